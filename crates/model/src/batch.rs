@@ -1,0 +1,203 @@
+//! A batch: what a door accepted in one go, from its decoding to its acknowledgement.
+//!
+//! One arena holds the canonical bytes of all label sets; series and points refer into it by number.
+//! So a batch of 2000 series costs a handful of allocations, and handing it on costs none.
+
+use crate::labels::LabelsRef;
+use crate::metadata::Metadata;
+use crate::{Family, Histogram};
+
+/// A run of bytes in [`Batch::bytes`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Span {
+    /// First byte.
+    pub start: u32,
+    /// Number of bytes.
+    pub len: u32,
+}
+
+/// A series of a batch. The same label set may stand in a batch more than once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Series {
+    /// Its label set, canonical, in [`Batch::bytes`].
+    pub labels: Span,
+    /// Index into [`Batch::metadata`], or [`Series::NO_METADATA`].
+    pub metadata: u32,
+}
+
+impl Series {
+    /// The series came without metadata.
+    pub const NO_METADATA: u32 = u32::MAX;
+}
+
+/// What a point carries.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Value {
+    /// A float sample.
+    Float(f64),
+    /// A native histogram: index into [`Batch::histograms`].
+    Histogram(u32),
+    /// An exemplar: index into [`Batch::exemplars`].
+    Exemplar(u32),
+}
+
+/// One value of one series at one time.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Point {
+    /// Index into [`Batch::series`].
+    pub series: u32,
+    /// Milliseconds since 1970.
+    pub timestamp: i64,
+    /// When the counter or histogram began to count, in milliseconds since 1970; 0 is unset.
+    pub start_timestamp: i64,
+    /// The value.
+    pub value: Value,
+}
+
+/// An example of what was counted, with labels of its own (often `trace_id`).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Exemplar {
+    /// Its own labels, canonical, in [`Batch::bytes`].
+    pub labels: Span,
+    /// The observed value.
+    pub value: f64,
+}
+
+/// What a door accepted in one go.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Batch {
+    /// The arena of label sets.
+    pub bytes: Vec<u8>,
+    /// The series.
+    pub series: Vec<Series>,
+    /// The points. Points of one series are in the order in which they are to be delivered.
+    pub points: Vec<Point>,
+    /// Native histograms, for [`Value::Histogram`].
+    pub histograms: Vec<Histogram>,
+    /// Exemplars, for [`Value::Exemplar`].
+    pub exemplars: Vec<Exemplar>,
+    /// Metadata: of series (by [`Series::metadata`]), or of whole families (remote write 1.0).
+    pub metadata: Vec<Metadata>,
+}
+
+impl Batch {
+    /// The most bytes the arena may hold, so that spans fit.
+    pub const MAX_BYTES: usize = u32::MAX as usize;
+
+    /// An empty batch.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether there is nothing to store.
+    pub fn is_empty(&self) -> bool {
+        self.points.is_empty() && self.metadata.is_empty()
+    }
+
+    /// The bytes of a span; empty where it lies outside.
+    #[inline]
+    pub fn slice(&self, span: Span) -> &[u8] {
+        slice(&self.bytes, span)
+    }
+
+    /// The label set of series number `series`; the empty one where there is no such series.
+    #[inline]
+    pub fn labels(&self, series: u32) -> LabelsRef<'_> {
+        match self.series.get(series as usize) {
+            Some(series) => LabelsRef::trusted(self.slice(series.labels)),
+            None => LabelsRef::EMPTY,
+        }
+    }
+
+    /// Marks what was appended to the arena since `start` as a span.
+    #[inline]
+    pub fn span_since(&self, start: usize) -> Span {
+        Span { start: start as u32, len: (self.bytes.len() - start) as u32 }
+    }
+
+    /// Adds a series whose canonical label bytes were just appended to the arena at `start`.
+    #[inline]
+    pub fn push_series(&mut self, start: usize, metadata: u32) -> u32 {
+        let labels = self.span_since(start);
+        self.series.push(Series { labels, metadata });
+        self.series.len() as u32 - 1
+    }
+
+    /// Adds a series by copying its label set.
+    pub fn add_series(&mut self, labels: LabelsRef<'_>, metadata: u32) -> u32 {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(labels.as_bytes());
+        self.push_series(start, metadata)
+    }
+
+    /// Adds a float sample.
+    #[inline]
+    pub fn push_float(&mut self, series: u32, timestamp: i64, value: f64) {
+        self.points.push(Point { series, timestamp, start_timestamp: 0, value: Value::Float(value) });
+    }
+
+    /// Adds a native histogram.
+    pub fn push_histogram(
+        &mut self,
+        series: u32,
+        timestamp: i64,
+        start_timestamp: i64,
+        histogram: Histogram,
+    ) {
+        self.histograms.push(histogram);
+        let value = Value::Histogram(self.histograms.len() as u32 - 1);
+        self.points.push(Point { series, timestamp, start_timestamp, value });
+    }
+
+    /// Adds an exemplar whose canonical label bytes were just appended to the arena at `start`.
+    pub fn push_exemplar(&mut self, series: u32, timestamp: i64, start: usize, value: f64) {
+        let labels = self.span_since(start);
+        self.exemplars.push(Exemplar { labels, value });
+        let value = Value::Exemplar(self.exemplars.len() as u32 - 1);
+        self.points.push(Point { series, timestamp, start_timestamp: 0, value });
+    }
+
+    /// Adds all metrics of `families` at one time, each with `extra` labels. A label of the metric's own
+    /// wins over one of `extra`.
+    pub fn push_families(&mut self, families: &[Family], extra: &[(&str, &str)], timestamp: i64) {
+        for family in families {
+            self.metadata.push(Metadata {
+                family: family.name.to_string(),
+                kind: family.kind,
+                help: family.help.to_string(),
+                unit: String::new(),
+            });
+            let metadata = self.metadata.len() as u32 - 1;
+            for metric in &family.metrics {
+                let name = format!("{}{}", family.name, metric.suffix);
+                let own = metric.labels.iter().map(|(name, value)| (name.as_ref(), value.as_str()));
+                let pairs =
+                    extra.iter().copied().chain(own).chain([(crate::labels::METRIC_NAME, name.as_str())]);
+                let labels = crate::Labels::from_pairs(pairs);
+                let series = self.add_series(labels.as_ref(), metadata);
+                self.push_float(series, timestamp, metric.value);
+            }
+        }
+    }
+
+    /// Bytes of memory behind it, for budgets.
+    pub fn heap_bytes(&self) -> usize {
+        self.bytes.capacity()
+            + self.series.capacity() * size_of::<Series>()
+            + self.points.capacity() * size_of::<Point>()
+            + self.histograms.iter().map(|h| size_of::<Histogram>() + h.heap_bytes()).sum::<usize>()
+            + self.exemplars.capacity() * size_of::<Exemplar>()
+            + self
+                .metadata
+                .iter()
+                .map(|m| size_of::<Metadata>() + m.family.len() + m.help.len() + m.unit.len())
+                .sum::<usize>()
+    }
+}
+
+/// The bytes of `span` in `arena`; empty where it lies outside.
+#[inline]
+pub fn slice(arena: &[u8], span: Span) -> &[u8] {
+    let start = span.start as usize;
+    arena.get(start..start + span.len as usize).unwrap_or_default()
+}
