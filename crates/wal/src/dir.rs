@@ -1,0 +1,188 @@
+//! The folder of a log: which segments there are, and truncation.
+//!
+//! ```text
+//! wal/
+//!   checkpoint.00000002/    what is still needed of the segments up to 2; itself a log
+//!   00000003                segments, without a gap
+//!   00000004
+//! ```
+//!
+//! Segments of narthex need no checkpoint: each repeats the series that its samples refer to. But
+//! Prometheus refuses a log whose first segment is above 0 and that has no checkpoint, so truncation leaves
+//! an empty one.
+
+use crate::error::WalError;
+use crate::fs::Filesystem;
+use crate::position::DurableEnd;
+use std::path::{Path, PathBuf};
+
+/// A segment of a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Segment {
+    /// Its number.
+    pub number: u64,
+    /// Its size.
+    pub bytes: u64,
+}
+
+/// A checkpoint of a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// It stands for the segments up to this one.
+    pub number: u64,
+    /// Its folder.
+    pub path: PathBuf,
+    /// Size of its segments; 0 for one that only fills the place.
+    pub bytes: u64,
+}
+
+/// What is in the folder of a log.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// Its segments, by number.
+    pub segments: Vec<Segment>,
+    /// Its checkpoints, by number.
+    pub checkpoints: Vec<Checkpoint>,
+}
+
+const CHECKPOINT: &str = "checkpoint.";
+
+/// The most missing numbers that are filled with empty segments. More are a mistake somewhere else, which
+/// a hundred thousand files would not mend.
+pub const MAX_FILLED: u64 = 1024;
+
+/// The file of segment `number`.
+pub fn segment_path(dir: &Path, number: u64) -> PathBuf {
+    dir.join(format!("{number:08}"))
+}
+
+fn checkpoint_path(dir: &Path, number: u64) -> PathBuf {
+    dir.join(format!("{CHECKPOINT}{number:08}"))
+}
+
+/// The number in a file's name, if it is that of a segment.
+fn parse_number(name: &str) -> Option<u64> {
+    let number = name.parse().ok().filter(|_| name.bytes().all(|byte| byte.is_ascii_digit()))?;
+    (format!("{number:08}") == name).then_some(number)
+}
+
+/// What is in the folder. Other files are left alone.
+pub fn list(fs: &dyn Filesystem, dir: &Path) -> Result<Listing, WalError> {
+    let mut listing = Listing::default();
+    for name in fs.read_dir(dir).map_err(WalError::io("list", dir))? {
+        let Some(name) = name.to_str() else { continue };
+        let path = dir.join(name);
+        let (number, is_checkpoint) = match name.strip_prefix(CHECKPOINT) {
+            Some(number) => (parse_number(number), true),
+            None => (parse_number(name), false),
+        };
+        let Some(number) = number else { continue };
+        let metadata = fs.metadata(&path).map_err(WalError::io("look at", &path))?;
+        // Removed in between, or not what its name says.
+        let Some(metadata) = metadata.filter(|metadata| metadata.is_dir == is_checkpoint) else { continue };
+        if is_checkpoint {
+            let bytes = list(fs, &path)?.segments.iter().map(|segment| segment.bytes).sum();
+            listing.checkpoints.push(Checkpoint { number, path, bytes });
+        } else {
+            listing.segments.push(Segment { number, bytes: metadata.len });
+        }
+    }
+    listing.segments.sort_by_key(|segment| segment.number);
+    listing.checkpoints.sort_by_key(|checkpoint| checkpoint.number);
+    Ok(listing)
+}
+
+/// The segments in the folder, by number.
+pub fn segments(fs: &dyn Filesystem, dir: &Path) -> Result<Vec<Segment>, WalError> {
+    Ok(list(fs, dir)?.segments)
+}
+
+/// What [`truncate_below`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Truncated {
+    /// Segments removed.
+    pub segments: u64,
+    /// Bytes freed.
+    pub bytes: u64,
+}
+
+/// Removes the segments below `number`, oldest first, after leaving an empty `checkpoint` for them. A crash
+/// at any moment leaves a log without gaps. A checkpoint of Prometheus' own stays, since segments behind it
+/// may need its series.
+pub fn truncate_below(fs: &dyn Filesystem, dir: &Path, number: u64) -> Result<Truncated, WalError> {
+    let listing = list(fs, dir)?;
+    let mut truncated = Truncated::default();
+    let Some(last) = number.checked_sub(1) else { return Ok(truncated) };
+    let doomed = listing.segments.iter().filter(|segment| segment.number <= last);
+    if doomed.clone().next().is_none() {
+        return Ok(truncated);
+    }
+    let newest = listing.checkpoints.iter().map(|checkpoint| checkpoint.number).max();
+    if newest.is_none_or(|newest| newest < last) {
+        let path = checkpoint_path(dir, last);
+        // One that is empty has nothing to lose, so it moves along.
+        match listing.checkpoints.iter().rfind(|checkpoint| is_empty_dir(fs, &checkpoint.path)) {
+            Some(old) => fs.rename(&old.path, &path).map_err(WalError::io("rename", &old.path))?,
+            None => fs.create_dir_all(&path).map_err(WalError::io("create", &path))?,
+        }
+        fs.sync_dir(dir).map_err(WalError::io("sync", dir))?;
+    }
+    for segment in doomed {
+        let path = segment_path(dir, segment.number);
+        fs.remove_file(&path).map_err(WalError::io("remove", &path))?;
+        truncated.segments += 1;
+        truncated.bytes += segment.bytes;
+    }
+    fs.sync_dir(dir).map_err(WalError::io("sync", dir))?;
+    Ok(truncated)
+}
+
+fn is_empty_dir(fs: &dyn Filesystem, dir: &Path) -> bool {
+    fs.read_dir(dir).is_ok_and(|names| names.is_empty())
+}
+
+/// Cuts a segment that was closed by a failure to its stored end, if it is longer. For a start: readers stop
+/// there anyway, but Prometheus does not know of it.
+pub fn cut(fs: &dyn Filesystem, dir: &Path, closed: DurableEnd) -> Result<(), WalError> {
+    let path = segment_path(dir, closed.segment);
+    let Some(metadata) = fs.metadata(&path).map_err(WalError::io("look at", &path))? else { return Ok(()) };
+    if metadata.len > closed.offset {
+        let file = fs.open(&path, true).map_err(WalError::io("open", &path))?;
+        file.set_len(closed.offset).map_err(WalError::io("cut", &path))?;
+        file.sync_data().map_err(WalError::io("sync", &path))?;
+    }
+    Ok(())
+}
+
+/// Makes empty segments for the numbers that are missing up to `below`; says for which. Beyond
+/// [`MAX_FILLED`] none are made.
+pub(crate) fn fill_gaps(
+    fs: &dyn Filesystem,
+    dir: &Path,
+    segments: &[Segment],
+    below: u64,
+) -> Result<Vec<u64>, WalError> {
+    let Some(first) = segments.first() else { return Ok(Vec::new()) };
+    let missing = (below.saturating_sub(first.number)).saturating_sub(segments.len() as u64);
+    if missing == 0 || missing > MAX_FILLED {
+        return Ok(Vec::new());
+    }
+    let mut filled = Vec::new();
+    for number in first.number..below {
+        if segments.binary_search_by_key(&number, |segment| segment.number).is_err() {
+            let path = segment_path(dir, number);
+            fs.create_new(&path).map_err(WalError::io("create", &path))?;
+            filled.push(number);
+        }
+    }
+    fs.sync_dir(dir).map_err(WalError::io("sync", dir))?;
+    Ok(filled)
+}
+
+/// For a log without segments that is to begin at `number`: leaves an empty checkpoint for those before.
+pub(crate) fn begin_at(fs: &dyn Filesystem, dir: &Path, number: u64) -> Result<(), WalError> {
+    let Some(last) = number.checked_sub(1) else { return Ok(()) };
+    let path = checkpoint_path(dir, last);
+    fs.create_dir_all(&path).map_err(WalError::io("create", &path))?;
+    fs.sync_dir(dir).map_err(WalError::io("sync", dir))
+}

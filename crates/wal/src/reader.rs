@@ -1,0 +1,400 @@
+//! The reader of one segment. It goes on behind damage, and never hands out a record that was not written.
+//!
+//! Checksums cover a fragment's data but not its type, so that a flipped type could make a whole record of
+//! a part. What follows from the layout is therefore checked too: a first or middle fragment fills its
+//! page, a middle or last one starts a page, all have the same flags; and where a record's fragments could
+//! be explained by a flipped type, its contents must decode to their last byte.
+//!
+//! Behind a damaged fragment the reader goes on with the next one if the length leads to one with a correct
+//! checksum, else with the next page. Later parts of a record whose beginning is lost count as part of the
+//! damage.
+
+use crate::compression::{Compression, Decompressor};
+use crate::error::{Damage, DamageKind, WalError};
+use crate::fs::{File, Filesystem};
+use crate::page::{FragmentType, HEADER_BYTES, Header, PAGE_BYTES, next_start};
+use crate::record::{self, RecordType};
+use crate::{MAX_RECORD_BYTES, dir};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A record as it stands in a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RawRecord<'a> {
+    /// Its first byte in the segment.
+    pub start: u64,
+    /// Where the next record can start.
+    pub end: u64,
+    /// Its type.
+    pub kind: RecordType,
+    /// Its bytes, decompressed, the type byte first.
+    pub bytes: &'a [u8],
+}
+
+/// Reads the records of one segment in order, with a page and a record in memory.
+#[derive(Debug)]
+pub struct SegmentReader {
+    file: Box<dyn File>,
+    path: PathBuf,
+    segment: u64,
+    limit: u64,
+    /// The page that is read: where it starts in the file, how much of it is in memory, and how far it is
+    /// consumed.
+    page: Box<[u8]>,
+    page_start: u64,
+    filled: usize,
+    place: usize,
+    /// The record whose first fragments were read.
+    partial: Option<Partial>,
+    /// Data of that record, or of the last one.
+    data: Vec<u8>,
+    decompressed: Vec<u8>,
+    decompressor: Decompressor,
+    /// Where a run of pages that hold nothing began.
+    empty_pages: Option<u64>,
+    damage: Vec<Damage>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Partial {
+    start: u64,
+    compression: Compression,
+    /// Whether the fragments could be explained by a flipped type.
+    doubtful: bool,
+}
+
+/// A whole record that was found.
+#[derive(Clone, Copy)]
+struct Found {
+    start: u64,
+    end: u64,
+    compression: Compression,
+    doubtful: bool,
+    place: Place,
+}
+
+/// Where a record's stored bytes are.
+#[derive(Clone, Copy)]
+enum Place {
+    Page(usize, usize),
+    Data,
+}
+
+enum Step {
+    Found(Found),
+    Again,
+    End,
+}
+
+impl SegmentReader {
+    /// The most stretches of damage that are kept; behind the last it grows to cover later ones.
+    pub const MAX_DAMAGE: usize = 4096;
+
+    /// Opens segment number `segment` of the log in `dir`, to read it up to its end from `from`: 0, or where a
+    /// record starts.
+    pub fn open(fs: &dyn Filesystem, dir: &Path, segment: u64, from: u64) -> Result<Self, WalError> {
+        let path = dir::segment_path(dir, segment);
+        let file = fs.open(&path, false).map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => WalError::NoSegment { dir: dir.to_path_buf(), segment },
+            _ => WalError::Io { what: "open", path: path.clone(), source },
+        })?;
+        let place = (from % PAGE_BYTES as u64) as usize;
+        Ok(SegmentReader {
+            file,
+            path,
+            segment,
+            limit: u64::MAX,
+            page: vec![0; PAGE_BYTES].into(),
+            page_start: from - place as u64,
+            filled: place,
+            place,
+            partial: None,
+            data: Vec::new(),
+            decompressed: Vec::new(),
+            decompressor: Decompressor::new(),
+            empty_pages: None,
+            damage: Vec::new(),
+        })
+    }
+
+    /// Reads up to `limit` only: the durable end of a segment that is still written, or where a closed one
+    /// ends. It may be raised later, to go on; it must be where a record ends.
+    pub fn set_limit(&mut self, limit: u64) {
+        self.limit = limit;
+    }
+
+    /// Number of the segment.
+    pub fn segment(&self) -> u64 {
+        self.segment
+    }
+
+    /// Where the next record can start, as far as is known.
+    pub fn offset(&self) -> u64 {
+        next_start(self.page_start + self.place as u64)
+    }
+
+    /// What could not be read so far, in order. Damage that touches is one stretch.
+    pub fn damage(&self) -> &[Damage] {
+        &self.damage
+    }
+
+    /// As [`SegmentReader::damage`], and forgets it.
+    pub fn take_damage(&mut self) -> Vec<Damage> {
+        std::mem::take(&mut self.damage)
+    }
+
+    /// The next whole record, or `None` at the limit. An error is one of the disk; after it, the same call
+    /// tries again, and [`SegmentReader::skip_page`] gives up the page.
+    #[allow(clippy::should_implement_trait)] // The record borrows from the reader.
+    pub fn next(&mut self) -> Result<Option<RawRecord<'_>>, WalError> {
+        loop {
+            let found = match self.step()? {
+                Step::Found(found) => found,
+                Step::Again => continue,
+                Step::End => return Ok(None),
+            };
+            if let Some(length) = self.decompress(found)
+                && let Some(kind) = self.accept(found, length)
+            {
+                let (start, end) = (found.start, found.end);
+                return Ok(Some(RawRecord { start, end, kind, bytes: self.bytes(found, length) }));
+            }
+        }
+    }
+
+    /// Gives up the rest of the current page, which the disk cannot read.
+    pub fn skip_page(&mut self) {
+        let from = self.page_start + self.place as u64;
+        let to = (self.page_start + PAGE_BYTES as u64).min(self.limit);
+        self.report(from, to, DamageKind::Unreadable);
+        self.next_page();
+    }
+
+    /// The bytes of a record that was found and decompressed to `length` bytes.
+    fn bytes(&self, found: Found, length: usize) -> &[u8] {
+        let bytes = match (found.compression, found.place) {
+            (Compression::None, Place::Page(from, to)) => self.page.get(from..to),
+            (Compression::None, Place::Data) => self.data.get(..length),
+            _ => self.decompressed.get(..length),
+        };
+        bytes.unwrap_or_default()
+    }
+
+    /// Decompresses what was found, if it is compressed; says how long it is.
+    fn decompress(&mut self, found: Found) -> Option<usize> {
+        let stored = match found.place {
+            Place::Page(from, to) => self.page.get(from..to).unwrap_or_default(),
+            Place::Data => &self.data,
+        };
+        if found.compression == Compression::None {
+            return Some(stored.len());
+        }
+        let length = self.decompressor.decompress(stored, found.compression, &mut self.decompressed);
+        if length.is_none() {
+            self.report(found.start, found.end, DamageKind::Decompress);
+        }
+        length
+    }
+
+    /// The type of a record, if it can be handed out.
+    fn accept(&mut self, found: Found, length: usize) -> Option<RecordType> {
+        let bytes = self.bytes(found, length);
+        // Prometheus can write a record without any bytes, which says nothing.
+        let &first = bytes.first()?;
+        let damage = match RecordType::from_number(first) {
+            None => DamageKind::RecordType(first),
+            Some(_) if found.doubtful && record::check(bytes).is_err() => DamageKind::Fragments,
+            Some(kind) => return Some(kind),
+        };
+        self.report(found.start, found.end, damage);
+        None
+    }
+
+    /// Reads one fragment, or one reason why there is none.
+    fn step(&mut self) -> Result<Step, WalError> {
+        let here = self.page_start + self.place as u64;
+        if self.place >= PAGE_BYTES {
+            self.next_page();
+            return Ok(Step::Again);
+        }
+        self.fill()?;
+        let rest = self.page.get(self.place..self.filled).unwrap_or_default();
+        let page_ends = self.page_start + self.filled as u64;
+        if rest.is_empty() {
+            return Ok(self.at_end(here));
+        }
+        if PAGE_BYTES - self.place < HEADER_BYTES || rest.first() == Some(&0) {
+            return Ok(self.padding(here));
+        }
+        let Some(header) = rest.first_chunk::<HEADER_BYTES>() else {
+            return Ok(self.torn(here));
+        };
+        let header = match Header::parse(*header) {
+            Ok(header) => header,
+            Err(kind) => {
+                self.report(here, page_ends, DamageKind::FragmentType(kind));
+                self.place = PAGE_BYTES;
+                return Ok(Step::Again);
+            }
+        };
+        let from = self.place + HEADER_BYTES;
+        let to = from + usize::from(header.length);
+        if to > PAGE_BYTES {
+            let (length, left) = (header.length, (PAGE_BYTES - from) as u32);
+            self.report(here, page_ends, DamageKind::FragmentLength { length, left });
+            self.place = PAGE_BYTES;
+            return Ok(Step::Again);
+        }
+        let Some(data) = self.page.get(from..to.min(self.filled)).filter(|data| from + data.len() == to)
+        else {
+            return Ok(self.torn(here));
+        };
+        let is = crc32c::crc32c(data);
+        if is != header.crc {
+            let resume = if self.is_fragment(to) { to } else { PAGE_BYTES };
+            let ends = self.page_start + resume.min(self.filled) as u64;
+            self.report(here, ends, DamageKind::Checksum { is, should: header.crc });
+            self.place = resume;
+            return Ok(Step::Again);
+        }
+        if let Some(empty) = self.empty_pages.take() {
+            self.report(empty, self.page_start, DamageKind::Zeros);
+        }
+        Ok(self.fragment(header, here, from, to))
+    }
+
+    /// Takes a fragment whose checksum is right.
+    fn fragment(&mut self, header: Header, here: u64, from: usize, to: usize) -> Step {
+        let ends = self.page_start + to as u64;
+        self.place = to;
+        let begins = matches!(header.part, FragmentType::Full | FragmentType::First);
+        let completes = matches!(header.part, FragmentType::Full | FragmentType::Last);
+        // Only a fragment that fills its page can be another than its type says.
+        let mut doubtful = completes && PAGE_BYTES - to < HEADER_BYTES;
+        let fits = (completes || to == PAGE_BYTES) && (begins || from == HEADER_BYTES);
+        let partial = self.partial.take();
+        if !fits {
+            self.report(partial.map_or(here, |partial| partial.start), ends, DamageKind::Fragments);
+            return Step::Again;
+        }
+        let start = match (begins, partial) {
+            (true, None) => here,
+            (true, Some(lost)) => {
+                self.report(lost.start, here, DamageKind::Fragments);
+                doubtful = true;
+                here
+            }
+            (false, Some(partial)) if partial.compression == header.compression => {
+                doubtful |= partial.doubtful;
+                partial.start
+            }
+            (false, lost) => {
+                self.report(lost.map_or(here, |lost| lost.start), ends, DamageKind::Fragments);
+                return Step::Again;
+            }
+        };
+        let place = if header.part == FragmentType::Full {
+            Place::Page(from, to)
+        } else {
+            if begins {
+                self.data.clear();
+                // A large record's memory isn't kept for ever.
+                self.data.shrink_to(1 << 20);
+            }
+            if self.data.len() + (to - from) > MAX_RECORD_BYTES {
+                self.report(start, ends, DamageKind::TooLarge);
+                return Step::Again;
+            }
+            self.data.extend_from_slice(self.page.get(from..to).unwrap_or_default());
+            Place::Data
+        };
+        let compression = header.compression;
+        if completes {
+            return Step::Found(Found { start, end: next_start(ends), compression, doubtful, place });
+        }
+        self.partial = Some(Partial { start, compression, doubtful });
+        Step::Again
+    }
+
+    /// Reads what the page still lacks, up to the limit.
+    fn fill(&mut self) -> Result<(), WalError> {
+        let want = self.limit.saturating_sub(self.page_start).min(PAGE_BYTES as u64) as usize;
+        if self.filled < want {
+            let buf = self.page.get_mut(self.filled..want).unwrap_or_default();
+            let offset = self.page_start + self.filled as u64;
+            self.filled += self.file.read_full_at(buf, offset).map_err(WalError::io("read", &self.path))?;
+        }
+        Ok(())
+    }
+
+    /// At the end of a page: zeros up to its end, or as far as the page is there.
+    fn padding(&mut self, here: u64) -> Step {
+        let rest = self.page.get(self.place..self.filled).unwrap_or_default();
+        let clean = rest.iter().all(|&byte| byte == 0);
+        let is_empty_page = self.place == 0;
+        self.place = self.filled;
+        let ends = self.page_start + self.filled as u64;
+        if !clean {
+            self.report(here, ends, DamageKind::Padding);
+            self.place = PAGE_BYTES;
+        } else if self.partial.is_some() && PAGE_BYTES - (here % PAGE_BYTES as u64) as usize >= HEADER_BYTES {
+            self.report(here, ends, DamageKind::Zeros);
+        } else if is_empty_page && self.filled == PAGE_BYTES && self.empty_pages.is_none() {
+            self.empty_pages = Some(self.page_start);
+        }
+        Step::Again
+    }
+
+    /// At the limit, or at the end of the file.
+    fn at_end(&mut self, here: u64) -> Step {
+        if let Some(partial) = self.partial.take() {
+            self.report(partial.start, here, DamageKind::Torn);
+        }
+        if self.limit != u64::MAX && here < self.limit {
+            self.report(here, self.limit, DamageKind::Short);
+        }
+        Step::End
+    }
+
+    /// A fragment that goes beyond the limit or the end of the file.
+    fn torn(&mut self, here: u64) -> Step {
+        self.report(here, self.page_start + self.filled as u64, DamageKind::Torn);
+        self.place = self.filled;
+        Step::Again
+    }
+
+    fn next_page(&mut self) {
+        self.page_start += PAGE_BYTES as u64;
+        (self.filled, self.place) = (0, 0);
+    }
+
+    /// Whether a fragment with a correct checksum stands at `place` of the page.
+    fn is_fragment(&self, place: usize) -> bool {
+        let rest = self.page.get(place..self.filled).unwrap_or_default();
+        let Some((header, rest)) = rest.split_first_chunk::<HEADER_BYTES>() else { return false };
+        let Ok(header) = Header::parse(*header) else { return false };
+        // Without data the checksum proves nothing: it is 0, as much else is.
+        let data = rest.get(..usize::from(header.length)).filter(|data| !data.is_empty());
+        data.is_some_and(|data| crc32c::crc32c(data) == header.crc)
+    }
+
+    /// Notes damage, and gives up the record that was being put together.
+    fn report(&mut self, from: u64, to: u64, kind: DamageKind) {
+        let from = self.partial.take().map_or(from, |partial| partial.start.min(from));
+        let to = to.min(self.limit.max(from));
+        let full = self.damage.len() >= Self::MAX_DAMAGE;
+        if let Some(last) = self.damage.last_mut()
+            && (full || from <= last.offset + last.bytes)
+        {
+            let end = to.max(last.offset + last.bytes);
+            last.offset = last.offset.min(from);
+            last.bytes = end - last.offset;
+        } else {
+            let file = self.path.clone();
+            self.damage.push(Damage { file, offset: from, bytes: to - from, kind });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,111 @@
+//! Metadata records: types, units and help texts of references.
+//!
+//! ```text
+//! ┌───┬───────────┬────────┬──────────┬──────────────────────┬───────────────────────┐
+//! │ 6 │ reference │ type   │ number   │ length, name (UNIT,  │ length, value, as     │ ...
+//! │   │ uvarint   │ 1 byte │ uvarint  │ HELP, ...) as bytes  │ bytes                 │
+//! └───┴───────────┴────────┴──────────┴──────────────────────┴───────────────────────┘
+//!                                     └── as often as the number says ───────────────┘
+//! ```
+//!
+//! A Prometheus agent deletes or hangs on a log with such records, so narthex keeps them in a log of
+//! their own.
+
+use super::{Cursor, DecodeError, RecordType, take_byte};
+use model::{MetricType, varint};
+
+/// The metadata of a reference. The texts are as they were written; Prometheus' own are UTF-8.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MetadataEntry<'a> {
+    /// Which series.
+    pub reference: u64,
+    /// Its type. The log's numbers are those of remote write.
+    pub kind: MetricType,
+    /// Its unit.
+    pub unit: &'a [u8],
+    /// Its help text.
+    pub help: &'a [u8],
+}
+
+/// Builds a record of metadata.
+#[derive(Debug, Clone)]
+pub struct MetadataBuilder {
+    bytes: Vec<u8>,
+    entries: u32,
+}
+
+impl MetadataBuilder {
+    /// An empty record.
+    pub fn new() -> Self {
+        MetadataBuilder { bytes: vec![RecordType::Metadata as u8], entries: 0 }
+    }
+
+    /// Adds the metadata of a series.
+    pub fn push(&mut self, entry: MetadataEntry<'_>) {
+        varint::put_u64(&mut self.bytes, entry.reference);
+        self.bytes.push(entry.kind as u8);
+        varint::put_u64(&mut self.bytes, 2);
+        for text in [b"UNIT", entry.unit, b"HELP", entry.help] {
+            varint::put_bytes(&mut self.bytes, text);
+        }
+        self.entries += 1;
+    }
+
+    /// The record.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// How many entries it has.
+    pub fn len(&self) -> u32 {
+        self.entries
+    }
+
+    /// Whether it has none; then it is not to be written.
+    pub fn is_empty(&self) -> bool {
+        self.entries == 0
+    }
+
+    /// Begins anew, keeping the memory.
+    pub fn clear(&mut self) {
+        self.bytes.truncate(1);
+        self.entries = 0;
+    }
+}
+
+impl Default for MetadataBuilder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Reads a record of metadata.
+pub fn metadata(record: &[u8]) -> Result<MetadataEntries<'_>, DecodeError> {
+    Ok(MetadataEntries(Cursor::new(record, |kind| kind == RecordType::Metadata)?.0))
+}
+
+/// The iterator of [`metadata()`].
+#[derive(Debug, Clone)]
+pub struct MetadataEntries<'a>(Cursor<'a>);
+
+impl<'a> Iterator for MetadataEntries<'a> {
+    type Item = Result<MetadataEntry<'a>, DecodeError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next(|rest, _| {
+            let reference = varint::take_u64(rest)?;
+            let kind = MetricType::from_number(u64::from(take_byte(rest)?));
+            let mut entry = MetadataEntry { reference, kind, unit: b"", help: b"" };
+            // A field takes two bytes at least, so a lying number ends with the record.
+            for _ in 0..varint::take_u64(rest)? {
+                let (name, value) = (varint::take_bytes(rest)?, varint::take_bytes(rest)?);
+                match name {
+                    b"UNIT" => entry.unit = value,
+                    b"HELP" => entry.help = value,
+                    _ => {}
+                }
+            }
+            Some(entry)
+        })
+    }
+}

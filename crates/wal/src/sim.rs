@@ -1,0 +1,1 @@
+//! A hostile file system in memory, for tests. (Being written.)
