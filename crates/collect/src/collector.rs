@@ -1,0 +1,285 @@
+//! The collectors by name, and sets of them as they are written on a command line.
+
+use std::fmt;
+use std::str::FromStr;
+
+macro_rules! collectors {
+    ($($variant:ident $name:literal $default:literal $doc:literal)*) => {
+        /// A collector, named as node_exporter names it.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u8)]
+        pub enum Collector {
+            $(#[doc = $doc] $variant,)*
+        }
+
+        impl Collector {
+            /// All there are, in the order in which they run.
+            pub const ALL: &[Collector] = &[$(Collector::$variant,)*];
+
+            /// Its name on the command line and in the label `collector`.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Collector::$variant => $name,)*
+                }
+            }
+
+            /// Whether it runs where nothing else is said. As in node_exporter.
+            pub const fn is_default(self) -> bool {
+                match self {
+                    $(Collector::$variant => $default,)*
+                }
+            }
+        }
+    };
+}
+
+collectors! {
+    Cpu "cpu" true "Processor time by mode, throttling, isolation."
+    Meminfo "meminfo" true "Memory, all of `/proc/meminfo`."
+    Loadavg "loadavg" true "Load averages."
+    Diskstats "diskstats" true "Disk operations, bytes and time."
+    Filesystem "filesystem" true "Size and use of mounted file systems."
+    Netdev "netdev" true "Network interface counters."
+    Pressure "pressure" true "Pressure stall information."
+    Vmstat "vmstat" true "Paging and out-of-memory kills."
+    Stat "stat" true "Boot time, context switches, forks, interrupts, processes running and blocked."
+    Uname "uname" true "Kernel release and host name."
+    Time "time" true "The wall clock and its sources."
+    Filefd "filefd" true "Open files."
+    Entropy "entropy" true "The kernel's random pool."
+    Os "os" true "The distribution, from os-release."
+    Processes "processes" false "Processes and threads by state; reads every process."
+}
+
+impl Collector {
+    fn named(name: &str) -> Option<Collector> {
+        Collector::ALL.iter().copied().find(|collector| collector.name() == name)
+    }
+}
+
+impl fmt::Display for Collector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Some of the collectors. Written as a comma list of names; `default` and `all` stand for several, and
+/// a `-` before a name takes it out again: `default,processes,-netclass`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct CollectorSet(u64);
+
+const _: () = assert!(Collector::ALL.len() <= 64, "a set has 64 bits");
+
+impl CollectorSet {
+    /// None of them.
+    pub const EMPTY: CollectorSet = CollectorSet(0);
+
+    /// All there are.
+    pub fn all() -> Self {
+        Collector::ALL.iter().copied().collect()
+    }
+
+    /// Whether it has `collector`.
+    pub const fn contains(self, collector: Collector) -> bool {
+        self.0 & (1 << collector as u8) != 0
+    }
+
+    /// Adds `collector`.
+    pub const fn insert(&mut self, collector: Collector) {
+        self.0 |= 1 << collector as u8;
+    }
+
+    /// Takes `collector` out.
+    pub const fn remove(&mut self, collector: Collector) {
+        self.0 &= !(1 << collector as u8);
+    }
+
+    /// Whether it has none.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Those in it, in the order in which they run.
+    pub fn iter(self) -> impl Iterator<Item = Collector> {
+        Collector::ALL.iter().copied().filter(move |collector| self.contains(*collector))
+    }
+}
+
+impl Default for CollectorSet {
+    /// Those that node_exporter runs by default.
+    fn default() -> Self {
+        Collector::ALL.iter().copied().filter(|collector| collector.is_default()).collect()
+    }
+}
+
+impl FromIterator<Collector> for CollectorSet {
+    fn from_iter<I: IntoIterator<Item = Collector>>(collectors: I) -> Self {
+        let mut set = CollectorSet::EMPTY;
+        for collector in collectors {
+            set.insert(collector);
+        }
+        set
+    }
+}
+
+impl fmt::Debug for CollectorSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.iter().map(Collector::name)).finish()
+    }
+}
+
+impl fmt::Display for CollectorSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, collector) in self.iter().enumerate() {
+            if index > 0 {
+                f.write_str(",")?;
+            }
+            f.write_str(collector.name())?;
+        }
+        Ok(())
+    }
+}
+
+/// What is wrong with a list of collectors.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CollectorError {
+    /// A name that no collector has.
+    #[error("there is no collector {name:?}{}; there are: {}, and default and all for several",
+        did_you_mean(*suggestion), CollectorSet::all())]
+    Unknown {
+        /// The name.
+        name: String,
+        /// The collector that may be meant.
+        suggestion: Option<Collector>,
+    },
+    /// The list is empty, or has nothing left in it.
+    #[error("the list of collectors {0:?} has none in it")]
+    Empty(String),
+}
+
+fn did_you_mean(suggestion: Option<Collector>) -> String {
+    suggestion.map(|collector| format!(" (is {collector} meant?)")).unwrap_or_default()
+}
+
+impl FromStr for CollectorSet {
+    type Err = CollectorError;
+
+    fn from_str(text: &str) -> Result<Self, CollectorError> {
+        let mut set = CollectorSet::EMPTY;
+        for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {
+            let (takes, name) = match word.strip_prefix('-') {
+                Some(name) => (true, name),
+                None => (false, word),
+            };
+            let some = match name {
+                "default" => CollectorSet::default(),
+                "all" => CollectorSet::all(),
+                _ => match Collector::named(name) {
+                    Some(collector) => CollectorSet::from_iter([collector]),
+                    None => {
+                        let suggestion = suggest(&name.to_lowercase());
+                        return Err(CollectorError::Unknown { name: name.to_owned(), suggestion });
+                    }
+                },
+            };
+            set.0 = if takes { set.0 & !some.0 } else { set.0 | some.0 };
+        }
+        if set.is_empty() { Err(CollectorError::Empty(text.to_owned())) } else { Ok(set) }
+    }
+}
+
+/// Words that people write for a collector whose name is another.
+const ALIASES: &[(&str, Collector)] = &[
+    ("memory", Collector::Meminfo),
+    ("ram", Collector::Meminfo),
+    ("swap", Collector::Meminfo),
+    ("network", Collector::Netdev),
+    ("interfaces", Collector::Netdev),
+    ("fs", Collector::Filesystem),
+    ("mounts", Collector::Filesystem),
+    ("io", Collector::Diskstats),
+    ("psi", Collector::Pressure),
+    ("uptime", Collector::Stat),
+    ("boot", Collector::Stat),
+    ("clock", Collector::Time),
+    ("kernel", Collector::Uname),
+    ("host", Collector::Uname),
+    ("files", Collector::Filefd),
+];
+
+/// The collector that `name` may mean: an alias, one that begins with it, one that is spelled nearly the
+/// same, or one that has it within.
+fn suggest(name: &str) -> Option<Collector> {
+    let alias = ALIASES.iter().find(|(alias, _)| *alias == name).map(|(_, collector)| *collector);
+    let find = |fits: &dyn Fn(&str) -> bool| {
+        Collector::ALL.iter().copied().find(|collector| name.len() > 1 && fits(collector.name()))
+    };
+    alias
+        .or_else(|| find(&|other| other.starts_with(name)))
+        .or_else(|| find(&|other| distance(name, other) * 3 <= name.len()))
+        .or_else(|| find(&|other| other.contains(name) || name.contains(other)))
+}
+
+/// Changes of a letter, Levenshtein's, that make `a` into `b`.
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = i;
+        let mut left = i + 1;
+        if let Some(first) = row.first_mut() {
+            *first = left;
+        }
+        for (cell, y) in row.iter_mut().skip(1).zip(b.bytes()) {
+            let here = (diagonal + usize::from(x != y)).min(*cell + 1).min(left + 1);
+            diagonal = *cell;
+            *cell = here;
+            left = here;
+        }
+    }
+    row.last().copied().unwrap_or(a.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_names_collectors_and_takes_some_out() {
+        let set: CollectorSet = "cpu, meminfo,".parse().unwrap();
+        assert_eq!(set.iter().collect::<Vec<_>>(), [Collector::Cpu, Collector::Meminfo]);
+        assert_eq!(set.to_string(), "cpu,meminfo");
+        assert_eq!(set.to_string().parse(), Ok(set));
+
+        let set: CollectorSet = "default,processes,-cpu".parse().unwrap();
+        assert!(set.contains(Collector::Processes) && !set.contains(Collector::Cpu));
+        assert!("default".parse::<CollectorSet>().unwrap() == CollectorSet::default());
+        assert!(!CollectorSet::default().contains(Collector::Processes));
+        assert_eq!("all,-default".parse::<CollectorSet>().unwrap().to_string(), "processes");
+    }
+
+    #[test]
+    fn an_unknown_name_is_told_with_what_there_is() {
+        for (name, meant) in [
+            ("mem", "meminfo"),
+            ("memory", "meminfo"),
+            ("network", "netdev"),
+            ("disk", "diskstats"),
+            ("dsikstats", "diskstats"),
+            ("uptime", "stat"),
+            ("CPU", "cpu"),
+        ] {
+            let error = format!("cpu,{name}").parse::<CollectorSet>().unwrap_err().to_string();
+            assert!(error.contains(&format!("{name:?} (is {meant} meant?)")), "{error}");
+            assert!(error.contains("loadavg,diskstats,filesystem"), "{error}");
+        }
+        let error = "xyzzyplugh".parse::<CollectorSet>().unwrap_err().to_string();
+        assert!(error.starts_with(r#"there is no collector "xyzzyplugh"; there are: cpu,"#), "{error}");
+    }
+
+    #[test]
+    fn an_empty_list_is_refused() {
+        for text in ["", " , ", "cpu,-cpu"] {
+            assert_eq!(text.parse::<CollectorSet>(), Err(CollectorError::Empty(text.into())));
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! One module for each collector: what it reads, and the families it makes of it.
+//!
+//! Names, help texts, types and units are node_exporter's, since dashboards and alerts are written for
+//! them; `tests/against_node_exporter.rs` holds them against the original.
+
+mod cpu;
+mod diskstats;
+mod entropy;
+mod filefd;
+mod filesystem;
+mod loadavg;
+mod meminfo;
+mod mounts;
+mod netdev;
+mod os;
+mod pressure;
+mod processes;
+mod stat;
+mod statfs;
+mod time;
+mod uname;
+mod vmstat;
+
+#[cfg(test)]
+mod tests;
+
+pub use statfs::STATFS_PATIENCE;
+
+use crate::collector::Collector;
+use crate::error::CollectError;
+use crate::out::Out;
+use crate::source::Source;
+
+/// What a collector works with.
+#[derive(Debug)]
+pub(crate) struct Context<'a> {
+    pub(crate) source: &'a mut Source,
+    pub(crate) memory: &'a mut Memory,
+    /// The wall clock, milliseconds since 1970.
+    pub(crate) now_ms: i64,
+}
+
+/// What collectors keep from one collection to the next.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    cpu: cpu::Held,
+    statfs: statfs::Prober,
+}
+
+type Outcome = Result<(), CollectError>;
+
+/// Runs one collector. What it pushed before a failure stays.
+pub(crate) fn run(collector: Collector, context: &mut Context<'_>, out: &mut Out) -> Outcome {
+    match collector {
+        Collector::Cpu => cpu::collect(context, out),
+        Collector::Meminfo => meminfo::collect(context, out),
+        Collector::Loadavg => loadavg::collect(context, out),
+        Collector::Diskstats => diskstats::collect(context, out),
+        Collector::Filesystem => filesystem::collect(context, out),
+        Collector::Netdev => netdev::collect(context, out),
+        Collector::Pressure => pressure::collect(context, out),
+        Collector::Vmstat => vmstat::collect(context, out),
+        Collector::Stat => stat::collect(context, out),
+        Collector::Uname => uname::collect(context, out),
+        Collector::Time => time::collect(context, out),
+        Collector::Filefd => filefd::collect(context, out),
+        Collector::Entropy => entropy::collect(context, out),
+        Collector::Os => os::collect(context, out),
+        Collector::Processes => processes::collect(context, out),
+    }
+}

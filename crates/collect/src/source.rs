@@ -1,0 +1,258 @@
+//! Reading `/proc` and `/sys`: small files, one buffer, limits.
+
+use crate::error::CollectError;
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// The most bytes that are read of one file. `/proc/stat` of a machine with 4096 processors has some
+/// 600 KiB.
+pub const MAX_FILE_BYTES: usize = 1 << 20;
+
+/// The most devices, mounts, zones or sensors of one kind. What a machine has beyond is left out, with
+/// a warning.
+pub const MAX_DEVICES: usize = 1000;
+
+/// The most processors.
+pub const MAX_CPUS: usize = 8192;
+
+/// What a sysfs attribute can have: a page.
+const ATTRIBUTE_BYTES: usize = 4096;
+
+/// The first size of the buffer, enough for all files of a small machine.
+const FIRST_BYTES: usize = 16 << 10;
+
+/// Where files are read from. One buffer serves all of them, so what was read must be used before the
+/// next read.
+#[derive(Debug)]
+pub(crate) struct Source {
+    root: PathBuf,
+    path: PathBuf,
+    bytes: Vec<u8>,
+    lossy: String,
+    cut: bool,
+}
+
+impl Source {
+    pub(crate) fn new(root: PathBuf) -> Self {
+        Source { path: root.clone(), root, bytes: Vec::new(), lossy: String::new(), cut: false }
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    fn locate(&mut self, relative: &str) {
+        self.path.clone_from(&self.root);
+        self.path.push(relative);
+    }
+
+    /// The bytes of a file, at most [`MAX_FILE_BYTES`]. `relative` is from the root, without a slash in
+    /// front.
+    pub(crate) fn read_bytes(&mut self, relative: &str) -> Result<&[u8], CollectError> {
+        self.locate(relative);
+        let length = self.fill().map_err(|source| CollectError::read(&self.path, source))?;
+        if length > MAX_FILE_BYTES {
+            return Err(CollectError::TooLarge { path: self.path.clone(), limit: MAX_FILE_BYTES });
+        }
+        Ok(self.bytes.get(..length).unwrap_or_default())
+    }
+
+    /// Reads the file at `self.path` into the buffer; stops one byte past the limit.
+    fn fill(&mut self) -> std::io::Result<usize> {
+        let mut file = File::open(&self.path)?;
+        if self.bytes.is_empty() {
+            self.bytes.resize(FIRST_BYTES, 0);
+        }
+        let mut length = 0;
+        loop {
+            if length == self.bytes.len() {
+                if length > MAX_FILE_BYTES {
+                    return Ok(length);
+                }
+                self.bytes.resize((length * 2).min(MAX_FILE_BYTES + 1), 0);
+            }
+            match file.read(self.bytes.get_mut(length..).unwrap_or_default()) {
+                Ok(0) => return Ok(length),
+                Ok(more) => length += more,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The text of a file. What is not UTF-8 in it becomes replacement characters.
+    pub(crate) fn read(&mut self, relative: &str) -> Result<&str, CollectError> {
+        let length = self.read_bytes(relative)?.len();
+        Ok(self.text(length))
+    }
+
+    fn text(&mut self, length: usize) -> &str {
+        let bytes = self.bytes.get(..length).unwrap_or_default();
+        match std::str::from_utf8(bytes) {
+            Ok(text) => text,
+            Err(_) => {
+                self.lossy = String::from_utf8_lossy(bytes).into_owned();
+                &self.lossy
+            }
+        }
+    }
+
+    /// The text of a file of one value, without white space around it. One read: sysfs hands an
+    /// attribute over whole.
+    pub(crate) fn value(&mut self, relative: &str) -> Result<&str, CollectError> {
+        self.locate(relative);
+        if self.bytes.is_empty() {
+            self.bytes.resize(FIRST_BYTES, 0);
+        }
+        let read = File::open(&self.path)
+            .and_then(|mut file| file.read(self.bytes.get_mut(..ATTRIBUTE_BYTES).unwrap_or_default()));
+        match read {
+            Ok(length) => Ok(self.text(length).trim_ascii()),
+            Err(source) => Err(CollectError::read(&self.path, source)),
+        }
+    }
+
+    /// A file of one number: decimal, or hexadecimal with `0x`.
+    pub(crate) fn number(&mut self, relative: &str) -> Result<f64, CollectError> {
+        let text = self.value(relative)?;
+        parse_number(text).ok_or_else(|| CollectError::malformed(relative, "a number", text))
+    }
+
+    /// A file of one number, or nothing where there is none, it can't be read or has something else.
+    pub(crate) fn number_if_any(&mut self, relative: &str) -> Option<f64> {
+        parse_number(self.value(relative).ok()?)
+    }
+
+    /// A file of one value as text of its own, or nothing where it can't be read or is empty.
+    pub(crate) fn text_if_any(&mut self, relative: &str) -> Option<String> {
+        self.value(relative).ok().filter(|text| !text.is_empty()).map(str::to_owned)
+    }
+
+    /// The names in a directory, sorted, at most [`MAX_DEVICES`] for which `wanted` says yes.
+    pub(crate) fn list(
+        &mut self,
+        relative: &str,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<Vec<String>, CollectError> {
+        self.list_limited(relative, MAX_DEVICES, wanted)
+    }
+
+    pub(crate) fn list_limited(
+        &mut self,
+        relative: &str,
+        limit: usize,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<Vec<String>, CollectError> {
+        self.locate(relative);
+        let entries = fs::read_dir(&self.path).map_err(|source| CollectError::read(&self.path, source))?;
+        let mut names = Vec::new();
+        for entry in entries.flatten() {
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            if !wanted(&name) {
+                continue;
+            }
+            if names.len() == limit {
+                self.cut = true;
+                break;
+            }
+            names.push(name);
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    pub(crate) fn is_directory(&mut self, relative: &str) -> bool {
+        self.locate(relative);
+        self.path.is_dir()
+    }
+
+    /// The name a symbolic link ends in.
+    pub(crate) fn link_name(&mut self, relative: &str) -> Option<String> {
+        self.locate(relative);
+        let target = fs::read_link(&self.path).ok()?;
+        Some(target.file_name()?.to_str()?.to_owned())
+    }
+
+    /// Notes that a limit left something out.
+    pub(crate) fn note_cut(&mut self) {
+        self.cut = true;
+    }
+
+    /// Whether a limit left something out since the last call.
+    pub(crate) fn take_cut(&mut self) -> bool {
+        std::mem::take(&mut self.cut)
+    }
+}
+
+/// A number as the kernel writes it: decimal, with a sign or a fraction, or hexadecimal with `0x`.
+pub(crate) fn parse_number(text: &str) -> Option<f64> {
+    if let Some(digits) = text.strip_prefix("0x") {
+        return u64::from_str_radix(digits, 16).ok().map(|number| number as f64);
+    }
+    // Not everything that Rust takes for a float ("inf", "nan") is one here.
+    if !text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'-' | b'+' | b'.' | b'e' | b'E')) {
+        return None;
+    }
+    text.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source_with(name: &str, bytes: &[u8]) -> (tempfile::TempDir, Source) {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(name), bytes).unwrap();
+        let source = Source::new(dir.path().to_path_buf());
+        (dir, source)
+    }
+
+    #[test]
+    fn a_file_of_the_limit_is_read_and_one_byte_more_refused() {
+        let (dir, mut source) = source_with("f", &vec![b'x'; MAX_FILE_BYTES]);
+        assert_eq!(source.read("f").unwrap().len(), MAX_FILE_BYTES);
+        fs::write(dir.path().join("f"), vec![b'x'; MAX_FILE_BYTES + 1]).unwrap();
+        assert!(matches!(source.read("f"), Err(CollectError::TooLarge { limit: MAX_FILE_BYTES, .. })));
+    }
+
+    #[test]
+    fn what_is_not_utf8_is_replaced() {
+        let (_dir, mut source) = source_with("f", b"a\xffb\n");
+        assert_eq!(source.value("f").unwrap(), "a\u{fffd}b");
+        assert_eq!(source.read_bytes("f").unwrap(), b"a\xffb\n");
+    }
+
+    #[test]
+    fn a_shorter_file_after_a_longer_one_has_nothing_of_it() {
+        let (dir, mut source) = source_with("long", &[b'x'; 50_000]);
+        fs::write(dir.path().join("short"), b"7\n").unwrap();
+        source.read("long").unwrap();
+        assert_eq!(source.read("short").unwrap(), "7\n");
+        assert_eq!(source.number("short").unwrap(), 7.0);
+    }
+
+    #[test]
+    fn a_directory_is_cut_at_the_limit_and_says_so() {
+        let dir = tempfile::tempdir().unwrap();
+        for index in 0..12 {
+            fs::write(dir.path().join(format!("d{index}")), b"").unwrap();
+        }
+        let mut source = Source::new(dir.path().to_path_buf());
+        assert_eq!(source.list_limited("", 12, |_| true).unwrap().len(), 12);
+        assert!(!source.take_cut());
+        assert_eq!(source.list_limited("", 11, |_| true).unwrap().len(), 11);
+        assert!(source.take_cut() && !source.take_cut());
+        assert_eq!(source.list("", |name| name.ends_with('0')).unwrap(), ["d0", "d10"]);
+    }
+
+    #[test]
+    fn numbers_are_what_the_kernel_writes() {
+        assert_eq!(parse_number("-1"), Some(-1.0));
+        assert_eq!(parse_number("0x1003"), Some(4099.0));
+        assert_eq!(parse_number("0.25"), Some(0.25));
+        for text in ["", "inf", "nan", "N/A", "0x", "-"] {
+            assert_eq!(parse_number(text), None, "{text}");
+        }
+    }
+}
