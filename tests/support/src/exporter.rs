@@ -1,0 +1,41 @@
+//! The real node_exporter, to hold narthex' host collectors against.
+
+use crate::process::{Process, start_server};
+use crate::{Peers, http};
+
+/// A running node_exporter.
+#[derive(Debug)]
+pub struct NodeExporter {
+    /// The process.
+    pub process: Process,
+    url: String,
+}
+
+impl NodeExporter {
+    /// Starts it, with further arguments (`--collector.disable-defaults`), and waits until it answers.
+    ///
+    /// # Panics
+    /// Where it doesn't become ready.
+    #[track_caller]
+    pub fn start(peers: &Peers, arguments: &[&str]) -> NodeExporter {
+        let (process, url) = start_server("/", |port| {
+            let listen = format!("--web.listen-address=127.0.0.1:{port}");
+            Process::start(&peers.node_exporter, arguments.iter().copied().chain([&*listen]))
+        });
+        NodeExporter { process, url }
+    }
+
+    /// `http://127.0.0.1:PORT`.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// What a scrape gives now, in the text format.
+    ///
+    /// # Panics
+    /// Where it doesn't answer 200.
+    #[track_caller]
+    pub fn scrape(&self) -> String {
+        http::get(&format!("{}/metrics", self.url)).unwrap().expect_success().text()
+    }
+}

@@ -1,0 +1,106 @@
+//! narthex itself, as a process.
+
+use crate::http::{self, Response};
+use crate::process::Process;
+use crate::query;
+use crate::wait::SOON;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+/// A running `narthex run` (or `demo`, `sink`).
+#[derive(Debug)]
+pub struct Narthex {
+    /// The process.
+    pub process: Process,
+    url: String,
+    /// Its data folder.
+    pub data: PathBuf,
+}
+
+impl Narthex {
+    /// Starts `narthex run` with `arguments`, its data in a temporary folder, listening on a free port,
+    /// and waits until it listens. `program` is what a test of the crate `narthex` finds in
+    /// `env!("CARGO_BIN_EXE_narthex")`.
+    ///
+    /// # Panics
+    /// Where it doesn't listen in time.
+    #[track_caller]
+    pub fn start(program: impl AsRef<Path>, arguments: &[&str]) -> Narthex {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        let mut narthex = Narthex::start_in(program, "run", &data, arguments);
+        narthex.process = narthex.process.holding(folder);
+        narthex
+    }
+
+    /// Starts `narthex COMMAND` on the data folder `data`, which outlives it: for a test that starts it
+    /// again. `command` is one that has `--data` and `--listen`.
+    ///
+    /// # Panics
+    /// Where it doesn't listen in time.
+    #[track_caller]
+    pub fn start_in(program: impl AsRef<Path>, command: &str, data: &Path, arguments: &[&str]) -> Narthex {
+        let own = [command, "--listen", "127.0.0.1:0", "--data"].map(OsStr::new);
+        let own = own.into_iter().chain([data.as_os_str()]);
+        let process = Process::start(program.as_ref(), own.chain(arguments.iter().map(OsStr::new)));
+        let url = listening_url(&process);
+        Narthex { process, url, data: data.to_path_buf() }
+    }
+
+    /// `http://127.0.0.1:PORT`.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Where it takes remote write.
+    pub fn write_url(&self) -> String {
+        format!("{}/api/v1/write", self.url)
+    }
+
+    /// `GET` of a path.
+    #[track_caller]
+    pub fn get(&self, path: &str) -> Response {
+        http::get(&format!("{}{path}", self.url)).unwrap_or_else(|error| self.fail(&error))
+    }
+
+    /// `POST` to a path.
+    #[track_caller]
+    pub fn post(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Response {
+        self.request("POST", path, headers, Some(body))
+    }
+
+    /// Any request.
+    #[track_caller]
+    pub fn request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&[u8]>,
+    ) -> Response {
+        http::request(method, &format!("{}{path}", self.url), headers, body)
+            .unwrap_or_else(|error| self.fail(&error))
+    }
+
+    /// The value of one of its own metrics: a name, or a whole series as its page spells it.
+    pub fn metric(&self, series: &str) -> Option<f64> {
+        query::metric(&self.url, series)
+    }
+
+    #[track_caller]
+    fn fail(&self, error: &str) -> ! {
+        panic!("{error}{}", self.process.tail())
+    }
+}
+
+/// The address in the line `listening on http://...` that narthex writes once it listens.
+///
+/// # Panics
+/// Where no such line comes.
+#[track_caller]
+pub fn listening_url(process: &Process) -> String {
+    const BEFORE: &str = "listening on ";
+    let line = process.wait_for_line("listening on http", SOON);
+    let url = line.split(BEFORE).nth(1).unwrap_or_default();
+    url.split_whitespace().next().unwrap_or_default().trim_end_matches('/').to_string()
+}

@@ -1,0 +1,158 @@
+//! Finding the real programs.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+/// Where the real programs are.
+#[derive(Debug, Clone)]
+pub struct Peers {
+    /// `prometheus`, a 3.x.
+    pub prometheus: PathBuf,
+    /// `promtool`.
+    pub promtool: PathBuf,
+    /// `victoria-metrics`.
+    pub victoria_metrics: PathBuf,
+    /// `vmagent`.
+    pub vmagent: PathBuf,
+    /// `pushgateway`.
+    pub pushgateway: PathBuf,
+    /// `node_exporter`.
+    pub node_exporter: PathBuf,
+}
+
+/// After a failed attempt to fetch them, how long the next test process believes that it would fail too.
+const FAILURE_HOLDS: Duration = Duration::from_secs(600);
+
+/// The real programs, or nothing (said aloud) where they can't be had.
+///
+/// The first that is complete of: the folder in `NARTHEX_PEERS` (or its `bin`), `PATH`, `target/peers`,
+/// which `scripts/peers` fills if need be, once for all test processes.
+///
+/// # Panics
+/// Where they can't be had and `NARTHEX_REQUIRE_PEERS` is set.
+pub fn peers() -> Option<Peers> {
+    static FOUND: OnceLock<Result<Peers, String>> = OnceLock::new();
+    match FOUND.get_or_init(find) {
+        Ok(peers) => Some(peers.clone()),
+        Err(why) => {
+            skip("NARTHEX_REQUIRE_PEERS", &format!("the real programs can't be had: {why}"));
+            None
+        }
+    }
+}
+
+/// Says that a test doesn't run.
+///
+/// # Panics
+/// Where the environment variable `require` is set.
+pub fn skip(require: &str, why: &str) {
+    assert!(!is_set(require), "{require} is set, but {why}");
+    eprintln!("SKIPPED: {why} (set {require} to make this a failure)");
+}
+
+fn is_set(name: &str) -> bool {
+    std::env::var_os(name).is_some_and(|value| !value.is_empty() && value != "0")
+}
+
+impl Peers {
+    /// Prometheus 2.42 of Debian 12, which `scripts/peers --old` fetches; nothing where it isn't there.
+    pub fn old_prometheus() -> Option<PathBuf> {
+        let repository = repository();
+        let place = repository.join("target/peers/bin/prometheus-2.42");
+        if !place.exists() {
+            let _ = Command::new(repository.join("scripts/peers")).arg("--old").output();
+        }
+        if place.exists() {
+            return Some(place);
+        }
+        skip("NARTHEX_REQUIRE_PEERS", "Prometheus 2.42 can't be had (scripts/peers --old)");
+        None
+    }
+
+    /// The programs in one of `folders`; each may lie in another. An error names what is missing.
+    fn in_folders(folders: &[PathBuf]) -> Result<Peers, String> {
+        let find = |names: &[&str]| {
+            folders
+                .iter()
+                .flat_map(|folder| names.iter().map(move |name| folder.join(name)))
+                .find(|path| path.is_file())
+                .ok_or_else(|| names[0].to_string())
+        };
+        Ok(Peers {
+            prometheus: find(&["prometheus"])?,
+            promtool: find(&["promtool"])?,
+            victoria_metrics: find(&["victoria-metrics"])?,
+            vmagent: find(&["vmagent"])?,
+            pushgateway: find(&["pushgateway", "prometheus-pushgateway"])?,
+            node_exporter: find(&["node_exporter", "prometheus-node-exporter"])?,
+        })
+    }
+}
+
+fn find() -> Result<Peers, String> {
+    if let Some(folder) = std::env::var_os("NARTHEX_PEERS").map(PathBuf::from) {
+        return Peers::in_folders(&[folder.join("bin"), folder.clone()])
+            .map_err(|name| format!("NARTHEX_PEERS is {}, and there is no {name} in it", folder.display()));
+    }
+    let path: OsString = std::env::var_os("PATH").unwrap_or_default();
+    if let Ok(peers) = Peers::in_folders(&std::env::split_paths(&path).collect::<Vec<_>>()) {
+        return Ok(peers);
+    }
+    let repository = repository();
+    let folder = repository.join("target/peers");
+    fetch(&repository, &folder)?;
+    Peers::in_folders(&[folder.join("bin")])
+        .map_err(|name| format!("{} has no {name}; remove the folder to fetch it again", folder.display()))
+}
+
+/// Runs `scripts/peers`, which does nothing where the programs are there already, and which locks.
+/// A failure (no network, say) is remembered for a while, so that not each test process waits for it.
+fn fetch(repository: &Path, folder: &Path) -> Result<(), String> {
+    let failed = folder.join(".failed");
+    let fresh = |path: &Path| {
+        let age = path.metadata().and_then(|data| data.modified()).ok().and_then(|at| at.elapsed().ok());
+        age.is_some_and(|age| age < FAILURE_HOLDS)
+    };
+    if fresh(&failed) && !is_set("NARTHEX_REQUIRE_PEERS") {
+        let why = std::fs::read_to_string(&failed).unwrap_or_default();
+        return Err(format!("{why} (remembered in {})", failed.display()));
+    }
+    let script = repository.join("scripts/peers");
+    let output = Command::new(&script)
+        .arg(folder)
+        .output()
+        .map_err(|error| format!("cannot run {}: {error}", script.display()))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let text = String::from_utf8_lossy(&output.stderr);
+    let why = text.lines().last().unwrap_or("scripts/peers failed without a word").to_string();
+    let _ = std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&failed, &why));
+    Err(why)
+}
+
+/// The repository that this crate was built in.
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_without_one_of_the_programs_is_not_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["prometheus", "promtool", "victoria-metrics", "vmagent", "prometheus-pushgateway"] {
+            std::fs::write(folder.path().join(name), "").unwrap();
+        }
+        let folders = [folder.path().to_path_buf()];
+        assert_eq!(Peers::in_folders(&folders).unwrap_err(), "node_exporter");
+        std::fs::write(folder.path().join("node_exporter"), "").unwrap();
+        let peers = Peers::in_folders(&folders).unwrap();
+        assert_eq!(peers.pushgateway, folder.path().join("prometheus-pushgateway"));
+    }
+}

@@ -1,0 +1,385 @@
+//! Child processes that end with the value that stands for them, and with this process.
+//!
+//! Each child leads a process group of its own, which is killed as a whole when its [`Process`] is
+//! dropped. For the case that this process itself is killed, the kernel is asked to kill the child then:
+//! that request (`PR_SET_PDEATHSIG`) has to be made in the child between fork and exec, which in Rust
+//! takes `unsafe`, so util-linux' `setpriv --pdeathsig` makes it instead and then becomes the program,
+//! under the same pid. The kernel sends that signal when the *thread* that forked ends, so one thread
+//! that never ends forks all children.
+
+use crate::wait::SOON;
+use rustix::process::{Pid, Signal};
+use std::collections::VecDeque;
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Condvar, LazyLock, Mutex};
+use std::time::{Duration, Instant};
+
+/// The most lines of output that are kept; the oldest go first.
+pub const MAX_LINES: usize = 20_000;
+
+/// What a child has written to stdout and stderr, line by line in order of arrival.
+#[derive(Debug, Default)]
+struct Output {
+    lines: Mutex<VecDeque<String>>,
+    more: Condvar,
+}
+
+/// A child process. Killed, with what it started itself, when dropped.
+#[derive(Debug)]
+pub struct Process {
+    name: String,
+    child: Mutex<Child>,
+    pid: Pid,
+    output: Arc<Output>,
+    /// Deleted once the process is gone.
+    _data: Vec<tempfile::TempDir>,
+}
+
+impl Process {
+    /// Starts a program, its standard input closed.
+    ///
+    /// # Panics
+    /// Where that fails.
+    #[track_caller]
+    pub fn start(program: &Path, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Process {
+        Process::with_env(program, arguments, &[])
+    }
+
+    /// Starts a program with environment variables added to this process' own.
+    ///
+    /// # Panics
+    /// Where that fails.
+    #[track_caller]
+    pub fn with_env(
+        program: &Path,
+        arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
+        env: &[(&str, &str)],
+    ) -> Process {
+        assert!(program.is_file(), "no program {}", program.display());
+        let mut command = match &*SETPRIV {
+            Some(setpriv) => {
+                let mut command = Command::new(setpriv);
+                command.args(["--pdeathsig", "KILL", "--"]).arg(program);
+                command
+            }
+            None => Command::new(program),
+        };
+        command.args(arguments).envs(env.iter().copied()).process_group(0);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let mut child = spawn(command).unwrap_or_else(|error| panic!("cannot start {name}: {error}"));
+        let output = Arc::new(Output::default());
+        let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        collect(stdout, Arc::clone(&output));
+        collect(stderr, Arc::clone(&output));
+        let pid = Pid::from_child(&child);
+        Process { name, child: Mutex::new(child), pid, output, _data: Vec::new() }
+    }
+
+    /// Keeps a folder until the process is gone.
+    pub fn holding(mut self, folder: tempfile::TempDir) -> Process {
+        self._data.push(folder);
+        self
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.pid.as_raw_nonzero().get() as u32
+    }
+
+    /// Whether it runs.
+    pub fn is_running(&self) -> bool {
+        self.exit_status().is_none()
+    }
+
+    /// How it ended, if it has.
+    pub fn exit_status(&self) -> Option<ExitStatus> {
+        self.child.lock().unwrap().try_wait().unwrap()
+    }
+
+    /// Sends a signal to the process alone.
+    pub fn signal(&self, signal: Signal) {
+        // It may have ended by itself, which is no failure of this call.
+        if self.is_running() {
+            let _ = rustix::process::kill_process(self.pid, signal);
+        }
+    }
+
+    /// Kills it (SIGKILL) with what it started, and waits for its end.
+    pub fn kill(&self) -> ExitStatus {
+        let mut child = self.child.lock().unwrap();
+        if child.try_wait().unwrap().is_none() {
+            let _ = rustix::process::kill_process_group(self.pid, Signal::KILL);
+        }
+        child.wait().unwrap()
+    }
+
+    /// Asks it to end (SIGTERM) and waits for that.
+    ///
+    /// # Panics
+    /// After `deadline`.
+    #[track_caller]
+    pub fn terminate(&self, deadline: Duration) -> ExitStatus {
+        self.signal(Signal::TERM);
+        self.wait(deadline)
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Panics
+    /// After `deadline`, showing its output.
+    #[track_caller]
+    pub fn wait(&self, deadline: Duration) -> ExitStatus {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.exit_status() {
+                return status;
+            }
+            if start.elapsed() > deadline {
+                panic!("{} has not ended after {deadline:?}{}", self.name, self.tail());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// All lines that it has written so far (the newest [`MAX_LINES`]), stdout and stderr together.
+    pub fn lines(&self) -> Vec<String> {
+        self.output.lines.lock().unwrap().iter().cloned().collect()
+    }
+
+    /// Waits for a line that contains `pattern`, which may have come already, and gives it.
+    ///
+    /// # Panics
+    /// Where it ends without such a line, or after `deadline`: with its last lines.
+    #[track_caller]
+    pub fn wait_for_line(&self, pattern: &str, deadline: Duration) -> String {
+        let start = Instant::now();
+        loop {
+            let ended = self.exit_status();
+            let lines = self.output.lines.lock().unwrap();
+            if let Some(line) = lines.iter().find(|line| line.contains(pattern)) {
+                return line.clone();
+            }
+            let waited = start.elapsed();
+            // The last lines may still be in the pipe when the process has just ended.
+            let over = if ended.is_some() { Duration::from_millis(200) } else { deadline };
+            if waited > over {
+                drop(lines);
+                let how = ended.map_or_else(|| "still runs".to_string(), |status| status.to_string());
+                panic!("no line with {pattern:?} from {} ({how}){}", self.name, self.tail());
+            }
+            drop(self.output.more.wait_timeout(lines, Duration::from_millis(50)).unwrap());
+        }
+    }
+
+    /// Its last lines, for a failure's message.
+    pub fn tail(&self) -> String {
+        let lines = self.output.lines.lock().unwrap();
+        let skip = lines.len().saturating_sub(20);
+        let last: Vec<_> = lines.iter().skip(skip).map(|line| format!("\n  | {line}")).collect();
+        format!("; its last lines:{}", last.concat())
+    }
+
+    /// Bytes of memory that are in RAM now (resident).
+    pub fn rss_bytes(&self) -> u64 {
+        self.status_kib("VmRSS:") * 1024
+    }
+
+    /// The most bytes that were ever resident.
+    pub fn peak_rss_bytes(&self) -> u64 {
+        self.status_kib("VmHWM:") * 1024
+    }
+
+    /// Seconds of CPU used so far, user and system, by all its threads; in steps of 10 ms.
+    pub fn cpu_seconds(&self) -> f64 {
+        let text = std::fs::read_to_string(self.proc("stat")).unwrap_or_default();
+        // The second field is the name in parentheses and may contain anything, so count from its end.
+        let fields: Vec<&str> = text.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        let ticks = |index: usize| fields.get(index).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
+        (ticks(11) + ticks(12)) as f64 / rustix::param::clock_ticks_per_second() as f64
+    }
+
+    /// Bytes that it caused to be written to disks, as `/proc/PID/io` counts them.
+    pub fn written_bytes(&self) -> u64 {
+        number_after(&self.proc("io"), "write_bytes:")
+    }
+
+    fn status_kib(&self, key: &str) -> u64 {
+        number_after(&self.proc("status"), key)
+    }
+
+    fn proc(&self, file: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/{file}", self.id()))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// The number after `key` at the beginning of a line; 0 where there is none, as after the process' end.
+fn number_after(file: &Path, key: &str) -> u64 {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    let rest = text.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default();
+    rest.split_whitespace().next().and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+fn collect(from: impl Read + Send + 'static, output: Arc<Output>) {
+    std::thread::spawn(move || {
+        let mut from = BufReader::new(from);
+        let mut line = Vec::new();
+        while matches!(from.read_until(b'\n', &mut line), Ok(1..)) {
+            let text = String::from_utf8_lossy(&line).trim_end().to_string();
+            line.clear();
+            let mut lines = output.lines.lock().unwrap();
+            if lines.len() == MAX_LINES {
+                lines.pop_front();
+            }
+            lines.push_back(text);
+            output.more.notify_all();
+        }
+    });
+}
+
+/// util-linux' `setpriv`, which is on every Debian; without it a child may outlive a killed test.
+static SETPRIV: LazyLock<Option<PathBuf>> = LazyLock::new(|| find_in_path("setpriv"));
+
+/// The program `name` in `PATH`.
+pub fn find_in_path(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|path| path.is_file())
+}
+
+type Order = (Command, Sender<std::io::Result<Child>>);
+
+/// Starts `command` from the one thread that never ends.
+fn spawn(command: Command) -> std::io::Result<Child> {
+    static SPAWNER: LazyLock<Mutex<Sender<Order>>> = LazyLock::new(|| {
+        let (orders, queue) = channel::<Order>();
+        std::thread::spawn(move || {
+            for (mut command, answer) in queue {
+                let _ = answer.send(command.spawn());
+            }
+        });
+        Mutex::new(orders)
+    });
+    let (answer, child) = channel();
+    SPAWNER.lock().unwrap().send((command, answer)).map_err(std::io::Error::other)?;
+    child.recv().map_err(std::io::Error::other)?
+}
+
+/// A port on loopback that was free a moment ago, for programs that can't choose one themselves.
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Starts a server that has to be told its port, and waits until `ready` (a path) answers 200.
+/// Between choosing the port and its use, another may take it: then it is tried again with the next.
+///
+/// # Panics
+/// Where it ends or isn't ready in time, with its last lines.
+#[track_caller]
+pub fn start_server(ready: &str, start: impl Fn(u16) -> Process) -> (Process, String) {
+    const ATTEMPTS: usize = 5;
+    for _ in 0..ATTEMPTS {
+        let port = free_port();
+        let (process, url) = (start(port), format!("http://127.0.0.1:{port}"));
+        if wait_ready(&process, &format!("{url}{ready}")) {
+            return (process, url);
+        }
+    }
+    panic!("no free port in {ATTEMPTS} attempts");
+}
+
+/// Whether it became ready; not so where its port was taken.
+#[track_caller]
+fn wait_ready(process: &Process, url: &str) -> bool {
+    let start = Instant::now();
+    loop {
+        let running = process.is_running();
+        if running && crate::http::get(url).is_ok_and(|answer| answer.status == 200) {
+            return true;
+        }
+        if !running && process.lines().iter().any(|line| line.contains("address already in use")) {
+            return false;
+        }
+        if !running || start.elapsed() > SOON {
+            let how = if running { "is not ready" } else { "has ended" };
+            panic!("{} {how} ({url}){}", process.name, process.tail());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wait::wait_until;
+
+    fn shell(script: &str) -> Process {
+        Process::start(Path::new("/bin/sh"), ["-c", script])
+    }
+
+    fn runs(pid: &str) -> bool {
+        // A killed process whose parent is gone stays as a zombie until somebody reaps it.
+        std::fs::read_to_string(format!("/proc/{pid}/stat"))
+            .is_ok_and(|stat| !stat.rsplit(')').next().unwrap().trim_start().starts_with('Z'))
+    }
+
+    #[test]
+    fn lines_of_both_streams_are_seen() {
+        let process = shell("echo out; echo err >&2; echo last; sleep 60");
+        assert_eq!(process.wait_for_line("rr", SOON), "err");
+        process.wait_for_line("last", SOON);
+        assert!(process.lines().contains(&"out".to_string()));
+    }
+
+    #[test]
+    #[should_panic(expected = "no line with \"ready\" from sh (exit status: 3); its last lines:\n  | oops")]
+    fn an_early_end_is_told_with_the_last_lines() {
+        shell("echo oops; exit 3").wait_for_line("ready", SOON);
+    }
+
+    #[test]
+    fn dropping_kills_what_the_child_started_too() {
+        let process = shell("sleep 600 & echo grandchild $!; wait");
+        let line = process.wait_for_line("grandchild", SOON);
+        let pid = line.rsplit(' ').next().unwrap().to_string();
+        assert!(runs(&pid));
+        drop(process);
+        wait_until("the grandchild's end", SOON, || !runs(&pid));
+    }
+
+    #[test]
+    fn a_child_outlives_the_thread_that_started_it_and_answers_signals() {
+        let process =
+            std::thread::spawn(|| shell("trap 'exit 7' TERM; echo up; while :; do sleep 0.05; done"))
+                .join()
+                .unwrap();
+        process.wait_for_line("up", SOON);
+        assert_eq!(process.terminate(SOON).code(), Some(7));
+    }
+
+    #[test]
+    fn measures_come_from_proc() {
+        let process = shell("while :; do :; done");
+        wait_until("some CPU used", SOON, || process.cpu_seconds() > 0.03);
+        assert!(process.rss_bytes() > 100 << 10);
+        assert!(process.peak_rss_bytes() >= process.rss_bytes());
+    }
+
+    #[test]
+    fn only_the_newest_lines_are_kept() {
+        let process = shell(&format!("seq {}; echo end; sleep 60", MAX_LINES + 10));
+        process.wait_for_line("end", SOON);
+        let lines = process.lines();
+        assert_eq!((lines.len(), lines[0].as_str()), (MAX_LINES, "12"));
+    }
+}

@@ -1,0 +1,37 @@
+//! The real Pushgateway, to hold narthex' own door against.
+
+use crate::process::{Process, start_server};
+use crate::{Peers, query};
+
+/// A running Pushgateway.
+#[derive(Debug)]
+pub struct Pushgateway {
+    /// The process.
+    pub process: Process,
+    url: String,
+}
+
+impl Pushgateway {
+    /// Starts it, with further arguments (`--web.enable-admin-api`), and waits until it is ready.
+    ///
+    /// # Panics
+    /// Where it doesn't become ready.
+    #[track_caller]
+    pub fn start(peers: &Peers, arguments: &[&str]) -> Pushgateway {
+        let (process, url) = start_server("/-/ready", |port| {
+            let listen = format!("--web.listen-address=127.0.0.1:{port}");
+            Process::start(&peers.pushgateway, arguments.iter().copied().chain([&*listen]))
+        });
+        Pushgateway { process, url }
+    }
+
+    /// `http://127.0.0.1:PORT`.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The value of one of the metrics it shows: a name, or a whole series as its page spells it.
+    pub fn metric(&self, series: &str) -> Option<f64> {
+        query::metric(&self.url, series)
+    }
+}

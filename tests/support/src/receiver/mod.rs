@@ -1,0 +1,235 @@
+//! A remote-write receiver that does what a test tells it: refuse, delay, hang up, go away. It keeps
+//! every request and what became of it, and tells loss, repetition and disorder apart.
+
+mod http;
+mod tally;
+
+pub use http::Received;
+pub use tally::{Arrivals, Tally};
+
+use crate::wire::{Version, visit};
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+/// How an answer ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Ending {
+    /// The connection stays open for the next request.
+    #[default]
+    Open,
+    /// The connection closes after the answer.
+    Close,
+    /// The connection closes instead of an answer.
+    NoAnswer,
+    /// The connection closes in the middle of the answer.
+    HalfAnswer,
+}
+
+/// What the receiver does with a request.
+#[derive(Debug, Clone, Default)]
+pub struct Answer {
+    /// The status code.
+    pub status: u16,
+    /// Further headers.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: String,
+    /// How long it takes.
+    pub delay: Duration,
+    /// How it ends.
+    pub ending: Ending,
+    /// Whether the request's samples count as written.
+    pub stored: bool,
+}
+
+impl Answer {
+    /// What a good receiver says: 204, and for 2.0 how much was written.
+    pub fn success(request: &Received) -> Answer {
+        let mut headers = Vec::new();
+        if request.version() == Version::V2 {
+            let (mut samples, mut histograms, mut exemplars) = (0, 0, 0);
+            let _ = visit(Version::V2, &request.content, |view| {
+                samples += view.samples.len();
+                histograms += view.histograms.len();
+                exemplars += view.exemplars.len();
+            });
+            for (kind, count) in [("Samples", samples), ("Histograms", histograms), ("Exemplars", exemplars)]
+            {
+                headers.push((format!("X-Prometheus-Remote-Write-{kind}-Written"), count.to_string()));
+            }
+        }
+        Answer { status: 204, headers, stored: true, ..Answer::default() }
+    }
+
+    /// A refusal: nothing is stored.
+    pub fn status(status: u16) -> Answer {
+        Answer { status, ..Answer::default() }
+    }
+
+    /// With a header more.
+    pub fn header(mut self, name: &str, value: &str) -> Answer {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// With this body.
+    pub fn body(mut self, body: &str) -> Answer {
+        self.body = body.into();
+        self
+    }
+
+    /// After a delay.
+    pub fn delay(mut self, delay: Duration) -> Answer {
+        self.delay = delay;
+        self
+    }
+
+    /// Ending so. A request that gets no answer may have been stored all the same: see [`Answer::stored`].
+    pub fn ending(mut self, ending: Ending) -> Answer {
+        self.ending = ending;
+        self
+    }
+}
+
+type Script = Box<dyn FnMut(&Received) -> Answer + Send>;
+
+struct Shared {
+    script: Mutex<Script>,
+    requests: Mutex<Vec<Received>>,
+    connections: Mutex<Vec<TcpStream>>,
+    away: AtomicBool,
+}
+
+impl Shared {
+    /// What the script says, kept until the test asks: the lock is held so that a script that counts
+    /// sees its requests one at a time.
+    fn decide(&self, request: &Received) -> Answer {
+        (self.script.lock().unwrap())(request)
+    }
+
+    fn record(&self, request: Received) {
+        self.requests.lock().unwrap().push(request);
+    }
+}
+
+/// The receiver.
+pub struct FakeReceiver {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    acceptor: Mutex<Option<std::thread::JoinHandle<()>>>,
+}
+
+impl std::fmt::Debug for FakeReceiver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FakeReceiver").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+impl FakeReceiver {
+    /// Starts one that accepts everything, on a free port.
+    pub fn start() -> FakeReceiver {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let shared = Arc::new(Shared {
+            script: Mutex::new(Box::new(Answer::success)),
+            requests: Mutex::default(),
+            connections: Mutex::default(),
+            away: AtomicBool::new(false),
+        });
+        let receiver = FakeReceiver { address, shared, acceptor: Mutex::new(None) };
+        receiver.accept(listener);
+        receiver
+    }
+
+    /// `http://127.0.0.1:PORT`.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Where it takes remote write. It takes it at any other path too.
+    pub fn write_url(&self) -> String {
+        format!("{}/api/v1/write", self.url())
+    }
+
+    /// From the next request on, does what `script` says. [`Answer::success`] is how to accept.
+    pub fn answer(&self, script: impl FnMut(&Received) -> Answer + Send + 'static) {
+        *self.shared.script.lock().unwrap() = Box::new(script);
+    }
+
+    /// Goes away: closes all connections and refuses new ones, until [`FakeReceiver::come_back`].
+    pub fn go_away(&self) {
+        self.shared.away.store(true, Ordering::SeqCst);
+        let _ = TcpStream::connect(self.address); // wakes the acceptor, which then ends
+        if let Some(acceptor) = self.acceptor.lock().unwrap().take() {
+            acceptor.join().unwrap();
+        }
+        for connection in self.shared.connections.lock().unwrap().drain(..) {
+            let _ = connection.shutdown(std::net::Shutdown::Both);
+        }
+    }
+
+    /// Listens again, on the same port.
+    pub fn come_back(&self) {
+        self.shared.away.store(false, Ordering::SeqCst);
+        let listener = crate::wait_for("the old port", crate::SOON, || TcpListener::bind(self.address));
+        self.accept(listener);
+    }
+
+    /// All requests so far, in order of their decision.
+    pub fn requests(&self) -> MutexGuard<'_, Vec<Received>> {
+        self.shared.requests.lock().unwrap()
+    }
+
+    /// What was stored, per series in order of arrival.
+    ///
+    /// # Panics
+    /// Where a stored request can't be decoded.
+    pub fn arrivals(&self) -> Arrivals {
+        let mut arrivals = Arrivals::new();
+        for request in self.requests().iter().filter(|request| request.stored) {
+            let arrived = visit(request.version(), &request.content, |view| {
+                let list: &mut Vec<(i64, f64)> = arrivals.entry(view.labels_map()).or_default();
+                list.extend_from_slice(&view.samples);
+                list.extend(view.histograms.iter().map(|&(timestamp, _)| (timestamp, f64::NAN)));
+            });
+            arrived.unwrap_or_else(|error| panic!("request {}: {error}", request.number));
+        }
+        arrivals
+    }
+
+    /// How many samples and histograms were stored, repetitions included.
+    pub fn stored(&self) -> usize {
+        self.arrivals().values().map(Vec::len).sum()
+    }
+
+    /// Holds what was stored against the timestamps that each series was to have, in their order.
+    pub fn tally(&self, expected: &BTreeMap<crate::Labels, Vec<i64>>) -> Tally {
+        tally::tally(expected, &self.arrivals())
+    }
+
+    fn accept(&self, listener: TcpListener) {
+        let shared = Arc::clone(&self.shared);
+        let acceptor = std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                if shared.away.load(Ordering::SeqCst) {
+                    return;
+                }
+                if let Ok(connection) = stream.try_clone() {
+                    shared.connections.lock().unwrap().push(connection);
+                }
+                let shared = Arc::clone(&shared);
+                std::thread::spawn(move || http::serve(stream, &shared));
+            }
+        });
+        *self.acceptor.lock().unwrap() = Some(acceptor);
+    }
+}
+
+impl Drop for FakeReceiver {
+    fn drop(&mut self) {
+        self.go_away();
+    }
+}

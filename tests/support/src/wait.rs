@@ -1,0 +1,60 @@
+//! Waiting for conditions.
+
+use std::time::{Duration, Instant};
+
+/// How long a test waits for what should come at once: long, because a loaded machine is no failure.
+pub const SOON: Duration = Duration::from_secs(30);
+
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Waits until `condition` holds.
+///
+/// # Panics
+/// After `deadline`, naming `what`.
+#[track_caller]
+pub fn wait_until(what: &str, deadline: Duration, mut condition: impl FnMut() -> bool) {
+    wait_for(what, deadline, || if condition() { Ok(()) } else { Err("it does not hold") });
+}
+
+/// Waits until `attempt` succeeds and gives what it gave.
+///
+/// # Panics
+/// After `deadline`, naming `what` and showing the last attempt's error: what was there instead.
+#[track_caller]
+pub fn wait_for<T, E: std::fmt::Display>(
+    what: &str,
+    deadline: Duration,
+    mut attempt: impl FnMut() -> Result<T, E>,
+) -> T {
+    let start = Instant::now();
+    loop {
+        match attempt() {
+            Ok(value) => return value,
+            Err(error) if start.elapsed() >= deadline => {
+                panic!("waited {:.1} s for {what}; at the end: {error}", start.elapsed().as_secs_f64())
+            }
+            Err(_) => std::thread::sleep(PAUSE),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gives_what_came_at_last() {
+        let mut left = 3;
+        let value = wait_for("three attempts", SOON, || {
+            left -= 1;
+            if left == 0 { Ok("here") } else { Err("not yet") }
+        });
+        assert_eq!((value, left), ("here", 0));
+    }
+
+    #[test]
+    #[should_panic(expected = "for a pig to fly; at the end: it walks")]
+    fn says_what_it_waited_for_and_what_was_there_instead() {
+        wait_for::<(), _>("a pig to fly", Duration::from_millis(1), || Err("it walks"));
+    }
+}
