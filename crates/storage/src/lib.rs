@@ -1,1 +1,58 @@
-//! stub
+//! The storage: what is appended becomes durable here, and is handed on to whoever delivers it.
+//!
+//! ```text
+//!   doors ─ append ─► committer ─► log on disk ─ fsync ─► tail in memory ─► followers that keep up
+//!                     (registry)        │                                        ▲
+//!                                       └────────────── read back ── followers that are behind
+//! ```
+//!
+//! # What it promises
+//!
+//! - **[`Storage::append`] answers `Ok` after the samples are on disk**, with one sync for all that waited.
+//! - **A follower sees every committed point once, in order**, whether it comes from memory or from disk:
+//!   both ways number points the same ([`wal::Position`]).
+//! - **Nobody waits for a follower.** The tail is bounded; who falls behind reads the log.
+//! - **A segment stays until every pin has passed it**, or the budget is used up; then what is lost is
+//!   counted for each pin before the segment goes.
+//! - **A start costs the same whatever lies in the log**: nothing of it is read but an unsynced end.
+//!
+//! # Where to start
+//!
+//! [`Storage`], then `committer` for how a batch becomes durable, and `follower` for how it is read. The
+//! data folder:
+//!
+//! | path | holds |
+//! | --- | --- |
+//! | `wal/` | the log, in Prometheus' format |
+//! | `meta/` | types, help texts and units of metrics: a journal |
+//! | `state` | reserved references, the durable end, segments closed by a failure |
+//! | `reserve` | nothing; removed when the disk is full, so that delivery can go on |
+
+mod arrange;
+mod backlog;
+mod chunk;
+mod committer;
+mod error;
+mod follower;
+mod journal;
+mod labels_index;
+pub mod metadata;
+mod options;
+mod pins;
+mod records;
+mod registry;
+mod retention;
+mod shared;
+mod state;
+pub mod stats;
+mod storage;
+mod tail;
+
+pub use chunk::{Chunk, RecordSpan};
+pub use error::{AppendError, OpenError, ReadError};
+pub use follower::Follower;
+pub use options::{Options, WhenFull};
+pub use pins::{Lost, Pin};
+pub use records::NO_SERIES;
+pub use stats::Stats;
+pub use storage::{Journal, OpenReport, Storage};

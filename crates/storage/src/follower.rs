@@ -1,0 +1,121 @@
+//! A follower: the log from a position on, from memory while it keeps up and from disk when it doesn't.
+
+use crate::backlog::Backlog;
+use crate::chunk::Chunk;
+use crate::error::ReadError;
+use crate::shared::Shared;
+use crate::tail::Lookup;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use wal::Position;
+
+/// Hands out the log's chunks in order, each once.
+pub struct Follower {
+    shared: Arc<Shared>,
+    id: u64,
+    position: Position,
+    changed: watch::Receiver<Position>,
+    mode: Mode,
+    /// Read from disk, not handed out yet.
+    ready: VecDeque<Arc<Chunk>>,
+}
+
+type ReadTask = JoinHandle<(Backlog, Result<Vec<Arc<Chunk>>, ReadError>)>;
+
+enum Mode {
+    Memory,
+    Disk(Box<Backlog>),
+    /// A read is under way on a thread that may wait for the disk.
+    Reading(ReadTask),
+}
+
+impl std::fmt::Debug for Follower {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Follower").field("position", &self.position).finish_non_exhaustive()
+    }
+}
+
+impl Follower {
+    pub(crate) fn new(shared: Arc<Shared>, position: Position) -> Self {
+        let id = shared.tail.join(position);
+        let changed = shared.tail.watch();
+        Follower { shared, id, position, changed, mode: Mode::Memory, ready: VecDeque::new() }
+    }
+
+    /// All before it was handed out.
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// Whether it reads from disk.
+    pub fn is_behind(&self) -> bool {
+        !matches!(self.mode, Mode::Memory)
+    }
+
+    /// The next chunk; waits where there is none yet. The first may begin before the position that was
+    /// asked for: see [`Chunk::first_point_from`]. Can be dropped at any moment without losing anything.
+    pub async fn next(&mut self) -> Result<Arc<Chunk>, ReadError> {
+        loop {
+            if let Some(chunk) = self.ready.pop_front() {
+                self.position = self.position.max(chunk.end);
+                return Ok(chunk);
+            }
+            match &mut self.mode {
+                Mode::Memory => {
+                    // Seen before looking, so that what comes between looking and waiting wakes us.
+                    self.changed.borrow_and_update();
+                    match self.shared.tail.get(self.id, self.position) {
+                        Lookup::Chunk(chunk) => {
+                            self.position = chunk.end;
+                            return Ok(chunk);
+                        }
+                        Lookup::CaughtUp => {
+                            if self.shared.closed.load(Ordering::Acquire) {
+                                return Err(ReadError::Closed);
+                            }
+                            // The sender lives in what we share, so this can't fail.
+                            let _ = self.changed.changed().await;
+                        }
+                        Lookup::Behind => {
+                            let backlog = Backlog::new(self.shared.clone(), self.position);
+                            self.mode = Mode::Disk(Box::new(backlog));
+                        }
+                    }
+                }
+                Mode::Disk(_) if self.shared.tail.holds(self.position) => self.mode = Mode::Memory,
+                Mode::Disk(_) => {
+                    let Mode::Disk(mut backlog) = std::mem::replace(&mut self.mode, Mode::Memory) else {
+                        continue;
+                    };
+                    self.mode = Mode::Reading(tokio::task::spawn_blocking(move || {
+                        let result = backlog.read();
+                        (*backlog, result)
+                    }));
+                }
+                Mode::Reading(task) => {
+                    let (backlog, result) = match task.await {
+                        Ok(done) => done,
+                        // The runtime is going away, or the read panicked: begin it anew from the position.
+                        Err(_) => (Backlog::new(self.shared.clone(), self.position), Err(ReadError::Closed)),
+                    };
+                    if let Ok(chunks) = &result
+                        && chunks.is_empty()
+                    {
+                        self.position = backlog.position();
+                    }
+                    self.mode = Mode::Disk(Box::new(backlog));
+                    self.ready.extend(result?);
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.shared.tail.leave(self.id);
+    }
+}

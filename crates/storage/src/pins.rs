@@ -1,0 +1,146 @@
+//! Pins: who still wants which part of the log.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use wal::Position;
+
+/// What retention took from a pin's owner before it was delivered.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Lost {
+    /// Float samples.
+    pub samples: u64,
+    /// Native histograms.
+    pub histograms: u64,
+    /// Exemplars.
+    pub exemplars: u64,
+}
+
+/// All pins of a log, and the bell that wakes the janitor.
+#[derive(Default)]
+pub(crate) struct Pins {
+    inner: Mutex<Inner>,
+    bell: Condvar,
+}
+
+#[derive(Default)]
+struct Inner {
+    pins: HashMap<u64, Held>,
+    next: u64,
+    rung: bool,
+    closed: bool,
+}
+
+struct Held {
+    name: String,
+    position: Position,
+    moved_to: Option<Position>,
+    lost: Lost,
+}
+
+/// Holds segments back from truncation until it is dropped.
+pub struct Pin {
+    pins: Arc<Pins>,
+    id: u64,
+}
+
+impl std::fmt::Debug for Pin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Pin({})", self.id)
+    }
+}
+
+impl Pins {
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn pin(self: &Arc<Self>, name: &str, position: Position) -> Pin {
+        let mut inner = self.inner();
+        inner.next += 1;
+        let id = inner.next;
+        inner
+            .pins
+            .insert(id, Held { name: name.to_string(), position, moved_to: None, lost: Lost::default() });
+        Pin { pins: self.clone(), id }
+    }
+
+    /// The lowest segment that somebody wants.
+    pub(crate) fn lowest_segment(&self) -> Option<u64> {
+        self.inner().pins.values().map(|held| held.position.segment).min()
+    }
+
+    /// Those who want something before `end`: number, name, position.
+    pub(crate) fn below(&self, end: Position) -> Vec<(u64, String, Position)> {
+        let inner = self.inner();
+        let wanting = inner.pins.iter().filter(|(_, held)| held.position < end);
+        wanting.map(|(id, held)| (*id, held.name.clone(), held.position)).collect()
+    }
+
+    /// Moves a pin on over what is about to be dropped.
+    pub(crate) fn drop_before(&self, id: u64, end: Position, lost: Lost) {
+        if let Some(held) = self.inner().pins.get_mut(&id) {
+            held.lost.samples += lost.samples;
+            held.lost.histograms += lost.histograms;
+            held.lost.exemplars += lost.exemplars;
+            held.position = held.position.max(end);
+            held.moved_to = Some(end);
+        }
+    }
+
+    /// Wakes the janitor.
+    pub(crate) fn ring(&self) {
+        self.inner().rung = true;
+        self.bell.notify_all();
+    }
+
+    /// Tells the janitor to end.
+    pub(crate) fn close(&self) {
+        self.inner().closed = true;
+        self.bell.notify_all();
+    }
+
+    /// Waits for the bell or the time-out; `false` once closed.
+    pub(crate) fn wait(&self, timeout: std::time::Duration) -> bool {
+        let waiting = |inner: &mut Inner| !inner.rung && !inner.closed;
+        let (mut inner, _) = self
+            .bell
+            .wait_timeout_while(self.inner(), timeout, waiting)
+            .unwrap_or_else(PoisonError::into_inner);
+        inner.rung = false;
+        !inner.closed
+    }
+}
+
+impl Pin {
+    /// Everything before `position` is no longer wanted by the owner.
+    pub fn set(&self, position: Position) {
+        let mut inner = self.pins.inner();
+        let Some(held) = inner.pins.get_mut(&self.id) else { return };
+        let crossed = position.segment > held.position.segment;
+        held.position = held.position.max(position);
+        if crossed {
+            inner.rung = true;
+            drop(inner);
+            self.pins.bell.notify_all();
+        }
+    }
+
+    /// What was dropped before the owner had it delivered: counted from the lowest position it pinned, so
+    /// never too low.
+    pub fn lost(&self) -> Lost {
+        self.pins.inner().pins.get(&self.id).map(|held| held.lost).unwrap_or_default()
+    }
+
+    /// Everything before this is gone, so that the owner has to go on from here. `None` where nothing
+    /// it wanted was dropped.
+    pub fn moved_to(&self) -> Option<Position> {
+        self.pins.inner().pins.get(&self.id).and_then(|held| held.moved_to)
+    }
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        self.pins.inner().pins.remove(&self.id);
+        self.pins.ring();
+    }
+}

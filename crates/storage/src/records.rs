@@ -1,0 +1,137 @@
+//! Batches into records, and records back into batches.
+
+use crate::arrange::Run;
+use model::{Batch, Exemplar, LabelsRef, Point, Span, Value};
+use wal::record::{
+    self, DecodeError, ExemplarsBuilder, HistogramsBuilder, RecordType, SamplesBuilder, SeriesBuilder,
+};
+
+/// The builders of all kinds of records, with their memory.
+#[derive(Default)]
+pub(crate) struct Builders {
+    pub(crate) series: SeriesBuilder,
+    samples: SamplesBuilder,
+    samples_with_start: Option<SamplesBuilder>,
+    exemplars: ExemplarsBuilder,
+    histograms: Vec<(RecordType, HistogramsBuilder)>,
+}
+
+impl Builders {
+    /// The record of a run of points.
+    pub(crate) fn points(&mut self, batch: &Batch, refs: &[u64], run: &Run) -> &[u8] {
+        let points = batch.points.get(run.points.clone()).unwrap_or_default();
+        let reference = |point: &Point| refs.get(point.series as usize).copied().unwrap_or_default();
+        match run.kind {
+            RecordType::Samples | RecordType::SamplesWithStart => {
+                let builder = if run.kind == RecordType::Samples {
+                    &mut self.samples
+                } else {
+                    self.samples_with_start.get_or_insert_with(SamplesBuilder::with_start_timestamps)
+                };
+                builder.clear();
+                for point in points {
+                    if let Value::Float(value) = point.value {
+                        builder.push(reference(point), point.timestamp, point.start_timestamp, value);
+                    }
+                }
+                builder.bytes()
+            }
+            RecordType::Exemplars => {
+                self.exemplars.clear();
+                for point in points {
+                    if let Value::Exemplar(index) = point.value
+                        && let Some(exemplar) = batch.exemplars.get(index as usize)
+                    {
+                        let labels = LabelsRef::trusted(batch.slice(exemplar.labels));
+                        self.exemplars.push(reference(point), point.timestamp, exemplar.value, labels);
+                    }
+                }
+                self.exemplars.bytes()
+            }
+            kind => {
+                let known = self.histograms.iter().position(|(other, _)| *other == kind);
+                let index = known.or_else(|| {
+                    self.histograms.push((kind, HistogramsBuilder::new(kind)?));
+                    Some(self.histograms.len() - 1)
+                });
+                let Some((_, builder)) = index.and_then(|index| self.histograms.get_mut(index)) else {
+                    return &[];
+                };
+                builder.clear();
+                for point in points {
+                    if let Value::Histogram(index) = point.value
+                        && let Some(histogram) = batch.histograms.get(index as usize)
+                    {
+                        // It fits: the run was made of histograms that this kind of record takes.
+                        let _ =
+                            builder.push(reference(point), point.timestamp, point.start_timestamp, histogram);
+                    }
+                }
+                builder.bytes()
+            }
+        }
+    }
+}
+
+/// Reads a data record into `batch`, whose arena gets the exemplars' labels. `series` gives the batch's
+/// number of a reference; points of a reference it does not know are left out, and counted in the answer.
+pub(crate) fn read_points(
+    kind: RecordType,
+    bytes: &[u8],
+    batch: &mut Batch,
+    mut series: impl FnMut(&mut Batch, u64) -> Option<u32>,
+) -> Result<u64, DecodeError> {
+    let mut unknown = 0;
+    let mut push = |batch: &mut Batch, reference, timestamp, start_timestamp, value| {
+        // A point without a series keeps its place, so that the numbering stays that of the log.
+        let series = series(batch, reference).unwrap_or_else(|| {
+            unknown += 1;
+            NO_SERIES
+        });
+        batch.points.push(Point { series, timestamp, start_timestamp, value });
+    };
+    match kind {
+        RecordType::Samples | RecordType::SamplesWithStart => {
+            for entry in record::samples(bytes)? {
+                let entry = entry?;
+                push(
+                    batch,
+                    entry.reference,
+                    entry.timestamp,
+                    entry.start_timestamp,
+                    Value::Float(entry.value),
+                );
+            }
+        }
+        RecordType::Exemplars => {
+            for entry in record::exemplars(bytes)? {
+                let entry = entry?;
+                let start = batch.bytes.len() as u32;
+                batch.bytes.extend_from_slice(entry.labels.as_bytes());
+                let labels = Span { start, len: entry.labels.as_bytes().len() as u32 };
+                batch.exemplars.push(Exemplar { labels, value: entry.value });
+                let value = Value::Exemplar(batch.exemplars.len() as u32 - 1);
+                push(batch, entry.reference, entry.timestamp, 0, value);
+            }
+        }
+        kind if kind.is_histograms() => {
+            for entry in record::histograms(bytes)? {
+                let entry = entry?;
+                batch.histograms.push(entry.histogram);
+                let value = Value::Histogram(batch.histograms.len() as u32 - 1);
+                push(batch, entry.reference, entry.timestamp, entry.start_timestamp, value);
+            }
+        }
+        _ => {}
+    }
+    Ok(unknown)
+}
+
+/// In place of a series' number: the series record could not be read. Whoever delivers points skips these.
+pub const NO_SERIES: u32 = u32::MAX;
+
+/// Whether a record holds points.
+pub(crate) fn is_data(kind: RecordType) -> bool {
+    matches!(kind, RecordType::Samples | RecordType::SamplesWithStart | RecordType::Exemplars)
+        || kind.is_histograms()
+}

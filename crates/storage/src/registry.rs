@@ -1,0 +1,223 @@
+//! The series registry: which reference a label set has, and whether the segment being written says so.
+//!
+//! It holds no labels. A label set is known by a keyed 128-bit hash of its canonical bytes; the key is
+//! made anew at each start, so nobody outside can aim for a collision. One entry is 24 bytes:
+//!
+//! ```text
+//! ┌────────────────┬───────────┬─────────┐
+//! │ hash           │ reference │ segment │
+//! │ 128 bits       │ 40        │ 24      │
+//! └────────────────┴───────────┴─────────┘
+//! ```
+//!
+//! `segment` is the last one that has the series' record, modulo 2²⁴ - 1. A series that was not seen in
+//! the segment before the current one is forgotten when a segment begins: if it comes back it gets a new
+//! reference, which the log allows, and churn can't grow the table.
+
+use hashbrown::HashTable;
+use xxhash_rust::xxh3::xxh3_128_with_secret;
+
+/// Bytes of the hash's key: what the hash function asks for at least is 136.
+const SECRET_BYTES: usize = 192;
+/// Sub-tables, so that growth moves a small share of all entries at a time and never doubles the whole.
+const TABLES: usize = 256;
+/// References are below this.
+const MAX_REFERENCE: u64 = 1 << 40;
+/// In place of a segment: no segment that counts has the record.
+const NO_SEGMENT: u64 = (1 << 24) - 1;
+
+/// The keyed hash of canonical label bytes.
+#[derive(Clone)]
+pub(crate) struct Hasher(std::sync::Arc<[u8; SECRET_BYTES]>);
+
+impl Hasher {
+    /// A hash with a key of its own.
+    pub(crate) fn new() -> Self {
+        use std::hash::{BuildHasher, RandomState};
+        let mut secret = [0u8; SECRET_BYTES];
+        for (index, chunk) in secret.chunks_mut(8).enumerate() {
+            // std's RandomState is keyed by the operating system's randomness.
+            let word = RandomState::new().hash_one(index).to_le_bytes();
+            for (byte, random) in chunk.iter_mut().zip(word) {
+                *byte = random;
+            }
+        }
+        Hasher(std::sync::Arc::new(secret))
+    }
+
+    #[inline]
+    pub(crate) fn hash(&self, canonical: &[u8]) -> u128 {
+        xxh3_128_with_secret(canonical, self.0.as_slice())
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Entry {
+    hash: [u64; 2],
+    packed: u64,
+}
+
+impl Entry {
+    fn reference(self) -> u64 {
+        self.packed >> 24
+    }
+    fn segment(self) -> u64 {
+        self.packed & NO_SEGMENT
+    }
+    fn set_segment(&mut self, segment: u64) {
+        self.packed = (self.packed & !NO_SEGMENT) | segment;
+    }
+}
+
+/// What [`Registry::resolve`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Resolved {
+    pub(crate) reference: u64,
+    /// The current segment has no record of it yet, so one has to be written first.
+    pub(crate) needs_record: bool,
+}
+
+/// See the module.
+pub(crate) struct Registry {
+    tables: Vec<HashTable<Entry>>,
+    len: usize,
+    next: u64,
+    current: u64,
+}
+
+impl Registry {
+    /// An empty registry whose first reference is `next`, for segment `segment`.
+    pub(crate) fn new(next: u64, segment: u64) -> Self {
+        let tables = (0..TABLES).map(|_| HashTable::new()).collect();
+        Registry { tables, len: 0, next, current: segment % NO_SEGMENT }
+    }
+
+    /// Entries.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The reference that the next new series gets. Those below are in use, or were.
+    pub(crate) fn next_reference(&self) -> u64 {
+        self.next
+    }
+
+    /// Bytes of memory behind it.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.tables.iter().map(HashTable::allocation_size).sum()
+    }
+
+    /// Looks a label set up, gives it a reference if it has none, and marks it as recorded in the current
+    /// segment: if that turns out wrong because the commit failed, [`Registry::unmark`] has to be called.
+    /// `None` where the table is full (`max`) or references have run out.
+    #[inline]
+    pub(crate) fn resolve(&mut self, hash: u128, max: usize) -> Option<Resolved> {
+        let current = self.current;
+        let (high, key) = split(hash);
+        let table = self.tables.get_mut((high >> 56) as usize)?;
+        if let Some(entry) = table.find_mut(key, |entry| entry.hash == [high, key]) {
+            let needs_record = entry.segment() != current;
+            if needs_record {
+                entry.set_segment(current);
+            }
+            return Some(Resolved { reference: entry.reference(), needs_record });
+        }
+        if self.len >= max || self.next >= MAX_REFERENCE {
+            return None;
+        }
+        let reference = self.next;
+        self.next += 1;
+        self.len += 1;
+        let entry = Entry { hash: [high, key], packed: (reference << 24) | current };
+        table.insert_unique(key, entry, |entry| entry.hash[1]);
+        Some(Resolved { reference, needs_record: true })
+    }
+
+    /// Says that the series' record did not make it into the current segment after all.
+    pub(crate) fn unmark(&mut self, hash: u128) {
+        let (high, key) = split(hash);
+        let table = self.tables.get_mut((high >> 56) as usize);
+        if let Some(entry) = table.and_then(|table| table.find_mut(key, |entry| entry.hash == [high, key])) {
+            entry.set_segment(NO_SEGMENT);
+        }
+    }
+
+    /// A new segment begins: no series is recorded in it, and those that the one before it did not have
+    /// are forgotten.
+    pub(crate) fn begin_segment(&mut self, segment: u64) {
+        let last = self.current;
+        self.current = segment % NO_SEGMENT;
+        self.len = 0;
+        for table in &mut self.tables {
+            table.retain(|entry| entry.segment() == last);
+            // What churn has left behind is given back, with some room to stay.
+            if table.capacity() > 4 * table.len() + 64 {
+                table.shrink_to(2 * table.len(), |entry| entry.hash[1]);
+            }
+            self.len += table.len();
+        }
+    }
+}
+
+#[inline]
+fn split(hash: u128) -> (u64, u64) {
+    ((hash >> 64) as u64, hash as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_series_needs_one_record_in_each_segment() {
+        let mut registry = Registry::new(7, 0);
+        let first = registry.resolve(42, 10).unwrap();
+        assert_eq!(first, Resolved { reference: 7, needs_record: true });
+        assert_eq!(registry.resolve(42, 10), Some(Resolved { reference: 7, needs_record: false }));
+        registry.begin_segment(1);
+        assert_eq!(registry.resolve(42, 10), Some(Resolved { reference: 7, needs_record: true }));
+        assert_eq!(registry.resolve(42, 10), Some(Resolved { reference: 7, needs_record: false }));
+    }
+
+    #[test]
+    fn a_failed_commit_makes_the_record_needed_again() {
+        let mut registry = Registry::new(1, 5);
+        registry.resolve(42, 10);
+        registry.unmark(42);
+        assert_eq!(registry.resolve(42, 10), Some(Resolved { reference: 1, needs_record: true }));
+    }
+
+    #[test]
+    fn what_a_whole_segment_did_not_see_is_forgotten_and_its_reference_not_reused() {
+        let mut registry = Registry::new(1, 0);
+        registry.resolve(1, 10);
+        registry.resolve(2, 10);
+        registry.begin_segment(1);
+        registry.resolve(1, 10);
+        registry.begin_segment(2);
+        assert_eq!(registry.len(), 1);
+        assert_eq!(registry.resolve(2, 10), Some(Resolved { reference: 3, needs_record: true }));
+    }
+
+    #[test]
+    fn it_is_bounded() {
+        let mut registry = Registry::new(1, 0);
+        assert!(registry.resolve(1, 1).is_some());
+        assert_eq!(registry.resolve(2, 1), None);
+        assert!(registry.resolve(1, 1).is_some());
+        let mut spent = Registry::new(MAX_REFERENCE - 1, 0);
+        assert!(spent.resolve(1, 10).is_some());
+        assert_eq!(spent.resolve(2, 10), None);
+    }
+
+    #[test]
+    fn a_million_series_take_less_than_sixty_megabytes() {
+        let hasher = Hasher::new();
+        let mut registry = Registry::new(1, 0);
+        for number in 0..1_000_000u32 {
+            registry.resolve(hasher.hash(&number.to_le_bytes()), usize::MAX).unwrap();
+        }
+        assert_eq!(registry.len(), 1_000_000);
+        assert!(registry.heap_bytes() < 60_000_000, "{}", registry.heap_bytes());
+    }
+}

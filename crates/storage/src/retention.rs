@@ -1,0 +1,142 @@
+//! Retention: which segments may go, and what has to go when the budget is used up.
+//!
+//! A thread of its own sweeps when a pin crosses into another segment, when a segment begins, and every few
+//! seconds. What all destinations have acknowledged goes at once. Past the budget (or the age) the oldest
+//! segment goes whether or not it was delivered; what each destination loses by that is counted first.
+
+use crate::options::WhenFull;
+use crate::pins::Lost;
+use crate::records;
+use crate::shared::Shared;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use wal::record::{self, RecordType};
+use wal::{Position, SegmentReader, WalError, dir};
+
+/// How often to look when nothing happens.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// The thread's work. Ends when the pins are closed.
+pub(crate) fn run(shared: &Arc<Shared>) {
+    let mut janitor = Janitor { shared: shared.clone(), closed_at: HashMap::new() };
+    loop {
+        if let Err(error) = janitor.sweep() {
+            shared.stats.truncations_failed.add(1);
+            tracing::warn!(%error, "old segments could not be removed");
+        }
+        if !shared.pins.wait(IDLE) {
+            return;
+        }
+    }
+}
+
+struct Janitor {
+    shared: Arc<Shared>,
+    /// When a segment was first seen closed, by the monotonic clock: ages count running time.
+    closed_at: HashMap<u64, Duration>,
+}
+
+impl Janitor {
+    fn sweep(&mut self) -> Result<(), WalError> {
+        let shared = self.shared.clone();
+        let current = shared.tail.end().segment;
+        let wanted = shared.pins.lowest_segment().unwrap_or(current).min(current);
+        self.truncate(wanted, false)?;
+
+        let options = &shared.options;
+        let now = shared.clock.monotonic();
+        let mut segments = dir::segments(&*shared.fs, &shared.wal_dir)?;
+        self.closed_at.retain(|number, _| segments.iter().any(|segment| segment.number == *number));
+        let mut total: u64 = segments.iter().map(|segment| segment.bytes).sum();
+        segments.retain(|segment| segment.number < current);
+        for segment in segments {
+            let closed_at = *self.closed_at.entry(segment.number).or_insert(now);
+            let too_old = options.max_age.is_some_and(|max| now.saturating_sub(closed_at) > max);
+            let too_much = total > options.max_size && options.when_full == WhenFull::DropOldest;
+            if !too_old && !too_much {
+                break;
+            }
+            self.drop_segment(segment.number)?;
+            total -= segment.bytes;
+        }
+        let refuse = options.when_full == WhenFull::Refuse && total >= options.max_size;
+        if refuse != shared.over_budget.swap(refuse, Ordering::AcqRel) {
+            shared.stats.full.set(u64::from(refuse));
+        }
+        shared.stats.log_bytes.set(total);
+        Ok(())
+    }
+
+    /// Drops a segment that may still be wanted, after counting what that costs whom.
+    fn drop_segment(&self, number: u64) -> Result<(), WalError> {
+        let end = Position::start_of(number + 1);
+        for (id, name, position) in self.shared.pins.below(end) {
+            let lost = self.count(number, position)?;
+            tracing::warn!(
+                destination = name,
+                segment = number,
+                samples = lost.samples,
+                histograms = lost.histograms,
+                "the log's budget is used up; the oldest segment is dropped undelivered"
+            );
+            self.shared.pins.drop_before(id, end, lost);
+        }
+        self.truncate(number + 1, true)
+    }
+
+    fn truncate(&self, below: u64, dropped: bool) -> Result<(), WalError> {
+        let shared = &self.shared;
+        // Readers are told first; who has the file open can read on.
+        shared.oldest.fetch_max(below, Ordering::AcqRel);
+        let truncated = dir::truncate_below(&*shared.fs, &shared.wal_dir, below)?;
+        let counter = if dropped { &shared.stats.segments_dropped } else { &shared.stats.segments_truncated };
+        counter.add(truncated.segments);
+        shared.stats.oldest_segment.set(shared.oldest.load(Ordering::Acquire));
+        Ok(())
+    }
+
+    /// The points of a segment from `position` on.
+    fn count(&self, number: u64, position: Position) -> Result<Lost, WalError> {
+        let shared = &self.shared;
+        let from = if position.segment == number { position } else { Position::start_of(number) };
+        let mut reader = match SegmentReader::open(&*shared.fs, &shared.wal_dir, number, from.offset) {
+            Err(WalError::NoSegment { .. }) => return Ok(Lost::default()),
+            opened => opened?,
+        };
+        if let Some(end) = shared.end_of(number) {
+            reader.set_limit(end);
+        }
+        let mut lost = Lost::default();
+        loop {
+            let record = match reader.next() {
+                Ok(Some(record)) => record,
+                Ok(None) => return Ok(lost),
+                Err(_) => {
+                    reader.skip_page();
+                    continue;
+                }
+            };
+            if !records::is_data(record.kind) {
+                continue;
+            }
+            let skip = if record.start == from.offset { u64::from(from.index) } else { 0 };
+            let points = count_points(record.kind, record.bytes).saturating_sub(skip);
+            match record.kind {
+                RecordType::Exemplars => lost.exemplars += points,
+                kind if kind.is_histograms() => lost.histograms += points,
+                _ => lost.samples += points,
+            }
+        }
+    }
+}
+
+fn count_points(kind: RecordType, bytes: &[u8]) -> u64 {
+    let count = match kind {
+        RecordType::Exemplars => record::exemplars(bytes).map(|entries| entries.flatten().count()),
+        kind if kind.is_histograms() => record::histograms(bytes).map(|entries| entries.flatten().count()),
+        _ => record::samples(bytes).map(|entries| entries.flatten().count()),
+    };
+    count.unwrap_or(0) as u64
+}

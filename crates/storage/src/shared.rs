@@ -1,0 +1,75 @@
+//! What the storage's threads and its users share.
+
+use crate::metadata::MetadataStore;
+use crate::options::Options;
+use crate::pins::Pins;
+use crate::registry::Hasher;
+use crate::stats::Stats;
+use crate::tail::Tail;
+use model::Clock;
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+use std::sync::{Arc, Mutex, PoisonError};
+use wal::{DurableEnd, Filesystem};
+
+pub(crate) struct Shared {
+    pub(crate) fs: Arc<dyn Filesystem>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) options: Options,
+    /// The folder of the segments.
+    pub(crate) wal_dir: PathBuf,
+    pub(crate) stats: Stats,
+    pub(crate) tail: Tail,
+    pub(crate) pins: Arc<Pins>,
+    pub(crate) metadata: MetadataStore,
+    pub(crate) hasher: Hasher,
+    /// Bytes of batches that wait for the committer.
+    pub(crate) waiting: AtomicUsize,
+    /// Number of the oldest segment that readers may use.
+    pub(crate) oldest: AtomicU64,
+    /// The budget is used up and set to refuse.
+    pub(crate) over_budget: AtomicBool,
+    /// The committer has ended.
+    pub(crate) closed: AtomicBool,
+    /// Segments that end before their file does.
+    ends: Mutex<HashMap<u64, u64>>,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        fs: Arc<dyn Filesystem>,
+        clock: Arc<dyn Clock>,
+        options: Options,
+        end: wal::Position,
+        closed: &[DurableEnd],
+    ) -> Shared {
+        let ends = closed.iter().map(|closed| (closed.segment, closed.offset)).collect();
+        Shared {
+            fs,
+            clock,
+            wal_dir: options.dir.join("wal"),
+            tail: Tail::new(end, options.tail_bytes),
+            options,
+            stats: Stats::default(),
+            pins: Arc::default(),
+            metadata: MetadataStore::default(),
+            hasher: Hasher::new(),
+            waiting: AtomicUsize::new(0),
+            oldest: AtomicU64::new(end.segment),
+            over_budget: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+            ends: Mutex::new(ends),
+        }
+    }
+
+    /// Remembers where a segment ends that was closed after a failure.
+    pub(crate) fn close_segment(&self, closed: DurableEnd) {
+        self.ends.lock().unwrap_or_else(PoisonError::into_inner).insert(closed.segment, closed.offset);
+    }
+
+    /// Where segment `number` ends, if that is known to be before its file does.
+    pub(crate) fn end_of(&self, number: u64) -> Option<u64> {
+        self.ends.lock().unwrap_or_else(PoisonError::into_inner).get(&number).copied()
+    }
+}

@@ -1,0 +1,113 @@
+//! What the log has to tell of itself, as numbers that are read without waiting.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds.
+    pub fn add(&self, by: u64) {
+        self.0.fetch_add(by, Ordering::Relaxed);
+    }
+    /// The sum so far.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A number that goes up and down.
+#[derive(Debug, Default)]
+pub struct Gauge(AtomicI64);
+
+impl Gauge {
+    /// Sets.
+    pub fn set(&self, to: u64) {
+        self.0.store(to as i64, Ordering::Relaxed);
+    }
+    /// The number now.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed).max(0) as u64
+    }
+}
+
+/// Upper bounds of [`Stats::fsync`]'s buckets, in microseconds.
+pub const FSYNC_BUCKETS_US: [u64; 10] = [50, 100, 250, 500, 1_000, 2_500, 10_000, 50_000, 250_000, 1_000_000];
+
+/// How long something took: counts per bucket (the last is for all above), sum in nanoseconds.
+#[derive(Debug, Default)]
+pub struct Durations {
+    /// Counts, not cumulative.
+    pub buckets: [Counter; FSYNC_BUCKETS_US.len() + 1],
+    /// Sum in nanoseconds.
+    pub sum_ns: Counter,
+}
+
+impl Durations {
+    /// Counts one.
+    pub fn observe(&self, duration: Duration) {
+        let micros = duration.as_micros() as u64;
+        let bucket = FSYNC_BUCKETS_US.partition_point(|bound| *bound < micros);
+        if let Some(bucket) = self.buckets.get(bucket) {
+            bucket.add(1);
+        }
+        self.sum_ns.add(duration.as_nanos() as u64);
+    }
+}
+
+/// The log's own numbers.
+#[derive(Debug, Default)]
+pub struct Stats {
+    /// Float samples acknowledged.
+    pub samples: Counter,
+    /// Native histograms acknowledged.
+    pub histograms: Counter,
+    /// Exemplars acknowledged.
+    pub exemplars: Counter,
+    /// Batches acknowledged.
+    pub batches: Counter,
+    /// Batches refused, for whatever reason.
+    pub refused: Counter,
+    /// Commits (groups of batches written and synced together).
+    pub commits: Counter,
+    /// Commits that failed.
+    pub commits_failed: Counter,
+    /// Series in the registry.
+    pub series: Gauge,
+    /// Series that were given a reference.
+    pub series_created: Counter,
+    /// Bytes of the registry in memory.
+    pub registry_bytes: Gauge,
+    /// Bytes of all segments on disk.
+    pub log_bytes: Gauge,
+    /// Bytes written to the log.
+    pub bytes_written: Counter,
+    /// Number of the oldest segment kept.
+    pub oldest_segment: Gauge,
+    /// Number of the segment being written.
+    pub segment: Gauge,
+    /// How long fsync took.
+    pub fsync: Durations,
+    /// Segments removed because all had acknowledged them.
+    pub segments_truncated: Counter,
+    /// Segments removed by the budget or by age, whether or not they had been delivered.
+    pub segments_dropped: Counter,
+    /// Truncations that failed.
+    pub truncations_failed: Counter,
+    /// 1 while pushes are refused because there is no room.
+    pub full: Gauge,
+    /// Bytes of batches that wait for the committer.
+    pub waiting_bytes: Gauge,
+    /// Stretches of the log that could not be read.
+    pub damages: Counter,
+    /// Bytes of the log that could not be read.
+    pub damaged_bytes: Counter,
+    /// Points read back whose series record could not be read.
+    pub points_without_series: Counter,
+    /// Records read back from the log by followers.
+    pub records_read: Counter,
+    /// Metadata entries known.
+    pub metadata: Gauge,
+}

@@ -1,0 +1,235 @@
+//! The handle that doors and queues hold.
+
+use crate::committer::{Append, Committer, Job, take_reserve};
+use crate::error::{AppendError, OpenError};
+use crate::follower::Follower;
+use crate::options::Options;
+use crate::pins::Pin;
+use crate::retention;
+use crate::shared::Shared;
+use crate::state::StateFile;
+use crate::stats::Stats;
+use model::{Batch, Clock, Metadata};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread::JoinHandle;
+use tokio::sync::oneshot;
+use wal::{Filesystem, Position, Writer, WriterOptions, dir};
+
+/// The log, open. A handle: clones are the same log.
+#[derive(Clone)]
+pub struct Storage {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    shared: Arc<Shared>,
+    jobs: Sender<Job>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// A journal of a door's own state; see [`Storage::journal`].
+#[derive(Debug)]
+pub struct Journal(usize);
+
+/// What opening found.
+#[derive(Debug, Clone)]
+pub struct OpenReport {
+    /// What the log's end looked like.
+    pub wal: wal::OpenReport,
+    /// The oldest segment.
+    pub oldest: Position,
+    /// Where what is appended from now on begins.
+    pub end: Position,
+}
+
+impl std::fmt::Debug for Storage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Storage").field("end", &self.end()).finish_non_exhaustive()
+    }
+}
+
+impl Storage {
+    /// Opens the log in `options.dir`, making what isn't there. Nothing of it is read but what was written
+    /// since its durable end was last stored, so it costs the same whatever lies in the log.
+    pub fn open(
+        fs: Arc<dyn Filesystem>,
+        clock: Arc<dyn Clock>,
+        options: Options,
+    ) -> Result<(Storage, OpenReport), OpenError> {
+        let root = options.dir.clone();
+        fs.create_dir_all(&root).map_err(|source| OpenError::Io { path: root.clone(), source })?;
+        let wal_dir = root.join("wal");
+        let mut state = StateFile::open(&fs, &root.join("state"))?;
+        for closed in &state.state.closed {
+            dir::cut(&*fs, &wal_dir, *closed)?;
+        }
+        let writer_options =
+            WriterOptions { compression: options.compression, durability: options.durability };
+        let known_end = (state.state.next_segment > 0).then_some(state.state.end);
+        let (writer, report) =
+            Writer::open(fs.clone(), &wal_dir, writer_options, state.state.next_segment, known_end)?;
+        let segments = dir::segments(&*fs, &wal_dir)?;
+        let oldest = segments.first().map_or(writer.segment(), |segment| segment.number);
+        state.state.next_segment = writer.segment() + 1;
+        state.state.end = writer.durable_end();
+        state.save(true).map_err(|source| OpenError::Io { path: state.path().to_path_buf(), source })?;
+        if !take_reserve(&*fs, &root.join("reserve"), options.reserve_bytes) {
+            tracing::warn!(
+                bytes = options.reserve_bytes,
+                "no room for the reserve that a full disk is met with"
+            );
+        }
+
+        let end = writer.durable_end().position();
+        let shared = Arc::new(Shared::new(fs, clock, options, end, &state.state.closed));
+        shared.oldest.store(oldest, Ordering::Release);
+        shared.stats.oldest_segment.set(oldest);
+        shared.stats.segment.set(writer.segment());
+        shared.stats.log_bytes.set(segments.iter().map(|segment| segment.bytes).sum());
+        let committer = Committer::new(shared.clone(), writer, state)?;
+        let (jobs, queue) = mpsc::channel();
+        let mut threads = Vec::new();
+        threads.push(spawn("narthex-commit", move || committer.run(&queue))?);
+        let janitor = shared.clone();
+        threads.push(spawn("narthex-retain", move || retention::run(&janitor))?);
+        let report = OpenReport { wal: report, oldest: Position::start_of(oldest), end };
+        Ok((Storage { inner: Arc::new(Inner { shared, jobs, threads: Mutex::new(threads) }) }, report))
+    }
+
+    /// Appends a batch. Answers once it is in the log and as durable as was asked for. On an error nothing
+    /// was acknowledged, but the batch may arrive all the same.
+    pub async fn append(&self, batch: Batch) -> Result<(), AppendError> {
+        self.submit(batch, None).await
+    }
+
+    /// The same, with an entry of a journal that is durable before the answer too.
+    pub async fn append_with(
+        &self,
+        batch: Batch,
+        journal: &Journal,
+        entry: Vec<u8>,
+    ) -> Result<(), AppendError> {
+        self.submit(batch, Some((journal.0, entry))).await
+    }
+
+    async fn submit(&self, batch: Batch, entry: Option<(usize, Vec<u8>)>) -> Result<(), AppendError> {
+        if batch.is_empty() && entry.is_none() {
+            return Ok(());
+        }
+        let shared = &self.inner.shared;
+        let limit = shared.options.waiting_bytes;
+        let entry_bytes = entry.as_ref().map_or(0, |(_, entry)| entry.len());
+        let bytes = batch.heap_bytes() + entry_bytes + size_of::<Append>();
+        if bytes > limit {
+            return Err(AppendError::TooLarge { bytes, limit });
+        }
+        let waiting = shared.waiting.fetch_add(bytes, Ordering::AcqRel) + bytes;
+        if waiting > limit {
+            shared.waiting.fetch_sub(bytes, Ordering::AcqRel);
+            shared.stats.refused.add(1);
+            return Err(AppendError::Busy { waiting, limit });
+        }
+        shared.stats.waiting_bytes.set(waiting as u64);
+        let hash = |series: &model::Series| shared.hasher.hash(batch.slice(series.labels));
+        let hashes = batch.series.iter().map(hash).collect();
+        let (reply, answer) = oneshot::channel();
+        let arrived = shared.clock.monotonic();
+        let job = Job::Append(Append { batch, hashes, entry, bytes, arrived, reply });
+        if self.inner.jobs.send(job).is_err() {
+            shared.waiting.fetch_sub(bytes, Ordering::AcqRel);
+            return Err(AppendError::Closed);
+        }
+        answer.await.unwrap_or(Err(AppendError::Closed))
+    }
+
+    /// Opens a journal: a small log of a door's own state in the folder `name` of the data folder. Returns
+    /// the entries it held, in order. Once a name.
+    pub async fn journal(&self, name: &'static str) -> Result<(Journal, Vec<Vec<u8>>), OpenError> {
+        let (reply, answer) = oneshot::channel();
+        let sent = self.inner.jobs.send(Job::OpenJournal { name, reply });
+        sent.map_err(|_| OpenError::Closed)?;
+        let (index, entries) = answer.await.unwrap_or(Err(OpenError::Closed))?;
+        Ok((Journal(index), entries))
+    }
+
+    /// Replaces what the journal holds. Entries are whole states: after a crash in the middle the old ones
+    /// are read, and then some of these again.
+    pub async fn rewrite(&self, journal: &Journal, entries: Vec<Vec<u8>>) -> Result<(), AppendError> {
+        let (reply, answer) = oneshot::channel();
+        let sent = self.inner.jobs.send(Job::Rewrite { journal: journal.0, entries, reply });
+        sent.map_err(|_| AppendError::Closed)?;
+        answer.await.unwrap_or(Err(AppendError::Closed))
+    }
+
+    /// The durable end: where what is appended from now on begins.
+    pub fn end(&self) -> Position {
+        self.inner.shared.tail.end()
+    }
+
+    /// The oldest position that can still be read.
+    pub fn oldest(&self) -> Position {
+        Position::start_of(self.inner.shared.oldest.load(Ordering::Acquire))
+    }
+
+    /// The log from a position on.
+    pub fn follow(&self, from: Position) -> Follower {
+        Follower::new(self.inner.shared.clone(), from)
+    }
+
+    /// Keeps everything from `position` on until the pin moves or goes (or the budget is used up).
+    pub fn pin(&self, name: &str, position: Position) -> Pin {
+        self.inner.shared.pins.pin(name, position)
+    }
+
+    /// What is known of the metric with this name.
+    pub fn metadata(&self, metric_name: &[u8]) -> Option<Arc<Metadata>> {
+        self.inner.shared.metadata.get(metric_name)
+    }
+
+    /// The log's own numbers.
+    pub fn stats(&self) -> &Stats {
+        let stats = &self.inner.shared.stats;
+        stats.metadata.set(self.inner.shared.metadata.len() as u64);
+        stats
+    }
+
+    /// Bytes of committed batches in memory.
+    pub fn tail_bytes(&self) -> usize {
+        self.inner.shared.tail.bytes()
+    }
+
+    /// Commits what waits, saves the durable end and ends the threads. Later appends are refused; followers
+    /// read what is there and then end. Waits for the disk.
+    pub fn close(&self) {
+        self.inner.close();
+    }
+}
+
+impl Inner {
+    fn close(&self) {
+        let _ = self.jobs.send(Job::Close);
+        self.shared.pins.close();
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the log panicked");
+            }
+        }
+        // Followers that wait have to see that it is closed.
+        self.shared.tail.publish(Vec::new(), self.shared.tail.end());
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn spawn(name: &'static str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, OpenError> {
+    // A small stack: these threads are there in every agent, and go nowhere deep.
+    let builder = std::thread::Builder::new().name(name.into()).stack_size(512 << 10);
+    builder.spawn(work).map_err(|source| OpenError::Io { path: name.into(), source })
+}
