@@ -1,4 +1,5 @@
 //! The support library against the real programs: what it sends by hand is what they give back.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests, outside of #[test]")]
 
 use std::cell::Cell;
 use std::path::Path;
