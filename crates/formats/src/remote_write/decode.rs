@@ -1,0 +1,378 @@
+//! What both versions share in decoding: options, the way a series is put into the batch or left out.
+
+use super::{DecodeError, Protocol, Rejected, fast::FastLabels, v1, v2};
+use model::{Batch, HistogramError, LabelError, LabelsBuilder, LabelsRef, Limits, Point, Value};
+
+/// What a request may be. Every limit is on one request.
+#[derive(Debug, Clone)]
+pub struct DecodeOptions {
+    /// Limits on label sets and histograms; a series over one of them is left out.
+    pub limits: Limits,
+    /// The most time series, and the most metadata entries (1.0).
+    pub max_series: usize,
+    /// The most samples, histograms and exemplars together.
+    pub max_points: usize,
+    /// The most symbols (2.0).
+    pub max_symbols: usize,
+    /// The most bytes of all label sets together. In 2.0 a few bytes can refer to long symbols again and
+    /// again, so the size of the body doesn't bound this.
+    pub max_label_bytes: usize,
+    /// Samples later than this are left out, in milliseconds since 1970.
+    pub newest_timestamp: Option<i64>,
+    /// Samples earlier than this are left out, in milliseconds since 1970.
+    pub oldest_timestamp: Option<i64>,
+}
+
+impl Default for DecodeOptions {
+    fn default() -> Self {
+        DecodeOptions {
+            limits: Limits::default(),
+            max_series: 200_000,
+            max_points: 1_000_000,
+            max_symbols: 1_000_000,
+            max_label_bytes: 128 << 20,
+            newest_timestamp: None,
+            oldest_timestamp: None,
+        }
+    }
+}
+
+/// How many of each kind.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Float samples.
+    pub samples: u64,
+    /// Native histograms.
+    pub histograms: u64,
+    /// Exemplars.
+    pub exemplars: u64,
+}
+
+/// A decoded request.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Decoded {
+    /// What is valid. Metadata of 1.0 is that of families; that of 2.0 belongs to series.
+    pub batch: Batch,
+    /// How much is in the batch; what a 2.0 answer reports as written.
+    pub accepted: Counts,
+    /// What was left out.
+    pub rejected: Rejected,
+}
+
+/// Decodes the decompressed body of a remote-write request.
+///
+/// What is damaged as a whole is an error. What is invalid in itself (a label set, a histogram, a
+/// timestamp out of bounds) is left out and counted in [`Decoded::rejected`], and the rest is kept, in both
+/// versions. Labels may come unsorted. Names may be any UTF-8 in both versions, as Prometheus 3 has it.
+/// A series with exemplars only is kept.
+pub fn decode(protocol: Protocol, body: &[u8], options: &DecodeOptions) -> Result<Decoded, DecodeError> {
+    if body.len() > Batch::MAX_BYTES {
+        return Err(DecodeError::TooMany { what: "bytes", limit: Batch::MAX_BYTES });
+    }
+    let decoder = Decoder::new(options);
+    match protocol {
+        Protocol::V1 => v1::decode(decoder, body),
+        Protocol::V2 => v2::decode(decoder, body),
+    }
+}
+
+/// Why a point was left out although its series is valid. Explained when the series' labels are known.
+#[derive(Debug)]
+enum Refusal {
+    TooNew(i64),
+    TooOld(i64),
+    Histogram(HistogramError),
+    ExemplarLabels(LabelError),
+}
+
+/// Lengths to go back to when a series turns out invalid.
+#[derive(Debug, Default, Clone, Copy)]
+struct Marks {
+    bytes: usize,
+    points: usize,
+    histograms: usize,
+    exemplars: usize,
+}
+
+/// A batch in the making.
+#[derive(Debug)]
+pub(super) struct Decoder<'a, 'o> {
+    pub(super) options: &'o DecodeOptions,
+    pub(super) decoded: Decoded,
+    pub(super) labels: LabelsBuilder<'a>,
+    pub(super) fast: FastLabels<'a>,
+    newest: i64,
+    oldest: i64,
+    max_bytes: usize,
+    /// Time series seen so far, empty and invalid ones included.
+    pub(super) seen_series: usize,
+    seen_points: usize,
+    marks: Marks,
+    /// Points of the series under way, other than floats: merged in at its end.
+    histograms: Vec<Point>,
+    exemplars: Vec<Point>,
+    refusal: Option<Refusal>,
+}
+
+impl<'a, 'o> Decoder<'a, 'o> {
+    fn new(options: &'o DecodeOptions) -> Self {
+        Decoder {
+            options,
+            decoded: Decoded::default(),
+            labels: LabelsBuilder::new(),
+            fast: FastLabels::new(&options.limits),
+            newest: options.newest_timestamp.unwrap_or(i64::MAX),
+            oldest: options.oldest_timestamp.unwrap_or(i64::MIN),
+            max_bytes: options.max_label_bytes.min(Batch::MAX_BYTES),
+            seen_series: 0,
+            seen_points: 0,
+            marks: Marks::default(),
+            histograms: Vec::new(),
+            exemplars: Vec::new(),
+            refusal: None,
+        }
+    }
+
+    /// Takes memory for as many series, with one point each, as were counted in the body, and for `bytes`
+    /// of labels.
+    pub(super) fn reserve(&mut self, series: usize, bytes: usize) {
+        let batch = &mut self.decoded.batch;
+        batch.series.reserve_exact(series.min(self.options.max_series));
+        batch.points.reserve_exact(series.min(self.options.max_points));
+        batch.bytes.reserve_exact(bytes.min(self.max_bytes));
+    }
+
+    #[inline]
+    pub(super) fn begin_series(&mut self) -> Result<(), DecodeError> {
+        self.seen_series += 1;
+        if self.seen_series > self.options.max_series {
+            return Err(DecodeError::TooMany { what: "time series", limit: self.options.max_series });
+        }
+        let batch = &self.decoded.batch;
+        self.marks = Marks {
+            bytes: batch.bytes.len(),
+            points: batch.points.len(),
+            histograms: batch.histograms.len(),
+            exemplars: batch.exemplars.len(),
+        };
+        Ok(())
+    }
+
+    /// The number that the series under way will have.
+    #[inline]
+    fn number(&self) -> u32 {
+        self.decoded.batch.series.len() as u32
+    }
+
+    /// Counts a point, and says whether its timestamp is within bounds.
+    #[inline]
+    fn admit(&mut self, timestamp: i64) -> Result<bool, DecodeError> {
+        self.seen_points += 1;
+        if self.seen_points > self.options.max_points {
+            return Err(DecodeError::TooMany {
+                what: "samples, histograms and exemplars",
+                limit: self.options.max_points,
+            });
+        }
+        if timestamp > self.newest {
+            self.refusal.get_or_insert(Refusal::TooNew(timestamp));
+        } else if timestamp < self.oldest {
+            self.refusal.get_or_insert(Refusal::TooOld(timestamp));
+        } else {
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    #[inline]
+    pub(super) fn float(&mut self, timestamp: i64, start: i64, value: f64) -> Result<(), DecodeError> {
+        if !self.admit(timestamp)? {
+            self.decoded.rejected.samples += 1;
+            return Ok(());
+        }
+        let point =
+            Point { series: self.number(), timestamp, start_timestamp: start, value: Value::Float(value) };
+        self.decoded.batch.points.push(point);
+        Ok(())
+    }
+
+    pub(super) fn histogram(
+        &mut self,
+        timestamp: i64,
+        start_timestamp: i64,
+        histogram: Result<model::Histogram, HistogramError>,
+    ) -> Result<(), DecodeError> {
+        if !self.admit(timestamp)? {
+            self.decoded.rejected.histograms += 1;
+            return Ok(());
+        }
+        let limits = &self.options.limits;
+        match histogram.and_then(|histogram| histogram.validate(limits).map(|()| histogram)) {
+            Ok(histogram) => {
+                let value = Value::Histogram(self.decoded.batch.histograms.len() as u32);
+                self.decoded.batch.histograms.push(histogram);
+                self.histograms.push(Point { series: self.number(), timestamp, start_timestamp, value });
+            }
+            Err(error) => {
+                self.decoded.rejected.histograms += 1;
+                self.refusal.get_or_insert(Refusal::Histogram(error));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes an exemplar whose labels are in `self.labels`.
+    pub(super) fn exemplar(&mut self, timestamp: i64, value: f64) -> Result<(), DecodeError> {
+        if !self.admit(timestamp)? {
+            self.labels.clear();
+            self.decoded.rejected.exemplars += 1;
+            return Ok(());
+        }
+        let batch = &mut self.decoded.batch;
+        let start = batch.bytes.len();
+        if let Err(error) = self.labels.finish(&self.options.limits, &mut batch.bytes) {
+            self.decoded.rejected.exemplars += 1;
+            self.refusal.get_or_insert(Refusal::ExemplarLabels(error));
+            return Ok(());
+        }
+        let labels = batch.span_since(start);
+        batch.exemplars.push(model::Exemplar { labels, value });
+        let value = Value::Exemplar(batch.exemplars.len() as u32 - 1);
+        let series = self.number();
+        self.exemplars.push(Point { series, timestamp, start_timestamp: 0, value });
+        self.check_bytes()
+    }
+
+    #[inline]
+    fn check_bytes(&self) -> Result<(), DecodeError> {
+        if self.decoded.batch.bytes.len() > self.max_bytes {
+            return Err(DecodeError::TooMany { what: "bytes of labels", limit: self.max_bytes });
+        }
+        Ok(())
+    }
+
+    /// Whether the series under way has points that are worth a series.
+    #[inline]
+    pub(super) fn has_points(&self) -> bool {
+        self.decoded.batch.points.len() > self.marks.points
+            || !self.histograms.is_empty()
+            || !self.exemplars.is_empty()
+    }
+
+    /// Whether the series under way had points at all, refused ones included.
+    #[inline]
+    pub(super) fn had_points(&self) -> bool {
+        self.refusal.is_some() || self.has_points()
+    }
+
+    /// Ends the series under way with the labels that the short way has written.
+    #[inline]
+    pub(super) fn end_fast(&mut self, known_utf8: bool, metadata: u32) -> Option<Result<(), DecodeError>> {
+        let labels = self.fast.finish(known_utf8)?;
+        let batch = &mut self.decoded.batch;
+        let start = batch.bytes.len();
+        batch.bytes.extend_from_slice(labels);
+        Some(self.end_series(start, metadata))
+    }
+
+    /// Ends the series under way with the labels that are in `self.labels`.
+    pub(super) fn end_slow(&mut self, metadata: u32) -> Result<(), DecodeError> {
+        let batch = &mut self.decoded.batch;
+        let start = batch.bytes.len();
+        let result = self.labels.finish(&self.options.limits, &mut batch.bytes);
+        let bytes = batch.bytes.get(start..).unwrap_or_default();
+        let result = result.and_then(|()| match LabelsRef::trusted(bytes) {
+            labels if labels.is_empty() => Err(LabelError::Empty),
+            labels if labels.metric_name().is_none() => Err(LabelError::NoMetricName),
+            _ => Ok(()),
+        });
+        match result {
+            Ok(()) => self.end_series(start, metadata),
+            Err(error) => {
+                let at = self.seen_series - 1;
+                let labels = LabelsRef::trusted(self.decoded.batch.bytes.get(start..).unwrap_or_default());
+                let labels = if labels.is_empty() { String::new() } else { format!(" {labels}") };
+                self.drop_series(|| format!("time series {at}{labels}: {error}"));
+                Ok(())
+            }
+        }
+    }
+
+    /// Ends the series under way, whose labels are the last in the arena.
+    #[inline]
+    fn end_series(&mut self, start: usize, metadata: u32) -> Result<(), DecodeError> {
+        if self.refusal.is_some() {
+            self.explain_refusal(start);
+        }
+        if !self.has_points() {
+            self.decoded.batch.bytes.truncate(self.marks.bytes);
+            return Ok(());
+        }
+        let batch = &mut self.decoded.batch;
+        batch.push_series(start, metadata);
+        self.decoded.accepted.samples += (batch.points.len() - self.marks.points) as u64;
+        if !self.histograms.is_empty() {
+            self.decoded.accepted.histograms += self.histograms.len() as u64;
+            merge(&mut batch.points, self.marks.points, &self.histograms);
+            self.histograms.clear();
+        }
+        if !self.exemplars.is_empty() {
+            self.decoded.accepted.exemplars += self.exemplars.len() as u64;
+            batch.points.append(&mut self.exemplars);
+        }
+        self.check_bytes()
+    }
+
+    /// Leaves the series under way out, with everything in it.
+    #[cold]
+    pub(super) fn drop_series(&mut self, reason: impl FnOnce() -> String) {
+        let batch = &mut self.decoded.batch;
+        let rejected = &mut self.decoded.rejected;
+        rejected.series += 1;
+        rejected.samples += (batch.points.len() - self.marks.points) as u64;
+        rejected.histograms += self.histograms.len() as u64;
+        rejected.exemplars += self.exemplars.len() as u64;
+        rejected.explain(reason);
+        batch.bytes.truncate(self.marks.bytes);
+        batch.points.truncate(self.marks.points);
+        batch.histograms.truncate(self.marks.histograms);
+        batch.exemplars.truncate(self.marks.exemplars);
+        self.histograms.clear();
+        self.exemplars.clear();
+        self.refusal = None;
+    }
+
+    #[cold]
+    fn explain_refusal(&mut self, start: usize) {
+        let Some(refusal) = self.refusal.take() else { return };
+        let labels = LabelsRef::trusted(self.decoded.batch.bytes.get(start..).unwrap_or_default());
+        let (at, newest, oldest) = (self.seen_series - 1, self.newest, self.oldest);
+        self.decoded.rejected.explain(|| match refusal {
+            Refusal::TooNew(timestamp) => {
+                format!("time series {at} {labels}: timestamp {timestamp} is later than {newest}")
+            }
+            Refusal::TooOld(timestamp) => {
+                format!("time series {at} {labels}: timestamp {timestamp} is earlier than {oldest}")
+            }
+            Refusal::Histogram(error) => format!("time series {at} {labels}: {error}"),
+            Refusal::ExemplarLabels(error) => format!("time series {at} {labels}: exemplar: {error}"),
+        });
+    }
+}
+
+/// Merges `others` into the points from `start` on, by timestamp. Each of the two keeps its own order; where
+/// timestamps are equal, what is in `points` comes first.
+#[cold]
+fn merge(points: &mut Vec<Point>, start: usize, others: &[Point]) {
+    let floats = points.split_off(start.min(points.len()));
+    let (mut floats, mut others) = (floats.iter().peekable(), others.iter().peekable());
+    loop {
+        let next = match (floats.peek(), others.peek()) {
+            (Some(float), Some(other)) if float.timestamp <= other.timestamp => floats.next(),
+            (_, Some(_)) => others.next(),
+            (Some(_), None) => floats.next(),
+            (None, None) => return,
+        };
+        points.extend(next);
+    }
+}

@@ -1,0 +1,53 @@
+use crate::wire::Fault;
+
+/// Why a request as a whole is refused (400). What is wrong with one series only is in
+/// [`super::Rejected`] instead.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// Not a protocol buffer of the expected shape.
+    #[error("malformed protobuf at byte {offset}: {what}")]
+    Malformed {
+        /// What is wrong.
+        what: &'static str,
+        /// Where, counted in bytes of the decompressed body.
+        offset: usize,
+    },
+    /// The symbol table does not begin with the empty string (2.0).
+    #[error("symbols[0] must be the empty string")]
+    FirstSymbol,
+    /// A reference points outside the symbol table (2.0).
+    #[error("time series {series}: {field} {reference} is outside of the table of {symbols} symbols")]
+    SymbolReference {
+        /// Which time series, from 0.
+        series: usize,
+        /// `label reference`, `help reference` or `unit reference`.
+        field: &'static str,
+        /// The reference.
+        reference: u64,
+        /// How many symbols there are.
+        symbols: usize,
+    },
+    /// Label references that do not pair up (2.0).
+    #[error("time series {series}: {count} label references don't make pairs of name and value")]
+    OddReferences {
+        /// Which time series, from 0.
+        series: usize,
+        /// How many references there are.
+        count: usize,
+    },
+    /// More of something than the limit.
+    #[error("more than {limit} {what} in one request")]
+    TooMany {
+        /// What there is too much of.
+        what: &'static str,
+        /// The limit.
+        limit: usize,
+    },
+}
+
+impl DecodeError {
+    #[cold]
+    pub(super) fn malformed(fault: Fault, message: &[u8]) -> Self {
+        DecodeError::Malformed { what: fault.what, offset: fault.offset_in(message) }
+    }
+}

@@ -1,0 +1,277 @@
+//! The messages inside a time series, and the metadata of 1.0, in protocol buffers. Lengths are added up
+//! before anything is written. Fields at their default are left out.
+
+use super::Protocol;
+use model::{BucketSpan, Counts, Histogram, LabelsRef, Metadata, varint};
+
+/// The tag of a field with a length.
+const fn tag(number: u8) -> u8 {
+    number << 3 | 2
+}
+
+pub(super) const TIMESERIES_V1: u8 = tag(1);
+pub(super) const TIMESERIES_V2: u8 = tag(5);
+pub(super) const SERIES_LABELS: u8 = tag(1);
+pub(super) const SERIES_METADATA_V2: u8 = tag(5);
+pub(super) const EXEMPLAR_V1: u8 = tag(3);
+pub(super) const EXEMPLAR_V2: u8 = tag(4);
+pub(super) const EXEMPLAR_LABELS: u8 = tag(1);
+const FAMILY_METADATA: u8 = tag(3);
+const SAMPLES: u8 = tag(2);
+const HISTOGRAMS_V1: u8 = tag(4);
+const HISTOGRAMS_V2: u8 = tag(3);
+
+/// A small message of numbers, on the stack: enough for the numbers at the head of a histogram, at most
+/// 46 bytes.
+#[derive(Debug)]
+pub(super) struct Message {
+    bytes: [u8; 48],
+    end: usize,
+}
+
+impl Message {
+    #[inline]
+    pub(super) fn new() -> Self {
+        Message { bytes: [0; 48], end: 0 }
+    }
+
+    /// An integer field. Signed ones are given in two's complement, as the wire has them.
+    #[inline]
+    pub(super) fn varint(self, number: u8, value: u64) -> Self {
+        if value == 0 { self } else { self.one_of_varint(number, value) }
+    }
+
+    /// A float field. Minus zero is not the default.
+    #[inline]
+    pub(super) fn double(self, number: u8, value: f64) -> Self {
+        if value.to_bits() == 0 { self } else { self.one_of_double(number, value) }
+    }
+
+    /// An integer field of a `oneof`: written even where it is zero, since which of them is there says
+    /// something.
+    #[inline]
+    pub(super) fn one_of_varint(mut self, number: u8, value: u64) -> Self {
+        if let Some([tag, target @ ..]) = self.bytes.get_mut(self.end..) {
+            *tag = number << 3;
+            self.end += 1 + write_varint(target, value);
+        }
+        self
+    }
+
+    /// A float field of a `oneof`.
+    #[inline]
+    pub(super) fn one_of_double(mut self, number: u8, value: f64) -> Self {
+        if let Some([tag, target @ ..]) = self.bytes.get_mut(self.end..)
+            && let Some(target) = target.first_chunk_mut::<8>()
+        {
+            *tag = number << 3 | 1;
+            *target = value.to_le_bytes();
+            self.end += 9;
+        }
+        self
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.end
+    }
+
+    /// Appends its fields.
+    pub(super) fn append_to(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.bytes.get(..self.end).unwrap_or_default());
+    }
+
+    /// Appends it as a field of another message.
+    pub(super) fn put(&self, out: &mut Vec<u8>, tag: u8) {
+        put_header(out, tag, self.end);
+        self.append_to(out);
+    }
+}
+
+/// Writes a varint to the front of `target`, which must be long enough, and returns its length.
+#[inline]
+pub(super) fn write_varint(target: &mut [u8], mut value: u64) -> usize {
+    let mut length = 0;
+    for byte in target {
+        length += 1;
+        if value < 0x80 {
+            *byte = value as u8;
+            break;
+        }
+        *byte = value as u8 | 0x80;
+        value >>= 7;
+    }
+    length
+}
+
+/// The length of a field with so many bytes in it, its one-byte tag included.
+#[inline]
+pub(super) const fn field_len(length: usize) -> usize {
+    1 + varint::len_u64(length as u64) + length
+}
+
+/// Appends a tag and a length.
+#[inline]
+pub(super) fn put_header(out: &mut Vec<u8>, tag: u8, length: usize) {
+    out.push(tag);
+    varint::put_u64(out, length as u64);
+}
+
+/// A `Label` without its tag and length.
+#[inline]
+fn label_len(name: &[u8], value: &[u8]) -> usize {
+    field_len(name.len()) + field_len(value.len())
+}
+
+/// The length of [`put_labels`].
+#[inline]
+pub(super) fn labels_len(labels: LabelsRef<'_>) -> usize {
+    labels.pairs().map(|(name, value)| field_len(label_len(name, value))).sum()
+}
+
+/// Appends a `Label` per pair.
+#[inline]
+pub(super) fn put_labels(out: &mut Vec<u8>, field: u8, labels: LabelsRef<'_>) {
+    for (name, value) in labels.pairs() {
+        put_header(out, field, label_len(name, value));
+        out.push(tag(1));
+        varint::put_bytes(out, name);
+        out.push(tag(2));
+        varint::put_bytes(out, value);
+    }
+}
+
+/// Appends label references, which take `length` bytes, as a packed field 1.
+#[inline]
+pub(super) fn put_references(out: &mut Vec<u8>, references: &[u32], length: usize) {
+    if references.is_empty() {
+        return;
+    }
+    put_header(out, tag(1), length);
+    for reference in references {
+        varint::put_u64(out, u64::from(*reference));
+    }
+}
+
+/// Appends a `Sample`.
+#[inline]
+pub(super) fn put_sample(out: &mut Vec<u8>, protocol: Protocol, timestamp: i64, start: i64, value: f64) {
+    let start = if protocol == Protocol::V2 { start } else { 0 };
+    let fields = Message::new().double(1, value).varint(2, timestamp as u64).varint(3, start as u64);
+    fields.put(out, SAMPLES);
+}
+
+/// A `MetricMetadata` of 1.0, with its tag.
+pub(super) fn put_family_metadata(out: &mut Vec<u8>, metadata: &Metadata) {
+    let kind = Message::new().varint(1, metadata.kind as u64);
+    let texts = [(2, &metadata.family), (4, &metadata.help), (5, &metadata.unit)];
+    let texts = texts.into_iter().filter(|(_, text)| !text.is_empty());
+    let length = kind.len() + texts.clone().map(|(_, text)| field_len(text.len())).sum::<usize>();
+    put_header(out, FAMILY_METADATA, length);
+    kind.append_to(out);
+    for (number, text) in texts {
+        out.push(tag(number));
+        varint::put_bytes(out, text.as_bytes());
+    }
+}
+
+/// The lists of one side of a histogram, with the numbers of their fields.
+struct Side<'a> {
+    spans: (u8, &'a [BucketSpan]),
+    deltas: (u8, &'a [i64]),
+    counts: (u8, &'a [f64]),
+}
+
+impl Side<'_> {
+    fn span(span: &BucketSpan) -> Message {
+        let offset = varint::zigzag(i64::from(span.offset)) as u32;
+        Message::new().varint(1, u64::from(offset)).varint(2, u64::from(span.length))
+    }
+
+    fn deltas_len(&self) -> usize {
+        self.deltas.1.iter().map(|delta| varint::len_u64(varint::zigzag(*delta))).sum()
+    }
+
+    fn len(&self) -> usize {
+        let spans: usize = self.spans.1.iter().map(|span| field_len(Self::span(span).len())).sum();
+        let deltas = if self.deltas.1.is_empty() { 0 } else { field_len(self.deltas_len()) };
+        spans + deltas + doubles_len(self.counts.1)
+    }
+
+    fn put(&self, out: &mut Vec<u8>) {
+        for span in self.spans.1 {
+            Self::span(span).put(out, tag(self.spans.0));
+        }
+        if !self.deltas.1.is_empty() {
+            put_header(out, tag(self.deltas.0), self.deltas_len());
+            for delta in self.deltas.1 {
+                varint::put_i64(out, *delta);
+            }
+        }
+        put_doubles(out, self.counts.0, self.counts.1);
+    }
+}
+
+fn doubles_len(values: &[f64]) -> usize {
+    if values.is_empty() { 0 } else { doubles_header_len(values) + 8 * values.len() }
+}
+
+/// Fields 16 and above have a tag of two bytes; `custom_values` is the only such list.
+fn doubles_header_len(values: &[f64]) -> usize {
+    1 + varint::len_u64(8 * values.len() as u64)
+}
+
+fn put_doubles(out: &mut Vec<u8>, number: u8, values: &[f64]) {
+    if values.is_empty() {
+        return;
+    }
+    varint::put_u64(out, u64::from(number) << 3 | 2);
+    varint::put_u64(out, 8 * values.len() as u64);
+    for value in values {
+        out.extend_from_slice(&value.to_le_bytes());
+    }
+}
+
+/// Appends a `Histogram`.
+pub(super) fn put_histogram(
+    out: &mut Vec<u8>,
+    protocol: Protocol,
+    timestamp: i64,
+    start: i64,
+    histogram: &Histogram,
+) {
+    let no_deltas: &[i64] = &[];
+    let no_counts: &[f64] = &[];
+    let (positive, negative, head) = match &histogram.counts {
+        Counts::Integer { count, zero, positive, negative } => {
+            let head = Message::new().one_of_varint(1, *count).one_of_varint(6, *zero);
+            ((&**positive, no_counts), (&**negative, no_counts), head)
+        }
+        Counts::Float { count, zero, positive, negative } => {
+            let head = Message::new().one_of_double(2, *count).one_of_double(7, *zero);
+            ((no_deltas, &**positive), (no_deltas, &**negative), head)
+        }
+    };
+    let schema = varint::zigzag(i64::from(histogram.schema)) as u32;
+    let head = head.double(3, histogram.sum).varint(4, u64::from(schema)).double(5, histogram.zero_threshold);
+    let negative =
+        Side { spans: (8, &histogram.negative_spans), deltas: (9, negative.0), counts: (10, negative.1) };
+    let positive =
+        Side { spans: (11, &histogram.positive_spans), deltas: (12, positive.0), counts: (13, positive.1) };
+    let tail = Message::new().varint(14, histogram.reset_hint as u64).varint(15, timestamp as u64);
+    let custom = &histogram.custom_values;
+    let custom_len = if custom.is_empty() { 0 } else { 1 + doubles_len(custom) };
+    let start = if protocol == Protocol::V2 { start as u64 } else { 0 };
+    let start_len = if start == 0 { 0 } else { 2 + varint::len_u64(start) };
+    let length = head.len() + negative.len() + positive.len() + tail.len() + custom_len + start_len;
+    let field = if protocol == Protocol::V1 { HISTOGRAMS_V1 } else { HISTOGRAMS_V2 };
+    put_header(out, field, length);
+    head.append_to(out);
+    negative.put(out);
+    positive.put(out);
+    tail.append_to(out);
+    put_doubles(out, 16, custom);
+    if start != 0 {
+        varint::put_u64(out, 17 << 3);
+        varint::put_u64(out, start);
+    }
+}

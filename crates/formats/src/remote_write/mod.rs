@@ -1,0 +1,124 @@
+//! Prometheus remote write, versions 1.0 and 2.0: [`decode`] for what comes in, [`Encoder`] for what goes
+//! out, [`Protocol`] for the headers that tell the versions apart.
+//!
+//! Both directions are flat: protocol buffers are read from the slice they came in and written to the
+//! buffer they leave in; nothing is allocated per series. Labels go from the wire into canonical bytes
+//! (see [`model::labels`]) and back without ever being strings.
+//!
+//! Numbers of fields and rules are those of Prometheus' schemas `prometheus.WriteRequest` and
+//! `io.prometheus.write.v2.Request` and of the two specifications.
+
+mod decode;
+mod encode;
+mod error;
+mod fast;
+mod interner;
+mod message;
+mod points;
+mod rejected;
+mod symbols;
+mod v1;
+mod v2;
+
+pub use decode::{Counts, DecodeOptions, Decoded, decode};
+pub use encode::{Encoder, Unsupported};
+pub use error::DecodeError;
+pub use rejected::Rejected;
+
+/// A version of the protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// Remote write 1.0: `prometheus.WriteRequest`.
+    V1,
+    /// Remote write 2.0: `io.prometheus.write.v2.Request`.
+    V2,
+}
+
+/// A `Content-Type` that is none of remote write's (to be answered with 415).
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "content type {given:?} is not remote write: use {:?} (2.0) or {:?} (1.0)",
+    Protocol::V2.content_type(),
+    Protocol::V1.content_type()
+)]
+pub struct UnknownContentType {
+    /// What came, cut to 128 characters.
+    pub given: String,
+}
+
+impl Protocol {
+    /// The `Content-Type` to send.
+    pub const fn content_type(self) -> &'static str {
+        match self {
+            Self::V1 => "application/x-protobuf",
+            Self::V2 => "application/x-protobuf;proto=io.prometheus.write.v2.Request",
+        }
+    }
+
+    /// The `X-Prometheus-Remote-Write-Version` to send.
+    pub const fn version(self) -> &'static str {
+        match self {
+            Self::V1 => "0.1.0",
+            Self::V2 => "2.0.0",
+        }
+    }
+
+    /// The version that a `Content-Type` header asks for. None at all means 1.0, and so does one without
+    /// `proto=`; other parameters are ignored.
+    pub fn from_content_type(header: Option<&str>) -> Result<Self, UnknownContentType> {
+        let Some(header) = header else { return Ok(Self::V1) };
+        let unknown = || UnknownContentType { given: header.chars().take(128).collect() };
+        let mut parts = header.split(';').map(str::trim);
+        if !parts.next().is_some_and(|media| media.eq_ignore_ascii_case("application/x-protobuf")) {
+            return Err(unknown());
+        }
+        let mut protocol = Self::V1;
+        for parameter in parts.filter(|parameter| !parameter.is_empty()) {
+            let (name, value) = parameter.split_once('=').ok_or_else(unknown)?;
+            if name.trim().eq_ignore_ascii_case("proto") {
+                protocol = match value.trim().trim_matches('"') {
+                    "prometheus.WriteRequest" => Self::V1,
+                    "io.prometheus.write.v2.Request" => Self::V2,
+                    _ => return Err(unknown()),
+                };
+            }
+        }
+        Ok(protocol)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_types_name_the_version() {
+        let parse = |header| Protocol::from_content_type(header).ok();
+        assert_eq!(parse(None), Some(Protocol::V1));
+        for protocol in [Protocol::V1, Protocol::V2] {
+            assert_eq!(parse(Some(protocol.content_type())), Some(protocol));
+        }
+        for (header, protocol) in [
+            ("application/x-protobuf;proto=prometheus.WriteRequest", Some(Protocol::V1)),
+            ("Application/X-Protobuf ; proto = io.prometheus.write.v2.Request", Some(Protocol::V2)),
+            ("application/x-protobuf; proto=\"io.prometheus.write.v2.Request\"; q=1", Some(Protocol::V2)),
+            ("application/x-protobuf;", Some(Protocol::V1)),
+            ("application/x-protobuf;proto=io.prometheus.write.v3.Request", None),
+            ("application/x-protobuf;proto", None),
+            ("application/json", None),
+            ("", None),
+        ] {
+            assert_eq!(parse(Some(header)), protocol, "{header:?}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_content_type_is_told_what_would_be_right() {
+        assert_eq!(
+            Protocol::from_content_type(Some("text/plain")).unwrap_err().to_string(),
+            "content type \"text/plain\" is not remote write: use \
+             \"application/x-protobuf;proto=io.prometheus.write.v2.Request\" (2.0) or \
+             \"application/x-protobuf\" (1.0)"
+        );
+    }
+}

@@ -1,0 +1,186 @@
+//! Samples and native histograms, whose messages are the same in both versions but for the start
+//! timestamps of 2.0.
+
+use super::Protocol;
+use crate::wire::{Fault, Field, Reader};
+use model::{BucketSpan, Counts, Histogram, HistogramError, ResetHint, varint};
+
+/// Value, timestamp and start timestamp of a `Sample`.
+#[inline]
+pub(super) fn sample(protocol: Protocol, message: &[u8]) -> Result<(f64, i64, i64), Fault> {
+    // Value, then timestamp, and nothing else: what nearly every sender writes.
+    if let [0x09, a, b, c, d, e, f, g, h, 0x10, rest @ ..] = message {
+        let mut rest = rest;
+        if let Some(timestamp) = varint::take_u64(&mut rest)
+            && rest.is_empty()
+        {
+            return Ok((f64::from_le_bytes([*a, *b, *c, *d, *e, *f, *g, *h]), timestamp as i64, 0));
+        }
+    }
+    let (mut value, mut timestamp, mut start) = (0.0, 0, 0);
+    let mut fields = Reader::new(message);
+    while let Some(field) = fields.next()? {
+        match field.number {
+            1 => value = field.double()?,
+            2 => timestamp = field.varint()? as i64,
+            3 if protocol == Protocol::V2 => start = field.varint()? as i64,
+            _ => {}
+        }
+    }
+    Ok((value, timestamp, start))
+}
+
+/// A decoded `Histogram`.
+#[derive(Debug)]
+pub(super) struct TimedHistogram {
+    pub(super) timestamp: i64,
+    pub(super) start_timestamp: i64,
+    /// The histogram, not validated yet, or that it has more buckets than the limit.
+    pub(super) histogram: Result<Histogram, HistogramError>,
+}
+
+/// A `oneof` of an integer and a float: the last one that came counts.
+#[derive(Debug, Clone, Copy)]
+enum Count {
+    Integer(u64),
+    Float(f64),
+}
+
+impl Count {
+    fn read(field: &Field<'_>, integer: bool) -> Result<Self, Fault> {
+        Ok(if integer { Self::Integer(field.varint()?) } else { Self::Float(field.double()?) })
+    }
+
+    fn integer(self) -> u64 {
+        match self {
+            Self::Integer(count) => count,
+            Self::Float(_) => 0,
+        }
+    }
+
+    fn float(self) -> f64 {
+        match self {
+            Self::Integer(_) => 0.0,
+            Self::Float(count) => count,
+        }
+    }
+}
+
+/// A list that stops growing one past a limit, and counts on.
+#[derive(Debug)]
+struct Bounded<T> {
+    items: Vec<T>,
+    len: usize,
+    limit: usize,
+}
+
+impl<T> Bounded<T> {
+    fn new(limit: usize) -> Self {
+        Bounded { items: Vec::new(), len: 0, limit }
+    }
+
+    #[inline]
+    fn push(&mut self, item: T) {
+        self.len += 1;
+        if self.len <= self.limit {
+            self.items.push(item);
+        }
+    }
+}
+
+/// Reads a `Histogram`, keeping at most `max_buckets` of each of its lists.
+pub(super) fn histogram(
+    protocol: Protocol,
+    message: &[u8],
+    max_buckets: usize,
+) -> Result<TimedHistogram, Fault> {
+    let (mut count, mut zero) = (Count::Integer(0), Count::Integer(0));
+    let (mut sum, mut zero_threshold, mut schema, mut hint) = (0.0, 0.0, 0i32, 0u64);
+    let (mut timestamp, mut start_timestamp) = (0, 0);
+    let mut negative_spans = Bounded::new(max_buckets);
+    let mut positive_spans = Bounded::new(max_buckets);
+    let mut negative_deltas = Bounded::new(max_buckets);
+    let mut positive_deltas = Bounded::new(max_buckets);
+    let mut negative_counts = Bounded::new(max_buckets);
+    let mut positive_counts = Bounded::new(max_buckets);
+    let mut custom_values = Bounded::new(max_buckets);
+    let mut fields = Reader::new(message);
+    while let Some(field) = fields.next()? {
+        match field.number {
+            1 | 2 => count = Count::read(&field, field.number == 1)?,
+            3 => sum = field.double()?,
+            4 => schema = sint32(field.varint()?),
+            5 => zero_threshold = field.double()?,
+            6 | 7 => zero = Count::read(&field, field.number == 6)?,
+            8 => negative_spans.push(span(field.bytes()?)?),
+            9 => field.varints(|delta| negative_deltas.push(varint::unzigzag(delta)))?,
+            10 => field.doubles(|count| negative_counts.push(count))?,
+            11 => positive_spans.push(span(field.bytes()?)?),
+            12 => field.varints(|delta| positive_deltas.push(varint::unzigzag(delta)))?,
+            13 => field.doubles(|count| positive_counts.push(count))?,
+            14 => hint = field.varint()?,
+            15 => timestamp = field.varint()? as i64,
+            16 => field.doubles(|bound| custom_values.push(bound))?,
+            17 if protocol == Protocol::V2 => start_timestamp = field.varint()? as i64,
+            _ => {}
+        }
+    }
+    let most = [
+        negative_spans.len,
+        positive_spans.len,
+        negative_deltas.len,
+        positive_deltas.len,
+        negative_counts.len,
+        positive_counts.len,
+        custom_values.len,
+    ]
+    .into_iter()
+    .fold(0, usize::max);
+    let histogram = if most > max_buckets {
+        Err(HistogramError::TooManyBuckets { buckets: most, limit: max_buckets })
+    } else {
+        let counts = match count {
+            Count::Integer(count) => Counts::Integer {
+                count,
+                zero: zero.integer(),
+                positive: positive_deltas.items,
+                negative: negative_deltas.items,
+            },
+            Count::Float(count) => Counts::Float {
+                count,
+                zero: zero.float(),
+                positive: positive_counts.items,
+                negative: negative_counts.items,
+            },
+        };
+        Ok(Histogram {
+            reset_hint: ResetHint::from_number(hint),
+            schema,
+            zero_threshold,
+            sum,
+            positive_spans: positive_spans.items,
+            negative_spans: negative_spans.items,
+            counts,
+            custom_values: custom_values.items,
+        })
+    };
+    Ok(TimedHistogram { timestamp, start_timestamp, histogram })
+}
+
+fn span(message: &[u8]) -> Result<BucketSpan, Fault> {
+    let mut span = BucketSpan { offset: 0, length: 0 };
+    let mut fields = Reader::new(message);
+    while let Some(field) = fields.next()? {
+        match field.number {
+            1 => span.offset = sint32(field.varint()?),
+            2 => span.length = field.varint()? as u32,
+            _ => {}
+        }
+    }
+    Ok(span)
+}
+
+/// A `sint32` is the low half of what is on the wire, as in any protocol buffer decoder.
+fn sint32(wire: u64) -> i32 {
+    varint::unzigzag(u64::from(wire as u32)) as i32
+}

@@ -1,0 +1,61 @@
+use std::fmt;
+
+/// What was left out of a request because it is invalid, while the rest was kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rejected {
+    /// Series whose labels are invalid.
+    pub series: u64,
+    /// Float samples, those of such series included.
+    pub samples: u64,
+    /// Native histograms, those of such series included.
+    pub histograms: u64,
+    /// Exemplars, those of such series included.
+    pub exemplars: u64,
+    /// Why, for the first [`Rejected::MAX_REASONS`] of them, each at most [`Rejected::MAX_REASON_BYTES`]
+    /// long.
+    pub reasons: Vec<String>,
+}
+
+impl Rejected {
+    /// The most reasons that are kept.
+    pub const MAX_REASONS: usize = 4;
+    /// The longest a reason may be.
+    pub const MAX_REASON_BYTES: usize = 512;
+
+    /// Whether nothing was left out.
+    pub const fn is_empty(&self) -> bool {
+        self.series == 0 && self.samples == 0 && self.histograms == 0 && self.exemplars == 0
+    }
+
+    /// Keeps a reason if there is room for one.
+    pub(super) fn explain(&mut self, reason: impl FnOnce() -> String) {
+        if self.reasons.len() >= Self::MAX_REASONS {
+            return;
+        }
+        let mut reason = reason();
+        if reason.len() > Self::MAX_REASON_BYTES {
+            let mut cut = Self::MAX_REASON_BYTES - '…'.len_utf8();
+            while !reason.is_char_boundary(cut) {
+                cut -= 1;
+            }
+            reason.truncate(cut);
+            reason.push('…');
+        }
+        self.reasons.push(reason);
+    }
+}
+
+/// How many of what, and the first reasons: the body of a 400.
+impl fmt::Display for Rejected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "left out {} series, {} samples, {} histograms, {} exemplars",
+            self.series, self.samples, self.histograms, self.exemplars
+        )?;
+        for (index, reason) in self.reasons.iter().enumerate() {
+            write!(f, "{}{reason}", if index == 0 { ": " } else { "; " })?;
+        }
+        Ok(())
+    }
+}

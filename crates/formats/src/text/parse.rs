@@ -1,0 +1,529 @@
+//! Reading the text format and OpenMetrics, line by line.
+
+use super::family::{Families, Member};
+use super::line::{Cursor, Piece};
+use hashbrown::HashMap;
+use model::{Batch, LabelError, LabelsBuilder, LabelsRef, Limits, MetricType, labels, varint};
+
+/// Which of the two text formats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// The text format 0.0.4: timestamps in milliseconds, no end mark.
+    Text,
+    /// OpenMetrics 1.0: timestamps in seconds, exemplars, `# EOF` at the end.
+    OpenMetrics,
+}
+
+impl Format {
+    /// What a `Content-Type` header says: OpenMetrics where it is named, the text format for everything
+    /// else, as scripts send all kinds of content types.
+    pub fn from_content_type(header: Option<&str>) -> Self {
+        let media = header.and_then(|header| header.split(';').next()).unwrap_or_default();
+        if media.trim().eq_ignore_ascii_case("application/openmetrics-text") {
+            Self::OpenMetrics
+        } else {
+            Self::Text
+        }
+    }
+}
+
+/// What to do with timestamps in the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Timestamps {
+    /// They count.
+    #[default]
+    Allow,
+    /// They are an error, as the Pushgateway has it.
+    Refuse,
+    /// They are read and forgotten.
+    Ignore,
+}
+
+/// How to read a text.
+#[derive(Debug, Clone)]
+pub struct ParseOptions<'a> {
+    /// Which format it is in.
+    pub format: Format,
+    /// What to do with timestamps.
+    pub timestamps: Timestamps,
+    /// The timestamp of samples without one, in milliseconds since 1970.
+    pub default_timestamp: i64,
+    /// Labels of every sample, names and values. They replace labels of the same name in the text; an
+    /// empty value removes them.
+    pub extra_labels: &'a [(&'a str, &'a str)],
+    /// Whether `_created` samples become start timestamps of their family's other samples, instead of
+    /// being samples themselves.
+    pub created_as_start: bool,
+    /// Limits on label sets. Over one of them the text is refused.
+    pub limits: Limits,
+    /// The most samples and exemplars together, and the most families.
+    pub max_points: usize,
+    /// The most bytes of all label sets together.
+    pub max_label_bytes: usize,
+}
+
+impl ParseOptions<'_> {
+    /// Timestamps allowed, no extra labels, `_created` as start timestamps, default limits.
+    pub fn new(format: Format, default_timestamp: i64) -> Self {
+        ParseOptions {
+            format,
+            timestamps: Timestamps::Allow,
+            default_timestamp,
+            extra_labels: &[],
+            created_as_start: true,
+            limits: Limits::default(),
+            max_points: 1_000_000,
+            max_label_bytes: 128 << 20,
+        }
+    }
+}
+
+/// Why a text is refused, and where.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}, column {column}: {fault}")]
+pub struct ParseError {
+    /// Counted from 1.
+    pub line: usize,
+    /// Counted from 1, in characters.
+    pub column: usize,
+    /// What is wrong there.
+    pub fault: Fault,
+}
+
+/// What can be wrong with a line.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// Something else was expected.
+    #[error("expected {what}, found {found}")]
+    Expected {
+        /// What would be right.
+        what: &'static str,
+        /// What is there, cut to a printable length.
+        found: String,
+    },
+    /// The labels are invalid.
+    #[error("{0}")]
+    Labels(#[from] LabelError),
+    /// Two metric names.
+    #[error("a second metric name in one sample")]
+    SecondName,
+    /// A TYPE that does not exist.
+    #[error("{word:?} is no metric type")]
+    Type {
+        /// The word.
+        word: String,
+    },
+    /// A timestamp where none may be.
+    #[error("timestamps are not accepted here: a pushed value counts from when it is pushed")]
+    TimestampRefused,
+    /// OpenMetrics without its end: it was cut short.
+    #[error("the text does not end with # EOF")]
+    NoEof,
+    /// OpenMetrics that goes on after its end.
+    #[error("text after # EOF")]
+    AfterEof,
+    /// More of something than the limit.
+    #[error("more than {limit} {what}")]
+    TooMany {
+        /// What there is too much of.
+        what: &'static str,
+        /// The limit.
+        limit: usize,
+    },
+}
+
+/// The NaN that Prometheus stores for any NaN in a text, so that no other is taken for its staleness
+/// marker (`value.NormalNaN`).
+const NORMAL_NAN: f64 = f64::from_bits(0x7ff8_0000_0000_0001);
+
+/// Reads a text into a batch. Every sample is a series of its own there. HELP, TYPE and UNIT become
+/// metadata, which the series of the family refer to.
+///
+/// Lenient where Prometheus is: families may be mixed, HELP and TYPE may come late or twice (the last
+/// counts) or not at all, the last line may lack its end. A body is refused as a whole.
+pub fn parse(text: &[u8], options: &ParseOptions<'_>) -> Result<Batch, ParseError> {
+    let mut parser = Parser::new(options);
+    let (mut number, mut eof, mut rest) = (0, false, text);
+    while !rest.is_empty() {
+        number += 1;
+        let end = memchr::memchr(b'\n', rest);
+        let (line, after) = rest.split_at_checked(end.unwrap_or(rest.len())).unwrap_or((rest, &[]));
+        rest = after.get(1..).unwrap_or_default();
+        let mut cursor = Cursor::new(line);
+        let outcome = if eof { Err(Fault::AfterEof) } else { parser.line(&mut cursor) };
+        match outcome {
+            Ok(end) => eof = end,
+            Err(fault) => return Err(locate(number, line, cursor.at, fault)),
+        }
+    }
+    if options.format == Format::OpenMetrics && !eof {
+        return Err(ParseError { line: number + 1, column: 1, fault: Fault::NoEof });
+    }
+    parser.apply_created();
+    Ok(parser.batch)
+}
+
+#[cold]
+fn locate(line: usize, text: &[u8], at: usize, fault: Fault) -> ParseError {
+    let before = String::from_utf8_lossy(text.get(..at).unwrap_or(text));
+    ParseError { line, column: before.chars().count() + 1, fault }
+}
+
+struct Parser<'a, 'o> {
+    options: &'o ParseOptions<'o>,
+    batch: Batch,
+    families: Families,
+    /// Serves the lines without escapes, which borrow from the text alone.
+    builder: LabelsBuilder<'a>,
+    pairs: Vec<(Piece<'a>, Piece<'a>)>,
+    /// Unescaped strings of the line under way.
+    scratch: Vec<u8>,
+    /// `_created` times in milliseconds, by family and labels; see [`group_key`].
+    created: HashMap<Vec<u8>, i64>,
+}
+
+impl<'a, 'o: 'a> Parser<'a, 'o> {
+    fn new(options: &'o ParseOptions<'o>) -> Self {
+        Parser {
+            options,
+            batch: Batch::new(),
+            families: Families::default(),
+            builder: LabelsBuilder::new(),
+            pairs: Vec::new(),
+            scratch: Vec::new(),
+            created: HashMap::new(),
+        }
+    }
+
+    /// Reads one line. Returns whether it was the end mark.
+    fn line(&mut self, cursor: &mut Cursor<'a>) -> Result<bool, Fault> {
+        self.scratch.clear();
+        self.pairs.clear();
+        if self.options.format == Format::OpenMetrics && cursor.rest() == b"# EOF" {
+            return Ok(true);
+        }
+        cursor.blanks();
+        match cursor.peek() {
+            None => {}
+            Some(b'#') => self.comment(cursor)?,
+            Some(_) => self.sample(cursor)?,
+        }
+        Ok(false)
+    }
+
+    /// HELP, TYPE and UNIT; other comments say nothing.
+    fn comment(&mut self, cursor: &mut Cursor<'a>) -> Result<(), Fault> {
+        cursor.take(b'#');
+        cursor.blanks();
+        let open_metrics = self.options.format == Format::OpenMetrics;
+        let keyword = cursor.word();
+        if !(matches!(keyword, b"HELP" | b"TYPE") || keyword == b"UNIT" && open_metrics) {
+            return Ok(());
+        }
+        cursor.blanks();
+        if cursor.at_end() {
+            return Ok(());
+        }
+        let start = *cursor;
+        let name = if cursor.peek() == Some(b'"') {
+            cursor.quoted(&mut self.scratch)?
+        } else {
+            Piece::Plain(cursor.metric_name())
+        };
+        let name = name.bytes(&self.scratch);
+        let Ok(name) = std::str::from_utf8(name) else { return Err(start.expected("a name in UTF-8")) };
+        let ends = matches!(cursor.peek(), None | Some(b' ' | b'\t'));
+        if name.is_empty() || !ends || name.len() > self.options.limits.name_bytes {
+            *cursor = start;
+            return Err(cursor.expected("a metric name"));
+        }
+        cursor.blanks();
+        if self.batch.metadata.len() >= self.options.max_points {
+            return Err(Fault::TooMany { what: "families", limit: self.options.max_points });
+        }
+        let Some(entry) = self.families.entry(&mut self.batch.metadata, name) else { return Ok(()) };
+        match keyword {
+            b"TYPE" => {
+                let start = *cursor;
+                let word = String::from_utf8_lossy(cursor.word());
+                let Some(kind) = MetricType::from_word(&word) else {
+                    *cursor = start;
+                    return Err(Fault::Type { word: word.chars().take(32).collect() });
+                };
+                cursor.blanks();
+                if !cursor.at_end() {
+                    return Err(cursor.expected("the end of the line"));
+                }
+                entry.kind = kind;
+            }
+            b"HELP" => {
+                let mut help = cursor.help(open_metrics);
+                help.truncate(self.options.limits.value_bytes);
+                entry.help = String::from_utf8_lossy(&help).into_owned();
+            }
+            _ => {
+                let unit = cursor.word();
+                let unit = unit.get(..self.options.limits.name_bytes).unwrap_or(unit);
+                entry.unit = String::from_utf8_lossy(unit).into_owned();
+            }
+        }
+        Ok(())
+    }
+
+    fn sample(&mut self, cursor: &mut Cursor<'a>) -> Result<(), Fault> {
+        let start = *cursor;
+        let plain = cursor.metric_name();
+        let mut name = (!plain.is_empty()).then_some(Piece::Plain(plain));
+        cursor.blanks();
+        if cursor.peek() == Some(b'{') {
+            self.label_list(cursor, &mut name)?;
+        } else if name.is_none() {
+            return Err(start.expected("a metric name"));
+        }
+        let Some(name) = name else { return Err(LabelError::NoMetricName.into()) };
+        let member = self.families.find(&self.batch.metadata, name.bytes(&self.scratch));
+
+        let labels_start = self.batch.bytes.len();
+        if let Err(error) = self.put_labels(Some(name)) {
+            *cursor = start;
+            return Err(error);
+        }
+
+        cursor.blanks();
+        let value = self.number(cursor, "a value")?;
+        cursor.blanks();
+        let timestamp =
+            if matches!(cursor.peek(), None | Some(b'#')) { None } else { self.timestamp(cursor)? };
+        let timestamp = timestamp.unwrap_or(self.options.default_timestamp);
+        cursor.blanks();
+        if member.created && self.options.created_as_start {
+            self.keep_created(labels_start, member, value)?;
+        } else {
+            self.admit()?;
+            let series = self.batch.push_series(labels_start, member.metadata);
+            self.batch.push_float(series, timestamp, value);
+            if self.options.format == Format::OpenMetrics && cursor.take(b'#') {
+                self.exemplar(cursor, series, timestamp)?;
+                cursor.blanks();
+            }
+        }
+        // An exemplar of a `_created` is not looked at.
+        let skipped = member.created && cursor.peek() == Some(b'#');
+        if !skipped && !cursor.at_end() {
+            return Err(cursor.expected("the end of the line"));
+        }
+        Ok(())
+    }
+
+    fn admit(&self) -> Result<(), Fault> {
+        let ParseOptions { max_points, max_label_bytes, .. } = *self.options;
+        if self.batch.points.len() >= max_points {
+            return Err(Fault::TooMany { what: "samples", limit: max_points });
+        }
+        let limit = max_label_bytes.min(Batch::MAX_BYTES);
+        if self.batch.bytes.len() > limit {
+            return Err(Fault::TooMany { what: "bytes of labels", limit });
+        }
+        Ok(())
+    }
+
+    /// `{a="b",c="d"}`, with the metric name in quotes among them or not.
+    fn label_list(&mut self, cursor: &mut Cursor<'a>, name: &mut Option<Piece<'a>>) -> Result<(), Fault> {
+        cursor.take(b'{');
+        loop {
+            cursor.blanks();
+            if cursor.take(b'}') {
+                return Ok(());
+            }
+            let start = *cursor;
+            let quoted = cursor.peek() == Some(b'"');
+            let label =
+                if quoted { cursor.quoted(&mut self.scratch)? } else { Piece::Plain(cursor.label_name()) };
+            cursor.blanks();
+            if cursor.take(b'=') {
+                if label.bytes(&self.scratch).is_empty() {
+                    return Err(start.expected("a label name"));
+                }
+                cursor.blanks();
+                let value = cursor.quoted(&mut self.scratch)?;
+                if self.pairs.len() > self.options.limits.labels {
+                    let limit = self.options.limits.labels;
+                    let what = "the number of labels".into();
+                    return Err(LabelError::Limit { what, is: self.pairs.len() + 1, limit }.into());
+                }
+                self.pairs.push((label, value));
+            } else if quoted {
+                if name.replace(label).is_some() {
+                    *cursor = start;
+                    return Err(Fault::SecondName);
+                }
+            } else if label.bytes(&self.scratch).is_empty() {
+                return Err(cursor.expected("a label name or a closing brace"));
+            } else {
+                return Err(cursor.expected("= after the label name"));
+            }
+            cursor.blanks();
+            if !cursor.take(b',') && cursor.peek() != Some(b'}') {
+                return Err(cursor.expected("a comma or a closing brace"));
+            }
+        }
+    }
+
+    /// Appends the canonical bytes of the labels collected, of the metric name, and for a metric of the
+    /// extra labels.
+    fn put_labels(&mut self, name: Option<Piece<'a>>) -> Result<(), Fault> {
+        let extra = if name.is_some() { self.options.extra_labels } else { &[] };
+        let limits = &self.options.limits;
+        let fill = (&*self.pairs, name, extra);
+        if self.scratch.is_empty() {
+            return Ok(fill_labels(&mut self.builder, fill, &[], limits, &mut self.batch.bytes)?);
+        }
+        Ok(fill_labels(&mut LabelsBuilder::new(), fill, &self.scratch, limits, &mut self.batch.bytes)?)
+    }
+
+    fn number(&self, cursor: &mut Cursor<'a>, what: &'static str) -> Result<f64, Fault> {
+        let start = *cursor;
+        let word = cursor.word();
+        let value = std::str::from_utf8(word).ok().and_then(|word| word.parse::<f64>().ok());
+        match value {
+            Some(value) if value.is_nan() => Ok(NORMAL_NAN),
+            Some(value) => Ok(value),
+            None => {
+                *cursor = start;
+                Err(cursor.expected(what))
+            }
+        }
+    }
+
+    fn timestamp(&self, cursor: &mut Cursor<'a>) -> Result<Option<i64>, Fault> {
+        let start = *cursor;
+        let timestamp = match self.options.format {
+            Format::OpenMetrics => seconds_to_ms(self.number(cursor, "a timestamp in seconds")?),
+            Format::Text => std::str::from_utf8(cursor.word()).ok().and_then(|word| word.parse::<i64>().ok()),
+        };
+        let Some(timestamp) = timestamp else {
+            *cursor = start;
+            return Err(cursor.expected(match self.options.format {
+                Format::OpenMetrics => "a timestamp in seconds",
+                Format::Text => "a timestamp in whole milliseconds",
+            }));
+        };
+        match self.options.timestamps {
+            Timestamps::Allow => Ok(Some(timestamp)),
+            Timestamps::Ignore => Ok(None),
+            Timestamps::Refuse => {
+                *cursor = start;
+                Err(Fault::TimestampRefused)
+            }
+        }
+    }
+
+    /// `{trace_id="x"} 0.5 1700000000.0`, after the `#`. Without a timestamp it has its sample's.
+    fn exemplar(&mut self, cursor: &mut Cursor<'a>, series: u32, timestamp: i64) -> Result<(), Fault> {
+        self.pairs.clear();
+        self.scratch.clear();
+        cursor.blanks();
+        let open = *cursor;
+        if cursor.peek() != Some(b'{') {
+            return Err(cursor.expected("the exemplar's labels"));
+        }
+        let mut name = None;
+        self.label_list(cursor, &mut name)?;
+        if name.is_some() {
+            *cursor = open;
+            return Err(cursor.expected("labels without a metric name"));
+        }
+        let start = self.batch.bytes.len();
+        self.put_labels(None)?;
+        cursor.blanks();
+        let value = self.number(cursor, "the exemplar's value")?;
+        cursor.blanks();
+        let own = if cursor.at_end() { None } else { self.timestamp(cursor)? };
+        self.admit()?;
+        self.batch.push_exemplar(series, own.unwrap_or(timestamp), start, value);
+        Ok(())
+    }
+
+    fn keep_created(&mut self, start: usize, member: Member, value: f64) -> Result<(), Fault> {
+        let labels = LabelsRef::trusted(self.batch.bytes.get(start..).unwrap_or_default());
+        let mut key = Vec::new();
+        group_key(&mut key, member.metadata, labels);
+        if self.created.len() >= self.options.max_points {
+            return Err(Fault::TooMany { what: "samples", limit: self.options.max_points });
+        }
+        if let Some(created) = seconds_to_ms(value) {
+            self.created.insert(key, created);
+        }
+        self.batch.bytes.truncate(start);
+        Ok(())
+    }
+
+    /// Gives every sample the start timestamp that its family and labels were said to be created at,
+    /// wherever in the text that was.
+    fn apply_created(&mut self) {
+        if self.created.is_empty() {
+            return;
+        }
+        let Batch { bytes, series, points, .. } = &mut self.batch;
+        let mut key = Vec::new();
+        for point in points.iter_mut().filter(|point| !matches!(point.value, model::Value::Exemplar(_))) {
+            let Some(series) = series.get(point.series as usize) else { continue };
+            let labels = LabelsRef::trusted(model::batch::slice(bytes, series.labels));
+            group_key(&mut key, series.metadata, labels);
+            if let Some(created) = self.created.get(&key) {
+                point.start_timestamp = *created;
+            }
+        }
+    }
+}
+
+/// What the samples of one metric of a family have in common: the family, and the labels without the name,
+/// `le` and `quantile`.
+fn group_key(key: &mut Vec<u8>, metadata: u32, labels: LabelsRef<'_>) {
+    key.clear();
+    key.extend_from_slice(&metadata.to_le_bytes());
+    for (name, value) in labels.pairs() {
+        if !matches!(name, b"__name__" | b"le" | b"quantile") {
+            varint::put_bytes(key, name);
+            varint::put_bytes(key, value);
+        }
+    }
+}
+
+/// The labels of a sample, its name, the extra labels.
+type Fill<'f, 'a> = (&'f [(Piece<'a>, Piece<'a>)], Option<Piece<'a>>, &'a [(&'a str, &'a str)]);
+
+fn fill_labels<'a>(
+    builder: &mut LabelsBuilder<'a>,
+    (pairs, name, extra): Fill<'_, 'a>,
+    scratch: &'a [u8],
+    limits: &Limits,
+    out: &mut Vec<u8>,
+) -> Result<(), LabelError> {
+    if let Some(name) = name {
+        let name = name.bytes(scratch);
+        if name.is_empty() {
+            return Err(LabelError::NoMetricName);
+        }
+        builder.push(labels::METRIC_NAME.as_bytes(), name);
+    }
+    for (label, value) in pairs {
+        let label = label.bytes(scratch);
+        if !extra.iter().any(|(name, _)| name.as_bytes() == label) {
+            builder.push(label, value.bytes(scratch));
+        }
+    }
+    for (label, value) in extra {
+        builder.push(label.as_bytes(), value.as_bytes());
+    }
+    builder.finish(limits, out)
+}
+
+/// Seconds since 1970 in milliseconds; nothing for what is no time.
+fn seconds_to_ms(seconds: f64) -> Option<i64> {
+    let milliseconds = (seconds * 1000.0).round();
+    (milliseconds.abs() < 9.2e18).then_some(milliseconds as i64)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,158 @@
+//! Protocol buffers, read flat: fields straight from a slice, nothing allocated, positions kept for errors.
+
+use model::varint;
+
+/// What is wrong with a message, and where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Fault {
+    pub(crate) what: &'static str,
+    /// The address of the byte at fault, or one past the end; see [`Fault::offset_in`].
+    at: usize,
+}
+
+impl Fault {
+    #[cold]
+    pub(crate) fn new(what: &'static str, at: &[u8]) -> Self {
+        Fault { what, at: at.as_ptr().addr() }
+    }
+
+    /// Where it is in `message`, of which the faulty slice is a part.
+    pub(crate) fn offset_in(&self, message: &[u8]) -> usize {
+        self.at.saturating_sub(message.as_ptr().addr()).min(message.len())
+    }
+}
+
+/// What a field carries.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Value<'a> {
+    Varint(u64),
+    Fixed64(u64),
+    Fixed32,
+    Bytes(&'a [u8]),
+}
+
+/// One field of a message.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Field<'a> {
+    pub(crate) number: u32,
+    pub(crate) value: Value<'a>,
+    /// What was left of the message at its tag.
+    at: &'a [u8],
+}
+
+impl<'a> Field<'a> {
+    #[inline]
+    pub(crate) fn bytes(&self) -> Result<&'a [u8], Fault> {
+        match self.value {
+            Value::Bytes(bytes) => Ok(bytes),
+            _ => Err(self.fault("a field with a length was expected")),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn varint(&self) -> Result<u64, Fault> {
+        match self.value {
+            Value::Varint(value) => Ok(value),
+            _ => Err(self.fault("an integer was expected")),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn double(&self) -> Result<f64, Fault> {
+        match self.value {
+            Value::Fixed64(bits) => Ok(f64::from_bits(bits)),
+            _ => Err(self.fault("a 64-bit float was expected")),
+        }
+    }
+
+    /// A `repeated` integer field, packed or not: calls `each` for every number in it.
+    #[inline]
+    pub(crate) fn varints(&self, mut each: impl FnMut(u64)) -> Result<(), Fault> {
+        match self.value {
+            Value::Varint(value) => each(value),
+            Value::Bytes(mut packed) => {
+                while !packed.is_empty() {
+                    each(take_varint(&mut packed)?);
+                }
+            }
+            _ => return Err(self.fault("integers were expected")),
+        }
+        Ok(())
+    }
+
+    /// A `repeated double` field, packed or not.
+    pub(crate) fn doubles(&self, mut each: impl FnMut(f64)) -> Result<(), Fault> {
+        match self.value {
+            Value::Fixed64(bits) => each(f64::from_bits(bits)),
+            Value::Bytes(packed) => {
+                let (values, rest) = packed.as_chunks::<8>();
+                if !rest.is_empty() {
+                    return Err(Fault::new("packed floats are cut short", rest));
+                }
+                values.iter().for_each(|bytes| each(f64::from_le_bytes(*bytes)));
+            }
+            _ => return Err(self.fault("64-bit floats were expected")),
+        }
+        Ok(())
+    }
+
+    #[cold]
+    pub(crate) fn fault(&self, what: &'static str) -> Fault {
+        Fault::new(what, self.at)
+    }
+}
+
+#[inline]
+pub(crate) fn take_varint(input: &mut &[u8]) -> Result<u64, Fault> {
+    varint::take_u64(input).ok_or_else(|| Fault::new("an integer is cut short or too long", input))
+}
+
+/// Reads the fields of one message.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reader<'a> {
+    input: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    #[inline]
+    pub(crate) fn new(input: &'a [u8]) -> Self {
+        Reader { input }
+    }
+
+    /// The next field, or nothing at the end of the message.
+    #[inline]
+    pub(crate) fn next(&mut self) -> Result<Option<Field<'a>>, Fault> {
+        let at = self.input;
+        if at.is_empty() {
+            return Ok(None);
+        }
+        let tag = take_varint(&mut self.input)?;
+        let number = match u32::try_from(tag) {
+            Ok(tag) if tag >= 8 => tag >> 3,
+            _ => return Err(Fault::new("a field number is out of range", at)),
+        };
+        let value = match tag & 7 {
+            0 => Value::Varint(take_varint(&mut self.input)?),
+            1 => {
+                let Some((bytes, rest)) = self.input.split_first_chunk::<8>() else {
+                    return Err(Fault::new("a 64-bit field is cut short", at));
+                };
+                self.input = rest;
+                Value::Fixed64(u64::from_le_bytes(*bytes))
+            }
+            2 => match varint::take_bytes(&mut self.input) {
+                Some(bytes) => Value::Bytes(bytes),
+                None => return Err(Fault::new("a field is longer than what is left", at)),
+            },
+            5 => {
+                let Some((_, rest)) = self.input.split_first_chunk::<4>() else {
+                    return Err(Fault::new("a 32-bit field is cut short", at));
+                };
+                self.input = rest;
+                Value::Fixed32
+            }
+            _ => return Err(Fault::new("a field has no known wire type", at)),
+        };
+        Ok(Some(Field { number, value, at }))
+    }
+}
