@@ -1,0 +1,634 @@
+//! The queue of one destination: which points wait, what to send next, what an answer means for them.
+//!
+//! A pure state machine: no sockets, clocks, files or encodings. Chunks come in with [`Queue::push`],
+//! [`Queue::poll`] names the next request, [`Queue::answer`] takes what became of it, and
+//! [`Queue::positions`] says how far each lane is done. Time is passed in.
+//!
+//! What it promises, and its tests hold it to:
+//! - A point that was pushed is settled exactly once, or it is still in the queue.
+//! - Points of one lane (so, of one series) are first sent in the log's order, and never two at once in
+//!   different requests.
+//! - A lane's position never passes a point of it that is not settled, and never goes back.
+//! - Memory: it asks for more ([`Queue::wants_more`]) only below its limits on references, bytes and chunks.
+
+mod moves;
+#[cfg(test)]
+mod tests;
+
+use crate::backoff;
+use crate::lanes::{LANES, lane_of};
+use crate::narrow::{self, Candidate, Narrow};
+use crate::shard::{Mode, Ref, Shard};
+use std::collections::VecDeque;
+use std::time::Duration;
+use wal::Position;
+
+/// Shards for lanes that are taken out because of refusals, beside the configured ones.
+pub const SIDE_SHARDS: usize = 8;
+/// A lane that was taken out goes back after this long without a refusal.
+pub const SIDE_TIME: Duration = Duration::from_secs(60);
+/// A shard's batches are not made smaller than this because of refusals.
+pub const SMALLEST_BATCH: usize = 16;
+/// Most chunks held, however small they are.
+pub const CHUNKS_MAX: usize = 1 << 16;
+/// How long nothing but one request is tried after 401, 403 or 404.
+pub const DENIED_INTERVAL: Duration = Duration::from_secs(60);
+/// A batch that has met 408, 429 or 5xx for this long while others went through is narrowed down.
+pub const POISONED_AFTER: Duration = Duration::from_secs(15 * 60);
+
+/// What the queue needs to know of a chunk.
+pub trait Source {
+    /// The position before this point.
+    fn position(&self, point: u32) -> Position;
+    /// Hash of the point's series by its outgoing labels, see [`crate::lanes`].
+    fn series(&self, point: u32) -> u64;
+    /// The point's time in milliseconds.
+    fn timestamp(&self, point: u32) -> i64;
+    /// When it arrived, by the monotonic clock.
+    fn arrived(&self) -> Duration;
+    /// Bytes of memory it keeps.
+    fn bytes(&self) -> usize;
+}
+
+/// Settings of a queue.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// Shards to begin with.
+    pub min_shards: usize,
+    /// Most shards.
+    pub max_shards: usize,
+    /// References per shard; all shards together share them.
+    pub capacity: usize,
+    /// Points per request.
+    pub max_points: usize,
+    /// How long a point waits for a batch to fill up.
+    pub deadline: Duration,
+    /// First wait after a failed request.
+    pub min_backoff: Duration,
+    /// Longest wait after a failed request.
+    pub max_backoff: Duration,
+    /// Bytes of chunks held.
+    pub memory: usize,
+    /// Whether refused batches are narrowed down.
+    pub narrow: bool,
+}
+
+/// What became of a request.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Outcome {
+    /// Everything was taken.
+    Delivered,
+    /// The receiver told how much it wrote, and the rest it will never take. Nothing is sent again.
+    Settled,
+    /// To be sent again. `answered` tells an answer (408, 429, 5xx) from a failure of the network.
+    Retry {
+        /// There was an answer.
+        answered: bool,
+        /// The receiver's `Retry-After`.
+        after: Option<Duration>,
+        /// Between 0 and 1, see [`backoff::delay`].
+        jitter: f64,
+    },
+    /// To be sent again at once, in another form.
+    Resend,
+    /// Something in it is refused for good, it is not known what.
+    Refused,
+    /// All of it is refused for good.
+    RefusedWhole,
+    /// Too large.
+    TooLarge,
+    /// The destination lets nobody in (401, 403, 404).
+    Denied,
+}
+
+/// How a point was settled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// The receiver has it.
+    Delivered,
+    /// It was in a request of which the receiver said how many it wrote.
+    Settled,
+    /// The receiver refuses it.
+    Refused {
+        /// It was sent before without a clear answer: the receiver may have it.
+        maybe_written: bool,
+    },
+    /// It was not sent alone, but all probes of its batch were refused.
+    Presumed,
+    /// It kept meeting 408, 429 or 5xx while others went through.
+    Poisoned,
+}
+
+/// A request to send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Request {
+    /// The shard, to be given back with the answer.
+    pub shard: usize,
+    /// Failed tries before this one.
+    pub attempt: u32,
+    /// Whether [`Queue::trim`] may be used: it is a whole batch.
+    pub whole: bool,
+}
+
+#[derive(Debug)]
+struct Slot<C> {
+    chunk: Option<C>,
+    open: u32,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Lane {
+    shard: usize,
+    side: Option<usize>,
+    floor: Position,
+}
+
+#[derive(Debug)]
+struct Gate {
+    next_probe: Duration,
+    probes: usize,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Queue<C> {
+    settings: Settings,
+    slots: VecDeque<Slot<C>>,
+    first_chunk: u32,
+    head: Position,
+    /// Up to here some lanes have points that were settled in an earlier run.
+    seen_until: Position,
+    lanes: Vec<Lane>,
+    shards: Vec<Shard>,
+    wanted_shards: usize,
+    references: usize,
+    bytes: usize,
+    gate: Option<Gate>,
+    last_success: Option<Duration>,
+    flushing: bool,
+    next_shard: usize,
+}
+
+impl<C: Source> Queue<C> {
+    /// An empty queue whose lanes are done up to `positions` (one per lane; the start of the log for those
+    /// that are missing). It has to be fed from [`Queue::head`] on.
+    pub fn new(settings: Settings, positions: &[Position]) -> Self {
+        let max_shards = settings.max_shards.clamp(1, LANES);
+        let wanted_shards = settings.min_shards.clamp(1, max_shards);
+        let mut shards: Vec<Shard> = Vec::new();
+        shards.resize_with(max_shards + SIDE_SHARDS, || Shard {
+            limit: settings.max_points.max(1),
+            ..Shard::default()
+        });
+        let lanes: Vec<Lane> = (0..LANES)
+            .map(|lane| Lane {
+                shard: lane % wanted_shards,
+                side: None,
+                floor: positions.get(lane).copied().unwrap_or_default(),
+            })
+            .collect();
+        for lane in &lanes {
+            if let Some(shard) = shards.get_mut(lane.shard) {
+                shard.lanes += 1;
+            }
+        }
+        Queue {
+            head: lanes.iter().map(|lane| lane.floor).min().unwrap_or_default(),
+            seen_until: lanes.iter().map(|lane| lane.floor).max().unwrap_or_default(),
+            settings,
+            slots: VecDeque::new(),
+            first_chunk: 0,
+            lanes,
+            shards,
+            wanted_shards,
+            references: 0,
+            bytes: 0,
+            gate: None,
+            last_success: None,
+            flushing: false,
+            next_shard: 0,
+        }
+    }
+
+    /// How far the queue has been fed.
+    pub fn head(&self) -> Position {
+        self.head
+    }
+
+    /// Whether it takes more. Where it doesn't, something has to be settled first.
+    pub fn wants_more(&self) -> bool {
+        self.references < self.settings.capacity.saturating_mul(self.wanted_shards)
+            && self.bytes < self.settings.memory
+            && self.slots.len() < CHUNKS_MAX
+    }
+
+    /// Feeds a chunk, of which these points (increasing) are to be sent; `end` is where what follows it
+    /// begins. Points that were settled in an earlier run are left out. Gives the number of points taken.
+    pub fn push(&mut self, chunk: C, end: Position, points: impl Iterator<Item = u32>) -> usize {
+        let number = self.first_chunk.wrapping_add(self.slots.len() as u32);
+        let mut open = 0;
+        let again = chunk.position(0) < self.seen_until;
+        for point in points {
+            let lane = usize::from(lane_of(chunk.series(point)));
+            let Some(lane) = self.lanes.get(lane) else { continue };
+            if again && chunk.position(point) < lane.floor {
+                continue;
+            }
+            if let Some(shard) = self.shards.get_mut(lane.shard) {
+                shard.waiting.push_back(Ref { chunk: number, point });
+                open += 1;
+            }
+        }
+        self.head = self.head.max(end);
+        if open > 0 {
+            self.references += open as usize;
+            self.bytes += chunk.bytes();
+            self.slots.push_back(Slot { chunk: Some(chunk), open });
+        }
+        open as usize
+    }
+
+    /// Sends what is there at once from now on, full batch or not.
+    pub fn set_flushing(&mut self, flushing: bool) {
+        self.flushing = flushing;
+    }
+
+    /// The next request, if one is to be sent now. It is then under way until [`Queue::answer`].
+    pub fn poll(&mut self, now: Duration) -> Option<Request> {
+        if let Some(gate) = &self.gate
+            && (now < gate.next_probe || self.shards.iter().any(|shard| shard.under_way))
+        {
+            return None;
+        }
+        let count = self.shards.len();
+        for offset in 0..count {
+            let index = (self.next_shard + offset) % count;
+            if self.ready_at(index).is_none_or(|at| at > now) {
+                continue;
+            }
+            let Some(shard) = self.shards.get_mut(index) else { continue };
+            if shard.batch.is_empty() {
+                let take = shard.limit.min(shard.waiting.len());
+                shard.batch.extend(shard.waiting.drain(..take));
+            }
+            let probe = self.gate.as_ref().is_some_and(|gate| gate.probes > 0)
+                || shard.failing_since.is_some_and(|since| now >= since + POISONED_AFTER);
+            self.begin_probe(index, probe);
+            let shard = self.shards.get_mut(index)?;
+            shard.under_way = true;
+            self.next_shard = (index + 1) % count;
+            let whole = matches!(shard.mode, Mode::Whole);
+            return Some(Request { shard: index, attempt: shard.attempt, whole });
+        }
+        None
+    }
+
+    /// When [`Queue::poll`] may next have something, if nothing else happens.
+    pub fn next_wakeup(&self) -> Option<Duration> {
+        let ready = (0..self.shards.len()).filter_map(|shard| self.ready_at(shard)).min()?;
+        match &self.gate {
+            Some(_) if self.shards.iter().any(|shard| shard.under_way) => None,
+            Some(gate) => Some(ready.max(gate.next_probe)),
+            None => Some(ready),
+        }
+    }
+
+    /// When the shard has something to send: now or in the past if it is ready, in the future if it waits.
+    fn ready_at(&self, shard: usize) -> Option<Duration> {
+        let shard = self.shards.get(shard)?;
+        if shard.under_way {
+            return None;
+        }
+        if !shard.batch.is_empty() {
+            return Some(if self.gate.is_some() { Duration::ZERO } else { shard.not_before });
+        }
+        let oldest = shard.waiting.front()?;
+        if self.flushing || shard.waiting.len() >= shard.limit {
+            return Some(Duration::ZERO);
+        }
+        self.chunk(*oldest).map(|chunk| chunk.arrived() + self.settings.deadline)
+    }
+
+    /// While nothing is known to go through, a single point is sent rather than the whole batch: the
+    /// oldest of its series, each time of another series.
+    fn begin_probe(&mut self, index: usize, probe: bool) {
+        let Some(shard) = self.shards.get(index) else { return };
+        if matches!(shard.mode, Mode::Narrow(_)) {
+            return;
+        }
+        let mode = if probe && shard.batch.len() > 1 {
+            let mut seen = std::collections::HashSet::new();
+            let heads: Vec<u32> = (0u32..)
+                .zip(&shard.batch)
+                .filter(|(_, point)| {
+                    self.chunk(**point).is_some_and(|chunk| seen.insert(chunk.series(point.point)))
+                })
+                .map(|(index, _)| index)
+                .collect();
+            let pick = shard.probes.wrapping_mul(7919) % heads.len().max(1);
+            Mode::Probe(heads.get(pick).copied().unwrap_or(0))
+        } else {
+            Mode::Whole
+        };
+        if let Some(shard) = self.shards.get_mut(index) {
+            shard.probes += usize::from(matches!(mode, Mode::Probe(_)));
+            shard.mode = mode;
+        }
+    }
+
+    /// The points of the request that is under way (or was last) in `shard`, in the log's order.
+    pub fn points(&self, shard: usize) -> impl Iterator<Item = (&C, u32)> {
+        let shard = self.shards.get(shard);
+        let batch = shard.map(|shard| shard.batch.as_slice()).unwrap_or_default();
+        let (whole, some): (&[Ref], &[u32]) = match shard.map(|shard| &shard.mode) {
+            Some(Mode::Whole) => (batch, &[]),
+            Some(Mode::Probe(index)) => (&[], std::slice::from_ref(index)),
+            Some(Mode::Narrow(narrow)) => (&[], narrow.request()),
+            None => (&[], &[]),
+        };
+        let some = some.iter().filter_map(|index| batch.get(*index as usize));
+        whole.iter().chain(some).filter_map(|point| Some((self.chunk(*point)?, point.point)))
+    }
+
+    /// Only the first `taken` points of a whole batch fit into the request: the rest waits again.
+    pub fn trim(&mut self, shard: usize, taken: usize) {
+        let Some(batch) = self.shards.get_mut(shard).map(|shard| &mut shard.batch) else { return };
+        let rest = batch.split_off(taken.max(1).min(batch.len()));
+        self.put_back(shard, rest);
+    }
+
+    /// Takes what became of the request under way in `shard`; `settle` is called for each point that is
+    /// settled by it, in the log's order.
+    pub fn answer(
+        &mut self,
+        shard: usize,
+        outcome: Outcome,
+        now: Duration,
+        mut settle: impl FnMut(&C, u32, Fate),
+    ) {
+        let index = shard;
+        let Some(shard) = self.shards.get_mut(index).filter(|shard| shard.under_way) else { return };
+        shard.under_way = false;
+        match outcome {
+            Outcome::Delivered | Outcome::Settled => {
+                self.gate = None;
+                self.last_success = Some(now);
+                let fate = if outcome == Outcome::Delivered { Fate::Delivered } else { Fate::Settled };
+                self.request_settled(index, fate, now, &mut settle);
+            }
+            Outcome::Resend => shard.not_before = now,
+            Outcome::Retry { answered, after, jitter } => {
+                shard.attempt = shard.attempt.saturating_add(1);
+                shard.maybe_written = true;
+                let wait = backoff::delay(
+                    self.settings.min_backoff,
+                    self.settings.max_backoff,
+                    shard.attempt,
+                    after,
+                    jitter,
+                );
+                shard.not_before = now + wait;
+                if answered {
+                    let since = *shard.failing_since.get_or_insert(now);
+                    let others_pass = self.last_success.is_some_and(|success| success > since);
+                    if others_pass && now >= since + POISONED_AFTER {
+                        self.refused(index, Fate::Poisoned, now, &mut settle);
+                    }
+                }
+            }
+            Outcome::Denied => {
+                let since = *shard.denied_since.get_or_insert(now);
+                if self.last_success.is_some_and(|success| success > since) {
+                    self.refused(index, Fate::Refused { maybe_written: false }, now, &mut settle);
+                } else {
+                    let probes = self.gate.as_ref().map_or(0, |gate| gate.probes + 1);
+                    shard.not_before = now + DENIED_INTERVAL;
+                    self.gate = Some(Gate { next_probe: now + DENIED_INTERVAL, probes });
+                }
+            }
+            Outcome::RefusedWhole => {
+                let fate = Fate::Refused { maybe_written: shard.maybe_written };
+                if matches!(shard.mode, Mode::Narrow(_)) {
+                    self.refused(index, fate, now, &mut settle);
+                } else {
+                    self.request_settled(index, fate, now, &mut settle);
+                }
+            }
+            Outcome::Refused => {
+                let fate = Fate::Refused { maybe_written: shard.maybe_written };
+                self.refused(index, fate, now, &mut settle);
+            }
+            Outcome::TooLarge => {
+                let count = shard.batch.len();
+                if count > 1 && matches!(shard.mode, Mode::Whole) {
+                    shard.limit = (count / 2).max(1);
+                    shard.attempt = 0;
+                    shard.not_before = now;
+                    let keep = shard.limit;
+                    self.trim(index, keep);
+                } else {
+                    self.refused(index, Fate::Refused { maybe_written: false }, now, &mut settle);
+                }
+            }
+        }
+        self.move_lanes(index);
+    }
+
+    /// All points of the request are settled.
+    fn request_settled(
+        &mut self,
+        index: usize,
+        fate: Fate,
+        now: Duration,
+        settle: &mut impl FnMut(&C, u32, Fate),
+    ) {
+        let Some(shard) = self.shards.get_mut(index) else { return };
+        if !matches!(fate, Fate::Delivered | Fate::Settled) {
+            shard.refused_at = now;
+        }
+        match &mut shard.mode {
+            Mode::Whole => {
+                let batch = std::mem::take(&mut shard.batch);
+                shard.limit = (shard.limit * 2).min(self.settings.max_points.max(1));
+                shard.forget_batch();
+                for point in &batch {
+                    self.settle(*point, fate, settle);
+                }
+                // The buffer is kept for the next batch.
+                if let Some(shard) = self.shards.get_mut(index) {
+                    shard.batch = batch;
+                    shard.batch.clear();
+                }
+            }
+            Mode::Probe(at) => {
+                let at = *at as usize;
+                shard.mode = Mode::Whole;
+                shard.attempt = 0;
+                shard.not_before = now;
+                if at < shard.batch.len() {
+                    let point = shard.batch.remove(at);
+                    self.settle(point, fate, settle);
+                }
+            }
+            Mode::Narrow(_) => self.narrowed(index, true, fate, now, settle),
+        }
+    }
+
+    /// The request was refused for good, for something in it.
+    fn refused(
+        &mut self,
+        index: usize,
+        fate: Fate,
+        now: Duration,
+        settle: &mut impl FnMut(&C, u32, Fate),
+    ) {
+        let Some(shard) = self.shards.get(index) else { return };
+        match &shard.mode {
+            Mode::Whole if shard.batch.len() > 1 && self.settings.narrow => {
+                let candidates = shard.batch.iter().map(|point| match self.chunk(*point) {
+                    Some(chunk) => {
+                        Candidate { series: chunk.series(point.point), timestamp: chunk.timestamp(point.point) }
+                    }
+                    None => Candidate { series: 0, timestamp: 0 },
+                });
+                let narrow = Narrow::new(candidates.collect());
+                if let Some(shard) = self.shards.get_mut(index) {
+                    shard.mode = Mode::Narrow(narrow);
+                    shard.attempt = 0;
+                    shard.not_before = now;
+                    // A receiver may have written what it did not refuse.
+                    shard.maybe_written = true;
+                }
+            }
+            Mode::Whole | Mode::Probe(_) => self.request_settled(index, fate, now, settle),
+            Mode::Narrow(_) => self.narrowed(index, false, fate, now, settle),
+        }
+    }
+
+    /// An answer to a request of a search.
+    fn narrowed(
+        &mut self,
+        index: usize,
+        taken: bool,
+        fate: Fate,
+        now: Duration,
+        settle: &mut impl FnMut(&C, u32, Fate),
+    ) {
+        let Some(shard) = self.shards.get_mut(index) else { return };
+        let Mode::Narrow(search) = &mut shard.mode else { return };
+        let request = search.request().to_vec();
+        let before = search.fates().to_vec();
+        search.answer(taken);
+        let through = search.request().is_empty();
+        let after = search.fates().to_vec();
+        let lanes: Vec<u8> = search.points().iter().map(|point| lane_of(point.series)).collect();
+        shard.attempt = 0;
+        shard.not_before = now;
+        for (position, (before, after)) in before.iter().zip(&after).enumerate() {
+            let (narrow::Fate::Open, true) = (*before, *after != narrow::Fate::Open) else { continue };
+            let Some(point) = self.shards.get(index).and_then(|shard| shard.batch.get(position)) else {
+                continue;
+            };
+            let was_sent = request.contains(&(position as u32));
+            self.settle(*point, if was_sent { fate } else { Fate::Presumed }, settle);
+        }
+        if through {
+            self.narrowing_ended(index, &after, &lanes, now);
+        }
+    }
+
+    /// Puts back what is open, and takes out the lanes that were refused, so that they don't hold up the
+    /// others again.
+    fn narrowing_ended(&mut self, index: usize, fates: &[narrow::Fate], lanes: &[u8], now: Duration) {
+        let Some(shard) = self.shards.get_mut(index) else { return };
+        let batch = std::mem::take(&mut shard.batch);
+        shard.forget_batch();
+        shard.refused_at = now;
+        let mut stuck = [false; LANES];
+        let mut open: Vec<Ref> = Vec::new();
+        for ((point, fate), lane) in batch.iter().zip(fates).zip(lanes) {
+            if *fate == narrow::Fate::Open {
+                open.push(*point);
+            }
+            if let (true, Some(stuck)) =
+                (*fate != narrow::Fate::Delivered, stuck.get_mut(usize::from(*lane)))
+            {
+                *stuck = true;
+            }
+        }
+        if !open.is_empty() {
+            shard.limit = (shard.limit / 4).max(SMALLEST_BATCH).min(self.settings.max_points.max(1));
+        }
+        self.put_back(index, open);
+        self.take_out(index, &stuck, now);
+    }
+
+    fn settle(&mut self, point: Ref, fate: Fate, settle: &mut impl FnMut(&C, u32, Fate)) {
+        let slot = point.chunk.wrapping_sub(self.first_chunk) as usize;
+        let Some(slot) = self.slots.get_mut(slot) else { return };
+        let Some(chunk) = &slot.chunk else { return };
+        settle(chunk, point.point, fate);
+        self.references -= 1;
+        slot.open -= 1;
+        if slot.open == 0 {
+            self.bytes -= chunk.bytes();
+            slot.chunk = None;
+            while self.slots.front().is_some_and(|slot| slot.open == 0) {
+                self.slots.pop_front();
+                self.first_chunk = self.first_chunk.wrapping_add(1);
+            }
+        }
+    }
+
+    fn chunk(&self, point: Ref) -> Option<&C> {
+        self.slots.get(point.chunk.wrapping_sub(self.first_chunk) as usize)?.chunk.as_ref()
+    }
+
+    /// The position up to which everything of a shard is settled.
+    fn shard_position(&self, shard: &Shard) -> Position {
+        let oldest = shard.oldest().filter_map(|point| Some(self.chunk(point)?.position(point.point)));
+        oldest.min().unwrap_or(self.head)
+    }
+
+    /// How far each lane is done.
+    pub fn positions(&mut self) -> [Position; LANES] {
+        let shards: Vec<Position> = self.shards.iter().map(|shard| self.shard_position(shard)).collect();
+        let mut positions = [Position::default(); LANES];
+        for (lane, position) in self.lanes.iter_mut().zip(&mut positions) {
+            if let Some(shard) = shards.get(lane.shard) {
+                lane.floor = lane.floor.max(*shard);
+            }
+            *position = lane.floor;
+        }
+        positions
+    }
+
+    /// Points that are not settled.
+    pub fn pending(&self) -> usize {
+        self.references
+    }
+
+    /// Bytes of chunks held.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Shards in use.
+    pub fn shards(&self) -> usize {
+        self.wanted_shards
+    }
+
+    /// When the oldest point that is not settled arrived.
+    pub fn oldest_arrival(&self) -> Option<Duration> {
+        let oldest = self.shards.iter().flat_map(|shard| shard.oldest());
+        oldest.filter_map(|point| self.chunk(point)).map(|chunk| chunk.arrived()).min()
+    }
+
+    /// The earliest time for the next try, where the destination is being waited for.
+    pub fn waits_until(&self) -> Option<Duration> {
+        if let Some(gate) = &self.gate {
+            return Some(gate.next_probe);
+        }
+        self.shards.iter().filter(|shard| shard.attempt > 0 && !shard.under_way).map(|s| s.not_before).min()
+    }
+}

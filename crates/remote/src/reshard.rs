@@ -1,0 +1,134 @@
+//! How many shards a destination should have: Prometheus' rule, as a pure function of measured rates.
+
+use std::time::Duration;
+
+/// How often the rule is asked.
+pub const INTERVAL: Duration = Duration::from_secs(10);
+/// Weight of the newest rate in the moving averages.
+const NEWEST_WEIGHT: f64 = 0.2;
+/// Part of the backlog that one interval should work off.
+const BACKLOG_PART: f64 = 0.05;
+/// A change smaller than this part of today's number is not made.
+const TOLERANCE: f64 = 0.3;
+/// With a backlog of more seconds than this, the number is not lowered.
+const DELAY_MAX_TO_LOWER: f64 = 10.0;
+
+/// What the rule looks at. Rates are in samples a second.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Rates {
+    /// Samples read for this destination.
+    pub input: f64,
+    /// Samples settled.
+    pub output: f64,
+    /// Samples left out on purpose (relabelling, age).
+    pub dropped: f64,
+    /// Seconds that requests took, per second.
+    pub sending: f64,
+    /// How far delivery is behind, in seconds.
+    pub delay: f64,
+}
+
+/// The number of shards wanted, before it is held against the bounds: what the `shards_desired` metric
+/// shows. `None` while nothing goes out, since then nothing is known.
+pub fn desired(rates: Rates) -> Option<f64> {
+    if rates.output <= 0.0 {
+        return None;
+    }
+    let kept = rates.output / (rates.dropped + rates.output);
+    let pending = rates.delay * rates.input * kept;
+    let seconds_per_sample = rates.sending / rates.output;
+    Some(seconds_per_sample * (rates.input * kept + BACKLOG_PART * pending))
+}
+
+/// The number of shards to have, for `now` shards within `min` and `max`.
+pub fn decide(now: usize, rates: Rates, min: usize, max: usize) -> usize {
+    let max = max.max(min);
+    let Some(desired) = desired(rates) else { return now.clamp(min, max) };
+    let desired = desired.ceil();
+    let today = now as f64;
+    if (today * (1.0 - TOLERANCE)..=today * (1.0 + TOLERANCE)).contains(&desired) {
+        return now.clamp(min, max);
+    }
+    if desired < today && rates.delay > DELAY_MAX_TO_LOWER {
+        return now.clamp(min, max);
+    }
+    (desired.clamp(0.0, max as f64) as usize).clamp(min, max)
+}
+
+/// A rate as a moving average over intervals.
+#[derive(Debug, Default)]
+pub struct MovingRate {
+    last_total: f64,
+    rate: f64,
+    started: bool,
+}
+
+impl MovingRate {
+    /// Takes a counter's value after an interval of `seconds`, gives the averaged rate per second.
+    pub fn tick(&mut self, total: f64, seconds: f64) -> f64 {
+        let newest = (total - self.last_total).max(0.0) / seconds.max(0.001);
+        self.last_total = total;
+        self.rate = if self.started {
+            NEWEST_WEIGHT * newest + (1.0 - NEWEST_WEIGHT) * self.rate
+        } else {
+            newest
+        };
+        self.started |= newest > 0.0;
+        self.rate
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gives_what_prometheus_gives() {
+        // shards, in, out, sending, backlog in seconds, gives
+        let cases = [
+            (1, 0., 0., 0., 0., 1),
+            (10, 0., 0., 0., 0., 10),
+            (1, 10., 10., 1., 0., 1),
+            (10, 10., 10., 5., 0., 5),
+            (7, 10., 10., 5., 0., 7),
+            (1, 10., 10., 10., 0., 10),
+            (8, 10., 10., 10., 0., 8),
+            (2, 10., 10., 2., 20., 4),
+            (4, 10., 10., 4., 90., 22),
+            (22, 10., 20., 4., 10., 3),
+            (3, 10., 10., 2., 0., 2),
+            (1, 10., 10., 1.2, 0., 2),
+            (2, 10., 10., 1.2, 0., 2),
+            (2, 10., 10., 0.9, 0., 1),
+            (3, 10., 10., 2.01, 0., 3),
+            (3, 10., 10., 1.99, 0., 2),
+        ];
+        for (now, input, output, sending, delay, gives) in cases {
+            let rates = Rates { input, output, dropped: 0.0, sending, delay };
+            assert_eq!(decide(now, rates, 1, 50), gives, "{now} shards, {rates:?}");
+        }
+    }
+
+    #[test]
+    fn is_held_within_the_bounds_and_not_lowered_while_behind() {
+        let rates = Rates { input: 10., output: 10., sending: 1000., ..Rates::default() };
+        assert_eq!(decide(1, rates, 1, 50), 50);
+        assert_eq!(decide(9, Rates { sending: 0.1, ..rates }, 4, 50), 4);
+        assert_eq!(decide(9, Rates { sending: 0.1, delay: 11., ..rates }, 4, 50), 9);
+        assert_eq!(decide(60, Rates::default(), 1, 50), 50);
+    }
+
+    #[test]
+    fn what_is_dropped_on_purpose_needs_no_shards() {
+        let rates = Rates { input: 100., output: 10., dropped: 90., sending: 1., delay: 0. };
+        assert_eq!(desired(rates), Some(1.0));
+    }
+
+    #[test]
+    fn a_rate_follows_slowly() {
+        let mut rate = MovingRate::default();
+        assert_eq!(rate.tick(0.0, 10.0), 0.0);
+        assert_eq!(rate.tick(100.0, 10.0), 10.0, "the first rate counts in full");
+        assert_eq!(rate.tick(100.0, 10.0), 8.0);
+    }
+}
