@@ -48,6 +48,17 @@ collectors! {
     Filefd "filefd" true "Open files."
     Entropy "entropy" true "The kernel's random pool."
     Os "os" true "The distribution, from os-release."
+    Netclass "netclass" true "What network interfaces are and how they are set."
+    Netstat "netstat" true "Counters of the network protocols."
+    Sockstat "sockstat" true "Sockets by protocol."
+    Softnet "softnet" true "Incoming packets by processor."
+    Conntrack "conntrack" true "The table of tracked connections."
+    Arp "arp" true "Entries of the ARP table."
+    UdpQueues "udp_queues" true "Bytes waiting in UDP sockets."
+    Schedstat "schedstat" true "What each processor's scheduler did."
+    Timex "timex" true "How the clock is kept right."
+    KernelHung "kernel_hung" true "Tasks found hanging."
+    Selinux "selinux" true "SELinux' mode and cache."
     Processes "processes" false "Processes and threads by state; reads every process."
 }
 

@@ -3,6 +3,7 @@
 use crate::error::CollectError;
 use std::fs::{self, File};
 use std::io::Read;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 /// The most bytes that are read of one file. `/proc/stat` of a machine with 4096 processors has some
@@ -98,6 +99,53 @@ impl Source {
         }
     }
 
+    /// Hands `each` the lines of a file that may be larger than [`MAX_FILE_BYTES`], as tables of sockets
+    /// are; stops where it says so. Only a line must fit the limit. What is not UTF-8 is left out.
+    pub(crate) fn each_line(
+        &mut self,
+        relative: &str,
+        mut each: impl FnMut(&str) -> ControlFlow<()>,
+    ) -> Result<(), CollectError> {
+        self.locate(relative);
+        let lines = File::open(&self.path).and_then(|mut file| {
+            let mut kept = 0;
+            if self.bytes.is_empty() {
+                self.bytes.resize(FIRST_BYTES, 0);
+            }
+            loop {
+                if kept == self.bytes.len() {
+                    if kept >= MAX_FILE_BYTES {
+                        return Ok(false);
+                    }
+                    self.bytes.resize((kept * 2).min(MAX_FILE_BYTES), 0);
+                }
+                let more = match file.read(self.bytes.get_mut(kept..).unwrap_or_default()) {
+                    Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                    more => more?,
+                };
+                let filled = self.bytes.get(..kept + more).unwrap_or_default();
+                // Without a newline at its end the last line is whole at the end of the file only.
+                let whole = if more == 0 { filled.len() } else { past_last_newline(filled) };
+                for line in filled.get(..whole).unwrap_or_default().split(|byte| *byte == b'\n') {
+                    let Ok(line) = std::str::from_utf8(line) else { continue };
+                    if !line.is_empty() && each(line).is_break() {
+                        return Ok(true);
+                    }
+                }
+                if more == 0 {
+                    return Ok(true);
+                }
+                self.bytes.copy_within(whole..kept + more, 0);
+                kept = kept + more - whole;
+            }
+        });
+        match lines {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(CollectError::TooLarge { path: self.path.clone(), limit: MAX_FILE_BYTES }),
+            Err(source) => Err(CollectError::read(&self.path, source)),
+        }
+    }
+
     /// The text of a file of one value, without white space around it. One read: sysfs hands an
     /// attribute over whole.
     pub(crate) fn value(&mut self, relative: &str) -> Result<&str, CollectError> {
@@ -185,6 +233,10 @@ impl Source {
     }
 }
 
+fn past_last_newline(bytes: &[u8]) -> usize {
+    bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1)
+}
+
 /// A number as the kernel writes it: decimal, with a sign or a fraction, or hexadecimal with `0x`.
 pub(crate) fn parse_number(text: &str) -> Option<f64> {
     if let Some(digits) = text.strip_prefix("0x") {
@@ -214,6 +266,37 @@ mod tests {
         assert_eq!(source.read("f").unwrap().len(), MAX_FILE_BYTES);
         fs::write(dir.path().join("f"), vec![b'x'; MAX_FILE_BYTES + 1]).unwrap();
         assert!(matches!(source.read("f"), Err(CollectError::TooLarge { limit: MAX_FILE_BYTES, .. })));
+    }
+
+    #[test]
+    fn lines_of_a_file_larger_than_the_limit_are_handed_over_one_by_one() {
+        let lines: Vec<String> = (0..200_000).map(|number| format!("line {number}")).collect();
+        let (_dir, mut source) = source_with("f", lines.join("\n").as_bytes());
+        assert!(matches!(source.read("f"), Err(CollectError::TooLarge { .. })));
+        let mut seen = Vec::new();
+        source
+            .each_line("f", |line| {
+                seen.push(line.to_owned());
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+        assert!(seen == lines);
+
+        let mut count = 0;
+        source
+            .each_line("f", |_| {
+                count += 1;
+                if count == 5 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            })
+            .unwrap();
+        assert_eq!(count, 5);
+    }
+
+    #[test]
+    fn a_line_beyond_the_limit_is_refused() {
+        let (_dir, mut source) = source_with("f", &vec![b'x'; MAX_FILE_BYTES + 1]);
+        let result = source.each_line("f", |_| ControlFlow::Continue(()));
+        assert!(matches!(result, Err(CollectError::TooLarge { .. })), "{result:?}");
     }
 
     #[test]

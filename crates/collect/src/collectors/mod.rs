@@ -3,21 +3,32 @@
 //! Names, help texts, types and units are node_exporter's, since dashboards and alerts are written for
 //! them; `tests/against_node_exporter.rs` holds them against the original.
 
+mod arp;
+mod conntrack;
 mod cpu;
 mod diskstats;
 mod entropy;
 mod filefd;
 mod filesystem;
+mod kernel_hung;
 mod loadavg;
 mod meminfo;
 mod mounts;
+mod netclass;
 mod netdev;
+mod netstat;
 mod os;
 mod pressure;
 mod processes;
+mod schedstat;
+mod selinux;
+mod sockstat;
+mod softnet;
 mod stat;
 mod statfs;
 mod time;
+mod timex;
+mod udp_queues;
 mod uname;
 mod vmstat;
 
@@ -66,6 +77,17 @@ pub(crate) fn run(collector: Collector, context: &mut Context<'_>, out: &mut Out
         Collector::Filefd => filefd::collect(context, out),
         Collector::Entropy => entropy::collect(context, out),
         Collector::Os => os::collect(context, out),
+        Collector::Netclass => netclass::collect(context, out),
+        Collector::Netstat => netstat::collect(context, out),
+        Collector::Sockstat => sockstat::collect(context, out),
+        Collector::Softnet => softnet::collect(context, out),
+        Collector::Conntrack => conntrack::collect(context, out),
+        Collector::Arp => arp::collect(context, out),
+        Collector::UdpQueues => udp_queues::collect(context, out),
+        Collector::Schedstat => schedstat::collect(context, out),
+        Collector::Timex => timex::collect(context, out),
+        Collector::KernelHung => kernel_hung::collect(context, out),
+        Collector::Selinux => selinux::collect(context, out),
         Collector::Processes => processes::collect(context, out),
     }
 }
