@@ -1,0 +1,189 @@
+//! What a door answers where it doesn't take what came. The one place that knows status codes for faults.
+
+use crate::path::PathError;
+use axum::response::{IntoResponse, Response};
+use formats::compress::DecompressError;
+use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::{HeaderMap, StatusCode};
+use storage::AppendError;
+
+/// The longest text of an answer, in bytes: enough for a few reasons, and no way to make answers grow.
+pub const TEXT_BYTES: usize = 4096;
+
+/// Why a request is not, or not wholly, taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The request can never be taken as it is.
+    #[error("{0}")]
+    Malformed(String),
+    /// A media type, schema or encoding that this door doesn't know.
+    #[error("{0}")]
+    Unsupported(String),
+    /// The body as sent is too large.
+    #[error("the body is larger than the limit of {limit} bytes")]
+    BodyTooLarge {
+        /// The limit.
+        limit: usize,
+    },
+    /// The sender took too long for its body.
+    #[error("the body did not arrive within {seconds} s")]
+    TooSlow {
+        /// How long it might have taken.
+        seconds: u64,
+    },
+    /// The body broke off.
+    #[error("the body broke off: {0}")]
+    Broken(String),
+    /// Nothing lies at this path.
+    #[error("{0}")]
+    NotFound(String),
+    /// Something lies there, but not for this method.
+    #[error("method not allowed here: use {allow}")]
+    Method {
+        /// What is allowed.
+        allow: &'static str,
+    },
+    /// Not without being told so by the user.
+    #[error("{0}")]
+    Forbidden(String),
+    /// A limit of the user's on how much there may be.
+    #[error("{0}")]
+    TooMany(String),
+    /// Too many requests, or too large ones, at once.
+    #[error("{0}")]
+    Busy(&'static str),
+    /// The log didn't take it.
+    #[error("{0}")]
+    Append(#[from] AppendError),
+    /// The door's own task has ended.
+    #[error("narthex is stopping")]
+    Stopping,
+}
+
+impl Refusal {
+    /// The status to answer with.
+    pub const fn status(&self) -> StatusCode {
+        match self {
+            Self::Malformed(_) | Self::Broken(_) => StatusCode::BAD_REQUEST,
+            Self::Unsupported(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
+            Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Forbidden(_) => StatusCode::FORBIDDEN,
+            Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::Busy(_) | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Append(error) => match error {
+                AppendError::TooManySeries { .. } => StatusCode::TOO_MANY_REQUESTS,
+                AppendError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+                AppendError::Busy { .. }
+                | AppendError::Full(_)
+                | AppendError::Failed(_)
+                | AppendError::Closed => StatusCode::SERVICE_UNAVAILABLE,
+            },
+        }
+    }
+
+    /// After how many seconds it may be worth trying again: soon where it is a matter of the moment, later
+    /// where somebody has to act.
+    pub const fn retry_after(&self) -> Option<u32> {
+        match self {
+            Self::Busy(_) | Self::Stopping => Some(1),
+            Self::TooMany(_) => Some(30),
+            Self::Append(error) => match error {
+                AppendError::Busy { .. } | AppendError::Closed => Some(1),
+                AppendError::Failed(_) => Some(5),
+                AppendError::Full(_) | AppendError::TooManySeries { .. } => Some(30),
+                AppendError::TooLarge { .. } => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// The answer, with `headers` added.
+    pub fn respond(&self, headers: HeaderMap) -> Response {
+        let mut response = (self.status(), text(self.to_string())).into_response();
+        if let Some(seconds) = self.retry_after() {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Self::Method { allow } = self {
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+        }
+        if matches!(self, Self::TooSlow { .. } | Self::BodyTooLarge { .. }) {
+            // What is left of the body is not worth reading.
+            response.headers_mut().insert(http::header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response.headers_mut().extend(headers);
+        response
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        self.respond(HeaderMap::new())
+    }
+}
+
+impl From<DecompressError> for Refusal {
+    fn from(error: DecompressError) -> Self {
+        Refusal::Malformed(error.to_string())
+    }
+}
+
+impl From<PathError> for Refusal {
+    fn from(error: PathError) -> Self {
+        match error {
+            PathError::NotFound => Refusal::NotFound(error.to_string()),
+            _ => Refusal::Malformed(error.to_string()),
+        }
+    }
+}
+
+/// A line of text, cut to [`TEXT_BYTES`].
+pub fn text(mut text: String) -> impl IntoResponse {
+    if text.len() > TEXT_BYTES {
+        let cut = text.floor_char_boundary(TEXT_BYTES - '…'.len_utf8());
+        text.truncate(cut);
+        text.push('…');
+    }
+    text.push('\n');
+    // What is answered may quote what was sent: a browser must not take it for a page.
+    let headers = [
+        (CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8")),
+        (http::header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    ];
+    (headers, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_may_be_tried_again_says_when() {
+        for refusal in [
+            Refusal::Busy("x"),
+            Refusal::Stopping,
+            Refusal::TooMany("x".into()),
+            AppendError::Busy { waiting: 1, limit: 1 }.into(),
+            AppendError::Full("x").into(),
+            AppendError::Failed("x".into()).into(),
+            AppendError::Closed.into(),
+            AppendError::TooManySeries { limit: 1 }.into(),
+        ] {
+            let response = refusal.clone().into_response();
+            assert!(matches!(response.status().as_u16(), 429 | 503), "{refusal:?}");
+            assert!(response.headers().contains_key(RETRY_AFTER), "{refusal:?}");
+        }
+        let never = Refusal::from(AppendError::TooLarge { bytes: 2, limit: 1 }).into_response();
+        assert_eq!(never.status(), 413);
+        assert!(!never.headers().contains_key(RETRY_AFTER));
+    }
+
+    #[tokio::test]
+    async fn a_text_is_cut_at_a_character() {
+        let response = Refusal::Malformed("é".repeat(5000)).into_response();
+        let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+        assert!(body.len() <= TEXT_BYTES + 1 && body.ends_with("é…\n".as_bytes()));
+    }
+}

@@ -1,0 +1,118 @@
+//! Reading a body: bounded in bytes, in time and in the memory of all bodies together.
+
+use crate::answer::Refusal;
+use crate::budget::{Budget, Share};
+use crate::options::Options;
+use axum::body::Body;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Body as _;
+use tokio::time::{Instant, timeout_at};
+
+/// A body that has arrived, with the memory it holds.
+#[derive(Debug)]
+pub(crate) struct Received {
+    /// The bytes, as sent.
+    pub(crate) bytes: Vec<u8>,
+    /// Their share of the budget.
+    pub(crate) share: Share,
+}
+
+/// Reads `body` to its end.
+pub(crate) async fn read(body: Body, budget: &Budget, options: &Options) -> Result<Received, Refusal> {
+    let limit = options.body_bytes;
+    // What is announced as too large is not waited for.
+    if body.size_hint().lower() > limit as u64 {
+        return Err(Refusal::BodyTooLarge { limit });
+    }
+    let end = Instant::now() + options.body_time;
+    let mut body = Limited::new(body, limit);
+    let mut share = budget.share();
+    let mut bytes = Vec::new();
+    loop {
+        let pause = Instant::now() + options.body_pause;
+        let frame = match timeout_at(end.min(pause), body.frame()).await {
+            Ok(Some(Ok(frame))) => frame,
+            Ok(None) => return Ok(Received { bytes, share }),
+            Ok(Some(Err(error))) if error.is::<LengthLimitError>() => {
+                return Err(Refusal::BodyTooLarge { limit });
+            }
+            Ok(Some(Err(error))) => return Err(Refusal::Broken(error.to_string())),
+            Err(_) => {
+                let time = if end < pause { options.body_time } else { options.body_pause };
+                return Err(Refusal::TooSlow { seconds: time.as_secs() });
+            }
+        };
+        if let Some(data) = frame.data_ref() {
+            let wanted = bytes.len() + data.len();
+            if wanted > bytes.capacity() {
+                // As Vec grows; counted before it does.
+                let capacity = wanted.max(bytes.capacity() * 2).min(limit.max(wanted));
+                share.grow(capacity).await?;
+                bytes.reserve_exact(capacity - bytes.len());
+            }
+            bytes.extend_from_slice(data);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::stream;
+    use std::convert::Infallible;
+    use std::time::Duration;
+
+    fn options() -> Options {
+        Options {
+            body_bytes: 10_000,
+            body_pause: Duration::from_millis(20),
+            body_time: Duration::from_millis(200),
+            ..Options::default()
+        }
+    }
+
+    fn budget() -> Budget {
+        Budget::new(1 << 20, Duration::from_millis(10))
+    }
+
+    #[tokio::test]
+    async fn a_body_is_read_whole() {
+        let parts = [vec![1u8; 3000], vec![2; 5000], vec![]];
+        let body = Body::from_stream(stream::iter(parts.map(Ok::<_, Infallible>)));
+        let received = read(body, &budget(), &options()).await.unwrap();
+        assert_eq!(received.bytes.len(), 8000);
+        assert!(received.share.bytes() >= received.bytes.capacity());
+    }
+
+    #[tokio::test]
+    async fn a_body_over_the_limit_is_refused_announced_or_not() {
+        let limit = Refusal::BodyTooLarge { limit: 10_000 };
+        let error = read(Body::from(vec![0; 10_001]), &budget(), &options()).await.unwrap_err();
+        assert_eq!(error, limit);
+        let parts = stream::iter((0..4).map(|_| Ok::<_, Infallible>(vec![0u8; 3000])));
+        let error = read(Body::from_stream(parts), &budget(), &options()).await.unwrap_err();
+        assert_eq!(error, limit);
+        assert!(read(Body::from(vec![0; 10_000]), &budget(), &options()).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_sender_that_pauses_or_drips_is_not_waited_for() {
+        let never = Body::from_stream(stream::pending::<Result<Vec<u8>, Infallible>>());
+        let error = read(never, &budget(), &options()).await.unwrap_err();
+        assert_eq!(error.status(), 408);
+        let drip = stream::unfold((), |()| async {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            Some((Ok::<_, Infallible>(vec![0u8]), ()))
+        });
+        let error = read(Body::from_stream(drip), &budget(), &options()).await.unwrap_err();
+        assert_eq!(error.status(), 408);
+    }
+
+    #[tokio::test]
+    async fn memory_that_is_not_there_is_not_taken() {
+        let budget = Budget::new(4096, Duration::from_millis(10));
+        let error = read(Body::from(vec![0; 9000]), &budget, &options()).await.unwrap_err();
+        assert!(matches!(error, Refusal::Busy(_)));
+        assert_eq!(budget.free(), 4096);
+    }
+}

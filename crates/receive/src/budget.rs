@@ -1,0 +1,124 @@
+//! The memory that bodies may take together.
+//!
+//! A request holds what has really arrived of its body, not what its head announces, so that a slow sender
+//! holds little; and the size it decompresses to while it is being decoded. Where there is none left it
+//! waits, for a limited time.
+
+use crate::answer::Refusal;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Memory is counted in units of this many bytes.
+const UNIT: usize = 4096;
+
+/// A number of bytes that requests share.
+#[derive(Debug, Clone)]
+pub(crate) struct Budget {
+    units: Arc<Semaphore>,
+    wait: Duration,
+}
+
+impl Budget {
+    /// A budget of `bytes`, for which a request waits at most `wait`.
+    pub(crate) fn new(bytes: usize, wait: Duration) -> Self {
+        Budget { units: Arc::new(Semaphore::new((bytes / UNIT).clamp(1, Semaphore::MAX_PERMITS))), wait }
+    }
+
+    /// A share of nothing yet.
+    pub(crate) fn share(&self) -> Share {
+        Share { budget: self.clone(), bytes: 0, held: None }
+    }
+
+    /// Bytes that are free.
+    pub(crate) fn free(&self) -> usize {
+        self.units.available_permits() * UNIT
+    }
+}
+
+/// What one request holds of a [`Budget`], given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Share {
+    budget: Budget,
+    bytes: usize,
+    held: Option<OwnedSemaphorePermit>,
+}
+
+impl Share {
+    /// Makes the share at least `bytes` large.
+    pub(crate) async fn grow(&mut self, bytes: usize) -> Result<(), Refusal> {
+        let (has, wants) = (self.bytes.div_ceil(UNIT), bytes.div_ceil(UNIT));
+        if wants > has {
+            let more = u32::try_from(wants - has).map_err(|_| Refusal::Busy(NO_MEMORY))?;
+            let permit = match self.budget.units.clone().try_acquire_many_owned(more) {
+                Ok(permit) => permit,
+                Err(_) => {
+                    let acquire = self.budget.units.clone().acquire_many_owned(more);
+                    match tokio::time::timeout(self.budget.wait, acquire).await {
+                        Ok(Ok(permit)) => permit,
+                        Ok(Err(_)) | Err(_) => return Err(Refusal::Busy(NO_MEMORY)),
+                    }
+                }
+            };
+            match &mut self.held {
+                Some(held) => held.merge(permit),
+                None => self.held = Some(permit),
+            }
+        }
+        self.bytes = self.bytes.max(bytes);
+        Ok(())
+    }
+
+    /// Gives back all but `bytes`.
+    pub(crate) fn shrink(&mut self, bytes: usize) {
+        let (has, keep) = (self.bytes.div_ceil(UNIT), bytes.div_ceil(UNIT));
+        if keep < has
+            && let Some(held) = &mut self.held
+        {
+            drop(held.split(has - keep));
+            self.bytes = bytes;
+        }
+    }
+
+    /// How large it is, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+const NO_MEMORY: &str = "too many and too large requests at once: no memory is left for this one";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_share_grows_shrinks_and_is_given_back() {
+        let budget = Budget::new(10 * UNIT, Duration::ZERO);
+        let mut share = budget.share();
+        share.grow(1).await.unwrap();
+        assert_eq!(budget.free(), 9 * UNIT);
+        share.grow(UNIT).await.unwrap();
+        assert_eq!(budget.free(), 9 * UNIT);
+        share.grow(10 * UNIT).await.unwrap();
+        assert_eq!(budget.free(), 0);
+        assert!(matches!(budget.share().grow(1).await, Err(Refusal::Busy(_))));
+        share.shrink(2 * UNIT);
+        assert_eq!((budget.free(), share.bytes()), (8 * UNIT, 2 * UNIT));
+        drop(share);
+        assert_eq!(budget.free(), 10 * UNIT);
+    }
+
+    #[tokio::test]
+    async fn a_request_waits_for_memory_that_another_gives_back() {
+        let budget = Budget::new(4 * UNIT, Duration::from_secs(30));
+        let mut first = budget.share();
+        first.grow(4 * UNIT).await.unwrap();
+        let other = budget.clone();
+        let waits = tokio::spawn(async move { other.share().grow(UNIT).await });
+        tokio::task::yield_now().await;
+        assert!(!waits.is_finished());
+        drop(first);
+        assert_eq!(waits.await.unwrap(), Ok(()));
+    }
+}

@@ -1,0 +1,212 @@
+//! The doors together: what they share, their routes, and what the program may ask of them.
+
+use crate::answer::Refusal;
+use crate::budget::Budget;
+use crate::groups::group::Group;
+use crate::groups::keeper::{Ask, Asked, Keeper, QUEUE};
+use crate::options::{Options, OptionsError};
+use crate::stats::Stats;
+use crate::{exposition, import, path, pushgateway, status, write};
+use axum::Router;
+use axum::routing::any;
+use model::Clock;
+use std::sync::Arc;
+use storage::Storage;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+/// The doors. Cheap to clone; the groups' task ends when the last clone is gone.
+#[derive(Clone)]
+pub struct Doors(Arc<Inner>);
+
+struct Inner {
+    storage: Storage,
+    clock: Arc<dyn Clock>,
+    options: Options,
+    budget: Budget,
+    places: Arc<Semaphore>,
+    stats: Arc<Stats>,
+    asks: mpsc::Sender<Asked>,
+    started: i64,
+}
+
+impl std::fmt::Debug for Doors {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Doors").field("options", &self.0.options).finish_non_exhaustive()
+    }
+}
+
+/// Why the doors could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Settings that don't make sense.
+    #[error(transparent)]
+    Options(#[from] OptionsError),
+    /// The journal of groups.
+    #[error("the journal of groups: {0}")]
+    Journal(#[from] storage::OpenError),
+}
+
+/// A group, for a page.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GroupStatus {
+    /// Its labels, by name.
+    pub labels: Vec<(String, String)>,
+    /// The path that a DELETE of it is sent to.
+    pub path: String,
+    /// How many series were pushed.
+    pub series: usize,
+    /// When the last push succeeded, in milliseconds since 1970; 0 where none did.
+    pub pushed_ms: i64,
+    /// When the last push was refused, in milliseconds since 1970; 0 where none was.
+    pub failed_ms: i64,
+    /// Why it was.
+    pub failure: String,
+    /// Its time to live, in milliseconds.
+    pub ttl_ms: Option<i64>,
+    /// When it expires, in milliseconds since 1970.
+    pub expires_ms: Option<i64>,
+    /// When it expired, in milliseconds since 1970.
+    pub expired_ms: Option<i64>,
+}
+
+impl Doors {
+    /// Opens the doors onto `storage`: reads the groups back and starts the task that keeps them. Within a
+    /// tokio runtime; once for a storage.
+    pub async fn open(storage: Storage, clock: Arc<dyn Clock>, options: Options) -> Result<Doors, OpenError> {
+        options.check()?;
+        let stats = Arc::new(Stats::default());
+        let (journal, entries) = storage.journal("groups").await?;
+        let gateway = options.pushgateway.clone();
+        let keeper = Keeper::new(storage.clone(), journal, entries, clock.clone(), gateway, stats.clone());
+        let (asks, queue) = mpsc::channel(QUEUE);
+        tokio::spawn(keeper.run(queue));
+        Ok(Doors(Arc::new(Inner {
+            storage,
+            budget: Budget::new(options.memory_bytes, options.wait),
+            places: Arc::new(Semaphore::new(options.requests.min(Semaphore::MAX_PERMITS))),
+            started: clock.now_ms(),
+            clock,
+            options,
+            stats,
+            asks,
+        })))
+    }
+
+    /// The routes. To be merged into the program's.
+    pub fn router(&self) -> Router {
+        let only = |allow| any(move || async move { Refusal::Method { allow } });
+        Router::new()
+            .route("/api/v1/write", only("POST").post(write::write))
+            .route("/api/v1/import/prometheus", only("POST").post(import::import))
+            .route("/api/v1/status", only("GET").get(status::status))
+            .route("/api/v1/metrics", only("GET").get(status::metrics))
+            .route("/api/v1/admin/wipe", only("PUT").put(status::wipe))
+            .route("/metrics/{*group}", any(pushgateway::push))
+            .with_state(self.clone())
+    }
+
+    /// The settings.
+    pub fn options(&self) -> &Options {
+        &self.0.options
+    }
+
+    /// The doors' own numbers.
+    pub fn stats(&self) -> &Stats {
+        &self.0.stats
+    }
+
+    /// All groups as they are, those with uncommitted changes as they were.
+    pub async fn groups(&self) -> Result<Vec<Arc<Group>>, Refusal> {
+        let (send, receive) = oneshot::channel();
+        let read = Ask::Read(Box::new(move |state| {
+            let _ = send.send(state.groups().cloned().collect());
+        }));
+        self.ask(read).await?;
+        receive.await.map_err(|_| Refusal::Stopping)
+    }
+
+    /// All groups, for a page, by their labels.
+    pub async fn groups_status(&self) -> Result<Vec<GroupStatus>, Refusal> {
+        Ok(self.groups().await?.iter().map(|group| status_of(group)).collect())
+    }
+
+    /// The groups as text, in the Pushgateway's way, for whoever still scrapes. Nothing where the user
+    /// hasn't asked for it.
+    pub async fn exposition(&self) -> Result<String, Refusal> {
+        if !self.0.options.pushgateway.expose {
+            return Ok(String::new());
+        }
+        Ok(exposition::exposition(&self.groups().await?))
+    }
+
+    /// Sends the groups whose turn it is, and ends those whose time is over. They do so by themselves, by
+    /// the runtime's timer; this is for tests with a clock of their own.
+    pub async fn take_turns(&self) -> Result<(), Refusal> {
+        self.ask(Ask::Turns).await
+    }
+
+    /// Requests being worked on.
+    pub fn requests(&self) -> usize {
+        self.0.options.requests.saturating_sub(self.0.places.available_permits())
+    }
+
+    /// Memory for bodies that is free, in bytes.
+    pub fn memory_free(&self) -> usize {
+        self.0.budget.free()
+    }
+
+    pub(crate) fn storage(&self) -> &Storage {
+        &self.0.storage
+    }
+
+    pub(crate) fn budget(&self) -> &Budget {
+        &self.0.budget
+    }
+
+    pub(crate) fn now_ms(&self) -> i64 {
+        self.0.clock.now_ms()
+    }
+
+    pub(crate) fn started_ms(&self) -> i64 {
+        self.0.started
+    }
+
+    /// The oldest and the latest timestamp that are taken, in milliseconds since 1970.
+    pub(crate) fn time_bounds(&self) -> (Option<i64>, i64) {
+        let now = self.now_ms();
+        let ms = |duration: std::time::Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        let oldest = self.0.options.max_age.map(|age| now.saturating_sub(ms(age)));
+        (oldest, now.saturating_add(ms(self.0.options.ahead)))
+    }
+
+    /// A place among the requests that are worked on at once.
+    pub(crate) fn admit(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        self.0
+            .places
+            .clone()
+            .try_acquire_owned()
+            .map_err(|_| Refusal::Busy("too many requests at once: try again in a moment"))
+    }
+
+    /// Asks the groups' task, and waits for its answer.
+    pub(crate) async fn ask(&self, ask: Ask) -> Result<(), Refusal> {
+        let (reply, answer) = oneshot::channel();
+        self.0.asks.send(Asked { ask, reply }).await.map_err(|_| Refusal::Stopping)?;
+        answer.await.map_err(|_| Refusal::Stopping)?
+    }
+}
+
+fn status_of(group: &Group) -> GroupStatus {
+    let labels = group.key.as_ref();
+    GroupStatus {
+        labels: labels.iter().map(|(name, value)| (name.into_owned(), value.into_owned())).collect(),
+        path: path::to_path(labels),
+        series: group.series(),
+        pushed_ms: group.pushed,
+        failed_ms: group.failed,
+        failure: group.failure.clone(),
+        ttl_ms: group.ttl,
+        expires_ms: group.expires,
+        expired_ms: group.expired,
+    }
+}

@@ -1,0 +1,157 @@
+//! Groups as a page to scrape, in the Pushgateway's way. Pure.
+//!
+//! Series without an `instance` are shown with an empty one, so that a scrape with `honor_labels: true`
+//! doesn't put the scraped address there.
+
+use crate::groups::group::{Family, Group, Kept, Member, Reading};
+use model::labels::{METRIC_NAME, is_legacy_label_name, is_legacy_metric_name};
+use model::{Counts, Labels, MetricType};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::Arc;
+
+/// The text format of all groups, families of the same name together.
+pub(crate) fn exposition(groups: &[Arc<Group>]) -> String {
+    let mut families: BTreeMap<&str, Vec<&Family>> = BTreeMap::new();
+    let times: Vec<Vec<(&'static str, Family)>> = groups.iter().map(|group| push_times(group)).collect();
+    for (name, family) in times.iter().flatten() {
+        families.entry(name).or_default().push(family);
+    }
+    for (name, kept) in groups.iter().flat_map(|group| &group.families) {
+        families.entry(name).or_default().push(&kept.family);
+    }
+    let mut out = String::new();
+    for (name, families) in families {
+        let quoted = if is_legacy_metric_name(name.as_bytes()) { name.into() } else { quote(name) };
+        // The first help text counts; they may differ.
+        if let Some(family) = families.iter().find(|family| !family.help.is_empty()) {
+            let help = family.help.replace('\\', "\\\\").replace('\n', "\\n");
+            let _ = writeln!(out, "# HELP {quoted} {help}");
+        }
+        if let Some(family) = families.first() {
+            let _ = writeln!(out, "# TYPE {quoted} {}", type_word(family.kind));
+        }
+        for member in families.iter().flat_map(|family| &family.members) {
+            put_member(&mut out, member);
+        }
+    }
+    out
+}
+
+/// A group's push times as families.
+pub(crate) fn push_times(group: &Group) -> Vec<(&'static str, Family)> {
+    let family = |(name, help, value): (&'static str, &str, f64)| {
+        let labels = group.time_labels(name);
+        let members = vec![Member { labels, reading: Reading::Float(value), start: 0, time: 0 }];
+        (name, Family { kind: MetricType::Gauge, help: help.into(), unit: String::new(), members })
+    };
+    group.push_times().map(family).into()
+}
+
+/// All families of a group with the time they were pushed, the push times among them.
+pub(crate) fn all_families(group: &Group) -> Vec<(String, Kept)> {
+    let pushed = [group.pushed, group.failed];
+    let times = push_times(group).into_iter().zip(pushed);
+    let times = times.map(|((name, family), at)| (name.to_string(), Kept::new(Arc::new(family), at)));
+    let families = group.families.iter().map(|(name, kept)| (name.clone(), kept.clone()));
+    times.chain(families).collect()
+}
+
+fn put_member(out: &mut String, member: &Member) {
+    let name = member.labels.as_ref().metric_name().unwrap_or_default();
+    let name = String::from_utf8_lossy(name);
+    match &member.reading {
+        Reading::Float(value) => put_sample(out, &name, &member.labels, None, *value),
+        // The text format has no native histograms; what it can say of one is this.
+        Reading::Histogram(histogram) => {
+            let count = match &histogram.counts {
+                Counts::Integer { count, .. } => *count as f64,
+                Counts::Float { count, .. } => *count,
+            };
+            put_sample(out, &format!("{name}_bucket"), &member.labels, Some("+Inf"), count);
+            put_sample(out, &format!("{name}_sum"), &member.labels, None, histogram.sum);
+            put_sample(out, &format!("{name}_count"), &member.labels, None, count);
+        }
+    }
+}
+
+fn put_sample(out: &mut String, name: &str, labels: &Labels, le: Option<&str>, value: f64) {
+    let mut pairs: Vec<(String, String)> = shown_labels(labels).into_iter().collect();
+    pairs.extend(le.map(|le| ("le".to_string(), le.to_string())));
+    let legacy = is_legacy_metric_name(name.as_bytes());
+    out.push_str(if legacy { name } else { "" });
+    out.push('{');
+    if !legacy {
+        out.push_str(&quote(name));
+        out.push(',');
+    }
+    for (index, (name, value)) in pairs.iter().enumerate() {
+        let name = if is_legacy_label_name(name.as_bytes()) { name.clone() } else { quote(name) };
+        let _ = write!(out, "{}{name}={}", if index == 0 { "" } else { "," }, quote(value));
+    }
+    let _ = writeln!(out, "}} {}", number(value));
+}
+
+/// The labels of a series as the Pushgateway shows them: without the name, with an `instance` always.
+pub(crate) fn shown_labels(labels: &Labels) -> BTreeMap<String, String> {
+    let pairs = labels.as_ref().iter().filter(|(name, _)| name != METRIC_NAME);
+    let mut shown: BTreeMap<String, String> =
+        pairs.map(|(name, value)| (name.into_owned(), value.into_owned())).collect();
+    shown.entry("instance".into()).or_default();
+    shown
+}
+
+/// The word for a type in the text format, which has five.
+pub(crate) const fn type_word(kind: MetricType) -> &'static str {
+    match kind {
+        MetricType::Counter => "counter",
+        MetricType::Histogram => "histogram",
+        MetricType::Summary => "summary",
+        MetricType::Gauge | MetricType::Info | MetricType::StateSet => "gauge",
+        MetricType::Unknown | MetricType::GaugeHistogram => "untyped",
+    }
+}
+
+/// A float as Go prints it: the shortest digits, with an exponent where it is below -4 or above 5.
+pub(crate) fn number(value: f64) -> String {
+    if value.is_nan() {
+        return "NaN".into();
+    }
+    if value.is_infinite() {
+        return if value > 0.0 { "+Inf".into() } else { "-Inf".into() };
+    }
+    let text = format!("{value:e}");
+    let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    if value == 0.0 || (-4..6).contains(&exponent) {
+        return format!("{value}");
+    }
+    format!("{digits}e{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.abs())
+}
+
+fn quote(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_as_go_does() {
+        for (value, text) in [
+            (0.0, "0"),
+            (1.5, "1.5"),
+            (123456.0, "123456"),
+            (1234567.0, "1.234567e+06"),
+            (1e21, "1e+21"),
+            (0.0001, "0.0001"),
+            (0.00001, "1e-05"),
+            (-2.5e-7, "-2.5e-07"),
+            (1.6488571168761053e9, "1.6488571168761053e+09"),
+            (f64::NEG_INFINITY, "-Inf"),
+        ] {
+            assert_eq!(number(value), text);
+        }
+    }
+}

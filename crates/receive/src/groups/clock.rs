@@ -1,0 +1,51 @@
+//! A group's own clock. Pure.
+//!
+//! A receiver takes one value for a series and a millisecond: a second one that differs, a staleness
+//! marker included, is refused, and so is anything older than what it has. So each group counts its own
+//! time, which never stands still and never goes back, over restarts and steps of the wall clock alike.
+
+/// Where the wall clock is further behind a group than this, it was the group's time that was wrong (a
+/// machine that began with a battery's idea of the date): it starts over. Whatever it sent from that far
+/// ahead no receiver has kept, Prometheus' limit being ten minutes. In milliseconds.
+pub const GIVE_UP_MS: i64 = 86_400_000;
+
+/// The group's next time: now, or a millisecond after its last where that is later.
+pub fn next(last: i64, now: i64) -> i64 {
+    if last.saturating_sub(now) > GIVE_UP_MS { now } else { now.max(last.saturating_add(1)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn it_follows_the_wall_clock_and_never_meets_itself() {
+        assert_eq!(next(0, 1000), 1000);
+        assert_eq!(next(999, 1000), 1000);
+        assert_eq!(next(1000, 1000), 1001);
+        assert_eq!(next(5000, 1000), 5001);
+    }
+
+    #[test]
+    fn a_time_that_was_a_day_wrong_is_given_up() {
+        assert_eq!(next(1000 + GIVE_UP_MS, 1000), 1001 + GIVE_UP_MS);
+        assert_eq!(next(1001 + GIVE_UP_MS, 1000), 1000);
+        assert_eq!(next(i64::MAX, 1000), 1000);
+    }
+
+    proptest! {
+        #[test]
+        fn steps_of_less_than_a_day_never_turn_it_back(
+            start in 0i64..1 << 41, steps in prop::collection::vec(-80_000_000i64..100_000, 1..50)
+        ) {
+            let (mut now, mut last, mut newest) = (start, 0, 0);
+            for step in steps {
+                now = (now + step).max(newest - GIVE_UP_MS);
+                let time = next(last, now);
+                prop_assert!(time > last && time >= now);
+                (last, newest) = (time, newest.max(time));
+            }
+        }
+    }
+}

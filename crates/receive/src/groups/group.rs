@@ -1,0 +1,184 @@
+//! A group: what was pushed under one set of labels, and when. Pure.
+
+use model::{Histogram, Labels, LabelsRef, MetricType};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The time of a group's last successful push, in seconds since 1970; 0 where there was none.
+pub const PUSH_TIME: &str = "push_time_seconds";
+/// The time of a group's last refused push, in seconds since 1970; 0 where there was none.
+pub const FAILURE_TIME: &str = "push_failure_time_seconds";
+
+/// Memory that a series takes besides its labels, in bytes: the member itself, its entry in the index of
+/// all series, and the allocator's share.
+const SERIES_OVERHEAD_BYTES: usize = size_of::<Member>() + 48;
+/// Memory that a family takes besides its text and series, in bytes.
+const FAMILY_OVERHEAD_BYTES: usize = size_of::<Family>() + 128;
+/// Memory that a group takes besides its labels and families, in bytes.
+const GROUP_OVERHEAD_BYTES: usize = size_of::<Group>() + 256;
+
+/// The value of a series of a group.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Reading {
+    /// A float.
+    Float(f64),
+    /// A native histogram.
+    Histogram(Box<Histogram>),
+}
+
+/// A series of a group.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Member {
+    /// Its whole label set, metric name and group included.
+    pub labels: Labels,
+    /// Its value.
+    pub reading: Reading,
+    /// When it began to count, in milliseconds since 1970; 0 is unset.
+    pub start: i64,
+    /// The timestamp it was pushed with, where the user allows that, in milliseconds since 1970; 0 is none.
+    /// For its first emission only; it is not kept over a restart.
+    pub time: i64,
+}
+
+/// The series of one name in a group.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Family {
+    /// Its type.
+    pub kind: MetricType,
+    /// Its help text.
+    pub help: String,
+    /// Its unit.
+    pub unit: String,
+    /// Its series.
+    pub members: Vec<Member>,
+}
+
+impl Family {
+    fn heap_bytes(&self) -> usize {
+        let member = |member: &Member| {
+            let histogram = match &member.reading {
+                Reading::Float(_) => 0,
+                Reading::Histogram(histogram) => size_of::<Histogram>() + histogram.heap_bytes(),
+            };
+            member.labels.as_ref().as_bytes().len() + histogram + SERIES_OVERHEAD_BYTES
+        };
+        FAMILY_OVERHEAD_BYTES
+            + self.help.len()
+            + self.unit.len()
+            + self.members.iter().map(member).sum::<usize>()
+    }
+}
+
+/// A family and when it was pushed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Kept {
+    /// The family.
+    pub family: Arc<Family>,
+    /// When it was pushed, in milliseconds since 1970.
+    pub pushed: i64,
+    bytes: usize,
+}
+
+impl Kept {
+    /// A family that was pushed at `pushed`.
+    pub fn new(family: Arc<Family>, pushed: i64) -> Self {
+        let bytes = family.heap_bytes();
+        Kept { family, pushed, bytes }
+    }
+}
+
+/// A group. Times are milliseconds since 1970 by the wall clock, and 0 where it never happened.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Group {
+    /// Its number, never used twice.
+    pub id: u64,
+    /// The labels from the path that have a value: what tells it from other groups.
+    pub key: Labels,
+    /// What was pushed, by name. Neither of the two push times is among them.
+    pub families: BTreeMap<String, Kept>,
+    /// When the last push succeeded.
+    pub pushed: i64,
+    /// When the last push was refused.
+    pub failed: i64,
+    /// Why it was.
+    pub failure: String,
+    /// The last time it sent anything with, by its own clock.
+    pub clock: i64,
+    /// How long it lives without a push, in milliseconds. None: for ever.
+    pub ttl: Option<i64>,
+    /// When its time to live is over.
+    pub expires: Option<i64>,
+    /// When its time to live was over; what was pushed is gone then.
+    pub expired: Option<i64>,
+}
+
+impl Group {
+    /// A group without anything in it.
+    pub fn new(id: u64, key: Labels) -> Self {
+        Group {
+            id,
+            key,
+            families: BTreeMap::new(),
+            pushed: 0,
+            failed: 0,
+            failure: String::new(),
+            clock: 0,
+            ttl: None,
+            expires: None,
+            expired: None,
+        }
+    }
+
+    /// How many series were pushed.
+    pub fn series(&self) -> usize {
+        self.families.values().map(|kept| kept.family.members.len()).sum()
+    }
+
+    /// Memory it takes, in bytes.
+    pub fn bytes(&self) -> usize {
+        let families = self.families.iter().map(|(name, kept)| name.len() + kept.bytes).sum::<usize>();
+        GROUP_OVERHEAD_BYTES + self.key.as_ref().as_bytes().len() + self.failure.len() + families
+    }
+
+    /// All series that were pushed.
+    pub fn members(&self) -> impl Iterator<Item = &Member> {
+        self.families.values().flat_map(|kept| &kept.family.members)
+    }
+
+    /// Whether the last push succeeded.
+    pub fn last_push_succeeded(&self) -> bool {
+        self.pushed > self.failed
+    }
+
+    /// The two push times: name, help and value in seconds.
+    pub fn push_times(&self) -> [(&'static str, &'static str, f64); 2] {
+        [
+            (
+                PUSH_TIME,
+                "When the last push to this group succeeded, in seconds since 1970.",
+                seconds(self.pushed),
+            ),
+            (
+                FAILURE_TIME,
+                "When the last push to this group was refused, in seconds since 1970.",
+                seconds(self.failed),
+            ),
+        ]
+    }
+
+    /// The labels of one of its push times.
+    pub fn time_labels(&self, name: &str) -> Labels {
+        with_name(self.key.as_ref(), name)
+    }
+}
+
+fn seconds(ms: i64) -> f64 {
+    ms as f64 / 1000.0
+}
+
+/// `key` with a metric name.
+fn with_name(key: LabelsRef<'_>, name: &str) -> Labels {
+    let pairs: Vec<_> = key.iter().collect();
+    let pairs = pairs.iter().map(|(name, value)| (name.as_ref(), value.as_ref()));
+    Labels::from_pairs(pairs.chain([(model::labels::METRIC_NAME, name)]))
+}

@@ -1,0 +1,364 @@
+//! All groups, and what each [`Change`] makes of them. Pure: no clock, no disk, no network.
+//!
+//! A change is planned (checked, given its time), applied (which also says what to send), and journalled.
+//! Replaying a journal applies the same changes without sending anything. A commit that failed is undone.
+
+use super::change::Change;
+use super::group::{Group, Kept, Member};
+use super::{clock, emit};
+use model::{Batch, Labels, MetricType};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+
+/// The longest reason for a refusal that a group remembers, in bytes.
+const REASON_BYTES: usize = 300;
+
+/// Who uses the name of a family.
+#[derive(Debug, Clone, Copy)]
+struct Use {
+    kind: MetricType,
+    groups: usize,
+}
+
+/// All groups there are.
+#[derive(Debug)]
+pub struct State {
+    groups: BTreeMap<Labels, Arc<Group>>,
+    by_id: HashMap<u64, Labels>,
+    /// Types of family names over all groups: a name has one type.
+    families: HashMap<String, Use>,
+    /// Which group has a series, by the hash of its labels: a series belongs to one group.
+    series: HashMap<u64, u64>,
+    hasher: RandomState,
+    /// The last times of groups that are no more, oldest first; at most [`State::departed_max`].
+    departed: HashMap<Labels, i64>,
+    departed_order: VecDeque<Labels>,
+    departed_max: usize,
+    next_id: u64,
+    series_count: usize,
+    bytes: usize,
+}
+
+/// What to put back where a commit fails.
+#[derive(Debug, Default)]
+pub struct Undo {
+    before: Vec<(Labels, Option<Arc<Group>>)>,
+}
+
+impl Undo {
+    /// The groups that changed, in order, with the numbers they had; one may be there several times.
+    pub fn touched(&self) -> impl Iterator<Item = (&Labels, Option<u64>)> {
+        self.before.iter().map(|(key, group)| (key, group.as_ref().map(|group| group.id)))
+    }
+}
+
+/// What a change sends.
+#[derive(Debug, Default)]
+pub struct Sent {
+    /// What goes into the log.
+    pub batch: Batch,
+    /// How many staleness markers are among it.
+    pub markers: u64,
+}
+
+impl State {
+    /// No groups yet. Of as many groups as `departed_max` that are no more the last time is remembered.
+    pub fn new(departed_max: usize) -> Self {
+        State {
+            groups: BTreeMap::new(),
+            by_id: HashMap::new(),
+            families: HashMap::new(),
+            series: HashMap::new(),
+            hasher: RandomState::new(),
+            departed: HashMap::new(),
+            departed_order: VecDeque::new(),
+            departed_max,
+            next_id: 1,
+            series_count: 0,
+            bytes: 0,
+        }
+    }
+
+    /// The groups, by their labels.
+    pub fn groups(&self) -> impl Iterator<Item = &Arc<Group>> {
+        self.groups.values()
+    }
+
+    /// The group with these labels.
+    pub fn get(&self, key: &Labels) -> Option<&Arc<Group>> {
+        self.groups.get(key)
+    }
+
+    /// The group with this number.
+    pub fn by_id(&self, id: u64) -> Option<&Arc<Group>> {
+        self.groups.get(self.by_id.get(&id)?)
+    }
+
+    /// How many groups there are.
+    pub fn len(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.groups.is_empty()
+    }
+
+    /// How many series were pushed to all groups.
+    pub fn series(&self) -> usize {
+        self.series_count
+    }
+
+    /// Memory that all groups take, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The number that `key` has, or would have. It is then taken, whether or not it comes to anything.
+    pub fn id_of(&mut self, key: &Labels) -> u64 {
+        match self.groups.get(key) {
+            Some(group) => group.id,
+            None => {
+                self.next_id += 1;
+                self.next_id - 1
+            }
+        }
+    }
+
+    /// The next time of the group with these labels, at `now`.
+    pub fn next_time(&self, key: &Labels, now: i64) -> i64 {
+        let last = match self.groups.get(key) {
+            Some(group) => group.clock,
+            None => self.departed.get(key).copied().unwrap_or(i64::MIN),
+        };
+        clock::next(last, now)
+    }
+
+    /// The type that groups other than `except` give to the family `name`; of `except` itself only what
+    /// stays counts.
+    pub fn kind_elsewhere(&self, name: &str, except: Option<&Group>, stays: bool) -> Option<MetricType> {
+        let used = self.families.get(name)?;
+        let own = usize::from(!stays && except.is_some_and(|group| group.families.contains_key(name)));
+        (used.groups > own).then_some(used.kind)
+    }
+
+    /// The group that has this series.
+    pub fn owner(&self, labels: &Labels) -> Option<&Arc<Group>> {
+        let id = self.series.get(&self.hash(labels))?;
+        let group = self.by_id(*id)?;
+        // Hashes may meet.
+        group.members().any(|member| member.labels == *labels).then_some(group)
+    }
+
+    fn hash(&self, labels: &Labels) -> u64 {
+        self.hasher.hash_one(labels.as_ref().as_bytes())
+    }
+
+    /// Makes a change, notes in `undo` what it was before, and appends to `sent` what is to be sent.
+    pub fn apply(&mut self, change: &Change, undo: &mut Undo, sent: &mut Sent) {
+        match change {
+            Change::Pushed { id, key, replace, at, wall, ttl, families } => {
+                let before = self.groups.get(key).cloned();
+                let mut group = match &before {
+                    Some(group) => (**group).clone(),
+                    None => Group::new(*id, key.clone()),
+                };
+                let last = group.clock;
+                let mut gone: Vec<Kept> = Vec::new();
+                if *replace {
+                    gone.extend(std::mem::take(&mut group.families).into_values());
+                }
+                for (name, family) in families {
+                    emit::family(&mut sent.batch, name, family, last, *at);
+                    let kept = Kept::new(family.clone(), *wall);
+                    gone.extend(group.families.insert(name.clone(), kept));
+                }
+                let stays: HashSet<&Labels> =
+                    families.iter().flat_map(|(_, family)| &family.members).map(|m| &m.labels).collect();
+                for member in gone.iter().flat_map(|kept| &kept.family.members) {
+                    if !stays.contains(&member.labels) {
+                        mark(sent, member, *at);
+                    }
+                }
+                group.pushed = *wall;
+                group.clock = *at;
+                group.ttl = *ttl;
+                group.expires = ttl.map(|ttl| wall.saturating_add(ttl));
+                group.expired = None;
+                emit::push_times(&mut sent.batch, &group, *at);
+                self.put(key, Some(Arc::new(group)), undo);
+            }
+            Change::Refused { id, key, at, wall, reason } => {
+                let mut group = match self.groups.get(key) {
+                    Some(group) => (**group).clone(),
+                    None => Group::new(*id, key.clone()),
+                };
+                group.failed = *wall;
+                group.failure = reason.clone();
+                group.failure.truncate(reason.floor_char_boundary(REASON_BYTES));
+                group.clock = *at;
+                emit::push_times(&mut sent.batch, &group, *at);
+                self.put(key, Some(Arc::new(group)), undo);
+            }
+            Change::Deleted { key, at } => {
+                let Some(group) = self.groups.get(key).cloned() else { return };
+                for member in group.members() {
+                    mark(sent, member, *at);
+                }
+                emit::push_time_markers(&mut sent.batch, &group, *at);
+                sent.markers += 2;
+                self.put(key, None, undo);
+                self.depart(key, *at);
+            }
+            Change::Expired { key, at, wall } => {
+                let Some(group) = self.groups.get(key) else { return };
+                let mut group = (**group).clone();
+                for kept in std::mem::take(&mut group.families).into_values() {
+                    for member in &kept.family.members {
+                        mark(sent, member, *at);
+                    }
+                }
+                group.expires = None;
+                group.expired = Some(*wall);
+                group.clock = *at;
+                emit::push_times(&mut sent.batch, &group, *at);
+                self.put(key, Some(Arc::new(group)), undo);
+            }
+            Change::Emitted { at, ids } => {
+                for id in ids {
+                    let Some(group) = self.by_id(*id) else { continue };
+                    let mut group = (**group).clone();
+                    emit::families(&mut sent.batch, &group, *at - 1, *at);
+                    group.clock = *at;
+                    emit::push_times(&mut sent.batch, &group, *at);
+                    let key = group.key.clone();
+                    self.put(&key, Some(Arc::new(group)), undo);
+                }
+            }
+            Change::Snapshot(group) => self.put(&group.key, Some(group.clone()), undo),
+            Change::Departed { key, at } => self.depart(key, *at),
+        }
+    }
+
+    /// Makes a change that the journal remembers.
+    pub fn replay(&mut self, change: &Change) {
+        self.apply(change, &mut Undo::default(), &mut Sent::default());
+    }
+
+    /// Puts everything back as it was, except that times that were used are never used again: what could
+    /// not be acknowledged may still have been written.
+    pub fn undo(&mut self, undo: Undo) {
+        for (key, before) in undo.before.into_iter().rev() {
+            let used = self.groups.get(&key).map(|group| group.clock);
+            let used = used.or_else(|| self.departed.get(&key).copied()).unwrap_or(i64::MIN);
+            match before {
+                Some(group) => {
+                    let mut group = (*group).clone();
+                    group.clock = group.clock.max(used);
+                    self.put(&key, Some(Arc::new(group)), &mut Undo::default());
+                }
+                None => {
+                    self.put(&key, None, &mut Undo::default());
+                    self.depart(&key, used);
+                }
+            }
+        }
+    }
+
+    /// What a journal must hold so that replaying it gives these groups.
+    pub fn snapshot(&self) -> Vec<Change> {
+        let departed = self
+            .departed_order
+            .iter()
+            .filter_map(|key| Some(Change::Departed { key: key.clone(), at: *self.departed.get(key)? }));
+        departed.chain(self.groups.values().map(|group| Change::Snapshot(group.clone()))).collect()
+    }
+
+    /// Sets a group, or removes it, and keeps the indexes.
+    fn put(&mut self, key: &Labels, new: Option<Arc<Group>>, undo: &mut Undo) {
+        let old = match &new {
+            Some(new) => self.groups.insert(key.clone(), new.clone()),
+            None => self.groups.remove(key),
+        };
+        let same = |name: &str, kept: &Kept, other: &Option<Arc<Group>>| {
+            let other = other.as_ref().and_then(|group| group.families.get(name));
+            other.is_some_and(|other| Arc::ptr_eq(&other.family, &kept.family))
+        };
+        if let Some(old) = &old {
+            self.bytes -= old.bytes();
+            for (name, kept) in &old.families {
+                if !same(name, kept, &new) {
+                    self.remove_family(name, kept, old.id);
+                }
+            }
+            if new.as_ref().is_none_or(|new| new.id != old.id) {
+                self.by_id.remove(&old.id);
+            }
+        }
+        if let Some(new) = &new {
+            self.bytes += new.bytes();
+            for (name, kept) in &new.families {
+                if !same(name, kept, &old) {
+                    self.add_family(name, kept, new.id);
+                }
+            }
+            self.by_id.insert(new.id, key.clone());
+            self.next_id = self.next_id.max(new.id.saturating_add(1));
+            if self.departed.remove(key).is_some() {
+                self.departed_order.retain(|other| other != key);
+            }
+        }
+        undo.before.push((key.clone(), old));
+    }
+
+    fn add_family(&mut self, name: &str, kept: &Kept, id: u64) {
+        let kind = kept.family.kind;
+        match self.families.get_mut(name) {
+            Some(used) => {
+                used.kind = kind;
+                used.groups += 1;
+            }
+            None => {
+                self.families.insert(name.to_string(), Use { kind, groups: 1 });
+            }
+        }
+        for member in &kept.family.members {
+            let hash = self.hash(&member.labels);
+            self.series.entry(hash).or_insert(id);
+        }
+        self.series_count += kept.family.members.len();
+    }
+
+    fn remove_family(&mut self, name: &str, kept: &Kept, id: u64) {
+        if let Some(used) = self.families.get_mut(name) {
+            used.groups -= 1;
+            if used.groups == 0 {
+                self.families.remove(name);
+            }
+        }
+        for member in &kept.family.members {
+            let hash = self.hash(&member.labels);
+            if self.series.get(&hash) == Some(&id) {
+                self.series.remove(&hash);
+            }
+        }
+        self.series_count -= kept.family.members.len();
+    }
+
+    fn depart(&mut self, key: &Labels, at: i64) {
+        if self.departed.insert(key.clone(), at).is_none() {
+            self.departed_order.push_back(key.clone());
+        }
+        if self.departed_order.len() > self.departed_max
+            && let Some(oldest) = self.departed_order.pop_front()
+        {
+            self.departed.remove(&oldest);
+        }
+    }
+}
+
+fn mark(sent: &mut Sent, member: &Member, at: i64) {
+    emit::marker(&mut sent.batch, member, at);
+    sent.markers += 1;
+}

@@ -1,0 +1,102 @@
+//! The Pushgateway's interface: PUT, POST and DELETE on `/metrics/job/JOB{/LABEL/VALUE}`.
+
+use crate::answer::Refusal;
+use crate::decode::{decode, encoding};
+use crate::groups::keeper::{Ask, Push};
+use crate::groups::pushed::{self, NO_TIMESTAMP};
+use crate::path::GroupingLabels;
+use crate::stats::Door;
+use crate::{Doors, body, duration};
+use axum::extract::{Query, Request, State};
+use axum::response::{IntoResponse, Response};
+use formats::compress::Encoding;
+use formats::text::{self, Fault, Format, ParseOptions, Timestamps};
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{Method, StatusCode, Uri};
+use std::time::Duration;
+
+/// The header that names a group's time to live, as the URL parameter `ttl` does.
+pub const TTL_HEADER: &str = "narthex-ttl";
+
+/// As in the Pushgateway `snappy` is the framed format here, unlike in remote write.
+const ENCODINGS: [(&str, Encoding); 4] = [
+    ("gzip", Encoding::Gzip),
+    ("snappy", Encoding::SnappyFramed),
+    ("zstd", Encoding::Zstd),
+    ("identity", Encoding::Identity),
+];
+
+/// Handles a request.
+pub(crate) async fn push(State(doors): State<Doors>, request: Request) -> Response {
+    let result = match request.method() {
+        &Method::PUT => take(&doors, request, true).await.map(|()| StatusCode::OK),
+        &Method::POST => take(&doors, request, false).await.map(|()| StatusCode::OK),
+        &Method::DELETE => delete(&doors, request).await.map(|()| StatusCode::ACCEPTED),
+        _ => Err(Refusal::Method { allow: "PUT, POST, DELETE" }),
+    };
+    let response = result.into_response();
+    doors.stats().answered(Door::Pushgateway, response.status());
+    response
+}
+
+async fn delete(doors: &Doors, request: Request) -> Result<(), Refusal> {
+    let _place = doors.admit()?;
+    let labels = GroupingLabels::from_path(request.uri().path())?;
+    doors.ask(Ask::Delete(labels.key())).await
+}
+
+async fn take(doors: &Doors, request: Request, replace: bool) -> Result<(), Refusal> {
+    let _place = doors.admit()?;
+    let encoding = encoding(request.headers(), Encoding::Identity, &ENCODINGS)?;
+    let labels = GroupingLabels::from_path(request.uri().path())?;
+    let ttl = ttl(&request)?;
+    let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let format = Format::from_content_type(content_type);
+    let received = body::read(request.into_body(), doors.budget(), doors.options()).await?;
+    let stats = doors.stats().door(Door::Pushgateway);
+    stats.bytes.add(received.bytes.len() as u64);
+
+    let limits = doors.options().limits;
+    let (_, newest) = doors.time_bounds();
+    let timestamps =
+        if doors.options().pushgateway.allow_timestamps { Timestamps::Allow } else { Timestamps::Refuse };
+    let grouping = labels.clone();
+    let parse = move |bytes: &[u8]| {
+        let extra: Vec<(&str, &str)> = grouping.iter().collect();
+        let mut options = ParseOptions::new(format, NO_TIMESTAMP);
+        (options.timestamps, options.extra_labels, options.limits) = (timestamps, &extra, limits);
+        match text::parse(bytes, &options) {
+            Ok(batch) => Ok(pushed::families(batch, newest).map_err(|error| error.to_string())),
+            // The Pushgateway, too, sees this only once it has read the body, and notes a failure.
+            Err(error) if error.fault == Fault::TimestampRefused => Ok(Err(error.to_string())),
+            Err(error) => Err(error.to_string()),
+        }
+    };
+    let (families, _share) = decode(received, encoding, doors.options().decoded_bytes, parse).await?;
+    let families = families.map_err(Refusal::Malformed)?;
+    let points: usize = families.iter().flatten().map(|(_, family)| family.members.len()).sum();
+    doors.ask(Ask::Push(Push { key: labels.key(), replace, ttl, families })).await?;
+    stats.points.add(points as u64);
+    Ok(())
+}
+
+/// What the request says of the group's time to live: nothing, or `Some(None)` for ever.
+fn ttl(request: &Request) -> Result<Option<Option<Duration>>, Refusal> {
+    let parameter = parameters(request.uri())?.into_iter().rev().find(|(name, _)| name == "ttl");
+    let header = request.headers().get(TTL_HEADER).map(HeaderValue::to_str);
+    let text = match (&parameter, header) {
+        (Some((_, text)), _) => text.as_str(),
+        (None, Some(text)) => text.unwrap_or("(not text)"),
+        (None, None) => return Ok(None),
+    };
+    let ttl = duration::parse_ttl(text.trim()).map_err(|error| Refusal::Malformed(error.to_string()))?;
+    Ok(Some(ttl))
+}
+
+/// The parameters of a URL, in order.
+pub(crate) fn parameters(uri: &Uri) -> Result<Vec<(String, String)>, Refusal> {
+    match Query::<Vec<(String, String)>>::try_from_uri(uri) {
+        Ok(Query(parameters)) => Ok(parameters),
+        Err(error) => Err(Refusal::Malformed(format!("the URL's parameters can't be read: {error}"))),
+    }
+}

@@ -1,0 +1,90 @@
+//! `POST /api/v1/write`: remote write 1.0 and 2.0.
+//!
+//! The schema is chosen by `Content-Type`. What is invalid is left out, counted and answered with 400; the
+//! rest is kept, in both versions. A 2xx, and the `-Written` headers of 2.0, tell of what is on disk.
+
+use crate::answer::Refusal;
+use crate::decode::{decode, encoding};
+use crate::stats::Door;
+use crate::{Doors, body};
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use formats::compress::Encoding;
+use formats::remote_write::{self, Counts, DecodeOptions, Protocol};
+use http::StatusCode;
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+
+/// Of VictoriaMetrics' agents: zstd instead of snappy.
+const ENCODINGS: [(&str, Encoding); 2] = [("snappy", Encoding::Snappy), ("zstd", Encoding::Zstd)];
+
+/// Handles a request.
+pub(crate) async fn write(State(doors): State<Doors>, request: Request) -> Response {
+    let header = request.headers().get(CONTENT_TYPE).map(HeaderValue::to_str);
+    let content_type = header.map(|value| value.unwrap_or("not text"));
+    let protocol = match Protocol::from_content_type(content_type) {
+        Ok(protocol) => protocol,
+        Err(error) => return Refusal::Unsupported(error.to_string()).into_response(),
+    };
+    let door = match protocol {
+        Protocol::V1 => Door::RemoteWriteV1,
+        Protocol::V2 => Door::RemoteWriteV2,
+    };
+    let mut written = Counts::default();
+    let result = take(&doors, door, protocol, request, &mut written).await;
+    let headers = if protocol == Protocol::V2 { written_headers(written) } else { HeaderMap::new() };
+    let response = match result {
+        Ok(()) => (StatusCode::NO_CONTENT, headers).into_response(),
+        Err(refusal) => refusal.respond(headers),
+    };
+    doors.stats().answered(door, response.status());
+    response
+}
+
+async fn take(
+    doors: &Doors,
+    door: Door,
+    protocol: Protocol,
+    request: Request,
+    written: &mut Counts,
+) -> Result<(), Refusal> {
+    let _place = doors.admit()?;
+    let encoding = encoding(request.headers(), Encoding::Snappy, &ENCODINGS)?;
+    let received = body::read(request.into_body(), doors.budget(), doors.options()).await?;
+    let stats = doors.stats().door(door);
+    stats.bytes.add(received.bytes.len() as u64);
+    let (oldest, newest) = doors.time_bounds();
+    let options = DecodeOptions {
+        limits: doors.options().limits,
+        newest_timestamp: Some(newest),
+        oldest_timestamp: oldest,
+        ..DecodeOptions::default()
+    };
+    let limit = doors.options().decoded_bytes;
+    let decoder = move |bytes: &[u8]| remote_write::decode(protocol, bytes, &options);
+    let (decoded, mut share) = decode(received, encoding, limit, decoder).await?;
+    let decoded = decoded.map_err(|error| Refusal::Malformed(error.to_string()))?;
+    let bytes = decoded.batch.heap_bytes();
+    share.grow(bytes).await?;
+    share.shrink(bytes);
+    doors.storage().append(decoded.batch).await?;
+    *written = decoded.accepted;
+    stats.points.add(written.samples + written.histograms + written.exemplars);
+    let rejected = &decoded.rejected;
+    if rejected.is_empty() {
+        return Ok(());
+    }
+    stats.invalid.add(rejected.samples + rejected.histograms + rejected.exemplars);
+    Err(Refusal::Malformed(rejected.to_string()))
+}
+
+fn written_headers(written: Counts) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, count) in [
+        ("x-prometheus-remote-write-samples-written", written.samples),
+        ("x-prometheus-remote-write-histograms-written", written.histograms),
+        ("x-prometheus-remote-write-exemplars-written", written.exemplars),
+    ] {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from(count));
+    }
+    headers
+}
