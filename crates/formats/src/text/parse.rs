@@ -231,7 +231,10 @@ impl<'a, 'o: 'a> Parser<'a, 'o> {
             Piece::Plain(cursor.metric_name())
         };
         let name = name.bytes(&self.scratch);
-        let Ok(name) = std::str::from_utf8(name) else { return Err(start.expected("a name in UTF-8")) };
+        let Ok(name) = std::str::from_utf8(name) else {
+            *cursor = start;
+            return Err(cursor.expected("a name in UTF-8"));
+        };
         let ends = matches!(cursor.peek(), None | Some(b' ' | b'\t'));
         if name.is_empty() || !ends || name.len() > self.options.limits.name_bytes {
             *cursor = start;
@@ -278,7 +281,8 @@ impl<'a, 'o: 'a> Parser<'a, 'o> {
         if cursor.peek() == Some(b'{') {
             self.label_list(cursor, &mut name)?;
         } else if name.is_none() {
-            return Err(start.expected("a metric name"));
+            *cursor = start;
+            return Err(cursor.expected("a metric name"));
         }
         let Some(name) = name else { return Err(LabelError::NoMetricName.into()) };
         let member = self.families.find(&self.batch.metadata, name.bytes(&self.scratch));
@@ -342,7 +346,8 @@ impl<'a, 'o: 'a> Parser<'a, 'o> {
             cursor.blanks();
             if cursor.take(b'=') {
                 if label.bytes(&self.scratch).is_empty() {
-                    return Err(start.expected("a label name"));
+                    *cursor = start;
+                    return Err(cursor.expected("a label name"));
                 }
                 cursor.blanks();
                 let value = cursor.quoted(&mut self.scratch)?;
