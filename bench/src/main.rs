@@ -1,2 +1,42 @@
-//! stub
-fn main() {}
+//! Benchmarks of narthex beside the real Prometheus agent and the real vmagent, on one machine.
+//!
+//! `relay` is the main one: a sender, the system, and a receiver that knows each sample and so tells loss,
+//! repetition and disorder apart. Sender and receiver are in this process; the system is a process of its
+//! own, measured from outside. Where to start reading: `relay.rs`, then `workload.rs` and `count.rs`.
+#![allow(clippy::print_stdout, reason = "a table on standard output is what this program is for")]
+
+mod count;
+mod idle;
+mod measure;
+mod receiver;
+mod relay;
+mod sender;
+mod start;
+mod systems;
+mod table;
+mod workload;
+
+use clap::Parser;
+
+type Error = Box<dyn std::error::Error + Send + Sync>;
+type Result<T> = std::result::Result<T, Error>;
+
+/// Benchmarks of narthex beside its peers
+#[derive(Debug, Parser)]
+#[command(name = "bench")]
+enum Command {
+    /// Remote write in, remote write out
+    Relay(relay::Relay),
+    /// Time from a start to readiness, with a full log
+    Start(start::Start),
+    /// Memory and CPU of collecting this machine's own metrics
+    Idle(idle::Idle),
+}
+
+fn main() -> Result<()> {
+    match Command::parse() {
+        Command::Relay(options) => relay::run(options),
+        Command::Start(options) => start::run(&options),
+        Command::Idle(options) => idle::run(&options),
+    }
+}

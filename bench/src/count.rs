@@ -1,0 +1,147 @@
+//! What has arrived, and how: each sample once, in order, or not.
+
+use crate::workload::{Plan, series_id};
+use std::time::Instant;
+use support::wire::{SeriesView, Version, visit};
+
+/// What has arrived, in samples (histograms count as samples).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// For the first time.
+    pub(crate) arrived: u64,
+    /// Once more.
+    pub(crate) repeated: u64,
+    /// For the first time, but after a later one of the same series.
+    pub(crate) out_of_order: u64,
+    /// Not of the plan: metrics of the system's own.
+    pub(crate) foreign: u64,
+    /// Bytes of all bodies, as they came.
+    pub(crate) bytes: u64,
+}
+
+/// Counts what arrives of a plan. One bit a sample tells what was there already, and one number a series
+/// what its latest was: 12 MB for a million series and sixty sweeps.
+#[derive(Debug)]
+pub(crate) struct Counter {
+    plan: Plan,
+    seen: Vec<u64>,
+    /// One more than the latest sweep, 0 for none.
+    latest: Vec<u32>,
+    /// What it has come to.
+    pub(crate) counts: Counts,
+    /// When something arrived for the first time, last.
+    pub(crate) last_new: Instant,
+}
+
+impl Counter {
+    /// Nothing has arrived yet.
+    pub(crate) fn new(plan: Plan) -> Counter {
+        let series = plan.workload.all_series() as usize;
+        let bits = series * plan.workload.sweeps as usize;
+        Counter {
+            plan,
+            seen: vec![0; bits.div_ceil(64)],
+            latest: vec![0; series],
+            counts: Counts::default(),
+            last_new: Instant::now(),
+        }
+    }
+
+    /// Counts a request: its body as it came was `bytes` long. Gives the numbers of samples and
+    /// histograms, which an answer in 2.0 says.
+    pub(crate) fn request(
+        &mut self,
+        version: Version,
+        body: &[u8],
+        bytes: usize,
+    ) -> Result<(u64, u64), String> {
+        let (mut samples, mut histograms) = (0, 0);
+        let before = self.counts.arrived;
+        visit(version, body, |series| {
+            samples += series.samples.len() as u64;
+            histograms += series.histograms.len() as u64;
+            self.series(series);
+        })?;
+        self.counts.bytes += bytes as u64;
+        if self.counts.arrived > before {
+            self.last_new = Instant::now();
+        }
+        Ok((samples, histograms))
+    }
+
+    fn series(&mut self, series: &SeriesView<'_>) {
+        let id = series_id(&series.labels);
+        let floats = series.samples.iter().map(|&(timestamp, _)| timestamp);
+        for timestamp in floats.chain(series.histograms.iter().map(|&(timestamp, _)| timestamp)) {
+            match id.zip(self.plan.sweep(timestamp)) {
+                Some((id, sweep)) => self.sample(id, sweep),
+                None => self.counts.foreign += 1,
+            }
+        }
+    }
+
+    fn sample(&mut self, id: u32, sweep: u32) {
+        let bit = id as usize * self.plan.workload.sweeps as usize + sweep as usize;
+        let (Some(word), Some(latest)) = (self.seen.get_mut(bit / 64), self.latest.get_mut(id as usize))
+        else {
+            self.counts.foreign += 1;
+            return;
+        };
+        let mask = 1 << (bit % 64);
+        if *word & mask != 0 {
+            self.counts.repeated += 1;
+            return;
+        }
+        *word |= mask;
+        self.counts.arrived += 1;
+        if sweep + 1 < *latest {
+            self.counts.out_of_order += 1;
+        } else {
+            *latest = sweep + 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workload::{Values, Workload};
+
+    fn counter() -> Counter {
+        let workload = Workload {
+            series: 2000,
+            sweeps: 4,
+            rate: 2000,
+            values: Values::Constant,
+            replaced: 0,
+            histograms: true,
+        };
+        Counter::new(Plan { workload, base: 1000 })
+    }
+
+    #[test]
+    fn all_in_order_is_nothing_but_arrivals() {
+        let mut counter = counter();
+        for request in 0..4 {
+            let body = counter.plan.request(Version::V2, request);
+            let content = support::wire::decompress("snappy", &body).unwrap();
+            let written = counter.request(Version::V2, &content, body.len()).unwrap();
+            assert_eq!(written, (1800, 200));
+        }
+        let expected = Counts { arrived: 8000, bytes: counter.counts.bytes, ..Counts::default() };
+        assert_eq!(counter.counts, expected);
+    }
+
+    #[test]
+    fn repetition_and_disorder_are_told_apart() {
+        let mut counter = counter();
+        // 3 before 1 and 2 is disorder of 1 and 2; sending all again, as after a restart, is repetition.
+        for sweep in [0, 3, 1, 2, 0, 1, 2, 3] {
+            counter.sample(7, sweep);
+        }
+        counter.sample(8, 1);
+        counter.sample(9999, 1);
+        let expected = Counts { arrived: 5, repeated: 4, out_of_order: 2, foreign: 1, ..Counts::default() };
+        assert_eq!(counter.counts, expected);
+    }
+}

@@ -1,0 +1,127 @@
+//! `bench idle`: what it costs to collect this machine's own metrics and push them, and nothing else.
+
+use crate::Result;
+use crate::receiver::{Accepts, Receiver};
+use crate::relay::mib;
+use crate::systems::{Programs, System, data_folder};
+use crate::table::{Table, number};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use support::prometheus::Options;
+use support::{Narthex, NodeExporter, Process, Prometheus, Vmagent};
+
+use crate::workload::{Plan, Values, Workload};
+
+/// Options of `bench idle`.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Idle {
+    /// How long each is watched
+    #[arg(long, default_value_t = 120)]
+    seconds: u64,
+    /// Seconds between two collections
+    #[arg(long, default_value_t = 15)]
+    interval: u64,
+    /// Which agents: narthex alone, the others with node_exporter beside them
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "narthex,prometheus,vmagent")]
+    systems: Vec<System>,
+}
+
+/// Runs it and prints the table.
+pub(crate) fn run(options: &Idle) -> Result<()> {
+    let programs = Programs::find(&options.systems)?;
+    let mut table = Table::new(&["", "idle MiB", "peak MiB", "CPU ms per minute", "samples per minute"]);
+    for &system in options.systems.iter().filter(|system| programs.has(**system)) {
+        eprintln!("watching {} for {} s", system.name(), options.seconds);
+        let receiver = Receiver::start(Accepts::Anything)?;
+        receiver.expect(nothing()?);
+        let folder = data_folder()?;
+        let mut parts = Parts::default();
+        let name = match (system, &programs.peers) {
+            (System::Narthex, _) => {
+                let program = programs.narthex().ok_or("no narthex")?;
+                let config = folder.path().join("narthex.yml");
+                let text = format!("collect:\n  host:\n    interval: {}s\n", options.interval);
+                std::fs::write(&config, text)?;
+                let config = config.to_string_lossy().into_owned();
+                let arguments = ["--config", &config, "--to", &receiver.url()];
+                let data = folder.path().join("data");
+                parts.narthex = Some(Narthex::start_in(program, "run", &data, &arguments));
+                "narthex".to_string()
+            }
+            (_, Some(peers)) => {
+                let exporter = NodeExporter::start(peers, &[]);
+                let target = exporter.url().trim_start_matches("http://");
+                let scrape = format!(
+                    "scrape_configs:\n- job_name: node\n  scrape_interval: {}s\n  scrape_timeout: 5s\n  \
+                     static_configs:\n  - targets: [\"{target}\"]\n",
+                    options.interval
+                );
+                if system == System::Prometheus {
+                    let mut own = Options::agent(&receiver.url(), "prometheus.WriteRequest");
+                    own.config.push_str(&scrape);
+                    own.data = Some(folder.path().join("data"));
+                    parts.prometheus = Some(Prometheus::start(peers, own));
+                } else {
+                    let file = folder.path().join("scrape.yml");
+                    std::fs::write(&file, &scrape)?;
+                    let argument = format!("-promscrape.config={}", file.display());
+                    let data = folder.path().join("data");
+                    parts.vmagent = Some(Vmagent::start(peers, &receiver.url(), Some(&data), &[&argument]));
+                }
+                parts.exporter = Some(exporter);
+                format!("node_exporter + {}", system.name())
+            }
+            (_, None) => continue,
+        };
+        // Starting is not idling: the measure begins after the first collections.
+        std::thread::sleep(Duration::from_secs(2 * options.interval));
+        let (cpu, before) = (parts.sum(Process::cpu_seconds), receiver.arrived().0.foreign);
+        std::thread::sleep(Duration::from_secs(options.seconds));
+        let minutes = options.seconds as f64 / 60.0;
+        table.push(vec![
+            name,
+            number(mib(parts.sum(|process| process.rss_bytes() as f64) as u64)),
+            number(mib(parts.sum(|process| process.peak_rss_bytes() as f64) as u64)),
+            number((parts.sum(Process::cpu_seconds) - cpu) * 1000.0 / minutes),
+            number((receiver.arrived().0.foreign - before) as f64 / minutes),
+        ]);
+    }
+    println!(
+        "\nthis machine's own metrics every {} s, watched for {} s\n\n{table}",
+        options.interval, options.seconds
+    );
+    Ok(())
+}
+
+/// The processes of one setup.
+#[derive(Default)]
+struct Parts {
+    narthex: Option<Narthex>,
+    prometheus: Option<Prometheus>,
+    vmagent: Option<Vmagent>,
+    exporter: Option<NodeExporter>,
+}
+
+impl Parts {
+    fn sum(&self, of: impl Fn(&Process) -> f64) -> f64 {
+        let processes = [
+            self.narthex.as_ref().map(|part| &part.process),
+            self.prometheus.as_ref().map(|part| &part.process),
+            self.vmagent.as_ref().map(|part| &part.process),
+            self.exporter.as_ref().map(|part| &part.process),
+        ];
+        processes.into_iter().flatten().map(of).sum()
+    }
+}
+
+/// A plan that no host metric fits, so that all that arrives is counted as foreign.
+fn nothing() -> Result<Plan> {
+    let workload = Workload {
+        series: 100,
+        sweeps: 1,
+        rate: 100,
+        values: Values::Constant,
+        replaced: 0,
+        histograms: false,
+    };
+    Ok(Plan { workload, base: SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as i64 })
+}

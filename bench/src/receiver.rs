@@ -1,0 +1,174 @@
+//! The receiver at the end of the way: it takes one protocol, counts, and can be away for a while.
+
+use crate::Result;
+use crate::count::{Counter, Counts};
+use crate::workload::Plan;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+use support::wire::{Version, decompress};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// What it accepts; anything else is answered 415.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Accepts {
+    /// Remote write of one version, in snappy.
+    Snappy(Version),
+    /// VictoriaMetrics' variant of 1.0, in zstd.
+    Zstd,
+    /// Whatever comes.
+    Anything,
+}
+
+#[derive(Debug)]
+struct Shared {
+    accepts: Accepts,
+    counter: Mutex<Option<Counter>>,
+}
+
+/// The receiver, on a thread of its own.
+#[derive(Debug)]
+pub(crate) struct Receiver {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    here: watch::Sender<bool>,
+}
+
+impl Receiver {
+    /// Starts it on a free port of loopback.
+    pub(crate) fn start(accepts: Accepts) -> Result<Receiver> {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        let shared = Arc::new(Shared { accepts, counter: Mutex::new(None) });
+        let (here, presence) = watch::channel(true);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let state = Arc::clone(&shared);
+        std::thread::Builder::new().name("receiver".into()).spawn(move || {
+            runtime.block_on(serve(listener, address, presence, state));
+        })?;
+        Ok(Receiver { address, shared, here })
+    }
+
+    /// Where it takes remote write.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}/api/v1/write", self.address)
+    }
+
+    /// Counts what arrives of `plan` from now on.
+    pub(crate) fn expect(&self, plan: Plan) {
+        *self.counter() = Some(Counter::new(plan));
+    }
+
+    /// What has arrived since, and when something new did, last.
+    pub(crate) fn arrived(&self) -> (Counts, Instant) {
+        match &*self.counter() {
+            Some(counter) => (counter.counts, counter.last_new),
+            None => (Counts::default(), Instant::now()),
+        }
+    }
+
+    /// Refuses connections and closes those that there are (`false`), or is back (`true`).
+    pub(crate) fn set_here(&self, here: bool) {
+        // An error means that its thread has ended, which a run notices by what doesn't arrive.
+        let _ = self.here.send(here);
+    }
+
+    fn counter(&self) -> MutexGuard<'_, Option<Counter>> {
+        self.shared.counter.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Until the [`Receiver`] is dropped.
+async fn serve(
+    listener: std::net::TcpListener,
+    address: SocketAddr,
+    mut presence: watch::Receiver<bool>,
+    shared: Arc<Shared>,
+) {
+    let mut listener = TcpListener::from_std(listener).ok();
+    loop {
+        let mut connections = JoinSet::new();
+        let Some(listening) = listener.take() else { return };
+        while *presence.borrow_and_update() {
+            tokio::select! {
+                accepted = listening.accept() => {
+                    if let Ok((stream, _)) = accepted {
+                        let shared = Arc::clone(&shared);
+                        let service = service_fn(move |request| answer(Arc::clone(&shared), request));
+                        let http = hyper::server::conn::http1::Builder::new();
+                        connections.spawn(async move {
+                            let _ = http.serve_connection(TokioIo::new(stream), service).await;
+                        });
+                    }
+                }
+                changed = presence.changed() => if changed.is_err() { return },
+            }
+        }
+        drop(listening);
+        connections.shutdown().await;
+        while !*presence.borrow_and_update() {
+            if presence.changed().await.is_err() {
+                return;
+            }
+        }
+        while listener.is_none() {
+            listener = TcpListener::bind(address).await.ok();
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+async fn answer(
+    shared: Arc<Shared>,
+    request: Request<Incoming>,
+) -> std::result::Result<Response<Empty<Bytes>>, Infallible> {
+    let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let version = Version::of_content_type(header(CONTENT_TYPE));
+    let encoding = header(CONTENT_ENCODING).to_string();
+    let status = match shared.accepts {
+        Accepts::Snappy(accepted) if (accepted, "snappy") != (version, &*encoding) => {
+            Err(StatusCode::UNSUPPORTED_MEDIA_TYPE)
+        }
+        Accepts::Zstd if (Version::V1, "zstd") != (version, &*encoding) => {
+            Err(StatusCode::UNSUPPORTED_MEDIA_TYPE)
+        }
+        _ => match request.into_body().collect().await {
+            Ok(body) => count(&shared, version, &encoding, &body.to_bytes()),
+            Err(_) => Err(StatusCode::BAD_REQUEST),
+        },
+    };
+    let mut response = Response::new(Empty::new());
+    *response.status_mut() = status.err().unwrap_or(StatusCode::NO_CONTENT);
+    if let (Ok((samples, histograms)), Version::V2) = (status, version) {
+        let headers = response.headers_mut();
+        headers.insert("x-prometheus-remote-write-samples-written", samples.into());
+        headers.insert("x-prometheus-remote-write-histograms-written", histograms.into());
+        headers.insert("x-prometheus-remote-write-exemplars-written", 0.into());
+    }
+    Ok(response)
+}
+
+fn count(
+    shared: &Shared,
+    version: Version,
+    encoding: &str,
+    body: &[u8],
+) -> std::result::Result<(u64, u64), StatusCode> {
+    let content = decompress(encoding, body).map_err(|_| StatusCode::BAD_REQUEST)?;
+    match &mut *shared.counter.lock().unwrap_or_else(PoisonError::into_inner) {
+        Some(counter) => counter.request(version, &content, body.len()).map_err(|_| StatusCode::BAD_REQUEST),
+        // Before the plan is known only the system's own metrics come.
+        None => Ok((0, 0)),
+    }
+}

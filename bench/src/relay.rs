@@ -1,0 +1,275 @@
+//! `bench relay`: sender, system, counting receiver.
+
+use crate::Result;
+use crate::count::Counts;
+use crate::measure::{DiskWatch, median, quantile};
+use crate::receiver::Receiver;
+use crate::sender::{Requests, Sent, send};
+use crate::systems::{Programs, Route, Running, System, data_folder};
+use crate::table::{Table, number, thousands};
+use crate::workload::{PER_POD, Plan, Values, Workload};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Between the system's readiness and the measure of its idle memory.
+const SETTLE: Duration = Duration::from_secs(1);
+/// After the last new arrival: what isn't there by then is lost.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// The same after an outage: senders wait longer and longer between attempts, up to a minute.
+const PATIENCE_OUTAGE: Duration = Duration::from_secs(90);
+/// Timestamps begin a little after now: the Prometheus agent sends nothing that is older than its start.
+const AHEAD_MS: i64 = 1000;
+/// Prometheus takes nothing that is further ahead than ten minutes.
+const SPAN_MAX_SECONDS: u32 = 500;
+
+/// Options of `bench relay`.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Relay {
+    /// Protocols in and out; several after commas
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "1-1")]
+    protocol: Vec<Route>,
+    /// Active series
+    #[arg(long, default_value_t = 100_000)]
+    series: u32,
+    /// Samples a second; together with --seconds it says how many samples are sent
+    #[arg(long, default_value_t = 100_000)]
+    rate: u32,
+    /// How long to send
+    #[arg(long, default_value_t = 30)]
+    seconds: u32,
+    /// Send the same number of samples as fast as they are acknowledged
+    #[arg(long)]
+    flat_out: bool,
+    /// What the samples' values are
+    #[arg(long, value_enum, default_value = "realistic")]
+    values: Values,
+    /// Percent of the series that are replaced by new ones each time all have been sent
+    #[arg(long, default_value_t = 0.0)]
+    churn: f64,
+    /// Every tenth series carries native histograms
+    #[arg(long)]
+    histograms: bool,
+    /// Seconds for which the receiver is away, after a quarter of the time
+    #[arg(long, default_value_t = 0)]
+    outage: u32,
+    /// Which systems
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "narthex,prometheus,vmagent")]
+    systems: Vec<System>,
+    /// How often each; the table shows medians
+    #[arg(long, default_value_t = 3)]
+    rounds: u32,
+    /// About a minute in all: 20,000 series, 8 seconds, one round, 1-1 and 2-2
+    #[arg(long)]
+    short: bool,
+}
+
+/// What one round of one system gave.
+#[derive(Debug)]
+struct Round {
+    cpu_seconds_per_million: f64,
+    peak_mib: f64,
+    idle_mib: f64,
+    samples_per_second: f64,
+    ack_p50_ms: f64,
+    ack_p99_ms: f64,
+    wire_bytes: f64,
+    disk_bytes: f64,
+    sent: Sent,
+    counts: Counts,
+}
+
+impl Round {
+    /// Acknowledged samples that have not arrived.
+    fn lost(&self) -> u64 {
+        self.sent.acknowledged.saturating_sub(self.counts.arrived)
+    }
+}
+
+/// Runs it and prints the table.
+pub(crate) fn run(mut options: Relay) -> Result<()> {
+    if options.short {
+        options = Relay {
+            protocol: vec![Route::OneOne, Route::TwoTwo],
+            series: 20_000,
+            rate: 50_000,
+            seconds: 8,
+            rounds: 1,
+            ..options
+        };
+    }
+    let workload = options.workload()?;
+    let programs = Programs::find(&options.systems)?;
+    let mut cases = Vec::new();
+    for &route in &options.protocol {
+        for &system in &options.systems {
+            match system.lacks(route, options.histograms) {
+                Some(why) => eprintln!("SKIPPED: {}, {}: it {why}", system.name(), route.name()),
+                None if !programs.has(system) => eprintln!("SKIPPED: {}: not here", system.name()),
+                None => cases.push((system, route, Vec::new())),
+            }
+        }
+    }
+    // Round by round rather than system by system, so that a slow minute of the machine hits them alike.
+    for round in 1..=options.rounds {
+        for (system, route, rounds) in &mut cases {
+            eprintln!("round {round} of {}: {}, {}", options.rounds, system.name(), route.name());
+            rounds.push(options.round(&programs, *system, *route, workload)?);
+        }
+    }
+    print(&options, &workload, &cases);
+    let failed = cases
+        .iter()
+        .filter(|(system, _, _)| *system == System::Narthex)
+        .flat_map(|(_, _, rounds)| rounds)
+        .any(|round| round.lost() > 0 || round.sent.refused > 0 || round.counts.out_of_order > 0);
+    if failed { Err("narthex lost, refused or reordered samples".into()) } else { Ok(()) }
+}
+
+impl Relay {
+    fn workload(&self) -> Result<Workload> {
+        let series = self.series.next_multiple_of(PER_POD).max(PER_POD);
+        let samples = u64::from(self.rate) * u64::from(self.seconds);
+        let sweeps = samples.div_ceil(u64::from(series)) as u32;
+        let workload = Workload {
+            series,
+            sweeps,
+            rate: self.rate.max(1),
+            values: self.values,
+            replaced: (f64::from(series / PER_POD) * self.churn / 100.0).ceil() as u32,
+            histograms: self.histograms,
+        };
+        if self.seconds > SPAN_MAX_SECONDS || sweeps == 0 {
+            return Err(format!("--seconds has to be from 1 to {SPAN_MAX_SECONDS}").into());
+        }
+        if !(0.0..=100.0).contains(&self.churn) {
+            return Err("--churn is in percent, from 0 to 100".into());
+        }
+        Ok(workload)
+    }
+
+    fn round(&self, programs: &Programs, system: System, route: Route, workload: Workload) -> Result<Round> {
+        let receiver = Receiver::start(route.output())?;
+        let folder = data_folder()?;
+        let data = folder.path().join("data");
+        let running = programs.start(system, route, self.histograms, &receiver.url(), &data)?;
+        std::thread::sleep(SETTLE);
+        let idle = running.process().rss_bytes();
+
+        let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as i64;
+        let plan = Plan { workload, base: now + AHEAD_MS };
+        let requests = Requests::prepare(&plan, route.input())?;
+        receiver.expect(plan);
+        let disk = DiskWatch::start(&data);
+        let (cpu, begun) = (running.process().cpu_seconds(), Instant::now());
+        let sent = std::thread::scope(|scope| {
+            if self.outage > 0 {
+                let receiver = &receiver;
+                scope.spawn(move || {
+                    std::thread::sleep(Duration::from_secs(u64::from(self.seconds)) / 4);
+                    receiver.set_here(false);
+                    std::thread::sleep(Duration::from_secs(u64::from(self.outage)));
+                    receiver.set_here(true);
+                });
+            }
+            send(plan, route.input(), requests, &running.write_url(), self.flat_out)
+        })?;
+        let took = self.drain(&receiver, &running, &sent, begun)?;
+        let (counts, _) = receiver.arrived();
+        let samples = counts.arrived.max(1) as f64;
+        Ok(Round {
+            cpu_seconds_per_million: (running.process().cpu_seconds() - cpu) / samples * 1e6,
+            peak_mib: mib(running.process().peak_rss_bytes()),
+            idle_mib: mib(idle),
+            samples_per_second: samples / took.as_secs_f64(),
+            ack_p50_ms: quantile(&sent.latencies_ms, 0.5),
+            ack_p99_ms: quantile(&sent.latencies_ms, 0.99),
+            wire_bytes: counts.bytes as f64 / (counts.arrived + counts.repeated).max(1) as f64,
+            disk_bytes: disk.growth() as f64 / samples,
+            sent,
+            counts,
+        })
+    }
+
+    /// Waits until everything has arrived, or nothing new does any more; gives the time from `begun` to
+    /// the last arrival.
+    fn drain(&self, receiver: &Receiver, running: &Running, sent: &Sent, begun: Instant) -> Result<Duration> {
+        let patience = if self.outage > 0 { PATIENCE_OUTAGE } else { PATIENCE };
+        let done = Instant::now();
+        loop {
+            let (counts, last_new) = receiver.arrived();
+            let quiet = last_new.elapsed().min(done.elapsed());
+            if counts.arrived >= sent.acknowledged || quiet > patience {
+                return Ok(last_new - begun);
+            }
+            if let Some(status) = running.process().exit_status() {
+                return Err(format!("the system has ended: {status}{}", running.process().tail()).into());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+fn print(options: &Relay, workload: &Workload, cases: &[(System, Route, Vec<Round>)]) {
+    println!(
+        "\n{} series, {} samples, {}, {:?} values{}{}{}; medians of {} rounds\n",
+        thousands(i64::from(workload.series)),
+        thousands(workload.samples() as i64),
+        if options.flat_out {
+            "flat out".into()
+        } else {
+            format!("{} a second", thousands(options.rate.into()))
+        },
+        options.values,
+        if options.churn > 0.0 { format!(", {} % churn a sweep", options.churn) } else { String::new() },
+        if options.histograms { ", every tenth a native histogram" } else { "" },
+        if options.outage > 0 { format!(", {} s of outage", options.outage) } else { String::new() },
+        options.rounds,
+    );
+    let mut table = Table::new(&[
+        "",
+        "CPU s per million",
+        "(lowest to highest)",
+        "peak MiB",
+        "idle MiB",
+        "samples/s",
+        "ack p50 ms",
+        "ack p99 ms",
+        "wire B/sample",
+        "disk B/sample",
+        "lost",
+        "repeated",
+        "out of order",
+        "refused",
+    ]);
+    for (system, route, rounds) in cases {
+        let values = |of: fn(&Round) -> f64| rounds.iter().map(of).collect::<Vec<_>>();
+        let middle = |of: fn(&Round) -> f64| number(median(&values(of)));
+        let sum = |of: fn(&Round) -> u64| thousands(rounds.iter().map(of).sum::<u64>() as i64);
+        let cpu = values(|round| round.cpu_seconds_per_million);
+        table.push(vec![
+            format!("{}, {}", system.name(), route.name()),
+            number(median(&cpu)),
+            format!("{} to {}", number(quantile(&cpu, 0.0)), number(quantile(&cpu, 1.0))),
+            middle(|round| round.peak_mib),
+            middle(|round| round.idle_mib),
+            middle(|round| round.samples_per_second),
+            middle(|round| round.ack_p50_ms),
+            middle(|round| round.ack_p99_ms),
+            middle(|round| round.wire_bytes),
+            middle(|round| round.disk_bytes),
+            sum(Round::lost),
+            sum(|round| round.counts.repeated),
+            sum(|round| round.counts.out_of_order),
+            sum(|round| round.sent.refused),
+        ]);
+    }
+    println!("{table}");
+    let retries: u64 = cases.iter().flat_map(|(_, _, rounds)| rounds).map(|round| round.sent.retries).sum();
+    if retries > 0 {
+        println!("{} requests had to be sent to a system more than once", thousands(retries as i64));
+    }
+}
+
+/// Bytes as MiB.
+pub(crate) fn mib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}

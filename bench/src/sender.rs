@@ -1,0 +1,191 @@
+//! The sender at the beginning of the way: requests one after the other on a few connections, at a rate
+//! or as fast as they are acknowledged, each until it is.
+
+use crate::Result;
+use crate::workload::Plan;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1::SendRequest;
+use hyper::{Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use support::wire::Version;
+use tokio::net::TcpStream;
+
+/// Connections. A series always goes by the same one, so that its samples go in order.
+const CONNECTIONS: u32 = 4;
+/// Between two attempts of one request.
+const RETRY_AFTER: Duration = Duration::from_millis(50);
+/// How long one request is tried before the run is given up.
+const GIVE_UP_AFTER: Duration = Duration::from_secs(120);
+/// The most memory that requests made in advance may take.
+const PREPARED_BYTES_MAX: u64 = 4 << 30;
+/// More than any request takes on the wire for each of its samples.
+const BYTES_PER_SAMPLE: u64 = 60;
+
+/// The requests of a plan.
+#[derive(Debug)]
+pub(crate) enum Requests {
+    /// Made in advance, so that making them takes no time from the system.
+    Prepared(Vec<Bytes>),
+    /// Made when they are sent.
+    OnTheFly,
+}
+
+impl Requests {
+    /// Makes all requests of a plan, on two threads.
+    pub(crate) fn prepare(plan: &Plan, version: Version) -> Result<Requests> {
+        let estimate = plan.workload.samples() * BYTES_PER_SAMPLE;
+        if estimate > PREPARED_BYTES_MAX {
+            return Err(format!(
+                "{} samples would take {} MiB in advance: choose fewer seconds or a lower rate",
+                plan.workload.samples(),
+                estimate >> 20
+            )
+            .into());
+        }
+        let total = plan.workload.requests();
+        let middle = total / 2;
+        let make = |range: std::ops::Range<u32>| -> Vec<Bytes> {
+            range.map(|request| plan.request(version, request)).collect()
+        };
+        let bodies = std::thread::scope(|scope| {
+            let second = scope.spawn(|| make(middle..total));
+            let mut bodies = make(0..middle);
+            bodies.extend(second.join().unwrap_or_default());
+            bodies
+        });
+        Ok(Requests::Prepared(bodies))
+    }
+}
+
+/// What sending gave.
+#[derive(Debug, Default)]
+pub(crate) struct Sent {
+    /// Samples that were acknowledged.
+    pub(crate) acknowledged: u64,
+    /// Samples that were refused for good (a 4xx).
+    pub(crate) refused: u64,
+    /// Requests that had to be sent again.
+    pub(crate) retries: u64,
+    /// From sending to the acknowledgement, of each request, in milliseconds.
+    pub(crate) latencies_ms: Vec<f64>,
+}
+
+/// Sends all requests of `plan` to `url`, at the plan's rate or flat out.
+pub(crate) fn send(
+    plan: Plan,
+    version: Version,
+    requests: Requests,
+    url: &str,
+    flat_out: bool,
+) -> Result<Sent> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let (requests, start) = (Arc::new(requests), Instant::now());
+        let address: SocketAddr =
+            url.trim_start_matches("http://").split('/').next().unwrap_or_default().parse()?;
+        let tasks: Vec<_> = (0..CONNECTIONS)
+            .map(|number| {
+                let lane = Lane { plan, version, requests: Arc::clone(&requests), address, start, flat_out };
+                tokio::spawn(lane.run(number))
+            })
+            .collect();
+        let mut sent = Sent::default();
+        for task in tasks {
+            let part = task.await??;
+            sent.acknowledged += part.acknowledged;
+            sent.refused += part.refused;
+            sent.retries += part.retries;
+            sent.latencies_ms.extend(part.latencies_ms);
+        }
+        Ok(sent)
+    })
+}
+
+/// What one connection sends.
+struct Lane {
+    plan: Plan,
+    version: Version,
+    requests: Arc<Requests>,
+    address: SocketAddr,
+    start: Instant,
+    flat_out: bool,
+}
+
+type Connection = Option<SendRequest<Full<Bytes>>>;
+
+impl Lane {
+    async fn run(self, number: u32) -> Result<Sent> {
+        let mut sent = Sent::default();
+        let mut connection = None;
+        let workload = &self.plan.workload;
+        for request in 0..workload.requests() {
+            // By its place in the sweep, so that a series keeps its connection.
+            if request % workload.requests_per_sweep() % CONNECTIONS != number {
+                continue;
+            }
+            if !self.flat_out {
+                let before = f64::from(request) / f64::from(workload.requests()) * workload.samples() as f64;
+                let due = self.start + Duration::from_secs_f64(before / f64::from(workload.rate));
+                tokio::time::sleep_until(due.into()).await;
+            }
+            let body = match &*self.requests {
+                Requests::Prepared(bodies) => {
+                    bodies.get(request as usize).cloned().ok_or("a missing request")?
+                }
+                Requests::OnTheFly => self.plan.request(self.version, request),
+            };
+            let samples = u64::from(self.plan.samples_in(request));
+            let since = Instant::now();
+            loop {
+                let attempt = Instant::now();
+                match self.attempt(&mut connection, body.clone()).await {
+                    Ok(status) if status.is_success() => {
+                        sent.acknowledged += samples;
+                        sent.latencies_ms.push(attempt.elapsed().as_secs_f64() * 1000.0);
+                        break;
+                    }
+                    Ok(status) if status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS => {
+                        sent.refused += samples;
+                        break;
+                    }
+                    other => {
+                        if since.elapsed() > GIVE_UP_AFTER {
+                            return Err(format!("request {request} is not taken: {other:?}").into());
+                        }
+                        sent.retries += 1;
+                        tokio::time::sleep(RETRY_AFTER).await;
+                    }
+                }
+            }
+        }
+        Ok(sent)
+    }
+
+    /// One attempt, on the connection that there is or a new one.
+    async fn attempt(&self, connection: &mut Connection, body: Bytes) -> Result<StatusCode> {
+        let mut sender = match connection.take().filter(|sender| !sender.is_closed()) {
+            Some(sender) => sender,
+            None => {
+                let stream = TcpStream::connect(self.address).await?;
+                stream.set_nodelay(true)?;
+                let (sender, io) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+                tokio::spawn(io);
+                sender
+            }
+        };
+        sender.ready().await?;
+        let mut request = Request::post("/api/v1/write").header("host", self.address.to_string());
+        for (name, value) in self.version.headers() {
+            request = request.header(name, value);
+        }
+        let response = sender.send_request(request.body(Full::new(body))?).await?;
+        let status = response.status();
+        response.into_body().collect().await?;
+        *connection = Some(sender);
+        Ok(status)
+    }
+}

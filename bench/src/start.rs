@@ -1,0 +1,84 @@
+//! `bench start`: how long a system takes to be ready with a full log.
+
+use crate::Result;
+use crate::measure::disk_bytes;
+use crate::receiver::{Accepts, Receiver};
+use crate::relay::mib;
+use crate::sender::{Requests, send};
+use crate::systems::{Programs, Route, System, data_folder};
+use crate::table::{Table, number, thousands};
+use crate::workload::{PER_POD, Plan, Values, Workload};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use support::SOON;
+
+/// Options of `bench start`.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Start {
+    /// Active series
+    #[arg(long, default_value_t = 1_000_000)]
+    series: u32,
+    /// Samples of each series in the log
+    #[arg(long, default_value_t = 20)]
+    sweeps: u32,
+    /// Which systems
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "narthex,prometheus,vmagent")]
+    systems: Vec<System>,
+    /// How often each is started again
+    #[arg(long, default_value_t = 3)]
+    rounds: u32,
+}
+
+/// Runs it and prints the table.
+pub(crate) fn run(options: &Start) -> Result<()> {
+    let programs = Programs::find(&options.systems)?;
+    let mut table = Table::new(&["", "log MiB", "ready after s (each)", "peak MiB"]);
+    for &system in options.systems.iter().filter(|system| programs.has(**system)) {
+        eprintln!("filling the log of {}", system.name());
+        // The destination is away, so that everything stays in the log.
+        let receiver = Receiver::start(Accepts::Anything)?;
+        receiver.set_here(false);
+        let folder = data_folder()?;
+        let data = folder.path().join("data");
+        let start = || programs.start(system, Route::OneOne, false, &receiver.url(), &data);
+        let running = start()?;
+        let series = options.series.next_multiple_of(PER_POD);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as i64;
+        let workload = Workload {
+            series,
+            sweeps: options.sweeps,
+            rate: series, // one sweep a second, by its timestamps
+            values: Values::Realistic,
+            replaced: 0,
+            histograms: false,
+        };
+        let plan = Plan { workload, base: now };
+        let sent = send(plan, Route::OneOne.input(), Requests::OnTheFly, &running.write_url(), true)?;
+        if sent.acknowledged < workload.samples() {
+            return Err(format!("{} took only {} samples", system.name(), sent.acknowledged).into());
+        }
+        running.process().terminate(SOON * 4);
+        drop(running);
+        let (mut times, mut peak) = (Vec::new(), 0.0_f64);
+        for _ in 0..options.rounds {
+            let running = start()?;
+            times.push(number(running.ready_after.as_secs_f64()));
+            // What a start has begun in the background counts into its peak.
+            std::thread::sleep(Duration::from_secs(1));
+            peak = peak.max(mib(running.process().peak_rss_bytes()));
+            running.process().kill();
+        }
+        table.push(vec![
+            system.name().into(),
+            number(mib(disk_bytes(&data))),
+            times.join(", "),
+            number(peak),
+        ]);
+    }
+    let samples = i64::from(options.series) * i64::from(options.sweeps);
+    println!(
+        "\nstart with {} series and {} samples in the log, none of them delivered\n\n{table}",
+        thousands(options.series.into()),
+        thousands(samples)
+    );
+    Ok(())
+}

@@ -1,0 +1,226 @@
+//! The systems that are measured, and how each is started.
+
+use crate::Result;
+use crate::receiver::Accepts;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+use support::prometheus::Options;
+use support::wire::Version;
+use support::{Narthex, Peers, Process, Prometheus, Vmagent, http};
+
+/// A system under test.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum System {
+    /// narthex, release build, default configuration: every acknowledged push is on disk.
+    Narthex,
+    /// Prometheus in agent mode.
+    Prometheus,
+    /// VictoriaMetrics' vmagent.
+    Vmagent,
+}
+
+/// The protocol in, and the protocol out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Route {
+    /// Remote write 1.0 in and out.
+    #[value(name = "1-1")]
+    OneOne,
+    /// Remote write 1.0 in, 2.0 out.
+    #[value(name = "1-2")]
+    OneTwo,
+    /// Remote write 2.0 in and out.
+    #[value(name = "2-2")]
+    TwoTwo,
+    /// Remote write 1.0 in, VictoriaMetrics' zstd variant out.
+    #[value(name = "zstd")]
+    Zstd,
+}
+
+impl Route {
+    /// The version that the sender speaks.
+    pub(crate) fn input(self) -> Version {
+        if self == Route::TwoTwo { Version::V2 } else { Version::V1 }
+    }
+
+    /// What the receiver takes.
+    pub(crate) fn output(self) -> Accepts {
+        match self {
+            Route::OneOne => Accepts::Snappy(Version::V1),
+            Route::OneTwo | Route::TwoTwo => Accepts::Snappy(Version::V2),
+            Route::Zstd => Accepts::Zstd,
+        }
+    }
+
+    /// Its name in a table.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Route::OneOne => "1.0 -> 1.0",
+            Route::OneTwo => "1.0 -> 2.0",
+            Route::TwoTwo => "2.0 -> 2.0",
+            Route::Zstd => "1.0 -> zstd",
+        }
+    }
+}
+
+impl System {
+    /// Its name in a table.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            System::Narthex => "narthex",
+            System::Prometheus => "Prometheus agent",
+            System::Vmagent => "vmagent",
+        }
+    }
+
+    /// Why it can't do that, if it can't.
+    pub(crate) fn lacks(self, route: Route, histograms: bool) -> Option<&'static str> {
+        match (self, route) {
+            (System::Vmagent, Route::OneTwo | Route::TwoTwo) => Some("does not speak remote write 2.0"),
+            (System::Vmagent, _) if histograms => Some("turns native histograms into buckets of its own"),
+            (System::Prometheus | System::Narthex, Route::Zstd) => Some("does not speak the zstd variant"),
+            _ => None,
+        }
+    }
+}
+
+/// The programs that there are.
+#[derive(Debug)]
+pub(crate) struct Programs {
+    narthex: Option<PathBuf>,
+    /// The real programs.
+    pub(crate) peers: Option<Peers>,
+}
+
+impl Programs {
+    /// Finds the real programs, and builds narthex (in release mode) where `systems` needs it.
+    pub(crate) fn find(systems: &[System]) -> Result<Programs> {
+        let narthex = systems.contains(&System::Narthex).then(build_narthex).transpose()?;
+        let needs_peers = systems.iter().any(|system| *system != System::Narthex);
+        Ok(Programs { narthex, peers: if needs_peers { support::peers() } else { None } })
+    }
+
+    /// narthex' program.
+    pub(crate) fn narthex(&self) -> Option<&Path> {
+        self.narthex.as_deref()
+    }
+
+    /// Whether there is a program for `system`.
+    pub(crate) fn has(&self, system: System) -> bool {
+        match system {
+            System::Narthex => self.narthex.is_some(),
+            System::Prometheus | System::Vmagent => self.peers.is_some(),
+        }
+    }
+
+    /// Starts `system` on the folder `data` to send to `to`, and waits until it is ready.
+    pub(crate) fn start(
+        &self,
+        system: System,
+        route: Route,
+        histograms: bool,
+        to: &str,
+        data: &Path,
+    ) -> Result<Running> {
+        let begun = Instant::now();
+        let kind = match (system, &self.narthex, &self.peers) {
+            (System::Narthex, Some(narthex), _) => {
+                let narthex = Narthex::start_in(narthex, "run", data, &["--to", to, "--collect", "none"]);
+                wait_ready(narthex.url())?;
+                Kind::Narthex(narthex)
+            }
+            (System::Prometheus, _, Some(peers)) => {
+                let message = match route {
+                    Route::OneTwo | Route::TwoTwo => "io.prometheus.write.v2.Request",
+                    Route::OneOne | Route::Zstd => "prometheus.WriteRequest",
+                };
+                let mut options = Options { data: Some(data.into()), ..Options::agent(to, message) };
+                if histograms {
+                    options.config.push_str("  send_native_histograms: true\n");
+                }
+                Kind::Prometheus(Prometheus::start(peers, options))
+            }
+            (System::Vmagent, _, Some(peers)) => {
+                let protocol = match route {
+                    Route::Zstd => "-remoteWrite.forceVMProto=true",
+                    _ => "-remoteWrite.forcePromProto=true",
+                };
+                Kind::Vmagent(Vmagent::start(peers, to, Some(data), &[protocol]))
+            }
+            _ => return Err(format!("there is no program for {}", system.name()).into()),
+        };
+        Ok(Running { kind, ready_after: begun.elapsed() })
+    }
+}
+
+enum Kind {
+    Narthex(Narthex),
+    Prometheus(Prometheus),
+    Vmagent(Vmagent),
+}
+
+/// A running system. It is killed when dropped.
+pub(crate) struct Running {
+    kind: Kind,
+    /// From its start to its readiness.
+    pub(crate) ready_after: Duration,
+}
+
+impl Running {
+    /// The process.
+    pub(crate) fn process(&self) -> &Process {
+        match &self.kind {
+            Kind::Narthex(narthex) => &narthex.process,
+            Kind::Prometheus(prometheus) => &prometheus.process,
+            Kind::Vmagent(vmagent) => &vmagent.process,
+        }
+    }
+
+    /// Where it takes remote write.
+    pub(crate) fn write_url(&self) -> String {
+        match &self.kind {
+            Kind::Narthex(narthex) => narthex.write_url(),
+            Kind::Prometheus(prometheus) => prometheus.write_url(),
+            Kind::Vmagent(vmagent) => vmagent.write_url(),
+        }
+    }
+}
+
+fn wait_ready(url: &str) -> Result<()> {
+    let (since, url) = (Instant::now(), format!("{url}/-/ready"));
+    while since.elapsed() < support::SOON {
+        if http::get(&url).is_ok_and(|answer| answer.status == 200) {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    Err(format!("{url} is not ready").into())
+}
+
+/// A folder for data on the disk that the build is on: the system's temporary folder may be in memory,
+/// where fsync costs nothing.
+pub(crate) fn data_folder() -> Result<tempfile::TempDir> {
+    let folder = target_folder()?.join("bench");
+    std::fs::create_dir_all(&folder)?;
+    Ok(tempfile::tempdir_in(folder)?)
+}
+
+/// `target`, in which this program lies in `target/release`.
+fn target_folder() -> Result<PathBuf> {
+    let program = std::env::current_exe()?;
+    program.ancestors().nth(2).map(Path::to_path_buf).ok_or_else(|| "no target folder".into())
+}
+
+fn build_narthex() -> Result<PathBuf> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let target = target_folder()?;
+    let status = Command::new(cargo)
+        .args(["build", "--quiet", "--release", "-p", "narthex", "--target-dir"])
+        .arg(&target)
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+        .status()?;
+    if !status.success() {
+        return Err("narthex does not build".into());
+    }
+    Ok(target.join("release/narthex"))
+}

@@ -1,0 +1,367 @@
+//! What is sent: which series, when, with which values, and the requests that carry them.
+//!
+//! Each sample can be told from all others by its series and its timestamp, so that the receiver knows
+//! what is missing, there twice or late whatever the values are. Series live in *pods* of [`PER_POD`];
+//! all series are sent once in a *sweep*; the sweep's number is in the timestamp. With churn, some pods
+//! end and new ones take their slots at each sweep, as in a rolling deployment.
+
+use bytes::Bytes;
+use model::varint::put_u64;
+use support::wire::{self, Version};
+
+/// Series in a pod: [`NAMES`] times [`HANDLERS`].
+pub(crate) const PER_POD: u32 = (NAMES.len() * HANDLERS) as u32;
+/// Series in a request.
+pub(crate) const PER_REQUEST: u32 = 2000;
+const PODS_PER_REQUEST: u32 = PER_REQUEST / PER_POD;
+const HANDLERS: usize = 10;
+/// The last one's series carry native histograms where they are asked for.
+const NAMES: [&str; 10] = [
+    "http_requests_total",
+    "http_request_duration_seconds_sum",
+    "http_request_duration_seconds_count",
+    "http_response_size_bytes_total",
+    "http_requests_in_flight",
+    "http_client_retries_total",
+    "cache_hits_total",
+    "cache_misses_total",
+    "queue_length",
+    "db_query_seconds",
+];
+const HELP: &str = "What the service has done since it was started.";
+
+/// What values samples have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Values {
+    /// Each series keeps its value.
+    Constant,
+    /// Half of the series stand still, as most do; a quarter count up, a quarter are gauges.
+    Realistic,
+}
+
+/// What is sent, apart from the moment at which it begins.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Workload {
+    /// Series in a sweep, a multiple of [`PER_POD`].
+    pub(crate) series: u32,
+    /// How many sweeps.
+    pub(crate) sweeps: u32,
+    /// Samples a second.
+    pub(crate) rate: u32,
+    /// The values.
+    pub(crate) values: Values,
+    /// Pods that are replaced at each sweep.
+    pub(crate) replaced: u32,
+    /// Whether one name's series carry native histograms instead of floats.
+    pub(crate) histograms: bool,
+}
+
+/// A workload whose first sweep has the timestamp `base`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Plan {
+    /// What is sent.
+    pub(crate) workload: Workload,
+    /// Milliseconds since 1970 of the first sweep.
+    pub(crate) base: i64,
+}
+
+/// A series of all that a plan will ever have: its pod's number times [`PER_POD`], and its place there.
+pub(crate) type SeriesId = u32;
+
+impl Workload {
+    /// Pods at any one time.
+    fn pods(&self) -> u32 {
+        self.series / PER_POD
+    }
+
+    /// Requests in a sweep.
+    pub(crate) fn requests_per_sweep(&self) -> u32 {
+        self.pods().div_ceil(PODS_PER_REQUEST)
+    }
+
+    /// Requests in all.
+    pub(crate) fn requests(&self) -> u32 {
+        self.requests_per_sweep() * self.sweeps
+    }
+
+    /// Samples in all.
+    pub(crate) fn samples(&self) -> u64 {
+        u64::from(self.series) * u64::from(self.sweeps)
+    }
+
+    /// Series over the whole time, ended ones included.
+    pub(crate) fn all_series(&self) -> u32 {
+        self.series + self.replaced * PER_POD * self.sweeps.saturating_sub(1)
+    }
+
+    /// Milliseconds from one sweep to the next, so that timestamps go with the clock at the given rate.
+    fn step(&self) -> i64 {
+        (i64::from(self.series) * 1000 / i64::from(self.rate)).max(1)
+    }
+
+    /// The pod in a slot at a sweep. At sweep s, the `replaced` slots from `(s - 1) * replaced` on (round
+    /// and round) get new pods, numbered on from the first ones.
+    fn pod(&self, slot: u32, sweep: u32) -> u32 {
+        let pods = self.pods();
+        // The newest k with k % pods == slot among the k below `total` tells who was put there last.
+        let total = self.replaced * sweep;
+        if total <= slot {
+            return slot;
+        }
+        let newest = slot + (total - 1 - slot) / pods * pods;
+        pods + newest
+    }
+
+    fn value(&self, series: SeriesId, sweep: u32) -> f64 {
+        let noise = |salt: u32| f64::from(mix(series ^ salt.wrapping_mul(0x9e37_79b9)) % 10_000);
+        let sweep = match self.values {
+            Values::Constant => 0,
+            Values::Realistic => sweep,
+        };
+        match mix(series) % 4 {
+            0 => 0.0,
+            1 => noise(0),
+            2 => noise(0) + f64::from(sweep) * f64::from(1 + mix(series) % 97),
+            _ => noise(sweep) / 100.0,
+        }
+    }
+}
+
+/// A cheap, fixed mixing of bits.
+fn mix(mut x: u32) -> u32 {
+    x = (x ^ (x >> 16)).wrapping_mul(0x7feb_352d);
+    x = (x ^ (x >> 15)).wrapping_mul(0x846c_a68b);
+    x ^ (x >> 16)
+}
+
+impl Plan {
+    /// The timestamp of a sweep, in milliseconds since 1970.
+    fn timestamp(&self, sweep: u32) -> i64 {
+        self.base + i64::from(sweep) * self.workload.step()
+    }
+
+    /// The sweep of a timestamp; nothing where it is none of this plan.
+    pub(crate) fn sweep(&self, timestamp: i64) -> Option<u32> {
+        let since = timestamp - self.base;
+        let sweep = u32::try_from(since / self.workload.step()).ok()?;
+        (self.timestamp(sweep) == timestamp && sweep < self.workload.sweeps).then_some(sweep)
+    }
+
+    /// The body of request number `request`, compressed. Requests go sweep by sweep.
+    pub(crate) fn request(&self, version: Version, request: u32) -> Bytes {
+        let per_sweep = self.workload.requests_per_sweep();
+        let (sweep, chunk) = (request / per_sweep, request % per_sweep);
+        let first = chunk * PODS_PER_REQUEST;
+        let mut out = RequestBuilder { version, symbols: wire::Symbols::default(), series: Vec::new() };
+        for slot in first..(first + PODS_PER_REQUEST).min(self.workload.pods()) {
+            let pod = self.workload.pod(slot, sweep);
+            for index in 0..PER_POD {
+                out.push(self, pod, index, sweep);
+            }
+        }
+        Bytes::from(wire::snappy(&out.finish()))
+    }
+
+    /// How many samples that request has.
+    pub(crate) fn samples_in(&self, request: u32) -> u32 {
+        let chunk = request % self.workload.requests_per_sweep();
+        PODS_PER_REQUEST.min(self.workload.pods() - chunk * PODS_PER_REQUEST) * PER_POD
+    }
+}
+
+struct RequestBuilder {
+    version: Version,
+    symbols: wire::Symbols,
+    series: Vec<u8>,
+}
+
+impl RequestBuilder {
+    fn push(&mut self, plan: &Plan, pod: u32, index: u32, sweep: u32) {
+        let mut message = Vec::with_capacity(512);
+        let labels = labels(pod, index);
+        match self.version {
+            Version::V1 => {
+                for (name, value) in &labels {
+                    wire::put_label(&mut message, name, value);
+                }
+            }
+            Version::V2 => {
+                let texts = labels.iter().flat_map(|(name, value)| [*name, value.as_str()]);
+                let refs: Vec<u64> = texts.map(|text| self.symbols.reference(text)).collect();
+                wire::put_refs(&mut message, &refs);
+            }
+        }
+        let timestamp = plan.timestamp(sweep);
+        let histogram = plan.workload.histograms && index / HANDLERS as u32 == NAMES.len() as u32 - 1;
+        if histogram {
+            let field = if self.version == Version::V1 { 4 } else { 3 };
+            wire::put_message(&mut message, field, &histogram_message(pod ^ index, sweep, timestamp));
+        } else {
+            wire::put_sample(&mut message, timestamp, plan.workload.value(pod * PER_POD + index, sweep));
+        }
+        if self.version == Version::V2 {
+            let help = self.symbols.reference(HELP);
+            let mut metadata = vec![1 << 3, if histogram { 3 } else { 1 }, 3 << 3];
+            put_u64(&mut metadata, help);
+            wire::put_message(&mut message, 5, &metadata);
+        }
+        wire::put_message(&mut self.series, if self.version == Version::V1 { 1 } else { 5 }, &message);
+    }
+
+    fn finish(self) -> Vec<u8> {
+        let mut out = Vec::new();
+        if self.version == Version::V2 {
+            self.symbols.put(&mut out);
+        }
+        out.extend_from_slice(&self.series);
+        out
+    }
+}
+
+/// Twelve labels, as a service in a cluster has them, in order of their names.
+fn labels(pod: u32, index: u32) -> [(&'static str, String); 12] {
+    let (name, handler) = (index as usize / HANDLERS, index as usize % HANDLERS);
+    let (high, low) = (pod / 200 % 200, pod % 200);
+    [
+        ("__name__", NAMES.get(name).copied().unwrap_or_default().to_string()),
+        ("cluster", "production-eu-west-1".to_string()),
+        ("code", if handler < 8 { "200".to_string() } else { "500".to_string() }),
+        ("container", "checkout".to_string()),
+        ("handler", format!("/api/v1/orders/{handler}")),
+        ("instance", format!("10.42.{high}.{low}:8080")),
+        ("job", "shop/checkout-api".to_string()),
+        ("method", if handler % 2 == 0 { "GET".to_string() } else { "POST".to_string() }),
+        ("namespace", "shop".to_string()),
+        ("node", format!("ip-10-42-{high}-{low}.eu-west-1.compute.internal")),
+        ("pod", format!("checkout-api-7c9f8d6b54-{pod:07}")),
+        ("region", "eu-west-1".to_string()),
+    ]
+}
+
+/// Which series has these labels; nothing where it is none of ours.
+pub(crate) fn series_id(labels: &[(&[u8], &[u8])]) -> Option<SeriesId> {
+    let (mut pod, mut name, mut handler) = (None, None, None);
+    for &(label, value) in labels {
+        match label {
+            b"pod" => pod = number_at_end(value),
+            b"handler" => handler = number_at_end(value),
+            b"__name__" => name = NAMES.iter().position(|name| name.as_bytes() == value),
+            _ => {}
+        }
+    }
+    let index = name? as u32 * HANDLERS as u32 + handler?;
+    Some(pod? * PER_POD + index)
+}
+
+fn number_at_end(value: &[u8]) -> Option<u32> {
+    let start = value.iter().rposition(|byte| !byte.is_ascii_digit())? + 1;
+    let digits = value.get(start..)?;
+    if digits.is_empty() || digits.len() > 9 {
+        return None;
+    }
+    Some(digits.iter().fold(0, |number, digit| number * 10 + u32::from(digit - b'0')))
+}
+
+/// A native histogram with ten buckets around a moving middle, as a latency has them.
+fn histogram_message(seed: u32, sweep: u32, timestamp: i64) -> Vec<u8> {
+    const BUCKETS: u32 = 10;
+    let counts: Vec<i64> = (0..BUCKETS).map(|bucket| i64::from(mix(seed ^ bucket) % 50 + sweep)).collect();
+    let total: i64 = counts.iter().sum();
+    let mut out = Vec::with_capacity(96);
+    let put_number = |out: &mut Vec<u8>, field: u64, number: u64| {
+        put_u64(out, field << 3);
+        put_u64(out, number);
+    };
+    let double = |out: &mut Vec<u8>, field: u64, value: f64| {
+        put_u64(out, field << 3 | 1);
+        out.extend_from_slice(&value.to_le_bytes());
+    };
+    put_number(&mut out, 1, total as u64);
+    double(&mut out, 3, total as f64 * 0.0371);
+    put_number(&mut out, 4, model::varint::zigzag(3));
+    double(&mut out, 5, 1e-128);
+    let mut span = Vec::new();
+    put_number(&mut span, 1, model::varint::zigzag(-20));
+    put_number(&mut span, 2, u64::from(BUCKETS));
+    wire::put_message(&mut out, 11, &span);
+    let mut deltas = Vec::new();
+    let mut last = 0;
+    for count in counts {
+        model::varint::put_i64(&mut deltas, count - last);
+        last = count;
+    }
+    wire::put_message(&mut out, 12, &deltas);
+    put_number(&mut out, 15, timestamp as u64);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    fn workload() -> Workload {
+        Workload {
+            series: 4100,
+            sweeps: 5,
+            rate: 4100,
+            values: Values::Realistic,
+            replaced: 3,
+            histograms: true,
+        }
+    }
+
+    #[test]
+    fn every_sample_is_sent_once_and_known_again_in_either_version() {
+        let plan = Plan { workload: workload(), base: 1_700_000_000_000 };
+        for version in [Version::V1, Version::V2] {
+            let mut sweeps: BTreeMap<SeriesId, BTreeSet<u32>> = BTreeMap::new();
+            let mut histograms = 0;
+            for request in 0..plan.workload.requests() {
+                let body = wire::decompress("snappy", &plan.request(version, request)).unwrap();
+                let mut samples = 0;
+                wire::visit(version, &body, |series| {
+                    assert_eq!(series.labels.len(), 12);
+                    assert!(series.labels.is_sorted());
+                    let id = series_id(&series.labels).unwrap();
+                    let floats = series.samples.iter().map(|&(timestamp, _)| timestamp);
+                    for timestamp in floats.chain(series.histograms.iter().map(|&(timestamp, _)| timestamp)) {
+                        samples += 1;
+                        assert!(sweeps.entry(id).or_default().insert(plan.sweep(timestamp).unwrap()));
+                    }
+                    histograms += series.histograms.len() as u32;
+                })
+                .unwrap();
+                assert_eq!(samples, plan.samples_in(request));
+            }
+            let sent: usize = sweeps.values().map(BTreeSet::len).sum();
+            assert_eq!(sent as u64, plan.workload.samples());
+            assert_eq!(histograms, 4100 / 10 * 5);
+            assert_eq!(sweeps.len() as u32, plan.workload.all_series());
+            assert!(*sweeps.last_key_value().unwrap().0 < plan.workload.all_series());
+            // A series is sent from its first sweep to its last without a gap.
+            let gapless = |sweeps: &BTreeSet<u32>| {
+                sweeps.last().unwrap() - sweeps.first().unwrap() + 1 == sweeps.len() as u32
+            };
+            assert!(sweeps.values().all(gapless));
+        }
+    }
+
+    #[test]
+    fn without_churn_the_series_stay() {
+        let workload = Workload { replaced: 0, ..workload() };
+        assert!((0..41).all(|slot| (0..5).all(|sweep| workload.pod(slot, sweep) == slot)));
+        assert_eq!(workload.all_series(), 4100);
+    }
+
+    #[test]
+    fn other_timestamps_and_other_series_are_not_ours() {
+        let plan = Plan { workload: workload(), base: 1_700_000_000_000 };
+        assert_eq!(plan.sweep(1_700_000_004_000), Some(4));
+        for other in [1_700_000_005_000, 1_700_000_000_001, 1_699_999_999_000] {
+            assert_eq!(plan.sweep(other), None, "{other}");
+        }
+        assert_eq!(series_id(&[(b"__name__", b"up"), (b"pod", b"a-1"), (b"handler", b"/1")]), None);
+        assert_eq!(series_id(&[(b"__name__", b"queue_length"), (b"pod", b"a-x"), (b"handler", b"/1")]), None);
+    }
+}
