@@ -1,8 +1,48 @@
-//! Everything between a chunk of the log and a destination's answer.
-#![allow(missing_docs)]
+//! Everything between the log and a destination's answer.
+//!
+//! ```text
+//!            ┌─ positions on disk ◄────────────────────────────┐
+//!            ▼                                                 │
+//!  log ─► follower ─► outgoing labels ─► queue ─► batch ─► client ─► answer ─► queue
+//!                                     (lanes, shards)
+//! ```
+//!
+//! # What it promises
+//!
+//! - **What is in the log arrives**, at least once, each series in its order, across restarts and kills:
+//!   what was not settled when narthex ended is sent again from the saved positions.
+//! - **One bad sample costs one sample**: a refused request is settled by the receiver's counts or narrowed
+//!   down to what it was refused for ([`narrow`]).
+//! - **Nothing is dropped silently**: what is not delivered is counted by reason ([`stats`]).
+//! - **Memory is bounded**: queues hold references into chunks that all destinations share, and stop reading
+//!   at their limits on references and bytes.
+//!
+//! # Where to start
+//!
+//! [`Destination`] is the handle. [`queue`] has all decisions, without any I/O; `worker` is the task around
+//! it. [`lanes`] explains what order and positions rest on.
+
+pub mod answer;
 pub mod backoff;
+pub mod batch;
+pub mod client;
+pub mod config;
+mod destination;
+pub mod duration;
+pub mod external;
 pub mod lanes;
 pub mod narrow;
+pub mod outgoing;
+pub mod positions;
+pub mod protocol;
 pub mod queue;
 pub mod reshard;
 mod shard;
+pub mod stats;
+pub mod url;
+mod worker;
+
+pub use config::RemoteWrite;
+pub use destination::{Destination, ShutdownReport, StartError};
+pub use stats::{State, Stats};
+pub use url::Url;

@@ -53,9 +53,15 @@ struct Part {
 
 #[derive(Debug)]
 enum Phase {
-    Probing { sent: usize },
+    Probing {
+        sent: usize,
+    },
     /// `open` are the points that were open when halving began, `stack` has ranges of it, next one last.
-    Halving { open: Vec<u32>, stack: Vec<Part>, current: Part },
+    Halving {
+        open: Vec<u32>,
+        stack: Vec<Part>,
+        current: Part,
+    },
 }
 
 /// The search through one batch.
@@ -134,7 +140,9 @@ impl Narrow {
             Phase::Halving { stack, current, .. } => {
                 let part = *current;
                 if taken {
-                    if part.is_left_half && let Some(right) = stack.last_mut() {
+                    if part.is_left_half
+                        && let Some(right) = stack.last_mut()
+                    {
                         right.bad = true;
                     }
                 } else if part.end - part.start > 1 {
@@ -195,7 +203,8 @@ impl Narrow {
                 }
             }
         }
-        if let Some(&series) = self.request.first().and_then(|i| self.points.get(*i as usize)).map(|p| &p.series)
+        if let Some(&series) =
+            self.request.first().and_then(|i| self.points.get(*i as usize)).map(|p| &p.series)
         {
             self.requests_left -= 1;
             self.probed.push(series);

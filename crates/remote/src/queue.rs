@@ -134,6 +134,7 @@ pub struct Request {
 struct Slot<C> {
     chunk: Option<C>,
     open: u32,
+    bytes: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -222,16 +223,22 @@ impl<C: Source> Queue<C> {
             && self.slots.len() < CHUNKS_MAX
     }
 
-    /// Feeds a chunk, of which these points (increasing) are to be sent; `end` is where what follows it
-    /// begins. Points that were settled in an earlier run are left out. Gives the number of points taken.
-    pub fn push(&mut self, chunk: C, end: Position, points: impl Iterator<Item = u32>) -> usize {
+    /// Feeds a chunk of `count` points; `end` is where what follows it begins. Points that were settled in
+    /// an earlier run are left out; of the others, `take` is asked in order. Gives the number taken.
+    pub fn push(
+        &mut self,
+        chunk: C,
+        end: Position,
+        count: u32,
+        mut take: impl FnMut(&C, u32) -> bool,
+    ) -> usize {
         let number = self.first_chunk.wrapping_add(self.slots.len() as u32);
         let mut open = 0;
         let again = chunk.position(0) < self.seen_until;
-        for point in points {
+        for point in 0..count {
             let lane = usize::from(lane_of(chunk.series(point)));
             let Some(lane) = self.lanes.get(lane) else { continue };
-            if again && chunk.position(point) < lane.floor {
+            if (again && chunk.position(point) < lane.floor) || !take(&chunk, point) {
                 continue;
             }
             if let Some(shard) = self.shards.get_mut(lane.shard) {
@@ -241,9 +248,10 @@ impl<C: Source> Queue<C> {
         }
         self.head = self.head.max(end);
         if open > 0 {
+            let bytes = chunk.bytes();
             self.references += open as usize;
-            self.bytes += chunk.bytes();
-            self.slots.push_back(Slot { chunk: Some(chunk), open });
+            self.bytes += bytes;
+            self.slots.push_back(Slot { chunk: Some(chunk), open, bytes });
         }
         open as usize
     }
@@ -475,20 +483,15 @@ impl<C: Source> Queue<C> {
     }
 
     /// The request was refused for good, for something in it.
-    fn refused(
-        &mut self,
-        index: usize,
-        fate: Fate,
-        now: Duration,
-        settle: &mut impl FnMut(&C, u32, Fate),
-    ) {
+    fn refused(&mut self, index: usize, fate: Fate, now: Duration, settle: &mut impl FnMut(&C, u32, Fate)) {
         let Some(shard) = self.shards.get(index) else { return };
         match &shard.mode {
             Mode::Whole if shard.batch.len() > 1 && self.settings.narrow => {
                 let candidates = shard.batch.iter().map(|point| match self.chunk(*point) {
-                    Some(chunk) => {
-                        Candidate { series: chunk.series(point.point), timestamp: chunk.timestamp(point.point) }
-                    }
+                    Some(chunk) => Candidate {
+                        series: chunk.series(point.point),
+                        timestamp: chunk.timestamp(point.point),
+                    },
                     None => Candidate { series: 0, timestamp: 0 },
                 });
                 let narrow = Narrow::new(candidates.collect());
@@ -550,8 +553,7 @@ impl<C: Source> Queue<C> {
             if *fate == narrow::Fate::Open {
                 open.push(*point);
             }
-            if let (true, Some(stuck)) =
-                (*fate != narrow::Fate::Delivered, stuck.get_mut(usize::from(*lane)))
+            if let (true, Some(stuck)) = (*fate != narrow::Fate::Delivered, stuck.get_mut(usize::from(*lane)))
             {
                 *stuck = true;
             }
@@ -571,7 +573,7 @@ impl<C: Source> Queue<C> {
         self.references -= 1;
         slot.open -= 1;
         if slot.open == 0 {
-            self.bytes -= chunk.bytes();
+            self.bytes -= slot.bytes;
             slot.chunk = None;
             while self.slots.front().is_some_and(|slot| slot.open == 0) {
                 self.slots.pop_front();
@@ -618,10 +620,11 @@ impl<C: Source> Queue<C> {
         self.wanted_shards
     }
 
-    /// When the oldest point that is not settled arrived.
-    pub fn oldest_arrival(&self) -> Option<Duration> {
+    /// The point that has not been settled for longest.
+    pub fn oldest(&self) -> Option<(&C, u32)> {
         let oldest = self.shards.iter().flat_map(|shard| shard.oldest());
-        oldest.filter_map(|point| self.chunk(point)).map(|chunk| chunk.arrived()).min()
+        let oldest = oldest.filter_map(|point| Some((self.chunk(point)?, point.point)));
+        oldest.min_by_key(|(chunk, point)| chunk.position(*point))
     }
 
     /// The earliest time for the next try, where the destination is being waited for.

@@ -68,11 +68,8 @@ impl MovingRate {
     pub fn tick(&mut self, total: f64, seconds: f64) -> f64 {
         let newest = (total - self.last_total).max(0.0) / seconds.max(0.001);
         self.last_total = total;
-        self.rate = if self.started {
-            NEWEST_WEIGHT * newest + (1.0 - NEWEST_WEIGHT) * self.rate
-        } else {
-            newest
-        };
+        self.rate =
+            if self.started { NEWEST_WEIGHT * newest + (1.0 - NEWEST_WEIGHT) * self.rate } else { newest };
         self.started |= newest > 0.0;
         self.rate
     }

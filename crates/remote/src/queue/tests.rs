@@ -56,7 +56,7 @@ fn chunk(number: u64, series: impl IntoIterator<Item = u64>) -> Points {
 fn push(queue: &mut Queue<Points>, chunk: Points) -> usize {
     let count = chunk.points.len() as u32;
     let end = Position { segment: 0, offset: chunk.number + 1, index: 0 };
-    queue.push(chunk, end, 0..count)
+    queue.push(chunk, end, count, |_, _| true)
 }
 
 fn sent(queue: &Queue<Points>, request: Request) -> Vec<(u64, i64)> {

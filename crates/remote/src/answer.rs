@@ -1,0 +1,237 @@
+//! What an answer means: status and headers in, verdict out. Pure; the table is the test.
+
+use formats::remote_write::Protocol;
+use std::time::{Duration, SystemTime};
+
+/// Most characters of an answer's body that are kept, for people to read.
+pub const WORDS_MAX: usize = 512;
+
+/// How much a receiver says it has written (2.0's `X-Prometheus-Remote-Write-*-Written`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Written {
+    /// Float samples.
+    pub samples: u64,
+    /// Native histograms.
+    pub histograms: u64,
+    /// Exemplars.
+    pub exemplars: u64,
+}
+
+/// What an HTTP answer says.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// The `-Written` headers; `None` where there is none of them.
+    pub written: Option<Written>,
+    /// `Retry-After`, as a time from now.
+    pub retry_after: Option<Duration>,
+    /// The beginning of the body, for people.
+    pub words: String,
+}
+
+/// What an answer means for what was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// All of it was taken.
+    Delivered,
+    /// This much was written and the rest never will be. Nothing is to be sent again.
+    Settled(Written),
+    /// To be sent again, for ever.
+    Retry,
+    /// Something in it is refused for good; what, is not known.
+    Refused,
+    /// All of it is refused for good.
+    RefusedWhole,
+    /// Too large for the receiver.
+    TooLarge,
+    /// The receiver does not speak this version of the protocol.
+    OtherProtocol,
+    /// Nobody is let in, or nothing is there: the configuration is wrong, here or there.
+    Denied,
+}
+
+/// The verdict on an answer to a request of version `protocol`. `confirmed` says that the receiver has
+/// shown before that it speaks 2.0; one that has not may answer a 2.0 request with a bare 400.
+/// `retry_429` is what the user asked for.
+pub fn verdict(answer: &Answer, protocol: Protocol, confirmed: bool, retry_429: bool) -> Verdict {
+    let second = protocol == Protocol::V2;
+    match (answer.status, answer.written) {
+        (200..=299, None) if second => Verdict::OtherProtocol,
+        (200..=299, Some(written)) if second => Verdict::Settled(written),
+        (200..=299, _) => Verdict::Delivered,
+        (408 | 500..=599, _) => Verdict::Retry,
+        (429, _) if retry_429 => Verdict::Retry,
+        (429, _) => Verdict::RefusedWhole,
+        (400 | 409 | 422, Some(written)) if second => Verdict::Settled(written),
+        (400 | 422, None) if second && (!confirmed || is_undecodable(&answer.words)) => {
+            Verdict::OtherProtocol
+        }
+        (400 | 409 | 422, _) => Verdict::Refused,
+        (413, _) => Verdict::TooLarge,
+        (415, _) => Verdict::OtherProtocol,
+        (300..=399 | 401 | 403 | 404 | 405 | 407, _) => Verdict::Denied,
+        (402..=499, _) => Verdict::RefusedWhole,
+        // Nothing that HTTP knows; whatever it was, it has not been a yes.
+        _ => Verdict::Retry,
+    }
+}
+
+/// Whether a receiver's words say that it could not read the request at all.
+fn is_undecodable(words: &str) -> bool {
+    let words = words.to_ascii_lowercase();
+    [
+        "unmarshal",
+        "decode",
+        "decompress",
+        "proto:",
+        "protobuf",
+        "wiretype",
+        "wire type",
+        "content type",
+        "content-type",
+    ]
+    .iter()
+    .any(|hint| words.contains(hint))
+}
+
+/// Whether a receiver's words say that a sample came too late or was there already: what may have been
+/// written before by a request whose answer was lost.
+pub fn is_about_order(words: &str) -> bool {
+    let words = words.to_ascii_lowercase();
+    [
+        "out of order",
+        "out-of-order",
+        "duplicate",
+        "out of bounds",
+        "too old",
+        "too far in the past",
+        "already exists",
+    ]
+    .iter()
+    .any(|hint| words.contains(hint))
+}
+
+/// A `Retry-After` header: whole seconds or an HTTP date.
+pub fn parse_retry_after(value: &str, now: SystemTime) -> Option<Duration> {
+    let value = value.trim();
+    if let Ok(seconds) = value.parse::<u64>() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(value).ok()?;
+    Some(date.duration_since(now).unwrap_or_default())
+}
+
+/// A body's beginning as one line of printable text.
+pub fn words(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(body);
+    let mut words = String::new();
+    for word in text.split_whitespace() {
+        if words.len() + word.len() >= WORDS_MAX {
+            words.push('…');
+            break;
+        }
+        if !words.is_empty() {
+            words.push(' ');
+        }
+        words.extend(word.chars().filter(|c| !c.is_control()));
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_answer_has_its_verdict() {
+        use Protocol::{V1, V2};
+        use Verdict::*;
+        let some = Some(Written { samples: 3, ..Written::default() });
+        let settled = Settled(Written { samples: 3, ..Written::default() });
+        // status, -Written headers, version, 2.0 was confirmed, verdict
+        let table = [
+            (200, None, V1, false, Delivered),
+            (204, None, V1, true, Delivered),
+            (204, some, V1, true, Delivered),
+            (204, some, V2, false, settled),
+            (204, None, V2, false, OtherProtocol),
+            (204, None, V2, true, OtherProtocol),
+            (302, None, V2, true, Denied),
+            (400, some, V2, false, settled),
+            (400, None, V2, false, OtherProtocol),
+            (400, None, V2, true, Refused),
+            (400, None, V1, false, Refused),
+            (400, some, V1, false, Refused),
+            (401, None, V1, false, Denied),
+            (402, None, V1, false, RefusedWhole),
+            (403, None, V2, true, Denied),
+            (404, None, V2, true, Denied),
+            (405, None, V2, true, Denied),
+            (408, None, V1, false, Retry),
+            (409, None, V1, false, Refused),
+            (409, some, V2, true, settled),
+            (410, None, V1, false, RefusedWhole),
+            (413, None, V1, false, TooLarge),
+            (415, None, V2, true, OtherProtocol),
+            (415, None, V1, true, OtherProtocol),
+            (422, None, V1, true, Refused),
+            (429, None, V1, true, Retry),
+            (499, None, V1, true, RefusedWhole),
+            (500, None, V1, true, Retry),
+            (500, some, V2, true, Retry),
+            (503, None, V1, true, Retry),
+            (599, None, V1, true, Retry),
+            (100, None, V1, true, Retry),
+            (700, None, V1, true, Retry),
+        ];
+        for (status, written, protocol, confirmed, right) in table {
+            let answer = Answer { status, written, ..Answer::default() };
+            assert_eq!(
+                verdict(&answer, protocol, confirmed, true),
+                right,
+                "{status} {written:?} {protocol:?}"
+            );
+        }
+        let answer = Answer { status: 429, ..Answer::default() };
+        assert_eq!(verdict(&answer, V1, true, false), RefusedWhole);
+    }
+
+    #[test]
+    fn a_confirmed_receiver_that_says_it_cannot_decode_was_exchanged_for_an_older_one() {
+        let words = "proto: WriteRequest: illegal wireType 7".into();
+        let answer = Answer { status: 400, words, ..Answer::default() };
+        assert_eq!(verdict(&answer, Protocol::V2, true, true), Verdict::OtherProtocol);
+        assert_eq!(verdict(&answer, Protocol::V1, true, true), Verdict::Refused);
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let now = httpdate::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
+        assert_eq!(parse_retry_after(" 120 ", now), Some(Duration::from_secs(120)));
+        let date = parse_retry_after("Sun, 06 Nov 1994 08:50:07 GMT", now);
+        assert_eq!(date, Some(Duration::from_secs(30)));
+        let past = parse_retry_after("Sun, 06 Nov 1994 08:00:00 GMT", now);
+        assert_eq!(past, Some(Duration::ZERO));
+        assert_eq!(parse_retry_after("soon", now), None);
+        assert_eq!(parse_retry_after("-1", now), None);
+    }
+
+    #[test]
+    fn a_body_becomes_a_line_of_bounded_length() {
+        assert_eq!(words(b" remote write receiver\n needs\x07 \xff"), "remote write receiver needs \u{fffd}");
+        let long = words("word ".repeat(1000).as_bytes());
+        assert!(long.len() <= WORDS_MAX + 4 && long.ends_with('…'));
+        assert!(words("x".repeat(5000).as_bytes()).len() <= WORDS_MAX + 4);
+    }
+
+    #[test]
+    fn words_about_order_are_known() {
+        for words in
+            ["out of order sample", "duplicate sample for timestamp", "Out of bounds", "sample too old"]
+        {
+            assert!(is_about_order(words), "{words}");
+        }
+        assert!(!is_about_order("invalid label name"));
+    }
+}

@@ -1,0 +1,347 @@
+//! Requests: points of the queue in, a compressed body out.
+//!
+//! Several samples of one series share one time series of the request. Nothing is allocated per series:
+//! label sets go from the chunks' canonical bytes straight into a buffer that is used again for the next
+//! request.
+
+use crate::outgoing::Outgoing;
+use bytes::Bytes;
+use formats::compress::{Compressor, Encoding};
+use formats::remote_write::{Encoder, Protocol};
+use model::{Metadata, Point, Value};
+use std::sync::Arc;
+
+/// Most bytes of a request before compression, unless the receiver asks for less with 413. Prometheus
+/// takes 32 MiB.
+pub const REQUEST_BYTES: usize = 4 << 20;
+/// It is not lowered below this.
+pub const REQUEST_BYTES_MIN: usize = 16 << 10;
+
+/// Numbers by kind of point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Kinds {
+    /// Float samples.
+    pub samples: u64,
+    /// Native histograms.
+    pub histograms: u64,
+    /// Exemplars.
+    pub exemplars: u64,
+}
+
+impl Kinds {
+    /// Counts one point.
+    pub fn count(&mut self, value: &Value) {
+        match value {
+            Value::Float(_) => self.samples += 1,
+            Value::Histogram(_) => self.histograms += 1,
+            Value::Exemplar(_) => self.exemplars += 1,
+        }
+    }
+
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        self.samples + self.histograms + self.exemplars
+    }
+}
+
+/// An encoded request.
+#[derive(Debug, Clone)]
+pub struct Encoded {
+    /// The compressed body; empty where nothing could be sent at all.
+    pub body: Bytes,
+    /// How many points it holds: the first so many of those that were given.
+    pub taken: usize,
+    /// Of which kinds.
+    pub kinds: Kinds,
+    /// Points among them that this version of the protocol can't carry.
+    pub unsupported: Kinds,
+    /// Bytes before compression.
+    pub plain_bytes: usize,
+    /// The newest timestamp in it, in milliseconds; `None` where there is no sample.
+    pub newest: Option<i64>,
+}
+
+/// Makes requests. Keeps its buffers.
+#[derive(Debug)]
+pub struct Batcher {
+    v1: Encoder,
+    v2: Encoder,
+    compressor: Compressor,
+    table: Vec<u32>,
+}
+
+impl Default for Batcher {
+    fn default() -> Self {
+        Batcher {
+            v1: Encoder::new(Protocol::V1),
+            v2: Encoder::new(Protocol::V2),
+            compressor: Compressor::new(),
+            table: Vec::new(),
+        }
+    }
+}
+
+struct Entry<'a> {
+    source: &'a Outgoing,
+    point: &'a Point,
+    next: u32,
+}
+
+struct Group {
+    hash: u64,
+    first: u32,
+    last: u32,
+}
+
+const NONE: u32 = u32::MAX;
+
+impl Batcher {
+    /// Encodes as many of these points as fit `limit` bytes before compression (at least one). `metadata`
+    /// finds what is known of a metric, for what came without.
+    pub fn encode<'a>(
+        &mut self,
+        protocol: Protocol,
+        points: impl Iterator<Item = (&'a Outgoing, u32)>,
+        limit: usize,
+        metadata: impl Fn(&[u8]) -> Option<Arc<Metadata>>,
+    ) -> Encoded {
+        let (entries, groups, newest) = self.group(points, limit);
+        let encoder = match protocol {
+            Protocol::V1 => &mut self.v1,
+            Protocol::V2 => &mut self.v2,
+        };
+        encoder.clear();
+        let mut kinds = Kinds::default();
+        let mut unsupported = Kinds::default();
+        let mut known: Option<(&[u8], Option<Arc<Metadata>>)> = None;
+        for group in &groups {
+            let mut next = group.first;
+            let Some(first) = entries.get(next as usize) else { continue };
+            let labels = first.source.labels(first.point.series);
+            let batch = &first.source.chunk().batch;
+            let own = batch.series.get(first.point.series as usize);
+            let own = own.and_then(|series| batch.metadata.get(series.metadata as usize));
+            if own.is_none() && protocol == Protocol::V2 {
+                let name = labels.metric_name().unwrap_or_default();
+                if known.as_ref().is_none_or(|(last, _)| *last != name) {
+                    known = Some((name, metadata(name)));
+                }
+            }
+            let found = known.as_ref().and_then(|(_, metadata)| metadata.as_deref());
+            encoder.push_series(labels, own.or(found));
+            while let Some(entry) = entries.get(next as usize) {
+                kinds.count(&entry.point.value);
+                if encoder.push_point(&entry.source.chunk().batch, entry.point).is_err() {
+                    unsupported.count(&entry.point.value);
+                }
+                next = entry.next;
+            }
+        }
+        let taken = entries.len();
+        let plain = encoder.finish();
+        let plain_bytes = plain.len();
+        let body = match self.compressor.encode(Encoding::Snappy, plain) {
+            Ok(_) if plain.is_empty() => Bytes::new(),
+            Ok(body) => Bytes::copy_from_slice(body),
+            // Snappy refuses only what is over 4 GiB, which `limit` rules out.
+            Err(error) => {
+                tracing::error!(%error, "a request could not be compressed");
+                Bytes::new()
+            }
+        };
+        encoder.clear();
+        Encoded { body, taken, kinds, unsupported, plain_bytes, newest }
+    }
+
+    /// Puts points of one series together, each series where its first point stands.
+    fn group<'a>(
+        &mut self,
+        points: impl Iterator<Item = (&'a Outgoing, u32)>,
+        limit: usize,
+    ) -> (Vec<Entry<'a>>, Vec<Group>, Option<i64>) {
+        let expected = points.size_hint().0;
+        let mut entries: Vec<Entry<'a>> = Vec::with_capacity(expected);
+        let mut groups: Vec<Group> = Vec::with_capacity(expected);
+        let mut newest = None;
+        let mut bytes = 0;
+        self.table.clear();
+        self.table.resize(1024.max((expected * 2).next_power_of_two()), NONE);
+        for (source, index) in points {
+            let Some(point) = source.point(index) else { continue };
+            let hash = source.hash(point.series);
+            if groups.len() * 2 > self.table.len() {
+                self.grow(&groups);
+            }
+            let mask = self.table.len() - 1;
+            let mut at = (hash >> 8) as usize & mask;
+            let group = loop {
+                let Some(&number) = self.table.get(at) else { break NONE };
+                let Some(group) = groups.get(number as usize) else { break NONE };
+                if group.hash == hash
+                    && entries.get(group.first as usize).is_some_and(|first| {
+                        first.source.labels(first.point.series) == source.labels(point.series)
+                    })
+                {
+                    break number;
+                }
+                at = (at + 1) & mask;
+            };
+            bytes += 24 + payload_bytes(source, point);
+            if group == NONE {
+                bytes += 32 + source.labels(point.series).as_bytes().len() * 5 / 4;
+            }
+            if bytes > limit && !entries.is_empty() {
+                break;
+            }
+            if !matches!(point.value, Value::Exemplar(_)) {
+                newest = newest.max(Some(point.timestamp));
+            }
+            let number = entries.len() as u32;
+            entries.push(Entry { source, point, next: NONE });
+            match groups.get_mut(group as usize) {
+                Some(group) => {
+                    if let Some(last) = entries.get_mut(group.last as usize) {
+                        last.next = number;
+                    }
+                    group.last = number;
+                }
+                None => {
+                    if let Some(slot) = self.table.get_mut(at) {
+                        *slot = groups.len() as u32;
+                    }
+                    groups.push(Group { hash, first: number, last: number });
+                }
+            }
+        }
+        (entries, groups, newest)
+    }
+
+    fn grow(&mut self, groups: &[Group]) {
+        let size = self.table.len() * 2;
+        self.table.clear();
+        self.table.resize(size, NONE);
+        for (number, group) in (0u32..).zip(groups) {
+            let mut at = (group.hash >> 8) as usize & (size - 1);
+            while self.table.get(at).is_some_and(|slot| *slot != NONE) {
+                at = (at + 1) & (size - 1);
+            }
+            if let Some(slot) = self.table.get_mut(at) {
+                *slot = number;
+            }
+        }
+    }
+}
+
+/// About how many bytes the point takes beyond its time and value.
+fn payload_bytes(source: &Outgoing, point: &Point) -> usize {
+    let batch = &source.chunk().batch;
+    match point.value {
+        Value::Float(_) => 0,
+        Value::Histogram(index) => batch.histograms.get(index as usize).map_or(0, |h| 64 + h.heap_bytes()),
+        Value::Exemplar(index) => {
+            batch.exemplars.get(index as usize).map_or(0, |exemplar| exemplar.labels.len as usize * 5 / 4)
+        }
+    }
+}
+
+/// The hash under which a series is found again in tests.
+#[cfg(test)]
+fn hash_of(labels: model::LabelsRef<'_>) -> u64 {
+    crate::lanes::series_hash(labels.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "helper functions of tests")]
+    use super::*;
+    use crate::external::ExternalLabels;
+    use crate::outgoing::Rules;
+    use formats::compress::Decompressor;
+    use formats::remote_write::{DecodeOptions, decode};
+    use model::{Batch, Labels};
+    use std::time::Duration;
+    use storage::Chunk;
+    use wal::Position;
+
+    fn outgoing(series: &[&str], points: &[(u32, i64)], rules: &Rules) -> Outgoing {
+        let mut batch = Batch::new();
+        for name in series {
+            let labels = Labels::from_pairs([("__name__", *name), ("job", "a")]);
+            batch.add_series(labels.as_ref(), model::Series::NO_METADATA);
+        }
+        for (series, timestamp) in points {
+            batch.push_float(*series, *timestamp, *timestamp as f64);
+        }
+        let refs = (0..series.len() as u64).collect();
+        let (start, end) = (Position::default(), Position::start_of(1));
+        let arrived = Duration::ZERO;
+        Outgoing::new(
+            Arc::new(Chunk { batch, refs, segment: 0, records: vec![], start, end, arrived }),
+            rules,
+        )
+    }
+
+    fn decoded(protocol: Protocol, encoded: &Encoded) -> Batch {
+        let mut plain = Vec::new();
+        Decompressor::new().decode(Encoding::Snappy, &encoded.body, 1 << 30, &mut plain).unwrap();
+        assert_eq!(plain.len(), encoded.plain_bytes);
+        decode(protocol, &plain, &DecodeOptions::default()).unwrap().batch
+    }
+
+    #[test]
+    fn samples_of_one_series_share_a_time_series_across_chunks() {
+        let rules = Rules::default();
+        let a = outgoing(&["x", "y", "x"], &[(0, 1), (1, 1), (2, 2)], &rules);
+        let b = outgoing(&["y", "x"], &[(0, 2), (1, 3)], &rules);
+        let mut batcher = Batcher::default();
+        for protocol in [Protocol::V1, Protocol::V2] {
+            let points = [(&a, 0), (&a, 1), (&a, 2), (&b, 0), (&b, 1)];
+            let encoded = batcher.encode(protocol, points.into_iter(), usize::MAX, |_| None);
+            assert_eq!((encoded.taken, encoded.kinds.samples, encoded.newest), (5, 5, Some(3)));
+            let batch = decoded(protocol, &encoded);
+            assert_eq!(batch.series.len(), 2);
+            let times: Vec<_> = batch.points.iter().map(|point| (point.series, point.timestamp)).collect();
+            assert_eq!(times, [(0, 1), (0, 2), (0, 3), (1, 1), (1, 2)]);
+        }
+        assert_eq!(a.hash(0), hash_of(a.labels(2)));
+    }
+
+    #[test]
+    fn external_labels_are_sent() {
+        let external = ExternalLabels::new(&[("region".into(), "eu".into()), ("job".into(), "b".into())]);
+        let a = outgoing(&["x"], &[(0, 1)], &Rules { external, ..Rules::default() });
+        let encoded = Batcher::default().encode(Protocol::V2, [(&a, 0)].into_iter(), usize::MAX, |_| None);
+        let batch = decoded(Protocol::V2, &encoded);
+        assert_eq!(batch.labels(0).to_string(), r#"x{job="a",region="eu"}"#);
+    }
+
+    #[test]
+    fn metadata_is_looked_up_for_2_0() {
+        let a = outgoing(&["x"], &[(0, 1)], &Rules::default());
+        let metadata = |name: &[u8]| {
+            assert_eq!(name, b"x");
+            Some(Arc::new(Metadata { help: "what it is".into(), ..Metadata::default() }))
+        };
+        let encoded = Batcher::default().encode(Protocol::V2, [(&a, 0)].into_iter(), usize::MAX, metadata);
+        let batch = decoded(Protocol::V2, &encoded);
+        assert_eq!(batch.metadata[0].help, "what it is");
+    }
+
+    #[test]
+    fn the_limit_on_bytes_cuts_the_batch_but_leaves_one_point() {
+        let names: Vec<String> = (0..5000).map(|n| format!("metric_{n}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let points: Vec<(u32, i64)> = (0..5000).map(|n| (n, 1)).collect();
+        let a = outgoing(&names, &points, &Rules::default());
+        let mut batcher = Batcher::default();
+        let all = || (0..5000).map(|n| (&a, n));
+        let encoded = batcher.encode(Protocol::V1, all(), 100_000, |_| None);
+        assert!(encoded.taken > 500 && encoded.taken < 5000, "{}", encoded.taken);
+        assert!(encoded.plain_bytes <= 100_000);
+        assert_eq!(decoded(Protocol::V1, &encoded).points.len(), encoded.taken);
+        let encoded = batcher.encode(Protocol::V1, all(), 1, |_| None);
+        assert_eq!(encoded.taken, 1);
+        let encoded = batcher.encode(Protocol::V2, all().filter(|_| true), usize::MAX, |_| None);
+        assert_eq!(decoded(Protocol::V2, &encoded).series.len(), 5000, "the table grows");
+    }
+}

@@ -1,0 +1,302 @@
+//! A destination's configuration: Prometheus' `remote_write` entry, key by key, and three keys of our own
+//! (`start_at`, `narrow`, and `protobuf_message` may be absent, which means negotiation).
+//!
+//! Differences from Prometheus: exemplars and native histograms are sent unless that is switched off, 429
+//! is retried unless that is switched off. A key that Prometheus has and narthex has not yet is an error
+//! that says so.
+
+use crate::duration;
+use crate::url::Url;
+use formats::remote_write::Protocol;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// One destination.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RemoteWrite {
+    /// Where to send.
+    pub url: Url,
+    /// The destination's name in metrics and files. By default it is made from the URL.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// How long a request may take.
+    #[serde(default = "default_remote_timeout", deserialize_with = "duration::deserialize")]
+    pub remote_timeout: Duration,
+    /// Pins the protocol's version. Absent: 2.0, and 1.0 where the receiver doesn't speak it.
+    #[serde(default)]
+    pub protobuf_message: Option<Message>,
+    /// Headers to add. They can't replace those of the protocol.
+    #[serde(default)]
+    pub headers: BTreeMap<String, Secret>,
+    /// How the queue works.
+    #[serde(default)]
+    pub queue_config: QueueConfig,
+    /// Where a new destination begins.
+    #[serde(default)]
+    pub start_at: StartAt,
+    /// What to do with a batch that is refused without telling why.
+    #[serde(default)]
+    pub narrow: Narrowing,
+    /// Whether redirects that keep method and body (307, 308) are followed.
+    #[serde(default = "yes")]
+    pub follow_redirects: bool,
+    /// Whether exemplars are sent.
+    #[serde(default = "yes")]
+    pub send_exemplars: bool,
+    /// Whether native histograms are sent.
+    #[serde(default = "yes")]
+    pub send_native_histograms: bool,
+    /// Bytes of batches that wait in memory: this destination's share. Not a key of the file.
+    #[serde(skip, default = "default_memory")]
+    pub max_in_memory: usize,
+    #[serde(default, rename = "write_relabel_configs", deserialize_with = "not_yet::write_relabel_configs")]
+    _write_relabel_configs: (),
+    #[serde(default, rename = "metadata_config", deserialize_with = "not_yet::metadata_config")]
+    _metadata_config: (),
+    #[serde(default, rename = "basic_auth", deserialize_with = "not_yet::basic_auth")]
+    _basic_auth: (),
+    #[serde(default, rename = "authorization", deserialize_with = "not_yet::authorization")]
+    _authorization: (),
+    #[serde(default, rename = "oauth2", deserialize_with = "not_yet::oauth2")]
+    _oauth2: (),
+    #[serde(default, rename = "sigv4", deserialize_with = "not_yet::sigv4")]
+    _sigv4: (),
+    #[serde(default, rename = "azuread", deserialize_with = "not_yet::azuread")]
+    _azuread: (),
+    #[serde(default, rename = "google_iam", deserialize_with = "not_yet::google_iam")]
+    _google_iam: (),
+    #[serde(default, rename = "tls_config", deserialize_with = "not_yet::tls_config")]
+    _tls_config: (),
+    #[serde(default, rename = "proxy_url", deserialize_with = "not_yet::proxy_url")]
+    _proxy_url: (),
+    #[serde(default, rename = "no_proxy", deserialize_with = "not_yet::no_proxy")]
+    _no_proxy: (),
+    #[serde(
+        default,
+        rename = "proxy_from_environment",
+        deserialize_with = "not_yet::proxy_from_environment"
+    )]
+    _proxy_from_environment: (),
+    #[serde(default, rename = "proxy_connect_header", deserialize_with = "not_yet::proxy_connect_header")]
+    _proxy_connect_header: (),
+    #[serde(default, rename = "enable_http2", deserialize_with = "not_yet::enable_http2")]
+    _enable_http2: (),
+    #[serde(default, rename = "http_headers", deserialize_with = "not_yet::http_headers")]
+    _http_headers: (),
+    #[serde(default, rename = "round_robin_dns", deserialize_with = "not_yet::round_robin_dns")]
+    _round_robin_dns: (),
+}
+
+impl RemoteWrite {
+    /// A destination with all defaults.
+    pub fn to(url: Url) -> Self {
+        RemoteWrite {
+            url,
+            name: None,
+            remote_timeout: default_remote_timeout(),
+            protobuf_message: None,
+            headers: BTreeMap::new(),
+            queue_config: QueueConfig::default(),
+            start_at: StartAt::default(),
+            narrow: Narrowing::default(),
+            follow_redirects: true,
+            send_exemplars: true,
+            send_native_histograms: true,
+            max_in_memory: default_memory(),
+            _write_relabel_configs: (),
+            _metadata_config: (),
+            _basic_auth: (),
+            _authorization: (),
+            _oauth2: (),
+            _sigv4: (),
+            _azuread: (),
+            _google_iam: (),
+            _tls_config: (),
+            _proxy_url: (),
+            _no_proxy: (),
+            _proxy_from_environment: (),
+            _proxy_connect_header: (),
+            _enable_http2: (),
+            _http_headers: (),
+            _round_robin_dns: (),
+        }
+    }
+}
+
+/// Settings of a queue.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct QueueConfig {
+    /// Samples that wait in memory, per shard. They are references: the batches are shared.
+    pub capacity: usize,
+    /// Most requests under way at once.
+    pub max_shards: usize,
+    /// Shards to begin with, and never fewer.
+    pub min_shards: usize,
+    /// Most samples in a request.
+    pub max_samples_per_send: usize,
+    /// How long a sample waits for a request to fill up.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub batch_send_deadline: Duration,
+    /// First wait after a failed request; it is doubled each time.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub min_backoff: Duration,
+    /// Longest wait after a failed request.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub max_backoff: Duration,
+    /// Whether what is answered with 429 is sent again (in Prometheus: off by default).
+    pub retry_on_http_429: bool,
+    /// Samples older than this are dropped, and counted. Off where 0.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub sample_age_limit: Duration,
+}
+
+impl Default for QueueConfig {
+    fn default() -> Self {
+        QueueConfig {
+            capacity: 10_000,
+            max_shards: 50,
+            min_shards: 1,
+            max_samples_per_send: 2000,
+            batch_send_deadline: Duration::from_secs(5),
+            min_backoff: Duration::from_millis(30),
+            max_backoff: Duration::from_secs(5),
+            retry_on_http_429: true,
+            sample_age_limit: Duration::ZERO,
+        }
+    }
+}
+
+/// Where a new destination begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StartAt {
+    /// With what is accepted from now on.
+    #[default]
+    Now,
+    /// With the oldest that is in the log.
+    Oldest,
+}
+
+/// What to do with a batch that is refused without telling why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Narrowing {
+    /// Find the samples it is refused for and deliver the rest.
+    #[default]
+    Auto,
+    /// Count the whole batch as refused, as Prometheus does.
+    Never,
+}
+
+/// Prometheus' names for the protocol's versions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub enum Message {
+    /// 1.0.
+    #[serde(rename = "prometheus.WriteRequest")]
+    V1,
+    /// 2.0.
+    #[serde(rename = "io.prometheus.write.v2.Request")]
+    V2,
+}
+
+impl From<Message> for Protocol {
+    fn from(message: Message) -> Self {
+        match message {
+            Message::V1 => Protocol::V1,
+            Message::V2 => Protocol::V2,
+        }
+    }
+}
+
+/// A string that is never printed.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a secret.
+    pub fn new(text: impl Into<String>) -> Self {
+        Secret(text.into())
+    }
+
+    /// The secret itself.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("<secret>")
+    }
+}
+
+fn default_remote_timeout() -> Duration {
+    Duration::from_secs(30)
+}
+
+fn default_memory() -> usize {
+    32 << 20
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// Gives each key that is not there yet an error that names it.
+macro_rules! not_yet {
+    ($($key:ident)*) => {
+        mod not_yet {
+            $(pub(super) fn $key<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
+                <serde::de::IgnoredAny as serde::Deserialize>::deserialize(deserializer)?;
+                Err(serde::de::Error::custom(concat!("not supported yet: ", stringify!($key))))
+            })*
+        }
+    };
+}
+not_yet!(write_relabel_configs metadata_config basic_auth authorization oauth2 sigv4 azuread google_iam tls_config proxy_url no_proxy proxy_from_environment proxy_connect_header enable_http2 http_headers round_robin_dns);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(json: &str) -> Result<RemoteWrite, String> {
+        serde_json::from_str(json).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn defaults_are_prometheus_own() {
+        let config = parse(r#"{"url": "http://h/x"}"#).unwrap();
+        assert_eq!(config.queue_config, QueueConfig::default());
+        assert_eq!(config.remote_timeout, Duration::from_secs(30));
+        assert_eq!((config.protobuf_message, config.start_at), (None, StartAt::Now));
+    }
+
+    #[test]
+    fn keys_are_read() {
+        let config = parse(
+            r#"{"url": "http://h/x", "name": "a", "remote_timeout": "1m30s", "protobuf_message":
+                "io.prometheus.write.v2.Request", "headers": {"X-Scope-OrgID": "1"}, "start_at": "oldest",
+                "narrow": "never", "queue_config": {"capacity": 7, "min_backoff": "1s"}}"#,
+        )
+        .unwrap();
+        assert_eq!(config.remote_timeout, Duration::from_secs(90));
+        assert_eq!(config.protobuf_message, Some(Message::V2));
+        assert_eq!((config.start_at, config.narrow), (StartAt::Oldest, Narrowing::Never));
+        assert_eq!((config.queue_config.capacity, config.queue_config.max_shards), (7, 50));
+        assert!(!format!("{config:?}").contains("\"1\""), "headers may be secrets");
+    }
+
+    #[test]
+    fn what_is_not_there_is_an_error_that_names_it() {
+        let error = parse(r#"{"url": "http://h/x", "oauth2": {"client_id": "x"}}"#).unwrap_err();
+        assert!(error.contains("not supported yet: oauth2"), "{error}");
+        let error = parse(r#"{"url": "http://h/x", "colour": 1}"#).unwrap_err();
+        assert!(error.contains("unknown field `colour`"), "{error}");
+        let error = parse(r#"{"url": "http://h/x", "remote_timeout": "soon"}"#).unwrap_err();
+        assert!(error.contains("\"soon\" is not a duration"), "{error}");
+    }
+}

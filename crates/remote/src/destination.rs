@@ -1,0 +1,240 @@
+//! A destination: the handle, and how it starts and stops.
+
+use crate::client::{Client, ClientError};
+use crate::config::{RemoteWrite, StartAt};
+use crate::external::ExternalLabels;
+use crate::lanes::LANE_HASH_VERSION;
+use crate::outgoing::Rules;
+use crate::positions::{Found, PositionFile};
+use crate::stats::Stats;
+use crate::url::Url;
+use crate::worker::Worker;
+use model::Clock;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use storage::Storage;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use wal::Filesystem;
+use xxhash_rust::xxh3::Xxh3;
+
+/// Why a destination can't be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Its configuration.
+    #[error("remote_write {destination}: {source}")]
+    Client {
+        /// Which one.
+        destination: String,
+        /// What is wrong with it.
+        source: ClientError,
+    },
+    /// A number in its configuration.
+    #[error("remote_write {destination}: {key} must be at least {least}")]
+    TooSmall {
+        /// Which one.
+        destination: String,
+        /// Its key.
+        key: &'static str,
+        /// The smallest that would be right.
+        least: usize,
+    },
+    /// Its saved positions.
+    #[error("remote_write {destination}: the saved positions in {path} can't be used: {source}", path = path.display())]
+    Positions {
+        /// Which one.
+        destination: String,
+        /// The file.
+        path: PathBuf,
+        /// What the file system says.
+        source: std::io::Error,
+    },
+}
+
+/// How a destination ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ShutdownReport {
+    /// Everything in the log has been settled.
+    pub complete: bool,
+    /// Points in memory that were not settled. They, and what was not read yet, are sent after the next
+    /// start.
+    pub pending: usize,
+    /// The positions are on disk. Where not, more than necessary is sent again after the next start.
+    pub positions_saved: bool,
+}
+
+/// A running destination. Dropping it stops it at once, as a kill would.
+#[derive(Debug)]
+pub struct Destination {
+    name: String,
+    url: Url,
+    stats: Arc<Stats>,
+    stop: watch::Sender<Option<Duration>>,
+    task: Option<JoinHandle<ShutdownReport>>,
+}
+
+impl Destination {
+    /// Starts delivery from where the saved positions say, or, for a new destination, from the log's end
+    /// (or as `start_at` says). Its task runs on the current tokio runtime.
+    pub fn start(
+        config: RemoteWrite,
+        external_labels: &[(String, String)],
+        storage: Storage,
+        fs: Arc<dyn Filesystem>,
+        clock: Arc<dyn Clock>,
+        data_dir: &Path,
+    ) -> Result<Destination, StartError> {
+        let (id, name) = identity(&config);
+        let queue = &config.queue_config;
+        for (key, value) in [
+            ("queue_config.capacity", queue.capacity),
+            ("queue_config.max_shards", queue.max_shards),
+            ("queue_config.min_shards", queue.min_shards),
+            ("queue_config.max_samples_per_send", queue.max_samples_per_send),
+        ] {
+            if value == 0 {
+                return Err(StartError::TooSmall { destination: name, key, least: 1 });
+            }
+        }
+        let client = Client::new(&config)
+            .map_err(|source| StartError::Client { destination: name.clone(), source })?;
+        let rules = Rules {
+            external: ExternalLabels::new(external_labels),
+            exemplars: config.send_exemplars,
+            histograms: config.send_native_histograms,
+        };
+        let path = data_dir.join("positions").join(&id);
+        let oldest = storage.oldest();
+        let end = storage.end();
+        let new = match config.start_at {
+            StartAt::Now => end,
+            StartAt::Oldest => oldest,
+        };
+        let opened = PositionFile::open(&*fs, &path, fingerprint(&rules), new, oldest);
+        let (file, mut positions, found) = opened.map_err(|source| StartError::Positions {
+            destination: name.clone(),
+            path: path.clone(),
+            source,
+        })?;
+        match found {
+            Found::New => tracing::info!(destination = %name, url = %config.url, "a new destination"),
+            Found::Intact => {}
+            Found::OtherFingerprint => tracing::warn!(
+                destination = %name,
+                "external labels or relabelling have changed: some samples are sent again"
+            ),
+            Found::Damaged(lanes) => tracing::warn!(
+                destination = %name, path = %path.display(), lanes,
+                "saved positions were damaged: what the log still holds is sent again"
+            ),
+        }
+        for position in positions.iter_mut().filter(|position| **position > end) {
+            // The log is younger than the positions: it was taken away. All that it holds is new.
+            *position = oldest;
+        }
+        let stats = Arc::new(Stats::default());
+        let (stop, stopped) = watch::channel(None);
+        let url = config.url.clone();
+        let worker =
+            Worker::new(name.clone(), config, rules, client, storage, clock, stats.clone(), file, positions);
+        let task = tokio::spawn(worker.run(stopped));
+        Ok(Destination { name, url, stats, stop, task: Some(task) })
+    }
+
+    /// Its name, for metrics: the configured one, or one made from the URL.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its URL without credentials and query.
+    pub fn url_redacted(&self) -> String {
+        self.url.redacted()
+    }
+
+    /// Its numbers.
+    pub fn stats(&self) -> &Arc<Stats> {
+        &self.stats
+    }
+
+    /// Goes on sending until everything in the log is settled, at most for `flush_deadline`; then saves the
+    /// positions. What is left is sent after the next start.
+    pub async fn shutdown(mut self, flush_deadline: Duration) -> ShutdownReport {
+        let failed = ShutdownReport { complete: false, pending: 0, positions_saved: false };
+        let _ = self.stop.send(Some(flush_deadline));
+        match self.task.take() {
+            Some(task) => task.await.unwrap_or(failed),
+            None => failed,
+        }
+    }
+}
+
+impl Drop for Destination {
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
+}
+
+/// What a destination is known by: a file name and a name for people. Either is made from its `name`, or
+/// else from its URL without credentials and query, so that new credentials don't make it a new one.
+fn identity(config: &RemoteWrite) -> (String, String) {
+    let name = config.name.clone().unwrap_or_else(|| config.url.redacted());
+    let mut file: String = name
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '_' })
+        .take(80)
+        .collect();
+    // Two names may look alike in a file name.
+    file.push_str(&format!("-{:08x}", xxhash_rust::xxh3::xxh3_64(name.as_bytes()) as u32));
+    (file, name)
+}
+
+/// Stands for what decides lanes and outgoing labels.
+fn fingerprint(rules: &Rules) -> u64 {
+    let mut hash = Xxh3::new();
+    hash.update(&LANE_HASH_VERSION.to_le_bytes());
+    for (name, value) in rules.external.pairs() {
+        for text in [name, value] {
+            hash.update(&(text.len() as u64).to_le_bytes());
+            hash.update(text);
+        }
+    }
+    hash.digest()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_destination_stays_the_same_with_other_credentials() {
+        let id = |url| identity(&RemoteWrite::to(Url::parse(url).unwrap())).0;
+        assert_eq!(id("http://h:9090/api/v1/write"), id("http://me:secret@h:9090/api/v1/write?token=1"));
+        assert_ne!(id("http://h:9090/a"), id("http://h:9090/b"));
+        assert!(id("http://h:9090/a/b").starts_with("http___h_9090_a_b-"));
+        let named = |name: &str| {
+            let mut config = RemoteWrite::to(Url::parse("http://h/").unwrap());
+            config.name = Some(name.into());
+            identity(&config).0
+        };
+        assert_ne!(named("a/b"), named("a_b"));
+        assert!(!named("../../x").contains('/'));
+    }
+
+    #[test]
+    fn the_fingerprint_stands_for_the_labels_that_are_added() {
+        let rules = |pairs: &[(&str, &str)]| Rules {
+            external: ExternalLabels::new(
+                &pairs.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect::<Vec<_>>(),
+            ),
+            ..Rules::default()
+        };
+        assert_ne!(fingerprint(&rules(&[("a", "bc")])), fingerprint(&rules(&[("ab", "c")])));
+        assert_eq!(
+            fingerprint(&rules(&[("a", "b"), ("c", "d")])),
+            fingerprint(&rules(&[("c", "d"), ("a", "b")]))
+        );
+    }
+}

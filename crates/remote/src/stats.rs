@@ -1,0 +1,276 @@
+//! What a destination has to tell of itself, as numbers that are read without waiting.
+
+use crate::batch::Kinds;
+use formats::remote_write::Protocol;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds.
+    pub fn add(&self, by: u64) {
+        self.0.fetch_add(by, Ordering::Relaxed);
+    }
+    /// The sum so far.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A number that is set.
+#[derive(Debug, Default)]
+pub struct Gauge(AtomicI64);
+
+impl Gauge {
+    /// Sets.
+    pub fn set(&self, to: i64) {
+        self.0.store(to, Ordering::Relaxed);
+    }
+    /// Sets, unless it is larger already.
+    pub fn raise(&self, to: i64) {
+        self.0.fetch_max(to, Ordering::Relaxed);
+    }
+    /// The number now.
+    pub fn get(&self) -> i64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A counter for each kind of point.
+#[derive(Debug, Default)]
+pub struct PerKind {
+    /// Float samples.
+    pub samples: Counter,
+    /// Native histograms.
+    pub histograms: Counter,
+    /// Exemplars.
+    pub exemplars: Counter,
+}
+
+impl PerKind {
+    /// Adds these numbers.
+    pub fn add(&self, kinds: Kinds) {
+        self.samples.add(kinds.samples);
+        self.histograms.add(kinds.histograms);
+        self.exemplars.add(kinds.exemplars);
+    }
+
+    /// The sums so far.
+    pub fn get(&self) -> Kinds {
+        Kinds {
+            samples: self.samples.get(),
+            histograms: self.histograms.get(),
+            exemplars: self.exemplars.get(),
+        }
+    }
+}
+
+/// Upper bounds of [`Stats::request_duration`]'s buckets, in seconds: Prometheus' own for
+/// `sent_batch_duration_seconds`.
+pub const DURATION_BUCKETS: [f64; 17] =
+    [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 60.0, 120.0, 300.0, 600.0, 1200.0];
+
+/// How long something took.
+#[derive(Debug, Default)]
+pub struct Durations {
+    /// Counts per bucket, not cumulative; the last is for all above.
+    pub buckets: [Counter; DURATION_BUCKETS.len() + 1],
+    /// Sum in nanoseconds.
+    pub sum_ns: Counter,
+}
+
+impl Durations {
+    /// Counts one.
+    pub fn observe(&self, duration: Duration) {
+        let seconds = duration.as_secs_f64();
+        let bucket = DURATION_BUCKETS.partition_point(|bound| *bound < seconds);
+        if let Some(bucket) = self.buckets.get(bucket) {
+            bucket.add(1);
+        }
+        self.sum_ns.add(duration.as_nanos() as u64);
+    }
+}
+
+/// What a destination does now.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum State {
+    /// Nothing has been sent yet.
+    #[default]
+    Starting,
+    /// The last request was taken.
+    Delivering,
+    /// Requests fail and are sent again.
+    Waiting {
+        /// Why, in words.
+        reason: String,
+    },
+    /// The destination lets nobody in: only a probe now and then.
+    Denied {
+        /// Status and the destination's words.
+        reason: String,
+    },
+    /// Shut down.
+    Stopped,
+}
+
+/// The words of a [`State`], for a page or a log.
+impl std::fmt::Display for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Starting => f.write_str("nothing sent yet"),
+            Self::Delivering => f.write_str("delivering"),
+            Self::Waiting { reason } => write!(f, "waiting: {reason}"),
+            Self::Denied { reason } => write!(f, "refused: {reason}"),
+            Self::Stopped => f.write_str("stopped"),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Words {
+    state: State,
+    last_error: Option<String>,
+    protocol: Option<Protocol>,
+}
+
+/// Numbers and words of one destination. Counters of points count each point once.
+#[derive(Debug, Default)]
+pub struct Stats {
+    /// Points given to the queue.
+    pub queued: PerKind,
+    /// Points that the destination has taken.
+    pub delivered: PerKind,
+    /// Points that the destination refused for good (with those below).
+    pub refused: PerKind,
+    /// Of the refused: those that may have been written by an earlier request whose answer was lost or
+    /// unclear, and were then refused as too old or already there.
+    pub refused_or_already_written: Counter,
+    /// Of the refused: those that were not sent alone, since all probes of their batch were refused.
+    pub refused_presumed: Counter,
+    /// Of the refused: those that met 408, 429 or 5xx for a long time while others went through.
+    pub refused_poisoned: Counter,
+    /// Points in requests that were sent again after 408, 429, 5xx or a failure of the network.
+    pub retried: PerKind,
+    /// Points left out because the configuration says so (kinds, relabelling).
+    pub dropped_by_rule: PerKind,
+    /// Points left out because they were older than `sample_age_limit`.
+    pub dropped_too_old: PerKind,
+    /// Points left out because the version of the protocol can't carry them.
+    pub dropped_unsupported: PerKind,
+    /// Points left out because their series in the log could not be read.
+    pub dropped_no_series: PerKind,
+    /// Points that the log's budget took before they were delivered.
+    pub lost: PerKind,
+    /// Requests answered or failed, by what they meant: taken, retried, refused, denied.
+    pub requests: Counter,
+    /// Requests that failed or were answered with 408, 429 or 5xx.
+    pub requests_retried: Counter,
+    /// Bytes sent, compressed.
+    pub bytes: Counter,
+    /// Bytes before compression.
+    pub plain_bytes: Counter,
+    /// Metadata entries sent by themselves (1.0).
+    pub metadata: Counter,
+    /// Metadata requests that failed.
+    pub metadata_failed: Counter,
+    /// Bytes of such requests, compressed.
+    pub metadata_bytes: Counter,
+    /// How often reading stopped because the queue was full.
+    pub full: Counter,
+    /// How long requests took.
+    pub request_duration: Durations,
+    /// Newest timestamp given to the queue, in milliseconds since 1970.
+    pub highest_ms: Gauge,
+    /// Newest timestamp taken by the destination, in milliseconds since 1970.
+    pub highest_sent_ms: Gauge,
+    /// Shards now.
+    pub shards: Gauge,
+    /// Fewest shards.
+    pub shards_min: Gauge,
+    /// Most shards.
+    pub shards_max: Gauge,
+    /// Shards wanted, in thousandths.
+    pub shards_desired_milli: Gauge,
+    /// Samples that a shard may hold.
+    pub shard_capacity: Gauge,
+    /// Samples per request.
+    pub max_samples_per_send: Gauge,
+    /// Bytes of batches held in memory.
+    pub memory_bytes: Gauge,
+    /// How old the oldest point that is not settled is, in milliseconds; 0 where there is none.
+    pub lag_ms: Gauge,
+    /// Whether it reads from disk: 1 or 0.
+    pub behind: Gauge,
+    /// How long the next try is away, in milliseconds; 0 where nothing is waited for.
+    pub retry_in_ms: Gauge,
+    /// When something was first taken, in milliseconds since 1970; 0 while nothing was.
+    pub first_accepted_ms: Gauge,
+    /// When something was last taken, in milliseconds since 1970; 0 while nothing was.
+    pub last_accepted_ms: Gauge,
+    /// Segment of the lowest position.
+    pub segment: Gauge,
+    /// Positions that could not be saved.
+    pub positions_failed: Counter,
+    words: Mutex<Words>,
+}
+
+impl Stats {
+    fn words(&self) -> MutexGuard<'_, Words> {
+        self.words.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Points that are in the queue and not settled.
+    pub fn pending(&self) -> Kinds {
+        let (queued, delivered, refused) = (self.queued.get(), self.delivered.get(), self.refused.get());
+        let unsupported = self.dropped_unsupported.get();
+        let left = |queued: u64, settled: [u64; 3]| queued.saturating_sub(settled.iter().sum());
+        Kinds {
+            samples: left(queued.samples, [delivered.samples, refused.samples, unsupported.samples]),
+            histograms: left(
+                queued.histograms,
+                [delivered.histograms, refused.histograms, unsupported.histograms],
+            ),
+            exemplars: left(
+                queued.exemplars,
+                [delivered.exemplars, refused.exemplars, unsupported.exemplars],
+            ),
+        }
+    }
+
+    /// What the destination does now.
+    pub fn state(&self) -> State {
+        self.words().state.clone()
+    }
+
+    /// The last thing that went wrong, in words.
+    pub fn last_error(&self) -> Option<String> {
+        self.words().last_error.clone()
+    }
+
+    /// The version of the protocol that the destination has understood last.
+    pub fn protocol(&self) -> Option<Protocol> {
+        self.words().protocol
+    }
+
+    /// Sets the state; says whether it is another one than before.
+    pub(crate) fn set_state(&self, state: State) -> bool {
+        let mut words = self.words();
+        let changed = words.state != state;
+        if changed {
+            words.state = state;
+        }
+        changed
+    }
+
+    pub(crate) fn set_error(&self, error: String) {
+        self.words().last_error = Some(error);
+    }
+
+    pub(crate) fn set_protocol(&self, protocol: Protocol) {
+        self.words().protocol = Some(protocol);
+    }
+}

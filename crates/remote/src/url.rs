@@ -1,0 +1,175 @@
+//! A destination's URL, which may carry credentials and so is never shown whole.
+
+use base64::Engine as _;
+use serde::Deserialize;
+use std::fmt;
+
+/// The path where remote-write receivers listen, for a URL without one.
+pub const DEFAULT_PATH: &str = "/api/v1/write";
+
+/// An `http` or `https` URL. Shown and printed without credentials and query.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Url {
+    uri: http::Uri,
+    basic_auth: Option<String>,
+}
+
+/// Why a URL is refused. Never contains credentials.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UrlError {
+    /// It can't be read.
+    #[error("not a URL: {0}; expected something like http://host:9090/api/v1/write")]
+    Malformed(String),
+    /// Another scheme.
+    #[error("the URL must begin with http:// or https://")]
+    Scheme,
+    /// No host.
+    #[error("the URL names no host")]
+    NoHost,
+}
+
+impl Url {
+    /// Reads a URL.
+    pub fn parse(text: &str) -> Result<Self, UrlError> {
+        let uri: http::Uri = text
+            .trim()
+            .parse()
+            .map_err(|error: http::uri::InvalidUri| UrlError::Malformed(error.to_string()))?;
+        if !matches!(uri.scheme_str(), Some("http" | "https")) {
+            return Err(UrlError::Scheme);
+        }
+        let authority = uri.authority().ok_or(UrlError::NoHost)?.as_str();
+        let (userinfo, host) = match authority.rsplit_once('@') {
+            Some((userinfo, host)) => (Some(userinfo), host),
+            None => (None, authority),
+        };
+        if host.is_empty() || host.starts_with(':') {
+            return Err(UrlError::NoHost);
+        }
+        let basic_auth = userinfo.map(|userinfo| {
+            let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
+            let plain = [&percent_decode(user)[..], b":", &percent_decode(password)[..]].concat();
+            format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(plain))
+        });
+        let mut parts = uri.clone().into_parts();
+        parts.authority = Some(
+            host.parse().map_err(|error: http::uri::InvalidUri| UrlError::Malformed(error.to_string()))?,
+        );
+        let uri = http::Uri::from_parts(parts).map_err(|error| UrlError::Malformed(error.to_string()))?;
+        Ok(Url { uri, basic_auth })
+    }
+
+    /// Reads a URL as a person types it on a command line: without a path it means
+    /// [`DEFAULT_PATH`], without a scheme `http`.
+    pub fn parse_short(text: &str) -> Result<Self, UrlError> {
+        let text = text.trim();
+        let text = if text.contains("://") { text.to_string() } else { format!("http://{text}") };
+        let url = Self::parse(&text)?;
+        if url.uri.path() != "/" || url.uri.query().is_some() {
+            return Ok(url);
+        }
+        let mut parts = url.uri.into_parts();
+        parts.path_and_query = Some(http::uri::PathAndQuery::from_static(DEFAULT_PATH));
+        let uri = http::Uri::from_parts(parts).map_err(|error| UrlError::Malformed(error.to_string()))?;
+        Ok(Url { uri, ..url })
+    }
+
+    /// What to connect to and ask for, without credentials.
+    pub fn uri(&self) -> &http::Uri {
+        &self.uri
+    }
+
+    /// The `Authorization` header that the URL's user and password make. A secret.
+    pub fn authorization(&self) -> Option<&str> {
+        self.basic_auth.as_deref()
+    }
+
+    /// Whether it is `https`.
+    pub fn is_https(&self) -> bool {
+        self.uri.scheme_str() == Some("https")
+    }
+
+    /// Scheme, host, port and path: without user, password and query. Fit to be shown.
+    pub fn redacted(&self) -> String {
+        let scheme = self.uri.scheme_str().unwrap_or_default();
+        let authority = self.uri.authority().map(|authority| authority.as_str()).unwrap_or_default();
+        format!("{scheme}://{authority}{}", self.uri.path())
+    }
+}
+
+fn percent_decode(text: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, tail)) = rest.split_first() {
+        let digits = tail.get(..2).and_then(|hex| std::str::from_utf8(hex).ok());
+        match digits.filter(|_| *first == b'%').and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(byte) => {
+                out.push(byte);
+                rest = tail.get(2..).unwrap_or_default();
+            }
+            None => {
+                out.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    out
+}
+
+impl fmt::Display for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.redacted())
+    }
+}
+
+impl fmt::Debug for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.redacted())
+    }
+}
+
+impl<'de> Deserialize<'de> for Url {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Url::parse(&text).map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_are_used_and_never_shown() {
+        let url = Url::parse("https://me:p%40ss@example.org:8443/push?token=abc").unwrap();
+        assert_eq!(url.authorization(), Some("Basic bWU6cEBzcw=="));
+        assert_eq!(url.uri().to_string(), "https://example.org:8443/push?token=abc");
+        for shown in [url.to_string(), format!("{url:?}"), url.redacted()] {
+            assert_eq!(shown, "https://example.org:8443/push");
+        }
+        assert!(url.is_https());
+    }
+
+    #[test]
+    fn a_command_line_may_leave_out_scheme_and_path() {
+        for (typed, meant) in [
+            ("localhost:9090", "http://localhost:9090/api/v1/write"),
+            ("http://h", "http://h/api/v1/write"),
+            ("https://h/", "https://h/api/v1/write"),
+            ("https://h/x", "https://h/x"),
+        ] {
+            assert_eq!(Url::parse_short(typed).unwrap().to_string(), meant);
+        }
+        assert_eq!(Url::parse("http://h").unwrap().to_string(), "http://h/", "a file means what it says");
+    }
+
+    #[test]
+    fn what_is_no_url_is_refused_without_repeating_it() {
+        assert_eq!(Url::parse("ftp://h/x"), Err(UrlError::Scheme));
+        assert_eq!(Url::parse("/api/v1/write"), Err(UrlError::Scheme));
+        for text in ["http://me:secret@", "http://me:secret@:80/", "http://me:secret@h x/", ""] {
+            let error = Url::parse(text).unwrap_err().to_string();
+            assert!(!error.contains("secret"), "{error}");
+        }
+    }
+}
