@@ -186,3 +186,6 @@ pub(crate) fn begin_at(fs: &dyn Filesystem, dir: &Path, number: u64) -> Result<(
     fs.create_dir_all(&path).map_err(WalError::io("create", &path))?;
     fs.sync_dir(dir).map_err(WalError::io("sync", dir))
 }
+
+#[cfg(test)]
+mod tests;

@@ -204,10 +204,26 @@ impl SegmentReader {
         let damage = match RecordType::from_number(first) {
             None => DamageKind::RecordType(first),
             Some(_) if found.doubtful && record::check(bytes).is_err() => DamageKind::Fragments,
+            Some(_) if found.doubtful && self.goes_on(found) => DamageKind::Fragments,
             Some(kind) => return Some(kind),
         };
         self.report(found.start, found.end, damage);
         None
+    }
+
+    /// Whether the page behind a record begins with what can only be a later part of it. Then the type of its
+    /// last fragment is wrong, and it only looks whole. Compressed records cannot look whole by chance.
+    fn goes_on(&mut self, found: Found) -> bool {
+        if found.compression != Compression::None || !found.end.is_multiple_of(PAGE_BYTES as u64) {
+            return false;
+        }
+        let page = &mut self.decompressed; // Not in use: the record is not compressed.
+        page.resize(page.len().max(PAGE_BYTES), 0);
+        let length = self.limit.saturating_sub(found.end).min(PAGE_BYTES as u64) as usize;
+        let Some(buf) = page.get_mut(..length) else { return false };
+        let Ok(length) = self.file.read_full_at(buf, found.end) else { return false };
+        let Some((header, data)) = fragment_at(page.get(..length).unwrap_or_default()) else { return false };
+        matches!(header.part, FragmentType::Middle | FragmentType::Last) && record::check(data).is_err()
     }
 
     /// Reads one fragment, or one reason why there is none.
@@ -217,7 +233,9 @@ impl SegmentReader {
             self.next_page();
             return Ok(Step::Again);
         }
-        self.fill()?;
+        if !self.has_fragment() {
+            self.fill()?;
+        }
         let rest = self.page.get(self.place..self.filled).unwrap_or_default();
         let page_ends = self.page_start + self.filled as u64;
         if rest.is_empty() {
@@ -316,6 +334,17 @@ impl SegmentReader {
         Step::Again
     }
 
+    /// Whether the next fragment is in memory, so that the disk needn't be asked for more.
+    fn has_fragment(&self) -> bool {
+        let rest = self.page.get(self.place..self.filled).unwrap_or_default();
+        match rest {
+            [kind, l0, l1, ..] if *kind != 0 => {
+                rest.len() >= HEADER_BYTES + usize::from(u16::from_be_bytes([*l0, *l1]))
+            }
+            _ => false,
+        }
+    }
+
     /// Reads what the page still lacks, up to the limit.
     fn fill(&mut self) -> Result<(), WalError> {
         let want = self.limit.saturating_sub(self.page_start).min(PAGE_BYTES as u64) as usize;
@@ -371,11 +400,11 @@ impl SegmentReader {
     /// Whether a fragment with a correct checksum stands at `place` of the page.
     fn is_fragment(&self, place: usize) -> bool {
         let rest = self.page.get(place..self.filled).unwrap_or_default();
-        let Some((header, rest)) = rest.split_first_chunk::<HEADER_BYTES>() else { return false };
-        let Ok(header) = Header::parse(*header) else { return false };
-        // Without data the checksum proves nothing: it is 0, as much else is.
-        let data = rest.get(..usize::from(header.length)).filter(|data| !data.is_empty());
-        data.is_some_and(|data| crc32c::crc32c(data) == header.crc)
+        // Without data the checksum proves nothing: it is 0, as much else is. But where only a header fits,
+        // a record begins without data.
+        fragment_at(rest).is_some_and(|(header, data)| {
+            !data.is_empty() || (header.part == FragmentType::First && rest.len() == HEADER_BYTES)
+        })
     }
 
     /// Notes damage, and gives up the record that was being put together.
@@ -394,6 +423,14 @@ impl SegmentReader {
             self.damage.push(Damage { file, offset: from, bytes: to - from, kind });
         }
     }
+}
+
+/// The fragment at the beginning of `bytes`, if its checksum is correct.
+fn fragment_at(bytes: &[u8]) -> Option<(Header, &[u8])> {
+    let (header, rest) = bytes.split_first_chunk()?;
+    let header = Header::parse(*header).ok()?;
+    let data = rest.get(..usize::from(header.length))?;
+    (crc32c::crc32c(data) == header.crc).then_some((header, data))
 }
 
 #[cfg(test)]

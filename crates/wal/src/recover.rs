@@ -82,7 +82,9 @@ fn find_end(
         scan = Scan::read(fs, dir, newest.number, 0)?;
     }
     let end = scan.end.min(newest.bytes);
-    let torn = scan.damage.iter().any(|damage| damage.offset >= end && damage.bytes > 0);
+    // What cannot be read now may be readable some other time.
+    let torn = |damage: &Damage| damage.offset + damage.bytes > end && damage.kind != DamageKind::Unreadable;
+    let torn = scan.damage.iter().any(torn);
     if torn && end < newest.bytes {
         let file = fs.open(&path, true).map_err(WalError::io("open", &path))?;
         file.set_len(end).map_err(WalError::io("cut", &path))?;
@@ -107,11 +109,20 @@ impl Scan {
     fn read(fs: &dyn Filesystem, dir: &Path, segment: u64, from: u64) -> Result<Self, WalError> {
         let mut reader = SegmentReader::open(fs, dir, segment, from)?;
         let mut scan = Scan { from, end: from, records: 0, damage: Vec::new() };
-        while let Some(record) = reader.next()? {
-            scan.end = record.end;
-            scan.records += 1;
+        loop {
+            match reader.next() {
+                Ok(Some(record)) => {
+                    scan.end = record.end;
+                    scan.records += 1;
+                }
+                Ok(None) => break,
+                Err(_) => reader.skip_page(),
+            }
         }
         scan.damage = reader.take_damage();
         Ok(scan)
     }
 }
+
+#[cfg(test)]
+mod tests;

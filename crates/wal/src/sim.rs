@@ -164,11 +164,10 @@ impl SimFilesystem {
             return;
         }
         let Some((parent, name)) = path.parent().zip(path.file_name()) else { return };
-        let Ok(parent) = state.make_dirs(parent) else { return };
+        let Ok(parent) = state.make_dirs(parent, true) else { return };
         let number = state.add(file);
         if let Some(Node::Dir(dir)) = state.nodes.get_mut(&parent) {
-            dir.view.insert(name.to_owned(), number);
-            dir.durable.insert(name.to_owned(), number);
+            dir.plant(name.to_owned(), number);
         }
     }
 
@@ -242,15 +241,19 @@ impl State {
         }
     }
 
-    fn make_dirs(&mut self, path: &Path) -> io::Result<u64> {
+    fn make_dirs(&mut self, path: &Path, durable: bool) -> io::Result<u64> {
         match self.find(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             found => return found,
         }
-        self.make_dirs(path.parent().ok_or(io::ErrorKind::InvalidInput)?)?;
+        self.make_dirs(path.parent().ok_or(io::ErrorKind::InvalidInput)?, durable)?;
         let number = self.add(Node::Dir(Dir::default()));
         let (parent, name) = self.parent(path)?;
-        parent.change(name, Some(number));
+        if durable {
+            parent.plant(name, number)
+        } else {
+            parent.change(name, Some(number))
+        }
         Ok(number)
     }
 
@@ -285,7 +288,7 @@ impl Filesystem for SimFilesystem {
     fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
         let mut state = self.lock();
         state.begin(Op::Create)??;
-        state.make_dirs(dir).map(drop)
+        state.make_dirs(dir, false).map(drop)
     }
 
     fn read_dir(&self, dir: &Path) -> io::Result<Vec<OsString>> {
@@ -422,10 +425,11 @@ impl File for SimFile {
         let (file, ..) = state.file(self.node)?;
         let from = usize::try_from(offset).unwrap_or(usize::MAX).min(file.view.len());
         let bytes = file.view.get(from..).unwrap_or_default();
-        let count = most.min(bytes.len());
-        for (to, from) in buf.iter_mut().zip(bytes.iter().take(count)) {
-            *to = *from;
+        let bytes = bytes.get(..most).unwrap_or(bytes);
+        if let Some(buf) = buf.get_mut(..bytes.len()) {
+            buf.copy_from_slice(bytes);
         }
+        let count = bytes.len();
         Ok(count)
     }
 

@@ -113,12 +113,18 @@ fn put(file: &mut Vec<u8>, offset: u64, bytes: &[u8]) {
 #[derive(Debug, Default)]
 pub(super) struct Dir {
     pub(super) view: BTreeMap<OsString, u64>,
-    pub(super) durable: BTreeMap<OsString, u64>,
+    durable: BTreeMap<OsString, u64>,
     /// Names and what they stand for from now on; a rename is two such at once.
     changes: Vec<Vec<(OsString, Option<u64>)>>,
 }
 
 impl Dir {
+    /// A name that is there and on disk.
+    pub(super) fn plant(&mut self, name: OsString, node: u64) {
+        self.view.insert(name.clone(), node);
+        self.durable.insert(name, node);
+    }
+
     pub(super) fn change(&mut self, name: OsString, node: Option<u64>) {
         self.change_all(vec![(name, node)]);
     }
