@@ -14,7 +14,7 @@ pub(crate) const PER_POD: u32 = (NAMES.len() * HANDLERS) as u32;
 /// Series in a request.
 pub(crate) const PER_REQUEST: u32 = 2000;
 const PODS_PER_REQUEST: u32 = PER_REQUEST / PER_POD;
-const HANDLERS: usize = 10;
+const HANDLERS: usize = 2;
 /// The last one's series carry native histograms where they are asked for.
 const NAMES: [&str; 10] = [
     "http_requests_total",
@@ -218,22 +218,27 @@ impl RequestBuilder {
     }
 }
 
-/// Twelve labels, as a service in a cluster has them, in order of their names.
+/// Twelve labels, as a service in a cluster has them, in order of their names. Which pod it is stands in
+/// the pod's name; its address and node are as arbitrary as they are in life, which is what a compressor
+/// has its work with.
 fn labels(pod: u32, index: u32) -> [(&'static str, String); 12] {
     let (name, handler) = (index as usize / HANDLERS, index as usize % HANDLERS);
-    let (high, low) = (pod / 200 % 200, pod % 200);
+    let [a, b, c, d] = mix(pod).to_le_bytes();
+    let one = |choices: [&str; 4]| {
+        choices.get(mix(pod ^ index << 20) as usize % 4).copied().unwrap_or_default().to_string()
+    };
     [
         ("__name__", NAMES.get(name).copied().unwrap_or_default().to_string()),
-        ("cluster", "production-eu-west-1".to_string()),
-        ("code", if handler < 8 { "200".to_string() } else { "500".to_string() }),
+        ("cluster", "production".to_string()),
+        ("code", one(["200", "204", "404", "500"])),
         ("container", "checkout".to_string()),
-        ("handler", format!("/api/v1/orders/{handler}")),
-        ("instance", format!("10.42.{high}.{low}:8080")),
-        ("job", "shop/checkout-api".to_string()),
-        ("method", if handler % 2 == 0 { "GET".to_string() } else { "POST".to_string() }),
+        ("handler", format!("/api/{:05x}/{handler}", mix(!pod ^ index << 20) & 0xf_ffff)),
+        ("instance", format!("10.{a}.{b}.{c}:8080")),
+        ("job", "shop/checkout".to_string()),
+        ("method", one(["GET", "POST", "PUT", "DELETE"])),
         ("namespace", "shop".to_string()),
-        ("node", format!("ip-10-42-{high}-{low}.eu-west-1.compute.internal")),
-        ("pod", format!("checkout-api-7c9f8d6b54-{pod:07}")),
+        ("node", format!("ip-10-{a}-{b}-{d}.eu-west-1.internal")),
+        ("pod", format!("checkout-{:08x}-{pod:07}", mix(pod + 1))),
         ("region", "eu-west-1".to_string()),
     ]
 }
