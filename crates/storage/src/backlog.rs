@@ -132,7 +132,8 @@ impl Backlog {
             if !records::is_data(record.kind) || record.start < self.position.offset {
                 continue;
             }
-            let start = self.position;
+            // A position inside the record begins with the record: points have their own positions.
+            let start = Position { index: 0, ..self.position };
             let chunk_end = Position::record(segment, record.end);
             let (offset, arrived) = (record.start, shared.clock.monotonic());
             let (batch, refs) = decode(shared, index, record.kind, record.bytes, segment, offset);

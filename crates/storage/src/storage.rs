@@ -27,6 +27,8 @@ struct Inner {
     shared: Arc<Shared>,
     jobs: Sender<Job>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Holds everything that was there at the start, until those who want some of it have their own pins.
+    opening: Mutex<Option<Pin>>,
 }
 
 /// A journal of a door's own state; see [`Storage::journal`].
@@ -88,6 +90,7 @@ impl Storage {
         shared.stats.oldest_segment.set(oldest);
         shared.stats.segment.set(writer.segment());
         shared.stats.log_bytes.set(segments.iter().map(|segment| segment.bytes).sum());
+        let opening = shared.pins.pin("opening", Position::start_of(oldest));
         let committer = Committer::new(shared.clone(), writer, state)?;
         let (jobs, queue) = mpsc::channel();
         let mut threads = Vec::new();
@@ -95,7 +98,8 @@ impl Storage {
         let janitor = shared.clone();
         threads.push(spawn("narthex-retain", move || retention::run(&janitor))?);
         let report = OpenReport { wal: report, oldest: Position::start_of(oldest), end };
-        Ok((Storage { inner: Arc::new(Inner { shared, jobs, threads: Mutex::new(threads) }) }, report))
+        let inner = Inner { shared, jobs, threads: Mutex::new(threads), opening: Mutex::new(Some(opening)) };
+        Ok((Storage { inner: Arc::new(inner) }, report))
     }
 
     /// Appends a batch. Answers once it is in the log and as durable as was asked for. On an error nothing
@@ -181,6 +185,12 @@ impl Storage {
     /// Keeps everything from `position` on until the pin moves or goes (or the budget is used up).
     pub fn pin(&self, name: &str, position: Position) -> Pin {
         self.inner.shared.pins.pin(name, position)
+    }
+
+    /// To be called once whoever wants something of the log has pinned it. Until then nothing that was there
+    /// at the start is truncated (the budget holds all the same).
+    pub fn begin_truncating(&self) {
+        self.inner.opening.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
     /// What is known of the metric with this name.

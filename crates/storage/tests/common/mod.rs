@@ -1,0 +1,69 @@
+//! What the storage's tests share.
+#![allow(dead_code, clippy::unwrap_used, clippy::indexing_slicing, unreachable_pub)] // Not every test uses all of it.
+
+use model::{Batch, Labels, Series, SystemClock, Value};
+use std::path::Path;
+use std::sync::Arc;
+use storage::{Follower, NO_SERIES, Options, Storage};
+use wal::{Filesystem, Position, RealFilesystem};
+
+/// One delivered point: its position, its series, its time, its value's bits.
+pub type Seen = (Position, String, i64, String);
+
+pub fn options(dir: &Path) -> Options {
+    Options { reserve_bytes: 64 << 10, ..Options::new(dir) }
+}
+
+pub fn open(options: Options) -> Storage {
+    let storage = open_on(Arc::new(RealFilesystem), options);
+    storage.begin_truncating();
+    storage
+}
+
+/// Opened, but holding what was there, so that a pin can be set first.
+pub fn open_on(fs: Arc<dyn Filesystem>, options: Options) -> Storage {
+    Storage::open(fs, Arc::new(SystemClock::new()), options).unwrap().0
+}
+
+/// A batch of one float sample for each of these series.
+pub fn floats(series: impl IntoIterator<Item = u32>, timestamp: i64, value: f64) -> Batch {
+    let mut batch = Batch::new();
+    for number in series {
+        let number = number.to_string();
+        let labels = Labels::from_pairs([("__name__", "m"), ("n", number.as_str())]);
+        let series = batch.add_series(labels.as_ref(), Series::NO_METADATA);
+        batch.push_float(series, timestamp, value);
+    }
+    batch
+}
+
+/// Everything from the follower's position up to the durable end.
+pub async fn drain(storage: &Storage, follower: &mut Follower) -> Vec<Seen> {
+    let (from, end) = (follower.position(), storage.end());
+    let mut seen = Vec::new();
+    while follower.position() < end {
+        // Behind the last chunk there may be a segment without any: then the follower waits, at the end.
+        let next = tokio::time::timeout(std::time::Duration::from_millis(20), follower.next());
+        let Ok(chunk) = next.await else { continue };
+        let chunk = chunk.unwrap();
+        for index in chunk.first_point_from(from)..chunk.points().len() as u32 {
+            let point = chunk.points()[index as usize];
+            let value = match point.value {
+                Value::Float(value) => format!("{value}"),
+                Value::Histogram(h) => format!("{:?}", chunk.batch.histograms[h as usize]),
+                Value::Exemplar(e) => {
+                    let exemplar = chunk.batch.exemplars[e as usize];
+                    format!("{} {:?}", exemplar.value, chunk.batch.slice(exemplar.labels))
+                }
+            };
+            let series = if point.series == NO_SERIES {
+                "?".to_string()
+            } else {
+                chunk.batch.labels(point.series).to_string()
+            };
+            let stamped = format!("{value} from {}", point.start_timestamp);
+            seen.push((chunk.position(index), series, point.timestamp, stamped));
+        }
+    }
+    seen
+}

@@ -1,0 +1,114 @@
+//! What may go, goes; what has to go is counted first.
+
+mod common;
+
+use common::{drain, floats, open, options};
+use storage::{AppendError, Options, Storage, WhenFull};
+use wal::Position;
+
+async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    for _ in 0..2000 {
+        if condition() {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    panic!("never happened: {what}");
+}
+
+/// Appends until `segments` segments have been begun since, and says how many samples that took.
+async fn fill(storage: &Storage, segments: u64) -> u64 {
+    let first = storage.end().segment;
+    let mut samples = 0;
+    let mut random = fastrand_like(7);
+    while storage.end().segment < first + segments {
+        // Values that don't compress.
+        let mut batch = floats(0..2000, samples as i64, 0.0);
+        for point in &mut batch.points {
+            point.value = model::Value::Float(f64::from_bits(random()));
+        }
+        storage.append(batch).await.unwrap();
+        samples += 2000;
+    }
+    samples
+}
+
+fn fastrand_like(seed: u64) -> impl FnMut() -> u64 {
+    let mut state = seed;
+    move || {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        state ^ (state >> 29)
+    }
+}
+
+#[tokio::test]
+async fn a_pin_holds_its_segments_and_passing_them_frees_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let storage = open(Options { max_size: 64 << 20, ..options(dir.path()) });
+    let pin = storage.pin("slow", storage.end());
+    fill(&storage, 2).await;
+    assert_eq!(storage.oldest(), Position::start_of(0));
+    pin.set(Position::start_of(1));
+    until("segment 0 goes", || storage.oldest() == Position::start_of(1)).await;
+    assert_eq!(pin.lost(), storage::Lost::default());
+    drop(pin);
+    until("a removed destination holds nothing", || storage.oldest().segment == storage.end().segment).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn past_the_budget_the_oldest_goes_and_every_lost_sample_is_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let storage = open(Options { max_size: 8 << 20, ..options(dir.path()) });
+    let pin = storage.pin("away", storage.end());
+    let appended = fill(&storage, 12).await;
+    until("the budget is kept", || storage.stats().log_bytes.get() <= 8 << 20 && pin.moved_to().is_some())
+        .await;
+    // Nothing more is appended, so what is left and what was lost have to add up once sweeping has ended.
+    let mut left = 0;
+    until("lost and left add up", || {
+        let mut follower = storage.follow(storage.oldest());
+        let seen = futures_block(drain(&storage, &mut follower));
+        left = seen.len() as u64;
+        pin.lost().samples + left == appended
+    })
+    .await;
+    assert!(pin.lost().samples > 0 && left > 0);
+}
+
+fn futures_block<T>(future: impl Future<Output = T>) -> T {
+    tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(future))
+}
+
+#[tokio::test]
+async fn set_to_refuse_it_drops_nothing_and_takes_again_when_there_is_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let storage = open(Options { max_size: 8 << 20, when_full: WhenFull::Refuse, ..options(dir.path()) });
+    let pin = storage.pin("away", storage.end());
+    let mut refused = None;
+    let mut samples = 0u64;
+    let mut random = fastrand_like(3);
+    while refused.is_none() && samples < 20_000_000 {
+        let mut batch = floats(0..2000, samples as i64, 0.0);
+        for point in &mut batch.points {
+            point.value = model::Value::Float(f64::from_bits(random()));
+        }
+        match storage.append(batch).await {
+            Ok(()) => samples += 2000,
+            Err(error) => refused = Some(error),
+        }
+    }
+    assert!(matches!(refused, Some(AppendError::Full(_))), "{refused:?}");
+    assert_eq!(pin.lost(), storage::Lost::default());
+    let mut follower = storage.follow(storage.oldest());
+    assert_eq!(drain(&storage, &mut follower).await.len() as u64, samples);
+    pin.set(storage.end());
+    let mut taken = false;
+    for _ in 0..1000 {
+        taken = storage.append(floats([1], 0, 1.0)).await.is_ok();
+        if taken {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    assert!(taken, "there is room again");
+}
