@@ -59,6 +59,17 @@ collectors! {
     Timex "timex" true "How the clock is kept right."
     KernelHung "kernel_hung" true "Tasks found hanging."
     Selinux "selinux" true "SELinux' mode and cache."
+    Cpufreq "cpufreq" true "Processor frequencies and governors."
+    ThermalZone "thermal_zone" true "Temperatures of zones, and cooling."
+    Hwmon "hwmon" true "Sensors: temperatures, fans, voltages, power."
+    Powersupplyclass "powersupplyclass" true "Batteries and mains."
+    Nvme "nvme" true "NVMe devices and namespaces."
+    Mdadm "mdadm" true "Software RAID."
+    Edac "edac" true "Memory errors."
+    Rapl "rapl" true "Energy used by processors and memory."
+    Bonding "bonding" true "Bonded network interfaces."
+    Watchdog "watchdog" true "Watchdog timers."
+    Dmi "dmi" true "What the firmware calls the machine."
     Processes "processes" false "Processes and threads by state; reads every process."
 }
 

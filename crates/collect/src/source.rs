@@ -215,13 +215,6 @@ impl Source {
         self.path.is_dir()
     }
 
-    /// The name a symbolic link ends in.
-    pub(crate) fn link_name(&mut self, relative: &str) -> Option<String> {
-        self.locate(relative);
-        let target = fs::read_link(&self.path).ok()?;
-        Some(target.file_name()?.to_str()?.to_owned())
-    }
-
     /// Notes that a limit left something out.
     pub(crate) fn note_cut(&mut self) {
         self.cut = true;

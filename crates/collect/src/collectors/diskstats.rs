@@ -75,10 +75,6 @@ const COLUMNS: [(Def, f64); 17] = [
 
 const FILESYSTEM_INFO: Def = gauge("node_disk_filesystem_info", "Info about disk filesystem.");
 const MAPPER_INFO: Def = gauge("node_disk_device_mapper_info", "Info about disk device mapper.");
-const MAPPER_BACKING: Def = gauge(
-    "node_disk_device_mapper_backing_device_info",
-    "Info about the underlying block devices of a device mapper device.",
-);
 const ATA: [(&str, Def); 3] = [
     ("ID_ATA_WRITE_CACHE", gauge("node_disk_ata_write_cache", "ATA disk has a write cache.")),
     (
@@ -112,7 +108,6 @@ pub(super) fn collect(context: &mut Context<'_>, out: &mut Out) -> Outcome {
     let info = out.open(INFO);
     let filesystem = out.open(FILESYSTEM_INFO);
     let mapper = out.open(MAPPER_INFO);
-    let backing = out.open(MAPPER_BACKING);
     let ata = out.open_all(&ATA.map(|(_, def)| def));
     for device in &devices {
         let name = device.name.as_str();
@@ -160,9 +155,6 @@ pub(super) fn collect(context: &mut Context<'_>, out: &mut Out) -> Outcome {
                 ],
                 1.0,
             );
-            for below in source.list(&format!("sys/block/{name}/slaves"), |_| true).unwrap_or_default() {
-                out.push(backing, &[("device", name), ("backing_device", &below)], 1.0);
-            }
         }
         if !udev.get("ID_ATA").is_empty() {
             for (index, (property, _)) in ATA.iter().enumerate() {

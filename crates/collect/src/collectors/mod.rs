@@ -4,36 +4,44 @@
 //! them; `tests/against_node_exporter.rs` holds them against the original.
 
 mod arp;
+mod bonding;
 mod conntrack;
 mod cpu;
+mod cpufreq;
 mod diskstats;
+mod dmi;
+mod edac;
 mod entropy;
 mod filefd;
 mod filesystem;
+mod hwmon;
 mod kernel_hung;
 mod loadavg;
+mod mdadm;
 mod meminfo;
 mod mounts;
 mod netclass;
 mod netdev;
 mod netstat;
+mod nvme;
 mod os;
+mod powersupplyclass;
 mod pressure;
 mod processes;
+mod rapl;
 mod schedstat;
 mod selinux;
 mod sockstat;
 mod softnet;
 mod stat;
 mod statfs;
+mod thermal_zone;
 mod time;
 mod timex;
 mod udp_queues;
 mod uname;
 mod vmstat;
-
-#[cfg(test)]
-mod tests;
+mod watchdog;
 
 pub use statfs::STATFS_PATIENCE;
 
@@ -88,6 +96,17 @@ pub(crate) fn run(collector: Collector, context: &mut Context<'_>, out: &mut Out
         Collector::Timex => timex::collect(context, out),
         Collector::KernelHung => kernel_hung::collect(context, out),
         Collector::Selinux => selinux::collect(context, out),
+        Collector::Cpufreq => cpufreq::collect(context, out),
+        Collector::ThermalZone => thermal_zone::collect(context, out),
+        Collector::Hwmon => hwmon::collect(context, out),
+        Collector::Powersupplyclass => powersupplyclass::collect(context, out),
+        Collector::Nvme => nvme::collect(context, out),
+        Collector::Mdadm => mdadm::collect(context, out),
+        Collector::Edac => edac::collect(context, out),
+        Collector::Rapl => rapl::collect(context, out),
+        Collector::Bonding => bonding::collect(context, out),
+        Collector::Watchdog => watchdog::collect(context, out),
+        Collector::Dmi => dmi::collect(context, out),
         Collector::Processes => processes::collect(context, out),
     }
 }

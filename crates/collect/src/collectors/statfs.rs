@@ -249,7 +249,8 @@ mod tests {
             assert!(prober.ask(&mounts).unwrap().iter().all(|answer| matches!(answer, Answer::Stuck)));
         }
         assert_eq!(prober.stuck.len(), MAX_STUCK);
-        assert_eq!(fake.asked.lock().unwrap().len(), MAX_STUCK);
+        // The last thread may not have got to asking yet.
+        assert!(fake.asked.lock().unwrap().len() <= MAX_STUCK);
         *fake.released.lock().unwrap() = true;
         fake.change.notify_all();
     }
