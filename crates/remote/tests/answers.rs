@@ -1,0 +1,336 @@
+//! What each answer of a receiver leads to.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+mod common;
+
+use common::{World, wait_for_number};
+use formats::remote_write::Protocol;
+use remote::State;
+use remote::config::{Message, Narrowing};
+use std::time::Duration;
+use support::receiver::{Answer, Ending, Received};
+use support::wire::{Version, visit};
+use support::{SOON, wait_until};
+
+fn count(request: &Received) -> usize {
+    let mut count = 0;
+    visit(request.version(), &request.content, |view| count += view.samples.len()).unwrap();
+    count
+}
+
+fn has(request: &Received, instance: &str) -> bool {
+    let mut found = false;
+    visit(request.version(), &request.content, |view| found |= view.labels_map()["instance"] == instance)
+        .unwrap();
+    found
+}
+
+#[test]
+fn samples_arrive_by_2_0_with_the_headers_that_the_specification_asks_for() {
+    let world = World::new();
+    let destination = world.start(world.config());
+    for _ in 0..10 {
+        world.push(100);
+    }
+    let tally = world.wait_for_all();
+    assert_eq!((tally.repeated, tally.out_of_order, tally.unexpected), (0, 0, 0));
+    for request in world.receiver.requests().iter() {
+        assert_eq!(request.method, "POST");
+        assert_eq!(request.header("content-type"), Some(Protocol::V2.content_type()));
+        assert_eq!(request.header("content-encoding"), Some("snappy"));
+        assert_eq!(request.header("x-prometheus-remote-write-version"), Some("2.0.0"));
+        assert!(request.header("user-agent").unwrap().starts_with("narthex/"));
+        assert_eq!(request.header("retry-attempt"), None);
+    }
+    let stats = destination.stats().clone();
+    let report = world.stop(destination);
+    assert!(report.complete && report.positions_saved && report.pending == 0, "{report:?}");
+    assert_eq!(stats.delivered.get().samples, 1000);
+    assert_eq!(stats.pending().total(), 0);
+    assert_eq!(stats.protocol(), Some(Protocol::V2));
+    assert!(stats.first_accepted_ms.get() > 0);
+    assert_eq!(stats.highest_ms.get(), stats.highest_sent_ms.get());
+}
+
+#[test]
+fn a_receiver_of_1_0_is_recognized_by_whatever_it_answers_to_2_0() {
+    for answer in [
+        Answer::status(415),
+        Answer::status(204),
+        Answer::status(200).body("ok"),
+        Answer::status(400).body("unexpected EOF"),
+    ] {
+        let world = World::new();
+        let status = answer.status;
+        world.receiver.answer(move |request| match request.version() {
+            Version::V1 => Answer::success(request),
+            Version::V2 => answer.clone(),
+        });
+        let destination = world.start(world.config());
+        for _ in 0..5 {
+            world.push(10);
+        }
+        let tally = world.wait_for_all();
+        assert_eq!((tally.repeated, tally.out_of_order), (0, 0), "{status}");
+        let asked =
+            world.receiver.requests().iter().filter(|request| request.version() == Version::V2).count();
+        assert_eq!(asked, 1, "2.0 is tried once, {status}");
+        world.stop(destination);
+    }
+}
+
+#[test]
+fn a_pinned_version_is_the_only_one_sent() {
+    for (message, version) in [(Message::V1, Version::V1), (Message::V2, Version::V2)] {
+        let world = World::new();
+        let mut config = world.config();
+        config.protobuf_message = Some(message);
+        let destination = world.start(config);
+        world.push(10);
+        world.wait_for_all();
+        assert!(world.receiver.requests().iter().all(|request| request.version() == version));
+        world.stop(destination);
+    }
+}
+
+#[test]
+fn what_can_be_retried_is_retried_until_it_arrives_once_and_in_order() {
+    type Fault = fn(&Received) -> Answer;
+    let faults: [(&str, Fault, bool); 10] = [
+        ("408", |_| Answer::status(408), false),
+        ("429", |_| Answer::status(429).header("Retry-After", "0"), false),
+        ("500", |_| Answer::status(500).body("boom"), false),
+        ("502", |_| Answer::status(502), false),
+        ("503", |_| Answer::status(503).header("Retry-After", "Sun, 06 Nov 1994 08:49:37 GMT"), false),
+        ("reset before the answer", |_| Answer::status(204).ending(Ending::NoAnswer), false),
+        ("reset after it was stored", |r| Answer::success(r).ending(Ending::NoAnswer), true),
+        ("half an answer", |_| Answer::status(500).ending(Ending::HalfAnswer), false),
+        ("an odd status", |_| Answer::status(799), false),
+        ("closed after each answer", |_| Answer::status(503).ending(Ending::Close), false),
+    ];
+    for (name, fault, may_repeat) in faults {
+        let world = World::new();
+        let mut config = world.config();
+        config.queue_config.max_samples_per_send = 10;
+        config.queue_config.min_shards = 3;
+        // Every other request of the first twenty meets the fault.
+        world.receiver.answer(move |request| {
+            if request.number.is_multiple_of(2) && request.number < 20 {
+                fault(request)
+            } else {
+                Answer::success(request)
+            }
+        });
+        let destination = world.start(config);
+        for _ in 0..20 {
+            world.push(20);
+        }
+        let tally = world.wait_for_all();
+        assert_eq!(tally.out_of_order, 0, "{name}");
+        assert!(may_repeat || tally.repeated == 0, "{name}: {tally:?}");
+        let attempts: Vec<String> = world
+            .receiver
+            .requests()
+            .iter()
+            .filter_map(|request| Some(request.header("retry-attempt")?.to_string()))
+            .collect();
+        assert!(attempts.contains(&"1".to_string()), "{name}: {attempts:?}");
+        let stats = destination.stats().clone();
+        assert!(world.stop(destination).complete);
+        assert_eq!(stats.delivered.get().samples, 400, "{name}");
+        assert_eq!(stats.refused.get().total(), 0, "{name}");
+        assert!(stats.requests_retried.get() >= 10 && stats.last_error().is_some(), "{name}");
+    }
+}
+
+#[test]
+fn a_receiver_that_does_not_answer_in_time_is_asked_again() {
+    let world = World::new();
+    let mut config = world.config();
+    config.remote_timeout = Duration::from_millis(200);
+    world.receiver.answer(|request| {
+        let delay = if request.number == 0 { Duration::from_millis(1500) } else { Duration::ZERO };
+        Answer::success(request).delay(delay)
+    });
+    let destination = world.start(config);
+    world.push(10);
+    world.wait_for_all();
+    wait_for_number("the state", 10, || destination.stats().delivered.get().samples);
+    assert!(destination.stats().last_error().unwrap().contains("no answer within 200ms"));
+    assert_eq!(destination.stats().state(), State::Delivering);
+    world.stop(destination);
+}
+
+#[test]
+fn retry_after_is_waited_for() {
+    let world = World::new();
+    world.receiver.answer(|request| match request.number {
+        0 => Answer::status(503).header("Retry-After", "1"),
+        _ => Answer::success(request),
+    });
+    let destination = world.start(world.config());
+    world.push(10);
+    world.wait_for_all();
+    let requests = world.receiver.requests();
+    assert!(requests[1].at - requests[0].at >= Duration::from_secs(1));
+    drop(requests);
+    world.stop(destination);
+}
+
+#[test]
+fn a_refusal_of_2_0_is_settled_by_its_counts() {
+    let world = World::new();
+    world.receiver.answer(|request| {
+        Answer::status(400)
+            .header("X-Prometheus-Remote-Write-Samples-Written", &format!("{}", count(request) - 3))
+            .body("out of order sample (and two more)")
+    });
+    let destination = world.start(world.config());
+    world.push(50);
+    let stats = destination.stats().clone();
+    wait_for_number("the refusals", 3, || stats.refused.get().samples);
+    assert!(world.stop(destination).complete);
+    assert_eq!(world.receiver.requests().len(), 1, "nothing is sent again");
+    assert_eq!(stats.delivered.get().samples, 47);
+    assert!(stats.last_error().unwrap().contains("out of order sample (and two more)"));
+}
+
+#[test]
+fn a_refusal_without_counts_is_narrowed_down_to_the_bad_sample() {
+    for status in [400, 409, 422] {
+        let world = World::new();
+        world.receiver.answer(move |request| {
+            if has(request, "17") {
+                Answer::status(status).body("invalid label value")
+            } else {
+                Answer::success(request)
+            }
+        });
+        let mut config = world.config();
+        config.protobuf_message = Some(Message::V1);
+        let destination = world.start(config);
+        world.push(200);
+        let stats = destination.stats().clone();
+        wait_for_number("the good samples", 199, || stats.delivered.get().samples);
+        wait_for_number("the bad sample", 1, || stats.refused.get().samples);
+        let tally = world.tally();
+        assert_eq!((tally.lost, tally.repeated, tally.out_of_order), (1, 0, 0));
+        assert!(world.receiver.requests().len() <= 1 + 16 + 16);
+        assert!(world.stop(destination).complete);
+    }
+}
+
+#[test]
+fn narrowing_can_be_switched_off() {
+    let world = World::new();
+    world.receiver.answer(|request| {
+        if has(request, "17") { Answer::status(400) } else { Answer::success(request) }
+    });
+    let mut config = world.config();
+    config.protobuf_message = Some(Message::V1);
+    config.narrow = Narrowing::Never;
+    let destination = world.start(config);
+    world.push(200);
+    wait_for_number("the refusals", 200, || destination.stats().refused.get().samples);
+    assert_eq!(world.receiver.requests().len(), 1);
+    world.stop(destination);
+}
+
+#[test]
+fn a_batch_that_is_wholly_refused_costs_nine_requests() {
+    let world = World::new();
+    world.receiver.answer(|_| Answer::status(400).body("out of bounds"));
+    let mut config = world.config();
+    config.protobuf_message = Some(Message::V1);
+    let destination = world.start(config);
+    world.push(500);
+    let stats = destination.stats().clone();
+    wait_for_number("the refusals", 500, || stats.refused.get().samples);
+    assert_eq!(world.receiver.requests().len(), 9);
+    assert_eq!(stats.refused_presumed.get(), 492);
+    world.stop(destination);
+}
+
+#[test]
+fn a_request_that_is_too_large_is_halved_and_the_size_remembered() {
+    let world = World::new();
+    world.receiver.answer(|request| {
+        if request.content.len() > 5000 { Answer::status(413) } else { Answer::success(request) }
+    });
+    let destination = world.start(world.config());
+    for _ in 0..3 {
+        world.push(1000);
+    }
+    let tally = world.wait_for_all();
+    assert_eq!((tally.repeated, tally.out_of_order), (0, 0));
+    assert!(world.stop(destination).complete);
+}
+
+#[test]
+fn a_destination_that_refuses_everybody_is_shown_in_its_own_words_and_asked_once_a_minute() {
+    let words = "remote write receiver needs to be enabled with --web.enable-remote-write-receiver";
+    for status in [401, 403, 404] {
+        let world = World::new();
+        world.receiver.answer(move |_| Answer::status(status).body(words));
+        let mut config = world.config();
+        config.queue_config.min_shards = 2;
+        let destination = world.start(config);
+        world.push(100);
+        let stats = destination.stats().clone();
+        wait_until("the words", SOON, || {
+            matches!(stats.state(), State::Denied { reason } if reason.contains(words))
+        });
+        assert!(stats.state().to_string().starts_with(&format!("refused: {status} ")));
+        wait_until("a wait of nearly a minute", SOON, || stats.retry_in_ms.get() > 50_000);
+        let asked = world.receiver.requests().len();
+        assert!(asked <= 2, "{asked}");
+        world.clock.jump(Duration::from_secs(60));
+        wait_until("a probe", SOON, || world.receiver.requests().len() == asked + 1);
+        assert_eq!(count(world.receiver.requests().last().unwrap()), 1, "a probe is one sample");
+        world.receiver.answer(Answer::success);
+        world.clock.jump(Duration::from_secs(60));
+        wait_until("delivery", SOON, || {
+            world.clock.jump(Duration::from_secs(10));
+            world.tally().lost == 0
+        });
+        assert_eq!(stats.refused.get().total(), 0);
+        assert!(world.stop(destination).complete);
+    }
+}
+
+#[test]
+fn other_refusals_are_counted_with_the_whole_batch() {
+    let world = World::new();
+    world.receiver.answer(|_| Answer::status(410).body("gone"));
+    let destination = world.start(world.config());
+    world.push(100);
+    wait_for_number("the refusals", 100, || destination.stats().refused.get().samples);
+    assert_eq!(world.receiver.requests().len(), 1);
+    world.stop(destination);
+}
+
+#[test]
+fn redirects_are_followed_with_method_and_body() {
+    let world = World::new();
+    world.receiver.answer(|request| match request.path.as_str() {
+        "/elsewhere" => Answer::success(request),
+        _ => Answer::status(308).header("Location", "/elsewhere"),
+    });
+    let destination = world.start(world.config());
+    world.push(10);
+    world.wait_for_all();
+    world.stop(destination);
+}
+
+#[test]
+fn a_redirect_that_leads_nowhere_is_shown() {
+    let world = World::new();
+    world.receiver.answer(|_| Answer::status(302).header("Location", "https://login.example/?secret=1"));
+    let destination = world.start(world.config());
+    world.push(10);
+    let stats = destination.stats().clone();
+    wait_until("the words", SOON, || matches!(stats.state(), State::Denied { .. }));
+    let words = stats.state().to_string();
+    assert!(words.contains("redirected to https://login.example/;") && !words.contains("secret"), "{words}");
+    world.stop_now(destination);
+}

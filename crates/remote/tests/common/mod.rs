@@ -1,0 +1,164 @@
+//! A log, a receiver and destinations between them.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    reason = "helper functions of tests; no test file uses all of them"
+)]
+
+use model::{Batch, Clock, Labels, Series, SystemClock};
+use remote::{Destination, RemoteWrite, Url};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use storage::{Options, Storage};
+use support::FakeReceiver;
+use support::receiver::Tally;
+use tokio::runtime::Runtime;
+use wal::RealFilesystem;
+
+/// The machine's clock, which a test can move on.
+#[derive(Debug)]
+pub struct JumpingClock {
+    real: SystemClock,
+    jumped_ms: AtomicU64,
+}
+
+impl JumpingClock {
+    pub fn jump(&self, by: Duration) {
+        self.jumped_ms.fetch_add(by.as_millis() as u64, Ordering::SeqCst);
+    }
+}
+
+impl Clock for JumpingClock {
+    fn now_ms(&self) -> i64 {
+        self.real.now_ms() + self.jumped_ms.load(Ordering::SeqCst) as i64
+    }
+    fn monotonic(&self) -> Duration {
+        self.real.monotonic() + Duration::from_millis(self.jumped_ms.load(Ordering::SeqCst))
+    }
+}
+
+pub struct World {
+    pub runtime: Runtime,
+    pub clock: Arc<JumpingClock>,
+    pub storage: Option<Storage>,
+    pub receiver: FakeReceiver,
+    pub expected: Mutex<BTreeMap<support::Labels, Vec<i64>>>,
+    pub options: Options,
+    pub dir: tempfile::TempDir,
+    time: AtomicU64,
+}
+
+pub const EPOCH_MS: u64 = 1_700_000_000_000;
+
+impl World {
+    pub fn new() -> World {
+        Self::with(|_| {})
+    }
+
+    pub fn with(options: impl FnOnce(&mut Options)) -> World {
+        let dir = tempfile::tempdir().unwrap();
+        let mut own = Options::new(dir.path());
+        own.reserve_bytes = 0;
+        own.durability = wal::Durability::Os;
+        options(&mut own);
+        let mut world = World {
+            runtime: tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap(),
+            clock: Arc::new(JumpingClock { real: SystemClock::new(), jumped_ms: AtomicU64::new(0) }),
+            storage: None,
+            receiver: FakeReceiver::start(),
+            expected: Mutex::default(),
+            options: own,
+            dir,
+            time: AtomicU64::new(EPOCH_MS),
+        };
+        world.open();
+        world
+    }
+
+    pub fn open(&mut self) {
+        let opened = Storage::open(Arc::new(RealFilesystem), self.clock.clone(), self.options.clone());
+        self.storage = Some(opened.unwrap().0);
+    }
+
+    /// Ends and opens the log again, as a restart does.
+    pub fn reopen(&mut self) {
+        let storage = self.storage.take().unwrap();
+        storage.close();
+        drop(storage);
+        self.open();
+    }
+
+    pub fn storage(&self) -> &Storage {
+        self.storage.as_ref().unwrap()
+    }
+
+    /// A configuration that is quick enough for a test.
+    pub fn config(&self) -> RemoteWrite {
+        let mut config = RemoteWrite::to(Url::parse(&self.receiver.write_url()).unwrap());
+        config.queue_config.batch_send_deadline = Duration::from_millis(20);
+        config.queue_config.max_backoff = Duration::from_millis(60);
+        config.remote_timeout = Duration::from_secs(10);
+        config
+    }
+
+    pub fn start(&self, config: RemoteWrite) -> Destination {
+        self.start_with(config, &[])
+    }
+
+    pub fn start_with(&self, config: RemoteWrite, external: &[(String, String)]) -> Destination {
+        let _guard = self.runtime.enter();
+        let fs = Arc::new(RealFilesystem);
+        let storage = self.storage().clone();
+        Destination::start(config, external, storage, fs, self.clock.clone(), self.dir.path()).unwrap()
+    }
+
+    /// Appends one sample of each of `series` series, one later than the last time.
+    pub fn push(&self, series: usize) {
+        let timestamp = self.time.fetch_add(1000, Ordering::SeqCst) as i64;
+        let mut batch = Batch::new();
+        let mut expected = self.expected.lock().unwrap();
+        for number in 0..series {
+            let instance = format!("{number}");
+            let pairs = [("__name__", "test_metric"), ("job", "test"), ("instance", instance.as_str())];
+            let series = batch.add_series(Labels::from_pairs(pairs).as_ref(), Series::NO_METADATA);
+            batch.push_float(series, timestamp, timestamp as f64);
+            expected.entry(support::query::labels(pairs)).or_default().push(timestamp);
+        }
+        self.runtime.block_on(self.storage().append(batch)).unwrap();
+    }
+
+    pub fn tally(&self) -> Tally {
+        self.receiver.tally(&self.expected.lock().unwrap())
+    }
+
+    /// Waits until everything that was pushed is there, and holds it against what it was to be.
+    pub fn wait_for_all(&self) -> Tally {
+        support::wait_for("all samples to arrive", support::SOON, || {
+            let tally = self.tally();
+            if tally.lost == 0 { Ok(tally) } else { Err(format!("{tally:?}")) }
+        })
+    }
+
+    /// Without flushing.
+    pub fn stop_now(&self, destination: Destination) -> remote::ShutdownReport {
+        self.runtime.block_on(destination.shutdown(Duration::ZERO))
+    }
+
+    pub fn stop(&self, destination: Destination) -> remote::ShutdownReport {
+        self.runtime.block_on(destination.shutdown(Duration::from_secs(20)))
+    }
+}
+
+/// Waits until a number has come to be so.
+#[track_caller]
+pub fn wait_for_number(what: &str, right: u64, mut number: impl FnMut() -> u64) {
+    support::wait_for(what, support::SOON, || {
+        let is = number();
+        if is == right { Ok(()) } else { Err(format!("{is} instead of {right}")) }
+    });
+}

@@ -1,0 +1,211 @@
+//! Restarts, kills, outages: what was accepted arrives, in order.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+mod common;
+
+use common::World;
+use remote::State;
+use remote::config::StartAt;
+use std::time::Duration;
+use support::receiver::{Answer, Ending};
+use support::{SOON, wait_until};
+
+#[test]
+fn a_new_destination_begins_with_what_comes_or_with_the_oldest() {
+    let world = World::new();
+    world.push(10);
+    let destination = world.start(world.config());
+    let mut config = world.config();
+    config.name = Some("from the oldest".into());
+    config.url = remote::Url::parse(&format!("{}/oldest", world.receiver.url())).unwrap();
+    config.start_at = StartAt::Oldest;
+    let other = world.start(config);
+    world.push(10);
+    let (a, b) = (destination.stats().clone(), other.stats().clone());
+    wait_until("both", SOON, || a.delivered.get().samples == 10 && b.delivered.get().samples == 20);
+    assert!(world.stop(destination).complete && world.stop(other).complete);
+    assert_eq!((a.delivered.get().samples, b.delivered.get().samples), (10, 20));
+}
+
+#[test]
+fn after_a_restart_it_goes_on_where_the_last_answer_left_it() {
+    let mut world = World::new();
+    for round in 0..5_u32 {
+        let destination = world.start(world.config());
+        for _ in 0..10 {
+            world.push(50);
+        }
+        world.wait_for_all();
+        assert!(world.stop(destination).positions_saved);
+        if round.is_multiple_of(2) {
+            world.reopen();
+        }
+    }
+    let tally = world.tally();
+    assert_eq!((tally.arrived, tally.repeated, tally.out_of_order), (2500, 0, 0));
+}
+
+#[test]
+fn what_was_accepted_while_nothing_ran_arrives_after_the_start() {
+    let mut world = World::new();
+    let destination = world.start(world.config());
+    world.push(10);
+    world.wait_for_all();
+    world.stop(destination);
+    for _ in 0..10 {
+        world.push(10);
+    }
+    world.reopen();
+    world.push(10);
+    let destination = world.start(world.config());
+    let tally = world.wait_for_all();
+    assert_eq!((tally.repeated, tally.out_of_order), (0, 0));
+    world.stop(destination);
+}
+
+#[test]
+fn killed_at_any_moment_nothing_is_lost_or_out_of_order() {
+    let mut world = World::new();
+    // A receiver with troubles of its own: some requests fail, some are stored without an answer.
+    let mut random = fastrand::Rng::with_seed(7);
+    world.receiver.answer(move |request| match random.u8(0..10) {
+        0 => Answer::status(503),
+        1 => Answer::success(request).ending(Ending::NoAnswer),
+        2 => Answer::status(204).ending(Ending::NoAnswer),
+        _ => Answer::success(request).delay(Duration::from_millis(random.u64(0..4))),
+    });
+    let mut random = fastrand::Rng::with_seed(8);
+    for round in 0..12 {
+        let mut config = world.config();
+        config.queue_config.max_samples_per_send = 40;
+        config.queue_config.min_shards = random.usize(1..6);
+        let destination = world.start(config);
+        for _ in 0..random.usize(1..30) {
+            world.push(100);
+        }
+        std::thread::sleep(Duration::from_millis(random.u64(0..1500)));
+        // As a kill would: no flush, no last save.
+        drop(destination);
+        if round % 3 == 0 {
+            world.reopen();
+        }
+    }
+    let destination = world.start(world.config());
+    let tally = world.wait_for_all();
+    assert_eq!((tally.out_of_order, tally.unexpected), (0, 0), "{tally:?}");
+    assert!(world.stop(destination).complete);
+}
+
+#[test]
+fn an_outage_is_survived_within_the_memory_budget_and_from_disk() {
+    let world = World::with(|options| options.tail_bytes = 200 << 10);
+    let mut config = world.config();
+    config.max_in_memory = 300 << 10;
+    config.queue_config.capacity = 5000;
+    let destination = world.start(config);
+    world.push(100);
+    world.wait_for_all();
+    world.receiver.go_away();
+    for _ in 0..200 {
+        world.push(200);
+    }
+    let stats = destination.stats().clone();
+    wait_until("words about it", SOON, || {
+        matches!(stats.state(), State::Waiting { reason } if reason.contains("refused"))
+    });
+    wait_until("the queue to be full", SOON, || stats.full.get() > 0);
+    assert!(stats.pending().total() < 20_000 && stats.memory_bytes.get() < 400 << 10);
+    world.receiver.come_back();
+    let tally = world.wait_for_all();
+    assert_eq!((tally.repeated, tally.out_of_order), (0, 0));
+    let report = world.stop(destination);
+    assert!(report.complete && report.positions_saved);
+}
+
+#[test]
+fn a_shutdown_during_an_outage_ends_at_its_deadline_and_nothing_is_lost() {
+    let mut world = World::new();
+    let destination = world.start(world.config());
+    world.push(10);
+    world.wait_for_all();
+    world.receiver.go_away();
+    world.push(10);
+    let report = world.runtime.block_on(destination.shutdown(Duration::from_millis(300)));
+    assert!(!report.complete && report.pending == 10 && report.positions_saved, "{report:?}");
+    world.receiver.come_back();
+    world.reopen();
+    let destination = world.start(world.config());
+    let tally = world.wait_for_all();
+    assert_eq!((tally.repeated, tally.out_of_order), (0, 0));
+    world.stop(destination);
+}
+
+#[test]
+fn a_shutdown_sends_what_waits_for_a_fuller_batch() {
+    let world = World::new();
+    let mut config = world.config();
+    config.queue_config.batch_send_deadline = Duration::from_secs(3600);
+    let destination = world.start(config);
+    world.push(10);
+    assert!(world.stop(destination).complete);
+    assert_eq!(world.tally().lost, 0);
+}
+
+#[test]
+fn one_destination_never_holds_up_another() {
+    let world = World::new();
+    let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut config = world.config();
+    // It accepts connections and never answers.
+    config.url = remote::Url::parse(&format!("http://{}/", dead.local_addr().unwrap())).unwrap();
+    let stuck = world.start(config);
+    let destination = world.start(world.config());
+    for _ in 0..50 {
+        world.push(100);
+    }
+    let tally = world.wait_for_all();
+    assert_eq!((tally.repeated, tally.out_of_order), (0, 0));
+    assert!(world.stop(destination).complete);
+    assert_eq!(stuck.stats().delivered.get().total(), 0);
+}
+
+#[test]
+fn other_external_labels_repeat_and_never_skip() {
+    let mut world = World::new();
+    let labels = |value: &str| vec![("region".to_string(), value.to_string())];
+    let destination = world.start_with(world.config(), &labels("a"));
+    world.push(10);
+    let stats = destination.stats().clone();
+    wait_until("delivery", SOON, || stats.delivered.get().samples == 10);
+    drop(destination);
+    world.push(10);
+    world.reopen();
+    let destination = world.start_with(world.config(), &labels("b"));
+    assert!(world.stop(destination).complete);
+    let with = |value: &str| {
+        let arrivals = world.receiver.arrivals();
+        arrivals.iter().filter(|(labels, _)| labels["region"] == value).map(|(_, list)| list.len()).sum::<usize>()
+    };
+    assert_eq!(with("a"), 10);
+    assert!(with("b") >= 10);
+}
+
+#[test]
+fn a_log_that_was_taken_away_is_begun_anew() {
+    let mut world = World::new();
+    for _ in 0..3 {
+        let destination = world.start(world.config());
+        world.push(10);
+        world.wait_for_all();
+        world.stop(destination);
+        world.reopen();
+    }
+    world.storage.take().unwrap().close();
+    std::fs::remove_dir_all(world.dir.path().join("wal")).unwrap();
+    let _ = std::fs::remove_file(world.dir.path().join("state"));
+    world.open();
+    world.push(10);
+    let destination = world.start(world.config());
+    world.wait_for_all();
+    world.stop(destination);
+}
