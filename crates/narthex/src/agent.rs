@@ -1,0 +1,273 @@
+//! The agent: log, destinations, doors and measuring, put together. `run` and `demo` both are one.
+
+use crate::config::{Config, default_max_size};
+use crate::data_dir::{DataDir, DataDirError};
+use crate::host;
+use crate::http::{Guard, guard};
+use crate::page::{Mode, page};
+use crate::status::{About, Status};
+use crate::telemetry::{Outlet, Telemetry};
+use axum::Router;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use http::{StatusCode, header};
+use model::{Clock, SystemClock};
+use receive::Doors;
+use remote::{Destination, State as Delivery};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use storage::Storage;
+use tokio::task::JoinHandle;
+
+/// What an agent is made of.
+#[derive(Debug)]
+pub struct Settings {
+    /// From the file or the command line.
+    pub config: Config,
+    /// The data folder.
+    pub data: PathBuf,
+    /// The label `job` of this machine's metrics.
+    pub job: String,
+    /// The label `instance`.
+    pub instance: String,
+}
+
+/// Why an agent could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data folder.
+    #[error(transparent)]
+    Data(#[from] DataDirError),
+    /// The log.
+    #[error("the log in {} can't be opened: {source}", dir.display())]
+    Log {
+        /// The data folder.
+        dir: PathBuf,
+        /// Why.
+        source: storage::OpenError,
+    },
+    /// The doors.
+    #[error("the doors can't be opened: {0}")]
+    Doors(#[from] receive::OpenError),
+    /// A destination.
+    #[error(transparent)]
+    Destination(#[from] remote::StartError),
+}
+
+/// A running agent.
+#[derive(Debug)]
+pub struct Agent {
+    storage: Storage,
+    destinations: Vec<Destination>,
+    doors: Doors,
+    telemetry: Arc<Telemetry>,
+    about: Arc<About>,
+    clock: Arc<dyn Clock>,
+    collecting: Option<host::Settings>,
+    measuring: Option<JoinHandle<()>>,
+    began: wal::Position,
+    /// Held until the end: the folder is ours.
+    _data: DataDir,
+}
+
+impl Agent {
+    /// Starts all parts, but does not measure yet: see [`Agent::measure`].
+    pub async fn start(settings: Settings) -> Result<Agent, StartError> {
+        let Settings { config, data, job, instance } = settings;
+        let data = DataDir::open(&data)?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let options = log_options(&config, &data);
+        let about = About {
+            instance: instance.clone(),
+            data: data.path().to_path_buf(),
+            started_ms: clock.now_ms(),
+            max_bytes: options.max_size,
+            durability: match config.durability {
+                wal::Durability::Fsync => "fsync",
+                wal::Durability::Os => "os",
+            },
+        };
+        let fs: Arc<dyn wal::Filesystem> = Arc::new(wal::RealFilesystem);
+        let (storage, opened) = Storage::open(fs.clone(), clock.clone(), options)
+            .map_err(|source| StartError::Log { dir: data.path().to_path_buf(), source })?;
+        let labels: Vec<(String, String)> = config.external_labels.into_iter().collect();
+        let mut destinations = Vec::new();
+        let mut outlets = Vec::new();
+        for destination in config.destinations {
+            let (storage, fs, clock) = (storage.clone(), fs.clone(), clock.clone());
+            let started = Destination::start(destination, &labels, storage, fs, clock, data.path())?;
+            outlets.push(Outlet {
+                name: started.name().to_string(),
+                url: started.url_redacted(),
+                stats: started.stats().clone(),
+            });
+            destinations.push(started);
+        }
+        let doors = Doors::open(storage.clone(), clock.clone(), config.receive).await?;
+        let telemetry = Arc::new(Telemetry::new(storage.clone(), outlets, doors.clone()));
+        let collect = config.collect;
+        let collecting = (collect.own || !collect.host.is_empty()).then_some(host::Settings {
+            collectors: collect.host,
+            interval: collect.interval,
+            own: collect.own,
+            job,
+            instance,
+        });
+        Ok(Agent {
+            storage,
+            destinations,
+            doors,
+            telemetry,
+            about: Arc::new(about),
+            clock,
+            collecting,
+            measuring: None,
+            began: opened.end,
+            _data: data,
+        })
+    }
+
+    /// Starts to measure what the configuration says.
+    pub fn measure(&mut self) {
+        if let Some(settings) = self.collecting.take() {
+            let run = host::run(settings, self.storage.clone(), self.telemetry.clone(), self.clock.clone());
+            self.measuring = Some(tokio::spawn(run));
+        }
+    }
+
+    /// The log's end when it was opened: all that this run acknowledges comes after it.
+    pub fn began(&self) -> wal::Position {
+        self.began
+    }
+
+    /// The log.
+    pub fn storage(&self) -> &Storage {
+        &self.storage
+    }
+
+    /// The destinations.
+    pub fn destinations(&self) -> &[Outlet] {
+        self.telemetry.destinations()
+    }
+
+    /// Where things are.
+    pub fn about(&self) -> &About {
+        &self.about
+    }
+
+    /// What its status is made of.
+    pub fn watch(&self) -> Watch {
+        Watch {
+            about: self.about.clone(),
+            telemetry: self.telemetry.clone(),
+            doors: self.doors.clone(),
+            clock: self.clock.clone(),
+        }
+    }
+
+    /// All that it serves; `more` is added, and everything is behind the guard.
+    pub fn router(&self, mode: Mode, more: Router) -> Router {
+        let watch = self.watch();
+        Router::new()
+            .route("/", get(move || async move { page(mode) }))
+            .route("/metrics", get(metrics))
+            .route("/api/v1/status/remote_write", get(status))
+            .with_state(watch)
+            .route("/-/healthy", get(|| async { "healthy\n" }))
+            .route("/-/ready", get(|| async { "ready\n" }))
+            .merge(self.doors.router())
+            .merge(more)
+            .fallback(|| async { (StatusCode::NOT_FOUND, NOT_FOUND) })
+            .layer(axum::middleware::from_fn_with_state(Guard::new(&hostname()), guard))
+    }
+
+    /// Ends: measuring first, then the destinations, which send what is left until `deadline` and save
+    /// their positions, then the log. Says for each destination that had more to send.
+    pub async fn stop(self, deadline: Duration) {
+        if let Some(measuring) = self.measuring {
+            measuring.abort();
+            let _ = measuring.await;
+        }
+        let ends = self.destinations.into_iter().map(|destination| end(destination, deadline));
+        futures_util::future::join_all(ends).await;
+        let storage = self.storage.clone();
+        // Waits for the disk, so not on a thread that serves.
+        if tokio::task::spawn_blocking(move || storage.close()).await.is_err() {
+            tracing::error!("closing the log ended unexpectedly");
+        }
+    }
+}
+
+/// How long a destination that takes nothing is given at the end: enough for one more try.
+const LAST_TRY: Duration = Duration::from_secs(5);
+
+async fn end(destination: Destination, deadline: Duration) {
+    let stuck = matches!(destination.stats().state(), Delivery::Waiting { .. } | Delivery::Denied { .. });
+    let deadline = if stuck { deadline.min(LAST_TRY) } else { deadline };
+    let url = destination.url_redacted();
+    let report = destination.shutdown(deadline).await;
+    if !report.complete {
+        eprintln!(
+            "{url}: not everything was taken in time; the rest is in the log and is sent at the next start"
+        );
+    }
+    if !report.positions_saved {
+        eprintln!("{url}: its position could not be saved; some samples are sent again at the next start");
+    }
+}
+
+const NOT_FOUND: &str = "not found. There are: / (the page), /metrics, /-/ready, /-/healthy, \
+    /api/v1/status/remote_write, and for pushes: /metrics/job/JOB, /api/v1/write, /api/v1/import/prometheus\n";
+
+fn log_options(config: &Config, data: &DataDir) -> storage::Options {
+    let mut options = storage::Options::new(data.path());
+    // Where the size of the file system can't be asked for, the fixed bound is the budget.
+    let total = data.file_system_bytes().unwrap_or(u64::MAX);
+    let budget = config.max_size.map_or_else(|| default_max_size(total), |size| size.of(total));
+    options.max_size = budget.max(storage::Options::MIN_SIZE);
+    options.max_age = config.max_age;
+    options.when_full = config.when_full;
+    options.durability = config.durability;
+    options
+}
+
+/// What handlers look at.
+#[derive(Debug, Clone)]
+pub struct Watch {
+    about: Arc<About>,
+    telemetry: Arc<Telemetry>,
+    doors: Doors,
+    clock: Arc<dyn Clock>,
+}
+
+impl Watch {
+    /// Milliseconds since 1970.
+    pub fn now_ms(&self) -> i64 {
+        self.clock.now_ms()
+    }
+
+    /// The status now.
+    pub fn status(&self) -> Status {
+        Status::now(&self.about, &self.telemetry, &*self.clock)
+    }
+}
+
+async fn status(State(watch): State<Watch>) -> axum::Json<Status> {
+    axum::Json(watch.status())
+}
+
+async fn metrics(State(watch): State<Watch>) -> Response {
+    let mut text = formats::text::encode(&watch.telemetry.families());
+    match watch.doors.exposition().await {
+        Ok(groups) => text.push_str(&groups),
+        Err(refusal) => return refusal.into_response(),
+    }
+    ([(header::CONTENT_TYPE, formats::text::CONTENT_TYPE)], text).into_response()
+}
+
+/// This machine's name.
+pub fn hostname() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}

@@ -1,0 +1,197 @@
+//! The command line: what can be said, and nothing of what is then done.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use collect::CollectorSet;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Where `run` and `demo` listen unless told otherwise: the Pushgateway's port, on loopback.
+pub const DEFAULT_LISTEN: &str = "127.0.0.1:9091";
+
+/// Where `sink` listens unless told otherwise.
+pub const DEFAULT_SINK_LISTEN: &str = "127.0.0.1:9095";
+
+/// Takes metrics in and carries them on by Prometheus remote write.
+#[derive(Debug, Parser)]
+#[command(name = "narthex", version, about, arg_required_else_help = true, max_term_width = 100)]
+pub struct Cli {
+    /// What to log on standard error: error, warn, info, debug or trace, also per part
+    /// (`warn,remote=debug`).
+    #[arg(long = "log", global = true, env = "NARTHEX_LOG", value_name = "LEVEL", default_value = "warn")]
+    pub log: String,
+
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Collect this machine's metrics, take in pushes, and push both to a destination.
+    Run(RunArgs),
+    /// The whole way on this machine alone: collects, pushes to a sink of its own, shows both on a page.
+    Demo(DemoArgs),
+    /// A remote-write receiver to look into, and to test senders with: it can fail, delay and refuse.
+    Sink(SinkArgs),
+    /// Check a configuration file, and say what it would do.
+    Check(CheckArgs),
+}
+
+/// `narthex run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// The configuration file (YAML). Its remote_write sections are Prometheus' own.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Push to this remote-write endpoint; without a path, /api/v1/write is meant. Arguments show in
+    /// the list of processes: where the URL holds a password, use --to-file or NARTHEX_TO.
+    #[arg(long, env = "NARTHEX_TO", hide_env_values = true, value_name = "URL")]
+    pub to: Option<String>,
+
+    /// Read the URL to push to from this file.
+    #[arg(long, value_name = "FILE", conflicts_with = "to")]
+    pub to_file: Option<PathBuf>,
+
+    /// The folder for the log and the positions. [default: $STATE_DIRECTORY, else
+    /// $XDG_STATE_HOME/narthex, else ~/.local/state/narthex]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+
+    /// Listen here for pushes, for its own metrics and for the page.
+    #[arg(long, value_name = "ADDR", default_value = DEFAULT_LISTEN)]
+    pub listen: SocketAddr,
+
+    /// Which of this machine's metrics to collect: names separated by commas; `default`, `all` and `none`
+    /// stand for several, `-` before a name takes it out (`default,-cpu`). [default: default; with
+    /// --config what the file says]
+    #[arg(long, value_name = "NAMES", allow_hyphen_values = true, value_parser = parse_collectors)]
+    pub collect: Option<CollectorSet>,
+
+    /// The `job` label of this machine's metrics.
+    #[arg(long, value_name = "JOB", default_value = "node")]
+    pub job: String,
+
+    /// The `instance` label of this machine's metrics and of narthex's own. [default: the host's name]
+    #[arg(long, value_name = "INSTANCE")]
+    pub instance: Option<String>,
+
+    /// How long to go on sending at the end. What is not sent then stays in the log for the next start.
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = parse_duration)]
+    pub flush_deadline: Duration,
+}
+
+/// `narthex demo`.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// The folder for the log and the positions. [default: a new one under the system's temporary
+    /// folder, removed at the end]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+
+    /// Listen here for the page and for pushes. [default: 127.0.0.1:9091, or another port where that
+    /// one is taken]
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<SocketAddr>,
+}
+
+/// `narthex sink`.
+#[derive(Debug, Args)]
+pub struct SinkArgs {
+    /// Listen here for remote write and for the page.
+    #[arg(long, value_name = "ADDR", default_value = DEFAULT_SINK_LISTEN)]
+    pub listen: SocketAddr,
+
+    /// Which protocol versions to take; the other is answered with 415.
+    #[arg(long, value_enum, default_value_t = Accept::Both)]
+    pub accept: Accept,
+
+    /// Answer requests with this status (400 to 599) instead of taking them.
+    #[arg(long, value_name = "STATUS", value_parser = clap::value_parser!(u16).range(400..=599))]
+    pub fail: Option<u16>,
+
+    /// Fail only one request in this many.
+    #[arg(long, value_name = "N", requires = "fail", default_value_t = 1,
+          value_parser = clap::value_parser!(u64).range(1..))]
+    pub fail_every: u64,
+
+    /// Send this many seconds as Retry-After with each failure.
+    #[arg(long, value_name = "SECONDS", requires = "fail")]
+    pub retry_after: Option<u64>,
+
+    /// Wait this long before each answer (250ms, 2s).
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub delay: Option<Duration>,
+
+    /// Cut connections without an answer.
+    #[arg(long)]
+    pub refuse: bool,
+
+    /// Keep the recent points of at most this many series.
+    #[arg(long, value_name = "N", default_value_t = crate::sink::WindowLimits::DEFAULT.series)]
+    pub max_series: usize,
+
+    /// Keep at most this many points of a series.
+    #[arg(long, value_name = "N", default_value_t = crate::sink::WindowLimits::DEFAULT.points_per_series)]
+    pub max_points: usize,
+
+    /// Keep at most this much in memory.
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = parse_size)]
+    pub max_memory: u64,
+}
+
+/// Which versions of remote write the sink takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Accept {
+    /// 1.0 and 2.0.
+    Both,
+    /// 1.0 only.
+    #[value(name = "1.0")]
+    V1,
+    /// 2.0 only.
+    #[value(name = "2.0")]
+    V2,
+}
+
+/// `narthex check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// The configuration file.
+    pub file: PathBuf,
+}
+
+fn parse_collectors(text: &str) -> Result<CollectorSet, String> {
+    crate::config::file::Collectors::parse(text).map(|collectors| collectors.0)
+}
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    crate::config::duration::parse(text).map_err(|error| error.to_string())
+}
+
+fn parse_size(text: &str) -> Result<u64, String> {
+    match crate::config::size::Size::parse(text).map_err(|error| error.to_string())? {
+        crate::config::size::Size::Bytes(bytes) => Ok(bytes),
+        crate::config::size::Size::Percent(_) => Err("a share of what? give bytes, such as 64MiB".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn collectors_are_separated_by_commas() {
+        let cli = Cli::try_parse_from(["narthex", "run", "--to", "http://h:1", "--collect", "cpu,meminfo"])
+            .unwrap();
+        let Command::Run(run) = cli.command else { panic!("run") };
+        assert_eq!(run.collect.unwrap().to_string(), "cpu,meminfo");
+    }
+}

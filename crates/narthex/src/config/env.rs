@@ -1,0 +1,265 @@
+//! Environment variables in a configuration.
+//!
+//! They are expanded where Prometheus does it, in the values of `external_labels` ([`label`]), and in
+//! narthex's own sections ([`sections`]). Nowhere else: `${1}` in a relabelling rule is no variable.
+//!
+//! In narthex's own sections a value may be of any type, so the text is expanded before it is parsed.
+//! What a variable holds is quoted where it would otherwise be read as YAML.
+
+/// Where variables are looked up; the process' environment, except in tests.
+pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// A variable that can't be expanded. Says nothing of any variable's value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EnvError {
+    /// There is none of this name.
+    #[error("environment variable {0} is not set")]
+    Unset(String),
+    /// `${` without a `}`, or around what can't be a name.
+    #[error("{0:?} is not a variable: write ${{NAME}}, or $$ for a dollar sign")]
+    Syntax(String),
+    /// The value has line breaks.
+    #[error("the value of environment variable {0} has line breaks")]
+    Lines(String),
+    /// Part of an unquoted text, and not plain.
+    #[error(
+        "the value of environment variable {0} has characters that need quotes: put quotes around this value"
+    )]
+    NeedsQuotes(String),
+}
+
+/// An [`EnvError`] and where it is, counted from 1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Located {
+    /// What is wrong.
+    pub error: EnvError,
+    /// The line.
+    pub line: usize,
+    /// The column, in characters.
+    pub column: usize,
+}
+
+/// Expands `${NAME}`, `$NAME` and `$$` in the value of an external label, as Prometheus does; except
+/// that a variable that is not set is an error, since a label that goes missing unseen does harm.
+pub fn label(value: &str, lookup: Lookup<'_>) -> Result<String, EnvError> {
+    let mut out = String::with_capacity(value.len());
+    let mut rest = value;
+    while let Some(at) = rest.find('$') {
+        let (before, dollar) = rest.split_at(at);
+        out.push_str(before);
+        let after = dollar.strip_prefix('$').unwrap_or_default();
+        if let Some(after) = after.strip_prefix('$') {
+            out.push('$');
+            rest = after;
+        } else if after.starts_with('{') {
+            let (name, after) = braced(dollar)?;
+            out.push_str(&lookup(name).ok_or_else(|| EnvError::Unset(name.into()))?);
+            rest = after;
+        } else {
+            let end = after.find(|c: char| !is_name_char(c)).unwrap_or(after.len());
+            let (name, after) = after.split_at(end);
+            if !is_name(name) {
+                return Err(EnvError::Syntax(dollar.chars().take(20).collect()));
+            }
+            out.push_str(&lookup(name).ok_or_else(|| EnvError::Unset(name.into()))?);
+            rest = after;
+        }
+    }
+    out.push_str(rest);
+    Ok(out)
+}
+
+/// Expands `${NAME}` in the top-level sections `names` of the YAML `text`. `$${` stands for `${`. Returns
+/// the new text, which has the same lines, and the numbers (from 1) of those that changed.
+pub fn sections(text: &str, names: &[&str], lookup: Lookup<'_>) -> Result<(String, Vec<usize>), Located> {
+    let mut out = String::with_capacity(text.len());
+    let mut changed = Vec::new();
+    let mut inside = false;
+    for (index, line) in text.split_inclusive('\n').enumerate() {
+        if line.starts_with(|c: char| !c.is_whitespace() && c != '#') {
+            let key = line.split(':').next().unwrap_or_default().trim().trim_matches(['"', '\'']);
+            inside = names.contains(&key);
+        }
+        if !inside || !line.contains("${") {
+            out.push_str(line);
+            continue;
+        }
+        changed.push(index + 1);
+        expand_line(line, lookup, &mut out).map_err(|(error, column)| Located {
+            error,
+            line: index + 1,
+            column,
+        })?;
+    }
+    Ok((out, changed))
+}
+
+/// How the characters at some place of a line are read.
+#[derive(Clone, Copy, PartialEq)]
+enum Quotes {
+    None,
+    Single,
+    Double,
+}
+
+fn expand_line(line: &str, lookup: Lookup<'_>, out: &mut String) -> Result<(), (EnvError, usize)> {
+    let mut quotes = Quotes::None;
+    let mut rest = line;
+    let mut previous = ' ';
+    while let Some(c) = rest.chars().next() {
+        let at = line.len() - rest.len();
+        let column = line.get(..at).unwrap_or_default().chars().count() + 1;
+        if rest.starts_with("$${") {
+            out.push_str("${");
+            rest = rest.get(3..).unwrap_or_default();
+            previous = '{';
+            continue;
+        }
+        if rest.starts_with("${") {
+            let (name, after) = braced(rest).map_err(|error| (error, column))?;
+            let value = lookup(name).ok_or_else(|| (EnvError::Unset(name.into()), column))?;
+            if value.contains(['\n', '\r']) {
+                return Err((EnvError::Lines(name.into()), column));
+            }
+            match quotes {
+                Quotes::Single => out.push_str(&value.replace('\'', "''")),
+                Quotes::Double => out.push_str(&escape(&value)),
+                Quotes::None if is_plain(&value) => out.push_str(&value),
+                Quotes::None if is_whole(previous, after) => {
+                    out.push('"');
+                    out.push_str(&escape(&value));
+                    out.push('"');
+                }
+                Quotes::None => return Err((EnvError::NeedsQuotes(name.into()), column)),
+            }
+            rest = after;
+            previous = '}';
+            continue;
+        }
+        match (quotes, c) {
+            (Quotes::None, '#') if previous.is_whitespace() => {
+                out.push_str(rest);
+                return Ok(());
+            }
+            (Quotes::None, '"') if starts_scalar(previous) => quotes = Quotes::Double,
+            (Quotes::None, '\'') if starts_scalar(previous) => quotes = Quotes::Single,
+            (Quotes::Double, '"') if previous != '\\' => quotes = Quotes::None,
+            (Quotes::Single, '\'') => quotes = Quotes::None,
+            _ => {}
+        }
+        // After an escaped backslash, a quote is not escaped.
+        previous = if quotes == Quotes::Double && previous == '\\' && c == '\\' { ' ' } else { c };
+        out.push(c);
+        rest = rest.get(c.len_utf8()..).unwrap_or_default();
+    }
+    Ok(())
+}
+
+/// The name in `${NAME}` at the start of `text`, and what follows.
+fn braced(text: &str) -> Result<(&str, &str), EnvError> {
+    let syntax = || EnvError::Syntax(text.trim_end().chars().take(20).collect());
+    let inner = text.strip_prefix("${").ok_or_else(syntax)?;
+    let (name, after) = inner.split_once('}').ok_or_else(syntax)?;
+    if is_name(name) { Ok((name, after)) } else { Err(syntax()) }
+}
+
+fn is_name_char(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '_'
+}
+
+fn is_name(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && name.chars().all(is_name_char)
+}
+
+/// Whether YAML reads `value` as itself wherever it stands.
+fn is_plain(value: &str) -> bool {
+    value.starts_with(|c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '_'))
+        && value
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '_' | '-' | '%' | '+' | '@'))
+        && !value.eq_ignore_ascii_case("null")
+}
+
+fn starts_scalar(previous: char) -> bool {
+    previous.is_whitespace() || matches!(previous, '[' | '{' | ',' | ':')
+}
+
+/// Whether a variable after `previous` and before `after` is a scalar of its own.
+fn is_whole(previous: char, after: &str) -> bool {
+    let next = after.trim_start_matches(' ');
+    let ends = next.starts_with(['\n', '\r', ',', ']', '}'])
+        || next.is_empty()
+        || (next.starts_with('#') && next.len() < after.len());
+    starts_scalar(previous) && ends
+}
+
+/// For the inside of double quotes.
+fn escape(value: &str) -> String {
+    let mut out = String::with_capacity(value.len());
+    for c in value.chars() {
+        match c {
+            '"' | '\\' => {
+                out.push('\\');
+                out.push(c);
+            }
+            '\t' => out.push_str("\\t"),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lookup(name: &str) -> Option<String> {
+        Some(match name {
+            "SIZE" => "10GiB".into(),
+            "ODD" => "a: #\"b'\\".into(),
+            "LINES" => "a\nb".into(),
+            "EMPTY" => String::new(),
+            _ => return None,
+        })
+    }
+
+    fn expand(text: &str) -> Result<String, Located> {
+        sections(text, &["log"], &lookup).map(|(text, _)| text)
+    }
+
+    #[test]
+    fn labels_are_expanded_as_prometheus_does() {
+        assert_eq!(label("a-$SIZE-${SIZE}-$$SIZE", &lookup), Ok("a-10GiB-10GiB-$SIZE".into()));
+        assert_eq!(label("plain", &lookup), Ok("plain".into()));
+        assert_eq!(label("${NOPE}", &lookup), Err(EnvError::Unset("NOPE".into())));
+        assert_eq!(label("$1", &lookup), Err(EnvError::Syntax("$1".into())));
+        assert_eq!(label("${SIZE", &lookup), Err(EnvError::Syntax("${SIZE".into())));
+    }
+
+    #[test]
+    fn only_the_named_sections_are_expanded() {
+        let text = "log:\n  max_size: ${SIZE} # ${NOPE}\nremote_write:\n  - x: ${1}\n";
+        let want = "log:\n  max_size: 10GiB # ${NOPE}\nremote_write:\n  - x: ${1}\n";
+        assert_eq!(sections(text, &["log"], &lookup), Ok((want.into(), vec![2])));
+    }
+
+    #[test]
+    fn a_value_never_becomes_yaml() {
+        assert_eq!(expand("log:\n  a: ${ODD}\n").unwrap(), "log:\n  a: \"a: #\\\"b'\\\\\"\n");
+        assert_eq!(expand("log: {a: ${ODD}}\n").unwrap(), "log: {a: \"a: #\\\"b'\\\\\"}\n");
+        assert_eq!(expand("log:\n  a: \"x${ODD}\"\n").unwrap(), "log:\n  a: \"xa: #\\\"b'\\\\\"\n");
+        assert_eq!(expand("log:\n  a: 'x${ODD}'\n").unwrap(), "log:\n  a: 'xa: #\"b''\\'\n");
+        assert_eq!(expand("log:\n  a: ${EMPTY}\n").unwrap(), "log:\n  a: \"\"\n");
+        assert_eq!(expand("log:\n  a: $${SIZE}\n").unwrap(), "log:\n  a: ${SIZE}\n");
+    }
+
+    #[test]
+    fn faults_say_where() {
+        let fault = |text| expand(text).expect_err(text);
+        let unset = Located { error: EnvError::Unset("NOPE".into()), line: 2, column: 6 };
+        assert_eq!(fault("log:\n  a: ${NOPE}\n"), unset);
+        assert_eq!(fault("log:\n  a: x${ODD}\n").error, EnvError::NeedsQuotes("ODD".into()));
+        assert_eq!(fault("log:\n  a: ${LINES}\n").error, EnvError::Lines("LINES".into()));
+        assert_eq!(fault("log:\n  a: ${1}\n").error, EnvError::Syntax("${1}".into()));
+    }
+}

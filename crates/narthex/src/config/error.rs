@@ -1,0 +1,284 @@
+//! What is wrong with a configuration, so that a person can mend it: which file, line, column and key,
+//! the line itself, and what would be right. Never a secret.
+
+use std::fmt;
+
+/// Something wrong with a configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError {
+    /// The file, as the user named it.
+    pub file: String,
+    /// Line and column, counted from 1, where one is to blame.
+    pub place: Option<(usize, usize)>,
+    /// The key, from the top: `remote_write[0].queue_config.capacity`. May be empty.
+    pub key: String,
+    /// What is wrong.
+    pub message: String,
+    /// What would be right.
+    pub hint: Option<String>,
+    /// The line, unless it may hold a secret.
+    pub line: Option<String>,
+}
+
+impl std::error::Error for ConfigError {}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.file)?;
+        if let Some((line, column)) = self.place {
+            write!(f, ":{line}:{column}")?;
+        }
+        if !self.key.is_empty() {
+            write!(f, ": {}", self.key)?;
+        }
+        write!(f, ": {}", self.message)?;
+        if let (Some(text), Some((line, column))) = (&self.line, self.place) {
+            let number = line.to_string();
+            let indent = " ".repeat(number.len());
+            // Tabs are kept, so that the mark stands below what it marks.
+            let before: String =
+                text.chars().take(column - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+            write!(f, "\n  {number} | {text}\n  {indent} | {before}^")?;
+        }
+        if let Some(hint) = &self.hint {
+            write!(f, "\n  {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Makes errors about one file.
+#[derive(Debug, Clone, Copy)]
+pub struct Reporter<'a> {
+    /// The file, as the user named it.
+    pub file: &'a str,
+    /// Its text, as it is on disk.
+    pub text: &'a str,
+    /// Lines (from 1) into which environment variables were put, so that their values are hidden.
+    pub expanded: &'a [usize],
+}
+
+impl Reporter<'_> {
+    /// An error about the file as a whole.
+    pub fn whole(&self, message: impl Into<String>) -> ConfigError {
+        ConfigError {
+            file: self.file.into(),
+            place: None,
+            key: String::new(),
+            message: message.into(),
+            hint: None,
+            line: None,
+        }
+    }
+
+    /// An error about the value of `key`.
+    pub fn at(&self, place: Option<(usize, usize)>, key: &str, message: impl Into<String>) -> ConfigError {
+        let line = place.and_then(|(line, _)| self.shown(line, key));
+        ConfigError { place, key: key.into(), line, ..self.whole(message) }
+    }
+
+    /// What the YAML reader, or the types it filled, had to say; `path` is the key where it stopped.
+    pub fn yaml(&self, error: &serde_saphyr::Error, path: &str) -> ConfigError {
+        use serde_saphyr::Error as E;
+        let path = path.trim_end_matches(".?").trim_start_matches('.');
+        let path = if path == "?" { "" } else { path };
+        let place =
+            error.location().map(|l| (l.line() as usize, l.column().max(1) as usize)).filter(|p| p.0 > 0);
+        let hidden = place.is_some_and(|(line, _)| self.is_hidden(line, path));
+        let mut hint = None;
+        let mut syntax = false;
+        let message = match error.without_snippet() {
+            E::SerdeUnknownField { field, expected, .. } => match super::known::absent(path) {
+                Some(why) => why.to_string(),
+                None => {
+                    hint = Some(right_key(field, expected));
+                    format!("unknown key {field:?}")
+                }
+            },
+            E::SerdeMissingField { field, .. } => format!("the key {field:?} is missing"),
+            E::SerdeUnknownVariant { variant, expected, .. } => {
+                hint = Some(format!("what can stand here: {}", expected.join(", ")));
+                if hidden {
+                    "not a value that can stand here".into()
+                } else {
+                    format!("{variant:?} is not a value that can stand here")
+                }
+            }
+            E::SerdeInvalidType { expected, .. } | E::SerdeInvalidValue { expected, .. } => {
+                format!("expected {expected}")
+            }
+            E::InvalidScalar { ty, .. } => format!("expected {}", words(ty)),
+            E::Unexpected { expected, .. } => format!("expected {}", words(expected)),
+            E::NullIntoString { .. } => "there is no value".into(),
+            E::DuplicateMappingKey { .. } => "the key stands here twice".into(),
+            E::Message { msg, .. } if hidden => {
+                let _ = msg;
+                "this value is not what belongs here (it is not shown, since it may be secret)".into()
+            }
+            E::Message { msg, .. } => without_password(msg),
+            other => {
+                syntax = true;
+                let text = other.to_string();
+                // The reader appends the place, which stands in front already.
+                let text = text.split(" at line ").next().unwrap_or_default();
+                format!("not valid YAML: {}", without_password(text))
+            }
+        };
+        let line = place.and_then(|(line, _)| {
+            // After broken quotes any line may be part of a secret.
+            if syntax && self.text.lines().take(line).any(secret_in) { None } else { self.shown(line, path) }
+        });
+        ConfigError { place, key: path.to_string(), message, hint, line, ..self.whole("") }
+    }
+
+    /// The line to show for an error about `key`.
+    fn shown(&self, line: usize, key: &str) -> Option<String> {
+        let text = self.text.lines().nth(line.checked_sub(1)?)?;
+        if secret_in(text) || secret_key(key) {
+            return None;
+        }
+        Some(without_password(text.trim_end()))
+    }
+
+    fn is_hidden(&self, line: usize, key: &str) -> bool {
+        self.expanded.contains(&line)
+            || secret_key(key)
+            || self.text.lines().nth(line.saturating_sub(1)).is_some_and(secret_in)
+    }
+}
+
+/// Words of keys whose values are secrets.
+const SECRET_WORDS: [&str; 7] = ["password", "credentials", "secret", "token", "bearer", "_key", "headers"];
+
+/// Whether the value of this key, or of one above it, is a secret. Names of files are none.
+fn secret_key(path: &str) -> bool {
+    path.split('.').any(|key| {
+        let key = key.split('[').next().unwrap_or_default().to_ascii_lowercase();
+        !key.ends_with("_file") && SECRET_WORDS.iter().any(|word| key.contains(word))
+    })
+}
+
+/// Whether a line of YAML may show a secret.
+fn secret_in(line: &str) -> bool {
+    let lower = line.to_ascii_lowercase();
+    let mut rest = lower.as_str();
+    loop {
+        let found = SECRET_WORDS.iter().filter_map(|word| rest.find(word).map(|at| at + word.len())).min();
+        let Some(end) = found else { return false };
+        rest = rest.get(end..).unwrap_or_default();
+        if !rest.starts_with("_file") {
+            return true;
+        }
+    }
+}
+
+/// The text without the user and password of any URL in it.
+pub fn without_password(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("://") {
+        let (before, after) = rest.split_at(at + 3);
+        out.push_str(before);
+        let end = after.find(['/', ' ', '"', '\'', '?', '#']).unwrap_or(after.len());
+        let (authority, after) = after.split_at(end);
+        match authority.rsplit_once('@') {
+            Some((_, host)) => {
+                out.push_str("…@");
+                out.push_str(host);
+            }
+            None => out.push_str(authority),
+        }
+        rest = after;
+    }
+    out.push_str(rest);
+    out
+}
+
+/// The reader's names of types, as people say them.
+fn words(ty: &str) -> &str {
+    match ty {
+        "boolean" => "true or false",
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, not below zero",
+        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
+        "f32" | "f64" => "a number",
+        "sequence start" => "a list",
+        "mapping start" => "keys with values",
+        "string scalar" => "a single value",
+        other => other,
+    }
+}
+
+/// Which key was probably meant, else which there are.
+fn right_key(field: &str, expected: &[&str]) -> String {
+    let near = expected.iter().map(|key| (distance(field, key), key)).min();
+    match near {
+        Some((distance, key)) if distance <= 1 + field.len() / 4 => format!("did you mean {key:?}?"),
+        _ if expected.is_empty() => "no key can stand here".into(),
+        _ => format!("the keys here are: {}", expected.join(", ")),
+    }
+}
+
+/// Edits that make `b` of `a`: inserted, deleted, changed or swapped letters.
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let width = b.len() + 1;
+    let mut rows: Vec<usize> = vec![0; width * (a.len() + 1)];
+    let at = |rows: &[usize], i: usize, j: usize| rows.get(i * width + j).copied().unwrap_or(usize::MAX / 2);
+    for i in 0..=a.len() {
+        for j in 0..=b.len() {
+            let value = if i == 0 || j == 0 {
+                i + j
+            } else {
+                let same = a.get(i - 1) == b.get(j - 1);
+                let mut best = (at(&rows, i - 1, j) + 1).min(at(&rows, i, j - 1) + 1);
+                best = best.min(at(&rows, i - 1, j - 1) + usize::from(!same));
+                if i > 1 && j > 1 && a.get(i - 1) == b.get(j - 2) && a.get(i - 2) == b.get(j - 1) {
+                    best = best.min(at(&rows, i - 2, j - 2) + 1);
+                }
+                best
+            };
+            if let Some(slot) = rows.get_mut(i * width + j) {
+                *slot = value;
+            }
+        }
+    }
+    at(&rows, a.len(), b.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_is_shown_with_a_mark_below_the_fault() {
+        let reporter = Reporter { file: "n.yml", text: "log:\n  max_size: lots\n", expanded: &[] };
+        let error = reporter.at(Some((2, 13)), "log.max_size", "not a size");
+        assert_eq!(
+            error.to_string(),
+            "n.yml:2:13: log.max_size: not a size\n  2 |   max_size: lots\n    |             ^"
+        );
+    }
+
+    #[test]
+    fn a_line_that_may_hold_a_secret_is_not_shown() {
+        let text = "a:\n  basic_auth: {username: u, password: hunter2, x: 1}\n  password_file: f\n";
+        let reporter = Reporter { file: "n.yml", text, expanded: &[] };
+        assert_eq!(reporter.at(Some((2, 3)), "a.basic_auth.x", "wrong").line, None);
+        assert!(reporter.at(Some((3, 3)), "a.password_file", "wrong").line.is_some());
+    }
+
+    #[test]
+    fn urls_are_shown_without_their_password() {
+        assert_eq!(
+            without_password("url: http://u:p@h:1/x?y, http://i/"),
+            "url: http://…@h:1/x?y, http://i/"
+        );
+        assert_eq!(without_password("http://u:p@ss@h"), "http://…@h");
+    }
+
+    #[test]
+    fn a_mistyped_key_is_recognised() {
+        assert_eq!(right_key("capcity", &["min_shards", "capacity"]), "did you mean \"capacity\"?");
+        assert_eq!(right_key("zzz", &["one", "two"]), "the keys here are: one, two");
+    }
+}

@@ -1,0 +1,206 @@
+//! The file's sections as they are written, before anything is made of them.
+
+use super::size::Size;
+use collect::CollectorSet;
+use remote::config::RemoteWrite;
+use serde::Deserialize;
+use serde::de::{Deserializer, Error, IgnoredAny, SeqAccess, Visitor};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+/// The whole file. Sections of Prometheus' that do not concern an agent are read and left alone.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct File {
+    /// What holds for all of it.
+    pub global: Option<Global>,
+    /// Where to push.
+    pub remote_write: Option<Vec<RemoteWrite>>,
+    /// The log.
+    pub log: Option<Log>,
+    /// What to measure.
+    pub collect: Option<Collect>,
+    /// The doors.
+    pub receive: Option<Receive>,
+    /// Not for an agent.
+    pub rule_files: Option<IgnoredAny>,
+    /// Not for an agent.
+    pub alerting: Option<IgnoredAny>,
+    /// Not for an agent.
+    pub storage: Option<IgnoredAny>,
+    /// Not for an agent.
+    pub remote_read: Option<IgnoredAny>,
+}
+
+/// `global`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Global {
+    /// Labels that everything that is sent gets, unless it has them.
+    pub external_labels: Option<BTreeMap<String, String>>,
+    /// Has no effect here.
+    pub scrape_interval: Option<IgnoredAny>,
+    /// Has no effect here.
+    pub scrape_timeout: Option<IgnoredAny>,
+    /// Has no effect here.
+    pub scrape_protocols: Option<IgnoredAny>,
+    /// Has no effect here.
+    pub evaluation_interval: Option<IgnoredAny>,
+    /// Has no effect here.
+    pub rule_query_offset: Option<IgnoredAny>,
+    /// Has no effect here.
+    pub query_log_file: Option<IgnoredAny>,
+}
+
+/// `log`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// Its budget on disk.
+    pub max_size: Option<Size>,
+    /// How long it keeps what no destination has taken.
+    #[serde(deserialize_with = "maybe_duration")]
+    pub max_age: Option<Duration>,
+    /// What gives way at the budget.
+    pub when_full: WhenFull,
+    /// What an acknowledgement promises.
+    pub durability: Durability,
+}
+
+/// `log.when_full`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenFull {
+    /// The oldest goes, and is counted.
+    #[default]
+    DropOldest,
+    /// Pushes are refused with 503.
+    Refuse,
+}
+
+/// `log.durability`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Durability {
+    /// On disk.
+    #[default]
+    Fsync,
+    /// In the operating system's hands.
+    Os,
+}
+
+/// `collect`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Collect {
+    /// This machine.
+    pub host: Option<Host>,
+    /// narthex itself.
+    #[serde(rename = "self")]
+    pub own: bool,
+}
+
+impl Default for Collect {
+    fn default() -> Self {
+        Collect { host: None, own: true }
+    }
+}
+
+/// `collect.host`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Host {
+    /// How often.
+    #[serde(deserialize_with = "maybe_duration")]
+    pub interval: Option<Duration>,
+    /// Which.
+    pub collectors: Option<Collectors>,
+}
+
+/// Names of collectors, as a list or separated by commas; `none` is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Collectors(pub CollectorSet);
+
+impl Collectors {
+    /// Reads names separated by commas.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        if text.trim() == "none" {
+            return Ok(Collectors(CollectorSet::EMPTY));
+        }
+        text.parse().map(Collectors).map_err(|error: collect::CollectorError| error.to_string())
+    }
+}
+
+impl<'de> Deserialize<'de> for Collectors {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Names;
+        impl<'de> Visitor<'de> for Names {
+            type Value = Collectors;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of collectors")
+            }
+            fn visit_str<E: Error>(self, text: &str) -> Result<Collectors, E> {
+                Collectors::parse(text).map_err(E::custom)
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Collectors, A::Error> {
+                let mut names: Vec<String> = Vec::new();
+                while let Some(name) = list.next_element()? {
+                    names.push(name);
+                }
+                if names.is_empty() {
+                    return Ok(Collectors(CollectorSet::EMPTY));
+                }
+                Collectors::parse(&names.join(",")).map_err(A::Error::custom)
+            }
+        }
+        deserializer.deserialize_any(Names)
+    }
+}
+
+/// `receive`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Receive {
+    /// Samples older than this are refused.
+    #[serde(deserialize_with = "maybe_duration")]
+    pub max_age: Option<Duration>,
+    /// Groups, as the Pushgateway has them.
+    pub pushgateway: Option<Pushgateway>,
+}
+
+/// `receive.pushgateway`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Pushgateway {
+    /// How often each group is sent anew.
+    #[serde(deserialize_with = "maybe_duration")]
+    pub interval: Option<Duration>,
+    /// How long a group lives after its last push.
+    #[serde(deserialize_with = "maybe_duration")]
+    pub ttl: Option<Duration>,
+    /// Whether groups can be scraped, too.
+    pub expose: Option<bool>,
+    /// Whether bodies may have timestamps.
+    pub allow_timestamps: Option<bool>,
+    /// Whether all groups can be wiped over HTTP.
+    pub enable_admin: Option<bool>,
+    /// The most groups.
+    pub max_groups: Option<usize>,
+    /// The most series of one group.
+    pub max_group_series: Option<usize>,
+    /// The most series of all groups.
+    pub max_series: Option<usize>,
+}
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Size::parse(&text).map_err(D::Error::custom)
+    }
+}
+
+fn maybe_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let text: Option<String> = Option::deserialize(deserializer)?;
+    text.map(|text| super::duration::parse(&text).map_err(D::Error::custom)).transpose()
+}

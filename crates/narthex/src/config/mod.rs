@@ -1,0 +1,246 @@
+//! The configuration file: from YAML to what [`crate::run`] is given, and errors that help.
+//!
+//! `global` and `remote_write` are Prometheus' own sections; `log`, `collect` and `receive` are narthex'.
+//! `docs/configuration.md` describes every key. Where to start: [`load`]; the sections as written are in
+//! [`file`], what can be wrong with them in [`error`].
+
+pub mod duration;
+pub mod env;
+pub mod error;
+pub mod file;
+mod known;
+mod locate;
+pub mod size;
+
+use collect::CollectorSet;
+use error::{ConfigError, Reporter};
+use file::File;
+use remote::config::RemoteWrite;
+use size::{Human, Size};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::Duration;
+
+/// The largest file that is read.
+pub const FILE_BYTES_MAX: u64 = 4 << 20;
+/// How often this machine is looked at where nothing else is said.
+pub const INTERVAL: Duration = Duration::from_secs(15);
+/// The shortest interval of collection.
+pub const INTERVAL_MIN: Duration = Duration::from_secs(1);
+/// The longest: twice in the five minutes for which a query sees a sample.
+pub const INTERVAL_MAX: Duration = Duration::from_secs(120);
+/// Sections in which environment variables are expanded.
+const OWN_SECTIONS: [&str; 3] = ["log", "collect", "receive"];
+
+/// What to collect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Collect {
+    /// This machine's metrics; none where the set is empty.
+    pub host: CollectorSet,
+    /// How often.
+    pub interval: Duration,
+    /// narthex' own metrics.
+    pub own: bool,
+}
+
+/// A configuration, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Labels that everything that is sent gets, unless it has them.
+    pub external_labels: BTreeMap<String, String>,
+    /// Where to push; at least one.
+    pub destinations: Vec<RemoteWrite>,
+    /// The log's budget; 10 % of the file system and at most 10 GiB where absent.
+    pub max_size: Option<Size>,
+    /// How long the log keeps what no destination has taken, in running time.
+    pub max_age: Option<Duration>,
+    /// What gives way at the budget.
+    pub when_full: storage::WhenFull,
+    /// What an acknowledgement promises.
+    pub durability: wal::Durability,
+    /// What to collect.
+    pub collect: Collect,
+    /// The doors.
+    pub receive: receive::Options,
+}
+
+impl Default for Config {
+    /// What `narthex run --to URL` does, but for the URL.
+    fn default() -> Self {
+        Config {
+            external_labels: BTreeMap::new(),
+            destinations: Vec::new(),
+            max_size: None,
+            max_age: None,
+            when_full: storage::WhenFull::DropOldest,
+            durability: wal::Durability::Fsync,
+            collect: Collect { host: CollectorSet::default(), interval: INTERVAL, own: true },
+            receive: receive::Options::default(),
+        }
+    }
+}
+
+/// Reads a file. Besides the configuration: warnings, each a sentence.
+pub fn load(path: &Path, lookup: env::Lookup<'_>) -> Result<(Config, Vec<String>), ConfigError> {
+    let name = path.display().to_string();
+    let whole = |message| Reporter { file: &name, text: "", expanded: &[] }.whole(message);
+    let size = std::fs::metadata(path).map_err(|error| whole(format!("it can't be read: {error}")))?.len();
+    if size > FILE_BYTES_MAX {
+        return Err(whole(format!("it has {}, the limit is {}", Human(size), Human(FILE_BYTES_MAX))));
+    }
+    let bytes = std::fs::read(path).map_err(|error| whole(format!("it can't be read: {error}")))?;
+    let text = String::from_utf8(bytes).map_err(|_| whole("it is not UTF-8".into()))?;
+    parse(&name, &text, lookup)
+}
+
+/// Reads the text of a file; `name` is for errors.
+pub fn parse(name: &str, text: &str, lookup: env::Lookup<'_>) -> Result<(Config, Vec<String>), ConfigError> {
+    let before = Reporter { file: name, text, expanded: &[] };
+    let (expanded, lines) = env::sections(text, &OWN_SECTIONS, lookup)
+        .map_err(|located| before.at(Some((located.line, located.column)), "", located.error.to_string()))?;
+    let reporter = Reporter { file: name, text, expanded: &lines };
+    let options = serde_saphyr::options! { with_snippet: false };
+    let mut stopped_at = String::new();
+    let read = serde_saphyr::with_deserializer_from_str_with_options(&expanded, options, |deserializer| {
+        serde_path_to_error::deserialize(deserializer).map_err(|error: serde_path_to_error::Error<_>| {
+            stopped_at = error.path().to_string();
+            error.into_inner()
+        })
+    });
+    let file: File = read.map_err(|error| reporter.yaml(&error, &stopped_at))?;
+    let warnings = warnings(name, &file);
+    let wrong = |key: &str, message: String| reporter.at(locate::locate(&expanded, key), key, message);
+    Ok((check(file, lookup, &wrong)?, warnings))
+}
+
+fn warnings(name: &str, file: &File) -> Vec<String> {
+    let global = file.global.as_ref();
+    let mut warnings = Vec::new();
+    for (key, why) in known::NOT_FOR_AN_AGENT {
+        let given = match key {
+            "rule_files" => file.rule_files.is_some(),
+            "alerting" => file.alerting.is_some(),
+            "storage" => file.storage.is_some(),
+            "remote_read" => file.remote_read.is_some(),
+            _ => false,
+        };
+        if given {
+            warnings.push(format!("{name}: {key} has no effect: {why}"));
+        }
+    }
+    let idle = [
+        ("scrape_interval", global.is_some_and(|g| g.scrape_interval.is_some())),
+        ("scrape_timeout", global.is_some_and(|g| g.scrape_timeout.is_some())),
+        ("scrape_protocols", global.is_some_and(|g| g.scrape_protocols.is_some())),
+        ("evaluation_interval", global.is_some_and(|g| g.evaluation_interval.is_some())),
+        ("rule_query_offset", global.is_some_and(|g| g.rule_query_offset.is_some())),
+        ("query_log_file", global.is_some_and(|g| g.query_log_file.is_some())),
+    ];
+    for (key, _) in idle.iter().filter(|(_, given)| *given) {
+        warnings.push(format!("{name}: global.{key} has no effect: narthex neither scrapes nor evaluates"));
+    }
+    warnings
+}
+
+type Wrong<'a> = &'a dyn Fn(&str, String) -> ConfigError;
+
+fn check(file: File, lookup: env::Lookup<'_>, wrong: Wrong<'_>) -> Result<Config, ConfigError> {
+    let mut external_labels = BTreeMap::new();
+    for (name, value) in file.global.and_then(|global| global.external_labels).unwrap_or_default() {
+        let key = format!("global.external_labels.{name}");
+        if !model::labels::is_legacy_label_name(name.as_bytes()) || name.starts_with("__") {
+            return Err(wrong(
+                &key,
+                format!(
+                    "{name:?} can't be the name of an external label: letters, digits and _, not __ in front"
+                ),
+            ));
+        }
+        let value = env::label(&value, lookup).map_err(|error| wrong(&key, error.to_string()))?;
+        external_labels.insert(name, value);
+    }
+    let destinations = file.remote_write.unwrap_or_default();
+    if destinations.is_empty() {
+        return Err(wrong("remote_write", "nowhere to push to: give at least one destination, `remote_write: [{url: http://HOST:9090/api/v1/write}]`".into()));
+    }
+    let mut names = BTreeSet::new();
+    for (index, destination) in destinations.iter().enumerate() {
+        if let Some(name) = &destination.name
+            && !names.insert(name)
+        {
+            return Err(wrong(
+                &format!("remote_write[{index}].name"),
+                format!("another destination is called {name:?} already"),
+            ));
+        }
+    }
+    let log = file.log.unwrap_or_default();
+    if let Some(Size::Bytes(bytes)) = log.max_size
+        && bytes < storage::Options::MIN_SIZE
+    {
+        return Err(wrong(
+            "log.max_size",
+            format!("too small: at least {}", Human(storage::Options::MIN_SIZE)),
+        ));
+    }
+    if log.max_age.is_some_and(|age| age.is_zero()) {
+        return Err(wrong(
+            "log.max_age",
+            "nothing would be kept: leave it out to keep without regard to age".into(),
+        ));
+    }
+    let given = file.collect.is_some();
+    let section = file.collect.unwrap_or_default();
+    let host = section.host.unwrap_or_default();
+    let interval = host.interval.unwrap_or(INTERVAL);
+    if !(INTERVAL_MIN..=INTERVAL_MAX).contains(&interval) {
+        return Err(wrong(
+            "collect.host.interval",
+            "from 1s to 2m: queries look back five minutes only, and one collection may be lost".into(),
+        ));
+    }
+    let default = if given { CollectorSet::default() } else { CollectorSet::EMPTY };
+    let collect = Collect {
+        host: host.collectors.map_or(default, |collectors| collectors.0),
+        interval,
+        own: section.own,
+    };
+    let receive = doors(file.receive.unwrap_or_default());
+    receive.check().map_err(|error| wrong("receive", error.to_string()))?;
+    Ok(Config {
+        external_labels,
+        destinations,
+        max_size: log.max_size,
+        max_age: log.max_age,
+        when_full: match log.when_full {
+            file::WhenFull::DropOldest => storage::WhenFull::DropOldest,
+            file::WhenFull::Refuse => storage::WhenFull::Refuse,
+        },
+        durability: match log.durability {
+            file::Durability::Fsync => wal::Durability::Fsync,
+            file::Durability::Os => wal::Durability::Os,
+        },
+        collect,
+        receive,
+    })
+}
+
+fn doors(section: file::Receive) -> receive::Options {
+    let mut options = receive::Options { max_age: section.max_age, ..receive::Options::default() };
+    let given = section.pushgateway.unwrap_or_default();
+    let gateway = &mut options.pushgateway;
+    gateway.interval = given.interval.unwrap_or(gateway.interval);
+    gateway.ttl = given.ttl.or(gateway.ttl);
+    gateway.expose = given.expose.unwrap_or(gateway.expose);
+    gateway.allow_timestamps = given.allow_timestamps.unwrap_or(gateway.allow_timestamps);
+    gateway.enable_admin = given.enable_admin.unwrap_or(gateway.enable_admin);
+    gateway.max_groups = given.max_groups.unwrap_or(gateway.max_groups);
+    gateway.max_group_series = given.max_group_series.unwrap_or(gateway.max_group_series);
+    gateway.max_series = given.max_series.unwrap_or(gateway.max_series);
+    options
+}
+
+/// The log's budget on a file system of `total` bytes where none was given.
+pub fn default_max_size(total: u64) -> u64 {
+    (total / 10).clamp(storage::Options::MIN_SIZE, 10 << 30)
+}

@@ -1,0 +1,131 @@
+//! Amounts of bytes as people write them: `512MiB`, `10GiB`, `10%`.
+
+use std::fmt;
+
+/// An amount, absolute or as a share of the file system.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Size {
+    /// So many bytes.
+    Bytes(u64),
+    /// So many hundredths of the file system; above 0, at most 100.
+    Percent(f64),
+}
+
+/// Why a text is no amount.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct SizeError(String);
+
+/// Units and their powers of 1024. As everywhere in Prometheus, `MB` and `MiB` mean the same.
+const UNITS: [(&str, u32); 14] = [
+    ("", 0),
+    ("B", 0),
+    ("K", 1),
+    ("KB", 1),
+    ("KiB", 1),
+    ("M", 2),
+    ("MB", 2),
+    ("MiB", 2),
+    ("G", 3),
+    ("GB", 3),
+    ("GiB", 3),
+    ("T", 4),
+    ("TB", 4),
+    ("TiB", 4),
+];
+
+impl Size {
+    /// Reads `text`.
+    pub fn parse(text: &str) -> Result<Size, SizeError> {
+        let text = text.trim();
+        let wrong =
+            |why: &str| SizeError(format!("{text:?} is not a size: {why}, such as 10GiB, 512MiB or 10%"));
+        let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+        let (number, unit) = text.split_at(digits);
+        let unit = unit.trim();
+        if number.is_empty() {
+            return Err(wrong("write a number and a unit"));
+        }
+        let value: f64 = number.parse().map_err(|_| wrong("write a number and a unit"))?;
+        if unit == "%" {
+            if value > 0.0 && value <= 100.0 {
+                return Ok(Size::Percent(value));
+            }
+            return Err(wrong("a share lies above 0% and not above 100%"));
+        }
+        let Some((_, power)) = UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit)) else {
+            return Err(wrong("the units are B, KiB, MiB, GiB, TiB and %"));
+        };
+        let bytes = value * 1024f64.powi(*power as i32);
+        if bytes >= 1.0 && bytes < i64::MAX as f64 {
+            Ok(Size::Bytes(bytes as u64))
+        } else {
+            Err(wrong("write an amount above zero that a disk could hold"))
+        }
+    }
+
+    /// The bytes it means on a file system of `total` bytes.
+    pub fn of(self, total: u64) -> u64 {
+        match self {
+            Size::Bytes(bytes) => bytes,
+            Size::Percent(percent) => (total as f64 * percent / 100.0) as u64,
+        }
+    }
+}
+
+/// An amount of bytes for a person: three digits and a unit.
+pub struct Human(pub u64);
+
+impl fmt::Display for Human {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut value = self.0 as f64;
+        let mut unit = "B";
+        for next in ["KiB", "MiB", "GiB", "TiB"] {
+            if value < 1000.0 {
+                break;
+            }
+            value /= 1024.0;
+            unit = next;
+        }
+        if unit == "B" || value >= 100.0 {
+            write!(f, "{value:.0} {unit}")
+        } else if value >= 10.0 {
+            write!(f, "{value:.1} {unit}")
+        } else {
+            write!(f, "{value:.2} {unit}")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_as_people_write_them() {
+        assert_eq!(Size::parse("10GiB"), Ok(Size::Bytes(10 << 30)));
+        assert_eq!(Size::parse("10GB"), Ok(Size::Bytes(10 << 30)));
+        assert_eq!(Size::parse("1.5 mib"), Ok(Size::Bytes(3 << 19)));
+        assert_eq!(Size::parse("4096"), Ok(Size::Bytes(4096)));
+        assert_eq!(Size::parse("10%"), Ok(Size::Percent(10.0)));
+        assert_eq!(Size::Percent(10.0).of(500), 50);
+    }
+
+    #[test]
+    fn what_is_no_size_is_refused_with_what_would_be_right() {
+        for text in ["", "GiB", "10 parsecs", "-1GiB", "0", "0%", "101%", "1e9", "99999999999TiB", "1.2.3M"] {
+            let error = Size::parse(text).expect_err(text);
+            assert!(error.to_string().ends_with("such as 10GiB, 512MiB or 10%"), "{error}");
+        }
+    }
+
+    #[test]
+    fn amounts_are_shown_with_three_digits() {
+        let show = |bytes| Human(bytes).to_string();
+        assert_eq!(show(0), "0 B");
+        assert_eq!(show(999), "999 B");
+        assert_eq!(show(1536), "1.50 KiB");
+        assert_eq!(show(10 << 30), "10.0 GiB");
+        assert_eq!(show(500 << 20), "500 MiB");
+    }
+}

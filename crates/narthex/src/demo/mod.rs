@@ -1,0 +1,225 @@
+//! `narthex demo`: an agent and a sink in one process, over real HTTP on loopback, and a page that shows
+//! both ends and the way between.
+//!
+//! [`charts`] makes the page's charts of what arrived; [`ledger`] counts what was lost.
+
+pub mod charts;
+pub mod ledger;
+
+use crate::agent::{Agent, Settings, Watch, hostname};
+use crate::announce;
+use crate::cli::{Accept, DEFAULT_LISTEN, DemoArgs};
+use crate::config::Config;
+use crate::failure::Failure;
+use crate::http::{Door, Guard, Listening, guard};
+use crate::page::Mode;
+use crate::shutdown::Signals;
+use crate::sink::{Behaviour, Sink, WindowLimits, serve};
+use crate::status::Status;
+use axum::Router;
+use axum::extract::{Query, State};
+use axum::routing::get;
+use charts::{Chart, Line, Material, Mount, Pushed};
+use ledger::{Balance, Ledger};
+use remote::Url;
+use remote::config::RemoteWrite;
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use storage::Storage;
+
+/// How often this machine is looked at.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// How long a sample may wait for a request to fill up: short, so that a push shows within a second.
+const SEND_DEADLINE: Duration = Duration::from_millis(200);
+/// The longest wait between tries, so that a sink that is back is noticed at once.
+const BACKOFF_MAX: Duration = Duration::from_secs(1);
+/// How often groups that were pushed are sent anew.
+const GROUP_INTERVAL: Duration = Duration::from_secs(5);
+/// The log's budget.
+const LOG_BYTES_MAX: u64 = 1 << 30;
+/// How long to go on sending at the end.
+const FLUSH_DEADLINE: Duration = Duration::from_secs(2);
+/// Seconds of the chart of what is on the way.
+const HISTORY_MAX: usize = 300;
+/// Points of a series that the sink keeps: as many seconds as the charts show, and some.
+const WINDOW_POINTS: usize = 320;
+
+/// What the page's handlers look at.
+#[derive(Debug, Clone)]
+struct Stage {
+    watch: Watch,
+    sink: Sink,
+    ledger: Arc<Ledger>,
+    history: Arc<Mutex<VecDeque<charts::Dot>>>,
+}
+
+/// Runs until a signal.
+pub async fn run(args: DemoArgs) -> Result<(), Failure> {
+    let mut signals = Signals::listen().map_err(Failure::running)?;
+    let listening = listen(args.listen)?;
+    let temporary = match &args.data {
+        Some(_) => None,
+        None => Some(temporary_folder()?),
+    };
+    let folder = temporary.as_ref().map(|folder| folder.path().to_path_buf());
+    let data = args.data.or_else(|| folder.clone()).unwrap_or_default();
+
+    let ledger = Arc::new(Ledger::default());
+    let arrivals = ledger.clone();
+    let limits = WindowLimits { points_per_series: WINDOW_POINTS, ..WindowLimits::DEFAULT };
+    let observer = Box::new(move |batch: &model::Batch| arrivals.arrived(batch));
+    let sink = Sink::new(limits, Accept::Both, Behaviour::default(), Some(observer));
+    let sink_router =
+        sink.router().layer(axum::middleware::from_fn_with_state(Guard::new(&hostname()), guard));
+    let sink_server = Listening::reserved().map_err(Failure::running)?.serve(sink_router);
+
+    let config = config(sink_server.address())?;
+    let settings = Settings { config, data, job: "node".into(), instance: hostname() };
+    let mut agent = Agent::start(settings).await.map_err(Failure::running)?;
+    let following = tokio::spawn(follow(agent.storage().clone(), agent.began(), ledger.clone()));
+    let stage = Stage { watch: agent.watch(), sink: sink.clone(), ledger, history: Arc::default() };
+    let remembering = tokio::spawn(remember(stage.clone()));
+    let more = Router::new()
+        .route("/api/v1/status/demo", get(status))
+        .with_state(stage)
+        .merge(serve::control(&sink, sink_server.door(), Door::Refusing));
+    let server = listening.serve(agent.router(Mode::Demo, more));
+    let address = server.address();
+    eprintln!("listening on http://{address} (pushes, own metrics, page)");
+    eprintln!("sink on http://{}, log in {}", sink_server.address(), agent.about().data.display());
+    agent.measure();
+    let announcing = tokio::spawn(announce::watch(agent.destinations().to_vec()));
+    eprintln!("open http://{address}/");
+
+    let signal = signals.next().await;
+    signals.end_at_next(folder);
+    eprintln!("{signal}: ending");
+    server.stop().await;
+    agent.stop(FLUSH_DEADLINE).await;
+    for task in [following, remembering, announcing] {
+        task.abort();
+    }
+    sink_server.stop().await;
+    drop(temporary);
+    Ok(())
+}
+
+/// The address that was asked for; where none was, the default one or, if that is taken, another.
+fn listen(asked: Option<SocketAddr>) -> Result<Listening, Failure> {
+    if let Some(address) = asked {
+        return Listening::on(address).map_err(Failure::running);
+    }
+    let default: SocketAddr = DEFAULT_LISTEN.parse().map_err(Failure::running)?;
+    match Listening::on(default) {
+        Err(error) if error.is_taken() => {
+            eprintln!("{default} is taken by another program, so this listens on another port");
+            Listening::on(SocketAddr::new(default.ip(), 0)).map_err(Failure::running)
+        }
+        listening => listening.map_err(Failure::running),
+    }
+}
+
+fn temporary_folder() -> Result<tempfile::TempDir, Failure> {
+    tempfile::Builder::new().prefix("narthex-demo-").tempdir().map_err(|error| {
+        let system = std::env::temp_dir();
+        Failure::running(format!(
+            "no folder can be made in {}: {error}; give one by --data",
+            system.display()
+        ))
+    })
+}
+
+fn config(sink: SocketAddr) -> Result<Config, Failure> {
+    let url = Url::parse_short(&format!("http://{sink}")).map_err(Failure::running)?;
+    let mut destination = RemoteWrite::to(url);
+    destination.name = Some("sink".into());
+    destination.queue_config.batch_send_deadline = SEND_DEADLINE;
+    destination.queue_config.max_backoff = BACKOFF_MAX;
+    let mut config = Config { destinations: vec![destination], ..Config::default() };
+    config.max_size = Some(crate::config::size::Size::Bytes(LOG_BYTES_MAX));
+    config.collect.interval = INTERVAL;
+    config.receive.pushgateway.interval = GROUP_INTERVAL;
+    Ok(config)
+}
+
+/// Enters what the log acknowledges, from when it was opened.
+async fn follow(storage: Storage, from: wal::Position, ledger: Arc<Ledger>) {
+    let mut follower = storage.follow(from);
+    loop {
+        match follower.next().await {
+            Ok(chunk) => ledger.acknowledged(&chunk.batch, chunk.first_point_from(from)),
+            Err(storage::ReadError::Closed) => return,
+            Err(error) => {
+                tracing::error!(%error, "the ledger can't read the log; trying again");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
+    }
+}
+
+/// Remembers once a second how much was on the way.
+async fn remember(stage: Stage) {
+    let mut second = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        second.tick().await;
+        let point = (stage.watch.now_ms(), stage.ledger.balance().under_way as f64);
+        let mut history = stage.history.lock().unwrap_or_else(PoisonError::into_inner);
+        if history.len() >= HISTORY_MAX {
+            history.pop_front();
+        }
+        history.push_back(point);
+    }
+}
+
+#[derive(Debug, Deserialize)]
+struct Since {
+    /// Only points after this, in milliseconds since 1970.
+    #[serde(default)]
+    since: i64,
+}
+
+/// What `GET /api/v1/status/demo` answers.
+#[derive(Debug, Serialize)]
+struct DemoStatus {
+    /// As `GET /api/v1/status/remote_write`.
+    way: Status,
+    interval_seconds: f64,
+    /// What was acknowledged against what arrived.
+    ledger: Balance,
+    behaviour: Behaviour,
+    requests: crate::sink::Requests,
+    charts: Vec<Chart>,
+    mounts: Vec<Mount>,
+    pushed: Vec<Pushed>,
+}
+
+async fn status(State(stage): State<Stage>, Query(Since { since }): Query<Since>) -> axum::Json<DemoStatus> {
+    let (mut charts, mounts, pushed) = stage.sink.look(|window| {
+        let material = Material::find(window);
+        (material.charts(since), material.mounts(), charts::pushed(window))
+    });
+    let points = stage.history.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect();
+    charts.insert(
+        0,
+        Chart {
+            title: "On the way",
+            unit: "samples",
+            max: None,
+            stacked: false,
+            lines: vec![Line { name: "acknowledged, not at the sink yet", points }],
+        },
+    );
+    axum::Json(DemoStatus {
+        way: stage.watch.status(),
+        interval_seconds: INTERVAL.as_secs_f64(),
+        ledger: stage.ledger.balance(),
+        behaviour: stage.sink.behaviour(),
+        requests: stage.sink.requests(),
+        charts,
+        mounts,
+        pushed,
+    })
+}

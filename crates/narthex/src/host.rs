@@ -1,0 +1,104 @@
+//! The loop that measures: this machine, and narthex itself, at an interval.
+
+use crate::telemetry::Telemetry;
+use collect::{CollectorSet, Host, HostOptions, Stamper, Ticker};
+use model::{Batch, Clock, Family, MetricType};
+use std::sync::Arc;
+use std::time::Duration;
+use storage::Storage;
+
+/// What to measure and what to call it.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    /// This machine's metrics; may be none.
+    pub(crate) collectors: CollectorSet,
+    /// How often.
+    pub(crate) interval: Duration,
+    /// Whether narthex' own metrics are pushed.
+    pub(crate) own: bool,
+    /// The label `job` of this machine's metrics.
+    pub(crate) job: String,
+    /// The label `instance` of both.
+    pub(crate) instance: String,
+}
+
+/// The label `job` of narthex' own metrics.
+pub(crate) const OWN_JOB: &str = "narthex";
+
+/// Measures until it is dropped.
+pub(crate) async fn run(
+    settings: Settings,
+    storage: Storage,
+    telemetry: Arc<Telemetry>,
+    clock: Arc<dyn Clock>,
+) {
+    let mut host = Host::new(HostOptions { collectors: settings.collectors, ..HostOptions::default() });
+    let mut stamper = Stamper::new(settings.interval);
+    let mut ticker = Ticker::new(settings.interval, &settings.instance);
+    loop {
+        let started = clock.monotonic();
+        // Taken before the measuring, whose time is then part of the interval's and not of the stamp's.
+        let stamp = stamper.stamp(&*clock).timestamp();
+        telemetry.stamped(stamper.counts(), ticker.missed());
+        let (back, families) = measure(host, settings.collectors, clock.now_ms()).await;
+        host = back;
+        let took = clock.monotonic().saturating_sub(started);
+        telemetry.collected(took);
+        if let Some(timestamp) = stamp {
+            let batch = batch(&settings, &families, &telemetry, timestamp, took);
+            if let Err(error) = storage.append(batch).await {
+                telemetry.collection_failed();
+                tracing::warn!(%error, "what was collected could not be stored");
+            }
+        }
+        let next = ticker.wait_for(clock.monotonic());
+        tokio::time::sleep(next.saturating_sub(clock.monotonic())).await;
+    }
+}
+
+/// Collects on a thread that may wait for files.
+async fn measure(mut host: Host, collectors: CollectorSet, now_ms: i64) -> (Host, Vec<Family>) {
+    let collected = tokio::task::spawn_blocking(move || {
+        let families = if collectors.is_empty() { Vec::new() } else { host.collect(now_ms) };
+        (host, families)
+    });
+    match collected.await {
+        Ok(collected) => collected,
+        Err(error) => {
+            tracing::error!(%error, "collecting ended unexpectedly; beginning anew");
+            (Host::new(HostOptions { collectors, ..HostOptions::default() }), Vec::new())
+        }
+    }
+}
+
+fn batch(
+    settings: &Settings,
+    families: &[Family],
+    telemetry: &Telemetry,
+    timestamp: i64,
+    took: Duration,
+) -> Batch {
+    let mut batch = Batch::new();
+    let instance = settings.instance.as_str();
+    if !settings.collectors.is_empty() {
+        let labels = [("job", settings.job.as_str()), ("instance", instance)];
+        batch.push_families(families, &labels, timestamp);
+        batch.push_families(&[up(), scrape_duration(took)], &labels, timestamp);
+    }
+    if settings.own {
+        let labels = [("job", OWN_JOB), ("instance", instance)];
+        batch.push_families(&telemetry.families(), &labels, timestamp);
+        batch.push_families(&[up()], &labels, timestamp);
+    }
+    batch
+}
+
+/// What a scrape would have left: dashboards and alerts look at it.
+fn up() -> Family {
+    Family::single("up", "1 while it is there.", MetricType::Gauge, 1.0)
+}
+
+fn scrape_duration(took: Duration) -> Family {
+    let help = "How long the collection took.";
+    Family::single("scrape_duration_seconds", help, MetricType::Gauge, took.as_secs_f64())
+}

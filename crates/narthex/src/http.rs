@@ -1,0 +1,396 @@
+//! The HTTP server, and the guard that keeps foreign web pages out.
+//!
+//! A browser on this machine reaches the loopback too, so any web page could try to press the page's
+//! buttons or to push. Two checks stop that ([`guard`]): what changes something and says that it comes
+//! from another origin is refused; and where a page is read, or an origin is named, the host must be an
+//! address or a name of this machine, so that a foreign name made to point here (DNS rebinding) gets
+//! nothing. Programs that push send no `Origin`, so they may use any name.
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, Method, Request, StatusCode, header};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+use tower::ServiceExt;
+
+/// The most connections at a time; more wait in the system's queue.
+pub const CONNECTIONS_MAX: usize = 1024;
+/// How long a client may take for a request's head, and leave a connection idle.
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+/// The most bytes of a request's head.
+pub const HEAD_BYTES_MAX: usize = 64 << 10;
+/// How long requests under way may take when the server stops.
+const STOP_DEADLINE: Duration = Duration::from_secs(5);
+/// Connections the system queues before they are accepted.
+const BACKLOG: u32 = 1024;
+
+/// Whether connections are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    /// They are.
+    Open,
+    /// They are refused and those that are there are cut, as if the program were down.
+    Refusing,
+    /// They are, but what is pushed gets no answer: the connection is cut. The page is still there.
+    Cutting,
+    /// No new ones; requests under way are finished. For good.
+    Closed,
+}
+
+/// An address that can't be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("can't listen on {address}: {source}{}", advice(source))]
+pub struct ListenError {
+    address: SocketAddr,
+    source: std::io::Error,
+}
+
+impl ListenError {
+    /// Whether another program has it.
+    pub fn is_taken(&self) -> bool {
+        self.source.kind() == std::io::ErrorKind::AddrInUse
+    }
+}
+
+fn advice(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::AddrInUse => "; another program has this port: choose another one by --listen",
+        std::io::ErrorKind::PermissionDenied => {
+            "; ports below 1024 need a privilege: choose a higher one by --listen"
+        }
+        std::io::ErrorKind::AddrNotAvailable => "; this machine does not have that address",
+        _ => "",
+    }
+}
+
+/// A socket that listens but is not served yet, so that a taken port shows before anything else is done.
+#[derive(Debug)]
+pub struct Listening {
+    address: SocketAddr,
+    listener: TcpListener,
+    /// Holds the port while connections are refused; it never listens itself.
+    reservation: Option<TcpSocket>,
+}
+
+impl Listening {
+    /// Listens on `address`.
+    pub fn on(address: SocketAddr) -> Result<Self, ListenError> {
+        Self::new(address, false)
+    }
+
+    /// Listens on a port of the system's choice on loopback, which stays ours while connections are
+    /// refused: nobody else gets it, and no outgoing connection has it as its own end.
+    pub fn reserved() -> Result<Self, ListenError> {
+        Self::new(SocketAddr::from(([127, 0, 0, 1], 0)), true)
+    }
+
+    fn new(address: SocketAddr, reserve: bool) -> Result<Self, ListenError> {
+        let failed = |source| ListenError { address, source };
+        let reservation = if reserve { Some(socket(address, true).map_err(failed)?) } else { None };
+        let address = match &reservation {
+            Some(socket) => socket.local_addr().map_err(failed)?,
+            None => address,
+        };
+        let listener = socket(address, reserve).and_then(|s| s.listen(BACKLOG)).map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        Ok(Listening { address, listener, reservation })
+    }
+
+    /// The address, with the port that the system chose if it was left to it.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves `router`.
+    pub fn serve(self, router: Router) -> Server {
+        self.serve_with(router, watch::channel(Door::Open).0)
+    }
+
+    /// Serves `router` while `door` allows it.
+    pub fn serve_with(self, router: Router, door: watch::Sender<Door>) -> Server {
+        let address = self.address;
+        let task = tokio::spawn(accept(self, router, door.subscribe()));
+        Server { address, door, task }
+    }
+}
+
+fn socket(address: SocketAddr, shared: bool) -> std::io::Result<TcpSocket> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.set_reuseport(shared)?;
+    socket.bind(address)?;
+    Ok(socket)
+}
+
+/// A server that runs.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    door: watch::Sender<Door>,
+    task: JoinHandle<()>,
+}
+
+impl Server {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// By which its door is opened and closed.
+    pub fn door(&self) -> watch::Sender<Door> {
+        self.door.clone()
+    }
+
+    /// Takes no more connections, lets requests under way finish for some seconds, and ends.
+    pub async fn stop(self) {
+        self.door.send_replace(Door::Closed);
+        let _ = self.task.await;
+    }
+}
+
+async fn accept(listening: Listening, router: Router, mut door: watch::Receiver<Door>) {
+    let Listening { address, listener, reservation } = listening;
+    let mut listener = Some(listener);
+    let mut connections = JoinSet::new();
+    loop {
+        let state = *door.borrow_and_update();
+        match state {
+            Door::Closed => break,
+            Door::Refusing => {
+                listener = None;
+                connections.shutdown().await;
+            }
+            Door::Open | Door::Cutting if listener.is_none() => {
+                match socket(address, reservation.is_some()).and_then(|s| s.listen(BACKLOG)) {
+                    Ok(again) => listener = Some(again),
+                    Err(error) => {
+                        tracing::error!(%address, %error, "can't listen again yet");
+                        let _ = tokio::time::timeout(Duration::from_secs(1), door.changed()).await;
+                        continue;
+                    }
+                }
+            }
+            Door::Open | Door::Cutting => {}
+        }
+        let room = connections.len() < CONNECTIONS_MAX;
+        let next = async {
+            match &listener {
+                Some(listener) if room => listener.accept().await,
+                _ => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            changed = door.changed() => if changed.is_err() { break },
+            accepted = next => match accepted {
+                Ok((stream, _)) => {
+                    connections.spawn(connection(stream, router.clone(), door.clone()));
+                }
+                Err(error) => {
+                    // Out of file descriptors, or a client that went away: neither mends by hurrying.
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            },
+            Some(_) = connections.join_next(), if !connections.is_empty() => {}
+        }
+    }
+    drop(listener);
+    let finished = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(STOP_DEADLINE, finished).await.is_err() {
+        connections.shutdown().await;
+    }
+}
+
+/// The connection is cut on purpose.
+#[derive(Debug, thiserror::Error)]
+#[error("cut")]
+struct Cut;
+
+async fn connection(stream: TcpStream, router: Router, mut door: watch::Receiver<Door>) {
+    let _ = stream.set_nodelay(true);
+    let state = door.clone();
+    let service = service_fn(move |request: Request<Incoming>| {
+        let cut = *state.borrow() == Door::Cutting && !is_private(request.uri().path());
+        let router = router.clone();
+        async move {
+            if cut {
+                return Err(Cut);
+            }
+            let Ok(response) = router.oneshot(request.map(Body::new)).await;
+            Ok(response)
+        }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    loop {
+        tokio::select! {
+            // Whatever went wrong with one connection is the client's to notice.
+            _ = connection.as_mut() => return,
+            changed = door.changed() => {
+                if changed.is_err() || *door.borrow_and_update() == Door::Closed {
+                    connection.as_mut().graceful_shutdown();
+                    let _ = connection.await;
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// What the guard knows of this machine.
+#[derive(Debug, Clone)]
+pub struct Guard {
+    names: Arc<[String]>,
+}
+
+impl Guard {
+    /// Allows this machine's name besides addresses and `localhost`.
+    pub fn new(hostname: &str) -> Self {
+        let short = hostname.split('.').next().unwrap_or_default();
+        let names = [hostname, short].map(str::to_ascii_lowercase);
+        Guard { names: names.into_iter().filter(|name| !name.is_empty()).collect() }
+    }
+
+    /// Whether a `Host` header, or the host of an origin, names this machine.
+    fn knows(&self, host: &str) -> bool {
+        let name = match host.strip_prefix('[') {
+            Some(rest) => rest.split(']').next().unwrap_or_default(),
+            None => host.rsplit_once(':').map_or(host, |(name, _)| name),
+        };
+        let name = name.to_ascii_lowercase();
+        name.parse::<IpAddr>().is_ok() || name == "localhost" || self.names.contains(&name)
+    }
+
+    fn check(&self, method: &Method, headers: &HeaderMap, private: bool) -> Result<(), &'static str> {
+        let host = text(headers, header::HOST);
+        let origin = text(headers, header::ORIGIN);
+        let reads = *method == Method::GET || *method == Method::HEAD;
+        if (private || origin.is_some()) && !host.is_some_and(|host| self.knows(host)) {
+            return Err("unknown Host: open this page by the machine's address or name");
+        }
+        if let (Some(origin), false) = (origin, reads) {
+            let from = origin.split_once("://").map(|(_, host)| host);
+            if from.is_none() || from != host {
+                return Err("foreign Origin: this can be asked for by narthex' own page only");
+            }
+        }
+        Ok(())
+    }
+}
+
+fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
+    headers.get(name).map(|value| value.to_str().unwrap_or("?"))
+}
+
+/// The page and what is behind it.
+fn is_private(path: &str) -> bool {
+    path == "/" || path.starts_with("/api/v1/status/") || path.starts_with("/api/v1/sink/")
+}
+
+/// Refuses with 403 what comes from a foreign web page. See the module.
+pub async fn guard(State(guard): State<Guard>, request: axum::extract::Request, next: Next) -> Response {
+    let private = is_private(request.uri().path());
+    match guard.check(request.method(), request.headers(), private) {
+        Ok(()) => next.run(request).await,
+        Err(why) => (StatusCode::FORBIDDEN, format!("{why}\n")).into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "helpers of tests")]
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    fn check(method: Method, host: Option<&str>, origin: Option<&str>, private: bool) -> bool {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [(header::HOST, host), (header::ORIGIN, origin)] {
+            if let Some(value) = value {
+                headers.insert(name, value.parse().unwrap());
+            }
+        }
+        Guard::new("box.example.org").check(&method, &headers, private).is_ok()
+    }
+
+    #[test]
+    fn the_page_is_read_by_address_or_own_name_only() {
+        for host in
+            ["127.0.0.1:9091", "localhost:9091", "[::1]:9091", "10.1.2.3", "BOX:9091", "box.example.org"]
+        {
+            assert!(check(Method::GET, Some(host), None, true), "{host}");
+        }
+        for host in [Some("evil.example"), Some("localhost.evil.example:9091"), Some(""), None] {
+            assert!(!check(Method::GET, host, None, true), "{host:?}");
+        }
+    }
+
+    #[test]
+    fn a_foreign_origin_changes_nothing() {
+        let own = Some("http://127.0.0.1:9091");
+        assert!(check(Method::POST, Some("127.0.0.1:9091"), own, true));
+        for origin in ["http://127.0.0.1:8080", "https://evil.example", "null", "http://localhost:9091"] {
+            assert!(!check(Method::POST, Some("127.0.0.1:9091"), Some(origin), true), "{origin}");
+            assert!(!check(Method::POST, Some("127.0.0.1:9091"), Some(origin), false), "{origin}");
+        }
+    }
+
+    #[test]
+    fn programs_push_by_any_name() {
+        assert!(check(Method::POST, Some("gateway.example:9091"), None, false));
+        assert!(!check(Method::POST, Some("evil.example:9091"), Some("http://evil.example:9091"), false));
+    }
+
+    fn ok_router() -> Router {
+        Router::new().route("/", axum::routing::get(|| async { "ok" }))
+    }
+
+    async fn get(address: SocketAddr) -> std::io::Result<String> {
+        let mut stream = TcpStream::connect(address).await?;
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        Ok(answer)
+    }
+
+    #[tokio::test]
+    async fn a_refusing_server_refuses_and_comes_back_on_the_same_port() {
+        let server = Listening::reserved().unwrap().serve(ok_router());
+        let address = server.address();
+        assert!(get(address).await.unwrap().starts_with("HTTP/1.1 200"));
+        server.door().send_replace(Door::Refusing);
+        // The listener is dropped by the server's task: wait for that.
+        while TcpStream::connect(address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+        let error = get(address).await.unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
+        server.door().send_replace(Door::Open);
+        while get(address).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+        server.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_taken_port_is_an_error_that_says_so() {
+        let first = Listening::on(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let error = Listening::on(first.address()).unwrap_err();
+        assert!(error.is_taken());
+        assert!(error.to_string().ends_with("another program has this port: choose another one by --listen"));
+    }
+}

@@ -1,0 +1,94 @@
+//! The program: command line, configuration, wiring, its own metrics, the page, the sink and the demo.
+//!
+//! It promises:
+//! - **clear ends**: exit code 2 for what is wrong with flags or configuration, 1 for what went wrong later,
+//!   0 after a signal; each with a sentence that says what and what would be right. No backtraces.
+//! - **a shutdown that loses nothing**: doors first, then measuring, then the log, then the destinations.
+//! - **nothing from elsewhere**: the page is one file, served to this machine's own names only.
+//!
+//! Where to start: [`run`] for `narthex run`, then [`agent`] for how the parts are put together.
+
+pub mod agent;
+mod announce;
+pub mod cli;
+pub mod config;
+pub mod data_dir;
+pub mod demo;
+pub mod failure;
+mod host;
+pub mod http;
+pub mod page;
+pub mod run;
+pub mod shutdown;
+pub mod sink;
+pub mod status;
+pub mod telemetry;
+
+use clap::Parser;
+use cli::{Cli, Command};
+use failure::Failure;
+use std::process::ExitCode;
+
+/// Threads that serve and send. Collecting and reading back have threads of their own.
+const WORKERS: usize = 2;
+/// The most threads that may wait for files.
+const BLOCKING_THREADS_MAX: usize = 16;
+/// Stack of each; nothing here goes deep.
+const STACK_BYTES: usize = 1 << 20;
+
+/// The whole program.
+pub fn cli_main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no errors, and go to standard output; clap knows.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { failure::USAGE } else { 0 });
+        }
+    };
+    match start(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("narthex: {failure}");
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+fn start(cli: Cli) -> Result<(), Failure> {
+    log_to_stderr(&cli.log)?;
+    if let Command::Check(args) = cli.command {
+        return run::check(&args.file);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .thread_stack_size(STACK_BYTES)
+        .thread_name("narthex")
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::running(format!("the threads could not be started: {error}")))?;
+    let ended = runtime.block_on(async {
+        match cli.command {
+            Command::Run(args) => run::run(args).await,
+            Command::Demo(args) => demo::run(args).await,
+            Command::Sink(args) => sink::serve::run(args).await,
+            Command::Check(_) => Ok(()),
+        }
+    });
+    // A file system that never answers must not hold up the end.
+    runtime.shutdown_background();
+    ended
+}
+
+fn log_to_stderr(level: &str) -> Result<(), Failure> {
+    use std::io::IsTerminal;
+    let filter = tracing_subscriber::EnvFilter::try_new(level)
+        .map_err(|error| Failure::usage(format!("--log {level:?}: {error}")))?;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+    Ok(())
+}

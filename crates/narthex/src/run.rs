@@ -1,0 +1,143 @@
+//! `narthex run` and `narthex check`: from flags and file to a running agent, and to its end.
+
+use crate::agent::{Agent, Settings, hostname};
+use crate::announce;
+use crate::cli::RunArgs;
+use crate::config::{self, Config, duration::human, error::without_password, size::Human};
+use crate::data_dir::default_path;
+use crate::failure::Failure;
+use crate::http::Listening;
+use crate::page::Mode;
+use crate::shutdown::Signals;
+use axum::Router;
+use remote::config::RemoteWrite;
+use remote::url::Url;
+use std::path::{Path, PathBuf};
+
+/// The largest file that `--to-file` may name, in bytes.
+const TO_FILE_BYTES_MAX: u64 = 64 << 10;
+
+/// Runs until a signal.
+pub async fn run(args: RunArgs) -> Result<(), Failure> {
+    let environment = |name: &str| std::env::var(name).ok();
+    let (config, warnings) = configure(&args, &environment)?;
+    for warning in warnings {
+        eprintln!("warning: {warning}");
+    }
+    let data = match args.data {
+        Some(path) => path,
+        None => default_path(environment).map_err(Failure::usage)?,
+    };
+    let mut signals = Signals::listen().map_err(Failure::running)?;
+    let listening = Listening::on(args.listen).map_err(Failure::running)?;
+    let instance = args.instance.unwrap_or_else(hostname);
+    let told = sentences(&config, &args.job, &instance);
+    let settings = Settings { config, data, job: args.job, instance };
+    let mut agent = Agent::start(settings).await.map_err(Failure::running)?;
+    let server = listening.serve(agent.router(Mode::Run, Router::new()));
+    eprintln!("listening on http://{} (pushes, own metrics, page)", server.address());
+    for sentence in told {
+        eprintln!("{sentence}");
+    }
+    let about = agent.about();
+    eprintln!("log and positions in {}, at most {}", about.data.display(), Human(about.max_bytes));
+    agent.measure();
+    let announcing = tokio::spawn(announce::watch(agent.destinations().to_vec()));
+
+    let signal = signals.next().await;
+    signals.end_at_next(None);
+    eprintln!("{signal}: sending what is left, for at most {}", human(args.flush_deadline));
+    server.stop().await;
+    agent.stop(args.flush_deadline).await;
+    announcing.abort();
+    eprintln!("ended");
+    Ok(())
+}
+
+/// `narthex check FILE`.
+pub fn check(file: &Path) -> Result<(), Failure> {
+    let (config, warnings) = config::load(file, &|name| std::env::var(name).ok()).map_err(Failure::usage)?;
+    for warning in warnings {
+        eprintln!("warning: {warning}");
+    }
+    for sentence in sentences(&config, "node", &hostname()) {
+        eprintln!("{sentence}");
+    }
+    eprintln!("{} is valid", file.display());
+    Ok(())
+}
+
+/// What it will do, in sentences.
+fn sentences(config: &Config, job: &str, instance: &str) -> Vec<String> {
+    let mut out = Vec::new();
+    let collect = config.collect;
+    let every = human(collect.interval);
+    if collect.host.is_empty() {
+        out.push("collecting nothing of this machine".into());
+    } else {
+        let what = collect.host;
+        out.push(format!("collecting every {every}, as job {job:?} and instance {instance:?}: {what}"));
+    }
+    if collect.own {
+        let own = crate::host::OWN_JOB;
+        out.push(format!("narthex' own metrics every {every}, as job {own:?} and instance {instance:?}"));
+    }
+    for destination in &config.destinations {
+        out.push(format!("pushing to {}", destination.url.redacted()));
+    }
+    out
+}
+
+/// Flags and file, put together: a flag adds a destination, and wins over the file elsewhere.
+fn configure(args: &RunArgs, environment: config::env::Lookup<'_>) -> Result<(Config, Vec<String>), Failure> {
+    let (mut config, warnings) = match &args.config {
+        Some(file) => config::load(file, environment).map_err(Failure::usage)?,
+        None => (Config::default(), Vec::new()),
+    };
+    if let Some((flag, text)) = destination(args)? {
+        let url = Url::parse_short(&text)
+            .map_err(|error| Failure::usage(format!("{flag}: {}", without_password(&error.to_string()))))?;
+        config.destinations.push(RemoteWrite::to(url));
+    }
+    if config.destinations.is_empty() {
+        return Err(Failure::usage(
+            "nowhere to push to: give --to URL (a Prometheus: http://HOST:9090), or --config FILE; \
+             `narthex demo` shows the whole way without either",
+        ));
+    }
+    if let Some(collectors) = args.collect {
+        config.collect.host = collectors;
+    }
+    for (flag, value) in [("--job", Some(&args.job)), ("--instance", args.instance.as_ref())] {
+        if value.is_some_and(|value| value.is_empty()) {
+            return Err(Failure::usage(format!(
+                "{flag} is empty: a series without it could not be told apart"
+            )));
+        }
+    }
+    Ok((config, warnings))
+}
+
+/// The destination that flags or environment name, and which of them.
+fn destination(args: &RunArgs) -> Result<Option<(&'static str, String)>, Failure> {
+    if let Some(file) = &args.to_file {
+        return read_url(file).map(|url| Some(("--to-file", url)));
+    }
+    // A variable that is set to nothing is not set.
+    Ok(args.to.clone().filter(|url| !url.trim().is_empty()).map(|url| ("--to", url)))
+}
+
+fn read_url(file: &PathBuf) -> Result<String, Failure> {
+    let failed = |why: String| Failure::usage(format!("--to-file {}: {why}", file.display()));
+    let size = std::fs::metadata(file).map_err(|error| failed(error.to_string()))?.len();
+    if size > TO_FILE_BYTES_MAX {
+        return Err(failed(format!("{} is more than a URL", Human(size))));
+    }
+    let text = std::fs::read_to_string(file).map_err(|error| failed(error.to_string()))?;
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    match (lines.next(), lines.next()) {
+        (Some(url), None) => Ok(url.to_string()),
+        (None, _) => Err(failed("it is empty: it should hold one URL".into())),
+        (Some(_), Some(_)) => Err(failed("it should hold one URL, alone".into())),
+    }
+}

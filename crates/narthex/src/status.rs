@@ -1,0 +1,158 @@
+//! What `GET /api/v1/status/remote_write` answers: the way of the samples in numbers and words, for the
+//! page and for scripts.
+
+use crate::telemetry::{Outlet, Telemetry};
+use formats::remote_write::Protocol;
+use model::Clock;
+use remote::State;
+use serde::Serialize;
+use std::path::PathBuf;
+
+/// A destination that is further behind than this is catching up, in milliseconds.
+const CATCHING_UP_MS: i64 = 15_000;
+
+/// What does not change while the program runs.
+#[derive(Debug, Clone)]
+pub struct About {
+    /// The label `instance`.
+    pub instance: String,
+    /// The data folder.
+    pub data: PathBuf,
+    /// When it started, in milliseconds since 1970.
+    pub started_ms: i64,
+    /// The log's budget in bytes.
+    pub max_bytes: u64,
+    /// What an acknowledgement promises.
+    pub durability: &'static str,
+}
+
+/// The whole status.
+#[derive(Debug, Serialize)]
+pub struct Status {
+    version: &'static str,
+    pid: u32,
+    instance: String,
+    data: String,
+    now_ms: i64,
+    started_ms: i64,
+    resident_bytes: u64,
+    log: Log,
+    destinations: Vec<Delivery>,
+}
+
+#[derive(Debug, Serialize)]
+struct Log {
+    samples: u64,
+    refused: u64,
+    bytes: u64,
+    max_bytes: u64,
+    segment: u64,
+    series: u64,
+    waiting_bytes: u64,
+    full: bool,
+    durability: &'static str,
+    fsync_mean_seconds: Option<f64>,
+}
+
+/// One destination.
+#[derive(Debug, Serialize)]
+pub struct Delivery {
+    name: String,
+    url: String,
+    /// `idle`, `delivering`, `catching up`, `retrying` or `stopped`.
+    pub state: &'static str,
+    /// The same in a sentence.
+    words: String,
+    protocol: Option<&'static str>,
+    shards: i64,
+    shards_max: i64,
+    samples: u64,
+    pending: u64,
+    retried: u64,
+    failed: u64,
+    dropped: u64,
+    lost: u64,
+    bytes: u64,
+    lag_seconds: f64,
+    behind: bool,
+    last_accepted_ms: i64,
+    last_error: Option<String>,
+}
+
+/// The name of a version, as in `remote write 2.0`.
+pub const fn protocol_name(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::V1 => "1.0",
+        Protocol::V2 => "2.0",
+    }
+}
+
+impl Status {
+    /// The status now.
+    pub fn now(about: &About, telemetry: &Telemetry, clock: &dyn Clock) -> Self {
+        let storage = telemetry.storage();
+        let stats = storage.stats();
+        let fsyncs: u64 = stats.fsync.buckets.iter().map(storage::stats::Counter::get).sum();
+        let log = Log {
+            samples: stats.samples.get() + stats.histograms.get(),
+            refused: stats.refused.get(),
+            bytes: stats.log_bytes.get(),
+            max_bytes: about.max_bytes,
+            segment: stats.segment.get(),
+            series: stats.series.get(),
+            waiting_bytes: stats.waiting_bytes.get(),
+            full: stats.full.get() > 0,
+            durability: about.durability,
+            fsync_mean_seconds: (fsyncs > 0).then(|| stats.fsync.sum_ns.get() as f64 / 1e9 / fsyncs as f64),
+        };
+        Status {
+            version: env!("CARGO_PKG_VERSION"),
+            pid: std::process::id(),
+            instance: about.instance.clone(),
+            data: about.data.display().to_string(),
+            now_ms: clock.now_ms(),
+            started_ms: about.started_ms,
+            resident_bytes: crate::telemetry::resident_bytes(),
+            log,
+            destinations: telemetry.destinations().iter().map(delivery).collect(),
+        }
+    }
+}
+
+fn delivery(destination: &Outlet) -> Delivery {
+    let stats = &destination.stats;
+    let state = stats.state();
+    let lag_ms = stats.lag_ms.get();
+    let sum = |kinds: remote::batch::Kinds| kinds.samples + kinds.histograms;
+    let per = |kinds: &remote::stats::PerKind| sum(kinds.get());
+    let dropped = per(&stats.dropped_by_rule)
+        + per(&stats.dropped_too_old)
+        + per(&stats.dropped_unsupported)
+        + per(&stats.dropped_no_series);
+    Delivery {
+        name: destination.name.clone(),
+        url: destination.url.clone(),
+        words: state.to_string(),
+        state: match state {
+            State::Starting => "idle",
+            State::Delivering if lag_ms > CATCHING_UP_MS => "catching up",
+            State::Delivering => "delivering",
+            State::Waiting { .. } | State::Denied { .. } => "retrying",
+            State::Stopped => "stopped",
+        },
+        protocol: stats.protocol().map(protocol_name),
+        shards: stats.shards.get(),
+        shards_max: stats.shards_max.get(),
+        samples: per(&stats.delivered),
+        pending: sum(stats.pending()),
+        retried: per(&stats.retried),
+        failed: per(&stats.refused),
+        dropped,
+        lost: per(&stats.lost),
+        bytes: stats.bytes.get(),
+        lag_seconds: lag_ms as f64 / 1000.0,
+        behind: stats.behind.get() > 0,
+        last_accepted_ms: stats.last_accepted_ms.get(),
+        last_error: stats.last_error(),
+    }
+}

@@ -1,0 +1,281 @@
+//! The destinations' metrics, under the names that Prometheus' remote storage has given them.
+
+use super::Outlet;
+use model::{Family, MetricType};
+use remote::stats::{DURATION_BUCKETS, PerKind, Stats};
+
+/// The families of one kind of number, filled destination by destination.
+struct Table<'a> {
+    destinations: &'a [Outlet],
+    out: &'a mut Vec<Family>,
+}
+
+impl Table<'_> {
+    /// One number a destination.
+    fn add(
+        &mut self,
+        name: &'static str,
+        help: &'static str,
+        kind: MetricType,
+        value: impl Fn(&Stats) -> f64,
+    ) {
+        let mut family = Family::new(name, help, kind);
+        for destination in self.destinations {
+            family.push(
+                &[("remote_name", destination.name.as_str()), ("url", destination.url.as_str())],
+                value(&destination.stats),
+            );
+        }
+        self.out.push(family);
+    }
+
+    fn counter(&mut self, name: &'static str, help: &'static str, value: impl Fn(&Stats) -> u64) {
+        self.add(name, help, MetricType::Counter, |stats| value(stats) as f64);
+    }
+
+    fn gauge(&mut self, name: &'static str, help: &'static str, value: impl Fn(&Stats) -> f64) {
+        self.add(name, help, MetricType::Gauge, value);
+    }
+
+    /// One number a destination and reason.
+    fn reasons(
+        &mut self,
+        name: &'static str,
+        help: &'static str,
+        values: impl Fn(&Stats) -> Vec<(&'static str, u64)>,
+    ) {
+        let mut family = Family::new(name, help, MetricType::Counter);
+        for destination in self.destinations {
+            for (reason, count) in values(&destination.stats) {
+                let labels = [
+                    ("remote_name", destination.name.as_str()),
+                    ("url", destination.url.as_str()),
+                    ("reason", reason),
+                ];
+                family.push(&labels, count as f64);
+            }
+        }
+        self.out.push(family);
+    }
+}
+
+type Pick = fn(&PerKind) -> u64;
+
+/// A kind of point: Prometheus' names for what happened to it.
+struct Kind {
+    pick: Pick,
+    total: &'static str,
+    failed: &'static str,
+    retried: &'static str,
+    dropped: &'static str,
+    pending: &'static str,
+}
+
+const KINDS: [Kind; 3] = [
+    Kind {
+        pick: |kinds| kinds.samples.get(),
+        total: "prometheus_remote_storage_samples_total",
+        failed: "prometheus_remote_storage_samples_failed_total",
+        retried: "prometheus_remote_storage_samples_retried_total",
+        dropped: "prometheus_remote_storage_samples_dropped_total",
+        pending: "prometheus_remote_storage_samples_pending",
+    },
+    Kind {
+        pick: |kinds| kinds.histograms.get(),
+        total: "prometheus_remote_storage_histograms_total",
+        failed: "prometheus_remote_storage_histograms_failed_total",
+        retried: "prometheus_remote_storage_histograms_retried_total",
+        dropped: "prometheus_remote_storage_histograms_dropped_total",
+        pending: "prometheus_remote_storage_histograms_pending",
+    },
+    Kind {
+        pick: |kinds| kinds.exemplars.get(),
+        total: "prometheus_remote_storage_exemplars_total",
+        failed: "prometheus_remote_storage_exemplars_failed_total",
+        retried: "prometheus_remote_storage_exemplars_retried_total",
+        dropped: "prometheus_remote_storage_exemplars_dropped_total",
+        pending: "prometheus_remote_storage_exemplars_pending",
+    },
+];
+
+/// Adds them.
+pub(super) fn families(destinations: &[Outlet], log: &storage::Stats, out: &mut Vec<Family>) {
+    let mut table = Table { destinations, out };
+    for Kind { pick, total, failed, retried, dropped, pending } in KINDS {
+        // As in Prometheus, what was sent and refused counts as sent, so that failed/total is a share.
+        table.counter(total, "Points sent, those that the destination refused included.", |s| {
+            pick(&s.delivered) + pick(&s.refused)
+        });
+        table.counter(failed, "Points that the destination refused for good.", |s| pick(&s.refused));
+        table.counter(retried, "Points in requests that were sent again.", |s| pick(&s.retried));
+        table.reasons(dropped, "Points that were not sent, by reason.", |s| {
+            vec![
+                ("rule", pick(&s.dropped_by_rule)),
+                ("too_old", pick(&s.dropped_too_old)),
+                ("unsupported", pick(&s.dropped_unsupported)),
+                ("no_series", pick(&s.dropped_no_series)),
+                ("log_budget", pick(&s.lost)),
+            ]
+        });
+        let index = pending;
+        table.gauge(index, "Points in the queue that are not settled.", |s| {
+            let left = s.pending();
+            (match index {
+                "prometheus_remote_storage_samples_pending" => left.samples,
+                "prometheus_remote_storage_histograms_pending" => left.histograms,
+                _ => left.exemplars,
+            }) as f64
+        });
+    }
+    table.counter(
+        "prometheus_remote_storage_metadata_total",
+        "Metadata entries sent by themselves (remote write 1.0).",
+        |s| s.metadata.get(),
+    );
+    table.counter("prometheus_remote_storage_metadata_failed_total", "Metadata requests that failed.", |s| {
+        s.metadata_failed.get()
+    });
+    table.counter(
+        "prometheus_remote_storage_metadata_bytes_total",
+        "Bytes of metadata requests, compressed.",
+        |s| s.metadata_bytes.get(),
+    );
+    table.counter("prometheus_remote_storage_bytes_total", "Bytes sent, compressed.", |s| s.bytes.get());
+    table.counter(
+        "prometheus_remote_storage_enqueue_retries_total",
+        "Times that reading stopped because the queue was full.",
+        |s| s.full.get(),
+    );
+    table.gauge(
+        "prometheus_remote_storage_queue_highest_timestamp_seconds",
+        "Newest timestamp given to the queue.",
+        |s| seconds(s.highest_ms.get()),
+    );
+    table.gauge(
+        "prometheus_remote_storage_queue_highest_sent_timestamp_seconds",
+        "Newest timestamp that the destination has taken.",
+        |s| seconds(s.highest_sent_ms.get()),
+    );
+    table.gauge("prometheus_remote_storage_shards", "Shards now.", |s| s.shards.get() as f64);
+    table.gauge("prometheus_remote_storage_shards_min", "Fewest shards.", |s| s.shards_min.get() as f64);
+    table.gauge("prometheus_remote_storage_shards_max", "Most shards.", |s| s.shards_max.get() as f64);
+    table.gauge("prometheus_remote_storage_shards_desired", "Shards wanted.", |s| {
+        s.shards_desired_milli.get() as f64 / 1000.0
+    });
+    table.gauge("prometheus_remote_storage_shard_capacity", "Samples that a shard may hold.", |s| {
+        s.shard_capacity.get() as f64
+    });
+    table.gauge("prometheus_remote_storage_max_samples_per_send", "Most samples in a request.", |s| {
+        s.max_samples_per_send.get() as f64
+    });
+
+    table.gauge("narthex_remote_lag_seconds", "How old the oldest point is that is not settled.", |s| {
+        s.lag_ms.get() as f64 / 1000.0
+    });
+    table.gauge("narthex_remote_behind", "1 while the queue reads from disk rather than from memory.", |s| {
+        s.behind.get() as f64
+    });
+    table.gauge("narthex_remote_memory_bytes", "Batches held in memory for this destination.", |s| {
+        s.memory_bytes.get() as f64
+    });
+    table.gauge(
+        "narthex_remote_last_accepted_timestamp_seconds",
+        "When the destination last took something; 0 if never.",
+        |s| seconds(s.last_accepted_ms.get()),
+    );
+    table.counter("narthex_remote_requests_total", "Requests answered or failed.", |s| s.requests.get());
+    table.counter(
+        "narthex_remote_requests_retried_total",
+        "Requests that failed or were answered with 408, 429 or 5xx.",
+        |s| s.requests_retried.get(),
+    );
+    table.counter("narthex_remote_plain_bytes_total", "Bytes sent, before compression.", |s| {
+        s.plain_bytes.get()
+    });
+    table.counter("narthex_remote_positions_failed_total", "Positions that could not be saved.", |s| {
+        s.positions_failed.get()
+    });
+    table.reasons(
+        "narthex_remote_refused_total",
+        "Of the refused points: those with a closer reason.",
+        |s| {
+            vec![
+                ("perhaps_already_written", s.refused_or_already_written.get()),
+                ("presumed", s.refused_presumed.get()),
+                ("poisoned", s.refused_poisoned.get()),
+            ]
+        },
+    );
+    duration(destinations, out);
+    watcher(destinations, log, out);
+    protocol(destinations, out);
+    let highest = destinations.iter().map(|d| d.stats.highest_ms.get()).max().unwrap_or(0);
+    out.push(super::gauge(
+        "prometheus_remote_storage_highest_timestamp_in_seconds",
+        "Newest timestamp that came into the log.",
+        seconds(highest),
+    ));
+}
+
+fn duration(destinations: &[Outlet], out: &mut Vec<Family>) {
+    let mut family = Family::new(
+        "prometheus_remote_storage_sent_batch_duration_seconds",
+        "How long requests took.",
+        MetricType::Histogram,
+    );
+    for destination in destinations {
+        let own = [("remote_name", destination.name.as_str()), ("url", destination.url.as_str())];
+        let durations = &destination.stats.request_duration;
+        let mut sum = 0;
+        for (index, bucket) in durations.buckets.iter().enumerate() {
+            sum += bucket.get();
+            let bound = DURATION_BUCKETS.get(index).map_or("+Inf".to_string(), f64::to_string);
+            let [name, url] = own;
+            family.push_suffixed("_bucket", &[name, url, ("le", bound.as_str())], sum as f64);
+        }
+        family.push_suffixed("_sum", &own, durations.sum_ns.get() as f64 / 1e9);
+        family.push_suffixed("_count", &own, sum as f64);
+    }
+    out.push(family);
+}
+
+/// What Prometheus' watcher tells of its place in the log.
+fn watcher(destinations: &[Outlet], log: &storage::Stats, out: &mut Vec<Family>) {
+    let mut segment = Family::new(
+        "prometheus_wal_watcher_current_segment",
+        "Segment of the destination's lowest position.",
+        MetricType::Gauge,
+    );
+    for destination in destinations {
+        segment.push(&[("consumer", destination.name.as_str())], destination.stats.segment.get() as f64);
+    }
+    out.push(segment);
+    out.push(super::counter(
+        "prometheus_wal_watcher_records_read_total",
+        "Records read back from disk, for all destinations.",
+        log.records_read.get(),
+    ));
+}
+
+fn protocol(destinations: &[Outlet], out: &mut Vec<Family>) {
+    let mut family =
+        Family::new("narthex_remote_protocol", "The version of remote write in use: 1.", MetricType::Gauge);
+    for destination in destinations {
+        if let Some(protocol) = destination.stats.protocol() {
+            let version = crate::status::protocol_name(protocol);
+            family.push(
+                &[
+                    ("remote_name", destination.name.as_str()),
+                    ("url", destination.url.as_str()),
+                    ("protocol", version),
+                ],
+                1.0,
+            );
+        }
+    }
+    out.push(family);
+}
+
+fn seconds(ms: i64) -> f64 {
+    ms as f64 / 1000.0
+}

@@ -1,0 +1,142 @@
+//! The log's metrics.
+
+use super::{counter, gauge};
+use model::{Family, MetricType};
+use storage::Storage;
+use storage::stats::FSYNC_BUCKETS_US;
+
+/// Adds them.
+pub(super) fn families(storage: &Storage, out: &mut Vec<Family>) {
+    let stats = storage.stats();
+    out.push(gauge(
+        "prometheus_agent_active_series",
+        "Number of active series being tracked by the WAL storage.",
+        stats.series.get() as f64,
+    ));
+    let mut appended = Family::new(
+        "prometheus_agent_samples_appended_total",
+        "Total number of samples appended to the storage.",
+        MetricType::Counter,
+    );
+    appended.push(&[("type", "float")], stats.samples.get() as f64);
+    appended.push(&[("type", "histogram")], stats.histograms.get() as f64);
+    out.push(appended);
+    out.push(counter(
+        "prometheus_agent_exemplars_appended_total",
+        "Total number of exemplars appended to the storage.",
+        stats.exemplars.get(),
+    ));
+    out.push(counter(
+        "prometheus_agent_corruptions_total",
+        "Stretches of the log that could not be read.",
+        stats.damages.get(),
+    ));
+
+    out.push(fsync(storage));
+    out.push(gauge(
+        "prometheus_tsdb_wal_segment_current",
+        "Write log segment index that is currently being written to.",
+        stats.segment.get() as f64,
+    ));
+    out.push(gauge(
+        "prometheus_tsdb_wal_storage_size_bytes",
+        "Size of the write log directory.",
+        stats.log_bytes.get() as f64,
+    ));
+    out.push(counter(
+        "prometheus_tsdb_wal_writes_failed_total",
+        "Total number of write log writes that failed.",
+        stats.commits_failed.get(),
+    ));
+    out.push(counter(
+        "prometheus_tsdb_wal_truncations_total",
+        "Segments removed because every destination had acknowledged them.",
+        stats.segments_truncated.get(),
+    ));
+    out.push(counter(
+        "prometheus_tsdb_wal_truncations_failed_total",
+        "Segments that could not be removed.",
+        stats.truncations_failed.get(),
+    ));
+
+    out.push(gauge("narthex_log_oldest_segment", "Oldest segment kept.", stats.oldest_segment.get() as f64));
+    out.push(counter(
+        "narthex_log_segments_dropped_total",
+        "Segments removed by the budget or by age before every destination had acknowledged them.",
+        stats.segments_dropped.get(),
+    ));
+    out.push(counter(
+        "narthex_log_commits_total",
+        "Groups of batches written and synced together.",
+        stats.commits.get(),
+    ));
+    out.push(counter("narthex_log_batches_total", "Batches acknowledged.", stats.batches.get()));
+    out.push(counter(
+        "narthex_log_batches_refused_total",
+        "Batches that were not acknowledged.",
+        stats.refused.get(),
+    ));
+    out.push(counter(
+        "narthex_log_written_bytes_total",
+        "Bytes written to the log.",
+        stats.bytes_written.get(),
+    ));
+    out.push(gauge(
+        "narthex_log_waiting_bytes",
+        "Bytes of batches that wait for the disk.",
+        stats.waiting_bytes.get() as f64,
+    ));
+    out.push(gauge(
+        "narthex_log_full",
+        "1 while pushes are refused because there is no room.",
+        stats.full.get() as f64,
+    ));
+    out.push(counter(
+        "narthex_log_series_created_total",
+        "Series that were given a reference.",
+        stats.series_created.get(),
+    ));
+    out.push(gauge(
+        "narthex_log_registry_bytes",
+        "Memory of the series registry.",
+        stats.registry_bytes.get() as f64,
+    ));
+    out.push(gauge(
+        "narthex_log_tail_bytes",
+        "Committed batches kept in memory for destinations that keep up.",
+        storage.tail_bytes() as f64,
+    ));
+    out.push(counter(
+        "narthex_log_damaged_bytes_total",
+        "Bytes of the log that could not be read.",
+        stats.damaged_bytes.get(),
+    ));
+    out.push(counter(
+        "narthex_log_points_without_series_total",
+        "Points read back whose series record could not be read.",
+        stats.points_without_series.get(),
+    ));
+}
+
+/// Prometheus has a summary here; buckets can be added up over agents, so this is a histogram. Queries
+/// for `_sum` and `_count` work on both.
+fn fsync(storage: &Storage) -> Family {
+    let fsync = &storage.stats().fsync;
+    let mut family = Family::new(
+        "prometheus_tsdb_wal_fsync_duration_seconds",
+        "Duration of write log fsync.",
+        MetricType::Histogram,
+    );
+    let mut sum = 0;
+    for (index, bucket) in fsync.buckets.iter().enumerate() {
+        sum += bucket.get();
+        let bound = match FSYNC_BUCKETS_US.get(index) {
+            Some(micros) => (*micros as f64 / 1e6).to_string(),
+            None => "+Inf".to_string(),
+        };
+        family.push_suffixed("_bucket", &[("le", bound.as_str())], sum as f64);
+    }
+    family.push_suffixed("_sum", &[], fsync.sum_ns.get() as f64 / 1e9);
+    family.push_suffixed("_count", &[], sum as f64);
+    family
+}
