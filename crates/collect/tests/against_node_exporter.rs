@@ -52,7 +52,7 @@ const MOUNT_POINTS: &str = "--collector.filesystem.mount-points-exclude=^/(dev|p
                             var/lib/docker/.+|var/lib/containers/storage/.+)($|/)";
 
 fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }
 
 /// How `ours` differs from `theirs`, in words. `agree` says of a series whether the values do.
