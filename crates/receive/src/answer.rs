@@ -140,12 +140,8 @@ impl From<PathError> for Refusal {
 }
 
 /// A line of text, cut to [`TEXT_BYTES`].
-pub fn text(mut text: String) -> impl IntoResponse {
-    if text.len() > TEXT_BYTES {
-        let cut = text.floor_char_boundary(TEXT_BYTES - '…'.len_utf8());
-        text.truncate(cut);
-        text.push('…');
-    }
+pub fn text(text: String) -> impl IntoResponse {
+    let mut text = cut(text, TEXT_BYTES);
     text.push('\n');
     // What is answered may quote what was sent: a browser must not take it for a page.
     let headers = [
@@ -153,6 +149,17 @@ pub fn text(mut text: String) -> impl IntoResponse {
         (http::header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     ];
     (headers, text)
+}
+
+/// A text of at most `bytes` bytes, with an ellipsis where it was longer.
+pub fn cut(mut text: String, bytes: usize) -> String {
+    if text.len() > bytes {
+        let most = bytes.saturating_sub('…'.len_utf8());
+        let end = (0..=most).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+        text.truncate(end);
+        text.push('…');
+    }
+    text
 }
 
 #[cfg(test)]

@@ -117,7 +117,7 @@ impl GroupingLabels {
             parts.clear();
         }
         check_clean(&parts)?;
-        if parts.len() % 2 != 0 {
+        if !parts.len().is_multiple_of(2) {
             let path = String::from_utf8_lossy(&parts.join(&b'/')).into_owned();
             return Err(PathError::Odd { path: shorten(&path) });
         }

@@ -28,10 +28,10 @@ const ENCODINGS: [(&str, Encoding); 4] = [
 
 /// Handles a request.
 pub(crate) async fn push(State(doors): State<Doors>, request: Request) -> Response {
-    let result = match request.method() {
-        &Method::PUT => take(&doors, request, true).await.map(|()| StatusCode::OK),
-        &Method::POST => take(&doors, request, false).await.map(|()| StatusCode::OK),
-        &Method::DELETE => delete(&doors, request).await.map(|()| StatusCode::ACCEPTED),
+    let result = match *request.method() {
+        Method::PUT => take(&doors, request, true).await.map(|()| StatusCode::OK),
+        Method::POST => take(&doors, request, false).await.map(|()| StatusCode::OK),
+        Method::DELETE => delete(&doors, request).await.map(|()| StatusCode::ACCEPTED),
         _ => Err(Refusal::Method { allow: "PUT, POST, DELETE" }),
     };
     let response = result.into_response();

@@ -92,7 +92,7 @@ fn metrics_json(family: &Family) -> Vec<Value> {
         _ => None,
     };
     let Some((label, list)) = part else {
-        return family.members.iter().map(|member| plain_json(member)).collect();
+        return family.members.iter().map(plain_json).collect();
     };
     let mut metrics: BTreeMap<BTreeMap<String, String>, Map<String, Value>> = BTreeMap::new();
     for member in &family.members {

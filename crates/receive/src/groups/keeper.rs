@@ -116,6 +116,15 @@ enum Outcome {
     Refused(Refusal),
 }
 
+/// Something asked that a round does.
+struct Planned {
+    ask: Ask,
+    reply: oneshot::Sender<Result<(), Refusal>>,
+    /// It changes something, so that its answer depends on the commit.
+    changed: bool,
+    outcome: Outcome,
+}
+
 impl Keeper {
     /// A keeper of the groups that `entries`, the journal's, make.
     pub fn new(
@@ -203,11 +212,17 @@ impl Keeper {
                     self.finish(std::mem::take(&mut round), std::mem::take(&mut asked)).await;
                     let _ = next.reply.send(self.wipe().await);
                 }
-                Ask::Turns => asked.push((Ask::Turns, next.reply, false, Outcome::Done)),
+                Ask::Turns => asked.push(Planned {
+                    ask: Ask::Turns,
+                    reply: next.reply,
+                    changed: false,
+                    outcome: Outcome::Done,
+                }),
                 ask => {
                     let before = round.changes.len();
                     let outcome = self.plan(&ask, &mut round);
-                    asked.push((ask, next.reply, round.changes.len() > before, outcome));
+                    let changed = round.changes.len() > before;
+                    asked.push(Planned { ask, reply: next.reply, changed, outcome });
                 }
             }
         }
@@ -215,17 +230,13 @@ impl Keeper {
     }
 
     /// Commits a round and answers those who asked for it.
-    async fn finish(
-        &mut self,
-        round: Round,
-        asked: Vec<(Ask, oneshot::Sender<Result<(), Refusal>>, bool, Outcome)>,
-    ) {
+    async fn finish(&mut self, round: Round, asked: Vec<Planned>) {
         let result = self.commit(round).await;
         let alone = matches!(
             result,
             Err(AppendError::TooManySeries { .. } | AppendError::TooLarge { .. }) if asked.len() > 1
         );
-        for (ask, reply, changed, outcome) in asked {
+        for Planned { ask, reply, changed, outcome } in asked {
             let answer = match (&result, outcome) {
                 (Err(_), _) if changed && alone => self.alone(&ask).await,
                 (Err(error), _) if changed => Err(Refusal::Append(error.clone())),

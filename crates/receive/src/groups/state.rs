@@ -6,6 +6,7 @@
 use super::change::Change;
 use super::group::{Group, Kept, Member};
 use super::{clock, emit};
+use crate::answer::cut;
 use model::{Batch, Labels, MetricType};
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
@@ -195,8 +196,7 @@ impl State {
                     None => Group::new(*id, key.clone()),
                 };
                 group.failed = *wall;
-                group.failure = reason.clone();
-                group.failure.truncate(reason.floor_char_boundary(REASON_BYTES));
+                group.failure = cut(reason.clone(), REASON_BYTES);
                 group.clock = *at;
                 emit::push_times(&mut sent.batch, &group, *at);
                 self.put(key, Some(Arc::new(group)), undo);
