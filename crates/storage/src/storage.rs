@@ -10,6 +10,7 @@ use crate::shared::Shared;
 use crate::state::StateFile;
 use crate::stats::Stats;
 use model::{Batch, Clock, Metadata};
+use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -61,7 +62,7 @@ impl Storage {
         options: Options,
     ) -> Result<(Storage, OpenReport), OpenError> {
         let root = options.dir.clone();
-        fs.create_dir_all(&root).map_err(|source| OpenError::Io { path: root.clone(), source })?;
+        make_durable_dir(&*fs, &root)?;
         let wal_dir = root.join("wal");
         let mut state = StateFile::open(&fs, &root.join("state"))?;
         for closed in &state.state.closed {
@@ -236,6 +237,20 @@ impl Drop for Inner {
     fn drop(&mut self) {
         self.close();
     }
+}
+
+/// Makes a folder whose name, and the names of those above it, outlast a power cut.
+fn make_durable_dir(fs: &dyn Filesystem, dir: &Path) -> Result<(), OpenError> {
+    let io = |source| OpenError::Io { path: dir.to_path_buf(), source };
+    let there = |path: &Path| matches!(fs.metadata(path), Ok(Some(_)));
+    let missing: Vec<&Path> = dir.ancestors().take_while(|ancestor| !there(ancestor)).collect();
+    fs.create_dir_all(dir).map_err(io)?;
+    for made in missing {
+        if let Some(parent) = made.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            fs.sync_dir(parent).map_err(io)?;
+        }
+    }
+    Ok(())
 }
 
 fn spawn(name: &'static str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, OpenError> {

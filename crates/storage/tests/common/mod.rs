@@ -43,7 +43,7 @@ pub async fn drain(storage: &Storage, follower: &mut Follower) -> Vec<Seen> {
     let mut seen = Vec::new();
     while follower.position() < end {
         // Behind the last chunk there may be a segment without any: then the follower waits, at the end.
-        let next = tokio::time::timeout(std::time::Duration::from_millis(20), follower.next());
+        let next = tokio::time::timeout(std::time::Duration::from_millis(2), follower.next());
         let Ok(chunk) = next.await else { continue };
         let chunk = chunk.unwrap();
         for index in chunk.first_point_from(from)..chunk.points().len() as u32 {

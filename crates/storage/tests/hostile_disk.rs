@@ -1,0 +1,182 @@
+//! What was acknowledged is there whatever the disk does: a model of it runs beside the storage.
+
+mod common;
+
+use common::{drain, floats, open_on, options};
+use proptest::prelude::*;
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::Arc;
+use storage::{Options, Storage};
+use wal::sim::{Op, SimFilesystem};
+
+#[derive(Debug, Clone)]
+enum Step {
+    /// A push of one sample each to `series` series from `first` on.
+    Push { first: u8, series: u8 },
+    /// Pushes at once, as one group.
+    Group { pushes: u8 },
+    /// The next operations of a kind fail.
+    Fail { op: Op, after: u64, times: u64 },
+    /// Little room left.
+    Full { bytes: u64 },
+    /// The disk is well again, and has room.
+    Heal,
+    /// Power goes after so many operations.
+    DieAfter { operations: u64 },
+    /// Off and on.
+    PowerCut,
+    /// A clean end and a new start.
+    Restart,
+    /// An end without any goodbye, and a new start.
+    Kill,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let op =
+        prop_oneof![Just(Op::Write), Just(Op::Sync), Just(Op::SetLen), Just(Op::Create), Just(Op::SyncDir)];
+    prop_oneof![
+        8 => (0u8..20, 1u8..10).prop_map(|(first, series)| Step::Push { first, series }),
+        3 => (2u8..6).prop_map(|pushes| Step::Group { pushes }),
+        3 => (op, 0u64..6, 1u64..4).prop_map(|(op, after, times)| Step::Fail { op, after, times }),
+        1 => (0u64..4000).prop_map(|bytes| Step::Full { bytes }),
+        2 => Just(Step::Heal),
+        1 => (0u64..30).prop_map(|operations| Step::DieAfter { operations }),
+        2 => Just(Step::PowerCut),
+        1 => Just(Step::Restart),
+        1 => Just(Step::Kill),
+    ]
+}
+
+/// What the pushers know. Each sample's timestamp is a number of its own.
+#[derive(Default)]
+struct Model {
+    next: i64,
+    /// Answered with success, in order: series and timestamp.
+    acknowledged: Vec<(u8, i64)>,
+    /// Pushed at all.
+    pushed: HashSet<(u8, i64)>,
+}
+
+impl Model {
+    fn push(&mut self, first: u8, series: u8) -> (model::Batch, Vec<(u8, i64)>) {
+        self.next += 1;
+        let samples: Vec<_> = (first..first + series).map(|series| (series, self.next)).collect();
+        self.pushed.extend(&samples);
+        (floats(samples.iter().map(|(series, _)| u32::from(*series)), self.next, 1.0), samples)
+    }
+
+    async fn check(&self, storage: &Storage) -> Result<(), TestCaseError> {
+        let mut follower = storage.follow(storage.oldest());
+        let seen: Vec<(u8, i64)> = drain(storage, &mut follower)
+            .await
+            .into_iter()
+            .map(|(_, series, timestamp, _)| {
+                let number = series.trim_start_matches("m{n=\"").trim_end_matches("\"}");
+                (number.parse().expect("a series that was pushed"), timestamp)
+            })
+            .collect();
+        let set: HashSet<_> = seen.iter().copied().collect();
+        prop_assert_eq!(set.len(), seen.len(), "something is there twice");
+        prop_assert!(set.is_subset(&self.pushed), "something is there that nobody pushed");
+        for sample in &self.acknowledged {
+            prop_assert!(set.contains(sample), "acknowledged and lost: {:?}", sample);
+        }
+        for series in 0..30 {
+            let times: Vec<_> =
+                seen.iter().filter(|(other, _)| *other == series).map(|(_, time)| *time).collect();
+            prop_assert!(times.is_sorted(), "series {} is out of order: {:?}", series, times);
+        }
+        Ok(())
+    }
+}
+
+fn small() -> Options {
+    Options { max_size: 8 << 20, tail_bytes: 1 << 16, reserve_bytes: 4096, ..options(Path::new("/data")) }
+}
+
+/// Opens; where the disk refuses even that, heals it first, as somebody would.
+fn reopen(fs: &SimFilesystem) -> Storage {
+    let clock = || Arc::new(model::SystemClock::new());
+    match Storage::open(Arc::new(fs.clone()), clock(), small()) {
+        Ok((storage, _)) => storage,
+        Err(_) => {
+            if fs.is_dead() {
+                fs.power_cut();
+            }
+            fs.heal();
+            fs.set_space(None);
+            Storage::open(Arc::new(fs.clone()), clock(), small()).expect("opens on a disk that works").0
+        }
+    }
+}
+
+async fn run(seed: u64, steps: Vec<Step>) -> Result<(), TestCaseError> {
+    let fs = SimFilesystem::new(seed);
+    let mut model = Model::default();
+    let mut storage = open_on(Arc::new(fs.clone()), small());
+    for step in steps {
+        match step {
+            Step::Push { first, series } => {
+                let (batch, samples) = model.push(first, series);
+                if storage.append(batch).await.is_ok() {
+                    model.acknowledged.extend(samples);
+                }
+            }
+            Step::Group { pushes } => {
+                let mut waiting = Vec::new();
+                for push in 0..pushes {
+                    let (batch, samples) = model.push(push, 3);
+                    let storage = storage.clone();
+                    waiting.push((tokio::spawn(async move { storage.append(batch).await }), samples));
+                }
+                for (answer, samples) in waiting {
+                    if answer.await.expect("no panic").is_ok() {
+                        model.acknowledged.extend(samples);
+                    }
+                }
+            }
+            Step::Fail { op, after, times } => fs.fail(op, after, times),
+            Step::Full { bytes } => fs.set_space(Some(bytes)),
+            Step::Heal if !fs.is_dead() => {
+                fs.heal();
+                fs.set_space(None);
+            }
+            Step::Heal => {}
+            Step::DieAfter { operations } => fs.die_after(operations),
+            Step::PowerCut | Step::Kill | Step::Restart => {
+                if matches!(step, Step::PowerCut) || fs.is_dead() {
+                    fs.power_cut();
+                    drop(storage);
+                    fs.power_cut();
+                } else {
+                    drop(storage);
+                }
+                storage = reopen(&fs);
+                if fs.is_dead() {
+                    continue;
+                }
+                fs.heal();
+                fs.set_space(None);
+                model.check(&storage).await?;
+            }
+        }
+    }
+    fs.power_cut();
+    drop(storage);
+    fs.power_cut();
+    let storage = reopen(&fs);
+    model.check(&storage).await
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, max_shrink_iters: 2000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn nothing_acknowledged_is_lost_repeated_or_out_of_order(
+        seed: u64, steps in prop::collection::vec(step(), 1..40))
+    {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(run(seed, steps))?;
+    }
+}
