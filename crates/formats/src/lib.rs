@@ -8,9 +8,11 @@
 //!   left out, counted and explained, and the rest is kept.
 //!
 //! Where to start: [`remote_write::decode`] and [`remote_write::Encoder`] are the hot path, [`text`] is
-//! for people and scripts, [`compress`] for what a `Content-Encoding` names.
+//! for people and scripts, [`exposition`] for client libraries that push protobuf, [`compress`] for what a `Content-Encoding` names.
 
 pub mod compress;
+pub mod exposition;
+mod lists;
 pub mod remote_write;
 pub mod text;
 mod wire;

@@ -2,8 +2,9 @@
 //! timestamps of 2.0.
 
 use super::Protocol;
+use crate::lists::{Bounded, longest, sint32, span};
 use crate::wire::{Fault, Field, Reader};
-use model::{BucketSpan, Counts, Histogram, HistogramError, ResetHint, varint};
+use model::{Counts, Histogram, HistogramError, ResetHint, varint};
 
 /// Value, timestamp and start timestamp of a `Sample`.
 #[inline]
@@ -66,28 +67,6 @@ impl Count {
     }
 }
 
-/// A list that stops growing one past a limit, and counts on.
-#[derive(Debug)]
-struct Bounded<T> {
-    items: Vec<T>,
-    len: usize,
-    limit: usize,
-}
-
-impl<T> Bounded<T> {
-    fn new(limit: usize) -> Self {
-        Bounded { items: Vec::new(), len: 0, limit }
-    }
-
-    #[inline]
-    fn push(&mut self, item: T) {
-        self.len += 1;
-        if self.len <= self.limit {
-            self.items.push(item);
-        }
-    }
-}
-
 /// Reads a `Histogram`, keeping at most `max_buckets` of each of its lists.
 pub(super) fn histogram(
     protocol: Protocol,
@@ -125,7 +104,7 @@ pub(super) fn histogram(
             _ => {}
         }
     }
-    let most = [
+    let most = longest(&[
         negative_spans.len,
         positive_spans.len,
         negative_deltas.len,
@@ -133,9 +112,7 @@ pub(super) fn histogram(
         negative_counts.len,
         positive_counts.len,
         custom_values.len,
-    ]
-    .into_iter()
-    .fold(0, usize::max);
+    ]);
     let histogram = if most > max_buckets {
         Err(HistogramError::TooManyBuckets { buckets: most, limit: max_buckets })
     } else {
@@ -165,22 +142,4 @@ pub(super) fn histogram(
         })
     };
     Ok(TimedHistogram { timestamp, start_timestamp, histogram })
-}
-
-fn span(message: &[u8]) -> Result<BucketSpan, Fault> {
-    let mut span = BucketSpan { offset: 0, length: 0 };
-    let mut fields = Reader::new(message);
-    while let Some(field) = fields.next()? {
-        match field.number {
-            1 => span.offset = sint32(field.varint()?),
-            2 => span.length = field.varint()? as u32,
-            _ => {}
-        }
-    }
-    Ok(span)
-}
-
-/// A `sint32` is the low half of what is on the wire, as in any protocol buffer decoder.
-fn sint32(wire: u64) -> i32 {
-    varint::unzigzag(u64::from(wire as u32)) as i32
 }

@@ -2,6 +2,7 @@
 
 use super::decode::{Decoded, Decoder};
 use super::{DecodeError, Protocol, points};
+use crate::text::cut;
 use crate::wire::{Fault, Reader};
 use model::{Metadata, MetricType, Series};
 
@@ -208,15 +209,4 @@ fn metadata(decoder: &mut Decoder<'_, '_>, message: &[u8]) -> Outcome {
         unit: cut(unit, options.limits.name_bytes),
     });
     Ok(())
-}
-
-/// At most `most` bytes of a text, with replacement characters where it is not UTF-8.
-pub(super) fn cut(text: &[u8], most: usize) -> String {
-    let mut text = String::from_utf8_lossy(text.get(..most).unwrap_or(text)).into_owned();
-    let mut end = text.len().min(most);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text.truncate(end);
-    text
 }

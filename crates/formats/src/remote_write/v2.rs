@@ -2,8 +2,9 @@
 
 use super::decode::{Decoded, Decoder};
 use super::symbols::{Symbols, Text};
-use super::v1::{Stop, cut};
+use super::v1::Stop;
 use super::{DecodeError, Protocol, points};
+use crate::text::cut;
 use crate::wire::{Reader, take_varint};
 use hashbrown::HashMap;
 use model::{Metadata, MetricType, Series};

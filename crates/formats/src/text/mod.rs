@@ -8,3 +8,14 @@ mod parse;
 
 pub use encode::{CONTENT_TYPE, encode};
 pub use parse::{Fault, Format, ParseError, ParseOptions, Timestamps, parse};
+
+/// At most `most` bytes of a text, with replacement characters where it is not UTF-8.
+pub(crate) fn cut(text: &[u8], most: usize) -> String {
+    let mut text = String::from_utf8_lossy(text.get(..most).unwrap_or(text)).into_owned();
+    let mut end = text.len().min(most);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.truncate(end);
+    text
+}

@@ -260,15 +260,9 @@ impl<'a, 'o: 'a> Parser<'a, 'o> {
                 entry.kind = kind;
             }
             b"HELP" => {
-                let mut help = cursor.help(open_metrics);
-                help.truncate(self.options.limits.value_bytes);
-                entry.help = String::from_utf8_lossy(&help).into_owned();
+                entry.help = super::cut(&cursor.help(open_metrics), self.options.limits.value_bytes);
             }
-            _ => {
-                let unit = cursor.word();
-                let unit = unit.get(..self.options.limits.name_bytes).unwrap_or(unit);
-                entry.unit = String::from_utf8_lossy(unit).into_owned();
-            }
+            _ => entry.unit = super::cut(cursor.word(), self.options.limits.name_bytes),
         }
         Ok(())
     }

@@ -1,0 +1,425 @@
+//! The protobuf exposition format: `io.prometheus.client.MetricFamily` messages, each with its length in
+//! front. Go's client library pushes it to the Pushgateway.
+//!
+//! A message becomes the series that a scrape by Prometheus makes of it: `_bucket`, `_sum` and `_count` for
+//! classic histograms, with the `+Inf` bucket added where it is left out; bounds and quantiles written as in
+//! OpenMetrics (`1.0`). A native histogram becomes one series of the family's name. Where a histogram comes
+//! in both forms, both are kept.
+
+mod bound;
+mod histogram;
+
+use crate::text::{ParseOptions, Timestamps};
+use crate::wire::{Fault, Field, Reader};
+use bound::bound;
+use model::{Batch, HistogramError, LabelError, LabelsBuilder, Metadata, MetricType, Point, Value, labels};
+
+/// Why a body is refused, always as a whole.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum ExpositionError {
+    /// Not a protocol buffer of the expected shape.
+    #[error("malformed protobuf at byte {offset}: {what}")]
+    Malformed {
+        /// What is wrong.
+        what: &'static str,
+        /// Where, counted in bytes of the body.
+        offset: usize,
+    },
+    /// A metric family without a usable name.
+    #[error("metric family {index} has no name, or one that is too long or not UTF-8")]
+    FamilyName {
+        /// Which, from 0.
+        index: usize,
+    },
+    /// A metric without the value that its family's type asks for.
+    #[error("a metric of {family:?} lacks its {kind}")]
+    NoValue {
+        /// The family's name.
+        family: String,
+        /// The type, as a word.
+        kind: &'static str,
+    },
+    /// A type that does not exist.
+    #[error("{family:?} is of type {number}, which there is not")]
+    Type {
+        /// The family's name.
+        family: String,
+        /// The number.
+        number: u64,
+    },
+    /// The labels of a metric are invalid.
+    #[error("a metric of {family:?}: {error}")]
+    Labels {
+        /// The family's name.
+        family: String,
+        /// What is wrong.
+        error: LabelError,
+    },
+    /// A native histogram is invalid.
+    #[error("a metric of {family:?}: {error}")]
+    Histogram {
+        /// The family's name.
+        family: String,
+        /// What is wrong.
+        error: HistogramError,
+    },
+    /// A timestamp where none may be.
+    #[error("a metric of {family:?} has a timestamp: a pushed value counts from when it is pushed")]
+    TimestampRefused {
+        /// The family's name.
+        family: String,
+    },
+    /// More of something than the limit.
+    #[error("more than {limit} {what}")]
+    TooMany {
+        /// What there is too much of.
+        what: &'static str,
+        /// The limit.
+        limit: usize,
+    },
+}
+
+/// What ends decoding early: damage whose offset is not known yet, or a finished error.
+enum Stop {
+    Fault(Fault),
+    Error(ExpositionError),
+}
+
+impl From<Fault> for Stop {
+    fn from(fault: Fault) -> Self {
+        Stop::Fault(fault)
+    }
+}
+
+impl From<ExpositionError> for Stop {
+    fn from(error: ExpositionError) -> Self {
+        Stop::Error(error)
+    }
+}
+
+/// Whether a `Content-Type` header names this format, delimited.
+pub fn is_content_type(header: Option<&str>) -> bool {
+    let Some(header) = header else { return false };
+    let mut parts = header.split(';').map(str::trim);
+    let media = parts.next().unwrap_or_default();
+    let parameters: Vec<(String, &str)> = parts
+        .filter_map(|part| part.split_once('='))
+        .map(|(name, value)| (name.trim().to_ascii_lowercase(), value.trim().trim_matches('"')))
+        .collect();
+    let is = |name: &str, expected: &str| {
+        parameters.iter().any(|(parameter, value)| parameter == name && *value == expected)
+    };
+    media.eq_ignore_ascii_case("application/vnd.google.protobuf")
+        && is("proto", "io.prometheus.client.MetricFamily")
+        && is("encoding", "delimited")
+}
+
+/// Reads a body into a batch. Of the options all but the format count.
+pub fn decode(body: &[u8], options: &ParseOptions<'_>) -> Result<Batch, ExpositionError> {
+    let mut decoder = Decoder { options, batch: Batch::new() };
+    let (mut rest, mut index) = (body, 0);
+    while !rest.is_empty() {
+        let start = rest;
+        let result = match model::varint::take_bytes(&mut rest) {
+            Some(message) => decoder.family(message, index),
+            None => Err(Fault::new("a message is longer than what is left", start).into()),
+        };
+        index += 1;
+        match result {
+            Ok(()) => {}
+            Err(Stop::Error(error)) => return Err(error),
+            Err(Stop::Fault(fault)) => {
+                let offset = fault.offset_in(body);
+                return Err(ExpositionError::Malformed { what: fault.what, offset });
+            }
+        }
+    }
+    Ok(decoder.batch)
+}
+
+struct Decoder<'o> {
+    options: &'o ParseOptions<'o>,
+    batch: Batch,
+}
+
+/// What all metrics of a family share.
+#[derive(Clone, Copy)]
+struct Family<'a> {
+    name: &'a str,
+    kind: MetricType,
+    metadata: u32,
+}
+
+/// One metric, before its value.
+struct Metric<'a> {
+    labels: Vec<(&'a [u8], &'a [u8])>,
+    timestamp: i64,
+    /// The message of its value: gauge, counter, summary, untyped or histogram.
+    value: &'a [u8],
+}
+
+/// An exemplar without its series.
+#[derive(Default)]
+struct Exemplar<'a> {
+    labels: Vec<(&'a [u8], &'a [u8])>,
+    value: f64,
+    timestamp: Option<i64>,
+}
+
+impl Decoder<'_> {
+    fn family(&mut self, message: &[u8], index: usize) -> Result<(), Stop> {
+        let (mut name, mut help, mut unit): (&[u8], &[u8], &[u8]) = (&[], &[], &[]);
+        let mut number = 0;
+        let mut fields = Reader::new(message);
+        while let Some(field) = fields.next()? {
+            match field.number {
+                1 => name = field.bytes()?,
+                2 => help = field.bytes()?,
+                3 => number = field.varint()?,
+                5 => unit = field.bytes()?,
+                _ => {}
+            }
+        }
+        let limits = &self.options.limits;
+        let name = match std::str::from_utf8(name) {
+            Ok(name) if !name.is_empty() && name.len() <= limits.name_bytes => name,
+            _ => return Err(ExpositionError::FamilyName { index }.into()),
+        };
+        let (kind, value_field) = match number {
+            0 => (MetricType::Counter, 3),
+            1 => (MetricType::Gauge, 2),
+            2 => (MetricType::Summary, 4),
+            3 => (MetricType::Unknown, 5),
+            4 => (MetricType::Histogram, 7),
+            5 => (MetricType::GaugeHistogram, 7),
+            _ => return Err(ExpositionError::Type { family: name.to_string(), number }.into()),
+        };
+        if self.batch.metadata.len() >= self.options.max_points {
+            return Err(ExpositionError::TooMany { what: "families", limit: self.options.max_points }.into());
+        }
+        self.batch.metadata.push(Metadata {
+            family: name.to_string(),
+            kind,
+            help: crate::text::cut(help, limits.value_bytes),
+            unit: crate::text::cut(unit, limits.name_bytes),
+        });
+        let family = Family { name, kind, metadata: self.batch.metadata.len() as u32 - 1 };
+        let mut fields = Reader::new(message);
+        while let Some(field) = fields.next()? {
+            if field.number == 4 {
+                self.metric(family, field.bytes()?, value_field)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn metric<'a>(&mut self, family: Family<'a>, message: &'a [u8], value_field: u32) -> Result<(), Stop> {
+        let mut metric = Metric { labels: Vec::new(), timestamp: self.options.default_timestamp, value: &[] };
+        let mut has_value = false;
+        let mut fields = Reader::new(message);
+        while let Some(field) = fields.next()? {
+            match field.number {
+                1 => self.label(&field, &mut metric.labels)?,
+                6 => {
+                    let timestamp = field.varint()? as i64;
+                    match self.options.timestamps {
+                        Timestamps::Allow => metric.timestamp = timestamp,
+                        Timestamps::Ignore => {}
+                        Timestamps::Refuse => {
+                            let family = family.name.to_string();
+                            return Err(ExpositionError::TimestampRefused { family }.into());
+                        }
+                    }
+                }
+                number if number == value_field => {
+                    metric.value = field.bytes()?;
+                    has_value = true;
+                }
+                _ => {}
+            }
+        }
+        if !has_value {
+            let (family, kind) = (family.name.to_string(), family.kind.as_str());
+            return Err(ExpositionError::NoValue { family, kind }.into());
+        }
+        match family.kind {
+            MetricType::Summary => self.summary(family, &metric),
+            MetricType::Histogram | MetricType::GaugeHistogram => self.histogram(family, &metric),
+            _ => self.single(family, &metric),
+        }
+    }
+
+    /// Collects a `LabelPair`. One over the limit is enough to be refused for it.
+    fn label<'a>(&self, field: &Field<'a>, pairs: &mut Vec<(&'a [u8], &'a [u8])>) -> Result<(), Fault> {
+        let (mut name, mut value): (&[u8], &[u8]) = (&[], &[]);
+        let mut fields = Reader::new(field.bytes()?);
+        while let Some(field) = fields.next()? {
+            match field.number {
+                1 => name = field.bytes()?,
+                2 => value = field.bytes()?,
+                _ => {}
+            }
+        }
+        if pairs.len() <= self.options.limits.labels {
+            pairs.push((name, value));
+        }
+        Ok(())
+    }
+
+    /// `Counter`, `Gauge`, `Untyped`: the value is field 1 in all of them; only the first has more.
+    fn single<'a>(&mut self, family: Family<'a>, metric: &Metric<'a>) -> Result<(), Stop> {
+        let (mut value, mut start, mut exemplar) = (0.0, 0, None);
+        let mut fields = Reader::new(metric.value);
+        while let Some(field) = fields.next()? {
+            match (field.number, family.kind) {
+                (1, _) => value = field.double()?,
+                (2, MetricType::Counter) => exemplar = Some(self.read_exemplar(field.bytes()?)?),
+                (3, MetricType::Counter) => start = timestamp(field.bytes()?)?,
+                _ => {}
+            }
+        }
+        let series = self.series(family, metric, "", None)?;
+        self.float(series, metric.timestamp, start, value)?;
+        exemplar.map_or(Ok(()), |exemplar| self.exemplar(family, series, metric, &exemplar))
+    }
+
+    fn summary<'a>(&mut self, family: Family<'a>, metric: &Metric<'a>) -> Result<(), Stop> {
+        let (mut count, mut sum, mut start) = (0, 0.0, 0);
+        let mut fields = Reader::new(metric.value);
+        while let Some(field) = fields.next()? {
+            match field.number {
+                1 => count = field.varint()?,
+                2 => sum = field.double()?,
+                4 => start = timestamp(field.bytes()?)?,
+                _ => {}
+            }
+        }
+        let mut fields = Reader::new(metric.value);
+        while let Some(field) = fields.next()? {
+            if field.number == 3 {
+                let (mut quantile, mut value) = (0.0, 0.0);
+                let mut fields = Reader::new(field.bytes()?);
+                while let Some(field) = fields.next()? {
+                    match field.number {
+                        1 => quantile = field.double()?,
+                        2 => value = field.double()?,
+                        _ => {}
+                    }
+                }
+                let series = self.series(family, metric, "", Some(("quantile", &bound(quantile))))?;
+                self.float(series, metric.timestamp, start, value)?;
+            }
+        }
+        self.value(family, metric, "_sum", start, sum)?;
+        self.value(family, metric, "_count", start, count as f64)
+    }
+
+    /// Adds a series of the metric with one value.
+    fn value<'a>(
+        &mut self,
+        family: Family<'a>,
+        metric: &Metric<'a>,
+        suffix: &str,
+        start: i64,
+        value: f64,
+    ) -> Result<(), Stop> {
+        let series = self.series(family, metric, suffix, None)?;
+        self.float(series, metric.timestamp, start, value)
+    }
+
+    fn float(&mut self, series: u32, timestamp: i64, start: i64, value: f64) -> Result<(), Stop> {
+        self.admit()?;
+        let start_timestamp = if self.options.created_as_start { start } else { 0 };
+        self.batch.points.push(Point { series, timestamp, start_timestamp, value: Value::Float(value) });
+        Ok(())
+    }
+
+    fn admit(&self) -> Result<(), Stop> {
+        let ParseOptions { max_points, max_label_bytes, .. } = *self.options;
+        let limit = max_label_bytes.min(Batch::MAX_BYTES);
+        if self.batch.points.len() >= max_points {
+            return Err(ExpositionError::TooMany { what: "samples", limit: max_points }.into());
+        }
+        if self.batch.bytes.len() > limit {
+            return Err(ExpositionError::TooMany { what: "bytes of labels", limit }.into());
+        }
+        Ok(())
+    }
+
+    /// Adds a series: the metric's labels, its family's name with `suffix`, and one more label.
+    fn series(
+        &mut self,
+        family: Family<'_>,
+        metric: &Metric<'_>,
+        suffix: &str,
+        more: Option<(&str, &str)>,
+    ) -> Result<u32, Stop> {
+        let name = format!("{}{suffix}", family.name);
+        let extra = self.options.extra_labels;
+        let mut builder = LabelsBuilder::new();
+        builder.push(labels::METRIC_NAME.as_bytes(), name.as_bytes());
+        for (label, value) in &metric.labels {
+            if !extra.iter().any(|(name, _)| name.as_bytes() == *label) {
+                builder.push(label, value);
+            }
+        }
+        for (label, value) in extra.iter().copied().chain(more) {
+            builder.push(label.as_bytes(), value.as_bytes());
+        }
+        let start = self.batch.bytes.len();
+        builder
+            .finish(&self.options.limits, &mut self.batch.bytes)
+            .map_err(|error| ExpositionError::Labels { family: family.name.to_string(), error })?;
+        Ok(self.batch.push_series(start, family.metadata))
+    }
+
+    fn read_exemplar<'a>(&self, message: &'a [u8]) -> Result<Exemplar<'a>, Fault> {
+        let mut exemplar = Exemplar::default();
+        let mut fields = Reader::new(message);
+        while let Some(field) = fields.next()? {
+            match field.number {
+                1 => self.label(&field, &mut exemplar.labels)?,
+                2 => exemplar.value = field.double()?,
+                3 => exemplar.timestamp = Some(timestamp(field.bytes()?)?),
+                _ => {}
+            }
+        }
+        Ok(exemplar)
+    }
+
+    /// Adds an exemplar. Without a timestamp of its own it has its metric's.
+    fn exemplar(
+        &mut self,
+        family: Family<'_>,
+        series: u32,
+        metric: &Metric<'_>,
+        exemplar: &Exemplar<'_>,
+    ) -> Result<(), Stop> {
+        self.admit()?;
+        let mut builder = LabelsBuilder::new();
+        for (label, value) in &exemplar.labels {
+            builder.push(label, value);
+        }
+        let start = self.batch.bytes.len();
+        builder
+            .finish(&self.options.limits, &mut self.batch.bytes)
+            .map_err(|error| ExpositionError::Labels { family: family.name.to_string(), error })?;
+        let timestamp = exemplar.timestamp.unwrap_or(metric.timestamp);
+        self.batch.push_exemplar(series, timestamp, start, exemplar.value);
+        Ok(())
+    }
+}
+
+/// A `google.protobuf.Timestamp` in milliseconds since 1970.
+fn timestamp(message: &[u8]) -> Result<i64, Fault> {
+    let (mut seconds, mut nanos) = (0i64, 0i64);
+    let mut fields = Reader::new(message);
+    while let Some(field) = fields.next()? {
+        match field.number {
+            1 => seconds = field.varint()? as i64,
+            2 => nanos = field.varint()? as i64,
+            _ => {}
+        }
+    }
+    Ok(seconds.saturating_mul(1000).saturating_add(nanos.div_euclid(1_000_000)))
+}

@@ -1,0 +1,53 @@
+//! What the histograms of both protocol buffer schemas have in common: lists that must not grow without
+//! bound, and spans.
+
+use crate::wire::{Fault, Reader};
+use model::{BucketSpan, varint};
+
+/// A list that stops growing at a limit, and counts on.
+#[derive(Debug)]
+pub(crate) struct Bounded<T> {
+    /// What there was room for.
+    pub(crate) items: Vec<T>,
+    /// How many there were.
+    pub(crate) len: usize,
+    limit: usize,
+}
+
+impl<T> Bounded<T> {
+    pub(crate) fn new(limit: usize) -> Self {
+        Bounded { items: Vec::new(), len: 0, limit }
+    }
+
+    #[inline]
+    pub(crate) fn push(&mut self, item: T) {
+        self.len += 1;
+        if self.len <= self.limit {
+            self.items.push(item);
+        }
+    }
+}
+
+/// The largest of some lengths.
+pub(crate) fn longest(lengths: &[usize]) -> usize {
+    lengths.iter().copied().fold(0, usize::max)
+}
+
+/// Reads a `BucketSpan`.
+pub(crate) fn span(message: &[u8]) -> Result<BucketSpan, Fault> {
+    let mut span = BucketSpan { offset: 0, length: 0 };
+    let mut fields = Reader::new(message);
+    while let Some(field) = fields.next()? {
+        match field.number {
+            1 => span.offset = sint32(field.varint()?),
+            2 => span.length = field.varint()? as u32,
+            _ => {}
+        }
+    }
+    Ok(span)
+}
+
+/// A `sint32` is the low half of what is on the wire, as in any protocol buffer decoder.
+pub(crate) fn sint32(wire: u64) -> i32 {
+    varint::unzigzag(u64::from(wire as u32)) as i32
+}
