@@ -1,5 +1,7 @@
 //! What was acknowledged is read back: from memory, from disk, after a restart; each time the same.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)] // A test; its helpers too may fail loudly.
+
 mod common;
 
 use common::{drain, floats, open, open_on, options};

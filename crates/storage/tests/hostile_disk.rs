@@ -1,5 +1,7 @@
 //! What was acknowledged is there whatever the disk does: a model of it runs beside the storage.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)] // A test; its helpers too may fail loudly.
+
 mod common;
 
 use common::{drain, floats, open_on, options};

@@ -1,5 +1,7 @@
 //! What may go, goes; what has to go is counted first.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)] // A test; its helpers too may fail loudly.
+
 mod common;
 
 use common::{drain, floats, open, options};
