@@ -69,6 +69,7 @@ collectors! {
     Rapl "rapl" true "Energy used by processors and memory."
     Bonding "bonding" true "Bonded network interfaces."
     Watchdog "watchdog" true "Watchdog timers."
+    Xfs "xfs" true "What XFS did."
     Dmi "dmi" true "What the firmware calls the machine."
     Processes "processes" false "Processes and threads by state; reads every process."
 }

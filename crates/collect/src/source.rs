@@ -1,9 +1,11 @@
 //! Reading `/proc` and `/sys`: small files, one buffer, limits.
 
 use crate::error::CollectError;
+use rustix::fs::{Mode, OFlags};
 use std::fs::{self, File};
 use std::io::Read;
 use std::ops::ControlFlow;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 /// The most bytes that are read of one file. `/proc/stat` of a machine with 4096 processors has some
@@ -22,6 +24,10 @@ const ATTRIBUTE_BYTES: usize = 4096;
 
 /// The first size of the buffer, enough for all files of a small machine.
 const FIRST_BYTES: usize = 16 << 10;
+
+/// A directory that is open for looking up files.
+#[derive(Debug)]
+pub(crate) struct Directory(OwnedFd);
 
 /// Where files are read from. One buffer serves all of them, so what was read must be used before the
 /// next read.
@@ -159,6 +165,25 @@ impl Source {
             Ok(length) => Ok(self.text(length).trim_ascii()),
             Err(source) => Err(CollectError::read(&self.path, source)),
         }
+    }
+
+    /// A directory of which several files are to be read: looking each up from here rather than from the
+    /// root takes half the time.
+    pub(crate) fn directory(&mut self, relative: &str) -> Option<Directory> {
+        self.locate(relative);
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::open(&self.path, flags, Mode::empty()).ok().map(Directory)
+    }
+
+    /// The value of a file in `directory`, as [`Self::value`] has it; nothing where it can't be read.
+    pub(crate) fn value_in(&mut self, directory: &Directory, file: &str) -> Option<&str> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&directory.0, file, flags, Mode::empty()).ok()?;
+        if self.bytes.is_empty() {
+            self.bytes.resize(FIRST_BYTES, 0);
+        }
+        let length = rustix::io::read(&file, self.bytes.get_mut(..ATTRIBUTE_BYTES)?).ok()?;
+        Some(self.text(length).trim_ascii())
     }
 
     /// A file of one number: decimal, or hexadecimal with `0x`.

@@ -36,7 +36,6 @@ const ABSENT_COLLECTORS: &[(&str, &str, &str)] = &[
     ("systemd", "node_systemd_", "off by default in node_exporter; Debian's package turns it on"),
     ("tapestats", "node_tape_", "rare"),
     ("textfile", "node_textfile_", "a script pushes to narthex instead"),
-    ("xfs", "node_xfs_", "not yet"),
     ("zfs", "node_zfs_", "not yet"),
 ];
 

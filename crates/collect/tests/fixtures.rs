@@ -79,7 +79,11 @@ fn a_machine_without_any_file_fails_collectors_and_nothing_else() {
             let without_files = NOT_OF_FILES.contains(collector)
                 || matches!(
                     collector,
-                    Collector::Edac | Collector::ThermalZone | Collector::Selinux | Collector::Sockstat
+                    Collector::Edac
+                        | Collector::ThermalZone
+                        | Collector::Selinux
+                        | Collector::Sockstat
+                        | Collector::Xfs
                 );
             assert!(success == 0.0 || without_files, "{collector}");
         }
@@ -105,6 +109,28 @@ fn one_odd_file_fails_one_collector() {
     let page = common::parse(&common::render(&host.collect(NOW_MS)));
     assert_eq!(page.samples[r#"node_scrape_collector_success{collector="loadavg"}"#], 1.0);
     assert_eq!(page.samples["node_load15"], 3.0);
+}
+
+#[test]
+fn devices_beyond_the_limit_and_files_beyond_theirs_are_left_out() {
+    let machine = common::machine();
+    let mut interfaces = "heading\nheading\n".to_owned();
+    for number in 0..collect::MAX_DEVICES + 500 {
+        writeln!(interfaces, "veth{number}: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16").unwrap();
+    }
+    fs::write(machine.path().join("proc/net/dev"), interfaces).unwrap();
+    let memory = "Some: 1 kB\n".repeat(collect::MAX_FILE_BYTES / 10);
+    fs::write(machine.path().join("proc/meminfo"), memory).unwrap();
+    let options = HostOptions {
+        root: machine.path().to_path_buf(),
+        collectors: "netdev,meminfo,loadavg".parse().unwrap(),
+    };
+    let page = common::parse(&common::render(&Host::new(options).collect(NOW_MS)));
+    let packets = page.samples.keys().filter(|name| name.starts_with("node_network_receive_packets_total"));
+    assert_eq!(packets.count(), collect::MAX_DEVICES);
+    assert_eq!(page.samples[r#"node_scrape_collector_success{collector="netdev"}"#], 1.0);
+    assert_eq!(page.samples[r#"node_scrape_collector_success{collector="meminfo"}"#], 0.0);
+    assert_eq!(page.samples["node_load1"], 0.21);
 }
 
 #[test]

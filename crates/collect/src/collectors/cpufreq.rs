@@ -2,6 +2,7 @@
 
 use super::{Context, Outcome, cpu};
 use crate::out::{Def, Out, gauge};
+use crate::source::parse_number;
 
 /// Files of a processor's `cpufreq` directory, in kilohertz.
 const FREQUENCIES: [(&str, Def); 6] = [
@@ -31,18 +32,17 @@ pub(super) fn collect(context: &mut Context<'_>, out: &mut Out) -> Outcome {
     let slot = out.open(GOVERNOR);
     for number in cpu::directories(source)? {
         let path = format!("sys/devices/system/cpu/cpu{number}/cpufreq");
-        if !source.is_directory(&path) {
-            continue;
-        }
+        let Some(directory) = source.directory(&path) else { continue };
         let number = number.to_string();
         for (index, (file, _)) in FREQUENCIES.iter().enumerate() {
-            if let Some(frequency) = source.number_if_any(&format!("{path}/{file}")) {
+            if let Some(frequency) = source.value_in(&directory, file).and_then(parse_number) {
                 out.push(first.plus(index), &[("cpu", &number)], frequency * HERTZ);
             }
         }
-        let Some(governor) = source.text_if_any(&format!("{path}/scaling_governor")) else { continue };
-        let available = source.text_if_any(&format!("{path}/scaling_available_governors"));
-        for one in available.as_deref().unwrap_or(&governor).split_ascii_whitespace() {
+        let mut text = |file: &str| source.value_in(&directory, file).unwrap_or_default().to_owned();
+        let (governor, available) = (text("scaling_governor"), text("scaling_available_governors"));
+        let governors = if available.is_empty() { &governor } else { &available };
+        for one in governors.split_ascii_whitespace() {
             let chosen = f64::from(u8::from(one == governor));
             out.push(slot, &[("cpu", &number), ("governor", one)], chosen);
         }

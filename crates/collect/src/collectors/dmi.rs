@@ -39,9 +39,11 @@ const FILES: [(&str, &str); 20] = [
 
 pub(super) fn collect(context: &mut Context<'_>, out: &mut Out) -> Outcome {
     let mut found: Vec<(&'static str, String)> = Vec::new();
-    for (file, label) in FILES {
-        if let Ok(value) = context.source.value(&format!("sys/class/dmi/id/{file}")) {
-            found.push((label, value.to_owned()));
+    if let Some(directory) = context.source.directory("sys/class/dmi/id") {
+        for (file, label) in FILES {
+            if let Some(value) = context.source.value_in(&directory, file) {
+                found.push((label, value.to_owned()));
+            }
         }
     }
     if found.is_empty() {

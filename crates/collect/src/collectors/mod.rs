@@ -42,6 +42,7 @@ mod udp_queues;
 mod uname;
 mod vmstat;
 mod watchdog;
+mod xfs;
 
 pub use statfs::STATFS_PATIENCE;
 
@@ -106,6 +107,7 @@ pub(crate) fn run(collector: Collector, context: &mut Context<'_>, out: &mut Out
         Collector::Rapl => rapl::collect(context, out),
         Collector::Bonding => bonding::collect(context, out),
         Collector::Watchdog => watchdog::collect(context, out),
+        Collector::Xfs => xfs::collect(context, out),
         Collector::Dmi => dmi::collect(context, out),
         Collector::Processes => processes::collect(context, out),
     }

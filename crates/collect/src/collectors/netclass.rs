@@ -50,11 +50,11 @@ pub(super) fn collect(context: &mut Context<'_>, out: &mut Out) -> Outcome {
     let info = out.open(INFO);
     let first = out.open_all(&PROPERTIES.map(|(_, def)| def));
     for device in devices {
-        let path = format!("sys/class/net/{device}");
+        // It may have gone since they were listed.
+        let Some(directory) = source.directory(&format!("sys/class/net/{device}")) else { continue };
         let mut flags = None;
         for (index, (file, _)) in PROPERTIES.iter().enumerate() {
-            let Ok(text) = source.value(&format!("{path}/{file}")) else { continue };
-            let Some(mut value) = parse_number(text) else { continue };
+            let Some(mut value) = source.value_in(&directory, file).and_then(parse_number) else { continue };
             match *file {
                 // -1 where there is no telling.
                 "speed" => value = (value * MEGABIT).trunc(),
@@ -63,7 +63,7 @@ pub(super) fn collect(context: &mut Context<'_>, out: &mut Out) -> Outcome {
             }
             out.push(first.plus(index), &[("device", &device)], value);
         }
-        let mut text = |file: &str| source.text_if_any(&format!("{path}/{file}")).unwrap_or_default();
+        let mut text = |file: &str| source.value_in(&directory, file).unwrap_or_default().to_owned();
         let operstate = text("operstate");
         let adminstate = match flags {
             None => "unknown",

@@ -2,6 +2,7 @@
 
 use super::{Context, Outcome};
 use crate::out::{Def, Out, gauge};
+use crate::source::parse_number;
 
 macro_rules! file {
     ($file:literal $name:literal $unit:expr) => {
@@ -102,17 +103,19 @@ pub(super) fn collect(context: &mut Context<'_>, out: &mut Out) -> Outcome {
         let path = format!("{SUPPLIES}/{supply}");
         // A battery has some ten of the fifty, so what there is is looked up first.
         let present = source.list(&path, |_| true)?;
+        let Some(directory) = source.directory(&path) else { continue };
         let has = |file: &str| present.binary_search_by(|name| name.as_str().cmp(file)).is_ok();
         for (index, (file, _, unit)) in FILES.iter().enumerate().filter(|(_, (file, ..))| has(file)) {
             // A value may be unknown for now, which reading says with an error.
-            if let Some(value) = source.number_if_any(&format!("{path}/{file}")) {
+            if let Some(value) = source.value_in(&directory, file).and_then(parse_number) {
                 out.push(first.plus(index), &[("power_supply", &supply)], value / unit);
             }
         }
         let values: Vec<(&'static str, String)> = LABELS
             .into_iter()
             .filter(|label| has(label))
-            .filter_map(|label| Some((label, source.text_if_any(&format!("{path}/{label}"))?)))
+            .map(|label| (label, source.value_in(&directory, label).unwrap_or_default().to_owned()))
+            .filter(|(_, value)| !value.is_empty())
             .collect();
         let mut labels: Vec<(&'static str, &str)> = vec![("power_supply", &supply)];
         labels.extend(values.iter().map(|(label, value)| (*label, value.as_str())));

@@ -61,3 +61,38 @@ fn clock_sources(source: &mut Source, out: &mut Out) -> Outcome {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    /// A zone of one offset that never changes, as `/etc/localtime` has it (RFC 8536, version 1).
+    fn zone_file(offset: i32, name: &str) -> Vec<u8> {
+        let mut bytes = b"TZif".to_vec();
+        bytes.extend([0; 16]);
+        for count in [0, 0, 0, 0, 1, name.len() as u32 + 1] {
+            bytes.extend(count.to_be_bytes());
+        }
+        bytes.extend(offset.to_be_bytes());
+        bytes.extend([0, 0]);
+        bytes.extend(name.as_bytes());
+        bytes.push(0);
+        bytes
+    }
+
+    #[test]
+    fn the_zone_is_that_of_the_root() {
+        let root = tempfile::tempdir().unwrap();
+        let mut source = Source::new(root.path().to_path_buf());
+        assert_eq!(zone(&mut source, 1_793_600_000).name, "UTC");
+
+        fs::create_dir(root.path().join("etc")).unwrap();
+        fs::write(root.path().join("etc/localtime"), zone_file(20_700, "NPT")).unwrap();
+        let nepal = zone(&mut source, 1_793_600_000);
+        assert_eq!((&*nepal.name, nepal.offset), ("NPT", 20_700));
+
+        fs::write(root.path().join("etc/localtime"), b"TZif is not all").unwrap();
+        assert_eq!(zone(&mut source, 1_793_600_000).offset, 0);
+    }
+}
