@@ -32,12 +32,7 @@ pub(crate) fn recover(
     at_least: u64,
     known_end: Option<DurableEnd>,
 ) -> Result<OpenReport, WalError> {
-    if fs.metadata(dir).map_err(WalError::io("look at", dir))?.is_none() {
-        fs.create_dir_all(dir).map_err(WalError::io("create", dir))?;
-        if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            fs.sync_dir(parent).map_err(WalError::io("sync", parent))?;
-        }
-    }
+    make_folder(fs, dir)?;
     let listing = dir::list(fs, dir)?;
     let mut report = OpenReport { segment: at_least, ..OpenReport::default() };
     let after_known = known_end.map_or(0, |end| end.segment + 1);
@@ -53,6 +48,23 @@ pub(crate) fn recover(
         }
     }
     Ok(report)
+}
+
+/// Makes the folder, if it isn't there, so that it is there after a power cut too.
+fn make_folder(fs: &dyn Filesystem, dir: &Path) -> Result<(), WalError> {
+    let mut made = vec![dir];
+    while let Some(parent) = made.last().and_then(|path| path.parent()).filter(|path| *path != Path::new(""))
+    {
+        if fs.metadata(parent).map_err(WalError::io("look at", parent))?.is_some() {
+            break;
+        }
+        made.push(parent);
+    }
+    fs.create_dir_all(dir).map_err(WalError::io("create", dir))?;
+    for parent in made.iter().rev().filter_map(|path| path.parent()).filter(|path| *path != Path::new("")) {
+        fs.sync_dir(parent).map_err(WalError::io("sync", parent))?;
+    }
+    Ok(())
 }
 
 /// Reads the newest segment from `from` on and cuts it behind its last whole record.
@@ -85,12 +97,13 @@ fn find_end(
     // What cannot be read now may be readable some other time.
     let torn = |damage: &Damage| damage.offset + damage.bytes > end && damage.kind != DamageKind::Unreadable;
     let torn = scan.damage.iter().any(torn);
+    let file = fs.open(&path, true).map_err(WalError::io("open", &path))?;
     if torn && end < newest.bytes {
-        let file = fs.open(&path, true).map_err(WalError::io("open", &path))?;
         file.set_len(end).map_err(WalError::io("cut", &path))?;
-        file.sync_data().map_err(WalError::io("sync", &path))?;
         report.cut_bytes = newest.bytes - end;
     }
+    // Also where nothing is cut: what was read, or cut before the program was killed, may not be on disk yet.
+    file.sync_data().map_err(WalError::io("sync", &path))?;
     report.end = Some(DurableEnd { segment: newest.number, offset: end });
     report.scanned_from = scan.from;
     report.records = scan.records;

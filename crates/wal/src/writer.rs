@@ -63,7 +63,7 @@ pub struct Writer {
     compressor: Compressor,
     /// After a failure: nothing is appended any more.
     closed: bool,
-    /// Whether all up to the durable end is synced, which it isn't with [`Durability::Os`].
+    /// Whether the file is on disk as it should be: not with [`Durability::Os`], nor after cutting it back.
     synced: bool,
     /// Number of the next segment. Above the current one by more than 1 after a failure to begin one.
     next: u64,
@@ -198,6 +198,8 @@ impl Writer {
             self.closed = true;
             return CommitError::Cut { path, closed: self.end, source };
         }
+        // Before the segment is left for good, the cut has to be on disk: only the newest may be torn.
+        self.synced = false;
         if is_full(&source) {
             CommitError::Full { path, source }
         } else {

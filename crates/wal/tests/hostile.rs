@@ -1,0 +1,338 @@
+//! Random histories of a log on a hostile file system, held against a model of what must be left: what a
+//! commit answered with `Ok` is there, in order, exactly once; what was never appended is not; numbers are
+//! never used twice. Both through readers that stop at the durable end and after restarts.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::expect_used)] // Helpers of tests.
+
+use proptest::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+use wal::record::SeriesBuilder;
+use wal::sim::{Op, SimFilesystem};
+use wal::{Compression, Durability, DurableEnd, SegmentReader, Span, WalError, Writer, WriterOptions, dir};
+
+const DIR: &str = "/data/wal";
+
+/// What happens in a history.
+#[derive(Debug, Clone)]
+enum Event {
+    Append {
+        bytes: usize,
+        random: bool,
+    },
+    Commit,
+    Begin,
+    Truncate,
+    /// The program is killed and starts again; `known` says which of the durable ends so far it remembers.
+    Restart {
+        known: Option<prop::sample::Index>,
+    },
+    PowerCut {
+        known: Option<prop::sample::Index>,
+    },
+    Fail {
+        op: Op,
+        after: u64,
+        times: u64,
+    },
+    Die {
+        after: u64,
+    },
+    Space {
+        bytes: u64,
+    },
+    Heal,
+    /// Readers go on to the durable end.
+    Read,
+}
+
+fn any_event() -> impl Strategy<Value = Event> {
+    let known = || prop::option::of(any::<prop::sample::Index>());
+    let bytes = prop_oneof![8 => 0usize..200, 3 => 200usize..5000, 1 => 30_000usize..80_000];
+    let op = prop::sample::select(vec![
+        Op::Write,
+        Op::Sync,
+        Op::Sync,
+        Op::SetLen,
+        Op::Create,
+        Op::Rename,
+        Op::Remove,
+        Op::SyncDir,
+    ]);
+    prop_oneof![
+        12 => (bytes, any::<bool>()).prop_map(|(bytes, random)| Event::Append { bytes, random }),
+        10 => Just(Event::Commit),
+        3 => Just(Event::Begin),
+        1 => Just(Event::Truncate),
+        2 => known().prop_map(|known| Event::Restart { known }),
+        3 => known().prop_map(|known| Event::PowerCut { known }),
+        4 => (op, 0u64..3, 1u64..3).prop_map(|(op, after, times)| Event::Fail { op, after, times }),
+        2 => (0u64..8).prop_map(|after| Event::Die { after }),
+        1 => (0u64..40_000).prop_map(|bytes| Event::Space { bytes }),
+        1 => Just(Event::Heal),
+        3 => Just(Event::Read),
+    ]
+}
+
+/// Where a record is meant to be: its segment and first byte.
+type Place = (u64, u64);
+
+struct World {
+    fs: SimFilesystem,
+    options: WriterOptions,
+    writer: Option<Writer>,
+    reader: Option<(SegmentReader, u64)>,
+    /// Records that wait for a commit.
+    waiting: Vec<(Span, Vec<u8>)>,
+    /// What must be there.
+    committed: BTreeMap<Place, Vec<u8>>,
+    /// What may be there: of commits that failed, or that the program did not live to see.
+    possible: Vec<Vec<u8>>,
+    /// Ends of segments that failures closed, as the program would store them.
+    closed: BTreeMap<u64, u64>,
+    /// Segments that were left in good order: nothing in them is torn.
+    orderly: BTreeSet<u64>,
+    ends: Vec<DurableEnd>,
+    highest: Option<u64>,
+    truncated_below: u64,
+    records: u64,
+}
+
+impl World {
+    fn new(seed: u64, options: WriterOptions, max_transfer: Option<usize>) -> Self {
+        let fs = SimFilesystem::new(seed);
+        fs.set_max_transfer(max_transfer);
+        let mut world = World {
+            fs,
+            options,
+            writer: None,
+            reader: None,
+            waiting: Vec::new(),
+            committed: BTreeMap::new(),
+            possible: Vec::new(),
+            closed: BTreeMap::new(),
+            orderly: BTreeSet::new(),
+            ends: Vec::new(),
+            highest: None,
+            truncated_below: 0,
+            records: 0,
+        };
+        world.start(None);
+        world
+    }
+
+    /// Starts the program. Where the disk fails, it is mended, as an operator would.
+    fn start(&mut self, known: Option<prop::sample::Index>) {
+        let known = known.filter(|_| !self.ends.is_empty()).map(|index| *index.get(&self.ends));
+        let (writer, report) = match self.open(known) {
+            Ok(opened) => opened,
+            Err(_) => {
+                if self.fs.is_dead() {
+                    self.fs.power_cut();
+                }
+                self.fs.heal();
+                self.open(known).expect("the disk is mended")
+            }
+        };
+        assert!(self.highest < Some(report.segment), "segment {} was used before", report.segment);
+        self.highest = Some(report.segment);
+        if let Some(end) = report.end
+            && report.damage.iter().all(|damage| damage.offset >= end.offset)
+        {
+            self.orderly.insert(end.segment);
+        }
+        self.writer = Some(writer);
+        self.reader = None;
+        let segments = dir::segments(&self.fs, Path::new(DIR)).unwrap();
+        assert!(segments.windows(2).all(|pair| pair[0].number + 1 == pair[1].number), "{segments:?}");
+        self.check_all();
+    }
+
+    fn open(&self, known: Option<DurableEnd>) -> Result<(Writer, wal::OpenReport), WalError> {
+        for (&segment, &offset) in &self.closed {
+            dir::cut(&self.fs, Path::new(DIR), DurableEnd { segment, offset })?;
+        }
+        Writer::open(Arc::new(self.fs.clone()), Path::new(DIR), self.options, 0, known)
+    }
+
+    /// Whatever waited was not committed, but may be on disk.
+    fn lose_waiting(&mut self) {
+        self.possible.extend(self.waiting.drain(..).map(|(_, bytes)| bytes));
+    }
+
+    /// Reads all there is, as a start that remembers nothing but closed ends would.
+    fn check_all(&self) {
+        let mut found = 0;
+        let mut possible = self.possible.clone();
+        for segment in dir::segments(&self.fs, Path::new(DIR)).unwrap() {
+            let mut reader = SegmentReader::open(&self.fs, Path::new(DIR), segment.number, 0).unwrap();
+            if let Some(&end) = self.closed.get(&segment.number) {
+                reader.set_limit(end);
+            }
+            while let Some(record) = read(&mut reader) {
+                match self.committed.get(&(segment.number, record.0)) {
+                    Some(bytes) => {
+                        assert!(*bytes == record.1, "another record at {}/{}", segment.number, record.0);
+                        found += usize::from(segment.number >= self.truncated_below);
+                    }
+                    None => {
+                        let place = possible.iter().position(|bytes| *bytes == record.1);
+                        possible.swap_remove(place.expect("a record that was never appended, or twice"));
+                    }
+                }
+            }
+            let orderly = self.orderly.contains(&segment.number);
+            assert!(!orderly || reader.damage().is_empty(), "{:?}", reader.damage());
+        }
+        let expected = self.committed.range((self.truncated_below, 0)..).count();
+        assert_eq!(found, expected, "committed records are missing");
+    }
+
+    /// A reader that stops at the durable end sees what was committed since the start, and nothing else.
+    fn read_live(&mut self) {
+        let Some(writer) = &self.writer else { return };
+        let end = writer.durable_end();
+        let (reader, seen) = match &mut self.reader {
+            Some(current) if current.0.segment() == end.segment => (&mut current.0, &mut current.1),
+            other => {
+                let Ok(reader) = SegmentReader::open(&self.fs, Path::new(DIR), end.segment, 0) else {
+                    return;
+                };
+                let current = other.insert((reader, 0));
+                (&mut current.0, &mut current.1)
+            }
+        };
+        if self.fs.is_dead() {
+            return;
+        }
+        reader.set_limit(end.offset);
+        for (&(_, start), bytes) in self.committed.range((end.segment, *seen)..(end.segment, end.offset)) {
+            let record = read(reader).expect("a committed record is missing");
+            assert!(record.0 == start && record.1 == *bytes);
+        }
+        assert!(read(reader).is_none());
+        assert_eq!(reader.damage(), []);
+        *seen = end.offset;
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Append { bytes, random } => self.append(bytes, random),
+            Event::Commit => self.commit(),
+            Event::Begin => self.begin(),
+            Event::Truncate => self.truncate(),
+            Event::Restart { known } => {
+                self.writer = None;
+                self.lose_waiting();
+                if self.fs.is_dead() {
+                    self.fs.power_cut();
+                }
+                self.start(known);
+            }
+            Event::PowerCut { known } => {
+                self.writer = None;
+                self.lose_waiting();
+                self.fs.power_cut();
+                self.start(known);
+            }
+            Event::Fail { op, after, times } => self.fs.fail(op, after, times),
+            Event::Die { after } => self.fs.die_after(after),
+            Event::Space { bytes } => self.fs.set_space(Some(bytes)),
+            Event::Heal => self.fs.heal(),
+            Event::Read => self.read_live(),
+        }
+    }
+
+    fn append(&mut self, bytes: usize, random: bool) {
+        let Some(writer) = &mut self.writer else { return };
+        self.records += 1;
+        let mut rng = fastrand::Rng::with_seed(self.records);
+        let mut text = format!("{} ", self.records).into_bytes();
+        text.resize_with(text.len() + bytes, || if random { rng.u8(..) } else { b'x' });
+        let mut labels = vec![1, 1, b'a'];
+        model::varint::put_bytes(&mut labels, &text);
+        let mut builder = SeriesBuilder::new();
+        builder.push(self.records, model::LabelsRef::trusted(&labels));
+        match writer.append(builder.bytes()) {
+            Ok(span) => self.waiting.push((span, builder.bytes().to_vec())),
+            Err(error) => assert!(matches!(error, WalError::SegmentClosed(_)) && writer.is_closed()),
+        }
+    }
+
+    fn commit(&mut self) {
+        let Some(writer) = &mut self.writer else { return };
+        let before = writer.durable_end();
+        match writer.commit() {
+            Ok(end) => {
+                assert!(end >= before && end == writer.durable_end());
+                self.ends.push(end);
+                for (span, bytes) in self.waiting.drain(..) {
+                    assert!(span.end <= end.offset);
+                    self.committed.insert((end.segment, span.start), bytes);
+                }
+            }
+            Err(error) => {
+                assert_eq!(writer.durable_end(), before);
+                assert_eq!(writer.is_closed(), error.closed().is_some());
+                if let Some(closed) = error.closed() {
+                    assert_eq!(closed, before);
+                    if !self.fs.is_dead() {
+                        self.closed.insert(closed.segment, closed.offset);
+                    }
+                }
+                self.lose_waiting();
+            }
+        }
+    }
+
+    fn begin(&mut self) {
+        self.commit();
+        let Some(writer) = &mut self.writer else { return };
+        let (left, closed) = (writer.segment(), writer.is_closed());
+        match writer.begin_segment() {
+            Ok(number) => {
+                if !closed {
+                    self.orderly.insert(left);
+                }
+                assert!(self.highest < Some(number), "segment {number} was used before");
+                self.highest = Some(number);
+            }
+            Err(error) => assert!(matches!(error, WalError::Io { .. })),
+        }
+    }
+
+    fn truncate(&mut self) {
+        let Some(writer) = &self.writer else { return };
+        let below = writer.segment();
+        // One that fails may have removed all or nothing, and what was not synced may come back.
+        let _ = dir::truncate_below(&self.fs, Path::new(DIR), below);
+        self.truncated_below = below;
+    }
+}
+
+fn read(reader: &mut SegmentReader) -> Option<(u64, Vec<u8>)> {
+    reader.next().unwrap().map(|record| (record.start, record.bytes.to_vec()))
+}
+
+fn any_options() -> impl Strategy<Value = WriterOptions> {
+    let compression = prop::sample::select(vec![Compression::None, Compression::Snappy, Compression::Zstd]);
+    compression.prop_map(|compression| WriterOptions { compression, durability: Durability::Fsync })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 3000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_was_committed_is_there_and_nothing_else(
+        seed: u64,
+        options in any_options(),
+        max_transfer in prop_oneof![3 => Just(None), 1 => (1usize..5000).prop_map(Some)],
+        events in prop::collection::vec(any_event(), 1..60),
+    ) {
+        let mut world = World::new(seed, options, max_transfer);
+        for event in events {
+            world.happen(event);
+        }
+        world.happen(Event::PowerCut { known: None });
+    }
+}
