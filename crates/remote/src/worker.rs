@@ -40,7 +40,8 @@ struct Flight {
     result: Result<Answer, Failure>,
 }
 
-type Saving = JoinHandle<(PositionFile, Lanes, io::Result<()>)>;
+type Saved = (PositionFile, Box<Lanes>, io::Result<()>);
+type Saving = JoinHandle<Saved>;
 
 #[derive(Default)]
 struct Rate {
@@ -72,7 +73,7 @@ pub(crate) struct Worker {
     flights: FuturesUnordered<BoxFuture<'static, Flight>>,
     file: Option<PositionFile>,
     saving: Option<Saving>,
-    saved: Lanes,
+    saved: Box<Lanes>,
     lost: storage::Lost,
     rate: Rate,
     was_full: bool,
@@ -136,7 +137,7 @@ impl Worker {
             flights: FuturesUnordered::new(),
             file: Some(file),
             saving: None,
-            saved: positions,
+            saved: Box::new(positions),
             lost: storage::Lost::default(),
             rate,
             was_full: false,
@@ -186,7 +187,7 @@ impl Worker {
     }
 
     /// Saves the positions for the last time.
-    async fn finish(mut self, complete: bool) -> ShutdownReport {
+    async fn finish(&mut self, complete: bool) -> ShutdownReport {
         if self.saving.is_some() {
             let saved = wait(&mut self.saving).await;
             self.save_ended(saved);
@@ -196,7 +197,7 @@ impl Worker {
             let saved = wait(&mut self.saving).await;
             self.save_ended(saved);
         }
-        let positions_saved = self.queue.positions() == self.saved;
+        let positions_saved = self.queue.positions() == *self.saved;
         self.update_gauges();
         self.stats.set_state(State::Stopped);
         let pending = self.queue.pending();
@@ -488,23 +489,23 @@ impl Worker {
     /// Begins to save the positions, if they have changed and no save is under way.
     fn save(&mut self) {
         let positions = self.queue.positions();
-        if positions == self.saved {
+        if positions == *self.saved {
             return;
         }
         let Some(mut file) = self.file.take() else { return };
         self.saving = Some(tokio::task::spawn_blocking(move || {
             let result = file.save(&positions);
-            (file, positions, result)
+            (file, Box::new(positions), result)
         }));
     }
 
-    fn save_ended(&mut self, saved: Option<(PositionFile, Lanes, io::Result<()>)>) {
+    fn save_ended(&mut self, saved: Option<Saved>) {
         self.saving = None;
         let Some((file, positions, result)) = saved else { return };
         self.file = Some(file);
         match result {
             Ok(()) => {
-                self.saved = positions;
+                *self.saved = *positions;
                 if let Some(lowest) = positions.iter().min() {
                     self.pin.set(*lowest);
                 }
@@ -526,7 +527,7 @@ struct Refused {
     example: Option<String>,
 }
 
-async fn wait(saving: &mut Option<Saving>) -> Option<(PositionFile, Lanes, io::Result<()>)> {
+async fn wait(saving: &mut Option<Saving>) -> Option<Saved> {
     match saving {
         Some(task) => task.await.ok(),
         None => None,

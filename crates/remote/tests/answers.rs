@@ -223,9 +223,11 @@ fn a_refusal_without_counts_is_narrowed_down_to_the_bad_sample() {
 #[test]
 fn narrowing_can_be_switched_off() {
     let world = World::new();
-    world.receiver.answer(|request| {
-        if has(request, "17") { Answer::status(400) } else { Answer::success(request) }
-    });
+    world.receiver.answer(
+        |request| {
+            if has(request, "17") { Answer::status(400) } else { Answer::success(request) }
+        },
+    );
     let mut config = world.config();
     config.protobuf_message = Some(Message::V1);
     config.narrow = Narrowing::Never;
@@ -277,9 +279,11 @@ fn a_destination_that_refuses_everybody_is_shown_in_its_own_words_and_asked_once
         let destination = world.start(config);
         world.push(100);
         let stats = destination.stats().clone();
-        wait_until("the words", SOON, || {
-            matches!(stats.state(), State::Denied { reason } if reason.contains(words))
-        });
+        wait_until(
+            "the words",
+            SOON,
+            || matches!(stats.state(), State::Denied { reason } if reason.contains(words)),
+        );
         assert!(stats.state().to_string().starts_with(&format!("refused: {status} ")));
         wait_until("a wait of nearly a minute", SOON, || stats.retry_in_ms.get() > 50_000);
         let asked = world.receiver.requests().len();

@@ -110,9 +110,11 @@ fn an_outage_is_survived_within_the_memory_budget_and_from_disk() {
         world.push(200);
     }
     let stats = destination.stats().clone();
-    wait_until("words about it", SOON, || {
-        matches!(stats.state(), State::Waiting { reason } if reason.contains("refused"))
-    });
+    wait_until(
+        "words about it",
+        SOON,
+        || matches!(stats.state(), State::Waiting { reason } if reason.contains("refused")),
+    );
     wait_until("the queue to be full", SOON, || stats.full.get() > 0);
     assert!(stats.pending().total() < 20_000 && stats.memory_bytes.get() < 400 << 10);
     world.receiver.come_back();
@@ -184,7 +186,11 @@ fn other_external_labels_repeat_and_never_skip() {
     assert!(world.stop(destination).complete);
     let with = |value: &str| {
         let arrivals = world.receiver.arrivals();
-        arrivals.iter().filter(|(labels, _)| labels["region"] == value).map(|(_, list)| list.len()).sum::<usize>()
+        arrivals
+            .iter()
+            .filter(|(labels, _)| labels["region"] == value)
+            .map(|(_, list)| list.len())
+            .sum::<usize>()
     };
     assert_eq!(with("a"), 10);
     assert!(with("b") >= 10);

@@ -67,7 +67,11 @@ impl World {
         own.durability = wal::Durability::Os;
         options(&mut own);
         let mut world = World {
-            runtime: tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap(),
+            runtime: tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(2)
+                .enable_all()
+                .build()
+                .unwrap(),
             clock: Arc::new(JumpingClock { real: SystemClock::new(), jumped_ms: AtomicU64::new(0) }),
             storage: None,
             receiver: FakeReceiver::start(),

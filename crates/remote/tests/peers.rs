@@ -1,0 +1,110 @@
+//! Against the real receivers.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+mod common;
+
+use common::{World, wait_for_number};
+use formats::remote_write::Protocol;
+use model::{Batch, Clock, Labels, Series};
+use remote::config::Message;
+use remote::{State, Url};
+use support::prometheus::Options;
+use support::{Prometheus, SOON, VictoriaMetrics, peers, wait_until};
+
+fn append(world: &World, name: &str, samples: &[(&str, i64, f64)]) {
+    let mut batch = Batch::new();
+    for (instance, timestamp, value) in samples {
+        let labels = Labels::from_pairs([("__name__", name), ("instance", *instance)]);
+        let series = batch.add_series(labels.as_ref(), Series::NO_METADATA);
+        batch.push_float(series, *timestamp, *value);
+    }
+    world.runtime.block_on(world.storage().append(batch)).unwrap();
+}
+
+#[test]
+fn prometheus_takes_both_versions() {
+    let Some(peers) = peers() else { return };
+    let prometheus = Prometheus::start(&peers, Options::receiver());
+    for (name, message, protocol) in [("by_2", None, Protocol::V2), ("by_1", Some(Message::V1), Protocol::V1)]
+    {
+        let world = World::new();
+        let mut config = world.config();
+        config.url = Url::parse(&prometheus.write_url()).unwrap();
+        config.protobuf_message = message;
+        let destination = world.start(config);
+        let now = world.clock.now_ms();
+        let instances: Vec<String> = (0..500).map(|number| number.to_string()).collect();
+        for step in 0..10 {
+            let at = now - 20_000 + step * 1000;
+            let samples: Vec<_> = instances.iter().map(|instance| (instance.as_str(), at, 1.0)).collect();
+            append(&world, name, &samples);
+        }
+        let stats = destination.stats().clone();
+        wait_for_number("delivery", 5000, || stats.delivered.get().samples);
+        assert_eq!(stats.protocol(), Some(protocol));
+        assert!(world.stop(destination).complete);
+        let got = prometheus.raw(name, "5m");
+        assert_eq!(got.len(), 500);
+        assert!(got.iter().all(|series| series.samples.len() == 10));
+    }
+}
+
+#[test]
+fn one_bad_sample_costs_one_sample_at_prometheus_by_either_version() {
+    let Some(peers) = peers() else { return };
+    let prometheus = Prometheus::start(&peers, Options::receiver());
+    for (name, message) in [("bad_by_2", None), ("bad_by_1", Some(Message::V1))] {
+        let world = World::new();
+        let mut config = world.config();
+        config.url = Url::parse(&prometheus.write_url()).unwrap();
+        config.protobuf_message = message;
+        let destination = world.start(config);
+        let stats = destination.stats().clone();
+        let now = world.clock.now_ms();
+        append(&world, name, &[("7", now, 1.0)]);
+        wait_for_number("the first", 1, || stats.delivered.get().samples);
+        let instances: Vec<String> = (0..300).map(|number| number.to_string()).collect();
+        // For instance 7 this is older than what is there.
+        let samples: Vec<_> = instances.iter().map(|instance| (instance.as_str(), now - 5000, 2.0)).collect();
+        append(&world, name, &samples);
+        wait_for_number("the good ones", 300, || stats.delivered.get().samples);
+        wait_for_number("the bad one", 1, || stats.refused.get().samples);
+        assert!(stats.last_error().unwrap().contains("out of order"), "{:?}", stats.last_error());
+        assert!(world.stop(destination).complete);
+        assert_eq!(prometheus.raw(name, "5m").len(), 300);
+    }
+}
+
+#[test]
+fn prometheus_without_the_flag_says_which_one_is_missing() {
+    let Some(peers) = peers() else { return };
+    let prometheus = Prometheus::start(&peers, Options::default());
+    let world = World::new();
+    let mut config = world.config();
+    config.url = Url::parse(&prometheus.write_url()).unwrap();
+    let destination = world.start(config);
+    append(&world, "x", &[("1", world.clock.now_ms(), 1.0)]);
+    let stats = destination.stats().clone();
+    wait_until("its words", SOON, || matches!(stats.state(), State::Denied { .. }));
+    let words = stats.state().to_string();
+    assert!(words.contains("404") && words.contains("--web.enable-remote-write-receiver"), "{words}");
+    world.stop_now(destination);
+}
+
+#[test]
+fn victoria_metrics_gets_what_it_speaks() {
+    let Some(peers) = peers() else { return };
+    let victoria = VictoriaMetrics::start(&peers);
+    let world = World::new();
+    let mut config = world.config();
+    config.url = Url::parse(&victoria.write_url()).unwrap();
+    let destination = world.start(config);
+    let now = world.clock.now_ms();
+    append(&world, "v", &[("1", now - 2000, 1.0), ("1", now - 1000, 2.0), ("2", now, 3.0)]);
+    let stats = destination.stats().clone();
+    wait_for_number("delivery", 3, || stats.delivered.get().samples);
+    println!("spoken: {:?}", stats.protocol());
+    assert!(world.stop(destination).complete);
+    let got = victoria.export("v");
+    assert_eq!(got.iter().map(|series| series.samples.len()).sum::<usize>(), 3, "{got:?}");
+}
