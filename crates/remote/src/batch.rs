@@ -263,7 +263,7 @@ mod tests {
     use storage::Chunk;
     use wal::Position;
 
-    fn outgoing(series: &[&str], points: &[(u32, i64)], rules: &Rules) -> Outgoing {
+    fn outgoing(series: &[&str], points: &[(u32, i64)], rules: &mut Rules) -> Outgoing {
         let mut batch = Batch::new();
         for name in series {
             let labels = Labels::from_pairs([("__name__", *name), ("job", "a")]);
@@ -290,9 +290,9 @@ mod tests {
 
     #[test]
     fn samples_of_one_series_share_a_time_series_across_chunks() {
-        let rules = Rules::default();
-        let a = outgoing(&["x", "y", "x"], &[(0, 1), (1, 1), (2, 2)], &rules);
-        let b = outgoing(&["y", "x"], &[(0, 2), (1, 3)], &rules);
+        let mut rules = Rules::default();
+        let a = outgoing(&["x", "y", "x"], &[(0, 1), (1, 1), (2, 2)], &mut rules);
+        let b = outgoing(&["y", "x"], &[(0, 2), (1, 3)], &mut rules);
         let mut batcher = Batcher::default();
         for protocol in [Protocol::V1, Protocol::V2] {
             let points = [(&a, 0), (&a, 1), (&a, 2), (&b, 0), (&b, 1)];
@@ -309,7 +309,8 @@ mod tests {
     #[test]
     fn external_labels_are_sent() {
         let external = ExternalLabels::new(&[("region".into(), "eu".into()), ("job".into(), "b".into())]);
-        let a = outgoing(&["x"], &[(0, 1)], &Rules { external, ..Rules::default() });
+        let mut rules = Rules::new(external, crate::relabel::Relabeller::default(), true, true);
+        let a = outgoing(&["x"], &[(0, 1)], &mut rules);
         let encoded = Batcher::default().encode(Protocol::V2, [(&a, 0)].into_iter(), usize::MAX, |_| None);
         let batch = decoded(Protocol::V2, &encoded);
         assert_eq!(batch.labels(0).to_string(), r#"x{job="a",region="eu"}"#);
@@ -317,7 +318,7 @@ mod tests {
 
     #[test]
     fn metadata_is_looked_up_for_2_0() {
-        let a = outgoing(&["x"], &[(0, 1)], &Rules::default());
+        let a = outgoing(&["x"], &[(0, 1)], &mut Rules::default());
         let metadata = |name: &[u8]| {
             assert_eq!(name, b"x");
             Some(Arc::new(Metadata { help: "what it is".into(), ..Metadata::default() }))
@@ -332,7 +333,7 @@ mod tests {
         let names: Vec<String> = (0..5000).map(|n| format!("metric_{n}")).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let points: Vec<(u32, i64)> = (0..5000).map(|n| (n, 1)).collect();
-        let a = outgoing(&names, &points, &Rules::default());
+        let a = outgoing(&names, &points, &mut Rules::default());
         let mut batcher = Batcher::default();
         let all = || (0..5000).map(|n| (&a, n));
         let encoded = batcher.encode(Protocol::V1, all(), 100_000, |_| None);

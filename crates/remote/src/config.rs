@@ -6,6 +6,7 @@
 //! that says so.
 
 use crate::duration;
+use crate::relabel::Rule;
 use crate::url::Url;
 use formats::remote_write::Protocol;
 use serde::Deserialize;
@@ -36,6 +37,9 @@ pub struct RemoteWrite {
     /// Where a new destination begins.
     #[serde(default)]
     pub start_at: StartAt,
+    /// Rules for what is sent, and with which labels.
+    #[serde(default)]
+    pub write_relabel_configs: Vec<Rule>,
     /// What to do with a batch that is refused without telling why.
     #[serde(default)]
     pub narrow: Narrowing,
@@ -51,8 +55,6 @@ pub struct RemoteWrite {
     /// Bytes of batches that wait in memory: this destination's share. Not a key of the file.
     #[serde(skip, default = "default_memory")]
     pub max_in_memory: usize,
-    #[serde(default, rename = "write_relabel_configs", deserialize_with = "not_yet::write_relabel_configs")]
-    _write_relabel_configs: (),
     #[serde(default, rename = "metadata_config", deserialize_with = "not_yet::metadata_config")]
     _metadata_config: (),
     #[serde(default, rename = "basic_auth", deserialize_with = "not_yet::basic_auth")]
@@ -100,12 +102,12 @@ impl RemoteWrite {
             headers: BTreeMap::new(),
             queue_config: QueueConfig::default(),
             start_at: StartAt::default(),
+            write_relabel_configs: Vec::new(),
             narrow: Narrowing::default(),
             follow_redirects: true,
             send_exemplars: true,
             send_native_histograms: true,
             max_in_memory: default_memory(),
-            _write_relabel_configs: (),
             _metadata_config: (),
             _basic_auth: (),
             _authorization: (),
@@ -257,7 +259,7 @@ macro_rules! not_yet {
         }
     };
 }
-not_yet!(write_relabel_configs metadata_config basic_auth authorization oauth2 sigv4 azuread google_iam tls_config proxy_url no_proxy proxy_from_environment proxy_connect_header enable_http2 http_headers round_robin_dns);
+not_yet!(metadata_config basic_auth authorization oauth2 sigv4 azuread google_iam tls_config proxy_url no_proxy proxy_from_environment proxy_connect_header enable_http2 http_headers round_robin_dns);
 
 #[cfg(test)]
 mod tests {

@@ -6,6 +6,7 @@ use crate::external::ExternalLabels;
 use crate::lanes::LANE_HASH_VERSION;
 use crate::outgoing::Rules;
 use crate::positions::{Found, PositionFile};
+use crate::relabel::Relabeller;
 use crate::stats::Stats;
 use crate::url::Url;
 use crate::worker::Worker;
@@ -99,11 +100,12 @@ impl Destination {
         }
         let client = Client::new(&config)
             .map_err(|source| StartError::Client { destination: name.clone(), source })?;
-        let rules = Rules {
-            external: ExternalLabels::new(external_labels),
-            exemplars: config.send_exemplars,
-            histograms: config.send_native_histograms,
-        };
+        let rules = Rules::new(
+            ExternalLabels::new(external_labels),
+            Relabeller::new(config.write_relabel_configs.clone()),
+            config.send_exemplars,
+            config.send_native_histograms,
+        );
         let path = data_dir.join("positions").join(&id);
         let oldest = storage.oldest();
         let end = storage.end();
@@ -201,6 +203,7 @@ fn fingerprint(rules: &Rules) -> u64 {
             hash.update(text);
         }
     }
+    hash.update(rules.relabel.description().as_bytes());
     hash.digest()
 }
 
@@ -225,11 +228,9 @@ mod tests {
 
     #[test]
     fn the_fingerprint_stands_for_the_labels_that_are_added() {
-        let rules = |pairs: &[(&str, &str)]| Rules {
-            external: ExternalLabels::new(
-                &pairs.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect::<Vec<_>>(),
-            ),
-            ..Rules::default()
+        let rules = |pairs: &[(&str, &str)]| {
+            let pairs: Vec<_> = pairs.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect();
+            Rules::new(ExternalLabels::new(&pairs), Relabeller::default(), true, true)
         };
         assert_ne!(fingerprint(&rules(&[("a", "bc")])), fingerprint(&rules(&[("ab", "c")])));
         assert_eq!(

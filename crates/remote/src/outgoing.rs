@@ -3,7 +3,9 @@
 use crate::external::ExternalLabels;
 use crate::lanes::series_hash;
 use crate::queue::Source;
+use crate::relabel::{Relabelled, Relabeller};
 use model::{LabelsRef, Point, Span, Value};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use storage::Chunk;
@@ -14,26 +16,60 @@ use wal::Position;
 pub enum Left {
     /// Its series record in the log could not be read.
     NoSeries,
-    /// The configuration says that this kind of point is not sent.
-    Kind,
+    /// A relabelling rule drops its series, or this kind of point is not sent.
+    Rule,
+    /// It is older than the age limit.
+    TooOld,
 }
+
+/// Most bytes of what relabelling made of series that are remembered.
+pub const CACHE_BYTES: usize = 8 << 20;
+/// What an entry of that memory counts beside its labels.
+const CACHE_ENTRY_BYTES: usize = 64;
 
 /// What is done with series and points before they are sent.
 #[derive(Debug, Default)]
 pub struct Rules {
     /// Labels to add.
     pub external: ExternalLabels,
+    /// `write_relabel_configs`.
+    pub relabel: Relabeller,
     /// Whether exemplars are sent.
     pub exemplars: bool,
     /// Whether native histograms are sent.
     pub histograms: bool,
+    /// Oldest timestamp that is sent, in milliseconds since 1970; to be moved on with the time.
+    pub oldest_ms: Option<i64>,
+    cache: Cache,
 }
 
-/// Labels that differ from the chunk's own, by series.
-#[derive(Debug)]
-struct Rewritten {
-    bytes: Vec<u8>,
-    spans: Vec<Span>,
+impl Rules {
+    /// The rules of a destination.
+    pub fn new(external: ExternalLabels, relabel: Relabeller, exemplars: bool, histograms: bool) -> Self {
+        Rules { external, relabel, exemplars, histograms, oldest_ms: None, cache: Cache::default() }
+    }
+}
+
+/// What relabelling made of series, by their reference in the log.
+#[derive(Debug, Default)]
+struct Cache {
+    made: HashMap<u64, Made>,
+    bytes: usize,
+}
+
+#[derive(Debug, Clone)]
+enum Made {
+    Own,
+    Dropped,
+    Changed(Box<[u8]>),
+}
+
+/// With which labels a series goes out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Labels {
+    Own,
+    Dropped,
+    Rewritten(Span),
 }
 
 /// A chunk with its outgoing labels.
@@ -42,31 +78,78 @@ pub struct Outgoing {
     chunk: Arc<Chunk>,
     /// By series: the hash of the outgoing labels.
     hashes: Vec<u64>,
-    rewritten: Option<Rewritten>,
+    /// By series; empty where all keep their own.
+    labels: Vec<Labels>,
+    rewritten: Vec<u8>,
 }
 
 impl Outgoing {
     /// Works out the outgoing labels of every series of the chunk.
-    pub fn new(chunk: Arc<Chunk>, rules: &Rules) -> Self {
-        let batch = &chunk.batch;
-        let count = batch.series.len() as u32;
-        let mut hashes = Vec::with_capacity(batch.series.len());
-        let rewritten = (!rules.external.is_empty()).then(|| {
-            let mut bytes = Vec::with_capacity(batch.bytes.len() + 64 * batch.series.len());
-            let mut spans = Vec::with_capacity(batch.series.len());
-            for series in 0..count {
-                let start = bytes.len();
-                rules.external.apply(batch.labels(series), &mut bytes);
-                let span = Span { start: start as u32, len: (bytes.len() - start) as u32 };
-                hashes.push(series_hash(model::batch::slice(&bytes, span)));
-                spans.push(span);
-            }
-            Rewritten { bytes, spans }
-        });
-        if rewritten.is_none() {
-            hashes.extend((0..count).map(|series| series_hash(batch.labels(series).as_bytes())));
+    pub fn new(chunk: Arc<Chunk>, rules: &mut Rules) -> Self {
+        let count = chunk.batch.series.len();
+        let mut outgoing =
+            Outgoing { chunk, hashes: Vec::with_capacity(count), labels: Vec::new(), rewritten: Vec::new() };
+        if !rules.external.is_empty() || !rules.relabel.is_empty() {
+            outgoing.rewrite(rules);
         }
-        Outgoing { chunk, hashes, rewritten }
+        for series in 0..count as u32 {
+            let hash = series_hash(outgoing.labels(series).as_bytes());
+            outgoing.hashes.push(hash);
+        }
+        outgoing
+    }
+
+    fn rewrite(&mut self, rules: &mut Rules) {
+        let batch = &self.chunk.batch;
+        self.labels.reserve(batch.series.len());
+        if !rules.external.is_empty() {
+            self.rewritten.reserve(batch.bytes.len() + 64 * batch.series.len());
+        }
+        let mut with_external = Vec::new();
+        for series in 0..batch.series.len() as u32 {
+            let own = batch.labels(series);
+            let start = self.rewritten.len();
+            let made = if rules.relabel.is_empty() {
+                rules.external.apply(own, &mut self.rewritten);
+                Labels::Rewritten(Span::default())
+            } else {
+                let reference = self.chunk.refs.get(series as usize).copied();
+                let known = reference.and_then(|reference| rules.cache.made.get(&reference));
+                let made = match known {
+                    Some(made) => made.clone(),
+                    None => {
+                        with_external.clear();
+                        rules.external.apply(own, &mut with_external);
+                        let mut out = Vec::new();
+                        let made = match rules.relabel.apply(LabelsRef::trusted(&with_external), &mut out) {
+                            Relabelled::Dropped => Made::Dropped,
+                            Relabelled::Changed => Made::Changed(out.into()),
+                            Relabelled::Same if rules.external.is_empty() => Made::Own,
+                            Relabelled::Same => Made::Changed(with_external.as_slice().into()),
+                        };
+                        rules.cache.keep(reference, &made);
+                        made
+                    }
+                };
+                match made {
+                    Made::Own => Labels::Own,
+                    Made::Dropped => Labels::Dropped,
+                    Made::Changed(bytes) => {
+                        self.rewritten.extend_from_slice(&bytes);
+                        Labels::Rewritten(Span::default())
+                    }
+                }
+            };
+            let span = Span { start: start as u32, len: (self.rewritten.len() - start) as u32 };
+            self.labels.push(if matches!(made, Labels::Rewritten(_)) {
+                Labels::Rewritten(span)
+            } else {
+                made
+            });
+        }
+        if self.labels.iter().all(|labels| *labels == Labels::Own) {
+            self.labels = Vec::new();
+        }
     }
 
     /// The chunk.
@@ -76,12 +159,10 @@ impl Outgoing {
 
     /// The outgoing labels of this series.
     pub fn labels(&self, series: u32) -> LabelsRef<'_> {
-        match &self.rewritten {
-            None => self.chunk.batch.labels(series),
-            Some(rewritten) => {
-                let span = rewritten.spans.get(series as usize).copied().unwrap_or_default();
-                LabelsRef::trusted(model::batch::slice(&rewritten.bytes, span))
-            }
+        match self.labels.get(series as usize) {
+            None | Some(Labels::Own) => self.chunk.batch.labels(series),
+            Some(Labels::Rewritten(span)) => LabelsRef::trusted(model::batch::slice(&self.rewritten, *span)),
+            Some(Labels::Dropped) => LabelsRef::EMPTY,
         }
     }
 
@@ -100,11 +181,30 @@ impl Outgoing {
         if point.series as usize >= self.hashes.len() {
             return Some(Left::NoSeries);
         }
+        if self.labels.get(point.series as usize) == Some(&Labels::Dropped) {
+            return Some(Left::Rule);
+        }
+        if rules.oldest_ms.is_some_and(|oldest| point.timestamp < oldest) {
+            return Some(Left::TooOld);
+        }
         match point.value {
-            Value::Exemplar(_) if !rules.exemplars => Some(Left::Kind),
-            Value::Histogram(_) if !rules.histograms => Some(Left::Kind),
+            Value::Exemplar(_) if !rules.exemplars => Some(Left::Rule),
+            Value::Histogram(_) if !rules.histograms => Some(Left::Rule),
             _ => None,
         }
+    }
+}
+
+impl Cache {
+    fn keep(&mut self, reference: Option<u64>, made: &Made) {
+        let Some(reference) = reference else { return };
+        let bytes = CACHE_ENTRY_BYTES + if let Made::Changed(bytes) = made { bytes.len() } else { 0 };
+        if self.bytes + bytes > CACHE_BYTES {
+            self.made.clear();
+            self.bytes = 0;
+        }
+        self.bytes += bytes;
+        self.made.insert(reference, made.clone());
     }
 }
 
@@ -126,9 +226,74 @@ impl Source for Outgoing {
     }
 
     fn bytes(&self) -> usize {
-        let rewritten = self.rewritten.as_ref().map_or(0, |rewritten| {
-            rewritten.bytes.capacity() + rewritten.spans.capacity() * size_of::<Span>()
-        });
-        self.chunk.heap_bytes() + self.hashes.capacity() * size_of::<u64>() + rewritten
+        self.chunk.heap_bytes()
+            + self.hashes.capacity() * size_of::<u64>()
+            + self.labels.capacity() * size_of::<Labels>()
+            + self.rewritten.capacity()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "helper functions of tests")]
+    use super::*;
+    use model::Batch;
+
+    fn chunk(names: &[&str], first_reference: u64) -> Arc<Chunk> {
+        let mut batch = Batch::new();
+        for name in names {
+            let labels = model::Labels::from_pairs([("__name__", *name), ("job", "a")]);
+            let series = batch.add_series(labels.as_ref(), model::Series::NO_METADATA);
+            batch.push_float(series, 1000, 0.0);
+        }
+        let refs = (first_reference..).take(names.len()).collect();
+        let (start, end) = (Position::default(), Position::start_of(1));
+        Arc::new(Chunk { batch, refs, segment: 0, records: vec![], start, end, arrived: Duration::ZERO })
+    }
+
+    fn rules(json: &str, external: &[(String, String)]) -> Rules {
+        let relabel = Relabeller::new(serde_json::from_str(json).unwrap());
+        Rules::new(ExternalLabels::new(external), relabel, true, true)
+    }
+
+    #[test]
+    fn relabelling_sees_external_labels_and_is_remembered_by_reference() {
+        let json = r#"[{"source_labels": ["__name__"], "regex": "secret", "action": "drop"},
+            {"source_labels": ["region"], "regex": "(..).*", "target_label": "short"}]"#;
+        let mut rules = rules(json, &[("region".into(), "eu-west".into())]);
+        for _ in 0..2 {
+            let outgoing = Outgoing::new(chunk(&["up", "secret"], 5), &mut rules);
+            assert_eq!(outgoing.labels(0).to_string(), r#"up{job="a",region="eu-west",short="eu"}"#);
+            let left = |point| outgoing.left_out(outgoing.point(point).unwrap(), &rules);
+            assert_eq!((left(0), left(1)), (None, Some(Left::Rule)));
+            assert_eq!(rules.cache.made.len(), 2);
+        }
+    }
+
+    #[test]
+    fn series_that_rules_leave_alone_cost_no_copy() {
+        let mut rules = rules(r#"[{"regex": "nothing", "action": "labeldrop"}]"#, &[]);
+        let outgoing = Outgoing::new(chunk(&["a", "b"], 1), &mut rules);
+        assert!(outgoing.labels.is_empty() && outgoing.rewritten.is_empty());
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let mut rules = rules(r#"[{"target_label": "x", "replacement": "y"}]"#, &[]);
+        let names: Vec<String> = (0..1000).map(|number| format!("{number:0>1000}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        for round in 0..20 {
+            Outgoing::new(chunk(&names, round * 1000), &mut rules);
+            assert!(rules.cache.bytes <= CACHE_BYTES);
+        }
+        assert!(rules.cache.made.len() < 10_000);
+    }
+
+    #[test]
+    fn what_is_too_old_is_left_out() {
+        let mut rules = rules("[]", &[]);
+        rules.oldest_ms = Some(1001);
+        let outgoing = Outgoing::new(chunk(&["a"], 1), &mut rules);
+        assert_eq!(outgoing.left_out(outgoing.point(0).unwrap(), &rules), Some(Left::TooOld));
     }
 }

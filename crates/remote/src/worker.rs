@@ -57,6 +57,7 @@ pub(crate) struct Worker {
     name: String,
     narrow: Narrowing,
     retry_429: bool,
+    age_limit: Option<Duration>,
     min_shards: usize,
     max_shards: usize,
     rules: Rules,
@@ -120,6 +121,7 @@ impl Worker {
         Worker {
             narrow: config.narrow,
             retry_429: queue_config.retry_on_http_429,
+            age_limit: Some(queue_config.sample_age_limit).filter(|limit| !limit.is_zero()),
             min_shards: settings.min_shards,
             max_shards,
             negotiator: Negotiator::new(config.protobuf_message.map(Protocol::from)),
@@ -221,8 +223,10 @@ impl Worker {
             }
         };
         let (end, count) = (chunk.end, chunk.batch.points.len() as u32);
-        let outgoing = Outgoing::new(chunk, &self.rules);
-        let (mut queued, mut by_rule, mut no_series) = (Kinds::default(), Kinds::default(), Kinds::default());
+        let age_limit = self.age_limit.map(|limit| self.clock.now_ms() - limit.as_millis() as i64);
+        self.rules.oldest_ms = age_limit;
+        let outgoing = Outgoing::new(chunk, &mut self.rules);
+        let [mut queued, mut by_rule, mut too_old, mut no_series] = [Kinds::default(); 4];
         let mut newest = i64::MIN;
         let rules = &self.rules;
         self.queue.push(outgoing, end, count, |outgoing, index| {
@@ -234,12 +238,14 @@ impl Worker {
                     return true;
                 }
                 Some(Left::NoSeries) => no_series.count(&point.value),
-                Some(Left::Kind) => by_rule.count(&point.value),
+                Some(Left::Rule) => by_rule.count(&point.value),
+                Some(Left::TooOld) => too_old.count(&point.value),
             }
             false
         });
         self.stats.queued.add(queued);
         self.stats.dropped_by_rule.add(by_rule);
+        self.stats.dropped_too_old.add(too_old);
         self.stats.dropped_no_series.add(no_series);
         if newest > i64::MIN {
             self.stats.highest_ms.raise(newest);
