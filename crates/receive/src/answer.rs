@@ -25,6 +25,16 @@ pub enum Refusal {
         /// The limit.
         limit: usize,
     },
+    /// It alone would take more memory than all requests may.
+    #[error(
+        "the request takes {bytes} bytes of memory, the limit for all at once is {limit}: send it in parts"
+    )]
+    NeedsTooMuch {
+        /// What it takes.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
     /// The sender took too long for its body.
     #[error("the body did not arrive within {seconds} s")]
     TooSlow {
@@ -66,7 +76,7 @@ impl Refusal {
         match self {
             Self::Malformed(_) | Self::Broken(_) => StatusCode::BAD_REQUEST,
             Self::Unsupported(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyTooLarge { .. } | Self::NeedsTooMuch { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,

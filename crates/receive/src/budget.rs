@@ -16,18 +16,25 @@ const UNIT: usize = 4096;
 #[derive(Debug, Clone)]
 pub(crate) struct Budget {
     units: Arc<Semaphore>,
+    total: usize,
     wait: Duration,
 }
 
 impl Budget {
     /// A budget of `bytes`, for which a request waits at most `wait`.
     pub(crate) fn new(bytes: usize, wait: Duration) -> Self {
-        Budget { units: Arc::new(Semaphore::new((bytes / UNIT).clamp(1, Semaphore::MAX_PERMITS))), wait }
+        let units = (bytes / UNIT).clamp(1, u32::MAX as usize >> 4);
+        Budget { units: Arc::new(Semaphore::new(units)), total: units * UNIT, wait }
     }
 
     /// A share of nothing yet.
     pub(crate) fn share(&self) -> Share {
         Share { budget: self.clone(), bytes: 0, held: None }
+    }
+
+    /// All of it, in bytes.
+    pub(crate) fn total(&self) -> usize {
+        self.total
     }
 
     /// Bytes that are free.
@@ -48,6 +55,9 @@ impl Share {
     /// Makes the share at least `bytes` large.
     pub(crate) async fn grow(&mut self, bytes: usize) -> Result<(), Refusal> {
         let (has, wants) = (self.bytes.div_ceil(UNIT), bytes.div_ceil(UNIT));
+        if bytes > self.budget.total {
+            return Err(Refusal::NeedsTooMuch { bytes, limit: self.budget.total });
+        }
         if wants > has {
             let more = u32::try_from(wants - has).map_err(|_| Refusal::Busy(NO_MEMORY))?;
             let permit = match self.budget.units.clone().try_acquire_many_owned(more) {
@@ -107,6 +117,8 @@ mod tests {
         assert_eq!((budget.free(), share.bytes()), (8 * UNIT, 2 * UNIT));
         drop(share);
         assert_eq!(budget.free(), 10 * UNIT);
+        let never = budget.share().grow(11 * UNIT).await.unwrap_err();
+        assert_eq!(never.status(), 413, "waiting would not help");
     }
 
     #[tokio::test]

@@ -13,9 +13,9 @@ const INLINE_BYTES: usize = 1 << 20;
 /// Where a body doesn't say how large it decompresses to, this many times its size is tried first.
 const USUAL_GROWTH: usize = 16;
 
-/// How much memory what is decoded may take, as a multiple of the decompressed body. More is possible, by
-/// a body of nothing but tiny samples; then it is reserved afterwards.
-const USUAL_BATCH: usize = 2;
+/// What is reserved for decoding, as a multiple of the decompressed body: itself and what it is decoded
+/// into. The latter may take more, for a body of nothing but tiny samples; then that is reserved afterwards.
+pub(crate) const WORK: usize = 3;
 
 thread_local! {
     static SCRATCH: RefCell<(Decompressor, Vec<u8>)> = RefCell::default();
@@ -42,7 +42,7 @@ pub(crate) async fn decode<T: Send + 'static>(
     };
     let mut work = (bytes, decode);
     loop {
-        share.grow(held + size.saturating_mul(1 + USUAL_BATCH)).await?;
+        share.grow(held + size.saturating_mul(WORK)).await?;
         let within = if encoding == Encoding::Snappy { limit } else { size };
         let outcome = if size <= INLINE_BYTES {
             SCRATCH.with_borrow_mut(|(decompressor, out)| {

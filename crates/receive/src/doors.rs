@@ -9,7 +9,7 @@ use crate::stats::Stats;
 use crate::{exposition, import, path, pushgateway, status, write};
 use axum::Router;
 use axum::routing::any;
-use model::Clock;
+use model::{Batch, Clock};
 use std::sync::Arc;
 use storage::Storage;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -23,6 +23,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     options: Options,
     budget: Budget,
+    appending: Budget,
     places: Arc<Semaphore>,
     stats: Arc<Stats>,
     asks: mpsc::Sender<Asked>,
@@ -83,6 +84,7 @@ impl Doors {
         Ok(Doors(Arc::new(Inner {
             storage,
             budget: Budget::new(options.memory_bytes, options.wait),
+            appending: Budget::new(options.append_bytes, options.wait),
             places: Arc::new(Semaphore::new(options.requests.min(Semaphore::MAX_PERMITS))),
             started: clock.now_ms(),
             clock,
@@ -155,8 +157,11 @@ impl Doors {
         self.0.budget.free()
     }
 
-    pub(crate) fn storage(&self) -> &Storage {
-        &self.0.storage
+    /// Appends a batch to the log, after waiting for room among those that wait for it.
+    pub(crate) async fn append(&self, batch: Batch) -> Result<(), Refusal> {
+        let mut room = self.0.appending.share();
+        room.grow(batch.heap_bytes().min(self.0.appending.total())).await?;
+        Ok(self.0.storage.append(batch).await?)
     }
 
     pub(crate) fn budget(&self) -> &Budget {

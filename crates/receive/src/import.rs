@@ -59,7 +59,7 @@ async fn take(doors: &Doors, request: Request) -> Result<(), Refusal> {
     let misfit = misfit.map(|point| (batch.labels(point.series).to_string(), point.timestamp));
     batch.points.retain(fits);
     let kept = batch.points.len();
-    doors.storage().append(batch).await?;
+    doors.append(batch).await?;
     stats.points.add(kept as u64);
     let Some((series, timestamp)) = misfit else { return Ok(()) };
     stats.invalid.add((all - kept) as u64);

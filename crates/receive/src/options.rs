@@ -16,6 +16,10 @@ pub struct Options {
     /// Memory that bodies may take together, compressed and decompressed, in bytes. A request that finds
     /// none waits for [`Options::wait`].
     pub memory_bytes: usize,
+    /// Memory of decoded requests that wait for the log together, in bytes. Less than the storage takes
+    /// ([`storage::Options::waiting_bytes`]), which refuses more at once while this waits for
+    /// [`Options::wait`].
+    pub append_bytes: usize,
     /// How long a request waits for memory before it gets 503 with `Retry-After`.
     pub wait: Duration,
     /// How long a sender may pause within a body; past it 408.
@@ -41,6 +45,7 @@ impl Default for Options {
             decoded_bytes: 32 << 20,
             requests: 1000,
             memory_bytes: 192 << 20,
+            append_bytes: 48 << 20,
             wait: Duration::from_secs(10),
             body_pause: Duration::from_secs(10),
             body_time: Duration::from_secs(60),
@@ -148,12 +153,13 @@ impl Options {
             ("requests", self.requests == 0),
             ("body_bytes", self.body_bytes == 0),
             ("decoded_bytes", self.decoded_bytes == 0),
+            ("append_bytes", self.append_bytes == 0),
         ] {
             if zero {
                 return Err(OptionsError::Zero { name });
             }
         }
-        let needed = self.body_bytes.saturating_add(self.decoded_bytes);
+        let needed = self.body_bytes.saturating_add(self.decoded_bytes.saturating_mul(crate::decode::WORK));
         if self.memory_bytes < needed {
             return Err(OptionsError::Memory { memory: self.memory_bytes, needed });
         }

@@ -4,13 +4,13 @@ use crate::answer::Refusal;
 use crate::decode::{decode, encoding};
 use crate::groups::keeper::{Ask, Push};
 use crate::groups::pushed::{self, NO_TIMESTAMP};
-use crate::path::GroupingLabels;
+use crate::path::{GroupingLabels, PathError};
 use crate::stats::Door;
 use crate::{Doors, body, duration};
 use axum::extract::{Query, Request, State};
 use axum::response::{IntoResponse, Response};
 use formats::compress::Encoding;
-use formats::text::{self, Fault, Format, ParseOptions, Timestamps};
+use formats::text::{self, Format, ParseOptions, Timestamps};
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, StatusCode, Uri};
 use std::time::Duration;
@@ -32,7 +32,10 @@ pub(crate) async fn push(State(doors): State<Doors>, request: Request) -> Respon
         Method::PUT => take(&doors, request, true).await.map(|()| StatusCode::OK),
         Method::POST => take(&doors, request, false).await.map(|()| StatusCode::OK),
         Method::DELETE => delete(&doors, request).await.map(|()| StatusCode::ACCEPTED),
-        _ => Err(Refusal::Method { allow: "PUT, POST, DELETE" }),
+        _ => Err(match GroupingLabels::from_path(request.uri().path()) {
+            Err(error @ PathError::NotFound) => error.into(),
+            _ => Refusal::Method { allow: "PUT, POST, DELETE" },
+        }),
     };
     let response = result.into_response();
     doors.stats().answered(Door::Pushgateway, response.status());
@@ -58,22 +61,25 @@ async fn take(doors: &Doors, request: Request, replace: bool) -> Result<(), Refu
 
     let limits = doors.options().limits;
     let (_, newest) = doors.time_bounds();
-    let timestamps =
-        if doors.options().pushgateway.allow_timestamps { Timestamps::Allow } else { Timestamps::Refuse };
+    let allowed = doors.options().pushgateway.allow_timestamps;
     let grouping = labels.clone();
     let parse = move |bytes: &[u8]| {
         let extra: Vec<(&str, &str)> = grouping.iter().collect();
         let mut options = ParseOptions::new(format, NO_TIMESTAMP);
-        (options.timestamps, options.extra_labels, options.limits) = (timestamps, &extra, limits);
-        match text::parse(bytes, &options) {
-            Ok(batch) => Ok(pushed::families(batch, newest).map_err(|error| error.to_string())),
-            // The Pushgateway, too, sees this only once it has read the body, and notes a failure.
-            Err(error) if error.fault == Fault::TimestampRefused => Ok(Err(error.to_string())),
-            Err(error) => Err(error.to_string()),
+        (options.extra_labels, options.limits) = (&extra, limits);
+        let batch = text::parse(bytes, &options).map_err(|error| error.to_string())?;
+        if !allowed && batch.points.iter().any(|point| point.timestamp != NO_TIMESTAMP) {
+            // As in the Pushgateway this counts as a failed push, unlike a body that can't be read at all.
+            // Read again to say where.
+            options.timestamps = Timestamps::Refuse;
+            return Ok(Err(
+                text::parse(bytes, &options).map_or_else(|error| error.to_string(), |_| String::new())
+            ));
         }
+        Ok(pushed::families(batch, newest).map_err(|error| error.to_string()))
     };
     let (families, _share) = decode(received, encoding, doors.options().decoded_bytes, parse).await?;
-    let families = families.map_err(Refusal::Malformed)?;
+    let families = families.map_err(|error: String| Refusal::Malformed(error))?;
     let points: usize = families.iter().flatten().map(|(_, family)| family.members.len()).sum();
     doors.ask(Ask::Push(Push { key: labels.key(), replace, ttl, families })).await?;
     stats.points.add(points as u64);

@@ -66,7 +66,7 @@ async fn take(
     let bytes = decoded.batch.heap_bytes();
     share.grow(bytes).await?;
     share.shrink(bytes);
-    doors.storage().append(decoded.batch).await?;
+    doors.append(decoded.batch).await?;
     *written = decoded.accepted;
     stats.points.add(written.samples + written.histograms + written.exemplars);
     let rejected = &decoded.rejected;

@@ -4,14 +4,19 @@
 //! marker included, is refused, and so is anything older than what it has. So each group counts its own
 //! time, which never stands still and never goes back, over restarts and steps of the wall clock alike.
 
-/// Where the wall clock is further behind a group than this, it was the group's time that was wrong (a
-/// machine that began with a battery's idea of the date): it starts over. Whatever it sent from that far
-/// ahead no receiver has kept, Prometheus' limit being ten minutes. In milliseconds.
+/// Where a group is further ahead of the wall clock than this, it was set when the wall clock was wrong, and
+/// starts over: whatever it sent from that far ahead no receiver has kept, Prometheus' limit being ten
+/// minutes. In milliseconds.
 pub const GIVE_UP_MS: i64 = 86_400_000;
+
+/// A wall clock before this, the beginning of 2025, has not been set yet, as on a machine without a battery
+/// that has just started: then it is the wall clock that is wrong. In milliseconds since 1970.
+pub const NOT_SET_BEFORE_MS: i64 = 1_735_689_600_000;
 
 /// The group's next time: now, or a millisecond after its last where that is later.
 pub fn next(last: i64, now: i64) -> i64 {
-    if last.saturating_sub(now) > GIVE_UP_MS { now } else { now.max(last.saturating_add(1)) }
+    let wrong = last.saturating_sub(now) > GIVE_UP_MS && now >= NOT_SET_BEFORE_MS;
+    if wrong { now } else { now.max(last.saturating_add(1)) }
 }
 
 #[cfg(test)]
@@ -28,16 +33,18 @@ mod tests {
     }
 
     #[test]
-    fn a_time_that_was_a_day_wrong_is_given_up() {
-        assert_eq!(next(1000 + GIVE_UP_MS, 1000), 1001 + GIVE_UP_MS);
-        assert_eq!(next(1001 + GIVE_UP_MS, 1000), 1000);
-        assert_eq!(next(i64::MAX, 1000), 1000);
+    fn a_time_that_was_a_day_ahead_is_given_up_once_the_wall_clock_is_set() {
+        let now = NOT_SET_BEFORE_MS;
+        assert_eq!(next(now + GIVE_UP_MS, now), now + GIVE_UP_MS + 1);
+        assert_eq!(next(now + GIVE_UP_MS + 1, now), now);
+        assert_eq!(next(i64::MAX, now), now);
+        assert_eq!(next(now + GIVE_UP_MS, 1000), now + GIVE_UP_MS + 1, "1970 is no time to go back to");
     }
 
     proptest! {
         #[test]
         fn steps_of_less_than_a_day_never_turn_it_back(
-            start in 0i64..1 << 41, steps in prop::collection::vec(-80_000_000i64..100_000, 1..50)
+            start in NOT_SET_BEFORE_MS..1 << 41, steps in prop::collection::vec(-80_000_000i64..100_000, 1..50)
         ) {
             let (mut now, mut last, mut newest) = (start, 0, 0);
             for step in steps {

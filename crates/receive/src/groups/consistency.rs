@@ -78,9 +78,7 @@ pub fn check(
             if !seen.insert(&member.labels) {
                 return Err(Inconsistency::Twice { series: member.labels.to_string() });
             }
-            if let Some(owner) = state.owner(&member.labels)
-                && group.is_none_or(|group| group.id != owner.id)
-            {
+            if let Some(owner) = state.owner_other_than(&member.labels, group.map(|group| group.id)) {
                 let series = member.labels.to_string();
                 return Err(Inconsistency::Elsewhere { series, group: owner.key.to_string() });
             }

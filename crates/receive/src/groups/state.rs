@@ -144,9 +144,9 @@ impl State {
         (used.groups > own).then_some(used.kind)
     }
 
-    /// The group that has this series.
-    pub fn owner(&self, labels: &Labels) -> Option<&Arc<Group>> {
-        let id = self.series.get(&self.hash(labels))?;
+    /// The group other than number `except` that has this series.
+    pub fn owner_other_than(&self, labels: &Labels, except: Option<u64>) -> Option<&Arc<Group>> {
+        let id = self.series.get(&self.hash(labels)).filter(|id| Some(**id) != except)?;
         let group = self.by_id(*id)?;
         // Hashes may meet.
         group.members().any(|member| member.labels == *labels).then_some(group)

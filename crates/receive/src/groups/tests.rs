@@ -222,7 +222,11 @@ fn check_counts(state: &State) -> Result<(), TestCaseError> {
     for group in state.groups() {
         prop_assert_eq!(&state.by_id(group.id).unwrap().key, &group.key);
         for member in group.members() {
-            prop_assert_eq!(state.owner(&member.labels).map(|owner| owner.id), Some(group.id));
+            prop_assert_eq!(
+                state.owner_other_than(&member.labels, None).map(|owner| owner.id),
+                Some(group.id)
+            );
+            prop_assert!(state.owner_other_than(&member.labels, Some(group.id)).is_none());
         }
     }
     Ok(())
