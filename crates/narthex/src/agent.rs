@@ -105,6 +105,8 @@ impl Agent {
             });
             destinations.push(started);
         }
+        // Each destination has pinned what it still wants; only now may the rest go.
+        storage.begin_truncating();
         let doors = Doors::open(storage.clone(), clock.clone(), config.receive).await?;
         let telemetry = Arc::new(Telemetry::new(storage.clone(), outlets, doors.clone()));
         let collect = config.collect;

@@ -47,8 +47,9 @@ pub struct RunArgs {
     pub config: Option<PathBuf>,
 
     /// Push to this remote-write endpoint; without a path, /api/v1/write is meant. Arguments show in
-    /// the list of processes: where the URL holds a password, use --to-file or NARTHEX_TO.
-    #[arg(long, env = "NARTHEX_TO", hide_env_values = true, value_name = "URL")]
+    /// the list of processes: where the URL holds a password, use --to-file or the environment variable
+    /// NARTHEX_TO.
+    #[arg(long, value_name = "URL")]
     pub to: Option<String>,
 
     /// Read the URL to push to from this file.

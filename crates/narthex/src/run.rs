@@ -94,7 +94,7 @@ fn configure(args: &RunArgs, environment: config::env::Lookup<'_>) -> Result<(Co
         Some(file) => config::load(file, environment).map_err(Failure::usage)?,
         None => (Config::default(), Vec::new()),
     };
-    if let Some((flag, text)) = destination(args)? {
+    if let Some((flag, text)) = destination(args, environment)? {
         let url = Url::parse_short(&text)
             .map_err(|error| Failure::usage(format!("{flag}: {}", without_password(&error.to_string()))))?;
         config.destinations.push(RemoteWrite::to(url));
@@ -119,12 +119,18 @@ fn configure(args: &RunArgs, environment: config::env::Lookup<'_>) -> Result<(Co
 }
 
 /// The destination that flags or environment name, and which of them.
-fn destination(args: &RunArgs) -> Result<Option<(&'static str, String)>, Failure> {
+fn destination(
+    args: &RunArgs,
+    environment: config::env::Lookup<'_>,
+) -> Result<Option<(&'static str, String)>, Failure> {
     if let Some(file) = &args.to_file {
         return read_url(file).map(|url| Some(("--to-file", url)));
     }
+    if let Some(url) = &args.to {
+        return Ok(Some(("--to", url.clone())));
+    }
     // A variable that is set to nothing is not set.
-    Ok(args.to.clone().filter(|url| !url.trim().is_empty()).map(|url| ("--to", url)))
+    Ok(environment("NARTHEX_TO").filter(|url| !url.trim().is_empty()).map(|url| ("NARTHEX_TO", url)))
 }
 
 fn read_url(file: &PathBuf) -> Result<String, Failure> {

@@ -111,11 +111,14 @@ impl Reporter<'_> {
             E::Unexpected { expected, .. } => format!("expected {}", words(expected)),
             E::NullIntoString { .. } => "there is no value".into(),
             E::DuplicateMappingKey { .. } => "the key stands here twice".into(),
-            E::Message { msg, .. } if hidden => {
-                let _ = msg;
+            E::Message { msg, .. } if hidden && !msg.starts_with("not supported yet: ") => {
                 "this value is not what belongs here (it is not shown, since it may be secret)".into()
             }
-            E::Message { msg, .. } => without_password(msg),
+            E::Message { msg, .. } => match msg.strip_prefix("not supported yet: ") {
+                Some(key) => super::known::absent(path)
+                    .map_or_else(|| format!("narthex has no `{key}` yet"), str::to_string),
+                None => without_password(msg),
+            },
             other => {
                 syntax = true;
                 let text = other.to_string();
@@ -126,7 +129,16 @@ impl Reporter<'_> {
         };
         let line = place.and_then(|(line, _)| {
             // After broken quotes any line may be part of a secret.
-            if syntax && self.text.lines().take(line).any(secret_in) { None } else { self.shown(line, path) }
+            let end = match error.without_snippet() {
+                // What stands behind a key that means nothing may be anything.
+                E::SerdeUnknownField { field, .. } => place.map(|(_, column)| column + field.chars().count()),
+                _ => None,
+            };
+            if syntax && self.text.lines().take(line).any(secret_in) {
+                None
+            } else {
+                self.shown(line, path).map(|text| cut(text, end))
+            }
         });
         ConfigError { place, key: path.to_string(), message, hint, line, ..self.whole("") }
     }
@@ -148,7 +160,8 @@ impl Reporter<'_> {
 }
 
 /// Words of keys whose values are secrets.
-const SECRET_WORDS: [&str; 7] = ["password", "credentials", "secret", "token", "bearer", "_key", "headers"];
+const SECRET_WORDS: [&str; 10] =
+    ["passw", "credentials", "secret", "token", "bearer", "auth", "sigv4", "azuread", "_key", "headers"];
 
 /// Whether the value of this key, or of one above it, is a secret. Names of files are none.
 fn secret_key(path: &str) -> bool {
@@ -160,16 +173,14 @@ fn secret_key(path: &str) -> bool {
 
 /// Whether a line of YAML may show a secret.
 fn secret_in(line: &str) -> bool {
-    let lower = line.to_ascii_lowercase();
-    let mut rest = lower.as_str();
-    loop {
-        let found = SECRET_WORDS.iter().filter_map(|word| rest.find(word).map(|at| at + word.len())).min();
-        let Some(end) = found else { return false };
-        rest = rest.get(end..).unwrap_or_default();
-        if !rest.starts_with("_file") {
-            return true;
-        }
-    }
+    line.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').any(secret_key)
+}
+
+/// The line up to the colon after column `end`, where there is one to cut at.
+fn cut(text: String, end: Option<usize>) -> String {
+    let Some(end) = end else { return text };
+    let kept: String = text.chars().take(end).collect();
+    if kept.len() < text.trim_end().len() { format!("{kept} …") } else { text }
 }
 
 /// The text without the user and password of any URL in it.

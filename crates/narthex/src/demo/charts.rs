@@ -60,6 +60,8 @@ pub struct Pushed {
 
 /// The most file systems and pushed series that are shown.
 const ROWS_MAX: usize = 5;
+/// Smaller file systems are not shown: they hold no data of anybody.
+const MOUNT_BYTES_MIN: f64 = (16 << 20) as f64;
 /// The most points of a pushed series that are shown.
 const SPARK_POINTS: usize = 60;
 
@@ -147,7 +149,7 @@ impl<'a> Material<'a> {
                 lines: vec![
                     line("user", share(&["user", "nice"])),
                     line("system", share(&["system", "irq", "softirq", "steal"])),
-                    line("waiting for disks", share(&["iowait"])),
+                    line("iowait", share(&["iowait"])),
                 ],
             },
             Chart {
@@ -155,7 +157,7 @@ impl<'a> Material<'a> {
                 unit: "bytes",
                 max: total.last().map(|(_, total)| *total),
                 stacked: false,
-                lines: vec![line("of all", difference(&total, &available))],
+                lines: vec![line("used", difference(&total, &available))],
             },
             Chart {
                 title: "Network",
@@ -183,9 +185,9 @@ impl<'a> Material<'a> {
                 max: None,
                 stacked: false,
                 lines: vec![
-                    line("1 min", gauge("node_load1")),
-                    line("5 min", gauge("node_load5")),
-                    line("15 min", gauge("node_load15")),
+                    line("1m", gauge("node_load1")),
+                    line("5m", gauge("node_load5")),
+                    line("15m", gauge("node_load15")),
                 ],
             },
         ]
@@ -206,7 +208,7 @@ impl<'a> Material<'a> {
             let Some(available) = available.get(&(device.clone(), mount.clone())).copied() else { continue };
             // A device that is mounted in several places is one file system: the shortest path shows.
             let known = mounts.get(&device).is_some_and(|known| known.mount.len() <= mount.len());
-            if size > 0.0 && !known {
+            if size >= MOUNT_BYTES_MIN && !known {
                 let device = if device.starts_with('/') { device } else { format!("{device} {mount}") };
                 mounts.insert(device, Mount { mount, size, available });
             }
@@ -327,14 +329,14 @@ mod tests {
         };
         let (size, avail) = ("node_filesystem_size_bytes", "node_filesystem_avail_bytes");
         let window = window(&[
-            (&fs(size, "/data/x"), 1, 100.0),
+            (&fs(size, "/data/x"), 1, 1e9),
             (&fs(avail, "/data/x"), 1, 40.0),
-            (&fs(size, "/"), 1, 100.0),
+            (&fs(size, "/"), 1, 1e9),
             (&fs(avail, "/"), 1, 40.0),
         ]);
         assert_eq!(
             Material::find(&window).mounts(),
-            [Mount { mount: "/".into(), size: 100.0, available: 40.0 }]
+            [Mount { mount: "/".into(), size: 1e9, available: 40.0 }]
         );
     }
 

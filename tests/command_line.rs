@@ -1,0 +1,185 @@
+//! Flags, ports, folders and signals: each fault has a clear message and the right exit code.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a panic is how a test reports"
+)]
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::time::Duration;
+use support::{Answer, FakeReceiver, Narthex, Process, SOON};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
+
+/// Runs to the end: exit code and what was written.
+fn end(arguments: &[&str]) -> (Option<i32>, String) {
+    end_with(arguments, &[])
+}
+
+fn end_with(arguments: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, String) {
+    let process = Process::with_env(Path::new(PROGRAM), arguments, environment);
+    let status = process.wait(SOON);
+    (status.code(), process.lines().join("\n"))
+}
+
+#[test]
+fn what_is_wrong_with_flags_ends_with_2_and_a_sentence() {
+    for (arguments, words) in [
+        (vec!["run", "--nonsense"], "unexpected argument '--nonsense'"),
+        (vec!["run"], "nowhere to push to: give --to URL"),
+        (vec!["run", "--to", "ftp://h/"], "--to: the URL must begin with http:// or https://"),
+        (vec!["run", "--to", "http://"], "--to: "),
+        (vec!["run", "--to", "http://h", "--to-file", "x"], "cannot be used with"),
+        (vec!["run", "--to-file", "/does/not/exist"], "--to-file /does/not/exist: No such file"),
+        (
+            vec!["run", "--to", "http://h", "--collect", "cpus"],
+            "there is no collector \"cpus\" (is cpu meant?)",
+        ),
+        (vec!["run", "--to", "http://h", "--listen", "9091"], "invalid socket address"),
+        (vec!["run", "--to", "http://h", "--job", ""], "--job is empty"),
+        (
+            vec!["run", "--config", "/does/not/exist.yml"],
+            "/does/not/exist.yml: it can't be read: No such file",
+        ),
+        (vec!["run", "--to", "http://h", "--log", "a=b=c"], "--log \"a=b=c\": "),
+        (vec!["sink", "--fail", "200"], "200 is not in 400..=599"),
+        (vec!["sink", "--delay", "soon"], "\"soon\" is not a duration"),
+        (vec!["nonsense"], "unrecognized subcommand"),
+    ] {
+        let (code, text) = end_with(&arguments, &[("NARTHEX_TO", "")]);
+        assert_eq!(code, Some(2), "{arguments:?}: {text}");
+        assert!(text.contains(words), "{arguments:?}: {text}");
+        assert!(!text.contains("panicked"), "{text}");
+    }
+}
+
+#[test]
+fn help_and_version_are_no_errors() {
+    assert_eq!(end(&["--version"]), (Some(0), format!("narthex {}", env!("CARGO_PKG_VERSION"))));
+    for arguments in [&["--help"][..], &["run", "--help"], &["sink", "--help"], &["demo", "--help"]] {
+        assert_eq!(end(arguments).0, Some(0));
+    }
+}
+
+#[test]
+fn a_password_in_a_url_is_not_repeated() {
+    let (_, text) = end(&["run", "--to", "ftp://me:hunter2@h/"]);
+    assert!(!text.contains("hunter2"), "{text}");
+    let (_, help) = end_with(&["run", "--help"], &[("NARTHEX_TO", "http://me:hunter2@h/")]);
+    assert!(!help.contains("hunter2"), "{help}");
+}
+
+#[test]
+fn a_taken_port_is_told_before_anything_else_is_done() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let data_text = data.to_str().unwrap();
+    for command in [
+        &["run", "--to", "http://127.0.0.1:1", "--listen", &address, "--data", data_text][..],
+        &["demo", "--listen", &address, "--data", data_text],
+        &["sink", "--listen", &address],
+    ] {
+        let (code, text) = end(command);
+        assert_eq!(code, Some(1), "{text}");
+        let words = format!("can't listen on {address}: Address already in use");
+        assert!(text.contains(&words) && text.contains("choose another one by --listen"), "{text}");
+    }
+    assert!(!data.exists());
+}
+
+#[test]
+fn a_data_folder_in_use_is_told_with_the_other_process() {
+    let receiver = FakeReceiver::start();
+    let first = Narthex::start(PROGRAM, &["--to", &receiver.write_url(), "--collect", "none"]);
+    let data = first.data.to_str().unwrap();
+    let (code, text) =
+        end(&["run", "--to", &receiver.write_url(), "--listen", "127.0.0.1:0", "--data", data]);
+    assert_eq!(code, Some(1));
+    assert!(text.contains(&format!("in use by another narthex (process {})", first.process.id())), "{text}");
+}
+
+#[test]
+fn a_data_folder_that_cannot_be_made_is_told() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let data = file.path().join("data");
+    let (code, text) = end(&[
+        "run",
+        "--to",
+        "http://127.0.0.1:1",
+        "--listen",
+        "127.0.0.1:0",
+        "--data",
+        data.to_str().unwrap(),
+    ]);
+    assert_eq!(code, Some(1));
+    assert!(text.contains("can't be used: making it: Not a directory"), "{text}");
+}
+
+#[test]
+fn it_says_what_it_does_and_ends_with_0() {
+    let receiver = FakeReceiver::start();
+    let arguments =
+        ["--to", &receiver.write_url(), "--job", "till", "--instance", "till-7", "--collect", "cpu"];
+    let narthex = Narthex::start(PROGRAM, &arguments);
+    let accepted = narthex.process.wait_for_line("accepted what was sent (remote write 2.0)", SOON);
+    assert!(accepted.contains(&receiver.write_url()), "{accepted}");
+    let said = narthex.process.lines().join("\n");
+    assert!(said.contains("collecting every 15 s, as job \"till\" and instance \"till-7\": cpu"), "{said}");
+    assert!(said.contains(&format!("pushing to {}", receiver.url())), "{said}");
+    for path in ["/-/ready", "/-/healthy", "/", "/metrics", "/api/v1/status/remote_write"] {
+        narthex.get(path).expect_success();
+    }
+    assert_eq!(narthex.get("/nothing").status, 404);
+    assert!(narthex.metric("prometheus_remote_storage_samples_total").unwrap() > 0.0);
+    let ended = narthex.process.terminate(SOON);
+    assert_eq!(ended.code(), Some(0), "{}", narthex.process.tail());
+}
+
+#[test]
+fn a_destination_that_is_down_at_the_start_is_told_and_tried_again() {
+    let port = support::process::free_port();
+    let url = format!("http://127.0.0.1:{port}/api/v1/write");
+    let narthex = Narthex::start(PROGRAM, &["--to", &url, "--collect", "loadavg"]);
+    let line = narthex.process.wait_for_line("refused", SOON);
+    assert!(line.contains("trying again"), "{line}");
+    let status = narthex.get("/api/v1/status/remote_write").json();
+    assert_eq!(status["destinations"][0]["state"], "retrying");
+    let ended = narthex.process.terminate(SOON);
+    assert_eq!(ended.code(), Some(0));
+    assert!(
+        narthex.process.lines().join("\n").contains("the rest is in the log and is sent at the next start")
+    );
+}
+
+#[test]
+fn a_destination_that_talks_nonsense_is_told_in_its_own_words() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            use std::io::{Read, Write};
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(b"SSH-2.0-OpenSSH_9.9\r\n");
+        }
+    });
+    let narthex = Narthex::start(PROGRAM, &["--to", &format!("http://{address}"), "--collect", "loadavg"]);
+    narthex.process.wait_for_line("trying again", SOON);
+    let narthex = Narthex::start(PROGRAM, &["--to", &format!("https://{address}"), "--collect", "loadavg"]);
+    narthex.process.wait_for_line("trying again", SOON);
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let receiver = FakeReceiver::start();
+    receiver.answer(|_| Answer::status(204).delay(Duration::from_secs(60)));
+    let narthex = Narthex::start(PROGRAM, &["--to", &receiver.write_url(), "--collect", "loadavg"]);
+    narthex.process.signal(rustix::process::Signal::INT);
+    narthex.process.wait_for_line("SIGINT: sending what is left", SOON);
+    narthex.process.signal(rustix::process::Signal::INT);
+    assert_eq!(narthex.process.wait(SOON).code(), Some(130));
+}

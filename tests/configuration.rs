@@ -1,0 +1,217 @@
+//! What is wrong with a configuration is told so that it can be mended: file, line, column, key, the line
+//! itself, what would be right; and never a secret.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a panic is how a test reports"
+)]
+
+use narthex::config::{Config, parse};
+use std::path::Path;
+use std::time::Duration;
+use support::{Process, SOON};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
+
+fn lookup(name: &str) -> Option<String> {
+    match name {
+        "SITE" => Some("lyon".into()),
+        "SIZE" => Some("20MiB".into()),
+        "WRONG" => Some("hunter2".into()),
+        _ => None,
+    }
+}
+
+fn read(text: &str) -> (Config, Vec<String>) {
+    parse("n.yml", text, &lookup).unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[track_caller]
+fn wrong(text: &str) -> String {
+    match parse("n.yml", text, &lookup) {
+        Ok(_) => panic!("accepted: {text}"),
+        Err(error) => error.to_string(),
+    }
+}
+
+const DESTINATION: &str = "remote_write:\n  - url: http://h:9090/api/v1/write\n";
+
+#[test]
+fn a_whole_file_is_read() {
+    let (config, warnings) = read(
+        "global:\n  external_labels: {site: '${SITE}', raw: '$$1'}\n\
+         remote_write:\n  - url: http://h:9090/api/v1/write\n    name: a\n    queue_config: {max_shards: 3}\n\
+         log:\n  max_size: ${SIZE}\n  max_age: 7d\n  when_full: refuse\n  durability: os\n\
+         collect:\n  host: {interval: 30s, collectors: [cpu, meminfo]}\n  self: false\n\
+         receive:\n  pushgateway: {interval: 60s, ttl: 1d, expose: true}\n",
+    );
+    assert_eq!(warnings, Vec::<String>::new());
+    assert_eq!(config.external_labels["site"], "lyon");
+    assert_eq!(config.external_labels["raw"], "$1");
+    assert_eq!(config.destinations[0].queue_config.max_shards, 3);
+    assert_eq!(config.max_size, Some(narthex::config::size::Size::Bytes(20 << 20)));
+    assert_eq!(config.max_age, Some(Duration::from_secs(7 * 86_400)));
+    assert_eq!(config.when_full, storage::WhenFull::Refuse);
+    assert_eq!(config.durability, wal::Durability::Os);
+    assert_eq!((config.collect.host.to_string(), config.collect.own), ("cpu,meminfo".into(), false));
+    assert_eq!(config.receive.pushgateway.ttl, Some(Duration::from_secs(86_400)));
+}
+
+#[test]
+fn this_machine_is_measured_only_where_the_file_says_so() {
+    assert!(read(DESTINATION).0.collect.host.is_empty());
+    assert!(!read(&format!("{DESTINATION}collect: {{}}\n")).0.collect.host.is_empty());
+    assert!(
+        read(&format!("{DESTINATION}collect: {{host: {{collectors: none}}}}\n")).0.collect.host.is_empty()
+    );
+}
+
+#[test]
+fn sections_for_a_server_are_accepted_with_a_warning_each() {
+    let text = format!(
+        "global: {{evaluation_interval: 30s}}\nrule_files: [a.yml]\nalerting: {{alertmanagers: []}}\n\
+         storage: {{tsdb: {{}}}}\n{DESTINATION}"
+    );
+    let (_, warnings) = read(&text);
+    assert_eq!(
+        warnings,
+        [
+            "n.yml: rule_files has no effect: rules are evaluated by the server that narthex pushes to",
+            "n.yml: alerting has no effect: alerts are sent by the server that narthex pushes to",
+            "n.yml: storage has no effect: storage is the business of the server that narthex pushes to; \
+             narthex' own log is set in `log`",
+            "n.yml: global.evaluation_interval has no effect: narthex neither scrapes nor evaluates",
+        ]
+    );
+}
+
+#[test]
+fn what_prometheus_has_and_narthex_lacks_is_named() {
+    assert_eq!(
+        wrong(&format!("{DESTINATION}scrape_configs:\n  - job_name: x\n")),
+        "n.yml:3:1: scrape_configs: narthex does not scrape yet: let the programs push, or keep Prometheus \
+         in agent mode for these\n  3 | scrape_configs:\n    | ^"
+    );
+    let error = wrong(&format!("{DESTINATION}    sigv4: {{region: x}}\n"));
+    assert!(error.starts_with("n.yml:3:"), "{error}");
+    assert!(error.contains("remote_write[0].sigv4: narthex does not sign requests for AWS"), "{error}");
+}
+
+#[test]
+fn an_unknown_key_is_answered_with_the_one_that_was_meant() {
+    assert_eq!(
+        wrong("remote_write:\n  - url: http://h/\n    queue_config:\n      capcity: 100\n"),
+        "n.yml:4:7: remote_write[0].queue_config.capcity: unknown key \"capcity\"\n  \
+         4 |       capcity: …\n    |       ^\n  did you mean \"capacity\"?"
+    );
+    assert_eq!(
+        wrong(&format!("{DESTINATION}log: {{colour: red}}\n")),
+        "n.yml:3:7: log.colour: unknown key \"colour\"\n  3 | log: {colour: …\n    |       ^\n  \
+         the keys here are: max_size, max_age, when_full, durability"
+    );
+}
+
+#[test]
+fn a_wrong_value_is_answered_with_what_would_be_right() {
+    for (section, want) in [
+        (
+            "log: {max_size: lots}",
+            "n.yml:3:17: log.max_size: \"lots\" is not a size: write a number and a unit, such as 10GiB, \
+             512MiB or 10%\n  3 | log: {max_size: lots}\n    |                 ^",
+        ),
+        (
+            "log: {max_size: 1KiB}",
+            "n.yml:3:17: log.max_size: too small: at least 8.00 MiB\n  3 | log: {max_size: 1KiB}\n    \
+             |                 ^",
+        ),
+        (
+            "log:\n  durability: fsink",
+            "n.yml:4:15: log.durability: \"fsink\" is not a value that can stand here\n  4 |   durability: \
+             fsink\n    |               ^\n  what can stand here: fsync, os",
+        ),
+        (
+            "collect: {self: 7}",
+            "n.yml:3:17: collect.self: expected true or false\n  3 | collect: {self: 7}\n    \
+             |                 ^",
+        ),
+        (
+            "collect: {host: {collectors: [cpus]}}",
+            "n.yml:3:30: collect.host.collectors: there is no collector \"cpus\" (is cpu meant?)",
+        ),
+        ("collect: {host: {interval: 5m}}", "n.yml:3:28: collect.host.interval: from 1s to 2m"),
+        ("receive: {pushgateway: {interval: 5m}}", "n.yml:3:10: receive: pushgateway.interval is 300s"),
+    ] {
+        let error = wrong(&format!("{DESTINATION}{section}\n"));
+        assert!(error.starts_with(want), "{error}\n--- wanted\n{want}");
+    }
+    assert_eq!(
+        wrong("remote_write:\n  - name: a\n"),
+        "n.yml:2:5: remote_write[0]: the key \"url\" is missing\n  2 |   - name: a\n    |     ^"
+    );
+    assert_eq!(
+        wrong(""),
+        "n.yml:1:1: remote_write: nowhere to push to: give at least one destination, \
+         `remote_write: [{url: http://HOST:9090/api/v1/write}]`"
+    );
+}
+
+#[test]
+fn broken_yaml_is_told_with_its_place() {
+    assert_eq!(
+        wrong("remote_write: [\n"),
+        "n.yml:1:15: remote_write: not valid YAML: unclosed bracket '['\n  1 | remote_write: [\n    \
+         |               ^"
+    );
+    assert!(wrong("remote_write:\n\t- url: x\n").starts_with("n.yml:2:2: not valid YAML: tabs disallowed"));
+}
+
+#[test]
+fn a_variable_that_is_not_set_is_told() {
+    assert_eq!(
+        wrong(&format!("{DESTINATION}log:\n  max_size: ${{NOPE}}\n")),
+        "n.yml:4:13: environment variable NOPE is not set\n  4 |   max_size: ${NOPE}\n    |             ^"
+    );
+    let error = wrong(&format!("global:\n  external_labels:\n    site: ${{NOPE}}\n{DESTINATION}"));
+    assert!(
+        error.starts_with("n.yml:3:11: global.external_labels.site: environment variable NOPE is not set")
+    );
+}
+
+#[test]
+fn no_secret_is_ever_repeated() {
+    for text in [
+        "remote_write:\n  - url: ftp://me:hunter2@h/\n",
+        "remote_write:\n  - url: http://me:hunter2@h/\n    colour: 1\n  - url: http://me:hunter2@i\n    x: 1\n",
+        "remote_write:\n  - {url: http://h/, basic_auth: {username: me, password: hunter2}, colour: 1}\n",
+        "remote_write:\n  - url: http://h/\n    basic_auth: {username: me, passwort: hunter2}\n",
+        "remote_write:\n  - url: http://h/\n    pasword: hunter2\n",
+        "remote_write:\n  - url: http://h/\n    headers: {X-Token: [hunter2]}\n",
+        "remote_write:\n  - url: http://h/\n    headers:\n      X-Key: \"hunter2\n",
+        "remote_write:\n  - url: http://h/\n    authorization: {credentials: \"hunter2\n    x: y\n",
+        "remote_write:\n  - url: http://h/\nlog:\n  max_size: ${WRONG}\n",
+        "remote_write:\n  - url: http://h/\nlog:\n  durability: ${WRONG}\n",
+        "remote_write:\n  - url: http://h/\nlog: {max_age: \"${WRONG}\"}\n",
+    ] {
+        let error = wrong(text);
+        assert!(!error.contains("hunter2"), "{text}\n---\n{error}");
+    }
+}
+
+#[test]
+fn check_says_what_a_file_would_do_and_ends_with_0_or_2() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("n.yml");
+    let check = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        let process = Process::start(Path::new(PROGRAM), ["check", file.to_str().unwrap()]);
+        (process.wait(SOON).code(), process.lines().join("\n"))
+    };
+    let (code, said) = check(DESTINATION);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("pushing to http://h:9090/api/v1/write"), "{said}");
+    assert!(said.ends_with("n.yml is valid"), "{said}");
+    let (code, said) = check("remote_rite: []\n");
+    assert_eq!(code, Some(2));
+    assert!(said.contains("did you mean \"remote_write\"?"), "{said}");
+}
