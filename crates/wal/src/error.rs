@@ -207,7 +207,4 @@ pub enum DamageKind {
         /// Number of the entry, from 0.
         entry: u32,
     },
-    /// Samples (or exemplars, or histograms) of a series that no series record named.
-    #[error("{0} entries of a series that is not known")]
-    UnknownSeries(u64),
 }

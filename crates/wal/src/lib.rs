@@ -27,12 +27,15 @@ pub mod compression;
 pub mod dir;
 mod error;
 pub mod fs;
+pub mod log;
 pub mod page;
 mod position;
 mod reader;
 pub mod record;
 mod recover;
+pub mod repair;
 pub mod sim;
+pub mod verify;
 mod writer;
 
 pub use compression::Compression;

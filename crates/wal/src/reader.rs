@@ -98,8 +98,13 @@ impl SegmentReader {
             io::ErrorKind::NotFound => WalError::NoSegment { dir: dir.to_path_buf(), segment },
             _ => WalError::Io { what: "open", path: path.clone(), source },
         })?;
+        Ok(Self::new(file, path, segment, from))
+    }
+
+    /// Reads `file` as segment number `segment`.
+    pub(crate) fn new(file: Box<dyn File>, path: PathBuf, segment: u64, from: u64) -> Self {
         let place = (from % PAGE_BYTES as u64) as usize;
-        Ok(SegmentReader {
+        SegmentReader {
             file,
             path,
             segment,
@@ -114,7 +119,7 @@ impl SegmentReader {
             decompressor: Decompressor::new(),
             empty_pages: None,
             damage: Vec::new(),
-        })
+        }
     }
 
     /// Reads up to `limit` only: the durable end of a segment that is still written, or where a closed one

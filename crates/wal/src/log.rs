@@ -1,0 +1,143 @@
+//! A whole log, as a tool reads it: the newest checkpoint, then the segments behind it, whatever damage
+//! there is. Of Prometheus as well as of narthex.
+
+use crate::dir::{self, Listing};
+use crate::error::{Damage, WalError};
+use crate::fs::Filesystem;
+use crate::reader::{RawRecord, SegmentReader};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A file of a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogFile {
+    /// The folder it is in: that of the log, or that of a checkpoint.
+    pub dir: PathBuf,
+    /// Number of the segment.
+    pub segment: u64,
+    /// Its size.
+    pub bytes: u64,
+    /// The checkpoint it is part of.
+    pub checkpoint: Option<u64>,
+}
+
+impl LogFile {
+    /// The file.
+    pub fn path(&self) -> PathBuf {
+        dir::segment_path(&self.dir, self.segment)
+    }
+}
+
+/// How far a tool has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes read.
+    pub done: u64,
+    /// Bytes to read in all.
+    pub total: u64,
+}
+
+/// What a tool calls now and then, about once a MiB.
+pub type ProgressFn<'a> = &'a mut dyn FnMut(Progress);
+
+/// Why a tool stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum ToolError {
+    /// The log cannot be read, or not be written.
+    #[error(transparent)]
+    Log(#[from] WalError),
+    /// The output cannot be written.
+    #[error("cannot write the output: {0}")]
+    Output(#[from] io::Error),
+    /// A repaired file is still damaged.
+    #[error("{} could not be repaired: {damage}", file.display())]
+    StillDamaged {
+        /// The file.
+        file: PathBuf,
+        /// The first damage that is left.
+        damage: Damage,
+    },
+}
+
+/// The folder of the log that a user means with `dir`: that itself, or `wal` in it, as in the data folder of
+/// Prometheus or narthex.
+pub fn find(fs: &dyn Filesystem, dir: &Path) -> Result<PathBuf, WalError> {
+    let is_log = |listing: &Listing| !listing.segments.is_empty() || !listing.checkpoints.is_empty();
+    for candidate in [dir.to_path_buf(), dir.join("wal")] {
+        let metadata = fs.metadata(&candidate).map_err(WalError::io("look at", &candidate))?;
+        if metadata.is_some_and(|metadata| metadata.is_dir) && is_log(&dir::list(fs, &candidate)?) {
+            return Ok(candidate);
+        }
+    }
+    Err(WalError::NoLog(dir.to_path_buf()))
+}
+
+/// The files of the log in `dir` in the order in which they are to be read. Segments that the checkpoint
+/// stands for are left out, as Prometheus does; a checkpoint that is empty stands for nothing.
+pub fn files(fs: &dyn Filesystem, dir: &Path) -> Result<Vec<LogFile>, WalError> {
+    let listing = dir::list(fs, dir)?;
+    let checkpoint = listing.checkpoints.iter().rfind(|checkpoint| checkpoint.bytes > 0);
+    let mut files = Vec::new();
+    if let Some(checkpoint) = checkpoint {
+        for segment in dir::segments(fs, &checkpoint.path)? {
+            files.push(LogFile {
+                dir: checkpoint.path.clone(),
+                segment: segment.number,
+                bytes: segment.bytes,
+                checkpoint: Some(checkpoint.number),
+            });
+        }
+    }
+    let from = checkpoint.map_or(0, |checkpoint| checkpoint.number + 1);
+    let behind = listing.segments.iter().filter(|segment| segment.number >= from);
+    files.extend(behind.map(|segment| LogFile {
+        dir: dir.to_path_buf(),
+        segment: segment.number,
+        bytes: segment.bytes,
+        checkpoint: None,
+    }));
+    Ok(files)
+}
+
+/// Numbers that are missing between the segments.
+pub fn gaps(files: &[LogFile]) -> Vec<std::ops::Range<u64>> {
+    let segments = files.iter().filter(|file| file.checkpoint.is_none()).map(|file| file.segment);
+    let next = segments.clone().map(|number| number + 1);
+    next.zip(segments.skip(1))
+        .filter(|(next, number)| next < number)
+        .map(|(next, number)| next..number)
+        .collect()
+}
+
+/// Hands each record of `files` to `visit`, in order; says what was damaged in between. A page that the disk
+/// cannot read is damage too.
+pub fn for_each_record<E: From<WalError>>(
+    fs: &dyn Filesystem,
+    files: &[LogFile],
+    progress: ProgressFn<'_>,
+    mut visit: impl FnMut(&LogFile, RawRecord<'_>) -> Result<(), E>,
+) -> Result<Vec<Damage>, E> {
+    const STEP: u64 = 1 << 20;
+    let total = files.iter().map(|file| file.bytes).sum();
+    let (mut before, mut next) = (0, 0);
+    let mut damage = Vec::new();
+    for file in files {
+        let mut reader = SegmentReader::open(fs, &file.dir, file.segment, 0)?;
+        loop {
+            let done = before + reader.offset().min(file.bytes);
+            if done >= next {
+                progress(Progress { done, total });
+                next = done + STEP;
+            }
+            match reader.next() {
+                Ok(Some(record)) => visit(file, record)?,
+                Ok(None) => break,
+                Err(_) => reader.skip_page(),
+            }
+        }
+        before += file.bytes;
+        damage.append(&mut reader.take_damage());
+    }
+    progress(Progress { done: total, total });
+    Ok(damage)
+}

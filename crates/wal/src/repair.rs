@@ -1,0 +1,199 @@
+//! Repair: makes a damaged log whole again for readers that give up at damage, as Prometheus does.
+//!
+//! A damaged file is set aside as `NNNNNNNN.damaged`; in its place comes a copy in which every damaged
+//! stretch is filled. What can be read stays at its place, byte for byte, so that positions in the log stay
+//! true. The filling is a record of tombstones of series 0, which there is not: every Prometheus reads it
+//! and does nothing.
+
+use crate::dir;
+use crate::error::{Damage, DamageKind, WalError};
+use crate::fs::{File, Filesystem};
+use crate::log::{self, LogFile, ProgressFn, ToolError};
+use crate::page::{FragmentType, HEADER_BYTES, Header, PAGE_BYTES};
+use crate::record::RecordType;
+use crate::verify::verify;
+use crate::{Compression, SegmentReader, record};
+use std::path::{Path, PathBuf};
+
+/// A file that was repaired.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Repaired {
+    /// The file.
+    pub file: PathBuf,
+    /// Where the damaged one is now.
+    pub set_aside: PathBuf,
+    /// What was damaged and is filled or cut now.
+    pub damage: Vec<Damage>,
+    /// Bytes of whole records that had to go too, since nothing fits into so small a gap.
+    pub sacrificed_bytes: u64,
+}
+
+/// What [`repair`] did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RepairReport {
+    /// The files that were damaged.
+    pub repaired: Vec<Repaired>,
+    /// Numbers that were missing and have an empty segment now.
+    pub filled: Vec<u64>,
+}
+
+/// Repairs the log in `dir` (or in `dir/wal`). Nobody may be writing it. A crash at any moment leaves the
+/// damaged file, or the repaired one, under its name.
+pub fn repair(fs: &dyn Filesystem, dir: &Path, progress: ProgressFn<'_>) -> Result<RepairReport, ToolError> {
+    let found = verify(fs, dir, progress)?;
+    let mut report = RepairReport::default();
+    for file in &found.files {
+        let path = file.path();
+        let damage: Vec<Damage> = found.damage.iter().filter(|damage| damage.file == path).cloned().collect();
+        if !damage.is_empty() {
+            report.repaired.push(repair_file(fs, file, damage)?);
+        }
+    }
+    if !found.missing.is_empty() {
+        let dir = log::find(fs, dir)?;
+        let segments = dir::segments(fs, &dir)?;
+        let last = segments.last().map_or(0, |segment| segment.number);
+        report.filled = dir::fill_gaps(fs, &dir, &segments, last)?;
+    }
+    Ok(report)
+}
+
+fn repair_file(fs: &dyn Filesystem, file: &LogFile, damage: Vec<Damage>) -> Result<Repaired, ToolError> {
+    let path = file.path();
+    let set_aside = free_name(fs, &path, "damaged")?;
+    copy(fs, &path, &set_aside)?;
+    let patched = free_name(fs, &path, "repair")?;
+    let length = copy(fs, &path, &patched)?;
+    let copy = fs.open(&patched, true).map_err(WalError::io("open", &patched))?;
+    let mut sacrificed_bytes = 0;
+    for damage in &damage {
+        let end = (damage.offset + damage.bytes).min(length);
+        sacrificed_bytes +=
+            fill(&*copy, damage.offset, end, length).map_err(WalError::io("write", &patched))?;
+    }
+    copy.sync_data().map_err(WalError::io("sync", &patched))?;
+    drop(copy);
+    if let Some(damage) = first_damage(fs, &patched, file.segment)? {
+        return Err(ToolError::StillDamaged { file: path, damage });
+    }
+    fs.rename(&patched, &path).map_err(WalError::io("rename", &patched))?;
+    fs.sync_dir(&file.dir).map_err(WalError::io("sync", &file.dir))?;
+    Ok(Repaired { file: path, set_aside, damage, sacrificed_bytes })
+}
+
+/// The name of `path` with an ending, and a number where that is taken.
+fn free_name(fs: &dyn Filesystem, path: &Path, ending: &str) -> Result<PathBuf, WalError> {
+    let mut name = path.with_extension(ending);
+    for number in 1.. {
+        if fs.metadata(&name).map_err(WalError::io("look at", &name))?.is_none() {
+            break;
+        }
+        name = path.with_extension(format!("{ending}.{number}"));
+    }
+    Ok(name)
+}
+
+/// Copies a file, durably. What cannot be read becomes zeros.
+fn copy(fs: &dyn Filesystem, from: &Path, to: &Path) -> Result<u64, WalError> {
+    let source = fs.open(from, false).map_err(WalError::io("open", from))?;
+    let target = fs.create_new(to).map_err(WalError::io("create", to))?;
+    let length = source.len().map_err(WalError::io("look at", from))?;
+    let mut page = vec![0; PAGE_BYTES];
+    for offset in (0..length).step_by(PAGE_BYTES) {
+        let wanted = (length - offset).min(PAGE_BYTES as u64) as usize;
+        let page = page.get_mut(..wanted).unwrap_or_default();
+        if source.read_full_at(page, offset).is_err() {
+            page.fill(0);
+        }
+        target.write_all_at(page, offset).map_err(WalError::io("write", to))?;
+    }
+    target.sync_data().map_err(WalError::io("sync", to))?;
+    if let Some(dir) = to.parent() {
+        fs.sync_dir(dir).map_err(WalError::io("sync", dir))?;
+    }
+    Ok(length)
+}
+
+/// Fills a damaged stretch page by page, or cuts it where nothing follows; says how many bytes behind it
+/// had to go too.
+fn fill(file: &dyn File, from: u64, to: u64, length: u64) -> std::io::Result<u64> {
+    if to >= length {
+        file.set_len(from)?;
+        return Ok(0);
+    }
+    let (mut at, mut sacrificed) = (from, 0);
+    while at < to {
+        let page_end = (at / PAGE_BYTES as u64 + 1) * PAGE_BYTES as u64;
+        let end = to.min(page_end);
+        match filler((end - at) as usize) {
+            Some(filler) => file.write_all_at(&filler, at)?,
+            // Zeros are only understood up to the page's end.
+            None => {
+                file.write_all_at(&vec![0; (page_end.min(length) - at) as usize], at)?;
+                sacrificed += page_end.min(length) - end;
+            }
+        }
+        at = end;
+    }
+    Ok(sacrificed)
+}
+
+/// A fragment of exactly `length` bytes, at most a page, that means nothing.
+fn filler(length: usize) -> Option<Vec<u8>> {
+    // An entry has 8 bytes of reference and two varints of 1 to 10.
+    const ENTRY: std::ops::RangeInclusive<usize> = 10..=28;
+    let mut left =
+        length.checked_sub(HEADER_BYTES + 1).filter(|&left| left == 0 || left >= *ENTRY.start())?;
+    let mut record = vec![RecordType::Tombstones as u8];
+    while left > 0 {
+        let entry = match left {
+            entry if ENTRY.contains(&entry) => entry,
+            // So that at least a smallest entry is left.
+            more => (*ENTRY.end()).min(more - *ENTRY.start()),
+        };
+        record.extend_from_slice(&[0; 8]);
+        for bytes in [(entry - 8) / 2, (entry - 8).div_ceil(2)] {
+            // A zero with leading zeros.
+            record.resize(record.len() + bytes - 1, 0x80);
+            record.push(0);
+        }
+        left -= entry;
+    }
+    let mut fragment = Header::of(FragmentType::Full, Compression::None, &record).to_bytes().to_vec();
+    fragment.append(&mut record);
+    Some(fragment)
+}
+
+/// What is still wrong with a segment, whatever its file is called.
+fn first_damage(fs: &dyn Filesystem, path: &Path, segment: u64) -> Result<Option<Damage>, WalError> {
+    let file = fs.open(path, false).map_err(WalError::io("open", path))?;
+    let mut reader = SegmentReader::new(file, path.to_path_buf(), segment, 0);
+    while let Some(found) = reader.next()? {
+        if let Err(error) = record::check(found.bytes) {
+            let kind = DamageKind::Record { kind: found.kind, entry: error.entry };
+            let (offset, bytes) = (found.start, found.end - found.start);
+            return Ok(Some(Damage { file: path.to_path_buf(), offset, bytes, kind }));
+        }
+    }
+    Ok(reader.take_damage().into_iter().next())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filler_of_any_length_is_a_record_without_meaning() {
+        for length in 0..=PAGE_BYTES {
+            let Some(filler) = filler(length) else {
+                assert!(length < 8 || (9..18).contains(&length), "{length}");
+                continue;
+            };
+            assert_eq!(filler.len(), length);
+            let entries = record::tombstones(&filler[HEADER_BYTES..]).unwrap();
+            assert!(
+                entries.map(Result::unwrap).all(|t| t == record::Tombstone { reference: 0, from: 0, to: 0 })
+            );
+        }
+    }
+}
