@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::receiver::{Accepts, Receiver};
 use crate::relay::mib;
-use crate::systems::{Programs, System, data_folder};
+use crate::systems::{Programs, System, Which, data_folder};
 use crate::table::{Table, number};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use support::prometheus::Options;
@@ -20,16 +20,15 @@ pub(crate) struct Idle {
     /// Seconds between two collections
     #[arg(long, default_value_t = 15)]
     interval: u64,
-    /// Which agents: narthex alone, the others with node_exporter beside them
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "narthex,prometheus,vmagent")]
-    systems: Vec<System>,
+    #[command(flatten)]
+    which: Which,
 }
 
 /// Runs it and prints the table.
 pub(crate) fn run(options: &Idle) -> Result<()> {
-    let programs = Programs::find(&options.systems)?;
+    let programs = Programs::find(&options.which)?;
     let mut table = Table::new(&["", "idle MiB", "peak MiB", "CPU ms per minute", "samples per minute"]);
-    for &system in options.systems.iter().filter(|system| programs.has(**system)) {
+    for &system in options.which.systems.iter().filter(|system| programs.has(**system)) {
         eprintln!("watching {} for {} s", system.name(), options.seconds);
         let receiver = Receiver::start(Accepts::Anything)?;
         receiver.expect(nothing()?);
@@ -74,7 +73,7 @@ pub(crate) fn run(options: &Idle) -> Result<()> {
         };
         // Starting is not idling: the measure begins after the first collections.
         std::thread::sleep(Duration::from_secs(2 * options.interval));
-        let (cpu, before) = (parts.sum(Process::cpu_seconds), receiver.arrived().0.foreign);
+        let (cpu, before) = (parts.sum(Process::cpu_seconds), receiver.arrived().counts.foreign);
         std::thread::sleep(Duration::from_secs(options.seconds));
         let minutes = options.seconds as f64 / 60.0;
         table.push(vec![
@@ -82,7 +81,7 @@ pub(crate) fn run(options: &Idle) -> Result<()> {
             number(mib(parts.sum(|process| process.rss_bytes() as f64) as u64)),
             number(mib(parts.sum(|process| process.peak_rss_bytes() as f64) as u64)),
             number((parts.sum(Process::cpu_seconds) - cpu) * 1000.0 / minutes),
-            number((receiver.arrived().0.foreign - before) as f64 / minutes),
+            number((receiver.arrived().counts.foreign - before) as f64 / minutes),
         ]);
     }
     println!(

@@ -36,6 +36,17 @@ struct Shared {
     counter: Mutex<Option<Counter>>,
 }
 
+/// What has arrived, and when.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Arrived {
+    /// How much.
+    pub(crate) counts: Counts,
+    /// When something arrived for the first time, last.
+    pub(crate) last_new: Instant,
+    /// When most of it had arrived, if it has.
+    pub(crate) most: Option<Instant>,
+}
+
 /// The receiver, on a thread of its own.
 #[derive(Debug)]
 pub(crate) struct Receiver {
@@ -70,11 +81,13 @@ impl Receiver {
         *self.counter() = Some(Counter::new(plan));
     }
 
-    /// What has arrived since, and when something new did, last.
-    pub(crate) fn arrived(&self) -> (Counts, Instant) {
+    /// What has arrived since, and when.
+    pub(crate) fn arrived(&self) -> Arrived {
         match &*self.counter() {
-            Some(counter) => (counter.counts, counter.last_new),
-            None => (Counts::default(), Instant::now()),
+            Some(counter) => {
+                Arrived { counts: counter.counts, last_new: counter.last_new, most: counter.most }
+            }
+            None => Arrived { counts: Counts::default(), last_new: Instant::now(), most: None },
         }
     }
 

@@ -1,11 +1,11 @@
 //! `bench relay`: sender, system, counting receiver.
 
 use crate::Result;
-use crate::count::Counts;
+use crate::count::{Counts, MOST};
 use crate::measure::{DiskWatch, median, quantile};
-use crate::receiver::Receiver;
+use crate::receiver::{Arrived, Receiver};
 use crate::sender::{Requests, Sent, send};
-use crate::systems::{Programs, Route, Running, System, data_folder};
+use crate::systems::{Programs, Route, Running, System, Which, data_folder};
 use crate::table::{Table, number, thousands};
 use crate::workload::{PER_POD, Plan, Values, Workload};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -51,9 +51,8 @@ pub(crate) struct Relay {
     /// Seconds for which the receiver is away, after a quarter of the time
     #[arg(long, default_value_t = 0)]
     outage: u32,
-    /// Which systems
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "narthex,prometheus,vmagent")]
-    systems: Vec<System>,
+    #[command(flatten)]
+    which: Which,
     /// How often each; the table shows medians
     #[arg(long, default_value_t = 3)]
     rounds: u32,
@@ -97,10 +96,10 @@ pub(crate) fn run(mut options: Relay) -> Result<()> {
         };
     }
     let workload = options.workload()?;
-    let programs = Programs::find(&options.systems)?;
+    let programs = Programs::find(&options.which)?;
     let mut cases = Vec::new();
     for &route in &options.protocol {
-        for &system in &options.systems {
+        for &system in &options.which.systems {
             match system.lacks(route, options.histograms) {
                 Some(why) => eprintln!("SKIPPED: {}, {}: it {why}", system.name(), route.name()),
                 None if !programs.has(system) => eprintln!("SKIPPED: {}: not here", system.name()),
@@ -172,14 +171,16 @@ impl Relay {
             }
             send(plan, route.input(), requests, &running.write_url(), self.flat_out)
         })?;
-        let took = self.drain(&receiver, &running, &sent, begun)?;
-        let (counts, _) = receiver.arrived();
+        let Arrived { counts, last_new, most } = self.drain(&receiver, &running, &sent)?;
         let samples = counts.arrived.max(1) as f64;
         Ok(Round {
             cpu_seconds_per_million: (running.process().cpu_seconds() - cpu) / samples * 1e6,
             peak_mib: mib(running.process().peak_rss_bytes()),
             idle_mib: mib(idle),
-            samples_per_second: samples / took.as_secs_f64(),
+            samples_per_second: match most {
+                Some(most) => workload.samples() as f64 * MOST / (most - begun).as_secs_f64(),
+                None => samples / (last_new - begun).as_secs_f64(),
+            },
             ack_p50_ms: quantile(&sent.latencies_ms, 0.5),
             ack_p99_ms: quantile(&sent.latencies_ms, 0.99),
             wire_bytes: counts.bytes as f64 / (counts.arrived + counts.repeated).max(1) as f64,
@@ -189,16 +190,15 @@ impl Relay {
         })
     }
 
-    /// Waits until everything has arrived, or nothing new does any more; gives the time from `begun` to
-    /// the last arrival.
-    fn drain(&self, receiver: &Receiver, running: &Running, sent: &Sent, begun: Instant) -> Result<Duration> {
+    /// Waits until everything has arrived, or nothing new does any more.
+    fn drain(&self, receiver: &Receiver, running: &Running, sent: &Sent) -> Result<Arrived> {
         let patience = if self.outage > 0 { PATIENCE_OUTAGE } else { PATIENCE };
         let done = Instant::now();
         loop {
-            let (counts, last_new) = receiver.arrived();
-            let quiet = last_new.elapsed().min(done.elapsed());
-            if counts.arrived >= sent.acknowledged || quiet > patience {
-                return Ok(last_new - begun);
+            let arrived = receiver.arrived();
+            let quiet = arrived.last_new.elapsed().min(done.elapsed());
+            if arrived.counts.arrived >= sent.acknowledged || quiet > patience {
+                return Ok(arrived);
             }
             if let Some(status) = running.process().exit_status() {
                 return Err(format!("the system has ended: {status}{}", running.process().tail()).into());

@@ -5,7 +5,7 @@ use crate::measure::disk_bytes;
 use crate::receiver::{Accepts, Receiver};
 use crate::relay::mib;
 use crate::sender::{Requests, send};
-use crate::systems::{Programs, Route, System, data_folder};
+use crate::systems::{Programs, Route, Which, data_folder};
 use crate::table::{Table, number, thousands};
 use crate::workload::{PER_POD, Plan, Values, Workload};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -20,9 +20,8 @@ pub(crate) struct Start {
     /// Samples of each series in the log
     #[arg(long, default_value_t = 20)]
     sweeps: u32,
-    /// Which systems
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "narthex,prometheus,vmagent")]
-    systems: Vec<System>,
+    #[command(flatten)]
+    which: Which,
     /// How often each is started again
     #[arg(long, default_value_t = 3)]
     rounds: u32,
@@ -30,9 +29,9 @@ pub(crate) struct Start {
 
 /// Runs it and prints the table.
 pub(crate) fn run(options: &Start) -> Result<()> {
-    let programs = Programs::find(&options.systems)?;
+    let programs = Programs::find(&options.which)?;
     let mut table = Table::new(&["", "log MiB", "ready after s (each)", "peak MiB"]);
-    for &system in options.systems.iter().filter(|system| programs.has(**system)) {
+    for &system in options.which.systems.iter().filter(|system| programs.has(**system)) {
         eprintln!("filling the log of {}", system.name());
         // The destination is away, so that everything stays in the log.
         let receiver = Receiver::start(Accepts::Anything)?;

@@ -84,6 +84,17 @@ impl System {
     }
 }
 
+/// Which systems are measured.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Which {
+    /// Which systems; several after commas
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "narthex,prometheus,vmagent")]
+    pub(crate) systems: Vec<System>,
+    /// This narthex, instead of one that is built for it
+    #[arg(long, value_name = "PROGRAM")]
+    narthex: Option<PathBuf>,
+}
+
 /// The programs that there are.
 #[derive(Debug)]
 pub(crate) struct Programs {
@@ -93,10 +104,14 @@ pub(crate) struct Programs {
 }
 
 impl Programs {
-    /// Finds the real programs, and builds narthex (in release mode) where `systems` needs it.
-    pub(crate) fn find(systems: &[System]) -> Result<Programs> {
-        let narthex = systems.contains(&System::Narthex).then(build_narthex).transpose()?;
-        let needs_peers = systems.iter().any(|system| *system != System::Narthex);
+    /// Finds the real programs, and builds narthex (in release mode) where it is asked for and not given.
+    pub(crate) fn find(which: &Which) -> Result<Programs> {
+        let narthex = match &which.narthex {
+            _ if !which.systems.contains(&System::Narthex) => None,
+            Some(program) => Some(program.clone()),
+            None => Some(build_narthex()?),
+        };
+        let needs_peers = which.systems.iter().any(|system| *system != System::Narthex);
         Ok(Programs { narthex, peers: if needs_peers { support::peers() } else { None } })
     }
 
