@@ -10,6 +10,7 @@ use crate::{Doors, body, duration};
 use axum::extract::{Query, Request, State};
 use axum::response::{IntoResponse, Response};
 use formats::compress::Encoding;
+use formats::exposition;
 use formats::text::{self, Format, ParseOptions, Timestamps};
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, StatusCode, Uri};
@@ -25,6 +26,10 @@ const ENCODINGS: [(&str, Encoding); 4] = [
     ("zstd", Encoding::Zstd),
     ("identity", Encoding::Identity),
 ];
+
+/// A body is read until it has this many times the samples that a group may have; what is between the two
+/// is refused as too large a group.
+const READ_FACTOR: usize = 4;
 
 /// Handles a request.
 pub(crate) async fn push(State(doors): State<Doors>, request: Request) -> Response {
@@ -54,7 +59,8 @@ async fn take(doors: &Doors, request: Request, replace: bool) -> Result<(), Refu
     let labels = GroupingLabels::from_path(request.uri().path())?;
     let ttl = ttl(&request)?;
     let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let format = Format::from_content_type(content_type);
+    let (protobuf, format) =
+        (exposition::is_content_type(content_type), Format::from_content_type(content_type));
     let received = body::read(request.into_body(), doors.budget(), doors.options()).await?;
     let stats = doors.stats().door(Door::Pushgateway);
     stats.bytes.add(received.bytes.len() as u64);
@@ -63,18 +69,24 @@ async fn take(doors: &Doors, request: Request, replace: bool) -> Result<(), Refu
     let (_, newest) = doors.time_bounds();
     let allowed = doors.options().pushgateway.allow_timestamps;
     let grouping = labels.clone();
+    let max_points = doors.options().pushgateway.max_group_series.saturating_mul(READ_FACTOR);
     let parse = move |bytes: &[u8]| {
+        let read = |options: &ParseOptions<'_>| {
+            if protobuf {
+                exposition::decode(bytes, options).map_err(|error| error.to_string())
+            } else {
+                text::parse(bytes, options).map_err(|error| error.to_string())
+            }
+        };
         let extra: Vec<(&str, &str)> = grouping.iter().collect();
         let mut options = ParseOptions::new(format, NO_TIMESTAMP);
-        (options.extra_labels, options.limits) = (&extra, limits);
-        let batch = text::parse(bytes, &options).map_err(|error| error.to_string())?;
+        (options.extra_labels, options.limits, options.max_points) = (&extra, limits, max_points);
+        let batch = read(&options)?;
         if !allowed && batch.points.iter().any(|point| point.timestamp != NO_TIMESTAMP) {
             // As in the Pushgateway this counts as a failed push, unlike a body that can't be read at all.
             // Read again to say where.
             options.timestamps = Timestamps::Refuse;
-            return Ok(Err(
-                text::parse(bytes, &options).map_or_else(|error| error.to_string(), |_| String::new())
-            ));
+            return Ok(Err(read(&options).err().unwrap_or_default()));
         }
         Ok(pushed::families(batch, newest).map_err(|error| error.to_string()))
     };

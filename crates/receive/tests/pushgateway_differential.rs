@@ -109,12 +109,17 @@ impl Generator {
             0 => self.wrong_path(),
             _ => self.path(),
         };
+        let protobuf = self.0.u8(..6) == 0;
         let body = match self.0.u8(..10) {
             0 => String::new(),
             1..3 => self.wrong_body(),
             _ => self.body(),
         };
         let mut push = Push::new(method, &path, &body);
+        if protobuf {
+            push.content_type = Some(PROTOBUF);
+            push.body = self.protobuf();
+        }
         // The real one decompresses before it looks at the path, and at the method.
         let path_exists = path.starts_with("/metrics/job/") || path.starts_with("/metrics/job@base64/");
         match self.0.u8(..12) {
@@ -135,7 +140,7 @@ impl Generator {
             _ => {}
         }
         if !matches!(method, "PUT" | "POST") {
-            (push.body, push.encoding) = (Vec::new(), None);
+            (push.body, push.encoding, push.content_type) = (Vec::new(), None, None);
         }
         push
     }
@@ -256,6 +261,50 @@ impl Generator {
         }
     }
 
+    /// Families in delimited protobuf, sometimes cut short.
+    fn protobuf(&mut self) -> Vec<u8> {
+        let mut names = vec!["g1", "c1", "u1", "h", "s"];
+        self.0.shuffle(&mut names);
+        let mut out = Vec::new();
+        let families = self.0.usize(..3);
+        for name in names.into_iter().take(families) {
+            let (kind, field) = match name.as_bytes()[0] {
+                b'c' => (0, 3),
+                b'g' => (1, 2),
+                b's' => (2, 4),
+                b'h' => (4, 7),
+                _ => (3, 5),
+            };
+            let value = match kind {
+                2 => {
+                    let quantile = [double(1, 0.5), double(2, 1.0)].concat();
+                    [number(1, 3), double(2, 4.5), bytes(3, &quantile)].concat()
+                }
+                4 => {
+                    let bucket = [number(1, 1), double(2, 0.5)].concat();
+                    [number(1, 3), double(2, 4.5), bytes(3, &bucket)].concat()
+                }
+                _ => double(1, 1.5),
+            };
+            let labels = match self.0.u8(..4) {
+                0 => bytes(1, &[bytes(1, b"x"), bytes(2, b"1")].concat()),
+                1 => bytes(1, &[bytes(1, b"job"), bytes(2, b"other")].concat()),
+                _ => vec![],
+            };
+            let mut metric = [labels, bytes(field, &value)].concat();
+            if self.0.u8(..8) == 0 {
+                metric.extend(number(6, 123));
+            }
+            let metrics = bytes(4, &metric).repeat(if self.0.u8(..8) == 0 { 2 } else { 1 });
+            let family = [bytes(1, name.as_bytes()), bytes(2, b"Help."), number(3, kind), metrics].concat();
+            model::varint::put_bytes(&mut out, &family);
+        }
+        if self.0.u8(..6) == 0 {
+            out.truncate(self.0.usize(..=out.len()));
+        }
+        out
+    }
+
     fn wrong_body(&mut self) -> String {
         // On one side only: the real one takes each name's TYPE once.
         let (before, after) = match self.0.u8(..3) {
@@ -298,6 +347,23 @@ impl Generator {
         ]);
         before + line + &after
     }
+}
+
+const PROTOBUF: &str =
+    "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited";
+
+fn bytes(field: u8, value: &[u8]) -> Vec<u8> {
+    let mut out = vec![field << 3 | 2];
+    model::varint::put_bytes(&mut out, value);
+    out
+}
+
+fn number(field: u8, value: u8) -> Vec<u8> {
+    vec![field << 3, value]
+}
+
+fn double(field: u8, value: f64) -> Vec<u8> {
+    [&[field << 3 | 1], &value.to_le_bytes()[..]].concat()
 }
 
 /// How many sessions of how many requests.

@@ -39,6 +39,7 @@ pub struct State {
     next_id: u64,
     series_count: usize,
     bytes: usize,
+    expired: usize,
 }
 
 /// What to put back where a commit fails.
@@ -78,6 +79,7 @@ impl State {
             next_id: 1,
             series_count: 0,
             bytes: 0,
+            expired: 0,
         }
     }
 
@@ -109,6 +111,11 @@ impl State {
     /// How many series were pushed to all groups.
     pub fn series(&self) -> usize {
         self.series_count
+    }
+
+    /// How many groups have expired.
+    pub fn expired(&self) -> usize {
+        self.expired
     }
 
     /// Memory that all groups take, in bytes.
@@ -287,6 +294,7 @@ impl State {
         };
         if let Some(old) = &old {
             self.bytes -= old.bytes();
+            self.expired -= usize::from(old.expired.is_some());
             for (name, kept) in &old.families {
                 if !same(name, kept, &new) {
                     self.remove_family(name, kept, old.id);
@@ -298,6 +306,7 @@ impl State {
         }
         if let Some(new) = &new {
             self.bytes += new.bytes();
+            self.expired += usize::from(new.expired.is_some());
             for (name, kept) in &new.families {
                 if !same(name, kept, &old) {
                     self.add_family(name, kept, new.id);

@@ -219,6 +219,7 @@ fn contents(state: &State) -> Vec<super::group::Group> {
 fn check_counts(state: &State) -> Result<(), TestCaseError> {
     prop_assert_eq!(state.series(), state.groups().map(|group| group.series()).sum::<usize>());
     prop_assert_eq!(state.bytes(), state.groups().map(|group| group.bytes()).sum::<usize>());
+    prop_assert_eq!(state.expired(), state.groups().filter(|group| group.expired.is_some()).count());
     for group in state.groups() {
         prop_assert_eq!(&state.by_id(group.id).unwrap().key, &group.key);
         for member in group.members() {
