@@ -75,7 +75,11 @@ fn sentences(config: &Config, job: &str, instance: &str) -> Vec<String> {
     if collect.host.is_empty() {
         out.push("collecting nothing of this machine".into());
     } else {
-        let what = collect.host;
+        let what = if collect.host == collect::CollectorSet::default() {
+            "node_exporter's defaults".to_string()
+        } else {
+            collect.host.to_string()
+        };
         out.push(format!("collecting every {every}, as job {job:?} and instance {instance:?}: {what}"));
     }
     if collect.own {

@@ -60,25 +60,30 @@ pub struct Reporter<'a> {
 
 impl Reporter<'_> {
     /// An error about the file as a whole.
-    pub fn whole(&self, message: impl Into<String>) -> ConfigError {
-        ConfigError {
+    pub fn whole(&self, message: impl Into<String>) -> Box<ConfigError> {
+        Box::new(ConfigError {
             file: self.file.into(),
             place: None,
             key: String::new(),
             message: message.into(),
             hint: None,
             line: None,
-        }
+        })
     }
 
     /// An error about the value of `key`.
-    pub fn at(&self, place: Option<(usize, usize)>, key: &str, message: impl Into<String>) -> ConfigError {
+    pub fn at(
+        &self,
+        place: Option<(usize, usize)>,
+        key: &str,
+        message: impl Into<String>,
+    ) -> Box<ConfigError> {
         let line = place.and_then(|(line, _)| self.shown(line, key));
-        ConfigError { place, key: key.into(), line, ..self.whole(message) }
+        Box::new(ConfigError { place, key: key.into(), line, ..*self.whole(message) })
     }
 
     /// What the YAML reader, or the types it filled, had to say; `path` is the key where it stopped.
-    pub fn yaml(&self, error: &serde_saphyr::Error, path: &str) -> ConfigError {
+    pub fn yaml(&self, error: &serde_saphyr::Error, path: &str) -> Box<ConfigError> {
         use serde_saphyr::Error as E;
         let path = path.trim_end_matches(".?").trim_start_matches('.');
         let path = if path == "?" { "" } else { path };
@@ -140,7 +145,7 @@ impl Reporter<'_> {
                 self.shown(line, path).map(|text| cut(text, end))
             }
         });
-        ConfigError { place, key: path.to_string(), message, hint, line, ..self.whole("") }
+        Box::new(ConfigError { place, key: path.to_string(), message, hint, line, ..*self.whole("") })
     }
 
     /// The line to show for an error about `key`.

@@ -81,7 +81,7 @@ impl Default for Config {
 }
 
 /// Reads a file. Besides the configuration: warnings, each a sentence.
-pub fn load(path: &Path, lookup: env::Lookup<'_>) -> Result<(Config, Vec<String>), ConfigError> {
+pub fn load(path: &Path, lookup: env::Lookup<'_>) -> Result<(Config, Vec<String>), Box<ConfigError>> {
     let name = path.display().to_string();
     let whole = |message| Reporter { file: &name, text: "", expanded: &[] }.whole(message);
     let size = std::fs::metadata(path).map_err(|error| whole(format!("it can't be read: {error}")))?.len();
@@ -94,7 +94,11 @@ pub fn load(path: &Path, lookup: env::Lookup<'_>) -> Result<(Config, Vec<String>
 }
 
 /// Reads the text of a file; `name` is for errors.
-pub fn parse(name: &str, text: &str, lookup: env::Lookup<'_>) -> Result<(Config, Vec<String>), ConfigError> {
+pub fn parse(
+    name: &str,
+    text: &str,
+    lookup: env::Lookup<'_>,
+) -> Result<(Config, Vec<String>), Box<ConfigError>> {
     let before = Reporter { file: name, text, expanded: &[] };
     let (expanded, lines) = env::sections(text, &OWN_SECTIONS, lookup)
         .map_err(|located| before.at(Some((located.line, located.column)), "", located.error.to_string()))?;
@@ -142,9 +146,9 @@ fn warnings(name: &str, file: &File) -> Vec<String> {
     warnings
 }
 
-type Wrong<'a> = &'a dyn Fn(&str, String) -> ConfigError;
+type Wrong<'a> = &'a dyn Fn(&str, String) -> Box<ConfigError>;
 
-fn check(file: File, lookup: env::Lookup<'_>, wrong: Wrong<'_>) -> Result<Config, ConfigError> {
+fn check(file: File, lookup: env::Lookup<'_>, wrong: Wrong<'_>) -> Result<Config, Box<ConfigError>> {
     let mut external_labels = BTreeMap::new();
     for (name, value) in file.global.and_then(|global| global.external_labels).unwrap_or_default() {
         let key = format!("global.external_labels.{name}");
@@ -172,6 +176,24 @@ fn check(file: File, lookup: env::Lookup<'_>, wrong: Wrong<'_>) -> Result<Config
                 &format!("remote_write[{index}].name"),
                 format!("another destination is called {name:?} already"),
             ));
+        }
+    }
+    for (index, destination) in destinations.iter().enumerate() {
+        // What can be told before anything is sent: headers, credentials, certificates.
+        if let Err(error) = remote::client::Client::new(destination) {
+            return Err(wrong(&format!("remote_write[{index}]"), error.to_string()));
+        }
+        let queue = &destination.queue_config;
+        for (key, value) in [
+            ("capacity", queue.capacity),
+            ("max_shards", queue.max_shards),
+            ("min_shards", queue.min_shards),
+            ("max_samples_per_send", queue.max_samples_per_send),
+        ] {
+            if value == 0 {
+                let key = format!("remote_write[{index}].queue_config.{key}");
+                return Err(wrong(&key, "0 would send nothing: at least 1".into()));
+            }
         }
     }
     let log = file.log.unwrap_or_default();

@@ -282,7 +282,9 @@ mod tests {
     use crate::sink::WindowLimits;
     use model::{Batch, Labels, Series as BatchSeries};
 
-    fn window(points: &[(&[(&str, &str)], i64, f64)]) -> Window {
+    type Sample<'a> = (&'a [(&'a str, &'a str)], i64, f64);
+
+    fn window(points: &[Sample<'_>]) -> Window {
         let mut window = Window::new(WindowLimits::DEFAULT);
         for (labels, timestamp, value) in points {
             let mut batch = Batch::new();

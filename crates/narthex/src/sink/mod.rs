@@ -33,7 +33,7 @@ pub const REQUESTS_AT_A_TIME_MAX: usize = 16;
 /// Requests that are remembered for the page.
 pub const REQUESTS_REMEMBERED: usize = 50;
 /// The most series that one answer of `/api/v1/status/sink` lists.
-pub const SERIES_LISTED_MAX: usize = 500;
+pub const SERIES_LISTED_MAX: usize = 100;
 
 /// What a request was and how it was answered.
 #[derive(Debug, Clone, Serialize)]
