@@ -139,6 +139,7 @@ fn a_wrong_value_is_answered_with_what_would_be_right() {
             "collect: {host: {collectors: [cpus]}}",
             "n.yml:3:30: collect.host.collectors: there is no collector \"cpus\" (is cpu meant?)",
         ),
+        ("log: {max_age: soon}", "n.yml:3:16: log.max_age: \"soon\" is not a duration"),
         ("collect: {host: {interval: 5m}}", "n.yml:3:28: collect.host.interval: from 1s to 2m"),
         ("receive: {pushgateway: {interval: 5m}}", "n.yml:3:10: receive: pushgateway.interval is 300s"),
     ] {
@@ -148,6 +149,16 @@ fn a_wrong_value_is_answered_with_what_would_be_right() {
     assert_eq!(
         wrong("remote_write:\n  - name: a\n"),
         "n.yml:2:5: remote_write[0]: the key \"url\" is missing\n  2 |   - name: a\n    |     ^"
+    );
+    assert_eq!(
+        wrong(&format!("{DESTINATION}    queue_config:\n      max_shards: 0\n")),
+        "n.yml:4:19: remote_write[0].queue_config.max_shards: 0 would send nothing: at least 1\n  \
+         4 |       max_shards: 0\n    |                   ^"
+    );
+    let header = wrong(&format!("{DESTINATION}    headers: {{Content-Type: text/plain}}\n"));
+    assert!(
+        header.starts_with("n.yml:2:5: remote_write[0]: headers: content-type can't be set here"),
+        "{header}"
     );
     assert_eq!(
         wrong(""),

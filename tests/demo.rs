@@ -120,6 +120,18 @@ fn a_foreign_page_reads_nothing_and_presses_nothing() {
 }
 
 #[test]
+fn where_the_usual_port_is_taken_it_takes_another_and_says_so() {
+    // Whether this takes the port or somebody else has it: it is taken.
+    let _taken = std::net::TcpListener::bind("127.0.0.1:9091");
+    let demo = support::Process::start(Path::new(PROGRAM), ["demo"]);
+    demo.wait_for_line("127.0.0.1:9091 is taken by another program", SOON);
+    let url = support::narthex::listening_url(&demo);
+    assert!(!url.ends_with(":9091"), "{url}");
+    assert!(support::http::get(&format!("{url}/")).unwrap().text().contains("data-mode=\"demo\""));
+    assert_eq!(demo.terminate(SOON).code(), Some(0));
+}
+
+#[test]
 fn its_own_folder_is_removed_at_the_end() {
     let folder = tempfile::tempdir().unwrap();
     let environment = [("TMPDIR", folder.path().to_str().unwrap())];

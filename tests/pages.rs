@@ -73,5 +73,7 @@ fn the_page_of_the_sink_lists_requests_and_series() {
     assert_eq!(page.eval("document.documentElement.scrollWidth <= 390"), true);
     shoot(&page, "sink-phone");
     assert_eq!(page.problems(), Vec::<String>::new());
-    wait_until("the browser to be done", SOON, || page.requests().iter().all(|r| r.starts_with(&url) || r.starts_with("data:")));
+    wait_until("the browser to be done", SOON, || {
+        page.requests().iter().all(|r| r.starts_with(&url) || r.starts_with("data:"))
+    });
 }

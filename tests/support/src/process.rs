@@ -8,7 +8,8 @@
 //! that never ends forks all children.
 
 use crate::wait::SOON;
-use rustix::process::{Pid, Signal};
+use rustix::process::Pid;
+pub use rustix::process::Signal;
 use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
@@ -287,9 +288,22 @@ pub fn free_port() -> u16 {
 /// Where it ends or isn't ready in time, with its last lines.
 #[track_caller]
 pub fn start_server(ready: &str, start: impl Fn(u16) -> Process) -> (Process, String) {
+    start_server_on(ready, None, start)
+}
+
+/// The same on a given port, for a server that comes back where it was.
+///
+/// # Panics
+/// As [`start_server`].
+#[track_caller]
+pub fn start_server_on(
+    ready: &str,
+    port: Option<u16>,
+    start: impl Fn(u16) -> Process,
+) -> (Process, String) {
     const ATTEMPTS: usize = 5;
     for _ in 0..ATTEMPTS {
-        let port = free_port();
+        let port = port.unwrap_or_else(free_port);
         let (process, url) = (start(port), format!("http://127.0.0.1:{port}"));
         if wait_ready(&process, &format!("{url}{ready}")) {
             return (process, url);

@@ -1,6 +1,6 @@
 //! The real Prometheus: as a server that receives remote write, or as an agent.
 
-use crate::process::{Process, start_server};
+use crate::process::{Process, start_server_on};
 use crate::query::{self, RawSeries, Sample};
 use crate::{Peers, http};
 use std::path::{Path, PathBuf};
@@ -22,6 +22,8 @@ pub struct Options {
     pub arguments: Vec<String>,
     /// Another program than the peers' Prometheus.
     pub program: Option<PathBuf>,
+    /// The port it had before, for one that comes back. A free one where it isn't set.
+    pub port: Option<u16>,
 }
 
 impl Options {
@@ -65,7 +67,7 @@ impl Prometheus {
         let data = options.data.clone().unwrap_or_else(|| folder.path().join("data"));
         let program = options.program.clone().unwrap_or_else(|| peers.prometheus.clone());
         let arguments = arguments(&options, &config, &data);
-        let (process, url) = start_server("/-/ready", |port| {
+        let (process, url) = start_server_on("/-/ready", options.port, |port| {
             let listen = format!("--web.listen-address=127.0.0.1:{port}");
             Process::start(&program, arguments.iter().chain([&listen]))
         });

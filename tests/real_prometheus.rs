@@ -1,0 +1,218 @@
+//! What narthex pushes, a real Prometheus has: every value, by both versions of the protocol, across an
+//! outage and a kill.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a panic is how a test reports"
+)]
+
+mod log;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use support::prometheus::Options;
+use support::wire::{self, Series, Version};
+use support::{Narthex, Prometheus, SOON, wait_until};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
+
+/// A configuration file for `narthex run`, in `folder`.
+fn config(folder: &Path, text: &str) -> String {
+    let path = folder.join("narthex.yml");
+    std::fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_string()
+}
+
+fn now_ms() -> i64 {
+    std::time::UNIX_EPOCH.elapsed().unwrap().as_millis() as i64
+}
+
+/// Samples that a destination refused or that were dropped on the way, by narthex' own page.
+fn not_delivered(narthex: &Narthex) -> f64 {
+    let page = narthex.get("/metrics").text();
+    let bad = |line: &&str| {
+        let name = line.split(['{', ' ']).next().unwrap();
+        name.starts_with("prometheus_remote_storage_")
+            && (name.ends_with("_failed_total") || name.ends_with("_dropped_total"))
+    };
+    let lines: Vec<&str> = page.lines().filter(bad).collect();
+    assert!(!lines.is_empty(), "no counters of failures on the page:\n{page}");
+    lines.iter().map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+}
+
+#[test]
+fn this_machines_metrics_and_its_own_arrive() {
+    let Some(peers) = support::peers() else { return };
+    let prometheus = Prometheus::start(&peers, Options::receiver());
+    let narthex = Narthex::start(PROGRAM, &["--to", prometheus.url(), "--instance", "here"]);
+    let line = narthex.process.wait_for_line("accepted", SOON);
+    assert!(line.contains("2.0"), "the protocol is named: {line}");
+    let there = |query: &str| !prometheus.query(query).is_empty();
+    for name in [
+        "node_cpu_seconds_total",
+        "node_memory_MemAvailable_bytes",
+        "node_load1",
+        "node_filesystem_size_bytes",
+        "node_network_receive_bytes_total",
+        "node_vmstat_pgfault",
+        "node_uname_info",
+        "node_time_seconds",
+        "node_boot_time_seconds",
+        "node_procs_running",
+        "up",
+    ] {
+        let query = format!(r#"{name}{{job="node",instance="here"}}"#);
+        wait_until(&format!("{query} in Prometheus"), SOON, || there(&query));
+    }
+    wait_until("narthex' own metrics", SOON * 2, || {
+        there(r#"narthex_build_info{job="narthex",instance="here"}"#)
+    });
+    assert_eq!(prometheus.query(r#"up{job="node"}"#)[0].value, 1.0);
+    let help = prometheus.metadata("node_load1");
+    assert!(help.is_empty() || help[0]["type"] == "gauge", "{help:?}");
+    assert_eq!(not_delivered(&narthex), 0.0);
+}
+
+/// Exactly what was pushed is there, whichever version it came in by and whichever it goes out by.
+#[test]
+fn pushed_values_are_exact() {
+    let Some(peers) = support::peers() else { return };
+    for (incoming, outgoing) in [
+        (Version::V1, "prometheus.WriteRequest"),
+        (Version::V2, "io.prometheus.write.v2.Request"),
+        (Version::V1, "io.prometheus.write.v2.Request"),
+        (Version::V2, "prometheus.WriteRequest"),
+    ] {
+        let prometheus = Prometheus::start(&peers, Options::receiver());
+        let folder = tempfile::tempdir().unwrap();
+        let text = format!(
+            "remote_write:\n- url: {}\n  protobuf_message: {outgoing}\n  queue_config:\n    batch_send_deadline: 100ms\n",
+            prometheus.write_url()
+        );
+        let narthex = Narthex::start(PROGRAM, &["--config", &config(folder.path(), &text)]);
+        let start = now_ms() - 60_000;
+        let mut expected: BTreeMap<String, Vec<(i64, f64)>> = BTreeMap::new();
+        for push in 0..20i64 {
+            let series: Vec<Series> = (0..50)
+                .map(|number| {
+                    let sample = (start + push * 1000, f64::from(number) * 0.1 + push as f64);
+                    let id = number.to_string();
+                    expected.entry(id.clone()).or_default().push(sample);
+                    Series::new("exact", &[("id", &id), ("utf", "ünï")], &[sample])
+                })
+                .collect();
+            wire::push(&narthex.write_url(), incoming, &series).unwrap().expect_success();
+        }
+        wait_until("all samples", SOON, || {
+            let raw = prometheus.raw("exact", "5m");
+            raw.iter().map(|series| series.samples.len()).sum::<usize>() == 1000
+        });
+        for series in prometheus.raw("exact", "5m") {
+            assert_eq!(series.labels["utf"], "ünï");
+            assert_eq!(series.samples, expected[&series.labels["id"]], "{incoming:?} to {outgoing}");
+        }
+        assert_eq!(not_delivered(&narthex), 0.0);
+    }
+}
+
+#[test]
+fn two_agents_push_into_one_prometheus_and_nothing_is_refused() {
+    let Some(peers) = support::peers() else { return };
+    let prometheus = Prometheus::start(&peers, Options::receiver());
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!(
+        "remote_write:\n- url: {}\n  queue_config:\n    batch_send_deadline: 100ms\ncollect:\n  host:\n    interval: 1s\n",
+        prometheus.write_url()
+    );
+    let config = config(folder.path(), &text);
+    let agents = ["a", "b"].map(|name| Narthex::start(PROGRAM, &["--config", &config, "--instance", name]));
+    wait_until("five rounds of both", SOON * 2, || {
+        ["a", "b"].iter().all(|name| {
+            let raw = prometheus.raw(&format!(r#"up{{job="node",instance="{name}"}}"#), "5m");
+            raw.first().is_some_and(|series| series.samples.len() >= 5)
+        })
+    });
+    for agent in &agents {
+        assert_eq!(not_delivered(agent), 0.0);
+    }
+    assert_eq!(prometheus.series_count("node_load1"), 2);
+}
+
+/// The destination is down, narthex is killed meanwhile and started again, twice: when the destination is
+/// back it gets every sample that is in the log, without a gap and each exactly once.
+#[test]
+fn what_was_collected_while_the_destination_was_down_arrives_after_a_kill() {
+    let Some(peers) = support::peers() else { return };
+    let stored = tempfile::tempdir().unwrap();
+    let options = |port| Options {
+        data: Some(stored.path().join("data")),
+        out_of_order_window: Some("1h".into()),
+        port,
+        ..Options::receiver()
+    };
+    let prometheus = Prometheus::start(&peers, options(None));
+    let port = prometheus.url().rsplit(':').next().unwrap().parse().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!(
+        "remote_write:\n- url: {}\n  queue_config:\n    batch_send_deadline: 100ms\ncollect:\n  host:\n    interval: 1s\n    collectors: [cpu, meminfo, loadavg, netdev]\n",
+        prometheus.write_url()
+    );
+    let config = config(folder.path(), &text);
+    let data = folder.path().join("data");
+    let start = || Narthex::start_in(PROGRAM, "run", &data, &["--config", &config, "--instance", "i"]);
+    let appended =
+        |narthex: &Narthex| narthex.metric("prometheus_agent_samples_appended_total").unwrap_or(0.0);
+
+    let narthex = start();
+    wait_until("a first sample in Prometheus", SOON, || !prometheus.query("node_load1").is_empty());
+    prometheus.process.kill();
+    drop(prometheus);
+    let mut logged = log::Samples::new();
+    let mut running = narthex;
+    for _ in 0..2 {
+        let before = appended(&running);
+        wait_until("some rounds while the destination is down", SOON * 2, || {
+            appended(&running) > before + 600.0
+        });
+        running.process.kill();
+        drop(running);
+        logged.extend(log::samples(&data.join("wal")));
+        running = start();
+    }
+    let before = appended(&running);
+    wait_until("some more", SOON, || appended(&running) > before + 200.0);
+    logged.extend(log::samples(&data.join("wal")));
+    let prometheus = Prometheus::start(&peers, options(Some(port)));
+
+    let missing = || {
+        let mut missing = logged.clone();
+        for series in prometheus.raw(r#"{job=~"node|narthex"}"#, "10m") {
+            if let Some(wanted) = missing.get_mut(&series.labels) {
+                let there: BTreeMap<i64, u64> =
+                    series.samples.iter().map(|(time, value)| (*time, value.to_bits())).collect();
+                assert_eq!(there.len(), series.samples.len(), "something is there twice");
+                wanted.retain(|time, value| there.get(time) != Some(value));
+            }
+        }
+        missing.values().map(BTreeMap::len).sum::<usize>()
+    };
+    assert!(logged.values().map(BTreeMap::len).sum::<usize>() > 1000);
+    wait_until("every sample of the log in Prometheus", SOON * 2, || missing() == 0);
+    // A collector that runs every second has no gap but where it was being started again.
+    let load = prometheus.raw("node_load1", "10m");
+    let gaps = load[0].samples.windows(2).filter(|pair| pair[1].0 - pair[0].0 > 1500).count();
+    assert!(gaps <= 2, "{gaps} gaps in {:?}", load[0].samples);
+    assert_eq!(not_delivered(&running), 0.0);
+}
+
+#[test]
+fn a_prometheus_without_the_receiver_is_told_in_its_own_words() {
+    let Some(peers) = support::peers() else { return };
+    let prometheus = Prometheus::start(&peers, Options::default());
+    let narthex = Narthex::start(PROGRAM, &["--to", prometheus.url(), "--collect", "loadavg"]);
+    narthex.process.wait_for_line("web.enable-remote-write-receiver", SOON);
+    wait_until("the reason in the status", SOON, || {
+        narthex.get("/api/v1/status/remote_write").text().contains("web.enable-remote-write-receiver")
+    });
+}
