@@ -163,7 +163,8 @@ pub(crate) fn fill_gaps(
     below: u64,
 ) -> Result<Vec<u64>, WalError> {
     let Some(first) = segments.first() else { return Ok(Vec::new()) };
-    let missing = (below.saturating_sub(first.number)).saturating_sub(segments.len() as u64);
+    let there = segments.iter().filter(|segment| segment.number < below).count() as u64;
+    let missing = below.saturating_sub(first.number).saturating_sub(there);
     if missing == 0 || missing > MAX_FILLED {
         return Ok(Vec::new());
     }

@@ -25,8 +25,10 @@
 
 pub mod compression;
 pub mod dir;
+pub mod dump;
 mod error;
 pub mod fs;
+mod label_store;
 pub mod log;
 pub mod page;
 mod position;
@@ -35,6 +37,7 @@ pub mod record;
 mod recover;
 pub mod repair;
 pub mod sim;
+pub mod stat;
 pub mod verify;
 mod writer;
 

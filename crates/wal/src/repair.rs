@@ -15,6 +15,9 @@ use crate::verify::verify;
 use crate::{Compression, SegmentReader, record};
 use std::path::{Path, PathBuf};
 
+/// How often a copy is filled and read again before giving up.
+const ROUNDS: u32 = 8;
+
 /// A file that was repaired.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Repaired {
@@ -65,17 +68,24 @@ fn repair_file(fs: &dyn Filesystem, file: &LogFile, damage: Vec<Damage>) -> Resu
     let patched = free_name(fs, &path, "repair")?;
     let length = copy(fs, &path, &patched)?;
     let copy = fs.open(&patched, true).map_err(WalError::io("open", &patched))?;
-    let mut sacrificed_bytes = 0;
-    for damage in &damage {
-        let end = (damage.offset + damage.bytes).min(length);
-        sacrificed_bytes +=
-            fill(&*copy, damage.offset, end, length).map_err(WalError::io("write", &patched))?;
+    let (mut left, mut sacrificed_bytes) = (damage.clone(), 0);
+    // Where a whole record had to go, a part of another may have gone with it, hence the rounds.
+    for _ in 0..ROUNDS {
+        for damage in &left {
+            let end = (damage.offset + damage.bytes).min(length);
+            sacrificed_bytes +=
+                fill(&*copy, damage.offset, end, length).map_err(WalError::io("write", &patched))?;
+        }
+        left = damage_of(fs, &patched, file.segment)?;
+        if left.is_empty() {
+            break;
+        }
+    }
+    if let Some(damage) = left.into_iter().next() {
+        return Err(ToolError::StillDamaged { file: path, damage });
     }
     copy.sync_data().map_err(WalError::io("sync", &patched))?;
     drop(copy);
-    if let Some(damage) = first_damage(fs, &patched, file.segment)? {
-        return Err(ToolError::StillDamaged { file: path, damage });
-    }
     fs.rename(&patched, &path).map_err(WalError::io("rename", &patched))?;
     fs.sync_dir(&file.dir).map_err(WalError::io("sync", &file.dir))?;
     Ok(Repaired { file: path, set_aside, damage, sacrificed_bytes })
@@ -164,18 +174,20 @@ fn filler(length: usize) -> Option<Vec<u8>> {
     Some(fragment)
 }
 
-/// What is still wrong with a segment, whatever its file is called.
-fn first_damage(fs: &dyn Filesystem, path: &Path, segment: u64) -> Result<Option<Damage>, WalError> {
+/// What is wrong with a segment, whatever its file is called.
+fn damage_of(fs: &dyn Filesystem, path: &Path, segment: u64) -> Result<Vec<Damage>, WalError> {
     let file = fs.open(path, false).map_err(WalError::io("open", path))?;
     let mut reader = SegmentReader::new(file, path.to_path_buf(), segment, 0);
+    let mut damage = Vec::new();
     while let Some(found) = reader.next()? {
         if let Err(error) = record::check(found.bytes) {
             let kind = DamageKind::Record { kind: found.kind, entry: error.entry };
             let (offset, bytes) = (found.start, found.end - found.start);
-            return Ok(Some(Damage { file: path.to_path_buf(), offset, bytes, kind }));
+            damage.push(Damage { file: path.to_path_buf(), offset, bytes, kind });
         }
     }
-    Ok(reader.take_damage().into_iter().next())
+    damage.append(&mut reader.take_damage());
+    Ok(damage)
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 //! What the tests of whole logs share: fixtures, and a census of what is in a log.
-#![allow(dead_code, clippy::unwrap_used, clippy::indexing_slicing)] // Each test uses a part of it.
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)] // Each test uses a part of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

@@ -1,0 +1,272 @@
+//! Verify, repair and stat, on damaged logs and on those of the real Prometheus.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // Helpers of tests.
+
+mod support;
+
+use model::{Labels, LabelsRef};
+use proptest::prelude::*;
+use std::path::Path;
+use std::sync::Arc;
+use support::{census, fixture};
+use wal::log::Progress;
+use wal::page::{FragmentType, HEADER_BYTES, Header, PAGE_BYTES};
+use wal::record::{RecordType, SamplesBuilder, SeriesBuilder};
+use wal::repair::repair;
+use wal::sim::SimFilesystem;
+use wal::stat::stat;
+use wal::verify::verify;
+use wal::{Compression, DamageKind, SegmentReader, Span, Writer, WriterOptions, dir};
+
+const DIR: &str = "/wal";
+
+/// A log of two segments with the spans of its records: series and their samples, of many sizes.
+fn log(compression: Compression) -> (SimFilesystem, Vec<Vec<Span>>) {
+    let fs = SimFilesystem::new(1);
+    let options = WriterOptions { compression, ..WriterOptions::default() };
+    let (mut writer, _) = Writer::open(Arc::new(fs.clone()), Path::new(DIR), options, 0, None).unwrap();
+    let mut spans = vec![Vec::new()];
+    for number in 0..60u64 {
+        if number == 40 {
+            writer.begin_segment().unwrap();
+            spans.push(Vec::new());
+        }
+        let mut series = SeriesBuilder::new();
+        let text = format!("{number}");
+        series.push(number, Labels::from_pairs([("__name__", "m"), ("n", &text)]).as_ref());
+        let mut samples = SamplesBuilder::new();
+        let count = if number % 10 == 7 { 4000 } else { 1 + number * number % 90 };
+        for i in 0..count {
+            samples.push(number, i as i64, 0, (i * 2_654_435_761 % 1_000_003) as f64 * 1.000_1);
+        }
+        let written = [writer.append(series.bytes()).unwrap(), writer.append(samples.bytes()).unwrap()];
+        spans.last_mut().unwrap().extend(written);
+        writer.commit().unwrap();
+    }
+    (fs, spans)
+}
+
+fn segment(number: u64) -> std::path::PathBuf {
+    dir::segment_path(Path::new(DIR), number)
+}
+
+/// The records of a segment, by where they start.
+fn records(fs: &SimFilesystem, number: u64) -> Vec<(u64, Vec<u8>)> {
+    let mut reader = SegmentReader::open(fs, Path::new(DIR), number, 0).unwrap();
+    let mut records = Vec::new();
+    while let Some(record) = reader.next().unwrap() {
+        records.push((record.start, record.bytes.to_vec()));
+    }
+    records
+}
+
+/// Reads as strictly as Prometheus does: the first thing that is not as it should be is an error.
+fn read_strictly(bytes: &[u8]) -> Result<usize, String> {
+    let (mut records, mut open) = (0, false);
+    for (number, page) in bytes.chunks(PAGE_BYTES).enumerate() {
+        let mut place = 0;
+        while place < page.len() {
+            let at = number * PAGE_BYTES + place;
+            if page[place] == 0 {
+                if page[place..].iter().any(|&byte| byte != 0) {
+                    return Err(format!("non-zero byte in padding from {at}"));
+                }
+                break;
+            }
+            let header = page.get(place..place + HEADER_BYTES).ok_or(format!("no header at {at}"))?;
+            let header =
+                Header::parse(header.try_into().unwrap()).map_err(|kind| format!("{kind} at {at}"))?;
+            place += HEADER_BYTES;
+            let data = page.get(place..place + usize::from(header.length)).ok_or(format!("torn at {at}"))?;
+            if crc32c(data) != header.crc {
+                return Err(format!("checksum at {at}"));
+            }
+            place += data.len();
+            let begins = matches!(header.part, FragmentType::Full | FragmentType::First);
+            if begins == open {
+                return Err(format!("{:?} at {at}", header.part));
+            }
+            open = matches!(header.part, FragmentType::First | FragmentType::Middle);
+            records += usize::from(!open);
+        }
+    }
+    if open { Err("last record is torn".into()) } else { Ok(records) }
+}
+
+fn crc32c(data: &[u8]) -> u32 {
+    Header::of(FragmentType::Full, Compression::None, data).crc
+}
+
+#[test]
+fn verify_names_file_offset_length_and_cause() {
+    let (fs, spans) = log(Compression::Snappy);
+    let clean = verify(&fs, Path::new(DIR), &mut |_| {}).unwrap();
+    assert!(clean.is_clean() && clean.damaged_bytes() == 0);
+    assert_eq!((clean.files.len(), clean.entries[&RecordType::Series]), (2, 60));
+    let mut bytes = fs.contents(&segment(1)).unwrap();
+    let hit = spans[1][4];
+    bytes[hit.start as usize + 12] ^= 4;
+    bytes.truncate(bytes.len() - 1);
+    fs.plant(&segment(1), &bytes);
+    fs.plant(&segment(4), b"");
+    let mut steps = Vec::new();
+    let report = verify(&fs, Path::new("/"), &mut |progress: Progress| steps.push(progress)).unwrap();
+    let [changed, torn] = &report.damage[..] else { panic!("{:?}", report.damage) };
+    assert_eq!((&changed.file, changed.offset, changed.bytes), (&segment(1), hit.start, hit.end - hit.start));
+    assert!(matches!(changed.kind, DamageKind::Checksum { .. }));
+    let last = spans[1].last().unwrap();
+    assert_eq!(
+        (torn.offset, torn.bytes, torn.kind),
+        (last.start, last.end - 1 - last.start, DamageKind::Torn)
+    );
+    assert_eq!(report.missing, vec![2..4]);
+    // The series record that was hit takes the samples behind it with it.
+    assert_eq!(report.unknown_series, [(segment(1), 1 + 42 * 42 % 90)]);
+    assert!(steps.is_sorted_by_key(|step| step.done) && steps.last().unwrap().done == steps[0].total);
+    let line = changed.to_string();
+    assert!(
+        line.starts_with(&format!("/wal/00000001: {} bytes at {}: checksum is", changed.bytes, hit.start))
+    );
+}
+
+#[test]
+fn verify_finds_records_whose_contents_are_malformed() {
+    let (fs, _) = log(Compression::Snappy);
+    let (mut writer, _) =
+        Writer::open(Arc::new(fs.clone()), Path::new(DIR), WriterOptions::default(), 0, None).unwrap();
+    let mut samples = SamplesBuilder::new();
+    (0..3).for_each(|i| samples.push(1, i, 0, 0.5));
+    let cut = &samples.bytes()[..samples.bytes().len() - 2];
+    let span = writer.append(cut).unwrap();
+    let unknown = writer.append(&[99, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]).unwrap();
+    writer.commit().unwrap();
+    let report = verify(&fs, Path::new(DIR), &mut |_| {}).unwrap();
+    let kinds: Vec<_> = report.damage.iter().map(|damage| (damage.offset, damage.kind)).collect();
+    let malformed = DamageKind::Record { kind: RecordType::Samples, entry: 2 };
+    assert_eq!(kinds, [(span.start, malformed), (unknown.start, DamageKind::RecordType(99))]);
+    let report = repair(&fs, Path::new(DIR), &mut |_| {}).unwrap();
+    assert_eq!((report.repaired.len(), report.repaired[0].sacrificed_bytes), (1, 0));
+    assert!(verify(&fs, Path::new(DIR), &mut |_| {}).unwrap().is_clean());
+}
+
+#[test]
+fn repair_leaves_a_whole_log_alone() {
+    let (fs, _) = log(Compression::Zstd);
+    let before = fs.contents(&segment(0));
+    assert_eq!(repair(&fs, Path::new(DIR), &mut |_| {}).unwrap(), wal::repair::RepairReport::default());
+    assert_eq!((fs.contents(&segment(0)), dir::segments(&fs, Path::new(DIR)).unwrap().len()), (before, 2));
+}
+
+#[test]
+fn repair_sets_the_damaged_file_aside_and_keeps_all_else_in_its_place() {
+    let (fs, spans) = log(Compression::Snappy);
+    let mut damaged = fs.contents(&segment(0)).unwrap();
+    let hit = spans[0][21];
+    damaged[hit.start as usize + 30] ^= 1;
+    for attempt in ["damaged", "damaged.1"] {
+        fs.plant(&segment(0), &damaged);
+        fs.plant(&segment(3), b"");
+        let report = repair(&fs, Path::new(DIR), &mut |_| {}).unwrap();
+        let [repaired] = &report.repaired[..] else { panic!("{report:?}") };
+        assert_eq!(repaired.set_aside, segment(0).with_extension(attempt));
+        assert_eq!(fs.contents(&repaired.set_aside).unwrap(), damaged);
+        assert_eq!((repaired.damage.len(), repaired.damage[0].offset), (1, hit.start));
+        let now = records(&fs, 0);
+        let starts: Vec<u64> = now.iter().map(|record| record.0).collect();
+        assert_eq!(starts, spans[0].iter().map(|span| span.start).collect::<Vec<_>>());
+        assert_eq!(RecordType::of(&now[21].1), Some(RecordType::Tombstones));
+        read_strictly(&fs.contents(&segment(0)).unwrap()).unwrap();
+    }
+    assert_eq!(dir::segments(&fs, Path::new(DIR)).unwrap().len(), 4, "the missing segment is there, empty");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_is_damaged_can_be_repaired_and_nothing_else_changes(
+        hits in prop::collection::vec((any::<prop::sample::Index>(), 1usize..40_000, 0u8..4, any::<u8>()), 1..5),
+        cut in prop::option::weighted(0.3, any::<prop::sample::Index>()),
+        compression in prop::sample::select(vec![Compression::None, Compression::Snappy]),
+    ) {
+        let (fs, _) = log(compression);
+        let mut bytes = fs.contents(&segment(0)).unwrap();
+        for (place, length, how, byte) in hits {
+            let from = place.index(bytes.len());
+            // Mostly single bytes, some stretches of zeros or noise.
+            let length = if how < 2 { 1 } else { length };
+            for (index, target) in bytes.iter_mut().skip(from).take(length).enumerate() {
+                *target = match how { 2 => 0, _ => target.wrapping_add(byte).wrapping_add(index as u8) };
+            }
+        }
+        if let Some(cut) = cut {
+            bytes.truncate(cut.index(bytes.len()));
+        }
+        fs.plant(&segment(0), &bytes);
+        let before = records(&fs, 0);
+        let report = repair(&fs, Path::new(DIR), &mut |_| {}).unwrap();
+        let after = records(&fs, 0);
+        prop_assert!(read_strictly(&fs.contents(&segment(0)).unwrap()).is_ok());
+        prop_assert_eq!(verify(&fs, Path::new(DIR), &mut |_| {}).unwrap().damage, vec![]);
+        let kept = after.iter().filter(|record| before.contains(record)).count();
+        let sacrificed = report.repaired.iter().any(|repaired| repaired.sacrificed_bytes > 0);
+        prop_assert!(kept == before.len() || sacrificed);
+        prop_assert!(after.iter().all(|record| before.contains(record) || record.1[0] == 3));
+    }
+}
+
+#[test]
+fn stat_counts_what_is_there() {
+    let fs = fixture("server-snappy");
+    let report = stat(&fs, Path::new("/"), 2, &mut |_| {}).unwrap();
+    assert_eq!((report.floats(), report.histograms(), report.exemplars()), (243, 36, 18));
+    assert_eq!((report.references, report.series, report.metrics, report.other), (49, 49, 6, 0));
+    let top: Vec<_> = report.top.iter().map(|m| (m.name.as_str(), m.references, m.samples)).collect();
+    assert_eq!(top, [("requests_total", 40, 240), ("latency", 4, 24)]);
+    let (from, to) = report.time_range.unwrap();
+    assert_eq!(to - from, 100_000);
+    assert_eq!(report.rate(), Some(2.79));
+    assert_eq!((report.bytes, report.files.len(), report.damage.len()), (32_768 + 2380, 2, 0));
+    assert!((report.bytes_per_sample().unwrap() - 35_148.0 / 297.0).abs() < 1e-9);
+}
+
+#[test]
+fn a_log_without_labels_is_counted_all_the_same() {
+    let fs = SimFilesystem::new(1);
+    let (mut writer, _) =
+        Writer::open(Arc::new(fs.clone()), Path::new(DIR), WriterOptions::default(), 0, None).unwrap();
+    let mut samples = SamplesBuilder::new();
+    (0..5).for_each(|i| samples.push(i, 100, 0, 1.0));
+    writer.append(samples.bytes()).unwrap();
+    let mut series = SeriesBuilder::new();
+    series.push(9, LabelsRef::EMPTY);
+    writer.append(series.bytes()).unwrap();
+    writer.commit().unwrap();
+    let report = stat(&fs, Path::new(DIR), 9, &mut |_| {}).unwrap();
+    assert_eq!((report.floats(), report.other, report.series, report.rate()), (5, 5, 1, None));
+}
+
+#[test]
+fn tools_say_where_a_log_was_expected() {
+    let fs = SimFilesystem::new(1);
+    fs.plant(Path::new("/data/meta.json"), b"{}");
+    let error = verify(&fs, Path::new("/data"), &mut |_| {}).unwrap_err().to_string();
+    assert_eq!(error, "no segments in /data: a log is a folder with files named 00000000, 00000001, ...");
+    assert!(stat(&fs, Path::new("/nowhere"), 1, &mut |_| {}).is_err());
+}
+
+#[test]
+fn a_damaged_log_of_prometheus_gives_all_but_what_is_damaged() {
+    let fs = fixture("server-none");
+    let path = Path::new("/wal/00000000");
+    let mut bytes = fs.contents(path).unwrap();
+    let (whole, ..) = census(&fs, Path::new("/"));
+    // In the middle of the series record: all samples of this segment lose their labels.
+    bytes[300] ^= 1;
+    fs.plant(path, &bytes);
+    let (rest, _, damage) = census(&fs, Path::new("/"));
+    assert_eq!(damage.len(), 1);
+    assert_eq!(rest.sample_count(), whole.sample_count());
+    assert!(rest.count(RecordType::Series) < whole.count(RecordType::Series) && !rest.unknown.is_empty());
+    repair(&fs, Path::new("/"), &mut |_| {}).unwrap();
+    read_strictly(&fs.contents(path).unwrap()).unwrap();
+}
