@@ -321,6 +321,16 @@ impl Committer {
     fn finish(&mut self, pending: Vec<Pending>) {
         let started = Instant::now();
         let before = self.writer.durable_end();
+        if let Err(why) = self.commit_journals() {
+            // Nobody is told of success, so nothing goes into the log either.
+            self.writer.discard();
+            self.last_end = before.position();
+            for waiting in pending {
+                self.unmark(&waiting.marked);
+                self.refuse(waiting.reply, why.clone());
+            }
+            return;
+        }
         let main = if self.writer.pending() > 0 { self.writer.commit().map(|_| ()) } else { Ok(()) };
         self.shared.stats.fsync.observe(started.elapsed());
         self.shared.stats.commits.add(1);
@@ -331,19 +341,7 @@ impl Committer {
                 self.unmark(&waiting.marked);
                 self.refuse(waiting.reply, why.clone());
             }
-            // The journals go with the log: what was to be committed with it is void as far as the
-            // askers know, and harmless where it is kept all the same.
-            for (_, journal) in &mut self.journals {
-                let _ = journal.commit();
-            }
             return;
-        }
-        let mut journal_failed = None;
-        for (name, journal) in &mut self.journals {
-            if let Err(error) = journal.commit() {
-                tracing::error!(journal = name, %error, "a journal could not be committed");
-                journal_failed = Some(AppendError::Failed(error.to_string()));
-            }
         }
         self.shared.stats.bytes_written.add(end.offset.saturating_sub(before.offset));
         self.shared
@@ -366,10 +364,6 @@ impl Committer {
         }
         self.shared.tail.publish(chunks, end.position().max(self.last_end));
         for (reply, [samples, histograms, exemplars]) in replies {
-            if let Some(error) = &journal_failed {
-                self.refuse(reply, error.clone());
-                continue;
-            }
             let stats = &self.shared.stats;
             stats.samples.add(samples);
             stats.histograms.add(histograms);
@@ -377,6 +371,29 @@ impl Committer {
             stats.batches.add(1);
             let _ = reply.send(Ok(()));
         }
+    }
+
+    /// Commits the journals, before the log: a door that keeps its clock in one never finds samples in the
+    /// log, after a power cut, that its journal doesn't know. Where the log then fails, the journal knows of
+    /// what was refused; its owner sets that right with its next entry.
+    fn commit_journals(&mut self) -> Result<(), AppendError> {
+        let mut result = Ok(());
+        for (name, journal) in &mut self.journals {
+            if let Err(error) = journal.commit() {
+                tracing::error!(journal = name, %error, "a journal could not be committed");
+                result = Err(match error {
+                    CommitError::Full { .. } => AppendError::Full("the disk is full"),
+                    _ => AppendError::Failed(error.to_string()),
+                });
+            }
+        }
+        if matches!(result, Err(AppendError::Full(_))) {
+            self.release_reserve();
+        }
+        if result.is_err() {
+            self.shared.stats.commits_failed.add(1);
+        }
+        result
     }
 
     /// Puts things in order after a failed commit; says what the askers are told.

@@ -24,6 +24,8 @@ pub(crate) struct LabelsIndex {
     places: HashMap<u64, Place>,
     cache: VecDeque<(u32, Arc<[u8]>)>,
     cached_bytes: usize,
+    /// The record that was used last, which is nearly always the one that is used next.
+    last: Option<(u32, Arc<[u8]>)>,
 }
 
 #[derive(Clone, Copy)]
@@ -42,6 +44,7 @@ impl LabelsIndex {
             places: HashMap::new(),
             cache: VecDeque::new(),
             cached_bytes: 0,
+            last: None,
         }
     }
 
@@ -79,7 +82,10 @@ impl LabelsIndex {
         take: impl FnOnce(LabelsRef<'_>) -> T,
     ) -> Option<T> {
         let place = *self.places.get(&reference)?;
-        let bytes = self.record(fs, place.record)?;
+        if self.last.as_ref().is_none_or(|(record, _)| *record != place.record) {
+            self.last = Some((place.record, self.record(fs, place.record)?));
+        }
+        let (_, bytes) = self.last.as_ref()?;
         let start = place.start as usize;
         Some(take(LabelsRef::trusted(bytes.get(start..start + place.len as usize)?)))
     }
