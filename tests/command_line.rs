@@ -7,9 +7,9 @@
 )]
 
 use std::net::TcpListener;
-use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
-use support::{Answer, FakeReceiver, Narthex, Process, SOON};
+use support::{Answer, FakeReceiver, Narthex, SOON};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
 
@@ -19,9 +19,10 @@ fn end(arguments: &[&str]) -> (Option<i32>, String) {
 }
 
 fn end_with(arguments: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, String) {
-    let process = Process::with_env(Path::new(PROGRAM), arguments, environment);
-    let status = process.wait(SOON);
-    (status.code(), process.lines().join("\n"))
+    let variables = environment.iter().copied();
+    let output = Command::new(PROGRAM).args(arguments).envs(variables).stdin(Stdio::null()).output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(text).unwrap().trim_end().to_string())
 }
 
 #[test]

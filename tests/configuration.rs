@@ -8,9 +8,8 @@
 )]
 
 use narthex::config::{Config, parse};
-use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
-use support::{Process, SOON};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
 
@@ -215,8 +214,8 @@ fn check_says_what_a_file_would_do_and_ends_with_0_or_2() {
     let file = folder.path().join("n.yml");
     let check = |text: &str| {
         std::fs::write(&file, text).unwrap();
-        let process = Process::start(Path::new(PROGRAM), ["check", file.to_str().unwrap()]);
-        (process.wait(SOON).code(), process.lines().join("\n"))
+        let output = Command::new(PROGRAM).arg("check").arg(&file).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap().trim_end().to_string())
     };
     let (code, said) = check(DESTINATION);
     assert_eq!(code, Some(0), "{said}");

@@ -146,87 +146,26 @@ fn warnings(name: &str, file: &File) -> Vec<String> {
     warnings
 }
 
+/// Makes an error about the value of a key.
 type Wrong<'a> = &'a dyn Fn(&str, String) -> Box<ConfigError>;
 
 fn check(file: File, lookup: env::Lookup<'_>, wrong: Wrong<'_>) -> Result<Config, Box<ConfigError>> {
-    let mut external_labels = BTreeMap::new();
-    for (name, value) in file.global.and_then(|global| global.external_labels).unwrap_or_default() {
-        let key = format!("global.external_labels.{name}");
-        if !model::labels::is_legacy_label_name(name.as_bytes()) || name.starts_with("__") {
-            return Err(wrong(
-                &key,
-                format!(
-                    "{name:?} can't be the name of an external label: letters, digits and _, not __ in front"
-                ),
-            ));
-        }
-        let value = env::label(&value, lookup).map_err(|error| wrong(&key, error.to_string()))?;
-        external_labels.insert(name, value);
-    }
+    let labels = file.global.and_then(|global| global.external_labels).unwrap_or_default();
+    let external_labels = external_labels(labels, lookup, wrong)?;
     let destinations = file.remote_write.unwrap_or_default();
-    if destinations.is_empty() {
-        return Err(wrong("remote_write", "nowhere to push to: give at least one destination, `remote_write: [{url: http://HOST:9090/api/v1/write}]`".into()));
-    }
-    let mut names = BTreeSet::new();
-    for (index, destination) in destinations.iter().enumerate() {
-        if let Some(name) = &destination.name
-            && !names.insert(name)
-        {
-            return Err(wrong(
-                &format!("remote_write[{index}].name"),
-                format!("another destination is called {name:?} already"),
-            ));
-        }
-    }
-    for (index, destination) in destinations.iter().enumerate() {
-        // What can be told before anything is sent: headers, credentials, certificates.
-        if let Err(error) = remote::client::Client::new(destination) {
-            return Err(wrong(&format!("remote_write[{index}]"), error.to_string()));
-        }
-        let queue = &destination.queue_config;
-        for (key, value) in [
-            ("capacity", queue.capacity),
-            ("max_shards", queue.max_shards),
-            ("min_shards", queue.min_shards),
-            ("max_samples_per_send", queue.max_samples_per_send),
-        ] {
-            if value == 0 {
-                let key = format!("remote_write[{index}].queue_config.{key}");
-                return Err(wrong(&key, "0 would send nothing: at least 1".into()));
-            }
-        }
-    }
+    check_destinations(&destinations, wrong)?;
     let log = file.log.unwrap_or_default();
     if let Some(Size::Bytes(bytes)) = log.max_size
         && bytes < storage::Options::MIN_SIZE
     {
-        return Err(wrong(
-            "log.max_size",
-            format!("too small: at least {}", Human(storage::Options::MIN_SIZE)),
-        ));
+        let least = Human(storage::Options::MIN_SIZE);
+        return Err(wrong("log.max_size", format!("too small: at least {least}")));
     }
     if log.max_age.is_some_and(|age| age.is_zero()) {
-        return Err(wrong(
-            "log.max_age",
-            "nothing would be kept: leave it out to keep without regard to age".into(),
-        ));
+        let why = "nothing would be kept: leave it out to keep without regard to age";
+        return Err(wrong("log.max_age", why.into()));
     }
-    let given = file.collect.is_some();
-    let section = file.collect.unwrap_or_default();
-    let host = section.host.unwrap_or_default();
-    let interval = host.interval.unwrap_or(INTERVAL);
-    if !(INTERVAL_MIN..=INTERVAL_MAX).contains(&interval) {
-        return Err(wrong(
-            "collect.host.interval",
-            "from 1s to 2m: queries look back five minutes only, and one collection may be lost".into(),
-        ));
-    }
-    let default = if given { CollectorSet::default() } else { CollectorSet::EMPTY };
-    let collect = Collect {
-        host: host.collectors.map_or(default, |collectors| collectors.0),
-        interval,
-        own: section.own,
-    };
+    let collect = collect(file.collect, wrong)?;
     let receive = doors(file.receive.unwrap_or_default());
     receive.check().map_err(|error| wrong("receive", error.to_string()))?;
     Ok(Config {
@@ -245,6 +184,69 @@ fn check(file: File, lookup: env::Lookup<'_>, wrong: Wrong<'_>) -> Result<Config
         collect,
         receive,
     })
+}
+
+fn external_labels(
+    given: BTreeMap<String, String>,
+    lookup: env::Lookup<'_>,
+    wrong: Wrong<'_>,
+) -> Result<BTreeMap<String, String>, Box<ConfigError>> {
+    let mut labels = BTreeMap::new();
+    for (name, value) in given {
+        let key = format!("global.external_labels.{name}");
+        if !model::labels::is_legacy_label_name(name.as_bytes()) || name.starts_with("__") {
+            let why = "can't be the name of an external label: letters, digits and _, not __ in front";
+            return Err(wrong(&key, format!("{name:?} {why}")));
+        }
+        let value = env::label(&value, lookup).map_err(|error| wrong(&key, error.to_string()))?;
+        labels.insert(name, value);
+    }
+    Ok(labels)
+}
+
+fn check_destinations(destinations: &[RemoteWrite], wrong: Wrong<'_>) -> Result<(), Box<ConfigError>> {
+    if destinations.is_empty() {
+        let right = "give at least one destination, `remote_write: [{url: http://HOST:9090/api/v1/write}]`";
+        return Err(wrong("remote_write", format!("nowhere to push to: {right}")));
+    }
+    let mut names = BTreeSet::new();
+    for (index, destination) in destinations.iter().enumerate() {
+        let key = |last: &str| format!("remote_write[{index}]{last}");
+        if let Some(name) = &destination.name
+            && !names.insert(name)
+        {
+            return Err(wrong(&key(".name"), format!("another destination is called {name:?} already")));
+        }
+        // What can be told before anything is sent: headers, credentials, certificates.
+        if let Err(error) = remote::client::Client::new(destination) {
+            return Err(wrong(&key(""), error.to_string()));
+        }
+        let queue = &destination.queue_config;
+        for (name, value) in [
+            (".queue_config.capacity", queue.capacity),
+            (".queue_config.max_shards", queue.max_shards),
+            (".queue_config.min_shards", queue.min_shards),
+            (".queue_config.max_samples_per_send", queue.max_samples_per_send),
+        ] {
+            if value == 0 {
+                return Err(wrong(&key(name), "0 would send nothing: at least 1".into()));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn collect(section: Option<file::Collect>, wrong: Wrong<'_>) -> Result<Collect, Box<ConfigError>> {
+    let default = if section.is_some() { CollectorSet::default() } else { CollectorSet::EMPTY };
+    let section = section.unwrap_or_default();
+    let host = section.host.unwrap_or_default();
+    let interval = host.interval.unwrap_or(INTERVAL);
+    if !(INTERVAL_MIN..=INTERVAL_MAX).contains(&interval) {
+        let why = "from 1s to 2m: queries look back five minutes only, and one collection may be lost";
+        return Err(wrong("collect.host.interval", why.into()));
+    }
+    let host = host.collectors.map_or(default, |collectors| collectors.0);
+    Ok(Collect { host, interval, own: section.own })
 }
 
 fn doors(section: file::Receive) -> receive::Options {
