@@ -21,7 +21,17 @@
 //! # Where to start
 //!
 //! [`Writer`] and [`SegmentReader`], then [`record`] for what is inside. All files are reached through the
-//! [`fs`] seam; [`sim`] is a file system that loses, tears and refuses, for tests.
+//! [`fs`] seam; [`sim`] is a file system that loses, tears and refuses, for tests. Whole logs, of Prometheus
+//! too, are for [`verify`](verify::verify), [`repair`](repair::repair), [`stat`](stat::stat) and
+//! [`dump`](dump::dump).
+//!
+//! # Prometheus reading such a log
+//!
+//! An agent opens it and finds every series, in all compressions, after truncation and after a torn end
+//! (`examples/write_log.rs` writes such logs). A server that replays it keeps only the samples behind the last
+//! series record of each series, which stands in the last segment. Neither may meet a torn record in a
+//! segment that isn't the newest, a gap in the numbers, or, for an agent, metadata: see [`Writer::open`],
+//! [`dir`] and [`record`].
 
 pub mod compression;
 pub mod dir;

@@ -171,8 +171,7 @@ impl Writer {
         }
         let written = self.file.write_all_at(&self.buffer, self.end.offset);
         let length = self.buffer.len() as u64;
-        self.buffer.clear();
-        self.buffer.shrink_to(Self::KEPT_BYTES);
+        self.discard();
         if let Err(source) = written {
             return Err(self.cut_back(source));
         }
@@ -189,6 +188,12 @@ impl Writer {
         }
         self.end.offset += length;
         Ok(self.end)
+    }
+
+    /// Forgets what was appended since the last commit.
+    pub fn discard(&mut self) {
+        self.buffer.clear();
+        self.buffer.shrink_to(Self::KEPT_BYTES);
     }
 
     /// After a failed write: cuts the file back to the durable end.

@@ -21,6 +21,7 @@ enum Event {
         random: bool,
     },
     Commit,
+    Discard,
     Begin,
     Truncate,
     /// The program is killed and starts again; `known` says which of the durable ends so far it remembers.
@@ -62,6 +63,7 @@ fn any_event() -> impl Strategy<Value = Event> {
     prop_oneof![
         12 => (bytes, any::<bool>()).prop_map(|(bytes, random)| Event::Append { bytes, random }),
         10 => Just(Event::Commit),
+        1 => Just(Event::Discard),
         3 => Just(Event::Begin),
         1 => Just(Event::Truncate),
         2 => known().prop_map(|known| Event::Restart { known }),
@@ -219,6 +221,11 @@ impl World {
         match event {
             Event::Append { bytes, random } => self.append(bytes, random),
             Event::Commit => self.commit(),
+            Event::Discard => {
+                self.writer.as_mut().unwrap().discard();
+                // Nothing of it was written, so nothing of it may be read.
+                self.waiting.clear();
+            }
             Event::Begin => self.begin(),
             Event::Truncate => self.truncate(),
             Event::Restart { known } => {
@@ -314,9 +321,9 @@ fn read(reader: &mut SegmentReader) -> Option<(u64, Vec<u8>)> {
     reader.next().unwrap().map(|record| (record.start, record.bytes.to_vec()))
 }
 
-fn any_options() -> impl Strategy<Value = WriterOptions> {
+fn any_options(durability: Durability) -> impl Strategy<Value = WriterOptions> {
     let compression = prop::sample::select(vec![Compression::None, Compression::Snappy, Compression::Zstd]);
-    compression.prop_map(|compression| WriterOptions { compression, durability: Durability::Fsync })
+    compression.prop_map(move |compression| WriterOptions { compression, durability })
 }
 
 proptest! {
@@ -325,7 +332,7 @@ proptest! {
     #[test]
     fn what_was_committed_is_there_and_nothing_else(
         seed: u64,
-        options in any_options(),
+        options in any_options(Durability::Fsync),
         max_transfer in prop_oneof![3 => Just(None), 1 => (1usize..5000).prop_map(Some)],
         events in prop::collection::vec(any_event(), 1..60),
     ) {
@@ -334,5 +341,23 @@ proptest! {
             world.happen(event);
         }
         world.happen(Event::PowerCut { known: None });
+    }
+
+    #[test]
+    fn without_syncs_what_was_committed_survives_the_program(
+        seed: u64,
+        options in any_options(Durability::Os),
+        events in prop::collection::vec(any_event(), 1..60),
+    ) {
+        let mut world = World::new(seed, options, None);
+        for event in events {
+            match event {
+                // What the system says that it wrote is lost with the system.
+                Event::PowerCut { known } => world.happen(Event::Restart { known }),
+                Event::Die { .. } | Event::Fail { op: Op::Sync, .. } => {}
+                event => world.happen(event),
+            }
+        }
+        world.happen(Event::Restart { known: None });
     }
 }
