@@ -24,20 +24,52 @@ pub fn put_i64(out: &mut Vec<u8>, value: i64) {
 /// `input` is then unchanged.
 #[inline]
 pub fn take_u64(input: &mut &[u8]) -> Option<u64> {
-    let (&first, rest) = input.split_first()?;
-    if first < 0x80 {
+    // One and two bytes are lengths and references; these are most of what is ever read.
+    let bytes = *input;
+    if let [first, rest @ ..] = bytes
+        && *first < 0x80
+    {
         *input = rest;
-        return Some(u64::from(first));
+        return Some(u64::from(*first));
     }
-    let mut value = u64::from(first & 0x7f);
-    for (index, &byte) in rest.iter().take(MAX_LEN - 1).enumerate() {
-        let shift = 7 * (index as u32 + 1);
+    if let [first, second, rest @ ..] = bytes
+        && *second < 0x80
+    {
+        *input = rest;
+        return Some(u64::from(*first & 0x7f) | u64::from(*second) << 7);
+    }
+    take_long(input)
+}
+
+/// A varint of three bytes or more. Timestamps have six: up to eight are read in one go, where they are
+/// there to be read.
+fn take_long(input: &mut &[u8]) -> Option<u64> {
+    let Some(chunk) = input.first_chunk::<8>() else { return take_each(input) };
+    let word = u64::from_le_bytes(*chunk);
+    let ends = !word & 0x8080_8080_8080_8080;
+    if ends == 0 {
+        return take_each(input);
+    }
+    let bits = ends.trailing_zeros() + 1;
+    *input = input.get(bits as usize / 8..)?;
+    // Drop what comes after, then pull groups of 7, 14 and 28 bits together.
+    let groups = word & (u64::MAX >> (64 - bits));
+    let pairs = (groups & 0x007f_007f_007f_007f) | (groups & 0x7f00_7f00_7f00_7f00) >> 1;
+    let halves = (pairs & 0x0000_3fff_0000_3fff) | (pairs & 0x3fff_0000_3fff_0000) >> 2;
+    Some((halves & 0x0fff_ffff) | (halves & 0x0fff_ffff_0000_0000) >> 4)
+}
+
+/// Any varint, byte by byte.
+fn take_each(input: &mut &[u8]) -> Option<u64> {
+    let mut value = 0;
+    for (index, &byte) in input.iter().take(MAX_LEN).enumerate() {
+        let shift = 7 * index as u32;
         if shift == 63 && byte > 1 {
             return None;
         }
         value |= u64::from(byte & 0x7f) << shift;
         if byte < 0x80 {
-            *input = rest.get(index + 1..)?;
+            *input = input.get(index + 1..)?;
             return Some(value);
         }
     }
@@ -105,7 +137,17 @@ mod tests {
 
     proptest! {
         #[test]
-        fn round_trips(value: u64, signed: i64) {
+        fn all_ways_of_reading_agree(mut bytes in prop::collection::vec(any::<u8>(), 0..14), ends in 0usize..14) {
+            // Continuation bytes, so that long ones occur at all.
+            bytes.iter_mut().take(ends).for_each(|byte| *byte |= 0x80);
+            let (mut quick, mut each) = (&bytes[..], &bytes[..]);
+            prop_assert_eq!(take_u64(&mut quick), take_each(&mut each));
+            prop_assert_eq!(quick, each);
+        }
+
+        #[test]
+        fn round_trips(value in any::<u64>().prop_flat_map(|value| (0..64u32).prop_map(move |by| value >> by)),
+                       signed: i64) {
             let mut out = Vec::new();
             put_u64(&mut out, value);
             prop_assert_eq!(out.len(), len_u64(value));

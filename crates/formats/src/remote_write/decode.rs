@@ -1,7 +1,10 @@
 //! What both versions share in decoding: options, the way a series is put into the batch or left out.
 
-use super::{DecodeError, Protocol, Rejected, fast::FastLabels, v1, v2};
-use model::{Batch, HistogramError, LabelError, LabelsBuilder, LabelsRef, Limits, Point, Value};
+use super::fast::FastLimits;
+use super::{DecodeError, Protocol, Rejected, v1, v2};
+use model::{
+    Batch, HistogramError, LabelError, LabelsBuilder, LabelsRef, Limits, Point, Series, Span, Value,
+};
 
 /// What a request may be. Every limit is on one request.
 #[derive(Debug, Clone)]
@@ -100,7 +103,7 @@ pub(super) struct Decoder<'a, 'o> {
     pub(super) options: &'o DecodeOptions,
     pub(super) decoded: Decoded,
     pub(super) labels: LabelsBuilder<'a>,
-    pub(super) fast: FastLabels<'a>,
+    pub(super) fast: FastLimits,
     newest: i64,
     oldest: i64,
     max_bytes: usize,
@@ -120,7 +123,7 @@ impl<'a, 'o> Decoder<'a, 'o> {
             options,
             decoded: Decoded::default(),
             labels: LabelsBuilder::new(),
-            fast: FastLabels::new(&options.limits),
+            fast: FastLimits::new(&options.limits),
             newest: options.newest_timestamp.unwrap_or(i64::MAX),
             oldest: options.oldest_timestamp.unwrap_or(i64::MIN),
             max_bytes: options.max_label_bytes.min(Batch::MAX_BYTES),
@@ -265,18 +268,25 @@ impl<'a, 'o> Decoder<'a, 'o> {
         self.refusal.is_some() || self.has_points()
     }
 
-    /// Ends the series under way with the labels that the short way has written.
+    /// Makes room for a label set at the end of the arena. It has to be given back: see
+    /// [`Decoder::keep_room`].
     #[inline]
-    pub(super) fn end_fast(&mut self, known_utf8: bool, metadata: u32) -> Option<Result<(), DecodeError>> {
-        let labels = self.fast.finish(known_utf8)?;
-        let batch = &mut self.decoded.batch;
-        let start = batch.bytes.len();
-        batch.bytes.extend_from_slice(labels);
-        Some(self.end_series(start, metadata))
+    pub(super) fn room(&mut self, bytes: usize) -> (&mut [u8], FastLimits) {
+        let arena = &mut self.decoded.batch.bytes;
+        let start = arena.len();
+        arena.resize(start + bytes, 0);
+        (arena.get_mut(start..).unwrap_or_default(), self.fast)
+    }
+
+    /// Keeps the first `bytes` of the room that was made at `start`.
+    #[inline]
+    pub(super) fn keep_room(&mut self, start: usize, bytes: usize) -> Span {
+        self.decoded.batch.bytes.truncate(start + bytes);
+        Span { start: start as u32, len: bytes as u32 }
     }
 
     /// Ends the series under way with the labels that are in `self.labels`.
-    pub(super) fn end_slow(&mut self, metadata: u32) -> Result<(), DecodeError> {
+    pub(super) fn end_slow(&mut self) -> Result<(), DecodeError> {
         let batch = &mut self.decoded.batch;
         let start = batch.bytes.len();
         let result = self.labels.finish(&self.options.limits, &mut batch.bytes);
@@ -287,7 +297,7 @@ impl<'a, 'o> Decoder<'a, 'o> {
             _ => Ok(()),
         });
         match result {
-            Ok(()) => self.end_series(start, metadata),
+            Ok(()) => self.end_series(self.decoded.batch.span_since(start)),
             Err(error) => {
                 let at = self.seen_series - 1;
                 let labels = LabelsRef::trusted(self.decoded.batch.bytes.get(start..).unwrap_or_default());
@@ -298,18 +308,18 @@ impl<'a, 'o> Decoder<'a, 'o> {
         }
     }
 
-    /// Ends the series under way, whose labels are the last in the arena.
+    /// Ends the series under way, whose valid labels are in the arena.
     #[inline]
-    fn end_series(&mut self, start: usize, metadata: u32) -> Result<(), DecodeError> {
+    pub(super) fn end_series(&mut self, labels: Span) -> Result<(), DecodeError> {
         if self.refusal.is_some() {
-            self.explain_refusal(start);
+            self.explain_refusal(labels);
         }
         if !self.has_points() {
             self.decoded.batch.bytes.truncate(self.marks.bytes);
             return Ok(());
         }
         let batch = &mut self.decoded.batch;
-        batch.push_series(start, metadata);
+        batch.series.push(Series { labels, metadata: Series::NO_METADATA });
         self.decoded.accepted.samples += (batch.points.len() - self.marks.points) as u64;
         if !self.histograms.is_empty() {
             self.decoded.accepted.histograms += self.histograms.len() as u64;
@@ -343,9 +353,9 @@ impl<'a, 'o> Decoder<'a, 'o> {
     }
 
     #[cold]
-    fn explain_refusal(&mut self, start: usize) {
+    fn explain_refusal(&mut self, labels: Span) {
         let Some(refusal) = self.refusal.take() else { return };
-        let labels = LabelsRef::trusted(self.decoded.batch.bytes.get(start..).unwrap_or_default());
+        let labels = LabelsRef::trusted(self.decoded.batch.slice(labels));
         let (at, newest, oldest) = (self.seen_series - 1, self.newest, self.oldest);
         self.decoded.rejected.explain(|| match refusal {
             Refusal::TooNew(timestamp) => {

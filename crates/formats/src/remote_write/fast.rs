@@ -1,172 +1,209 @@
-//! The short way for label sets that need no repair: sorted, ASCII, of ordinary size. Nearly all are.
+//! The short way for label sets that need no repair: sorted, valid, of ordinary size. Nearly all are.
 //!
-//! They are written into a small scratch buffer in chunks of fixed size, which the compiler turns into a
-//! few register moves instead of calls to `memcpy`, and from there into the batch in one go. Whatever is
-//! out of the ordinary makes this give up, and [`model::LabelsBuilder`] sorts, checks and explains.
+//! They are written straight into the batch's arena, in chunks of fixed size that the compiler turns into
+//! a few register moves instead of calls to `memcpy`. Whatever is out of the ordinary makes this give up,
+//! and [`model::LabelsBuilder`] sorts, checks and explains.
 
 use model::Limits;
 
-/// Larger label sets go the long way.
-const SCRATCH_BYTES: usize = 4096;
-
-/// The first eight bytes of a name as a number, whose order is that of the names.
+/// The [`key`] of `__name__`.
 const METRIC_NAME_KEY: u64 = u64::from_be_bytes(*b"__name__");
 
-/// Writes canonical bytes of one label set after the other.
+/// How much longer than the label set the room should be, so that chunks can run over its end.
+pub(super) const SLACK_BYTES: usize = 64;
+
+/// What the short way takes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct FastLimits {
+    pairs: usize,
+    name_bytes: usize,
+    value_bytes: usize,
+    set_bytes: usize,
+}
+
+impl FastLimits {
+    pub(super) fn new(limits: &Limits) -> Self {
+        FastLimits {
+            // Lengths of names and the number of pairs take one byte.
+            pairs: limits.labels.min(127),
+            name_bytes: limits.name_bytes.min(127),
+            value_bytes: limits.value_bytes,
+            set_bytes: limits.set_bytes,
+        }
+    }
+}
+
+/// A label set on its way into the room that was made for it.
+///
+/// Names and values are given as they stand on the wire: their length, one byte or two, and the text. So
+/// they can be copied as they are. The slices may go on after the text: what follows is only read to be
+/// overwritten again.
 #[derive(Debug)]
-pub(super) struct FastLabels<'a> {
-    /// `bytes[0]` is the number of pairs, below 128.
-    bytes: Box<[u8; SCRATCH_BYTES]>,
+pub(super) struct FastLabels<'r> {
+    room: &'r mut [u8],
+    limits: FastLimits,
     end: usize,
     pairs: usize,
-    /// The value of `__name__`; there can be none that is empty.
-    metric_name: &'a [u8],
-    /// Up to here every string is known to be UTF-8.
-    checked: usize,
     last_key: u64,
-    last_name: &'a [u8],
-    max_pairs: usize,
-    max_name: usize,
-    max_value: usize,
-    max_bytes: usize,
+    /// Where the last name is in the room.
+    last_name: usize,
+    /// Whether there was a `__name__`; there can be none that is empty.
+    named: bool,
+    /// Behind the last value that was checked by itself: see [`FastLabels::put_long`].
+    checked: usize,
 }
 
-impl<'a> FastLabels<'a> {
-    pub(super) fn new(limits: &Limits) -> Self {
-        FastLabels {
-            bytes: Box::new([0; SCRATCH_BYTES]),
-            end: 1,
-            pairs: 0,
-            metric_name: &[],
-            checked: 1,
-            last_key: 0,
-            last_name: &[],
-            max_pairs: limits.labels.min(127),
-            max_name: limits.name_bytes.min(127),
-            max_value: limits.value_bytes,
-            max_bytes: limits.set_bytes.min(SCRATCH_BYTES),
-        }
-    }
+/// A label set that was written.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Written {
+    /// Its length in canonical bytes.
+    pub(super) len: usize,
+    /// From here on it has to be checked for UTF-8, unless that is known.
+    pub(super) checked: usize,
+}
 
-    #[inline]
-    pub(super) fn begin(&mut self) {
-        self.end = 1;
-        self.pairs = 0;
-        self.metric_name = &[];
-        self.checked = 1;
-        self.last_key = 0;
-        self.last_name = &[];
-    }
-
-    /// Adds a pair. Both slices may go on after the string they begin with: what follows is only read to
-    /// be overwritten again. Returns whether it could be done.
+impl<'r> FastLabels<'r> {
     #[inline(always)]
-    pub(super) fn push(
-        &mut self,
-        name: &'a [u8],
-        name_len: usize,
-        value: &'a [u8],
-        value_len: usize,
-    ) -> bool {
-        if name_len == 0 || name_len > self.max_name || value_len == 0 || value_len > self.max_value {
+    pub(super) fn new(room: &'r mut [u8], limits: FastLimits) -> Self {
+        // The first byte is the number of pairs.
+        FastLabels { room, limits, end: 1, pairs: 0, last_key: 0, last_name: 0, named: false, checked: 1 }
+    }
+
+    /// Adds a name, whose length is one byte. `key` is its [`key`]. Returns whether it could be done.
+    #[inline(always)]
+    pub(super) fn push_name(&mut self, key: u64, name: &[u8], len: usize) -> bool {
+        // Zero wraps around, to be over the limit too.
+        if len.wrapping_sub(1) >= self.limits.name_bytes {
             return false;
         }
-        let Some(key) = key(name, name_len) else { return false };
-        if key <= self.last_key && !self.follows(key, name, name_len) {
+        if key <= self.last_key && !(key == self.last_key && follows(self.room, self.last_name, name)) {
             return false;
         }
+        self.named |= is_metric_name(key, len);
         self.last_key = key;
-        self.last_name = name.get(..name_len).unwrap_or_default();
-        if key == METRIC_NAME_KEY && name_len == 8 {
-            self.metric_name = value.get(..value_len).unwrap_or_default();
-        }
+        self.last_name = self.end;
         self.pairs += 1;
-        self.put_len(name_len) && self.put(name, name_len) && self.put_value(value, value_len)
+        let end = self.end;
+        self.end += 1 + len;
+        put(self.room, end, name, 1 + len)
     }
 
-    /// Names of more than eight bytes that share the first eight, and whatever is not in order.
-    #[inline(never)]
-    fn follows(&self, key: u64, name: &[u8], name_len: usize) -> bool {
-        key == self.last_key && name.get(..name_len).is_some_and(|name| name > self.last_name)
-    }
-
+    /// Adds a value whose length is one byte.
     #[inline(always)]
-    fn put_value(&mut self, value: &[u8], len: usize) -> bool {
-        if len < 128 {
-            return self.put_len(len) && self.put(value, len);
-        }
-        // Its length is two bytes, of which one is not ASCII; so what is before it is checked now.
-        let Some(text) = value.get(..len) else { return false };
-        let before = self.bytes.get(self.checked..self.end).unwrap_or_default();
-        if len >= 1 << 14 || !before.is_ascii() || std::str::from_utf8(text).is_err() {
+    pub(super) fn push_value(&mut self, value: &[u8], len: usize) -> bool {
+        if len.wrapping_sub(1) >= self.limits.value_bytes {
             return false;
         }
-        let Some(target) = self.bytes.get_mut(self.end..self.end + 2 + len) else { return false };
-        if let [low, high, rest @ ..] = target {
-            *low = (len as u8) | 0x80;
-            *high = (len >> 7) as u8;
-            rest.copy_from_slice(text);
-        }
+        let end = self.end;
+        self.end += 1 + len;
+        put(self.room, end, value, 1 + len)
+    }
+
+    /// Adds a value whose length is two bytes, of which one is not ASCII: so what is before it is checked
+    /// now, and it is checked by itself. The length is not given.
+    #[inline(always)]
+    pub(super) fn push_long_value(&mut self, value: &[u8]) -> bool {
+        let len = value.len();
+        let end = self.end;
         self.end += 2 + len;
-        self.checked = self.end;
-        true
+        let checked = std::mem::replace(&mut self.checked, self.end);
+        len <= self.limits.value_bytes && put_long(self.room, checked, end, value)
     }
 
+    /// Ends the label set, unless it has to be looked at more closely: no metric name, or over a limit.
     #[inline(always)]
-    fn put_len(&mut self, len: usize) -> bool {
-        let Some(byte) = self.bytes.get_mut(self.end) else { return false };
-        *byte = len as u8;
-        self.end += 1;
-        true
+    pub(super) fn finish(self) -> Option<Written> {
+        let FastLabels { room, limits, end: len, pairs, named, checked, .. } = self;
+        if !named || pairs > limits.pairs || len > limits.set_bytes {
+            return None;
+        }
+        *room.first_mut()? = pairs as u8;
+        Some(Written { len, checked })
     }
+}
 
-    /// Appends `len` bytes, fewer than 128, of the front of `from`.
-    #[inline(always)]
-    fn put(&mut self, from: &[u8], len: usize) -> bool {
-        let rest = self.bytes.get_mut(self.end..).unwrap_or_default();
-        self.end += len;
-        if len <= 16 {
-            if let (Some(to), Some(from)) = (rest.first_chunk_mut::<16>(), from.first_chunk::<16>()) {
-                *to = *from;
-                return true;
-            }
-        } else if len <= 32
-            && let (Some(to), Some(from)) = (rest.first_chunk_mut::<32>(), from.first_chunk::<32>())
-        {
-            *to = *from;
+/// Whether a name of this key and length is `__name__`.
+#[inline(always)]
+pub(super) fn is_metric_name(key: u64, len: usize) -> bool {
+    key == METRIC_NAME_KEY && len == 8
+}
+
+/// Whether a name comes after the one at `last` in the room, where both share the first eight bytes.
+#[inline(never)]
+fn follows(room: &[u8], last: usize, name: &[u8]) -> bool {
+    fn text(name: &[u8]) -> Option<&[u8]> {
+        let (len, text) = name.split_first()?;
+        text.get(..usize::from(*len))
+    }
+    let last = room.get(last..).and_then(text);
+    last.is_some_and(|last| text(name).is_some_and(|name| name > last))
+}
+
+/// Writes `len` bytes of the front of `from`.
+#[inline(always)]
+fn put(room: &mut [u8], end: usize, from: &[u8], len: usize) -> bool {
+    let Some(rest) = room.get_mut(end..) else { return false };
+    if len <= 32 {
+        if copy::<32>(rest, from) {
             return true;
         }
-        let (Some(to), Some(from)) = (rest.get_mut(..len), from.get(..len)) else { return false };
-        to.copy_from_slice(from);
-        true
+    } else if len <= 64 && copy::<64>(rest, from) {
+        return true;
     }
+    put_exact(rest, from, len)
+}
 
-    /// The metric name, if there was one.
-    pub(super) fn metric_name(&self) -> Option<&'a [u8]> {
-        Some(self.metric_name).filter(|name| !name.is_empty())
+#[inline(never)]
+fn put_exact(to: &mut [u8], from: &[u8], len: usize) -> bool {
+    let (Some(to), Some(from)) = (to.get_mut(..len), from.get(..len)) else { return false };
+    to.copy_from_slice(from);
+    true
+}
+
+#[inline(never)]
+fn put_long(room: &mut [u8], checked: usize, end: usize, value: &[u8]) -> bool {
+    let len = value.len();
+    let before = room.get(checked..end).unwrap_or_default();
+    if !(128..1 << 14).contains(&len) || !before.is_ascii() || std::str::from_utf8(value).is_err() {
+        return false;
     }
+    let Some([low, high, rest @ ..]) = room.get_mut(end..end + 2 + len) else { return false };
+    *low = (len as u8) | 0x80;
+    *high = (len >> 7) as u8;
+    rest.copy_from_slice(value);
+    true
+}
 
-    /// The canonical bytes, unless they have to be looked at more closely: no metric name, not ASCII, or
-    /// over a limit.
-    #[inline]
-    pub(super) fn finish(&mut self, known_utf8: bool) -> Option<&[u8]> {
-        if self.metric_name.is_empty() || self.pairs > self.max_pairs || self.end > self.max_bytes {
-            return None;
+/// Copies `N` bytes, where both slices have as many.
+#[inline(always)]
+fn copy<const N: usize>(to: &mut [u8], from: &[u8]) -> bool {
+    match (to.first_chunk_mut::<N>(), from.first_chunk::<N>()) {
+        (Some(to), Some(from)) => {
+            *to = *from;
+            true
         }
-        if !known_utf8 && !self.bytes.get(self.checked..self.end)?.is_ascii() {
-            return None;
-        }
-        if let Some(count) = self.bytes.first_mut() {
-            *count = self.pairs as u8;
-        }
-        self.bytes.get(..self.end)
+        _ => false,
     }
 }
 
-/// The first eight bytes of a name as a number, shorter ones filled up with zeros. `None` so close to the
-/// end of the message that eight bytes can't be read.
+/// The first eight bytes of a name as a number, shorter ones filled up with zeros, so that the order of
+/// keys is that of names. The slice begins with the text and may go on after it; `None` so close to the end
+/// of a message that eight bytes can't be read.
 #[inline(always)]
-fn key(name: &[u8], len: usize) -> Option<u64> {
+pub(super) fn key(name: &[u8], len: usize) -> Option<u64> {
     let key = u64::from_be_bytes(*name.first_chunk::<8>()?);
     Some(if len >= 8 { key } else { key & !(u64::MAX >> (8 * len)) })
+}
+
+/// Whether all of `bytes` are ASCII. The last ones are checked in a group that overlaps the one before,
+/// instead of one by one.
+#[inline]
+pub(super) fn is_ascii(bytes: &[u8]) -> bool {
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let Some(last) = bytes.last_chunk::<32>() else { return bytes.is_ascii() };
+    let any = |group: &[u8; 32]| {
+        group.as_chunks::<8>().0.iter().fold(0, |any, word| any | u64::from_ne_bytes(*word))
+    };
+    let groups = bytes.as_chunks::<32>().0;
+    groups.iter().fold(any(last), |found, group| found | any(group)) & HIGH == 0
 }

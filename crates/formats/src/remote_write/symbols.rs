@@ -1,14 +1,21 @@
 //! The symbol table of 2.0, as it is read: where each string stands in the body.
 
 use super::DecodeError;
+use super::fast::{self, FastLabels};
 
 /// One string of the table.
 #[derive(Debug, Clone, Copy)]
 struct Symbol {
+    /// Its [`fast::key`], by which label names are put in order.
+    key: u64,
+    /// Its first byte in the body. Before it stands its length.
     start: u32,
     len: u32,
-    utf8: bool,
 }
+
+/// Set in [`Symbol::len`] where the short way can't take the string: it is empty or not UTF-8, or its
+/// length is not written the usual way.
+const UNUSUAL: u32 = 1 << 31;
 
 /// The table. The strings stay where they are.
 #[derive(Debug)]
@@ -16,21 +23,6 @@ pub(super) struct Symbols<'a> {
     body: &'a [u8],
     symbols: Vec<Symbol>,
     limit: usize,
-}
-
-/// A string of the table.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Text<'a> {
-    /// It and what follows in the body, which the short way likes to have.
-    pub(super) from: &'a [u8],
-    pub(super) len: usize,
-    pub(super) utf8: bool,
-}
-
-impl<'a> Text<'a> {
-    pub(super) fn bytes(self) -> &'a [u8] {
-        self.from.get(..self.len).unwrap_or_default()
-    }
 }
 
 impl<'a> Symbols<'a> {
@@ -43,9 +35,18 @@ impl<'a> Symbols<'a> {
         if self.symbols.len() >= self.limit {
             return Err(DecodeError::TooMany { what: "symbols", limit: self.limit });
         }
-        let start = (symbol.as_ptr().addr() - self.body.as_ptr().addr()) as u32;
-        let utf8 = std::str::from_utf8(symbol).is_ok();
-        self.symbols.push(Symbol { start, len: symbol.len() as u32, utf8 });
+        let start = symbol.as_ptr().addr() - self.body.as_ptr().addr();
+        let len = symbol.len();
+        // The body goes on after the string, if it is not the very last.
+        let key = self.body.get(start..).and_then(|from| fast::key(from, len));
+        let length_byte = start.checked_sub(1).and_then(|at| self.body.get(at)).copied();
+        let length_is_usual = len >= 128 || length_byte == Some(len as u8);
+        let usual = len > 0 && length_is_usual && key.is_some() && std::str::from_utf8(symbol).is_ok();
+        self.symbols.push(Symbol {
+            key: key.unwrap_or(0),
+            start: start as u32,
+            len: len as u32 | if usual { 0 } else { UNUSUAL },
+        });
         Ok(())
     }
 
@@ -53,10 +54,31 @@ impl<'a> Symbols<'a> {
         self.symbols.len()
     }
 
-    #[inline(always)]
-    pub(super) fn get(&self, reference: u64) -> Option<Text<'a>> {
+    /// A string of the table.
+    pub(super) fn get(&self, reference: u64) -> Option<&'a [u8]> {
         let symbol = self.symbols.get(usize::try_from(reference).ok()?)?;
-        let from = self.body.get(symbol.start as usize..)?;
-        Some(Text { from, len: symbol.len as usize, utf8: symbol.utf8 })
+        let start = symbol.start as usize;
+        self.body.get(start..start + (symbol.len & !UNUSUAL) as usize)
+    }
+
+    /// Adds a pair to a label set on the short way. Returns whether it could be done, and whether it is the
+    /// metric name.
+    #[inline(always)]
+    pub(super) fn push_pair(&self, labels: &mut FastLabels<'_>, name: u64, value: u64) -> Option<bool> {
+        let name = self.symbols.get(name as usize)?;
+        let value = self.symbols.get(value as usize)?;
+        let (name_len, value_len) = (name.len as usize, value.len as usize);
+        // The limit on names is below what the flag makes of a length.
+        let from = self.body.get((name.start as usize).checked_sub(1)?..)?;
+        if !labels.push_name(name.key, from, name_len) {
+            return None;
+        }
+        let done = if value_len < 128 {
+            labels.push_value(self.body.get((value.start as usize).checked_sub(1)?..)?, value_len)
+        } else {
+            let start = value.start as usize;
+            value.len & UNUSUAL == 0 && labels.push_long_value(self.body.get(start..start + value_len)?)
+        };
+        done.then(|| fast::is_metric_name(name.key, name_len))
     }
 }

@@ -1,10 +1,11 @@
 //! Decoding `prometheus.WriteRequest` (1.0).
 
 use super::decode::{Decoded, Decoder};
+use super::fast::{self, FastLabels, SLACK_BYTES, Written, is_ascii};
 use super::{DecodeError, Protocol, points};
 use crate::text::cut;
 use crate::wire::{Fault, Reader};
-use model::{Metadata, MetricType, Series};
+use model::{Metadata, MetricType, Span};
 
 /// A request, or what is wrong with a part of it.
 type Outcome = Result<(), Stop>;
@@ -45,22 +46,18 @@ pub(super) fn decode<'a>(mut decoder: Decoder<'a, '_>, body: &'a [u8]) -> Result
 }
 
 fn request<'a>(decoder: &mut Decoder<'a, '_>, body: &'a [u8]) -> Outcome {
-    // A look over the top level first: it costs little, and then memory is taken once and fits.
-    let (mut count, mut bytes) = (0, 0);
     let mut fields = Reader::new(body);
-    while let Some(field) = fields.next()? {
-        if field.number == 1 {
-            count += 1;
-            bytes += field.bytes()?.len();
-        }
-    }
-    decoder.reserve(count, bytes);
-
-    let mut fields = Reader::new(body);
+    let mut first = true;
     while let Some(field) = fields.next()? {
         match field.number {
             1 => {
                 let message = field.bytes()?;
+                if first {
+                    // Series are about as long as the first, and labels never longer than on the wire.
+                    let series = body.len() / message.len().max(1) + 1;
+                    decoder.reserve(series, body.len() + SLACK_BYTES);
+                    first = false;
+                }
                 series(decoder, message)?;
             }
             3 => metadata(decoder, field.bytes()?)?,
@@ -72,15 +69,26 @@ fn request<'a>(decoder: &mut Decoder<'a, '_>, body: &'a [u8]) -> Outcome {
 
 fn series<'a>(decoder: &mut Decoder<'a, '_>, message: &'a [u8]) -> Outcome {
     decoder.begin_series()?;
-    let rest = fast_labels(decoder, message);
-    let mut fast = rest.is_some();
-    let mut fields = Reader::new(rest.unwrap_or(message));
+    let (mut labels, mut rest) = match fast_labels(decoder, message) {
+        Some((span, rest)) => (Some(span), rest),
+        None => (None, message),
+    };
+    // Samples come next, as a rule.
+    while let [0x12, length, after @ ..] = rest
+        && let Some((sample, after)) = after.split_at_checked(usize::from(*length))
+        && *length < 0x80
+    {
+        let (value, timestamp, start) = points::sample(Protocol::V1, sample)?;
+        decoder.float(timestamp, start, value)?;
+        rest = after;
+    }
+    let mut fields = Reader::new(rest);
     while let Some(field) = fields.next()? {
         match field.number {
             1 => {
                 // Labels that come after samples are legal: then all are read the long way.
                 field.bytes()?;
-                fast = false;
+                labels = None;
             }
             2 => {
                 let (value, timestamp, start) = points::sample(Protocol::V1, field.bytes()?)?;
@@ -95,8 +103,8 @@ fn series<'a>(decoder: &mut Decoder<'a, '_>, message: &'a [u8]) -> Outcome {
             _ => {}
         }
     }
-    if fast && let Some(result) = decoder.end_fast(false, Series::NO_METADATA) {
-        return Ok(result?);
+    if let Some(labels) = labels {
+        return Ok(decoder.end_series(labels)?);
     }
     let mut fields = Reader::new(message);
     while let Some(field) = fields.next()? {
@@ -107,31 +115,62 @@ fn series<'a>(decoder: &mut Decoder<'a, '_>, message: &'a [u8]) -> Outcome {
     if decoder.labels.is_empty() && !decoder.had_points() {
         return Ok(()); // A time series with nothing in it says nothing.
     }
-    Ok(decoder.end_slow(Series::NO_METADATA)?)
+    Ok(decoder.end_slow()?)
 }
 
 /// Reads the labels at the front of a `TimeSeries` if each is a name, then a value, with nothing unusual.
-/// Returns what follows them.
-#[inline]
-fn fast_labels<'a>(decoder: &mut Decoder<'a, '_>, message: &'a [u8]) -> Option<&'a [u8]> {
-    let fast = &mut decoder.fast;
-    fast.begin();
+/// Returns where they are in the arena, and what follows them in the message.
+fn fast_labels<'a>(decoder: &mut Decoder<'a, '_>, message: &'a [u8]) -> Option<(Span, &'a [u8])> {
+    let start = decoder.decoded.batch.bytes.len();
+    // A label takes fewer bytes in the arena than on the wire.
+    let (room, limits) = decoder.room(message.len() + SLACK_BYTES);
+    let written = write_labels(FastLabels::new(room, limits), message).filter(|(written, rest)| {
+        // Lengths below 128 are ASCII themselves, so in most messages one look at the labels as they came
+        // is enough. They are at rest there; what was just written is still on its way to the cache.
+        let wire = message.get(..message.len() - rest.len()).unwrap_or_default();
+        is_ascii(wire) || room_is_ascii(decoder, start, *written)
+    });
+    let span = decoder.keep_room(start, written.map_or(0, |(written, _)| written.len));
+    written.map(|(_, rest)| (span, rest))
+}
+
+#[inline(never)]
+fn room_is_ascii(decoder: &Decoder<'_, '_>, start: usize, written: Written) -> bool {
+    let bytes = decoder.decoded.batch.bytes.get(start + written.checked..start + written.len);
+    bytes.is_some_and(<[u8]>::is_ascii)
+}
+
+/// The next label is found by the length of this one, not by going through it: so the processor can work
+/// on several at a time.
+#[inline(never)] // by itself its variables fit the registers
+fn write_labels<'a>(mut labels: FastLabels<'_>, message: &'a [u8]) -> Option<(Written, &'a [u8])> {
     let mut input = message;
     while let [0x0a, length, rest @ ..] = input {
         let (length, rest) = short_length(*length, rest)?;
-        let [0x0a, name_len, name @ ..] = rest else { return None };
-        let name_len = usize::from(*name_len);
+        input = rest.get(length..)?;
+        let [0x0a, name @ ..] = rest else { return None };
+        let [name_len, text @ ..] = name else { return None };
         // A length of two bytes would be at least 128, over what the short way takes, so no check here.
-        let [0x12, value_len, value @ ..] = name.get(name_len..)? else { return None };
-        let (value_len, value) = short_length(*value_len, value)?;
-        // What is left is the value and whatever comes after this label.
-        let used = rest.len() - value.len() + value_len;
-        if used != length || !fast.push(name, name_len, value, value_len) {
+        let name_len = usize::from(*name_len);
+        if !labels.push_name(fast::key(text, name_len)?, name, name_len) {
             return None;
         }
-        input = value.get(value_len..)?;
+        let [0x12, value @ ..] = text.get(name_len..)? else { return None };
+        let [value_len, text @ ..] = value else { return None };
+        // What is left is the value and whatever comes after this label.
+        let left = text.len().checked_sub(input.len())?;
+        if left == usize::from(*value_len) && left < 128 {
+            if !labels.push_value(value, left) {
+                return None;
+            }
+        } else {
+            let (value_len, text) = short_length(*value_len, text)?;
+            if value_len + 1 != left || !labels.push_long_value(text.get(..value_len)?) {
+                return None;
+            }
+        }
     }
-    Some(input)
+    Some((labels.finish()?, input))
 }
 
 /// A length of one or two bytes, of which the first is taken already.

@@ -1,22 +1,32 @@
 //! Decoding `io.prometheus.write.v2.Request` (2.0).
 
 use super::decode::{Decoded, Decoder};
-use super::symbols::{Symbols, Text};
+use super::fast::{FastLabels, SLACK_BYTES, Written};
+use super::symbols::Symbols;
 use super::v1::Stop;
 use super::{DecodeError, Protocol, points};
 use crate::text::cut;
 use crate::wire::{Reader, take_varint};
 use hashbrown::HashMap;
-use model::{Metadata, MetricType, Series};
+use model::{Metadata, MetricType, Span};
 
 pub(super) fn decode<'a>(decoder: Decoder<'a, '_>, body: &'a [u8]) -> Result<Decoded, DecodeError> {
     let symbols = Symbols::new(body, decoder.options.max_symbols);
-    let mut request = Request { decoder, symbols, references: Vec::new(), families: Families::default() };
+    let mut request = Request {
+        decoder,
+        symbols,
+        references: Vec::new(),
+        room: MAX_ROOM_BYTES,
+        families: Families::default(),
+    };
     match request.read(body) {
         Ok(()) => Ok(request.decoder.decoded),
         Err(stop) => Err(stop.in_body(body)),
     }
 }
+
+/// The most room that a label set gets on the short way; a larger one goes the long way.
+const MAX_ROOM_BYTES: usize = 4096;
 
 /// A request in the making.
 struct Request<'a, 'o> {
@@ -24,6 +34,8 @@ struct Request<'a, 'o> {
     symbols: Symbols<'a>,
     /// Label references of one message, collected.
     references: Vec<u64>,
+    /// How much room the next label set gets on the short way.
+    room: usize,
     families: Families<'a>,
 }
 
@@ -61,7 +73,7 @@ impl<'a> Request<'a, '_> {
                 _ => {}
             }
         }
-        if count > 0 && self.symbols.get(0).is_none_or(|first| first.len != 0) {
+        if count > 0 && self.symbols.get(0).is_none_or(|first| !first.is_empty()) {
             return Err(DecodeError::FirstSymbol.into());
         }
         self.decoder.reserve(count, 0);
@@ -70,9 +82,10 @@ impl<'a> Request<'a, '_> {
             if field.number == 5 {
                 self.series(field.bytes()?)?;
                 if self.decoder.decoded.batch.series.len() == 1 {
-                    // The first series tells about how much memory the others will need.
+                    // The first series tells about how much memory all will need.
                     let first = self.decoder.decoded.batch.bytes.len();
-                    self.decoder.reserve(0, first.saturating_mul(count));
+                    let all = (first + first / 8).saturating_mul(count);
+                    self.decoder.reserve(0, all.saturating_add(MAX_ROOM_BYTES));
                 }
             }
         }
@@ -81,14 +94,25 @@ impl<'a> Request<'a, '_> {
 
     fn series(&mut self, message: &'a [u8]) -> Result<(), Stop> {
         self.decoder.begin_series()?;
-        let rest = self.fast_labels(message);
-        let mut fast = rest.is_some();
+        let (mut labels, mut rest) = match self.fast_labels(message) {
+            Some((span, name, rest)) => (Some((span, name)), rest),
+            None => (None, message),
+        };
+        // A sample comes next, as a rule.
+        if let [0x12, length, after @ ..] = rest
+            && let Some((sample, after)) = after.split_at_checked(usize::from(*length))
+            && *length < 0x80
+        {
+            let (value, timestamp, start) = points::sample(Protocol::V2, sample)?;
+            self.decoder.float(timestamp, start, value)?;
+            rest = after;
+        }
         let mut metadata = WireMetadata::default();
-        let mut fields = Reader::new(rest.unwrap_or(message));
+        let mut fields = Reader::new(rest);
         while let Some(field) = fields.next()? {
             match field.number {
                 1 => {
-                    fast = false;
+                    labels = None;
                     field.varints(|_| {})?;
                 }
                 2 => {
@@ -116,36 +140,36 @@ impl<'a> Request<'a, '_> {
             return Ok(());
         }
         let before = self.decoder.decoded.batch.series.len();
-        if fast && let Some(result) = self.decoder.end_fast(true, Series::NO_METADATA) {
-            result?;
-            return Ok(self.attach(before, self.decoder.fast.metric_name(), metadata)?);
+        if let Some((span, name)) = labels {
+            self.decoder.end_series(span)?;
+            return Ok(self.attach(before, Some(name), metadata)?);
         }
         self.collect_references(message)?;
         self.push_labels()?;
         let mut pairs = self.decoder.labels.pairs().iter();
         let name = pairs.find(|(name, _)| *name == b"__name__").map(|(_, value)| *value);
-        self.decoder.end_slow(Series::NO_METADATA)?;
+        self.decoder.end_slow()?;
         Ok(self.attach(before, name, metadata)?)
     }
 
     /// Reads label references at the front of a `TimeSeries` if they are packed into one field, and lead
-    /// to a sorted label set with nothing unusual. Returns what follows them.
-    #[inline]
-    fn fast_labels(&mut self, message: &'a [u8]) -> Option<&'a [u8]> {
-        let fast = &mut self.decoder.fast;
-        fast.begin();
+    /// to a sorted label set with nothing unusual. Returns where it is in the arena, the metric name, and
+    /// what follows in the message.
+    fn fast_labels(&mut self, message: &'a [u8]) -> Option<(Span, &'a [u8], &'a [u8])> {
         let mut input = message.strip_prefix(&[0x0a])?;
         let length = usize::try_from(take_varint(&mut input).ok()?).ok()?;
-        let (mut packed, rest) = input.split_at_checked(length)?;
-        while !packed.is_empty() {
-            let name = self.symbols.get(take_varint(&mut packed).ok()?)?;
-            let value = self.symbols.get(take_varint(&mut packed).ok()?)?;
-            let utf8 = name.utf8 && value.utf8;
-            if !utf8 || !fast.push(name.from, name.len, value.from, value.len) {
-                return None;
-            }
-        }
-        Some(rest)
+        let (packed, rest) = input.split_at_checked(length)?;
+        let start = self.decoder.decoded.batch.bytes.len();
+        // How long the label set will be is not known; about as long as the last one, as a rule.
+        let (room, limits) = self.decoder.room(self.room);
+        let written = write_labels(&self.symbols, FastLabels::new(room, limits), packed);
+        let span = self.decoder.keep_room(start, written.map_or(0, |(written, _)| written.len));
+        let Some((written, metric_name)) = written else {
+            self.room = MAX_ROOM_BYTES;
+            return None;
+        };
+        self.room = (written.len + written.len / 2 + SLACK_BYTES).min(MAX_ROOM_BYTES);
+        Some((span, self.symbols.get(metric_name)?, rest))
     }
 
     /// Collects the label references of a `TimeSeries` or an `Exemplar` (both have them as field 1).
@@ -183,7 +207,7 @@ impl<'a> Request<'a, '_> {
 
     /// Gives the collected references to the builder, as text.
     fn push_labels(&mut self) -> Result<(), Stop> {
-        let symbol = |reference: u64| self.symbols.get(reference).map(Text::bytes).unwrap_or_default();
+        let symbol = |reference: u64| self.symbols.get(reference).unwrap_or_default();
         for pair in self.references.as_chunks::<2>().0 {
             let [name, value] = *pair;
             self.decoder.labels.push(symbol(name), symbol(value));
@@ -251,7 +275,7 @@ impl<'a> Request<'a, '_> {
         let family = family_name(kind, name);
         let options = self.decoder.options;
         let list = &mut self.decoder.decoded.batch.metadata;
-        let text = |reference| self.symbols.get(reference).map(Text::bytes).unwrap_or_default();
+        let text = |reference| self.symbols.get(reference).unwrap_or_default();
         let bytes = &mut self.families.bytes;
         let number = *self.families.by_name.entry((family, metadata)).or_insert_with(|| {
             let entry = Metadata {
@@ -270,6 +294,24 @@ impl<'a> Request<'a, '_> {
         }
         Ok(number)
     }
+}
+
+/// Returns what was written, and the reference of the metric name.
+#[inline(never)] // by itself its variables fit the registers
+fn write_labels(
+    symbols: &Symbols<'_>,
+    mut labels: FastLabels<'_>,
+    mut packed: &[u8],
+) -> Option<(Written, u64)> {
+    let mut metric_name = 0;
+    while !packed.is_empty() {
+        let name = take_varint(&mut packed).ok()?;
+        let value = take_varint(&mut packed).ok()?;
+        if symbols.push_pair(&mut labels, name, value)? {
+            metric_name = value;
+        }
+    }
+    Some((labels.finish()?, metric_name))
 }
 
 fn read_metadata(metadata: &mut WireMetadata, message: &[u8]) -> Result<(), Stop> {
