@@ -38,10 +38,14 @@ pub(crate) fn run(options: &Idle) -> Result<()> {
             (System::Narthex, _) => {
                 let program = programs.narthex().ok_or("no narthex")?;
                 let config = folder.path().join("narthex.yml");
-                let text = format!("collect:\n  host:\n    interval: {}s\n", options.interval);
+                let text = format!(
+                    "remote_write:\n- url: {}\ncollect:\n  host:\n    interval: {}s\n",
+                    receiver.url(),
+                    options.interval
+                );
                 std::fs::write(&config, text)?;
-                let config = config.to_string_lossy().into_owned();
-                let arguments = ["--config", &config, "--to", &receiver.url()];
+                let config = config.to_string_lossy();
+                let arguments = ["--config", &*config];
                 let data = folder.path().join("data");
                 parts.narthex = Some(Narthex::start_in(program, "run", &data, &arguments));
                 "narthex".to_string()

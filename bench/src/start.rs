@@ -40,6 +40,7 @@ pub(crate) fn run(options: &Start) -> Result<()> {
         let data = folder.path().join("data");
         let start = || programs.start(system, Route::OneOne, false, &receiver.url(), &data);
         let running = start()?;
+        let empty = disk_bytes(&data);
         let series = options.series.next_multiple_of(PER_POD);
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as i64;
         let workload = Workload {
@@ -57,6 +58,7 @@ pub(crate) fn run(options: &Start) -> Result<()> {
         }
         running.process().terminate(SOON * 4);
         drop(running);
+        let log = disk_bytes(&data).saturating_sub(empty);
         let (mut times, mut peak) = (Vec::new(), 0.0_f64);
         for _ in 0..options.rounds {
             let running = start()?;
@@ -66,12 +68,7 @@ pub(crate) fn run(options: &Start) -> Result<()> {
             peak = peak.max(mib(running.process().peak_rss_bytes()));
             running.process().kill();
         }
-        table.push(vec![
-            system.name().into(),
-            number(mib(disk_bytes(&data))),
-            times.join(", "),
-            number(peak),
-        ]);
+        table.push(vec![system.name().into(), number(mib(log)), times.join(", "), number(peak)]);
     }
     let samples = i64::from(options.series) * i64::from(options.sweeps);
     println!(
