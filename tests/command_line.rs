@@ -9,7 +9,7 @@
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::time::Duration;
-use support::{Answer, FakeReceiver, Narthex, SOON};
+use support::{Answer, FakeReceiver, Narthex, SOON, wait_until};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
 
@@ -175,10 +175,30 @@ fn a_destination_that_talks_nonsense_is_told_in_its_own_words() {
 }
 
 #[test]
+fn it_goes_on_when_nobody_reads_what_it_says() {
+    use std::io::{BufRead, BufReader};
+    let data = tempfile::tempdir().unwrap();
+    let mut child = Command::new(PROGRAM)
+        .args(["run", "--to", "http://127.0.0.1:1", "--listen", "127.0.0.1:0", "--data"])
+        .arg(data.path().join("data"))
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    lines.find(|line| line.as_ref().unwrap().starts_with("listening on")).unwrap().unwrap();
+    drop(lines);
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
 fn a_second_signal_ends_it_at_once() {
     let receiver = FakeReceiver::start();
     receiver.answer(|_| Answer::status(204).delay(Duration::from_secs(60)));
     let narthex = Narthex::start(PROGRAM, &["--to", &receiver.write_url(), "--collect", "loadavg"]);
+    let pending = "prometheus_remote_storage_samples_pending";
+    wait_until("something to send", SOON, || narthex.metric(pending).is_some_and(|pending| pending > 0.0));
     narthex.process.signal(rustix::process::Signal::INT);
     narthex.process.wait_for_line("SIGINT: sending what is left", SOON);
     narthex.process.signal(rustix::process::Signal::INT);

@@ -5,6 +5,7 @@ use crate::data_dir::{DataDir, DataDirError};
 use crate::host;
 use crate::http::{Guard, guard};
 use crate::page::{Mode, page};
+use crate::say::say;
 use crate::status::{About, Status};
 use crate::telemetry::{Outlet, Telemetry};
 use axum::Router;
@@ -211,12 +212,14 @@ async fn end(destination: Destination, deadline: Duration) {
     let url = destination.url_redacted();
     let report = destination.shutdown(deadline).await;
     if !report.complete {
-        eprintln!(
+        say(format_args!(
             "{url}: not everything was taken in time; the rest is in the log and is sent at the next start"
-        );
+        ));
     }
     if !report.positions_saved {
-        eprintln!("{url}: its position could not be saved; some samples are sent again at the next start");
+        say(format_args!(
+            "{url}: its position could not be saved; some samples are sent again at the next start"
+        ));
     }
 }
 

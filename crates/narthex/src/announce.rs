@@ -1,6 +1,7 @@
 //! What is said on standard error while it runs: when a destination first accepted, and when it accepts
 //! again. What goes wrong is logged where it happens.
 
+use crate::say::say;
 use crate::status::protocol_name;
 use crate::telemetry::Outlet;
 use remote::State;
@@ -25,7 +26,7 @@ pub(crate) async fn watch(outlets: Vec<Outlet>) {
             *told = next;
             if let Some(sentence) = sentence {
                 let protocol = outlet.stats.protocol().map_or("", protocol_name);
-                eprintln!("{}: {sentence} (remote write {protocol})", outlet.url);
+                say(format_args!("{}: {sentence} (remote write {protocol})", outlet.url));
             }
         }
         tokio::time::sleep(LOOK).await;

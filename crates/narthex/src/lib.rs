@@ -19,6 +19,7 @@ mod host;
 pub mod http;
 pub mod page;
 pub mod run;
+mod say;
 pub mod shutdown;
 pub mod sink;
 pub mod status;
@@ -27,6 +28,7 @@ pub mod telemetry;
 use clap::Parser;
 use cli::{Cli, Command};
 use failure::Failure;
+use say::say;
 use std::process::ExitCode;
 
 /// Threads that serve and send. Collecting and reading back have threads of their own.
@@ -38,6 +40,9 @@ const STACK_BYTES: usize = 1 << 20;
 
 /// The whole program.
 pub fn cli_main() -> ExitCode {
+    std::panic::set_hook(Box::new(|panic| {
+        say(format_args!("narthex: an error in narthex itself, please report it: {panic}"));
+    }));
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -49,7 +54,7 @@ pub fn cli_main() -> ExitCode {
     match start(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("narthex: {failure}");
+            say(format_args!("narthex: {failure}"));
             ExitCode::from(failure.code())
         }
     }
@@ -88,6 +93,7 @@ fn log_to_stderr(level: &str) -> Result<(), Failure> {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .log_internal_errors(false)
         .with_ansi(std::io::stderr().is_terminal())
         .init();
     Ok(())

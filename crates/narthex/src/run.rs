@@ -8,6 +8,7 @@ use crate::data_dir::default_path;
 use crate::failure::Failure;
 use crate::http::Listening;
 use crate::page::Mode;
+use crate::say::say;
 use crate::shutdown::Signals;
 use axum::Router;
 use remote::config::RemoteWrite;
@@ -22,7 +23,7 @@ pub async fn run(args: RunArgs) -> Result<(), Failure> {
     let environment = |name: &str| std::env::var(name).ok();
     let (config, warnings) = configure(&args, &environment)?;
     for warning in warnings {
-        eprintln!("warning: {warning}");
+        say(format_args!("warning: {warning}"));
     }
     let data = match args.data {
         Some(path) => path,
@@ -35,22 +36,22 @@ pub async fn run(args: RunArgs) -> Result<(), Failure> {
     let settings = Settings { config, data, job: args.job, instance };
     let mut agent = Agent::start(settings).await.map_err(Failure::running)?;
     let server = listening.serve(agent.router(Mode::Run, Router::new()));
-    eprintln!("listening on http://{} (pushes, own metrics, page)", server.address());
+    say(format_args!("listening on http://{} (pushes, own metrics, page)", server.address()));
     for sentence in told {
-        eprintln!("{sentence}");
+        say(format_args!("{sentence}"));
     }
     let about = agent.about();
-    eprintln!("log and positions in {}, at most {}", about.data.display(), Human(about.max_bytes));
+    say(format_args!("log and positions in {}, at most {}", about.data.display(), Human(about.max_bytes)));
     agent.measure();
     let announcing = tokio::spawn(announce::watch(agent.destinations().to_vec()));
 
     let signal = signals.next().await;
     signals.end_at_next(None);
-    eprintln!("{signal}: sending what is left, for at most {}", human(args.flush_deadline));
+    say(format_args!("{signal}: sending what is left, for at most {}", human(args.flush_deadline)));
     server.stop().await;
     agent.stop(args.flush_deadline).await;
     announcing.abort();
-    eprintln!("ended");
+    say(format_args!("ended"));
     Ok(())
 }
 
@@ -58,12 +59,12 @@ pub async fn run(args: RunArgs) -> Result<(), Failure> {
 pub fn check(file: &Path) -> Result<(), Failure> {
     let (config, warnings) = config::load(file, &|name| std::env::var(name).ok()).map_err(Failure::usage)?;
     for warning in warnings {
-        eprintln!("warning: {warning}");
+        say(format_args!("warning: {warning}"));
     }
     for sentence in sentences(&config, "node", &hostname()) {
-        eprintln!("{sentence}");
+        say(format_args!("{sentence}"));
     }
-    eprintln!("{} is valid", file.display());
+    say(format_args!("{} is valid", file.display()));
     Ok(())
 }
 

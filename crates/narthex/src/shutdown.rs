@@ -1,5 +1,6 @@
 //! The end: the first SIGTERM or SIGINT asks for it, the second one does not wait.
 
+use crate::say::say;
 use std::path::PathBuf;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -37,12 +38,12 @@ impl Signals {
             let name = self.next().await;
             if let Some(folder) = remove {
                 let _ = std::fs::remove_dir_all(folder);
-                eprintln!("{name} again: ending at once.");
+                say(format_args!("{name} again: ending at once."));
                 std::process::exit(SECOND_SIGNAL_CODE);
             }
-            eprintln!(
+            say(format_args!(
                 "{name} again: ending at once. What is acknowledged is on disk and is sent at the next start."
-            );
+            ));
             std::process::exit(SECOND_SIGNAL_CODE);
         });
     }

@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::failure::Failure;
 use crate::http::{Door, Guard, Listening, guard};
 use crate::page::Mode;
+use crate::say::say;
 use crate::shutdown::Signals;
 use crate::sink::{Behaviour, Sink, WindowLimits, serve};
 use crate::status::Status;
@@ -88,15 +89,15 @@ pub async fn run(args: DemoArgs) -> Result<(), Failure> {
         .merge(serve::control(&sink, sink_server.door(), Door::Refusing));
     let server = listening.serve(agent.router(Mode::Demo, more));
     let address = server.address();
-    eprintln!("listening on http://{address} (pushes, own metrics, page)");
-    eprintln!("sink on http://{}, log in {}", sink_server.address(), agent.about().data.display());
+    say(format_args!("listening on http://{address} (pushes, own metrics, page)"));
+    say(format_args!("sink on http://{}, log in {}", sink_server.address(), agent.about().data.display()));
     agent.measure();
     let announcing = tokio::spawn(announce::watch(agent.destinations().to_vec()));
-    eprintln!("open http://{address}/");
+    say(format_args!("open http://{address}/"));
 
     let signal = signals.next().await;
     signals.end_at_next(folder);
-    eprintln!("{signal}: ending");
+    say(format_args!("{signal}: ending"));
     server.stop().await;
     agent.stop(FLUSH_DEADLINE).await;
     for task in [following, remembering, announcing] {
@@ -115,7 +116,7 @@ fn listen(asked: Option<SocketAddr>) -> Result<Listening, Failure> {
     let default: SocketAddr = DEFAULT_LISTEN.parse().map_err(Failure::running)?;
     match Listening::on(default) {
         Err(error) if error.is_taken() => {
-            eprintln!("{default} is taken by another program, so this listens on another port");
+            say(format_args!("{default} is taken by another program, so this listens on another port"));
             Listening::on(SocketAddr::new(default.ip(), 0)).map_err(Failure::running)
         }
         listening => listening.map_err(Failure::running),

@@ -5,6 +5,7 @@ use crate::cli::SinkArgs;
 use crate::failure::Failure;
 use crate::http::{Door, Guard, Listening, guard};
 use crate::page::{Mode, page};
+use crate::say::say;
 use crate::shutdown::Signals;
 use crate::sink::{Behaviour, Sink, WindowLimits};
 use axum::Router;
@@ -44,10 +45,10 @@ pub async fn run(args: SinkArgs) -> Result<(), Failure> {
         .merge(control(&sink, door.clone(), Door::Cutting))
         .layer(axum::middleware::from_fn_with_state(Guard::new(&hostname()), guard));
     let server = listening.serve_with(router, door);
-    eprintln!("listening on http://{} (remote write at /api/v1/write, page at /)", server.address());
+    say(format_args!("listening on http://{} (remote write at /api/v1/write, page at /)", server.address()));
     let signal = signals.next().await;
     signals.end_at_next(None);
-    eprintln!("{signal}: ending");
+    say(format_args!("{signal}: ending"));
     server.stop().await;
     Ok(())
 }
