@@ -1,8 +1,8 @@
 //! Writing requests of either version, series by series.
 //!
 //! A time series' message begins with its length, which is known only when its last point is there. So
-//! the length of the labels is added up exactly, the message is begun on the guess that one float sample
-//! follows, and only if the final length takes another number of bytes are the labels moved by that much.
+//! space for it is left on the guess that one float sample follows, and only if the final length takes
+//! another number of bytes are the labels moved by that much.
 
 use super::Protocol;
 use super::interner::Interner;
@@ -52,6 +52,7 @@ pub struct Encoder {
     open: Option<Open>,
     /// `Metadata` of the series under way (2.0).
     metadata: Vec<u8>,
+    /// Label references of an exemplar.
     references: Vec<u32>,
     points: usize,
     series: usize,
@@ -128,22 +129,17 @@ impl Encoder {
         self.close();
         match self.protocol {
             Protocol::V1 => {
-                let length = message::labels_len(labels);
+                // Right where no label is 128 bytes or longer; otherwise a little too low.
+                let length = labels.as_bytes().len() + labels.len() * message::SHORT_LABEL_BYTES;
                 self.begin(message::TIMESERIES_V1, length);
                 message::put_labels(&mut self.out, message::SERIES_LABELS, labels);
             }
             Protocol::V2 => {
-                self.references.clear();
-                let mut length = 0;
-                for (name, value) in labels.pairs() {
-                    for text in [name, value] {
-                        let reference = self.symbols.intern(text);
-                        length += varint::len_u64(u64::from(reference));
-                        self.references.push(reference);
-                    }
-                }
-                self.begin(message::TIMESERIES_V2, message::field_len(length));
-                message::put_references(&mut self.out, &self.references, length);
+                let references = self.symbols.intern_labels(labels);
+                let length = message::references_field_len(references);
+                Self::begin_at(&mut self.out, &mut self.open, message::TIMESERIES_V2, length);
+                message::put_references(&mut self.out, references);
+                self.series += 1;
                 self.put_metadata_v2(metadata);
             }
         }
@@ -165,15 +161,18 @@ impl Encoder {
         fields.put(&mut self.metadata, message::SERIES_METADATA_V2);
     }
 
-    /// Begins the message of a time series, with so many bytes of labels.
+    /// Begins the message of a time series, with about so many bytes of labels.
     fn begin(&mut self, tag: u8, labels: usize) {
-        let start = self.out.len();
-        let gap = varint::len_u64((labels + SAMPLE_BYTES) as u64);
-        self.out.push(tag);
-        self.out.resize(start + 1 + gap, 0);
-        let labels = start + 1 + gap..start + 1 + gap;
-        self.open = Some(Open { start, gap, labels, kind: Kind::Exemplars, points: 0 });
+        Self::begin_at(&mut self.out, &mut self.open, tag, labels);
         self.series += 1;
+    }
+
+    fn begin_at(out: &mut Vec<u8>, open: &mut Option<Open>, tag: u8, labels: usize) {
+        let start = out.len();
+        let gap = varint::len_u64((labels + SAMPLE_BYTES) as u64);
+        out.extend_from_slice([tag, 0, 0, 0, 0, 0].get(..1 + gap).unwrap_or_default());
+        let labels = start + 1 + gap..start + 1 + gap;
+        *open = Some(Open { start, gap, labels, kind: Kind::Exemplars, points: 0 });
     }
 
     /// Ends the series under way.
@@ -281,15 +280,12 @@ impl Encoder {
             }
             Protocol::V2 => {
                 self.references.clear();
-                let mut length = 0;
                 for text in labels.pairs().flat_map(|(name, value)| [name, value]) {
-                    let reference = self.symbols.intern(text);
-                    length += varint::len_u64(u64::from(reference));
-                    self.references.push(reference);
+                    self.references.push(self.symbols.intern(text));
                 }
-                let all = if length == 0 { 0 } else { message::field_len(length) } + fields.len();
-                message::put_header(&mut self.out, message::EXEMPLAR_V2, all);
-                message::put_references(&mut self.out, &self.references, length);
+                let length = message::references_field_len(&self.references) + fields.len();
+                message::put_header(&mut self.out, message::EXEMPLAR_V2, length);
+                message::put_references(&mut self.out, &self.references);
             }
         }
         fields.append_to(&mut self.out);

@@ -22,17 +22,20 @@ const HISTOGRAMS_V1: u8 = tag(4);
 const HISTOGRAMS_V2: u8 = tag(3);
 
 /// A small message of numbers, on the stack: enough for the numbers at the head of a histogram, at most
-/// 46 bytes.
+/// 46 bytes. Before them there is space for a tag and a length.
 #[derive(Debug)]
 pub(super) struct Message {
-    bytes: [u8; 48],
+    bytes: [u8; 64],
     end: usize,
 }
+
+/// A tag and a length below 128.
+const HEADER_BYTES: usize = 2;
 
 impl Message {
     #[inline]
     pub(super) fn new() -> Self {
-        Message { bytes: [0; 48], end: 0 }
+        Message { bytes: [0; 64], end: HEADER_BYTES }
     }
 
     /// An integer field. Signed ones are given in two's complement, as the wire has them.
@@ -72,24 +75,40 @@ impl Message {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.end
+        self.end - HEADER_BYTES
     }
 
     /// Appends its fields.
     pub(super) fn append_to(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.bytes.get(..self.end).unwrap_or_default());
+        out.extend_from_slice(self.bytes.get(HEADER_BYTES..self.end).unwrap_or_default());
     }
 
     /// Appends it as a field of another message.
-    pub(super) fn put(&self, out: &mut Vec<u8>, tag: u8) {
-        put_header(out, tag, self.end);
-        self.append_to(out);
+    #[inline]
+    pub(super) fn put(mut self, out: &mut Vec<u8>, tag: u8) {
+        let length = self.len() as u8;
+        let [first, second, ..] = &mut self.bytes;
+        (*first, *second) = (tag, length);
+        out.extend_from_slice(self.bytes.get(..self.end).unwrap_or_default());
     }
 }
 
 /// Writes a varint to the front of `target`, which must be long enough, and returns its length.
 #[inline]
-pub(super) fn write_varint(target: &mut [u8], mut value: u64) -> usize {
+pub(super) fn write_varint(target: &mut [u8], value: u64) -> usize {
+    if let [first, ..] = target
+        && value < 0x80
+    {
+        *first = value as u8;
+        return 1;
+    }
+    if let [first, second, ..] = target
+        && value < 0x4000
+    {
+        (*first, *second) = (value as u8 | 0x80, (value >> 7) as u8);
+        return 2;
+    }
+    let mut value = value;
     let mut length = 0;
     for byte in target {
         length += 1;
@@ -131,6 +150,21 @@ pub(super) fn labels_len(labels: LabelsRef<'_>) -> usize {
 /// Appends a `Label` per pair.
 #[inline]
 pub(super) fn put_labels(out: &mut Vec<u8>, field: u8, labels: LabelsRef<'_>) {
+    let start = out.len();
+    let canonical = labels.as_bytes();
+    let pairs = canonical.first().copied().unwrap_or_default();
+    out.resize(start + canonical.len() + usize::from(pairs) * SHORT_LABEL_BYTES + SLACK_BYTES, 0);
+    let room = out.get_mut(start..).unwrap_or_default();
+    match put_short_labels(room, field, canonical) {
+        Some(length) => out.truncate(start + length),
+        None => {
+            out.truncate(start);
+            put_any_labels(out, field, labels);
+        }
+    }
+}
+
+fn put_any_labels(out: &mut Vec<u8>, field: u8, labels: LabelsRef<'_>) {
     for (name, value) in labels.pairs() {
         put_header(out, field, label_len(name, value));
         out.push(tag(1));
@@ -140,16 +174,81 @@ pub(super) fn put_labels(out: &mut Vec<u8>, field: u8, labels: LabelsRef<'_>) {
     }
 }
 
-/// Appends label references, which take `length` bytes, as a packed field 1.
+/// What a `Label` below 128 bytes has on the wire besides what it has in canonical bytes: three tags and
+/// its length.
+pub(super) const SHORT_LABEL_BYTES: usize = 4;
+
+/// How much longer than the labels the room should be, so that chunks can run over their end.
+const SLACK_BYTES: usize = 64;
+
+/// Writes labels all of which are below 128 bytes, which nearly all are: their lengths are one byte, and
+/// a name or value with its length is copied as it stands. Returns how many bytes that took.
+#[inline(never)] // by itself its variables fit the registers
+fn put_short_labels(room: &mut [u8], field: u8, canonical: &[u8]) -> Option<usize> {
+    let (pairs, mut rest) = canonical.split_first()?;
+    let mut end = 0;
+    for _ in 0..*pairs {
+        let name = rest;
+        let name_len = 1 + usize::from(*name.first()?);
+        let value = name.get(name_len..)?;
+        let value_len = 1 + usize::from(*value.first()?);
+        rest = value.get(value_len..)?;
+        let length = name_len + value_len + 2;
+        if length >= 128 {
+            return None;
+        }
+        let [field_tag, label_len, name_tag, target @ ..] = room.get_mut(end..)? else { return None };
+        (*field_tag, *label_len, *name_tag) = (field, length as u8, tag(1));
+        copy_short(target, name, name_len)?;
+        let [value_tag, target @ ..] = target.get_mut(name_len..)? else { return None };
+        *value_tag = tag(2);
+        copy_short(target, value, value_len)?;
+        end += 2 + length;
+    }
+    // More than 127 pairs have a count of two bytes, and then something is left over.
+    rest.is_empty().then_some(end)
+}
+
+/// Copies `len` bytes, and whatever follows up to a round number.
+#[inline(always)]
+fn copy_short(to: &mut [u8], from: &[u8], len: usize) -> Option<()> {
+    if len <= 32
+        && let (Some(to), Some(from)) = (to.first_chunk_mut::<32>(), from.first_chunk::<32>())
+    {
+        *to = *from;
+        return Some(());
+    }
+    to.get_mut(..len)?.copy_from_slice(from.get(..len)?);
+    Some(())
+}
+
+/// Appends label references as a packed field 1.
 #[inline]
-pub(super) fn put_references(out: &mut Vec<u8>, references: &[u32], length: usize) {
+pub(super) fn put_references(out: &mut Vec<u8>, references: &[u32]) {
     if references.is_empty() {
         return;
     }
+    let length = references_len(references);
     put_header(out, tag(1), length);
+    let start = out.len();
+    out.resize(start + length, 0);
+    let mut room = out.get_mut(start..).unwrap_or_default();
     for reference in references {
-        varint::put_u64(out, u64::from(*reference));
+        let used = write_varint(room, u64::from(*reference));
+        room = room.get_mut(used..).unwrap_or_default();
     }
+}
+
+/// The length of references, without tag and length of their field.
+#[inline]
+fn references_len(references: &[u32]) -> usize {
+    references.iter().map(|reference| varint::len_u64(u64::from(*reference))).sum()
+}
+
+/// The length of [`put_references`].
+#[inline]
+pub(super) fn references_field_len(references: &[u32]) -> usize {
+    if references.is_empty() { 0 } else { field_len(references_len(references)) }
 }
 
 /// Appends a `Sample`.
