@@ -1,7 +1,9 @@
 //! HTTP: one request out, an [`Answer`] or a [`Failure`] back.
 
 use crate::answer::{Answer, Written, parse_retry_after, words};
+use crate::auth::{self, AuthError, Authorization, BasicAuth, read_file};
 use crate::config::RemoteWrite;
+use crate::tls::{self, TlsConfig, TlsError};
 use crate::url::Url;
 use bytes::Bytes;
 use formats::remote_write::Protocol;
@@ -11,6 +13,7 @@ use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{Client as HyperClient, Error as HyperError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 /// Most bytes of an answer's body that are read.
@@ -50,9 +53,12 @@ pub enum ClientError {
     /// A header that is not the user's to set.
     #[error("headers: {0} can't be set here")]
     Reserved(HeaderName),
+    /// Credentials.
+    #[error(transparent)]
+    Auth(#[from] AuthError),
     /// TLS.
-    #[error("TLS: {0}")]
-    Tls(String),
+    #[error("tls_config: {0}")]
+    Tls(#[from] TlsError),
 }
 
 /// Why there was no answer.
@@ -71,7 +77,7 @@ pub struct Post {
     pub attempt: u32,
 }
 
-/// The connections to one destination.
+/// The connections to one destination. Clones share them.
 #[derive(Debug, Clone)]
 pub struct Client {
     http: HyperClient<HttpsConnector<HttpConnector>, Full<Bytes>>,
@@ -79,6 +85,47 @@ pub struct Client {
     headers: HeaderMap,
     timeout: Duration,
     redirects: usize,
+    settings: Arc<Settings>,
+    /// What the files of `tls_config` held when `http` was made.
+    tls_files: Vec<Option<Vec<u8>>>,
+}
+
+/// What is read again now and then.
+#[derive(Debug)]
+struct Settings {
+    basic: Option<BasicAuth>,
+    authorization: Option<Authorization>,
+    tls: TlsConfig,
+    idle_max: usize,
+}
+
+impl Settings {
+    fn tls_files(&self) -> Vec<Option<Vec<u8>>> {
+        let files = [&self.tls.ca_file, &self.tls.cert_file, &self.tls.key_file];
+        files.into_iter().flatten().map(|path| read_file(path).ok()).collect()
+    }
+
+    fn connect(
+        &self,
+        https: bool,
+    ) -> Result<HyperClient<HttpsConnector<HttpConnector>, Full<Bytes>>, TlsError> {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_keepalive(Some(Duration::from_secs(30)));
+        let builder = hyper_rustls::HttpsConnectorBuilder::new()
+            .with_tls_config(tls::client_config(&self.tls, https)?)
+            .https_or_http();
+        let builder = match tls::server_name(&self.tls)? {
+            Some(name) => builder.with_server_name_resolver(hyper_rustls::FixedServerNameResolver::new(name)),
+            None => builder,
+        };
+        Ok(HyperClient::builder(TokioExecutor::new())
+            .pool_idle_timeout(IDLE)
+            .pool_timer(TokioTimer::new())
+            .pool_max_idle_per_host(self.idle_max)
+            .build(builder.enable_http1().wrap_connector(tcp)))
+    }
 }
 
 impl Client {
@@ -100,33 +147,47 @@ impl Client {
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("snappy"));
         let agent = concat!("narthex/", env!("CARGO_PKG_VERSION"));
         headers.insert(header::USER_AGENT, HeaderValue::from_static(agent));
-        if let Some(authorization) = config.url.authorization() {
-            let mut value = HeaderValue::from_str(authorization)
-                .map_err(|_| ClientError::Header("Authorization".into()))?;
-            value.set_sensitive(true);
-            headers.insert(header::AUTHORIZATION, value);
-        }
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_keepalive(Some(Duration::from_secs(30)));
-        let connector = hyper_rustls::HttpsConnectorBuilder::new()
-            .with_tls_config(tls_config(config.url.is_https())?)
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(tcp);
-        let http = HyperClient::builder(TokioExecutor::new())
-            .pool_idle_timeout(IDLE)
-            .pool_timer(TokioTimer::new())
-            .pool_max_idle_per_host(config.queue_config.max_shards.max(1))
-            .build(connector);
-        Ok(Client {
-            http,
+        let settings = Settings {
+            basic: config.basic_auth.clone(),
+            authorization: config.authorization.clone(),
+            tls: config.tls_config.clone(),
+            idle_max: config.queue_config.max_shards.max(1),
+        };
+        let mut client = Client {
+            tls_files: settings.tls_files(),
+            http: settings.connect(config.url.is_https())?,
             url: config.url.clone(),
             headers,
             timeout: config.remote_timeout,
             redirects: if config.follow_redirects { REDIRECTS_MAX } else { 0 },
-        })
+            settings: Arc::new(settings),
+        };
+        client.read_credentials()?;
+        Ok(client)
+    }
+
+    fn read_credentials(&mut self) -> Result<(), AuthError> {
+        let (basic, authorization) = (self.settings.basic.as_ref(), self.settings.authorization.as_ref());
+        match auth::header(basic, authorization, self.url.authorization())? {
+            Some(value) => self.headers.insert(header::AUTHORIZATION, value),
+            None => self.headers.remove(header::AUTHORIZATION),
+        };
+        Ok(())
+    }
+
+    /// Reads files with credentials, certificates and keys again; requests from now on use what they hold.
+    /// On an error all stays as it was. Says whether anything is different now.
+    pub fn refresh(&mut self) -> Result<bool, ClientError> {
+        let before = self.headers.get(header::AUTHORIZATION).cloned();
+        self.read_credentials()?;
+        let mut changed = self.headers.get(header::AUTHORIZATION) != before.as_ref();
+        let files = self.settings.tls_files();
+        if files != self.tls_files {
+            self.http = self.settings.connect(self.url.is_https())?;
+            self.tls_files = files;
+            changed = true;
+        }
+        Ok(changed)
     }
 
     /// Where requests go.
@@ -252,27 +313,6 @@ fn explain(error: &HyperError) -> String {
     }
     let inner = reason.to_string();
     if error.is_connect() { format!("can't connect: {inner}") } else { format!("broken off: {inner}") }
-}
-
-fn tls_config(https: bool) -> Result<rustls::ClientConfig, ClientError> {
-    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| ClientError::Tls(error.to_string()))?;
-    let mut roots = rustls::RootCertStore::empty();
-    if https {
-        let found = rustls_native_certs::load_native_certs();
-        for error in &found.errors {
-            tracing::warn!(%error, "a certificate of the system can't be read");
-        }
-        roots.add_parsable_certificates(found.certs);
-        if roots.is_empty() {
-            return Err(ClientError::Tls(
-                "the system has no root certificates (package ca-certificates)".into(),
-            ));
-        }
-    }
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
 #[cfg(test)]

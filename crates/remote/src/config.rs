@@ -5,12 +5,15 @@
 //! is retried unless that is switched off. A key that Prometheus has and narthex has not yet is an error
 //! that says so.
 
+use crate::auth::{Authorization, BasicAuth};
 use crate::duration;
 use crate::relabel::Rule;
+use crate::tls::TlsConfig;
 use crate::url::Url;
 use formats::remote_write::Protocol;
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 /// One destination.
@@ -43,6 +46,15 @@ pub struct RemoteWrite {
     /// What to do with a batch that is refused without telling why.
     #[serde(default)]
     pub narrow: Narrowing,
+    /// A user and a password to show.
+    #[serde(default)]
+    pub basic_auth: Option<BasicAuth>,
+    /// A token to show.
+    #[serde(default)]
+    pub authorization: Option<Authorization>,
+    /// Whom to trust, and which certificate to show.
+    #[serde(default)]
+    pub tls_config: TlsConfig,
     /// Whether redirects that keep method and body (307, 308) are followed.
     #[serde(default = "yes")]
     pub follow_redirects: bool,
@@ -57,10 +69,6 @@ pub struct RemoteWrite {
     pub max_in_memory: usize,
     #[serde(default, rename = "metadata_config", deserialize_with = "not_yet::metadata_config")]
     _metadata_config: (),
-    #[serde(default, rename = "basic_auth", deserialize_with = "not_yet::basic_auth")]
-    _basic_auth: (),
-    #[serde(default, rename = "authorization", deserialize_with = "not_yet::authorization")]
-    _authorization: (),
     #[serde(default, rename = "oauth2", deserialize_with = "not_yet::oauth2")]
     _oauth2: (),
     #[serde(default, rename = "sigv4", deserialize_with = "not_yet::sigv4")]
@@ -69,8 +77,6 @@ pub struct RemoteWrite {
     _azuread: (),
     #[serde(default, rename = "google_iam", deserialize_with = "not_yet::google_iam")]
     _google_iam: (),
-    #[serde(default, rename = "tls_config", deserialize_with = "not_yet::tls_config")]
-    _tls_config: (),
     #[serde(default, rename = "proxy_url", deserialize_with = "not_yet::proxy_url")]
     _proxy_url: (),
     #[serde(default, rename = "no_proxy", deserialize_with = "not_yet::no_proxy")]
@@ -92,6 +98,18 @@ pub struct RemoteWrite {
 }
 
 impl RemoteWrite {
+    /// Takes relative paths as relative to the folder of the configuration file.
+    pub fn resolve_paths(&mut self, folder: &Path) {
+        let basic =
+            self.basic_auth.iter_mut().flat_map(|basic| [&mut basic.username_file, &mut basic.password_file]);
+        let tokens = self.authorization.iter_mut().map(|authorization| &mut authorization.credentials_file);
+        let tls = &mut self.tls_config;
+        let tls = [&mut tls.ca_file, &mut tls.cert_file, &mut tls.key_file];
+        for path in basic.chain(tokens).chain(tls).flatten() {
+            *path = folder.join(&*path);
+        }
+    }
+
     /// A destination with all defaults.
     pub fn to(url: Url) -> Self {
         RemoteWrite {
@@ -104,18 +122,18 @@ impl RemoteWrite {
             start_at: StartAt::default(),
             write_relabel_configs: Vec::new(),
             narrow: Narrowing::default(),
+            basic_auth: None,
+            authorization: None,
+            tls_config: TlsConfig::default(),
             follow_redirects: true,
             send_exemplars: true,
             send_native_histograms: true,
             max_in_memory: default_memory(),
             _metadata_config: (),
-            _basic_auth: (),
-            _authorization: (),
             _oauth2: (),
             _sigv4: (),
             _azuread: (),
             _google_iam: (),
-            _tls_config: (),
             _proxy_url: (),
             _no_proxy: (),
             _proxy_from_environment: (),
@@ -259,7 +277,7 @@ macro_rules! not_yet {
         }
     };
 }
-not_yet!(metadata_config basic_auth authorization oauth2 sigv4 azuread google_iam tls_config proxy_url no_proxy proxy_from_environment proxy_connect_header enable_http2 http_headers round_robin_dns);
+not_yet!(metadata_config oauth2 sigv4 azuread google_iam proxy_url no_proxy proxy_from_environment proxy_connect_header enable_http2 http_headers round_robin_dns);
 
 #[cfg(test)]
 mod tests {

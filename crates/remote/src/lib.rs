@@ -23,6 +23,7 @@
 //! it. [`lanes`] explains what order and positions rest on.
 
 pub mod answer;
+pub mod auth;
 pub mod backoff;
 pub mod batch;
 pub mod client;
@@ -41,6 +42,7 @@ pub mod relabel;
 pub mod reshard;
 mod shard;
 pub mod stats;
+pub mod tls;
 pub mod url;
 mod worker;
 

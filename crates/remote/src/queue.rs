@@ -291,6 +291,13 @@ impl<C: Source> Queue<C> {
         None
     }
 
+    /// Asks a destination that let nobody in again now: something about us is different.
+    pub fn probe_now(&mut self, now: Duration) {
+        if let Some(gate) = &mut self.gate {
+            gate.next_probe = now;
+        }
+    }
+
     /// When [`Queue::poll`] may next have something, if nothing else happens.
     pub fn next_wakeup(&self) -> Option<Duration> {
         let ready = (0..self.shards.len()).filter_map(|shard| self.ready_at(shard)).min()?;

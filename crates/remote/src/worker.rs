@@ -25,6 +25,8 @@ use tokio::task::JoinHandle;
 
 /// How often positions are saved.
 const SAVE_INTERVAL: Duration = Duration::from_secs(1);
+/// How often files with credentials, certificates and keys are read again.
+const REFRESH_INTERVAL: Duration = Duration::from_secs(5);
 /// How long reading waits after the log could not be read.
 const READ_RETRY: Duration = Duration::from_secs(1);
 
@@ -79,6 +81,7 @@ pub(crate) struct Worker {
     rate: Rate,
     was_full: bool,
     read_not_before: Duration,
+    refresh_at: Duration,
     closed: bool,
 }
 
@@ -144,6 +147,7 @@ impl Worker {
             rate,
             was_full: false,
             read_not_before: Duration::ZERO,
+            refresh_at: Duration::ZERO,
             closed: false,
         }
     }
@@ -434,6 +438,9 @@ impl Worker {
         let now = self.clock.monotonic();
         self.queue.tick(now);
         self.save();
+        if now >= self.refresh_at {
+            self.refresh(now);
+        }
         self.update_gauges();
         let lost = self.pin.lost();
         self.stats.lost.add(Kinds {
@@ -489,6 +496,19 @@ impl Worker {
         if decided != shards {
             tracing::info!(destination = %self.name, from = shards, to = decided, ?rates, "resharding");
             self.queue.reshard(decided);
+        }
+    }
+
+    /// Reads files with credentials again.
+    fn refresh(&mut self, now: Duration) {
+        self.refresh_at = now + REFRESH_INTERVAL;
+        match self.client.refresh() {
+            Ok(true) => self.queue.probe_now(now),
+            Ok(false) => {}
+            Err(error) => {
+                self.stats.set_error(error.to_string());
+                tracing::warn!(destination = %self.name, %error, "what was read before stays in use");
+            }
         }
     }
 

@@ -1,0 +1,164 @@
+//! Credentials and TLS, as a destination sees them.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+mod common;
+
+use common::World;
+use remote::auth::{Authorization, BasicAuth};
+use remote::config::{Message, Secret};
+use remote::tls::TlsConfig;
+use remote::{State, Url};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use support::receiver::Answer;
+use support::{SOON, wait_until};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::{RootCertStore, ServerConfig};
+
+#[test]
+fn user_and_password_are_shown() {
+    let world = World::new();
+    let mut config = world.config();
+    config.basic_auth = Some(BasicAuth {
+        username: Some("me".into()),
+        password: Some(Secret::new("secret")),
+        ..BasicAuth::default()
+    });
+    config.headers.insert("X-Scope-OrgID".into(), Secret::new("tenant"));
+    let destination = world.start(config);
+    world.push(1);
+    world.wait_for_all();
+    let requests = world.receiver.requests();
+    assert_eq!(requests[0].header("authorization"), Some("Basic bWU6c2VjcmV0"));
+    assert_eq!(requests[0].header("x-scope-orgid"), Some("tenant"));
+    drop(requests);
+    world.stop(destination);
+}
+
+#[test]
+fn a_token_that_is_changed_in_its_file_is_used_soon_and_unlocks_at_once() {
+    let world = World::new();
+    let file = world.dir.path().join("token");
+    std::fs::write(&file, "old\n").unwrap();
+    world.receiver.answer(|request| match request.header("authorization") {
+        Some("Bearer new") => Answer::success(request),
+        _ => Answer::status(401).body("who are you?"),
+    });
+    let mut config = world.config();
+    config.authorization =
+        Some(Authorization { credentials_file: Some(file.clone()), ..Authorization::default() });
+    let destination = world.start(config);
+    world.push(10);
+    let stats = destination.stats().clone();
+    wait_until("a refusal", SOON, || matches!(stats.state(), State::Denied { .. }));
+    std::fs::write(&file, "new\n").unwrap();
+    // No clock is moved: this is well before the minute is over.
+    world.wait_for_all();
+    assert!(world.stop(destination).complete);
+}
+
+struct Pem {
+    cert: String,
+    key: String,
+}
+
+/// A certificate of its own authority.
+fn certificate(name: &str) -> Pem {
+    let made = rcgen::generate_simple_self_signed(vec![name.to_string()]).unwrap();
+    Pem { cert: made.cert.pem(), key: made.signing_key.serialize_pem() }
+}
+
+/// A 1.0 receiver with TLS that wants to see `client`'s certificate. Gives its port.
+fn serve(world: &World, server: &Pem, client: &Pem) -> u16 {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(client.cert.as_bytes()).unwrap()).unwrap();
+    let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
+    let verifier =
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build().unwrap();
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(
+            vec![CertificateDer::from_pem_slice(server.cert.as_bytes()).unwrap()],
+            PrivateKeyDer::from_pem_slice(server.key.as_bytes()).unwrap(),
+        )
+        .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = world.runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    world.runtime.spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let Ok(mut stream) = acceptor.accept(stream).await else { return };
+                let mut request = vec![0; 1 << 16];
+                let _ = stream.read(&mut request).await;
+                let _ = stream.write_all(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n").await;
+                let _ = stream.shutdown().await;
+            });
+        }
+    });
+    port
+}
+
+#[test]
+fn both_sides_show_certificates() {
+    let world = World::new();
+    let (server, client) = (certificate("receiver.example"), certificate("sender.example"));
+    let port = serve(&world, &server, &client);
+    let write = |name: &str, text: &str| {
+        let path = world.dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let mut config = world.config();
+    config.url = Url::parse(&format!("https://127.0.0.1:{port}/")).unwrap();
+    config.protobuf_message = Some(Message::V1);
+    config.tls_config = TlsConfig {
+        ca_file: Some("ca.pem".into()),
+        cert_file: Some(write("cert.pem", &client.cert)),
+        key_file: Some(write("key.pem", &client.key)),
+        server_name: Some("receiver.example".into()),
+        ..TlsConfig::default()
+    };
+    // Another authority at first, mended while it runs.
+    let ca = write("ca.pem", &certificate("other.example").cert);
+    config.resolve_paths(Path::new(world.dir.path()));
+    let destination = world.start(config);
+    world.push(10);
+    let stats = destination.stats().clone();
+    wait_until(
+        "words about the certificate",
+        SOON,
+        || matches!(stats.state(), State::Waiting { reason } if reason.contains("certificate")),
+    );
+    std::fs::write(ca, &server.cert).unwrap();
+    wait_until("delivery", SOON, || stats.delivered.get().samples == 10);
+    assert!(world.runtime.block_on(destination.shutdown(Duration::from_secs(5))).complete);
+}
+
+#[test]
+fn whoever_asks_for_it_trusts_anybody() {
+    let world = World::new();
+    let (server, client) = (certificate("receiver.example"), certificate("sender.example"));
+    let port = serve(&world, &server, &client);
+    let mut config = world.config();
+    config.url = Url::parse(&format!("https://localhost:{port}/")).unwrap();
+    config.protobuf_message = Some(Message::V1);
+    config.tls_config = TlsConfig {
+        cert: Some(client.cert.clone()),
+        key: Some(Secret::new(client.key.clone())),
+        insecure_skip_verify: true,
+        ..TlsConfig::default()
+    };
+    let destination = world.start(config);
+    world.push(10);
+    let stats = destination.stats().clone();
+    wait_until("delivery", SOON, || stats.delivered.get().samples == 10);
+    world.stop(destination);
+}
