@@ -15,6 +15,8 @@ pub(super) struct Interner {
     /// Seeded at random: the strings come from outside, and could be chosen to collide.
     hasher: DefaultHashBuilder,
     last: LastLabels,
+    /// What [`Interner::intern_labels`] returns.
+    references: Vec<u32>,
 }
 
 /// The label set before this one. Series that follow each other have most of their labels in common, at
@@ -23,10 +25,17 @@ pub(super) struct Interner {
 struct LastLabels {
     /// In canonical bytes.
     bytes: Vec<u8>,
-    /// Where each pair begins, and where its value does.
-    pairs: Vec<(u32, u32)>,
-    /// The references of each pair.
-    references: Vec<u32>,
+    pairs: Vec<LastPair>,
+}
+
+/// Where in the canonical bytes a pair's name begins and its value, each with its length in front, and
+/// where it ends; and their numbers.
+#[derive(Debug, Clone, Copy, Default)]
+struct LastPair {
+    name: u32,
+    value: u32,
+    end: u32,
+    numbers: [u32; 2],
 }
 
 /// Field 4, with a length.
@@ -40,6 +49,7 @@ impl Interner {
             numbers: HashTable::new(),
             hasher: DefaultHashBuilder::default(),
             last: LastLabels::default(),
+            references: Vec::new(),
         };
         interner.clear();
         interner
@@ -54,7 +64,6 @@ impl Interner {
         self.numbers.clear();
         self.last.bytes.clear();
         self.last.pairs.clear();
-        self.last.references.clear();
     }
 
     /// The number of `text`.
@@ -63,7 +72,7 @@ impl Interner {
         if text.is_empty() {
             return 0;
         }
-        let Interner { encoded, symbols, numbers, hasher, last: _ } = self;
+        let Interner { encoded, symbols, numbers, hasher, .. } = self;
         let at = |number: u32| {
             let (start, len) = symbols.get(number as usize).copied().unwrap_or_default();
             encoded.get(start as usize..(start + len) as usize).unwrap_or_default()
@@ -85,34 +94,41 @@ impl Interner {
     }
 
     /// The numbers of the names and values of a label set, in turn.
+    #[inline(never)] // by itself its variables fit the registers
     pub(super) fn intern_labels(&mut self, labels: LabelsRef<'_>) -> &[u32] {
-        let mut last = std::mem::take(&mut self.last);
         let canonical = labels.as_bytes();
         let mut rest = canonical;
-        let count = varint::take_u64(&mut rest).unwrap_or(0);
-        let mut index = 0;
-        while index < count as usize {
-            let start = canonical.len() - rest.len();
+        let count = varint::take_u64(&mut rest).unwrap_or(0) as usize;
+        let mut last = std::mem::take(&mut self.last);
+        last.pairs.resize(count, LastPair::default());
+        self.references.clear();
+        for old in &mut last.pairs {
+            let (name_from, name_at) = (rest, canonical.len() - rest.len());
             let Some(name) = varint::take_bytes(&mut rest) else { break };
-            let value_start = canonical.len() - rest.len();
+            let (value_from, value_at) = (rest, canonical.len() - rest.len());
             let Some(value) = varint::take_bytes(&mut rest) else { break };
-            let (name_was, value_was) = last.pair(index);
-            let [name_number, value_number] = last.numbers(index);
-            // With their lengths in front, so that one is not taken for the beginning of another.
-            let name_number = match canonical.get(start..value_start) {
-                Some(same) if same == name_was => name_number,
-                _ => self.intern(name),
-            };
-            let value_number = match canonical.get(value_start..canonical.len() - rest.len()) {
-                Some(same) if same == value_was => value_number,
-                _ => self.intern(value),
-            };
-            last.set(index, name_number, value_number);
-            index += 1;
+            let end = canonical.len() - rest.len();
+            let was = |from: u32| last.bytes.get(from as usize..).unwrap_or_default();
+            let [mut name_number, mut value_number] = old.numbers;
+            // Compared with their lengths in front, so that none is taken for the beginning of another.
+            if old.value - old.name != (value_at - name_at) as u32
+                || !same(name_from, was(old.name), value_at - name_at)
+            {
+                name_number = self.intern(name);
+            }
+            if old.end - old.value != (end - value_at) as u32
+                || !same(value_from, was(old.value), end - value_at)
+            {
+                value_number = self.intern(value);
+            }
+            let numbers = [name_number, value_number];
+            *old = LastPair { name: name_at as u32, value: value_at as u32, end: end as u32, numbers };
+            self.references.extend(numbers);
         }
-        last.keep(canonical, index);
+        last.bytes.clear();
+        last.bytes.extend_from_slice(canonical);
         self.last = last;
-        &self.last.references
+        &self.references
     }
 
     /// The table as it stands in the body.
@@ -121,43 +137,26 @@ impl Interner {
     }
 }
 
-impl LastLabels {
-    /// Name and value of a pair, with their lengths in front; nothing where there is no such pair.
-    #[inline]
-    fn pair(&self, index: usize) -> (&[u8], &[u8]) {
-        let Some(&(name, value)) = self.pairs.get(index) else { return (&[], &[]) };
-        let end = self.pairs.get(index + 1).map_or(self.bytes.len(), |(next, _)| *next as usize);
-        let part = |from: u32, to: usize| self.bytes.get(from as usize..to).unwrap_or_default();
-        (part(name, value as usize), part(value, end))
-    }
-
-    #[inline]
-    fn numbers(&self, index: usize) -> [u32; 2] {
-        self.references.as_chunks::<2>().0.get(index).copied().unwrap_or_default()
-    }
-
-    #[inline]
-    fn set(&mut self, index: usize, name: u32, value: u32) {
-        match self.references.as_chunks_mut::<2>().0.get_mut(index) {
-            Some(pair) => *pair = [name, value],
-            None => self.references.extend([name, value]),
+/// Whether the first `len` bytes are the same. Up to 32 are compared in two moves, where both slices go on
+/// for so long.
+#[inline(always)]
+fn same(one: &[u8], other: &[u8], len: usize) -> bool {
+    if len <= 16 {
+        if let (Some(one), Some(other)) = (one.first_chunk::<16>(), other.first_chunk::<16>()) {
+            return difference(one, other) << (128 - 8 * len as u32) == 0;
         }
+    } else if len <= 32
+        && let (Some([one, one_more]), Some([other, other_more])) =
+            (one.as_chunks::<16>().0.first_chunk::<2>(), other.as_chunks::<16>().0.first_chunk::<2>())
+    {
+        let more = difference(one_more, other_more) << (256 - 8 * len as u32);
+        return difference(one, other) | more == 0;
     }
+    one.get(..len).is_some_and(|one| other.get(..len) == Some(one))
+}
 
-    /// Remembers a label set of so many pairs, whose references are set.
-    fn keep(&mut self, canonical: &[u8], count: usize) {
-        self.references.truncate(2 * count);
-        self.bytes.clear();
-        self.bytes.extend_from_slice(canonical);
-        self.pairs.clear();
-        let mut rest = canonical;
-        let _ = varint::take_u64(&mut rest);
-        for _ in 0..count {
-            let start = canonical.len() - rest.len();
-            let _ = varint::take_bytes(&mut rest);
-            let value = canonical.len() - rest.len();
-            let _ = varint::take_bytes(&mut rest);
-            self.pairs.push((start as u32, value as u32));
-        }
-    }
+/// The bits in which two groups differ; the first byte is the lowest.
+#[inline(always)]
+fn difference(one: &[u8; 16], other: &[u8; 16]) -> u128 {
+    u128::from_le_bytes(*one) ^ u128::from_le_bytes(*other)
 }
