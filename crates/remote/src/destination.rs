@@ -2,6 +2,7 @@
 
 use crate::client::{Client, ClientError};
 use crate::config::{RemoteWrite, StartAt};
+use crate::dead::DeadLetters;
 use crate::external::ExternalLabels;
 use crate::lanes::LANE_HASH_VERSION;
 use crate::outgoing::Rules;
@@ -9,7 +10,7 @@ use crate::positions::{Found, PositionFile};
 use crate::relabel::Relabeller;
 use crate::stats::Stats;
 use crate::url::Url;
-use crate::worker::Worker;
+use crate::worker::{Parts, Worker};
 use model::Clock;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -138,8 +139,19 @@ impl Destination {
         let stats = Arc::new(Stats::default());
         let (stop, stopped) = watch::channel(None);
         let url = config.url.clone();
-        let worker =
-            Worker::new(name.clone(), config, rules, client, storage, clock, stats.clone(), file, positions);
+        let dead = data_dir.join("dead").join(format!("{id}.jsonl"));
+        let parts = Parts {
+            name: name.clone(),
+            rules,
+            client,
+            storage,
+            clock,
+            stats: stats.clone(),
+            file,
+            positions: Box::new(positions),
+            dead: DeadLetters::start(fs, dead, stats.clone()),
+        };
+        let worker = Worker::new(&config, parts);
         let task = tokio::spawn(worker.run(stopped));
         Ok(Destination { name, url, stats, stop, task: Some(task) })
     }

@@ -28,6 +28,7 @@ pub mod backoff;
 pub mod batch;
 pub mod client;
 pub mod config;
+pub mod dead;
 mod destination;
 pub mod duration;
 pub mod external;

@@ -215,6 +215,8 @@ pub struct Stats {
     pub segment: Gauge,
     /// Positions that could not be saved.
     pub positions_failed: Counter,
+    /// Handfuls of dead letters that were not kept, since too many came or the disk failed.
+    pub dead_letters_dropped: Counter,
     words: Mutex<Words>,
 }
 

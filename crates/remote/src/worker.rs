@@ -5,6 +5,7 @@ use crate::answer::{self, Answer, Verdict};
 use crate::batch::{Batcher, Encoded, Kinds, REQUEST_BYTES, REQUEST_BYTES_MIN};
 use crate::client::{Client, Failure, Post};
 use crate::config::{Narrowing, RemoteWrite};
+use crate::dead::{DeadLetters, Lines, Reason};
 use crate::destination::ShutdownReport;
 use crate::outgoing::{Left, Outgoing, Rules};
 use crate::positions::{Lanes, PositionFile};
@@ -27,6 +28,9 @@ use tokio::task::JoinHandle;
 const SAVE_INTERVAL: Duration = Duration::from_secs(1);
 /// How often files with credentials, certificates and keys are read again.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(5);
+/// Where a receiver says how many it refused but not which, the samples of requests up to this size are kept
+/// aside, all of them; of a larger one only the numbers.
+const SETTLED_KEPT: u64 = 100;
 /// How long reading waits after the log could not be read.
 const READ_RETRY: Duration = Duration::from_secs(1);
 
@@ -54,6 +58,19 @@ struct Rate {
     last: Duration,
 }
 
+/// What a worker is made of.
+pub(crate) struct Parts {
+    pub(crate) name: String,
+    pub(crate) rules: Rules,
+    pub(crate) client: Client,
+    pub(crate) storage: Storage,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) stats: Arc<Stats>,
+    pub(crate) file: PositionFile,
+    pub(crate) positions: Box<Lanes>,
+    pub(crate) dead: DeadLetters,
+}
+
 /// See the module.
 pub(crate) struct Worker {
     name: String,
@@ -77,6 +94,7 @@ pub(crate) struct Worker {
     file: Option<PositionFile>,
     saving: Option<Saving>,
     saved: Box<Lanes>,
+    dead: Option<DeadLetters>,
     lost: storage::Lost,
     rate: Rate,
     was_full: bool,
@@ -86,18 +104,8 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    #[expect(clippy::too_many_arguments, reason = "called once; a struct would only repeat the names")]
-    pub(crate) fn new(
-        name: String,
-        config: RemoteWrite,
-        rules: Rules,
-        client: Client,
-        storage: Storage,
-        clock: Arc<dyn Clock>,
-        stats: Arc<Stats>,
-        file: PositionFile,
-        positions: Lanes,
-    ) -> Self {
+    pub(crate) fn new(config: &RemoteWrite, parts: Parts) -> Self {
+        let Parts { name, rules, client, storage, clock, stats, file, positions, dead } = parts;
         let queue_config = &config.queue_config;
         let max_shards = queue_config.max_shards.clamp(1, crate::lanes::LANES);
         let settings = Settings {
@@ -117,7 +125,7 @@ impl Worker {
         stats.shards_desired_milli.set(settings.min_shards as i64 * 1000);
         stats.shard_capacity.set(settings.capacity as i64);
         stats.max_samples_per_send.set(settings.max_points as i64);
-        let queue = Queue::new(settings.clone(), &positions);
+        let queue = Queue::new(settings.clone(), &*positions);
         let pin = storage.pin(&name, queue.head());
         let follower = storage.follow(queue.head());
         let rate = Rate { last: clock.monotonic(), ..Rate::default() };
@@ -142,7 +150,8 @@ impl Worker {
             flights: FuturesUnordered::new(),
             file: Some(file),
             saving: None,
-            saved: Box::new(positions),
+            saved: positions,
+            dead: Some(dead),
             lost: storage::Lost::default(),
             rate,
             was_full: false,
@@ -202,6 +211,9 @@ impl Worker {
         if self.saving.is_some() {
             let saved = wait(&mut self.saving).await;
             self.save_ended(saved);
+        }
+        if let Some(dead) = self.dead.take() {
+            dead.close().await;
         }
         let positions_saved = self.queue.positions() == *self.saved;
         self.update_gauges();
@@ -309,18 +321,35 @@ impl Worker {
         };
         let outcome = self.outcome(&flight, now, &words);
         let about_order = answer::is_about_order(&words);
+        let time = self.clock.now_ms();
         let mut refused = Refused::default();
         self.queue.answer(flight.request.shard, outcome, now, |outgoing, index, fate| {
             let Some(point) = outgoing.point(index) else { return };
-            match fate {
-                Fate::Delivered | Fate::Settled => return,
-                Fate::Refused { maybe_written } => refused.maybe += u64::from(maybe_written && about_order),
-                Fate::Presumed => refused.presumed += 1,
-                Fate::Poisoned => refused.poisoned += 1,
+            let reason = match fate {
+                Fate::Delivered => return,
+                Fate::Settled if flight.kinds.total() > SETTLED_KEPT => return,
+                Fate::Settled => Reason::Refused,
+                Fate::Refused { maybe_written } => {
+                    refused.maybe += u64::from(maybe_written && about_order);
+                    Reason::Refused
+                }
+                Fate::Presumed => {
+                    refused.presumed += 1;
+                    Reason::Presumed
+                }
+                Fate::Poisoned => {
+                    refused.poisoned += 1;
+                    Reason::Poisoned
+                }
+            };
+            let labels = outgoing.labels(point.series);
+            refused.lines.sample(time, reason, &words, labels, &outgoing.chunk().batch, point);
+            if fate == Fate::Settled {
+                return;
             }
             refused.kinds.count(&point.value);
             if refused.example.is_none() {
-                refused.example = Some(format!("{} at {}", outgoing.labels(point.series), point.timestamp));
+                refused.example = Some(format!("{labels} at {}", point.timestamp));
             }
         });
         self.stats.refused.add(refused.kinds);
@@ -331,6 +360,13 @@ impl Worker {
             let count = refused.kinds.total();
             self.stats.set_error(format!("refused for good: {example}: {words}"));
             tracing::warn!(destination = %self.name, count, %example, answer = %words, "refused for good");
+        }
+        self.keep_aside(refused.lines);
+    }
+
+    fn keep_aside(&self, lines: Lines) {
+        if let Some(dead) = &self.dead {
+            dead.put(lines);
         }
     }
 
@@ -368,6 +404,11 @@ impl Worker {
                 self.stats.refused.add(refused);
                 self.stats.set_error(format!("refused for good: {} of a request: {words}", refused.total()));
                 let count = refused.total();
+                if sent.total() > SETTLED_KEPT {
+                    let mut lines = Lines::default();
+                    lines.summary(self.clock.now_ms(), words, count, sent.total());
+                    self.keep_aside(lines);
+                }
                 tracing::warn!(destination = %self.name, count, answer = %words, "refused for good");
                 Outcome::Settled
             }
@@ -551,6 +592,7 @@ struct Refused {
     presumed: u64,
     poisoned: u64,
     example: Option<String>,
+    lines: Lines,
 }
 
 async fn wait(saving: &mut Option<Saving>) -> Option<Saved> {

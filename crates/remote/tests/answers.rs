@@ -193,6 +193,7 @@ fn a_refusal_of_2_0_is_settled_by_its_counts() {
     assert_eq!(world.receiver.requests().len(), 1, "nothing is sent again");
     assert_eq!(stats.delivered.get().samples, 47);
     assert!(stats.last_error().unwrap().contains("out of order sample (and two more)"));
+    assert_eq!(world.dead_letters().len(), 50, "which ones they were, is not known");
 }
 
 #[test]
@@ -217,6 +218,10 @@ fn a_refusal_without_counts_is_narrowed_down_to_the_bad_sample() {
         assert_eq!((tally.lost, tally.repeated, tally.out_of_order), (1, 0, 0));
         assert!(world.receiver.requests().len() <= 1 + 16 + 16);
         assert!(world.stop(destination).complete);
+        let dead = world.dead_letters();
+        assert_eq!(dead.len(), 1);
+        assert_eq!((&dead[0]["labels"]["instance"], &dead[0]["reason"]), (&"17".into(), &"refused".into()));
+        assert!(dead[0]["answer"].as_str().unwrap().contains("invalid label value"));
     }
 }
 

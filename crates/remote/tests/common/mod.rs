@@ -148,6 +148,14 @@ impl World {
         })
     }
 
+    /// The dead letters of all destinations.
+    pub fn dead_letters(&self) -> Vec<serde_json::Value> {
+        let Ok(files) = std::fs::read_dir(self.dir.path().join("dead")) else { return Vec::new() };
+        let texts = files.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap());
+        let text: String = texts.collect();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
     /// Without flushing.
     pub fn stop_now(&self, destination: Destination) -> remote::ShutdownReport {
         self.runtime.block_on(destination.shutdown(Duration::ZERO))

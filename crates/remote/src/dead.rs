@@ -1,0 +1,346 @@
+//! Dead letters: what a destination refused for good, kept aside to be looked at and replayed.
+//!
+//! `DATA/dead/<destination>.jsonl` has one JSON object a line:
+//!
+//! ```json
+//! {"time":1700000000000,"reason":"refused","answer":"400 Bad Request: out of order sample",
+//!  "labels":{"__name__":"up"},"timestamp":1699999999000,"value":"1"}
+//! ```
+//!
+//! Values are strings, as in Prometheus' own API, since JSON has no NaN. A histogram or an exemplar stands
+//! in `histogram` or `exemplar` in place of `value`. Where a receiver only says how many samples of a large
+//! request it refused, the line has `refused` and `of` instead of a sample.
+//!
+//! At [`FILE_BYTES`] the file becomes `….jsonl.1`, replacing the one before. Lines that come faster than
+//! the disk takes them are dropped at [`WAITING_BYTES`], and counted.
+
+use crate::stats::Stats;
+use model::{Batch, Counts, Histogram, LabelsRef, Point, Value};
+use serde_json::{Map, Value as Json, json};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use wal::{File, Filesystem};
+
+/// Most bytes of the file; with the one before it, twice as many are kept.
+pub const FILE_BYTES: u64 = 16 << 20;
+/// Most bytes of lines that wait for the disk.
+pub const WAITING_BYTES: usize = 4 << 20;
+
+/// Why a sample is here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// The receiver refused it.
+    Refused,
+    /// It was not sent alone, but all probes of its batch were refused.
+    Presumed,
+    /// The receiver kept failing over it.
+    Poisoned,
+}
+
+impl Reason {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::Presumed => "presumed",
+            Self::Poisoned => "poisoned",
+        }
+    }
+}
+
+/// Lines that one answer made.
+#[derive(Debug, Default)]
+pub struct Lines(Vec<u8>);
+
+impl Lines {
+    /// Adds a sample with its outgoing labels.
+    pub fn sample(
+        &mut self,
+        time: i64,
+        reason: Reason,
+        answer: &str,
+        labels: LabelsRef<'_>,
+        batch: &Batch,
+        point: &Point,
+    ) {
+        if self.0.len() >= WAITING_BYTES {
+            return;
+        }
+        let mut line = Map::new();
+        line.insert("time".into(), time.into());
+        line.insert("reason".into(), reason.as_str().into());
+        line.insert("answer".into(), answer.into());
+        line.insert("labels".into(), labels_json(labels));
+        line.insert("timestamp".into(), point.timestamp.into());
+        if point.start_timestamp != 0 {
+            line.insert("start_timestamp".into(), point.start_timestamp.into());
+        }
+        match point.value {
+            Value::Float(value) => line.insert("value".into(), number(value)),
+            Value::Histogram(index) => batch
+                .histograms
+                .get(index as usize)
+                .and_then(|h| line.insert("histogram".into(), histogram(h))),
+            Value::Exemplar(index) => batch.exemplars.get(index as usize).and_then(|exemplar| {
+                let labels = labels_json(LabelsRef::trusted(batch.slice(exemplar.labels)));
+                line.insert("exemplar".into(), json!({"labels": labels, "value": number(exemplar.value)}))
+            }),
+        };
+        self.put(&Json::Object(line));
+    }
+
+    /// Adds what is known of a request of which `refused` of `of` samples were refused.
+    pub fn summary(&mut self, time: i64, answer: &str, refused: u64, of: u64) {
+        self.put(&json!({"time": time, "reason": "refused", "answer": answer, "refused": refused, "of": of}));
+    }
+
+    fn put(&mut self, line: &Json) {
+        self.0.extend_from_slice(line.to_string().as_bytes());
+        self.0.push(b'\n');
+    }
+
+    /// Whether there is nothing.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+fn labels_json(labels: LabelsRef<'_>) -> Json {
+    labels
+        .iter()
+        .map(|(name, value)| (name.into_owned(), Json::from(value.into_owned())))
+        .collect::<Map<_, _>>()
+        .into()
+}
+
+/// As in Prometheus' API: a string, with `NaN`, `+Inf` and `-Inf`.
+fn number(value: f64) -> Json {
+    if value.is_infinite() {
+        return if value > 0.0 { "+Inf" } else { "-Inf" }.into();
+    }
+    value.to_string().into()
+}
+
+fn histogram(histogram: &Histogram) -> Json {
+    let spans = |spans: &[model::BucketSpan]| {
+        spans.iter().map(|span| json!([span.offset, span.length])).collect::<Vec<_>>()
+    };
+    let numbers = |values: &[f64]| values.iter().map(|value| number(*value)).collect::<Vec<_>>();
+    let mut json = json!({
+        "reset_hint": histogram.reset_hint as u8,
+        "schema": histogram.schema,
+        "zero_threshold": number(histogram.zero_threshold),
+        "sum": number(histogram.sum),
+        "positive_spans": spans(&histogram.positive_spans),
+        "negative_spans": spans(&histogram.negative_spans),
+        "custom_values": numbers(&histogram.custom_values),
+    });
+    let counts = match &histogram.counts {
+        Counts::Integer { count, zero, positive, negative } => {
+            json!({"count": count, "zero": zero, "positive_deltas": positive, "negative_deltas": negative})
+        }
+        Counts::Float { count, zero, positive, negative } => json!({
+            "count": number(*count), "zero": number(*zero),
+            "positive_counts": numbers(positive), "negative_counts": numbers(negative),
+        }),
+    };
+    if let (Some(json), Json::Object(counts)) = (json.as_object_mut(), counts) {
+        json.extend(counts);
+    }
+    json
+}
+
+/// Where lines are handed in. A task writes them.
+#[derive(Debug)]
+pub struct DeadLetters {
+    sender: mpsc::UnboundedSender<Lines>,
+    waiting: Arc<AtomicUsize>,
+    stats: Arc<Stats>,
+    task: JoinHandle<()>,
+}
+
+impl DeadLetters {
+    /// Starts the task. The file is made with the first line.
+    pub fn start(fs: Arc<dyn Filesystem>, path: PathBuf, stats: Arc<Stats>) -> Self {
+        let (sender, mut receiver) = mpsc::unbounded_channel::<Lines>();
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let (in_task, counted) = (waiting.clone(), stats.clone());
+        let task = tokio::spawn(async move {
+            let mut writer = Some(Writer { fs, path, file: None, len: 0 });
+            let mut lines = Vec::new();
+            while receiver.recv_many(&mut lines, 64).await > 0 {
+                let bytes: Vec<u8> = lines.drain(..).flat_map(|lines: Lines| lines.0).collect();
+                let length = bytes.len();
+                let Some(mut own) = writer.take() else { return };
+                let written = tokio::task::spawn_blocking(move || {
+                    let result = own.write(&bytes);
+                    (own, result)
+                });
+                in_task.fetch_sub(length, Ordering::Relaxed);
+                match written.await {
+                    Ok((own, result)) => {
+                        writer = Some(own);
+                        if let Err(error) = result {
+                            counted.dead_letters_dropped.add(1);
+                            tracing::error!(%error, "dead letters could not be written");
+                        }
+                    }
+                    Err(_) => return,
+                }
+            }
+        });
+        DeadLetters { sender, waiting, stats, task }
+    }
+
+    /// Hands lines in; they are dropped, and counted, where too many wait.
+    pub fn put(&self, lines: Lines) {
+        if lines.is_empty() {
+            return;
+        }
+        let length = lines.0.len();
+        if self.waiting.load(Ordering::Relaxed) + length > WAITING_BYTES + (1 << 20) {
+            self.stats.dead_letters_dropped.add(1);
+            return;
+        }
+        self.waiting.fetch_add(length, Ordering::Relaxed);
+        // The task ends only after us.
+        let _ = self.sender.send(lines);
+    }
+
+    /// Waits until all is written.
+    pub async fn close(self) {
+        drop(self.sender);
+        let _ = self.task.await;
+    }
+}
+
+#[derive(Debug)]
+struct Writer {
+    fs: Arc<dyn Filesystem>,
+    path: PathBuf,
+    file: Option<Box<dyn File>>,
+    len: u64,
+}
+
+impl Writer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.len + bytes.len() as u64 > FILE_BYTES && self.len > 0 {
+            self.file = None;
+            self.fs.rename(&self.path, &beside(&self.path))?;
+        }
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => self.open()?,
+        };
+        let result = file.write_all_at(bytes, self.len).and_then(|()| file.sync_data());
+        if result.is_ok() {
+            self.len += bytes.len() as u64;
+            self.file = Some(file);
+        }
+        result
+    }
+
+    fn open(&mut self) -> io::Result<Box<dyn File>> {
+        let folder = self.path.parent().unwrap_or(Path::new("."));
+        if self.fs.metadata(&self.path)?.is_some() {
+            let file = self.fs.open(&self.path, true)?;
+            self.len = file.len()?;
+            return Ok(file);
+        }
+        self.fs.create_dir_all(folder)?;
+        let file = self.fs.create_new(&self.path)?;
+        self.fs.sync_dir(folder)?;
+        self.len = 0;
+        Ok(file)
+    }
+}
+
+fn beside(path: &Path) -> PathBuf {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".1");
+    beside.into()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "helper functions of tests")]
+    use super::*;
+    use model::{BucketSpan, Labels, ResetHint, Series};
+    use wal::RealFilesystem;
+
+    fn lines(values: &[f64]) -> Lines {
+        let mut batch = Batch::new();
+        let labels = Labels::from_pairs([("__name__", "up"), ("q", "a\"b\n")]);
+        let series = batch.add_series(labels.as_ref(), Series::NO_METADATA);
+        for value in values {
+            batch.push_float(series, 7, *value);
+        }
+        let mut lines = Lines::default();
+        for point in &batch.points {
+            lines.sample(1, Reason::Refused, "400: no", labels.as_ref(), &batch, point);
+        }
+        lines
+    }
+
+    #[test]
+    fn a_sample_is_a_line_of_json() {
+        let text = String::from_utf8(lines(&[1.5, f64::NAN, f64::NEG_INFINITY]).0).unwrap();
+        let parsed: Vec<Json> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let labels = json!({"__name__": "up", "q": "a\"b\n"});
+        let right = json!({"time": 1, "reason": "refused", "answer": "400: no", "labels": labels,
+            "timestamp": 7, "value": "1.5"});
+        assert_eq!(parsed[0], right);
+        assert_eq!((&parsed[1]["value"], &parsed[2]["value"]), (&json!("NaN"), &json!("-Inf")));
+    }
+
+    #[test]
+    fn histograms_and_exemplars_are_kept_whole() {
+        let mut batch = Batch::new();
+        let series = batch.add_series(LabelsRef::EMPTY, Series::NO_METADATA);
+        let histogram = Histogram {
+            reset_hint: ResetHint::Gauge,
+            schema: 3,
+            zero_threshold: 0.5,
+            sum: 9.0,
+            positive_spans: vec![BucketSpan { offset: -1, length: 2 }],
+            negative_spans: vec![],
+            counts: Counts::Integer { count: 5, zero: 1, positive: vec![2, -1], negative: vec![] },
+            custom_values: vec![],
+        };
+        batch.push_histogram(series, 7, 3, histogram);
+        let start = batch.bytes.len();
+        batch.bytes.extend_from_slice(Labels::from_pairs([("trace_id", "x")]).as_ref().as_bytes());
+        batch.push_exemplar(series, 8, start, 2.0);
+        let mut lines = Lines::default();
+        for point in &batch.points {
+            lines.sample(1, Reason::Poisoned, "", LabelsRef::EMPTY, &batch, point);
+        }
+        let text = String::from_utf8(lines.0).unwrap();
+        let parsed: Vec<Json> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(parsed[0]["histogram"]["positive_deltas"], json!([2, -1]));
+        assert_eq!(parsed[0]["histogram"]["positive_spans"], json!([[-1, 2]]));
+        assert_eq!(parsed[0]["start_timestamp"], json!(3));
+        assert_eq!(parsed[1]["exemplar"], json!({"labels": {"trace_id": "x"}, "value": "2"}));
+    }
+
+    #[test]
+    fn the_file_is_bounded_and_survives_restarts() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("dead/a.jsonl");
+        let fs: Arc<dyn Filesystem> = Arc::new(RealFilesystem);
+        let mut writer = Writer { fs: fs.clone(), path: path.clone(), file: None, len: 0 };
+        writer.write(b"one\n").unwrap();
+        let mut writer = Writer { fs, path: path.clone(), file: None, len: 0 };
+        writer.write(b"two\n").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"one\ntwo\n");
+        let chunk = vec![b'x'; FILE_BYTES as usize / 4];
+        for _ in 0..11 {
+            writer.write(&chunk).unwrap();
+            assert!(std::fs::metadata(&path).unwrap().len() <= FILE_BYTES);
+        }
+        assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 2);
+    }
+}
