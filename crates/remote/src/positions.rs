@@ -42,6 +42,25 @@ pub enum Found {
     Damaged(usize),
 }
 
+/// What a file of positions says, without opening it for writing: `None` for a lane that cannot be read, and
+/// nothing at all where the file is none of positions.
+pub fn read(fs: &dyn Filesystem, path: &Path) -> io::Result<Option<[Option<Position>; LANES]>> {
+    let file = fs.open(path, false)?;
+    let mut bytes = vec![0; FILE_BYTES as usize];
+    let length = file.read_full_at(&mut bytes, 0)?;
+    bytes.truncate(length);
+    let lanes = read_lanes(&bytes).map(|lane| lane.map(|(_, position)| position));
+    Ok(read_header(&bytes).map(|_| lanes))
+}
+
+/// The newest intact slot of each lane: its sequence number and the position.
+fn read_lanes(bytes: &[u8]) -> [Option<(u64, Position)>; LANES] {
+    std::array::from_fn(|lane| {
+        let slots = SLOTS.iter().filter_map(|start| read_slot(bytes, *start as usize, lane));
+        slots.max_by_key(|(sequence, _)| *sequence)
+    })
+}
+
 /// An open file of positions.
 #[derive(Debug)]
 pub struct PositionFile {
@@ -71,9 +90,8 @@ impl PositionFile {
         let length = file.read_full_at(&mut bytes, 0)?;
         bytes.truncate(length);
         let (mut lanes, mut sequence, mut damaged) = ([oldest; LANES], 0, 0);
-        for (number, lane) in lanes.iter_mut().enumerate() {
-            let slots = SLOTS.iter().filter_map(|start| read_slot(&bytes, *start as usize, number));
-            match slots.max_by_key(|(sequence, _)| *sequence) {
+        for (lane, newest) in lanes.iter_mut().zip(read_lanes(&bytes)) {
+            match newest {
                 Some((slot, position)) => {
                     *lane = position;
                     sequence = sequence.max(slot);
@@ -215,6 +233,7 @@ mod tests {
             file.save(&lanes(number)).unwrap();
             let (_, found, kind) = open(&path, 7);
             assert_eq!((found, kind), (lanes(number), Found::Intact));
+            assert_eq!(read(&RealFilesystem, &path).unwrap(), Some(lanes(number).map(Some)));
         }
         assert_eq!(std::fs::metadata(&path).unwrap().len(), FILE_BYTES);
     }
@@ -237,6 +256,7 @@ mod tests {
         let path = dir.path().join("a");
         for rubbish in [vec![], vec![0; 40_000], vec![0xff; 5000]] {
             std::fs::write(&path, rubbish).unwrap();
+            assert_eq!(read(&RealFilesystem, &path).unwrap(), None);
             let (_, found, kind) = open(&path, 7);
             assert_eq!((found, kind), ([OLDEST; LANES], Found::Damaged(LANES)));
             assert_eq!(open(&path, 7).2, Found::Intact);

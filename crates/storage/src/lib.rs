@@ -54,5 +54,6 @@ pub use follower::Follower;
 pub use options::{Options, WhenFull};
 pub use pins::{Lost, Pin};
 pub use records::NO_SERIES;
+pub use state::{State, read_state};
 pub use stats::Stats;
 pub use storage::{Journal, OpenReport, Storage};

@@ -20,6 +20,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use wal::{DurableEnd, File, Filesystem};
 
+/// Its name in the data folder.
+pub(crate) const FILE: &str = "state";
 const SLOT_BYTES: usize = 4096;
 /// Closed segments remembered. One comes with each failed fsync; the oldest give way, which is harmless
 /// once their segments are truncated.
@@ -27,11 +29,35 @@ const MAX_CLOSED: usize = 200;
 
 /// What the state file says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct State {
-    pub(crate) references: u64,
-    pub(crate) next_segment: u64,
-    pub(crate) end: DurableEnd,
-    pub(crate) closed: Vec<DurableEnd>,
+pub struct State {
+    /// No reference at or above it was ever given out.
+    pub references: u64,
+    /// No segment at or above it was ever begun by a log that is gone since.
+    pub next_segment: u64,
+    /// A durable end of the log that was true once.
+    pub end: DurableEnd,
+    /// Segments that end before their file does.
+    pub closed: Vec<DurableEnd>,
+}
+
+/// What the state file of the data folder `dir` says, for tools that only look; `None` where there is none,
+/// as in a folder of Prometheus, or none that is whole.
+pub fn read_state(fs: &dyn Filesystem, dir: &Path) -> Result<Option<State>, OpenError> {
+    let path = dir.join(FILE);
+    let io = |source| OpenError::Io { path: path.clone(), source };
+    if fs.metadata(&path).map_err(io)?.is_none_or(|metadata| metadata.is_dir) {
+        return Ok(None);
+    }
+    let file = fs.open(&path, false).map_err(io)?;
+    Ok(newest(&*file).map_err(io)?.map(|(_, state)| state))
+}
+
+/// The slot that counts.
+fn newest(file: &dyn File) -> std::io::Result<Option<(u64, State)>> {
+    let mut bytes = [0u8; 2 * SLOT_BYTES];
+    let read = file.read_full_at(&mut bytes, 0)?;
+    let slots = bytes.get(..read).unwrap_or_default().chunks_exact(SLOT_BYTES);
+    Ok(slots.filter_map(decode).max_by_key(|(sequence, _)| *sequence))
 }
 
 /// The open file.
@@ -49,11 +75,7 @@ impl StateFile {
         let there = fs.metadata(path).map_err(io)?.is_some();
         let file = if there { fs.open(path, true) } else { fs.create_new(path) }.map_err(io)?;
         file.allocate(2 * SLOT_BYTES as u64).map_err(io)?;
-        let mut bytes = [0u8; 2 * SLOT_BYTES];
-        let read = file.read_full_at(&mut bytes, 0).map_err(io)?;
-        let slots = bytes.get(..read).unwrap_or_default().chunks_exact(SLOT_BYTES);
-        let newest = slots.filter_map(decode).max_by_key(|(sequence, _)| *sequence);
-        let (sequence, state) = newest.unwrap_or_default();
+        let (sequence, state) = newest(&*file).map_err(io)?.unwrap_or_default();
         let mut opened = StateFile { file, path: path.to_path_buf(), sequence, state };
         if !there {
             opened.save(true).map_err(io)?;
@@ -158,8 +180,9 @@ mod tests {
     #[test]
     fn after_a_torn_write_the_other_slot_counts() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("state");
+        let path = dir.path().join(FILE);
         let fs: Arc<dyn Filesystem> = Arc::new(wal::RealFilesystem);
+        assert_eq!(read_state(&*fs, dir.path()).unwrap(), None);
         let mut file = StateFile::open(&fs, &path).unwrap();
         file.state = some();
         file.save(true).unwrap();
@@ -170,5 +193,6 @@ mod tests {
         let raw = fs.open(&path, true).unwrap();
         raw.write_all_at(b"torn", ((sequence + 1) % 2) * SLOT_BYTES as u64 + 20).unwrap();
         assert_eq!(StateFile::open(&fs, &path).unwrap().state, some());
+        assert_eq!(read_state(&*fs, dir.path()).unwrap(), Some(some()));
     }
 }

@@ -64,7 +64,7 @@ impl Storage {
         let root = options.dir.clone();
         make_durable_dir(&*fs, &root)?;
         let wal_dir = root.join("wal");
-        let mut state = StateFile::open(&fs, &root.join("state"))?;
+        let mut state = StateFile::open(&fs, &root.join(crate::state::FILE))?;
         for closed in &state.state.closed {
             dir::cut(&*fs, &wal_dir, *closed)?;
         }
@@ -197,6 +197,11 @@ impl Storage {
     /// What is known of the metric with this name.
     pub fn metadata(&self, metric_name: &[u8]) -> Option<Arc<Metadata>> {
         self.inner.shared.metadata.get(metric_name)
+    }
+
+    /// What is known of all metrics, in any order.
+    pub fn all_metadata(&self) -> Vec<Arc<Metadata>> {
+        self.inner.shared.metadata.all()
     }
 
     /// The log's own numbers.

@@ -16,11 +16,10 @@ mod text;
 use crate::error::Damage;
 use crate::fs::Filesystem;
 use crate::label_store::LabelStore;
-use crate::log::{self, ProgressFn, ToolError};
+use crate::log::{self, LogSource, ProgressFn, ToolError};
 use crate::record::{self, ExemplarEntry, HistogramEntry, MetadataEntry, RecordType, SampleEntry, Tombstone};
 use model::LabelsRef;
 use std::io::{self, Write};
-use std::path::Path;
 
 /// How a dump looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -141,16 +140,15 @@ enum Wrote {
     UnknownSeries,
 }
 
-/// Writes what is in the log in `dir` (or in `dir/wal`), checkpoint included, to `out`. `out` should be
-/// buffered.
-pub fn dump(
+/// Writes what is in a log, checkpoint included, to `out`, which should be buffered.
+pub fn dump<'a>(
     fs: &dyn Filesystem,
-    dir: &Path,
+    log: impl Into<LogSource<'a>>,
     options: DumpOptions,
     out: &mut dyn Write,
     progress: ProgressFn<'_>,
 ) -> Result<DumpReport, ToolError> {
-    let files = log::files(fs, &log::find(fs, dir)?)?;
+    let files = log.into().files(fs)?;
     let mut format: Box<dyn Format> = match options.format {
         DumpFormat::Text => Box::new(text::Text),
         DumpFormat::Json => Box::new(json::Json),

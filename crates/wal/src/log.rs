@@ -4,6 +4,7 @@
 use crate::dir::{self, Listing};
 use crate::error::{Damage, WalError};
 use crate::fs::Filesystem;
+use crate::position::DurableEnd;
 use crate::reader::{RawRecord, SegmentReader};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,9 @@ pub struct LogFile {
     pub bytes: u64,
     /// The checkpoint it is part of.
     pub checkpoint: Option<u64>,
+    /// Where it ends although the file is longer: it was closed there by a failure, and what is behind was
+    /// never acknowledged.
+    pub end: Option<u64>,
 }
 
 impl LogFile {
@@ -39,6 +43,33 @@ pub struct Progress {
 
 /// What a tool calls now and then, about once a MiB.
 pub type ProgressFn<'a> = &'a mut dyn FnMut(Progress);
+
+/// The log that a tool is to read. Just a folder becomes one whose segments end where their files do.
+#[derive(Debug, Clone, Copy)]
+pub struct LogSource<'a> {
+    /// The folder of the log, or one with the log in `wal`.
+    pub dir: &'a Path,
+    /// Where segments end that were closed by a failure.
+    pub ends: &'a [DurableEnd],
+}
+
+impl<'a> From<&'a Path> for LogSource<'a> {
+    fn from(dir: &'a Path) -> Self {
+        LogSource { dir, ends: &[] }
+    }
+}
+
+impl LogSource<'_> {
+    /// Its files, as [`files`] lists them.
+    pub fn files(self, fs: &dyn Filesystem) -> Result<Vec<LogFile>, WalError> {
+        let mut files = files(fs, &find(fs, self.dir)?)?;
+        for file in files.iter_mut().filter(|file| file.checkpoint.is_none()) {
+            let end = self.ends.iter().find(|end| end.segment == file.segment).map(|end| end.offset);
+            file.end = end.filter(|&end| end < file.bytes);
+        }
+        Ok(files)
+    }
+}
 
 /// Why a tool stopped.
 #[derive(Debug, thiserror::Error)]
@@ -85,6 +116,7 @@ pub fn files(fs: &dyn Filesystem, dir: &Path) -> Result<Vec<LogFile>, WalError> 
                 segment: segment.number,
                 bytes: segment.bytes,
                 checkpoint: Some(checkpoint.number),
+                end: None,
             });
         }
     }
@@ -95,6 +127,7 @@ pub fn files(fs: &dyn Filesystem, dir: &Path) -> Result<Vec<LogFile>, WalError> 
         segment: segment.number,
         bytes: segment.bytes,
         checkpoint: None,
+        end: None,
     }));
     Ok(files)
 }
@@ -123,6 +156,7 @@ pub fn for_each_record<E: From<WalError>>(
     let mut damage = Vec::new();
     for file in files {
         let mut reader = SegmentReader::open(fs, &file.dir, file.segment, 0)?;
+        reader.set_limit(file.end.unwrap_or(u64::MAX));
         loop {
             let done = before + reader.offset().min(file.bytes);
             if done >= next {

@@ -8,7 +8,7 @@
 use crate::dir;
 use crate::error::{Damage, DamageKind, WalError};
 use crate::fs::{File, Filesystem};
-use crate::log::{self, LogFile, ProgressFn, ToolError};
+use crate::log::{self, LogFile, LogSource, ProgressFn, ToolError};
 use crate::page::{FragmentType, HEADER_BYTES, Header, PAGE_BYTES};
 use crate::record::RecordType;
 use crate::verify::verify;
@@ -29,6 +29,8 @@ pub struct Repaired {
     pub damage: Vec<Damage>,
     /// Bytes of whole records that had to go too, since nothing fits into so small a gap.
     pub sacrificed_bytes: u64,
+    /// Bytes that were cut since they are behind the end of a segment that was closed by a failure.
+    pub cut_bytes: u64,
 }
 
 /// What [`repair`] did.
@@ -40,20 +42,25 @@ pub struct RepairReport {
     pub filled: Vec<u64>,
 }
 
-/// Repairs the log in `dir` (or in `dir/wal`). Nobody may be writing it. A crash at any moment leaves the
-/// damaged file, or the repaired one, under its name.
-pub fn repair(fs: &dyn Filesystem, dir: &Path, progress: ProgressFn<'_>) -> Result<RepairReport, ToolError> {
-    let found = verify(fs, dir, progress)?;
+/// Repairs a log. Nobody may be writing it. A crash at any moment leaves the damaged file, or the repaired
+/// one, under its name.
+pub fn repair<'a>(
+    fs: &dyn Filesystem,
+    log: impl Into<LogSource<'a>>,
+    progress: ProgressFn<'_>,
+) -> Result<RepairReport, ToolError> {
+    let log = log.into();
+    let found = verify(fs, log, progress)?;
     let mut report = RepairReport::default();
     for file in &found.files {
         let path = file.path();
         let damage: Vec<Damage> = found.damage.iter().filter(|damage| damage.file == path).cloned().collect();
-        if !damage.is_empty() {
+        if !damage.is_empty() || file.end.is_some() {
             report.repaired.push(repair_file(fs, file, damage)?);
         }
     }
     if !found.missing.is_empty() {
-        let dir = log::find(fs, dir)?;
+        let dir = log::find(fs, log.dir)?;
         let segments = dir::segments(fs, &dir)?;
         let last = segments.last().map_or(0, |segment| segment.number);
         report.filled = dir::fill_gaps(fs, &dir, &segments, last)?;
@@ -66,8 +73,10 @@ fn repair_file(fs: &dyn Filesystem, file: &LogFile, damage: Vec<Damage>) -> Resu
     let set_aside = free_name(fs, &path, "damaged")?;
     copy(fs, &path, &set_aside)?;
     let patched = free_name(fs, &path, "repair")?;
-    let length = copy(fs, &path, &patched)?;
+    let whole = copy(fs, &path, &patched)?;
     let copy = fs.open(&patched, true).map_err(WalError::io("open", &patched))?;
+    let length = file.end.map_or(whole, |end| end.min(whole));
+    copy.set_len(length).map_err(WalError::io("cut", &patched))?;
     let (mut left, mut sacrificed_bytes) = (damage.clone(), 0);
     // Where a whole record had to go, a part of another may have gone with it, hence the rounds.
     for _ in 0..ROUNDS {
@@ -88,7 +97,7 @@ fn repair_file(fs: &dyn Filesystem, file: &LogFile, damage: Vec<Damage>) -> Resu
     drop(copy);
     fs.rename(&patched, &path).map_err(WalError::io("rename", &patched))?;
     fs.sync_dir(&file.dir).map_err(WalError::io("sync", &file.dir))?;
-    Ok(Repaired { file: path, set_aside, damage, sacrificed_bytes })
+    Ok(Repaired { file: path, set_aside, damage, sacrificed_bytes, cut_bytes: whole - length })
 }
 
 /// The name of `path` with an ending, and a number where that is taken.

@@ -2,10 +2,9 @@
 
 use crate::error::{Damage, WalError};
 use crate::fs::Filesystem;
-use crate::log::{self, LogFile, ProgressFn};
+use crate::log::{self, LogFile, LogSource, ProgressFn};
 use crate::record::{self, RecordType};
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::Path;
 
 /// The most references whose metric is remembered; samples of further ones count as [`StatReport::other`].
 pub const MAX_REFERENCES: usize = 4 << 20;
@@ -95,14 +94,14 @@ impl StatReport {
     }
 }
 
-/// Counts what is in the log in `dir` (or in `dir/wal`), checkpoint included, and lists the `top` metrics.
-pub fn stat(
+/// Counts what is in a log, checkpoint included, and lists the `top` metrics.
+pub fn stat<'a>(
     fs: &dyn Filesystem,
-    dir: &Path,
+    log: impl Into<LogSource<'a>>,
     top: usize,
     progress: ProgressFn<'_>,
 ) -> Result<StatReport, WalError> {
-    let files = log::files(fs, &log::find(fs, dir)?)?;
+    let files = log.into().files(fs)?;
     let mut counts = Counts::default();
     let damage = log::for_each_record(fs, &files, progress, |_, record| {
         counts.add(record.kind, record.bytes);

@@ -2,10 +2,10 @@
 
 use crate::error::{Damage, DamageKind, WalError};
 use crate::fs::Filesystem;
-use crate::log::{self, LogFile, ProgressFn};
+use crate::log::{self, LogFile, LogSource, ProgressFn};
 use crate::record::{self, RecordType};
 use std::collections::{BTreeMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// The most references of series that are remembered. A log with more is read all the same, but samples of
 /// unknown series are no longer noticed.
@@ -43,9 +43,13 @@ impl VerifyReport {
     }
 }
 
-/// Reads the log in `dir` (or in `dir/wal`), checkpoint included, and checks every record's contents.
-pub fn verify(fs: &dyn Filesystem, dir: &Path, progress: ProgressFn<'_>) -> Result<VerifyReport, WalError> {
-    let files = log::files(fs, &log::find(fs, dir)?)?;
+/// Reads a log, checkpoint included, and checks every record's contents.
+pub fn verify<'a>(
+    fs: &dyn Filesystem,
+    log: impl Into<LogSource<'a>>,
+    progress: ProgressFn<'_>,
+) -> Result<VerifyReport, WalError> {
+    let files = log.into().files(fs)?;
     let mut report = VerifyReport { missing: log::gaps(&files), ..VerifyReport::default() };
     let mut known = HashSet::new();
     let mut malformed = Vec::new();

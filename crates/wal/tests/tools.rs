@@ -8,14 +8,14 @@ use proptest::prelude::*;
 use std::path::Path;
 use std::sync::Arc;
 use support::{census, fixture};
-use wal::log::Progress;
+use wal::log::{LogSource, Progress};
 use wal::page::{FragmentType, HEADER_BYTES, Header, PAGE_BYTES};
 use wal::record::{RecordType, SamplesBuilder, SeriesBuilder};
 use wal::repair::repair;
 use wal::sim::SimFilesystem;
 use wal::stat::stat;
 use wal::verify::verify;
-use wal::{Compression, DamageKind, SegmentReader, Span, Writer, WriterOptions, dir};
+use wal::{Compression, DamageKind, DurableEnd, SegmentReader, Span, Writer, WriterOptions, dir};
 
 const DIR: &str = "/wal";
 
@@ -269,4 +269,26 @@ fn a_damaged_log_of_prometheus_gives_all_but_what_is_damaged() {
     assert!(rest.count(RecordType::Series) < whole.count(RecordType::Series) && !rest.unknown.is_empty());
     repair(&fs, Path::new("/"), &mut |_| {}).unwrap();
     read_strictly(&fs.contents(path).unwrap()).unwrap();
+}
+
+#[test]
+fn what_lies_behind_the_end_of_a_closed_segment_is_neither_read_nor_damage() {
+    let (fs, spans) = log(Compression::Snappy);
+    let last = *spans[1].last().unwrap();
+    let ends = [DurableEnd { segment: 1, offset: spans[1][5].end }];
+    let source = LogSource { dir: Path::new(DIR), ends: &ends };
+    // A failed sync left whole records behind the end, and rubbish behind those.
+    let mut bytes = fs.contents(&segment(1)).unwrap();
+    bytes.extend_from_slice(b"rubbish");
+    fs.plant(&segment(1), &bytes);
+    assert!(!verify(&fs, Path::new(DIR), &mut |_| {}).unwrap().is_clean());
+    let report = verify(&fs, source, &mut |_| {}).unwrap();
+    assert!(report.is_clean(), "{report:?}");
+    assert_eq!((report.entries[&RecordType::Series], report.files[1].end), (43, Some(ends[0].offset)));
+    assert_eq!(stat(&fs, source, 1, &mut |_| {}).unwrap().references, 43);
+    let repaired = repair(&fs, source, &mut |_| {}).unwrap().repaired;
+    assert_eq!((repaired.len(), repaired[0].cut_bytes), (1, last.end + 7 - ends[0].offset));
+    assert_eq!(fs.contents(&repaired[0].set_aside).unwrap(), bytes);
+    assert_eq!(fs.contents(&segment(1)).unwrap(), bytes[..ends[0].offset as usize]);
+    assert_eq!(repair(&fs, source, &mut |_| {}).unwrap().repaired, []);
 }

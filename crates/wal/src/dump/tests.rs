@@ -5,6 +5,7 @@ use crate::record::{HistogramsBuilder, SamplesBuilder, SeriesBuilder};
 use crate::sim::SimFilesystem;
 use crate::{Writer, WriterOptions};
 use model::{BucketSpan, Counts, Histogram, Labels, ResetHint};
+use std::path::Path;
 use std::sync::Arc;
 
 fn log() -> SimFilesystem {
