@@ -8,6 +8,7 @@
 )]
 
 use narthex::config::{Config, parse};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -23,12 +24,12 @@ fn lookup(name: &str) -> Option<String> {
 }
 
 fn read(text: &str) -> (Config, Vec<String>) {
-    parse("n.yml", text, &lookup).unwrap_or_else(|error| panic!("{error}"))
+    parse("n.yml", Path::new("conf"), text, &lookup).unwrap_or_else(|error| panic!("{error}"))
 }
 
 #[track_caller]
 fn wrong(text: &str) -> String {
-    match parse("n.yml", text, &lookup) {
+    match parse("n.yml", Path::new("conf"), text, &lookup) {
         Ok(_) => panic!("accepted: {text}"),
         Err(error) => error.to_string(),
     }
@@ -61,6 +62,7 @@ fn a_whole_file_is_read() {
 fn this_machine_is_measured_only_where_the_file_says_so() {
     assert!(read(DESTINATION).0.collect.host.is_empty());
     assert!(!read(&format!("{DESTINATION}collect: {{}}\n")).0.collect.host.is_empty());
+    assert!(!read(&format!("{DESTINATION}collect:\n")).0.collect.host.is_empty());
     assert!(
         read(&format!("{DESTINATION}collect: {{host: {{collectors: none}}}}\n")).0.collect.host.is_empty()
     );
@@ -167,6 +169,13 @@ fn a_wrong_value_is_answered_with_what_would_be_right() {
 }
 
 #[test]
+fn relative_paths_are_relative_to_the_file() {
+    let error = wrong(&format!("{DESTINATION}    basic_auth: {{username: me, password_file: pw}}\n"));
+    assert!(error.starts_with("n.yml:2:5: remote_write[0]: "), "{error}");
+    assert!(error.contains("conf/pw"), "{error}");
+}
+
+#[test]
 fn broken_yaml_is_told_with_its_place() {
     assert_eq!(
         wrong("remote_write: [\n"),
@@ -196,6 +205,8 @@ fn no_secret_is_ever_repeated() {
         "remote_write:\n  - {url: http://h/, basic_auth: {username: me, password: hunter2}, colour: 1}\n",
         "remote_write:\n  - url: http://h/\n    basic_auth: {username: me, passwort: hunter2}\n",
         "remote_write:\n  - url: http://h/\n    pasword: hunter2\n",
+        "remote_write:\n  - url: http://h/\n    tls_config: {key: hunter2, cert: 1, colour: 1}\n",
+        "remote_write:\n  - url: http://h/\n    basic_auth: {username: me, password: [hunter2]}\n",
         "remote_write:\n  - url: http://h/\n    headers: {X-Token: [hunter2]}\n",
         "remote_write:\n  - url: http://h/\n    headers:\n      X-Key: \"hunter2\n",
         "remote_write:\n  - url: http://h/\n    authorization: {credentials: \"hunter2\n    x: y\n",

@@ -28,7 +28,7 @@ use tower::ServiceExt;
 pub const CONNECTIONS_MAX: usize = 1024;
 /// How long a client may take for a request's head, and leave a connection idle.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
-/// The most bytes of a request's head.
+/// The most bytes of a request's head, give or take one read.
 pub const HEAD_BYTES_MAX: usize = 64 << 10;
 /// How long requests under way may take when the server stops.
 const STOP_DEADLINE: Duration = Duration::from_secs(5);
@@ -81,6 +81,7 @@ pub struct Listening {
     listener: TcpListener,
     /// Holds the port while connections are refused; it never listens itself.
     reservation: Option<TcpSocket>,
+    connections_max: usize,
 }
 
 impl Listening {
@@ -104,7 +105,7 @@ impl Listening {
         };
         let listener = socket(address, reserve).and_then(|s| s.listen(BACKLOG)).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        Ok(Listening { address, listener, reservation })
+        Ok(Listening { address, listener, reservation, connections_max: CONNECTIONS_MAX })
     }
 
     /// The address, with the port that the system chose if it was left to it.
@@ -160,7 +161,7 @@ impl Server {
 }
 
 async fn accept(listening: Listening, router: Router, mut door: watch::Receiver<Door>) {
-    let Listening { address, listener, reservation } = listening;
+    let Listening { address, listener, reservation, connections_max } = listening;
     let mut listener = Some(listener);
     let mut connections = JoinSet::new();
     loop {
@@ -183,7 +184,7 @@ async fn accept(listening: Listening, router: Router, mut door: watch::Receiver<
             }
             Door::Open | Door::Cutting => {}
         }
-        let room = connections.len() < CONNECTIONS_MAX;
+        let room = connections.len() < connections_max;
         let next = async {
             match &listener {
                 Some(listener) if room => listener.accept().await,
@@ -383,6 +384,37 @@ mod tests {
         while get(address).await.is_err() {
             tokio::task::yield_now().await;
         }
+        server.stop().await;
+    }
+
+    #[tokio::test]
+    async fn past_the_limit_of_connections_the_next_one_waits_its_turn() {
+        let mut listening = Listening::on(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        listening.connections_max = 1;
+        let server = listening.serve(ok_router());
+        let mut first = TcpStream::connect(server.address()).await.unwrap();
+        first.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        let mut one = [0];
+        first.read_exact(&mut one).await.unwrap();
+        // It is there now, and idle: a second one is not served while it stays.
+        let waiting = tokio::spawn(get(server.address()));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert!(!waiting.is_finished());
+        drop(first);
+        assert!(waiting.await.unwrap().unwrap().starts_with("HTTP/1.1 200"));
+        server.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_head_over_the_limit_is_refused() {
+        let server = Listening::on(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap().serve(ok_router());
+        let mut stream = TcpStream::connect(server.address()).await.unwrap();
+        let head = format!("GET / HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "y".repeat(4 * HEAD_BYTES_MAX));
+        // The server may close before all of it is written.
+        let _ = stream.write_all(head.as_bytes()).await;
+        let mut answer = [0; 12];
+        let _ = stream.read_exact(&mut answer).await;
+        assert_eq!(&answer, b"HTTP/1.1 431");
         server.stop().await;
     }
 

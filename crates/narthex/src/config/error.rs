@@ -172,7 +172,7 @@ const SECRET_WORDS: [&str; 10] =
 fn secret_key(path: &str) -> bool {
     path.split('.').any(|key| {
         let key = key.split('[').next().unwrap_or_default().to_ascii_lowercase();
-        !key.ends_with("_file") && SECRET_WORDS.iter().any(|word| key.contains(word))
+        !key.ends_with("_file") && (key == "key" || SECRET_WORDS.iter().any(|word| key.contains(word)))
     })
 }
 

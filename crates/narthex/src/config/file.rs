@@ -20,6 +20,7 @@ pub struct File {
     /// The log.
     pub log: Option<Log>,
     /// What to measure.
+    #[serde(deserialize_with = "section")]
     pub collect: Option<Collect>,
     /// The doors.
     pub receive: Option<Receive>,
@@ -198,6 +199,14 @@ impl<'de> Deserialize<'de> for Size {
         let text = String::deserialize(deserializer)?;
         Size::parse(&text).map_err(D::Error::custom)
     }
+}
+
+/// A section that is there although nothing stands in it (`collect:`).
+fn section<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    let section: Option<T> = Option::deserialize(deserializer)?;
+    Ok(Some(section.unwrap_or_default()))
 }
 
 fn maybe_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {

@@ -90,12 +90,14 @@ pub fn load(path: &Path, lookup: env::Lookup<'_>) -> Result<(Config, Vec<String>
     }
     let bytes = std::fs::read(path).map_err(|error| whole(format!("it can't be read: {error}")))?;
     let text = String::from_utf8(bytes).map_err(|_| whole("it is not UTF-8".into()))?;
-    parse(&name, &text, lookup)
+    let folder = path.parent().unwrap_or(Path::new(""));
+    parse(&name, folder, &text, lookup)
 }
 
-/// Reads the text of a file; `name` is for errors.
+/// Reads the text of a file; `name` is for errors, relative paths in it are relative to `folder`.
 pub fn parse(
     name: &str,
+    folder: &Path,
     text: &str,
     lookup: env::Lookup<'_>,
 ) -> Result<(Config, Vec<String>), Box<ConfigError>> {
@@ -111,7 +113,10 @@ pub fn parse(
             error.into_inner()
         })
     });
-    let file: File = read.map_err(|error| reporter.yaml(&error, &stopped_at))?;
+    let mut file: File = read.map_err(|error| reporter.yaml(&error, &stopped_at))?;
+    for destination in file.remote_write.iter_mut().flatten() {
+        destination.resolve_paths(folder);
+    }
     let warnings = warnings(name, &file);
     let wrong = |key: &str, message: String| reporter.at(locate::locate(&expanded, key), key, message);
     Ok((check(file, lookup, &wrong)?, warnings))
