@@ -46,6 +46,9 @@ pub struct RemoteWrite {
     /// What to do with a batch that is refused without telling why.
     #[serde(default)]
     pub narrow: Narrowing,
+    /// How types and help texts are sent in 1.0; in 2.0 they go with each series.
+    #[serde(default)]
+    pub metadata_config: MetadataConfig,
     /// A user and a password to show.
     #[serde(default)]
     pub basic_auth: Option<BasicAuth>,
@@ -67,8 +70,6 @@ pub struct RemoteWrite {
     /// Bytes of batches that wait in memory: this destination's share. Not a key of the file.
     #[serde(skip, default = "default_memory")]
     pub max_in_memory: usize,
-    #[serde(default, rename = "metadata_config", deserialize_with = "not_yet::metadata_config")]
-    _metadata_config: (),
     #[serde(default, rename = "oauth2", deserialize_with = "not_yet::oauth2")]
     _oauth2: (),
     #[serde(default, rename = "sigv4", deserialize_with = "not_yet::sigv4")]
@@ -122,6 +123,7 @@ impl RemoteWrite {
             start_at: StartAt::default(),
             write_relabel_configs: Vec::new(),
             narrow: Narrowing::default(),
+            metadata_config: MetadataConfig::default(),
             basic_auth: None,
             authorization: None,
             tls_config: TlsConfig::default(),
@@ -129,7 +131,6 @@ impl RemoteWrite {
             send_exemplars: true,
             send_native_histograms: true,
             max_in_memory: default_memory(),
-            _metadata_config: (),
             _oauth2: (),
             _sigv4: (),
             _azuread: (),
@@ -186,6 +187,25 @@ impl Default for QueueConfig {
             retry_on_http_429: true,
             sample_age_limit: Duration::ZERO,
         }
+    }
+}
+
+/// How metadata is sent in 1.0.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MetadataConfig {
+    /// Whether it is sent.
+    pub send: bool,
+    /// How often all of it is sent.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub send_interval: Duration,
+    /// Most families in a request.
+    pub max_samples_per_send: usize,
+}
+
+impl Default for MetadataConfig {
+    fn default() -> Self {
+        MetadataConfig { send: true, send_interval: Duration::from_secs(60), max_samples_per_send: 2000 }
     }
 }
 
@@ -277,7 +297,7 @@ macro_rules! not_yet {
         }
     };
 }
-not_yet!(metadata_config oauth2 sigv4 azuread google_iam proxy_url no_proxy proxy_from_environment proxy_connect_header enable_http2 http_headers round_robin_dns);
+not_yet!(oauth2 sigv4 azuread google_iam proxy_url no_proxy proxy_from_environment proxy_connect_header enable_http2 http_headers round_robin_dns);
 
 #[cfg(test)]
 mod tests {

@@ -34,6 +34,7 @@ pub mod duration;
 pub mod external;
 pub mod go_regex;
 pub mod lanes;
+mod metadata;
 pub mod narrow;
 pub mod outgoing;
 pub mod positions;

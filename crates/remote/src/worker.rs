@@ -4,9 +4,10 @@
 use crate::answer::{self, Answer, Verdict};
 use crate::batch::{Batcher, Encoded, Kinds, REQUEST_BYTES, REQUEST_BYTES_MIN};
 use crate::client::{Client, Failure, Post};
-use crate::config::{Narrowing, RemoteWrite};
+use crate::config::{MetadataConfig, Narrowing, RemoteWrite};
 use crate::dead::{DeadLetters, Lines, Reason};
 use crate::destination::ShutdownReport;
+use crate::metadata;
 use crate::outgoing::{Left, Outgoing, Rules};
 use crate::positions::{Lanes, PositionFile};
 use crate::protocol::{Negotiator, Next};
@@ -100,6 +101,9 @@ pub(crate) struct Worker {
     was_full: bool,
     read_not_before: Duration,
     refresh_at: Duration,
+    metadata_config: MetadataConfig,
+    metadata_at: Duration,
+    metadata: Option<BoxFuture<'static, ()>>,
     closed: bool,
 }
 
@@ -157,6 +161,9 @@ impl Worker {
             was_full: false,
             read_not_before: Duration::ZERO,
             refresh_at: Duration::ZERO,
+            metadata_config: config.metadata_config.clone(),
+            metadata_at: Duration::ZERO,
+            metadata: None,
             closed: false,
         }
     }
@@ -189,6 +196,7 @@ impl Worker {
                 Some(flight) = self.flights.next(), if !self.flights.is_empty() => self.answered(flight),
                 () = tokio::time::sleep(wake.unwrap_or_default().saturating_sub(now)), if wake.is_some() => {}
                 _ = second.tick() => self.every_second(),
+                () = wait_for_metadata(&mut self.metadata), if self.metadata.is_some() => self.metadata = None,
                 saved = wait(&mut self.saving), if self.saving.is_some() => self.save_ended(saved),
                 changed = stop.changed(), if stop_at.is_none() => {
                     // Nobody holds the handle any more: stop, but not without the positions.
@@ -482,6 +490,19 @@ impl Worker {
         if now >= self.refresh_at {
             self.refresh(now);
         }
+        if self.metadata_config.send
+            && now >= self.metadata_at
+            && self.metadata.is_none()
+            && self.stats.protocol() == Some(Protocol::V1)
+        {
+            self.metadata_at = now + self.metadata_config.send_interval;
+            self.metadata = Some(metadata::send(
+                self.client.clone(),
+                self.storage.all_metadata(),
+                self.metadata_config.max_samples_per_send,
+                self.stats.clone(),
+            ));
+        }
         self.update_gauges();
         let lost = self.pin.lost();
         self.stats.lost.add(Kinds {
@@ -593,6 +614,12 @@ struct Refused {
     poisoned: u64,
     example: Option<String>,
     lines: Lines,
+}
+
+async fn wait_for_metadata(metadata: &mut Option<BoxFuture<'static, ()>>) {
+    if let Some(metadata) = metadata {
+        metadata.await;
+    }
 }
 
 async fn wait(saving: &mut Option<Saving>) -> Option<Saved> {

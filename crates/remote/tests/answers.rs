@@ -343,3 +343,46 @@ fn a_redirect_that_leads_nowhere_is_shown() {
     assert!(words.contains("redirected to https://login.example/;") && !words.contains("secret"), "{words}");
     world.stop_now(destination);
 }
+
+#[test]
+fn types_and_help_texts_go_with_each_series_in_2_0_and_by_themselves_in_1_0() {
+    use formats::remote_write::{DecodeOptions, decode};
+    use model::{Batch, Labels, Metadata, MetricType, Series};
+    for message in [Message::V1, Message::V2] {
+        let world = World::new();
+        let mut config = world.config();
+        config.protobuf_message = Some(message);
+        let destination = world.start(config);
+        let help = "how many there were";
+        for step in 0..2 {
+            let mut batch = Batch::new();
+            if step == 0 {
+                let (family, help) = ("things_total".into(), help.into());
+                batch.metadata.push(Metadata {
+                    family,
+                    kind: MetricType::Counter,
+                    help,
+                    unit: String::new(),
+                });
+            }
+            // The series itself says nothing of it.
+            let labels = Labels::from_pairs([("__name__", "things_total")]);
+            let series = batch.add_series(labels.as_ref(), Series::NO_METADATA);
+            batch.push_float(series, step, 1.0);
+            world.runtime.block_on(world.storage().append(batch)).unwrap();
+        }
+        let stats = destination.stats().clone();
+        wait_until("metadata", SOON, || {
+            let requests = world.receiver.requests();
+            let protocol = Protocol::from(message);
+            requests.iter().any(|request| {
+                let decoded = decode(protocol, &request.content, &DecodeOptions::default()).unwrap();
+                decoded.batch.metadata.iter().any(|metadata| metadata.help == help)
+            })
+        });
+        if message == Message::V1 {
+            wait_for_number("the count", 1, || stats.metadata.get());
+        }
+        world.stop(destination);
+    }
+}

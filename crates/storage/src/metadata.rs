@@ -32,6 +32,11 @@ impl MetadataStore {
         SUFFIXES.iter().find_map(|suffix| families.get(metric_name.strip_suffix(*suffix)?).cloned())
     }
 
+    /// Everything that is known, by family, in any order.
+    pub(crate) fn all(&self) -> Vec<Arc<Metadata>> {
+        self.families.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
     /// Number of families.
     pub(crate) fn len(&self) -> usize {
         self.families.read().unwrap_or_else(PoisonError::into_inner).len()

@@ -1,0 +1,50 @@
+//! Metadata in 1.0: types and help texts have requests of their own there, sent again and again, since a
+//! receiver keeps them in memory only.
+
+use crate::client::{Client, Post};
+use crate::stats::Stats;
+use bytes::Bytes;
+use formats::compress::{Compressor, Encoding};
+use formats::remote_write::{Encoder, Protocol};
+use futures_util::future::BoxFuture;
+use model::Metadata;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// Sends all of it once, in requests of `per_request` families, one after another. What fails is counted
+/// and comes again the next time.
+pub(crate) fn send(
+    client: Client,
+    all: Vec<Arc<Metadata>>,
+    per_request: usize,
+    stats: Arc<Stats>,
+) -> BoxFuture<'static, ()> {
+    Box::pin(async move {
+        for some in all.chunks(per_request.max(1)) {
+            let count = some.len() as u64;
+            let Some(body) = encode(some) else { continue };
+            stats.metadata_bytes.add(body.len() as u64);
+            let post = Post { protocol: Protocol::V1, body, attempt: 0 };
+            match client.post(post, SystemTime::UNIX_EPOCH).await {
+                Ok(answer) if (200..300).contains(&answer.status) => stats.metadata.add(count),
+                Ok(answer) => {
+                    stats.metadata_failed.add(count);
+                    tracing::debug!(status = answer.status, words = %answer.words, "metadata was refused");
+                }
+                Err(error) => {
+                    stats.metadata_failed.add(count);
+                    tracing::debug!(%error, "metadata could not be sent");
+                }
+            }
+        }
+    })
+}
+
+fn encode(some: &[Arc<Metadata>]) -> Option<Bytes> {
+    let mut encoder = Encoder::new(Protocol::V1);
+    for metadata in some {
+        encoder.push_metadata(metadata);
+    }
+    let body = Compressor::new().encode(Encoding::Snappy, encoder.finish()).map(Bytes::copy_from_slice);
+    body.ok()
+}
