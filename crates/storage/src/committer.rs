@@ -254,6 +254,13 @@ impl Committer {
                 return None;
             }
         };
+        // Before the records, for the reason that journals are committed before the log.
+        let news = self.shared.metadata.learn(&batch.metadata);
+        if let Err(error) = self.write_entries(entry, news) {
+            self.unmark(&marked);
+            self.refuse(reply, AppendError::Failed(error.to_string()));
+            return None;
+        }
         let written = match self.write_records(&mut batch, &refs, &hashes, &marked) {
             Ok(written) => written,
             Err(error) => {
@@ -263,11 +270,6 @@ impl Committer {
                 return None;
             }
         };
-        let news = self.shared.metadata.learn(&batch.metadata);
-        if let Err(error) = self.write_entries(entry, news) {
-            self.refuse(reply, AppendError::Failed(error.to_string()));
-            return None;
-        }
         let counts = count(&batch);
         let chunk = written.map(|(records, end)| {
             let start = std::mem::replace(&mut self.last_end, end);

@@ -90,6 +90,21 @@ pub enum Change {
     },
 }
 
+impl Change {
+    /// The group whose contents it changes; none where only times do.
+    pub fn key(&self) -> Option<&Labels> {
+        match self {
+            Self::Pushed { key, .. }
+            | Self::Refused { key, .. }
+            | Self::Deleted { key, .. }
+            | Self::Expired { key, .. }
+            | Self::Departed { key, .. } => Some(key),
+            Self::Snapshot(group) => Some(&group.key),
+            Self::Emitted { .. } => None,
+        }
+    }
+}
+
 /// An entry of the journal that can't be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EntryError {

@@ -15,6 +15,7 @@ use crate::answer::Refusal;
 use crate::options::Pushgateway;
 use crate::stats::Stats;
 use model::{Clock, Labels};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use storage::{AppendError, Journal, Storage};
@@ -88,6 +89,8 @@ pub struct Keeper {
     journal_bytes: usize,
     /// Where it is rewritten next.
     journal_limit: usize,
+    /// Groups of which the journal may hold a change that was undone, since its commit failed.
+    doubtful: BTreeSet<Labels>,
 }
 
 /// A round in the making.
@@ -95,6 +98,8 @@ pub struct Keeper {
 struct Round {
     sent: Sent,
     changes: Vec<Change>,
+    /// What goes into the journal before the changes: see [`Keeper::doubtful`].
+    corrections: Vec<Change>,
     undo: Undo,
     counts: Counts,
 }
@@ -158,6 +163,7 @@ impl Keeper {
             turns: Turns::default(),
             ends: Turns::default(),
             journal_bytes,
+            doubtful: BTreeSet::new(),
         };
         let keys: Vec<Labels> = keeper.state.groups().map(|group| group.key.clone()).collect();
         keys.iter().for_each(|key| keeper.schedule(key));
@@ -167,6 +173,9 @@ impl Keeper {
 
     /// Works until nobody can ask any more.
     pub async fn run(mut self, mut asks: mpsc::Receiver<Asked>) {
+        // What was read stays so: where a commit failed before this start, the journal may hold what is not
+        // seen now, and would be seen again after a power cut.
+        self.rewrite_journal().await;
         loop {
             let mut waiting = Vec::new();
             tokio::select! {
@@ -263,9 +272,12 @@ impl Keeper {
         match ask {
             Ask::Push(push) => self.plan_push(push, round),
             Ask::Delete(key) => {
-                if self.state.get(key).is_some() {
-                    let at = self.state.next_time(key, self.clock.now_ms());
-                    self.make(Change::Deleted { key: key.clone(), at }, round);
+                let (key, at) = (key.clone(), self.state.next_time(key, self.clock.now_ms()));
+                if self.state.get(&key).is_some() {
+                    self.make(Change::Deleted { key, at }, round);
+                } else if self.doubtful.contains(&key) {
+                    // Not here, but perhaps in the journal: that has to go before this is answered.
+                    self.make(Change::Departed { key, at }, round);
                 }
                 Outcome::Done
             }
@@ -351,6 +363,11 @@ impl Keeper {
     }
 
     fn make(&mut self, change: Change, round: &mut Round) {
+        if round.changes.is_empty() {
+            // Before anything new the journal learns what is true of groups whose last commit failed.
+            let corrections = self.doubtful.iter().filter_map(|key| self.state.snapshot_of(key));
+            round.corrections = corrections.collect();
+        }
         self.state.apply(&change, &mut round.undo, &mut round.sent);
         round.changes.push(change);
     }
@@ -389,19 +406,22 @@ impl Keeper {
         }
     }
 
-    async fn commit(&mut self, round: Round) -> Result<(), AppendError> {
+    async fn commit(&mut self, mut round: Round) -> Result<(), AppendError> {
         if round.changes.is_empty() {
             return Ok(());
         }
         let touched: Vec<(Labels, Option<u64>)> =
             round.undo.touched().map(|(key, id)| (key.clone(), id)).collect();
-        let entry = change::encode(&round.changes);
+        let corrections = std::mem::take(&mut round.corrections);
+        let keys: Vec<Labels> = round.changes.iter().filter_map(Change::key).cloned().collect();
+        let entry = change::encode(&[corrections, round.changes].concat());
         let bytes = entry.len();
         let markers = round.sent.markers;
         let result = self.storage.append_with(round.sent.batch, &self.journal, entry).await;
         match &result {
             Ok(()) => {
                 self.journal_bytes += bytes;
+                self.doubtful.clear();
                 self.stats.markers.add(markers);
                 self.stats.push_failures.add(round.counts.failures);
                 self.stats.emissions.add(round.counts.emissions);
@@ -412,6 +432,7 @@ impl Keeper {
                 self.stats.emissions_failed.add(round.counts.emissions);
                 tracing::debug!(%error, "a round of groups was not committed");
                 self.state.undo(round.undo);
+                self.doubtful.extend(keys);
             }
         }
         for (key, id) in touched {
@@ -497,8 +518,9 @@ impl Keeper {
                 self.stats.journal_rewrites.add(1);
             }
             Err(error) => {
-                // Tried again when it has grown as much once more.
-                self.journal_limit = self.journal_bytes.saturating_mul(2);
+                // Tried again when it has grown as much once more; after each round while it never succeeded.
+                let never = self.stats.journal_rewrites.get() == 0;
+                self.journal_limit = if never { 0 } else { self.journal_bytes.saturating_mul(2) };
                 tracing::warn!(%error, "the journal of groups could not be rewritten");
             }
         }

@@ -244,7 +244,10 @@ impl State {
                 }
             }
             Change::Snapshot(group) => self.put(&group.key, Some(group.clone()), undo),
-            Change::Departed { key, at } => self.depart(key, *at),
+            Change::Departed { key, at } => {
+                self.put(key, None, undo);
+                self.depart(key, *at);
+            }
         }
     }
 
@@ -270,6 +273,15 @@ impl State {
                     self.depart(&key, used);
                 }
             }
+        }
+    }
+
+    /// What a journal must hold so that replaying it gives this group, or that there is none, whatever it
+    /// held of it before.
+    pub fn snapshot_of(&self, key: &Labels) -> Option<Change> {
+        match self.groups.get(key) {
+            Some(group) => Some(Change::Snapshot(group.clone())),
+            None => Some(Change::Departed { key: key.clone(), at: *self.departed.get(key)? }),
         }
     }
 

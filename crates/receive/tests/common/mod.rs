@@ -140,7 +140,10 @@ impl World {
         let end = self.storage.end();
         let mut lines = Vec::new();
         while self.follower.position() < end {
-            let chunk = self.follower.next().await.unwrap();
+            // Behind the last chunk there may be a segment without any, at which the follower waits.
+            let next = tokio::time::timeout(Duration::from_secs(5), self.follower.next());
+            let Ok(chunk) = next.await else { break };
+            let chunk = chunk.unwrap();
             for point in chunk.points() {
                 let value = match point.value {
                     Value::Float(value) if is_stale(value) => "stale".into(),
