@@ -10,7 +10,7 @@
 //! exemplars of anything but counters and buckets (so all of them), and staleness markers.
 
 mod json;
-mod open_metrics;
+pub mod open_metrics;
 mod text;
 
 use crate::error::Damage;

@@ -11,6 +11,55 @@ pub(super) struct OpenMetrics {
     newest: Vec<Option<i64>>,
 }
 
+/// Writes a sample as a line of OpenMetrics; says whether it could: a series without a name has no place there.
+pub fn write_sample(
+    out: &mut dyn Write,
+    labels: LabelsRef<'_>,
+    timestamp: i64,
+    value: f64,
+) -> io::Result<bool> {
+    let Some(name) = labels.metric_name() else { return Ok(false) };
+    // A name beyond the old pattern stands in quotes among the labels.
+    let plain = is_legacy_metric_name(name);
+    if plain {
+        out.write_all(name)?;
+    }
+    out.write_all(b"{")?;
+    let mut first = true;
+    if !plain {
+        quoted(out, name)?;
+        first = false;
+    }
+    for (name, value) in labels.pairs().filter(|(name, _)| *name != METRIC_NAME.as_bytes()) {
+        if !first {
+            out.write_all(b",")?;
+        }
+        first = false;
+        if is_legacy_label_name(name) {
+            out.write_all(name)?
+        } else {
+            quoted(out, name)?
+        }
+        out.write_all(b"=")?;
+        quoted(out, value)?;
+    }
+    out.write_all(b"} ")?;
+    match value {
+        f64::INFINITY => out.write_all(b"+Inf")?,
+        f64::NEG_INFINITY => out.write_all(b"-Inf")?,
+        value => write!(out, "{value}")?,
+    }
+    let sign = if timestamp < 0 { "-" } else { "" };
+    let millis = timestamp.unsigned_abs();
+    writeln!(out, " {sign}{}.{:03}", millis / 1000, millis % 1000)?;
+    Ok(true)
+}
+
+/// Ends the text.
+pub fn write_end(out: &mut dyn Write) -> io::Result<()> {
+    out.write_all(b"# EOF\n")
+}
+
 impl Format for OpenMetrics {
     fn entry(
         &mut self,
@@ -24,7 +73,9 @@ impl Format for OpenMetrics {
             _ => return Ok(Wrote::Inexpressible),
         };
         let Some((set, labels)) = series else { return Ok(Wrote::UnknownSeries) };
-        let Some(name) = labels.metric_name() else { return Ok(Wrote::Inexpressible) };
+        if labels.metric_name().is_none() {
+            return Ok(Wrote::Inexpressible);
+        }
         let index = set as usize;
         if self.newest.len() <= index {
             self.newest.resize(index + 1, None);
@@ -35,47 +86,12 @@ impl Format for OpenMetrics {
             }
             *newest = Some(sample.timestamp);
         }
-        // A name beyond the old pattern stands in quotes among the labels.
-        let plain = is_legacy_metric_name(name);
-        if plain {
-            out.write_all(name)?;
-        }
-        out.write_all(b"{")?;
-        let mut first = true;
-        if !plain {
-            quoted(out, name)?;
-            first = false;
-        }
-        for (name, value) in labels.pairs().filter(|(name, _)| *name != METRIC_NAME.as_bytes()) {
-            if !first {
-                out.write_all(b",")?;
-            }
-            first = false;
-            if is_legacy_label_name(name) {
-                out.write_all(name)?
-            } else {
-                quoted(out, name)?
-            }
-            out.write_all(b"=")?;
-            quoted(out, value)?;
-        }
-        out.write_all(b"} ")?;
-        match sample.value {
-            f64::INFINITY => out.write_all(b"+Inf")?,
-            f64::NEG_INFINITY => out.write_all(b"-Inf")?,
-            value => write!(out, "{value}")?,
-        }
-        let (sign, millis) = if sample.timestamp < 0 {
-            ("-", sample.timestamp.unsigned_abs())
-        } else {
-            ("", sample.timestamp as u64)
-        };
-        writeln!(out, " {sign}{}.{:03}", millis / 1000, millis % 1000)?;
+        write_sample(out, labels, sample.timestamp, sample.value)?;
         Ok(Wrote::It)
     }
 
     fn end(&mut self, out: &mut dyn Write) -> io::Result<()> {
-        out.write_all(b"# EOF\n")
+        write_end(out)
     }
 }
 
