@@ -35,6 +35,10 @@ pub enum Command {
     Demo(DemoArgs),
     /// A remote-write receiver to look into, and to test senders with: it can fail, delay and refuse.
     Sink(SinkArgs),
+    /// Push values from a script to a narthex or a Pushgateway, or straight to a remote-write endpoint.
+    Push(crate::push::args::PushArgs),
+    /// Run a command and push how it went: when it started and ended, its exit code, what it used.
+    Exec(crate::exec::args::ExecArgs),
     /// Check a configuration file, and say what it would do.
     Check(CheckArgs),
 }
@@ -167,7 +171,7 @@ fn parse_collectors(text: &str) -> Result<CollectorSet, String> {
     crate::config::file::Collectors::parse(text).map(|collectors| collectors.0)
 }
 
-fn parse_duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     crate::config::duration::parse(text).map_err(|error| error.to_string())
 }
 

@@ -14,10 +14,12 @@ pub mod cli;
 pub mod config;
 pub mod data_dir;
 pub mod demo;
+pub mod exec;
 pub mod failure;
 mod host;
 pub mod http;
 pub mod page;
+pub mod push;
 pub mod run;
 mod say;
 pub mod shutdown;
@@ -52,7 +54,7 @@ pub fn cli_main() -> ExitCode {
         }
     };
     match start(cli) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => {
             say(format_args!("narthex: {failure}"));
             ExitCode::from(failure.code())
@@ -60,10 +62,14 @@ pub fn cli_main() -> ExitCode {
     }
 }
 
-fn start(cli: Cli) -> Result<(), Failure> {
-    log_to_stderr(&cli.log)?;
+fn start(cli: Cli) -> Result<ExitCode, Failure> {
+    match log_to_stderr(&cli.log) {
+        // A job is not to suffer from what is wrong with its metrics.
+        Err(failure) if matches!(cli.command, Command::Exec(_)) => say(format_args!("narthex: {failure}")),
+        done => done?,
+    }
     if let Command::Check(args) = cli.command {
-        return run::check(&args.file);
+        return run::check(&args.file).map(|()| ExitCode::SUCCESS);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
@@ -74,12 +80,15 @@ fn start(cli: Cli) -> Result<(), Failure> {
         .build()
         .map_err(|error| Failure::running(format!("the threads could not be started: {error}")))?;
     let ended = runtime.block_on(async {
-        match cli.command {
+        let ended = match cli.command {
+            Command::Exec(args) => return Ok(exec::run(args).await),
+            Command::Push(args) => push::run(args).await,
             Command::Run(args) => run::run(args).await,
             Command::Demo(args) => demo::run(args).await,
             Command::Sink(args) => sink::serve::run(args).await,
             Command::Check(_) => Ok(()),
-        }
+        };
+        ended.map(|()| ExitCode::SUCCESS)
     });
     // A file system that never answers must not hold up the end.
     runtime.shutdown_background();

@@ -138,7 +138,7 @@ fn destination(
     Ok(environment("NARTHEX_TO").filter(|url| !url.trim().is_empty()).map(|url| ("NARTHEX_TO", url)))
 }
 
-fn read_url(file: &PathBuf) -> Result<String, Failure> {
+pub(crate) fn read_url(file: &PathBuf) -> Result<String, Failure> {
     let failed = |why: String| Failure::usage(format!("--to-file {}: {why}", file.display()));
     let size = std::fs::metadata(file).map_err(|error| failed(error.to_string()))?.len();
     if size > TO_FILE_BYTES_MAX {

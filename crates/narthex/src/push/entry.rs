@@ -1,0 +1,82 @@
+//! One push, as it is sent and as it lies in the spool. Pure.
+//!
+//! ```text
+//! {"at":1700000000000,"labels":{"instance":"h","job":"backup"},"ttl":"7d","bytes":26}\n
+//! # TYPE a gauge\na 1\n ...                     the body: text format, so many bytes
+//! ```
+//!
+//! The target stands nowhere in it, as its URL may hold a password.
+
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+/// What is pushed in one request.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Entry {
+    /// Milliseconds since 1970: the time of samples without one, where it goes straight to a receiver.
+    pub(crate) at: i64,
+    /// Labels of all samples: a gateway's group. `job` is among them.
+    pub(crate) labels: BTreeMap<String, String>,
+    /// How long a gateway is to keep the group, in the words of `--ttl`.
+    pub(crate) ttl: Option<String>,
+    /// Text format 0.0.4.
+    pub(crate) body: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Head<'a> {
+    at: i64,
+    labels: Cow<'a, BTreeMap<String, String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ttl: Option<Cow<'a, str>>,
+    bytes: usize,
+}
+
+impl Entry {
+    /// The file's content.
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        let head = Head {
+            at: self.at,
+            labels: Cow::Borrowed(&self.labels),
+            ttl: self.ttl.as_deref().map(Cow::Borrowed),
+            bytes: self.body.len(),
+        };
+        // Strings and numbers always have a JSON.
+        let mut out = serde_json::to_vec(&head).unwrap_or_default();
+        out.push(b'\n');
+        out.extend_from_slice(self.body.as_bytes());
+        out
+    }
+
+    /// Reads a file's content; nothing where it is damaged.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Entry> {
+        let end = bytes.iter().position(|byte| *byte == b'\n')?;
+        let head: Head<'_> = serde_json::from_slice(bytes.get(..end)?).ok()?;
+        let body = std::str::from_utf8(bytes.get(end + 1..)?).ok()?;
+        (body.len() == head.bytes && head.labels.contains_key("job")).then(|| Entry {
+            at: head.at,
+            labels: head.labels.into_owned(),
+            ttl: head.ttl.map(Cow::into_owned),
+            body: body.to_string(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_read_back_and_damaged_ones_do_not() {
+        let labels: BTreeMap<_, _> = [("job".to_string(), "a\"\n".to_string())].into();
+        let entry = Entry { at: -5, labels, ttl: Some("7d".into()), body: "a 1\né 2\n".into() };
+        let bytes = entry.to_bytes();
+        assert_eq!(Entry::from_bytes(&bytes), Some(entry.clone()));
+        let without = Entry { ttl: None, body: String::new(), ..entry };
+        assert_eq!(Entry::from_bytes(&without.to_bytes()), Some(without));
+        for length in 0..bytes.len() {
+            assert_eq!(Entry::from_bytes(&bytes[..length]), None, "{length}");
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! `narthex push`: one push from a script. What it and `narthex exec` share is here, too: [`courier`]
+//! brings entries to a [`target`], by way of the [`spool`] where it can't be reached.
+
+pub mod args;
+pub mod courier;
+pub(crate) mod entry;
+mod expression;
+mod gateway;
+pub(crate) mod labels;
+pub mod spool;
+mod straight;
+pub mod target;
+
+use crate::failure::Failure;
+use crate::say::say;
+use args::{Kind, PushArgs};
+use courier::{Courier, Outcome, Report};
+use entry::Entry;
+use formats::text::{Format, ParseOptions};
+use model::Clock;
+use std::io::{IsTerminal, Read};
+
+/// The most bytes that are read from standard input.
+pub const STDIN_BYTES_MAX: u64 = 8 << 20;
+
+/// Pushes once.
+pub async fn run(args: PushArgs) -> Result<(), Failure> {
+    if args.job.is_empty() {
+        return Err(Failure::usage("--job is empty: a gateway tells groups apart by it"));
+    }
+    let mut courier = Courier::new(&args.target, &|name| std::env::var(name).ok())?;
+    let straight = courier.target().is_straight();
+    if args.timestamp.is_some() && !straight {
+        return Err(Failure::usage(
+            "--timestamp needs --to: what a gateway is given counts from when it is pushed",
+        ));
+    }
+    if args.ttl.is_some() && straight {
+        return Err(Failure::usage("--ttl needs --gateway: a remote-write endpoint keeps what it is given"));
+    }
+    let body = if args.values.is_empty() { read_text(args.kind)? } else { write_text(&args)? };
+    let mut labels: std::collections::BTreeMap<_, _> = args.labels.into_iter().collect();
+    labels.insert("job".into(), args.job);
+    let at = args.timestamp.unwrap_or_else(|| model::SystemClock::new().now_ms());
+    let entry = Entry { at, labels, ttl: args.ttl, body };
+    let Report { outcome, notes } = courier.deliver(&entry).await;
+    for note in notes {
+        say(format_args!("narthex: {note}"));
+    }
+    let target = courier.target().shown();
+    match outcome {
+        Outcome::Delivered => Ok(()),
+        Outcome::Kept { reason, waiting } => {
+            let spool = courier.spool_shown();
+            say(format_args!(
+                "narthex: {target}: {reason}; kept for the next push in {spool} ({waiting} waiting)"
+            ));
+            Ok(())
+        }
+        Outcome::Refused(reason) => Err(Failure::running(format!("{target} refuses this push: {reason}"))),
+        Outcome::Lost(reason) => Err(Failure::running(format!("{target}: {reason}; this push is lost"))),
+    }
+}
+
+/// The arguments as text.
+fn write_text(args: &PushArgs) -> Result<String, Failure> {
+    let parsed: Result<Vec<_>, _> = args.values.iter().map(|text| expression::parse(text)).collect();
+    let families = parsed.and_then(|parsed| expression::families(parsed, args.kind.into()));
+    Ok(formats::text::encode(&families.map_err(Failure::usage)?))
+}
+
+/// Standard input. Read once here, so that a mistake shows now and not when the spool is drained.
+fn read_text(kind: Kind) -> Result<String, Failure> {
+    if kind != Kind::Untyped {
+        return Err(Failure::usage("--type is for values given as arguments; in a text, write # TYPE lines"));
+    }
+    let mut input = std::io::stdin().lock();
+    if input.is_terminal() {
+        return Err(Failure::usage("nothing to push: give NAME=VALUE, or text on standard input"));
+    }
+    let mut text = Vec::new();
+    input
+        .by_ref()
+        .take(STDIN_BYTES_MAX + 1)
+        .read_to_end(&mut text)
+        .map_err(|error| Failure::running(format!("standard input: {error}")))?;
+    if text.len() as u64 > STDIN_BYTES_MAX {
+        let mib = STDIN_BYTES_MAX >> 20;
+        return Err(Failure::usage(format!("standard input: more than {mib} MiB; push it in parts")));
+    }
+    let wrong = |error: &dyn std::fmt::Display| Failure::usage(format!("standard input: {error}"));
+    let batch =
+        formats::text::parse(&text, &ParseOptions::new(Format::Text, 0)).map_err(|error| wrong(&error))?;
+    if batch.points.is_empty() {
+        return Err(wrong(&"there is no sample in it, and no NAME=VALUE was given"));
+    }
+    String::from_utf8(text).map_err(|error| wrong(&error))
+}

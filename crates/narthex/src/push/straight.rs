@@ -1,0 +1,107 @@
+//! A push straight to a remote-write endpoint: 2.0, or 1.0 where it speaks no other.
+
+use super::entry::Entry;
+use super::target::{NotSent, REQUEST_TIMEOUT};
+use bytes::Bytes;
+use formats::compress::{Compressor, Encoding};
+use formats::remote_write::{Encoder, Protocol};
+use formats::text::{Format, ParseOptions};
+use model::Batch;
+use remote::RemoteWrite;
+use remote::answer::{Answer, Verdict, verdict};
+use remote::client::{Client, ClientError, Post};
+use remote::url::Url;
+use std::time::SystemTime;
+
+/// A remote-write endpoint.
+#[derive(Debug)]
+pub(crate) struct Straight {
+    client: Client,
+}
+
+impl Straight {
+    /// Nothing is connected yet.
+    pub(crate) fn new(url: Url) -> Result<Self, ClientError> {
+        let mut config = RemoteWrite::to(url);
+        config.remote_timeout = REQUEST_TIMEOUT;
+        Ok(Straight { client: Client::new(&config)? })
+    }
+
+    /// Its URL.
+    pub(crate) fn url(&self) -> &Url {
+        self.client.url()
+    }
+
+    /// Sends an entry.
+    pub(crate) async fn send(&self, entry: &Entry) -> Result<(), NotSent> {
+        let batch = batch(entry).map_err(NotSent::Never)?;
+        for protocol in [Protocol::V2, Protocol::V1] {
+            let body = encode(&batch, protocol).map_err(NotSent::Never)?;
+            let post = Post { protocol, body, attempt: 0 };
+            let answer = self
+                .client
+                .post(post, SystemTime::now())
+                .await
+                .map_err(|failure| NotSent::Later(failure.to_string()))?;
+            let said = format!("{} {}", answer.status, answer.words);
+            let said = said.trim_end().to_string();
+            match judge(&answer, protocol, batch.points.len() as u64) {
+                Some(Ok(())) => return Ok(()),
+                Some(Err(later)) => {
+                    return Err(if later { NotSent::Later(said) } else { NotSent::Never(said) });
+                }
+                None => {}
+            }
+        }
+        Err(NotSent::Later("it speaks neither remote write 2.0 nor 1.0".into()))
+    }
+}
+
+/// Taken, or not (`true`: to be tried later); nothing where the other version is to be tried.
+fn judge(answer: &Answer, protocol: Protocol, points: u64) -> Option<Result<(), bool>> {
+    match verdict(answer, protocol, false, true) {
+        Verdict::Delivered => Some(Ok(())),
+        Verdict::Settled(written) => {
+            let all = written.samples + written.histograms + written.exemplars >= points;
+            Some(if all { Ok(()) } else { Err(false) })
+        }
+        Verdict::OtherProtocol => None,
+        Verdict::Retry | Verdict::Denied => Some(Err(true)),
+        Verdict::Refused | Verdict::RefusedWhole | Verdict::TooLarge => Some(Err(false)),
+    }
+}
+
+/// The entry's text with its labels and time. An error was found when it was pushed, if it was pushed by
+/// this version.
+fn batch(entry: &Entry) -> Result<Batch, String> {
+    let extra: Vec<_> = entry.labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let mut options = ParseOptions::new(Format::Text, entry.at);
+    options.extra_labels = &extra;
+    formats::text::parse(entry.body.as_bytes(), &options).map_err(|error| error.to_string())
+}
+
+fn encode(batch: &Batch, protocol: Protocol) -> Result<Bytes, String> {
+    let mut encoder = Encoder::new(protocol);
+    // Points of one series follow each other in a request, by time.
+    let mut order: Vec<_> = batch.points.iter().collect();
+    order.sort_by_key(|point| (batch.labels(point.series).as_bytes(), point.timestamp));
+    let mut last = None;
+    for point in order {
+        let labels = batch.labels(point.series);
+        if last != Some(labels.as_bytes()) {
+            let metadata = batch.series.get(point.series as usize).map(|series| series.metadata);
+            let metadata = metadata.and_then(|index| batch.metadata.get(index as usize));
+            encoder.push_series(labels, metadata);
+            last = Some(labels.as_bytes());
+        }
+        encoder.push_point(batch, point).map_err(|error| error.to_string())?;
+    }
+    if protocol == Protocol::V1 {
+        for metadata in &batch.metadata {
+            encoder.push_metadata(metadata);
+        }
+    }
+    let mut compressor = Compressor::new();
+    let compressed = compressor.encode(Encoding::Snappy, encoder.finish());
+    Ok(Bytes::copy_from_slice(compressed.map_err(|error| error.to_string())?))
+}
