@@ -39,6 +39,8 @@ pub enum Command {
     Push(crate::push::args::PushArgs),
     /// Run a command and push how it went: when it started and ended, its exit code, what it used.
     Exec(crate::exec::args::ExecArgs),
+    /// Look into a log of narthex or of Prometheus, check it, write it out, mend it.
+    Wal(crate::wal_command::args::WalArgs),
     /// Check a configuration file, and say what it would do.
     Check(CheckArgs),
 }

@@ -26,6 +26,7 @@ pub mod shutdown;
 pub mod sink;
 pub mod status;
 pub mod telemetry;
+pub mod wal_command;
 
 use clap::Parser;
 use cli::{Cli, Command};
@@ -68,8 +69,10 @@ fn start(cli: Cli) -> Result<ExitCode, Failure> {
         Err(failure) if matches!(cli.command, Command::Exec(_)) => say(format_args!("narthex: {failure}")),
         done => done?,
     }
-    if let Command::Check(args) = cli.command {
-        return run::check(&args.file).map(|()| ExitCode::SUCCESS);
+    match cli.command {
+        Command::Check(args) => return run::check(&args.file).map(|()| ExitCode::SUCCESS),
+        Command::Wal(args) => return wal_command::run(args),
+        _ => {}
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
@@ -86,7 +89,7 @@ fn start(cli: Cli) -> Result<ExitCode, Failure> {
             Command::Run(args) => run::run(args).await,
             Command::Demo(args) => demo::run(args).await,
             Command::Sink(args) => sink::serve::run(args).await,
-            Command::Check(_) => Ok(()),
+            Command::Check(_) | Command::Wal(_) => Ok(()),
         };
         ended.map(|()| ExitCode::SUCCESS)
     });

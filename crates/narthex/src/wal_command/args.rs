@@ -1,0 +1,103 @@
+//! Flags of `narthex wal`.
+
+use crate::wal_command::time;
+use clap::{Args, Subcommand, ValueEnum};
+use std::path::PathBuf;
+use wal::dump::DumpFormat;
+
+/// `narthex wal`.
+#[derive(Debug, Args)]
+pub struct WalArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: WalCommand,
+}
+
+/// Its subcommands.
+#[derive(Debug, Subcommand)]
+pub enum WalCommand {
+    /// What is in a log: sizes, series, samples, times, the largest metrics; and where destinations stand.
+    Stat(StatArgs),
+    /// Write out what is in a log, or in the dead letters.
+    Dump(DumpArgs),
+    /// Say exactly what of a log is damaged. Exit code 1 where something is.
+    Verify(FolderArgs),
+    /// Make a damaged log whole again for readers that give up at damage. Damaged files are kept beside.
+    Repair(FolderArgs),
+}
+
+/// Which log.
+#[derive(Debug, Args)]
+pub struct FolderArgs {
+    /// The data folder of narthex or of Prometheus (server or agent), or the folder `wal` in it.
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+}
+
+/// `narthex wal stat`.
+#[derive(Debug, Args)]
+pub struct StatArgs {
+    /// Which log.
+    #[command(flatten)]
+    pub folder: FolderArgs,
+
+    /// List this many metrics, those with the most samples first.
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub top: usize,
+
+    /// Write JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `narthex wal dump`.
+#[derive(Debug, Args)]
+pub struct DumpArgs {
+    /// The data folder of narthex or of Prometheus, or the folder `wal` in it; with --dead the data folder,
+    /// the folder `dead` in it, or one of the files there.
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+
+    /// How it looks. `openmetrics` is for `promtool tsdb create-blocks-from openmetrics`; labels that are
+    /// added on the way (external_labels) are not in the log: give them to promtool by --label.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+
+    /// Write into this file instead of standard output.
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+
+    /// Samples from this time on: 2006-01-02T15:04:05Z, or seconds since 1970.
+    #[arg(long, value_name = "TIME", value_parser = time::parse, allow_negative_numbers = true)]
+    pub from: Option<i64>,
+
+    /// Samples up to this time.
+    #[arg(long, value_name = "TIME", value_parser = time::parse, allow_negative_numbers = true)]
+    pub to: Option<i64>,
+
+    /// The dead letters in place of the log: what destinations refused for good.
+    #[arg(long)]
+    pub dead: bool,
+}
+
+/// How a dump looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// A line for each entry, for people.
+    Text,
+    /// A JSON object on a line for each entry.
+    Json,
+    /// OpenMetrics, float samples only.
+    #[value(name = "openmetrics")]
+    OpenMetrics,
+}
+
+impl From<Format> for DumpFormat {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Text => DumpFormat::Text,
+            Format::Json => DumpFormat::Json,
+            Format::OpenMetrics => DumpFormat::OpenMetrics,
+        }
+    }
+}

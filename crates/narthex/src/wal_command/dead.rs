@@ -1,0 +1,259 @@
+//! The dead letters, as `narthex wal dump --dead` shows them. Their format stands in [`remote::dead`].
+//!
+//! They are few (two files of [`remote::dead::FILE_BYTES`] for each destination), so for OpenMetrics they
+//! are sorted in memory: they stand in the order in which they were refused, not in that of their times.
+
+use super::args::Format;
+use crate::failure::Failure;
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use wal::dump::{DumpOptions, open_metrics};
+use wal::log::{Progress, ProgressFn};
+
+/// The longest line that is read. A letter has one sample, and what the receiver said.
+const LINE_BYTES_MAX: u64 = 1 << 20;
+
+/// The files that a user means with `path`: the data folder, `dead` in it, or one of the files there. Those
+/// of a destination follow each other, the older first.
+pub(super) fn files(path: &Path) -> Result<Vec<PathBuf>, Failure> {
+    if path.is_file() {
+        return Ok(vec![path.to_path_buf()]);
+    }
+    let below = path.join("dead");
+    let folder = if below.is_dir() { &below } else { path };
+    let entries = std::fs::read_dir(folder)
+        .map_err(|error| Failure::usage(format!("{}: {error}", folder.display())))?;
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let mut names: Vec<String> =
+        names.filter(|name| name.ends_with(".jsonl") || name.ends_with(".jsonl.1")).collect();
+    names.sort_by_key(|name| match name.strip_suffix(".1") {
+        Some(destination) => (destination.to_owned(), 0),
+        None => (name.clone(), 1),
+    });
+    if names.is_empty() {
+        return Err(Failure::usage(format!("no dead letters in {}", folder.display())));
+    }
+    Ok(names.iter().map(|name| folder.join(name)).collect())
+}
+
+/// Writes the letters; says what is not in the output.
+pub(super) fn dump(
+    files: &[PathBuf],
+    format: Format,
+    options: DumpOptions,
+    out: &mut dyn Write,
+    progress: ProgressFn<'_>,
+) -> io::Result<Vec<String>> {
+    let total = files.iter().filter_map(|file| file.metadata().ok()).map(|data| data.len()).sum();
+    let mut done = 0;
+    let mut count = Counts::default();
+    let mut series = BTreeMap::new();
+    for file in files {
+        let mut reader = BufReader::new(File::open(file)?);
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            let read = (&mut reader).take_line(&mut line)?;
+            if read == 0 {
+                break;
+            }
+            done += read as u64;
+            progress(Progress { done, total });
+            let Some(letter) = Letter::read(&line) else {
+                count.unreadable += 1;
+                continue;
+            };
+            if letter.timestamp.is_some_and(|time| time < options.from || time > options.to) {
+                continue;
+            }
+            count.summarized += letter.summarized();
+            match format {
+                Format::Json => out.write_all(&line)?,
+                Format::Text => letter.write_text(out)?,
+                Format::OpenMetrics => letter.keep(&mut series, &mut count),
+            }
+        }
+    }
+    if format == Format::OpenMetrics {
+        for (labels, samples) in &series {
+            let pairs = labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+            let labels = model::Labels::from_pairs(pairs);
+            for (timestamp, value) in samples {
+                if !open_metrics::write_sample(out, labels.as_ref(), *timestamp, *value)? {
+                    count.inexpressible += 1;
+                }
+            }
+        }
+        open_metrics::write_end(out)?;
+    }
+    out.flush()?;
+    Ok(count.sentences())
+}
+
+trait TakeLine {
+    fn take_line(self, line: &mut Vec<u8>) -> io::Result<usize>;
+}
+
+impl<R: BufRead> TakeLine for R {
+    /// A line, or the next part of one that is too long.
+    fn take_line(self, line: &mut Vec<u8>) -> io::Result<usize> {
+        self.take(LINE_BYTES_MAX).read_until(b'\n', line)
+    }
+}
+
+#[derive(Default)]
+struct Counts {
+    unreadable: u64,
+    inexpressible: u64,
+    twice: u64,
+    summarized: u64,
+}
+
+impl Counts {
+    fn sentences(&self) -> Vec<String> {
+        [
+            (self.unreadable, "lines that are no dead letters"),
+            (self.inexpressible, "native histograms, exemplars and samples without a name"),
+            (self.twice, "samples that were refused more than once"),
+            (
+                self.summarized,
+                "samples of which the receiver only said how many they were: they are in the log, as long as it is kept",
+            ),
+        ]
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("left out: {count} {what}"))
+        .collect()
+    }
+}
+
+struct Letter {
+    fields: Map<String, Value>,
+    labels: BTreeMap<String, String>,
+    timestamp: Option<i64>,
+}
+
+type Sorted = BTreeMap<BTreeMap<String, String>, BTreeMap<i64, f64>>;
+
+impl Letter {
+    fn read(line: &[u8]) -> Option<Letter> {
+        let Ok(Value::Object(fields)) = serde_json::from_slice(line) else { return None };
+        let labels = match fields.get("labels") {
+            Some(Value::Object(labels)) => {
+                let pairs = labels.iter().map(|(name, value)| Some((name.clone(), value.as_str()?.into())));
+                pairs.collect::<Option<_>>()?
+            }
+            Some(_) => return None,
+            None => BTreeMap::new(),
+        };
+        let timestamp = fields.get("timestamp").and_then(Value::as_i64);
+        let known = timestamp.is_some() || fields.contains_key("refused");
+        known.then_some(Letter { fields, labels, timestamp })
+    }
+
+    fn text(&self, key: &str) -> &str {
+        self.fields.get(key).and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// How many samples it stands for without naming them.
+    fn summarized(&self) -> u64 {
+        self.fields.get("refused").and_then(Value::as_u64).unwrap_or(0)
+    }
+
+    fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
+        let (reason, answer) = (self.text("reason"), self.text("answer"));
+        let Some(timestamp) = self.timestamp else {
+            let of = self.fields.get("of").and_then(Value::as_u64).unwrap_or(0);
+            return writeln!(out, "{reason}: {} of {of} samples of a request: {answer}", self.summarized());
+        };
+        let pairs = self.labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let labels = model::Labels::from_pairs(pairs);
+        let value = ["value", "histogram", "exemplar"].iter().find_map(|key| self.fields.get(*key));
+        let value = match value {
+            Some(Value::String(text)) => text.clone(),
+            Some(other) => other.to_string(),
+            None => "?".into(),
+        };
+        writeln!(out, "{reason}: {labels} {timestamp} {value}: {answer}")
+    }
+
+    fn keep(self, series: &mut Sorted, count: &mut Counts) {
+        let Some(timestamp) = self.timestamp else { return };
+        let value =
+            self.fields.get("value").and_then(Value::as_str).and_then(|text| text.parse::<f64>().ok());
+        let Some(value) = value else {
+            count.inexpressible += 1;
+            return;
+        };
+        let samples = series.entry(self.labels).or_default();
+        if samples.insert(timestamp, value).is_some() {
+            count.twice += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LETTERS: &str = concat!(
+        r#"{"time":9,"reason":"refused","answer":"400: old","labels":{"__name__":"up","q":"a\"b"},"timestamp":2000,"value":"1.5"}"#,
+        "\n",
+        r#"{"time":9,"reason":"refused","answer":"400: old","labels":{"__name__":"up","q":"a\"b"},"timestamp":1000,"value":"+Inf"}"#,
+        "\n",
+        r#"{"time":9,"reason":"poisoned","answer":"500","labels":{"__name__":"h"},"timestamp":1000,"histogram":{"schema":3}}"#,
+        "\n",
+        r#"{"time":9,"reason":"refused","answer":"400: old","refused":7,"of":100}"#,
+        "\nhalf a li",
+    );
+
+    fn dumped(format: Format, options: DumpOptions) -> (String, Vec<String>) {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("dead")).unwrap();
+        std::fs::write(folder.path().join("dead/a.jsonl"), LETTERS).unwrap();
+        let mut out = Vec::new();
+        let files = files(folder.path()).unwrap();
+        let sentences = dump(&files, format, options, &mut out, &mut |_| {}).unwrap();
+        (String::from_utf8(out).unwrap(), sentences)
+    }
+
+    #[test]
+    fn for_openmetrics_letters_are_sorted_by_series_and_time() {
+        let (text, sentences) = dumped(Format::OpenMetrics, DumpOptions::default());
+        assert_eq!(text, "up{q=\"a\\\"b\"} +Inf 1.000\nup{q=\"a\\\"b\"} 1.5 2.000\n# EOF\n");
+        let counts: Vec<&str> = sentences.iter().map(|line| line.split(' ').nth(2).unwrap()).collect();
+        assert_eq!(counts, ["1", "1", "7"], "{sentences:?}");
+    }
+
+    #[test]
+    fn text_says_why() {
+        let options = DumpOptions { to: 1500, ..DumpOptions::default() };
+        let (text, _) = dumped(Format::Text, options);
+        assert_eq!(
+            text,
+            "refused: up{q=\"a\\\"b\"} 1000 +Inf: 400: old\npoisoned: h{} 1000 {\"schema\":3}: 500\n\
+             refused: 7 of 100 samples of a request: 400: old\n"
+        );
+    }
+
+    #[test]
+    fn json_is_passed_on() {
+        let (text, _) = dumped(Format::Json, DumpOptions::default());
+        assert_eq!(text, LETTERS.strip_suffix("half a li").unwrap());
+    }
+
+    #[test]
+    fn the_older_file_of_a_destination_comes_first() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["b.jsonl", "a.jsonl.1", "a.jsonl", "other"] {
+            std::fs::write(folder.path().join(name), "").unwrap();
+        }
+        let names: Vec<_> = files(folder.path()).unwrap();
+        let names: Vec<_> = names.iter().map(|path| path.file_name().unwrap().to_str().unwrap()).collect();
+        assert_eq!(names, ["a.jsonl.1", "a.jsonl", "b.jsonl"]);
+        assert!(files(Path::new("/nowhere")).is_err());
+    }
+}

@@ -1,0 +1,129 @@
+//! `narthex wal verify` and `narthex wal repair`.
+
+use super::args::FolderArgs;
+use super::folder::{Folder, failed};
+use super::print;
+use super::progress::Line;
+use crate::config::size::Human;
+use crate::failure::{self, Failure};
+use std::fmt::Write;
+use std::process::ExitCode;
+use wal::verify::{VerifyReport, verify};
+use wal::{DamageKind, RealFilesystem};
+
+pub(super) fn run(args: &FolderArgs) -> Result<ExitCode, Failure> {
+    let folder = Folder::find(&args.dir)?;
+    let in_use = folder.lock().err();
+    let mut line = Line::new("verifying");
+    let report = verify(&RealFilesystem, folder.log(), &mut |progress| line.show(progress));
+    drop(line);
+    let mut report = report.map_err(failed)?;
+    let mut text = String::new();
+    if let Some(in_use) = in_use {
+        being_written(&mut report);
+        let _ = writeln!(text, "{} is {in_use}: its end is not checked", folder.data.display());
+    }
+    // Writing to a string does not fail.
+    let _ = describe(&mut text, &folder, &report);
+    print(&text)?;
+    Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::from(failure::RUNNING) })
+}
+
+/// While a log is written, its last record may be read half.
+fn being_written(report: &mut VerifyReport) {
+    let Some(newest) = report.files.last() else { return };
+    let (path, bytes) = (newest.path(), newest.bytes);
+    let half = |kind| matches!(kind, DamageKind::Torn | DamageKind::Zeros | DamageKind::Checksum { .. });
+    report
+        .damage
+        .retain(|damage| damage.file != path || damage.offset + damage.bytes < bytes || !half(damage.kind));
+}
+
+fn describe(out: &mut String, folder: &Folder, report: &VerifyReport) -> std::fmt::Result {
+    for file in &report.files {
+        if let Some(end) = file.end {
+            let behind = file.bytes - end;
+            let path = file.path();
+            writeln!(
+                out,
+                "{}: ends at {end}, closed there by a failed sync; the {behind} bytes behind were not checked",
+                path.display()
+            )?;
+        }
+    }
+    for damage in &report.damage {
+        writeln!(out, "{damage}")?;
+    }
+    for missing in &report.missing {
+        match missing.end - missing.start {
+            1 => writeln!(out, "{}: segment {} is missing", folder.wal.display(), missing.start)?,
+            _ => writeln!(
+                out,
+                "{}: segments {} to {} are missing",
+                folder.wal.display(),
+                missing.start,
+                missing.end - 1
+            )?,
+        }
+    }
+    for (file, entries) in &report.unknown_series {
+        writeln!(out, "{}: {entries} entries of series that no record before them names", file.display())?;
+    }
+    if report.references_left_out {
+        writeln!(out, "too many series to notice samples of unknown ones")?;
+    }
+    let bytes = report.files.iter().map(|file| file.bytes).sum();
+    let (records, entries): (u64, u64) = (report.records.values().sum(), report.entries.values().sum());
+    writeln!(
+        out,
+        "{}: {}, {records} whole records with {entries} entries in {} files, {}",
+        folder.wal.display(),
+        if report.is_clean() { "whole" } else { "damaged" },
+        report.files.len(),
+        Human(bytes)
+    )?;
+    if !report.damage.is_empty() {
+        let (count, bytes) = (report.damage.len(), report.damaged_bytes());
+        writeln!(
+            out,
+            "{bytes} bytes in {count} stretches cannot be read; narthex reads past them, Prometheus does not \
+             (narthex wal repair)"
+        )?;
+    }
+    Ok(())
+}
+
+/// `narthex wal repair`.
+pub(super) fn repair(args: &FolderArgs) -> Result<ExitCode, Failure> {
+    let folder = Folder::find(&args.dir)?;
+    // Held to the end, so that nobody starts on it meanwhile.
+    let _lock = folder.lock().map_err(|in_use| {
+        Failure::running(format!("{} is {in_use}: stop that one first", folder.data.display()))
+    })?;
+    let mut line = Line::new("repairing");
+    let report = wal::repair::repair(&RealFilesystem, folder.log(), &mut |progress| line.show(progress));
+    drop(line);
+    let report = report.map_err(failed)?;
+    let mut text = String::new();
+    for repaired in &report.repaired {
+        let _ = writeln!(text, "{}: repaired", repaired.file.display());
+        for damage in &repaired.damage {
+            let _ = writeln!(text, "  {} bytes at {}: {}", damage.bytes, damage.offset, damage.kind);
+        }
+        if repaired.cut_bytes > 0 {
+            let _ = writeln!(text, "  {} bytes behind its end were cut", repaired.cut_bytes);
+        }
+        if repaired.sacrificed_bytes > 0 {
+            let _ = writeln!(text, "  {} bytes of whole records had to go too", repaired.sacrificed_bytes);
+        }
+        let _ = writeln!(text, "  the damaged file is kept as {}", repaired.set_aside.display());
+    }
+    for number in &report.filled {
+        let _ = writeln!(text, "segment {number} was missing and is there now, empty");
+    }
+    if text.is_empty() {
+        let _ = writeln!(text, "{}: nothing to repair", folder.wal.display());
+    }
+    print(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
