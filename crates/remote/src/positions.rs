@@ -2,10 +2,15 @@
 //!
 //! ```text
 //! byte 0      64 bytes: magic "narthexP", version u32, lanes u32, fingerprint u64, CRC32C u32 of these
-//! byte 4096   slots A: 256 × 32 bytes   ┐ written by turns, each a whole, so that one is always intact
-//! byte 16384  slots B: 256 × 32 bytes   ┘
+//! byte 4096   slots A: 256 × 32 bytes   ┐ by turns one is written to, one is being synced, and one is
+//! byte 12288  slots B: 256 × 32 bytes   │ durable; that one is never touched
+//! byte 20480  slots C: 256 × 32 bytes   ┘
 //!             a slot: sequence u64, segment u64, offset u64, index u32, CRC32C u32 (with the lane number)
 //! ```
+//!
+//! Positions are written with each answer ([`PositionFile::write`]), which a kill cannot undo, and synced once
+//! in a while ([`PositionFile::begin_sync`]), for power cuts. So a kill costs a repetition of what was under
+//! way, and a power cut one of what was settled since the last sync.
 //!
 //! All numbers are little-endian. The file is made in full once and then written in place, so that saving
 //! works on a full disk. A lane's position is that of its intact slot with the highest sequence number; a
@@ -17,14 +22,16 @@
 use crate::lanes::LANES;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use wal::{File, Filesystem, Position};
 
 const MAGIC: &[u8; 8] = b"narthexP";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const HEADER_BYTES: usize = 28;
 const SLOT_BYTES: usize = 32;
-const SLOTS: [u64; 2] = [4096, 16384];
-const FILE_BYTES: u64 = SLOTS[1] + (LANES * SLOT_BYTES) as u64;
+const AREA_BYTES: u64 = (LANES * SLOT_BYTES) as u64;
+const SLOTS: [u64; 3] = [4096, 4096 + AREA_BYTES, 4096 + 2 * AREA_BYTES];
+const FILE_BYTES: u64 = 4096 + 3 * AREA_BYTES;
 
 /// Positions of all lanes.
 pub type Lanes = [Position; LANES];
@@ -64,9 +71,27 @@ fn read_lanes(bytes: &[u8]) -> [Option<(u64, Position)>; LANES] {
 /// An open file of positions.
 #[derive(Debug)]
 pub struct PositionFile {
-    file: Box<dyn File>,
+    file: Arc<dyn File>,
     sequence: u64,
     buffer: Vec<u8>,
+    /// The area that is written to.
+    open: usize,
+    /// The area that was synced last.
+    durable: usize,
+}
+
+/// A sync under way: see [`PositionFile::begin_sync`].
+#[derive(Debug)]
+pub struct Sync {
+    file: Arc<dyn File>,
+    area: usize,
+}
+
+impl Sync {
+    /// Waits for the disk. [`PositionFile::end_sync`] has to be told of a success.
+    pub fn wait(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
 }
 
 impl PositionFile {
@@ -85,7 +110,7 @@ impl PositionFile {
             let lanes = [new; LANES];
             return Ok((Self::make(fs, path, fingerprint, &lanes)?, lanes, Found::New));
         }
-        let file = fs.open(path, true)?;
+        let file: Arc<dyn File> = fs.open(path, true)?.into();
         let mut bytes = vec![0; FILE_BYTES as usize];
         let length = file.read_full_at(&mut bytes, 0)?;
         bytes.truncate(length);
@@ -107,7 +132,13 @@ impl PositionFile {
         };
         match found {
             Found::Intact | Found::New => {
-                Ok((PositionFile { file, sequence, buffer: Vec::new() }, lanes, found))
+                // What is found may not be durable yet, and not be of one area: all goes into the oldest.
+                let age = |area: &usize| newest_of(&bytes, *area);
+                let open = (0..SLOTS.len()).min_by_key(age).unwrap_or(0);
+                let durable = (0..SLOTS.len()).max_by_key(age).unwrap_or(1);
+                let mut opened = PositionFile { file, sequence, buffer: Vec::new(), open, durable };
+                opened.save(&lanes)?;
+                Ok((opened, lanes, found))
             }
             Found::Damaged(LANES) => {
                 let lanes = [oldest; LANES];
@@ -130,7 +161,7 @@ impl PositionFile {
         if fs.metadata(&beside)?.is_some() {
             fs.remove_file(&beside)?;
         }
-        let file = fs.create_new(&beside)?;
+        let file: Arc<dyn File> = fs.create_new(&beside)?.into();
         file.allocate(FILE_BYTES)?;
         let mut header = Vec::with_capacity(HEADER_BYTES);
         header.extend_from_slice(MAGIC);
@@ -139,8 +170,8 @@ impl PositionFile {
         header.extend_from_slice(&fingerprint.to_le_bytes());
         header.extend_from_slice(&crc32c::crc32c(&header).to_le_bytes());
         file.write_all_at(&header, 0)?;
-        let mut made = PositionFile { file, sequence: 0, buffer: Vec::new() };
-        // Both halves, so that each lane has two intact slots from the beginning.
+        let mut made = PositionFile { file, sequence: 0, buffer: Vec::new(), open: 0, durable: 2 };
+        // So that each lane has two intact slots from the beginning.
         made.save(lanes)?;
         made.save(lanes)?;
         fs.rename(&beside, path)?;
@@ -150,26 +181,52 @@ impl PositionFile {
         Ok(made)
     }
 
-    /// Writes all positions and makes them durable. Waits for the disk.
-    pub fn save(&mut self, lanes: &Lanes) -> io::Result<()> {
-        let sequence = self.sequence + 1;
+    /// Writes all positions. They outlive this process from now on, and a power cut once they are synced.
+    /// Does not wait for the disk.
+    pub fn write(&mut self, lanes: &Lanes) -> io::Result<()> {
+        self.sequence += 1;
         self.buffer.clear();
         for (number, position) in (0u32..).zip(lanes) {
             let start = self.buffer.len();
-            self.buffer.extend_from_slice(&sequence.to_le_bytes());
+            self.buffer.extend_from_slice(&self.sequence.to_le_bytes());
             self.buffer.extend_from_slice(&position.segment.to_le_bytes());
             self.buffer.extend_from_slice(&position.offset.to_le_bytes());
             self.buffer.extend_from_slice(&position.index.to_le_bytes());
             let crc = slot_crc(self.buffer.get(start..).unwrap_or_default(), number);
             self.buffer.extend_from_slice(&crc.to_le_bytes());
         }
-        let [a, b] = SLOTS;
-        self.file.write_all_at(&self.buffer, if sequence.is_multiple_of(2) { b } else { a })?;
-        self.file.sync_data()?;
-        // Only now: after a failure the same half is written again, and the other stays intact.
-        self.sequence = sequence;
+        self.file.write_all_at(&self.buffer, SLOTS.get(self.open).copied().unwrap_or(SLOTS[0]))
+    }
+
+    /// Begins to make what was written durable; only one at a time. What is written meanwhile goes elsewhere,
+    /// and is not part of it. The waiting may be done on another thread.
+    pub fn begin_sync(&mut self) -> Sync {
+        let area = self.open;
+        // The third one. After a sync that failed that is the one it was for.
+        self.open = (0..SLOTS.len()).find(|other| *other != area && *other != self.durable).unwrap_or(area);
+        Sync { file: self.file.clone(), area }
+    }
+
+    /// A sync has succeeded.
+    pub fn end_sync(&mut self, done: &Sync) {
+        self.durable = done.area;
+    }
+
+    /// Writes all positions and makes them durable. Waits for the disk.
+    pub fn save(&mut self, lanes: &Lanes) -> io::Result<()> {
+        self.write(lanes)?;
+        let sync = self.begin_sync();
+        sync.wait()?;
+        self.end_sync(&sync);
         Ok(())
     }
+}
+
+/// The highest sequence number in an area.
+fn newest_of(bytes: &[u8], area: usize) -> u64 {
+    let start = SLOTS.get(area).copied().unwrap_or_default() as usize;
+    let slots = (0..LANES).filter_map(|lane| read_slot(bytes, start, lane));
+    slots.map(|(sequence, _)| sequence).max().unwrap_or(0)
 }
 
 fn slot_crc(bytes: &[u8], lane: u32) -> u32 {
@@ -263,12 +320,41 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_was_written_without_a_sync_is_found_after_a_kill() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        let (mut file, ..) = open(&path, 7);
+        for number in 10..30 {
+            file.write(&lanes(number)).unwrap();
+            if number % 3 == 0 {
+                let sync = file.begin_sync();
+                file.write(&lanes(number + 100)).unwrap();
+                assert_eq!(open_copy(&path), lanes(number + 100));
+                sync.wait().unwrap();
+                // Every other one fails.
+                if number % 2 == 0 {
+                    file.end_sync(&sync);
+                }
+            }
+            file.write(&lanes(number)).unwrap();
+            assert_eq!(open_copy(&path), lanes(number));
+        }
+    }
+
+    /// What a start would find, without changing the file.
+    fn open_copy(path: &Path) -> Lanes {
+        let copy = path.with_extension("copy");
+        std::fs::copy(path, &copy).unwrap();
+        open(&copy, 7).1
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
         #[test]
         fn a_torn_save_gives_each_lane_this_position_or_the_one_before(
-            cut in 0usize..=LANES * SLOT_BYTES, saves in 0u64..4) {
+            cut in 0usize..=LANES * SLOT_BYTES, saves in 0u64..4, during_sync: bool) {
             let dir = tempfile::tempdir().unwrap();
             let path = dir.path().join("a");
             let (mut file, ..) = open(&path, 7);
@@ -276,16 +362,27 @@ mod tests {
                 file.save(&lanes(10 + number)).unwrap();
             }
             let before = std::fs::read(&path).unwrap();
-            file.save(&lanes(20)).unwrap();
+            // Written without a sync, before one is under way and meanwhile: what is durable stays whole.
+            file.write(&lanes(20)).unwrap();
+            let sync = during_sync.then(|| file.begin_sync());
+            file.write(&lanes(21)).unwrap();
+            drop(sync);
             let after = std::fs::read(&path).unwrap();
-            let half = if saves.is_multiple_of(2) { SLOTS[1] } else { SLOTS[0] } as usize;
             let mut torn = before.clone();
-            torn[half..half + cut].copy_from_slice(&after[half..half + cut]);
+            let bytes = AREA_BYTES as usize;
+            for start in SLOTS.map(|start| start as usize) {
+                if before[start..start + bytes] != after[start..start + bytes] {
+                    torn[start..start + cut].copy_from_slice(&after[start..start + cut]);
+                    // The byte at which it was torn is rubbish.
+                    torn[start + cut.min(bytes - 1)] ^= 0x55;
+                }
+            }
             std::fs::write(&path, &torn).unwrap();
             let (_, found, kind) = open(&path, 7);
             prop_assert_eq!(kind, Found::Intact);
             for (lane, position) in found.iter().enumerate() {
-                prop_assert!(*position == lanes(10 + saves)[lane] || *position == lanes(20)[lane]);
+                let may = [10 + saves, 20, 21].map(|number| lanes(number)[lane]);
+                prop_assert!(may.contains(position), "{:?}", position);
             }
         }
     }

@@ -1,17 +1,21 @@
 //! The task of one destination: it feeds the queue from the log, sends what the queue names, and tells
 //! it what became of that. All decisions are the queue's; here are the clock, the files and the sockets.
 
-use crate::answer::{self, Answer, Verdict};
-use crate::batch::{Batcher, Encoded, Kinds, REQUEST_BYTES, REQUEST_BYTES_MIN};
+mod outcome;
+mod stragglers;
+
+use self::stragglers::{Straggler, next_of};
+use crate::answer::Answer;
+use crate::batch::{Batcher, Encoded, Kinds, REQUEST_BYTES};
 use crate::client::{Client, Failure, Post};
 use crate::config::{MetadataConfig, Narrowing, RemoteWrite};
-use crate::dead::{DeadLetters, Lines, Reason};
+use crate::dead::DeadLetters;
 use crate::destination::ShutdownReport;
 use crate::metadata;
 use crate::outgoing::{Left, Outgoing, Rules};
-use crate::positions::{Lanes, PositionFile};
-use crate::protocol::{Negotiator, Next};
-use crate::queue::{Fate, Outcome, Queue, Request, Settings};
+use crate::positions::{self, Lanes, PositionFile};
+use crate::protocol::Negotiator;
+use crate::queue::{Outcome, Queue, Request, Settings};
 use crate::reshard::{self, MovingRate, Rates};
 use crate::stats::{State, Stats};
 use formats::remote_write::Protocol;
@@ -25,18 +29,18 @@ use storage::{Chunk, Follower, Pin, ReadError, Storage};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// How often positions are saved.
+/// How often positions are synced. They are written with each answer.
 const SAVE_INTERVAL: Duration = Duration::from_secs(1);
 /// How often files with credentials, certificates and keys are read again.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(5);
-/// Where a receiver says how many it refused but not which, the samples of requests up to this size are kept
-/// aside, all of them; of a larger one only the numbers.
-const SETTLED_KEPT: u64 = 100;
 /// How long reading waits after the log could not be read.
 const READ_RETRY: Duration = Duration::from_secs(1);
+/// The number of the queue that is not a straggler's.
+const MAIN: u64 = 0;
 
 /// What was sent, kept until its answer.
 struct Flight {
+    queue: u64,
     request: Request,
     protocol: Protocol,
     kinds: Kinds,
@@ -47,7 +51,7 @@ struct Flight {
     result: Result<Answer, Failure>,
 }
 
-type Saved = (PositionFile, Box<Lanes>, io::Result<()>);
+type Saved = (positions::Sync, Box<Lanes>, io::Result<()>);
 type Saving = JoinHandle<Saved>;
 
 #[derive(Default)]
@@ -88,12 +92,18 @@ pub(crate) struct Worker {
     clock: Arc<dyn Clock>,
     stats: Arc<Stats>,
     queue: Queue<Outgoing>,
+    settings: Settings,
+    stragglers: Vec<Straggler>,
+    straggler_number: u64,
     batcher: Batcher,
     negotiator: Negotiator,
     request_bytes: usize,
     flights: FuturesUnordered<BoxFuture<'static, Flight>>,
-    file: Option<PositionFile>,
+    file: PositionFile,
+    /// What was written last.
+    written: Box<Lanes>,
     saving: Option<Saving>,
+    /// What was synced last.
     saved: Box<Lanes>,
     dead: Option<DeadLetters>,
     lost: storage::Lost,
@@ -149,10 +159,14 @@ impl Worker {
             clock,
             stats,
             queue,
+            settings: settings.clone(),
+            stragglers: Vec::new(),
+            straggler_number: 0,
             batcher: Batcher::default(),
             request_bytes: REQUEST_BYTES,
             flights: FuturesUnordered::new(),
-            file: Some(file),
+            file,
+            written: positions.clone(),
             saving: None,
             saved: positions,
             dead: Some(dead),
@@ -177,7 +191,7 @@ impl Worker {
             let now = self.clock.monotonic();
             if let Some(at) = stop_at {
                 let all = self.closed || self.follower.position() >= self.storage.end();
-                if all && self.queue.pending() == 0 {
+                if all && self.queue.pending() == 0 && self.stragglers.is_empty() {
                     break true;
                 }
                 if now >= at {
@@ -190,12 +204,17 @@ impl Worker {
             }
             self.was_full = !wants_more;
             let reads = wants_more && !self.closed && now >= self.read_not_before;
-            let wake = [self.queue.next_wakeup(), stop_at].into_iter().flatten().min();
+            let straggling =
+                self.stragglers.iter().filter_map(|straggler| straggler.queue.next_wakeup()).min();
+            let wake = [self.queue.next_wakeup(), straggling, stop_at].into_iter().flatten().min();
             tokio::select! {
                 chunk = self.follower.next(), if reads => self.read(chunk),
                 Some(flight) = self.flights.next(), if !self.flights.is_empty() => self.answered(flight),
                 () = tokio::time::sleep(wake.unwrap_or_default().saturating_sub(now)), if wake.is_some() => {}
                 _ = second.tick() => self.every_second(),
+                (index, chunk) = next_of(&mut self.stragglers), if !self.stragglers.is_empty() => {
+                    self.read_for_straggler(index, chunk);
+                }
                 () = wait_for_metadata(&mut self.metadata), if self.metadata.is_some() => self.metadata = None,
                 saved = wait(&mut self.saving), if self.saving.is_some() => self.save_ended(saved),
                 changed = stop.changed(), if stop_at.is_none() => {
@@ -203,6 +222,7 @@ impl Worker {
                     let deadline = if changed.is_ok() { *stop.borrow_and_update() } else { None };
                     stop_at = Some(self.clock.monotonic() + deadline.unwrap_or_default());
                     self.queue.set_flushing(true);
+                    self.stragglers.iter_mut().for_each(|straggler| straggler.queue.set_flushing(true));
                 }
             }
         };
@@ -223,10 +243,11 @@ impl Worker {
         if let Some(dead) = self.dead.take() {
             dead.close().await;
         }
-        let positions_saved = self.queue.positions() == *self.saved;
+        let positions_saved = self.positions() == *self.saved;
         self.update_gauges();
         self.stats.set_state(State::Stopped);
-        let pending = self.queue.pending();
+        let straggling: usize = self.stragglers.iter().map(|straggler| straggler.queue.pending()).sum();
+        let pending = self.queue.pending() + straggling;
         tracing::info!(destination = %self.name, complete, pending, positions_saved, "stopped");
         ShutdownReport { complete, pending, positions_saved }
     }
@@ -246,15 +267,34 @@ impl Worker {
                 return;
             }
         };
-        let (end, count) = (chunk.end, chunk.batch.points.len() as u32);
-        let age_limit = self.age_limit.map(|limit| self.clock.now_ms() - limit.as_millis() as i64);
-        self.rules.oldest_ms = age_limit;
+        let end = chunk.end;
+        self.feed(MAIN, chunk, end, |_, _| true);
+    }
+
+    /// Gives a chunk to a queue, up to `end`; of its points those that are `wanted`.
+    fn feed(
+        &mut self,
+        queue: u64,
+        chunk: Arc<Chunk>,
+        end: wal::Position,
+        wanted: impl Fn(&Outgoing, u32) -> bool,
+    ) {
+        let now_ms = self.clock.now_ms();
+        self.rules.oldest_ms = self.age_limit.map(|limit| now_ms - limit.as_millis() as i64);
+        let count = chunk.batch.points.len() as u32;
         let outgoing = Outgoing::new(chunk, &mut self.rules);
         let [mut queued, mut by_rule, mut too_old, mut no_series] = [Kinds::default(); 4];
         let mut newest = i64::MIN;
         let rules = &self.rules;
-        self.queue.push(outgoing, end, count, |outgoing, index| {
-            let Some(point) = outgoing.point(index) else { return false };
+        let into = match queue {
+            MAIN => &mut self.queue,
+            number => match self.stragglers.iter_mut().find(|straggler| straggler.number == number) {
+                Some(straggler) => &mut straggler.queue,
+                None => return,
+            },
+        };
+        into.push(outgoing, end, count, |outgoing, index| {
+            let Some(point) = outgoing.point(index).filter(|_| wanted(outgoing, index)) else { return false };
             newest = newest.max(point.timestamp);
             match outgoing.left_out(point, rules) {
                 None => {
@@ -276,23 +316,49 @@ impl Worker {
         }
     }
 
-    /// Sends what the queue names.
+    fn queue_mut(&mut self, queue: u64) -> Option<&mut Queue<Outgoing>> {
+        match queue {
+            MAIN => Some(&mut self.queue),
+            number => {
+                let found = self.stragglers.iter_mut().find(|straggler| straggler.number == number);
+                found.map(|straggler| &mut straggler.queue)
+            }
+        }
+    }
+
+    /// Sends what the queues name.
     fn send_ready(&mut self) {
+        self.send_ready_of(MAIN);
+        for index in 0..self.stragglers.len() {
+            if let Some(number) = self.stragglers.get(index).map(|straggler| straggler.number) {
+                self.send_ready_of(number);
+            }
+        }
+    }
+
+    fn send_ready_of(&mut self, number: u64) {
         loop {
             let now = self.clock.monotonic();
-            let Some(request) = self.queue.poll(now) else { return };
+            let queue = match number {
+                MAIN => &mut self.queue,
+                _ => match self.stragglers.iter_mut().find(|straggler| straggler.number == number) {
+                    Some(straggler) => &mut straggler.queue,
+                    None => return,
+                },
+            };
+            let Some(request) = queue.poll(now) else { return };
             let protocol = self.negotiator.choose(now);
             let limit = if request.whole { self.request_bytes } else { usize::MAX };
             let storage = &self.storage;
-            let points = self.queue.points(request.shard);
+            let points = queue.points(request.shard);
             let encoded = self.batcher.encode(protocol, points, limit, |name| storage.metadata(name));
             if request.whole {
-                self.queue.trim(request.shard, encoded.taken);
+                queue.trim(request.shard, encoded.taken);
             }
             if encoded.body.is_empty() {
                 // Nothing in it that this version can carry.
                 self.stats.dropped_unsupported.add(encoded.unsupported);
-                self.queue.answer(request.shard, Outcome::Delivered, now, |_, _, _| {});
+                queue.answer(request.shard, Outcome::Delivered, now, |_, _, _| {});
                 continue;
             }
             if request.attempt > 0 {
@@ -300,11 +366,17 @@ impl Worker {
             }
             self.stats.bytes.add(encoded.body.len() as u64);
             self.stats.plain_bytes.add(encoded.plain_bytes as u64);
-            self.flights.push(self.fly(request, protocol, encoded));
+            self.flights.push(self.fly(number, request, protocol, encoded));
         }
     }
 
-    fn fly(&self, request: Request, protocol: Protocol, encoded: Encoded) -> BoxFuture<'static, Flight> {
+    fn fly(
+        &self,
+        queue: u64,
+        request: Request,
+        protocol: Protocol,
+        encoded: Encoded,
+    ) -> BoxFuture<'static, Flight> {
         let (client, clock) = (self.client.clone(), self.clock.clone());
         let wall = u64::try_from(clock.now_ms()).unwrap_or_default();
         let wall: SystemTime = UNIX_EPOCH + Duration::from_millis(wall);
@@ -314,178 +386,15 @@ impl Worker {
             let started = clock.monotonic();
             let result = client.post(post, wall).await;
             let took = clock.monotonic().saturating_sub(started);
-            Flight { request, protocol, kinds, unsupported, plain_bytes, newest, took, result }
+            Flight { queue, request, protocol, kinds, unsupported, plain_bytes, newest, took, result }
         })
-    }
-
-    /// Tells the queue what became of a request.
-    fn answered(&mut self, flight: Flight) {
-        let now = self.clock.monotonic();
-        self.stats.requests.add(1);
-        self.stats.request_duration.observe(flight.took);
-        let words = match &flight.result {
-            Ok(answer) => in_words(answer),
-            Err(failure) => failure.to_string(),
-        };
-        let outcome = self.outcome(&flight, now, &words);
-        let about_order = answer::is_about_order(&words);
-        let time = self.clock.now_ms();
-        let mut refused = Refused::default();
-        self.queue.answer(flight.request.shard, outcome, now, |outgoing, index, fate| {
-            let Some(point) = outgoing.point(index) else { return };
-            let reason = match fate {
-                Fate::Delivered => return,
-                Fate::Settled if flight.kinds.total() > SETTLED_KEPT => return,
-                Fate::Settled => Reason::Refused,
-                Fate::Refused { maybe_written } => {
-                    refused.maybe += u64::from(maybe_written && about_order);
-                    Reason::Refused
-                }
-                Fate::Presumed => {
-                    refused.presumed += 1;
-                    Reason::Presumed
-                }
-                Fate::Poisoned => {
-                    refused.poisoned += 1;
-                    Reason::Poisoned
-                }
-            };
-            let labels = outgoing.labels(point.series);
-            refused.lines.sample(time, reason, &words, labels, &outgoing.chunk().batch, point);
-            if fate == Fate::Settled {
-                return;
-            }
-            refused.kinds.count(&point.value);
-            if refused.example.is_none() {
-                refused.example = Some(format!("{labels} at {}", point.timestamp));
-            }
-        });
-        self.stats.refused.add(refused.kinds);
-        self.stats.refused_or_already_written.add(refused.maybe);
-        self.stats.refused_presumed.add(refused.presumed);
-        self.stats.refused_poisoned.add(refused.poisoned);
-        if let Some(example) = refused.example {
-            let count = refused.kinds.total();
-            self.stats.set_error(format!("refused for good: {example}: {words}"));
-            tracing::warn!(destination = %self.name, count, %example, answer = %words, "refused for good");
-        }
-        self.keep_aside(refused.lines);
-    }
-
-    fn keep_aside(&self, lines: Lines) {
-        if let Some(dead) = &self.dead {
-            dead.put(lines);
-        }
-    }
-
-    fn outcome(&mut self, flight: &Flight, now: Duration, words: &str) -> Outcome {
-        let sent = Kinds {
-            samples: flight.kinds.samples - flight.unsupported.samples,
-            histograms: flight.kinds.histograms - flight.unsupported.histograms,
-            exemplars: flight.kinds.exemplars - flight.unsupported.exemplars,
-        };
-        let answer = match &flight.result {
-            Ok(answer) => answer,
-            Err(_) => return self.retry(None, false, words),
-        };
-        let confirmed = self.negotiator.is_confirmed();
-        match answer::verdict(answer, flight.protocol, confirmed, self.retry_429) {
-            Verdict::Delivered => {
-                self.taken(flight, sent);
-                Outcome::Delivered
-            }
-            Verdict::Settled(written) => {
-                let written = Kinds {
-                    samples: written.samples.min(sent.samples),
-                    histograms: written.histograms.min(sent.histograms),
-                    exemplars: written.exemplars.min(sent.exemplars),
-                };
-                let refused = Kinds {
-                    samples: sent.samples - written.samples,
-                    histograms: sent.histograms - written.histograms,
-                    exemplars: sent.exemplars - written.exemplars,
-                };
-                self.taken(flight, written);
-                if refused.total() == 0 {
-                    return Outcome::Delivered;
-                }
-                self.stats.refused.add(refused);
-                self.stats.set_error(format!("refused for good: {} of a request: {words}", refused.total()));
-                let count = refused.total();
-                if sent.total() > SETTLED_KEPT {
-                    let mut lines = Lines::default();
-                    lines.summary(self.clock.now_ms(), words, count, sent.total());
-                    self.keep_aside(lines);
-                }
-                tracing::warn!(destination = %self.name, count, answer = %words, "refused for good");
-                Outcome::Settled
-            }
-            Verdict::Retry => self.retry(answer.retry_after, true, words),
-            Verdict::Refused => {
-                self.negotiator.understood(flight.protocol);
-                if self.narrow == Narrowing::Auto { Outcome::Refused } else { Outcome::RefusedWhole }
-            }
-            Verdict::RefusedWhole => Outcome::RefusedWhole,
-            Verdict::TooLarge => {
-                let half = (flight.plain_bytes.min(self.request_bytes) / 2).max(REQUEST_BYTES_MIN);
-                self.request_bytes = half.min(self.request_bytes);
-                self.stats.set_error(words.to_string());
-                Outcome::TooLarge
-            }
-            Verdict::OtherProtocol => match self.negotiator.not_understood(flight.protocol, now) {
-                Next::Resend => {
-                    let to = self.negotiator.current();
-                    tracing::info!(destination = %self.name, answer = %words, ?to, "another version of the protocol");
-                    Outcome::Resend
-                }
-                Next::Hold => self
-                    .denied(format!("{words} (it understands no version of remote write that may be sent)")),
-            },
-            Verdict::Denied => self.denied(words.to_string()),
-        }
-    }
-
-    /// The destination took this much of what was sent.
-    fn taken(&mut self, flight: &Flight, taken: Kinds) {
-        self.negotiator.understood(flight.protocol);
-        self.stats.delivered.add(taken);
-        self.stats.dropped_unsupported.add(flight.unsupported);
-        if let Some(newest) = flight.newest {
-            self.stats.highest_sent_ms.raise(newest);
-        }
-        let now = self.clock.now_ms();
-        if self.stats.first_accepted_ms.get() == 0 {
-            self.stats.first_accepted_ms.set(now);
-            tracing::info!(destination = %self.name, protocol = ?flight.protocol, "the first samples were taken");
-        }
-        self.stats.last_accepted_ms.set(now);
-        self.stats.set_protocol(flight.protocol);
-        if self.stats.set_state(State::Delivering) {
-            tracing::info!(destination = %self.name, "delivering");
-        }
-    }
-
-    fn retry(&mut self, after: Option<Duration>, answered: bool, words: &str) -> Outcome {
-        self.stats.requests_retried.add(1);
-        let reason = format!("{words} ({})", self.client.url());
-        self.stats.set_error(reason.clone());
-        if self.stats.set_state(State::Waiting { reason }) {
-            tracing::warn!(destination = %self.name, reason = %words, "waiting, and trying again");
-        }
-        Outcome::Retry { answered, after, jitter: fastrand::f64() }
-    }
-
-    fn denied(&mut self, words: String) -> Outcome {
-        let reason = format!("{words} ({})", self.client.url());
-        self.stats.set_error(reason.clone());
-        self.stats.set_state(State::Denied { reason });
-        tracing::error!(destination = %self.name, answer = %words, "the destination refuses; asking it once a minute");
-        Outcome::Denied
     }
 
     fn every_second(&mut self) {
         let now = self.clock.monotonic();
         self.queue.tick(now);
+        self.leave_behind();
+        self.tick_stragglers(now);
         self.save();
         if now >= self.refresh_at {
             self.refresh(now);
@@ -530,7 +439,9 @@ impl Worker {
         });
         stats.lag_ms.set(lag);
         stats.behind.set(i64::from(behind));
-        stats.memory_bytes.set(self.queue.bytes() as i64);
+        let straggling: usize = self.stragglers.iter().map(|straggler| straggler.queue.bytes()).sum();
+        stats.memory_bytes.set((self.queue.bytes() + straggling) as i64);
+        stats.lanes_behind.set(self.lanes_behind() as i64);
         stats.shards.set(self.queue.shards() as i64);
         stats.segment.set(self.saved.iter().map(|position| position.segment).min().unwrap_or(0) as i64);
         let wait = self.queue.waits_until().map(|at| at.saturating_sub(self.clock.monotonic()));
@@ -565,7 +476,10 @@ impl Worker {
     fn refresh(&mut self, now: Duration) {
         self.refresh_at = now + REFRESH_INTERVAL;
         match self.client.refresh() {
-            Ok(true) => self.queue.probe_now(now),
+            Ok(true) => {
+                self.queue.probe_now(now);
+                self.stragglers.iter_mut().for_each(|straggler| straggler.queue.probe_now(now));
+            }
             Ok(false) => {}
             Err(error) => {
                 self.stats.set_error(error.to_string());
@@ -574,46 +488,54 @@ impl Worker {
         }
     }
 
-    /// Begins to save the positions, if they have changed and no save is under way.
-    fn save(&mut self) {
-        let positions = self.queue.positions();
-        if positions == *self.saved {
+    /// Writes the positions, if they have changed.
+    fn write_positions(&mut self) {
+        let positions = self.positions();
+        if positions == *self.written {
             return;
         }
-        let Some(mut file) = self.file.take() else { return };
+        match self.file.write(&positions) {
+            Ok(()) => *self.written = positions,
+            Err(error) => self.positions_failed(&error),
+        }
+    }
+
+    fn positions_failed(&self, error: &io::Error) {
+        self.stats.positions_failed.add(1);
+        tracing::error!(destination = %self.name, %error, "positions could not be saved");
+    }
+
+    /// Writes the positions and begins to sync them, if they have changed and no sync is under way.
+    fn save(&mut self) {
+        self.write_positions();
+        if self.saving.is_some() || self.written == self.saved {
+            return;
+        }
+        let (sync, positions) = (self.file.begin_sync(), self.written.clone());
         self.saving = Some(tokio::task::spawn_blocking(move || {
-            let result = file.save(&positions);
-            (file, Box::new(positions), result)
+            let result = sync.wait();
+            (sync, positions, result)
         }));
     }
 
     fn save_ended(&mut self, saved: Option<Saved>) {
         self.saving = None;
-        let Some((file, positions, result)) = saved else { return };
-        self.file = Some(file);
+        let Some((sync, positions, result)) = saved else { return };
         match result {
             Ok(()) => {
-                *self.saved = *positions;
+                self.file.end_sync(&sync);
                 if let Some(lowest) = positions.iter().min() {
                     self.pin.set(*lowest);
                 }
+                self.saved = positions;
             }
             Err(error) => {
-                self.stats.positions_failed.add(1);
-                tracing::error!(destination = %self.name, %error, "positions could not be saved");
+                // The area that was to become durable is the next one to be written to.
+                *self.written = *self.saved;
+                self.positions_failed(&error);
             }
         }
     }
-}
-
-#[derive(Default)]
-struct Refused {
-    kinds: Kinds,
-    maybe: u64,
-    presumed: u64,
-    poisoned: u64,
-    example: Option<String>,
-    lines: Lines,
 }
 
 async fn wait_for_metadata(metadata: &mut Option<BoxFuture<'static, ()>>) {
@@ -627,17 +549,4 @@ async fn wait(saving: &mut Option<Saving>) -> Option<Saved> {
         Some(task) => task.await.ok(),
         None => None,
     }
-}
-
-/// `404 Not Found: remote write receiver needs to be enabled`
-fn in_words(answer: &Answer) -> String {
-    let reason = http::StatusCode::from_u16(answer.status).ok().and_then(|status| status.canonical_reason());
-    let mut words = answer.status.to_string();
-    for (separator, part) in [(" ", reason.unwrap_or_default()), (": ", answer.words.as_str())] {
-        if !part.is_empty() {
-            words.push_str(separator);
-            words.push_str(part);
-        }
-    }
-    words
 }
