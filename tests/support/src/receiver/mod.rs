@@ -10,7 +10,7 @@ pub use tally::{Arrivals, Tally};
 use crate::wire::{Version, visit};
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -99,7 +99,9 @@ type Script = Box<dyn FnMut(&Received) -> Answer + Send>;
 struct Shared {
     script: Mutex<Script>,
     requests: Mutex<Vec<Received>>,
-    connections: Mutex<Vec<TcpStream>>,
+    /// Those that are open, by number, so that a test with very many does not run out of files.
+    connections: Mutex<BTreeMap<u64, TcpStream>>,
+    connected: AtomicU64,
     away: AtomicBool,
 }
 
@@ -137,6 +139,7 @@ impl FakeReceiver {
             script: Mutex::new(Box::new(Answer::success)),
             requests: Mutex::default(),
             connections: Mutex::default(),
+            connected: AtomicU64::new(0),
             away: AtomicBool::new(false),
         });
         let receiver = FakeReceiver { address, shared, acceptor: Mutex::new(None) };
@@ -166,7 +169,7 @@ impl FakeReceiver {
         if let Some(acceptor) = self.acceptor.lock().unwrap().take() {
             acceptor.join().unwrap();
         }
-        for connection in self.shared.connections.lock().unwrap().drain(..) {
+        for connection in std::mem::take(&mut *self.shared.connections.lock().unwrap()).values() {
             let _ = connection.shutdown(std::net::Shutdown::Both);
         }
     }
@@ -217,11 +220,15 @@ impl FakeReceiver {
                 if shared.away.load(Ordering::SeqCst) {
                     return;
                 }
+                let number = shared.connected.fetch_add(1, Ordering::Relaxed);
                 if let Ok(connection) = stream.try_clone() {
-                    shared.connections.lock().unwrap().push(connection);
+                    shared.connections.lock().unwrap().insert(number, connection);
                 }
                 let shared = Arc::clone(&shared);
-                std::thread::spawn(move || http::serve(stream, &shared));
+                std::thread::spawn(move || {
+                    http::serve(stream, &shared);
+                    shared.connections.lock().unwrap().remove(&number);
+                });
             }
         });
         *self.acceptor.lock().unwrap() = Some(acceptor);

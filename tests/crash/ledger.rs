@@ -1,0 +1,245 @@
+//! What was acknowledged, and what each destination got: held against each other, it tells loss,
+//! repetition and disorder apart.
+//!
+//! A sample's place in its series is its timestamp less [`base_ms`]. The series `crash_numbered` count
+//! 0, 1, 2, ... in their timestamps and in their values; a series of a group has the times that narthex
+//! gives it, and values that rise with each push.
+
+use std::collections::{HashMap, HashSet};
+use support::receiver::Received;
+use support::wire::{SeriesView, visit};
+
+/// Samples that are numbered by the pusher.
+pub(crate) const NUMBERED: &str = "crash_numbered";
+/// The header by which a run of narthex (between start and end) is told.
+pub(crate) const INCARNATION: &str = "x-incarnation";
+/// Findings of one kind that are written out; the rest is counted.
+const MAX_FINDINGS: usize = 30;
+
+/// The time that stands for place 0, in milliseconds: the day before this test was started.
+pub(crate) fn base_ms() -> i64 {
+    static BASE: std::sync::LazyLock<i64> = std::sync::LazyLock::new(|| {
+        std::time::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_millis() as i64) - 86_400_000
+    });
+    *BASE
+}
+
+/// A series, as its labels stand on the wire: `name=value,`.
+pub(crate) type Key = String;
+
+/// The key of a numbered series.
+pub(crate) fn numbered(pusher: usize, series: usize) -> Key {
+    format!("__name__={NUMBERED},pusher={pusher},series={series},")
+}
+
+/// The key of a group's series.
+pub(crate) fn grouped(family: &str, group: usize) -> Key {
+    format!("__name__={family},group={group},job=crash,")
+}
+
+/// What was answered with 2xx.
+#[derive(Default)]
+pub(crate) struct Acked {
+    /// Places from, to (not included), and the round.
+    numbered: HashMap<Key, Vec<(i64, i64, u32)>>,
+    /// Values of groups' series, and the round.
+    grouped: HashMap<Key, Vec<(f64, u32)>>,
+    /// All samples of both.
+    pub(crate) samples: u64,
+}
+
+impl Acked {
+    pub(crate) fn numbered(&mut self, key: Key, from: i64, to: i64, round: u32) {
+        self.samples += (to - from) as u64;
+        self.numbered.entry(key).or_default().push((from, to, round));
+    }
+
+    /// Takes in what a round's pushers were told.
+    pub(crate) fn extend(&mut self, round: &std::sync::Mutex<Acked>) {
+        let mut round = round.lock().unwrap();
+        self.samples += round.samples;
+        for (key, ranges) in round.numbered.drain() {
+            self.numbered.entry(key).or_default().extend(ranges);
+        }
+        for (key, values) in round.grouped.drain() {
+            self.grouped.entry(key).or_default().extend(values);
+        }
+    }
+
+    pub(crate) fn grouped(&mut self, key: Key, value: f64, round: u32) {
+        self.samples += 1;
+        self.grouped.entry(key).or_default().push((value, round));
+    }
+}
+
+/// One series at one destination.
+struct Track {
+    /// Of a numbered series: a bit for each place that was there.
+    seen: Vec<u64>,
+    furthest: i64,
+    /// The run that sent last.
+    incarnation: u32,
+    /// The furthest place that was answered with 2xx in that run.
+    confirmed: i64,
+    /// Of a group's series: the bits of the value at each place that was there.
+    values: HashMap<i64, u64>,
+}
+
+impl Track {
+    fn has(&self, place: i64) -> bool {
+        self.seen.get(place as usize / 64).is_some_and(|word| word >> (place % 64) & 1 == 1)
+    }
+
+    fn set(&mut self, place: i64) {
+        let word = place as usize / 64;
+        if self.seen.len() <= word {
+            self.seen.resize(word + 1, 0);
+        }
+        self.seen[word] |= 1 << (place % 64);
+    }
+}
+
+/// What a destination got.
+#[derive(Default)]
+pub(crate) struct Arrivals {
+    tracks: HashMap<Key, Track>,
+    /// There for the first time.
+    pub(crate) first: u64,
+    /// There once more.
+    pub(crate) repeated: u64,
+    /// How many may be there once more: what was stored without the sender being told, and for each end
+    /// of a run what may have been under way.
+    pub(crate) may_repeat: u64,
+    /// There for the first time, but after one that was to come later.
+    pub(crate) out_of_order: u64,
+    /// Sent again by the same run although it was told of their acceptance.
+    pub(crate) stepped_back: u64,
+    /// The same, where the destination went away and so the answer may have been lost.
+    pub(crate) may_step_back: u64,
+    /// Requests whose samples count as written.
+    pub(crate) requests: u64,
+    /// What is wrong, in words.
+    pub(crate) findings: Vec<String>,
+}
+
+impl Arrivals {
+    /// Takes the samples of a stored request; `confirmed` says that its answer was a whole 2xx.
+    pub(crate) fn take(&mut self, request: &Received, confirmed: bool) {
+        let incarnation = request.header(INCARNATION).and_then(|text| text.parse().ok()).unwrap_or(u32::MAX);
+        let mut count = 0;
+        let read = visit(request.version(), &request.content, |view| {
+            count += view.samples.len() as u64;
+            self.series(view, incarnation, confirmed);
+        });
+        if let Err(error) = read {
+            self.finding(format!("run {incarnation}: a request that can't be read: {error}"));
+        }
+        self.requests += 1;
+        self.may_repeat += if confirmed { 0 } else { count };
+    }
+
+    fn series(&mut self, view: &SeriesView<'_>, incarnation: u32, confirmed: bool) {
+        let mut key = Key::new();
+        for (name, value) in &view.labels {
+            key.push_str(&String::from_utf8_lossy(name));
+            key.push('=');
+            key.push_str(&String::from_utf8_lossy(value));
+            key.push(',');
+        }
+        let is_numbered = view.labels.first().is_some_and(|(_, name)| *name == NUMBERED.as_bytes());
+        let mut found = Vec::new();
+        let track = self.tracks.entry(key.clone()).or_insert_with(|| Track {
+            seen: Vec::new(),
+            furthest: -1,
+            incarnation,
+            confirmed: -1,
+            values: HashMap::new(),
+        });
+        if track.incarnation != incarnation {
+            (track.incarnation, track.confirmed) = (incarnation, -1);
+        }
+        let mut before = -1;
+        for &(timestamp, value) in &view.samples {
+            let place = timestamp - base_ms();
+            if place < 0 || (is_numbered && value != place as f64) {
+                found.push(format!("{value} at {timestamp} was never pushed"));
+                continue;
+            }
+            if place <= before {
+                self.out_of_order += 1;
+                found.push(format!("place {place} after {before} within one request"));
+            }
+            before = place;
+            if place <= track.confirmed {
+                self.stepped_back += 1;
+                if self.stepped_back > self.may_step_back {
+                    found.push(format!("place {place} although {} was accepted", track.confirmed));
+                }
+            }
+            let is_there = if is_numbered { track.has(place) } else { track.values.contains_key(&place) };
+            if is_there {
+                self.repeated += 1;
+                if !is_numbered && track.values[&place] != value.to_bits() {
+                    found.push(format!("place {place} was sent with two values, now {value}"));
+                }
+                continue;
+            }
+            self.first += 1;
+            if place < track.furthest {
+                self.out_of_order += 1;
+                found.push(format!("place {place} comes first after {}", track.furthest));
+            }
+            track.furthest = track.furthest.max(place);
+            if is_numbered {
+                track.set(place);
+            } else {
+                track.values.insert(place, value.to_bits());
+            }
+        }
+        if confirmed {
+            track.confirmed = track.confirmed.max(before);
+        }
+        for found in found {
+            self.finding(format!("run {incarnation}: {key} {found}"));
+        }
+    }
+
+    pub(crate) fn finding(&mut self, text: String) {
+        if self.findings.len() < MAX_FINDINGS {
+            self.findings.push(text);
+        }
+    }
+
+    /// What was acknowledged and is not there: how many, and the first of them in words.
+    pub(crate) fn missing(&self, acked: &Acked) -> (u64, Vec<String>) {
+        let (mut lost, mut words) = (0, Vec::new());
+        let mut say = |text: String| {
+            if words.len() < MAX_FINDINGS {
+                words.push(text);
+            }
+        };
+        for (key, ranges) in &acked.numbered {
+            let track = self.tracks.get(key);
+            for &(from, to, round) in ranges {
+                let gone = (from..to).filter(|place| !track.is_some_and(|track| track.has(*place)));
+                let gone: Vec<i64> = gone.collect();
+                if !gone.is_empty() {
+                    lost += gone.len() as u64;
+                    let furthest = track.map_or(-1, |track| track.furthest);
+                    say(format!(
+                        "{key} places {gone:?}, acknowledged in round {round}; furthest there: {furthest}"
+                    ));
+                }
+            }
+        }
+        for (key, values) in &acked.grouped {
+            let track = self.tracks.get(key);
+            let there: HashSet<u64> = track.iter().flat_map(|track| track.values.values().copied()).collect();
+            for (value, round) in values.iter().filter(|(value, _)| !there.contains(&value.to_bits())) {
+                lost += 1;
+                say(format!("{key} value {value}, acknowledged in round {round}"));
+            }
+        }
+        (lost, words)
+    }
+}

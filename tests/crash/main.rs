@@ -1,0 +1,396 @@
+//! The crash test: narthex is killed at random moments under load, again and again on the same data, and
+//! whatever it acknowledged must be at each destination afterwards, in order.
+//!
+//! A round is one run of the program: it is started with settings of its own (protocol, shards, sizes,
+//! durability), pushed to over all doors while two destinations are healthy, slow, failing or away,
+//! each by itself, and ended: by SIGKILL mostly, in the middle of its start sometimes, by SIGTERM now and
+//! then. The log is small, so that segments roll and go, and pushes are refused when it is full.
+//!
+//! `NARTHEX_CRASH_ROUNDS` is how many rounds; `NARTHEX_CRASH_SEED` repeats the choices of a run (not its
+//! timing). `cargo test -p narthex --test crash -- --nocapture` shows the table.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a panic is how a test reports"
+)]
+
+mod groups;
+mod ledger;
+mod pushers;
+mod table;
+mod weather;
+
+use groups::Groups;
+use ledger::Acked;
+use pushers::{Counts, Pusher};
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use support::{Narthex, Process, SOON};
+use table::Table;
+use weather::{Destination, Weather};
+
+const ROUNDS: u32 = 20;
+const PUSHERS: usize = 3;
+/// Threads that push groups, and the groups of each.
+const GROUP_PUSHERS: usize = 2;
+const GROUPS: usize = 8;
+/// How long the destinations have at the end to take what is left.
+const DRAIN: Duration = Duration::from_secs(120);
+
+/// The program: this build's, or the one that `NARTHEX_CRASH_PROGRAM` names.
+fn program() -> PathBuf {
+    std::env::var_os("NARTHEX_CRASH_PROGRAM").unwrap_or(env!("CARGO_BIN_EXE_narthex").into()).into()
+}
+
+/// How a round ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// SIGKILL under load.
+    Kill,
+    /// SIGKILL this long after the program was started, whether it listens already or not.
+    KillEarly(Duration),
+    /// SIGTERM under load.
+    Terminate,
+}
+
+/// The settings of a round.
+#[derive(Debug)]
+struct Round {
+    number: u32,
+    protocols: [&'static str; 2],
+    min_shards: u64,
+    max_shards: u64,
+    samples_per_send: u64,
+    capacity: u64,
+    deadline_ms: u64,
+    durability: &'static str,
+    weathers: [Weather; 2],
+    /// When a destination that is going away goes, as a share of the round; at its beginning where 0.
+    leaves: [f64; 2],
+    life: Duration,
+    end: End,
+}
+
+impl Round {
+    fn roll(number: u32, dice: &mut fastrand::Rng) -> Round {
+        let protocols = [(); 2]
+            .map(|()| if dice.bool() { "prometheus.WriteRequest" } else { "io.prometheus.write.v2.Request" });
+        let max_shards = dice.u64(1..=8);
+        Round {
+            number,
+            protocols,
+            min_shards: dice.u64(1..=max_shards),
+            max_shards,
+            samples_per_send: dice.u64(20..=600),
+            capacity: dice.u64(200..=5000),
+            deadline_ms: dice.u64(5..=300),
+            durability: if dice.u8(0..4) == 0 { "os" } else { "fsync" },
+            weathers: [(); 2].map(|()| Weather::roll(dice)),
+            leaves: [(); 2].map(|()| if dice.bool() { 0.0 } else { dice.f64() }),
+            life: Duration::from_millis(dice.u64(20..900)),
+            end: match dice.u8(0..20) {
+                0..2 => End::KillEarly(Duration::from_millis(dice.u64(0..80))),
+                2..5 => End::Terminate,
+                _ => End::Kill,
+            },
+        }
+    }
+
+    /// The last one, in which all that is left is delivered.
+    fn last(number: u32) -> Round {
+        Round {
+            number,
+            protocols: ["io.prometheus.write.v2.Request", "prometheus.WriteRequest"],
+            min_shards: 4,
+            max_shards: 4,
+            samples_per_send: 2000,
+            capacity: 10_000,
+            deadline_ms: 50,
+            durability: "fsync",
+            weathers: [Weather::Healthy; 2],
+            leaves: [0.0; 2],
+            life: Duration::ZERO,
+            end: End::Terminate,
+        }
+    }
+
+    /// The most samples that a destination can have under way.
+    fn under_way(&self) -> u64 {
+        self.max_shards * self.samples_per_send
+    }
+
+    fn config(&self, destinations: &[Destination; 2]) -> String {
+        let mut text = String::from("remote_write:\n");
+        for (destination, protocol) in destinations.iter().zip(self.protocols) {
+            text.push_str(&format!(
+                "- url: {}\n  name: {}\n  protobuf_message: {protocol}\n  headers: {{{}: \"{}\"}}\n  \
+                 queue_config: {{min_shards: {}, max_shards: {}, max_samples_per_send: {}, capacity: {}, \
+                 batch_send_deadline: {}ms, min_backoff: 5ms, max_backoff: 200ms}}\n",
+                destination.write_url(),
+                destination.name,
+                ledger::INCARNATION,
+                self.number,
+                self.min_shards,
+                self.max_shards,
+                self.samples_per_send,
+                self.capacity,
+                self.deadline_ms,
+            ));
+        }
+        let durability = self.durability;
+        text.push_str(&format!("log: {{max_size: 8MiB, when_full: refuse, durability: {durability}}}\n"));
+        text.push_str(
+            "collect: {host: {collectors: none}, self: false}\nreceive: {pushgateway: {interval: 1s}}\n",
+        );
+        text
+    }
+}
+
+/// Everything that lives through all rounds.
+struct Test {
+    folder: tempfile::TempDir,
+    seed: u64,
+    destinations: [Destination; 2],
+    pushers: Vec<Pusher>,
+    groups: Vec<Groups>,
+    acked: Mutex<Acked>,
+    table: Table,
+    findings: Vec<String>,
+    /// Each round, and the last words of its narthex where there was one.
+    history: Vec<String>,
+}
+
+#[test]
+fn what_is_acknowledged_arrives_in_order_whenever_it_is_killed() {
+    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect(name));
+    let seed = number("NARTHEX_CRASH_SEED").unwrap_or_else(|| fastrand::u64(..1_000_000));
+    let rounds = number("NARTHEX_CRASH_ROUNDS").unwrap_or(u64::from(ROUNDS)) as u32;
+    let mut dice = fastrand::Rng::with_seed(seed);
+    let start = Instant::now();
+    let mut test = Test {
+        folder: tempfile::tempdir().unwrap(),
+        seed,
+        destinations: [Destination::start("a", dice.u64(..)), Destination::start("b", dice.u64(..))],
+        pushers: (0..PUSHERS).map(|number| Pusher::new(number, dice.u64(..))).collect(),
+        groups: (0..GROUP_PUSHERS).map(|number| Groups::new(number * GROUPS, GROUPS, dice.u64(..))).collect(),
+        acked: Mutex::default(),
+        table: Table::default(),
+        findings: Vec::new(),
+        history: Vec::new(),
+    };
+    for number in 0..rounds {
+        test.round(&Round::roll(number, &mut dice));
+        test.stop_at_findings();
+    }
+    test.deliver_the_rest(&Round::last(rounds));
+    test.stop_at_findings();
+    println!("{}", test.table.print(seed, start.elapsed()));
+}
+
+impl Test {
+    fn round(&mut self, round: &Round) {
+        self.history.push(format!("{round:?}"));
+        for (destination, weather) in self.destinations.iter_mut().zip(round.weathers) {
+            destination.set(weather);
+        }
+        self.leave(round, |at| at == 0.0);
+        let before = self.counters();
+        match round.end {
+            End::KillEarly(after) => self.killed_early(round, after),
+            End::Kill | End::Terminate => self.loaded(round),
+        }
+        for destination in &mut self.destinations {
+            destination.arrivals().may_repeat += round.under_way();
+        }
+        self.table.round(round.weathers, round.end, &before, &self.counters());
+        self.findings_of_destinations(round.number);
+    }
+
+    /// Lets the destinations go away whose time it is.
+    fn leave(&mut self, round: &Round, is_time: impl Fn(f64) -> bool) {
+        for (at, destination) in self.destinations.iter_mut().enumerate() {
+            if round.weathers[at] == Weather::Away && is_time(round.leaves[at]) {
+                destination.go_away(round.under_way());
+            }
+        }
+    }
+
+    /// [first, repeated, may repeat, requests] of each destination.
+    fn counters(&self) -> [[u64; 4]; 2] {
+        [0, 1].map(|at| {
+            let arrivals = self.destinations[at].arrivals();
+            [arrivals.first, arrivals.repeated, arrivals.may_repeat, arrivals.requests]
+        })
+    }
+
+    fn arguments(&self, round: &Round) -> Vec<String> {
+        let path = self.folder.path().join(format!("{}.yml", round.number % 10));
+        std::fs::write(&path, round.config(&self.destinations)).unwrap();
+        let path = path.to_str().unwrap();
+        ["--config", path, "--flush-deadline", "400ms", "--log", "info"].map(str::to_string).to_vec()
+    }
+
+    fn killed_early(&mut self, round: &Round, after: Duration) {
+        let data = self.folder.path().join("data");
+        let mut arguments = vec!["run".to_string(), "--listen".into(), "127.0.0.1:0".into()];
+        arguments.extend(["--data".into(), data.to_str().unwrap().into()]);
+        arguments.extend(self.arguments(round));
+        let process = Process::start(&program(), &arguments);
+        std::thread::sleep(after);
+        if process.exit_status().is_some() {
+            self.findings.push(format!("round {}: ended by itself{}", round.number, process.tail()));
+        }
+        process.kill();
+        self.history.push(process.tail());
+    }
+
+    fn start(&mut self, round: &Round) -> Narthex {
+        let arguments = self.arguments(round);
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let narthex = Narthex::start_in(program(), "run", &self.folder.path().join("data"), &arguments);
+        let shown = narthex.get("/api/v1/metrics").expect_success().json();
+        for groups in &mut self.groups {
+            let wrong = groups.check(&shown);
+            let number = round.number;
+            self.findings.extend(wrong.into_iter().map(|wrong| format!("at the start of {number}: {wrong}")));
+        }
+        self.table.groups_checked += (GROUP_PUSHERS * GROUPS) as u64;
+        narthex
+    }
+
+    /// A run under load, until its end.
+    fn loaded(&mut self, round: &Round) {
+        let narthex = self.start(round);
+        let (stop, acked) = (AtomicBool::new(false), Mutex::default());
+        let (mut pushers, mut groups) = (std::mem::take(&mut self.pushers), std::mem::take(&mut self.groups));
+        std::thread::scope(|scope| {
+            let (url, number, stop, acked) = (narthex.url(), round.number, &stop, &acked);
+            let pushing: Vec<_> = pushers
+                .iter_mut()
+                .map(|pusher| scope.spawn(move || pusher.run(url, number, stop, acked)))
+                .collect();
+            let grouping: Vec<_> = groups
+                .iter_mut()
+                .map(|groups| scope.spawn(move || groups.run(url, number, stop, acked)))
+                .collect();
+            self.live(round);
+            // The log's own numbers, as late as can be; it may be too busy to tell.
+            self.table.segment = narthex.metric("prometheus_tsdb_wal_segment_current").unwrap_or(0.0);
+            self.table.oldest = narthex.metric("narthex_log_oldest_segment").unwrap_or(0.0);
+            match round.end {
+                End::Terminate => {
+                    let status = narthex.process.terminate(SOON);
+                    if status.code() != Some(0) {
+                        self.findings.push(format!("round {number}: SIGTERM ended it with {status}"));
+                    }
+                }
+                _ => drop(narthex.process.kill()),
+            }
+            stop.store(true, Ordering::Relaxed);
+            let mut counts = [Counts::default(); 2];
+            for (at, threads) in [pushing, grouping].into_iter().enumerate() {
+                for thread in threads {
+                    match thread.join().unwrap() {
+                        Ok(more) => counts[at].add(more),
+                        Err(wrong) => self.findings.push(wrong),
+                    }
+                }
+            }
+            self.table.pushes.add(counts[0]);
+            self.table.group_changes.add(counts[1]);
+            self.acked.lock().unwrap().extend(acked);
+        });
+        (self.pushers, self.groups) = (pushers, groups);
+        self.history.push(narthex.process.tail());
+    }
+
+    /// Waits for the end of the round's life, and lets destinations go away meanwhile.
+    fn live(&mut self, round: &Round) {
+        let mut leaves: Vec<f64> = round.leaves.into_iter().filter(|at| *at > 0.0).collect();
+        leaves.sort_by(f64::total_cmp);
+        let start = Instant::now();
+        for at in leaves {
+            std::thread::sleep(round.life.mul_f64(at).saturating_sub(start.elapsed()));
+            self.leave(round, |other| other == at);
+        }
+        std::thread::sleep(round.life.saturating_sub(start.elapsed()));
+    }
+
+    /// The last run: nothing is pushed any more, and all that was acknowledged must arrive.
+    fn deliver_the_rest(&mut self, round: &Round) {
+        self.history.push(format!("{round:?}"));
+        for destination in &mut self.destinations {
+            destination.set(Weather::Healthy);
+        }
+        let before = self.counters();
+        let narthex = self.start(round);
+        let start = Instant::now();
+        let mut missing = self.missing();
+        while missing.iter().any(|(lost, _)| *lost > 0) && start.elapsed() < DRAIN {
+            std::thread::sleep(Duration::from_millis(200));
+            missing = self.missing();
+        }
+        self.table.drained = start.elapsed();
+        let status = narthex.process.terminate(SOON);
+        if status.code() != Some(0) {
+            self.findings.push(format!("the last run: SIGTERM ended it with {status}"));
+        }
+        self.history.push(narthex.process.tail());
+        for (destination, (lost, words)) in self.destinations.iter().zip(missing) {
+            self.table.lost += lost;
+            let name = destination.name;
+            self.findings.extend(words.into_iter().map(|words| format!("{name} never got {words}")));
+            let arrivals = destination.arrivals();
+            self.table.out_of_order += arrivals.out_of_order;
+            self.table.stepped_back += arrivals.stepped_back;
+        }
+        self.table.samples_acked = self.acked.lock().unwrap().samples;
+        self.table.round(round.weathers, round.end, &before, &self.counters());
+        self.findings_of_destinations(round.number);
+    }
+
+    fn missing(&self) -> [(u64, Vec<String>); 2] {
+        let acked = self.acked.lock().unwrap();
+        [0, 1].map(|at| self.destinations[at].arrivals().missing(&acked))
+    }
+
+    fn findings_of_destinations(&mut self, round: u32) {
+        for destination in &self.destinations {
+            let mut arrivals = destination.arrivals();
+            let name = destination.name;
+            self.findings.extend(arrivals.findings.drain(..).map(|found| format!("{name}: {found}")));
+            let (repeated, may) = (arrivals.repeated, arrivals.may_repeat);
+            if repeated > may {
+                self.findings.push(format!(
+                    "{name}: by round {round}, {repeated} samples were sent again, at most {may} were under way"
+                ));
+            }
+            if arrivals.stepped_back > arrivals.may_step_back {
+                self.findings.push(format!(
+                    "{name}: by round {round}, {} samples were sent again by a run that knew of their \
+                     acceptance",
+                    arrivals.stepped_back
+                ));
+            }
+        }
+    }
+
+    /// Ends the test where something was found, with all that is needed to find out why.
+    #[track_caller]
+    fn stop_at_findings(&mut self) {
+        if self.findings.is_empty() {
+            return;
+        }
+        let folder = std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap()).keep();
+        let recent = self.history.iter().rev().take(8).rev().cloned().collect::<Vec<_>>().join("\n");
+        panic!(
+            "NARTHEX_CRASH_SEED={}; data and configurations are kept in {}\nthe last rounds:\n{recent}\n\n{}",
+            self.seed,
+            folder.display(),
+            self.findings.join("\n")
+        );
+    }
+}
