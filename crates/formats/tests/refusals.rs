@@ -332,6 +332,9 @@ fn a_time_series_of_1_0_with_nothing_in_it_says_nothing() {
     assert_eq!(between(Protocol::V1, &labels_only, &DecodeOptions::default()).2, 2);
 }
 
+/// What it is; the field; how many samples, histograms and exemplars it costs; why; with which options.
+type PointCase<'a> = (&'a str, Vec<u8>, [u64; 3], &'a str, &'a DecodeOptions);
+
 #[test]
 fn an_invalid_point_costs_itself_only() {
     let options =
@@ -339,7 +342,7 @@ fn an_invalid_point_costs_itself_only() {
     let too_many =
         DecodeOptions { limits: model::Limits { buckets: 3, ..model::Limits::default() }, ..options.clone() };
     let exemplar = |labels: &[Vec<u8>], time| field(3, [labels.concat(), number(3, time)].concat());
-    let cases: &[(&str, Vec<u8>, [u64; 3], &str, &DecodeOptions)] = &[
+    let cases: &[PointCase<'_>] = &[
         ("too new", sample(101), [1, 0, 0], "timestamp 101 is later than 100", &options),
         ("too old", sample(9), [1, 0, 0], "timestamp 9 is earlier than 10", &options),
         ("an exemplar too new", exemplar(&[], 101), [0, 0, 1], "timestamp 101 is later than 100", &options),

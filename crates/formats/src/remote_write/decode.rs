@@ -62,6 +62,9 @@ pub struct Decoded {
     pub rejected: Rejected,
 }
 
+/// The largest body, whatever the options say: positions in it are kept in 31 bits.
+const MAX_BODY_BYTES: usize = i32::MAX as usize;
+
 /// Decodes the decompressed body of a remote-write request.
 ///
 /// What is damaged as a whole is an error. What is invalid in itself (a label set, a histogram, a
@@ -69,8 +72,8 @@ pub struct Decoded {
 /// versions. Labels may come unsorted. Names may be any UTF-8 in both versions, as Prometheus 3 has it.
 /// A series with exemplars only is kept.
 pub fn decode(protocol: Protocol, body: &[u8], options: &DecodeOptions) -> Result<Decoded, DecodeError> {
-    if body.len() > Batch::MAX_BYTES {
-        return Err(DecodeError::TooMany { what: "bytes", limit: Batch::MAX_BYTES });
+    if body.len() > MAX_BODY_BYTES {
+        return Err(DecodeError::TooMany { what: "bytes", limit: MAX_BODY_BYTES });
     }
     let decoder = Decoder::new(options);
     match protocol {
