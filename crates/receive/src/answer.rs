@@ -53,9 +53,9 @@ pub enum Refusal {
         /// What is allowed.
         allow: &'static str,
     },
-    /// Not without being told so by the user.
-    #[error("{0}")]
-    Forbidden(String),
+    /// No name and password, no token, or wrong ones.
+    #[error("authentication required")]
+    Unauthorized,
     /// A limit of the user's on how much there may be.
     #[error("{0}")]
     TooMany(String),
@@ -80,7 +80,7 @@ impl Refusal {
             Self::TooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Forbidden(_) => StatusCode::FORBIDDEN,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Busy(_) | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             Self::Append(error) => match error {

@@ -23,6 +23,7 @@
 //! [`path`] and everything in [`groups`] but its keeper.
 
 pub mod answer;
+pub mod auth;
 mod body;
 mod budget;
 mod decode;
@@ -36,6 +37,7 @@ pub mod path;
 pub mod pushgateway;
 pub mod stats;
 pub mod status;
+pub mod web_config;
 pub mod write;
 
 pub use doors::{Doors, GroupStatus, OpenError};

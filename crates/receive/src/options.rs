@@ -26,8 +26,6 @@ pub struct Options {
     pub body_pause: Duration,
     /// How long a sender may take for a whole body, however steadily it drips; past it 408.
     pub body_time: Duration,
-    /// How long a connection may take for the head of a request. For the server's loop.
-    pub head_time: Duration,
     /// Samples further ahead of the clock than this are refused, since one of them would block its
     /// series at the receiver until the time has come. Prometheus' own number.
     pub ahead: Duration,
@@ -49,7 +47,6 @@ impl Default for Options {
             wait: Duration::from_secs(10),
             body_pause: Duration::from_secs(10),
             body_time: Duration::from_secs(60),
-            head_time: Duration::from_secs(10),
             ahead: Duration::from_secs(600),
             max_age: None,
             pushgateway: Pushgateway::default(),
