@@ -11,13 +11,13 @@
 //! - A lane's position never passes a point of it that is not settled, and never goes back.
 //! - Memory: it asks for more ([`Queue::wants_more`]) only below its limits on references, bytes and chunks.
 
+mod answers;
+pub mod behind;
 mod moves;
 #[cfg(test)]
 mod tests;
 
-use crate::backoff;
 use crate::lanes::{LANES, lane_of};
-use crate::narrow::{self, Candidate, Narrow};
 use crate::shard::{Mode, Ref, Shard};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -35,6 +35,13 @@ pub const CHUNKS_MAX: usize = 1 << 16;
 pub const DENIED_INTERVAL: Duration = Duration::from_secs(60);
 /// A batch that has met 408, 429 or 5xx for this long while others went through is narrowed down.
 pub const POISONED_AFTER: Duration = Duration::from_secs(15 * 60);
+
+/// A shard whose batch has failed for this long, while others went through, may be left behind.
+pub const STUCK_AFTER: Duration = Duration::from_secs(30);
+/// How far reading runs ahead of the oldest point that is not settled, in milliseconds of sample time:
+/// Prometheus refuses what is an hour older than the newest it has, whatever the series, so that lanes must
+/// stay together while a backlog is worked off.
+pub const AHEAD_MS: i64 = 15 * 60 * 1000;
 
 /// What the queue needs to know of a chunk.
 pub trait Source {
@@ -135,6 +142,8 @@ struct Slot<C> {
     chunk: Option<C>,
     open: u32,
     bytes: usize,
+    /// The newest timestamp of the log up to here.
+    newest: i64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -142,6 +151,18 @@ struct Lane {
     shard: usize,
     side: Option<usize>,
     floor: Position,
+    stay: Stay,
+}
+
+/// Where a lane's points are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stay {
+    /// Here.
+    Here,
+    /// Left behind: another queue serves it.
+    Behind,
+    /// On its way back: what comes from here on waits until the other queue is through.
+    Returning,
 }
 
 #[derive(Debug)]
@@ -168,6 +189,7 @@ pub struct Queue<C> {
     last_success: Option<Duration>,
     flushing: bool,
     next_shard: usize,
+    newest: i64,
 }
 
 impl<C: Source> Queue<C> {
@@ -177,7 +199,7 @@ impl<C: Source> Queue<C> {
         let max_shards = settings.max_shards.clamp(1, LANES);
         let wanted_shards = settings.min_shards.clamp(1, max_shards);
         let mut shards: Vec<Shard> = Vec::new();
-        shards.resize_with(max_shards + SIDE_SHARDS, || Shard {
+        shards.resize_with(max_shards + SIDE_SHARDS + 1, || Shard {
             limit: settings.max_points.max(1),
             ..Shard::default()
         });
@@ -186,6 +208,7 @@ impl<C: Source> Queue<C> {
                 shard: lane % wanted_shards,
                 side: None,
                 floor: positions.get(lane).copied().unwrap_or_default(),
+                stay: Stay::Here,
             })
             .collect();
         for lane in &lanes {
@@ -208,6 +231,7 @@ impl<C: Source> Queue<C> {
             last_success: None,
             flushing: false,
             next_shard: 0,
+            newest: i64::MIN,
         }
     }
 
@@ -221,6 +245,7 @@ impl<C: Source> Queue<C> {
         self.references < self.settings.capacity.saturating_mul(self.wanted_shards)
             && self.bytes < self.settings.memory
             && self.slots.len() < CHUNKS_MAX
+            && self.slots.front().is_none_or(|oldest| self.newest.saturating_sub(oldest.newest) <= AHEAD_MS)
     }
 
     /// Feeds a chunk of `count` points; `end` is where what follows it begins. Points that were settled in
@@ -234,15 +259,20 @@ impl<C: Source> Queue<C> {
     ) -> usize {
         let number = self.first_chunk.wrapping_add(self.slots.len() as u32);
         let mut open = 0;
-        let again = chunk.position(0) < self.seen_until;
+        // Of what was settled in an earlier run, or fed before: the chunk may begin earlier than asked for.
+        let again = chunk.position(0) < self.seen_until.max(self.head);
         for point in 0..count {
             let lane = usize::from(lane_of(chunk.series(point)));
-            let Some(lane) = self.lanes.get(lane) else { continue };
-            if (again && chunk.position(point) < lane.floor) || !take(&chunk, point) {
+            let Some(lane) = self.lanes.get(lane).filter(|lane| lane.stay != Stay::Behind) else { continue };
+            if again && chunk.position(point) < lane.floor.max(self.head) {
+                continue;
+            }
+            if !take(&chunk, point) {
                 continue;
             }
             if let Some(shard) = self.shards.get_mut(lane.shard) {
                 shard.waiting.push_back(Ref { chunk: number, point });
+                self.newest = self.newest.max(chunk.timestamp(point));
                 open += 1;
             }
         }
@@ -251,7 +281,7 @@ impl<C: Source> Queue<C> {
             let bytes = chunk.bytes();
             self.references += open as usize;
             self.bytes += bytes;
-            self.slots.push_back(Slot { chunk: Some(chunk), open, bytes });
+            self.slots.push_back(Slot { chunk: Some(chunk), open, bytes, newest: self.newest });
         }
         open as usize
     }
@@ -309,8 +339,8 @@ impl<C: Source> Queue<C> {
     }
 
     /// When the shard has something to send: now or in the past if it is ready, in the future if it waits.
-    fn ready_at(&self, shard: usize) -> Option<Duration> {
-        let shard = self.shards.get(shard)?;
+    fn ready_at(&self, index: usize) -> Option<Duration> {
+        let shard = self.shards.get(index)?;
         if shard.under_way {
             return None;
         }
@@ -318,7 +348,11 @@ impl<C: Source> Queue<C> {
             return Some(if self.gate.is_some() { Duration::ZERO } else { shard.not_before });
         }
         let oldest = shard.waiting.front()?;
-        if self.flushing || shard.waiting.len() >= shard.limit {
+        if self.is_returning(index) {
+            return None;
+        }
+        // At a limit nothing more comes that could fill the batch up.
+        if self.flushing || shard.waiting.len() >= shard.limit || !self.wants_more() {
             return Some(Duration::ZERO);
         }
         self.chunk(*oldest).map(|chunk| chunk.arrived() + self.settings.deadline)
@@ -372,223 +406,6 @@ impl<C: Source> Queue<C> {
         self.put_back(shard, rest);
     }
 
-    /// Takes what became of the request under way in `shard`; `settle` is called for each point that is
-    /// settled by it, in the log's order.
-    pub fn answer(
-        &mut self,
-        shard: usize,
-        outcome: Outcome,
-        now: Duration,
-        mut settle: impl FnMut(&C, u32, Fate),
-    ) {
-        let index = shard;
-        let Some(shard) = self.shards.get_mut(index).filter(|shard| shard.under_way) else { return };
-        shard.under_way = false;
-        match outcome {
-            Outcome::Delivered | Outcome::Settled => {
-                self.gate = None;
-                self.last_success = Some(now);
-                let fate = if outcome == Outcome::Delivered { Fate::Delivered } else { Fate::Settled };
-                self.request_settled(index, fate, now, &mut settle);
-            }
-            Outcome::Resend => shard.not_before = now,
-            Outcome::Retry { answered, after, jitter } => {
-                shard.attempt = shard.attempt.saturating_add(1);
-                shard.maybe_written = true;
-                let wait = backoff::delay(
-                    self.settings.min_backoff,
-                    self.settings.max_backoff,
-                    shard.attempt,
-                    after,
-                    jitter,
-                );
-                shard.not_before = now + wait;
-                if answered {
-                    let since = *shard.failing_since.get_or_insert(now);
-                    let others_pass = self.last_success.is_some_and(|success| success > since);
-                    if others_pass && now >= since + POISONED_AFTER {
-                        self.refused(index, Fate::Poisoned, now, &mut settle);
-                    }
-                }
-            }
-            Outcome::Denied => {
-                let since = *shard.denied_since.get_or_insert(now);
-                if self.last_success.is_some_and(|success| success > since) {
-                    self.refused(index, Fate::Refused { maybe_written: false }, now, &mut settle);
-                } else {
-                    let probes = self.gate.as_ref().map_or(0, |gate| gate.probes + 1);
-                    shard.not_before = now + DENIED_INTERVAL;
-                    self.gate = Some(Gate { next_probe: now + DENIED_INTERVAL, probes });
-                }
-            }
-            Outcome::RefusedWhole => {
-                let fate = Fate::Refused { maybe_written: shard.maybe_written };
-                if matches!(shard.mode, Mode::Narrow(_)) {
-                    self.refused(index, fate, now, &mut settle);
-                } else {
-                    self.request_settled(index, fate, now, &mut settle);
-                }
-            }
-            Outcome::Refused => {
-                let fate = Fate::Refused { maybe_written: shard.maybe_written };
-                self.refused(index, fate, now, &mut settle);
-            }
-            Outcome::TooLarge => {
-                let count = shard.batch.len();
-                if count > 1 && matches!(shard.mode, Mode::Whole) {
-                    shard.limit = (count / 2).max(1);
-                    shard.attempt = 0;
-                    shard.not_before = now;
-                    let keep = shard.limit;
-                    self.trim(index, keep);
-                } else {
-                    self.refused(index, Fate::Refused { maybe_written: false }, now, &mut settle);
-                }
-            }
-        }
-        self.move_lanes(index);
-    }
-
-    /// All points of the request are settled.
-    fn request_settled(
-        &mut self,
-        index: usize,
-        fate: Fate,
-        now: Duration,
-        settle: &mut impl FnMut(&C, u32, Fate),
-    ) {
-        let Some(shard) = self.shards.get_mut(index) else { return };
-        if !matches!(fate, Fate::Delivered | Fate::Settled) {
-            shard.refused_at = now;
-        }
-        match &mut shard.mode {
-            Mode::Whole => {
-                let batch = std::mem::take(&mut shard.batch);
-                shard.limit = (shard.limit * 2).min(self.settings.max_points.max(1));
-                shard.forget_batch();
-                for point in &batch {
-                    self.settle(*point, fate, settle);
-                }
-                // The buffer is kept for the next batch.
-                if let Some(shard) = self.shards.get_mut(index) {
-                    shard.batch = batch;
-                    shard.batch.clear();
-                }
-            }
-            Mode::Probe(at) => {
-                let at = *at as usize;
-                shard.mode = Mode::Whole;
-                shard.attempt = 0;
-                shard.not_before = now;
-                if at < shard.batch.len() {
-                    let point = shard.batch.remove(at);
-                    self.settle(point, fate, settle);
-                }
-            }
-            Mode::Narrow(_) => self.narrowed(index, true, fate, now, settle),
-        }
-    }
-
-    /// The request was refused for good, for something in it.
-    fn refused(&mut self, index: usize, fate: Fate, now: Duration, settle: &mut impl FnMut(&C, u32, Fate)) {
-        let Some(shard) = self.shards.get(index) else { return };
-        match &shard.mode {
-            Mode::Whole if shard.batch.len() > 1 && self.settings.narrow => {
-                let candidates = shard.batch.iter().map(|point| match self.chunk(*point) {
-                    Some(chunk) => Candidate {
-                        series: chunk.series(point.point),
-                        timestamp: chunk.timestamp(point.point),
-                    },
-                    None => Candidate { series: 0, timestamp: 0 },
-                });
-                let narrow = Narrow::new(candidates.collect());
-                if let Some(shard) = self.shards.get_mut(index) {
-                    shard.mode = Mode::Narrow(narrow);
-                    shard.attempt = 0;
-                    shard.not_before = now;
-                    // A receiver may have written what it did not refuse.
-                    shard.maybe_written = true;
-                }
-            }
-            Mode::Whole | Mode::Probe(_) => self.request_settled(index, fate, now, settle),
-            Mode::Narrow(_) => self.narrowed(index, false, fate, now, settle),
-        }
-    }
-
-    /// An answer to a request of a search.
-    fn narrowed(
-        &mut self,
-        index: usize,
-        taken: bool,
-        fate: Fate,
-        now: Duration,
-        settle: &mut impl FnMut(&C, u32, Fate),
-    ) {
-        let Some(shard) = self.shards.get_mut(index) else { return };
-        let Mode::Narrow(search) = &mut shard.mode else { return };
-        let request = search.request().to_vec();
-        let before = search.fates().to_vec();
-        search.answer(taken);
-        let through = search.request().is_empty();
-        let after = search.fates().to_vec();
-        let lanes: Vec<u8> = search.points().iter().map(|point| lane_of(point.series)).collect();
-        shard.attempt = 0;
-        shard.not_before = now;
-        for (position, (before, after)) in before.iter().zip(&after).enumerate() {
-            let (narrow::Fate::Open, true) = (*before, *after != narrow::Fate::Open) else { continue };
-            let Some(point) = self.shards.get(index).and_then(|shard| shard.batch.get(position)) else {
-                continue;
-            };
-            let was_sent = request.contains(&(position as u32));
-            self.settle(*point, if was_sent { fate } else { Fate::Presumed }, settle);
-        }
-        if through {
-            self.narrowing_ended(index, &after, &lanes, now);
-        }
-    }
-
-    /// Puts back what is open, and takes out the lanes that were refused, so that they don't hold up the
-    /// others again.
-    fn narrowing_ended(&mut self, index: usize, fates: &[narrow::Fate], lanes: &[u8], now: Duration) {
-        let Some(shard) = self.shards.get_mut(index) else { return };
-        let batch = std::mem::take(&mut shard.batch);
-        shard.forget_batch();
-        shard.refused_at = now;
-        let mut stuck = [false; LANES];
-        let mut open: Vec<Ref> = Vec::new();
-        for ((point, fate), lane) in batch.iter().zip(fates).zip(lanes) {
-            if *fate == narrow::Fate::Open {
-                open.push(*point);
-            }
-            if let (true, Some(stuck)) = (*fate != narrow::Fate::Delivered, stuck.get_mut(usize::from(*lane)))
-            {
-                *stuck = true;
-            }
-        }
-        if !open.is_empty() {
-            shard.limit = (shard.limit / 4).max(SMALLEST_BATCH).min(self.settings.max_points.max(1));
-        }
-        self.put_back(index, open);
-        self.take_out(index, &stuck, now);
-    }
-
-    fn settle(&mut self, point: Ref, fate: Fate, settle: &mut impl FnMut(&C, u32, Fate)) {
-        let slot = point.chunk.wrapping_sub(self.first_chunk) as usize;
-        let Some(slot) = self.slots.get_mut(slot) else { return };
-        let Some(chunk) = &slot.chunk else { return };
-        settle(chunk, point.point, fate);
-        self.references -= 1;
-        slot.open -= 1;
-        if slot.open == 0 {
-            self.bytes -= slot.bytes;
-            slot.chunk = None;
-            while self.slots.front().is_some_and(|slot| slot.open == 0) {
-                self.slots.pop_front();
-                self.first_chunk = self.first_chunk.wrapping_add(1);
-            }
-        }
-    }
-
     fn chunk(&self, point: Ref) -> Option<&C> {
         self.slots.get(point.chunk.wrapping_sub(self.first_chunk) as usize)?.chunk.as_ref()
     }
@@ -604,7 +421,7 @@ impl<C: Source> Queue<C> {
         let shards: Vec<Position> = self.shards.iter().map(|shard| self.shard_position(shard)).collect();
         let mut positions = [Position::default(); LANES];
         for (lane, position) in self.lanes.iter_mut().zip(&mut positions) {
-            if let Some(shard) = shards.get(lane.shard) {
+            if let (Stay::Here, Some(shard)) = (lane.stay, shards.get(lane.shard)) {
                 lane.floor = lane.floor.max(*shard);
             }
             *position = lane.floor;

@@ -43,6 +43,8 @@ pub(crate) struct Shard {
     pub(crate) not_before: Duration,
     /// When the batch first met an answer that holds it up (408, 429, 5xx).
     pub(crate) failing_since: Option<Duration>,
+    /// When the batch first failed, for whatever reason.
+    pub(crate) stuck_since: Option<Duration>,
     /// When the batch first met 401, 403 or 404.
     pub(crate) denied_since: Option<Duration>,
     /// Number of probes sent for the batch, so that each is of another point.
@@ -77,6 +79,7 @@ impl Shard {
         self.attempt = 0;
         self.not_before = Duration::ZERO;
         self.failing_since = None;
+        self.stuck_since = None;
         self.denied_since = None;
         self.probes = 0;
         self.maybe_written = false;

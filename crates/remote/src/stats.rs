@@ -155,6 +155,8 @@ pub struct Stats {
     pub refused_poisoned: Counter,
     /// Points in requests that were sent again after 408, 429, 5xx or a failure of the network.
     pub retried: PerKind,
+    /// Points that were let go of, since their shard was stuck, to be read and queued again.
+    pub left_behind: PerKind,
     /// Points left out because the configuration says so (kinds, relabelling).
     pub dropped_by_rule: PerKind,
     /// Points left out because they were older than `sample_age_limit`.
@@ -201,6 +203,8 @@ pub struct Stats {
     pub max_samples_per_send: Gauge,
     /// Bytes of batches held in memory.
     pub memory_bytes: Gauge,
+    /// Lanes that are stuck and served by themselves, from disk.
+    pub lanes_behind: Gauge,
     /// How old the oldest point that is not settled is, in milliseconds; 0 where there is none.
     pub lag_ms: Gauge,
     /// Whether it reads from disk: 1 or 0.
@@ -227,19 +231,14 @@ impl Stats {
 
     /// Points that are in the queue and not settled.
     pub fn pending(&self) -> Kinds {
-        let (queued, delivered, refused) = (self.queued.get(), self.delivered.get(), self.refused.get());
-        let unsupported = self.dropped_unsupported.get();
-        let left = |queued: u64, settled: [u64; 3]| queued.saturating_sub(settled.iter().sum());
+        let queued = self.queued.get();
+        let settled = [&self.delivered, &self.refused, &self.dropped_unsupported, &self.left_behind];
+        let settled = settled.map(PerKind::get);
+        let left = |of: fn(&Kinds) -> u64| of(&queued).saturating_sub(settled.iter().map(of).sum());
         Kinds {
-            samples: left(queued.samples, [delivered.samples, refused.samples, unsupported.samples]),
-            histograms: left(
-                queued.histograms,
-                [delivered.histograms, refused.histograms, unsupported.histograms],
-            ),
-            exemplars: left(
-                queued.exemplars,
-                [delivered.exemplars, refused.exemplars, unsupported.exemplars],
-            ),
+            samples: left(|kinds| kinds.samples),
+            histograms: left(|kinds| kinds.histograms),
+            exemplars: left(|kinds| kinds.exemplars),
         }
     }
 

@@ -3,7 +3,7 @@
 //! Only queued references move, and only while the shard they leave has no batch, so a move can't drop or
 //! reorder anything.
 
-use super::{Queue, SIDE_SHARDS, SIDE_TIME, Source};
+use super::{Queue, SIDE_SHARDS, SIDE_TIME, Source, Stay};
 use crate::lanes::{LANES, lane_of};
 use crate::shard::Ref;
 use std::collections::VecDeque;
@@ -24,8 +24,11 @@ impl<C: Source> Queue<C> {
 
     /// To be called every second or so: brings lanes home that were taken out and have been clean since.
     pub fn tick(&mut self, now: Duration) {
-        let first_side = self.shards.len() - SIDE_SHARDS;
+        let first_side = self.shards.len() - 1 - SIDE_SHARDS;
         for side in first_side..self.shards.len() {
+            if self.is_returning(side) {
+                continue;
+            }
             let Some(shard) = self.shards.get_mut(side) else { continue };
             if shard.lanes > 0 && now >= shard.refused_at + SIDE_TIME {
                 shard.lanes_to_move = true;
@@ -42,8 +45,8 @@ impl<C: Source> Queue<C> {
     pub(super) fn take_out(&mut self, from: usize, stuck: &[bool; LANES], now: Duration) {
         let Some(has) = self.shards.get(from).map(|shard| shard.lanes) else { return };
         let count = stuck.iter().filter(|stuck| **stuck).count();
-        let first_side = self.shards.len() - SIDE_SHARDS;
-        let free = (first_side..self.shards.len())
+        let first_side = self.shards.len() - 1 - SIDE_SHARDS;
+        let free = (first_side..self.shards.len() - 1)
             .find(|side| self.shards.get(*side).is_some_and(|shard| shard.lanes == 0 && shard.is_empty()));
         let (true, Some(side)) = (count > 0 && count * 2 <= has, free) else { return };
         for (lane, _) in self.lanes.iter_mut().zip(stuck).filter(|(_, stuck)| **stuck) {
@@ -72,7 +75,9 @@ impl<C: Source> Queue<C> {
                 continue;
             }
             // What the lane has reached here must not be forgotten for the other shard's oldest point.
-            lane.floor = lane.floor.max(position);
+            if lane.stay == Stay::Here {
+                lane.floor = lane.floor.max(position);
+            }
             lane.shard = to;
             moved += 1;
             if let Some(shard) = self.shards.get_mut(to) {

@@ -1,0 +1,234 @@
+//! What an answer means for the points of its request.
+
+use super::{DENIED_INTERVAL, Fate, Gate, Outcome, POISONED_AFTER, Queue, SMALLEST_BATCH, Source};
+use crate::backoff;
+use crate::lanes::{LANES, lane_of};
+use crate::narrow::{self, Candidate, Narrow};
+use crate::shard::{Mode, Ref};
+use std::time::Duration;
+
+impl<C: Source> Queue<C> {
+    /// Takes what became of the request under way in `shard`; `settle` is called for each point that is
+    /// settled by it, in the log's order.
+    pub fn answer(
+        &mut self,
+        shard: usize,
+        outcome: Outcome,
+        now: Duration,
+        mut settle: impl FnMut(&C, u32, Fate),
+    ) {
+        let index = shard;
+        let Some(shard) = self.shards.get_mut(index).filter(|shard| shard.under_way) else { return };
+        shard.under_way = false;
+        match outcome {
+            Outcome::Delivered | Outcome::Settled => {
+                self.gate = None;
+                self.last_success = Some(now);
+                let fate = if outcome == Outcome::Delivered { Fate::Delivered } else { Fate::Settled };
+                self.request_settled(index, fate, now, &mut settle);
+            }
+            Outcome::Resend => shard.not_before = now,
+            Outcome::Retry { answered, after, jitter } => {
+                shard.attempt = shard.attempt.saturating_add(1);
+                shard.maybe_written = true;
+                shard.stuck_since.get_or_insert(now);
+                let wait = backoff::delay(
+                    self.settings.min_backoff,
+                    self.settings.max_backoff,
+                    shard.attempt,
+                    after,
+                    jitter,
+                );
+                shard.not_before = now + wait;
+                if answered {
+                    let since = *shard.failing_since.get_or_insert(now);
+                    let others_pass = self.last_success.is_some_and(|success| success > since);
+                    if others_pass && now >= since + POISONED_AFTER {
+                        self.refused(index, Fate::Poisoned, now, &mut settle);
+                    }
+                }
+            }
+            Outcome::Denied => {
+                let since = *shard.denied_since.get_or_insert(now);
+                if self.last_success.is_some_and(|success| success > since) {
+                    self.refused(index, Fate::Refused { maybe_written: false }, now, &mut settle);
+                } else {
+                    let probes = self.gate.as_ref().map_or(0, |gate| gate.probes + 1);
+                    shard.not_before = now + DENIED_INTERVAL;
+                    self.gate = Some(Gate { next_probe: now + DENIED_INTERVAL, probes });
+                }
+            }
+            Outcome::RefusedWhole => {
+                let fate = Fate::Refused { maybe_written: shard.maybe_written };
+                if matches!(shard.mode, Mode::Narrow(_)) {
+                    self.refused(index, fate, now, &mut settle);
+                } else {
+                    self.request_settled(index, fate, now, &mut settle);
+                }
+            }
+            Outcome::Refused => {
+                let fate = Fate::Refused { maybe_written: shard.maybe_written };
+                self.refused(index, fate, now, &mut settle);
+            }
+            Outcome::TooLarge => {
+                let count = shard.batch.len();
+                if count > 1 && matches!(shard.mode, Mode::Whole) {
+                    shard.limit = (count / 2).max(1);
+                    shard.attempt = 0;
+                    shard.not_before = now;
+                    let keep = shard.limit;
+                    self.trim(index, keep);
+                } else {
+                    self.refused(index, Fate::Refused { maybe_written: false }, now, &mut settle);
+                }
+            }
+        }
+        self.move_lanes(index);
+    }
+
+    /// All points of the request are settled.
+    fn request_settled(
+        &mut self,
+        index: usize,
+        fate: Fate,
+        now: Duration,
+        settle: &mut impl FnMut(&C, u32, Fate),
+    ) {
+        let Some(shard) = self.shards.get_mut(index) else { return };
+        if !matches!(fate, Fate::Delivered | Fate::Settled) {
+            shard.refused_at = now;
+        }
+        match &mut shard.mode {
+            Mode::Whole => {
+                let batch = std::mem::take(&mut shard.batch);
+                shard.limit = (shard.limit * 2).min(self.settings.max_points.max(1));
+                shard.forget_batch();
+                for point in &batch {
+                    self.settle(*point, fate, settle);
+                }
+                // The buffer is kept for the next batch.
+                if let Some(shard) = self.shards.get_mut(index) {
+                    shard.batch = batch;
+                    shard.batch.clear();
+                }
+            }
+            Mode::Probe(at) => {
+                let at = *at as usize;
+                shard.mode = Mode::Whole;
+                shard.attempt = 0;
+                shard.not_before = now;
+                if at < shard.batch.len() {
+                    let point = shard.batch.remove(at);
+                    self.settle(point, fate, settle);
+                }
+            }
+            Mode::Narrow(_) => self.narrowed(index, true, fate, now, settle),
+        }
+    }
+
+    /// The request was refused for good, for something in it.
+    fn refused(&mut self, index: usize, fate: Fate, now: Duration, settle: &mut impl FnMut(&C, u32, Fate)) {
+        let Some(shard) = self.shards.get(index) else { return };
+        match &shard.mode {
+            Mode::Whole if shard.batch.len() > 1 && self.settings.narrow => {
+                let candidates = shard.batch.iter().map(|point| match self.chunk(*point) {
+                    Some(chunk) => Candidate {
+                        series: chunk.series(point.point),
+                        timestamp: chunk.timestamp(point.point),
+                    },
+                    None => Candidate { series: 0, timestamp: 0 },
+                });
+                let narrow = Narrow::new(candidates.collect());
+                if let Some(shard) = self.shards.get_mut(index) {
+                    shard.mode = Mode::Narrow(narrow);
+                    shard.attempt = 0;
+                    shard.not_before = now;
+                    // A receiver may have written what it did not refuse.
+                    shard.maybe_written = true;
+                }
+            }
+            Mode::Whole | Mode::Probe(_) => self.request_settled(index, fate, now, settle),
+            Mode::Narrow(_) => self.narrowed(index, false, fate, now, settle),
+        }
+    }
+
+    /// An answer to a request of a search.
+    fn narrowed(
+        &mut self,
+        index: usize,
+        taken: bool,
+        fate: Fate,
+        now: Duration,
+        settle: &mut impl FnMut(&C, u32, Fate),
+    ) {
+        let Some(shard) = self.shards.get_mut(index) else { return };
+        let Mode::Narrow(search) = &mut shard.mode else { return };
+        let request = search.request().to_vec();
+        let before = search.fates().to_vec();
+        search.answer(taken);
+        let through = search.request().is_empty();
+        let after = search.fates().to_vec();
+        let lanes: Vec<u8> = search.points().iter().map(|point| lane_of(point.series)).collect();
+        shard.attempt = 0;
+        shard.not_before = now;
+        for (position, (before, after)) in before.iter().zip(&after).enumerate() {
+            let (narrow::Fate::Open, true) = (*before, *after != narrow::Fate::Open) else { continue };
+            let Some(point) = self.shards.get(index).and_then(|shard| shard.batch.get(position)) else {
+                continue;
+            };
+            let was_sent = request.contains(&(position as u32));
+            self.settle(*point, if was_sent { fate } else { Fate::Presumed }, settle);
+        }
+        if through {
+            self.narrowing_ended(index, &after, &lanes, now);
+        }
+    }
+
+    /// Puts back what is open, and takes out the lanes that were refused, so that they don't hold up the
+    /// others again.
+    fn narrowing_ended(&mut self, index: usize, fates: &[narrow::Fate], lanes: &[u8], now: Duration) {
+        let Some(shard) = self.shards.get_mut(index) else { return };
+        let batch = std::mem::take(&mut shard.batch);
+        shard.forget_batch();
+        shard.refused_at = now;
+        let mut stuck = [false; LANES];
+        let mut open: Vec<Ref> = Vec::new();
+        for ((point, fate), lane) in batch.iter().zip(fates).zip(lanes) {
+            if *fate == narrow::Fate::Open {
+                open.push(*point);
+            }
+            if let (true, Some(stuck)) = (*fate != narrow::Fate::Delivered, stuck.get_mut(usize::from(*lane)))
+            {
+                *stuck = true;
+            }
+        }
+        if !open.is_empty() {
+            shard.limit = (shard.limit / 4).max(SMALLEST_BATCH).min(self.settings.max_points.max(1));
+        }
+        self.put_back(index, open);
+        self.take_out(index, &stuck, now);
+    }
+
+    pub(super) fn settle(&mut self, point: Ref, fate: Fate, settle: &mut impl FnMut(&C, u32, Fate)) {
+        let slot = point.chunk.wrapping_sub(self.first_chunk) as usize;
+        let Some(chunk) = self.slots.get(slot).and_then(|slot| slot.chunk.as_ref()) else { return };
+        settle(chunk, point.point, fate);
+        self.release(point);
+    }
+
+    /// The queue no longer holds this point.
+    pub(super) fn release(&mut self, point: Ref) {
+        let slot = point.chunk.wrapping_sub(self.first_chunk) as usize;
+        let Some(slot) = self.slots.get_mut(slot).filter(|slot| slot.open > 0) else { return };
+        self.references -= 1;
+        slot.open -= 1;
+        if slot.open == 0 {
+            self.bytes -= slot.bytes;
+            slot.chunk = None;
+            while self.slots.front().is_some_and(|slot| slot.open == 0) {
+                self.slots.pop_front();
+                self.first_chunk = self.first_chunk.wrapping_add(1);
+            }
+        }
+    }
+}

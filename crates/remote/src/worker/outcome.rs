@@ -1,0 +1,207 @@
+//! What an answer means: for the queue, for the negotiation, for numbers and words.
+
+use super::{Flight, Worker};
+use crate::answer::{self, Answer, Verdict};
+use crate::batch::{Kinds, REQUEST_BYTES_MIN};
+use crate::config::Narrowing;
+use crate::dead::{Lines, Reason};
+use crate::protocol::Next;
+use crate::queue::{Fate, Outcome};
+use crate::stats::State;
+use std::time::Duration;
+
+/// Where a receiver says how many it refused but not which, the samples of requests up to this size are kept
+/// aside, all of them; of a larger one only the numbers.
+const SETTLED_KEPT: u64 = 100;
+impl Worker {
+    /// Tells the queue what became of a request.
+    pub(super) fn answered(&mut self, flight: Flight) {
+        let now = self.clock.monotonic();
+        self.stats.requests.add(1);
+        self.stats.request_duration.observe(flight.took);
+        let words = match &flight.result {
+            Ok(answer) => in_words(answer),
+            Err(failure) => failure.to_string(),
+        };
+        let outcome = self.outcome(&flight, now, &words);
+        let about_order = answer::is_about_order(&words);
+        let time = self.clock.now_ms();
+        let mut refused = Refused::default();
+        let Some(queue) = self.queue_mut(flight.queue) else { return };
+        queue.answer(flight.request.shard, outcome, now, |outgoing, index, fate| {
+            let Some(point) = outgoing.point(index) else { return };
+            let reason = match fate {
+                Fate::Delivered => return,
+                Fate::Settled if flight.kinds.total() > SETTLED_KEPT => return,
+                Fate::Settled => Reason::Refused,
+                Fate::Refused { maybe_written } => {
+                    refused.maybe += u64::from(maybe_written && about_order);
+                    Reason::Refused
+                }
+                Fate::Presumed => {
+                    refused.presumed += 1;
+                    Reason::Presumed
+                }
+                Fate::Poisoned => {
+                    refused.poisoned += 1;
+                    Reason::Poisoned
+                }
+            };
+            let labels = outgoing.labels(point.series);
+            refused.lines.sample(time, reason, &words, labels, &outgoing.chunk().batch, point);
+            if fate == Fate::Settled {
+                return;
+            }
+            refused.kinds.count(&point.value);
+            if refused.example.is_none() {
+                refused.example = Some(format!("{labels} at {}", point.timestamp));
+            }
+        });
+        self.stats.refused.add(refused.kinds);
+        self.stats.refused_or_already_written.add(refused.maybe);
+        self.stats.refused_presumed.add(refused.presumed);
+        self.stats.refused_poisoned.add(refused.poisoned);
+        if let Some(example) = refused.example {
+            let count = refused.kinds.total();
+            self.stats.set_error(format!("refused for good: {example}: {words}"));
+            tracing::warn!(destination = %self.name, count, %example, answer = %words, "refused for good");
+        }
+        self.keep_aside(refused.lines);
+        // Before anything else is sent, so that a kill costs no more than what is under way then.
+        self.write_positions();
+    }
+
+    fn keep_aside(&self, lines: Lines) {
+        if let Some(dead) = &self.dead {
+            dead.put(lines);
+        }
+    }
+
+    fn outcome(&mut self, flight: &Flight, now: Duration, words: &str) -> Outcome {
+        let sent = Kinds {
+            samples: flight.kinds.samples - flight.unsupported.samples,
+            histograms: flight.kinds.histograms - flight.unsupported.histograms,
+            exemplars: flight.kinds.exemplars - flight.unsupported.exemplars,
+        };
+        let answer = match &flight.result {
+            Ok(answer) => answer,
+            Err(_) => return self.retry(None, false, words),
+        };
+        let confirmed = self.negotiator.is_confirmed();
+        match answer::verdict(answer, flight.protocol, confirmed, self.retry_429) {
+            Verdict::Delivered => {
+                self.taken(flight, sent);
+                Outcome::Delivered
+            }
+            Verdict::Settled(written) => {
+                let written = Kinds {
+                    samples: written.samples.min(sent.samples),
+                    histograms: written.histograms.min(sent.histograms),
+                    exemplars: written.exemplars.min(sent.exemplars),
+                };
+                let refused = Kinds {
+                    samples: sent.samples - written.samples,
+                    histograms: sent.histograms - written.histograms,
+                    exemplars: sent.exemplars - written.exemplars,
+                };
+                self.taken(flight, written);
+                if refused.total() == 0 {
+                    return Outcome::Delivered;
+                }
+                self.stats.refused.add(refused);
+                self.stats.set_error(format!("refused for good: {} of a request: {words}", refused.total()));
+                let count = refused.total();
+                if sent.total() > SETTLED_KEPT {
+                    let mut lines = Lines::default();
+                    lines.summary(self.clock.now_ms(), words, count, sent.total());
+                    self.keep_aside(lines);
+                }
+                tracing::warn!(destination = %self.name, count, answer = %words, "refused for good");
+                Outcome::Settled
+            }
+            Verdict::Retry => self.retry(answer.retry_after, true, words),
+            Verdict::Refused => {
+                self.negotiator.understood(flight.protocol);
+                if self.narrow == Narrowing::Auto { Outcome::Refused } else { Outcome::RefusedWhole }
+            }
+            Verdict::RefusedWhole => Outcome::RefusedWhole,
+            Verdict::TooLarge => {
+                let half = (flight.plain_bytes.min(self.request_bytes) / 2).max(REQUEST_BYTES_MIN);
+                self.request_bytes = half.min(self.request_bytes);
+                self.stats.set_error(words.to_string());
+                Outcome::TooLarge
+            }
+            Verdict::OtherProtocol => match self.negotiator.not_understood(flight.protocol, now) {
+                Next::Resend => {
+                    let to = self.negotiator.current();
+                    tracing::info!(destination = %self.name, answer = %words, ?to, "another version of the protocol");
+                    Outcome::Resend
+                }
+                Next::Hold => self
+                    .denied(format!("{words} (it understands no version of remote write that may be sent)")),
+            },
+            Verdict::Denied => self.denied(words.to_string()),
+        }
+    }
+
+    /// The destination took this much of what was sent.
+    fn taken(&mut self, flight: &Flight, taken: Kinds) {
+        self.negotiator.understood(flight.protocol);
+        self.stats.delivered.add(taken);
+        self.stats.dropped_unsupported.add(flight.unsupported);
+        if let Some(newest) = flight.newest {
+            self.stats.highest_sent_ms.raise(newest);
+        }
+        let now = self.clock.now_ms();
+        if self.stats.first_accepted_ms.get() == 0 {
+            self.stats.first_accepted_ms.set(now);
+            tracing::info!(destination = %self.name, protocol = ?flight.protocol, "the first samples were taken");
+        }
+        self.stats.last_accepted_ms.set(now);
+        self.stats.set_protocol(flight.protocol);
+        if self.stats.set_state(State::Delivering) {
+            tracing::info!(destination = %self.name, "delivering");
+        }
+    }
+
+    fn retry(&mut self, after: Option<Duration>, answered: bool, words: &str) -> Outcome {
+        self.stats.requests_retried.add(1);
+        let reason = format!("{words} ({})", self.client.url());
+        self.stats.set_error(reason.clone());
+        if self.stats.set_state(State::Waiting { reason }) {
+            tracing::warn!(destination = %self.name, reason = %words, "waiting, and trying again");
+        }
+        Outcome::Retry { answered, after, jitter: fastrand::f64() }
+    }
+
+    fn denied(&mut self, words: String) -> Outcome {
+        let reason = format!("{words} ({})", self.client.url());
+        self.stats.set_error(reason.clone());
+        self.stats.set_state(State::Denied { reason });
+        tracing::error!(destination = %self.name, answer = %words, "the destination refuses; asking it once a minute");
+        Outcome::Denied
+    }
+}
+
+#[derive(Default)]
+struct Refused {
+    kinds: Kinds,
+    maybe: u64,
+    presumed: u64,
+    poisoned: u64,
+    example: Option<String>,
+    lines: Lines,
+}
+
+/// `404 Not Found: remote write receiver needs to be enabled`
+fn in_words(answer: &Answer) -> String {
+    let reason = http::StatusCode::from_u16(answer.status).ok().and_then(|status| status.canonical_reason());
+    let mut words = answer.status.to_string();
+    for (separator, part) in [(" ", reason.unwrap_or_default()), (": ", answer.words.as_str())] {
+        if !part.is_empty() {
+            words.push_str(separator);
+            words.push_str(part);
+        }
+    }
+    words
+}

@@ -1,0 +1,184 @@
+//! Lanes that were left behind, each handful with a queue and a reader of its own: see
+//! [`crate::queue::behind`].
+
+use super::Worker;
+use crate::batch::Kinds;
+use crate::lanes::lane_of;
+use crate::outgoing::Outgoing;
+use crate::positions::Lanes;
+use crate::queue::behind::Mask;
+use crate::queue::{Queue, Settings, Source};
+use futures_util::future::select_all;
+use std::sync::Arc;
+use std::time::Duration;
+use storage::{Chunk, Follower, ReadError};
+
+/// Most stragglers of a destination; while there are as many, a stuck shard holds up the others.
+pub(crate) const STRAGGLERS_MAX: usize = 3;
+/// A straggler's part of the destination's memory.
+const MEMORY_PART: usize = 8;
+
+/// Lanes that were left behind, and what serves them.
+pub(crate) struct Straggler {
+    pub(crate) number: u64,
+    pub(crate) queue: Queue<Outgoing>,
+    follower: Follower,
+    lanes: Mask,
+    /// It has everything up to the main queue's head, where that goes on.
+    returning: bool,
+    closed: bool,
+}
+
+/// The next chunk for a straggler that reads.
+pub(crate) async fn next_of(stragglers: &mut [Straggler]) -> (usize, Result<Arc<Chunk>, ReadError>) {
+    let reading = stragglers
+        .iter_mut()
+        .enumerate()
+        .filter(|(_, straggler)| !straggler.returning && !straggler.closed && straggler.queue.wants_more());
+    let next: Vec<_> = reading
+        .map(|(index, straggler)| Box::pin(async move { (index, straggler.follower.next().await) }))
+        .collect();
+    if next.is_empty() {
+        return std::future::pending().await;
+    }
+    select_all(next).await.0
+}
+
+impl Worker {
+    /// Leaves a shard's lanes behind, if it holds up the others.
+    pub(super) fn leave_behind(&mut self) {
+        let returning = self.stragglers.iter().any(|straggler| straggler.returning);
+        if self.stragglers.len() >= STRAGGLERS_MAX && !returning {
+            return;
+        }
+        let mut dropped = Kinds::default();
+        let left = self.queue.leave_behind(self.clock.monotonic(), |outgoing, index| {
+            if let Some(point) = outgoing.point(index) {
+                dropped.count(&point.value);
+            }
+        });
+        let Some(left) = left else { return };
+        // They are read, and counted, again.
+        self.stats.left_behind.add(dropped);
+        let follower = self.storage.follow(left.from);
+        let known = |straggler: &&mut Straggler| straggler.returning && straggler.lanes == left.lanes;
+        if let Some(straggler) = self.stragglers.iter_mut().find(known) {
+            straggler.returning = false;
+            straggler.follower = follower;
+            return;
+        }
+        self.straggler_number += 1;
+        let settings = Settings {
+            memory: (self.settings.memory / MEMORY_PART).max(1 << 20),
+            min_shards: self.settings.min_shards.min(4),
+            max_shards: self.settings.max_shards.min(4),
+            ..self.settings.clone()
+        };
+        let mut queue = Queue::new(settings, &left.positions);
+        queue.set_flushing(true);
+        let count = left.lanes.iter().filter(|left| **left).count();
+        tracing::warn!(
+            destination = %self.name, lanes = count,
+            "a part of the series is stuck; the others go on without it"
+        );
+        self.stragglers.push(Straggler {
+            number: self.straggler_number,
+            queue,
+            follower,
+            lanes: left.lanes,
+            returning: false,
+            closed: false,
+        });
+    }
+
+    /// Gives a straggler a chunk: what is its own and not the main queue's.
+    pub(super) fn read_for_straggler(&mut self, index: usize, chunk: Result<Arc<Chunk>, ReadError>) {
+        let Some(straggler) = self.stragglers.get_mut(index) else { return };
+        let chunk = match chunk {
+            Ok(chunk) => chunk,
+            Err(ReadError::Closed) => {
+                straggler.closed = true;
+                self.begin_return(index);
+                return;
+            }
+            Err(error) => {
+                self.stats.set_error(error.to_string());
+                tracing::error!(destination = %self.name, %error, "the log can't be read; trying again");
+                // From a new reader, so that it is tried again; the pace is that of the second's tick.
+                straggler.closed = true;
+                return;
+            }
+        };
+        let (number, lanes, head) = (straggler.number, straggler.lanes, self.queue.head());
+        let end = chunk.end;
+        self.feed(number, chunk, end.min(head), |outgoing, point| {
+            let lane = usize::from(lane_of(outgoing.series(point)));
+            lanes.get(lane) == Some(&true) && outgoing.position(point) < head
+        });
+        if end >= head && !self.begin_return(index) && end > head {
+            // Another one is on its way back. What is behind the head comes again when it is this one's turn.
+            let follower = self.storage.follow(head);
+            if let Some(straggler) = self.stragglers.get_mut(index) {
+                straggler.follower = follower;
+            }
+        }
+    }
+
+    /// Lets the main queue have what comes from its head on, where the straggler has all before it.
+    fn begin_return(&mut self, index: usize) -> bool {
+        let Some(straggler) = self.stragglers.get_mut(index) else { return false };
+        if straggler.returning || straggler.follower.position() < self.queue.head() {
+            return straggler.returning;
+        }
+        straggler.returning = self.queue.begin_return(&straggler.lanes);
+        straggler.returning
+    }
+
+    /// Ends the return of stragglers that are through.
+    pub(super) fn end_returns(&mut self) {
+        let mut index = 0;
+        while let Some(straggler) = self.stragglers.get(index) {
+            if straggler.returning && straggler.queue.pending() == 0 {
+                self.queue.end_return(&straggler.lanes);
+                self.stragglers.remove(index);
+                tracing::info!(destination = %self.name, "the stuck part has caught up");
+            } else {
+                index += 1;
+            }
+        }
+    }
+
+    /// To be called every second.
+    pub(super) fn tick_stragglers(&mut self, now: Duration) {
+        for index in 0..self.stragglers.len() {
+            if let Some(straggler) = self.stragglers.get_mut(index) {
+                straggler.queue.tick(now);
+                if straggler.closed && !straggler.returning {
+                    straggler.follower = self.storage.follow(straggler.queue.head());
+                    straggler.closed = false;
+                }
+            }
+            self.begin_return(index);
+        }
+        self.end_returns();
+    }
+
+    /// How far each lane is done, whoever serves it.
+    pub(super) fn positions(&mut self) -> Lanes {
+        let mut positions = self.queue.positions();
+        for straggler in &mut self.stragglers {
+            let own = straggler.queue.positions();
+            for ((position, own), is_own) in positions.iter_mut().zip(own).zip(straggler.lanes) {
+                if is_own {
+                    *position = own;
+                }
+            }
+        }
+        positions
+    }
+
+    pub(super) fn lanes_behind(&self) -> usize {
+        let lanes = self.stragglers.iter().flat_map(|straggler| straggler.lanes);
+        lanes.filter(|behind| *behind).count()
+    }
+}
