@@ -1,27 +1,29 @@
 //! Journals: small logs of a door's own state, committed together with the samples that go with it.
 //!
-//! A journal is a folder of segments like the log's, with records that only its owner understands:
+//! A journal is a folder of segments like the log's, with metadata records of one entry each, of which only
+//! the reference and the text mean something, and that only to its owner:
 //!
 //! ```text
-//! ┌───┬──────┬─────────┐
-//! │ 6 │ mark │ entry   │   mark 0: an entry; mark 1: all before this segment is void (a rewrite is whole)
-//! └───┴──────┴─────────┘
+//! reference  0: an entry; 1: all before this segment is void (a rewrite is whole)
+//! help       the entry
 //! ```
 //!
 //! A rewrite puts all live entries into a segment of their own and the mark behind them, so that a crash in
 //! the middle leaves the old entries in force, followed by copies of some. Entries are therefore whole
 //! states, of which a repeated one is harmless, never changes.
 //!
-//! The first byte keeps the records apart from those of the log (it is the number of metadata records,
-//! which Prometheus' agent never has in its log, and narthex never writes there).
+//! Why metadata records: a reader of the log looks into a record that ends where its page does, since only
+//! its contents tell then whether it is whole. And unlike others, Prometheus' agent never has them in its log,
+//! nor narthex.
 
+use model::MetricType;
 use std::path::PathBuf;
 use std::sync::Arc;
+use wal::record::{self, MetadataBuilder, MetadataEntry};
 use wal::{CommitError, Filesystem, SegmentReader, WalError, Writer, WriterOptions, dir};
 
-const RECORD: u8 = 6;
-const ENTRY: u8 = 0;
-const RESET: u8 = 1;
+const ENTRY: u64 = 0;
+const RESET: u64 = 1;
 
 /// An open journal, as the committer has it.
 pub(crate) struct JournalLog {
@@ -30,7 +32,7 @@ pub(crate) struct JournalLog {
     writer: Writer,
     /// A segment could not be begun yet after a failure.
     broken: bool,
-    scratch: Vec<u8>,
+    builder: MetadataBuilder,
 }
 
 impl JournalLog {
@@ -49,9 +51,10 @@ impl JournalLog {
             let before = entries.len();
             let mut reader = SegmentReader::open(&*fs, &dir, number, 0)?;
             while let Some(record) = reader.next()? {
-                match record.bytes {
-                    [RECORD, ENTRY, entry @ ..] => entries.push(entry.to_vec()),
-                    [RECORD, RESET, ..] => drop(entries.drain(..before)),
+                let entry = record::metadata(record.bytes).ok().and_then(|mut all| all.next()?.ok());
+                match entry {
+                    Some(MetadataEntry { reference: ENTRY, help, .. }) => entries.push(help.to_vec()),
+                    Some(MetadataEntry { reference: RESET, .. }) => drop(entries.drain(..before)),
                     _ => tracing::warn!(dir = %dir.display(), segment = number, "an entry that is none"),
                 }
             }
@@ -59,7 +62,7 @@ impl JournalLog {
                 tracing::warn!(%damage, "part of a journal could not be read");
             }
         }
-        let journal = JournalLog { fs, dir, writer, broken: false, scratch: Vec::new() };
+        let journal = JournalLog { fs, dir, writer, broken: false, builder: MetadataBuilder::new() };
         Ok((journal, entries))
     }
 
@@ -68,15 +71,19 @@ impl JournalLog {
         self.record(ENTRY, entry)
     }
 
-    fn record(&mut self, mark: u8, entry: &[u8]) -> Result<(), WalError> {
+    fn record(&mut self, mark: u64, entry: &[u8]) -> Result<(), WalError> {
         if self.broken {
             self.writer.begin_segment()?;
             self.broken = false;
         }
-        self.scratch.clear();
-        self.scratch.extend_from_slice(&[RECORD, mark]);
-        self.scratch.extend_from_slice(entry);
-        self.writer.append(&self.scratch).map(|_| ())
+        self.builder.clear();
+        self.builder.push(MetadataEntry {
+            reference: mark,
+            kind: MetricType::Unknown,
+            unit: b"",
+            help: entry,
+        });
+        self.writer.append(self.builder.bytes()).map(|_| ())
     }
 
     /// Makes what was appended durable.
@@ -107,5 +114,57 @@ impl JournalLog {
         self.commit().map_err(|error| error.to_string())?;
         dir::truncate_below(&*self.fs, &self.dir, self.writer.segment()).map_err(text)?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helper functions of tests")]
+    use super::*;
+    use std::path::Path;
+    use wal::{Compression, Durability, RealFilesystem};
+
+    fn open(dir: &Path) -> (JournalLog, Vec<Vec<u8>>) {
+        let options = WriterOptions { compression: Compression::None, durability: Durability::Os };
+        JournalLog::open(Arc::new(RealFilesystem), dir.to_path_buf(), options).unwrap()
+    }
+
+    /// The last entry and one in the middle end at, before and behind the end of a page.
+    #[test]
+    fn entries_are_there_again_wherever_their_pages_end() {
+        const PAGE: usize = 32 << 10;
+        for length in PAGE - 40..PAGE - 20 {
+            let folder = tempfile::tempdir().unwrap();
+            let entries = [vec![0xfe; length], vec![7; 30], vec![0xfe; length], vec![1; PAGE - 40]];
+            for count in 1..=entries.len() {
+                let dir = folder.path().join(count.to_string());
+                let (mut journal, _) = open(&dir);
+                for entry in entries.iter().take(count) {
+                    journal.append(entry).unwrap();
+                    journal.commit().unwrap();
+                }
+                drop(journal);
+                let there = open(&dir).1;
+                assert!(there == entries[..count], "{count} entries, the first of {length} bytes");
+            }
+        }
+    }
+
+    #[test]
+    fn a_rewrite_replaces_all_entries_and_one_that_broke_off_replaces_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut journal, _) = open(folder.path());
+        journal.append(b"old").unwrap();
+        journal.commit().unwrap();
+        journal.rewrite(&[b"new".to_vec()]).unwrap();
+        journal.append(b"more").unwrap();
+        journal.commit().unwrap();
+        drop(journal);
+        let (mut journal, entries) = open(folder.path());
+        assert_eq!(entries, [b"new".to_vec(), b"more".to_vec()]);
+        journal.append(b"newer").unwrap();
+        journal.commit().unwrap();
+        drop(journal);
+        assert_eq!(open(folder.path()).1, [b"new".to_vec(), b"more".to_vec(), b"newer".to_vec()]);
     }
 }
