@@ -34,7 +34,7 @@ pub(super) fn run(args: &StatArgs) -> Result<ExitCode, Failure> {
 fn segments(report: &StatReport) -> (usize, Option<(u64, u64)>) {
     let mut numbers = report.files.iter().filter(|file| file.checkpoint.is_none()).map(|file| file.segment);
     let count = numbers.clone().count();
-    (count, numbers.next().map(|first| (first, numbers.last().unwrap_or(first))))
+    (count, numbers.next().map(|first| (first, numbers.next_back().unwrap_or(first))))
 }
 
 fn as_text(folder: &Folder, report: &StatReport, standings: &[Standing]) -> String {
