@@ -5,6 +5,7 @@
 //! own, measured from outside. Where to start reading: `relay.rs`, then `workload.rs` and `count.rs`.
 #![allow(clippy::print_stdout, reason = "a table on standard output is what this program is for")]
 
+mod bulk;
 mod count;
 mod idle;
 mod measure;

@@ -1,6 +1,7 @@
 //! `bench start`: how long a system takes to be ready with a full log.
 
 use crate::Result;
+use crate::bulk;
 use crate::measure::disk_bytes;
 use crate::receiver::{Accepts, Receiver};
 use crate::relay::mib;
@@ -20,6 +21,13 @@ pub(crate) struct Start {
     /// Samples of each series in the log
     #[arg(long, default_value_t = 20)]
     sweeps: u32,
+    /// Before that, this much log is written straight to the disk, in GiB. It has no sample of this run, and
+    /// the systems only have to find it. For narthex alone: the others read all of it at a start
+    #[arg(long, value_name = "GIB", default_value_t = 0)]
+    bulk: u64,
+    /// Keep the data folder, and say where it is
+    #[arg(long)]
+    keep: bool,
     #[command(flatten)]
     which: Which,
     /// How often each is started again
@@ -39,8 +47,6 @@ pub(crate) fn run(options: &Start) -> Result<()> {
         let folder = data_folder()?;
         let data = folder.path().join("data");
         let start = || programs.start(system, Route::OneOne, false, &receiver.url(), &data);
-        let running = start()?;
-        let empty = disk_bytes(&data);
         let series = options.series.next_multiple_of(PER_POD);
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as i64;
         let workload = Workload {
@@ -52,6 +58,14 @@ pub(crate) fn run(options: &Start) -> Result<()> {
             histograms: false,
         };
         let plan = Plan { workload, base: now };
+        if options.bulk > 0 {
+            let before = Plan { base: now - 86_400_000, ..plan };
+            let samples = bulk::write(&data.join("wal"), &before, options.bulk << 30)?;
+            eprintln!("{} samples lie in it already", thousands(samples as i64));
+        }
+        let running = start()?;
+        // The log alone counts, not what a system keeps beside it.
+        let empty = disk_bytes(&data).saturating_sub(disk_bytes(&data.join("wal")));
         let sent = send(plan, Route::OneOne.input(), Requests::OnTheFly, &running.write_url(), true)?;
         if sent.acknowledged < workload.samples() {
             return Err(format!("{} took only {} samples", system.name(), sent.acknowledged).into());
@@ -67,6 +81,9 @@ pub(crate) fn run(options: &Start) -> Result<()> {
             std::thread::sleep(Duration::from_secs(1));
             peak = peak.max(mib(running.process().peak_rss_bytes()));
             running.process().kill();
+        }
+        if options.keep {
+            eprintln!("its data is in {}", folder.keep().display());
         }
         table.push(vec![system.name().into(), number(mib(log)), times.join(", "), number(peak)]);
     }

@@ -136,8 +136,18 @@ fn mix(mut x: u32) -> u32 {
 
 impl Plan {
     /// The timestamp of a sweep, in milliseconds since 1970.
-    fn timestamp(&self, sweep: u32) -> i64 {
+    pub(crate) fn timestamp(&self, sweep: u32) -> i64 {
         self.base + i64::from(sweep) * self.workload.step()
+    }
+
+    /// The labels of a series, sorted by name.
+    pub(crate) fn labels(&self, series: SeriesId) -> [(&'static str, String); 12] {
+        labels(series / PER_POD, series % PER_POD)
+    }
+
+    /// The value of a series at a sweep.
+    pub(crate) fn value(&self, series: SeriesId, sweep: u32) -> f64 {
+        self.workload.value(series, sweep)
     }
 
     /// The sweep of a timestamp; nothing where it is none of this plan.

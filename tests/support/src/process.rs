@@ -296,11 +296,7 @@ pub fn start_server(ready: &str, start: impl Fn(u16) -> Process) -> (Process, St
 /// # Panics
 /// As [`start_server`].
 #[track_caller]
-pub fn start_server_on(
-    ready: &str,
-    port: Option<u16>,
-    start: impl Fn(u16) -> Process,
-) -> (Process, String) {
+pub fn start_server_on(ready: &str, port: Option<u16>, start: impl Fn(u16) -> Process) -> (Process, String) {
     const ATTEMPTS: usize = 5;
     for _ in 0..ATTEMPTS {
         let port = port.unwrap_or_else(free_port);
