@@ -285,10 +285,12 @@ impl Committer {
     fn resolve(&mut self, hashes: &[u128], marked: &mut Vec<u128>) -> Result<Vec<u64>, AppendError> {
         let needed = self.registry.next_reference() + hashes.len() as u64;
         if needed > self.state.state.references {
-            self.state.state.references = needed + REFERENCE_STEP;
-            let saved = self.state.save(true);
-            saved
-                .map_err(|error| AppendError::Failed(format!("{}: {error}", self.state.path().display())))?;
+            let reserved = std::mem::replace(&mut self.state.state.references, needed + REFERENCE_STEP);
+            if let Err(error) = self.state.save(true) {
+                // What is not durable is not reserved: the next batch has to try again.
+                self.state.state.references = reserved;
+                return Err(AppendError::Failed(format!("{}: {error}", self.state.path().display())));
+            }
         }
         let max = self.shared.options.max_series;
         let first_new = self.registry.next_reference();
