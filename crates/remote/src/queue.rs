@@ -13,6 +13,8 @@
 
 mod answers;
 pub mod behind;
+#[cfg(test)]
+mod behind_tests;
 mod moves;
 #[cfg(test)]
 mod tests;

@@ -4,10 +4,10 @@
 mod common;
 
 use common::World;
+use remote::queue::STUCK_AFTER;
 use remote::{Destination, RemoteWrite};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 use support::receiver::Answer;
 use support::wire::visit;
 use support::{SOON, wait_for, wait_until};
@@ -50,16 +50,16 @@ impl Stuck {
             self.world.push(SERIES);
         }
         wait_until("the queue to be full", SOON, || stats.full.get() > 0);
-        wait_until("the stuck shard to be left behind", SOON, || {
-            self.world.clock.jump(Duration::from_secs(10));
-            stats.lanes_behind.get() > 0
-        });
+        // Long enough to be stuck, and not so long that its batch is taken for poisoned.
+        self.world.clock.jump(STUCK_AFTER * 2);
+        wait_until("the stuck shard to be left behind", SOON, || stats.lanes_behind.get() > 0);
         wait_for("the others to have everything", SOON, || {
             let arrivals = self.world.receiver.arrivals();
             let whole = arrivals.values().filter(|samples| samples.len() >= ROUNDS).count();
             // A quarter of the lanes are stuck, and chance decides how many series that is.
             if whole > SERIES / 2 { Ok(()) } else { Err(format!("{whole} series of {SERIES}")) }
         });
+        assert_eq!(stats.refused.get().total(), 0);
     }
 }
 

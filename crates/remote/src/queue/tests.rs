@@ -8,10 +8,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 #[derive(Debug, Clone)]
-struct Points {
-    number: u64,
-    points: Rc<Vec<(u64, i64)>>,
-    arrived: Duration,
+pub(super) struct Points {
+    pub(super) number: u64,
+    pub(super) points: Rc<Vec<(u64, i64)>>,
+    pub(super) arrived: Duration,
 }
 
 impl Source for Points {
@@ -32,7 +32,7 @@ impl Source for Points {
     }
 }
 
-fn settings() -> Settings {
+pub(super) fn settings() -> Settings {
     Settings {
         min_shards: 1,
         max_shards: 6,
@@ -48,7 +48,7 @@ fn settings() -> Settings {
 
 const RETRY: Outcome = Outcome::Retry { answered: true, after: None, jitter: 0.0 };
 
-fn chunk(number: u64, series: impl IntoIterator<Item = u64>) -> Points {
+pub(super) fn chunk(number: u64, series: impl IntoIterator<Item = u64>) -> Points {
     let points = series.into_iter().map(|series| (series, number as i64)).collect();
     Points { number, points: Rc::new(points), arrived: Duration::ZERO }
 }
