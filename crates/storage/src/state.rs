@@ -66,6 +66,8 @@ pub(crate) struct StateFile {
     path: PathBuf,
     sequence: u64,
     pub(crate) state: State,
+    /// Nothing could be read, although the file was there.
+    pub(crate) damaged: bool,
 }
 
 impl StateFile {
@@ -75,8 +77,10 @@ impl StateFile {
         let there = fs.metadata(path).map_err(io)?.is_some();
         let file = if there { fs.open(path, true) } else { fs.create_new(path) }.map_err(io)?;
         file.allocate(2 * SLOT_BYTES as u64).map_err(io)?;
-        let (sequence, state) = newest(&*file).map_err(io)?.unwrap_or_default();
-        let mut opened = StateFile { file, path: path.to_path_buf(), sequence, state };
+        let newest = newest(&*file).map_err(io)?;
+        let damaged = there && newest.is_none();
+        let (sequence, state) = newest.unwrap_or_default();
+        let mut opened = StateFile { file, path: path.to_path_buf(), sequence, state, damaged };
         if !there {
             opened.save(true).map_err(io)?;
             if let Some(parent) = path.parent() {

@@ -16,7 +16,8 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use tokio::sync::oneshot;
-use wal::{Filesystem, Position, Writer, WriterOptions, dir};
+use wal::record::{self, RecordType};
+use wal::{Filesystem, Position, SegmentReader, Writer, WriterOptions, dir};
 
 /// The log, open. A handle: clones are the same log.
 #[derive(Clone)]
@@ -75,6 +76,11 @@ impl Storage {
             Writer::open(fs.clone(), &wal_dir, writer_options, state.state.next_segment, known_end)?;
         let segments = dir::segments(&*fs, &wal_dir)?;
         let oldest = segments.first().map_or(writer.segment(), |segment| segment.number);
+        tell(&report, state.damaged.then_some(state.path()));
+        if state.state.next_segment == 0 {
+            // New, or lost: what the log holds says which references were given out.
+            state.state.references = next_reference(&*fs, &wal_dir, &segments);
+        }
         state.state.next_segment = writer.segment() + 1;
         state.state.end = writer.durable_end();
         state.save(true).map_err(|source| OpenError::Io { path: state.path().to_path_buf(), source })?;
@@ -245,6 +251,45 @@ impl Drop for Inner {
 }
 
 /// Makes a folder whose name, and the names of those above it, outlast a power cut.
+/// Says what was found damaged at the log's end. What is damaged elsewhere is told when it is read.
+fn tell(report: &wal::OpenReport, damaged_state: Option<&Path>) {
+    if let Some(path) = damaged_state {
+        tracing::warn!(path = %path.display(), "the state file can't be read; it is made anew from the log");
+    }
+    for segment in &report.filled {
+        tracing::warn!(
+            segment,
+            "a segment of the log is missing: what it held and was not delivered is lost"
+        );
+    }
+    if report.cut_bytes > 0 {
+        let cut = report.cut_bytes;
+        for damage in &report.damage {
+            tracing::warn!(%damage, cut, "the log's end is damaged, as after a kill in the middle of a write");
+        }
+    }
+}
+
+/// A reference above all that the log holds; 0 where it holds none.
+fn next_reference(fs: &dyn Filesystem, dir: &Path, segments: &[dir::Segment]) -> u64 {
+    let mut next = 0;
+    for segment in segments {
+        let Ok(mut reader) = SegmentReader::open(fs, dir, segment.number, 0) else { continue };
+        loop {
+            match reader.next() {
+                Ok(None) => break,
+                Ok(Some(raw)) if raw.kind == RecordType::Series => {
+                    let entries = record::series(raw.bytes).into_iter().flatten().flatten();
+                    next = entries.fold(next, |next, (reference, _)| next.max(reference + 1));
+                }
+                Ok(Some(_)) => {}
+                Err(_) => reader.skip_page(),
+            }
+        }
+    }
+    next
+}
+
 fn make_durable_dir(fs: &dyn Filesystem, dir: &Path) -> Result<(), OpenError> {
     let io = |source| OpenError::Io { path: dir.to_path_buf(), source };
     let there = |path: &Path| matches!(fs.metadata(path), Ok(Some(_)));

@@ -384,6 +384,12 @@ impl SegmentReader {
         if let Some(partial) = self.partial.take() {
             self.report(partial.start, here, DamageKind::Torn);
         }
+        // Zeros at the end of a segment are what a writer leaves; a segment of nothing else was one that held
+        // something.
+        if self.empty_pages == Some(0) {
+            self.empty_pages = None;
+            self.report(0, here, DamageKind::Zeros);
+        }
         if self.limit != u64::MAX && here < self.limit {
             self.report(here, self.limit, DamageKind::Short);
         }
