@@ -6,6 +6,7 @@ use crate::host;
 use crate::http::{Guard, guard};
 use crate::page::{Mode, page};
 use crate::say::say;
+use crate::security::Security;
 use crate::status::{About, Status};
 use crate::telemetry::{Outlet, Telemetry};
 use axum::Router;
@@ -170,20 +171,24 @@ impl Agent {
         }
     }
 
-    /// All that it serves; `more` is added, and everything is behind the guard.
-    pub fn router(&self, mode: Mode, more: Router) -> Router {
+    /// All that it serves; `more` is added. Everything is behind the guard, and all but what tells that
+    /// it lives is for those only whom `security` lets in.
+    pub fn router(&self, mode: Mode, more: Router, security: &Security) -> Router {
         let watch = self.watch();
-        Router::new()
+        let inside = Router::new()
             .route("/", get(move || async move { page(mode) }))
             .route("/metrics", get(metrics))
             .route("/api/v1/status/remote_write", get(status))
             .with_state(watch)
-            .route("/-/healthy", get(|| async { "healthy\n" }))
-            .route("/-/ready", get(|| async { "ready\n" }))
             .merge(self.doors.router())
             .merge(more)
-            .fallback(|| async { (StatusCode::NOT_FOUND, NOT_FOUND) })
-            .layer(axum::middleware::from_fn_with_state(Guard::new(&hostname()), guard))
+            .fallback(|| async { (StatusCode::NOT_FOUND, NOT_FOUND) });
+        let router = security
+            .protect(inside)
+            .route("/-/healthy", get(|| async { "healthy\n" }))
+            .route("/-/ready", get(|| async { "ready\n" }))
+            .layer(axum::middleware::from_fn_with_state(Guard::new(&hostname()), guard));
+        security.decorate(router)
     }
 
     /// Ends: measuring first, then the destinations, which send what is left until `deadline` and save

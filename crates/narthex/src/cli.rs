@@ -85,6 +85,18 @@ pub struct RunArgs {
     #[arg(long, value_name = "INSTANCE")]
     pub instance: Option<String>,
 
+    /// Prometheus' own web configuration file: TLS, client certificates, users. Read again when it changes.
+    #[arg(long = "web.config.file", value_name = "FILE")]
+    pub web_config_file: Option<PathBuf>,
+
+    /// Listen where other machines can reach it although nothing tells who comes.
+    #[arg(long)]
+    pub allow_unauthenticated: bool,
+
+    /// Allow wiping all groups over HTTP (PUT /api/v1/admin/wipe).
+    #[arg(long)]
+    pub enable_admin: bool,
+
     /// How long to go on sending at the end. What is not sent then stays in the log for the next start.
     #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = parse_duration)]
     pub flush_deadline: Duration,
@@ -102,6 +114,10 @@ pub struct DemoArgs {
     /// one is taken]
     #[arg(long, value_name = "ADDR")]
     pub listen: Option<SocketAddr>,
+
+    /// Listen where other machines can reach it: the demo asks nobody who comes.
+    #[arg(long)]
+    pub allow_unauthenticated: bool,
 }
 
 /// `narthex sink`.
@@ -110,6 +126,10 @@ pub struct SinkArgs {
     /// Listen here for remote write and for the page.
     #[arg(long, value_name = "ADDR", default_value = DEFAULT_SINK_LISTEN)]
     pub listen: SocketAddr,
+
+    /// Listen where other machines can reach it: the sink asks nobody who comes.
+    #[arg(long)]
+    pub allow_unauthenticated: bool,
 
     /// Which protocol versions to take; the other is answered with 415.
     #[arg(long, value_enum, default_value_t = Accept::Both)]

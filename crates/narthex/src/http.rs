@@ -6,6 +6,7 @@
 //! address or a name of this machine, so that a foreign name made to point here (DNS rebinding) gets
 //! nothing. Programs that push send no `Origin`, so they may use any name.
 
+use crate::security::Current;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
@@ -19,15 +20,20 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tower::ServiceExt;
 
 /// The most connections at a time; more wait in the system's queue.
 pub const CONNECTIONS_MAX: usize = 1024;
 /// How long a client may take for a request's head, and leave a connection idle.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a client may take to begin TLS.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The most bytes of a request's head, give or take one read.
 pub const HEAD_BYTES_MAX: usize = 64 << 10;
 /// How long requests under way may take when the server stops.
@@ -82,6 +88,7 @@ pub struct Listening {
     /// Holds the port while connections are refused; it never listens itself.
     reservation: Option<TcpSocket>,
     connections_max: usize,
+    security: Option<watch::Receiver<Arc<Current>>>,
 }
 
 impl Listening {
@@ -105,12 +112,17 @@ impl Listening {
         };
         let listener = socket(address, reserve).and_then(|s| s.listen(BACKLOG)).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        Ok(Listening { address, listener, reservation, connections_max: CONNECTIONS_MAX })
+        Ok(Listening { address, listener, reservation, connections_max: CONNECTIONS_MAX, security: None })
     }
 
     /// The address, with the port that the system chose if it was left to it.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Connections begin as `security` says, by TLS or plain.
+    pub fn secured(self, security: watch::Receiver<Arc<Current>>) -> Self {
+        Listening { security: Some(security), ..self }
     }
 
     /// Serves `router`.
@@ -161,7 +173,7 @@ impl Server {
 }
 
 async fn accept(listening: Listening, router: Router, mut door: watch::Receiver<Door>) {
-    let Listening { address, listener, reservation, connections_max } = listening;
+    let Listening { address, listener, reservation, connections_max, security } = listening;
     let mut listener = Some(listener);
     let mut connections = JoinSet::new();
     loop {
@@ -195,7 +207,8 @@ async fn accept(listening: Listening, router: Router, mut door: watch::Receiver<
             changed = door.changed() => if changed.is_err() { break },
             accepted = next => match accepted {
                 Ok((stream, _)) => {
-                    connections.spawn(connection(stream, router.clone(), door.clone()));
+                    let tls = security.as_ref().and_then(|security| security.borrow().tls());
+                    connections.spawn(connection(stream, tls, router.clone(), door.clone()));
                 }
                 Err(error) => {
                     // Out of file descriptors, or a client that went away: neither mends by hurrying.
@@ -218,8 +231,52 @@ async fn accept(listening: Listening, router: Router, mut door: watch::Receiver<
 #[error("cut")]
 struct Cut;
 
-async fn connection(stream: TcpStream, router: Router, mut door: watch::Receiver<Door>) {
+async fn connection(
+    stream: TcpStream,
+    tls: Option<Arc<rustls::ServerConfig>>,
+    router: Router,
+    mut door: watch::Receiver<Door>,
+) {
     let _ = stream.set_nodelay(true);
+    let Some(tls) = tls else { return converse(stream, router, door).await };
+    let stream = tokio::select! {
+        stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake(stream, tls)) => stream,
+        _ = door.wait_for(|door| *door == Door::Closed) => return,
+    };
+    match stream {
+        Ok(Ok(stream)) => converse(stream, router, door).await,
+        // Whoever scans the port must not fill the log.
+        Ok(Err(error)) => tracing::debug!(%error, "a connection was not begun"),
+        Err(_) => tracing::debug!("a client took too long for its handshake"),
+    }
+}
+
+/// The first byte of what begins TLS: a record of a handshake.
+const TLS_HANDSHAKE: u8 = 22;
+/// What is said to whoever speaks plainly where TLS is spoken.
+const NOT_PLAIN: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n\
+    this port speaks TLS: use https://\n";
+
+async fn handshake(
+    mut stream: TcpStream,
+    tls: Arc<rustls::ServerConfig>,
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let mut first = [0];
+    if stream.peek(&mut first).await? == 1 && first != [TLS_HANDSHAKE] {
+        // What has come is read, since closing with some of it unread would tear the answer away.
+        let mut rest = [0; 4096];
+        let _ = stream.try_read(&mut rest);
+        stream.write_all(NOT_PLAIN).await?;
+        stream.shutdown().await?;
+        return Err(std::io::Error::other("plain HTTP where TLS is spoken"));
+    }
+    TlsAcceptor::from(tls).accept(stream).await
+}
+
+async fn converse<S>(stream: S, router: Router, mut door: watch::Receiver<Door>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let state = door.clone();
     let service = service_fn(move |request: Request<Incoming>| {
         let cut = *state.borrow() == Door::Cutting && !is_private(request.uri().path());
@@ -316,7 +373,7 @@ pub async fn guard(State(guard): State<Guard>, request: axum::extract::Request, 
 mod tests {
     #![allow(clippy::unwrap_used, reason = "helpers of tests")]
     use super::*;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::io::AsyncReadExt;
 
     fn check(method: Method, host: Option<&str>, origin: Option<&str>, private: bool) -> bool {
         let mut headers = HeaderMap::new();

@@ -22,6 +22,7 @@ pub mod page;
 pub mod push;
 pub mod run;
 mod say;
+pub mod security;
 pub mod shutdown;
 pub mod sink;
 pub mod status;

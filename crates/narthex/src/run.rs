@@ -9,10 +9,12 @@ use crate::failure::Failure;
 use crate::http::Listening;
 use crate::page::Mode;
 use crate::say::say;
+use crate::security::{Policy, Security};
 use crate::shutdown::Signals;
 use axum::Router;
 use remote::config::RemoteWrite;
 use remote::url::Url;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 /// The largest file that `--to-file` may name, in bytes.
@@ -29,14 +31,18 @@ pub async fn run(args: RunArgs) -> Result<(), Failure> {
         Some(path) => path,
         None => default_path(environment).map_err(Failure::usage)?,
     };
+    let settings = config.security.clone();
+    let policy = Policy { settings, address: args.listen, allow_unauthenticated: args.allow_unauthenticated };
+    let security = Security::start(policy).map_err(Failure::usage)?;
     let mut signals = Signals::listen().map_err(Failure::running)?;
-    let listening = Listening::on(args.listen).map_err(Failure::running)?;
+    let listening = Listening::on(args.listen).map_err(Failure::running)?.secured(security.current());
     let instance = args.instance.unwrap_or_else(hostname);
     let told = sentences(&config, &args.job, &instance);
     let settings = Settings { config, data, job: args.job, instance };
     let mut agent = Agent::start(settings).await.map_err(Failure::running)?;
-    let server = listening.serve(agent.router(Mode::Run, Router::new()));
-    say(format_args!("listening on http://{} (pushes, own metrics, page)", server.address()));
+    let server = listening.serve(agent.router(Mode::Run, Router::new(), &security));
+    let scheme = security.scheme();
+    say(format_args!("listening on {scheme}://{} (pushes, own metrics, page)", server.address()));
     for sentence in told {
         say(format_args!("{sentence}"));
     }
@@ -61,6 +67,10 @@ pub fn check(file: &Path) -> Result<(), Failure> {
     for warning in warnings {
         say(format_args!("warning: {warning}"));
     }
+    // Where it will listen is not known here; that certificates and tokens can be read is.
+    let address = SocketAddr::from(([127, 0, 0, 1], 0));
+    let policy = Policy { settings: config.security.clone(), address, allow_unauthenticated: false };
+    policy.load().map_err(Failure::usage)?;
     for sentence in sentences(&config, "node", &hostname()) {
         say(format_args!("{sentence}"));
     }
@@ -110,6 +120,8 @@ fn configure(args: &RunArgs, environment: config::env::Lookup<'_>) -> Result<(Co
              `narthex demo` shows the whole way without either",
         ));
     }
+    config.security.web_config = args.web_config_file.clone();
+    config.receive.pushgateway.enable_admin |= args.enable_admin;
     if let Some(collectors) = args.collect {
         config.collect.host = collectors;
     }

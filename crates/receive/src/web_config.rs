@@ -3,7 +3,7 @@
 
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The whole file.
 #[derive(Clone, Default, PartialEq, Eq, Deserialize)]
@@ -108,33 +108,31 @@ impl Default for HttpServerConfig {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WebConfigError {
     /// One without the other.
-    #[error("tls_server_config.{missing} is missing: cert_file and key_file belong together")]
+    #[error("{missing} is missing: cert_file and key_file belong together")]
     Pair {
         /// Which is missing.
         missing: &'static str,
     },
     /// Clients can't be verified.
-    #[error(
-        "tls_server_config.client_ca_file is missing: client_auth_type {auth:?} verifies clients against it"
-    )]
+    #[error("client_ca_file is missing: client_auth_type {auth:?} verifies clients against it")]
     ClientCa {
         /// What is asked of clients.
         auth: ClientAuth,
     },
     /// A file that nothing asks for.
-    #[error("tls_server_config.{key} is set, but client_auth_type asks for no certificate that is verified")]
+    #[error("{key} is set, but client_auth_type asks for no certificate that is verified")]
     NotVerified {
         /// The key.
         key: &'static str,
     },
     /// A version that is not spoken any more.
-    #[error("tls_server_config.max_version is TLS 1.0 or 1.1: narthex speaks 1.2 (TLS12) and 1.3 (TLS13)")]
+    #[error("max_version is TLS 1.0 or 1.1: narthex speaks 1.2 (TLS12) and 1.3 (TLS13)")]
     Old,
     /// Nothing in between.
-    #[error("tls_server_config.max_version is below min_version")]
+    #[error("max_version is below min_version")]
     Versions,
     /// What Prometheus has and narthex lacks.
-    #[error("tls_server_config.{key} is not supported: leave it out")]
+    #[error("{key} is not supported: leave it out")]
     Unsupported {
         /// The key.
         key: &'static str,
@@ -142,6 +140,14 @@ pub enum WebConfigError {
 }
 
 impl TlsServerConfig {
+    /// Makes relative paths relative to `folder`, where the file is in which they stand.
+    pub fn resolve_paths(&mut self, folder: &Path) {
+        let files = [&mut self.cert_file, &mut self.key_file, &mut self.client_ca_file];
+        for path in files.into_iter().flatten() {
+            *path = folder.join(&*path);
+        }
+    }
+
     /// Checks that it makes sense.
     pub fn check(&self) -> Result<(), WebConfigError> {
         for (key, file) in [("cert_file", &self.cert_file), ("key_file", &self.key_file)] {

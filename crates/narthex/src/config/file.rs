@@ -2,11 +2,13 @@
 
 use super::size::Size;
 use collect::CollectorSet;
-use remote::config::RemoteWrite;
+use receive::web_config::TlsServerConfig;
+use remote::config::{RemoteWrite, Secret};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny, SeqAccess, Visitor};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The whole file. Sections of Prometheus' that do not concern an agent are read and left alone.
@@ -168,6 +170,42 @@ pub struct Receive {
     pub max_age: Option<Duration>,
     /// Groups, as the Pushgateway has them.
     pub pushgateway: Option<Pushgateway>,
+    /// How connections begin; the keys are those of Prometheus' `tls_server_config`.
+    pub tls: Option<TlsServerConfig>,
+    /// Users.
+    pub basic_auth: Option<BasicAuth>,
+    /// A token.
+    pub bearer: Option<Bearer>,
+}
+
+impl Receive {
+    /// Makes relative paths relative to `folder`.
+    pub fn resolve_paths(&mut self, folder: &Path) {
+        if let Some(tls) = &mut self.tls {
+            tls.resolve_paths(folder);
+        }
+        if let Some(file) = self.bearer.as_mut().and_then(|bearer| bearer.token_file.as_mut()) {
+            *file = folder.join(&*file);
+        }
+    }
+}
+
+/// `receive.basic_auth`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BasicAuth {
+    /// Names and bcrypt hashes.
+    pub users: BTreeMap<String, Secret>,
+}
+
+/// `receive.bearer`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Bearer {
+    /// The token.
+    pub token: Option<Secret>,
+    /// A file with the token.
+    pub token_file: Option<PathBuf>,
 }
 
 /// `receive.pushgateway`.

@@ -11,7 +11,9 @@ pub mod file;
 mod known;
 mod locate;
 pub mod size;
+pub mod web;
 
+use crate::security::Settings;
 use collect::CollectorSet;
 use error::{ConfigError, Reporter};
 use file::File;
@@ -62,6 +64,8 @@ pub struct Config {
     pub collect: Collect,
     /// The doors.
     pub receive: receive::Options,
+    /// Who may come in by them.
+    pub security: Settings,
 }
 
 impl Default for Config {
@@ -76,6 +80,7 @@ impl Default for Config {
             durability: wal::Durability::Fsync,
             collect: Collect { host: CollectorSet::default(), interval: INTERVAL, own: true },
             receive: receive::Options::default(),
+            security: Settings::default(),
         }
     }
 }
@@ -105,21 +110,29 @@ pub fn parse(
     let (expanded, lines) = env::sections(text, &OWN_SECTIONS, lookup)
         .map_err(|located| before.at(Some((located.line, located.column)), "", located.error.to_string()))?;
     let reporter = Reporter { file: name, text, expanded: &lines };
+    let mut file: File = read(&expanded, &reporter)?;
+    for destination in file.remote_write.iter_mut().flatten() {
+        destination.resolve_paths(folder);
+    }
+    if let Some(receive) = &mut file.receive {
+        receive.resolve_paths(folder);
+    }
+    let warnings = warnings(name, &file);
+    let wrong = |key: &str, message: String| reporter.at(locate::locate(&expanded, key), key, message);
+    Ok((check(file, lookup, &wrong)?, warnings))
+}
+
+/// From YAML to types, with errors that say where.
+fn read<T: serde::de::DeserializeOwned>(text: &str, reporter: &Reporter<'_>) -> Result<T, Box<ConfigError>> {
     let options = serde_saphyr::options! { with_snippet: false };
     let mut stopped_at = String::new();
-    let read = serde_saphyr::with_deserializer_from_str_with_options(&expanded, options, |deserializer| {
+    let read = serde_saphyr::with_deserializer_from_str_with_options(text, options, |deserializer| {
         serde_path_to_error::deserialize(deserializer).map_err(|error: serde_path_to_error::Error<_>| {
             stopped_at = error.path().to_string();
             error.into_inner()
         })
     });
-    let mut file: File = read.map_err(|error| reporter.yaml(&error, &stopped_at))?;
-    for destination in file.remote_write.iter_mut().flatten() {
-        destination.resolve_paths(folder);
-    }
-    let warnings = warnings(name, &file);
-    let wrong = |key: &str, message: String| reporter.at(locate::locate(&expanded, key), key, message);
-    Ok((check(file, lookup, &wrong)?, warnings))
+    read.map_err(|error| reporter.yaml(&error, &stopped_at))
 }
 
 fn warnings(name: &str, file: &File) -> Vec<String> {
@@ -171,7 +184,9 @@ fn check(file: File, lookup: env::Lookup<'_>, wrong: Wrong<'_>) -> Result<Config
         return Err(wrong("log.max_age", why.into()));
     }
     let collect = collect(file.collect, wrong)?;
-    let receive = doors(file.receive.unwrap_or_default());
+    let mut section = file.receive.unwrap_or_default();
+    let security = security(&mut section, wrong)?;
+    let receive = doors(section);
     receive.check().map_err(|error| wrong("receive", error.to_string()))?;
     Ok(Config {
         external_labels,
@@ -188,7 +203,40 @@ fn check(file: File, lookup: env::Lookup<'_>, wrong: Wrong<'_>) -> Result<Config
         },
         collect,
         receive,
+        security,
     })
+}
+
+/// Who may come in. What can be told without reading files is told here.
+fn security(section: &mut file::Receive, wrong: Wrong<'_>) -> Result<Settings, Box<ConfigError>> {
+    let mut settings = Settings { tls: section.tls.take(), ..Settings::default() };
+    if let Some(tls) = &settings.tls {
+        tls.check().map_err(|error| wrong("receive.tls", error.to_string()))?;
+    }
+    if let Some(basic) = section.basic_auth.take() {
+        if basic.users.is_empty() {
+            let why = "there are no users, so nobody would be asked: leave basic_auth out for that";
+            return Err(wrong("receive.basic_auth", why.into()));
+        }
+        let users = basic.users.iter().map(|(user, hash)| (user.clone(), hash.reveal().to_string()));
+        if let Err(error) = receive::auth::Auth::new(users.collect(), Vec::new()) {
+            return Err(wrong("receive.basic_auth.users", error.to_string()));
+        }
+        settings.users = basic.users;
+    }
+    if let Some(bearer) = section.bearer.take() {
+        let why = match (&bearer.token, &bearer.token_file) {
+            (Some(token), None) if token.reveal().is_empty() => Some("the token is empty"),
+            (Some(_), None) | (None, Some(_)) => None,
+            (Some(_), Some(_)) => Some("token and token_file exclude each other"),
+            (None, None) => Some("give token_file, or token"),
+        };
+        if let Some(why) = why {
+            return Err(wrong("receive.bearer", why.into()));
+        }
+        (settings.token, settings.token_file) = (bearer.token, bearer.token_file);
+    }
+    Ok(settings)
 }
 
 fn external_labels(

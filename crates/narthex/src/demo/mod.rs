@@ -14,6 +14,7 @@ use crate::failure::Failure;
 use crate::http::{Door, Guard, Listening, guard};
 use crate::page::Mode;
 use crate::say::say;
+use crate::security::{Security, check_exposure};
 use crate::shutdown::Signals;
 use crate::sink::{Behaviour, Sink, WindowLimits, serve};
 use crate::status::Status;
@@ -59,6 +60,9 @@ struct Stage {
 
 /// Runs until a signal.
 pub async fn run(args: DemoArgs) -> Result<(), Failure> {
+    if let Some(address) = args.listen {
+        check_exposure(address, args.allow_unauthenticated).map_err(Failure::usage)?;
+    }
     let mut signals = Signals::listen().map_err(Failure::running)?;
     let listening = listen(args.listen)?;
     let temporary = match &args.data {
@@ -87,7 +91,7 @@ pub async fn run(args: DemoArgs) -> Result<(), Failure> {
         .route("/api/v1/status/demo", get(status))
         .with_state(stage)
         .merge(serve::control(&sink, sink_server.door(), Door::Refusing));
-    let server = listening.serve(agent.router(Mode::Demo, more));
+    let server = listening.serve(agent.router(Mode::Demo, more, &Security::open()));
     let address = server.address();
     say(format_args!("listening on http://{address} (pushes, own metrics, page)"));
     say(format_args!("sink on http://{}, log in {}", sink_server.address(), agent.about().data.display()));

@@ -6,6 +6,7 @@ use crate::failure::Failure;
 use crate::http::{Door, Guard, Listening, guard};
 use crate::page::{Mode, page};
 use crate::say::say;
+use crate::security::check_exposure;
 use crate::shutdown::Signals;
 use crate::sink::{Behaviour, Sink, WindowLimits};
 use axum::Router;
@@ -29,6 +30,7 @@ pub async fn run(args: SinkArgs) -> Result<(), Failure> {
         refuse: args.refuse,
     };
     behaviour.check().map_err(Failure::usage)?;
+    check_exposure(args.listen, args.allow_unauthenticated).map_err(Failure::usage)?;
     let limits = WindowLimits {
         series: args.max_series,
         points_per_series: args.max_points,

@@ -1,6 +1,6 @@
 //! The doors' metrics.
 
-use super::gauge;
+use super::{counter, gauge};
 use model::{Family, MetricType};
 use receive::Stats;
 use receive::stats::Door;
@@ -42,4 +42,36 @@ pub(super) fn families(stats: &Stats, out: &mut Vec<Family>) {
         "Groups whose time to live is over.",
         stats.groups_expired.get() as f64,
     ));
+    for (name, help, count) in [
+        ("narthex_group_expirations_total", "Times that a group's time to live ended.", &stats.expirations),
+        (
+            "narthex_groups_forgotten_total",
+            "Groups forgotten some time after they had expired.",
+            &stats.forgotten,
+        ),
+        ("narthex_group_emissions_total", "Groups sent anew in their turn.", &stats.emissions),
+        (
+            "narthex_group_emissions_failed_total",
+            "Groups that could not be sent anew in their turn.",
+            &stats.emissions_failed,
+        ),
+        (
+            "narthex_group_push_failures_total",
+            "Pushes that were refused and set their group's push_failure_time_seconds.",
+            &stats.push_failures,
+        ),
+        ("narthex_group_markers_total", "Staleness markers sent for groups.", &stats.markers),
+        (
+            "narthex_group_journal_damaged_total",
+            "Entries of the journal of groups that could not be read.",
+            &stats.journal_damaged,
+        ),
+        (
+            "narthex_group_journal_rewrites_total",
+            "Times that the journal of groups was rewritten.",
+            &stats.journal_rewrites,
+        ),
+    ] {
+        out.push(counter(name, help, count.get()));
+    }
 }

@@ -1,0 +1,90 @@
+//! The server's side of TLS, by rustls, from Prometheus' keys.
+
+use super::SecurityError;
+use super::files::Files;
+use receive::web_config::{ClientAuth, TlsServerConfig, TlsVersion};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Reads certificates and key. `config` has been checked ([`TlsServerConfig::check`]).
+pub(super) fn server_config(
+    config: &TlsServerConfig,
+    files: &mut Files,
+) -> Result<ServerConfig, SecurityError> {
+    let refused = |error: rustls::Error| SecurityError::Tls(error.to_string());
+    config.check().map_err(|error| SecurityError::Tls(error.to_string()))?;
+    let (Some(cert), Some(key)) = (&config.cert_file, &config.key_file) else {
+        return Err(SecurityError::Tls("cert_file and key_file belong together".into()));
+    };
+    let chain = certificates("cert_file", cert, files)?;
+    let bytes = files.bytes("key_file", key)?;
+    // The reason is left out: it might quote.
+    let private = PrivateKeyDer::from_pem_slice(&bytes)
+        .map_err(|_| content("key_file", key, "there is no private key in PEM in it"))?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&versions(config))
+        .map_err(refused)?;
+    let builder = match verifier(config, files)? {
+        Some(verifier) => builder.with_client_cert_verifier(verifier),
+        None => builder.with_no_client_auth(),
+    };
+    let mut server = builder.with_single_cert(chain, private).map_err(refused)?;
+    server.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(server)
+}
+
+/// What is spoken within the bounds: Prometheus' default for the lower one is 1.2, too.
+fn versions(config: &TlsServerConfig) -> Vec<&'static SupportedProtocolVersion> {
+    let low = config.min_version.unwrap_or(TlsVersion::V1_2);
+    let high = config.max_version.unwrap_or(TlsVersion::V1_3);
+    [(TlsVersion::V1_2, &rustls::version::TLS12), (TlsVersion::V1_3, &rustls::version::TLS13)]
+        .into_iter()
+        .filter(|(version, _)| (low..=high).contains(version))
+        .map(|(_, version)| version)
+        .collect()
+}
+
+/// What verifies clients, where they are.
+fn verifier(
+    config: &TlsServerConfig,
+    files: &mut Files,
+) -> Result<Option<Arc<dyn ClientCertVerifier>>, SecurityError> {
+    let optional = match config.client_auth_type {
+        ClientAuth::VerifyClientCertIfGiven => true,
+        ClientAuth::RequireAndVerifyClientCert => false,
+        // The others verify nobody; those that ask without looking are refused by the check.
+        _ => return Ok(None),
+    };
+    let Some(path) = &config.client_ca_file else { return Ok(None) };
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates("client_ca_file", path, files)? {
+        roots.add(certificate).map_err(|error| content("client_ca_file", path, &error.to_string()))?;
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+    let builder = if optional { builder.allow_unauthenticated() } else { builder };
+    builder.build().map(Some).map_err(|error| content("client_ca_file", path, &error.to_string()))
+}
+
+fn certificates(
+    what: &'static str,
+    path: &Path,
+    files: &mut Files,
+) -> Result<Vec<CertificateDer<'static>>, SecurityError> {
+    let bytes = files.bytes(what, path)?;
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
+    match found {
+        Ok(found) if !found.is_empty() => Ok(found),
+        _ => Err(content(what, path, "there is no certificate in PEM in it")),
+    }
+}
+
+fn content(what: &'static str, path: &Path, reason: &str) -> SecurityError {
+    SecurityError::Content { what, path: path.to_path_buf(), reason: reason.to_string() }
+}
