@@ -23,6 +23,30 @@ pub struct TargetArgs {
     #[arg(long, value_name = "FILE", conflicts_with = "to")]
     pub to_file: Option<PathBuf>,
 
+    /// The user, where the target asks for one.
+    #[arg(long, value_name = "USER", requires = "password_file")]
+    pub user: Option<String>,
+
+    /// The file with the user's password.
+    #[arg(long, value_name = "FILE", requires = "user")]
+    pub password_file: Option<PathBuf>,
+
+    /// The file with the token, where the target asks for one.
+    #[arg(long, value_name = "FILE", conflicts_with = "user")]
+    pub bearer_token_file: Option<PathBuf>,
+
+    /// Trust the target's certificate if one in this file (PEM) has signed it. [default: the system's]
+    #[arg(long, value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
+
+    /// The certificate to show to the target (PEM).
+    #[arg(long, value_name = "FILE", requires = "key_file")]
+    pub cert_file: Option<PathBuf>,
+
+    /// The key of that certificate (PEM).
+    #[arg(long, value_name = "FILE", requires = "cert_file")]
+    pub key_file: Option<PathBuf>,
+
     /// Where to keep what can't be sent now, until the next push. [default: narthex/spool in
     /// $STATE_DIRECTORY, else in $XDG_STATE_HOME, else in ~/.local/state]
     #[arg(long, value_name = "DIR")]

@@ -274,7 +274,7 @@ mod tests {
             ("a{x=1,x=2}=1", "label x is there twice"),
             ("a{__name__=b}=1", "character 3: expected a label name"),
             ("{x=1}=1", "character 6: expected a metric name, found \"=1\""),
-            ("{\"\"}=1", "character 4: expected a metric name"),
+            ("{\"\"}=1", "character 5: expected a metric name, found \"=1\""),
         ] {
             assert!(shown(text).contains(words), "{text}: {}", shown(text));
         }

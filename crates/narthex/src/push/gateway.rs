@@ -1,6 +1,7 @@
 //! A push to a gateway: POST to `/metrics/job/JOB{/LABEL/VALUE}`. By POST, so that families that a push
 //! does not name stay as they were.
 
+use super::credentials::Credentials;
 use super::entry::Entry;
 use super::target::{NotSent, REQUEST_TIMEOUT};
 use bytes::Bytes;
@@ -11,7 +12,7 @@ use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use remote::tls::{TlsConfig, TlsError, client_config};
+use remote::tls::{TlsError, client_config};
 use remote::url::Url;
 
 /// Most bytes of an answer's body that are read.
@@ -21,24 +22,25 @@ const ANSWER_BYTES: usize = 4096;
 #[derive(Debug)]
 pub(crate) struct Gateway {
     url: Url,
+    credentials: Credentials,
     http: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
 }
 
 impl Gateway {
     /// Nothing is connected yet.
-    pub(crate) fn new(url: Url) -> Result<Self, TlsError> {
+    pub(crate) fn new(url: Url, credentials: Credentials) -> Result<Self, TlsError> {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         let connector = hyper_rustls::HttpsConnectorBuilder::new()
-            .with_tls_config(client_config(&TlsConfig::default(), url.is_https())?)
+            .with_tls_config(client_config(&credentials.tls, url.is_https())?)
             .https_or_http()
             .enable_http1()
             .wrap_connector(tcp);
         // A connection that is kept from the start of a job to its end may be dead by then without
         // anybody knowing, so each push has its own.
         let http = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
-        Ok(Gateway { url, http })
+        Ok(Gateway { url, credentials, http })
     }
 
     /// Its URL.
@@ -48,9 +50,12 @@ impl Gateway {
 
     /// Sends an entry.
     pub(crate) async fn send(&self, entry: &Entry) -> Result<(), NotSent> {
-        let request = self.request(entry).ok_or_else(|| {
+        let mut request = self.request(entry).ok_or_else(|| {
             NotSent::Never("its labels make a URL that is longer than HTTP allows".to_string())
         })?;
+        let authorization = self.credentials.header(self.url.authorization());
+        let authorization = authorization.map_err(|error| NotSent::Later(error.to_string()))?;
+        request.headers_mut().extend(authorization.map(|value| (header::AUTHORIZATION, value)));
         let exchange = async {
             let response = self.http.request(request).await.map_err(|error| reason(&error))?;
             let (head, body) = response.into_parts();
@@ -84,11 +89,6 @@ impl Gateway {
         headers.insert(header::USER_AGENT, HeaderValue::from_static(agent));
         if let Some(ttl) = entry.ttl.as_deref().and_then(|ttl| HeaderValue::from_str(ttl).ok()) {
             headers.insert(receive::pushgateway::TTL_HEADER, ttl);
-        }
-        if let Some(authorization) = self.url.authorization() {
-            let mut value = HeaderValue::from_str(authorization).ok()?;
-            value.set_sensitive(true);
-            headers.insert(header::AUTHORIZATION, value);
         }
         Some(request)
     }
@@ -125,12 +125,14 @@ mod tests {
 
     #[test]
     fn the_group_is_in_the_path_below_the_gateways_own() {
-        let gateway = Gateway::new(Url::parse("http://me:pw@h:1/p/?x=1").unwrap()).unwrap();
+        let gateway =
+            Gateway::new(Url::parse("http://me:pw@h:1/p/?x=1").unwrap(), Credentials::default()).unwrap();
         let request = gateway.request(&entry(&[("job", "a/b"), ("instance", "h")])).unwrap();
         assert_eq!(request.uri(), "http://h:1/p/metrics/job@base64/YS9i/instance/h?x=1");
         assert_eq!(request.headers()["narthex-ttl"], "7d");
-        assert_eq!(request.headers()["authorization"], "Basic bWU6cHc=");
-        let bare = Gateway::new(Url::parse("http://h:1").unwrap()).unwrap();
+        let authorization = gateway.credentials.header(gateway.url.authorization());
+        assert_eq!(authorization.unwrap().unwrap(), "Basic bWU6cHc=");
+        let bare = Gateway::new(Url::parse("http://h:1").unwrap(), Credentials::default()).unwrap();
         assert_eq!(bare.request(&entry(&[("job", "j")])).unwrap().uri(), "http://h:1/metrics/job/j");
         let long = "x".repeat(100_000);
         assert!(bare.request(&entry(&[("job", &long)])).is_none());

@@ -3,6 +3,7 @@
 
 pub mod args;
 pub mod courier;
+mod credentials;
 pub(crate) mod entry;
 mod expression;
 mod gateway;

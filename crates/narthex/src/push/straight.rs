@@ -1,5 +1,6 @@
 //! A push straight to a remote-write endpoint: 2.0, or 1.0 where it speaks no other.
 
+use super::credentials::Credentials;
 use super::entry::Entry;
 use super::target::{NotSent, REQUEST_TIMEOUT};
 use bytes::Bytes;
@@ -21,8 +22,9 @@ pub(crate) struct Straight {
 
 impl Straight {
     /// Nothing is connected yet.
-    pub(crate) fn new(url: Url) -> Result<Self, ClientError> {
+    pub(crate) fn new(url: Url, credentials: Credentials) -> Result<Self, ClientError> {
         let mut config = RemoteWrite::to(url);
+        credentials.give_to(&mut config);
         config.remote_timeout = REQUEST_TIMEOUT;
         Ok(Straight { client: Client::new(&config)? })
     }

@@ -1,6 +1,7 @@
 //! Where a push goes, and what came of sending it there.
 
 use super::args::TargetArgs;
+use super::credentials::Credentials;
 use super::entry::Entry;
 use super::gateway::Gateway;
 use super::straight::Straight;
@@ -55,10 +56,12 @@ impl Target {
         let wrong = |from: &str, error: &dyn std::fmt::Display| {
             Failure::usage(format!("{from}: {}", without_password(&error.to_string())))
         };
+        let credentials = Credentials::new(args);
         if let Some((from, text)) = straight {
             let url = Url::parse_short(&text).map_err(|error| wrong(from, &error))?;
-            let key = key("straight", &url, &text);
-            let target = Target::Straight(Straight::new(url).map_err(|error| wrong(from, &error))?);
+            let key = key("straight", &url, &text, args.user.as_deref());
+            let target =
+                Target::Straight(Straight::new(url, credentials).map_err(|error| wrong(from, &error))?);
             return Ok(Chosen { target, key });
         }
         let (from, text) = match (&args.gateway, variable("NARTHEX_GATEWAY")) {
@@ -67,8 +70,8 @@ impl Target {
             (None, None) => ("--gateway", DEFAULT_GATEWAY.to_string()),
         };
         let url = gateway_url(&text).map_err(|error| wrong(from, &error))?;
-        let key = key("gateway", &url, &text);
-        let target = Target::Gateway(Gateway::new(url).map_err(|error| wrong(from, &error))?);
+        let key = key("gateway", &url, &text, args.user.as_deref());
+        let target = Target::Gateway(Gateway::new(url, credentials).map_err(|error| wrong(from, &error))?);
         Ok(Chosen { target, key })
     }
 
@@ -102,10 +105,11 @@ fn gateway_url(text: &str) -> Result<Url, UrlError> {
 
 /// What tells targets apart: kind, address, path, parameters and user, but not the password, so that what
 /// waits is still sent when that was changed.
-fn key(kind: &str, url: &Url, text: &str) -> String {
+fn key(kind: &str, url: &Url, text: &str, user: Option<&str>) -> String {
     let authority = text.split("://").last().unwrap_or_default().split(['/', '?', '#']).next();
-    let user = authority.and_then(|authority| authority.rsplit_once('@')).map(|(user, _)| user);
-    let user = user.and_then(|user| user.split(':').next()).unwrap_or_default();
+    let in_url = authority.and_then(|authority| authority.rsplit_once('@')).map(|(user, _)| user);
+    let in_url = in_url.and_then(|user| user.split(':').next());
+    let user = user.or(in_url).unwrap_or_default();
     let whole = format!("{kind} {user} {}", url.uri());
     format!("{kind}-{:032x}", xxhash_rust::xxh3::xxh3_128(whole.as_bytes()))
 }
@@ -151,8 +155,10 @@ mod tests {
 
     #[test]
     fn a_target_has_one_spool_whatever_its_password() {
-        let of = |text: &str| key("gateway", &Url::parse(text).unwrap(), text);
+        let of = |text: &str| key("gateway", &Url::parse(text).unwrap(), text, None);
         assert_eq!(of("http://a:1@h/"), of("http://a:2@h/"));
+        let url = Url::parse("http://h/").unwrap();
+        assert_eq!(of("http://a:1@h/"), key("gateway", &url, "http://h/", Some("a")));
         let different =
             ["http://h/", "http://a@h/", "http://b@h/", "http://h/x", "http://h:1/", "http://h/?t=1"];
         let keys: std::collections::BTreeSet<_> = different.into_iter().map(of).collect();

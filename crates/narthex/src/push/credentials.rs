@@ -1,0 +1,50 @@
+//! Who a push is for its target, and whom it trusts there.
+
+use super::args::TargetArgs;
+use http::HeaderValue;
+use remote::RemoteWrite;
+use remote::auth::{AuthError, Authorization, BasicAuth, header};
+use remote::tls::TlsConfig;
+
+/// What flags say of it. Secrets are in files, which are read for each push: one that can't be read now
+/// makes a push wait in the spool, as a target that can't be reached does.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Credentials {
+    basic: Option<BasicAuth>,
+    bearer: Option<Authorization>,
+    pub(crate) tls: TlsConfig,
+}
+
+impl Credentials {
+    /// From flags.
+    pub(crate) fn new(args: &TargetArgs) -> Self {
+        let basic = args.user.as_ref().map(|user| BasicAuth {
+            username: Some(user.clone()),
+            password_file: args.password_file.clone(),
+            ..BasicAuth::default()
+        });
+        let bearer = args
+            .bearer_token_file
+            .as_ref()
+            .map(|file| Authorization { credentials_file: Some(file.clone()), ..Authorization::default() });
+        let tls = TlsConfig {
+            ca_file: args.ca_file.clone(),
+            cert_file: args.cert_file.clone(),
+            key_file: args.key_file.clone(),
+            ..TlsConfig::default()
+        };
+        Credentials { basic, bearer, tls }
+    }
+
+    /// The `Authorization` header; `from_url` is what user and password in the URL make.
+    pub(crate) fn header(&self, from_url: Option<&str>) -> Result<Option<HeaderValue>, AuthError> {
+        header(self.basic.as_ref(), self.bearer.as_ref(), from_url)
+    }
+
+    /// Gives them to a remote-write client.
+    pub(crate) fn give_to(self, config: &mut RemoteWrite) {
+        config.basic_auth = self.basic;
+        config.authorization = self.bearer;
+        config.tls_config = self.tls;
+    }
+}
