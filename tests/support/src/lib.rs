@@ -15,8 +15,8 @@
 //!   ends ([`process`]).
 //! - Ports are the system's choice, on loopback.
 //! - Waiting is for conditions, with a deadline and a message that shows what was there instead.
-//! - A test that can't run says `SKIPPED` and why; with `NARTHEX_REQUIRE_PEERS` or
-//!   `NARTHEX_REQUIRE_BROWSER` set, as in CI, it fails instead.
+//! - A test that can't run says `SKIPPED` and why; with `NARTHEX_REQUIRE_PEERS`,
+//!   `NARTHEX_REQUIRE_CLIENTS` or `NARTHEX_REQUIRE_BROWSER` set, as in CI, it fails instead.
 //!
 //! Everything here is blocking and panics where a test has to fail: it is test code that several crates
 //! share.
@@ -28,6 +28,7 @@
 )]
 
 pub mod browser;
+pub mod clients;
 pub mod exporter;
 pub mod http;
 pub mod narthex;
@@ -37,11 +38,13 @@ pub mod prometheus;
 pub mod pushgateway;
 pub mod query;
 pub mod receiver;
+pub mod target;
 pub mod victoria;
 pub mod wait;
 pub mod wire;
 
 pub use browser::{Chromium, Page};
+pub use clients::Client;
 pub use exporter::NodeExporter;
 pub use http::Response;
 pub use narthex::Narthex;
@@ -51,5 +54,6 @@ pub use prometheus::Prometheus;
 pub use pushgateway::Pushgateway;
 pub use query::{Labels, Sample};
 pub use receiver::{Answer, FakeReceiver};
+pub use target::Target;
 pub use victoria::{VictoriaMetrics, Vmagent};
 pub use wait::{SOON, wait_for, wait_until};

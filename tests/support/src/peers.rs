@@ -135,7 +135,7 @@ fn fetch(repository: &Path, folder: &Path) -> Result<(), String> {
 }
 
 /// The repository that this crate was built in.
-fn repository() -> PathBuf {
+pub(crate) fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
