@@ -3,7 +3,7 @@
 //! Only queued references move, and only while the shard they leave has no batch, so a move can't drop or
 //! reorder anything.
 
-use super::{Queue, SIDE_SHARDS, SIDE_TIME, Source, Stay};
+use super::{Queue, SIDE_SHARDS, SIDE_TIME, Source};
 use crate::lanes::{LANES, lane_of};
 use crate::shard::Ref;
 use std::collections::VecDeque;
@@ -67,16 +67,14 @@ impl<C: Source> Queue<C> {
         if !shard.lanes_to_move || !shard.batch.is_empty() {
             return;
         }
-        let position = self.shard_position(shard);
+        // What lanes have reached must not be forgotten: neither by those that leave, for their new shard's
+        // oldest point, nor by those that get company, for what that brings along.
+        self.positions();
         let mut moved = 0;
         for (number, lane) in self.lanes.iter_mut().enumerate() {
             let to = lane.side.unwrap_or(number % self.wanted_shards);
             if lane.shard != from || to == from {
                 continue;
-            }
-            // What the lane has reached here must not be forgotten for the other shard's oldest point.
-            if lane.stay == Stay::Here {
-                lane.floor = lane.floor.max(position);
             }
             lane.shard = to;
             moved += 1;
