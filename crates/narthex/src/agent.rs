@@ -198,6 +198,8 @@ impl Agent {
             measuring.abort();
             let _ = measuring.await;
         }
+        // A destination that ends lets go of the log: what it has not delivered has to stay for the next start.
+        let _kept = self.storage.pin("ending", self.storage.oldest());
         let ends = self.destinations.into_iter().map(|destination| end(destination, deadline));
         futures_util::future::join_all(ends).await;
         let storage = self.storage.clone();
