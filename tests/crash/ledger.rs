@@ -37,38 +37,47 @@ pub(crate) fn grouped(family: &str, group: usize) -> Key {
     format!("__name__={family},group={group},job=crash,")
 }
 
-/// What was answered with 2xx.
-#[derive(Default)]
+/// What was answered with 2xx and is not known yet to have arrived.
+#[derive(Default, Clone)]
 pub(crate) struct Acked {
     /// Places from, to (not included), and the round.
     numbered: HashMap<Key, Vec<(i64, i64, u32)>>,
     /// Values of groups' series, and the round.
     grouped: HashMap<Key, Vec<(f64, u32)>>,
-    /// All samples of both.
+    /// How many samples both were to begin with.
     pub(crate) samples: u64,
 }
 
 impl Acked {
     pub(crate) fn numbered(&mut self, key: Key, from: i64, to: i64, round: u32) {
         self.samples += (to - from) as u64;
-        self.numbered.entry(key).or_default().push((from, to, round));
-    }
-
-    /// Takes in what a round's pushers were told.
-    pub(crate) fn extend(&mut self, round: &std::sync::Mutex<Acked>) {
-        let mut round = round.lock().unwrap();
-        self.samples += round.samples;
-        for (key, ranges) in round.numbered.drain() {
-            self.numbered.entry(key).or_default().extend(ranges);
-        }
-        for (key, values) in round.grouped.drain() {
-            self.grouped.entry(key).or_default().extend(values);
+        let ranges = self.numbered.entry(key).or_default();
+        match ranges.last_mut() {
+            Some((_, end, last)) if *end == from && *last == round => *end = to,
+            _ => ranges.push((from, to, round)),
         }
     }
 
     pub(crate) fn grouped(&mut self, key: Key, value: f64, round: u32) {
         self.samples += 1;
         self.grouped.entry(key).or_default().push((value, round));
+    }
+
+    /// Takes in what a round's pushers were told.
+    pub(crate) fn extend(&mut self, round: &Acked) {
+        self.samples += round.samples;
+        for (key, ranges) in &round.numbered {
+            self.numbered.entry(key.clone()).or_default().extend(ranges);
+        }
+        for (key, values) in &round.grouped {
+            self.grouped.entry(key.clone()).or_default().extend(values);
+        }
+    }
+
+    /// How many ranges and values have not arrived.
+    pub(crate) fn open(&self) -> usize {
+        self.numbered.values().map(Vec::len).sum::<usize>()
+            + self.grouped.values().map(Vec::len).sum::<usize>()
     }
 }
 
@@ -210,36 +219,41 @@ impl Arrivals {
         }
     }
 
-    /// What was acknowledged and is not there: how many, and the first of them in words.
-    pub(crate) fn missing(&self, acked: &Acked) -> (u64, Vec<String>) {
+    /// Forgets of `acked` what has arrived. What is missing although later samples of its series are there,
+    /// or, at the `end`, at all, is lost: how many samples, and some of them in words.
+    pub(crate) fn settle(&self, acked: &mut Acked, end: bool) -> (u64, Vec<String>) {
         let (mut lost, mut words) = (0, Vec::new());
-        let mut say = |text: String| {
-            if words.len() < MAX_FINDINGS {
-                words.push(text);
-            }
-        };
-        for (key, ranges) in &acked.numbered {
+        for (key, ranges) in &mut acked.numbered {
             let track = self.tracks.get(key);
-            for &(from, to, round) in ranges {
-                let gone = (from..to).filter(|place| !track.is_some_and(|track| track.has(*place)));
-                let gone: Vec<i64> = gone.collect();
-                if !gone.is_empty() {
+            let furthest = track.map_or(-1, |track| track.furthest);
+            ranges.retain(|&(from, to, round)| {
+                let open = (from..to).filter(|place| !track.is_some_and(|track| track.has(*place)));
+                let open: Vec<i64> = open.collect();
+                let gone: Vec<i64> = open.iter().copied().filter(|at| end || *at < furthest).collect();
+                if let (Some(first), Some(last)) = (gone.first(), gone.last()) {
                     lost += gone.len() as u64;
-                    let furthest = track.map_or(-1, |track| track.furthest);
-                    say(format!(
-                        "{key} places {gone:?}, acknowledged in round {round}; furthest there: {furthest}"
+                    words.push(format!(
+                        "{key} {} of the places {first} to {last}, acknowledged in round {round}; \
+                         furthest there: {furthest}",
+                        gone.len()
                     ));
                 }
-            }
+                !open.is_empty() && gone.is_empty()
+            });
         }
-        for (key, values) in &acked.grouped {
+        for (key, values) in &mut acked.grouped {
             let track = self.tracks.get(key);
             let there: HashSet<u64> = track.iter().flat_map(|track| track.values.values().copied()).collect();
-            for (value, round) in values.iter().filter(|(value, _)| !there.contains(&value.to_bits())) {
-                lost += 1;
-                say(format!("{key} value {value}, acknowledged in round {round}"));
-            }
+            values.retain(|(value, round)| {
+                let open = !there.contains(&value.to_bits());
+                if open && end {
+                    lost += 1;
+                    words.push(format!("{key} value {value}, acknowledged in round {round}"));
+                }
+                open
+            });
         }
+        words.truncate(MAX_FINDINGS);
         (lost, words)
     }
 }

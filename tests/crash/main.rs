@@ -156,7 +156,8 @@ struct Test {
     destinations: [Destination; 2],
     pushers: Vec<Pusher>,
     groups: Vec<Groups>,
-    acked: Mutex<Acked>,
+    /// For each destination.
+    acked: [Acked; 2],
     table: Table,
     findings: Vec<String>,
     /// Each round, and the last words of its narthex where there was one.
@@ -176,7 +177,7 @@ fn what_is_acknowledged_arrives_in_order_whenever_it_is_killed() {
         destinations: [Destination::start("a", dice.u64(..)), Destination::start("b", dice.u64(..))],
         pushers: (0..PUSHERS).map(|number| Pusher::new(number, dice.u64(..))).collect(),
         groups: (0..GROUP_PUSHERS).map(|number| Groups::new(number * GROUPS, GROUPS, dice.u64(..))).collect(),
-        acked: Mutex::default(),
+        acked: Default::default(),
         table: Table::default(),
         findings: Vec::new(),
         history: Vec::new(),
@@ -206,6 +207,7 @@ impl Test {
             destination.arrivals().may_repeat += round.under_way();
         }
         self.table.round(round.weathers, round.end, &before, &self.counters());
+        self.settle(false);
         self.findings_of_destinations(round.number);
     }
 
@@ -301,7 +303,9 @@ impl Test {
             }
             self.table.pushes.add(counts[0]);
             self.table.group_changes.add(counts[1]);
-            self.acked.lock().unwrap().extend(acked);
+            let acked = acked.lock().unwrap();
+            self.table.samples_acked += acked.samples;
+            self.acked.iter_mut().for_each(|all| all.extend(&acked));
         });
         (self.pushers, self.groups) = (pushers, groups);
         self.history.push(narthex.process.tail());
@@ -328,33 +332,40 @@ impl Test {
         let before = self.counters();
         let narthex = self.start(round);
         let start = Instant::now();
-        let mut missing = self.missing();
-        while missing.iter().any(|(lost, _)| *lost > 0) && start.elapsed() < DRAIN {
-            std::thread::sleep(Duration::from_millis(200));
-            missing = self.missing();
+        while start.elapsed() < DRAIN && self.findings.is_empty() {
+            self.settle(false);
+            if self.acked.iter().all(|acked| acked.open() == 0) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(100));
         }
+        self.settle(true);
         self.table.drained = start.elapsed();
         let status = narthex.process.terminate(SOON);
         if status.code() != Some(0) {
             self.findings.push(format!("the last run: SIGTERM ended it with {status}"));
         }
         self.history.push(narthex.process.tail());
-        for (destination, (lost, words)) in self.destinations.iter().zip(missing) {
-            self.table.lost += lost;
-            let name = destination.name;
-            self.findings.extend(words.into_iter().map(|words| format!("{name} never got {words}")));
+        for destination in &self.destinations {
             let arrivals = destination.arrivals();
             self.table.out_of_order += arrivals.out_of_order;
             self.table.stepped_back += arrivals.stepped_back;
         }
-        self.table.samples_acked = self.acked.lock().unwrap().samples;
         self.table.round(round.weathers, round.end, &before, &self.counters());
         self.findings_of_destinations(round.number);
     }
 
-    fn missing(&self) -> [(u64, Vec<String>); 2] {
-        let acked = self.acked.lock().unwrap();
-        [0, 1].map(|at| self.destinations[at].arrivals().missing(&acked))
+    /// Looks for what is lost.
+    fn settle(&mut self, end: bool) {
+        for (destination, acked) in self.destinations.iter().zip(&mut self.acked) {
+            let (lost, words) = destination.arrivals().settle(acked, end);
+            self.table.lost += lost;
+            let name = destination.name;
+            if lost > 0 {
+                self.findings.push(format!("{name}: {lost} samples were lost"));
+            }
+            self.findings.extend(words.into_iter().map(|words| format!("{name} never got {words}")));
+        }
     }
 
     fn findings_of_destinations(&mut self, round: u32) {
@@ -393,4 +404,32 @@ impl Test {
             self.findings.join("\n")
         );
     }
+}
+
+/// Ended by SIGTERM while the destination is away, with several segments in the log.
+#[test]
+fn what_is_undelivered_at_the_end_is_there_at_the_next_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let receiver = support::FakeReceiver::start();
+    receiver.go_away();
+    let to = receiver.write_url();
+    let arguments = ["--to", &to, "--collect", "none", "--flush-deadline", "300ms"];
+    let data = folder.path().join("data");
+    let mut expected = std::collections::BTreeMap::new();
+    for run in 0..3 {
+        let narthex = Narthex::start_in(program(), "run", &data, &arguments);
+        let times: Vec<i64> = (0..10).map(|place| ledger::base_ms() + run * 10 + place).collect();
+        let samples: Vec<(i64, f64)> = times.iter().map(|time| (*time, 1.0)).collect();
+        let series = support::wire::Series::new("left", &[], &samples);
+        let labels: support::Labels = series.labels.iter().cloned().collect();
+        support::wire::push(&narthex.write_url(), support::wire::Version::V1, &[series])
+            .unwrap()
+            .expect_success();
+        expected.entry(labels).or_insert_with(Vec::new).extend(times);
+        assert_eq!(narthex.process.terminate(SOON).code(), Some(0));
+    }
+    receiver.come_back();
+    let _narthex = Narthex::start_in(program(), "run", &data, &arguments);
+    support::wait_until("what all three runs took", SOON, || receiver.tally(&expected).lost == 0);
+    assert_eq!(receiver.tally(&expected).out_of_order, 0);
 }

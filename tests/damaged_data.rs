@@ -1,0 +1,319 @@
+//! A data folder that was damaged while narthex was not running: it starts, delivers all that can be read,
+//! says what can't, and goes on as before.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a panic is how a test reports"
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use support::wire::{self, Series, Version};
+use support::{FakeReceiver, Labels, Narthex, SOON, wait_until};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
+/// A segment for each start.
+const SEGMENTS: usize = 5;
+const PUSHES: usize = 40;
+const SERIES: usize = 50;
+const SAMPLES: usize = 20;
+/// Samples of a push, which is a record of its own.
+const PUSH: usize = SERIES * SAMPLES;
+/// The most pushes that a damaged page costs: those in it, and those that run across its ends.
+const PUSHES_OF_PAGE: usize = 5;
+
+/// A data folder as it was left by a kill, and what was acknowledged.
+struct Made {
+    folder: tempfile::TempDir,
+    /// By segment: series and times.
+    acked: Vec<BTreeSet<(Labels, i64)>>,
+    groups: usize,
+}
+
+fn config(folder: &Path, receiver: &FakeReceiver) -> String {
+    let path = folder.join("narthex.yml");
+    let text = format!(
+        "remote_write:\n- url: {}\n  name: a\n  queue_config: {{max_backoff: 200ms, batch_send_deadline: 50ms}}\n\
+         collect: {{host: {{collectors: none}}, self: false}}\n",
+        receiver.write_url()
+    );
+    std::fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_string()
+}
+
+fn start(folder: &Path, receiver: &FakeReceiver) -> Narthex {
+    let config = config(folder, receiver);
+    Narthex::start_in(PROGRAM, "run", &folder.join("data"), &["--config", &config, "--flush-deadline", "1s"])
+}
+
+fn push(narthex: &Narthex, first: i64, dice: &mut fastrand::Rng) -> BTreeSet<(Labels, i64)> {
+    let times: Vec<i64> = (0..SAMPLES as i64).map(|at| first + at).collect();
+    let series: Vec<Series> = (0..SERIES)
+        .map(|number| {
+            let samples: Vec<(i64, f64)> = times.iter().map(|time| (*time, dice.f64())).collect();
+            Series::new("damage", &[("id", &number.to_string())], &samples)
+        })
+        .collect();
+    wire::push(&narthex.write_url(), Version::V1, &series).unwrap().expect_success();
+    let pairs = |one: Series| {
+        let labels: Labels = one.labels.into_iter().collect();
+        one.samples.into_iter().map(move |(time, _)| (labels.clone(), time))
+    };
+    series.into_iter().flat_map(pairs).collect()
+}
+
+/// A log of some segments that nobody has taken yet.
+fn make() -> Made {
+    let folder = tempfile::tempdir().unwrap();
+    let receiver = FakeReceiver::start();
+    receiver.go_away();
+    let mut made = Made { folder, acked: Vec::new(), groups: 0 };
+    let mut time = std::time::UNIX_EPOCH.elapsed().unwrap().as_millis() as i64 - 3_600_000;
+    let mut dice = fastrand::Rng::with_seed(7);
+    for _ in 0..SEGMENTS {
+        let narthex = start(made.folder.path(), &receiver);
+        let mut acked = BTreeSet::new();
+        for _ in 0..PUSHES {
+            acked.extend(push(&narthex, time, &mut dice));
+            time += SAMPLES as i64;
+        }
+        for _ in 0..5 {
+            let path = format!("/metrics/job/damage/group/{}", made.groups);
+            narthex.request("PUT", &path, &[], Some(b"damage_group 1\n")).expect_success();
+            made.groups += 1;
+        }
+        made.acked.push(acked);
+        narthex.process.kill();
+    }
+    made
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
+/// The segments of the copy, oldest first.
+fn segments(data: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> =
+        std::fs::read_dir(data.join("wal")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.is_file());
+    files.sort();
+    assert_eq!(files.len(), SEGMENTS);
+    files
+}
+
+fn flip(path: &Path, at: f64) {
+    let mut bytes = std::fs::read(path).unwrap();
+    let place = (bytes.len() as f64 * at) as usize;
+    bytes[place] ^= 0x10;
+    std::fs::write(path, bytes).unwrap();
+}
+
+fn positions(data: &Path) -> PathBuf {
+    let mut all = std::fs::read_dir(data.join("positions")).unwrap();
+    all.next().unwrap().unwrap().path()
+}
+
+/// What a kind of damage may cost of a segment, in samples.
+#[derive(Debug, Clone, Copy)]
+enum Cost {
+    Nothing,
+    /// So many pages.
+    Pages(usize),
+    Whole,
+}
+
+struct Case {
+    name: &'static str,
+    damage: fn(&Path),
+    /// Per segment.
+    costs: [Cost; SEGMENTS],
+    /// What narthex must say, in one line each.
+    says: &'static [&'static str],
+}
+
+const NOTHING: Cost = Cost::Nothing;
+
+const CASES: &[Case] = &[
+    Case { name: "no damage", damage: |_| {}, costs: [NOTHING; SEGMENTS], says: &[] },
+    Case {
+        name: "a flipped bit in the middle of a segment",
+        damage: |data| flip(&segments(data)[2], 0.5),
+        costs: [NOTHING, NOTHING, Cost::Pages(1), NOTHING, NOTHING],
+        says: &["00000002: "],
+    },
+    Case {
+        name: "flipped bits in three segments, the newest among them",
+        damage: |data| {
+            let segments = segments(data);
+            flip(&segments[0], 0.2);
+            flip(&segments[0], 0.9);
+            flip(&segments[3], 0.7);
+            flip(&segments[4], 0.4);
+        },
+        costs: [Cost::Pages(2), NOTHING, NOTHING, Cost::Pages(1), Cost::Pages(1)],
+        says: &["00000000: ", "00000003: ", "00000004: "],
+    },
+    Case {
+        name: "a flipped bit in the series records of a segment",
+        damage: |data| flip(&segments(data)[1], 0.0003),
+        costs: [NOTHING, Cost::Whole, NOTHING, NOTHING, NOTHING],
+        says: &["00000001: "],
+    },
+    Case {
+        name: "a segment of zeros",
+        damage: |data| {
+            let path = &segments(data)[2];
+            std::fs::write(path, vec![0; std::fs::metadata(path).unwrap().len() as usize]).unwrap();
+        },
+        costs: [NOTHING, NOTHING, Cost::Whole, NOTHING, NOTHING],
+        says: &["00000002: "],
+    },
+    Case {
+        name: "an empty segment",
+        damage: |data| std::fs::write(&segments(data)[3], "").unwrap(),
+        costs: [NOTHING, NOTHING, NOTHING, Cost::Whole, NOTHING],
+        says: &[],
+    },
+    Case {
+        name: "a segment that is gone",
+        damage: |data| std::fs::remove_file(&segments(data)[1]).unwrap(),
+        costs: [NOTHING, Cost::Whole, NOTHING, NOTHING, NOTHING],
+        says: &["missing"],
+    },
+    Case {
+        name: "the newest segment cut in the middle of a record",
+        damage: |data| {
+            let path = &segments(data)[4];
+            let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+            file.set_len(std::fs::metadata(path).unwrap().len() - 4_321).unwrap();
+        },
+        costs: [NOTHING, NOTHING, NOTHING, NOTHING, Cost::Pages(1)],
+        says: &["00000004: "],
+    },
+    Case {
+        name: "a truncated file of positions",
+        damage: |data| {
+            let file = std::fs::OpenOptions::new().write(true).open(positions(data)).unwrap();
+            file.set_len(5000).unwrap();
+        },
+        costs: [NOTHING; SEGMENTS],
+        says: &["saved positions were damaged"],
+    },
+    Case {
+        name: "a file of positions full of rubbish",
+        damage: |data| std::fs::write(positions(data), [0xa5; 40_000]).unwrap(),
+        costs: [NOTHING; SEGMENTS],
+        says: &["saved positions were damaged"],
+    },
+    Case {
+        name: "a state file full of rubbish",
+        damage: |data| std::fs::write(data.join("state"), [0xa5; 8192]).unwrap(),
+        costs: [NOTHING; SEGMENTS],
+        says: &["state"],
+    },
+    Case {
+        name: "an empty state file",
+        damage: |data| std::fs::write(data.join("state"), "").unwrap(),
+        costs: [NOTHING; SEGMENTS],
+        says: &["state"],
+    },
+    Case {
+        name: "no state file",
+        damage: |data| std::fs::remove_file(data.join("state")).unwrap(),
+        costs: [NOTHING; SEGMENTS],
+        says: &[],
+    },
+];
+
+/// Starts narthex on the damaged copy and holds what arrives against what may be lost.
+fn check(made: &Made, case: &Case) -> Result<String, String> {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    copy(&made.folder.path().join("data"), &data);
+    (case.damage)(&data);
+    let receiver = FakeReceiver::start();
+    let narthex = start(folder.path(), &receiver);
+    // Pushed after the start: when it is there, each lane has been read to here.
+    let mut dice = fastrand::Rng::with_seed(8);
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_millis() as i64;
+    let last = push(&narthex, now, &mut dice);
+    let arrived = || {
+        let arrivals = receiver.arrivals();
+        let pairs = arrivals
+            .iter()
+            .flat_map(|(labels, samples)| samples.iter().map(move |(time, _)| (labels.clone(), *time)));
+        pairs.collect::<BTreeSet<(Labels, i64)>>()
+    };
+    wait_until(&format!("{}: what was pushed after the start", case.name), SOON, || {
+        last.is_subset(&arrived())
+    });
+    let there = arrived();
+    let mut wrong = Vec::new();
+    let mut lost = Vec::new();
+    for (number, (acked, cost)) in made.acked.iter().zip(case.costs).enumerate() {
+        let gone = acked.difference(&there).count();
+        let (least, most) = match cost {
+            Cost::Nothing => (0, 0),
+            Cost::Pages(pages) => (1, pages * PUSHES_OF_PAGE * PUSH),
+            Cost::Whole => (1, PUSHES * PUSH),
+        };
+        if gone < least || gone > most {
+            wrong.push(format!("segment {number} lost {gone} samples, expected {least} to {most}"));
+        }
+        lost.push(gone);
+    }
+    let order: BTreeMap<Labels, Vec<i64>> = {
+        let mut order = BTreeMap::<Labels, Vec<i64>>::new();
+        let all = made.acked.iter().flatten().chain(&last);
+        all.for_each(|(labels, time)| order.entry(labels.clone()).or_default().push(*time));
+        order.values_mut().for_each(|times| times.sort_unstable());
+        order
+    };
+    let tally = receiver.tally(&order);
+    if tally.out_of_order > 0 {
+        wrong.push(format!("{tally:?}"));
+    }
+    let groups = narthex.get("/api/v1/metrics").expect_success().json();
+    if groups["data"].as_array().unwrap().len() != made.groups {
+        wrong.push(format!("not {} groups: {groups}", made.groups));
+    }
+    let lines = narthex.process.lines();
+    let tellings: Vec<&String> = lines.iter().filter(|line| line.contains("WARN")).collect();
+    for words in case.says {
+        if !tellings.iter().any(|line| line.contains(words)) {
+            wrong.push(format!("it doesn't say {words:?}"));
+        }
+    }
+    let flipped = case.name.contains("flipped");
+    if flipped && narthex.metric("prometheus_agent_corruptions_total").unwrap_or(0.0) == 0.0 {
+        wrong.push("prometheus_agent_corruptions_total is 0".into());
+    }
+    if !wrong.is_empty() {
+        return Err(format!("{}: {}\n{}", case.name, wrong.join("; "), lines.join("\n")));
+    }
+    Ok(format!("{}: lost {lost:?} of {} samples each", case.name, PUSHES * PUSH))
+}
+
+#[test]
+fn what_is_readable_is_delivered_and_what_is_not_is_said() {
+    let made = make();
+    let mut failed = Vec::new();
+    for case in CASES {
+        match check(&made, case) {
+            Ok(told) => println!("{told}"),
+            Err(told) => failed.push(told),
+        }
+    }
+    assert!(failed.is_empty(), "{}", failed.join("\n\n"));
+}
