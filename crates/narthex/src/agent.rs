@@ -97,7 +97,10 @@ impl Agent {
         let labels: Vec<(String, String)> = config.external_labels.into_iter().collect();
         let mut destinations = Vec::new();
         let mut outlets = Vec::new();
-        for destination in config.destinations {
+        // All queues together have one budget, in equal shares.
+        let share = remote::config::MAX_IN_MEMORY / config.destinations.len().max(1);
+        for mut destination in config.destinations {
+            destination.max_in_memory = share;
             let (storage, fs, clock) = (storage.clone(), fs.clone(), clock.clone());
             let started = Destination::start(destination, &labels, storage, fs, clock, data.path())?;
             outlets.push(Outlet {

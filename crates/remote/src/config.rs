@@ -85,16 +85,16 @@ pub struct RemoteWrite {
     #[serde(
         default,
         rename = "proxy_from_environment",
-        deserialize_with = "not_yet::proxy_from_environment"
+        deserialize_with = "not_yet_on::proxy_from_environment"
     )]
     _proxy_from_environment: (),
     #[serde(default, rename = "proxy_connect_header", deserialize_with = "not_yet::proxy_connect_header")]
     _proxy_connect_header: (),
-    #[serde(default, rename = "enable_http2", deserialize_with = "not_yet::enable_http2")]
+    #[serde(default, rename = "enable_http2", deserialize_with = "not_yet_on::enable_http2")]
     _enable_http2: (),
     #[serde(default, rename = "http_headers", deserialize_with = "not_yet::http_headers")]
     _http_headers: (),
-    #[serde(default, rename = "round_robin_dns", deserialize_with = "not_yet::round_robin_dns")]
+    #[serde(default, rename = "round_robin_dns", deserialize_with = "not_yet_on::round_robin_dns")]
     _round_robin_dns: (),
 }
 
@@ -278,8 +278,11 @@ fn default_remote_timeout() -> Duration {
     Duration::from_secs(30)
 }
 
+/// Bytes of batches that wait in memory, for all destinations together (`max_in_memory`).
+pub const MAX_IN_MEMORY: usize = 32 << 20;
+
 fn default_memory() -> usize {
-    32 << 20
+    MAX_IN_MEMORY
 }
 
 fn yes() -> bool {
@@ -297,7 +300,22 @@ macro_rules! not_yet {
         }
     };
 }
-not_yet!(oauth2 sigv4 azuread google_iam proxy_url no_proxy proxy_from_environment proxy_connect_header enable_http2 http_headers round_robin_dns);
+not_yet!(oauth2 sigv4 azuread google_iam proxy_url no_proxy proxy_connect_header http_headers);
+
+/// The same for switches: turned off they are what is done anyway.
+macro_rules! not_yet_on {
+    ($($key:ident)*) => {
+        mod not_yet_on {
+            $(pub(super) fn $key<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
+                if <bool as serde::Deserialize>::deserialize(deserializer)? {
+                    return Err(serde::de::Error::custom(concat!("not supported yet: ", stringify!($key))));
+                }
+                Ok(())
+            })*
+        }
+    };
+}
+not_yet_on!(proxy_from_environment enable_http2 round_robin_dns);
 
 #[cfg(test)]
 mod tests {
@@ -334,6 +352,9 @@ mod tests {
     fn what_is_not_there_is_an_error_that_names_it() {
         let error = parse(r#"{"url": "http://h/x", "oauth2": {"client_id": "x"}}"#).unwrap_err();
         assert!(error.contains("not supported yet: oauth2"), "{error}");
+        assert!(parse(r#"{"url": "http://h/x", "enable_http2": false}"#).is_ok());
+        let error = parse(r#"{"url": "http://h/x", "enable_http2": true}"#).unwrap_err();
+        assert!(error.contains("not supported yet: enable_http2"), "{error}");
         let error = parse(r#"{"url": "http://h/x", "colour": 1}"#).unwrap_err();
         assert!(error.contains("unknown field `colour`"), "{error}");
         let error = parse(r#"{"url": "http://h/x", "remote_timeout": "soon"}"#).unwrap_err();
