@@ -1,0 +1,378 @@
+//! Who may come in: each refusal and each acceptance, by real TLS where TLS is spoken.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a panic is how a test reports"
+)]
+
+mod authority;
+
+use authority::{Authority, Client, folder, write};
+use base64::Engine;
+use rustls::SupportedProtocolVersion;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use support::{FakeReceiver, Narthex, SOON, wait_until};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
+
+/// The lowest cost, as it is a test.
+fn hash(password: &str) -> String {
+    bcrypt::hash(password, 4).unwrap()
+}
+
+fn basic(user: &str, password: &str) -> String {
+    format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}")))
+}
+
+/// Runs to the end: exit code and what was written.
+fn end(arguments: &[&str]) -> (Option<i32>, String) {
+    let output = Command::new(PROGRAM).args(arguments).stdin(Stdio::null()).output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(text).unwrap())
+}
+
+/// A running narthex whose configuration has this text more.
+fn start(folder: &Path, receive: &str, arguments: &[&str]) -> (Narthex, FakeReceiver) {
+    let receiver = FakeReceiver::start();
+    let text = format!("remote_write:\n  - url: {}\n{receive}", receiver.url());
+    let file = write(&folder.join("narthex.yml"), &text);
+    let all = ["--config", file.to_str().unwrap(), "--collect", "none", "--flush-deadline", "1s"];
+    let narthex = Narthex::start(PROGRAM, &[&all[..], arguments].concat());
+    (narthex, receiver)
+}
+
+fn port(narthex: &Narthex) -> u16 {
+    narthex.url().rsplit(':').next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn every_path_but_those_that_tell_that_it_lives_asks_who_comes() {
+    let folder = tempfile::tempdir().unwrap();
+    write(&folder.path().join("token"), "t0ken-secret\n");
+    let receive = format!(
+        "receive:\n  basic_auth:\n    users:\n      ann: {}\n  bearer:\n    token_file: token\n",
+        hash("hunter2")
+    );
+    let (narthex, _receiver) = start(folder.path(), &receive, &[]);
+    let status = |method: &str, path: &str, authorization: Option<&str>| {
+        let headers: Vec<(&str, &str)> =
+            authorization.map(|value| ("authorization", value)).into_iter().collect();
+        let body: Option<&[u8]> = (method != "GET").then_some(b"a 1\n");
+        narthex.request(method, path, &headers, body).status
+    };
+    let (right, token) = (basic("ann", "hunter2"), "Bearer t0ken-secret".to_string());
+    let wrong = [
+        basic("ann", "hunter3"),
+        basic("bob", "hunter2"),
+        basic("ann", ""),
+        "Bearer t0ken-secre".into(),
+        "Bearer hunter2".into(),
+        "nonsense".into(),
+    ];
+    for (method, path, answer) in [
+        ("GET", "/", 200),
+        ("GET", "/metrics", 200),
+        ("GET", "/api/v1/status/remote_write", 200),
+        ("GET", "/api/v1/status", 200),
+        ("GET", "/api/v1/metrics", 200),
+        ("POST", "/metrics/job/x", 200),
+        ("PUT", "/metrics/job/x", 200),
+        ("POST", "/api/v1/import/prometheus", 204),
+        ("POST", "/api/v1/write", 400),
+        ("PUT", "/api/v1/admin/wipe", 404),
+        ("GET", "/nothing", 404),
+    ] {
+        assert_eq!(status(method, path, None), 401, "{method} {path}");
+        assert_eq!(status(method, path, Some(&wrong[0])), 401, "{method} {path}");
+        assert_eq!(status(method, path, Some(&right)), answer, "{method} {path}");
+        assert_eq!(status(method, path, Some(&token)), answer, "{method} {path}");
+    }
+    for wrong in &wrong {
+        assert_eq!(status("POST", "/metrics/job/stranger", Some(wrong)), 401, "{wrong}");
+    }
+    for path in ["/-/healthy", "/-/ready"] {
+        assert_eq!(status("GET", path, None), 200, "{path}");
+        assert_eq!(status("GET", path, Some(&wrong[0])), 200, "{path}");
+    }
+    let refused = narthex.get("/");
+    assert_eq!(refused.header("www-authenticate"), Some("Basic realm=\"narthex\""));
+    let kept = narthex.request("GET", "/api/v1/metrics", &[("authorization", &right)], None).text();
+    assert!(kept.contains("\"x\"") && !kept.contains("stranger"), "{kept}");
+    // The right password does not help a foreign web page.
+    let foreign = [("authorization", &*right), ("origin", "https://evil.example")];
+    assert_eq!(narthex.request("POST", "/metrics/job/x", &foreign, Some(b"a 1\n")).status, 403);
+}
+
+#[test]
+fn prometheus_own_web_configuration_file_is_taken_and_followed() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = |password: &str| {
+        let headers = "http_server_config:\n  headers:\n    X-Frame-Options: deny\n";
+        format!("{headers}basic_auth_users:\n  ann: {}\n", hash(password))
+    };
+    let web = write(&folder.path().join("web.yml"), &text("first"));
+    let (narthex, _receiver) = start(folder.path(), "", &["--web.config.file", web.to_str().unwrap()]);
+    let status = |password: &str| {
+        let authorization = basic("ann", password);
+        narthex.request("GET", "/metrics", &[("authorization", &authorization)], None).status
+    };
+    assert_eq!((status("first"), status("second")), (200, 401));
+    assert_eq!(narthex.get("/-/ready").header("x-frame-options"), Some("deny"));
+    write(&web, &text("second"));
+    wait_until("the new password", SOON, || status("second") == 200);
+    assert_eq!(status("first"), 401);
+    // What can't be read changes nothing.
+    write(&web, "basic_auth_users: [");
+    narthex.process.wait_for_line("can't be used: the old ones stay", SOON);
+    assert_eq!((status("second"), status("first")), (200, 401));
+}
+
+const TLS12: &[&SupportedProtocolVersion] = &[&rustls::version::TLS12];
+const TLS13: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];
+const TLS: &str = "receive:\n  tls:\n    cert_file: server.pem\n    key_file: server.key\n";
+
+#[test]
+fn tls_is_spoken_in_the_versions_that_are_asked_for_and_nothing_plain() {
+    let authority = Authority::new();
+    let folder = folder(&authority);
+    let (narthex, _receiver) = start(folder.path(), TLS, &[]);
+    let port = port(&narthex);
+    assert!(narthex.url().starts_with("https://"), "{}", narthex.url());
+    let mut client = Client::trusting(&authority);
+    assert_eq!(client.get(port, "/metrics"), Ok(200));
+    assert!(client.request(port, "POST /metrics/job/x", "a 1\n").unwrap().starts_with("HTTP/1.1 200"));
+    client.versions = TLS12;
+    assert_eq!(client.get(port, "/metrics"), Ok(200));
+    let stranger = Client::trusting(&Authority::new());
+    assert!(stranger.get(port, "/metrics").is_err());
+
+    let mut plain = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    plain.write_all(b"GET /-/healthy HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    plain.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("https://"), "{answer}");
+
+    let (narthex, _receiver) = start(folder.path(), &format!("{TLS}    min_version: TLS13\n"), &[]);
+    let port = self::port(&narthex);
+    assert!(client.get(port, "/metrics").is_err(), "1.2 is not spoken");
+    client.versions = TLS13;
+    assert_eq!(client.get(port, "/metrics"), Ok(200));
+}
+
+#[test]
+fn a_renewed_certificate_is_shown_without_a_restart() {
+    let (old, new) = (Authority::new(), Authority::new());
+    let folder = folder(&old);
+    let (narthex, _receiver) = start(folder.path(), TLS, &[]);
+    let port = port(&narthex);
+    let renewed = new.sign(&["localhost"]);
+    let client = Client::trusting(&new);
+    assert!(client.get(port, "/-/ready").is_err());
+    // Half of it: certificate and key don't fit, and the old pair stays.
+    write(&folder.path().join("server.pem"), &renewed.certificate);
+    narthex.process.wait_for_line("can't be used: the old ones stay", SOON);
+    assert_eq!(Client::trusting(&old).get(port, "/-/ready"), Ok(200));
+    write(&folder.path().join("server.key"), &renewed.key);
+    wait_until("the new certificate", SOON, || client.get(port, "/-/ready") == Ok(200));
+}
+
+#[test]
+fn clients_show_certificates_where_they_are_asked_to() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let folder = folder(&authority);
+    let mut client = Client::trusting(&authority);
+    for (mode, without) in [("RequireAndVerifyClientCert", false), ("VerifyClientCertIfGiven", true)] {
+        let text = format!("{TLS}    client_auth_type: {mode}\n    client_ca_file: ca.pem\n");
+        let (narthex, _receiver) = start(folder.path(), &text, &[]);
+        let port = port(&narthex);
+        client.own = Some(authority.sign(&["till-7"]));
+        assert_eq!(client.get(port, "/metrics"), Ok(200), "{mode}");
+        client.own = Some(other.sign(&["till-7"]));
+        assert!(client.get(port, "/metrics").is_err(), "{mode}");
+        client.own = None;
+        assert_eq!(client.get(port, "/metrics").is_ok(), without, "{mode}");
+    }
+}
+
+#[test]
+fn what_other_machines_reach_is_not_opened_by_accident() {
+    let authority = Authority::new();
+    let folder = folder(&authority);
+    let file = |name: &str, text: &str| {
+        let to = "remote_write:\n  - url: http://127.0.0.1:1/api/v1/write\n";
+        write(&folder.path().join(name), &format!("{to}{text}")).to_str().unwrap().to_string()
+    };
+    let tls = file("tls.yml", TLS);
+    let optional = "    client_auth_type: VerifyClientCertIfGiven\n    client_ca_file: ca.pem\n";
+    let optional = file("optional.yml", &format!("{TLS}{optional}"));
+    let certified = "    client_auth_type: RequireAndVerifyClientCert\n    client_ca_file: ca.pem\n";
+    let certified = file("certified.yml", &format!("{TLS}{certified}"));
+    let bearer = file("bearer.yml", "receive:\n  bearer:\n    token: t\n");
+    let data = folder.path().join("data");
+    // An address for documentation, which no machine has: what is let through ends with 1 for that.
+    let common = ["--listen", "192.0.2.1:9091", "--data", data.to_str().unwrap(), "--collect", "none"];
+    let run = |more: &[&str]| end(&[&["run"], &common[..], more].concat());
+    let to = ["--to", "http://127.0.0.1:1"];
+    for refused in [&to[..], &["--config", &tls], &["--config", &optional]] {
+        let (code, text) = run(refused);
+        assert_eq!(code, Some(2), "{refused:?}: {text}");
+        assert!(text.contains("192.0.2.1:9091") && text.contains("--allow-unauthenticated"), "{text}");
+    }
+    let allowed = [&to[..], &["--allow-unauthenticated"]].concat();
+    for let_through in [&allowed[..], &["--config", &certified], &["--config", &bearer]] {
+        let (code, text) = run(let_through);
+        assert_eq!(code, Some(1), "{let_through:?}: {text}");
+        assert!(text.contains("can't listen on 192.0.2.1:9091"), "{text}");
+    }
+    for command in ["sink", "demo"] {
+        let (code, text) = end(&[command, "--listen", "0.0.0.0:0"]);
+        assert!(code == Some(2) && text.contains("--allow-unauthenticated"), "{command}: {text}");
+        let (code, text) = end(&[command, "--listen", "192.0.2.1:9091", "--allow-unauthenticated"]);
+        assert!(code == Some(1) && text.contains("can't listen"), "{command}: {text}");
+    }
+}
+
+#[test]
+fn what_would_not_protect_is_refused_at_the_start() {
+    let authority = Authority::new();
+    let folder = folder(&authority);
+    write(&folder.path().join("other.key"), &authority.sign(&["x"]).key);
+    write(&folder.path().join("empty"), "\n");
+    let check = |text: &str| {
+        let to = "remote_write:\n  - url: http://127.0.0.1:1/api/v1/write\n";
+        end(&["check", write(&folder.path().join("n.yml"), &format!("{to}{text}")).to_str().unwrap()])
+    };
+    for (text, words) in [
+        ("receive:\n  tls:\n    cert_file: server.pem\n", "n.yml:5:5: receive.tls: key_file is missing"),
+        ("receive:\n  tls:\n    cert_file: gone\n    key_file: server.key\n", "cert_file "),
+        (
+            "receive:\n  tls:\n    cert_file: empty\n    key_file: server.key\n",
+            "there is no certificate in PEM",
+        ),
+        (
+            "receive:\n  tls:\n    cert_file: server.pem\n    key_file: ca.pem\n",
+            "there is no private key in PEM",
+        ),
+        ("receive:\n  tls:\n    cert_file: server.pem\n    key_file: other.key\n", "TLS: "),
+        ("receive:\n  basic_auth: {}\n", "receive.basic_auth: there are no users"),
+        ("receive:\n  basic_auth:\n    users:\n      ann: hunter2\n", "\"ann\" is not a bcrypt hash"),
+        ("receive:\n  basic_auth:\n    users:\n      ann: [hunter2]\n", "receive.basic_auth.users.ann"),
+        ("receive:\n  bearer: {}\n", "receive.bearer: give token_file"),
+        ("receive:\n  bearer:\n    token: hunter2\n    token_file: x\n", "exclude each other"),
+        ("receive:\n  bearer:\n    token: {a: hunter2}\n", "receive.bearer.token"),
+        ("receive:\n  bearer:\n    token_file: empty\n", "a bearer token is empty"),
+        ("receive:\n  bearer:\n    token_file: gone\n", "receive.bearer.token_file "),
+        ("receive:\n  bearer:\n    tokn: hunter2\n", "did you mean \"token\"?"),
+    ] {
+        let (code, said) = check(text);
+        assert_eq!(code, Some(2), "{text}: {said}");
+        assert!(said.contains(words), "{text}: {said}");
+        assert!(!said.contains("hunter2"), "{text}: {said}");
+    }
+    let (code, said) = check(TLS);
+    assert_eq!(code, Some(0), "{said}");
+    let web = write(&folder.path().join("web.yml"), "basic_auth_users:\n  ann: hunter2\n");
+    let run = ["run", "--to", "http://127.0.0.1:1", "--web.config.file", web.to_str().unwrap()];
+    let (code, said) = end(&run);
+    assert!(code == Some(2) && said.contains("web.yml:2:") && !said.contains("hunter2"), "{said}");
+}
+
+#[test]
+fn no_page_and_no_log_shows_a_secret() {
+    let folder = tempfile::tempdir().unwrap();
+    let hashed = hash("pa55word-right");
+    let receive = format!(
+        "receive:\n  basic_auth:\n    users:\n      ann: {hashed}\n  bearer:\n    token: t0ken-secret\n"
+    );
+    let (narthex, _receiver) = start(folder.path(), &receive, &["--log", "trace"]);
+    let right = basic("ann", "pa55word-right");
+    let mut said = String::new();
+    for authorization in
+        [&*right, &*basic("ann", "pa55word-wrong"), "Bearer t0ken-secret", "Bearer t0ken-wrong"]
+    {
+        for path in ["/", "/metrics", "/api/v1/status", "/api/v1/status/remote_write", "/api/v1/metrics"] {
+            said += &narthex.request("GET", path, &[("authorization", authorization)], None).text();
+        }
+        let pushed = [("authorization", authorization)];
+        said += &narthex.request("POST", "/metrics/job/x", &pushed, Some(b"wrong {\n")).text();
+        said += &narthex.request("POST", "/metrics/job/x", &pushed, Some(b"a 1\n")).text();
+    }
+    narthex.process.terminate(SOON);
+    said += &narthex.process.lines().join("\n");
+    assert!(said.contains("narthex_build_info") && said.contains("ended"), "{said}");
+    for secret in [&*hashed, "pa55word", "t0ken", right.trim_start_matches("Basic ")] {
+        assert!(!said.contains(secret), "{secret} is shown");
+    }
+}
+
+#[test]
+fn all_groups_are_wiped_only_where_that_is_enabled() {
+    let receiver = FakeReceiver::start();
+    let url = receiver.url();
+    for (flags, wiped) in [(&[][..], false), (&["--enable-admin"][..], true)] {
+        let narthex = Narthex::start(PROGRAM, &[&["--to", &url, "--collect", "none"], flags].concat());
+        assert_eq!(narthex.post("/metrics/job/x", &[], b"a 1\n").status, 200);
+        let status = narthex.request("PUT", "/api/v1/admin/wipe", &[], Some(b"")).status;
+        assert_eq!(status, if wiped { 202 } else { 404 });
+        assert_eq!(narthex.metric("narthex_groups"), Some(if wiped { 0.0 } else { 1.0 }));
+    }
+}
+
+#[test]
+fn push_and_exec_say_who_they_are() {
+    let authority = Authority::new();
+    let folder = folder(&authority);
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
+    write(&folder.path().join("right"), "hunter2\n");
+    write(&folder.path().join("wrong"), "hunter3\n");
+    write(&folder.path().join("token"), "t0ken\n");
+    let receive = format!(
+        "{TLS}  basic_auth:\n    users:\n      ann: {}\n  bearer:\n    token_file: token\n",
+        hash("hunter2")
+    );
+    let (narthex, _receiver) = start(folder.path(), &receive, &[]);
+    let port = port(&narthex);
+    let (gateway, ca) = (format!("https://localhost:{port}"), path("ca.pem"));
+    let target = |spool: &str| {
+        let all = ["--gateway", &gateway, "--ca-file", &ca, "--spool", &path(spool)];
+        all.map(str::to_string).to_vec()
+    };
+    let run = |command: &str, job: &str, spool: &str, more: &[&str]| {
+        let target = target(spool);
+        let target: Vec<&str> = target.iter().map(String::as_str).collect();
+        end(&[&[command, "--job", job], &target[..], more].concat())
+    };
+    let (right, wrong, token) = (path("right"), path("wrong"), path("token"));
+    let ann = ["--user", "ann", "--password-file"];
+    let (code, text) = run("push", "by-user", "a", &[&ann[..], &[&right, "x=1"]].concat());
+    assert_eq!(code, Some(0), "{text}");
+    let (code, text) = run("push", "by-token", "b", &["--bearer-token-file", &token, "x=1"]);
+    assert_eq!(code, Some(0), "{text}");
+    let (code, text) = run("exec", "by-exec", "c", &[&ann[..], &[&right, "--", "true"]].concat());
+    assert_eq!((code, text.as_str()), (Some(0), ""));
+    // A password that is mended later: what waits then goes.
+    let (_, text) = run("push", "late", "d", &[&ann[..], &[&wrong, "x=1"]].concat());
+    assert!(text.contains("401") && !text.contains("hunter"), "{text}");
+    let (code, text) = run("push", "later", "d", &[&ann[..], &[&path("gone"), "x=1"]].concat());
+    assert!(text.contains("No such file"), "{code:?} {text}");
+    let groups = || {
+        let head =
+            format!("GET /api/v1/metrics HTTP/1.1\r\nauthorization: {}\r\nx: ", basic("ann", "hunter2"));
+        Client::trusting(&authority).request(port, &head, "").unwrap()
+    };
+    let before = groups();
+    assert!(["by-user", "by-token", "by-exec"].iter().all(|job| before.contains(job)), "{before}");
+    assert!(!before.contains("late"), "{before}");
+    let (code, text) = run("push", "last", "d", &[&ann[..], &[&right, "x=1"]].concat());
+    assert_eq!(code, Some(0), "{text}");
+    let after = groups();
+    assert!(["\"late\"", "\"later\"", "\"last\""].iter().all(|job| after.contains(job)), "{after}");
+    // Without a certificate authority to trust, nothing is sent.
+    let bare = ["push", "--job", "untrusted", "--gateway", &gateway, "--spool", &path("e")];
+    let (_, text) = end(&[&bare[..], &ann, &[&right, "x=1"]].concat());
+    assert!(!groups().contains("untrusted"), "{text}");
+}
