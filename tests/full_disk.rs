@@ -49,7 +49,7 @@ impl Disk {
 
     fn free_mib(&self) -> u64 {
         let stat = rustix::fs::statvfs(&self.0).unwrap();
-        stat.f_bavail * stat.f_frsize >> 20
+        (stat.f_bavail * stat.f_frsize) >> 20
     }
 }
 

@@ -56,9 +56,9 @@ impl Table {
     }
 
     pub(crate) fn print(&self, seed: u64, took: Duration) -> String {
-        let mut out = format!(
+        let mut out = String::from(
             "| destination | rounds | requests stored | samples, first time | once more | at most |\n\
-             | --- | --- | --- | --- | --- | --- |\n"
+             | --- | --- | --- | --- | --- | --- |\n",
         );
         let mut total = Row::default();
         let line = |name: &str, row: &Row| {
