@@ -8,7 +8,7 @@
 )]
 
 use std::collections::BTreeSet;
-use support::{FakeReceiver, Narthex, SOON, wait_for};
+use support::{FakeReceiver, Narthex, SOON, wait_for, wait_until};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
 
@@ -57,6 +57,14 @@ const KNOWN: &[&str] = &[
     "prometheus_wal_watcher_current_segment",
     "prometheus_wal_watcher_records_read_total",
     "narthex_build_info",
+    "narthex_group_emissions_failed_total",
+    "narthex_group_emissions_total",
+    "narthex_group_expirations_total",
+    "narthex_group_journal_damaged_total",
+    "narthex_group_journal_rewrites_total",
+    "narthex_group_markers_total",
+    "narthex_group_push_failures_total",
+    "narthex_groups_forgotten_total",
     "narthex_remote_lag_seconds",
     "narthex_remote_protocol",
     "process_cpu_seconds_total",
@@ -95,4 +103,19 @@ fn known_names_are_on_the_page_with_type_and_help_and_are_pushed() {
     });
     assert!(pushed.contains("process_resident_memory_bytes"));
     assert!(!pushed.contains("node_"), "nothing of the machine was asked for");
+}
+
+#[test]
+fn what_becomes_of_groups_is_counted() {
+    let receiver = FakeReceiver::start();
+    let narthex = Narthex::start(PROGRAM, &["--to", &receiver.write_url(), "--collect", "none"]);
+    let metric = |name: &str| narthex.metric(name).unwrap();
+    assert_eq!(narthex.post("/metrics/job/j", &[], b"a 1\n").status, 200);
+    assert_eq!((metric("narthex_groups"), metric("narthex_group_markers_total")), (1.0, 0.0));
+    assert_eq!(narthex.post("/metrics/job/j", &[], b"a 1 1700000000\n").status, 400);
+    assert_eq!(metric("narthex_group_push_failures_total"), 1.0);
+    assert_eq!(narthex.request("DELETE", "/metrics/job/j", &[], None).status, 202);
+    // One for `a`, and one for each of the two times of the push.
+    wait_until("the markers", SOON, || metric("narthex_group_markers_total") == 3.0);
+    assert_eq!(metric("narthex_groups"), 0.0);
 }

@@ -15,7 +15,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use support::{FakeReceiver, Narthex, SOON, wait_until};
+use support::{Chromium, FakeReceiver, Narthex, SOON, wait_until};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
 
@@ -38,7 +38,7 @@ fn end(arguments: &[&str]) -> (Option<i32>, String) {
 /// A running narthex whose configuration has this text more.
 fn start(folder: &Path, receive: &str, arguments: &[&str]) -> (Narthex, FakeReceiver) {
     let receiver = FakeReceiver::start();
-    let text = format!("remote_write:\n  - url: {}\n{receive}", receiver.url());
+    let text = format!("remote_write:\n  - url: {}\n{receive}", receiver.write_url());
     let file = write(&folder.join("narthex.yml"), &text);
     let all = ["--config", file.to_str().unwrap(), "--collect", "none", "--flush-deadline", "1s"];
     let narthex = Narthex::start(PROGRAM, &[&all[..], arguments].concat());
@@ -375,4 +375,17 @@ fn push_and_exec_say_who_they_are() {
     let bare = ["push", "--job", "untrusted", "--gateway", &gateway, "--spool", &path("e")];
     let (_, text) = end(&[&bare[..], &ann, &[&right, "x=1"]].concat());
     assert!(!groups().contains("untrusted"), "{text}");
+}
+
+#[test]
+fn the_page_is_read_in_a_browser_with_user_and_password() {
+    let Some(program) = Chromium::find() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let receive = format!("receive:\n  basic_auth:\n    users:\n      ann: {}\n", hash("hunter2"));
+    let (narthex, _receiver) = start(folder.path(), &receive, &[]);
+    let browser = Chromium::start(&program);
+    // As links have it; what is typed into the browser's own window comes to the same.
+    let page = browser.open(&format!("{}/", narthex.url().replace("://", "://ann:hunter2@")));
+    page.wait_for("document.querySelector('#state').className === 'ok'", SOON);
+    assert!(!page.html().contains("hunter2"));
 }

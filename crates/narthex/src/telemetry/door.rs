@@ -57,7 +57,7 @@ pub(super) fn families(stats: &Stats, out: &mut Vec<Family>) {
         ),
         (
             "narthex_group_push_failures_total",
-            "Pushes that were refused and set their group's push_failure_time_seconds.",
+            "Pushes that were refused for what they hold and set their group's push_failure_time_seconds.",
             &stats.push_failures,
         ),
         ("narthex_group_markers_total", "Staleness markers sent for groups.", &stats.markers),
