@@ -59,6 +59,8 @@ pub(crate) fn run(options: &Start) -> Result<()> {
         };
         let plan = Plan { workload, base: now };
         if options.bulk > 0 {
+            // A destination begins where the log ends when it is first seen, and holds what comes after.
+            start()?.process().kill();
             let before = Plan { base: now - 86_400_000, ..plan };
             let samples = bulk::write(&data.join("wal"), &before, options.bulk << 30)?;
             eprintln!("{} samples lie in it already", thousands(samples as i64));
