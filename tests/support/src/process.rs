@@ -16,6 +16,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Condvar, LazyLock, Mutex};
 use std::time::{Duration, Instant};
@@ -28,6 +29,8 @@ pub const MAX_LINES: usize = 20_000;
 struct Output {
     lines: Mutex<VecDeque<String>>,
     more: Condvar,
+    /// Streams that are read to their end.
+    ended: AtomicUsize,
 }
 
 /// A child process. Killed, with what it started itself, when dropped.
@@ -103,6 +106,15 @@ impl Process {
         self.child.lock().unwrap().try_wait().unwrap()
     }
 
+    /// After its end: waits until what it said last has been read. Not for long, since what it started may
+    /// hold its streams open.
+    fn drain(&self) {
+        let start = Instant::now();
+        while self.output.ended.load(Ordering::Acquire) < 2 && start.elapsed() < Duration::from_secs(1) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     /// Sends a signal to the process alone.
     pub fn signal(&self, signal: Signal) {
         // It may have ended by itself, which is no failure of this call.
@@ -139,6 +151,7 @@ impl Process {
         let start = Instant::now();
         loop {
             if let Some(status) = self.exit_status() {
+                self.drain();
                 return status;
             }
             if start.elapsed() > deadline {
@@ -246,6 +259,7 @@ fn collect(from: impl Read + Send + 'static, output: Arc<Output>) {
             lines.push_back(text);
             output.more.notify_all();
         }
+        output.ended.fetch_add(1, Ordering::Release);
     });
 }
 
@@ -316,6 +330,9 @@ fn wait_ready(process: &Process, url: &str) -> bool {
         let running = process.is_running();
         if running && crate::http::get(url).is_ok_and(|answer| answer.status == 200) {
             return true;
+        }
+        if !running {
+            process.drain();
         }
         if !running && process.lines().iter().any(|line| line.contains("address already in use")) {
             return false;

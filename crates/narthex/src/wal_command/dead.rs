@@ -234,7 +234,7 @@ mod tests {
         let (text, _) = dumped(Format::Text, options);
         assert_eq!(
             text,
-            "refused: up{q=\"a\\\"b\"} 1000 +Inf: 400: old\npoisoned: h{} 1000 {\"schema\":3}: 500\n\
+            "refused: up{q=\"a\\\"b\"} 1000 +Inf: 400: old\npoisoned: h 1000 {\"schema\":3}: 500\n\
              refused: 7 of 100 samples of a request: 400: old\n"
         );
     }
