@@ -41,7 +41,7 @@ impl Disk {
                     Err(error) => error.to_string(),
                 };
                 assert!(std::env::var_os("NARTHEX_REQUIRE_MOUNT").is_none(), "cannot mount: {why}");
-                eprintln!("SKIPPED: no full disk without the right to mount: {why}");
+                support::peers::shout(&format!("SKIPPED: no full disk without the right to mount: {why}"));
                 None
             }
         }

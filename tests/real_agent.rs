@@ -57,6 +57,12 @@ fn opens(peers: &Peers, agent: PathBuf) {
     let before = segments(&agent.join("wal"));
     let series = log::references(&agent.join("wal")) as f64;
     assert!(series > 0.0 && !before.is_empty());
+    let stale = |value: &u64| *value == model::STALE_NAN;
+    let samples = log::samples(&agent.join("wal"));
+    assert!(
+        !samples.values().flat_map(|values| values.values()).any(stale),
+        "no end marks a series as ended"
+    );
     let url = format!("{NOWHERE}/api/v1/write");
     let options = Options { data: Some(agent.clone()), ..Options::agent(&url, "prometheus.WriteRequest") };
     let prometheus = Prometheus::start(peers, options);
@@ -82,6 +88,8 @@ fn a_real_agent_opens_a_log_whole_truncated_and_left_by_a_kill() {
         narthex.process.wait_for_line("sending what is left", SOON);
         narthex.process.terminate(SOON);
     }
+    // A series has a reference of its own in each run.
+    assert!(log::references(&data.join("wal")) >= 3000);
     opens(&peers, copied(&data, folder.path(), "whole"));
 
     // Left by a kill under load: its end may be torn anywhere.

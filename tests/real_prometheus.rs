@@ -205,6 +205,8 @@ fn what_was_collected_while_the_destination_was_down_arrives_after_a_kill() {
     let load = prometheus.raw("node_load1", "10m");
     let gaps = load[0].samples.windows(2).filter(|pair| pair[1].0 - pair[0].0 > 1500).count();
     assert!(gaps <= 2, "{gaps} gaps in {:?}", load[0].samples);
+    let longest = load[0].samples.windows(2).map(|pair| pair[1].0 - pair[0].0).max();
+    assert!(longest < Some(10_000), "a start again takes no longer: {:?}", load[0].samples);
     assert_eq!(not_delivered(&running), 0.0);
 }
 

@@ -24,9 +24,12 @@
 use model::Clock;
 use std::time::Duration;
 
-/// A wall clock before this is not set: 2026-11-01T00:00:00Z, about when this version was made. It is
-/// a constant, not the moment of the build, so that builds can be reproduced; it is moved at a release.
-pub const EARLIEST_PLAUSIBLE_MS: i64 = 1_793_491_200_000;
+/// A wall clock before this is not set: a day before this was built (`SOURCE_DATE_EPOCH` where that was
+/// set), which leaves room for a builder whose clock is a little ahead.
+pub const EARLIEST_PLAUSIBLE_MS: i64 = match i64::from_str_radix(env!("NARTHEX_BUILD_SECONDS"), 10) {
+    Ok(seconds) => (seconds - 86_400) * 1000,
+    Err(_) => 0,
+};
 
 /// A wall clock after this (fifty years later) is not set either. One sample from 2099 can stop a
 /// receiver from taking any other.

@@ -14,7 +14,7 @@ pub const DEFAULT_SINK_LISTEN: &str = "127.0.0.1:9095";
 
 /// Takes metrics in and carries them on by Prometheus remote write.
 #[derive(Debug, Parser)]
-#[command(name = "narthex", version, about, arg_required_else_help = true, max_term_width = 100)]
+#[command(name = "narthex", version, arg_required_else_help = true, max_term_width = 100)]
 pub struct Cli {
     /// What to log on standard error: error, warn, info, debug or trace, also per part
     /// (`warn,remote=debug`).

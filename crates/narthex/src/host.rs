@@ -1,7 +1,7 @@
 //! The loop that measures: this machine, and narthex itself, at an interval.
 
 use crate::telemetry::Telemetry;
-use collect::{CollectorSet, Host, HostOptions, Stamper, Ticker};
+use collect::{CollectorSet, Host, HostOptions, Stamp, Stamper, Ticker};
 use model::{Batch, Clock, Family, MetricType};
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,10 +35,24 @@ pub(crate) async fn run(
     let mut host = Host::new(HostOptions { collectors: settings.collectors, ..HostOptions::default() });
     let mut stamper = Stamper::new(settings.interval);
     let mut ticker = Ticker::new(settings.interval, &settings.instance);
+    let mut stamped = true;
     loop {
         let started = clock.monotonic();
         // Taken before the measuring, whose time is then part of the interval's and not of the stamp's.
-        let stamp = stamper.stamp(&*clock).timestamp();
+        let given = stamper.stamp(&*clock);
+        let stamp = given.timestamp();
+        if stamped != stamp.is_some() {
+            stamped = stamp.is_some();
+            match given {
+                Stamp::Implausible => {
+                    tracing::warn!("the clock is not set: nothing is collected until it is")
+                }
+                Stamp::Wait => {
+                    tracing::warn!("the clock was set back: nothing is collected until it has caught up")
+                }
+                _ => tracing::warn!("the clock can be used again; collecting goes on"),
+            }
+        }
         telemetry.stamped(stamper.counts(), ticker.missed());
         let (back, families) = measure(host, settings.collectors, clock.now_ms()).await;
         host = back;

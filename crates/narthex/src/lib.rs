@@ -3,7 +3,8 @@
 //! It promises:
 //! - **clear ends**: exit code 2 for what is wrong with flags or configuration, 1 for what went wrong later,
 //!   0 after a signal; each with a sentence that says what and what would be right. No backtraces.
-//! - **a shutdown that loses nothing**: doors first, then measuring, then the log, then the destinations.
+//! - **a shutdown that loses nothing**: doors first, then measuring, then the
+//!   destinations, which send what is left, then the log.
 //! - **nothing from elsewhere**: the page is one file, served to this machine's own names only.
 //!
 //! Where to start: [`run`] for `narthex run`, then [`agent`] for how the parts are put together.

@@ -74,9 +74,18 @@ pub struct Delivery {
     lost: u64,
     bytes: u64,
     lag_seconds: f64,
+    /// The lowest position that is saved: all before it is settled.
+    position: Place,
     behind: bool,
     last_accepted_ms: i64,
     last_error: Option<String>,
+}
+
+/// A place in the log.
+#[derive(Debug, Serialize)]
+struct Place {
+    segment: i64,
+    offset: i64,
 }
 
 /// The name of a version, as in `remote write 2.0`.
@@ -151,6 +160,7 @@ fn delivery(destination: &Outlet) -> Delivery {
         lost: per(&stats.lost),
         bytes: stats.bytes.get(),
         lag_seconds: lag_ms as f64 / 1000.0,
+        position: Place { segment: stats.position_segment.get(), offset: stats.position_offset.get() },
         behind: stats.behind.get() > 0,
         last_accepted_ms: stats.last_accepted_ms.get(),
         last_error: stats.last_error(),

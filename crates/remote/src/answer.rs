@@ -57,6 +57,8 @@ pub enum Verdict {
 pub fn verdict(answer: &Answer, protocol: Protocol, confirmed: bool, retry_429: bool) -> Verdict {
     let second = protocol == Protocol::V2;
     match (answer.status, answer.written) {
+        // A login page, or some other web server: whoever it is, it is no receiver of remote write.
+        (200..=299, None) if is_page(&answer.words) => Verdict::Denied,
         (200..=299, None) if second => Verdict::OtherProtocol,
         (200..=299, Some(written)) if second => Verdict::Settled(written),
         (200..=299, _) => Verdict::Delivered,
@@ -75,6 +77,12 @@ pub fn verdict(answer: &Answer, protocol: Protocol, confirmed: bool, retry_429: 
         // Nothing that HTTP knows; whatever it was, it has not been a yes.
         _ => Verdict::Retry,
     }
+}
+
+/// Whether an answer is a web page, which no receiver of remote write answers with.
+fn is_page(words: &str) -> bool {
+    let start: String = words.trim_start().chars().take(14).collect::<String>().to_ascii_lowercase();
+    start.starts_with("<!doctype html") || start.starts_with("<html")
 }
 
 /// Whether a receiver's words say that it could not read the request at all.
@@ -195,6 +203,11 @@ mod tests {
         }
         let answer = Answer { status: 429, ..Answer::default() };
         assert_eq!(verdict(&answer, V1, true, false), RefusedWhole);
+        for protocol in [V1, V2] {
+            let answer =
+                Answer { status: 200, words: "<!DOCTYPE html><title>Log in".into(), ..Answer::default() };
+            assert_eq!(verdict(&answer, protocol, false, true), Denied, "a page is no receiver");
+        }
     }
 
     #[test]

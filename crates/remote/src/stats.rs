@@ -219,6 +219,10 @@ pub struct Stats {
     pub segment: Gauge,
     /// Positions that could not be saved.
     pub positions_failed: Counter,
+    /// The segment of the lowest saved position.
+    pub position_segment: Gauge,
+    /// The byte of it in its segment.
+    pub position_offset: Gauge,
     /// Handfuls of dead letters that were not kept, since too many came or the disk failed.
     pub dead_letters_dropped: Counter,
     words: Mutex<Words>,

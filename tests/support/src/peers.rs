@@ -1,6 +1,7 @@
 //! Finding the real programs.
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -50,7 +51,14 @@ pub fn peers() -> Option<Peers> {
 /// Where the environment variable `require` is set.
 pub fn skip(require: &str, why: &str) {
     assert!(!is_set(require), "{require} is set, but {why}");
-    eprintln!("SKIPPED: {why} (set {require} to make this a failure)");
+    shout(&format!("SKIPPED: {why} (set {require} to make this a failure)"));
+}
+
+/// Says something on standard error that the test runner does not swallow, as it does what a passing test
+/// prints.
+pub fn shout(text: &str) {
+    // Where nobody reads it, nobody misses it.
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 fn is_set(name: &str) -> bool {

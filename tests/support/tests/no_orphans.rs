@@ -15,7 +15,7 @@ fn starts_a_child_and_stays() {
 #[test]
 fn a_killed_test_process_takes_its_children_along() {
     if support::process::find_in_path("setpriv").is_none() {
-        eprintln!("SKIPPED: there is no setpriv here (util-linux)");
+        support::peers::shout("SKIPPED: there is no setpriv here (util-linux)");
         return;
     }
     let arguments = ["--ignored", "--exact", "starts_a_child_and_stays", "--nocapture"];
