@@ -17,7 +17,7 @@
 //! nor narthex.
 
 use model::MetricType;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use wal::record::{self, MetadataBuilder, MetadataEntry};
 use wal::{CommitError, Filesystem, SegmentReader, WalError, Writer, WriterOptions, dir};
@@ -49,6 +49,7 @@ impl JournalLog {
                 break;
             }
             let before = entries.len();
+            settle(&*fs, &dir, number)?;
             let mut reader = SegmentReader::open(&*fs, &dir, number, 0)?;
             while let Some(record) = reader.next()? {
                 let entry = record::metadata(record.bytes).ok().and_then(|mut all| all.next()?.ok());
@@ -117,11 +118,18 @@ impl JournalLog {
     }
 }
 
+/// Makes durable what a segment shows now. One that was closed after a failed sync was cut, but not durably:
+/// without this a later power cut could bring back what a start before it did not see.
+fn settle(fs: &dyn Filesystem, dir: &Path, number: u64) -> Result<(), WalError> {
+    let path = dir::segment_path(dir, number);
+    let synced = fs.open(&path, true).and_then(|file| file.sync_data());
+    synced.map_err(|source| WalError::Io { what: "sync", path, source })
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helper functions of tests")]
     use super::*;
-    use std::path::Path;
     use wal::{Compression, Durability, RealFilesystem};
 
     fn open(dir: &Path) -> (JournalLog, Vec<Vec<u8>>) {
