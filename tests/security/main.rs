@@ -323,6 +323,35 @@ fn all_groups_are_wiped_only_where_that_is_enabled() {
 }
 
 #[test]
+fn a_page_that_has_its_own_name_point_here_reads_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let receive = "receive:\n  allowed_hosts: [gateway.example]\n";
+    let (narthex, _receiver) = start(folder.path(), receive, &["--allowed-host", "b.example,c.example"]);
+    assert_eq!(narthex.post("/metrics/job/secret", &[("host", "any.example")], b"a 1\n").status, 200);
+    let get = |path: &str, host: &str| narthex.request("GET", path, &[("host", host)], None);
+    let paths = ["/", "/metrics", "/api/v1/metrics", "/api/v1/status", "/api/v1/status/remote_write", "/x"];
+    for path in paths {
+        let refused = get(path, "evil.example:9091");
+        assert_eq!(refused.status, 403, "{path}");
+        let text = refused.text();
+        assert!(text.contains("--allowed-host NAME") && !text.contains("secret"), "{path}: {text}");
+        for host in ["127.0.0.1", "localhost:9091", "gateway.example:9091", "b.example", "c.example"] {
+            assert_ne!(get(path, host).status, 403, "{path} by {host}");
+        }
+    }
+    for path in ["/-/healthy", "/-/ready"] {
+        assert_eq!(get(path, "evil.example").status, 200, "{path}");
+    }
+    let wrong = write(
+        &folder.path().join("w.yml"),
+        "remote_write:\n  - url: http://127.0.0.1:1/api/v1/write\nreceive:\n  allowed_hosts: [\"https://a.example/\"]\n",
+    );
+    let (code, said) = end(&["check", wrong.to_str().unwrap()]);
+    assert!(code == Some(2) && said.contains("receive.allowed_hosts[0]"), "{said}");
+    assert!(said.contains("w.yml:4:") && said.contains("as in a URL"), "{said}");
+}
+
+#[test]
 fn push_and_exec_say_who_they_are() {
     let authority = Authority::new();
     let folder = folder(&authority);

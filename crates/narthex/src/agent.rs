@@ -2,8 +2,8 @@
 
 use crate::config::{Config, default_max_size};
 use crate::data_dir::{DataDir, DataDirError};
+use crate::guard::{Guard, guard};
 use crate::host;
-use crate::http::{Guard, guard};
 use crate::page::{Mode, page};
 use crate::say::say;
 use crate::security::Security;
@@ -190,7 +190,7 @@ impl Agent {
             .protect(inside)
             .route("/-/healthy", get(|| async { "healthy\n" }))
             .route("/-/ready", get(|| async { "ready\n" }))
-            .layer(axum::middleware::from_fn_with_state(Guard::new(&hostname()), guard));
+            .layer(axum::middleware::from_fn_with_state(Guard::new(&hostname(), security), guard));
         security.decorate(router)
     }
 
@@ -201,8 +201,7 @@ impl Agent {
             measuring.abort();
             let _ = measuring.await;
         }
-        // A destination that ends lets go of the log: what it has not delivered has to stay for the next start.
-        let _kept = self.storage.pin("ending", self.storage.oldest());
+        // What they have not delivered stays in the log for the next start: ending releases no pin.
         let ends = self.destinations.into_iter().map(|destination| end(destination, deadline));
         futures_util::future::join_all(ends).await;
         let storage = self.storage.clone();

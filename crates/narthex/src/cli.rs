@@ -93,6 +93,11 @@ pub struct RunArgs {
     #[arg(long)]
     pub allow_unauthenticated: bool,
 
+    /// A name by which narthex is asked besides its machine's own, as behind a proxy or in a container
+    /// (several: give it again, or commas). Others get 403, lest a foreign web page reads what is here.
+    #[arg(long = "allowed-host", value_name = "NAME", value_delimiter = ',')]
+    pub allowed_hosts: Vec<crate::guard::AllowedHost>,
+
     /// Allow wiping all groups over HTTP (PUT /api/v1/admin/wipe).
     #[arg(long)]
     pub enable_admin: bool,

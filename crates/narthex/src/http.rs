@@ -1,23 +1,14 @@
-//! The HTTP server, and the guard that keeps foreign web pages out.
-//!
-//! A browser on this machine reaches the loopback too, so any web page could try to press the page's
-//! buttons or to push. Two checks stop that ([`guard`]): what changes something and says that it comes
-//! from another origin is refused; and where a page is read, or an origin is named, the host must be an
-//! address or a name of this machine, so that a foreign name made to point here (DNS rebinding) gets
-//! nothing. Programs that push send no `Origin`, so they may use any name.
+//! The HTTP server: it listens, accepts, speaks TLS where asked to, and stops in order.
 
 use crate::security::Current;
 use axum::Router;
 use axum::body::Body;
-use axum::extract::State;
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, Method, Request, StatusCode, header};
+use http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
@@ -279,7 +270,7 @@ where
 {
     let state = door.clone();
     let service = service_fn(move |request: Request<Incoming>| {
-        let cut = *state.borrow() == Door::Cutting && !is_private(request.uri().path());
+        let cut = *state.borrow() == Door::Cutting && !is_page(request.uri().path());
         let router = router.clone();
         async move {
             if cut {
@@ -310,63 +301,9 @@ where
     }
 }
 
-/// What the guard knows of this machine.
-#[derive(Debug, Clone)]
-pub struct Guard {
-    names: Arc<[String]>,
-}
-
-impl Guard {
-    /// Allows this machine's name besides addresses and `localhost`.
-    pub fn new(hostname: &str) -> Self {
-        let short = hostname.split('.').next().unwrap_or_default();
-        let names = [hostname, short].map(str::to_ascii_lowercase);
-        Guard { names: names.into_iter().filter(|name| !name.is_empty()).collect() }
-    }
-
-    /// Whether a `Host` header, or the host of an origin, names this machine.
-    fn knows(&self, host: &str) -> bool {
-        let name = match host.strip_prefix('[') {
-            Some(rest) => rest.split(']').next().unwrap_or_default(),
-            None => host.rsplit_once(':').map_or(host, |(name, _)| name),
-        };
-        let name = name.to_ascii_lowercase();
-        name.parse::<IpAddr>().is_ok() || name == "localhost" || self.names.contains(&name)
-    }
-
-    fn check(&self, method: &Method, headers: &HeaderMap, private: bool) -> Result<(), &'static str> {
-        let host = text(headers, header::HOST);
-        let origin = text(headers, header::ORIGIN);
-        let reads = *method == Method::GET || *method == Method::HEAD;
-        if (private || origin.is_some()) && !host.is_some_and(|host| self.knows(host)) {
-            return Err("unknown Host: open this page by the machine's address or name");
-        }
-        if let (Some(origin), false) = (origin, reads) {
-            let from = origin.split_once("://").map(|(_, host)| host);
-            if from.is_none() || from != host {
-                return Err("foreign Origin: this can be asked for by narthex' own page only");
-            }
-        }
-        Ok(())
-    }
-}
-
-fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
-    headers.get(name).map(|value| value.to_str().unwrap_or("?"))
-}
-
 /// The page and what is behind it.
-fn is_private(path: &str) -> bool {
+fn is_page(path: &str) -> bool {
     path == "/" || path.starts_with("/api/v1/status/") || path.starts_with("/api/v1/sink/")
-}
-
-/// Refuses with 403 what comes from a foreign web page. See the module.
-pub async fn guard(State(guard): State<Guard>, request: axum::extract::Request, next: Next) -> Response {
-    let private = is_private(request.uri().path());
-    match guard.check(request.method(), request.headers(), private) {
-        Ok(()) => next.run(request).await,
-        Err(why) => (StatusCode::FORBIDDEN, format!("{why}\n")).into_response(),
-    }
 }
 
 #[cfg(test)]
@@ -374,44 +311,6 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "helpers of tests")]
     use super::*;
     use tokio::io::AsyncReadExt;
-
-    fn check(method: Method, host: Option<&str>, origin: Option<&str>, private: bool) -> bool {
-        let mut headers = HeaderMap::new();
-        for (name, value) in [(header::HOST, host), (header::ORIGIN, origin)] {
-            if let Some(value) = value {
-                headers.insert(name, value.parse().unwrap());
-            }
-        }
-        Guard::new("box.example.org").check(&method, &headers, private).is_ok()
-    }
-
-    #[test]
-    fn the_page_is_read_by_address_or_own_name_only() {
-        for host in
-            ["127.0.0.1:9091", "localhost:9091", "[::1]:9091", "10.1.2.3", "BOX:9091", "box.example.org"]
-        {
-            assert!(check(Method::GET, Some(host), None, true), "{host}");
-        }
-        for host in [Some("evil.example"), Some("localhost.evil.example:9091"), Some(""), None] {
-            assert!(!check(Method::GET, host, None, true), "{host:?}");
-        }
-    }
-
-    #[test]
-    fn a_foreign_origin_changes_nothing() {
-        let own = Some("http://127.0.0.1:9091");
-        assert!(check(Method::POST, Some("127.0.0.1:9091"), own, true));
-        for origin in ["http://127.0.0.1:8080", "https://evil.example", "null", "http://localhost:9091"] {
-            assert!(!check(Method::POST, Some("127.0.0.1:9091"), Some(origin), true), "{origin}");
-            assert!(!check(Method::POST, Some("127.0.0.1:9091"), Some(origin), false), "{origin}");
-        }
-    }
-
-    #[test]
-    fn programs_push_by_any_name() {
-        assert!(check(Method::POST, Some("gateway.example:9091"), None, false));
-        assert!(!check(Method::POST, Some("evil.example:9091"), Some("http://evil.example:9091"), false));
-    }
 
     fn ok_router() -> Router {
         Router::new().route("/", axum::routing::get(|| async { "ok" }))

@@ -17,6 +17,7 @@ pub mod data_dir;
 pub mod demo;
 pub mod exec;
 pub mod failure;
+pub mod guard;
 mod host;
 pub mod http;
 pub mod page;

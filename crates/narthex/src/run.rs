@@ -121,6 +121,7 @@ fn configure(args: &RunArgs, environment: config::env::Lookup<'_>) -> Result<(Co
         ));
     }
     config.security.web_config = args.web_config_file.clone();
+    config.security.allowed_hosts.extend(args.allowed_hosts.iter().cloned());
     config.receive.pushgateway.enable_admin |= args.enable_admin;
     if let Some(collectors) = args.collect {
         config.collect.host = collectors;

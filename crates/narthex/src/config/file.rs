@@ -176,6 +176,8 @@ pub struct Receive {
     pub basic_auth: Option<BasicAuth>,
     /// A token.
     pub bearer: Option<Bearer>,
+    /// Names by which narthex may be asked besides its machine's own.
+    pub allowed_hosts: Vec<String>,
 }
 
 impl Receive {

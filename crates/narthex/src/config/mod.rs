@@ -13,6 +13,7 @@ mod locate;
 pub mod size;
 pub mod web;
 
+use crate::guard::HostError;
 use crate::security::Settings;
 use collect::CollectorSet;
 use error::{ConfigError, Reporter};
@@ -235,6 +236,10 @@ fn security(section: &mut file::Receive, wrong: Wrong<'_>) -> Result<Settings, B
             return Err(wrong("receive.bearer", why.into()));
         }
         (settings.token, settings.token_file) = (bearer.token, bearer.token_file);
+    }
+    for (index, host) in section.allowed_hosts.iter().enumerate() {
+        let key = format!("receive.allowed_hosts[{index}]");
+        settings.allowed_hosts.push(host.parse().map_err(|error: HostError| wrong(&key, error.to_string()))?);
     }
     Ok(settings)
 }

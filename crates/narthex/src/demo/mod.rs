@@ -11,7 +11,8 @@ use crate::announce;
 use crate::cli::{Accept, DEFAULT_LISTEN, DemoArgs};
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::http::{Door, Guard, Listening, guard};
+use crate::guard::{Guard, guard};
+use crate::http::{Door, Listening};
 use crate::page::Mode;
 use crate::say::say;
 use crate::security::{Security, check_exposure};
@@ -77,8 +78,8 @@ pub async fn run(args: DemoArgs) -> Result<(), Failure> {
     let limits = WindowLimits { points_per_series: WINDOW_POINTS, ..WindowLimits::DEFAULT };
     let observer = Box::new(move |batch: &model::Batch| arrivals.arrived(batch));
     let sink = Sink::new(limits, Accept::Both, Behaviour::default(), Some(observer));
-    let sink_router =
-        sink.router().layer(axum::middleware::from_fn_with_state(Guard::new(&hostname()), guard));
+    let sink_guard = Guard::new(&hostname(), &Security::open());
+    let sink_router = sink.router().layer(axum::middleware::from_fn_with_state(sink_guard, guard));
     let sink_server = Listening::reserved().map_err(Failure::running)?.serve(sink_router);
 
     let config = config(sink_server.address())?;

@@ -14,6 +14,7 @@ mod files;
 pub mod tls;
 
 use crate::config::error::ConfigError;
+use crate::guard::AllowedHost;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
@@ -58,6 +59,8 @@ pub struct Settings {
     pub token_file: Option<PathBuf>,
     /// `--web.config.file`.
     pub web_config: Option<PathBuf>,
+    /// `receive.allowed_hosts` and `--allowed-host`.
+    pub allowed_hosts: Vec<AllowedHost>,
 }
 
 /// Why it can't be had. Never contains a secret.
@@ -145,12 +148,18 @@ pub struct Current {
     tls: Option<Arc<rustls::ServerConfig>>,
     headers: HeaderMap,
     files: Files,
+    hosts: Vec<AllowedHost>,
 }
 
 impl Current {
     /// How connections begin; plain where absent.
     pub fn tls(&self) -> Option<Arc<rustls::ServerConfig>> {
         self.tls.clone()
+    }
+
+    /// Names by which narthex may be asked besides its machine's own.
+    pub fn hosts(&self) -> &[AllowedHost] {
+        &self.hosts
     }
 }
 
@@ -185,7 +194,8 @@ impl Policy {
             check_exposure(self.address, self.allow_unauthenticated)?;
         }
         let tls = config.map(|config| tls::server_config(&config, &mut files)).transpose()?.map(Arc::new);
-        Ok(Current { auth, tls, headers: headers(&web.http_server_config.headers)?, files })
+        let hosts = settings.allowed_hosts.clone();
+        Ok(Current { auth, tls, headers: headers(&web.http_server_config.headers)?, files, hosts })
     }
 }
 
@@ -225,8 +235,13 @@ impl Drop for Security {
 impl Security {
     /// Asks for nothing: for what listens on loopback only.
     pub fn open() -> Self {
-        let nothing =
-            Current { auth: Auth::open(), tls: None, headers: HeaderMap::new(), files: Files::default() };
+        let nothing = Current {
+            auth: Auth::open(),
+            tls: None,
+            headers: HeaderMap::new(),
+            files: Files::default(),
+            hosts: Vec::new(),
+        };
         Security { current: watch::channel(Arc::new(nothing)).1, following: None }
     }
 

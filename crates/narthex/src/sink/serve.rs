@@ -3,10 +3,11 @@
 use crate::agent::hostname;
 use crate::cli::SinkArgs;
 use crate::failure::Failure;
-use crate::http::{Door, Guard, Listening, guard};
+use crate::guard::{Guard, guard};
+use crate::http::{Door, Listening};
 use crate::page::{Mode, page};
 use crate::say::say;
-use crate::security::check_exposure;
+use crate::security::{Security, check_exposure};
 use crate::shutdown::Signals;
 use crate::sink::{Behaviour, Sink, WindowLimits};
 use axum::Router;
@@ -45,7 +46,7 @@ pub async fn run(args: SinkArgs) -> Result<(), Failure> {
         .router()
         .route("/", get(|| async { page(Mode::Sink) }))
         .merge(control(&sink, door.clone(), Door::Cutting))
-        .layer(axum::middleware::from_fn_with_state(Guard::new(&hostname()), guard));
+        .layer(axum::middleware::from_fn_with_state(Guard::new(&hostname(), &Security::open()), guard));
     let server = listening.serve_with(router, door);
     say(format_args!("listening on http://{} (remote write at /api/v1/write, page at /)", server.address()));
     let signal = signals.next().await;

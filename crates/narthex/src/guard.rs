@@ -1,0 +1,234 @@
+//! The guard that keeps foreign web pages out.
+//!
+//! A browser on this machine reaches the loopback too, so any web page could try to press the page's
+//! buttons, to push, or to read what is here. Two checks stop that ([`guard`]):
+//! - **A foreign `Origin`** gets nothing. Browsers name the page that asks with everything but plain reads.
+//! - **An unknown `Host`** reads nothing. A page can have its own name point to this machine (DNS rebinding)
+//!   and is then of the same origin, but the name it was opened by stays in `Host`. So whoever reads, or
+//!   names an origin, has to ask by an address, `localhost`, this machine's name, or a name that the user
+//!   has allowed. What tells that narthex lives ([`OPEN`]) answers to any name.
+//!
+//! Programs that push send no `Origin`, and no page can send a push without one: they may use any name.
+
+use crate::security::{Current, Security};
+use axum::extract::State;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, Method, StatusCode, header};
+use std::net::IpAddr;
+use std::str::FromStr;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// What answers to any name: probes come by whatever name an orchestrator has for this machine.
+pub const OPEN: [&str; 2] = ["/-/healthy", "/-/ready"];
+
+/// A name by which narthex is reached besides its machine's own: `metrics.example.org`, with a port where
+/// browsers use another than that of the scheme (`metrics.example.org:8443`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AllowedHost {
+    name: String,
+    port: Option<u16>,
+}
+
+/// A name that can't be the host of a URL.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not the name of a host: write it as in a URL, without http:// and without a path")]
+pub struct HostError(String);
+
+impl FromStr for AllowedHost {
+    type Err = HostError;
+
+    fn from_str(text: &str) -> Result<Self, HostError> {
+        let wrong = || HostError(text.to_string());
+        let (name, port) = match text.split_once(':') {
+            Some((name, port)) => (name, Some(port.parse().map_err(|_| wrong())?)),
+            None => (text, None),
+        };
+        let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        if name.is_empty() || !name.chars().all(fits) {
+            return Err(wrong());
+        }
+        Ok(AllowedHost { name: name.to_ascii_lowercase(), port })
+    }
+}
+
+impl AllowedHost {
+    /// Whether it is what an origin has behind `://`. Exactly: on another port of the same name there may be
+    /// somebody else.
+    fn is_origin(&self, host: &str) -> bool {
+        let (name, port) = match host.split_once(':') {
+            Some((name, port)) => (name, port.parse().ok()),
+            None => (host, None),
+        };
+        self.name.eq_ignore_ascii_case(name) && self.port == port
+    }
+}
+
+/// What the guard knows of this machine.
+#[derive(Debug, Clone)]
+pub struct Guard {
+    names: Arc<[String]>,
+    live: watch::Receiver<Arc<Current>>,
+}
+
+impl Guard {
+    /// Allows this machine's name besides addresses and `localhost`, and what `security` says.
+    pub fn new(hostname: &str, security: &Security) -> Self {
+        let short = hostname.split('.').next().unwrap_or_default();
+        let names = [hostname, short].map(str::to_ascii_lowercase);
+        let names = names.into_iter().filter(|name| !name.is_empty()).collect();
+        Guard { names, live: security.current() }
+    }
+
+    /// Whether a `Host` header names this machine.
+    fn knows(&self, host: &str) -> bool {
+        let name = match host.strip_prefix('[') {
+            Some(rest) => rest.split(']').next().unwrap_or_default(),
+            None => host.rsplit_once(':').map_or(host, |(name, _)| name),
+        };
+        let name = name.to_ascii_lowercase();
+        name.parse::<IpAddr>().is_ok()
+            || name == "localhost"
+            || self.names.contains(&name)
+            || self.live.borrow().hosts().iter().any(|allowed| allowed.name == name)
+    }
+
+    fn check(&self, method: &Method, path: &str, headers: &HeaderMap) -> Result<(), String> {
+        let host = text(headers, header::HOST);
+        let origin = text(headers, header::ORIGIN);
+        let reads = *method == Method::GET || *method == Method::HEAD;
+        let guarded = origin.is_some() || (reads && !OPEN.contains(&path));
+        if guarded && !host.is_some_and(|host| self.knows(host)) {
+            let host = host.unwrap_or_default();
+            return Err(format!(
+                "unknown Host {host:?}: ask by this machine's address or name, or allow that one \
+                 (--allowed-host NAME, or receive.allowed_hosts)"
+            ));
+        }
+        if let Some(origin) = origin {
+            let from = origin.split_once("://").map(|(_, host)| host);
+            // Behind a proxy, `Host` may be what the proxy calls this machine.
+            let allowed = |from| self.live.borrow().hosts().iter().any(|allowed| allowed.is_origin(from));
+            if from.is_none() || (from != host && !from.is_some_and(allowed)) {
+                return Err("foreign Origin: this can be asked for by narthex' own page only".into());
+            }
+        }
+        Ok(())
+    }
+}
+
+fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
+    headers.get(name).map(|value| value.to_str().unwrap_or("?"))
+}
+
+/// Refuses with 403 what comes from a foreign web page. See the module.
+pub async fn guard(State(guard): State<Guard>, request: axum::extract::Request, next: Next) -> Response {
+    match guard.check(request.method(), request.uri().path(), request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(why) => (StatusCode::FORBIDDEN, format!("{why}\n")).into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "helpers of tests")]
+    use super::*;
+    use crate::security::{Policy, Settings};
+
+    /// A guard of the machine `box.example.org` that allows `hosts`.
+    fn guard_of(hosts: &[&str]) -> Guard {
+        let hosts = hosts.iter().map(|host| host.parse().unwrap()).collect();
+        let settings = Settings { allowed_hosts: hosts, ..Settings::default() };
+        let address = "127.0.0.1:1".parse().unwrap();
+        let current = Policy { settings, address, allow_unauthenticated: false }.load().unwrap();
+        let names = ["box.example.org", "box"].map(String::from);
+        Guard { names: names.into(), live: watch::channel(Arc::new(current)).1 }
+    }
+
+    fn check(guard: &Guard, request: (&str, &str), host: Option<&str>, origin: Option<&str>) -> bool {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [(header::HOST, host), (header::ORIGIN, origin)] {
+            if let Some(value) = value {
+                headers.insert(name, value.parse().unwrap());
+            }
+        }
+        guard.check(&request.0.parse().unwrap(), request.1, &headers).is_ok()
+    }
+
+    const READS: [(&str, &str); 5] = [
+        ("GET", "/"),
+        ("GET", "/metrics"),
+        ("HEAD", "/metrics"),
+        ("GET", "/api/v1/metrics"),
+        ("GET", "/api/v1/status"),
+    ];
+
+    #[test]
+    fn all_is_read_by_address_or_own_name_only() {
+        let guard = guard_of(&[]);
+        for read in READS {
+            for host in
+                ["127.0.0.1:9091", "localhost:9091", "[::1]:9091", "10.1.2.3", "BOX:9091", "box.example.org"]
+            {
+                assert!(check(&guard, read, Some(host), None), "{read:?} {host}");
+            }
+            for host in [Some("evil.example"), Some("localhost.evil.example:9091"), Some(""), None] {
+                assert!(!check(&guard, read, host, None), "{read:?} {host:?}");
+                // Of the same origin, as a page is that has its own name point here.
+                assert!(!check(&guard, read, host, Some("http://evil.example")), "{read:?} {host:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn probes_come_by_any_name() {
+        for path in OPEN {
+            assert!(check(&guard_of(&[]), ("GET", path), Some("whatever:80"), None), "{path}");
+            assert!(check(&guard_of(&[]), ("GET", path), None, None), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_foreign_origin_gets_nothing() {
+        let (guard, own) = (guard_of(&[]), Some("http://127.0.0.1:9091"));
+        for request in [("POST", "/api/v1/write"), ("DELETE", "/metrics/job/a"), ("GET", "/metrics")] {
+            assert!(check(&guard, request, Some("127.0.0.1:9091"), own));
+            for origin in ["http://127.0.0.1:8080", "https://evil.example", "null", "http://localhost:9091"] {
+                assert!(!check(&guard, request, Some("127.0.0.1:9091"), Some(origin)), "{origin}");
+            }
+        }
+    }
+
+    #[test]
+    fn programs_push_by_any_name() {
+        let (guard, push) = (guard_of(&[]), ("POST", "/metrics/job/a"));
+        assert!(check(&guard, push, Some("gateway.example:9091"), None));
+        assert!(!check(&guard, push, Some("evil.example:9091"), Some("http://evil.example:9091")));
+    }
+
+    #[test]
+    fn an_allowed_name_is_as_good_as_its_own_also_behind_a_proxy() {
+        let guard = guard_of(&["Metrics.Example.org", "other.example:8443"]);
+        let (read, delete) = (("GET", "/"), ("DELETE", "/metrics/job/a"));
+        for host in ["metrics.example.org", "METRICS.example.org:80", "other.example:8443", "other.example"] {
+            assert!(check(&guard, read, Some(host), None), "{host}");
+        }
+        assert!(!check(&guard, read, Some("sub.metrics.example.org"), None));
+        let page = Some("https://metrics.example.org");
+        assert!(check(&guard, delete, Some("metrics.example.org"), page));
+        // The proxy puts its own name for this machine there.
+        assert!(check(&guard, delete, Some("127.0.0.1:9091"), page));
+        assert!(check(&guard, delete, Some("127.0.0.1:9091"), Some("https://other.example:8443")));
+        for origin in ["https://metrics.example.org:8443", "https://other.example", "https://evil.example"] {
+            assert!(!check(&guard, delete, Some("127.0.0.1:9091"), Some(origin)), "{origin}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_name_of_a_host_is_refused() {
+        for text in ["", "https://a.example", "a.example/", "*", "a:b", "a:99999", ":80", "a b"] {
+            assert!(text.parse::<AllowedHost>().unwrap_err().to_string().contains("as in a URL"), "{text}");
+        }
+    }
+}
