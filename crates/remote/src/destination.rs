@@ -8,10 +8,12 @@ use crate::lanes::LANE_HASH_VERSION;
 use crate::outgoing::Rules;
 use crate::positions::{Found, PositionFile};
 use crate::relabel::Relabeller;
-use crate::stats::Stats;
+use crate::stats::{State, Stats};
 use crate::url::Url;
 use crate::worker::{Parts, Worker};
+use futures_util::FutureExt;
 use model::Clock;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,7 +68,8 @@ pub struct ShutdownReport {
     pub positions_saved: bool,
 }
 
-/// A running destination. Dropping it stops it at once, as a kill would.
+/// A running destination. Dropping it stops it at once, as a kill would. However it ends, the log keeps what it
+/// has not delivered, until it is started again or [`Storage::release`] is called with its name.
 #[derive(Debug)]
 pub struct Destination {
     name: String,
@@ -152,7 +155,7 @@ impl Destination {
             dead: DeadLetters::start(fs, dead, stats.clone()),
         };
         let worker = Worker::new(&config, parts);
-        let task = tokio::spawn(worker.run(stopped));
+        let task = tokio::spawn(watched(name.clone(), stats.clone(), worker.run(stopped)));
         Ok(Destination { name, url, stats, stop, task: Some(task) })
     }
 
@@ -187,6 +190,26 @@ impl Drop for Destination {
     fn drop(&mut self) {
         if let Some(task) = &self.task {
             task.abort();
+        }
+    }
+}
+
+/// Runs a worker. Should it panic, that is said and shown, and what it has not delivered stays in the log: its
+/// pin was not released.
+async fn watched(
+    name: String,
+    stats: Arc<Stats>,
+    worker: impl Future<Output = ShutdownReport>,
+) -> ShutdownReport {
+    match AssertUnwindSafe(worker).catch_unwind().await {
+        Ok(report) => report,
+        Err(_) => {
+            const WHY: &str = "delivery ended unexpectedly, by a mistake in narthex; nothing more is sent until \
+                it is started again, and what was not delivered is kept until then";
+            tracing::error!(destination = %name, "{WHY}");
+            stats.set_error(WHY.into());
+            stats.set_state(State::Stopped);
+            ShutdownReport { complete: false, pending: 0, positions_saved: false }
         }
     }
 }
@@ -249,5 +272,14 @@ mod tests {
             fingerprint(&rules(&[("a", "b"), ("c", "d")])),
             fingerprint(&rules(&[("c", "d"), ("a", "b")]))
         );
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_panics_is_reported_and_shown() {
+        let stats = Arc::new(Stats::default());
+        let report = watched("a".into(), stats.clone(), async { panic!("a mistake") }).await;
+        assert!(!report.complete && !report.positions_saved);
+        assert_eq!(stats.state(), State::Stopped);
+        assert!(stats.last_error().is_some_and(|error| error.contains("unexpectedly")));
     }
 }

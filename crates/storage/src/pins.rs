@@ -35,9 +35,15 @@ struct Held {
     position: Position,
     moved_to: Option<Position>,
     lost: Lost,
+    /// Its owner went without letting go.
+    orphaned: bool,
 }
 
-/// Holds segments back from truncation until it is dropped.
+/// Holds segments back from truncation until it is released.
+///
+/// Dropping it releases nothing: an owner that ended unexpectedly still wants what it has not delivered. Then
+/// it holds on until somebody pins under the same name, [`crate::Storage::release`] is called with it, or the
+/// process ends. The log's budget bounds it like any other.
 pub struct Pin {
     pins: Arc<Pins>,
     id: u64,
@@ -58,10 +64,28 @@ impl Pins {
         let mut inner = self.inner();
         inner.next += 1;
         let id = inner.next;
-        inner
-            .pins
-            .insert(id, Held { name: name.to_string(), position, moved_to: None, lost: Lost::default() });
+        let (name, lost) = (name.to_string(), Lost::default());
+        // Whoever pins in the place of an owner that has gone knows what it still wanted.
+        inner.pins.retain(|_, held| !held.orphaned || held.name != name);
+        inner.pins.insert(id, Held { name, position, moved_to: None, lost, orphaned: false });
         Pin { pins: self.clone(), id }
+    }
+
+    /// Lets go of what is held under `name` for an owner that has gone; says whether something was.
+    pub(crate) fn release(&self, name: &str) -> bool {
+        let mut inner = self.inner();
+        let before = inner.pins.len();
+        inner.pins.retain(|_, held| !held.orphaned || held.name != name);
+        let released = inner.pins.len() < before;
+        drop(inner);
+        self.ring();
+        released
+    }
+
+    /// The names under which something is held for owners that have gone.
+    pub(crate) fn orphans(&self) -> Vec<String> {
+        let inner = self.inner();
+        inner.pins.values().filter(|held| held.orphaned).map(|held| held.name.clone()).collect()
     }
 
     /// The lowest segment that somebody wants.
@@ -138,9 +162,53 @@ impl Pin {
     }
 }
 
-impl Drop for Pin {
-    fn drop(&mut self) {
+impl Pin {
+    /// Lets go: the owner wants nothing more of the log.
+    pub fn release(self) {
         self.pins.inner().pins.remove(&self.id);
         self.pins.ring();
+    }
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        let mut inner = self.pins.inner();
+        let id = self.id;
+        let Some(name) = inner.pins.get(&id).map(|held| held.name.clone()) else { return };
+        // One that took its place already holds what is still wanted.
+        if inner.pins.iter().any(|(other, held)| *other > id && held.name == name) {
+            inner.pins.remove(&id);
+            inner.rung = true;
+            drop(inner);
+            self.pins.bell.notify_all();
+        } else if let Some(held) = inner.pins.get_mut(&id) {
+            held.orphaned = true;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pin_that_is_dropped_holds_on_until_another_takes_its_place_or_it_is_released() {
+        let pins = Arc::<Pins>::default();
+        drop(pins.pin("a", Position::start_of(3)));
+        assert_eq!((pins.lowest_segment(), pins.orphans()), (Some(3), vec!["a".to_string()]));
+        let other = pins.pin("b", Position::start_of(7));
+        assert_eq!(pins.lowest_segment(), Some(3), "another one's name says nothing");
+        let again = pins.pin("a", Position::start_of(5));
+        assert_eq!((pins.lowest_segment(), pins.orphans()), (Some(5), vec![]));
+        // The next one is there before this one goes, as where settings change.
+        let next = pins.pin("a", Position::start_of(6));
+        drop(again);
+        assert_eq!((pins.lowest_segment(), pins.orphans()), (Some(6), vec![]));
+        assert!(!pins.release("a"), "its owner has not gone");
+        drop(next);
+        assert!(pins.release("a"));
+        assert_eq!(pins.lowest_segment(), Some(7));
+        other.release();
+        assert_eq!(pins.lowest_segment(), None);
     }
 }

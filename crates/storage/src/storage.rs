@@ -189,15 +189,30 @@ impl Storage {
         Follower::new(self.inner.shared.clone(), from)
     }
 
-    /// Keeps everything from `position` on until the pin moves or goes (or the budget is used up).
+    /// Keeps everything from `position` on until the pin moves or is released (or the budget is used up). It
+    /// takes the place of one with the same name that was dropped.
     pub fn pin(&self, name: &str, position: Position) -> Pin {
         self.inner.shared.pins.pin(name, position)
+    }
+
+    /// Lets go of what is still held under `name` although the pin was dropped: its owner is not coming back.
+    /// Says whether something was.
+    pub fn release(&self, name: &str) -> bool {
+        self.inner.shared.pins.release(name)
+    }
+
+    /// The names under which parts of the log are held for owners that ended without letting go.
+    pub fn orphans(&self) -> Vec<String> {
+        self.inner.shared.pins.orphans()
     }
 
     /// To be called once whoever wants something of the log has pinned it. Until then nothing that was there
     /// at the start is truncated (the budget holds all the same).
     pub fn begin_truncating(&self) {
-        self.inner.opening.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let opening = self.inner.opening.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(opening) = opening {
+            opening.release();
+        }
     }
 
     /// What is known of the metric with this name.

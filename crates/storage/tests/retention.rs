@@ -53,7 +53,7 @@ async fn a_pin_holds_its_segments_and_passing_them_frees_them() {
     pin.set(Position::start_of(1));
     until("segment 0 goes", || storage.oldest() == Position::start_of(1)).await;
     assert_eq!(pin.lost(), storage::Lost::default());
-    drop(pin);
+    pin.release();
     until("a removed destination holds nothing", || storage.oldest().segment == storage.end().segment).await;
 }
 

@@ -116,6 +116,11 @@ pub(super) fn families(storage: &Storage, out: &mut Vec<Family>) {
         "Points read back whose series record could not be read.",
         stats.points_without_series.get(),
     ));
+    out.push(gauge(
+        "narthex_log_orphaned_pins",
+        "Destinations that ended unexpectedly, and for which the log is kept until they are started again.",
+        storage.orphans().len() as f64,
+    ));
 }
 
 /// Prometheus has a summary here; buckets can be added up over agents, so this is a histogram. Queries
