@@ -201,6 +201,10 @@ pub struct Stats {
     pub first_accepted_ms: Gauge,
     /// When something was last taken, in milliseconds since 1970; 0 while nothing was.
     pub last_accepted_ms: Gauge,
+    /// Records of the log gone through, from memory or from disk.
+    pub records_read: Counter,
+    /// Of these, records that came from disk, since it was behind.
+    pub records_read_behind: Counter,
     /// Segment of the lowest position.
     pub segment: Gauge,
     /// Positions that could not be saved.

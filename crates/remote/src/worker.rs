@@ -267,6 +267,11 @@ impl Worker {
                 return;
             }
         };
+        let records = chunk.records.len() as u64;
+        self.stats.records_read.add(records);
+        if self.follower.is_behind() {
+            self.stats.records_read_behind.add(records);
+        }
         let end = chunk.end;
         self.feed(MAIN, chunk, end, |_, _| true);
     }

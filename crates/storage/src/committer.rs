@@ -347,11 +347,7 @@ impl Committer {
             }
             return;
         }
-        self.shared.stats.bytes_written.add(end.offset.saturating_sub(before.offset));
-        self.shared
-            .stats
-            .log_bytes
-            .set(self.shared.stats.log_bytes.get() + end.offset.saturating_sub(before.offset));
+        self.count_written(before.offset, end.offset);
         if end.segment != self.state.state.end.segment
             || end.offset >= self.state.state.end.offset + HINT_BYTES
         {
@@ -375,6 +371,20 @@ impl Committer {
             stats.batches.add(1);
             let _ = reply.send(Ok(()));
         }
+    }
+
+    /// Counts what a commit wrote to the segment, from one offset to the other.
+    fn count_written(&self, from: u64, to: u64) {
+        let (stats, page) = (&self.shared.stats, wal::page::PAGE_BYTES as u64);
+        let bytes = to.saturating_sub(from);
+        stats.bytes_written.add(bytes);
+        stats.log_bytes.set(stats.log_bytes.get() + bytes);
+        stats.page_flushes.add(to.div_ceil(page).saturating_sub(from / page));
+        stats.pages_completed.add((to / page).saturating_sub(from / page));
+        let framed = self.writer.framed();
+        stats.record_parts.set(framed.parts);
+        stats.record_bytes.set(framed.bytes);
+        stats.record_bytes_saved.set(framed.saved);
     }
 
     /// Commits the journals, before the log: a door that keeps its clock in one never finds samples in the

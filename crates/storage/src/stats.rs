@@ -84,6 +84,16 @@ pub struct Stats {
     pub log_bytes: Gauge,
     /// Bytes written to the log.
     pub bytes_written: Counter,
+    /// Pages (32 KiB) of the log that were written to, each time that they were.
+    pub page_flushes: Counter,
+    /// Pages of the log that became full.
+    pub pages_completed: Counter,
+    /// Fragments of records framed for the log.
+    pub record_parts: Gauge,
+    /// Bytes of those fragments, headers included.
+    pub record_bytes: Gauge,
+    /// Bytes that compression saved in the log.
+    pub record_bytes_saved: Gauge,
     /// Number of the oldest segment kept.
     pub oldest_segment: Gauge,
     /// Number of the segment being written.

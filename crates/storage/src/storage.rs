@@ -184,6 +184,27 @@ impl Storage {
         Position::start_of(self.inner.shared.oldest.load(Ordering::Acquire))
     }
 
+    /// Bytes of the log from each of these positions to the durable end, by the sizes of the segments.
+    pub fn bytes_from(&self, positions: &[Position]) -> Vec<u64> {
+        let (shared, end) = (&self.inner.shared, self.end());
+        let needs_sizes = positions.iter().any(|position| position.segment < end.segment);
+        // Where the folder can't be read, what is in the segment being written is still known.
+        let segments = match needs_sizes {
+            true => wal::dir::segments(&*shared.fs, &shared.wal_dir).unwrap_or_default(),
+            false => Vec::new(),
+        };
+        let from = |position: &Position| {
+            if position.segment >= end.segment {
+                return end.offset.saturating_sub(position.offset);
+            }
+            let closed = segments.iter().filter(|s| (position.segment..end.segment).contains(&s.number));
+            let bytes: u64 = closed.map(|segment| segment.bytes).sum();
+            let own = segments.iter().any(|segment| segment.number == position.segment);
+            (bytes + end.offset).saturating_sub(if own { position.offset } else { 0 })
+        };
+        positions.iter().map(from).collect()
+    }
+
     /// The log from a position on.
     pub fn follow(&self, from: Position) -> Follower {
         Follower::new(self.inner.shared.clone(), from)

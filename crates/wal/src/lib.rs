@@ -57,7 +57,7 @@ pub use fs::{File, Filesystem, RealFilesystem};
 pub use position::{DurableEnd, Position};
 pub use reader::{RawRecord, SegmentReader};
 pub use recover::OpenReport;
-pub use writer::{Durability, Span, Writer, WriterOptions};
+pub use writer::{Durability, Framed, Span, Writer, WriterOptions};
 
 /// The most bytes a record may have, before and after compression. Prometheus itself writes at most one
 /// request or one scrape as a record, which its receiver limits to 32 MiB.

@@ -40,6 +40,17 @@ pub struct WriterOptions {
     pub durability: Durability,
 }
 
+/// What was framed since the log was opened, whether or not its commit succeeded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Framed {
+    /// Fragments: records, and the parts of those that run over a page.
+    pub parts: u64,
+    /// Their bytes, headers included.
+    pub bytes: u64,
+    /// Bytes that compression saved.
+    pub saved: u64,
+}
+
 /// Where a record lies in its segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
@@ -61,6 +72,7 @@ pub struct Writer {
     /// What waits for a commit, framed; its first byte goes to the durable end.
     buffer: Vec<u8>,
     compressor: Compressor,
+    framed: Framed,
     /// After a failure: nothing is appended any more.
     closed: bool,
     /// Whether the file is on disk as it should be: not with [`Durability::Os`], nor after cutting it back.
@@ -103,6 +115,7 @@ impl Writer {
             end,
             buffer: Vec::new(),
             compressor: Compressor::new(),
+            framed: Framed::default(),
             closed: false,
             synced: true,
             next: report.segment + 1,
@@ -127,6 +140,7 @@ impl Writer {
         }
         let start = self.end.offset + pending as u64;
         let (mut rest, compression) = self.compressor.compress(record, self.options.compression);
+        self.framed.saved += record.len().saturating_sub(rest.len()) as u64;
         let mut place = (start % PAGE_BYTES as u64) as usize;
         let mut first = true;
         loop {
@@ -141,6 +155,8 @@ impl Writer {
             self.buffer.extend_from_slice(&Header::of(part, compression, data).to_bytes());
             self.buffer.extend_from_slice(data);
             place += HEADER_BYTES + data.len();
+            self.framed.parts += 1;
+            self.framed.bytes += (HEADER_BYTES + data.len()) as u64;
             // Where no further header fits, the page ends here; so a record always starts at the end of
             // the one before it.
             if PAGE_BYTES - place < HEADER_BYTES {
@@ -153,6 +169,11 @@ impl Writer {
             }
         }
         Ok(Span { start, end: self.end.offset + self.buffer.len() as u64 })
+    }
+
+    /// What was framed so far.
+    pub fn framed(&self) -> Framed {
+        self.framed
     }
 
     /// Bytes that wait for a commit.
