@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 pub const FILE_BYTES: u64 = 1 << 20;
 
 /// `basic_auth`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BasicAuth {
     /// The user.
@@ -25,7 +25,7 @@ pub struct BasicAuth {
 }
 
 /// `authorization`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Authorization {
     /// The scheme; `Bearer` where absent.

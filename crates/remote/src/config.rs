@@ -17,7 +17,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// One destination.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RemoteWrite {
     /// Where to send.

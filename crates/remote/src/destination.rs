@@ -1,11 +1,14 @@
 //! A destination: the handle, and how it starts and stops.
 
+use crate::claims;
 use crate::client::{Client, ClientError};
 use crate::config::{RemoteWrite, StartAt};
 use crate::dead::DeadLetters;
 use crate::external::ExternalLabels;
+use crate::identity::Identity;
 use crate::lanes::LANE_HASH_VERSION;
 use crate::outgoing::Rules;
+use crate::place;
 use crate::positions::{Found, PositionFile};
 use crate::relabel::Relabeller;
 use crate::stats::{State, Stats};
@@ -79,18 +82,36 @@ pub struct Destination {
     task: Option<JoinHandle<ShutdownReport>>,
 }
 
-impl Destination {
-    /// Starts delivery from where the saved positions say, or, for a new destination, from the log's end
-    /// (or as `start_at` says). Its task runs on the current tokio runtime.
-    pub fn start(
+/// What all destinations stand on.
+#[derive(Debug, Clone)]
+pub struct Base {
+    /// The log.
+    pub storage: Storage,
+    /// Where positions and dead letters are written.
+    pub fs: Arc<dyn Filesystem>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// The data folder.
+    pub data_dir: PathBuf,
+}
+
+/// A destination that is checked and ready to start, but does nothing yet and has touched no file.
+#[derive(Debug)]
+pub struct Prepared {
+    config: RemoteWrite,
+    identity: Identity,
+    client: Client,
+    rules: Rules,
+}
+
+impl Prepared {
+    /// Checks a configuration.
+    pub fn new(
         config: RemoteWrite,
+        identity: Identity,
         external_labels: &[(String, String)],
-        storage: Storage,
-        fs: Arc<dyn Filesystem>,
-        clock: Arc<dyn Clock>,
-        data_dir: &Path,
-    ) -> Result<Destination, StartError> {
-        let (id, name) = identity(&config);
+    ) -> Result<Prepared, StartError> {
+        let name = || identity.shown().to_string();
         let queue = &config.queue_config;
         for (key, value) in [
             ("queue_config.capacity", queue.capacity),
@@ -99,25 +120,33 @@ impl Destination {
             ("queue_config.max_samples_per_send", queue.max_samples_per_send),
         ] {
             if value == 0 {
-                return Err(StartError::TooSmall { destination: name, key, least: 1 });
+                return Err(StartError::TooSmall { destination: name(), key, least: 1 });
             }
         }
-        let client = Client::new(&config)
-            .map_err(|source| StartError::Client { destination: name.clone(), source })?;
+        let client =
+            Client::new(&config).map_err(|source| StartError::Client { destination: name(), source })?;
         let rules = Rules::new(
             ExternalLabels::new(external_labels),
             Relabeller::new(config.write_relabel_configs.clone()),
             config.send_exemplars,
             config.send_native_histograms,
         );
-        let path = data_dir.join("positions").join(&id);
-        let oldest = storage.oldest();
-        let end = storage.end();
+        Ok(Prepared { config, identity, client, rules })
+    }
+
+    /// Starts delivery from where the saved positions say, or, for a new destination, from the log's end
+    /// (or as `start_at` says). Its task runs on the current tokio runtime. `stats` go on counting.
+    pub fn start(self, base: &Base, stats: Arc<Stats>) -> Result<Destination, StartError> {
+        let Prepared { config, identity, client, rules } = self;
+        let Base { storage, fs, clock, data_dir } = base.clone();
+        let name = identity.shown().to_string();
+        let path = claims::folder(&data_dir).join(identity.file());
         let new = match config.start_at {
-            StartAt::Now => end,
-            StartAt::Oldest => oldest,
+            StartAt::Now => storage.end(),
+            StartAt::Oldest => storage.oldest(),
         };
-        let opened = PositionFile::open(&*fs, &path, fingerprint(&rules), new, oldest);
+        let opened =
+            PositionFile::open(&*fs, &path, identity.owner(), fingerprint(&rules), new, storage.oldest());
         let (file, mut positions, found) = opened.map_err(|source| StartError::Positions {
             destination: name.clone(),
             path: path.clone(),
@@ -130,19 +159,18 @@ impl Destination {
                 destination = %name,
                 "external labels or relabelling have changed: some samples are sent again"
             ),
-            Found::Damaged(lanes) => tracing::warn!(
-                destination = %name, path = %path.display(), lanes,
-                "saved positions were damaged: what the log still holds is sent again"
-            ),
+            Found::Damaged(lanes) => {
+                stats.positions_reset.damaged.add(lanes as u64);
+                tracing::warn!(
+                    destination = %name, path = %path.display(), lanes,
+                    "saved positions were damaged: what the log still holds is sent again"
+                );
+            }
         }
-        for position in positions.iter_mut().filter(|position| **position > end) {
-            // The log is younger than the positions: it was taken away. All that it holds is new.
-            *position = oldest;
-        }
-        let stats = Arc::new(Stats::default());
+        place::fit(&mut positions, base, &name, &stats.positions_reset);
         let (stop, stopped) = watch::channel(None);
         let url = config.url.clone();
-        let dead = data_dir.join("dead").join(format!("{id}.jsonl"));
+        let dead = claims::dead_folder(&data_dir).join(format!("{}.jsonl", identity.file()));
         let parts = Parts {
             name: name.clone(),
             rules,
@@ -157,6 +185,22 @@ impl Destination {
         let worker = Worker::new(&config, parts);
         let task = tokio::spawn(watched(name.clone(), stats.clone(), worker.run(stopped)));
         Ok(Destination { name, url, stats, stop, task: Some(task) })
+    }
+}
+
+impl Destination {
+    /// Starts a destination that is alone: see [`Prepared::start`].
+    pub fn start(
+        config: RemoteWrite,
+        external_labels: &[(String, String)],
+        storage: Storage,
+        fs: Arc<dyn Filesystem>,
+        clock: Arc<dyn Clock>,
+        data_dir: &Path,
+    ) -> Result<Destination, StartError> {
+        let identity = Identity::of(&config);
+        let base = Base { storage, fs, clock, data_dir: data_dir.to_path_buf() };
+        Prepared::new(config, identity, external_labels)?.start(&base, Arc::default())
     }
 
     /// Its name, for metrics: the configured one, or one made from the URL.
@@ -214,20 +258,6 @@ async fn watched(
     }
 }
 
-/// What a destination is known by: a file name and a name for people. Either is made from its `name`, or
-/// else from its URL without credentials and query, so that new credentials don't make it a new one.
-fn identity(config: &RemoteWrite) -> (String, String) {
-    let name = config.name.clone().unwrap_or_else(|| config.url.redacted());
-    let mut file: String = name
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '_' })
-        .take(80)
-        .collect();
-    // Two names may look alike in a file name.
-    file.push_str(&format!("-{:08x}", xxhash_rust::xxh3::xxh3_64(name.as_bytes()) as u32));
-    (file, name)
-}
-
 /// Stands for what decides lanes and outgoing labels.
 fn fingerprint(rules: &Rules) -> u64 {
     let mut hash = Xxh3::new();
@@ -245,21 +275,6 @@ fn fingerprint(rules: &Rules) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_destination_stays_the_same_with_other_credentials() {
-        let id = |url| identity(&RemoteWrite::to(Url::parse(url).unwrap())).0;
-        assert_eq!(id("http://h:9090/api/v1/write"), id("http://me:secret@h:9090/api/v1/write?token=1"));
-        assert_ne!(id("http://h:9090/a"), id("http://h:9090/b"));
-        assert!(id("http://h:9090/a/b").starts_with("http___h_9090_a_b-"));
-        let named = |name: &str| {
-            let mut config = RemoteWrite::to(Url::parse("http://h/").unwrap());
-            config.name = Some(name.into());
-            identity(&config).0
-        };
-        assert_ne!(named("a/b"), named("a_b"));
-        assert!(!named("../../x").contains('/'));
-    }
 
     #[test]
     fn the_fingerprint_stands_for_the_labels_that_are_added() {

@@ -1,7 +1,10 @@
 //! Saved positions: how far each lane of a destination is done, on disk.
 //!
 //! ```text
-//! byte 0      64 bytes: magic "narthexP", version u32, lanes u32, fingerprint u64, CRC32C u32 of these
+//! byte 0      magic "narthexP", version u32, lanes u32, fingerprint u64,
+//!             the owner: variant u64, has a name u8, length u16 and bytes of the name, of the URL,
+//!             CRC32C u32 of these
+//! byte 3072   when the owner was removed, in milliseconds since 1970: i64, CRC32C u32; zeros while it is there
 //! byte 4096   slots A: 256 × 32 bytes   ┐ by turns one is written to, one is being synced, and one is
 //! byte 12288  slots B: 256 × 32 bytes   │ durable; that one is never touched
 //! byte 20480  slots C: 256 × 32 bytes   ┘
@@ -18,7 +21,11 @@
 //!
 //! The fingerprint stands for what decides lanes and outgoing labels. Where it is another one, positions
 //! of lanes mean nothing any more, and all lanes go back to the lowest: repeat, never skip.
+//!
+//! The owner is whom the positions were saved for, so that a destination is known again under another name
+//! or URL: see [`crate::claims`].
 
+use crate::identity::Owner;
 use crate::lanes::LANES;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -26,12 +33,15 @@ use std::sync::Arc;
 use wal::{File, Filesystem, Position};
 
 const MAGIC: &[u8; 8] = b"narthexP";
-const VERSION: u32 = 2;
-const HEADER_BYTES: usize = 28;
+const VERSION: u32 = 3;
+const REMOVED_AT: u64 = 3072;
 const SLOT_BYTES: usize = 32;
 const AREA_BYTES: u64 = (LANES * SLOT_BYTES) as u64;
 const SLOTS: [u64; 3] = [4096, 4096 + AREA_BYTES, 4096 + 2 * AREA_BYTES];
 const FILE_BYTES: u64 = 4096 + 3 * AREA_BYTES;
+
+/// How the name of a file ends that is not in its place yet.
+pub(crate) const UNFINISHED: &str = ".new";
 
 /// Positions of all lanes.
 pub type Lanes = [Position; LANES];
@@ -49,15 +59,62 @@ pub enum Found {
     Damaged(usize),
 }
 
-/// What a file of positions says, without opening it for writing: `None` for a lane that cannot be read, and
-/// nothing at all where the file is none of positions.
-pub fn read(fs: &dyn Filesystem, path: &Path) -> io::Result<Option<[Option<Position>; LANES]>> {
-    let file = fs.open(path, false)?;
+/// What a file of positions says.
+#[derive(Debug, Clone)]
+pub struct Content {
+    /// Whose they are.
+    pub owner: Owner,
+    /// When the configuration stopped having the owner, in milliseconds since 1970.
+    pub removed_ms: Option<i64>,
+    /// Where each lane is; `None` for one that cannot be read.
+    pub lanes: [Option<Position>; LANES],
+}
+
+impl Content {
+    /// The lowest position; the beginning of the log where a lane cannot be read.
+    pub fn lowest(&self) -> Position {
+        self.lanes.iter().map(|lane| lane.unwrap_or_default()).min().unwrap_or_default()
+    }
+}
+
+/// Reads a file without opening it for writing; nothing where it is none of positions.
+pub fn read(fs: &dyn Filesystem, path: &Path) -> io::Result<Option<Content>> {
+    let bytes = read_bytes(&*fs.open(path, false)?)?;
+    let lanes = read_lanes(&bytes).map(|lane| lane.map(|(_, position)| position));
+    let removed_ms = read_removed(&bytes);
+    Ok(read_header(&bytes).map(|(_, owner)| Content { owner, removed_ms, lanes }))
+}
+
+/// Notes in the file that the configuration has its owner no more. In place, so it needs no room on disk.
+pub fn mark_removed(fs: &dyn Filesystem, path: &Path, now_ms: i64) -> io::Result<()> {
+    let mut mark = now_ms.to_le_bytes().to_vec();
+    mark.extend_from_slice(&crc32c::crc32c(&mark).to_le_bytes());
+    let file = fs.open(path, true)?;
+    file.write_all_at(&mark, REMOVED_AT)?;
+    file.sync_data()
+}
+
+/// How many bytes of the log come after a position.
+pub fn bytes_after(segments: &[wal::dir::Segment], position: Position) -> u64 {
+    let after = segments.iter().map(|segment| match segment.number.cmp(&position.segment) {
+        std::cmp::Ordering::Less => 0,
+        std::cmp::Ordering::Equal => segment.bytes.saturating_sub(position.offset),
+        std::cmp::Ordering::Greater => segment.bytes,
+    });
+    after.sum()
+}
+
+fn read_bytes(file: &dyn File) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; FILE_BYTES as usize];
     let length = file.read_full_at(&mut bytes, 0)?;
     bytes.truncate(length);
-    let lanes = read_lanes(&bytes).map(|lane| lane.map(|(_, position)| position));
-    Ok(read_header(&bytes).map(|_| lanes))
+    Ok(bytes)
+}
+
+fn read_removed(bytes: &[u8]) -> Option<i64> {
+    let mut rest = bytes.get(REMOVED_AT as usize..)?;
+    let ms = take::<8>(&mut rest)?;
+    (u32::from_le_bytes(take(&mut rest)?) == crc32c::crc32c(&ms)).then(|| i64::from_le_bytes(ms))
 }
 
 /// The newest intact slot of each lane: its sequence number and the position.
@@ -95,10 +152,12 @@ impl Sync {
 }
 
 impl PositionFile {
-    /// Opens the file, or makes it. `new` is where a new destination begins, `oldest` where damage leads to.
+    /// Opens the file, or makes it; from now on it is `owner`'s. `new` is where a new destination begins,
+    /// `oldest` where damage leads to.
     pub fn open(
         fs: &dyn Filesystem,
         path: &Path,
+        owner: &Owner,
         fingerprint: u64,
         new: Position,
         oldest: Position,
@@ -106,14 +165,13 @@ impl PositionFile {
         if let Some(dir) = path.parent() {
             fs.create_dir_all(dir)?;
         }
+        let header = header(owner, fingerprint);
         if fs.metadata(path)?.is_none() {
             let lanes = [new; LANES];
-            return Ok((Self::make(fs, path, fingerprint, &lanes)?, lanes, Found::New));
+            return Ok((Self::make(fs, path, &header, &lanes)?, lanes, Found::New));
         }
         let file: Arc<dyn File> = fs.open(path, true)?.into();
-        let mut bytes = vec![0; FILE_BYTES as usize];
-        let length = file.read_full_at(&mut bytes, 0)?;
-        bytes.truncate(length);
+        let bytes = read_bytes(&*file)?;
         let (mut lanes, mut sequence, mut damaged) = ([oldest; LANES], 0, 0);
         for (lane, newest) in lanes.iter_mut().zip(read_lanes(&bytes)) {
             match newest {
@@ -124,52 +182,42 @@ impl PositionFile {
                 None => damaged += 1,
             }
         }
-        let found = match read_header(&bytes) {
-            Some(same) if same == fingerprint && damaged == 0 => Found::Intact,
-            Some(same) if same == fingerprint => Found::Damaged(damaged),
+        let before = read_header(&bytes);
+        let same = before.as_ref().is_some_and(|(_, before)| before == owner);
+        let found = match before {
+            Some((before, _)) if before == fingerprint && damaged == 0 => Found::Intact,
+            Some((before, _)) if before == fingerprint => Found::Damaged(damaged),
             Some(_) if damaged == 0 => Found::OtherFingerprint,
             _ => Found::Damaged(LANES),
         };
         match found {
-            Found::Intact | Found::New => {
+            Found::Intact if same && read_removed(&bytes).is_none() => {
                 // What is found may not be durable yet, and not be of one area: all goes into the oldest.
                 let age = |area: &usize| newest_of(&bytes, *area);
                 let open = (0..SLOTS.len()).min_by_key(age).unwrap_or(0);
                 let durable = (0..SLOTS.len()).max_by_key(age).unwrap_or(1);
                 let mut opened = PositionFile { file, sequence, buffer: Vec::new(), open, durable };
                 opened.save(&lanes)?;
-                Ok((opened, lanes, found))
+                return Ok((opened, lanes, found));
             }
-            Found::Damaged(LANES) => {
-                let lanes = [oldest; LANES];
-                Ok((Self::make(fs, path, fingerprint, &lanes)?, lanes, found))
-            }
-            Found::OtherFingerprint => {
-                let lowest = lanes.iter().min().copied().unwrap_or(oldest);
-                let lanes = [lowest; LANES];
-                Ok((Self::make(fs, path, fingerprint, &lanes)?, lanes, found))
-            }
-            Found::Damaged(_) => Ok((Self::make(fs, path, fingerprint, &lanes)?, lanes, found)),
+            Found::Damaged(LANES) => lanes = [oldest; LANES],
+            Found::OtherFingerprint => lanes = [lanes.iter().min().copied().unwrap_or(oldest); LANES],
+            Found::Intact | Found::Damaged(_) | Found::New => {}
         }
+        Ok((Self::make(fs, path, &header, &lanes)?, lanes, found))
     }
 
     /// Makes the file anew, beside the old one, and puts it in its place.
-    fn make(fs: &dyn Filesystem, path: &Path, fingerprint: u64, lanes: &Lanes) -> io::Result<Self> {
+    fn make(fs: &dyn Filesystem, path: &Path, header: &[u8], lanes: &Lanes) -> io::Result<Self> {
         let mut beside = path.as_os_str().to_owned();
-        beside.push(".new");
+        beside.push(UNFINISHED);
         let beside = PathBuf::from(beside);
         if fs.metadata(&beside)?.is_some() {
             fs.remove_file(&beside)?;
         }
         let file: Arc<dyn File> = fs.create_new(&beside)?.into();
         file.allocate(FILE_BYTES)?;
-        let mut header = Vec::with_capacity(HEADER_BYTES);
-        header.extend_from_slice(MAGIC);
-        header.extend_from_slice(&VERSION.to_le_bytes());
-        header.extend_from_slice(&(LANES as u32).to_le_bytes());
-        header.extend_from_slice(&fingerprint.to_le_bytes());
-        header.extend_from_slice(&crc32c::crc32c(&header).to_le_bytes());
-        file.write_all_at(&header, 0)?;
+        file.write_all_at(header, 0)?;
         let mut made = PositionFile { file, sequence: 0, buffer: Vec::new(), open: 0, durable: 2 };
         // So that each lane has two intact slots from the beginning.
         made.save(lanes)?;
@@ -239,15 +287,44 @@ fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
     Some(*first)
 }
 
-fn read_header(bytes: &[u8]) -> Option<u64> {
-    let mut rest = bytes.get(..HEADER_BYTES)?;
-    let crc = crc32c::crc32c(rest.get(..HEADER_BYTES - 4)?);
+fn header(owner: &Owner, fingerprint: u64) -> Vec<u8> {
+    let mut header = MAGIC.to_vec();
+    header.extend_from_slice(&VERSION.to_le_bytes());
+    header.extend_from_slice(&(LANES as u32).to_le_bytes());
+    header.extend_from_slice(&fingerprint.to_le_bytes());
+    header.extend_from_slice(&owner.variant.to_le_bytes());
+    header.push(u8::from(owner.name.is_some()));
+    for text in [owner.name.as_deref().unwrap_or_default(), &owner.url] {
+        // Bounded where the owner is made.
+        header.extend_from_slice(&(text.len() as u16).to_le_bytes());
+        header.extend_from_slice(text.as_bytes());
+    }
+    header.extend_from_slice(&crc32c::crc32c(&header).to_le_bytes());
+    header
+}
+
+/// The fingerprint and the owner.
+fn read_header(bytes: &[u8]) -> Option<(u64, Owner)> {
+    let mut rest = bytes;
     let magic = take::<8>(&mut rest)? == *MAGIC;
     let version = u32::from_le_bytes(take(&mut rest)?) == VERSION;
     let lanes = u32::from_le_bytes(take(&mut rest)?) == LANES as u32;
+    if !magic || !version || !lanes {
+        return None;
+    }
     let fingerprint = u64::from_le_bytes(take(&mut rest)?);
-    let right = u32::from_le_bytes(take(&mut rest)?) == crc;
-    (magic && version && lanes && right).then_some(fingerprint)
+    let variant = u64::from_le_bytes(take(&mut rest)?);
+    let [named] = take(&mut rest)?;
+    let mut text = || {
+        let length = usize::from(u16::from_le_bytes(take(&mut rest)?));
+        let (text, after) = rest.split_at_checked(length)?;
+        rest = after;
+        std::str::from_utf8(text).ok().map(str::to_string)
+    };
+    let (name, url) = (text()?, text()?);
+    let length = bytes.len() - rest.len();
+    let right = u32::from_le_bytes(take(&mut rest)?) == crc32c::crc32c(bytes.get(..length)?);
+    right.then(|| (fingerprint, Owner { name: (named == 1).then_some(name), url, variant }))
 }
 
 fn read_slot(bytes: &[u8], start: usize, lane: usize) -> Option<(u64, Position)> {
@@ -276,8 +353,12 @@ mod tests {
         std::array::from_fn(|lane| Position { segment: number, offset: lane as u64, index: 3 })
     }
 
+    fn owner() -> Owner {
+        Owner { name: None, url: "http://h/write".into(), variant: 5 }
+    }
+
     fn open(path: &Path, fingerprint: u64) -> (PositionFile, Lanes, Found) {
-        PositionFile::open(&RealFilesystem, path, fingerprint, NEW, OLDEST).unwrap()
+        PositionFile::open(&RealFilesystem, path, &owner(), fingerprint, NEW, OLDEST).unwrap()
     }
 
     #[test]
@@ -290,7 +371,9 @@ mod tests {
             file.save(&lanes(number)).unwrap();
             let (_, found, kind) = open(&path, 7);
             assert_eq!((found, kind), (lanes(number), Found::Intact));
-            assert_eq!(read(&RealFilesystem, &path).unwrap(), Some(lanes(number).map(Some)));
+            let content = read(&RealFilesystem, &path).unwrap().unwrap();
+            assert_eq!((&content.lanes, &content.owner), (&lanes(number).map(Some), &owner()));
+            assert_eq!(content.lowest(), lanes(number)[0]);
         }
         assert_eq!(std::fs::metadata(&path).unwrap().len(), FILE_BYTES);
     }
@@ -313,10 +396,27 @@ mod tests {
         let path = dir.path().join("a");
         for rubbish in [vec![], vec![0; 40_000], vec![0xff; 5000]] {
             std::fs::write(&path, rubbish).unwrap();
-            assert_eq!(read(&RealFilesystem, &path).unwrap(), None);
+            assert!(read(&RealFilesystem, &path).unwrap().is_none());
             let (_, found, kind) = open(&path, 7);
             assert_eq!((found, kind), ([OLDEST; LANES], Found::Damaged(LANES)));
             assert_eq!(open(&path, 7).2, Found::Intact);
+        }
+    }
+
+    #[test]
+    fn another_owner_takes_the_positions_over_and_is_there_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        open(&path, 7).0.save(&lanes(10)).unwrap();
+        let other = Owner { name: Some("é".repeat(300)), url: "x".repeat(900), variant: u64::MAX };
+        for owner in [&other, &owner(), &other] {
+            mark_removed(&RealFilesystem, &path, 99).unwrap();
+            assert_eq!(read(&RealFilesystem, &path).unwrap().unwrap().removed_ms, Some(99));
+            let opened = PositionFile::open(&RealFilesystem, &path, owner, 7, NEW, OLDEST).unwrap();
+            assert_eq!((opened.1, opened.2), (lanes(10), Found::Intact));
+            let content = read(&RealFilesystem, &path).unwrap().unwrap();
+            assert_eq!((&content.owner, content.removed_ms), (owner, None));
+            assert_eq!(content.lanes, lanes(10).map(Some));
         }
     }
 

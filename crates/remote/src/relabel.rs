@@ -92,6 +92,13 @@ pub struct Rule {
     modulus: u64,
 }
 
+impl PartialEq for Rule {
+    fn eq(&self, other: &Self) -> bool {
+        // The rest is made from it.
+        self.config == other.config
+    }
+}
+
 impl TryFrom<Config> for Rule {
     type Error = RuleError;
 

@@ -81,6 +81,20 @@ impl Durations {
     }
 }
 
+/// Saved positions that could not be used, in lanes. Each such lane begins earlier, or, where the log has gone,
+/// with the oldest that is there.
+#[derive(Debug, Default)]
+pub struct PositionsReset {
+    /// They could not be read.
+    pub damaged: Counter,
+    /// The log ends before them.
+    pub beyond_end: Counter,
+    /// No record begins there.
+    pub misplaced: Counter,
+    /// That part of the log is gone.
+    pub gone: Counter,
+}
+
 /// What a destination does now.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum State {
@@ -163,8 +177,10 @@ pub struct Stats {
     pub plain_bytes: Counter,
     /// Metadata entries sent by themselves (1.0).
     pub metadata: Counter,
-    /// Metadata requests that failed.
+    /// Metadata entries that the destination refused.
     pub metadata_failed: Counter,
+    /// Metadata entries whose request failed, or was answered with 408, 429 or 5xx: they come again.
+    pub metadata_retried: Counter,
     /// Bytes of such requests, compressed.
     pub metadata_bytes: Counter,
     /// How often reading stopped because the queue was full.
@@ -209,6 +225,8 @@ pub struct Stats {
     pub segment: Gauge,
     /// Positions that could not be saved.
     pub positions_failed: Counter,
+    /// Lanes that did not begin at their saved positions, by why.
+    pub positions_reset: PositionsReset,
     /// The segment of the lowest saved position.
     pub position_segment: Gauge,
     /// The byte of it in its segment.

@@ -85,17 +85,11 @@ impl Folder {
         let mut standings = Vec::new();
         for name in fs.read_dir(&folder).map_err(Failure::running)? {
             // Others are there for a moment only, or are none.
-            let Ok(Some(lanes)) = positions::read(fs, &folder.join(&name)) else { continue };
-            let known = lanes.iter().flatten();
+            let Ok(Some(content)) = positions::read(fs, &folder.join(&name)) else { continue };
+            let known = content.lanes.iter().flatten();
             let lowest = known.clone().min().copied();
-            let unreadable = lanes.len() - known.count();
-            let from = lowest.filter(|_| unreadable == 0).unwrap_or_default();
-            let behind_bytes = segments.iter().map(|segment| match segment.number.cmp(&from.segment) {
-                std::cmp::Ordering::Less => 0,
-                std::cmp::Ordering::Equal => segment.bytes.saturating_sub(from.offset),
-                std::cmp::Ordering::Greater => segment.bytes,
-            });
-            let behind_bytes = behind_bytes.sum();
+            let unreadable = content.lanes.len() - known.count();
+            let behind_bytes = positions::bytes_after(&segments, content.lowest());
             let destination = name.to_string_lossy().into_owned();
             standings.push(Standing { destination, lowest, unreadable, behind_bytes });
         }
