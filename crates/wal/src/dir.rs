@@ -56,6 +56,13 @@ pub fn segment_path(dir: &Path, number: u64) -> PathBuf {
     dir.join(format!("{number:08}"))
 }
 
+/// What a file of a log is called where there are files of several logs: with the name of its folder in front.
+pub fn name_of(path: &Path) -> String {
+    let last =
+        |path: Option<&Path>| path.and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
+    [last(path.parent()), last(Some(path))].into_iter().flatten().collect::<Vec<_>>().join("-")
+}
+
 fn checkpoint_path(dir: &Path, number: u64) -> PathBuf {
     dir.join(format!("{CHECKPOINT}{number:08}"))
 }

@@ -27,6 +27,10 @@ pub trait Filesystem: Send + Sync + Debug {
     /// Renames a file or an (empty) folder within its folder, replacing a file that has the new name.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
+    /// Gives a file a second name; fails with `AlreadyExists` if that is taken. The file is there until both
+    /// are removed. Not every file system can.
+    fn hard_link(&self, path: &Path, to: &Path) -> io::Result<()>;
+
     /// Removes a file. Who has it open can still read it.
     fn remove_file(&self, path: &Path) -> io::Result<()>;
 

@@ -15,6 +15,7 @@
 //!   not.
 //! - **Damage is local.** It costs at most the rest of its page and the record that runs across it, and is
 //!   reported with file, offset and length ([`Damage`]). Nothing panics, whatever the bytes are.
+//! - **What can't be read is set aside**, if a folder is given for it ([`aside`]), before it is cut.
 //! - **Numbers are never used twice**: a new segment is above every other in the folder.
 //! - **Memory is bounded**: a reader holds a page and a record, a record is at most [`MAX_RECORD_BYTES`].
 //!
@@ -33,6 +34,7 @@
 //! segment that isn't the newest, a gap in the numbers, or, for an agent, metadata: see [`Writer::open`],
 //! [`dir`] and [`record`].
 
+pub mod aside;
 pub mod compression;
 pub mod dir;
 pub mod dump;
@@ -51,6 +53,7 @@ pub mod stat;
 pub mod verify;
 mod writer;
 
+pub use aside::Aside;
 pub use compression::Compression;
 pub use error::{CommitError, Damage, DamageKind, WalError};
 pub use fs::{File, Filesystem, RealFilesystem};

@@ -163,10 +163,9 @@ pub fn for_each_record<E: From<WalError>>(
                 progress(Progress { done, total });
                 next = done + STEP;
             }
-            match reader.next() {
-                Ok(Some(record)) => visit(file, record)?,
-                Ok(None) => break,
-                Err(_) => reader.skip_page(),
+            match reader.next_readable() {
+                Some(record) => visit(file, record)?,
+                None => break,
             }
         }
         before += file.bytes;

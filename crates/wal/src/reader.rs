@@ -52,6 +52,9 @@ pub struct SegmentReader {
     decompressor: Decompressor,
     /// Where a run of pages that hold nothing began.
     empty_pages: Option<u64>,
+    /// A record that was found, where the disk could not read what decides whether it is whole.
+    undecided: Option<Found>,
+    given_up: Option<u64>,
     damage: Vec<Damage>,
 }
 
@@ -64,7 +67,7 @@ struct Partial {
 }
 
 /// A whole record that was found.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 struct Found {
     start: u64,
     end: u64,
@@ -74,11 +77,14 @@ struct Found {
 }
 
 /// Where a record's stored bytes are.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 enum Place {
     Page(usize, usize),
     Data,
 }
+
+/// A whole record, how long it is, and of which type.
+type Whole = (Found, usize, RecordType);
 
 enum Step {
     Found(Found),
@@ -89,6 +95,9 @@ enum Step {
 impl SegmentReader {
     /// The most stretches of damage that are kept; behind the last it grows to cover later ones.
     pub const MAX_DAMAGE: usize = 4096;
+
+    /// How often [`SegmentReader::next_readable`] tries to read a page.
+    pub const READ_TRIES: u32 = 4;
 
     /// Opens segment number `segment` of the log in `dir`, to read it up to its end from `from`: 0, or where a
     /// record starts.
@@ -118,6 +127,8 @@ impl SegmentReader {
             decompressed: Vec::new(),
             decompressor: Decompressor::new(),
             empty_pages: None,
+            undecided: None,
+            given_up: None,
             damage: Vec::new(),
         }
     }
@@ -152,23 +163,74 @@ impl SegmentReader {
     /// tries again, and [`SegmentReader::skip_page`] gives up the page.
     #[allow(clippy::should_implement_trait)] // The record borrows from the reader.
     pub fn next(&mut self) -> Result<Option<RawRecord<'_>>, WalError> {
+        let found = self.find()?;
+        Ok(found.map(|whole| self.record(whole)))
+    }
+
+    /// The next whole record, for readers that nothing waits for: a page that the disk cannot read after
+    /// [`SegmentReader::READ_TRIES`] tries in a row is given up.
+    pub fn next_readable(&mut self) -> Option<RawRecord<'_>> {
+        let mut tries = 0;
+        let found = loop {
+            match self.find() {
+                Ok(found) => break found,
+                Err(_) => {
+                    tries += 1;
+                    if tries == Self::READ_TRIES {
+                        self.skip_page();
+                        tries = 0;
+                    }
+                }
+            }
+        };
+        found.map(|whole| self.record(whole))
+    }
+
+    fn record(&self, (found, length, kind): Whole) -> RawRecord<'_> {
+        RawRecord { start: found.start, end: found.end, kind, bytes: self.bytes(found, length) }
+    }
+
+    /// Finds the next whole record.
+    fn find(&mut self) -> Result<Option<Whole>, WalError> {
         loop {
-            let found = match self.step()? {
-                Step::Found(found) => found,
-                Step::Again => continue,
-                Step::End => return Ok(None),
+            let found = match self.undecided.take() {
+                Some(found) => found,
+                None => match self.step()? {
+                    Step::Found(found) => found,
+                    Step::Again => continue,
+                    Step::End => return Ok(None),
+                },
             };
-            if let Some(length) = self.decompress(found)
-                && let Some(kind) = self.accept(found, length)
-            {
-                let (start, end) = (found.start, found.end);
-                return Ok(Some(RawRecord { start, end, kind, bytes: self.bytes(found, length) }));
+            let Some(length) = self.decompress(found) else { continue };
+            match self.accept(found, length) {
+                Ok(Some(kind)) => return Ok(Some((found, length, kind))),
+                Ok(None) => {}
+                Err(error) => {
+                    self.undecided = Some(found);
+                    return Err(error);
+                }
             }
         }
     }
 
-    /// Gives up the rest of the current page, which the disk cannot read.
+    /// After an error of [`SegmentReader::next`]: where the page begins that the disk could not read.
+    pub fn unreadable_page(&self) -> u64 {
+        self.undecided.map_or(self.page_start, |found| found.end)
+    }
+
+    /// Where the last page begins that was given up.
+    pub fn given_up(&self) -> Option<u64> {
+        self.given_up
+    }
+
+    /// Gives up the rest of the page that the disk cannot read.
     pub fn skip_page(&mut self) {
+        if let Some(found) = &mut self.undecided {
+            // It may be whole, and nothing can be learnt any more; the page is met again as the next one.
+            found.doubtful = false;
+            return;
+        }
+        self.given_up = Some(self.page_start);
         let from = self.page_start + self.place as u64;
         let to = (self.page_start + PAGE_BYTES as u64).min(self.limit);
         self.report(from, to, DamageKind::Unreadable);
@@ -202,33 +264,34 @@ impl SegmentReader {
     }
 
     /// The type of a record, if it can be handed out.
-    fn accept(&mut self, found: Found, length: usize) -> Option<RecordType> {
+    fn accept(&mut self, found: Found, length: usize) -> Result<Option<RecordType>, WalError> {
         let bytes = self.bytes(found, length);
         // Prometheus can write a record without any bytes, which says nothing.
-        let &first = bytes.first()?;
+        let Some(&first) = bytes.first() else { return Ok(None) };
         let damage = match RecordType::from_number(first) {
             None => DamageKind::RecordType(first),
             Some(_) if found.doubtful && record::check(bytes).is_err() => DamageKind::Fragments,
-            Some(_) if found.doubtful && self.goes_on(found) => DamageKind::Fragments,
-            Some(kind) => return Some(kind),
+            Some(_) if found.doubtful && self.goes_on(found)? => DamageKind::Fragments,
+            Some(kind) => return Ok(Some(kind)),
         };
         self.report(found.start, found.end, damage);
-        None
+        Ok(None)
     }
 
     /// Whether the page behind a record begins with what can only be a later part of it. Then the type of its
     /// last fragment is wrong, and it only looks whole. Compressed records cannot look whole by chance.
-    fn goes_on(&mut self, found: Found) -> bool {
+    fn goes_on(&mut self, found: Found) -> Result<bool, WalError> {
         if found.compression != Compression::None || !found.end.is_multiple_of(PAGE_BYTES as u64) {
-            return false;
+            return Ok(false);
         }
         let page = &mut self.decompressed; // Not in use: the record is not compressed.
         page.resize(page.len().max(PAGE_BYTES), 0);
         let length = self.limit.saturating_sub(found.end).min(PAGE_BYTES as u64) as usize;
-        let Some(buf) = page.get_mut(..length) else { return false };
-        let Ok(length) = self.file.read_full_at(buf, found.end) else { return false };
-        let Some((header, data)) = fragment_at(page.get(..length).unwrap_or_default()) else { return false };
-        matches!(header.part, FragmentType::Middle | FragmentType::Last) && record::check(data).is_err()
+        let Some(buf) = page.get_mut(..length) else { return Ok(false) };
+        let length = self.file.read_full_at(buf, found.end).map_err(WalError::io("read", &self.path))?;
+        let next = fragment_at(page.get(..length).unwrap_or_default());
+        let later = |header: &Header| matches!(header.part, FragmentType::Middle | FragmentType::Last);
+        Ok(next.is_some_and(|(header, data)| later(&header) && record::check(data).is_err()))
     }
 
     /// Reads one fragment, or one reason why there is none.

@@ -1,11 +1,13 @@
 //! Opening a log again: finding its end, and cutting what was torn.
 
+use crate::aside::Aside;
 use crate::dir;
 use crate::error::{Damage, DamageKind, WalError};
 use crate::fs::Filesystem;
+use crate::page::PAGE_BYTES;
 use crate::position::DurableEnd;
 use crate::reader::SegmentReader;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What opening a log found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -22,6 +24,8 @@ pub struct OpenReport {
     pub cut_bytes: u64,
     /// What was damaged: what was cut, and what stays because whole records follow it.
     pub damage: Vec<Damage>,
+    /// Where what was cut is kept, or why it isn't; `None` where nothing was cut, or nothing was to be kept.
+    pub cut_kept: Option<Result<PathBuf, String>>,
     /// Numbers that were missing and got empty segments.
     pub filled: Vec<u64>,
 }
@@ -31,6 +35,7 @@ pub(crate) fn recover(
     dir: &Path,
     at_least: u64,
     known_end: Option<DurableEnd>,
+    aside: Option<&Aside>,
 ) -> Result<OpenReport, WalError> {
     make_folder(fs, dir)?;
     let listing = dir::list(fs, dir)?;
@@ -43,7 +48,7 @@ pub(crate) fn recover(
         Some(newest) => {
             report.segment = report.segment.max(newest.number + 1);
             let known = known_end.filter(|end| end.segment == newest.number).map_or(0, |end| end.offset);
-            find_end(fs, dir, *newest, known, &mut report)?;
+            find_end(fs, dir, *newest, known, aside, &mut report)?;
             report.filled = dir::fill_gaps(fs, dir, &listing.segments, report.segment)?;
         }
     }
@@ -73,6 +78,7 @@ fn find_end(
     dir: &Path,
     newest: dir::Segment,
     from: u64,
+    aside: Option<&Aside>,
     report: &mut OpenReport,
 ) -> Result<(), WalError> {
     let path = dir::segment_path(dir, newest.number);
@@ -94,11 +100,14 @@ fn find_end(
         scan = Scan::read(fs, dir, newest.number, 0)?;
     }
     let end = scan.end.min(newest.bytes);
-    // What cannot be read now may be readable some other time.
-    let torn = |damage: &Damage| damage.offset + damage.bytes > end && damage.kind != DamageKind::Unreadable;
-    let torn = scan.damage.iter().any(torn);
+    let torn = scan.damage.iter().any(|damage| damage.offset + damage.bytes > end);
     let file = fs.open(&path, true).map_err(WalError::io("open", &path))?;
-    if torn && end < newest.bytes {
+    // What cannot be read now may be readable some other time, and hold what was acknowledged.
+    if torn && end < newest.bytes && !scan.hidden {
+        report.cut_kept = aside.map(|aside| {
+            let name = format!("{}-from-{end}", dir::name_of(&path));
+            aside.copy(fs, &path, end, &name).map_err(|error| error.to_string())
+        });
         file.set_len(end).map_err(WalError::io("cut", &path))?;
         report.cut_bytes = newest.bytes - end;
     }
@@ -115,23 +124,20 @@ struct Scan {
     from: u64,
     end: u64,
     records: u64,
+    /// Behind the last whole record there is a page that could not be read.
+    hidden: bool,
     damage: Vec<Damage>,
 }
 
 impl Scan {
     fn read(fs: &dyn Filesystem, dir: &Path, segment: u64, from: u64) -> Result<Self, WalError> {
         let mut reader = SegmentReader::open(fs, dir, segment, from)?;
-        let mut scan = Scan { from, end: from, records: 0, damage: Vec::new() };
-        loop {
-            match reader.next() {
-                Ok(Some(record)) => {
-                    scan.end = record.end;
-                    scan.records += 1;
-                }
-                Ok(None) => break,
-                Err(_) => reader.skip_page(),
-            }
+        let mut scan = Scan { from, end: from, records: 0, hidden: false, damage: Vec::new() };
+        while let Some(record) = reader.next_readable() {
+            scan.end = record.end;
+            scan.records += 1;
         }
+        scan.hidden = reader.given_up().is_some_and(|page| page + PAGE_BYTES as u64 > scan.end);
         scan.damage = reader.take_damage();
         Ok(scan)
     }

@@ -34,7 +34,7 @@ pub enum Op {
     Sync,
     /// `File::set_len` and `File::allocate`.
     SetLen,
-    /// `Filesystem::create_new` and `create_dir_all`.
+    /// `Filesystem::create_new`, `create_dir_all` and `hard_link`.
     Create,
     /// `Filesystem::open`.
     Open,
@@ -277,7 +277,15 @@ impl State {
         }
     }
 
+    /// A name of a file goes; with the last one its room.
     fn free(&mut self, number: u64) {
+        let dirs = self.nodes.values().filter_map(|node| match node {
+            Node::Dir(dir) => Some(dir),
+            Node::File(_) => None,
+        });
+        if dirs.flat_map(|dir| dir.view.values()).filter(|other| **other == number).count() > 1 {
+            return;
+        }
         if let (Some(Node::File(file)), Some(space)) = (self.nodes.get(&number), &mut self.space) {
             *space += file.view.len() as u64;
         }
@@ -337,6 +345,21 @@ impl Filesystem for SimFilesystem {
         let to = to.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
         let (parent, from) = state.parent(from)?;
         parent.rename(from, to, number);
+        Ok(())
+    }
+
+    fn hard_link(&self, path: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.lock();
+        state.begin(Op::Create)??;
+        let number = state.find(path)?;
+        if matches!(state.nodes.get(&number), Some(Node::Dir(_))) {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
+        if state.find(to).is_ok() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let (parent, name) = state.parent(to)?;
+        parent.change(name, Some(number));
         Ok(())
     }
 

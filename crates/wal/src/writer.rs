@@ -9,6 +9,7 @@
 //!    next sync a success), and if cutting fails, there is a torn record; so the segment is *closed* at its
 //!    durable end, and the next record goes to a new one.
 
+use crate::aside::Aside;
 use crate::compression::{Compression, Compressor};
 use crate::error::{CommitError, WalError, is_full};
 use crate::fs::{File, Filesystem};
@@ -103,7 +104,20 @@ impl Writer {
         at_least: u64,
         known_end: Option<DurableEnd>,
     ) -> Result<(Writer, OpenReport), WalError> {
-        let report = crate::recover::recover(&*fs, dir, at_least, known_end)?;
+        Self::open_keeping(fs, dir, options, at_least, known_end, None)
+    }
+
+    /// As [`Writer::open`]; what is cut is copied to `aside` first. If it can't be, it is cut all the same:
+    /// [`OpenReport::cut_kept`] says so.
+    pub fn open_keeping(
+        fs: Arc<dyn Filesystem>,
+        dir: &Path,
+        options: WriterOptions,
+        at_least: u64,
+        known_end: Option<DurableEnd>,
+        aside: Option<&Aside>,
+    ) -> Result<(Writer, OpenReport), WalError> {
+        let report = crate::recover::recover(&*fs, dir, at_least, known_end, aside)?;
         let (file, path) = create_segment(&*fs, dir, report.segment)?;
         let end = DurableEnd { segment: report.segment, offset: 0 };
         let writer = Writer {

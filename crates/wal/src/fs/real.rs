@@ -33,6 +33,10 @@ impl Filesystem for RealFilesystem {
         fs::rename(from, to)
     }
 
+    fn hard_link(&self, path: &Path, to: &Path) -> io::Result<()> {
+        fs::hard_link(path, to)
+    }
+
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)
     }
@@ -122,6 +126,10 @@ mod tests {
         file.set_len(4).unwrap();
         fs.rename(&path, &dir.join("two")).unwrap();
         fs.sync_dir(&dir).unwrap();
+        fs.hard_link(&dir.join("two"), &dir.join("three")).unwrap();
+        let again = fs.hard_link(&dir.join("two"), &dir.join("three"));
+        assert_eq!(again.unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        fs.remove_file(&dir.join("three")).unwrap();
         assert_eq!(fs.metadata(&path).unwrap(), None);
         assert_eq!(fs.metadata(&dir.join("two")).unwrap(), Some(Metadata { is_dir: false, len: 4 }));
         assert!(fs.open(&dir.join("two"), false).unwrap().write_at(b"x", 0).is_err());

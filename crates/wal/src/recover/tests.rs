@@ -117,13 +117,43 @@ fn damage_in_front_of_whole_records_stays() {
 
 #[test]
 fn a_disk_that_cannot_read_the_end_does_not_lose_it() {
-    let (fs, spans, bytes) = written();
+    let (fs, spans, mut bytes) = written();
     fs.fail(Op::Read, 1, 1);
+    assert_eq!(open(&fs, 0, None).1.damage, [], "tried again");
+    // One that fails for longer, at an end that is torn: what is not read could be whole.
+    let (fs, ..) = written();
+    bytes.truncate(bytes.len() - 5);
+    plant(&fs, &bytes);
+    let pages = bytes.len().div_ceil(PAGE_BYTES) as u64;
+    fs.fail(Op::Read, pages - 1, u64::from(SegmentReader::READ_TRIES));
     let (_, report) = open(&fs, 0, None);
     assert_eq!(report.cut_bytes, 0);
-    assert_eq!(report.damage[0].kind, DamageKind::Unreadable);
+    assert!(report.damage.iter().any(|damage| damage.kind == DamageKind::Unreadable));
     assert!(report.records < spans.len() as u64);
     assert_eq!(fs.contents(&dir::segment_path(Path::new(DIR), 0)).unwrap(), bytes);
+}
+
+#[test]
+fn what_is_cut_is_copied_first_and_cut_all_the_same_where_that_fails() {
+    let aside = Aside::new("/data/damaged".into(), 1 << 20);
+    for full in [false, true] {
+        let (fs, spans, mut bytes) = written();
+        bytes.truncate(bytes.len() - 5);
+        plant(&fs, &bytes);
+        if full {
+            fs.set_space(Some(0));
+        }
+        let options = WriterOptions::default();
+        let (_, report) =
+            Writer::open_keeping(Arc::new(fs.clone()), Path::new(DIR), options, 0, None, Some(&aside))
+                .unwrap();
+        let end = spans[spans.len() - 2].end;
+        assert_eq!(report.cut_bytes, bytes.len() as u64 - end);
+        match report.cut_kept.unwrap() {
+            Ok(path) => assert_eq!(fs.contents(&path).unwrap(), bytes[end as usize..]),
+            Err(_) => assert!(full),
+        }
+    }
 }
 
 #[test]

@@ -1,0 +1,195 @@
+//! The folder where damaged files are set aside: what a person, or a tool that knows more, may still look at
+//! after the log has gone on without it.
+//!
+//! ```text
+//! damaged/
+//!   000001-wal-00000007              a segment in which something was damaged
+//!   000002-wal-00000009-from-40213   what was cut from the end of one, from this byte on
+//! ```
+//!
+//! The numbers in front say what came first. A segment is set aside by a second name for the same file, so that
+//! it costs no time and, until the log lets go of it, no room. The folder is bounded: the oldest give way.
+
+use crate::fs::Filesystem;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// See the module.
+#[derive(Debug, Clone)]
+pub struct Aside {
+    dir: PathBuf,
+    max_bytes: u64,
+}
+
+/// A file in the folder.
+struct Kept {
+    order: u64,
+    /// Its name without the number.
+    name: String,
+    path: PathBuf,
+    bytes: u64,
+}
+
+impl Aside {
+    /// The most files in the folder.
+    pub const MAX_FILES: usize = 32;
+    /// What is copied at a time.
+    const STEP: usize = 1 << 20;
+
+    /// The folder `dir` with at most `max_bytes`, or one file, whichever is more. It is made when needed.
+    pub fn new(dir: PathBuf, max_bytes: u64) -> Self {
+        Aside { dir, max_bytes }
+    }
+
+    /// Sets the file at `path` aside under `name`; says where. Once a name: what is there already stays.
+    pub fn keep(&self, fs: &dyn Filesystem, path: &Path, name: &str) -> io::Result<PathBuf> {
+        let mut there = self.list(fs)?;
+        if let Some(kept) = there.iter().find(|kept| kept.name == name) {
+            return Ok(kept.path.clone());
+        }
+        let bytes = fs.metadata(path)?.ok_or(io::ErrorKind::NotFound)?.len;
+        let to = self.make_room(fs, &mut there, bytes, name)?;
+        fs.hard_link(path, &to)?;
+        fs.sync_dir(&self.dir)?;
+        Ok(to)
+    }
+
+    /// Copies the bytes of the file at `path` from `offset` on under `name`, in the place of an older copy; says
+    /// where. Of more than the folder may hold, only the beginning.
+    pub fn copy(&self, fs: &dyn Filesystem, path: &Path, offset: u64, name: &str) -> io::Result<PathBuf> {
+        let from = fs.open(path, false)?;
+        let bytes = from.len()?.saturating_sub(offset).min(self.max_bytes);
+        let mut there = self.list(fs)?;
+        for old in there.extract_if(.., |kept| kept.name == name) {
+            fs.remove_file(&old.path)?;
+        }
+        let path = self.make_room(fs, &mut there, bytes, name)?;
+        let to = fs.create_new(&path)?;
+        let copied = (|| {
+            let mut buf = vec![0; Self::STEP.min(bytes as usize)];
+            let mut done = 0;
+            while done < bytes {
+                let want = (bytes - done).min(buf.len() as u64) as usize;
+                let part = buf.get_mut(..want).unwrap_or_default();
+                let read = from.read_full_at(part, offset + done)?;
+                if read == 0 {
+                    break;
+                }
+                to.write_all_at(part.get(..read).unwrap_or_default(), done)?;
+                done += read as u64;
+            }
+            to.sync_data()?;
+            fs.sync_dir(&self.dir)
+        })();
+        if let Err(error) = copied {
+            // Half a copy only takes up room.
+            let _ = fs.remove_file(&path);
+            return Err(error);
+        }
+        Ok(path)
+    }
+
+    /// What is there, oldest first. Other names are left alone.
+    fn list(&self, fs: &dyn Filesystem) -> io::Result<Vec<Kept>> {
+        if fs.metadata(&self.dir)?.is_none() {
+            return Ok(Vec::new());
+        }
+        let mut there = Vec::new();
+        for name in fs.read_dir(&self.dir)? {
+            let Some((order, name)) = name.to_str().and_then(|name| name.split_once('-')) else { continue };
+            let Ok(number) = order.parse() else { continue };
+            let path = self.dir.join(format!("{order}-{name}"));
+            let Some(metadata) = fs.metadata(&path)?.filter(|metadata| !metadata.is_dir) else { continue };
+            there.push(Kept { order: number, name: name.to_string(), path, bytes: metadata.len });
+        }
+        there.sort_by_key(|kept| kept.order);
+        Ok(there)
+    }
+
+    /// Removes the oldest until another one with `bytes` fits; says where that goes.
+    fn make_room(
+        &self,
+        fs: &dyn Filesystem,
+        there: &mut Vec<Kept>,
+        bytes: u64,
+        name: &str,
+    ) -> io::Result<PathBuf> {
+        fs.create_dir_all(&self.dir)?;
+        let order = there.last().map_or(1, |kept| kept.order + 1);
+        let mut total: u64 = there.iter().map(|kept| kept.bytes).sum();
+        let mut files = there.len();
+        for kept in there.drain(..) {
+            if files < Self::MAX_FILES && total.saturating_add(bytes) <= self.max_bytes {
+                break;
+            }
+            fs.remove_file(&kept.path)?;
+            (total, files) = (total - kept.bytes, files - 1);
+        }
+        Ok(self.dir.join(format!("{order:06}-{name}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "helper functions of tests")]
+    use super::*;
+    use crate::sim::{Op, SimFilesystem};
+
+    fn names(fs: &SimFilesystem) -> Vec<String> {
+        let mut names: Vec<_> =
+            fs.read_dir(Path::new("/d")).unwrap().iter().map(|name| name.to_str().unwrap().into()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_file_is_kept_once_and_outlives_its_name_in_the_log() {
+        let fs = SimFilesystem::new(1);
+        let aside = Aside::new("/d".into(), 100);
+        fs.plant(Path::new("/wal/7"), b"damaged");
+        let path = aside.keep(&fs, Path::new("/wal/7"), "wal-7").unwrap();
+        assert_eq!(aside.keep(&fs, Path::new("/wal/7"), "wal-7").unwrap(), path);
+        fs.remove_file(Path::new("/wal/7")).unwrap();
+        fs.sync_dir(Path::new("/wal")).unwrap();
+        fs.power_cut();
+        assert_eq!(names(&fs), ["000001-wal-7"]);
+        assert_eq!(fs.contents(&path).unwrap(), b"damaged");
+    }
+
+    #[test]
+    fn the_oldest_give_way_to_both_limits_and_the_newest_is_kept_whatever_its_size() {
+        let fs = SimFilesystem::new(1);
+        let aside = Aside::new("/d".into(), 100);
+        for number in 0..Aside::MAX_FILES + 3 {
+            fs.plant(Path::new("/wal/x"), &[0; 2]);
+            aside.copy(&fs, Path::new("/wal/x"), 0, &format!("wal-{number}")).unwrap();
+        }
+        let there = names(&fs);
+        assert_eq!((there.len(), there[0].as_str()), (Aside::MAX_FILES, "000004-wal-3"));
+        fs.plant(Path::new("/wal/y"), &[0; 95]);
+        aside.keep(&fs, Path::new("/wal/y"), "wal-y").unwrap();
+        assert_eq!(names(&fs), ["000034-wal-33", "000035-wal-34", "000036-wal-y"]);
+        fs.plant(Path::new("/wal/z"), &[0; 1000]);
+        aside.keep(&fs, Path::new("/wal/z"), "wal-z").unwrap();
+        assert_eq!(names(&fs), ["000037-wal-z"], "the newest is kept whole");
+        let copy = aside.copy(&fs, Path::new("/wal/z"), 10, "tail").unwrap();
+        assert_eq!(fs.contents(&copy).unwrap().len(), 100, "a copy is cut at the limit");
+        assert_eq!(names(&fs), ["000038-tail"]);
+    }
+
+    #[test]
+    fn a_copy_that_fails_leaves_nothing_and_one_with_the_same_name_replaces_it() {
+        let fs = SimFilesystem::new(1);
+        let aside = Aside::new("/d".into(), 100);
+        fs.plant(Path::new("/state"), b"first");
+        aside.copy(&fs, Path::new("/state"), 0, "state").unwrap();
+        fs.plant(Path::new("/state"), b"second");
+        let path = aside.copy(&fs, Path::new("/state"), 2, "state").unwrap();
+        assert_eq!(fs.contents(&path).unwrap(), b"cond");
+        fs.fail(Op::Write, 0, 1);
+        assert!(aside.copy(&fs, Path::new("/state"), 0, "other").is_err());
+        fs.set_space(Some(0));
+        assert!(aside.copy(&fs, Path::new("/state"), 0, "another").is_err());
+        assert_eq!(names(&fs).len(), 1);
+    }
+}
