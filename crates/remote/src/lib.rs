@@ -47,6 +47,8 @@ pub mod relabel;
 pub mod reshard;
 pub mod ring;
 pub mod rings;
+pub mod ring;
+pub mod rings;
 mod shard;
 pub mod stats;
 pub mod tls;

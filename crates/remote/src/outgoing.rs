@@ -4,6 +4,7 @@ use crate::external::ExternalLabels;
 use crate::lanes::series_hash;
 use crate::queue::Source;
 use crate::relabel::{Relabelled, Relabeller};
+use crate::rings::{RINGS_MAX, Share};
 use model::{LabelsRef, Point, Span, Value};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -40,13 +41,23 @@ pub struct Rules {
     pub histograms: bool,
     /// Oldest timestamp that is sent, in milliseconds since 1970; to be moved on with the time.
     pub oldest_ms: Option<i64>,
+    /// For a member of a sharded entry: which series are its own.
+    pub share: Option<Share>,
     cache: Cache,
 }
 
 impl Rules {
     /// The rules of a destination.
     pub fn new(external: ExternalLabels, relabel: Relabeller, exemplars: bool, histograms: bool) -> Self {
-        Rules { external, relabel, exemplars, histograms, oldest_ms: None, cache: Cache::default() }
+        Rules {
+            external,
+            relabel,
+            exemplars,
+            histograms,
+            oldest_ms: None,
+            share: None,
+            cache: Cache::default(),
+        }
     }
 }
 
@@ -81,33 +92,84 @@ pub struct Outgoing {
     /// By series; empty where all keep their own.
     labels: Vec<Labels>,
     rewritten: Vec<u8>,
+    /// By series, for a member of a sharded entry: a bit for each ring that makes the series its own, of
+    /// those that the chunk lies in. By the labels in the log, so that other rules move no series, and what
+    /// is somebody else's costs no rewriting.
+    owned: Vec<Rings>,
+    /// The chunk lies in more than one ring.
+    crosses: bool,
 }
+
+/// A bit for each of an entry's rings.
+type Rings = u16;
+const _: () = assert!(RINGS_MAX <= Rings::BITS as usize);
 
 impl Outgoing {
     /// Works out the outgoing labels of every series of the chunk.
     pub fn new(chunk: Arc<Chunk>, rules: &mut Rules) -> Self {
         let count = chunk.batch.series.len();
-        let mut outgoing =
-            Outgoing { chunk, hashes: Vec::with_capacity(count), labels: Vec::new(), rewritten: Vec::new() };
+        let mut outgoing = Outgoing {
+            chunk,
+            hashes: Vec::with_capacity(count),
+            labels: Vec::new(),
+            rewritten: Vec::new(),
+            owned: Vec::new(),
+            crosses: false,
+        };
+        if let Some(share) = &rules.share {
+            outgoing.divide(share);
+        }
         if !rules.external.is_empty() || !rules.relabel.is_empty() {
             outgoing.rewrite(rules);
         }
         for series in 0..count as u32 {
-            let hash = series_hash(outgoing.labels(series).as_bytes());
+            let owned = outgoing.owns_some(series);
+            let hash = if owned { series_hash(outgoing.labels(series).as_bytes()) } else { 0 };
             outgoing.hashes.push(hash);
         }
         outgoing
     }
 
+    /// Works out which series are this member's.
+    fn divide(&mut self, share: &Share) {
+        let rings = share.between(self.chunk.start, self.chunk.end);
+        self.crosses = rings.start() != rings.end();
+        let batch = &self.chunk.batch;
+        self.owned.extend((0..batch.series.len() as u32).map(|series| {
+            let hash = series_hash(batch.labels(series).as_bytes());
+            let held = rings.clone().filter(|ring| share.holds(*ring, hash));
+            held.fold(0, |bits, ring| bits | 1 << ring)
+        }));
+    }
+
+    fn owns_some(&self, series: u32) -> bool {
+        self.owned.get(series as usize).is_none_or(|rings| *rings != 0)
+    }
+
+    /// Whether this point is for this destination: always, unless that is a member of a sharded entry.
+    pub fn is_own(&self, point: u32, rules: &Rules) -> bool {
+        let Some(share) = &rules.share else { return true };
+        let series = self.point(point).map_or(0, |point| point.series);
+        if !self.crosses {
+            return self.owns_some(series);
+        }
+        let ring = share.at(self.chunk.position(point));
+        self.owned.get(series as usize).is_none_or(|rings| rings >> ring & 1 == 1)
+    }
+
     fn rewrite(&mut self, rules: &mut Rules) {
         let batch = &self.chunk.batch;
         self.labels.reserve(batch.series.len());
-        if !rules.external.is_empty() {
+        if !rules.external.is_empty() && self.owned.is_empty() {
             self.rewritten.reserve(batch.bytes.len() + 64 * batch.series.len());
         }
         let mut with_external = Vec::new();
         for series in 0..batch.series.len() as u32 {
             let own = batch.labels(series);
+            if !self.owns_some(series) {
+                self.labels.push(Labels::Own);
+                continue;
+            }
             let start = self.rewritten.len();
             let made = if rules.relabel.is_empty() {
                 rules.external.apply(own, &mut self.rewritten);
@@ -230,6 +292,7 @@ impl Source for Outgoing {
             + self.hashes.capacity() * size_of::<u64>()
             + self.labels.capacity() * size_of::<Labels>()
             + self.rewritten.capacity()
+            + self.owned.capacity() * size_of::<Rings>()
     }
 }
 
@@ -287,6 +350,53 @@ mod tests {
             assert!(rules.cache.bytes <= CACHE_BYTES);
         }
         assert!(rules.cache.made.len() < 10_000);
+    }
+
+    #[test]
+    fn a_chunk_across_two_rings_is_divided_point_by_point() {
+        let names: Vec<String> = (0..100).map(|number| format!("m{number}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let mut chunk = Arc::unwrap_or_clone(chunk(&names, 1));
+        for series in 0..100 {
+            chunk.batch.push_float(series, 2000, 0.0);
+        }
+        let record = |offset, first_point| storage::RecordSpan { offset, first_point };
+        chunk.records = vec![record(50, 0), record(90, 100)];
+        (chunk.start, chunk.end) = (Position::record(0, 40), Position::record(0, 130));
+        let chunk = Arc::new(chunk);
+        let mut rings = crate::rings::Rings::default();
+        let members = |members: &[&str]| members.iter().map(|name| name.to_string()).collect::<Vec<_>>();
+        rings.change(Position::default(), &members(&["a"]), 1).unwrap();
+        rings.change(Position::record(0, 90), &members(&["a", "b"]), 1).unwrap();
+        for (relabel, external) in [("[]", vec![]), ("[]", vec![("x".to_string(), "y".to_string())])] {
+            let [a, b] = ["a", "b"].map(|member| {
+                let mut rules = rules(relabel, &external);
+                rules.share = Some(rings.share(member));
+                let outgoing = Outgoing::new(chunk.clone(), &mut rules);
+                (0..200).map(|point| outgoing.is_own(point, &rules)).collect::<Vec<_>>()
+            });
+            assert!(a[..100].iter().all(|own| *own) && b[..100].iter().all(|own| !own), "before: all a's");
+            assert!((100..200).all(|point| a[point] != b[point]), "after: each one's");
+            assert!((20..80).contains(&a[100..].iter().filter(|own| **own).count()));
+        }
+    }
+
+    #[test]
+    fn what_is_somebody_elses_is_not_rewritten() {
+        let names: Vec<String> = (0..100).map(|number| format!("m{number}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let mut rings = crate::rings::Rings::default();
+        let members: Vec<String> = (0..10).map(|number| number.to_string()).collect();
+        rings.change(Position::default(), &members, 1).unwrap();
+        let mut own = 0;
+        for member in &members {
+            let mut rules = rules(r#"[{"target_label": "x", "replacement": "y"}]"#, &[]);
+            rules.share = Some(rings.share(member));
+            let outgoing = Outgoing::new(chunk(&names, 1), &mut rules);
+            own += (0..100).filter(|point| outgoing.is_own(*point, &rules)).count();
+            assert_eq!(rules.cache.made.len(), (0..100).filter(|n| outgoing.owns_some(*n)).count());
+        }
+        assert_eq!(own, 100);
     }
 
     #[test]

@@ -299,7 +299,11 @@ impl Worker {
             },
         };
         into.push(outgoing, end, count, |outgoing, index| {
-            let Some(point) = outgoing.point(index).filter(|_| wanted(outgoing, index)) else { return false };
+            let Some(point) =
+                outgoing.point(index).filter(|_| outgoing.is_own(index, rules) && wanted(outgoing, index))
+            else {
+                return false;
+            };
             newest = newest.max(point.timestamp);
             match outgoing.left_out(point, rules) {
                 None => {
