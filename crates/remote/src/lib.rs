@@ -47,8 +47,6 @@ pub mod relabel;
 pub mod reshard;
 pub mod ring;
 pub mod rings;
-pub mod ring;
-pub mod rings;
 mod shard;
 pub mod stats;
 pub mod tls;
