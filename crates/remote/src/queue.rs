@@ -35,8 +35,12 @@ pub const SMALLEST_BATCH: usize = 16;
 pub const CHUNKS_MAX: usize = 1 << 16;
 /// How long nothing but one request is tried after 401, 403 or 404.
 pub const DENIED_INTERVAL: Duration = Duration::from_secs(60);
-/// A batch that has met 408, 429 or 5xx for this long while others went through is narrowed down.
+/// A batch that has met 408, 429 or 5xx for this long while others went through is poisoned: it is narrowed
+/// down, and what goes on failing is put aside.
 pub const POISONED_AFTER: Duration = Duration::from_secs(15 * 60);
+/// After this long of 408, 429 or 5xx a batch is tried by single points in turn with the whole, where nothing
+/// else goes through: that tells a destination that is away from a batch that it fails over.
+pub const PROBE_AFTER: Duration = Duration::from_secs(60);
 
 /// A shard whose batch has failed for this long, while others went through, may be left behind.
 pub const STUCK_AFTER: Duration = Duration::from_secs(30);
@@ -100,6 +104,8 @@ pub enum Outcome {
     },
     /// To be sent again at once, in another form.
     Resend,
+    /// Nothing of it could be sent, or is worth to be: it is settled, and says nothing of the destination.
+    Unsent,
     /// Something in it is refused for good, it is not known what.
     Refused,
     /// All of it is refused for good.
@@ -124,7 +130,7 @@ pub enum Fate {
     },
     /// It was not sent alone, but all probes of its batch were refused.
     Presumed,
-    /// It kept meeting 408, 429 or 5xx while others went through.
+    /// It kept meeting 408, 429 or 5xx while others went through: to be put aside and tried later.
     Poisoned,
 }
 
@@ -188,6 +194,7 @@ pub struct Queue<C> {
     references: usize,
     bytes: usize,
     gate: Option<Gate>,
+    /// When the newest of the requests that were taken had been sent.
     last_success: Option<Duration>,
     flushing: bool,
     next_shard: usize,
@@ -288,6 +295,11 @@ impl<C: Source> Queue<C> {
         open as usize
     }
 
+    /// From now on as many bytes may wait; what waits already stays.
+    pub fn set_memory(&mut self, memory: usize) {
+        self.settings.memory = memory;
+    }
+
     /// Sends what is there at once from now on, full batch or not.
     pub fn set_flushing(&mut self, flushing: bool) {
         self.flushing = flushing;
@@ -311,11 +323,13 @@ impl<C: Source> Queue<C> {
                 let take = shard.limit.min(shard.waiting.len());
                 shard.batch.extend(shard.waiting.drain(..take));
             }
+            let others_pass = self.last_success.is_some_and(|success| success > shard.failed_at);
             let probe = self.gate.as_ref().is_some_and(|gate| gate.probes > 0)
-                || shard.failing_since.is_some_and(|since| now >= since + POISONED_AFTER);
+                || !others_pass && shard.failing_since.is_some_and(|since| now >= since + PROBE_AFTER);
             self.begin_probe(index, probe);
             let shard = self.shards.get_mut(index)?;
             shard.under_way = true;
+            shard.sent_at = now;
             self.next_shard = (index + 1) % count;
             let whole = matches!(shard.mode, Mode::Whole);
             return Some(Request { shard: index, attempt: shard.attempt, whole });
@@ -406,6 +420,41 @@ impl<C: Source> Queue<C> {
         let Some(batch) = self.shards.get_mut(shard).map(|shard| &mut shard.batch) else { return };
         let rest = batch.split_off(taken.max(1).min(batch.len()));
         self.put_back(shard, rest);
+    }
+
+    /// Lets go of those points of the batch in `shard` that are `unwanted` by now. Not while it is being
+    /// narrowed down. Where all are, there is nothing to send: [`Outcome::Unsent`].
+    pub fn drop_unwanted(&mut self, shard: usize, mut unwanted: impl FnMut(&C, u32) -> bool) {
+        let Some(batch) = self.shards.get_mut(shard).filter(|shard| !matches!(shard.mode, Mode::Narrow(_)))
+        else {
+            return;
+        };
+        let probe = match batch.mode {
+            Mode::Probe(at) => batch.batch.get(at as usize).copied(),
+            Mode::Whole | Mode::Narrow(_) => None,
+        };
+        let points = std::mem::take(&mut batch.batch);
+        let (dropped, kept): (Vec<Ref>, Vec<Ref>) = points
+            .into_iter()
+            .partition(|point| self.chunk(*point).is_some_and(|chunk| unwanted(chunk, point.point)));
+        let at = kept.iter().position(|point| Some(*point) == probe).unwrap_or(0);
+        for point in dropped {
+            self.release(point);
+        }
+        if let Some(shard) = self.shards.get_mut(shard) {
+            shard.mode = if probe.is_some() && !kept.is_empty() { Mode::Probe(at as u32) } else { Mode::Whole };
+            shard.batch = kept;
+        }
+    }
+
+    /// Another queue of this destination had a request taken that was sent at this time.
+    pub fn others_pass(&mut self, sent_at: Duration) {
+        self.last_success = self.last_success.max(Some(sent_at));
+    }
+
+    /// Whether a batch is being narrowed down.
+    pub fn is_narrowing(&self) -> bool {
+        self.shards.iter().any(|shard| matches!(shard.mode, Mode::Narrow(_)))
     }
 
     fn chunk(&self, point: Ref) -> Option<&C> {

@@ -41,12 +41,24 @@ pub(crate) struct Shard {
     pub(crate) attempt: u32,
     /// What is being sent must not be sent before this time.
     pub(crate) not_before: Duration,
+    /// When the request under way, or the last one, was sent.
+    pub(crate) sent_at: Duration,
     /// When the batch first met an answer that holds it up (408, 429, 5xx).
     pub(crate) failing_since: Option<Duration>,
+    /// When it last did.
+    pub(crate) failed_at: Duration,
+    /// How long it has been held up so while others went through.
+    pub(crate) failing_beside: Duration,
+    /// Others of the batch went through since it has been held up.
+    pub(crate) mates_passed: bool,
+    /// The batch was found to be poisoned and is being narrowed down for that.
+    pub(crate) poisoned: bool,
     /// When the batch first failed, for whatever reason.
     pub(crate) stuck_since: Option<Duration>,
-    /// When the batch first met 401, 403 or 404.
-    pub(crate) denied_since: Option<Duration>,
+    /// When the batch last met 401, 403 or 404.
+    pub(crate) denied_at: Option<Duration>,
+    /// It alone does, while others pass: that is treated as a refusal.
+    pub(crate) denied_alone: bool,
     /// Number of probes sent for the batch, so that each is of another point.
     pub(crate) probes: usize,
     /// The batch may have been written in part by an answer that was lost or a refusal.
@@ -80,7 +92,12 @@ impl Shard {
         self.not_before = Duration::ZERO;
         self.failing_since = None;
         self.stuck_since = None;
-        self.denied_since = None;
+        self.failed_at = Duration::ZERO;
+        self.failing_beside = Duration::ZERO;
+        self.mates_passed = false;
+        self.poisoned = false;
+        self.denied_at = None;
+        self.denied_alone = false;
         self.probes = 0;
         self.maybe_written = false;
     }

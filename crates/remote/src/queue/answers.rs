@@ -23,10 +23,13 @@ impl<C: Source> Queue<C> {
         match outcome {
             Outcome::Delivered | Outcome::Settled => {
                 self.gate = None;
-                self.last_success = Some(now);
+                // Not the time of the answer: a request that was under way when another one failed says
+                // nothing of what came after.
+                self.last_success = self.last_success.max(Some(shard.sent_at));
                 let fate = if outcome == Outcome::Delivered { Fate::Delivered } else { Fate::Settled };
                 self.request_settled(index, fate, now, &mut settle);
             }
+            Outcome::Unsent => self.request_settled(index, Fate::Delivered, now, &mut settle),
             Outcome::Resend => shard.not_before = now,
             Outcome::Retry { answered, after, jitter } => {
                 shard.attempt = shard.attempt.saturating_add(1);
@@ -41,16 +44,25 @@ impl<C: Source> Queue<C> {
                 );
                 shard.not_before = now + wait;
                 if answered {
-                    let since = *shard.failing_since.get_or_insert(now);
-                    let others_pass = self.last_success.is_some_and(|success| success > since);
-                    if others_pass && now >= since + POISONED_AFTER {
+                    // In an outage no time counts: nothing goes through between two failures.
+                    let others_pass = self.last_success.is_some_and(|success| success > shard.failed_at);
+                    let last_of_batch = shard.mates_passed && shard.batch.len() == 1;
+                    if shard.failing_since.is_some() && (others_pass || last_of_batch) {
+                        shard.failing_beside += now.saturating_sub(shard.failed_at);
+                    }
+                    shard.failing_since.get_or_insert(now);
+                    shard.failed_at = now;
+                    if shard.poisoned || shard.failing_beside >= POISONED_AFTER {
+                        shard.poisoned = true;
                         self.refused(index, Fate::Poisoned, now, &mut settle);
                     }
                 }
             }
             Outcome::Denied => {
-                let since = *shard.denied_since.get_or_insert(now);
-                if self.last_success.is_some_and(|success| success > since) {
+                let before = shard.denied_at.replace(now);
+                let others_pass = before.zip(self.last_success).is_some_and(|(at, success)| success > at);
+                if shard.denied_alone || others_pass {
+                    shard.denied_alone = true;
                     self.refused(index, Fate::Refused { maybe_written: false }, now, &mut settle);
                 } else {
                     let probes = self.gate.as_ref().map_or(0, |gate| gate.probes + 1);
@@ -115,7 +127,10 @@ impl<C: Source> Queue<C> {
             Mode::Probe(at) => {
                 let at = *at as usize;
                 shard.mode = Mode::Whole;
-                shard.attempt = 0;
+                if shard.failing_since.is_none() {
+                    shard.attempt = 0;
+                }
+                shard.mates_passed |= fate == Fate::Delivered;
                 shard.not_before = now;
                 if at < shard.batch.len() {
                     let point = shard.batch.remove(at);
@@ -171,24 +186,33 @@ impl<C: Source> Queue<C> {
         let lanes: Vec<u8> = search.points().iter().map(|point| lane_of(point.series)).collect();
         shard.attempt = 0;
         shard.not_before = now;
+        let presumed = if shard.poisoned { Fate::Poisoned } else { Fate::Presumed };
         for (position, (before, after)) in before.iter().zip(&after).enumerate() {
             let (narrow::Fate::Open, true) = (*before, *after != narrow::Fate::Open) else { continue };
             let Some(point) = self.shards.get(index).and_then(|shard| shard.batch.get(position)) else {
                 continue;
             };
             let was_sent = request.contains(&(position as u32));
-            self.settle(*point, if was_sent { fate } else { Fate::Presumed }, settle);
+            self.settle(*point, if was_sent { fate } else { presumed }, settle);
         }
         if through {
-            self.narrowing_ended(index, &after, &lanes, now);
+            self.narrowing_ended(index, &after, &lanes, now, settle);
         }
     }
 
     /// Puts back what is open, and takes out the lanes that were refused, so that they don't hold up the
-    /// others again.
-    fn narrowing_ended(&mut self, index: usize, fates: &[narrow::Fate], lanes: &[u8], now: Duration) {
+    /// others again. What is open of a poisoned batch is poisoned too: its lanes have waited long enough.
+    fn narrowing_ended(
+        &mut self,
+        index: usize,
+        fates: &[narrow::Fate],
+        lanes: &[u8],
+        now: Duration,
+        settle: &mut impl FnMut(&C, u32, Fate),
+    ) {
         let Some(shard) = self.shards.get_mut(index) else { return };
         let batch = std::mem::take(&mut shard.batch);
+        let poisoned = shard.poisoned;
         shard.forget_batch();
         shard.refused_at = now;
         let mut stuck = [false; LANES];
@@ -202,7 +226,11 @@ impl<C: Source> Queue<C> {
                 *stuck = true;
             }
         }
-        if !open.is_empty() {
+        if poisoned {
+            for point in open.drain(..) {
+                self.settle(point, Fate::Poisoned, settle);
+            }
+        } else if !open.is_empty() {
             shard.limit = (shard.limit / 4).max(SMALLEST_BATCH).min(self.settings.max_points.max(1));
         }
         self.put_back(index, open);

@@ -52,8 +52,7 @@ impl Received {
 pub(super) fn serve(mut stream: TcpStream, shared: &Shared) {
     let mut buffer = Vec::new();
     while let Some(mut request) = read(&mut stream, &mut buffer) {
-        request.number = shared.requests.lock().unwrap().len();
-        let answer = shared.decide(&request);
+        let answer = shared.decide(&mut request);
         std::thread::sleep(answer.delay);
         request.status = answer.status;
         request.stored = answer.stored;

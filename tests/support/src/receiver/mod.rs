@@ -10,7 +10,7 @@ pub use tally::{Arrivals, Tally};
 use crate::wire::{Version, visit};
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -99,6 +99,8 @@ type Script = Box<dyn FnMut(&Received) -> Answer + Send>;
 struct Shared {
     script: Mutex<Script>,
     requests: Mutex<Vec<Received>>,
+    /// How many requests there have been, those included that are not answered yet.
+    decided: AtomicUsize,
     /// Those that are open, by number, so that a test with very many does not run out of files.
     connections: Mutex<BTreeMap<u64, TcpStream>>,
     connected: AtomicU64,
@@ -107,9 +109,11 @@ struct Shared {
 
 impl Shared {
     /// What the script says, kept until the test asks: the lock is held so that a script that counts
-    /// sees its requests one at a time.
-    fn decide(&self, request: &Received) -> Answer {
-        (self.script.lock().unwrap())(request)
+    /// sees its requests one at a time, and each with a number of its own.
+    fn decide(&self, request: &mut Received) -> Answer {
+        let mut script = self.script.lock().unwrap();
+        request.number = self.decided.fetch_add(1, Ordering::Relaxed);
+        script(request)
     }
 
     fn record(&self, request: Received) {
@@ -138,6 +142,7 @@ impl FakeReceiver {
         let shared = Arc::new(Shared {
             script: Mutex::new(Box::new(Answer::success)),
             requests: Mutex::default(),
+            decided: AtomicUsize::new(0),
             connections: Mutex::default(),
             connected: AtomicU64::new(0),
             away: AtomicBool::new(false),
