@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| narthex_fuzz::formats::text(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fuzz_checks::formats::text(bytes));

@@ -262,6 +262,28 @@ mod tests {
         assert!(all.iter().all(|admitted| *admitted == Ok(true)), "{all:?}");
     }
 
+    #[tokio::test]
+    async fn a_thousand_logins_are_remembered_and_then_begun_anew() {
+        let auth = auth();
+        auth.verified().extend((0..REMEMBERED as u64 - 1).map(|n| [n, n]));
+        let header = |user, password| HeaderValue::from_str(&basic(user, password)).unwrap();
+        assert_eq!(auth.admits(Some(&header("ann", "secret:with colon"))).await, Ok(true));
+        assert_eq!(auth.verified().len(), 1000);
+        assert_eq!(auth.admits(Some(&header("bob", "pässword"))).await, Ok(true));
+        assert_eq!(auth.verified().len(), 1);
+        assert_eq!(auth.admits(Some(&header("ann", "secret:with colon"))).await, Ok(true));
+    }
+
+    #[tokio::test]
+    async fn logins_past_those_that_may_wait_are_told_to_come_again() {
+        let auth = auth();
+        // Somebody is being checked, and as many wait as may.
+        let _waiting = auth.0.waiting.acquire_many(WAITING as u32).await.unwrap();
+        let header = HeaderValue::from_str(&basic("ann", "x")).unwrap();
+        let refused = auth.admits(Some(&header)).await.unwrap_err();
+        assert_eq!((refused.status().as_u16(), refused.retry_after()), (503, Some(1)));
+    }
+
     #[test]
     fn what_is_no_hash_is_refused_without_showing_it() {
         let users = [("ann".to_string(), "hunter2".to_string())];

@@ -97,3 +97,19 @@ fn extra_labels(parameters: Vec<(String, String)>) -> Result<Vec<(String, String
     }
     Ok(labels)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pairs(count: usize) -> Vec<(String, String)> {
+        (0..count).map(|n| ("extra_label".to_string(), format!("l{n}={n}"))).collect()
+    }
+
+    #[test]
+    fn extra_labels_are_limited() {
+        assert_eq!(extra_labels(pairs(EXTRA_LABELS)).map(|labels| labels.len()), Ok(64));
+        let refused = extra_labels(pairs(EXTRA_LABELS + 1)).unwrap_err();
+        assert_eq!(refused, Refusal::Malformed("65 extra labels, the limit is 64".into()));
+    }
+}

@@ -333,6 +333,22 @@ async fn limits_are_answered_with_429_and_change_nothing() {
 }
 
 #[tokio::test]
+async fn the_memory_of_all_groups_is_limited_however_few_series_they_have() {
+    let world = World::with(|options| options.pushgateway.max_bytes = 10_000, |_| {}).await;
+    let body = |bytes: usize| format!("m{{x=\"{}\"}} 1\n", "x".repeat(bytes));
+    assert_eq!(world.put("/metrics/job/a", &body(4000)).await, 200);
+    assert_eq!(world.put("/metrics/job/b", &body(4000)).await, 200);
+    let (status, text) = world.send("PUT", "/metrics/job/c", &body(4000)).await;
+    assert!(status == 429 && text.ends_with("bytes of memory, the limit is 10000\n"), "{status} {text}");
+    // The same series, with a longer label.
+    assert_eq!(world.put("/metrics/job/b", &body(8000)).await, 429);
+    assert_eq!(world.post("/metrics/job/b", &body(8000)).await, 429);
+    assert_eq!(world.put("/metrics/job/b", &body(100)).await, 200);
+    assert_eq!(world.put("/metrics/job/c", &body(3000)).await, 200);
+    assert!(world.doors.stats().group_bytes.get() <= 10_000);
+}
+
+#[tokio::test]
 async fn timestamps_count_where_the_user_allows_them() {
     let mut world = World::with(|options| options.pushgateway.allow_timestamps = true, |_| {}).await;
     world.put("/metrics/job/a", "m 1\n").await;

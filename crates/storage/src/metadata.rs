@@ -100,7 +100,8 @@ fn cut(text: &mut String) {
 }
 
 /// Journal entry: type, then family, help and unit, each with its length before it.
-fn encode(metadata: &Metadata) -> Vec<u8> {
+#[doc(hidden)] // public for fuzzing
+pub fn encode(metadata: &Metadata) -> Vec<u8> {
     let mut out = vec![metadata.kind as u8];
     for text in [&metadata.family, &metadata.help, &metadata.unit] {
         varint::put_bytes(&mut out, text.as_bytes());
@@ -108,7 +109,9 @@ fn encode(metadata: &Metadata) -> Vec<u8> {
     out
 }
 
-fn decode(entry: &[u8]) -> Option<Metadata> {
+/// Reads an entry.
+#[doc(hidden)] // public for fuzzing
+pub fn decode(entry: &[u8]) -> Option<Metadata> {
     let (kind, mut rest) = entry.split_first()?;
     let mut text = || Some(String::from_utf8_lossy(varint::take_bytes(&mut rest)?).into_owned());
     let kind = MetricType::from_number(u64::from(*kind));

@@ -54,7 +54,8 @@ pub struct Family {
 }
 
 impl Family {
-    fn heap_bytes(&self) -> usize {
+    /// Memory it takes, in bytes.
+    pub fn heap_bytes(&self) -> usize {
         let member = |member: &Member| {
             let histogram = match &member.reading {
                 Reading::Float(_) => 0,
@@ -84,6 +85,11 @@ impl Kept {
     pub fn new(family: Arc<Family>, pushed: i64) -> Self {
         let bytes = family.heap_bytes();
         Kept { family, pushed, bytes }
+    }
+
+    /// Memory it takes, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 }
 

@@ -8,7 +8,7 @@
 
 use super::change::{self, Change};
 use super::consistency;
-use super::group::{Family, Group};
+use super::group::{Family, Group, Kept};
 use super::schedule::{Turns, next_turn};
 use super::state::{Sent, State, Undo};
 use crate::answer::Refusal;
@@ -335,15 +335,14 @@ impl Keeper {
         families: &[(String, Arc<Family>)],
     ) -> Option<String> {
         let has = group.map_or(0, Group::series);
-        let goes: usize = match group {
-            Some(_) if replace => has,
-            Some(group) => families
-                .iter()
-                .filter_map(|(name, _)| group.families.get(name))
-                .map(|kept| kept.family.members.len())
-                .sum(),
-            None => 0,
+        let replaced: Vec<(&String, &Kept)> = match group {
+            Some(group) if replace => group.families.iter().collect(),
+            Some(group) => {
+                families.iter().filter_map(|(name, _)| group.families.get_key_value(name)).collect()
+            }
+            None => Vec::new(),
         };
+        let goes: usize = replaced.iter().map(|(_, kept)| kept.family.members.len()).sum();
         let comes: usize = families.iter().map(|(_, family)| family.members.len()).sum();
         let of_group = has - goes + comes;
         let limit = self.options.max_group_series;
@@ -355,9 +354,14 @@ impl Keeper {
         if of_all > limit && comes > goes {
             return Some(format!("all groups together would have {of_all} series, the limit is {limit}"));
         }
+        let goes: usize = replaced.iter().map(|(name, kept)| name.len() + kept.bytes()).sum();
+        let comes: usize = families.iter().map(|(name, family)| name.len() + family.heap_bytes()).sum();
+        let of_all = self.state.bytes() - goes + comes;
         let limit = self.options.max_bytes;
-        if self.state.bytes() > limit && comes > goes {
-            return Some(format!("all groups together take more than {limit} bytes of memory: the limit"));
+        if of_all > limit && comes > goes {
+            return Some(format!(
+                "all groups together would take {of_all} bytes of memory, the limit is {limit}"
+            ));
         }
         None
     }

@@ -236,7 +236,7 @@ impl State {
                 for id in ids {
                     let Some(group) = self.by_id(*id) else { continue };
                     let mut group = (**group).clone();
-                    emit::families(&mut sent.batch, &group, *at - 1, *at);
+                    emit::families(&mut sent.batch, &group, at.saturating_sub(1), *at);
                     group.clock = *at;
                     emit::push_times(&mut sent.batch, &group, *at);
                     let key = group.key.clone();

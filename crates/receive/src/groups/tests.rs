@@ -114,6 +114,19 @@ fn a_put_ends_what_it_no_longer_has_and_a_post_only_within_its_families() {
 }
 
 #[test]
+fn of_groups_that_are_no_more_the_newest_are_remembered() {
+    let mut state = State::new(2);
+    for group in 1..=3 {
+        let change = push(&mut state, group, true, 5000, gauges(group, "a", &[1]));
+        apply(&mut state, &change);
+        apply(&mut state, &Change::Deleted { key: key(group), at: 6000 });
+    }
+    let next = [1, 2, 3].map(|group| state.next_time(&key(group), 1000));
+    assert_eq!(next, [1000, 6001, 6001], "only the oldest is forgotten");
+    assert_eq!(state.snapshot().len(), 2);
+}
+
+#[test]
 fn what_does_not_fit_together_is_inconsistent() {
     let mut state = State::new(10);
     let histogram = |group, name: &str| {

@@ -110,7 +110,7 @@ fn stream(batch: &Batch, exemplars: bool) -> Vec<(String, i64, i64, String)> {
 }
 
 /// Every reference leads somewhere, every label set is canonical, every series has a name.
-fn check_whole(batch: &Batch) {
+pub(crate) fn check_whole(batch: &Batch) {
     for index in 0..batch.series.len() as u32 {
         let labels = LabelsRef::parse(batch.labels(index).as_bytes()).expect("canonical labels");
         assert!(labels.metric_name().is_some());

@@ -1,11 +1,6 @@
-//! The checks of the fuzz targets, without a fuzzer: on the committed corpus, on random changes to it, and
-//! on any bytes.
+//! What fuzzing of the decoders begins with (`fuzz/corpus`), made by encoders that are not only our own.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)] // helpers of tests
-
-#[path = "../../../fuzz/src/formats.rs"]
-#[allow(unreachable_pub, reason = "public for the fuzz targets")]
-mod checks;
 
 mod oracle;
 
@@ -13,20 +8,8 @@ use formats::compress::{Compressor, Encoding};
 use formats::remote_write::{Encoder, Protocol};
 use model::{Counts, Histogram, Labels, Metadata};
 use oracle::client as pb;
-use proptest::prelude::*;
 use prost::Message;
 use std::path::PathBuf;
-
-type Check = fn(&[u8]);
-
-const TARGETS: &[(&str, Check)] = &[
-    ("remote_write_1", checks::remote_write_1),
-    ("remote_write_2", checks::remote_write_2),
-    ("text", checks::text),
-    ("openmetrics", checks::openmetrics),
-    ("exposition", checks::exposition),
-    ("decompress", checks::decompress),
-];
 
 fn corpus(target: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target)
@@ -153,56 +136,5 @@ fn the_seeds_are_in_the_corpus() {
         // Compressors may change what they write, so those are only asked to be there.
         let same = if target == "decompress" { !committed.is_empty() } else { committed == bytes };
         assert!(same, "{} differs: run this test with {WRITE}=1", file.display());
-    }
-}
-
-fn entries(target: &str) -> Vec<Vec<u8>> {
-    let mut files: Vec<PathBuf> =
-        std::fs::read_dir(corpus(target)).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    files.iter().map(|file| std::fs::read(file).unwrap()).collect()
-}
-
-#[test]
-fn the_corpus_passes() {
-    for (target, check) in TARGETS {
-        let entries = entries(target);
-        assert!(!entries.is_empty(), "{target}");
-        entries.iter().for_each(|bytes| check(bytes));
-    }
-}
-
-/// A change to an entry: some bytes replaced, some inserted, a part left out, the end cut.
-fn changed() -> impl Strategy<Value = (usize, Vec<u8>)> {
-    let target = 0..TARGETS.len();
-    let edits = proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0..4u8), 0..8);
-    (target, any::<prop::sample::Index>(), edits).prop_map(|(target, entry, edits)| {
-        let entries = entries(TARGETS[target].0);
-        let mut bytes = entries[entry.index(entries.len())].clone();
-        for (at, byte, kind) in edits {
-            let at = at.index(bytes.len() + 1);
-            match kind {
-                0 => bytes.insert(at, byte),
-                1 if at < bytes.len() => drop(bytes.drain(at..(at + usize::from(byte % 8)).min(bytes.len()))),
-                2 if byte == 0 => bytes.truncate(at),
-                _ if at < bytes.len() => bytes[at] = byte,
-                _ => {}
-            }
-        }
-        (target, bytes)
-    })
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
-
-    #[test]
-    fn changes_to_the_corpus_pass((target, bytes) in changed()) {
-        TARGETS[target].1(&bytes);
-    }
-
-    #[test]
-    fn any_bytes_pass(bytes: Vec<u8>) {
-        TARGETS.iter().for_each(|(_, check)| check(&bytes));
     }
 }

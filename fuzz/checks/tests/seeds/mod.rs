@@ -1,0 +1,174 @@
+//! What fuzzing begins with, where the program's own writers make it: one small example of everything.
+//! Those of the formats come from another implementation, in the tests of `formats`.
+
+use model::{BucketSpan, Counts, Histogram, Labels, MetricType, ResetHint};
+use receive::groups::change::{Change, encode};
+use receive::groups::group::{Family, Group, Kept, Member, Reading};
+use std::path::Path;
+use std::sync::Arc;
+use wal::record::{
+    ExemplarsBuilder, HistogramsBuilder, MetadataBuilder, MetadataEntry, SamplesBuilder, SeriesBuilder,
+};
+use wal::sim::SimFilesystem;
+use wal::{Compression, Writer, WriterOptions};
+
+/// Target, name and bytes of each.
+pub(crate) fn seeds() -> Vec<(&'static str, &'static str, Vec<u8>)> {
+    let mut seeds = vec![
+        ("path", "pairs", b"/backup/instance/b%20c+d/zone/".to_vec()),
+        ("path", "base64", b"@base64/L3RtcA==/x@base64/4p2k/y@base64/=".to_vec()),
+        ("gateway", "text", gateway()),
+        ("gateway", "refused", b"Pa\nm 1\n\0Oa/x/1\n# TYPE m counter\nm{x=\"2\"} 1\n\0Pa\nh_count 1\n# TYPE h histogram\nh_sum 1\n".to_vec()),
+        ("gateway", "openmetrics", b"pa/b/c\n# TYPE c counter\nc_total 1\nc_created 1\n# EOF\n\0Ea/b/c\n\0oa/b/c\n# EOF".to_vec()),
+        ("journal", "everything", journal()),
+        ("metadata", "everything", storage::metadata::encode(&metadata())),
+        ("state", "everything", state()),
+    ];
+    for (name, record) in records() {
+        seeds.push(("record", name, record));
+    }
+    for (name, compression) in
+        [("plain", Compression::None), ("snappy", Compression::Snappy), ("zstd", Compression::Zstd)]
+    {
+        seeds.push(("segment", name, segment(compression, 1)));
+    }
+    seeds.push(("segment", "two_pages", segment(Compression::None, 160)));
+    seeds
+}
+
+fn gateway() -> Vec<u8> {
+    let text = "# HELP up Is it up?\n# TYPE up gauge\nup{instance=\"x\"} 1\n# TYPE h histogram\n\
+                h_bucket{le=\"1\"} 1\nh_bucket{le=\"+Inf\"} 2\nh_sum 3\nh_count 2\n";
+    format!("Pa/instance/b\n{text}\0Oa\n{text}\0Oa/instance/b\n\0Pa\nup NaN\n\0Da\n").into_bytes()
+}
+
+fn labels(name: &str) -> Labels {
+    Labels::from_pairs([("__name__", name), ("job", "a"), ("path", "/é")])
+}
+
+fn metadata() -> model::Metadata {
+    model::Metadata {
+        family: "took".into(),
+        kind: MetricType::Histogram,
+        help: "How long.".into(),
+        unit: "seconds".into(),
+    }
+}
+
+fn histogram(float: bool, custom: bool) -> Histogram {
+    Histogram {
+        reset_hint: ResetHint::No,
+        schema: if custom { -53 } else { 3 },
+        zero_threshold: if custom { 0.0 } else { 0.001 },
+        sum: 12.5,
+        positive_spans: vec![BucketSpan { offset: 0, length: 2 }, BucketSpan { offset: 1, length: 1 }],
+        negative_spans: vec![],
+        counts: if float {
+            Counts::Float { count: 3.5, zero: 0.0, positive: vec![1.0, 2.0, 0.5], negative: vec![] }
+        } else {
+            Counts::Integer { count: 4, zero: 0, positive: vec![1, 1, -1], negative: vec![] }
+        },
+        custom_values: if custom { vec![0.5, 1.0, 2.0, 3.0] } else { vec![] },
+    }
+}
+
+fn records() -> Vec<(&'static str, Vec<u8>)> {
+    let mut series = SeriesBuilder::new();
+    let mut samples = SamplesBuilder::new();
+    let mut starts = SamplesBuilder::with_start_timestamps();
+    let mut exemplars = ExemplarsBuilder::new();
+    for (reference, name) in [(1, "up"), (300, "took")] {
+        series.push(reference, labels(name).as_ref());
+        samples.push(reference, 1_700_000_000_000, 0, 1.5);
+        starts.push(reference, 1_700_000_000_000, 1_600_000_000_000, -0.5);
+        exemplars.push(reference, 1_700_000_000_000, 0.5, Labels::from_pairs([("trace_id", "x")]).as_ref());
+    }
+    let mut all = vec![
+        ("series", series.bytes().to_vec()),
+        ("samples", samples.bytes().to_vec()),
+        ("samples_with_start", starts.bytes().to_vec()),
+        ("exemplars", exemplars.bytes().to_vec()),
+    ];
+    let mut entries = MetadataBuilder::new();
+    entries.push(MetadataEntry { reference: 1, kind: MetricType::Gauge, unit: b"s", help: b"H" });
+    all.push(("metadata", entries.bytes().to_vec()));
+    for (name, float, custom, start) in [
+        ("histograms", false, false, 0),
+        ("float_histograms", true, false, 0),
+        ("custom_histograms", false, true, 0),
+        ("custom_float_histograms", true, true, 0),
+        ("histograms_with_start", false, false, 1_600_000_000_000),
+        ("float_histograms_with_start", true, true, 1_600_000_000_000),
+    ] {
+        let histogram = histogram(float, custom);
+        let mut builder = HistogramsBuilder::new(HistogramsBuilder::kind(&histogram, start)).unwrap();
+        assert!(builder.push(7, 1_700_000_000_000, start, &histogram));
+        all.push((name, builder.bytes().to_vec()));
+    }
+    // One byte for the type, then reference, from and to of each.
+    let mut tombstone = vec![3];
+    tombstone.extend_from_slice(&[0, 0, 0, 0, 0, 0, 0, 1, 2, 4]);
+    all.push(("tombstones", tombstone));
+    all
+}
+
+/// Every record `times` times, with the byte before it that puts checksums right.
+fn segment(compression: Compression, times: usize) -> Vec<u8> {
+    let fs = SimFilesystem::new(0);
+    let dir = Path::new("/wal");
+    let options = WriterOptions { compression, ..WriterOptions::default() };
+    let (mut writer, _) = Writer::open(Arc::new(fs.clone()), dir, options, 0, None).unwrap();
+    for _ in 0..times {
+        for (_, record) in records() {
+            writer.append(&record).unwrap();
+        }
+    }
+    writer.commit().unwrap();
+    let path = wal::dir::segment_path(dir, writer.segment());
+    [vec![1], fs.contents(&path).unwrap()].concat()
+}
+
+fn journal() -> Vec<u8> {
+    let key = Labels::from_pairs([("job", "a"), ("instance", "b")]);
+    let member = |name: &str, reading| Member { labels: labels(name), reading, start: 7, time: 0 };
+    let family = Arc::new(Family {
+        kind: MetricType::Histogram,
+        help: "Hé".into(),
+        unit: "seconds".into(),
+        members: vec![
+            member("x", Reading::Float(-0.5)),
+            member("y", Reading::Histogram(Box::new(histogram(false, false)))),
+            member("z", Reading::Histogram(Box::new(histogram(true, true)))),
+        ],
+    });
+    let mut group = Group::new(3, Labels::from_pairs([("job", "b")]));
+    group.families.insert("x".into(), Kept::new(family.clone(), 99));
+    (group.pushed, group.failed, group.clock, group.ttl, group.expires) = (5, 6, 7, Some(8), Some(13));
+    let families = vec![("x".to_string(), family)];
+    let (id, at, wall) = (1, 12, 11);
+    encode(&[
+        Change::Pushed { id, key: key.clone(), replace: true, at, wall, ttl: Some(5), families },
+        Change::Refused { id, key: key.clone(), at: 13, wall, reason: "no".into() },
+        Change::Emitted { at: 14, ids: vec![1, 2, 300] },
+        Change::Expired { key: key.clone(), at: 15, wall },
+        Change::Snapshot(Arc::new(group)),
+        Change::Deleted { key: key.clone(), at: 16 },
+        Change::Departed { key, at: 17 },
+    ])
+}
+
+/// Two slots with a closed segment each, with the byte before them that puts checksums right.
+fn state() -> Vec<u8> {
+    let mut all = vec![1];
+    for sequence in [4u64, 5] {
+        all.extend_from_slice(&[0; 4]);
+        for number in [sequence, 1000, 4, 3, 77] {
+            all.extend_from_slice(&number.to_le_bytes());
+        }
+        all.extend_from_slice(&1u32.to_le_bytes());
+        for number in [3u64, 77] {
+            all.extend_from_slice(&number.to_le_bytes());
+        }
+    }
+    all
+}
