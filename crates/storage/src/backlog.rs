@@ -4,6 +4,7 @@
 //! position are passed over without being decoded.
 
 use crate::chunk::{Chunk, RecordSpan};
+use crate::damage::{OPENING, Verdict};
 use crate::error::ReadError;
 use crate::labels_index::LabelsIndex;
 use crate::records;
@@ -13,7 +14,7 @@ use model::{Batch, Series};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use wal::record::RecordType;
-use wal::{Position, SegmentReader, WalError, dir};
+use wal::{Damage, DamageKind, Position, SegmentReader, WalError, dir};
 
 /// Most chunks and bytes of one [`Backlog::read`].
 const READ_CHUNKS: usize = 64;
@@ -29,6 +30,8 @@ struct Open {
     segment: u64,
     reader: SegmentReader,
     index: LabelsIndex,
+    /// The record that is to be read once more, since a label set of it could not be read.
+    once_more: Option<u64>,
 }
 
 impl Backlog {
@@ -41,16 +44,29 @@ impl Backlog {
         self.position
     }
 
-    /// The next chunks; none when the durable end (as of this call) is reached. Bounded in size and number.
+    /// The next chunks; none when the durable end (as of this call) is reached. Bounded in size and number. An
+    /// error is one of the disk that may pass: the next call goes on where this one stopped.
     pub(crate) fn read(&mut self) -> Result<Vec<Arc<Chunk>>, ReadError> {
         let end = self.shared.tail.end();
         let (mut chunks, mut bytes) = (Vec::new(), 0);
         while chunks.len() < READ_CHUNKS && bytes < READ_BYTES {
-            if self.position >= end || !self.open_segment(end)? {
-                self.position = self.position.max(end);
+            if self.position >= end {
                 break;
             }
-            match self.next_chunk(end)? {
+            let next = match self.open_segment(end) {
+                Ok(true) => self.next_chunk(end),
+                Ok(false) => {
+                    self.position = self.position.max(end);
+                    break;
+                }
+                Err(error) => Err(error),
+            };
+            let next = match next {
+                // What was read is read; the error comes again.
+                Err(_) if !chunks.is_empty() => break,
+                next => next?,
+            };
+            match next {
                 Some(chunk) => {
                     bytes += chunk.heap_bytes();
                     self.position = chunk.end;
@@ -87,45 +103,81 @@ impl Backlog {
             match SegmentReader::open(fs, dir, segment, 0) {
                 Ok(reader) => {
                     let index = LabelsIndex::new(dir, segment);
-                    self.open = Some(Open { segment, reader, index });
+                    self.open = Some(Open { segment, reader, index, once_more: None });
                     return Ok(true);
                 }
                 Err(WalError::NoSegment { .. }) => {
                     let next = dir::segments(fs, dir)?.into_iter().find(|other| other.number > segment);
                     let Some(next) = next else { return Ok(false) };
-                    tracing::warn!(segment, next = next.number, "a segment of the log is missing");
-                    self.shared.stats.damages.add(1);
+                    for missing in segment..next.number {
+                        self.shared.missing(missing);
+                    }
                     self.position = Position::start_of(next.number);
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => {
+                    if self.shared.read_failed(segment, OPENING, &error) == Verdict::Again {
+                        return Err(error.into());
+                    }
+                    self.give_up(segment);
+                    self.position = Position::start_of(segment + 1).min(end);
+                    if segment == end.segment {
+                        return Ok(false);
+                    }
+                }
             }
         }
         Ok(false)
     }
 
+    /// A whole segment that the disk does not give.
+    fn give_up(&self, segment: u64) {
+        let file = dir::segment_path(&self.shared.wal_dir, segment);
+        let bytes = self.shared.fs.metadata(&file).ok().flatten().map_or(0, |metadata| metadata.len);
+        let kind = DamageKind::Unreadable;
+        self.shared.damaged(segment, &Damage { file, offset: 0, bytes, kind });
+    }
+
     fn next_chunk(&mut self, end: Position) -> Result<Option<Chunk>, ReadError> {
-        let Some(Open { segment, reader, index }) = &mut self.open else { return Ok(None) };
+        if let Some(open) = &mut self.open
+            && let Some(from) = open.once_more.take()
+        {
+            match SegmentReader::open(&*self.shared.fs, &self.shared.wal_dir, open.segment, from) {
+                Ok(reader) => open.reader = reader,
+                Err(error) => {
+                    // From its beginning, next time.
+                    self.open = None;
+                    return Err(error.into());
+                }
+            }
+        }
+        let Some(Open { segment, reader, index, once_more }) = &mut self.open else { return Ok(None) };
         let (shared, segment) = (&self.shared, *segment);
         let limit = if segment == end.segment { Some(end.offset) } else { shared.end_of(segment) };
         reader.set_limit(limit.unwrap_or(u64::MAX));
-        let mut found = None;
+        let mut found = Ok(None);
         loop {
             let record = match reader.next() {
                 Ok(Some(record)) => record,
                 Ok(None) => break,
                 Err(error) => {
-                    // A page that the disk can't read costs that page.
-                    tracing::warn!(%error, "part of the log could not be read");
-                    shared.stats.damages.add(1);
+                    if shared.read_failed(segment, reader.unreadable_page(), &error) == Verdict::Again {
+                        found = Err(error.into());
+                        break;
+                    }
                     reader.skip_page();
                     continue;
                 }
             };
+            let damage = |entry| Damage {
+                file: dir::segment_path(&shared.wal_dir, segment),
+                offset: record.start,
+                bytes: record.end - record.start,
+                kind: DamageKind::Record { kind: record.kind, entry },
+            };
             shared.stats.records_read.add(1);
             if record.kind == RecordType::Series {
                 if let Err(error) = index.add(record.start, record.bytes) {
-                    tracing::warn!(segment, offset = record.start, %error, "a series record is damaged");
-                    shared.stats.damages.add(1);
+                    shared.damaged(segment, &damage(error.entry));
                 }
                 continue;
             }
@@ -136,57 +188,80 @@ impl Backlog {
             let start = Position { index: 0, ..self.position };
             let chunk_end = Position::record(segment, record.end);
             let (offset, arrived) = (record.start, shared.clock.monotonic());
-            let (batch, refs) = decode(shared, index, record.kind, record.bytes, segment, offset);
+            let Decoded { batch, refs, unknown, malformed } =
+                match decode(shared, index, record.kind, record.bytes) {
+                    Ok(decoded) => decoded,
+                    Err(error) => {
+                        *once_more = Some(offset);
+                        found = Err(error.into());
+                        break;
+                    }
+                };
+            if let Some(entry) = malformed {
+                shared.damaged(segment, &damage(entry));
+            }
+            if unknown > 0 {
+                let known = index.len();
+                tracing::warn!(segment, offset, unknown, known, "points of series that are not known");
+                shared.stats.points_without_series.add(unknown);
+            }
             let records = vec![RecordSpan { offset, first_point: 0 }];
-            found = Some(Chunk { batch, refs, segment, records, start, end: chunk_end, arrived });
+            found = Ok(Some(Chunk { batch, refs, segment, records, start, end: chunk_end, arrived }));
             break;
         }
         for damage in reader.take_damage() {
-            tracing::warn!(%damage, "part of the log could not be read");
-            shared.stats.damages.add(1);
-            shared.stats.damaged_bytes.add(damage.bytes);
+            shared.damaged(segment, &damage);
         }
-        Ok(found)
+        found
     }
 }
 
+/// What a data record holds.
+struct Decoded {
+    batch: Batch,
+    /// The reference of each of its series.
+    refs: Vec<u64>,
+    /// Points of series that no series record named.
+    unknown: u64,
+    /// The entry at which it ends too early.
+    malformed: Option<u32>,
+}
+
+/// An error is one of the disk that may pass.
 fn decode(
     shared: &Shared,
     index: &mut LabelsIndex,
     kind: RecordType,
     bytes: &[u8],
-    segment: u64,
-    offset: u64,
-) -> (Batch, Vec<u64>) {
+) -> Result<Decoded, WalError> {
     let (mut batch, mut refs) = (Batch::new(), Vec::new());
     let mut numbers: HashMap<u64, u32> = HashMap::new();
+    let mut failed = None;
     let series = |batch: &mut Batch, reference: u64| {
         if let Some(number) = numbers.get(&reference) {
             return Some(*number);
         }
+        if failed.is_some() {
+            return None;
+        }
         let add = |labels: model::LabelsRef<'_>| batch.add_series(labels, Series::NO_METADATA);
-        let number = index.with(&*shared.fs, reference, add)?;
+        let number = match index.with(shared, reference, add) {
+            Ok(number) => number?,
+            Err(error) => {
+                failed = Some(error);
+                return None;
+            }
+        };
         refs.push(reference);
         numbers.insert(reference, number);
         Some(number)
     };
-    match records::read_points(kind, bytes, &mut batch, series) {
-        Ok(0) => {}
-        Ok(unknown) => {
-            tracing::warn!(
-                segment,
-                offset,
-                unknown,
-                known = index.len(),
-                "points of series that are not known"
-            );
-            shared.stats.points_without_series.add(unknown);
-        }
-        Err(error) => {
-            tracing::warn!(segment, offset, %error, "a record is damaged");
-            shared.stats.damages.add(1);
-            shared.stats.damaged_bytes.add(bytes.len() as u64);
-        }
+    let (unknown, malformed) = match records::read_points(kind, bytes, &mut batch, series) {
+        Ok(unknown) => (unknown, None),
+        Err(error) => (0, Some(error.entry)),
+    };
+    match failed {
+        Some(error) => Err(error),
+        None => Ok(Decoded { batch, refs, unknown, malformed }),
     }
-    (batch, refs)
 }

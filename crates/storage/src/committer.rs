@@ -161,9 +161,15 @@ impl Committer {
             return Err(OpenError::JournalOpen(name));
         }
         let dir = self.shared.options.dir.join(name);
-        let (journal, entries) = JournalLog::open(self.shared.fs.clone(), dir, self.writer_options())?;
+        let (fs, aside) = (self.shared.fs.clone(), &self.shared.aside);
+        let (journal, found) = JournalLog::open(fs, dir, self.writer_options(), Some(aside))?;
+        for damage in &found.damage {
+            self.shared.count_damage(damage);
+            self.shared.keep_aside(&damage.file);
+        }
+        self.shared.cut_at_start(&found.report);
         self.journals.push((name, journal));
-        Ok((self.journals.len() - 1, entries))
+        Ok((self.journals.len() - 1, found.entries))
     }
 
     fn rewrite(&mut self, journal: usize, entries: &[Vec<u8>]) -> Result<(), String> {

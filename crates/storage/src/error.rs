@@ -63,7 +63,8 @@ pub enum AppendError {
 /// Why the log could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// The log itself. What is merely damaged is skipped and counted instead.
+    /// The log itself, for a reason that may pass: ask again. What is merely damaged is skipped and counted
+    /// instead, and so is in the end what can't be read for too long ([`crate::READ_PATIENCE`]).
     #[error(transparent)]
     Wal(#[from] wal::WalError),
     /// The storage has been closed and all of it was read.

@@ -8,8 +8,10 @@ use crate::tail::Lookup;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use wal::Position;
 
 /// Hands out the log's chunks in order, each once.
@@ -21,7 +23,14 @@ pub struct Follower {
     mode: Mode,
     /// Read from disk, not handed out yet.
     ready: VecDeque<Arc<Chunk>>,
+    /// Reads that failed in a row, and when the next is tried.
+    failures: u32,
+    not_before: Option<Instant>,
 }
+
+/// The pause after a read of the log that failed, and the longest one: each is twice as long as the one before.
+const READ_BACKOFF: Duration = Duration::from_millis(100);
+const READ_BACKOFF_MAX: Duration = Duration::from_secs(10);
 
 type ReadTask = JoinHandle<(Backlog, Result<Vec<Arc<Chunk>>, ReadError>)>;
 
@@ -42,7 +51,8 @@ impl Follower {
     pub(crate) fn new(shared: Arc<Shared>, position: Position) -> Self {
         let id = shared.tail.join(position);
         let changed = shared.tail.watch();
-        Follower { shared, id, position, changed, mode: Mode::Memory, ready: VecDeque::new() }
+        let (mode, ready) = (Mode::Memory, VecDeque::new());
+        Follower { shared, id, position, changed, mode, ready, failures: 0, not_before: None }
     }
 
     /// All before it was handed out.
@@ -57,6 +67,8 @@ impl Follower {
 
     /// The next chunk; waits where there is none yet. The first may begin before the position that was
     /// asked for: see [`Chunk::first_point_from`]. Can be dropped at any moment without losing anything.
+    ///
+    /// After [`ReadError::Wal`] the next call waits a little, and then tries again from the same place.
     pub async fn next(&mut self) -> Result<Arc<Chunk>, ReadError> {
         loop {
             if let Some(chunk) = self.ready.pop_front() {
@@ -87,6 +99,10 @@ impl Follower {
                 }
                 Mode::Disk(_) if self.shared.tail.holds(self.position) => self.mode = Mode::Memory,
                 Mode::Disk(_) => {
+                    if let Some(at) = self.not_before {
+                        tokio::time::sleep_until(at).await;
+                        self.not_before = None;
+                    }
                     let Mode::Disk(mut backlog) = std::mem::replace(&mut self.mode, Mode::Memory) else {
                         continue;
                     };
@@ -98,7 +114,8 @@ impl Follower {
                 Mode::Reading(task) => {
                     let (backlog, result) = match task.await {
                         Ok(done) => done,
-                        // The runtime is going away, or the read panicked: begin it anew from the position.
+                        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+                        // The runtime is going away.
                         Err(_) => (Backlog::new(self.shared.clone(), self.position), Err(ReadError::Closed)),
                     };
                     if let Ok(chunks) = &result
@@ -107,7 +124,18 @@ impl Follower {
                         self.position = backlog.position();
                     }
                     self.mode = Mode::Disk(Box::new(backlog));
-                    self.ready.extend(result?);
+                    match result {
+                        Ok(chunks) => {
+                            self.failures = 0;
+                            self.ready.extend(chunks);
+                        }
+                        Err(error) => {
+                            let pause = READ_BACKOFF * (1 << self.failures.min(10));
+                            self.failures += 1;
+                            self.not_before = Some(Instant::now() + pause.min(READ_BACKOFF_MAX));
+                            return Err(error);
+                        }
+                    }
                 }
             }
         }

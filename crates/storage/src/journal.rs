@@ -19,11 +19,43 @@
 use model::MetricType;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use wal::record::{self, MetadataBuilder, MetadataEntry};
-use wal::{CommitError, Filesystem, SegmentReader, WalError, Writer, WriterOptions, dir};
+use wal::{
+    Aside, CommitError, Damage, Filesystem, OpenReport, RawRecord, SegmentReader, WalError, Writer,
+    WriterOptions, dir,
+};
 
 const ENTRY: u64 = 0;
 const RESET: u64 = 1;
+
+/// What opening a journal found.
+pub(crate) struct Found {
+    /// How the newest segment ended.
+    pub(crate) report: OpenReport,
+    /// The entries, in order.
+    pub(crate) entries: Vec<Vec<u8>>,
+    /// What could not be read; what was cut from the newest segment's end is in the report only.
+    pub(crate) damage: Vec<Damage>,
+}
+
+/// How often a page of a journal is tried, and how long the first pause is; each one after that is twice as
+/// long. A start waits for it: 2.5 s in all.
+const READ_TRIES: u32 = 8;
+const READ_PAUSE: Duration = Duration::from_millis(20);
+
+/// The next record. A page that can't be read is tried again, and then given up: the rest is worth more than
+/// a start that fails for ever.
+fn patiently(reader: &mut SegmentReader) -> Option<RawRecord<'_>> {
+    reader.next_or(|error, tries| {
+        if tries >= READ_TRIES {
+            return true;
+        }
+        tracing::warn!(%error, "a journal can't be read; trying again");
+        std::thread::sleep(READ_PAUSE * (1 << (tries - 1)));
+        false
+    })
+}
 
 /// An open journal, as the committer has it.
 pub(crate) struct JournalLog {
@@ -41,9 +73,11 @@ impl JournalLog {
         fs: Arc<dyn Filesystem>,
         dir: PathBuf,
         options: WriterOptions,
-    ) -> Result<(JournalLog, Vec<Vec<u8>>), WalError> {
-        let (writer, _) = Writer::open(fs.clone(), &dir, options, 0, None)?;
-        let mut entries = Vec::new();
+        aside: Option<&Aside>,
+    ) -> Result<(JournalLog, Found), WalError> {
+        let (writer, report) = Writer::open_keeping(fs.clone(), &dir, options, 0, None, aside)?;
+        let mut found = Found { report, entries: Vec::new(), damage: Vec::new() };
+        let entries = &mut found.entries;
         for dir::Segment { number, .. } in dir::segments(&*fs, &dir)? {
             if number >= writer.segment() {
                 break;
@@ -51,7 +85,7 @@ impl JournalLog {
             let before = entries.len();
             settle(&*fs, &dir, number)?;
             let mut reader = SegmentReader::open(&*fs, &dir, number, 0)?;
-            while let Some(record) = reader.next()? {
+            while let Some(record) = patiently(&mut reader) {
                 let entry = record::metadata(record.bytes).ok().and_then(|mut all| all.next()?.ok());
                 match entry {
                     Some(MetadataEntry { reference: ENTRY, help, .. }) => entries.push(help.to_vec()),
@@ -59,12 +93,10 @@ impl JournalLog {
                     _ => tracing::warn!(dir = %dir.display(), segment = number, "an entry that is none"),
                 }
             }
-            for damage in reader.damage() {
-                tracing::warn!(%damage, "part of a journal could not be read");
-            }
+            found.damage.append(&mut reader.take_damage());
         }
         let journal = JournalLog { fs, dir, writer, broken: false, builder: MetadataBuilder::new() };
-        Ok((journal, entries))
+        Ok((journal, found))
     }
 
     /// Adds an entry to the next commit.
@@ -134,7 +166,8 @@ mod tests {
 
     fn open(dir: &Path) -> (JournalLog, Vec<Vec<u8>>) {
         let options = WriterOptions { compression: Compression::None, durability: Durability::Os };
-        JournalLog::open(Arc::new(RealFilesystem), dir.to_path_buf(), options).unwrap()
+        let opened = JournalLog::open(Arc::new(RealFilesystem), dir.to_path_buf(), options, None);
+        opened.map(|(journal, found)| (journal, found.entries)).unwrap()
     }
 
     /// The last entry and one in the middle end at, before and behind the end of a page.
@@ -182,7 +215,10 @@ mod tests {
         for seed in 0..100 {
             let fs = wal::sim::SimFilesystem::new(seed);
             let options = WriterOptions { compression: Compression::None, durability: Durability::Fsync };
-            let open = || JournalLog::open(Arc::new(fs.clone()), PathBuf::from("/j"), options).unwrap();
+            let open = || {
+                let opened = JournalLog::open(Arc::new(fs.clone()), PathBuf::from("/j"), options, None);
+                opened.map(|(journal, found)| (journal, found.entries)).unwrap()
+            };
             let (mut journal, _) = open();
             journal.append(b"kept").unwrap();
             journal.commit().unwrap();

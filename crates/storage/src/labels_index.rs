@@ -6,12 +6,14 @@
 //! needed; the last few are kept, and since samples come in the order in which their series were first
 //! seen, that is nearly always enough.
 
+use crate::damage::{OPENING, Verdict};
+use crate::shared::Shared;
 use hashbrown::HashMap;
 use model::LabelsRef;
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use wal::{Filesystem, SegmentReader};
+use wal::{SegmentReader, WalError};
 
 /// Most bytes of series records kept, decompressed.
 pub(crate) const CACHE_BYTES: usize = 8 << 20;
@@ -74,32 +76,50 @@ impl LabelsIndex {
         }
     }
 
-    /// Hands the label set of `reference` to `take`; `None` where no series record named it.
+    /// Hands the label set of `reference` to `take`; `None` where no series record named it, or it can't be
+    /// read again. An error is one of the disk that may pass.
     pub(crate) fn with<T>(
         &mut self,
-        fs: &dyn Filesystem,
+        shared: &Shared,
         reference: u64,
         take: impl FnOnce(LabelsRef<'_>) -> T,
-    ) -> Option<T> {
-        let place = *self.places.get(&reference)?;
+    ) -> Result<Option<T>, WalError> {
+        let Some(place) = self.places.get(&reference).copied() else { return Ok(None) };
         if self.last.as_ref().is_none_or(|(record, _)| *record != place.record) {
-            self.last = Some((place.record, self.record(fs, place.record)?));
+            let Some(bytes) = self.record(shared, place.record)? else { return Ok(None) };
+            self.last = Some((place.record, bytes));
         }
-        let (_, bytes) = self.last.as_ref()?;
         let start = place.start as usize;
-        Some(take(LabelsRef::trusted(bytes.get(start..start + place.len as usize)?)))
+        let labels = self.last.as_ref().and_then(|(_, bytes)| bytes.get(start..start + place.len as usize));
+        Ok(labels.map(|labels| take(LabelsRef::trusted(labels))))
     }
 
-    fn record(&mut self, fs: &dyn Filesystem, record: u32) -> Option<Arc<[u8]>> {
+    fn record(&mut self, shared: &Shared, record: u32) -> Result<Option<Arc<[u8]>>, WalError> {
         // Newest last: the one in use is nearly always among the last.
         if let Some((_, bytes)) = self.cache.iter().rev().find(|(number, _)| *number == record) {
-            return Some(bytes.clone());
+            return Ok(Some(bytes.clone()));
         }
-        let start = *self.records.get(record as usize)?;
-        let mut reader = SegmentReader::open(fs, &self.dir, self.segment, start).ok()?;
-        let bytes: Arc<[u8]> = reader.next().ok()??.bytes.into();
+        let Some(start) = self.records.get(record as usize).copied() else { return Ok(None) };
+        let mut reader = match SegmentReader::open(&*shared.fs, &self.dir, self.segment, start) {
+            Ok(reader) => reader,
+            // Dropped by the budget while it was read.
+            Err(WalError::NoSegment { .. }) => return Ok(None),
+            Err(error) => return self.failed(shared, OPENING, error),
+        };
+        let bytes: Arc<[u8]> = match reader.next() {
+            Ok(Some(raw)) => raw.bytes.into(),
+            Ok(None) => return Ok(None),
+            Err(error) => return self.failed(shared, reader.unreadable_page(), error),
+        };
         self.keep(record, bytes.clone());
-        Some(bytes)
+        Ok(Some(bytes))
+    }
+
+    fn failed<T>(&self, shared: &Shared, page: u64, error: WalError) -> Result<Option<T>, WalError> {
+        match shared.read_failed(self.segment, page, &error) {
+            Verdict::Again => Err(error),
+            Verdict::GiveUp => Ok(None),
+        }
     }
 
     /// Number of series.

@@ -26,12 +26,14 @@
 //! | `wal/` | the log, in Prometheus' format |
 //! | `meta/` | types, help texts and units of metrics: a journal |
 //! | `state` | reserved references, the durable end, segments closed by a failure |
+//! | `damaged/` | damaged files, set aside |
 //! | `reserve` | nothing; removed when the disk is full, so that delivery can go on |
 
 mod arrange;
 mod backlog;
 mod chunk;
 mod committer;
+mod damage;
 mod error;
 mod follower;
 mod journal;
@@ -49,6 +51,7 @@ mod storage;
 mod tail;
 
 pub use chunk::{Chunk, RecordSpan};
+pub use damage::{READ_PATIENCE, READ_TRIES};
 pub use error::{AppendError, OpenError, ReadError};
 pub use follower::Follower;
 pub use options::{Options, WhenFull};

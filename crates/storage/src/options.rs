@@ -37,6 +37,9 @@ pub struct Options {
     pub group_bytes: usize,
     /// Most series in the registry: those seen in this segment and the one before it.
     pub max_series: usize,
+    /// Most bytes of damaged files that are set aside, beside the budget; never more than a quarter of
+    /// [`Options::max_size`], or one file.
+    pub damaged_bytes: u64,
     /// Kept aside on disk and released when the disk is full, so that delivery can go on writing.
     pub reserve_bytes: u64,
 }
@@ -60,6 +63,7 @@ impl Options {
             waiting_bytes: 64 << 20,
             group_bytes: 8 << 20,
             max_series: 10_000_000,
+            damaged_bytes: 256 << 20,
             reserve_bytes: 16 << 20,
         }
     }

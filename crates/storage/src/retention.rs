@@ -4,6 +4,7 @@
 //! seconds. What all destinations have acknowledged goes at once. Past the budget (or the age) the oldest
 //! segment goes whether or not it was delivered; what each destination loses by that is counted first.
 
+use crate::damage::{OPENING, Verdict};
 use crate::options::WhenFull;
 use crate::pins::Lost;
 use crate::records;
@@ -93,6 +94,7 @@ impl Janitor {
         let truncated = dir::truncate_below(&*shared.fs, &shared.wal_dir, below)?;
         let counter = if dropped { &shared.stats.segments_dropped } else { &shared.stats.segments_truncated };
         counter.add(truncated.segments);
+        shared.damages.forget_below(below);
         shared.stats.oldest_segment.set(shared.oldest.load(Ordering::Acquire));
         Ok(())
     }
@@ -103,21 +105,17 @@ impl Janitor {
         let from = if position.segment == number { position } else { Position::start_of(number) };
         let mut reader = match SegmentReader::open(&*shared.fs, &shared.wal_dir, number, from.offset) {
             Err(WalError::NoSegment { .. }) => return Ok(Lost::default()),
+            Err(error) if shared.read_failed(number, OPENING, &error) == Verdict::GiveUp => {
+                tracing::warn!(segment = number, %error, "what is lost with it can't be counted");
+                return Ok(Lost::default());
+            }
             opened => opened?,
         };
         if let Some(end) = shared.end_of(number) {
             reader.set_limit(end);
         }
         let mut lost = Lost::default();
-        loop {
-            let record = match reader.next() {
-                Ok(Some(record)) => record,
-                Ok(None) => return Ok(lost),
-                Err(_) => {
-                    reader.skip_page();
-                    continue;
-                }
-            };
+        while let Some(record) = reader.next_readable() {
             if !records::is_data(record.kind) {
                 continue;
             }
@@ -129,6 +127,7 @@ impl Janitor {
                 _ => lost.samples += points,
             }
         }
+        Ok(lost)
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the storage's threads and its users share.
 
+use crate::damage::{self, Damages};
 use crate::metadata::MetadataStore;
 use crate::options::Options;
 use crate::pins::Pins;
@@ -11,7 +12,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, PoisonError};
-use wal::{DurableEnd, Filesystem};
+use wal::{Aside, DurableEnd, Filesystem};
 
 pub(crate) struct Shared {
     pub(crate) fs: Arc<dyn Filesystem>,
@@ -24,6 +25,9 @@ pub(crate) struct Shared {
     pub(crate) pins: Arc<Pins>,
     pub(crate) metadata: MetadataStore,
     pub(crate) hasher: Hasher,
+    pub(crate) damages: Damages,
+    /// Where damaged files are set aside.
+    pub(crate) aside: Aside,
     /// Bytes of batches that wait for the committer.
     pub(crate) waiting: AtomicUsize,
     /// Number of the oldest segment that readers may use.
@@ -50,16 +54,18 @@ impl Shared {
             clock,
             wal_dir: options.dir.join("wal"),
             tail: Tail::new(end, options.tail_bytes),
-            options,
             stats: Stats::default(),
             pins: Arc::default(),
             metadata: MetadataStore::default(),
             hasher: Hasher::new(),
+            damages: Damages::default(),
+            aside: damage::aside(&options.dir, &options),
             waiting: AtomicUsize::new(0),
             oldest: AtomicU64::new(end.segment),
             over_budget: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             ends: Mutex::new(ends),
+            options,
         }
     }
 

@@ -23,6 +23,8 @@ use wal::{DurableEnd, File, Filesystem};
 /// Its name in the data folder.
 pub(crate) const FILE: &str = "state";
 const SLOT_BYTES: usize = 4096;
+/// How often a start tries to read it before it does without.
+const READ_TRIES: u32 = 4;
 /// Closed segments remembered. One comes with each failed fsync; the oldest give way, which is harmless
 /// once their segments are truncated.
 const MAX_CLOSED: usize = 200;
@@ -77,7 +79,18 @@ impl StateFile {
         let there = fs.metadata(path).map_err(io)?.is_some();
         let file = if there { fs.open(path, true) } else { fs.create_new(path) }.map_err(io)?;
         file.allocate(2 * SLOT_BYTES as u64).map_err(io)?;
-        let newest = newest(&*file).map_err(io)?;
+        let mut tries = 1;
+        let newest = loop {
+            match newest(&*file) {
+                Ok(newest) => break newest,
+                Err(error) if tries == READ_TRIES => {
+                    // The log says the same, at the cost of reading it.
+                    tracing::warn!(path = %path.display(), %error, "the state file can't be read");
+                    break None;
+                }
+                Err(_) => tries += 1,
+            }
+        };
         let damaged = there && newest.is_none();
         let (sequence, state) = newest.unwrap_or_default();
         let mut opened = StateFile { file, path: path.to_path_buf(), sequence, state, damaged };

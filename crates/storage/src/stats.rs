@@ -110,9 +110,11 @@ pub struct Stats {
     pub full: Gauge,
     /// Bytes of batches that wait for the committer.
     pub waiting_bytes: Gauge,
-    /// Stretches of the log that could not be read.
+    /// Reads of the log that the disk refused; they are tried again.
+    pub reads_failed: Counter,
+    /// Stretches of the log, of the journals and of the state file that could not be read.
     pub damages: Counter,
-    /// Bytes of the log that could not be read.
+    /// Their bytes.
     pub damaged_bytes: Counter,
     /// Points read back whose series record could not be read.
     pub points_without_series: Counter,

@@ -1,6 +1,7 @@
 //! The handle that doors and queues hold.
 
 use crate::committer::{Append, Committer, Job, take_reserve};
+use crate::damage;
 use crate::error::{AppendError, OpenError};
 use crate::follower::Follower;
 use crate::options::Options;
@@ -66,17 +67,30 @@ impl Storage {
         make_durable_dir(&*fs, &root)?;
         let wal_dir = root.join("wal");
         let mut state = StateFile::open(&fs, &root.join(crate::state::FILE))?;
+        let aside = damage::aside(&root, &options);
+        if state.damaged {
+            let (path, why) = (state.path(), "the state file can't be read; it is made anew from the log");
+            tracing::warn!(path = %path.display(), "{why}");
+            if let Err(error) = aside.copy(&*fs, path, 0, crate::state::FILE) {
+                tracing::warn!(path = %path.display(), %error, "it could not be set aside");
+            }
+        }
         for closed in &state.state.closed {
             dir::cut(&*fs, &wal_dir, *closed)?;
         }
         let writer_options =
             WriterOptions { compression: options.compression, durability: options.durability };
         let known_end = (state.state.next_segment > 0).then_some(state.state.end);
-        let (writer, report) =
-            Writer::open(fs.clone(), &wal_dir, writer_options, state.state.next_segment, known_end)?;
+        let (writer, report) = Writer::open_keeping(
+            fs.clone(),
+            &wal_dir,
+            writer_options,
+            state.state.next_segment,
+            known_end,
+            Some(&aside),
+        )?;
         let segments = dir::segments(&*fs, &wal_dir)?;
         let oldest = segments.first().map_or(writer.segment(), |segment| segment.number);
-        tell(&report, state.damaged.then_some(state.path()));
         if state.state.next_segment == 0 {
             // New, or lost: what the log holds says which references were given out.
             state.state.references = next_reference(&*fs, &wal_dir, &segments);
@@ -93,6 +107,10 @@ impl Storage {
 
         let end = writer.durable_end().position();
         let shared = Arc::new(Shared::new(fs, clock, options, end, &state.state.closed));
+        if state.damaged {
+            shared.stats.damages.add(1);
+        }
+        shared.damaged_at_start(&report);
         shared.oldest.store(oldest, Ordering::Release);
         shared.stats.oldest_segment.set(oldest);
         shared.stats.segment.set(writer.segment());
@@ -286,46 +304,22 @@ impl Drop for Inner {
     }
 }
 
-/// Makes a folder whose name, and the names of those above it, outlast a power cut.
-/// Says what was found damaged at the log's end. What is damaged elsewhere is told when it is read.
-fn tell(report: &wal::OpenReport, damaged_state: Option<&Path>) {
-    if let Some(path) = damaged_state {
-        tracing::warn!(path = %path.display(), "the state file can't be read; it is made anew from the log");
-    }
-    for segment in &report.filled {
-        tracing::warn!(
-            segment,
-            "a segment of the log is missing: what it held and was not delivered is lost"
-        );
-    }
-    if report.cut_bytes > 0 {
-        let cut = report.cut_bytes;
-        for damage in &report.damage {
-            tracing::warn!(%damage, cut, "the log's end is damaged, as after a kill in the middle of a write");
-        }
-    }
-}
-
 /// A reference above all that the log holds; 0 where it holds none.
 fn next_reference(fs: &dyn Filesystem, dir: &Path, segments: &[dir::Segment]) -> u64 {
     let mut next = 0;
     for segment in segments {
         let Ok(mut reader) = SegmentReader::open(fs, dir, segment.number, 0) else { continue };
-        loop {
-            match reader.next() {
-                Ok(None) => break,
-                Ok(Some(raw)) if raw.kind == RecordType::Series => {
-                    let entries = record::series(raw.bytes).into_iter().flatten().flatten();
-                    next = entries.fold(next, |next, (reference, _)| next.max(reference + 1));
-                }
-                Ok(Some(_)) => {}
-                Err(_) => reader.skip_page(),
+        while let Some(raw) = reader.next_readable() {
+            if raw.kind == RecordType::Series {
+                let entries = record::series(raw.bytes).into_iter().flatten().flatten();
+                next = entries.fold(next, |next, (reference, _)| next.max(reference + 1));
             }
         }
     }
     next
 }
 
+/// Makes a folder whose name, and the names of those above it, outlast a power cut.
 fn make_durable_dir(fs: &dyn Filesystem, dir: &Path) -> Result<(), OpenError> {
     let io = |source| OpenError::Io { path: dir.to_path_buf(), source };
     let there = |path: &Path| matches!(fs.metadata(path), Ok(Some(_)));

@@ -45,7 +45,11 @@ pub async fn drain(storage: &Storage, follower: &mut Follower) -> Vec<Seen> {
         // Behind the last chunk there may be a segment without any: then the follower waits, at the end.
         let next = tokio::time::timeout(std::time::Duration::from_millis(2), follower.next());
         let Ok(chunk) = next.await else { continue };
-        let chunk = chunk.unwrap();
+        // A disk that fails now and then; it is asked again.
+        let chunk = match chunk {
+            Err(storage::ReadError::Wal(_)) => continue,
+            chunk => chunk.unwrap(),
+        };
         for index in chunk.first_point_from(from)..chunk.points().len() as u32 {
             let point = chunk.points()[index as usize];
             let value = match point.value {

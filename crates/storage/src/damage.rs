@@ -1,0 +1,247 @@
+//! What of the log can't be read: tried again while it may pass, then counted and named once, however many
+//! destinations meet it, and set aside.
+//!
+//! Two things are told apart. Bytes that are wrong stay wrong, so they are passed over at once. A disk that says
+//! no may say yes later, and what it holds was acknowledged: a page is given up only when it was tried
+//! [`READ_TRIES`] times and its segment has made trouble for [`READ_PATIENCE`]. Then what lies in it is passed
+//! over, so that one bad sector does not end delivery for good. Errors that say nothing about the disk (no more
+//! open files, no permission) are waited out for ever.
+
+use crate::shared::Shared;
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+use wal::aside::Aside;
+use wal::{Damage, DamageKind, WalError, dir};
+
+/// How often a page is tried at least before it is given up.
+pub const READ_TRIES: u32 = 5;
+/// How long, in running time, a segment may make trouble before pages of it are given up. Counted for all its
+/// pages together, so that a broken stretch costs this once.
+pub const READ_PATIENCE: Duration = Duration::from_secs(300);
+
+/// In place of a page: the segment could not be opened.
+pub(crate) const OPENING: u64 = u64::MAX;
+/// Most stretches of a segment that are remembered, so as not to count them again.
+const KNOWN_MAX: usize = 256;
+/// Most pages of a segment whose tries are counted; past it the count begins anew.
+const PAGES_MAX: usize = 4096;
+
+/// What to do about a read that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It may pass.
+    Again,
+    /// It was tried long enough.
+    GiveUp,
+}
+
+/// What is known of damaged segments, until they go.
+#[derive(Debug, Default)]
+pub(crate) struct Damages(Mutex<BTreeMap<u64, Segment>>);
+
+#[derive(Debug, Default)]
+struct Segment {
+    /// Begin and end of each stretch.
+    known: Vec<(u64, u64)>,
+    trouble: Option<Trouble>,
+}
+
+#[derive(Debug)]
+struct Trouble {
+    since: Duration,
+    last: Duration,
+    /// Tries by page.
+    tries: BTreeMap<u64, u32>,
+}
+
+impl Damages {
+    fn with<T>(&self, segment: u64, act: impl FnOnce(&mut Segment) -> T) -> T {
+        let mut segments = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        act(segments.entry(segment).or_default())
+    }
+
+    /// Remembers a stretch; says whether nothing of it was known.
+    fn is_new(&self, segment: u64, from: u64, to: u64) -> bool {
+        self.with(segment, |segment| {
+            let known = segment.known.iter().any(|known| from < known.1.max(known.0 + 1) && known.0 < to);
+            if !known && segment.known.len() < KNOWN_MAX {
+                segment.known.push((from, to));
+            }
+            !known
+        })
+    }
+
+    fn failed(&self, segment: u64, page: u64, now: Duration) -> Verdict {
+        self.with(segment, |segment| {
+            let fresh = || Trouble { since: now, last: now, tries: BTreeMap::new() };
+            let trouble = segment.trouble.get_or_insert_with(fresh);
+            if now.saturating_sub(trouble.last) > READ_PATIENCE {
+                *trouble = fresh();
+            }
+            trouble.last = now;
+            if trouble.tries.len() >= PAGES_MAX {
+                trouble.tries.clear();
+            }
+            let tries = trouble.tries.entry(page).or_default();
+            *tries += 1;
+            let enough = *tries >= READ_TRIES && now.saturating_sub(trouble.since) >= READ_PATIENCE;
+            if enough { Verdict::GiveUp } else { Verdict::Again }
+        })
+    }
+
+    /// Segments below `number` are gone.
+    pub(crate) fn forget_below(&self, number: u64) {
+        let mut segments = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *segments = segments.split_off(&number);
+    }
+}
+
+/// Whether an error comes from something else than the disk.
+fn is_elsewhere(error: &WalError) -> bool {
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    let WalError::Io { source, .. } = error else { return false };
+    matches!(source.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::OutOfMemory)
+        || matches!(source.raw_os_error(), Some(ENFILE | EMFILE))
+}
+
+impl Shared {
+    /// What to do about a page of a segment (or [`OPENING`] it) that could not be read.
+    pub(crate) fn read_failed(&self, segment: u64, page: u64, error: &WalError) -> Verdict {
+        self.stats.reads_failed.add(1);
+        match self.damages.failed(segment, page, self.clock.monotonic()) {
+            Verdict::GiveUp if !is_elsewhere(error) => {
+                tracing::warn!(segment, %error, "given up: what lies there is passed over");
+                Verdict::GiveUp
+            }
+            _ => Verdict::Again,
+        }
+    }
+
+    /// Counts, names and sets aside damage that was met in a segment of the log, once.
+    pub(crate) fn damaged(&self, segment: u64, damage: &Damage) {
+        if self.damages.is_new(segment, damage.offset, damage.offset + damage.bytes) {
+            self.count_damage(damage);
+            self.keep_aside(&damage.file);
+        }
+    }
+
+    /// The same for what a start found. What lies behind `end` is gone already, and was copied.
+    pub(crate) fn damaged_at_start(&self, report: &wal::OpenReport) {
+        for damage in &report.damage {
+            // It is still there, and is tried again by who wants it.
+            if damage.kind == DamageKind::Unreadable {
+                tracing::warn!(%damage, "part of the log can't be read now; it is tried again when it is needed");
+                continue;
+            }
+            match report.end {
+                Some(end) if damage.offset < end.offset => self.damaged(end.segment, damage),
+                _ => self.count_damage(damage),
+            }
+        }
+        self.cut_at_start(report);
+        for segment in &report.filled {
+            self.missing(*segment);
+        }
+    }
+
+    /// Says what became of what was cut.
+    pub(crate) fn cut_at_start(&self, report: &wal::OpenReport) {
+        let cut = report.cut_bytes;
+        match &report.cut_kept {
+            Some(Ok(kept)) => tracing::warn!(
+                cut, kept = %kept.display(),
+                "a log's end was torn, as after a kill in the middle of a write; it was cut, and a copy set aside"
+            ),
+            Some(Err(why)) => {
+                tracing::warn!(cut, %why, "a log's end was torn and cut; no copy could be made")
+            }
+            None => {}
+        }
+    }
+
+    /// Counts and names a segment that is not there, once.
+    pub(crate) fn missing(&self, segment: u64) {
+        if self.damages.is_new(segment, 0, u64::MAX) {
+            let path = dir::segment_path(&self.wal_dir, segment);
+            tracing::warn!(
+                path = %path.display(),
+                "a segment of the log is missing: what it held and was not delivered is lost"
+            );
+            self.stats.damages.add(1);
+        }
+    }
+
+    /// Counts and names damage of any of the logs.
+    pub(crate) fn count_damage(&self, damage: &Damage) {
+        tracing::warn!(%damage, "part of the log could not be read");
+        self.stats.damages.add(1);
+        self.stats.damaged_bytes.add(damage.bytes);
+    }
+
+    /// Gives a damaged file a second name in the folder for such, unless the disk is full: then what the log
+    /// lets go of has to be free at once.
+    pub(crate) fn keep_aside(&self, path: &Path) {
+        if self.stats.full.get() > 0 {
+            tracing::warn!(path = %path.display(), "not set aside, since there is no room");
+            return;
+        }
+        match self.aside.keep(&*self.fs, path, &dir::name_of(path)) {
+            Ok(kept) => {
+                tracing::info!(path = %path.display(), kept = %kept.display(), "the damaged file is set aside");
+            }
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "the damaged file could not be set aside");
+            }
+        }
+    }
+}
+
+/// The folder for damaged files below the data folder `root`.
+pub(crate) fn aside(root: &Path, options: &crate::Options) -> Aside {
+    Aside::new(root.join("damaged"), options.damaged_bytes.min(options.max_size / 4))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_page_is_given_up_after_enough_tries_and_time_and_a_broken_stretch_costs_the_time_once() {
+        let damages = Damages::default();
+        for second in 0..300 {
+            assert_eq!(damages.failed(3, 0, SECOND * second), Verdict::Again);
+        }
+        assert_eq!(damages.failed(3, 0, SECOND * 300), Verdict::GiveUp);
+        for _ in 1..READ_TRIES {
+            assert_eq!(damages.failed(3, 32768, SECOND * 301), Verdict::Again);
+        }
+        assert_eq!(damages.failed(3, 32768, SECOND * 301), Verdict::GiveUp);
+        assert_eq!(damages.failed(4, 0, SECOND * 301), Verdict::Again, "another segment has its own time");
+        // Long after: what was bad then says nothing of now.
+        assert_eq!(damages.failed(3, 0, SECOND * 900), Verdict::Again);
+    }
+
+    #[test]
+    fn what_several_readers_meet_is_known_after_the_first() {
+        let damages = Damages::default();
+        assert!(damages.is_new(1, 100, 200));
+        assert!(!damages.is_new(1, 100, 200) && !damages.is_new(1, 150, 160) && !damages.is_new(1, 0, 101));
+        assert!(damages.is_new(1, 200, 300) && damages.is_new(2, 100, 200));
+        damages.forget_below(2);
+        assert!(damages.is_new(1, 100, 200) && !damages.is_new(2, 100, 200));
+    }
+
+    #[test]
+    fn too_many_open_files_say_nothing_about_the_disk() {
+        let error = |source| WalError::Io { what: "open", path: "x".into(), source };
+        assert!(is_elsewhere(&error(io::Error::from_raw_os_error(24))));
+        assert!(is_elsewhere(&error(io::ErrorKind::PermissionDenied.into())));
+        assert!(!is_elsewhere(&error(io::Error::from_raw_os_error(5))));
+    }
+}
