@@ -46,6 +46,10 @@ enum Step {
         bytes: u64,
     },
     Heal,
+    /// Reads and writes transfer at most so many bytes at once.
+    Short {
+        bytes: Option<usize>,
+    },
     DieAfter {
         operations: u64,
     },
@@ -57,8 +61,19 @@ enum Step {
 const GROUPS: u8 = 4;
 
 fn step() -> impl Strategy<Value = Step> {
-    let op =
-        prop_oneof![Just(Op::Write), Just(Op::Sync), Just(Op::SetLen), Just(Op::Create), Just(Op::SyncDir)];
+    let op = prop::sample::select(vec![
+        Op::Read,
+        Op::Open,
+        Op::Write,
+        Op::Write,
+        Op::Sync,
+        Op::Sync,
+        Op::SetLen,
+        Op::Create,
+        Op::Rename,
+        Op::Remove,
+        Op::SyncDir,
+    ]);
     prop_oneof![
         8 => (0..GROUPS, any::<bool>()).prop_map(|(group, fat)| Step::Put { group, fat }),
         2 => Just(Step::All),
@@ -68,6 +83,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (op, 0u64..6, 1u64..4).prop_map(|(op, after, times)| Step::Fail { op, after, times }),
         1 => (0u64..100_000).prop_map(|bytes| Step::Full { bytes }),
         2 => Just(Step::Heal),
+        1 => prop_oneof![Just(None), Just(Some(1)), (1usize..5000).prop_map(Some)]
+            .prop_map(|bytes| Step::Short { bytes }),
         1 => (0u64..40).prop_map(|operations| Step::DieAfter { operations }),
         2 => Just(Step::PowerCut),
         1 => Just(Step::Kill),
@@ -170,6 +187,7 @@ async fn live(
                 fs.heal();
                 fs.set_space(None);
             }
+            Step::Short { bytes } => fs.set_max_transfer(bytes),
             Step::DieAfter { operations } => fs.die_after(operations),
             Step::PowerCut | Step::Kill => return Ok(Some(step)),
         }
