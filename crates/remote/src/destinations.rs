@@ -1,0 +1,233 @@
+//! All destinations of a configuration: how they start, change and end together.
+//!
+//! A reload is all or nothing. What can be wrong is looked for before anything stops; where the disk fails
+//! after that, the old destinations are started again. Those that did not change are not touched.
+
+use crate::claims::{self, Removed};
+use crate::config::RemoteWrite;
+use crate::destination::{Base, Destination, Prepared, StartError};
+use crate::identity::Identity;
+use crate::stats::Stats;
+use futures_util::future::join_all;
+use std::sync::Arc;
+
+/// Labels that everything that is sent gets.
+type Labels = Vec<(String, String)>;
+
+/// The destinations that run, and what is kept of those that did.
+#[derive(Debug)]
+pub struct Destinations {
+    base: Base,
+    running: Vec<Running>,
+    removed: Vec<Removed>,
+}
+
+#[derive(Debug)]
+struct Running {
+    asked: Asked,
+    destination: Destination,
+}
+
+/// What a destination was made from.
+#[derive(Debug, Clone, PartialEq)]
+struct Asked {
+    config: RemoteWrite,
+    identity: Identity,
+    labels: Labels,
+}
+
+/// What a reload did, as names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// These were not touched.
+    pub kept: Vec<String>,
+    /// These have changed, and went on from their positions.
+    pub changed: Vec<String>,
+    /// These are new.
+    pub new: Vec<String>,
+    /// These are gone; their positions are kept for a while.
+    pub removed: Vec<String>,
+}
+
+impl Destinations {
+    /// Starts those of a configuration. `memory` is shared by all their queues, in bytes.
+    pub fn start(
+        configs: Vec<RemoteWrite>,
+        labels: &[(String, String)],
+        memory: usize,
+        base: Base,
+    ) -> Result<Destinations, StartError> {
+        let asked = ask(configs, labels, memory)?;
+        let prepared = asked.iter().map(Asked::prepare).collect::<Result<Vec<_>, _>>()?;
+        let mut all = Destinations { base, running: Vec::new(), removed: Vec::new() };
+        all.settle(&asked)?;
+        for (asked, prepared) in asked.into_iter().zip(prepared) {
+            let destination = prepared.start(&all.base, Arc::default())?;
+            all.running.push(Running { asked, destination });
+        }
+        Ok(all)
+    }
+
+    /// Goes over to another configuration. On an error everything is as it was before.
+    pub async fn reload(
+        &mut self,
+        configs: Vec<RemoteWrite>,
+        labels: &[(String, String)],
+        memory: usize,
+    ) -> Result<Changes, StartError> {
+        let asked = ask(configs, labels, memory)?;
+        let share = asked.first().map_or(memory, |asked| asked.config.max_in_memory);
+        let is_same = |old: &Running, new: &Asked| old.asked.with_memory(share) == *new;
+        let mut steps = Vec::new();
+        for new in asked {
+            let kept = self.running.iter().any(|old| is_same(old, &new));
+            let prepared = if kept { None } else { Some(new.prepare()?) };
+            steps.push((new, prepared));
+        }
+        // Nothing has been touched so far.
+        let mut old = Vec::new();
+        let mut kept = Vec::new();
+        for running in std::mem::take(&mut self.running) {
+            match steps.iter().any(|(new, _)| is_same(&running, new)) {
+                true => kept.push(running),
+                false => old.push(running),
+            }
+        }
+        let before: Vec<(Asked, Arc<Stats>)> =
+            old.iter().map(|old| (old.asked.clone(), old.destination.stats().clone())).collect();
+        // What they have not delivered stays in the log: nobody lets go of it before another one holds it.
+        join_all(old.into_iter().map(|old| old.destination.hand_over())).await;
+
+        let all: Vec<Asked> = steps.iter().map(|(new, _)| new.clone()).collect();
+        let mut result = self.settle(&all);
+        let mut changes = Changes::default();
+        let mut running = Vec::new();
+        for (new, prepared) in steps {
+            let name = new.identity.shown().to_string();
+            let Some(prepared) = prepared else {
+                if let Some(index) = kept.iter().position(|kept| is_same(kept, &new)) {
+                    let one = kept.swap_remove(index);
+                    one.destination.set_memory(share);
+                    running.push(Running { asked: new, destination: one.destination });
+                    changes.kept.push(name);
+                }
+                continue;
+            };
+            if result.is_err() {
+                continue;
+            }
+            let known = before.iter().find(|(old, _)| old.is_shown_as(&new));
+            let stats = known.map(|(_, stats)| stats.clone()).unwrap_or_default();
+            match prepared.start(&self.base, stats) {
+                Ok(destination) => {
+                    running.push(Running { asked: new, destination });
+                    if known.is_some() { changes.changed.push(name) } else { changes.new.push(name) }
+                }
+                Err(error) => result = Err(error),
+            }
+        }
+        self.running = running;
+        if let Err(error) = result {
+            self.go_back(before, &changes).await;
+            return Err(error);
+        }
+        for (gone, _) in &before {
+            let name = gone.identity.shown();
+            if !self.running.iter().any(|running| running.asked.identity.shown() == name) {
+                self.base.storage.release(name);
+                changes.removed.push(name.to_string());
+            }
+        }
+        Ok(changes)
+    }
+
+    /// Starts those again that a reload had stopped.
+    async fn go_back(&mut self, before: Vec<(Asked, Arc<Stats>)>, changes: &Changes) {
+        let started = |running: &Running| {
+            let name = running.asked.identity.shown();
+            !changes.kept.iter().any(|kept| kept == name)
+        };
+        let (undone, kept) = std::mem::take(&mut self.running).into_iter().partition(started);
+        self.running = kept;
+        join_all(Vec::into_iter(undone).map(|undone: Running| undone.destination.hand_over())).await;
+        let mut all: Vec<Asked> = self.running.iter().map(|running| running.asked.clone()).collect();
+        all.extend(before.iter().map(|(asked, _)| asked.clone()));
+        if let Err(error) = self.settle(&all) {
+            tracing::error!(%error, "saved positions may be under another name");
+        }
+        for (asked, stats) in before {
+            match asked.prepare().and_then(|prepared| prepared.start(&self.base, stats)) {
+                Ok(destination) => self.running.push(Running { asked, destination }),
+                Err(error) => tracing::error!(
+                    %error,
+                    "a destination can't go on; what it has not delivered is kept until narthex is reloaded or \
+                     started again"
+                ),
+            }
+        }
+    }
+
+    /// Deletes what was removed long ago; to be called now and then.
+    pub fn tidy(&mut self) {
+        let all: Vec<Asked> = self.running.iter().map(|running| running.asked.clone()).collect();
+        if let Err(error) = self.settle(&all) {
+            tracing::error!(%error, "the folder of positions can't be looked through");
+        }
+    }
+
+    fn settle(&mut self, all: &[Asked]) -> Result<(), StartError> {
+        let identities: Vec<Identity> = all.iter().map(|asked| asked.identity.clone()).collect();
+        let Base { fs, clock, data_dir, .. } = &self.base;
+        self.removed = claims::settle(&**fs, data_dir, &identities, clock.now_ms())
+            .map_err(|source| StartError::Folder { path: claims::folder(data_dir), source })?;
+        Ok(())
+    }
+
+    /// Those that run.
+    pub fn iter(&self) -> impl Iterator<Item = &Destination> {
+        self.running.iter().map(|running| &running.destination)
+    }
+
+    /// Those that the configuration has no more, while their positions are kept.
+    pub fn removed(&self) -> &[Removed] {
+        &self.removed
+    }
+
+    /// All of them, each to be shut down.
+    pub fn into_all(self) -> Vec<Destination> {
+        self.running.into_iter().map(|running| running.destination).collect()
+    }
+}
+
+impl Asked {
+    fn prepare(&self) -> Result<Prepared, StartError> {
+        Prepared::new(self.config.clone(), self.identity.clone(), &self.labels)
+    }
+
+    fn with_memory(&self, bytes: usize) -> Asked {
+        let mut same = self.clone();
+        same.config.max_in_memory = bytes;
+        same
+    }
+
+    /// Whether its numbers go on under the same name and URL.
+    fn is_shown_as(&self, other: &Asked) -> bool {
+        self.identity.shown() == other.identity.shown()
+            && self.config.url.redacted() == other.config.url.redacted()
+    }
+}
+
+/// What each is to be made from: the queues share the memory equally.
+fn ask(
+    configs: Vec<RemoteWrite>,
+    labels: &[(String, String)],
+    memory: usize,
+) -> Result<Vec<Asked>, StartError> {
+    let identities = Identity::of_all(&configs)?;
+    let share = memory / configs.len().max(1);
+    let one = |(mut config, identity): (RemoteWrite, Identity)| {
+        config.max_in_memory = share;
+        Asked { config, identity, labels: labels.to_vec() }
+    };
+    Ok(configs.into_iter().zip(identities).map(one).collect())
+}
