@@ -1,9 +1,11 @@
 //! What the storage's tests share.
 #![allow(dead_code, clippy::unwrap_used, clippy::indexing_slicing, unreachable_pub)] // Not every test uses all of it.
 
-use model::{Batch, Labels, Series, SystemClock, Value};
+use model::{Batch, Clock, Labels, Series, SystemClock, Value};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
 use storage::{Follower, NO_SERIES, Options, Storage};
 use wal::{Filesystem, Position, RealFilesystem};
 
@@ -70,4 +72,37 @@ pub async fn drain(storage: &Storage, follower: &mut Follower) -> Vec<Seen> {
         }
     }
     seen
+}
+
+/// A clock that stands still until it is told otherwise.
+#[derive(Debug)]
+pub struct TestClock {
+    wall: AtomicI64,
+    monotonic: AtomicU64,
+}
+
+impl TestClock {
+    pub fn new() -> Arc<Self> {
+        Arc::new(TestClock { wall: AtomicI64::new(1_800_000_000_000), monotonic: AtomicU64::new(1_000_000) })
+    }
+
+    /// Time passes.
+    pub fn pass(&self, time: Duration) {
+        self.set_back(-(time.as_millis() as i64));
+        self.monotonic.fetch_add(time.as_millis() as u64, Ordering::SeqCst);
+    }
+
+    /// The wall clock is set back, or forth.
+    pub fn set_back(&self, by_ms: i64) {
+        self.wall.fetch_sub(by_ms, Ordering::SeqCst);
+    }
+}
+
+impl Clock for TestClock {
+    fn now_ms(&self) -> i64 {
+        self.wall.load(Ordering::SeqCst)
+    }
+    fn monotonic(&self) -> Duration {
+        Duration::from_millis(self.monotonic.load(Ordering::SeqCst))
+    }
 }

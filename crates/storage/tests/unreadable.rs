@@ -1,0 +1,177 @@
+//! A disk that does not give what it holds: for a while, and for good.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)] // A test; its helpers too may fail loudly.
+
+mod common;
+
+use common::{TestClock, drain, floats, options};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use storage::{Options, READ_PATIENCE, READ_TRIES, ReadError, Storage};
+use wal::Position;
+use wal::sim::{Op, SimFilesystem};
+
+const ALWAYS: u64 = 1 << 60;
+
+fn small() -> Options {
+    Options { max_size: 8 << 20, reserve_bytes: 4096, ..options(Path::new("/data")) }
+}
+
+fn open(fs: &SimFilesystem, clock: &Arc<TestClock>) -> Storage {
+    let storage = Storage::open(Arc::new(fs.clone()), clock.clone(), small()).unwrap().0;
+    // So much for what is there at the start.
+    storage.pin("reader", storage.oldest());
+    storage.begin_truncating();
+    storage
+}
+
+/// A log of `segments` segments of three records each, and what is begun behind it.
+async fn written(segments: u64) -> (SimFilesystem, Arc<TestClock>, Storage) {
+    let (fs, clock) = (SimFilesystem::new(1), TestClock::new());
+    for segment in 0..segments {
+        let storage = open(&fs, &clock);
+        for record in 0..3 {
+            storage.append(floats(0..10, (segment * 3 + record) as i64, 1.0)).await.unwrap();
+        }
+        storage.close();
+    }
+    let storage = open(&fs, &clock);
+    (fs, clock, storage)
+}
+
+fn aside(fs: &SimFilesystem) -> Vec<String> {
+    let names = wal::Filesystem::read_dir(fs, Path::new("/data/damaged")).unwrap_or_default();
+    let mut names: Vec<String> = names.into_iter().map(|name| name.into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+fn segment(number: u64) -> PathBuf {
+    wal::dir::segment_path(Path::new("/data/wal"), number)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_that_fails_for_a_while_costs_nothing_and_is_no_damage() {
+    for op in [Op::Read, Op::Open] {
+        let (fs, _, storage) = written(2).await;
+        fs.fail(op, 2, 20);
+        let mut follower = storage.follow(storage.oldest());
+        assert_eq!(drain(&storage, &mut follower).await.len(), 60);
+        let stats = storage.stats();
+        assert!(stats.reads_failed.get() >= 5, "{op:?} {}", stats.reads_failed.get());
+        assert_eq!((stats.damages.get(), stats.damaged_bytes.get()), (0, 0));
+        assert_eq!(aside(&fs), [""; 0]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_that_stays_unreadable_is_given_up_in_the_end_counted_once_and_named() {
+    for op in [Op::Read, Op::Open] {
+        let (fs, clock, storage) = written(2).await;
+        let bytes = fs.contents(&segment(0)).unwrap().len() as u64;
+        fs.fail(op, 0, ALWAYS);
+        let mut follower = storage.follow(storage.oldest());
+        for _ in 0..READ_TRIES + 3 {
+            assert!(matches!(follower.next().await, Err(ReadError::Wal(_))));
+        }
+        clock.pass(READ_PATIENCE - Duration::from_secs(1));
+        assert!(matches!(follower.next().await, Err(ReadError::Wal(_))));
+        assert_eq!(storage.stats().damages.get(), 0);
+        clock.pass(Duration::from_secs(2));
+        // The first segment is given up here; the second one has a patience of its own.
+        assert!(matches!(follower.next().await, Err(ReadError::Wal(_))));
+        fs.heal();
+        assert_eq!(drain(&storage, &mut follower).await.len(), 30, "the rest is delivered");
+        assert_eq!(storage.stats().damages.get(), 1);
+        // What can't even be opened has no size either.
+        if op == Op::Read {
+            assert!(storage.stats().damaged_bytes.get() >= bytes);
+            assert_eq!(aside(&fs), ["000001-wal-00000000"]);
+        }
+        // For another reader the disk may be well again by then.
+        let mut other = storage.follow(storage.oldest());
+        assert_eq!(drain(&storage, &mut other).await.len(), 60);
+        assert_eq!(storage.stats().damages.get(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_does_not_wait_for_a_disk_that_fails() {
+    let (fs, _, storage) = written(1).await;
+    fs.fail(Op::Read, 0, ALWAYS);
+    let mut follower = storage.follow(storage.oldest());
+    for _ in 0..20 {
+        assert!(follower.next().await.is_err());
+    }
+    let began = std::time::Instant::now();
+    // In the middle of a pause between tries.
+    assert!(tokio::time::timeout(Duration::from_millis(1), follower.next()).await.is_err());
+    drop(follower);
+    storage.close();
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn damage_that_two_readers_meet_is_counted_once_and_the_file_outlives_its_segment() {
+    let (fs, _, storage) = written(2).await;
+    let mut bytes = fs.contents(&segment(0)).unwrap();
+    let last = bytes.len() - 3;
+    bytes[last] ^= 1;
+    fs.plant(&segment(0), &bytes);
+    let pin = storage.pin("reader", storage.oldest());
+    for _ in 0..2 {
+        let mut follower = storage.follow(storage.oldest());
+        assert_eq!(drain(&storage, &mut follower).await.len(), 50);
+    }
+    assert_eq!(storage.stats().damages.get(), 1);
+    assert!(storage.stats().damaged_bytes.get() > 0);
+    pin.set(storage.end());
+    while storage.oldest() < Position::start_of(2) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert_eq!(aside(&fs), ["000001-wal-00000000"]);
+    assert_eq!(fs.contents(Path::new("/data/damaged/000001-wal-00000000")).unwrap(), bytes);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_start_finds_is_counted_and_set_aside() {
+    let (fs, clock, storage) = written(2).await;
+    storage.append(floats(0..10, 100, 1.0)).await.unwrap();
+    storage.append(floats(0..10, 101, 1.0)).await.unwrap();
+    drop(storage);
+    // The end is torn, the state file is rubbish, and a segment is gone.
+    let mut bytes = fs.contents(&segment(2)).unwrap();
+    bytes.truncate(bytes.len() - 3);
+    fs.plant(&segment(2), &bytes);
+    fs.plant(Path::new("/data/state"), &[7; 8192]);
+    wal::Filesystem::remove_file(&fs, &segment(1)).unwrap();
+    let storage = open(&fs, &clock);
+    assert_eq!(storage.stats().damages.get(), 3);
+    assert!(storage.stats().damaged_bytes.get() > 0);
+    let aside = aside(&fs);
+    assert_eq!(aside.len(), 2, "{aside:?}");
+    assert_eq!(aside[0], "000001-state");
+    let tail = fs.contents(&Path::new("/data/damaged").join(&aside[1])).unwrap();
+    let kept = fs.contents(&segment(2)).unwrap();
+    assert_eq!([kept, tail].concat(), bytes, "what was cut is kept");
+    let mut follower = storage.follow(storage.oldest());
+    assert_eq!(drain(&storage, &mut follower).await.len(), 30 + 10);
+    assert_eq!(storage.stats().damages.get(), 3, "what was counted at the start isn't counted again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn on_a_full_disk_nothing_is_set_aside_and_all_goes_on() {
+    let (fs, clock, storage) = written(2).await;
+    drop(storage);
+    let mut bytes = fs.contents(&segment(1)).unwrap();
+    bytes[40] ^= 1;
+    fs.plant(&segment(1), &bytes);
+    let storage = open(&fs, &clock);
+    fs.set_space(Some(0));
+    assert!(storage.append(floats(0..10, 100, 1.0)).await.is_err());
+    let mut follower = storage.follow(storage.oldest());
+    drain(&storage, &mut follower).await;
+    assert!(storage.stats().damages.get() > 0);
+    assert_eq!(aside(&fs), [""; 0]);
+}
