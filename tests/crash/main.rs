@@ -6,8 +6,8 @@
 //! each by itself, and ended: by SIGKILL mostly, in the middle of its start sometimes, by SIGTERM now and
 //! then. The log is small, so that segments roll and go, and pushes are refused when it is full.
 //!
-//! `NARTHEX_CRASH_ROUNDS` is how many rounds; `NARTHEX_CRASH_SEED` repeats the choices of a run (not its
-//! timing). `cargo test -p narthex --test crash -- --nocapture` shows the table.
+//! There are rounds until it was killed a hundred times under load, or as many as `NARTHEX_CRASH_ROUNDS`
+//! says; `NARTHEX_CRASH_SEED` repeats the choices of a run (not its timing). `cargo test -p narthex --test crash -- --nocapture` shows the table.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -32,7 +32,8 @@ use support::{Narthex, Process, SOON};
 use table::Table;
 use weather::{Destination, Weather};
 
-const ROUNDS: u32 = 20;
+/// How often it is killed under load, where nothing says how many rounds there are.
+const KILLS: u64 = 100;
 const PUSHERS: usize = 3;
 /// Threads that push groups, and the groups of each.
 const GROUP_PUSHERS: usize = 2;
@@ -79,6 +80,8 @@ impl Round {
         let protocols = [(); 2]
             .map(|()| if dice.bool() { "prometheus.WriteRequest" } else { "io.prometheus.write.v2.Request" });
         let max_shards = dice.u64(1..=8);
+        // Mostly short: it is being killed that is tested here.
+        let longest_ms = if dice.u8(0..5) == 0 { 900 } else { 250 };
         Round {
             number,
             protocols,
@@ -90,7 +93,7 @@ impl Round {
             durability: if dice.u8(0..4) == 0 { "os" } else { "fsync" },
             weathers: [(); 2].map(|()| Weather::roll(dice)),
             leaves: [(); 2].map(|()| if dice.bool() { 0.0 } else { dice.f64() }),
-            life: Duration::from_millis(dice.u64(20..900)),
+            life: Duration::from_millis(dice.u64(20..longest_ms)),
             end: match dice.u8(0..20) {
                 0..2 => End::KillEarly(Duration::from_millis(dice.u64(0..80))),
                 2..5 => End::Terminate,
@@ -168,7 +171,7 @@ struct Test {
 fn what_is_acknowledged_arrives_in_order_whenever_it_is_killed() {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect(name));
     let seed = number("NARTHEX_CRASH_SEED").unwrap_or_else(|| fastrand::u64(..1_000_000));
-    let rounds = number("NARTHEX_CRASH_ROUNDS").unwrap_or(u64::from(ROUNDS)) as u32;
+    let rounds = number("NARTHEX_CRASH_ROUNDS").map(|rounds| rounds as u32);
     let mut dice = fastrand::Rng::with_seed(seed);
     let start = Instant::now();
     let mut test = Test {
@@ -182,11 +185,13 @@ fn what_is_acknowledged_arrives_in_order_whenever_it_is_killed() {
         findings: Vec::new(),
         history: Vec::new(),
     };
-    for number in 0..rounds {
+    let mut number = 0;
+    while rounds.map_or(test.table.killed < KILLS, |rounds| number < rounds) {
         test.round(&Round::roll(number, &mut dice));
         test.stop_at_findings();
+        number += 1;
     }
-    test.deliver_the_rest(&Round::last(rounds));
+    test.deliver_the_rest(&Round::last(number));
     test.stop_at_findings();
     println!("{}", test.table.print(seed, start.elapsed()));
 }

@@ -18,7 +18,7 @@ struct Row {
 pub(crate) struct Table {
     /// By what a destination did.
     rows: BTreeMap<&'static str, Row>,
-    killed: u64,
+    pub(crate) killed: u64,
     killed_early: u64,
     terminated: u64,
     pub(crate) pushes: Counts,

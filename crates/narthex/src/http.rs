@@ -27,6 +27,19 @@ pub const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The most bytes of a request's head, give or take one read.
 pub const HEAD_BYTES_MAX: usize = 64 << 10;
+/// What a client may take, which a test makes smaller.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    connections: usize,
+    head: Duration,
+    handshake: Duration,
+}
+
+impl Limits {
+    const DEFAULT: Limits =
+        Limits { connections: CONNECTIONS_MAX, head: HEAD_TIMEOUT, handshake: HANDSHAKE_TIMEOUT };
+}
+
 /// How long requests under way may take when the server stops.
 const STOP_DEADLINE: Duration = Duration::from_secs(5);
 /// Connections the system queues before they are accepted.
@@ -78,7 +91,7 @@ pub struct Listening {
     listener: TcpListener,
     /// Holds the port while connections are refused; it never listens itself.
     reservation: Option<TcpSocket>,
-    connections_max: usize,
+    limits: Limits,
     security: Option<watch::Receiver<Arc<Current>>>,
 }
 
@@ -103,7 +116,7 @@ impl Listening {
         };
         let listener = socket(address, reserve).and_then(|s| s.listen(BACKLOG)).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        Ok(Listening { address, listener, reservation, connections_max: CONNECTIONS_MAX, security: None })
+        Ok(Listening { address, listener, reservation, limits: Limits::DEFAULT, security: None })
     }
 
     /// The address, with the port that the system chose if it was left to it.
@@ -164,7 +177,7 @@ impl Server {
 }
 
 async fn accept(listening: Listening, router: Router, mut door: watch::Receiver<Door>) {
-    let Listening { address, listener, reservation, connections_max, security } = listening;
+    let Listening { address, listener, reservation, limits, security } = listening;
     let mut listener = Some(listener);
     let mut connections = JoinSet::new();
     loop {
@@ -187,7 +200,7 @@ async fn accept(listening: Listening, router: Router, mut door: watch::Receiver<
             }
             Door::Open | Door::Cutting => {}
         }
-        let room = connections.len() < connections_max;
+        let room = connections.len() < limits.connections;
         let next = async {
             match &listener {
                 Some(listener) if room => listener.accept().await,
@@ -199,7 +212,7 @@ async fn accept(listening: Listening, router: Router, mut door: watch::Receiver<
             accepted = next => match accepted {
                 Ok((stream, _)) => {
                     let tls = security.as_ref().and_then(|security| security.borrow().tls());
-                    connections.spawn(connection(stream, tls, router.clone(), door.clone()));
+                    connections.spawn(connection(stream, tls, limits, router.clone(), door.clone()));
                 }
                 Err(error) => {
                     // Out of file descriptors, or a client that went away: neither mends by hurrying.
@@ -225,17 +238,18 @@ struct Cut;
 async fn connection(
     stream: TcpStream,
     tls: Option<Arc<rustls::ServerConfig>>,
+    limits: Limits,
     router: Router,
     mut door: watch::Receiver<Door>,
 ) {
     let _ = stream.set_nodelay(true);
-    let Some(tls) = tls else { return converse(stream, router, door).await };
+    let Some(tls) = tls else { return converse(stream, limits, router, door).await };
     let stream = tokio::select! {
-        stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake(stream, tls)) => stream,
+        stream = tokio::time::timeout(limits.handshake, handshake(stream, tls)) => stream,
         _ = door.wait_for(|door| *door == Door::Closed) => return,
     };
     match stream {
-        Ok(Ok(stream)) => converse(stream, router, door).await,
+        Ok(Ok(stream)) => converse(stream, limits, router, door).await,
         // Whoever scans the port must not fill the log.
         Ok(Err(error)) => tracing::debug!(%error, "a connection was not begun"),
         Err(_) => tracing::debug!("a client took too long for its handshake"),
@@ -264,7 +278,7 @@ async fn handshake(
     TlsAcceptor::from(tls).accept(stream).await
 }
 
-async fn converse<S>(stream: S, router: Router, mut door: watch::Receiver<Door>)
+async fn converse<S>(stream: S, limits: Limits, router: Router, mut door: watch::Receiver<Door>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -282,7 +296,7 @@ where
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
+        .header_read_timeout(limits.head)
         .max_buf_size(HEAD_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
@@ -346,7 +360,7 @@ mod tests {
     #[tokio::test]
     async fn past_the_limit_of_connections_the_next_one_waits_its_turn() {
         let mut listening = Listening::on(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
-        listening.connections_max = 1;
+        listening.limits.connections = 1;
         let server = listening.serve(ok_router());
         let mut first = TcpStream::connect(server.address()).await.unwrap();
         first.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
@@ -372,6 +386,54 @@ mod tests {
         let _ = stream.read_exact(&mut answer).await;
         assert_eq!(&answer, b"HTTP/1.1 431");
         server.stop().await;
+    }
+
+    /// What the server sends until it closes the connection.
+    async fn until_closed(stream: &mut TcpStream) -> String {
+        let mut answer = Vec::new();
+        // A reset is a way of closing, too.
+        let _ = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut answer)).await.unwrap();
+        String::from_utf8(answer).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_head_that_does_not_end_and_an_idle_connection_are_closed() {
+        assert_eq!(Limits::DEFAULT.head, Duration::from_secs(60));
+        let mut listening = Listening::on(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        listening.limits.head = Duration::from_millis(100);
+        let server = listening.serve(ok_router());
+        // Neither sent anything, nor half of a head, nor anything after an answer.
+        for (sent, answered) in
+            [("", false), ("GET / HTTP/1.1\r\nhost:", false), ("GET / HTTP/1.1\r\nhost: x\r\n\r\n", true)]
+        {
+            let mut stream = TcpStream::connect(server.address()).await.unwrap();
+            stream.write_all(sent.as_bytes()).await.unwrap();
+            let answer = until_closed(&mut stream).await;
+            assert_eq!(answer.starts_with("HTTP/1.1 200"), answered, "{sent:?}: {answer}");
+        }
+        server.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_handshake_that_does_not_end_is_cut() {
+        assert_eq!(Limits::DEFAULT.handshake, Duration::from_secs(10));
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder =
+            rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let nobody = Arc::new(rustls::server::ResolvesServerCertUsingSni::new());
+        let tls = Arc::new(builder.unwrap().with_no_client_auth().with_cert_resolver(nobody));
+        let limits = Limits { handshake: Duration::from_millis(100), ..Limits::DEFAULT };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        // Nothing at all, and the beginning of a record.
+        for sent in [&[][..], &[TLS_HANDSHAKE, 3, 1, 2][..]] {
+            let mut stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            stream.write_all(sent).await.unwrap();
+            let (accepted, _) = listener.accept().await.unwrap();
+            let door = watch::channel(Door::Open);
+            let served = connection(accepted, Some(tls.clone()), limits, ok_router(), door.1);
+            tokio::time::timeout(Duration::from_secs(20), served).await.unwrap();
+            assert_eq!(until_closed(&mut stream).await, "");
+        }
     }
 
     #[tokio::test]

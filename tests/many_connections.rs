@@ -1,0 +1,149 @@
+//! 500 connections push at once, over every door, while one client sends a byte a second.
+//!
+//! `cargo test -p narthex --test many_connections -- --nocapture` shows how long the answers took.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test reports")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Barrier};
+use std::time::{Duration, Instant};
+use support::{FakeReceiver, Narthex};
+
+const CONNECTIONS: usize = 500;
+/// Pushes of each connection, and samples of each push.
+const PUSHES: usize = 4;
+const SAMPLES: usize = 1000;
+/// The most memory it may take, in bytes: bodies (192 MiB), decoded requests (48 MiB), batches for the log
+/// (64 MiB), what is kept of the log (32 MiB) and of a destination's queue (32 MiB), 100,000 series of groups
+/// (40 MiB), and 32 MiB for connections, the registry of 500,000 series, and the program.
+const MEMORY: u64 = (192 + 48 + 64 + 32 + 32 + 40 + 32) << 20;
+
+/// Text of [`SAMPLES`] samples, some 220 KB: of all connections together it is 110 MB.
+fn body(connection: usize, push: usize) -> String {
+    let pad = "x".repeat(160);
+    let line = |n| format!("load{{connection=\"{connection}\",n=\"{n}\",pad=\"{pad}\"}} {push}\n");
+    (0..SAMPLES).map(line).collect()
+}
+
+fn head(connection: usize, length: usize) -> String {
+    let request = match connection % 10 {
+        1 => format!("PUT /metrics/job/load/connection/{connection}"),
+        2 => format!("POST /metrics/job/load/connection/{connection}"),
+        _ => "POST /api/v1/import/prometheus".to_string(),
+    };
+    format!("{request} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n\r\n")
+}
+
+/// The status of the next answer, which has no body or one of a declared length.
+fn status(reader: &mut BufReader<TcpStream>) -> u16 {
+    let (mut lines, mut length) = (Vec::new(), 0);
+    loop {
+        let mut line = String::new();
+        assert!(reader.read_line(&mut line).unwrap() > 0, "closed after {lines:?}");
+        let line = line.trim_end().to_ascii_lowercase();
+        if line.is_empty() {
+            break;
+        }
+        if let Some(value) = line.strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap();
+        }
+        lines.push(line);
+    }
+    let mut rest = vec![0; length];
+    reader.read_exact(&mut rest).unwrap();
+    let status = lines[0].split(' ').nth(1).unwrap().parse().unwrap();
+    assert!(status < 300, "{status}: {}", String::from_utf8_lossy(&rest));
+    status
+}
+
+/// A push of one byte a second, until it is told to stop: it must not have been answered by then.
+fn drip(address: SocketAddr, stop: &AtomicBool) -> usize {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(head(1, 1000).replace("/load/", "/slow/").as_bytes()).unwrap();
+    let mut sent = 0;
+    let mut next = Instant::now();
+    while !stop.load(Ordering::Relaxed) {
+        if Instant::now() >= next {
+            stream.write_all(b"x").unwrap();
+            sent += 1;
+            next += Duration::from_secs(1);
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    stream.set_nonblocking(true).unwrap();
+    let answer = stream.read(&mut [0; 100]);
+    assert!(answer.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock));
+    sent
+}
+
+/// Pushes, each after the answer to the one before; how long each answer took.
+fn push(address: SocketAddr, connection: usize, start: &Barrier) -> Vec<Duration> {
+    let stream = TcpStream::connect(address).unwrap();
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    let mut writer = stream;
+    start.wait();
+    let once = |push| {
+        let body = body(connection, push);
+        let request = [head(connection, body.len()).as_bytes(), body.as_bytes()].concat();
+        let begun = Instant::now();
+        writer.write_all(&request).unwrap();
+        status(&mut reader);
+        begun.elapsed()
+    };
+    (0..PUSHES).map(once).collect()
+}
+
+#[test]
+fn five_hundred_connections_at_once_stay_within_memory_and_none_is_refused() {
+    let receiver = FakeReceiver::start();
+    let to = receiver.write_url();
+    let arguments = ["--to", &*to, "--collect", "none", "--flush-deadline", "1s"];
+    let narthex = Narthex::start(env!("CARGO_BIN_EXE_narthex"), &arguments);
+    let address: SocketAddr = narthex.url().trim_start_matches("http://").parse().unwrap();
+    let before = narthex.process.rss_bytes();
+
+    let stop = Arc::new(AtomicBool::new(false));
+    let slow = std::thread::spawn({
+        let stop = stop.clone();
+        move || drip(address, &stop)
+    });
+    let start = Barrier::new(CONNECTIONS);
+    let begun = Instant::now();
+    let mut times: Vec<Duration> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..CONNECTIONS)
+            .map(|connection| {
+                let small = std::thread::Builder::new().stack_size(256 << 10);
+                let start = &start;
+                small.spawn_scoped(scope, move || push(address, connection, start)).unwrap()
+            })
+            .collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    let took = begun.elapsed();
+    for door in ["import", "pushgateway"] {
+        for answer in ["refused", "deferred"] {
+            let name = format!("narthex_receive_requests_total{{door=\"{door}\",answer=\"{answer}\"}}");
+            assert_eq!(narthex.metric(&name), Some(0.0), "{name}");
+        }
+    }
+    stop.store(true, Ordering::Relaxed);
+    let dripped = slow.join().unwrap();
+    times.sort();
+    let peak = narthex.process.peak_rss_bytes();
+    println!(
+        "{} pushes of {SAMPLES} samples (220 KB) over {CONNECTIONS} connections in {took:.1?}: p50 {:.2?}, p99 {:.2?}; \
+         memory {} MiB, {} MiB before; {dripped} bytes of the slow one",
+        times.len(),
+        times[times.len() / 2],
+        times[times.len() * 99 / 100],
+        peak >> 20,
+        before >> 20,
+    );
+    assert!(peak < MEMORY, "{peak} bytes of memory");
+    assert!(dripped > 1);
+    let taken = |door: &str| {
+        narthex.metric(&format!("narthex_receive_points_total{{door=\"{door}\"}}")).unwrap() as usize
+    };
+    assert_eq!(taken("import") + taken("pushgateway"), CONNECTIONS * PUSHES * SAMPLES);
+}
