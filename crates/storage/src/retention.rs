@@ -27,6 +27,7 @@ pub(crate) fn run(shared: &Arc<Shared>) {
             shared.stats.truncations_failed.add(1);
             tracing::warn!(%error, "old segments could not be removed");
         }
+        shared.stats.sweeps.add(1);
         if !shared.pins.wait(IDLE) {
             return;
         }

@@ -104,6 +104,8 @@ pub struct Stats {
     pub segments_truncated: Counter,
     /// Segments removed by the budget or by age, whether or not they had been delivered.
     pub segments_dropped: Counter,
+    /// How often retention looked.
+    pub sweeps: Counter,
     /// Truncations that failed.
     pub truncations_failed: Counter,
     /// 1 while pushes are refused because there is no room.

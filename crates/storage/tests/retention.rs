@@ -4,9 +4,11 @@
 
 mod common;
 
-use common::{drain, floats, open, options};
+use common::{TestClock, drain, floats, open, options};
+use std::sync::Arc;
+use std::time::Duration;
 use storage::{AppendError, Options, Storage, WhenFull};
-use wal::Position;
+use wal::{Position, RealFilesystem};
 
 async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     for _ in 0..2000 {
@@ -113,4 +115,55 @@ async fn set_to_refuse_it_drops_nothing_and_takes_again_when_there_is_room() {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
     assert!(taken, "there is room again");
+}
+
+/// Only the time in which narthex runs counts: an agent that was off for a month has had no chance to deliver.
+#[tokio::test]
+async fn past_max_age_in_running_time_a_segment_goes_whatever_the_wall_clock_says() {
+    const DAY: Duration = Duration::from_secs(86_400);
+    let dir = tempfile::tempdir().unwrap();
+    let clock = TestClock::new();
+    let limits = || Options { max_age: Some(DAY), ..options(dir.path()) };
+    let open = || Storage::open(Arc::new(RealFilesystem), clock.clone(), limits()).unwrap().0;
+    let storage = open();
+    storage.append(floats(0..10, 1, 1.0)).await.unwrap();
+    storage.close();
+    // Off for a year, and a wall clock that goes wild.
+    clock.set_back(-365 * 86_400_000);
+    let storage = open();
+    let pin = storage.pin("away", storage.oldest());
+    storage.begin_truncating();
+    storage.append(floats(0..10, 2, 1.0)).await.unwrap();
+    let swept = || {
+        let before = storage.stats().sweeps.get();
+        storage.pin("bell", storage.end()).release();
+        // One that was under way may not have seen the time.
+        let mut rung = before;
+        while storage.stats().sweeps.get() < before + 2 {
+            if storage.stats().sweeps.get() > rung {
+                rung = storage.stats().sweeps.get();
+                storage.pin("bell", storage.end()).release();
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    };
+    swept();
+    clock.set_back(-365 * 86_400_000);
+    swept();
+    clock.set_back(3 * 365 * 86_400_000);
+    clock.pass(DAY - Duration::from_secs(1));
+    swept();
+    assert_eq!(storage.oldest(), Position::start_of(0), "its age counts from the start on");
+    assert_eq!(pin.lost(), storage::Lost::default());
+    clock.pass(Duration::from_secs(2));
+    swept();
+    assert_eq!(storage.oldest(), Position::start_of(1));
+    assert_eq!((pin.lost().samples, pin.moved_to()), (10, Some(Position::start_of(1))));
+    assert_eq!(storage.stats().segments_dropped.get(), 1);
+    // The segment that is written is not closed, so it has no age.
+    clock.pass(30 * DAY);
+    swept();
+    assert_eq!(storage.oldest(), Position::start_of(1));
+    let mut follower = storage.follow(storage.oldest());
+    assert_eq!(drain(&storage, &mut follower).await.len(), 10);
 }
