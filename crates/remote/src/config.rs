@@ -7,6 +7,7 @@
 
 use crate::auth::{Authorization, BasicAuth};
 use crate::duration;
+use crate::members::Part;
 use crate::relabel::Rule;
 use crate::tls::TlsConfig;
 use crate::url::Url;
@@ -20,8 +21,18 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RemoteWrite {
-    /// Where to send.
+    /// Where to send. [`Url::is_nowhere`] where there are members in its place.
+    #[serde(default = "Url::nowhere")]
     pub url: Url,
+    /// In place of `url`: several receivers that share the series among them; see [`crate::members`].
+    #[serde(default)]
+    pub members: Vec<Url>,
+    /// How they share.
+    #[serde(default)]
+    pub shard_by: Option<ShardBy>,
+    /// How many members each series goes to; 1 where absent.
+    #[serde(default)]
+    pub replicas: Option<usize>,
     /// The destination's name in metrics and files. By default it is made from the URL.
     #[serde(default)]
     pub name: Option<String>,
@@ -70,6 +81,9 @@ pub struct RemoteWrite {
     /// Bytes of batches that wait in memory: this destination's share. Not a key of the file.
     #[serde(skip, default = "default_memory")]
     pub max_in_memory: usize,
+    /// What is its own, where it is a member of a sharded entry. Not a key of the file.
+    #[serde(skip)]
+    pub part: Option<Part>,
     #[serde(default, rename = "oauth2", deserialize_with = "not_yet::oauth2")]
     _oauth2: (),
     #[serde(default, rename = "sigv4", deserialize_with = "not_yet::sigv4")]
@@ -115,6 +129,9 @@ impl RemoteWrite {
     pub fn to(url: Url) -> Self {
         RemoteWrite {
             url,
+            members: Vec::new(),
+            shard_by: None,
+            replicas: None,
             name: None,
             remote_timeout: default_remote_timeout(),
             protobuf_message: None,
@@ -131,6 +148,7 @@ impl RemoteWrite {
             send_exemplars: true,
             send_native_histograms: true,
             max_in_memory: default_memory(),
+            part: None,
             _oauth2: (),
             _sigv4: (),
             _azuread: (),
@@ -207,6 +225,14 @@ impl Default for MetadataConfig {
     fn default() -> Self {
         MetadataConfig { send: true, send_interval: Duration::from_secs(60), max_samples_per_send: 2000 }
     }
+}
+
+/// How members share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ShardBy {
+    /// Each series goes to as many of them as `replicas` says, by consistent hashing.
+    Series,
 }
 
 /// Where a new destination begins.

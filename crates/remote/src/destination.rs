@@ -125,12 +125,13 @@ impl Prepared {
         }
         let client =
             Client::new(&config).map_err(|source| StartError::Client { destination: name(), source })?;
-        let rules = Rules::new(
+        let mut rules = Rules::new(
             ExternalLabels::new(external_labels),
             Relabeller::new(config.write_relabel_configs.clone()),
             config.send_exemplars,
             config.send_native_histograms,
         );
+        rules.share = config.part.as_ref().map(|part| part.share.clone());
         Ok(Prepared { config, identity, client, rules })
     }
 
@@ -141,9 +142,10 @@ impl Prepared {
         let Base { storage, fs, clock, data_dir } = base.clone();
         let name = identity.shown().to_string();
         let path = claims::folder(&data_dir).join(identity.file());
-        let new = match config.start_at {
-            StartAt::Now => storage.end(),
-            StartAt::Oldest => storage.oldest(),
+        let new = match (&config.part, config.start_at) {
+            (Some(part), _) => part.begin,
+            (None, StartAt::Now) => storage.end(),
+            (None, StartAt::Oldest) => storage.oldest(),
         };
         let opened =
             PositionFile::open(&*fs, &path, identity.owner(), fingerprint(&rules), new, storage.oldest());

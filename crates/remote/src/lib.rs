@@ -36,6 +36,7 @@ pub mod external;
 pub mod go_regex;
 pub mod identity;
 pub mod lanes;
+pub mod members;
 mod metadata;
 pub mod narrow;
 pub mod outgoing;

@@ -42,7 +42,7 @@ pub struct Rules {
     /// Oldest timestamp that is sent, in milliseconds since 1970; to be moved on with the time.
     pub oldest_ms: Option<i64>,
     /// For a member of a sharded entry: which series are its own.
-    pub share: Option<Share>,
+    pub share: Option<Arc<Share>>,
     cache: Cache,
 }
 
@@ -371,7 +371,7 @@ mod tests {
         for (relabel, external) in [("[]", vec![]), ("[]", vec![("x".to_string(), "y".to_string())])] {
             let [a, b] = ["a", "b"].map(|member| {
                 let mut rules = rules(relabel, &external);
-                rules.share = Some(rings.share(member));
+                rules.share = Some(Arc::new(rings.share(member)));
                 let outgoing = Outgoing::new(chunk.clone(), &mut rules);
                 (0..200).map(|point| outgoing.is_own(point, &rules)).collect::<Vec<_>>()
             });
@@ -391,7 +391,7 @@ mod tests {
         let mut own = 0;
         for member in &members {
             let mut rules = rules(r#"[{"target_label": "x", "replacement": "y"}]"#, &[]);
-            rules.share = Some(rings.share(member));
+            rules.share = Some(Arc::new(rings.share(member)));
             let outgoing = Outgoing::new(chunk(&names, 1), &mut rules);
             own += (0..100).filter(|point| outgoing.is_own(*point, &rules)).count();
             assert_eq!(rules.cache.made.len(), (0..100).filter(|n| outgoing.owns_some(*n)).count());

@@ -22,8 +22,14 @@ const SLOT_BITS: u32 = 14;
 pub const MEMBERS_MAX: usize = 64;
 
 /// The slots that are one member's.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Slots(Box<[u64]>);
+
+impl std::fmt::Debug for Slots {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} of {SLOTS} slots", self.count())
+    }
+}
 
 impl Slots {
     /// None at all: of who is no member.

@@ -12,6 +12,10 @@
 //! A ring holds from its position to that of the next one; what lies before the first is the first one's.
 //! `from` is segment, byte and index, as in [`Position`]. The oldest ring is forgotten once all its members
 //! are past the next one's position.
+//!
+//! An entry's first ring has one before it that gives everything to everybody: a member that was a
+//! destination by itself before takes its positions along ([`crate::claims`]), and what it had not delivered
+//! by then was all its own. For all others the log begins with the first ring.
 
 use crate::ring::{self, MEMBERS_MAX, Slots};
 use serde_json::{Value, json};
@@ -135,21 +139,37 @@ impl Rings {
         Some((first.from, self.0.get(after).map(|ring| ring.from)))
     }
 
-    /// From `at` on, these are the members. Nothing changes where they are already.
+    /// Whether the entry is new.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether the last ring is of these members.
+    pub fn are_now(&self, members: &[String], replicas: usize) -> bool {
+        let Some(last) = self.0.last() else { return false };
+        let known = members.iter().all(|member| last.members.contains(member));
+        known && last.members.len() == members.len() && last.replicas == replicas
+    }
+
+    /// From `at` on, these are the members, each of which is named once. Nothing changes where they are already.
     pub fn change(&mut self, at: Position, members: &[String], replicas: usize) -> Result<(), RingsError> {
-        let mut members = members.to_vec();
-        members.sort_unstable();
-        let same = |ring: &Ring| ring.members == members && ring.replicas == replicas;
-        if self.0.last().is_some_and(same) {
+        if self.are_now(members, replicas) {
             return Ok(());
         }
         // Nothing was written since the last ring began, so it was never used.
         self.0.pop_if(|ring| ring.from >= at);
-        if self.0.last().is_some_and(same) {
+        if self.are_now(members, replicas) {
             return Ok(());
         }
+        let mut members = members.to_vec();
+        members.sort_unstable();
         if self.0.len() >= RINGS_MAX {
             return Err(RingsError::TooMany);
+        }
+        if self.0.is_empty() && replicas < members.len() && at > Position::default() {
+            let everybody =
+                Ring { from: Position::default(), replicas: members.len(), members: members.clone() };
+            self.0.push(everybody);
         }
         self.0.push(Ring { from: at, replicas, members });
         Ok(())
@@ -308,9 +328,22 @@ mod tests {
     }
 
     #[test]
+    fn before_the_first_ring_everything_is_everybodys() {
+        let mut rings = Rings::default();
+        rings.change(at(5), &names("abc"), 1).unwrap();
+        let shares: Vec<Share> = names("abc").iter().map(|name| rings.share(name)).collect();
+        let owners = |position: u64, hash: u64| {
+            shares.iter().filter(|share| share.holds(share.at(at(position)), hash)).count()
+        };
+        assert!((0..100u64).all(|hash| owners(4, hash << 54) == 3 && owners(5, hash << 54) == 1));
+        rings.forget(at(0), |_| Some(at(5)));
+        assert_eq!(rings.all().len(), 1);
+    }
+
+    #[test]
     fn changes_that_are_not_passed_are_bounded() {
         let mut rings = Rings::default();
-        for change in 0..RINGS_MAX as u64 {
+        for change in 1..=RINGS_MAX as u64 {
             rings.change(at(change), &names(if change % 2 == 0 { "a" } else { "b" }), 1).unwrap();
         }
         let before = rings.clone();

@@ -74,6 +74,16 @@ impl Url {
         Ok(Url { uri, ..url })
     }
 
+    /// No URL: that of an entry which has members in its place.
+    pub fn nowhere() -> Self {
+        Url { uri: http::Uri::default(), basic_auth: None }
+    }
+
+    /// Whether it is none: see [`Url::nowhere`].
+    pub fn is_nowhere(&self) -> bool {
+        self.uri.authority().is_none()
+    }
+
     /// What to connect to and ask for, without credentials.
     pub fn uri(&self) -> &http::Uri {
         &self.uri

@@ -115,6 +115,10 @@ pub(crate) struct Worker {
     metadata_at: Duration,
     metadata: Option<BoxFuture<'static, ()>>,
     closed: bool,
+    /// Where the part of a member that leaves ends.
+    until: Option<wal::Position>,
+    /// It has delivered that part.
+    through: bool,
 }
 
 impl Worker {
@@ -179,6 +183,8 @@ impl Worker {
             metadata_at: Duration::ZERO,
             metadata: None,
             closed: false,
+            until: config.part.as_ref().and_then(|part| part.end),
+            through: false,
         }
     }
 
@@ -198,12 +204,18 @@ impl Worker {
                     break false;
                 }
             }
+            if self.is_through() {
+                break true;
+            }
             let wants_more = self.queue.wants_more();
             if !wants_more && !self.was_full {
                 self.stats.full.add(1);
             }
             self.was_full = !wants_more;
-            let reads = wants_more && !self.closed && now >= self.read_not_before;
+            let reads = wants_more
+                && !self.closed
+                && now >= self.read_not_before
+                && self.until.is_none_or(|until| self.follower.position() < until);
             let straggling =
                 self.stragglers.iter().filter_map(|straggler| straggler.queue.next_wakeup()).min();
             let wake = [self.queue.next_wakeup(), straggling, stop_at].into_iter().flatten().min();
@@ -226,7 +238,18 @@ impl Worker {
                 }
             }
         };
-        self.finish(complete).await
+        let report = self.finish(complete).await;
+        if self.through {
+            self.pin.release();
+        }
+        report
+    }
+
+    /// Whether a member that leaves has delivered its part.
+    fn is_through(&mut self) -> bool {
+        let read = self.until.is_some_and(|until| self.follower.position() >= until);
+        self.through |= read && self.queue.pending() == 0 && self.stragglers.is_empty();
+        self.through
     }
 
     /// Saves the positions for the last time.

@@ -174,6 +174,10 @@ impl Worker {
                 }
             }
         }
+        if let Some(until) = self.until.filter(|_| self.through) {
+            // Its own end may come before: nothing of it lies in between.
+            positions.iter_mut().for_each(|position| *position = until.max(*position));
+        }
         positions
     }
 
