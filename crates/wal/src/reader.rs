@@ -170,13 +170,19 @@ impl SegmentReader {
     /// The next whole record, for readers that nothing waits for: a page that the disk cannot read after
     /// [`SegmentReader::READ_TRIES`] tries in a row is given up.
     pub fn next_readable(&mut self) -> Option<RawRecord<'_>> {
+        self.next_or(|_, tries| tries >= Self::READ_TRIES)
+    }
+
+    /// The next whole record. `give_up` is asked after each try to read a page that failed, with how many there
+    /// were: whether to give up the page, or to try again.
+    pub fn next_or(&mut self, mut give_up: impl FnMut(&WalError, u32) -> bool) -> Option<RawRecord<'_>> {
         let mut tries = 0;
         let found = loop {
             match self.find() {
                 Ok(found) => break found,
-                Err(_) => {
+                Err(error) => {
                     tries += 1;
-                    if tries == Self::READ_TRIES {
+                    if give_up(&error, tries) {
                         self.skip_page();
                         tries = 0;
                     }

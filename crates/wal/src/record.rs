@@ -15,6 +15,34 @@
 //! Numbers are varints (`uvarint`), zigzag varints (`varint`), or big-endian of 8 bytes. A *reference* is
 //! the number of a series. Types 11 to 14 came in 2026: an older Prometheus cannot read them.
 
+/// What all builders have in common: the record as it is, and beginning anew.
+macro_rules! finished_record {
+    ($builder:ty) => {
+        impl $builder {
+            /// The record.
+            pub fn bytes(&self) -> &[u8] {
+                &self.bytes
+            }
+
+            /// How many entries it has.
+            pub fn len(&self) -> u32 {
+                self.entries
+            }
+
+            /// Whether it has none; then it is not to be written.
+            pub fn is_empty(&self) -> bool {
+                self.entries == 0
+            }
+
+            /// Begins anew, with the same type, keeping the memory.
+            pub fn clear(&mut self) {
+                self.bytes.truncate(1);
+                self.entries = 0;
+            }
+        }
+    };
+}
+
 mod exemplars;
 mod histograms;
 mod metadata;

@@ -107,28 +107,9 @@ impl HistogramsBuilder {
         self.entries += 1;
         true
     }
-
-    /// The record.
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    /// How many histograms it has.
-    pub fn len(&self) -> u32 {
-        self.entries
-    }
-
-    /// Whether it has none; then it is not to be written.
-    pub fn is_empty(&self) -> bool {
-        self.entries == 0
-    }
-
-    /// Begins anew, with the same type, keeping the memory.
-    pub fn clear(&mut self) {
-        self.bytes.truncate(1);
-        self.entries = 0;
-    }
 }
+
+finished_record!(HistogramsBuilder);
 
 fn put_histogram(out: &mut Vec<u8>, histogram: &Histogram) {
     let put_f64 = |out: &mut Vec<u8>, value: f64| out.extend_from_slice(&value.to_bits().to_be_bytes());

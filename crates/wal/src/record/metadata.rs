@@ -50,28 +50,9 @@ impl MetadataBuilder {
         }
         self.entries += 1;
     }
-
-    /// The record.
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    /// How many entries it has.
-    pub fn len(&self) -> u32 {
-        self.entries
-    }
-
-    /// Whether it has none; then it is not to be written.
-    pub fn is_empty(&self) -> bool {
-        self.entries == 0
-    }
-
-    /// Begins anew, keeping the memory.
-    pub fn clear(&mut self) {
-        self.bytes.truncate(1);
-        self.entries = 0;
-    }
 }
+
+finished_record!(MetadataBuilder);
 
 impl Default for MetadataBuilder {
     fn default() -> Self {

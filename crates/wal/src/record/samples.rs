@@ -75,28 +75,9 @@ impl SamplesBuilder {
         self.bytes.extend_from_slice(&value.to_bits().to_be_bytes());
         self.entries += 1;
     }
-
-    /// The record.
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    /// How many samples it has.
-    pub fn len(&self) -> u32 {
-        self.entries
-    }
-
-    /// Whether it has none; then it is not to be written.
-    pub fn is_empty(&self) -> bool {
-        self.entries == 0
-    }
-
-    /// Begins anew, keeping the memory.
-    pub fn clear(&mut self) {
-        self.bytes.truncate(1);
-        self.entries = 0;
-    }
 }
+
+finished_record!(SamplesBuilder);
 
 impl Default for SamplesBuilder {
     fn default() -> Self {

@@ -38,28 +38,9 @@ impl SeriesBuilder {
         self.bytes.extend_from_slice(labels.as_bytes());
         self.entries += 1;
     }
-
-    /// The record.
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    /// How many series it has.
-    pub fn len(&self) -> u32 {
-        self.entries
-    }
-
-    /// Whether it has none; then it is not to be written.
-    pub fn is_empty(&self) -> bool {
-        self.entries == 0
-    }
-
-    /// Begins anew, keeping the memory.
-    pub fn clear(&mut self) {
-        self.bytes.truncate(1);
-        self.entries = 0;
-    }
 }
+
+finished_record!(SeriesBuilder);
 
 /// Reads a series record: references and their label sets. Their shape is checked, the order of names is
 /// not (see [`LabelsRef::parse`]).
