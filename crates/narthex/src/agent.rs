@@ -1,22 +1,26 @@
 //! The agent: log, destinations, doors and measuring, put together. `run` and `demo` both are one.
 
-use crate::config::{Config, default_max_size};
+use crate::config::size::Human;
+use crate::config::{Collect, Config, default_max_size};
 use crate::data_dir::{DataDir, DataDirError};
 use crate::guard::{Guard, guard};
 use crate::host;
 use crate::page::{Mode, page};
 use crate::say::say;
 use crate::security::Security;
+use crate::status::groups::{Ask, Groups};
 use crate::status::{About, Status};
-use crate::telemetry::{Outlet, Telemetry};
+use crate::telemetry::{Outlet, Outlets, Telemetry};
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::{StatusCode, header};
 use model::{Clock, SystemClock};
 use receive::Doors;
-use remote::{Destination, State as Delivery};
+use remote::claims::Removed;
+use remote::config::MAX_IN_MEMORY;
+use remote::{Base, Changes, Destination, Destinations, State as Delivery};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,17 +62,41 @@ pub enum StartError {
     Destination(#[from] remote::StartError),
 }
 
+/// Why an agent goes on with the configuration that it has.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// A destination.
+    #[error(transparent)]
+    Destination(#[from] remote::StartError),
+    /// The doors.
+    #[error("receive: {0}")]
+    Doors(#[from] receive::OptionsError),
+}
+
+/// What differs between two configurations and can't be changed while it runs, as keys.
+pub fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
+    let differs = [
+        ("log.max_size", old.max_size != new.max_size),
+        ("log.max_age", old.max_age != new.max_age),
+        ("log.when_full", old.when_full != new.when_full),
+        ("log.durability", old.durability != new.durability),
+    ];
+    differs.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
+}
+
 /// A running agent.
 #[derive(Debug)]
 pub struct Agent {
     storage: Storage,
-    destinations: Vec<Destination>,
+    destinations: Destinations,
     doors: Doors,
     telemetry: Arc<Telemetry>,
     about: Arc<About>,
     clock: Arc<dyn Clock>,
+    /// What to measure; nothing where absent.
     collecting: Option<host::Settings>,
     measuring: Option<JoinHandle<()>>,
+    job: String,
     began: wal::Position,
     /// Held until the end: the folder is ours.
     _data: DataDir,
@@ -95,33 +123,15 @@ impl Agent {
         let (storage, opened) = Storage::open(fs.clone(), clock.clone(), options)
             .map_err(|source| StartError::Log { dir: data.path().to_path_buf(), source })?;
         let labels: Vec<(String, String)> = config.external_labels.into_iter().collect();
-        let mut destinations = Vec::new();
-        let mut outlets = Vec::new();
-        // All queues together have one budget, in equal shares.
-        let share = remote::config::MAX_IN_MEMORY / config.destinations.len().max(1);
-        for mut destination in config.destinations {
-            destination.max_in_memory = share;
-            let (storage, fs, clock) = (storage.clone(), fs.clone(), clock.clone());
-            let started = Destination::start(destination, &labels, storage, fs, clock, data.path())?;
-            outlets.push(Outlet {
-                name: started.name().to_string(),
-                url: started.url_redacted(),
-                stats: started.stats().clone(),
-            });
-            destinations.push(started);
-        }
+        let base =
+            Base { storage: storage.clone(), fs, clock: clock.clone(), data_dir: data.path().to_path_buf() };
+        let destinations = Destinations::start(config.destinations, &labels, MAX_IN_MEMORY, base)?;
         // Each destination has pinned what it still wants; only now may the rest go.
         storage.begin_truncating();
         let doors = Doors::open(storage.clone(), clock.clone(), config.receive).await?;
-        let telemetry = Arc::new(Telemetry::new(storage.clone(), outlets, doors.clone()));
-        let collect = config.collect;
-        let collecting = (collect.own || !collect.host.is_empty()).then_some(host::Settings {
-            collectors: collect.host,
-            interval: collect.interval,
-            own: collect.own,
-            job,
-            instance,
-        });
+        let outlets = outlets(&destinations);
+        let telemetry = Arc::new(Telemetry::new(storage.clone(), outlets, doors.clone(), about.started_ms));
+        let collecting = measurement(config.collect, &job, &instance);
         Ok(Agent {
             storage,
             destinations,
@@ -131,6 +141,7 @@ impl Agent {
             clock,
             collecting,
             measuring: None,
+            job,
             began: opened.end,
             _data: data,
         })
@@ -138,10 +149,65 @@ impl Agent {
 
     /// Starts to measure what the configuration says.
     pub fn measure(&mut self) {
-        if let Some(settings) = self.collecting.take() {
+        if let Some(settings) = self.collecting.clone() {
             let run = host::run(settings, self.storage.clone(), self.telemetry.clone(), self.clock.clone());
             self.measuring = Some(tokio::spawn(run));
         }
+    }
+
+    /// Goes over to another configuration: destinations, external labels, doors, and what is measured. On an
+    /// error all is as it was before. What [`needs_restart`] names is left alone.
+    pub async fn reload(&mut self, config: Config) -> Result<Changes, ReloadError> {
+        config.receive.check()?;
+        let labels: Vec<(String, String)> = config.external_labels.into_iter().collect();
+        let changes = self.destinations.reload(config.destinations, &labels, MAX_IN_MEMORY).await;
+        // Also where that failed: those that are there again may be others.
+        self.telemetry.set_outlets(outlets(&self.destinations));
+        let changes = changes?;
+        if *self.doors.options() != config.receive {
+            self.doors.set_options(config.receive).await?;
+        }
+        let collecting = measurement(config.collect, &self.job, &self.about.instance);
+        if collecting != self.collecting {
+            self.collecting = collecting;
+            if let Some(measuring) = self.measuring.take() {
+                measuring.abort();
+                let _ = measuring.await;
+            }
+            self.measure();
+        }
+        Ok(changes)
+    }
+
+    /// Deletes what was kept of destinations that were removed long ago; to be called now and then.
+    pub fn tidy(&mut self) {
+        self.destinations.tidy();
+        self.telemetry.set_outlets(outlets(&self.destinations));
+    }
+
+    /// For each destination that the configuration has no more: its name, and what becomes of its position.
+    pub fn removed(&self) -> Vec<(String, String)> {
+        let removed = self.destinations.removed();
+        let positions: Vec<_> = removed.iter().map(|removed| removed.lowest).collect();
+        let sentence = |(removed, behind): (&Removed, u64)| {
+            let days = (removed.until_ms() - self.now_ms() + DAY_MS - 1) / DAY_MS;
+            let (name, behind) = (&removed.name, Human(behind));
+            let sentence = format!(
+                "{name} was removed, {behind} of the log behind; its position is kept for {days} days, the log is not"
+            );
+            (removed.name.clone(), sentence)
+        };
+        removed.iter().zip(self.storage.bytes_from(&positions)).map(sentence).collect()
+    }
+
+    /// Milliseconds since 1970.
+    pub fn now_ms(&self) -> i64 {
+        self.clock.now_ms()
+    }
+
+    /// What it tells of itself.
+    pub fn telemetry(&self) -> &Arc<Telemetry> {
+        &self.telemetry
     }
 
     /// The log's end when it was opened: all that this run acknowledges comes after it.
@@ -152,11 +218,6 @@ impl Agent {
     /// The log.
     pub fn storage(&self) -> &Storage {
         &self.storage
-    }
-
-    /// The destinations.
-    pub fn destinations(&self) -> &[Outlet] {
-        self.telemetry.destinations()
     }
 
     /// Where things are.
@@ -182,6 +243,7 @@ impl Agent {
             .route("/", get(move || async move { page(mode) }))
             .route("/metrics", get(metrics))
             .route("/api/v1/status/remote_write", get(status))
+            .route("/api/v1/status/groups", get(groups))
             .with_state(watch)
             .merge(self.doors.router())
             .merge(more)
@@ -202,7 +264,7 @@ impl Agent {
             let _ = measuring.await;
         }
         // What they have not delivered stays in the log for the next start: ending releases no pin.
-        let ends = self.destinations.into_iter().map(|destination| end(destination, deadline));
+        let ends = self.destinations.into_all().into_iter().map(|destination| end(destination, deadline));
         futures_util::future::join_all(ends).await;
         let storage = self.storage.clone();
         // Waits for the disk, so not on a thread that serves.
@@ -212,6 +274,7 @@ impl Agent {
     }
 }
 
+const DAY_MS: i64 = 86_400_000;
 /// How long a destination that takes nothing is given at the end: enough for one more try.
 const LAST_TRY: Duration = Duration::from_secs(5);
 
@@ -232,8 +295,27 @@ async fn end(destination: Destination, deadline: Duration) {
     }
 }
 
+fn outlets(destinations: &Destinations) -> Outlets {
+    let outlet = |destination: &Destination| Outlet {
+        name: destination.name().to_string(),
+        url: destination.url_redacted(),
+        stats: destination.stats().clone(),
+    };
+    Outlets { running: destinations.iter().map(outlet).collect(), removed: destinations.removed().to_vec() }
+}
+
+fn measurement(collect: Collect, job: &str, instance: &str) -> Option<host::Settings> {
+    (collect.own || !collect.host.is_empty()).then(|| host::Settings {
+        collectors: collect.host,
+        interval: collect.interval,
+        own: collect.own,
+        job: job.to_string(),
+        instance: instance.to_string(),
+    })
+}
+
 const NOT_FOUND: &str = "not found. There are: / (the page), /metrics, /-/ready, /-/healthy, \
-    /api/v1/status/remote_write, and for pushes: /metrics/job/JOB, /api/v1/write, /api/v1/import/prometheus\n";
+    /api/v1/status/remote_write, /api/v1/status/groups, and for pushes: /metrics/job/JOB, /api/v1/write, /api/v1/import/prometheus\n";
 
 fn log_options(config: &Config, data: &DataDir) -> storage::Options {
     let mut options = storage::Options::new(data.path());
@@ -270,6 +352,13 @@ impl Watch {
 
 async fn status(State(watch): State<Watch>) -> axum::Json<Status> {
     axum::Json(watch.status())
+}
+
+async fn groups(State(watch): State<Watch>, Query(ask): Query<Ask>) -> Response {
+    match watch.doors.groups_status().await {
+        Ok(all) => axum::Json(Groups::of(all, &ask, watch.clock.now_ms())).into_response(),
+        Err(refusal) => refusal.into_response(),
+    }
 }
 
 async fn metrics(State(watch): State<Watch>) -> Response {

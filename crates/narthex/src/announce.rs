@@ -3,8 +3,9 @@
 
 use crate::say::say;
 use crate::status::protocol_name;
-use crate::telemetry::Outlet;
-use remote::State;
+use crate::telemetry::Telemetry;
+use remote::{State, Stats};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How often the destinations are looked at.
@@ -18,12 +19,19 @@ enum Told {
 }
 
 /// Watches until it is dropped.
-pub(crate) async fn watch(outlets: Vec<Outlet>) {
-    let mut told = vec![Told::Nothing; outlets.len()];
+pub(crate) async fn watch(telemetry: Arc<Telemetry>) {
+    let mut known: Vec<(Arc<Stats>, Told)> = Vec::new();
     loop {
-        for (outlet, told) in outlets.iter().zip(&mut told) {
-            let (next, sentence) = look(*told, &outlet.stats.state());
-            *told = next;
+        let outlets = telemetry.outlets();
+        known.retain(|(stats, _)| outlets.running.iter().any(|outlet| Arc::ptr_eq(&outlet.stats, stats)));
+        for outlet in &outlets.running {
+            let at = known.iter().position(|(stats, _)| Arc::ptr_eq(&outlet.stats, stats));
+            let told = at.and_then(|at| known.get(at)).map_or(Told::Nothing, |(_, told)| *told);
+            let (next, sentence) = look(told, &outlet.stats.state());
+            match at.and_then(|at| known.get_mut(at)) {
+                Some((_, told)) => *told = next,
+                None => known.push((outlet.stats.clone(), next)),
+            }
             if let Some(sentence) = sentence {
                 let protocol = outlet.stats.protocol().map_or("", protocol_name);
                 say(format_args!("{}: {sentence} (remote write {protocol})", outlet.url));

@@ -46,7 +46,7 @@ pub enum Command {
 }
 
 /// `narthex run`.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct RunArgs {
     /// The configuration file (YAML). Its remote_write sections are Prometheus' own.
     #[arg(long, value_name = "FILE")]
@@ -101,6 +101,10 @@ pub struct RunArgs {
     /// Allow wiping all groups over HTTP (PUT /api/v1/admin/wipe).
     #[arg(long)]
     pub enable_admin: bool,
+
+    /// Allow reading the configuration again over HTTP (POST /-/reload); SIGHUP always does.
+    #[arg(long, alias = "web.enable-lifecycle")]
+    pub enable_lifecycle: bool,
 
     /// How long to go on sending at the end. What is not sent then stays in the log for the next start.
     #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = parse_duration)]

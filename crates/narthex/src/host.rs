@@ -8,7 +8,7 @@ use std::time::Duration;
 use storage::Storage;
 
 /// What to measure and what to call it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Settings {
     /// This machine's metrics; may be none.
     pub(crate) collectors: CollectorSet,

@@ -22,6 +22,7 @@ mod host;
 pub mod http;
 pub mod page;
 pub mod push;
+mod reload;
 pub mod run;
 mod say;
 pub mod security;

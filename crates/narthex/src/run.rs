@@ -8,26 +8,35 @@ use crate::data_dir::default_path;
 use crate::failure::Failure;
 use crate::http::Listening;
 use crate::page::Mode;
+use crate::reload::{self, Reloader};
 use crate::say::say;
 use crate::security::{Policy, Security};
-use crate::shutdown::Signals;
-use axum::Router;
+use crate::shutdown::{Hangups, Signals};
+use remote::Identity;
 use remote::config::RemoteWrite;
 use remote::url::Url;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+/// What is wrong with a file without destinations.
+const NOWHERE: &str = "remote_write: nowhere to push to: give at least one destination, `remote_write: [{url: \
+    http://HOST:9090/api/v1/write}]`";
+/// How often it is looked whether something that was kept for a while can go.
+const TIDY_INTERVAL: Duration = Duration::from_secs(3600);
 /// The largest file that `--to-file` may name, in bytes.
 const TO_FILE_BYTES_MAX: u64 = 64 << 10;
 
 /// Runs until a signal.
 pub async fn run(args: RunArgs) -> Result<(), Failure> {
     let environment = |name: &str| std::env::var(name).ok();
+    // From here on it ends nothing.
+    let mut hangups = Hangups::listen().map_err(Failure::running)?;
     let (config, warnings) = configure(&args, &environment)?;
     for warning in warnings {
         say(format_args!("warning: {warning}"));
     }
-    let data = match args.data {
+    let data = match args.data.clone() {
         Some(path) => path,
         None => default_path(environment).map_err(Failure::usage)?,
     };
@@ -36,26 +45,47 @@ pub async fn run(args: RunArgs) -> Result<(), Failure> {
     let security = Security::start(policy).map_err(Failure::usage)?;
     let mut signals = Signals::listen().map_err(Failure::running)?;
     let listening = Listening::on(args.listen).map_err(Failure::running)?.secured(security.current());
-    let instance = args.instance.unwrap_or_else(hostname);
+    let instance = args.instance.clone().unwrap_or_else(hostname);
     let told = sentences(&config, &args.job, &instance);
-    let settings = Settings { config, data, job: args.job, instance };
+    let settings = Settings { config: config.clone(), data, job: args.job.clone(), instance };
     let mut agent = Agent::start(settings).await.map_err(Failure::running)?;
-    let server = listening.serve(agent.router(Mode::Run, Router::new(), &security));
+    let (reload, mut asked) = reload::route(args.enable_lifecycle);
+    let server = listening.serve(agent.router(Mode::Run, reload, &security));
     let scheme = security.scheme();
     say(format_args!("listening on {scheme}://{} (pushes, own metrics, page)", server.address()));
     for sentence in told {
         say(format_args!("{sentence}"));
     }
+    for (_, sentence) in agent.removed() {
+        say(format_args!("{sentence}"));
+    }
     let about = agent.about();
     say(format_args!("log and positions in {}, at most {}", about.data.display(), Human(about.max_bytes)));
     agent.measure();
-    let announcing = tokio::spawn(announce::watch(agent.destinations().to_vec()));
+    let announcing = tokio::spawn(announce::watch(agent.telemetry().clone()));
 
-    let signal = signals.next().await;
+    let flush_deadline = args.flush_deadline;
+    let mut reloader = Reloader::new(args, config);
+    let mut tidying = tokio::time::interval(TIDY_INTERVAL);
+    let signal = loop {
+        tokio::select! {
+            signal = signals.next() => break signal,
+            () = hangups.next() => {
+                // What is wrong is said; nobody waits for an answer.
+                let _ = reloader.reload(&mut agent, &security).await;
+            }
+            Some(reply) = asked.recv() => {
+                // Whoever has gone away doesn't hear of it.
+                let _ = reply.send(reloader.reload(&mut agent, &security).await);
+            }
+            _ = tidying.tick() => agent.tidy(),
+        }
+    };
     signals.end_at_next(None);
-    say(format_args!("{signal}: sending what is left, for at most {}", human(args.flush_deadline)));
+    say(format_args!("{signal}: sending what is left, for at most {}", human(flush_deadline)));
+    drop(asked);
     server.stop().await;
-    agent.stop(args.flush_deadline).await;
+    agent.stop(flush_deadline).await;
     announcing.abort();
     say(format_args!("ended"));
     Ok(())
@@ -63,7 +93,11 @@ pub async fn run(args: RunArgs) -> Result<(), Failure> {
 
 /// `narthex check FILE`.
 pub fn check(file: &Path) -> Result<(), Failure> {
-    let (config, warnings) = config::load(file, &|name| std::env::var(name).ok()).map_err(Failure::usage)?;
+    let (config, mut warnings) =
+        config::load(file, &|name| std::env::var(name).ok()).map_err(Failure::usage)?;
+    if config.destinations.is_empty() {
+        warnings.push(format!("{}: {NOWHERE}; it can be run with --to URL only", file.display()));
+    }
     for warning in warnings {
         say(format_args!("warning: {warning}"));
     }
@@ -98,13 +132,22 @@ fn sentences(config: &Config, job: &str, instance: &str) -> Vec<String> {
         out.push(format!("narthex' own metrics every {every}, as job {own:?} and instance {instance:?}"));
     }
     for destination in &config.destinations {
-        out.push(format!("pushing to {}", destination.url.redacted()));
+        let members: Vec<String> = destination.members.iter().map(Url::redacted).collect();
+        out.push(match (members.as_slice(), destination.replicas.unwrap_or(1)) {
+            ([], _) => format!("pushing to {}", destination.url.redacted()),
+            (some, replicas) => {
+                format!("pushing each series to {replicas} of {} members: {}", some.len(), some.join(", "))
+            }
+        });
     }
     out
 }
 
 /// Flags and file, put together: a flag adds a destination, and wins over the file elsewhere.
-fn configure(args: &RunArgs, environment: config::env::Lookup<'_>) -> Result<(Config, Vec<String>), Failure> {
+pub(crate) fn configure(
+    args: &RunArgs,
+    environment: config::env::Lookup<'_>,
+) -> Result<(Config, Vec<String>), Failure> {
     let (mut config, warnings) = match &args.config {
         Some(file) => config::load(file, environment).map_err(Failure::usage)?,
         None => (Config::default(), Vec::new()),
@@ -115,11 +158,15 @@ fn configure(args: &RunArgs, environment: config::env::Lookup<'_>) -> Result<(Co
         config.destinations.push(RemoteWrite::to(url));
     }
     if config.destinations.is_empty() {
-        return Err(Failure::usage(
-            "nowhere to push to: give --to URL (a Prometheus: http://HOST:9090), or --config FILE; \
-             `narthex demo` shows the whole way without either",
-        ));
+        return Err(Failure::usage(match &args.config {
+            None => "nowhere to push to: give --to URL (a Prometheus: http://HOST:9090), or --config FILE; \
+                `narthex demo` shows the whole way without either"
+                .to_string(),
+            Some(file) => format!("{}: {NOWHERE}, or give --to URL", file.display()),
+        }));
     }
+    // The one of the flag may be in the file, too.
+    Identity::of_all(&config.destinations).map_err(Failure::usage)?;
     config.security.web_config = args.web_config_file.clone();
     config.security.allowed_hosts.extend(args.allowed_hosts.iter().cloned());
     config.receive.pushgateway.enable_admin |= args.enable_admin;

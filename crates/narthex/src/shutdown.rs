@@ -1,4 +1,5 @@
-//! The end: the first SIGTERM or SIGINT asks for it, the second one does not wait.
+//! The end: the first SIGTERM or SIGINT asks for it, the second one does not wait. And SIGHUP, which asks
+//! for another reading of the configuration.
 
 use crate::say::say;
 use std::path::PathBuf;
@@ -6,6 +7,23 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Exit code of a process ended by a second signal, as shells have it for SIGINT.
 const SECOND_SIGNAL_CODE: i32 = 130;
+
+/// Listens for SIGHUP, which from then on does not end the process.
+#[derive(Debug)]
+pub struct Hangups(Signal);
+
+impl Hangups {
+    /// Starts listening.
+    pub fn listen() -> std::io::Result<Self> {
+        Ok(Hangups(signal(SignalKind::hangup())?))
+    }
+
+    /// Waits for the next one; several that come together are one.
+    pub async fn next(&mut self) {
+        // It ends only with the runtime.
+        let _ = self.0.recv().await;
+    }
+}
 
 /// Listens for the signals that ask for an end.
 #[derive(Debug)]

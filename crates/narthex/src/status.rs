@@ -1,10 +1,14 @@
-//! What `GET /api/v1/status/remote_write` answers: the way of the samples in numbers and words, for the
-//! page and for scripts.
+//! What `GET /api/v1/status/remote_write` and `GET /api/v1/status/groups` answer: the way of the samples and
+//! the groups in numbers and words, for the page and for scripts. `docs/own-metrics.md` describes each key.
 
-use crate::telemetry::{Outlet, Telemetry};
+pub mod groups;
+mod sentence;
+
+use crate::telemetry::{Outlet, Telemetry, lag_bytes};
 use formats::remote_write::Protocol;
 use model::Clock;
 use remote::State;
+use remote::claims::Removed;
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -38,6 +42,7 @@ pub struct Status {
     resident_bytes: u64,
     log: Log,
     destinations: Vec<Delivery>,
+    removed_destinations: Vec<Gone>,
 }
 
 #[derive(Debug, Serialize)]
@@ -59,13 +64,14 @@ struct Log {
 pub struct Delivery {
     name: String,
     url: String,
-    /// `idle`, `delivering`, `catching up`, `retrying` or `stopped`.
+    /// `idle`, `delivering`, `catching up`, `retrying`, `denied` or `stopped`.
     pub state: &'static str,
-    /// The same in a sentence.
+    /// The same in sentences, with what may be done about it.
     words: String,
     protocol: Option<&'static str>,
     shards: i64,
     shards_max: i64,
+    shards_desired: f64,
     samples: u64,
     pending: u64,
     retried: u64,
@@ -74,11 +80,30 @@ pub struct Delivery {
     lost: u64,
     bytes: u64,
     lag_seconds: f64,
+    /// From the saved position to the log's end.
+    lag_bytes: u64,
     /// The lowest position that is saved: all before it is settled.
     position: Place,
     behind: bool,
+    /// Lanes that are served by themselves because they are stuck.
+    stuck_lanes: i64,
+    retry_in_seconds: f64,
     last_accepted_ms: i64,
     last_error: Option<String>,
+    /// When that was; 0 where nothing went wrong.
+    last_error_ms: i64,
+}
+
+/// A destination that the configuration has no more. Its position is kept, but holds nothing of the log.
+#[derive(Debug, Serialize)]
+struct Gone {
+    /// Its name, else its URL.
+    name: String,
+    since_ms: i64,
+    /// Until when its position is kept.
+    until_ms: i64,
+    /// What of the log that is there it has not settled.
+    behind_bytes: u64,
 }
 
 /// A place in the log.
@@ -123,15 +148,37 @@ impl Status {
             started_ms: about.started_ms,
             resident_bytes: crate::telemetry::resident_bytes(),
             log,
-            destinations: telemetry.destinations().iter().map(delivery).collect(),
+            destinations: deliveries(telemetry),
+            removed_destinations: removed(telemetry),
         }
     }
 }
 
-fn delivery(destination: &Outlet) -> Delivery {
+fn deliveries(telemetry: &Telemetry) -> Vec<Delivery> {
+    let outlets = telemetry.outlets();
+    let lags = lag_bytes(&outlets.running, telemetry.storage());
+    outlets.running.iter().zip(lags).map(|(destination, lag)| delivery(destination, lag)).collect()
+}
+
+fn removed(telemetry: &Telemetry) -> Vec<Gone> {
+    let outlets = telemetry.outlets();
+    let positions: Vec<_> = outlets.removed.iter().map(|removed| removed.lowest).collect();
+    let behind = telemetry.storage().bytes_from(&positions);
+    let gone = |(removed, behind_bytes): (&Removed, u64)| Gone {
+        name: removed.name.clone(),
+        since_ms: removed.since_ms,
+        until_ms: removed.until_ms(),
+        behind_bytes,
+    };
+    outlets.removed.iter().zip(behind).map(gone).collect()
+}
+
+fn delivery(destination: &Outlet, lag_bytes: u64) -> Delivery {
     let stats = &destination.stats;
     let state = stats.state();
     let lag_ms = stats.lag_ms.get();
+    let (last_error, last_error_ms) = stats.last_error_at().unzip();
+    let last_error_ms = last_error_ms.unwrap_or(0);
     let sum = |kinds: remote::batch::Kinds| kinds.samples + kinds.histograms;
     let per = |kinds: &remote::stats::PerKind| sum(kinds.get());
     let dropped = per(&stats.dropped_by_rule)
@@ -141,17 +188,19 @@ fn delivery(destination: &Outlet) -> Delivery {
     Delivery {
         name: destination.name.clone(),
         url: destination.url.clone(),
-        words: state.to_string(),
+        words: sentence::sentence(stats),
         state: match state {
             State::Starting => "idle",
             State::Delivering if lag_ms > CATCHING_UP_MS => "catching up",
             State::Delivering => "delivering",
-            State::Waiting { .. } | State::Denied { .. } => "retrying",
+            State::Waiting { .. } => "retrying",
+            State::Denied { .. } => "denied",
             State::Stopped => "stopped",
         },
         protocol: stats.protocol().map(protocol_name),
         shards: stats.shards.get(),
         shards_max: stats.shards_max.get(),
+        shards_desired: stats.shards_desired_milli.get() as f64 / 1000.0,
         samples: per(&stats.delivered),
         pending: sum(stats.pending()),
         retried: per(&stats.retried),
@@ -160,9 +209,13 @@ fn delivery(destination: &Outlet) -> Delivery {
         lost: per(&stats.lost),
         bytes: stats.bytes.get(),
         lag_seconds: lag_ms as f64 / 1000.0,
+        lag_bytes,
         position: Place { segment: stats.position_segment.get(), offset: stats.position_offset.get() },
         behind: stats.behind.get() > 0,
+        stuck_lanes: stats.lanes_behind.get(),
+        retry_in_seconds: stats.retry_in_ms.get() as f64 / 1000.0,
         last_accepted_ms: stats.last_accepted_ms.get(),
-        last_error: stats.last_error(),
+        last_error,
+        last_error_ms,
     }
 }

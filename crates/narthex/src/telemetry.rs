@@ -12,12 +12,14 @@ use collect::stamp::StampCounts;
 use model::{Family, MetricType};
 use receive::Doors;
 use remote::Stats;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use remote::claims::Removed;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use storage::Storage;
 
+pub use deliver::{lag_bytes, state_name};
 pub use process::resident_bytes;
 
 /// What a destination has to tell.
@@ -31,13 +33,30 @@ pub struct Outlet {
     pub stats: Arc<Stats>,
 }
 
+/// Where what is taken goes; another one after a reload.
+#[derive(Debug, Default)]
+pub struct Outlets {
+    /// The destinations.
+    pub running: Vec<Outlet>,
+    /// Those that the configuration has no more, while their positions are kept.
+    pub removed: Vec<Removed>,
+}
+
 /// Everything that has something to tell.
 #[derive(Debug)]
 pub struct Telemetry {
     storage: Storage,
-    destinations: Vec<Outlet>,
+    outlets: RwLock<Arc<Outlets>>,
+    reload: Reload,
     doors: Doors,
     host: HostCounts,
+}
+
+/// How the configuration was read last.
+#[derive(Debug)]
+struct Reload {
+    successful: AtomicBool,
+    success_ms: AtomicI64,
 }
 
 #[derive(Debug, Default)]
@@ -51,8 +70,11 @@ struct HostCounts {
 
 impl Telemetry {
     /// Of these parts.
-    pub fn new(storage: Storage, destinations: Vec<Outlet>, doors: Doors) -> Self {
-        Telemetry { storage, destinations, doors, host: HostCounts::default() }
+    /// `now_ms` is milliseconds since 1970, when the configuration was read.
+    pub fn new(storage: Storage, outlets: Outlets, doors: Doors, now_ms: i64) -> Self {
+        let reload = Reload { successful: AtomicBool::new(true), success_ms: AtomicI64::new(now_ms) };
+        let outlets = RwLock::new(Arc::new(outlets));
+        Telemetry { storage, outlets, reload, doors, host: HostCounts::default() }
     }
 
     /// The log.
@@ -60,9 +82,22 @@ impl Telemetry {
         &self.storage
     }
 
-    /// The destinations.
-    pub fn destinations(&self) -> &[Outlet] {
-        &self.destinations
+    /// Where what is taken goes now.
+    pub fn outlets(&self) -> Arc<Outlets> {
+        self.outlets.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Where it goes from now on.
+    pub fn set_outlets(&self, outlets: Outlets) {
+        *self.outlets.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(outlets);
+    }
+
+    /// Notes that the configuration was read again; `now_ms` is milliseconds since 1970.
+    pub fn reloaded(&self, successful: bool, now_ms: i64) {
+        self.reload.successful.store(successful, Ordering::Relaxed);
+        if successful {
+            self.reload.success_ms.store(now_ms, Ordering::Relaxed);
+        }
     }
 
     /// Notes how timestamps were given out, and how many collections were skipped.
@@ -88,9 +123,25 @@ impl Telemetry {
         let mut build = Family::new("narthex_build_info", "What was built: 1.", MetricType::Gauge);
         build.push(&[("version", env!("CARGO_PKG_VERSION"))], 1.0);
         out.push(build);
+        out.push(gauge(
+            "narthex_config_last_reload_successful",
+            "Whether the last configuration that was read could be used.",
+            f64::from(u8::from(self.reload.successful.load(Ordering::Relaxed))),
+        ));
+        out.push(gauge(
+            "narthex_config_last_reload_success_timestamp_seconds",
+            "When the configuration in use was read.",
+            self.reload.success_ms.load(Ordering::Relaxed) as f64 / 1000.0,
+        ));
         process::families(&mut out);
         log::families(&self.storage, &mut out);
-        deliver::families(&self.destinations, self.storage.stats(), &mut out);
+        let outlets = self.outlets();
+        out.push(gauge(
+            "narthex_removed_destinations",
+            "Destinations that the configuration has no more, while their positions are kept.",
+            outlets.removed.len() as f64,
+        ));
+        deliver::families(&outlets.running, &self.storage, &mut out);
         door::families(self.doors.stats(), &mut out);
         self.host_families(&mut out);
         out

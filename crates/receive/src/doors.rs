@@ -10,7 +10,7 @@ use crate::{exposition, import, path, pushgateway, status, write};
 use axum::Router;
 use axum::routing::any;
 use model::{Batch, Clock};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use storage::Storage;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
@@ -21,7 +21,9 @@ pub struct Doors(Arc<Inner>);
 struct Inner {
     storage: Storage,
     clock: Arc<dyn Clock>,
-    options: Options,
+    options: RwLock<Arc<Options>>,
+    /// How many requests are worked on at once.
+    requests: usize,
     budget: Budget,
     appending: Budget,
     places: Arc<Semaphore>,
@@ -32,7 +34,7 @@ struct Inner {
 
 impl std::fmt::Debug for Doors {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Doors").field("options", &self.0.options).finish_non_exhaustive()
+        f.debug_struct("Doors").field("options", &self.options()).finish_non_exhaustive()
     }
 }
 
@@ -88,7 +90,8 @@ impl Doors {
             places: Arc::new(Semaphore::new(options.requests.min(Semaphore::MAX_PERMITS))),
             started: clock.now_ms(),
             clock,
-            options,
+            requests: options.requests,
+            options: RwLock::new(Arc::new(options)),
             stats,
             asks,
         })))
@@ -108,8 +111,20 @@ impl Doors {
     }
 
     /// The settings.
-    pub fn options(&self) -> &Options {
-        &self.0.options
+    pub fn options(&self) -> Arc<Options> {
+        self.0.options.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Other settings, from the next request on; groups are sent by a new interval once their turn has come by
+    /// the old one. What bounds all requests together ([`Options::requests`], [`Options::memory_bytes`],
+    /// [`Options::append_bytes`], [`Options::wait`]) stays as it was when the doors were opened.
+    pub async fn set_options(&self, options: Options) -> Result<(), OptionsError> {
+        options.check()?;
+        let gateway = Box::new(options.pushgateway.clone());
+        *self.0.options.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(options);
+        // It fails only where the groups' task has ended, which then needs no settings.
+        let _ = self.ask(Ask::Options(gateway)).await;
+        Ok(())
     }
 
     /// The doors' own numbers.
@@ -135,7 +150,7 @@ impl Doors {
     /// The groups as text, in the Pushgateway's way, for whoever still scrapes. Nothing where the user
     /// hasn't asked for it.
     pub async fn exposition(&self) -> Result<String, Refusal> {
-        if !self.0.options.pushgateway.expose {
+        if !self.options().pushgateway.expose {
             return Ok(String::new());
         }
         Ok(exposition::exposition(&self.groups().await?))
@@ -149,7 +164,7 @@ impl Doors {
 
     /// Requests being worked on.
     pub fn requests(&self) -> usize {
-        self.0.options.requests.saturating_sub(self.0.places.available_permits())
+        self.0.requests.saturating_sub(self.0.places.available_permits())
     }
 
     /// Memory for bodies that is free, in bytes.
@@ -180,8 +195,9 @@ impl Doors {
     pub(crate) fn time_bounds(&self) -> (Option<i64>, i64) {
         let now = self.now_ms();
         let ms = |duration: std::time::Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
-        let oldest = self.0.options.max_age.map(|age| now.saturating_sub(ms(age)));
-        (oldest, now.saturating_add(ms(self.0.options.ahead)))
+        let options = self.options();
+        let oldest = options.max_age.map(|age| now.saturating_sub(ms(age)));
+        (oldest, now.saturating_add(ms(options.ahead)))
     }
 
     /// A place among the requests that are worked on at once.

@@ -31,7 +31,7 @@ async fn take(doors: &Doors, request: Request) -> Result<(), Refusal> {
     let extra = extra_labels(parameters(request.uri())?)?;
     let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let format = Format::from_content_type(content_type);
-    let received = body::read(request.into_body(), doors.budget(), doors.options()).await?;
+    let received = body::read(request.into_body(), doors.budget(), &doors.options()).await?;
     let stats = doors.stats().door(Door::Import);
     stats.bytes.add(received.bytes.len() as u64);
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Settings of [`crate::Doors`].
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
     /// What one series may measure.
     pub limits: model::Limits,
@@ -55,7 +55,7 @@ impl Default for Options {
 }
 
 /// Settings of the Pushgateway's interface.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pushgateway {
     /// How often each group is sent anew. At most [`Pushgateway::MAX_INTERVAL`].
     pub interval: Duration,

@@ -61,7 +61,7 @@ async fn take(doors: &Doors, request: Request, replace: bool) -> Result<(), Refu
     let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let (protobuf, format) =
         (exposition::is_content_type(content_type), Format::from_content_type(content_type));
-    let received = body::read(request.into_body(), doors.budget(), doors.options()).await?;
+    let received = body::read(request.into_body(), doors.budget(), &doors.options()).await?;
     let stats = doors.stats().door(Door::Pushgateway);
     stats.bytes.add(received.bytes.len() as u64);
 

@@ -17,7 +17,8 @@ use std::collections::BTreeMap;
 
 /// What narthex is: its build, and since when it runs.
 pub(crate) async fn status(State(doors): State<Doors>) -> Response {
-    let gateway = &doors.options().pushgateway;
+    let options = doors.options();
+    let gateway = &options.pushgateway;
     let flags: BTreeMap<&str, String> = [
         ("pushgateway.interval", format!("{:?}", gateway.interval)),
         ("pushgateway.expose", gateway.expose.to_string()),
@@ -92,11 +93,11 @@ fn metrics_json(family: &Family) -> Vec<Value> {
         _ => None,
     };
     let Some((label, list)) = part else {
-        return family.members.iter().map(plain_json).collect();
+        return family.members.iter().map(|member| plain_json(member, family.kind)).collect();
     };
     let mut metrics: BTreeMap<BTreeMap<String, String>, Map<String, Value>> = BTreeMap::new();
     for member in &family.members {
-        let mut labels = shown_labels(&member.labels);
+        let mut labels = shown_labels(&member.labels, family.kind);
         let name = member.labels.as_ref().metric_name().unwrap_or_default();
         let bound = labels.remove(label);
         let metric = metrics.entry(labels).or_default();
@@ -132,10 +133,10 @@ fn metrics_json(family: &Family) -> Vec<Value> {
     metrics.into_iter().map(metric).collect()
 }
 
-fn plain_json(member: &Member) -> Value {
+fn plain_json(member: &Member, kind: MetricType) -> Value {
     let value = match &member.reading {
         Reading::Float(value) => *value,
         Reading::Histogram(histogram) => histogram.sum,
     };
-    json!({ "labels": shown_labels(&member.labels), "value": number(value) })
+    json!({ "labels": shown_labels(&member.labels, kind), "value": number(value) })
 }

@@ -49,7 +49,7 @@ async fn take(
 ) -> Result<(), Refusal> {
     let _place = doors.admit()?;
     let encoding = encoding(request.headers(), Encoding::Snappy, &ENCODINGS)?;
-    let received = body::read(request.into_body(), doors.budget(), doors.options()).await?;
+    let received = body::read(request.into_body(), doors.budget(), &doors.options()).await?;
     let stats = doors.stats().door(door);
     stats.bytes.add(received.bytes.len() as u64);
     let (oldest, newest) = doors.time_bounds();

@@ -19,6 +19,7 @@ use collect::CollectorSet;
 use error::{ConfigError, Reporter};
 use file::File;
 use remote::config::RemoteWrite;
+use remote::members;
 use size::{Human, Size};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -51,7 +52,7 @@ pub struct Collect {
 pub struct Config {
     /// Labels that everything that is sent gets, unless it has them.
     pub external_labels: BTreeMap<String, String>,
-    /// Where to push; at least one.
+    /// Where to push.
     pub destinations: Vec<RemoteWrite>,
     /// The log's budget; 10 % of the file system and at most 10 GiB where absent.
     pub max_size: Option<Size>,
@@ -263,10 +264,6 @@ fn external_labels(
 }
 
 fn check_destinations(destinations: &[RemoteWrite], wrong: Wrong<'_>) -> Result<(), Box<ConfigError>> {
-    if destinations.is_empty() {
-        let right = "give at least one destination, `remote_write: [{url: http://HOST:9090/api/v1/write}]`";
-        return Err(wrong("remote_write", format!("nowhere to push to: {right}")));
-    }
     let mut names = BTreeSet::new();
     for (index, destination) in destinations.iter().enumerate() {
         let key = |last: &str| format!("remote_write[{index}]{last}");
@@ -275,9 +272,15 @@ fn check_destinations(destinations: &[RemoteWrite], wrong: Wrong<'_>) -> Result<
         {
             return Err(wrong(&key(".name"), format!("another destination is called {name:?} already")));
         }
+        if let Err(error) = members::check(destination) {
+            let key = key(&if error.key.is_empty() { String::new() } else { format!(".{}", error.key) });
+            return Err(wrong(&key, error.why));
+        }
         // What can be told before anything is sent: headers, credentials, certificates.
-        if let Err(error) = remote::client::Client::new(destination) {
-            return Err(wrong(&key(""), error.to_string()));
+        for member in members::destinations(destination) {
+            if let Err(error) = remote::client::Client::new(&member) {
+                return Err(wrong(&key(""), error.to_string()));
+            }
         }
         let queue = &destination.queue_config;
         for (name, value) in [
@@ -290,6 +293,9 @@ fn check_destinations(destinations: &[RemoteWrite], wrong: Wrong<'_>) -> Result<
                 return Err(wrong(&key(name), "0 would send nothing: at least 1".into()));
             }
         }
+    }
+    if let Err(error) = remote::Identity::of_all(destinations) {
+        return Err(wrong("remote_write", error.to_string()));
     }
     Ok(())
 }

@@ -97,7 +97,7 @@ pub async fn run(args: DemoArgs) -> Result<(), Failure> {
     say(format_args!("listening on http://{address} (pushes, own metrics, page)"));
     say(format_args!("sink on http://{}, log in {}", sink_server.address(), agent.about().data.display()));
     agent.measure();
-    let announcing = tokio::spawn(announce::watch(agent.destinations().to_vec()));
+    let announcing = tokio::spawn(announce::watch(agent.telemetry().clone()));
     say(format_args!("open http://{address}/"));
 
     let signal = signals.next().await;

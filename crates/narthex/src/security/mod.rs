@@ -4,8 +4,9 @@
 //! It promises:
 //! - **Nothing is open by accident.** An address that other machines reach, without anything that tells
 //!   who comes, is refused at the start ([`Policy::load`]), unless the user says that it is meant.
-//! - **A renewal needs no restart.** The files are looked at every [`CHECK_INTERVAL`]; what is new holds for
-//!   new connections and for the next request. What can't be used is logged, and the old stays.
+//! - **A renewal needs no restart.** The files are looked at every [`CHECK_INTERVAL`], and with each reload of
+//!   the configuration; what is new holds for new connections and for the next request. What can't be used is
+//!   logged, and the old stays.
 //! - **No secret is shown**: errors name files, keys and users only.
 //!
 //! Where to start: [`Policy`], then [`Security`].
@@ -117,6 +118,9 @@ pub enum SecurityError {
         /// Where it would listen.
         address: SocketAddr,
     },
+    /// The thread that read the files ended.
+    #[error("the files could not be read: narthex is ending")]
+    Unfinished,
     /// Not while it runs.
     #[error("TLS can't be switched on or off while narthex runs: restart it")]
     Switched,
@@ -220,8 +224,17 @@ fn headers(given: &BTreeMap<String, String>) -> Result<HeaderMap, SecurityError>
 /// What holds, and what follows it when files change.
 #[derive(Debug)]
 pub struct Security {
-    current: watch::Receiver<Arc<Current>>,
+    current: Arc<watch::Sender<Arc<Current>>>,
+    /// What is followed; nothing where nothing is asked for.
+    policy: Option<watch::Sender<Arc<Policy>>>,
     following: Option<JoinHandle<()>>,
+}
+
+/// What another configuration asks for, loaded but not in use yet.
+#[derive(Debug)]
+pub struct Renewal {
+    policy: Arc<Policy>,
+    current: Arc<Current>,
 }
 
 impl Drop for Security {
@@ -242,19 +255,46 @@ impl Security {
             files: Files::default(),
             hosts: Vec::new(),
         };
-        Security { current: watch::channel(Arc::new(nothing)).1, following: None }
+        Security { current: Arc::new(watch::Sender::new(Arc::new(nothing))), policy: None, following: None }
     }
 
     /// What `policy` asks for, from now on; its files are followed.
     pub fn start(policy: Policy) -> Result<Self, SecurityError> {
-        let (sender, current) = watch::channel(Arc::new(policy.load()?));
-        let following = Some(tokio::spawn(follow(policy, sender)));
-        Ok(Security { current, following })
+        let current = Arc::new(watch::Sender::new(Arc::new(policy.load()?)));
+        let (policy, policies) = watch::channel(Arc::new(policy));
+        let following = Some(tokio::spawn(follow(policies, current.clone())));
+        Ok(Security { current, policy: Some(policy), following })
+    }
+
+    /// Loads what other settings ask for, without using it yet. Waits for the disk, on a thread that may.
+    pub async fn prepare(&self, settings: Settings) -> Result<Renewal, SecurityError> {
+        let Some(policy) = &self.policy else {
+            let address = SocketAddr::from(([127, 0, 0, 1], 0));
+            let policy = Arc::new(Policy { settings, address, allow_unauthenticated: true });
+            return Ok(Renewal { policy, current: self.current.borrow().clone() });
+        };
+        let policy = Arc::new(Policy { settings, ..Policy::clone(&policy.borrow()) });
+        let speaks_tls = self.current.borrow().tls.is_some();
+        let loading = policy.clone();
+        let loaded = tokio::task::spawn_blocking(move || loading.load()).await;
+        let current = loaded.map_err(|_| SecurityError::Unfinished)??;
+        if current.tls.is_some() != speaks_tls {
+            return Err(SecurityError::Switched);
+        }
+        Ok(Renewal { policy, current: Arc::new(current) })
+    }
+
+    /// Uses it from now on.
+    pub fn renew(&self, renewal: Renewal) {
+        self.current.send_replace(renewal.current);
+        if let Some(policy) = &self.policy {
+            policy.send_replace(renewal.policy);
+        }
     }
 
     /// For the accept loop.
     pub fn current(&self) -> watch::Receiver<Arc<Current>> {
-        self.current.clone()
+        self.current.subscribe()
     }
 
     /// `http` or `https`.
@@ -289,19 +329,28 @@ async fn decorate(State(live): State<Live>, request: Request, next: Next) -> Res
     response
 }
 
-async fn follow(policy: Policy, sender: watch::Sender<Arc<Current>>) {
-    let policy = Arc::new(policy);
+async fn follow(mut policies: watch::Receiver<Arc<Policy>>, sender: Arc<watch::Sender<Arc<Current>>>) {
     let mut seen = sender.borrow().files.clone();
     loop {
-        tokio::time::sleep(CHECK_INTERVAL).await;
-        if seen.is_empty() {
-            return;
+        tokio::select! {
+            () = tokio::time::sleep(CHECK_INTERVAL), if !seen.is_empty() => {}
+            changed = policies.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                seen = sender.borrow().files.clone();
+                continue;
+            }
         }
-        let (policy, old) = (policy.clone(), sender.borrow().clone());
+        let (policy, old) = (policies.borrow().clone(), sender.borrow().clone());
         let before = seen.clone();
         // A file system that doesn't answer must not hold up what is served.
         let looked = tokio::task::spawn_blocking(move || renew(&policy, &old, before)).await;
         let Ok((files, renewed)) = looked else { return };
+        if policies.has_changed().unwrap_or(true) {
+            // A reload came in between, and has read all of it.
+            continue;
+        }
         seen = files;
         match renewed {
             None => {}

@@ -2,7 +2,10 @@
 
 use super::Outlet;
 use model::{Family, MetricType};
+use remote::State;
 use remote::stats::{DURATION_BUCKETS, PerKind, Stats};
+use storage::Storage;
+use wal::Position;
 
 /// The families of one kind of number, filled destination by destination.
 struct Table<'a> {
@@ -98,8 +101,33 @@ const KINDS: [Kind; 3] = [
     },
 ];
 
+/// The states of a destination, by the names that `narthex_remote_state` and the status have for them.
+const STATES: [&str; 5] = ["starting", "delivering", "waiting", "denied", "stopped"];
+
+/// The name of a state.
+pub const fn state_name(state: &State) -> &'static str {
+    match state {
+        State::Starting => "starting",
+        State::Delivering => "delivering",
+        State::Waiting { .. } => "waiting",
+        State::Denied { .. } => "denied",
+        State::Stopped => "stopped",
+    }
+}
+
+/// Bytes of the log that each destination has not settled: from its saved position to the end.
+pub fn lag_bytes(destinations: &[Outlet], storage: &Storage) -> Vec<u64> {
+    let position = |stats: &Stats| Position {
+        segment: u64::try_from(stats.position_segment.get()).unwrap_or(0),
+        offset: u64::try_from(stats.position_offset.get()).unwrap_or(0),
+        index: 0,
+    };
+    let positions: Vec<_> = destinations.iter().map(|destination| position(&destination.stats)).collect();
+    storage.bytes_from(&positions)
+}
+
 /// Adds them.
-pub(super) fn families(destinations: &[Outlet], log: &storage::Stats, out: &mut Vec<Family>) {
+pub(super) fn families(destinations: &[Outlet], storage: &Storage, out: &mut Vec<Family>) {
     let mut table = Table { destinations, out };
     for Kind { pick, total, failed, retried, dropped, pending } in KINDS {
         // As in Prometheus, what was sent and refused counts as sent, so that failed/total is a share.
@@ -132,9 +160,16 @@ pub(super) fn families(destinations: &[Outlet], log: &storage::Stats, out: &mut 
         "Metadata entries sent by themselves (remote write 1.0).",
         |s| s.metadata.get(),
     );
-    table.counter("prometheus_remote_storage_metadata_failed_total", "Metadata requests that failed.", |s| {
-        s.metadata_failed.get()
-    });
+    table.counter(
+        "prometheus_remote_storage_metadata_failed_total",
+        "Metadata entries that the destination refused.",
+        |s| s.metadata_failed.get(),
+    );
+    table.counter(
+        "prometheus_remote_storage_metadata_retried_total",
+        "Metadata entries whose request failed and that come again.",
+        |s| s.metadata_retried.get(),
+    );
     table.counter(
         "prometheus_remote_storage_metadata_bytes_total",
         "Bytes of metadata requests, compressed.",
@@ -172,6 +207,21 @@ pub(super) fn families(destinations: &[Outlet], log: &storage::Stats, out: &mut 
     table.gauge("narthex_remote_lag_seconds", "How old the oldest point is that is not settled.", |s| {
         s.lag_ms.get() as f64 / 1000.0
     });
+    table.gauge(
+        "narthex_remote_retry_in_seconds",
+        "How long the next try is away; 0 where nothing is waited for.",
+        |s| s.retry_in_ms.get() as f64 / 1000.0,
+    );
+    table.gauge(
+        "narthex_remote_stuck_lanes",
+        "Lanes that are stuck and served by themselves, so that they hold up nobody else.",
+        |s| s.lanes_behind.get() as f64,
+    );
+    table.counter(
+        "narthex_remote_dead_letters_dropped_total",
+        "Handfuls of refused points that were not kept aside, since too many came or the disk failed.",
+        |s| s.dead_letters_dropped.get(),
+    );
     table.gauge("narthex_remote_behind", "1 while the queue reads from disk rather than from memory.", |s| {
         s.behind.get() as f64
     });
@@ -192,6 +242,19 @@ pub(super) fn families(destinations: &[Outlet], log: &storage::Stats, out: &mut 
     table.counter("narthex_remote_plain_bytes_total", "Bytes sent, before compression.", |s| {
         s.plain_bytes.get()
     });
+    table.reasons(
+        "narthex_remote_positions_reset_total",
+        "Lanes that did not begin at their saved positions, by why.",
+        |s| {
+            let reset = &s.positions_reset;
+            vec![
+                ("damaged", reset.damaged.get()),
+                ("beyond_end", reset.beyond_end.get()),
+                ("misplaced", reset.misplaced.get()),
+                ("gone", reset.gone.get()),
+            ]
+        },
+    );
     table.counter("narthex_remote_positions_failed_total", "Positions that could not be saved.", |s| {
         s.positions_failed.get()
     });
@@ -207,8 +270,11 @@ pub(super) fn families(destinations: &[Outlet], log: &storage::Stats, out: &mut 
         },
     );
     duration(destinations, out);
-    watcher(destinations, log, out);
+    lag(destinations, storage, out);
+    states(destinations, out);
+    watcher(destinations, storage.stats(), out);
     protocol(destinations, out);
+    came_in(storage.stats(), out);
     let highest = destinations.iter().map(|d| d.stats.highest_ms.get()).max().unwrap_or(0);
     out.push(super::gauge(
         "prometheus_remote_storage_highest_timestamp_in_seconds",
@@ -239,22 +305,95 @@ fn duration(destinations: &[Outlet], out: &mut Vec<Family>) {
     out.push(family);
 }
 
-/// What Prometheus' watcher tells of its place in the log.
-fn watcher(destinations: &[Outlet], log: &storage::Stats, out: &mut Vec<Family>) {
-    let mut segment = Family::new(
-        "prometheus_wal_watcher_current_segment",
-        "Segment of the destination's lowest position.",
+fn lag(destinations: &[Outlet], storage: &Storage, out: &mut Vec<Family>) {
+    let mut family = Family::new(
+        "narthex_remote_lag_bytes",
+        "Bytes of the log from the destination's saved position to the end.",
+        MetricType::Gauge,
+    );
+    for (destination, bytes) in destinations.iter().zip(lag_bytes(destinations, storage)) {
+        let labels = [("remote_name", destination.name.as_str()), ("url", destination.url.as_str())];
+        family.push(&labels, bytes as f64);
+    }
+    out.push(family);
+}
+
+fn states(destinations: &[Outlet], out: &mut Vec<Family>) {
+    let mut family = Family::new(
+        "narthex_remote_state",
+        "1 for the state that the destination is in, 0 for the others.",
         MetricType::Gauge,
     );
     for destination in destinations {
-        segment.push(&[("consumer", destination.name.as_str())], destination.stats.segment.get() as f64);
+        let now = state_name(&destination.stats.state());
+        for state in STATES {
+            let labels = [
+                ("remote_name", destination.name.as_str()),
+                ("url", destination.url.as_str()),
+                ("state", state),
+            ];
+            family.push(&labels, f64::from(u8::from(state == now)));
+        }
     }
-    out.push(segment);
-    out.push(super::counter(
+    out.push(family);
+}
+
+/// What Prometheus' watcher tells of its way through the log. There is one for each destination there; here
+/// what is read back is decoded for one of them, but damage is counted for all.
+fn watcher(destinations: &[Outlet], log: &storage::Stats, out: &mut Vec<Family>) {
+    let mut add = |name, help, kind, value: fn(&Stats) -> f64| {
+        let mut family = Family::new(name, help, kind);
+        for destination in destinations {
+            family.push(&[("consumer", destination.name.as_str())], value(&destination.stats));
+        }
+        out.push(family);
+    };
+    add(
+        "prometheus_wal_watcher_current_segment",
+        "Segment of the destination's lowest position.",
+        MetricType::Gauge,
+        |stats| stats.segment.get() as f64,
+    );
+    add(
         "prometheus_wal_watcher_records_read_total",
-        "Records read back from disk, for all destinations.",
-        log.records_read.get(),
+        "Records with points that the destination has gone through, from memory or from disk.",
+        MetricType::Counter,
+        |stats| stats.records_read.get() as f64,
+    );
+    add(
+        "prometheus_wal_watcher_samples_sent_pre_tailing_total",
+        "Of these, records that came from disk, since the destination was behind.",
+        MetricType::Counter,
+        |stats| stats.records_read_behind.get() as f64,
+    );
+    out.push(super::counter(
+        "prometheus_wal_watcher_record_decode_failures_total",
+        "Stretches of the log that could not be read, for all destinations.",
+        log.damages.get(),
     ));
+}
+
+/// What came into the log, for comparison with what went out.
+fn came_in(log: &storage::Stats, out: &mut Vec<Family>) {
+    for (name, help, count) in [
+        (
+            "prometheus_remote_storage_samples_in_total",
+            "Samples in to remote storage, compare to samples out for queue managers.",
+            &log.samples,
+        ),
+        (
+            "prometheus_remote_storage_histograms_in_total",
+            "Histograms in to remote storage, compare to histograms out for queue managers.",
+            &log.histograms,
+        ),
+        (
+            "prometheus_remote_storage_exemplars_in_total",
+            "Exemplars in to remote storage, compare to exemplars out for queue managers.",
+            &log.exemplars,
+        ),
+    ] {
+        out.push(super::counter(name, help, count.get()));
+    }
 }
 
 fn protocol(destinations: &[Outlet], out: &mut Vec<Family>) {

@@ -33,6 +33,38 @@ pub(super) fn families(storage: &Storage, out: &mut Vec<Family>) {
     ));
 
     out.push(fsync(storage));
+    out.push(counter(
+        "prometheus_tsdb_wal_corruptions_total",
+        "Stretches of the log that could not be read.",
+        stats.damages.get(),
+    ));
+    out.push(counter(
+        "prometheus_tsdb_wal_page_flushes_total",
+        "Total number of page flushes.",
+        stats.page_flushes.get(),
+    ));
+    out.push(counter(
+        "prometheus_tsdb_wal_completed_pages_total",
+        "Total number of completed pages.",
+        stats.pages_completed.get(),
+    ));
+    out.push(counter(
+        "prometheus_tsdb_wal_record_part_writes_total",
+        "Total number of record parts written before flushing.",
+        stats.record_parts.get(),
+    ));
+    out.push(counter(
+        "prometheus_tsdb_wal_record_parts_bytes_written_total",
+        "Total number of record part bytes written before flushing, including CRC and compression headers.",
+        stats.record_bytes.get(),
+    ));
+    let mut saved = Family::new(
+        "prometheus_tsdb_wal_record_bytes_saved_total",
+        "Total number of bytes saved by record compression.",
+        MetricType::Counter,
+    );
+    saved.push(&[("compression", "snappy")], stats.record_bytes_saved.get() as f64);
+    out.push(saved);
     out.push(gauge(
         "prometheus_tsdb_wal_segment_current",
         "Write log segment index that is currently being written to.",
@@ -59,6 +91,11 @@ pub(super) fn families(storage: &Storage, out: &mut Vec<Family>) {
         stats.truncations_failed.get(),
     ));
 
+    out.push(gauge(
+        "narthex_log_max_bytes",
+        "What the log may have on disk (log.max_size).",
+        storage.max_size() as f64,
+    ));
     out.push(gauge("narthex_log_oldest_segment", "Oldest segment kept.", stats.oldest_segment.get() as f64));
     out.push(counter(
         "narthex_log_segments_dropped_total",
@@ -105,6 +142,11 @@ pub(super) fn families(storage: &Storage, out: &mut Vec<Family>) {
         "narthex_log_tail_bytes",
         "Committed batches kept in memory for destinations that keep up.",
         storage.tail_bytes() as f64,
+    ));
+    out.push(counter(
+        "narthex_log_records_read_back_total",
+        "Records read back from disk, for all destinations.",
+        stats.records_read.get(),
     ));
     out.push(counter(
         "narthex_log_damaged_bytes_total",

@@ -61,6 +61,8 @@ pub enum Ask {
     Wipe,
     /// Send the groups whose turn it is. For tests, whose clock the keeper's timer doesn't know.
     Turns,
+    /// Use other settings from now on.
+    Options(Box<Pushgateway>),
     /// Read the groups.
     Read(Box<dyn FnOnce(&State) + Send + Sync>),
 }
@@ -217,6 +219,10 @@ impl Keeper {
                     read(&self.state);
                     let _ = next.reply.send(Ok(()));
                 }
+                Ask::Options(options) => {
+                    self.options = *options;
+                    let _ = next.reply.send(Ok(()));
+                }
                 Ask::Wipe => {
                     self.finish(std::mem::take(&mut round), std::mem::take(&mut asked)).await;
                     let _ = next.reply.send(self.wipe().await);
@@ -281,7 +287,7 @@ impl Keeper {
                 }
                 Outcome::Done
             }
-            Ask::Wipe | Ask::Turns | Ask::Read(_) => Outcome::Done,
+            Ask::Wipe | Ask::Turns | Ask::Options(_) | Ask::Read(_) => Outcome::Done,
         }
     }
 

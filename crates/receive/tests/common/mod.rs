@@ -104,7 +104,7 @@ impl World {
 
     /// Stops, and starts again from what is on disk.
     pub async fn restart(self) -> World {
-        let options = self.doors.options().clone();
+        let options = (*self.doors.options()).clone();
         let World { dir, clock, storage, doors, follower } = self;
         drop((doors, follower));
         let closing = storage.clone();

@@ -186,6 +186,11 @@ impl FakeReceiver {
         self.accept(listener);
     }
 
+    /// How many connections have been made to it so far.
+    pub fn connections(&self) -> u64 {
+        self.shared.connected.load(Ordering::Relaxed)
+    }
+
     /// All requests so far, in order of their decision.
     pub fn requests(&self) -> MutexGuard<'_, Vec<Received>> {
         self.shared.requests.lock().unwrap()

@@ -1,0 +1,132 @@
+//! Reading the configuration again while narthex runs, on SIGHUP and on `POST /-/reload`.
+//!
+//! All or nothing: everything is read and checked before anything changes, and what can't be used leaves
+//! the old in place. Flags hold as before; what they read from files (`--to-file`) is read again, too.
+
+use crate::agent::{Agent, needs_restart};
+use crate::cli::RunArgs;
+use crate::config::Config;
+use crate::run::configure;
+use crate::say::say;
+use crate::security::Security;
+use axum::Router;
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use http::StatusCode;
+use remote::Changes;
+use tokio::sync::{mpsc, oneshot};
+
+/// Requests to reload that wait for the one under way; more of them wait to be heard.
+const QUEUE: usize = 4;
+
+/// Somebody asks for a reload over HTTP; where the answer goes.
+pub(crate) type Asked = oneshot::Sender<Result<(), String>>;
+
+/// The route, and where what is asked for comes out. As in Prometheus: PUT works as well, and 403 tells
+/// that it is not enabled.
+pub(crate) fn route(enabled: bool) -> (Router, mpsc::Receiver<Asked>) {
+    let (sender, asked) = mpsc::channel(QUEUE);
+    let reload = move || ask(enabled.then(|| sender.clone()));
+    let only = || async { (StatusCode::METHOD_NOT_ALLOWED, "Only POST or PUT requests allowed\n") };
+    (Router::new().route("/-/reload", post(reload.clone()).put(reload).fallback(only)), asked)
+}
+
+async fn ask(sender: Option<mpsc::Sender<Asked>>) -> Response {
+    let Some(sender) = sender else {
+        let why = "Lifecycle API is not enabled: start narthex with --enable-lifecycle, or send it SIGHUP\n";
+        return (StatusCode::FORBIDDEN, why).into_response();
+    };
+    let (reply, answer) = oneshot::channel();
+    let sent = sender.send(reply).await.is_ok();
+    match if sent { answer.await.ok() } else { None } {
+        Some(Ok(())) => StatusCode::OK.into_response(),
+        Some(Err(why)) => {
+            (StatusCode::INTERNAL_SERVER_ERROR, format!("failed to reload config: {why}\n")).into_response()
+        }
+        None => (StatusCode::SERVICE_UNAVAILABLE, "narthex is ending\n").into_response(),
+    }
+}
+
+/// What is reloaded, and from where.
+pub(crate) struct Reloader {
+    args: RunArgs,
+    /// What was asked for last.
+    config: Config,
+}
+
+impl Reloader {
+    pub(crate) fn new(args: RunArgs, config: Config) -> Self {
+        Reloader { args, config }
+    }
+
+    /// Reads the configuration again and goes over to it; says what changed, or why nothing did.
+    pub(crate) async fn reload(&mut self, agent: &mut Agent, security: &Security) -> Result<(), String> {
+        let result = self.try_reload(agent, security).await;
+        agent.telemetry().reloaded(result.is_ok(), agent.now_ms());
+        if let Err(why) = &result {
+            say(format_args!("the configuration was not reloaded, the old one goes on: {why}"));
+        }
+        result
+    }
+
+    async fn try_reload(&mut self, agent: &mut Agent, security: &Security) -> Result<(), String> {
+        let args = self.args.clone();
+        // A file system that doesn't answer must not hold up what is served.
+        let read = tokio::task::spawn_blocking(move || configure(&args, &|name| std::env::var(name).ok()));
+        let read = read.await.map_err(|error| error.to_string())?;
+        let (config, warnings) = read.map_err(|error| error.to_string())?;
+        let renewal = security.prepare(config.security.clone()).await.map_err(|error| error.to_string())?;
+        let removed_before: Vec<String> = agent.removed().into_iter().map(|(name, _)| name).collect();
+        let changes = agent.reload(config.clone()).await.map_err(|error| error.to_string())?;
+        security.renew(renewal);
+        for warning in warnings {
+            say(format_args!("warning: {warning}"));
+        }
+        for key in needs_restart(&self.config, &config) {
+            say(format_args!("warning: {key} has changed, which needs a restart: the old value holds"));
+        }
+        say(format_args!("the configuration was reloaded: {}", sentence(&changes)));
+        for (name, sentence) in agent.removed() {
+            if !removed_before.contains(&name) {
+                say(format_args!("{sentence}"));
+            }
+        }
+        // What holds, to be compared with the next time.
+        let Config { max_size, max_age, when_full, durability, .. } = self.config;
+        self.config = Config { max_size, max_age, when_full, durability, ..config };
+        Ok(())
+    }
+}
+
+fn sentence(changes: &Changes) -> String {
+    let Changes { kept, changed, new, removed } = changes;
+    let mut parts = Vec::new();
+    for (what, names) in [("changed", changed), ("new", new), ("removed", removed)] {
+        if !names.is_empty() {
+            parts.push(format!("{what}: {}", names.join(", ")));
+        }
+    }
+    if parts.is_empty() {
+        return "the destinations are the same".into();
+    }
+    parts.push(format!("as before: {}", kept.len()));
+    format!("destinations {}", parts.join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_reload_did_is_told_by_name() {
+        let names = |names: &[&str]| names.iter().map(|name| name.to_string()).collect::<Vec<_>>();
+        assert_eq!(sentence(&Changes::default()), "the destinations are the same");
+        let changes = Changes {
+            kept: names(&["a", "b"]),
+            changed: names(&["c"]),
+            new: names(&[]),
+            removed: names(&["d", "e"]),
+        };
+        assert_eq!(sentence(&changes), "destinations changed: c; removed: d, e; as before: 2");
+    }
+}

@@ -1,0 +1,86 @@
+//! A destination's state in words that help whoever is on call: what is the matter, what becomes of the
+//! samples, and what may be done.
+
+use super::CATCHING_UP_MS;
+use crate::config::duration::human;
+use remote::{State, Stats};
+use std::time::Duration;
+
+/// One or more sentences.
+pub(super) fn sentence(stats: &Stats) -> String {
+    let lag_ms = stats.lag_ms.get();
+    let mut text = match stats.state() {
+        State::Starting => "Nothing has been sent yet.".to_string(),
+        State::Delivering if lag_ms > CATCHING_UP_MS => {
+            format!("Takes what is sent; catching up, {} behind.", rounded(lag_ms))
+        }
+        State::Delivering => "Takes what is sent.".to_string(),
+        State::Waiting { reason } => {
+            let next = match stats.retry_in_ms.get() {
+                ..1000 => "Tried again all the time".to_string(),
+                ms => format!("The next try is in {}", rounded(ms)),
+            };
+            format!("Does not take what is sent: {reason}. {next}; what was taken in waits in the log.")
+        }
+        State::Denied { reason } => format!(
+            "Lets nobody in: {reason}. Check the URL, the credentials and what the destination allows. It is \
+             asked once a minute; what was taken in waits in the log."
+        ),
+        State::Stopped => "Stopped; what it has not taken is in the log for the next start.".to_string(),
+    };
+    if stats.lanes_behind.get() > 0 {
+        text.push_str(
+            " A part of the series is stuck, and is served by itself so that it holds up nothing else.",
+        );
+    }
+    let points = |kinds: &remote::stats::PerKind| {
+        let kinds = kinds.get();
+        kinds.samples + kinds.histograms + kinds.exemplars
+    };
+    let lost = points(&stats.lost);
+    if lost > 0 {
+        text.push_str(&format!(
+            " {lost} samples were dropped undelivered since the log was full: raise log.max_size, or mend \
+             what holds this destination up."
+        ));
+    }
+    let refused = points(&stats.refused);
+    if refused > 0 {
+        text.push_str(&format!(
+            " {refused} samples were refused for good; `narthex wal dump --dead` shows which and why."
+        ));
+    }
+    text
+}
+
+/// To the second, since nobody needs more.
+fn rounded(ms: i64) -> String {
+    human(Duration::from_secs(u64::try_from(ms / 1000).unwrap_or(0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use remote::batch::Kinds;
+
+    #[test]
+    fn a_destination_that_is_well_needs_few_words() {
+        let stats = Stats::default();
+        assert_eq!(sentence(&stats), "Nothing has been sent yet.");
+    }
+
+    #[test]
+    fn what_was_lost_or_refused_is_said_with_what_to_do() {
+        let stats = Stats::default();
+        stats.lost.add(Kinds { samples: 7, ..Kinds::default() });
+        stats.refused.add(Kinds { samples: 1, exemplars: 2, ..Kinds::default() });
+        stats.lanes_behind.set(3);
+        let text = sentence(&stats);
+        assert!(text.contains("7 samples were dropped") && text.contains("log.max_size"), "{text}");
+        assert!(
+            text.contains("3 samples were refused") && text.contains("narthex wal dump --dead"),
+            "{text}"
+        );
+        assert!(text.contains("is stuck"), "{text}");
+    }
+}

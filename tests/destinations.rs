@@ -1,0 +1,323 @@
+//! What a destination is: that it goes on where it was under a mended URL, another name, other credentials
+//! or in another order, and what becomes of one that is taken out.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test reports")]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering};
+use support::wire::{self, Series, Version};
+use support::{FakeReceiver, Labels, Narthex, SOON, wait_for, wait_until};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
+
+/// Timestamps and values per series.
+type Pushed = BTreeMap<Labels, Vec<i64>>;
+
+/// A data folder, and the configuration of whoever runs on it next.
+struct Place {
+    folder: tempfile::TempDir,
+    time: AtomicI64,
+}
+
+impl Place {
+    fn new() -> Place {
+        let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_millis() as i64;
+        Place { folder: tempfile::tempdir().unwrap(), time: AtomicI64::new(now - 3_600_000) }
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// Writes a configuration with these entries of `remote_write`.
+    fn config(&self, entries: &[String]) -> String {
+        let path = self.folder.path().join("narthex.yml");
+        let entries: String = entries.iter().map(|entry| format!("  - {{{entry}}}\n")).collect();
+        std::fs::write(&path, format!("remote_write:\n{entries}log: {{max_size: 8MiB}}\ncollect: {{self: false}}\n"))
+            .unwrap();
+        path.to_string_lossy().into_owned()
+    }
+
+    fn run(&self, arguments: &[&str]) -> Narthex {
+        let own = ["--flush-deadline", "100ms", "--collect", "none"];
+        Narthex::start_in(PROGRAM, "run", &self.data(), &[&own, arguments].concat())
+    }
+
+    fn run_with(&self, entries: &[String]) -> Narthex {
+        let config = self.config(entries);
+        self.run(&["--config", &config])
+    }
+
+    /// Pushes `count` samples of a series; each at a later time than all before.
+    fn push(&self, narthex: &Narthex, count: i64) -> Pushed {
+        let first = self.time.fetch_add(count, Ordering::Relaxed);
+        let times: Vec<i64> = (first..first + count).collect();
+        let samples: Vec<(i64, f64)> = times.iter().map(|time| (*time, 1.0)).collect();
+        let series = Series::new("pushed", &[("a", "b")], &samples);
+        let labels = series.labels.iter().cloned().collect();
+        wire::push(&narthex.write_url(), Version::V1, &[series]).unwrap().expect_success();
+        Pushed::from([(labels, times)])
+    }
+}
+
+fn entry(receiver: &FakeReceiver) -> String {
+    format!("url: '{}'", receiver.write_url())
+}
+
+fn end(narthex: Narthex) -> Vec<String> {
+    assert_eq!(narthex.process.terminate(SOON).code(), Some(0), "{}", narthex.process.tail());
+    narthex.process.lines()
+}
+
+fn arrived(receiver: &FakeReceiver, pushed: &[&Pushed]) {
+    let mut expected = Pushed::new();
+    for pushed in pushed {
+        for (labels, times) in *pushed {
+            expected.entry(labels.clone()).or_default().extend(times);
+        }
+    }
+    wait_for("everything to arrive", SOON, || {
+        let tally = receiver.tally(&expected);
+        if tally.lost == 0 { Ok(()) } else { Err(format!("{tally:?}")) }
+    });
+    let tally = receiver.tally(&expected);
+    assert_eq!((tally.out_of_order, tally.unexpected, tally.repeated), (0, 0, 0), "{tally:?}");
+}
+
+#[test]
+fn a_mended_url_of_the_command_line_gets_the_whole_backlog() {
+    let place = Place::new();
+    let (wrong, right) = (FakeReceiver::start(), FakeReceiver::start());
+    wrong.go_away();
+    let narthex = place.run(&["--to", &wrong.write_url()]);
+    let mut pushed: Vec<Pushed> = (0..20).map(|_| place.push(&narthex, 50)).collect();
+    end(narthex);
+    let narthex = place.run(&["--to", &right.write_url()]);
+    narthex.process.wait_for_line("it goes on where it was", SOON);
+    pushed.push(place.push(&narthex, 50));
+    arrived(&right, &pushed.iter().collect::<Vec<_>>());
+    end(narthex);
+    // And once more it is just there.
+    let narthex = place.run(&["--to", &right.write_url()]);
+    pushed.push(place.push(&narthex, 50));
+    arrived(&right, &pushed.iter().collect::<Vec<_>>());
+    let said = end(narthex).join("\n");
+    assert!(!said.contains("goes on where it was") && !said.contains("was removed"), "{said}");
+}
+
+#[test]
+fn neither_order_nor_credentials_nor_a_name_make_a_destination_a_new_one() {
+    let place = Place::new();
+    let [a, b, c] = [(); 3].map(|()| FakeReceiver::start());
+    let all = [&a, &b, &c];
+    let named = |name: &str, receiver: &FakeReceiver| format!("name: {name}, {}", entry(receiver));
+    let narthex = place.run_with(&[entry(&a), entry(&b), named("third", &c)]);
+    let first = place.push(&narthex, 10);
+    all.iter().for_each(|receiver| arrived(receiver, &[&first]));
+    all.iter().for_each(|receiver| receiver.go_away());
+    let backlog = place.push(&narthex, 10);
+    end(narthex);
+    all.iter().for_each(|receiver| receiver.come_back());
+
+    let credentials = |receiver: &FakeReceiver| {
+        format!("{}, basic_auth: {{username: me, password: new}}, queue_config: {{max_shards: 3}}", entry(receiver))
+    };
+    let narthex = place.run_with(&[named("third", &c), credentials(&b), named("first", &a)]);
+    let more = place.push(&narthex, 10);
+    all.iter().for_each(|receiver| arrived(receiver, &[&first, &backlog, &more]));
+    all.iter().for_each(|receiver| receiver.go_away());
+    let again = place.push(&narthex, 10);
+    let said = end(narthex).join("\n");
+    assert!(said.contains("it goes on where it was") && !said.contains("was removed"), "{said}");
+    all.iter().for_each(|receiver| receiver.come_back());
+
+    // The name is taken away again, and another is given.
+    let narthex = place.run_with(&[entry(&a), named("second", &b), named("other", &c)]);
+    all.iter().for_each(|receiver| arrived(receiver, &[&first, &backlog, &more, &again]));
+    end(narthex);
+}
+
+#[test]
+fn two_that_change_at_once_begin_anew_and_it_is_said() {
+    let place = Place::new();
+    let [a, b, c, d] = [(); 4].map(|()| FakeReceiver::start());
+    a.go_away();
+    b.go_away();
+    let narthex = place.run_with(&[entry(&a), entry(&b)]);
+    place.push(&narthex, 10);
+    end(narthex);
+    let narthex = place.run_with(&[entry(&c), entry(&d)]);
+    narthex.process.wait_for_line("nothing tells which is which", SOON);
+    let line = narthex.process.wait_for_line("was removed", SOON);
+    assert!(line.contains("of the log behind"), "{line}");
+    let after = place.push(&narthex, 10);
+    arrived(&c, &[&after]);
+    arrived(&d, &[&after]);
+    end(narthex);
+}
+
+#[test]
+fn a_removed_destination_is_reported_holds_nothing_and_goes_on_when_it_is_back() {
+    let place = Place::new();
+    let (a, b) = (FakeReceiver::start(), FakeReceiver::start());
+    let narthex = place.run_with(&[entry(&a), format!("name: gone, {}", entry(&b))]);
+    let first = place.push(&narthex, 10);
+    arrived(&a, &[&first]);
+    arrived(&b, &[&first]);
+    b.go_away();
+    let backlog = place.push(&narthex, 1000);
+    arrived(&a, &[&first, &backlog]);
+    end(narthex);
+
+    let narthex = place.run_with(&[entry(&a)]);
+    let line = narthex.process.wait_for_line("gone was removed", SOON);
+    assert!(line.contains("30 days"), "{line}");
+    let status = narthex.get("/api/v1/status/remote_write").json();
+    let removed = &status["removed_destinations"];
+    assert_eq!((removed.as_array().unwrap().len(), &removed[0]["name"]), (1, &"gone".into()));
+    assert!(removed[0]["behind_bytes"].as_u64().unwrap() > 1000, "{removed}");
+    assert_eq!(
+        removed[0]["until_ms"].as_i64().unwrap() - removed[0]["since_ms"].as_i64().unwrap(),
+        30 * 86_400_000
+    );
+    assert_eq!(narthex.metric("narthex_removed_destinations"), Some(1.0));
+    end(narthex);
+    // What it held is let go of at the next start at the latest; that a segment has gone is told when it
+    // comes back.
+    let narthex = place.run_with(&[entry(&a)]);
+    let oldest = || narthex.metric("narthex_log_oldest_segment").unwrap_or_default();
+    wait_until("its segment to go", SOON, || oldest() > 0.0);
+    end(narthex);
+    b.come_back();
+    let narthex = place.run_with(&[entry(&a), format!("name: gone, {}", entry(&b))]);
+    narthex.process.wait_for_line("before the oldest segment of the log", SOON);
+    let reset = "narthex_remote_positions_reset_total";
+    let url = b.write_url();
+    let series = format!("{reset}{{remote_name=\"gone\",url=\"{url}\",reason=\"gone\"}}");
+    assert!(narthex.metric(&series).is_some_and(|lanes| lanes > 0.0));
+    let after = place.push(&narthex, 10);
+    arrived(&b, &[&first, &after]);
+    assert_eq!(narthex.metric("narthex_removed_destinations"), Some(0.0));
+    end(narthex);
+}
+
+#[test]
+fn positions_beyond_the_end_of_the_log_are_said_and_what_is_there_is_sent() {
+    let place = Place::new();
+    let a = FakeReceiver::start();
+    let to = a.write_url();
+    for _ in 0..3 {
+        let narthex = place.run(&["--to", &to]);
+        let pushed = place.push(&narthex, 10);
+        wait_until("it to arrive", SOON, || a.tally(&pushed).lost == 0);
+        end(narthex);
+    }
+    // The log is gone, with all that tells of it, as with a folder that was put back from a backup.
+    let data = place.data();
+    std::fs::remove_dir_all(data.join("wal")).unwrap();
+    remove_but_positions(&data);
+    let narthex = place.run(&["--to", &to]);
+    narthex.process.wait_for_line("beyond the end of the log", SOON);
+    let series = format!(
+        "narthex_remote_positions_reset_total{{remote_name=\"{to}\",url=\"{to}\",reason=\"beyond_end\"}}"
+    );
+    assert_eq!(narthex.metric(&series), Some(256.0));
+    let after = place.push(&narthex, 10);
+    wait_until("what comes after", SOON, || a.tally(&after).lost == 0);
+    end(narthex);
+}
+
+fn remove_but_positions(data: &Path) {
+    for entry in std::fs::read_dir(data).unwrap().flatten() {
+        if entry.file_name() == "positions" {
+            continue;
+        }
+        let path = entry.path();
+        if path.is_dir() { std::fs::remove_dir_all(path).unwrap() } else { std::fs::remove_file(path).unwrap() }
+    }
+}
+
+#[test]
+fn several_of_one_url_are_told_apart_or_refused() {
+    let place = Place::new();
+    let a = FakeReceiver::start();
+    let tenant = |name: &str| format!("{}, headers: {{X-Scope-OrgID: {name}}}", entry(&a));
+    let narthex = place.run_with(&[tenant("x"), tenant("y")]);
+    let pushed = place.push(&narthex, 10);
+    let by = |tenant: &str| {
+        let requests = a.requests();
+        let its = requests.iter().filter(|request| request.header("x-scope-orgid") == Some(tenant));
+        its.filter(|request| request.stored).count()
+    };
+    wait_until("both tenants", SOON, || by("x") > 0 && by("y") > 0);
+    let names: std::collections::BTreeSet<String> = narthex.get("/api/v1/status/remote_write").json()
+        ["destinations"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|destination| destination["name"].as_str().unwrap().to_string())
+        .collect();
+    assert_eq!(names.len(), 2, "{names:?}");
+    drop(pushed);
+    end(narthex);
+    let config = place.config(&[entry(&a), entry(&a)]);
+    let output = std::process::Command::new(PROGRAM).args(["check", &config]).output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(text.contains("two destinations push the same to"), "{text}");
+}
+
+#[test]
+fn a_flag_adds_a_destination_to_those_of_the_file() {
+    let place = Place::new();
+    let (a, b) = (FakeReceiver::start(), FakeReceiver::start());
+    let config = place.config(&[entry(&a)]);
+    let narthex = place.run(&["--config", &config, "--to", &b.write_url()]);
+    let pushed = place.push(&narthex, 10);
+    arrived(&a, &[&pushed]);
+    arrived(&b, &[&pushed]);
+    end(narthex);
+
+    // A file without destinations is enough where a flag names one, and only there.
+    let place = Place::new();
+    let config = place.folder.path().join("n.yml");
+    std::fs::write(&config, "global: {external_labels: {site: here}}\ncollect: {self: false}\n").unwrap();
+    let config = config.to_str().unwrap();
+    let narthex = place.run(&["--config", config, "--to", &b.write_url()]);
+    place.push(&narthex, 10);
+    let here = |labels: &Labels| labels.get("site").is_some_and(|site| site == "here");
+    wait_until("the label of the file", SOON, || b.arrivals().keys().any(here));
+    end(narthex);
+    let output = std::process::Command::new(PROGRAM)
+        .args(["run", "--config", config, "--data"])
+        .arg(place.data())
+        .env("NARTHEX_TO", "")
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(text.contains("n.yml: remote_write: nowhere to push to") && text.contains("--to URL"), "{text}");
+    // The same destination twice is a mistake.
+    let config = place.config(&[entry(&a)]);
+    let output = std::process::Command::new(PROGRAM)
+        .args(["run", "--config", &config, "--to", &a.write_url(), "--data"])
+        .arg(place.data())
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(2) && text.contains("push the same to"), "{text}");
+}
+
+#[test]
+fn what_was_there_before_is_sent_from_the_oldest_where_that_is_asked_for() {
+    let place = Place::new();
+    let (away, late) = (FakeReceiver::start(), FakeReceiver::start());
+    away.go_away();
+    let narthex = place.run_with(&[entry(&away)]);
+    let before = place.push(&narthex, 10);
+    end(narthex);
+    let narthex = place.run_with(&[entry(&away), format!("start_at: oldest, name: late, {}", entry(&late))]);
+    let after = place.push(&narthex, 10);
+    arrived(&late, &[&before, &after]);
+    end(narthex);
+}
