@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use support::folder::copy;
 use support::wire::{self, Series, Version};
 use support::{FakeReceiver, Labels, Narthex, SOON, wait_until};
 
@@ -87,19 +88,6 @@ fn make() -> Made {
         narthex.process.kill();
     }
     made
-}
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let to = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &to);
-        } else {
-            std::fs::copy(entry.path(), to).unwrap();
-        }
-    }
 }
 
 /// The segments of the copy, oldest first.

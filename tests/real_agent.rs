@@ -1,5 +1,7 @@
 //! A real Prometheus agent opens logs that narthex wrote: whole, truncated, and left by a kill. Every segment
-//! is still there afterwards (an agent deletes what it takes for corrupt), and the series are all there.
+//! is still there afterwards (an agent deletes what it takes for corrupt), and the series are all there. An
+//! agent can't be asked for samples, so label sets and samples are compared with what a real server makes of
+//! the same log, in each compression.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -10,6 +12,7 @@
 mod log;
 
 use std::path::{Path, PathBuf};
+use support::folder::copy;
 use support::process::Signal;
 use support::prometheus::Options;
 use support::wire::{self, Series, Version};
@@ -26,19 +29,6 @@ fn push(narthex: &Narthex, from: usize, count: usize) {
         .map(|id| Series::new("opened", &[("id", &id.to_string())], &[(now, id as f64)]))
         .collect();
     wire::push(&narthex.write_url(), Version::V2, &series).unwrap().expect_success();
-}
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let to = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &to);
-        } else {
-            std::fs::copy(entry.path(), to).unwrap();
-        }
-    }
 }
 
 fn segments(wal: &Path) -> Vec<(u64, u64)> {
@@ -123,4 +113,115 @@ fn a_real_agent_opens_a_log_whole_truncated_and_left_by_a_kill() {
     let truncated = copied(&data, folder.path(), "truncated");
     assert!(segments(&truncated.join("wal"))[0].0 > 0);
     opens(&peers, truncated);
+}
+
+/// What a server keeps of a log: it takes each series' last record for its beginning, and each segment repeats
+/// them.
+fn kept_by_a_server(wal: &Path) -> log::Samples {
+    let mut kept = log::Samples::new();
+    for segment in log::by_segment(wal) {
+        kept.extend(segment);
+    }
+    kept
+}
+
+/// A real server and a real agent open the log in `wal`, which holds `pushed`.
+fn compare(peers: &Peers, wal: &Path, pushed: &log::Samples, what: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let [agent, server] = ["agent", "server"].map(|name| folder.path().join(name));
+    for data in [&agent, &server] {
+        copy(wal, &data.join("wal"));
+    }
+    assert!(log::samples(wal) == *pushed, "{what}: not what was pushed");
+    let kept = kept_by_a_server(wal);
+
+    let url = format!("{NOWHERE}/api/v1/write");
+    let options = Options { data: Some(agent.clone()), ..Options::agent(&url, "prometheus.WriteRequest") };
+    let prometheus = Prometheus::start(peers, options);
+    let series = log::references(wal) as f64;
+    assert_eq!(prometheus.metric("prometheus_agent_active_series"), Some(series), "{what}");
+    drop(prometheus);
+    assert!(log::samples(&agent.join("wal")) == *pushed, "{what}: not all is there after an agent had it");
+
+    let options = Options { data: Some(server.clone()), ..Options::default() };
+    let prometheus = Prometheus::start(peers, options);
+    let there: log::Samples = prometheus
+        .raw("opened", "2h")
+        .into_iter()
+        .map(|mut series| {
+            series.labels.insert("__name__".into(), "opened".into());
+            let bits = series.samples.iter().map(|(time, value)| (*time, value.to_bits()));
+            (series.labels, bits.collect())
+        })
+        .collect();
+    assert_eq!(there.len(), kept.len(), "{what}: series");
+    assert!(there == kept, "{what}: a server reads other samples or label sets");
+}
+
+/// The program writes snappy; the others are the library's.
+#[test]
+fn label_sets_and_samples_are_the_same_in_every_compression_whole_truncated_and_after_a_kill() {
+    let Some(peers) = support::peers() else { return };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    for compression in [wal::Compression::None, wal::Compression::Snappy, wal::Compression::Zstd] {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        let wal = data.join("wal");
+        let open = || {
+            let options = storage::Options { compression, ..storage::Options::new(&data) };
+            let clock = std::sync::Arc::new(model::SystemClock::new());
+            let storage =
+                storage::Storage::open(std::sync::Arc::new(wal::RealFilesystem), clock, options).unwrap().0;
+            let pin = storage.pin("away", storage.oldest());
+            storage.begin_truncating();
+            (storage, pin)
+        };
+        let mut pushed = log::Samples::new();
+        let mut time = std::time::UNIX_EPOCH.elapsed().unwrap().as_millis() as i64 - 1_800_000;
+        let mut append = |storage: &storage::Storage, from: usize, pushed: &mut log::Samples| {
+            for _ in 0..20 {
+                time += 1000;
+                let mut batch = model::Batch::new();
+                for id in from..from + 200 {
+                    let text = format!("{id} \u{e9}\"\n");
+                    let pairs = [("__name__", "opened"), ("id", text.as_str())];
+                    let labels = model::Labels::from_pairs(pairs);
+                    let series = batch.add_series(labels.as_ref(), model::Series::NO_METADATA);
+                    let value = id as f64 + time as f64 / 7.0;
+                    batch.push_float(series, time, value);
+                    let labels = pairs.map(|(name, value)| (name.to_string(), value.to_string()));
+                    pushed.entry(labels.into()).or_default().insert(time, value.to_bits());
+                }
+                runtime.block_on(storage.append(batch)).unwrap();
+            }
+        };
+        // Whole: three runs, a segment each, series in common and others.
+        for run in 0..3 {
+            let (storage, _pin) = open();
+            append(&storage, run * 100, &mut pushed);
+            storage.close();
+        }
+        compare(&peers, &wal, &pushed, &format!("{compression:?}, whole"));
+
+        // Left by a kill: what was acknowledged, and a part of what was being written.
+        let (storage, pin) = open();
+        append(&storage, 0, &mut pushed);
+        let killed = folder.path().join("killed");
+        copy(&wal, &killed);
+        let (number, length) = *segments(&wal).last().unwrap();
+        append(&storage, 0, &mut log::Samples::new());
+        let mut reader = wal::SegmentReader::open(&wal::RealFilesystem, &wal, number, length).unwrap();
+        let next = reader.next().unwrap().map(|record| (record.start + record.end) / 2).unwrap();
+        let torn = &std::fs::read(wal::dir::segment_path(&wal, number)).unwrap()[..next as usize];
+        std::fs::write(wal::dir::segment_path(&killed, number), torn).unwrap();
+        compare(&peers, &killed, &pushed, &format!("{compression:?}, after a kill"));
+
+        // Truncated: all but the last segment is delivered.
+        pin.set(storage.end());
+        wait_until("old segments to go", SOON, || segments(&wal)[0].0 > 0);
+        storage.close();
+        let left = log::samples(&wal);
+        assert_eq!(left.len(), 200);
+        compare(&peers, &wal, &left, &format!("{compression:?}, truncated"));
+    }
 }

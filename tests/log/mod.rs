@@ -27,10 +27,20 @@ pub(crate) fn references(wal: &Path) -> usize {
 #[allow(dead_code, reason = "not every test that reads logs looks at samples")]
 /// All float samples in the segments of a log, complete records only.
 pub(crate) fn samples(wal: &Path) -> Samples {
-    let mut samples = Samples::new();
+    let mut all = Samples::new();
+    for (labels, values) in by_segment(wal).into_iter().flatten() {
+        all.entry(labels).or_default().extend(values);
+    }
+    all
+}
+
+#[allow(dead_code, reason = "not every test that reads logs looks at samples")]
+/// The same for each segment.
+pub(crate) fn by_segment(wal: &Path) -> Vec<Samples> {
+    let mut segments = Vec::new();
     for segment in dir::segments(&RealFilesystem, wal).unwrap() {
         let Ok(mut reader) = SegmentReader::open(&RealFilesystem, wal, segment.number, 0) else { continue };
-        let mut labels = BTreeMap::new();
+        let (mut labels, mut samples) = (BTreeMap::new(), Samples::new());
         while let Some(raw) = reader.next().unwrap() {
             match raw.kind {
                 RecordType::Series => {
@@ -51,6 +61,7 @@ pub(crate) fn samples(wal: &Path) -> Samples {
                 _ => {}
             }
         }
+        segments.push(samples);
     }
-    samples
+    segments
 }

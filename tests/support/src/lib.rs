@@ -30,6 +30,7 @@
 pub mod browser;
 pub mod clients;
 pub mod exporter;
+pub mod folder;
 pub mod http;
 pub mod narthex;
 pub mod peers;
