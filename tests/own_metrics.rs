@@ -8,7 +8,9 @@
 )]
 
 use std::collections::BTreeSet;
-use support::{FakeReceiver, Narthex, SOON, wait_for, wait_until};
+use std::path::Path;
+use support::prometheus::Options;
+use support::{FakeReceiver, Narthex, Prometheus, SOON, http, wait_for, wait_until};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
 
@@ -34,6 +36,7 @@ const KNOWN: &[&str] = &[
     "prometheus_remote_storage_max_samples_per_send",
     "prometheus_remote_storage_metadata_bytes_total",
     "prometheus_remote_storage_metadata_failed_total",
+    "prometheus_remote_storage_metadata_retried_total",
     "prometheus_remote_storage_metadata_total",
     "prometheus_remote_storage_queue_highest_sent_timestamp_seconds",
     "prometheus_remote_storage_queue_highest_timestamp_seconds",
@@ -65,8 +68,13 @@ const KNOWN: &[&str] = &[
     "narthex_group_markers_total",
     "narthex_group_push_failures_total",
     "narthex_groups_forgotten_total",
+    "narthex_log_max_bytes",
+    "narthex_remote_lag_bytes",
     "narthex_remote_lag_seconds",
     "narthex_remote_protocol",
+    "narthex_remote_refused_total",
+    "narthex_remote_state",
+    "narthex_remote_stuck_lanes",
     "process_cpu_seconds_total",
     "process_open_fds",
     "process_resident_memory_bytes",
@@ -118,4 +126,78 @@ fn what_becomes_of_groups_is_counted() {
     // One for `a`, and one for each of the two times of the push.
     wait_until("the markers", SOON, || metric("narthex_group_markers_total") == 3.0);
     assert_eq!(metric("narthex_groups"), 0.0);
+}
+
+/// Names of the metric families of a page.
+fn families(page: &str) -> BTreeSet<String> {
+    let types = page.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    types.filter_map(|line| line.split(' ').next()).map(String::from).collect()
+}
+
+#[test]
+fn each_name_of_the_real_prometheus_is_there_or_explained() {
+    let Some(peers) = support::peers() else { return };
+    let receiver = FakeReceiver::start();
+    let agent = Options::agent(&receiver.write_url(), "io.prometheus.write.v2.Request");
+    let server = Options { config: agent.config.clone(), ..Options::default() };
+    let mut known = BTreeSet::new();
+    for options in [agent, server] {
+        let prometheus = Prometheus::start(&peers, options);
+        known.extend(families(&http::get(&format!("{}/metrics", prometheus.url())).unwrap().text()));
+    }
+    known.retain(|name| {
+        ["prometheus_remote_storage_", "prometheus_wal_watcher_", "prometheus_tsdb_wal_", "prometheus_agent_"]
+            .iter()
+            .any(|begin| name.starts_with(begin))
+    });
+    assert!(known.len() > 50, "{known:?}");
+    let narthex = Narthex::start(PROGRAM, &["--to", &receiver.write_url(), "--collect", "none"]);
+    let own = families(&narthex.get("/metrics").text());
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/own-metrics.md");
+    let docs = std::fs::read_to_string(docs).unwrap();
+    let table = docs.split("What Prometheus has and narthex hasn't").nth(1).unwrap();
+    let table = table.split("\n## ").next().unwrap();
+    let explained: BTreeSet<String> = table
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once("` | "))
+        .map(|(name, why)| {
+            assert!(why.len() > 5, "{name}: no reason");
+            name.to_string()
+        })
+        .collect();
+    let open: Vec<_> =
+        known.iter().filter(|name| !own.contains(*name) && !explained.contains(*name)).collect();
+    assert!(open.is_empty(), "neither there nor explained: {open:?}");
+    let superfluous: Vec<_> = explained.intersection(&own).collect();
+    assert!(superfluous.is_empty(), "there although the table says that it isn't: {superfluous:?}");
+}
+
+#[test]
+fn the_distance_is_told_in_seconds_and_bytes_and_the_state_by_its_name() {
+    let receiver = FakeReceiver::start();
+    receiver.go_away();
+    let url = receiver.write_url();
+    let narthex = Narthex::start(PROGRAM, &["--to", &url, "--collect", "none"]);
+    assert_eq!(narthex.post("/metrics/job/j", &[], b"a 1\n").status, 200);
+    let of = |name: &str, more: &str| {
+        let series = format!("{name}{{remote_name=\"{url}\",url=\"{url}\"{more}}}");
+        narthex.metric(&series).unwrap_or_else(|| panic!("{series}"))
+    };
+    wait_until("it to wait", SOON, || of("narthex_remote_state", ",state=\"waiting\"") == 1.0);
+    wait_until("the lag", SOON, || of("narthex_remote_lag_seconds", "") > 0.5);
+    assert!(of("narthex_remote_lag_bytes", "") > 50.0);
+    let status = narthex.get("/api/v1/status/remote_write").json();
+    let destination = &status["destinations"][0];
+    assert_eq!(destination["state"], "retrying", "{status}");
+    assert!(destination["lag_bytes"].as_u64().unwrap() > 50, "{status}");
+    assert!(destination["words"].as_str().unwrap().contains("waits in the log"), "{status}");
+    assert!(destination["last_error_ms"].as_i64().unwrap() > 1_600_000_000_000, "{status}");
+    receiver.come_back();
+    wait_until("it to deliver", SOON, || of("narthex_remote_state", ",state=\"delivering\"") == 1.0);
+    assert_eq!(of("narthex_remote_state", ",state=\"waiting\""), 0.0);
+    let consumer = format!("{{consumer=\"{url}\"}}");
+    let records = narthex.metric(&format!("prometheus_wal_watcher_records_read_total{consumer}"));
+    assert!(records.unwrap() >= 1.0);
+    assert!(narthex.metric("prometheus_tsdb_wal_page_flushes_total").unwrap() >= 1.0);
+    assert!(narthex.metric("prometheus_remote_storage_samples_in_total").unwrap() >= 3.0);
 }

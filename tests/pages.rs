@@ -8,7 +8,9 @@
 )]
 
 use std::path::Path;
-use support::{Chromium, FakeReceiver, Narthex, Page, Process, SOON, narthex::listening_url, wait_until};
+use support::{
+    Answer, Chromium, FakeReceiver, Narthex, Page, Process, SOON, narthex::listening_url, wait_until,
+};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
 
@@ -46,6 +48,110 @@ fn the_page_of_run_tells_the_state_of_each_destination() {
     page.resize(390, 844);
     assert_eq!(page.eval("document.documentElement.scrollWidth <= 390"), true);
     shoot(&page, "run-phone");
+    assert_eq!(page.problems(), Vec::<String>::new());
+}
+
+#[test]
+fn the_page_says_what_to_do_where_a_destination_lets_nobody_in() {
+    let Some(program) = Chromium::find() else { return };
+    let receiver = FakeReceiver::start();
+    receiver.answer(|_| Answer::status(403).body("token has expired"));
+    let narthex = Narthex::start(PROGRAM, &["--to", &receiver.write_url(), "--collect", "none"]);
+    let browser = Chromium::start(&program);
+    let page = browser.open(&format!("{}/", narthex.url()));
+    page.resize(1280, 800);
+    page.wait_for("document.querySelector('#sentence').innerText.includes('does not let narthex in')", SOON);
+    let tell = page.text("#list .tell");
+    for words in ["403 Forbidden: token has expired", "Check the URL, the credentials", "waits in the log"] {
+        assert!(tell.contains(words), "{words} in {tell}");
+    }
+    page.wait_for("document.querySelector('#list').innerText.includes('ago')", SOON);
+    page.prefer("prefers-color-scheme", "dark");
+    shoot(&page, "run-denied-dark");
+    assert_eq!(page.problems(), Vec::<String>::new());
+}
+
+/// The text of a group's row; empty where there is none.
+const ROW: &str =
+    "[...document.querySelectorAll('#group-list tbody tr')].map(tr => tr.innerText).join('\\n')";
+
+#[test]
+fn groups_are_listed_with_what_is_wrong_and_deleted_after_one_question() {
+    let Some(program) = Chromium::find() else { return };
+    let receiver = FakeReceiver::start();
+    let narthex = Narthex::start(PROGRAM, &["--to", &receiver.write_url(), "--collect", "none"]);
+    let push = |path: &str, body: &str| narthex.post(path, &[], body.as_bytes()).status;
+    assert_eq!(push("/metrics/job/backup/instance/db-1", "last_bytes 123456\nlast_files 17\n"), 200);
+    assert_eq!(push("/metrics/job@base64/d2l0aCBzcGFjZQ/zone/eu", "ok 1\n"), 200);
+    assert_eq!(push("/metrics/job/broken", "a 1 1700000000\n"), 400);
+    assert_eq!(narthex.post("/metrics/job/short?ttl=1h", &[], b"b 1\n").status, 200);
+    let browser = Chromium::start(&program);
+    let page = browser.open(&format!("{}/", narthex.url()));
+    page.resize(1280, 900);
+    page.wait_for("document.querySelectorAll('#group-list tbody tr').length === 4", SOON);
+    // The failing one comes first, with the reason.
+    let first = page.text("#group-list tbody tr");
+    assert!(first.contains("job=broken") && first.contains("The last push was refused"), "{first}");
+    assert!(first.contains("never") && first.contains("ago"), "{first}");
+    let all = page.eval(ROW).as_str().unwrap().to_string();
+    for words in ["job=backup", "instance=db-1", "job=with space", "zone=eu", "in 59 min"] {
+        assert!(all.contains(words), "{words} in {all}");
+    }
+    page.wait_for("document.querySelector('#state').className === 'ok'", SOON);
+    shoot(&page, "groups");
+    page.prefer("prefers-color-scheme", "dark");
+    shoot(&page, "groups-dark");
+    page.prefer("prefers-color-scheme", "light");
+
+    let row = |job: &str| {
+        format!(
+            "[...document.querySelectorAll('#group-list tbody tr')].find(tr => tr.innerText.includes('job={job}'))"
+        )
+    };
+    let mark = |job: &str| page.eval(&format!("{}.id = 'marked'; 0", row(job)));
+    mark("with space");
+    page.click("#marked button");
+    page.wait_for("document.querySelector('#marked button.sure') !== null", SOON);
+    shoot(&page, "groups-question");
+    // Keeping keeps.
+    page.click("#marked button:not(.sure)");
+    page.wait_for("document.querySelector('#marked button.sure') === null", SOON);
+    assert_eq!(narthex.metric("narthex_groups"), Some(4.0));
+    // The question stays while the list is drawn anew.
+    page.click("#marked button");
+    assert_eq!(push("/metrics/job/another", "c 1\n"), 200);
+    page.wait_for("document.querySelectorAll('#group-list tbody tr').length === 5", SOON);
+    page.click("#marked button.sure");
+    page.wait_for("document.querySelectorAll('#group-list tbody tr').length === 4", SOON);
+    assert!(!page.eval(ROW).as_str().unwrap().contains("with space"));
+    wait_until("the group to be gone", SOON, || narthex.metric("narthex_groups") == Some(4.0));
+
+    page.resize(390, 844);
+    assert_eq!(page.eval("document.documentElement.scrollWidth <= 390"), true);
+    let inside = "[...document.querySelectorAll('main *')].every(e => \
+                  e.getBoundingClientRect().right <= document.documentElement.clientWidth)";
+    assert_eq!(page.eval(inside), true);
+    shoot(&page, "groups-phone");
+    assert_eq!(page.problems(), Vec::<String>::new());
+}
+
+#[test]
+fn a_long_list_of_groups_is_cut_and_searched() {
+    let Some(program) = Chromium::find() else { return };
+    let receiver = FakeReceiver::start();
+    let narthex = Narthex::start(PROGRAM, &["--to", &receiver.write_url(), "--collect", "none"]);
+    for number in 0..230 {
+        assert_eq!(narthex.post(&format!("/metrics/job/job-{number}"), &[], b"a 1\n").status, 200);
+    }
+    let browser = Chromium::start(&program);
+    let page = browser.open(&format!("{}/", narthex.url()));
+    page.wait_for("document.querySelectorAll('#group-list tbody tr').length === 200", SOON);
+    assert!(page.text("#groups-more").starts_with("and 30 more"), "{}", page.text("#groups-more"));
+    page.eval("document.querySelector('#group-search').focus()");
+    page.type_text("job-17");
+    page.wait_for("document.querySelectorAll('#group-list tbody tr').length === 11", SOON);
+    assert_eq!(page.text("#groups-count"), "230, 11 found");
+    assert_eq!(page.eval("document.querySelector('#groups-more').hidden"), true);
     assert_eq!(page.problems(), Vec::<String>::new());
 }
 

@@ -9,6 +9,7 @@ mod bulk;
 mod count;
 mod idle;
 mod measure;
+mod push_or_pull;
 mod receiver;
 mod relay;
 mod sender;
@@ -32,6 +33,8 @@ enum Command {
     Start(start::Start),
     /// Memory and CPU of collecting this machine's own metrics
     Idle(idle::Idle),
+    /// How late, how complete and how dear values are that are pushed, or scraped
+    PushOrPull(push_or_pull::PushOrPull),
 }
 
 fn main() -> Result<()> {
@@ -39,5 +42,6 @@ fn main() -> Result<()> {
         Command::Relay(options) => relay::run(options),
         Command::Start(options) => start::run(&options),
         Command::Idle(options) => idle::run(&options),
+        Command::PushOrPull(options) => push_or_pull::run(&options),
     }
 }

@@ -92,7 +92,7 @@ pub(crate) struct Which {
     pub(crate) systems: Vec<System>,
     /// This narthex, instead of one that is built for it
     #[arg(long, value_name = "PROGRAM")]
-    narthex: Option<PathBuf>,
+    pub(crate) narthex: Option<PathBuf>,
 }
 
 /// The programs that there are.

@@ -28,11 +28,13 @@ pub(crate) fn send(
             match client.post(post, SystemTime::UNIX_EPOCH).await {
                 Ok(answer) if (200..300).contains(&answer.status) => stats.metadata.add(count),
                 Ok(answer) => {
-                    stats.metadata_failed.add(count);
+                    let again = matches!(answer.status, 408 | 429 | 500..);
+                    let counter = if again { &stats.metadata_retried } else { &stats.metadata_failed };
+                    counter.add(count);
                     tracing::debug!(status = answer.status, words = %answer.words, "metadata was refused");
                 }
                 Err(error) => {
-                    stats.metadata_failed.add(count);
+                    stats.metadata_retried.add(count);
                     tracing::debug!(%error, "metadata could not be sent");
                 }
             }

@@ -192,6 +192,11 @@ impl Storage {
         answer.await.unwrap_or(Err(AppendError::Closed))
     }
 
+    /// The log's budget on disk in bytes.
+    pub fn max_size(&self) -> u64 {
+        self.inner.shared.options.max_size
+    }
+
     /// The durable end: where what is appended from now on begins.
     pub fn end(&self) -> Position {
         self.inner.shared.tail.end()

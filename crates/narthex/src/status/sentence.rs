@@ -23,7 +23,7 @@ pub(super) fn sentence(stats: &Stats) -> String {
             format!("Does not take what is sent: {reason}. {next}; what was taken in waits in the log.")
         }
         State::Denied { reason } => format!(
-            "Lets nobody in: {reason}. Check the URL, the credentials and what the destination allows. It is \
+            "Does not let narthex in: {reason}. Check the URL, the credentials and what the destination allows. It is \
              asked once a minute; what was taken in waits in the log."
         ),
         State::Stopped => "Stopped; what it has not taken is in the log for the next start.".to_string(),

@@ -1,0 +1,170 @@
+//! `bench push-or-pull`: can remote write make Prometheus a push system, and what is that worth? The same
+//! values on three ways into a real Prometheus: pushed by narthex, by a Pushgateway that is scraped, and by
+//! node_exporter that is scraped (its textfile collector). How late is a value, what is lost, what does it cost?
+
+use crate::Result;
+use crate::measure::{median, quantile};
+use crate::push_or_pull::ways::{Way, Ways};
+use crate::relay::mib;
+use crate::systems::{Programs, System, Which, data_folder};
+use crate::table::{Table, number};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+use support::Process;
+
+mod cost;
+mod ways;
+
+/// How long a value may take to be found.
+const FOUND_WITHIN: Duration = Duration::from_secs(180);
+/// How often Prometheus is asked for it.
+const ASK_EVERY: Duration = Duration::from_millis(20);
+/// Values of a count, one a second.
+const COUNTED: u64 = 60;
+/// Groups that are pushed right before a kill.
+const KILLED_GROUPS: u64 = 20;
+
+/// Options of `bench push-or-pull`.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct PushOrPull {
+    /// How many values are pushed to see how late they are
+    #[arg(long, default_value_t = 24)]
+    rounds: u32,
+    /// Seconds between two scrapes, two emissions of a group, two collections
+    #[arg(long, default_value_t = 15)]
+    interval: u64,
+    /// How long each is watched for its cost
+    #[arg(long, default_value_t = 120)]
+    seconds: u64,
+    /// Series of the pushed group whose cost is watched
+    #[arg(long, default_value_t = 1000)]
+    series: usize,
+    /// This narthex, instead of one that is built for it
+    #[arg(long, value_name = "PROGRAM")]
+    narthex: Option<PathBuf>,
+}
+
+/// Runs it and prints the tables.
+pub(crate) fn run(options: &PushOrPull) -> Result<()> {
+    let which =
+        Which { systems: vec![System::Narthex, System::Prometheus], narthex: options.narthex.clone() };
+    let programs = Programs::find(&which)?;
+    let (Some(narthex), Some(peers)) = (programs.narthex(), &programs.peers) else {
+        return Err("the real programs are needed: see tests/support".into());
+    };
+    let folder = data_folder()?;
+    let mut ways = Ways::start(narthex, peers, folder.path(), options.interval)?;
+    eprintln!("how late: {} values on each way", options.rounds);
+    println!(
+        "\nfrom the push to the first query that sees it, seconds; scrapes every {} s\n",
+        options.interval
+    );
+    println!("{}", latency(&ways, options)?);
+    eprintln!("what is lost");
+    let calm = count(&mut ways, "bench_calm", false, options.interval)?;
+    let outage = count(&mut ways, "bench_outage", true, options.interval)?;
+    let killed = killed(&mut ways, options.interval)?;
+    let mut table = Table::new(&[
+        "arrived",
+        "a value a second, of 60",
+        "the same, Prometheus away for 20 s",
+        "kill -9 right after the answer, of 20",
+    ]);
+    for (index, way) in ways.all.iter().enumerate() {
+        let of = |counts: &[Option<usize>]| {
+            counts.get(index).copied().flatten().map_or("-".to_string(), |count| count.to_string())
+        };
+        table.push(vec![way.name.to_string(), of(&calm), of(&outage), of(&killed)]);
+    }
+    println!("{table}");
+    drop(ways);
+    println!("{}", cost::table(narthex, peers, options)?);
+    Ok(())
+}
+
+/// How late the values are: all ways at once, at moments spread evenly over the interval.
+fn latency(ways: &Ways, options: &PushOrPull) -> Result<Table> {
+    let mut took: Vec<Vec<f64>> = ways.all.iter().map(|_| Vec::new()).collect();
+    for round in 1..=options.rounds {
+        // The golden ratio's multiples are spread evenly however many there are.
+        let part = (f64::from(round) * 0.618_033_988_749_895).fract();
+        std::thread::sleep(Duration::from_secs_f64(part * options.interval as f64));
+        let value = f64::from(round);
+        let results: Vec<Result<f64>> = std::thread::scope(|scope| {
+            let threads: Vec<_> =
+                ways.all.iter().map(|way| scope.spawn(move || until_found(way, value))).collect();
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap_or_else(|_| Err("a panic".into())))
+                .collect()
+        });
+        for (all, result) in took.iter_mut().zip(results) {
+            all.push(result?);
+        }
+    }
+    let mut table = Table::new(&["", "median", "p95", "most"]);
+    for (way, took) in ways.all.iter().zip(&took) {
+        table.push(vec![
+            way.name.to_string(),
+            number(median(took)),
+            number(quantile(took, 0.95)),
+            number(quantile(took, 1.0)),
+        ]);
+    }
+    Ok(table)
+}
+
+fn until_found(way: &Way, value: f64) -> Result<f64> {
+    let since = Instant::now();
+    way.put("bench_late", value)?;
+    while since.elapsed() < FOUND_WITHIN {
+        if way.prometheus().query("bench_late").iter().any(|sample| sample.value == value) {
+            return Ok(since.elapsed().as_secs_f64());
+        }
+        std::thread::sleep(ASK_EVERY);
+    }
+    Err(format!("{}: a value was not found within {FOUND_WITHIN:?}", way.name).into())
+}
+
+/// Counts up once a second, and then how many of the values each Prometheus has.
+fn count(ways: &mut Ways, name: &str, outage: bool, interval: u64) -> Result<Vec<Option<usize>>> {
+    let begun = Instant::now();
+    for value in 1..=COUNTED {
+        if outage && value == COUNTED / 3 {
+            ways.all.iter_mut().for_each(Way::stop_prometheus);
+        }
+        if outage && value == 2 * COUNTED / 3 {
+            ways.all.iter_mut().for_each(Way::start_prometheus);
+        }
+        for way in &ways.all {
+            way.put(name, value as f64)?;
+        }
+        std::thread::sleep(Duration::from_secs(value).saturating_sub(begun.elapsed()));
+    }
+    std::thread::sleep(Duration::from_secs(2 * interval));
+    Ok(ways.all.iter().map(|way| Some(way.values(name))).collect())
+}
+
+/// Pushes groups, kills what took them right after the last answer, and starts it again: how many there are
+/// in the end.
+fn killed(ways: &mut Ways, interval: u64) -> Result<Vec<Option<usize>>> {
+    let mut pushed = Vec::new();
+    for way in &mut ways.all {
+        let pushes = way.takes_pushes();
+        if pushes {
+            for group in 0..KILLED_GROUPS {
+                way.push(&format!("/metrics/job/killed/group/{group}"), "bench_killed 1\n")?;
+            }
+            way.kill_and_restart()?;
+        }
+        pushed.push(pushes);
+    }
+    std::thread::sleep(Duration::from_secs(2 * interval));
+    let found = |way: &Way| way.prometheus().query("bench_killed").len();
+    Ok(ways.all.iter().zip(pushed).map(|(way, pushed)| pushed.then(|| found(way))).collect())
+}
+
+/// Milliseconds of CPU and MiB, for a table.
+fn usage(process: &Process, cpu_before: f64, minutes: f64) -> (f64, f64) {
+    ((process.cpu_seconds() - cpu_before) * 1000.0 / minutes, mib(process.rss_bytes()))
+}
