@@ -20,7 +20,7 @@ if (action === 'push') {
     for (const [what, value] of Object.entries(values)) odd.set({ what }, value);
     new Gauge({ name: 'stays', help: 'Not in the second push.', registers }).set(42);
     // No whole number: Prometheus 3 writes 1 as 1.0 when it scrapes, by remote write it arrives as it was pushed.
-    const sizes = new Histogram({ name: 'sizes', help: 'Sizes.', buckets: [0.5, 1.5, 2.5], registers });
+    const sizes = new Histogram({ name: 'sizes', help: 'Sizes.', buckets: [0.5, 1, 2.5], registers });
     for (const size of [0.2, 0.7, 2, 99.25]) sizes.observe(size);
     const took = new Summary({ name: 'took_seconds', help: 'Durations.', percentiles: [0.5, 0.9], registers });
     took.observe(0.125);

@@ -6,7 +6,7 @@
 //! OpenMetrics (`1.0`). A native histogram becomes one series of the family's name. Where a histogram comes
 //! in both forms, both are kept.
 
-mod bound;
+pub(crate) mod bound;
 mod histogram;
 
 use crate::text::{ParseOptions, Timestamps};

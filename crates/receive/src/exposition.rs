@@ -31,8 +31,10 @@ pub(crate) fn exposition(groups: &[Arc<Group>]) -> String {
         if let Some(family) = families.first() {
             let _ = writeln!(out, "# TYPE {quoted} {}", type_word(family.kind));
         }
-        for member in families.iter().flat_map(|family| &family.members) {
-            put_member(&mut out, member);
+        for family in families {
+            for member in &family.members {
+                put_member(&mut out, family.kind, member);
+            }
         }
     }
     out
@@ -57,26 +59,27 @@ pub(crate) fn all_families(group: &Group) -> Vec<(String, Kept)> {
     times.chain(families).collect()
 }
 
-fn put_member(out: &mut String, member: &Member) {
+fn put_member(out: &mut String, kind: MetricType, member: &Member) {
     let name = member.labels.as_ref().metric_name().unwrap_or_default();
     let name = String::from_utf8_lossy(name);
+    let labels = shown_labels(&member.labels, kind);
     match &member.reading {
-        Reading::Float(value) => put_sample(out, &name, &member.labels, None, *value),
+        Reading::Float(value) => put_sample(out, &name, labels, None, *value),
         // The text format has no native histograms; what it can say of one is this.
         Reading::Histogram(histogram) => {
             let count = match &histogram.counts {
                 Counts::Integer { count, .. } => *count as f64,
                 Counts::Float { count, .. } => *count,
             };
-            put_sample(out, &format!("{name}_bucket"), &member.labels, Some("+Inf"), count);
-            put_sample(out, &format!("{name}_sum"), &member.labels, None, histogram.sum);
-            put_sample(out, &format!("{name}_count"), &member.labels, None, count);
+            put_sample(out, &format!("{name}_bucket"), labels.clone(), Some("+Inf"), count);
+            put_sample(out, &format!("{name}_sum"), labels.clone(), None, histogram.sum);
+            put_sample(out, &format!("{name}_count"), labels, None, count);
         }
     }
 }
 
-fn put_sample(out: &mut String, name: &str, labels: &Labels, le: Option<&str>, value: f64) {
-    let mut pairs: Vec<(String, String)> = shown_labels(labels).into_iter().collect();
+fn put_sample(out: &mut String, name: &str, labels: BTreeMap<String, String>, le: Option<&str>, value: f64) {
+    let mut pairs: Vec<(String, String)> = labels.into_iter().collect();
     pairs.extend(le.map(|le| ("le".to_string(), le.to_string())));
     let legacy = is_legacy_metric_name(name.as_bytes());
     out.push_str(if legacy { name } else { "" });
@@ -92,12 +95,23 @@ fn put_sample(out: &mut String, name: &str, labels: &Labels, le: Option<&str>, v
     let _ = writeln!(out, "}} {}", number(value));
 }
 
-/// The labels of a series as the Pushgateway shows them: without the name, with an `instance` always.
-pub(crate) fn shown_labels(labels: &Labels) -> BTreeMap<String, String> {
+/// The labels of a series as the Pushgateway shows them: without the name, with an `instance` always, and the
+/// bounds of histograms and summaries as Go prints floats. What is sent has them as Prometheus writes them.
+pub(crate) fn shown_labels(labels: &Labels, kind: MetricType) -> BTreeMap<String, String> {
     let pairs = labels.as_ref().iter().filter(|(name, _)| name != METRIC_NAME);
     let mut shown: BTreeMap<String, String> =
         pairs.map(|(name, value)| (name.into_owned(), value.into_owned())).collect();
     shown.entry("instance".into()).or_default();
+    let bound = match kind {
+        MetricType::Histogram => "le",
+        MetricType::Summary => "quantile",
+        _ => return shown,
+    };
+    if let Some(text) = shown.get_mut(bound)
+        && let Ok(bound) = text.parse::<f64>()
+    {
+        *text = number(bound);
+    }
     shown
 }
 

@@ -462,9 +462,7 @@ struct Difference {
     requests: Vec<(Push, u16, u16)>,
 }
 
-/// At most ten. Two that no table of statuses shows come with them: a body that contradicts itself (a
-/// histogram `h` and a gauge `h_count`) is refused by both, but notes a failed push here always; and the
-/// families of OpenMetrics, below, have their types here.
+/// At most ten.
 fn differences() -> Vec<Difference> {
     let put = |path: &str, body: &str| Push::new("PUT", path, body);
     let difference = |why, requests| Difference { why, requests };
@@ -478,6 +476,15 @@ fn differences() -> Vec<Difference> {
                 (put(a, "# HELP m 1\n# HELP m 2\nm 1\n"), 400, 200),
                 (put(a, "m{x=\"\\d\"} 1\n"), 400, 200),
                 (put(a, "# TYPE m\nm 1\n"), 200, 400),
+                // Here it can be read, and is refused for what it says: that is a failed push.
+                (
+                    put(
+                        "/metrics/job/c",
+                        "# TYPE h histogram\nh_sum 1\nh_count 1\n# TYPE h_count gauge\nh_count 1\n",
+                    ),
+                    400,
+                    400,
+                ),
             ],
         ),
         difference(

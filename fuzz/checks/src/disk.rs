@@ -4,11 +4,14 @@
 //! says whether checksums are put right before it is read.
 
 use model::{Counts, LabelsRef};
+use remote::identity::Owner;
+use remote::lanes::LANES;
+use remote::positions::PositionFile;
 use std::path::Path;
 use wal::page::{HEADER_BYTES, PAGE_BYTES};
 use wal::record::{self, RecordType};
 use wal::sim::SimFilesystem;
-use wal::{Filesystem, SegmentReader};
+use wal::{Filesystem, Position, SegmentReader};
 
 /// A whole segment of the log.
 pub fn segment(bytes: &[u8]) {
@@ -110,6 +113,55 @@ pub fn metadata(bytes: &[u8]) {
     let Some(metadata) = storage::metadata::decode(bytes) else { return };
     let again = storage::metadata::decode(&storage::metadata::encode(&metadata));
     assert!(again.as_ref() == Some(&metadata));
+}
+
+const SLOT_BYTES: usize = 28;
+/// Where the slots begin in a file of positions.
+const SLOTS: usize = 4096;
+
+/// A file of positions: each lane's is that of its slot with the highest number.
+///
+/// The input is slots, each as an area, a lane and what stands in it; an area beyond the three leaves the
+/// checksum wrong. Number 0 is none.
+pub fn positions(bytes: &[u8]) {
+    let fs = SimFilesystem::new(0);
+    let path = Path::new("/positions/file");
+    let owner = Owner { name: None, url: "http://x".into(), variant: 1 };
+    let beginning = Position::default();
+    PositionFile::open(&fs, path, &owner, 7, beginning, beginning).expect("memory does not fail");
+    let mut file = fs.contents(path).expect("it was made");
+    file[SLOTS..].fill(0);
+    let mut slots = vec![[None; 3]; LANES];
+    for slot in bytes.chunks_exact(2 + SLOT_BYTES) {
+        let (area, lane) = (usize::from(slot[0]), usize::from(slot[1]) % LANES);
+        let start = SLOTS + (area % 3 * LANES + lane) * (SLOT_BYTES + 4);
+        let crc = crc32c::crc32c_append(crc32c::crc32c(&(lane as u32).to_le_bytes()), &slot[2..]);
+        let crc = if area < 3 { crc } else { !crc };
+        file[start..start + SLOT_BYTES].copy_from_slice(&slot[2..]);
+        file[start + SLOT_BYTES..start + SLOT_BYTES + 4].copy_from_slice(&crc.to_le_bytes());
+        let number = |at: usize| u64::from_le_bytes(slot[at..at + 8].try_into().expect("eight bytes"));
+        let index = u32::from_le_bytes(slot[26..30].try_into().expect("four bytes"));
+        let position = Position { segment: number(10), offset: number(18), index };
+        slots[lane][area % 3] = (area < 3 && number(2) > 0).then_some((number(2), position));
+    }
+    fs.plant(path, &file);
+    let read =
+        remote::positions::read(&fs, path).expect("memory does not fail").expect("a file of positions");
+    for (lane, found) in read.lanes.iter().enumerate() {
+        let there = || slots[lane].iter().flatten();
+        let newest = there().map(|(sequence, _)| *sequence).max();
+        let right =
+            there().any(|(sequence, position)| Some(*sequence) == newest && Some(*position) == *found);
+        assert!(right || (newest.is_none() && found.is_none()), "lane {lane}: {found:?}");
+    }
+    // Bytes put over it, whatever is there, and the end cut off: it is read, or is no file of positions.
+    file[..bytes.len().min(SLOTS)].iter_mut().zip(bytes).for_each(|(there, byte)| *there ^= byte);
+    fs.plant(path, &file);
+    remote::positions::read(&fs, path).expect("memory does not fail");
+    let end = bytes.first().map_or(0, |byte| usize::from(*byte) * 120).min(file.len());
+    fs.plant(path, &file[..end]);
+    remote::positions::read(&fs, path).expect("memory does not fail");
+    PositionFile::open(&fs, path, &owner, 7, beginning, beginning).expect("memory does not fail");
 }
 
 /// The state file: two slots, with their checksums put right where the first byte says so.

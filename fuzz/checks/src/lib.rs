@@ -27,6 +27,7 @@ pub const TARGETS: &[(&str, Check)] = &[
     ("metadata", disk::metadata),
     ("openmetrics", formats::openmetrics),
     ("path", groups::path),
+    ("positions", disk::positions),
     ("record", disk::record),
     ("remote_write_1", formats::remote_write_1),
     ("remote_write_2", formats::remote_write_2),

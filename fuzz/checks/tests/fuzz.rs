@@ -132,7 +132,7 @@ macro_rules! targets {
 }
 
 targets! {
-    decompress exposition gateway journal metadata openmetrics path record remote_write_1
+    decompress exposition gateway journal metadata openmetrics path positions record remote_write_1
     remote_write_2 segment state text
 }
 

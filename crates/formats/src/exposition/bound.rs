@@ -2,7 +2,7 @@
 
 /// The text of a float as OpenMetrics wants it and Prometheus writes it, down to the exponent: `1.0`,
 /// `0.005`, `1e+06`, `2.5e-07`, `+Inf`. It becomes part of a series' identity, so no other will do.
-pub(super) fn bound(value: f64) -> String {
+pub(crate) fn bound(value: f64) -> String {
     if value.is_nan() {
         return "NaN".into();
     }

@@ -2,6 +2,7 @@
 
 use super::family::{Families, Member};
 use super::line::{Cursor, Piece};
+use crate::exposition::bound::bound;
 use hashbrown::HashMap;
 use model::{Batch, LabelError, LabelsBuilder, LabelsRef, Limits, MetricType, labels, varint};
 
@@ -280,6 +281,7 @@ impl<'a, 'o: 'a> Parser<'a, 'o> {
         }
         let Some(name) = name else { return Err(LabelError::NoMetricName.into()) };
         let member = self.families.find(&self.batch.metadata, name.bytes(&self.scratch));
+        self.normalize_bounds(member);
 
         let labels_start = self.batch.bytes.len();
         if let Err(error) = self.put_labels(Some(name)) {
@@ -311,6 +313,29 @@ impl<'a, 'o: 'a> Parser<'a, 'o> {
             return Err(cursor.expected("the end of the line"));
         }
         Ok(())
+    }
+
+    /// Bounds of a histogram's buckets and a summary's quantiles become what Prometheus makes of them when it
+    /// scrapes: `le="1"` and `le="1e0"` are `le="1.0"`, so that a series is the same however it is written.
+    fn normalize_bounds(&mut self, member: Member) {
+        let bound_label: &[u8] = match self.batch.metadata.get(member.metadata as usize).map(|of| of.kind) {
+            Some(MetricType::Histogram) => b"le",
+            Some(MetricType::Summary) => b"quantile",
+            _ => return,
+        };
+        for (label, value) in &mut self.pairs {
+            if label.bytes(&self.scratch) != bound_label {
+                continue;
+            }
+            let text = std::str::from_utf8(value.bytes(&self.scratch)).unwrap_or_default();
+            let Ok(number) = text.parse::<f64>() else { continue };
+            let normal = bound(number);
+            if normal != text {
+                let start = self.scratch.len();
+                self.scratch.extend_from_slice(normal.as_bytes());
+                *value = Piece::Unescaped(start, self.scratch.len());
+            }
+        }
     }
 
     fn admit(&self) -> Result<(), Fault> {

@@ -22,6 +22,7 @@ pub(crate) fn seeds() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         ("gateway", "openmetrics", b"pa/b/c\n# TYPE c counter\nc_total 1\nc_created 1\n# EOF\n\0Ea/b/c\n\0oa/b/c\n# EOF".to_vec()),
         ("journal", "everything", journal()),
         ("metadata", "everything", storage::metadata::encode(&metadata())),
+        ("positions", "everything", positions()),
         ("state", "everything", state()),
     ];
     for (name, record) in records() {
@@ -155,6 +156,19 @@ fn journal() -> Vec<u8> {
         Change::Deleted { key: key.clone(), at: 16 },
         Change::Departed { key, at: 17 },
     ])
+}
+
+/// Slots of two lanes in all areas, one of them with a wrong checksum.
+fn positions() -> Vec<u8> {
+    let mut all = Vec::new();
+    for (area, lane, sequence) in [(0u8, 0u8, 1u64), (1, 0, 2), (2, 0, 3), (5, 1, 9), (0, 1, 4)] {
+        all.extend_from_slice(&[area, lane]);
+        for number in [sequence, 7, 4096 * sequence] {
+            all.extend_from_slice(&number.to_le_bytes());
+        }
+        all.extend_from_slice(&3u32.to_le_bytes());
+    }
+    all
 }
 
 /// Two slots with a closed segment each, with the byte before them that puts checksums right.

@@ -51,6 +51,25 @@ fn error(input: &str, options: &ParseOptions<'_>) -> String {
 }
 
 #[test]
+fn bounds_are_written_as_prometheus_writes_them_where_the_type_is_known() {
+    let input = "# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_bucket{le=\"1e6\"} 1\nh_bucket{le=\"inf\"} 1\n\
+                 h_sum{quantile=\"1\"} 1\n# TYPE s summary\ns{quantile=\"0\"} 1\ns{le=\"1\",quantile=\"x\"} 1\n\
+                 u_bucket{le=\"1\",quantile=\"1\"} 1\n";
+    let wanted = [
+        "h_bucket{le=\"1.0\"} 1 (histogram h)",
+        "h_bucket{le=\"1e+06\"} 1 (histogram h)",
+        "h_bucket{le=\"+Inf\"} 1 (histogram h)",
+        "h_sum{quantile=\"1\"} 1 (histogram h)",
+        "s{quantile=\"0.0\"} 1 (summary s)",
+        "s{le=\"1\",quantile=\"x\"} 1 (summary s)",
+        "u_bucket{le=\"1\",quantile=\"1\"} 1",
+    ];
+    assert_eq!(parsed(input, &text()), wanted);
+    let closed = format!("{input}# EOF\n");
+    assert_eq!(parsed(&closed, &open_metrics()), wanted);
+}
+
+#[test]
 fn samples_have_labels_values_and_timestamps() {
     let input = "a 1\n  b{x=\"1\"}\t-2.5e3 \nc { x = \"1\" , y = \"2\" , } +Inf 123\nd{} NaN -5\n\n \ne 0x";
     assert_eq!(error(input, &text()), "line 7, column 3: expected a value, found \"0x\"");
@@ -92,7 +111,7 @@ late{x="1"} 6"#;
         [
             "up 1 (gauge up)",
             "untyped_right_after 2",
-            "took_seconds_bucket{le=\"1\"} 1 (histogram took_seconds)",
+            "took_seconds_bucket{le=\"1.0\"} 1 (histogram took_seconds)",
             "took_seconds_sum 0.5 (histogram took_seconds)",
             "took_seconds_count 1 (histogram took_seconds)",
             "took_seconds_total 1",
