@@ -128,3 +128,51 @@ fn the_checkpoint_of_an_agent_names_the_series_of_the_segments_behind_it() {
     assert_eq!(census.histograms.values().map(Vec::len).sum::<usize>(), 4 * 6);
     assert!(census.unknown.is_empty());
 }
+
+#[test]
+fn the_checkpoints_of_2023_are_read_too() {
+    let fs = fixture("agent-2.42-checkpoint");
+    let (agent, files, damage) = census(&fs, Path::new("/"));
+    assert_eq!(damage, []);
+    let found: Vec<_> = files.iter().map(|file| (file.checkpoint, file.segment)).collect();
+    assert_eq!(found, [(Some(1), 0), (None, 2), (None, 3), (None, 4)]);
+    assert_eq!((agent.distinct_series(), agent.sample_count()), (40, 4 * 40));
+    assert!(agent.unknown.is_empty());
+    let fs = fixture("server-2.42-checkpoint");
+    let (server, files, damage) = census(&fs, Path::new("/"));
+    assert_eq!(damage, []);
+    let found: Vec<_> = files.iter().map(|file| (file.checkpoint, file.segment)).collect();
+    assert_eq!(found, [(Some(2), 0), (None, 3), (None, 4), (None, 5)]);
+    assert_eq!(server.distinct_series(), 40);
+    assert!(server.unknown.is_empty());
+    // Five of the head that was cut, 20 minutes apart, and the one at the end.
+    let minutes = server.samples.values().map(|samples| {
+        let first = samples[0].0;
+        samples.iter().map(|(time, _)| (time - first) / 60_000).collect::<Vec<_>>()
+    });
+    assert!(
+        minutes.clone().count() == 40 && minutes.clone().all(|minutes| minutes == [0, 20, 40, 60, 80, 140])
+    );
+}
+
+#[test]
+fn what_a_server_deleted_is_read_as_stretches_of_series() {
+    let fs = fixture("server-deleted");
+    let (census, _, damage) = census(&fs, Path::new("/"));
+    assert_eq!(damage, []);
+    assert_eq!((census.distinct_series(), census.sample_count()), (40, 3 * 40));
+    // Every fourth series, and of those the first two samples.
+    assert_eq!(census.count(RecordType::Tombstones), 10);
+}
+
+#[test]
+fn the_log_of_what_came_out_of_order_is_read() {
+    let fs = fixture("server-out-of-order");
+    let (census, _, damage) = census(&fs, Path::new("/"));
+    assert_eq!(damage, []);
+    // Two series, whose label sets are in the other log; a marker each where a chunk is begun: the first, and
+    // the one after 32 samples.
+    assert_eq!(census.count(RecordType::Samples), 2 * 40);
+    assert_eq!(census.count(RecordType::MmapMarkers), 2 * 2);
+    assert_eq!((census.distinct_series(), census.unknown.len()), (0, 2));
+}
