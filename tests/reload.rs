@@ -95,7 +95,7 @@ fn arrived(receiver: &FakeReceiver, pushed: &[&Pushed]) {
     assert_eq!((tally.out_of_order, tally.unexpected), (0, 0), "{tally:?}");
 }
 
-const QUIET: &str = "collect: {self: false}";
+const QUIET: &str = "collect: {self: false, host: {collectors: none}}";
 
 #[test]
 fn on_sighup_each_destination_becomes_what_the_file_says() {
@@ -115,7 +115,10 @@ fn on_sighup_each_destination_becomes_what_the_file_says() {
     arrived(&gone, &[&before, &backlog]);
 
     let slower = "queue_config: {min_shards: 2, batch_send_deadline: 1s}";
-    place.write(&[named("new", &new), format!("{}, {slower}", named("changed", &changed)), entry(&kept)], QUIET);
+    place.write(
+        &[named("new", &new), format!("{}, {slower}", named("changed", &changed)), entry(&kept)],
+        QUIET,
+    );
     let said = place.reload(&narthex);
     assert!(said.contains("changed: changed; new: new; removed: gone; as before: 1"), "{said}");
     narthex.process.wait_for_line("gone was removed", SOON);
@@ -171,7 +174,7 @@ fn a_bad_file_is_refused_with_its_errors_and_the_old_goes_on() {
     for (bad, words) in [
         (config.replace("url:", "uri:"), "narthex.yml:2:"),
         (format!("{config}\ncollect: {{self: true}}\n"), "narthex.yml:"),
-        (config.replace("}\n", ", basic_auth: {username: me, password_file: missing}}\n"), "missing"),
+        (config.replacen("}\n", ", basic_auth: {username: me, password_file: missing}}\n", 1), "missing"),
         (format!("{config}receive: {{bearer: {{token_file: missing}}}}\n"), "missing"),
         (format!("{config}receive: {{tls: {{cert_file: a, key_file: b}}}}\n"), "receive.tls"),
         (String::new(), "nowhere to push to"),
@@ -259,7 +262,8 @@ fn under_load_nothing_is_lost_or_out_of_order_and_nothing_is_left_behind() {
                     .iter_mut()
                     .enumerate()
                     .map(|(number, next)| {
-                        let samples: Vec<(i64, f64)> = (*next..*next + 5).map(|at| (now + at, at as f64)).collect();
+                        let samples: Vec<(i64, f64)> =
+                            (*next..*next + 5).map(|at| (now + at, at as f64)).collect();
                         *next += 5;
                         Series::new("load", &[("number", &number.to_string())], &samples)
                     })
@@ -357,7 +361,8 @@ fn labels_doors_and_what_is_measured_follow_and_the_rest_is_named() {
     wait_until("narthex' own", SOON, || has("__name__", "narthex_build_info"));
     // What holds is still the old, so it is told again.
     place.reload(&narthex);
-    let told = narthex.process.lines().iter().filter(|line| line.contains("log.durability has changed")).count();
+    let told =
+        narthex.process.lines().iter().filter(|line| line.contains("log.durability has changed")).count();
     assert_eq!(told, 2);
 }
 
@@ -380,7 +385,8 @@ fn who_may_come_in_follows_too() {
     let certificate = rcgen::generate_simple_self_signed(["localhost".to_string()]).unwrap();
     std::fs::write(place.folder.path().join("c.pem"), certificate.cert.pem()).unwrap();
     std::fs::write(place.folder.path().join("k.pem"), certificate.signing_key.serialize_pem()).unwrap();
-    let more = format!("{QUIET}\nreceive: {{tls: {{cert_file: c.pem, key_file: k.pem}}, bearer: {{token: three}}}}");
+    let more =
+        format!("{QUIET}\nreceive: {{tls: {{cert_file: c.pem, key_file: k.pem}}, bearer: {{token: three}}}}");
     place.write(&[entry(&a)], &more);
     let answer = narthex.request("POST", "/-/reload", &[("Authorization", "Bearer two")], Some(b""));
     assert_eq!(answer.status, 500);
