@@ -1,9 +1,16 @@
-//! Who we are for a destination: `basic_auth` and `authorization`, with secrets from files that are read
-//! again while narthex runs.
+//! Who we are for a destination. Here: `basic_auth` and `authorization`, with secrets from files that are
+//! read again while narthex runs. A file each: [`oauth2`], [`sigv4`], and other [`headers`].
+
+pub mod headers;
+pub mod oauth2;
+pub(crate) mod proof;
+pub mod sigv4;
 
 use crate::config::Secret;
+use crate::proxy::ProxyError;
+use crate::tls::TlsError;
 use base64::Engine as _;
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
@@ -54,9 +61,39 @@ pub enum AuthError {
         /// What the file system says.
         source: std::io::Error,
     },
+    /// A header that is not HTTP.
+    #[error("{key}: {name:?} is not a header name, or its value can't stand in a header")]
+    Header {
+        /// The key of the configuration.
+        key: &'static str,
+        /// What was to be a header.
+        name: String,
+    },
+    /// A header that is not the user's to set.
+    #[error("{key}: {name} can't be set here")]
+    Reserved {
+        /// The key of the configuration.
+        key: &'static str,
+        /// The header.
+        name: HeaderName,
+    },
     /// What can't stand in a header.
     #[error("{0} has characters that can't stand in a header")]
     Characters(&'static str),
+}
+
+/// Why a destination can't be shown who we are.
+#[derive(Debug, thiserror::Error)]
+pub enum ProofError {
+    /// A secret.
+    #[error(transparent)]
+    Auth(#[from] AuthError),
+    /// TLS to where tokens come from.
+    #[error("tls_config: {0}")]
+    Tls(#[from] TlsError),
+    /// A proxy to where tokens come from.
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
 }
 
 /// Reads a small file of the configuration.

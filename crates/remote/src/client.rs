@@ -1,28 +1,35 @@
 //! HTTP: one request out, an [`Answer`] or a [`Failure`] back.
 
 use crate::answer::{Answer, Written, parse_retry_after, words};
-use crate::auth::{self, AuthError, Authorization, BasicAuth, read_file};
+use crate::auth::proof::Proof;
+use crate::auth::{self, AuthError, ProofError, read_file};
+use crate::compression::{ASK_TIMEOUT, Compression, QUESTION, SIGN, YES};
 use crate::config::RemoteWrite;
-use crate::tls::{self, TlsConfig, TlsError};
+use crate::connect::{CONNECTIONS_AGE, Connecting, Http, Lookup};
+use crate::proxy::{Proxies, ProxyError};
+use crate::tls::TlsError;
 use crate::url::Url;
 use bytes::Bytes;
+use formats::compress::Encoding;
 use formats::remote_write::Protocol;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http_body_util::{BodyExt, Full};
-use hyper_rustls::HttpsConnector;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::client::legacy::{Client as HyperClient, Error as HyperError};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use http::{Method, StatusCode, Uri};
+use http_body_util::{BodyExt, Full, Limited};
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
+mod explain;
+
+pub(crate) use explain::explain;
+
+/// How narthex calls itself.
+pub const USER_AGENT: &str = concat!("narthex/", env!("CARGO_PKG_VERSION"));
 /// Most bytes of an answer's body that are read.
 pub const ANSWER_BYTES: usize = 4096;
 /// Most redirects that are followed.
 pub const REDIRECTS_MAX: usize = 5;
-/// How long an idle connection is kept.
-const IDLE: Duration = Duration::from_secs(90);
-
 const WRITTEN_SAMPLES: HeaderName = HeaderName::from_static("x-prometheus-remote-write-samples-written");
 const WRITTEN_HISTOGRAMS: HeaderName =
     HeaderName::from_static("x-prometheus-remote-write-histograms-written");
@@ -30,35 +37,24 @@ const WRITTEN_EXEMPLARS: HeaderName = HeaderName::from_static("x-prometheus-remo
 const REMOTE_WRITE_VERSION: HeaderName = HeaderName::from_static("x-prometheus-remote-write-version");
 const RETRY_ATTEMPT: HeaderName = HeaderName::from_static("retry-attempt");
 
-/// Headers that a user can't set, because the protocol, HTTP or another key does.
-const RESERVED: [HeaderName; 10] = [
-    header::CONTENT_TYPE,
-    header::CONTENT_ENCODING,
-    header::CONTENT_LENGTH,
-    header::TRANSFER_ENCODING,
-    header::CONNECTION,
-    header::HOST,
-    header::USER_AGENT,
-    header::AUTHORIZATION,
-    REMOTE_WRITE_VERSION,
-    RETRY_ATTEMPT,
-];
+/// With zstd, which says which dialect this is.
+const DIALECT: HeaderName = HeaderName::from_static("x-victoriametrics-remote-write-version");
 
 /// Why a client can't be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// A header that is not HTTP.
-    #[error("headers: {0:?} is not a header name, or its value can't stand in a header")]
-    Header(String),
-    /// A header that is not the user's to set.
-    #[error("headers: {0} can't be set here")]
-    Reserved(HeaderName),
+    /// Headers.
+    #[error(transparent)]
+    Headers(AuthError),
     /// Credentials.
     #[error(transparent)]
-    Auth(#[from] AuthError),
+    Proof(#[from] ProofError),
     /// TLS.
     #[error("tls_config: {0}")]
     Tls(#[from] TlsError),
+    /// A proxy.
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
 }
 
 /// Why there was no answer.
@@ -71,7 +67,7 @@ pub struct Failure(pub String);
 pub struct Post {
     /// The version that the body is of.
     pub protocol: Protocol,
-    /// The compressed body.
+    /// The body, in snappy's block format. It goes out in zstd where that has been agreed on.
     pub body: Bytes,
     /// Failed tries before this one.
     pub attempt: u32,
@@ -80,145 +76,160 @@ pub struct Post {
 /// The connections to one destination. Clones share them.
 #[derive(Debug, Clone)]
 pub struct Client {
-    http: HyperClient<HttpsConnector<HttpConnector>, Full<Bytes>>,
-    url: Url,
+    http: Http,
+    made: Instant,
     headers: HeaderMap,
-    timeout: Duration,
-    redirects: usize,
+    proof: Proof,
     settings: Arc<Settings>,
-    /// What the files of `tls_config` held when `http` was made.
-    tls_files: Vec<Option<Vec<u8>>>,
+    compression: Arc<Compression>,
+    /// What the files held when `http` and `proof` were made.
+    files: Vec<Option<Vec<u8>>>,
+    /// A signature was refused: the keys may have been replaced.
+    keys_refused: Arc<AtomicBool>,
 }
 
-/// What is read again now and then.
 #[derive(Debug)]
 struct Settings {
-    basic: Option<BasicAuth>,
-    authorization: Option<Authorization>,
-    tls: TlsConfig,
-    idle_max: usize,
+    config: RemoteWrite,
+    connecting: Connecting,
 }
 
 impl Settings {
-    fn tls_files(&self) -> Vec<Option<Vec<u8>>> {
-        let files = [&self.tls.ca_file, &self.tls.cert_file, &self.tls.key_file];
-        files.into_iter().flatten().map(|path| read_file(path).ok()).collect()
+    /// What the files hold that connections, tokens and signatures are made of.
+    fn files(&self) -> Vec<Option<Vec<u8>>> {
+        let mut files: Vec<&PathBuf> = self.config.tls_config.files().collect();
+        if let Some(oauth2) = &self.config.oauth2 {
+            files.extend(&oauth2.client_secret_file);
+            files.extend(oauth2.tls_config.files());
+        }
+        files.extend(self.config.sigv4.iter().flat_map(|sigv4| &sigv4.secret_key_file));
+        files.into_iter().map(|path| read_file(path).ok()).collect()
     }
 
-    fn connect(
-        &self,
-        https: bool,
-    ) -> Result<HyperClient<HttpsConnector<HttpConnector>, Full<Bytes>>, TlsError> {
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_keepalive(Some(Duration::from_secs(30)));
-        let builder = hyper_rustls::HttpsConnectorBuilder::new()
-            .with_tls_config(tls::client_config(&self.tls, https)?)
-            .https_or_http();
-        let builder = match tls::server_name(&self.tls)? {
-            Some(name) => builder.with_server_name_resolver(hyper_rustls::FixedServerNameResolver::new(name)),
-            None => builder,
-        };
-        Ok(HyperClient::builder(TokioExecutor::new())
-            .pool_idle_timeout(IDLE)
-            .pool_timer(TokioTimer::new())
-            .pool_max_idle_per_host(self.idle_max)
-            .build(builder.enable_http1().wrap_connector(tcp)))
+    fn headers(&self) -> Result<HeaderMap, ClientError> {
+        let read = auth::headers::read(&self.config.headers, &self.config.http_headers);
+        let mut headers = read.map_err(ClientError::Headers)?;
+        headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+        Ok(headers)
     }
 }
 
 impl Client {
     /// Makes a client. Nothing is connected yet.
     pub fn new(config: &RemoteWrite) -> Result<Self, ClientError> {
-        let mut headers = HeaderMap::new();
-        for (name, value) in &config.headers {
-            let parsed = HeaderName::from_bytes(name.as_bytes());
-            let value = HeaderValue::from_str(value.reveal());
-            let (Ok(parsed), Ok(mut value)) = (parsed, value) else {
-                return Err(ClientError::Header(name.clone()));
-            };
-            if RESERVED.contains(&parsed) {
-                return Err(ClientError::Reserved(parsed));
-            }
-            value.set_sensitive(true);
-            headers.insert(parsed, value);
-        }
-        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("snappy"));
-        let agent = concat!("narthex/", env!("CARGO_PKG_VERSION"));
-        headers.insert(header::USER_AGENT, HeaderValue::from_static(agent));
-        let settings = Settings {
-            basic: config.basic_auth.clone(),
-            authorization: config.authorization.clone(),
+        Self::with_lookup(config, Lookup::new(config.round_robin_dns))
+    }
+
+    fn with_lookup(config: &RemoteWrite, lookup: Lookup) -> Result<Self, ClientError> {
+        let proxies = Proxies::new(&config.proxy(), |name| std::env::var(name).ok())?;
+        let connecting = Connecting {
             tls: config.tls_config.clone(),
+            proxies: Arc::new(proxies),
+            http2: config.enable_http2,
             idle_max: config.queue_config.max_shards.max(1),
+            lookup,
         };
-        let mut client = Client {
-            tls_files: settings.tls_files(),
-            http: settings.connect(config.url.is_https())?,
-            url: config.url.clone(),
-            headers,
-            timeout: config.remote_timeout,
-            redirects: if config.follow_redirects { REDIRECTS_MAX } else { 0 },
+        let settings = Settings { config: config.clone(), connecting };
+        Ok(Client {
+            files: settings.files(),
+            headers: settings.headers()?,
+            proof: Proof::new(config)?,
+            http: settings.connecting.client(config.url.uri())?,
+            made: Instant::now(),
             settings: Arc::new(settings),
-        };
-        client.read_credentials()?;
-        Ok(client)
+            compression: Arc::default(),
+            keys_refused: Arc::default(),
+        })
     }
 
-    fn read_credentials(&mut self) -> Result<(), AuthError> {
-        let (basic, authorization) = (self.settings.basic.as_ref(), self.settings.authorization.as_ref());
-        match auth::header(basic, authorization, self.url.authorization())? {
-            Some(value) => self.headers.insert(header::AUTHORIZATION, value),
-            None => self.headers.remove(header::AUTHORIZATION),
-        };
-        Ok(())
-    }
-
-    /// Reads files with credentials, certificates and keys again; requests from now on use what they hold.
-    /// On an error all stays as it was. Says whether anything is different now.
+    /// Reads files with credentials, certificates and keys again; requests from now on use what they hold,
+    /// and now and then new connections, for which names are looked up again. On an error all stays as it
+    /// was. Says whether we are somebody else now.
     pub fn refresh(&mut self) -> Result<bool, ClientError> {
-        let before = self.headers.get(header::AUTHORIZATION).cloned();
-        self.read_credentials()?;
-        let mut changed = self.headers.get(header::AUTHORIZATION) != before.as_ref();
-        let files = self.settings.tls_files();
-        if files != self.tls_files {
-            self.http = self.settings.connect(self.url.is_https())?;
-            self.tls_files = files;
-            changed = true;
+        self.refresh_at(Instant::now())
+    }
+
+    fn refresh_at(&mut self, now: Instant) -> Result<bool, ClientError> {
+        let config = &self.settings.config;
+        let files = self.settings.files();
+        let headers = self.settings.headers()?;
+        let mut changed = files != self.files;
+        let old = now.duration_since(self.made) >= CONNECTIONS_AGE;
+        let http =
+            if changed || old { Some(self.settings.connecting.client(config.url.uri())?) } else { None };
+        let anew = changed || self.keys_refused.load(Ordering::Relaxed);
+        match &self.proof {
+            Proof::Header(before) => {
+                let proof = Proof::new(config)?;
+                changed |= !matches!(&proof, Proof::Header(value) if value == before);
+                self.proof = proof;
+            }
+            _ if anew => self.proof = Proof::new(config)?,
+            _ => {}
+        }
+        // Nothing fails from here on.
+        changed |= headers != self.headers;
+        self.headers = headers;
+        self.files = files;
+        self.keys_refused.store(false, Ordering::Relaxed);
+        if let Some(http) = http {
+            self.http = http;
+            self.made = now;
         }
         Ok(changed)
     }
 
     /// Where requests go.
     pub fn url(&self) -> &Url {
-        &self.url
+        &self.settings.config.url
     }
 
     /// Sends one request and waits for its answer, at most as long as `remote_timeout`. `now` is for a
     /// `Retry-After` with a date.
     pub async fn post(&self, post: Post, now: SystemTime) -> Result<Answer, Failure> {
+        let config = &self.settings.config;
         let started = Instant::now();
-        let mut uri = self.url.uri().clone();
-        let mut redirects = 0;
+        let left = || config.remote_timeout.saturating_sub(started.elapsed());
+        let mut uri = config.url.uri().clone();
+        let mut redirects = if config.follow_redirects { REDIRECTS_MAX } else { 0 };
+        let mut token_renewed = false;
+        let mut zstd = self.compression.zstd(post.protocol, &post.body);
+        let mut zstd_refused = false;
         loop {
-            let request = self.request(&uri, &post)?;
-            let left = self.timeout.saturating_sub(started.elapsed());
-            let response = match tokio::time::timeout(left, self.http.request(request)).await {
+            let request = self.request(&uri, &post, zstd.as_ref(), left()).await?;
+            let shown = request.headers().get(header::AUTHORIZATION).cloned();
+            let response = match tokio::time::timeout(left(), self.http.request(request)).await {
                 Ok(Ok(response)) => response,
-                Ok(Err(error)) => return Err(Failure(explain(&error))),
-                Err(_) => return Err(Failure(format!("no answer within {:?}", self.timeout))),
+                Ok(Err(error)) => return Err(Failure(explain(&error, &uri))),
+                Err(_) => return Err(Failure(format!("no answer within {:?}", config.remote_timeout))),
             };
             let (head, body) = response.into_parts();
             let status = head.status.as_u16();
             let location = head.headers.get(header::LOCATION).and_then(|value| value.to_str().ok());
-            if let (307 | 308, Some(location)) = (status, location)
-                && redirects < self.redirects
-                && let Some(target) = redirected(&uri, location)
-            {
-                redirects += 1;
-                uri = target;
-                continue;
+            match (status, location) {
+                (307 | 308, Some(location)) if redirects > 0 => {
+                    if let Some(target) = redirected(&uri, location) {
+                        redirects -= 1;
+                        uri = target;
+                        continue;
+                    }
+                }
+                (401 | 403, _) => match (&self.proof, shown) {
+                    (Proof::Token(source), Some(shown)) if status == 401 && !token_renewed => {
+                        source.refused(&shown).await;
+                        token_renewed = true;
+                        continue;
+                    }
+                    (Proof::Signature(_), _) => self.keys_refused.store(true, Ordering::Relaxed),
+                    _ => {}
+                },
+                // It may be the compression that it minds; if it takes the same in snappy, it is.
+                (400 | 415, _) if zstd.take().is_some() => {
+                    zstd_refused = true;
+                    continue;
+                }
+                (200..=299, _) if zstd_refused => self.compression.refused(Instant::now()),
+                _ => {}
             }
             let mut answer = Answer {
                 status,
@@ -231,30 +242,85 @@ impl Client {
                 words: String::new(),
             };
             // The status has been said; a body that breaks off or dawdles changes nothing.
-            let left = self.timeout.saturating_sub(started.elapsed());
-            answer.words = read_words(body, left).await;
+            answer.words = read_words(body, left()).await;
             if let (300..=399, Some(location)) = (status, location) {
                 let target = location.split(['?', '#']).next().unwrap_or_default();
                 answer.words = format!("redirected to {target}; put the right URL into the configuration");
+            }
+            if explain::is_for_tls(&uri, &answer) {
+                let words = &answer.words;
+                return Err(Failure(format!("what is there wants TLS: the URL has to be https ({words})")));
+            }
+            let taken = head.status.is_success() && post.protocol == Protocol::V1;
+            if taken && head.headers.contains_key(SIGN) && self.compression.is_to_ask(Instant::now()) {
+                self.ask(&uri, left().min(ASK_TIMEOUT)).await;
             }
             return Ok(answer);
         }
     }
 
-    fn request(&self, uri: &http::Uri, post: &Post) -> Result<http::Request<Full<Bytes>>, Failure> {
-        let mut request = http::Request::new(Full::new(post.body.clone()));
-        *request.method_mut() = http::Method::POST;
-        *request.uri_mut() = uri.clone();
-        let headers = request.headers_mut();
-        headers.clone_from(&self.headers);
-        if uri.authority() != self.url.uri().authority() {
-            headers.remove(header::AUTHORIZATION);
+    /// Asks VictoriaMetrics whether it takes zstd. Whatever goes wrong means no.
+    async fn ask(&self, uri: &Uri, within: Duration) {
+        if matches!(self.proof, Proof::Signature(_)) {
+            return;
         }
+        let query = uri.query().map(|query| format!("{query}&")).unwrap_or_default();
+        let mut parts = uri.clone().into_parts();
+        parts.path_and_query = format!("{}?{query}{QUESTION}", uri.path()).parse().ok();
+        let Ok(question) = Uri::from_parts(parts) else { return };
+        let asking = async {
+            let post = Post { protocol: Protocol::V1, body: Bytes::new(), attempt: 0 };
+            let mut request = self.request(&question, &post, None, within).await.ok()?;
+            *request.method_mut() = Method::GET;
+            request.headers_mut().remove(header::CONTENT_TYPE);
+            request.headers_mut().remove(header::CONTENT_ENCODING);
+            let answer = self.http.request(request).await.ok()?;
+            if answer.status() != StatusCode::OK {
+                return None;
+            }
+            let body = Limited::new(answer.into_body(), ANSWER_BYTES).collect().await.ok()?;
+            (body.to_bytes().trim_ascii() == YES).then_some(())
+        };
+        if let Ok(Some(())) = tokio::time::timeout(within, asking).await {
+            tracing::info!(url = %self.url(), "it takes zstd");
+            self.compression.offered();
+        }
+    }
+
+    async fn request(
+        &self,
+        uri: &Uri,
+        post: &Post,
+        zstd: Option<&Bytes>,
+        within: Duration,
+    ) -> Result<http::Request<Full<Bytes>>, Failure> {
+        let mut headers = HeaderMap::new();
+        let (encoding, body) = match zstd {
+            Some(body) => (Encoding::Zstd, body),
+            None => (Encoding::Snappy, &post.body),
+        };
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(post.protocol.content_type()));
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(encoding.as_str()));
         headers.insert(REMOTE_WRITE_VERSION, HeaderValue::from_static(post.protocol.version()));
+        // Who we are is nobody's business but the destination's.
+        if uri.authority() == self.url().uri().authority() {
+            let proof = self.proof.headers(uri, &headers, body, within).await;
+            headers.extend(proof.map_err(Failure)?);
+        }
+        if zstd.is_some() {
+            headers.insert(DIALECT, HeaderValue::from_static("1"));
+        }
         if post.attempt > 0 {
             headers.insert(RETRY_ATTEMPT, HeaderValue::from(post.attempt));
         }
+        if let Some(value) = self.settings.connecting.proxies.authorization_for(uri) {
+            headers.insert(header::PROXY_AUTHORIZATION, value);
+        }
+        headers.extend(self.headers.clone());
+        let mut request = http::Request::new(Full::new(body.clone()));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = uri.clone();
+        *request.headers_mut() = headers;
         Ok(request)
     }
 }
@@ -305,40 +371,5 @@ async fn read_words(mut body: hyper::body::Incoming, within: Duration) -> String
     words(&start)
 }
 
-/// The innermost reason, which is what a person needs: `connection refused` rather than `client error`.
-fn explain(error: &HyperError) -> String {
-    let mut reason: &dyn std::error::Error = error;
-    while let Some(source) = reason.source() {
-        reason = source;
-    }
-    let inner = reason.to_string();
-    if error.is_connect() { format!("can't connect: {inner}") } else { format!("broken off: {inner}") }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn redirects_stay_as_safe_as_they_were() {
-        let from: http::Uri = "https://a/x?t=1".parse().unwrap();
-        let to = |location| redirected(&from, location).map(|uri| uri.to_string());
-        assert_eq!(to("/y"), Some("https://a/y".into()));
-        assert_eq!(to("https://b/y"), Some("https://b/y".into()));
-        assert_eq!(to("http://a/x"), None);
-        assert_eq!(to("//b/y"), None);
-        assert_eq!(to("y"), None);
-    }
-
-    #[test]
-    fn headers_of_the_protocol_are_not_the_users() {
-        let url = Url::parse("http://h/").unwrap();
-        let mut config = RemoteWrite::to(url);
-        config.headers.insert("X-Scope-OrgID".into(), crate::config::Secret::new("1"));
-        assert!(Client::new(&config).is_ok());
-        config.headers.insert("Content-Type".into(), crate::config::Secret::new("text/plain"));
-        assert!(matches!(Client::new(&config), Err(ClientError::Reserved(_))));
-        config.headers = [("a b".to_string(), crate::config::Secret::new("1"))].into();
-        assert!(matches!(Client::new(&config), Err(ClientError::Header(_))));
-    }
-}
+mod tests;

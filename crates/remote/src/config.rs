@@ -5,16 +5,20 @@
 //! is retried unless that is switched off. A key that Prometheus has and narthex has not yet is an error
 //! that says so.
 
+use crate::auth::headers::HeaderValues;
+use crate::auth::oauth2::OAuth2;
+use crate::auth::sigv4::SigV4;
 use crate::auth::{Authorization, BasicAuth};
 use crate::duration;
 use crate::members::Part;
+use crate::proxy::ProxyConfig;
 use crate::relabel::Rule;
 use crate::tls::TlsConfig;
 use crate::url::Url;
 use formats::remote_write::Protocol;
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// One destination.
@@ -84,44 +88,70 @@ pub struct RemoteWrite {
     /// What is its own, where it is a member of a sharded entry. Not a key of the file.
     #[serde(skip)]
     pub part: Option<Part>,
-    #[serde(default, rename = "oauth2", deserialize_with = "not_yet::oauth2")]
-    _oauth2: (),
-    #[serde(default, rename = "sigv4", deserialize_with = "not_yet::sigv4")]
-    _sigv4: (),
+    /// A client that gets its tokens from a token server.
+    #[serde(default)]
+    pub oauth2: Option<OAuth2>,
+    /// Requests signed for Amazon's service.
+    #[serde(default)]
+    pub sigv4: Option<SigV4>,
+    /// Headers to add, with several values each, also from files.
+    #[serde(default)]
+    pub http_headers: BTreeMap<String, HeaderValues>,
+    /// An HTTP proxy to go through.
+    #[serde(default)]
+    pub proxy_url: Option<Url>,
+    /// Hosts to reach without it, separated by commas.
+    #[serde(default)]
+    pub no_proxy: Option<String>,
+    /// Takes both from `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`.
+    #[serde(default)]
+    pub proxy_from_environment: bool,
+    /// Headers for the proxy where it is asked for a tunnel.
+    #[serde(default)]
+    pub proxy_connect_header: BTreeMap<String, Vec<Secret>>,
+    /// Whether HTTP/2 is spoken where the server offers it, over TLS.
+    #[serde(default)]
+    pub enable_http2: bool,
+    /// Whether each connection goes to another one of the addresses that the host's name stands for.
+    #[serde(default)]
+    pub round_robin_dns: bool,
     #[serde(default, rename = "azuread", deserialize_with = "not_yet::azuread")]
-    _azuread: (),
+    pub(crate) _azuread: (),
     #[serde(default, rename = "google_iam", deserialize_with = "not_yet::google_iam")]
-    _google_iam: (),
-    #[serde(default, rename = "proxy_url", deserialize_with = "not_yet::proxy_url")]
-    _proxy_url: (),
-    #[serde(default, rename = "no_proxy", deserialize_with = "not_yet::no_proxy")]
-    _no_proxy: (),
-    #[serde(
-        default,
-        rename = "proxy_from_environment",
-        deserialize_with = "not_yet_on::proxy_from_environment"
-    )]
-    _proxy_from_environment: (),
-    #[serde(default, rename = "proxy_connect_header", deserialize_with = "not_yet::proxy_connect_header")]
-    _proxy_connect_header: (),
-    #[serde(default, rename = "enable_http2", deserialize_with = "not_yet_on::enable_http2")]
-    _enable_http2: (),
-    #[serde(default, rename = "http_headers", deserialize_with = "not_yet::http_headers")]
-    _http_headers: (),
-    #[serde(default, rename = "round_robin_dns", deserialize_with = "not_yet_on::round_robin_dns")]
-    _round_robin_dns: (),
+    pub(crate) _google_iam: (),
 }
 
 impl RemoteWrite {
     /// Takes relative paths as relative to the folder of the configuration file.
     pub fn resolve_paths(&mut self, folder: &Path) {
-        let basic =
-            self.basic_auth.iter_mut().flat_map(|basic| [&mut basic.username_file, &mut basic.password_file]);
-        let tokens = self.authorization.iter_mut().map(|authorization| &mut authorization.credentials_file);
-        let tls = &mut self.tls_config;
-        let tls = [&mut tls.ca_file, &mut tls.cert_file, &mut tls.key_file];
-        for path in basic.chain(tokens).chain(tls).flatten() {
+        let mut paths: Vec<&mut PathBuf> = Vec::new();
+        if let Some(basic) = &mut self.basic_auth {
+            paths.extend([&mut basic.username_file, &mut basic.password_file].into_iter().flatten());
+        }
+        if let Some(authorization) = &mut self.authorization {
+            paths.extend(&mut authorization.credentials_file);
+        }
+        if let Some(oauth2) = &mut self.oauth2 {
+            paths.extend(&mut oauth2.client_secret_file);
+            paths.extend(oauth2.tls_config.files_mut());
+        }
+        if let Some(sigv4) = &mut self.sigv4 {
+            paths.extend(&mut sigv4.secret_key_file);
+        }
+        paths.extend(self.http_headers.values_mut().flat_map(|header| &mut header.files));
+        paths.extend(self.tls_config.files_mut());
+        for path in paths {
             *path = folder.join(&*path);
+        }
+    }
+
+    /// How the destination is reached.
+    pub fn proxy(&self) -> ProxyConfig {
+        ProxyConfig {
+            url: self.proxy_url.clone(),
+            no_proxy: self.no_proxy.clone(),
+            from_environment: self.proxy_from_environment,
+            connect_header: self.proxy_connect_header.clone(),
         }
     }
 
@@ -149,17 +179,17 @@ impl RemoteWrite {
             send_native_histograms: true,
             max_in_memory: default_memory(),
             part: None,
-            _oauth2: (),
-            _sigv4: (),
+            oauth2: None,
+            sigv4: None,
+            http_headers: BTreeMap::new(),
+            proxy_url: None,
+            no_proxy: None,
+            proxy_from_environment: false,
+            proxy_connect_header: BTreeMap::new(),
+            enable_http2: false,
+            round_robin_dns: false,
             _azuread: (),
             _google_iam: (),
-            _proxy_url: (),
-            _no_proxy: (),
-            _proxy_from_environment: (),
-            _proxy_connect_header: (),
-            _enable_http2: (),
-            _http_headers: (),
-            _round_robin_dns: (),
         }
     }
 }
@@ -326,22 +356,7 @@ macro_rules! not_yet {
         }
     };
 }
-not_yet!(oauth2 sigv4 azuread google_iam proxy_url no_proxy proxy_connect_header http_headers);
-
-/// The same for switches: turned off they are what is done anyway.
-macro_rules! not_yet_on {
-    ($($key:ident)*) => {
-        mod not_yet_on {
-            $(pub(super) fn $key<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
-                if <bool as serde::Deserialize>::deserialize(deserializer)? {
-                    return Err(serde::de::Error::custom(concat!("not supported yet: ", stringify!($key))));
-                }
-                Ok(())
-            })*
-        }
-    };
-}
-not_yet_on!(proxy_from_environment enable_http2 round_robin_dns);
+not_yet!(azuread google_iam);
 
 #[cfg(test)]
 mod tests {
@@ -376,11 +391,10 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_an_error_that_names_it() {
-        let error = parse(r#"{"url": "http://h/x", "oauth2": {"client_id": "x"}}"#).unwrap_err();
-        assert!(error.contains("not supported yet: oauth2"), "{error}");
-        assert!(parse(r#"{"url": "http://h/x", "enable_http2": false}"#).is_ok());
-        let error = parse(r#"{"url": "http://h/x", "enable_http2": true}"#).unwrap_err();
-        assert!(error.contains("not supported yet: enable_http2"), "{error}");
+        for key in ["azuread", "google_iam"] {
+            let error = parse(&format!(r#"{{"url": "http://h/x", "{key}": {{"x": "y"}}}}"#)).unwrap_err();
+            assert!(error.contains(&format!("not supported yet: {key}")), "{error}");
+        }
         let error = parse(r#"{"url": "http://h/x", "colour": 1}"#).unwrap_err();
         assert!(error.contains("unknown field `colour`"), "{error}");
         let error = parse(r#"{"url": "http://h/x", "remote_timeout": "soon"}"#).unwrap_err();

@@ -39,6 +39,18 @@ pub struct TlsConfig {
     pub max_version: Option<TlsVersion>,
 }
 
+impl TlsConfig {
+    /// The files it names.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        [&self.ca_file, &self.cert_file, &self.key_file].into_iter().flatten()
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn files_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        [&mut self.ca_file, &mut self.cert_file, &mut self.key_file].into_iter().flatten()
+    }
+}
+
 /// A version of TLS, by Prometheus' names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 pub enum TlsVersion {

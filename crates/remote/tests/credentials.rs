@@ -4,20 +4,15 @@
 mod common;
 
 use common::World;
+use common::network::{Pem, TlsServer, Wants};
 use remote::auth::{Authorization, BasicAuth};
 use remote::config::{Message, Secret};
 use remote::tls::TlsConfig;
 use remote::{State, Url};
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 use support::receiver::Answer;
 use support::{SOON, wait_until};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio_rustls::rustls::server::WebPkiClientVerifier;
-use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
 #[test]
 fn user_and_password_are_shown() {
@@ -61,55 +56,16 @@ fn a_token_that_is_changed_in_its_file_is_used_soon_and_unlocks_at_once() {
     assert!(world.stop(destination).complete);
 }
 
-struct Pem {
-    cert: String,
-    key: String,
-}
-
-/// A certificate of its own authority.
-fn certificate(name: &str) -> Pem {
-    let made = rcgen::generate_simple_self_signed(vec![name.to_string()]).unwrap();
-    Pem { cert: made.cert.pem(), key: made.signing_key.serialize_pem() }
-}
-
-/// A 1.0 receiver with TLS that wants to see `client`'s certificate. Gives its port.
+/// A receiver with TLS that wants to see `client`'s certificate.
 fn serve(world: &World, server: &Pem, client: &Pem) -> u16 {
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(client.cert.as_bytes()).unwrap()).unwrap();
-    let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
-    let verifier =
-        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build().unwrap();
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_client_cert_verifier(verifier)
-        .with_single_cert(
-            vec![CertificateDer::from_pem_slice(server.cert.as_bytes()).unwrap()],
-            PrivateKeyDer::from_pem_slice(server.key.as_bytes()).unwrap(),
-        )
-        .unwrap();
-    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
-    let listener = world.runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
-    let port = listener.local_addr().unwrap().port();
-    world.runtime.spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let acceptor = acceptor.clone();
-            tokio::spawn(async move {
-                let Ok(mut stream) = acceptor.accept(stream).await else { return };
-                let mut request = vec![0; 1 << 16];
-                let _ = stream.read(&mut request).await;
-                let _ = stream.write_all(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n").await;
-                let _ = stream.shutdown().await;
-            });
-        }
-    });
-    port
+    let wants = Wants { client: Some(client), ..Wants::nothing(server) };
+    world.runtime.block_on(TlsServer::start(wants)).port
 }
 
 #[test]
 fn both_sides_show_certificates() {
     let world = World::new();
-    let (server, client) = (certificate("receiver.example"), certificate("sender.example"));
+    let (server, client) = (Pem::new("receiver.example"), Pem::new("sender.example"));
     let port = serve(&world, &server, &client);
     let write = |name: &str, text: &str| {
         let path = world.dir.path().join(name);
@@ -127,7 +83,7 @@ fn both_sides_show_certificates() {
         ..TlsConfig::default()
     };
     // Another authority at first, mended while it runs.
-    let ca = write("ca.pem", &certificate("other.example").cert);
+    let ca = write("ca.pem", &Pem::new("other.example").cert);
     config.resolve_paths(Path::new(world.dir.path()));
     let destination = world.start(config);
     world.push(10);
@@ -145,7 +101,7 @@ fn both_sides_show_certificates() {
 #[test]
 fn whoever_asks_for_it_trusts_anybody() {
     let world = World::new();
-    let (server, client) = (certificate("receiver.example"), certificate("sender.example"));
+    let (server, client) = (Pem::new("receiver.example"), Pem::new("sender.example"));
     let port = serve(&world, &server, &client);
     let mut config = world.config();
     config.url = Url::parse(&format!("https://localhost:{port}/")).unwrap();

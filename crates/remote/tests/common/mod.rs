@@ -8,6 +8,8 @@
     reason = "helper functions of tests; no test file uses all of them"
 )]
 
+pub mod network;
+
 use model::{Batch, Clock, Labels, Series, SystemClock};
 use remote::{Destination, RemoteWrite, Url};
 use std::collections::BTreeMap;

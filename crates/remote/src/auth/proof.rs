@@ -1,0 +1,71 @@
+//! How a destination is shown who we are: by one of the schemes, never by two.
+
+use super::oauth2::TokenSource;
+use super::sigv4::Signatures;
+use super::{AuthError, ProofError};
+use crate::config::RemoteWrite;
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The scheme in use.
+#[derive(Debug, Clone)]
+pub(crate) enum Proof {
+    /// The same header for each request: `basic_auth`, `authorization`, or what the URL says. Or nothing.
+    Header(Option<HeaderValue>),
+    /// `oauth2`.
+    Token(Arc<TokenSource>),
+    /// `sigv4`.
+    Signature(Arc<Signatures>),
+}
+
+impl Proof {
+    /// Checks the configuration and reads its files.
+    pub(crate) fn new(config: &RemoteWrite) -> Result<Proof, ProofError> {
+        let given = [
+            ("basic_auth", config.basic_auth.is_some()),
+            ("authorization", config.authorization.is_some()),
+            ("oauth2", config.oauth2.is_some()),
+            ("sigv4", config.sigv4.is_some()),
+        ];
+        let mut given = given.iter().filter(|(_, is)| *is).map(|(key, _)| *key);
+        if let (Some(one), Some(other)) = (given.next(), given.next()) {
+            return Err(AuthError::Both(one, other).into());
+        }
+        if let Some(oauth2) = &config.oauth2 {
+            return Ok(Proof::Token(Arc::new(TokenSource::new(oauth2)?)));
+        }
+        if let Some(sigv4) = &config.sigv4 {
+            return Ok(Proof::Signature(Arc::new(Signatures::new(sigv4)?)));
+        }
+        let (basic, authorization) = (config.basic_auth.as_ref(), config.authorization.as_ref());
+        Ok(Proof::Header(super::header(basic, authorization, config.url.authorization())?))
+    }
+
+    /// What to add to a request. `signed` are the headers that a signature is to cover.
+    pub(crate) async fn headers(
+        &self,
+        uri: &http::Uri,
+        signed: &HeaderMap,
+        body: &Bytes,
+        within: Duration,
+    ) -> Result<HeaderMap, String> {
+        let mut headers = HeaderMap::new();
+        match self {
+            Proof::Header(None) => {}
+            Proof::Header(Some(value)) => {
+                headers.insert(AUTHORIZATION, value.clone());
+            }
+            Proof::Token(source) => {
+                headers.insert(AUTHORIZATION, source.header(within).await?);
+            }
+            Proof::Signature(signatures) => {
+                let signing = signatures.headers(uri, signed, body);
+                let signed = tokio::time::timeout(within, signing).await;
+                headers = signed.map_err(|_| format!("no keys to sign with within {within:?}"))??;
+            }
+        }
+        Ok(headers)
+    }
+}

@@ -1,0 +1,110 @@
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helper functions of tests")]
+
+use super::*;
+use formats::compress::{Compressor, Decompressor};
+use std::net::SocketAddr;
+use std::sync::Mutex;
+use support::FakeReceiver;
+use support::receiver::{Answer as Scripted, Received};
+
+#[test]
+fn redirects_stay_as_safe_as_they_were() {
+    let from: Uri = "https://a/x?t=1".parse().unwrap();
+    let to = |location| redirected(&from, location).map(|uri| uri.to_string());
+    assert_eq!(to("/y"), Some("https://a/y".into()));
+    assert_eq!(to("https://b/y"), Some("https://b/y".into()));
+    assert_eq!(to("http://a/x"), None);
+    assert_eq!(to("//b/y"), None);
+    assert_eq!(to("y"), None);
+}
+
+fn post(protocol: Protocol) -> Post {
+    let body = Compressor::new().encode(Encoding::Snappy, b"body body body").unwrap().to_vec();
+    Post { protocol, body: body.into(), attempt: 0 }
+}
+
+async fn send(client: &Client) -> u16 {
+    client.post(post(Protocol::V1), SystemTime::now()).await.unwrap().status
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_has_moved_is_found_however_busy_the_old_connections_are() {
+    let address = |receiver: &FakeReceiver| -> SocketAddr { receiver.url()[7..].parse().unwrap() };
+    let (old, new) = (FakeReceiver::start(), FakeReceiver::start());
+    let table = Arc::new(Mutex::new(vec![address(&old)]));
+    let mut lookup = Lookup::new(false);
+    lookup.table = Some(table.clone());
+    let config = RemoteWrite::to(Url::parse("http://receiver.example/").unwrap());
+    let mut client = Client::with_lookup(&config, lookup).unwrap();
+    assert_eq!(send(&client).await, 204);
+    *table.lock().unwrap() = vec![address(&new)];
+    let soon = Instant::now() + CONNECTIONS_AGE / 2;
+    assert!(!client.refresh_at(soon).unwrap());
+    assert_eq!(send(&client).await, 204);
+    assert_eq!((old.requests().len(), new.requests().len()), (2, 0), "the connection is kept");
+    assert!(!client.refresh_at(soon + CONNECTIONS_AGE).unwrap(), "we are who we were");
+    assert_eq!(send(&client).await, 204);
+    assert_eq!((old.requests().len(), new.requests().len()), (2, 1));
+}
+
+/// A receiver as VictoriaMetrics is one, or as it is not.
+fn victoria(sign: bool, offer: &'static str, takes_zstd: bool) -> FakeReceiver {
+    let receiver = FakeReceiver::start();
+    receiver.answer(move |request| {
+        let answer = match (request.method.as_str(), request.header("content-encoding")) {
+            ("GET", _) => Scripted::status(200).body(offer),
+            (_, Some("zstd")) if !takes_zstd => Scripted::status(415),
+            _ => Scripted::status(204),
+        };
+        if sign { answer.header("X-Server-Hostname", "host") } else { answer }
+    });
+    receiver
+}
+
+fn shown(request: &Received) -> String {
+    let encoding = request.header("content-encoding").unwrap_or("-");
+    format!("{} {} {encoding}", request.method, request.path)
+}
+
+async fn three_times(receiver: &FakeReceiver) -> (Client, Vec<String>) {
+    let config = RemoteWrite::to(Url::parse(&format!("{}/write?a=1", receiver.url())).unwrap());
+    let client = Client::new(&config).unwrap();
+    for _ in 0..3 {
+        assert_eq!(send(&client).await, 204);
+    }
+    let shown = receiver.requests().iter().map(shown).collect();
+    (client, shown)
+}
+
+const SNAPPY: &str = "POST /write?a=1 snappy";
+const ZSTD: &str = "POST /write?a=1 zstd";
+const ASKED: &str = "GET /write?a=1&get_vm_proto_version=1 -";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn victoria_metrics_gets_zstd_once_it_has_said_so() {
+    let receiver = victoria(true, "1", true);
+    let (client, shown) = three_times(&receiver).await;
+    assert_eq!(shown, [SNAPPY, ASKED, ZSTD, ZSTD]);
+    let requests = receiver.requests();
+    assert_eq!(requests[2].header("x-victoriametrics-remote-write-version"), Some("1"));
+    assert_eq!(requests[0].header("x-victoriametrics-remote-write-version"), None);
+    let mut content = Vec::new();
+    Decompressor::new().decode(Encoding::Zstd, &requests[2].body, 1000, &mut content).unwrap();
+    assert_eq!(content, b"body body body");
+    drop(requests);
+    client.post(post(Protocol::V2), SystemTime::now()).await.unwrap();
+    assert_eq!(receiver.requests()[4].header("content-encoding"), Some("snappy"), "2.0 knows snappy only");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_else_is_asked_and_a_no_is_a_no() {
+    assert_eq!(three_times(&victoria(false, "1", true)).await.1, [SNAPPY, SNAPPY, SNAPPY]);
+    assert_eq!(three_times(&victoria(true, "0", true)).await.1, [SNAPPY, ASKED, SNAPPY, SNAPPY]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_refuses_zstd_after_all_gets_the_same_in_snappy_and_from_then_on() {
+    let receiver = victoria(true, "1", false);
+    let (_, shown) = three_times(&receiver).await;
+    assert_eq!(shown, [SNAPPY, ASKED, ZSTD, SNAPPY, SNAPPY]);
+}

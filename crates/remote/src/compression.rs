@@ -1,0 +1,101 @@
+//! Which compression a destination gets: snappy, as the protocol wants it, or zstd where VictoriaMetrics
+//! offers it, which takes much fewer bytes.
+//!
+//! Nobody else is bothered: a receiver that shows VictoriaMetrics' `X-Server-Hostname` when it takes a 1.0
+//! request is asked, with the parameter by which VictoriaMetrics' own agents recognise each other, and only
+//! one that says yes gets zstd. Should it refuse a request all the same (415, 400), the request goes out in
+//! snappy, and so do all others until it is asked again.
+
+use bytes::Bytes;
+use formats::compress::{Compressor, Decompressor, Encoding};
+use formats::remote_write::Protocol;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+/// How long a receiver that offers no zstd, or refused it, is left alone with the question.
+pub const ASK_INTERVAL: Duration = Duration::from_secs(15 * 60);
+/// How long its answer is waited for.
+pub const ASK_TIMEOUT: Duration = Duration::from_secs(5);
+/// The question, as a parameter of the URL, and the answer that means yes.
+pub(crate) const QUESTION: &str = "get_vm_proto_version=1";
+pub(crate) const YES: &[u8] = b"1";
+/// What VictoriaMetrics shows with each answer.
+pub(crate) const SIGN: &str = "x-server-hostname";
+
+/// What has been agreed on with one destination.
+#[derive(Debug, Default)]
+pub(crate) struct Compression(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    zstd: bool,
+    ask_at: Option<Instant>,
+}
+
+impl Compression {
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// This body of snappy in zstd, where that has been agreed on.
+    pub(crate) fn zstd(&self, protocol: Protocol, body: &[u8]) -> Option<Bytes> {
+        (protocol == Protocol::V1 && self.state().zstd).then(|| to_zstd(body)).flatten()
+    }
+
+    /// Whether it is time to ask. Only one request is told so.
+    pub(crate) fn is_to_ask(&self, now: Instant) -> bool {
+        let mut state = self.state();
+        let due = !state.zstd && state.ask_at.is_none_or(|at| now >= at);
+        if due {
+            state.ask_at = Some(now + ASK_INTERVAL);
+        }
+        due
+    }
+
+    /// It has said yes.
+    pub(crate) fn offered(&self) {
+        self.state().zstd = true;
+    }
+
+    /// It took in snappy what it had refused in zstd.
+    pub(crate) fn refused(&self, now: Instant) {
+        *self.state() = State { zstd: false, ask_at: Some(now + ASK_INTERVAL) };
+    }
+}
+
+/// Most bytes that a body which was compressed here decodes to: more than any request holds.
+const PLAIN_MAX: usize = 256 << 20;
+
+fn to_zstd(body: &[u8]) -> Option<Bytes> {
+    let mut plain = Vec::new();
+    Decompressor::new().decode(Encoding::Snappy, body, PLAIN_MAX, &mut plain).ok()?;
+    Compressor::new().encode(Encoding::Zstd, &plain).ok().map(Bytes::copy_from_slice)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zstd_is_for_who_offers_it_and_for_1_0() {
+        let plain = b"some bytes, some bytes, some bytes";
+        let snappy = Compressor::new().encode(Encoding::Snappy, plain).unwrap().to_vec();
+        let compression = Compression::default();
+        let start = Instant::now();
+        assert!(compression.zstd(Protocol::V1, &snappy).is_none());
+        assert!(compression.is_to_ask(start));
+        assert!(!compression.is_to_ask(start), "one request asks");
+        assert!(compression.is_to_ask(start + ASK_INTERVAL), "now and then again");
+        compression.offered();
+        let zstd = compression.zstd(Protocol::V1, &snappy).unwrap();
+        let mut back = Vec::new();
+        Decompressor::new().decode(Encoding::Zstd, &zstd, 1000, &mut back).unwrap();
+        assert_eq!(back, plain);
+        assert!(compression.zstd(Protocol::V2, &snappy).is_none());
+        assert!(!compression.is_to_ask(start + ASK_INTERVAL * 2), "it is agreed on");
+        compression.refused(start);
+        assert!(compression.zstd(Protocol::V1, &snappy).is_none());
+        assert!(!compression.is_to_ask(start));
+        assert!(compression.is_to_ask(start + ASK_INTERVAL));
+    }
+}

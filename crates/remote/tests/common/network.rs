@@ -1,0 +1,150 @@
+//! Servers with TLS and proxies, on loopback.
+
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use std::sync::{Arc, Mutex};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::version::{TLS12, TLS13};
+use tokio_rustls::rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
+
+/// A certificate of its own authority, with its key.
+pub struct Pem {
+    pub cert: String,
+    pub key: String,
+}
+
+impl Pem {
+    pub fn new(name: &str) -> Pem {
+        let made = rcgen::generate_simple_self_signed(vec![name.to_string()]).unwrap();
+        Pem { cert: made.cert.pem(), key: made.signing_key.serialize_pem() }
+    }
+}
+
+/// What a server saw.
+pub type Seen = Arc<Mutex<Vec<http::Request<()>>>>;
+
+/// An HTTP server with TLS that takes everything.
+pub struct TlsServer {
+    pub port: u16,
+    pub seen: Seen,
+}
+
+/// How a server wants it.
+pub struct Wants<'a> {
+    pub server: &'a Pem,
+    /// The certificate that clients have to show.
+    pub client: Option<&'a Pem>,
+    pub versions: Vec<&'static SupportedProtocolVersion>,
+    /// By TLS' negotiation.
+    pub http2: bool,
+}
+
+impl<'a> Wants<'a> {
+    pub fn nothing(server: &'a Pem) -> Self {
+        Wants { server, client: None, versions: vec![&TLS12, &TLS13], http2: false }
+    }
+}
+
+impl TlsServer {
+    pub async fn start(wants: Wants<'_>) -> TlsServer {
+        let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
+        let certificate = |pem: &Pem| CertificateDer::from_pem_slice(pem.cert.as_bytes()).unwrap();
+        let builder = ServerConfig::builder_with_provider(provider.clone());
+        let builder = builder.with_protocol_versions(&wants.versions).unwrap();
+        let builder = match wants.client {
+            Some(client) => {
+                let mut roots = RootCertStore::empty();
+                roots.add(certificate(client)).unwrap();
+                let roots = Arc::new(roots);
+                let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider).build().unwrap();
+                builder.with_client_cert_verifier(verifier)
+            }
+            None => builder.with_no_client_auth(),
+        };
+        let key = PrivateKeyDer::from_pem_slice(wants.server.key.as_bytes()).unwrap();
+        let mut config = builder.with_single_cert(vec![certificate(wants.server)], key).unwrap();
+        config.alpn_protocols = if wants.http2 { vec![b"h2".to_vec(), b"http/1.1".to_vec()] } else { vec![] };
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let seen = Seen::default();
+        let own = seen.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (acceptor, seen) = (acceptor.clone(), own.clone());
+                tokio::spawn(async move {
+                    let Ok(stream) = acceptor.accept(stream).await else { return };
+                    let answer =
+                        hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
+                            let seen = seen.clone();
+                            async move {
+                                let (head, body) = request.into_parts();
+                                let _ = body.collect().await;
+                                seen.lock().unwrap().push(http::Request::from_parts(head, ()));
+                                let mut answer = http::Response::new(Full::<bytes::Bytes>::default());
+                                *answer.status_mut() = http::StatusCode::NO_CONTENT;
+                                Ok::<_, std::convert::Infallible>(answer)
+                            }
+                        });
+                    let builder = auto::Builder::new(TokioExecutor::new());
+                    let _ = builder.serve_connection(TokioIo::new(stream), answer).await;
+                });
+            }
+        });
+        TlsServer { port, seen }
+    }
+
+    /// By the address, so that a certificate for another name is not taken by chance.
+    pub fn url(&self) -> String {
+        format!("https://127.0.0.1:{}/api/v1/write", self.port)
+    }
+}
+
+/// A proxy that makes tunnels to any port of this machine, whatever host it is asked for.
+pub struct TunnelProxy {
+    pub port: u16,
+    /// First lines and headers, as they came.
+    pub asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl TunnelProxy {
+    /// One that wants to see this line.
+    pub async fn start(wanted: &'static str) -> TunnelProxy {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let own = asked.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(tunnel(stream, wanted, own.clone()));
+            }
+        });
+        TunnelProxy { port, asked }
+    }
+}
+
+async fn tunnel(stream: TcpStream, wanted: &str, asked: Arc<Mutex<Vec<String>>>) -> Option<()> {
+    let mut stream = BufReader::new(stream);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        if stream.read_line(&mut head).await.ok()? == 0 {
+            return None;
+        }
+    }
+    asked.lock().unwrap().push(head.clone());
+    let port: u16 = head.strip_prefix("CONNECT ")?.split_once(' ')?.0.rsplit_once(':')?.1.parse().ok()?;
+    if !head.contains(wanted) {
+        stream.write_all(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n").await.ok()?;
+        return None;
+    }
+    let mut to = TcpStream::connect(("127.0.0.1", port)).await.ok()?;
+    stream.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await.ok()?;
+    tokio::io::copy_bidirectional(&mut stream, &mut to).await.ok()?;
+    Some(())
+}

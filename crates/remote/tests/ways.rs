@@ -1,0 +1,246 @@
+//! The way to a destination: proxies, TLS, HTTP/2, and what is said where nobody right is at its end.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+mod common;
+
+use bytes::Bytes;
+use common::network::{Pem, TlsServer, TunnelProxy, Wants};
+use formats::remote_write::Protocol;
+use remote::answer::Answer;
+use remote::auth::headers::HeaderValues;
+use remote::client::{Client, Failure, Post};
+use remote::config::Secret;
+use remote::tls::{TlsConfig, TlsVersion};
+use remote::{RemoteWrite, Url};
+use std::time::SystemTime;
+use support::FakeReceiver;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_rustls::rustls::version::{TLS12, TLS13};
+
+fn config(url: &str) -> RemoteWrite {
+    RemoteWrite::to(Url::parse(url).unwrap())
+}
+
+async fn post(client: &Client) -> Result<Answer, Failure> {
+    let post = Post { protocol: Protocol::V2, body: Bytes::from_static(b"body"), attempt: 0 };
+    client.post(post, SystemTime::now()).await
+}
+
+async fn words(config: &RemoteWrite) -> String {
+    post(&Client::new(config).unwrap()).await.unwrap_err().to_string()
+}
+
+/// Trusts the server for what it is, and nobody else.
+fn trusting(server: &TlsServer, pem: &Pem, name: &str) -> RemoteWrite {
+    let mut config = config(&server.url());
+    config.tls_config.ca = Some(pem.cert.clone());
+    config.tls_config.server_name = Some(name.into());
+    config
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn plain_requests_are_handed_to_the_proxy_with_their_whole_url() {
+    let proxy = FakeReceiver::start();
+    let mut config = config("http://receiver.example:9090/api/v1/write");
+    config.proxy_url = Some(Url::parse(&proxy.url().replace("://", "://me:secret@")).unwrap());
+    let client = Client::new(&config).unwrap();
+    assert_eq!(post(&client).await.unwrap().status, 204);
+    let requests = proxy.requests();
+    assert_eq!(requests[0].path, "http://receiver.example:9090/api/v1/write");
+    assert_eq!(requests[0].header("host"), Some("receiver.example:9090"));
+    assert_eq!(requests[0].header("proxy-authorization"), Some("Basic bWU6c2VjcmV0"));
+    assert_eq!(requests[0].header("authorization"), None, "the proxy's password is not the receiver's");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_needs_no_proxy_does_not_see_it() {
+    let (proxy, receiver) = (FakeReceiver::start(), FakeReceiver::start());
+    let mut config = config(&receiver.write_url());
+    config.proxy_url = Some(Url::parse(&proxy.url()).unwrap());
+    config.no_proxy = Some("127.0.0.0/8".into());
+    assert_eq!(post(&Client::new(&config).unwrap()).await.unwrap().status, 204);
+    assert_eq!((proxy.requests().len(), receiver.requests().len()), (0, 1));
+    assert_eq!(receiver.requests()[0].path, "/api/v1/write");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_goes_through_a_tunnel_that_the_proxy_makes() {
+    let pem = Pem::new("receiver.example");
+    let server = TlsServer::start(Wants::nothing(&pem)).await;
+    let proxy = TunnelProxy::start("x-token: secret\r\n").await;
+    let mut config = trusting(&server, &pem, "receiver.example");
+    config.url = Url::parse(&format!("https://receiver.example:{}/api/v1/write", server.port)).unwrap();
+    config.tls_config.server_name = None;
+    config.proxy_url = Some(Url::parse(&format!("http://me:secret@127.0.0.1:{}", proxy.port)).unwrap());
+    let refused = words(&config).await;
+    assert!(refused.contains(&format!("the proxy http://127.0.0.1:{}/", proxy.port)), "{refused}");
+    assert!(refused.contains("proxy authorization required") && !refused.contains("secret"), "{refused}");
+    config.proxy_connect_header.insert("X-Token".into(), vec![Secret::new("secret")]);
+    assert_eq!(post(&Client::new(&config).unwrap()).await.unwrap().status, 204);
+    let asked = proxy.asked.lock().unwrap();
+    let asked = asked.last().unwrap().to_ascii_lowercase();
+    assert!(asked.starts_with(&format!("connect receiver.example:{} http/1.1\r\n", server.port)), "{asked}");
+    assert!(asked.contains("proxy-authorization: basic bwu6c2vjcmv0\r\n"), "{asked}");
+    let seen = server.seen.lock().unwrap();
+    assert_eq!(seen[0].uri(), "/api/v1/write", "the server is spoken to as without a proxy");
+    assert!(
+        !seen[0].headers().contains_key("x-token") && !seen[0].headers().contains_key("proxy-authorization")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn http_2_is_spoken_where_it_is_wanted_and_offered() {
+    let pem = Pem::new("receiver.example");
+    for (offered, wanted, spoken) in [
+        (true, true, http::Version::HTTP_2),
+        (true, false, http::Version::HTTP_11),
+        (false, true, http::Version::HTTP_11),
+    ] {
+        let server = TlsServer::start(Wants { http2: offered, ..Wants::nothing(&pem) }).await;
+        let mut config = trusting(&server, &pem, "receiver.example");
+        config.enable_http2 = wanted;
+        let client = Client::new(&config).unwrap();
+        for _ in 0..2 {
+            assert_eq!(post(&client).await.unwrap().status, 204);
+        }
+        assert_eq!(server.seen.lock().unwrap()[1].version(), spoken, "{offered} {wanted}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn versions_of_tls_have_bounds() {
+    let pem = Pem::new("receiver.example");
+    let only = |low, high| TlsConfig { min_version: low, max_version: high, ..TlsConfig::default() };
+    for (version, bounds, works) in [
+        (&TLS12, only(None, None), true),
+        (&TLS12, only(Some(TlsVersion::Tls13), None), false),
+        (&TLS13, only(Some(TlsVersion::Tls13), None), true),
+        (&TLS13, only(None, Some(TlsVersion::Tls12)), false),
+        (&TLS12, only(Some(TlsVersion::Tls10), Some(TlsVersion::Tls12)), true),
+    ] {
+        let server = TlsServer::start(Wants { versions: vec![version], ..Wants::nothing(&pem) }).await;
+        let mut config = trusting(&server, &pem, "receiver.example");
+        config.tls_config.min_version = bounds.min_version;
+        config.tls_config.max_version = bounds.max_version;
+        assert_eq!(post(&Client::new(&config).unwrap()).await.is_ok(), works, "{bounds:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_server_has_to_be_who_it_is_to_be() {
+    let pem = Pem::new("receiver.example");
+    let server = TlsServer::start(Wants::nothing(&pem)).await;
+    let other = words(&trusting(&server, &pem, "other.example")).await;
+    assert!(other.contains("not valid for name"), "{other}");
+    let mut stranger = trusting(&server, &Pem::new("receiver.example"), "receiver.example");
+    let words = words(&stranger).await;
+    assert!(words.contains("invalid peer certificate"), "{words}");
+    stranger.tls_config.insecure_skip_verify = true;
+    assert_eq!(post(&Client::new(&stranger).unwrap()).await.unwrap().status, 204);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renewed_client_certificate_is_shown_from_then_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let (pem, old, new) = (Pem::new("receiver.example"), Pem::new("sender"), Pem::new("sender"));
+    let server = TlsServer::start(Wants { client: Some(&new), ..Wants::nothing(&pem) }).await;
+    let write = |pem: &Pem| {
+        std::fs::write(dir.path().join("cert"), &pem.cert).unwrap();
+        std::fs::write(dir.path().join("key"), &pem.key).unwrap();
+    };
+    let mut config = trusting(&server, &pem, "receiver.example");
+    config.tls_config.cert_file = Some("cert".into());
+    config.tls_config.key_file = Some("key".into());
+    config.resolve_paths(dir.path());
+    write(&old);
+    let mut client = Client::new(&config).unwrap();
+    assert!(post(&client).await.is_err());
+    assert!(!client.refresh().unwrap());
+    write(&new);
+    assert!(client.refresh().unwrap());
+    assert_eq!(post(&client).await.unwrap().status, 204);
+    // Half written: what was read before stays in use.
+    std::fs::write(dir.path().join("cert"), "").unwrap();
+    assert!(client.refresh().is_err());
+    assert_eq!(post(&client).await.unwrap().status, 204);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn http_headers_are_sent_and_their_files_read_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let receiver = FakeReceiver::start();
+    let mut config = config(&receiver.write_url());
+    let many = HeaderValues {
+        values: vec!["one".into()],
+        secrets: vec![Secret::new("two")],
+        files: vec!["three".into()],
+    };
+    config.http_headers.insert("X-Many".into(), many);
+    config.resolve_paths(dir.path());
+    assert!(Client::new(&config).unwrap_err().to_string().contains("three"));
+    for value in ["first", "second"] {
+        std::fs::write(dir.path().join("three"), value).unwrap();
+        let mut client = Client::new(&config).unwrap();
+        client.refresh().unwrap();
+        post(&client).await.unwrap();
+        let requests = receiver.requests();
+        let headers = requests.last().unwrap().headers.iter().filter(|(name, _)| name == "x-many");
+        let headers: Vec<&str> = headers.map(|(_, value)| value.as_str()).collect();
+        assert_eq!(headers, ["one", "two", value]);
+    }
+}
+
+/// A server that says this to whoever comes, once it has heard something.
+async fn saying(words: &'static [u8]) -> u16 {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = vec![0; 1 << 16];
+            let _ = stream.read(&mut request).await;
+            let _ = stream.write_all(words).await;
+        }
+    });
+    port
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_port_is_called_so() {
+    let ssh = saying(b"SSH-2.0-OpenSSH_9.6\r\n").await;
+    let said = words(&config(&format!("http://127.0.0.1:{ssh}/"))).await;
+    assert!(
+        said.starts_with(
+            "what answered does not speak HTTP: is it the right port, or has the URL to be https?"
+        ),
+        "{said}"
+    );
+    let said = words(&config(&format!("https://127.0.0.1:{ssh}/"))).await;
+    assert_eq!(said, "what is there does not speak TLS: is it the right port, or has the URL to be http?");
+    let silent = saying(b"").await;
+    let said = words(&config(&format!("http://127.0.0.1:{silent}/"))).await;
+    assert_eq!(said, "the connection was closed before there was an answer");
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let said = words(&config(&format!("http://127.0.0.1:{nobody}/"))).await;
+    assert!(said.starts_with("can't connect: ") && said.contains("refused"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn http_where_tls_is_wanted_and_the_other_way_round_are_called_so() {
+    // A server of our own kind answers with an alert of TLS.
+    let pem = Pem::new("receiver.example");
+    let server = TlsServer::start(Wants::nothing(&pem)).await;
+    let said = words(&config(&server.url().replace("https:", "http:"))).await;
+    assert!(said.contains("has the URL to be https?"), "{said}");
+    // Go's and nginx' answer in plain HTTP.
+    for answer in [
+        &b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"[..],
+        b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n<html><body>The plain HTTP request was sent to HTTPS port",
+    ] {
+        let port = saying(answer).await;
+        let said = words(&config(&format!("http://127.0.0.1:{port}/"))).await;
+        assert!(said.starts_with("what is there wants TLS: the URL has to be https"), "{said}");
+    }
+    let plain = saying(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n").await;
+    let said = words(&config(&format!("https://127.0.0.1:{plain}/"))).await;
+    assert_eq!(said, "what is there does not speak TLS: is it the right port, or has the URL to be http?");
+}
