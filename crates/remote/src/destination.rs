@@ -7,6 +7,7 @@ use crate::dead::DeadLetters;
 use crate::external::ExternalLabels;
 use crate::identity::Identity;
 use crate::lanes::LANE_HASH_VERSION;
+use crate::members::RingsFailed;
 use crate::outgoing::Rules;
 use crate::place;
 use crate::positions::{Found, PositionFile};
@@ -47,6 +48,9 @@ pub enum StartError {
         /// The smallest that would be right.
         least: usize,
     },
+    /// The rings of an entry with members.
+    #[error(transparent)]
+    Rings(#[from] RingsFailed),
     /// Its saved positions.
     #[error("remote_write {destination}: the saved positions in {path} can't be used: {source}", path = path.display())]
     Positions {

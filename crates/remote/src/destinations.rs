@@ -7,6 +7,7 @@ use crate::claims::{self, Removed};
 use crate::config::RemoteWrite;
 use crate::destination::{Base, Destination, Prepared, StartError};
 use crate::identity::Identity;
+use crate::members::{self, Divided};
 use crate::stats::Stats;
 use futures_util::future::join_all;
 use std::sync::Arc;
@@ -57,7 +58,8 @@ impl Destinations {
         memory: usize,
         base: Base,
     ) -> Result<Destinations, StartError> {
-        let asked = ask(configs, labels, memory)?;
+        let divided = divide(&base, &configs)?;
+        let asked = ask(divided.destinations.clone(), labels, memory)?;
         let prepared = asked.iter().map(Asked::prepare).collect::<Result<Vec<_>, _>>()?;
         let mut all = Destinations { base, running: Vec::new(), removed: Vec::new() };
         all.settle(&asked)?;
@@ -65,6 +67,7 @@ impl Destinations {
             let destination = prepared.start(&all.base, Arc::default())?;
             all.running.push(Running { asked, destination });
         }
+        divided.save(&*all.base.fs)?;
         Ok(all)
     }
 
@@ -75,63 +78,52 @@ impl Destinations {
         labels: &[(String, String)],
         memory: usize,
     ) -> Result<Changes, StartError> {
-        let asked = ask(configs, labels, memory)?;
-        let share = asked.first().map_or(memory, |asked| asked.config.max_in_memory);
-        let is_same = |old: &Running, new: &Asked| old.asked.with_memory(share) == *new;
-        let mut steps = Vec::new();
-        for new in asked {
-            let kept = self.running.iter().any(|old| is_same(old, &new));
-            let prepared = if kept { None } else { Some(new.prepare()?) };
-            steps.push((new, prepared));
-        }
-        // Nothing has been touched so far.
-        let mut old = Vec::new();
-        let mut kept = Vec::new();
-        for running in std::mem::take(&mut self.running) {
-            match steps.iter().any(|(new, _)| is_same(&running, new)) {
-                true => kept.push(running),
-                false => old.push(running),
+        let asked = ask(divide(&self.base, &configs)?.destinations, labels, memory)?;
+        let is_same = |old: &Running, new: &Asked| old.asked.with_memory(new.config.max_in_memory) == *new;
+        for new in &asked {
+            if !self.running.iter().any(|old| is_same(old, new)) {
+                new.prepare()?;
             }
         }
+        // Nothing has been touched so far.
+        let stays = |old: &Running| asked.iter().any(|new| is_same(old, new));
+        let (mut kept, old): (Vec<Running>, Vec<Running>) =
+            std::mem::take(&mut self.running).into_iter().partition(stays);
         let before: Vec<(Asked, Arc<Stats>)> =
             old.iter().map(|old| (old.asked.clone(), old.destination.stats().clone())).collect();
         // What they have not delivered stays in the log: nobody lets go of it before another one holds it.
         join_all(old.into_iter().map(|old| old.destination.hand_over())).await;
 
-        let all: Vec<Asked> = steps.iter().map(|(new, _)| new.clone()).collect();
-        let mut result = self.settle(&all);
         let mut changes = Changes::default();
         let mut running = Vec::new();
-        for (new, prepared) in steps {
-            let name = new.identity.shown().to_string();
-            let Some(prepared) = prepared else {
+        let result = self.go_over(configs, labels, memory).and_then(|(divided, asked)| {
+            for new in asked {
+                let name = new.identity.shown().to_string();
                 if let Some(index) = kept.iter().position(|kept| is_same(kept, &new)) {
                     let one = kept.swap_remove(index);
-                    one.destination.set_memory(share);
+                    one.destination.set_memory(new.config.max_in_memory);
                     running.push(Running { asked: new, destination: one.destination });
                     changes.kept.push(name);
+                    continue;
                 }
-                continue;
-            };
-            if result.is_err() {
-                continue;
+                let known = before.iter().find(|(old, _)| old.is_shown_as(&new));
+                let stats = known.map(|(_, stats)| stats.clone()).unwrap_or_default();
+                let destination = new.prepare()?.start(&self.base, stats)?;
+                running.push(Running { asked: new, destination });
+                if known.is_some() { changes.changed.push(name) } else { changes.new.push(name) }
             }
-            let known = before.iter().find(|(old, _)| old.is_shown_as(&new));
-            let stats = known.map(|(_, stats)| stats.clone()).unwrap_or_default();
-            match prepared.start(&self.base, stats) {
-                Ok(destination) => {
-                    running.push(Running { asked: new, destination });
-                    if known.is_some() { changes.changed.push(name) } else { changes.new.push(name) }
-                }
-                Err(error) => result = Err(error),
-            }
-        }
+            Ok(divided.save(&*self.base.fs)?)
+        });
         self.running = running;
         if let Err(error) = result {
+            changes.kept.extend(kept.iter().map(|kept| kept.asked.identity.shown().to_string()));
+            self.running.append(&mut kept);
             self.go_back(before, &changes).await;
             return Err(error);
         }
-        for (gone, _) in &before {
+        // Of those that were to stay, a member that was leaving may have come to its end.
+        let gone = before.iter().map(|(asked, _)| asked).chain(kept.iter().map(|kept| &kept.asked));
+        for gone in gone {
             let name = gone.identity.shown();
             if !self.running.iter().any(|running| running.asked.identity.shown() == name) {
                 self.base.storage.release(name);
@@ -139,6 +131,21 @@ impl Destinations {
             }
         }
         Ok(changes)
+    }
+
+    /// Finds out what is to run from now on, and gives each its positions.
+    fn go_over(
+        &mut self,
+        configs: Vec<RemoteWrite>,
+        labels: &[(String, String)],
+        memory: usize,
+    ) -> Result<(Divided, Vec<Asked>), StartError> {
+        // Once more: only now is the end of the log where a change of members can take effect, as nobody
+        // concerned has read beyond it.
+        let divided = divide(&self.base, &configs)?;
+        let asked = ask(divided.destinations.clone(), labels, memory)?;
+        self.settle(&asked)?;
+        Ok((divided, asked))
     }
 
     /// Starts those again that a reload had stopped.
@@ -215,6 +222,12 @@ impl Asked {
         self.identity.shown() == other.identity.shown()
             && self.config.url.redacted() == other.config.url.redacted()
     }
+}
+
+/// The destinations, those of members too, and the part of the log of each of these.
+fn divide(base: &Base, entries: &[RemoteWrite]) -> Result<Divided, StartError> {
+    let Base { storage, fs, data_dir, .. } = base;
+    Ok(members::divide(&**fs, data_dir, entries, storage.oldest(), storage.end())?)
 }
 
 /// What each is to be made from: the queues share the memory equally.

@@ -31,7 +31,6 @@ use crate::positions;
 use crate::ring::MEMBERS_MAX;
 use crate::rings::{Rings, RingsError, Share};
 use crate::url::Url;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use wal::{Filesystem, Position};
@@ -145,15 +144,35 @@ fn destination(entry: &RemoteWrite, url: Url) -> RemoteWrite {
 pub struct Divided {
     /// In the configuration's order; members that leave come after those that are there.
     pub destinations: Vec<RemoteWrite>,
-    /// The files of rings that have changed, and what they are to hold.
-    changed: Vec<(PathBuf, Rings)>,
+    /// What the files of rings that have changed are to hold.
+    changed: Vec<Changed>,
+}
+
+#[derive(Debug)]
+struct Changed {
+    entry: String,
+    path: PathBuf,
+    before: Rings,
+    rings: Rings,
 }
 
 impl Divided {
     /// Makes the rings durable. To be called once all destinations have been started, so that their positions
-    /// are on disk, and before anything more is acknowledged that they should not miss.
-    pub fn save(&self, fs: &dyn Filesystem) -> io::Result<()> {
-        self.changed.iter().try_for_each(|(path, rings)| rings.save(fs, path))
+    /// are on disk, and before anything is acknowledged at a start. On an error the files are as they were,
+    /// as far as the disk allows.
+    pub fn save(&self, fs: &dyn Filesystem) -> Result<(), RingsFailed> {
+        for (index, Changed { entry, path, rings, .. }) in self.changed.iter().enumerate() {
+            if let Err(error) = rings.save(fs, path) {
+                for Changed { path, before, .. } in self.changed.iter().take(index + 1) {
+                    if let Err(error) = before.save(fs, path) {
+                        tracing::error!(path = %path.display(), %error, "the rings can't be put back");
+                    }
+                }
+                return Err(RingsFailed { entry: entry.clone(), path: path.clone(), source: error.into() });
+            }
+            tracing::info!(entry, ring = ?rings.all().last(), "the members are others from here on");
+        }
+        Ok(())
     }
 }
 
@@ -174,17 +193,14 @@ pub fn divide(
             continue;
         }
         let path = data_dir.join("rings").join(format!("{}.json", Identity::of(entry).file()));
-        let failed = |source| RingsFailed {
-            entry: entry.name.clone().unwrap_or_default(),
-            path: path.clone(),
-            source,
-        };
+        let name = entry.name.clone().unwrap_or_default();
+        let failed = |source| RingsFailed { entry: name.clone(), path: path.clone(), source };
         let stored = Rings::load(fs, &path).map_err(failed)?;
         let mut rings = stored.clone();
         let members = serve(fs, data_dir, entry, &mut rings, oldest, end).map_err(failed)?;
         divided.destinations.extend(members);
         if rings != stored {
-            divided.changed.push((path, rings));
+            divided.changed.push(Changed { entry: name, path, before: stored, rings });
         }
     }
     Ok(divided)

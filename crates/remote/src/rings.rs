@@ -75,9 +75,17 @@ impl Rings {
         Self::decode(&bytes)
     }
 
-    /// Replaces the file. Durable afterwards. Waits for the disk.
+    /// Replaces the file, or removes it where there are no rings. Durable afterwards. Waits for the disk.
     pub fn save(&self, fs: &dyn Filesystem, path: &Path) -> io::Result<()> {
         let beside = beside(path);
+        let sync = || path.parent().map_or(Ok(()), |dir| fs.sync_dir(dir));
+        if self.is_empty() {
+            if fs.metadata(path)?.is_some() {
+                fs.remove_file(path)?;
+                sync()?;
+            }
+            return Ok(());
+        }
         if let Some(dir) = path.parent() {
             fs.create_dir_all(dir)?;
         }
@@ -88,7 +96,7 @@ impl Rings {
         file.write_all_at(&self.encode(), 0)?;
         file.sync_data()?;
         fs.rename(&beside, path)?;
-        path.parent().map_or(Ok(()), |dir| fs.sync_dir(dir))
+        sync()
     }
 
     fn encode(&self) -> Vec<u8> {
