@@ -1,0 +1,87 @@
+//! Which version of the protocol a receiver gets while it is replaced by an older or a newer one.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+mod common;
+
+use common::World;
+use formats::remote_write::Protocol;
+use remote::State;
+use remote::protocol::UPGRADE_INTERVAL;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use support::receiver::Answer;
+use support::wire::Version;
+use support::{SOON, wait_until};
+
+/// A receiver that speaks 2.0 only while it is told so.
+fn changing(world: &World) -> Arc<AtomicBool> {
+    let second = Arc::new(AtomicBool::new(true));
+    let own = second.clone();
+    world.receiver.answer(move |request| match request.version() {
+        Version::V2 if !own.load(Ordering::SeqCst) => Answer::status(415).body("unknown proto"),
+        _ => Answer::success(request),
+    });
+    second
+}
+
+fn versions(world: &World) -> Vec<Version> {
+    world.receiver.requests().iter().map(|request| request.version()).collect()
+}
+
+#[test]
+fn a_receiver_that_is_replaced_by_an_older_one_and_back_loses_nothing() {
+    let world = World::new();
+    let second = changing(&world);
+    let mut config = world.config();
+    config.metadata_config.send = false;
+    let destination = world.start(config);
+    let stats = destination.stats().clone();
+    world.push(10);
+    world.wait_for_all();
+    assert_eq!(stats.protocol(), Some(Protocol::V2));
+    second.store(false, Ordering::SeqCst);
+    world.push(10);
+    world.wait_for_all();
+    wait_until("1.0 to be remembered", SOON, || stats.protocol() == Some(Protocol::V1));
+    let before = versions(&world).len();
+    for _ in 0..5 {
+        world.push(10);
+        world.wait_for_all();
+    }
+    assert!(versions(&world)[before..].iter().all(|version| *version == Version::V1), "it is remembered");
+    // Still an older one: one question, and all goes on.
+    world.clock.jump(UPGRADE_INTERVAL);
+    for _ in 0..5 {
+        world.push(10);
+        world.wait_for_all();
+    }
+    let asked = versions(&world)[before..].iter().filter(|version| **version == Version::V2).count();
+    assert_eq!(asked, 1);
+    second.store(true, Ordering::SeqCst);
+    world.clock.jump(UPGRADE_INTERVAL);
+    world.push(10);
+    world.wait_for_all();
+    wait_until("2.0 again", SOON, || stats.protocol() == Some(Protocol::V2));
+    world.push(10);
+    let tally = world.wait_for_all();
+    assert_eq!((tally.lost, tally.repeated, tally.out_of_order), (0, 0, 0));
+    assert_eq!(versions(&world).last(), Some(&Version::V2));
+    assert!(world.stop(destination).complete);
+}
+
+#[test]
+fn a_receiver_of_neither_version_is_held_for_and_told_of() {
+    let world = World::new();
+    world.receiver.answer(|_| Answer::status(415).body("what is this?"));
+    let destination = world.start(world.config());
+    world.push(10);
+    let stats = destination.stats().clone();
+    wait_until("words", SOON, || {
+        matches!(stats.state(), State::Denied { reason } if reason.contains("no version of remote write"))
+    });
+    assert!(versions(&world).len() <= 3, "{:?}", versions(&world));
+    world.receiver.answer(Answer::success);
+    world.clock.jump(std::time::Duration::from_secs(61));
+    world.wait_for_all();
+    assert!(world.stop(destination).complete);
+}
