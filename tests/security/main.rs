@@ -15,7 +15,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use support::{Chromium, FakeReceiver, Narthex, SOON, wait_until};
+use support::{Answer, Chromium, FakeReceiver, Narthex, SOON, wait_until};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
 
@@ -98,6 +98,19 @@ fn every_path_but_those_that_tell_that_it_lives_asks_who_comes() {
         assert_eq!(status("GET", path, None), 200, "{path}");
         assert_eq!(status("GET", path, Some(&wrong[0])), 200, "{path}");
     }
+    // Counted, and not logged, however many there are.
+    let own = narthex.request("GET", "/metrics", &[("authorization", &right)], None).text();
+    let count = own.lines().find_map(|line| line.strip_prefix("narthex_receive_unauthorized_total "));
+    assert_eq!(
+        count.and_then(|count| count.parse().ok()),
+        Some(2.0 * 11.0 + wrong.len() as f64),
+        "{count:?}"
+    );
+    let said = narthex.process.lines().len();
+    for _ in 0..100 {
+        assert_eq!(status("POST", "/metrics/job/stranger", Some("Bearer guess")), 401);
+    }
+    assert_eq!(narthex.process.lines().len(), said, "{}", narthex.process.tail());
     let refused = narthex.get("/");
     assert_eq!(refused.header("www-authenticate"), Some("Basic realm=\"narthex\""));
     let kept = narthex.request("GET", "/api/v1/metrics", &[("authorization", &right)], None).text();
@@ -417,4 +430,127 @@ fn the_page_is_read_in_a_browser_with_user_and_password() {
     let page = browser.open(&format!("{}/", narthex.url().replace("://", "://ann:hunter2@")));
     page.wait_for("document.querySelector('#state').className === 'ok'", SOON);
     assert!(!page.html().contains("hunter2"));
+
+    // Its button deletes a group with the user's password; whoever has none can't.
+    let ann = basic("ann", "hunter2");
+    let push = |body: &[u8]| narthex.post("/metrics/job/old", &[("authorization", &ann)], body).status;
+    assert_eq!(push(b"a 1\n"), 200);
+    assert_eq!(narthex.request("DELETE", "/metrics/job/old", &[], None).status, 401);
+    page.wait_for("document.querySelectorAll('#group-list tbody tr').length === 1", SOON);
+    page.click("#group-list tbody button");
+    page.click("#group-list tbody button.sure");
+    page.wait_for("document.querySelectorAll('#group-list tbody tr').length === 0", SOON);
+    let left = narthex.request("GET", "/api/v1/metrics", &[("authorization", &ann)], None).json();
+    assert_eq!(left["data"].as_array().map(Vec::len), Some(0), "{left}");
+}
+
+/// Each secret that narthex is given, under a name, so that it is known where it was found.
+const SECRETS: [(&str, &str); 8] = [
+    ("the password of a user", "s3cret-user-password"),
+    ("a bearer token", "s3cret-door-token"),
+    ("the password in a destination's URL", "s3cret-url-password"),
+    ("a query parameter of a destination", "s3cret-query-token"),
+    ("a destination's password", "s3cret-basic-password"),
+    ("a header of a destination", "s3cret-header"),
+    ("the token of another destination", "s3cret-destination-token"),
+    ("what was guessed", "s3cret-guess"),
+];
+
+fn secret(what: &str) -> &'static str {
+    SECRETS.iter().find(|(name, _)| *name == what).unwrap().1
+}
+
+/// All that is in a folder, file by file.
+fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else {
+            found.push((path.display().to_string(), std::fs::read(&path).unwrap()));
+        }
+    }
+    found
+}
+
+/// One destination refuses everything for good, one can't be reached, one takes
+/// it. Nothing that narthex writes, shows or sends to others has a secret in it.
+#[test]
+fn no_secret_is_in_pages_metrics_logs_samples_dead_letters_or_errors() {
+    let folder = tempfile::tempdir().unwrap();
+    let (refusing, taking) = (FakeReceiver::start(), FakeReceiver::start());
+    let refusing_url = refusing.write_url().replace("http://", "");
+    refusing.answer(|_| Answer::status(400).body("no"));
+    let text = format!(
+        "global: {{external_labels: {{site: here}}}}\n\
+         remote_write:\n\
+         - url: http://joe:{}@{refusing_url}?token={}\n  name: refusing\n  headers: {{X-Key: {}}}\n\
+         - url: http://127.0.0.1:1/api/v1/write\n  basic_auth: {{username: joe, password: {}}}\n\
+         - url: {}\n  name: taking\n  authorization: {{credentials: {}}}\n\
+         log: {{max_size: 64MiB}}\n\
+         receive:\n  basic_auth: {{users: {{ann: \"{}\"}}}}\n  bearer: {{token: {}}}\n",
+        secret("the password in a destination's URL"),
+        secret("a query parameter of a destination"),
+        secret("a header of a destination"),
+        secret("a destination's password"),
+        taking.write_url(),
+        secret("the token of another destination"),
+        hash(secret("the password of a user")),
+        secret("a bearer token"),
+    );
+    let file = write(&folder.path().join("narthex.yml"), &text);
+    let data = folder.path().join("data");
+    let arguments = ["--config", file.to_str().unwrap(), "--flush-deadline", "1s", "--log", "debug"];
+    let narthex = Narthex::start_in(PROGRAM, "run", &data, &arguments);
+    let right = basic("ann", secret("the password of a user"));
+    let token = format!("Bearer {}", secret("a bearer token"));
+    let ask = |method: &str, path: &str, authorization: &str, body: Option<&[u8]>| {
+        narthex.request(method, path, &[("authorization", authorization)], body)
+    };
+    let mut shown: Vec<(String, Vec<u8>)> = Vec::new();
+    for (authorization, status) in
+        [(&*right, 200), (&*token, 200), (&*basic("ann", secret("what was guessed")), 401)]
+    {
+        let answer = ask("PUT", "/metrics/job/x", authorization, Some(b"pushed 1\n"));
+        assert_eq!(answer.status, status);
+        shown.push(("an answer".into(), answer.body));
+    }
+    wait_until("a delivery and a dead letter", SOON, || {
+        !taking.requests().is_empty() && data.join("dead").exists() && !files(&data.join("dead")).is_empty()
+    });
+    wait_until("a failure to reach one", SOON, || {
+        narthex.process.lines().iter().any(|line| line.contains("127.0.0.1:1"))
+    });
+    for path in [
+        "/",
+        "/metrics",
+        "/api/v1/status/remote_write",
+        "/api/v1/status/groups",
+        "/api/v1/status",
+        "/api/v1/metrics",
+    ] {
+        let answer = ask("GET", path, &right, None);
+        assert!(answer.is_success(), "{path}: {}", answer.status);
+        shown.push((path.into(), answer.body));
+    }
+    let log = narthex.process.lines().join("\n").into_bytes();
+    drop(narthex.process.terminate(SOON));
+    shown.push(("the log".into(), [log, narthex.process.lines().join("\n").into_bytes()].concat()));
+    shown.extend(files(&data));
+    shown.push(("what a destination was sent".into(), format!("{:?}", taking.arrivals()).into_bytes()));
+    // The log is compressed.
+    let dump = Command::new(PROGRAM).args(["wal", "dump"]).arg(&data).output().unwrap();
+    assert!(String::from_utf8_lossy(&dump.stdout).contains("pushed"), "{dump:?}");
+    shown.push(("the log on disk".into(), dump.stdout));
+    // What is wrong in a configuration is shown without them, too.
+    let wrong = write(&folder.path().join("wrong.yml"), &text.replace("max_size: 64MiB", "max_size: 1"));
+    let output = Command::new(PROGRAM).args(["check", "--config", wrong.to_str().unwrap()]).output().unwrap();
+    shown.push(("an error of the configuration".into(), [output.stdout, output.stderr].concat()));
+    for (place, bytes) in &shown {
+        for (what, secret) in SECRETS {
+            let there = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+            assert!(!there, "{what} is in {place}: {}", String::from_utf8_lossy(bytes));
+        }
+    }
 }

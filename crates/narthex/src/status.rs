@@ -87,6 +87,8 @@ pub struct Delivery {
     behind: bool,
     /// Lanes that are served by themselves because they are stuck.
     stuck_lanes: i64,
+    /// Points in the side queue.
+    aside: i64,
     retry_in_seconds: f64,
     last_accepted_ms: i64,
     last_error: Option<String>,
@@ -213,6 +215,7 @@ fn delivery(destination: &Outlet, lag_bytes: u64) -> Delivery {
         position: Place { segment: stats.position_segment.get(), offset: stats.position_offset.get() },
         behind: stats.behind.get() > 0,
         stuck_lanes: stats.lanes_behind.get(),
+        aside: stats.aside_points.get(),
         retry_in_seconds: stats.retry_in_ms.get() as f64 / 1000.0,
         last_accepted_ms: stats.last_accepted_ms.get(),
         last_error,

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 /// The most groups of one answer.
 pub const GROUPS_MAX: usize = 200;
-/// The longest text that is searched for.
-pub const SEARCH_BYTES_MAX: usize = 256;
+/// The longest text that is searched for, in characters.
+pub const SEARCH_MAX: usize = 256;
 
 /// What is asked for.
 #[derive(Debug, Default, Deserialize)]
@@ -53,7 +53,7 @@ impl Groups {
     /// the age of the last success, oldest first.
     pub fn of(all: Vec<GroupStatus>, ask: &Ask, now_ms: i64) -> Groups {
         let total = all.len();
-        let words: String = ask.search.chars().take(SEARCH_BYTES_MAX).collect::<String>().to_lowercase();
+        let words: String = ask.search.chars().take(SEARCH_MAX).collect::<String>().to_lowercase();
         let wanted = |group: &GroupStatus| {
             let has = |text: &str| text.to_lowercase().contains(&words);
             words.is_empty() || group.labels.iter().any(|(name, value)| has(name) || has(value))

@@ -33,6 +33,13 @@ pub(super) fn sentence(stats: &Stats) -> String {
             " A part of the series is stuck, and is served by itself so that it holds up nothing else.",
         );
     }
+    let aside = stats.aside_points.get();
+    if aside > 0 {
+        text.push_str(&format!(
+            " {aside} samples are set aside: the destination failed just these again and again. They are \
+             tried every five minutes."
+        ));
+    }
     let points = |kinds: &remote::stats::PerKind| {
         let kinds = kinds.get();
         kinds.samples + kinds.histograms + kinds.exemplars
@@ -75,12 +82,13 @@ mod tests {
         stats.lost.add(Kinds { samples: 7, ..Kinds::default() });
         stats.refused.add(Kinds { samples: 1, exemplars: 2, ..Kinds::default() });
         stats.lanes_behind.set(3);
+        stats.aside_points.set(9);
         let text = sentence(&stats);
         assert!(text.contains("7 samples were dropped") && text.contains("log.max_size"), "{text}");
         assert!(
             text.contains("3 samples were refused") && text.contains("narthex wal dump --dead"),
             "{text}"
         );
-        assert!(text.contains("is stuck"), "{text}");
+        assert!(text.contains("is stuck") && text.contains("9 samples are set aside"), "{text}");
     }
 }

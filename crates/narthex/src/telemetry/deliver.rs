@@ -219,9 +219,23 @@ pub(super) fn families(destinations: &[Outlet], storage: &Storage, out: &mut Vec
     );
     table.counter(
         "narthex_remote_dead_letters_dropped_total",
-        "Handfuls of refused points that were not kept aside, since too many came or the disk failed.",
+        "Refused points that were not kept as dead letters, since too many came or the disk failed.",
         |s| s.dead_letters_dropped.get(),
     );
+    table.counter(
+        "narthex_remote_set_aside_total",
+        "Points that met 408, 429 or 5xx for so long that they went to the side queue.",
+        |s| {
+            let kinds = s.set_aside.get();
+            kinds.samples + kinds.histograms + kinds.exemplars
+        },
+    );
+    table.gauge("narthex_remote_aside_points", "Points in the side queue, tried now and then.", |s| {
+        s.aside_points.get() as f64
+    });
+    table.gauge("narthex_remote_aside_bytes", "Bytes on disk of the side queue.", |s| {
+        s.aside_bytes.get() as f64
+    });
     table.gauge("narthex_remote_behind", "1 while the queue reads from disk rather than from memory.", |s| {
         s.behind.get() as f64
     });
