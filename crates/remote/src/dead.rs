@@ -12,17 +12,14 @@
 //! request it refused, the line has `refused` and `of` instead of a sample.
 //!
 //! At [`FILE_BYTES`] the file becomes `….jsonl.1`, replacing the one before. Lines that come faster than
-//! the disk takes them are dropped at [`WAITING_BYTES`], and counted.
+//! the disk takes them are dropped at [`WAITING_BYTES`], and their samples counted; so are those of lines that
+//! could not be written. A line that a kill or a full disk cut short is ended by the next one's beginning.
 
-use crate::stats::Stats;
 use model::{Batch, Counts, Histogram, LabelsRef, Point, Value};
 use serde_json::{Map, Value as Json, json};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 use wal::{File, Filesystem};
 
 /// Most bytes of the file; with the one before it, twice as many are kept.
@@ -53,7 +50,11 @@ impl Reason {
 
 /// Lines that one answer made.
 #[derive(Debug, Default)]
-pub struct Lines(Vec<u8>);
+pub struct Lines {
+    text: Vec<u8>,
+    samples: u64,
+    left_out: u64,
+}
 
 impl Lines {
     /// Adds a sample with its outgoing labels.
@@ -66,9 +67,11 @@ impl Lines {
         batch: &Batch,
         point: &Point,
     ) {
-        if self.0.len() >= WAITING_BYTES {
+        if self.text.len() >= WAITING_BYTES {
+            self.left_out += 1;
             return;
         }
+        self.samples += 1;
         let mut line = Map::new();
         line.insert("time".into(), time.into());
         line.insert("reason".into(), reason.as_str().into());
@@ -94,17 +97,39 @@ impl Lines {
 
     /// Adds what is known of a request of which `refused` of `of` samples were refused.
     pub fn summary(&mut self, time: i64, answer: &str, refused: u64, of: u64) {
+        self.samples += refused;
         self.put(&json!({"time": time, "reason": "refused", "answer": answer, "refused": refused, "of": of}));
     }
 
     fn put(&mut self, line: &Json) {
-        self.0.extend_from_slice(line.to_string().as_bytes());
-        self.0.push(b'\n');
+        self.text.extend_from_slice(line.to_string().as_bytes());
+        self.text.push(b'\n');
+    }
+
+    /// Adds others.
+    pub fn append(&mut self, other: &Lines) {
+        self.text.extend_from_slice(&other.text);
+        self.samples += other.samples;
     }
 
     /// Whether there is nothing.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.text.is_empty()
+    }
+
+    /// Their length.
+    pub fn bytes(&self) -> usize {
+        self.text.len()
+    }
+
+    /// How many refused samples they are of.
+    pub fn samples(&self) -> u64 {
+        self.samples
+    }
+
+    /// Samples for which there was no room any more.
+    pub fn left_out(&self) -> u64 {
+        self.left_out
     }
 }
 
@@ -153,80 +178,29 @@ fn histogram(histogram: &Histogram) -> Json {
     json
 }
 
-/// Where lines are handed in. A task writes them.
+/// The file.
 #[derive(Debug)]
-pub struct DeadLetters {
-    sender: mpsc::UnboundedSender<Lines>,
-    waiting: Arc<AtomicUsize>,
-    stats: Arc<Stats>,
-    task: JoinHandle<()>,
-}
-
-impl DeadLetters {
-    /// Starts the task. The file is made with the first line.
-    pub fn start(fs: Arc<dyn Filesystem>, path: PathBuf, stats: Arc<Stats>) -> Self {
-        let (sender, mut receiver) = mpsc::unbounded_channel::<Lines>();
-        let waiting = Arc::new(AtomicUsize::new(0));
-        let (in_task, counted) = (waiting.clone(), stats.clone());
-        let task = tokio::spawn(async move {
-            let mut writer = Some(Writer { fs, path, file: None, len: 0 });
-            let mut lines = Vec::new();
-            while receiver.recv_many(&mut lines, 64).await > 0 {
-                let bytes: Vec<u8> = lines.drain(..).flat_map(|lines: Lines| lines.0).collect();
-                let length = bytes.len();
-                let Some(mut own) = writer.take() else { return };
-                let written = tokio::task::spawn_blocking(move || {
-                    let result = own.write(&bytes);
-                    (own, result)
-                });
-                in_task.fetch_sub(length, Ordering::Relaxed);
-                match written.await {
-                    Ok((own, result)) => {
-                        writer = Some(own);
-                        if let Err(error) = result {
-                            counted.dead_letters_dropped.add(1);
-                            tracing::error!(%error, "dead letters could not be written");
-                        }
-                    }
-                    Err(_) => return,
-                }
-            }
-        });
-        DeadLetters { sender, waiting, stats, task }
-    }
-
-    /// Hands lines in; they are dropped, and counted, where too many wait.
-    pub fn put(&self, lines: Lines) {
-        if lines.is_empty() {
-            return;
-        }
-        let length = lines.0.len();
-        if self.waiting.load(Ordering::Relaxed) + length > WAITING_BYTES + (1 << 20) {
-            self.stats.dead_letters_dropped.add(1);
-            return;
-        }
-        self.waiting.fetch_add(length, Ordering::Relaxed);
-        // The task ends only after us.
-        let _ = self.sender.send(lines);
-    }
-
-    /// Waits until all is written.
-    pub async fn close(self) {
-        drop(self.sender);
-        let _ = self.task.await;
-    }
-}
-
-#[derive(Debug)]
-struct Writer {
+pub struct Writer {
     fs: Arc<dyn Filesystem>,
     path: PathBuf,
     file: Option<Box<dyn File>>,
     len: u64,
+    /// The file ends in the middle of a line.
+    torn: bool,
 }
 
 impl Writer {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+    /// Nothing is touched before the first line.
+    pub fn new(fs: Arc<dyn Filesystem>, path: PathBuf) -> Self {
+        Writer { fs, path, file: None, len: 0, torn: false }
+    }
+
+    /// Adds lines, durably.
+    pub fn write(&mut self, lines: &Lines) -> io::Result<()> {
+        self.write_bytes(&lines.text)
+    }
+
+    fn write_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
         if self.len + bytes.len() as u64 > FILE_BYTES && self.len > 0 {
             self.file = None;
             self.fs.rename(&self.path, &beside(&self.path))?;
@@ -235,12 +209,17 @@ impl Writer {
             Some(file) => file,
             None => self.open()?,
         };
-        let result = file.write_all_at(bytes, self.len).and_then(|()| file.sync_data());
-        if result.is_ok() {
-            self.len += bytes.len() as u64;
-            self.file = Some(file);
+        if self.torn {
+            file.write_all_at(b"\n", self.len)?;
+            self.len += 1;
+            self.torn = false;
         }
-        result
+        // Where it fails, what is in the file is found out when it is opened again.
+        file.write_all_at(bytes, self.len)?;
+        file.sync_data()?;
+        self.len += bytes.len() as u64;
+        self.file = Some(file);
+        Ok(())
     }
 
     fn open(&mut self) -> io::Result<Box<dyn File>> {
@@ -248,12 +227,17 @@ impl Writer {
         if self.fs.metadata(&self.path)?.is_some() {
             let file = self.fs.open(&self.path, true)?;
             self.len = file.len()?;
+            let mut last = [b'\n'];
+            if let Some(at) = self.len.checked_sub(1) {
+                file.read_full_at(&mut last, at)?;
+            }
+            self.torn = last != [b'\n'];
             return Ok(file);
         }
-        self.fs.create_dir_all(folder)?;
+        crate::aside::make_folder(&*self.fs, folder)?;
         let file = self.fs.create_new(&self.path)?;
         self.fs.sync_dir(folder)?;
-        self.len = 0;
+        (self.len, self.torn) = (0, false);
         Ok(file)
     }
 }
@@ -287,7 +271,7 @@ mod tests {
 
     #[test]
     fn a_sample_is_a_line_of_json() {
-        let text = String::from_utf8(lines(&[1.5, f64::NAN, f64::NEG_INFINITY]).0).unwrap();
+        let text = String::from_utf8(lines(&[1.5, f64::NAN, f64::NEG_INFINITY]).text).unwrap();
         let parsed: Vec<Json> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let labels = json!({"__name__": "up", "q": "a\"b\n"});
         let right = json!({"time": 1, "reason": "refused", "answer": "400: no", "labels": labels,
@@ -318,7 +302,7 @@ mod tests {
         for point in &batch.points {
             lines.sample(1, Reason::Poisoned, "", LabelsRef::EMPTY, &batch, point);
         }
-        let text = String::from_utf8(lines.0).unwrap();
+        let text = String::from_utf8(lines.text).unwrap();
         let parsed: Vec<Json> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(parsed[0]["histogram"]["positive_deltas"], json!([2, -1]));
         assert_eq!(parsed[0]["histogram"]["positive_spans"], json!([[-1, 2]]));
@@ -331,16 +315,47 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("dead/a.jsonl");
         let fs: Arc<dyn Filesystem> = Arc::new(RealFilesystem);
-        let mut writer = Writer { fs: fs.clone(), path: path.clone(), file: None, len: 0 };
-        writer.write(b"one\n").unwrap();
-        let mut writer = Writer { fs, path: path.clone(), file: None, len: 0 };
-        writer.write(b"two\n").unwrap();
+        let mut writer = Writer::new(fs.clone(), path.clone());
+        writer.write_bytes(b"one\n").unwrap();
+        let mut writer = Writer::new(fs, path.clone());
+        writer.write_bytes(b"two\n").unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"one\ntwo\n");
         let chunk = vec![b'x'; FILE_BYTES as usize / 4];
         for _ in 0..11 {
-            writer.write(&chunk).unwrap();
+            writer.write_bytes(&chunk).unwrap();
             assert!(std::fs::metadata(&path).unwrap().len() <= FILE_BYTES);
         }
         assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn what_a_full_disk_cut_short_spoils_no_other_line() {
+        let fs = wal::sim::SimFilesystem::new(1);
+        let path = PathBuf::from("/dead/a.jsonl");
+        let mut writer = Writer::new(Arc::new(fs.clone()), path.clone());
+        writer.write_bytes(b"one\n").unwrap();
+        fs.set_space(Some(3));
+        assert!(writer.write_bytes(b"second\n").is_err());
+        fs.set_space(None);
+        writer.write_bytes(b"three\n").unwrap();
+        let text = String::from_utf8(fs.contents(&path).unwrap()).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!((lines[0], *lines.last().unwrap()), ("one", "three"));
+        assert!(lines.len() <= 3, "{text:?}");
+    }
+
+    #[test]
+    fn samples_past_the_limit_of_an_answer_are_counted() {
+        let mut batch = Batch::new();
+        let long = "x".repeat(10_000);
+        let labels = Labels::from_pairs([("__name__", long.as_str())]);
+        let series = batch.add_series(labels.as_ref(), Series::NO_METADATA);
+        batch.push_float(series, 7, 1.0);
+        let mut lines = Lines::default();
+        for _ in 0..1000 {
+            lines.sample(1, Reason::Refused, "", labels.as_ref(), &batch, &batch.points[0]);
+        }
+        assert_eq!(lines.samples() + lines.left_out(), 1000);
+        assert!(lines.left_out() > 500 && lines.bytes() < WAITING_BYTES + (1 << 20));
     }
 }

@@ -1,11 +1,12 @@
 //! A destination: the handle, and how it starts and stops.
 
+use crate::aside::Files;
 use crate::claims;
 use crate::client::{Client, ClientError};
 use crate::config::{RemoteWrite, StartAt};
-use crate::dead::DeadLetters;
 use crate::external::ExternalLabels;
-use crate::identity::Identity;
+use crate::identity::{Duplicate, Identity};
+use crate::keep::Keeper;
 use crate::lanes::LANE_HASH_VERSION;
 use crate::members::RingsFailed;
 use crate::outgoing::Rules;
@@ -48,6 +49,27 @@ pub enum StartError {
         /// The smallest that would be right.
         least: usize,
     },
+    /// Two that nothing tells apart.
+    #[error("remote_write: {0}")]
+    Duplicate(#[from] Duplicate),
+    /// The folder of saved positions.
+    #[error("the saved positions in {path} can't be looked through: {source}", path = path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the file system says.
+        source: std::io::Error,
+    },
+    /// What it has put aside.
+    #[error("remote_write {destination}: what was put aside in {folder} can't be read: {source}", folder = folder.display())]
+    Aside {
+        /// Which one.
+        destination: String,
+        /// Where.
+        folder: PathBuf,
+        /// What the file system says.
+        source: std::io::Error,
+    },
     /// The rings of an entry with members.
     #[error(transparent)]
     Rings(#[from] RingsFailed),
@@ -75,6 +97,27 @@ pub struct ShutdownReport {
     pub positions_saved: bool,
 }
 
+/// How long a destination that is replaced waits for answers. What has got none by then is sent once more.
+pub(crate) const HAND_OVER: Duration = Duration::from_secs(2);
+
+/// What a worker is told while it runs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Orders {
+    /// Bytes of batches that may wait in memory.
+    pub(crate) memory: usize,
+    /// Whether to end.
+    pub(crate) stop: Option<Stop>,
+}
+
+/// How to end.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Stop {
+    /// Once everything is sent, or after this long.
+    Flush(Duration),
+    /// Once there are answers to what is under way, or after this long.
+    HandOver(Duration),
+}
+
 /// A running destination. Dropping it stops it at once, as a kill would. However it ends, the log keeps what it
 /// has not delivered, until it is started again or [`Storage::release`] is called with its name.
 #[derive(Debug)]
@@ -82,7 +125,7 @@ pub struct Destination {
     name: String,
     url: Url,
     stats: Arc<Stats>,
-    stop: watch::Sender<Option<Duration>>,
+    orders: watch::Sender<Orders>,
     task: Option<JoinHandle<ShutdownReport>>,
 }
 
@@ -143,6 +186,9 @@ impl Prepared {
     /// (or as `start_at` says). Its task runs on the current tokio runtime. `stats` go on counting.
     pub fn start(self, base: &Base, stats: Arc<Stats>) -> Result<Destination, StartError> {
         let Prepared { config, identity, client, rules } = self;
+        // What another one held in memory is read and counted again.
+        stats.left_behind.add(stats.pending());
+        stats.set_state(State::Starting);
         let Base { storage, fs, clock, data_dir } = base.clone();
         let name = identity.shown().to_string();
         let path = claims::folder(&data_dir).join(identity.file());
@@ -174,9 +220,17 @@ impl Prepared {
             }
         }
         place::fit(&mut positions, base, &name, &stats.positions_reset);
-        let (stop, stopped) = watch::channel(None);
+        let (orders, ordered) = watch::channel(Orders { memory: config.max_in_memory, stop: None });
         let url = config.url.clone();
-        let dead = claims::dead_folder(&data_dir).join(format!("{}.jsonl", identity.file()));
+        let dead = claims::dead_folder(&data_dir);
+        let files = Files::new(&dead, identity.file());
+        let shelf = files.list(&*fs).map_err(|source| StartError::Aside {
+            destination: name.clone(),
+            folder: dead.clone(),
+            source,
+        })?;
+        let dead = dead.join(format!("{}.jsonl", identity.file()));
+        let keeper = Keeper::start(fs.clone(), clock.clone(), dead, files.clone(), stats.clone());
         let parts = Parts {
             name: name.clone(),
             rules,
@@ -186,11 +240,14 @@ impl Prepared {
             stats: stats.clone(),
             file,
             positions: Box::new(positions),
-            dead: DeadLetters::start(fs, dead, stats.clone()),
+            keeper,
+            fs,
+            files,
+            shelf,
         };
         let worker = Worker::new(&config, parts);
-        let task = tokio::spawn(watched(name.clone(), stats.clone(), worker.run(stopped)));
-        Ok(Destination { name, url, stats, stop, task: Some(task) })
+        let task = tokio::spawn(watched(name.clone(), stats.clone(), worker.run(ordered)));
+        Ok(Destination { name, url, stats, orders, task: Some(task) })
     }
 }
 
@@ -226,9 +283,24 @@ impl Destination {
 
     /// Goes on sending until everything in the log is settled, at most for `flush_deadline`; then saves the
     /// positions. What is left is sent after the next start.
-    pub async fn shutdown(mut self, flush_deadline: Duration) -> ShutdownReport {
+    pub async fn shutdown(self, flush_deadline: Duration) -> ShutdownReport {
+        self.stop(Stop::Flush(flush_deadline)).await
+    }
+
+    /// Sends nothing more, waits for the answers of what is under way, at most for two seconds, and saves
+    /// the positions, so that another one can go on from there.
+    pub async fn hand_over(self) -> ShutdownReport {
+        self.stop(Stop::HandOver(HAND_OVER)).await
+    }
+
+    /// From now on as many bytes of batches may wait in memory.
+    pub fn set_memory(&self, bytes: usize) {
+        self.orders.send_if_modified(|orders| std::mem::replace(&mut orders.memory, bytes) != bytes);
+    }
+
+    async fn stop(mut self, stop: Stop) -> ShutdownReport {
         let failed = ShutdownReport { complete: false, pending: 0, positions_saved: false };
-        let _ = self.stop.send(Some(flush_deadline));
+        self.orders.send_modify(|orders| orders.stop = Some(stop));
         match self.task.take() {
             Some(task) => task.await.unwrap_or(failed),
             None => failed,

@@ -19,10 +19,11 @@
 //!
 //! # Where to start
 //!
-//! [`Destination`] is the handle. [`queue`] has all decisions, without any I/O; `worker` is the task around
+//! [`Destination`] is the handle, [`Destinations`] are all of a configuration. [`queue`] has all decisions, without any I/O; `worker` is the task around
 //! it. [`lanes`] explains what order and positions rest on.
 
 pub mod answer;
+pub mod aside;
 pub mod auth;
 pub mod backoff;
 pub mod batch;
@@ -33,10 +34,12 @@ pub mod config;
 pub mod connect;
 pub mod dead;
 mod destination;
+mod destinations;
 pub mod duration;
 pub mod external;
 pub mod go_regex;
 pub mod identity;
+mod keep;
 pub mod lanes;
 pub mod members;
 mod metadata;
@@ -59,6 +62,7 @@ mod worker;
 
 pub use config::RemoteWrite;
 pub use destination::{Base, Destination, Prepared, ShutdownReport, StartError};
+pub use destinations::{Changes, Destinations};
 pub use identity::Identity;
 pub use stats::{State, Stats};
 pub use url::Url;

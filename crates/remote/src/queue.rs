@@ -15,6 +15,8 @@ mod answers;
 pub mod behind;
 #[cfg(test)]
 mod behind_tests;
+#[cfg(test)]
+mod failing_tests;
 mod moves;
 #[cfg(test)]
 mod tests;
@@ -38,9 +40,9 @@ pub const DENIED_INTERVAL: Duration = Duration::from_secs(60);
 /// A batch that has met 408, 429 or 5xx for this long while others went through is poisoned: it is narrowed
 /// down, and what goes on failing is put aside.
 pub const POISONED_AFTER: Duration = Duration::from_secs(15 * 60);
-/// After this long of 408, 429 or 5xx a batch is tried by single points in turn with the whole, where nothing
-/// else goes through: that tells a destination that is away from a batch that it fails over.
-pub const PROBE_AFTER: Duration = Duration::from_secs(60);
+/// Where nothing has gone through for this long, a batch that meets 408, 429 or 5xx is tried by a single point:
+/// that is enough to ask, and tells a destination that is away from a batch that it fails over.
+pub const PROBE_AFTER: Duration = Duration::from_secs(5 * 60);
 
 /// A shard whose batch has failed for this long, while others went through, may be left behind.
 pub const STUCK_AFTER: Duration = Duration::from_secs(30);
@@ -323,9 +325,9 @@ impl<C: Source> Queue<C> {
                 let take = shard.limit.min(shard.waiting.len());
                 shard.batch.extend(shard.waiting.drain(..take));
             }
-            let others_pass = self.last_success.is_some_and(|success| success > shard.failed_at);
+            let silent = self.last_success.is_none_or(|success| now >= success + PROBE_AFTER);
             let probe = self.gate.as_ref().is_some_and(|gate| gate.probes > 0)
-                || !others_pass && shard.failing_since.is_some_and(|since| now >= since + PROBE_AFTER);
+                || silent && shard.failing_since.is_some_and(|since| now >= since + PROBE_AFTER);
             self.begin_probe(index, probe);
             let shard = self.shards.get_mut(index)?;
             shard.under_way = true;

@@ -4,7 +4,7 @@ use crate::batch::Kinds;
 use formats::remote_write::Protocol;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub use storage::stats::Counter;
 
 /// A number that is set.
@@ -133,7 +133,7 @@ impl std::fmt::Display for State {
 #[derive(Debug, Default)]
 struct Words {
     state: State,
-    last_error: Option<String>,
+    last_error: Option<(String, SystemTime)>,
     protocol: Option<Protocol>,
 }
 
@@ -151,7 +151,8 @@ pub struct Stats {
     pub refused_or_already_written: Counter,
     /// Of the refused: those that were not sent alone, since all probes of their batch were refused.
     pub refused_presumed: Counter,
-    /// Of the refused: those that met 408, 429 or 5xx for a long time while others went through.
+    /// Of the refused: those that met 408, 429 or 5xx for so long that the side queue had no room for them
+    /// any more.
     pub refused_poisoned: Counter,
     /// Points in requests that were sent again after 408, 429, 5xx or a failure of the network.
     pub retried: PerKind,
@@ -161,6 +162,17 @@ pub struct Stats {
     pub dropped_by_rule: PerKind,
     /// Points left out because they were older than `sample_age_limit`.
     pub dropped_too_old: PerKind,
+    /// Of these: those that became so while they waited in the queue.
+    pub expired: PerKind,
+    /// Points that left the queue for the side queue: they met 408, 429 or 5xx for a long time while others
+    /// went through, and are tried now and then.
+    pub set_aside: PerKind,
+    /// Points that left the side queue, delivered or refused.
+    pub aside_settled: PerKind,
+    /// Points that are in the side queue, as they were put aside.
+    pub aside_points: Gauge,
+    /// Bytes on disk of the side queue.
+    pub aside_bytes: Gauge,
     /// Points left out because the version of the protocol can't carry them.
     pub dropped_unsupported: PerKind,
     /// Points left out because their series in the log could not be read.
@@ -231,7 +243,7 @@ pub struct Stats {
     pub position_segment: Gauge,
     /// The byte of it in its segment.
     pub position_offset: Gauge,
-    /// Handfuls of dead letters that were not kept, since too many came or the disk failed.
+    /// Refused points that were not kept aside, since too many came or the disk failed.
     pub dead_letters_dropped: Counter,
     words: Mutex<Words>,
 }
@@ -244,9 +256,18 @@ impl Stats {
     /// Points that are in the queue and not settled.
     pub fn pending(&self) -> Kinds {
         let queued = self.queued.get();
-        let settled = [&self.delivered, &self.refused, &self.dropped_unsupported, &self.left_behind];
+        let settled = [
+            &self.delivered,
+            &self.refused,
+            &self.dropped_unsupported,
+            &self.left_behind,
+            &self.expired,
+            &self.set_aside,
+        ];
         let settled = settled.map(PerKind::get);
-        let left = |of: fn(&Kinds) -> u64| of(&queued).saturating_sub(settled.iter().map(of).sum());
+        let aside = self.aside_settled.get();
+        let left =
+            |of: fn(&Kinds) -> u64| (of(&queued) + of(&aside)).saturating_sub(settled.iter().map(of).sum());
         Kinds {
             samples: left(|kinds| kinds.samples),
             histograms: left(|kinds| kinds.histograms),
@@ -261,7 +282,14 @@ impl Stats {
 
     /// The last thing that went wrong, in words.
     pub fn last_error(&self) -> Option<String> {
-        self.words().last_error.clone()
+        self.words().last_error.as_ref().map(|(words, _)| words.clone())
+    }
+
+    /// The last thing that went wrong, in words, and when, in milliseconds since 1970 by the machine's clock.
+    pub fn last_error_at(&self) -> Option<(String, i64)> {
+        let (words, at) = self.words().last_error.clone()?;
+        let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Some((words, i64::try_from(since.as_millis()).unwrap_or(i64::MAX)))
     }
 
     /// The version of the protocol that the destination has understood last.
@@ -280,7 +308,7 @@ impl Stats {
     }
 
     pub(crate) fn set_error(&self, error: String) {
-        self.words().last_error = Some(error);
+        self.words().last_error = Some((error, SystemTime::now()));
     }
 
     pub(crate) fn set_protocol(&self, protocol: Protocol) {

@@ -1,16 +1,19 @@
 //! The task of one destination: it feeds the queue from the log, sends what the queue names, and tells
 //! it what became of that. All decisions are the queue's; here are the clock, the files and the sockets.
 
+mod aside;
 mod outcome;
 mod stragglers;
 
+use self::aside::{ASIDE, Aside, wait_for_entry};
 use self::stragglers::{Straggler, next_of};
 use crate::answer::Answer;
+use crate::aside::{Files, Shelf};
 use crate::batch::{Batcher, Encoded, Kinds, REQUEST_BYTES};
 use crate::client::{Client, Failure, Post};
 use crate::config::{MetadataConfig, Narrowing, RemoteWrite};
-use crate::dead::DeadLetters;
-use crate::destination::ShutdownReport;
+use crate::destination::{Orders, ShutdownReport, Stop};
+use crate::keep::Keeper;
 use crate::metadata;
 use crate::outgoing::{Left, Outgoing, Rules};
 use crate::positions::{self, Lanes, PositionFile};
@@ -28,6 +31,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use storage::{Chunk, Follower, Pin, ReadError, Storage};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use wal::Filesystem;
 
 /// How often positions are synced. They are written with each answer.
 const SAVE_INTERVAL: Duration = Duration::from_secs(1);
@@ -73,7 +77,10 @@ pub(crate) struct Parts {
     pub(crate) stats: Arc<Stats>,
     pub(crate) file: PositionFile,
     pub(crate) positions: Box<Lanes>,
-    pub(crate) dead: DeadLetters,
+    pub(crate) keeper: Keeper,
+    pub(crate) fs: Arc<dyn Filesystem>,
+    pub(crate) files: Files,
+    pub(crate) shelf: Shelf,
 }
 
 /// See the module.
@@ -105,7 +112,10 @@ pub(crate) struct Worker {
     saving: Option<Saving>,
     /// What was synced last.
     saved: Box<Lanes>,
-    dead: Option<DeadLetters>,
+    keeper: Keeper,
+    /// Positions that may be written once all up to a ticket of the keeper is kept.
+    held: Option<(u64, Box<Lanes>)>,
+    aside: Aside,
     lost: storage::Lost,
     rate: Rate,
     was_full: bool,
@@ -123,7 +133,7 @@ pub(crate) struct Worker {
 
 impl Worker {
     pub(crate) fn new(config: &RemoteWrite, parts: Parts) -> Self {
-        let Parts { name, rules, client, storage, clock, stats, file, positions, dead } = parts;
+        let Parts { name, rules, client, storage, clock, stats, file, positions, keeper, fs, files, shelf } = parts;
         let queue_config = &config.queue_config;
         let max_shards = queue_config.max_shards.clamp(1, crate::lanes::LANES);
         let settings = Settings {
@@ -147,6 +157,7 @@ impl Worker {
         let pin = storage.pin(&name, queue.head());
         let follower = storage.follow(queue.head());
         let rate = Rate { last: clock.monotonic(), ..Rate::default() };
+        let aside = Aside::new(fs, files, shelf, clock.monotonic());
         Worker {
             narrow: config.narrow,
             retry_429: queue_config.retry_on_http_429,
@@ -173,7 +184,9 @@ impl Worker {
             written: positions.clone(),
             saving: None,
             saved: positions,
-            dead: Some(dead),
+            keeper,
+            held: None,
+            aside,
             lost: storage::Lost::default(),
             rate,
             was_full: false,
@@ -188,19 +201,22 @@ impl Worker {
         }
     }
 
-    pub(crate) async fn run(mut self, mut stop: watch::Receiver<Option<Duration>>) -> ShutdownReport {
+    pub(crate) async fn run(mut self, mut orders: watch::Receiver<Orders>) -> ShutdownReport {
         let mut second = tokio::time::interval(SAVE_INTERVAL);
         second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut stop_at: Option<Duration> = None;
+        let mut handing_over = false;
         let complete = loop {
-            self.send_ready();
+            if !handing_over {
+                self.send_ready();
+            }
             let now = self.clock.monotonic();
             if let Some(at) = stop_at {
                 let all = self.closed || self.follower.position() >= self.storage.end();
                 if all && self.queue.pending() == 0 && self.stragglers.is_empty() {
                     break true;
                 }
-                if now >= at {
+                if now >= at || handing_over && self.flights.is_empty() {
                     break false;
                 }
             }
@@ -213,26 +229,41 @@ impl Worker {
             }
             self.was_full = !wants_more;
             let reads = wants_more
+                && !handing_over
                 && !self.closed
                 && now >= self.read_not_before
                 && self.until.is_none_or(|until| self.follower.position() < until);
             let straggling =
                 self.stragglers.iter().filter_map(|straggler| straggler.queue.next_wakeup()).min();
-            let wake = [self.queue.next_wakeup(), straggling, stop_at].into_iter().flatten().min();
+            let to_send = [self.queue.next_wakeup(), straggling, self.aside.next_wakeup()].into_iter().flatten().min();
+            let wake = to_send.filter(|_| !handing_over).into_iter().chain(stop_at).min();
             tokio::select! {
                 chunk = self.follower.next(), if reads => self.read(chunk),
                 Some(flight) = self.flights.next(), if !self.flights.is_empty() => self.answered(flight),
                 () = tokio::time::sleep(wake.unwrap_or_default().saturating_sub(now)), if wake.is_some() => {}
                 _ = second.tick() => self.every_second(),
-                (index, chunk) = next_of(&mut self.stragglers), if !self.stragglers.is_empty() => {
+                (index, chunk) = next_of(&mut self.stragglers), if !handing_over && !self.stragglers.is_empty() => {
                     self.read_for_straggler(index, chunk);
                 }
                 () = wait_for_metadata(&mut self.metadata), if self.metadata.is_some() => self.metadata = None,
                 saved = wait(&mut self.saving), if self.saving.is_some() => self.save_ended(saved),
-                changed = stop.changed(), if stop_at.is_none() => {
+                () = self.keeper.progress(), if self.held.is_some() => self.write_positions(),
+                read = wait_for_entry(&mut self.aside), if self.aside.is_loading() => self.entry_read(read),
+                changed = orders.changed(), if stop_at.is_none() => {
+                    let Orders { memory, stop } = *orders.borrow_and_update();
+                    self.settings.memory = memory;
+                    self.queue.set_memory(memory);
                     // Nobody holds the handle any more: stop, but not without the positions.
-                    let deadline = if changed.is_ok() { *stop.borrow_and_update() } else { None };
-                    stop_at = Some(self.clock.monotonic() + deadline.unwrap_or_default());
+                    let stop = if changed.is_ok() { stop } else { Some(Stop::Flush(Duration::ZERO)) };
+                    let deadline = match stop {
+                        None => continue,
+                        Some(Stop::Flush(deadline)) => deadline,
+                        Some(Stop::HandOver(deadline)) => {
+                            handing_over = true;
+                            deadline
+                        }
+                    };
+                    stop_at = Some(self.clock.monotonic() + deadline);
                     self.queue.set_flushing(true);
                     self.stragglers.iter_mut().for_each(|straggler| straggler.queue.set_flushing(true));
                 }
@@ -248,12 +279,14 @@ impl Worker {
     /// Whether a member that leaves has delivered its part.
     fn is_through(&mut self) -> bool {
         let read = self.until.is_some_and(|until| self.follower.position() >= until);
-        self.through |= read && self.queue.pending() == 0 && self.stragglers.is_empty();
+        let settled = self.queue.pending() == 0 && self.stragglers.is_empty() && self.aside.is_empty();
+        self.through |= read && settled;
         self.through
     }
 
     /// Saves the positions for the last time.
     async fn finish(&mut self, complete: bool) -> ShutdownReport {
+        self.keeper.close().await;
         if self.saving.is_some() {
             let saved = wait(&mut self.saving).await;
             self.save_ended(saved);
@@ -262,9 +295,6 @@ impl Worker {
         if self.saving.is_some() {
             let saved = wait(&mut self.saving).await;
             self.save_ended(saved);
-        }
-        if let Some(dead) = self.dead.take() {
-            dead.close().await;
         }
         let positions_saved = self.positions() == *self.saved;
         self.update_gauges();
@@ -351,6 +381,7 @@ impl Worker {
     fn queue_mut(&mut self, queue: u64) -> Option<&mut Queue<Outgoing>> {
         match queue {
             MAIN => Some(&mut self.queue),
+            ASIDE => self.aside.queue(),
             number => {
                 let found = self.stragglers.iter_mut().find(|straggler| straggler.number == number);
                 found.map(|straggler| &mut straggler.queue)
@@ -361,6 +392,7 @@ impl Worker {
     /// Sends what the queues name.
     fn send_ready(&mut self) {
         self.send_ready_of(MAIN);
+        self.send_ready_of(ASIDE);
         for index in 0..self.stragglers.len() {
             if let Some(number) = self.stragglers.get(index).map(|straggler| straggler.number) {
                 self.send_ready_of(number);
@@ -373,12 +405,30 @@ impl Worker {
             let now = self.clock.monotonic();
             let queue = match number {
                 MAIN => &mut self.queue,
+                ASIDE => match self.aside.queue() {
+                    Some(queue) => queue,
+                    None => return,
+                },
                 _ => match self.stragglers.iter_mut().find(|straggler| straggler.number == number) {
                     Some(straggler) => &mut straggler.queue,
                     None => return,
                 },
             };
             let Some(request) = queue.poll(now) else { return };
+            if let Some(limit) = self.age_limit {
+                // At each try: after an outage what is too old by then is not sent, as in Prometheus.
+                let oldest = self.clock.now_ms().saturating_sub(limit.as_millis() as i64);
+                let mut expired = Kinds::default();
+                queue.drop_unwanted(request.shard, |outgoing, index| {
+                    let old = outgoing.point(index).filter(|point| point.timestamp < oldest);
+                    old.inspect(|point| expired.count(&point.value)).is_some()
+                });
+                self.stats.dropped_too_old.add(expired);
+                if number == ASIDE {
+                    self.stats.aside_settled.add(expired);
+                }
+                self.stats.expired.add(expired);
+            }
             let protocol = self.negotiator.choose(now);
             let limit = if request.whole { self.request_bytes } else { usize::MAX };
             let storage = &self.storage;
@@ -388,9 +438,13 @@ impl Worker {
                 queue.trim(request.shard, encoded.taken);
             }
             if encoded.body.is_empty() {
-                // Nothing in it that this version can carry.
+                // Nothing in it that this version can carry, or nothing left that may be sent.
                 self.stats.dropped_unsupported.add(encoded.unsupported);
-                queue.answer(request.shard, Outcome::Delivered, now, |_, _, _| {});
+                queue.answer(request.shard, Outcome::Unsent, now, |_, _, _| {});
+                if number == ASIDE {
+                    self.stats.aside_settled.add(encoded.unsupported);
+                    self.aside_answered(None);
+                }
                 continue;
             }
             if request.attempt > 0 {
@@ -427,6 +481,7 @@ impl Worker {
         self.queue.tick(now);
         self.leave_behind();
         self.tick_stragglers(now);
+        self.tick_aside();
         self.save();
         if now >= self.refresh_at {
             self.refresh(now);
@@ -520,12 +575,30 @@ impl Worker {
         }
     }
 
-    /// Writes the positions, if they have changed.
+    /// Writes the positions, if they have changed and what they are past is kept.
     fn write_positions(&mut self) {
+        let kept = self.keeper.kept();
+        if let Some((ticket, positions)) = self.held.take() {
+            if kept < ticket {
+                self.held = Some((ticket, positions));
+                return;
+            }
+            self.write_these(*positions);
+        }
         let positions = self.positions();
         if positions == *self.written {
             return;
         }
+        let ticket = self.keeper.handed();
+        if kept < ticket {
+            // They may be past something that is on its way to the dead letters or the side queue.
+            self.held = Some((ticket, Box::new(positions)));
+        } else {
+            self.write_these(positions);
+        }
+    }
+
+    fn write_these(&mut self, positions: Lanes) {
         match self.file.write(&positions) {
             Ok(()) => *self.written = positions,
             Err(error) => self.positions_failed(&error),

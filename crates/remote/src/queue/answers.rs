@@ -1,6 +1,6 @@
 //! What an answer means for the points of its request.
 
-use super::{DENIED_INTERVAL, Fate, Gate, Outcome, POISONED_AFTER, Queue, SMALLEST_BATCH, Source};
+use super::{DENIED_INTERVAL, Fate, Gate, Outcome, POISONED_AFTER, PROBE_AFTER, Queue, SMALLEST_BATCH, Source};
 use crate::backoff;
 use crate::lanes::{LANES, lane_of};
 use crate::narrow::{self, Candidate, Narrow};
@@ -44,8 +44,11 @@ impl<C: Source> Queue<C> {
                 );
                 shard.not_before = now + wait;
                 if answered {
-                    // In an outage no time counts: nothing goes through between two failures.
-                    let others_pass = self.last_success.is_some_and(|success| success > shard.failed_at);
+                    // In an outage no time counts: nothing goes through between two failures. Where there are
+                    // no others, one of the batch goes through now and then, until the last is left.
+                    let others_pass = self.last_success.is_some_and(|success| {
+                        success > shard.failed_at || shard.mates_passed && now < success + PROBE_AFTER * 2
+                    });
                     let last_of_batch = shard.mates_passed && shard.batch.len() == 1;
                     if shard.failing_since.is_some() && (others_pass || last_of_batch) {
                         shard.failing_beside += now.saturating_sub(shard.failed_at);

@@ -46,24 +46,24 @@ pub(super) fn settings() -> Settings {
     }
 }
 
-const RETRY: Outcome = Outcome::Retry { answered: true, after: None, jitter: 0.0 };
+pub(super) const RETRY: Outcome = Outcome::Retry { answered: true, after: None, jitter: 0.0 };
 
 pub(super) fn chunk(number: u64, series: impl IntoIterator<Item = u64>) -> Points {
     let points = series.into_iter().map(|series| (series, number as i64)).collect();
     Points { number, points: Rc::new(points), arrived: Duration::ZERO }
 }
 
-fn push(queue: &mut Queue<Points>, chunk: Points) -> usize {
+pub(super) fn push(queue: &mut Queue<Points>, chunk: Points) -> usize {
     let count = chunk.points.len() as u32;
     let end = Position { segment: 0, offset: chunk.number + 1, index: 0 };
     queue.push(chunk, end, count, |_, _| true)
 }
 
-fn sent(queue: &Queue<Points>, request: Request) -> Vec<(u64, i64)> {
+pub(super) fn sent(queue: &Queue<Points>, request: Request) -> Vec<(u64, i64)> {
     queue.points(request.shard).map(|(chunk, point)| chunk.points[point as usize]).collect()
 }
 
-fn answer(queue: &mut Queue<Points>, request: Request, outcome: Outcome, now: Duration) -> Vec<Fate> {
+pub(super) fn answer(queue: &mut Queue<Points>, request: Request, outcome: Outcome, now: Duration) -> Vec<Fate> {
     let mut fates = Vec::new();
     queue.answer(request.shard, outcome, now, |_, _, fate| fates.push(fate));
     fates
@@ -272,6 +272,7 @@ fn outcome() -> impl Strategy<Value = Outcome> {
         1 => Just(Outcome::Settled),
         2 => (any::<bool>(), 0.0..1.0).prop_map(|(answered, jitter)| Outcome::Retry { answered, after: None, jitter }),
         1 => Just(Outcome::Resend),
+        1 => Just(Outcome::Unsent),
         2 => Just(Outcome::Refused),
         1 => Just(Outcome::RefusedWhole),
         1 => Just(Outcome::TooLarge),

@@ -1,10 +1,12 @@
 //! What an answer means: for the queue, for the negotiation, for numbers and words.
 
-use super::{Flight, Worker};
+use super::{ASIDE, Flight, MAIN, Worker};
 use crate::answer::{self, Answer, Verdict};
+use crate::aside::Gathered;
 use crate::batch::{Kinds, REQUEST_BYTES_MIN};
 use crate::config::Narrowing;
 use crate::dead::{Lines, Reason};
+use crate::keep::Keep;
 use crate::protocol::Next;
 use crate::queue::{Fate, Outcome};
 use crate::stats::State;
@@ -26,16 +28,23 @@ impl Worker {
         let outcome = self.outcome(&flight, now, &words);
         let about_order = answer::is_about_order(&words);
         let time = self.clock.now_ms();
+        let is_aside = flight.queue == ASIDE;
+        if matches!(outcome, Outcome::Delivered | Outcome::Settled) {
+            self.let_know(&flight, now);
+        }
         let mut refused = Refused::default();
         let Some(queue) = self.queue_mut(flight.queue) else { return };
         queue.answer(flight.request.shard, outcome, now, |outgoing, index, fate| {
             let Some(point) = outgoing.point(index) else { return };
+            if is_aside && fate != Fate::Poisoned {
+                refused.from_aside.count(&point.value);
+            }
             let reason = match fate {
                 Fate::Delivered => return,
                 Fate::Settled if flight.kinds.total() > SETTLED_KEPT => return,
                 Fate::Settled => Reason::Refused,
                 Fate::Refused { maybe_written } => {
-                    refused.maybe += u64::from(maybe_written && about_order);
+                    refused.maybe += u64::from((maybe_written || is_aside) && about_order);
                     Reason::Refused
                 }
                 Fate::Presumed => {
@@ -43,8 +52,8 @@ impl Worker {
                     Reason::Presumed
                 }
                 Fate::Poisoned => {
-                    refused.poisoned += 1;
-                    Reason::Poisoned
+                    refused.poisoned.get_or_insert_default().add(outgoing, point);
+                    return;
                 }
             };
             let labels = outgoing.labels(point.series);
@@ -60,20 +69,37 @@ impl Worker {
         self.stats.refused.add(refused.kinds);
         self.stats.refused_or_already_written.add(refused.maybe);
         self.stats.refused_presumed.add(refused.presumed);
-        self.stats.refused_poisoned.add(refused.poisoned);
+        self.stats.aside_settled.add(refused.from_aside);
         if let Some(example) = refused.example {
             let count = refused.kinds.total();
             self.stats.set_error(format!("refused for good: {example}: {words}"));
             tracing::warn!(destination = %self.name, count, %example, answer = %words, "refused for good");
         }
-        self.keep_aside(refused.lines);
+        let mut keep = Keep { lines: refused.lines, ..Keep::default() };
+        if let Some(poisoned) = refused.poisoned {
+            if !is_aside {
+                self.stats.set_aside.add(poisoned.kinds());
+            }
+            self.put_aside(poisoned, &words, &mut keep);
+        }
+        self.keeper.put(keep);
+        if is_aside {
+            self.aside_answered(Some(outcome));
+        }
         // Before anything else is sent, so that a kill costs no more than what is under way then.
         self.write_positions();
     }
 
-    fn keep_aside(&self, lines: Lines) {
-        if let Some(dead) = &self.dead {
-            dead.put(lines);
+    /// What passes in one queue says of what fails in another that it is not the destination that is away.
+    fn let_know(&mut self, flight: &Flight, now: Duration) {
+        let sent_at = now.saturating_sub(flight.took);
+        if flight.queue != MAIN {
+            self.queue.others_pass(sent_at);
+        }
+        let stragglers = self.stragglers.iter_mut().filter(|straggler| straggler.number != flight.queue);
+        stragglers.for_each(|straggler| straggler.queue.others_pass(sent_at));
+        if let Some(queue) = self.aside.queue().filter(|_| flight.queue != ASIDE) {
+            queue.others_pass(sent_at);
         }
     }
 
@@ -85,7 +111,7 @@ impl Worker {
         };
         let answer = match &flight.result {
             Ok(answer) => answer,
-            Err(_) => return self.retry(None, false, words),
+            Err(_) => return self.retry(flight, None, false, words),
         };
         let confirmed = self.negotiator.is_confirmed();
         match answer::verdict(answer, flight.protocol, confirmed, self.retry_429) {
@@ -114,12 +140,12 @@ impl Worker {
                 if sent.total() > SETTLED_KEPT {
                     let mut lines = Lines::default();
                     lines.summary(self.clock.now_ms(), words, count, sent.total());
-                    self.keep_aside(lines);
+                    self.keeper.put(Keep { lines, ..Keep::default() });
                 }
                 tracing::warn!(destination = %self.name, count, answer = %words, "refused for good");
                 Outcome::Settled
             }
-            Verdict::Retry => self.retry(answer.retry_after, true, words),
+            Verdict::Retry => self.retry(flight, answer.retry_after, true, words),
             Verdict::Refused => {
                 self.negotiator.understood(flight.protocol);
                 if self.narrow == Narrowing::Auto { Outcome::Refused } else { Outcome::RefusedWhole }
@@ -164,11 +190,12 @@ impl Worker {
         }
     }
 
-    fn retry(&mut self, after: Option<Duration>, answered: bool, words: &str) -> Outcome {
+    fn retry(&mut self, flight: &Flight, after: Option<Duration>, answered: bool, words: &str) -> Outcome {
         self.stats.requests_retried.add(1);
         let reason = format!("{words} ({})", self.client.url());
         self.stats.set_error(reason.clone());
-        if self.stats.set_state(State::Waiting { reason }) {
+        // What is tried now and then is not what the destination does.
+        if flight.queue != ASIDE && self.stats.set_state(State::Waiting { reason }) {
             tracing::warn!(destination = %self.name, reason = %words, "waiting, and trying again");
         }
         Outcome::Retry { answered, after, jitter: fastrand::f64() }
@@ -188,7 +215,10 @@ struct Refused {
     kinds: Kinds,
     maybe: u64,
     presumed: u64,
-    poisoned: u64,
+    /// On their way to the side queue.
+    poisoned: Option<Gathered>,
+    /// Of the side queue's.
+    from_aside: Kinds,
     example: Option<String>,
     lines: Lines,
 }

@@ -30,6 +30,10 @@ pub struct JumpingClock {
 }
 
 impl JumpingClock {
+    pub fn new(real: SystemClock) -> JumpingClock {
+        JumpingClock { real, jumped_ms: AtomicU64::new(0) }
+    }
+
     pub fn jump(&self, by: Duration) {
         self.jumped_ms.fetch_add(by.as_millis() as u64, Ordering::SeqCst);
     }
@@ -74,7 +78,7 @@ impl World {
                 .enable_all()
                 .build()
                 .unwrap(),
-            clock: Arc::new(JumpingClock { real: SystemClock::new(), jumped_ms: AtomicU64::new(0) }),
+            clock: Arc::new(JumpingClock::new(SystemClock::new())),
             storage: None,
             receiver: FakeReceiver::start(),
             expected: Mutex::default(),
@@ -153,7 +157,9 @@ impl World {
     /// The dead letters of all destinations.
     pub fn dead_letters(&self) -> Vec<serde_json::Value> {
         let Ok(files) = std::fs::read_dir(self.dir.path().join("dead")) else { return Vec::new() };
-        let texts = files.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap());
+        let paths = files.map(|file| file.unwrap().path());
+        let letters = paths.filter(|path| !path.to_string_lossy().contains(".aside-"));
+        let texts = letters.map(|path| std::fs::read_to_string(path).unwrap());
         let text: String = texts.collect();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }

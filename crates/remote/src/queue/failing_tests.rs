@@ -1,0 +1,142 @@
+//! What 408, 429, 5xx and 401 say of a batch, beside what others meet at the same time.
+
+use super::tests::{RETRY, answer, chunk, push, sent, settings};
+use super::*;
+
+fn started(shards: usize) -> Queue<super::tests::Points> {
+    let mut queue =
+        Queue::new(Settings { min_shards: shards, max_points: 100, capacity: 100_000, ..settings() }, &[]);
+    queue.set_flushing(true);
+    queue
+}
+
+#[test]
+fn an_outage_that_begins_while_another_request_succeeds_poisons_nothing() {
+    let mut queue = started(2);
+    push(&mut queue, chunk(0, 0..20));
+    let mut now = Duration::from_secs(1);
+    let (a, b) = (queue.poll(now).unwrap(), queue.poll(now).unwrap());
+    // Both were under way; the one is taken a moment after the other has failed.
+    answer(&mut queue, a, RETRY, now);
+    answer(&mut queue, b, Outcome::Delivered, now + Duration::from_millis(1));
+    push(&mut queue, chunk(1, 0..20));
+    let mut probes = 0;
+    while now < POISONED_AFTER * 3 {
+        now = now.max(queue.next_wakeup().unwrap()) + Duration::from_millis(1);
+        while let Some(request) = queue.poll(now) {
+            probes += usize::from(sent(&queue, request).len() == 1);
+            assert_eq!(answer(&mut queue, request, RETRY, now), [], "an outage settles nothing");
+        }
+    }
+    assert!(probes > 100, "a single point is enough to ask");
+    // It comes back: after one probe everything goes out whole.
+    now += Duration::from_secs(5);
+    let (mut delivered, mut requests) = (0, 0);
+    while queue.pending() > 0 {
+        now = now.max(queue.next_wakeup().unwrap());
+        while let Some(request) = queue.poll(now) {
+            requests += 1;
+            delivered += answer(&mut queue, request, Outcome::Delivered, now).len();
+            now += Duration::from_millis(1);
+        }
+    }
+    assert!(delivered == 30 && requests <= 6, "{delivered} points in {requests} requests");
+}
+
+#[test]
+fn credentials_that_run_out_while_another_request_succeeds_refuse_nothing() {
+    let mut queue = started(2);
+    push(&mut queue, chunk(0, 0..20));
+    let mut now = Duration::from_secs(1);
+    let (a, b) = (queue.poll(now).unwrap(), queue.poll(now).unwrap());
+    answer(&mut queue, a, Outcome::Denied, now);
+    answer(&mut queue, b, Outcome::Delivered, now + Duration::from_millis(1));
+    push(&mut queue, chunk(1, 0..20));
+    for _ in 0..20 {
+        now = now.max(queue.next_wakeup().unwrap()) + Duration::from_millis(1);
+        while let Some(request) = queue.poll(now) {
+            assert_eq!(answer(&mut queue, request, Outcome::Denied, now), []);
+        }
+    }
+}
+
+/// Answers by whether a bad series is in the request until nothing is pending, with a chunk pushed each
+/// second while there is time. Gives the poisoned points, when each was, and how many were delivered.
+fn run_with_bad(
+    queue: &mut Queue<super::tests::Points>,
+    bad: impl Fn(u64) -> bool,
+) -> (Vec<(u64, Duration)>, usize) {
+    let (mut now, mut number, mut delivered) = (Duration::ZERO, 1, 0);
+    let mut poisoned = Vec::new();
+    while queue.pending() > 0 && now < POISONED_AFTER * 4 {
+        if now < POISONED_AFTER + Duration::from_secs(30) && now.as_secs() >= number && queue.wants_more() {
+            push(queue, chunk(number, (0..64).filter(|series| !bad(*series))));
+            number += 1;
+        }
+        let next = queue.next_wakeup().unwrap_or(now).min(now + Duration::from_secs(1));
+        now = now.max(next) + Duration::from_millis(1);
+        while let Some(request) = queue.poll(now) {
+            let hurts = sent(queue, request).iter().any(|(series, _)| bad(*series));
+            let outcome = if hurts { RETRY } else { Outcome::Delivered };
+            queue.answer(request.shard, outcome, now, |chunk, point, fate| match fate {
+                Fate::Delivered => delivered += 1,
+                Fate::Poisoned => poisoned.push((chunk.points[point as usize].0, now)),
+                other => panic!("{other:?}"),
+            });
+        }
+    }
+    assert_eq!(queue.pending(), 0);
+    (poisoned, delivered)
+}
+
+#[test]
+fn of_a_poisoned_batch_the_good_is_delivered_and_what_hurts_is_put_aside() {
+    let mut queue = started(4);
+    push(&mut queue, chunk(0, 0..64));
+    let (poisoned, delivered) = run_with_bad(&mut queue, |series| series == 17);
+    assert!(matches!(poisoned[..], [(17, at)] if at >= POISONED_AFTER && at < POISONED_AFTER * 2), "{poisoned:?}");
+    assert!(delivered >= 63);
+}
+
+#[test]
+fn what_narrowing_a_poisoned_batch_leaves_over_is_put_aside_too() {
+    let mut queue = started(4);
+    push(&mut queue, chunk(0, 0..64));
+    let (poisoned, _) = run_with_bad(&mut queue, |series| series % 2 == 1);
+    let hurts = (0..64u64).filter(|series| series % 2 == 1);
+    let aside: std::collections::HashSet<u64> = poisoned.iter().map(|(series, _)| *series).collect();
+    assert!(hurts.clone().all(|series| aside.contains(&series)));
+    assert!(poisoned.iter().all(|(_, at)| *at < POISONED_AFTER * 2), "its lanes go on");
+}
+
+#[test]
+fn without_narrowing_the_poisoned_batch_is_put_aside_whole() {
+    let mut queue =
+        Queue::new(Settings { min_shards: 4, max_points: 100, narrow: false, capacity: 100_000, ..settings() }, &[]);
+    queue.set_flushing(true);
+    push(&mut queue, chunk(0, 0..64));
+    let (poisoned, _) = run_with_bad(&mut queue, |series| series == 17);
+    let mut at_17: Vec<u64> = poisoned.iter().map(|(series, _)| series % 4).collect();
+    at_17.dedup();
+    assert_eq!((poisoned.len(), at_17), (16, vec![1]), "its shard's batch");
+}
+
+#[test]
+fn what_is_unwanted_by_now_is_let_go_of_and_the_rest_is_sent() {
+    let mut queue = started(1);
+    push(&mut queue, chunk(0, 0..10));
+    push(&mut queue, chunk(1, 0..10));
+    let now = Duration::from_secs(1);
+    let request = queue.poll(now).unwrap();
+    answer(&mut queue, request, RETRY, now);
+    let now = queue.next_wakeup().unwrap();
+    let request = queue.poll(now).unwrap();
+    queue.drop_unwanted(request.shard, |chunk, point| chunk.points[point as usize].1 == 0);
+    assert!(sent(&queue, request).iter().all(|(_, time)| *time == 1));
+    assert_eq!((sent(&queue, request).len(), queue.pending()), (10, 10));
+    queue.drop_unwanted(request.shard, |_, _| true);
+    assert_eq!(sent(&queue, request), []);
+    answer(&mut queue, request, Outcome::Unsent, now);
+    assert_eq!((queue.pending(), queue.next_wakeup()), (0, None));
+    assert!(queue.positions().iter().all(|position| *position == queue.head()));
+}

@@ -1,0 +1,173 @@
+//! The side queue: what a receiver keeps failing over while it takes the rest.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+mod common;
+
+use common::{EPOCH_MS, World, wait_for_number};
+use remote::config::{Message, Narrowing};
+use remote::{Destination, RemoteWrite};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
+use support::SOON;
+use support::receiver::{Answer, Received};
+use support::wire::visit;
+
+const SERIES: usize = 40;
+
+/// Whether the first sample of series 17 is in it.
+fn hurts(request: &Received) -> bool {
+    let mut hurts = false;
+    visit(request.version(), &request.content, |view| {
+        let first = view.samples.iter().any(|(timestamp, _)| *timestamp == EPOCH_MS as i64);
+        hurts |= first && view.labels_map()["instance"] == "17";
+    })
+    .unwrap();
+    hurts
+}
+
+struct Hurt {
+    world: World,
+    /// What is answered to a request with the sample in it; 204 for taking it.
+    status: Arc<AtomicU16>,
+}
+
+impl Hurt {
+    fn new() -> Hurt {
+        let (world, status) = (World::new(), Arc::new(AtomicU16::new(500)));
+        let answers = status.clone();
+        world.receiver.answer(move |request| match answers.load(Ordering::SeqCst) {
+            204 => Answer::success(request),
+            status if hurts(request) => Answer::status(status).body("out of order sample, or what it is"),
+            _ => Answer::success(request),
+        });
+        Hurt { world, status }
+    }
+
+    fn config(&self) -> RemoteWrite {
+        let mut config = self.world.config();
+        config.protobuf_message = Some(Message::V1);
+        config.queue_config.min_shards = 4;
+        config.queue_config.max_shards = 4;
+        config
+    }
+
+    /// Lets time pass and others go through until the batch is put aside.
+    fn until_put_aside(&self, destination: &Destination) {
+        let stats = destination.stats();
+        for round in 0.. {
+            assert!(round < 60, "nothing was put aside");
+            self.world.push(SERIES);
+            let (delivered, failed) = (stats.delivered.get().samples, stats.requests_retried.get());
+            let goes_on = || stats.delivered.get().samples > delivered && stats.requests_retried.get() > failed;
+            support::wait_until("others to pass and it to fail", SOON, || {
+                goes_on() || stats.set_aside.get().samples > 0
+            });
+            if stats.set_aside.get().samples > 0 {
+                return;
+            }
+            self.world.clock.jump(Duration::from_secs(60));
+        }
+    }
+
+    fn entries(&self) -> usize {
+        let files = std::fs::read_dir(self.world.dir.path().join("dead"));
+        let names = files.into_iter().flatten().map(|file| file.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.contains(".aside-")).count()
+    }
+
+    /// Waits until all but the one sample are there, each once and in order.
+    fn wait_for_all_others(&self) {
+        support::wait_for("the others", SOON, || {
+            let tally = self.world.tally();
+            if tally.lost == 1 { Ok(()) } else { Err(format!("{tally:?}")) }
+        });
+        let tally = self.world.tally();
+        assert_eq!((tally.repeated, tally.out_of_order), (0, 0));
+    }
+}
+
+#[test]
+fn a_poisoned_sample_is_put_aside_and_its_lane_goes_on() {
+    let hurt = Hurt::new();
+    let destination = hurt.world.start(hurt.config());
+    let stats = destination.stats().clone();
+    hurt.until_put_aside(&destination);
+    hurt.world.push(SERIES);
+    hurt.wait_for_all_others();
+    assert_eq!((stats.set_aside.get().samples, stats.refused.get().samples), (1, 0));
+    wait_for_number("nothing pending", 0, || stats.pending().total());
+    wait_for_number("the entry", 1, || hurt.entries() as u64);
+    assert_eq!(hurt.world.dead_letters().len(), 0);
+    // Tried again each five minutes, and not more often.
+    for _ in 0..3 {
+        let tried = stats.requests_retried.get();
+        hurt.world.clock.jump(Duration::from_secs(5 * 60));
+        wait_for_number("a try", tried + 1, || stats.requests_retried.get());
+    }
+    hurt.status.store(204, Ordering::SeqCst);
+    hurt.world.clock.jump(Duration::from_secs(5 * 60));
+    let tally = hurt.world.wait_for_all();
+    assert_eq!((tally.repeated, tally.unexpected), (0, 0));
+    wait_for_number("the entry to go", 0, || hurt.entries() as u64);
+    assert_eq!((stats.pending().total(), stats.aside_settled.get().samples), (0, 1));
+    assert!(hurt.world.stop(destination).complete);
+}
+
+#[test]
+fn what_was_put_aside_survives_a_restart() {
+    let mut hurt = Hurt::new();
+    let destination = hurt.world.start(hurt.config());
+    hurt.until_put_aside(&destination);
+    hurt.wait_for_all_others();
+    wait_for_number("the entry", 1, || hurt.entries() as u64);
+    // Long enough for the position to be written: now only the entry has the sample.
+    assert!(hurt.world.stop(destination).positions_saved);
+    hurt.world.reopen();
+    let destination = hurt.world.start(hurt.config());
+    hurt.status.store(204, Ordering::SeqCst);
+    wait_for_number("what waits", 1, || destination.stats().aside_points.get() as u64);
+    hurt.world.clock.jump(Duration::from_secs(5 * 60));
+    let tally = hurt.world.wait_for_all();
+    assert_eq!((tally.repeated, tally.unexpected), (0, 0));
+    wait_for_number("nothing pending", 0, || destination.stats().pending().total());
+    wait_for_number("the entry to go", 0, || hurt.entries() as u64);
+    hurt.world.stop(destination);
+}
+
+#[test]
+fn what_is_refused_at_a_late_try_becomes_a_dead_letter() {
+    let hurt = Hurt::new();
+    let destination = hurt.world.start(hurt.config());
+    let stats = destination.stats().clone();
+    hurt.until_put_aside(&destination);
+    hurt.status.store(400, Ordering::SeqCst);
+    hurt.world.clock.jump(Duration::from_secs(5 * 60));
+    wait_for_number("the refusal", 1, || stats.refused.get().samples);
+    wait_for_number("the entry to go", 0, || hurt.entries() as u64);
+    let dead = hurt.world.dead_letters();
+    assert_eq!((dead.len(), &dead[0]["labels"]["instance"]), (1, &"17".into()));
+    assert_eq!(stats.refused_or_already_written.get(), 1, "what answered 500 may have stored it");
+    hurt.wait_for_all_others();
+    wait_for_number("nothing pending", 0, || stats.pending().total());
+    hurt.world.stop(destination);
+}
+
+#[test]
+fn without_narrowing_the_whole_batch_is_put_aside_and_arrives_later() {
+    let hurt = Hurt::new();
+    let mut config = hurt.config();
+    config.narrow = Narrowing::Never;
+    let destination = hurt.world.start(config);
+    let stats = destination.stats().clone();
+    hurt.until_put_aside(&destination);
+    let aside = stats.set_aside.get().samples;
+    assert!(aside > 1, "{aside}");
+    hurt.status.store(204, Ordering::SeqCst);
+    hurt.world.clock.jump(Duration::from_secs(5 * 60));
+    let tally = hurt.world.wait_for_all();
+    assert_eq!((tally.repeated, tally.unexpected), (0, 0));
+    wait_for_number("nothing pending", 0, || stats.pending().total());
+    assert_eq!(stats.aside_settled.get().samples, aside);
+    hurt.world.stop(destination);
+}

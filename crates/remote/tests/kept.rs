@@ -1,0 +1,69 @@
+//! A refused sample's position moves only once its dead letter is written, or is counted as not kept.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+mod common;
+
+use common::{World, wait_for_number};
+use remote::config::Message;
+use remote::identity::Identity;
+use std::sync::mpsc;
+use support::receiver::{Answer, Received};
+use support::wire::visit;
+
+fn has_17(request: &Received) -> bool {
+    let mut found = false;
+    visit(request.version(), &request.content, |view| found |= view.labels_map()["instance"] == "17").unwrap();
+    found
+}
+
+#[test]
+fn killed_between_a_refusal_and_its_dead_letter_the_sample_is_sent_again() {
+    let mut world = World::new();
+    // The one thread for files is busy: a letter can't be written.
+    let runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = { runtime }.worker_threads(2).max_blocking_threads(1).enable_all().build().unwrap();
+    let (release, busy) = mpsc::channel::<()>();
+    runtime.spawn_blocking(move || busy.recv());
+    let healthy = std::mem::replace(&mut world.runtime, runtime);
+    world.receiver.answer(|request| match has_17(request) {
+        true => Answer::status(400).body("out of bounds"),
+        false => Answer::success(request),
+    });
+    let mut config = world.config();
+    config.protobuf_message = Some(Message::V1);
+    let destination = world.start(config.clone());
+    world.push(40);
+    let stats = destination.stats().clone();
+    wait_for_number("the refusal", 1, || stats.refused.get().samples);
+    wait_for_number("the others", 39, || stats.delivered.get().samples);
+    assert_eq!(world.dead_letters().len(), 0);
+    drop(destination);
+    // As dead as a killed process: it never gets to write.
+    let killed = std::mem::replace(&mut world.runtime, healthy);
+    world.reopen();
+    let destination = world.start(config);
+    wait_for_number("the refusal again", 1, || destination.stats().refused.get().samples);
+    world.stop(destination);
+    assert_eq!(world.dead_letters().len(), 1);
+    let tally = world.tally();
+    assert_eq!((tally.lost, tally.out_of_order), (1, 0), "all but the refused one arrived");
+    killed.shutdown_background();
+    drop(release);
+}
+
+#[test]
+fn letters_that_can_not_be_written_are_counted_by_the_sample() {
+    let world = World::new();
+    // No file can be made where a folder is.
+    let config = world.config();
+    let name = format!("{}.jsonl", Identity::of(&config).file());
+    std::fs::create_dir_all(world.dir.path().join("dead").join(name)).unwrap();
+    world.receiver.answer(|_| Answer::status(410).body("gone"));
+    let destination = world.start(config);
+    world.push(123);
+    let stats = destination.stats().clone();
+    wait_for_number("the letters", 123, || stats.dead_letters_dropped.get());
+    assert_eq!(stats.refused.get().samples, 123);
+    let report = world.stop(destination);
+    assert!(report.complete && report.positions_saved, "it goes on: {report:?}");
+}
