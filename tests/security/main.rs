@@ -535,7 +535,7 @@ fn no_secret_is_in_pages_metrics_logs_samples_dead_letters_or_errors() {
         shown.push((path.into(), answer.body));
     }
     let log = narthex.process.lines().join("\n").into_bytes();
-    drop(narthex.process.terminate(SOON));
+    let _ = narthex.process.terminate(SOON);
     shown.push(("the log".into(), [log, narthex.process.lines().join("\n").into_bytes()].concat()));
     shown.extend(files(&data));
     shown.push(("what a destination was sent".into(), format!("{:?}", taking.arrivals()).into_bytes()));
@@ -545,7 +545,7 @@ fn no_secret_is_in_pages_metrics_logs_samples_dead_letters_or_errors() {
     shown.push(("the log on disk".into(), dump.stdout));
     // What is wrong in a configuration is shown without them, too.
     let wrong = write(&folder.path().join("wrong.yml"), &text.replace("max_size: 64MiB", "max_size: 1"));
-    let output = Command::new(PROGRAM).args(["check", "--config", wrong.to_str().unwrap()]).output().unwrap();
+    let output = Command::new(PROGRAM).args(["check", wrong.to_str().unwrap()]).output().unwrap();
     shown.push(("an error of the configuration".into(), [output.stdout, output.stderr].concat()));
     for (place, bytes) in &shown {
         for (what, secret) in SECRETS {

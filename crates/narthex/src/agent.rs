@@ -13,6 +13,7 @@ use crate::status::{About, Status};
 use crate::telemetry::{Outlet, Outlets, Telemetry};
 use axum::Router;
 use axum::extract::{Query, State};
+use axum::middleware::map_response_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::{StatusCode, header};
@@ -250,6 +251,7 @@ impl Agent {
             .fallback(|| async { (StatusCode::NOT_FOUND, NOT_FOUND) });
         let router = security
             .protect(inside)
+            .layer(map_response_with_state(self.doors.clone(), count_refused))
             .route("/-/healthy", get(|| async { "healthy\n" }))
             .route("/-/ready", get(|| async { "ready\n" }))
             .layer(axum::middleware::from_fn_with_state(Guard::new(&hostname(), security), guard));
@@ -348,6 +350,14 @@ impl Watch {
     pub fn status(&self) -> Status {
         Status::now(&self.about, &self.telemetry, &*self.clock)
     }
+}
+
+/// Counts those who may not come in.
+async fn count_refused(State(doors): State<Doors>, response: Response) -> Response {
+    if response.status() == StatusCode::UNAUTHORIZED {
+        doors.stats().unauthorized.add(1);
+    }
+    response
 }
 
 async fn status(State(watch): State<Watch>) -> axum::Json<Status> {

@@ -94,6 +94,9 @@ pub struct Stats {
     pub journal_damaged: Number,
     /// Times that the journal was rewritten.
     pub journal_rewrites: Number,
+    /// Requests, to whatever path, with a wrong login or none where one is asked for. They are not logged:
+    /// whoever guesses must not fill a disk.
+    pub unauthorized: Number,
 }
 
 impl Stats {

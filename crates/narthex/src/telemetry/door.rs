@@ -43,6 +43,11 @@ pub(super) fn families(stats: &Stats, out: &mut Vec<Family>) {
         stats.groups_expired.get() as f64,
     ));
     for (name, help, count) in [
+        (
+            "narthex_receive_unauthorized_total",
+            "Requests refused for a wrong name, password or token, or for none.",
+            &stats.unauthorized,
+        ),
         ("narthex_group_expirations_total", "Times that a group's time to live ended.", &stats.expirations),
         (
             "narthex_groups_forgotten_total",
