@@ -149,6 +149,11 @@ pub(super) fn families(storage: &Storage, out: &mut Vec<Family>) {
         stats.records_read.get(),
     ));
     out.push(counter(
+        "narthex_log_reads_failed_total",
+        "Reads of the log that the disk refused. They are tried again for some minutes.",
+        stats.reads_failed.get(),
+    ));
+    out.push(counter(
         "narthex_log_damaged_bytes_total",
         "Bytes of the log that could not be read.",
         stats.damaged_bytes.get(),
