@@ -4,7 +4,8 @@
 //! A round is one run of the program: it is started with settings of its own (protocol, shards, sizes,
 //! durability), pushed to over all doors while two destinations are healthy, slow, failing or away,
 //! each by itself, and ended: by SIGKILL mostly, in the middle of its start sometimes, by SIGTERM now and
-//! then. The log is small, so that segments roll and go, and pushes are refused when it is full.
+//! then. Meanwhile its configuration is read again, with other options, another order, and names that come
+//! and go; the end may come in the middle of that. The log is small, so that segments roll and go, and pushes are refused when it is full.
 //!
 //! There are rounds until it was killed a hundred times under load, or as many as `NARTHEX_CRASH_ROUNDS`
 //! says; `NARTHEX_CRASH_SEED` repeats the choices of a run (not its timing). `cargo test -p narthex --test crash -- --nocapture` shows the table.
@@ -18,12 +19,14 @@
 mod groups;
 mod ledger;
 mod pushers;
+mod settings;
 mod table;
 mod weather;
 
 use groups::Groups;
 use ledger::Acked;
 use pushers::{Counts, Pusher};
+use settings::Settings;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -61,12 +64,9 @@ enum End {
 #[derive(Debug)]
 struct Round {
     number: u32,
-    protocols: [&'static str; 2],
-    min_shards: u64,
-    max_shards: u64,
-    samples_per_send: u64,
-    capacity: u64,
-    deadline_ms: u64,
+    settings: Settings,
+    /// When in its life the configuration is read again, as a share of it, and what it says then.
+    reloads: Vec<(f64, Settings)>,
     durability: &'static str,
     weathers: [Weather; 2],
     /// When a destination that is going away goes, as a share of the round; at its beginning where 0.
@@ -77,23 +77,27 @@ struct Round {
 
 impl Round {
     fn roll(number: u32, dice: &mut fastrand::Rng) -> Round {
-        let protocols = [(); 2]
-            .map(|()| if dice.bool() { "prometheus.WriteRequest" } else { "io.prometheus.write.v2.Request" });
-        let max_shards = dice.u64(1..=8);
+        let settings = Settings::roll(dice);
         // Mostly short: it is being killed that is tested here.
         let longest_ms = if dice.u8(0..5) == 0 { 900 } else { 250 };
+        let mut times: Vec<f64> = (0..dice.usize(0..4)).map(|_| dice.f64()).collect();
+        times.sort_by(f64::total_cmp);
+        let mut reloads: Vec<(f64, Settings)> = Vec::new();
+        for at in times {
+            let last = reloads.last().map_or(&settings, |(_, last)| last);
+            let next = last.roll_next(dice);
+            reloads.push((at, next));
+        }
+        // A reload takes its time, too.
+        let more = Duration::from_millis(100 * reloads.len() as u64);
         Round {
             number,
-            protocols,
-            min_shards: dice.u64(1..=max_shards),
-            max_shards,
-            samples_per_send: dice.u64(20..=600),
-            capacity: dice.u64(200..=5000),
-            deadline_ms: dice.u64(5..=300),
+            settings,
+            reloads,
             durability: if dice.u8(0..4) == 0 { "os" } else { "fsync" },
             weathers: [(); 2].map(|()| Weather::roll(dice)),
             leaves: [(); 2].map(|()| if dice.bool() { 0.0 } else { dice.f64() }),
-            life: Duration::from_millis(dice.u64(20..longest_ms)),
+            life: more + Duration::from_millis(dice.u64(20..longest_ms)),
             end: match dice.u8(0..20) {
                 0..2 => End::KillEarly(Duration::from_millis(dice.u64(0..80))),
                 2..5 => End::Terminate,
@@ -106,12 +110,17 @@ impl Round {
     fn last(number: u32) -> Round {
         Round {
             number,
-            protocols: ["io.prometheus.write.v2.Request", "prometheus.WriteRequest"],
-            min_shards: 4,
-            max_shards: 4,
-            samples_per_send: 2000,
-            capacity: 10_000,
-            deadline_ms: 50,
+            settings: Settings {
+                protocols: ["io.prometheus.write.v2.Request", "prometheus.WriteRequest"],
+                min_shards: 4,
+                max_shards: 4,
+                samples_per_send: 2000,
+                capacity: 10_000,
+                deadline_ms: 50,
+                named: [true; 2],
+                swapped: false,
+            },
+            reloads: Vec::new(),
             durability: "fsync",
             weathers: [Weather::Healthy; 2],
             leaves: [0.0; 2],
@@ -122,33 +131,8 @@ impl Round {
 
     /// The most samples that a destination can have under way.
     fn under_way(&self) -> u64 {
-        self.max_shards * self.samples_per_send
-    }
-
-    fn config(&self, destinations: &[Destination; 2]) -> String {
-        let mut text = String::from("remote_write:\n");
-        for (destination, protocol) in destinations.iter().zip(self.protocols) {
-            text.push_str(&format!(
-                "- url: {}\n  name: {}\n  protobuf_message: {protocol}\n  headers: {{{}: \"{}\"}}\n  \
-                 queue_config: {{min_shards: {}, max_shards: {}, max_samples_per_send: {}, capacity: {}, \
-                 batch_send_deadline: {}ms, min_backoff: 5ms, max_backoff: 200ms}}\n",
-                destination.write_url(),
-                destination.name,
-                ledger::INCARNATION,
-                self.number,
-                self.min_shards,
-                self.max_shards,
-                self.samples_per_send,
-                self.capacity,
-                self.deadline_ms,
-            ));
-        }
-        let durability = self.durability;
-        text.push_str(&format!("log: {{max_size: 8MiB, when_full: refuse, durability: {durability}}}\n"));
-        text.push_str(
-            "collect: {host: {collectors: none}, self: false}\nreceive: {pushgateway: {interval: 1s}}\n",
-        );
-        text
+        let all = self.reloads.iter().map(|(_, settings)| settings).chain([&self.settings]);
+        all.map(Settings::under_way).max().unwrap_or(0)
     }
 }
 
@@ -209,7 +193,8 @@ impl Test {
             End::Kill | End::Terminate => self.loaded(round),
         }
         for destination in &mut self.destinations {
-            destination.arrivals().may_repeat += round.under_way();
+            // At its end, and where a reload waits in vain for answers.
+            destination.arrivals().may_repeat += round.under_way() * (1 + round.reloads.len() as u64);
         }
         self.table.round(round.weathers, round.end, &before, &self.counters());
         self.settle(false);
@@ -233,9 +218,21 @@ impl Test {
         })
     }
 
+    fn path(&self, round: &Round) -> PathBuf {
+        self.folder.path().join(format!("{}.yml", round.number % 10))
+    }
+
+    fn configure(&self, round: &Round, settings: &Settings) {
+        let text = settings.config(&self.destinations, round.number, round.durability);
+        // In one step: the reload before may be reading it.
+        let beside = self.folder.path().join("next.yml");
+        std::fs::write(&beside, text).unwrap();
+        std::fs::rename(beside, self.path(round)).unwrap();
+    }
+
     fn arguments(&self, round: &Round) -> Vec<String> {
-        let path = self.folder.path().join(format!("{}.yml", round.number % 10));
-        std::fs::write(&path, round.config(&self.destinations)).unwrap();
+        self.configure(round, &round.settings);
+        let path = self.path(round);
         let path = path.to_str().unwrap();
         ["--config", path, "--flush-deadline", "400ms", "--log", "info"].map(str::to_string).to_vec()
     }
@@ -283,7 +280,7 @@ impl Test {
                 .iter_mut()
                 .map(|groups| scope.spawn(move || groups.run(url, number, stop, acked)))
                 .collect();
-            self.live(round);
+            self.live(round, &narthex);
             // The log's own numbers, as late as can be; it may be too busy to tell.
             self.table.segment = narthex.metric("prometheus_tsdb_wal_segment_current").unwrap_or(0.0);
             self.table.oldest = narthex.metric("narthex_log_oldest_segment").unwrap_or(0.0);
@@ -313,19 +310,39 @@ impl Test {
             self.acked.iter_mut().for_each(|all| all.extend(&acked));
         });
         (self.pushers, self.groups) = (pushers, groups);
+        self.count_reloads(round, &narthex);
         self.history.push(narthex.process.tail());
     }
 
-    /// Waits for the end of the round's life, and lets destinations go away meanwhile.
-    fn live(&mut self, round: &Round) {
-        let mut leaves: Vec<f64> = round.leaves.into_iter().filter(|at| *at > 0.0).collect();
-        leaves.sort_by(f64::total_cmp);
+    /// Waits for the end of the round's life; meanwhile destinations go away and the configuration changes.
+    fn live(&mut self, round: &Round, narthex: &Narthex) {
+        let leaves = round.leaves.iter().filter(|at| **at > 0.0).map(|at| (*at, None));
+        let reloads = round.reloads.iter().map(|(at, settings)| (*at, Some(settings)));
+        let mut events: Vec<(f64, Option<&Settings>)> = leaves.chain(reloads).collect();
+        events.sort_by(|(a, _), (b, _)| a.total_cmp(b));
         let start = Instant::now();
-        for at in leaves {
+        for (at, event) in events {
             std::thread::sleep(round.life.mul_f64(at).saturating_sub(start.elapsed()));
-            self.leave(round, |other| other == at);
+            match event {
+                None => self.leave(round, |other| other == at),
+                Some(settings) => {
+                    self.configure(round, settings);
+                    narthex.process.signal(support::process::Signal::HUP);
+                    self.table.reloads_asked += 1;
+                }
+            }
         }
         std::thread::sleep(round.life.saturating_sub(start.elapsed()));
+    }
+
+    /// Counts the reloads of a run that has ended.
+    fn count_reloads(&mut self, round: &Round, narthex: &Narthex) {
+        for line in narthex.process.lines() {
+            self.table.reloads += u64::from(line.contains("the configuration was reloaded"));
+            if line.contains("the configuration was not reloaded") {
+                self.findings.push(format!("round {}: {line}", round.number));
+            }
+        }
     }
 
     /// The last run: nothing is pushed any more, and all that was acknowledged must arrive.

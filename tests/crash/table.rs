@@ -25,6 +25,9 @@ pub(crate) struct Table {
     pub(crate) group_changes: Counts,
     pub(crate) groups_checked: u64,
     pub(crate) samples_acked: u64,
+    /// SIGHUPs, and reloads that were finished before the end.
+    pub(crate) reloads_asked: u64,
+    pub(crate) reloads: u64,
     pub(crate) lost: u64,
     pub(crate) out_of_order: u64,
     pub(crate) stepped_back: u64,
@@ -81,6 +84,10 @@ impl Table {
             ("killed under load", self.killed.to_string()),
             ("killed while starting", self.killed_early.to_string()),
             ("ended by SIGTERM", self.terminated.to_string()),
+            (
+                "reloads",
+                format!("{} asked for, {} finished before the end", self.reloads_asked, self.reloads),
+            ),
             ("pushes of samples", counts(&self.pushes)),
             ("pushes of groups", counts(&self.group_changes)),
             ("samples acknowledged", self.samples_acked.to_string()),

@@ -298,6 +298,11 @@ impl Destination {
         self.orders.send_if_modified(|orders| std::mem::replace(&mut orders.memory, bytes) != bytes);
     }
 
+    /// Whether its task has ended, whatever it was told.
+    pub fn has_ended(&self) -> bool {
+        self.task.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
     async fn stop(mut self, stop: Stop) -> ShutdownReport {
         let failed = ShutdownReport { complete: false, pending: 0, positions_saved: false };
         self.orders.send_modify(|orders| orders.stop = Some(stop));
