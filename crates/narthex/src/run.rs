@@ -25,7 +25,7 @@ const NOWHERE: &str = "remote_write: nowhere to push to: give at least one desti
 /// How often it is looked whether something that was kept for a while can go.
 const TIDY_INTERVAL: Duration = Duration::from_secs(3600);
 /// The largest file that `--to-file` may name, in bytes.
-const TO_FILE_BYTES_MAX: u64 = 64 << 10;
+pub const TO_FILE_BYTES_MAX: u64 = 64 << 10;
 
 /// Runs until a signal.
 pub async fn run(args: RunArgs) -> Result<(), Failure> {

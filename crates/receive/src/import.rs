@@ -16,7 +16,7 @@ const ENCODINGS: [(&str, Encoding); 3] =
     [("gzip", Encoding::Gzip), ("zstd", Encoding::Zstd), ("identity", Encoding::Identity)];
 
 /// The most extra labels a request may name.
-const EXTRA_LABELS: usize = 64;
+pub const EXTRA_LABELS: usize = 64;
 
 /// Handles a request.
 pub(crate) async fn import(State(doors): State<Doors>, request: Request) -> Response {

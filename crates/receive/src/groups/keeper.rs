@@ -36,7 +36,7 @@ const JOURNAL_SLACK_BYTES: usize = 1 << 20;
 /// The most bytes of an entry of a snapshot.
 const SNAPSHOT_ENTRY_BYTES: usize = 1 << 20;
 /// How many groups that are no more have their last time remembered.
-const DEPARTED: usize = 10_000;
+pub const DEPARTED: usize = 10_000;
 
 /// A push whose body has been decoded.
 #[derive(Debug, Clone)]

@@ -13,7 +13,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 /// The longest reason for a refusal that a group remembers, in bytes.
-const REASON_BYTES: usize = 300;
+pub const REASON_BYTES: usize = 300;
 
 /// Who uses the name of a family.
 #[derive(Debug, Clone, Copy)]

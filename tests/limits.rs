@@ -1,0 +1,174 @@
+//! `docs/limits.md` says the numbers that the code has.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test reports")]
+
+use narthex::{config, demo, exec, http, push, run, security, sink, status};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// `32 MiB`, as the document writes sizes; bytes only where nothing else is exact.
+fn bytes(bytes: impl TryInto<u64>) -> String {
+    let bytes: u64 = bytes.try_into().ok().unwrap();
+    match bytes {
+        _ if bytes.is_multiple_of(1 << 30) => format!("{} GiB", bytes >> 30),
+        _ if bytes.is_multiple_of(1 << 20) => format!("{} MiB", bytes >> 20),
+        _ if bytes.is_multiple_of(1 << 10) && bytes > 1024 => format!("{} KiB", bytes >> 10),
+        _ => format!("{} bytes", count(bytes)),
+    }
+}
+
+/// `10,000`.
+fn count(number: impl TryInto<u64>) -> String {
+    let digits = TryInto::<u64>::try_into(number).ok().unwrap().to_string();
+    let mut out = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+fn time(time: Duration) -> String {
+    match time.as_secs() {
+        seconds if seconds > 60 && seconds.is_multiple_of(60) => format!("{} min", seconds / 60),
+        seconds => format!("{seconds} s"),
+    }
+}
+
+/// The numbers in the document, by section and what they limit.
+fn documented() -> BTreeMap<(String, String), String> {
+    let (mut section, mut found) = (String::new(), BTreeMap::new());
+    for line in include_str!("../docs/limits.md").lines() {
+        if let Some(title) = line.strip_prefix("## ") {
+            section = title.to_string();
+        }
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        if cells.len() > 3 && cells[1] != "what" && !cells[1].starts_with("---") {
+            let twice = found.insert((section.clone(), cells[1].to_string()), cells[2].to_string());
+            assert_eq!(twice, None, "{section}: {} is there twice", cells[1]);
+        }
+    }
+    found
+}
+
+/// Section, what, and the number by the code.
+fn by_the_code() -> Vec<(&'static str, &'static str, String)> {
+    let series = model::Limits::default();
+    let doors = receive::Options::default();
+    let gateway = doors.pushgateway.clone();
+    let log = storage::Options::new("data");
+    let window = sink::window::WindowLimits::DEFAULT;
+    let keyed = |number: usize, key: &str| format!("{} (`{key}`)", count(number));
+    vec![
+        ("The log", "committed batches kept in memory", bytes(log.tail_bytes)),
+        ("The log", "batches that wait for the disk", bytes(log.waiting_bytes)),
+        ("The log", "one group commit", bytes(log.group_bytes)),
+        ("The log", "series in the registry", count(log.max_series)),
+        ("The log", "kept aside for a full disk", bytes(log.reserve_bytes)),
+        ("A series", "labels", count(series.labels)),
+        ("A series", "a label's or metric's name", bytes(series.name_bytes)),
+        ("A series", "a label's value", bytes(series.value_bytes)),
+        ("A series", "a whole label set", bytes(series.set_bytes)),
+        ("A series", "buckets of a native histogram", count(series.buckets)),
+        (
+            "A series",
+            "metrics whose type, help and unit are remembered",
+            count(storage::metadata::MAX_FAMILIES),
+        ),
+        ("A series", "a help text or unit", bytes(storage::metadata::MAX_TEXT_BYTES)),
+        ("The doors", "connections at a time", count(http::CONNECTIONS_MAX)),
+        ("The doors", "a request's head", bytes(http::HEAD_BYTES_MAX)),
+        ("The doors", "the path of a push to a group", bytes(receive::path::PATH_BYTES)),
+        ("The doors", "time for a head, and for an idle connection", time(http::HEAD_TIMEOUT)),
+        ("The doors", "a body as sent", bytes(doors.body_bytes)),
+        ("The doors", "a body decompressed", bytes(doors.decoded_bytes)),
+        ("The doors", "bodies together", bytes(doors.memory_bytes)),
+        ("The doors", "decoded requests that wait for the log together", bytes(doors.append_bytes)),
+        ("The doors", "requests at a time", count(doors.requests)),
+        ("The doors", "time for a TLS handshake", time(http::HANDSHAKE_TIMEOUT)),
+        ("The doors", "logins whose password is being checked", count(receive::auth::WAITING)),
+        ("The doors", "logins that are remembered", count(receive::auth::REMEMBERED)),
+        ("The doors", "pause within a body", time(doors.body_pause)),
+        ("The doors", "time for a whole body", time(doors.body_time)),
+        ("The doors", "timestamps ahead of the clock", time(doors.ahead)),
+        ("The doors", "groups", keyed(gateway.max_groups, "receive.pushgateway.max_groups")),
+        ("The doors", "series of a group", keyed(gateway.max_group_series, "max_group_series")),
+        ("The doors", "series of all groups", keyed(gateway.max_series, "max_series")),
+        ("The doors", "memory of all groups", bytes(gateway.max_bytes)),
+        (
+            "The doors",
+            "groups that are no more whose last time is remembered",
+            count(receive::groups::keeper::DEPARTED),
+        ),
+        (
+            "The doors",
+            "the reason for a refusal that a group remembers",
+            bytes(receive::groups::state::REASON_BYTES),
+        ),
+        ("The doors", "extra labels of an import", count(receive::import::EXTRA_LABELS)),
+        ("The doors", "the text of an answer", bytes(receive::answer::TEXT_BYTES)),
+        (
+            "The doors",
+            "groups in one answer of `/api/v1/status/groups`, and so on the page",
+            count(status::groups::GROUPS_MAX),
+        ),
+        ("The doors", "the text of such a search", format!("{} characters", status::groups::SEARCH_MAX)),
+        ("A destination", "batches held in memory", bytes(remote::config::MAX_IN_MEMORY)),
+        ("A destination", "an answer's body that is read", bytes(remote::client::ANSWER_BYTES)),
+        ("A destination", "redirects", count(remote::client::REDIRECTS_MAX)),
+        ("Collecting", "interval", format!("1 s to {}", time(config::INTERVAL_MAX))),
+        ("The program", "configuration file", bytes(config::FILE_BYTES_MAX)),
+        ("The program", "file of `--to-file`", bytes(run::TO_FILE_BYTES_MAX)),
+        (
+            "The program",
+            "web configuration file, certificate, key, token",
+            format!("{} each", bytes(security::FILE_BYTES_MAX)),
+        ),
+        ("The sink", "series", count(window.series)),
+        ("The sink", "memory", bytes(window.bytes)),
+        ("The sink", "requests at a time", count(sink::REQUESTS_AT_A_TIME_MAX)),
+        ("The sink", "requests remembered for the page", count(sink::REQUESTS_REMEMBERED)),
+        ("The sink", "series listed in one answer", count(sink::SERIES_LISTED_MAX)),
+        ("The demo", "samples under way that the ledger counts", count(demo::ledger::UNDER_WAY_MAX)),
+        ("The demo", "series that the ledger counts", count(demo::ledger::SERIES_MAX)),
+        ("Jobs: push and exec", "text on standard input", bytes(push::STDIN_BYTES_MAX)),
+        (
+            "Jobs: push and exec",
+            "pushes that wait in the spool for a target",
+            push::spool::ENTRIES_MAX.to_string(),
+        ),
+        ("Jobs: push and exec", "bytes that wait in the spool for a target", bytes(push::spool::BYTES_MAX)),
+        ("Jobs: push and exec", "a request", time(push::target::REQUEST_TIMEOUT)),
+        ("Jobs: push and exec", "a delivery, with what waits before it", time(push::courier::PATIENCE)),
+        ("Jobs: push and exec", "waiting for another process that sends", time(push::courier::TURN_PATIENCE)),
+        (
+            "Jobs: push and exec",
+            "heartbeat of a running job",
+            format!("every {}", time(exec::args::HEARTBEAT)),
+        ),
+        ("`narthex wal`", "references that `verify` remembers", count(wal::verify::MAX_REFERENCES)),
+        ("`narthex wal`", "references whose metric `stat` remembers", count(wal::stat::MAX_REFERENCES)),
+        ("`narthex wal`", "metrics that `stat` counts one by one", count(wal::stat::MAX_METRICS)),
+    ]
+}
+
+#[test]
+fn the_document_says_the_numbers_of_the_code_and_no_limit_of_the_doors_without() {
+    let documented = documented();
+    let mut wrong = Vec::new();
+    let mut known = BTreeSet::new();
+    for (section, what, number) in by_the_code() {
+        let key = (section.to_string(), what.to_string());
+        match documented.get(&key) {
+            Some(there) if *there == number => {}
+            there => wrong.push(format!("{section}: {what}: {number:?} in the code, {there:?} there")),
+        }
+        known.insert(key);
+    }
+    let checked = |section: &str| matches!(section, "A series" | "The doors");
+    for key in documented.keys().filter(|key| checked(&key.0) && !known.contains(key)) {
+        wrong.push(format!("{key:?} is not tied to the code: add it here"));
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
