@@ -94,9 +94,9 @@ fn what_prometheus_has_and_narthex_lacks_is_named() {
         "n.yml:3:1: scrape_configs: narthex does not scrape yet: let the programs push, or keep Prometheus \
          in agent mode for these\n  3 | scrape_configs:\n    | ^"
     );
-    let error = wrong(&format!("{DESTINATION}    sigv4: {{region: x}}\n"));
+    let error = wrong(&format!("{DESTINATION}    azuread: {{cloud: x}}\n"));
     assert!(error.starts_with("n.yml:3:"), "{error}");
-    assert!(error.contains("remote_write[0].sigv4: narthex does not sign requests for AWS"), "{error}");
+    assert!(error.contains("remote_write[0].azuread: narthex has no Azure AD authentication"), "{error}");
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn a_wrong_value_is_answered_with_what_would_be_right() {
     }
     assert_eq!(
         wrong("remote_write:\n  - name: a\n"),
-        "n.yml:2:5: remote_write[0]: the key \"url\" is missing\n  2 |   - name: a\n    |     ^"
+        "n.yml:2:5: remote_write[0]: the key \"url\" is missing (or members, with shard_by)\n  2 |   - name: a\n    |     ^"
     );
     assert_eq!(
         wrong(&format!("{DESTINATION}    queue_config:\n      max_shards: 0\n")),
@@ -161,11 +161,35 @@ fn a_wrong_value_is_answered_with_what_would_be_right() {
         header.starts_with("n.yml:2:5: remote_write[0]: headers: content-type can't be set here"),
         "{header}"
     );
-    assert_eq!(
-        wrong(""),
-        "n.yml:1:1: remote_write: nowhere to push to: give at least one destination, \
-         `remote_write: [{url: http://HOST:9090/api/v1/write}]`"
-    );
+    let twice = format!("{DESTINATION}{}", DESTINATION.trim_start_matches("remote_write:\n"));
+    assert!(wrong(&twice).contains("two destinations push the same to"), "{}", wrong(&twice));
+}
+
+#[test]
+fn members_are_checked_and_told_with_their_place() {
+    let entry = |more: &str| {
+        format!("remote_write:\n- name: c\n  members: [http://a:9090/x, http://b:9090/x]\n  {more}\n")
+    };
+    let (config, _) = read(&entry("shard_by: series\n  replicas: 2"));
+    assert_eq!((config.destinations[0].members.len(), config.destinations[0].replicas), (2, Some(2)));
+    for (more, want) in [
+        ("replicas: 1", "n.yml:3:12: remote_write[0].members: say how they share: `shard_by: series`"),
+        ("shard_by: lot", "n.yml:4:13: remote_write[0].shard_by: \"lot\" is not a value that can stand here"),
+        (
+            "shard_by: series\n  replicas: 3",
+            "n.yml:5:13: remote_write[0].replicas: from 1 to the number of members, 2",
+        ),
+        (
+            "shard_by: series\n  url: http://c/",
+            "n.yml:5:8: remote_write[0].url: an entry has either a url or members",
+        ),
+    ] {
+        let error = wrong(&entry(more));
+        assert!(error.starts_with(want), "{error}\n--- wanted\n{want}");
+    }
+    let error = wrong("remote_write:\n- name: c\n  shard_by: series\n  members:\n  - http://me:pw@a/x\n");
+    assert!(error.starts_with("n.yml:5:5: remote_write[0].members[0]: a member is known by"), "{error}");
+    assert!(!error.contains("pw"), "{error}");
 }
 
 #[test]

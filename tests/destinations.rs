@@ -293,7 +293,11 @@ fn a_flag_adds_a_destination_to_those_of_the_file() {
     // A file without destinations is enough where a flag names one, and only there.
     let place = Place::new();
     let config = place.folder.path().join("n.yml");
-    std::fs::write(&config, "global: {external_labels: {site: here}}\ncollect: {self: false, host: {collectors: none}}\n").unwrap();
+    std::fs::write(
+        &config,
+        "global: {external_labels: {site: here}}\ncollect: {self: false, host: {collectors: none}}\n",
+    )
+    .unwrap();
     let config = config.to_str().unwrap();
     let narthex = place.run(&["--config", config, "--to", &b.write_url()]);
     place.push(&narthex, 10);
