@@ -81,7 +81,7 @@ pub fn check(entry: &RemoteWrite) -> Result<(), MembersError> {
     let members = &entry.members;
     if members.is_empty() {
         return match (entry.url.is_nowhere(), entry.shard_by, entry.replicas) {
-            (true, ..) => wrong("", "missing field `url` (or `members`, with `shard_by: series`)".into()),
+            (true, ..) => wrong("", "the key \"url\" is missing (or members, with shard_by)".into()),
             (_, Some(_), _) => wrong("shard_by", "there are no members to share the series".into()),
             (_, _, Some(_)) => wrong("replicas", "there are no members to share the series".into()),
             _ => Ok(()),

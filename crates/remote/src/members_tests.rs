@@ -149,8 +149,8 @@ fn looking_changes_nothing_and_says_the_same_again() {
 fn an_entry_is_checked() {
     let wrong = |json: &str| check(&entry(json)).unwrap_err();
     for (json, key, why) in [
-        ("{}", "", "missing field `url`"),
-        (r#"{"members": [], "shard_by": "series"}"#, "", "missing field `url`"),
+        ("{}", "", "the key \"url\" is missing"),
+        (r#"{"members": [], "shard_by": "series"}"#, "", "the key \"url\" is missing"),
         (r#"{"url": "http://a/", "shard_by": "series"}"#, "shard_by", "no members"),
         (r#"{"url": "http://a/", "replicas": 2}"#, "replicas", "no members"),
         (r#"{"url": "http://a/", "members": ["http://b/"]}"#, "url", "either"),
