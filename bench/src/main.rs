@@ -7,13 +7,17 @@
 
 mod bulk;
 mod count;
+mod floor;
+mod grow;
 mod idle;
 mod measure;
 mod push_or_pull;
 mod receiver;
 mod relay;
 mod sender;
+mod stages;
 mod start;
+mod svg;
 mod systems;
 mod table;
 mod workload;
@@ -29,6 +33,12 @@ type Result<T> = std::result::Result<T, Error>;
 enum Command {
     /// Remote write in, remote write out
     Relay(relay::Relay),
+    /// What each stage costs, one by one, in nanoseconds or in instructions
+    Stages(stages::Stages),
+    /// The same work done by the bare parts
+    Floor(floor::Floor),
+    /// How cost and memory grow with series, destinations and senders
+    Grow(grow::Grow),
     /// Time from a start to readiness, with a full log
     Start(start::Start),
     /// Memory and CPU of collecting this machine's own metrics
@@ -40,6 +50,9 @@ enum Command {
 fn main() -> Result<()> {
     match Command::parse() {
         Command::Relay(options) => relay::run(options),
+        Command::Stages(options) => stages::run(&options),
+        Command::Floor(options) => floor::run(&options),
+        Command::Grow(options) => grow::run(&options),
         Command::Start(options) => start::run(&options),
         Command::Idle(options) => idle::run(&options),
         Command::PushOrPull(options) => push_or_pull::run(&options),

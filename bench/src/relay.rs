@@ -4,7 +4,7 @@ use crate::Result;
 use crate::count::{Counts, MOST};
 use crate::measure::{DiskWatch, median, quantile};
 use crate::receiver::{Arrived, Receiver};
-use crate::sender::{Requests, Sent, send};
+use crate::sender::{CONNECTIONS, Requests, Sent, send};
 use crate::systems::{Programs, Route, Running, System, Which, data_folder};
 use crate::table::{Table, number, thousands};
 use crate::workload::{PER_POD, Plan, Values, Workload};
@@ -169,7 +169,7 @@ impl Relay {
                     receiver.set_here(true);
                 });
             }
-            send(plan, route.input(), requests, &running.write_url(), self.flat_out)
+            send(plan, route.input(), requests, &running.write_url(), self.flat_out, CONNECTIONS)
         })?;
         let Arrived { counts, last_new, most } = self.drain(&receiver, &running, &sent)?;
         let samples = counts.arrived.max(1) as f64;

@@ -14,8 +14,9 @@ use std::time::{Duration, Instant};
 use support::wire::Version;
 use tokio::net::TcpStream;
 
-/// Connections. A series always goes by the same one, so that its samples go in order.
-const CONNECTIONS: u32 = 4;
+/// Connections, unless asked for otherwise. A series always goes by the same one, so that its samples go in
+/// order.
+pub(crate) const CONNECTIONS: u32 = 4;
 /// Between two attempts of one request.
 const RETRY_AFTER: Duration = Duration::from_millis(50);
 /// How long one request is tried before the run is given up.
@@ -74,22 +75,24 @@ pub(crate) struct Sent {
     pub(crate) latencies_ms: Vec<f64>,
 }
 
-/// Sends all requests of `plan` to `url`, at the plan's rate or flat out.
+/// Sends all requests of `plan` to `url`, at the plan's rate or flat out, over so many connections.
 pub(crate) fn send(
     plan: Plan,
     version: Version,
     requests: Requests,
     url: &str,
     flat_out: bool,
+    connections: u32,
 ) -> Result<Sent> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let (requests, start) = (Arc::new(requests), Instant::now());
         let address: SocketAddr =
             url.trim_start_matches("http://").split('/').next().unwrap_or_default().parse()?;
-        let tasks: Vec<_> = (0..CONNECTIONS)
+        let tasks: Vec<_> = (0..connections)
             .map(|number| {
-                let lane = Lane { plan, version, requests: Arc::clone(&requests), address, start, flat_out };
+                let requests = Arc::clone(&requests);
+                let lane = Lane { plan, version, requests, address, start, flat_out, connections };
                 tokio::spawn(lane.run(number))
             })
             .collect();
@@ -113,6 +116,7 @@ struct Lane {
     address: SocketAddr,
     start: Instant,
     flat_out: bool,
+    connections: u32,
 }
 
 type Connection = Option<SendRequest<Full<Bytes>>>;
@@ -124,7 +128,7 @@ impl Lane {
         let workload = &self.plan.workload;
         for request in 0..workload.requests() {
             // By its place in the sweep, so that a series keeps its connection.
-            if request % workload.requests_per_sweep() % CONNECTIONS != number {
+            if request % workload.requests_per_sweep() % self.connections != number {
                 continue;
             }
             if !self.flat_out {

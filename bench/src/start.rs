@@ -5,7 +5,7 @@ use crate::bulk;
 use crate::measure::disk_bytes;
 use crate::receiver::{Accepts, Receiver};
 use crate::relay::mib;
-use crate::sender::{Requests, send};
+use crate::sender::{CONNECTIONS, Requests, send};
 use crate::systems::{Programs, Route, Which, data_folder};
 use crate::table::{Table, number, thousands};
 use crate::workload::{PER_POD, Plan, Values, Workload};
@@ -68,7 +68,8 @@ pub(crate) fn run(options: &Start) -> Result<()> {
         let running = start()?;
         // The log alone counts, not what a system keeps beside it.
         let empty = disk_bytes(&data).saturating_sub(disk_bytes(&data.join("wal")));
-        let sent = send(plan, Route::OneOne.input(), Requests::OnTheFly, &running.write_url(), true)?;
+        let (version, url) = (Route::OneOne.input(), running.write_url());
+        let sent = send(plan, version, Requests::OnTheFly, &url, true, CONNECTIONS)?;
         if sent.acknowledged < workload.samples() {
             return Err(format!("{} took only {} samples", system.name(), sent.acknowledged).into());
         }

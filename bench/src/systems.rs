@@ -201,7 +201,7 @@ impl Running {
     }
 }
 
-fn wait_ready(url: &str) -> Result<()> {
+pub(crate) fn wait_ready(url: &str) -> Result<()> {
     let (since, url) = (Instant::now(), format!("{url}/-/ready"));
     while since.elapsed() < support::SOON {
         if http::get(&url).is_ok_and(|answer| answer.status == 200) {

@@ -42,7 +42,7 @@ pub mod metadata;
 mod options;
 mod pins;
 mod records;
-mod registry;
+pub mod registry;
 mod retention;
 mod shared;
 mod state;

@@ -28,11 +28,12 @@ const NO_SEGMENT: u64 = (1 << 24) - 1;
 
 /// The keyed hash of canonical label bytes.
 #[derive(Clone)]
-pub(crate) struct Hasher(std::sync::Arc<[u8; SECRET_BYTES]>);
+pub struct Hasher(std::sync::Arc<[u8; SECRET_BYTES]>);
 
 impl Hasher {
     /// A hash with a key of its own.
-    pub(crate) fn new() -> Self {
+    #[allow(clippy::new_without_default, reason = "each has another key: there is no default one")]
+    pub fn new() -> Self {
         use std::hash::{BuildHasher, RandomState};
         let mut secret = [0u8; SECRET_BYTES];
         for (index, chunk) in secret.chunks_mut(8).enumerate() {
@@ -45,8 +46,9 @@ impl Hasher {
         Hasher(std::sync::Arc::new(secret))
     }
 
+    /// The hash of a label set's canonical bytes.
     #[inline]
-    pub(crate) fn hash(&self, canonical: &[u8]) -> u128 {
+    pub fn hash(&self, canonical: &[u8]) -> u128 {
         xxh3_128_with_secret(canonical, self.0.as_slice())
     }
 }
@@ -71,14 +73,15 @@ impl Entry {
 
 /// What [`Registry::resolve`] found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Resolved {
-    pub(crate) reference: u64,
+pub struct Resolved {
+    /// The series' reference.
+    pub reference: u64,
     /// The current segment has no record of it yet, so one has to be written first.
-    pub(crate) needs_record: bool,
+    pub needs_record: bool,
 }
 
 /// See the module.
-pub(crate) struct Registry {
+pub struct Registry {
     tables: Vec<HashTable<Entry>>,
     len: usize,
     next: u64,
@@ -87,23 +90,24 @@ pub(crate) struct Registry {
 
 impl Registry {
     /// An empty registry whose first reference is `next`, for segment `segment`.
-    pub(crate) fn new(next: u64, segment: u64) -> Self {
+    pub fn new(next: u64, segment: u64) -> Self {
         let tables = (0..TABLES).map(|_| HashTable::new()).collect();
         Registry { tables, len: 0, next, current: segment % NO_SEGMENT }
     }
 
     /// Entries.
-    pub(crate) fn len(&self) -> usize {
+    #[allow(clippy::len_without_is_empty, reason = "nobody asks whether it is empty")]
+    pub fn len(&self) -> usize {
         self.len
     }
 
     /// The reference that the next new series gets. Those below are in use, or were.
-    pub(crate) fn next_reference(&self) -> u64 {
+    pub fn next_reference(&self) -> u64 {
         self.next
     }
 
     /// Bytes of memory behind it.
-    pub(crate) fn heap_bytes(&self) -> usize {
+    pub fn heap_bytes(&self) -> usize {
         self.tables.iter().map(HashTable::allocation_size).sum()
     }
 
@@ -111,7 +115,7 @@ impl Registry {
     /// segment: if that turns out wrong because the commit failed, [`Registry::unmark`] has to be called.
     /// `None` where the table is full (`max`) or references have run out.
     #[inline]
-    pub(crate) fn resolve(&mut self, hash: u128, max: usize) -> Option<Resolved> {
+    pub fn resolve(&mut self, hash: u128, max: usize) -> Option<Resolved> {
         let current = self.current;
         let (high, key) = split(hash);
         let table = self.tables.get_mut((high >> 56) as usize)?;
@@ -134,7 +138,7 @@ impl Registry {
     }
 
     /// Says that the series' record did not make it into the current segment after all.
-    pub(crate) fn unmark(&mut self, hash: u128) {
+    pub fn unmark(&mut self, hash: u128) {
         let (high, key) = split(hash);
         let table = self.tables.get_mut((high >> 56) as usize);
         if let Some(entry) = table.and_then(|table| table.find_mut(key, |entry| entry.hash == [high, key])) {
@@ -144,7 +148,7 @@ impl Registry {
 
     /// A new segment begins: no series is recorded in it, and those that the one before it did not have
     /// are forgotten.
-    pub(crate) fn begin_segment(&mut self, segment: u64) {
+    pub fn begin_segment(&mut self, segment: u64) {
         let last = self.current;
         self.current = segment % NO_SEGMENT;
         self.len = 0;
