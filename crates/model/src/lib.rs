@@ -10,6 +10,7 @@
 //!
 //! Where to start: [`Batch`], then [`LabelsRef`].
 
+pub mod arena;
 pub mod batch;
 pub mod clock;
 pub mod family;

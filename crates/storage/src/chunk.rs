@@ -32,6 +32,13 @@ pub struct Chunk {
     pub arrived: Duration,
 }
 
+/// Its labels' memory goes to the next large request.
+impl Drop for Chunk {
+    fn drop(&mut self) {
+        model::arena::give(std::mem::take(&mut self.batch.bytes));
+    }
+}
+
 impl Chunk {
     /// The position before point number `point`; the chunk's end where there is no such point.
     pub fn position(&self, point: u32) -> Position {

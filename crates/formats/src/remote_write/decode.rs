@@ -145,7 +145,12 @@ impl<'a, 'o> Decoder<'a, 'o> {
         let batch = &mut self.decoded.batch;
         batch.series.reserve_exact(series.min(self.options.max_series));
         batch.points.reserve_exact(series.min(self.options.max_points));
-        batch.bytes.reserve_exact(bytes.min(self.max_bytes));
+        let bytes = bytes.min(self.max_bytes);
+        if bytes > batch.bytes.capacity() {
+            let mut arena = model::arena::take(batch.bytes.len() + bytes);
+            arena.extend_from_slice(&batch.bytes);
+            batch.bytes = arena;
+        }
     }
 
     #[inline]

@@ -212,8 +212,13 @@ fn put_short_labels(room: &mut [u8], field: u8, canonical: &[u8]) -> Option<usiz
 /// Copies `len` bytes, and whatever follows up to a round number.
 #[inline(always)]
 fn copy_short(to: &mut [u8], from: &[u8], len: usize) -> Option<()> {
-    if len <= 32
-        && let (Some(to), Some(from)) = (to.first_chunk_mut::<32>(), from.first_chunk::<32>())
+    if len <= 32 {
+        if let (Some(to), Some(from)) = (to.first_chunk_mut::<32>(), from.first_chunk::<32>()) {
+            *to = *from;
+            return Some(());
+        }
+    } else if len <= 64
+        && let (Some(to), Some(from)) = (to.first_chunk_mut::<64>(), from.first_chunk::<64>())
     {
         *to = *from;
         return Some(());
