@@ -128,17 +128,20 @@ struct Case {
     costs: [Cost; SEGMENTS],
     /// What narthex must say, in one line each.
     says: &'static [&'static str],
+    /// What must be set aside: how the names go on behind their number.
+    aside: &'static [&'static str],
 }
 
 const NOTHING: Cost = Cost::Nothing;
 
 const CASES: &[Case] = &[
-    Case { name: "no damage", damage: |_| {}, costs: [NOTHING; SEGMENTS], says: &[] },
+    Case { name: "no damage", damage: |_| {}, costs: [NOTHING; SEGMENTS], says: &[], aside: &[] },
     Case {
         name: "a flipped bit in the middle of a segment",
         damage: |data| flip(&segments(data)[2], 0.5),
         costs: [NOTHING, NOTHING, Cost::Pages(1), NOTHING, NOTHING],
         says: &["00000002: "],
+        aside: &["wal-00000002"],
     },
     Case {
         name: "flipped bits in three segments, the newest among them",
@@ -151,12 +154,14 @@ const CASES: &[Case] = &[
         },
         costs: [Cost::Pages(2), NOTHING, NOTHING, Cost::Pages(1), Cost::Pages(1)],
         says: &["00000000: ", "00000003: ", "00000004: "],
+        aside: &["wal-00000000", "wal-00000003", "wal-00000004"],
     },
     Case {
         name: "a flipped bit in the series records of a segment",
         damage: |data| flip(&segments(data)[1], 0.0003),
         costs: [NOTHING, Cost::Whole, NOTHING, NOTHING, NOTHING],
         says: &["00000001: "],
+        aside: &["wal-00000001"],
     },
     Case {
         name: "a segment of zeros",
@@ -166,18 +171,21 @@ const CASES: &[Case] = &[
         },
         costs: [NOTHING, NOTHING, Cost::Whole, NOTHING, NOTHING],
         says: &["00000002: "],
+        aside: &["wal-00000002"],
     },
     Case {
         name: "an empty segment",
         damage: |data| std::fs::write(&segments(data)[3], "").unwrap(),
         costs: [NOTHING, NOTHING, NOTHING, Cost::Whole, NOTHING],
         says: &[],
+        aside: &[],
     },
     Case {
         name: "a segment that is gone",
         damage: |data| std::fs::remove_file(&segments(data)[1]).unwrap(),
         costs: [NOTHING, Cost::Whole, NOTHING, NOTHING, NOTHING],
         says: &["missing"],
+        aside: &[],
     },
     Case {
         name: "the newest segment cut in the middle of a record",
@@ -188,6 +196,7 @@ const CASES: &[Case] = &[
         },
         costs: [NOTHING, NOTHING, NOTHING, NOTHING, Cost::Pages(1)],
         says: &["00000004: "],
+        aside: &["wal-00000004-from-"],
     },
     Case {
         name: "a truncated file of positions",
@@ -197,30 +206,52 @@ const CASES: &[Case] = &[
         },
         costs: [NOTHING; SEGMENTS],
         says: &["saved positions were damaged"],
+        aside: &[],
     },
     Case {
         name: "a file of positions full of rubbish",
         damage: |data| std::fs::write(positions(data), [0xa5; 40_000]).unwrap(),
         costs: [NOTHING; SEGMENTS],
         says: &["saved positions were damaged"],
+        aside: &[],
     },
     Case {
         name: "a state file full of rubbish",
         damage: |data| std::fs::write(data.join("state"), [0xa5; 8192]).unwrap(),
         costs: [NOTHING; SEGMENTS],
         says: &["state"],
+        aside: &["state"],
     },
     Case {
         name: "an empty state file",
         damage: |data| std::fs::write(data.join("state"), "").unwrap(),
         costs: [NOTHING; SEGMENTS],
         says: &["state"],
+        aside: &["state"],
     },
     Case {
         name: "no state file",
         damage: |data| std::fs::remove_file(data.join("state")).unwrap(),
         costs: [NOTHING; SEGMENTS],
         says: &[],
+        aside: &[],
+    },
+    Case {
+        name: "the whole log is gone",
+        damage: |data| std::fs::remove_dir_all(data.join("wal")).unwrap(),
+        costs: [Cost::Whole; SEGMENTS],
+        says: &["missing"],
+        aside: &[],
+    },
+    Case {
+        name: "the whole log and the state file are gone",
+        damage: |data| {
+            std::fs::remove_dir_all(data.join("wal")).unwrap();
+            std::fs::remove_file(data.join("state")).unwrap();
+        },
+        costs: [Cost::Whole; SEGMENTS],
+        says: &[],
+        aside: &[],
     },
 ];
 
@@ -282,6 +313,18 @@ fn check(made: &Made, case: &Case) -> Result<String, String> {
         if !tellings.iter().any(|line| line.contains(words)) {
             wrong.push(format!("it doesn't say {words:?}"));
         }
+    }
+    let aside: Vec<String> = match std::fs::read_dir(data.join("damaged")) {
+        Ok(files) => files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect(),
+        Err(_) => Vec::new(),
+    };
+    for expected in case.aside {
+        if !aside.iter().any(|name| name[7..].starts_with(expected)) {
+            wrong.push(format!("{expected} is not set aside: {aside:?}"));
+        }
+    }
+    if aside.len() != case.aside.len() {
+        wrong.push(format!("set aside: {aside:?}"));
     }
     let flipped = case.name.contains("flipped");
     if flipped && narthex.metric("prometheus_agent_corruptions_total").unwrap_or(0.0) == 0.0 {

@@ -111,6 +111,10 @@ impl Storage {
             shared.stats.damages.add(1);
         }
         shared.damaged_at_start(&report);
+        if let (None, Some(known)) = (report.end, known_end) {
+            // There always is the one that was written last.
+            shared.missing(known.segment);
+        }
         shared.oldest.store(oldest, Ordering::Release);
         shared.stats.oldest_segment.set(oldest);
         shared.stats.segment.set(writer.segment());

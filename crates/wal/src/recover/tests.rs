@@ -72,6 +72,42 @@ fn a_torn_end_is_cut_at_whatever_byte_it_is_torn() {
     }
 }
 
+/// Small records around one that crosses two pages, cut at each byte.
+#[test]
+fn a_small_log_is_cut_at_each_byte() {
+    for compression in [Compression::None, Compression::Snappy, Compression::Zstd] {
+        let options = WriterOptions { compression, ..WriterOptions::default() };
+        let open = |fs: &SimFilesystem| {
+            Writer::open(Arc::new(fs.clone()), Path::new(DIR), options, 0, None).unwrap()
+        };
+        let fs = SimFilesystem::new(1);
+        let (mut writer, _) = open(&fs);
+        let mut rng = fastrand::Rng::with_seed(1);
+        let large: String = std::iter::repeat_with(|| rng.char('!'..)).take(14_000).collect();
+        let mut records: Vec<Vec<u8>> = (0..4).map(record).collect();
+        let mut builder = SeriesBuilder::new();
+        builder.push(9, Labels::from_pairs([("a", large.as_str())]).as_ref());
+        records.insert(2, builder.bytes().to_vec());
+        let spans: Vec<Span> = records.iter().map(|record| writer.append(record).unwrap()).collect();
+        writer.commit().unwrap();
+        let bytes = fs.contents(&dir::segment_path(Path::new(DIR), 0)).unwrap();
+        assert!(bytes.len() > PAGE_BYTES, "{}", bytes.len());
+        for cut in 0..=bytes.len() {
+            let fs = SimFilesystem::new(1);
+            plant(&fs, &bytes[..cut]);
+            let (_, report) = open(&fs);
+            let whole = spans.partition_point(|span| span.end <= cut as u64);
+            let end = spans[..whole].last().map_or(0, |span| span.end);
+            assert_eq!((report.records, report.cut_bytes), (whole as u64, cut as u64 - end), "{cut}");
+            let mut reader = SegmentReader::open(&fs, Path::new(DIR), 0, 0).unwrap();
+            for record in &records[..whole] {
+                assert!(reader.next().unwrap().unwrap().bytes == record, "{cut}");
+            }
+            assert!(reader.next().unwrap().is_none() && reader.damage().is_empty(), "{cut}");
+        }
+    }
+}
+
 #[test]
 fn only_what_was_written_since_the_known_end_is_read() {
     let (fs, spans, bytes) = written();
