@@ -88,6 +88,12 @@ pub struct RemoteWrite {
     /// What is its own, where it is a member of a sharded entry. Not a key of the file.
     #[serde(skip)]
     pub part: Option<Part>,
+    /// Another way to write `authorization.credentials`.
+    #[serde(default)]
+    pub bearer_token: Option<Secret>,
+    /// Another way to write `authorization.credentials_file`.
+    #[serde(default)]
+    pub bearer_token_file: Option<PathBuf>,
     /// A client that gets its tokens from a token server.
     #[serde(default)]
     pub oauth2: Option<OAuth2>,
@@ -131,6 +137,7 @@ impl RemoteWrite {
         if let Some(authorization) = &mut self.authorization {
             paths.extend(&mut authorization.credentials_file);
         }
+        paths.extend(&mut self.bearer_token_file);
         if let Some(oauth2) = &mut self.oauth2 {
             paths.extend(&mut oauth2.client_secret_file);
             paths.extend(oauth2.tls_config.files_mut());
@@ -179,6 +186,8 @@ impl RemoteWrite {
             send_native_histograms: true,
             max_in_memory: default_memory(),
             part: None,
+            bearer_token: None,
+            bearer_token_file: None,
             oauth2: None,
             sigv4: None,
             http_headers: BTreeMap::new(),

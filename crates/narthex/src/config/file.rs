@@ -36,25 +36,41 @@ pub struct File {
     pub remote_read: Option<IgnoredAny>,
 }
 
-/// `global`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Global {
-    /// Labels that everything that is sent gets, unless it has them.
-    pub external_labels: Option<BTreeMap<String, String>>,
-    /// Has no effect here.
-    pub scrape_interval: Option<IgnoredAny>,
-    /// Has no effect here.
-    pub scrape_timeout: Option<IgnoredAny>,
-    /// Has no effect here.
-    pub scrape_protocols: Option<IgnoredAny>,
-    /// Has no effect here.
-    pub evaluation_interval: Option<IgnoredAny>,
-    /// Has no effect here.
-    pub rule_query_offset: Option<IgnoredAny>,
-    /// Has no effect here.
-    pub query_log_file: Option<IgnoredAny>,
+/// `global`, with those of its keys that are about scraping and rules: read, and left alone.
+macro_rules! global {
+    ($($idle:ident)*) => {
+        /// `global`.
+        #[derive(Debug, Default, Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        pub struct Global {
+            /// Labels that everything that is sent gets, unless it has them.
+            pub external_labels: Option<BTreeMap<String, String>>,
+            $(
+                /// Has no effect here.
+                pub $idle: Option<IgnoredAny>,
+            )*
+        }
+
+        impl Global {
+            /// The keys that are there and have no effect.
+            pub fn idle(&self) -> Vec<&'static str> {
+                let mut idle = Vec::new();
+                $(if self.$idle.is_some() {
+                    idle.push(stringify!($idle));
+                })*
+                idle
+            }
+        }
+    };
 }
+
+global!(
+    scrape_interval scrape_timeout scrape_protocols scrape_failure_log_file scrape_native_histograms
+    evaluation_interval rule_query_offset query_log_file
+    body_size_limit sample_limit label_limit label_name_length_limit label_value_length_limit target_limit
+    keep_dropped_targets metric_name_validation_scheme metric_name_escaping_scheme
+    convert_classic_histograms_to_nhcb always_scrape_classic_histograms extra_scrape_metrics
+);
 
 /// `log`.
 #[derive(Debug, Default, Deserialize)]

@@ -11,8 +11,11 @@ pub(super) const NOT_FOR_AN_AGENT: [(&str, &str); 4] = [
     ("remote_read", "queries are answered by the server that narthex pushes to"),
 ];
 
+/// Of the ways in which Prometheus asks for tokens, this one is there.
+const CLIENT_SECRET: &str = "narthex asks for tokens with a client's secret only";
+
 /// What Prometheus has and narthex does not: the last part of the key, and what to say.
-const ABSENT: [(&str, &str); 13] = [
+const ABSENT: &[(&str, &str)] = &[
     (
         "scrape_configs",
         "narthex does not scrape yet: let the programs push, or keep Prometheus in agent mode for these",
@@ -24,14 +27,17 @@ const ABSENT: [(&str, &str); 13] = [
     ("otlp", "narthex takes no OTLP yet"),
     ("tracing", "narthex sends no traces"),
     ("runtime", "this is a setting of Go's runtime, which narthex has not"),
-    ("sigv4", "narthex does not sign requests for AWS: put a signing proxy in between"),
     ("azuread", "narthex has no Azure AD authentication: put a proxy in between"),
     ("google_iam", "narthex has no Google IAM authentication: put a proxy in between"),
-    ("oauth2", "narthex has no OAuth 2.0: use `authorization` with a credentials_file that is renewed"),
-    ("proxy_url", "narthex sends directly: it has no proxy settings yet"),
-    ("proxy_from_environment", "narthex sends directly: it has no proxy settings yet"),
-    ("no_proxy", "narthex sends directly: it has no proxy settings yet"),
-    ("proxy_connect_header", "narthex sends directly: it has no proxy settings yet"),
+    ("use_fips_sts_endpoint", "narthex asks the region's ordinary token service only"),
+    ("grant_type", CLIENT_SECRET),
+    ("client_certificate_key", CLIENT_SECRET),
+    ("client_certificate_key_file", CLIENT_SECRET),
+    ("client_certificate_key_id", CLIENT_SECRET),
+    ("signature_algorithm", CLIENT_SECRET),
+    ("iss", CLIENT_SECRET),
+    ("audience", CLIENT_SECRET),
+    ("claims", CLIENT_SECRET),
 ];
 
 /// Whether the unknown key at `path` is one of Prometheus' that narthex does not have; then what to say.

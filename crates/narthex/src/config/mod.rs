@@ -138,7 +138,6 @@ fn read<T: serde::de::DeserializeOwned>(text: &str, reporter: &Reporter<'_>) -> 
 }
 
 fn warnings(name: &str, file: &File) -> Vec<String> {
-    let global = file.global.as_ref();
     let mut warnings = Vec::new();
     for (key, why) in known::NOT_FOR_AN_AGENT {
         let given = match key {
@@ -152,15 +151,7 @@ fn warnings(name: &str, file: &File) -> Vec<String> {
             warnings.push(format!("{name}: {key} has no effect: {why}"));
         }
     }
-    let idle = [
-        ("scrape_interval", global.is_some_and(|g| g.scrape_interval.is_some())),
-        ("scrape_timeout", global.is_some_and(|g| g.scrape_timeout.is_some())),
-        ("scrape_protocols", global.is_some_and(|g| g.scrape_protocols.is_some())),
-        ("evaluation_interval", global.is_some_and(|g| g.evaluation_interval.is_some())),
-        ("rule_query_offset", global.is_some_and(|g| g.rule_query_offset.is_some())),
-        ("query_log_file", global.is_some_and(|g| g.query_log_file.is_some())),
-    ];
-    for (key, _) in idle.iter().filter(|(_, given)| *given) {
+    for key in file.global.iter().flat_map(|global| global.idle()) {
         warnings.push(format!("{name}: global.{key} has no effect: narthex neither scrapes nor evaluates"));
     }
     warnings

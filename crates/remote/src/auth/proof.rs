@@ -2,7 +2,7 @@
 
 use super::oauth2::TokenSource;
 use super::sigv4::Signatures;
-use super::{AuthError, ProofError};
+use super::{AuthError, Authorization, ProofError};
 use crate::config::RemoteWrite;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
@@ -26,6 +26,8 @@ impl Proof {
         let given = [
             ("basic_auth", config.basic_auth.is_some()),
             ("authorization", config.authorization.is_some()),
+            ("bearer_token", config.bearer_token.is_some()),
+            ("bearer_token_file", config.bearer_token_file.is_some()),
             ("oauth2", config.oauth2.is_some()),
             ("sigv4", config.sigv4.is_some()),
         ];
@@ -39,8 +41,15 @@ impl Proof {
         if let Some(sigv4) = &config.sigv4 {
             return Ok(Proof::Signature(Arc::new(Signatures::new(sigv4)?)));
         }
-        let (basic, authorization) = (config.basic_auth.as_ref(), config.authorization.as_ref());
-        Ok(Proof::Header(super::header(basic, authorization, config.url.authorization())?))
+        let bearer =
+            (config.bearer_token.is_some() || config.bearer_token_file.is_some()).then(|| Authorization {
+                scheme: None,
+                credentials: config.bearer_token.clone(),
+                credentials_file: config.bearer_token_file.clone(),
+            });
+        let authorization = config.authorization.as_ref().or(bearer.as_ref());
+        let from_url = config.url.authorization();
+        Ok(Proof::Header(super::header(config.basic_auth.as_ref(), authorization, from_url)?))
     }
 
     /// What to add to a request. `signed` are the headers that a signature is to cover.
@@ -67,5 +76,31 @@ impl Proof {
             }
         }
         Ok(headers)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn proof(json: &str) -> Result<String, String> {
+        let config: RemoteWrite = serde_json::from_str(json).unwrap();
+        match Proof::new(&config).map_err(|error| error.to_string())? {
+            Proof::Header(value) => Ok(value.map(|value| value.to_str().unwrap().into()).unwrap_or_default()),
+            _ => Err("no header".into()),
+        }
+    }
+
+    #[test]
+    fn the_old_way_to_write_a_token_means_the_same() {
+        assert_eq!(proof(r#"{"url": "http://h/", "bearer_token": "x"}"#), Ok("Bearer x".into()));
+        assert_eq!(proof(r#"{"url": "http://me@h/"}"#), Ok("Basic bWU6".into()));
+        assert_eq!(proof(r#"{"url": "http://h/"}"#), Ok(String::new()));
+    }
+
+    #[test]
+    fn two_schemes_at_once_are_refused() {
+        let both = r#"{"url": "http://h/", "bearer_token": "x", "sigv4": {"region": "r"}}"#;
+        assert_eq!(proof(both), Err("bearer_token and sigv4 exclude each other".into()));
     }
 }
