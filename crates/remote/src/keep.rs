@@ -78,7 +78,8 @@ impl Keeper {
         let (progress, kept) = watch::channel(0);
         let waiting = Arc::new(Waiting::default());
         let in_task = waiting.clone();
-        let mut disk = Some(Disk { writer: Writer::new(fs.clone(), dead), fs, clock, files, stats: stats.clone() });
+        let mut disk =
+            Some(Disk { writer: Writer::new(fs.clone(), dead), fs, clock, files, stats: stats.clone() });
         let task = tokio::spawn(async move {
             let mut handed_in = Vec::new();
             while receiver.recv_many(&mut handed_in, 64).await > 0 {

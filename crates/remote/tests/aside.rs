@@ -59,7 +59,8 @@ impl Hurt {
             assert!(round < 60, "nothing was put aside");
             self.world.push(SERIES);
             let (delivered, failed) = (stats.delivered.get().samples, stats.requests_retried.get());
-            let goes_on = || stats.delivered.get().samples > delivered && stats.requests_retried.get() > failed;
+            let goes_on =
+                || stats.delivered.get().samples > delivered && stats.requests_retried.get() > failed;
             support::wait_until("others to pass and it to fail", SOON, || {
                 goes_on() || stats.set_aside.get().samples > 0
             });

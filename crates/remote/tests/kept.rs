@@ -12,7 +12,8 @@ use support::wire::visit;
 
 fn has_17(request: &Received) -> bool {
     let mut found = false;
-    visit(request.version(), &request.content, |view| found |= view.labels_map()["instance"] == "17").unwrap();
+    visit(request.version(), &request.content, |view| found |= view.labels_map()["instance"] == "17")
+        .unwrap();
     found
 }
 

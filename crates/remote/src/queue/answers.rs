@@ -1,6 +1,8 @@
 //! What an answer means for the points of its request.
 
-use super::{DENIED_INTERVAL, Fate, Gate, Outcome, POISONED_AFTER, PROBE_AFTER, Queue, SMALLEST_BATCH, Source};
+use super::{
+    DENIED_INTERVAL, Fate, Gate, Outcome, POISONED_AFTER, PROBE_AFTER, Queue, SMALLEST_BATCH, Source,
+};
 use crate::backoff;
 use crate::lanes::{LANES, lane_of};
 use crate::narrow::{self, Candidate, Narrow};

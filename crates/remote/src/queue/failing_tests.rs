@@ -94,7 +94,10 @@ fn of_a_poisoned_batch_the_good_is_delivered_and_what_hurts_is_put_aside() {
     let mut queue = started(4);
     push(&mut queue, chunk(0, 0..64));
     let (poisoned, delivered) = run_with_bad(&mut queue, |series| series == 17);
-    assert!(matches!(poisoned[..], [(17, at)] if at >= POISONED_AFTER && at < POISONED_AFTER * 2), "{poisoned:?}");
+    assert!(
+        matches!(poisoned[..], [(17, at)] if at >= POISONED_AFTER && at < POISONED_AFTER * 2),
+        "{poisoned:?}"
+    );
     assert!(delivered >= 63);
 }
 
@@ -111,8 +114,10 @@ fn what_narrowing_a_poisoned_batch_leaves_over_is_put_aside_too() {
 
 #[test]
 fn without_narrowing_the_poisoned_batch_is_put_aside_whole() {
-    let mut queue =
-        Queue::new(Settings { min_shards: 4, max_points: 100, narrow: false, capacity: 100_000, ..settings() }, &[]);
+    let mut queue = Queue::new(
+        Settings { min_shards: 4, max_points: 100, narrow: false, capacity: 100_000, ..settings() },
+        &[],
+    );
     queue.set_flushing(true);
     push(&mut queue, chunk(0, 0..64));
     let (poisoned, _) = run_with_bad(&mut queue, |series| series == 17);
