@@ -13,7 +13,9 @@
 //!   both ways number points the same ([`wal::Position`]).
 //! - **Nobody waits for a follower.** The tail is bounded; who falls behind reads the log.
 //! - **A segment stays until every pin has passed it**, or the budget is used up; then what is lost is
-//!   counted for each pin before the segment goes.
+//!   counted for each pin before the segment goes. A pin whose owner is gone holds on.
+//! - **What the disk refuses is asked for again**, for minutes; what is wrong is passed over, counted once and
+//!   set aside.
 //! - **A start costs the same whatever lies in the log**: nothing of it is read but an unsynced end.
 //!
 //! # Where to start

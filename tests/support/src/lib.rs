@@ -16,7 +16,7 @@
 //! - Ports are the system's choice, on loopback.
 //! - Waiting is for conditions, with a deadline and a message that shows what was there instead.
 //! - A test that can't run says `SKIPPED` and why; with `NARTHEX_REQUIRE_PEERS`,
-//!   `NARTHEX_REQUIRE_CLIENTS` or `NARTHEX_REQUIRE_BROWSER` set, as in CI, it fails instead.
+//!   `NARTHEX_REQUIRE_CLIENTS`, `NARTHEX_REQUIRE_MOUNT` or `NARTHEX_REQUIRE_BROWSER` set, as in CI, it fails instead.
 //!
 //! Everything here is blocking and panics where a test has to fail: it is test code that several crates
 //! share.
