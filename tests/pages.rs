@@ -8,6 +8,7 @@
 )]
 
 use std::path::Path;
+use support::process::Signal;
 use support::{
     Answer, Chromium, FakeReceiver, Narthex, Page, Process, SOON, narthex::listening_url, wait_until,
 };
@@ -68,6 +69,27 @@ fn the_page_says_what_to_do_where_a_destination_lets_nobody_in() {
     page.wait_for("document.querySelector('#list').innerText.includes('ago')", SOON);
     page.prefer("prefers-color-scheme", "dark");
     shoot(&page, "run-denied-dark");
+    assert_eq!(page.problems(), Vec::<String>::new());
+}
+
+#[test]
+fn a_destination_that_is_taken_out_is_still_told_of() {
+    let Some(program) = Chromium::find() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let (stays, goes) = (FakeReceiver::start(), FakeReceiver::start());
+    let file = folder.path().join("n.yml");
+    let stays = format!("remote_write:\n  - {{url: {}, name: stays}}\n", stays.write_url());
+    let both = format!("{stays}  - {{url: {}, name: goes}}\n", goes.write_url());
+    std::fs::write(&file, both).unwrap();
+    let narthex = Narthex::start(PROGRAM, &["--config", file.to_str().unwrap()]);
+    let browser = Chromium::start(&program);
+    let page = browser.open(&format!("{}/", narthex.url()));
+    page.wait_for("document.querySelectorAll('#list .dest').length === 2", SOON);
+    std::fs::write(&file, stays).unwrap();
+    narthex.process.signal(Signal::HUP);
+    page.wait_for("document.querySelectorAll('#list .dest').length === 1", SOON);
+    let told = "document.querySelector('#list').innerText.includes('No longer in the configuration: goes.')";
+    page.wait_for(told, SOON);
     assert_eq!(page.problems(), Vec::<String>::new());
 }
 
