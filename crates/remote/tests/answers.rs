@@ -387,3 +387,32 @@ fn types_and_help_texts_go_with_each_series_in_2_0_and_by_themselves_in_1_0() {
         world.stop(destination);
     }
 }
+
+#[test]
+fn the_age_limit_holds_at_each_try() {
+    use model::{Batch, Clock, Labels, Series};
+    let world = World::new();
+    world.receiver.answer(|_| Answer::status(503));
+    let mut config = world.config();
+    config.queue_config.sample_age_limit = Duration::from_secs(3600);
+    let destination = world.start(config);
+    let stats = destination.stats().clone();
+    let now = world.clock.now_ms();
+    let mut batch = Batch::new();
+    for (instance, timestamp) in [("old", now - 1_800_000), ("young", now)] {
+        let labels = Labels::from_pairs([("__name__", "aging"), ("instance", instance)]);
+        let series = batch.add_series(labels.as_ref(), Series::NO_METADATA);
+        batch.push_float(series, timestamp, 1.0);
+    }
+    world.runtime.block_on(world.storage().append(batch)).unwrap();
+    wait_until("a failure", SOON, || stats.requests_retried.get() > 0);
+    assert_eq!(stats.dropped_too_old.get().total(), 0);
+    world.clock.jump(Duration::from_secs(2700));
+    world.receiver.answer(Answer::success);
+    wait_for_number("the young one", 1, || stats.delivered.get().samples);
+    wait_for_number("the old one", 1, || stats.dropped_too_old.get().samples);
+    assert_eq!(stats.pending().total(), 0);
+    assert!(world.stop(destination).complete);
+    let arrivals = world.receiver.arrivals();
+    assert!(arrivals.keys().all(|labels| labels["instance"] == "young") && arrivals.len() == 1);
+}
