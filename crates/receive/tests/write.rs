@@ -270,6 +270,24 @@ async fn malformed_requests_are_answered_exactly() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+/// Each refusal of a request that is right, and may be taken later.
+#[tokio::test]
+async fn what_may_be_tried_again_is_answered_with_429_or_503_and_when() {
+    let world = World::with(|_| {}, |storage| storage.max_series = 1).await;
+    let body = snappy(&message(Protocol::V2, false));
+    let response = send(&world, request(V2), body.clone()).await;
+    assert_eq!(written(&response), some(["0", "0", "0"]));
+    assert_eq!(response.headers()["retry-after"], "30");
+    let (status, text) = answer(response).await;
+    assert!(status == 429 && text.contains("1 are allowed"), "{status}: {text}");
+
+    let storage = world.storage.clone();
+    tokio::task::spawn_blocking(move || storage.close()).await.unwrap();
+    let response = send(&world, request(V2), body).await;
+    assert_eq!(response.headers()["retry-after"], "1");
+    assert_eq!((response.status().as_u16(), written(&response)), (503, some(["0", "0", "0"])));
+}
+
 #[tokio::test]
 async fn a_fault_of_2_0_says_that_nothing_was_written() {
     let world = World::new().await;
