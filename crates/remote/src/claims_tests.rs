@@ -7,6 +7,7 @@ use crate::lanes::LANES;
 use crate::positions::{Found, PositionFile};
 use crate::url::Url;
 use wal::RealFilesystem;
+use wal::sim::SimFilesystem;
 
 const NEW: Position = Position::start_of(1_000_000);
 const DAY_MS: i64 = 86_400_000;
@@ -194,6 +195,45 @@ fn a_kill_at_any_step_of_a_move_changes_nothing() {
     let positions = super::folder(folder.dir.path());
     std::fs::rename(positions.join(&from), positions.join(&to)).unwrap();
     assert_eq!(folder.run(&["a", "n@z"], 20), [Some(10), Some(11)]);
+}
+
+#[test]
+fn a_power_cut_at_any_step_of_a_move_changes_nothing() {
+    let identity = |text: &str| Identity::of(&config(text));
+    let data = Path::new("/data");
+    let mut steps = 0;
+    for die_after in 0.. {
+        let fs = SimFilesystem::new(die_after);
+        let start = |text: &str| {
+            settle(&fs, data, &[identity(text), identity("n@z")], 1)?;
+            let path = folder(data).join(identity(text).file());
+            PositionFile::open(&fs, &path, identity(text).owner(), 7, NEW, at(0))
+        };
+        fs.create_dir_all(data).unwrap();
+        fs.sync_dir(Path::new("/")).unwrap();
+        start("a").unwrap().0.save(&[at(10); LANES]).unwrap();
+        let letter = |text: &str| dead_folder(data).join(format!("{}.jsonl", identity(text).file()));
+        fs.create_dir_all(&dead_folder(data)).unwrap();
+        fs.sync_dir(data).unwrap();
+        let file = fs.create_new(&letter("a")).unwrap();
+        file.write_all_at(b"letter", 0).unwrap();
+        file.sync_data().unwrap();
+        fs.sync_dir(&dead_folder(data)).unwrap();
+
+        fs.die_after(die_after);
+        let _ = start("b");
+        let died = fs.is_dead();
+        fs.power_cut();
+        let (_, lanes, found) = start("b").unwrap();
+        assert_eq!((lanes, found), ([at(10); LANES], Found::Intact), "{die_after}");
+        assert_eq!(fs.contents(&letter("b")).as_deref(), Some(&b"letter"[..]), "{die_after}");
+        assert_eq!(fs.contents(&letter("a")), None, "{die_after}");
+        steps = die_after;
+        if !died {
+            break;
+        }
+    }
+    assert!(steps > 5, "{steps}");
 }
 
 #[test]

@@ -162,8 +162,14 @@ impl PositionFile {
         new: Position,
         oldest: Position,
     ) -> io::Result<(PositionFile, Lanes, Found)> {
-        if let Some(dir) = path.parent() {
+        if let Some(dir) = path.parent()
+            && fs.metadata(dir)?.is_none()
+        {
             fs.create_dir_all(dir)?;
+            // Its name has to outlast a power cut as what is in it does.
+            if let Some(above) = dir.parent().filter(|above| !above.as_os_str().is_empty()) {
+                fs.sync_dir(above)?;
+            }
         }
         let header = header(owner, fingerprint);
         if fs.metadata(path)?.is_none() {
