@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helper functions of tests")]
 use super::*;
+use crate::lanes::series_hash;
 use crate::positions::PositionFile;
+use proptest::prelude::*;
 use wal::RealFilesystem;
 
 fn entry(json: &str) -> RemoteWrite {
@@ -199,4 +201,157 @@ fn each_member_has_all_of_the_entrys_options() {
     }
     let plain = entry(r#"{"url": "http://a/"}"#);
     assert_eq!(destinations(&plain), [plain]);
+}
+
+/// What happens to an entry in a history.
+#[derive(Debug, Clone)]
+enum Event {
+    /// Some is appended.
+    Append(u64),
+    /// The members are these from now on (bits), with so many replicas; narthex may be killed when their
+    /// positions are there and the ring is not.
+    Change { members: u8, replicas: usize, killed: bool },
+    /// A member (of those that are served) delivers some of its part.
+    Deliver { member: usize, count: u64 },
+    /// Narthex is killed and started again.
+    Restart,
+}
+
+fn events() -> impl Strategy<Value = Vec<Event>> {
+    let event = prop_oneof![
+        3 => (1..4u64).prop_map(Event::Append),
+        3 => (1..32u8, 1..4usize, any::<bool>())
+            .prop_map(|(members, replicas, killed)| Event::Change { members, replicas, killed }),
+        6 => (0..6usize, 1..9u64).prop_map(|(member, count)| Event::Deliver { member, count }),
+        1 => Just(Event::Restart),
+    ];
+    proptest::collection::vec(event, 1..40)
+}
+
+fn with_members(members: u8, replicas: usize) -> RemoteWrite {
+    let names: String =
+        (0..5u8).filter(|bit| members >> bit & 1 == 1).map(|bit| (b'a' + bit) as char).collect();
+    let mut entry = of(&names);
+    entry.replicas = Some(replicas.min(names.len()));
+    entry
+}
+
+/// A history of an entry: who has which series of which part of the log, and who is served how far.
+struct History {
+    folder: Folder,
+    entry: RemoteWrite,
+    end: u64,
+    /// Who is served, with the part that is its own and how far it is.
+    served: Vec<(String, Part, PathBuf, u64)>,
+    delivered: std::collections::BTreeMap<(u64, u64), Vec<String>>,
+    /// By part of the log: how many were to have it.
+    replicas: Vec<usize>,
+}
+
+const SERIES: u64 = 24;
+
+impl History {
+    fn start(&mut self, killed: bool) {
+        let entries = std::slice::from_ref(&self.entry);
+        let divided = match divide(&RealFilesystem, self.folder.0.path(), entries, at(1), at(self.end)) {
+            Err(RingsFailed { source: RingsError::TooMany, .. }) => return,
+            other => other.unwrap(),
+        };
+        self.served.clear();
+        for destination in &divided.destinations {
+            let (path, identity) = self.folder.path(destination);
+            let part = destination.part.clone().unwrap();
+            let (_, lanes, _) =
+                PositionFile::open(&RealFilesystem, &path, identity.owner(), 0, part.begin, at(1)).unwrap();
+            self.served.push((destination.url.to_string(), part, path, lanes[0].segment));
+        }
+        if killed {
+            self.served.clear();
+            return;
+        }
+        divided.save(&RealFilesystem).unwrap();
+    }
+
+    fn deliver(&mut self, member: usize, count: u64) {
+        let count_of = self.served.len();
+        if count_of == 0 {
+            return;
+        }
+        let (url, part, path, position) = &mut self.served[member % count_of];
+        let until = part.end.map_or(self.end, |end| end.segment).min(*position + count);
+        for place in *position..until {
+            let ring = part.share.at(at(place));
+            for series in
+                (0..SERIES).filter(|series| part.share.holds(ring, series_hash(&series.to_le_bytes())))
+            {
+                let owners = self.delivered.entry((place, series)).or_default();
+                assert!(!owners.contains(url), "delivered twice");
+                owners.push(url.clone());
+            }
+        }
+        *position = until.max(*position);
+        let owner = positions::read(&RealFilesystem, path).unwrap().unwrap().owner;
+        let (mut file, ..) =
+            PositionFile::open(&RealFilesystem, path, &owner, 0, at(*position), at(1)).unwrap();
+        file.write(&[at(*position); crate::lanes::LANES]).unwrap();
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    /// Whatever changes and whenever narthex is killed: each sample goes to as many members as there were to
+    /// be when it was appended, once each.
+    #[test]
+    fn nothing_falls_between_members(events in events()) {
+        let mut history = History {
+            folder: Folder::new(),
+            entry: with_members(7, 2),
+            end: 5,
+            served: Vec::new(),
+            delivered: Default::default(),
+            replicas: vec![2; 5],
+        };
+        history.start(false);
+        for event in events {
+            match event {
+                Event::Append(count) => {
+                    history.end += count;
+                    let replicas = history.entry.replicas.unwrap();
+                    history.replicas.resize(history.end as usize, replicas);
+                }
+                Event::Change { members, replicas, killed } => {
+                    let before = history.entry.clone();
+                    history.entry = with_members(members, replicas);
+                    let served = history.served.len();
+                    history.start(killed);
+                    if killed {
+                        // Back to the old ones: as if the change had never been asked for.
+                        history.entry = before;
+                        history.start(false);
+                    } else if served > 0 && divide_fails(&history) {
+                        history.entry = before;
+                    }
+                }
+                Event::Deliver { member, count } => history.deliver(member, count),
+                Event::Restart => history.start(false),
+            }
+        }
+        history.start(false);
+        for member in 0..history.served.len() {
+            history.deliver(member, u64::MAX / 2);
+        }
+        for place in 5..history.end {
+            for series in 0..SERIES {
+                let owners = history.delivered.get(&(place, series)).map_or(0, Vec::len);
+                prop_assert_eq!(owners, history.replicas[place as usize], "series {} at {}", series, place);
+            }
+        }
+    }
+}
+
+/// Whether there were too many changes, so that the one asked for was refused.
+fn divide_fails(history: &History) -> bool {
+    let entries = std::slice::from_ref(&history.entry);
+    divide(&RealFilesystem, history.folder.0.path(), entries, at(1), at(history.end)).is_err()
 }

@@ -100,9 +100,9 @@ pub struct Outgoing {
     crosses: bool,
 }
 
-/// A bit for each of an entry's rings.
-type Rings = u16;
-const _: () = assert!(RINGS_MAX <= Rings::BITS as usize);
+/// A bit for each of an entry's rings, and one for what lies before the first.
+type Rings = u32;
+const _: () = assert!(RINGS_MAX < Rings::BITS as usize);
 
 impl Outgoing {
     /// Works out the outgoing labels of every series of the chunk.

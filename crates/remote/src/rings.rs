@@ -9,7 +9,7 @@
 //! ]}
 //! ```
 //!
-//! A ring holds from its position to that of the next one; what lies before the first is the first one's.
+//! A ring holds from its position to that of the next one; what lies before the first is nobody's any more.
 //! `from` is segment, byte and index, as in [`Position`]. The oldest ring is forgotten once all its members
 //! are past the next one's position.
 //!
@@ -164,6 +164,7 @@ impl Rings {
         if self.are_now(members, replicas) {
             return Ok(());
         }
+        let is_new = self.is_empty();
         // Nothing was written since the last ring began, so it was never used.
         self.0.pop_if(|ring| ring.from >= at);
         if self.are_now(members, replicas) {
@@ -174,7 +175,7 @@ impl Rings {
         if self.0.len() >= RINGS_MAX {
             return Err(RingsError::TooMany);
         }
-        if self.0.is_empty() && replicas < members.len() && at > Position::default() {
+        if is_new && at > Position::default() {
             let everybody =
                 Ring { from: Position::default(), replicas: members.len(), members: members.clone() };
             self.0.push(everybody);
@@ -240,18 +241,21 @@ pub struct Share(Vec<(Position, Slots)>);
 impl Share {
     /// The rings that hold somewhere between `start` and `end`, by number.
     pub fn between(&self, start: Position, end: Position) -> std::ops::RangeInclusive<usize> {
-        let last = self.0.partition_point(|(from, _)| *from < end).saturating_sub(1);
+        let last = self.0.partition_point(|(from, _)| *from < end);
         self.at(start)..=last.max(self.at(start))
     }
 
-    /// The number of the ring that holds for the point at this position.
+    /// The number of the ring that holds for the point at this position, from 1 to [`RINGS_MAX`]; 0 before the
+    /// first one.
     pub fn at(&self, position: Position) -> usize {
-        self.0.partition_point(|(from, _)| *from <= position).saturating_sub(1)
+        self.0.partition_point(|(from, _)| *from <= position)
     }
 
-    /// Whether the series with this hash is this member's by the ring with this number.
+    /// Whether the series with this hash is this member's by the ring with this number. By none before the
+    /// first: all members of what was forgotten had passed it.
     pub fn holds(&self, ring: usize, series_hash: u64) -> bool {
-        self.0.get(ring).is_some_and(|(_, slots)| slots.holds(series_hash))
+        let ring = ring.checked_sub(1).and_then(|index| self.0.get(index));
+        ring.is_some_and(|(_, slots)| slots.holds(series_hash))
     }
 }
 
@@ -269,10 +273,10 @@ mod tests {
         names.chars().map(|name| format!("http://{name}/")).collect()
     }
 
-    /// a from 1, a and b from 5, b and c from 9.
+    /// a from 0, a and b from 5, b and c from 9.
     fn some() -> Rings {
         let mut rings = Rings::default();
-        for (from, members) in [(1, "a"), (5, "ba"), (9, "bc")] {
+        for (from, members) in [(0, "a"), (5, "ba"), (9, "bc")] {
             rings.change(at(from), &names(members), 1).unwrap();
         }
         rings
@@ -300,9 +304,9 @@ mod tests {
         for (from, to) in [
             ("{", ""),
             ("\"version\":1", "\"version\":2"),
-            ("[1,0,0]", "[7,0,0]"),
-            ("[1,0,0]", "[1,0]"),
-            ("[1,0,0]", "[1,0,-1]"),
+            ("[0,0,0]", "[7,0,0]"),
+            ("[0,0,0]", "[0,0]"),
+            ("[0,0,0]", "[0,0,-1]"),
             ("\"replicas\":1", "\"replicas\":0"),
             ("\"replicas\":1", "\"replicas\":3"),
             ("\"http://a/\"", ""),
@@ -346,12 +350,16 @@ mod tests {
         assert!((0..100u64).all(|hash| owners(4, hash << 54) == 3 && owners(5, hash << 54) == 1));
         rings.forget(at(0), |_| Some(at(5)));
         assert_eq!(rings.all().len(), 1);
+        // Then nothing is left there for anybody, whoever may come.
+        assert!((0..100u64).all(|hash| !rings.share("http://a/").holds(0, hash << 54)));
+        rings.change(at(5), &names("d"), 1).unwrap();
+        assert_eq!(rings.all().iter().map(|ring| ring.from.segment).collect::<Vec<_>>(), [5]);
     }
 
     #[test]
     fn changes_that_are_not_passed_are_bounded() {
         let mut rings = Rings::default();
-        for change in 1..=RINGS_MAX as u64 {
+        for change in 0..RINGS_MAX as u64 {
             rings.change(at(change), &names(if change % 2 == 0 { "a" } else { "b" }), 1).unwrap();
         }
         let before = rings.clone();
@@ -362,7 +370,7 @@ mod tests {
     #[test]
     fn a_members_part_goes_from_its_first_ring_to_where_it_is_none_any_more() {
         let rings = some();
-        assert_eq!(rings.part("http://a/"), Some((at(1), Some(at(9)))));
+        assert_eq!(rings.part("http://a/"), Some((at(0), Some(at(9)))));
         assert_eq!(rings.part("http://b/"), Some((at(5), None)));
         assert_eq!(rings.part("http://c/"), Some((at(9), None)));
         assert_eq!(rings.part("http://d/"), None);
@@ -370,9 +378,9 @@ mod tests {
         // Back again: in between nothing is its own.
         let mut rings = rings;
         rings.change(at(12), &names("abc"), 1).unwrap();
-        assert_eq!(rings.part("http://a/"), Some((at(1), None)));
+        assert_eq!(rings.part("http://a/"), Some((at(0), None)));
         let share = rings.share("http://a/");
-        assert!((0..100u64).all(|hash| !share.holds(2, hash << 54)));
+        assert!((0..100u64).all(|hash| !share.holds(3, hash << 54)));
     }
 
     #[test]
@@ -388,7 +396,7 @@ mod tests {
             rings.forget(at(oldest), reached);
             rings.all().iter().map(|ring| ring.from.segment).collect::<Vec<_>>()
         };
-        assert_eq!(after(0, &reached(4, 20)), [1, 5, 9], "a is behind");
+        assert_eq!(after(0, &reached(4, 20)), [0, 5, 9], "a is behind");
         assert_eq!(after(0, &reached(5, 20)), [5, 9]);
         assert_eq!(after(0, &reached(9, 8)), [5, 9], "b is behind");
         assert_eq!(after(0, &reached(9, 9)), [9]);
@@ -423,10 +431,10 @@ mod tests {
 
     #[test]
     fn a_chunk_knows_which_rings_it_lies_in() {
-        let share = some().share("http://a/");
+        let share = Rings(some().0.split_off(1)).share("http://a/");
         for (start, end, rings) in [
             (0, 1, 0..=0),
-            (1, 5, 0..=0),
+            (0, 5, 0..=0),
             (4, 6, 0..=1),
             (5, 9, 1..=1),
             (0, 99, 0..=2),
