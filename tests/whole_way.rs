@@ -115,7 +115,8 @@ fn everything_that_2_0_can_say_goes_through_door_disk_and_kill_to_a_2_0_destinat
     std::fs::write(&config, text).unwrap();
     let arguments = ["--config", config.to_str().unwrap(), "--flush-deadline", "1s"];
     let data = folder.path().join("data");
-    (new.go_away(), old.go_away());
+    new.go_away();
+    old.go_away();
     let narthex = Narthex::start_in(PROGRAM, "run", &data, &arguments);
     let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_millis() as i64;
     let message = message(now);
@@ -128,7 +129,8 @@ fn everything_that_2_0_can_say_goes_through_door_disk_and_kill_to_a_2_0_destinat
     assert_eq!([written("samples"), written("histograms"), written("exemplars")], ["2", "10", "6"]);
     narthex.process.kill();
 
-    (new.come_back(), old.come_back());
+    new.come_back();
+    old.come_back();
     let narthex = Narthex::start_in(PROGRAM, "run", &data, &arguments);
     wait_for("all of it at the new destination", SOON, || {
         let there = arrived(&new, Protocol::V2);
