@@ -224,11 +224,11 @@ impl Service<Name> for Lookup {
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
-        let (instead, looking, shuffle) = (self.instead(), self.system.call(name), self.shuffle);
+        let (instead, mut system, shuffle) = (self.instead(), self.system.clone(), self.shuffle);
         Box::pin(async move {
             let mut found = match instead {
                 Some(found) => found,
-                None => looking.await?.collect(),
+                None => system.call(name).await?.collect(),
             };
             if shuffle {
                 fastrand::shuffle(&mut found);

@@ -86,10 +86,11 @@ impl Signatures {
     /// Checks the configuration and reads its file; no keys are looked for yet.
     pub(crate) fn new(config: &SigV4) -> Result<Self, super::ProofError> {
         let environment = ProxyEnvironment::get()?;
-        let context = Context::new()
-            .with_env(OsEnv)
-            .with_file_read(Files)
-            .with_http_send(Network { https: environment.client(true)?, http: environment.client(false)? });
+        let context = Context::new().with_env(OsEnv).with_file_read(Files).with_http_send(Network {
+            // Keys that are given need nobody's; whoever needs it is told what is wrong.
+            https: environment.client(true).map_err(|error| error.to_string()),
+            http: environment.client(false)?,
+        });
         Self::within(config, context)
     }
 
@@ -201,7 +202,7 @@ impl FileRead for Files {
 /// How keys are fetched: within limits; by the environment's proxies, as Amazon's own tools do.
 #[derive(Debug)]
 struct Network {
-    https: Http,
+    https: Result<Http, String>,
     http: Http,
 }
 
@@ -209,8 +210,9 @@ impl HttpSend for Network {
     async fn http_send(&self, request: http::Request<Bytes>) -> Result<http::Response<Bytes>, Error> {
         let uri = request.uri().clone();
         let host = uri.host().unwrap_or_default().to_string();
-        let client = if uri.scheme_str() == Some("https") { &self.https } else { &self.http };
+        let https = uri.scheme_str() == Some("https");
         let fetch = async {
+            let client = if https { self.https.as_ref().map_err(Clone::clone)? } else { &self.http };
             let answer = client.request(request.map(Full::new)).await;
             let answer = answer.map_err(|error| crate::client::explain(&error, &uri))?;
             let (head, body) = answer.into_parts();

@@ -85,13 +85,14 @@ async fn victoria_metrics_gets_zstd_once_it_has_said_so() {
     let receiver = victoria(true, "1", true);
     let (client, shown) = three_times(&receiver).await;
     assert_eq!(shown, [SNAPPY, ASKED, ZSTD, ZSTD]);
-    let requests = receiver.requests();
-    assert_eq!(requests[2].header("x-victoriametrics-remote-write-version"), Some("1"));
-    assert_eq!(requests[0].header("x-victoriametrics-remote-write-version"), None);
-    let mut content = Vec::new();
-    Decompressor::new().decode(Encoding::Zstd, &requests[2].body, 1000, &mut content).unwrap();
-    assert_eq!(content, b"body body body");
-    drop(requests);
+    {
+        let requests = receiver.requests();
+        assert_eq!(requests[2].header("x-victoriametrics-remote-write-version"), Some("1"));
+        assert_eq!(requests[0].header("x-victoriametrics-remote-write-version"), None);
+        let mut content = Vec::new();
+        Decompressor::new().decode(Encoding::Zstd, &requests[2].body, 1000, &mut content).unwrap();
+        assert_eq!(content, b"body body body");
+    }
     client.post(post(Protocol::V2), SystemTime::now()).await.unwrap();
     assert_eq!(receiver.requests()[4].header("content-encoding"), Some("snappy"), "2.0 knows snappy only");
 }
