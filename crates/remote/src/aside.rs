@@ -226,15 +226,13 @@ impl Files {
     }
 }
 
-/// Makes the folder of dead letters, durably, if it is not there.
+/// Makes the folder of dead letters, if it is not there, and makes sure that it stays: an earlier try may have
+/// made it and failed to sync it.
 pub(crate) fn make_folder(fs: &dyn Filesystem, folder: &Path) -> io::Result<()> {
     if fs.metadata(folder)?.is_none() {
         fs.create_dir_all(folder)?;
-        if let Some(parent) = folder.parent() {
-            fs.sync_dir(parent)?;
-        }
     }
-    Ok(())
+    folder.parent().map_or(Ok(()), |parent| fs.sync_dir(parent))
 }
 
 /// What is known of the entries without reading them.
