@@ -74,9 +74,9 @@ impl Cluster {
     /// What a receiver has.
     fn has(&self, receiver: usize) -> BTreeSet<Sample> {
         let arrivals = self.receivers[receiver].arrivals();
-        let samples = arrivals.iter().flat_map(|(labels, samples)| {
-            samples.iter().map(|(timestamp, _)| (labels.clone(), *timestamp))
-        });
+        let samples = arrivals
+            .iter()
+            .flat_map(|(labels, samples)| samples.iter().map(|(timestamp, _)| (labels.clone(), *timestamp)));
         samples.collect()
     }
 
@@ -124,7 +124,10 @@ fn each_series_is_at_as_many_members_as_asked_for_and_always_at_the_same() {
         cluster.wait_for_copies(replicas);
         let series = |receiver: usize| cluster.receivers[receiver].arrivals();
         for receiver in 0..3 {
-            assert!(series(receiver).values().all(|samples| samples.len() == 5), "a series is whole or not there");
+            assert!(
+                series(receiver).values().all(|samples| samples.len() == 5),
+                "a series is whole or not there"
+            );
             let share = cluster.share(receiver, &samples) as f64 / samples.len() as f64;
             assert!((share - replicas as f64 / 3.0).abs() < 0.15, "{share}");
         }
@@ -211,7 +214,8 @@ fn more_replicas_take_effect_from_the_change_on() {
     let after = cluster.push(5);
     wait_for("one copy before, two after", SOON, || {
         let copies = cluster.copies();
-        let wrong = |of: &BTreeSet<Sample>, right: usize| of.iter().filter(|one| copies[*one] != right).count();
+        let wrong =
+            |of: &BTreeSet<Sample>, right: usize| of.iter().filter(|one| copies[*one] != right).count();
         let wrong = (wrong(&before, 1), wrong(&after, 2));
         if wrong == (0, 0) { Ok(()) } else { Err(format!("{wrong:?}")) }
     });

@@ -285,7 +285,8 @@ fn check_destinations(destinations: &[RemoteWrite], wrong: Wrong<'_>) -> Result<
             }
         }
     }
-    if let Err(error) = remote::Identity::of_all(destinations) {
+    let all: Vec<RemoteWrite> = destinations.iter().flat_map(members::destinations).collect();
+    if let Err(error) = remote::Identity::of_all(&all) {
         return Err(wrong("remote_write", error.to_string()));
     }
     Ok(())
