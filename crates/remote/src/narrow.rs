@@ -12,7 +12,7 @@
 //!   ([`Fate::Presumed`]): what a receiver refuses wholesale (too old, already written, wrong tenant) it
 //!   refuses by time or altogether. Points newer than that are tried again.
 //! - **Bounded.** At most `2·log2(n) + 16` requests a batch; what is open then goes back to the queue and
-//!   comes again in smaller batches.
+//!   comes again in smaller batches, in its order; of a poisoned batch it is put aside.
 
 /// Single points that are tried first.
 pub const PROBES: usize = 8;

@@ -163,10 +163,12 @@ impl Worker {
                     tracing::info!(destination = %self.name, answer = %words, ?to, "another version of the protocol");
                     Outcome::Resend
                 }
-                Next::Hold => self
-                    .denied(format!("{words} (it understands no version of remote write that may be sent)")),
+                Next::Hold => self.denied(
+                    flight,
+                    format!("{words} (it understands no version of remote write that may be sent)"),
+                ),
             },
-            Verdict::Denied => self.denied(words.to_string()),
+            Verdict::Denied => self.denied(flight, words.to_string()),
         }
     }
 
@@ -201,11 +203,13 @@ impl Worker {
         Outcome::Retry { answered, after, jitter: fastrand::f64() }
     }
 
-    fn denied(&mut self, words: String) -> Outcome {
+    fn denied(&mut self, flight: &Flight, words: String) -> Outcome {
         let reason = format!("{words} ({})", self.client.url());
         self.stats.set_error(reason.clone());
-        self.stats.set_state(State::Denied { reason });
-        tracing::error!(destination = %self.name, answer = %words, "the destination refuses; asking it once a minute");
+        if flight.queue != ASIDE {
+            self.stats.set_state(State::Denied { reason });
+            tracing::error!(destination = %self.name, answer = %words, "the destination refuses; asking it once a minute");
+        }
         Outcome::Denied
     }
 }
