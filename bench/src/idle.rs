@@ -54,9 +54,10 @@ pub(crate) fn run(options: &Idle) -> Result<()> {
                 let exporter = NodeExporter::start(peers, &[]);
                 let target = exporter.url().trim_start_matches("http://");
                 let scrape = format!(
-                    "scrape_configs:\n- job_name: node\n  scrape_interval: {}s\n  scrape_timeout: 5s\n  \
+                    "scrape_configs:\n- job_name: node\n  scrape_interval: {}s\n  scrape_timeout: {}s\n  \
                      static_configs:\n  - targets: [\"{target}\"]\n",
-                    options.interval
+                    options.interval,
+                    options.interval.min(5)
                 );
                 if system == System::Prometheus {
                     let mut own = Options::agent(&receiver.url(), "prometheus.WriteRequest");

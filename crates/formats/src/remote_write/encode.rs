@@ -136,9 +136,10 @@ impl Encoder {
             }
             Protocol::V2 => {
                 let references = self.symbols.intern_labels(labels);
-                let length = message::references_field_len(references);
-                Self::begin_at(&mut self.out, &mut self.open, message::TIMESERIES_V2, length);
-                message::put_references(&mut self.out, references);
+                let length = message::references_len(references);
+                let field = message::references_field_len(length);
+                Self::begin_at(&mut self.out, &mut self.open, message::TIMESERIES_V2, field);
+                message::put_references(&mut self.out, references, length);
                 self.series += 1;
                 self.put_metadata_v2(metadata);
             }
@@ -283,9 +284,10 @@ impl Encoder {
                 for text in labels.pairs().flat_map(|(name, value)| [name, value]) {
                     self.references.push(self.symbols.intern(text));
                 }
-                let length = message::references_field_len(&self.references) + fields.len();
+                let references = message::references_len(&self.references);
+                let length = message::references_field_len(references) + fields.len();
                 message::put_header(&mut self.out, message::EXEMPLAR_V2, length);
-                message::put_references(&mut self.out, &self.references);
+                message::put_references(&mut self.out, &self.references, references);
             }
         }
         fields.append_to(&mut self.out);

@@ -104,6 +104,23 @@ impl Interner {
         self.references.clear();
         for old in &mut last.pairs {
             let (name_from, name_at) = (rest, canonical.len() - rest.len());
+            let pair_len = (old.end - old.name) as usize;
+            // The whole pair first: it is nearly always the same, and then its parts needn't be found.
+            if pair_len > 0
+                && same(rest, last.bytes.get(old.name as usize..).unwrap_or_default(), pair_len)
+                && let Some(behind) = rest.get(pair_len..)
+            {
+                rest = behind;
+                let (name, value_at) = (name_at as u32, old.value - old.name);
+                *old = LastPair {
+                    name,
+                    value: name + value_at,
+                    end: name + pair_len as u32,
+                    numbers: old.numbers,
+                };
+                self.references.extend(old.numbers);
+                continue;
+            }
             let Some(name) = varint::take_bytes(&mut rest) else { break };
             let (value_from, value_at) = (rest, canonical.len() - rest.len());
             let Some(value) = varint::take_bytes(&mut rest) else { break };
@@ -137,7 +154,7 @@ impl Interner {
     }
 }
 
-/// Whether the first `len` bytes are the same. Up to 32 are compared in two moves, where both slices go on
+/// Whether the first `len` bytes are the same. Up to 64 are compared in a few moves, where both slices go on
 /// for so long.
 #[inline(always)]
 fn same(one: &[u8], other: &[u8], len: usize) -> bool {
@@ -151,6 +168,12 @@ fn same(one: &[u8], other: &[u8], len: usize) -> bool {
     {
         let more = difference(one_more, other_more) << (256 - 8 * len as u32);
         return difference(one, other) | more == 0;
+    } else if len <= 64
+        && let (Some(one_start), Some(other_start)) = (one.first_chunk::<32>(), other.first_chunk::<32>())
+        && let (Some(one), Some(other)) = (one.get(..len), other.get(..len))
+        && let (Some(one_end), Some(other_end)) = (one.last_chunk::<32>(), other.last_chunk::<32>())
+    {
+        return one_start == other_start && one_end == other_end;
     }
     one.get(..len).is_some_and(|one| other.get(..len) == Some(one))
 }

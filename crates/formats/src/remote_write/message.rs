@@ -227,13 +227,12 @@ fn copy_short(to: &mut [u8], from: &[u8], len: usize) -> Option<()> {
     Some(())
 }
 
-/// Appends label references as a packed field 1.
+/// Appends label references as a packed field 1; `length` is their [`references_len`].
 #[inline]
-pub(super) fn put_references(out: &mut Vec<u8>, references: &[u32]) {
+pub(super) fn put_references(out: &mut Vec<u8>, references: &[u32], length: usize) {
     if references.is_empty() {
         return;
     }
-    let length = references_len(references);
     put_header(out, tag(1), length);
     let start = out.len();
     out.resize(start + length, 0);
@@ -246,14 +245,19 @@ pub(super) fn put_references(out: &mut Vec<u8>, references: &[u32]) {
 
 /// The length of references, without tag and length of their field.
 #[inline]
-fn references_len(references: &[u32]) -> usize {
-    references.iter().map(|reference| varint::len_u64(u64::from(*reference))).sum()
+pub(super) fn references_len(references: &[u32]) -> usize {
+    // Most take one or two bytes.
+    let length = |reference: u32| match reference {
+        0..0x4000 => 1 + usize::from(reference >= 0x80),
+        _ => varint::len_u64(u64::from(reference)),
+    };
+    references.iter().map(|reference| length(*reference)).sum()
 }
 
 /// The length of [`put_references`].
 #[inline]
-pub(super) fn references_field_len(references: &[u32]) -> usize {
-    if references.is_empty() { 0 } else { field_len(references_len(references)) }
+pub(super) const fn references_field_len(length: usize) -> usize {
+    if length == 0 { 0 } else { field_len(length) }
 }
 
 /// Appends a `Sample`.

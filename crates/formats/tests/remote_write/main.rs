@@ -18,7 +18,8 @@ use prost::Message;
 
 fn options() -> DecodeOptions {
     DecodeOptions {
-        limits: model::Limits { name_bytes: 1 << 16, ..model::Limits::default() },
+        // Fourteen labels with the longest values that are made here go in.
+        limits: model::Limits { name_bytes: 1 << 16, set_bytes: 1 << 20, ..model::Limits::default() },
         ..DecodeOptions::default()
     }
 }
