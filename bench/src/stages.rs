@@ -45,21 +45,22 @@ const LIMIT: usize = 32 << 20;
 const KNOWN: u32 = 100_000;
 
 /// The stages in the order of a sample's way: name, and what makes the work.
-const STAGES: [(&str, fn() -> Result<Work>); 10] = [
-    ("decompress 1.0", || decompress()),
+const STAGES: [(&str, Make); 10] = [
+    ("decompress 1.0", decompress),
     ("decode 1.0", || decoding(Version::V1)),
     ("decode 2.0", || decoding(Version::V2)),
-    ("hash labels", || hash()),
-    ("look up", || look_up()),
-    ("log: encode and compress", || log_encode()),
-    ("log: read and decode", || log_decode()),
+    ("hash labels", hash),
+    ("look up", look_up),
+    ("log: encode and compress", log_encode),
+    ("log: read and decode", log_decode),
     ("encode 1.0", || encoding(Protocol::V1)),
     ("encode 2.0", || encoding(Protocol::V2)),
-    ("compress 1.0", || compress()),
+    ("compress 1.0", compress),
 ];
 
 /// One run over a request's samples.
 type Work = Box<dyn FnMut()>;
+type Make = fn() -> Result<Work>;
 
 /// Runs it and prints the table.
 pub(crate) fn run(options: &Stages) -> Result<()> {
