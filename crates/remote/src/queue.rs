@@ -27,6 +27,9 @@ use std::collections::VecDeque;
 use std::time::Duration;
 use wal::Position;
 
+/// How long the first points after a pause wait for those that belong to them: what a push or a round of
+/// measuring brings mostly arrives within it.
+pub const LINGER: Duration = Duration::from_millis(100);
 /// Shards for lanes that are taken out because of refusals, beside the configured ones.
 pub const SIDE_SHARDS: usize = 8;
 /// A lane that was taken out goes back after this long without a refusal.
@@ -76,7 +79,8 @@ pub struct Settings {
     pub capacity: usize,
     /// Points per request.
     pub max_points: usize,
-    /// How long a point waits for a batch to fill up.
+    /// How long a point waits at most for a batch to fill up: so long after the shard's last request, or
+    /// for [`LINGER`] where that was long ago.
     pub deadline: Duration,
     /// First wait after a failed request.
     pub min_backoff: Duration,
@@ -373,7 +377,12 @@ impl<C: Source> Queue<C> {
         if self.flushing || shard.waiting.len() >= shard.limit || !self.wants_more() {
             return Some(Duration::ZERO);
         }
-        self.chunk(*oldest).map(|chunk| chunk.arrived() + self.settings.deadline)
+        let (deadline, sent_at) = (self.settings.deadline, shard.sent_at);
+        self.chunk(*oldest).map(|chunk| {
+            let arrived = chunk.arrived();
+            // One batch that is not full per deadline, so the first after a pause need not wait for it.
+            (arrived + LINGER.min(deadline)).max((sent_at + deadline).min(arrived + deadline))
+        })
     }
 
     /// While nothing is known to go through, a single point is sent rather than the whole batch: the

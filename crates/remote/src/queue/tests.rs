@@ -89,6 +89,27 @@ fn a_batch_goes_out_when_it_is_full_or_its_oldest_point_has_waited() {
 }
 
 #[test]
+fn the_first_batch_after_a_pause_waits_for_its_companions_only() {
+    let mut queue = Queue::new(settings(), &[]);
+    let at = |seconds: f64| Duration::from_secs_f64(seconds);
+    let mut arrive = |queue: &mut Queue<Points>, number, seconds| {
+        push(queue, Points { arrived: at(seconds), ..chunk(number, 0..4) });
+        queue.next_wakeup().unwrap()
+    };
+    assert_eq!(arrive(&mut queue, 0, 60.0), at(60.0) + LINGER);
+    assert_eq!(queue.poll(at(60.0)), None);
+    let request = queue.poll(at(60.1)).unwrap();
+    answer(&mut queue, request, Outcome::Delivered, at(60.2));
+    // What comes soon after shares one request, a deadline after the last; at the latest a deadline after
+    // it arrived.
+    assert_eq!(arrive(&mut queue, 1, 61.0), at(65.1));
+    let request = queue.poll(at(65.1)).unwrap();
+    answer(&mut queue, request, Outcome::Delivered, at(65.2));
+    assert_eq!(arrive(&mut queue, 2, 70.05), at(70.15));
+    assert_eq!(queue.poll(at(70.1)), None);
+}
+
+#[test]
 fn what_fails_is_sent_again_with_growing_waits_and_counted_tries() {
     let mut queue = Queue::new(settings(), &[]);
     queue.set_flushing(true);
