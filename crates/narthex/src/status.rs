@@ -64,7 +64,7 @@ struct Log {
 pub struct Delivery {
     name: String,
     url: String,
-    /// `idle`, `delivering`, `catching up`, `retrying`, `denied` or `stopped`.
+    /// `idle`, `delivering`, `catching up`, `retrying`, `denied`, `stopped` or `left`.
     pub state: &'static str,
     /// The same in sentences, with what may be done about it.
     words: String,
@@ -198,6 +198,7 @@ fn delivery(destination: &Outlet, lag_bytes: u64) -> Delivery {
             State::Waiting { .. } => "retrying",
             State::Denied { .. } => "denied",
             State::Stopped => "stopped",
+            State::Left => "left",
         },
         protocol: stats.protocol().map(protocol_name),
         shards: stats.shards.get(),

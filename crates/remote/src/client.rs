@@ -7,6 +7,7 @@ use crate::compression::{ASK_TIMEOUT, Compression, QUESTION, SIGN, YES};
 use crate::config::RemoteWrite;
 use crate::connect::{CONNECTIONS_AGE, Connecting, Http, Lookup};
 use crate::proxy::{Proxies, ProxyError};
+use crate::stats::Counter;
 use crate::tls::TlsError;
 use crate::url::Url;
 use bytes::Bytes;
@@ -108,9 +109,7 @@ impl Settings {
 
     fn headers(&self) -> Result<HeaderMap, ClientError> {
         let read = auth::headers::read(&self.config.headers, &self.config.http_headers);
-        let mut headers = read.map_err(ClientError::Headers)?;
-        headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
-        Ok(headers)
+        read.map_err(ClientError::Headers)
     }
 }
 
@@ -185,8 +184,9 @@ impl Client {
     }
 
     /// Sends one request and waits for its answer, at most as long as `remote_timeout`. `now` is for a
-    /// `Retry-After` with a date.
-    pub async fn post(&self, post: Post, now: SystemTime) -> Result<Answer, Failure> {
+    /// `Retry-After` with a date. `sent` counts the bytes of the body as they go out, each time that they do
+    /// (after a redirect, say).
+    pub async fn post(&self, post: Post, now: SystemTime, sent: &Counter) -> Result<Answer, Failure> {
         let config = &self.settings.config;
         let started = Instant::now();
         let left = || config.remote_timeout.saturating_sub(started.elapsed());
@@ -198,6 +198,7 @@ impl Client {
         loop {
             let request = self.request(&uri, &post, zstd.as_ref(), left()).await?;
             let shown = request.headers().get(header::AUTHORIZATION).cloned();
+            sent.add(zstd.as_ref().unwrap_or(&post.body).len() as u64);
             let response = match tokio::time::timeout(left(), self.http.request(request)).await {
                 Ok(Ok(response)) => response,
                 Ok(Err(error)) => return Err(Failure(explain(&error, &uri))),
@@ -302,8 +303,9 @@ impl Client {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(post.protocol.content_type()));
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(encoding.as_str()));
         headers.insert(REMOTE_WRITE_VERSION, HeaderValue::from_static(post.protocol.version()));
-        // Who we are is nobody's business but the destination's.
-        if uri.authority() == self.url().uri().authority() {
+        // Who we are is nobody's business but the destination's: headers of the user's may say it, too.
+        let is_there = uri.authority() == self.url().uri().authority();
+        if is_there {
             let proof = self.proof.headers(uri, &headers, body, within).await;
             headers.extend(proof.map_err(Failure)?);
         }
@@ -316,7 +318,10 @@ impl Client {
         if let Some(value) = self.settings.connecting.proxies.authorization_for(uri) {
             headers.insert(header::PROXY_AUTHORIZATION, value);
         }
-        headers.extend(self.headers.clone());
+        if is_there {
+            headers.extend(self.headers.clone());
+        }
+        headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
         let mut request = http::Request::new(Full::new(body.clone()));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = uri.clone();

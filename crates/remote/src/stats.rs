@@ -115,6 +115,8 @@ pub enum State {
     },
     /// Shut down.
     Stopped,
+    /// A member that has left and delivered its part: nothing of the log is its own any more.
+    Left,
 }
 
 /// The words of a [`State`], for a page or a log.
@@ -126,6 +128,7 @@ impl std::fmt::Display for State {
             Self::Waiting { reason } => write!(f, "waiting: {reason}"),
             Self::Denied { reason } => write!(f, "refused: {reason}"),
             Self::Stopped => f.write_str("stopped"),
+            Self::Left => f.write_str("left"),
         }
     }
 }
@@ -175,6 +178,8 @@ pub struct Stats {
     pub aside_bytes: Gauge,
     /// Points left out because the version of the protocol can't carry them.
     pub dropped_unsupported: PerKind,
+    /// Points that were taken without their start timestamps, since the version of the protocol has none.
+    pub without_start: Counter,
     /// Points left out because their series in the log could not be read.
     pub dropped_no_series: PerKind,
     /// Points that the log's budget took before they were delivered.
@@ -183,7 +188,7 @@ pub struct Stats {
     pub requests: Counter,
     /// Requests that failed or were answered with 408, 429 or 5xx.
     pub requests_retried: Counter,
-    /// Bytes sent, compressed.
+    /// Bytes sent, compressed, as they went out.
     pub bytes: Counter,
     /// Bytes before compression.
     pub plain_bytes: Counter,

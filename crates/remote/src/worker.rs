@@ -49,6 +49,7 @@ struct Flight {
     protocol: Protocol,
     kinds: Kinds,
     unsupported: Kinds,
+    without_start: u64,
     plain_bytes: usize,
     newest: Option<i64>,
     took: Duration,
@@ -298,7 +299,7 @@ impl Worker {
         }
         let positions_saved = self.positions() == *self.saved;
         self.update_gauges();
-        self.stats.set_state(State::Stopped);
+        self.stats.set_state(if self.through { State::Left } else { State::Stopped });
         let straggling: usize = self.stragglers.iter().map(|straggler| straggler.queue.pending()).sum();
         let pending = self.queue.pending() + straggling;
         tracing::info!(destination = %self.name, complete, pending, positions_saved, "stopped");
@@ -450,7 +451,6 @@ impl Worker {
             if request.attempt > 0 {
                 self.stats.retried.add(encoded.kinds);
             }
-            self.stats.bytes.add(encoded.body.len() as u64);
             self.stats.plain_bytes.add(encoded.plain_bytes as u64);
             self.flights.push(self.fly(number, request, protocol, encoded));
         }
@@ -463,16 +463,27 @@ impl Worker {
         protocol: Protocol,
         encoded: Encoded,
     ) -> BoxFuture<'static, Flight> {
-        let (client, clock) = (self.client.clone(), self.clock.clone());
+        let (client, clock, stats) = (self.client.clone(), self.clock.clone(), self.stats.clone());
         let wall = u64::try_from(clock.now_ms()).unwrap_or_default();
         let wall: SystemTime = UNIX_EPOCH + Duration::from_millis(wall);
-        let Encoded { body, kinds, unsupported, plain_bytes, newest, .. } = encoded;
+        let Encoded { body, kinds, unsupported, without_start, plain_bytes, newest, .. } = encoded;
         let post = Post { protocol, body, attempt: request.attempt };
         Box::pin(async move {
             let started = clock.monotonic();
-            let result = client.post(post, wall).await;
+            let result = client.post(post, wall, &stats.bytes).await;
             let took = clock.monotonic().saturating_sub(started);
-            Flight { queue, request, protocol, kinds, unsupported, plain_bytes, newest, took, result }
+            Flight {
+                queue,
+                request,
+                protocol,
+                kinds,
+                unsupported,
+                without_start,
+                plain_bytes,
+                newest,
+                took,
+                result,
+            }
         })
     }
 

@@ -168,7 +168,7 @@ fn a_change_of_members_in_a_restart_loses_nothing_and_doubles_nothing() {
         assert!(kept > old.len() / 2, "{kept} of {}", old.len());
     }
     wait_until("the one that left to end", SOON, || {
-        cluster.states().contains(&(cluster.receivers[0].write_url(), State::Stopped))
+        cluster.states().contains(&(cluster.receivers[0].write_url(), State::Left))
     });
     cluster.stop();
     cluster.start(cluster.entry(&[1, 2, 3], 1));
@@ -197,7 +197,7 @@ fn a_change_of_members_in_a_reload_under_load_loses_nothing_and_doubles_nothing(
     wait_until("those that left to end", SOON, || {
         let goes_on = |(url, state): (String, State)| {
             let left = [1, 2].map(|receiver: usize| cluster.receivers[receiver].write_url());
-            left.contains(&url) && state != State::Stopped
+            left.contains(&url) && state != State::Left
         };
         !cluster.states().into_iter().any(goes_on)
     });

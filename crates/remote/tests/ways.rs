@@ -23,7 +23,7 @@ fn config(url: &str) -> RemoteWrite {
 
 async fn post(client: &Client) -> Result<Answer, Failure> {
     let post = Post { protocol: Protocol::V2, body: Bytes::from_static(b"body"), attempt: 0 };
-    client.post(post, SystemTime::now()).await
+    client.post(post, SystemTime::now(), &Default::default()).await
 }
 
 async fn words(config: &RemoteWrite) -> String {

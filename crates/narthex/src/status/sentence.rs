@@ -27,6 +27,10 @@ pub(super) fn sentence(stats: &Stats) -> String {
              asked once a minute; what was taken in waits in the log."
         ),
         State::Stopped => "Stopped; what it has not taken is in the log for the next start.".to_string(),
+        State::Left => {
+            "Has left: all that was its own has been delivered. It is shown until the next reload or start."
+                .to_string()
+        }
     };
     if stats.lanes_behind.get() > 0 {
         text.push_str(

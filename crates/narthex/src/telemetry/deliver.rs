@@ -102,7 +102,7 @@ const KINDS: [Kind; 3] = [
 ];
 
 /// The states of a destination, by the names that `narthex_remote_state` and the status have for them.
-const STATES: [&str; 5] = ["starting", "delivering", "waiting", "denied", "stopped"];
+const STATES: [&str; 6] = ["starting", "delivering", "waiting", "denied", "stopped", "left"];
 
 /// The name of a state.
 pub const fn state_name(state: &State) -> &'static str {
@@ -112,6 +112,7 @@ pub const fn state_name(state: &State) -> &'static str {
         State::Waiting { .. } => "waiting",
         State::Denied { .. } => "denied",
         State::Stopped => "stopped",
+        State::Left => "left",
     }
 }
 
@@ -229,6 +230,11 @@ pub(super) fn families(destinations: &[Outlet], storage: &Storage, out: &mut Vec
             let kinds = s.set_aside.get();
             kinds.samples + kinds.histograms + kinds.exemplars
         },
+    );
+    table.reasons(
+        "narthex_remote_start_timestamps_dropped_total",
+        "Points delivered without their start timestamp, by reason.",
+        |s| vec![("unsupported", s.without_start.get())],
     );
     table.gauge("narthex_remote_aside_points", "Points in the side queue, tried now and then.", |s| {
         s.aside_points.get() as f64

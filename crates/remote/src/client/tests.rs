@@ -18,16 +18,46 @@ fn redirects_stay_as_safe_as_they_were() {
     assert_eq!(to("y"), None);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redirect_elsewhere_is_told_nothing_of_who_we_are() {
+    let (here, there) = (FakeReceiver::start(), FakeReceiver::start());
+    let location = format!("{}/there", there.url());
+    here.answer(move |request| match request.path.as_str() {
+        "/write" => Scripted::status(307).header("Location", "/again"),
+        _ => Scripted::status(307).header("Location", &location),
+    });
+    let url = here.url().replace("http://", "http://narthex:s3cret@");
+    let mut config = RemoteWrite::to(Url::parse(&format!("{url}/write")).unwrap());
+    config.headers.insert("X-Api-Key".into(), crate::config::Secret::new("s3cret"));
+    assert_eq!(send(&Client::new(&config).unwrap()).await, 204);
+    let names = |request: &Received| {
+        let mut names: Vec<String> = request.headers.iter().map(|(name, _)| name.clone()).collect();
+        names.sort();
+        names
+    };
+    let (asked, redirected) = (here.requests(), there.requests());
+    for request in asked.iter() {
+        assert_eq!(request.header("x-api-key"), Some("s3cret"));
+        assert!(request.header("authorization").is_some());
+    }
+    assert_eq!((asked.len(), redirected.len()), (2, 1));
+    let secrets = ["authorization", "x-api-key"];
+    let rest: Vec<String> =
+        names(&asked[0]).into_iter().filter(|name| !secrets.contains(&name.as_str())).collect();
+    assert_eq!(names(&redirected[0]), rest);
+    assert_eq!(redirected[0].header("user-agent"), Some(USER_AGENT));
+}
+
 fn post(protocol: Protocol) -> Post {
     let body = Compressor::new().encode(Encoding::Snappy, b"body body body").unwrap().to_vec();
     Post { protocol, body: body.into(), attempt: 0 }
 }
 
 async fn send(client: &Client) -> u16 {
-    client.post(post(Protocol::V1), SystemTime::now()).await.unwrap().status
+    client.post(post(Protocol::V1), SystemTime::now(), &Default::default()).await.unwrap().status
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn a_host_that_has_moved_is_found_however_busy_the_old_connections_are() {
     let address = |receiver: &FakeReceiver| -> SocketAddr { receiver.url()[7..].parse().unwrap() };
     let (old, new) = (FakeReceiver::start(), FakeReceiver::start());
@@ -37,6 +67,10 @@ async fn a_host_that_has_moved_is_found_however_busy_the_old_connections_are() {
     let config = RemoteWrite::to(Url::parse("http://receiver.example/").unwrap());
     let mut client = Client::with_lookup(&config, lookup).unwrap();
     assert_eq!(send(&client).await, 204);
+    // A connection is free again once its own task, on this thread, has seen that the answer is through.
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
     *table.lock().unwrap() = vec![address(&new)];
     let soon = Instant::now() + CONNECTIONS_AGE / 2;
     assert!(!client.refresh_at(soon).unwrap());
@@ -93,8 +127,27 @@ async fn victoria_metrics_gets_zstd_once_it_has_said_so() {
         Decompressor::new().decode(Encoding::Zstd, &requests[2].body, 1000, &mut content).unwrap();
         assert_eq!(content, b"body body body");
     }
-    client.post(post(Protocol::V2), SystemTime::now()).await.unwrap();
+    client.post(post(Protocol::V2), SystemTime::now(), &Default::default()).await.unwrap();
     assert_eq!(receiver.requests()[4].header("content-encoding"), Some("snappy"), "2.0 knows snappy only");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_are_counted_as_they_went_out() {
+    let mut sums = Vec::new();
+    for takes_zstd in [true, false] {
+        let receiver = victoria(true, "1", takes_zstd);
+        let config = RemoteWrite::to(Url::parse(&format!("{}/write", receiver.url())).unwrap());
+        let (client, sent) = (Client::new(&config).unwrap(), Counter::default());
+        let body = Compressor::new().encode(Encoding::Snappy, &[7; 5000]).unwrap().to_vec();
+        for _ in 0..3 {
+            let post = Post { protocol: Protocol::V1, body: body.clone().into(), attempt: 0 };
+            client.post(post, SystemTime::now(), &sent).await.unwrap();
+        }
+        let arrived: usize = receiver.requests().iter().map(|request| request.body.len()).sum();
+        assert_eq!(sent.get(), arrived as u64);
+        sums.push(arrived);
+    }
+    assert!(sums[0] < sums[1], "zstd is smaller, and what was refused went out, too: {sums:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -157,11 +157,11 @@ async fn requests_are_signed_with_their_bodies_and_a_changed_key_is_read_again()
         ..SigV4::default()
     });
     let mut client = Client::new(&config).unwrap();
-    let refused = client.post(post(b"body"), SystemTime::now()).await.unwrap();
+    let refused = client.post(post(b"body"), SystemTime::now(), &Default::default()).await.unwrap();
     assert_eq!((refused.status, refused.words.as_str()), (403, "the signature does not match"));
     std::fs::write(&file, format!("{SECRET}\n")).unwrap();
     assert!(client.refresh().unwrap());
-    let taken = client.post(post(b"body"), SystemTime::now()).await.unwrap();
+    let taken = client.post(post(b"body"), SystemTime::now(), &Default::default()).await.unwrap();
     assert_eq!((taken.status, taken.words.as_str()), (200, "AKIDEXAMPLE eu-central-1/aps/aws4_request"));
     let requests = receiver.requests();
     let signed = requests[1].header("authorization").unwrap();
