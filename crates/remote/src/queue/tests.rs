@@ -92,7 +92,7 @@ fn a_batch_goes_out_when_it_is_full_or_its_oldest_point_has_waited() {
 fn the_first_batch_after_a_pause_waits_for_its_companions_only() {
     let mut queue = Queue::new(settings(), &[]);
     let at = |seconds: f64| Duration::from_secs_f64(seconds);
-    let mut arrive = |queue: &mut Queue<Points>, number, seconds| {
+    let arrive = |queue: &mut Queue<Points>, number, seconds| {
         push(queue, Points { arrived: at(seconds), ..chunk(number, 0..4) });
         queue.next_wakeup().unwrap()
     };
