@@ -10,7 +10,7 @@
 use crate::arrange::arrange;
 use crate::chunk::{Chunk, RecordSpan};
 use crate::error::{AppendError, OpenError};
-use crate::journal::JournalLog;
+use crate::journal::{Found, JournalLog};
 use crate::records::Builders;
 use crate::registry::Registry;
 use crate::shared::Shared;
@@ -22,7 +22,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
-use wal::{CommitError, Position, Writer, WriterOptions};
+use wal::{CommitError, DurableEnd, Position, Writer, WriterOptions};
 
 /// References are reserved in the state file by this many at a time.
 const REFERENCE_STEP: u64 = 1_000_000;
@@ -162,12 +162,17 @@ impl Committer {
         }
         let dir = self.shared.options.dir.join(name);
         let (fs, aside) = (self.shared.fs.clone(), &self.shared.aside);
-        let (journal, found) = JournalLog::open(fs, dir, self.writer_options(), Some(aside))?;
+        let (mut journal, found) = JournalLog::open(fs, dir, self.writer_options(), Some(aside))?;
         for damage in &found.damage {
             self.shared.count_damage(damage);
             self.shared.keep_aside(&damage.file);
         }
         self.shared.cut_at_start(&found.report);
+        if found.segments >= Found::MANY_SEGMENTS
+            && let Err(error) = journal.rewrite(&found.entries)
+        {
+            tracing::warn!(journal = name, %error, "a journal of many segments could not be rewritten");
+        }
         self.journals.push((name, journal));
         Ok((self.journals.len() - 1, found.entries))
     }
@@ -225,14 +230,29 @@ impl Committer {
         }
         let limit = self.shared.options.segment_limit(self.series_bytes);
         if self.needs_segment || self.writer.segment_bytes() >= limit {
-            self.begin_segment().map_err(|error| AppendError::Failed(error.to_string()))?;
+            self.begin_segment().map_err(|error| self.why(&error))?;
         }
         Ok(())
     }
 
+    /// What is said to those whose batch could not be taken. Where that is for lack of room, something is done
+    /// about it.
+    fn why(&mut self, error: &wal::WalError) -> AppendError {
+        if error.is_full() {
+            self.release_reserve();
+            return AppendError::Full("the disk is full");
+        }
+        AppendError::Failed(error.to_string())
+    }
+
     fn begin_segment(&mut self) -> Result<(), wal::WalError> {
         self.needs_segment = true;
-        let segment = self.writer.begin_segment()?;
+        let begun = self.writer.begin_segment();
+        if begun.is_err() && self.writer.is_closed() {
+            // What was cut back before could not be synced now.
+            self.close_segment(self.writer.durable_end());
+        }
+        let segment = begun?;
         self.needs_segment = false;
         self.registry.begin_segment(segment);
         self.series_bytes = 0;
@@ -264,7 +284,8 @@ impl Committer {
         let news = self.shared.metadata.learn(&batch.metadata);
         if let Err(error) = self.write_entries(entry, news) {
             self.unmark(&marked);
-            self.refuse(reply, AppendError::Failed(error.to_string()));
+            let why = self.why(&error);
+            self.refuse(reply, why);
             return None;
         }
         let written = match self.write_records(&mut batch, &refs, &hashes, &marked) {
@@ -272,7 +293,8 @@ impl Committer {
             Err(error) => {
                 // Part of it may be in the buffer, and so may arrive; it is not acknowledged.
                 self.unmark(&marked);
-                self.refuse(reply, AppendError::Failed(error.to_string()));
+                let why = self.why(&error);
+                self.refuse(reply, why);
                 return None;
             }
         };
@@ -416,18 +438,23 @@ impl Committer {
         result
     }
 
+    /// Remembers, and stores, where a segment ends that was closed by a failure.
+    fn close_segment(&mut self, closed: DurableEnd) {
+        self.shared.close_segment(closed);
+        self.state.close_segment(closed);
+        self.state.state.end = closed;
+        if let Err(error) = self.state.save(true) {
+            tracing::error!(path = %self.state.path().display(), %error, "the end of a failed segment could not be stored");
+        }
+    }
+
     /// Puts things in order after a failed commit; says what the askers are told.
     fn commit_failed(&mut self, error: &CommitError) -> AppendError {
         self.shared.stats.commits_failed.add(1);
         tracing::error!(%error, "a commit failed; what waited for it is refused");
         self.last_end = self.writer.durable_end().position();
         if let Some(closed) = error.closed() {
-            self.shared.close_segment(closed);
-            self.state.close_segment(closed);
-            self.state.state.end = closed;
-            if let Err(error) = self.state.save(true) {
-                tracing::error!(path = %self.state.path().display(), %error, "the end of a failed segment could not be stored");
-            }
+            self.close_segment(closed);
             if let Err(error) = self.begin_segment() {
                 tracing::error!(%error, "a new segment could not be begun");
             }

@@ -1,7 +1,9 @@
 //! The state file: the few numbers that a start needs and must never get wrong.
 //!
 //! ```text
-//! two slots of 4096 bytes, written in turn, the one with the higher sequence number counts:
+//! three slots of 4096 bytes, of which the one with the highest sequence number counts. The one that was synced
+//! last is not written to until another one is, so that a power cut leaves at least that; and a start leaves
+//! alone what it finds, and what is second to it, since the newest may be there only until the power goes:
 //! ┌─────────┬──────────┬────────────┬──────────────┬─────────────┬────────────┬───────┬──────────────────────┐
 //! │ crc32c  │ sequence │ references │ next segment │ end.segment │ end.offset │ count │ closed (segment, end)│
 //! │ u32     │ u64      │ u64        │ u64          │ u64         │ u64        │ u32   │ count × 2 u64        │
@@ -23,6 +25,7 @@ use wal::{DurableEnd, File, Filesystem};
 /// Its name in the data folder.
 pub(crate) const FILE: &str = "state";
 const SLOT_BYTES: usize = 4096;
+const SLOTS: usize = 3;
 /// How often a start tries to read it before it does without.
 const READ_TRIES: u32 = 4;
 /// Closed segments remembered. One comes with each failed fsync; the oldest give way, which is harmless
@@ -51,15 +54,22 @@ pub fn read_state(fs: &dyn Filesystem, dir: &Path) -> Result<Option<State>, Open
         return Ok(None);
     }
     let file = fs.open(&path, false).map_err(io)?;
-    Ok(newest(&*file).map_err(io)?.map(|(_, state)| state))
+    Ok(newest(read_slots(&*file).map_err(io)?).map(|(_, state)| state))
 }
 
-/// The slot that counts.
-fn newest(file: &dyn File) -> std::io::Result<Option<(u64, State)>> {
-    let mut bytes = [0u8; 2 * SLOT_BYTES];
+/// Each slot's sequence number and state; none where it is not whole.
+type Slots = [Option<(u64, State)>; SLOTS];
+
+fn read_slots(file: &dyn File) -> std::io::Result<Slots> {
+    let mut bytes = [0u8; SLOTS * SLOT_BYTES];
     let read = file.read_full_at(&mut bytes, 0)?;
-    let slots = bytes.get(..read).unwrap_or_default().chunks_exact(SLOT_BYTES);
-    Ok(slots.filter_map(decode).max_by_key(|(sequence, _)| *sequence))
+    let mut slots = bytes.get(..read).unwrap_or_default().chunks_exact(SLOT_BYTES);
+    Ok(std::array::from_fn(|_| slots.next().and_then(decode)))
+}
+
+/// The one that counts.
+fn newest(slots: Slots) -> Option<(u64, State)> {
+    slots.into_iter().flatten().max_by_key(|(sequence, _)| *sequence)
 }
 
 /// The open file.
@@ -67,6 +77,8 @@ pub(crate) struct StateFile {
     file: Box<dyn File>,
     path: PathBuf,
     sequence: u64,
+    /// The slot that is written to, until it is synced.
+    slot: usize,
     pub(crate) state: State,
     /// Nothing could be read, although the file was there.
     pub(crate) damaged: bool,
@@ -78,22 +90,27 @@ impl StateFile {
         let io = |source| OpenError::Io { path: path.to_path_buf(), source };
         let there = fs.metadata(path).map_err(io)?.is_some();
         let file = if there { fs.open(path, true) } else { fs.create_new(path) }.map_err(io)?;
-        file.allocate(2 * SLOT_BYTES as u64).map_err(io)?;
+        file.allocate((SLOTS * SLOT_BYTES) as u64).map_err(io)?;
         let mut tries = 1;
-        let newest = loop {
-            match newest(&*file) {
-                Ok(newest) => break newest,
+        let slots = loop {
+            match read_slots(&*file) {
+                Ok(slots) => break slots,
                 Err(error) if tries == READ_TRIES => {
                     // The log says the same, at the cost of reading it.
                     tracing::warn!(path = %path.display(), %error, "the state file can't be read");
-                    break None;
+                    break Slots::default();
                 }
                 Err(_) => tries += 1,
             }
         };
+        // What was found may be a hint that is not on disk yet.
+        file.sync_data().map_err(io)?;
+        let age = |slot: &usize| slots.get(*slot).and_then(Option::as_ref).map(|(sequence, _)| *sequence);
+        let slot = (0..SLOTS).min_by_key(age).unwrap_or(0);
+        let newest = newest(slots);
         let damaged = there && newest.is_none();
         let (sequence, state) = newest.unwrap_or_default();
-        let mut opened = StateFile { file, path: path.to_path_buf(), sequence, state, damaged };
+        let mut opened = StateFile { file, path: path.to_path_buf(), sequence, slot, state, damaged };
         if !there {
             opened.save(true).map_err(io)?;
             if let Some(parent) = path.parent() {
@@ -111,9 +128,13 @@ impl StateFile {
     /// Writes [`StateFile::state`]; with `sync` it is durable afterwards.
     pub(crate) fn save(&mut self, sync: bool) -> std::io::Result<()> {
         self.sequence += 1;
-        let slot = encode(self.sequence, &self.state);
-        self.file.write_all_at(&slot, (self.sequence % 2) * SLOT_BYTES as u64)?;
-        if sync { self.file.sync_data() } else { Ok(()) }
+        let bytes = encode(self.sequence, &self.state);
+        self.file.write_all_at(&bytes, (self.slot * SLOT_BYTES) as u64)?;
+        if sync {
+            self.file.sync_data()?;
+            self.slot = (self.slot + 1) % SLOTS;
+        }
+        Ok(())
     }
 
     /// Remembers that a segment ends before its file does.
@@ -203,13 +224,54 @@ mod tests {
         let mut file = StateFile::open(&fs, &path).unwrap();
         file.state = some();
         file.save(true).unwrap();
-        let sequence = file.sequence;
+        let slot = file.slot;
         file.state.references = 1_000_000;
         file.save(true).unwrap();
         drop(file);
         let raw = fs.open(&path, true).unwrap();
-        raw.write_all_at(b"torn", ((sequence + 1) % 2) * SLOT_BYTES as u64 + 20).unwrap();
+        raw.write_all_at(b"torn", (slot * SLOT_BYTES + 20) as u64).unwrap();
         assert_eq!(StateFile::open(&fs, &path).unwrap().state, some());
         assert_eq!(read_state(&*fs, dir.path()).unwrap(), Some(some()));
+    }
+
+    /// Hints, which are not synced, syncs that fail, kills and starts, in any order, and then a power cut that
+    /// tears whatever was not on disk.
+    #[test]
+    fn what_was_synced_once_outlasts_a_power_cut_whatever_was_written_since() {
+        use wal::sim::{Op, SimFilesystem};
+        for seed in 0..2000 {
+            let sim = SimFilesystem::new(seed);
+            let fs: Arc<dyn Filesystem> = Arc::new(sim.clone());
+            let path = Path::new("/data/state");
+            fs.create_dir_all(Path::new("/data")).unwrap();
+            fs.sync_dir(Path::new("/")).unwrap();
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let mut file = StateFile::open(&fs, path).unwrap();
+            let mut synced = 0;
+            for number in 1..rng.u64(2..12) {
+                file.state.references = number;
+                match rng.u8(..8) {
+                    0..=3 => file.save(false).unwrap(),
+                    4 | 5 => {
+                        file.save(true).unwrap();
+                        synced = number;
+                    }
+                    6 => {
+                        sim.fail(Op::Sync, 0, 1);
+                        assert!(file.save(true).is_err());
+                    }
+                    _ => {
+                        // A kill, and a start, which writes it: what the system holds is still there.
+                        file = StateFile::open(&fs, path).unwrap();
+                        file.save(true).unwrap();
+                        synced = file.state.references;
+                    }
+                }
+            }
+            sim.power_cut();
+            let file = StateFile::open(&fs, path).unwrap();
+            assert!(!file.damaged, "seed {seed}");
+            assert!(file.state.references >= synced, "seed {seed}: {} < {synced}", file.state.references);
+        }
     }
 }

@@ -76,7 +76,11 @@ impl Storage {
             }
         }
         for closed in &state.state.closed {
-            dir::cut(&*fs, &wal_dir, *closed)?;
+            // No reader of ours goes beyond.
+            if let Err(error) = dir::cut(&*fs, &wal_dir, *closed) {
+                let segment = closed.segment;
+                tracing::warn!(segment, %error, "what lies behind a segment's end could not be cut off");
+            }
         }
         let writer_options =
             WriterOptions { compression: options.compression, durability: options.durability };
@@ -321,7 +325,7 @@ fn next_reference(fs: &dyn Filesystem, dir: &Path, segments: &[dir::Segment]) ->
         while let Some(raw) = reader.next_readable() {
             if raw.kind == RecordType::Series {
                 let entries = record::series(raw.bytes).into_iter().flatten().flatten();
-                next = entries.fold(next, |next, (reference, _)| next.max(reference + 1));
+                next = entries.fold(next, |next, (reference, _)| next.max(reference.saturating_add(1)));
             }
         }
     }

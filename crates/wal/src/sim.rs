@@ -96,7 +96,7 @@ impl SimFilesystem {
         })))
     }
 
-    /// From now on at most `bytes` more fit; `None` for no limit.
+    /// From now on at most `bytes` more fit, and with none left no new file; `None` for no limit.
     pub fn set_space(&self, bytes: Option<u64>) {
         self.lock().space = bytes;
     }
@@ -313,6 +313,9 @@ impl Filesystem for SimFilesystem {
         state.begin(Op::Create)??;
         if state.find(path).is_ok() {
             return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        if state.space == Some(0) {
+            return Err(io::ErrorKind::StorageFull.into());
         }
         let node = state.add(Node::File(Regular::default()));
         let (parent, name) = state.parent(path)?;
