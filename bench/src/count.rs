@@ -1,6 +1,6 @@
-//! What has arrived, and how: each sample once, in order, or not.
+//! What has arrived, and how: each sample once, in order, with its value, or not.
 
-use crate::workload::{Plan, series_id};
+use crate::workload::{Plan, SeriesId, series_id};
 use std::time::Instant;
 use support::wire::{SeriesView, Version, visit};
 
@@ -13,6 +13,8 @@ pub(crate) struct Counts {
     pub(crate) repeated: u64,
     /// For the first time, but after a later one of the same series.
     pub(crate) out_of_order: u64,
+    /// With another value than was sent, the first time or again.
+    pub(crate) wrong: u64,
     /// Not of the plan: metrics of the system's own.
     pub(crate) foreign: u64,
     /// Bytes of all bodies, as they came.
@@ -82,20 +84,32 @@ impl Counter {
 
     fn series(&mut self, series: &SeriesView<'_>) {
         let id = series_id(&series.labels);
-        let floats = series.samples.iter().map(|&(timestamp, _)| timestamp);
-        for timestamp in floats.chain(series.histograms.iter().map(|&(timestamp, _)| timestamp)) {
-            match id.zip(self.plan.sweep(timestamp)) {
-                Some((id, sweep)) => self.sample(id, sweep),
-                None => self.counts.foreign += 1,
+        for &(timestamp, value) in &series.samples {
+            if let Some((id, sweep)) = self.place(id, timestamp) {
+                self.counts.wrong += u64::from(!self.plan.has_value(id, sweep, value));
+                self.arrival(id, sweep);
+            }
+        }
+        for &(timestamp, message) in &series.histograms {
+            if let Some((id, sweep)) = self.place(id, timestamp) {
+                self.counts.wrong += u64::from(!self.plan.has_histogram(id, sweep, message));
+                self.arrival(id, sweep);
             }
         }
     }
 
-    fn sample(&mut self, id: u32, sweep: u32) {
+    /// Which sample of the plan that is, if it is one; else it is counted as foreign.
+    fn place(&mut self, id: Option<SeriesId>, timestamp: i64) -> Option<(SeriesId, u32)> {
+        let known = id.filter(|&id| (id as usize) < self.latest.len());
+        let place = known.zip(self.plan.sweep(timestamp));
+        self.counts.foreign += u64::from(place.is_none());
+        place
+    }
+
+    fn arrival(&mut self, id: SeriesId, sweep: u32) {
         let bit = id as usize * self.plan.workload.sweeps as usize + sweep as usize;
         let (Some(word), Some(latest)) = (self.seen.get_mut(bit / 64), self.latest.get_mut(id as usize))
         else {
-            self.counts.foreign += 1;
             return;
         };
         let mask = 1 << (bit % 64);
@@ -116,6 +130,7 @@ impl Counter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dialect::Dialect;
     use crate::workload::{Values, Workload};
 
     fn counter() -> Counter {
@@ -123,7 +138,7 @@ mod tests {
             series: 2000,
             sweeps: 4,
             rate: 2000,
-            values: Values::Constant,
+            values: Values::Realistic,
             replaced: 0,
             histograms: true,
         };
@@ -134,7 +149,7 @@ mod tests {
     fn all_in_order_is_nothing_but_arrivals() {
         let mut counter = counter();
         for request in 0..4 {
-            let body = counter.plan.request(Version::V2, request);
+            let body = counter.plan.request(Dialect::V2, request);
             let content = support::wire::decompress("snappy", &body).unwrap();
             let written = counter.request(Version::V2, &content, body.len()).unwrap();
             assert_eq!(written, (1800, 200));
@@ -148,11 +163,66 @@ mod tests {
         let mut counter = counter();
         // 3 before 1 and 2 is disorder of 1 and 2; sending all again, as after a restart, is repetition.
         for sweep in [0, 3, 1, 2, 0, 1, 2, 3] {
-            counter.sample(7, sweep);
+            counter.arrival(7, sweep);
         }
-        counter.sample(8, 1);
-        counter.sample(9999, 1);
-        let expected = Counts { arrived: 5, repeated: 4, out_of_order: 2, foreign: 1, ..Counts::default() };
+        counter.arrival(8, 1);
+        let expected = Counts { arrived: 5, repeated: 4, out_of_order: 2, ..Counts::default() };
         assert_eq!(counter.counts, expected);
+    }
+
+    /// Counts one series of the plan with these samples and histograms.
+    fn count(counter: &mut Counter, id: SeriesId, samples: &[(i64, f64)], histograms: &[(i64, &[u8])]) {
+        let labels = counter.plan.labels(id);
+        counter.series(&SeriesView {
+            labels: labels.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect(),
+            samples: samples.to_vec(),
+            histograms: histograms.to_vec(),
+            ..SeriesView::default()
+        });
+    }
+
+    #[test]
+    fn a_value_that_is_not_the_one_sent_is_wrong() {
+        let mut counter = counter();
+        let plan = counter.plan;
+        // A series whose value moves; the last one of a pod has histograms.
+        let id = (0..10).find(|&id| plan.value(id, 1) != plan.value(id, 2)).unwrap();
+        let right = (plan.timestamp(1), plan.value(id, 1));
+        count(&mut counter, id, &[right], &[]);
+        assert_eq!(counter.counts, Counts { arrived: 1, ..Counts::default() });
+        for value in [right.1 + 1e-9, -right.1, f64::NAN, plan.value(id, 2)] {
+            assert_ne!(value.to_bits(), right.1.to_bits());
+            count(&mut counter, id, &[(plan.timestamp(1), value)], &[]);
+        }
+        assert_eq!((counter.counts.wrong, counter.counts.repeated), (4, 4));
+        // A histogram of another moment, one for a float, a float for one.
+        let message = |sweep| {
+            let mut found = None;
+            let body = plan.request(Dialect::V2, sweep);
+            let content = support::wire::decompress("snappy", &body).unwrap();
+            visit(Version::V2, &content, |series| {
+                if series_id(&series.labels) == Some(19) {
+                    found = series.histograms.first().map(|(_, message)| message.to_vec());
+                }
+            })
+            .unwrap();
+            found.unwrap()
+        };
+        let (first, second) = (message(0), message(1));
+        count(&mut counter, 19, &[], &[(plan.timestamp(0), &first)]);
+        assert_eq!(counter.counts.wrong, 4);
+        count(&mut counter, 19, &[], &[(plan.timestamp(1), &first)]);
+        count(&mut counter, id, &[], &[(plan.timestamp(2), &second)]);
+        count(&mut counter, 19, &[right], &[]);
+        assert_eq!(counter.counts.wrong, 7);
+    }
+
+    #[test]
+    fn what_is_not_of_the_plan_is_foreign() {
+        let mut counter = counter();
+        let plan = counter.plan;
+        count(&mut counter, 2000, &[(plan.timestamp(0), 1.0)], &[]);
+        count(&mut counter, 1, &[(plan.timestamp(4), 1.0), (plan.timestamp(0) + 1, 1.0)], &[]);
+        assert_eq!(counter.counts, Counts { foreign: 3, ..Counts::default() });
     }
 }

@@ -2,6 +2,7 @@
 //! bare parts on the same bytes: libraries and system calls, with nothing between them.
 
 use crate::Result;
+use crate::dialect::Dialect;
 use crate::table::{Table, number};
 use crate::workload::{PER_REQUEST, Plan, Values, Workload};
 use std::fs::OpenOptions;
@@ -9,7 +10,6 @@ use std::hint::black_box;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
-use support::wire::Version;
 use wal::record::SamplesBuilder;
 
 /// Options of `bench floor`.
@@ -24,7 +24,7 @@ pub(crate) struct Floor {
 pub(crate) fn run(options: &Floor) -> Result<()> {
     let time = Duration::from_secs_f64(options.seconds);
     let mut table = Table::new(&["ns of CPU a sample", "1.0 -> 1.0", "2.0 -> 2.0"]);
-    let (one, two) = (parts(Version::V1, time)?, parts(Version::V2, time)?);
+    let (one, two) = (parts(Dialect::V1, time)?, parts(Dialect::V2, time)?);
     for ((name, one), (_, two)) in one.iter().zip(&two) {
         table.push(vec![(*name).into(), number(*one), number(*two)]);
     }
@@ -36,7 +36,7 @@ pub(crate) fn run(options: &Floor) -> Result<()> {
 
 type Parts = Vec<(&'static str, f64)>;
 
-fn parts(version: Version, time: Duration) -> Result<Parts> {
+fn parts(dialect: Dialect, time: Duration) -> Result<Parts> {
     let workload = Workload {
         series: PER_REQUEST,
         sweeps: 1,
@@ -46,7 +46,7 @@ fn parts(version: Version, time: Duration) -> Result<Parts> {
         histograms: false,
     };
     let plan = Plan { workload, base: 1_700_000_000_000 };
-    let body = plan.request(version, 0);
+    let body = plan.request(dialect, 0);
     let plain = snap::raw::Decoder::new().decompress_vec(&body)?;
     let mut record = SamplesBuilder::new();
     for series in 0..PER_REQUEST {

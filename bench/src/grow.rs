@@ -2,6 +2,7 @@
 //! and senders, and of series and connections that are only known and do nothing.
 
 use crate::Result;
+use crate::dialect::Dialect;
 use crate::receiver::{Accepts, Receiver};
 use crate::relay::mib;
 use crate::sender::{CONNECTIONS, Requests, send};
@@ -13,7 +14,6 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use support::Narthex;
-use support::wire::Version;
 
 /// After the last new arrival: what isn't there by then is lost.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -119,7 +119,7 @@ pub(crate) fn run(options: &Grow) -> Result<()> {
 impl Case {
     fn run(self, program: &Path, seconds: u32) -> Result<Cost> {
         let receivers: Vec<Receiver> = (0..self.destinations)
-            .map(|_| Receiver::start(Accepts::Snappy(Version::V1)))
+            .map(|_| Receiver::start(Accepts::Only(Dialect::V1)))
             .collect::<Result<_>>()?;
         let folder = data_folder()?;
         let config = folder.path().join("narthex.yml");
@@ -174,12 +174,15 @@ impl Case {
     /// Sends a plan and waits until each receiver has all of it.
     fn send_and_wait(self, plan: Plan, narthex: &Narthex, receivers: &[Receiver]) -> Result<()> {
         receivers.iter().for_each(|receiver| receiver.expect(plan));
-        let requests = Requests::prepare(&plan, Version::V1)?;
-        let sent = send(plan, Version::V1, requests, &narthex.write_url(), false, self.senders)?;
+        let requests = Requests::prepare(&plan, Dialect::V1)?;
+        let sent = send(plan, Dialect::V1, requests, &narthex.write_url(), false, self.senders)?;
         let done = Instant::now();
         for receiver in receivers {
             loop {
                 let arrived = receiver.arrived();
+                if arrived.counts.wrong > 0 {
+                    return Err(format!("{} samples have wrong values", arrived.counts.wrong).into());
+                }
                 if arrived.counts.arrived >= sent.acknowledged {
                     break;
                 }

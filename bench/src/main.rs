@@ -7,6 +7,7 @@
 
 mod bulk;
 mod count;
+mod dialect;
 mod floor;
 mod grow;
 mod idle;

@@ -27,6 +27,9 @@ const KILLED_GROUPS: u64 = 20;
 /// Options of `bench push-or-pull`.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct PushOrPull {
+    /// Which tables; several after commas
+    #[arg(long = "table", value_enum, value_delimiter = ',', default_value = "late,lost,cost")]
+    tables: Vec<Question>,
     /// How many values are pushed to see how late they are
     #[arg(long, default_value_t = 24)]
     rounds: u32,
@@ -44,6 +47,17 @@ pub(crate) struct PushOrPull {
     narthex: Option<PathBuf>,
 }
 
+/// A table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Question {
+    /// How late a value is.
+    Late,
+    /// How many values arrive.
+    Lost,
+    /// CPU, memory and bytes.
+    Cost,
+}
+
 /// Runs it and prints the tables.
 pub(crate) fn run(options: &PushOrPull) -> Result<()> {
     let which =
@@ -52,18 +66,29 @@ pub(crate) fn run(options: &PushOrPull) -> Result<()> {
     let (Some(narthex), Some(peers)) = (programs.narthex(), &programs.peers) else {
         return Err("the real programs are needed: see tests/support".into());
     };
-    let folder = data_folder()?;
-    let mut ways = Ways::start(narthex, peers, folder.path(), options.interval)?;
-    eprintln!("how late: {} values on each way", options.rounds);
-    println!(
-        "\nfrom the push to the first query that sees it, seconds; scrapes every {} s\n",
-        options.interval
-    );
-    println!("{}", latency(&ways, options)?);
+    let asked = |question| options.tables.contains(&question);
+    if asked(Question::Late) || asked(Question::Lost) {
+        let folder = data_folder()?;
+        let mut ways = Ways::start(narthex, peers, folder.path(), options.interval)?;
+        if asked(Question::Late) {
+            println!("\n{}", latency(&ways, options)?);
+        }
+        if asked(Question::Lost) {
+            println!("\n{}", losses(&mut ways, options.interval)?);
+        }
+    }
+    if asked(Question::Cost) {
+        println!("\n{}", cost::table(narthex, peers, options)?);
+    }
+    Ok(())
+}
+
+/// How many values arrive: in calm, over an outage, and of what was acknowledged right before a kill.
+fn losses(ways: &mut Ways, interval: u64) -> Result<Table> {
     eprintln!("what is lost");
-    let calm = count(&mut ways, "bench_calm", false, options.interval)?;
-    let outage = count(&mut ways, "bench_outage", true, options.interval)?;
-    let killed = killed(&mut ways, options.interval)?;
+    let calm = count(ways, "bench_calm", false, interval)?;
+    let outage = count(ways, "bench_outage", true, interval)?;
+    let killed = killed(ways, interval)?;
     let mut table = Table::new(&[
         "arrived",
         "a value a second, of 60",
@@ -76,14 +101,12 @@ pub(crate) fn run(options: &PushOrPull) -> Result<()> {
         };
         table.push(vec![way.name.to_string(), of(&calm), of(&outage), of(&killed)]);
     }
-    println!("{table}");
-    drop(ways);
-    println!("{}", cost::table(narthex, peers, options)?);
-    Ok(())
+    Ok(table)
 }
 
 /// How late the values are: all ways at once, at moments spread evenly over the interval.
 fn latency(ways: &Ways, options: &PushOrPull) -> Result<Table> {
+    eprintln!("how late: {} values on each way", options.rounds);
     let mut took: Vec<Vec<f64>> = ways.all.iter().map(|_| Vec::new()).collect();
     for round in 1..=options.rounds {
         // The golden ratio's multiples are spread evenly however many there are.
@@ -102,7 +125,7 @@ fn latency(ways: &Ways, options: &PushOrPull) -> Result<Table> {
             all.push(result?);
         }
     }
-    let mut table = Table::new(&["", "median", "p95", "most"]);
+    let mut table = Table::new(&["seconds", "median", "p95", "most"]);
     for (way, took) in ways.all.iter().zip(&took) {
         table.push(vec![
             way.name.to_string(),

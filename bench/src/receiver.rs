@@ -2,16 +2,18 @@
 
 use crate::Result;
 use crate::count::{Counter, Counts};
+use crate::dialect::Dialect;
 use crate::workload::Plan;
 use bytes::Bytes;
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use hyper::service::service_fn;
-use hyper::{Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use support::wire::{Version, decompress};
@@ -22,10 +24,9 @@ use tokio::task::JoinSet;
 /// What it accepts; anything else is answered 415.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Accepts {
-    /// Remote write of one version, in snappy.
-    Snappy(Version),
-    /// VictoriaMetrics' variant of 1.0, in zstd.
-    Zstd,
+    /// Requests in one dialect. For zstd it behaves as VictoriaMetrics does: it shows who it is, says yes to
+    /// whoever asks for zstd, and takes snappy until then.
+    Only(Dialect),
     /// Whatever comes.
     Anything,
 }
@@ -34,7 +35,13 @@ pub(crate) enum Accepts {
 struct Shared {
     accepts: Accepts,
     counter: Mutex<Option<Counter>>,
+    /// Somebody has asked for zstd, or used it.
+    agreed: AtomicBool,
 }
+
+/// What an agent that knows zstd asks VictoriaMetrics, and what this shows with its answers.
+const QUESTION: &str = "get_vm_proto_version=1";
+const SIGN: &str = "x-server-hostname";
 
 /// What has arrived, and when.
 #[derive(Debug, Clone, Copy)]
@@ -61,7 +68,7 @@ impl Receiver {
         let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
-        let shared = Arc::new(Shared { accepts, counter: Mutex::new(None) });
+        let shared = Arc::new(Shared { accepts, counter: Mutex::new(None), agreed: AtomicBool::new(false) });
         let (here, presence) = watch::channel(true);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let state = Arc::clone(&shared);
@@ -89,6 +96,11 @@ impl Receiver {
             }
             None => Arrived { counts: Counts::default(), last_new: Instant::now(), most: None },
         }
+    }
+
+    /// Whether the system and this one have agreed on zstd.
+    pub(crate) fn agreed(&self) -> bool {
+        self.shared.agreed.load(Ordering::Relaxed)
     }
 
     /// Refuses connections and closes those that there are (`false`), or is back (`true`).
@@ -145,23 +157,31 @@ async fn serve(
 async fn answer(
     shared: Arc<Shared>,
     request: Request<Incoming>,
-) -> std::result::Result<Response<Empty<Bytes>>, Infallible> {
+) -> std::result::Result<Response<Full<Bytes>>, Infallible> {
+    let zstd = shared.accepts == Accepts::Only(Dialect::Zstd);
+    let mut response = Response::new(Full::default());
+    if zstd {
+        response.headers_mut().insert(SIGN, HeaderValue::from_static("bench"));
+    }
+    if zstd && request.method() == Method::GET && request.uri().query() == Some(QUESTION) {
+        *response.body_mut() = Full::from("1");
+        shared.agreed.store(true, Ordering::Relaxed);
+        return Ok(response);
+    }
     let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let version = Version::of_content_type(header(CONTENT_TYPE));
     let encoding = header(CONTENT_ENCODING).to_string();
-    let status = match shared.accepts {
-        Accepts::Snappy(accepted) if (accepted, "snappy") != (version, &*encoding) => {
-            Err(StatusCode::UNSUPPORTED_MEDIA_TYPE)
-        }
-        Accepts::Zstd if (Version::V1, "zstd") != (version, &*encoding) => {
-            Err(StatusCode::UNSUPPORTED_MEDIA_TYPE)
-        }
-        _ => match request.into_body().collect().await {
+    let status = if takes(&shared, version, &encoding) {
+        match request.into_body().collect().await {
             Ok(body) => count(&shared, version, &encoding, &body.to_bytes()),
             Err(_) => Err(StatusCode::BAD_REQUEST),
-        },
+        }
+    } else {
+        Err(StatusCode::UNSUPPORTED_MEDIA_TYPE)
     };
-    let mut response = Response::new(Empty::new());
+    if status.is_ok() && encoding == "zstd" {
+        shared.agreed.store(true, Ordering::Relaxed);
+    }
     *response.status_mut() = status.err().unwrap_or(StatusCode::NO_CONTENT);
     if let (Ok((samples, histograms)), Version::V2) = (status, version) {
         let headers = response.headers_mut();
@@ -170,6 +190,15 @@ async fn answer(
         headers.insert("x-prometheus-remote-write-exemplars-written", 0.into());
     }
     Ok(response)
+}
+
+/// Whether such a body is taken.
+fn takes(shared: &Shared, version: Version, encoding: &str) -> bool {
+    let Accepts::Only(dialect) = shared.accepts else { return true };
+    let agreed = (dialect.version(), dialect.encoding()) == (version, encoding);
+    // Once the plan is known, the agreement has to stand: what is measured is zstd and nothing else.
+    let known = || shared.counter.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+    agreed || dialect == Dialect::Zstd && (version, encoding) == (Version::V1, "snappy") && !known()
 }
 
 fn count(
@@ -183,5 +212,40 @@ fn count(
         Some(counter) => counter.request(version, &content, body.len()).map_err(|_| StatusCode::BAD_REQUEST),
         // Before the plan is known only the system's own metrics come.
         None => Ok((0, 0)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workload::{Values, Workload};
+    use support::http;
+
+    #[test]
+    fn zstd_is_offered_and_snappy_is_taken_until_the_plan_is_known() {
+        let workload = Workload {
+            series: 100,
+            sweeps: 1,
+            rate: 100,
+            values: Values::Constant,
+            replaced: 0,
+            histograms: false,
+        };
+        let plan = Plan { workload, base: 1000 };
+        let receiver = Receiver::start(Accepts::Only(Dialect::Zstd)).unwrap();
+        let post = |dialect: Dialect| {
+            http::post(&receiver.url(), &dialect.headers(), &plan.request(dialect, 0)).unwrap()
+        };
+        let taken = post(Dialect::V1);
+        assert_eq!((taken.status, receiver.agreed()), (204, false));
+        assert!(taken.header(SIGN).is_some());
+        assert_eq!(post(Dialect::V2).status, 415);
+        let answer = http::get(&format!("{}?{QUESTION}", receiver.url())).unwrap();
+        assert_eq!((answer.status, answer.text().as_str(), receiver.agreed()), (200, "1", true));
+        receiver.expect(plan);
+        assert_eq!(post(Dialect::V1).status, 415);
+        assert_eq!(post(Dialect::Zstd).status, 204);
+        let counts = receiver.arrived().counts;
+        assert_eq!((counts.arrived, counts.wrong), (100, 0));
     }
 }

@@ -2,6 +2,7 @@
 //! or as fast as they are acknowledged, each until it is.
 
 use crate::Result;
+use crate::dialect::Dialect;
 use crate::workload::Plan;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -11,7 +12,6 @@ use hyper_util::rt::TokioIo;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use support::wire::Version;
 use tokio::net::TcpStream;
 
 /// Connections, unless asked for otherwise. A series always goes by the same one, so that its samples go in
@@ -37,7 +37,7 @@ pub(crate) enum Requests {
 
 impl Requests {
     /// Makes all requests of a plan, on two threads.
-    pub(crate) fn prepare(plan: &Plan, version: Version) -> Result<Requests> {
+    pub(crate) fn prepare(plan: &Plan, dialect: Dialect) -> Result<Requests> {
         let estimate = plan.workload.samples() * BYTES_PER_SAMPLE;
         if estimate > PREPARED_BYTES_MAX {
             return Err(format!(
@@ -50,7 +50,7 @@ impl Requests {
         let total = plan.workload.requests();
         let middle = total / 2;
         let make = |range: std::ops::Range<u32>| -> Vec<Bytes> {
-            range.map(|request| plan.request(version, request)).collect()
+            range.map(|request| plan.request(dialect, request)).collect()
         };
         let bodies = std::thread::scope(|scope| {
             let second = scope.spawn(|| make(middle..total));
@@ -78,7 +78,7 @@ pub(crate) struct Sent {
 /// Sends all requests of `plan` to `url`, at the plan's rate or flat out, over so many connections.
 pub(crate) fn send(
     plan: Plan,
-    version: Version,
+    dialect: Dialect,
     requests: Requests,
     url: &str,
     flat_out: bool,
@@ -92,7 +92,7 @@ pub(crate) fn send(
         let tasks: Vec<_> = (0..connections)
             .map(|number| {
                 let requests = Arc::clone(&requests);
-                let lane = Lane { plan, version, requests, address, start, flat_out, connections };
+                let lane = Lane { plan, dialect, requests, address, start, flat_out, connections };
                 tokio::spawn(lane.run(number))
             })
             .collect();
@@ -111,7 +111,7 @@ pub(crate) fn send(
 /// What one connection sends.
 struct Lane {
     plan: Plan,
-    version: Version,
+    dialect: Dialect,
     requests: Arc<Requests>,
     address: SocketAddr,
     start: Instant,
@@ -140,7 +140,7 @@ impl Lane {
                 Requests::Prepared(bodies) => {
                     bodies.get(request as usize).cloned().ok_or("a missing request")?
                 }
-                Requests::OnTheFly => self.plan.request(self.version, request),
+                Requests::OnTheFly => self.plan.request(self.dialect, request),
             };
             let samples = u64::from(self.plan.samples_in(request));
             let since = Instant::now();
@@ -183,7 +183,7 @@ impl Lane {
         };
         sender.ready().await?;
         let mut request = Request::post("/api/v1/write").header("host", self.address.to_string());
-        for (name, value) in self.version.headers() {
+        for (name, value) in self.dialect.headers() {
             request = request.header(name, value);
         }
         let response = sender.send_request(request.body(Full::new(body))?).await?;

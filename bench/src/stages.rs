@@ -6,6 +6,7 @@
 //! their AVX2 variants on every machine that has those.
 
 use crate::Result;
+use crate::dialect::Dialect;
 use crate::table::{Table, number};
 use crate::workload::{PER_REQUEST, Plan, Values, Workload};
 use formats::compress::{Compressor, Decompressor, Encoding};
@@ -168,7 +169,8 @@ fn plan() -> Plan {
 
 /// A request as it is sent.
 fn body(version: Version, request: u32) -> Vec<u8> {
-    plan().request(version, request).to_vec()
+    let dialect = if version == Version::V1 { Dialect::V1 } else { Dialect::V2 };
+    plan().request(dialect, request).to_vec()
 }
 
 fn plain(version: Version, request: u32) -> Result<Vec<u8>> {

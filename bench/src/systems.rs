@@ -1,12 +1,11 @@
 //! The systems that are measured, and how each is started.
 
 use crate::Result;
-use crate::receiver::Accepts;
+use crate::dialect::Dialect;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 use support::prometheus::Options;
-use support::wire::Version;
 use support::{Narthex, Peers, Process, Prometheus, Vmagent, http};
 
 /// A system under test.
@@ -32,23 +31,27 @@ pub(crate) enum Route {
     /// Remote write 2.0 in and out.
     #[value(name = "2-2")]
     TwoTwo,
-    /// Remote write 1.0 in, VictoriaMetrics' zstd variant out.
+    /// VictoriaMetrics' zstd variant of 1.0 in and out.
     #[value(name = "zstd")]
     Zstd,
 }
 
 impl Route {
-    /// The version that the sender speaks.
-    pub(crate) fn input(self) -> Version {
-        if self == Route::TwoTwo { Version::V2 } else { Version::V1 }
+    /// What the sender speaks.
+    pub(crate) fn input(self) -> Dialect {
+        match self {
+            Route::OneOne | Route::OneTwo => Dialect::V1,
+            Route::TwoTwo => Dialect::V2,
+            Route::Zstd => Dialect::Zstd,
+        }
     }
 
     /// What the receiver takes.
-    pub(crate) fn output(self) -> Accepts {
+    pub(crate) fn output(self) -> Dialect {
         match self {
-            Route::OneOne => Accepts::Snappy(Version::V1),
-            Route::OneTwo | Route::TwoTwo => Accepts::Snappy(Version::V2),
-            Route::Zstd => Accepts::Zstd,
+            Route::OneOne => Dialect::V1,
+            Route::OneTwo | Route::TwoTwo => Dialect::V2,
+            Route::Zstd => Dialect::Zstd,
         }
     }
 
@@ -58,7 +61,7 @@ impl Route {
             Route::OneOne => "1.0 -> 1.0",
             Route::OneTwo => "1.0 -> 2.0",
             Route::TwoTwo => "2.0 -> 2.0",
-            Route::Zstd => "1.0 -> zstd",
+            Route::Zstd => "zstd -> zstd",
         }
     }
 }
@@ -78,7 +81,7 @@ impl System {
         match (self, route) {
             (System::Vmagent, Route::OneTwo | Route::TwoTwo) => Some("does not speak remote write 2.0"),
             (System::Vmagent, _) if histograms => Some("turns native histograms into buckets of its own"),
-            (System::Prometheus | System::Narthex, Route::Zstd) => Some("does not speak the zstd variant"),
+            (System::Prometheus, Route::Zstd) => Some("does not speak the zstd variant"),
             _ => None,
         }
     }

@@ -1,13 +1,15 @@
 //! What is sent: which series, when, with which values, and the requests that carry them.
 //!
 //! Each sample can be told from all others by its series and its timestamp, so that the receiver knows
-//! what is missing, there twice or late whatever the values are. Series live in *pods* of [`PER_POD`];
+//! what is missing, there twice or late whatever the values are; and these two say what its value is, so
+//! that the receiver knows whether it is the right one. Series live in *pods* of [`PER_POD`];
 //! all series are sent once in a *sweep*; the sweep's number is in the timestamp. With churn, some pods
 //! end and new ones take their slots at each sweep, as in a rolling deployment.
 
+use crate::dialect::Dialect;
 use bytes::Bytes;
 use model::varint::put_u64;
-use support::wire::{self, Version};
+use support::wire::{self, Histogram, Version};
 
 /// Series in a pod: [`NAMES`] times [`HANDLERS`].
 pub(crate) const PER_POD: u32 = (NAMES.len() * HANDLERS) as u32;
@@ -112,6 +114,11 @@ impl Workload {
         pods + newest
     }
 
+    /// Whether a series carries native histograms.
+    fn is_histogram(&self, series: SeriesId) -> bool {
+        self.histograms && (series % PER_POD) as usize / HANDLERS == NAMES.len() - 1
+    }
+
     fn value(&self, series: SeriesId, sweep: u32) -> f64 {
         let noise = |salt: u32| f64::from(mix(series ^ salt.wrapping_mul(0x9e37_79b9)) % 10_000);
         let sweep = match self.values {
@@ -150,6 +157,16 @@ impl Plan {
         self.workload.value(series, sweep)
     }
 
+    /// Whether a series has this value at a sweep, bit by bit.
+    pub(crate) fn has_value(&self, series: SeriesId, sweep: u32, value: f64) -> bool {
+        !self.workload.is_histogram(series) && self.value(series, sweep).to_bits() == value.to_bits()
+    }
+
+    /// Whether a series has the histogram of this message at a sweep.
+    pub(crate) fn has_histogram(&self, series: SeriesId, sweep: u32, message: &[u8]) -> bool {
+        self.workload.is_histogram(series) && histogram(series, sweep).is_in(message)
+    }
+
     /// The sweep of a timestamp; nothing where it is none of this plan.
     pub(crate) fn sweep(&self, timestamp: i64) -> Option<u32> {
         let since = timestamp - self.base;
@@ -158,7 +175,8 @@ impl Plan {
     }
 
     /// The body of request number `request`, compressed. Requests go sweep by sweep.
-    pub(crate) fn request(&self, version: Version, request: u32) -> Bytes {
+    pub(crate) fn request(&self, dialect: Dialect, request: u32) -> Bytes {
+        let version = dialect.version();
         let per_sweep = self.workload.requests_per_sweep();
         let (sweep, chunk) = (request / per_sweep, request % per_sweep);
         let first = chunk * PODS_PER_REQUEST;
@@ -169,7 +187,7 @@ impl Plan {
                 out.push(self, pod, index, sweep);
             }
         }
-        Bytes::from(wire::snappy(&out.finish()))
+        Bytes::from(dialect.compress(&out.finish()))
     }
 
     /// How many samples that request has.
@@ -202,16 +220,17 @@ impl RequestBuilder {
             }
         }
         let timestamp = plan.timestamp(sweep);
-        let histogram = plan.workload.histograms && index / HANDLERS as u32 == NAMES.len() as u32 - 1;
-        if histogram {
+        let series = pod * PER_POD + index;
+        let is_histogram = plan.workload.is_histogram(series);
+        if is_histogram {
             let field = if self.version == Version::V1 { 4 } else { 3 };
-            wire::put_message(&mut message, field, &histogram_message(pod ^ index, sweep, timestamp));
+            wire::put_message(&mut message, field, &histogram(series, sweep).encode(timestamp));
         } else {
-            wire::put_sample(&mut message, timestamp, plan.workload.value(pod * PER_POD + index, sweep));
+            wire::put_sample(&mut message, timestamp, plan.value(series, sweep));
         }
         if self.version == Version::V2 {
             let help = self.symbols.reference(HELP);
-            let mut metadata = vec![1 << 3, if histogram { 3 } else { 1 }, 3 << 3];
+            let mut metadata = vec![1 << 3, if is_histogram { 3 } else { 1 }, 3 << 3];
             put_u64(&mut metadata, help);
             wire::put_message(&mut message, 5, &metadata);
         }
@@ -278,36 +297,18 @@ fn number_at_end(value: &[u8]) -> Option<u32> {
 }
 
 /// A native histogram with ten buckets around a moving middle, as a latency has them.
-fn histogram_message(seed: u32, sweep: u32, timestamp: i64) -> Vec<u8> {
+fn histogram(series: SeriesId, sweep: u32) -> Histogram {
     const BUCKETS: u32 = 10;
-    let counts: Vec<i64> = (0..BUCKETS).map(|bucket| i64::from(mix(seed ^ bucket) % 50 + sweep)).collect();
-    let total: i64 = counts.iter().sum();
-    let mut out = Vec::with_capacity(96);
-    let put_number = |out: &mut Vec<u8>, field: u64, number: u64| {
-        put_u64(out, field << 3);
-        put_u64(out, number);
-    };
-    let double = |out: &mut Vec<u8>, field: u64, value: f64| {
-        put_u64(out, field << 3 | 1);
-        out.extend_from_slice(&value.to_le_bytes());
-    };
-    put_number(&mut out, 1, total as u64);
-    double(&mut out, 3, total as f64 * 0.0371);
-    put_number(&mut out, 4, model::varint::zigzag(3));
-    double(&mut out, 5, 1e-128);
-    let mut span = Vec::new();
-    put_number(&mut span, 1, model::varint::zigzag(-20));
-    put_number(&mut span, 2, u64::from(BUCKETS));
-    wire::put_message(&mut out, 11, &span);
-    let mut deltas = Vec::new();
     let mut last = 0;
-    for count in counts {
-        model::varint::put_i64(&mut deltas, count - last);
+    let (mut total, mut deltas) = (0, Vec::with_capacity(BUCKETS as usize));
+    for bucket in 0..BUCKETS {
+        let count = i64::from(mix(series ^ bucket << 24) % 50 + sweep);
+        deltas.push(count - last);
         last = count;
+        total += count as u64;
     }
-    wire::put_message(&mut out, 12, &deltas);
-    put_number(&mut out, 15, timestamp as u64);
-    out
+    let sum = total as f64 * 0.0371;
+    Histogram { count: total, sum, schema: 3, zero_threshold: 1e-128, offset: -20, deltas }
 }
 
 #[cfg(test)]
@@ -329,11 +330,12 @@ mod tests {
     #[test]
     fn every_sample_is_sent_once_and_known_again_in_either_version() {
         let plan = Plan { workload: workload(), base: 1_700_000_000_000 };
-        for version in [Version::V1, Version::V2] {
+        for dialect in [Dialect::V1, Dialect::V2, Dialect::Zstd] {
+            let version = dialect.version();
             let mut sweeps: BTreeMap<SeriesId, BTreeSet<u32>> = BTreeMap::new();
             let mut histograms = 0;
             for request in 0..plan.workload.requests() {
-                let body = wire::decompress("snappy", &plan.request(version, request)).unwrap();
+                let body = wire::decompress(dialect.encoding(), &plan.request(dialect, request)).unwrap();
                 let mut samples = 0;
                 wire::visit(version, &body, |series| {
                     assert_eq!(series.labels.len(), 12);
