@@ -11,6 +11,7 @@ use model::Batch;
 use remote::RemoteWrite;
 use remote::answer::{Answer, Verdict, verdict};
 use remote::client::{Client, ClientError, Post};
+use remote::stats::Counter;
 use remote::url::Url;
 use std::time::SystemTime;
 
@@ -42,7 +43,7 @@ impl Straight {
             let post = Post { protocol, body, attempt: 0 };
             let answer = self
                 .client
-                .post(post, SystemTime::now())
+                .post(post, SystemTime::now(), &Counter::default())
                 .await
                 .map_err(|failure| NotSent::Later(failure.to_string()))?;
             let said = format!("{} {}", answer.status, answer.words);
