@@ -139,16 +139,20 @@ fn everything_that_2_0_can_say_goes_through_door_disk_and_kill_to_a_2_0_destinat
         if missing.is_empty() && more.is_empty() { Ok(()) } else { Err(format!("{missing:#?}\n{more:#?}")) }
     });
     // 1.0 has neither custom buckets nor start timestamps.
-    let unsupported = || {
+    let unsupported = |name: &str, of: &str| {
         let page = narthex.get("/metrics").text();
         let mine = page.lines().filter(|line| {
-            line.starts_with("prometheus_remote_storage_histograms_dropped_total{")
-                && line.contains("remote_name=\"old\"")
+            line.starts_with(&format!("{name}{{"))
+                && line.contains(&format!("remote_name=\"{of}\""))
                 && line.contains("reason=\"unsupported\"")
         });
         mine.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum::<f64>()
     };
-    wait_until("what 1.0 can't carry is counted", SOON, || unsupported() == 4.0);
+    let histograms = "prometheus_remote_storage_histograms_dropped_total";
+    let starts = "narthex_remote_start_timestamps_dropped_total";
+    let counted = || [histograms, starts].map(|name| unsupported(name, "old"));
+    wait_until("what 1.0 can't carry is counted", SOON, || counted() == [4.0, 2.0 + 3.0 * 2.0]);
+    assert_eq!([histograms, starts].map(|name| unsupported(name, "new")), [0.0, 0.0]);
     let there = arrived(&old, Protocol::V1);
     let points = there.iter().filter(|word| !word.contains("exemplar"));
     assert_eq!(points.clone().count(), 2 + 3 * 2, "{there:#?}");

@@ -55,6 +55,8 @@ pub struct Encoded {
     pub kinds: Kinds,
     /// Points among them that this version of the protocol can't carry.
     pub unsupported: Kinds,
+    /// Points among them that go out without their start timestamp, since this version has none.
+    pub without_start: u64,
     /// Bytes before compression.
     pub plain_bytes: usize,
     /// The newest timestamp in it, in milliseconds; `None` where there is no sample.
@@ -113,6 +115,7 @@ impl Batcher {
         encoder.clear();
         let mut kinds = Kinds::default();
         let mut unsupported = Kinds::default();
+        let mut without_start = 0;
         let mut known: Option<(&[u8], Option<Arc<Metadata>>)> = None;
         for group in &groups {
             let mut next = group.first;
@@ -133,6 +136,8 @@ impl Batcher {
                 kinds.count(&entry.point.value);
                 if encoder.push_point(&entry.source.chunk().batch, entry.point).is_err() {
                     unsupported.count(&entry.point.value);
+                } else if protocol == Protocol::V1 && entry.point.start_timestamp != 0 {
+                    without_start += 1;
                 }
                 next = entry.next;
             }
@@ -150,7 +155,7 @@ impl Batcher {
             }
         };
         encoder.clear();
-        Encoded { body, taken, kinds, unsupported, plain_bytes, newest }
+        Encoded { body, taken, kinds, unsupported, without_start, plain_bytes, newest }
     }
 
     /// Puts points of one series together, each series where its first point stands.
