@@ -43,6 +43,7 @@ fn a_whole_file_is_read() {
         "global:\n  external_labels: {site: '${SITE}', raw: '$$1'}\n\
          remote_write:\n  - url: http://h:9090/api/v1/write\n    name: a\n    queue_config: {max_shards: 3}\n\
          log:\n  max_size: ${SIZE}\n  max_age: 7d\n  when_full: refuse\n  durability: os\n\
+         send: {max_in_memory: 5MiB}\n\
          collect:\n  host: {interval: 30s, collectors: [cpu, meminfo]}\n  self: false\n\
          receive:\n  pushgateway: {interval: 60s, ttl: 1d, expose: true}\n",
     );
@@ -54,6 +55,7 @@ fn a_whole_file_is_read() {
     assert_eq!(config.max_age, Some(Duration::from_secs(7 * 86_400)));
     assert_eq!(config.when_full, storage::WhenFull::Refuse);
     assert_eq!(config.durability, wal::Durability::Os);
+    assert_eq!(config.max_in_memory, 5 << 20);
     assert_eq!((config.collect.host.to_string(), config.collect.own), ("cpu,meminfo".into(), false));
     assert_eq!(config.receive.pushgateway.ttl, Some(Duration::from_secs(86_400)));
 }
@@ -197,6 +199,18 @@ fn relative_paths_are_relative_to_the_file() {
     let error = wrong(&format!("{DESTINATION}    basic_auth: {{username: me, password_file: pw}}\n"));
     assert!(error.starts_with("n.yml:2:5: remote_write[0]: "), "{error}");
     assert!(error.contains("conf/pw"), "{error}");
+}
+
+#[test]
+fn memory_for_what_waits_is_an_amount_with_a_least() {
+    assert_eq!(read(DESTINATION).0.max_in_memory, 32 << 20);
+    let wrong = |value: &str| wrong(&format!("{DESTINATION}send: {{max_in_memory: {value}}}\n"));
+    assert!(wrong("10%").contains("send.max_in_memory: an amount such as 32MiB, not a share"));
+    assert!(
+        wrong("1000KiB").contains("send.max_in_memory: too small: at least 1.00 MiB"),
+        "{}",
+        wrong("1000KiB")
+    );
 }
 
 #[test]

@@ -114,7 +114,11 @@ fn by_the_code() -> Vec<(&'static str, &'static str, String)> {
             count(status::groups::GROUPS_MAX),
         ),
         ("The doors", "the text of such a search", format!("{} characters", status::groups::SEARCH_MAX)),
-        ("A destination", "batches held in memory", bytes(remote::config::MAX_IN_MEMORY)),
+        (
+            "A destination",
+            "batches held in memory, of all destinations together; each has an equal share, and may hold one batch more",
+            bytes(remote::config::MAX_IN_MEMORY),
+        ),
         ("A destination", "an answer's body that is read", bytes(remote::client::ANSWER_BYTES)),
         ("A destination", "redirects", count(remote::client::REDIRECTS_MAX)),
         ("Collecting", "interval", format!("1 s to {}", time(config::INTERVAL_MAX))),

@@ -20,7 +20,6 @@ use http::{StatusCode, header};
 use model::{Clock, SystemClock};
 use receive::Doors;
 use remote::claims::Removed;
-use remote::config::MAX_IN_MEMORY;
 use remote::{Base, Changes, Destination, Destinations, State as Delivery};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -126,7 +125,7 @@ impl Agent {
         let labels: Vec<(String, String)> = config.external_labels.into_iter().collect();
         let base =
             Base { storage: storage.clone(), fs, clock: clock.clone(), data_dir: data.path().to_path_buf() };
-        let destinations = Destinations::start(config.destinations, &labels, MAX_IN_MEMORY, base)?;
+        let destinations = Destinations::start(config.destinations, &labels, config.max_in_memory, base)?;
         // Each destination has pinned what it still wants; only now may the rest go.
         storage.begin_truncating();
         let doors = Doors::open(storage.clone(), clock.clone(), config.receive).await?;
@@ -161,7 +160,7 @@ impl Agent {
     pub async fn reload(&mut self, config: Config) -> Result<Changes, ReloadError> {
         config.receive.check()?;
         let labels: Vec<(String, String)> = config.external_labels.into_iter().collect();
-        let changes = self.destinations.reload(config.destinations, &labels, MAX_IN_MEMORY).await;
+        let changes = self.destinations.reload(config.destinations, &labels, config.max_in_memory).await;
         // Also where that failed: those that are there again may be others.
         self.telemetry.set_outlets(outlets(&self.destinations));
         let changes = changes?;

@@ -253,7 +253,7 @@ impl Worker {
                 changed = orders.changed(), if stop_at.is_none() => {
                     let Orders { memory, stop } = *orders.borrow_and_update();
                     self.settings.memory = memory;
-                    self.queue.set_memory(memory);
+                    self.share_memory();
                     // Nobody holds the handle any more: stop, but not without the positions.
                     let stop = if changed.is_ok() { stop } else { Some(Stop::Flush(Duration::ZERO)) };
                     let deadline = match stop {

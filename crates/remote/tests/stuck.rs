@@ -69,7 +69,8 @@ fn the_others_go_on_and_the_stuck_ones_follow_when_they_can() {
     let destination = stuck.world.start(stuck.config());
     stuck.others_go_on(&destination);
     let stats = destination.stats().clone();
-    assert!(stats.memory_bytes.get() < (200 << 10) + (1 << 20));
+    // Both queues together; each may hold one chunk more.
+    assert!(stats.memory_bytes.get() < 300 << 10, "{}", stats.memory_bytes.get());
     stuck.is_stuck.store(false, Ordering::SeqCst);
     for _ in 0..20 {
         stuck.world.push(SERIES);

@@ -21,6 +21,8 @@ pub struct File {
     pub remote_write: Option<Vec<RemoteWrite>>,
     /// The log.
     pub log: Option<Log>,
+    /// What holds for all destinations.
+    pub send: Option<Send>,
     /// What to measure.
     #[serde(deserialize_with = "section")]
     pub collect: Option<Collect>,
@@ -107,6 +109,14 @@ pub enum Durability {
     Fsync,
     /// In the operating system's hands.
     Os,
+}
+
+/// `send`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Send {
+    /// Bytes of batches that wait in memory, for all destinations together.
+    pub max_in_memory: Option<Size>,
 }
 
 /// `collect`.

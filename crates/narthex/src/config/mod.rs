@@ -33,8 +33,10 @@ pub const INTERVAL: Duration = Duration::from_secs(15);
 pub const INTERVAL_MIN: Duration = Duration::from_secs(1);
 /// The longest: twice in the five minutes for which a query sees a sample.
 pub const INTERVAL_MAX: Duration = Duration::from_secs(120);
+/// The least memory for what waits for destinations.
+pub const MAX_IN_MEMORY_MIN: usize = 1 << 20;
 /// Sections in which environment variables are expanded.
-const OWN_SECTIONS: [&str; 3] = ["log", "collect", "receive"];
+const OWN_SECTIONS: [&str; 4] = ["log", "send", "collect", "receive"];
 
 /// What to collect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +64,8 @@ pub struct Config {
     pub when_full: storage::WhenFull,
     /// What an acknowledgement promises.
     pub durability: wal::Durability,
+    /// Bytes of batches that wait in memory, for all destinations together.
+    pub max_in_memory: usize,
     /// What to collect.
     pub collect: Collect,
     /// The doors.
@@ -80,6 +84,7 @@ impl Default for Config {
             max_age: None,
             when_full: storage::WhenFull::DropOldest,
             durability: wal::Durability::Fsync,
+            max_in_memory: remote::config::MAX_IN_MEMORY,
             collect: Collect { host: CollectorSet::default(), interval: INTERVAL, own: true },
             receive: receive::Options::default(),
             security: Settings::default(),
@@ -176,6 +181,7 @@ fn check(file: File, lookup: env::Lookup<'_>, wrong: Wrong<'_>) -> Result<Config
         let why = "nothing would be kept: leave it out to keep without regard to age";
         return Err(wrong("log.max_age", why.into()));
     }
+    let max_in_memory = max_in_memory(file.send.unwrap_or_default(), wrong)?;
     let collect = collect(file.collect, wrong)?;
     let mut section = file.receive.unwrap_or_default();
     let security = security(&mut section, wrong)?;
@@ -194,6 +200,7 @@ fn check(file: File, lookup: env::Lookup<'_>, wrong: Wrong<'_>) -> Result<Config
             file::Durability::Fsync => wal::Durability::Fsync,
             file::Durability::Os => wal::Durability::Os,
         },
+        max_in_memory,
         collect,
         receive,
         security,
@@ -290,6 +297,21 @@ fn check_destinations(destinations: &[RemoteWrite], wrong: Wrong<'_>) -> Result<
         return Err(wrong("remote_write", error.to_string()));
     }
     Ok(())
+}
+
+fn max_in_memory(section: file::Send, wrong: Wrong<'_>) -> Result<usize, Box<ConfigError>> {
+    let bytes = match section.max_in_memory {
+        None => return Ok(remote::config::MAX_IN_MEMORY),
+        Some(Size::Percent(_)) => {
+            return Err(wrong("send.max_in_memory", "an amount such as 32MiB, not a share".into()));
+        }
+        Some(Size::Bytes(bytes)) => usize::try_from(bytes).unwrap_or(usize::MAX),
+    };
+    if bytes < MAX_IN_MEMORY_MIN {
+        let least = Human(MAX_IN_MEMORY_MIN as u64);
+        return Err(wrong("send.max_in_memory", format!("too small: at least {least}")));
+    }
+    Ok(bytes)
 }
 
 fn collect(section: Option<file::Collect>, wrong: Wrong<'_>) -> Result<Collect, Box<ConfigError>> {

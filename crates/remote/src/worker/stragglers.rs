@@ -69,7 +69,7 @@ impl Worker {
         }
         self.straggler_number += 1;
         let settings = Settings {
-            memory: (self.settings.memory / MEMORY_PART).max(1 << 20),
+            memory: self.settings.memory / MEMORY_PART,
             min_shards: self.settings.min_shards.min(4),
             max_shards: self.settings.max_shards.min(4),
             ..self.settings.clone()
@@ -89,6 +89,15 @@ impl Worker {
             returning: false,
             closed: false,
         });
+        self.share_memory();
+    }
+
+    /// All queues of the destination together keep to its share of the memory; each takes a chunk even where
+    /// that is larger, so that it goes on.
+    pub(super) fn share_memory(&mut self) {
+        let part = self.settings.memory / MEMORY_PART;
+        self.stragglers.iter_mut().for_each(|straggler| straggler.queue.set_memory(part));
+        self.queue.set_memory(self.settings.memory - part * self.stragglers.len());
     }
 
     /// Gives a straggler a chunk: what is its own and not the main queue's.
@@ -141,6 +150,7 @@ impl Worker {
             if straggler.returning && straggler.queue.pending() == 0 {
                 self.queue.end_return(&straggler.lanes);
                 self.stragglers.remove(index);
+                self.share_memory();
                 tracing::info!(destination = %self.name, "the stuck part has caught up");
             } else {
                 index += 1;
