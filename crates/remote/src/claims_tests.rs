@@ -48,10 +48,10 @@ impl Folder {
 
     fn open(&self, identity: &Identity) -> (PositionFile, Position) {
         let path = folder(self.dir.path()).join(identity.file());
-        let (file, lanes, found) =
+        let (file, settled, found) =
             PositionFile::open(&RealFilesystem, &path, identity.owner(), 7, NEW, at(0)).unwrap();
         assert!(matches!(found, Found::New | Found::Intact));
-        (file, lanes[0])
+        (file, settled.lanes[0])
     }
 
     /// A start with these destinations: where each begins. Each then moves on to its number in the list,
@@ -62,7 +62,7 @@ impl Folder {
         for (index, identity) in self.identities(texts).iter().enumerate() {
             let (mut file, from) = self.open(identity);
             begins.push((from != NEW).then_some(from.segment));
-            file.save(&[at(base + index as u64); LANES]).unwrap();
+            file.save(&[at(base + index as u64); LANES].into()).unwrap();
         }
         begins
     }
@@ -211,7 +211,7 @@ fn a_power_cut_at_any_step_of_a_move_changes_nothing() {
         };
         fs.create_dir_all(data).unwrap();
         fs.sync_dir(Path::new("/")).unwrap();
-        start("a").unwrap().0.save(&[at(10); LANES]).unwrap();
+        start("a").unwrap().0.save(&[at(10); LANES].into()).unwrap();
         let letter = |text: &str| dead_folder(data).join(format!("{}.jsonl", identity(text).file()));
         fs.create_dir_all(&dead_folder(data)).unwrap();
         fs.sync_dir(data).unwrap();
@@ -224,8 +224,8 @@ fn a_power_cut_at_any_step_of_a_move_changes_nothing() {
         let _ = start("b");
         let died = fs.is_dead();
         fs.power_cut();
-        let (_, lanes, found) = start("b").unwrap();
-        assert_eq!((lanes, found), ([at(10); LANES], Found::Intact), "{die_after}");
+        let (_, settled, found) = start("b").unwrap();
+        assert_eq!((settled, found), ([at(10); LANES].into(), Found::Intact), "{die_after}");
         assert_eq!(fs.contents(&letter("b")).as_deref(), Some(&b"letter"[..]), "{die_after}");
         assert_eq!(fs.contents(&letter("a")), None, "{die_after}");
         steps = die_after;

@@ -1,5 +1,6 @@
-//! A destination's configuration: Prometheus' `remote_write` entry, key by key, and three keys of our own
-//! (`start_at`, `narrow`, and `protobuf_message` may be absent, which means negotiation).
+//! A destination's configuration: Prometheus' `remote_write` entry, key by key, and keys of our own
+//! (`start_at`, `narrow`, `catch_up`, `out_of_order_window`, those of members; and `protobuf_message` may be absent,
+//! which means negotiation).
 //!
 //! Differences from Prometheus: exemplars and native histograms are sent unless that is switched off, 429
 //! is retried unless that is switched off. A key that Prometheus has and narthex has not yet is an error
@@ -61,6 +62,12 @@ pub struct RemoteWrite {
     /// What to do with a batch that is refused without telling why.
     #[serde(default)]
     pub narrow: Narrowing,
+    /// What is sent first after an outage.
+    #[serde(default)]
+    pub catch_up: CatchUp,
+    /// How far back the receiver takes samples out of order; 0 where it takes none.
+    #[serde(default, deserialize_with = "duration::deserialize")]
+    pub out_of_order_window: Duration,
     /// How types and help texts are sent in 1.0; in 2.0 they go with each series.
     #[serde(default)]
     pub metadata_config: MetadataConfig,
@@ -177,6 +184,8 @@ impl RemoteWrite {
             start_at: StartAt::default(),
             write_relabel_configs: Vec::new(),
             narrow: Narrowing::default(),
+            catch_up: CatchUp::default(),
+            out_of_order_window: Duration::ZERO,
             metadata_config: MetadataConfig::default(),
             basic_auth: None,
             authorization: None,
@@ -285,6 +294,20 @@ pub enum StartAt {
     Oldest,
 }
 
+/// The smallest [`RemoteWrite::out_of_order_window`] with which the newest can be sent first.
+pub const WINDOW_MIN: Duration = Duration::from_secs(60);
+
+/// What is sent first after an outage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CatchUp {
+    /// The oldest, so that each series arrives in its order.
+    #[default]
+    OldestFirst,
+    /// The newest, and the backlog behind it: out of order, as far as the receiver takes that.
+    NewestFirst,
+}
+
 /// What to do with a batch that is refused without telling why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -343,7 +366,7 @@ fn default_remote_timeout() -> Duration {
     Duration::from_secs(30)
 }
 
-/// Bytes of batches that wait in memory, for all destinations together (`max_in_memory`).
+/// Bytes of batches that wait in memory, for all destinations together, unless the user wants another number.
 pub const MAX_IN_MEMORY: usize = 32 << 20;
 
 fn default_memory() -> usize {
@@ -388,13 +411,15 @@ mod tests {
         let config = parse(
             r#"{"url": "http://h/x", "name": "a", "remote_timeout": "1m30s", "protobuf_message":
                 "io.prometheus.write.v2.Request", "headers": {"X-Scope-OrgID": "1"}, "start_at": "oldest",
-                "narrow": "never", "queue_config": {"capacity": 7, "min_backoff": "1s"}}"#,
+                "narrow": "never", "catch_up": "newest_first", "out_of_order_window": "1h", "queue_config": {"capacity": 7, "min_backoff": "1s"}}"#,
         )
         .unwrap();
         assert_eq!(config.remote_timeout, Duration::from_secs(90));
         assert_eq!(config.protobuf_message, Some(Message::V2));
         assert_eq!((config.start_at, config.narrow), (StartAt::Oldest, Narrowing::Never));
         assert_eq!((config.queue_config.capacity, config.queue_config.max_shards), (7, 50));
+        let hour = Duration::from_secs(3600);
+        assert_eq!((config.catch_up, config.out_of_order_window), (CatchUp::NewestFirst, hour));
         assert!(!format!("{config:?}").contains("\"1\""), "headers may be secrets");
     }
 

@@ -3,7 +3,7 @@
 use crate::aside::Files;
 use crate::claims;
 use crate::client::{Client, ClientError};
-use crate::config::{RemoteWrite, StartAt};
+use crate::config::{CatchUp, RemoteWrite, StartAt, WINDOW_MIN};
 use crate::external::ExternalLabels;
 use crate::identity::{Duplicate, Identity};
 use crate::keep::Keeper;
@@ -11,7 +11,7 @@ use crate::lanes::LANE_HASH_VERSION;
 use crate::members::RingsFailed;
 use crate::outgoing::Rules;
 use crate::place;
-use crate::positions::{Found, PositionFile};
+use crate::positions::{self, Found, PositionFile};
 use crate::relabel::Relabeller;
 use crate::stats::{State, Stats};
 use crate::url::Url;
@@ -48,6 +48,12 @@ pub enum StartError {
         key: &'static str,
         /// The smallest that would be right.
         least: usize,
+    },
+    /// The newest is to be sent first, which the receiver has to allow.
+    #[error("remote_write {destination}: catch_up: newest_first sends samples out of order after an outage, and needs out_of_order_window, of {}s at least: how far back the receiver takes samples out of order (Prometheus' storage.tsdb.out_of_order_time_window)", WINDOW_MIN.as_secs())]
+    OutOfOrder {
+        /// Which one.
+        destination: String,
     },
     /// Two that nothing tells apart.
     #[error("remote_write: {0}")]
@@ -170,6 +176,9 @@ impl Prepared {
                 return Err(StartError::TooSmall { destination: name(), key, least: 1 });
             }
         }
+        if config.catch_up == CatchUp::NewestFirst && config.out_of_order_window < WINDOW_MIN {
+            return Err(StartError::OutOfOrder { destination: name() });
+        }
         let client =
             Client::new(&config).map_err(|source| StartError::Client { destination: name(), source })?;
         let mut rules = Rules::new(
@@ -197,9 +206,12 @@ impl Prepared {
             (None, StartAt::Now) => storage.end(),
             (None, StartAt::Oldest) => storage.oldest(),
         };
+        if is_damaged(&*fs, &path) {
+            storage.set_aside(&path);
+        }
         let opened =
             PositionFile::open(&*fs, &path, identity.owner(), fingerprint(&rules), new, storage.oldest());
-        let (file, mut positions, found) = opened.map_err(|source| StartError::Positions {
+        let (file, mut settled, found) = opened.map_err(|source| StartError::Positions {
             destination: name.clone(),
             path: path.clone(),
             source,
@@ -219,7 +231,7 @@ impl Prepared {
                 );
             }
         }
-        place::fit(&mut positions, base, &name, &stats.positions_reset);
+        place::fit(&mut settled, base, &name, &stats.positions_reset);
         let (orders, ordered) = watch::channel(Orders { memory: config.max_in_memory, stop: None });
         let url = config.url.clone();
         let dead = claims::dead_folder(&data_dir);
@@ -239,7 +251,7 @@ impl Prepared {
             clock,
             stats: stats.clone(),
             file,
-            positions: Box::new(positions),
+            settled: Box::new(settled),
             keeper,
             fs,
             files,
@@ -339,6 +351,18 @@ async fn watched(
             ShutdownReport { complete: false, pending: 0, positions_saved: false }
         }
     }
+}
+
+/// Whether the file of positions is there and will be made anew for what it says, or says no more.
+fn is_damaged(fs: &dyn Filesystem, path: &Path) -> bool {
+    let there = matches!(fs.metadata(path), Ok(Some(_)));
+    there
+        && match positions::read(fs, path) {
+            Ok(Some(content)) => content.lanes.iter().any(Option::is_none),
+            Ok(None) => true,
+            // Who opens it says so.
+            Err(_) => false,
+        }
 }
 
 /// Stands for what decides lanes and outgoing labels.

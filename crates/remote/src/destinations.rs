@@ -8,6 +8,7 @@ use crate::config::RemoteWrite;
 use crate::destination::{Base, Destination, Prepared, StartError};
 use crate::identity::Identity;
 use crate::members::{self, Divided};
+use crate::rings::RingsError;
 use crate::stats::Stats;
 use futures_util::future::join_all;
 use std::sync::Arc;
@@ -227,10 +228,25 @@ impl Asked {
     }
 }
 
-/// The destinations, those of members too, and the part of the log of each of these.
+/// The destinations, those of members too, and the part of the log of each of these. Rings that are damaged are
+/// set aside: without them what members have not delivered is sent to each of them whole.
 fn divide(base: &Base, entries: &[RemoteWrite]) -> Result<Divided, StartError> {
     let Base { storage, fs, data_dir, .. } = base;
-    Ok(members::divide(&**fs, data_dir, entries, storage.oldest(), storage.end())?)
+    loop {
+        let error = match members::divide(&**fs, data_dir, entries, storage.oldest(), storage.end()) {
+            Ok(divided) => return Ok(divided),
+            Err(error) => error,
+        };
+        // Each time one file less, so this ends.
+        let gone = matches!(error.source, RingsError::Damaged(_))
+            && storage.set_aside(&error.path)
+            && fs.remove_file(&error.path).is_ok();
+        if !gone {
+            return Err(error.into());
+        }
+        storage.stats().damages.add(1);
+        tracing::error!(entry = error.entry, path = %error.path.display(), why = %error.source, "rings were damaged");
+    }
 }
 
 /// What each is to be made from: the queues share the memory equally.

@@ -261,9 +261,9 @@ impl History {
         for destination in &divided.destinations {
             let (path, identity) = self.folder.path(destination);
             let part = destination.part.clone().unwrap();
-            let (_, lanes, _) =
+            let (_, settled, _) =
                 PositionFile::open(&RealFilesystem, &path, identity.owner(), 0, part.begin, at(1)).unwrap();
-            self.served.push((destination.url.to_string(), part, path, lanes[0].segment));
+            self.served.push((destination.url.to_string(), part, path, settled.lanes[0].segment));
         }
         if killed {
             self.served.clear();
@@ -293,7 +293,7 @@ impl History {
         let owner = positions::read(&RealFilesystem, path).unwrap().unwrap().owner;
         let (mut file, ..) =
             PositionFile::open(&RealFilesystem, path, &owner, 0, at(*position), at(1)).unwrap();
-        file.write(&[at(*position); crate::lanes::LANES]).unwrap();
+        file.write(&[at(*position); crate::lanes::LANES].into()).unwrap();
     }
 }
 

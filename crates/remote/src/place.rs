@@ -2,7 +2,7 @@
 //! restored or a folder taken away. Repeat, never skip.
 
 use crate::destination::Base;
-use crate::positions::Lanes;
+use crate::positions::Settled;
 use crate::stats::PositionsReset;
 use std::collections::BTreeMap;
 use wal::{Position, SegmentReader, WalError};
@@ -19,11 +19,12 @@ enum Fault {
 }
 
 /// Moves positions that are none of this log to where the log can be read from, says so and counts the lanes.
-pub(crate) fn fit(lanes: &mut Lanes, base: &Base, name: &str, counts: &PositionsReset) {
+pub(crate) fn fit(settled: &mut Settled, base: &Base, name: &str, counts: &PositionsReset) {
     let (oldest, end) = (base.storage.oldest(), base.storage.end());
     // Most lanes stand at the same few positions.
     let mut known: BTreeMap<Position, Option<(Position, Fault)>> = BTreeMap::new();
     let [mut beyond, mut misplaced, mut gone] = [0; 3];
+    let Settled { lanes, ahead } = settled;
     for lane in lanes {
         let found = *known.entry(*lane).or_insert_with(|| check(*lane, base, oldest, end));
         let Some((right, fault)) = found else { continue };
@@ -33,6 +34,18 @@ pub(crate) fn fit(lanes: &mut Lanes, base: &Base, name: &str, counts: &Positions
             Fault::Misplaced => misplaced += 1,
             Fault::Gone => gone += 1,
         }
+    }
+    let mut right = beyond + misplaced == 0;
+    for live in ahead.iter_mut().flat_map(|ahead| &mut ahead.lanes) {
+        match *known.entry(*live).or_insert_with(|| check(*live, base, oldest, end)) {
+            None => {}
+            Some((oldest, Fault::Gone)) => *live = oldest,
+            Some(_) => right = false,
+        }
+    }
+    if !right {
+        // Where one half is none of this log, the other says nothing either.
+        *ahead = None;
     }
     counts.beyond_end.add(beyond);
     counts.misplaced.add(misplaced);

@@ -5,15 +5,22 @@
 //!             the owner: variant u64, has a name u8, length u16 and bytes of the name, of the URL,
 //!             CRC32C u32 of these
 //! byte 3072   when the owner was removed, in milliseconds since 1970: i64, CRC32C u32; zeros while it is there
-//! byte 4096   slots A: 256 × 32 bytes   ┐ by turns one is written to, one is being synced, and one is
-//! byte 12288  slots B: 256 × 32 bytes   │ durable; that one is never touched
-//! byte 20480  slots C: 256 × 32 bytes   ┘
-//!             a slot: sequence u64, segment u64, offset u64, index u32, CRC32C u32 (with the lane number)
+//! byte 4096   area A: 256 × 32 + 256 × 64 bytes   ┐ by turns one is written to, one is being synced, and one
+//! byte 28672  area B: 256 × 32 + 256 × 64 bytes   │ is durable; that one is never touched
+//! byte 53248  area C: 256 × 32 + 256 × 64 bytes   ┘
+//!             a slot: sequence u64, position, CRC32C u32 (with the lane number)
+//!             a wide slot: sequence u64, position, position, CRC32C u32 (with the lane number), 12 zeros
+//!             a position: segment u64, offset u64, index u32
 //! ```
 //!
 //! Positions are written with each answer ([`PositionFile::write`]), which a kill cannot undo, and synced once
 //! in a while ([`PositionFile::begin_sync`]), for power cuts. So a kill costs a repetition of what was under
 //! way, and a power cut one of what was settled since the last sync.
+//!
+//! Where the newest is sent before a backlog ([`Settled`]), the highest bit of a slot's sequence is set, and the
+//! wide slot of the same lane and sequence says where the backlog ends and how far the lane is done from there on.
+//! Otherwise wide slots are not written, and mean nothing. A slot that has lost its other half is as one that
+//! cannot be read.
 //!
 //! All numbers are little-endian. The file is made in full once and then written in place, so that saving
 //! works on a full disk. A lane's position is that of its intact slot with the highest sequence number; a
@@ -25,6 +32,11 @@
 //! The owner is whom the positions were saved for, so that a destination is known again under another name
 //! or URL: see [`crate::claims`].
 
+mod settled;
+
+pub use self::settled::{Ahead, Settled};
+
+use self::settled::Lane;
 use crate::identity::Owner;
 use crate::lanes::LANES;
 use std::io;
@@ -33,10 +45,15 @@ use std::sync::Arc;
 use wal::{File, Filesystem, Position};
 
 const MAGIC: &[u8; 8] = b"narthexP";
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 const REMOVED_AT: u64 = 3072;
 const SLOT_BYTES: usize = 32;
-const AREA_BYTES: u64 = (LANES * SLOT_BYTES) as u64;
+const WIDE_BYTES: usize = 64;
+/// Where the wide slots of an area begin.
+const WIDE: usize = LANES * SLOT_BYTES;
+const AREA_BYTES: u64 = (LANES * (SLOT_BYTES + WIDE_BYTES)) as u64;
+/// In a slot's sequence: there is a wide one, too.
+const HAS_WIDE: u64 = 1 << 63;
 const SLOTS: [u64; 3] = [4096, 4096 + AREA_BYTES, 4096 + 2 * AREA_BYTES];
 const FILE_BYTES: u64 = 4096 + 3 * AREA_BYTES;
 
@@ -80,7 +97,7 @@ impl Content {
 /// Reads a file without opening it for writing; nothing where it is none of positions.
 pub fn read(fs: &dyn Filesystem, path: &Path) -> io::Result<Option<Content>> {
     let bytes = read_bytes(&*fs.open(path, false)?)?;
-    let lanes = read_lanes(&bytes).map(|lane| lane.map(|(_, position)| position));
+    let lanes = read_lanes(&bytes).map(|lane| lane.map(|lane| lane.done));
     let removed_ms = read_removed(&bytes);
     Ok(read_header(&bytes).map(|(_, owner)| Content { owner, removed_ms, lanes }))
 }
@@ -117,11 +134,11 @@ fn read_removed(bytes: &[u8]) -> Option<i64> {
     (u32::from_le_bytes(take(&mut rest)?) == crc32c::crc32c(&ms)).then(|| i64::from_le_bytes(ms))
 }
 
-/// The newest intact slot of each lane: its sequence number and the position.
-fn read_lanes(bytes: &[u8]) -> [Option<(u64, Position)>; LANES] {
+/// The newest intact slot of each lane.
+fn read_lanes(bytes: &[u8]) -> [Option<Lane>; LANES] {
     std::array::from_fn(|lane| {
         let slots = SLOTS.iter().filter_map(|start| read_slot(bytes, *start as usize, lane));
-        slots.max_by_key(|(sequence, _)| *sequence)
+        slots.max_by_key(|slot| slot.sequence)
     })
 }
 
@@ -161,7 +178,7 @@ impl PositionFile {
         fingerprint: u64,
         new: Position,
         oldest: Position,
-    ) -> io::Result<(PositionFile, Lanes, Found)> {
+    ) -> io::Result<(PositionFile, Settled, Found)> {
         if let Some(dir) = path.parent()
             && fs.metadata(dir)?.is_none()
         {
@@ -173,21 +190,15 @@ impl PositionFile {
         }
         let header = header(owner, fingerprint);
         if fs.metadata(path)?.is_none() {
-            let lanes = [new; LANES];
-            return Ok((Self::make(fs, path, &header, &lanes)?, lanes, Found::New));
+            let settled = [new; LANES].into();
+            return Ok((Self::make(fs, path, &header, &settled)?, settled, Found::New));
         }
         let file: Arc<dyn File> = fs.open(path, true)?.into();
         let bytes = read_bytes(&*file)?;
-        let (mut lanes, mut sequence, mut damaged) = ([oldest; LANES], 0, 0);
-        for (lane, newest) in lanes.iter_mut().zip(read_lanes(&bytes)) {
-            match newest {
-                Some((slot, position)) => {
-                    *lane = position;
-                    sequence = sequence.max(slot);
-                }
-                None => damaged += 1,
-            }
-        }
+        let lanes = read_lanes(&bytes);
+        let mut settled = Settled::of(&lanes, oldest);
+        let sequence = lanes.iter().flatten().map(|lane| lane.sequence).max().unwrap_or(0);
+        let damaged = lanes.iter().filter(|lane| lane.is_none()).count();
         let before = read_header(&bytes);
         let same = before.as_ref().is_some_and(|(_, before)| before == owner);
         let found = match before {
@@ -203,18 +214,18 @@ impl PositionFile {
                 let open = (0..SLOTS.len()).min_by_key(age).unwrap_or(0);
                 let durable = (0..SLOTS.len()).max_by_key(age).unwrap_or(1);
                 let mut opened = PositionFile { file, sequence, buffer: Vec::new(), open, durable };
-                opened.save(&lanes)?;
-                return Ok((opened, lanes, found));
+                opened.save(&settled)?;
+                return Ok((opened, settled, found));
             }
-            Found::Damaged(LANES) => lanes = [oldest; LANES],
-            Found::OtherFingerprint => lanes = [lanes.iter().min().copied().unwrap_or(oldest); LANES],
+            Found::Damaged(LANES) => settled = [oldest; LANES].into(),
+            Found::OtherFingerprint => settled = settled.lowest(),
             Found::Intact | Found::Damaged(_) | Found::New => {}
         }
-        Ok((Self::make(fs, path, &header, &lanes)?, lanes, found))
+        Ok((Self::make(fs, path, &header, &settled)?, settled, found))
     }
 
     /// Makes the file anew, beside the old one, and puts it in its place.
-    fn make(fs: &dyn Filesystem, path: &Path, header: &[u8], lanes: &Lanes) -> io::Result<Self> {
+    fn make(fs: &dyn Filesystem, path: &Path, header: &[u8], settled: &Settled) -> io::Result<Self> {
         let mut beside = path.as_os_str().to_owned();
         beside.push(UNFINISHED);
         let beside = PathBuf::from(beside);
@@ -226,8 +237,8 @@ impl PositionFile {
         file.write_all_at(header, 0)?;
         let mut made = PositionFile { file, sequence: 0, buffer: Vec::new(), open: 0, durable: 2 };
         // So that each lane has two intact slots from the beginning.
-        made.save(lanes)?;
-        made.save(lanes)?;
+        made.save(settled)?;
+        made.save(settled)?;
         fs.rename(&beside, path)?;
         if let Some(dir) = path.parent() {
             fs.sync_dir(dir)?;
@@ -237,19 +248,21 @@ impl PositionFile {
 
     /// Writes all positions. They outlive this process from now on, and a power cut once they are synced.
     /// Does not wait for the disk.
-    pub fn write(&mut self, lanes: &Lanes) -> io::Result<()> {
+    pub fn write(&mut self, settled: &Settled) -> io::Result<()> {
         self.sequence += 1;
-        self.buffer.clear();
-        for (number, position) in (0u32..).zip(lanes) {
-            let start = self.buffer.len();
-            self.buffer.extend_from_slice(&self.sequence.to_le_bytes());
-            self.buffer.extend_from_slice(&position.segment.to_le_bytes());
-            self.buffer.extend_from_slice(&position.offset.to_le_bytes());
-            self.buffer.extend_from_slice(&position.index.to_le_bytes());
-            let crc = slot_crc(self.buffer.get(start..).unwrap_or_default(), number);
-            self.buffer.extend_from_slice(&crc.to_le_bytes());
+        let sequence = self.sequence | settled.ahead.map_or(0, |_| HAS_WIDE);
+        let buffer = &mut self.buffer;
+        buffer.clear();
+        for (lane, done) in (0u32..).zip(&settled.lanes) {
+            put_slot(buffer, lane, sequence, &[*done]);
         }
-        self.file.write_all_at(&self.buffer, SLOTS.get(self.open).copied().unwrap_or(SLOTS[0]))
+        if let Some(ahead) = &settled.ahead {
+            for (lane, live) in (0u32..).zip(&ahead.lanes) {
+                put_slot(buffer, lane, sequence, &[ahead.from, *live]);
+                buffer.extend_from_slice(&[0; WIDE_BYTES - WIDE_USED]);
+            }
+        }
+        self.file.write_all_at(buffer, SLOTS.get(self.open).copied().unwrap_or(SLOTS[0]))
     }
 
     /// Begins to make what was written durable; only one at a time. What is written meanwhile goes elsewhere,
@@ -267,8 +280,8 @@ impl PositionFile {
     }
 
     /// Writes all positions and makes them durable. Waits for the disk.
-    pub fn save(&mut self, lanes: &Lanes) -> io::Result<()> {
-        self.write(lanes)?;
+    pub fn save(&mut self, settled: &Settled) -> io::Result<()> {
+        self.write(settled)?;
         let sync = self.begin_sync();
         sync.wait()?;
         self.end_sync(&sync);
@@ -280,7 +293,7 @@ impl PositionFile {
 fn newest_of(bytes: &[u8], area: usize) -> u64 {
     let start = SLOTS.get(area).copied().unwrap_or_default() as usize;
     let slots = (0..LANES).filter_map(|lane| read_slot(bytes, start, lane));
-    slots.map(|(sequence, _)| sequence).max().unwrap_or(0)
+    slots.map(|slot| slot.sequence).max().unwrap_or(0)
 }
 
 fn slot_crc(bytes: &[u8], lane: u32) -> u32 {
@@ -333,16 +346,46 @@ fn read_header(bytes: &[u8]) -> Option<(u64, Owner)> {
     right.then(|| (fingerprint, Owner { name: (named == 1).then_some(name), url, variant }))
 }
 
-fn read_slot(bytes: &[u8], start: usize, lane: usize) -> Option<(u64, Position)> {
-    let start = start + lane * SLOT_BYTES;
-    let mut rest = bytes.get(start..start + SLOT_BYTES)?;
-    let crc = slot_crc(rest.get(..SLOT_BYTES - 4)?, lane as u32);
+/// The bytes of a wide slot that are used.
+const WIDE_USED: usize = 8 + 2 * 20 + 4;
+
+fn put_slot(buffer: &mut Vec<u8>, lane: u32, sequence: u64, positions: &[Position]) {
+    let start = buffer.len();
+    buffer.extend_from_slice(&sequence.to_le_bytes());
+    for position in positions {
+        buffer.extend_from_slice(&position.segment.to_le_bytes());
+        buffer.extend_from_slice(&position.offset.to_le_bytes());
+        buffer.extend_from_slice(&position.index.to_le_bytes());
+    }
+    let crc = slot_crc(buffer.get(start..).unwrap_or_default(), lane);
+    buffer.extend_from_slice(&crc.to_le_bytes());
+}
+
+/// A lane's slot in the area that begins at `start`, with its wide one where there is one.
+fn read_slot(bytes: &[u8], start: usize, lane: usize) -> Option<Lane> {
+    let (sequence, [done]) = read_positions(bytes, start + lane * SLOT_BYTES, lane)?;
+    let ahead = match sequence & HAS_WIDE {
+        0 => None,
+        _ => {
+            let (other, [from, live]) = read_positions(bytes, start + WIDE + lane * WIDE_BYTES, lane)?;
+            Some((from, live)).filter(|_| other == sequence).map(Some)?
+        }
+    };
+    Some(Lane { sequence: sequence & !HAS_WIDE, done, ahead })
+}
+
+fn read_positions<const N: usize>(bytes: &[u8], start: usize, lane: usize) -> Option<(u64, [Position; N])> {
+    let slot = bytes.get(start..start + 8 + N * 20 + 4)?;
+    let mut rest = slot;
     let sequence = u64::from_le_bytes(take(&mut rest)?);
-    let segment = u64::from_le_bytes(take(&mut rest)?);
-    let offset = u64::from_le_bytes(take(&mut rest)?);
-    let index = u32::from_le_bytes(take(&mut rest)?);
-    (u32::from_le_bytes(take(&mut rest)?) == crc && sequence > 0)
-        .then_some((sequence, Position { segment, offset, index }))
+    let mut positions = [Position::default(); N];
+    for position in &mut positions {
+        position.segment = u64::from_le_bytes(take(&mut rest)?);
+        position.offset = u64::from_le_bytes(take(&mut rest)?);
+        position.index = u32::from_le_bytes(take(&mut rest)?);
+    }
+    let right = u32::from_le_bytes(take(&mut rest)?) == slot_crc(slot.get(..slot.len() - 4)?, lane as u32);
+    (right && sequence > 0).then_some((sequence, positions))
 }
 
 #[cfg(test)]
@@ -363,7 +406,14 @@ mod tests {
         Owner { name: None, url: "http://h/write".into(), variant: 5 }
     }
 
-    fn open(path: &Path, fingerprint: u64) -> (PositionFile, Lanes, Found) {
+    /// Even numbers have a backlog.
+    fn settled(number: u64) -> Settled {
+        let from = Position { segment: number + 1, offset: 0, index: 0 };
+        let ahead = Ahead { from, lanes: lanes(number + 2) };
+        Settled { lanes: lanes(number), ahead: Some(ahead).filter(|_| number.is_multiple_of(2)) }
+    }
+
+    fn open(path: &Path, fingerprint: u64) -> (PositionFile, Settled, Found) {
         PositionFile::open(&RealFilesystem, path, &owner(), fingerprint, NEW, OLDEST).unwrap()
     }
 
@@ -372,11 +422,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("positions/a");
         let (mut file, found, kind) = open(&path, 7);
-        assert_eq!((found, kind), ([NEW; LANES], Found::New));
+        assert_eq!((found, kind), ([NEW; LANES].into(), Found::New));
         for number in 10..15 {
-            file.save(&lanes(number)).unwrap();
+            file.save(&settled(number)).unwrap();
             let (_, found, kind) = open(&path, 7);
-            assert_eq!((found, kind), (lanes(number), Found::Intact));
+            assert_eq!((found, kind), (settled(number), Found::Intact));
             let content = read(&RealFilesystem, &path).unwrap().unwrap();
             assert_eq!((&content.lanes, &content.owner), (&lanes(number).map(Some), &owner()));
             assert_eq!(content.lowest(), lanes(number)[0]);
@@ -388,12 +438,15 @@ mod tests {
     fn another_fingerprint_sends_all_lanes_back_to_the_lowest() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a");
-        open(&path, 7).0.save(&lanes(10)).unwrap();
-        let lowest = Position { segment: 10, offset: 0, index: 3 };
+        open(&path, 7).0.save(&settled(10)).unwrap();
+        let first = |segment| [Position { segment, offset: 0, index: 3 }; LANES];
+        let mut lowest = settled(10);
+        lowest.lanes = first(10);
+        lowest.ahead.as_mut().unwrap().lanes = first(12);
         let (_, found, kind) = open(&path, 8);
-        assert_eq!((found, kind), ([lowest; LANES], Found::OtherFingerprint));
+        assert_eq!((found, kind), (lowest, Found::OtherFingerprint));
         let (_, found, kind) = open(&path, 8);
-        assert_eq!((found, kind), ([lowest; LANES], Found::Intact));
+        assert_eq!((found, kind), (lowest, Found::Intact));
     }
 
     #[test]
@@ -404,7 +457,7 @@ mod tests {
             std::fs::write(&path, rubbish).unwrap();
             assert!(read(&RealFilesystem, &path).unwrap().is_none());
             let (_, found, kind) = open(&path, 7);
-            assert_eq!((found, kind), ([OLDEST; LANES], Found::Damaged(LANES)));
+            assert_eq!((found, kind), ([OLDEST; LANES].into(), Found::Damaged(LANES)));
             assert_eq!(open(&path, 7).2, Found::Intact);
         }
     }
@@ -413,13 +466,13 @@ mod tests {
     fn another_owner_takes_the_positions_over_and_is_there_again() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a");
-        open(&path, 7).0.save(&lanes(10)).unwrap();
+        open(&path, 7).0.save(&settled(10)).unwrap();
         let other = Owner { name: Some("é".repeat(300)), url: "x".repeat(900), variant: u64::MAX };
         for owner in [&other, &owner(), &other] {
             mark_removed(&RealFilesystem, &path, 99).unwrap();
             assert_eq!(read(&RealFilesystem, &path).unwrap().unwrap().removed_ms, Some(99));
             let opened = PositionFile::open(&RealFilesystem, &path, owner, 7, NEW, OLDEST).unwrap();
-            assert_eq!((opened.1, opened.2), (lanes(10), Found::Intact));
+            assert_eq!((opened.1, opened.2), (settled(10), Found::Intact));
             let content = read(&RealFilesystem, &path).unwrap().unwrap();
             assert_eq!((&content.owner, content.removed_ms), (owner, None));
             assert_eq!(content.lanes, lanes(10).map(Some));
@@ -432,24 +485,24 @@ mod tests {
         let path = dir.path().join("a");
         let (mut file, ..) = open(&path, 7);
         for number in 10..30 {
-            file.write(&lanes(number)).unwrap();
+            file.write(&settled(number)).unwrap();
             if number % 3 == 0 {
                 let sync = file.begin_sync();
-                file.write(&lanes(number + 100)).unwrap();
-                assert_eq!(open_copy(&path), lanes(number + 100));
+                file.write(&settled(number + 100)).unwrap();
+                assert_eq!(open_copy(&path), settled(number + 100));
                 sync.wait().unwrap();
                 // Every other one fails.
                 if number % 2 == 0 {
                     file.end_sync(&sync);
                 }
             }
-            file.write(&lanes(number)).unwrap();
-            assert_eq!(open_copy(&path), lanes(number));
+            file.write(&settled(number)).unwrap();
+            assert_eq!(open_copy(&path), settled(number));
         }
     }
 
     /// What a start would find, without changing the file.
-    fn open_copy(path: &Path) -> Lanes {
+    fn open_copy(path: &Path) -> Settled {
         let copy = path.with_extension("copy");
         std::fs::copy(path, &copy).unwrap();
         open(&copy, 7).1
@@ -460,18 +513,18 @@ mod tests {
 
         #[test]
         fn a_torn_save_gives_each_lane_this_position_or_the_one_before(
-            cut in 0usize..=LANES * SLOT_BYTES, saves in 0u64..4, during_sync: bool) {
+            cut in 0usize..=AREA_BYTES as usize, saves in 0u64..4, during_sync: bool) {
             let dir = tempfile::tempdir().unwrap();
             let path = dir.path().join("a");
             let (mut file, ..) = open(&path, 7);
             for number in 0..=saves {
-                file.save(&lanes(10 + number)).unwrap();
+                file.save(&settled(10 + number)).unwrap();
             }
             let before = std::fs::read(&path).unwrap();
             // Written without a sync, before one is under way and meanwhile: what is durable stays whole.
-            file.write(&lanes(20)).unwrap();
+            file.write(&settled(20)).unwrap();
             let sync = during_sync.then(|| file.begin_sync());
-            file.write(&lanes(21)).unwrap();
+            file.write(&settled(21)).unwrap();
             drop(sync);
             let after = std::fs::read(&path).unwrap();
             let mut torn = before.clone();
@@ -486,9 +539,18 @@ mod tests {
             std::fs::write(&path, &torn).unwrap();
             let (_, found, kind) = open(&path, 7);
             prop_assert_eq!(kind, Found::Intact);
-            for (lane, position) in found.iter().enumerate() {
-                let may = [10 + saves, 20, 21].map(|number| lanes(number)[lane]);
-                prop_assert!(may.contains(position), "{:?}", position);
+            for lane in 0..LANES {
+                let may = [10 + saves, 20, 21].map(settled);
+                prop_assert!(may.iter().any(|may| may.lanes[lane] == found.lanes[lane]), "{:?}", found.lanes[lane]);
+                // What is said to be settled is settled by one of the writes.
+                if let Some(ahead) = found.ahead {
+                    let by = |may: &Settled| {
+                        let known = may.ahead.filter(|own| own.from == ahead.from);
+                        let live = known.map_or(may.lanes[lane], |own| own.lanes[lane]);
+                        ahead.lanes[lane] <= live.max(ahead.from)
+                    };
+                    prop_assert!(may.iter().any(by), "{:?}", ahead.lanes[lane]);
+                }
             }
         }
     }

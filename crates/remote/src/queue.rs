@@ -453,7 +453,8 @@ impl<C: Source> Queue<C> {
             self.release(point);
         }
         if let Some(shard) = self.shards.get_mut(shard) {
-            shard.mode = if probe.is_some() && !kept.is_empty() { Mode::Probe(at as u32) } else { Mode::Whole };
+            shard.mode =
+                if probe.is_some() && !kept.is_empty() { Mode::Probe(at as u32) } else { Mode::Whole };
             shard.batch = kept;
         }
     }
@@ -511,6 +512,23 @@ impl<C: Source> Queue<C> {
         let oldest = self.shards.iter().flat_map(|shard| shard.oldest());
         let oldest = oldest.filter_map(|point| Some((self.chunk(point)?, point.point)));
         oldest.min_by_key(|(chunk, point)| chunk.position(*point))
+    }
+
+    /// Whether the shard's batch has failed for a while, while others went through.
+    fn is_stuck(&self, shard: &Shard, now: Duration) -> bool {
+        shard.stuck_since.is_some_and(|since| {
+            now >= since + STUCK_AFTER && self.last_success.is_some_and(|success| success > since)
+        })
+    }
+
+    /// The point that has not been settled for longest, but for those that are stuck while others pass; and the
+    /// newest timestamp of the log up to there.
+    pub fn oldest_moving(&self, now: Duration) -> Option<(&C, u32, i64)> {
+        let moving = self.shards.iter().filter(|shard| !self.is_stuck(shard, now));
+        let oldest = moving.flat_map(Shard::oldest);
+        let oldest = oldest.min_by_key(|at| (at.chunk.wrapping_sub(self.first_chunk), at.point))?;
+        let slot = self.slots.get(oldest.chunk.wrapping_sub(self.first_chunk) as usize)?;
+        Some((slot.chunk.as_ref()?, oldest.point, slot.newest))
     }
 
     /// The earliest time for the next try, where the destination is being waited for.

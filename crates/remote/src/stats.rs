@@ -226,6 +226,10 @@ pub struct Stats {
     pub lanes_behind: Gauge,
     /// How old the oldest point that is not settled is, in milliseconds; 0 where there is none.
     pub lag_ms: Gauge,
+    /// The same without the backlog, while the newest is sent before it.
+    pub newest_lag_ms: Gauge,
+    /// Whether the newest is sent before a backlog: 1 or 0.
+    pub newest_first: Gauge,
     /// Whether it reads from disk: 1 or 0.
     pub behind: Gauge,
     /// How long the next try is away, in milliseconds; 0 where nothing is waited for.

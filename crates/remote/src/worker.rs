@@ -2,21 +2,23 @@
 //! it what became of that. All decisions are the queue's; here are the clock, the files and the sockets.
 
 mod aside;
+mod backlog;
 mod outcome;
 mod stragglers;
 
 use self::aside::{ASIDE, Aside, wait_for_entry};
+use self::backlog::{Backlog, NewestFirst};
 use self::stragglers::{Straggler, next_of};
 use crate::answer::Answer;
 use crate::aside::{Files, Shelf};
 use crate::batch::{Batcher, Encoded, Kinds, REQUEST_BYTES};
 use crate::client::{Client, Failure, Post};
-use crate::config::{MetadataConfig, Narrowing, RemoteWrite};
+use crate::config::{CatchUp, MetadataConfig, Narrowing, RemoteWrite};
 use crate::destination::{Orders, ShutdownReport, Stop};
 use crate::keep::Keeper;
 use crate::metadata;
 use crate::outgoing::{Left, Outgoing, Rules};
-use crate::positions::{self, Lanes, PositionFile};
+use crate::positions::{self, PositionFile, Settled};
 use crate::protocol::Negotiator;
 use crate::queue::{Outcome, Queue, Request, Settings};
 use crate::reshard::{self, MovingRate, Rates};
@@ -39,8 +41,6 @@ const SAVE_INTERVAL: Duration = Duration::from_secs(1);
 const REFRESH_INTERVAL: Duration = Duration::from_secs(5);
 /// How long reading waits after the log could not be read.
 const READ_RETRY: Duration = Duration::from_secs(1);
-/// The number of the queue that is not a straggler's.
-const MAIN: u64 = 0;
 
 /// What was sent, kept until its answer.
 struct Flight {
@@ -56,7 +56,7 @@ struct Flight {
     result: Result<Answer, Failure>,
 }
 
-type Saved = (positions::Sync, Box<Lanes>, io::Result<()>);
+type Saved = (positions::Sync, Box<Settled>, io::Result<()>);
 type Saving = JoinHandle<Saved>;
 
 #[derive(Default)]
@@ -77,7 +77,7 @@ pub(crate) struct Parts {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) stats: Arc<Stats>,
     pub(crate) file: PositionFile,
-    pub(crate) positions: Box<Lanes>,
+    pub(crate) settled: Box<Settled>,
     pub(crate) keeper: Keeper,
     pub(crate) fs: Arc<dyn Filesystem>,
     pub(crate) files: Files,
@@ -99,23 +99,29 @@ pub(crate) struct Worker {
     pin: Pin,
     clock: Arc<dyn Clock>,
     stats: Arc<Stats>,
+    /// The number of the queue that goes on to the log's end.
+    main: u64,
     queue: Queue<Outgoing>,
     settings: Settings,
+    newest_first: NewestFirst,
+    /// What that queue leaves out, where the newest is sent first.
+    backlog: Option<Backlog>,
     stragglers: Vec<Straggler>,
-    straggler_number: u64,
+    /// The highest number of a queue so far.
+    queue_number: u64,
     batcher: Batcher,
     negotiator: Negotiator,
     request_bytes: usize,
     flights: FuturesUnordered<BoxFuture<'static, Flight>>,
     file: PositionFile,
     /// What was written last.
-    written: Box<Lanes>,
+    written: Box<Settled>,
     saving: Option<Saving>,
     /// What was synced last.
-    saved: Box<Lanes>,
+    saved: Box<Settled>,
     keeper: Keeper,
     /// Positions that may be written once all up to a ticket of the keeper is kept.
-    held: Option<(u64, Box<Lanes>)>,
+    held: Option<(u64, Box<Settled>)>,
     aside: Aside,
     lost: storage::Lost,
     rate: Rate,
@@ -130,11 +136,14 @@ pub(crate) struct Worker {
     until: Option<wal::Position>,
     /// It has delivered that part.
     through: bool,
+    /// It is to end.
+    stopping: bool,
 }
 
 impl Worker {
     pub(crate) fn new(config: &RemoteWrite, parts: Parts) -> Self {
-        let Parts { name, rules, client, storage, clock, stats, file, positions, keeper, fs, files, shelf } = parts;
+        let Parts { name, rules, client, storage, clock, stats, file, settled, keeper, fs, files, shelf } =
+            parts;
         let queue_config = &config.queue_config;
         let max_shards = queue_config.max_shards.clamp(1, crate::lanes::LANES);
         let settings = Settings {
@@ -154,12 +163,14 @@ impl Worker {
         stats.shards_desired_milli.set(settings.min_shards as i64 * 1000);
         stats.shard_capacity.set(settings.capacity as i64);
         stats.max_samples_per_send.set(settings.max_points as i64);
-        let queue = Queue::new(settings.clone(), &*positions);
-        let pin = storage.pin(&name, queue.head());
+        let Settled { lanes: done, ahead } = *settled;
+        let queue = Queue::new(settings.clone(), &ahead.map_or(done, |ahead| ahead.lanes));
+        let pin = storage.pin(&name, done.iter().min().copied().unwrap_or_default());
         let follower = storage.follow(queue.head());
         let rate = Rate { last: clock.monotonic(), ..Rate::default() };
         let aside = Aside::new(fs, files, shelf, clock.monotonic());
-        Worker {
+        let window = Some(config.out_of_order_window).filter(|_| config.catch_up == CatchUp::NewestFirst);
+        let mut worker = Worker {
             narrow: config.narrow,
             retry_429: queue_config.retry_on_http_429,
             age_limit: Some(queue_config.sample_age_limit).filter(|limit| !limit.is_zero()),
@@ -174,17 +185,20 @@ impl Worker {
             pin,
             clock,
             stats,
+            main: 0,
             queue,
-            settings: settings.clone(),
+            settings,
+            newest_first: NewestFirst { window, taken_at: None, held: false },
+            backlog: None,
             stragglers: Vec::new(),
-            straggler_number: 0,
+            queue_number: 0,
             batcher: Batcher::default(),
             request_bytes: REQUEST_BYTES,
             flights: FuturesUnordered::new(),
             file,
-            written: positions.clone(),
+            written: settled.clone(),
             saving: None,
-            saved: positions,
+            saved: settled,
             keeper,
             held: None,
             aside,
@@ -199,7 +213,12 @@ impl Worker {
             closed: false,
             until: config.part.as_ref().and_then(|part| part.end),
             through: false,
+            stopping: false,
+        };
+        if let Some(ahead) = ahead {
+            worker.resume_backlog(&done, ahead.from);
         }
+        worker
     }
 
     pub(crate) async fn run(mut self, mut orders: watch::Receiver<Orders>) -> ShutdownReport {
@@ -212,9 +231,10 @@ impl Worker {
                 self.send_ready();
             }
             let now = self.clock.monotonic();
+            self.end_backlog();
             if let Some(at) = stop_at {
                 let all = self.closed || self.follower.position() >= self.storage.end();
-                if all && self.queue.pending() == 0 && self.stragglers.is_empty() {
+                if all && self.queue.pending() == 0 && self.backlog.is_none() && self.stragglers.is_empty() {
                     break true;
                 }
                 if now >= at || handing_over && self.flights.is_empty() {
@@ -234,12 +254,13 @@ impl Worker {
                 && !self.closed
                 && now >= self.read_not_before
                 && self.until.is_none_or(|until| self.follower.position() < until);
-            let straggling =
-                self.stragglers.iter().filter_map(|straggler| straggler.queue.next_wakeup()).min();
-            let to_send = [self.queue.next_wakeup(), straggling, self.aside.next_wakeup()].into_iter().flatten().min();
+            let reads_backlog =
+                !handing_over && self.backlog.as_ref().is_some_and(|backlog| backlog.reads(now));
+            let to_send = self.next_wakeup();
             let wake = to_send.filter(|_| !handing_over).into_iter().chain(stop_at).min();
             tokio::select! {
                 chunk = self.follower.next(), if reads => self.read(chunk),
+                chunk = backlog::next_of(&mut self.backlog), if reads_backlog => self.read_for_backlog(chunk),
                 Some(flight) = self.flights.next(), if !self.flights.is_empty() => self.answered(flight),
                 () = tokio::time::sleep(wake.unwrap_or_default().saturating_sub(now)), if wake.is_some() => {}
                 _ = second.tick() => self.every_second(),
@@ -265,7 +286,9 @@ impl Worker {
                         }
                     };
                     stop_at = Some(self.clock.monotonic() + deadline);
+                    self.stopping = true;
                     self.queue.set_flushing(true);
+                    self.backlog.iter_mut().for_each(|backlog| backlog.queue.set_flushing(true));
                     self.stragglers.iter_mut().for_each(|straggler| straggler.queue.set_flushing(true));
                 }
             }
@@ -280,9 +303,22 @@ impl Worker {
     /// Whether a member that leaves has delivered its part.
     fn is_through(&mut self) -> bool {
         let read = self.until.is_some_and(|until| self.follower.position() >= until);
-        let settled = self.queue.pending() == 0 && self.stragglers.is_empty() && self.aside.is_empty();
+        let settled = self.queue.pending() == 0
+            && self.backlog.is_none()
+            && self.stragglers.is_empty()
+            && self.aside.is_empty();
         self.through |= read && settled;
         self.through
+    }
+
+    /// When something may next be to be sent, if nothing else happens.
+    fn next_wakeup(&self) -> Option<Duration> {
+        let held = |number: u64| self.newest_first.held && number == self.main;
+        let main = Some(&self.queue).filter(|_| !held(self.main));
+        let backlog = self.backlog.as_ref().map(|backlog| &backlog.queue);
+        let stragglers = self.stragglers.iter().filter(|straggler| !held(straggler.parent));
+        let queues = stragglers.map(|straggler| &straggler.queue).chain(main).chain(backlog);
+        queues.filter_map(Queue::next_wakeup).chain(self.aside.next_wakeup()).min()
     }
 
     /// Saves the positions for the last time.
@@ -297,11 +333,12 @@ impl Worker {
             let saved = wait(&mut self.saving).await;
             self.save_ended(saved);
         }
-        let positions_saved = self.positions() == *self.saved;
+        let positions_saved = self.settled() == *self.saved;
         self.update_gauges();
         self.stats.set_state(if self.through { State::Left } else { State::Stopped });
         let straggling: usize = self.stragglers.iter().map(|straggler| straggler.queue.pending()).sum();
-        let pending = self.queue.pending() + straggling;
+        let backlog = self.backlog.as_ref().map_or(0, |backlog| backlog.queue.pending());
+        let pending = self.queue.pending() + backlog + straggling;
         tracing::info!(destination = %self.name, complete, pending, positions_saved, "stopped");
         ShutdownReport { complete, pending, positions_saved }
     }
@@ -327,7 +364,7 @@ impl Worker {
             self.stats.records_read_behind.add(records);
         }
         let end = chunk.end;
-        self.feed(MAIN, chunk, end, |_, _| true);
+        self.feed(self.main, chunk, end, |_, _| true);
     }
 
     /// Gives a chunk to a queue, up to `end`; of its points those that are `wanted`.
@@ -345,13 +382,8 @@ impl Worker {
         let [mut queued, mut by_rule, mut too_old, mut no_series] = [Kinds::default(); 4];
         let mut newest = i64::MIN;
         let rules = &self.rules;
-        let into = match queue {
-            MAIN => &mut self.queue,
-            number => match self.stragglers.iter_mut().find(|straggler| straggler.number == number) {
-                Some(straggler) => &mut straggler.queue,
-                None => return,
-            },
-        };
+        let main = (self.main, &mut self.queue);
+        let Some(into) = queue_of(queue, main, &mut self.backlog, &mut self.stragglers) else { return };
         into.push(outgoing, end, count, |outgoing, index| {
             let Some(point) =
                 outgoing.point(index).filter(|_| outgoing.is_own(index, rules) && wanted(outgoing, index))
@@ -381,21 +413,24 @@ impl Worker {
 
     fn queue_mut(&mut self, queue: u64) -> Option<&mut Queue<Outgoing>> {
         match queue {
-            MAIN => Some(&mut self.queue),
             ASIDE => self.aside.queue(),
-            number => {
-                let found = self.stragglers.iter_mut().find(|straggler| straggler.number == number);
-                found.map(|straggler| &mut straggler.queue)
-            }
+            _ => queue_of(queue, (self.main, &mut self.queue), &mut self.backlog, &mut self.stragglers),
         }
     }
 
     /// Sends what the queues name.
     fn send_ready(&mut self) {
-        self.send_ready_of(MAIN);
+        let held = self.newest_first.held.then_some(self.main);
+        if held.is_none() {
+            self.send_ready_of(self.main);
+        }
         self.send_ready_of(ASIDE);
+        if let Some(number) = self.backlog.as_ref().map(|backlog| backlog.number) {
+            self.send_ready_of(number);
+        }
         for index in 0..self.stragglers.len() {
-            if let Some(number) = self.stragglers.get(index).map(|straggler| straggler.number) {
+            let straggler = self.stragglers.get(index).filter(|straggler| Some(straggler.parent) != held);
+            if let Some(number) = straggler.map(|straggler| straggler.number) {
                 self.send_ready_of(number);
             }
         }
@@ -404,17 +439,12 @@ impl Worker {
     fn send_ready_of(&mut self, number: u64) {
         loop {
             let now = self.clock.monotonic();
+            let main = (self.main, &mut self.queue);
             let queue = match number {
-                MAIN => &mut self.queue,
-                ASIDE => match self.aside.queue() {
-                    Some(queue) => queue,
-                    None => return,
-                },
-                _ => match self.stragglers.iter_mut().find(|straggler| straggler.number == number) {
-                    Some(straggler) => &mut straggler.queue,
-                    None => return,
-                },
+                ASIDE => self.aside.queue(),
+                _ => queue_of(number, main, &mut self.backlog, &mut self.stragglers),
             };
+            let Some(queue) = queue else { return };
             let Some(request) = queue.poll(now) else { return };
             if let Some(limit) = self.age_limit {
                 // At each try: after an outage what is too old by then is not sent, as in Prometheus.
@@ -490,6 +520,7 @@ impl Worker {
     fn every_second(&mut self) {
         let now = self.clock.monotonic();
         self.queue.tick(now);
+        self.tick_backlog(now);
         self.leave_behind();
         self.tick_stragglers(now);
         self.tick_aside();
@@ -526,23 +557,24 @@ impl Worker {
     fn update_gauges(&self) {
         let stats = &self.stats;
         let behind = self.follower.is_behind();
-        let lag = self.queue.oldest().map_or(0, |(outgoing, point)| {
-            use crate::queue::Source;
-            if behind {
-                // When it arrived isn't known any more; its own time is the best guess.
-                (self.clock.now_ms() - outgoing.timestamp(point)).max(0)
-            } else {
-                self.clock.monotonic().saturating_sub(outgoing.arrived()).as_millis() as i64
-            }
-        });
-        stats.lag_ms.set(lag);
-        stats.behind.set(i64::from(behind));
+        let age = |queue: &Queue<Outgoing>, behind| {
+            queue.oldest().map_or(0, |(outgoing, point)| self.age_ms(outgoing, point, behind))
+        };
+        let newest_lag = age(&self.queue, behind);
+        let backlog = self.backlog.as_ref().map(|backlog| (&backlog.queue, backlog.follower.is_behind()));
+        stats.newest_lag_ms.set(newest_lag);
+        stats.newest_first.set(i64::from(backlog.is_some()));
+        stats.lag_ms.set(backlog.map_or(0, |(queue, behind)| age(queue, behind)).max(newest_lag));
+        stats.behind.set(i64::from(behind || backlog.is_some_and(|(_, behind)| behind)));
         let straggling: usize = self.stragglers.iter().map(|straggler| straggler.queue.bytes()).sum();
-        stats.memory_bytes.set((self.queue.bytes() + straggling) as i64);
+        let in_backlog = backlog.map_or(0, |(queue, _)| queue.bytes());
+        stats.memory_bytes.set((self.queue.bytes() + in_backlog + straggling) as i64);
         stats.lanes_behind.set(self.lanes_behind() as i64);
-        stats.shards.set(self.queue.shards() as i64);
-        stats.segment.set(self.saved.iter().map(|position| position.segment).min().unwrap_or(0) as i64);
-        let wait = self.queue.waits_until().map(|at| at.saturating_sub(self.clock.monotonic()));
+        stats.shards.set(self.shards() as i64);
+        stats.segment.set(self.saved.lanes.iter().map(|position| position.segment).min().unwrap_or(0) as i64);
+        let waits = if self.newest_first.held { None } else { self.queue.waits_until() };
+        let waits = waits.into_iter().chain(backlog.and_then(|(queue, _)| queue.waits_until())).min();
+        let wait = waits.map(|at| at.saturating_sub(self.clock.monotonic()));
         stats.retry_in_ms.set(wait.map_or(0, |wait| wait.as_millis() as i64));
     }
 
@@ -562,11 +594,11 @@ impl Worker {
         if let Some(desired) = reshard::desired(rates) {
             stats.shards_desired_milli.set((desired * 1000.0) as i64);
         }
-        let shards = self.queue.shards();
+        let shards = self.shards().min(self.max_shards);
         let decided = reshard::decide(shards, rates, self.min_shards, self.max_shards);
         if decided != shards {
             tracing::info!(destination = %self.name, from = shards, to = decided, ?rates, "resharding");
-            self.queue.reshard(decided);
+            self.set_shards(decided);
         }
     }
 
@@ -576,6 +608,7 @@ impl Worker {
         match self.client.refresh() {
             Ok(true) => {
                 self.queue.probe_now(now);
+                self.backlog.iter_mut().for_each(|backlog| backlog.queue.probe_now(now));
                 self.stragglers.iter_mut().for_each(|straggler| straggler.queue.probe_now(now));
             }
             Ok(false) => {}
@@ -596,7 +629,7 @@ impl Worker {
             }
             self.write_these(*positions);
         }
-        let positions = self.positions();
+        let positions = self.settled();
         if positions == *self.written {
             return;
         }
@@ -609,7 +642,7 @@ impl Worker {
         }
     }
 
-    fn write_these(&mut self, positions: Lanes) {
+    fn write_these(&mut self, positions: Settled) {
         match self.file.write(&positions) {
             Ok(()) => *self.written = positions,
             Err(error) => self.positions_failed(&error),
@@ -640,7 +673,7 @@ impl Worker {
         match result {
             Ok(()) => {
                 self.file.end_sync(&sync);
-                if let Some(lowest) = positions.iter().min() {
+                if let Some(lowest) = positions.lanes.iter().min() {
                     self.pin.set(*lowest);
                     self.stats.position_segment.set(lowest.segment as i64);
                     self.stats.position_offset.set(lowest.offset as i64);
@@ -654,6 +687,22 @@ impl Worker {
             }
         }
     }
+}
+
+/// The queue of this number, but for the side queue's.
+fn queue_of<'a>(
+    number: u64,
+    (main, queue): (u64, &'a mut Queue<Outgoing>),
+    backlog: &'a mut Option<Backlog>,
+    stragglers: &'a mut [Straggler],
+) -> Option<&'a mut Queue<Outgoing>> {
+    if number == main {
+        return Some(queue);
+    }
+    let backlog =
+        backlog.as_mut().filter(|backlog| backlog.number == number).map(|backlog| &mut backlog.queue);
+    let found = stragglers.iter_mut().find(|straggler| straggler.number == number);
+    backlog.or(found.map(|straggler| &mut straggler.queue))
 }
 
 async fn wait_for_metadata(metadata: &mut Option<BoxFuture<'static, ()>>) {

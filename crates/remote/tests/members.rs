@@ -253,3 +253,35 @@ fn a_destination_that_becomes_a_member_delivers_what_it_had_before() {
     assert_eq!(cluster.share(0, &before), before.len(), "all of it was its own");
     assert!((1..after.len()).contains(&cluster.share(0, &after)));
 }
+
+/// What was pushed before arrives at least where it should; what is pushed then, nowhere else.
+#[test]
+fn damaged_rings_are_set_aside_and_the_members_begin_with_new_ones() {
+    let mut cluster = Cluster::of(2);
+    cluster.start(cluster.entry(&[0, 1], 1));
+    cluster.push(5);
+    cluster.wait_for_copies(1);
+    cluster.receivers.iter().for_each(|receiver| receiver.go_away());
+    let undelivered = cluster.push(5);
+    cluster.stop();
+    let data = cluster.world.dir.path().to_path_buf();
+    let rings = std::fs::read_dir(data.join("rings")).unwrap().next().unwrap().unwrap().path();
+    std::fs::write(&rings, "{\"version\": 1, \"rings\": [").unwrap();
+    cluster.receivers.iter().for_each(|receiver| receiver.come_back());
+    cluster.start(cluster.entry(&[0, 1], 1));
+    let later = cluster.push(5);
+    wait_until("everything, and twice where nobody knows whose it was", SOON, || {
+        let copies = cluster.copies();
+        later.iter().all(|sample| copies[sample] > 0) && undelivered.iter().all(|sample| copies[sample] == 2)
+    });
+    let copies = cluster.copies();
+    assert!(later.iter().all(|sample| copies[sample] == 1), "the new ring holds");
+    let aside = std::fs::read_dir(data.join("damaged")).unwrap().next().unwrap().unwrap();
+    let name = aside.file_name().into_string().unwrap();
+    assert!(
+        name.starts_with("000001-rings-") && std::fs::read(aside.path()).unwrap().ends_with(b"["),
+        "{name}"
+    );
+    assert!(std::fs::read(&rings).unwrap().ends_with(b"}\n"), "they are made anew");
+    assert_eq!(cluster.world.storage().stats().damages.get(), 1);
+}

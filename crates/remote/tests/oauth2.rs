@@ -67,7 +67,11 @@ fn form(request: &Received) -> BTreeMap<String, String> {
 
 async fn post(client: &Client) -> Result<u16, String> {
     let post = Post { protocol: Protocol::V2, body: Bytes::from_static(b"body"), attempt: 0 };
-    client.post(post, SystemTime::now(), &Default::default()).await.map(|answer| answer.status).map_err(|failure| failure.0)
+    client
+        .post(post, SystemTime::now(), &Default::default())
+        .await
+        .map(|answer| answer.status)
+        .map_err(|failure| failure.0)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -76,9 +76,11 @@ fn a_receiver_of_neither_version_is_held_for_and_told_of() {
     let destination = world.start(world.config());
     world.push(10);
     let stats = destination.stats().clone();
-    wait_until("words", SOON, || {
-        matches!(stats.state(), State::Denied { reason } if reason.contains("no version of remote write"))
-    });
+    wait_until(
+        "words",
+        SOON,
+        || matches!(stats.state(), State::Denied { reason } if reason.contains("no version of remote write")),
+    );
     assert!(versions(&world).len() <= 3, "{:?}", versions(&world));
     world.receiver.answer(Answer::success);
     world.clock.jump(std::time::Duration::from_secs(61));

@@ -112,9 +112,9 @@ fn put(dir: &Path, position: Position) {
     let bytes = std::fs::read(&path).unwrap();
     let fingerprint = u64::from_le_bytes(bytes[16..24].try_into().unwrap());
     let somewhere = Position::default();
-    let (mut file, lanes, _) =
+    let (mut file, settled, _) =
         PositionFile::open(&RealFilesystem, &path, &owner, fingerprint, somewhere, somewhere).unwrap();
-    file.save(&lanes.map(|_| position)).unwrap();
+    file.save(&settled.lanes.map(|_| position).into()).unwrap();
 }
 
 #[test]

@@ -12,7 +12,7 @@
 //! A returning lane's new points wait in a shard of their own, so that none overtakes what the other queue
 //! still has. The lane's position is the other queue's until it has returned.
 
-use super::{Queue, STUCK_AFTER, Source, Stay};
+use super::{Queue, Source, Stay};
 use crate::lanes::LANES;
 use crate::shard::Ref;
 use std::time::Duration;
@@ -57,10 +57,7 @@ impl<C: Source> Queue<C> {
             if !shard.oldest().any(|point| point.chunk == self.first_chunk) {
                 return false;
             }
-            let failing = shard.stuck_since.is_some_and(|since| {
-                now >= since + STUCK_AFTER && self.last_success.is_some_and(|success| success > since)
-            });
-            failing || self.is_returning(*index)
+            self.is_stuck(shard, now) || self.is_returning(*index)
         })?;
         let from = self.shards.get(stuck).map(|shard| self.shard_position(shard))?;
         let mut lanes = [false; LANES];

@@ -63,7 +63,12 @@ pub(super) fn sent(queue: &Queue<Points>, request: Request) -> Vec<(u64, i64)> {
     queue.points(request.shard).map(|(chunk, point)| chunk.points[point as usize]).collect()
 }
 
-pub(super) fn answer(queue: &mut Queue<Points>, request: Request, outcome: Outcome, now: Duration) -> Vec<Fate> {
+pub(super) fn answer(
+    queue: &mut Queue<Points>,
+    request: Request,
+    outcome: Outcome,
+    now: Duration,
+) -> Vec<Fate> {
     let mut fates = Vec::new();
     queue.answer(request.shard, outcome, now, |_, _, fate| fates.push(fate));
     fates
@@ -466,4 +471,31 @@ proptest! {
         prop_assert_eq!(world.queue.bytes(), 0);
         prop_assert!(world.saved.iter().all(|position| *position == world.queue.head()));
     }
+}
+
+#[test]
+fn the_oldest_that_moves_is_not_one_that_is_stuck_while_others_pass() {
+    let mut queue = Queue::new(Settings { min_shards: 2, ..settings() }, &[]);
+    queue.set_flushing(true);
+    push(&mut queue, chunk(5, [0]));
+    push(&mut queue, chunk(7, [1]));
+    let oldest = |queue: &Queue<Points>, seconds| {
+        queue.oldest_moving(Duration::from_secs(seconds)).map(|(points, point, _)| points.series(point))
+    };
+    assert_eq!(oldest(&queue, 0), Some(0));
+    let [first, second] = [0; 2].map(|_| queue.poll(Duration::ZERO).unwrap());
+    assert_eq!(sent(&queue, first), [(0, 5)]);
+    answer(&mut queue, first, RETRY, Duration::ZERO);
+    answer(&mut queue, second, RETRY, Duration::ZERO);
+    // The destination is away: nothing is stuck.
+    assert_eq!(oldest(&queue, 100), Some(0));
+    push(&mut queue, chunk(9, [1]));
+    queue.others_pass(Duration::from_secs(90));
+    assert_eq!(oldest(&queue, 100), None);
+    let again = queue.poll(Duration::from_secs(100)).unwrap();
+    let other = queue.poll(Duration::from_secs(100)).unwrap();
+    let passing = if sent(&queue, again)[0].0 == 1 { again } else { other };
+    answer(&mut queue, passing, Outcome::Delivered, Duration::from_secs(100));
+    assert_eq!(oldest(&queue, 100), Some(1));
+    assert_eq!(queue.oldest().map(|(points, point)| points.series(point)), Some(0));
 }

@@ -1,6 +1,6 @@
 //! What an answer means: for the queue, for the negotiation, for numbers and words.
 
-use super::{ASIDE, Flight, MAIN, Worker};
+use super::{ASIDE, Flight, Worker};
 use crate::answer::{self, Answer, Verdict};
 use crate::aside::Gathered;
 use crate::batch::{Kinds, REQUEST_BYTES_MIN};
@@ -31,6 +31,9 @@ impl Worker {
         let is_aside = flight.queue == ASIDE;
         if matches!(outcome, Outcome::Delivered | Outcome::Settled) {
             self.let_know(&flight, now);
+            if !is_aside {
+                self.newest_first.taken_at = Some(now);
+            }
         }
         let mut refused = Refused::default();
         let Some(queue) = self.queue_mut(flight.queue) else { return };
@@ -93,8 +96,11 @@ impl Worker {
     /// What passes in one queue says of what fails in another that it is not the destination that is away.
     fn let_know(&mut self, flight: &Flight, now: Duration) {
         let sent_at = now.saturating_sub(flight.took);
-        if flight.queue != MAIN {
+        if flight.queue != self.main {
             self.queue.others_pass(sent_at);
+        }
+        if let Some(backlog) = self.backlog.as_mut().filter(|backlog| backlog.number != flight.queue) {
+            backlog.queue.others_pass(sent_at);
         }
         let stragglers = self.stragglers.iter_mut().filter(|straggler| straggler.number != flight.queue);
         stragglers.for_each(|straggler| straggler.queue.others_pass(sent_at));
@@ -177,6 +183,7 @@ impl Worker {
         self.negotiator.understood(flight.protocol);
         self.stats.delivered.add(taken);
         self.stats.dropped_unsupported.add(flight.unsupported);
+        self.stats.without_start.add(flight.without_start);
         if let Some(newest) = flight.newest {
             self.stats.highest_sent_ms.raise(newest);
         }

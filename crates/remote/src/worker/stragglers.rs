@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use storage::{Chunk, Follower, ReadError};
 
-/// Most stragglers of a destination; while there are as many, a stuck shard holds up the others.
+/// Most stragglers of a queue; while there are as many, a stuck shard holds up the others.
 pub(crate) const STRAGGLERS_MAX: usize = 3;
 /// A straggler's part of the destination's memory.
 const MEMORY_PART: usize = 8;
@@ -21,10 +21,12 @@ const MEMORY_PART: usize = 8;
 /// Lanes that were left behind, and what serves them.
 pub(crate) struct Straggler {
     pub(crate) number: u64,
+    /// The queue that left the lanes behind.
+    pub(crate) parent: u64,
     pub(crate) queue: Queue<Outgoing>,
     follower: Follower,
     lanes: Mask,
-    /// It has everything up to the main queue's head, where that goes on.
+    /// It has everything up to its parent's head, where that goes on.
     returning: bool,
     closed: bool,
 }
@@ -45,14 +47,23 @@ pub(crate) async fn next_of(stragglers: &mut [Straggler]) -> (usize, Result<Arc<
 }
 
 impl Worker {
-    /// Leaves a shard's lanes behind, if it holds up the others.
+    /// Leaves lanes of shards behind that hold up the others.
     pub(super) fn leave_behind(&mut self) {
-        let returning = self.stragglers.iter().any(|straggler| straggler.returning);
-        if self.stragglers.len() >= STRAGGLERS_MAX && !returning {
+        self.leave_behind_of(self.main);
+        if let Some(number) = self.backlog.as_ref().map(|backlog| backlog.number) {
+            self.leave_behind_of(number);
+        }
+    }
+
+    fn leave_behind_of(&mut self, parent: u64) {
+        let own = || self.stragglers.iter().filter(|straggler| straggler.parent == parent);
+        if own().count() >= STRAGGLERS_MAX && !own().any(|straggler| straggler.returning) {
             return;
         }
+        let now = self.clock.monotonic();
         let mut dropped = Kinds::default();
-        let left = self.queue.leave_behind(self.clock.monotonic(), |outgoing, index| {
+        let Some(queue) = self.queue_mut(parent) else { return };
+        let left = queue.leave_behind(now, |outgoing, index| {
             if let Some(point) = outgoing.point(index) {
                 dropped.count(&point.value);
             }
@@ -61,13 +72,15 @@ impl Worker {
         // They are read, and counted, again.
         self.stats.left_behind.add(dropped);
         let follower = self.storage.follow(left.from);
-        let known = |straggler: &&mut Straggler| straggler.returning && straggler.lanes == left.lanes;
+        let known = |straggler: &&mut Straggler| {
+            straggler.parent == parent && straggler.returning && straggler.lanes == left.lanes
+        };
         if let Some(straggler) = self.stragglers.iter_mut().find(known) {
             straggler.returning = false;
             straggler.follower = follower;
             return;
         }
-        self.straggler_number += 1;
+        self.queue_number += 1;
         let settings = Settings {
             memory: self.settings.memory / MEMORY_PART,
             min_shards: self.settings.min_shards.min(4),
@@ -82,7 +95,8 @@ impl Worker {
             "a part of the series is stuck; the others go on without it"
         );
         self.stragglers.push(Straggler {
-            number: self.straggler_number,
+            number: self.queue_number,
+            parent,
             queue,
             follower,
             lanes: left.lanes,
@@ -97,10 +111,22 @@ impl Worker {
     pub(super) fn share_memory(&mut self) {
         let part = self.settings.memory / MEMORY_PART;
         self.stragglers.iter_mut().for_each(|straggler| straggler.queue.set_memory(part));
-        self.queue.set_memory(self.settings.memory - part * self.stragglers.len());
+        let rest = self.settings.memory.saturating_sub(part * self.stragglers.len());
+        match &mut self.backlog {
+            Some(backlog) => {
+                backlog.queue.set_memory(rest / 2);
+                self.queue.set_memory(rest / 2);
+            }
+            None => self.queue.set_memory(rest),
+        }
     }
 
-    /// Gives a straggler a chunk: what is its own and not the main queue's.
+    /// How far a queue has been fed.
+    fn head_of(&mut self, number: u64) -> wal::Position {
+        self.queue_mut(number).map(|queue| queue.head()).unwrap_or_default()
+    }
+
+    /// Gives a straggler a chunk: what is its own and not its parent's.
     pub(super) fn read_for_straggler(&mut self, index: usize, chunk: Result<Arc<Chunk>, ReadError>) {
         let Some(straggler) = self.stragglers.get_mut(index) else { return };
         let chunk = match chunk {
@@ -118,7 +144,8 @@ impl Worker {
                 return;
             }
         };
-        let (number, lanes, head) = (straggler.number, straggler.lanes, self.queue.head());
+        let (number, lanes, parent) = (straggler.number, straggler.lanes, straggler.parent);
+        let head = self.head_of(parent);
         let end = chunk.end;
         self.feed(number, chunk, end.min(head), |outgoing, point| {
             let lane = usize::from(lane_of(outgoing.series(point)));
@@ -133,14 +160,18 @@ impl Worker {
         }
     }
 
-    /// Lets the main queue have what comes from its head on, where the straggler has all before it.
+    /// Lets its parent have what comes from its head on, where the straggler has all before it.
     fn begin_return(&mut self, index: usize) -> bool {
-        let Some(straggler) = self.stragglers.get_mut(index) else { return false };
-        if straggler.returning || straggler.follower.position() < self.queue.head() {
-            return straggler.returning;
+        let Some(straggler) = self.stragglers.get(index) else { return false };
+        let (parent, lanes, read) = (straggler.parent, straggler.lanes, straggler.follower.position());
+        if straggler.returning || read < self.head_of(parent) {
+            return self.stragglers.get(index).is_some_and(|straggler| straggler.returning);
         }
-        straggler.returning = self.queue.begin_return(&straggler.lanes);
-        straggler.returning
+        let returning = self.queue_mut(parent).is_some_and(|queue| queue.begin_return(&lanes));
+        if let Some(straggler) = self.stragglers.get_mut(index) {
+            straggler.returning = returning;
+        }
+        returning
     }
 
     /// Ends the return of stragglers that are through.
@@ -148,7 +179,10 @@ impl Worker {
         let mut index = 0;
         while let Some(straggler) = self.stragglers.get(index) {
             if straggler.returning && straggler.queue.pending() == 0 {
-                self.queue.end_return(&straggler.lanes);
+                let (parent, lanes) = (straggler.parent, straggler.lanes);
+                if let Some(queue) = self.queue_mut(parent) {
+                    queue.end_return(&lanes);
+                }
                 self.stragglers.remove(index);
                 self.share_memory();
                 tracing::info!(destination = %self.name, "the stuck part has caught up");
@@ -173,10 +207,9 @@ impl Worker {
         self.end_returns();
     }
 
-    /// How far each lane is done, whoever serves it.
-    pub(super) fn positions(&mut self) -> Lanes {
-        let mut positions = self.queue.positions();
-        for straggler in &mut self.stragglers {
+    /// Puts how far each lane of a queue is done where a straggler serves it.
+    pub(super) fn with_stragglers(&mut self, positions: &mut Lanes, parent: u64) {
+        for straggler in self.stragglers.iter_mut().filter(|straggler| straggler.parent == parent) {
             let own = straggler.queue.positions();
             for ((position, own), is_own) in positions.iter_mut().zip(own).zip(straggler.lanes) {
                 if is_own {
@@ -184,11 +217,6 @@ impl Worker {
                 }
             }
         }
-        if let Some(until) = self.until.filter(|_| self.through) {
-            // Its own end may come before: nothing of it lies in between.
-            positions.iter_mut().for_each(|position| *position = until.max(*position));
-        }
-        positions
     }
 
     pub(super) fn lanes_behind(&self) -> usize {

@@ -129,7 +129,11 @@ impl World {
 
     /// Appends one sample of each of `series` series, one later than the last time.
     pub fn push(&self, series: usize) {
-        let timestamp = self.time.fetch_add(1000, Ordering::SeqCst) as i64;
+        self.push_at(series, self.time.fetch_add(1000, Ordering::SeqCst) as i64);
+    }
+
+    /// Appends one sample of each of `series` series.
+    pub fn push_at(&self, series: usize, timestamp: i64) {
         let mut batch = Batch::new();
         let mut expected = self.expected.lock().unwrap();
         for number in 0..series {
