@@ -42,7 +42,7 @@ fn a_whole_file_is_read() {
     let (config, warnings) = read(
         "global:\n  external_labels: {site: '${SITE}', raw: '$$1'}\n\
          remote_write:\n  - url: http://h:9090/api/v1/write\n    name: a\n    queue_config: {max_shards: 3}\n\
-         log:\n  max_size: ${SIZE}\n  max_age: 7d\n  when_full: refuse\n  durability: os\n\
+         log:\n  max_size: ${SIZE}\n  max_age: 7d\n  when_full: refuse\n  durability: os\n  compression: zstd\n\
          send: {max_in_memory: 5MiB}\n\
          collect:\n  host: {interval: 30s, collectors: [cpu, meminfo]}\n  self: false\n\
          receive:\n  pushgateway: {interval: 60s, ttl: 1d, expose: true}\n",
@@ -55,6 +55,7 @@ fn a_whole_file_is_read() {
     assert_eq!(config.max_age, Some(Duration::from_secs(7 * 86_400)));
     assert_eq!(config.when_full, storage::WhenFull::Refuse);
     assert_eq!(config.durability, wal::Durability::Os);
+    assert_eq!(config.compression, wal::Compression::Zstd);
     assert_eq!(config.max_in_memory, 5 << 20);
     assert_eq!((config.collect.host.to_string(), config.collect.own), ("cpu,meminfo".into(), false));
     assert_eq!(config.receive.pushgateway.ttl, Some(Duration::from_secs(86_400)));
@@ -111,7 +112,7 @@ fn an_unknown_key_is_answered_with_the_one_that_was_meant() {
     assert_eq!(
         wrong(&format!("{DESTINATION}log: {{colour: red}}\n")),
         "n.yml:3:7: log.colour: unknown key \"colour\"\n  3 | log: {colour: …\n    |       ^\n  \
-         the keys here are: max_size, max_age, when_full, durability"
+         the keys here are: max_size, max_age, when_full, durability, compression"
     );
 }
 

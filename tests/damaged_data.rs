@@ -206,14 +206,14 @@ const CASES: &[Case] = &[
         },
         costs: [NOTHING; SEGMENTS],
         says: &["saved positions were damaged"],
-        aside: &[],
+        aside: &["positions-"],
     },
     Case {
         name: "a file of positions full of rubbish",
         damage: |data| std::fs::write(positions(data), [0xa5; 40_000]).unwrap(),
         costs: [NOTHING; SEGMENTS],
         says: &["saved positions were damaged"],
-        aside: &[],
+        aside: &["positions-"],
     },
     Case {
         name: "a state file full of rubbish",

@@ -69,14 +69,21 @@ fn a_real_agent_opens_a_log_whole_truncated_and_left_by_a_kill() {
     let data = folder.path().join("data");
     let start = |to: &str| Narthex::start_in(PROGRAM, "run", &data, &["--to", to, "--collect", "none"]);
 
-    // Whole: three runs, a segment each, series in common.
-    for run in 0..3 {
-        let narthex = start(NOWHERE);
+    // Whole: three runs, a segment each, series in common, and each in another compression.
+    for (run, (compression, flag)) in [("none", 0), ("zstd", 0x10), ("snappy", 8)].into_iter().enumerate() {
+        let config = folder.path().join("narthex.yml");
+        let text = format!("remote_write: [{{url: {NOWHERE:?}}}]\nlog: {{compression: {compression}}}\n");
+        std::fs::write(&config, text).unwrap();
+        let narthex = Narthex::start_in(PROGRAM, "run", &data, &["--config", config.to_str().unwrap()]);
+        let newest = segments(&data.join("wal")).last().unwrap().0;
         push(&narthex, run * 500, 1000);
         // The first signal asks it to send what is left, which nobody takes; the second ends it.
         narthex.process.signal(Signal::TERM);
         narthex.process.wait_for_line("sending what is left", SOON);
         narthex.process.terminate(SOON);
+        // The first fragment is of the series' record, which each of them makes smaller.
+        let first = std::fs::read(wal::dir::segment_path(&data.join("wal"), newest)).unwrap()[0];
+        assert_eq!(first & 0x18, flag, "{compression}");
     }
     // A series has a reference of its own in each run.
     assert!(log::references(&data.join("wal")) >= 3000);
@@ -158,7 +165,7 @@ fn compare(peers: &Peers, wal: &Path, pushed: &log::Samples, what: &str) {
     assert!(there == kept, "{what}: a server reads other samples or label sets");
 }
 
-/// The program writes snappy; the others are the library's.
+/// By the library, so that nothing but what is pushed here is in it.
 #[test]
 fn label_sets_and_samples_are_the_same_in_every_compression_whole_truncated_and_after_a_kill() {
     let Some(peers) = support::peers() else { return };

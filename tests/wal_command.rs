@@ -187,6 +187,11 @@ fn damage_is_named_and_repaired_and_the_damaged_file_is_kept() {
     let (_, text, _) = wal(&["verify", dir]);
     assert!(!text.contains("checksum"), "{text}");
     assert!(wal_ok(&["repair", dir]).contains("nothing to repair"));
+    // What narthex itself has set aside is told of, too.
+    std::fs::create_dir(folder.path().join("damaged")).unwrap();
+    std::fs::write(folder.path().join("damaged/000001-wal-00000000"), [0; 2048]).unwrap();
+    let (_, text, _) = wal(&["verify", dir]);
+    assert!(text.contains("1 files, 2.00 KiB\n  000001-wal-00000000: 2.00 KiB\n"), "{text}");
     // narthex goes on with it.
     undelivered(folder.path()).process.kill();
 }
@@ -272,6 +277,39 @@ fn the_folder_of_a_running_prometheus_is_not_repaired() {
     assert!(code == 0 && text.contains("in use by"), "{text}");
     let (code, _, error) = wal(&["repair", dir]);
     assert!(code == 1 && error.contains("stop that one first"), "{error}");
+}
+
+/// Long work has a line that is renewed on a terminal. Where standard error is a pipe or a file there is none,
+/// though the work takes longer than such a line waits.
+#[test]
+fn progress_is_quiet_where_standard_error_is_no_terminal() {
+    use std::io::Read;
+    let folder = tempfile::tempdir().unwrap();
+    let narthex = undelivered(folder.path());
+    let now = now_ms();
+    for push_number in 0..20 {
+        let series: Vec<Series> = (0..2000)
+            .map(|id| Series::new("many", &[("id", &id.to_string())], &[(now + push_number, id as f64)]))
+            .collect();
+        push(&narthex, &series);
+    }
+    narthex.process.kill();
+    // Nobody reads what is written for more than half a second, and then all of it.
+    let mut dump = Command::new(PROGRAM)
+        .args(["wal", "dump", folder.path().to_str().unwrap()])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(700));
+    let mut written = 0;
+    let (mut stdout, mut piece) = (dump.stdout.take().unwrap(), vec![0; 1 << 16]);
+    while let Ok(count @ 1..) = stdout.read(&mut piece) {
+        written += count;
+    }
+    let output = dump.wait_with_output().unwrap();
+    assert!(output.status.success() && written > 1 << 20, "{written} bytes");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
 }
 
 #[test]

@@ -80,6 +80,7 @@ pub fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ("log.max_age", old.max_age != new.max_age),
         ("log.when_full", old.when_full != new.when_full),
         ("log.durability", old.durability != new.durability),
+        ("log.compression", old.compression != new.compression),
     ];
     differs.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
 }
@@ -327,6 +328,7 @@ fn log_options(config: &Config, data: &DataDir) -> storage::Options {
     options.max_age = config.max_age;
     options.when_full = config.when_full;
     options.durability = config.durability;
+    options.compression = config.compression;
     options
 }
 

@@ -92,8 +92,8 @@ impl Reloader {
             }
         }
         // What holds, to be compared with the next time.
-        let Config { max_size, max_age, when_full, durability, .. } = self.config;
-        self.config = Config { max_size, max_age, when_full, durability, ..config };
+        let Config { max_size, max_age, when_full, durability, compression, .. } = self.config;
+        self.config = Config { max_size, max_age, when_full, durability, compression, ..config };
         Ok(())
     }
 }

@@ -267,6 +267,22 @@ impl Storage {
         }
     }
 
+    /// Gives a damaged file of the data folder, which its owner is about to make anew, a second name in the
+    /// folder for such; says whether it has one. It is small, and so is kept on a full disk too.
+    pub fn set_aside(&self, path: &Path) -> bool {
+        let shared = &self.inner.shared;
+        let kept = shared.aside.keep_each(&*shared.fs, path, &dir::name_of(path));
+        match &kept {
+            Ok(kept) => {
+                tracing::warn!(path = %path.display(), kept = %kept.display(), "the damaged file is set aside")
+            }
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "the damaged file could not be set aside");
+            }
+        }
+        kept.is_ok()
+    }
+
     /// What is known of the metric with this name.
     pub fn metadata(&self, metric_name: &[u8]) -> Option<Arc<Metadata>> {
         self.inner.shared.metadata.get(metric_name)

@@ -5,6 +5,7 @@
 //! damaged/
 //!   000001-wal-00000007              a segment in which something was damaged
 //!   000002-wal-00000009-from-40213   what was cut from the end of one, from this byte on
+//!   000003-positions-NAME            another file, that was made anew
 //! ```
 //!
 //! The numbers in front say what came first. A segment is set aside by a second name for the same file, so that
@@ -47,8 +48,24 @@ impl Aside {
         if let Some(kept) = there.iter().find(|kept| kept.name == name) {
             return Ok(kept.path.clone());
         }
+        self.link(fs, path, &mut there, name)
+    }
+
+    /// The same for a file that is about to be replaced by another one of its name: each time.
+    pub fn keep_each(&self, fs: &dyn Filesystem, path: &Path, name: &str) -> io::Result<PathBuf> {
+        let mut there = self.list(fs)?;
+        self.link(fs, path, &mut there, name)
+    }
+
+    fn link(
+        &self,
+        fs: &dyn Filesystem,
+        path: &Path,
+        there: &mut Vec<Kept>,
+        name: &str,
+    ) -> io::Result<PathBuf> {
         let bytes = fs.metadata(path)?.ok_or(io::ErrorKind::NotFound)?.len;
-        let to = self.make_room(fs, &mut there, bytes, name)?;
+        let to = self.make_room(fs, there, bytes, name)?;
         fs.hard_link(path, &to)?;
         fs.sync_dir(&self.dir)?;
         Ok(to)
@@ -115,7 +132,7 @@ impl Aside {
         name: &str,
     ) -> io::Result<PathBuf> {
         fs.create_dir_all(&self.dir)?;
-        let order = there.last().map_or(1, |kept| kept.order + 1);
+        let order = there.last().map_or(1, |kept| kept.order.saturating_add(1));
         let mut total: u64 = there.iter().map(|kept| kept.bytes).sum();
         let mut files = there.len();
         for kept in there.drain(..) {
@@ -149,6 +166,9 @@ mod tests {
         fs.plant(Path::new("/wal/7"), b"damaged");
         let path = aside.keep(&fs, Path::new("/wal/7"), "wal-7").unwrap();
         assert_eq!(aside.keep(&fs, Path::new("/wal/7"), "wal-7").unwrap(), path);
+        let again = aside.keep_each(&fs, Path::new("/wal/7"), "wal-7").unwrap();
+        assert_ne!(again, path);
+        fs.remove_file(&again).unwrap();
         fs.remove_file(Path::new("/wal/7")).unwrap();
         fs.sync_dir(Path::new("/wal")).unwrap();
         fs.power_cut();

@@ -87,6 +87,8 @@ pub struct Log {
     pub when_full: WhenFull,
     /// What an acknowledgement promises.
     pub durability: Durability,
+    /// How its records are compressed.
+    pub compression: Compression,
 }
 
 /// `log.when_full`.
@@ -109,6 +111,19 @@ pub enum Durability {
     Fsync,
     /// In the operating system's hands.
     Os,
+}
+
+/// `log.compression`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Compression {
+    /// Not at all.
+    None,
+    /// Little, at little cost.
+    #[default]
+    Snappy,
+    /// More, at more cost.
+    Zstd,
 }
 
 /// `send`.

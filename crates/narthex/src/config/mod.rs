@@ -64,6 +64,8 @@ pub struct Config {
     pub when_full: storage::WhenFull,
     /// What an acknowledgement promises.
     pub durability: wal::Durability,
+    /// How the log's records are compressed.
+    pub compression: wal::Compression,
     /// Bytes of batches that wait in memory, for all destinations together.
     pub max_in_memory: usize,
     /// What to collect.
@@ -84,6 +86,7 @@ impl Default for Config {
             max_age: None,
             when_full: storage::WhenFull::DropOldest,
             durability: wal::Durability::Fsync,
+            compression: wal::Compression::Snappy,
             max_in_memory: remote::config::MAX_IN_MEMORY,
             collect: Collect { host: CollectorSet::default(), interval: INTERVAL, own: true },
             receive: receive::Options::default(),
@@ -199,6 +202,11 @@ fn check(file: File, lookup: env::Lookup<'_>, wrong: Wrong<'_>) -> Result<Config
         durability: match log.durability {
             file::Durability::Fsync => wal::Durability::Fsync,
             file::Durability::Os => wal::Durability::Os,
+        },
+        compression: match log.compression {
+            file::Compression::None => wal::Compression::None,
+            file::Compression::Snappy => wal::Compression::Snappy,
+            file::Compression::Zstd => wal::Compression::Zstd,
         },
         max_in_memory,
         collect,

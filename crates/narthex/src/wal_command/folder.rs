@@ -74,6 +74,27 @@ impl Folder {
         }
     }
 
+    /// Where narthex sets damaged files aside.
+    pub(super) fn damaged(&self) -> PathBuf {
+        self.data.join("damaged")
+    }
+
+    /// What is there, with sizes. It is no part of the log any more, so nothing there makes a log damaged.
+    pub(super) fn set_aside(&self) -> Vec<(String, u64)> {
+        let fs = &RealFilesystem;
+        let names =
+            if self.state.is_some() { fs.read_dir(&self.damaged()).unwrap_or_default() } else { Vec::new() };
+        let mut files: Vec<_> = names
+            .into_iter()
+            .filter_map(|name| {
+                let bytes = fs.metadata(&self.damaged().join(&name)).ok()??.len;
+                Some((name.to_string_lossy().into_owned(), bytes))
+            })
+            .collect();
+        files.sort();
+        files
+    }
+
     /// Where each destination stands, by name.
     pub(super) fn standings(&self) -> Result<Vec<Standing>, Failure> {
         let folder = self.data.join("positions");

@@ -82,6 +82,20 @@ fn describe(out: &mut String, folder: &Folder, report: &VerifyReport) -> std::fm
         report.files.len(),
         Human(bytes)
     )?;
+    let aside = folder.set_aside();
+    if !aside.is_empty() {
+        let bytes = aside.iter().map(|(_, bytes)| bytes).sum();
+        writeln!(
+            out,
+            "set aside in {}: {} files, {}",
+            folder.damaged().display(),
+            aside.len(),
+            Human(bytes)
+        )?;
+        for (name, bytes) in &aside {
+            writeln!(out, "  {name}: {}", Human(*bytes))?;
+        }
+    }
     if !report.damage.is_empty() {
         let (count, bytes) = (report.damage.len(), report.damaged_bytes());
         writeln!(
