@@ -21,6 +21,8 @@ const FOUND_WITHIN: Duration = Duration::from_secs(180);
 const ASK_EVERY: Duration = Duration::from_millis(20);
 /// Values of a count, one a second.
 const COUNTED: u64 = 60;
+/// What has not arrived after this, or two intervals, is lost: longer than a batch waits for its deadline.
+const SETTLED_AFTER: Duration = Duration::from_secs(15);
 /// Groups that are pushed right before a kill.
 const KILLED_GROUPS: u64 = 20;
 
@@ -164,7 +166,7 @@ fn count(ways: &mut Ways, name: &str, outage: bool, interval: u64) -> Result<Vec
         }
         std::thread::sleep(Duration::from_secs(value).saturating_sub(begun.elapsed()));
     }
-    std::thread::sleep(Duration::from_secs(2 * interval));
+    std::thread::sleep(SETTLED_AFTER.max(Duration::from_secs(2 * interval)));
     Ok(ways.all.iter().map(|way| Some(way.values(name))).collect())
 }
 
@@ -182,7 +184,7 @@ fn killed(ways: &mut Ways, interval: u64) -> Result<Vec<Option<usize>>> {
         }
         pushed.push(pushes);
     }
-    std::thread::sleep(Duration::from_secs(2 * interval));
+    std::thread::sleep(SETTLED_AFTER.max(Duration::from_secs(2 * interval)));
     let found = |way: &Way| way.prometheus().query("bench_killed").len();
     Ok(ways.all.iter().zip(pushed).map(|(way, pushed)| pushed.then(|| found(way))).collect())
 }
