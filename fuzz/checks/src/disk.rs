@@ -116,13 +116,18 @@ pub fn metadata(bytes: &[u8]) {
 }
 
 const SLOT_BYTES: usize = 28;
+/// A slot with two positions.
+const WIDE_BYTES: usize = 64;
 /// Where the slots begin in a file of positions.
 const SLOTS: usize = 4096;
+const AREA_BYTES: usize = LANES * (SLOT_BYTES + 4 + WIDE_BYTES);
+/// In a slot's number: it counts only with a wide one of the same number.
+const HAS_WIDE: u64 = 1 << 63;
 
 /// A file of positions: each lane's is that of its slot with the highest number.
 ///
-/// The input is slots, each as an area, a lane and what stands in it; an area beyond the three leaves the
-/// checksum wrong. Number 0 is none.
+/// The input is slots, each as an area, a lane and what stands in it; the areas after the first three are those of
+/// wide slots, both of whose positions are this one, and one beyond these leaves the checksum wrong. Number 0 is none.
 pub fn positions(bytes: &[u8]) {
     let fs = SimFilesystem::new(0);
     let path = Path::new("/positions/file");
@@ -131,27 +136,38 @@ pub fn positions(bytes: &[u8]) {
     PositionFile::open(&fs, path, &owner, 7, beginning, beginning).expect("memory does not fail");
     let mut file = fs.contents(path).expect("it was made");
     file[SLOTS..].fill(0);
-    let mut slots = vec![[None; 3]; LANES];
+    let mut slots = vec![[None; 6]; LANES];
     for slot in bytes.chunks_exact(2 + SLOT_BYTES) {
         let (area, lane) = (usize::from(slot[0]), usize::from(slot[1]) % LANES);
-        let start = SLOTS + (area % 3 * LANES + lane) * (SLOT_BYTES + 4);
-        let crc = crc32c::crc32c_append(crc32c::crc32c(&(lane as u32).to_le_bytes()), &slot[2..]);
-        let crc = if area < 3 { crc } else { !crc };
-        file[start..start + SLOT_BYTES].copy_from_slice(&slot[2..]);
-        file[start + SLOT_BYTES..start + SLOT_BYTES + 4].copy_from_slice(&crc.to_le_bytes());
+        let (kind, content) = (area % 6, &slot[2..]);
+        let in_area =
+            if kind < 3 { lane * (SLOT_BYTES + 4) } else { LANES * (SLOT_BYTES + 4) + lane * WIDE_BYTES };
+        let start = SLOTS + kind % 3 * AREA_BYTES + in_area;
+        let mut content = content.to_vec();
+        if kind >= 3 {
+            content.extend_from_slice(&slot[10..]);
+        }
+        let crc = crc32c::crc32c_append(crc32c::crc32c(&(lane as u32).to_le_bytes()), &content);
+        content.extend_from_slice(&if area < 6 { crc } else { !crc }.to_le_bytes());
+        file[start..start + content.len()].copy_from_slice(&content);
         let number = |at: usize| u64::from_le_bytes(slot[at..at + 8].try_into().expect("eight bytes"));
         let index = u32::from_le_bytes(slot[26..30].try_into().expect("four bytes"));
         let position = Position { segment: number(10), offset: number(18), index };
-        slots[lane][area % 3] = (area < 3 && number(2) > 0).then_some((number(2), position));
+        slots[lane][kind] = (area < 6 && number(2) > 0).then_some((number(2), position));
     }
     fs.plant(path, &file);
     let read =
         remote::positions::read(&fs, path).expect("memory does not fail").expect("a file of positions");
     for (lane, found) in read.lanes.iter().enumerate() {
-        let there = || slots[lane].iter().flatten();
-        let newest = there().map(|(sequence, _)| *sequence).max();
-        let right =
-            there().any(|(sequence, position)| Some(*sequence) == newest && Some(*position) == *found);
+        let (narrow, wide) = slots[lane].split_at(3);
+        let whole = |narrow: &Option<(u64, Position)>, wide: &Option<(u64, Position)>| {
+            let (number, position) = (*narrow)?;
+            let is_whole = number & HAS_WIDE == 0 || wide.is_some_and(|(other, _)| other == number);
+            is_whole.then_some((number & !HAS_WIDE, position))
+        };
+        let there = || narrow.iter().zip(wide).filter_map(|(narrow, wide)| whole(narrow, wide));
+        let newest = there().map(|(sequence, _)| sequence).max();
+        let right = there().any(|(sequence, position)| Some(sequence) == newest && Some(position) == *found);
         assert!(right || (newest.is_none() && found.is_none()), "lane {lane}: {found:?}");
     }
     // Bytes put over it, whatever is there, and the end cut off: it is read, or is no file of positions.

@@ -14,12 +14,14 @@
 pub mod disk;
 pub mod formats;
 pub mod groups;
+pub mod outgoing;
 
 /// A check of some bytes, which panics where something is wrong.
 pub type Check = fn(&[u8]);
 
 /// All checks, each by the name of its fuzz target and its folder in `fuzz/corpus`.
 pub const TARGETS: &[(&str, Check)] = &[
+    ("aside", outgoing::aside),
     ("decompress", formats::decompress),
     ("exposition", formats::exposition),
     ("gateway", groups::gateway),
@@ -31,6 +33,7 @@ pub const TARGETS: &[(&str, Check)] = &[
     ("record", disk::record),
     ("remote_write_1", formats::remote_write_1),
     ("remote_write_2", formats::remote_write_2),
+    ("rings", outgoing::rings),
     ("segment", disk::segment),
     ("state", disk::state),
     ("text", formats::text),

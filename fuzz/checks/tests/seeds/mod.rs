@@ -15,6 +15,9 @@ use wal::{Compression, Writer, WriterOptions};
 /// Target, name and bytes of each.
 pub(crate) fn seeds() -> Vec<(&'static str, &'static str, Vec<u8>)> {
     let mut seeds = vec![
+        ("aside", "everything", aside(&records_of_2_0(), "503: not now")),
+        ("aside", "no_points", aside(&[], "")),
+        ("aside", "plain", aside_plain(&records_of_2_0(), "503: not now")),
         ("path", "pairs", b"/backup/instance/b%20c+d/zone/".to_vec()),
         ("path", "base64", b"@base64/L3RtcA==/x@base64/4p2k/y@base64/=".to_vec()),
         ("gateway", "text", gateway()),
@@ -23,6 +26,9 @@ pub(crate) fn seeds() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         ("journal", "everything", journal()),
         ("metadata", "everything", storage::metadata::encode(&metadata())),
         ("positions", "everything", positions()),
+        ("positions", "largest", positions_largest()),
+        ("rings", "one", rings(&[(0, 1, "ab")])),
+        ("rings", "several", rings(&[(0, 1, "a"), (5, 2, "ab"), (9, 3, "abc")])),
         ("state", "everything", state()),
     ];
     for (name, record) in records() {
@@ -158,12 +164,16 @@ fn journal() -> Vec<u8> {
     ])
 }
 
-/// Slots of two lanes in all areas, one of them with a wrong checksum.
+/// Slots of three lanes in all areas, one of them with a wrong checksum, one with a wide one and one without it.
 fn positions() -> Vec<u8> {
     let mut all = Vec::new();
-    for (area, lane, sequence) in [(0u8, 0u8, 1u64), (1, 0, 2), (2, 0, 3), (5, 1, 9), (0, 1, 4)] {
+    let wide = 1 << 63;
+    let slots = [(0u8, 0u8, 1u64), (1, 0, 2), (2, 0, 3), (8, 1, 9), (0, 1, 4)];
+    for (area, lane, sequence) in
+        slots.into_iter().chain([(0, 2, wide | 5), (3, 2, wide | 5), (1, 2, wide | 6)])
+    {
         all.extend_from_slice(&[area, lane]);
-        for number in [sequence, 7, 4096 * sequence] {
+        for number in [sequence, 7, 4096 * (sequence & 0xff)] {
             all.extend_from_slice(&number.to_le_bytes());
         }
         all.extend_from_slice(&3u32.to_le_bytes());
@@ -185,4 +195,57 @@ fn state() -> Vec<u8> {
         }
     }
     all
+}
+
+/// The largest numbers there are, in the first lane and the last.
+fn positions_largest() -> Vec<u8> {
+    let mut all = Vec::new();
+    for (area, lane) in [(0u8, 0u8), (1, 255)] {
+        all.extend_from_slice(&[area, lane]);
+        all.extend_from_slice(&[0xff; 28]);
+    }
+    all
+}
+
+fn records_of_2_0() -> Vec<u8> {
+    let mut encoder = formats::remote_write::Encoder::new(formats::remote_write::Protocol::V2);
+    encoder.push_series(labels("up").as_ref(), Some(&metadata()));
+    encoder.push_float(1_700_000_000_000, 1_600_000_000_000, 1.5);
+    encoder.push_exemplar(1_700_000_000_000, Labels::from_pairs([("trace_id", "x")]).as_ref(), 0.5);
+    encoder.push_series(labels("took").as_ref(), None);
+    encoder.push_histogram(1_700_000_000_000, 0, &histogram(true, true)).unwrap();
+    encoder.finish().to_vec()
+}
+
+/// An entry of the side queue with the points of this message of 2.0, behind the byte that puts checksums right.
+fn aside(message: &[u8], words: &str) -> Vec<u8> {
+    let mut compressor = formats::compress::Compressor::new();
+    let body = compressor.encode(formats::compress::Encoding::Snappy, message).unwrap();
+    aside_head(1, words, body)
+}
+
+/// The same, compressed only when it is read.
+fn aside_plain(message: &[u8], words: &str) -> Vec<u8> {
+    aside_head(3, words, message)
+}
+
+fn aside_head(first: u8, words: &str, body: &[u8]) -> Vec<u8> {
+    let mut all = [&[first][..], b"narthexA", &1u32.to_le_bytes(), &[0; 4]].concat();
+    all.extend_from_slice(&1_700_000_000_000i64.to_le_bytes());
+    for number in [1, 1, 1, words.len() as u32] {
+        all.extend_from_slice(&number.to_le_bytes());
+    }
+    [&all, words.as_bytes(), body].concat()
+}
+
+fn rings(of: &[(u64, usize, &str)]) -> Vec<u8> {
+    let (fs, path) = (SimFilesystem::new(0), Path::new("/rings.json"));
+    let mut rings = remote::rings::Rings::default();
+    for (segment, replicas, members) in of {
+        let members: Vec<String> =
+            members.chars().map(|name| format!("http://{name}/api/v1/write")).collect();
+        rings.change(wal::Position::start_of(*segment), &members, *replicas).unwrap();
+    }
+    rings.save(&fs, path).unwrap();
+    fs.contents(path).unwrap()
 }
