@@ -7,13 +7,15 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
+use support::wire::{Series, Version, encode, snappy};
 use support::{FakeReceiver, Narthex};
 
 const CONNECTIONS: usize = 500;
 /// Pushes of each connection, and samples of each push.
 const PUSHES: usize = 4;
 const SAMPLES: usize = 1000;
+const DOORS: [&str; 4] = ["import", "pushgateway", "remote_write_v1", "remote_write_v2"];
 /// The most memory it may take, in bytes: bodies (192 MiB), decoded requests (48 MiB), batches for the log
 /// (64 MiB), what is kept of the log (32 MiB) and of a destination's queue (32 MiB), 100,000 series of groups
 /// (40 MiB), and 32 MiB for connections, the registry of 500,000 series, and the program.
@@ -26,13 +28,39 @@ fn body(connection: usize, push: usize) -> String {
     (0..SAMPLES).map(line).collect()
 }
 
+/// The doors in turn: of ten connections two push to groups, two by remote write 1.0 and two by 2.0.
+fn remote_write(connection: usize) -> Option<Version> {
+    match connection % 10 {
+        3 | 4 => Some(Version::V1),
+        5 | 6 => Some(Version::V2),
+        _ => None,
+    }
+}
+
+/// The same samples as [`body`] by remote write: 200 KB before compression.
+fn message(connection: usize, push: usize, version: Version) -> Vec<u8> {
+    let (pad, time) = ("x".repeat(160), UNIX_EPOCH.elapsed().unwrap().as_millis() as i64);
+    let (connection, value) = (connection.to_string(), push as f64);
+    let series = (0..SAMPLES).map(|n| {
+        let n = n.to_string();
+        let labels = [("connection", &*connection), ("n", &*n), ("pad", &*pad)];
+        Series::new("load", &labels, &[(time, value)])
+    });
+    snappy(&encode(version, &series.collect::<Vec<_>>()))
+}
+
 fn head(connection: usize, length: usize) -> String {
     let request = match connection % 10 {
         1 => format!("PUT /metrics/job/load/connection/{connection}"),
         2 => format!("POST /metrics/job/load/connection/{connection}"),
+        _ if remote_write(connection).is_some() => "POST /api/v1/write".to_string(),
         _ => "POST /api/v1/import/prometheus".to_string(),
     };
-    format!("{request} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n\r\n")
+    let more = remote_write(connection).map_or(String::new(), |version| {
+        let line = |(name, value): (&str, &str)| format!("{name}: {value}\r\n");
+        version.headers().map(line).concat()
+    });
+    format!("{request} HTTP/1.1\r\nhost: localhost\r\n{more}content-length: {length}\r\n\r\n")
 }
 
 /// The status of the next answer, which has no body or one of a declared length.
@@ -84,8 +112,11 @@ fn push(address: SocketAddr, connection: usize, start: &Barrier) -> Vec<Duration
     let mut writer = stream;
     start.wait();
     let once = |push| {
-        let body = body(connection, push);
-        let request = [head(connection, body.len()).as_bytes(), body.as_bytes()].concat();
+        let body = match remote_write(connection) {
+            Some(version) => message(connection, push, version),
+            None => body(connection, push).into_bytes(),
+        };
+        let request = [head(connection, body.len()).as_bytes(), &body].concat();
         let begun = Instant::now();
         writer.write_all(&request).unwrap();
         status(&mut reader);
@@ -121,7 +152,7 @@ fn five_hundred_connections_at_once_stay_within_memory_and_none_is_refused() {
         threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
     });
     let took = begun.elapsed();
-    for door in ["import", "pushgateway"] {
+    for door in DOORS {
         for answer in ["refused", "deferred"] {
             let name = format!("narthex_receive_requests_total{{door=\"{door}\",answer=\"{answer}\"}}");
             assert_eq!(narthex.metric(&name), Some(0.0), "{name}");
@@ -130,10 +161,10 @@ fn five_hundred_connections_at_once_stay_within_memory_and_none_is_refused() {
     stop.store(true, Ordering::Relaxed);
     let dripped = slow.join().unwrap();
     times.sort();
-    let peak = narthex.process.peak_rss_bytes();
+    let (peak, processor) = (narthex.process.peak_rss_bytes(), narthex.process.cpu_seconds());
     println!(
         "{} pushes of {SAMPLES} samples (220 KB) over {CONNECTIONS} connections in {took:.1?}: p50 {:.2?}, p99 {:.2?}; \
-         memory {} MiB, {} MiB before; {dripped} bytes of the slow one",
+         {processor:.1} s of a processor; memory {} MiB, {} MiB before; {dripped} bytes of the slow one",
         times.len(),
         times[times.len() / 2],
         times[times.len() * 99 / 100],
@@ -145,5 +176,5 @@ fn five_hundred_connections_at_once_stay_within_memory_and_none_is_refused() {
     let taken = |door: &str| {
         narthex.metric(&format!("narthex_receive_points_total{{door=\"{door}\"}}")).unwrap() as usize
     };
-    assert_eq!(taken("import") + taken("pushgateway"), CONNECTIONS * PUSHES * SAMPLES);
+    assert_eq!(DOORS.map(taken).iter().sum::<usize>(), CONNECTIONS * PUSHES * SAMPLES);
 }
