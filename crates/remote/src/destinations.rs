@@ -229,7 +229,7 @@ impl Asked {
 }
 
 /// The destinations, those of members too, and the part of the log of each of these. Rings that are damaged are
-/// set aside: without them what members have not delivered is sent to each of them whole.
+/// set aside: without them what members have not delivered may be sent to several of them.
 fn divide(base: &Base, entries: &[RemoteWrite]) -> Result<Divided, StartError> {
     let Base { storage, fs, data_dir, .. } = base;
     loop {

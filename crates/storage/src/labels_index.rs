@@ -2,13 +2,13 @@
 //! sets, in bounded memory.
 //!
 //! It remembers where a label set stands in the segment rather than the label set: the series record's
-//! number and the place inside it, 16 bytes a series and some. The records themselves are read again when
+//! number and the place inside it, 20 bytes a series and some ([`crate::places`]). The records themselves are read again when
 //! needed; the last few are kept, and since samples come in the order in which their series were first
 //! seen, that is nearly always enough.
 
 use crate::damage::{OPENING, Verdict};
+use crate::places::{Place, Places};
 use crate::shared::Shared;
-use hashbrown::HashMap;
 use model::LabelsRef;
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -23,18 +23,11 @@ pub(crate) struct LabelsIndex {
     segment: u64,
     /// Where each series record starts in the segment.
     records: Vec<u64>,
-    places: HashMap<u64, Place>,
+    places: Places,
     cache: VecDeque<(u32, Arc<[u8]>)>,
     cached_bytes: usize,
     /// The record that was used last, which is nearly always the one that is used next.
     last: Option<(u32, Arc<[u8]>)>,
-}
-
-#[derive(Clone, Copy)]
-struct Place {
-    record: u32,
-    start: u32,
-    len: u32,
 }
 
 impl LabelsIndex {
@@ -43,7 +36,7 @@ impl LabelsIndex {
             dir: dir.to_path_buf(),
             segment,
             records: Vec::new(),
-            places: HashMap::new(),
+            places: Places::default(),
             cache: VecDeque::new(),
             cached_bytes: 0,
             last: None,
@@ -84,7 +77,7 @@ impl LabelsIndex {
         reference: u64,
         take: impl FnOnce(LabelsRef<'_>) -> T,
     ) -> Result<Option<T>, WalError> {
-        let Some(place) = self.places.get(&reference).copied() else { return Ok(None) };
+        let Some(place) = self.places.get(reference) else { return Ok(None) };
         if self.last.as_ref().is_none_or(|(record, _)| *record != place.record) {
             let Some(bytes) = self.record(shared, place.record)? else { return Ok(None) };
             self.last = Some((place.record, bytes));

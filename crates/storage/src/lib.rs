@@ -43,6 +43,7 @@ mod labels_index;
 pub mod metadata;
 mod options;
 mod pins;
+mod places;
 mod records;
 pub mod registry;
 mod retention;
