@@ -455,6 +455,20 @@ async fn damaged_bodies_are_refused_where_the_real_one_refuses_them_or_read_as_p
     assert!(same[0] > 100 && same[1] > 300 && lenient < 30, "{same:?} {lenient}");
 }
 
+/// Not as they go out: there they are `1.0`, as Prometheus makes of `1` when it scrapes.
+#[tokio::test]
+async fn bounds_of_buckets_and_quantiles_are_shown_as_the_real_one_shows_them() {
+    let Some(pair) = Pair::new().await else { return };
+    let body = "# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_bucket{le=\"2.0\"} 1\nh_bucket{le=\"1e3\"} 1\n\
+                h_bucket{le=\"+Inf\"} 2\nh_sum 3\nh_count 2\n\
+                # TYPE s summary\ns{quantile=\"1\"} 3\ns{quantile=\"0.50\"} 2\ns_sum 1\ns_count 1\n";
+    let (real, ours) = pair.send(&Push::new("PUT", "/metrics/job/a", body)).await;
+    assert_eq!((real.0, ours.0), (200, 200));
+    let (real, ours) = pair.series().await;
+    assert_eq!(real, ours);
+    assert!(ours.iter().any(|line| line.contains("le=\"1\"")), "{ours:?}");
+}
+
 /// A difference that is meant.
 struct Difference {
     why: &'static str,
