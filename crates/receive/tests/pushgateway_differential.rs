@@ -521,8 +521,13 @@ fn differences() -> Vec<Difference> {
             ],
         ),
         difference(
-            "an encoding that isn't known is refused; there the body is read as if it had none",
-            vec![(Push { encoding: Some("br"), ..put(a, "m 1\n") }, 200, 415)],
+            "an encoding that isn't known is refused, after path and method; there the body is read as if it had \
+             none, and decompressed before anything else is looked at",
+            vec![
+                (Push { encoding: Some("br"), ..put(a, "m 1\n") }, 200, 415),
+                (Push { encoding: Some("gzip"), ..put("/metrics/jobs/a", "no gzip") }, 400, 404),
+                (Push { encoding: Some("gzip"), ..Push::new("PATCH", a, "no gzip") }, 400, 405),
+            ],
         ),
         difference(
             "a bucket or quantile that is there twice is the same series twice; there it is exposed twice",
