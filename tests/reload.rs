@@ -324,6 +324,9 @@ fn a_mended_url_keeps_the_backlog_over_a_reload() {
     place.write(&[entry(&right)], &format!("{QUIET}\nlog: {{max_size: 8MiB}}"));
     place.reload(&narthex);
     narthex.process.wait_for_line("it goes on where it was", SOON);
+    let line =
+        format!("destinations changed: {} (was {}); as before: 0", right.write_url(), wrong.write_url());
+    narthex.process.wait_for_line(&line, SOON);
     let after = place.push(&narthex, 10);
     arrived(&right, &[&backlog, &after]);
     assert_eq!(narthex.metric("narthex_log_orphaned_pins"), Some(0.0));

@@ -53,6 +53,15 @@ impl Removed {
     }
 }
 
+/// What [`settle`] found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Claims {
+    /// What the configuration has no more, while it is kept.
+    pub removed: Vec<Removed>,
+    /// Files of positions that go on under another name: the old one and the new one.
+    pub moved: Vec<(String, String)>,
+}
+
 /// A file of positions, and what it says.
 struct Saved {
     name: String,
@@ -71,19 +80,21 @@ impl Saved {
 }
 
 /// Gives each of the configuration's destinations the positions it claims, notes what is removed, and
-/// deletes what was removed long ago. Returns what is removed. To be called before the destinations start,
+/// deletes what was removed long ago. To be called before the destinations start,
 /// while none of those runs whose positions may move. `now_ms` is milliseconds since 1970.
 pub fn settle(
     fs: &dyn Filesystem,
     data_dir: &Path,
     destinations: &[Identity],
     now_ms: i64,
-) -> io::Result<Vec<Removed>> {
+) -> io::Result<Claims> {
     let mut saved = list(fs, &folder(data_dir))?;
     let moves = decide(destinations, &mut saved);
+    let mut moved = Vec::new();
     for (from, to) in moves {
         let Some(from) = saved.get(from) else { continue };
         move_files(fs, data_dir, &from.name, to.file())?;
+        moved.push((from.name.clone(), to.file().to_string()));
         if from.shown() == to.shown() {
             continue;
         }
@@ -121,7 +132,7 @@ pub fn settle(
         fs.remove_file(&path)?;
     }
     removed.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(removed)
+    Ok(Claims { removed, moved })
 }
 
 /// What has to move where; marks what is claimed.

@@ -43,7 +43,7 @@ impl Folder {
     }
 
     fn settle(&self, texts: &[&str]) -> Vec<Removed> {
-        settle(&RealFilesystem, self.dir.path(), &self.identities(texts), self.now_ms).unwrap()
+        settle(&RealFilesystem, self.dir.path(), &self.identities(texts), self.now_ms).unwrap().removed
     }
 
     fn open(&self, identity: &Identity) -> (PositionFile, Position) {

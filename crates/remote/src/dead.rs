@@ -9,7 +9,8 @@
 //!
 //! Values are strings, as in Prometheus' own API, since JSON has no NaN. A histogram or an exemplar stands
 //! in `histogram` or `exemplar` in place of `value`. Where a receiver only says how many samples of a large
-//! request it refused, the line has `refused` and `of` instead of a sample.
+//! request it refused, the line has, instead of a sample, `refused` and `of`, the request's oldest and newest
+//! timestamp (`from`, `to`) and its `series`; past [`SERIES_BYTES`] these are only counted (`more_series`).
 //!
 //! At [`FILE_BYTES`] the file becomes `….jsonl.1`, replacing the one before. Lines that come faster than
 //! the disk takes them are dropped at [`WAITING_BYTES`], and their samples counted; so are those of lines that
@@ -17,6 +18,7 @@
 
 use model::{Batch, Counts, Histogram, LabelsRef, Point, Value};
 use serde_json::{Map, Value as Json, json};
+use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,6 +28,9 @@ use wal::{File, Filesystem};
 pub const FILE_BYTES: u64 = 16 << 20;
 /// Most bytes of lines that wait for the disk.
 pub const WAITING_BYTES: usize = 4 << 20;
+
+/// Bytes of a line at which no more series are listed; those that are left out are counted.
+pub const SERIES_BYTES: usize = 64 << 10;
 
 /// Why a sample is here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +50,36 @@ impl Reason {
             Self::Presumed => "presumed",
             Self::Poisoned => "poisoned",
         }
+    }
+}
+
+/// What a large request held: how much, when, and of which series.
+#[derive(Debug, Default)]
+pub struct Request {
+    samples: u64,
+    from: i64,
+    to: i64,
+    seen: HashSet<u64>,
+    series: Vec<Json>,
+    bytes: usize,
+}
+
+impl Request {
+    /// Adds a sample of the series with these outgoing labels and this hash.
+    pub fn add(&mut self, labels: LabelsRef<'_>, hash: u64, timestamp: i64) {
+        let first = self.samples == 0;
+        self.from = if first { timestamp } else { self.from.min(timestamp) };
+        self.to = if first { timestamp } else { self.to.max(timestamp) };
+        self.samples += 1;
+        if self.seen.insert(hash) && self.bytes < SERIES_BYTES {
+            let labels = labels_json(labels);
+            self.bytes += labels.to_string().len();
+            self.series.push(labels);
+        }
+    }
+
+    fn more_series(&self) -> usize {
+        self.seen.len() - self.series.len()
     }
 }
 
@@ -95,10 +130,13 @@ impl Lines {
         self.put(&Json::Object(line));
     }
 
-    /// Adds what is known of a request of which `refused` of `of` samples were refused.
-    pub fn summary(&mut self, time: i64, answer: &str, refused: u64, of: u64) {
+    /// Adds what is known of a request of which `refused` samples were refused, one does not know which.
+    pub fn summary(&mut self, time: i64, answer: &str, refused: u64, of: &Request) {
         self.samples += refused;
-        self.put(&json!({"time": time, "reason": "refused", "answer": answer, "refused": refused, "of": of}));
+        self.put(&json!({
+            "time": time, "reason": "refused", "answer": answer, "refused": refused, "of": of.samples,
+            "from": of.from, "to": of.to, "series": of.series, "more_series": of.more_series(),
+        }));
     }
 
     fn put(&mut self, line: &Json) {

@@ -43,7 +43,8 @@ struct Asked {
 pub struct Changes {
     /// These were not touched.
     pub kept: Vec<String>,
-    /// These have changed, and went on from their positions.
+    /// These have changed, and went on from their positions. `(was …)` follows where they had another name or
+    /// URL.
     pub changed: Vec<String>,
     /// These are new.
     pub new: Vec<String>,
@@ -100,7 +101,9 @@ impl Destinations {
 
         let mut changes = Changes::default();
         let mut running = Vec::new();
-        let result = self.go_over(configs, labels, memory).and_then(|(divided, asked)| {
+        let mut moved = Vec::new();
+        let result = self.go_over(configs, labels, memory).and_then(|(divided, asked, moves)| {
+            moved = moves;
             for new in asked {
                 let name = new.identity.shown().to_string();
                 if let Some(index) = kept.iter().position(|kept| is_same(kept, &new)) {
@@ -113,8 +116,15 @@ impl Destinations {
                 let known = before.iter().find(|(old, _)| old.is_shown_as(&new));
                 let stats = known.map(|(_, stats)| stats.clone()).unwrap_or_default();
                 let destination = new.prepare()?.start(&self.base, stats)?;
+                let mut was = moved.iter().filter(|(_, to)| to == new.identity.file());
+                let was =
+                    was.find_map(|(from, _)| before.iter().find(|(old, _)| old.identity.file() == from));
+                match was.map(|(old, _)| old.identity.shown()).filter(|old| *old != name) {
+                    Some(old) => changes.changed.push(format!("{name} (was {old})")),
+                    None if known.is_some() => changes.changed.push(name),
+                    None => changes.new.push(name),
+                }
                 running.push(Running { asked: new, destination });
-                if known.is_some() { changes.changed.push(name) } else { changes.new.push(name) }
             }
             Ok(divided.save(&*self.base.fs)?)
         });
@@ -131,25 +141,28 @@ impl Destinations {
             let name = gone.identity.shown();
             if !self.running.iter().any(|running| running.asked.identity.shown() == name) {
                 self.base.storage.release(name);
-                changes.removed.push(name.to_string());
+                if !moved.iter().any(|(from, _)| from == gone.identity.file()) {
+                    changes.removed.push(name.to_string());
+                }
             }
         }
         Ok(changes)
     }
 
-    /// Finds out what is to run from now on, and gives each its positions.
+    /// Finds out what is to run from now on, and gives each its positions. The last are those that go on under
+    /// another name: their files.
     fn go_over(
         &mut self,
         configs: Vec<RemoteWrite>,
         labels: &[(String, String)],
         memory: usize,
-    ) -> Result<(Divided, Vec<Asked>), StartError> {
+    ) -> Result<(Divided, Vec<Asked>, Vec<(String, String)>), StartError> {
         // Once more: only now is the end of the log where a change of members can take effect, as nobody
         // concerned has read beyond it.
         let divided = divide(&self.base, &configs)?;
         let asked = ask(divided.destinations.clone(), labels, memory)?;
-        self.settle(&asked)?;
-        Ok((divided, asked))
+        let moved = self.settle(&asked)?;
+        Ok((divided, asked, moved))
     }
 
     /// Starts those again that a reload had stopped.
@@ -186,12 +199,19 @@ impl Destinations {
         }
     }
 
-    fn settle(&mut self, all: &[Asked]) -> Result<(), StartError> {
+    /// See [`claims::settle`]; gives what goes on under another name.
+    fn settle(&mut self, all: &[Asked]) -> Result<Vec<(String, String)>, StartError> {
         let identities: Vec<Identity> = all.iter().map(|asked| asked.identity.clone()).collect();
         let Base { fs, clock, data_dir, .. } = &self.base;
-        self.removed = claims::settle(&**fs, data_dir, &identities, clock.now_ms())
+        let claims = claims::settle(&**fs, data_dir, &identities, clock.now_ms())
             .map_err(|source| StartError::Folder { path: claims::folder(data_dir), source })?;
-        Ok(())
+        self.removed = claims.removed;
+        let running = all.iter().filter_map(|asked| asked.config.name.as_deref());
+        let kept = self.removed.iter().map(|removed| removed.name.as_str());
+        if let Err(error) = members::tidy(&**fs, data_dir, &running.chain(kept).collect::<Vec<_>>()) {
+            tracing::error!(%error, "rings that nobody needs any more can't be deleted");
+        }
+        Ok(claims.moved)
     }
 
     /// Those that run.

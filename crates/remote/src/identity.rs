@@ -11,6 +11,8 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 /// Most bytes of a name or a URL in a file of positions; what is longer is cut, and a hash tells it apart.
 const TEXT_BYTES: usize = 900;
+/// A text that is as long may have been cut.
+pub(crate) const NAME_CUT: usize = TEXT_BYTES - 24;
 
 /// Whom positions belong to, as their file says it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +68,12 @@ impl Identity {
     /// Of a destination that is alone.
     pub fn of(config: &RemoteWrite) -> Identity {
         Identity::new(owner(config), false)
+    }
+
+    /// Of a destination, or an entry, with this name.
+    pub(crate) fn of_name(name: &str) -> Identity {
+        let owner = Owner { name: Some(bounded(name)), url: String::new(), variant: 0 };
+        Identity::new(owner, false)
     }
 
     fn new(owner: Owner, is_twin: bool) -> Identity {

@@ -26,11 +26,12 @@
 
 use crate::claims;
 use crate::config::{RemoteWrite, ShardBy, StartAt};
-use crate::identity::Identity;
+use crate::identity::{Identity, NAME_CUT};
 use crate::positions;
 use crate::ring::MEMBERS_MAX;
 use crate::rings::{Rings, RingsError, Share};
 use crate::url::Url;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use wal::{Filesystem, Position};
@@ -252,6 +253,32 @@ fn serve(
         served.push(member);
     }
     Ok(served)
+}
+
+/// Deletes the rings of entries of which nothing is left: no member is there, and no positions of one are kept.
+/// `names` are those of all destinations that run and of those that were removed ([`crate::claims`]).
+pub fn tidy(fs: &dyn Filesystem, data_dir: &Path, names: &[&str]) -> io::Result<()> {
+    let folder = data_dir.join("rings");
+    // A name that was cut tells of no entry any more: its rings may be any.
+    if fs.metadata(&folder)?.is_none() || names.iter().any(|name| name.len() >= NAME_CUT) {
+        return Ok(());
+    }
+    for file in fs.read_dir(&folder)? {
+        let path = folder.join(&file);
+        let Some(file) = file.to_str().and_then(|file| file.strip_suffix(".json")) else { continue };
+        let Ok(rings) = Rings::load(fs, &path) else { continue };
+        let everyone = rings.everyone();
+        let is_of = |name: &&str| {
+            let mut entries = everyone.iter().filter_map(|url| name.strip_suffix(&**url)?.strip_suffix('/'));
+            entries.any(|entry| Identity::of_name(entry).file() == file)
+        };
+        if !names.iter().any(is_of) {
+            fs.remove_file(&path)?;
+            fs.sync_dir(&folder)?;
+            tracing::info!(path = %path.display(), "rings of an entry that was removed long ago are deleted");
+        }
+    }
+    Ok(())
 }
 
 /// Up to where a member has delivered everything; nothing where it has no positions.

@@ -355,3 +355,29 @@ fn divide_fails(history: &History) -> bool {
     let entries = std::slice::from_ref(&history.entry);
     divide(&RealFilesystem, history.folder.0.path(), entries, at(1), at(history.end)).is_err()
 }
+
+#[test]
+fn rings_go_with_the_last_positions_of_their_members() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut rings = Rings::default();
+    rings.change(Position::start_of(5), &["http://a/w".into(), "http://b/w".into()], 1).unwrap();
+    let path = |entry: &str| {
+        let name = format!("{}.json", Identity::of_name(entry).file());
+        dir.path().join("rings").join(name)
+    };
+    let there = || ["one", "two/three"].map(|entry| path(entry).exists());
+    tidy(&RealFilesystem, dir.path(), &[]).unwrap();
+    for entry in ["one", "two/three"] {
+        rings.save(&RealFilesystem, &path(entry)).unwrap();
+    }
+    tidy(&RealFilesystem, dir.path(), &["one/http://b/w", "two/three/http://a/w", "http://a/w"]).unwrap();
+    assert_eq!(there(), [true, true]);
+    let long = "x".repeat(2000);
+    tidy(&RealFilesystem, dir.path(), &[&Identity::of_name(&long).owner().shown()[..]]).unwrap();
+    assert_eq!(there(), [true, true], "a name that was cut may be of any");
+    tidy(&RealFilesystem, dir.path(), &["one/http://c/w", "two/three/http://a/w"]).unwrap();
+    assert_eq!(there(), [false, true]);
+    std::fs::write(path("one"), "rubbish").unwrap();
+    tidy(&RealFilesystem, dir.path(), &["one", "http://a/w"]).unwrap();
+    assert_eq!(there(), [true, false], "what is damaged is somebody's to look at");
+}

@@ -299,6 +299,53 @@ mod tests {
     }
 
     #[test]
+    fn whenever_the_disk_fails_or_power_is_cut_the_file_is_the_old_or_the_new_one() {
+        use wal::sim::{Op, SimFilesystem};
+        let path = Path::new("/data/rings/cluster.json");
+        let old = some();
+        let mut new = some();
+        new.change(at(12), &names("abcd"), 2).unwrap();
+        let with_old = |seed: u64| {
+            let fs = SimFilesystem::new(seed);
+            fs.create_dir_all(Path::new("/data/rings")).unwrap();
+            fs.sync_dir(Path::new("/data")).unwrap();
+            fs.sync_dir(Path::new("/")).unwrap();
+            old.save(&fs, path).unwrap();
+            fs
+        };
+        let mut steps = 0;
+        for die_after in 0.. {
+            let fs = with_old(die_after);
+            fs.die_after(die_after);
+            let saved = new.save(&fs, path).is_ok();
+            let died = fs.is_dead();
+            fs.power_cut();
+            let there = Rings::load(&fs, path).unwrap();
+            assert!(there == new || !saved && there == old, "{die_after}: {there:?}");
+            // What it left does not stand in the way.
+            new.save(&fs, path).unwrap();
+            fs.power_cut();
+            assert_eq!(Rings::load(&fs, path).unwrap(), new, "{die_after}");
+            steps = die_after;
+            if !died {
+                break;
+            }
+        }
+        assert!(steps > 4, "{steps}");
+        for op in [Op::Create, Op::Write, Op::Sync, Op::Rename, Op::SyncDir] {
+            let fs = with_old(7);
+            fs.fail(op, 0, 1);
+            new.save(&fs, path).unwrap_err();
+            let there = Rings::load(&fs, path).unwrap();
+            assert!(there == old || there == new, "{op:?}: {there:?}");
+            // As a failed reload does.
+            old.save(&fs, path).unwrap();
+            fs.power_cut();
+            assert_eq!(Rings::load(&fs, path).unwrap(), old, "{op:?}");
+        }
+    }
+
+    #[test]
     fn what_narthex_did_not_write_is_refused() {
         let whole = String::from_utf8(some().encode()).unwrap();
         for (from, to) in [

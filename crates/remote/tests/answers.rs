@@ -198,6 +198,75 @@ fn a_refusal_of_2_0_is_settled_by_its_counts() {
 }
 
 #[test]
+fn what_a_receiver_says_it_wrote_is_held_against_what_was_sent() {
+    let sent = 50;
+    for (status, says, taken) in
+        [(400, "999", 50), (204, "999", 50), (204, "50", 50), (204, "20", 20), (204, "0", 0)]
+    {
+        let world = World::new();
+        world.receiver.answer(move |_| {
+            Answer::status(status).header("X-Prometheus-Remote-Write-Samples-Written", says).body("words")
+        });
+        let destination = world.start(world.config());
+        world.push(sent);
+        let stats = destination.stats().clone();
+        wait_for_number("all to be settled", 50, || {
+            stats.delivered.get().samples + stats.refused.get().samples
+        });
+        assert_eq!(
+            (stats.delivered.get().samples, stats.refused.get().samples),
+            (taken, 50 - taken),
+            "{status} {says}"
+        );
+        assert!(world.stop(destination).complete);
+        assert_eq!(world.receiver.requests().len(), 1, "{status} {says}: nothing is sent again");
+    }
+    // What is no number says nothing: as without the header, the receiver is one of 1.0.
+    for says in ["many", "-3", ""] {
+        let world = World::new();
+        world.receiver.answer(move |request| match request.version() {
+            Version::V2 => Answer::status(204).header("X-Prometheus-Remote-Write-Samples-Written", says),
+            Version::V1 => Answer::success(request),
+        });
+        let destination = world.start(world.config());
+        world.push(sent);
+        let stats = destination.stats().clone();
+        wait_for_number("delivery", 50, || stats.delivered.get().samples);
+        assert_eq!(stats.protocol(), Some(Protocol::V1), "{says:?}");
+        assert!(world.stop(destination).complete);
+    }
+}
+
+#[test]
+fn of_a_large_request_the_numbers_the_range_and_the_series_are_kept() {
+    let world = World::new();
+    world.receiver.answer(|request| {
+        let written = (count(request) - 1).to_string();
+        Answer::status(400)
+            .header("X-Prometheus-Remote-Write-Samples-Written", &written)
+            .body("out of bounds")
+    });
+    let mut config = world.config();
+    config.queue_config.batch_send_deadline = Duration::from_secs(3600);
+    config.queue_config.max_samples_per_send = 400;
+    let destination = world.start(config);
+    world.push(200);
+    world.push(200);
+    let stats = destination.stats().clone();
+    wait_for_number("the refusal", 1, || stats.refused.get().samples);
+    assert!(world.stop(destination).complete);
+    let dead = world.dead_letters();
+    assert_eq!(dead.len(), 1, "{dead:?}");
+    let line = &dead[0];
+    assert_eq!((&line["refused"], &line["of"], &line["more_series"]), (&1.into(), &400.into(), &0.into()));
+    assert_eq!(line["to"].as_i64().unwrap() - line["from"].as_i64().unwrap(), 1000);
+    let series = line["series"].as_array().unwrap();
+    assert_eq!(series.len(), 200);
+    assert!(series.iter().any(|labels| labels["instance"] == "17"));
+    assert!(line["answer"].as_str().unwrap().contains("out of bounds"));
+}
+
+#[test]
 fn a_refusal_without_counts_is_narrowed_down_to_the_bad_sample() {
     for status in [400, 409, 422] {
         let world = World::new();

@@ -112,6 +112,7 @@ impl Signatures {
             }
         };
         let service = config.service_name.as_deref().unwrap_or(SERVICE);
+        let keys = Found { keys, profile: config.profile.clone() };
         let request = RequestSigner::new(service, &region).with_standard_session_token();
         let signer = match &config.role_arn {
             None => Signer::new(context, keys, request),
@@ -171,10 +172,36 @@ fn explain(error: &Error) -> String {
     crate::answer::words(words.as_bytes())
 }
 
+/// Keys from wherever they are; where there are none, words that say where they could be.
+#[derive(Debug)]
+struct Found {
+    keys: ProvideCredentialChain<Credential>,
+    profile: Option<String>,
+}
+
+impl ProvideCredential for Found {
+    type Credential = Credential;
+
+    async fn provide_credential(&self, context: &Context) -> Result<Option<Credential>, Error> {
+        let why = match (self.keys.provide_credential(context).await?, &self.profile) {
+            (Some(keys), _) => return Ok(Some(keys)),
+            (None, Some(profile)) => format!(
+                "sigv4.profile: no keys were found for the profile {profile:?} in ~/.aws/credentials and ~/.aws/config, \
+                 or where AWS_SHARED_CREDENTIALS_FILE and AWS_CONFIG_FILE point"
+            ),
+            (None, None) => "sigv4: no keys were found: not in the entry (access_key with secret_key or \
+                secret_key_file), AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, ~/.aws, a web identity, nor a \
+                container's or an instance's metadata"
+                .to_string(),
+        };
+        Err(Error::config_invalid(why))
+    }
+}
+
 /// Keys of a role, in exchange for other keys.
 #[derive(Debug)]
 struct Role {
-    keys: ProvideCredentialChain<Credential>,
+    keys: Found,
     granter: AssumeRoleGranter,
 }
 

@@ -5,15 +5,15 @@ use crate::answer::{self, Answer, Verdict};
 use crate::aside::Gathered;
 use crate::batch::{Kinds, REQUEST_BYTES_MIN};
 use crate::config::Narrowing;
-use crate::dead::{Lines, Reason};
+use crate::dead::{self, Lines, Reason};
 use crate::keep::Keep;
 use crate::protocol::Next;
-use crate::queue::{Fate, Outcome};
+use crate::queue::{Fate, Outcome, Source};
 use crate::stats::State;
 use std::time::Duration;
 
 /// Where a receiver says how many it refused but not which, the samples of requests up to this size are kept
-/// aside, all of them; of a larger one only the numbers.
+/// aside, all of them; of a larger one the numbers, the range of time and the series.
 const SETTLED_KEPT: u64 = 100;
 impl Worker {
     /// Tells the queue what became of a request.
@@ -25,7 +25,9 @@ impl Worker {
             Ok(answer) => in_words(answer),
             Err(failure) => failure.to_string(),
         };
+        let refused_before = self.stats.refused.get().total();
         let outcome = self.outcome(&flight, now, &words);
+        let refused_settled = self.stats.refused.get().total() - refused_before;
         let about_order = answer::is_about_order(&words);
         let time = self.clock.now_ms();
         let is_aside = flight.queue == ASIDE;
@@ -36,6 +38,7 @@ impl Worker {
             }
         }
         let mut refused = Refused::default();
+        let mut settled = dead::Request::default();
         let Some(queue) = self.queue_mut(flight.queue) else { return };
         queue.answer(flight.request.shard, outcome, now, |outgoing, index, fate| {
             let Some(point) = outgoing.point(index) else { return };
@@ -44,7 +47,10 @@ impl Worker {
             }
             let reason = match fate {
                 Fate::Delivered => return,
-                Fate::Settled if flight.kinds.total() > SETTLED_KEPT => return,
+                Fate::Settled if flight.kinds.total() > SETTLED_KEPT => {
+                    settled.add(outgoing.labels(point.series), outgoing.series(index), point.timestamp);
+                    return;
+                }
                 Fate::Settled => Reason::Refused,
                 Fate::Refused { maybe_written } => {
                     refused.maybe += u64::from((maybe_written || is_aside) && about_order);
@@ -69,6 +75,9 @@ impl Worker {
                 refused.example = Some(format!("{labels} at {}", point.timestamp));
             }
         });
+        if refused_settled > 0 && flight.kinds.total() > SETTLED_KEPT {
+            refused.lines.summary(time, &words, refused_settled, &settled);
+        }
         self.stats.refused.add(refused.kinds);
         self.stats.refused_or_already_written.add(refused.maybe);
         self.stats.refused_presumed.add(refused.presumed);
@@ -143,11 +152,6 @@ impl Worker {
                 self.stats.refused.add(refused);
                 self.stats.set_error(format!("refused for good: {} of a request: {words}", refused.total()));
                 let count = refused.total();
-                if sent.total() > SETTLED_KEPT {
-                    let mut lines = Lines::default();
-                    lines.summary(self.clock.now_ms(), words, count, sent.total());
-                    self.keeper.put(Keep { lines, ..Keep::default() });
-                }
                 tracing::warn!(destination = %self.name, count, answer = %words, "refused for good");
                 Outcome::Settled
             }

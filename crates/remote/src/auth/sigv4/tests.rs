@@ -248,6 +248,16 @@ async fn keys_come_from_the_profile_that_is_named() {
     let uri = http::Uri::from_static(URL);
     let error = signatures.headers(&uri, &HeaderMap::new(), &Bytes::new()).await.unwrap_err();
     assert!(error.starts_with("no signature: "), "{error}");
+    assert!(error.contains("no keys were found for the profile \"absent\" in ~/.aws/credentials"), "{error}");
+    // Nor are keys that are nowhere.
+    let nowhere = "/nowhere/at/all";
+    let variables = [("AWS_SHARED_CREDENTIALS_FILE", nowhere), ("AWS_CONFIG_FILE", nowhere)];
+    for role_arn in [None, Some("arn:aws:iam::1:role/r".to_string())] {
+        let config = SigV4 { region: Some("eu-north-1".into()), role_arn, ..SigV4::default() };
+        let signatures = Signatures::within(&config, context(&variables, Alone)).unwrap();
+        let error = signatures.headers(&uri, &HeaderMap::new(), &Bytes::new()).await.unwrap_err();
+        assert!(error.contains("sigv4: no keys were found: not in the entry (access_key"), "{error}");
+    }
 }
 
 #[tokio::test]
