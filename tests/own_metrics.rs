@@ -73,6 +73,8 @@ const KNOWN: &[&str] = &[
     "narthex_remote_aside_points",
     "narthex_remote_lag_bytes",
     "narthex_remote_lag_seconds",
+    "narthex_remote_newest_lag_seconds",
+    "narthex_remote_newest_first",
     "narthex_remote_protocol",
     "narthex_remote_refused_total",
     "narthex_remote_state",

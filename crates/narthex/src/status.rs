@@ -80,6 +80,9 @@ pub struct Delivery {
     lost: u64,
     bytes: u64,
     lag_seconds: f64,
+    /// The same without the backlog, while the newest is sent before it.
+    newest_lag_seconds: f64,
+    newest_first: bool,
     /// From the saved position to the log's end.
     lag_bytes: u64,
     /// The lowest position that is saved: all before it is settled.
@@ -212,6 +215,8 @@ fn delivery(destination: &Outlet, lag_bytes: u64) -> Delivery {
         lost: per(&stats.lost),
         bytes: stats.bytes.get(),
         lag_seconds: lag_ms as f64 / 1000.0,
+        newest_lag_seconds: stats.newest_lag_ms.get() as f64 / 1000.0,
+        newest_first: stats.newest_first.get() > 0,
         lag_bytes,
         position: Place { segment: stats.position_segment.get(), offset: stats.position_offset.get() },
         behind: stats.behind.get() > 0,

@@ -135,6 +135,11 @@ pub struct RemoteWrite {
 }
 
 impl RemoteWrite {
+    /// Whether the newest is to be sent first, and the window that this needs is not declared.
+    pub fn lacks_window(&self) -> bool {
+        self.catch_up == CatchUp::NewestFirst && self.out_of_order_window < WINDOW_MIN
+    }
+
     /// Takes relative paths as relative to the folder of the configuration file.
     pub fn resolve_paths(&mut self, folder: &Path) {
         let mut paths: Vec<&mut PathBuf> = Vec::new();
@@ -296,6 +301,11 @@ pub enum StartAt {
 
 /// The smallest [`RemoteWrite::out_of_order_window`] with which the newest can be sent first.
 pub const WINDOW_MIN: Duration = Duration::from_secs(60);
+
+/// Where that is missing.
+pub const NEEDS_WINDOW: &str = "catch_up: newest_first sends samples out of order after an outage, and needs \
+    out_of_order_window, 1m at least: how far back the receiver takes samples out of order (Prometheus' \
+    storage.tsdb.out_of_order_time_window)";
 
 /// What is sent first after an outage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]

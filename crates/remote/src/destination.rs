@@ -3,7 +3,7 @@
 use crate::aside::Files;
 use crate::claims;
 use crate::client::{Client, ClientError};
-use crate::config::{CatchUp, RemoteWrite, StartAt, WINDOW_MIN};
+use crate::config::{NEEDS_WINDOW, RemoteWrite, StartAt};
 use crate::external::ExternalLabels;
 use crate::identity::{Duplicate, Identity};
 use crate::keep::Keeper;
@@ -50,7 +50,7 @@ pub enum StartError {
         least: usize,
     },
     /// The newest is to be sent first, which the receiver has to allow.
-    #[error("remote_write {destination}: catch_up: newest_first sends samples out of order after an outage, and needs out_of_order_window, of {}s at least: how far back the receiver takes samples out of order (Prometheus' storage.tsdb.out_of_order_time_window)", WINDOW_MIN.as_secs())]
+    #[error("remote_write {destination}: {}", NEEDS_WINDOW)]
     OutOfOrder {
         /// Which one.
         destination: String,
@@ -176,7 +176,7 @@ impl Prepared {
                 return Err(StartError::TooSmall { destination: name(), key, least: 1 });
             }
         }
-        if config.catch_up == CatchUp::NewestFirst && config.out_of_order_window < WINDOW_MIN {
+        if config.lacks_window() {
             return Err(StartError::OutOfOrder { destination: name() });
         }
         let client =

@@ -249,7 +249,8 @@ impl PositionFile {
     /// Writes all positions. They outlive this process from now on, and a power cut once they are synced.
     /// Does not wait for the disk.
     pub fn write(&mut self, settled: &Settled) -> io::Result<()> {
-        self.sequence += 1;
+        // The bit above is taken; only rubbish comes so far.
+        self.sequence = (self.sequence + 1).min(HAS_WIDE - 1);
         let sequence = self.sequence | settled.ahead.map_or(0, |_| HAS_WIDE);
         let buffer = &mut self.buffer;
         buffer.clear();

@@ -126,6 +126,8 @@ pub(crate) struct Worker {
     lost: storage::Lost,
     rate: Rate,
     was_full: bool,
+    /// Up to here the log was read from disk: when that arrived is not known.
+    behind_until: wal::Position,
     read_not_before: Duration,
     refresh_at: Duration,
     metadata_config: MetadataConfig,
@@ -205,6 +207,7 @@ impl Worker {
             lost: storage::Lost::default(),
             rate,
             was_full: false,
+            behind_until: wal::Position::default(),
             read_not_before: Duration::ZERO,
             refresh_at: Duration::ZERO,
             metadata_config: config.metadata_config.clone(),
@@ -358,12 +361,13 @@ impl Worker {
                 return;
             }
         };
+        let end = chunk.end;
         let records = chunk.records.len() as u64;
         self.stats.records_read.add(records);
         if self.follower.is_behind() {
             self.stats.records_read_behind.add(records);
+            self.behind_until = self.behind_until.max(end);
         }
-        let end = chunk.end;
         self.feed(self.main, chunk, end, |_, _| true);
     }
 
@@ -557,14 +561,14 @@ impl Worker {
     fn update_gauges(&self) {
         let stats = &self.stats;
         let behind = self.follower.is_behind();
-        let age = |queue: &Queue<Outgoing>, behind| {
-            queue.oldest().map_or(0, |(outgoing, point)| self.age_ms(outgoing, point, behind))
+        let age = |queue: &Queue<Outgoing>| {
+            queue.oldest().map_or(0, |(outgoing, point)| self.age_ms(outgoing, point))
         };
-        let newest_lag = age(&self.queue, behind);
+        let newest_lag = age(&self.queue);
         let backlog = self.backlog.as_ref().map(|backlog| (&backlog.queue, backlog.follower.is_behind()));
         stats.newest_lag_ms.set(newest_lag);
         stats.newest_first.set(i64::from(backlog.is_some()));
-        stats.lag_ms.set(backlog.map_or(0, |(queue, behind)| age(queue, behind)).max(newest_lag));
+        stats.lag_ms.set(backlog.map_or(0, |(queue, _)| age(queue)).max(newest_lag));
         stats.behind.set(i64::from(behind || backlog.is_some_and(|(_, behind)| behind)));
         let straggling: usize = self.stragglers.iter().map(|straggler| straggler.queue.bytes()).sum();
         let in_backlog = backlog.map_or(0, |(queue, _)| queue.bytes());

@@ -288,6 +288,9 @@ fn check_destinations(destinations: &[RemoteWrite], wrong: Wrong<'_>) -> Result<
                 return Err(wrong(&key(""), error.to_string()));
             }
         }
+        if destination.lacks_window() {
+            return Err(wrong(&key(".catch_up"), remote::config::NEEDS_WINDOW.into()));
+        }
         let queue = &destination.queue_config;
         for (name, value) in [
             (".queue_config.capacity", queue.capacity),

@@ -11,6 +11,9 @@ pub(super) fn sentence(stats: &Stats) -> String {
     let lag_ms = stats.lag_ms.get();
     let mut text = match stats.state() {
         State::Starting => "Nothing has been sent yet.".to_string(),
+        State::Delivering if lag_ms > CATCHING_UP_MS && stats.newest_first.get() > 0 => {
+            format!("Takes what is sent, the newest first; the backlog is {} behind.", rounded(lag_ms))
+        }
         State::Delivering if lag_ms > CATCHING_UP_MS => {
             format!("Takes what is sent; catching up, {} behind.", rounded(lag_ms))
         }

@@ -209,6 +209,14 @@ pub(super) fn families(destinations: &[Outlet], storage: &Storage, out: &mut Vec
         s.lag_ms.get() as f64 / 1000.0
     });
     table.gauge(
+        "narthex_remote_newest_lag_seconds",
+        "The same without the backlog, while the newest is sent before it.",
+        |s| s.newest_lag_ms.get() as f64 / 1000.0,
+    );
+    table.gauge("narthex_remote_newest_first", "1 while the newest is sent before a backlog.", |s| {
+        s.newest_first.get() as f64
+    });
+    table.gauge(
         "narthex_remote_retry_in_seconds",
         "How long the next try is away; 0 where nothing is waited for.",
         |s| s.retry_in_ms.get() as f64 / 1000.0,

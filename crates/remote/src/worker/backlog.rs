@@ -124,7 +124,7 @@ impl Worker {
         let Some((outgoing, point, newest)) = self.queue.oldest_moving(now).filter(|_| takes) else {
             return false;
         };
-        let age = self.age_ms(outgoing, point, self.follower.is_behind());
+        let age = self.age_ms(outgoing, point);
         age > BEHIND.as_millis() as i64
             && self.clock.now_ms() - newest <= split_within(window).as_millis() as i64
     }
@@ -175,6 +175,9 @@ impl Worker {
         match chunk {
             Ok(chunk) => {
                 let end = chunk.end.min(until);
+                if backlog.follower.is_behind() {
+                    self.behind_until = self.behind_until.max(end);
+                }
                 self.feed(number, chunk, end, |outgoing, point| outgoing.position(point) < until);
             }
             Err(ReadError::Closed) => backlog.closed = true,
@@ -233,8 +236,8 @@ impl Worker {
     }
 
     /// How old a point is, in milliseconds.
-    pub(super) fn age_ms(&self, outgoing: &Outgoing, point: u32, behind: bool) -> i64 {
-        if behind {
+    pub(super) fn age_ms(&self, outgoing: &Outgoing, point: u32) -> i64 {
+        if outgoing.position(point) < self.behind_until {
             // When it arrived isn't known any more; its own time is the best guess.
             (self.clock.now_ms() - outgoing.timestamp(point)).max(0)
         } else {
