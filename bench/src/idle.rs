@@ -24,9 +24,13 @@ pub(crate) struct Idle {
     which: Which,
 }
 
-/// Runs it and prints the table.
+/// What narthex may keep resident at most.
+const RESIDENT_MAX: u64 = 15 << 20;
+
+/// Runs it and prints the table. An error where narthex takes more than [`RESIDENT_MAX`].
 pub(crate) fn run(options: &Idle) -> Result<()> {
     let programs = Programs::find(&options.which)?;
+    let mut too_much = None;
     let mut table = Table::new(&["", "idle MiB", "peak MiB", "CPU ms per minute", "samples per minute"]);
     for &system in options.which.systems.iter().filter(|system| programs.has(**system)) {
         eprintln!("watching {} for {} s", system.name(), options.seconds);
@@ -81,9 +85,13 @@ pub(crate) fn run(options: &Idle) -> Result<()> {
         let (cpu, before) = (parts.sum(Process::cpu_seconds), receiver.arrived().counts.foreign);
         std::thread::sleep(Duration::from_secs(options.seconds));
         let minutes = options.seconds as f64 / 60.0;
+        let resident = parts.sum(|process| process.rss_bytes() as f64) as u64;
+        if system == System::Narthex && resident > RESIDENT_MAX {
+            too_much = Some(resident);
+        }
         table.push(vec![
             name,
-            number(mib(parts.sum(|process| process.rss_bytes() as f64) as u64)),
+            number(mib(resident)),
             number(mib(parts.sum(|process| process.peak_rss_bytes() as f64) as u64)),
             number((parts.sum(Process::cpu_seconds) - cpu) * 1000.0 / minutes),
             number((receiver.arrived().counts.foreign - before) as f64 / minutes),
@@ -93,7 +101,12 @@ pub(crate) fn run(options: &Idle) -> Result<()> {
         "\nthis machine's own metrics every {} s, watched for {} s\n\n{table}",
         options.interval, options.seconds
     );
-    Ok(())
+    match too_much {
+        Some(resident) => {
+            Err(format!("narthex keeps {resident} bytes resident; {RESIDENT_MAX} is the limit").into())
+        }
+        None => Ok(()),
+    }
 }
 
 /// The processes of one setup.

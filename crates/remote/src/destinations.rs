@@ -15,6 +15,8 @@ use std::sync::Arc;
 
 /// Labels that everything that is sent gets.
 type Labels = Vec<(String, String)>;
+/// The files of destinations that go on under another name: the old, the new.
+type Moved = Vec<(String, String)>;
 
 /// The destinations that run, and what is kept of those that did.
 #[derive(Debug)]
@@ -149,14 +151,13 @@ impl Destinations {
         Ok(changes)
     }
 
-    /// Finds out what is to run from now on, and gives each its positions. The last are those that go on under
-    /// another name: their files.
+    /// Finds out what is to run from now on, and gives each its positions.
     fn go_over(
         &mut self,
         configs: Vec<RemoteWrite>,
         labels: &[(String, String)],
         memory: usize,
-    ) -> Result<(Divided, Vec<Asked>, Vec<(String, String)>), StartError> {
+    ) -> Result<(Divided, Vec<Asked>, Moved), StartError> {
         // Once more: only now is the end of the log where a change of members can take effect, as nobody
         // concerned has read beyond it.
         let divided = divide(&self.base, &configs)?;
@@ -200,7 +201,7 @@ impl Destinations {
     }
 
     /// See [`claims::settle`]; gives what goes on under another name.
-    fn settle(&mut self, all: &[Asked]) -> Result<Vec<(String, String)>, StartError> {
+    fn settle(&mut self, all: &[Asked]) -> Result<Moved, StartError> {
         let identities: Vec<Identity> = all.iter().map(|asked| asked.identity.clone()).collect();
         let Base { fs, clock, data_dir, .. } = &self.base;
         let claims = claims::settle(&**fs, data_dir, &identities, clock.now_ms())

@@ -204,6 +204,12 @@ impl Process {
         self.status_kib("VmRSS:") * 1024
     }
 
+    /// Of these, the bytes that it allocated, rather than mapped from its own program file: those depend on how
+    /// it was built.
+    pub fn allocated_bytes(&self) -> u64 {
+        self.status_kib("RssAnon:") * 1024
+    }
+
     /// The most bytes that were ever resident.
     pub fn peak_rss_bytes(&self) -> u64 {
         self.status_kib("VmHWM:") * 1024
@@ -400,6 +406,7 @@ mod tests {
         wait_until("some CPU used", SOON, || process.cpu_seconds() > 0.03);
         assert!(process.rss_bytes() > 100 << 10);
         assert!(process.peak_rss_bytes() >= process.rss_bytes());
+        assert!((1..process.rss_bytes()).contains(&process.allocated_bytes()));
     }
 
     #[test]
