@@ -231,3 +231,33 @@ fn status_of(group: &Group) -> GroupStatus {
         expired_ms: group.expired,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::{Labels, Series};
+
+    #[tokio::test]
+    async fn what_finds_no_room_among_those_that_wait_for_the_log_is_told_to_come_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Arc::new(model::SystemClock::new());
+        let settings = storage::Options::new(dir.path());
+        let opened = Storage::open(Arc::new(wal::fs::RealFilesystem), clock.clone(), settings);
+        let options = Options { wait: std::time::Duration::from_millis(10), ..Options::default() };
+        let doors = Doors::open(opened.unwrap().0, clock, options).await.unwrap();
+        let batch = || {
+            let mut batch = Batch::new();
+            let series =
+                batch.add_series(Labels::from_pairs([("__name__", "a")]).as_ref(), Series::NO_METADATA);
+            batch.push_float(series, 1, 1.0);
+            batch
+        };
+        let mut others = doors.0.appending.share();
+        others.grow(doors.options().append_bytes).await.unwrap();
+        let refused = doors.append(batch()).await.unwrap_err();
+        assert_eq!((refused.status().as_u16(), refused.retry_after()), (503, Some(1)));
+        drop(others);
+        assert_eq!(doors.append(batch()).await, Ok(()));
+        assert_eq!(doors.0.appending.free(), doors.options().append_bytes, "it is given back");
+    }
+}

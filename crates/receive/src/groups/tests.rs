@@ -5,7 +5,7 @@
 use super::change::{self, Change};
 use super::consistency::{self, Inconsistency};
 use super::group::{Family, Member, Reading};
-use super::state::{Sent, State, Undo};
+use super::state::{REASON_BYTES, Sent, State, Undo};
 use model::{Batch, Labels, MetricType, Value, is_stale};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -124,6 +124,16 @@ fn of_groups_that_are_no_more_the_newest_are_remembered() {
     let next = [1, 2, 3].map(|group| state.next_time(&key(group), 1000));
     assert_eq!(next, [1000, 6001, 6001], "only the oldest is forgotten");
     assert_eq!(state.snapshot().len(), 2);
+}
+
+#[test]
+fn the_reason_for_a_refusal_is_cut() {
+    let mut state = State::new(2);
+    let (id, reason) = (state.id_of(&key(1)), "é".repeat(REASON_BYTES));
+    apply(&mut state, &Change::Refused { id, key: key(1), at: 5000, wall: 5000, reason });
+    let failure = &state.get(&key(1)).unwrap().failure;
+    assert!(failure.len() <= REASON_BYTES && failure.len() > REASON_BYTES - 4, "{}", failure.len());
+    assert!(failure.starts_with('é') && failure.ends_with('…'));
 }
 
 #[test]
