@@ -537,6 +537,12 @@ fn faults_of_a_push_have_a_sentence_and_the_right_code() {
     let output = place.run_with_input(&["push", "--gateway", url, "--job", "j"], b"a 1\nb{ 2\n");
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("standard input: line 2, column 4"), "{}", stderr(&output));
+    // One byte more than the limit, of text that would be right.
+    let long = [b"a 1\n#", "x".repeat((8 << 20) - 5).as_bytes(), b"\n"].concat();
+    assert_eq!(long.len(), (8 << 20) + 1);
+    let output = place.run_with_input(&["push", "--gateway", url, "--job", "j"], &long);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("more than 8 MiB; push it in parts"), "{}", stderr(&output));
     let output = place.run_with_input(&["push", "--gateway", url, "--job", "j"], b"a 1 1700000000000\n");
     assert_eq!(output.status.code(), Some(1));
     let text = stderr(&output);
