@@ -388,6 +388,24 @@ mod tests {
         server.stop().await;
     }
 
+    /// Which of the two it is depends on where the head was cut on its way.
+    #[tokio::test]
+    async fn a_path_over_the_limit_is_refused() {
+        let server = Listening::on(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap().serve(ok_router());
+        let (within, over) = (HEAD_BYTES_MAX / 2, receive::path::PATH_BYTES + 1);
+        for (length, statuses) in [(within, &["404"][..]), (over, &["414", "431"])] {
+            let mut stream = TcpStream::connect(server.address()).await.unwrap();
+            let head = format!("PUT /{} HTTP/1.1\r\nhost: x\r\n\r\n", "a".repeat(length - 1));
+            // The server may close before all of it is written.
+            let _ = stream.write_all(head.as_bytes()).await;
+            let mut answer = [0; 12];
+            let _ = stream.read_exact(&mut answer).await;
+            let answer = String::from_utf8_lossy(&answer).replace("HTTP/1.1 ", "");
+            assert!(statuses.contains(&&*answer), "{length}: {answer}");
+        }
+        server.stop().await;
+    }
+
     /// What the server sends until it closes the connection.
     async fn until_closed(stream: &mut TcpStream) -> String {
         let mut answer = Vec::new();

@@ -130,4 +130,12 @@ mod tests {
         let groups = Groups::of(all, &Ask { search: "jOB20".into() }, 2);
         assert_eq!((groups.total, groups.found, groups.groups.len()), (207, 8, 8));
     }
+
+    #[test]
+    fn the_text_of_a_search_is_cut() {
+        let all = || vec![group(&"a".repeat(SEARCH_MAX), 1, 0), group("b", 1, 0)];
+        let found = |search: String| Groups::of(all(), &Ask { search }, 2).found;
+        assert_eq!(found("a".repeat(SEARCH_MAX) + "b"), 1, "what is past the limit is not looked at");
+        assert_eq!(found("a".repeat(SEARCH_MAX - 1) + "b"), 0);
+    }
 }
