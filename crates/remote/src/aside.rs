@@ -20,6 +20,7 @@
 
 use crate::batch::Kinds;
 use crate::outgoing::Outgoing;
+use crate::positions::patiently;
 use formats::compress::{Compressor, Decompressor, Encoding};
 use formats::remote_write::{DecodeOptions, Encoder, Protocol, decode};
 use model::{Batch, Limits, Point};
@@ -203,10 +204,10 @@ impl Files {
     /// What is there.
     pub fn list(&self, fs: &dyn Filesystem) -> io::Result<Shelf> {
         let mut shelf = Shelf::default();
-        if fs.metadata(&self.folder)?.is_none() {
+        if patiently(|| fs.metadata(&self.folder))?.is_none() {
             return Ok(shelf);
         }
-        for name in fs.read_dir(&self.folder)? {
+        for name in patiently(|| fs.read_dir(&self.folder))? {
             let name = name.to_string_lossy();
             let Some(digits) = name.strip_prefix(&self.prefix) else { continue };
             let digits = digits.strip_suffix(".damaged").unwrap_or(digits);
@@ -216,13 +217,34 @@ impl Files {
             if name.ends_with(".damaged") {
                 continue;
             }
-            let file = fs.open(&self.path(id), false)?;
-            let mut header = [0; HEADER_BYTES];
-            file.read_full_at(&mut header, 0)?;
-            let kinds = Header::read(&header).map(|header| header.kinds).unwrap_or_default();
-            shelf.put(id, file.len()?, kinds);
+            let look = || {
+                let file = fs.open(&self.path(id), false)?;
+                let mut header = [0; HEADER_BYTES];
+                file.read_full_at(&mut header, 0)?;
+                let kinds = Header::read(&header).map(|header| header.kinds).unwrap_or_default();
+                Ok((file.len()?, kinds))
+            };
+            // One that can't be read now is tried again in its turn.
+            let (bytes, kinds) = patiently(look).unwrap_or_else(|error| {
+                let path = self.path(id);
+                tracing::warn!(path = %path.display(), %error, "an entry of the side queue can't be read");
+                (0, Kinds::default())
+            });
+            shelf.put(id, bytes, kinds);
         }
         Ok(shelf)
+    }
+
+    /// What is there; where that can't be found out, nothing, and what is there waits for the next start.
+    pub fn list_or_leave(&self, fs: &dyn Filesystem, now_ms: i64) -> Shelf {
+        self.list(fs).unwrap_or_else(|error| {
+            tracing::error!(
+                folder = %self.folder.display(), %error,
+                "what was put aside can't be listed: it stays where it is until the next start"
+            );
+            // Numbers that none of those has, which count up from 0, or from an earlier moment.
+            Shelf { next: now_ms.unsigned_abs(), ..Shelf::default() }
+        })
     }
 }
 
@@ -338,6 +360,30 @@ mod tests {
         }
         assert_eq!(gathered.kinds(), Kinds { samples: 3, histograms: 1, exemplars: 1 });
         gathered.finish(77, "500: it hurts")
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_listed_is_left_alone_and_nothing_in_it_is_written_over() {
+        use wal::sim::{Op, SimFilesystem};
+        let (sim, folder) = (SimFilesystem::new(1), Path::new("/data/dead"));
+        let files = Files::new(folder, "a");
+        for id in 0..3 {
+            files.write(&sim, id, b"words").unwrap();
+        }
+        let tries = u64::from(crate::positions::READ_TRIES);
+        // Asking for the folder comes first.
+        sim.fail(Op::Open, 1, tries - 1);
+        assert_eq!(files.list_or_leave(&sim, 5000).next, 3);
+        sim.fail(Op::Open, 1, tries);
+        let mut shelf = files.list_or_leave(&sim, 5000);
+        assert!(shelf.is_empty());
+        let id = shelf.add(5, Kinds::default());
+        files.write(&sim, id, b"later").unwrap();
+        assert_eq!(files.load(&sim, 0).unwrap(), b"words");
+        // An entry that can't be looked at is there all the same.
+        sim.fail(Op::Read, 0, tries);
+        let shelf = files.list_or_leave(&sim, 6000);
+        assert_eq!((shelf.entries.len(), shelf.bytes, shelf.next), (4, 15, id + 1));
     }
 
     #[test]

@@ -65,15 +65,14 @@ pub struct Claims {
 /// A file of positions, and what it says.
 struct Saved {
     name: String,
+    /// Nothing where it is damaged or can't be read.
     content: Option<Content>,
+    /// When it was removed; known of a damaged one, too.
+    removed_ms: Option<i64>,
     claimed: bool,
 }
 
 impl Saved {
-    fn removed_ms(&self) -> Option<i64> {
-        self.content.as_ref().and_then(|content| content.removed_ms)
-    }
-
     fn shown(&self) -> &str {
         self.content.as_ref().map_or(&self.name, |content| content.owner.shown())
     }
@@ -107,7 +106,7 @@ pub fn settle(
     let mut removed = Vec::new();
     for gone in saved.iter().filter(|saved| !saved.claimed) {
         let path = folder(data_dir).join(&gone.name);
-        let since_ms = match gone.removed_ms() {
+        let since_ms = match gone.removed_ms {
             Some(since_ms) => since_ms,
             None => {
                 if let Err(error) = positions::mark_removed(fs, &path, now_ms) {
@@ -149,7 +148,7 @@ fn decide<'a>(destinations: &'a [Identity], saved: &mut [Saved]) -> Vec<(usize, 
         for exact in [true, false] {
             pair(&mut new, saved, &mut moves, |saved, destination| {
                 let Some(content) = &saved.content else { return false };
-                content.removed_ms.is_some() == was_removed
+                saved.removed_ms.is_some() == was_removed
                     && content.owner.url == destination.owner().url
                     && (!exact || content.owner.variant == destination.owner().variant)
             });
@@ -157,13 +156,10 @@ fn decide<'a>(destinations: &'a [Identity], saved: &mut [Saved]) -> Vec<(usize, 
     }
     pair(&mut new, saved, &mut moves, |saved, destination| {
         let unnamed = saved.content.as_ref().is_some_and(|content| content.owner.name.is_none());
-        unnamed && saved.removed_ms().is_none() && destination.owner().name.is_none()
+        unnamed && saved.removed_ms.is_none() && destination.owner().name.is_none()
     });
-    let gone: Vec<&str> = saved
-        .iter()
-        .filter(|saved| !saved.claimed && saved.removed_ms().is_none())
-        .map(Saved::shown)
-        .collect();
+    let gone: Vec<&str> =
+        saved.iter().filter(|saved| !saved.claimed && saved.removed_ms.is_none()).map(Saved::shown).collect();
     if !gone.is_empty() && !new.is_empty() {
         tracing::warn!(
             ?gone,
@@ -212,7 +208,8 @@ fn list(fs: &dyn Filesystem, folder: &Path) -> io::Result<Vec<Saved>> {
         return Ok(Vec::new());
     }
     let mut saved = Vec::new();
-    for name in fs.read_dir(folder)? {
+    // Without knowing what is there nothing tells a mended URL from a new destination, so this has to work.
+    for name in positions::patiently(|| fs.read_dir(folder))? {
         let path = folder.join(&name);
         // Whoever puts others here has their own reasons.
         let Ok(name) = name.into_string() else { continue };
@@ -224,7 +221,15 @@ fn list(fs: &dyn Filesystem, folder: &Path) -> io::Result<Vec<Saved>> {
             fs.remove_file(&path)?;
             continue;
         }
-        saved.push(Saved { name, content: positions::read(fs, &path)?, claimed: false });
+        let content = positions::read(fs, &path).unwrap_or_else(|error| {
+            tracing::warn!(path = %path.display(), %error, "saved positions can't be read");
+            None
+        });
+        let removed_ms = match &content {
+            Some(content) => content.removed_ms,
+            None => positions::removed_ms(fs, &path).unwrap_or_default(),
+        };
+        saved.push(Saved { name, content, removed_ms, claimed: false });
     }
     saved.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(saved)

@@ -7,7 +7,7 @@ use crate::lanes::LANES;
 use crate::positions::{Found, PositionFile};
 use crate::url::Url;
 use wal::RealFilesystem;
-use wal::sim::SimFilesystem;
+use wal::sim::{Op, SimFilesystem};
 
 const NEW: Position = Position::start_of(1_000_000);
 const DAY_MS: i64 = 86_400_000;
@@ -246,4 +246,42 @@ fn rubbish_beside_the_positions_does_not_matter() {
     assert_eq!(folder.run(&["b"], 20), [Some(10)]);
     let removed = folder.settle(&["b"]);
     assert_eq!((removed.len(), removed[0].name.as_str()), (1, "rubbish"));
+}
+
+#[test]
+fn damaged_positions_of_a_removed_destination_expire_too() {
+    for damage in [vec![], vec![0xa5; 100], vec![0xa5; 50_000]] {
+        let mut folder = Folder::new();
+        folder.run(&["n@a", "b"], 10);
+        let file = folder.identities(&["n@a"])[0].file().to_string();
+        let path = super::folder(folder.dir.path()).join(&file);
+        std::fs::write(&path, damage).unwrap();
+        let since_ms = folder.now_ms;
+        for day in 0..30 {
+            let removed = folder.settle(&["b"]);
+            assert_eq!((removed.len(), removed[0].since_ms), (1, since_ms), "day {day}");
+            folder.now_ms += DAY_MS;
+        }
+        assert_eq!(folder.settle(&["b"]), []);
+        assert!(!path.exists());
+    }
+}
+
+#[test]
+fn a_read_that_fails_is_tried_again_and_one_that_keeps_failing_ends_no_start() {
+    let folder = Folder::new();
+    let identities = folder.identities(&["n@a"]);
+    let (sim, data) = (SimFilesystem::new(1), Path::new("/data"));
+    let path = super::folder(data).join(identities[0].file());
+    PositionFile::open(&sim, &path, identities[0].owner(), 7, at(3), at(0)).unwrap();
+    let tries = u64::from(positions::READ_TRIES);
+    let renamed = folder.identities(&["m@a"]);
+    // What names the destination can't be read: what was its is kept, and is said to be there.
+    sim.fail(Op::Read, 0, 2 * tries);
+    let claims = settle(&sim, data, &identities, 1).unwrap();
+    assert_eq!(claims, Claims::default());
+    // Its own file was found by its name, and now it is read in the last try.
+    sim.fail(Op::Read, 0, tries - 1);
+    let claims = settle(&sim, data, &renamed, 1).unwrap();
+    assert_eq!(claims.moved.len(), 1);
 }

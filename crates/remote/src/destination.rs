@@ -66,16 +66,6 @@ pub enum StartError {
         /// What the file system says.
         source: std::io::Error,
     },
-    /// What it has put aside.
-    #[error("remote_write {destination}: what was put aside in {folder} can't be read: {source}", folder = folder.display())]
-    Aside {
-        /// Which one.
-        destination: String,
-        /// Where.
-        folder: PathBuf,
-        /// What the file system says.
-        source: std::io::Error,
-    },
     /// The rings of an entry with members.
     #[error(transparent)]
     Rings(#[from] RingsFailed),
@@ -236,11 +226,7 @@ impl Prepared {
         let url = config.url.clone();
         let dead = claims::dead_folder(&data_dir);
         let files = Files::new(&dead, identity.file());
-        let shelf = files.list(&*fs).map_err(|source| StartError::Aside {
-            destination: name.clone(),
-            folder: dead.clone(),
-            source,
-        })?;
+        let shelf = files.list_or_leave(&*fs, clock.now_ms());
         let dead = dead.join(format!("{}.jsonl", identity.file()));
         let keeper = Keeper::start(fs.clone(), clock.clone(), dead, files.clone(), stats.clone());
         let parts = Parts {
@@ -360,8 +346,8 @@ fn is_damaged(fs: &dyn Filesystem, path: &Path) -> bool {
         && match positions::read(fs, path) {
             Ok(Some(content)) => content.lanes.iter().any(Option::is_none),
             Ok(None) => true,
-            // Who opens it says so.
-            Err(_) => false,
+            // One that may not be read is no start.
+            Err(error) => error.kind() != std::io::ErrorKind::PermissionDenied,
         }
 }
 

@@ -57,6 +57,9 @@ const HAS_WIDE: u64 = 1 << 63;
 const SLOTS: [u64; 3] = [4096, 4096 + AREA_BYTES, 4096 + 2 * AREA_BYTES];
 const FILE_BYTES: u64 = 4096 + 3 * AREA_BYTES;
 
+/// How often reading is tried before a file counts as damaged.
+pub(crate) const READ_TRIES: u32 = 4;
+
 /// How the name of a file ends that is not in its place yet.
 pub(crate) const UNFINISHED: &str = ".new";
 
@@ -96,10 +99,28 @@ impl Content {
 
 /// Reads a file without opening it for writing; nothing where it is none of positions.
 pub fn read(fs: &dyn Filesystem, path: &Path) -> io::Result<Option<Content>> {
-    let bytes = read_bytes(&*fs.open(path, false)?)?;
+    let bytes = read_bytes(fs, path)?;
     let lanes = read_lanes(&bytes).map(|lane| lane.map(|lane| lane.done));
     let removed_ms = read_removed(&bytes);
     Ok(read_header(&bytes).map(|(_, owner)| Content { owner, removed_ms, lanes }))
+}
+
+/// What [`mark_removed`] noted, also in a file of which nothing else can be made out.
+pub fn removed_ms(fs: &dyn Filesystem, path: &Path) -> io::Result<Option<i64>> {
+    Ok(read_removed(&read_bytes(fs, path)?))
+}
+
+/// Tries to read a few times: what a disk can't give at once it often gives in the end.
+pub(crate) fn patiently<T>(read: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    let lasting =
+        |error: &io::Error| matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied);
+    let mut tries = 1;
+    loop {
+        match read() {
+            Err(error) if tries < READ_TRIES && !lasting(&error) => tries += 1,
+            done => return done,
+        }
+    }
 }
 
 /// Notes in the file that the configuration has its owner no more. In place, so it needs no room on disk.
@@ -121,11 +142,13 @@ pub fn bytes_after(segments: &[wal::dir::Segment], position: Position) -> u64 {
     after.sum()
 }
 
-fn read_bytes(file: &dyn File) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![0; FILE_BYTES as usize];
-    let length = file.read_full_at(&mut bytes, 0)?;
-    bytes.truncate(length);
-    Ok(bytes)
+fn read_bytes(fs: &dyn Filesystem, path: &Path) -> io::Result<Vec<u8>> {
+    patiently(|| {
+        let mut bytes = vec![0; FILE_BYTES as usize];
+        let length = fs.open(path, false)?.read_full_at(&mut bytes, 0)?;
+        bytes.truncate(length);
+        Ok(bytes)
+    })
 }
 
 fn read_removed(bytes: &[u8]) -> Option<i64> {
@@ -180,7 +203,7 @@ impl PositionFile {
         oldest: Position,
     ) -> io::Result<(PositionFile, Settled, Found)> {
         if let Some(dir) = path.parent()
-            && fs.metadata(dir)?.is_none()
+            && patiently(|| fs.metadata(dir))?.is_none()
         {
             fs.create_dir_all(dir)?;
             // Its name has to outlast a power cut as what is in it does.
@@ -189,12 +212,19 @@ impl PositionFile {
             }
         }
         let header = header(owner, fingerprint);
-        if fs.metadata(path)?.is_none() {
+        // Where that can't be found out, it may be there.
+        if matches!(patiently(|| fs.metadata(path)), Ok(None)) {
             let settled = [new; LANES].into();
             return Ok((Self::make(fs, path, &header, &settled)?, settled, Found::New));
         }
-        let file: Arc<dyn File> = fs.open(path, true)?.into();
-        let bytes = read_bytes(&*file)?;
+        let bytes = match read_bytes(fs, path) {
+            // Made anew beside it, as one of rubbish is. That it may not be read is for people to mend.
+            Err(error) if error.kind() != io::ErrorKind::PermissionDenied => {
+                tracing::warn!(path = %path.display(), %error, "saved positions can't be read");
+                Vec::new()
+            }
+            read => read?,
+        };
         let lanes = read_lanes(&bytes);
         let mut settled = Settled::of(&lanes, oldest);
         let sequence = lanes.iter().flatten().map(|lane| lane.sequence).max().unwrap_or(0);
@@ -213,6 +243,7 @@ impl PositionFile {
                 let age = |area: &usize| newest_of(&bytes, *area);
                 let open = (0..SLOTS.len()).min_by_key(age).unwrap_or(0);
                 let durable = (0..SLOTS.len()).max_by_key(age).unwrap_or(1);
+                let file = fs.open(path, true)?.into();
                 let mut opened = PositionFile { file, sequence, buffer: Vec::new(), open, durable };
                 opened.save(&settled)?;
                 return Ok((opened, settled, found));
@@ -460,6 +491,26 @@ mod tests {
             let (_, found, kind) = open(&path, 7);
             assert_eq!((found, kind), ([OLDEST; LANES].into(), Found::Damaged(LANES)));
             assert_eq!(open(&path, 7).2, Found::Intact);
+        }
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_tried_a_few_times_and_then_made_anew() {
+        use wal::sim::{Op, SimFilesystem};
+        // What comes before it: asking for the folder and for the file.
+        for (op, before) in [(Op::Read, 0), (Op::Open, 2), (Op::Open, 1)] {
+            let sim = SimFilesystem::new(1);
+            let open = || {
+                let (_, settled, found) =
+                    PositionFile::open(&sim, Path::new("/positions/a"), &owner(), 7, NEW, OLDEST).unwrap();
+                (settled, found)
+            };
+            assert_eq!(open(), ([NEW; LANES].into(), Found::New));
+            sim.fail(op, before, u64::from(READ_TRIES) - 1);
+            assert_eq!(open(), ([NEW; LANES].into(), Found::Intact), "{op:?}");
+            sim.fail(op, before, u64::from(READ_TRIES) * if before == 1 { 2 } else { 1 });
+            assert_eq!(open(), ([OLDEST; LANES].into(), Found::Damaged(LANES)), "{op:?}");
+            assert_eq!(open(), ([OLDEST; LANES].into(), Found::Intact), "{op:?}");
         }
     }
 

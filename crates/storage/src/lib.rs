@@ -28,9 +28,11 @@
 //! | `wal/` | the log, in Prometheus' format |
 //! | `meta/` | types, help texts and units of metrics: a journal |
 //! | `state` | reserved references, the durable end, segments closed by a failure |
+//! | `ages` | how old segments are in running time, where that is limited |
 //! | `damaged/` | damaged files, set aside |
 //! | `reserve` | nothing; removed when the disk is full, so that delivery can go on |
 
+mod ages;
 mod arrange;
 mod backlog;
 mod chunk;

@@ -4,12 +4,12 @@
 //! seconds. What all destinations have acknowledged goes at once. Past the budget (or the age) the oldest
 //! segment goes whether or not it was delivered; what each destination loses by that is counted first.
 
+use crate::ages::{self, Ages};
 use crate::damage::{OPENING, Verdict};
 use crate::options::WhenFull;
 use crate::pins::Lost;
 use crate::records;
 use crate::shared::Shared;
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -21,14 +21,21 @@ const IDLE: Duration = Duration::from_secs(10);
 
 /// The thread's work. Ends when the pins are closed.
 pub(crate) fn run(shared: &Arc<Shared>) {
-    let mut janitor = Janitor { shared: shared.clone(), closed_at: HashMap::new() };
+    // Without a limit nobody asks for ages.
+    let ages = shared.options.max_age.map(|_| {
+        let path = shared.options.dir.join(ages::FILE);
+        Ages::open(shared.fs.clone(), path, shared.tail.end().segment, shared.clock.monotonic())
+    });
+    let mut janitor = Janitor { shared: shared.clone(), ages };
     loop {
         if let Err(error) = janitor.sweep() {
             shared.stats.truncations_failed.add(1);
             tracing::warn!(%error, "old segments could not be removed");
         }
+        janitor.save_ages(false);
         shared.stats.sweeps.add(1);
         if !shared.pins.wait(IDLE) {
+            janitor.save_ages(true);
             return;
         }
     }
@@ -36,8 +43,8 @@ pub(crate) fn run(shared: &Arc<Shared>) {
 
 struct Janitor {
     shared: Arc<Shared>,
-    /// When a segment was first seen closed, by the monotonic clock: ages count running time.
-    closed_at: HashMap<u64, Duration>,
+    /// How old segments are, where they may not be of any age.
+    ages: Option<Ages>,
 }
 
 impl Janitor {
@@ -48,14 +55,20 @@ impl Janitor {
         self.truncate(wanted, false)?;
 
         let options = &shared.options;
-        let now = shared.clock.monotonic();
         let mut segments = dir::segments(&*shared.fs, &shared.wal_dir)?;
-        self.closed_at.retain(|number, _| segments.iter().any(|segment| segment.number == *number));
+        if let Some(ages) = &mut self.ages {
+            ages.tick(shared.clock.monotonic());
+            ages.forget_below(segments.first().map_or(current, |segment| segment.number));
+            // All of them, so that each has its own age when those before it are gone.
+            for closed in segments.iter().filter(|segment| segment.number < current) {
+                ages.of(closed.number);
+            }
+        }
         let mut total: u64 = segments.iter().map(|segment| segment.bytes).sum();
         segments.retain(|segment| segment.number < current);
         for segment in segments {
-            let closed_at = *self.closed_at.entry(segment.number).or_insert(now);
-            let too_old = options.max_age.is_some_and(|max| now.saturating_sub(closed_at) > max);
+            let age = self.ages.as_mut().map(|ages| ages.of(segment.number));
+            let too_old = options.max_age.zip(age).is_some_and(|(max, age)| age > max);
             let too_much = total > options.max_size && options.when_full == WhenFull::DropOldest;
             if !too_old && !too_much {
                 break;
@@ -69,6 +82,16 @@ impl Janitor {
         }
         shared.stats.log_bytes.set(total);
         Ok(())
+    }
+
+    fn save_ages(&mut self, ending: bool) {
+        let Some(ages) = &mut self.ages else { return };
+        ages.tick(self.shared.clock.monotonic());
+        if (ending || ages.is_due())
+            && let Err(error) = ages.save()
+        {
+            tracing::warn!(%error, "how old segments are could not be saved");
+        }
     }
 
     /// Drops a segment that may still be wanted, after counting what that costs whom.

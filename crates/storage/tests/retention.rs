@@ -167,3 +167,40 @@ async fn past_max_age_in_running_time_a_segment_goes_whatever_the_wall_clock_say
     let mut follower = storage.follow(storage.oldest());
     assert_eq!(drain(&storage, &mut follower).await.len(), 10);
 }
+
+/// Kills lose what was not saved; an end in order loses nothing. What the wall clock does says nothing.
+#[tokio::test]
+async fn a_program_that_restarts_more_often_than_max_age_drops_by_it_all_the_same() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let dir = tempfile::tempdir().unwrap();
+    let clock = TestClock::new();
+    let limits = || Options { max_age: Some(24 * HOUR), ..options(dir.path()) };
+    let open = || Storage::open(Arc::new(RealFilesystem), clock.clone(), limits()).unwrap().0;
+    let storage = open();
+    storage.append(floats(0..10, 1, 1.0)).await.unwrap();
+    storage.close();
+    let mut dropped = 0;
+    // It is closed from this start on; each run is of an hour.
+    for run in 0..=24 {
+        clock.set_back(if run % 2 == 0 { 400 } else { -400 } * 86_400_000);
+        let storage = open();
+        let pin = storage.pin("away", Position::start_of(0));
+        assert_eq!(storage.oldest(), Position::start_of(0), "run {run}");
+        while storage.stats().sweeps.get() == 0 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        clock.pass(HOUR);
+        storage.close();
+        dropped += storage.stats().segments_dropped.get();
+        drop(pin);
+    }
+    let storage = open();
+    for _ in 0..10_000 {
+        if dropped + storage.stats().segments_dropped.get() > 0 {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert!(dropped + storage.stats().segments_dropped.get() > 0);
+    assert!(storage.oldest() > Position::start_of(0));
+}
