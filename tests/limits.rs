@@ -81,6 +81,16 @@ fn by_the_code() -> Vec<(&'static str, &'static str, String)> {
         ("The doors", "a request's head", bytes(http::HEAD_BYTES_MAX)),
         ("The doors", "the path of a push to a group", bytes(receive::path::PATH_BYTES)),
         ("The doors", "time for a head, and for an idle connection", time(http::HEAD_TIMEOUT)),
+        (
+            "The doors",
+            "buffers of large requests' labels that are kept for the next ones",
+            format!(
+                "{}, each of {} to {}",
+                model::arena::KEPT_MAX,
+                bytes(model::arena::BYTES_MIN as u64),
+                bytes(model::arena::BYTES_MAX as u64)
+            ),
+        ),
         ("The doors", "a body as sent", bytes(doors.body_bytes)),
         ("The doors", "a body decompressed", bytes(doors.decoded_bytes)),
         ("The doors", "bodies together", bytes(doors.memory_bytes)),
