@@ -473,6 +473,12 @@ fn peak_memory_is_that_of_the_whole_tree() {
     let peak = narthex.gauge("big", "narthex_job_last_peak_memory_bytes").unwrap();
     assert!(peak > 64.0 * 1048576.0, "both count: {peak}");
     assert!(peak < 400.0 * 1048576.0, "{peak}");
+    // It says which machine it ran on, as nobody said otherwise.
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    let instance = format!("instance=\"{}\"", host.trim());
+    let group = narthex.group("big");
+    let pushed: Vec<_> = group.keys().filter(|series| series.starts_with("narthex_job_")).collect();
+    assert!(!pushed.is_empty() && pushed.iter().all(|series| series.contains(&instance)), "{pushed:?}");
 }
 
 #[test]

@@ -246,6 +246,21 @@ mod tests {
     }
 
     #[test]
+    fn a_line_that_is_too_long_is_no_letter_and_hides_no_other() {
+        let letter = |answer: &str| format!("{{\"answer\":\"{answer}\",\"timestamp\":1,\"value\":\"1\"}}\n");
+        let limit = LINE_BYTES_MAX as usize;
+        let whole = letter(&"x".repeat(limit - letter("").len()));
+        let long = letter(&"x".repeat(limit));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.jsonl");
+        std::fs::write(&path, [&*whole, &*long, &*letter("last")].concat()).unwrap();
+        let mut out = Vec::new();
+        let sentences = dump(&[path], Format::Json, DumpOptions::default(), &mut out, &mut |_| {}).unwrap();
+        assert!(out == [whole, letter("last")].concat().into_bytes(), "{} bytes", out.len());
+        assert!(sentences.len() == 1 && sentences[0].contains("no dead letters"), "{sentences:?}");
+    }
+
+    #[test]
     fn the_older_file_of_a_destination_comes_first() {
         let folder = tempfile::tempdir().unwrap();
         for name in ["b.jsonl", "a.jsonl.1", "a.jsonl", "other"] {
