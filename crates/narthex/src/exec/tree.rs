@@ -246,6 +246,19 @@ mod tests {
     }
 
     #[test]
+    fn processes_past_the_limit_are_not_looked_at() {
+        let made = made();
+        // Looked at from the last one: the limit is reached at 12. Most have ended since they were listed.
+        let last = 11 + i32::try_from(PROCESSES_MAX).unwrap();
+        let all: Vec<String> = (2..=last).map(|pid| pid.to_string()).collect();
+        made.process(1, 0, Some(&all.join(" ")), (1, 1));
+        for pid in [11, 12, last] {
+            made.process(pid, 1, Some(""), (10, 10));
+        }
+        assert_eq!(memory(&made.roots, pid(1)), 20 * 1024);
+    }
+
+    #[test]
     fn a_cgroup_counts_where_it_is_ones_own() {
         let made = made();
         let own = || own_cgroup(&made.roots, pid(7));
