@@ -180,7 +180,6 @@ fn removed(telemetry: &Telemetry) -> Vec<Gone> {
 
 fn delivery(destination: &Outlet, lag_bytes: u64) -> Delivery {
     let stats = &destination.stats;
-    let state = stats.state();
     let lag_ms = stats.lag_ms.get();
     let (last_error, last_error_ms) = stats.last_error_at().unzip();
     let last_error_ms = last_error_ms.unwrap_or(0);
@@ -194,15 +193,7 @@ fn delivery(destination: &Outlet, lag_bytes: u64) -> Delivery {
         name: destination.name.clone(),
         url: destination.url.clone(),
         words: sentence::sentence(stats),
-        state: match state {
-            State::Starting => "idle",
-            State::Delivering if lag_ms > CATCHING_UP_MS => "catching up",
-            State::Delivering => "delivering",
-            State::Waiting { .. } => "retrying",
-            State::Denied { .. } => "denied",
-            State::Stopped => "stopped",
-            State::Left => "left",
-        },
+        state: in_a_word(&stats.state(), lag_ms),
         protocol: stats.protocol().map(protocol_name),
         shards: stats.shards.get(),
         shards_max: stats.shards_max.get(),
@@ -226,5 +217,39 @@ fn delivery(destination: &Outlet, lag_bytes: u64) -> Delivery {
         last_accepted_ms: stats.last_accepted_ms.get(),
         last_error,
         last_error_ms,
+    }
+}
+
+fn in_a_word(state: &State, lag_ms: i64) -> &'static str {
+    match state {
+        State::Starting => "idle",
+        State::Delivering if lag_ms > CATCHING_UP_MS => "catching up",
+        State::Delivering => "delivering",
+        State::Waiting { .. } => "retrying",
+        State::Denied { .. } => "denied",
+        State::Stopped => "stopped",
+        State::Left => "left",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_state_has_its_word() {
+        let reason = String::new;
+        let late = CATCHING_UP_MS + 1;
+        for (state, lag_ms, word) in [
+            (State::Starting, late, "idle"),
+            (State::Delivering, 0, "delivering"),
+            (State::Delivering, late, "catching up"),
+            (State::Waiting { reason: reason() }, late, "retrying"),
+            (State::Denied { reason: reason() }, late, "denied"),
+            (State::Stopped, late, "stopped"),
+            (State::Left, late, "left"),
+        ] {
+            assert_eq!(in_a_word(&state, lag_ms), word);
+        }
     }
 }

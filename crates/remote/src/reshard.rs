@@ -24,7 +24,8 @@ pub struct Rates {
     pub dropped: f64,
     /// Seconds that requests took, per second.
     pub sending: f64,
-    /// How far delivery is behind, in seconds.
+    /// How far delivery is behind, in seconds: the age of the oldest sample that isn't settled, by its
+    /// arrival and a monotonic clock.
     pub delay: f64,
 }
 

@@ -127,7 +127,7 @@ pub(crate) struct Worker {
     lost: storage::Lost,
     rate: Rate,
     was_full: bool,
-    /// Up to here the log was read from disk: when that arrived is not known.
+    /// Up to here the log was read from disk: chunks of it do not say when they arrived.
     behind_until: wal::Position,
     read_not_before: Duration,
     refresh_at: Duration,
@@ -583,6 +583,15 @@ impl Worker {
         stats.retry_in_ms.set(wait.map_or(0, |wait| wait.as_millis() as i64));
     }
 
+    /// The age of the oldest point that isn't settled, by its arrival: whoever pushes by a wrong clock must
+    /// not change the number of shards, as the lag that is shown may.
+    fn delay(&self, now: Duration) -> Duration {
+        let backlog = self.backlog.as_ref().map(|backlog| &backlog.queue);
+        let oldest = backlog.into_iter().chain([&self.queue]).filter_map(Queue::oldest);
+        let arrived = oldest.map(|(outgoing, point)| self.arrived(outgoing, point));
+        arrived.min().map_or(Duration::ZERO, |arrived| now.saturating_sub(arrived))
+    }
+
     fn reshard(&mut self, now: Duration) {
         let seconds = now.saturating_sub(self.rate.last).as_secs_f64();
         self.rate.last = now;
@@ -594,7 +603,7 @@ impl Worker {
             output: self.rate.output.tick(delivered, seconds),
             dropped: self.rate.dropped.tick(total(stats.dropped_by_rule.get()), seconds),
             sending: self.rate.sending.tick(stats.request_duration.sum_ns.get() as f64 / 1e9, seconds),
-            delay: stats.lag_ms.get() as f64 / 1000.0,
+            delay: self.delay(now).as_secs_f64(),
         };
         if let Some(desired) = reshard::desired(rates) {
             stats.shards_desired_milli.set((desired * 1000.0) as i64);

@@ -96,7 +96,7 @@ fn a_pinned_version_is_the_only_one_sent() {
 #[test]
 fn what_can_be_retried_is_retried_until_it_arrives_once_and_in_order() {
     type Fault = fn(&Received) -> Answer;
-    let faults: [(&str, Fault, bool); 10] = [
+    let faults: [(&str, Fault, bool); 15] = [
         ("408", |_| Answer::status(408), false),
         ("429", |_| Answer::status(429).header("Retry-After", "0"), false),
         ("500", |_| Answer::status(500).body("boom"), false),
@@ -105,6 +105,34 @@ fn what_can_be_retried_is_retried_until_it_arrives_once_and_in_order() {
         ("reset before the answer", |_| Answer::status(204).ending(Ending::NoAnswer), false),
         ("reset after it was stored", |r| Answer::success(r).ending(Ending::NoAnswer), true),
         ("half an answer", |_| Answer::status(500).ending(Ending::HalfAnswer), false),
+        (
+            "half an answer after it was stored",
+            |request| Answer::success(request).ending(Ending::HalfAnswer),
+            true,
+        ),
+        (
+            "a nonsensical Retry-After",
+            |request| {
+                let says = ["soon", "-5", "", "99999999999999999999"][request.number / 2 % 4];
+                Answer::status(503).header("Retry-After", says)
+            },
+            false,
+        ),
+        (
+            "a body shorter than its length",
+            |_| Answer::status(503).header("Content-Length", "1000").body("boom").ending(Ending::Close),
+            false,
+        ),
+        (
+            "a body longer than its length",
+            |_| Answer::status(503).header("Content-Length", "2").body("boom").ending(Ending::Close),
+            false,
+        ),
+        (
+            "a length that is no number",
+            |_| Answer::status(503).header("Content-Length", "many").body("boom").ending(Ending::Close),
+            false,
+        ),
         ("an odd status", |_| Answer::status(799), false),
         ("closed after each answer", |_| Answer::status(503).ending(Ending::Close), false),
     ];
@@ -160,6 +188,28 @@ fn a_receiver_that_does_not_answer_in_time_is_asked_again() {
     assert!(destination.stats().last_error().unwrap().contains("no answer within 200ms"));
     assert_eq!(destination.stats().state(), State::Delivering);
     world.stop(destination);
+}
+
+#[test]
+fn an_answer_that_comes_byte_by_byte_counts_if_it_ends_in_time() {
+    for (pause, timeout, in_time) in [(1, 10_000, true), (20, 300, false)] {
+        let world = World::new();
+        let mut config = world.config();
+        config.remote_timeout = Duration::from_millis(timeout);
+        world.receiver.answer(move |request| match request.number {
+            0 => Answer::success(request).ending(Ending::Slow(Duration::from_millis(pause))),
+            _ => Answer::success(request),
+        });
+        let destination = world.start(config);
+        world.push(10);
+        let stats = destination.stats().clone();
+        wait_for_number("delivery", 10, || stats.delivered.get().samples);
+        assert!(world.stop(destination).complete);
+        assert_eq!(stats.requests_retried.get(), u64::from(!in_time), "{pause} ms a byte");
+        assert_eq!(world.tally().repeated, if in_time { 0 } else { 10 });
+        let says = stats.last_error().unwrap_or_default();
+        assert!(in_time || says.contains("no answer within 300ms"), "{says}");
+    }
 }
 
 #[test]
@@ -330,17 +380,32 @@ fn a_batch_that_is_wholly_refused_costs_nine_requests() {
 
 #[test]
 fn a_request_that_is_too_large_is_halved_and_the_size_remembered() {
-    let world = World::new();
-    world.receiver.answer(|request| {
-        if request.content.len() > 5000 { Answer::status(413) } else { Answer::success(request) }
-    });
-    let destination = world.start(world.config());
-    for _ in 0..3 {
-        world.push(1000);
+    // The remembered size has a floor, `REQUEST_BYTES_MIN`; a receiver that takes less still gets all.
+    for (takes, remembers) in [(40_000, true), (5000, false)] {
+        let world = World::new();
+        world.receiver.answer(move |request| {
+            if request.content.len() > takes { Answer::status(413) } else { Answer::success(request) }
+        });
+        let mut config = world.config();
+        config.protobuf_message = Some(Message::V1);
+        config.queue_config.max_samples_per_send = 5000;
+        let destination = world.start(config);
+        let too_large = || world.receiver.requests().iter().filter(|request| request.status == 413).count();
+        world.push(5000);
+        world.wait_for_all();
+        let first = too_large();
+        assert!(first >= 2, "{first}");
+        for _ in 0..3 {
+            world.push(5000);
+            let tally = world.wait_for_all();
+            assert_eq!((tally.repeated, tally.out_of_order), (0, 0));
+        }
+        if remembers {
+            assert!(first < 10, "halved each time: {first}");
+            assert_eq!(too_large(), first, "once it is known what it takes, nothing larger is sent");
+        }
+        assert!(world.stop(destination).complete);
     }
-    let tally = world.wait_for_all();
-    assert_eq!((tally.repeated, tally.out_of_order), (0, 0));
-    assert!(world.stop(destination).complete);
 }
 
 #[test]

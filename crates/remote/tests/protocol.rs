@@ -1,4 +1,5 @@
-//! Which version of the protocol a receiver gets while it is replaced by an older or a newer one.
+//! Which version of the protocol a receiver gets while it is replaced by an older or a newer one, and what
+//! of a log by either.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod common;
@@ -6,11 +7,13 @@ mod common;
 use common::World;
 use formats::remote_write::Protocol;
 use remote::State;
+use remote::batch::Kinds;
+use remote::config::Message;
 use remote::protocol::UPGRADE_INTERVAL;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use support::receiver::Answer;
-use support::wire::Version;
+use support::wire::{Version, visit};
 use support::{SOON, wait_until};
 
 /// A receiver that speaks 2.0 only while it is told so.
@@ -86,4 +89,59 @@ fn a_receiver_of_neither_version_is_held_for_and_told_of() {
     world.clock.jump(std::time::Duration::from_secs(61));
     world.wait_for_all();
     assert!(world.stop(destination).complete);
+}
+
+#[test]
+fn what_is_not_to_be_sent_is_not_and_is_counted() {
+    use model::{Batch, Counts, Histogram, Labels, ResetHint, Series};
+    for message in [Message::V1, Message::V2] {
+        for (exemplars, histograms) in [(true, true), (true, false), (false, true), (false, false)] {
+            let world = World::new();
+            let mut config = world.config();
+            config.protobuf_message = Some(message);
+            config.send_exemplars = exemplars;
+            config.send_native_histograms = histograms;
+            let destination = world.start(config);
+            let mut batch = Batch::new();
+            let labels = |name| Labels::from_pairs([("__name__", name)]);
+            let series = batch.add_series(labels("plain").as_ref(), Series::NO_METADATA);
+            batch.push_float(series, 1000, 1.0);
+            let start = batch.bytes.len();
+            batch.bytes.extend_from_slice(Labels::from_pairs([("trace_id", "abc")]).as_ref().as_bytes());
+            batch.push_exemplar(series, 1000, start, 1.0);
+            let series = batch.add_series(labels("native").as_ref(), Series::NO_METADATA);
+            let histogram = Histogram {
+                reset_hint: ResetHint::Unknown,
+                schema: 0,
+                zero_threshold: 0.0,
+                sum: 0.0,
+                positive_spans: Vec::new(),
+                negative_spans: Vec::new(),
+                counts: Counts::Integer { count: 1, zero: 1, positive: Vec::new(), negative: Vec::new() },
+                custom_values: Vec::new(),
+            };
+            batch.push_histogram(series, 1000, 0, histogram);
+            world.runtime.block_on(world.storage().append(batch)).unwrap();
+            let stats = destination.stats().clone();
+            let sent =
+                Kinds { samples: 1, histograms: u64::from(histograms), exemplars: u64::from(exemplars) };
+            let held_back =
+                Kinds { samples: 0, histograms: 1 - sent.histograms, exemplars: 1 - sent.exemplars };
+            let what = format!("{message:?}, exemplars {exemplars}, histograms {histograms}");
+            wait_until("delivery", SOON, || stats.delivered.get().total() == sent.total());
+            assert!(world.stop(destination).complete);
+            assert_eq!((stats.delivered.get(), stats.dropped_by_rule.get()), (sent, held_back), "{what}");
+            assert_eq!(stats.refused.get().total() + stats.dropped_unsupported.get().total(), 0, "{what}");
+            let mut arrived = Kinds::default();
+            for request in world.receiver.requests().iter() {
+                visit(request.version(), &request.content, |view| {
+                    arrived.samples += view.samples.len() as u64;
+                    arrived.histograms += view.histograms.len() as u64;
+                    arrived.exemplars += view.exemplars.len() as u64;
+                })
+                .unwrap();
+            }
+            assert_eq!(arrived, sent, "{what}");
+        }
+    }
 }

@@ -390,6 +390,9 @@ impl Committer {
             chunks.extend(waiting.chunk.map(Arc::new));
             replies.push((waiting.reply, waiting.counts));
         }
+        for chunk in &chunks {
+            self.shared.note_arrival(chunk.start, chunk.arrived);
+        }
         self.shared.tail.publish(chunks, end.position().max(self.last_end));
         for (reply, [samples, histograms, exemplars]) in replies {
             let stats = &self.shared.stats;

@@ -34,6 +34,7 @@
 
 mod ages;
 mod arrange;
+mod arrivals;
 mod backlog;
 mod chunk;
 mod committer;

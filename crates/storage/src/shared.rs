@@ -1,5 +1,6 @@
 //! What the storage's threads and its users share.
 
+use crate::arrivals::Arrivals;
 use crate::damage::{self, Damages};
 use crate::metadata::MetadataStore;
 use crate::options::Options;
@@ -12,6 +13,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use wal::{Aside, DurableEnd, Filesystem};
 
 pub(crate) struct Shared {
@@ -38,6 +40,7 @@ pub(crate) struct Shared {
     pub(crate) closed: AtomicBool,
     /// Segments that end before their file does.
     ends: Mutex<HashMap<u64, u64>>,
+    arrivals: Mutex<Arrivals>,
 }
 
 impl Shared {
@@ -49,6 +52,7 @@ impl Shared {
         closed: &[DurableEnd],
     ) -> Shared {
         let ends = closed.iter().map(|closed| (closed.segment, closed.offset)).collect();
+        let opened = clock.monotonic();
         Shared {
             fs,
             clock,
@@ -65,6 +69,7 @@ impl Shared {
             over_budget: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             ends: Mutex::new(ends),
+            arrivals: Mutex::new(Arrivals::new(opened)),
             options,
         }
     }
@@ -72,6 +77,16 @@ impl Shared {
     /// Remembers where a segment ends that was closed after a failure.
     pub(crate) fn close_segment(&self, closed: DurableEnd) {
         self.ends.lock().unwrap_or_else(PoisonError::into_inner).insert(closed.segment, closed.offset);
+    }
+
+    /// Notes when what begins at `start` arrived.
+    pub(crate) fn note_arrival(&self, start: wal::Position, arrived: Duration) {
+        self.arrivals.lock().unwrap_or_else(PoisonError::into_inner).note(start, arrived);
+    }
+
+    /// When what lies at `position` arrived, by the monotonic clock.
+    pub(crate) fn arrived(&self, position: wal::Position) -> Duration {
+        self.arrivals.lock().unwrap_or_else(PoisonError::into_inner).at(position)
     }
 
     /// Where segment `number` ends, if that is known to be before its file does.

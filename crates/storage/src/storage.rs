@@ -16,6 +16,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
+use std::time::Duration;
 use tokio::sync::oneshot;
 use wal::record::{self, RecordType};
 use wal::{Filesystem, Position, SegmentReader, Writer, WriterOptions, dir};
@@ -208,6 +209,13 @@ impl Storage {
     /// The durable end: where what is appended from now on begins.
     pub fn end(&self) -> Position {
         self.inner.shared.tail.end()
+    }
+
+    /// When what lies at `position` arrived, by the monotonic clock and whatever its own timestamp says: to
+    /// the second for what is young, to a few hundredths of its age for what is old. What was there before
+    /// the log was opened counts from then.
+    pub fn arrived(&self, position: Position) -> Duration {
+        self.inner.shared.arrived(position)
     }
 
     /// The oldest position that can still be read.

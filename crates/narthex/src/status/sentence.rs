@@ -8,8 +8,12 @@ use std::time::Duration;
 
 /// One or more sentences.
 pub(super) fn sentence(stats: &Stats) -> String {
+    of(stats.state(), stats)
+}
+
+fn of(state: State, stats: &Stats) -> String {
     let lag_ms = stats.lag_ms.get();
-    let mut text = match stats.state() {
+    let mut text = match state {
         State::Starting => "Nothing has been sent yet.".to_string(),
         State::Delivering if lag_ms > CATCHING_UP_MS && stats.newest_first.get() > 0 => {
             format!("Takes what is sent, the newest first; the backlog is {} behind.", rounded(lag_ms))
@@ -81,6 +85,36 @@ mod tests {
     fn a_destination_that_is_well_needs_few_words() {
         let stats = Stats::default();
         assert_eq!(sentence(&stats), "Nothing has been sent yet.");
+    }
+
+    #[test]
+    fn each_state_says_what_becomes_of_the_samples() {
+        let stats = Stats::default();
+        let reason = || "503 Service Unavailable: later".to_string();
+        for (state, says) in [
+            (State::Starting, "Nothing has been sent yet."),
+            (State::Delivering, "Takes what is sent."),
+            (
+                State::Waiting { reason: reason() },
+                "Does not take what is sent: 503 Service Unavailable: later. Tried again all the time; what was \
+                 taken in waits in the log.",
+            ),
+            (
+                State::Denied { reason: reason() },
+                "Does not let narthex in: 503 Service Unavailable: later. Check the URL, the credentials and what \
+                 the destination allows. It is asked once a minute; what was taken in waits in the log.",
+            ),
+            (State::Stopped, "Stopped; what it has not taken is in the log for the next start."),
+            (
+                State::Left,
+                "Has left: all that was its own has been delivered. It is shown until the next reload or start.",
+            ),
+        ] {
+            assert_eq!(of(state, &stats), says);
+        }
+        stats.lag_ms.set(3_600_000);
+        assert_eq!(of(State::Delivering, &stats), "Takes what is sent; catching up, 1 h behind.");
+        assert!(!of(State::Left, &stats).contains("behind"));
     }
 
     #[test]

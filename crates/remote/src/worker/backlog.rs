@@ -235,10 +235,16 @@ impl Worker {
         Settled { lanes: done, ahead: Some(Ahead { from, lanes }) }
     }
 
-    /// How old a point is, in milliseconds.
+    /// When a point arrived, by the monotonic clock.
+    pub(super) fn arrived(&self, outgoing: &Outgoing, point: u32) -> Duration {
+        let position = outgoing.position(point);
+        if position < self.behind_until { self.storage.arrived(position) } else { outgoing.arrived() }
+    }
+
+    /// How old a point is, in milliseconds: what was read from disk by its own time, since it may have been
+    /// there before this start.
     pub(super) fn age_ms(&self, outgoing: &Outgoing, point: u32) -> i64 {
         if outgoing.position(point) < self.behind_until {
-            // When it arrived isn't known any more; its own time is the best guess.
             (self.clock.now_ms() - outgoing.timestamp(point)).max(0)
         } else {
             self.clock.monotonic().saturating_sub(outgoing.arrived()).as_millis() as i64

@@ -57,7 +57,7 @@ pub(super) fn serve(mut stream: TcpStream, shared: &Shared) {
         request.status = answer.status;
         request.stored = answer.stored;
         shared.record(request);
-        if write(&mut stream, &answer).is_none() || answer.ending != Ending::Open {
+        if write(&mut stream, &answer).is_none() || !matches!(answer.ending, Ending::Open | Ending::Slow(_)) {
             let _ = stream.shutdown(std::net::Shutdown::Both);
             return;
         }
@@ -129,8 +129,9 @@ fn write(stream: &mut TcpStream, answer: &Answer) -> Option<()> {
     for (name, value) in &answer.headers {
         text.push_str(&format!("{name}: {value}\r\n"));
     }
-    // A 204 has no body and no length.
-    if answer.status != 204 {
+    // A 204 has no body and no length; the script may give a wrong one.
+    let says_length = answer.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+    if answer.status != 204 && !says_length {
         text.push_str(&format!("Content-Length: {}\r\n", answer.body.len()));
     }
     if answer.ending == Ending::Close {
@@ -138,6 +139,12 @@ fn write(stream: &mut TcpStream, answer: &Answer) -> Option<()> {
     }
     text.push_str("\r\n");
     text.push_str(&answer.body);
+    if let Ending::Slow(pause) = answer.ending {
+        return text.bytes().try_for_each(|byte| {
+            std::thread::sleep(pause);
+            stream.write_all(&[byte]).ok()
+        });
+    }
     let end = if answer.ending == Ending::HalfAnswer { text.len() / 2 } else { text.len() };
     stream.write_all(&text.as_bytes()[..end]).ok()
 }

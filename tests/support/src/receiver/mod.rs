@@ -26,6 +26,8 @@ pub enum Ending {
     NoAnswer,
     /// The connection closes in the middle of the answer.
     HalfAnswer,
+    /// The answer comes byte by byte with this pause between two; the connection stays open.
+    Slow(Duration),
 }
 
 /// What the receiver does with a request.

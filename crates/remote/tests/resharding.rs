@@ -1,0 +1,49 @@
+//! What the number of shards follows.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod common;
+
+use common::World;
+use model::Clock;
+use std::time::Duration;
+use support::receiver::Answer;
+use support::{SOON, wait_until};
+
+#[test]
+fn a_wrong_clock_of_whoever_pushes_does_not_change_the_number_of_shards() {
+    for restarted in [false, true] {
+        let mut world = World::with(|options| options.tail_bytes = 0);
+        let mut config = world.config();
+        config.queue_config.max_samples_per_send = 10;
+        let destination = world.start(config.clone());
+        world.push(10);
+        world.wait_for_all();
+        assert!(world.stop(destination).complete);
+        // Years old by their own time, and read from disk, since they come while nobody reads.
+        for _ in 0..100 {
+            world.push(10);
+        }
+        if restarted {
+            world.reopen();
+        }
+        let sent = world.receiver.requests().len();
+        world.receiver.answer(move |request| match request.number - sent {
+            0..5 => Answer::success(request).delay(Duration::from_millis(10)),
+            _ => Answer::status(503),
+        });
+        let destination = world.start(config);
+        let stats = destination.stats().clone();
+        wait_until("a failure", SOON, || stats.requests_retried.get() > 0);
+        assert!(stats.records_read_behind.get() > 0, "it reads from disk");
+        let first = stats.shards_desired_milli.get();
+        world.clock.jump(Duration::from_secs(10));
+        wait_until("a look at the number of shards", SOON, || stats.shards_desired_milli.get() != first);
+        let years = 2 * 365 * 24 * 3_600_000;
+        assert!(world.clock.now_ms() - common::EPOCH_MS as i64 > years, "the machine's clock is right");
+        assert!(stats.lag_ms.get() > years, "the lag that is shown is by sample time");
+        // By the age since their arrival a handful at most, even if a request took the ten seconds.
+        let desired = stats.shards_desired_milli.get() / 1000;
+        assert!(desired < 50, "{desired} shards for {:?}", stats.lag_ms.get());
+        world.stop_now(destination);
+    }
+}
