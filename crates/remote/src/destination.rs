@@ -346,8 +346,8 @@ fn is_damaged(fs: &dyn Filesystem, path: &Path) -> bool {
         && match positions::read(fs, path) {
             Ok(Some(content)) => content.lanes.iter().any(Option::is_none),
             Ok(None) => true,
-            // One that may not be read is no start.
-            Err(error) => error.kind() != std::io::ErrorKind::PermissionDenied,
+            // Else it is no start.
+            Err(error) => !storage::is_elsewhere(&error),
         }
 }
 

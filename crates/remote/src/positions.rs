@@ -218,8 +218,8 @@ impl PositionFile {
             return Ok((Self::make(fs, path, &header, &settled)?, settled, Found::New));
         }
         let bytes = match read_bytes(fs, path) {
-            // Made anew beside it, as one of rubbish is. That it may not be read is for people to mend.
-            Err(error) if error.kind() != io::ErrorKind::PermissionDenied => {
+            // Made anew beside it, as one of rubbish is. What is not the disk's is for people to mend.
+            Err(error) if !storage::is_elsewhere(&error) => {
                 tracing::warn!(path = %path.display(), %error, "saved positions can't be read");
                 Vec::new()
             }

@@ -99,11 +99,10 @@ impl Damages {
     }
 }
 
-/// Whether an error comes from something else than the disk.
-fn is_elsewhere(error: &WalError) -> bool {
+/// Whether an error comes from something else than the disk: no permission, no memory, too many open files.
+pub fn is_elsewhere(source: &io::Error) -> bool {
     const ENFILE: i32 = 23;
     const EMFILE: i32 = 24;
-    let WalError::Io { source, .. } = error else { return false };
     matches!(source.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::OutOfMemory)
         || matches!(source.raw_os_error(), Some(ENFILE | EMFILE))
 }
@@ -113,7 +112,7 @@ impl Shared {
     pub(crate) fn read_failed(&self, segment: u64, page: u64, error: &WalError) -> Verdict {
         self.stats.reads_failed.add(1);
         match self.damages.failed(segment, page, self.clock.monotonic()) {
-            Verdict::GiveUp if !is_elsewhere(error) => {
+            Verdict::GiveUp if !matches!(error, WalError::Io { source, .. } if is_elsewhere(source)) => {
                 tracing::warn!(segment, %error, "given up: what lies there is passed over");
                 Verdict::GiveUp
             }
@@ -239,9 +238,8 @@ mod tests {
 
     #[test]
     fn too_many_open_files_say_nothing_about_the_disk() {
-        let error = |source| WalError::Io { what: "open", path: "x".into(), source };
-        assert!(is_elsewhere(&error(io::Error::from_raw_os_error(24))));
-        assert!(is_elsewhere(&error(io::ErrorKind::PermissionDenied.into())));
-        assert!(!is_elsewhere(&error(io::Error::from_raw_os_error(5))));
+        assert!(is_elsewhere(&io::Error::from_raw_os_error(24)));
+        assert!(is_elsewhere(&io::ErrorKind::PermissionDenied.into()));
+        assert!(!is_elsewhere(&io::Error::from_raw_os_error(5)));
     }
 }

@@ -57,7 +57,7 @@ mod storage;
 mod tail;
 
 pub use chunk::{Chunk, RecordSpan};
-pub use damage::{READ_PATIENCE, READ_TRIES};
+pub use damage::{READ_PATIENCE, READ_TRIES, is_elsewhere};
 pub use error::{AppendError, OpenError, ReadError};
 pub use follower::Follower;
 pub use options::{Options, WhenFull};
