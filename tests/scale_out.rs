@@ -202,7 +202,7 @@ fn members_that_join_and_leave_under_load_with_kills_lose_nothing_and_double_not
         let status = narthex.get("/api/v1/status/remote_write").json();
         let all = status["destinations"].as_array().unwrap().clone();
         let left = all.iter().find(|one| one["url"] == format!("{}/api/v1/write", cluster.urls[0]));
-        left.is_none_or(|left| left["state"] == "stopped")
+        left.is_none_or(|left| left["state"] == "left")
     });
     cluster.wait_for_copies(1);
     assert_eq!(cluster.has(3).intersection(&before).count(), 0, "what came before is not the new one's");

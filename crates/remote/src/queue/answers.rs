@@ -8,6 +8,7 @@ use crate::lanes::{LANES, lane_of};
 use crate::narrow::{self, Candidate, Narrow};
 use crate::shard::{Mode, Ref};
 use std::time::Duration;
+use wal::Position;
 
 impl<C: Source> Queue<C> {
     /// Takes what became of the request under way in `shard`; `settle` is called for each point that is
@@ -120,6 +121,7 @@ impl<C: Source> Queue<C> {
                 let batch = std::mem::take(&mut shard.batch);
                 shard.limit = (shard.limit * 2).min(self.settings.max_points.max(1));
                 shard.forget_batch();
+                self.note_overtaken(index, &batch);
                 for point in &batch {
                     self.settle(*point, fate, settle);
                 }
@@ -240,6 +242,21 @@ impl<C: Source> Queue<C> {
         }
         self.put_back(index, open);
         self.take_out(index, &stuck, now);
+    }
+
+    /// While a batch was under way, older points of other lanes may have moved into its shard. The shard's
+    /// position then says nothing of the batch's lanes, so it is said of each that it is done so far.
+    fn note_overtaken(&mut self, index: usize, batch: &[Ref]) {
+        let key = |point: &Ref| (point.chunk.wrapping_sub(self.first_chunk), point.point);
+        let oldest = self.shards.get(index).and_then(|shard| shard.waiting.front()).map(key);
+        let overtaken = batch.last().map(key).zip(oldest).is_some_and(|(last, oldest)| oldest < last);
+        for point in batch.iter().filter(|_| overtaken) {
+            let Some(chunk) = self.chunk(*point) else { continue };
+            let (lane, at) = (usize::from(lane_of(chunk.series(point.point))), chunk.position(point.point));
+            if let Some(lane) = self.lanes.get_mut(lane) {
+                lane.floor = lane.floor.max(Position { index: at.index + 1, ..at });
+            }
+        }
     }
 
     pub(super) fn settle(&mut self, point: Ref, fate: Fate, settle: &mut impl FnMut(&C, u32, Fate)) {
