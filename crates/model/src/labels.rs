@@ -442,6 +442,24 @@ mod tests {
     }
 
     #[test]
+    fn a_whole_set_has_a_limit_of_its_own() {
+        let limits = Limits::default();
+        let build = |bytes: usize| {
+            // Each value is within its own limit.
+            let values: Vec<String> = (0..5).map(|_| "x".repeat(bytes / 5)).collect();
+            let names = ["a", "b", "c", "d", "e"];
+            let mut builder = LabelsBuilder::new();
+            for (name, value) in names.iter().zip(&values) {
+                builder.push(name.as_bytes(), value.as_bytes());
+            }
+            builder.finish(&limits, &mut Vec::new())
+        };
+        assert_eq!(build(limits.set_bytes - 100), Ok(()));
+        let refused = build(limits.set_bytes + 5);
+        assert!(matches!(refused, Err(LabelError::Limit { is: 65_537.., limit: 65_536, .. })), "{refused:?}");
+    }
+
+    #[test]
     fn legacy_names() {
         assert!(is_legacy_label_name(b"_a1") && !is_legacy_label_name(b"1a") && !is_legacy_label_name(b""));
         assert!(!is_legacy_label_name(b"a:b") && is_legacy_metric_name(b"a:b"));
