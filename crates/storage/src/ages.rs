@@ -4,32 +4,29 @@
 //! added up over all runs, and of each segment it is known at which of these moments it was closed.
 //!
 //! ```text
-//! two slots of 4096 bytes, written by turns, of which the one with the highest sequence number counts:
-//! ┌────────┬──────────┬────────────┬───────┬─────────────────────────────────────────────┐
-//! │ crc32c │ sequence │ running    │ count │ up to segment u64, closed at u64: count times│
-//! │ u32    │ u64      │ u64        │ u32   │                                             │
-//! └────────┴──────────┴────────────┴───────┴─────────────────────────────────────────────┘
+//! the content of a file of slots (`slots.rs`):
+//! ┌────────────┬───────┬─────────────────────────────────────────────┐
+//! │ running    │ count │ up to segment u64, closed at u64: count times│
+//! │ u64        │ u32   │                                             │
+//! └────────────┴───────┴─────────────────────────────────────────────┘
 //! ```
 //!
-//! Integers are little-endian, times milliseconds of running time; the checksum covers the rest of the slot.
+//! Integers are little-endian, times milliseconds of running time.
 //!
 //! Losing it makes segments younger, never older: what is dropped is older than it may be in any case. A kill
 //! loses what was not saved yet, [`SAVE_EVERY`] at most.
 
+use crate::slots::{self, Slots, take_u32, take_u64};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use wal::{File, Filesystem};
+use wal::Filesystem;
 
 /// Its name in the data folder.
 pub(crate) const FILE: &str = "ages";
 /// How often it is saved.
 pub(crate) const SAVE_EVERY: Duration = Duration::from_secs(60);
-const SLOT_BYTES: usize = 4096;
-const SLOTS: u64 = 2;
-/// How often a start tries to read it before it does without.
-const READ_TRIES: u32 = 4;
 /// Most moments remembered. Past them two that are close count as the later one.
 const MAX_ENTRIES: usize = 200;
 
@@ -45,8 +42,8 @@ struct Note {
 pub(crate) struct Ages {
     fs: Arc<dyn Filesystem>,
     path: PathBuf,
-    file: Option<Box<dyn File>>,
-    sequence: u64,
+    /// Opened when it is saved for the first time.
+    slots: Option<Slots>,
     note: Note,
     /// Until when running time was counted, by the monotonic clock of this run.
     counted: Duration,
@@ -57,22 +54,15 @@ pub(crate) struct Ages {
 impl Ages {
     /// Reads the note, if it is there. `segment` is the one that is being written, `now` the monotonic time.
     pub(crate) fn open(fs: Arc<dyn Filesystem>, path: PathBuf, segment: u64, now: Duration) -> Ages {
-        let mut tries = 1;
-        let found = loop {
-            match read(&*fs, &path) {
-                Err(error) if tries == READ_TRIES => {
-                    let why = "how old segments are can't be read: their ages begin anew";
-                    tracing::warn!(path = %path.display(), %error, "{why}");
-                    break None;
-                }
-                Err(_) => tries += 1,
-                Ok(found) => break found,
-            }
-        };
-        let (sequence, mut note) = found.unwrap_or_default();
+        let content = slots::read(&*fs, &path).unwrap_or_else(|error| {
+            let why = "how old segments are can't be read: their ages begin anew";
+            tracing::warn!(path = %path.display(), %error, "{why}");
+            None
+        });
+        let mut note = content.and_then(|content| decode(&content)).unwrap_or_default();
         // Those are of a log that was taken away.
         note.closed.retain(|(number, _)| *number < segment);
-        Ages { fs, path, file: None, sequence, note, counted: now, saved: None }
+        Ages { fs, path, slots: None, note, counted: now, saved: None }
     }
 
     /// Counts the time up to `now`, which is monotonic.
@@ -115,76 +105,38 @@ impl Ages {
         self.saved.is_none_or(|saved| self.note.running.saturating_sub(saved) >= SAVE_EVERY)
     }
 
-    /// Saves durably. In place, so it needs no room on disk after the first time.
+    /// Saves durably.
     pub(crate) fn save(&mut self) -> io::Result<()> {
-        let file = match self.file.take() {
-            Some(file) => file,
-            None if self.fs.metadata(&self.path)?.is_some() => self.fs.open(&self.path, true)?,
-            None => {
-                let file = self.fs.create_new(&self.path)?;
-                file.allocate(SLOTS * SLOT_BYTES as u64)?;
-                if let Some(parent) = self.path.parent() {
-                    self.fs.sync_dir(parent)?;
-                }
-                file
-            }
+        let content = encode(&self.note);
+        let slots = match &mut self.slots {
+            Some(slots) => slots,
+            none => none.insert(Slots::open(&*self.fs, &self.path, &content)?.0),
         };
-        // Only a success moves on, so the other slot is always one that was synced.
-        let sequence = self.sequence + 1;
-        file.write_all_at(&encode(sequence, &self.note), sequence % SLOTS * SLOT_BYTES as u64)?;
-        file.sync_data()?;
-        self.sequence = sequence;
+        slots.save(&content, true)?;
         self.saved = Some(self.note.running);
-        self.file = Some(file);
         Ok(())
     }
 }
 
-/// The newest slot that is whole; nothing where there is none.
-fn read(fs: &dyn Filesystem, path: &std::path::Path) -> io::Result<Option<(u64, Note)>> {
-    if fs.metadata(path)?.is_none() {
-        return Ok(None);
-    }
-    let file = fs.open(path, false)?;
-    let mut bytes = [0; SLOTS as usize * SLOT_BYTES];
-    let length = file.read_full_at(&mut bytes, 0)?;
-    let slots = bytes.get(..length).unwrap_or_default().chunks_exact(SLOT_BYTES);
-    Ok(slots.filter_map(decode).max_by_key(|(sequence, _)| *sequence))
-}
-
-fn encode(sequence: u64, note: &Note) -> Vec<u8> {
+fn encode(note: &Note) -> Vec<u8> {
     let ms = |time: Duration| time.as_millis() as u64;
-    let mut slot = vec![0; 4];
-    slot.extend_from_slice(&sequence.to_le_bytes());
-    slot.extend_from_slice(&ms(note.running).to_le_bytes());
-    slot.extend_from_slice(&(note.closed.len() as u32).to_le_bytes());
+    let mut content = Vec::with_capacity(slots::CONTENT_BYTES);
+    content.extend_from_slice(&ms(note.running).to_le_bytes());
+    content.extend_from_slice(&(note.closed.len() as u32).to_le_bytes());
     for (up_to, then) in &note.closed {
-        slot.extend_from_slice(&up_to.to_le_bytes());
-        slot.extend_from_slice(&ms(*then).to_le_bytes());
+        content.extend_from_slice(&up_to.to_le_bytes());
+        content.extend_from_slice(&ms(*then).to_le_bytes());
     }
-    slot.resize(SLOT_BYTES, 0);
-    let (head, rest) = slot.split_at_mut(4);
-    head.copy_from_slice(&crc32c::crc32c(rest).to_le_bytes());
-    slot
+    content
 }
 
-fn decode(slot: &[u8]) -> Option<(u64, Note)> {
-    let (crc, rest) = slot.split_first_chunk::<4>()?;
-    if u32::from_le_bytes(*crc) != crc32c::crc32c(rest) {
-        return None;
+fn decode(mut content: &[u8]) -> Option<Note> {
+    let input = &mut content;
+    let mut note = Note { running: Duration::from_millis(take_u64(input)?), closed: Vec::new() };
+    for _ in 0..(take_u32(input)? as usize).min(MAX_ENTRIES) {
+        note.closed.push((take_u64(input)?, Duration::from_millis(take_u64(input)?)));
     }
-    let mut rest = rest;
-    let mut take = |length: usize| {
-        let (number, after) = rest.split_at_checked(length)?;
-        rest = after;
-        Some(number.iter().rev().fold(0u64, |sum, byte| sum << 8 | u64::from(*byte)))
-    };
-    let sequence = take(8)?;
-    let mut note = Note { running: Duration::from_millis(take(8)?), closed: Vec::new() };
-    for _ in 0..take(4)?.min(MAX_ENTRIES as u64) {
-        note.closed.push((take(8)?, Duration::from_millis(take(8)?)));
-    }
-    Some((sequence, note))
+    Some(note)
 }
 
 #[cfg(test)]
@@ -244,9 +196,9 @@ mod tests {
             assert!((secs(run * 60)..=secs(run * 60 + 1)).contains(&found), "{run}: {found:?}");
             ages.note.running = secs(run * 60);
         }
-        sim.fail(Op::Read, 0, u64::from(READ_TRIES) - 1);
+        sim.fail(Op::Read, 0, u64::from(wal::fs::READ_TRIES) - 1);
         assert!(open(&sim, 0, secs(0)).note.running > secs(1000), "a read that fails is tried again");
-        sim.fail(Op::Read, 0, u64::from(READ_TRIES));
+        sim.fail(Op::Read, 0, u64::from(wal::fs::READ_TRIES));
         assert_eq!(open(&sim, 0, secs(0)).note, Note::default());
     }
 }

@@ -51,6 +51,7 @@ mod records;
 pub mod registry;
 mod retention;
 mod shared;
+mod slots;
 mod state;
 pub mod stats;
 mod storage;

@@ -67,7 +67,7 @@ impl Storage {
         let root = options.dir.clone();
         make_durable_dir(&*fs, &root)?;
         let wal_dir = root.join("wal");
-        let mut state = StateFile::open(&fs, &root.join(crate::state::FILE))?;
+        let mut state = StateFile::open(&*fs, &root.join(crate::state::FILE))?;
         let aside = damage::aside(&root, &options);
         if state.damaged {
             let (path, why) = (state.path(), "the state file can't be read; it is made anew from the log");

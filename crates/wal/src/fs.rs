@@ -113,3 +113,19 @@ pub trait File: Send + Sync + Debug {
         Ok(done)
     }
 }
+
+/// How often [`patiently`] tries.
+pub const READ_TRIES: u32 = 4;
+
+/// Tries to read a few times: what a disk can't give at once it often gives in the end.
+pub fn patiently<T>(mut read: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    let lasting =
+        |error: &io::Error| matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied);
+    let mut tries = 1;
+    loop {
+        match read() {
+            Err(error) if tries < READ_TRIES && !lasting(&error) => tries += 1,
+            done => return done,
+        }
+    }
+}

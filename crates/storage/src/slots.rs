@@ -1,0 +1,169 @@
+//! A small file that is written in place, so that it needs no room on disk after the first time, and that is
+//! whole after a power cut at any moment.
+//!
+//! ```text
+//! three slots of 4096 bytes, of which the one with the highest sequence number counts. The one that was synced
+//! last is not written to until another one is, so that a power cut leaves at least that; and a start leaves
+//! alone what it finds, and what is second to it, since the newest may be there only until the power goes:
+//! ┌────────┬──────────┬─────────┬───────┐
+//! │ crc32c │ sequence │ content │ zeros │
+//! │ u32    │ u64      │         │       │
+//! └────────┴──────────┴─────────┴───────┘
+//! ```
+//!
+//! Integers are little-endian; the checksum covers the rest of the slot.
+
+use std::io;
+use std::path::Path;
+use wal::fs::patiently;
+use wal::{File, Filesystem};
+
+const SLOT_BYTES: usize = 4096;
+const SLOTS: usize = 3;
+const HEAD_BYTES: usize = 12;
+/// The most bytes of a content.
+pub(crate) const CONTENT_BYTES: usize = SLOT_BYTES - HEAD_BYTES;
+
+/// The open file.
+pub(crate) struct Slots {
+    file: Box<dyn File>,
+    sequence: u64,
+    /// The slot that is written to, until it is synced.
+    slot: usize,
+}
+
+/// Each slot's sequence number and content; none where it is not whole.
+type Read = [Option<(u64, Vec<u8>)>; SLOTS];
+
+impl Slots {
+    /// Opens `path`, or makes it with the content `first`. Returns its content, zeros behind it: none where no
+    /// slot is whole, or the disk could not read them.
+    pub(crate) fn open(
+        fs: &dyn Filesystem,
+        path: &Path,
+        first: &[u8],
+    ) -> io::Result<(Slots, Option<Vec<u8>>)> {
+        let there = fs.metadata(path)?.is_some();
+        let file = if there { fs.open(path, true) } else { fs.create_new(path) }?;
+        file.allocate((SLOTS * SLOT_BYTES) as u64)?;
+        let slots = patiently(|| read_slots(&*file)).unwrap_or_else(|error| {
+            tracing::warn!(path = %path.display(), %error, "it can't be read");
+            Read::default()
+        });
+        // What was found may not be on disk yet.
+        file.sync_data()?;
+        let age = |slot: &usize| slots.get(*slot).and_then(Option::as_ref).map(|(sequence, _)| *sequence);
+        let slot = (0..SLOTS).min_by_key(age).unwrap_or(0);
+        let (sequence, mut content) = newest(slots).unzip();
+        let mut opened = Slots { file, sequence: sequence.unwrap_or(0), slot };
+        if !there {
+            opened.save(first, true)?;
+            if let Some(parent) = path.parent() {
+                fs.sync_dir(parent)?;
+            }
+            content = Some(first.to_vec());
+        }
+        Ok((opened, content))
+    }
+
+    /// Writes the content anew; with `sync` it is durable afterwards.
+    pub(crate) fn save(&mut self, content: &[u8], sync: bool) -> io::Result<()> {
+        self.sequence += 1;
+        self.file.write_all_at(&encode(self.sequence, content), (self.slot * SLOT_BYTES) as u64)?;
+        if sync {
+            self.file.sync_data()?;
+            self.slot = (self.slot + 1) % SLOTS;
+        }
+        Ok(())
+    }
+}
+
+/// The content that counts, without opening the file to write: none where there is no such file, or no slot of
+/// it is whole.
+pub(crate) fn read(fs: &dyn Filesystem, path: &Path) -> io::Result<Option<Vec<u8>>> {
+    let slots = patiently(|| match fs.metadata(path)? {
+        Some(metadata) if !metadata.is_dir => read_slots(&*fs.open(path, false)?),
+        _ => Ok(Read::default()),
+    })?;
+    Ok(newest(slots).map(|(_, content)| content))
+}
+
+fn read_slots(file: &dyn File) -> io::Result<Read> {
+    let mut bytes = [0u8; SLOTS * SLOT_BYTES];
+    let read = file.read_full_at(&mut bytes, 0)?;
+    let mut slots = bytes.get(..read).unwrap_or_default().chunks_exact(SLOT_BYTES);
+    Ok(std::array::from_fn(|_| slots.next().and_then(decode)))
+}
+
+/// The one that counts.
+fn newest(slots: Read) -> Option<(u64, Vec<u8>)> {
+    slots.into_iter().flatten().max_by_key(|(sequence, _)| *sequence)
+}
+
+fn encode(sequence: u64, content: &[u8]) -> Vec<u8> {
+    let mut slot = Vec::with_capacity(SLOT_BYTES);
+    slot.extend_from_slice(&[0; 4]);
+    slot.extend_from_slice(&sequence.to_le_bytes());
+    slot.extend_from_slice(content);
+    slot.resize(SLOT_BYTES, 0);
+    let (head, rest) = slot.split_at_mut(4);
+    head.copy_from_slice(&crc32c::crc32c(rest).to_le_bytes());
+    slot
+}
+
+fn decode(slot: &[u8]) -> Option<(u64, Vec<u8>)> {
+    let (crc, mut rest) = slot.split_first_chunk::<4>()?;
+    if u32::from_le_bytes(*crc) != crc32c::crc32c(rest) {
+        return None;
+    }
+    let sequence = take_u64(&mut rest)?;
+    Some((sequence, rest.to_vec()))
+}
+
+/// Takes a number off the front of a content.
+pub(crate) fn take_u64(input: &mut &[u8]) -> Option<u64> {
+    let (number, rest) = input.split_first_chunk::<8>()?;
+    *input = rest;
+    Some(u64::from_le_bytes(*number))
+}
+
+/// The same of four bytes.
+pub(crate) fn take_u32(input: &mut &[u8]) -> Option<u32> {
+    let (number, rest) = input.split_first_chunk::<4>()?;
+    *input = rest;
+    Some(u32::from_le_bytes(*number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wal::RealFilesystem;
+
+    #[test]
+    fn a_slot_with_any_bit_flipped_does_not_count() {
+        let slot = encode(1, &[7; 68]);
+        assert_eq!(slot.len(), SLOT_BYTES);
+        for bit in 0..80 * 8 {
+            let mut damaged = slot.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(decode(&damaged), None, "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn after_a_torn_write_the_slot_before_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("slots");
+        let open = || Slots::open(&RealFilesystem, &path, b"first").unwrap();
+        let (mut slots, content) = open();
+        assert_eq!(content, Some(b"first".to_vec()));
+        slots.save(b"second", true).unwrap();
+        let slot = slots.slot;
+        slots.save(b"third", true).unwrap();
+        drop(slots);
+        let raw = RealFilesystem.open(&path, true).unwrap();
+        raw.write_all_at(b"torn", (slot * SLOT_BYTES + 20) as u64).unwrap();
+        let there = [open().1.unwrap(), read(&RealFilesystem, &path).unwrap().unwrap()];
+        assert!(there.iter().all(|content| content.starts_with(b"second\0")));
+    }
+}
