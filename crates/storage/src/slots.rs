@@ -30,6 +30,8 @@ pub(crate) struct Slots {
     sequence: u64,
     /// The slot that is written to, until it is synced.
     slot: usize,
+    /// The slots could not be read: what stands in them may have higher numbers than what is written now.
+    unknown: bool,
 }
 
 /// Each slot's sequence number and content; none where it is not whole.
@@ -46,16 +48,18 @@ impl Slots {
         let there = fs.metadata(path)?.is_some();
         let file = if there { fs.open(path, true) } else { fs.create_new(path) }?;
         file.allocate((SLOTS * SLOT_BYTES) as u64)?;
-        let slots = patiently(|| read_slots(&*file)).unwrap_or_else(|error| {
+        let read = patiently(|| read_slots(&*file));
+        if let Err(error) = &read {
             tracing::warn!(path = %path.display(), %error, "it can't be read");
-            Read::default()
-        });
+        }
+        let unknown = read.is_err();
+        let slots = read.unwrap_or_default();
         // What was found may not be on disk yet.
         file.sync_data()?;
         let age = |slot: &usize| slots.get(*slot).and_then(Option::as_ref).map(|(sequence, _)| *sequence);
         let slot = (0..SLOTS).min_by_key(age).unwrap_or(0);
         let (sequence, mut content) = newest(slots).unzip();
-        let mut opened = Slots { file, sequence: sequence.unwrap_or(0), slot };
+        let mut opened = Slots { file, sequence: sequence.unwrap_or(0), slot, unknown };
         if !there {
             opened.save(first, true)?;
             if let Some(parent) = path.parent() {
@@ -69,10 +73,15 @@ impl Slots {
     /// Writes the content anew; with `sync` it is durable afterwards.
     pub(crate) fn save(&mut self, content: &[u8], sync: bool) -> io::Result<()> {
         self.sequence += 1;
-        self.file.write_all_at(&encode(self.sequence, content), (self.slot * SLOT_BYTES) as u64)?;
+        let bytes = encode(self.sequence, content);
+        let slots = if self.unknown { 0..SLOTS } else { self.slot..self.slot + 1 };
+        for slot in slots {
+            self.file.write_all_at(&bytes, (slot * SLOT_BYTES) as u64)?;
+        }
         if sync {
             self.file.sync_data()?;
             self.slot = (self.slot + 1) % SLOTS;
+            self.unknown = false;
         }
         Ok(())
     }
@@ -138,6 +147,7 @@ pub(crate) fn take_u32(input: &mut &[u8]) -> Option<u32> {
 mod tests {
     use super::*;
     use wal::RealFilesystem;
+    use wal::sim::{Op, SimFilesystem};
 
     #[test]
     fn a_slot_with_any_bit_flipped_does_not_count() {
@@ -165,5 +175,22 @@ mod tests {
         raw.write_all_at(b"torn", (slot * SLOT_BYTES + 20) as u64).unwrap();
         let there = [open().1.unwrap(), read(&RealFilesystem, &path).unwrap().unwrap()];
         assert!(there.iter().all(|content| content.starts_with(b"second\0")));
+    }
+
+    #[test]
+    fn what_could_not_be_read_does_not_come_back_behind_what_was_written_instead() {
+        let fs = SimFilesystem::new(1);
+        fs.create_dir_all(Path::new("/data")).unwrap();
+        let open = || Slots::open(&fs, Path::new("/data/slots"), b"first").unwrap();
+        let (mut slots, _) = open();
+        slots.save(b"older", true).unwrap();
+        slots.save(b"old", true).unwrap();
+        fs.fail(Op::Read, 0, u64::from(wal::fs::READ_TRIES));
+        let (mut slots, content) = open();
+        assert_eq!(content, None);
+        slots.save(b"new", true).unwrap();
+        assert!(open().1.unwrap().starts_with(b"new\0"));
+        slots.save(b"newer", true).unwrap();
+        assert!(open().1.unwrap().starts_with(b"newer\0"));
     }
 }
