@@ -499,3 +499,33 @@ fn the_oldest_that_moves_is_not_one_that_is_stuck_while_others_pass() {
     assert_eq!(oldest(&queue, 100), Some(1));
     assert_eq!(queue.oldest().map(|(points, point)| points.series(point)), Some(0));
 }
+
+#[test]
+fn what_is_read_stays_a_quarter_of_an_hour_of_sample_time_ahead_of_what_is_not_settled() {
+    let mut queue = Queue::new(Settings { min_shards: 2, ..settings() }, &[]);
+    queue.set_flushing(true);
+    let at = |number: u64, series: u64, minutes: i64| Points {
+        points: Rc::new(vec![(series, minutes * 60_000)]),
+        ..chunk(number, [])
+    };
+    let now = Duration::from_secs(1);
+    push(&mut queue, at(0, 0, 0));
+    push(&mut queue, at(1, 1, 15));
+    assert!(queue.wants_more());
+    let [first, second] = [0; 2].map(|_| queue.poll(now).unwrap());
+    assert_eq!((sent(&queue, first), sent(&queue, second)), (vec![(0, 0)], vec![(1, 15 * 60_000)]));
+    answer(&mut queue, second, Outcome::Delivered, now);
+    push(&mut queue, at(2, 1, 16));
+    // However quick the one lane is: the other still has a sample of 16 minutes before that to deliver.
+    assert!(!queue.wants_more());
+    let third = queue.poll(now).unwrap();
+    answer(&mut queue, third, Outcome::Delivered, now);
+    assert!(!queue.wants_more());
+    answer(&mut queue, first, Outcome::Delivered, now);
+    assert!(queue.wants_more());
+    // What comes late by its own time holds nothing up once it is settled, either.
+    push(&mut queue, at(3, 1, -60));
+    let late = queue.poll(now).unwrap();
+    answer(&mut queue, late, Outcome::Delivered, now);
+    assert!(queue.wants_more());
+}

@@ -1,0 +1,221 @@
+//! What a destination is promised besides: what comes late, what is asked for once and not again, metadata by
+//! interval, passwords that change, and refusals of what may be there already.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+mod common;
+
+use common::{EPOCH_MS, World, wait_for_number};
+use formats::remote_write::{DecodeOptions, Protocol, decode};
+use model::{Batch, Labels, Metadata, MetricType, Series};
+use remote::State;
+use remote::auth::BasicAuth;
+use remote::config::Message;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+use support::receiver::{Answer, Ending, Received};
+use support::wire::visit;
+use support::{SOON, wait_until};
+
+#[test]
+fn what_was_accepted_out_of_order_is_sent_as_it_was_accepted() {
+    let hour = 3_600_000;
+    for message in [Message::V1, Message::V2] {
+        let world = World::new();
+        let mut config = world.config();
+        config.protobuf_message = Some(message);
+        let destination = world.start(config);
+        let times = [0, -2, -1, -100, 1].map(|hours| EPOCH_MS as i64 + hours * hour);
+        for time in times {
+            world.push_at(5, time);
+        }
+        wait_for_number("delivery", 25, || destination.stats().delivered.get().samples);
+        let arrivals = world.receiver.arrivals();
+        assert_eq!(arrivals.len(), 5);
+        for samples in arrivals.values() {
+            assert_eq!(samples.iter().map(|(time, _)| *time).collect::<Vec<_>>(), times, "{message:?}");
+        }
+        assert!(world.stop(destination).complete);
+    }
+}
+
+#[test]
+fn where_it_is_said_so_429_is_a_refusal() {
+    for (retried, requests) in [(false, 1), (true, 2)] {
+        let world = World::new();
+        world.receiver.answer(|request| match request.number {
+            0 => Answer::status(429).header("Retry-After", "0").body("too many series"),
+            _ => Answer::success(request),
+        });
+        let mut config = world.config();
+        config.queue_config.retry_on_http_429 = retried;
+        let destination = world.start(config);
+        world.push(50);
+        let stats = destination.stats().clone();
+        let settled = || stats.delivered.get().samples + stats.refused.get().samples;
+        wait_for_number("all to be settled", 50, settled);
+        assert!(world.stop(destination).complete);
+        assert_eq!(stats.refused.get().samples, if retried { 0 } else { 50 });
+        assert_eq!(world.receiver.requests().len(), requests);
+        let dead = world.dead_letters();
+        assert_eq!(dead.len(), if retried { 0 } else { 50 });
+        assert!(dead.iter().all(|line| line["answer"].as_str().unwrap().contains("too many series")));
+    }
+}
+
+fn push_with_metadata(world: &World) {
+    let mut batch = Batch::new();
+    batch.metadata.push(Metadata {
+        family: "things_total".into(),
+        kind: MetricType::Counter,
+        help: "how many there were".into(),
+        unit: String::new(),
+    });
+    let labels = Labels::from_pairs([("__name__", "things_total")]);
+    let series = batch.add_series(labels.as_ref(), Series::NO_METADATA);
+    batch.push_float(series, EPOCH_MS as i64, 1.0);
+    world.runtime.block_on(world.storage().append(batch)).unwrap();
+}
+
+/// How many requests told of types and help texts.
+fn told(world: &World) -> u64 {
+    let requests = world.receiver.requests();
+    let tells = |request: &&Received| {
+        let decoded = decode(Protocol::V1, &request.content, &DecodeOptions::default()).unwrap();
+        decoded.batch.metadata.iter().any(|metadata| metadata.help == "how many there were")
+    };
+    requests.iter().filter(tells).count() as u64
+}
+
+#[test]
+fn by_1_0_metadata_is_told_again_each_interval_and_not_at_all_where_nobody_wants_it() {
+    for (send, interval) in [(true, 600), (false, 60)] {
+        let world = World::new();
+        let mut config = world.config();
+        config.protobuf_message = Some(Message::V1);
+        config.metadata_config.send = send;
+        config.metadata_config.send_interval = Duration::from_secs(interval);
+        let destination = world.start(config);
+        push_with_metadata(&world);
+        let stats = destination.stats().clone();
+        wait_for_number("delivery", 1, || stats.delivered.get().samples);
+        for round in 1..3 {
+            wait_for_number("metadata", if send { round } else { 0 }, || told(&world));
+            // Not before its time; what it does each second it does a few times meanwhile.
+            world.clock.jump(Duration::from_secs(interval) - Duration::from_secs(30));
+            std::thread::sleep(Duration::from_millis(1500));
+            assert_eq!(told(&world), if send { round } else { 0 }, "{send} {interval}");
+            world.clock.jump(Duration::from_secs(30));
+        }
+        if send {
+            wait_for_number("the last", 3, || told(&world));
+            wait_for_number("the count", 3, || stats.metadata.get());
+        } else {
+            std::thread::sleep(Duration::from_millis(1500));
+            assert_eq!((told(&world), stats.metadata.get()), (0, 0));
+        }
+        world.stop(destination);
+    }
+}
+
+#[test]
+fn a_password_that_is_changed_in_its_file_is_used_soon() {
+    let world = World::new();
+    let file = world.dir.path().join("password");
+    std::fs::write(&file, "old\n").unwrap();
+    world.receiver.answer(|request| match request.header("authorization") {
+        // `me:new`
+        Some("Basic bWU6bmV3") => Answer::success(request),
+        _ => Answer::status(401).body("who are you?"),
+    });
+    let mut config = world.config();
+    config.basic_auth = Some(BasicAuth {
+        username: Some("me".into()),
+        password_file: Some(file.clone()),
+        ..BasicAuth::default()
+    });
+    let destination = world.start(config);
+    world.push(10);
+    let stats = destination.stats().clone();
+    wait_until("a refusal", SOON, || matches!(stats.state(), State::Denied { .. }));
+    std::fs::write(&file, "new\n").unwrap();
+    world.wait_for_all();
+    assert!(world.stop(destination).complete);
+}
+
+/// Series and times of a request.
+fn samples(request: &Received) -> Vec<(String, i64)> {
+    let mut all = Vec::new();
+    visit(request.version(), &request.content, |view| {
+        let instance = view.labels_map()["instance"].clone();
+        all.extend(view.samples.iter().map(|(time, _)| (instance.clone(), *time)));
+    })
+    .unwrap();
+    all
+}
+
+/// As Prometheus by 1.0: the whole request is undone for one sample that is older than the newest of its series.
+#[test]
+fn what_was_sent_before_and_is_refused_now_may_be_there_and_is_no_loss() {
+    let world = World::new();
+    let mut newest: BTreeMap<String, i64> = BTreeMap::new();
+    world.receiver.answer(move |request| {
+        let all = samples(request);
+        if all.iter().any(|(series, time)| newest.get(series).is_some_and(|newest| time < newest)) {
+            return Answer::status(400).body("out of order sample");
+        }
+        newest.extend(all);
+        match request.number {
+            // Stored, and nobody is told.
+            0 => Answer::success(request).ending(Ending::NoAnswer),
+            _ => Answer::success(request),
+        }
+    });
+    let mut config = world.config();
+    config.protobuf_message = Some(Message::V1);
+    config.queue_config.batch_send_deadline = Duration::from_secs(3600);
+    config.queue_config.max_samples_per_send = 6;
+    config.queue_config.max_shards = 1;
+    let destination = world.start(config);
+    world.push(3);
+    world.push(3);
+    let stats = destination.stats().clone();
+    wait_until("all to be settled", SOON, || {
+        stats.delivered.get().samples + stats.refused.get().samples == 6
+    });
+    assert!(world.stop(destination).complete);
+    assert_eq!(world.tally().lost, 0);
+    // The older one of each series; an exact repetition of the newest is taken.
+    assert_eq!((stats.refused.get().samples, stats.refused_or_already_written.get()), (3, 3));
+    assert_eq!(stats.lost.get().total(), 0);
+    assert_eq!(world.dead_letters().len(), 3);
+}
+
+/// As receivers of 1.0 that keep what is good of a request which they refuse.
+#[test]
+fn what_a_receiver_wrote_of_a_refused_request_may_be_there_and_is_no_loss() {
+    let world = World::new();
+    let mut there: BTreeSet<(String, i64)> = BTreeSet::new();
+    world.receiver.answer(move |request| {
+        let all = samples(request);
+        let bad = all.iter().any(|(series, _)| series == "3");
+        let known = all.iter().any(|sample| there.contains(sample));
+        there.extend(all.into_iter().filter(|(series, _)| series != "3"));
+        match (bad, known) {
+            (true, false) => Answer { stored: true, ..Answer::status(400).body("invalid label value") },
+            (_, true) => Answer::status(400).body("duplicate sample for timestamp"),
+            (false, false) => Answer::success(request),
+        }
+    });
+    let mut config = world.config();
+    config.protobuf_message = Some(Message::V1);
+    let destination = world.start(config);
+    world.push(6);
+    let stats = destination.stats().clone();
+    wait_for_number("all to be settled", 6, || stats.delivered.get().samples + stats.refused.get().samples);
+    assert!(world.stop(destination).complete);
+    assert_eq!((stats.refused.get().samples, stats.refused_or_already_written.get()), (6, 5));
+    assert_eq!(stats.lost.get().total(), 0);
+    let dead = world.dead_letters();
+    let invalid = dead.iter().filter(|line| line["answer"].as_str().unwrap().contains("invalid label value"));
+    assert_eq!(invalid.map(|line| line["labels"]["instance"].clone()).collect::<Vec<_>>(), ["3"]);
+}
