@@ -1,7 +1,7 @@
 //! The agent: log, destinations, doors and measuring, put together. `run` and `demo` both are one.
 
 use crate::config::size::Human;
-use crate::config::{Collect, Config, default_max_size};
+use crate::config::{Collect, Config, Log, default_max_size};
 use crate::data_dir::{DataDir, DataDirError};
 use crate::guard::{Guard, guard};
 use crate::host;
@@ -73,8 +73,8 @@ pub enum ReloadError {
     Doors(#[from] receive::OptionsError),
 }
 
-/// What differs between two configurations and can't be changed while it runs, as keys.
-pub fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
+/// What differs between two configurations of the log and can't be changed while it runs, as keys.
+pub fn needs_restart(old: &Log, new: &Log) -> Vec<&'static str> {
     let differs = [
         ("log.max_size", old.max_size != new.max_size),
         ("log.max_age", old.max_age != new.max_age),
@@ -109,13 +109,13 @@ impl Agent {
         let Settings { config, data, job, instance } = settings;
         let data = DataDir::open(&data)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let options = log_options(&config, &data);
+        let options = log_options(&config.log, &data);
         let about = About {
             instance: instance.clone(),
             data: data.path().to_path_buf(),
             started_ms: clock.now_ms(),
             max_bytes: options.max_size,
-            durability: match config.durability {
+            durability: match config.log.durability {
                 wal::Durability::Fsync => "fsync",
                 wal::Durability::Os => "os",
             },
@@ -156,6 +156,13 @@ impl Agent {
         }
     }
 
+    async fn stop_measuring(&mut self) {
+        if let Some(measuring) = self.measuring.take() {
+            measuring.abort();
+            let _ = measuring.await;
+        }
+    }
+
     /// Goes over to another configuration: destinations, external labels, doors, and what is measured. On an
     /// error all is as it was before. What [`needs_restart`] names is left alone.
     pub async fn reload(&mut self, config: Config) -> Result<Changes, ReloadError> {
@@ -171,10 +178,7 @@ impl Agent {
         let collecting = measurement(config.collect, &self.job, &self.about.instance);
         if collecting != self.collecting {
             self.collecting = collecting;
-            if let Some(measuring) = self.measuring.take() {
-                measuring.abort();
-                let _ = measuring.await;
-            }
+            self.stop_measuring().await;
             self.measure();
         }
         Ok(changes)
@@ -260,11 +264,8 @@ impl Agent {
 
     /// Ends: measuring first, then the destinations, which send what is left until `deadline` and save
     /// their positions, then the log. Says for each destination that had more to send.
-    pub async fn stop(self, deadline: Duration) {
-        if let Some(measuring) = self.measuring {
-            measuring.abort();
-            let _ = measuring.await;
-        }
+    pub async fn stop(mut self, deadline: Duration) {
+        self.stop_measuring().await;
         // What they have not delivered stays in the log for the next start: ending releases no pin.
         let ends = self.destinations.into_all().into_iter().map(|destination| end(destination, deadline));
         futures_util::future::join_all(ends).await;
@@ -319,16 +320,16 @@ fn measurement(collect: Collect, job: &str, instance: &str) -> Option<host::Sett
 const NOT_FOUND: &str = "not found. There are: / (the page), /metrics, /-/ready, /-/healthy, \
     /api/v1/status/remote_write, /api/v1/status/groups, and for pushes: /metrics/job/JOB, /api/v1/write, /api/v1/import/prometheus\n";
 
-fn log_options(config: &Config, data: &DataDir) -> storage::Options {
+fn log_options(log: &Log, data: &DataDir) -> storage::Options {
     let mut options = storage::Options::new(data.path());
     // Where the size of the file system can't be asked for, the fixed bound is the budget.
     let total = data.file_system_bytes().unwrap_or(u64::MAX);
-    let budget = config.max_size.map_or_else(|| default_max_size(total), |size| size.of(total));
+    let budget = log.max_size.map_or_else(|| default_max_size(total), |size| size.of(total));
     options.max_size = budget.max(storage::Options::MIN_SIZE);
-    options.max_age = config.max_age;
-    options.when_full = config.when_full;
-    options.durability = config.durability;
-    options.compression = config.compression;
+    options.max_age = log.max_age;
+    options.when_full = log.when_full;
+    options.durability = log.durability;
+    options.compression = log.compression;
     options
 }
 

@@ -224,6 +224,27 @@ mod tests {
     }
 
     #[test]
+    fn it_listens_on_loopback_unless_told_otherwise() {
+        let parse = |arguments: &[&str]| Cli::try_parse_from(arguments).unwrap().command;
+        let Command::Run(run) = parse(&["narthex", "run", "--to", "http://h:1"]) else { panic!("run") };
+        assert_eq!((run.listen.ip().is_loopback(), run.listen.port()), (true, 9091), "{}", run.listen);
+        assert!(!run.allow_unauthenticated);
+        let Command::Sink(sink) = parse(&["narthex", "sink"]) else { panic!("sink") };
+        assert!(sink.listen.ip().is_loopback() && !sink.allow_unauthenticated, "{}", sink.listen);
+    }
+
+    /// A single sample is gone from queries after five minutes.
+    #[test]
+    fn whoever_pushes_straight_is_told_what_alerts_need_then() {
+        for name in ["push", "exec"] {
+            let mut command = Cli::command();
+            let help = command.find_subcommand_mut(name).unwrap().render_long_help().to_string();
+            assert!(help.contains("last_over_time(x[2d])"), "{name}: {help}");
+        }
+        assert!(include_str!("../../../docs/jobs.md").contains("last_over_time(x[2d])"));
+    }
+
+    #[test]
     fn collectors_are_separated_by_commas() {
         let cli = Cli::try_parse_from(["narthex", "run", "--to", "http://h:1", "--collect", "cpu,meminfo"])
             .unwrap();

@@ -57,11 +57,7 @@ impl AllowedHost {
     /// Whether it is what an origin has behind `://`. Exactly: on another port of the same name there may be
     /// somebody else.
     fn is_origin(&self, host: &str) -> bool {
-        let (name, port) = match host.split_once(':') {
-            Some((name, port)) => (name, port.parse().ok()),
-            None => (host, None),
-        };
-        self.name.eq_ignore_ascii_case(name) && self.port == port
+        host.parse().is_ok_and(|host: AllowedHost| host == *self)
     }
 }
 

@@ -82,7 +82,7 @@ impl Reloader {
         for warning in warnings {
             say(format_args!("warning: {warning}"));
         }
-        for key in needs_restart(&self.config, &config) {
+        for key in needs_restart(&self.config.log, &config.log) {
             say(format_args!("warning: {key} has changed, which needs a restart: the old value holds"));
         }
         say(format_args!("the configuration was reloaded: {}", sentence(&changes)));
@@ -92,8 +92,7 @@ impl Reloader {
             }
         }
         // What holds, to be compared with the next time.
-        let Config { max_size, max_age, when_full, durability, compression, .. } = self.config;
-        self.config = Config { max_size, max_age, when_full, durability, compression, ..config };
+        self.config = Config { log: self.config.log, ..config };
         Ok(())
     }
 }

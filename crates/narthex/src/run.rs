@@ -18,6 +18,7 @@ use remote::url::Url;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// What is wrong with a file without destinations.
 const NOWHERE: &str = "remote_write: nowhere to push to: give at least one destination, `remote_write: [{url: \
@@ -66,7 +67,8 @@ pub async fn run(args: RunArgs) -> Result<(), Failure> {
 
     let flush_deadline = args.flush_deadline;
     let mut reloader = Reloader::new(args, config);
-    let mut tidying = tokio::time::interval(TIDY_INTERVAL);
+    // A start has just looked.
+    let mut tidying = tokio::time::interval_at(Instant::now() + TIDY_INTERVAL, TIDY_INTERVAL);
     let signal = loop {
         tokio::select! {
             signal = signals.next() => break signal,

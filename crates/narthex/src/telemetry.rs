@@ -16,10 +16,9 @@ use remote::claims::Removed;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
-
 use storage::Storage;
 
-pub use deliver::{lag_bytes, state_name};
+pub use deliver::lag_bytes;
 pub use process::resident_bytes;
 
 /// What a destination has to tell.
@@ -69,8 +68,7 @@ struct HostCounts {
 }
 
 impl Telemetry {
-    /// Of these parts.
-    /// `now_ms` is milliseconds since 1970, when the configuration was read.
+    /// Of these parts; `now_ms` is milliseconds since 1970, when the configuration was read.
     pub fn new(storage: Storage, outlets: Outlets, doors: Doors, now_ms: i64) -> Self {
         let reload = Reload { successful: AtomicBool::new(true), success_ms: AtomicI64::new(now_ms) };
         let outlets = RwLock::new(Arc::new(outlets));

@@ -49,6 +49,21 @@ pub struct Collect {
     pub own: bool,
 }
 
+/// The log.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Log {
+    /// Its budget; 10 % of the file system and at most 10 GiB where absent.
+    pub max_size: Option<Size>,
+    /// How long it keeps what no destination has taken, in running time.
+    pub max_age: Option<Duration>,
+    /// What gives way at the budget.
+    pub when_full: storage::WhenFull,
+    /// What an acknowledgement promises.
+    pub durability: wal::Durability,
+    /// How its records are compressed.
+    pub compression: wal::Compression,
+}
+
 /// A configuration, checked.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -56,16 +71,8 @@ pub struct Config {
     pub external_labels: BTreeMap<String, String>,
     /// Where to push.
     pub destinations: Vec<RemoteWrite>,
-    /// The log's budget; 10 % of the file system and at most 10 GiB where absent.
-    pub max_size: Option<Size>,
-    /// How long the log keeps what no destination has taken, in running time.
-    pub max_age: Option<Duration>,
-    /// What gives way at the budget.
-    pub when_full: storage::WhenFull,
-    /// What an acknowledgement promises.
-    pub durability: wal::Durability,
-    /// How the log's records are compressed.
-    pub compression: wal::Compression,
+    /// The log, as it is until a restart.
+    pub log: Log,
     /// Bytes of batches that wait in memory, for all destinations together.
     pub max_in_memory: usize,
     /// What to collect.
@@ -82,11 +89,7 @@ impl Default for Config {
         Config {
             external_labels: BTreeMap::new(),
             destinations: Vec::new(),
-            max_size: None,
-            max_age: None,
-            when_full: storage::WhenFull::DropOldest,
-            durability: wal::Durability::Fsync,
-            compression: wal::Compression::Snappy,
+            log: Log::default(),
             max_in_memory: remote::config::MAX_IN_MEMORY,
             collect: Collect { host: CollectorSet::default(), interval: INTERVAL, own: true },
             receive: receive::Options::default(),
@@ -184,15 +187,7 @@ fn check(file: File, lookup: env::Lookup<'_>, wrong: Wrong<'_>) -> Result<Config
         let why = "nothing would be kept: leave it out to keep without regard to age";
         return Err(wrong("log.max_age", why.into()));
     }
-    let max_in_memory = max_in_memory(file.send.unwrap_or_default(), wrong)?;
-    let collect = collect(file.collect, wrong)?;
-    let mut section = file.receive.unwrap_or_default();
-    let security = security(&mut section, wrong)?;
-    let receive = doors(section);
-    receive.check().map_err(|error| wrong("receive", error.to_string()))?;
-    Ok(Config {
-        external_labels,
-        destinations,
+    let log = Log {
         max_size: log.max_size,
         max_age: log.max_age,
         when_full: match log.when_full {
@@ -208,11 +203,14 @@ fn check(file: File, lookup: env::Lookup<'_>, wrong: Wrong<'_>) -> Result<Config
             file::Compression::Snappy => wal::Compression::Snappy,
             file::Compression::Zstd => wal::Compression::Zstd,
         },
-        max_in_memory,
-        collect,
-        receive,
-        security,
-    })
+    };
+    let max_in_memory = max_in_memory(file.send.unwrap_or_default(), wrong)?;
+    let collect = collect(file.collect, wrong)?;
+    let mut section = file.receive.unwrap_or_default();
+    let security = security(&mut section, wrong)?;
+    let receive = doors(section);
+    receive.check().map_err(|error| wrong("receive", error.to_string()))?;
+    Ok(Config { external_labels, destinations, log, max_in_memory, collect, receive, security })
 }
 
 /// Who may come in. What can be told without reading files is told here.

@@ -145,7 +145,7 @@ fn config(sink: SocketAddr) -> Result<Config, Failure> {
     destination.queue_config.batch_send_deadline = SEND_DEADLINE;
     destination.queue_config.max_backoff = BACKOFF_MAX;
     let mut config = Config { destinations: vec![destination], ..Config::default() };
-    config.max_size = Some(crate::config::size::Size::Bytes(LOG_BYTES_MAX));
+    config.log.max_size = Some(crate::config::size::Size::Bytes(LOG_BYTES_MAX));
     config.collect.interval = INTERVAL;
     config.receive.pushgateway.interval = GROUP_INTERVAL;
     Ok(config)

@@ -225,8 +225,8 @@ fn headers(given: &BTreeMap<String, String>) -> Result<HeaderMap, SecurityError>
 #[derive(Debug)]
 pub struct Security {
     current: Arc<watch::Sender<Arc<Current>>>,
-    /// What is followed; nothing where nothing is asked for.
-    policy: Option<watch::Sender<Arc<Policy>>>,
+    policy: watch::Sender<Arc<Policy>>,
+    /// Nothing where nothing is asked for.
     following: Option<JoinHandle<()>>,
 }
 
@@ -255,7 +255,13 @@ impl Security {
             files: Files::default(),
             hosts: Vec::new(),
         };
-        Security { current: Arc::new(watch::Sender::new(Arc::new(nothing))), policy: None, following: None }
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let policy = Policy { settings: Settings::default(), address, allow_unauthenticated: true };
+        Security {
+            current: Arc::new(watch::Sender::new(Arc::new(nothing))),
+            policy: watch::Sender::new(Arc::new(policy)),
+            following: None,
+        }
     }
 
     /// What `policy` asks for, from now on; its files are followed.
@@ -263,17 +269,12 @@ impl Security {
         let current = Arc::new(watch::Sender::new(Arc::new(policy.load()?)));
         let (policy, policies) = watch::channel(Arc::new(policy));
         let following = Some(tokio::spawn(follow(policies, current.clone())));
-        Ok(Security { current, policy: Some(policy), following })
+        Ok(Security { current, policy, following })
     }
 
     /// Loads what other settings ask for, without using it yet. Waits for the disk, on a thread that may.
     pub async fn prepare(&self, settings: Settings) -> Result<Renewal, SecurityError> {
-        let Some(policy) = &self.policy else {
-            let address = SocketAddr::from(([127, 0, 0, 1], 0));
-            let policy = Arc::new(Policy { settings, address, allow_unauthenticated: true });
-            return Ok(Renewal { policy, current: self.current.borrow().clone() });
-        };
-        let policy = Arc::new(Policy { settings, ..Policy::clone(&policy.borrow()) });
+        let policy = Arc::new(Policy { settings, ..Policy::clone(&self.policy.borrow()) });
         let speaks_tls = self.current.borrow().tls.is_some();
         let loading = policy.clone();
         let loaded = tokio::task::spawn_blocking(move || loading.load()).await;
@@ -287,9 +288,7 @@ impl Security {
     /// Uses it from now on.
     pub fn renew(&self, renewal: Renewal) {
         self.current.send_replace(renewal.current);
-        if let Some(policy) = &self.policy {
-            policy.send_replace(renewal.policy);
-        }
+        self.policy.send_replace(renewal.policy);
     }
 
     /// For the accept loop.

@@ -3,7 +3,8 @@
 use super::Outlet;
 use model::{Family, MetricType};
 use remote::State;
-use remote::stats::{DURATION_BUCKETS, PerKind, Stats};
+use remote::batch::Kinds;
+use remote::stats::{DURATION_BUCKETS, Stats};
 use storage::Storage;
 use wal::Position;
 
@@ -24,10 +25,7 @@ impl Table<'_> {
     ) {
         let mut family = Family::new(name, help, kind);
         for destination in self.destinations {
-            family.push(
-                &[("remote_name", destination.name.as_str()), ("url", destination.url.as_str())],
-                value(&destination.stats),
-            );
+            family.push(&own(destination), value(&destination.stats));
         }
         self.out.push(family);
     }
@@ -47,22 +45,36 @@ impl Table<'_> {
         help: &'static str,
         values: impl Fn(&Stats) -> Vec<(&'static str, u64)>,
     ) {
-        let mut family = Family::new(name, help, MetricType::Counter);
+        let values = |stats: &Stats| values(stats).into_iter().map(|(reason, count)| (reason, count as f64));
+        self.each(name, help, MetricType::Counter, "reason", |stats| values(stats).collect());
+    }
+
+    /// One number a destination and value of one more label.
+    fn each(
+        &mut self,
+        name: &'static str,
+        help: &'static str,
+        kind: MetricType,
+        label: &'static str,
+        values: impl Fn(&Stats) -> Vec<(&'static str, f64)>,
+    ) {
+        let mut family = Family::new(name, help, kind);
         for destination in self.destinations {
-            for (reason, count) in values(&destination.stats) {
-                let labels = [
-                    ("remote_name", destination.name.as_str()),
-                    ("url", destination.url.as_str()),
-                    ("reason", reason),
-                ];
-                family.push(&labels, count as f64);
+            let [name, url] = own(destination);
+            for (which, value) in values(&destination.stats) {
+                family.push(&[name, url, (label, which)], value);
             }
         }
         self.out.push(family);
     }
 }
 
-type Pick = fn(&PerKind) -> u64;
+/// The labels that tell destinations apart.
+fn own(destination: &Outlet) -> [(&'static str, &str); 2] {
+    [("remote_name", &destination.name), ("url", &destination.url)]
+}
+
+type Pick = fn(Kinds) -> u64;
 
 /// A kind of point: Prometheus' names for what happened to it.
 struct Kind {
@@ -76,7 +88,7 @@ struct Kind {
 
 const KINDS: [Kind; 3] = [
     Kind {
-        pick: |kinds| kinds.samples.get(),
+        pick: |kinds| kinds.samples,
         total: "prometheus_remote_storage_samples_total",
         failed: "prometheus_remote_storage_samples_failed_total",
         retried: "prometheus_remote_storage_samples_retried_total",
@@ -84,7 +96,7 @@ const KINDS: [Kind; 3] = [
         pending: "prometheus_remote_storage_samples_pending",
     },
     Kind {
-        pick: |kinds| kinds.histograms.get(),
+        pick: |kinds| kinds.histograms,
         total: "prometheus_remote_storage_histograms_total",
         failed: "prometheus_remote_storage_histograms_failed_total",
         retried: "prometheus_remote_storage_histograms_retried_total",
@@ -92,7 +104,7 @@ const KINDS: [Kind; 3] = [
         pending: "prometheus_remote_storage_histograms_pending",
     },
     Kind {
-        pick: |kinds| kinds.exemplars.get(),
+        pick: |kinds| kinds.exemplars,
         total: "prometheus_remote_storage_exemplars_total",
         failed: "prometheus_remote_storage_exemplars_failed_total",
         retried: "prometheus_remote_storage_exemplars_retried_total",
@@ -101,11 +113,12 @@ const KINDS: [Kind; 3] = [
     },
 ];
 
-/// The states of a destination, by the names that `narthex_remote_state` and the status have for them.
+/// The states of a destination, by the names that `narthex_remote_state` has for them. The status has words of
+/// its own, which tell of the lag as well.
 const STATES: [&str; 6] = ["starting", "delivering", "waiting", "denied", "stopped", "left"];
 
 /// The name of a state.
-pub const fn state_name(state: &State) -> &'static str {
+const fn state_name(state: &State) -> &'static str {
     match state {
         State::Starting => "starting",
         State::Delivering => "delivering",
@@ -133,28 +146,20 @@ pub(super) fn families(destinations: &[Outlet], storage: &Storage, out: &mut Vec
     for Kind { pick, total, failed, retried, dropped, pending } in KINDS {
         // As in Prometheus, what was sent and refused counts as sent, so that failed/total is a share.
         table.counter(total, "Points sent, those that the destination refused included.", |s| {
-            pick(&s.delivered) + pick(&s.refused)
+            pick(s.delivered.get()) + pick(s.refused.get())
         });
-        table.counter(failed, "Points that the destination refused for good.", |s| pick(&s.refused));
-        table.counter(retried, "Points in requests that were sent again.", |s| pick(&s.retried));
+        table.counter(failed, "Points that the destination refused for good.", |s| pick(s.refused.get()));
+        table.counter(retried, "Points in requests that were sent again.", |s| pick(s.retried.get()));
         table.reasons(dropped, "Points that were not sent, by reason.", |s| {
             vec![
-                ("rule", pick(&s.dropped_by_rule)),
-                ("too_old", pick(&s.dropped_too_old)),
-                ("unsupported", pick(&s.dropped_unsupported)),
-                ("no_series", pick(&s.dropped_no_series)),
-                ("log_budget", pick(&s.lost)),
+                ("rule", pick(s.dropped_by_rule.get())),
+                ("too_old", pick(s.dropped_too_old.get())),
+                ("unsupported", pick(s.dropped_unsupported.get())),
+                ("no_series", pick(s.dropped_no_series.get())),
+                ("log_budget", pick(s.lost.get())),
             ]
         });
-        let index = pending;
-        table.gauge(index, "Points in the queue that are not settled.", |s| {
-            let left = s.pending();
-            (match index {
-                "prometheus_remote_storage_samples_pending" => left.samples,
-                "prometheus_remote_storage_histograms_pending" => left.histograms,
-                _ => left.exemplars,
-            }) as f64
-        });
+        table.gauge(pending, "Points in the queue that are not settled.", |s| pick(s.pending()) as f64);
     }
     table.counter(
         "prometheus_remote_storage_metadata_total",
@@ -297,11 +302,26 @@ pub(super) fn families(destinations: &[Outlet], storage: &Storage, out: &mut Vec
             ]
         },
     );
+    table.each(
+        "narthex_remote_state",
+        "1 for the state that the destination is in, 0 for the others.",
+        MetricType::Gauge,
+        "state",
+        |s| {
+            let now = state_name(&s.state());
+            STATES.map(|state| (state, f64::from(u8::from(state == now)))).to_vec()
+        },
+    );
+    table.each(
+        "narthex_remote_protocol",
+        "The version of remote write in use: 1.",
+        MetricType::Gauge,
+        "protocol",
+        |s| s.protocol().map(|protocol| (crate::status::protocol_name(protocol), 1.0)).into_iter().collect(),
+    );
     duration(destinations, out);
     lag(destinations, storage, out);
-    states(destinations, out);
     watcher(destinations, storage.stats(), out);
-    protocol(destinations, out);
     came_in(storage.stats(), out);
     let highest = destinations.iter().map(|d| d.stats.highest_ms.get()).max().unwrap_or(0);
     out.push(super::gauge(
@@ -318,7 +338,7 @@ fn duration(destinations: &[Outlet], out: &mut Vec<Family>) {
         MetricType::Histogram,
     );
     for destination in destinations {
-        let own = [("remote_name", destination.name.as_str()), ("url", destination.url.as_str())];
+        let own = own(destination);
         let durations = &destination.stats.request_duration;
         let mut sum = 0;
         for (index, bucket) in durations.buckets.iter().enumerate() {
@@ -340,28 +360,7 @@ fn lag(destinations: &[Outlet], storage: &Storage, out: &mut Vec<Family>) {
         MetricType::Gauge,
     );
     for (destination, bytes) in destinations.iter().zip(lag_bytes(destinations, storage)) {
-        let labels = [("remote_name", destination.name.as_str()), ("url", destination.url.as_str())];
-        family.push(&labels, bytes as f64);
-    }
-    out.push(family);
-}
-
-fn states(destinations: &[Outlet], out: &mut Vec<Family>) {
-    let mut family = Family::new(
-        "narthex_remote_state",
-        "1 for the state that the destination is in, 0 for the others.",
-        MetricType::Gauge,
-    );
-    for destination in destinations {
-        let now = state_name(&destination.stats.state());
-        for state in STATES {
-            let labels = [
-                ("remote_name", destination.name.as_str()),
-                ("url", destination.url.as_str()),
-                ("state", state),
-            ];
-            family.push(&labels, f64::from(u8::from(state == now)));
-        }
+        family.push(&own(destination), bytes as f64);
     }
     out.push(family);
 }
@@ -422,25 +421,6 @@ fn came_in(log: &storage::Stats, out: &mut Vec<Family>) {
     ] {
         out.push(super::counter(name, help, count.get()));
     }
-}
-
-fn protocol(destinations: &[Outlet], out: &mut Vec<Family>) {
-    let mut family =
-        Family::new("narthex_remote_protocol", "The version of remote write in use: 1.", MetricType::Gauge);
-    for destination in destinations {
-        if let Some(protocol) = destination.stats.protocol() {
-            let version = crate::status::protocol_name(protocol);
-            family.push(
-                &[
-                    ("remote_name", destination.name.as_str()),
-                    ("url", destination.url.as_str()),
-                    ("protocol", version),
-                ],
-                1.0,
-            );
-        }
-    }
-    out.push(family);
 }
 
 fn seconds(ms: i64) -> f64 {

@@ -22,7 +22,7 @@ pub(super) fn files(path: &Path) -> Result<Vec<PathBuf>, Failure> {
     if path.is_file() {
         return Ok(vec![path.to_path_buf()]);
     }
-    let below = path.join("dead");
+    let below = remote::claims::dead_folder(path);
     let folder = if below.is_dir() { &below } else { path };
     let entries = std::fs::read_dir(folder)
         .map_err(|error| Failure::usage(format!("{}: {error}", folder.display())))?;

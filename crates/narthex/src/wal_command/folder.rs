@@ -1,7 +1,7 @@
 //! Which folder is meant, and what narthex keeps in it beside the log.
 
 use crate::failure::Failure;
-use remote::positions;
+use remote::{claims, positions};
 use rustix::fs::{FlockOperation, flock};
 use std::ffi::OsStr;
 use std::fs::File;
@@ -97,7 +97,7 @@ impl Folder {
 
     /// Where each destination stands, by name.
     pub(super) fn standings(&self) -> Result<Vec<Standing>, Failure> {
-        let folder = self.data.join("positions");
+        let folder = claims::folder(&self.data);
         let fs = &RealFilesystem;
         if self.state.is_none() || fs.metadata(&folder).map_err(Failure::running)?.is_none() {
             return Ok(Vec::new());
