@@ -131,17 +131,10 @@ impl Counter {
 mod tests {
     use super::*;
     use crate::dialect::Dialect;
-    use crate::workload::{Values, Workload};
+    use crate::workload::Workload;
 
     fn counter() -> Counter {
-        let workload = Workload {
-            series: 2000,
-            sweeps: 4,
-            rate: 2000,
-            values: Values::Realistic,
-            replaced: 0,
-            histograms: true,
-        };
+        let workload = Workload { histograms: true, ..Workload::plain(2000, 4) };
         Counter::new(Plan { workload, base: 1000 })
     }
 

@@ -4,7 +4,7 @@
 use crate::Result;
 use crate::dialect::Dialect;
 use crate::table::{Table, number};
-use crate::workload::{PER_REQUEST, Plan, Values, Workload};
+use crate::workload::{PER_REQUEST, Plan, Workload};
 use std::fs::OpenOptions;
 use std::hint::black_box;
 use std::io::{Read, Write};
@@ -37,15 +37,7 @@ pub(crate) fn run(options: &Floor) -> Result<()> {
 type Parts = Vec<(&'static str, f64)>;
 
 fn parts(dialect: Dialect, time: Duration) -> Result<Parts> {
-    let workload = Workload {
-        series: PER_REQUEST,
-        sweeps: 1,
-        rate: PER_REQUEST,
-        values: Values::Realistic,
-        replaced: 0,
-        histograms: false,
-    };
-    let plan = Plan { workload, base: 1_700_000_000_000 };
+    let plan = Plan { workload: Workload::plain(PER_REQUEST, 1), base: 1_700_000_000_000 };
     let body = plan.request(dialect, 0);
     let plain = snap::raw::Decoder::new().decompress_vec(&body)?;
     let mut record = SamplesBuilder::new();

@@ -9,11 +9,12 @@ use crate::sender::{CONNECTIONS, Requests, send};
 use crate::svg::{Chart, charts};
 use crate::systems::{Programs, Which, data_folder, wait_ready};
 use crate::table::{Table, number, thousands};
-use crate::workload::{PER_POD, Plan, Values, Workload};
+use crate::workload::{PER_POD, Plan, Workload};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use support::Narthex;
+use std::time::{Duration, Instant};
+use support::narthex::config;
+use support::{Narthex, now_ms};
 
 /// After the last new arrival: what isn't there by then is lost.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -122,20 +123,18 @@ impl Case {
             .map(|_| Receiver::start(Accepts::Only(Dialect::V1)))
             .collect::<Result<_>>()?;
         let folder = data_folder()?;
-        let config = folder.path().join("narthex.yml");
         let mut text = String::from("remote_write:\n");
         for (number, receiver) in receivers.iter().enumerate() {
             text += &format!("- name: \"{number}\"\n  url: {}\n", receiver.url());
         }
-        std::fs::write(&config, text)?;
-        let arguments = ["--config", &*config.to_string_lossy()];
+        let arguments = ["--config", &config(folder.path(), &text)];
         let narthex = Narthex::start_in(program, "run", &folder.path().join("data"), &arguments);
         wait_ready(narthex.url())?;
         let idle = narthex.process.rss_bytes();
 
         // Everything once; then only the first ones of it go on.
         if self.idle_series > 0 {
-            let all = self.plan(self.series + self.idle_series, 1)?;
+            let all = Case::plan(self.series + self.idle_series, 1);
             self.send_and_wait(all, &narthex, &receivers)?;
         }
         let address = narthex.url().trim_start_matches("http://");
@@ -145,7 +144,7 @@ impl Case {
         }
         let rate = RATE.max(self.series / 10);
         let sweeps = (rate * seconds).div_ceil(self.series).max(1);
-        let plan = self.plan(self.series, sweeps)?;
+        let plan = Case::plan(self.series, sweeps);
         let before = narthex.process.cpu_seconds();
         self.send_and_wait(plan, &narthex, &receivers)?;
         let cpu = narthex.process.cpu_seconds() - before;
@@ -159,16 +158,10 @@ impl Case {
         })
     }
 
-    fn plan(self, series: u32, sweeps: u32) -> Result<Plan> {
-        let workload = Workload {
-            series: series.next_multiple_of(PER_POD),
-            sweeps,
-            rate: RATE.max(series / 10),
-            values: Values::Realistic,
-            replaced: 0,
-            histograms: false,
-        };
-        Ok(Plan { workload, base: SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as i64 })
+    fn plan(series: u32, sweeps: u32) -> Plan {
+        let rate = RATE.max(series / 10);
+        let workload = Workload { rate, ..Workload::plain(series.next_multiple_of(PER_POD), sweeps) };
+        Plan { workload, base: now_ms() }
     }
 
     /// Sends a plan and waits until each receiver has all of it.

@@ -5,11 +5,11 @@ use crate::receiver::{Accepts, Receiver};
 use crate::relay::mib;
 use crate::systems::{Programs, System, Which, data_folder};
 use crate::table::{Table, number};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use crate::workload::{Plan, Workload};
+use std::time::Duration;
+use support::narthex::config;
 use support::prometheus::Options;
-use support::{Narthex, NodeExporter, Process, Prometheus, Vmagent};
-
-use crate::workload::{Plan, Values, Workload};
+use support::{Narthex, NodeExporter, Process, Prometheus, Vmagent, now_ms};
 
 /// Options of `bench idle`.
 #[derive(Debug, Clone, clap::Args)]
@@ -35,21 +35,19 @@ pub(crate) fn run(options: &Idle) -> Result<()> {
     for &system in options.which.systems.iter().filter(|system| programs.has(**system)) {
         eprintln!("watching {} for {} s", system.name(), options.seconds);
         let receiver = Receiver::start(Accepts::Anything)?;
-        receiver.expect(nothing()?);
+        // No metric of a host fits this plan, so that all that arrives is counted as foreign.
+        receiver.expect(Plan { workload: Workload::plain(100, 1), base: now_ms() });
         let folder = data_folder()?;
         let mut parts = Parts::default();
         let name = match (system, &programs.peers) {
             (System::Narthex, _) => {
                 let program = programs.narthex().ok_or("no narthex")?;
-                let config = folder.path().join("narthex.yml");
                 let text = format!(
                     "remote_write:\n- url: {}\ncollect:\n  host:\n    interval: {}s\n",
                     receiver.url(),
                     options.interval
                 );
-                std::fs::write(&config, text)?;
-                let config = config.to_string_lossy();
-                let arguments = ["--config", &*config];
+                let arguments = ["--config", &config(folder.path(), &text)];
                 let data = folder.path().join("data");
                 parts.narthex = Some(Narthex::start_in(program, "run", &data, &arguments));
                 "narthex".to_string()
@@ -128,17 +126,4 @@ impl Parts {
         ];
         processes.into_iter().flatten().map(of).sum()
     }
-}
-
-/// A plan that no host metric fits, so that all that arrives is counted as foreign.
-fn nothing() -> Result<Plan> {
-    let workload = Workload {
-        series: 100,
-        sweeps: 1,
-        rate: 100,
-        values: Values::Constant,
-        replaced: 0,
-        histograms: false,
-    };
-    Ok(Plan { workload, base: SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as i64 })
 }

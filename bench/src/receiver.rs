@@ -218,20 +218,12 @@ fn count(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workload::{Values, Workload};
+    use crate::workload::Workload;
     use support::http;
 
     #[test]
     fn zstd_is_offered_and_snappy_is_taken_until_the_plan_is_known() {
-        let workload = Workload {
-            series: 100,
-            sweeps: 1,
-            rate: 100,
-            values: Values::Constant,
-            replaced: 0,
-            histograms: false,
-        };
-        let plan = Plan { workload, base: 1000 };
+        let plan = Plan { workload: Workload::plain(100, 1), base: 1000 };
         let receiver = Receiver::start(Accepts::Only(Dialect::Zstd)).unwrap();
         let post = |dialect: Dialect| {
             http::post(&receiver.url(), &dialect.headers(), &plan.request(dialect, 0)).unwrap()

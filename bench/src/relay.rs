@@ -8,7 +8,8 @@ use crate::sender::{CONNECTIONS, Requests, Sent, send};
 use crate::systems::{Programs, Route, Running, System, Which, data_folder};
 use crate::table::{Table, number, thousands};
 use crate::workload::{PER_POD, Plan, Values, Workload};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
+use support::now_ms;
 use support::wire::{self, Version};
 
 /// Between the system's readiness and the measure of its idle memory.
@@ -134,7 +135,7 @@ pub(crate) fn run(mut options: Relay) -> Result<()> {
 
 /// Has a system that finds out by a first request whether its destination takes zstd find out.
 fn agree(receiver: &Receiver, running: &Running) -> Result<()> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as i64;
+    let now = now_ms();
     let first = wire::Series::new("bench_first_request", &[], &[(now, 1.0)]);
     wire::push(&running.write_url(), Version::V1, &[first])?;
     let since = Instant::now();
@@ -180,7 +181,7 @@ impl Relay {
             agree(&receiver, &running)?;
         }
 
-        let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as i64;
+        let now = now_ms();
         let plan = Plan { workload, base: now + AHEAD_MS };
         let requests = Requests::prepare(&plan, route.input())?;
         receiver.expect(plan);

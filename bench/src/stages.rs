@@ -8,7 +8,7 @@
 use crate::Result;
 use crate::dialect::Dialect;
 use crate::table::{Table, number};
-use crate::workload::{PER_REQUEST, Plan, Values, Workload};
+use crate::workload::{PER_REQUEST, Plan, Workload};
 use formats::compress::{Compressor, Decompressor, Encoding};
 use formats::remote_write::{DecodeOptions, Encoder, Protocol, decode};
 use model::{Batch, Value};
@@ -156,15 +156,7 @@ fn instructions(stage: &str) -> Result<f64> {
 }
 
 fn plan() -> Plan {
-    let workload = Workload {
-        series: KNOWN,
-        sweeps: 1,
-        rate: KNOWN,
-        values: Values::Realistic,
-        replaced: 0,
-        histograms: false,
-    };
-    Plan { workload, base: 1_700_000_000_000 }
+    Plan { workload: Workload::plain(KNOWN, 1), base: 1_700_000_000_000 }
 }
 
 /// A request as it is sent.

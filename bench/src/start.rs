@@ -8,9 +8,9 @@ use crate::relay::mib;
 use crate::sender::{CONNECTIONS, Requests, send};
 use crate::systems::{Programs, Route, System, Which, data_folder};
 use crate::table::{Table, number, thousands};
-use crate::workload::{PER_POD, Plan, Values, Workload};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use support::SOON;
+use crate::workload::{PER_POD, Plan, Workload};
+use std::time::Duration;
+use support::{SOON, now_ms};
 
 /// Options of `bench start`.
 #[derive(Debug, Clone, clap::Args)]
@@ -48,15 +48,8 @@ pub(crate) fn run(options: &Start) -> Result<()> {
         let data = folder.path().join("data");
         let start = || programs.start(system, Route::OneOne, false, &receiver.url(), &data);
         let series = options.series.next_multiple_of(PER_POD);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as i64;
-        let workload = Workload {
-            series,
-            sweeps: options.sweeps,
-            rate: series, // one sweep a second, by its timestamps
-            values: Values::Realistic,
-            replaced: 0,
-            histograms: false,
-        };
+        let now = now_ms();
+        let workload = Workload::plain(series, options.sweeps);
         let plan = Plan { workload, base: now };
         if options.bulk > 0 {
             // A destination begins where the log ends when it is first seen, and holds what comes after.

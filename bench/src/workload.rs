@@ -71,6 +71,11 @@ pub(crate) struct Plan {
 pub(crate) type SeriesId = u32;
 
 impl Workload {
+    /// The plainest: series that stay, all of them once a second, floats that move as most do.
+    pub(crate) fn plain(series: u32, sweeps: u32) -> Workload {
+        Workload { series, sweeps, rate: series, values: Values::Realistic, replaced: 0, histograms: false }
+    }
+
     /// Pods at any one time.
     fn pods(&self) -> u32 {
         self.series / PER_POD
@@ -317,14 +322,7 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     fn workload() -> Workload {
-        Workload {
-            series: 4100,
-            sweeps: 5,
-            rate: 4100,
-            values: Values::Realistic,
-            replaced: 3,
-            histograms: true,
-        }
+        Workload { replaced: 3, histograms: true, ..Workload::plain(4100, 5) }
     }
 
     #[test]

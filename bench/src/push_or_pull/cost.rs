@@ -45,14 +45,13 @@ fn of_narthex(
 ) -> Result<Vec<String>> {
     let folder = data_folder()?;
     let prometheus = Prometheus::start(peers, Options::receiver());
-    let config = folder.path().join("narthex.yml");
     let collectors = if host_metrics { "default" } else { "none" };
     let more = format!(
         "collect:\n  self: false\n  host: {{collectors: {collectors}, interval: {}s}}\n",
         options.interval
     );
-    narthex_config(&config, &prometheus.write_url(), options.interval, "", &more)?;
-    let arguments = ["--config", &config.to_string_lossy()];
+    let config = narthex_config(folder.path(), &prometheus.write_url(), options.interval, "", &more);
+    let arguments = ["--config", &*config];
     let narthex = Narthex::start_in(program, "run", &folder.path().join("data"), &arguments);
     if !host_metrics {
         narthex.post("/metrics/job/cost", &[], group(options.series).as_bytes()).expect_success();

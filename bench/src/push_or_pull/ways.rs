@@ -2,6 +2,7 @@
 
 use crate::Result;
 use std::path::{Path, PathBuf};
+use support::narthex::config;
 use support::process::start_server_on;
 use support::prometheus::Options;
 use support::{Narthex, NodeExporter, Peers, Process, Prometheus, http};
@@ -21,7 +22,7 @@ pub(super) struct Way {
 }
 
 enum Door {
-    Narthex { program: PathBuf, data: PathBuf, config: PathBuf, running: Option<Narthex> },
+    Narthex { program: PathBuf, data: PathBuf, config: String, running: Option<Narthex> },
     Gateway { port: u16, file: PathBuf, running: Option<Process> },
     Exporter { folder: PathBuf, _running: NodeExporter },
 }
@@ -35,12 +36,12 @@ pub(super) fn scrape(target: &str, interval: u64) -> String {
     )
 }
 
-/// A file that has narthex push groups to `to`. With `more`, a further section.
-pub(super) fn narthex_config(file: &Path, to: &str, interval: u64, queue: &str, more: &str) -> Result<()> {
+/// A file in `folder` that has narthex push groups to `to`. With `more`, a further section.
+pub(super) fn narthex_config(folder: &Path, to: &str, interval: u64, queue: &str, more: &str) -> String {
     let text = format!(
         "remote_write:\n- url: {to}\n{queue}receive:\n  pushgateway:\n    interval: {interval}s\n{more}"
     );
-    Ok(std::fs::write(file, text)?)
+    config(folder, &text)
 }
 
 /// The part of a URL behind `http://`.
@@ -57,18 +58,12 @@ impl Ways {
             ("narthex, batch_send_deadline: 100ms", "  queue_config: {batch_send_deadline: 100ms}\n"),
         ] {
             let own = folder.join(format!("narthex{}", all.len()));
-            std::fs::create_dir_all(&own)?;
             let options = Options { data: Some(own.join("prometheus")), ..Options::receiver() };
             let prometheus = Prometheus::start(peers, options.clone());
-            let (config, data) = (own.join("narthex.yml"), own.join("data"));
-            narthex_config(
-                &config,
-                &prometheus.write_url(),
-                interval,
-                queue,
-                "collect:\n  self: false\n  host: {collectors: none}\n",
-            )?;
-            let mut door = Door::Narthex { program: narthex.into(), data, config, running: None };
+            let more = "collect:\n  self: false\n  host: {collectors: none}\n";
+            let config = narthex_config(&own, &prometheus.write_url(), interval, queue, more);
+            let mut door =
+                Door::Narthex { program: narthex.into(), data: own.join("data"), config, running: None };
             door.start(peers);
             all.push(Way { name, prometheus: Some(prometheus), options, peers: peers.clone(), door });
         }
@@ -101,7 +96,7 @@ impl Door {
     fn start(&mut self, peers: &Peers) {
         match self {
             Door::Narthex { program, data, config, running } => {
-                let arguments = ["--config", &config.to_string_lossy()];
+                let arguments = ["--config", &**config];
                 *running = Some(Narthex::start_in(program, "run", data, &arguments));
             }
             Door::Gateway { port, file, running } => {
@@ -173,7 +168,7 @@ impl Way {
     /// Its Prometheus ends, in order.
     pub(super) fn stop_prometheus(&mut self) {
         if let Some(prometheus) = self.prometheus.take() {
-            self.options.port = prometheus.url().rsplit(':').next().and_then(|port| port.parse().ok());
+            self.options.port = Some(prometheus.port());
             prometheus.process.terminate(support::SOON);
         }
     }
