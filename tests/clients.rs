@@ -15,7 +15,7 @@ use support::prometheus::Options;
 use support::query::RawSeries;
 use support::target::ODD;
 use support::{
-    Client, Labels, Narthex, Prometheus, Pushgateway, SOON, Target, Vmagent, wait_for, wait_until,
+    Client, Labels, Narthex, Prometheus, Pushgateway, SOON, Target, Vmagent, now_ms, wait_for, wait_until,
 };
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
@@ -71,10 +71,6 @@ fn run(mut command: Command) {
     let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command:?}: {}: {said}", output.status);
-}
-
-fn now_ms() -> i64 {
-    std::time::UNIX_EPOCH.elapsed().unwrap().as_millis() as i64
 }
 
 /// A job that scrapes `address` twice a second, as Prometheus and vmagent both read it.

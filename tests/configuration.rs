@@ -51,11 +51,11 @@ fn a_whole_file_is_read() {
     assert_eq!(config.external_labels["site"], "lyon");
     assert_eq!(config.external_labels["raw"], "$1");
     assert_eq!(config.destinations[0].queue_config.max_shards, 3);
-    assert_eq!(config.max_size, Some(narthex::config::size::Size::Bytes(20 << 20)));
-    assert_eq!(config.max_age, Some(Duration::from_secs(7 * 86_400)));
-    assert_eq!(config.when_full, storage::WhenFull::Refuse);
-    assert_eq!(config.durability, wal::Durability::Os);
-    assert_eq!(config.compression, wal::Compression::Zstd);
+    assert_eq!(config.log.max_size, Some(narthex::config::size::Size::Bytes(20 << 20)));
+    assert_eq!(config.log.max_age, Some(Duration::from_secs(7 * 86_400)));
+    assert_eq!(config.log.when_full, storage::WhenFull::Refuse);
+    assert_eq!(config.log.durability, wal::Durability::Os);
+    assert_eq!(config.log.compression, wal::Compression::Zstd);
     assert_eq!(config.max_in_memory, 5 << 20);
     assert_eq!((config.collect.host.to_string(), config.collect.own), ("cpu,meminfo".into(), false));
     assert_eq!(config.receive.pushgateway.ttl, Some(Duration::from_secs(86_400)));

@@ -10,8 +10,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use support::folder::copy;
+use support::narthex::config;
 use support::wire::{self, Series, Version};
-use support::{FakeReceiver, Labels, Narthex, SOON, wait_until};
+use support::{FakeReceiver, Labels, Narthex, SOON, now_ms, wait_until};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
 /// A segment for each start.
@@ -32,19 +33,13 @@ struct Made {
     groups: usize,
 }
 
-fn config(folder: &Path, receiver: &FakeReceiver) -> String {
-    let path = folder.join("narthex.yml");
+fn start(folder: &Path, receiver: &FakeReceiver) -> Narthex {
     let text = format!(
         "remote_write:\n- url: {}\n  name: a\n  queue_config: {{max_backoff: 200ms, batch_send_deadline: 50ms}}\n\
          collect: {{host: {{collectors: none}}, self: false}}\n",
         receiver.write_url()
     );
-    std::fs::write(&path, text).unwrap();
-    path.to_str().unwrap().to_string()
-}
-
-fn start(folder: &Path, receiver: &FakeReceiver) -> Narthex {
-    let config = config(folder, receiver);
+    let config = config(folder, &text);
     Narthex::start_in(PROGRAM, "run", &folder.join("data"), &["--config", &config, "--flush-deadline", "1s"])
 }
 
@@ -70,7 +65,7 @@ fn make() -> Made {
     let receiver = FakeReceiver::start();
     receiver.go_away();
     let mut made = Made { folder, acked: Vec::new(), groups: 0 };
-    let mut time = std::time::UNIX_EPOCH.elapsed().unwrap().as_millis() as i64 - 3_600_000;
+    let mut time = now_ms() - 3_600_000;
     let mut dice = fastrand::Rng::with_seed(7);
     for _ in 0..SEGMENTS {
         let narthex = start(made.folder.path(), &receiver);
@@ -265,7 +260,7 @@ fn check(made: &Made, case: &Case) -> Result<String, String> {
     let narthex = start(folder.path(), &receiver);
     // Pushed after the start: when it is there, each lane has been read to here.
     let mut dice = fastrand::Rng::with_seed(8);
-    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_millis() as i64;
+    let now = now_ms();
     let last = push(&narthex, now, &mut dice);
     let arrived = || {
         let arrivals = receiver.arrivals();

@@ -10,6 +10,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use support::folder::unpack;
+use support::narthex::config;
+use support::peers::repository;
 use support::query::labels;
 use support::wire::{self, Series, Version};
 use support::{Answer, FakeReceiver, Labels, Narthex, SOON, wait_until};
@@ -20,18 +23,16 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
 const START: i64 = 1_767_225_600_000;
 
 fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures")
+    repository().join("tests/fixtures")
 }
 
 /// Starts narthex on `data` with one destination, which is known by its name wherever it is.
 fn start(data: &Path, folder: &Path, receiver: &FakeReceiver) -> Narthex {
-    let config = folder.join("narthex.yml");
     let text = format!(
         "remote_write:\n- name: fixture\n  url: {}\n  queue_config:\n    batch_send_deadline: 50ms\n    min_backoff: 30ms\n    max_backoff: 100ms\ncollect:\n  host:\n    collectors: none\n  self: false\n",
         receiver.write_url()
     );
-    std::fs::write(&config, text).unwrap();
-    Narthex::start_in(PROGRAM, "run", data, &["--config", config.to_str().unwrap()])
+    Narthex::start_in(PROGRAM, "run", data, &["--config", &config(folder, &text)])
 }
 
 /// What was pushed as series of this name: ten series, a sample a minute.
@@ -88,7 +89,7 @@ fn first_segment(data: &Path) -> u64 {
 #[ignore = "makes a fixture"]
 fn make() {
     let target = PathBuf::from(std::env::var("NARTHEX_MAKE_FIXTURE").expect("where the fixture goes"));
-    let target = fixtures().join("../..").join(target);
+    let target = repository().join(target);
     assert!(!target.exists(), "{} is there: fixtures stay as they are", target.display());
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
@@ -151,19 +152,6 @@ fn pack(from: &Path, to: &Path) {
 }
 
 const EMPTY: &str = "empty";
-
-fn unpack(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            unpack(&path, &to.join(path.file_name().unwrap()));
-        } else if path.extension().is_some_and(|ending| ending == "zst") {
-            let bytes = wire::decompress("zstd", &std::fs::read(&path).unwrap()).unwrap();
-            std::fs::write(to.join(path.file_stem().unwrap()), bytes).unwrap();
-        }
-    }
-}
 
 fn by_hand(name: &str) -> Labels {
     labels([("__name__", name), ("job", "fixture")])

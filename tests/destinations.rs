@@ -2,27 +2,22 @@
 //! or in another order, and what becomes of one that is taken out.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test reports")]
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, Ordering};
-use support::wire::{self, Series, Version};
-use support::{FakeReceiver, Labels, Narthex, SOON, wait_for, wait_until};
+use support::narthex::config;
+use support::numbered::sum;
+use support::{FakeReceiver, Labels, Narthex, Numbered, Pushed, SOON, wait_until};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
-
-/// Timestamps and values per series.
-type Pushed = BTreeMap<Labels, Vec<i64>>;
 
 /// A data folder, and the configuration of whoever runs on it next.
 struct Place {
     folder: tempfile::TempDir,
-    time: AtomicI64,
+    numbered: Numbered,
 }
 
 impl Place {
     fn new() -> Place {
-        let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_millis() as i64;
-        Place { folder: tempfile::tempdir().unwrap(), time: AtomicI64::new(now - 3_600_000) }
+        Place { folder: tempfile::tempdir().unwrap(), numbered: Numbered::default() }
     }
 
     fn data(&self) -> PathBuf {
@@ -31,14 +26,9 @@ impl Place {
 
     /// Writes a configuration with these entries of `remote_write`.
     fn config(&self, entries: &[String]) -> String {
-        let path = self.folder.path().join("narthex.yml");
         let entries: String = entries.iter().map(|entry| format!("  - {{{entry}}}\n")).collect();
-        std::fs::write(
-            &path,
-            format!("remote_write:\n{entries}log: {{max_size: 8MiB}}\ncollect: {{self: false, host: {{collectors: none}}}}\n"),
-        )
-        .unwrap();
-        path.to_string_lossy().into_owned()
+        let more = "log: {max_size: 8MiB}\ncollect: {self: false, host: {collectors: none}}\n";
+        config(self.folder.path(), &format!("remote_write:\n{entries}{more}"))
     }
 
     fn run(&self, arguments: &[&str]) -> Narthex {
@@ -51,15 +41,8 @@ impl Place {
         self.run(&["--config", &config])
     }
 
-    /// Pushes `count` samples of a series; each at a later time than all before.
     fn push(&self, narthex: &Narthex, count: i64) -> Pushed {
-        let first = self.time.fetch_add(count, Ordering::Relaxed);
-        let times: Vec<i64> = (first..first + count).collect();
-        let samples: Vec<(i64, f64)> = times.iter().map(|time| (*time, 1.0)).collect();
-        let series = Series::new("pushed", &[("a", "b")], &samples);
-        let labels = series.labels.iter().cloned().collect();
-        wire::push(&narthex.write_url(), Version::V1, &[series]).unwrap().expect_success();
-        Pushed::from([(labels, times)])
+        self.numbered.push(narthex, count)
     }
 }
 
@@ -73,17 +56,7 @@ fn end(narthex: Narthex) -> Vec<String> {
 }
 
 fn arrived(receiver: &FakeReceiver, pushed: &[&Pushed]) {
-    let mut expected = Pushed::new();
-    for pushed in pushed {
-        for (labels, times) in *pushed {
-            expected.entry(labels.clone()).or_default().extend(times);
-        }
-    }
-    wait_for("everything to arrive", SOON, || {
-        let tally = receiver.tally(&expected);
-        if tally.lost == 0 { Ok(()) } else { Err(format!("{tally:?}")) }
-    });
-    let tally = receiver.tally(&expected);
+    let tally = receiver.wait_for_all(&sum(pushed));
     assert_eq!((tally.out_of_order, tally.repeated), (0, 0), "{tally:?}");
 }
 

@@ -5,11 +5,7 @@
 use narthex::config::{Config, parse};
 use remote::config::{MetadataConfig, QueueConfig, RemoteWrite};
 use serde::de::DeserializeOwned;
-use std::path::{Path, PathBuf};
-
-fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
+use support::peers::repository;
 
 fn read(path: &str) -> String {
     std::fs::read_to_string(repository().join(path)).unwrap()

@@ -14,8 +14,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
+use support::narthex::config;
 use support::wire::{self, Series, Version};
-use support::{FakeReceiver, Labels, Narthex, SOON, wait_until};
+use support::{FakeReceiver, Labels, Narthex, SOON, now_ms, wait_until};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
 /// The file system; 16 MiB of it are narthex' reserve.
@@ -122,17 +123,16 @@ fn a_full_disk_refuses_pushes_and_loses_nothing() {
     let aside = tempfile::tempdir().unwrap();
     let receiver = FakeReceiver::start();
     receiver.go_away();
-    let config = aside.path().join("narthex.yml");
     let text = format!(
         "remote_write:\n- url: {}\n  queue_config: {{max_backoff: 200ms, batch_send_deadline: 50ms}}\n\
          log: {{max_size: 16MiB}}\ncollect: {{host: {{collectors: none}}, self: false}}\n",
         receiver.write_url()
     );
-    std::fs::write(&config, text).unwrap();
+    let config = config(aside.path(), &text);
     let data = folder.path().join("data");
-    let arguments = ["--config", config.to_str().unwrap(), "--flush-deadline", "1s"];
+    let arguments = ["--config", &config, "--flush-deadline", "1s"];
     let start = || Narthex::start_in(PROGRAM, "run", &data, &arguments);
-    let start_ms = std::time::UNIX_EPOCH.elapsed().unwrap().as_millis() as i64 - 3_600_000;
+    let start_ms = now_ms() - 3_600_000;
     let mut pusher =
         Pusher { start: start_ms, next: 0, acked: BTreeMap::new(), dice: fastrand::Rng::with_seed(1) };
 

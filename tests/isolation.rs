@@ -8,20 +8,16 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use support::narthex::config;
 use support::prometheus::Options;
 use support::wire::{self, Series, Version};
-use support::{Answer, FakeReceiver, Narthex, Prometheus, SOON, wait_for, wait_until};
+use support::{Answer, FakeReceiver, Narthex, Prometheus, SOON, now_ms, wait_for, wait_until};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
 
-fn now_ms() -> i64 {
-    std::time::UNIX_EPOCH.elapsed().unwrap().as_millis() as i64
-}
-
 fn start(folder: &Path, text: &str) -> Narthex {
-    let path = folder.join("narthex.yml");
-    std::fs::write(&path, text).unwrap();
-    let arguments = ["--config", path.to_str().unwrap(), "--collect", "none", "--flush-deadline", "1s"];
+    let config = config(folder, text);
+    let arguments = ["--config", &config, "--collect", "none", "--flush-deadline", "1s"];
     Narthex::start_in(PROGRAM, "run", &folder.join("data"), &arguments)
 }
 
@@ -99,7 +95,7 @@ fn a_prometheus_without_an_out_of_order_window_has_every_sample_once_after_kills
         Prometheus::start(&peers, Options { data, port, ..Options::receiver() })
     };
     let prometheus = server(None);
-    let port: Option<u16> = Some(prometheus.url().rsplit(':').next().unwrap().parse().unwrap());
+    let port: Option<u16> = Some(prometheus.port());
     let folder = tempfile::tempdir().unwrap();
     let text = format!(
         "remote_write:\n- url: {}\n  queue_config: {{batch_send_deadline: 50ms, max_backoff: 200ms, max_samples_per_send: 100}}\ncollect: {{self: false}}\n",

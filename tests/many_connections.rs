@@ -7,9 +7,9 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier};
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 use support::wire::{Series, Version, encode, snappy};
-use support::{FakeReceiver, Narthex};
+use support::{FakeReceiver, Narthex, now_ms};
 
 const CONNECTIONS: usize = 500;
 /// Pushes of each connection, and samples of each push.
@@ -39,7 +39,7 @@ fn remote_write(connection: usize) -> Option<Version> {
 
 /// The same samples as [`body`] by remote write: 200 KB before compression.
 fn message(connection: usize, push: usize, version: Version) -> Vec<u8> {
-    let (pad, time) = ("x".repeat(160), UNIX_EPOCH.elapsed().unwrap().as_millis() as i64);
+    let (pad, time) = ("x".repeat(160), now_ms());
     let (connection, value) = (connection.to_string(), push as f64);
     let series = (0..SAMPLES).map(|n| {
         let n = n.to_string();

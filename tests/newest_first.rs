@@ -3,18 +3,15 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test reports")]
 
 use std::collections::BTreeMap;
+use support::narthex::config;
 use support::prometheus::Options;
 use support::wire::{self, Series, Version};
-use support::{Narthex, Prometheus, SOON, wait_until};
+use support::{Narthex, Prometheus, SOON, now_ms, wait_until};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
 const SERIES: usize = 100;
 /// Pushes of the outage, five seconds of sample time each: twenty minutes.
 const PUSHES: i64 = 240;
-
-fn now_ms() -> i64 {
-    std::time::UNIX_EPOCH.elapsed().unwrap().as_millis() as i64
-}
 
 struct Pusher {
     expected: BTreeMap<String, Vec<(i64, f64)>>,
@@ -53,17 +50,16 @@ fn the_newest_is_there_before_the_backlog_and_all_is_there_in_the_end() {
         ..Options::receiver()
     };
     let prometheus = Prometheus::start(&peers, options(None));
-    let port = prometheus.url().rsplit(':').next().unwrap().parse().unwrap();
+    let port = prometheus.port();
     let folder = tempfile::tempdir().unwrap();
-    let config = folder.path().join("narthex.yml");
     // Small requests, so that the backlog takes a while.
     let text = format!(
         "remote_write:\n- url: {}\n  name: live\n  catch_up: newest_first\n  out_of_order_window: 1h\n  queue_config:\n    batch_send_deadline: 50ms\n    max_backoff: 500ms\n    max_samples_per_send: 1\n    max_shards: 2\ncollect:\n  host:\n    collectors: none\n  self: false\n",
         prometheus.write_url()
     );
-    std::fs::write(&config, text).unwrap();
+    let config = config(folder.path(), &text);
     let data = folder.path().join("narthex");
-    let start = || Narthex::start_in(PROGRAM, "run", &data, &["--config", config.to_str().unwrap()]);
+    let start = || Narthex::start_in(PROGRAM, "run", &data, &["--config", &config]);
     let newest_first = |narthex: &Narthex| {
         narthex.get("/api/v1/status/remote_write").json()["destinations"][0]["newest_first"] == true
     };
@@ -111,11 +107,9 @@ fn the_newest_is_there_before_the_backlog_and_all_is_there_in_the_end() {
 #[test]
 fn without_a_window_the_file_is_refused_with_what_is_missing() {
     let folder = tempfile::tempdir().unwrap();
-    let config = folder.path().join("narthex.yml");
-    std::fs::write(&config, "remote_write:\n- url: http://h/api/v1/write\n  catch_up: newest_first\n")
-        .unwrap();
+    let text = "remote_write:\n- url: http://h/api/v1/write\n  catch_up: newest_first\n";
     let mut check = std::process::Command::new(PROGRAM);
-    let output = check.arg("check").arg(&config).output().unwrap();
+    let output = check.arg("check").arg(config(folder.path(), text)).output().unwrap();
     let text =
         String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(2), "{text}");

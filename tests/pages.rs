@@ -8,10 +8,9 @@
 )]
 
 use std::path::Path;
+use support::narthex::{config, listening_url};
 use support::process::Signal;
-use support::{
-    Answer, Chromium, FakeReceiver, Narthex, Page, Process, SOON, narthex::listening_url, wait_until,
-};
+use support::{Answer, Chromium, FakeReceiver, Narthex, Page, Process, SOON, wait_until};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
 
@@ -27,14 +26,12 @@ fn the_page_of_run_tells_the_state_of_each_destination() {
     let folder = tempfile::tempdir().unwrap();
     let (good, bad) = (FakeReceiver::start(), FakeReceiver::start());
     bad.go_away();
-    let file = folder.path().join("n.yml");
     let text = format!(
         "remote_write:\n  - {{url: {}, name: good}}\n  - {{url: {}, name: bad}}\ncollect: {{}}\n",
         good.write_url(),
         bad.write_url()
     );
-    std::fs::write(&file, text).unwrap();
-    let narthex = Narthex::start(PROGRAM, &["--config", file.to_str().unwrap()]);
+    let narthex = Narthex::start(PROGRAM, &["--config", &config(folder.path(), &text)]);
     let browser = Chromium::start(&program);
     let page = browser.open(&format!("{}/", narthex.url()));
     page.resize(1280, 800);
@@ -77,15 +74,13 @@ fn a_destination_that_is_taken_out_is_still_told_of() {
     let Some(program) = Chromium::find() else { return };
     let folder = tempfile::tempdir().unwrap();
     let (stays, goes) = (FakeReceiver::start(), FakeReceiver::start());
-    let file = folder.path().join("n.yml");
     let stays = format!("remote_write:\n  - {{url: {}, name: stays}}\n", stays.write_url());
     let both = format!("{stays}  - {{url: {}, name: goes}}\n", goes.write_url());
-    std::fs::write(&file, both).unwrap();
-    let narthex = Narthex::start(PROGRAM, &["--config", file.to_str().unwrap()]);
+    let narthex = Narthex::start(PROGRAM, &["--config", &config(folder.path(), &both)]);
     let browser = Chromium::start(&program);
     let page = browser.open(&format!("{}/", narthex.url()));
     page.wait_for("document.querySelectorAll('#list .dest').length === 2", SOON);
-    std::fs::write(&file, stays).unwrap();
+    config(folder.path(), &stays);
     narthex.process.signal(Signal::HUP);
     page.wait_for("document.querySelectorAll('#list .dest').length === 1", SOON);
     let told = "document.querySelector('#list').innerText.includes('No longer in the configuration: goes.')";

@@ -13,10 +13,11 @@ mod log;
 
 use std::path::{Path, PathBuf};
 use support::folder::copy;
+use support::narthex::config;
 use support::process::Signal;
 use support::prometheus::Options;
 use support::wire::{self, Series, Version};
-use support::{Narthex, Peers, Prometheus, SOON, wait_until};
+use support::{Narthex, Peers, Prometheus, SOON, now_ms, wait_until};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
 
@@ -24,7 +25,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
 const NOWHERE: &str = "http://127.0.0.1:1";
 
 fn push(narthex: &Narthex, from: usize, count: usize) {
-    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_millis() as i64;
+    let now = now_ms();
     let series: Vec<Series> = (from..from + count)
         .map(|id| Series::new("opened", &[("id", &id.to_string())], &[(now, id as f64)]))
         .collect();
@@ -71,10 +72,9 @@ fn a_real_agent_opens_a_log_whole_truncated_and_left_by_a_kill() {
 
     // Whole: three runs, a segment each, series in common, and each in another compression.
     for (run, (compression, flag)) in [("none", 0), ("zstd", 0x10), ("snappy", 8)].into_iter().enumerate() {
-        let config = folder.path().join("narthex.yml");
         let text = format!("remote_write: [{{url: {NOWHERE:?}}}]\nlog: {{compression: {compression}}}\n");
-        std::fs::write(&config, text).unwrap();
-        let narthex = Narthex::start_in(PROGRAM, "run", &data, &["--config", config.to_str().unwrap()]);
+        let config = config(folder.path(), &text);
+        let narthex = Narthex::start_in(PROGRAM, "run", &data, &["--config", &config]);
         let newest = segments(&data.join("wal")).last().unwrap().0;
         push(&narthex, run * 500, 1000);
         // The first signal asks it to send what is left, which nobody takes; the second ends it.
@@ -93,7 +93,7 @@ fn a_real_agent_opens_a_log_whole_truncated_and_left_by_a_kill() {
     let narthex = start(NOWHERE);
     std::thread::scope(|scope| {
         let pushing = scope.spawn(|| {
-            let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_millis() as i64;
+            let now = now_ms();
             for time in 0.. {
                 let series = [Series::new("opened", &[("id", "killed")], &[(now + time, 1.0)])];
                 if wire::push(&narthex.write_url(), Version::V1, &series).is_err() {
@@ -184,7 +184,7 @@ fn label_sets_and_samples_are_the_same_in_every_compression_whole_truncated_and_
             (storage, pin)
         };
         let mut pushed = log::Samples::new();
-        let mut time = std::time::UNIX_EPOCH.elapsed().unwrap().as_millis() as i64 - 1_800_000;
+        let mut time = now_ms() - 1_800_000;
         let mut append = |storage: &storage::Storage, from: usize, pushed: &mut log::Samples| {
             for _ in 0..20 {
                 time += 1000;

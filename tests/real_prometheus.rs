@@ -10,23 +10,12 @@
 mod log;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use support::narthex::config;
 use support::prometheus::Options;
 use support::wire::{self, Series, Version};
-use support::{Narthex, Prometheus, SOON, wait_until};
+use support::{Narthex, Prometheus, SOON, now_ms, wait_until};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
-
-/// A configuration file for `narthex run`, in `folder`.
-fn config(folder: &Path, text: &str) -> String {
-    let path = folder.join("narthex.yml");
-    std::fs::write(&path, text).unwrap();
-    path.to_str().unwrap().to_string()
-}
-
-fn now_ms() -> i64 {
-    std::time::UNIX_EPOCH.elapsed().unwrap().as_millis() as i64
-}
 
 /// Samples that a destination refused or that were dropped on the way, by narthex' own page.
 fn not_delivered(narthex: &Narthex) -> f64 {
@@ -155,7 +144,7 @@ fn what_was_collected_while_the_destination_was_down_arrives_after_a_kill() {
         ..Options::receiver()
     };
     let prometheus = Prometheus::start(&peers, options(None));
-    let port = prometheus.url().rsplit(':').next().unwrap().parse().unwrap();
+    let port = prometheus.port();
     let folder = tempfile::tempdir().unwrap();
     let text = format!(
         "remote_write:\n- url: {}\n  queue_config:\n    batch_send_deadline: 100ms\ncollect:\n  host:\n    interval: 1s\n    collectors: [cpu, meminfo, loadavg, netdev]\n",

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 use support::wire::{self, Series, Version};
-use support::{Narthex, SOON, VictoriaMetrics, wait_until};
+use support::{Narthex, SOON, VictoriaMetrics, now_ms, wait_until};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
 
@@ -17,7 +17,7 @@ fn pushed_values_are_exact_by_the_protocol_it_speaks() {
     let Some(peers) = support::peers() else { return };
     let victoria = VictoriaMetrics::start(&peers);
     let narthex = Narthex::start(PROGRAM, &["--to", victoria.url(), "--collect", "loadavg"]);
-    let start = std::time::UNIX_EPOCH.elapsed().unwrap().as_millis() as i64 - 60_000;
+    let start = now_ms() - 60_000;
     let mut expected: BTreeMap<String, Vec<(i64, f64)>> = BTreeMap::new();
     for push in 0..20i64 {
         let series: Vec<Series> = (0..50)

@@ -1,9 +1,10 @@
 //! One sample that a real Prometheus refuses costs that sample, and few requests.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test reports")]
 
+use support::narthex::config;
 use support::prometheus::Options;
 use support::wire::{self, Series, Version};
-use support::{Narthex, Prometheus, SOON, wait_until};
+use support::{Narthex, Prometheus, SOON, now_ms, wait_until};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
 /// A full batch, with the one that is refused.
@@ -26,13 +27,11 @@ fn one_sample_an_hour_back_among_2000_costs_itself_and_at_most_40_requests() {
              batch_send_deadline: 200ms\n    max_shards: 1\ncollect:\n  self: false\n",
             prometheus.write_url()
         );
-        let path = folder.path().join("narthex.yml");
-        std::fs::write(&path, text).unwrap();
-        let narthex = Narthex::start(PROGRAM, &["--config", path.to_str().unwrap()]);
+        let narthex = Narthex::start(PROGRAM, &["--config", &config(folder.path(), &text)]);
         let push = |series: &[Series]| {
             wire::push(&narthex.write_url(), Version::V1, series).unwrap().expect_success();
         };
-        let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_millis() as i64;
+        let now = now_ms();
         // What has the head of Prometheus move on to now: from an hour before that on it refuses all.
         push(&[Series::new("first", &[], &[(now, 1.0)])]);
         wait_until("the first sample", SOON, || prometheus.raw("first", "5m").len() == 1);

@@ -2,31 +2,29 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test reports")]
 
 use rustix::process::Signal;
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use support::narthex::config;
+use support::numbered::sum;
 use support::wire::{self, Series, Version};
-use support::{Answer, FakeReceiver, Labels, Narthex, SOON, wait_for, wait_until};
+use support::{Answer, FakeReceiver, Labels, Narthex, Numbered, Pushed, SOON, wait_for, wait_until};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
 const SUCCESSFUL: &str = "narthex_config_last_reload_successful";
 const SUCCESS_TIME: &str = "narthex_config_last_reload_success_timestamp_seconds";
 
-type Pushed = BTreeMap<Labels, Vec<i64>>;
-
 /// A configuration file that is written again and again.
 struct Place {
     folder: tempfile::TempDir,
-    time: AtomicI64,
+    numbered: Numbered,
     reloads: Mutex<usize>,
 }
 
 impl Place {
     fn new() -> Place {
-        let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_millis() as i64;
-        let time = AtomicI64::new(now - 3_600_000);
-        Place { folder: tempfile::tempdir().unwrap(), time, reloads: Mutex::new(0) }
+        let numbered = Numbered::default();
+        Place { folder: tempfile::tempdir().unwrap(), numbered, reloads: Mutex::new(0) }
     }
 
     fn path(&self) -> PathBuf {
@@ -36,8 +34,7 @@ impl Place {
     /// Writes entries of `remote_write`, and what comes after them.
     fn write(&self, entries: &[String], more: &str) {
         let entries: String = entries.iter().map(|entry| format!("  - {{{entry}}}\n")).collect();
-        let text = format!("remote_write:\n{entries}{more}\n");
-        std::fs::write(self.path(), text).unwrap();
+        config(self.folder.path(), &format!("remote_write:\n{entries}{more}\n"));
     }
 
     fn run(&self, arguments: &[&str]) -> Narthex {
@@ -58,15 +55,8 @@ impl Place {
         })
     }
 
-    /// Pushes `count` samples of a series, each at a later time than all before.
     fn push(&self, narthex: &Narthex, count: i64) -> Pushed {
-        let first = self.time.fetch_add(count, Ordering::Relaxed);
-        let times: Vec<i64> = (first..first + count).collect();
-        let samples: Vec<(i64, f64)> = times.iter().map(|time| (*time, 1.0)).collect();
-        let series = Series::new("pushed", &[("a", "b")], &samples);
-        let labels = series.labels.iter().cloned().collect();
-        wire::push(&narthex.write_url(), Version::V1, &[series]).unwrap().expect_success();
-        Pushed::from([(labels, times)])
+        self.numbered.push(narthex, count)
     }
 }
 
@@ -74,24 +64,9 @@ fn entry(receiver: &FakeReceiver) -> String {
     format!("url: '{}'", receiver.write_url())
 }
 
-fn sum(pushed: &[&Pushed]) -> Pushed {
-    let mut sum = Pushed::new();
-    for pushed in pushed {
-        for (labels, times) in *pushed {
-            sum.entry(labels.clone()).or_default().extend(times);
-        }
-    }
-    sum
-}
-
 /// Waits until all of it, and nothing else, has arrived in order.
 fn arrived(receiver: &FakeReceiver, pushed: &[&Pushed]) {
-    let expected = sum(pushed);
-    wait_for("everything to arrive", SOON, || {
-        let tally = receiver.tally(&expected);
-        if tally.lost == 0 { Ok(()) } else { Err(format!("{tally:?}")) }
-    });
-    let tally = receiver.tally(&expected);
+    let tally = receiver.wait_for_all(&sum(pushed));
     assert_eq!((tally.out_of_order, tally.unexpected), (0, 0), "{tally:?}");
 }
 
@@ -257,7 +232,7 @@ fn under_load_nothing_is_lost_or_out_of_order_and_nothing_is_left_behind() {
             let mut all = Pushed::new();
             let mut place_in_series = [0_i64; 20];
             while !stop.load(Ordering::Relaxed) {
-                let now = place.time.load(Ordering::Relaxed);
+                let now = place.numbered.next_ms();
                 let series: Vec<Series> = place_in_series
                     .iter_mut()
                     .enumerate()

@@ -5,9 +5,10 @@
 use rustix::process::Signal;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use support::narthex::config;
 use support::prometheus::Options;
 use support::wire::{self, Series, Version};
-use support::{Labels, Narthex, Peers, Prometheus, SOON, wait_for, wait_until};
+use support::{Labels, Narthex, Peers, Prometheus, SOON, now_ms, wait_for, wait_until};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
 const SERIES: usize = 200;
@@ -27,7 +28,7 @@ struct Cluster {
 
 impl Cluster {
     fn of(peers: Peers, servers: usize) -> Cluster {
-        let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_millis() as i64;
+        let now = now_ms();
         let folder = tempfile::tempdir().unwrap();
         let mut cluster = Cluster {
             folder,
@@ -66,7 +67,6 @@ impl Cluster {
     }
 
     fn configure(&self, members: &[usize], replicas: usize) -> String {
-        let path = self.folder.path().join("narthex.yml");
         let members: String =
             members.iter().map(|member| format!("    - {}/api/v1/write\n", self.urls[*member])).collect();
         let text = format!(
@@ -74,8 +74,7 @@ impl Cluster {
              shard_by: series\n  replicas: {replicas}\n  queue_config: {{batch_send_deadline: 100ms, max_backoff: 200ms}}\n\
              collect: {{self: false}}\n"
         );
-        std::fs::write(&path, text).unwrap();
-        path.to_str().unwrap().to_string()
+        config(self.folder.path(), &text)
     }
 
     fn narthex(&self, members: &[usize], replicas: usize) -> Narthex {

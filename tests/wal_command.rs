@@ -14,9 +14,11 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use support::folder::unpack;
+use support::narthex;
 use support::prometheus::Options;
 use support::wire::{self, Series, Version};
-use support::{Narthex, Peers, Prometheus, SOON, wait_until};
+use support::{Narthex, Peers, Prometheus, SOON, now_ms, wait_until};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
 
@@ -38,10 +40,6 @@ fn wal_ok(arguments: &[&str]) -> String {
     out
 }
 
-fn now_ms() -> i64 {
-    std::time::UNIX_EPOCH.elapsed().unwrap().as_millis() as i64
-}
-
 /// Starts a narthex whose samples stay in the log.
 fn undelivered(data: &Path) -> Narthex {
     with_config(data, &format!("remote_write:\n- url: {NOWHERE}/api/v1/write\n"))
@@ -49,11 +47,9 @@ fn undelivered(data: &Path) -> Narthex {
 
 /// Starts a narthex that has only what is pushed to it.
 fn with_config(data: &Path, config: &str) -> Narthex {
-    std::fs::create_dir_all(data).unwrap();
-    let path = data.join("narthex.yml");
     let alone = "collect:\n  host:\n    collectors: none\n  self: false\n";
-    std::fs::write(&path, format!("{config}{alone}")).unwrap();
-    Narthex::start_in(PROGRAM, "run", data, &["--config", path.to_str().unwrap()])
+    let config = narthex::config(data, &format!("{config}{alone}"));
+    Narthex::start_in(PROGRAM, "run", data, &["--config", &config])
 }
 
 fn push(narthex: &Narthex, series: &[Series]) {
@@ -75,19 +71,6 @@ fn fixture(name: &str, folder: &Path) -> PathBuf {
     let to = folder.join(name);
     unpack(&from, &to);
     to
-}
-
-fn unpack(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            unpack(&path, &to.join(path.file_name().unwrap()));
-        } else {
-            let bytes = wire::decompress("zstd", &std::fs::read(&path).unwrap()).unwrap();
-            std::fs::write(to.join(path.file_stem().unwrap()), bytes).unwrap();
-        }
-    }
 }
 
 #[test]
@@ -426,7 +409,7 @@ fn six_hours(protobuf_message: &str, export: &Export) {
         Prometheus::start(&peers, options)
     };
     let destination = prometheus(None);
-    let port = destination.url().rsplit(':').next().unwrap().parse().unwrap();
+    let port = destination.port();
     let text = format!(
         "remote_write:\n- url: {}\n  protobuf_message: {protobuf_message}\n  queue_config:\n    batch_send_deadline: 100ms\n    min_backoff: 30ms\n    max_backoff: 100ms\n",
         destination.write_url()

@@ -6,7 +6,8 @@
 use formats::remote_write::{DecodeOptions, Encoder, Protocol, decode};
 use model::{Batch, BucketSpan, Counts, Histogram, Labels, Metadata, MetricType, ResetHint, Value};
 use std::collections::BTreeSet;
-use support::{FakeReceiver, Narthex, SOON, wait_for, wait_until};
+use support::narthex::config;
+use support::{FakeReceiver, Narthex, SOON, now_ms, wait_for, wait_until};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
 const V2: &str = "application/x-protobuf;proto=io.prometheus.write.v2.Request";
@@ -102,7 +103,6 @@ fn arrived(receiver: &FakeReceiver, protocol: Protocol) -> BTreeSet<String> {
 fn everything_that_2_0_can_say_goes_through_door_disk_and_kill_to_a_2_0_destination() {
     let (new, old) = (FakeReceiver::start(), FakeReceiver::start());
     let folder = tempfile::tempdir().unwrap();
-    let config = folder.path().join("narthex.yml");
     let text = format!(
         "collect: {{host: {{collectors: none}}, self: false}}\nremote_write:\n\
          - {{url: \"{}\", name: new, protobuf_message: io.prometheus.write.v2.Request, send_exemplars: true, \
@@ -112,13 +112,13 @@ fn everything_that_2_0_can_say_goes_through_door_disk_and_kill_to_a_2_0_destinat
         new.write_url(),
         old.write_url()
     );
-    std::fs::write(&config, text).unwrap();
-    let arguments = ["--config", config.to_str().unwrap(), "--flush-deadline", "1s"];
+    let config = config(folder.path(), &text);
+    let arguments = ["--config", &config, "--flush-deadline", "1s"];
     let data = folder.path().join("data");
     new.go_away();
     old.go_away();
     let narthex = Narthex::start_in(PROGRAM, "run", &data, &arguments);
-    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_millis() as i64;
+    let now = now_ms();
     let message = message(now);
     let wanted = words(&decode(Protocol::V2, &message, &DecodeOptions::default()).unwrap().batch);
     assert_eq!(wanted.len(), 6 * 3);

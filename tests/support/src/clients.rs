@@ -1,7 +1,8 @@
 //! The Prometheus client libraries of other languages, which push as applications do.
 
-use crate::peers::{repository, skip};
-use std::path::{Path, PathBuf};
+use crate::peers::{repository, script, skip};
+use std::ffi::OsStr;
+use std::path::Path;
 use std::process::Command;
 
 /// A language whose client library can be had.
@@ -21,7 +22,7 @@ impl Client {
     /// Where it can't be had and `NARTHEX_REQUIRE_CLIENTS` is set.
     pub fn script(self, program: &Path) -> Option<Command> {
         let folder = repository().join("target/clients");
-        if let Err(why) = fetch(self.name(), &folder) {
+        if let Err(why) = script("scripts/clients", [OsStr::new(self.name()), folder.as_os_str()]) {
             skip(
                 "NARTHEX_REQUIRE_CLIENTS",
                 &format!("the client library for {} can't be had: {why}", self.name()),
@@ -47,18 +48,4 @@ impl Client {
             Client::JavaScript => "javascript",
         }
     }
-}
-
-fn fetch(language: &str, folder: &Path) -> Result<(), String> {
-    let script: PathBuf = repository().join("scripts/clients");
-    let output = Command::new(&script)
-        .arg(language)
-        .arg(folder)
-        .output()
-        .map_err(|error| format!("cannot run {}: {error}", script.display()))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let text = String::from_utf8_lossy(&output.stderr);
-    Err(text.lines().last().unwrap_or("scripts/clients failed without a word").to_string())
 }

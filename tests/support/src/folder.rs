@@ -1,4 +1,4 @@
-//! Folders of data, copied so that each case has its own.
+//! Folders of data, copied or unpacked so that each case has its own.
 
 use std::path::Path;
 
@@ -12,6 +12,20 @@ pub fn copy(from: &Path, to: &Path) {
             copy(&entry.path(), &to);
         } else {
             std::fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
+/// Unpacks a folder of files `*.zst`, with all folders in it; other files are left out. `to` may be there already.
+pub fn unpack(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            unpack(&path, &to.join(path.file_name().unwrap()));
+        } else if path.extension().is_some_and(|ending| ending == "zst") {
+            let bytes = crate::wire::decompress("zstd", &std::fs::read(&path).unwrap()).unwrap();
+            std::fs::write(to.join(path.file_stem().unwrap()), bytes).unwrap();
         }
     }
 }

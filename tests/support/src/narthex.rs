@@ -93,6 +93,17 @@ impl Narthex {
     }
 }
 
+/// Writes a configuration file for `--config` into a folder, which is made if need be; gives its path.
+///
+/// # Panics
+/// Where that fails.
+pub fn config(folder: &Path, text: &str) -> String {
+    std::fs::create_dir_all(folder).unwrap();
+    let path = folder.join("narthex.yml");
+    std::fs::write(&path, text).unwrap();
+    path.into_os_string().into_string().unwrap()
+}
+
 /// The address in the line `listening on http://...` that narthex writes once it listens.
 ///
 /// # Panics

@@ -1,6 +1,6 @@
 //! Finding the real programs.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -109,16 +109,15 @@ fn find() -> Result<Peers, String> {
     if let Ok(peers) = Peers::in_folders(&std::env::split_paths(&path).collect::<Vec<_>>()) {
         return Ok(peers);
     }
-    let repository = repository();
-    let folder = repository.join("target/peers");
-    fetch(&repository, &folder)?;
+    let folder = repository().join("target/peers");
+    fetch(&folder)?;
     Peers::in_folders(&[folder.join("bin")])
         .map_err(|name| format!("{} has no {name}; remove the folder to fetch it again", folder.display()))
 }
 
 /// Runs `scripts/peers`, which does nothing where the programs are there already, and which locks.
 /// A failure (no network, say) is remembered for a while, so that not each test process waits for it.
-fn fetch(repository: &Path, folder: &Path) -> Result<(), String> {
+fn fetch(folder: &Path) -> Result<(), String> {
     let failed = folder.join(".failed");
     let fresh = |path: &Path| {
         let age = path.metadata().and_then(|data| data.modified()).ok().and_then(|at| at.elapsed().ok());
@@ -128,22 +127,32 @@ fn fetch(repository: &Path, folder: &Path) -> Result<(), String> {
         let why = std::fs::read_to_string(&failed).unwrap_or_default();
         return Err(format!("{why} (remembered in {})", failed.display()));
     }
-    let script = repository.join("scripts/peers");
+    let fetched = script("scripts/peers", [folder]);
+    if let Err(why) = &fetched {
+        let _ = std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&failed, why));
+    }
+    fetched
+}
+
+/// Runs a script of the repository. An error is what it said last.
+pub(crate) fn script(
+    name: &str,
+    arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
+) -> Result<(), String> {
+    let script = repository().join(name);
     let output = Command::new(&script)
-        .arg(folder)
+        .args(arguments)
         .output()
         .map_err(|error| format!("cannot run {}: {error}", script.display()))?;
     if output.status.success() {
         return Ok(());
     }
     let text = String::from_utf8_lossy(&output.stderr);
-    let why = text.lines().last().unwrap_or("scripts/peers failed without a word").to_string();
-    let _ = std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&failed, &why));
-    Err(why)
+    Err(text.lines().last().map_or_else(|| format!("{name} failed without a word"), str::to_string))
 }
 
 /// The repository that this crate was built in.
-pub(crate) fn repository() -> PathBuf {
+pub fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 

@@ -79,6 +79,11 @@ impl Prometheus {
         &self.url
     }
 
+    /// Its port, for one that comes back.
+    pub fn port(&self) -> u16 {
+        self.url.rsplit(':').next().unwrap().parse().unwrap()
+    }
+
     /// Where it takes remote write.
     pub fn write_url(&self) -> String {
         format!("{}/api/v1/write", self.url)

@@ -225,6 +225,18 @@ impl FakeReceiver {
         tally::tally(expected, &self.arrivals())
     }
 
+    /// Waits until each of the samples has arrived, and gives what became of all.
+    ///
+    /// # Panics
+    /// Where one of them doesn't arrive in time.
+    #[track_caller]
+    pub fn wait_for_all(&self, expected: &BTreeMap<crate::Labels, Vec<i64>>) -> Tally {
+        crate::wait_for("everything to arrive", crate::SOON, || {
+            let tally = self.tally(expected);
+            if tally.lost == 0 { Ok(tally) } else { Err(format!("{tally:?}")) }
+        })
+    }
+
     fn accept(&self, listener: TcpListener) {
         let shared = Arc::clone(&self.shared);
         let acceptor = std::thread::spawn(move || {

@@ -1,5 +1,5 @@
-//! `docs/alerts-narthex.yml`, by the real promtool, and `docs/grafana-dashboard.json`: what they ask for is
-//! what narthex shows.
+//! The alerts of `docs/alerts-jobs.yml` and `docs/alerts-narthex.yml`, by the real promtool; and that what those
+//! of narthex and `docs/grafana-dashboard.json` ask for is what narthex shows.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -9,40 +9,57 @@
 
 use serde_json::Value;
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 use std::process::Command;
+use support::peers::repository;
 use support::{FakeReceiver, Narthex, SOON};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
-
-fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
 
 fn read(path: &str) -> String {
     std::fs::read_to_string(repository().join(path)).unwrap()
 }
 
-#[test]
-fn each_alert_fires_when_it_should_and_not_otherwise() {
+/// The alerts of `docs/alerts-NAME.yml` fire when they should and not otherwise, as the real promtool sees it.
+fn fire(name: &str) {
     let Some(peers) = support::peers() else { return };
-    let tests = repository().join("tests/alerts-narthex.test.yml");
+    let tests = repository().join(format!("tests/alerts-{name}.test.yml"));
     let output = Command::new(&peers.promtool).args(["test", "rules"]).arg(tests).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && text.contains("SUCCESS"), "{text}");
 }
 
-#[test]
-fn no_alert_is_left_untested() {
-    let (rules, tests) = (read("docs/alerts-narthex.yml"), read("tests/alerts-narthex.test.yml"));
+/// All `count` of them are tested, firing, and quiet where a line says so that begins with `quiet`.
+fn are_tested(name: &str, count: usize, quiet: &str) {
+    let (rules, tests) =
+        (read(&format!("docs/alerts-{name}.yml")), read(&format!("tests/alerts-{name}.test.yml")));
     let alerts: Vec<&str> = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
-    assert_eq!(alerts.len(), 20);
+    assert_eq!(alerts.len(), count);
     for alert in alerts {
         let firing = format!("alertname: {alert}\n        exp_alerts:\n          - exp_labels:");
-        let quiet = format!("{{eval_time: 1h40m, alertname: {alert}, exp_alerts: []}}");
+        let quiet = format!("{quiet}alertname: {alert}, exp_alerts: []}}");
         assert!(tests.contains(&firing), "{alert} never fires");
         assert!(tests.contains(&quiet), "{alert} always fires");
     }
+}
+
+#[test]
+fn each_alert_of_jobs_fires_when_it_should_and_not_otherwise() {
+    fire("jobs");
+}
+
+#[test]
+fn each_alert_of_narthex_fires_when_it_should_and_not_otherwise() {
+    fire("narthex");
+}
+
+#[test]
+fn no_alert_of_jobs_is_left_untested() {
+    are_tested("jobs", 14, "");
+}
+
+#[test]
+fn no_alert_of_narthex_is_left_untested() {
+    are_tested("narthex", 20, "{eval_time: 1h40m, ");
 }
 
 /// Names of metrics in a query: all words that begin as the names of narthex' metrics do.

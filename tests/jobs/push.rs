@@ -1,0 +1,143 @@
+//! `narthex push`: what it sends, and what it says where it can't; to a gateway, and straight to an endpoint.
+
+use crate::{Gateway, Place, dead_url, exposing_narthex, now_seconds, stderr};
+use std::path::PathBuf;
+use support::{Answer, FakeReceiver, Prometheus, SOON, wait_for};
+
+#[test]
+fn push_sends_arguments_and_text() {
+    let folder = tempfile::tempdir().unwrap();
+    let narthex = exposing_narthex(folder.path());
+    let place = Place::new();
+    let url = narthex.url();
+    let push = ["push", "--gateway", url, "--job", "j", "--label", "env=a b"];
+    let with = |more: &[&'static str]| push.iter().copied().chain(more.iter().copied()).collect::<Vec<_>>();
+    let output = place.run(&with(&["--type", "gauge", "a{x=\"1\"}=1.5", "a{x=2}=-2", "b_total=3"]));
+    assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""));
+    let output = place.run_with_input(&push, b"# TYPE c counter\nc{x=\"1\"} 4\n");
+    assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""));
+    let group = narthex.group("j");
+    for (series, value) in [
+        ("a{env=\"a b\",instance=\"\",job=\"j\",x=\"1\"}", 1.5),
+        ("a{env=\"a b\",instance=\"\",job=\"j\",x=\"2\"}", -2.0),
+        ("b_total{env=\"a b\",instance=\"\",job=\"j\"}", 3.0),
+        ("c{env=\"a b\",instance=\"\",job=\"j\",x=\"1\"}", 4.0),
+    ] {
+        assert_eq!(group.get(series), Some(&value), "{series} in {group:?}");
+    }
+    let page = narthex.page();
+    assert!(page.contains("# TYPE a gauge") && page.contains("# TYPE c counter"), "{page}");
+    // By POST: what a push does not name stays.
+    assert_eq!(place.run(&with(&["a=9"])).status.code(), Some(0));
+    let group = narthex.group("j");
+    assert_eq!(group.get("c{env=\"a b\",instance=\"\",job=\"j\",x=\"1\"}"), Some(&4.0));
+    assert_eq!(group.keys().filter(|series| series.starts_with("a{")).count(), 1, "{group:?}");
+
+    // A time to live that is over takes the series away.
+    let output = place.run(&["push", "--gateway", url, "--job", "short", "--ttl", "1s", "d=1"]);
+    assert_eq!(output.status.code(), Some(0));
+    wait_for("the group to expire", SOON, || {
+        let left = narthex.gauge("short", "d");
+        if left.is_none() { Ok(()) } else { Err(format!("{left:?}")) }
+    });
+}
+
+#[test]
+fn faults_of_a_push_have_a_sentence_and_the_right_code() {
+    let place = Place::new();
+    let folder = tempfile::tempdir().unwrap();
+    let narthex = exposing_narthex(folder.path());
+    let url = narthex.url();
+    for (arguments, code, words) in [
+        (vec!["--job", "j", "a"], 2, "\"a\", character 2: expected {LABELS} or =VALUE, found the end"),
+        (vec!["--job", "j", "a=1", "a=2"], 2, "a{} is given twice"),
+        (vec!["--job", "", "a=1"], 2, "--job is empty"),
+        (vec!["a=1"], 2, "--job"),
+        (vec!["--job", "j"], 2, "there is no sample in it"),
+        (vec!["--job", "j", "--label", "job=x", "a=1"], 2, "the label job is set by --job"),
+        (vec!["--job", "j", "--timestamp", "1700000000", "a=1"], 2, "--timestamp needs --to"),
+        (vec!["--job", "j", "--ttl", "soon", "a=1"], 2, "is no time to live"),
+    ] {
+        let arguments = [&["push", "--gateway", url][..], &arguments].concat();
+        let output = place.run(&arguments);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", stderr(&output));
+        assert!(stderr(&output).contains(words), "{arguments:?}: {}", stderr(&output));
+    }
+    let output = place.run_with_input(&["push", "--gateway", url, "--job", "j"], b"a 1\nb{ 2\n");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("standard input: line 2, column 4"), "{}", stderr(&output));
+    // One byte more than the limit, of text that would be right.
+    let long = [b"a 1\n#", "x".repeat((8 << 20) - 5).as_bytes(), b"\n"].concat();
+    assert_eq!(long.len(), (8 << 20) + 1);
+    let output = place.run_with_input(&["push", "--gateway", url, "--job", "j"], &long);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("more than 8 MiB; push it in parts"), "{}", stderr(&output));
+    let output = place.run_with_input(&["push", "--gateway", url, "--job", "j"], b"a 1 1700000000000\n");
+    assert_eq!(output.status.code(), Some(1));
+    let text = stderr(&output);
+    assert!(text.contains("refuses this push: 400") && text.contains("timestamp"), "{text}");
+    assert_eq!(place.entries(), Vec::<PathBuf>::new(), "what is refused is not kept");
+}
+
+#[test]
+fn straight_to_a_prometheus() {
+    let Some(peers) = support::peers() else { return };
+    let prometheus = Prometheus::start(&peers, support::prometheus::Options::receiver());
+    let place = Place::new();
+    let url = prometheus.url();
+    let before = now_seconds();
+    let at = format!("{}", before.floor() - 60.0);
+    let output = place.run(&[
+        "push",
+        "--to",
+        url,
+        "--job",
+        "j",
+        "--label",
+        "env=x",
+        "--timestamp",
+        &at,
+        "--type",
+        "gauge",
+        "a{b=c}=1.5",
+    ]);
+    assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""));
+    let found = prometheus.raw("a", "1h");
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].samples, [((before.floor() as i64 - 60) * 1000, 1.5)]);
+    let labels: Vec<_> = found[0].labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    assert_eq!(labels, ["__name__=a", "b=c", "env=x", "job=j"]);
+
+    // Offline at first: the samples keep the time at which they were.
+    let dead = dead_url();
+    let output =
+        place.run(&["exec", "--to", &dead, "--job", "job", "--no-instance", "--", "sh", "-c", "exit 5"]);
+    assert_eq!(output.status.code(), Some(5));
+    let output = place.run(&["exec", "--to", url, "--job", "job", "--no-instance", "--", "true"]);
+    assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""));
+    assert_eq!(place.entries().len(), 2, "another target has a spool of its own");
+    let running = prometheus.raw("narthex_job_running{job=\"job\"}", "1h");
+    let values: Vec<f64> = running[0].samples.iter().map(|(_, value)| *value).collect();
+    assert_eq!(values, [1.0, 0.0]);
+    let query = "last_over_time(narthex_job_last_exit_code{job=\"job\"}[2d])";
+    assert_eq!(prometheus.query(query)[0].value, 0.0);
+}
+
+#[test]
+fn straight_to_an_endpoint_that_speaks_1_0_only() {
+    let place = Place::new();
+    let receiver = FakeReceiver::start();
+    receiver.answer(|request| match request.header("content-type") {
+        Some("application/x-protobuf") => Answer::status(204),
+        _ => Answer::status(415),
+    });
+    let output = place.run(&["push", "--to", &receiver.write_url(), "--job", "j", "a=1"]);
+    assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""));
+    let versions: Vec<_> = receiver
+        .requests()
+        .iter()
+        .map(|request| request.header("content-type").unwrap().to_string())
+        .collect();
+    assert_eq!(versions.len(), 2);
+    assert_eq!(versions[1], "application/x-protobuf");
+}

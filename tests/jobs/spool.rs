@@ -1,0 +1,172 @@
+//! The spool: what could not be sent is, in order, once the target is back.
+
+use crate::{Place, dead_url, stderr};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use support::{Answer, FakeReceiver, Process, SOON, wait_for};
+
+#[test]
+fn heartbeats_are_not_kept_and_drain_the_spool() {
+    let place = Place::new();
+    let receiver = FakeReceiver::start();
+    receiver.answer(|_| Answer::status(503));
+    let url = receiver.url();
+    let process = place.start(&[
+        "exec",
+        "--gateway",
+        &url,
+        "--job",
+        "long",
+        "--heartbeat",
+        "50ms",
+        "--",
+        "sleep",
+        "60",
+    ]);
+    wait_for("several heartbeats to be tried", SOON, || {
+        let tried = receiver.requests().len();
+        if tried >= 5 { Ok(()) } else { Err(tried) }
+    });
+    assert_eq!(place.entries().len(), 1, "the start alone is kept");
+    receiver.answer(|_| Answer::status(200));
+    wait_for("the start to be sent", SOON, || {
+        let left = place.entries().len();
+        if left == 0 { Ok(()) } else { Err(left) }
+    });
+    process.kill();
+}
+
+#[test]
+fn what_could_not_be_sent_arrives_in_order_before_anything_newer() {
+    let place = Place::new();
+    let receiver = FakeReceiver::start();
+    receiver.go_away();
+    let url = receiver.url();
+    let push = |value: &str| place.run(&["push", "--gateway", &url, "--job", "j", &format!("a={value}")]);
+    for (number, value) in ["1", "2", "3"].into_iter().enumerate() {
+        let output = push(value);
+        assert_eq!(output.status.code(), Some(0), "a gateway that is down is no failure of the script");
+        let text = stderr(&output);
+        assert!(text.contains(&format!("kept for the next push in {}", place.spool().display())), "{text}");
+        assert!(text.contains(&format!("({} waiting)", number + 1)) && text.lines().count() == 1, "{text}");
+    }
+    for entry in place.entries() {
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&entry), mode(entry.parent().unwrap())), (0o600, 0o700));
+        assert_eq!(mode(&place.spool()), 0o700);
+    }
+    receiver.come_back();
+    // The first answer is a failure in the middle: order holds through that, too.
+    let mut left = 1;
+    receiver.answer(move |_| {
+        left -= 1;
+        Answer::status(if left == -1 { 503 } else { 200 })
+    });
+    assert!(stderr(&push("4")).contains("503"), "1 is taken, 2 is not");
+    assert_eq!(stderr(&push("5")), "");
+    let bodies: Vec<_> = receiver.requests().iter().map(body).collect();
+    assert_eq!(bodies, ["a 1", "a 2", "a 2", "a 3", "a 4", "a 5"]);
+    assert_eq!(place.entries(), Vec::<PathBuf>::new());
+}
+
+fn body(request: &support::receiver::Received) -> String {
+    let text = String::from_utf8_lossy(&request.body).into_owned();
+    text.lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn a_pushgateway_that_comes_back_has_the_newest_of_each_job() {
+    let Some(peers) = support::peers() else { return };
+    let place = Place::new();
+    let dead = dead_url();
+    for number in 0..5 {
+        let script = format!("exit {number}");
+        let output = place.run(&[
+            "exec",
+            "--gateway",
+            &dead,
+            "--job",
+            "j",
+            "--instance",
+            "i",
+            "--",
+            "sh",
+            "-c",
+            &script,
+        ]);
+        assert_eq!(output.status.code(), Some(number));
+    }
+    let address = dead.strip_prefix("http://").unwrap();
+    let gateway = Process::start(&peers.pushgateway, [format!("--web.listen-address={address}")]);
+    wait_for("the gateway", SOON, || support::http::get(&format!("{dead}/-/ready")));
+    let output = place.run(&["push", "--gateway", &dead, "--job", "other", "a=1"]);
+    assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""), "{}", gateway.tail());
+    let metric = |series: &str| {
+        let page = support::http::get(&format!("{dead}/metrics")).unwrap().text();
+        support::query::metric_in(&page, series)
+    };
+    assert_eq!(metric("narthex_job_last_exit_code{instance=\"i\",job=\"j\"}"), Some(4.0));
+    assert_eq!(metric("narthex_job_running{instance=\"i\",job=\"j\"}"), Some(0.0));
+    assert!(metric("narthex_job_last_success_timestamp_seconds{instance=\"i\",job=\"j\"}").is_some());
+    assert_eq!(metric("a{instance=\"\",job=\"other\"}"), Some(1.0));
+    assert_eq!(place.entries(), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn many_at_once_lose_nothing_and_repeat_nothing() {
+    let place = Place::new();
+    let receiver = FakeReceiver::start();
+    receiver.go_away();
+    let url = receiver.url();
+    let push_all = |from: usize| {
+        let all: Vec<_> = (from..from + 8)
+            .map(|number| {
+                let value = format!("a={number}");
+                let mut command = place.command(&["push", "--gateway", &url, "--job", "j", &value]);
+                command.stderr(Stdio::null()).spawn().unwrap()
+            })
+            .collect();
+        for mut child in all {
+            assert!(child.wait().unwrap().success());
+        }
+    };
+    push_all(0);
+    assert_eq!(place.entries().len(), 8);
+    receiver.come_back();
+    receiver.answer(|_| Answer::status(200));
+    push_all(8);
+    let mut seen: Vec<String> = receiver.requests().iter().map(body).collect();
+    assert_eq!(place.entries(), Vec::<PathBuf>::new());
+    let newer = seen.iter().take(8).filter(|body| body[2..].parse::<usize>().unwrap() >= 8).count();
+    assert_eq!(newer, 0, "those that waited come first: {seen:?}");
+    seen.sort_by_key(|body| body[2..].parse::<usize>().unwrap());
+    assert_eq!(seen, (0..16).map(|number| format!("a {number}")).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_the_target_refuses_for_good_does_not_block_the_rest() {
+    let place = Place::new();
+    let receiver = FakeReceiver::start();
+    receiver.go_away();
+    let url = receiver.url();
+    let push = |value: &str| place.run(&["push", "--gateway", &url, "--job", "j", &format!("a={value}")]);
+    push("1");
+    push("2");
+    receiver.come_back();
+    receiver.answer(|request| {
+        let bad = body(request) == "a 1";
+        if bad { Answer::status(400).body("that is wrong") } else { Answer::status(200) }
+    });
+    let output = push("3");
+    assert_eq!(output.status.code(), Some(0));
+    assert!(
+        stderr(&output).contains("1 pushes that waited were refused and are gone: 400"),
+        "{}",
+        stderr(&output)
+    );
+    assert!(stderr(&output).contains("that is wrong"));
+    let bodies: Vec<_> = receiver.requests().iter().map(body).collect();
+    assert_eq!(bodies, ["a 1", "a 2", "a 3"]);
+    assert_eq!(push("1").status.code(), Some(1), "one's own push that is refused is a failure");
+}
