@@ -40,8 +40,6 @@ use wal::Filesystem;
 const SAVE_INTERVAL: Duration = Duration::from_secs(1);
 /// How often files with credentials, certificates and keys are read again.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(5);
-/// How long reading waits after the log could not be read.
-const READ_RETRY: Duration = Duration::from_secs(1);
 
 /// What was sent, kept until its answer.
 struct Flight {
@@ -129,7 +127,6 @@ pub(crate) struct Worker {
     was_full: bool,
     /// Up to here the log was read from disk: chunks of it do not say when they arrived.
     behind_until: wal::Position,
-    read_not_before: Duration,
     refresh_at: Duration,
     metadata_config: MetadataConfig,
     metadata_at: Duration,
@@ -209,7 +206,6 @@ impl Worker {
             rate,
             was_full: false,
             behind_until: wal::Position::default(),
-            read_not_before: Duration::ZERO,
             refresh_at: Duration::ZERO,
             metadata_config: config.metadata_config.clone(),
             metadata_at: Duration::ZERO,
@@ -256,10 +252,8 @@ impl Worker {
             let reads = wants_more
                 && !handing_over
                 && !self.closed
-                && now >= self.read_not_before
                 && self.until.is_none_or(|until| self.follower.position() < until);
-            let reads_backlog =
-                !handing_over && self.backlog.as_ref().is_some_and(|backlog| backlog.reads(now));
+            let reads_backlog = !handing_over && self.backlog.as_ref().is_some_and(Backlog::reads);
             let to_send = self.next_wakeup();
             let wake = to_send.filter(|_| !handing_over).into_iter().chain(stop_at).min();
             tokio::select! {
@@ -355,12 +349,7 @@ impl Worker {
                 self.closed = true;
                 return;
             }
-            Err(error) => {
-                self.read_not_before = self.clock.monotonic() + READ_RETRY;
-                self.stats.set_error(error.to_string());
-                tracing::error!(destination = %self.name, %error, "the log can't be read; trying again");
-                return;
-            }
+            Err(error) => return self.read_failed(&error),
         };
         let end = chunk.end;
         let records = chunk.records.len() as u64;
@@ -370,6 +359,12 @@ impl Worker {
             self.behind_until = self.behind_until.max(end);
         }
         self.feed(self.main, chunk, end, |_, _| true);
+    }
+
+    /// Says that the log can't be read. The follower tries again by itself, ever more slowly.
+    fn read_failed(&self, error: &ReadError) {
+        self.stats.set_error(error.to_string());
+        tracing::error!(destination = %self.name, %error, "the log can't be read; trying again");
     }
 
     /// Gives a chunk to a queue, up to `end`; of its points those that are `wanted`.

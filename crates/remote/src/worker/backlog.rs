@@ -37,7 +37,6 @@ pub(crate) struct Backlog {
     /// It ends here.
     pub(crate) until: Position,
     closed: bool,
-    read_not_before: Duration,
 }
 
 /// When and how far the newest may be sent first.
@@ -63,8 +62,8 @@ fn hold_beyond(window: Duration) -> Duration {
 
 impl Backlog {
     /// Whether it is to be read from.
-    pub(super) fn reads(&self, now: Duration) -> bool {
-        !self.is_read() && now >= self.read_not_before && self.queue.wants_more()
+    pub(super) fn reads(&self) -> bool {
+        !self.is_read() && self.queue.wants_more()
     }
 
     fn is_read(&self) -> bool {
@@ -89,9 +88,7 @@ impl Worker {
         let follower = self.storage.follow(queue.head());
         self.queue_number += 1;
         let number = self.queue_number;
-        let backlog =
-            Backlog { number, queue, follower, until, closed: false, read_not_before: Duration::ZERO };
-        self.backlog = Some(backlog);
+        self.backlog = Some(Backlog { number, queue, follower, until, closed: false });
         self.share_memory();
         self.newest_first.held = true;
         self.hold_or_not();
@@ -140,9 +137,7 @@ impl Worker {
         let number = self.main;
         self.queue_number += 1;
         self.main = self.queue_number;
-        let backlog =
-            Backlog { number, queue, follower, until, closed: false, read_not_before: Duration::ZERO };
-        self.backlog = Some(backlog);
+        self.backlog = Some(Backlog { number, queue, follower, until, closed: false });
         self.share_memory();
         tracing::info!(destination = %self.name, ?until, "the newest is sent first, and the backlog behind it");
     }
@@ -169,7 +164,6 @@ impl Worker {
 
     /// Gives the backlog a chunk.
     pub(super) fn read_for_backlog(&mut self, chunk: Result<Arc<Chunk>, ReadError>) {
-        let now = self.clock.monotonic();
         let Some(backlog) = &mut self.backlog else { return };
         let (number, until) = (backlog.number, backlog.until);
         match chunk {
@@ -181,11 +175,7 @@ impl Worker {
                 self.feed(number, chunk, end, |outgoing, point| outgoing.position(point) < until);
             }
             Err(ReadError::Closed) => backlog.closed = true,
-            Err(error) => {
-                backlog.read_not_before = now + super::READ_RETRY;
-                self.stats.set_error(error.to_string());
-                tracing::error!(destination = %self.name, %error, "the log can't be read; trying again");
-            }
+            Err(error) => self.read_failed(&error),
         }
     }
 

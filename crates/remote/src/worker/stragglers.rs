@@ -28,7 +28,8 @@ pub(crate) struct Straggler {
     lanes: Mask,
     /// It has everything up to its parent's head, where that goes on.
     returning: bool,
-    closed: bool,
+    /// It reads on with the next second's tick: the log is closed, or another one is on its way back.
+    rests: bool,
 }
 
 /// The next chunk for a straggler that reads.
@@ -36,7 +37,7 @@ pub(crate) async fn next_of(stragglers: &mut [Straggler]) -> (usize, Result<Arc<
     let reading = stragglers
         .iter_mut()
         .enumerate()
-        .filter(|(_, straggler)| !straggler.returning && !straggler.closed && straggler.queue.wants_more());
+        .filter(|(_, straggler)| !straggler.returning && !straggler.rests && straggler.queue.wants_more());
     let next: Vec<_> = reading
         .map(|(index, straggler)| Box::pin(async move { (index, straggler.follower.next().await) }))
         .collect();
@@ -101,7 +102,7 @@ impl Worker {
             follower,
             lanes: left.lanes,
             returning: false,
-            closed: false,
+            rests: false,
         });
         self.share_memory();
     }
@@ -132,17 +133,11 @@ impl Worker {
         let chunk = match chunk {
             Ok(chunk) => chunk,
             Err(ReadError::Closed) => {
-                straggler.closed = true;
+                straggler.rests = true;
                 self.begin_return(index);
                 return;
             }
-            Err(error) => {
-                self.stats.set_error(error.to_string());
-                tracing::error!(destination = %self.name, %error, "the log can't be read; trying again");
-                // From a new reader, so that it is tried again; the pace is that of the second's tick.
-                straggler.closed = true;
-                return;
-            }
+            Err(error) => return self.read_failed(&error),
         };
         let (number, lanes, parent) = (straggler.number, straggler.lanes, straggler.parent);
         let head = self.head_of(parent);
@@ -152,10 +147,10 @@ impl Worker {
             lanes.get(lane) == Some(&true) && outgoing.position(point) < head
         });
         if end >= head && !self.begin_return(index) && end > head {
-            // Another one is on its way back. What is behind the head comes again when it is this one's turn.
-            let follower = self.storage.follow(head);
+            // Another one is on its way back. What is behind the head comes again when it is this one's turn, and
+            // not at once: until then it would be the same chunk again and again.
             if let Some(straggler) = self.stragglers.get_mut(index) {
-                straggler.follower = follower;
+                straggler.rests = true;
             }
         }
     }
@@ -197,9 +192,9 @@ impl Worker {
         for index in 0..self.stragglers.len() {
             if let Some(straggler) = self.stragglers.get_mut(index) {
                 straggler.queue.tick(now);
-                if straggler.closed && !straggler.returning {
+                if straggler.rests && !straggler.returning {
                     straggler.follower = self.storage.follow(straggler.queue.head());
-                    straggler.closed = false;
+                    straggler.rests = false;
                 }
             }
             self.begin_return(index);
