@@ -1,29 +1,20 @@
 //! What an answer means: status and headers in, verdict out. Pure; the table is the test.
 
+use crate::batch::Kinds;
 use formats::remote_write::Protocol;
 use std::time::{Duration, SystemTime};
 
 /// Most characters of an answer's body that are kept, for people to read.
 pub const WORDS_MAX: usize = 512;
 
-/// How much a receiver says it has written (2.0's `X-Prometheus-Remote-Write-*-Written`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Written {
-    /// Float samples.
-    pub samples: u64,
-    /// Native histograms.
-    pub histograms: u64,
-    /// Exemplars.
-    pub exemplars: u64,
-}
-
 /// What an HTTP answer says.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Answer {
     /// The status.
     pub status: u16,
-    /// The `-Written` headers; `None` where there is none of them.
-    pub written: Option<Written>,
+    /// How much the receiver says it has written (2.0's `X-Prometheus-Remote-Write-*-Written`); `None` where
+    /// there is none of these headers.
+    pub written: Option<Kinds>,
     /// `Retry-After`, as a time from now.
     pub retry_after: Option<Duration>,
     /// The beginning of the body, for people.
@@ -36,7 +27,7 @@ pub enum Verdict {
     /// All of it was taken.
     Delivered,
     /// This much was written and the rest never will be. Nothing is to be sent again.
-    Settled(Written),
+    Settled(Kinds),
     /// To be sent again, for ever.
     Retry,
     /// Something in it is refused for good; what, is not known.
@@ -155,8 +146,8 @@ mod tests {
     fn each_answer_has_its_verdict() {
         use Protocol::{V1, V2};
         use Verdict::*;
-        let some = Some(Written { samples: 3, ..Written::default() });
-        let settled = Settled(Written { samples: 3, ..Written::default() });
+        let some = Some(Kinds { samples: 3, ..Kinds::default() });
+        let settled = Settled(Kinds { samples: 3, ..Kinds::default() });
         // status, -Written headers, version, 2.0 was confirmed, verdict
         let table = [
             (200, None, V1, false, Delivered),

@@ -42,6 +42,36 @@ impl Kinds {
     pub fn total(&self) -> u64 {
         self.samples + self.histograms + self.exemplars
     }
+
+    /// Both together.
+    pub fn plus(self, other: Kinds) -> Kinds {
+        self.with(other, u64::saturating_add)
+    }
+
+    /// Without the others; where there are more of these, none.
+    pub fn minus(self, other: Kinds) -> Kinds {
+        self.with(other, u64::saturating_sub)
+    }
+
+    /// Of each kind no more than of the other.
+    pub fn at_most(self, other: Kinds) -> Kinds {
+        self.with(other, u64::min)
+    }
+
+    fn with(self, other: Kinds, number: fn(u64, u64) -> u64) -> Kinds {
+        Kinds {
+            samples: number(self.samples, other.samples),
+            histograms: number(self.histograms, other.histograms),
+            exemplars: number(self.exemplars, other.exemplars),
+        }
+    }
+}
+
+impl From<storage::Lost> for Kinds {
+    fn from(lost: storage::Lost) -> Self {
+        let storage::Lost { samples, histograms, exemplars } = lost;
+        Kinds { samples, histograms, exemplars }
+    }
 }
 
 /// An encoded request.

@@ -1,8 +1,9 @@
 //! HTTP: one request out, an [`Answer`] or a [`Failure`] back.
 
-use crate::answer::{Answer, Written, parse_retry_after, words};
+use crate::answer::{Answer, parse_retry_after, words};
 use crate::auth::proof::Proof;
 use crate::auth::{self, AuthError, ProofError, read_file};
+use crate::batch::Kinds;
 use crate::compression::{ASK_TIMEOUT, Compression, QUESTION, SIGN, YES};
 use crate::config::RemoteWrite;
 use crate::connect::{CONNECTIONS_AGE, Connecting, Http, Lookup};
@@ -347,14 +348,14 @@ fn redirected(from: &http::Uri, location: &str) -> Option<http::Uri> {
     (allowed && uri.authority().is_some()).then_some(uri)
 }
 
-fn written(headers: &HeaderMap) -> Option<Written> {
+fn written(headers: &HeaderMap) -> Option<Kinds> {
     let number = |name: HeaderName| headers.get(name)?.to_str().ok()?.trim().parse::<u64>().ok();
     let all = [number(WRITTEN_SAMPLES), number(WRITTEN_HISTOGRAMS), number(WRITTEN_EXEMPLARS)];
     if all.iter().all(Option::is_none) {
         return None;
     }
     let [samples, histograms, exemplars] = all.map(Option::unwrap_or_default);
-    Some(Written { samples, histograms, exemplars })
+    Some(Kinds { samples, histograms, exemplars })
 }
 
 async fn read_words(mut body: hyper::body::Incoming, within: Duration) -> String {

@@ -264,7 +264,6 @@ impl Stats {
 
     /// Points that are in the queue and not settled.
     pub fn pending(&self) -> Kinds {
-        let queued = self.queued.get();
         let settled = [
             &self.delivered,
             &self.refused,
@@ -273,15 +272,8 @@ impl Stats {
             &self.expired,
             &self.set_aside,
         ];
-        let settled = settled.map(PerKind::get);
-        let aside = self.aside_settled.get();
-        let left =
-            |of: fn(&Kinds) -> u64| (of(&queued) + of(&aside)).saturating_sub(settled.iter().map(of).sum());
-        Kinds {
-            samples: left(|kinds| kinds.samples),
-            histograms: left(|kinds| kinds.histograms),
-            exemplars: left(|kinds| kinds.exemplars),
-        }
+        let all = self.queued.get().plus(self.aside_settled.get());
+        settled.into_iter().fold(all, |left, settled| left.minus(settled.get()))
     }
 
     /// What the destination does now.

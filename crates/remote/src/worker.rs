@@ -122,7 +122,8 @@ pub(crate) struct Worker {
     /// Positions that may be written once all up to a ticket of the keeper is kept.
     held: Option<(u64, Box<Settled>)>,
     aside: Aside,
-    lost: storage::Lost,
+    /// What the pin had lost the last time that it was asked.
+    lost: Kinds,
     rate: Rate,
     was_full: bool,
     /// Up to here the log was read from disk: chunks of it do not say when they arrived.
@@ -202,7 +203,7 @@ impl Worker {
             keeper,
             held: None,
             aside,
-            lost: storage::Lost::default(),
+            lost: Kinds::default(),
             rate,
             was_full: false,
             behind_until: wal::Position::default(),
@@ -542,12 +543,8 @@ impl Worker {
             ));
         }
         self.update_gauges();
-        let lost = self.pin.lost();
-        self.stats.lost.add(Kinds {
-            samples: lost.samples.saturating_sub(self.lost.samples),
-            histograms: lost.histograms.saturating_sub(self.lost.histograms),
-            exemplars: lost.exemplars.saturating_sub(self.lost.exemplars),
-        });
+        let lost = Kinds::from(self.pin.lost());
+        self.stats.lost.add(lost.minus(self.lost));
         self.lost = lost;
         if now >= self.rate.last + reshard::INTERVAL {
             self.reshard(now);

@@ -149,15 +149,9 @@ impl Worker {
     }
 
     fn try_entry(&mut self, id: u64, entry: Entry) {
-        let mut unreadable = entry.kinds;
-        for point in &entry.batch.points {
-            let mut one = Kinds::default();
-            one.count(&point.value);
-            unreadable.samples = unreadable.samples.saturating_sub(one.samples);
-            unreadable.histograms = unreadable.histograms.saturating_sub(one.histograms);
-            unreadable.exemplars = unreadable.exemplars.saturating_sub(one.exemplars);
-        }
-        self.stats.dropped_no_series.add(unreadable);
+        let mut readable = Kinds::default();
+        entry.batch.points.iter().for_each(|point| readable.count(&point.value));
+        self.stats.dropped_no_series.add(entry.kinds.minus(readable));
         let count = entry.batch.points.len();
         let settings = Settings {
             min_shards: 1,

@@ -119,11 +119,7 @@ impl Worker {
     }
 
     fn outcome(&mut self, flight: &Flight, now: Duration, words: &str) -> Outcome {
-        let sent = Kinds {
-            samples: flight.kinds.samples - flight.unsupported.samples,
-            histograms: flight.kinds.histograms - flight.unsupported.histograms,
-            exemplars: flight.kinds.exemplars - flight.unsupported.exemplars,
-        };
+        let sent = flight.kinds.minus(flight.unsupported);
         let answer = match &flight.result {
             Ok(answer) => answer,
             Err(_) => return self.retry(flight, None, false, words),
@@ -135,16 +131,8 @@ impl Worker {
                 Outcome::Delivered
             }
             Verdict::Settled(written) => {
-                let written = Kinds {
-                    samples: written.samples.min(sent.samples),
-                    histograms: written.histograms.min(sent.histograms),
-                    exemplars: written.exemplars.min(sent.exemplars),
-                };
-                let refused = Kinds {
-                    samples: sent.samples - written.samples,
-                    histograms: sent.histograms - written.histograms,
-                    exemplars: sent.exemplars - written.exemplars,
-                };
+                let written = written.at_most(sent);
+                let refused = sent.minus(written);
                 self.taken(flight, written);
                 if refused.total() == 0 {
                     return Outcome::Delivered;
