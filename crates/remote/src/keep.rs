@@ -8,6 +8,7 @@
 //! disk; what comes on top is not kept, and counted by the sample.
 
 use crate::aside::{self, Files};
+use crate::batch::Kinds;
 use crate::dead::{Lines, Reason, WAITING_BYTES, Writer};
 use crate::stats::Stats;
 use model::Clock;
@@ -24,7 +25,7 @@ pub(crate) struct Keep {
     /// Dead letters.
     pub(crate) lines: Lines,
     /// Points for the side queue: the entry's number and bytes, and how many they are.
-    pub(crate) entry: Option<(u64, Vec<u8>, crate::batch::Kinds)>,
+    pub(crate) entry: Option<(u64, Vec<u8>, Kinds)>,
     /// An entry of which all is settled.
     pub(crate) done: Option<u64>,
     /// Entries that the side queue has no room for any more.
@@ -157,8 +158,13 @@ impl Keeper {
 }
 
 /// These points were to be put aside and could not be.
-fn not_kept(stats: &Stats, kinds: crate::batch::Kinds) {
+fn not_kept(stats: &Stats, kinds: Kinds) {
     stats.dead_letters_dropped.add(kinds.total());
+    given_up(stats, kinds);
+}
+
+/// The side queue has no room for these points: they count as refused.
+fn given_up(stats: &Stats, kinds: Kinds) {
     stats.refused.add(kinds);
     stats.refused_poisoned.add(kinds.total());
     stats.aside_settled.add(kinds);
@@ -242,9 +248,7 @@ impl Disk {
         }
         self.stats.dead_letters_dropped.add(lines.left_out());
         self.write(&lines);
-        self.stats.refused.add(entry.kinds);
-        self.stats.refused_poisoned.add(entry.kinds.total());
-        self.stats.aside_settled.add(entry.kinds);
+        given_up(&self.stats, entry.kinds);
         self.gone(id, self.files.remove(&*self.fs, id));
     }
 }
