@@ -239,17 +239,20 @@ fn serve(
 
     let everyone = rings.everyone();
     let leaving = everyone.iter().filter(|url| !members.contains(url));
-    let mut served = Vec::new();
+    let mut parts = Vec::new();
     for url in members.iter().chain(leaving) {
         let Some((begin, end)) = rings.part(url) else { continue };
         // Without positions it has delivered its part, or was given up.
-        if end.is_some_and(|end| reached(url).is_none_or(|reached| reached >= end)) {
-            continue;
+        if end.is_none_or(|end| reached(url).is_some_and(|reached| reached < end)) {
+            parts.push((url.as_str(), begin, end));
         }
+    }
+    let urls: Vec<&str> = parts.iter().map(|(url, ..)| *url).collect();
+    let mut served = Vec::new();
+    for ((url, begin, end), share) in parts.into_iter().zip(rings.shares(&urls)) {
         let parsed = Url::parse(url).map_err(|_| RingsError::Damaged("a member in it has no proper URL"))?;
-        let part = Part { share: Arc::new(rings.share(url)), begin: first.unwrap_or(begin), end };
         let mut member = destination(entry, parsed);
-        member.part = Some(part);
+        member.part = Some(Part { share: Arc::new(share), begin: first.unwrap_or(begin), end });
         served.push(member);
     }
     Ok(served)

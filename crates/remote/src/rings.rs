@@ -207,13 +207,21 @@ impl Rings {
 
     /// What is this member's, along the log.
     pub fn share(&self, member: &str) -> Share {
-        let share = |ring: &Ring| {
-            let index = ring.members.iter().position(|other| other == member);
-            let slots =
-                index.and_then(|index| ring::slots(&ring.members, ring.replicas).into_iter().nth(index));
-            (ring.from, slots.unwrap_or_else(Slots::none))
-        };
-        Share(self.0.iter().map(share).collect())
+        self.shares(&[member]).pop().unwrap_or_default()
+    }
+
+    /// What is each of these members', along the log. A ring's slots are worked out once for all of them.
+    pub fn shares(&self, members: &[&str]) -> Vec<Share> {
+        let mut shares = vec![Share::default(); members.len()];
+        for ring in &self.0 {
+            let slots = ring::slots(&ring.members, ring.replicas);
+            for (member, share) in members.iter().zip(&mut shares) {
+                let index = ring.members.iter().position(|other| other == member);
+                let own = index.and_then(|index| slots.get(index).cloned());
+                share.0.push((ring.from, own.unwrap_or_else(Slots::none)));
+            }
+        }
+        shares
     }
 }
 
@@ -235,7 +243,7 @@ fn read_ring(ring: &Value) -> Option<Ring> {
 }
 
 /// Which series are one member's, along the log: the slots that are its own from a position on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Share(Vec<(Position, Slots)>);
 
 impl Share {
