@@ -19,8 +19,8 @@
 //! letters, counted as refused.
 
 use crate::batch::Kinds;
+use crate::disk::{beside, make_folder, patiently, replace};
 use crate::outgoing::Outgoing;
-use crate::positions::patiently;
 use formats::compress::{Compressor, Decompressor, Encoding};
 use formats::remote_write::{DecodeOptions, Encoder, Protocol, decode};
 use model::{Batch, Limits, Point};
@@ -169,15 +169,11 @@ impl Files {
     /// Writes an entry, durably.
     pub fn write(&self, fs: &dyn Filesystem, id: u64, bytes: &[u8]) -> io::Result<()> {
         make_folder(fs, &self.folder)?;
-        let beside = self.folder.join(format!("{}new", self.prefix));
-        if fs.metadata(&beside)?.is_some() {
-            fs.remove_file(&beside)?;
-        }
-        let file = fs.create_new(&beside)?;
-        file.write_all_at(bytes, 0)?;
-        file.sync_data()?;
-        fs.rename(&beside, &self.path(id))?;
-        fs.sync_dir(&self.folder)
+        let unfinished = self.folder.join(format!("{}new", self.prefix));
+        replace(fs, &self.path(id), &unfinished, |file| {
+            file.write_all_at(bytes, 0)?;
+            file.sync_data()
+        })
     }
 
     /// The bytes of an entry.
@@ -196,9 +192,8 @@ impl Files {
 
     /// Sets an entry that can't be read out of the way.
     pub fn set_out_of_the_way(&self, fs: &dyn Filesystem, id: u64) -> io::Result<()> {
-        let mut damaged = self.path(id).into_os_string();
-        damaged.push(".damaged");
-        fs.rename(&self.path(id), &PathBuf::from(damaged))
+        let path = self.path(id);
+        fs.rename(&path, &beside(&path, ".damaged"))
     }
 
     /// What is there.
@@ -246,15 +241,6 @@ impl Files {
             Shelf { next: now_ms.unsigned_abs(), ..Shelf::default() }
         })
     }
-}
-
-/// Makes the folder of dead letters, if it is not there, and makes sure that it stays: an earlier try may have
-/// made it and failed to sync it.
-pub(crate) fn make_folder(fs: &dyn Filesystem, folder: &Path) -> io::Result<()> {
-    if fs.metadata(folder)?.is_none() {
-        fs.create_dir_all(folder)?;
-    }
-    folder.parent().map_or(Ok(()), |parent| fs.sync_dir(parent))
 }
 
 /// What is known of the entries without reading them.
@@ -370,7 +356,7 @@ mod tests {
         for id in 0..3 {
             files.write(&sim, id, b"words").unwrap();
         }
-        let tries = u64::from(crate::positions::READ_TRIES);
+        let tries = u64::from(crate::disk::READ_TRIES);
         // Asking for the folder comes first.
         sim.fail(Op::Open, 1, tries - 1);
         assert_eq!(files.list_or_leave(&sim, 5000).next, 3);

@@ -15,6 +15,7 @@
 //! Positions move by a rename, the dead letters first. A kill in between is harmless: the rules give the
 //! same answer again, as a file is found by its name whatever its owner is.
 
+use crate::disk::{UNFINISHED, patiently};
 use crate::identity::Identity;
 use crate::positions::{self, Content};
 use std::io;
@@ -209,14 +210,14 @@ fn list(fs: &dyn Filesystem, folder: &Path) -> io::Result<Vec<Saved>> {
     }
     let mut saved = Vec::new();
     // Without knowing what is there nothing tells a mended URL from a new destination, so this has to work.
-    for name in positions::patiently(|| fs.read_dir(folder))? {
+    for name in patiently(|| fs.read_dir(folder))? {
         let path = folder.join(&name);
         // Whoever puts others here has their own reasons.
         let Ok(name) = name.into_string() else { continue };
         if fs.metadata(&path)?.is_none_or(|metadata| metadata.is_dir) {
             continue;
         }
-        if name.ends_with(positions::UNFINISHED) {
+        if name.ends_with(UNFINISHED) {
             // Left by a kill.
             fs.remove_file(&path)?;
             continue;

@@ -16,6 +16,7 @@
 //! the disk takes them are dropped at [`WAITING_BYTES`], and their samples counted; so are those of lines that
 //! could not be written. A line that a kill or a full disk cut short is ended by the next one's beginning.
 
+use crate::disk::{beside, make_folder};
 use model::{Batch, Counts, Histogram, LabelsRef, Point, Value};
 use serde_json::{Map, Value as Json, json};
 use std::collections::HashSet;
@@ -241,7 +242,7 @@ impl Writer {
     fn write_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
         if self.len + bytes.len() as u64 > FILE_BYTES && self.len > 0 {
             self.file = None;
-            self.fs.rename(&self.path, &beside(&self.path))?;
+            self.fs.rename(&self.path, &beside(&self.path, ".1"))?;
         }
         let file = match self.file.take() {
             Some(file) => file,
@@ -264,7 +265,7 @@ impl Writer {
 
     fn open(&mut self) -> io::Result<Box<dyn File>> {
         let folder = self.path.parent().unwrap_or(Path::new("."));
-        crate::aside::make_folder(&*self.fs, folder)?;
+        make_folder(&*self.fs, folder)?;
         if self.fs.metadata(&self.path)?.is_some() {
             let file = self.fs.open(&self.path, true)?;
             // Whoever made it may have failed to sync its name.
@@ -282,12 +283,6 @@ impl Writer {
         self.len = 0;
         Ok(file)
     }
-}
-
-fn beside(path: &Path) -> PathBuf {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".1");
-    beside.into()
 }
 
 #[cfg(test)]

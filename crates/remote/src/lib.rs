@@ -35,6 +35,7 @@ pub mod connect;
 pub mod dead;
 mod destination;
 mod destinations;
+mod disk;
 pub mod duration;
 pub mod external;
 pub mod go_regex;

@@ -37,10 +37,11 @@ mod settled;
 pub use self::settled::{Ahead, Settled};
 
 use self::settled::Lane;
+use crate::disk::{UNFINISHED, beside, make_folder, patiently, replace};
 use crate::identity::Owner;
 use crate::lanes::LANES;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use wal::{File, Filesystem, Position};
 
@@ -56,12 +57,6 @@ const AREA_BYTES: u64 = (LANES * (SLOT_BYTES + WIDE_BYTES)) as u64;
 const HAS_WIDE: u64 = 1 << 63;
 const SLOTS: [u64; 3] = [4096, 4096 + AREA_BYTES, 4096 + 2 * AREA_BYTES];
 const FILE_BYTES: u64 = 4096 + 3 * AREA_BYTES;
-
-/// How often reading is tried before a file counts as damaged.
-pub(crate) const READ_TRIES: u32 = 4;
-
-/// How the name of a file ends that is not in its place yet.
-pub(crate) const UNFINISHED: &str = ".new";
 
 /// Positions of all lanes.
 pub type Lanes = [Position; LANES];
@@ -108,19 +103,6 @@ pub fn read(fs: &dyn Filesystem, path: &Path) -> io::Result<Option<Content>> {
 /// What [`mark_removed`] noted, also in a file of which nothing else can be made out.
 pub fn removed_ms(fs: &dyn Filesystem, path: &Path) -> io::Result<Option<i64>> {
     Ok(read_removed(&read_bytes(fs, path)?))
-}
-
-/// Tries to read a few times: what a disk can't give at once it often gives in the end.
-pub(crate) fn patiently<T>(read: impl Fn() -> io::Result<T>) -> io::Result<T> {
-    let lasting =
-        |error: &io::Error| matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied);
-    let mut tries = 1;
-    loop {
-        match read() {
-            Err(error) if tries < READ_TRIES && !lasting(&error) => tries += 1,
-            done => return done,
-        }
-    }
 }
 
 /// Notes in the file that the configuration has its owner no more. In place, so it needs no room on disk.
@@ -202,14 +184,8 @@ impl PositionFile {
         new: Position,
         oldest: Position,
     ) -> io::Result<(PositionFile, Settled, Found)> {
-        if let Some(dir) = path.parent()
-            && patiently(|| fs.metadata(dir))?.is_none()
-        {
-            fs.create_dir_all(dir)?;
-            // Its name has to outlast a power cut as what is in it does.
-            if let Some(above) = dir.parent().filter(|above| !above.as_os_str().is_empty()) {
-                fs.sync_dir(above)?;
-            }
+        if let Some(dir) = path.parent() {
+            make_folder(fs, dir)?;
         }
         let header = header(owner, fingerprint);
         // Where that can't be found out, it may be there.
@@ -257,24 +233,16 @@ impl PositionFile {
 
     /// Makes the file anew, beside the old one, and puts it in its place.
     fn make(fs: &dyn Filesystem, path: &Path, header: &[u8], settled: &Settled) -> io::Result<Self> {
-        let mut beside = path.as_os_str().to_owned();
-        beside.push(UNFINISHED);
-        let beside = PathBuf::from(beside);
-        if fs.metadata(&beside)?.is_some() {
-            fs.remove_file(&beside)?;
-        }
-        let file: Arc<dyn File> = fs.create_new(&beside)?.into();
-        file.allocate(FILE_BYTES)?;
-        file.write_all_at(header, 0)?;
-        let mut made = PositionFile { file, sequence: 0, buffer: Vec::new(), open: 0, durable: 2 };
-        // So that each lane has two intact slots from the beginning.
-        made.save(settled)?;
-        made.save(settled)?;
-        fs.rename(&beside, path)?;
-        if let Some(dir) = path.parent() {
-            fs.sync_dir(dir)?;
-        }
-        Ok(made)
+        replace(fs, path, &beside(path, UNFINISHED), |file| {
+            file.allocate(FILE_BYTES)?;
+            file.write_all_at(header, 0)?;
+            let file = file.into();
+            let mut made = PositionFile { file, sequence: 0, buffer: Vec::new(), open: 0, durable: 2 };
+            // So that each lane has two intact slots from the beginning.
+            made.save(settled)?;
+            made.save(settled)?;
+            Ok(made)
+        })
     }
 
     /// Writes all positions. They outlive this process from now on, and a power cut once they are synced.
@@ -424,6 +392,7 @@ fn read_positions<const N: usize>(bytes: &[u8], start: usize, lane: usize) -> Op
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helper functions of tests")]
     use super::*;
+    use crate::disk::READ_TRIES;
     use proptest::prelude::*;
     use wal::RealFilesystem;
 

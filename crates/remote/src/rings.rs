@@ -17,10 +17,11 @@
 //! destination by itself before takes its positions along ([`crate::claims`]), and what it had not delivered
 //! by then was all its own. For all others the log begins with the first ring.
 
+use crate::disk::{UNFINISHED, beside, make_folder, replace};
 use crate::ring::{self, MEMBERS_MAX, Slots};
 use serde_json::{Value, json};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use wal::{Filesystem, Position};
 
 /// Version of the file and of what [`crate::ring`] makes of it.
@@ -77,26 +78,19 @@ impl Rings {
 
     /// Replaces the file, or removes it where there are no rings. Durable afterwards. Waits for the disk.
     pub fn save(&self, fs: &dyn Filesystem, path: &Path) -> io::Result<()> {
-        let beside = beside(path);
-        let sync = || path.parent().map_or(Ok(()), |dir| fs.sync_dir(dir));
+        let folder = path.parent().unwrap_or(Path::new("."));
         if self.is_empty() {
             if fs.metadata(path)?.is_some() {
                 fs.remove_file(path)?;
-                sync()?;
+                fs.sync_dir(folder)?;
             }
             return Ok(());
         }
-        if let Some(dir) = path.parent() {
-            fs.create_dir_all(dir)?;
-        }
-        if fs.metadata(&beside)?.is_some() {
-            fs.remove_file(&beside)?;
-        }
-        let file = fs.create_new(&beside)?;
-        file.write_all_at(&self.encode(), 0)?;
-        file.sync_data()?;
-        fs.rename(&beside, path)?;
-        sync()
+        make_folder(fs, folder)?;
+        replace(fs, path, &beside(path, UNFINISHED), |file| {
+            file.write_all_at(&self.encode(), 0)?;
+            file.sync_data()
+        })
     }
 
     fn encode(&self) -> Vec<u8> {
@@ -225,12 +219,6 @@ impl Rings {
     }
 }
 
-fn beside(path: &Path) -> PathBuf {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".new");
-    beside.into()
-}
-
 fn read_ring(ring: &Value) -> Option<Ring> {
     let [segment, offset, index] = ring.get("from")?.as_array()?.as_slice() else { return None };
     let index = u32::try_from(index.as_u64()?).ok()?;
@@ -300,10 +288,10 @@ mod tests {
         assert_eq!(Rings::load(&RealFilesystem, &path).unwrap(), rings);
         let from = Position { segment: 11, offset: 32_768, index: 7 };
         rings.change(from, &names("abcd"), 3).unwrap();
-        std::fs::write(beside(&path), "left by a kill").unwrap();
+        std::fs::write(beside(&path, UNFINISHED), "left by a kill").unwrap();
         rings.save(&RealFilesystem, &path).unwrap();
         assert_eq!(Rings::load(&RealFilesystem, &path).unwrap(), rings);
-        assert!(!beside(&path).exists());
+        assert!(!beside(&path, UNFINISHED).exists());
     }
 
     #[test]
