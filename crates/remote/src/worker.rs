@@ -568,7 +568,10 @@ impl Worker {
         stats.memory_bytes.set((self.queue.bytes() + in_backlog + straggling) as i64);
         stats.lanes_behind.set(self.lanes_behind() as i64);
         stats.shards.set(self.shards() as i64);
-        stats.segment.set(self.saved.lanes.iter().map(|position| position.segment).min().unwrap_or(0) as i64);
+        let lowest = self.saved.lanes.iter().min().copied().unwrap_or_default();
+        stats.segment.set(lowest.segment as i64);
+        stats.position_segment.set(lowest.segment as i64);
+        stats.position_offset.set(lowest.offset as i64);
         let waits = if self.newest_first.held { None } else { self.queue.waits_until() };
         let waits = waits.into_iter().chain(backlog.and_then(|(queue, _)| queue.waits_until())).min();
         let wait = waits.map(|at| at.saturating_sub(self.clock.monotonic()));

@@ -62,8 +62,6 @@ impl Worker {
                 self.file.end_sync(&sync);
                 if let Some(lowest) = positions.lanes.iter().min() {
                     self.pin.set(*lowest);
-                    self.stats.position_segment.set(lowest.segment as i64);
-                    self.stats.position_offset.set(lowest.offset as i64);
                 }
                 self.saved = positions;
             }
