@@ -10,6 +10,7 @@ use crate::config::Secret;
 use crate::proxy::ProxyError;
 use crate::tls::TlsError;
 use base64::Engine as _;
+use http::header::InvalidHeaderValue;
 use http::{HeaderName, HeaderValue};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -153,13 +154,14 @@ pub fn header(
         }
         (None, None) => from_url.map(str::to_string),
     };
-    value
-        .map(|value| {
-            let mut value = HeaderValue::from_str(&value).map_err(|_| AuthError::Characters("the secret"))?;
-            value.set_sensitive(true);
-            Ok(value)
-        })
-        .transpose()
+    value.map(|value| sensitive(&value).map_err(|_| AuthError::Characters("the secret"))).transpose()
+}
+
+/// What a header holds that is never shown.
+pub(crate) fn sensitive(value: &str) -> Result<HeaderValue, InvalidHeaderValue> {
+    let mut value = HeaderValue::from_str(value)?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 #[cfg(test)]

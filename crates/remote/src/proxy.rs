@@ -4,6 +4,7 @@
 //! A request for `http` goes to the proxy as it is, with the whole URL in its first line; one for `https`
 //! goes through a tunnel that the proxy is asked for with `CONNECT`.
 
+use crate::auth::sensitive;
 use crate::config::Secret;
 use crate::url::{Url, UrlError};
 use http::Uri;
@@ -128,9 +129,7 @@ impl Proxies {
 }
 
 fn credentials(proxy: &Url) -> Option<HeaderValue> {
-    let mut value = HeaderValue::from_str(proxy.authorization()?).ok()?;
-    value.set_sensitive(true);
-    Some(value)
+    sensitive(proxy.authorization()?).ok()
 }
 
 fn connect_header(given: &BTreeMap<String, Vec<Secret>>) -> Result<HeaderMap, ProxyError> {
@@ -138,10 +137,9 @@ fn connect_header(given: &BTreeMap<String, Vec<Secret>>) -> Result<HeaderMap, Pr
     for (name, values) in given {
         for value in values {
             let parsed = HeaderName::from_bytes(name.as_bytes());
-            let (Ok(parsed), Ok(mut value)) = (parsed, HeaderValue::from_str(value.reveal())) else {
+            let (Ok(parsed), Ok(value)) = (parsed, sensitive(value.reveal())) else {
                 return Err(ProxyError::Header(name.clone()));
             };
-            value.set_sensitive(true);
             headers.append(parsed, value);
         }
     }

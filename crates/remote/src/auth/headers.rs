@@ -1,6 +1,6 @@
 //! `headers` and `http_headers`: what the user wants each request to carry.
 
-use super::{AuthError, read_file};
+use super::{AuthError, read_file, sensitive};
 use crate::config::Secret;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
@@ -77,10 +77,7 @@ fn header_name(name: &str, key: &'static str) -> Result<HeaderName, AuthError> {
 }
 
 fn header_value(value: &str, name: &str, key: &'static str) -> Result<HeaderValue, AuthError> {
-    let mut value =
-        HeaderValue::from_str(value).map_err(|_| AuthError::Header { key, name: name.to_string() })?;
-    value.set_sensitive(true);
-    Ok(value)
+    sensitive(value).map_err(|_| AuthError::Header { key, name: name.to_string() })
 }
 
 #[cfg(test)]

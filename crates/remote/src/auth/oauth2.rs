@@ -4,7 +4,7 @@
 //! for anew where the destination answers 401. Client and secret go in an `Authorization` header, which
 //! every server has to take; one that refuses it gets them in the body, and that is remembered.
 
-use super::{AuthError, text};
+use super::{AuthError, sensitive, text};
 use crate::config::Secret;
 use crate::connect::{Connecting, Http, Lookup};
 use crate::proxy::{Proxies, ProxyConfig};
@@ -225,7 +225,7 @@ impl TokenSource {
             let encoded = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
             let plain = format!("{}:{}", encoded(&self.config.client_id), encoded(secret));
             let value = format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(plain));
-            headers.insert(header::AUTHORIZATION, sensitive(&value)?);
+            headers.insert(header::AUTHORIZATION, proof(&value)?);
         }
         if let Some(value) = self.proxies.authorization_for(url.uri()) {
             headers.insert(header::PROXY_AUTHORIZATION, value);
@@ -252,14 +252,11 @@ fn token(given: &Given, now: Instant) -> Result<Token, String> {
         let life = Duration::from_secs(seconds);
         now.checked_add(life.saturating_sub(RENEW_BEFORE).max(life / 2))
     });
-    Ok(Token { header: sensitive(&format!("{scheme} {}", given.access_token))?, renew_at })
+    Ok(Token { header: proof(&format!("{scheme} {}", given.access_token))?, renew_at })
 }
 
-fn sensitive(value: &str) -> Result<HeaderValue, String> {
-    let mut value = HeaderValue::from_str(value)
-        .map_err(|_| "secret or token have characters that can't stand in a header".to_string())?;
-    value.set_sensitive(true);
-    Ok(value)
+fn proof(value: &str) -> Result<HeaderValue, String> {
+    sensitive(value).map_err(|_| "secret or token have characters that can't stand in a header".to_string())
 }
 
 #[cfg(test)]
