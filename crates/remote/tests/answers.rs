@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{World, wait_for_number};
+use common::{World, wait_for_number, wait_until_denied};
 use formats::remote_write::Protocol;
 use remote::State;
 use remote::config::{Message, Narrowing};
@@ -419,11 +419,7 @@ fn a_destination_that_refuses_everybody_is_shown_in_its_own_words_and_asked_once
         let destination = world.start(config);
         world.push(100);
         let stats = destination.stats().clone();
-        wait_until(
-            "the words",
-            SOON,
-            || matches!(stats.state(), State::Denied { reason } if reason.contains(words)),
-        );
+        wait_until_denied(&stats, words);
         assert!(stats.state().to_string().starts_with(&format!("refused: {status} ")));
         wait_until("a wait of nearly a minute", SOON, || stats.retry_in_ms.get() > 50_000);
         let asked = world.receiver.requests().len();

@@ -3,8 +3,8 @@
 
 mod common;
 
-use common::World;
 use common::network::{Pem, TlsServer, Wants};
+use common::{World, wait_until_waiting};
 use remote::auth::{Authorization, BasicAuth};
 use remote::config::{Message, Secret};
 use remote::tls::TlsConfig;
@@ -88,11 +88,7 @@ fn both_sides_show_certificates() {
     let destination = world.start(config);
     world.push(10);
     let stats = destination.stats().clone();
-    wait_until(
-        "words about the certificate",
-        SOON,
-        || matches!(stats.state(), State::Waiting { reason } if reason.contains("certificate")),
-    );
+    wait_until_waiting(&stats, "certificate");
     std::fs::write(ca, &server.cert).unwrap();
     wait_until("delivery", SOON, || stats.delivered.get().samples == 10);
     assert!(world.runtime.block_on(destination.shutdown(Duration::from_secs(5))).complete);

@@ -7,26 +7,23 @@
 
 mod common;
 
-use common::{EPOCH_MS, JumpingClock};
+use common::{EPOCH_MS, JumpingClock, Life};
 use model::{Batch, Labels, Series, SystemClock};
 use remote::config::Message;
-use remote::{Destination, RemoteWrite, Stats, Url};
+use remote::{RemoteWrite, Stats, Url};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
-use storage::{Options, Storage};
 use support::FakeReceiver;
 use support::receiver::{Answer, Ending, Received};
 use support::wire::visit;
-use tokio::runtime::Runtime;
 use wal::sim::{Op, SimFilesystem};
 
 const SERIES: u64 = 24;
 const LIVES: u64 = 4;
 const PUSHES: u64 = 6;
-const DATA: &str = "/data";
 
 /// What the receiver thinks of a sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,13 +78,6 @@ struct History {
     cuts: u64,
 }
 
-struct Life {
-    runtime: Runtime,
-    storage: Storage,
-    destination: Destination,
-    stats: Arc<Stats>,
-}
-
 impl History {
     fn new(seed: u64) -> History {
         let (receiver, moody) = (FakeReceiver::start(), Arc::new(AtomicBool::new(true)));
@@ -139,20 +129,7 @@ impl History {
 
     /// Nothing where the disk does not let it start.
     fn begin(&mut self) -> Option<Life> {
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let mut options = Options::new(DATA);
-        options.reserve_bytes = 0;
-        let fs = Arc::new(self.fs.clone());
-        let (storage, _) = Storage::open(fs.clone(), self.clock.clone(), options).ok()?;
-        let config = self.config();
-        let started = {
-            let _guard = runtime.enter();
-            Destination::start(config, &[], storage.clone(), fs, self.clock.clone(), Path::new(DATA))
-        };
-        let destination = started.ok()?;
-        let stats = destination.stats().clone();
-        Some(Life { runtime, storage, destination, stats })
+        Life::begin(self.fs.clone(), self.clock.clone(), || self.config())
     }
 
     fn push(&mut self, life: &Life) {
@@ -189,7 +166,7 @@ impl History {
         }
         for _ in 0..PUSHES {
             self.push(&life);
-            self.settle_for_a_moment(&life.stats);
+            self.settle_for_a_moment(life.destination.stats());
             self.clock.jump(Duration::from_secs(self.rng.u64(..400)));
         }
         self.end(life, power);
@@ -206,7 +183,7 @@ impl History {
     }
 
     fn end(&mut self, life: Life, power: bool) {
-        let Life { runtime, storage, destination, stats } = life;
+        let stats = life.destination.stats().clone();
         let graceful = !power && self.rng.bool();
         if power {
             // Nothing of what ran may touch the disk that comes back.
@@ -214,14 +191,11 @@ impl History {
             self.fs.power_cut();
         }
         if graceful {
-            runtime.block_on(destination.shutdown(Duration::from_millis(20)));
-            storage.close();
+            life.end();
         } else {
-            drop(destination);
+            life.kill();
             self.kills += 1;
         }
-        drop(storage);
-        runtime.shutdown_timeout(Duration::from_secs(10));
         self.fs.heal();
         self.not_kept += stats.dead_letters_dropped.get();
         self.put_aside += stats.set_aside.get().samples;
@@ -240,7 +214,7 @@ impl History {
 
     fn dead(&self) -> BTreeSet<Sample> {
         use wal::Filesystem;
-        let folder = Path::new(DATA).join("dead");
+        let folder = Path::new(Life::DATA).join("dead");
         let names = self.fs.read_dir(&folder).unwrap_or_default();
         let letters = names.iter().filter(|name| name.to_string_lossy().contains(".jsonl"));
         let texts = letters.map(|name| self.fs.contents(&folder.join(name)).unwrap());
@@ -283,15 +257,16 @@ impl History {
     fn check(&mut self) {
         self.moody.store(false, Ordering::SeqCst);
         let life = self.begin().unwrap();
+        let stats = life.destination.stats().clone();
         self.push(&life);
         support::wait_for("everything", support::SOON, || {
             self.clock.jump(Duration::from_secs(5 * 60));
             let missing = self.missing();
-            let not_kept = self.not_kept + life.stats.dead_letters_dropped.get();
-            if missing.len() as u64 <= not_kept && life.stats.aside_points.get() == 0 {
+            let not_kept = self.not_kept + stats.dead_letters_dropped.get();
+            if missing.len() as u64 <= not_kept && stats.aside_points.get() == 0 {
                 return Ok(());
             }
-            let (seed, aside) = (self.seed, life.stats.aside_points.get());
+            let (seed, aside) = (self.seed, stats.aside_points.get());
             Err(format!("seed {seed}: {missing:?} are neither here nor counted ({not_kept}), {aside} aside"))
         });
         self.end(life, false);

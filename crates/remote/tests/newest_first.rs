@@ -62,6 +62,14 @@ impl Windowed {
         config
     }
 
+    /// Starts, and has the first samples taken.
+    fn begin(&self) -> Destination {
+        let destination = self.world.start(self.config());
+        self.push();
+        self.world.wait_for_all();
+        destination
+    }
+
     fn push(&self) {
         // Each later than all before.
         self.world.clock.jump(Duration::from_millis(2));
@@ -104,9 +112,7 @@ fn is_split(stats: &Stats) -> bool {
 #[test]
 fn what_is_new_after_an_outage_arrives_before_the_backlog() {
     let peer = Windowed::new();
-    let destination = peer.world.start(peer.config());
-    peer.push();
-    peer.world.wait_for_all();
+    let destination = peer.begin();
     peer.outage(60, 10);
     let end = peer.world.clock.now_ms();
     peer.come_back();
@@ -131,9 +137,7 @@ fn what_is_new_after_an_outage_arrives_before_the_backlog() {
 #[test]
 fn nothing_is_sent_further_back_than_the_receiver_takes() {
     let peer = Windowed::new();
-    let destination = peer.world.start(peer.config());
-    peer.push();
-    peer.world.wait_for_all();
+    let destination = peer.begin();
     let stats = destination.stats().clone();
     // Two hours are more than the window: their first part goes in order.
     peer.outage(120, 60);
@@ -158,9 +162,7 @@ fn nothing_is_sent_further_back_than_the_receiver_takes() {
 #[test]
 fn killed_in_the_middle_neither_half_is_lost_or_sent_again() {
     let mut peer = Windowed::new();
-    let destination = peer.world.start(peer.config());
-    peer.push();
-    peer.world.wait_for_all();
+    let destination = peer.begin();
     peer.outage(60, 10);
     peer.come_back();
     let mut destination = Some(destination);
@@ -205,14 +207,11 @@ mod histories {
     //! Random histories on a file system that loses power, with outages, kills and power cuts between any two steps.
 
     use super::*;
-    use common::JumpingClock;
+    use common::{JumpingClock, Life};
     use model::{Batch, Labels, Series, SystemClock};
-    use std::path::Path;
-    use storage::{Options, Storage};
     use support::FakeReceiver;
     use wal::sim::SimFilesystem;
 
-    const DATA: &str = "/data";
     const SAMPLES_MAX: usize = 3;
     const SHARDS_MAX: usize = 3;
 
@@ -228,12 +227,6 @@ mod histories {
         kills: usize,
         cuts: usize,
         splits: usize,
-    }
-
-    struct Life {
-        runtime: tokio::runtime::Runtime,
-        storage: Storage,
-        destination: Destination,
     }
 
     impl History {
@@ -258,13 +251,7 @@ mod histories {
             }
         }
 
-        fn begin(&mut self) -> Life {
-            let runtime =
-                tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-            let mut options = Options::new(DATA);
-            options.reserve_bytes = 0;
-            let fs = Arc::new(self.fs.clone());
-            let (storage, _) = Storage::open(fs.clone(), self.clock.clone(), options).unwrap();
+        fn config(&mut self) -> RemoteWrite {
             let mut config = RemoteWrite::to(remote::Url::parse(&self.receiver.write_url()).unwrap());
             config.start_at = remote::config::StartAt::Oldest;
             config.catch_up = if self.rng.u8(..6) == 0 { CatchUp::OldestFirst } else { CatchUp::NewestFirst };
@@ -274,12 +261,11 @@ mod histories {
             config.queue_config.max_samples_per_send = SAMPLES_MAX;
             config.queue_config.min_shards = self.rng.usize(1..=SHARDS_MAX);
             config.queue_config.max_shards = SHARDS_MAX;
-            let destination = {
-                let _guard = runtime.enter();
-                Destination::start(config, &[], storage.clone(), fs, self.clock.clone(), Path::new(DATA))
-                    .unwrap()
-            };
-            Life { runtime, storage, destination }
+            config
+        }
+
+        fn begin(&mut self) -> Life {
+            Life::begin(self.fs.clone(), self.clock.clone(), || self.config()).unwrap()
         }
 
         fn push(&mut self, life: &Life) {
@@ -327,17 +313,14 @@ mod histories {
         }
 
         fn end(&mut self, life: Life, power: bool) {
-            let Life { runtime, storage, destination } = life;
-            self.splits += usize::from(is_split(destination.stats()));
+            self.splits += usize::from(is_split(life.destination.stats()));
             if power {
                 // Nothing of what ran may touch the disk that comes back.
                 self.fs.power_cut();
                 self.cuts += 1;
             }
-            drop(destination);
+            life.kill();
             self.kills += 1;
-            drop(storage);
-            runtime.shutdown_timeout(Duration::from_secs(10));
             self.fs.heal();
         }
 

@@ -4,20 +4,20 @@
 mod common;
 
 use bytes::Bytes;
-use common::World;
 use common::network::{Pem, TlsServer, Wants};
+use common::{World, wait_until_waiting};
 use formats::remote_write::Protocol;
 use remote::auth::oauth2::{OAuth2, TOKEN_BYTES};
 use remote::client::{Client, Post};
 use remote::config::Secret;
 use remote::tls::TlsConfig;
-use remote::{RemoteWrite, State, Url};
+use remote::{RemoteWrite, Url};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
+use support::FakeReceiver;
 use support::receiver::{Answer, Received};
-use support::{FakeReceiver, SOON, wait_until};
 
 /// `narthex:s€cret`, each part encoded as a form's first.
 const HEADER: &str = "Basic bmFydGhleDpzJUUyJTgyJUFDY3JldA==";
@@ -199,11 +199,7 @@ fn nothing_is_lost_while_the_secret_is_wrong_and_its_file_is_read_again() {
     let destination = world.start(config);
     world.push(10);
     let stats = destination.stats().clone();
-    wait_until(
-        "words",
-        SOON,
-        || matches!(stats.state(), State::Waiting { reason } if reason.contains("401 Unauthorized: {\"error\"")),
-    );
+    wait_until_waiting(&stats, "401 Unauthorized: {\"error\"");
     std::fs::write(&file, "s€cret\n").unwrap();
     world.wait_for_all();
     assert!(world.stop(destination).complete);

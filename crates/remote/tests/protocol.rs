@@ -4,9 +4,8 @@
 
 mod common;
 
-use common::World;
+use common::{World, wait_until_denied};
 use formats::remote_write::Protocol;
-use remote::State;
 use remote::batch::Kinds;
 use remote::config::Message;
 use remote::protocol::UPGRADE_INTERVAL;
@@ -79,11 +78,7 @@ fn a_receiver_of_neither_version_is_held_for_and_told_of() {
     let destination = world.start(world.config());
     world.push(10);
     let stats = destination.stats().clone();
-    wait_until(
-        "words",
-        SOON,
-        || matches!(stats.state(), State::Denied { reason } if reason.contains("no version of remote write")),
-    );
+    wait_until_denied(&stats, "no version of remote write");
     assert!(versions(&world).len() <= 3, "{:?}", versions(&world));
     world.receiver.answer(Answer::success);
     world.clock.jump(std::time::Duration::from_secs(61));

@@ -3,8 +3,7 @@
 
 mod common;
 
-use common::World;
-use remote::State;
+use common::{World, wait_until_waiting};
 use remote::config::StartAt;
 use std::time::Duration;
 use support::receiver::{Answer, Ending};
@@ -110,11 +109,7 @@ fn an_outage_is_survived_within_the_memory_budget_and_from_disk() {
         world.push(200);
     }
     let stats = destination.stats().clone();
-    wait_until(
-        "words about it",
-        SOON,
-        || matches!(stats.state(), State::Waiting { reason } if reason.contains("refused")),
-    );
+    wait_until_waiting(&stats, "refused");
     wait_until("the queue to be full", SOON, || stats.full.get() > 0);
     assert!(stats.pending().total() < 20_000 && stats.memory_bytes.get() < 400 << 10);
     world.receiver.come_back();

@@ -11,8 +11,9 @@
 pub mod network;
 
 use model::{Batch, Clock, Labels, Series, SystemClock};
-use remote::{Destination, RemoteWrite, Url};
+use remote::{Destination, RemoteWrite, State, Stats, Url};
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -21,6 +22,7 @@ use support::FakeReceiver;
 use support::receiver::Tally;
 use tokio::runtime::Runtime;
 use wal::RealFilesystem;
+use wal::sim::SimFilesystem;
 
 /// The machine's clock, which a test can move on.
 #[derive(Debug)]
@@ -176,6 +178,67 @@ impl World {
     pub fn stop(&self, destination: Destination) -> remote::ShutdownReport {
         self.runtime.block_on(destination.shutdown(Duration::from_secs(20)))
     }
+}
+
+/// A log and a destination on a file system of a test, in a runtime of their own.
+pub struct Life {
+    pub runtime: Runtime,
+    pub storage: Storage,
+    pub destination: Destination,
+}
+
+impl Life {
+    pub const DATA: &str = "/data";
+
+    /// Nothing where the disk does not let it start.
+    pub fn begin(
+        fs: SimFilesystem,
+        clock: Arc<JumpingClock>,
+        config: impl FnOnce() -> RemoteWrite,
+    ) -> Option<Life> {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let mut options = Options::new(Self::DATA);
+        options.reserve_bytes = 0;
+        let fs = Arc::new(fs);
+        let (storage, _) = Storage::open(fs.clone(), clock.clone(), options).ok()?;
+        let started = {
+            let _guard = runtime.enter();
+            Destination::start(config(), &[], storage.clone(), fs, clock, Path::new(Self::DATA))
+        };
+        Some(Life { runtime, storage, destination: started.ok()? })
+    }
+
+    /// As a kill would. Nothing of it runs afterwards.
+    pub fn kill(self) {
+        let Life { runtime, storage, destination } = self;
+        drop(destination);
+        drop(storage);
+        runtime.shutdown_timeout(Duration::from_secs(10));
+    }
+
+    /// Sends what it can for a moment, and ends.
+    pub fn end(self) {
+        let Life { runtime, storage, destination } = self;
+        runtime.block_on(destination.shutdown(Duration::from_millis(20)));
+        storage.close();
+        drop(storage);
+        runtime.shutdown_timeout(Duration::from_secs(10));
+    }
+}
+
+/// Waits until the destination is waited for, and these words are among the reasons.
+#[track_caller]
+pub fn wait_until_waiting(stats: &Stats, words: &str) {
+    let waits = || matches!(stats.state(), State::Waiting { reason } if reason.contains(words));
+    support::wait_until(words, support::SOON, waits);
+}
+
+/// Waits until the destination lets nobody in, and says so in these words.
+#[track_caller]
+pub fn wait_until_denied(stats: &Stats, words: &str) {
+    let denies = || matches!(stats.state(), State::Denied { reason } if reason.contains(words));
+    support::wait_until(words, support::SOON, denies);
 }
 
 /// Waits until a number has come to be so.
