@@ -5,15 +5,18 @@ mod aside;
 mod backlog;
 mod outcome;
 mod saving;
+mod sending;
+mod shards;
 mod stragglers;
 
 use self::aside::{ASIDE, Aside, wait_for_entry};
 use self::backlog::{Backlog, NewestFirst};
+use self::sending::Flight;
+use self::shards::Rate;
 use self::stragglers::{Straggler, next_of};
-use crate::answer::Answer;
 use crate::aside::{Files, Shelf};
-use crate::batch::{Batcher, Encoded, Kinds, REQUEST_BYTES};
-use crate::client::{Client, Failure, Post};
+use crate::batch::{Batcher, Kinds, REQUEST_BYTES};
+use crate::client::Client;
 use crate::config::{CatchUp, MetadataConfig, Narrowing, RemoteWrite};
 use crate::destination::{Orders, ShutdownReport, Stop};
 use crate::keep::Keeper;
@@ -21,8 +24,8 @@ use crate::metadata;
 use crate::outgoing::{Left, Outgoing, Rules};
 use crate::positions::{self, PositionFile, Settled};
 use crate::protocol::Negotiator;
-use crate::queue::{Outcome, Queue, Request, Settings};
-use crate::reshard::{self, MovingRate, Rates};
+use crate::queue::{Queue, Settings};
+use crate::reshard;
 use crate::stats::{State, Stats};
 use formats::remote_write::Protocol;
 use futures_util::future::BoxFuture;
@@ -30,7 +33,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use model::Clock;
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use storage::{Chunk, Follower, Pin, ReadError, Storage};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -41,31 +44,8 @@ const SAVE_INTERVAL: Duration = Duration::from_secs(1);
 /// How often files with credentials, certificates and keys are read again.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(5);
 
-/// What was sent, kept until its answer.
-struct Flight {
-    queue: u64,
-    request: Request,
-    protocol: Protocol,
-    kinds: Kinds,
-    unsupported: Kinds,
-    without_start: u64,
-    plain_bytes: usize,
-    newest: Option<i64>,
-    took: Duration,
-    result: Result<Answer, Failure>,
-}
-
 type Saved = (positions::Sync, Box<Settled>, io::Result<()>);
 type Saving = JoinHandle<Saved>;
-
-#[derive(Default)]
-struct Rate {
-    input: MovingRate,
-    output: MovingRate,
-    dropped: MovingRate,
-    sending: MovingRate,
-    last: Duration,
-}
 
 /// What a worker is made of.
 pub(crate) struct Parts {
@@ -168,7 +148,7 @@ impl Worker {
         let queue = Queue::new(settings.clone(), &ahead.map_or(done, |ahead| ahead.lanes));
         let pin = storage.pin(&name, done.iter().min().copied().unwrap_or_default());
         let follower = storage.follow(queue.head());
-        let rate = Rate { last: clock.monotonic(), ..Rate::default() };
+        let rate = Rate::since(clock.monotonic());
         let aside = Aside::new(fs, files, shelf, clock.monotonic());
         let window = Some(config.out_of_order_window).filter(|_| config.catch_up == CatchUp::NewestFirst);
         let mut worker = Worker {
@@ -419,105 +399,6 @@ impl Worker {
         }
     }
 
-    /// Sends what the queues name.
-    fn send_ready(&mut self) {
-        let held = self.newest_first.held.then_some(self.main);
-        if held.is_none() {
-            self.send_ready_of(self.main);
-        }
-        self.send_ready_of(ASIDE);
-        if let Some(number) = self.backlog.as_ref().map(|backlog| backlog.number) {
-            self.send_ready_of(number);
-        }
-        for index in 0..self.stragglers.len() {
-            let straggler = self.stragglers.get(index).filter(|straggler| Some(straggler.parent) != held);
-            if let Some(number) = straggler.map(|straggler| straggler.number) {
-                self.send_ready_of(number);
-            }
-        }
-    }
-
-    fn send_ready_of(&mut self, number: u64) {
-        loop {
-            let now = self.clock.monotonic();
-            let main = (self.main, &mut self.queue);
-            let queue = match number {
-                ASIDE => self.aside.queue(),
-                _ => queue_of(number, main, &mut self.backlog, &mut self.stragglers),
-            };
-            let Some(queue) = queue else { return };
-            let Some(request) = queue.poll(now) else { return };
-            if let Some(limit) = self.age_limit {
-                // At each try: after an outage what is too old by then is not sent, as in Prometheus.
-                let oldest = self.clock.now_ms().saturating_sub(limit.as_millis() as i64);
-                let mut expired = Kinds::default();
-                queue.drop_unwanted(request.shard, |outgoing, index| {
-                    let old = outgoing.point(index).filter(|point| point.timestamp < oldest);
-                    old.inspect(|point| expired.count(&point.value)).is_some()
-                });
-                self.stats.dropped_too_old.add(expired);
-                if number == ASIDE {
-                    self.stats.aside_settled.add(expired);
-                }
-                self.stats.expired.add(expired);
-            }
-            let protocol = self.negotiator.choose(now);
-            let limit = if request.whole { self.request_bytes } else { usize::MAX };
-            let storage = &self.storage;
-            let points = queue.points(request.shard);
-            let encoded = self.batcher.encode(protocol, points, limit, |name| storage.metadata(name));
-            if request.whole {
-                queue.trim(request.shard, encoded.taken);
-            }
-            if encoded.body.is_empty() {
-                // Nothing in it that this version can carry, or nothing left that may be sent.
-                self.stats.dropped_unsupported.add(encoded.unsupported);
-                queue.answer(request.shard, Outcome::Unsent, now, |_, _, _| {});
-                if number == ASIDE {
-                    self.stats.aside_settled.add(encoded.unsupported);
-                    self.aside_answered(None);
-                }
-                continue;
-            }
-            if request.attempt > 0 {
-                self.stats.retried.add(encoded.kinds);
-            }
-            self.stats.plain_bytes.add(encoded.plain_bytes as u64);
-            self.flights.push(self.fly(number, request, protocol, encoded));
-        }
-    }
-
-    fn fly(
-        &self,
-        queue: u64,
-        request: Request,
-        protocol: Protocol,
-        encoded: Encoded,
-    ) -> BoxFuture<'static, Flight> {
-        let (client, clock, stats) = (self.client.clone(), self.clock.clone(), self.stats.clone());
-        let wall = u64::try_from(clock.now_ms()).unwrap_or_default();
-        let wall: SystemTime = UNIX_EPOCH + Duration::from_millis(wall);
-        let Encoded { body, kinds, unsupported, without_start, plain_bytes, newest, .. } = encoded;
-        let post = Post { protocol, body, attempt: request.attempt };
-        Box::pin(async move {
-            let started = clock.monotonic();
-            let result = client.post(post, wall, &stats.bytes).await;
-            let took = clock.monotonic().saturating_sub(started);
-            Flight {
-                queue,
-                request,
-                protocol,
-                kinds,
-                unsupported,
-                without_start,
-                plain_bytes,
-                newest,
-                took,
-                result,
-            }
-        })
-    }
-
     fn every_second(&mut self) {
         let now = self.clock.monotonic();
         self.queue.tick(now);
@@ -576,39 +457,6 @@ impl Worker {
         let waits = waits.into_iter().chain(backlog.and_then(|(queue, _)| queue.waits_until())).min();
         let wait = waits.map(|at| at.saturating_sub(self.clock.monotonic()));
         stats.retry_in_ms.set(wait.map_or(0, |wait| wait.as_millis() as i64));
-    }
-
-    /// The age of the oldest point that isn't settled, by its arrival: whoever pushes by a wrong clock must
-    /// not change the number of shards, as the lag that is shown may.
-    fn delay(&self, now: Duration) -> Duration {
-        let backlog = self.backlog.as_ref().map(|backlog| &backlog.queue);
-        let oldest = backlog.into_iter().chain([&self.queue]).filter_map(Queue::oldest);
-        let arrived = oldest.map(|(outgoing, point)| self.arrived(outgoing, point));
-        arrived.min().map_or(Duration::ZERO, |arrived| now.saturating_sub(arrived))
-    }
-
-    fn reshard(&mut self, now: Duration) {
-        let seconds = now.saturating_sub(self.rate.last).as_secs_f64();
-        self.rate.last = now;
-        let stats = &self.stats;
-        let total = |kinds: Kinds| kinds.total() as f64;
-        let delivered = total(stats.delivered.get()) + total(stats.refused.get());
-        let rates = Rates {
-            input: self.rate.input.tick(total(stats.queued.get()), seconds),
-            output: self.rate.output.tick(delivered, seconds),
-            dropped: self.rate.dropped.tick(total(stats.dropped_by_rule.get()), seconds),
-            sending: self.rate.sending.tick(stats.request_duration.sum_ns.get() as f64 / 1e9, seconds),
-            delay: self.delay(now).as_secs_f64(),
-        };
-        if let Some(desired) = reshard::desired(rates) {
-            stats.shards_desired_milli.set((desired * 1000.0) as i64);
-        }
-        let shards = self.shards().min(self.max_shards);
-        let decided = reshard::decide(shards, rates, self.min_shards, self.max_shards);
-        if decided != shards {
-            tracing::info!(destination = %self.name, from = shards, to = decided, ?rates, "resharding");
-            self.set_shards(decided);
-        }
     }
 
     /// Reads files with credentials again.
