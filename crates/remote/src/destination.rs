@@ -11,7 +11,7 @@ use crate::lanes::LANE_HASH_VERSION;
 use crate::members::RingsFailed;
 use crate::outgoing::Rules;
 use crate::place;
-use crate::positions::{self, Found, PositionFile};
+use crate::positions::{Found, PositionFile};
 use crate::relabel::Relabeller;
 use crate::stats::{State, Stats};
 use crate::url::Url;
@@ -196,11 +196,11 @@ impl Prepared {
             (None, StartAt::Now) => storage.end(),
             (None, StartAt::Oldest) => storage.oldest(),
         };
-        if is_damaged(&*fs, &path) {
+        let (mark, oldest) = (fingerprint(&rules), storage.oldest());
+        let keep = || {
             storage.set_aside(&path);
-        }
-        let opened =
-            PositionFile::open(&*fs, &path, identity.owner(), fingerprint(&rules), new, storage.oldest());
+        };
+        let opened = PositionFile::open_keeping(&*fs, &path, identity.owner(), mark, new, oldest, keep);
         let (file, mut settled, found) = opened.map_err(|source| StartError::Positions {
             destination: name.clone(),
             path: path.clone(),
@@ -337,18 +337,6 @@ async fn watched(
             ShutdownReport { complete: false, pending: 0, positions_saved: false }
         }
     }
-}
-
-/// Whether the file of positions is there and will be made anew for what it says, or says no more.
-fn is_damaged(fs: &dyn Filesystem, path: &Path) -> bool {
-    let there = matches!(fs.metadata(path), Ok(Some(_)));
-    there
-        && match positions::read(fs, path) {
-            Ok(Some(content)) => content.lanes.iter().any(Option::is_none),
-            Ok(None) => true,
-            // Else it is no start.
-            Err(error) => !storage::is_elsewhere(&error),
-        }
 }
 
 /// Stands for what decides lanes and outgoing labels.

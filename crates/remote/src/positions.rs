@@ -139,6 +139,19 @@ impl PositionFile {
         new: Position,
         oldest: Position,
     ) -> io::Result<(PositionFile, Settled, Found)> {
+        Self::open_keeping(fs, path, owner, fingerprint, new, oldest, || {})
+    }
+
+    /// The same; a damaged file is made anew after `keep` was called.
+    pub fn open_keeping(
+        fs: &dyn Filesystem,
+        path: &Path,
+        owner: &Owner,
+        fingerprint: u64,
+        new: Position,
+        oldest: Position,
+        keep: impl FnOnce(),
+    ) -> io::Result<(PositionFile, Settled, Found)> {
         if let Some(dir) = path.parent() {
             make_folder(fs, dir)?;
         }
@@ -168,6 +181,9 @@ impl PositionFile {
             Some(_) if damaged == 0 => Found::OtherFingerprint,
             _ => Found::Damaged(LANES),
         };
+        if matches!(found, Found::Damaged(_)) {
+            keep();
+        }
         match found {
             Found::Intact if same && read_removed(&bytes).is_none() => {
                 // What is found may not be durable yet, and not be of one area: all goes into the oldest.
