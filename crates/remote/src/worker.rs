@@ -266,9 +266,7 @@ impl Worker {
                     };
                     stop_at = Some(self.clock.monotonic() + deadline);
                     self.stopping = true;
-                    self.queue.set_flushing(true);
-                    self.backlog.iter_mut().for_each(|backlog| backlog.queue.set_flushing(true));
-                    self.stragglers.iter_mut().for_each(|straggler| straggler.queue.set_flushing(true));
+                    self.queues_mut().for_each(|(_, queue)| queue.set_flushing(true));
                 }
             }
         };
@@ -315,9 +313,7 @@ impl Worker {
         let positions_saved = self.settled() == *self.saved;
         self.update_gauges();
         self.stats.set_state(if self.through { State::Left } else { State::Stopped });
-        let straggling: usize = self.stragglers.iter().map(|straggler| straggler.queue.pending()).sum();
-        let backlog = self.backlog.as_ref().map_or(0, |backlog| backlog.queue.pending());
-        let pending = self.queue.pending() + backlog + straggling;
+        let pending: usize = self.queues_mut().map(|(_, queue)| queue.pending()).sum();
         tracing::info!(destination = %self.name, complete, pending, positions_saved, "stopped");
         ShutdownReport { complete, pending, positions_saved }
     }
@@ -392,6 +388,11 @@ impl Worker {
         }
     }
 
+    /// All queues with their numbers, but for the side queue's.
+    fn queues_mut(&mut self) -> impl Iterator<Item = (u64, &mut Queue<Outgoing>)> {
+        queues_of((self.main, &mut self.queue), &mut self.backlog, &mut self.stragglers)
+    }
+
     fn queue_mut(&mut self, queue: u64) -> Option<&mut Queue<Outgoing>> {
         match queue {
             ASIDE => self.aside.queue(),
@@ -464,9 +465,7 @@ impl Worker {
         self.refresh_at = now + REFRESH_INTERVAL;
         match self.client.refresh() {
             Ok(true) => {
-                self.queue.probe_now(now);
-                self.backlog.iter_mut().for_each(|backlog| backlog.queue.probe_now(now));
-                self.stragglers.iter_mut().for_each(|straggler| straggler.queue.probe_now(now));
+                self.queues_mut().for_each(|(_, queue)| queue.probe_now(now));
             }
             Ok(false) => {}
             Err(error) => {
@@ -477,20 +476,25 @@ impl Worker {
     }
 }
 
-/// The queue of this number, but for the side queue's.
-fn queue_of<'a>(
-    number: u64,
+/// See [`Worker::queues_mut`].
+fn queues_of<'a>(
     (main, queue): (u64, &'a mut Queue<Outgoing>),
     backlog: &'a mut Option<Backlog>,
     stragglers: &'a mut [Straggler],
+) -> impl Iterator<Item = (u64, &'a mut Queue<Outgoing>)> {
+    let backlog = backlog.iter_mut().map(|backlog| (backlog.number, &mut backlog.queue));
+    let stragglers = stragglers.iter_mut().map(|straggler| (straggler.number, &mut straggler.queue));
+    std::iter::once((main, queue)).chain(backlog).chain(stragglers)
+}
+
+/// The one with this number.
+fn queue_of<'a>(
+    number: u64,
+    main: (u64, &'a mut Queue<Outgoing>),
+    backlog: &'a mut Option<Backlog>,
+    stragglers: &'a mut [Straggler],
 ) -> Option<&'a mut Queue<Outgoing>> {
-    if number == main {
-        return Some(queue);
-    }
-    let backlog =
-        backlog.as_mut().filter(|backlog| backlog.number == number).map(|backlog| &mut backlog.queue);
-    let found = stragglers.iter_mut().find(|straggler| straggler.number == number);
-    backlog.or(found.map(|straggler| &mut straggler.queue))
+    queues_of(main, backlog, stragglers).find(|(own, _)| *own == number).map(|(_, queue)| queue)
 }
 
 async fn wait_for_metadata(metadata: &mut Option<BoxFuture<'static, ()>>) {

@@ -105,14 +105,8 @@ impl Worker {
     /// What passes in one queue says of what fails in another that it is not the destination that is away.
     fn let_know(&mut self, flight: &Flight, now: Duration) {
         let sent_at = now.saturating_sub(flight.took);
-        if flight.queue != self.main {
-            self.queue.others_pass(sent_at);
-        }
-        if let Some(backlog) = self.backlog.as_mut().filter(|backlog| backlog.number != flight.queue) {
-            backlog.queue.others_pass(sent_at);
-        }
-        let stragglers = self.stragglers.iter_mut().filter(|straggler| straggler.number != flight.queue);
-        stragglers.for_each(|straggler| straggler.queue.others_pass(sent_at));
+        let others = self.queues_mut().filter(|(number, _)| *number != flight.queue);
+        others.for_each(|(_, queue)| queue.others_pass(sent_at));
         if let Some(queue) = self.aside.queue().filter(|_| flight.queue != ASIDE) {
             queue.others_pass(sent_at);
         }
