@@ -303,8 +303,9 @@ impl Shelf {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "helper functions of tests")]
     use super::*;
+    use crate::dead::tests::add_histogram_and_exemplar;
     use crate::outgoing::Rules;
-    use model::{BucketSpan, Counts, Histogram, Labels, ResetHint, Series};
+    use model::{Labels, Series};
     use std::sync::Arc;
     use std::time::Duration;
     use storage::Chunk;
@@ -318,20 +319,7 @@ mod tests {
         batch.push_float(a, 1, 0.5);
         batch.push_float(b, 1, f64::NAN);
         batch.push_float(a, 2, 1.5);
-        let histogram = Histogram {
-            reset_hint: ResetHint::Gauge,
-            schema: 3,
-            zero_threshold: 0.5,
-            sum: 9.0,
-            positive_spans: vec![BucketSpan { offset: -1, length: 2 }],
-            negative_spans: vec![],
-            counts: Counts::Integer { count: 4, zero: 1, positive: vec![2, -1], negative: vec![] },
-            custom_values: vec![],
-        };
-        batch.push_histogram(b, 7, 3, histogram);
-        let start = batch.bytes.len();
-        batch.bytes.extend_from_slice(Labels::from_pairs([("trace_id", "x")]).as_ref().as_bytes());
-        batch.push_exemplar(a, 8, start, 2.0);
+        add_histogram_and_exemplar(&mut batch, b, a);
         let (start, end) = (Position::default(), Position::start_of(1));
         let (refs, arrived) = (vec![1, 2], Duration::ZERO);
         let chunk = Chunk { batch, refs, segment: 0, records: vec![], start, end, arrived };

@@ -286,7 +286,7 @@ impl Writer {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     #![allow(clippy::unwrap_used, reason = "helper functions of tests")]
     use super::*;
     use model::{BucketSpan, Labels, ResetHint, Series};
@@ -317,10 +317,8 @@ mod tests {
         assert_eq!((&parsed[1]["value"], &parsed[2]["value"]), (&json!("NaN"), &json!("-Inf")));
     }
 
-    #[test]
-    fn histograms_and_exemplars_are_kept_whole() {
-        let mut batch = Batch::new();
-        let series = batch.add_series(LabelsRef::EMPTY, Series::NO_METADATA);
+    /// Adds a histogram of the one series and an exemplar of the other.
+    pub(crate) fn add_histogram_and_exemplar(batch: &mut Batch, one: u32, other: u32) {
         let histogram = Histogram {
             reset_hint: ResetHint::Gauge,
             schema: 3,
@@ -328,13 +326,20 @@ mod tests {
             sum: 9.0,
             positive_spans: vec![BucketSpan { offset: -1, length: 2 }],
             negative_spans: vec![],
-            counts: Counts::Integer { count: 5, zero: 1, positive: vec![2, -1], negative: vec![] },
+            counts: Counts::Integer { count: 4, zero: 1, positive: vec![2, -1], negative: vec![] },
             custom_values: vec![],
         };
-        batch.push_histogram(series, 7, 3, histogram);
+        batch.push_histogram(one, 7, 3, histogram);
         let start = batch.bytes.len();
         batch.bytes.extend_from_slice(Labels::from_pairs([("trace_id", "x")]).as_ref().as_bytes());
-        batch.push_exemplar(series, 8, start, 2.0);
+        batch.push_exemplar(other, 8, start, 2.0);
+    }
+
+    #[test]
+    fn histograms_and_exemplars_are_kept_whole() {
+        let mut batch = Batch::new();
+        let series = batch.add_series(LabelsRef::EMPTY, Series::NO_METADATA);
+        add_histogram_and_exemplar(&mut batch, series, series);
         let mut lines = Lines::default();
         for point in &batch.points {
             lines.sample(1, Reason::Poisoned, "", LabelsRef::EMPTY, &batch, point);
