@@ -15,6 +15,7 @@ use std::time::Duration;
 /// Where a receiver says how many it refused but not which, the samples of requests up to this size are kept
 /// aside, all of them; of a larger one the numbers, the range of time and the series.
 const SETTLED_KEPT: u64 = 100;
+
 impl Worker {
     /// Tells the queue what became of a request.
     pub(super) fn answered(&mut self, flight: Flight) {
@@ -25,9 +26,8 @@ impl Worker {
             Ok(answer) => in_words(answer),
             Err(failure) => failure.to_string(),
         };
-        let refused_before = self.stats.refused.get().total();
-        let outcome = self.outcome(&flight, now, &words);
-        let refused_settled = self.stats.refused.get().total() - refused_before;
+        let mut refused_settled = 0;
+        let outcome = self.outcome(&flight, now, &words, &mut refused_settled);
         let about_order = answer::is_about_order(&words);
         let time = self.clock.now_ms();
         let is_aside = flight.queue == ASIDE;
@@ -112,7 +112,8 @@ impl Worker {
         }
     }
 
-    fn outcome(&mut self, flight: &Flight, now: Duration, words: &str) -> Outcome {
+    /// `refused_settled` becomes how many of the request the receiver says it refused, where it says so.
+    fn outcome(&mut self, flight: &Flight, now: Duration, words: &str, refused_settled: &mut u64) -> Outcome {
         let sent = flight.kinds.minus(flight.unsupported);
         let answer = match &flight.result {
             Ok(answer) => answer,
@@ -131,9 +132,10 @@ impl Worker {
                 if refused.total() == 0 {
                     return Outcome::Delivered;
                 }
-                self.stats.refused.add(refused);
-                self.stats.set_error(format!("refused for good: {} of a request: {words}", refused.total()));
                 let count = refused.total();
+                *refused_settled = count;
+                self.stats.refused.add(refused);
+                self.stats.set_error(format!("refused for good: {count} of a request: {words}"));
                 tracing::warn!(destination = %self.name, count, answer = %words, "refused for good");
                 Outcome::Settled
             }
