@@ -8,8 +8,8 @@
 )]
 
 use narthex::config::{Config, load};
+use remote::client::tls::TlsVersion;
 use remote::config::Message;
-use remote::tls::TlsVersion;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -101,7 +101,7 @@ fn tuned(config: &Config) {
 
 /// What the rules make of a series; nothing where it is dropped.
 fn relabelled_to(config: &Config, labels: &[(&str, &str)]) -> Option<Vec<(String, String)>> {
-    use remote::relabel::{Relabelled, Relabeller};
+    use remote::outgoing::relabel::{Relabelled, Relabeller};
     let labels = model::Labels::from_pairs(labels.iter().copied());
     let mut relabeller = Relabeller::new(config.destinations[0].write_relabel_configs.clone());
     let mut bytes = Vec::new();
@@ -178,7 +178,7 @@ fn amazon_keys(config: &Config) {
 
 fn proxied(config: &Config) {
     let [one, two] = &config.destinations[..] else { panic!("two") };
-    let proxies = remote::proxy::Proxies::new(&one.proxy(), |_| None).unwrap();
+    let proxies = remote::client::proxy::Proxies::new(&one.proxy(), |_| None).unwrap();
     let way = |to: &str| proxies.way_to(&to.parse().unwrap()).map(ToString::to_string);
     assert_eq!(way("https://remote.example/write"), Some("http://proxy.example:3128/".into()));
     assert_eq!(way("http://10.1.1.1/"), None);

@@ -19,7 +19,7 @@ use axum::routing::get;
 use http::{StatusCode, header};
 use model::{Clock, SystemClock};
 use receive::Doors;
-use remote::claims::Removed;
+use remote::disk::claims::Removed;
 use remote::{Base, Changes, Destination, Destinations, State as Delivery};
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -14,7 +14,7 @@ use crate::security::{Policy, Security};
 use crate::shutdown::{Hangups, Signals};
 use remote::Identity;
 use remote::config::RemoteWrite;
-use remote::url::Url;
+use remote::config::url::Url;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -282,15 +282,15 @@ fn payload_bytes(source: &Outgoing, point: &Point) -> usize {
 /// The hash under which a series is found again in tests.
 #[cfg(test)]
 fn hash_of(labels: model::LabelsRef<'_>) -> u64 {
-    crate::lanes::series_hash(labels.as_bytes())
+    crate::queue::lanes::series_hash(labels.as_bytes())
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "helper functions of tests")]
     use super::*;
-    use crate::external::ExternalLabels;
     use crate::outgoing::Rules;
+    use crate::outgoing::external::ExternalLabels;
     use formats::compress::Decompressor;
     use formats::remote_write::{DecodeOptions, decode};
     use model::{Batch, Labels};
@@ -344,7 +344,7 @@ mod tests {
     #[test]
     fn external_labels_are_sent() {
         let external = ExternalLabels::new(&[("region".into(), "eu".into()), ("job".into(), "b".into())]);
-        let mut rules = Rules::new(external, crate::relabel::Relabeller::default(), true, true);
+        let mut rules = Rules::new(external, crate::outgoing::relabel::Relabeller::default(), true, true);
         let a = outgoing(&["x"], &[(0, 1)], &mut rules);
         let encoded = Batcher::default().encode(Protocol::V2, [(&a, 0)].into_iter(), usize::MAX, |_| None);
         let batch = decoded(Protocol::V2, &encoded);

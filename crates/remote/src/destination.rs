@@ -1,20 +1,20 @@
 //! A destination: the handle, and how it starts and stops.
 
-use crate::aside::Files;
-use crate::claims;
 use crate::client::{Client, ClientError};
+use crate::config::identity::{Duplicate, Identity};
+use crate::config::url::Url;
 use crate::config::{NEEDS_WINDOW, RemoteWrite, StartAt};
-use crate::external::ExternalLabels;
-use crate::identity::{Duplicate, Identity};
-use crate::keep::Keeper;
-use crate::lanes::LANE_HASH_VERSION;
+use crate::disk::aside::Files;
+use crate::disk::claims;
+use crate::disk::keep::Keeper;
+use crate::disk::place;
+use crate::disk::positions::{Found, PositionFile};
 use crate::members::RingsFailed;
 use crate::outgoing::Rules;
-use crate::place;
-use crate::positions::{Found, PositionFile};
-use crate::relabel::Relabeller;
+use crate::outgoing::external::ExternalLabels;
+use crate::outgoing::relabel::Relabeller;
+use crate::queue::lanes::LANE_HASH_VERSION;
 use crate::stats::{State, Stats};
-use crate::url::Url;
 use crate::worker::{Parts, Worker};
 use futures_util::FutureExt;
 use model::Clock;

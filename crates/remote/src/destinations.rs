@@ -3,12 +3,12 @@
 //! A reload is all or nothing. What can be wrong is looked for before anything stops; where the disk fails
 //! after that, the old destinations are started again. Those that did not change are not touched.
 
-use crate::claims::{self, Removed};
 use crate::config::RemoteWrite;
+use crate::config::identity::Identity;
 use crate::destination::{Base, Destination, Prepared, StartError};
-use crate::identity::Identity;
+use crate::disk::claims::{self, Removed};
+use crate::members::rings::RingsError;
 use crate::members::{self, Divided};
-use crate::rings::RingsError;
 use crate::stats::Stats;
 use futures_util::future::join_all;
 use std::sync::Arc;

@@ -22,48 +22,21 @@
 //! [`Destination`] is the handle, [`Destinations`] are all of a configuration. [`queue`] has all decisions, without any I/O; `worker` is the task around
 //! it. [`lanes`] explains what order and positions rest on.
 
-pub mod answer;
-pub mod aside;
-pub mod auth;
-pub mod backoff;
 pub mod batch;
-pub mod claims;
 pub mod client;
-pub mod compression;
 pub mod config;
-pub mod connect;
-pub mod dead;
 mod destination;
 mod destinations;
-mod disk;
-pub mod duration;
-pub mod external;
-pub mod go_regex;
-pub mod identity;
-mod keep;
-pub mod lanes;
+pub mod disk;
 pub mod members;
-mod metadata;
-pub mod narrow;
 pub mod outgoing;
-mod place;
-pub mod positions;
-pub mod protocol;
-pub mod proxy;
 pub mod queue;
-pub mod relabel;
-pub mod reshard;
-pub mod ring;
-pub mod rings;
-mod shard;
 pub mod stats;
-pub mod tls;
-pub mod url;
 mod worker;
 
 pub use config::RemoteWrite;
+pub use config::identity::Identity;
+pub use config::url::Url;
 pub use destination::{Base, Destination, Prepared, ShutdownReport, StartError};
 pub use destinations::{Changes, Destinations};
-pub use identity::Identity;
 pub use stats::{State, Stats};
-pub use url::Url;

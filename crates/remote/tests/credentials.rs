@@ -5,9 +5,9 @@ mod common;
 
 use common::network::{Pem, TlsServer, Wants};
 use common::{World, wait_until_waiting};
-use remote::auth::{Authorization, BasicAuth};
+use remote::client::auth::{Authorization, BasicAuth};
+use remote::client::tls::TlsConfig;
 use remote::config::{Message, Secret};
-use remote::tls::TlsConfig;
 use remote::{State, Url};
 use std::path::Path;
 use std::time::Duration;

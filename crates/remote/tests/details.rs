@@ -8,7 +8,7 @@ use common::{EPOCH_MS, World, wait_for_number};
 use formats::remote_write::{DecodeOptions, Protocol, decode};
 use model::{Batch, Labels, Metadata, MetricType, Series};
 use remote::State;
-use remote::auth::BasicAuth;
+use remote::client::auth::BasicAuth;
 use remote::config::Message;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -5,7 +5,7 @@ mod common;
 
 use common::{World, wait_for_number};
 use remote::config::Message;
-use remote::identity::Identity;
+use remote::config::identity::Identity;
 use std::sync::mpsc;
 use support::receiver::{Answer, Received};
 use support::wire::visit;

@@ -5,7 +5,7 @@ mod common;
 
 use common::World;
 use model::Clock;
-use remote::positions::{self, PositionFile};
+use remote::disk::positions::{self, PositionFile};
 use remote::{Base, Changes, Destinations, RemoteWrite, State};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -4,9 +4,9 @@
 //! says whether checksums are put right before it is read.
 
 use model::{Counts, LabelsRef};
-use remote::identity::Owner;
-use remote::lanes::LANES;
-use remote::positions::PositionFile;
+use remote::config::identity::Owner;
+use remote::disk::positions::PositionFile;
+use remote::queue::lanes::LANES;
 use std::path::Path;
 use wal::page::{HEADER_BYTES, PAGE_BYTES};
 use wal::record::{self, RecordType};
@@ -157,7 +157,7 @@ pub fn positions(bytes: &[u8]) {
     }
     fs.plant(path, &file);
     let read =
-        remote::positions::read(&fs, path).expect("memory does not fail").expect("a file of positions");
+        remote::disk::positions::read(&fs, path).expect("memory does not fail").expect("a file of positions");
     for (lane, found) in read.lanes.iter().enumerate() {
         let (narrow, wide) = slots[lane].split_at(3);
         let whole = |narrow: &Option<(u64, Position)>, wide: &Option<(u64, Position)>| {
@@ -173,10 +173,10 @@ pub fn positions(bytes: &[u8]) {
     // Bytes put over it, whatever is there, and the end cut off: it is read, or is no file of positions.
     file[..bytes.len().min(SLOTS)].iter_mut().zip(bytes).for_each(|(there, byte)| *there ^= byte);
     fs.plant(path, &file);
-    remote::positions::read(&fs, path).expect("memory does not fail");
+    remote::disk::positions::read(&fs, path).expect("memory does not fail");
     let end = bytes.first().map_or(0, |byte| usize::from(*byte) * 120).min(file.len());
     fs.plant(path, &file[..end]);
-    remote::positions::read(&fs, path).expect("memory does not fail");
+    remote::disk::positions::read(&fs, path).expect("memory does not fail");
     PositionFile::open(&fs, path, &owner, 7, beginning, beginning).expect("memory does not fail");
 }
 

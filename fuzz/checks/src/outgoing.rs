@@ -1,6 +1,6 @@
 //! Checks of what a destination keeps on disk beside its positions.
 
-use remote::rings::{FILE_BYTES_MAX, RINGS_MAX, Rings};
+use remote::members::rings::{FILE_BYTES_MAX, RINGS_MAX, Rings};
 use std::path::Path;
 use wal::sim::SimFilesystem;
 use wal::{Filesystem, Position};
@@ -23,12 +23,12 @@ pub fn aside(bytes: &[u8]) {
         let crc = crc32c::crc32c(&bytes[16..]);
         bytes[12..16].copy_from_slice(&crc.to_le_bytes());
     }
-    let Some(entry) = remote::aside::read(&bytes) else { return };
+    let Some(entry) = remote::disk::aside::read(&bytes) else { return };
     crate::formats::check_whole(&entry.batch);
     assert!(entry.words.len() <= 3 * bytes.len(), "each wrong byte becomes a character of three");
     // What is counted at a start, from the heads alone, is what is counted when it is read.
     let fs = SimFilesystem::new(0);
-    let files = remote::aside::Files::new(Path::new("/dead"), "a");
+    let files = remote::disk::aside::Files::new(Path::new("/dead"), "a");
     files.write(&fs, 7, &bytes).expect("memory does not fail");
     let shelf = files.list(&fs).expect("memory does not fail");
     assert!(shelf.bytes() == bytes.len() as u64 && shelf.points() == entry.kinds.total());

@@ -1,6 +1,6 @@
 //! Durations: read as Prometheus writes them, and shown for a person.
 
-pub use remote::duration::parse;
+pub use remote::config::duration::parse;
 use std::time::Duration;
 
 /// A duration for a person, in its two largest units: `3 s`, `2 min 5 s`, `4 h 10 min`, `2 d 3 h`.

@@ -3,8 +3,8 @@
 use super::args::TargetArgs;
 use http::HeaderValue;
 use remote::RemoteWrite;
-use remote::auth::{AuthError, Authorization, BasicAuth, header};
-use remote::tls::TlsConfig;
+use remote::client::auth::{AuthError, Authorization, BasicAuth, header};
+use remote::client::tls::TlsConfig;
 
 /// What flags say of it. Secrets are in files, which are read for each push: one that can't be read now
 /// makes a push wait in the spool, as a target that can't be reached does.

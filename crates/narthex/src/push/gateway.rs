@@ -12,8 +12,8 @@ use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use remote::tls::{TlsError, client_config};
-use remote::url::Url;
+use remote::client::tls::{TlsError, client_config};
+use remote::config::url::Url;
 
 /// Most bytes of an answer's body that are read.
 const ANSWER_BYTES: usize = 4096;
@@ -61,7 +61,7 @@ impl Gateway {
             let (head, body) = response.into_parts();
             // The status has been said; a body that breaks off changes nothing.
             let words = match Limited::new(body, ANSWER_BYTES).collect().await {
-                Ok(body) => remote::answer::words(&body.to_bytes()),
+                Ok(body) => remote::client::answer::words(&body.to_bytes()),
                 Err(_) => String::new(),
             };
             Ok((head.status, words))

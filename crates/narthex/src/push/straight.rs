@@ -9,10 +9,10 @@ use formats::remote_write::{Encoder, Protocol};
 use formats::text::{Format, ParseOptions};
 use model::Batch;
 use remote::RemoteWrite;
-use remote::answer::{Answer, Verdict, verdict};
+use remote::client::answer::{Answer, Verdict, verdict};
 use remote::client::{Client, ClientError, Post};
+use remote::config::url::Url;
 use remote::stats::Counter;
-use remote::url::Url;
 use std::time::SystemTime;
 
 /// A remote-write endpoint.

@@ -9,7 +9,7 @@ use crate::config::env::Lookup;
 use crate::config::error::without_password;
 use crate::failure::Failure;
 use crate::run::read_url;
-use remote::url::{Url, UrlError};
+use remote::config::url::{Url, UrlError};
 use std::time::Duration;
 
 /// The gateway unless told otherwise: the narthex on this machine.

@@ -1,6 +1,6 @@
-//! The dead letters, as `narthex wal dump --dead` shows them. Their format stands in [`remote::dead`].
+//! The dead letters, as `narthex wal dump --dead` shows them. Their format stands in [`remote::disk::dead`].
 //!
-//! They are few (two files of [`remote::dead::FILE_BYTES`] for each destination), so for OpenMetrics they
+//! They are few (two files of [`remote::disk::dead::FILE_BYTES`] for each destination), so for OpenMetrics they
 //! are sorted in memory: they stand in the order in which they were refused, not in that of their times.
 
 use super::args::Format;
@@ -22,7 +22,7 @@ pub(super) fn files(path: &Path) -> Result<Vec<PathBuf>, Failure> {
     if path.is_file() {
         return Ok(vec![path.to_path_buf()]);
     }
-    let below = remote::claims::dead_folder(path);
+    let below = remote::disk::claims::dead_folder(path);
     let folder = if below.is_dir() { &below } else { path };
     let entries = std::fs::read_dir(folder)
         .map_err(|error| Failure::usage(format!("{}: {error}", folder.display())))?;

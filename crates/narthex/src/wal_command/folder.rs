@@ -1,7 +1,7 @@
 //! Which folder is meant, and what narthex keeps in it beside the log.
 
 use crate::failure::Failure;
-use remote::{claims, positions};
+use remote::disk::{claims, positions};
 use rustix::fs::{FlockOperation, flock};
 use std::ffi::OsStr;
 use std::fs::File;

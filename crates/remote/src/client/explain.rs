@@ -1,6 +1,6 @@
 //! Why there was no answer, in words that say what to do.
 
-use crate::answer::Answer;
+use crate::client::answer::Answer;
 use http::Uri;
 use hyper_util::client::legacy::Error as HyperError;
 use std::error::Error;

@@ -3,10 +3,10 @@
 use super::{
     DENIED_INTERVAL, Fate, Gate, Outcome, POISONED_AFTER, PROBE_AFTER, Queue, SMALLEST_BATCH, Source,
 };
-use crate::backoff;
-use crate::lanes::{LANES, lane_of};
-use crate::narrow::{self, Candidate, Narrow};
-use crate::shard::{Mode, Ref};
+use crate::queue::backoff;
+use crate::queue::lanes::{LANES, lane_of};
+use crate::queue::narrow::{self, Candidate, Narrow};
+use crate::queue::shard::{Mode, Ref};
 use std::time::Duration;
 use wal::Position;
 

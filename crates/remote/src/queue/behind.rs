@@ -13,8 +13,8 @@
 //! still has. The lane's position is the other queue's until it has returned.
 
 use super::{Queue, Source, Stay};
-use crate::lanes::LANES;
-use crate::shard::Ref;
+use crate::queue::lanes::LANES;
+use crate::queue::shard::Ref;
 use std::time::Duration;
 use wal::Position;
 

@@ -4,8 +4,8 @@
 //! reorder anything.
 
 use super::{Queue, SIDE_SHARDS, SIDE_TIME, Source};
-use crate::lanes::{LANES, lane_of};
-use crate::shard::Ref;
+use crate::queue::lanes::{LANES, lane_of};
+use crate::queue::shard::Ref;
 use std::collections::VecDeque;
 use std::time::Duration;
 

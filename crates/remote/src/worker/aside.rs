@@ -3,9 +3,9 @@
 //! anything else.
 
 use super::Worker;
-use crate::aside::{self, Entry, Files, Gathered, Shelf};
 use crate::batch::Kinds;
-use crate::keep::Keep;
+use crate::disk::aside::{self, Entry, Files, Gathered, Shelf};
+use crate::disk::keep::Keep;
 use crate::outgoing::{Outgoing, Rules};
 use crate::queue::{Outcome, Queue, Settings};
 use std::io;

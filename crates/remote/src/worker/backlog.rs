@@ -16,8 +16,8 @@
 //! ([`hold_beyond`]), since it is slow or there is another outage, the new queue waits.
 
 use super::Worker;
+use crate::disk::positions::{Ahead, Lanes, Settled};
 use crate::outgoing::Outgoing;
-use crate::positions::{Ahead, Lanes, Settled};
 use crate::queue::{Queue, Settings, Source};
 use std::sync::Arc;
 use std::time::Duration;
@@ -131,7 +131,7 @@ impl Worker {
         let shards = self.queue.shards();
         let settings = self.half(shards);
         let mut queue =
-            std::mem::replace(&mut self.queue, Queue::new(settings, &[until; crate::lanes::LANES]));
+            std::mem::replace(&mut self.queue, Queue::new(settings, &[until; crate::queue::lanes::LANES]));
         queue.reshard(shards - shards / 2);
         let follower = std::mem::replace(&mut self.follower, self.storage.follow(until));
         let number = self.main;

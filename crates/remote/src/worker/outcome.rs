@@ -1,13 +1,13 @@
 //! What an answer means: for the queue, for the negotiation, for numbers and words.
 
 use super::{ASIDE, Flight, Worker};
-use crate::answer::{self, Answer, Verdict};
-use crate::aside::Gathered;
 use crate::batch::{Kinds, REQUEST_BYTES_MIN};
+use crate::client::answer::{self, Answer, Verdict};
+use crate::client::protocol::Next;
 use crate::config::Narrowing;
-use crate::dead::{self, Lines, Reason};
-use crate::keep::Keep;
-use crate::protocol::Next;
+use crate::disk::aside::Gathered;
+use crate::disk::dead::{self, Lines, Reason};
+use crate::disk::keep::Keep;
 use crate::queue::{Fate, Outcome, Source};
 use crate::stats::State;
 use std::time::Duration;

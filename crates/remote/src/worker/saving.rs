@@ -2,7 +2,7 @@
 //! past is kept.
 
 use super::{Saved, Worker};
-use crate::positions::Settled;
+use crate::disk::positions::Settled;
 use std::io;
 
 impl Worker {

@@ -1,8 +1,8 @@
 //! Requests on their way out: what the queues name is encoded and sent, and kept until its answer.
 
 use super::{ASIDE, Worker, queue_of};
-use crate::answer::Answer;
 use crate::batch::{Encoded, Kinds};
+use crate::client::answer::Answer;
 use crate::client::{Failure, Post};
 use crate::queue::{Outcome, Request};
 use formats::remote_write::Protocol;

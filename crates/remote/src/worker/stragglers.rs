@@ -3,10 +3,10 @@
 
 use super::Worker;
 use crate::batch::Kinds;
-use crate::lanes::lane_of;
+use crate::disk::positions::Lanes;
 use crate::outgoing::Outgoing;
-use crate::positions::Lanes;
 use crate::queue::behind::Mask;
+use crate::queue::lanes::lane_of;
 use crate::queue::{Queue, Settings, Source};
 use futures_util::future::select_all;
 use std::sync::Arc;

@@ -240,7 +240,7 @@ fn aside_head(first: u8, words: &str, body: &[u8]) -> Vec<u8> {
 
 fn rings(of: &[(u64, usize, &str)]) -> Vec<u8> {
     let (fs, path) = (SimFilesystem::new(0), Path::new("/rings.json"));
-    let mut rings = remote::rings::Rings::default();
+    let mut rings = remote::members::rings::Rings::default();
     for (segment, replicas, members) in of {
         let members: Vec<String> =
             members.chars().map(|name| format!("http://{name}/api/v1/write")).collect();

@@ -1,0 +1,255 @@
+//! What `GET /api/v1/status/remote_write` and `GET /api/v1/status/groups` answer: the way of the samples and
+//! the groups in numbers and words, for the page and for scripts. `docs/own-metrics.md` describes each key.
+
+pub mod groups;
+mod sentence;
+
+use crate::telemetry::{Outlet, Telemetry, lag_bytes};
+use formats::remote_write::Protocol;
+use model::Clock;
+use remote::State;
+use remote::disk::claims::Removed;
+use serde::Serialize;
+use std::path::PathBuf;
+
+/// A destination that is further behind than this is catching up, in milliseconds.
+const CATCHING_UP_MS: i64 = 15_000;
+
+/// What does not change while the program runs.
+#[derive(Debug, Clone)]
+pub struct About {
+    /// The label `instance`.
+    pub instance: String,
+    /// The data folder.
+    pub data: PathBuf,
+    /// When it started, in milliseconds since 1970.
+    pub started_ms: i64,
+    /// The log's budget in bytes.
+    pub max_bytes: u64,
+    /// What an acknowledgement promises.
+    pub durability: &'static str,
+}
+
+/// The whole status.
+#[derive(Debug, Serialize)]
+pub struct Status {
+    version: &'static str,
+    pid: u32,
+    instance: String,
+    data: String,
+    now_ms: i64,
+    started_ms: i64,
+    resident_bytes: u64,
+    log: Log,
+    destinations: Vec<Delivery>,
+    removed_destinations: Vec<Gone>,
+}
+
+#[derive(Debug, Serialize)]
+struct Log {
+    samples: u64,
+    refused: u64,
+    bytes: u64,
+    max_bytes: u64,
+    segment: u64,
+    series: u64,
+    waiting_bytes: u64,
+    full: bool,
+    durability: &'static str,
+    fsync_mean_seconds: Option<f64>,
+}
+
+/// One destination.
+#[derive(Debug, Serialize)]
+pub struct Delivery {
+    name: String,
+    url: String,
+    /// `idle`, `delivering`, `catching up`, `retrying`, `denied`, `stopped` or `left`.
+    pub state: &'static str,
+    /// The same in sentences, with what may be done about it.
+    words: String,
+    protocol: Option<&'static str>,
+    shards: i64,
+    shards_max: i64,
+    shards_desired: f64,
+    samples: u64,
+    pending: u64,
+    retried: u64,
+    failed: u64,
+    dropped: u64,
+    lost: u64,
+    bytes: u64,
+    lag_seconds: f64,
+    /// The same without the backlog, while the newest is sent before it.
+    newest_lag_seconds: f64,
+    newest_first: bool,
+    /// From the saved position to the log's end.
+    lag_bytes: u64,
+    /// The lowest position that is saved: all before it is settled.
+    position: Place,
+    behind: bool,
+    /// Lanes that are served by themselves because they are stuck.
+    stuck_lanes: i64,
+    /// Points in the side queue.
+    aside: i64,
+    retry_in_seconds: f64,
+    last_accepted_ms: i64,
+    last_error: Option<String>,
+    /// When that was; 0 where nothing went wrong.
+    last_error_ms: i64,
+}
+
+/// A destination that the configuration has no more. Its position is kept, but holds nothing of the log.
+#[derive(Debug, Serialize)]
+struct Gone {
+    /// Its name, else its URL.
+    name: String,
+    since_ms: i64,
+    /// Until when its position is kept.
+    until_ms: i64,
+    /// What of the log that is there it has not settled.
+    behind_bytes: u64,
+}
+
+/// A place in the log.
+#[derive(Debug, Serialize)]
+struct Place {
+    segment: i64,
+    offset: i64,
+}
+
+/// The name of a version, as in `remote write 2.0`.
+pub const fn protocol_name(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::V1 => "1.0",
+        Protocol::V2 => "2.0",
+    }
+}
+
+impl Status {
+    /// The status now.
+    pub fn now(about: &About, telemetry: &Telemetry, clock: &dyn Clock) -> Self {
+        let storage = telemetry.storage();
+        let stats = storage.stats();
+        let fsyncs: u64 = stats.fsync.buckets.iter().map(storage::stats::Counter::get).sum();
+        let log = Log {
+            samples: stats.samples.get() + stats.histograms.get(),
+            refused: stats.refused.get(),
+            bytes: stats.log_bytes.get(),
+            max_bytes: about.max_bytes,
+            segment: stats.segment.get(),
+            series: stats.series.get(),
+            waiting_bytes: stats.waiting_bytes.get(),
+            full: stats.full.get() > 0,
+            durability: about.durability,
+            fsync_mean_seconds: (fsyncs > 0).then(|| stats.fsync.sum_ns.get() as f64 / 1e9 / fsyncs as f64),
+        };
+        Status {
+            version: env!("CARGO_PKG_VERSION"),
+            pid: std::process::id(),
+            instance: about.instance.clone(),
+            data: about.data.display().to_string(),
+            now_ms: clock.now_ms(),
+            started_ms: about.started_ms,
+            resident_bytes: crate::telemetry::resident_bytes(),
+            log,
+            destinations: deliveries(telemetry),
+            removed_destinations: removed(telemetry),
+        }
+    }
+}
+
+fn deliveries(telemetry: &Telemetry) -> Vec<Delivery> {
+    let outlets = telemetry.outlets();
+    let lags = lag_bytes(&outlets.running, telemetry.storage());
+    outlets.running.iter().zip(lags).map(|(destination, lag)| delivery(destination, lag)).collect()
+}
+
+fn removed(telemetry: &Telemetry) -> Vec<Gone> {
+    let outlets = telemetry.outlets();
+    let positions: Vec<_> = outlets.removed.iter().map(|removed| removed.lowest).collect();
+    let behind = telemetry.storage().bytes_from(&positions);
+    let gone = |(removed, behind_bytes): (&Removed, u64)| Gone {
+        name: removed.name.clone(),
+        since_ms: removed.since_ms,
+        until_ms: removed.until_ms(),
+        behind_bytes,
+    };
+    outlets.removed.iter().zip(behind).map(gone).collect()
+}
+
+fn delivery(destination: &Outlet, lag_bytes: u64) -> Delivery {
+    let stats = &destination.stats;
+    let lag_ms = stats.lag_ms.get();
+    let (last_error, last_error_ms) = stats.last_error_at().unzip();
+    let last_error_ms = last_error_ms.unwrap_or(0);
+    let sum = |kinds: remote::batch::Kinds| kinds.samples + kinds.histograms;
+    let per = |kinds: &remote::stats::PerKind| sum(kinds.get());
+    let dropped = per(&stats.dropped_by_rule)
+        + per(&stats.dropped_too_old)
+        + per(&stats.dropped_unsupported)
+        + per(&stats.dropped_no_series);
+    Delivery {
+        name: destination.name.clone(),
+        url: destination.url.clone(),
+        words: sentence::sentence(stats),
+        state: in_a_word(&stats.state(), lag_ms),
+        protocol: stats.protocol().map(protocol_name),
+        shards: stats.shards.get(),
+        shards_max: stats.shards_max.get(),
+        shards_desired: stats.shards_desired_milli.get() as f64 / 1000.0,
+        samples: per(&stats.delivered),
+        pending: sum(stats.pending()),
+        retried: per(&stats.retried),
+        failed: per(&stats.refused),
+        dropped,
+        lost: per(&stats.lost),
+        bytes: stats.bytes.get(),
+        lag_seconds: lag_ms as f64 / 1000.0,
+        newest_lag_seconds: stats.newest_lag_ms.get() as f64 / 1000.0,
+        newest_first: stats.newest_first.get() > 0,
+        lag_bytes,
+        position: Place { segment: stats.position_segment.get(), offset: stats.position_offset.get() },
+        behind: stats.behind.get() > 0,
+        stuck_lanes: stats.lanes_behind.get(),
+        aside: stats.aside_points.get(),
+        retry_in_seconds: stats.retry_in_ms.get() as f64 / 1000.0,
+        last_accepted_ms: stats.last_accepted_ms.get(),
+        last_error,
+        last_error_ms,
+    }
+}
+
+fn in_a_word(state: &State, lag_ms: i64) -> &'static str {
+    match state {
+        State::Starting => "idle",
+        State::Delivering if lag_ms > CATCHING_UP_MS => "catching up",
+        State::Delivering => "delivering",
+        State::Waiting { .. } => "retrying",
+        State::Denied { .. } => "denied",
+        State::Stopped => "stopped",
+        State::Left => "left",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_state_has_its_word() {
+        let reason = String::new;
+        let late = CATCHING_UP_MS + 1;
+        for (state, lag_ms, word) in [
+            (State::Starting, late, "idle"),
+            (State::Delivering, 0, "delivering"),
+            (State::Delivering, late, "catching up"),
+            (State::Waiting { reason: reason() }, late, "retrying"),
+            (State::Denied { reason: reason() }, late, "denied"),
+            (State::Stopped, late, "stopped"),
+            (State::Left, late, "left"),
+        ] {
+            assert_eq!(in_a_word(&state, lag_ms), word);
+        }
+    }
+}

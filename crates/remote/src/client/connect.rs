@@ -1,0 +1,260 @@
+//! How a connection is made: names looked up, directly or by a proxy, with or without TLS, HTTP/1.1 or 2.
+
+use crate::client::proxy::Proxies;
+use crate::client::tls::{self, TlsConfig, TlsError};
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http::Uri;
+use http_body_util::Full;
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
+use hyper_util::client::legacy::Client as HyperClient;
+use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
+use hyper_util::client::legacy::connect::proxy::Tunnel;
+use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tower_service::Service;
+
+/// How long an idle connection is kept.
+const IDLE: Duration = Duration::from_secs(90);
+/// How long connections are used before new ones are made, so that a host whose name stands for another
+/// address by now is found there, however busy the connections to the old one are.
+pub const CONNECTIONS_AGE: Duration = Duration::from_secs(5 * 60);
+
+/// An HTTP client with its connections.
+pub(crate) type Http = HyperClient<HttpsConnector<Route>, Full<Bytes>>;
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+type Tcp = HttpConnector<Lookup>;
+
+/// What connections are made by.
+#[derive(Debug, Clone)]
+pub(crate) struct Connecting {
+    pub(crate) tls: TlsConfig,
+    pub(crate) proxies: Arc<Proxies>,
+    pub(crate) http2: bool,
+    /// Idle connections that are kept for a host.
+    pub(crate) idle_max: usize,
+    pub(crate) lookup: Lookup,
+}
+
+impl Connecting {
+    /// A client without connections yet, for requests to `to`. Reads the files of `tls_config`.
+    pub(crate) fn client(&self, to: &Uri) -> Result<Http, TlsError> {
+        let mut tcp = HttpConnector::new_with_resolver(self.lookup.clone());
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_keepalive(Some(Duration::from_secs(30)));
+        let secure = to.scheme_str() == Some("https");
+        let secure = secure || self.proxies.way_to(to).is_some_and(|proxy| proxy.is_https());
+        let tls = tls::client_config(&self.tls, secure)?;
+        let to_proxy = HttpsConnectorBuilder::new()
+            .with_tls_config(tls.clone())
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(tcp.clone());
+        let route = Route { tcp, to_proxy, proxies: self.proxies.clone() };
+        let builder = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
+        let builder = match tls::server_name(&self.tls)? {
+            Some(name) => builder.with_server_name_resolver(FixedServerNameResolver::new(name)),
+            None => builder,
+        };
+        let connector = match self.http2 {
+            true => builder.enable_http1().enable_http2().wrap_connector(route),
+            false => builder.enable_http1().wrap_connector(route),
+        };
+        Ok(HyperClient::builder(TokioExecutor::new())
+            .pool_idle_timeout(IDLE)
+            .pool_timer(TokioTimer::new())
+            .pool_max_idle_per_host(self.idle_max)
+            .timer(TokioTimer::new())
+            .http2_keep_alive_interval(Duration::from_secs(30))
+            .build(connector))
+    }
+}
+
+/// Makes what TLS, or HTTP without it, is spoken over: a connection to the host itself or to its proxy, or a
+/// tunnel through that.
+#[derive(Debug, Clone)]
+pub(crate) struct Route {
+    tcp: Tcp,
+    to_proxy: HttpsConnector<Tcp>,
+    proxies: Arc<Proxies>,
+}
+
+impl Service<Uri> for Route {
+    type Response = Hop;
+    type Error = BoxError;
+    type Future = BoxFuture<'static, Result<Hop, BoxError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        // Neither a TCP connector nor what wraps it is ever busy.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, to: Uri) -> Self::Future {
+        let Some(proxy) = self.proxies.way_to(&to) else {
+            let connecting = self.tcp.call(to);
+            return Box::pin(async move {
+                Ok(Hop { stream: MaybeHttpsStream::Http(connecting.await?), handed_over: false })
+            });
+        };
+        let shown = proxy.redacted();
+        let failed = move |error: BoxError| -> BoxError {
+            Box::new(ProxyFailed { proxy: shown, reason: innermost(&*error) })
+        };
+        if to.scheme_str() == Some("https") {
+            let mut tunnel = Tunnel::new(proxy.uri().clone(), self.to_proxy.clone())
+                .with_headers(self.proxies.tunnel_headers(proxy));
+            let connecting = tunnel.call(to);
+            Box::pin(async move {
+                let stream = connecting.await.map_err(|error| failed(error.into()))?;
+                Ok(Hop { stream, handed_over: false })
+            })
+        } else {
+            let connecting = self.to_proxy.call(proxy.uri().clone());
+            Box::pin(async move { Ok(Hop { stream: connecting.await.map_err(failed)?, handed_over: true }) })
+        }
+    }
+}
+
+/// The innermost reason, which is what a person needs: `connection refused` rather than `client error`.
+pub(crate) fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut reason = error;
+    while let Some(source) = reason.source() {
+        reason = source;
+    }
+    reason.to_string()
+}
+
+/// Why a proxy did not help.
+#[derive(Debug, thiserror::Error)]
+#[error("the proxy {proxy}: {reason}")]
+struct ProxyFailed {
+    proxy: String,
+    reason: String,
+}
+
+/// A connection that is ready for TLS or HTTP.
+pub(crate) struct Hop {
+    stream: MaybeHttpsStream<TokioIo<TcpStream>>,
+    /// At its other end is a proxy that wants to see whole URLs.
+    handed_over: bool,
+}
+
+impl Connection for Hop {
+    fn connected(&self) -> Connected {
+        self.stream.connected().proxy(self.handed_over)
+    }
+}
+
+impl Read for Hop {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: ReadBufCursor<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl Write for Hop {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// Looks up names, each time that a connection is made. Addresses are tried one after another;
+/// `round_robin_dns` begins with another one each time.
+#[derive(Debug, Clone)]
+pub(crate) struct Lookup {
+    system: GaiResolver,
+    shuffle: bool,
+    /// What a test puts in the system's place.
+    #[cfg(test)]
+    pub(crate) table: Option<Arc<std::sync::Mutex<Vec<SocketAddr>>>>,
+}
+
+impl Lookup {
+    pub(crate) fn new(shuffle: bool) -> Self {
+        Lookup {
+            system: GaiResolver::new(),
+            shuffle,
+            #[cfg(test)]
+            table: None,
+        }
+    }
+
+    #[cfg(test)]
+    fn instead(&self) -> Option<Vec<SocketAddr>> {
+        self.table.as_ref().and_then(|table| Some(table.lock().ok()?.clone()))
+    }
+
+    #[cfg(not(test))]
+    fn instead(&self) -> Option<Vec<SocketAddr>> {
+        None
+    }
+}
+
+impl Service<Name> for Lookup {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = std::io::Error;
+    type Future = BoxFuture<'static, std::io::Result<Self::Response>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.system.poll_ready(cx)
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
+        let (instead, mut system, shuffle) = (self.instead(), self.system.clone(), self.shuffle);
+        Box::pin(async move {
+            let mut found = match instead {
+                Some(found) => found,
+                None => system.call(name).await?.collect(),
+            };
+            if shuffle {
+                fastrand::shuffle(&mut found);
+            }
+            Ok(found.into_iter())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn round_robin_begins_with_any_of_the_addresses_and_has_them_all() {
+        let mut lookup = Lookup::new(true);
+        let mut all: Vec<SocketAddr> = (1..=3).map(|last| ([127, 0, 0, last], 0).into()).collect();
+        lookup.table = Some(Arc::new(std::sync::Mutex::new(all.clone())));
+        let mut firsts = std::collections::BTreeSet::new();
+        for _ in 0..200 {
+            let mut found: Vec<_> = lookup.call("host".parse().unwrap()).await.unwrap().collect();
+            firsts.extend(found.first().copied());
+            found.sort();
+            all.sort();
+            assert_eq!(found, all);
+        }
+        assert_eq!(firsts.len(), 3, "200 times without one of three is not chance");
+    }
+}

@@ -1,0 +1,202 @@
+//! What a destination is known by: its `name`, else its URL without credentials and query. So new
+//! credentials, other options or another order don't make it a new one.
+//!
+//! Several destinations without a name may have one URL (a receiver with tenants, say). They are told apart
+//! by what differs on purpose: query, headers and relabelling.
+
+use crate::config::RemoteWrite;
+use crate::outgoing::relabel::Relabeller;
+use std::collections::HashMap;
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+
+/// Most bytes of a name or a URL in a file of positions; what is longer is cut, and a hash tells it apart.
+const TEXT_BYTES: usize = 900;
+/// A text that is as long may have been cut.
+pub(crate) const NAME_CUT: usize = TEXT_BYTES - 24;
+
+/// Whom positions belong to, as their file says it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owner {
+    /// The configured name.
+    pub name: Option<String>,
+    /// The URL without credentials and query.
+    pub url: String,
+    /// Stands for query, headers and relabelling.
+    pub variant: u64,
+}
+
+impl Owner {
+    /// For people: the name, else the URL.
+    pub fn shown(&self) -> &str {
+        self.name.as_deref().unwrap_or(&self.url)
+    }
+}
+
+/// A destination among those of a configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    owner: Owner,
+    shown: String,
+    file: String,
+}
+
+/// Two destinations that nothing tells apart.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("two destinations push the same to {0}: take one out, or give each a name")]
+pub struct Duplicate(pub String);
+
+impl Identity {
+    /// Of all destinations of a configuration, in their order.
+    pub fn of_all(configs: &[RemoteWrite]) -> Result<Vec<Identity>, Duplicate> {
+        let owners: Vec<Owner> = configs.iter().map(owner).collect();
+        let mut unnamed: HashMap<&str, usize> = HashMap::new();
+        for owner in owners.iter().filter(|owner| owner.name.is_none()) {
+            *unnamed.entry(&owner.url).or_default() += 1;
+        }
+        let is_twin =
+            |owner: &Owner| owner.name.is_none() && unnamed.get(&*owner.url).is_some_and(|count| *count > 1);
+        let identities: Vec<Identity> =
+            owners.iter().map(|owner| Identity::new(owner.clone(), is_twin(owner))).collect();
+        for (index, identity) in identities.iter().enumerate() {
+            if identities.iter().take(index).any(|other| other.file == identity.file) {
+                return Err(Duplicate(identity.owner.shown().to_string()));
+            }
+        }
+        Ok(identities)
+    }
+
+    /// Of a destination that is alone.
+    pub fn of(config: &RemoteWrite) -> Identity {
+        Identity::new(owner(config), false)
+    }
+
+    /// Of a destination, or an entry, with this name.
+    pub(crate) fn of_name(name: &str) -> Identity {
+        let owner = Owner { name: Some(bounded(name)), url: String::new(), variant: 0 };
+        Identity::new(owner, false)
+    }
+
+    fn new(owner: Owner, is_twin: bool) -> Identity {
+        let twin = is_twin.then(|| format!("{}#{:08x}", owner.url, owner.variant as u32));
+        let shown = twin.unwrap_or_else(|| owner.shown().to_string());
+        Identity { file: file(&shown, owner.name.is_some()), shown, owner }
+    }
+
+    /// What its file of positions says.
+    pub fn owner(&self) -> &Owner {
+        &self.owner
+    }
+
+    /// The name of its file of positions, and of the file of its dead letters without the ending.
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// For people and metrics: the name, else the URL; with something added where several have that URL.
+    pub fn shown(&self) -> &str {
+        &self.shown
+    }
+}
+
+fn owner(config: &RemoteWrite) -> Owner {
+    let mut variant = Xxh3::new();
+    let mut add = |text: &str| {
+        variant.update(&(text.len() as u64).to_le_bytes());
+        variant.update(text.as_bytes());
+    };
+    add(config.url.uri().query().unwrap_or_default());
+    for (name, value) in &config.headers {
+        add(name);
+        add(value.reveal());
+    }
+    add(&Relabeller::new(config.write_relabel_configs.clone()).description());
+    Owner {
+        name: config.name.as_deref().map(bounded),
+        url: bounded(&config.url.redacted()),
+        variant: variant.digest(),
+    }
+}
+
+fn bounded(text: &str) -> String {
+    if text.len() <= TEXT_BYTES {
+        return text.to_string();
+    }
+    let mut end = TEXT_BYTES - 20;
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}...{:016x}", text.get(..end).unwrap_or_default(), xxh3_64(text.as_bytes()))
+}
+
+fn file(shown: &str, is_named: bool) -> String {
+    let mut file: String = shown
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '_' })
+        .take(80)
+        .collect();
+    // Two names may look alike in a file name, and a name may look like a URL.
+    let mut hash = Xxh3::new();
+    hash.update(if is_named { b"name:" } else { b"url: " });
+    hash.update(shown.as_bytes());
+    file.push_str(&format!("-{:08x}", hash.digest() as u32));
+    file
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helper functions of tests")]
+    use super::*;
+    use crate::config::Secret;
+    use crate::config::url::Url;
+
+    fn to(url: &str) -> RemoteWrite {
+        RemoteWrite::to(Url::parse(url).unwrap())
+    }
+
+    fn named(name: &str) -> RemoteWrite {
+        let mut config = to("http://h/");
+        config.name = Some(name.into());
+        config
+    }
+
+    #[test]
+    fn a_destination_stays_the_same_with_other_credentials_and_options() {
+        let file = |url| Identity::of(&to(url)).file().to_string();
+        assert_eq!(file("http://h:9090/api/v1/write"), file("http://me:secret@h:9090/api/v1/write?token=1"));
+        assert_ne!(file("http://h:9090/a"), file("http://h:9090/b"));
+        assert!(file("http://h:9090/a/b").starts_with("http___h_9090_a_b-"));
+        let mut other = to("http://h/");
+        other.queue_config.max_shards = 7;
+        other.headers.insert("X-Key".into(), Secret::new("k"));
+        assert_eq!(Identity::of(&other).file(), file("http://h/"));
+    }
+
+    #[test]
+    fn names_that_look_alike_have_files_of_their_own() {
+        let file = |name: &str| Identity::of(&named(name)).file().to_string();
+        assert_ne!(file("a/b"), file("a_b"));
+        assert!(!file("../../x").contains('/'));
+        assert_ne!(file("http://h/"), Identity::of(&to("http://h/")).file());
+        let long = "é".repeat(2000);
+        assert!(Identity::of(&named(&long)).owner().name.as_ref().unwrap().len() <= TEXT_BYTES);
+        assert_ne!(file(&long), file(&format!("{long}x")));
+    }
+
+    #[test]
+    fn destinations_of_one_url_are_told_apart_by_what_differs_on_purpose_in_any_order() {
+        let tenant = |tenant: &str| {
+            let mut config = to("http://h/");
+            config.headers.insert("X-Scope-OrgID".into(), Secret::new(tenant));
+            config
+        };
+        let files = |configs: &[RemoteWrite]| -> Vec<String> {
+            Identity::of_all(configs).unwrap().iter().map(|identity| identity.file().to_string()).collect()
+        };
+        let (ab, ba) = (files(&[tenant("a"), tenant("b")]), files(&[tenant("b"), tenant("a")]));
+        assert_eq!((&ab[0], &ab[1]), (&ba[1], &ba[0]));
+        assert_ne!(ab[0], ab[1]);
+        let error = Identity::of_all(&[tenant("a"), named("x"), tenant("a")]).unwrap_err();
+        assert_eq!(error, Duplicate("http://h/".into()));
+        assert!(Identity::of_all(&[named("a"), named("a")]).is_err());
+    }
+}

@@ -1,0 +1,450 @@
+//! A destination's configuration: Prometheus' `remote_write` entry, key by key, and keys of our own
+//! (`start_at`, `narrow`, `catch_up`, `out_of_order_window`, those of members; and `protobuf_message` may be absent,
+//! which means negotiation).
+//!
+//! Differences from Prometheus: exemplars and native histograms are sent unless that is switched off, 429
+//! is retried unless that is switched off. A key that Prometheus has and narthex has not yet is an error
+//! that says so.
+
+pub mod duration;
+pub mod identity;
+pub mod url;
+
+use crate::client::auth::headers::HeaderValues;
+use crate::client::auth::oauth2::OAuth2;
+use crate::client::auth::sigv4::SigV4;
+use crate::client::auth::{Authorization, BasicAuth};
+use crate::client::proxy::ProxyConfig;
+use crate::client::tls::TlsConfig;
+use crate::config::url::Url;
+use crate::members::Part;
+use crate::outgoing::relabel::Rule;
+use formats::remote_write::Protocol;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// One destination.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RemoteWrite {
+    /// Where to send. [`Url::is_nowhere`] where there are members in its place.
+    #[serde(default = "Url::nowhere")]
+    pub url: Url,
+    /// In place of `url`: several receivers that share the series among them; see [`crate::members`].
+    #[serde(default)]
+    pub members: Vec<Url>,
+    /// How they share.
+    #[serde(default)]
+    pub shard_by: Option<ShardBy>,
+    /// How many members each series goes to; 1 where absent.
+    #[serde(default)]
+    pub replicas: Option<usize>,
+    /// The destination's name in metrics and files. By default it is made from the URL.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// How long a request may take.
+    #[serde(default = "default_remote_timeout", deserialize_with = "duration::deserialize")]
+    pub remote_timeout: Duration,
+    /// Pins the protocol's version. Absent: 2.0, and 1.0 where the receiver doesn't speak it.
+    #[serde(default)]
+    pub protobuf_message: Option<Message>,
+    /// Headers to add. They can't replace those of the protocol.
+    #[serde(default)]
+    pub headers: BTreeMap<String, Secret>,
+    /// How the queue works.
+    #[serde(default)]
+    pub queue_config: QueueConfig,
+    /// Where a new destination begins.
+    #[serde(default)]
+    pub start_at: StartAt,
+    /// Rules for what is sent, and with which labels.
+    #[serde(default)]
+    pub write_relabel_configs: Vec<Rule>,
+    /// What to do with a batch that is refused without telling why.
+    #[serde(default)]
+    pub narrow: Narrowing,
+    /// What is sent first after an outage.
+    #[serde(default)]
+    pub catch_up: CatchUp,
+    /// How far back the receiver takes samples out of order; 0 where it takes none.
+    #[serde(default, deserialize_with = "duration::deserialize")]
+    pub out_of_order_window: Duration,
+    /// How types and help texts are sent in 1.0; in 2.0 they go with each series.
+    #[serde(default)]
+    pub metadata_config: MetadataConfig,
+    /// A user and a password to show.
+    #[serde(default)]
+    pub basic_auth: Option<BasicAuth>,
+    /// A token to show.
+    #[serde(default)]
+    pub authorization: Option<Authorization>,
+    /// Whom to trust, and which certificate to show.
+    #[serde(default)]
+    pub tls_config: TlsConfig,
+    /// Whether redirects that keep method and body (307, 308) are followed.
+    #[serde(default = "yes")]
+    pub follow_redirects: bool,
+    /// Whether exemplars are sent.
+    #[serde(default = "yes")]
+    pub send_exemplars: bool,
+    /// Whether native histograms are sent.
+    #[serde(default = "yes")]
+    pub send_native_histograms: bool,
+    /// Bytes of batches that wait in memory: this destination's share. Not a key of the file.
+    #[serde(skip, default = "default_memory")]
+    pub max_in_memory: usize,
+    /// What is its own, where it is a member of a sharded entry. Not a key of the file.
+    #[serde(skip)]
+    pub part: Option<Part>,
+    /// Another way to write `authorization.credentials`.
+    #[serde(default)]
+    pub bearer_token: Option<Secret>,
+    /// Another way to write `authorization.credentials_file`.
+    #[serde(default)]
+    pub bearer_token_file: Option<PathBuf>,
+    /// A client that gets its tokens from a token server.
+    #[serde(default)]
+    pub oauth2: Option<OAuth2>,
+    /// Requests signed for Amazon's service.
+    #[serde(default)]
+    pub sigv4: Option<SigV4>,
+    /// Headers to add, with several values each, also from files.
+    #[serde(default)]
+    pub http_headers: BTreeMap<String, HeaderValues>,
+    /// An HTTP proxy to go through.
+    #[serde(default)]
+    pub proxy_url: Option<Url>,
+    /// Hosts to reach without it, separated by commas.
+    #[serde(default)]
+    pub no_proxy: Option<String>,
+    /// Takes both from `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`.
+    #[serde(default)]
+    pub proxy_from_environment: bool,
+    /// Headers for the proxy where it is asked for a tunnel.
+    #[serde(default)]
+    pub proxy_connect_header: BTreeMap<String, Vec<Secret>>,
+    /// Whether HTTP/2 is spoken where the server offers it, over TLS.
+    #[serde(default)]
+    pub enable_http2: bool,
+    /// Whether each connection goes to another one of the addresses that the host's name stands for.
+    #[serde(default)]
+    pub round_robin_dns: bool,
+    #[serde(default, rename = "azuread", deserialize_with = "not_yet::azuread")]
+    pub(crate) _azuread: (),
+    #[serde(default, rename = "google_iam", deserialize_with = "not_yet::google_iam")]
+    pub(crate) _google_iam: (),
+}
+
+impl RemoteWrite {
+    /// Whether the newest is to be sent first, and the window that this needs is not declared.
+    pub fn lacks_window(&self) -> bool {
+        self.catch_up == CatchUp::NewestFirst && self.out_of_order_window < WINDOW_MIN
+    }
+
+    /// Takes relative paths as relative to the folder of the configuration file.
+    pub fn resolve_paths(&mut self, folder: &Path) {
+        let mut paths: Vec<&mut PathBuf> = Vec::new();
+        if let Some(basic) = &mut self.basic_auth {
+            paths.extend([&mut basic.username_file, &mut basic.password_file].into_iter().flatten());
+        }
+        if let Some(authorization) = &mut self.authorization {
+            paths.extend(&mut authorization.credentials_file);
+        }
+        paths.extend(&mut self.bearer_token_file);
+        if let Some(oauth2) = &mut self.oauth2 {
+            paths.extend(&mut oauth2.client_secret_file);
+            paths.extend(oauth2.tls_config.files_mut());
+        }
+        if let Some(sigv4) = &mut self.sigv4 {
+            paths.extend(&mut sigv4.secret_key_file);
+        }
+        paths.extend(self.http_headers.values_mut().flat_map(|header| &mut header.files));
+        paths.extend(self.tls_config.files_mut());
+        for path in paths {
+            *path = folder.join(&*path);
+        }
+    }
+
+    /// How the destination is reached.
+    pub fn proxy(&self) -> ProxyConfig {
+        ProxyConfig {
+            url: self.proxy_url.clone(),
+            no_proxy: self.no_proxy.clone(),
+            from_environment: self.proxy_from_environment,
+            connect_header: self.proxy_connect_header.clone(),
+        }
+    }
+
+    /// A destination with all defaults.
+    pub fn to(url: Url) -> Self {
+        RemoteWrite {
+            url,
+            members: Vec::new(),
+            shard_by: None,
+            replicas: None,
+            name: None,
+            remote_timeout: default_remote_timeout(),
+            protobuf_message: None,
+            headers: BTreeMap::new(),
+            queue_config: QueueConfig::default(),
+            start_at: StartAt::default(),
+            write_relabel_configs: Vec::new(),
+            narrow: Narrowing::default(),
+            catch_up: CatchUp::default(),
+            out_of_order_window: Duration::ZERO,
+            metadata_config: MetadataConfig::default(),
+            basic_auth: None,
+            authorization: None,
+            tls_config: TlsConfig::default(),
+            follow_redirects: true,
+            send_exemplars: true,
+            send_native_histograms: true,
+            max_in_memory: default_memory(),
+            part: None,
+            bearer_token: None,
+            bearer_token_file: None,
+            oauth2: None,
+            sigv4: None,
+            http_headers: BTreeMap::new(),
+            proxy_url: None,
+            no_proxy: None,
+            proxy_from_environment: false,
+            proxy_connect_header: BTreeMap::new(),
+            enable_http2: false,
+            round_robin_dns: false,
+            _azuread: (),
+            _google_iam: (),
+        }
+    }
+}
+
+/// Settings of a queue.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct QueueConfig {
+    /// Samples that wait in memory, per shard. They are references: the batches are shared.
+    pub capacity: usize,
+    /// Most requests under way at once.
+    pub max_shards: usize,
+    /// Shards to begin with, and never fewer.
+    pub min_shards: usize,
+    /// Most samples in a request.
+    pub max_samples_per_send: usize,
+    /// How long a sample waits for a request to fill up.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub batch_send_deadline: Duration,
+    /// First wait after a failed request; it is doubled each time.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub min_backoff: Duration,
+    /// Longest wait after a failed request.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub max_backoff: Duration,
+    /// Whether what is answered with 429 is sent again (in Prometheus: off by default).
+    pub retry_on_http_429: bool,
+    /// Samples older than this are dropped, and counted. Off where 0.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub sample_age_limit: Duration,
+}
+
+impl Default for QueueConfig {
+    fn default() -> Self {
+        QueueConfig {
+            capacity: 10_000,
+            max_shards: 50,
+            min_shards: 1,
+            max_samples_per_send: 2000,
+            batch_send_deadline: Duration::from_secs(5),
+            min_backoff: Duration::from_millis(30),
+            max_backoff: Duration::from_secs(5),
+            retry_on_http_429: true,
+            sample_age_limit: Duration::ZERO,
+        }
+    }
+}
+
+/// How metadata is sent in 1.0.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MetadataConfig {
+    /// Whether it is sent.
+    pub send: bool,
+    /// How often all of it is sent.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub send_interval: Duration,
+    /// Most families in a request.
+    pub max_samples_per_send: usize,
+}
+
+impl Default for MetadataConfig {
+    fn default() -> Self {
+        MetadataConfig { send: true, send_interval: Duration::from_secs(60), max_samples_per_send: 2000 }
+    }
+}
+
+/// How members share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ShardBy {
+    /// Each series goes to as many of them as `replicas` says, by consistent hashing.
+    Series,
+}
+
+/// Where a new destination begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StartAt {
+    /// With what is accepted from now on.
+    #[default]
+    Now,
+    /// With the oldest that is in the log.
+    Oldest,
+}
+
+/// The smallest [`RemoteWrite::out_of_order_window`] with which the newest can be sent first.
+pub const WINDOW_MIN: Duration = Duration::from_secs(60);
+
+/// Where that is missing.
+pub const NEEDS_WINDOW: &str = "catch_up: newest_first sends samples out of order after an outage, and needs \
+    out_of_order_window, 1m at least: how far back the receiver takes samples out of order (Prometheus' \
+    storage.tsdb.out_of_order_time_window)";
+
+/// What is sent first after an outage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CatchUp {
+    /// The oldest, so that each series arrives in its order.
+    #[default]
+    OldestFirst,
+    /// The newest, and the backlog behind it: out of order, as far as the receiver takes that.
+    NewestFirst,
+}
+
+/// What to do with a batch that is refused without telling why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Narrowing {
+    /// Find the samples it is refused for and deliver the rest.
+    #[default]
+    Auto,
+    /// Count the whole batch as refused, as Prometheus does.
+    Never,
+}
+
+/// Prometheus' names for the protocol's versions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub enum Message {
+    /// 1.0.
+    #[serde(rename = "prometheus.WriteRequest")]
+    V1,
+    /// 2.0.
+    #[serde(rename = "io.prometheus.write.v2.Request")]
+    V2,
+}
+
+impl From<Message> for Protocol {
+    fn from(message: Message) -> Self {
+        match message {
+            Message::V1 => Protocol::V1,
+            Message::V2 => Protocol::V2,
+        }
+    }
+}
+
+/// A string that is never printed.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a secret.
+    pub fn new(text: impl Into<String>) -> Self {
+        Secret(text.into())
+    }
+
+    /// The secret itself.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("<secret>")
+    }
+}
+
+fn default_remote_timeout() -> Duration {
+    Duration::from_secs(30)
+}
+
+/// Bytes of batches that wait in memory, for all destinations together, unless the user wants another number.
+pub const MAX_IN_MEMORY: usize = 32 << 20;
+
+fn default_memory() -> usize {
+    MAX_IN_MEMORY
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// Gives each key that is not there yet an error that names it.
+macro_rules! not_yet {
+    ($($key:ident)*) => {
+        mod not_yet {
+            $(pub(super) fn $key<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
+                <serde::de::IgnoredAny as serde::Deserialize>::deserialize(deserializer)?;
+                Err(serde::de::Error::custom(concat!("not supported yet: ", stringify!($key))))
+            })*
+        }
+    };
+}
+not_yet!(azuread google_iam);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(json: &str) -> Result<RemoteWrite, String> {
+        serde_json::from_str(json).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn defaults_are_prometheus_own() {
+        let config = parse(r#"{"url": "http://h/x"}"#).unwrap();
+        assert_eq!(config.queue_config, QueueConfig::default());
+        assert_eq!(config.remote_timeout, Duration::from_secs(30));
+        assert_eq!((config.protobuf_message, config.start_at), (None, StartAt::Now));
+    }
+
+    #[test]
+    fn keys_are_read() {
+        let config = parse(
+            r#"{"url": "http://h/x", "name": "a", "remote_timeout": "1m30s", "protobuf_message":
+                "io.prometheus.write.v2.Request", "headers": {"X-Scope-OrgID": "1"}, "start_at": "oldest",
+                "narrow": "never", "catch_up": "newest_first", "out_of_order_window": "1h", "queue_config": {"capacity": 7, "min_backoff": "1s"}}"#,
+        )
+        .unwrap();
+        assert_eq!(config.remote_timeout, Duration::from_secs(90));
+        assert_eq!(config.protobuf_message, Some(Message::V2));
+        assert_eq!((config.start_at, config.narrow), (StartAt::Oldest, Narrowing::Never));
+        assert_eq!((config.queue_config.capacity, config.queue_config.max_shards), (7, 50));
+        let hour = Duration::from_secs(3600);
+        assert_eq!((config.catch_up, config.out_of_order_window), (CatchUp::NewestFirst, hour));
+        assert!(!format!("{config:?}").contains("\"1\""), "headers may be secrets");
+    }
+
+    #[test]
+    fn what_is_not_there_is_an_error_that_names_it() {
+        for key in ["azuread", "google_iam"] {
+            let error = parse(&format!(r#"{{"url": "http://h/x", "{key}": {{"x": "y"}}}}"#)).unwrap_err();
+            assert!(error.contains(&format!("not supported yet: {key}")), "{error}");
+        }
+        let error = parse(r#"{"url": "http://h/x", "colour": 1}"#).unwrap_err();
+        assert!(error.contains("unknown field `colour`"), "{error}");
+        let error = parse(r#"{"url": "http://h/x", "remote_timeout": "soon"}"#).unwrap_err();
+        assert!(error.contains("\"soon\" is not a duration"), "{error}");
+    }
+}

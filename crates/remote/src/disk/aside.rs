@@ -1,0 +1,441 @@
+//! The side queue: points that a destination kept failing over (408, 429, 5xx) while it took others. They
+//! are put aside, so that their lanes go on, and tried again now and then; also after a restart.
+//!
+//! An entry holds what one answer put aside, in a file of its own beside the dead letters,
+//! `DATA/dead/<destination>.aside-<16 hex digits>`:
+//!
+//! ```text
+//! byte 0   magic "narthexA", version u32, CRC32C u32 of all that follows
+//! byte 16  when it was put aside (i64, milliseconds since 1970),
+//!          samples u32, histograms u32, exemplars u32, bytes of the receiver's words u32
+//! byte 40  the receiver's words, then the points: a remote-write 2.0 message in snappy's block format
+//! ```
+//!
+//! All numbers are little-endian. Labels are those that the points go out with, so an entry needs nothing of
+//! the log, and holds none of it. It is written beside its name, synced and renamed; it is removed when all
+//! of it is settled, and after a power cut a part of it may be sent once more.
+//!
+//! Limits: [`ENTRIES_MAX`] and [`BYTES_MAX`] for each destination. Past them the oldest entry goes to the dead
+//! letters, counted as refused.
+
+use crate::batch::Kinds;
+use crate::disk::{beside, make_folder, patiently, replace};
+use crate::outgoing::Outgoing;
+use formats::compress::{Compressor, Decompressor, Encoding};
+use formats::remote_write::{DecodeOptions, Encoder, Protocol, decode};
+use model::{Batch, Limits, Point};
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use wal::Filesystem;
+
+/// Most entries of a destination.
+pub const ENTRIES_MAX: usize = 1024;
+/// Most bytes of a destination's entries.
+pub const BYTES_MAX: u64 = 16 << 20;
+/// Most bytes of an entry before compression, when it is read: a request has about 4 MiB.
+const PLAIN_MAX: usize = 64 << 20;
+
+const MAGIC: &[u8; 8] = b"narthexA";
+const VERSION: u32 = 1;
+const HEADER_BYTES: usize = 40;
+
+/// Points on their way to the side queue.
+#[derive(Debug)]
+pub struct Gathered {
+    encoder: Encoder,
+    /// The chunk (by its address, which stays while points are gathered) and series of the last point.
+    last: Option<(usize, u32)>,
+    kinds: Kinds,
+}
+
+impl Default for Gathered {
+    fn default() -> Self {
+        Gathered { encoder: Encoder::new(Protocol::V2), last: None, kinds: Kinds::default() }
+    }
+}
+
+impl Gathered {
+    /// Adds a point. Those of one series have to come in their order.
+    pub fn add(&mut self, outgoing: &Outgoing, point: &Point) {
+        let batch = &outgoing.chunk().batch;
+        let this = Some((std::ptr::from_ref(outgoing).addr(), point.series));
+        if self.last != this {
+            self.last = this;
+            let series = batch.series.get(point.series as usize);
+            let metadata = series.and_then(|series| batch.metadata.get(series.metadata as usize));
+            self.encoder.push_series(outgoing.labels(point.series), metadata);
+        }
+        // 2.0 carries everything.
+        if self.encoder.push_point(batch, point).is_ok() {
+            self.kinds.count(&point.value);
+        }
+    }
+
+    /// How many there are.
+    pub fn kinds(&self) -> Kinds {
+        self.kinds
+    }
+
+    /// The entry's bytes.
+    pub fn finish(mut self, time_ms: i64, words: &str) -> Vec<u8> {
+        let plain = self.encoder.finish();
+        let mut compressor = Compressor::new();
+        // Snappy refuses only what is over 4 GiB.
+        let body = compressor.encode(Encoding::Snappy, plain).unwrap_or_default();
+        let mut bytes = Vec::with_capacity(HEADER_BYTES + words.len() + body.len());
+        bytes.extend_from_slice(MAGIC);
+        bytes.extend_from_slice(&VERSION.to_le_bytes());
+        bytes.extend_from_slice(&[0; 4]);
+        bytes.extend_from_slice(&time_ms.to_le_bytes());
+        for number in [self.kinds.samples, self.kinds.histograms, self.kinds.exemplars, words.len() as u64] {
+            bytes.extend_from_slice(&(number as u32).to_le_bytes());
+        }
+        bytes.extend_from_slice(words.as_bytes());
+        bytes.extend_from_slice(body);
+        let crc = crc32c::crc32c(bytes.get(16..).unwrap_or_default());
+        if let Some(slot) = bytes.get_mut(12..16) {
+            slot.copy_from_slice(&crc.to_le_bytes());
+        }
+        bytes
+    }
+}
+
+/// An entry that was read.
+#[derive(Debug)]
+pub struct Entry {
+    /// What the receiver said.
+    pub words: String,
+    /// How many points were put aside.
+    pub kinds: Kinds,
+    /// Those that could be read: all, unless their labels are such that nobody takes them.
+    pub batch: Batch,
+}
+
+/// Reads an entry; nothing where it is damaged.
+pub fn read(bytes: &[u8]) -> Option<Entry> {
+    let header = Header::read(bytes)?;
+    if crc32c::crc32c(bytes.get(16..)?) != header.crc {
+        return None;
+    }
+    let rest = bytes.get(HEADER_BYTES..)?;
+    let (words, body) = rest.split_at_checked(header.words)?;
+    let mut plain = Vec::new();
+    Decompressor::new().decode(Encoding::Snappy, body, PLAIN_MAX, &mut plain).ok()?;
+    let options = DecodeOptions { limits: Limits::MAX, ..DecodeOptions::default() };
+    let batch = decode(Protocol::V2, &plain, &options).ok()?.batch;
+    Some(Entry { words: String::from_utf8_lossy(words).into_owned(), kinds: header.kinds, batch })
+}
+
+struct Header {
+    crc: u32,
+    kinds: Kinds,
+    words: usize,
+}
+
+impl Header {
+    fn read(bytes: &[u8]) -> Option<Header> {
+        let number = |at: usize| Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
+        if bytes.get(..8)? != MAGIC || number(8)? != VERSION {
+            return None;
+        }
+        let kinds = Kinds {
+            samples: u64::from(number(24)?),
+            histograms: u64::from(number(28)?),
+            exemplars: u64::from(number(32)?),
+        };
+        Some(Header { crc: number(12)?, kinds, words: number(36)? as usize })
+    }
+}
+
+/// The files of one destination's entries. Without state, so that whoever has it may use it.
+#[derive(Debug, Clone)]
+pub struct Files {
+    folder: PathBuf,
+    /// What the names begin with.
+    prefix: String,
+}
+
+impl Files {
+    /// Entries in `folder` of the destination whose files are called `file`.
+    pub fn new(folder: &Path, file: &str) -> Self {
+        Files { folder: folder.to_path_buf(), prefix: format!("{file}.aside-") }
+    }
+
+    fn path(&self, id: u64) -> PathBuf {
+        self.folder.join(format!("{}{id:016x}", self.prefix))
+    }
+
+    /// Writes an entry, durably.
+    pub fn write(&self, fs: &dyn Filesystem, id: u64, bytes: &[u8]) -> io::Result<()> {
+        make_folder(fs, &self.folder)?;
+        let unfinished = self.folder.join(format!("{}new", self.prefix));
+        replace(fs, &self.path(id), &unfinished, |file| {
+            file.write_all_at(bytes, 0)?;
+            file.sync_data()
+        })
+    }
+
+    /// The bytes of an entry.
+    pub fn load(&self, fs: &dyn Filesystem, id: u64) -> io::Result<Vec<u8>> {
+        let file = fs.open(&self.path(id), false)?;
+        let mut bytes = vec![0; usize::try_from(file.len()?.min(BYTES_MAX)).unwrap_or_default()];
+        let length = file.read_full_at(&mut bytes, 0)?;
+        bytes.truncate(length);
+        Ok(bytes)
+    }
+
+    /// Forgets an entry.
+    pub fn remove(&self, fs: &dyn Filesystem, id: u64) -> io::Result<()> {
+        fs.remove_file(&self.path(id))
+    }
+
+    /// Sets an entry that can't be read out of the way.
+    pub fn set_out_of_the_way(&self, fs: &dyn Filesystem, id: u64) -> io::Result<()> {
+        let path = self.path(id);
+        fs.rename(&path, &beside(&path, ".damaged"))
+    }
+
+    /// What is there.
+    pub fn list(&self, fs: &dyn Filesystem) -> io::Result<Shelf> {
+        let mut shelf = Shelf::default();
+        if patiently(|| fs.metadata(&self.folder))?.is_none() {
+            return Ok(shelf);
+        }
+        for name in patiently(|| fs.read_dir(&self.folder))? {
+            let name = name.to_string_lossy();
+            let Some(digits) = name.strip_prefix(&self.prefix) else { continue };
+            let digits = digits.strip_suffix(".damaged").unwrap_or(digits);
+            let Ok(id) = u64::from_str_radix(digits, 16) else { continue };
+            // A number is not used again, so that nothing is ever written over.
+            shelf.next = shelf.next.max(id.saturating_add(1));
+            if name.ends_with(".damaged") {
+                continue;
+            }
+            let look = || {
+                let file = fs.open(&self.path(id), false)?;
+                let mut header = [0; HEADER_BYTES];
+                file.read_full_at(&mut header, 0)?;
+                let kinds = Header::read(&header).map(|header| header.kinds).unwrap_or_default();
+                Ok((file.len()?, kinds))
+            };
+            // One that can't be read now is tried again in its turn.
+            let (bytes, kinds) = patiently(look).unwrap_or_else(|error| {
+                let path = self.path(id);
+                tracing::warn!(path = %path.display(), %error, "an entry of the side queue can't be read");
+                (0, Kinds::default())
+            });
+            shelf.put(id, bytes, kinds);
+        }
+        Ok(shelf)
+    }
+
+    /// What is there; where that can't be found out, nothing, and what is there waits for the next start.
+    pub fn list_or_leave(&self, fs: &dyn Filesystem, now_ms: i64) -> Shelf {
+        self.list(fs).unwrap_or_else(|error| {
+            tracing::error!(
+                folder = %self.folder.display(), %error,
+                "what was put aside can't be listed: it stays where it is until the next start"
+            );
+            // Numbers that none of those has, which count up from 0, or from an earlier moment.
+            Shelf { next: now_ms.unsigned_abs(), ..Shelf::default() }
+        })
+    }
+}
+
+/// What is known of the entries without reading them.
+#[derive(Debug, Default)]
+pub struct Shelf {
+    entries: BTreeMap<u64, (u64, Kinds)>,
+    bytes: u64,
+    next: u64,
+}
+
+impl Shelf {
+    /// Takes in a new entry; gives its number.
+    pub fn add(&mut self, bytes: u64, kinds: Kinds) -> u64 {
+        let id = self.next;
+        self.next += 1;
+        self.put(id, bytes, kinds);
+        id
+    }
+
+    fn put(&mut self, id: u64, bytes: u64, kinds: Kinds) {
+        self.entries.insert(id, (bytes, kinds));
+        self.bytes += bytes;
+    }
+
+    /// Forgets an entry.
+    pub fn remove(&mut self, id: u64) {
+        if let Some((bytes, _)) = self.entries.remove(&id) {
+            self.bytes -= bytes;
+        }
+    }
+
+    /// The oldest entry but `keep`, while there are more than may be.
+    pub fn one_too_many(&self, keep: Option<u64>) -> Option<u64> {
+        let too_many = self.entries.len() > ENTRIES_MAX || self.bytes > BYTES_MAX;
+        self.entries.keys().copied().find(|id| too_many && Some(*id) != keep)
+    }
+
+    /// The first entry from this number on.
+    pub fn next_from(&self, id: u64) -> Option<u64> {
+        self.entries.range(id..).next().map(|(id, _)| *id)
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Bytes of all entries.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Points of all entries, as they were put aside.
+    pub fn points(&self) -> u64 {
+        self.entries.values().map(|(_, kinds)| kinds.total()).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "helper functions of tests")]
+    use super::*;
+    use crate::disk::dead::tests::add_histogram_and_exemplar;
+    use crate::outgoing::Rules;
+    use model::{Labels, Series};
+    use std::sync::Arc;
+    use std::time::Duration;
+    use storage::Chunk;
+    use wal::Position;
+    use wal::sim::{Op, SimFilesystem};
+
+    pub(super) fn outgoing() -> Outgoing {
+        let mut batch = Batch::new();
+        let a = batch.add_series(Labels::from_pairs([("__name__", "a")]).as_ref(), Series::NO_METADATA);
+        let b = batch.add_series(Labels::from_pairs([("__name__", "b")]).as_ref(), Series::NO_METADATA);
+        batch.push_float(a, 1, 0.5);
+        batch.push_float(b, 1, f64::NAN);
+        batch.push_float(a, 2, 1.5);
+        add_histogram_and_exemplar(&mut batch, b, a);
+        let (start, end) = (Position::default(), Position::start_of(1));
+        let (refs, arrived) = (vec![1, 2], Duration::ZERO);
+        let chunk = Chunk { batch, refs, segment: 0, records: vec![], start, end, arrived };
+        Outgoing::new(Arc::new(chunk), &mut Rules::default())
+    }
+
+    fn entry() -> Vec<u8> {
+        let outgoing = outgoing();
+        let mut gathered = Gathered::default();
+        for point in &outgoing.chunk().batch.points {
+            gathered.add(&outgoing, point);
+        }
+        assert_eq!(gathered.kinds(), Kinds { samples: 3, histograms: 1, exemplars: 1 });
+        gathered.finish(77, "500: it hurts")
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_listed_is_left_alone_and_nothing_in_it_is_written_over() {
+        use wal::sim::{Op, SimFilesystem};
+        let (sim, folder) = (SimFilesystem::new(1), Path::new("/data/dead"));
+        let files = Files::new(folder, "a");
+        for id in 0..3 {
+            files.write(&sim, id, b"words").unwrap();
+        }
+        let tries = u64::from(crate::disk::READ_TRIES);
+        // Asking for the folder comes first.
+        sim.fail(Op::Open, 1, tries - 1);
+        assert_eq!(files.list_or_leave(&sim, 5000).next, 3);
+        sim.fail(Op::Open, 1, tries);
+        let mut shelf = files.list_or_leave(&sim, 5000);
+        assert!(shelf.is_empty());
+        let id = shelf.add(5, Kinds::default());
+        files.write(&sim, id, b"later").unwrap();
+        assert_eq!(files.load(&sim, 0).unwrap(), b"words");
+        // An entry that can't be looked at is there all the same.
+        sim.fail(Op::Read, 0, tries);
+        let shelf = files.list_or_leave(&sim, 6000);
+        assert_eq!((shelf.entries.len(), shelf.bytes, shelf.next), (4, 15, id + 1));
+    }
+
+    #[test]
+    fn an_entry_holds_all_kinds_of_points_in_their_order() {
+        let read = read(&entry()).unwrap();
+        assert_eq!((read.words.as_str(), read.kinds.total()), ("500: it hurts", 5));
+        let batch = &read.batch;
+        let of = |name: &str| {
+            let wanted = |point: &&Point| batch.labels(point.series).to_string() == name;
+            batch.points.iter().filter(wanted).map(|point| point.timestamp).collect::<Vec<_>>()
+        };
+        assert_eq!((of("a"), of("b")), (vec![1, 2, 8], vec![1, 7]));
+        assert_eq!(batch.histograms, outgoing().chunk().batch.histograms);
+        assert_eq!(batch.exemplars.len(), 1);
+    }
+
+    #[test]
+    fn a_damaged_entry_is_none() {
+        let bytes = entry();
+        for at in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 1;
+            assert!(read(&damaged).is_none(), "a flipped bit at {at}");
+            assert!(read(&bytes[..at]).is_none(), "cut at {at}");
+        }
+    }
+
+    #[test]
+    fn an_entry_is_there_after_a_power_cut_or_was_never_said_to_be() {
+        let files = Files::new(Path::new("/data/dead"), "a-1");
+        for operations in 0..20 {
+            let fs = SimFilesystem::new(operations);
+            fs.create_dir_all(Path::new("/data")).unwrap();
+            fs.sync_dir(Path::new("/")).unwrap();
+            fs.die_after(operations);
+            let written = files.write(&fs, 0, &entry()).is_ok();
+            fs.power_cut();
+            let shelf = files.list(&fs).unwrap();
+            assert!(!shelf.is_empty() || !written, "gone after {operations}");
+            if let Some(id) = shelf.next_from(0) {
+                assert!(read(&files.load(&fs, id).unwrap()).is_some(), "torn after {operations}");
+                assert_eq!((shelf.points(), shelf.next), (5, 1));
+            }
+            files.write(&fs, 9, &entry()).unwrap();
+            assert_eq!(files.list(&fs).unwrap().next, 10);
+        }
+    }
+
+    #[test]
+    fn what_failed_to_be_written_is_not_in_the_way_of_the_next() {
+        let files = Files::new(Path::new("/dead"), "a-1");
+        let fs = SimFilesystem::new(1);
+        for op in [Op::Create, Op::Write, Op::Sync, Op::Rename] {
+            fs.fail(op, 0, 1);
+            assert!(files.write(&fs, 3, &entry()).is_err(), "{op:?}");
+            fs.heal();
+        }
+        files.write(&fs, 3, &entry()).unwrap();
+        files.set_out_of_the_way(&fs, 3).unwrap();
+        let shelf = files.list(&fs).unwrap();
+        assert!(shelf.is_empty() && shelf.next == 4, "its number is not used again");
+    }
+
+    #[test]
+    fn there_is_a_limit_on_entries_and_on_bytes() {
+        let mut shelf = Shelf::default();
+        for _ in 0..ENTRIES_MAX {
+            shelf.add(1, Kinds::default());
+            assert_eq!(shelf.one_too_many(None), None);
+        }
+        shelf.add(1, Kinds::default());
+        assert_eq!((shelf.one_too_many(None), shelf.one_too_many(Some(0))), (Some(0), Some(1)));
+        shelf.remove(0);
+        assert_eq!(shelf.one_too_many(None), None);
+        shelf.add(BYTES_MAX, Kinds::default());
+        while let Some(id) = shelf.one_too_many(None) {
+            shelf.remove(id);
+        }
+        assert_eq!(shelf.bytes(), BYTES_MAX);
+    }
+}

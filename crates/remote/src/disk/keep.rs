@@ -1,0 +1,254 @@
+//! Keeping what leaves the queue without having arrived: dead letters and the side queue.
+//!
+//! A task writes both, so that nobody waits for the disk. What is handed in gets a ticket, and
+//! [`Keeper::kept`] says up to which all is on disk, or counted as not kept. Positions move past a point only
+//! then: so a kill or a power cut leaves it in the dead letters, in the side queue, or to be sent again.
+//!
+//! Limits: [`crate::disk::dead::WAITING_BYTES`] of lines and [`crate::disk::aside::BYTES_MAX`] of entries wait for the
+//! disk; what comes on top is not kept, and counted by the sample.
+
+use crate::batch::Kinds;
+use crate::disk::aside::{self, Files};
+use crate::disk::dead::{Lines, Reason, WAITING_BYTES, Writer};
+use crate::stats::Stats;
+use model::Clock;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use wal::Filesystem;
+
+/// What is to be done, in this order.
+#[derive(Debug, Default)]
+pub(crate) struct Keep {
+    /// Dead letters.
+    pub(crate) lines: Lines,
+    /// Points for the side queue: the entry's number and bytes, and how many they are.
+    pub(crate) entry: Option<(u64, Vec<u8>, Kinds)>,
+    /// An entry of which all is settled.
+    pub(crate) done: Option<u64>,
+    /// Entries that the side queue has no room for any more.
+    pub(crate) evicted: Vec<u64>,
+    /// An entry that can't be read.
+    pub(crate) damaged: Option<u64>,
+}
+
+impl Keep {
+    fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+            && self.entry.is_none()
+            && self.done.is_none()
+            && self.evicted.is_empty()
+            && self.damaged.is_none()
+    }
+
+    fn entry_bytes(&self) -> usize {
+        self.entry.as_ref().map_or(0, |(_, bytes, _)| bytes.len())
+    }
+}
+
+/// Bytes that wait for the disk.
+#[derive(Debug, Default)]
+struct Waiting {
+    lines: AtomicUsize,
+    entries: AtomicUsize,
+}
+
+/// The handle of the task.
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    sender: Option<mpsc::UnboundedSender<Keep>>,
+    waiting: Arc<Waiting>,
+    stats: Arc<Stats>,
+    handed: u64,
+    kept: watch::Receiver<u64>,
+    task: Option<JoinHandle<()>>,
+}
+
+impl Keeper {
+    /// Starts the task.
+    pub(crate) fn start(
+        fs: Arc<dyn Filesystem>,
+        clock: Arc<dyn Clock>,
+        dead: std::path::PathBuf,
+        files: Files,
+        stats: Arc<Stats>,
+    ) -> Self {
+        let (sender, mut receiver) = mpsc::unbounded_channel::<Keep>();
+        let (progress, kept) = watch::channel(0);
+        let waiting = Arc::new(Waiting::default());
+        let in_task = waiting.clone();
+        let mut disk =
+            Some(Disk { writer: Writer::new(fs.clone(), dead), fs, clock, files, stats: stats.clone() });
+        let task = tokio::spawn(async move {
+            let mut handed_in = Vec::new();
+            while receiver.recv_many(&mut handed_in, 64).await > 0 {
+                let count = handed_in.len() as u64;
+                let lines: usize = handed_in.iter().map(|keep| keep.lines.bytes()).sum();
+                let entries: usize = handed_in.iter().map(Keep::entry_bytes).sum();
+                let all = std::mem::take(&mut handed_in);
+                let Some(mut own) = disk.take() else { return };
+                let done = tokio::task::spawn_blocking(move || {
+                    own.keep(all);
+                    own
+                });
+                // Where it panicked nothing is known to be kept, and positions stay where they are.
+                let Ok(own) = done.await else { return };
+                disk = Some(own);
+                in_task.lines.fetch_sub(lines, Ordering::Relaxed);
+                in_task.entries.fetch_sub(entries, Ordering::Relaxed);
+                progress.send_modify(|kept| *kept += count);
+            }
+        });
+        Keeper { sender: Some(sender), waiting, stats, handed: 0, kept, task: Some(task) }
+    }
+
+    /// Hands something in. What there is no room for is counted as not kept.
+    pub(crate) fn put(&mut self, mut keep: Keep) {
+        self.stats.dead_letters_dropped.add(keep.lines.left_out());
+        // An answer's lines may be as much, and always fit where nothing waits.
+        let waiting = self.waiting.lines.load(Ordering::Relaxed);
+        if waiting > 0 && waiting + keep.lines.bytes() > WAITING_BYTES {
+            self.stats.dead_letters_dropped.add(keep.lines.samples());
+            keep.lines = Lines::default();
+        }
+        if self.waiting.entries.load(Ordering::Relaxed) + keep.entry_bytes() > aside::BYTES_MAX as usize
+            && let Some((_, _, kinds)) = keep.entry.take()
+        {
+            not_kept(&self.stats, kinds);
+        }
+        if keep.is_empty() {
+            return;
+        }
+        self.waiting.lines.fetch_add(keep.lines.bytes(), Ordering::Relaxed);
+        self.waiting.entries.fetch_add(keep.entry_bytes(), Ordering::Relaxed);
+        self.handed += 1;
+        // Where the task has ended by a panic, nothing is known to be kept from then on.
+        if let Some(sender) = &self.sender {
+            let _ = sender.send(keep);
+        }
+    }
+
+    /// The ticket of what was handed in last.
+    pub(crate) fn handed(&self) -> u64 {
+        self.handed
+    }
+
+    /// The ticket up to which all is kept, or counted.
+    pub(crate) fn kept(&self) -> u64 {
+        *self.kept.borrow()
+    }
+
+    /// Waits until more is kept.
+    pub(crate) async fn progress(&mut self) {
+        if self.kept.changed().await.is_err() {
+            // The task has ended; nothing more will be.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Waits until all is written. Nothing can be handed in afterwards.
+    pub(crate) async fn close(&mut self) {
+        self.sender = None;
+        if let Some(task) = self.task.take() {
+            let _ = task.await;
+        }
+    }
+}
+
+/// These points were to be put aside and could not be.
+fn not_kept(stats: &Stats, kinds: Kinds) {
+    stats.dead_letters_dropped.add(kinds.total());
+    given_up(stats, kinds);
+}
+
+/// The side queue has no room for these points: they count as refused.
+fn given_up(stats: &Stats, kinds: Kinds) {
+    stats.refused.add(kinds);
+    stats.refused_poisoned.add(kinds.total());
+    stats.aside_settled.add(kinds);
+}
+
+/// What the task works on.
+#[derive(Debug)]
+struct Disk {
+    writer: Writer,
+    fs: Arc<dyn Filesystem>,
+    clock: Arc<dyn Clock>,
+    files: Files,
+    stats: Arc<Stats>,
+}
+
+impl Disk {
+    fn keep(&mut self, all: Vec<Keep>) {
+        let mut lines = Lines::default();
+        for keep in &all {
+            lines.append(&keep.lines);
+            if let Some((id, bytes, kinds)) = &keep.entry
+                && let Err(error) = self.files.write(&*self.fs, *id, bytes)
+            {
+                not_kept(&self.stats, *kinds);
+                tracing::error!(%error, points = kinds.total(), "what was to be put aside could not be written");
+            }
+        }
+        self.write(&lines);
+        for keep in &all {
+            for id in &keep.evicted {
+                self.evict(*id);
+            }
+            if let Some(id) = keep.done {
+                self.gone(id, self.files.remove(&*self.fs, id));
+            }
+            if let Some(id) = keep.damaged {
+                self.gone(id, self.files.set_out_of_the_way(&*self.fs, id));
+            }
+        }
+    }
+
+    fn write(&mut self, lines: &Lines) {
+        if lines.is_empty() {
+            return;
+        }
+        if let Err(error) = self.writer.write(lines) {
+            self.stats.dead_letters_dropped.add(lines.samples());
+            tracing::error!(%error, samples = lines.samples(), "dead letters could not be written");
+        }
+    }
+
+    /// Where it stays, it is sent again after a restart: no harm.
+    fn gone(&self, id: u64, result: io::Result<()>) {
+        if let Err(error) = result
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(%error, id, "an entry of the side queue could not be removed");
+        }
+    }
+
+    /// Makes dead letters of an entry.
+    fn evict(&mut self, id: u64) {
+        let bytes = match self.files.load(&*self.fs, id) {
+            Ok(bytes) => bytes,
+            // It was never written, and counted then.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+            Err(error) => {
+                tracing::error!(%error, id, "an entry of the side queue could not be read");
+                return;
+            }
+        };
+        let Some(entry) = aside::read(&bytes) else {
+            self.gone(id, self.files.set_out_of_the_way(&*self.fs, id));
+            return;
+        };
+        let now = self.clock.now_ms();
+        let mut lines = Lines::default();
+        for point in &entry.batch.points {
+            let labels = entry.batch.labels(point.series);
+            lines.sample(now, Reason::Poisoned, &entry.words, labels, &entry.batch, point);
+        }
+        self.stats.dead_letters_dropped.add(lines.left_out());
+        self.write(&lines);
+        given_up(&self.stats, entry.kinds);
+        self.gone(id, self.files.remove(&*self.fs, id));
+    }
+}

@@ -1,0 +1,307 @@
+//! Entries with members: one stream over several receivers of equal kind.
+//!
+//! ```yaml
+//! remote_write:
+//!   - name: cluster
+//!     members: [http://a:8428/api/v1/write, http://b:8428/api/v1/write]
+//!     shard_by: series
+//!     replicas: 1
+//! ```
+//!
+//! Such an entry becomes one destination for each member, with queue, positions and dead letters of its own;
+//! what makes it a member is that it takes the series only that are its own by the ring ([`crate::members::ring`])
+//! which is in force where they lie in the log ([`crate::members::rings`]).
+//!
+//! # A change of members
+//!
+//! It takes effect at the end of the log, as that is when the members start. Before it, series belong to
+//! whom the old ring gives them, also when they are read later. So
+//!
+//! - a new member begins there;
+//! - one that leaves goes on until it has delivered its part up to there, and then ends;
+//! - what moves from one to another moves at that point, and is sent by exactly one of them.
+//!
+//! A kill at any moment loses nothing: the members' positions are on disk before the ring is, and the ring
+//! before anything that comes after it is acknowledged.
+
+pub mod ring;
+pub mod rings;
+
+use crate::config::identity::{Identity, NAME_CUT};
+use crate::config::url::Url;
+use crate::config::{RemoteWrite, ShardBy, StartAt};
+use crate::disk::claims;
+use crate::disk::positions;
+use crate::members::ring::MEMBERS_MAX;
+use crate::members::rings::{Rings, RingsError, Share};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use wal::{Filesystem, Position};
+
+/// A member's part of the log.
+#[derive(Debug, Clone)]
+pub struct Part {
+    /// Which series are its own, along the log.
+    pub share: Arc<Share>,
+    /// Where it begins if it has no positions yet.
+    pub begin: Position,
+    /// Where it ends, for one that leaves.
+    pub end: Option<Position>,
+}
+
+impl PartialEq for Part {
+    /// Where it begins tells nothing of one that runs.
+    fn eq(&self, other: &Self) -> bool {
+        (&self.share, self.end) == (&other.share, other.end)
+    }
+}
+
+/// What is wrong with an entry's members: the key, and why.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{why}")]
+pub struct MembersError {
+    /// The key within the entry.
+    pub key: String,
+    /// Why, and what would be right.
+    pub why: String,
+}
+
+/// Why the rings of an entry can't be used.
+#[derive(Debug, thiserror::Error)]
+#[error("remote_write {entry}: the rings in {path}: {source}", path = path.display())]
+pub struct RingsFailed {
+    /// The entry's name.
+    pub entry: String,
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong.
+    pub source: RingsError,
+}
+
+/// Whether the entry's `url`, `members`, `shard_by` and `replicas` make sense together.
+pub fn check(entry: &RemoteWrite) -> Result<(), MembersError> {
+    let wrong = |key: &str, why: String| Err(MembersError { key: key.into(), why });
+    let members = &entry.members;
+    if members.is_empty() {
+        return match (entry.url.is_nowhere(), entry.shard_by, entry.replicas) {
+            (true, ..) => wrong("", "the key \"url\" is missing (or members, with shard_by)".into()),
+            (_, Some(_), _) => wrong("shard_by", "there are no members to share the series".into()),
+            (_, _, Some(_)) => wrong("replicas", "there are no members to share the series".into()),
+            _ => Ok(()),
+        };
+    }
+    if !entry.url.is_nowhere() {
+        return wrong("url", "an entry has either a url or members".into());
+    }
+    if entry.shard_by != Some(ShardBy::Series) {
+        return wrong("members", "say how they share: `shard_by: series`".into());
+    }
+    if entry.name.as_ref().is_none_or(String::is_empty) {
+        return wrong(
+            "members",
+            "an entry with members needs a name: its positions are kept under it".into(),
+        );
+    }
+    if members.len() > MEMBERS_MAX {
+        return wrong("members", format!("{} are too many: at most {MEMBERS_MAX}", members.len()));
+    }
+    for (index, member) in members.iter().enumerate() {
+        let key = format!("members[{index}]");
+        if member.authorization().is_some() || member.uri().query().is_some() {
+            let why = "a member is known by its URL, without user, password and query: \
+                credentials go into the entry's basic_auth, authorization or headers";
+            return wrong(&key, why.into());
+        }
+        if members.iter().take(index).any(|other| other == member) {
+            return wrong(&key, format!("{member} is a member already"));
+        }
+    }
+    match entry.replicas {
+        Some(replicas) if !(1..=members.len()).contains(&replicas) => {
+            let why = format!("from 1 to the number of members, {}", members.len());
+            wrong("replicas", why)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The destinations that an entry stands for, without what narthex has stored of it: itself, or one for each
+/// member.
+pub fn destinations(entry: &RemoteWrite) -> Vec<RemoteWrite> {
+    if entry.members.is_empty() {
+        return vec![entry.clone()];
+    }
+    entry.members.iter().map(|member| destination(entry, member.clone())).collect()
+}
+
+fn destination(entry: &RemoteWrite, url: Url) -> RemoteWrite {
+    let mut member = entry.clone();
+    member.name = Some(format!("{}/{url}", entry.name.as_deref().unwrap_or_default()));
+    member.url = url;
+    (member.members, member.shard_by, member.replicas) = (Vec::new(), None, None);
+    member
+}
+
+/// The destinations of a configuration, with those of members.
+#[derive(Debug)]
+pub struct Divided {
+    /// In the configuration's order; members that leave come after those that are there.
+    pub destinations: Vec<RemoteWrite>,
+    /// What the files of rings that have changed are to hold.
+    changed: Vec<Changed>,
+}
+
+#[derive(Debug)]
+struct Changed {
+    entry: String,
+    path: PathBuf,
+    before: Rings,
+    rings: Rings,
+}
+
+impl Divided {
+    /// Makes the rings durable. To be called once all destinations have been started, so that their positions
+    /// are on disk, and before anything is acknowledged at a start. On an error the files are as they were,
+    /// as far as the disk allows.
+    pub fn save(&self, fs: &dyn Filesystem) -> Result<(), RingsFailed> {
+        for (index, Changed { entry, path, rings, .. }) in self.changed.iter().enumerate() {
+            if let Err(error) = rings.save(fs, path) {
+                for Changed { path, before, .. } in self.changed.iter().take(index + 1) {
+                    if let Err(error) = before.save(fs, path) {
+                        tracing::error!(path = %path.display(), %error, "the rings can't be put back");
+                    }
+                }
+                return Err(RingsFailed { entry: entry.clone(), path: path.clone(), source: error.into() });
+            }
+            tracing::info!(entry, ring = ?rings.all().last(), "the members are others from here on");
+        }
+        Ok(())
+    }
+}
+
+/// Works out the destinations of `entries`, which have been checked ([`check`]), for a log that goes from
+/// `oldest` to `end`. Changes of members take effect at `end`, which all destinations concerned must not have
+/// read beyond. Changes nothing on disk.
+pub fn divide(
+    fs: &dyn Filesystem,
+    data_dir: &Path,
+    entries: &[RemoteWrite],
+    oldest: Position,
+    end: Position,
+) -> Result<Divided, RingsFailed> {
+    let mut divided = Divided { destinations: Vec::new(), changed: Vec::new() };
+    for entry in entries {
+        if entry.members.is_empty() {
+            divided.destinations.push(entry.clone());
+            continue;
+        }
+        let path = data_dir.join("rings").join(format!("{}.json", Identity::of(entry).file()));
+        let name = entry.name.clone().unwrap_or_default();
+        let failed = |source| RingsFailed { entry: name.clone(), path: path.clone(), source };
+        let stored = Rings::load(fs, &path).map_err(failed)?;
+        let mut rings = stored.clone();
+        let members = serve(fs, data_dir, entry, &mut rings, oldest, end).map_err(failed)?;
+        divided.destinations.extend(members);
+        if rings != stored {
+            divided.changed.push(Changed { entry: name, path, before: stored, rings });
+        }
+    }
+    Ok(divided)
+}
+
+/// The destinations of an entry with members; brings its rings up to date.
+fn serve(
+    fs: &dyn Filesystem,
+    data_dir: &Path,
+    entry: &RemoteWrite,
+    rings: &mut Rings,
+    oldest: Position,
+    end: Position,
+) -> Result<Vec<RemoteWrite>, RingsError> {
+    rings.begin_anew_after(oldest, end);
+    let mut reached = Vec::new();
+    for url in rings.everyone() {
+        let positions = saved_position(fs, data_dir, entry, &url)?;
+        reached.push((url, positions.map(|position| position.max(oldest))));
+    }
+    let reached =
+        |url: &str| reached.iter().find(|(other, _)| other == url).and_then(|(_, reached)| *reached);
+    // The members of a new entry begin where any new destination would.
+    let first = rings.is_empty().then_some(match entry.start_at {
+        StartAt::Now => end,
+        StartAt::Oldest => oldest,
+    });
+    let members: Vec<String> = entry.members.iter().map(Url::redacted).collect();
+    let replicas = entry.replicas.unwrap_or(1);
+    if !rings.are_now(&members, replicas) {
+        // Only now, so that where nothing changes nothing has to be told to anybody.
+        rings.forget(oldest, reached);
+        rings.change(first.unwrap_or(end), &members, replicas)?;
+    }
+
+    let everyone = rings.everyone();
+    let leaving = everyone.iter().filter(|url| !members.contains(url));
+    let mut parts = Vec::new();
+    for url in members.iter().chain(leaving) {
+        let Some((begin, end)) = rings.part(url) else { continue };
+        // Without positions it has delivered its part, or was given up.
+        if end.is_none_or(|end| reached(url).is_some_and(|reached| reached < end)) {
+            parts.push((url.as_str(), begin, end));
+        }
+    }
+    let urls: Vec<&str> = parts.iter().map(|(url, ..)| *url).collect();
+    let mut served = Vec::new();
+    for ((url, begin, end), share) in parts.into_iter().zip(rings.shares(&urls)) {
+        let parsed = Url::parse(url).map_err(|_| RingsError::Damaged("a member in it has no proper URL"))?;
+        let mut member = destination(entry, parsed);
+        member.part = Some(Part { share: Arc::new(share), begin: first.unwrap_or(begin), end });
+        served.push(member);
+    }
+    Ok(served)
+}
+
+/// Deletes the rings of entries of which nothing is left: no member is there, and no positions of one are kept.
+/// `names` are those of all destinations that run and of those that were removed ([`crate::disk::claims`]).
+pub fn tidy(fs: &dyn Filesystem, data_dir: &Path, names: &[&str]) -> io::Result<()> {
+    let folder = data_dir.join("rings");
+    // A name that was cut tells of no entry any more: its rings may be any.
+    if fs.metadata(&folder)?.is_none() || names.iter().any(|name| name.len() >= NAME_CUT) {
+        return Ok(());
+    }
+    for file in fs.read_dir(&folder)? {
+        let path = folder.join(&file);
+        let Some(file) = file.to_str().and_then(|file| file.strip_suffix(".json")) else { continue };
+        let Ok(rings) = Rings::load(fs, &path) else { continue };
+        let everyone = rings.everyone();
+        let is_of = |name: &&str| {
+            let mut entries = everyone.iter().filter_map(|url| name.strip_suffix(&**url)?.strip_suffix('/'));
+            entries.any(|entry| Identity::of_name(entry).file() == file)
+        };
+        if !names.iter().any(is_of) {
+            fs.remove_file(&path)?;
+            fs.sync_dir(&folder)?;
+            tracing::info!(path = %path.display(), "rings of an entry that was removed long ago are deleted");
+        }
+    }
+    Ok(())
+}
+
+/// Up to where a member has delivered everything; nothing where it has no positions.
+fn saved_position(
+    fs: &dyn Filesystem,
+    data_dir: &Path,
+    entry: &RemoteWrite,
+    url: &str,
+) -> Result<Option<Position>, RingsError> {
+    let url = Url::parse(url).map_err(|_| RingsError::Damaged("a member in it has no proper URL"))?;
+    let path = claims::folder(data_dir).join(Identity::of(&destination(entry, url)).file());
+    if fs.metadata(&path)?.is_none() {
+        return Ok(None);
+    }
+    let content = positions::read(fs, &path)?;
+    Ok(Some(content.map(|content| content.lowest()).unwrap_or_default()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,413 @@
+//! A chunk as one destination sees it: the same points, with the labels they go out with.
+
+pub mod external;
+pub mod go_regex;
+pub mod relabel;
+
+use crate::members::rings::{RINGS_MAX, Share};
+use crate::outgoing::external::ExternalLabels;
+use crate::outgoing::relabel::{Relabelled, Relabeller};
+use crate::queue::Source;
+use crate::queue::lanes::series_hash;
+use model::{LabelsRef, Point, Span, Value};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use storage::Chunk;
+use wal::Position;
+
+/// Why a point is not sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Left {
+    /// Its series record in the log could not be read.
+    NoSeries,
+    /// A relabelling rule drops its series, or this kind of point is not sent.
+    Rule,
+    /// It is older than the age limit.
+    TooOld,
+}
+
+/// Most bytes of what relabelling made of series that are remembered.
+pub const CACHE_BYTES: usize = 8 << 20;
+/// What an entry of that memory counts beside its labels.
+const CACHE_ENTRY_BYTES: usize = 64;
+
+/// What is done with series and points before they are sent.
+#[derive(Debug, Default)]
+pub struct Rules {
+    /// Labels to add.
+    pub external: ExternalLabels,
+    /// `write_relabel_configs`.
+    pub relabel: Relabeller,
+    /// Whether exemplars are sent.
+    pub exemplars: bool,
+    /// Whether native histograms are sent.
+    pub histograms: bool,
+    /// Oldest timestamp that is sent, in milliseconds since 1970; to be moved on with the time.
+    pub oldest_ms: Option<i64>,
+    /// For a member of a sharded entry: which series are its own.
+    pub share: Option<Arc<Share>>,
+    cache: Cache,
+}
+
+impl Rules {
+    /// The rules of a destination.
+    pub fn new(external: ExternalLabels, relabel: Relabeller, exemplars: bool, histograms: bool) -> Self {
+        Rules {
+            external,
+            relabel,
+            exemplars,
+            histograms,
+            oldest_ms: None,
+            share: None,
+            cache: Cache::default(),
+        }
+    }
+}
+
+/// What relabelling made of series, by their reference in the log.
+#[derive(Debug, Default)]
+struct Cache {
+    made: HashMap<u64, Made>,
+    bytes: usize,
+}
+
+#[derive(Debug, Clone)]
+enum Made {
+    Own,
+    Dropped,
+    Changed(Box<[u8]>),
+}
+
+/// With which labels a series goes out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Labels {
+    Own,
+    Dropped,
+    Rewritten(Span),
+}
+
+/// A chunk with its outgoing labels.
+#[derive(Debug)]
+pub struct Outgoing {
+    chunk: Arc<Chunk>,
+    /// By series: the hash of the outgoing labels.
+    hashes: Vec<u64>,
+    /// By series; empty where all keep their own.
+    labels: Vec<Labels>,
+    rewritten: Vec<u8>,
+    /// By series, for a member of a sharded entry: a bit for each ring that makes the series its own, of
+    /// those that the chunk lies in. By the labels in the log, so that other rules move no series, and what
+    /// is somebody else's costs no rewriting.
+    owned: Vec<Rings>,
+    /// The chunk lies in more than one ring.
+    crosses: bool,
+}
+
+/// A bit for each of an entry's rings, and one for what lies before the first.
+type Rings = u32;
+const _: () = assert!(RINGS_MAX < Rings::BITS as usize);
+
+impl Outgoing {
+    /// Works out the outgoing labels of every series of the chunk.
+    pub fn new(chunk: Arc<Chunk>, rules: &mut Rules) -> Self {
+        let count = chunk.batch.series.len();
+        let mut outgoing = Outgoing {
+            chunk,
+            hashes: Vec::with_capacity(count),
+            labels: Vec::new(),
+            rewritten: Vec::new(),
+            owned: Vec::new(),
+            crosses: false,
+        };
+        if let Some(share) = &rules.share {
+            outgoing.divide(share);
+        }
+        if !rules.external.is_empty() || !rules.relabel.is_empty() {
+            outgoing.rewrite(rules);
+        }
+        for series in 0..count as u32 {
+            let owned = outgoing.owns_some(series);
+            let hash = if owned { series_hash(outgoing.labels(series).as_bytes()) } else { 0 };
+            outgoing.hashes.push(hash);
+        }
+        outgoing
+    }
+
+    /// Works out which series are this member's.
+    fn divide(&mut self, share: &Share) {
+        let rings = share.between(self.chunk.start, self.chunk.end);
+        self.crosses = rings.start() != rings.end();
+        let batch = &self.chunk.batch;
+        self.owned.extend((0..batch.series.len() as u32).map(|series| {
+            let hash = series_hash(batch.labels(series).as_bytes());
+            let held = rings.clone().filter(|ring| share.holds(*ring, hash));
+            held.fold(0, |bits, ring| bits | 1 << ring)
+        }));
+    }
+
+    fn owns_some(&self, series: u32) -> bool {
+        self.owned.get(series as usize).is_none_or(|rings| *rings != 0)
+    }
+
+    /// Whether this point is for this destination: always, unless that is a member of a sharded entry.
+    pub fn is_own(&self, point: u32, rules: &Rules) -> bool {
+        let Some(share) = &rules.share else { return true };
+        let series = self.point(point).map_or(0, |point| point.series);
+        if !self.crosses {
+            return self.owns_some(series);
+        }
+        let ring = share.at(self.chunk.position(point));
+        self.owned.get(series as usize).is_none_or(|rings| rings >> ring & 1 == 1)
+    }
+
+    fn rewrite(&mut self, rules: &mut Rules) {
+        let batch = &self.chunk.batch;
+        self.labels.reserve(batch.series.len());
+        if !rules.external.is_empty() && self.owned.is_empty() {
+            self.rewritten.reserve(batch.bytes.len() + 64 * batch.series.len());
+        }
+        let mut with_external = Vec::new();
+        for series in 0..batch.series.len() as u32 {
+            let own = batch.labels(series);
+            if !self.owns_some(series) {
+                self.labels.push(Labels::Own);
+                continue;
+            }
+            let start = self.rewritten.len();
+            let made = if rules.relabel.is_empty() {
+                rules.external.apply(own, &mut self.rewritten);
+                Labels::Rewritten(Span::default())
+            } else {
+                let reference = self.chunk.refs.get(series as usize).copied();
+                let known = reference.and_then(|reference| rules.cache.made.get(&reference));
+                let made = match known {
+                    Some(made) => made.clone(),
+                    None => {
+                        with_external.clear();
+                        rules.external.apply(own, &mut with_external);
+                        let mut out = Vec::new();
+                        let made = match rules.relabel.apply(LabelsRef::trusted(&with_external), &mut out) {
+                            Relabelled::Dropped => Made::Dropped,
+                            Relabelled::Changed => Made::Changed(out.into()),
+                            Relabelled::Same if rules.external.is_empty() => Made::Own,
+                            Relabelled::Same => Made::Changed(with_external.as_slice().into()),
+                        };
+                        rules.cache.keep(reference, &made);
+                        made
+                    }
+                };
+                match made {
+                    Made::Own => Labels::Own,
+                    Made::Dropped => Labels::Dropped,
+                    Made::Changed(bytes) => {
+                        self.rewritten.extend_from_slice(&bytes);
+                        Labels::Rewritten(Span::default())
+                    }
+                }
+            };
+            let span = Span { start: start as u32, len: (self.rewritten.len() - start) as u32 };
+            self.labels.push(if matches!(made, Labels::Rewritten(_)) {
+                Labels::Rewritten(span)
+            } else {
+                made
+            });
+        }
+        if self.labels.iter().all(|labels| *labels == Labels::Own) {
+            self.labels = Vec::new();
+        }
+    }
+
+    /// The chunk.
+    pub fn chunk(&self) -> &Arc<Chunk> {
+        &self.chunk
+    }
+
+    /// The outgoing labels of this series.
+    pub fn labels(&self, series: u32) -> LabelsRef<'_> {
+        match self.labels.get(series as usize) {
+            None | Some(Labels::Own) => self.chunk.batch.labels(series),
+            Some(Labels::Rewritten(span)) => LabelsRef::trusted(model::batch::slice(&self.rewritten, *span)),
+            Some(Labels::Dropped) => LabelsRef::EMPTY,
+        }
+    }
+
+    /// The hash of this series' outgoing labels.
+    pub fn hash(&self, series: u32) -> u64 {
+        self.hashes.get(series as usize).copied().unwrap_or_default()
+    }
+
+    /// The point with this index.
+    pub fn point(&self, point: u32) -> Option<&Point> {
+        self.chunk.batch.points.get(point as usize)
+    }
+
+    /// Why this point is not sent, if it is not.
+    pub fn left_out(&self, point: &Point, rules: &Rules) -> Option<Left> {
+        if point.series as usize >= self.hashes.len() {
+            return Some(Left::NoSeries);
+        }
+        if self.labels.get(point.series as usize) == Some(&Labels::Dropped) {
+            return Some(Left::Rule);
+        }
+        if rules.oldest_ms.is_some_and(|oldest| point.timestamp < oldest) {
+            return Some(Left::TooOld);
+        }
+        match point.value {
+            Value::Exemplar(_) if !rules.exemplars => Some(Left::Rule),
+            Value::Histogram(_) if !rules.histograms => Some(Left::Rule),
+            _ => None,
+        }
+    }
+}
+
+impl Cache {
+    fn keep(&mut self, reference: Option<u64>, made: &Made) {
+        let Some(reference) = reference else { return };
+        let bytes = CACHE_ENTRY_BYTES + if let Made::Changed(bytes) = made { bytes.len() } else { 0 };
+        if self.bytes + bytes > CACHE_BYTES {
+            self.made.clear();
+            self.bytes = 0;
+        }
+        self.bytes += bytes;
+        self.made.insert(reference, made.clone());
+    }
+}
+
+impl Source for Outgoing {
+    fn position(&self, point: u32) -> Position {
+        self.chunk.position(point)
+    }
+
+    fn series(&self, point: u32) -> u64 {
+        self.point(point).map_or(0, |point| self.hash(point.series))
+    }
+
+    fn timestamp(&self, point: u32) -> i64 {
+        self.point(point).map_or(0, |point| point.timestamp)
+    }
+
+    fn arrived(&self) -> Duration {
+        self.chunk.arrived
+    }
+
+    fn bytes(&self) -> usize {
+        self.chunk.heap_bytes()
+            + self.hashes.capacity() * size_of::<u64>()
+            + self.labels.capacity() * size_of::<Labels>()
+            + self.rewritten.capacity()
+            + self.owned.capacity() * size_of::<Rings>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "helper functions of tests")]
+    use super::*;
+    use model::Batch;
+
+    fn chunk(names: &[&str], first_reference: u64) -> Arc<Chunk> {
+        let mut batch = Batch::new();
+        for name in names {
+            let labels = model::Labels::from_pairs([("__name__", *name), ("job", "a")]);
+            let series = batch.add_series(labels.as_ref(), model::Series::NO_METADATA);
+            batch.push_float(series, 1000, 0.0);
+        }
+        let refs = (first_reference..).take(names.len()).collect();
+        let (start, end) = (Position::default(), Position::start_of(1));
+        Arc::new(Chunk { batch, refs, segment: 0, records: vec![], start, end, arrived: Duration::ZERO })
+    }
+
+    fn rules(json: &str, external: &[(String, String)]) -> Rules {
+        let relabel = Relabeller::new(serde_json::from_str(json).unwrap());
+        Rules::new(ExternalLabels::new(external), relabel, true, true)
+    }
+
+    #[test]
+    fn relabelling_sees_external_labels_and_is_remembered_by_reference() {
+        let json = r#"[{"source_labels": ["__name__"], "regex": "secret", "action": "drop"},
+            {"source_labels": ["region"], "regex": "(..).*", "target_label": "short"}]"#;
+        let mut rules = rules(json, &[("region".into(), "eu-west".into())]);
+        for _ in 0..2 {
+            let outgoing = Outgoing::new(chunk(&["up", "secret"], 5), &mut rules);
+            assert_eq!(outgoing.labels(0).to_string(), r#"up{job="a",region="eu-west",short="eu"}"#);
+            let left = |point| outgoing.left_out(outgoing.point(point).unwrap(), &rules);
+            assert_eq!((left(0), left(1)), (None, Some(Left::Rule)));
+            assert_eq!(rules.cache.made.len(), 2);
+        }
+    }
+
+    #[test]
+    fn series_that_rules_leave_alone_cost_no_copy() {
+        let mut rules = rules(r#"[{"regex": "nothing", "action": "labeldrop"}]"#, &[]);
+        let outgoing = Outgoing::new(chunk(&["a", "b"], 1), &mut rules);
+        assert!(outgoing.labels.is_empty() && outgoing.rewritten.is_empty());
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let mut rules = rules(r#"[{"target_label": "x", "replacement": "y"}]"#, &[]);
+        let names: Vec<String> = (0..1000).map(|number| format!("{number:0>1000}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        for round in 0..20 {
+            Outgoing::new(chunk(&names, round * 1000), &mut rules);
+            assert!(rules.cache.bytes <= CACHE_BYTES);
+        }
+        assert!(rules.cache.made.len() < 10_000);
+    }
+
+    #[test]
+    fn a_chunk_across_two_rings_is_divided_point_by_point() {
+        let names: Vec<String> = (0..100).map(|number| format!("m{number}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let mut chunk = Arc::unwrap_or_clone(chunk(&names, 1));
+        for series in 0..100 {
+            chunk.batch.push_float(series, 2000, 0.0);
+        }
+        let record = |offset, first_point| storage::RecordSpan { offset, first_point };
+        chunk.records = vec![record(50, 0), record(90, 100)];
+        (chunk.start, chunk.end) = (Position::record(0, 40), Position::record(0, 130));
+        let chunk = Arc::new(chunk);
+        let mut rings = crate::members::rings::Rings::default();
+        let members = |members: &[&str]| members.iter().map(|name| name.to_string()).collect::<Vec<_>>();
+        rings.change(Position::default(), &members(&["a"]), 1).unwrap();
+        rings.change(Position::record(0, 90), &members(&["a", "b"]), 1).unwrap();
+        for (relabel, external) in [("[]", vec![]), ("[]", vec![("x".to_string(), "y".to_string())])] {
+            let [a, b] = ["a", "b"].map(|member| {
+                let mut rules = rules(relabel, &external);
+                rules.share = Some(Arc::new(rings.share(member)));
+                let outgoing = Outgoing::new(chunk.clone(), &mut rules);
+                (0..200).map(|point| outgoing.is_own(point, &rules)).collect::<Vec<_>>()
+            });
+            assert!(a[..100].iter().all(|own| *own) && b[..100].iter().all(|own| !own), "before: all a's");
+            assert!((100..200).all(|point| a[point] != b[point]), "after: each one's");
+            assert!((20..80).contains(&a[100..].iter().filter(|own| **own).count()));
+        }
+    }
+
+    #[test]
+    fn what_is_somebody_elses_is_not_rewritten() {
+        let names: Vec<String> = (0..100).map(|number| format!("m{number}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let mut rings = crate::members::rings::Rings::default();
+        let members: Vec<String> = (0..10).map(|number| number.to_string()).collect();
+        rings.change(Position::default(), &members, 1).unwrap();
+        let mut own = 0;
+        for member in &members {
+            let mut rules = rules(r#"[{"target_label": "x", "replacement": "y"}]"#, &[]);
+            rules.share = Some(Arc::new(rings.share(member)));
+            let outgoing = Outgoing::new(chunk(&names, 1), &mut rules);
+            own += (0..100).filter(|point| outgoing.is_own(*point, &rules)).count();
+            assert_eq!(rules.cache.made.len(), (0..100).filter(|n| outgoing.owns_some(*n)).count());
+        }
+        assert_eq!(own, 100);
+    }
+
+    #[test]
+    fn what_is_too_old_is_left_out() {
+        let mut rules = rules("[]", &[]);
+        rules.oldest_ms = Some(1001);
+        let outgoing = Outgoing::new(chunk(&["a"], 1), &mut rules);
+        assert_eq!(outgoing.left_out(outgoing.point(0).unwrap(), &rules), Some(Left::TooOld));
+    }
+}

@@ -1,0 +1,546 @@
+//! The queue of one destination: which points wait, what to send next, what an answer means for them.
+//!
+//! A pure state machine: no sockets, clocks, files or encodings. Chunks come in with [`Queue::push`],
+//! [`Queue::poll`] names the next request, [`Queue::answer`] takes what became of it, and
+//! [`Queue::positions`] says how far each lane is done. Time is passed in.
+//!
+//! What it promises, and its tests hold it to:
+//! - A point that was pushed is settled exactly once, or it is still in the queue.
+//! - Points of one lane (so, of one series) are first sent in the log's order, and never two at once in
+//!   different requests.
+//! - A lane's position never passes a point of it that is not settled, and never goes back.
+//! - Memory: it asks for more ([`Queue::wants_more`]) only below its limits on references, bytes and chunks.
+
+mod answers;
+pub mod backoff;
+pub mod behind;
+#[cfg(test)]
+mod behind_tests;
+#[cfg(test)]
+mod failing_tests;
+pub mod lanes;
+mod moves;
+pub mod narrow;
+pub mod reshard;
+pub(crate) mod shard;
+#[cfg(test)]
+mod tests;
+
+use crate::queue::lanes::{LANES, lane_of};
+use crate::queue::shard::{Mode, Ref, Shard};
+use std::collections::VecDeque;
+use std::time::Duration;
+use wal::Position;
+
+/// How long the first points after a pause wait for those that belong to them: what a push or a round of
+/// measuring brings mostly arrives within it.
+pub const LINGER: Duration = Duration::from_millis(100);
+/// Shards for lanes that are taken out because of refusals, beside the configured ones.
+pub const SIDE_SHARDS: usize = 8;
+/// A lane that was taken out goes back after this long without a refusal.
+pub const SIDE_TIME: Duration = Duration::from_secs(60);
+/// A shard's batches are not made smaller than this because of refusals.
+pub const SMALLEST_BATCH: usize = 16;
+/// Most chunks held, however small they are.
+pub const CHUNKS_MAX: usize = 1 << 16;
+/// How long nothing but one request is tried after 401, 403 or 404.
+pub const DENIED_INTERVAL: Duration = Duration::from_secs(60);
+/// A batch that has met 408, 429 or 5xx for this long while others went through is poisoned: it is narrowed
+/// down, and what goes on failing is put aside.
+pub const POISONED_AFTER: Duration = Duration::from_secs(15 * 60);
+/// Where nothing has gone through for this long, a batch that meets 408, 429 or 5xx is tried by a single point:
+/// that is enough to ask, and tells a destination that is away from a batch that it fails over.
+pub const PROBE_AFTER: Duration = Duration::from_secs(5 * 60);
+
+/// A shard whose batch has failed for this long, while others went through, may be left behind.
+pub const STUCK_AFTER: Duration = Duration::from_secs(30);
+/// How far reading runs ahead of the oldest point that is not settled, in milliseconds of sample time:
+/// Prometheus refuses what is an hour older than the newest it has, whatever the series, so that lanes must
+/// stay together while a backlog is worked off.
+pub const AHEAD_MS: i64 = 15 * 60 * 1000;
+
+/// What the queue needs to know of a chunk.
+pub trait Source {
+    /// The position before this point.
+    fn position(&self, point: u32) -> Position;
+    /// Hash of the point's series by its outgoing labels, see [`crate::queue::lanes`].
+    fn series(&self, point: u32) -> u64;
+    /// The point's time in milliseconds.
+    fn timestamp(&self, point: u32) -> i64;
+    /// When it arrived, by the monotonic clock.
+    fn arrived(&self) -> Duration;
+    /// Bytes of memory it keeps.
+    fn bytes(&self) -> usize;
+}
+
+/// Settings of a queue.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// Shards to begin with.
+    pub min_shards: usize,
+    /// Most shards.
+    pub max_shards: usize,
+    /// References per shard; all shards together share them.
+    pub capacity: usize,
+    /// Points per request.
+    pub max_points: usize,
+    /// How long a point waits at most for a batch to fill up: so long after the shard's last request, or
+    /// for [`LINGER`] where that was long ago.
+    pub deadline: Duration,
+    /// First wait after a failed request.
+    pub min_backoff: Duration,
+    /// Longest wait after a failed request.
+    pub max_backoff: Duration,
+    /// Bytes of chunks held.
+    pub memory: usize,
+    /// Whether refused batches are narrowed down.
+    pub narrow: bool,
+}
+
+/// What became of a request.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Outcome {
+    /// Everything was taken.
+    Delivered,
+    /// The receiver told how much it wrote, and the rest it will never take. Nothing is sent again.
+    Settled,
+    /// To be sent again. `answered` tells an answer (408, 429, 5xx) from a failure of the network.
+    Retry {
+        /// There was an answer.
+        answered: bool,
+        /// The receiver's `Retry-After`.
+        after: Option<Duration>,
+        /// Between 0 and 1, see [`backoff::delay`].
+        jitter: f64,
+    },
+    /// To be sent again at once, in another form.
+    Resend,
+    /// Nothing of it could be sent, or is worth to be: it is settled, and says nothing of the destination.
+    Unsent,
+    /// Something in it is refused for good, it is not known what.
+    Refused,
+    /// All of it is refused for good.
+    RefusedWhole,
+    /// Too large.
+    TooLarge,
+    /// The destination lets nobody in (401, 403, 404).
+    Denied,
+}
+
+/// How a point was settled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// The receiver has it.
+    Delivered,
+    /// It was in a request of which the receiver said how many it wrote.
+    Settled,
+    /// The receiver refuses it.
+    Refused {
+        /// It was sent before without a clear answer: the receiver may have it.
+        maybe_written: bool,
+    },
+    /// It was not sent alone, but all probes of its batch were refused.
+    Presumed,
+    /// It kept meeting 408, 429 or 5xx while others went through: to be put aside and tried later.
+    Poisoned,
+}
+
+/// A request to send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Request {
+    /// The shard, to be given back with the answer.
+    pub shard: usize,
+    /// Failed tries before this one.
+    pub attempt: u32,
+    /// Whether [`Queue::trim`] may be used: it is a whole batch.
+    pub whole: bool,
+}
+
+#[derive(Debug)]
+struct Slot<C> {
+    chunk: Option<C>,
+    open: u32,
+    bytes: usize,
+    /// The newest timestamp of the log up to here.
+    newest: i64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Lane {
+    shard: usize,
+    side: Option<usize>,
+    floor: Position,
+    stay: Stay,
+}
+
+/// Where a lane's points are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stay {
+    /// Here.
+    Here,
+    /// Left behind: another queue serves it.
+    Behind,
+    /// On its way back: what comes from here on waits until the other queue is through.
+    Returning,
+}
+
+#[derive(Debug)]
+struct Gate {
+    next_probe: Duration,
+    probes: usize,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Queue<C> {
+    settings: Settings,
+    slots: VecDeque<Slot<C>>,
+    first_chunk: u32,
+    head: Position,
+    /// Up to here some lanes have points that were settled in an earlier run.
+    seen_until: Position,
+    lanes: Vec<Lane>,
+    shards: Vec<Shard>,
+    wanted_shards: usize,
+    references: usize,
+    bytes: usize,
+    gate: Option<Gate>,
+    /// When the newest of the requests that were taken had been sent.
+    last_success: Option<Duration>,
+    flushing: bool,
+    next_shard: usize,
+    newest: i64,
+}
+
+impl<C: Source> Queue<C> {
+    /// An empty queue whose lanes are done up to `positions` (one per lane; the start of the log for those
+    /// that are missing). It has to be fed from [`Queue::head`] on.
+    pub fn new(settings: Settings, positions: &[Position]) -> Self {
+        let max_shards = settings.max_shards.clamp(1, LANES);
+        let wanted_shards = settings.min_shards.clamp(1, max_shards);
+        let mut shards: Vec<Shard> = Vec::new();
+        shards.resize_with(max_shards + SIDE_SHARDS + 1, || Shard {
+            limit: settings.max_points.max(1),
+            ..Shard::default()
+        });
+        let lanes: Vec<Lane> = (0..LANES)
+            .map(|lane| Lane {
+                shard: lane % wanted_shards,
+                side: None,
+                floor: positions.get(lane).copied().unwrap_or_default(),
+                stay: Stay::Here,
+            })
+            .collect();
+        for lane in &lanes {
+            if let Some(shard) = shards.get_mut(lane.shard) {
+                shard.lanes += 1;
+            }
+        }
+        Queue {
+            head: lanes.iter().map(|lane| lane.floor).min().unwrap_or_default(),
+            seen_until: lanes.iter().map(|lane| lane.floor).max().unwrap_or_default(),
+            settings,
+            slots: VecDeque::new(),
+            first_chunk: 0,
+            lanes,
+            shards,
+            wanted_shards,
+            references: 0,
+            bytes: 0,
+            gate: None,
+            last_success: None,
+            flushing: false,
+            next_shard: 0,
+            newest: i64::MIN,
+        }
+    }
+
+    /// How far the queue has been fed.
+    pub fn head(&self) -> Position {
+        self.head
+    }
+
+    /// Whether it takes more. Where it doesn't, something has to be settled first.
+    pub fn wants_more(&self) -> bool {
+        self.references < self.settings.capacity.saturating_mul(self.wanted_shards)
+            && self.bytes < self.settings.memory
+            && self.slots.len() < CHUNKS_MAX
+            && self.slots.front().is_none_or(|oldest| self.newest.saturating_sub(oldest.newest) <= AHEAD_MS)
+    }
+
+    /// Feeds a chunk of `count` points; `end` is where what follows it begins. Points that were settled in
+    /// an earlier run are left out; of the others, `take` is asked in order. Gives the number taken.
+    pub fn push(
+        &mut self,
+        chunk: C,
+        end: Position,
+        count: u32,
+        mut take: impl FnMut(&C, u32) -> bool,
+    ) -> usize {
+        let number = self.first_chunk.wrapping_add(self.slots.len() as u32);
+        let mut open = 0;
+        // Of what was settled in an earlier run, or fed before: the chunk may begin earlier than asked for.
+        let again = chunk.position(0) < self.seen_until.max(self.head);
+        for point in 0..count {
+            let lane = usize::from(lane_of(chunk.series(point)));
+            let Some(lane) = self.lanes.get(lane).filter(|lane| lane.stay != Stay::Behind) else { continue };
+            if again && chunk.position(point) < lane.floor.max(self.head) {
+                continue;
+            }
+            if !take(&chunk, point) {
+                continue;
+            }
+            if let Some(shard) = self.shards.get_mut(lane.shard) {
+                shard.waiting.push_back(Ref { chunk: number, point });
+                self.newest = self.newest.max(chunk.timestamp(point));
+                open += 1;
+            }
+        }
+        self.head = self.head.max(end);
+        if open > 0 {
+            let bytes = chunk.bytes();
+            self.references += open as usize;
+            self.bytes += bytes;
+            self.slots.push_back(Slot { chunk: Some(chunk), open, bytes, newest: self.newest });
+        }
+        open as usize
+    }
+
+    /// From now on as many bytes may wait; what waits already stays.
+    pub fn set_memory(&mut self, memory: usize) {
+        self.settings.memory = memory;
+    }
+
+    /// Sends what is there at once from now on, full batch or not.
+    pub fn set_flushing(&mut self, flushing: bool) {
+        self.flushing = flushing;
+    }
+
+    /// The next request, if one is to be sent now. It is then under way until [`Queue::answer`].
+    pub fn poll(&mut self, now: Duration) -> Option<Request> {
+        if let Some(gate) = &self.gate
+            && (now < gate.next_probe || self.shards.iter().any(|shard| shard.under_way))
+        {
+            return None;
+        }
+        let count = self.shards.len();
+        for offset in 0..count {
+            let index = (self.next_shard + offset) % count;
+            if self.ready_at(index).is_none_or(|at| at > now) {
+                continue;
+            }
+            let Some(shard) = self.shards.get_mut(index) else { continue };
+            if shard.batch.is_empty() {
+                let take = shard.limit.min(shard.waiting.len());
+                shard.batch.extend(shard.waiting.drain(..take));
+            }
+            let silent = self.last_success.is_none_or(|success| now >= success + PROBE_AFTER);
+            let probe = self.gate.as_ref().is_some_and(|gate| gate.probes > 0)
+                || silent && shard.failing_since.is_some_and(|since| now >= since + PROBE_AFTER);
+            self.begin_probe(index, probe);
+            let shard = self.shards.get_mut(index)?;
+            shard.under_way = true;
+            shard.sent_at = now;
+            self.next_shard = (index + 1) % count;
+            let whole = matches!(shard.mode, Mode::Whole);
+            return Some(Request { shard: index, attempt: shard.attempt, whole });
+        }
+        None
+    }
+
+    /// Asks a destination that let nobody in again now: something about us is different.
+    pub fn probe_now(&mut self, now: Duration) {
+        if let Some(gate) = &mut self.gate {
+            gate.next_probe = now;
+        }
+    }
+
+    /// When [`Queue::poll`] may next have something, if nothing else happens.
+    pub fn next_wakeup(&self) -> Option<Duration> {
+        let ready = (0..self.shards.len()).filter_map(|shard| self.ready_at(shard)).min()?;
+        match &self.gate {
+            Some(_) if self.shards.iter().any(|shard| shard.under_way) => None,
+            Some(gate) => Some(ready.max(gate.next_probe)),
+            None => Some(ready),
+        }
+    }
+
+    /// When the shard has something to send: now or in the past if it is ready, in the future if it waits.
+    fn ready_at(&self, index: usize) -> Option<Duration> {
+        let shard = self.shards.get(index)?;
+        if shard.under_way {
+            return None;
+        }
+        if !shard.batch.is_empty() {
+            return Some(if self.gate.is_some() { Duration::ZERO } else { shard.not_before });
+        }
+        let oldest = shard.waiting.front()?;
+        if self.is_returning(index) {
+            return None;
+        }
+        // At a limit nothing more comes that could fill the batch up.
+        if self.flushing || shard.waiting.len() >= shard.limit || !self.wants_more() {
+            return Some(Duration::ZERO);
+        }
+        let (deadline, sent_at) = (self.settings.deadline, shard.sent_at);
+        self.chunk(*oldest).map(|chunk| {
+            let arrived = chunk.arrived();
+            // One batch that is not full per deadline, so the first after a pause need not wait for it.
+            (arrived + LINGER.min(deadline)).max((sent_at + deadline).min(arrived + deadline))
+        })
+    }
+
+    /// While nothing is known to go through, a single point is sent rather than the whole batch: the
+    /// oldest of its series, each time of another series.
+    fn begin_probe(&mut self, index: usize, probe: bool) {
+        let Some(shard) = self.shards.get(index) else { return };
+        if matches!(shard.mode, Mode::Narrow(_)) {
+            return;
+        }
+        let mode = if probe && shard.batch.len() > 1 {
+            let mut seen = std::collections::HashSet::new();
+            let heads: Vec<u32> = (0u32..)
+                .zip(&shard.batch)
+                .filter(|(_, point)| {
+                    self.chunk(**point).is_some_and(|chunk| seen.insert(chunk.series(point.point)))
+                })
+                .map(|(index, _)| index)
+                .collect();
+            let pick = shard.probes.wrapping_mul(7919) % heads.len().max(1);
+            Mode::Probe(heads.get(pick).copied().unwrap_or(0))
+        } else {
+            Mode::Whole
+        };
+        if let Some(shard) = self.shards.get_mut(index) {
+            shard.probes += usize::from(matches!(mode, Mode::Probe(_)));
+            shard.mode = mode;
+        }
+    }
+
+    /// The points of the request that is under way (or was last) in `shard`, in the log's order.
+    pub fn points(&self, shard: usize) -> impl Iterator<Item = (&C, u32)> {
+        let shard = self.shards.get(shard);
+        let batch = shard.map(|shard| shard.batch.as_slice()).unwrap_or_default();
+        let (whole, some): (&[Ref], &[u32]) = match shard.map(|shard| &shard.mode) {
+            Some(Mode::Whole) => (batch, &[]),
+            Some(Mode::Probe(index)) => (&[], std::slice::from_ref(index)),
+            Some(Mode::Narrow(narrow)) => (&[], narrow.request()),
+            None => (&[], &[]),
+        };
+        let some = some.iter().filter_map(|index| batch.get(*index as usize));
+        whole.iter().chain(some).filter_map(|point| Some((self.chunk(*point)?, point.point)))
+    }
+
+    /// Only the first `taken` points of a whole batch fit into the request: the rest waits again.
+    pub fn trim(&mut self, shard: usize, taken: usize) {
+        let Some(batch) = self.shards.get_mut(shard).map(|shard| &mut shard.batch) else { return };
+        let rest = batch.split_off(taken.max(1).min(batch.len()));
+        self.put_back(shard, rest);
+    }
+
+    /// Lets go of those points of the batch in `shard` that are `unwanted` by now. Not while it is being
+    /// narrowed down. Where all are, there is nothing to send: [`Outcome::Unsent`].
+    pub fn drop_unwanted(&mut self, shard: usize, mut unwanted: impl FnMut(&C, u32) -> bool) {
+        let Some(batch) = self.shards.get_mut(shard).filter(|shard| !matches!(shard.mode, Mode::Narrow(_)))
+        else {
+            return;
+        };
+        let probe = match batch.mode {
+            Mode::Probe(at) => batch.batch.get(at as usize).copied(),
+            Mode::Whole | Mode::Narrow(_) => None,
+        };
+        let points = std::mem::take(&mut batch.batch);
+        let (dropped, kept): (Vec<Ref>, Vec<Ref>) = points
+            .into_iter()
+            .partition(|point| self.chunk(*point).is_some_and(|chunk| unwanted(chunk, point.point)));
+        let at = kept.iter().position(|point| Some(*point) == probe).unwrap_or(0);
+        for point in dropped {
+            self.release(point);
+        }
+        if let Some(shard) = self.shards.get_mut(shard) {
+            shard.mode =
+                if probe.is_some() && !kept.is_empty() { Mode::Probe(at as u32) } else { Mode::Whole };
+            shard.batch = kept;
+        }
+    }
+
+    /// Another queue of this destination had a request taken that was sent at this time.
+    pub fn others_pass(&mut self, sent_at: Duration) {
+        self.last_success = self.last_success.max(Some(sent_at));
+    }
+
+    /// Whether a batch is being narrowed down.
+    pub fn is_narrowing(&self) -> bool {
+        self.shards.iter().any(|shard| matches!(shard.mode, Mode::Narrow(_)))
+    }
+
+    fn chunk(&self, point: Ref) -> Option<&C> {
+        self.slots.get(point.chunk.wrapping_sub(self.first_chunk) as usize)?.chunk.as_ref()
+    }
+
+    /// The position up to which everything of a shard is settled.
+    fn shard_position(&self, shard: &Shard) -> Position {
+        let oldest = shard.oldest().filter_map(|point| Some(self.chunk(point)?.position(point.point)));
+        oldest.min().unwrap_or(self.head)
+    }
+
+    /// How far each lane is done.
+    pub fn positions(&mut self) -> [Position; LANES] {
+        let shards: Vec<Position> = self.shards.iter().map(|shard| self.shard_position(shard)).collect();
+        let mut positions = [Position::default(); LANES];
+        for (lane, position) in self.lanes.iter_mut().zip(&mut positions) {
+            if let (Stay::Here, Some(shard)) = (lane.stay, shards.get(lane.shard)) {
+                lane.floor = lane.floor.max(*shard);
+            }
+            *position = lane.floor;
+        }
+        positions
+    }
+
+    /// Points that are not settled.
+    pub fn pending(&self) -> usize {
+        self.references
+    }
+
+    /// Bytes of chunks held.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Shards in use.
+    pub fn shards(&self) -> usize {
+        self.wanted_shards
+    }
+
+    /// The point that has not been settled for longest.
+    pub fn oldest(&self) -> Option<(&C, u32)> {
+        let oldest = self.shards.iter().flat_map(|shard| shard.oldest());
+        let oldest = oldest.filter_map(|point| Some((self.chunk(point)?, point.point)));
+        oldest.min_by_key(|(chunk, point)| chunk.position(*point))
+    }
+
+    /// Whether the shard's batch has failed for a while, while others went through.
+    fn is_stuck(&self, shard: &Shard, now: Duration) -> bool {
+        shard.stuck_since.is_some_and(|since| {
+            now >= since + STUCK_AFTER && self.last_success.is_some_and(|success| success > since)
+        })
+    }
+
+    /// The point that has not been settled for longest, but for those that are stuck while others pass; and the
+    /// newest timestamp of the log up to there.
+    pub fn oldest_moving(&self, now: Duration) -> Option<(&C, u32, i64)> {
+        let moving = self.shards.iter().filter(|shard| !self.is_stuck(shard, now));
+        let oldest = moving.flat_map(Shard::oldest);
+        let oldest = oldest.min_by_key(|at| (at.chunk.wrapping_sub(self.first_chunk), at.point))?;
+        let slot = self.slots.get(oldest.chunk.wrapping_sub(self.first_chunk) as usize)?;
+        Some((slot.chunk.as_ref()?, oldest.point, slot.newest))
+    }
+
+    /// The earliest time for the next try, where the destination is being waited for.
+    pub fn waits_until(&self) -> Option<Duration> {
+        if let Some(gate) = &self.gate {
+            return Some(gate.next_probe);
+        }
+        self.shards.iter().filter(|shard| shard.attempt > 0 && !shard.under_way).map(|s| s.not_before).min()
+    }
+}

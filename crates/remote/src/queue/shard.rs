@@ -1,0 +1,104 @@
+//! A shard: a set of lanes with one queue of references and at most one request under way.
+
+use crate::queue::narrow::Narrow;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// A point of a chunk that the queue holds: the chunk by its running number (it may wrap around), the
+/// point by its index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ref {
+    pub(crate) chunk: u32,
+    pub(crate) point: u32,
+}
+
+/// What the request of a shard's batch is about.
+#[derive(Debug, Default)]
+pub(crate) enum Mode {
+    /// The whole batch.
+    #[default]
+    Whole,
+    /// One point, to see whether the destination takes anything.
+    Probe(u32),
+    /// Part of the batch: it was refused and is being narrowed down.
+    Narrow(Narrow),
+}
+
+/// Everything of a shard before its oldest reference is settled.
+#[derive(Debug, Default)]
+pub(crate) struct Shard {
+    /// How many lanes it has.
+    pub(crate) lanes: usize,
+    /// Some of its lanes belong elsewhere and move when no request is under way.
+    pub(crate) lanes_to_move: bool,
+    /// What waits, in the log's order.
+    pub(crate) waiting: VecDeque<Ref>,
+    /// What is being sent, in the log's order: under way, or to be sent again.
+    pub(crate) batch: Vec<Ref>,
+    pub(crate) mode: Mode,
+    pub(crate) under_way: bool,
+    /// Failed tries of what is being sent.
+    pub(crate) attempt: u32,
+    /// What is being sent must not be sent before this time.
+    pub(crate) not_before: Duration,
+    /// When the request under way, or the last one, was sent.
+    pub(crate) sent_at: Duration,
+    /// When the batch first met an answer that holds it up (408, 429, 5xx).
+    pub(crate) failing_since: Option<Duration>,
+    /// When it last did.
+    pub(crate) failed_at: Duration,
+    /// How long it has been held up so while others went through.
+    pub(crate) failing_beside: Duration,
+    /// Others of the batch went through since it has been held up.
+    pub(crate) mates_passed: bool,
+    /// The batch was found to be poisoned and is being narrowed down for that.
+    pub(crate) poisoned: bool,
+    /// When the batch first failed, for whatever reason.
+    pub(crate) stuck_since: Option<Duration>,
+    /// When the batch last met 401, 403 or 404.
+    pub(crate) denied_at: Option<Duration>,
+    /// It alone does, while others pass: that is treated as a refusal.
+    pub(crate) denied_alone: bool,
+    /// Number of probes sent for the batch, so that each is of another point.
+    pub(crate) probes: usize,
+    /// The batch may have been written in part by an answer that was lost or a refusal.
+    pub(crate) maybe_written: bool,
+    /// Most points of a batch; lowered by refusals and 413, raised again by success.
+    pub(crate) limit: usize,
+    /// For a shard of stuck lanes: when a sample was last refused.
+    pub(crate) refused_at: Duration,
+}
+
+impl Shard {
+    /// Whether nothing is queued or being sent.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.batch.is_empty()
+    }
+
+    /// The references that are not settled and of which all others are younger: at most two.
+    pub(crate) fn oldest(&self) -> impl Iterator<Item = Ref> {
+        let in_batch = match &self.mode {
+            Mode::Narrow(narrow) => narrow.first_open().unwrap_or(0),
+            Mode::Whole | Mode::Probe(_) => 0,
+        };
+        self.batch.get(in_batch).copied().into_iter().chain(self.waiting.front().copied())
+    }
+
+    /// The batch is settled or handed back: what is known of it is forgotten.
+    pub(crate) fn forget_batch(&mut self) {
+        self.batch.clear();
+        self.mode = Mode::Whole;
+        self.attempt = 0;
+        self.not_before = Duration::ZERO;
+        self.failing_since = None;
+        self.stuck_since = None;
+        self.failed_at = Duration::ZERO;
+        self.failing_beside = Duration::ZERO;
+        self.mates_passed = false;
+        self.poisoned = false;
+        self.denied_at = None;
+        self.denied_alone = false;
+        self.probes = 0;
+        self.maybe_written = false;
+    }
+}

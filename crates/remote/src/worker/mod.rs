@@ -1,0 +1,511 @@
+//! The task of one destination: it feeds the queue from the log, sends what the queue names, and tells
+//! it what became of that. All decisions are the queue's; here are the clock, the files and the sockets.
+
+mod aside;
+mod backlog;
+mod metadata;
+mod outcome;
+mod saving;
+mod sending;
+mod shards;
+mod stragglers;
+
+use self::aside::{ASIDE, Aside, wait_for_entry};
+use self::backlog::{Backlog, NewestFirst};
+use self::sending::Flight;
+use self::shards::Rate;
+use self::stragglers::{Straggler, next_of};
+use crate::batch::{Batcher, Kinds, REQUEST_BYTES};
+use crate::client::Client;
+use crate::client::protocol::Negotiator;
+use crate::config::{CatchUp, MetadataConfig, Narrowing, RemoteWrite};
+use crate::destination::{Orders, ShutdownReport, Stop};
+use crate::disk::aside::{Files, Shelf};
+use crate::disk::keep::Keeper;
+use crate::disk::positions::{self, PositionFile, Settled};
+use crate::outgoing::{Left, Outgoing, Rules};
+use crate::queue::reshard;
+use crate::queue::{Queue, Settings};
+use crate::stats::{State, Stats};
+use formats::remote_write::Protocol;
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use model::Clock;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use storage::{Chunk, Follower, Pin, ReadError, Storage};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use wal::Filesystem;
+
+/// How often positions are synced. They are written with each answer.
+const SAVE_INTERVAL: Duration = Duration::from_secs(1);
+/// How often files with credentials, certificates and keys are read again.
+const REFRESH_INTERVAL: Duration = Duration::from_secs(5);
+
+type Saved = (positions::Sync, Box<Settled>, io::Result<()>);
+type Saving = JoinHandle<Saved>;
+
+/// What a worker is made of.
+pub(crate) struct Parts {
+    pub(crate) name: String,
+    pub(crate) rules: Rules,
+    pub(crate) client: Client,
+    pub(crate) storage: Storage,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) stats: Arc<Stats>,
+    pub(crate) file: PositionFile,
+    pub(crate) settled: Box<Settled>,
+    pub(crate) keeper: Keeper,
+    pub(crate) fs: Arc<dyn Filesystem>,
+    pub(crate) files: Files,
+    pub(crate) shelf: Shelf,
+}
+
+/// See the module.
+pub(crate) struct Worker {
+    name: String,
+    narrow: Narrowing,
+    retry_429: bool,
+    age_limit: Option<Duration>,
+    min_shards: usize,
+    max_shards: usize,
+    rules: Rules,
+    client: Client,
+    storage: Storage,
+    follower: Follower,
+    pin: Pin,
+    clock: Arc<dyn Clock>,
+    stats: Arc<Stats>,
+    /// The number of the queue that goes on to the log's end.
+    main: u64,
+    queue: Queue<Outgoing>,
+    settings: Settings,
+    newest_first: NewestFirst,
+    /// What that queue leaves out, where the newest is sent first.
+    backlog: Option<Backlog>,
+    stragglers: Vec<Straggler>,
+    /// The highest number of a queue so far.
+    queue_number: u64,
+    batcher: Batcher,
+    negotiator: Negotiator,
+    request_bytes: usize,
+    flights: FuturesUnordered<BoxFuture<'static, Flight>>,
+    file: PositionFile,
+    /// What was written last.
+    written: Box<Settled>,
+    saving: Option<Saving>,
+    /// What was synced last.
+    saved: Box<Settled>,
+    keeper: Keeper,
+    /// Positions that may be written once all up to a ticket of the keeper is kept.
+    held: Option<(u64, Box<Settled>)>,
+    aside: Aside,
+    /// What the pin had lost the last time that it was asked.
+    lost: Kinds,
+    rate: Rate,
+    was_full: bool,
+    /// Up to here the log was read from disk: chunks of it do not say when they arrived.
+    behind_until: wal::Position,
+    refresh_at: Duration,
+    metadata_config: MetadataConfig,
+    metadata_at: Duration,
+    metadata: Option<BoxFuture<'static, ()>>,
+    closed: bool,
+    /// Where the part of a member that leaves ends.
+    until: Option<wal::Position>,
+    /// It has delivered that part.
+    through: bool,
+    /// It is to end.
+    stopping: bool,
+}
+
+impl Worker {
+    pub(crate) fn new(config: &RemoteWrite, parts: Parts) -> Self {
+        let Parts { name, rules, client, storage, clock, stats, file, settled, keeper, fs, files, shelf } =
+            parts;
+        let queue_config = &config.queue_config;
+        let max_shards = queue_config.max_shards.clamp(1, crate::queue::lanes::LANES);
+        let settings = Settings {
+            min_shards: queue_config.min_shards.clamp(1, max_shards),
+            max_shards,
+            capacity: queue_config.capacity.max(queue_config.max_samples_per_send),
+            max_points: queue_config.max_samples_per_send,
+            deadline: queue_config.batch_send_deadline,
+            min_backoff: queue_config.min_backoff,
+            max_backoff: queue_config.max_backoff,
+            memory: config.max_in_memory,
+            narrow: config.narrow == Narrowing::Auto,
+        };
+        stats.shards.set(settings.min_shards as i64);
+        stats.shards_min.set(settings.min_shards as i64);
+        stats.shards_max.set(max_shards as i64);
+        stats.shards_desired_milli.set(settings.min_shards as i64 * 1000);
+        stats.shard_capacity.set(settings.capacity as i64);
+        stats.max_samples_per_send.set(settings.max_points as i64);
+        let Settled { lanes: done, ahead } = *settled;
+        let queue = Queue::new(settings.clone(), &ahead.map_or(done, |ahead| ahead.lanes));
+        let pin = storage.pin(&name, done.iter().min().copied().unwrap_or_default());
+        let follower = storage.follow(queue.head());
+        let rate = Rate::since(clock.monotonic());
+        let aside = Aside::new(fs, files, shelf, clock.monotonic());
+        let window = Some(config.out_of_order_window).filter(|_| config.catch_up == CatchUp::NewestFirst);
+        let mut worker = Worker {
+            narrow: config.narrow,
+            retry_429: queue_config.retry_on_http_429,
+            age_limit: Some(queue_config.sample_age_limit).filter(|limit| !limit.is_zero()),
+            min_shards: settings.min_shards,
+            max_shards,
+            negotiator: Negotiator::new(config.protobuf_message.map(Protocol::from)),
+            name,
+            rules,
+            client,
+            storage,
+            follower,
+            pin,
+            clock,
+            stats,
+            main: 0,
+            queue,
+            settings,
+            newest_first: NewestFirst { window, taken_at: None, held: false },
+            backlog: None,
+            stragglers: Vec::new(),
+            queue_number: 0,
+            batcher: Batcher::default(),
+            request_bytes: REQUEST_BYTES,
+            flights: FuturesUnordered::new(),
+            file,
+            written: settled.clone(),
+            saving: None,
+            saved: settled,
+            keeper,
+            held: None,
+            aside,
+            lost: Kinds::default(),
+            rate,
+            was_full: false,
+            behind_until: wal::Position::default(),
+            refresh_at: Duration::ZERO,
+            metadata_config: config.metadata_config.clone(),
+            metadata_at: Duration::ZERO,
+            metadata: None,
+            closed: false,
+            until: config.part.as_ref().and_then(|part| part.end),
+            through: false,
+            stopping: false,
+        };
+        if let Some(ahead) = ahead {
+            worker.resume_backlog(&done, ahead.from);
+        }
+        worker
+    }
+
+    pub(crate) async fn run(mut self, mut orders: watch::Receiver<Orders>) -> ShutdownReport {
+        let mut second = tokio::time::interval(SAVE_INTERVAL);
+        second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut stop_at: Option<Duration> = None;
+        let mut handing_over = false;
+        let complete = loop {
+            if !handing_over {
+                self.send_ready();
+            }
+            let now = self.clock.monotonic();
+            self.end_backlog();
+            if let Some(at) = stop_at {
+                let all = self.closed || self.follower.position() >= self.storage.end();
+                if all && self.queue.pending() == 0 && self.backlog.is_none() && self.stragglers.is_empty() {
+                    break true;
+                }
+                if now >= at || handing_over && self.flights.is_empty() {
+                    break false;
+                }
+            }
+            if self.is_through() {
+                break true;
+            }
+            let wants_more = self.queue.wants_more();
+            if !wants_more && !self.was_full {
+                self.stats.full.add(1);
+            }
+            self.was_full = !wants_more;
+            let reads = wants_more
+                && !handing_over
+                && !self.closed
+                && self.until.is_none_or(|until| self.follower.position() < until);
+            let reads_backlog = !handing_over && self.backlog.as_ref().is_some_and(Backlog::reads);
+            let to_send = self.next_wakeup();
+            let wake = to_send.filter(|_| !handing_over).into_iter().chain(stop_at).min();
+            tokio::select! {
+                chunk = self.follower.next(), if reads => self.read(chunk),
+                chunk = backlog::next_of(&mut self.backlog), if reads_backlog => self.read_for_backlog(chunk),
+                Some(flight) = self.flights.next(), if !self.flights.is_empty() => self.answered(flight),
+                () = tokio::time::sleep(wake.unwrap_or_default().saturating_sub(now)), if wake.is_some() => {}
+                _ = second.tick() => self.every_second(),
+                (index, chunk) = next_of(&mut self.stragglers), if !handing_over && !self.stragglers.is_empty() => {
+                    self.read_for_straggler(index, chunk);
+                }
+                () = wait_for_metadata(&mut self.metadata), if self.metadata.is_some() => self.metadata = None,
+                saved = wait(&mut self.saving), if self.saving.is_some() => self.save_ended(saved),
+                () = self.keeper.progress(), if self.held.is_some() => self.write_positions(),
+                read = wait_for_entry(&mut self.aside), if self.aside.is_loading() => self.entry_read(read),
+                changed = orders.changed(), if stop_at.is_none() => {
+                    let Orders { memory, stop } = *orders.borrow_and_update();
+                    self.settings.memory = memory;
+                    self.share_memory();
+                    // Nobody holds the handle any more: stop, but not without the positions.
+                    let stop = if changed.is_ok() { stop } else { Some(Stop::Flush(Duration::ZERO)) };
+                    let deadline = match stop {
+                        None => continue,
+                        Some(Stop::Flush(deadline)) => deadline,
+                        Some(Stop::HandOver(deadline)) => {
+                            handing_over = true;
+                            deadline
+                        }
+                    };
+                    stop_at = Some(self.clock.monotonic() + deadline);
+                    self.stopping = true;
+                    self.queues_mut().for_each(|(_, queue)| queue.set_flushing(true));
+                }
+            }
+        };
+        let report = self.finish(complete).await;
+        if self.through {
+            self.pin.release();
+        }
+        report
+    }
+
+    /// Whether a member that leaves has delivered its part.
+    fn is_through(&mut self) -> bool {
+        let read = self.until.is_some_and(|until| self.follower.position() >= until);
+        let settled = self.queue.pending() == 0
+            && self.backlog.is_none()
+            && self.stragglers.is_empty()
+            && self.aside.is_empty();
+        self.through |= read && settled;
+        self.through
+    }
+
+    /// When something may next be to be sent, if nothing else happens.
+    fn next_wakeup(&self) -> Option<Duration> {
+        let held = |number: u64| self.newest_first.held && number == self.main;
+        let main = Some(&self.queue).filter(|_| !held(self.main));
+        let backlog = self.backlog.as_ref().map(|backlog| &backlog.queue);
+        let stragglers = self.stragglers.iter().filter(|straggler| !held(straggler.parent));
+        let queues = stragglers.map(|straggler| &straggler.queue).chain(main).chain(backlog);
+        queues.filter_map(Queue::next_wakeup).chain(self.aside.next_wakeup()).min()
+    }
+
+    /// Saves the positions for the last time.
+    async fn finish(&mut self, complete: bool) -> ShutdownReport {
+        self.keeper.close().await;
+        if self.saving.is_some() {
+            let saved = wait(&mut self.saving).await;
+            self.save_ended(saved);
+        }
+        self.save();
+        if self.saving.is_some() {
+            let saved = wait(&mut self.saving).await;
+            self.save_ended(saved);
+        }
+        let positions_saved = self.settled() == *self.saved;
+        self.update_gauges();
+        self.stats.set_state(if self.through { State::Left } else { State::Stopped });
+        let pending: usize = self.queues_mut().map(|(_, queue)| queue.pending()).sum();
+        tracing::info!(destination = %self.name, complete, pending, positions_saved, "stopped");
+        ShutdownReport { complete, pending, positions_saved }
+    }
+
+    /// Takes a chunk of the log in.
+    fn read(&mut self, chunk: Result<Arc<Chunk>, ReadError>) {
+        let chunk = match chunk {
+            Ok(chunk) => chunk,
+            Err(ReadError::Closed) => {
+                self.closed = true;
+                return;
+            }
+            Err(error) => return self.read_failed(&error),
+        };
+        let end = chunk.end;
+        let records = chunk.records.len() as u64;
+        self.stats.records_read.add(records);
+        if self.follower.is_behind() {
+            self.stats.records_read_behind.add(records);
+            self.behind_until = self.behind_until.max(end);
+        }
+        self.feed(self.main, chunk, end, |_, _| true);
+    }
+
+    /// Says that the log can't be read. The follower tries again by itself, ever more slowly.
+    fn read_failed(&self, error: &ReadError) {
+        self.stats.set_error(error.to_string());
+        tracing::error!(destination = %self.name, %error, "the log can't be read; trying again");
+    }
+
+    /// Gives a chunk to a queue, up to `end`; of its points those that are `wanted`.
+    fn feed(
+        &mut self,
+        queue: u64,
+        chunk: Arc<Chunk>,
+        end: wal::Position,
+        wanted: impl Fn(&Outgoing, u32) -> bool,
+    ) {
+        let now_ms = self.clock.now_ms();
+        self.rules.oldest_ms = self.age_limit.map(|limit| now_ms - limit.as_millis() as i64);
+        let count = chunk.batch.points.len() as u32;
+        let outgoing = Outgoing::new(chunk, &mut self.rules);
+        let [mut queued, mut by_rule, mut too_old, mut no_series] = [Kinds::default(); 4];
+        let mut newest = i64::MIN;
+        let rules = &self.rules;
+        let main = (self.main, &mut self.queue);
+        let Some(into) = queue_of(queue, main, &mut self.backlog, &mut self.stragglers) else { return };
+        into.push(outgoing, end, count, |outgoing, index| {
+            let Some(point) =
+                outgoing.point(index).filter(|_| outgoing.is_own(index, rules) && wanted(outgoing, index))
+            else {
+                return false;
+            };
+            newest = newest.max(point.timestamp);
+            match outgoing.left_out(point, rules) {
+                None => {
+                    queued.count(&point.value);
+                    return true;
+                }
+                Some(Left::NoSeries) => no_series.count(&point.value),
+                Some(Left::Rule) => by_rule.count(&point.value),
+                Some(Left::TooOld) => too_old.count(&point.value),
+            }
+            false
+        });
+        self.stats.queued.add(queued);
+        self.stats.dropped_by_rule.add(by_rule);
+        self.stats.dropped_too_old.add(too_old);
+        self.stats.dropped_no_series.add(no_series);
+        if newest > i64::MIN {
+            self.stats.highest_ms.raise(newest);
+        }
+    }
+
+    /// All queues with their numbers, but for the side queue's.
+    fn queues_mut(&mut self) -> impl Iterator<Item = (u64, &mut Queue<Outgoing>)> {
+        queues_of((self.main, &mut self.queue), &mut self.backlog, &mut self.stragglers)
+    }
+
+    fn queue_mut(&mut self, queue: u64) -> Option<&mut Queue<Outgoing>> {
+        match queue {
+            ASIDE => self.aside.queue(),
+            _ => queue_of(queue, (self.main, &mut self.queue), &mut self.backlog, &mut self.stragglers),
+        }
+    }
+
+    fn every_second(&mut self) {
+        let now = self.clock.monotonic();
+        self.queue.tick(now);
+        self.tick_backlog(now);
+        self.leave_behind();
+        self.tick_stragglers(now);
+        self.tick_aside();
+        self.save();
+        if now >= self.refresh_at {
+            self.refresh(now);
+        }
+        if self.metadata_config.send
+            && now >= self.metadata_at
+            && self.metadata.is_none()
+            && self.stats.protocol() == Some(Protocol::V1)
+        {
+            self.metadata_at = now + self.metadata_config.send_interval;
+            self.metadata = Some(metadata::send(
+                self.client.clone(),
+                self.storage.all_metadata(),
+                self.metadata_config.max_samples_per_send,
+                self.stats.clone(),
+            ));
+        }
+        self.update_gauges();
+        let lost = Kinds::from(self.pin.lost());
+        self.stats.lost.add(lost.minus(self.lost));
+        self.lost = lost;
+        if now >= self.rate.last + reshard::INTERVAL {
+            self.reshard(now);
+        }
+    }
+
+    fn update_gauges(&self) {
+        let stats = &self.stats;
+        let behind = self.follower.is_behind();
+        let age = |queue: &Queue<Outgoing>| {
+            queue.oldest().map_or(0, |(outgoing, point)| self.age_ms(outgoing, point))
+        };
+        let newest_lag = age(&self.queue);
+        let backlog = self.backlog.as_ref().map(|backlog| (&backlog.queue, backlog.follower.is_behind()));
+        stats.newest_lag_ms.set(newest_lag);
+        stats.newest_first.set(i64::from(backlog.is_some()));
+        stats.lag_ms.set(backlog.map_or(0, |(queue, _)| age(queue)).max(newest_lag));
+        stats.behind.set(i64::from(behind || backlog.is_some_and(|(_, behind)| behind)));
+        let straggling: usize = self.stragglers.iter().map(|straggler| straggler.queue.bytes()).sum();
+        let in_backlog = backlog.map_or(0, |(queue, _)| queue.bytes());
+        stats.memory_bytes.set((self.queue.bytes() + in_backlog + straggling) as i64);
+        stats.lanes_behind.set(self.lanes_behind() as i64);
+        stats.shards.set(self.shards() as i64);
+        let lowest = self.saved.lanes.iter().min().copied().unwrap_or_default();
+        stats.segment.set(lowest.segment as i64);
+        stats.position_segment.set(lowest.segment as i64);
+        stats.position_offset.set(lowest.offset as i64);
+        let waits = if self.newest_first.held { None } else { self.queue.waits_until() };
+        let waits = waits.into_iter().chain(backlog.and_then(|(queue, _)| queue.waits_until())).min();
+        let wait = waits.map(|at| at.saturating_sub(self.clock.monotonic()));
+        stats.retry_in_ms.set(wait.map_or(0, |wait| wait.as_millis() as i64));
+    }
+
+    /// Reads files with credentials again.
+    fn refresh(&mut self, now: Duration) {
+        self.refresh_at = now + REFRESH_INTERVAL;
+        match self.client.refresh() {
+            Ok(true) => {
+                self.queues_mut().for_each(|(_, queue)| queue.probe_now(now));
+            }
+            Ok(false) => {}
+            Err(error) => {
+                self.stats.set_error(error.to_string());
+                tracing::warn!(destination = %self.name, %error, "what was read before stays in use");
+            }
+        }
+    }
+}
+
+/// See [`Worker::queues_mut`].
+fn queues_of<'a>(
+    (main, queue): (u64, &'a mut Queue<Outgoing>),
+    backlog: &'a mut Option<Backlog>,
+    stragglers: &'a mut [Straggler],
+) -> impl Iterator<Item = (u64, &'a mut Queue<Outgoing>)> {
+    let backlog = backlog.iter_mut().map(|backlog| (backlog.number, &mut backlog.queue));
+    let stragglers = stragglers.iter_mut().map(|straggler| (straggler.number, &mut straggler.queue));
+    std::iter::once((main, queue)).chain(backlog).chain(stragglers)
+}
+
+/// The one with this number.
+fn queue_of<'a>(
+    number: u64,
+    main: (u64, &'a mut Queue<Outgoing>),
+    backlog: &'a mut Option<Backlog>,
+    stragglers: &'a mut [Straggler],
+) -> Option<&'a mut Queue<Outgoing>> {
+    queues_of(main, backlog, stragglers).find(|(own, _)| *own == number).map(|(_, queue)| queue)
+}
+
+async fn wait_for_metadata(metadata: &mut Option<BoxFuture<'static, ()>>) {
+    if let Some(metadata) = metadata {
+        metadata.await;
+    }
+}
+
+async fn wait(saving: &mut Option<Saving>) -> Option<Saved> {
+    match saving {
+        Some(task) => task.await.ok(),
+        None => None,
+    }
+}
