@@ -40,7 +40,7 @@ fn a_receiver_that_is_replaced_by_an_older_one_and_back_loses_nothing() {
     let stats = destination.stats().clone();
     world.push(10);
     world.wait_for_all();
-    assert_eq!(stats.protocol(), Some(Protocol::V2));
+    wait_until("2.0 to be agreed on", SOON, || stats.protocol() == Some(Protocol::V2));
     second.store(false, Ordering::SeqCst);
     world.push(10);
     world.wait_for_all();
