@@ -1,5 +1,6 @@
 //! A destination: the handle, and how it starts and stops.
 
+use crate::base::Base;
 use crate::client::{Client, ClientError};
 use crate::config::identity::{Duplicate, Identity};
 use crate::config::url::Url;
@@ -15,7 +16,7 @@ use crate::outgoing::external::ExternalLabels;
 use crate::outgoing::relabel::Relabeller;
 use crate::queue::lanes::LANE_HASH_VERSION;
 use crate::stats::{State, Stats};
-use crate::worker::{Parts, Worker};
+use crate::worker::{Orders, Parts, ShutdownReport, Stop, Worker};
 use futures_util::FutureExt;
 use model::Clock;
 use std::panic::AssertUnwindSafe;
@@ -81,38 +82,8 @@ pub enum StartError {
     },
 }
 
-/// How a destination ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ShutdownReport {
-    /// Everything in the log has been settled.
-    pub complete: bool,
-    /// Points in memory that were not settled. They, and what was not read yet, are sent after the next
-    /// start.
-    pub pending: usize,
-    /// The positions are on disk. Where not, more than necessary is sent again after the next start.
-    pub positions_saved: bool,
-}
-
 /// How long a destination that is replaced waits for answers. What has got none by then is sent once more.
 pub(crate) const HAND_OVER: Duration = Duration::from_secs(2);
-
-/// What a worker is told while it runs.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Orders {
-    /// Bytes of batches that may wait in memory.
-    pub(crate) memory: usize,
-    /// Whether to end.
-    pub(crate) stop: Option<Stop>,
-}
-
-/// How to end.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Stop {
-    /// Once everything is sent, or after this long.
-    Flush(Duration),
-    /// Once there are answers to what is under way, or after this long.
-    HandOver(Duration),
-}
 
 /// A running destination. Dropping it stops it at once, as a kill would. However it ends, the log keeps what it
 /// has not delivered, until it is started again or [`Storage::release`] is called with its name.
@@ -123,19 +94,6 @@ pub struct Destination {
     stats: Arc<Stats>,
     orders: watch::Sender<Orders>,
     task: Option<JoinHandle<ShutdownReport>>,
-}
-
-/// What all destinations stand on.
-#[derive(Debug, Clone)]
-pub struct Base {
-    /// The log.
-    pub storage: Storage,
-    /// Where positions and dead letters are written.
-    pub fs: Arc<dyn Filesystem>,
-    /// The time.
-    pub clock: Arc<dyn Clock>,
-    /// The data folder.
-    pub data_dir: PathBuf,
 }
 
 /// A destination that is checked and ready to start, but does nothing yet and has touched no file.

@@ -3,9 +3,10 @@
 //! A reload is all or nothing. What can be wrong is looked for before anything stops; where the disk fails
 //! after that, the old destinations are started again. Those that did not change are not touched.
 
+use crate::base::Base;
 use crate::config::RemoteWrite;
 use crate::config::identity::Identity;
-use crate::destination::{Base, Destination, Prepared, StartError};
+use crate::destination::{Destination, Prepared, StartError};
 use crate::disk::claims::{self, Removed};
 use crate::members::rings::RingsError;
 use crate::members::{self, Divided};

@@ -12,16 +12,24 @@
 //! - **What is in the log arrives**, at least once, each series in its order, across restarts and kills:
 //!   what was not settled when narthex ended is sent again from the saved positions.
 //! - **One bad sample costs one sample**: a refused request is settled by the receiver's counts or narrowed
-//!   down to what it was refused for ([`narrow`]).
+//!   down to what it was refused for ([`queue::narrow`]).
 //! - **Nothing is dropped silently**: what is not delivered is counted by reason ([`stats`]).
 //! - **Memory is bounded**: queues hold references into chunks that all destinations share, and stop reading
 //!   at their limits on references and bytes.
 //!
 //! # Where to start
 //!
-//! [`Destination`] is the handle, [`Destinations`] are all of a configuration. [`queue`] has all decisions, without any I/O; `worker` is the task around
-//! it. [`lanes`] explains what order and positions rest on.
+//! [`Destination`] is the handle, [`Destinations`] are all of a configuration. [`queue`] has all decisions, without
+//! any I/O; `worker` is the task around it. [`queue::lanes`] explains what order and positions rest on. In the
+//! order of a sample's way:
+//!
+//! - [`members`]: which of an entry's members a series belongs to;
+//! - [`outgoing`]: the labels it leaves with;
+//! - [`queue`]: what is sent next, and what an answer means for it;
+//! - [`mod@batch`] and [`client`]: the request, and the answer to it;
+//! - [`disk`]: positions, dead letters and what is put aside.
 
+mod base;
 pub mod batch;
 pub mod client;
 pub mod config;
@@ -34,9 +42,11 @@ pub mod queue;
 pub mod stats;
 mod worker;
 
+pub use base::Base;
 pub use config::RemoteWrite;
 pub use config::identity::Identity;
 pub use config::url::Url;
-pub use destination::{Base, Destination, Prepared, ShutdownReport, StartError};
+pub use destination::{Destination, Prepared, StartError};
 pub use destinations::{Changes, Destinations};
 pub use stats::{State, Stats};
+pub use worker::ShutdownReport;

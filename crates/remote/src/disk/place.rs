@@ -1,7 +1,7 @@
 //! Saved positions against the log that is there: both may be older than the other, where a backup was
 //! restored or a folder taken away. Repeat, never skip.
 
-use crate::destination::Base;
+use crate::base::Base;
 use crate::disk::positions::Settled;
 use crate::stats::PositionsReset;
 use std::collections::BTreeMap;

@@ -4,6 +4,7 @@
 mod aside;
 mod backlog;
 mod metadata;
+mod orders;
 mod outcome;
 mod saving;
 mod sending;
@@ -12,6 +13,8 @@ mod stragglers;
 
 use self::aside::{ASIDE, Aside, wait_for_entry};
 use self::backlog::{Backlog, NewestFirst};
+pub use self::orders::ShutdownReport;
+pub(crate) use self::orders::{Orders, Stop};
 use self::sending::Flight;
 use self::shards::Rate;
 use self::stragglers::{Straggler, next_of};
@@ -19,7 +22,6 @@ use crate::batch::{Batcher, Kinds, REQUEST_BYTES};
 use crate::client::Client;
 use crate::client::protocol::Negotiator;
 use crate::config::{CatchUp, MetadataConfig, Narrowing, RemoteWrite};
-use crate::destination::{Orders, ShutdownReport, Stop};
 use crate::disk::aside::{Files, Shelf};
 use crate::disk::keep::Keeper;
 use crate::disk::positions::{self, PositionFile, Settled};

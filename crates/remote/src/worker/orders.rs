@@ -1,0 +1,33 @@
+//! What a worker is told, and how it says that it ended.
+
+use std::time::Duration;
+
+/// What a worker is told while it runs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Orders {
+    /// Bytes of batches that may wait in memory.
+    pub(crate) memory: usize,
+    /// Whether to end.
+    pub(crate) stop: Option<Stop>,
+}
+
+/// How to end.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Stop {
+    /// Once everything is sent, or after this long.
+    Flush(Duration),
+    /// Once there are answers to what is under way, or after this long.
+    HandOver(Duration),
+}
+
+/// How a destination ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ShutdownReport {
+    /// Everything in the log has been settled.
+    pub complete: bool,
+    /// Points in memory that were not settled. They, and what was not read yet, are sent after the next
+    /// start.
+    pub pending: usize,
+    /// The positions are on disk. Where not, more than necessary is sent again after the next start.
+    pub positions_saved: bool,
+}
