@@ -2,7 +2,7 @@
 //!
 //! | path | what |
 //! | --- | --- |
-//! | `POST /api/v1/write` | remote write 1.0 and 2.0 ([`write`]) |
+//! | `POST /api/v1/write` | remote write 1.0 and 2.0 ([`mod@write`]) |
 //! | `PUT`, `POST`, `DELETE /metrics/job/...` | the Pushgateway's interface ([`pushgateway`], [`groups`]) |
 //! | `POST /api/v1/import/prometheus` | text and OpenMetrics with timestamps ([`import`]) |
 //! | `GET /api/v1/status`, `GET /api/v1/metrics`, `PUT /api/v1/admin/wipe` | the rest of the Pushgateway ([`status`]) |
@@ -19,7 +19,7 @@
 //!
 //! # Where to start
 //!
-//! [`Doors::open`] and [`Doors::router`]; then [`write`] for the shortest way of a request. Pure parts:
+//! [`Doors::open`] and [`Doors::router`]; then [`mod@write`] for the shortest way of a request. Pure parts:
 //! [`path`] and everything in [`groups`] but its keeper.
 
 pub mod answer;

@@ -1,7 +1,7 @@
 //! What whole-program tests and benchmarks stand on: the real programs that narthex talks to, narthex
 //! itself as a process, a browser, and a receiver that fails on command.
 //!
-//! Where to start: [`peers`] for the real programs, [`Narthex::start`], [`FakeReceiver::start`],
+//! Where to start: [`fn@peers`] for the real programs, [`Narthex::start`], [`FakeReceiver::start`],
 //! [`wait_until`]. A test reads:
 //!
 //! ```no_run

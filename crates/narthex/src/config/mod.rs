@@ -2,7 +2,7 @@
 //!
 //! `global` and `remote_write` are Prometheus' own sections; `log`, `collect` and `receive` are narthex'.
 //! `docs/configuration.md` describes every key. Where to start: [`load`]; the sections as written are in
-//! [`file`], what can be wrong with them in [`error`].
+//! [`mod@file`], what can be wrong with them in [`error`].
 
 pub mod duration;
 pub mod env;

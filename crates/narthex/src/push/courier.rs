@@ -2,7 +2,7 @@
 //!
 //! Who has the turn first sends what waits, oldest first, then his own. Where that can't be done within
 //! [`PATIENCE`], the entry joins the spool. Nothing here ends the program: what went wrong is told in a
-//! [`Report`].
+//! `Report`.
 
 use super::args::TargetArgs;
 use super::entry::Entry;
