@@ -1,7 +1,7 @@
 //! `docs/limits.md` says the numbers that the code has.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test reports")]
 
-use narthex::{config, demo, exec, http, push, run, security, sink, status};
+use narthex::{config, configure, demo, exec, http, push, security, sink, status};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -133,7 +133,7 @@ fn by_the_code() -> Vec<(&'static str, &'static str, String)> {
         ("A destination", "redirects", count(remote::client::REDIRECTS_MAX)),
         ("Collecting", "interval", format!("1 s to {}", time(config::INTERVAL_MAX))),
         ("The program", "configuration file", bytes(config::FILE_BYTES_MAX)),
-        ("The program", "file of `--to-file`", bytes(run::TO_FILE_BYTES_MAX)),
+        ("The program", "file of `--to-file`", bytes(configure::TO_FILE_BYTES_MAX)),
         (
             "The program",
             "web configuration file, certificate, key, token",
@@ -153,7 +153,7 @@ fn by_the_code() -> Vec<(&'static str, &'static str, String)> {
             push::spool::ENTRIES_MAX.to_string(),
         ),
         ("Jobs: push and exec", "bytes that wait in the spool for a target", bytes(push::spool::BYTES_MAX)),
-        ("Jobs: push and exec", "a request", time(push::target::REQUEST_TIMEOUT)),
+        ("Jobs: push and exec", "a request", time(push::entry::REQUEST_TIMEOUT)),
         ("Jobs: push and exec", "a delivery, with what waits before it", time(push::courier::PATIENCE)),
         ("Jobs: push and exec", "waiting for another process that sends", time(push::courier::TURN_PATIENCE)),
         (

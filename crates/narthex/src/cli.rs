@@ -1,6 +1,8 @@
 //! The command line: what can be said, and nothing of what is then done.
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use crate::config::duration;
+use crate::sink::Accept;
+use clap::{Args, Parser, Subcommand};
 use collect::CollectorSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -96,7 +98,7 @@ pub struct RunArgs {
     /// A name by which narthex is asked besides its machine's own, as behind a proxy or in a container
     /// (several: give it again, or commas). Others get 403, lest a foreign web page reads what is here.
     #[arg(long = "allowed-host", value_name = "NAME", value_delimiter = ',')]
-    pub allowed_hosts: Vec<crate::guard::AllowedHost>,
+    pub allowed_hosts: Vec<crate::security::hosts::AllowedHost>,
 
     /// Allow wiping all groups over HTTP (PUT /api/v1/admin/wipe).
     #[arg(long)]
@@ -107,7 +109,7 @@ pub struct RunArgs {
     pub enable_lifecycle: bool,
 
     /// How long to go on sending at the end. What is not sent then stays in the log for the next start.
-    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = duration::flag)]
     pub flush_deadline: Duration,
 }
 
@@ -158,7 +160,7 @@ pub struct SinkArgs {
     pub retry_after: Option<u64>,
 
     /// Wait this long before each answer (250ms, 2s).
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = duration::flag)]
     pub delay: Option<Duration>,
 
     /// Cut connections without an answer.
@@ -178,19 +180,6 @@ pub struct SinkArgs {
     pub max_memory: u64,
 }
 
-/// Which versions of remote write the sink takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Accept {
-    /// 1.0 and 2.0.
-    Both,
-    /// 1.0 only.
-    #[value(name = "1.0")]
-    V1,
-    /// 2.0 only.
-    #[value(name = "2.0")]
-    V2,
-}
-
 /// `narthex check`.
 #[derive(Debug, Args)]
 pub struct CheckArgs {
@@ -200,10 +189,6 @@ pub struct CheckArgs {
 
 fn parse_collectors(text: &str) -> Result<CollectorSet, String> {
     crate::config::file::Collectors::parse(text).map(|collectors| collectors.0)
-}
-
-pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
-    crate::config::duration::parse(text).map_err(|error| error.to_string())
 }
 
 fn parse_size(text: &str) -> Result<u64, String> {

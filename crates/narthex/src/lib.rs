@@ -13,6 +13,7 @@ pub mod agent;
 mod announce;
 pub mod cli;
 pub mod config;
+pub mod configure;
 pub mod data_dir;
 pub mod demo;
 pub mod exec;

@@ -6,7 +6,7 @@
 use crate::agent::{Agent, needs_restart};
 use crate::cli::RunArgs;
 use crate::config::Config;
-use crate::run::configure;
+use crate::configure::configure;
 use crate::say::say;
 use crate::security::Security;
 use axum::Router;

@@ -1,6 +1,6 @@
 //! The parts of one line: names, quoted strings, numbers.
 
-use super::parse::Fault;
+use super::fault::Fault;
 
 /// A string of a line: as it stands there, or unescaped in the parser's scratch memory.
 #[derive(Debug, Clone, Copy)]

@@ -3,11 +3,13 @@
 
 mod encode;
 mod family;
+mod fault;
 mod line;
 mod parse;
 
 pub use encode::{CONTENT_TYPE, encode};
-pub use parse::{Fault, Format, ParseError, ParseOptions, Timestamps, parse};
+pub use fault::{Fault, ParseError};
+pub use parse::{Format, ParseOptions, Timestamps, parse};
 
 /// At most `most` bytes of a text, with replacement characters where it is not UTF-8.
 pub(crate) fn cut(text: &[u8], most: usize) -> String {

@@ -3,6 +3,11 @@
 pub use remote::config::duration::parse;
 use std::time::Duration;
 
+/// Of a flag.
+pub fn flag(text: &str) -> Result<Duration, String> {
+    parse(text).map_err(|error| error.to_string())
+}
+
 /// A duration for a person, in its two largest units: `3 s`, `2 min 5 s`, `4 h 10 min`, `2 d 3 h`.
 pub fn human(duration: Duration) -> String {
     let seconds = duration.as_secs();

@@ -13,8 +13,8 @@ mod locate;
 pub mod size;
 pub mod web;
 
-use crate::guard::HostError;
 use crate::security::Settings;
+use crate::security::hosts::HostError;
 use collect::CollectorSet;
 use error::{ConfigError, Reporter};
 use file::File;

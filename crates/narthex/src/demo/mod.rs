@@ -8,7 +8,7 @@ pub mod ledger;
 
 use crate::agent::{Agent, Settings, Watch, hostname};
 use crate::announce;
-use crate::cli::{Accept, DEFAULT_LISTEN, DemoArgs};
+use crate::cli::{DEFAULT_LISTEN, DemoArgs};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::guard::{Guard, guard};
@@ -17,6 +17,7 @@ use crate::page::Mode;
 use crate::say::say;
 use crate::security::{Security, check_exposure};
 use crate::shutdown::Signals;
+use crate::sink::Accept;
 use crate::sink::{Behaviour, Sink, WindowLimits, serve};
 use crate::status::Status;
 use axum::Router;

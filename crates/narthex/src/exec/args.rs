@@ -33,7 +33,7 @@ pub struct ExecArgs {
 
     /// How often a running job says that it runs.
     #[arg(long, hide = true, value_name = "DURATION", default_value = "30s",
-          value_parser = crate::cli::parse_duration)]
+          value_parser = crate::config::duration::flag)]
     pub heartbeat: Duration,
 
     /// Where to.

@@ -6,8 +6,9 @@
 
 use super::args::TargetArgs;
 use super::entry::Entry;
+use super::entry::NotSent;
 use super::spool::{Spool, Turn};
-use super::target::{Chosen, NotSent, Target};
+use super::target::{Chosen, Target};
 use crate::config::env::Lookup;
 use crate::data_dir::DataDirError;
 use crate::failure::Failure;
@@ -15,7 +16,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// How long one delivery may take before what is left waits for the next; a request under way then is
-/// still awaited ([`super::target::REQUEST_TIMEOUT`]).
+/// still awaited ([`super::entry::REQUEST_TIMEOUT`]).
 pub const PATIENCE: Duration = Duration::from_secs(10);
 /// How long to wait while another process is sending.
 pub const TURN_PATIENCE: Duration = Duration::from_secs(5);

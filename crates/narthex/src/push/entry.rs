@@ -1,4 +1,4 @@
-//! One push, as it is sent and as it lies in the spool. Pure.
+//! One push, as it is sent and as it lies in the spool, and why it did not arrive. Pure.
 //!
 //! ```text
 //! {"at":1700000000000,"labels":{"instance":"h","job":"backup"},"ttl":"7d","bytes":26}\n
@@ -10,6 +10,19 @@
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// How long one request may take, connecting included.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why an entry did not arrive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum NotSent {
+    /// It may be taken later.
+    Later(String),
+    /// It never will be.
+    Never(String),
+}
 
 /// What is pushed in one request.
 #[derive(Debug, Clone, PartialEq)]

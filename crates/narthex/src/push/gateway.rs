@@ -3,7 +3,7 @@
 
 use super::credentials::Credentials;
 use super::entry::Entry;
-use super::target::{NotSent, REQUEST_TIMEOUT};
+use super::entry::{NotSent, REQUEST_TIMEOUT};
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Method, Request, StatusCode, Uri};

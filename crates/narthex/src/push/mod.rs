@@ -4,7 +4,7 @@
 pub mod args;
 pub mod courier;
 mod credentials;
-pub(crate) mod entry;
+pub mod entry;
 mod expression;
 mod gateway;
 pub(crate) mod labels;

@@ -2,7 +2,7 @@
 
 use super::credentials::Credentials;
 use super::entry::Entry;
-use super::target::{NotSent, REQUEST_TIMEOUT};
+use super::entry::{NotSent, REQUEST_TIMEOUT};
 use bytes::Bytes;
 use formats::compress::{Compressor, Encoding};
 use formats::remote_write::{Encoder, Protocol};

@@ -2,30 +2,17 @@
 
 use super::args::TargetArgs;
 use super::credentials::Credentials;
-use super::entry::Entry;
+use super::entry::{Entry, NotSent};
 use super::gateway::Gateway;
 use super::straight::Straight;
 use crate::config::env::Lookup;
 use crate::config::error::without_password;
+use crate::configure::read_url;
 use crate::failure::Failure;
-use crate::run::read_url;
 use remote::config::url::{Url, UrlError};
-use std::time::Duration;
 
 /// The gateway unless told otherwise: the narthex on this machine.
 pub const DEFAULT_GATEWAY: &str = "http://127.0.0.1:9091";
-/// How long one request may take, connecting included.
-pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Why an entry did not arrive.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum NotSent {
-    /// It may be taken later.
-    Later(String),
-    /// It never will be.
-    Never(String),
-}
-
 /// A target.
 #[derive(Debug)]
 pub(crate) enum Target {

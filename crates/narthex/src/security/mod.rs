@@ -12,10 +12,11 @@
 //! Where to start: [`Policy`], then [`Security`].
 
 mod files;
+pub mod hosts;
 pub mod tls;
 
+use self::hosts::AllowedHost;
 use crate::config::error::ConfigError;
-use crate::guard::AllowedHost;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};

@@ -10,7 +10,6 @@ pub mod window;
 pub use faults::{Behaviour, Faults};
 pub use window::{Window, WindowLimits};
 
-use crate::cli::Accept;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Query, Request, State};
@@ -23,6 +22,19 @@ use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Which versions of remote write the sink takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Accept {
+    /// 1.0 and 2.0.
+    Both,
+    /// 1.0 only.
+    #[value(name = "1.0")]
+    V1,
+    /// 2.0 only.
+    #[value(name = "2.0")]
+    V2,
+}
 
 /// The most bytes of a request's body, before and after decompression (Prometheus has the same).
 pub const BODY_BYTES_MAX: usize = 32 << 20;

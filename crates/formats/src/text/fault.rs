@@ -1,0 +1,57 @@
+//! What can be wrong with a text, and where.
+
+use model::LabelError;
+
+/// Why a text is refused, and where.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}, column {column}: {fault}")]
+pub struct ParseError {
+    /// Counted from 1.
+    pub line: usize,
+    /// Counted from 1, in characters.
+    pub column: usize,
+    /// What is wrong there.
+    pub fault: Fault,
+}
+
+/// What can be wrong with a line.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// Something else was expected.
+    #[error("expected {what}, found {found}")]
+    Expected {
+        /// What would be right.
+        what: &'static str,
+        /// What is there, cut to a printable length.
+        found: String,
+    },
+    /// The labels are invalid.
+    #[error("{0}")]
+    Labels(#[from] LabelError),
+    /// Two metric names.
+    #[error("a second metric name in one sample")]
+    SecondName,
+    /// A TYPE that does not exist.
+    #[error("{word:?} is no metric type")]
+    Type {
+        /// The word.
+        word: String,
+    },
+    /// A timestamp where none may be.
+    #[error("timestamps are not accepted here: a pushed value counts from when it is pushed")]
+    TimestampRefused,
+    /// OpenMetrics without its end: it was cut short.
+    #[error("the text does not end with # EOF")]
+    NoEof,
+    /// OpenMetrics that goes on after its end.
+    #[error("text after # EOF")]
+    AfterEof,
+    /// More of something than the limit.
+    #[error("more than {limit} {what}")]
+    TooMany {
+        /// What there is too much of.
+        what: &'static str,
+        /// The limit.
+        limit: usize,
+    },
+}

@@ -1,0 +1,86 @@
+//! What is asked for: flags, environment and file, put together.
+
+use crate::cli::RunArgs;
+use crate::config::{self, Config, error::without_password, size::Human};
+use crate::failure::Failure;
+use remote::Identity;
+use remote::config::RemoteWrite;
+use remote::config::url::Url;
+use std::path::PathBuf;
+
+/// What is wrong with a file without destinations.
+pub(crate) const NOWHERE: &str = "remote_write: nowhere to push to: give at least one destination, `remote_write: [{url: \
+    http://HOST:9090/api/v1/write}]`";
+/// The largest file that `--to-file` may name, in bytes.
+pub const TO_FILE_BYTES_MAX: u64 = 64 << 10;
+
+/// Flags and file, put together: a flag adds a destination, and wins over the file elsewhere.
+pub(crate) fn configure(
+    args: &RunArgs,
+    environment: config::env::Lookup<'_>,
+) -> Result<(Config, Vec<String>), Failure> {
+    let (mut config, warnings) = match &args.config {
+        Some(file) => config::load(file, environment).map_err(Failure::usage)?,
+        None => (Config::default(), Vec::new()),
+    };
+    if let Some((flag, text)) = destination(args, environment)? {
+        let url = Url::parse_short(&text)
+            .map_err(|error| Failure::usage(format!("{flag}: {}", without_password(&error.to_string()))))?;
+        config.destinations.push(RemoteWrite::to(url));
+    }
+    if config.destinations.is_empty() {
+        return Err(Failure::usage(match &args.config {
+            None => "nowhere to push to: give --to URL (a Prometheus: http://HOST:9090), or --config FILE; \
+                `narthex demo` shows the whole way without either"
+                .to_string(),
+            Some(file) => format!("{}: {NOWHERE}, or give --to URL", file.display()),
+        }));
+    }
+    // The one of the flag may be in the file, too.
+    Identity::of_all(&config.destinations).map_err(Failure::usage)?;
+    config.security.web_config = args.web_config_file.clone();
+    config.security.allowed_hosts.extend(args.allowed_hosts.iter().cloned());
+    config.receive.pushgateway.enable_admin |= args.enable_admin;
+    if let Some(collectors) = args.collect {
+        config.collect.host = collectors;
+    }
+    for (flag, value) in [("--job", Some(&args.job)), ("--instance", args.instance.as_ref())] {
+        if value.is_some_and(|value| value.is_empty()) {
+            return Err(Failure::usage(format!(
+                "{flag} is empty: a series without it could not be told apart"
+            )));
+        }
+    }
+    Ok((config, warnings))
+}
+
+/// The destination that flags or environment name, and which of them.
+fn destination(
+    args: &RunArgs,
+    environment: config::env::Lookup<'_>,
+) -> Result<Option<(&'static str, String)>, Failure> {
+    if let Some(file) = &args.to_file {
+        return read_url(file).map(|url| Some(("--to-file", url)));
+    }
+    if let Some(url) = &args.to {
+        return Ok(Some(("--to", url.clone())));
+    }
+    // A variable that is set to nothing is not set.
+    Ok(environment("NARTHEX_TO").filter(|url| !url.trim().is_empty()).map(|url| ("NARTHEX_TO", url)))
+}
+
+/// The URL in the file that `--to-file` names.
+pub(crate) fn read_url(file: &PathBuf) -> Result<String, Failure> {
+    let failed = |why: String| Failure::usage(format!("--to-file {}: {why}", file.display()));
+    let size = std::fs::metadata(file).map_err(|error| failed(error.to_string()))?.len();
+    if size > TO_FILE_BYTES_MAX {
+        return Err(failed(format!("{} is more than a URL", Human(size))));
+    }
+    let text = std::fs::read_to_string(file).map_err(|error| failed(error.to_string()))?;
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    match (lines.next(), lines.next()) {
+        (Some(url), None) => Ok(url.to_string()),
+        (None, _) => Err(failed("it is empty: it should hold one URL".into())),
+        (Some(_), Some(_)) => Err(failed("it should hold one URL, alone".into())),
+    }
+}
