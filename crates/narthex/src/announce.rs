@@ -2,8 +2,8 @@
 //! again. What goes wrong is logged where it happens.
 
 use crate::say::say;
-use crate::status::protocol_name;
 use crate::telemetry::Telemetry;
+use crate::telemetry::protocol_name;
 use remote::{State, Stats};
 use std::sync::Arc;
 use std::time::Duration;

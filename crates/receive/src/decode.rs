@@ -3,6 +3,7 @@
 use crate::answer::Refusal;
 use crate::body::Received;
 use crate::budget::Share;
+use crate::options::WORK;
 use formats::compress::{Decompressor, Encoding};
 use std::cell::RefCell;
 
@@ -12,10 +13,6 @@ const INLINE_BYTES: usize = 1 << 20;
 
 /// Where a body doesn't say how large it decompresses to, this many times its size is tried first.
 const USUAL_GROWTH: usize = 16;
-
-/// What is reserved for decoding, as a multiple of the decompressed body: itself and what it is decoded
-/// into. The latter may take more, for a body of nothing but tiny samples; then that is reserved afterwards.
-pub(crate) const WORK: usize = 3;
 
 thread_local! {
     static SCRATCH: RefCell<(Decompressor, Vec<u8>)> = RefCell::default();

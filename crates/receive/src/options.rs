@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+/// What is reserved for decoding, as a multiple of the decompressed body: itself and what it is decoded
+/// into. The latter may take more, for a body of nothing but tiny samples; then that is reserved afterwards.
+pub(crate) const WORK: usize = 3;
+
 /// Settings of [`crate::Doors`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
@@ -156,7 +160,7 @@ impl Options {
                 return Err(OptionsError::Zero { name });
             }
         }
-        let needed = self.body_bytes.saturating_add(self.decoded_bytes.saturating_mul(crate::decode::WORK));
+        let needed = self.body_bytes.saturating_add(self.decoded_bytes.saturating_mul(WORK));
         if self.memory_bytes < needed {
             return Err(OptionsError::Memory { memory: self.memory_bytes, needed });
         }

@@ -4,8 +4,7 @@
 pub mod groups;
 mod sentence;
 
-use crate::telemetry::{Outlet, Telemetry, lag_bytes};
-use formats::remote_write::Protocol;
+use crate::telemetry::{Outlet, Telemetry, lag_bytes, protocol_name};
 use model::Clock;
 use remote::State;
 use remote::disk::claims::Removed;
@@ -116,14 +115,6 @@ struct Gone {
 struct Place {
     segment: i64,
     offset: i64,
-}
-
-/// The name of a version, as in `remote write 2.0`.
-pub const fn protocol_name(protocol: Protocol) -> &'static str {
-    match protocol {
-        Protocol::V1 => "1.0",
-        Protocol::V2 => "2.0",
-    }
 }
 
 impl Status {

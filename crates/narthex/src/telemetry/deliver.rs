@@ -1,6 +1,7 @@
 //! The destinations' metrics, under the names that Prometheus' remote storage has given them.
 
 use super::Outlet;
+use formats::remote_write::Protocol;
 use model::{Family, MetricType};
 use remote::State;
 use remote::batch::Kinds;
@@ -126,6 +127,14 @@ const fn state_name(state: &State) -> &'static str {
         State::Denied { .. } => "denied",
         State::Stopped => "stopped",
         State::Left => "left",
+    }
+}
+
+/// The name of a version, as in `remote write 2.0`.
+pub const fn protocol_name(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::V1 => "1.0",
+        Protocol::V2 => "2.0",
     }
 }
 
@@ -317,7 +326,7 @@ pub(super) fn families(destinations: &[Outlet], storage: &Storage, out: &mut Vec
         "The version of remote write in use: 1.",
         MetricType::Gauge,
         "protocol",
-        |s| s.protocol().map(|protocol| (crate::status::protocol_name(protocol), 1.0)).into_iter().collect(),
+        |s| s.protocol().map(|protocol| (protocol_name(protocol), 1.0)).into_iter().collect(),
     );
     duration(destinations, out);
     lag(destinations, storage, out);

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 use storage::Storage;
 
-pub use deliver::lag_bytes;
+pub use deliver::{lag_bytes, protocol_name};
 pub use process::resident_bytes;
 
 /// What a destination has to tell.

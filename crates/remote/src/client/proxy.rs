@@ -5,7 +5,7 @@
 //! goes through a tunnel that the proxy is asked for with `CONNECT`.
 
 use crate::client::auth::sensitive;
-use crate::config::Secret;
+use crate::config::secret::Secret;
 use crate::config::url::{Url, UrlError};
 use http::Uri;
 use http::header::{HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION};

@@ -1,7 +1,7 @@
 //! `tls_config`: whom to trust, and what to show.
 
 use crate::client::auth::{AuthError, read_file};
-use crate::config::Secret;
+use crate::config::secret::Secret;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{
     CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,

@@ -8,6 +8,7 @@
 
 pub mod duration;
 pub mod identity;
+pub mod secret;
 pub mod url;
 
 use crate::client::auth::headers::HeaderValues;
@@ -20,6 +21,7 @@ use crate::config::url::Url;
 use crate::members::Part;
 use crate::outgoing::relabel::Rule;
 use formats::remote_write::Protocol;
+pub use secret::Secret;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -349,29 +351,6 @@ impl From<Message> for Protocol {
             Message::V1 => Protocol::V1,
             Message::V2 => Protocol::V2,
         }
-    }
-}
-
-/// A string that is never printed.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Wraps a secret.
-    pub fn new(text: impl Into<String>) -> Self {
-        Secret(text.into())
-    }
-
-    /// The secret itself.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("<secret>")
     }
 }
 

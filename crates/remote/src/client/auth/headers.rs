@@ -1,7 +1,7 @@
 //! `headers` and `http_headers`: what the user wants each request to carry.
 
 use super::{AuthError, read_file, sensitive};
-use crate::config::Secret;
+use crate::config::secret::Secret;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
 use std::collections::BTreeMap;

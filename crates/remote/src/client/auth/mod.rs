@@ -8,7 +8,7 @@ pub mod sigv4;
 
 use crate::client::proxy::ProxyError;
 use crate::client::tls::TlsError;
-use crate::config::Secret;
+use crate::config::secret::Secret;
 use base64::Engine as _;
 use http::header::InvalidHeaderValue;
 use http::{HeaderName, HeaderValue};

@@ -8,7 +8,7 @@ use super::{AuthError, sensitive, text};
 use crate::client::connect::{Connecting, Http, Lookup};
 use crate::client::proxy::{Proxies, ProxyConfig};
 use crate::client::tls::TlsConfig;
-use crate::config::Secret;
+use crate::config::secret::Secret;
 use crate::config::url::Url;
 use base64::Engine as _;
 use bytes::Bytes;

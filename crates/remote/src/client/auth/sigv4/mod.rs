@@ -11,7 +11,7 @@ use super::{AuthError, read_file, text};
 use crate::client::connect::{Connecting, Http, Lookup};
 use crate::client::proxy::Proxies;
 use crate::client::tls::TlsConfig;
-use crate::config::Secret;
+use crate::config::secret::Secret;
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
