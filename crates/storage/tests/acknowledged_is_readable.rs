@@ -7,9 +7,12 @@ mod common;
 use common::{drain, floats, open, open_on, options};
 use model::{Batch, BucketSpan, Counts, Histogram, Labels, Metadata, MetricType, ResetHint, Series};
 use proptest::prelude::*;
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use storage::{Options, Storage};
 use wal::RealFilesystem;
+use wal::sim::{Op, SimFilesystem};
 
 /// A batch of everything there is, one point for each of `kinds`.
 fn mixed(kinds: &[(u8, u8)], timestamp: i64) -> Batch {
@@ -60,25 +63,42 @@ async fn all(storage: &Storage) -> Vec<common::Seen> {
 }
 
 #[tokio::test]
-async fn a_group_of_pushes_costs_few_syncs_and_all_of_them_are_there() {
-    let dir = tempfile::tempdir().unwrap();
-    let storage = open(options(dir.path()));
+async fn what_comes_while_the_disk_is_busy_costs_one_sync_and_all_of_it_is_there() {
+    const PUSHES: u32 = 200;
+    let fs = SimFilesystem::new(1);
+    let storage =
+        open_on(Arc::new(fs.clone()), Options { reserve_bytes: 4096, ..options(Path::new("/data")) });
+    storage.begin_truncating();
     let _pin = storage.pin("all", storage.end());
     let mut follower = storage.follow(storage.end());
-    let pushes: Vec<_> = (0..200)
+    // The first sync of all makes the files.
+    storage.append(floats([0], 999, 1.0)).await.unwrap();
+    let (commits, syncs) = (storage.stats().commits.get(), fs.count(Op::Sync));
+    let busy = fs.hold();
+    let asked = Arc::new(AtomicU32::new(0));
+    let pushes: Vec<_> = (0..PUSHES)
         .map(|n| {
-            let storage = storage.clone();
-            tokio::spawn(async move { storage.append(floats([n], 1000, 1.0)).await })
+            let (storage, asked) = (storage.clone(), asked.clone());
+            tokio::spawn(async move {
+                asked.fetch_add(1, Ordering::Relaxed);
+                storage.append(floats([n], 1000, 1.0)).await
+            })
         })
         .collect();
+    while asked.load(Ordering::Relaxed) < PUSHES {
+        tokio::task::yield_now().await;
+    }
+    drop(busy);
     for push in pushes {
         push.await.unwrap().unwrap();
     }
     let seen = drain(&storage, &mut follower).await;
-    assert_eq!(seen.len(), 200);
+    assert_eq!(seen.len(), 1 + PUSHES as usize);
     assert!(seen.is_sorted_by_key(|(position, ..)| *position));
-    assert!(storage.stats().commits.get() <= 200);
-    assert_eq!(storage.stats().samples.get(), 200);
+    assert_eq!(storage.stats().samples.get(), 1 + u64::from(PUSHES));
+    // One may have been under way; what came meanwhile is one group.
+    let (commits, syncs) = (storage.stats().commits.get() - commits, fs.count(Op::Sync) - syncs);
+    assert!(commits <= 3 && syncs <= 3, "{commits} commits, {syncs} syncs");
 }
 
 #[tokio::test]

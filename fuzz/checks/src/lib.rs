@@ -26,6 +26,7 @@ pub const TARGETS: &[(&str, Check)] = &[
     ("exposition", formats::exposition),
     ("gateway", groups::gateway),
     ("journal", groups::journal),
+    ("letter", outgoing::letter),
     ("metadata", disk::metadata),
     ("openmetrics", formats::openmetrics),
     ("path", groups::path),

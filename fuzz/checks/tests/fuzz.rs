@@ -132,8 +132,8 @@ macro_rules! targets {
 }
 
 targets! {
-    aside decompress exposition gateway journal metadata openmetrics path positions record remote_write_1
-    remote_write_2 rings segment state text
+    aside decompress exposition gateway journal letter metadata openmetrics path positions record
+    remote_write_1 remote_write_2 rings segment state text
 }
 
 /// Set this variable to write the seeds anew after a change.

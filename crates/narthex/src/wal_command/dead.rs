@@ -5,7 +5,7 @@
 
 use super::args::Format;
 use crate::failure::Failure;
-use serde_json::{Map, Value};
+use remote::disk::dead::{Content, Letter, Sample};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
@@ -66,14 +66,21 @@ pub(super) fn dump(
                 count.unreadable += 1;
                 continue;
             };
-            if letter.timestamp.is_some_and(|time| time < options.from || time > options.to) {
-                continue;
+            match &letter.content {
+                Content::Sample(sample) if !(options.from..=options.to).contains(&sample.timestamp) => {
+                    continue;
+                }
+                Content::Sample(_) => {}
+                Content::Part { refused, .. } => count.summarized += refused,
             }
-            count.summarized += letter.summarized();
             match format {
                 Format::Json => out.write_all(&line)?,
-                Format::Text => letter.write_text(out)?,
-                Format::OpenMetrics => letter.keep(&mut series, &mut count),
+                Format::Text => writeln!(out, "{letter}")?,
+                Format::OpenMetrics => {
+                    if let Content::Sample(sample) = letter.content {
+                        keep(sample, &mut series, &mut count);
+                    }
+                }
             }
         }
     }
@@ -116,7 +123,7 @@ impl Counts {
     fn sentences(&self) -> Vec<String> {
         [
             (self.unreadable, "lines that are no dead letters"),
-            (self.inexpressible, "native histograms, exemplars and samples without a name"),
+            (self.inexpressible, "native histograms, exemplars, staleness markers and samples without a name"),
             (self.twice, "samples that were refused more than once"),
             (
                 self.summarized,
@@ -130,68 +137,15 @@ impl Counts {
     }
 }
 
-struct Letter {
-    fields: Map<String, Value>,
-    labels: BTreeMap<String, String>,
-    timestamp: Option<i64>,
-}
-
 type Sorted = BTreeMap<BTreeMap<String, String>, BTreeMap<i64, f64>>;
 
-impl Letter {
-    fn read(line: &[u8]) -> Option<Letter> {
-        let Ok(Value::Object(fields)) = serde_json::from_slice(line) else { return None };
-        let labels = match fields.get("labels") {
-            Some(Value::Object(labels)) => {
-                let pairs = labels.iter().map(|(name, value)| Some((name.clone(), value.as_str()?.into())));
-                pairs.collect::<Option<_>>()?
-            }
-            Some(_) => return None,
-            None => BTreeMap::new(),
-        };
-        let timestamp = fields.get("timestamp").and_then(Value::as_i64);
-        let known = timestamp.is_some() || fields.contains_key("refused");
-        known.then_some(Letter { fields, labels, timestamp })
-    }
-
-    fn text(&self, key: &str) -> &str {
-        self.fields.get(key).and_then(Value::as_str).unwrap_or_default()
-    }
-
-    /// How many samples it stands for without naming them.
-    fn summarized(&self) -> u64 {
-        self.fields.get("refused").and_then(Value::as_u64).unwrap_or(0)
-    }
-
-    fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
-        let (reason, answer) = (self.text("reason"), self.text("answer"));
-        let Some(timestamp) = self.timestamp else {
-            let of = self.fields.get("of").and_then(Value::as_u64).unwrap_or(0);
-            return writeln!(out, "{reason}: {} of {of} samples of a request: {answer}", self.summarized());
-        };
-        let pairs = self.labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        let labels = model::Labels::from_pairs(pairs);
-        let value = ["value", "histogram", "exemplar"].iter().find_map(|key| self.fields.get(*key));
-        let value = match value {
-            Some(Value::String(text)) => text.clone(),
-            Some(other) => other.to_string(),
-            None => "?".into(),
-        };
-        writeln!(out, "{reason}: {labels} {timestamp} {value}: {answer}")
-    }
-
-    fn keep(self, series: &mut Sorted, count: &mut Counts) {
-        let Some(timestamp) = self.timestamp else { return };
-        let value =
-            self.fields.get("value").and_then(Value::as_str).and_then(|text| text.parse::<f64>().ok());
-        let Some(value) = value else {
-            count.inexpressible += 1;
-            return;
-        };
-        let samples = series.entry(self.labels).or_default();
-        if samples.insert(timestamp, value).is_some() {
-            count.twice += 1;
-        }
+fn keep(sample: Sample, series: &mut Sorted, count: &mut Counts) {
+    let Some(value) = sample.float else {
+        count.inexpressible += 1;
+        return;
+    };
+    if series.entry(sample.labels).or_default().insert(sample.timestamp, value).is_some() {
+        count.twice += 1;
     }
 }
 

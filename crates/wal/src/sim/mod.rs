@@ -141,6 +141,12 @@ impl SimFilesystem {
         self.heal();
     }
 
+    /// Nothing goes on as long as what this gives is kept: a disk that is slow. Whoever keeps it must not ask for
+    /// anything meanwhile.
+    pub fn hold(&self) -> impl Drop + '_ {
+        self.lock()
+    }
+
     /// How often an operation was asked for.
     pub fn count(&self, op: Op) -> u64 {
         self.lock().counts.get(&op).copied().unwrap_or(0)

@@ -24,6 +24,10 @@ pub(crate) fn seeds() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         ("gateway", "refused", b"Pa\nm 1\n\0Oa/x/1\n# TYPE m counter\nm{x=\"2\"} 1\n\0Pa\nh_count 1\n# TYPE h histogram\nh_sum 1\n".to_vec()),
         ("gateway", "openmetrics", b"pa/b/c\n# TYPE c counter\nc_total 1\nc_created 1\n# EOF\n\0Ea/b/c\n\0oa/b/c\n# EOF".to_vec()),
         ("journal", "everything", journal()),
+        ("letter", "float", letter(0)),
+        ("letter", "stale", letter(1)),
+        ("letter", "histogram", letter(2)),
+        ("letter", "part", letter(3)),
         ("metadata", "everything", storage::metadata::encode(&metadata())),
         ("positions", "everything", positions()),
         ("positions", "largest", positions_largest()),
@@ -236,6 +240,28 @@ fn aside_head(first: u8, words: &str, body: &[u8]) -> Vec<u8> {
         all.extend_from_slice(&number.to_le_bytes());
     }
     [&all, words.as_bytes(), body].concat()
+}
+
+/// A letter of a float, a staleness marker, a histogram, a part of a request.
+fn letter(kind: usize) -> Vec<u8> {
+    use remote::disk::dead::{Lines, Reason, Request};
+    let mut lines = Lines::default();
+    let labels = labels("took");
+    let mut batch = model::Batch::new();
+    let series = batch.add_series(labels.as_ref(), model::Series::NO_METADATA);
+    match kind {
+        0 => batch.push_float(series, 1_700_000_000_000, 1.5),
+        1 => batch.push_float(series, 1_700_000_000_000, model::stale_nan()),
+        _ => batch.push_histogram(series, 1_700_000_000_000, 1_600_000_000_000, histogram(false, false)),
+    }
+    if kind < 3 {
+        lines.sample(1, Reason::Refused, "400: \"out of order\"", labels.as_ref(), &batch, &batch.points[0]);
+    } else {
+        let mut request = Request::default();
+        request.add(labels.as_ref(), 1, 1_700_000_000_000);
+        lines.summary(1, "400: é", 1, &request);
+    }
+    lines.as_bytes().to_vec()
 }
 
 fn rings(of: &[(u64, usize, &str)]) -> Vec<u8> {

@@ -7,8 +7,8 @@
 //!  "labels":{"__name__":"up"},"timestamp":1699999999000,"value":"1"}
 //! ```
 //!
-//! Values are strings, as in Prometheus' own API, since JSON has no NaN. A histogram or an exemplar stands
-//! in `histogram` or `exemplar` in place of `value`. Where a receiver only says how many samples of a large
+//! Values are strings, as in Prometheus' own API, since JSON has no NaN; that of a staleness marker is `stale`. A
+//! histogram or an exemplar stands in `histogram` or `exemplar` in place of `value`. Where a receiver only says how many samples of a large
 //! request it refused, the line has, instead of a sample, `refused` and `of`, the request's oldest and newest
 //! timestamp (`from`, `to`) and its `series`; past [`SERIES_BYTES`] these are only counted (`more_series`).
 //!
@@ -16,14 +16,15 @@
 //! the disk takes them are dropped at [`WAITING_BYTES`], and their samples counted; so are those of lines that
 //! could not be written. A line that a kill or a full disk cut short is ended by the next one's beginning.
 
-use crate::disk::{beside, make_folder};
+mod letter;
+mod writer;
+
+pub use letter::{Content, Letter, Sample};
+pub use writer::Writer;
+
 use model::{Batch, Counts, Histogram, LabelsRef, Point, Value};
 use serde_json::{Map, Value as Json, json};
 use std::collections::HashSet;
-use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use wal::{File, Filesystem};
 
 /// Most bytes of the file; with the one before it, twice as many are kept.
 pub const FILE_BYTES: u64 = 16 << 20;
@@ -151,6 +152,11 @@ impl Lines {
         self.samples += other.samples;
     }
 
+    /// They, each with its end.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.text
+    }
+
     /// Whether there is nothing.
     pub fn is_empty(&self) -> bool {
         self.text.is_empty()
@@ -180,8 +186,14 @@ fn labels_json(labels: LabelsRef<'_>) -> Json {
         .into()
 }
 
+/// What stands in place of the value of a staleness marker.
+const STALE: &str = "stale";
+
 /// As in Prometheus' API: a string, with `NaN`, `+Inf` and `-Inf`.
 fn number(value: f64) -> Json {
+    if model::is_stale(value) {
+        return STALE.into();
+    }
     if value.is_infinite() {
         return if value > 0.0 { "+Inf" } else { "-Inf" }.into();
     }
@@ -217,80 +229,11 @@ fn histogram(histogram: &Histogram) -> Json {
     json
 }
 
-/// The file.
-#[derive(Debug)]
-pub struct Writer {
-    fs: Arc<dyn Filesystem>,
-    path: PathBuf,
-    file: Option<Box<dyn File>>,
-    len: u64,
-    /// The file ends in the middle of a line.
-    torn: bool,
-}
-
-impl Writer {
-    /// Nothing is touched before the first line.
-    pub fn new(fs: Arc<dyn Filesystem>, path: PathBuf) -> Self {
-        Writer { fs, path, file: None, len: 0, torn: false }
-    }
-
-    /// Adds lines, durably.
-    pub fn write(&mut self, lines: &Lines) -> io::Result<()> {
-        self.write_bytes(&lines.text)
-    }
-
-    fn write_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if self.len + bytes.len() as u64 > FILE_BYTES && self.len > 0 {
-            self.file = None;
-            self.fs.rename(&self.path, &beside(&self.path, ".1"))?;
-        }
-        let file = match self.file.take() {
-            Some(file) => file,
-            None => self.open()?,
-        };
-        if self.torn {
-            file.write_all_at(b"\n", self.len)?;
-            self.len += 1;
-        }
-        // Where it fails, the file is opened again. After a sync that failed a power cut may leave anything where
-        // reading shows these lines, so that the next ones must not rely on their end.
-        self.torn = true;
-        file.write_all_at(bytes, self.len)?;
-        file.sync_data()?;
-        self.torn = false;
-        self.len += bytes.len() as u64;
-        self.file = Some(file);
-        Ok(())
-    }
-
-    fn open(&mut self) -> io::Result<Box<dyn File>> {
-        let folder = self.path.parent().unwrap_or(Path::new("."));
-        make_folder(&*self.fs, folder)?;
-        if self.fs.metadata(&self.path)?.is_some() {
-            let file = self.fs.open(&self.path, true)?;
-            // Whoever made it may have failed to sync its name.
-            self.fs.sync_dir(folder)?;
-            self.len = file.len()?;
-            let mut last = [b'\n'];
-            if let Some(at) = self.len.checked_sub(1) {
-                file.read_full_at(&mut last, at)?;
-            }
-            self.torn |= last != [b'\n'];
-            return Ok(file);
-        }
-        let file = self.fs.create_new(&self.path)?;
-        self.fs.sync_dir(folder)?;
-        self.len = 0;
-        Ok(file)
-    }
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     #![allow(clippy::unwrap_used, reason = "helper functions of tests")]
     use super::*;
     use model::{BucketSpan, Labels, ResetHint, Series};
-    use wal::RealFilesystem;
 
     fn lines(values: &[f64]) -> Lines {
         let mut batch = Batch::new();
@@ -308,13 +251,15 @@ pub(crate) mod tests {
 
     #[test]
     fn a_sample_is_a_line_of_json() {
-        let text = String::from_utf8(lines(&[1.5, f64::NAN, f64::NEG_INFINITY]).text).unwrap();
+        let text =
+            String::from_utf8(lines(&[1.5, f64::NAN, f64::NEG_INFINITY, model::stale_nan()]).text).unwrap();
         let parsed: Vec<Json> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let labels = json!({"__name__": "up", "q": "a\"b\n"});
         let right = json!({"time": 1, "reason": "refused", "answer": "400: no", "labels": labels,
             "timestamp": 7, "value": "1.5"});
         assert_eq!(parsed[0], right);
-        assert_eq!((&parsed[1]["value"], &parsed[2]["value"]), (&json!("NaN"), &json!("-Inf")));
+        let values: Vec<&Json> = parsed[1..].iter().map(|line| &line["value"]).collect();
+        assert_eq!(values, ["NaN", "-Inf", "stale"]);
     }
 
     /// Adds a histogram of the one series and an exemplar of the other.
@@ -350,72 +295,6 @@ pub(crate) mod tests {
         assert_eq!(parsed[0]["histogram"]["positive_spans"], json!([[-1, 2]]));
         assert_eq!(parsed[0]["start_timestamp"], json!(3));
         assert_eq!(parsed[1]["exemplar"], json!({"labels": {"trace_id": "x"}, "value": "2"}));
-    }
-
-    #[test]
-    fn the_file_is_bounded_and_survives_restarts() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("dead/a.jsonl");
-        let fs: Arc<dyn Filesystem> = Arc::new(RealFilesystem);
-        let mut writer = Writer::new(fs.clone(), path.clone());
-        writer.write_bytes(b"one\n").unwrap();
-        let mut writer = Writer::new(fs, path.clone());
-        writer.write_bytes(b"two\n").unwrap();
-        assert_eq!(std::fs::read(&path).unwrap(), b"one\ntwo\n");
-        let chunk = vec![b'x'; FILE_BYTES as usize / 4];
-        for _ in 0..11 {
-            writer.write_bytes(&chunk).unwrap();
-            assert!(std::fs::metadata(&path).unwrap().len() <= FILE_BYTES);
-        }
-        assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 2);
-    }
-
-    #[test]
-    fn what_a_full_disk_cut_short_spoils_no_other_line() {
-        let fs = wal::sim::SimFilesystem::new(1);
-        let path = PathBuf::from("/dead/a.jsonl");
-        let mut writer = Writer::new(Arc::new(fs.clone()), path.clone());
-        writer.write_bytes(b"one\n").unwrap();
-        fs.set_space(Some(3));
-        assert!(writer.write_bytes(b"second\n").is_err());
-        fs.set_space(None);
-        writer.write_bytes(b"three\n").unwrap();
-        let text = String::from_utf8(fs.contents(&path).unwrap()).unwrap();
-        let lines: Vec<&str> = text.lines().collect();
-        assert_eq!((lines[0], *lines.last().unwrap()), ("one", "three"));
-        assert!(lines.len() <= 3, "{text:?}");
-    }
-
-    /// What is said to be written is there after a power cut, whatever failed before.
-    #[test]
-    fn no_failure_costs_a_letter_that_was_written_later() {
-        use wal::sim::Op;
-        let path = PathBuf::from("/data/dead/a.jsonl");
-        for op in [Op::Create, Op::SyncDir, Op::Write, Op::Sync] {
-            for seed in 0..40 {
-                let fs = wal::sim::SimFilesystem::new(seed);
-                let mut writer = Writer::new(Arc::new(fs.clone()), path.clone());
-                fs.create_dir_all(Path::new("/data")).unwrap();
-                fs.sync_dir(Path::new("/")).unwrap();
-                let mut written = Vec::new();
-                for number in 0..6 {
-                    if number % 2 == 0 {
-                        fs.fail(op, seed % 3, 1);
-                    }
-                    let line = format!("{{\"number\":{number}}}\n");
-                    if writer.write_bytes(line.as_bytes()).is_ok() {
-                        written.push(line);
-                    }
-                    fs.heal();
-                }
-                fs.power_cut();
-                let bytes = fs.contents(&path).unwrap_or_default();
-                let text = String::from_utf8_lossy(&bytes).into_owned();
-                for line in &written {
-                    assert!(text.lines().any(|is| is == line.trim()), "{op:?}, {seed}: {line} in {text:?}");
-                }
-            }
-        }
     }
 
     #[test]
