@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use support::folder::unpack;
+use support::folder::{pack, unpack};
 use support::narthex::config;
 use support::peers::repository;
 use support::query::labels;
@@ -130,28 +130,6 @@ fn make() {
     narthex.process.kill();
     pack(&data, &target);
 }
-
-/// All but the lock, and the reserve, which is 16 MiB of nothing.
-fn pack(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_name().unwrap().to_str().unwrap();
-        if path.is_dir() {
-            pack(&path, &to.join(name));
-            // git keeps no empty folders, and an empty checkpoint is one.
-            if std::fs::read_dir(&path).unwrap().next().is_none() {
-                std::fs::write(to.join(name).join(EMPTY), "").unwrap();
-            }
-        } else if !["lock", "reserve"].contains(&name) {
-            let packed = Command::new("zstd").arg("-q19c").arg(&path).output().unwrap();
-            assert!(packed.status.success());
-            std::fs::write(to.join(format!("{name}.zst")), packed.stdout).unwrap();
-        }
-    }
-}
-
-const EMPTY: &str = "empty";
 
 fn by_hand(name: &str) -> Labels {
     labels([("__name__", name), ("job", "fixture")])

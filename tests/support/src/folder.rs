@@ -29,3 +29,22 @@ pub fn unpack(from: &Path, to: &Path) {
         }
     }
 }
+
+/// Packs a data folder as [`unpack`] reads it: all but the lock, and the reserve, which is 16 MiB of nothing.
+pub fn pack(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if path.is_dir() {
+            pack(&path, &to.join(name));
+            // git keeps no empty folders, and an empty checkpoint is one.
+            if std::fs::read_dir(&path).unwrap().next().is_none() {
+                std::fs::write(to.join(name).join("empty"), "").unwrap();
+            }
+        } else if !["lock", "reserve"].contains(&name) {
+            let packed = zstd::encode_all(&*std::fs::read(&path).unwrap(), 19).unwrap();
+            std::fs::write(to.join(format!("{name}.zst")), packed).unwrap();
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! The promise about the data folder, for what only destinations leave there that have had a hard time: rings of
+//! members, lanes with two positions, a side queue; and the ages of segments. What an earlier narthex left is taken
+//! up again: nothing is lost, and nothing is sent twice that was known to be there.
+//!
+//! The folder is `tests/fixtures/data-v1-destinations`, as a kill left it; see the README there.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
+
+mod common;
+
+use common::World;
+use model::Clock;
+use remote::{Base, Destinations, RemoteWrite, State, Stats};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
+use std::time::Duration;
+use support::folder::{pack, unpack};
+use support::peers::repository;
+use support::receiver::{Answer, Received};
+use support::wire::visit;
+use support::{SOON, wait_for, wait_until};
+use wal::RealFilesystem;
+
+const SERIES: usize = 20;
+const HOUR: Duration = Duration::from_secs(3600);
+/// Most of a request to `live`.
+const OF_A_REQUEST: usize = 2;
+
+/// Host, series, time.
+type Sample = (String, usize, i64);
+
+fn fixture() -> PathBuf {
+    repository().join("tests/fixtures/data-v1-destinations")
+}
+
+fn world() -> World {
+    World::with(|options| options.max_age = Some(24 * HOUR))
+}
+
+/// All hosts are one receiver, as their proxy: what is known by its URL stays the same.
+fn start(world: &World, members: [&str; 2]) -> Destinations {
+    let queue =
+        json!({"batch_send_deadline": "20ms", "max_backoff": "60ms", "min_shards": 4, "max_shards": 4});
+    let mut slow = queue.clone();
+    slow["max_samples_per_send"] = OF_A_REQUEST.into();
+    let members = members.map(|member| format!("http://{member}/write"));
+    let mut entries = [
+        json!({"name": "cluster", "members": members, "shard_by": "series", "queue_config": queue}),
+        json!({"name": "fails", "url": "http://fails/write", "queue_config": queue}),
+        json!({"name": "live", "url": "http://live/write", "queue_config": slow, "catch_up": "newest_first",
+            "out_of_order_window": "2h"}),
+    ];
+    let proxy = world.receiver.url();
+    let entries = entries.iter_mut().map(|entry| {
+        entry["proxy_url"] = proxy.as_str().into();
+        serde_json::from_value::<RemoteWrite>(entry.take()).unwrap()
+    });
+    let base = Base {
+        storage: world.storage().clone(),
+        fs: Arc::new(RealFilesystem),
+        clock: world.clock.clone(),
+        data_dir: world.dir.path().to_path_buf(),
+    };
+    let _guard = world.runtime.enter();
+    Destinations::start(entries.collect(), &[], 8 << 20, base).unwrap()
+}
+
+fn stats(running: &Destinations, url: &str) -> Arc<Stats> {
+    running.iter().find(|one| one.url_redacted().contains(url)).unwrap().stats().clone()
+}
+
+fn samples(request: &Received) -> Vec<Sample> {
+    let host = request.path.strip_prefix("http://").unwrap().split('/').next().unwrap();
+    let mut all = Vec::new();
+    visit(request.version(), &request.content, |view| {
+        let series = view.labels_map()["instance"].parse().unwrap();
+        all.extend(view.samples.iter().map(|(time, _)| (host.to_string(), series, *time)));
+    })
+    .unwrap();
+    all
+}
+
+/// How often each sample was taken.
+fn there(world: &World) -> BTreeMap<Sample, usize> {
+    let mut there = BTreeMap::new();
+    for request in world.receiver.requests().iter().filter(|request| request.stored) {
+        samples(request).into_iter().for_each(|sample| *there.entry(sample).or_default() += 1);
+    }
+    there
+}
+
+fn is_of_cluster(host: &str) -> bool {
+    ["one", "two", "three"].contains(&host)
+}
+
+/// Makes the fixture: `cargo test -p remote --test data_folder -- --ignored`. Only for a format that is new, under
+/// another name: what is there stays.
+#[test]
+#[ignore = "makes a fixture"]
+fn make() {
+    let target = fixture();
+    assert!(!target.exists(), "{} is there: fixtures stay as they are", target.display());
+    let mut world = world();
+    // 0: all is taken. 1: the cluster is away, and live. 2: live is slow.
+    let (phase, hurting) = (Arc::new(AtomicU8::new(0)), Arc::new(AtomicI64::new(0)));
+    let (now, hurts) = (phase.clone(), hurting.clone());
+    world.receiver.answer(move |request| {
+        let all = samples(request);
+        let hurts = hurts.load(Ordering::SeqCst);
+        match (&*all[0].0, now.load(Ordering::SeqCst)) {
+            ("fails", _) if all.iter().any(|(_, series, time)| *series == 17 && *time == hurts) => {
+                Answer::status(500).body("what is this?")
+            }
+            ("live", 2) => Answer::success(request).delay(Duration::from_millis(100)),
+            ("fails", _) | (_, 0) => Answer::success(request),
+            _ => Answer::status(503),
+        }
+    });
+    let mut times = Vec::new();
+    let mut push = |world: &World| {
+        world.clock.jump(Duration::from_millis(2));
+        times.push(world.clock.now_ms());
+        world.push_at(SERIES, *times.last().unwrap());
+        *times.last().unwrap()
+    };
+
+    let running = start(&world, ["one", "two"]);
+    push(&world);
+    wait_until("all of the first", SOON, || there(&world).len() == 3 * SERIES);
+    phase.store(1, Ordering::SeqCst);
+    push(&world);
+    wait_until("the second where it can be", SOON, || there(&world).len() == 4 * SERIES);
+    for destination in running.into_all() {
+        world.runtime.block_on(destination.hand_over());
+    }
+    world.reopen();
+    let running = start(&world, ["two", "three"]);
+
+    // One sample fails until it is put aside; meanwhile the outage of the others goes on.
+    let fails = stats(&running, "fails");
+    for round in 0..60 {
+        let (delivered, failed) = (fails.delivered.get().samples, fails.requests_retried.get());
+        let time = push(&world);
+        if round == 0 {
+            hurting.store(time, Ordering::SeqCst);
+        }
+        wait_until("others to pass and it to fail", SOON, || {
+            fails.set_aside.get().samples > 0
+                || fails.delivered.get().samples > delivered && fails.requests_retried.get() > failed
+        });
+        if fails.set_aside.get().samples > 0 {
+            break;
+        }
+        world.clock.jump(Duration::from_secs(60));
+    }
+
+    phase.store(2, Ordering::SeqCst);
+    let live = stats(&running, "live");
+    wait_until("the newest to go first", SOON, || live.newest_first.get() == 1);
+    let newest = push(&world);
+    let is_there =
+        |host: &str, time| (0..SERIES).all(|s| there(&world).contains_key(&(host.into(), s, time)));
+    wait_until("the newest", SOON, || is_there("live", newest) && is_there("fails", newest));
+    drop(running);
+    world.storage.take().unwrap().close();
+
+    pack(world.dir.path(), &target);
+    let there = there(&world);
+    let mut flags = BTreeMap::<&str, Vec<String>>::new();
+    for host in ["one", "two", "three", "fails", "live"] {
+        let flag = |series: usize, time: i64| match there.contains_key(&(host.to_string(), series, time)) {
+            true => '1',
+            false => '0',
+        };
+        let lines = (0..SERIES).map(|series| times.iter().map(|time| flag(series, *time)).collect());
+        flags.insert(host, lines.collect());
+    }
+    let known =
+        json!({"times": times, "there": flags, "aside": ["fails", 17, hurting.load(Ordering::SeqCst)]});
+    std::fs::write(target.join("there.json"), serde_json::to_string_pretty(&known).unwrap()).unwrap();
+}
+
+/// A copy of the fixture, and the log in it.
+fn copy() -> World {
+    let mut world = world();
+    world.storage.take().unwrap().close();
+    for entry in std::fs::read_dir(world.dir.path()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) }.unwrap();
+    }
+    unpack(&fixture(), world.dir.path());
+    world
+}
+
+#[test]
+fn what_destinations_left_in_a_folder_of_version_1_is_taken_up_again() {
+    let known: Value = serde_json::from_slice(&std::fs::read(fixture().join("there.json")).unwrap()).unwrap();
+    let times: Vec<i64> = serde_json::from_value(known["times"].clone()).unwrap();
+    let was_there = |host: &str, series: usize, time: i64| {
+        let at = times.iter().position(|other| *other == time).unwrap();
+        known["there"][host][series].as_str().unwrap().as_bytes()[at] == b'1'
+    };
+    let mut world = copy();
+    let files = |folder: &str| {
+        let files = std::fs::read_dir(world.dir.path().join(folder)).unwrap();
+        files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect::<Vec<_>>()
+    };
+    assert!(files("dead").iter().any(|name| name.contains(".aside-")), "{:?}", files("dead"));
+    assert_eq!(files("rings").len(), 1);
+    world.open();
+    let running = start(&world, ["two", "three"]);
+    assert_eq!(running.iter().count(), 5, "the one that left has something to deliver");
+
+    // At each of the three entries each sample is once, in what was there and what comes.
+    let copies = || {
+        let mut copies = BTreeMap::new();
+        let arrived = there(&world);
+        for host in ["one", "two", "three", "fails", "live"] {
+            let entry = if is_of_cluster(host) { "cluster" } else { host };
+            for (series, time) in (0..SERIES).flat_map(|series| times.iter().map(move |time| (series, *time)))
+            {
+                let here = arrived.get(&(host.to_string(), series, time)).copied().unwrap_or(0);
+                *copies.entry((entry, series, time)).or_insert(0) +=
+                    here + usize::from(was_there(host, series, time));
+            }
+        }
+        copies
+    };
+    let aside = ("fails", 17, known["aside"][2].as_i64().unwrap());
+    wait_for("everything", SOON, || {
+        let missing: Vec<_> =
+            copies().into_iter().filter(|(sample, copies)| *copies == 0 && *sample != aside).collect();
+        if missing.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("{} are missing: {:?}", missing.len(), missing[0]))
+        }
+    });
+    assert_eq!(copies()[&aside], 0, "not before its time");
+    world.clock.jump(Duration::from_secs(301));
+    wait_until("what was put aside", SOON, || copies()[&aside] == 1);
+
+    let again: Vec<_> = copies().into_iter().filter(|(_, copies)| *copies > 1).collect();
+    // What was under way at the kill: a request of each shard, by both queues of `live`.
+    assert!(again.len() <= 2 * 4 * OF_A_REQUEST, "{again:?}");
+    assert!(again.iter().all(|((entry, ..), _)| *entry == "live"), "{again:?}");
+    // By the rings: the last of what came before the change is not the new one's, nor what came after the old one's.
+    for ((host, _, time), _) in there(&world) {
+        let before = time <= times[1];
+        assert!(!(host == "three" && before || host == "one" && !before), "{host} got {time}");
+    }
+    wait_until("the old member to be done", SOON, || matches!(stats(&running, "//one").state(), State::Left));
+    wait_until("one queue again", SOON, || stats(&running, "live").newest_first.get() == 0);
+}
+
+#[test]
+fn segments_in_a_folder_of_version_1_are_as_old_as_they_were() {
+    for noted in [true, false] {
+        let mut world = copy();
+        if !noted {
+            std::fs::remove_file(world.dir.path().join("ages")).unwrap();
+        }
+        // The first segment was closed 39 minutes of running time before the end, and is kept for 10 more.
+        world.options.max_age = Some(HOUR);
+        for run in 0..2 {
+            if run == 0 {
+                world.open()
+            } else {
+                world.reopen()
+            }
+            let storage = world.storage();
+            wait_until("its segments to be looked at", SOON, || storage.stats().sweeps.get() > 0);
+            let is_gone = storage.oldest().segment > 0;
+            assert_eq!(is_gone, noted && run == 1, "{noted} {run}");
+            world.clock.jump(HOUR / 2);
+        }
+    }
+}
