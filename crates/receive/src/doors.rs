@@ -2,8 +2,9 @@
 
 use crate::answer::Refusal;
 use crate::budget::Budget;
+use crate::groups::ask::{Ask, Asked};
 use crate::groups::group::Group;
-use crate::groups::keeper::{Ask, Asked, Keeper, QUEUE};
+use crate::groups::keeper::{Keeper, QUEUE};
 use crate::options::{Options, OptionsError};
 use crate::stats::Stats;
 use crate::{exposition, import, path, pushgateway, status, write};

@@ -2,7 +2,7 @@
 
 use crate::answer::Refusal;
 use crate::decode::{decode, encoding};
-use crate::groups::keeper::{Ask, Push};
+use crate::groups::ask::{Ask, Push};
 use crate::groups::pushed::{self, NO_TIMESTAMP};
 use crate::path::{GroupingLabels, PathError};
 use crate::stats::Door;

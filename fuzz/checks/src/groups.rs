@@ -2,8 +2,9 @@
 
 use formats::text::{Format, ParseOptions, parse};
 use model::Limits;
-use receive::groups::change::{Change, decode, encode};
+use receive::groups::change::Change;
 use receive::groups::consistency;
+use receive::groups::entry::{decode, encode};
 use receive::groups::pushed::{NO_TIMESTAMP, families};
 use receive::groups::state::{Sent, State, Undo};
 use receive::path::{GroupingLabels, to_path};

@@ -6,11 +6,11 @@
 //! Where an append fails, the round's changes are undone; where the batch itself was the reason, each is
 //! tried alone, so that one push that is too much doesn't take others with it.
 
-use super::change::{self, Change};
-use super::consistency;
-use super::group::{Family, Group, Kept};
+use super::ask::{Ask, Asked, Push};
+use super::change::Change;
 use super::schedule::{Turns, next_turn};
 use super::state::{Sent, State, Undo};
+use super::{consistency, entry, limits};
 use crate::answer::Refusal;
 use crate::options::Pushgateway;
 use crate::stats::Stats;
@@ -37,43 +37,6 @@ const JOURNAL_SLACK_BYTES: usize = 1 << 20;
 const SNAPSHOT_ENTRY_BYTES: usize = 1 << 20;
 /// How many groups that are no more have their last time remembered.
 pub const DEPARTED: usize = 10_000;
-
-/// A push whose body has been decoded.
-#[derive(Debug, Clone)]
-pub struct Push {
-    /// The group's labels.
-    pub key: Labels,
-    /// Replace the whole group (PUT) rather than families of the same name (POST).
-    pub replace: bool,
-    /// The group's time to live from now on: none to leave it as it is, `Some(None)` for ever.
-    pub ttl: Option<Option<Duration>>,
-    /// What is pushed, or why it is refused although it could be read.
-    pub families: Result<Vec<(String, Arc<Family>)>, String>,
-}
-
-/// What is asked of the keeper.
-pub enum Ask {
-    /// A push.
-    Push(Push),
-    /// Delete one group.
-    Delete(Labels),
-    /// Delete all groups.
-    Wipe,
-    /// Send the groups whose turn it is. For tests, whose clock the keeper's timer doesn't know.
-    Turns,
-    /// Use other settings from now on.
-    Options(Box<Pushgateway>),
-    /// Read the groups.
-    Read(Box<dyn FnOnce(&State) + Send + Sync>),
-}
-
-/// Something asked, and where the answer goes.
-pub struct Asked {
-    /// What.
-    pub ask: Ask,
-    /// The answer: 2xx or why not.
-    pub reply: oneshot::Sender<Result<(), Refusal>>,
-}
 
 /// The keeper's own state.
 pub struct Keeper {
@@ -146,7 +109,7 @@ impl Keeper {
         let mut journal_bytes = 0;
         for entry in entries {
             journal_bytes += entry.len();
-            match change::decode(&entry) {
+            match entry::decode(&entry) {
                 Ok(changes) => changes.iter().for_each(|change| state.replay(change)),
                 Err(error) => {
                     stats.journal_damaged.add(1);
@@ -319,7 +282,7 @@ impl Keeper {
                 return Outcome::Refused(Refusal::Malformed(text));
             }
         };
-        if let Some(over) = self.over_limits(group, push.replace, families) {
+        if let Some(over) = limits::broken(&self.options, &self.state, group, push.replace, families) {
             return Outcome::Refused(Refusal::TooMany(over));
         }
         let ttl = match push.ttl {
@@ -331,45 +294,6 @@ impl Keeper {
         let families = families.clone();
         self.make(Change::Pushed { id, key, replace: push.replace, at, wall, ttl, families }, round);
         Outcome::Done
-    }
-
-    /// Which limit the push would break.
-    fn over_limits(
-        &self,
-        group: Option<&Group>,
-        replace: bool,
-        families: &[(String, Arc<Family>)],
-    ) -> Option<String> {
-        let has = group.map_or(0, Group::series);
-        let replaced: Vec<(&String, &Kept)> = match group {
-            Some(group) if replace => group.families.iter().collect(),
-            Some(group) => {
-                families.iter().filter_map(|(name, _)| group.families.get_key_value(name)).collect()
-            }
-            None => Vec::new(),
-        };
-        let goes: usize = replaced.iter().map(|(_, kept)| kept.family.members.len()).sum();
-        let comes: usize = families.iter().map(|(_, family)| family.members.len()).sum();
-        let of_group = has - goes + comes;
-        let limit = self.options.max_group_series;
-        if of_group > limit {
-            return Some(format!("the group would have {of_group} series, the limit is {limit}"));
-        }
-        let of_all = self.state.series() - goes + comes;
-        let limit = self.options.max_series;
-        if of_all > limit && comes > goes {
-            return Some(format!("all groups together would have {of_all} series, the limit is {limit}"));
-        }
-        let goes: usize = replaced.iter().map(|(name, kept)| name.len() + kept.bytes()).sum();
-        let comes: usize = families.iter().map(|(name, family)| name.len() + family.heap_bytes()).sum();
-        let of_all = self.state.bytes() - goes + comes;
-        let limit = self.options.max_bytes;
-        if of_all > limit && comes > goes {
-            return Some(format!(
-                "all groups together would take {of_all} bytes of memory, the limit is {limit}"
-            ));
-        }
-        None
     }
 
     fn make(&mut self, change: Change, round: &mut Round) {
@@ -424,7 +348,7 @@ impl Keeper {
             round.undo.touched().map(|(key, id)| (key.clone(), id)).collect();
         let corrections = std::mem::take(&mut round.corrections);
         let keys: Vec<Labels> = round.changes.iter().filter_map(Change::key).cloned().collect();
-        let entry = change::encode(&[corrections, round.changes].concat());
+        let entry = entry::encode(&[corrections, round.changes].concat());
         let bytes = entry.len();
         let markers = round.sent.markers;
         let result = self.storage.append_with(round.sent.batch, &self.journal, entry).await;
@@ -515,11 +439,11 @@ impl Keeper {
             bytes += if let Change::Snapshot(group) = &change { group.bytes() } else { 64 };
             changes.push(change);
             if bytes > SNAPSHOT_ENTRY_BYTES {
-                entries.push(change::encode(&std::mem::take(&mut changes)));
+                entries.push(entry::encode(&std::mem::take(&mut changes)));
                 bytes = 0;
             }
         }
-        entries.push(change::encode(&changes));
+        entries.push(entry::encode(&changes));
         let bytes: usize = entries.iter().map(Vec::len).sum();
         match self.storage.rewrite(&self.journal, entries).await {
             Ok(()) => {

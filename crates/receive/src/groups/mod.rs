@@ -9,12 +9,15 @@
 //!
 //! Everything but [`keeper`], the task that holds it all, is pure. Start with [`group`], then [`state`].
 
+pub mod ask;
 pub mod change;
 pub mod clock;
 pub mod consistency;
 pub mod emit;
+pub mod entry;
 pub mod group;
 pub mod keeper;
+pub mod limits;
 pub mod pushed;
 pub mod schedule;
 pub mod state;

@@ -2,8 +2,9 @@
 //! of any of them.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test helpers")]
 
-use super::change::{self, Change};
+use super::change::Change;
 use super::consistency::{self, Inconsistency};
+use super::entry;
 use super::group::{Family, Member, Reading};
 use super::state::{REASON_BYTES, Sent, State, Undo};
 use model::{Batch, Labels, MetricType, Value, is_stale};
@@ -286,7 +287,7 @@ proptest! {
                 after.iter_mut().zip(&before).for_each(|(after, before)| after.clock = before.clock);
                 prop_assert_eq!(after, before);
             } else if !changes.is_empty() {
-                journal.push(change::encode(&changes));
+                journal.push(entry::encode(&changes));
             }
             check_counts(&state)?;
         }
@@ -305,7 +306,7 @@ proptest! {
         let replay = |entries: &[Vec<u8>]| {
             let mut state = State::new(100);
             for entry in entries {
-                change::decode(entry).unwrap().iter().for_each(|change| state.replay(change));
+                entry::decode(entry).unwrap().iter().for_each(|change| state.replay(change));
             }
             state
         };
@@ -318,7 +319,7 @@ proptest! {
             groups
         };
         prop_assert_eq!(without_clocks(&replayed), without_clocks(&state));
-        let snapshot = replay(&[change::encode(&state.snapshot())]);
+        let snapshot = replay(&[entry::encode(&state.snapshot())]);
         prop_assert_eq!(contents(&snapshot), contents(&state));
         check_counts(&snapshot)?;
         for group in 0..4 {

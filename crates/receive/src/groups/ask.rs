@@ -1,0 +1,47 @@
+//! What is asked of the keeper.
+
+use super::group::Family;
+use super::state::State;
+use crate::answer::Refusal;
+use crate::options::Pushgateway;
+use model::Labels;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// A push whose body has been decoded.
+#[derive(Debug, Clone)]
+pub struct Push {
+    /// The group's labels.
+    pub key: Labels,
+    /// Replace the whole group (PUT) rather than families of the same name (POST).
+    pub replace: bool,
+    /// The group's time to live from now on: none to leave it as it is, `Some(None)` for ever.
+    pub ttl: Option<Option<Duration>>,
+    /// What is pushed, or why it is refused although it could be read.
+    pub families: Result<Vec<(String, Arc<Family>)>, String>,
+}
+
+/// What is asked of the keeper.
+pub enum Ask {
+    /// A push.
+    Push(Push),
+    /// Delete one group.
+    Delete(Labels),
+    /// Delete all groups.
+    Wipe,
+    /// Send the groups whose turn it is. For tests, whose clock the keeper's timer doesn't know.
+    Turns,
+    /// Use other settings from now on.
+    Options(Box<Pushgateway>),
+    /// Read the groups.
+    Read(Box<dyn FnOnce(&State) + Send + Sync>),
+}
+
+/// Something asked, and where the answer goes.
+pub struct Asked {
+    /// What.
+    pub ask: Ask,
+    /// The answer: 2xx or why not.
+    pub reply: oneshot::Sender<Result<(), Refusal>>,
+}
