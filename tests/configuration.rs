@@ -11,6 +11,7 @@ use narthex::config::{Config, parse};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
+use support::{FakeReceiver, Narthex, SOON, wait_until};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
 
@@ -59,6 +60,25 @@ fn a_whole_file_is_read() {
     assert_eq!(config.max_in_memory, 5 << 20);
     assert_eq!((config.collect.host.to_string(), config.collect.own), ("cpu,meminfo".into(), false));
     assert_eq!(config.receive.pushgateway.ttl, Some(Duration::from_secs(86_400)));
+}
+
+#[test]
+fn a_machine_whose_root_is_mounted_elsewhere_is_measured_there() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(folder.path().join("machine/proc")).unwrap();
+    std::fs::write(folder.path().join("machine/proc/stat"), "btime 1700000000\n").unwrap();
+    std::fs::write(folder.path().join("machine/proc/loadavg"), "42.5 1 1 1/1 1\n").unwrap();
+    let file = support::narthex::config(
+        folder.path(),
+        "collect: {host: {root: machine, collectors: [loadavg]}, self: false}\n",
+    );
+    let receiver = FakeReceiver::start();
+    let _narthex = Narthex::start(PROGRAM, &["--config", &file, "--to", &receiver.write_url()]);
+    wait_until("its load to arrive", SOON, || {
+        let arrivals = receiver.arrivals();
+        let load = arrivals.iter().find(|(labels, _)| labels["__name__"] == "node_load1");
+        load.is_some_and(|(_, points)| points[0].1 == 42.5)
+    });
 }
 
 #[test]
@@ -142,6 +162,10 @@ fn a_wrong_value_is_answered_with_what_would_be_right() {
         (
             "collect: {host: {collectors: [cpus]}}",
             "n.yml:3:30: collect.host.collectors: there is no collector \"cpus\" (is cpu meant?)",
+        ),
+        (
+            "collect: {host: {root: /does/not/exist}}",
+            "n.yml:3:24: collect.host.root: no proc/stat below /does/not/exist: give the folder",
         ),
         ("log: {max_age: soon}", "n.yml:3:16: log.max_age: \"soon\" is not a duration"),
         ("collect: {host: {interval: 5m}}", "n.yml:3:28: collect.host.interval: from 1s to 2m"),

@@ -9,9 +9,9 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 /// What to collect and where.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostOptions {
-    /// Where `proc`, `sys` and `etc` are: `/`, or where a container has the host's root mounted.
+    /// Where `proc`, `sys`, `etc` and `run` are: `/`, or where a container has the host's root mounted.
     pub root: PathBuf,
     /// Which collectors run.
     pub collectors: CollectorSet,

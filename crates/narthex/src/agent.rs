@@ -16,6 +16,7 @@ use axum::extract::{Query, State};
 use axum::middleware::map_response_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use collect::HostOptions;
 use http::{StatusCode, header};
 use model::{Clock, SystemClock};
 use receive::Doors;
@@ -309,7 +310,7 @@ fn outlets(destinations: &Destinations) -> Outlets {
 
 fn measurement(collect: Collect, job: &str, instance: &str) -> Option<host::Settings> {
     (collect.own || !collect.host.is_empty()).then(|| host::Settings {
-        collectors: collect.host,
+        host: HostOptions { root: collect.root, collectors: collect.host },
         interval: collect.interval,
         own: collect.own,
         job: job.to_string(),

@@ -1,7 +1,7 @@
 //! The loop that measures: this machine, and narthex itself, at an interval.
 
 use crate::telemetry::Telemetry;
-use collect::{CollectorSet, Host, HostOptions, Stamp, Stamper, Ticker};
+use collect::{Host, HostOptions, Stamp, Stamper, Ticker};
 use model::{Batch, Clock, Family, MetricType};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,8 +10,8 @@ use storage::Storage;
 /// What to measure and what to call it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Settings {
-    /// This machine's metrics; may be none.
-    pub(crate) collectors: CollectorSet,
+    /// This machine's metrics; may be none of them.
+    pub(crate) host: HostOptions,
     /// How often.
     pub(crate) interval: Duration,
     /// Whether narthex' own metrics are pushed.
@@ -32,7 +32,7 @@ pub(crate) async fn run(
     telemetry: Arc<Telemetry>,
     clock: Arc<dyn Clock>,
 ) {
-    let mut host = Host::new(HostOptions { collectors: settings.collectors, ..HostOptions::default() });
+    let mut host = Host::new(settings.host.clone());
     let mut stamper = Stamper::new(settings.interval);
     let mut ticker = Ticker::new(settings.interval, &settings.instance);
     let mut stamped = true;
@@ -54,7 +54,7 @@ pub(crate) async fn run(
             }
         }
         telemetry.stamped(stamper.counts(), ticker.missed());
-        let (back, families) = measure(host, settings.collectors, clock.now_ms()).await;
+        let (back, families) = measure(host, &settings.host, clock.now_ms()).await;
         host = back;
         let took = clock.monotonic().saturating_sub(started);
         telemetry.collected(took);
@@ -71,16 +71,17 @@ pub(crate) async fn run(
 }
 
 /// Collects on a thread that may wait for files.
-async fn measure(mut host: Host, collectors: CollectorSet, now_ms: i64) -> (Host, Vec<Family>) {
+async fn measure(mut host: Host, options: &HostOptions, now_ms: i64) -> (Host, Vec<Family>) {
+    let nothing = options.collectors.is_empty();
     let collected = tokio::task::spawn_blocking(move || {
-        let families = if collectors.is_empty() { Vec::new() } else { host.collect(now_ms) };
+        let families = if nothing { Vec::new() } else { host.collect(now_ms) };
         (host, families)
     });
     match collected.await {
         Ok(collected) => collected,
         Err(error) => {
             tracing::error!(%error, "collecting ended unexpectedly; beginning anew");
-            (Host::new(HostOptions { collectors, ..HostOptions::default() }), Vec::new())
+            (Host::new(options.clone()), Vec::new())
         }
     }
 }
@@ -94,7 +95,7 @@ fn batch(
 ) -> Batch {
     let mut batch = Batch::new();
     let instance = settings.instance.as_str();
-    if !settings.collectors.is_empty() {
+    if !settings.host.collectors.is_empty() {
         let labels = [("job", settings.job.as_str()), ("instance", instance)];
         batch.push_families(families, &labels, timestamp);
         batch.push_families(&[up(), scrape_duration(took)], &labels, timestamp);

@@ -111,7 +111,7 @@ pub fn check(file: &Path) -> Result<(), Failure> {
 /// What it will do, in sentences.
 fn sentences(config: &Config, job: &str, instance: &str) -> Vec<String> {
     let mut out = Vec::new();
-    let collect = config.collect;
+    let collect = &config.collect;
     let every = human(collect.interval);
     if collect.host.is_empty() {
         out.push("collecting nothing of this machine".into());

@@ -160,6 +160,8 @@ pub struct Host {
     pub interval: Option<Duration>,
     /// Which.
     pub collectors: Option<Collectors>,
+    /// Where the machine's own root is.
+    pub root: Option<PathBuf>,
 }
 
 /// Names of collectors, as a list or separated by commas; `none` is none.

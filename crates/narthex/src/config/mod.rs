@@ -22,7 +22,7 @@ use remote::config::RemoteWrite;
 use remote::members;
 use size::{Human, Size};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The largest file that is read.
@@ -39,10 +39,12 @@ pub const MAX_IN_MEMORY_MIN: usize = 1 << 20;
 const OWN_SECTIONS: [&str; 4] = ["log", "send", "collect", "receive"];
 
 /// What to collect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Collect {
     /// This machine's metrics; none where the set is empty.
     pub host: CollectorSet,
+    /// Where its `proc`, `sys`, `etc` and `run` are.
+    pub root: PathBuf,
     /// How often.
     pub interval: Duration,
     /// narthex' own metrics.
@@ -91,7 +93,12 @@ impl Default for Config {
             destinations: Vec::new(),
             log: Log::default(),
             max_in_memory: remote::config::MAX_IN_MEMORY,
-            collect: Collect { host: CollectorSet::default(), interval: INTERVAL, own: true },
+            collect: Collect {
+                host: CollectorSet::default(),
+                root: "/".into(),
+                interval: INTERVAL,
+                own: true,
+            },
             receive: receive::Options::default(),
             security: Settings::default(),
         }
@@ -129,6 +136,10 @@ pub fn parse(
     }
     if let Some(receive) = &mut file.receive {
         receive.resolve_paths(folder);
+    }
+    let host = file.collect.as_mut().and_then(|collect| collect.host.as_mut());
+    if let Some(root) = host.and_then(|host| host.root.as_mut()) {
+        *root = folder.join(&*root);
     }
     let warnings = warnings(name, &file);
     let wrong = |key: &str, message: String| reporter.at(locate::locate(&expanded, key), key, message);
@@ -332,8 +343,17 @@ fn collect(section: Option<file::Collect>, wrong: Wrong<'_>) -> Result<Collect, 
         let why = "from 1s to 2m: queries look back five minutes only, and one collection may be lost";
         return Err(wrong("collect.host.interval", why.into()));
     }
+    // Otherwise each collector would find nothing and say little: on any machine something is missing.
+    if let Some(root) = host.root.as_ref().filter(|root| !root.join("proc/stat").exists()) {
+        let why = format!(
+            "no proc/stat below {}: give the folder where the machine's root is mounted",
+            root.display()
+        );
+        return Err(wrong("collect.host.root", why));
+    }
+    let root = host.root.unwrap_or_else(|| "/".into());
     let host = host.collectors.map_or(default, |collectors| collectors.0);
-    Ok(Collect { host, interval, own: section.own })
+    Ok(Collect { host, root, interval, own: section.own })
 }
 
 fn doors(section: file::Receive) -> receive::Options {
