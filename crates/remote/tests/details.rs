@@ -219,3 +219,29 @@ fn what_a_receiver_wrote_of_a_refused_request_may_be_there_and_is_no_loss() {
     let invalid = dead.iter().filter(|line| line["answer"].as_str().unwrap().contains("invalid label value"));
     assert_eq!(invalid.map(|line| line["labels"]["instance"].clone()).collect::<Vec<_>>(), ["3"]);
 }
+
+/// Where all of a batch is refused for being there already, so may be what was not sent alone.
+#[test]
+fn what_is_presumed_to_be_refused_as_there_already_is_no_loss_either() {
+    for (words, there) in [("duplicate sample for timestamp", 40), ("invalid label value", 0)] {
+        let world = World::new();
+        world.receiver.answer(move |request| match request.number {
+            // Stored, and nobody is told.
+            0 => Answer::success(request).ending(Ending::NoAnswer),
+            _ => Answer::status(400).body(words),
+        });
+        let mut config = world.config();
+        config.protobuf_message = Some(Message::V1);
+        let destination = world.start(config);
+        world.push(40);
+        let stats = destination.stats().clone();
+        wait_for_number("all to be settled", 40, || stats.refused.get().samples);
+        assert!(world.stop(destination).complete);
+        assert_eq!(
+            (stats.refused_or_already_written.get(), stats.refused_presumed.get()),
+            (there, 32),
+            "{words}"
+        );
+        assert_eq!(stats.lost.get().total(), 0);
+    }
+}

@@ -58,6 +58,7 @@ impl Worker {
                 }
                 Fate::Presumed => {
                     refused.presumed += 1;
+                    refused.maybe += u64::from(about_order);
                     Reason::Presumed
                 }
                 Fate::Poisoned => {
