@@ -250,12 +250,36 @@ const CASES: &[Case] = &[
     },
 ];
 
+/// Where a segment differs first from what it was, by segment; of those that are as long as they were.
+fn changed(before: &Path, after: &Path) -> Vec<(usize, usize)> {
+    let of =
+        |data: &Path, number: usize| std::fs::read(data.join(format!("wal/{number:08}"))).unwrap_or_default();
+    let changed = |number| {
+        let (before, after) = (of(before, number), of(after, number));
+        let place = before.iter().zip(&after).position(|(before, after)| before != after);
+        place.filter(|_| before.len() == after.len()).map(|place| (number, place))
+    };
+    (0..SEGMENTS).filter_map(changed).collect()
+}
+
+/// Begin and end of each stretch of a segment that some line names: `…/00000002: 32758 bytes at 65536: …`.
+fn named(lines: &[&String], number: usize) -> Vec<(usize, usize)> {
+    let stretch = |line: &&String| {
+        let (_, rest) = line.split_once(&format!("/{number:08}: "))?;
+        let (bytes, rest) = rest.split_once(" bytes at ")?;
+        let offset: usize = rest.split_once(':')?.0.parse().ok()?;
+        Some((offset, offset + bytes.parse::<usize>().ok()?))
+    };
+    lines.iter().filter_map(stretch).collect()
+}
+
 /// Starts narthex on the damaged copy and holds what arrives against what may be lost.
 fn check(made: &Made, case: &Case) -> Result<String, String> {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     copy(&made.folder.path().join("data"), &data);
     (case.damage)(&data);
+    let changed = changed(&made.folder.path().join("data"), &data);
     let receiver = FakeReceiver::start();
     let narthex = start(folder.path(), &receiver);
     // Pushed after the start: when it is there, each lane has been read to here.
@@ -307,6 +331,12 @@ fn check(made: &Made, case: &Case) -> Result<String, String> {
     for words in case.says {
         if !tellings.iter().any(|line| line.contains(words)) {
             wrong.push(format!("it doesn't say {words:?}"));
+        }
+    }
+    for (number, place) in changed {
+        let named = named(&tellings, number);
+        if !named.iter().any(|(begin, end)| (*begin..*end).contains(&place)) {
+            wrong.push(format!("segment {number} is damaged at {place}, and it names {named:?}"));
         }
     }
     let aside: Vec<String> = match std::fs::read_dir(data.join("damaged")) {

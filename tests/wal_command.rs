@@ -11,9 +11,9 @@ mod log;
 
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use support::folder::unpack;
 use support::narthex;
 use support::prometheus::Options;
@@ -262,11 +262,9 @@ fn the_folder_of_a_running_prometheus_is_not_repaired() {
     assert!(code == 1 && error.contains("stop that one first"), "{error}");
 }
 
-/// Long work has a line that is renewed on a terminal. Where standard error is a pipe or a file there is none,
-/// though the work takes longer than such a line waits.
-#[test]
-fn progress_is_quiet_where_standard_error_is_no_terminal() {
-    use std::io::Read;
+/// Dumps the log of a narthex that was killed, for longer than a line of progress waits: nobody reads what is
+/// written for a while, and then all of it.
+fn slow_dump(error: impl Into<Stdio>) -> Child {
     let folder = tempfile::tempdir().unwrap();
     let narthex = undelivered(folder.path());
     let now = now_ms();
@@ -277,11 +275,10 @@ fn progress_is_quiet_where_standard_error_is_no_terminal() {
         push(&narthex, &series);
     }
     narthex.process.kill();
-    // Nobody reads what is written for more than half a second, and then all of it.
     let mut dump = Command::new(PROGRAM)
         .args(["wal", "dump", folder.path().to_str().unwrap()])
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(error)
         .spawn()
         .unwrap();
     std::thread::sleep(std::time::Duration::from_millis(700));
@@ -290,9 +287,38 @@ fn progress_is_quiet_where_standard_error_is_no_terminal() {
     while let Ok(count @ 1..) = stdout.read(&mut piece) {
         written += count;
     }
-    let output = dump.wait_with_output().unwrap();
-    assert!(output.status.success() && written > 1 << 20, "{written} bytes");
+    assert!(written > 1 << 20, "{written} bytes");
+    dump
+}
+
+#[test]
+fn progress_is_quiet_where_standard_error_is_no_terminal() {
+    let output = slow_dump(Stdio::piped()).wait_with_output().unwrap();
+    assert!(output.status.success());
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
+
+#[test]
+fn on_a_terminal_progress_is_one_line_that_goes_when_the_work_is_done() {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    let screen = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&screen).unwrap();
+    unlockpt(&screen).unwrap();
+    let terminal = ptsname(&screen, Vec::new()).unwrap().into_string().unwrap();
+    let terminal = std::fs::OpenOptions::new().read(true).write(true).open(terminal).unwrap();
+    let mut dump = slow_dump(terminal);
+    assert!(dump.wait().unwrap().success());
+    // Nothing more comes once nobody has the other end.
+    let mut seen = Vec::new();
+    let _ = std::fs::File::from(screen).read_to_end(&mut seen);
+    let seen = String::from_utf8(seen).unwrap();
+    let lines: Vec<&str> = seen.split('\r').collect();
+    let [before, shown @ .., end] = &*lines else { panic!("{seen:?}") };
+    assert_eq!((*before, *end), ("", "\x1b[K"), "taken away at the end: {seen:?}");
+    assert!(!shown.is_empty() && !seen.contains('\n'), "{seen:?}");
+    for line in shown {
+        assert!(line.starts_with("dumping [") && line.ends_with(" s left\x1b[K"), "{seen:?}");
+    }
 }
 
 #[test]
