@@ -1,5 +1,5 @@
 //! The promise about the data folder: one that an earlier narthex left is opened, and everything in it is
-//! delivered. The folders stand in `tests/fixtures/data-*`, as they were left by a kill; see the README there.
+//! delivered. The folders stand in `tests/fixtures`, as they were left by a kill; see the README there.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

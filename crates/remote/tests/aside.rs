@@ -115,6 +115,29 @@ fn a_poisoned_sample_is_put_aside_and_its_lane_goes_on() {
     assert!(hurt.world.stop(destination).complete);
 }
 
+/// Two thirds of an hour of it: its series waits, the others go on, and it arrives in its place.
+#[test]
+fn where_it_is_said_so_nothing_leaves_its_place() {
+    let hurt = Hurt::new();
+    let mut config = hurt.config();
+    config.put_aside = false;
+    let destination = hurt.world.start(config);
+    let stats = destination.stats().clone();
+    for _ in 0..40 {
+        hurt.world.push(SERIES);
+        let (delivered, failed) = (stats.delivered.get().samples, stats.requests_retried.get());
+        support::wait_until("others to pass and it to fail", SOON, || {
+            stats.delivered.get().samples > delivered && stats.requests_retried.get() > failed
+        });
+        hurt.world.clock.jump(Duration::from_secs(60));
+    }
+    assert_eq!((stats.set_aside.get().samples, hurt.entries()), (0, 0));
+    hurt.status.store(204, Ordering::SeqCst);
+    let tally = hurt.world.wait_for_all();
+    assert_eq!((tally.out_of_order, tally.unexpected, stats.refused.get().total()), (0, 0, 0));
+    assert!(hurt.world.stop(destination).complete);
+}
+
 #[test]
 fn what_was_put_aside_survives_a_restart() {
     let mut hurt = Hurt::new();

@@ -62,6 +62,30 @@ fn where_it_is_said_so_429_is_a_refusal() {
     }
 }
 
+/// As the specification has it: what was refused is never sent again.
+#[test]
+fn where_it_is_said_so_no_4xx_is_followed_by_another_request() {
+    for status in [400, 401, 403, 404, 405, 407, 408, 409, 410, 413, 415, 422] {
+        let world = World::new();
+        world.receiver.answer(move |request| match request.number {
+            0 => Answer::status(status).body("no"),
+            _ => Answer::success(request),
+        });
+        let mut config = world.config();
+        config.protobuf_message = Some(Message::V1);
+        config.retry_on_http_4xx = false;
+        let destination = world.start(config);
+        world.push(50);
+        let stats = destination.stats().clone();
+        wait_for_number("all to be refused", 50, || stats.refused.get().samples);
+        world.push(50);
+        wait_for_number("what comes then", 50, || stats.delivered.get().samples);
+        assert!(world.stop(destination).complete);
+        assert_eq!((stats.refused.get().samples, world.receiver.requests().len()), (50, 2), "{status}");
+        assert_eq!((world.dead_letters().len(), stats.lost.get().total()), (50, 0), "{status}");
+    }
+}
+
 fn push_with_metadata(world: &World) {
     let mut batch = Batch::new();
     batch.metadata.push(Metadata {

@@ -9,7 +9,7 @@ use formats::remote_write::{Encoder, Protocol};
 use formats::text::{Format, ParseOptions};
 use model::Batch;
 use remote::RemoteWrite;
-use remote::client::answer::{Answer, Verdict, verdict};
+use remote::client::answer::{Answer, Resend, Verdict, verdict};
 use remote::client::{Client, ClientError, Post};
 use remote::config::url::Url;
 use remote::stats::Counter;
@@ -62,7 +62,7 @@ impl Straight {
 
 /// Taken, or not (`true`: to be tried later); nothing where the other version is to be tried.
 fn judge(answer: &Answer, protocol: Protocol, points: u64) -> Option<Result<(), bool>> {
-    match verdict(answer, protocol, false, true) {
+    match verdict(answer, protocol, false, Resend::default()) {
         Verdict::Delivered => Some(Ok(())),
         Verdict::Settled(written) => {
             let all = written.samples + written.histograms + written.exemplars >= points;

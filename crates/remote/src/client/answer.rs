@@ -42,10 +42,43 @@ pub enum Verdict {
     Denied,
 }
 
+/// Which refusals may be followed by another request with the same samples; the user says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Resend {
+    /// 429.
+    pub after_429: bool,
+    /// Any other 4xx: what the specification forbids. (That 415 means another version of the protocol it allows.)
+    pub after_4xx: bool,
+}
+
+impl Default for Resend {
+    fn default() -> Self {
+        Resend { after_429: true, after_4xx: true }
+    }
+}
+
+impl Resend {
+    /// Whether a request that was answered so is never followed by another one.
+    pub fn is_final(self, status: u16) -> bool {
+        match status {
+            429 => !self.after_429,
+            400..=499 => !self.after_4xx,
+            _ => false,
+        }
+    }
+}
+
 /// The verdict on an answer to a request of version `protocol`. `confirmed` says that the receiver has
 /// shown before that it speaks 2.0; one that has not may answer a 2.0 request with a bare 400.
-/// `retry_429` is what the user asked for.
-pub fn verdict(answer: &Answer, protocol: Protocol, confirmed: bool, retry_429: bool) -> Verdict {
+pub fn verdict(answer: &Answer, protocol: Protocol, confirmed: bool, resend: Resend) -> Verdict {
+    use Verdict::{Denied, Refused, RefusedWhole, Retry, TooLarge};
+    match by_status(answer, protocol, confirmed) {
+        Retry | Refused | TooLarge | Denied if resend.is_final(answer.status) => RefusedWhole,
+        verdict => verdict,
+    }
+}
+
+fn by_status(answer: &Answer, protocol: Protocol, confirmed: bool) -> Verdict {
     let second = protocol == Protocol::V2;
     match (answer.status, answer.written) {
         // A login page, or some other web server: whoever it is, it is no receiver of remote write.
@@ -53,9 +86,7 @@ pub fn verdict(answer: &Answer, protocol: Protocol, confirmed: bool, retry_429: 
         (200..=299, None) if second => Verdict::OtherProtocol,
         (200..=299, Some(written)) if second => Verdict::Settled(written),
         (200..=299, _) => Verdict::Delivered,
-        (408 | 500..=599, _) => Verdict::Retry,
-        (429, _) if retry_429 => Verdict::Retry,
-        (429, _) => Verdict::RefusedWhole,
+        (408 | 429 | 500..=599, _) => Verdict::Retry,
         (400 | 409 | 422, Some(written)) if second => Verdict::Settled(written),
         (400 | 422, None) if second && (!confirmed || is_undecodable(&answer.words)) => {
             Verdict::OtherProtocol
@@ -187,17 +218,27 @@ mod tests {
         for (status, written, protocol, confirmed, right) in table {
             let answer = Answer { status, written, ..Answer::default() };
             assert_eq!(
-                verdict(&answer, protocol, confirmed, true),
+                verdict(&answer, protocol, confirmed, Resend::default()),
                 right,
                 "{status} {written:?} {protocol:?}"
             );
         }
-        let answer = Answer { status: 429, ..Answer::default() };
-        assert_eq!(verdict(&answer, V1, true, false), RefusedWhole);
+        for (status, resend, right) in [
+            (429, Resend { after_429: false, after_4xx: true }, RefusedWhole),
+            (429, Resend { after_429: true, after_4xx: false }, Retry),
+            (408, Resend { after_429: false, after_4xx: true }, Retry),
+            (408, Resend { after_429: true, after_4xx: false }, RefusedWhole),
+            (413, Resend { after_429: true, after_4xx: false }, RefusedWhole),
+            (302, Resend { after_429: false, after_4xx: false }, Denied),
+            (503, Resend { after_429: false, after_4xx: false }, Retry),
+        ] {
+            let answer = Answer { status, ..Answer::default() };
+            assert_eq!(verdict(&answer, V1, true, resend), right, "{status} {resend:?}");
+        }
         for protocol in [V1, V2] {
             let answer =
                 Answer { status: 200, words: "<!DOCTYPE html><title>Log in".into(), ..Answer::default() };
-            assert_eq!(verdict(&answer, protocol, false, true), Denied, "a page is no receiver");
+            assert_eq!(verdict(&answer, protocol, false, Resend::default()), Denied, "a page is no receiver");
         }
     }
 
@@ -205,8 +246,8 @@ mod tests {
     fn a_confirmed_receiver_that_says_it_cannot_decode_was_exchanged_for_an_older_one() {
         let words = "proto: WriteRequest: illegal wireType 7".into();
         let answer = Answer { status: 400, words, ..Answer::default() };
-        assert_eq!(verdict(&answer, Protocol::V2, true, true), Verdict::OtherProtocol);
-        assert_eq!(verdict(&answer, Protocol::V1, true, true), Verdict::Refused);
+        assert_eq!(verdict(&answer, Protocol::V2, true, Resend::default()), Verdict::OtherProtocol);
+        assert_eq!(verdict(&answer, Protocol::V1, true, Resend::default()), Verdict::Refused);
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! A destination's configuration: Prometheus' `remote_write` entry, key by key, and keys of our own
-//! (`start_at`, `narrow`, `catch_up`, `out_of_order_window`, those of members; and `protobuf_message` may be absent,
+//! (`start_at`, `narrow`, `retry_on_http_4xx`, `put_aside`, `catch_up`, `out_of_order_window`, those of members; and `protobuf_message` may be absent,
 //! which means negotiation).
 //!
 //! Differences from Prometheus: exemplars and native histograms are sent unless that is switched off, 429
@@ -67,6 +67,14 @@ pub struct RemoteWrite {
     /// What to do with a batch that is refused without telling why.
     #[serde(default)]
     pub narrow: Narrowing,
+    /// Whether what is answered with 4xx (429 has a key of its own) may be sent again: after 408, in parts after 400,
+    /// 409, 413 and 422, and after 401, 403, 404, 405 and 407 once somebody has mended what is wrong. Otherwise it is
+    /// refused for good, as the specification has it.
+    #[serde(default = "yes")]
+    pub retry_on_http_4xx: bool,
+    /// Whether what keeps meeting 408, 429 or 5xx while others pass leaves its place, to be tried later.
+    #[serde(default = "yes")]
+    pub put_aside: bool,
     /// What is sent first after an outage.
     #[serde(default)]
     pub catch_up: CatchUp,
@@ -194,6 +202,8 @@ impl RemoteWrite {
             start_at: StartAt::default(),
             write_relabel_configs: Vec::new(),
             narrow: Narrowing::default(),
+            retry_on_http_4xx: true,
+            put_aside: true,
             catch_up: CatchUp::default(),
             out_of_order_window: Duration::ZERO,
             metadata_config: MetadataConfig::default(),
@@ -403,12 +413,13 @@ mod tests {
         let config = parse(
             r#"{"url": "http://h/x", "name": "a", "remote_timeout": "1m30s", "protobuf_message":
                 "io.prometheus.write.v2.Request", "headers": {"X-Scope-OrgID": "1"}, "start_at": "oldest",
-                "narrow": "never", "catch_up": "newest_first", "out_of_order_window": "1h", "queue_config": {"capacity": 7, "min_backoff": "1s"}}"#,
+                "narrow": "never", "retry_on_http_4xx": false, "put_aside": false, "catch_up": "newest_first", "out_of_order_window": "1h", "queue_config": {"capacity": 7, "min_backoff": "1s"}}"#,
         )
         .unwrap();
         assert_eq!(config.remote_timeout, Duration::from_secs(90));
         assert_eq!(config.protobuf_message, Some(Message::V2));
         assert_eq!((config.start_at, config.narrow), (StartAt::Oldest, Narrowing::Never));
+        assert!(!config.retry_on_http_4xx && !config.put_aside);
         assert_eq!((config.queue_config.capacity, config.queue_config.max_shards), (7, 50));
         let hour = Duration::from_secs(3600);
         assert_eq!((config.catch_up, config.out_of_order_window), (CatchUp::NewestFirst, hour));

@@ -58,7 +58,7 @@ impl<C: Source> Queue<C> {
                     }
                     shard.failing_since.get_or_insert(now);
                     shard.failed_at = now;
-                    if shard.poisoned || shard.failing_beside >= POISONED_AFTER {
+                    if self.settings.put_aside && (shard.poisoned || shard.failing_beside >= POISONED_AFTER) {
                         shard.poisoned = true;
                         self.refused(index, Fate::Poisoned, now, &mut settle);
                     }

@@ -95,6 +95,8 @@ pub struct Settings {
     pub memory: usize,
     /// Whether refused batches are narrowed down.
     pub narrow: bool,
+    /// Whether what keeps meeting 408, 429 or 5xx while others pass is put aside.
+    pub put_aside: bool,
 }
 
 /// What became of a request.

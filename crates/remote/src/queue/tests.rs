@@ -43,6 +43,7 @@ pub(super) fn settings() -> Settings {
         max_backoff: Duration::from_secs(5),
         memory: 1 << 20,
         narrow: true,
+        put_aside: true,
     }
 }
 

@@ -161,6 +161,8 @@ impl Worker {
             min_backoff: RETRY_INTERVAL,
             max_backoff: RETRY_INTERVAL,
             memory: usize::MAX,
+            // It was, whatever is wanted now.
+            put_aside: true,
             ..self.settings.clone()
         };
         let mut queue = Queue::new(settings, &[]);

@@ -20,6 +20,7 @@ use self::shards::Rate;
 use self::stragglers::{Straggler, next_of};
 use crate::batch::{Batcher, Kinds, REQUEST_BYTES};
 use crate::client::Client;
+use crate::client::answer::Resend;
 use crate::client::protocol::Negotiator;
 use crate::config::{CatchUp, MetadataConfig, Narrowing, RemoteWrite};
 use crate::disk::aside::{Files, Shelf};
@@ -69,7 +70,7 @@ pub(crate) struct Parts {
 pub(crate) struct Worker {
     name: String,
     narrow: Narrowing,
-    retry_429: bool,
+    resend: Resend,
     age_limit: Option<Duration>,
     min_shards: usize,
     max_shards: usize,
@@ -139,6 +140,7 @@ impl Worker {
             max_backoff: queue_config.max_backoff,
             memory: config.max_in_memory,
             narrow: config.narrow == Narrowing::Auto,
+            put_aside: config.put_aside,
         };
         stats.shards.set(settings.min_shards as i64);
         stats.shards_min.set(settings.min_shards as i64);
@@ -155,7 +157,7 @@ impl Worker {
         let window = Some(config.out_of_order_window).filter(|_| config.catch_up == CatchUp::NewestFirst);
         let mut worker = Worker {
             narrow: config.narrow,
-            retry_429: queue_config.retry_on_http_429,
+            resend: Resend { after_429: queue_config.retry_on_http_429, after_4xx: config.retry_on_http_4xx },
             age_limit: Some(queue_config.sample_age_limit).filter(|limit| !limit.is_zero()),
             min_shards: settings.min_shards,
             max_shards,

@@ -121,7 +121,7 @@ impl Worker {
             Err(_) => return self.retry(flight, None, false, words),
         };
         let confirmed = self.negotiator.is_confirmed();
-        match answer::verdict(answer, flight.protocol, confirmed, self.retry_429) {
+        match answer::verdict(answer, flight.protocol, confirmed, self.resend) {
             Verdict::Delivered => {
                 self.taken(flight, sent);
                 Outcome::Delivered
@@ -158,6 +158,7 @@ impl Worker {
                     tracing::info!(destination = %self.name, answer = %words, ?to, "another version of the protocol");
                     Outcome::Resend
                 }
+                Next::Hold if self.resend.is_final(answer.status) => Outcome::RefusedWhole,
                 Next::Hold => self.denied(
                     flight,
                     format!("{words} (it understands no version of remote write that may be sent)"),
