@@ -1,5 +1,5 @@
-//! One stream over several real Prometheus servers: each series whole at as many of them as asked for, also
-//! while members join, leave and fail and narthex is killed.
+//! One stream over several real Prometheus servers, or VictoriaMetrics: each series whole at as many of them as asked
+//! for, also while members join, leave and fail and narthex is killed.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test reports")]
 
 use rustix::process::Signal;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use support::narthex::config;
 use support::prometheus::Options;
 use support::wire::{self, Series, Version};
-use support::{Labels, Narthex, Peers, Prometheus, SOON, now_ms, wait_for, wait_until};
+use support::{Labels, Narthex, Peers, Prometheus, SOON, VictoriaMetrics, now_ms, wait_for, wait_until};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
 const SERIES: usize = 200;
@@ -221,4 +221,71 @@ fn members_that_join_and_leave_under_load_with_kills_lose_nothing_and_double_not
     }
     let shares = [0, 3].map(|number| cluster.has(number).intersection(&after).count());
     assert!(shares.iter().all(|share| *share > after.len() / 3), "{shares:?} of {}", after.len());
+}
+
+/// Single nodes of VictoriaMetrics, which keep what comes twice twice.
+#[test]
+fn several_victoriametrics_have_each_series_once_across_a_change_of_members() {
+    let Some(peers) = support::peers() else { return };
+    let nodes: Vec<VictoriaMetrics> = (0..3).map(|_| VictoriaMetrics::start(&peers)).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let start = |members: [usize; 2]| {
+        let members = members.map(|member| format!("    - {}\n", nodes[member].write_url())).concat();
+        let text = format!(
+            "remote_write:\n- name: cluster\n  members:\n{members}  shard_by: series\n  queue_config: \
+             {{batch_send_deadline: 100ms, max_backoff: 200ms}}\ncollect: {{self: false}}\n"
+        );
+        let config = config(folder.path(), &text);
+        Narthex::start_in(
+            PROGRAM,
+            "run",
+            &folder.path().join("data"),
+            &["--config", &config, "--collect", "none"],
+        )
+    };
+    let begin = now_ms() - 600_000;
+    let push = |narthex: &Narthex, seconds: std::ops::Range<i64>| {
+        for second in seconds {
+            let series: Vec<Series> = (0..SERIES)
+                .map(|id| {
+                    let sample = (begin + second * 1000, (second + id as i64) as f64);
+                    Series::new("shared", &[("id", &id.to_string())], &[sample])
+                })
+                .collect();
+            wire::push(&narthex.write_url(), Version::V2, &series).unwrap().expect_success();
+        }
+    };
+    // How many of the samples of these seconds each node has; and none is anywhere twice, or other than pushed.
+    let there = |seconds: std::ops::Range<i64>| {
+        let mut seen = BTreeSet::new();
+        let counts: Vec<usize> = nodes
+            .iter()
+            .map(|node| {
+                let mut count = 0;
+                for series in node.export("shared") {
+                    let id: i64 = series.labels["id"].parse().unwrap();
+                    for (time, value) in series.samples {
+                        let second = (time - begin) / 1000;
+                        assert_eq!(value, (second + id) as f64);
+                        assert!(seen.insert((id, time)), "{id} {time} is there twice");
+                        count += usize::from(seconds.contains(&second));
+                    }
+                }
+                count
+            })
+            .collect();
+        counts
+    };
+    let narthex = start([0, 1]);
+    push(&narthex, 0..10);
+    wait_until("the first half", SOON, || there(0..10).iter().sum::<usize>() == 10 * SERIES);
+    narthex.process.kill();
+    let narthex = start([1, 2]);
+    push(&narthex, 10..20);
+    wait_until("the second half", SOON, || there(10..20).iter().sum::<usize>() == 10 * SERIES);
+    let (before, after) = (there(0..10), there(10..20));
+    assert_eq!((before[2], after[0]), (0, 0), "{before:?} {after:?}");
+    for share in [before[0], before[1], after[1], after[2]] {
+        assert!((share as f64 / (10 * SERIES) as f64 - 0.5).abs() < 0.2, "{before:?} {after:?}");
+    }
 }
