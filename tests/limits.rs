@@ -59,11 +59,27 @@ fn by_the_code() -> Vec<(&'static str, &'static str, String)> {
     let gateway = doors.pushgateway.clone();
     let log = storage::Options::new("data");
     let window = sink::window::WindowLimits::DEFAULT;
+    let named = |number: String, name: &str| format!("{number} (`{name}`)");
     let keyed = |number: usize, key: &str| format!("{} (`{key}`)", count(number));
     vec![
         ("The log", "committed batches kept in memory", bytes(log.tail_bytes)),
         ("The log", "batches that wait for the disk", bytes(log.waiting_bytes)),
         ("The log", "one group commit", bytes(log.group_bytes)),
+        (
+            "The log",
+            "stretches of damage that one reading tells apart",
+            named(count(wal::SegmentReader::MAX_DAMAGE), "MAX_DAMAGE"),
+        ),
+        (
+            "The log",
+            "segments that got lost and are replaced by empty files",
+            named(count(wal::dir::MAX_FILLED), "MAX_FILLED"),
+        ),
+        (
+            "The log",
+            "records that are framed and not written yet",
+            named(bytes(wal::Writer::MAX_PENDING_BYTES), "MAX_PENDING_BYTES"),
+        ),
         ("The log", "series in the registry", count(log.max_series)),
         ("The log", "kept aside for a full disk", bytes(log.reserve_bytes)),
         ("A series", "labels", count(series.labels)),
@@ -131,6 +147,85 @@ fn by_the_code() -> Vec<(&'static str, &'static str, String)> {
         ),
         ("A destination", "an answer's body that is read", bytes(remote::client::ANSWER_BYTES)),
         ("A destination", "redirects", count(remote::client::REDIRECTS_MAX)),
+        (
+            "A destination",
+            "bytes a request before compression",
+            format!(
+                "{} (`REQUEST_BYTES`); less for a receiver that answers 413",
+                bytes(remote::batch::REQUEST_BYTES)
+            ),
+        ),
+        (
+            "A destination",
+            "batches held, however small they are",
+            named(count(remote::queue::CHUNKS_MAX), "CHUNKS_MAX"),
+        ),
+        (
+            "A destination",
+            "what relabelling made of series, remembered",
+            named(bytes(remote::outgoing::CACHE_BYTES), "CACHE_BYTES"),
+        ),
+        (
+            "A destination",
+            "the pause that a `Retry-After` may ask for",
+            named(time(remote::queue::backoff::RETRY_AFTER_MAX), "RETRY_AFTER_MAX"),
+        ),
+        (
+            "A destination",
+            "characters of an answer that are kept",
+            named(count(remote::client::answer::WORDS_MAX), "WORDS_MAX"),
+        ),
+        (
+            "A destination",
+            "a token server's answer",
+            named(bytes(remote::client::auth::oauth2::TOKEN_BYTES), "TOKEN_BYTES"),
+        ),
+        (
+            "A destination",
+            "a file with a secret, a certificate or a key",
+            named(bytes(remote::client::auth::FILE_BYTES), "FILE_BYTES"),
+        ),
+        (
+            "A destination",
+            "how long connections are used before new ones are made",
+            named(time(remote::client::connect::CONNECTIONS_AGE), "CONNECTIONS_AGE"),
+        ),
+        ("A destination", "members of an entry", count(remote::members::ring::MEMBERS_MAX)),
+        (
+            "A destination",
+            "rings of an entry, of which some member has not passed all",
+            format!("{}; another change is an error", remote::members::rings::RINGS_MAX),
+        ),
+        ("A destination", "a file of rings", bytes(remote::members::rings::FILE_BYTES_MAX)),
+        (
+            "A destination",
+            "dead letters on disk",
+            format!("two files of {} for each destination", bytes(remote::disk::dead::FILE_BYTES)),
+        ),
+        (
+            "A destination",
+            "series in the dead letter of a large request of which only numbers are known",
+            bytes(remote::disk::dead::SERIES_BYTES),
+        ),
+        (
+            "A destination",
+            "dead letters that wait for the disk",
+            format!("{} for each destination", bytes(remote::disk::dead::WAITING_BYTES)),
+        ),
+        (
+            "A destination",
+            "side queue: what a destination keeps failing over",
+            format!(
+                "{} entries (one for each answer) and {} for each destination",
+                count(remote::disk::aside::ENTRIES_MAX),
+                bytes(remote::disk::aside::BYTES_MAX)
+            ),
+        ),
+        (
+            "A destination",
+            "position, dead letters and side queue of a destination that was removed",
+            format!("{} days", remote::disk::claims::REMOVED_KEPT.as_secs() / 86_400),
+        ),
         ("Collecting", "interval", format!("1 s to {}", time(config::INTERVAL_MAX))),
         ("The program", "configuration file", bytes(config::FILE_BYTES_MAX)),
         ("The program", "file of `--to-file`", bytes(configure::TO_FILE_BYTES_MAX)),

@@ -59,3 +59,29 @@ fn main() -> Result<()> {
         Command::PushOrPull(options) => push_or_pull::run(&options),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_commands_in_the_documents_are_understood() {
+        let mut count = 0;
+        for text in [
+            include_str!("../../docs/benchmarks.md"),
+            include_str!("../../docs/push-or-pull.md"),
+            include_str!("../../docs/reliability.md"),
+        ] {
+            let lines = text.lines().filter_map(|line| line.split_once("-p bench -- "));
+            for (_, arguments) in lines {
+                let arguments = arguments.split(['`', '#']).next().unwrap_or_default();
+                let words = std::iter::once("bench").chain(arguments.split_whitespace());
+                if let Err(error) = Command::try_parse_from(words) {
+                    panic!("{arguments}: {error}");
+                }
+                count += 1;
+            }
+        }
+        assert!(count > 10, "{count}");
+    }
+}

@@ -1,37 +1,29 @@
 //! What the docs say about configuration files: each block of YAML is a file that works, each key is told with
 //! its default, and each stands in a block.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test reports")]
 
+use crate::{documents, read};
 use narthex::config::{Config, parse};
 use remote::config::{MetadataConfig, QueueConfig, RemoteWrite};
 use serde::de::DeserializeOwned;
-use support::peers::repository;
+use std::process::Command;
 
-fn read(path: &str) -> String {
-    std::fs::read_to_string(repository().join(path)).unwrap()
-}
-
-/// All documents: path and text.
-fn documents() -> Vec<(String, String)> {
-    let mut paths = vec!["README.md".to_string()];
-    for entry in std::fs::read_dir(repository().join("docs")).unwrap() {
-        let name = entry.unwrap().file_name().into_string().unwrap();
-        if name.ends_with(".md") {
-            paths.push(format!("docs/{name}"));
-        }
-    }
-    paths.sort();
-    paths.into_iter().map(|path| (path.clone(), read(&path))).collect()
-}
-
-fn blocks(text: &str) -> Vec<String> {
-    let blocks = text.split("\n```yaml\n").skip(1);
+/// The contents of the blocks of a kind.
+fn blocks_of(kind: &str, text: &str) -> Vec<String> {
+    let fence = format!("\n```{kind}\n");
+    let blocks = text.split(&fence).skip(1);
     blocks.map(|block| block.split("\n```").next().unwrap().to_string() + "\n").collect()
+}
+
+/// Configuration files of narthex.
+fn blocks(text: &str) -> Vec<String> {
+    blocks_of("yaml", text)
 }
 
 /// A folder with the files that the blocks name.
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(folder.path().join("host/proc")).unwrap();
+    std::fs::write(folder.path().join("host/proc/stat"), "").unwrap();
     let made = rcgen::generate_simple_self_signed(vec!["server.example".to_string()]).unwrap();
     for (names, content) in [
         (&["ca.pem", "client.pem", "server.pem", "clients-ca.pem"][..], made.cert.pem()),
@@ -46,7 +38,7 @@ fn folder() -> tempfile::TempDir {
 fn file(text: &str) -> Config {
     // The docs shorten what nobody reads.
     let text = text.replace("$2y$10$...", &bcrypt::hash("secret", 4).unwrap());
-    let text = text.replace("/run/secrets/", "");
+    let text = text.replace("/run/secrets/", "").replace("root: /host", "root: host");
     let lookup = |name: &str| (name == "SITE").then(|| "lyon".to_string());
     let (config, warnings) =
         parse("n.yml", folder().path(), &text, &lookup).unwrap_or_else(|error| panic!("{error}\n\n{text}"));
@@ -64,6 +56,21 @@ fn each_block_of_yaml_is_a_file_that_works() {
         }
     }
     assert!(count >= 7, "{count}");
+}
+
+#[test]
+fn prometheus_takes_what_is_told_to_write_into_its_own_file() {
+    let Some(peers) = support::peers() else { return };
+    let mut count = 0;
+    for block in documents().iter().flat_map(|(_, text)| blocks_of("yaml prometheus.yml", text)) {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("prometheus.yml");
+        std::fs::write(&file, &block).unwrap();
+        let output = Command::new(&peers.promtool).args(["check", "config"]).arg(&file).output().unwrap();
+        assert!(output.status.success(), "{}\n{block}", String::from_utf8_lossy(&output.stderr));
+        count += 1;
+    }
+    assert!(count > 0);
 }
 
 /// The keys that a section may have.
