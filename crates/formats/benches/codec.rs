@@ -12,9 +12,6 @@ use model::{Batch, Labels};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 const SERIES: usize = 2000;
 const LIMIT: usize = 32 << 20;
 
