@@ -177,6 +177,24 @@ fn each_name_of_the_real_prometheus_is_there_or_explained() {
 }
 
 #[test]
+fn each_name_that_the_document_tells_is_there_and_each_of_a_destination_is_told() {
+    let receiver = FakeReceiver::start();
+    let narthex = Narthex::start(PROGRAM, &["--to", &receiver.write_url(), "--collect", "none"]);
+    let own = families(&narthex.get("/metrics").text());
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/own-metrics.md");
+    let docs = std::fs::read_to_string(docs).unwrap();
+    let spans = docs.lines().flat_map(|line| line.split('`').skip(1).step_by(2));
+    let names = spans.filter(|span| span.starts_with("narthex_") && !span.contains('*'));
+    let told: BTreeSet<&str> = names.filter_map(|span| span.split('{').next()).collect();
+    assert!(told.len() > 20, "{told:?}");
+    let unknown: Vec<_> = told.iter().filter(|name| !own.contains(**name)).collect();
+    assert!(unknown.is_empty(), "told, and not there: {unknown:?}");
+    let begin = |name: &&String| name.starts_with("narthex_remote_");
+    let untold: Vec<_> = own.iter().filter(begin).filter(|name| !told.contains(name.as_str())).collect();
+    assert!(untold.is_empty(), "there, and not told: {untold:?}");
+}
+
+#[test]
 fn the_distance_is_told_in_seconds_and_bytes_and_the_state_by_its_name() {
     let receiver = FakeReceiver::start();
     receiver.go_away();

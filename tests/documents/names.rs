@@ -1,6 +1,7 @@
 //! What the documents and the comments name is there: files, links, headings.
 
 use crate::{code, documents, read};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use support::peers::repository;
 
@@ -106,6 +107,33 @@ fn each_document_is_linked_from_the_readme() {
     let readme = read("README.md");
     for (path, _) in documents().iter().filter(|(path, _)| path.starts_with("docs/")) {
         assert!(readme.contains(&format!("]({path})")), "README.md does not lead to {path}");
+    }
+}
+
+#[test]
+fn each_collector_has_a_row_and_each_row_a_collector() {
+    let text = read("docs/host-metrics.md");
+    let rows = |kind: &str| -> BTreeSet<String> {
+        let end = format!("` | {kind} | ");
+        let names = text.lines().filter_map(|line| line.strip_prefix("| `")?.split_once(&end));
+        names.map(|(name, _)| name.to_string()).collect()
+    };
+    let set = |names: &str| -> BTreeSet<String> {
+        let set: collect::CollectorSet = names.parse().unwrap();
+        set.to_string().split(',').map(String::from).collect()
+    };
+    assert_eq!(rows("yes"), set("default"));
+    assert_eq!(rows("yes").union(&rows("no")).cloned().collect::<BTreeSet<_>>(), set("all"));
+}
+
+#[test]
+fn each_dependency_is_told() {
+    let manifest = read("Cargo.toml");
+    let section = manifest.split("[workspace.dependencies]\n").nth(1).unwrap().split("\n[").next().unwrap();
+    let told = read("docs/dependencies.md");
+    let lines = section.lines().filter(|line| !line.starts_with('#') && !line.contains("path ="));
+    for name in lines.filter_map(|line| line.split_once(" = ")).map(|(name, _)| name) {
+        assert!(told.contains(&format!("`{name}`")), "docs/dependencies.md has no {name}");
     }
 }
 
