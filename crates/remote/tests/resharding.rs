@@ -5,7 +5,8 @@ mod common;
 
 use common::World;
 use model::Clock;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 use support::receiver::Answer;
 use support::{SOON, wait_until};
 
@@ -46,4 +47,42 @@ fn a_wrong_clock_of_whoever_pushes_does_not_change_the_number_of_shards() {
         assert!(desired < 50, "{desired} shards for {:?}", stats.lag_ms.get());
         world.stop_now(destination);
     }
+}
+
+/// After an outage the backlog goes out by as many requests at once as there may be, and none of them idles.
+#[test]
+fn a_backlog_goes_out_by_all_the_shards_there_may_be() {
+    const SHARDS: usize = 16;
+    const ANSWER: Duration = Duration::from_millis(100);
+    let world = World::new();
+    let mut config = world.config();
+    config.queue_config.max_samples_per_send = 10;
+    config.queue_config.max_shards = SHARDS;
+    world.receiver.go_away();
+    let destination = world.start(config);
+    let stats = destination.stats().clone();
+    for _ in 0..16 {
+        world.push(200);
+    }
+    wait_until("an outage", SOON, || stats.requests_retried.get() > 1);
+    world.clock.jump(Duration::from_secs(60));
+    let times = Arc::new(Mutex::new(Vec::new()));
+    let seen = times.clone();
+    world.receiver.answer(move |request| {
+        seen.lock().unwrap().push(Instant::now());
+        Answer::success(request).delay(ANSWER)
+    });
+    world.receiver.come_back();
+    wait_until("the first requests", SOON, || world.receiver.requests().len() > 2);
+    world.clock.jump(Duration::from_secs(10));
+    let tally = world.wait_for_all();
+    assert_eq!((tally.out_of_order, tally.unexpected), (0, 0));
+    // Those that began while one was waited for, by the time at which it began.
+    let times = times.lock().unwrap();
+    let beside =
+        |start: &Instant| times.iter().filter(|time| **time >= *start && **time < *start + ANSWER).count();
+    let most = times.iter().map(beside).max().unwrap();
+    assert!((SHARDS - 2..=SHARDS + 1).contains(&most), "{most} at once of {} requests", times.len());
+    assert_eq!(stats.shards.get(), SHARDS as i64);
+    assert!(world.stop(destination).complete);
 }
