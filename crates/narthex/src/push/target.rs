@@ -9,10 +9,14 @@ use crate::config::env::Lookup;
 use crate::config::error::without_password;
 use crate::configure::read_url;
 use crate::failure::Failure;
+use remote::client::ClientError;
 use remote::config::url::{Url, UrlError};
 
 /// The gateway unless told otherwise: the narthex on this machine.
 pub const DEFAULT_GATEWAY: &str = "http://127.0.0.1:9091";
+/// What may be wrong where TLS can't be set up.
+const TLS_FLAGS: &str = "--ca-file, --cert-file or --key-file";
+
 /// A target.
 #[derive(Debug)]
 pub(crate) enum Target {
@@ -47,9 +51,11 @@ impl Target {
         if let Some((from, text)) = straight {
             let url = Url::parse_short(&text).map_err(|error| wrong(from, &error))?;
             let key = key("straight", &url, &text, args.user.as_deref());
-            let target =
-                Target::Straight(Straight::new(url, credentials).map_err(|error| wrong(from, &error))?);
-            return Ok(Chosen { target, key });
+            let straight = Straight::new(url, credentials).map_err(|error| match error {
+                ClientError::Tls(error) => wrong(TLS_FLAGS, &error),
+                error => wrong(from, &error),
+            })?;
+            return Ok(Chosen { target: Target::Straight(straight), key });
         }
         let (from, text) = match (&args.gateway, variable("NARTHEX_GATEWAY")) {
             (Some(url), _) => ("--gateway", url.clone()),
@@ -58,8 +64,8 @@ impl Target {
         };
         let url = gateway_url(&text).map_err(|error| wrong(from, &error))?;
         let key = key("gateway", &url, &text, args.user.as_deref());
-        let target = Target::Gateway(Gateway::new(url, credentials).map_err(|error| wrong(from, &error))?);
-        Ok(Chosen { target, key })
+        let gateway = Gateway::new(url, credentials).map_err(|error| wrong(TLS_FLAGS, &error))?;
+        Ok(Chosen { target: Target::Gateway(gateway), key })
     }
 
     /// Sends an entry.
@@ -138,6 +144,11 @@ mod tests {
         assert!(error.starts_with("--gateway: ") && !error.contains("hunter2"), "{error}");
         let missing = TargetArgs { to_file: Some("/does/not/exist".into()), ..TargetArgs::default() };
         assert!(chosen(missing, &[]).contains("--to-file /does/not/exist: No such file"));
+        for (gateway, to) in [(Some("https://h".into()), None), (None, Some("https://h".into()))] {
+            let args = TargetArgs { gateway, to, ca_file: Some("/no.pem".into()), ..TargetArgs::default() };
+            let error = chosen(args, &[]);
+            assert!(error.starts_with("--ca-file, --cert-file or --key-file: /no.pem: No such"), "{error}");
+        }
     }
 
     #[test]
