@@ -1,6 +1,7 @@
 //! What both versions share in decoding: options, the way a series is put into the batch or left out.
 
-use super::fast::FastLimits;
+use super::common::Pairs;
+use super::fast::{FastLabels, FastLimits};
 use super::{DecodeError, Protocol, Rejected, v1, v2};
 use model::{
     Batch, HistogramError, LabelError, LabelsBuilder, LabelsRef, Limits, Point, Series, Span, Value,
@@ -100,13 +101,46 @@ struct Marks {
     exemplars: usize,
 }
 
+/// Behind all pairs of a label set.
+pub(super) const NO_PAIR: usize = usize::MAX;
+
+/// The label set before, if it went the short way. 2.0 only: in 1.0 to look a label up is to copy it, and
+/// comparing it first took as long.
+#[derive(Debug)]
+pub(super) struct LastLabels<'a> {
+    /// The note is the key of the name.
+    pub(super) pairs: Pairs<u64>,
+    /// What it was read from, and what follows.
+    pub(super) read: &'a [u8],
+    /// Where its first pair is in the arena.
+    start: usize,
+    /// Which pair is the metric name.
+    pub(super) name: usize,
+}
+
+impl LastLabels<'_> {
+    fn new() -> Self {
+        LastLabels { pairs: Pairs::new(), read: &[], start: 0, name: 0 }
+    }
+}
+
+/// What it takes to write a label set the short way.
+#[derive(Debug)]
+pub(super) struct Room<'r, 'a> {
+    pub(super) labels: FastLabels<'r>,
+    pub(super) last: &'r mut LastLabels<'a>,
+    /// The pairs of the label set before in canonical bytes, and what follows.
+    pub(super) before: &'r [u8],
+}
+
 /// A batch in the making.
 #[derive(Debug)]
 pub(super) struct Decoder<'a, 'o> {
     pub(super) options: &'o DecodeOptions,
     pub(super) decoded: Decoded,
     pub(super) labels: LabelsBuilder<'a>,
-    pub(super) fast: FastLimits,
+    fast: FastLimits,
+    last: LastLabels<'a>,
     newest: i64,
     oldest: i64,
     max_bytes: usize,
@@ -127,6 +161,7 @@ impl<'a, 'o> Decoder<'a, 'o> {
             decoded: Decoded::default(),
             labels: LabelsBuilder::new(),
             fast: FastLimits::new(&options.limits),
+            last: LastLabels::new(),
             newest: options.newest_timestamp.unwrap_or(i64::MAX),
             oldest: options.oldest_timestamp.unwrap_or(i64::MIN),
             max_bytes: options.max_label_bytes.min(Batch::MAX_BYTES),
@@ -279,18 +314,32 @@ impl<'a, 'o> Decoder<'a, 'o> {
     /// Makes room for a label set at the end of the arena. It has to be given back: see
     /// [`Decoder::keep_room`].
     #[inline]
-    pub(super) fn room(&mut self, bytes: usize) -> (&mut [u8], FastLimits) {
+    pub(super) fn room(&mut self, bytes: usize) -> Room<'_, 'a> {
         let arena = &mut self.decoded.batch.bytes;
         let start = arena.len();
         arena.resize(start + bytes, 0);
-        (arena.get_mut(start..).unwrap_or_default(), self.fast)
+        let (before, room) = arena.split_at_mut(start);
+        let before = before.get(self.last.start..).unwrap_or_default();
+        Room { labels: FastLabels::new(room, self.fast), last: &mut self.last, before }
     }
 
-    /// Keeps the first `bytes` of the room that was made at `start`.
+    /// Keeps what was written to the room that was made at `start`, if it is `bytes` of a label set, which
+    /// was read from the front of `read`.
     #[inline]
-    pub(super) fn keep_room(&mut self, start: usize, bytes: usize) -> Span {
-        self.decoded.batch.bytes.truncate(start + bytes);
-        Span { start: start as u32, len: bytes as u32 }
+    pub(super) fn keep_room(&mut self, start: usize, bytes: Option<usize>, read: &'a [u8]) -> Option<Span> {
+        self.decoded.batch.bytes.truncate(start + bytes.unwrap_or(0));
+        let Some(bytes) = bytes else {
+            self.last.pairs.forget();
+            return None;
+        };
+        (self.last.start, self.last.read) = (start + 1, read);
+        Some(Span { start: start as u32, len: bytes as u32 })
+    }
+
+    /// Takes the labels of the series under way from the arena again.
+    fn discard_labels(&mut self) {
+        self.decoded.batch.bytes.truncate(self.marks.bytes);
+        self.last.pairs.forget();
     }
 
     /// Ends the series under way with the labels that are in `self.labels`.
@@ -323,7 +372,7 @@ impl<'a, 'o> Decoder<'a, 'o> {
             self.explain_refusal(labels);
         }
         if !self.has_points() {
-            self.decoded.batch.bytes.truncate(self.marks.bytes);
+            self.discard_labels();
             return Ok(());
         }
         let batch = &mut self.decoded.batch;
@@ -351,13 +400,13 @@ impl<'a, 'o> Decoder<'a, 'o> {
         rejected.histograms += self.histograms.len() as u64;
         rejected.exemplars += self.exemplars.len() as u64;
         rejected.explain(reason);
-        batch.bytes.truncate(self.marks.bytes);
         batch.points.truncate(self.marks.points);
         batch.histograms.truncate(self.marks.histograms);
         batch.exemplars.truncate(self.marks.exemplars);
         self.histograms.clear();
         self.exemplars.clear();
         self.refusal = None;
+        self.discard_labels();
     }
 
     #[cold]

@@ -4,6 +4,7 @@
 //! a few register moves instead of calls to `memcpy`. Whatever is out of the ordinary makes this give up,
 //! and [`model::LabelsBuilder`] sorts, checks and explains.
 
+use super::common::Run;
 use model::Limits;
 
 /// The [`key`] of `__name__`.
@@ -43,49 +44,57 @@ pub(super) struct FastLabels<'r> {
     room: &'r mut [u8],
     limits: FastLimits,
     end: usize,
-    pairs: usize,
     last_key: u64,
     /// Where the last name is in the room.
     last_name: usize,
-    /// Whether there was a `__name__`; there can be none that is empty.
-    named: bool,
-    /// Behind the last value that was checked by itself: see [`FastLabels::put_long`].
-    checked: usize,
-}
-
-/// A label set that was written.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Written {
-    /// Its length in canonical bytes.
-    pub(super) len: usize,
-    /// From here on it has to be checked for UTF-8, unless that is known.
-    pub(super) checked: usize,
 }
 
 impl<'r> FastLabels<'r> {
     #[inline(always)]
     pub(super) fn new(room: &'r mut [u8], limits: FastLimits) -> Self {
         // The first byte is the number of pairs.
-        FastLabels { room, limits, end: 1, pairs: 0, last_key: 0, last_name: 0, named: false, checked: 1 }
+        FastLabels { room, limits, end: 1, last_key: 0, last_name: 0 }
     }
 
-    /// Adds a name, whose length is one byte. `key` is its [`key`]. Returns whether it could be done.
+    /// Adds pairs of the label set before, which is in `before`: its bytes after the number of pairs, and
+    /// what follows it. `keys` are those of the first and the last name. What is valid in one set is so in
+    /// another, so only the order is looked at, and only where they begin. Returns whether it could be done.
     #[inline(always)]
-    pub(super) fn push_name(&mut self, key: u64, name: &[u8], len: usize) -> bool {
+    pub(super) fn push_run(&mut self, before: &[u8], run: &Run, keys: [u64; 2]) -> Option<()> {
+        let from = before.get(run.written.start..)?;
+        let [first, last] = keys;
+        if !self.follows(first, from) {
+            return None;
+        }
+        self.last_key = last;
+        self.last_name = self.end + (run.last - run.written.start);
+        let end = self.end;
+        self.end += run.written.len();
+        put(self.room, end, from, run.written.len()).then_some(())
+    }
+
+    /// Whether a name comes after the last one.
+    #[inline(always)]
+    fn follows(&self, key: u64, name: &[u8]) -> bool {
+        key > self.last_key || (key == self.last_key && follows(self.room, self.last_name, name))
+    }
+
+    /// Adds a name, whose length is one byte. `key` is its [`key`]. Returns whether it is
+    /// `__name__`, if it could be done.
+    #[inline(always)]
+    pub(super) fn push_name(&mut self, key: u64, name: &[u8], len: usize) -> Option<bool> {
         // Zero wraps around, to be over the limit too.
         if len.wrapping_sub(1) >= self.limits.name_bytes {
-            return false;
+            return None;
         }
-        if key <= self.last_key && !(key == self.last_key && follows(self.room, self.last_name, name)) {
-            return false;
+        if !self.follows(key, name) {
+            return None;
         }
-        self.named |= is_metric_name(key, len);
         self.last_key = key;
         self.last_name = self.end;
-        self.pairs += 1;
         let end = self.end;
         self.end += 1 + len;
-        put(self.room, end, name, 1 + len)
+        put(self.room, end, name, 1 + len).then_some(key == METRIC_NAME_KEY && len == 8)
     }
 
     /// Adds a value whose length is one byte.
@@ -99,33 +108,32 @@ impl<'r> FastLabels<'r> {
         put(self.room, end, value, 1 + len)
     }
 
-    /// Adds a value whose length is two bytes, of which one is not ASCII: so what is before it is checked
-    /// now, and it is checked by itself. The length is not given.
+    /// Adds a value whose length is two bytes, which is not given.
     #[inline(always)]
     pub(super) fn push_long_value(&mut self, value: &[u8]) -> bool {
         let len = value.len();
         let end = self.end;
         self.end += 2 + len;
-        let checked = std::mem::replace(&mut self.checked, self.end);
-        len <= self.limits.value_bytes && put_long(self.room, checked, end, value)
+        len <= self.limits.value_bytes && put_long(self.room, end, value)
     }
 
-    /// Ends the label set, unless it has to be looked at more closely: no metric name, or over a limit.
+    /// How long it is so far.
     #[inline(always)]
-    pub(super) fn finish(self) -> Option<Written> {
-        let FastLabels { room, limits, end: len, pairs, named, checked, .. } = self;
+    pub(super) fn len(&self) -> usize {
+        self.end
+    }
+
+    /// Ends the label set, unless it has to be looked at more closely: over a limit, or without a metric
+    /// name, which can't be an empty one. Returns its length in canonical bytes.
+    #[inline(always)]
+    pub(super) fn finish(self, pairs: usize, named: bool) -> Option<usize> {
+        let FastLabels { room, limits, end: len, .. } = self;
         if !named || pairs > limits.pairs || len > limits.set_bytes {
             return None;
         }
         *room.first_mut()? = pairs as u8;
-        Some(Written { len, checked })
+        Some(len)
     }
-}
-
-/// Whether a name of this key and length is `__name__`.
-#[inline(always)]
-pub(super) fn is_metric_name(key: u64, len: usize) -> bool {
-    key == METRIC_NAME_KEY && len == 8
 }
 
 /// Whether a name comes after the one at `last` in the room, where both share the first eight bytes.
@@ -161,10 +169,9 @@ fn put_exact(to: &mut [u8], from: &[u8], len: usize) -> bool {
 }
 
 #[inline(never)]
-fn put_long(room: &mut [u8], checked: usize, end: usize, value: &[u8]) -> bool {
+fn put_long(room: &mut [u8], end: usize, value: &[u8]) -> bool {
     let len = value.len();
-    let before = room.get(checked..end).unwrap_or_default();
-    if !(128..1 << 14).contains(&len) || !before.is_ascii() || std::str::from_utf8(value).is_err() {
+    if !(128..1 << 14).contains(&len) {
         return false;
     }
     let Some([low, high, rest @ ..]) = room.get_mut(end..end + 2 + len) else { return false };

@@ -8,6 +8,7 @@
 //! Numbers of fields and rules are those of Prometheus' schemas `prometheus.WriteRequest` and
 //! `io.prometheus.write.v2.Request` and of the two specifications.
 
+mod common;
 mod decode;
 mod encode;
 mod error;

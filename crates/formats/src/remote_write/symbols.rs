@@ -61,24 +61,27 @@ impl<'a> Symbols<'a> {
         self.body.get(start..start + (symbol.len & !UNUSUAL) as usize)
     }
 
-    /// Adds a pair to a label set on the short way. Returns whether it could be done, and whether it is the
-    /// metric name.
+    /// Adds a pair to a label set on the short way. Returns the key of the name and whether it is that of the
+    /// metric, if it could be done.
     #[inline(always)]
-    pub(super) fn push_pair(&self, labels: &mut FastLabels<'_>, name: u64, value: u64) -> Option<bool> {
+    pub(super) fn push_pair(
+        &self,
+        labels: &mut FastLabels<'_>,
+        name: u64,
+        value: u64,
+    ) -> Option<(u64, bool)> {
         let name = self.symbols.get(name as usize)?;
         let value = self.symbols.get(value as usize)?;
         let (name_len, value_len) = (name.len as usize, value.len as usize);
         // The limit on names is below what the flag makes of a length.
         let from = self.body.get((name.start as usize).checked_sub(1)?..)?;
-        if !labels.push_name(name.key, from, name_len) {
-            return None;
-        }
+        let is_metric_name = labels.push_name(name.key, from, name_len)?;
         let done = if value_len < 128 {
             labels.push_value(self.body.get((value.start as usize).checked_sub(1)?..)?, value_len)
         } else {
             let start = value.start as usize;
             value.len & UNUSUAL == 0 && labels.push_long_value(self.body.get(start..start + value_len)?)
         };
-        done.then(|| fast::is_metric_name(name.key, name_len))
+        done.then_some((name.key, is_metric_name))
     }
 }

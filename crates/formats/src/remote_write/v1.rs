@@ -1,11 +1,11 @@
 //! Decoding `prometheus.WriteRequest` (1.0).
 
 use super::decode::{Decoded, Decoder};
-use super::fast::{self, FastLabels, SLACK_BYTES, Written, is_ascii};
+use super::fast::{self, FastLabels, SLACK_BYTES, is_ascii};
 use super::{DecodeError, Protocol, points};
 use crate::text::cut;
 use crate::wire::{Fault, Reader};
-use model::{Metadata, MetricType, Span};
+use model::{LabelsRef, Metadata, MetricType, Span};
 
 /// A request, or what is wrong with a part of it.
 type Outcome = Result<(), Stop>;
@@ -123,27 +123,29 @@ fn series<'a>(decoder: &mut Decoder<'a, '_>, message: &'a [u8]) -> Outcome {
 fn fast_labels<'a>(decoder: &mut Decoder<'a, '_>, message: &'a [u8]) -> Option<(Span, &'a [u8])> {
     let start = decoder.decoded.batch.bytes.len();
     // A label takes fewer bytes in the arena than on the wire.
-    let (room, limits) = decoder.room(message.len() + SLACK_BYTES);
-    let written = write_labels(FastLabels::new(room, limits), message).filter(|(written, rest)| {
+    let room = decoder.room(message.len() + SLACK_BYTES);
+    let written = write_labels(room.labels, message).filter(|(len, rest)| {
         // Lengths below 128 are ASCII themselves, so in most messages one look at the labels as they came
         // is enough. They are at rest there; what was just written is still on its way to the cache.
         let wire = message.get(..message.len() - rest.len()).unwrap_or_default();
-        is_ascii(wire) || room_is_ascii(decoder, start, *written)
+        is_ascii(wire) || room_is_utf8(decoder, start, *len)
     });
-    let span = decoder.keep_room(start, written.map_or(0, |(written, _)| written.len));
-    written.map(|(_, rest)| (span, rest))
+    let span = decoder.keep_room(start, written.map(|(len, _)| len), message)?;
+    Some((span, written?.1))
 }
 
 #[inline(never)]
-fn room_is_ascii(decoder: &Decoder<'_, '_>, start: usize, written: Written) -> bool {
-    let bytes = decoder.decoded.batch.bytes.get(start + written.checked..start + written.len);
-    bytes.is_some_and(<[u8]>::is_ascii)
+fn room_is_utf8(decoder: &Decoder<'_, '_>, start: usize, len: usize) -> bool {
+    let is_utf8 = |text| std::str::from_utf8(text).is_ok();
+    let labels = decoder.decoded.batch.bytes.get(start..start + len).map(LabelsRef::trusted);
+    labels.is_some_and(|labels| labels.pairs().all(|(name, value)| is_utf8(name) && is_utf8(value)))
 }
 
 /// The next label is found by the length of this one, not by going through it: so the processor can work
 /// on several at a time.
 #[inline(never)] // by itself its variables fit the registers
-fn write_labels<'a>(mut labels: FastLabels<'_>, message: &'a [u8]) -> Option<(Written, &'a [u8])> {
+fn write_labels<'a>(mut labels: FastLabels<'_>, message: &'a [u8]) -> Option<(usize, &'a [u8])> {
+    let (mut pairs, mut named) = (0, false);
     let mut input = message;
     while let [0x0a, length, rest @ ..] = input {
         let (length, rest) = short_length(*length, rest)?;
@@ -152,25 +154,24 @@ fn write_labels<'a>(mut labels: FastLabels<'_>, message: &'a [u8]) -> Option<(Wr
         let [name_len, text @ ..] = name else { return None };
         // A length of two bytes would be at least 128, over what the short way takes, so no check here.
         let name_len = usize::from(*name_len);
-        if !labels.push_name(fast::key(text, name_len)?, name, name_len) {
-            return None;
-        }
+        named |= labels.push_name(fast::key(text, name_len)?, name, name_len)?;
+        pairs += 1;
         let [0x12, value @ ..] = text.get(name_len..)? else { return None };
         let [value_len, text @ ..] = value else { return None };
         // What is left is the value and whatever comes after this label.
-        let left = text.len().checked_sub(input.len())?;
-        if left == usize::from(*value_len) && left < 128 {
-            if !labels.push_value(value, left) {
+        let value_left = text.len().checked_sub(input.len())?;
+        if value_left == usize::from(*value_len) && value_left < 128 {
+            if !labels.push_value(value, value_left) {
                 return None;
             }
         } else {
             let (value_len, text) = short_length(*value_len, text)?;
-            if value_len + 1 != left || !labels.push_long_value(text.get(..value_len)?) {
+            if value_len + 1 != value_left || !labels.push_long_value(text.get(..value_len)?) {
                 return None;
             }
         }
     }
-    Some((labels.finish()?, input))
+    Some((labels.finish(pairs, named)?, input))
 }
 
 /// A length of one or two bytes, of which the first is taken already.

@@ -1,7 +1,7 @@
 //! Decoding `io.prometheus.write.v2.Request` (2.0).
 
-use super::decode::{Decoded, Decoder};
-use super::fast::{FastLabels, SLACK_BYTES, Written};
+use super::decode::{Decoded, Decoder, NO_PAIR, Room};
+use super::fast::SLACK_BYTES;
 use super::symbols::Symbols;
 use super::v1::Stop;
 use super::{DecodeError, Protocol, points};
@@ -17,6 +17,7 @@ pub(super) fn decode<'a>(decoder: Decoder<'a, '_>, body: &'a [u8]) -> Result<Dec
         symbols,
         references: Vec::new(),
         room: MAX_ROOM_BYTES,
+        metric_name: 0,
         families: Families::default(),
     };
     match request.read(body) {
@@ -36,6 +37,8 @@ struct Request<'a, 'o> {
     references: Vec<u64>,
     /// How much room the next label set gets on the short way.
     room: usize,
+    /// The reference of the metric name of the label set before, if that went the short way.
+    metric_name: u64,
     families: Families<'a>,
 }
 
@@ -158,18 +161,20 @@ impl<'a> Request<'a, '_> {
     fn fast_labels(&mut self, message: &'a [u8]) -> Option<(Span, &'a [u8], &'a [u8])> {
         let mut input = message.strip_prefix(&[0x0a])?;
         let length = usize::try_from(take_varint(&mut input).ok()?).ok()?;
-        let (packed, rest) = input.split_at_checked(length)?;
+        let rest = input.get(length..)?;
         let start = self.decoder.decoded.batch.bytes.len();
         // How long the label set will be is not known; about as long as the last one, as a rule.
-        let (room, limits) = self.decoder.room(self.room);
-        let written = write_labels(&self.symbols, FastLabels::new(room, limits), packed);
-        let span = self.decoder.keep_room(start, written.map_or(0, |(written, _)| written.len));
-        let Some((written, metric_name)) = written else {
+        let room = self.decoder.room(self.room);
+        let walk = room.last.pairs.is_worth_a_walk();
+        let write = if walk { write_labels::<true> } else { write_labels::<false> };
+        let written = write(&self.symbols, room, &mut self.metric_name, input, length);
+        let Some(span) = self.decoder.keep_room(start, written, input) else {
             self.room = MAX_ROOM_BYTES;
             return None;
         };
-        self.room = (written.len + written.len / 2 + SLACK_BYTES).min(MAX_ROOM_BYTES);
-        Some((span, self.symbols.get(metric_name)?, rest))
+        let written = span.len as usize;
+        self.room = (written + written / 2 + SLACK_BYTES).min(MAX_ROOM_BYTES);
+        Some((span, self.symbols.get(self.metric_name)?, rest))
     }
 
     /// Collects the label references of a `TimeSeries` or an `Exemplar` (both have them as field 1).
@@ -296,22 +301,56 @@ impl<'a> Request<'a, '_> {
     }
 }
 
-/// Returns what was written, and the reference of the metric name.
+/// Returns how much was written. `references` begins with the packed ones, `length` bytes of them.
+/// `metric_name` is the reference of the metric name, of the set before and then of this one.
 #[inline(never)] // by itself its variables fit the registers
-fn write_labels(
+fn write_labels<const WALK: bool>(
     symbols: &Symbols<'_>,
-    mut labels: FastLabels<'_>,
-    mut packed: &[u8],
-) -> Option<(Written, u64)> {
-    let mut metric_name = 0;
-    while !packed.is_empty() {
+    room: Room<'_, '_>,
+    metric_name: &mut u64,
+    references: &[u8],
+    length: usize,
+) -> Option<usize> {
+    let Room { mut labels, last, before } = room;
+    let mut walk = last.pairs.walk(last.read);
+    let mut name_at = if WALK { last.name } else { NO_PAIR };
+    let mut pairs = 0;
+    let mut packed = references.get(..length)?;
+    loop {
+        // To compare is quicker where there is more to read than the references.
+        if WALK
+            && let from = references.get(length - packed.len()..)?
+            && let Some(run) = walk.run(from, packed.len())
+        {
+            pairs = run.pairs.end;
+            let keys = [walk.note(run.pairs.start), walk.note(run.pairs.end - 1)];
+            labels.push_run(before, &run, keys)?;
+            packed = packed.get(run.read..)?;
+        }
+        if packed.is_empty() {
+            break;
+        }
+        let (left, written) = (packed.len(), labels.len());
         let name = take_varint(&mut packed).ok()?;
         let value = take_varint(&mut packed).ok()?;
-        if symbols.push_pair(&mut labels, name, value)? {
-            metric_name = value;
+        let (key, is_metric_name) = symbols.push_pair(&mut labels, name, value)?;
+        if is_metric_name {
+            name_at = pairs;
+            *metric_name = value;
+        } else if name_at == pairs {
+            name_at = NO_PAIR;
+        }
+        pairs += 1;
+        if WALK && !walk.push(left - packed.len(), labels.len() - written, key) {
+            return None;
         }
     }
-    Some((labels.finish()?, metric_name))
+    let len = labels.finish(pairs, name_at < pairs)?;
+    last.name = name_at;
+    if WALK {
+        walk.finish();
+    }
+    Some(len)
 }
 
 fn read_metadata(metadata: &mut WireMetadata, message: &[u8]) -> Result<(), Stop> {

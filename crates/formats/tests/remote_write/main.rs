@@ -6,6 +6,7 @@
 #[path = "../oracle/mod.rs"]
 mod oracle;
 
+mod alike;
 mod messages;
 mod plain;
 mod scramble;
