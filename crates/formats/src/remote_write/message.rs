@@ -186,6 +186,10 @@ const SLACK_BYTES: usize = 64;
 #[inline(never)] // by itself its variables fit the registers
 fn put_short_labels(room: &mut [u8], field: u8, canonical: &[u8]) -> Option<usize> {
     let (pairs, mut rest) = canonical.split_first()?;
+    if *pairs >= 128 {
+        // Their number takes two bytes.
+        return None;
+    }
     let mut end = 0;
     for _ in 0..*pairs {
         let name = rest;
@@ -205,7 +209,6 @@ fn put_short_labels(room: &mut [u8], field: u8, canonical: &[u8]) -> Option<usiz
         copy_short(target, value, value_len)?;
         end += 2 + length;
     }
-    // More than 127 pairs have a count of two bytes, and then something is left over.
     rest.is_empty().then_some(end)
 }
 
