@@ -1,7 +1,8 @@
 //! What flows through narthex: label sets, samples, native histograms, exemplars and metadata,
 //! and the batch that carries them from a door to a destination.
 //!
-//! This crate does no I/O, reads no clock and knows no wire format. Everything else depends on it.
+//! This crate does no I/O and knows no wire format; the one thing in it that reads a clock is [`SystemClock`],
+//! behind [`Clock`]. Everything else depends on it.
 //!
 //! The one idea to know first: a label set has exactly one representation, the *canonical bytes* of
 //! [`labels`]: sorted pairs in the encoding of the write-ahead log's series record. It is what a door

@@ -23,7 +23,7 @@ struct Inner {
     storage: Storage,
     clock: Arc<dyn Clock>,
     options: RwLock<Arc<Options>>,
-    /// How many requests are worked on at once.
+    /// How many requests may be worked on at once.
     requests: usize,
     budget: Budget,
     appending: Budget,

@@ -121,7 +121,8 @@ pub enum OptionsError {
     },
     /// A body that is within its limit could not be held.
     #[error(
-        "memory_bytes is {memory}: it must hold at least one body, body_bytes + decoded_bytes = {needed}"
+        "memory_bytes is {memory}: it must hold at least one body and what it is decoded into, body_bytes + {WORK} * \
+         decoded_bytes = {needed}"
     )]
     Memory {
         /// What was set.

@@ -420,7 +420,8 @@ impl Committer {
 
     /// Commits the journals, before the log: a door that keeps its clock in one never finds samples in the
     /// log, after a power cut, that its journal doesn't know. Where the log then fails, the journal knows of
-    /// what was refused; its owner sets that right with its next entry.
+    /// what was refused; a door sets that right with its next entry. Of metadata nothing does: what was new in a
+    /// refused group is known in memory, and in the journal only once it changes or the journal is rewritten.
     fn commit_journals(&mut self) -> Result<(), AppendError> {
         let mut result = Ok(());
         for (name, journal) in &mut self.journals {

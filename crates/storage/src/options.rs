@@ -45,7 +45,8 @@ pub struct Options {
 }
 
 impl Options {
-    /// A segment is closed when it has reached this size (or more, see `segment_limit`).
+    /// A segment is closed when it has reached this size; more with many series, less with a small
+    /// budget: see `segment_limit`.
     pub const SEGMENT_BYTES: u64 = 128 << 20;
     /// The smallest budget that is taken seriously.
     pub const MIN_SIZE: u64 = 8 << 20;

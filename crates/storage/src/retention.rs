@@ -73,7 +73,8 @@ impl Janitor {
             if !too_old && !too_much {
                 break;
             }
-            self.drop_segment(segment.number)?;
+            let why = if too_old { "older than log.max_age" } else { "the log's budget is used up" };
+            self.drop_segment(segment.number, why)?;
             total -= segment.bytes;
         }
         let refuse = options.when_full == WhenFull::Refuse && total >= options.max_size;
@@ -95,7 +96,7 @@ impl Janitor {
     }
 
     /// Drops a segment that may still be wanted, after counting what that costs whom.
-    fn drop_segment(&self, number: u64) -> Result<(), WalError> {
+    fn drop_segment(&self, number: u64, why: &str) -> Result<(), WalError> {
         let end = Position::start_of(number + 1);
         for (id, name, position) in self.shared.pins.below(end) {
             let lost = self.count(number, position)?;
@@ -104,7 +105,9 @@ impl Janitor {
                 segment = number,
                 samples = lost.samples,
                 histograms = lost.histograms,
-                "the log's budget is used up; the oldest segment is dropped undelivered"
+                exemplars = lost.exemplars,
+                why,
+                "the oldest segment is dropped undelivered"
             );
             self.shared.pins.drop_before(id, end, lost);
         }

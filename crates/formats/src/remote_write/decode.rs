@@ -63,7 +63,7 @@ pub struct Decoded {
     pub rejected: Rejected,
 }
 
-/// The largest body, whatever the options say: positions in it are kept in 31 bits.
+/// The largest body, whatever the options say: the length of a string in it is kept in 31 bits.
 const MAX_BODY_BYTES: usize = i32::MAX as usize;
 
 /// Decodes the decompressed body of a remote-write request.
@@ -148,7 +148,7 @@ pub(super) struct Decoder<'a, 'o> {
     pub(super) seen_series: usize,
     seen_points: usize,
     marks: Marks,
-    /// Points of the series under way, other than floats: merged in at its end.
+    /// Points of the series under way, other than floats: histograms are merged in by time at its end, exemplars come behind.
     histograms: Vec<Point>,
     exemplars: Vec<Point>,
     refusal: Option<Refusal>,

@@ -28,7 +28,7 @@ pub enum Verdict {
     Delivered,
     /// This much was written and the rest never will be. Nothing is to be sent again.
     Settled(Kinds),
-    /// To be sent again, for ever.
+    /// To be sent again. What fails so for long while others pass is the queue's to put aside.
     Retry,
     /// Something in it is refused for good; what, is not known.
     Refused,

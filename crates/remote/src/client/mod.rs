@@ -339,8 +339,8 @@ impl Client {
     }
 }
 
-/// Where a redirect leads: another path here, or another `http` or `https` URL, but never from `https`
-/// to `http`.
+/// Where a redirect leads: another path here, or another URL of the same scheme: never from `https` to `http`,
+/// nor back.
 fn redirected(from: &http::Uri, location: &str) -> Option<http::Uri> {
     if location.starts_with('/') && !location.starts_with("//") {
         let mut parts = from.clone().into_parts();

@@ -32,7 +32,14 @@ impl<C: Source> Queue<C> {
                 let fate = if outcome == Outcome::Delivered { Fate::Delivered } else { Fate::Settled };
                 self.request_settled(index, fate, now, &mut settle);
             }
-            Outcome::Unsent => self.request_settled(index, Fate::Delivered, now, &mut settle),
+            Outcome::Unsent => {
+                let passed = shard.mates_passed;
+                self.request_settled(index, Fate::Delivered, now, &mut settle);
+                // What was not sent says nothing of the destination.
+                if let Some(shard) = self.shards.get_mut(index) {
+                    shard.mates_passed &= passed;
+                }
+            }
             Outcome::Resend => shard.not_before = now,
             Outcome::Retry { answered, after, jitter } => {
                 shard.attempt = shard.attempt.saturating_add(1);

@@ -145,3 +145,22 @@ fn what_is_unwanted_by_now_is_let_go_of_and_the_rest_is_sent() {
     assert_eq!((queue.pending(), queue.next_wakeup()), (0, None));
     assert!(queue.positions().iter().all(|position| *position == queue.head()));
 }
+
+/// One of two points can't be sent at all, the other meets an outage.
+#[test]
+fn a_probe_that_was_not_sent_poisons_nothing() {
+    let mut queue = started(1);
+    push(&mut queue, chunk(0, 0..2));
+    let (mut now, mut unsent) = (Duration::from_secs(1), 0);
+    while now < POISONED_AFTER * 4 {
+        now = now.max(queue.next_wakeup().unwrap()) + Duration::from_millis(1);
+        while let Some(request) = queue.poll(now) {
+            if unsent == 0 && sent(&queue, request).len() == 1 {
+                unsent += answer(&mut queue, request, Outcome::Unsent, now).len();
+            } else {
+                assert_eq!(answer(&mut queue, request, RETRY, now), [], "an outage settles nothing");
+            }
+        }
+    }
+    assert_eq!((unsent, queue.pending()), (1, 1));
+}

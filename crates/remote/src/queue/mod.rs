@@ -125,7 +125,7 @@ pub enum Outcome {
     RefusedWhole,
     /// Too large.
     TooLarge,
-    /// The destination lets nobody in (401, 403, 404).
+    /// Nobody is let in, or what is there is no receiver: see [`crate::client::answer::Verdict::Denied`].
     Denied,
 }
 

@@ -24,7 +24,7 @@ pub(crate) enum Mode {
     Narrow(Narrow),
 }
 
-/// Everything of a shard before its oldest reference is settled.
+/// A shard. A lane of it is done up to its oldest reference that is not settled.
 #[derive(Debug, Default)]
 pub(crate) struct Shard {
     /// How many lanes it has.
