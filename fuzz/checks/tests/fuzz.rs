@@ -1,5 +1,5 @@
 //! All checks, without a fuzzer: on the committed corpus, and on changes to it, each for as many seconds as
-//! `NARTHEX_FUZZ_SECONDS` says, half of one by default. What fails is written to `fuzz/artifacts`.
+//! `NARTHEX_FUZZ_SECONDS` says, half of one by default. What fails is written to `artifacts`, beside the corpus.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
