@@ -1,8 +1,8 @@
 //! What both versions share in decoding: options, the way a series is put into the batch or left out.
 
-use super::common::Pairs;
+use super::alike::Pairs;
 use super::fast::{FastLabels, FastLimits};
-use super::{DecodeError, Protocol, Rejected, v1, v2};
+use super::{DecodeError, Rejected};
 use model::{
     Batch, HistogramError, LabelError, LabelsBuilder, LabelsRef, Limits, Point, Series, Span, Value,
 };
@@ -63,26 +63,6 @@ pub struct Decoded {
     pub rejected: Rejected,
 }
 
-/// The largest body, whatever the options say: the length of a string in it is kept in 31 bits.
-const MAX_BODY_BYTES: usize = i32::MAX as usize;
-
-/// Decodes the decompressed body of a remote-write request.
-///
-/// What is damaged as a whole is an error. What is invalid in itself (a label set, a histogram, a
-/// timestamp out of bounds) is left out and counted in [`Decoded::rejected`], and the rest is kept, in both
-/// versions. Labels may come unsorted. Names may be any UTF-8 in both versions, as Prometheus 3 has it.
-/// A series with exemplars only is kept.
-pub fn decode(protocol: Protocol, body: &[u8], options: &DecodeOptions) -> Result<Decoded, DecodeError> {
-    if body.len() > MAX_BODY_BYTES {
-        return Err(DecodeError::TooMany { what: "bytes", limit: MAX_BODY_BYTES });
-    }
-    let decoder = Decoder::new(options);
-    match protocol {
-        Protocol::V1 => v1::decode(decoder, body),
-        Protocol::V2 => v2::decode(decoder, body),
-    }
-}
-
 /// Why a point was left out although its series is valid. Explained when the series' labels are known.
 #[derive(Debug)]
 enum Refusal {
@@ -100,9 +80,6 @@ struct Marks {
     histograms: usize,
     exemplars: usize,
 }
-
-/// Behind all pairs of a label set.
-pub(super) const NO_PAIR: usize = usize::MAX;
 
 /// The label set before, if it went the short way. 2.0 only: in 1.0 to look a label up is to copy it, and
 /// comparing it first took as long.
@@ -155,7 +132,7 @@ pub(super) struct Decoder<'a, 'o> {
 }
 
 impl<'a, 'o> Decoder<'a, 'o> {
-    fn new(options: &'o DecodeOptions) -> Self {
+    pub(super) fn new(options: &'o DecodeOptions) -> Self {
         Decoder {
             options,
             decoded: Decoded::default(),

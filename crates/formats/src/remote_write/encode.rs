@@ -54,8 +54,6 @@ pub struct Encoder {
     metadata: Vec<u8>,
     /// Label references of an exemplar.
     references: Vec<u32>,
-    points: usize,
-    series: usize,
 }
 
 /// Where the message of the series under way is.
@@ -90,29 +88,12 @@ impl Encoder {
             open: None,
             metadata: Vec::new(),
             references: Vec::new(),
-            points: 0,
-            series: 0,
         }
-    }
-
-    /// The version it writes.
-    pub const fn protocol(&self) -> Protocol {
-        self.protocol
     }
 
     /// Whether it holds nothing.
     pub fn is_empty(&self) -> bool {
         self.out.is_empty()
-    }
-
-    /// How many points were taken.
-    pub const fn points(&self) -> usize {
-        self.points
-    }
-
-    /// How many time series there are, the one under way included.
-    pub const fn series(&self) -> usize {
-        self.series
     }
 
     /// The size of the body if it were finished now, to within the few bytes of a length.
@@ -131,16 +112,15 @@ impl Encoder {
             Protocol::V1 => {
                 // Right where no label is 128 bytes or longer; otherwise a little too low.
                 let length = labels.as_bytes().len() + labels.len() * message::SHORT_LABEL_BYTES;
-                self.begin(message::TIMESERIES_V1, length);
+                Self::begin(&mut self.out, &mut self.open, message::TIMESERIES_V1, length);
                 message::put_labels(&mut self.out, message::SERIES_LABELS, labels);
             }
             Protocol::V2 => {
                 let references = self.symbols.intern_labels(labels);
                 let length = message::references_len(references);
                 let field = message::references_field_len(length);
-                Self::begin_at(&mut self.out, &mut self.open, message::TIMESERIES_V2, field);
+                Self::begin(&mut self.out, &mut self.open, message::TIMESERIES_V2, field);
                 message::put_references(&mut self.out, references, length);
-                self.series += 1;
                 self.put_metadata_v2(metadata);
             }
         }
@@ -163,12 +143,7 @@ impl Encoder {
     }
 
     /// Begins the message of a time series, with about so many bytes of labels.
-    fn begin(&mut self, tag: u8, labels: usize) {
-        Self::begin_at(&mut self.out, &mut self.open, tag, labels);
-        self.series += 1;
-    }
-
-    fn begin_at(out: &mut Vec<u8>, open: &mut Option<Open>, tag: u8, labels: usize) {
+    fn begin(out: &mut Vec<u8>, open: &mut Option<Open>, tag: u8, labels: usize) {
         let start = out.len();
         let gap = varint::len_u64((labels + SAMPLE_BYTES) as u64);
         out.extend_from_slice([tag, 0, 0, 0, 0, 0].get(..1 + gap).unwrap_or_default());
@@ -181,7 +156,6 @@ impl Encoder {
         let Some(open) = self.open.take() else { return };
         if open.points == 0 {
             self.out.truncate(open.start);
-            self.series -= 1;
             return;
         }
         self.out.extend_from_slice(&self.metadata);
@@ -222,7 +196,6 @@ impl Encoder {
         if let Some(open) = &mut self.open {
             open.points += 1;
         }
-        self.points += 1;
         true
     }
 
@@ -236,7 +209,7 @@ impl Encoder {
             Protocol::V2 => message::TIMESERIES_V2,
         };
         self.close();
-        self.begin(tag, labels.len());
+        Self::begin(&mut self.out, &mut self.open, tag, labels.len());
         self.out.extend_from_slice(&labels);
         if let Some(open) = &mut self.open {
             open.labels.end = self.out.len();
@@ -346,7 +319,5 @@ impl Encoder {
         self.open = None;
         self.metadata.clear();
         self.references.clear();
-        self.points = 0;
-        self.series = 0;
     }
 }

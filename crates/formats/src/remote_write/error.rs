@@ -51,3 +51,34 @@ impl DecodeError {
         DecodeError::Malformed { what: fault.what, offset: fault.offset_in(message) }
     }
 }
+
+/// A request, or what is wrong with a part of it.
+pub(super) type Outcome = Result<(), Stop>;
+
+/// Damage found below the top, where the offset is not known yet.
+pub(super) enum Stop {
+    Fault(Fault),
+    Error(DecodeError),
+}
+
+impl From<Fault> for Stop {
+    fn from(fault: Fault) -> Self {
+        Stop::Fault(fault)
+    }
+}
+
+impl From<DecodeError> for Stop {
+    fn from(error: DecodeError) -> Self {
+        Stop::Error(error)
+    }
+}
+
+impl Stop {
+    #[cold]
+    pub(super) fn in_body(self, body: &[u8]) -> DecodeError {
+        match self {
+            Stop::Fault(fault) => DecodeError::malformed(fault, body),
+            Stop::Error(error) => error,
+        }
+    }
+}

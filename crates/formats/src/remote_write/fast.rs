@@ -4,7 +4,7 @@
 //! a few register moves instead of calls to `memcpy`. Whatever is out of the ordinary makes this give up,
 //! and [`model::LabelsBuilder`] sorts, checks and explains.
 
-use super::common::Run;
+use super::alike::Run;
 use model::Limits;
 
 /// The [`key`] of `__name__`.

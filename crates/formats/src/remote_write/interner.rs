@@ -14,7 +14,7 @@ pub(super) struct Interner {
     numbers: HashTable<u32>,
     /// Seeded at random: the strings come from outside, and could be chosen to collide.
     hasher: DefaultHashBuilder,
-    last: LastLabels,
+    last: LastNumbers,
     /// What [`Interner::intern_labels`] returns.
     references: Vec<u32>,
 }
@@ -22,7 +22,7 @@ pub(super) struct Interner {
 /// The label set before this one. Series that follow each other have most of their labels in common, at
 /// the same places, and comparing is quicker than hashing.
 #[derive(Debug, Default)]
-struct LastLabels {
+struct LastNumbers {
     /// In canonical bytes.
     bytes: Vec<u8>,
     pairs: Vec<LastPair>,
@@ -48,7 +48,7 @@ impl Interner {
             symbols: Vec::new(),
             numbers: HashTable::new(),
             hasher: DefaultHashBuilder::default(),
-            last: LastLabels::default(),
+            last: LastNumbers::default(),
             references: Vec::new(),
         };
         interner.clear();

@@ -8,7 +8,7 @@
 //! Numbers of fields and rules are those of Prometheus' schemas `prometheus.WriteRequest` and
 //! `io.prometheus.write.v2.Request` and of the two specifications.
 
-mod common;
+mod alike;
 mod decode;
 mod encode;
 mod error;
@@ -21,10 +21,30 @@ mod symbols;
 mod v1;
 mod v2;
 
-pub use decode::{Counts, DecodeOptions, Decoded, decode};
+pub use decode::{Counts, DecodeOptions, Decoded};
 pub use encode::{Encoder, Unsupported};
 pub use error::DecodeError;
 pub use rejected::Rejected;
+
+/// The largest body, whatever the options say: the length of a string in it is kept in 31 bits.
+const MAX_BODY_BYTES: usize = i32::MAX as usize;
+
+/// Decodes the decompressed body of a remote-write request.
+///
+/// What is damaged as a whole is an error. What is invalid in itself (a label set, a histogram, a
+/// timestamp out of bounds) is left out and counted in [`Decoded::rejected`], and the rest is kept, in both
+/// versions. Labels may come unsorted. Names may be any UTF-8 in both versions, as Prometheus 3 has it.
+/// A series with exemplars only is kept.
+pub fn decode(protocol: Protocol, body: &[u8], options: &DecodeOptions) -> Result<Decoded, DecodeError> {
+    if body.len() > MAX_BODY_BYTES {
+        return Err(DecodeError::TooMany { what: "bytes", limit: MAX_BODY_BYTES });
+    }
+    let decoder = decode::Decoder::new(options);
+    match protocol {
+        Protocol::V1 => v1::decode(decoder, body),
+        Protocol::V2 => v2::decode(decoder, body),
+    }
+}
 
 /// A version of the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

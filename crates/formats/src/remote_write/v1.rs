@@ -1,42 +1,12 @@
 //! Decoding `prometheus.WriteRequest` (1.0).
 
 use super::decode::{Decoded, Decoder};
+use super::error::Outcome;
 use super::fast::{self, FastLabels, SLACK_BYTES, is_ascii};
 use super::{DecodeError, Protocol, points};
 use crate::text::cut;
 use crate::wire::{Fault, Reader};
 use model::{LabelsRef, Metadata, MetricType, Span};
-
-/// A request, or what is wrong with a part of it.
-type Outcome = Result<(), Stop>;
-
-/// Damage found below the top, where the offset is not known yet.
-pub(super) enum Stop {
-    Fault(Fault),
-    Error(DecodeError),
-}
-
-impl From<Fault> for Stop {
-    fn from(fault: Fault) -> Self {
-        Stop::Fault(fault)
-    }
-}
-
-impl From<DecodeError> for Stop {
-    fn from(error: DecodeError) -> Self {
-        Stop::Error(error)
-    }
-}
-
-impl Stop {
-    #[cold]
-    pub(super) fn in_body(self, body: &[u8]) -> DecodeError {
-        match self {
-            Stop::Fault(fault) => DecodeError::malformed(fault, body),
-            Stop::Error(error) => error,
-        }
-    }
-}
 
 pub(super) fn decode<'a>(mut decoder: Decoder<'a, '_>, body: &'a [u8]) -> Result<Decoded, DecodeError> {
     match request(&mut decoder, body) {

@@ -1,9 +1,9 @@
 //! Decoding `io.prometheus.write.v2.Request` (2.0).
 
-use super::decode::{Decoded, Decoder, NO_PAIR, Room};
+use super::decode::{Decoded, Decoder, Room};
+use super::error::Outcome;
 use super::fast::SLACK_BYTES;
 use super::symbols::Symbols;
-use super::v1::Stop;
 use super::{DecodeError, Protocol, points};
 use crate::text::cut;
 use crate::wire::{Reader, take_varint};
@@ -62,7 +62,7 @@ struct Families<'a> {
 }
 
 impl<'a> Request<'a, '_> {
-    fn read(&mut self, body: &'a [u8]) -> Result<(), Stop> {
+    fn read(&mut self, body: &'a [u8]) -> Outcome {
         // Symbols may come after the series that need them, so they are collected first.
         let mut count = 0;
         let mut fields = Reader::new(body);
@@ -95,7 +95,7 @@ impl<'a> Request<'a, '_> {
         Ok(())
     }
 
-    fn series(&mut self, message: &'a [u8]) -> Result<(), Stop> {
+    fn series(&mut self, message: &'a [u8]) -> Outcome {
         self.decoder.begin_series()?;
         let (mut labels, mut rest) = match self.fast_labels(message) {
             Some((span, name, rest)) => (Some((span, name)), rest),
@@ -178,7 +178,7 @@ impl<'a> Request<'a, '_> {
     }
 
     /// Collects the label references of a `TimeSeries` or an `Exemplar` (both have them as field 1).
-    fn collect_references(&mut self, message: &'a [u8]) -> Result<(), Stop> {
+    fn collect_references(&mut self, message: &'a [u8]) -> Outcome {
         self.references.clear();
         let most = 2 * self.decoder.options.limits.labels + 2;
         let mut count = 0;
@@ -211,7 +211,7 @@ impl<'a> Request<'a, '_> {
     }
 
     /// Gives the collected references to the builder, as text.
-    fn push_labels(&mut self) -> Result<(), Stop> {
+    fn push_labels(&mut self) -> Outcome {
         let symbol = |reference: u64| self.symbols.get(reference).unwrap_or_default();
         for pair in self.references.as_chunks::<2>().0 {
             let [name, value] = *pair;
@@ -220,7 +220,7 @@ impl<'a> Request<'a, '_> {
         Ok(())
     }
 
-    fn exemplar(&mut self, message: &'a [u8]) -> Result<(), Stop> {
+    fn exemplar(&mut self, message: &'a [u8]) -> Outcome {
         let (mut value, mut timestamp) = (0.0, 0);
         let mut fields = Reader::new(message);
         while let Some(field) = fields.next()? {
@@ -301,6 +301,9 @@ impl<'a> Request<'a, '_> {
     }
 }
 
+/// Behind all pairs of a label set.
+const NO_PAIR: usize = usize::MAX;
+
 /// Returns how much was written. `references` begins with the packed ones, `length` bytes of them.
 /// `metric_name` is the reference of the metric name, of the set before and then of this one.
 #[inline(never)] // by itself its variables fit the registers
@@ -353,7 +356,7 @@ fn write_labels<const WALK: bool>(
     Some(len)
 }
 
-fn read_metadata(metadata: &mut WireMetadata, message: &[u8]) -> Result<(), Stop> {
+fn read_metadata(metadata: &mut WireMetadata, message: &[u8]) -> Outcome {
     let mut fields = Reader::new(message);
     while let Some(field) = fields.next()? {
         match field.number {
