@@ -79,8 +79,15 @@ impl Share {
         Ok(())
     }
 
+    /// Makes the share exactly `bytes` large: what was held for a body goes, what its batch takes is held.
+    pub(crate) async fn resize(&mut self, bytes: usize) -> Result<(), Refusal> {
+        self.grow(bytes).await?;
+        self.shrink(bytes);
+        Ok(())
+    }
+
     /// Gives back all but `bytes`.
-    pub(crate) fn shrink(&mut self, bytes: usize) {
+    fn shrink(&mut self, bytes: usize) {
         let (has, keep) = (self.bytes.div_ceil(UNIT), bytes.div_ceil(UNIT));
         if keep < has
             && let Some(held) = &mut self.held

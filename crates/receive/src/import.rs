@@ -47,8 +47,7 @@ async fn take(doors: &Doors, request: Request) -> Result<(), Refusal> {
     let (parsed, mut share) = decode(received, encoding, doors.options().decoded_bytes, parse).await?;
     let mut batch = parsed.map_err(|error| Refusal::Malformed(error.to_string()))?;
     let bytes = batch.heap_bytes();
-    share.grow(bytes).await?;
-    share.shrink(bytes);
+    share.resize(bytes).await?;
 
     let (oldest, newest) = doors.time_bounds();
     let all = batch.points.len();

@@ -64,8 +64,7 @@ async fn take(
     let (decoded, mut share) = decode(received, encoding, limit, decoder).await?;
     let decoded = decoded.map_err(|error| Refusal::Malformed(error.to_string()))?;
     let bytes = decoded.batch.heap_bytes();
-    share.grow(bytes).await?;
-    share.shrink(bytes);
+    share.resize(bytes).await?;
     doors.append(decoded.batch).await?;
     *written = decoded.accepted;
     stats.points.add(written.samples + written.histograms + written.exemplars);
