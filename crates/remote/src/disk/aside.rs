@@ -19,7 +19,7 @@
 //! letters, counted as refused.
 
 use crate::batch::Kinds;
-use crate::disk::{beside, make_folder, patiently, replace};
+use crate::disk::{beside, make_folder, replace};
 use crate::outgoing::Outgoing;
 use formats::compress::{Compressor, Decompressor, Encoding};
 use formats::remote_write::{DecodeOptions, Encoder, Protocol, decode};
@@ -28,6 +28,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use wal::Filesystem;
+use wal::fs::patiently;
 
 /// Most entries of a destination.
 pub const ENTRIES_MAX: usize = 1024;
@@ -344,7 +345,7 @@ mod tests {
         for id in 0..3 {
             files.write(&sim, id, b"words").unwrap();
         }
-        let tries = u64::from(crate::disk::READ_TRIES);
+        let tries = u64::from(wal::fs::READ_TRIES);
         // Asking for the folder comes first.
         sim.fail(Op::Open, 1, tries - 1);
         assert_eq!(files.list_or_leave(&sim, 5000).next, 3);

@@ -9,26 +9,11 @@ pub mod positions;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use wal::fs::patiently;
 use wal::{File, Filesystem};
-
-/// How often reading is tried before a file counts as damaged.
-pub(crate) const READ_TRIES: u32 = 4;
 
 /// How the name of a file ends that is not in its place yet.
 pub(crate) const UNFINISHED: &str = ".new";
-
-/// Tries to read a few times: what a disk can't give at once it often gives in the end.
-pub(crate) fn patiently<T>(read: impl Fn() -> io::Result<T>) -> io::Result<T> {
-    let lasting =
-        |error: &io::Error| matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied);
-    let mut tries = 1;
-    loop {
-        match read() {
-            Err(error) if tries < READ_TRIES && !lasting(&error) => tries += 1,
-            done => return done,
-        }
-    }
-}
 
 /// Makes a folder, if it is not there, and makes sure that it stays, as what is in it does: an earlier try may
 /// have made it and failed to sync it.

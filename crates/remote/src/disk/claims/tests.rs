@@ -274,7 +274,7 @@ fn a_read_that_fails_is_tried_again_and_one_that_keeps_failing_ends_no_start() {
     let (sim, data) = (SimFilesystem::new(1), Path::new("/data"));
     let path = super::folder(data).join(identities[0].file());
     PositionFile::open(&sim, &path, identities[0].owner(), 7, at(3), at(0)).unwrap();
-    let tries = u64::from(crate::disk::READ_TRIES);
+    let tries = u64::from(wal::fs::READ_TRIES);
     let renamed = folder.identities(&["m@a"]);
     // What names the destination can't be read: what was its is kept, and is said to be there.
     sim.fail(Op::Read, 0, 2 * tries);

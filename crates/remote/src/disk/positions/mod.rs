@@ -20,11 +20,12 @@ use self::layout::{
     read_removed,
 };
 use crate::config::identity::Owner;
-use crate::disk::{UNFINISHED, beside, make_folder, patiently, replace};
+use crate::disk::{UNFINISHED, beside, make_folder, replace};
 use crate::queue::lanes::LANES;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use wal::fs::patiently;
 use wal::{File, Filesystem, Position};
 
 /// Positions of all lanes.
@@ -253,9 +254,9 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helper functions of tests")]
     use super::layout::AREA_BYTES;
     use super::*;
-    use crate::disk::READ_TRIES;
     use proptest::prelude::*;
     use wal::RealFilesystem;
+    use wal::fs::READ_TRIES;
 
     const NEW: Position = Position { segment: 9, offset: 0, index: 0 };
     const OLDEST: Position = Position { segment: 1, offset: 0, index: 0 };
