@@ -188,7 +188,7 @@ impl Worker {
         if backlog.queue.head() < backlog.until || backlog.queue.pending() > 0 || straggling {
             return;
         }
-        let shards = self.shards().clamp(self.min_shards, self.max_shards);
+        let shards = self.shards().clamp(self.settings.min_shards, self.settings.max_shards);
         self.backlog = None;
         self.newest_first.held = false;
         self.set_shards(shards);

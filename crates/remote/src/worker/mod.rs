@@ -69,11 +69,8 @@ pub(crate) struct Parts {
 /// See the module.
 pub(crate) struct Worker {
     name: String,
-    narrow: Narrowing,
     resend: Resend,
     age_limit: Option<Duration>,
-    min_shards: usize,
-    max_shards: usize,
     rules: Rules,
     client: Client,
     storage: Storage,
@@ -156,11 +153,8 @@ impl Worker {
         let aside = Aside::new(fs, files, shelf, clock.monotonic());
         let window = Some(config.out_of_order_window).filter(|_| config.catch_up == CatchUp::NewestFirst);
         let mut worker = Worker {
-            narrow: config.narrow,
             resend: Resend { after_429: queue_config.retry_on_http_429, after_4xx: config.retry_on_http_4xx },
             age_limit: Some(queue_config.sample_age_limit).filter(|limit| !limit.is_zero()),
-            min_shards: settings.min_shards,
-            max_shards,
             negotiator: Negotiator::new(config.protobuf_message.map(Protocol::from)),
             name,
             rules,

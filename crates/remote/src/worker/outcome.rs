@@ -4,7 +4,6 @@ use super::{ASIDE, Flight, Worker};
 use crate::batch::{Kinds, REQUEST_BYTES_MIN};
 use crate::client::answer::{self, Answer, Verdict};
 use crate::client::protocol::Next;
-use crate::config::Narrowing;
 use crate::disk::aside::Gathered;
 use crate::disk::dead::{self, Lines, Reason};
 use crate::disk::keep::Keep;
@@ -143,7 +142,7 @@ impl Worker {
             Verdict::Retry => self.retry(flight, answer.retry_after, true, words),
             Verdict::Refused => {
                 self.negotiator.understood(flight.protocol);
-                if self.narrow == Narrowing::Auto { Outcome::Refused } else { Outcome::RefusedWhole }
+                Outcome::Refused
             }
             Verdict::RefusedWhole => Outcome::RefusedWhole,
             Verdict::TooLarge => {

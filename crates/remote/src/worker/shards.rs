@@ -50,8 +50,8 @@ impl Worker {
         if let Some(desired) = reshard::desired(rates) {
             stats.shards_desired_milli.set((desired * 1000.0) as i64);
         }
-        let shards = self.shards().min(self.max_shards);
-        let decided = reshard::decide(shards, rates, self.min_shards, self.max_shards);
+        let shards = self.shards().min(self.settings.max_shards);
+        let decided = reshard::decide(shards, rates, self.settings.min_shards, self.settings.max_shards);
         if decided != shards {
             tracing::info!(destination = %self.name, from = shards, to = decided, ?rates, "resharding");
             self.set_shards(decided);
