@@ -13,10 +13,10 @@ use crate::error::{AppendError, OpenError};
 use crate::journal::{Found, JournalLog};
 use crate::records::Builders;
 use crate::registry::Registry;
+use crate::reserve::Reserve;
 use crate::shared::Shared;
 use crate::state::StateFile;
 use model::{Batch, Value};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
@@ -83,6 +83,7 @@ pub(crate) struct Committer {
     needs_segment: bool,
     /// The disk is full since, and was last looked at then.
     full_checked: Option<Instant>,
+    reserve: Reserve,
     builders: Builders,
 }
 
@@ -92,6 +93,7 @@ impl Committer {
         let registry = Registry::new(state.state.references.max(1), segment);
         let mut committer = Committer {
             last_end: Position::start_of(segment),
+            reserve: Reserve::new(&shared.options),
             shared,
             writer,
             registry,
@@ -221,7 +223,11 @@ impl Committer {
             return Err(AppendError::Full("the budget is used up by what is not delivered yet"));
         }
         if let Some(checked) = self.full_checked {
-            if checked.elapsed() < FULL_RETRY || !self.retake_reserve() {
+            if checked.elapsed() < FULL_RETRY {
+                return Err(AppendError::Full("the disk is full"));
+            }
+            self.full_checked = Some(Instant::now());
+            if !self.reserve.retake(&*self.shared.fs, &self.shared.options) {
                 return Err(AppendError::Full("the disk is full"));
             }
             self.full_checked = None;
@@ -239,7 +245,7 @@ impl Committer {
     /// about it.
     fn why(&mut self, error: &wal::WalError) -> AppendError {
         if error.is_full() {
-            self.release_reserve();
+            self.give_way();
             return AppendError::Full("the disk is full");
         }
         AppendError::Failed(error.to_string())
@@ -434,7 +440,7 @@ impl Committer {
             }
         }
         if matches!(result, Err(AppendError::Full(_))) {
-            self.release_reserve();
+            self.give_way();
         }
         if result.is_err() {
             self.shared.stats.commits_failed.add(1);
@@ -452,6 +458,14 @@ impl Committer {
         }
     }
 
+    /// The disk is full: delivery, which frees the log, gets the reserve.
+    fn give_way(&mut self) {
+        self.full_checked = Some(Instant::now());
+        self.shared.stats.full.set(1);
+        self.shared.pins.ring();
+        self.reserve.release(&*self.shared.fs);
+    }
+
     /// Puts things in order after a failed commit; says what the askers are told.
     fn commit_failed(&mut self, error: &CommitError) -> AppendError {
         self.shared.stats.commits_failed.add(1);
@@ -464,52 +478,11 @@ impl Committer {
             }
         }
         if matches!(error, CommitError::Full { .. }) {
-            self.release_reserve();
+            self.give_way();
             return AppendError::Full("the disk is full");
         }
         AppendError::Failed(error.to_string())
     }
-}
-
-/// The reserve: a file that is only there to be removed when the disk is full, so that delivery, which
-/// frees the log, never lacks room for its own small writes.
-impl Committer {
-    fn reserve_path(&self) -> std::path::PathBuf {
-        self.shared.options.dir.join("reserve")
-    }
-
-    fn release_reserve(&mut self) {
-        self.full_checked = Some(Instant::now());
-        self.shared.stats.full.set(1);
-        self.shared.pins.ring();
-        let path = self.reserve_path();
-        if matches!(self.shared.fs.metadata(&path), Ok(Some(_)))
-            && let Err(error) = self.shared.fs.remove_file(&path)
-        {
-            tracing::warn!(path = %path.display(), %error, "the reserve could not be released");
-        }
-    }
-
-    fn retake_reserve(&mut self) -> bool {
-        self.full_checked = Some(Instant::now());
-        let (fs, options) = (&self.shared.fs, &self.shared.options);
-        let needed = options.reserve_bytes + (options.group_bytes as u64).min(options.reserve_bytes);
-        let room = fs.available(&options.dir).is_ok_and(|available| available >= needed);
-        room && take_reserve(&**fs, &self.reserve_path(), options.reserve_bytes)
-    }
-}
-
-/// Makes the reserve file; on a failure there is none.
-pub(crate) fn take_reserve(fs: &dyn wal::Filesystem, path: &Path, bytes: u64) -> bool {
-    if bytes == 0 || matches!(fs.metadata(path), Ok(Some(there)) if there.len >= bytes) {
-        return true;
-    }
-    let _ = fs.remove_file(path);
-    let taken = fs.create_new(path).and_then(|file| file.allocate(bytes));
-    if taken.is_err() {
-        let _ = fs.remove_file(path);
-    }
-    taken.is_ok()
 }
 
 /// The data records of a batch, and where what follows them begins.

@@ -49,6 +49,7 @@ mod pins;
 mod places;
 mod records;
 pub mod registry;
+mod reserve;
 mod retention;
 mod shared;
 mod slots;

@@ -1,11 +1,12 @@
 //! The handle that doors and queues hold.
 
-use crate::committer::{Append, Committer, Job, take_reserve};
+use crate::committer::{Append, Committer, Job};
 use crate::damage;
 use crate::error::{AppendError, OpenError};
 use crate::follower::Follower;
 use crate::options::Options;
 use crate::pins::Pin;
+use crate::reserve::Reserve;
 use crate::retention;
 use crate::shared::Shared;
 use crate::state::StateFile;
@@ -103,7 +104,7 @@ impl Storage {
         state.state.next_segment = writer.segment() + 1;
         state.state.end = writer.durable_end();
         state.save(true).map_err(|source| OpenError::Io { path: state.path().to_path_buf(), source })?;
-        if !take_reserve(&*fs, &root.join("reserve"), options.reserve_bytes) {
+        if !Reserve::new(&options).take(&*fs) {
             tracing::warn!(
                 bytes = options.reserve_bytes,
                 "no room for the reserve that a full disk is met with"
