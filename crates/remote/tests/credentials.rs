@@ -8,8 +8,8 @@ use common::{World, wait_until_waiting};
 use remote::client::auth::{Authorization, BasicAuth};
 use remote::client::tls::TlsConfig;
 use remote::config::{Message, Secret};
-use remote::{State, Url};
-use std::path::Path;
+use remote::{RemoteWrite, State, Url};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use support::receiver::Answer;
 use support::{SOON, wait_until};
@@ -34,18 +34,18 @@ fn user_and_password_are_shown() {
     world.stop(destination);
 }
 
-#[test]
-fn a_token_that_is_changed_in_its_file_is_used_soon_and_unlocks_at_once() {
+/// A secret in a file, which `set` puts into the configuration, is `old` and then `new`, for which the receiver
+/// wants to see `right`.
+fn is_read_again(right: &'static str, set: impl Fn(&mut RemoteWrite, PathBuf)) {
     let world = World::new();
-    let file = world.dir.path().join("token");
+    let file = world.dir.path().join("secret");
     std::fs::write(&file, "old\n").unwrap();
-    world.receiver.answer(|request| match request.header("authorization") {
-        Some("Bearer new") => Answer::success(request),
+    world.receiver.answer(move |request| match request.header("authorization") {
+        Some(shown) if shown == right => Answer::success(request),
         _ => Answer::status(401).body("who are you?"),
     });
     let mut config = world.config();
-    config.authorization =
-        Some(Authorization { credentials_file: Some(file.clone()), ..Authorization::default() });
+    set(&mut config, file.clone());
     let destination = world.start(config);
     world.push(10);
     let stats = destination.stats().clone();
@@ -54,6 +54,26 @@ fn a_token_that_is_changed_in_its_file_is_used_soon_and_unlocks_at_once() {
     // No clock is moved: this is well before the minute is over.
     world.wait_for_all();
     assert!(world.stop(destination).complete);
+}
+
+#[test]
+fn a_token_that_is_changed_in_its_file_is_used_soon_and_unlocks_at_once() {
+    is_read_again("Bearer new", |config, file| {
+        config.authorization =
+            Some(Authorization { credentials_file: Some(file), ..Authorization::default() });
+    });
+}
+
+#[test]
+fn a_password_that_is_changed_in_its_file_is_used_soon() {
+    // `me:new`
+    is_read_again("Basic bWU6bmV3", |config, file| {
+        config.basic_auth = Some(BasicAuth {
+            username: Some("me".into()),
+            password_file: Some(file),
+            ..BasicAuth::default()
+        });
+    });
 }
 
 /// A receiver with TLS that wants to see `client`'s certificate.

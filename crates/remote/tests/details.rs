@@ -1,5 +1,5 @@
 //! What a destination is promised besides: what comes late, what is asked for once and not again, metadata by
-//! interval, passwords that change, and refusals of what may be there already.
+//! interval, and refusals of what may be there already.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod common;
@@ -7,8 +7,6 @@ mod common;
 use common::{EPOCH_MS, World, wait_for_number};
 use formats::remote_write::{DecodeOptions, Protocol, decode};
 use model::{Batch, Labels, Metadata, MetricType, Series};
-use remote::State;
-use remote::client::auth::BasicAuth;
 use remote::config::Message;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -139,31 +137,6 @@ fn by_1_0_metadata_is_told_again_each_interval_and_not_at_all_where_nobody_wants
         }
         world.stop(destination);
     }
-}
-
-#[test]
-fn a_password_that_is_changed_in_its_file_is_used_soon() {
-    let world = World::new();
-    let file = world.dir.path().join("password");
-    std::fs::write(&file, "old\n").unwrap();
-    world.receiver.answer(|request| match request.header("authorization") {
-        // `me:new`
-        Some("Basic bWU6bmV3") => Answer::success(request),
-        _ => Answer::status(401).body("who are you?"),
-    });
-    let mut config = world.config();
-    config.basic_auth = Some(BasicAuth {
-        username: Some("me".into()),
-        password_file: Some(file.clone()),
-        ..BasicAuth::default()
-    });
-    let destination = world.start(config);
-    world.push(10);
-    let stats = destination.stats().clone();
-    wait_until("a refusal", SOON, || matches!(stats.state(), State::Denied { .. }));
-    std::fs::write(&file, "new\n").unwrap();
-    world.wait_for_all();
-    assert!(world.stop(destination).complete);
 }
 
 /// Series and times of a request.
