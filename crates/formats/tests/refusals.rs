@@ -3,8 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // helpers of tests
 
-use formats::remote_write::{Counts, DecodeOptions, Protocol, Rejected, decode};
-use model::varint;
+use formats::remote_write::{DecodeOptions, Protocol, Rejected, decode};
+use model::{Kinds, varint};
 use proptest::prelude::*;
 
 /// A field with a length.
@@ -210,7 +210,7 @@ fn a_request_over_a_limit_is_refused_as_a_whole() {
 }
 
 /// Puts a bad time series between two good ones.
-fn between(protocol: Protocol, bad: &[u8], options: &DecodeOptions) -> (Rejected, Counts, usize) {
+fn between(protocol: Protocol, bad: &[u8], options: &DecodeOptions) -> (Rejected, Kinds, usize) {
     let table = symbols(&["", "__name__", "up", "a", "1", "b"]);
     let good = match protocol {
         Protocol::V1 => v1(&[label("__name__", "up"), sample(50)]),
@@ -443,7 +443,7 @@ fn exemplars_alone_keep_a_series() {
     let exemplar = field(3, [label("id", "1"), double(2, 0.5), number(3, 50)].concat());
     let alone = v1(&[label("__name__", "up"), exemplar]);
     let decoded = decode(Protocol::V1, &alone, &DecodeOptions::default()).unwrap();
-    assert_eq!(decoded.accepted, Counts { samples: 0, histograms: 0, exemplars: 1 });
+    assert_eq!(decoded.accepted, Kinds { samples: 0, histograms: 0, exemplars: 1 });
     assert!(decoded.rejected.is_empty());
     assert_eq!(decoded.batch.series.len(), 1);
 }

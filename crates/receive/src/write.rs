@@ -10,9 +10,10 @@ use crate::{Doors, body};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use formats::compress::Encoding;
-use formats::remote_write::{self, Counts, DecodeOptions, Protocol};
+use formats::remote_write::{self, DecodeOptions, Protocol};
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use model::Kinds;
 
 /// Of VictoriaMetrics' agents: zstd instead of snappy.
 const ENCODINGS: [(&str, Encoding); 2] = [("snappy", Encoding::Snappy), ("zstd", Encoding::Zstd)];
@@ -29,7 +30,7 @@ pub(crate) async fn write(State(doors): State<Doors>, request: Request) -> Respo
         Protocol::V1 => Door::RemoteWriteV1,
         Protocol::V2 => Door::RemoteWriteV2,
     };
-    let mut written = Counts::default();
+    let mut written = Kinds::default();
     let result = take(&doors, door, protocol, request, &mut written).await;
     let headers = if protocol == Protocol::V2 { written_headers(written) } else { HeaderMap::new() };
     let response = match result {
@@ -45,7 +46,7 @@ async fn take(
     door: Door,
     protocol: Protocol,
     request: Request,
-    written: &mut Counts,
+    written: &mut Kinds,
 ) -> Result<(), Refusal> {
     let _place = doors.admit()?;
     let encoding = encoding(request.headers(), Encoding::Snappy, &ENCODINGS)?;
@@ -67,7 +68,7 @@ async fn take(
     share.resize(bytes).await?;
     doors.append(decoded.batch).await?;
     *written = decoded.accepted;
-    stats.points.add(written.samples + written.histograms + written.exemplars);
+    stats.points.add(written.total());
     let rejected = &decoded.rejected;
     if rejected.is_empty() {
         return Ok(());
@@ -76,7 +77,7 @@ async fn take(
     Err(Refusal::Malformed(rejected.to_string()))
 }
 
-fn written_headers(written: Counts) -> HeaderMap {
+fn written_headers(written: Kinds) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (name, count) in [
         ("x-prometheus-remote-write-samples-written", written.samples),

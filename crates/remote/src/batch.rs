@@ -8,7 +8,7 @@ use crate::outgoing::Outgoing;
 use bytes::Bytes;
 use formats::compress::{Compressor, Encoding};
 use formats::remote_write::{Encoder, Protocol};
-use model::{Metadata, Point, Value};
+use model::{Kinds, Metadata, Point, Value};
 use std::sync::Arc;
 
 /// Most bytes of a request before compression, unless the receiver asks for less with 413. Prometheus
@@ -16,63 +16,6 @@ use std::sync::Arc;
 pub const REQUEST_BYTES: usize = 4 << 20;
 /// It is not lowered below this.
 pub const REQUEST_BYTES_MIN: usize = 16 << 10;
-
-/// Numbers by kind of point.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Kinds {
-    /// Float samples.
-    pub samples: u64,
-    /// Native histograms.
-    pub histograms: u64,
-    /// Exemplars.
-    pub exemplars: u64,
-}
-
-impl Kinds {
-    /// Counts one point.
-    pub fn count(&mut self, value: &Value) {
-        match value {
-            Value::Float(_) => self.samples += 1,
-            Value::Histogram(_) => self.histograms += 1,
-            Value::Exemplar(_) => self.exemplars += 1,
-        }
-    }
-
-    /// All of them.
-    pub fn total(&self) -> u64 {
-        self.samples + self.histograms + self.exemplars
-    }
-
-    /// Both together.
-    pub fn plus(self, other: Kinds) -> Kinds {
-        self.with(other, u64::saturating_add)
-    }
-
-    /// Without the others; where there are more of these, none.
-    pub fn minus(self, other: Kinds) -> Kinds {
-        self.with(other, u64::saturating_sub)
-    }
-
-    /// Of each kind no more than of the other.
-    pub fn at_most(self, other: Kinds) -> Kinds {
-        self.with(other, u64::min)
-    }
-
-    fn with(self, other: Kinds, number: fn(u64, u64) -> u64) -> Kinds {
-        Kinds {
-            samples: number(self.samples, other.samples),
-            histograms: number(self.histograms, other.histograms),
-            exemplars: number(self.exemplars, other.exemplars),
-        }
-    }
-}
-
-impl From<storage::Lost> for Kinds {
-    fn from(lost: storage::Lost) -> Self {
-        let storage::Lost { samples, histograms, exemplars } = lost;
-        Kinds { samples, histograms, exemplars }
-    }
-}
 
 /// An encoded request.
 #[derive(Debug, Clone)]

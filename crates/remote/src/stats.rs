@@ -1,7 +1,7 @@
 //! What a destination has to tell of itself, as numbers that are read without waiting.
 
-use crate::batch::Kinds;
 use formats::remote_write::Protocol;
+use model::Kinds;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -6,7 +6,7 @@ mod common;
 
 use common::{World, wait_until_denied};
 use formats::remote_write::Protocol;
-use remote::batch::Kinds;
+use model::Kinds;
 use remote::client::protocol::UPGRADE_INTERVAL;
 use remote::config::Message;
 use std::sync::Arc;

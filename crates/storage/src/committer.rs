@@ -16,7 +16,7 @@ use crate::registry::Registry;
 use crate::reserve::Reserve;
 use crate::shared::Shared;
 use crate::state::StateFile;
-use model::{Batch, Value};
+use model::{Batch, Kinds};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
@@ -65,7 +65,7 @@ struct Pending {
     chunk: Option<Chunk>,
     /// Series that were marked as recorded for it.
     marked: Vec<u128>,
-    counts: [u64; 3],
+    kinds: Kinds,
     reply: Reply<Result<(), AppendError>>,
 }
 
@@ -304,12 +304,13 @@ impl Committer {
                 return None;
             }
         };
-        let counts = count(&batch);
+        let mut kinds = Kinds::default();
+        batch.points.iter().for_each(|point| kinds.count(&point.value));
         let chunk = written.map(|(records, end)| {
             let start = std::mem::replace(&mut self.last_end, end);
             Chunk { batch, refs, segment: start.segment, records, start, end, arrived }
         });
-        Some(Pending { chunk, marked, counts, reply })
+        Some(Pending { chunk, marked, kinds, reply })
     }
 
     fn unmark(&mut self, marked: &[u128]) {
@@ -394,13 +395,13 @@ impl Committer {
         let mut replies = Vec::with_capacity(pending.len());
         for waiting in pending {
             chunks.extend(waiting.chunk.map(Arc::new));
-            replies.push((waiting.reply, waiting.counts));
+            replies.push((waiting.reply, waiting.kinds));
         }
         for chunk in &chunks {
             self.shared.note_arrival(chunk.start, chunk.arrived);
         }
         self.shared.tail.publish(chunks, end.position().max(self.last_end));
-        for (reply, [samples, histograms, exemplars]) in replies {
+        for (reply, Kinds { samples, histograms, exemplars }) in replies {
             let stats = &self.shared.stats;
             stats.samples.add(samples);
             stats.histograms.add(histograms);
@@ -538,17 +539,4 @@ impl Committer {
         }
         Ok(())
     }
-}
-
-fn count(batch: &Batch) -> [u64; 3] {
-    let mut counts = [0; 3];
-    for point in &batch.points {
-        let [samples, histograms, exemplars] = &mut counts;
-        match point.value {
-            Value::Float(_) => *samples += 1,
-            Value::Histogram(_) => *histograms += 1,
-            Value::Exemplar(_) => *exemplars += 1,
-        }
-    }
-    counts
 }

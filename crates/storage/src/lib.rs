@@ -63,7 +63,7 @@ pub use damage::{READ_PATIENCE, READ_TRIES, is_elsewhere};
 pub use error::{AppendError, OpenError, ReadError};
 pub use follower::Follower;
 pub use options::{Options, WhenFull};
-pub use pins::{Lost, Pin};
+pub use pins::Pin;
 pub use records::NO_SERIES;
 pub use state::{State, read_state};
 pub use stats::Stats;

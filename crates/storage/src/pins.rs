@@ -1,19 +1,9 @@
 //! Pins: who still wants which part of the log.
 
+use model::Kinds;
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use wal::Position;
-
-/// What retention took from a pin's owner before it was delivered.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Lost {
-    /// Float samples.
-    pub samples: u64,
-    /// Native histograms.
-    pub histograms: u64,
-    /// Exemplars.
-    pub exemplars: u64,
-}
 
 /// All pins of a log, and the bell that wakes the janitor.
 #[derive(Default)]
@@ -34,7 +24,7 @@ struct Held {
     name: String,
     position: Position,
     moved_to: Option<Position>,
-    lost: Lost,
+    lost: Kinds,
     /// Its owner went without letting go.
     orphaned: bool,
 }
@@ -64,7 +54,7 @@ impl Pins {
         let mut inner = self.inner();
         inner.next += 1;
         let id = inner.next;
-        let (name, lost) = (name.to_string(), Lost::default());
+        let (name, lost) = (name.to_string(), Kinds::default());
         // Whoever pins in the place of an owner that has gone knows what it still wanted.
         inner.pins.retain(|_, held| !held.orphaned || held.name != name);
         inner.pins.insert(id, Held { name, position, moved_to: None, lost, orphaned: false });
@@ -101,11 +91,9 @@ impl Pins {
     }
 
     /// Moves a pin on over what is about to be dropped.
-    pub(crate) fn drop_before(&self, id: u64, end: Position, lost: Lost) {
+    pub(crate) fn drop_before(&self, id: u64, end: Position, lost: Kinds) {
         if let Some(held) = self.inner().pins.get_mut(&id) {
-            held.lost.samples += lost.samples;
-            held.lost.histograms += lost.histograms;
-            held.lost.exemplars += lost.exemplars;
+            held.lost = held.lost.plus(lost);
             held.position = held.position.max(end);
             held.moved_to = Some(end);
         }
@@ -151,7 +139,7 @@ impl Pin {
 
     /// What was dropped before the owner had it delivered: counted from the lowest position it pinned, so
     /// never too low.
-    pub fn lost(&self) -> Lost {
+    pub fn lost(&self) -> Kinds {
         self.pins.inner().pins.get(&self.id).map(|held| held.lost).unwrap_or_default()
     }
 

@@ -7,9 +7,9 @@
 use crate::ages::{self, Ages};
 use crate::damage::{OPENING, Verdict};
 use crate::options::WhenFull;
-use crate::pins::Lost;
 use crate::records;
 use crate::shared::Shared;
+use model::Kinds;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -127,21 +127,21 @@ impl Janitor {
     }
 
     /// The points of a segment from `position` on.
-    fn count(&self, number: u64, position: Position) -> Result<Lost, WalError> {
+    fn count(&self, number: u64, position: Position) -> Result<Kinds, WalError> {
         let shared = &self.shared;
         let from = if position.segment == number { position } else { Position::start_of(number) };
         let mut reader = match SegmentReader::open(&*shared.fs, &shared.wal_dir, number, from.offset) {
-            Err(WalError::NoSegment { .. }) => return Ok(Lost::default()),
+            Err(WalError::NoSegment { .. }) => return Ok(Kinds::default()),
             Err(error) if shared.read_failed(number, OPENING, &error) == Verdict::GiveUp => {
                 tracing::warn!(segment = number, %error, "what is lost with it can't be counted");
-                return Ok(Lost::default());
+                return Ok(Kinds::default());
             }
             opened => opened?,
         };
         if let Some(end) = shared.end_of(number) {
             reader.set_limit(end);
         }
-        let mut lost = Lost::default();
+        let mut lost = Kinds::default();
         while let Some(record) = reader.next_readable() {
             if !records::is_data(record.kind) {
                 continue;

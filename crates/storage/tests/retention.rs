@@ -54,7 +54,7 @@ async fn a_pin_holds_its_segments_and_passing_them_frees_them() {
     assert_eq!(storage.oldest(), Position::start_of(0));
     pin.set(Position::start_of(1));
     until("segment 0 goes", || storage.oldest() == Position::start_of(1)).await;
-    assert_eq!(pin.lost(), storage::Lost::default());
+    assert_eq!(pin.lost(), model::Kinds::default());
     pin.release();
     until("a removed destination holds nothing", || storage.oldest().segment == storage.end().segment).await;
 }
@@ -102,7 +102,7 @@ async fn set_to_refuse_it_drops_nothing_and_takes_again_when_there_is_room() {
         }
     }
     assert!(matches!(refused, Some(AppendError::Full(_))), "{refused:?}");
-    assert_eq!(pin.lost(), storage::Lost::default());
+    assert_eq!(pin.lost(), model::Kinds::default());
     let mut follower = storage.follow(storage.oldest());
     assert_eq!(drain(&storage, &mut follower).await.len() as u64, samples);
     pin.set(storage.end());
@@ -154,7 +154,7 @@ async fn past_max_age_in_running_time_a_segment_goes_whatever_the_wall_clock_say
     clock.pass(DAY - Duration::from_secs(1));
     swept();
     assert_eq!(storage.oldest(), Position::start_of(0), "its age counts from the start on");
-    assert_eq!(pin.lost(), storage::Lost::default());
+    assert_eq!(pin.lost(), model::Kinds::default());
     clock.pass(Duration::from_secs(2));
     swept();
     assert_eq!(storage.oldest(), Position::start_of(1));

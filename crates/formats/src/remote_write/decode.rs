@@ -4,7 +4,7 @@ use super::alike::Pairs;
 use super::fast::{FastLabels, FastLimits};
 use super::{DecodeError, Rejected};
 use model::{
-    Batch, HistogramError, LabelError, LabelsBuilder, LabelsRef, Limits, Point, Series, Span, Value,
+    Batch, HistogramError, Kinds, LabelError, LabelsBuilder, LabelsRef, Limits, Point, Series, Span, Value,
 };
 
 /// What a request may be. Every limit is on one request.
@@ -41,24 +41,13 @@ impl Default for DecodeOptions {
     }
 }
 
-/// How many of each kind.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Float samples.
-    pub samples: u64,
-    /// Native histograms.
-    pub histograms: u64,
-    /// Exemplars.
-    pub exemplars: u64,
-}
-
 /// A decoded request.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Decoded {
     /// What is valid. Metadata of 1.0 is that of families; that of 2.0 belongs to series.
     pub batch: Batch,
     /// How much is in the batch; what a 2.0 answer reports as written.
-    pub accepted: Counts,
+    pub accepted: Kinds,
     /// What was left out.
     pub rejected: Rejected,
 }

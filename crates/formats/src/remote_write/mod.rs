@@ -21,7 +21,7 @@ mod symbols;
 mod v1;
 mod v2;
 
-pub use decode::{Counts, DecodeOptions, Decoded};
+pub use decode::{DecodeOptions, Decoded};
 pub use encode::{Encoder, Unsupported};
 pub use error::DecodeError;
 pub use rejected::Rejected;

@@ -11,7 +11,7 @@ mod messages;
 mod plain;
 mod scramble;
 
-use formats::remote_write::{Counts, DecodeError, DecodeOptions, Encoder, Protocol, decode};
+use formats::remote_write::{DecodeError, DecodeOptions, Encoder, Protocol, decode};
 use plain::{PlainSeries, PlainValue};
 use proptest::prelude::*;
 use proptest::test_runner::TestRng;
@@ -74,7 +74,7 @@ fn check_decoded(protocol: Protocol, body: &[u8], all: Vec<PlainSeries>) {
         points.filter(|point| matches!(point.value, PlainValue::Float(_)) == float).count() as u64
     };
     let exemplars = all.iter().map(|series| series.exemplars.len() as u64).sum();
-    let accepted = Counts { samples: count(true), histograms: count(false), exemplars };
+    let accepted = model::Kinds { samples: count(true), histograms: count(false), exemplars };
     assert_eq!(decoded.accepted, accepted);
     assert_eq!(plain::of_batch(&decoded.batch), merged(without_empty_metadata(all)));
 }

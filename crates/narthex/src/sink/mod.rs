@@ -211,12 +211,7 @@ impl Sink {
 }
 
 /// The answer to a request that could be decoded: 204, or 400 where something in it was invalid.
-fn answer(
-    protocol: Protocol,
-    accepted: formats::remote_write::Counts,
-    rejected: &Rejected,
-    seen: &mut Seen,
-) -> Response {
+fn answer(protocol: Protocol, accepted: model::Kinds, rejected: &Rejected, seen: &mut Seen) -> Response {
     let mut response = if rejected.is_empty() {
         StatusCode::NO_CONTENT.into_response()
     } else {

@@ -174,7 +174,7 @@ fn delivery(destination: &Outlet, lag_bytes: u64) -> Delivery {
     let lag_ms = stats.lag_ms.get();
     let (last_error, last_error_ms) = stats.last_error_at().unzip();
     let last_error_ms = last_error_ms.unwrap_or(0);
-    let sum = |kinds: remote::batch::Kinds| kinds.samples + kinds.histograms;
+    let sum = |kinds: model::Kinds| kinds.samples + kinds.histograms;
     let per = |kinds: &remote::stats::PerKind| sum(kinds.get());
     let dropped = per(&stats.dropped_by_rule)
         + per(&stats.dropped_too_old)

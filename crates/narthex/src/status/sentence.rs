@@ -79,7 +79,7 @@ fn rounded(ms: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use remote::batch::Kinds;
+    use model::Kinds;
 
     #[test]
     fn a_destination_that_is_well_needs_few_words() {

@@ -2,9 +2,9 @@
 
 use super::Outlet;
 use formats::remote_write::Protocol;
+use model::Kinds;
 use model::{Family, MetricType};
 use remote::State;
-use remote::batch::Kinds;
 use remote::stats::{DURATION_BUCKETS, Stats};
 use storage::Storage;
 use wal::Position;

@@ -1,7 +1,7 @@
 //! What an answer means: status and headers in, verdict out. Pure; the table is the test.
 
-use crate::batch::Kinds;
 use formats::remote_write::Protocol;
+use model::Kinds;
 use std::time::{Duration, SystemTime};
 
 /// Most characters of an answer's body that are kept, for people to read.

@@ -8,7 +8,6 @@ pub mod protocol;
 pub mod proxy;
 pub mod tls;
 
-use crate::batch::Kinds;
 use crate::client::answer::{Answer, parse_retry_after, words};
 use crate::client::auth::proof::Proof;
 use crate::client::auth::{AuthError, ProofError, read_file};
@@ -25,6 +24,7 @@ use formats::remote_write::Protocol;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
+use model::Kinds;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -18,11 +18,11 @@
 //! Limits: [`ENTRIES_MAX`] and [`BYTES_MAX`] for each destination. Past them the oldest entry goes to the dead
 //! letters, counted as refused.
 
-use crate::batch::Kinds;
 use crate::disk::{beside, make_folder, replace};
 use crate::outgoing::Outgoing;
 use formats::compress::{Compressor, Decompressor, Encoding};
 use formats::remote_write::{DecodeOptions, Encoder, Protocol, decode};
+use model::Kinds;
 use model::{Batch, Limits, Point};
 use std::collections::BTreeMap;
 use std::io;

@@ -7,11 +7,11 @@
 //! Limits: [`crate::disk::dead::WAITING_BYTES`] of lines and [`crate::disk::aside::BYTES_MAX`] of entries wait for the
 //! disk; what comes on top is not kept, and counted by the sample.
 
-use crate::batch::Kinds;
 use crate::disk::aside::{self, Files};
 use crate::disk::dead::{Lines, Reason, WAITING_BYTES, Writer};
 use crate::stats::Stats;
 use model::Clock;
+use model::Kinds;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -3,11 +3,11 @@
 //! anything else.
 
 use super::Worker;
-use crate::batch::Kinds;
 use crate::disk::aside::{self, Entry, Files, Gathered, Shelf};
 use crate::disk::keep::Keep;
 use crate::outgoing::{Outgoing, Rules};
 use crate::queue::{Outcome, Queue, Settings};
+use model::Kinds;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;

@@ -18,7 +18,7 @@ pub(crate) use self::orders::{Orders, Stop};
 use self::sending::Flight;
 use self::shards::Rate;
 use self::stragglers::{Straggler, next_of};
-use crate::batch::{Batcher, Kinds, REQUEST_BYTES};
+use crate::batch::{Batcher, REQUEST_BYTES};
 use crate::client::Client;
 use crate::client::answer::Resend;
 use crate::client::protocol::Negotiator;
@@ -34,6 +34,7 @@ use formats::remote_write::Protocol;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use model::Clock;
+use model::Kinds;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -423,7 +424,7 @@ impl Worker {
             ));
         }
         self.update_gauges();
-        let lost = Kinds::from(self.pin.lost());
+        let lost = self.pin.lost();
         self.stats.lost.add(lost.minus(self.lost));
         self.lost = lost;
         if now >= self.rate.last + reshard::INTERVAL {

@@ -1,7 +1,7 @@
 //! What an answer means: for the queue, for the negotiation, for numbers and words.
 
 use super::{ASIDE, Flight, Worker};
-use crate::batch::{Kinds, REQUEST_BYTES_MIN};
+use crate::batch::REQUEST_BYTES_MIN;
 use crate::client::answer::{self, Answer, Verdict};
 use crate::client::protocol::Next;
 use crate::disk::aside::Gathered;
@@ -9,6 +9,7 @@ use crate::disk::dead::{self, Lines, Reason};
 use crate::disk::keep::Keep;
 use crate::queue::{Fate, Outcome, Source};
 use crate::stats::State;
+use model::Kinds;
 use std::time::Duration;
 
 /// Where a receiver says how many it refused but not which, the samples of requests up to this size are kept

@@ -1,12 +1,13 @@
 //! Requests on their way out: what the queues name is encoded and sent, and kept until its answer.
 
 use super::{ASIDE, Worker, queue_of};
-use crate::batch::{Encoded, Kinds};
+use crate::batch::Encoded;
 use crate::client::answer::Answer;
 use crate::client::{Failure, Post};
 use crate::queue::{Outcome, Request};
 use formats::remote_write::Protocol;
 use futures_util::future::BoxFuture;
+use model::Kinds;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// What was sent, kept until its answer.

@@ -1,9 +1,9 @@
 //! How many shards there are to be, by what went in and out: see [`crate::queue::reshard`].
 
 use super::Worker;
-use crate::batch::Kinds;
 use crate::queue::Queue;
 use crate::queue::reshard::{self, MovingRate, Rates};
+use model::Kinds;
 use std::time::Duration;
 
 /// What goes in and out, for the number of shards.

@@ -2,13 +2,13 @@
 //! [`crate::queue::behind`].
 
 use super::Worker;
-use crate::batch::Kinds;
 use crate::disk::positions::Lanes;
 use crate::outgoing::Outgoing;
 use crate::queue::behind::Mask;
 use crate::queue::lanes::lane_of;
 use crate::queue::{Queue, Settings, Source};
 use futures_util::future::select_all;
+use model::Kinds;
 use std::sync::Arc;
 use std::time::Duration;
 use storage::{Chunk, Follower, ReadError};
