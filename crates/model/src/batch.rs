@@ -6,6 +6,7 @@
 use crate::labels::LabelsRef;
 use crate::metadata::Metadata;
 use crate::{Family, Histogram};
+use bytes::Bytes;
 
 /// A run of bytes in [`Batch::bytes`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -63,6 +64,20 @@ pub struct Exemplar {
     pub value: f64,
 }
 
+/// A request as it came. It says what the batch that was made of it says, in the same order, and nothing else:
+/// so whoever sends on all of the batch as it is may send this.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Verbatim {
+    /// What the body is, as in `Content-Type`.
+    pub content_type: &'static str,
+    /// How it is compressed, as in `Content-Encoding`.
+    pub encoding: &'static str,
+    /// The body.
+    pub body: Bytes,
+    /// How many bytes it takes when decompressed.
+    pub plain_bytes: usize,
+}
+
 /// What a door accepted in one go.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Batch {
@@ -78,6 +93,8 @@ pub struct Batch {
     pub exemplars: Vec<Exemplar>,
     /// Metadata: of series (by [`Series::metadata`]), or of whole families (remote write 1.0).
     pub metadata: Vec<Metadata>,
+    /// The request that it was made of, if that says the same. Not in the log.
+    pub verbatim: Option<Box<Verbatim>>,
 }
 
 impl Batch {
@@ -192,6 +209,7 @@ impl Batch {
                 .iter()
                 .map(|m| size_of::<Metadata>() + m.family.len() + m.help.len() + m.unit.len())
                 .sum::<usize>()
+            + self.verbatim.as_ref().map_or(0, |verbatim| size_of::<Verbatim>() + verbatim.body.len())
     }
 }
 

@@ -23,7 +23,7 @@ pub mod metadata;
 pub mod stale;
 pub mod varint;
 
-pub use batch::{Batch, Exemplar, Point, Series, Span, Value};
+pub use batch::{Batch, Exemplar, Point, Series, Span, Value, Verbatim};
 pub use clock::{Clock, SystemClock};
 pub use family::{Family, Metric};
 pub use histogram::{BucketSpan, Counts, Histogram, HistogramError, ResetHint};

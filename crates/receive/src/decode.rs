@@ -18,14 +18,14 @@ thread_local! {
     static SCRATCH: RefCell<(Decompressor, Vec<u8>)> = RefCell::default();
 }
 
-/// Decompresses `received` and hands it to `decode`. Returns what `decode` made of it, and the share of
-/// memory that the body had, for what comes of it.
+/// Decompresses `received` and hands it to `decode`. Returns what `decode` made of it, the body, and the share
+/// of memory that it had, for what comes of it.
 pub(crate) async fn decode<T: Send + 'static>(
     received: Received,
     encoding: Encoding,
     limit: usize,
     decode: impl Fn(&[u8]) -> T + Send + 'static,
-) -> Result<(T, Share), Refusal> {
+) -> Result<(T, Vec<u8>, Share), Refusal> {
     let Received { bytes, mut share } = received;
     let held = share.bytes();
     let mut size = match encoding {
@@ -60,7 +60,7 @@ pub(crate) async fn decode<T: Send + 'static>(
             outcome
         };
         match outcome {
-            Ok(value) => return Ok((value, share)),
+            Ok(value) => return Ok((value, work.0, share)),
             Err(error) if error.is_too_large() && within < limit => size = limit,
             Err(error) => return Err(error.into()),
         }

@@ -44,7 +44,7 @@ async fn take(doors: &Doors, request: Request) -> Result<(), Refusal> {
         (options.extra_labels, options.limits) = (&extra, limits);
         text::parse(bytes, &options)
     };
-    let (parsed, mut share) = decode(received, encoding, doors.options().decoded_bytes, parse).await?;
+    let (parsed, _, mut share) = decode(received, encoding, doors.options().decoded_bytes, parse).await?;
     let mut batch = parsed.map_err(|error| Refusal::Malformed(error.to_string()))?;
     let bytes = batch.heap_bytes();
     share.resize(bytes).await?;

@@ -90,7 +90,7 @@ async fn take(doors: &Doors, request: Request, replace: bool) -> Result<(), Refu
         }
         Ok(pushed::families(batch, newest).map_err(|error| error.to_string()))
     };
-    let (families, _share) = decode(received, encoding, doors.options().decoded_bytes, parse).await?;
+    let (families, _, _share) = decode(received, encoding, doors.options().decoded_bytes, parse).await?;
     let families = families.map_err(|error: String| Refusal::Malformed(error))?;
     let points: usize = families.iter().flatten().map(|(_, family)| family.members.len()).sum();
     doors.ask(Ask::Push(Push { key: labels.key(), replace, ttl, families })).await?;

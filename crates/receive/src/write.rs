@@ -13,7 +13,7 @@ use formats::compress::Encoding;
 use formats::remote_write::{self, DecodeOptions, Protocol};
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use model::Kinds;
+use model::{Kinds, Verbatim};
 
 /// Of VictoriaMetrics' agents: zstd instead of snappy.
 const ENCODINGS: [(&str, Encoding); 2] = [("snappy", Encoding::Snappy), ("zstd", Encoding::Zstd)];
@@ -61,9 +61,15 @@ async fn take(
         ..DecodeOptions::default()
     };
     let limit = doors.options().decoded_bytes;
-    let decoder = move |bytes: &[u8]| remote_write::decode(protocol, bytes, &options);
-    let (decoded, mut share) = decode(received, encoding, limit, decoder).await?;
-    let decoded = decoded.map_err(|error| Refusal::Malformed(error.to_string()))?;
+    let decoder = move |bytes: &[u8]| (remote_write::decode(protocol, bytes, &options), bytes.len());
+    let ((decoded, plain_bytes), body, mut share) = decode(received, encoding, limit, decoder).await?;
+    let mut decoded = decoded.map_err(|error| Refusal::Malformed(error.to_string()))?;
+    // What the queues send is in snappy.
+    if decoded.exact && encoding == Encoding::Snappy {
+        let (content_type, encoding, body) =
+            (protocol.content_type(), encoding.as_str(), body.into_boxed_slice().into());
+        decoded.batch.verbatim = Some(Box::new(Verbatim { content_type, encoding, body, plain_bytes }));
+    }
     let bytes = decoded.batch.heap_bytes();
     share.resize(bytes).await?;
     doors.append(decoded.batch).await?;

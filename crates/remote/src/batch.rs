@@ -6,9 +6,9 @@
 
 use crate::outgoing::Outgoing;
 use bytes::Bytes;
-use formats::compress::{Compressor, Encoding};
+use formats::compress::{Compressor, Encoding, join_snappy};
 use formats::remote_write::{Encoder, Protocol};
-use model::{Kinds, Metadata, Point, Value};
+use model::{Kinds, Metadata, Point, Value, Verbatim};
 use std::sync::Arc;
 
 /// Most bytes of a request before compression, unless the receiver asks for less with 413. Prometheus
@@ -76,10 +76,13 @@ impl Batcher {
     pub fn encode<'a>(
         &mut self,
         protocol: Protocol,
-        points: impl Iterator<Item = (&'a Outgoing, u32)>,
+        points: impl Iterator<Item = (&'a Outgoing, u32)> + Clone,
         limit: usize,
         metadata: impl Fn(&[u8]) -> Option<Arc<Metadata>>,
     ) -> Encoded {
+        if let Some(encoded) = verbatim(protocol, points.clone(), limit) {
+            return encoded;
+        }
         let (entries, groups, newest) = self.group(points, limit);
         let encoder = match protocol {
             Protocol::V1 => &mut self.v1,
@@ -208,6 +211,52 @@ impl Batcher {
             }
         }
     }
+}
+
+/// The requests in which these points came, where the points are all of them and go out as they came: then
+/// nothing has to be encoded. Those of 1.0 are joined to one, since its messages can be written one after the
+/// other; one of 2.0, with its table of symbols, only goes alone.
+fn verbatim<'a>(
+    protocol: Protocol,
+    points: impl Iterator<Item = (&'a Outgoing, u32)>,
+    limit: usize,
+) -> Option<Encoded> {
+    let mut requests: Vec<&Verbatim> = Vec::new();
+    let (mut taken, mut plain_bytes, mut newest) = (0, 0, None);
+    let mut expected: &[Point] = &[];
+    for (source, index) in points {
+        if expected.is_empty() {
+            let request = source.verbatim()?;
+            let fits = request.content_type == protocol.content_type()
+                && request.encoding == Encoding::Snappy.as_str()
+                && (requests.is_empty() || protocol == Protocol::V1);
+            plain_bytes += request.plain_bytes;
+            if !fits || plain_bytes > limit {
+                return None;
+            }
+            requests.push(request);
+            expected = source.chunk().points();
+        }
+        let (point, rest) = expected.split_first()?;
+        if !source.point(index).is_some_and(|given| std::ptr::eq(given, point)) {
+            return None;
+        }
+        newest = newest.max(Some(point.timestamp));
+        taken += 1;
+        expected = rest;
+    }
+    if !expected.is_empty() {
+        return None;
+    }
+    let body = match requests.as_slice() {
+        [] => return None,
+        [request] => request.body.clone(),
+        several => join_snappy(several.iter().map(|request| request.body.as_ref()))?.into(),
+    };
+    // Only requests with nothing but floats are kept.
+    let kinds = Kinds { samples: taken as u64, ..Kinds::default() };
+    let (unsupported, without_start) = (Kinds::default(), 0);
+    Some(Encoded { body, taken, kinds, unsupported, without_start, plain_bytes, newest })
 }
 
 /// About how many bytes the point takes beyond its time and value.

@@ -297,5 +297,24 @@ impl Compressor {
     }
 }
 
+/// Joins blocks of snappy to one that decodes to what they decode to, one after the other. That needs no
+/// decoding: a block is its length, then elements that look back from where they are. A block that has no valid
+/// length makes it `None`.
+pub fn join_snappy<'a>(blocks: impl Iterator<Item = &'a [u8]> + Clone) -> Option<Vec<u8>> {
+    let (mut length, mut bytes) = (0u64, model::varint::MAX_LEN);
+    for block in blocks.clone() {
+        length = length.checked_add(model::varint::take_u64(&mut &block[..])?)?;
+        bytes += block.len();
+    }
+    let mut joined = Vec::with_capacity(bytes);
+    model::varint::put_u64(&mut joined, length);
+    for block in blocks {
+        let mut elements = block;
+        model::varint::take_u64(&mut elements)?;
+        joined.extend_from_slice(elements);
+    }
+    Some(joined)
+}
+
 #[cfg(test)]
 mod tests;

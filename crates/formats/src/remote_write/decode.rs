@@ -50,6 +50,10 @@ pub struct Decoded {
     pub accepted: Kinds,
     /// What was left out.
     pub rejected: Rejected,
+    /// Whether the body says what the batch says and nothing else, in the way in which [`super::Encoder`] would:
+    /// sorted labels, float samples, no field that is not known here. Where this is `false` it may all the
+    /// same.
+    pub exact: bool,
 }
 
 /// Why a point was left out although its series is valid. Explained when the series' labels are known.
@@ -124,7 +128,7 @@ impl<'a, 'o> Decoder<'a, 'o> {
     pub(super) fn new(options: &'o DecodeOptions) -> Self {
         Decoder {
             options,
-            decoded: Decoded::default(),
+            decoded: Decoded { exact: true, ..Decoded::default() },
             labels: LabelsBuilder::new(),
             fast: FastLimits::new(&options.limits),
             last: LastLabels::new(),
@@ -200,6 +204,7 @@ impl<'a, 'o> Decoder<'a, 'o> {
     pub(super) fn float(&mut self, timestamp: i64, start: i64, value: f64) -> Result<(), DecodeError> {
         if !self.admit(timestamp)? {
             self.decoded.rejected.samples += 1;
+            self.decoded.exact = false;
             return Ok(());
         }
         let point =
@@ -214,6 +219,7 @@ impl<'a, 'o> Decoder<'a, 'o> {
         start_timestamp: i64,
         histogram: Result<model::Histogram, HistogramError>,
     ) -> Result<(), DecodeError> {
+        self.decoded.exact = false;
         if !self.admit(timestamp)? {
             self.decoded.rejected.histograms += 1;
             return Ok(());
@@ -235,6 +241,7 @@ impl<'a, 'o> Decoder<'a, 'o> {
 
     /// Takes an exemplar whose labels are in `self.labels`.
     pub(super) fn exemplar(&mut self, timestamp: i64, value: f64) -> Result<(), DecodeError> {
+        self.decoded.exact = false;
         if !self.admit(timestamp)? {
             self.labels.clear();
             self.decoded.rejected.exemplars += 1;
@@ -310,6 +317,7 @@ impl<'a, 'o> Decoder<'a, 'o> {
 
     /// Ends the series under way with the labels that are in `self.labels`.
     pub(super) fn end_slow(&mut self) -> Result<(), DecodeError> {
+        self.decoded.exact = false;
         let batch = &mut self.decoded.batch;
         let start = batch.bytes.len();
         let result = self.labels.finish(&self.options.limits, &mut batch.bytes);
@@ -338,6 +346,7 @@ impl<'a, 'o> Decoder<'a, 'o> {
             self.explain_refusal(labels);
         }
         if !self.has_points() {
+            self.decoded.exact = false;
             self.discard_labels();
             return Ok(());
         }
@@ -360,6 +369,7 @@ impl<'a, 'o> Decoder<'a, 'o> {
     #[cold]
     pub(super) fn drop_series(&mut self, reason: impl FnOnce() -> String) {
         let batch = &mut self.decoded.batch;
+        self.decoded.exact = false;
         let rejected = &mut self.decoded.rejected;
         rejected.series += 1;
         rejected.samples += (batch.points.len() - self.marks.points) as u64;

@@ -6,9 +6,9 @@ use crate::lists::{Bounded, longest, sint32, span};
 use crate::wire::{Fault, Field, Reader};
 use model::{Counts, Histogram, HistogramError, ResetHint, varint};
 
-/// Value, timestamp and start timestamp of a `Sample`.
+/// Value, timestamp and start timestamp of a `Sample`. `exact` is cleared where there is anything else in it.
 #[inline]
-pub(super) fn sample(protocol: Protocol, message: &[u8]) -> Result<(f64, i64, i64), Fault> {
+pub(super) fn sample(protocol: Protocol, message: &[u8], exact: &mut bool) -> Result<(f64, i64, i64), Fault> {
     // Value, then timestamp, and nothing else: what nearly every sender writes.
     if let [0x09, a, b, c, d, e, f, g, h, 0x10, rest @ ..] = message {
         let mut rest = rest;
@@ -25,7 +25,7 @@ pub(super) fn sample(protocol: Protocol, message: &[u8]) -> Result<(f64, i64, i6
             1 => value = field.double()?,
             2 => timestamp = field.varint()? as i64,
             3 if protocol == Protocol::V2 => start = field.varint()? as i64,
-            _ => {}
+            _ => *exact = false,
         }
     }
     Ok((value, timestamp, start))

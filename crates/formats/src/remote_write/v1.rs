@@ -31,7 +31,7 @@ fn request<'a>(decoder: &mut Decoder<'a, '_>, body: &'a [u8]) -> Outcome {
                 series(decoder, message)?;
             }
             3 => metadata(decoder, field.bytes()?)?,
-            _ => {}
+            _ => decoder.decoded.exact = false,
         }
     }
     Ok(())
@@ -48,7 +48,7 @@ fn series<'a>(decoder: &mut Decoder<'a, '_>, message: &'a [u8]) -> Outcome {
         && let Some((sample, after)) = after.split_at_checked(usize::from(*length))
         && *length < 0x80
     {
-        let (value, timestamp, start) = points::sample(Protocol::V1, sample)?;
+        let (value, timestamp, start) = points::sample(Protocol::V1, sample, &mut decoder.decoded.exact)?;
         decoder.float(timestamp, start, value)?;
         rest = after;
     }
@@ -61,7 +61,8 @@ fn series<'a>(decoder: &mut Decoder<'a, '_>, message: &'a [u8]) -> Outcome {
                 labels = None;
             }
             2 => {
-                let (value, timestamp, start) = points::sample(Protocol::V1, field.bytes()?)?;
+                let (value, timestamp, start) =
+                    points::sample(Protocol::V1, field.bytes()?, &mut decoder.decoded.exact)?;
                 decoder.float(timestamp, start, value)?;
             }
             3 => exemplar(decoder, field.bytes()?)?,
@@ -70,7 +71,7 @@ fn series<'a>(decoder: &mut Decoder<'a, '_>, message: &'a [u8]) -> Outcome {
                 let timed = points::histogram(Protocol::V1, field.bytes()?, limit)?;
                 decoder.histogram(timed.timestamp, timed.start_timestamp, timed.histogram)?;
             }
-            _ => {}
+            _ => decoder.decoded.exact = false,
         }
     }
     if let Some(labels) = labels {
@@ -83,6 +84,7 @@ fn series<'a>(decoder: &mut Decoder<'a, '_>, message: &'a [u8]) -> Outcome {
         }
     }
     if decoder.labels.is_empty() && !decoder.had_points() {
+        decoder.decoded.exact = false;
         return Ok(()); // A time series with nothing in it says nothing.
     }
     Ok(decoder.end_slow()?)
@@ -192,6 +194,8 @@ fn exemplar<'a>(decoder: &mut Decoder<'a, '_>, message: &'a [u8]) -> Outcome {
 /// Metadata is help for people: what is too long is cut, and an entry without a usable family name is left
 /// out.
 fn metadata(decoder: &mut Decoder<'_, '_>, message: &[u8]) -> Outcome {
+    // It goes on to the destinations by itself.
+    decoder.decoded.exact = false;
     let (mut kind, mut family, mut help, mut unit): (u64, &[u8], &[u8], &[u8]) = (0, &[], &[], &[]);
     let mut fields = Reader::new(message);
     while let Some(field) = fields.next()? {

@@ -73,7 +73,7 @@ impl<'a> Request<'a, '_> {
                     field.bytes()?;
                     count += 1;
                 }
-                _ => {}
+                _ => self.decoder.decoded.exact = false,
             }
         }
         if count > 0 && self.symbols.get(0).is_none_or(|first| !first.is_empty()) {
@@ -106,7 +106,8 @@ impl<'a> Request<'a, '_> {
             && let Some((sample, after)) = after.split_at_checked(usize::from(*length))
             && *length < 0x80
         {
-            let (value, timestamp, start) = points::sample(Protocol::V2, sample)?;
+            let (value, timestamp, start) =
+                points::sample(Protocol::V2, sample, &mut self.decoder.decoded.exact)?;
             self.decoder.float(timestamp, start, value)?;
             rest = after;
         }
@@ -119,7 +120,8 @@ impl<'a> Request<'a, '_> {
                     field.varints(|_| {})?;
                 }
                 2 => {
-                    let (value, timestamp, start) = points::sample(Protocol::V2, field.bytes()?)?;
+                    let (value, timestamp, start) =
+                        points::sample(Protocol::V2, field.bytes()?, &mut self.decoder.decoded.exact)?;
                     self.decoder.float(timestamp, start, value)?;
                 }
                 3 => {
@@ -128,8 +130,8 @@ impl<'a> Request<'a, '_> {
                     self.decoder.histogram(timed.timestamp, timed.start_timestamp, timed.histogram)?;
                 }
                 4 => self.exemplar(field.bytes()?)?,
-                5 => read_metadata(&mut metadata, field.bytes()?)?,
-                _ => {}
+                5 => read_metadata(&mut metadata, field.bytes()?, &mut self.decoder.decoded.exact)?,
+                _ => self.decoder.decoded.exact = false,
             }
         }
         self.check(metadata)?;
@@ -282,6 +284,7 @@ impl<'a> Request<'a, '_> {
         let list = &mut self.decoder.decoded.batch.metadata;
         let text = |reference| self.symbols.get(reference).unwrap_or_default();
         let bytes = &mut self.families.bytes;
+        let exact = &mut self.decoder.decoded.exact;
         let number = *self.families.by_name.entry((family, metadata)).or_insert_with(|| {
             let entry = Metadata {
                 family: cut(family, options.limits.name_bytes),
@@ -290,6 +293,9 @@ impl<'a> Request<'a, '_> {
                 unit: cut(text(metadata.unit), options.limits.name_bytes),
             };
             *bytes += entry.family.len() + entry.help.len() + entry.unit.len();
+            *exact &= entry.kind as u64 == metadata.kind
+                && entry.help.as_bytes() == text(metadata.help)
+                && entry.unit.as_bytes() == text(metadata.unit);
             list.push(entry);
             list.len() as u32 - 1
         });
@@ -356,14 +362,14 @@ fn write_labels<const WALK: bool>(
     Some(len)
 }
 
-fn read_metadata(metadata: &mut WireMetadata, message: &[u8]) -> Outcome {
+fn read_metadata(metadata: &mut WireMetadata, message: &[u8], exact: &mut bool) -> Outcome {
     let mut fields = Reader::new(message);
     while let Some(field) = fields.next()? {
         match field.number {
             1 => metadata.kind = field.varint()?,
             3 => metadata.help = field.varint()?,
             4 => metadata.unit = field.varint()?,
-            _ => {}
+            _ => *exact = false,
         }
     }
     Ok(())

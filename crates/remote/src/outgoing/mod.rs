@@ -9,7 +9,7 @@ use crate::outgoing::external::ExternalLabels;
 use crate::outgoing::relabel::{Relabelled, Relabeller};
 use crate::queue::Source;
 use crate::queue::lanes::series_hash;
-use model::{LabelsRef, Point, Span, Value};
+use model::{LabelsRef, Point, Span, Value, Verbatim};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -232,6 +232,11 @@ impl Outgoing {
         }
     }
 
+    /// The request that the chunk came in, if it says what is sent of the chunk as long as that is all of it.
+    pub fn verbatim(&self) -> Option<&Verbatim> {
+        self.chunk.batch.verbatim.as_deref().filter(|_| self.labels.is_empty())
+    }
+
     /// The hash of this series' outgoing labels.
     pub fn hash(&self, series: u32) -> u64 {
         self.hashes.get(series as usize).copied().unwrap_or_default()
@@ -289,6 +294,10 @@ impl Source for Outgoing {
 
     fn arrived(&self) -> Duration {
         self.chunk.arrived
+    }
+
+    fn keeps_together(&self) -> bool {
+        self.verbatim().is_some()
     }
 
     fn bytes(&self) -> usize {

@@ -69,6 +69,8 @@ pub trait Source {
     fn timestamp(&self, point: u32) -> i64;
     /// When it arrived, by the monotonic clock.
     fn arrived(&self) -> Duration;
+    /// Whether it costs less to send all of it in one request.
+    fn keeps_together(&self) -> bool;
     /// Bytes of memory it keeps.
     fn bytes(&self) -> usize;
 }
@@ -331,10 +333,10 @@ impl<C: Source> Queue<C> {
             if self.ready_at(index).is_none_or(|at| at > now) {
                 continue;
             }
+            let next = self.batch_len(index);
             let Some(shard) = self.shards.get_mut(index) else { continue };
             if shard.batch.is_empty() {
-                let take = shard.limit.min(shard.waiting.len());
-                shard.batch.extend(shard.waiting.drain(..take));
+                shard.batch.extend(shard.waiting.drain(..next));
             }
             let silent = self.last_success.is_none_or(|success| now >= success + PROBE_AFTER);
             let probe = self.gate.as_ref().is_some_and(|gate| gate.probes > 0)
@@ -348,6 +350,22 @@ impl<C: Source> Queue<C> {
             return Some(Request { shard: index, attempt: shard.attempt, whole });
         }
         None
+    }
+
+    /// How many of the points that wait make the shard's next batch: as many as it may have, but a chunk that
+    /// should rather stay together is not cut where it fits into the batch after this one.
+    fn batch_len(&self, index: usize) -> usize {
+        let Some(shard) = self.shards.get(index) else { return 0 };
+        let (waiting, limit) = (&shard.waiting, shard.limit);
+        let Some(next) = waiting.get(limit) else { return waiting.len() };
+        // Where there are other shards, they have a part of each chunk already.
+        if shard.lanes < LANES || !self.chunk(*next).is_some_and(Source::keeps_together) {
+            return limit;
+        }
+        let is_of_next = |point: &&Ref| point.chunk == next.chunk;
+        let cut = limit - waiting.range(..limit).rev().take_while(is_of_next).count();
+        let fits = waiting.get(cut + limit).is_none_or(|after| after.chunk != next.chunk);
+        if cut > 0 && fits { cut } else { limit }
     }
 
     /// Asks a destination that let nobody in again now: something about us is different.
@@ -420,7 +438,7 @@ impl<C: Source> Queue<C> {
     }
 
     /// The points of the request that is under way (or was last) in `shard`, in the log's order.
-    pub fn points(&self, shard: usize) -> impl Iterator<Item = (&C, u32)> {
+    pub fn points(&self, shard: usize) -> impl Iterator<Item = (&C, u32)> + Clone {
         let shard = self.shards.get(shard);
         let batch = shard.map(|shard| shard.batch.as_slice()).unwrap_or_default();
         let (whole, some): (&[Ref], &[u32]) = match shard.map(|shard| &shard.mode) {

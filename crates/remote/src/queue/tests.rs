@@ -12,6 +12,7 @@ pub(super) struct Points {
     pub(super) number: u64,
     pub(super) points: Rc<Vec<(u64, i64)>>,
     pub(super) arrived: Duration,
+    pub(super) together: bool,
 }
 
 impl Source for Points {
@@ -26,6 +27,9 @@ impl Source for Points {
     }
     fn arrived(&self) -> Duration {
         self.arrived
+    }
+    fn keeps_together(&self) -> bool {
+        self.together
     }
     fn bytes(&self) -> usize {
         100
@@ -51,7 +55,7 @@ pub(super) const RETRY: Outcome = Outcome::Retry { answered: true, after: None, 
 
 pub(super) fn chunk(number: u64, series: impl IntoIterator<Item = u64>) -> Points {
     let points = series.into_iter().map(|series| (series, number as i64)).collect();
-    Points { number, points: Rc::new(points), arrived: Duration::ZERO }
+    Points { number, points: Rc::new(points), arrived: Duration::ZERO, together: false }
 }
 
 pub(super) fn push(queue: &mut Queue<Points>, chunk: Points) -> usize {
