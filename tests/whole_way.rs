@@ -158,3 +158,52 @@ fn everything_that_2_0_can_say_goes_through_door_disk_and_kill_to_a_2_0_destinat
     assert_eq!(points.clone().count(), 2 + 3 * 2, "{there:#?}");
     assert!(points.clone().all(|word| word.contains(" since 0 ") && !word.contains("_custom")), "{there:#?}");
 }
+
+/// Snappy that nobody writes: one literal, with nothing compressed.
+fn literal(plain: &[u8]) -> Vec<u8> {
+    let mut body = Vec::new();
+    model::varint::put_u64(&mut body, plain.len() as u64);
+    body.push(61 << 2);
+    body.extend(u16::try_from(plain.len() - 1).unwrap().to_le_bytes());
+    body.extend(plain);
+    body
+}
+
+#[test]
+fn a_request_that_needs_no_change_goes_out_byte_for_byte_as_it_came() {
+    let receivers = [FakeReceiver::start(), FakeReceiver::start(), FakeReceiver::start()];
+    let [same, labelled, without] = &receivers;
+    let folder = tempfile::tempdir().unwrap();
+    let common = "protobuf_message: io.prometheus.write.v2.Request, send_exemplars: true";
+    let text = format!(
+        "collect: {{host: {{collectors: none}}, self: false}}\nremote_write:\n\
+         - {{url: \"{}\", name: same, {common}}}\n\
+         - {{url: \"{}\", name: labelled, {common}, \
+         write_relabel_configs: [{{target_label: region, replacement: eu}}]}}\n\
+         - {{url: \"{}\", name: without, {common}, send_native_histograms: false}}\n",
+        same.write_url(),
+        labelled.write_url(),
+        without.write_url(),
+    );
+    let config = config(folder.path(), &text);
+    let narthex = Narthex::start_in(PROGRAM, "run", &folder.path().join("data"), &["--config", &config]);
+    let message = message(now_ms());
+    let headers = [("content-type", V2), ("content-encoding", "snappy")];
+    let body = literal(&message);
+    assert_eq!(narthex.post("/api/v1/write", &headers, &body).status, 204);
+    let wanted = words(&decode(Protocol::V2, &message, &DecodeOptions::default()).unwrap().batch);
+    wait_until("all at the first", SOON, || arrived(same, Protocol::V2) == wanted);
+    wait_until("all at the second", SOON, || arrived(labelled, Protocol::V2).len() == wanted.len());
+    wait_until("floats and exemplars at the third", SOON, || arrived(without, Protocol::V2).len() == 2 + 6);
+    let requests = same.requests();
+    assert_eq!(requests.iter().filter(|request| request.body == body).count(), 1);
+    assert!(arrived(labelled, Protocol::V2).iter().all(|word| word.contains("region=\"eu\"")));
+    let verbatim = |name: &str| {
+        let page = narthex.get("/metrics").text();
+        let mut lines =
+            page.lines().filter(|line| line.starts_with("narthex_remote_requests_verbatim_total{"));
+        let mine = lines.find(|line| line.contains(&format!("remote_name=\"{name}\""))).unwrap().to_string();
+        mine.rsplit_once(' ').unwrap().1.to_string()
+    };
+    assert_eq!(["same", "labelled", "without"].map(verbatim), ["1", "0", "0"]);
+}

@@ -34,14 +34,15 @@ pub(crate) fn longest(lengths: &[usize]) -> usize {
 }
 
 /// Reads a `BucketSpan`.
-pub(crate) fn span(message: &[u8]) -> Result<BucketSpan, Fault> {
+/// `exact` is cleared where there is anything else in the message.
+pub(crate) fn span(message: &[u8], exact: &mut bool) -> Result<BucketSpan, Fault> {
     let mut span = BucketSpan { offset: 0, length: 0 };
     let mut fields = Reader::new(message);
     while let Some(field) = fields.next()? {
         match field.number {
             1 => span.offset = sint32(field.varint()?),
             2 => span.length = field.varint()? as u32,
-            _ => {}
+            _ => *exact = false,
         }
     }
     Ok(span)

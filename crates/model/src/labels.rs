@@ -254,6 +254,7 @@ impl fmt::Display for Labels {
 pub struct LabelsBuilder<'a> {
     pairs: Vec<(&'a [u8], &'a [u8])>,
     unsorted: bool,
+    absent: bool,
 }
 
 impl<'a> LabelsBuilder<'a> {
@@ -266,6 +267,7 @@ impl<'a> LabelsBuilder<'a> {
     #[inline]
     pub fn push(&mut self, name: &'a [u8], value: &'a [u8]) {
         if value.is_empty() && !name.is_empty() {
+            self.absent = true;
             return;
         }
         if let Some((last, _)) = self.pairs.last() {
@@ -284,6 +286,11 @@ impl<'a> LabelsBuilder<'a> {
         self.pairs.is_empty()
     }
 
+    /// Whether the pairs came as they will be written: in order, and each with a value.
+    pub fn is_canonical(&self) -> bool {
+        !self.unsorted && !self.absent
+    }
+
     /// The pairs so far, in the order in which they came.
     pub fn pairs(&self) -> &[(&'a [u8], &'a [u8])] {
         &self.pairs
@@ -293,7 +300,7 @@ impl<'a> LabelsBuilder<'a> {
     #[inline]
     pub fn clear(&mut self) {
         self.pairs.clear();
-        self.unsorted = false;
+        (self.unsorted, self.absent) = (false, false);
     }
 
     /// Checks the set against the rules that both protocol versions share (each name there, once, UTF-8;

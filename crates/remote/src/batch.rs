@@ -34,6 +34,8 @@ pub struct Encoded {
     pub plain_bytes: usize,
     /// The newest timestamp in it, in milliseconds; `None` where there is no sample.
     pub newest: Option<i64>,
+    /// Whether it is what came in, rather than encoded here.
+    pub verbatim: bool,
 }
 
 /// Makes requests. Keeps its buffers.
@@ -131,7 +133,7 @@ impl Batcher {
             }
         };
         encoder.clear();
-        Encoded { body, taken, kinds, unsupported, without_start, plain_bytes, newest }
+        Encoded { body, taken, kinds, unsupported, without_start, plain_bytes, newest, verbatim: false }
     }
 
     /// Puts points of one series together, each series where its first point stands.
@@ -223,6 +225,7 @@ fn verbatim<'a>(
 ) -> Option<Encoded> {
     let mut requests: Vec<&Verbatim> = Vec::new();
     let (mut taken, mut plain_bytes, mut newest) = (0, 0, None);
+    let mut kinds = Kinds::default();
     let mut expected: &[Point] = &[];
     for (source, index) in points {
         if expected.is_empty() {
@@ -241,7 +244,10 @@ fn verbatim<'a>(
         if !source.point(index).is_some_and(|given| std::ptr::eq(given, point)) {
             return None;
         }
-        newest = newest.max(Some(point.timestamp));
+        if !matches!(point.value, Value::Exemplar(_)) {
+            newest = newest.max(Some(point.timestamp));
+        }
+        kinds.count(&point.value);
         taken += 1;
         expected = rest;
     }
@@ -253,10 +259,9 @@ fn verbatim<'a>(
         [request] => request.body.clone(),
         several => join_snappy(several.iter().map(|request| request.body.as_ref()))?.into(),
     };
-    // Only requests with nothing but floats are kept.
-    let kinds = Kinds { samples: taken as u64, ..Kinds::default() };
+    // What this version can't carry didn't come in it.
     let (unsupported, without_start) = (Kinds::default(), 0);
-    Some(Encoded { body, taken, kinds, unsupported, without_start, plain_bytes, newest })
+    Some(Encoded { body, taken, kinds, unsupported, without_start, plain_bytes, newest, verbatim: true })
 }
 
 /// About how many bytes the point takes beyond its time and value.
@@ -313,6 +318,74 @@ mod tests {
         Decompressor::new().decode(Encoding::Snappy, &encoded.body, 1 << 30, &mut plain).unwrap();
         assert_eq!(plain.len(), encoded.plain_bytes);
         decode(protocol, &plain, &DecodeOptions::default()).unwrap().batch
+    }
+
+    /// The chunk with the request that it came in, of one sample a series; further labels are added on the way
+    /// out.
+    fn pushed(protocol: Protocol, series: &[&str], external: &[(&str, &str)]) -> Outgoing {
+        let points: Vec<(u32, i64)> = (0..series.len() as u32).map(|series| (series, 7)).collect();
+        let external: Vec<_> =
+            external.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        let relabel = crate::outgoing::relabel::Relabeller::default();
+        let mut rules = Rules::new(ExternalLabels::new(&external), relabel, true, true);
+        let source = outgoing(series, &points, &mut Rules::default());
+        let all = (0..points.len() as u32).map(|point| (&source, point));
+        let encoded = Batcher::default().encode(protocol, all, usize::MAX, |_| None);
+        let mut chunk = Chunk::clone(source.chunk());
+        chunk.batch.verbatim = Some(Box::new(Verbatim {
+            content_type: protocol.content_type(),
+            encoding: "snappy",
+            body: encoded.body,
+            plain_bytes: encoded.plain_bytes,
+        }));
+        Outgoing::new(Arc::new(chunk), &mut rules)
+    }
+
+    fn all(source: &Outgoing) -> impl Iterator<Item = (&Outgoing, u32)> + Clone {
+        (0..source.chunk().points().len() as u32).map(move |point| (source, point))
+    }
+
+    #[test]
+    fn a_request_that_needs_no_change_goes_out_as_it_came() {
+        for protocol in [Protocol::V1, Protocol::V2] {
+            let a = pushed(protocol, &["x", "y", "z"], &[]);
+            let came = &a.verbatim().unwrap().body;
+            let encoded = Batcher::default().encode(protocol, all(&a), usize::MAX, |_| None);
+            assert!(encoded.verbatim && encoded.body == came);
+            assert_eq!((encoded.taken, encoded.kinds.samples, encoded.newest), (3, 3, Some(7)));
+            let other = if protocol == Protocol::V1 { Protocol::V2 } else { Protocol::V1 };
+            let encode = |points: &[(&Outgoing, u32)], protocol, limit| {
+                let encoded = Batcher::default().encode(protocol, points.iter().copied(), limit, |_| None);
+                (encoded.verbatim, encoded.taken, decoded(protocol, &encoded).points.len())
+            };
+            let points: Vec<_> = all(&a).collect();
+            assert_eq!(encode(&points, other, usize::MAX), (false, 3, 3), "in the other version");
+            assert_eq!(encode(&points[..2], protocol, usize::MAX), (false, 2, 2), "not to its end");
+            assert_eq!(encode(&points[1..], protocol, usize::MAX), (false, 2, 2), "not from its beginning");
+            let gap = [points[0], points[2]];
+            assert_eq!(encode(&gap, protocol, usize::MAX), (false, 2, 2), "with a gap");
+            assert_eq!(encode(&points, protocol, 10), (false, 1, 1), "larger than the receiver takes");
+            let b = pushed(protocol, &["x"], &[("region", "eu")]);
+            assert_eq!(encode(&[(&b, 0)], protocol, usize::MAX), (false, 1, 1), "with other labels");
+            let c = outgoing(&["x"], &[(0, 1)], &mut Rules::default());
+            let mixed: Vec<_> = all(&a).chain([(&c, 0)]).collect();
+            assert_eq!(encode(&mixed, protocol, usize::MAX), (false, 4, 4), "beside what came otherwise");
+        }
+    }
+
+    #[test]
+    fn whole_requests_of_1_0_are_joined_and_those_of_2_0_are_not() {
+        for protocol in [Protocol::V1, Protocol::V2] {
+            let [a, b] = [&["x", "y"], &["x", "z"]].map(|series| pushed(protocol, series, &[]));
+            let both: Vec<_> = all(&a).chain(all(&b)).collect();
+            let encoded = Batcher::default().encode(protocol, both.iter().copied(), usize::MAX, |_| None);
+            assert_eq!((encoded.verbatim, encoded.taken), (protocol == Protocol::V1, 4));
+            let batch = decoded(protocol, &encoded);
+            let mut names: Vec<String> =
+                batch.points.iter().map(|point| batch.labels(point.series).to_string()).collect();
+            names.sort();
+            assert_eq!(names, [r#"x{job="a"}"#, r#"x{job="a"}"#, r#"y{job="a"}"#, r#"z{job="a"}"#]);
+        }
     }
 
     #[test]

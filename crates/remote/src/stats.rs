@@ -192,6 +192,8 @@ pub struct Stats {
     pub bytes: Counter,
     /// Bytes before compression.
     pub plain_bytes: Counter,
+    /// Requests sent as they came in, without encoding them anew.
+    pub verbatim: Counter,
     /// Metadata entries sent by themselves (1.0).
     pub metadata: Counter,
     /// Metadata entries that the destination refused.

@@ -129,6 +129,15 @@ proptest! {
     }
 
     #[test]
+    fn joined_blocks_decode_to_what_they_decode_to(bodies: Vec<Vec<u8>>, repeat in 1usize..5000) {
+        let bodies: Vec<Vec<u8>> = bodies.iter().map(|body| body.repeat(repeat)).collect();
+        let blocks: Vec<Vec<u8>> = bodies.iter().map(|body| encode(Encoding::Snappy, body)).collect();
+        let joined = join_snappy(blocks.iter().map(Vec::as_slice)).unwrap();
+        let all = bodies.concat();
+        prop_assert_eq!(decode(Encoding::Snappy, &joined, all.len()).unwrap(), all);
+    }
+
+    #[test]
     fn any_bytes_are_decoded_or_refused(bytes: Vec<u8>, limit in 0usize..10_000) {
         for encoding in ALL {
             if let Ok(out) = decode(encoding, &bytes, limit) {

@@ -112,12 +112,12 @@ impl Decoder<'_> {
                 6 => out.zero_threshold = field.double()?,
                 7 => out.zero_count = field.varint()?,
                 8 => out.zero_count_float = field.double()?,
-                9 => out.negative_spans.push(span(field.bytes()?)?),
+                9 => out.negative_spans.push(span(field.bytes()?, &mut true)?),
                 10 => {
                     field.varints(|x| out.negative_deltas.push(varint::unzigzag(x)))?;
                 }
                 11 => field.doubles(|x| out.negative_counts.push(x))?,
-                12 => out.positive_spans.push(span(field.bytes()?)?),
+                12 => out.positive_spans.push(span(field.bytes()?, &mut true)?),
                 13 => {
                     field.varints(|x| out.positive_deltas.push(varint::unzigzag(x)))?;
                 }

@@ -50,9 +50,8 @@ pub struct Decoded {
     pub accepted: Kinds,
     /// What was left out.
     pub rejected: Rejected,
-    /// Whether the body says what the batch says and nothing else, in the way in which [`super::Encoder`] would:
-    /// sorted labels, float samples, no field that is not known here. Where this is `false` it may all the
-    /// same.
+    /// Whether the body says what the batch says and nothing else, and in the way in which [`super::Encoder`]
+    /// would: nothing is left out, labels are sorted, and there is no field that is not known here.
     pub exact: bool,
 }
 
@@ -204,7 +203,6 @@ impl<'a, 'o> Decoder<'a, 'o> {
     pub(super) fn float(&mut self, timestamp: i64, start: i64, value: f64) -> Result<(), DecodeError> {
         if !self.admit(timestamp)? {
             self.decoded.rejected.samples += 1;
-            self.decoded.exact = false;
             return Ok(());
         }
         let point =
@@ -219,7 +217,6 @@ impl<'a, 'o> Decoder<'a, 'o> {
         start_timestamp: i64,
         histogram: Result<model::Histogram, HistogramError>,
     ) -> Result<(), DecodeError> {
-        self.decoded.exact = false;
         if !self.admit(timestamp)? {
             self.decoded.rejected.histograms += 1;
             return Ok(());
@@ -241,7 +238,7 @@ impl<'a, 'o> Decoder<'a, 'o> {
 
     /// Takes an exemplar whose labels are in `self.labels`.
     pub(super) fn exemplar(&mut self, timestamp: i64, value: f64) -> Result<(), DecodeError> {
-        self.decoded.exact = false;
+        self.decoded.exact &= self.labels.is_canonical();
         if !self.admit(timestamp)? {
             self.labels.clear();
             self.decoded.rejected.exemplars += 1;
@@ -317,7 +314,7 @@ impl<'a, 'o> Decoder<'a, 'o> {
 
     /// Ends the series under way with the labels that are in `self.labels`.
     pub(super) fn end_slow(&mut self) -> Result<(), DecodeError> {
-        self.decoded.exact = false;
+        self.decoded.exact &= self.labels.is_canonical();
         let batch = &mut self.decoded.batch;
         let start = batch.bytes.len();
         let result = self.labels.finish(&self.options.limits, &mut batch.bytes);
@@ -354,6 +351,8 @@ impl<'a, 'o> Decoder<'a, 'o> {
         batch.series.push(Series { labels, metadata: Series::NO_METADATA });
         self.decoded.accepted.samples += (batch.points.len() - self.marks.points) as u64;
         if !self.histograms.is_empty() {
+            // Written, floats and histograms of a series would be two, in order of time.
+            self.decoded.exact &= batch.points.len() == self.marks.points;
             self.decoded.accepted.histograms += self.histograms.len() as u64;
             merge(&mut batch.points, self.marks.points, &self.histograms);
             self.histograms.clear();
@@ -365,11 +364,16 @@ impl<'a, 'o> Decoder<'a, 'o> {
         self.check_bytes()
     }
 
+    /// Ends the request.
+    pub(super) fn end(mut self) -> Decoded {
+        self.decoded.exact &= self.decoded.rejected.is_empty();
+        self.decoded
+    }
+
     /// Leaves the series under way out, with everything in it.
     #[cold]
     pub(super) fn drop_series(&mut self, reason: impl FnOnce() -> String) {
         let batch = &mut self.decoded.batch;
-        self.decoded.exact = false;
         let rejected = &mut self.decoded.rejected;
         rejected.series += 1;
         rejected.samples += (batch.points.len() - self.marks.points) as u64;

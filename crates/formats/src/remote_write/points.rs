@@ -4,7 +4,7 @@
 use super::Protocol;
 use crate::lists::{Bounded, longest, sint32, span};
 use crate::wire::{Fault, Field, Reader};
-use model::{Counts, Histogram, HistogramError, ResetHint, varint};
+use model::{Counts, Histogram, HistogramError, ResetHint, histogram, varint};
 
 /// Value, timestamp and start timestamp of a `Sample`. `exact` is cleared where there is anything else in it.
 #[inline]
@@ -38,6 +38,8 @@ pub(super) struct TimedHistogram {
     pub(super) start_timestamp: i64,
     /// The histogram, not validated yet, or that it has more buckets than the limit.
     pub(super) histogram: Result<Histogram, HistogramError>,
+    /// Whether the message says just that, and this version of the protocol can.
+    pub(super) exact: bool,
 }
 
 /// A `oneof` of an integer and a float: the last one that came counts.
@@ -76,6 +78,7 @@ pub(super) fn histogram(
     let (mut count, mut zero) = (Count::Integer(0), Count::Integer(0));
     let (mut sum, mut zero_threshold, mut schema, mut hint) = (0.0, 0.0, 0i32, 0u64);
     let (mut timestamp, mut start_timestamp) = (0, 0);
+    let mut exact = true;
     let mut negative_spans = Bounded::new(max_buckets);
     let mut positive_spans = Bounded::new(max_buckets);
     let mut negative_deltas = Bounded::new(max_buckets);
@@ -91,17 +94,17 @@ pub(super) fn histogram(
             4 => schema = sint32(field.varint()?),
             5 => zero_threshold = field.double()?,
             6 | 7 => zero = Count::read(&field, field.number == 6)?,
-            8 => negative_spans.push(span(field.bytes()?)?),
+            8 => negative_spans.push(span(field.bytes()?, &mut exact)?),
             9 => field.varints(|delta| negative_deltas.push(varint::unzigzag(delta)))?,
             10 => field.doubles(|count| negative_counts.push(count))?,
-            11 => positive_spans.push(span(field.bytes()?)?),
+            11 => positive_spans.push(span(field.bytes()?, &mut exact)?),
             12 => field.varints(|delta| positive_deltas.push(varint::unzigzag(delta)))?,
             13 => field.doubles(|count| positive_counts.push(count))?,
             14 => hint = field.varint()?,
             15 => timestamp = field.varint()? as i64,
             16 => field.doubles(|bound| custom_values.push(bound))?,
             17 if protocol == Protocol::V2 => start_timestamp = field.varint()? as i64,
-            _ => {}
+            _ => exact = false,
         }
     }
     let most = longest(&[
@@ -113,6 +116,15 @@ pub(super) fn histogram(
         positive_counts.len,
         custom_values.len,
     ]);
+    let reset_hint = ResetHint::from_number(hint);
+    let unused = match (count, zero) {
+        (Count::Integer(_), Count::Integer(_)) => negative_counts.len + positive_counts.len,
+        (Count::Float(_), Count::Float(_)) => negative_deltas.len + positive_deltas.len,
+        _ => 1,
+    };
+    exact &= unused == 0
+        && reset_hint as u64 == hint
+        && (schema != histogram::CUSTOM_BUCKETS_SCHEMA || protocol == Protocol::V2);
     let histogram = if most > max_buckets {
         Err(HistogramError::TooManyBuckets { buckets: most, limit: max_buckets })
     } else {
@@ -131,7 +143,7 @@ pub(super) fn histogram(
             },
         };
         Ok(Histogram {
-            reset_hint: ResetHint::from_number(hint),
+            reset_hint,
             schema,
             zero_threshold,
             sum,
@@ -141,5 +153,5 @@ pub(super) fn histogram(
             custom_values: custom_values.items,
         })
     };
-    Ok(TimedHistogram { timestamp, start_timestamp, histogram })
+    Ok(TimedHistogram { timestamp, start_timestamp, histogram, exact })
 }

@@ -10,7 +10,7 @@ use model::{LabelsRef, Metadata, MetricType, Span};
 
 pub(super) fn decode<'a>(mut decoder: Decoder<'a, '_>, body: &'a [u8]) -> Result<Decoded, DecodeError> {
     match request(&mut decoder, body) {
-        Ok(()) => Ok(decoder.decoded),
+        Ok(()) => Ok(decoder.end()),
         Err(stop) => Err(stop.in_body(body)),
     }
 }
@@ -69,6 +69,7 @@ fn series<'a>(decoder: &mut Decoder<'a, '_>, message: &'a [u8]) -> Outcome {
             4 => {
                 let limit = decoder.options.limits.buckets;
                 let timed = points::histogram(Protocol::V1, field.bytes()?, limit)?;
+                decoder.decoded.exact &= timed.exact;
                 decoder.histogram(timed.timestamp, timed.start_timestamp, timed.histogram)?;
             }
             _ => decoder.decoded.exact = false,
@@ -167,7 +168,7 @@ fn label<'a>(decoder: &mut Decoder<'a, '_>, message: &'a [u8]) -> Result<(), Fau
         match field.number {
             1 => name = field.bytes()?,
             2 => value = field.bytes()?,
-            _ => {}
+            _ => decoder.decoded.exact = false,
         }
     }
     // One over the limit is enough to be refused for it; more would only take memory.
@@ -185,7 +186,7 @@ fn exemplar<'a>(decoder: &mut Decoder<'a, '_>, message: &'a [u8]) -> Outcome {
             1 => label(decoder, field.bytes()?)?,
             2 => value = field.double()?,
             3 => timestamp = field.varint()? as i64,
-            _ => {}
+            _ => decoder.decoded.exact = false,
         }
     }
     Ok(decoder.exemplar(timestamp, value)?)

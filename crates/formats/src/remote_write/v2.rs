@@ -21,7 +21,7 @@ pub(super) fn decode<'a>(decoder: Decoder<'a, '_>, body: &'a [u8]) -> Result<Dec
         families: Families::default(),
     };
     match request.read(body) {
-        Ok(()) => Ok(request.decoder.decoded),
+        Ok(()) => Ok(request.decoder.end()),
         Err(stop) => Err(stop.in_body(body)),
     }
 }
@@ -127,6 +127,7 @@ impl<'a> Request<'a, '_> {
                 3 => {
                     let limit = self.decoder.options.limits.buckets;
                     let timed = points::histogram(Protocol::V2, field.bytes()?, limit)?;
+                    self.decoder.decoded.exact &= timed.exact;
                     self.decoder.histogram(timed.timestamp, timed.start_timestamp, timed.histogram)?;
                 }
                 4 => self.exemplar(field.bytes()?)?,
@@ -229,7 +230,8 @@ impl<'a> Request<'a, '_> {
             match field.number {
                 2 => value = field.double()?,
                 3 => timestamp = field.varint()? as i64,
-                _ => {}
+                1 => {}
+                _ => self.decoder.decoded.exact = false,
             }
         }
         self.collect_references(message)?;

@@ -7,6 +7,7 @@
 mod oracle;
 
 mod alike;
+mod exact;
 mod messages;
 mod plain;
 mod scramble;

@@ -284,6 +284,11 @@ pub(super) fn families(destinations: &[Outlet], storage: &Storage, out: &mut Vec
     table.counter("narthex_remote_plain_bytes_total", "Bytes sent, before compression.", |s| {
         s.plain_bytes.get()
     });
+    table.counter(
+        "narthex_remote_requests_verbatim_total",
+        "Requests sent as they came in, without encoding them anew.",
+        |s| s.verbatim.get(),
+    );
     table.reasons(
         "narthex_remote_positions_reset_total",
         "Lanes that did not begin at their saved positions, by why.",

@@ -534,3 +534,31 @@ fn what_is_read_stays_a_quarter_of_an_hour_of_sample_time_ahead_of_what_is_not_s
     answer(&mut queue, late, Outcome::Delivered, now);
     assert!(queue.wants_more());
 }
+
+#[test]
+fn chunks_that_belong_together_are_not_cut_where_they_fit_into_a_batch() {
+    let batches = |sizes: &[u64], together: bool, shards: usize| {
+        let settings = Settings { min_shards: shards, capacity: 1000, ..settings() };
+        let mut queue = Queue::new(settings, &[]);
+        for (number, size) in sizes.iter().enumerate() {
+            push(&mut queue, Points { together, ..chunk(number as u64, 0..*size) });
+        }
+        queue.set_flushing(true);
+        let mut batches = Vec::new();
+        while let Some(request) = queue.poll(Duration::ZERO) {
+            batches.push(queue.points(request.shard).count());
+            queue.answer(request.shard, Outcome::Delivered, Duration::ZERO, |_, _, _| {});
+        }
+        batches
+    };
+    assert_eq!(batches(&[10, 10], true, 1), [10, 10]);
+    assert_eq!(batches(&[4, 10, 10], true, 1), [4, 10, 10], "as they came");
+    assert_eq!(batches(&[4, 4, 4, 4, 4], true, 1), [8, 8, 4], "as many as fit");
+    assert_eq!(batches(&[4, 11, 10, 3], true, 1), [10, 5, 10, 3], "a larger one is cut, and the next is not");
+    assert_eq!(batches(&[4, 10, 10], false, 1), [10, 10, 4]);
+    let divided = batches(&[40, 40], true, 2);
+    assert!(
+        divided.iter().filter(|size| **size == 10).count() >= 6,
+        "others have a part of each: {divided:?}"
+    );
+}

@@ -89,6 +89,7 @@ impl Worker {
                 self.stats.retried.add(encoded.kinds);
             }
             self.stats.plain_bytes.add(encoded.plain_bytes as u64);
+            self.stats.verbatim.add(u64::from(encoded.verbatim));
             self.flights.push(self.fly(number, request, protocol, encoded));
         }
     }
