@@ -64,10 +64,9 @@ async fn take(
     let decoder = move |bytes: &[u8]| (remote_write::decode(protocol, bytes, &options), bytes.len());
     let ((decoded, plain_bytes), body, mut share) = decode(received, encoding, limit, decoder).await?;
     let mut decoded = decoded.map_err(|error| Refusal::Malformed(error.to_string()))?;
-    // What the queues send is in snappy.
-    if decoded.exact && encoding == Encoding::Snappy {
-        let (content_type, encoding, body) =
-            (protocol.content_type(), encoding.as_str(), body.into_boxed_slice().into());
+    if decoded.exact {
+        let (content_type, encoding) = (protocol.content_type(), encoding.as_str());
+        let body = body.into_boxed_slice().into();
         decoded.batch.verbatim = Some(Box::new(Verbatim { content_type, encoding, body, plain_bytes }));
     }
     let bytes = decoded.batch.heap_bytes();

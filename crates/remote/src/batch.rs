@@ -22,6 +22,8 @@ pub const REQUEST_BYTES_MIN: usize = 16 << 10;
 pub struct Encoded {
     /// The compressed body; empty where nothing could be sent at all.
     pub body: Bytes,
+    /// How it is compressed: in snappy, unless it came in zstd.
+    pub encoding: Encoding,
     /// How many points it holds: the first so many of those that were given.
     pub taken: usize,
     /// Of which kinds.
@@ -123,7 +125,8 @@ impl Batcher {
         let taken = entries.len();
         let plain = encoder.finish();
         let plain_bytes = plain.len();
-        let body = match self.compressor.encode(Encoding::Snappy, plain) {
+        let encoding = Encoding::Snappy;
+        let body = match self.compressor.encode(encoding, plain) {
             Ok(_) if plain.is_empty() => Bytes::new(),
             Ok(body) => Bytes::copy_from_slice(body),
             // Snappy refuses only what is over 4 GiB, which `limit` rules out.
@@ -133,7 +136,17 @@ impl Batcher {
             }
         };
         encoder.clear();
-        Encoded { body, taken, kinds, unsupported, without_start, plain_bytes, newest, verbatim: false }
+        Encoded {
+            body,
+            encoding,
+            taken,
+            kinds,
+            unsupported,
+            without_start,
+            plain_bytes,
+            newest,
+            verbatim: false,
+        }
     }
 
     /// Puts points of one series together, each series where its first point stands.
@@ -216,8 +229,8 @@ impl Batcher {
 }
 
 /// The requests in which these points came, where the points are all of them and go out as they came: then
-/// nothing has to be encoded. Those of 1.0 are joined to one, since its messages can be written one after the
-/// other; one of 2.0, with its table of symbols, only goes alone.
+/// nothing has to be encoded. Those of 1.0 in snappy are joined to one, since its messages can be written one
+/// after the other; one of 2.0, with its table of symbols, and one in zstd only go alone.
 fn verbatim<'a>(
     protocol: Protocol,
     points: impl Iterator<Item = (&'a Outgoing, u32)>,
@@ -230,11 +243,8 @@ fn verbatim<'a>(
     for (source, index) in points {
         if expected.is_empty() {
             let request = source.verbatim()?;
-            let fits = request.content_type == protocol.content_type()
-                && request.encoding == Encoding::Snappy.as_str()
-                && (requests.is_empty() || protocol == Protocol::V1);
             plain_bytes += request.plain_bytes;
-            if !fits || plain_bytes > limit {
+            if request.content_type != protocol.content_type() || plain_bytes > limit {
                 return None;
             }
             requests.push(request);
@@ -254,14 +264,29 @@ fn verbatim<'a>(
     if !expected.is_empty() {
         return None;
     }
-    let body = match requests.as_slice() {
+    let snappy = requests.iter().all(|request| request.encoding == Encoding::Snappy.as_str());
+    let (body, encoding) = match requests.as_slice() {
         [] => return None,
-        [request] => request.body.clone(),
-        several => join_snappy(several.iter().map(|request| request.body.as_ref()))?.into(),
+        [request] => (request.body.clone(), if snappy { Encoding::Snappy } else { Encoding::Zstd }),
+        several if snappy && protocol == Protocol::V1 => {
+            let joined = join_snappy(several.iter().map(|request| request.body.as_ref()))?;
+            (joined.into(), Encoding::Snappy)
+        }
+        _ => return None,
     };
     // What this version can't carry didn't come in it.
     let (unsupported, without_start) = (Kinds::default(), 0);
-    Some(Encoded { body, taken, kinds, unsupported, without_start, plain_bytes, newest, verbatim: true })
+    Some(Encoded {
+        body,
+        encoding,
+        taken,
+        kinds,
+        unsupported,
+        without_start,
+        plain_bytes,
+        newest,
+        verbatim: true,
+    })
 }
 
 /// About how many bytes the point takes beyond its time and value.
@@ -386,6 +411,26 @@ mod tests {
             names.sort();
             assert_eq!(names, [r#"x{job="a"}"#, r#"x{job="a"}"#, r#"y{job="a"}"#, r#"z{job="a"}"#]);
         }
+    }
+
+    #[test]
+    fn a_request_in_zstd_goes_out_by_itself_only() {
+        let zstd = |series| {
+            let mut chunk = Chunk::clone(pushed(Protocol::V1, series, &[]).chunk());
+            let mut verbatim = chunk.batch.verbatim.take().unwrap();
+            (verbatim.encoding, verbatim.body) = ("zstd", Bytes::from_static(b"in zstd"));
+            chunk.batch.verbatim = Some(verbatim);
+            Outgoing::new(Arc::new(chunk), &mut Rules::default())
+        };
+        let (a, b) = (zstd(&["x"]), zstd(&["y"]));
+        let alone = Batcher::default().encode(Protocol::V1, all(&a), usize::MAX, |_| None);
+        assert_eq!(
+            (alone.verbatim, alone.encoding, &alone.body[..]),
+            (true, Encoding::Zstd, &b"in zstd"[..])
+        );
+        let both = Batcher::default().encode(Protocol::V1, all(&a).chain(all(&b)), usize::MAX, |_| None);
+        assert_eq!((both.verbatim, both.encoding), (false, Encoding::Snappy));
+        assert_eq!(decoded(Protocol::V1, &both).points.len(), 2);
     }
 
     #[test]

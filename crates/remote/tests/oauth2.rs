@@ -6,6 +6,7 @@ mod common;
 use bytes::Bytes;
 use common::network::{Pem, TlsServer, Wants};
 use common::{World, wait_until_waiting};
+use formats::compress::Encoding;
 use formats::remote_write::Protocol;
 use remote::client::auth::oauth2::{OAuth2, TOKEN_BYTES};
 use remote::client::tls::TlsConfig;
@@ -66,7 +67,12 @@ fn form(request: &Received) -> BTreeMap<String, String> {
 }
 
 async fn post(client: &Client) -> Result<u16, String> {
-    let post = Post { protocol: Protocol::V2, body: Bytes::from_static(b"body"), attempt: 0 };
+    let post = Post {
+        protocol: Protocol::V2,
+        body: Bytes::from_static(b"body"),
+        encoding: Encoding::Snappy,
+        attempt: 0,
+    };
     client
         .post(post, SystemTime::now(), &Default::default())
         .await

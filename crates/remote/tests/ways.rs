@@ -5,6 +5,7 @@ mod common;
 
 use bytes::Bytes;
 use common::network::{Pem, TlsServer, TunnelProxy, Wants};
+use formats::compress::Encoding;
 use formats::remote_write::Protocol;
 use remote::client::answer::Answer;
 use remote::client::auth::headers::HeaderValues;
@@ -22,7 +23,12 @@ fn config(url: &str) -> RemoteWrite {
 }
 
 async fn post(client: &Client) -> Result<Answer, Failure> {
-    let post = Post { protocol: Protocol::V2, body: Bytes::from_static(b"body"), attempt: 0 };
+    let post = Post {
+        protocol: Protocol::V2,
+        body: Bytes::from_static(b"body"),
+        encoding: Encoding::Snappy,
+        attempt: 0,
+    };
     client.post(post, SystemTime::now(), &Default::default()).await
 }
 

@@ -40,7 +40,7 @@ impl Straight {
         let batch = batch(entry).map_err(NotSent::Never)?;
         for protocol in [Protocol::V2, Protocol::V1] {
             let body = encode(&batch, protocol).map_err(NotSent::Never)?;
-            let post = Post { protocol, body, attempt: 0 };
+            let post = Post { protocol, body, encoding: Encoding::Snappy, attempt: 0 };
             let answer = self
                 .client
                 .post(post, SystemTime::now(), &Counter::default())

@@ -37,9 +37,9 @@ impl Compression {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// This body of snappy in zstd, where that has been agreed on.
-    pub(crate) fn zstd(&self, protocol: Protocol, body: &[u8]) -> Option<Bytes> {
-        (protocol == Protocol::V1 && self.state().zstd).then(|| to_zstd(body)).flatten()
+    /// What a request of this version is to be compressed with.
+    pub(crate) fn encoding(&self, protocol: Protocol) -> Encoding {
+        if protocol == Protocol::V1 && self.state().zstd { Encoding::Zstd } else { Encoding::Snappy }
     }
 
     /// Whether it is time to ask. Only one request is told so.
@@ -63,13 +63,17 @@ impl Compression {
     }
 }
 
-/// Most bytes that a body which was compressed here decodes to: more than any request holds.
+/// Most bytes that a body which is sent decodes to: more than any request holds.
 const PLAIN_MAX: usize = 256 << 20;
 
-fn to_zstd(body: &[u8]) -> Option<Bytes> {
+/// A compressed body, compressed otherwise.
+pub(crate) fn recode(body: &Bytes, from: Encoding, to: Encoding) -> Option<Bytes> {
+    if from == to {
+        return Some(body.clone());
+    }
     let mut plain = Vec::new();
-    Decompressor::new().decode(Encoding::Snappy, body, PLAIN_MAX, &mut plain).ok()?;
-    Compressor::new().encode(Encoding::Zstd, &plain).ok().map(Bytes::copy_from_slice)
+    Decompressor::new().decode(from, body, PLAIN_MAX, &mut plain).ok()?;
+    Compressor::new().encode(to, &plain).ok().map(Bytes::copy_from_slice)
 }
 
 #[cfg(test)]
@@ -78,24 +82,33 @@ mod tests {
 
     #[test]
     fn zstd_is_for_who_offers_it_and_for_1_0() {
-        let plain = b"some bytes, some bytes, some bytes";
-        let snappy = Compressor::new().encode(Encoding::Snappy, plain).unwrap().to_vec();
         let compression = Compression::default();
         let start = Instant::now();
-        assert!(compression.zstd(Protocol::V1, &snappy).is_none());
+        assert_eq!(compression.encoding(Protocol::V1), Encoding::Snappy);
         assert!(compression.is_to_ask(start));
         assert!(!compression.is_to_ask(start), "one request asks");
         assert!(compression.is_to_ask(start + ASK_INTERVAL), "now and then again");
         compression.offered();
-        let zstd = compression.zstd(Protocol::V1, &snappy).unwrap();
-        let mut back = Vec::new();
-        Decompressor::new().decode(Encoding::Zstd, &zstd, 1000, &mut back).unwrap();
-        assert_eq!(back, plain);
-        assert!(compression.zstd(Protocol::V2, &snappy).is_none());
+        assert_eq!(compression.encoding(Protocol::V1), Encoding::Zstd);
+        assert_eq!(compression.encoding(Protocol::V2), Encoding::Snappy);
         assert!(!compression.is_to_ask(start + ASK_INTERVAL * 2), "it is agreed on");
         compression.refused(start);
-        assert!(compression.zstd(Protocol::V1, &snappy).is_none());
+        assert_eq!(compression.encoding(Protocol::V1), Encoding::Snappy);
         assert!(!compression.is_to_ask(start));
         assert!(compression.is_to_ask(start + ASK_INTERVAL));
+    }
+
+    #[test]
+    fn a_body_says_the_same_in_either() {
+        let plain = b"some bytes, some bytes, some bytes";
+        let both = [Encoding::Snappy, Encoding::Zstd];
+        for (from, to) in both.into_iter().flat_map(|from| both.map(|to| (from, to))) {
+            let body = Bytes::copy_from_slice(Compressor::new().encode(from, plain).unwrap());
+            let other = recode(&body, from, to).unwrap();
+            assert_eq!(other == body, from == to);
+            let mut back = Vec::new();
+            Decompressor::new().decode(to, &other, 1000, &mut back).unwrap();
+            assert_eq!(back, plain);
+        }
     }
 }

@@ -11,7 +11,7 @@ pub mod tls;
 use crate::client::answer::{Answer, parse_retry_after, words};
 use crate::client::auth::proof::Proof;
 use crate::client::auth::{AuthError, ProofError, read_file};
-use crate::client::compression::{ASK_TIMEOUT, Compression, QUESTION, SIGN, YES};
+use crate::client::compression::{ASK_TIMEOUT, Compression, QUESTION, SIGN, YES, recode};
 use crate::client::connect::{CONNECTIONS_AGE, Connecting, Http, Lookup};
 use crate::client::proxy::{Proxies, ProxyError};
 use crate::client::tls::TlsError;
@@ -77,10 +77,22 @@ pub struct Failure(pub String);
 pub struct Post {
     /// The version that the body is of.
     pub protocol: Protocol,
-    /// The body, in snappy's block format. It goes out in zstd where that has been agreed on.
+    /// The body. It goes out in zstd where that has been agreed on, otherwise in snappy's block format.
     pub body: Bytes,
+    /// How it is compressed, one of the two.
+    pub encoding: Encoding,
     /// Failed tries before this one.
     pub attempt: u32,
+}
+
+impl Post {
+    /// The same in this encoding. Where that can't be done, as it is.
+    fn recode(mut self, encoding: Encoding) -> Post {
+        if let Some(body) = recode(&self.body, self.encoding, encoding) {
+            (self.body, self.encoding) = (body, encoding);
+        }
+        self
+    }
 }
 
 /// The connections to one destination. Clones share them.
@@ -202,12 +214,12 @@ impl Client {
         let mut uri = config.url.uri().clone();
         let mut redirects = if config.follow_redirects { REDIRECTS_MAX } else { 0 };
         let mut token_renewed = false;
-        let mut zstd = self.compression.zstd(post.protocol, &post.body);
+        let mut going = post.clone().recode(self.compression.encoding(post.protocol));
         let mut zstd_refused = false;
         loop {
-            let request = self.request(&uri, &post, zstd.as_ref(), left()).await?;
+            let request = self.request(&uri, &going, left()).await?;
             let shown = request.headers().get(header::AUTHORIZATION).cloned();
-            sent.add(zstd.as_ref().unwrap_or(&post.body).len() as u64);
+            sent.add(going.body.len() as u64);
             let response = match tokio::time::timeout(left(), self.http.request(request)).await {
                 Ok(Ok(response)) => response,
                 Ok(Err(error)) => return Err(Failure(explain(&error, &uri))),
@@ -234,7 +246,8 @@ impl Client {
                     _ => {}
                 },
                 // It may be the compression that it minds; if it takes the same in snappy, it is.
-                (400 | 415, _) if zstd.take().is_some() => {
+                (400 | 415, _) if going.encoding == Encoding::Zstd && !zstd_refused => {
+                    going = post.clone().recode(Encoding::Snappy);
                     zstd_refused = true;
                     continue;
                 }
@@ -279,8 +292,9 @@ impl Client {
         parts.path_and_query = format!("{}?{query}{QUESTION}", uri.path()).parse().ok();
         let Ok(question) = Uri::from_parts(parts) else { return };
         let asking = async {
-            let post = Post { protocol: Protocol::V1, body: Bytes::new(), attempt: 0 };
-            let mut request = self.request(&question, &post, None, within).await.ok()?;
+            let (body, encoding) = (Bytes::new(), Encoding::Snappy);
+            let post = Post { protocol: Protocol::V1, body, encoding, attempt: 0 };
+            let mut request = self.request(&question, &post, within).await.ok()?;
             *request.method_mut() = Method::GET;
             request.headers_mut().remove(header::CONTENT_TYPE);
             request.headers_mut().remove(header::CONTENT_ENCODING);
@@ -301,24 +315,19 @@ impl Client {
         &self,
         uri: &Uri,
         post: &Post,
-        zstd: Option<&Bytes>,
         within: Duration,
     ) -> Result<http::Request<Full<Bytes>>, Failure> {
         let mut headers = HeaderMap::new();
-        let (encoding, body) = match zstd {
-            Some(body) => (Encoding::Zstd, body),
-            None => (Encoding::Snappy, &post.body),
-        };
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(post.protocol.content_type()));
-        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(encoding.as_str()));
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(post.encoding.as_str()));
         headers.insert(REMOTE_WRITE_VERSION, HeaderValue::from_static(post.protocol.version()));
         // Who we are is nobody's business but the destination's: headers of the user's may say it, too.
         let is_there = uri.authority() == self.url().uri().authority();
         if is_there {
-            let proof = self.proof.headers(uri, &headers, body, within).await;
+            let proof = self.proof.headers(uri, &headers, &post.body, within).await;
             headers.extend(proof.map_err(Failure)?);
         }
-        if zstd.is_some() {
+        if post.encoding == Encoding::Zstd {
             headers.insert(DIALECT, HeaderValue::from_static("1"));
         }
         if post.attempt > 0 {
@@ -331,7 +340,7 @@ impl Client {
             headers.extend(self.headers.clone());
         }
         headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
-        let mut request = http::Request::new(Full::new(body.clone()));
+        let mut request = http::Request::new(Full::new(post.body.clone()));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = uri.clone();
         *request.headers_mut() = headers;

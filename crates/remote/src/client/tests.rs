@@ -50,7 +50,7 @@ async fn a_redirect_elsewhere_is_told_nothing_of_who_we_are() {
 
 fn post(protocol: Protocol) -> Post {
     let body = Compressor::new().encode(Encoding::Snappy, b"body body body").unwrap().to_vec();
-    Post { protocol, body: body.into(), attempt: 0 }
+    Post { protocol, body: body.into(), encoding: Encoding::Snappy, attempt: 0 }
 }
 
 async fn send(client: &Client) -> u16 {
@@ -140,7 +140,12 @@ async fn bytes_are_counted_as_they_went_out() {
         let (client, sent) = (Client::new(&config).unwrap(), Counter::default());
         let body = Compressor::new().encode(Encoding::Snappy, &[7; 5000]).unwrap().to_vec();
         for _ in 0..3 {
-            let post = Post { protocol: Protocol::V1, body: body.clone().into(), attempt: 0 };
+            let post = Post {
+                protocol: Protocol::V1,
+                body: body.clone().into(),
+                encoding: Encoding::Snappy,
+                attempt: 0,
+            };
             client.post(post, SystemTime::now(), &sent).await.unwrap();
         }
         let arrived: usize = receiver.requests().iter().map(|request| request.body.len()).sum();
@@ -161,4 +166,29 @@ async fn who_refuses_zstd_after_all_gets_the_same_in_snappy_and_from_then_on() {
     let receiver = victoria(true, "1", false);
     let (_, shown) = three_times(&receiver).await;
     assert_eq!(shown, [SNAPPY, ASKED, ZSTD, SNAPPY, SNAPPY]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_in_zstd_goes_out_as_it_is_where_that_has_been_agreed_on() {
+    let zstd = Compressor::new().encode(Encoding::Zstd, b"body body body").unwrap().to_vec();
+    for takes_zstd in [true, false] {
+        let receiver = victoria(true, "1", takes_zstd);
+        let config = RemoteWrite::to(Url::parse(&format!("{}/write?a=1", receiver.url())).unwrap());
+        let client = Client::new(&config).unwrap();
+        for _ in 0..3 {
+            let body = zstd.clone().into();
+            let post = Post { protocol: Protocol::V1, body, encoding: Encoding::Zstd, attempt: 0 };
+            let answer = client.post(post, SystemTime::now(), &Default::default()).await;
+            assert_eq!(answer.unwrap().status, 204);
+        }
+        let requests = receiver.requests();
+        let shown: Vec<String> = requests.iter().map(shown).collect();
+        let expected: &[&str] =
+            if takes_zstd { &[SNAPPY, ASKED, ZSTD, ZSTD] } else { &[SNAPPY, ASKED, ZSTD, SNAPPY, SNAPPY] };
+        assert_eq!(shown, expected);
+        for (request, shown) in requests.iter().zip(&shown).filter(|(_, shown)| *shown != ASKED) {
+            assert_eq!(request.content, b"body body body");
+            assert_eq!(request.body == zstd, shown == ZSTD);
+        }
+    }
 }

@@ -23,7 +23,7 @@ pub(crate) fn send(
         for some in all.chunks(per_request.max(1)) {
             let count = some.len() as u64;
             let Some(body) = encode(some) else { continue };
-            let post = Post { protocol: Protocol::V1, body, attempt: 0 };
+            let post = Post { protocol: Protocol::V1, body, encoding: Encoding::Snappy, attempt: 0 };
             match client.post(post, SystemTime::UNIX_EPOCH, &stats.metadata_bytes).await {
                 Ok(answer) if (200..300).contains(&answer.status) => stats.metadata.add(count),
                 Ok(answer) => {

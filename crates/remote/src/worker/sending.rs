@@ -104,8 +104,8 @@ impl Worker {
         let (client, clock, stats) = (self.client.clone(), self.clock.clone(), self.stats.clone());
         let wall = u64::try_from(clock.now_ms()).unwrap_or_default();
         let wall: SystemTime = UNIX_EPOCH + Duration::from_millis(wall);
-        let Encoded { body, kinds, unsupported, without_start, plain_bytes, newest, .. } = encoded;
-        let post = Post { protocol, body, attempt: request.attempt };
+        let Encoded { body, encoding, kinds, unsupported, without_start, plain_bytes, newest, .. } = encoded;
+        let post = Post { protocol, body, encoding, attempt: request.attempt };
         Box::pin(async move {
             let started = clock.monotonic();
             let result = client.post(post, wall, &stats.bytes).await;

@@ -5,6 +5,7 @@
 use super::*;
 use crate::RemoteWrite;
 use crate::client::{Client, Post};
+use formats::compress::Encoding;
 use formats::remote_write::Protocol;
 use reqsign_core::StaticEnv;
 use reqsign_core::hash::{hex_hmac_sha256, hex_sha256, hmac_sha256};
@@ -129,7 +130,7 @@ fn the_check_takes_amazons_published_examples() {
 }
 
 fn post(body: &'static [u8]) -> Post {
-    Post { protocol: Protocol::V2, body: Bytes::from_static(body), attempt: 2 }
+    Post { protocol: Protocol::V2, body: Bytes::from_static(body), encoding: Encoding::Snappy, attempt: 2 }
 }
 
 /// A receiver that lets in who signs with this secret.
