@@ -17,13 +17,19 @@ pub(crate) struct Received {
     pub(crate) share: Share,
 }
 
+/// How many bytes that are announced are believed in once the first have come. So little that all requests there
+/// may be at once can't hold all the memory by announcing it; larger bodies grow as they come.
+const ANNOUNCED_BYTES: usize = 128 << 10;
+
 /// Reads `body` to its end.
 pub(crate) async fn read(body: Body, budget: &Budget, options: &Options) -> Result<Received, Refusal> {
     let limit = options.body_bytes;
     // What is announced as too large is not waited for.
-    if body.size_hint().lower() > limit as u64 {
+    let announced = body.size_hint().lower();
+    if announced > limit as u64 {
         return Err(Refusal::BodyTooLarge { limit });
     }
+    let announced = (announced as usize).min(ANNOUNCED_BYTES);
     let end = Instant::now() + options.body_time;
     let mut body = Limited::new(body, limit);
     let mut share = budget.share();
@@ -46,7 +52,7 @@ pub(crate) async fn read(body: Body, budget: &Budget, options: &Options) -> Resu
             let wanted = bytes.len() + data.len();
             if wanted > bytes.capacity() {
                 // As Vec grows; counted before it does.
-                let capacity = wanted.max(bytes.capacity() * 2).min(limit.max(wanted));
+                let capacity = wanted.max(announced).max(bytes.capacity() * 2).min(limit.max(wanted));
                 share.grow(capacity).await?;
                 bytes.reserve_exact(capacity - bytes.len());
             }
@@ -58,8 +64,12 @@ pub(crate) async fn read(body: Body, budget: &Budget, options: &Options) -> Resu
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytes::Bytes;
     use futures_util::stream;
+    use hyper::body::{Frame, SizeHint};
     use std::convert::Infallible;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
     use std::time::Duration;
 
     fn options() -> Options {
@@ -82,6 +92,43 @@ mod tests {
         let received = read(body, &budget(), &options()).await.unwrap();
         assert_eq!(received.bytes.len(), 8000);
         assert!(received.share.bytes() >= received.bytes.capacity());
+    }
+
+    /// A body that announces its size, and of which the first byte comes and then no more.
+    struct Announced {
+        bytes: u64,
+        begun: bool,
+    }
+
+    impl hyper::body::Body for Announced {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            let begun = std::mem::replace(&mut self.begun, true);
+            if begun { Poll::Pending } else { Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"x"))))) }
+        }
+
+        fn size_hint(&self) -> SizeHint {
+            SizeHint::with_exact(self.bytes)
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_announced_is_held_once_it_comes_unless_it_is_much() {
+        let options = Options { body_bytes: 1 << 20, ..options() };
+        for (bytes, held) in [(40_960, 40_960), (1 << 20, ANNOUNCED_BYTES)] {
+            let budget = budget();
+            let body = Body::new(Announced { bytes, begun: false });
+            let mut reading = Box::pin(read(body, &budget, &options));
+            let waits =
+                std::future::poll_fn(|context| Poll::Ready(reading.as_mut().poll(context).is_pending()));
+            assert!(waits.await);
+            assert_eq!((1 << 20) - budget.free(), held);
+        }
     }
 
     #[tokio::test]

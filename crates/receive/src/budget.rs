@@ -1,8 +1,8 @@
 //! The memory that bodies may take together.
 //!
-//! A request holds what has really arrived of its body, not what its head announces, so that a slow sender
-//! holds little; and the size it decompresses to while it is being decoded. Where there is none left it
-//! waits, for a limited time.
+//! A request holds what has really arrived of its body, and of what its head announces no more than 128 KiB, so
+//! that a slow sender holds little; and the size it decompresses to while it is being decoded. Where there is
+//! none left it waits, for a limited time.
 
 use crate::answer::Refusal;
 use std::sync::Arc;

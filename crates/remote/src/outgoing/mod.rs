@@ -10,6 +10,7 @@ use crate::outgoing::relabel::{Relabelled, Relabeller};
 use crate::queue::Source;
 use crate::queue::lanes::series_hash;
 use model::{LabelsRef, Point, Span, Value, Verbatim};
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -91,8 +92,9 @@ enum Labels {
 #[derive(Debug)]
 pub struct Outgoing {
     chunk: Arc<Chunk>,
-    /// By series: the hash of the outgoing labels.
-    hashes: Vec<u64>,
+    /// By series: the hash of the outgoing labels. Worked out when first asked for: as long as one shard has all
+    /// lanes and requests go out as they came, nobody does.
+    hashes: OnceCell<Vec<u64>>,
     /// By series; empty where all keep their own.
     labels: Vec<Labels>,
     rewritten: Vec<u8>,
@@ -111,10 +113,9 @@ const _: () = assert!(RINGS_MAX < Rings::BITS as usize);
 impl Outgoing {
     /// Works out the outgoing labels of every series of the chunk.
     pub fn new(chunk: Arc<Chunk>, rules: &mut Rules) -> Self {
-        let count = chunk.batch.series.len();
         let mut outgoing = Outgoing {
             chunk,
-            hashes: Vec::with_capacity(count),
+            hashes: OnceCell::new(),
             labels: Vec::new(),
             rewritten: Vec::new(),
             owned: Vec::new(),
@@ -126,12 +127,15 @@ impl Outgoing {
         if !rules.external.is_empty() || !rules.relabel.is_empty() {
             outgoing.rewrite(rules);
         }
-        for series in 0..count as u32 {
-            let owned = outgoing.owns_some(series);
-            let hash = if owned { series_hash(outgoing.labels(series).as_bytes()) } else { 0 };
-            outgoing.hashes.push(hash);
-        }
         outgoing
+    }
+
+    fn hash_all(&self) -> Vec<u64> {
+        let hash = |series| match self.owns_some(series) {
+            true => series_hash(self.labels(series).as_bytes()),
+            false => 0,
+        };
+        (0..self.chunk.batch.series.len() as u32).map(hash).collect()
     }
 
     /// Works out which series are this member's.
@@ -239,7 +243,7 @@ impl Outgoing {
 
     /// The hash of this series' outgoing labels.
     pub fn hash(&self, series: u32) -> u64 {
-        self.hashes.get(series as usize).copied().unwrap_or_default()
+        self.hashes.get_or_init(|| self.hash_all()).get(series as usize).copied().unwrap_or_default()
     }
 
     /// The point with this index.
@@ -249,7 +253,7 @@ impl Outgoing {
 
     /// Why this point is not sent, if it is not.
     pub fn left_out(&self, point: &Point, rules: &Rules) -> Option<Left> {
-        if point.series as usize >= self.hashes.len() {
+        if point.series as usize >= self.chunk.batch.series.len() {
             return Some(Left::NoSeries);
         }
         if self.labels.get(point.series as usize) == Some(&Labels::Dropped) {
@@ -302,7 +306,7 @@ impl Source for Outgoing {
 
     fn bytes(&self) -> usize {
         self.chunk.heap_bytes()
-            + self.hashes.capacity() * size_of::<u64>()
+            + self.chunk.batch.series.len() * size_of::<u64>()
             + self.labels.capacity() * size_of::<Labels>()
             + self.rewritten.capacity()
             + self.owned.capacity() * size_of::<Rings>()

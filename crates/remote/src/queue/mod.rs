@@ -285,16 +285,26 @@ impl<C: Source> Queue<C> {
         let mut open = 0;
         // Of what was settled in an earlier run, or fed before: the chunk may begin earlier than asked for.
         let again = chunk.position(0) < self.seen_until.max(self.head);
+        // Then it makes no difference which lane a point belongs to.
+        let first = self.lanes.first().map(|lane| lane.shard);
+        let is_usual = |lane: &Lane| lane.stay != Stay::Behind && Some(lane.shard) == first;
+        let only_shard = first.filter(|_| !again && self.lanes.iter().all(is_usual));
         for point in 0..count {
-            let lane = usize::from(lane_of(chunk.series(point)));
-            let Some(lane) = self.lanes.get(lane).filter(|lane| lane.stay != Stay::Behind) else { continue };
-            if again && chunk.position(point) < lane.floor.max(self.head) {
-                continue;
-            }
+            let shard = match only_shard {
+                Some(shard) => shard,
+                None => {
+                    let lane = self.lanes.get(usize::from(lane_of(chunk.series(point))));
+                    let Some(lane) = lane.filter(|lane| lane.stay != Stay::Behind) else { continue };
+                    if again && chunk.position(point) < lane.floor.max(self.head) {
+                        continue;
+                    }
+                    lane.shard
+                }
+            };
             if !take(&chunk, point) {
                 continue;
             }
-            if let Some(shard) = self.shards.get_mut(lane.shard) {
+            if let Some(shard) = self.shards.get_mut(shard) {
                 shard.waiting.push_back(Ref { chunk: number, point });
                 self.newest = self.newest.max(chunk.timestamp(point));
                 open += 1;
