@@ -7,6 +7,13 @@ use receive::stats::Door;
 
 /// Adds them.
 pub(super) fn families(stats: &Stats, out: &mut Vec<Family>) {
+    requests(stats, out);
+    groups(stats, out);
+    events(stats, out);
+}
+
+/// What came in at each.
+fn requests(stats: &Stats, out: &mut Vec<Family>) {
     let counters = |name, help| Family::new(name, help, MetricType::Counter);
     let mut requests = counters(
         "narthex_receive_requests_total",
@@ -31,6 +38,10 @@ pub(super) fn families(stats: &Stats, out: &mut Vec<Family>) {
         rejected.push(&[("door", name)], own.invalid.get() as f64);
     }
     out.extend([requests, bytes, points, rejected]);
+}
+
+/// The groups there are.
+fn groups(stats: &Stats, out: &mut Vec<Family>) {
     out.push(gauge(
         "narthex_groups",
         "Groups pushed through the Pushgateway's interface.",
@@ -42,6 +53,10 @@ pub(super) fn families(stats: &Stats, out: &mut Vec<Family>) {
         "Groups whose time to live is over.",
         stats.groups_expired.get() as f64,
     ));
+}
+
+/// What happened, mostly to groups.
+fn events(stats: &Stats, out: &mut Vec<Family>) {
     for (name, help, count) in [
         (
             "narthex_receive_unauthorized_total",

@@ -1,13 +1,29 @@
-//! The log's metrics.
+//! The log's metrics: under Prometheus' names, those of its agent and of its write-ahead log, where it has them.
 
 use super::{counter, gauge};
 use model::{Family, MetricType};
-use storage::Storage;
 use storage::stats::FSYNC_BUCKETS_US;
+use storage::{Stats, Storage};
 
-/// Adds them.
+/// Adds them, in the order of the page.
 pub(super) fn families(storage: &Storage, out: &mut Vec<Family>) {
     let stats = storage.stats();
+    appended(stats, out);
+    written(stats, out);
+    segments(stats, out);
+    budget(storage, out);
+    commits(stats, out);
+    memory(storage, out);
+    read_back(stats, out);
+    out.push(gauge(
+        "narthex_log_orphaned_pins",
+        "Destinations that ended unexpectedly, and for which the log is kept until they are started again.",
+        storage.orphans().len() as f64,
+    ));
+}
+
+/// What was put into it.
+fn appended(stats: &Stats, out: &mut Vec<Family>) {
     out.push(gauge(
         "prometheus_agent_active_series",
         "Number of active series being tracked by the WAL storage.",
@@ -31,8 +47,11 @@ pub(super) fn families(storage: &Storage, out: &mut Vec<Family>) {
         "Stretches of the log that could not be read.",
         stats.damages.get(),
     ));
+}
 
-    out.push(fsync(storage));
+/// What was written: syncs, pages and records.
+fn written(stats: &Stats, out: &mut Vec<Family>) {
+    out.push(fsync(stats));
     out.push(counter(
         "prometheus_tsdb_wal_corruptions_total",
         "Stretches of the log that could not be read.",
@@ -65,6 +84,10 @@ pub(super) fn families(storage: &Storage, out: &mut Vec<Family>) {
     );
     saved.push(&[("compression", "snappy")], stats.record_bytes_saved.get() as f64);
     out.push(saved);
+}
+
+/// Its segments.
+fn segments(stats: &Stats, out: &mut Vec<Family>) {
     out.push(gauge(
         "prometheus_tsdb_wal_segment_current",
         "Write log segment index that is currently being written to.",
@@ -90,7 +113,11 @@ pub(super) fn families(storage: &Storage, out: &mut Vec<Family>) {
         "Segments that could not be removed.",
         stats.truncations_failed.get(),
     ));
+}
 
+/// What it may have on disk, and what that cost.
+fn budget(storage: &Storage, out: &mut Vec<Family>) {
+    let stats = storage.stats();
     out.push(gauge(
         "narthex_log_max_bytes",
         "What the log may have on disk (log.max_size).",
@@ -102,6 +129,10 @@ pub(super) fn families(storage: &Storage, out: &mut Vec<Family>) {
         "Segments removed by the budget or by age before every destination had acknowledged them.",
         stats.segments_dropped.get(),
     ));
+}
+
+/// Batches on their way to the disk.
+fn commits(stats: &Stats, out: &mut Vec<Family>) {
     out.push(counter(
         "narthex_log_commits_total",
         "Groups of batches written and synced together.",
@@ -128,6 +159,11 @@ pub(super) fn families(storage: &Storage, out: &mut Vec<Family>) {
         "1 while pushes are refused because there is no room.",
         stats.full.get() as f64,
     ));
+}
+
+/// What it has in memory.
+fn memory(storage: &Storage, out: &mut Vec<Family>) {
+    let stats = storage.stats();
     out.push(counter(
         "narthex_log_series_created_total",
         "Series that were given a reference.",
@@ -143,6 +179,10 @@ pub(super) fn families(storage: &Storage, out: &mut Vec<Family>) {
         "Committed batches kept in memory for destinations that keep up.",
         storage.tail_bytes() as f64,
     ));
+}
+
+/// What destinations read of it from disk.
+fn read_back(stats: &Stats, out: &mut Vec<Family>) {
     out.push(counter(
         "narthex_log_records_read_back_total",
         "Records read back from disk, for all destinations.",
@@ -163,17 +203,12 @@ pub(super) fn families(storage: &Storage, out: &mut Vec<Family>) {
         "Points read back whose series record could not be read.",
         stats.points_without_series.get(),
     ));
-    out.push(gauge(
-        "narthex_log_orphaned_pins",
-        "Destinations that ended unexpectedly, and for which the log is kept until they are started again.",
-        storage.orphans().len() as f64,
-    ));
 }
 
 /// Prometheus has a summary here; buckets can be added up over agents, so this is a histogram. Queries
 /// for `_sum` and `_count` work on both.
-fn fsync(storage: &Storage) -> Family {
-    let fsync = &storage.stats().fsync;
+fn fsync(stats: &Stats) -> Family {
+    let fsync = &stats.fsync;
     let mut family = Family::new(
         "prometheus_tsdb_wal_fsync_duration_seconds",
         "Duration of write log fsync.",

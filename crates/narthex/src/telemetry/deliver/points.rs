@@ -1,0 +1,136 @@
+//! What became of points: sent, refused, dropped, set aside; and how many came in.
+
+use super::seconds;
+use super::table::Table;
+use crate::telemetry::{Outlet, counter, gauge};
+use model::{Family, Kinds};
+
+type Pick = fn(Kinds) -> u64;
+
+/// A kind of point: Prometheus' names for what happened to it.
+struct Kind {
+    pick: Pick,
+    total: &'static str,
+    failed: &'static str,
+    retried: &'static str,
+    dropped: &'static str,
+    pending: &'static str,
+}
+
+const KINDS: [Kind; 3] = [
+    Kind {
+        pick: |kinds| kinds.samples,
+        total: "prometheus_remote_storage_samples_total",
+        failed: "prometheus_remote_storage_samples_failed_total",
+        retried: "prometheus_remote_storage_samples_retried_total",
+        dropped: "prometheus_remote_storage_samples_dropped_total",
+        pending: "prometheus_remote_storage_samples_pending",
+    },
+    Kind {
+        pick: |kinds| kinds.histograms,
+        total: "prometheus_remote_storage_histograms_total",
+        failed: "prometheus_remote_storage_histograms_failed_total",
+        retried: "prometheus_remote_storage_histograms_retried_total",
+        dropped: "prometheus_remote_storage_histograms_dropped_total",
+        pending: "prometheus_remote_storage_histograms_pending",
+    },
+    Kind {
+        pick: |kinds| kinds.exemplars,
+        total: "prometheus_remote_storage_exemplars_total",
+        failed: "prometheus_remote_storage_exemplars_failed_total",
+        retried: "prometheus_remote_storage_exemplars_retried_total",
+        dropped: "prometheus_remote_storage_exemplars_dropped_total",
+        pending: "prometheus_remote_storage_exemplars_pending",
+    },
+];
+
+/// What became of each kind.
+pub(super) fn kinds(table: &mut Table) {
+    for Kind { pick, total, failed, retried, dropped, pending } in KINDS {
+        // As in Prometheus, what was sent and refused counts as sent, so that failed/total is a share.
+        table.counter(total, "Points sent, those that the destination refused included.", |s| {
+            pick(s.delivered.get()) + pick(s.refused.get())
+        });
+        table.counter(failed, "Points that the destination refused for good.", |s| pick(s.refused.get()));
+        table.counter(retried, "Points in requests that were sent again.", |s| pick(s.retried.get()));
+        table.reasons(dropped, "Points that were not sent, by reason.", |s| {
+            vec![
+                ("rule", pick(s.dropped_by_rule.get())),
+                ("too_old", pick(s.dropped_too_old.get())),
+                ("unsupported", pick(s.dropped_unsupported.get())),
+                ("no_series", pick(s.dropped_no_series.get())),
+                ("log_budget", pick(s.lost.get())),
+            ]
+        });
+        table.gauge(pending, "Points in the queue that are not settled.", |s| pick(s.pending()) as f64);
+    }
+}
+
+/// Those that were kept elsewhere, or not delivered whole.
+pub(super) fn aside(table: &mut Table) {
+    table.counter(
+        "narthex_remote_dead_letters_dropped_total",
+        "Refused points that were not kept as dead letters, since too many came or the disk failed.",
+        |s| s.dead_letters_dropped.get(),
+    );
+    table.counter(
+        "narthex_remote_set_aside_total",
+        "Points that met 408, 429 or 5xx for so long that they went to the side queue.",
+        |s| s.set_aside.get().total(),
+    );
+    table.reasons(
+        "narthex_remote_start_timestamps_dropped_total",
+        "Points delivered without their start timestamp, by reason.",
+        |s| vec![("unsupported", s.without_start.get())],
+    );
+    table.gauge("narthex_remote_aside_points", "Points in the side queue, tried now and then.", |s| {
+        s.aside_points.get() as f64
+    });
+    table.gauge("narthex_remote_aside_bytes", "Bytes on disk of the side queue.", |s| {
+        s.aside_bytes.get() as f64
+    });
+}
+
+/// Why some were refused.
+pub(super) fn refused(table: &mut Table) {
+    table.reasons(
+        "narthex_remote_refused_total",
+        "Of the refused points: those with a closer reason.",
+        |s| {
+            vec![
+                ("perhaps_already_written", s.refused_or_already_written.get()),
+                ("presumed", s.refused_presumed.get()),
+                ("poisoned", s.refused_poisoned.get()),
+            ]
+        },
+    );
+}
+
+/// What came into the log, for comparison with what went out.
+pub(super) fn came_in(destinations: &[Outlet], log: &storage::Stats, out: &mut Vec<Family>) {
+    for (name, help, count) in [
+        (
+            "prometheus_remote_storage_samples_in_total",
+            "Samples in to remote storage, compare to samples out for queue managers.",
+            &log.samples,
+        ),
+        (
+            "prometheus_remote_storage_histograms_in_total",
+            "Histograms in to remote storage, compare to histograms out for queue managers.",
+            &log.histograms,
+        ),
+        (
+            "prometheus_remote_storage_exemplars_in_total",
+            "Exemplars in to remote storage, compare to exemplars out for queue managers.",
+            &log.exemplars,
+        ),
+    ] {
+        out.push(counter(name, help, count.get()));
+    }
+    let highest = destinations.iter().map(|d| d.stats.highest_ms.get()).max().unwrap_or(0);
+    out.push(gauge(
+        "prometheus_remote_storage_highest_timestamp_in_seconds",
+        "Newest timestamp that came into the log.",
+        seconds(highest),
+    ));
+}

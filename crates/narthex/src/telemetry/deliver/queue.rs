@@ -1,0 +1,80 @@
+//! The queue: what went through it, its shards, how far it is behind, and what it reads from.
+
+use super::seconds;
+use super::table::Table;
+
+/// What went through it.
+pub(super) fn through(table: &mut Table) {
+    table.counter("prometheus_remote_storage_bytes_total", "Bytes sent, compressed.", |s| s.bytes.get());
+    table.counter(
+        "prometheus_remote_storage_enqueue_retries_total",
+        "Times that reading stopped because the queue was full.",
+        |s| s.full.get(),
+    );
+    table.gauge(
+        "prometheus_remote_storage_queue_highest_timestamp_seconds",
+        "Newest timestamp given to the queue.",
+        |s| seconds(s.highest_ms.get()),
+    );
+    table.gauge(
+        "prometheus_remote_storage_queue_highest_sent_timestamp_seconds",
+        "Newest timestamp that the destination has taken.",
+        |s| seconds(s.highest_sent_ms.get()),
+    );
+}
+
+/// Its shards: how many there are, may be and should be, and what each holds and sends.
+pub(super) fn shards(table: &mut Table) {
+    table.gauge("prometheus_remote_storage_shards", "Shards now.", |s| s.shards.get() as f64);
+    table.gauge("prometheus_remote_storage_shards_min", "Fewest shards.", |s| s.shards_min.get() as f64);
+    table.gauge("prometheus_remote_storage_shards_max", "Most shards.", |s| s.shards_max.get() as f64);
+    table.gauge("prometheus_remote_storage_shards_desired", "Shards wanted.", |s| {
+        s.shards_desired_milli.get() as f64 / 1000.0
+    });
+    table.gauge("prometheus_remote_storage_shard_capacity", "Samples that a shard may hold.", |s| {
+        s.shard_capacity.get() as f64
+    });
+    table.gauge("prometheus_remote_storage_max_samples_per_send", "Most samples in a request.", |s| {
+        s.max_samples_per_send.get() as f64
+    });
+}
+
+/// How far it is behind, and what it waits for.
+pub(super) fn lag(table: &mut Table) {
+    table.gauge("narthex_remote_lag_seconds", "How old the oldest point is that is not settled.", |s| {
+        s.lag_ms.get() as f64 / 1000.0
+    });
+    table.gauge(
+        "narthex_remote_newest_lag_seconds",
+        "The same without the backlog, while the newest is sent before it.",
+        |s| s.newest_lag_ms.get() as f64 / 1000.0,
+    );
+    table.gauge("narthex_remote_newest_first", "1 while the newest is sent before a backlog.", |s| {
+        s.newest_first.get() as f64
+    });
+    table.gauge(
+        "narthex_remote_retry_in_seconds",
+        "How long the next try is away; 0 where nothing is waited for.",
+        |s| s.retry_in_ms.get() as f64 / 1000.0,
+    );
+    table.gauge(
+        "narthex_remote_stuck_lanes",
+        "Lanes that are stuck and served by themselves, so that they hold up nobody else.",
+        |s| s.lanes_behind.get() as f64,
+    );
+}
+
+/// What it reads from and holds, and when something of it was last taken.
+pub(super) fn reading(table: &mut Table) {
+    table.gauge("narthex_remote_behind", "1 while the queue reads from disk rather than from memory.", |s| {
+        s.behind.get() as f64
+    });
+    table.gauge("narthex_remote_memory_bytes", "Batches held in memory for this destination.", |s| {
+        s.memory_bytes.get() as f64
+    });
+    table.gauge(
+        "narthex_remote_last_accepted_timestamp_seconds",
+        "When the destination last took something; 0 if never.",
+        |s| seconds(s.last_accepted_ms.get()),
+    );
+}

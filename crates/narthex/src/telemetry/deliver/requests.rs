@@ -1,0 +1,71 @@
+//! Requests: how many, how large, how long, and those with nothing but metadata.
+
+use super::table::{Table, own};
+use crate::telemetry::Outlet;
+use model::{Family, MetricType};
+use remote::stats::DURATION_BUCKETS;
+
+/// Requests with metadata alone, which remote write 1.0 has.
+pub(super) fn metadata(table: &mut Table) {
+    table.counter(
+        "prometheus_remote_storage_metadata_total",
+        "Metadata entries sent by themselves (remote write 1.0).",
+        |s| s.metadata.get(),
+    );
+    table.counter(
+        "prometheus_remote_storage_metadata_failed_total",
+        "Metadata entries that the destination refused.",
+        |s| s.metadata_failed.get(),
+    );
+    table.counter(
+        "prometheus_remote_storage_metadata_retried_total",
+        "Metadata entries whose request failed and that come again.",
+        |s| s.metadata_retried.get(),
+    );
+    table.counter(
+        "prometheus_remote_storage_metadata_bytes_total",
+        "Bytes of metadata requests, compressed.",
+        |s| s.metadata_bytes.get(),
+    );
+}
+
+/// All the others.
+pub(super) fn requests(table: &mut Table) {
+    table.counter("narthex_remote_requests_total", "Requests answered or failed.", |s| s.requests.get());
+    table.counter(
+        "narthex_remote_requests_retried_total",
+        "Requests that failed or were answered with 408, 429 or 5xx.",
+        |s| s.requests_retried.get(),
+    );
+    table.counter("narthex_remote_plain_bytes_total", "Bytes sent, before compression.", |s| {
+        s.plain_bytes.get()
+    });
+    table.counter(
+        "narthex_remote_requests_verbatim_total",
+        "Requests sent as they came in, without encoding them anew.",
+        |s| s.verbatim.get(),
+    );
+}
+
+/// How long they took.
+pub(super) fn duration(destinations: &[Outlet], out: &mut Vec<Family>) {
+    let mut family = Family::new(
+        "prometheus_remote_storage_sent_batch_duration_seconds",
+        "How long requests took.",
+        MetricType::Histogram,
+    );
+    for destination in destinations {
+        let own = own(destination);
+        let durations = &destination.stats.request_duration;
+        let mut sum = 0;
+        for (index, bucket) in durations.buckets.iter().enumerate() {
+            sum += bucket.get();
+            let bound = DURATION_BUCKETS.get(index).map_or("+Inf".to_string(), f64::to_string);
+            let [name, url] = own;
+            family.push_suffixed("_bucket", &[name, url, ("le", bound.as_str())], sum as f64);
+        }
+        family.push_suffixed("_sum", &own, durations.sum_ns.get() as f64 / 1e9);
+        family.push_suffixed("_count", &own, sum as f64);
+    }
+    out.push(family);
+}

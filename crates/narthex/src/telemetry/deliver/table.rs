@@ -1,0 +1,73 @@
+//! Numbers that each destination has, as families with one metric a destination.
+
+use crate::telemetry::Outlet;
+use model::{Family, MetricType};
+use remote::Stats;
+
+/// Where families of the destinations' numbers are added, one after the other.
+pub(super) struct Table<'a> {
+    pub(super) destinations: &'a [Outlet],
+    pub(super) out: &'a mut Vec<Family>,
+}
+
+impl Table<'_> {
+    /// One number a destination.
+    fn add(
+        &mut self,
+        name: &'static str,
+        help: &'static str,
+        kind: MetricType,
+        value: impl Fn(&Stats) -> f64,
+    ) {
+        let mut family = Family::new(name, help, kind);
+        for destination in self.destinations {
+            family.push(&own(destination), value(&destination.stats));
+        }
+        self.out.push(family);
+    }
+
+    /// One number a destination that only grows.
+    pub(super) fn counter(&mut self, name: &'static str, help: &'static str, value: impl Fn(&Stats) -> u64) {
+        self.add(name, help, MetricType::Counter, |stats| value(stats) as f64);
+    }
+
+    /// One number a destination that goes up and down.
+    pub(super) fn gauge(&mut self, name: &'static str, help: &'static str, value: impl Fn(&Stats) -> f64) {
+        self.add(name, help, MetricType::Gauge, value);
+    }
+
+    /// One number a destination and reason.
+    pub(super) fn reasons(
+        &mut self,
+        name: &'static str,
+        help: &'static str,
+        values: impl Fn(&Stats) -> Vec<(&'static str, u64)>,
+    ) {
+        let values = |stats: &Stats| values(stats).into_iter().map(|(reason, count)| (reason, count as f64));
+        self.each(name, help, MetricType::Counter, "reason", |stats| values(stats).collect());
+    }
+
+    /// One number a destination and value of one more label.
+    pub(super) fn each(
+        &mut self,
+        name: &'static str,
+        help: &'static str,
+        kind: MetricType,
+        label: &'static str,
+        values: impl Fn(&Stats) -> Vec<(&'static str, f64)>,
+    ) {
+        let mut family = Family::new(name, help, kind);
+        for destination in self.destinations {
+            let [name, url] = own(destination);
+            for (which, value) in values(&destination.stats) {
+                family.push(&[name, url, (label, which)], value);
+            }
+        }
+        self.out.push(family);
+    }
+}
+
+/// The labels that tell destinations apart.
+pub(super) fn own(destination: &Outlet) -> [(&'static str, &str); 2] {
+    [("remote_name", &destination.name), ("url", &destination.url)]
+}
