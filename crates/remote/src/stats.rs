@@ -244,8 +244,6 @@ pub struct Stats {
     pub records_read: Counter,
     /// Of these, records that came from disk, since it was behind.
     pub records_read_behind: Counter,
-    /// Segment of the lowest position.
-    pub segment: Gauge,
     /// Positions that could not be saved.
     pub positions_failed: Counter,
     /// Lanes that did not begin at their saved positions, by why.

@@ -450,7 +450,6 @@ impl Worker {
         stats.lanes_behind.set(self.lanes_behind() as i64);
         stats.shards.set(self.shards() as i64);
         let lowest = self.saved.lanes.iter().min().copied().unwrap_or_default();
-        stats.segment.set(lowest.segment as i64);
         stats.position_segment.set(lowest.segment as i64);
         stats.position_offset.set(lowest.offset as i64);
         let waits = if self.newest_first.held { None } else { self.queue.waits_until() };
