@@ -4,15 +4,26 @@
 //! once; then all of them are answered. What arrives meanwhile is the next group, bounded in bytes. So a
 //! lone push costs one sync, and a thousand at once cost one too.
 //!
-//! Order matters in three places: a series' record goes before its first sample in a segment; the tail and
-//! the answers come after the sync; and when the sync fails, what was marked as recorded is unmarked.
+//! # The order of the steps
+//!
+//! 1. References are reserved in the state file before they are given out: one that a power cut takes back
+//!    would be given to another series.
+//! 2. In each segment a series' record stands before its first point (`recorder`): a reader begins with the
+//!    segment, and knows the labels it has read.
+//! 3. The journals are committed before the log (`journals`): a door that keeps its clock in one never finds
+//!    samples in the log, after a power cut, that its journal doesn't know. Where the log then fails, the
+//!    journal knows of what was refused; a door sets that right with its next entry, and types and help texts
+//!    are true all the same.
+//! 4. The log is synced before the tail and the askers hear of it: what is delivered or acknowledged is there
+//!    after a power cut.
+//! 5. When a commit fails, what was marked as recorded is unmarked before the next batch is looked at: its
+//!    series need their records again. After a failed sync nobody knows what the disk holds behind the durable
+//!    end, so first that is stored as the segment's end and another segment begun.
 
-use crate::arrange::arrange;
-use crate::chunk::{Chunk, RecordSpan};
+use crate::chunk::Chunk;
 use crate::error::{AppendError, OpenError};
-use crate::journal::{Found, JournalLog};
-use crate::records::Builders;
-use crate::registry::Registry;
+use crate::journals::{Journals, OpenedJournal};
+use crate::recorder::{Recorder, References};
 use crate::reserve::Reserve;
 use crate::shared::Shared;
 use crate::state::StateFile;
@@ -24,20 +35,14 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use wal::{CommitError, DurableEnd, Position, Writer, WriterOptions};
 
-/// References are reserved in the state file by this many at a time.
-const REFERENCE_STEP: u64 = 1_000_000;
 /// The state file's hint of the durable end is renewed when the log has grown by this much.
 const HINT_BYTES: u64 = 1 << 20;
 /// Most jobs of one group, whatever their size.
 const MAX_GROUP_JOBS: usize = 4096;
-/// A series record is cut at this size, so that a reader that looks a label set up reads little.
-const SERIES_RECORD_BYTES: usize = 256 << 10;
 /// How often a full disk is looked at again.
 const FULL_RETRY: Duration = Duration::from_millis(500);
 
 pub(crate) type Reply<T> = oneshot::Sender<T>;
-/// The number of a journal, and its entries.
-pub(crate) type OpenedJournal = (usize, Vec<Vec<u8>>);
 
 /// What the committer is asked to do.
 pub(crate) enum Job {
@@ -72,11 +77,9 @@ struct Pending {
 pub(crate) struct Committer {
     shared: Arc<Shared>,
     writer: Writer,
-    registry: Registry,
+    recorder: Recorder,
     state: StateFile,
-    journals: Vec<(&'static str, JournalLog)>,
-    /// Bytes of series records in this segment, before compression.
-    series_bytes: u64,
+    journals: Journals,
     /// End of the last chunk; the next one begins here.
     last_end: Position,
     /// The segment was closed after a failure, and no new one could be begun yet.
@@ -84,36 +87,25 @@ pub(crate) struct Committer {
     /// The disk is full since, and was last looked at then.
     full_checked: Option<Instant>,
     reserve: Reserve,
-    builders: Builders,
 }
 
 impl Committer {
     pub(crate) fn new(shared: Arc<Shared>, writer: Writer, state: StateFile) -> Result<Committer, OpenError> {
         let segment = writer.segment();
-        let registry = Registry::new(state.state.references.max(1), segment);
-        let mut committer = Committer {
+        let options = &shared.options;
+        let writer_options =
+            WriterOptions { compression: options.compression, durability: options.durability };
+        Ok(Committer {
             last_end: Position::start_of(segment),
-            reserve: Reserve::new(&shared.options),
+            reserve: Reserve::new(options),
+            recorder: Recorder::new(state.state.references.max(1), segment),
+            journals: Journals::open(shared.clone(), writer_options)?,
             shared,
             writer,
-            registry,
             state,
-            journals: Vec::new(),
-            series_bytes: 0,
             needs_segment: false,
             full_checked: None,
-            builders: Builders::default(),
-        };
-        let (meta, entries) = committer.open_journal("meta")?;
-        entries.iter().for_each(|entry| committer.shared.metadata.replay(entry));
-        // Each start begins a segment, and so does each change of a text: once in a while all goes into one.
-        if entries.len() > 2 * committer.shared.metadata.len() + 1000 {
-            let live = committer.shared.metadata.entries();
-            if let Err(error) = committer.rewrite(meta, &live) {
-                tracing::warn!(%error, "the metadata journal could not be rewritten");
-            }
-        }
-        Ok(committer)
+        })
     }
 
     /// Works until told to close or until nobody can ask for anything any more.
@@ -130,12 +122,12 @@ impl Committer {
                         group.push(append);
                     }
                     Job::OpenJournal { name, reply } => {
-                        let _ = reply.send(self.open_journal(name));
+                        let _ = reply.send(self.journals.add(name));
                     }
                     Job::Rewrite { journal, entries, reply } => {
                         // What was asked for before has to be in the journal before.
                         self.commit_group(std::mem::take(&mut group));
-                        let result = self.rewrite(journal, &entries).map_err(AppendError::Failed);
+                        let result = self.journals.rewrite(journal, &entries).map_err(AppendError::Failed);
                         let _ = reply.send(result);
                     }
                     Job::Close => closing = true,
@@ -150,39 +142,6 @@ impl Committer {
         self.state.state.end = self.writer.durable_end();
         if let Err(error) = self.state.save(true) {
             tracing::warn!(path = %self.state.path().display(), %error, "the state file could not be saved");
-        }
-    }
-
-    fn writer_options(&self) -> WriterOptions {
-        let options = &self.shared.options;
-        WriterOptions { compression: options.compression, durability: options.durability }
-    }
-
-    fn open_journal(&mut self, name: &'static str) -> Result<OpenedJournal, OpenError> {
-        if self.journals.iter().any(|(other, _)| *other == name) {
-            return Err(OpenError::JournalOpen(name));
-        }
-        let dir = self.shared.options.dir.join(name);
-        let (fs, aside) = (self.shared.fs.clone(), &self.shared.aside);
-        let (mut journal, found) = JournalLog::open(fs, dir, self.writer_options(), Some(aside))?;
-        for damage in &found.damage {
-            self.shared.count_damage(damage);
-            self.shared.keep_aside(&damage.file);
-        }
-        self.shared.cut_at_start(&found.report);
-        if found.segments >= Found::MANY_SEGMENTS
-            && let Err(error) = journal.rewrite(&found.entries)
-        {
-            tracing::warn!(journal = name, %error, "a journal of many segments could not be rewritten");
-        }
-        self.journals.push((name, journal));
-        Ok((self.journals.len() - 1, found.entries))
-    }
-
-    fn rewrite(&mut self, journal: usize, entries: &[Vec<u8>]) -> Result<(), String> {
-        match self.journals.get_mut(journal) {
-            Some((_, journal)) => journal.rewrite(entries),
-            None => Err("no such journal".into()),
         }
     }
 
@@ -234,7 +193,7 @@ impl Committer {
             self.shared.stats.full.set(0);
             tracing::info!("there is room on the disk again");
         }
-        let limit = self.shared.options.segment_limit(self.series_bytes);
+        let limit = self.shared.options.segment_limit(self.recorder.series_bytes());
         if self.needs_segment || self.writer.segment_bytes() >= limit {
             self.begin_segment().map_err(|error| self.why(&error))?;
         }
@@ -260,8 +219,7 @@ impl Committer {
         }
         let segment = begun?;
         self.needs_segment = false;
-        self.registry.begin_segment(segment);
-        self.series_bytes = 0;
+        self.recorder.begin_segment(segment);
         self.last_end = Position::start_of(segment);
         self.state.state.next_segment = segment + 1;
         self.state.state.end = self.writer.durable_end();
@@ -269,7 +227,7 @@ impl Committer {
             tracing::warn!(path = %self.state.path().display(), %error, "the state file could not be saved");
         }
         self.shared.stats.segment.set(segment);
-        self.shared.stats.registry_bytes.set(self.registry.heap_bytes() as u64);
+        self.shared.stats.registry_bytes.set(self.recorder.registry().heap_bytes() as u64);
         self.shared.pins.ring();
         Ok(())
     }
@@ -277,33 +235,28 @@ impl Committer {
     /// Puts a batch into the writer's buffer; answers it at once where that can't be.
     fn prepare(&mut self, append: Append) -> Option<Pending> {
         let Append { mut batch, hashes, entry, arrived, reply, .. } = append;
-        let mut marked = Vec::new();
-        let refs = match self.resolve(&hashes, &mut marked) {
-            Ok(refs) => refs,
+        let references = match self.recorder.resolve(&hashes, &self.shared, &mut self.state) {
+            Ok(references) => references,
             Err(error) => {
-                self.unmark(&marked);
                 self.refuse(reply, error);
                 return None;
             }
         };
-        // Before the records, for the reason that journals are committed before the log.
-        let news = self.shared.metadata.learn(&batch.metadata);
-        if let Err(error) = self.write_entries(entry, news) {
-            self.unmark(&marked);
-            let why = self.why(&error);
-            self.refuse(reply, why);
-            return None;
-        }
-        let written = match self.write_records(&mut batch, &refs, &hashes, &marked) {
+        let write = || {
+            self.journals.append(&batch.metadata, entry)?;
+            self.recorder.write(&mut self.writer, &mut batch, &hashes, &references)
+        };
+        let written = match write() {
             Ok(written) => written,
             Err(error) => {
-                // Part of it may be in the buffer, and so may arrive; it is not acknowledged.
-                self.unmark(&marked);
+                // Part of it may be in the buffers, and so may arrive; it is not acknowledged.
+                self.recorder.unmark(&references.marked);
                 let why = self.why(&error);
                 self.refuse(reply, why);
                 return None;
             }
         };
+        let References { refs, marked } = references;
         let mut kinds = Kinds::default();
         batch.points.iter().for_each(|point| kinds.count(&point.value));
         let chunk = written.map(|(records, end)| {
@@ -313,62 +266,17 @@ impl Committer {
         Some(Pending { chunk, marked, kinds, reply })
     }
 
-    fn unmark(&mut self, marked: &[u128]) {
-        marked.iter().for_each(|hash| self.registry.unmark(*hash));
-    }
-
-    fn resolve(&mut self, hashes: &[u128], marked: &mut Vec<u128>) -> Result<Vec<u64>, AppendError> {
-        let needed = self.registry.next_reference() + hashes.len() as u64;
-        if needed > self.state.state.references {
-            let reserved = std::mem::replace(&mut self.state.state.references, needed + REFERENCE_STEP);
-            if let Err(error) = self.state.save(true) {
-                // What is not durable is not reserved: the next batch has to try again.
-                self.state.state.references = reserved;
-                return Err(AppendError::Failed(format!("{}: {error}", self.state.path().display())));
-            }
-        }
-        let max = self.shared.options.max_series;
-        let first_new = self.registry.next_reference();
-        let mut refs = Vec::with_capacity(hashes.len());
-        for hash in hashes {
-            let resolved = self.registry.resolve(*hash, max);
-            let resolved = resolved.ok_or(AppendError::TooManySeries { limit: max })?;
-            if resolved.needs_record {
-                marked.push(*hash);
-            }
-            refs.push(resolved.reference);
-        }
-        self.shared.stats.series_created.add(self.registry.next_reference() - first_new);
-        Ok(refs)
-    }
-
-    fn write_entries(
-        &mut self,
-        entry: Option<(usize, Vec<u8>)>,
-        news: Vec<Vec<u8>>,
-    ) -> Result<(), wal::WalError> {
-        let all = news.into_iter().map(|entry| (0, entry)).chain(entry);
-        for (journal, entry) in all {
-            if let Some((_, journal)) = self.journals.get_mut(journal) {
-                journal.append(&entry)?;
-            }
-        }
-        Ok(())
-    }
-
     /// Commits what is in the buffers, and answers.
     fn finish(&mut self, pending: Vec<Pending>) {
         let started = Instant::now();
         let before = self.writer.durable_end();
-        if let Err(why) = self.commit_journals() {
+        if let Err(error) = self.journals.commit() {
             // Nobody is told of success, so nothing goes into the log either.
             self.writer.discard();
             self.last_end = before.position();
-            for waiting in pending {
-                self.unmark(&waiting.marked);
-                self.refuse(waiting.reply, why.clone());
-            }
-            return;
+            self.shared.stats.commits_failed.add(1);
+            let why = self.why_not_committed(&error);
+            return self.refuse_all(pending, &why);
         }
         let main = if self.writer.pending() > 0 { self.writer.commit().map(|_| ()) } else { Ok(()) };
         self.shared.stats.fsync.observe(started.elapsed());
@@ -376,11 +284,7 @@ impl Committer {
         let end = self.writer.durable_end();
         if let Err(error) = &main {
             let why = self.commit_failed(error);
-            for waiting in pending {
-                self.unmark(&waiting.marked);
-                self.refuse(waiting.reply, why.clone());
-            }
-            return;
+            return self.refuse_all(pending, &why);
         }
         self.count_written(before.offset, end.offset);
         if end.segment != self.state.state.end.segment
@@ -390,7 +294,7 @@ impl Committer {
             // Only a hint: a start that finds an older one merely looks at more.
             let _ = self.state.save(false);
         }
-        self.shared.stats.series.set(self.registry.len() as u64);
+        self.shared.stats.series.set(self.recorder.registry().len() as u64);
         let mut chunks = Vec::with_capacity(pending.len());
         let mut replies = Vec::with_capacity(pending.len());
         for waiting in pending {
@@ -411,6 +315,14 @@ impl Committer {
         }
     }
 
+    /// Refuses what was in the buffers and is not committed.
+    fn refuse_all(&mut self, pending: Vec<Pending>, why: &AppendError) {
+        for waiting in pending {
+            self.recorder.unmark(&waiting.marked);
+            self.refuse(waiting.reply, why.clone());
+        }
+    }
+
     /// Counts what a commit wrote to the segment, from one offset to the other.
     fn count_written(&self, from: u64, to: u64) {
         let (stats, page) = (&self.shared.stats, wal::page::PAGE_BYTES as u64);
@@ -423,30 +335,6 @@ impl Committer {
         stats.record_parts.set(framed.parts);
         stats.record_bytes.set(framed.bytes);
         stats.record_bytes_saved.set(framed.saved);
-    }
-
-    /// Commits the journals, before the log: a door that keeps its clock in one never finds samples in the
-    /// log, after a power cut, that its journal doesn't know. Where the log then fails, the journal knows of
-    /// what was refused; a door sets that right with its next entry. Of metadata nothing does: what was new in a
-    /// refused group is known in memory, and in the journal only once it changes or the journal is rewritten.
-    fn commit_journals(&mut self) -> Result<(), AppendError> {
-        let mut result = Ok(());
-        for (name, journal) in &mut self.journals {
-            if let Err(error) = journal.commit() {
-                tracing::error!(journal = name, %error, "a journal could not be committed");
-                result = Err(match error {
-                    CommitError::Full { .. } => AppendError::Full("the disk is full"),
-                    _ => AppendError::Failed(error.to_string()),
-                });
-            }
-        }
-        if matches!(result, Err(AppendError::Full(_))) {
-            self.give_way();
-        }
-        if result.is_err() {
-            self.shared.stats.commits_failed.add(1);
-        }
-        result
     }
 
     /// Remembers, and stores, where a segment ends that was closed by a failure.
@@ -478,65 +366,15 @@ impl Committer {
                 tracing::error!(%error, "a new segment could not be begun");
             }
         }
+        self.why_not_committed(error)
+    }
+
+    /// As [`Committer::why`], for a commit.
+    fn why_not_committed(&mut self, error: &CommitError) -> AppendError {
         if matches!(error, CommitError::Full { .. }) {
             self.give_way();
             return AppendError::Full("the disk is full");
         }
         AppendError::Failed(error.to_string())
-    }
-}
-
-/// The data records of a batch, and where what follows them begins.
-type Written = (Vec<RecordSpan>, Position);
-
-impl Committer {
-    /// Appends the records of a batch to the writer's buffer: the series that this segment lacks, then the
-    /// points. `None` where the batch has no points.
-    fn write_records(
-        &mut self,
-        batch: &mut Batch,
-        refs: &[u64],
-        hashes: &[u128],
-        marked: &[u128],
-    ) -> Result<Option<Written>, wal::WalError> {
-        self.write_series(batch, refs, hashes, marked)?;
-        let runs = arrange(batch, refs);
-        let mut spans = Vec::with_capacity(runs.len());
-        let mut end = None;
-        for run in runs {
-            let record = self.builders.points(batch, refs, &run);
-            let span = self.writer.append(record)?;
-            spans.push(RecordSpan { offset: span.start, first_point: run.points.start as u32 });
-            end = Some(Position::record(self.writer.segment(), span.end));
-        }
-        Ok(end.map(|end| (spans, end)))
-    }
-
-    /// `marked` is a subsequence of `hashes`: the series whose record is needed.
-    fn write_series(
-        &mut self,
-        batch: &Batch,
-        refs: &[u64],
-        hashes: &[u128],
-        marked: &[u128],
-    ) -> Result<(), wal::WalError> {
-        let mut wanted = marked.iter().peekable();
-        let builder = &mut self.builders.series;
-        builder.clear();
-        for (number, (hash, reference)) in hashes.iter().zip(refs).enumerate() {
-            if wanted.peek().is_none() {
-                break;
-            }
-            if wanted.next_if(|wanted| *wanted == hash).is_none() {
-                continue;
-            }
-            builder.push(*reference, batch.labels(number as u32));
-            if builder.bytes().len() >= SERIES_RECORD_BYTES || wanted.peek().is_none() {
-                self.series_bytes += builder.bytes().len() as u64;
-                self.writer.append(builder.bytes())?;
-                builder.clear();
-            }
-        }
-        Ok(())
     }
 }

@@ -4,6 +4,9 @@
 //! journal of their own (`DATA/meta`), committed together with the samples they came with. They are kept
 //! by family, the newest counts: a series finds its family by its name, or by its name without the suffix
 //! of a histogram's or summary's parts.
+//!
+//! What is new is known once the journal has it, and not before: what is known is never written again, so
+//! what was known too early would be missing after the next start.
 
 use model::{Metadata, MetricType, varint};
 use std::collections::HashMap;
@@ -16,11 +19,17 @@ pub const MAX_TEXT_BYTES: usize = 4096;
 /// What the name of a part of a family ends in.
 const SUFFIXES: [&[u8]; 6] = [b"_bucket", b"_sum", b"_count", b"_total", b"_created", b"_info"];
 
+type Families = HashMap<Box<[u8]>, Arc<Metadata>>;
+
 /// See the module.
 #[derive(Default)]
 pub(crate) struct MetadataStore {
-    families: RwLock<HashMap<Box<[u8]>, Arc<Metadata>>>,
+    families: RwLock<Families>,
 }
+
+/// What was written to the journal, and is not known before that is committed.
+#[derive(Default)]
+pub(crate) struct News(Families);
 
 impl MetadataStore {
     /// What is known of the metric that a series with this name belongs to.
@@ -42,23 +51,43 @@ impl MetadataStore {
         self.families.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// Takes what is new or changed in `metadata` and returns journal entries for it.
-    pub(crate) fn learn(&self, metadata: &[Metadata]) -> Vec<Vec<u8>> {
-        let news: Vec<&Metadata> = {
-            let families = self.families.read().unwrap_or_else(PoisonError::into_inner);
-            let known = |new: &&Metadata| {
-                let old = families.get(new.family.as_bytes());
-                new.family.is_empty() || old.is_some_and(|old| same(old, new))
-            };
-            metadata.iter().filter(|new| !known(new)).collect()
-        };
-        news.into_iter().filter_map(|new| self.insert(new.clone())).map(|new| encode(&new)).collect()
+    /// Hands journal entries for what is new or changed in `metadata` to `write`, and adds it to `news`. What
+    /// could not be written, and what follows it, is not added.
+    pub(crate) fn learn<E>(
+        &self,
+        news: &mut News,
+        metadata: &[Metadata],
+        mut write: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let families = self.families.read().unwrap_or_else(PoisonError::into_inner);
+        for new in metadata.iter().filter(|new| !new.family.is_empty()) {
+            let name = new.family.as_bytes();
+            match news.0.get(name).or_else(|| families.get(name)) {
+                Some(known) if same(known, new) => continue,
+                // Changes among the news count too here: that only lets a new family wait for the next group.
+                None if families.len() + news.0.len() >= MAX_FAMILIES => continue,
+                _ => {}
+            }
+            let new = shortened(new.clone());
+            write(&encode(&new))?;
+            news.0.insert(name.into(), Arc::new(new));
+        }
+        Ok(())
+    }
+
+    /// The journal has these: from now on they are known.
+    pub(crate) fn take(&self, news: News) {
+        if !news.0.is_empty() {
+            self.families.write().unwrap_or_else(PoisonError::into_inner).extend(news.0);
+        }
     }
 
     /// Takes a journal entry back.
     pub(crate) fn replay(&self, entry: &[u8]) {
-        if let Some(metadata) = decode(entry) {
-            self.insert(metadata);
+        let Some(metadata) = decode(entry).map(shortened) else { return };
+        let mut families = self.families.write().unwrap_or_else(PoisonError::into_inner);
+        if families.len() < MAX_FAMILIES || families.contains_key(metadata.family.as_bytes()) {
+            families.insert(metadata.family.as_bytes().into(), Arc::new(metadata));
         }
     }
 
@@ -66,18 +95,6 @@ impl MetadataStore {
     pub(crate) fn entries(&self) -> Vec<Vec<u8>> {
         let families = self.families.read().unwrap_or_else(PoisonError::into_inner);
         families.values().map(|metadata| encode(metadata)).collect()
-    }
-
-    fn insert(&self, mut metadata: Metadata) -> Option<Arc<Metadata>> {
-        cut(&mut metadata.help);
-        cut(&mut metadata.unit);
-        let mut families = self.families.write().unwrap_or_else(PoisonError::into_inner);
-        if families.len() >= MAX_FAMILIES && !families.contains_key(metadata.family.as_bytes()) {
-            return None;
-        }
-        let metadata = Arc::new(metadata);
-        families.insert(metadata.family.as_bytes().into(), metadata.clone());
-        Some(metadata)
     }
 }
 
@@ -94,9 +111,12 @@ fn cut_to(text: &str) -> &str {
     text.get(..end).unwrap_or_default()
 }
 
-fn cut(text: &mut String) {
-    let end = cut_to(text).len();
-    text.truncate(end);
+/// With the texts cut where they are too long.
+fn shortened(mut metadata: Metadata) -> Metadata {
+    for text in [&mut metadata.help, &mut metadata.unit] {
+        text.truncate(cut_to(text).len());
+    }
+    metadata
 }
 
 /// Journal entry: type, then family, help and unit, each with its length before it.
@@ -126,18 +146,45 @@ mod tests {
         Metadata { family: family.into(), kind: MetricType::Histogram, help: help.into(), unit: "s".into() }
     }
 
+    /// Learns these; says how many entries were written.
+    fn learnt(store: &MetadataStore, metadata: &[Metadata]) -> usize {
+        let (mut news, mut written) = (News::default(), 0);
+        let count = |_: &[u8]| {
+            written += 1;
+            Ok::<(), ()>(())
+        };
+        store.learn(&mut news, metadata, count).unwrap();
+        store.take(news);
+        written
+    }
+
     #[test]
     fn the_newest_counts_and_only_what_changed_is_written() {
         let store = MetadataStore::default();
-        assert_eq!(store.learn(&[metadata("a", "1"), metadata("b", "1")]).len(), 2);
-        assert_eq!(store.learn(&[metadata("a", "1"), metadata("b", "2")]).len(), 1);
+        assert_eq!(learnt(&store, &[metadata("a", "1"), metadata("b", "1"), metadata("a", "1")]), 2);
+        assert_eq!(learnt(&store, &[metadata("a", "1"), metadata("b", "2")]), 1);
         assert_eq!(store.get(b"b").unwrap().help, "2");
+        assert_eq!(learnt(&store, &[metadata("b", "3"), metadata("b", "2")]), 2);
+        assert_eq!(store.get(b"b").unwrap().help, "2");
+    }
+
+    #[test]
+    fn news_are_known_once_they_are_taken_and_those_that_were_not_written_are_none() {
+        let (store, mut news, mut room) = (MetadataStore::default(), News::default(), 1);
+        let write = |_: &[u8]| {
+            room -= 1;
+            if room < 0 { Err("full") } else { Ok(()) }
+        };
+        assert_eq!(store.learn(&mut news, &[metadata("a", ""), metadata("b", "")], write), Err("full"));
+        assert!(store.get(b"a").is_none());
+        store.take(news);
+        assert!(store.get(b"a").is_some() && store.get(b"b").is_none());
     }
 
     #[test]
     fn parts_of_a_family_find_it() {
         let store = MetadataStore::default();
-        store.learn(&[metadata("rpc", "")]);
+        learnt(&store, &[metadata("rpc", "")]);
         assert_eq!(store.get(b"rpc_bucket").unwrap().family, "rpc");
         assert!(store.get(b"rpc_other").is_none());
     }
@@ -146,8 +193,8 @@ mod tests {
     fn it_comes_back_from_its_entries_and_long_texts_are_cut_once() {
         let store = MetadataStore::default();
         let long = metadata("a", &"é".repeat(MAX_TEXT_BYTES));
-        assert_eq!(store.learn(std::slice::from_ref(&long)).len(), 1);
-        assert_eq!(store.learn(&[long]).len(), 0);
+        assert_eq!(learnt(&store, std::slice::from_ref(&long)), 1);
+        assert_eq!(learnt(&store, &[long]), 0);
         let again = MetadataStore::default();
         store.entries().iter().for_each(|entry| again.replay(entry));
         assert_eq!(again.get(b"a"), store.get(b"a"));
@@ -158,6 +205,8 @@ mod tests {
     fn families_are_bounded() {
         let store = MetadataStore::default();
         let many: Vec<_> = (0..MAX_FAMILIES + 5).map(|n| metadata(&n.to_string(), "")).collect();
-        assert_eq!(store.learn(&many).len(), MAX_FAMILIES);
+        assert_eq!(learnt(&store, &many), MAX_FAMILIES);
+        assert_eq!(learnt(&store, &many), 0);
+        assert_eq!(learnt(&store, &[metadata("0", "changed")]), 1);
     }
 }

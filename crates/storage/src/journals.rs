@@ -1,0 +1,109 @@
+//! The journals together, as the committer writes them: the storage's own, of types and help texts, and those
+//! that doors opened. All that came with a group of batches is committed before the group's samples are.
+
+use crate::error::OpenError;
+use crate::journal::{Found, JournalLog};
+use crate::metadata::News;
+use crate::shared::Shared;
+use model::Metadata;
+use std::sync::Arc;
+use wal::{CommitError, WalError, WriterOptions};
+
+/// The number of the journal of types and help texts: it is opened first.
+const METADATA: usize = 0;
+
+/// The number of a journal, and its entries.
+pub(crate) type OpenedJournal = (usize, Vec<Vec<u8>>);
+
+/// See the module.
+pub(crate) struct Journals {
+    shared: Arc<Shared>,
+    options: WriterOptions,
+    /// Names and journals, by number.
+    open: Vec<(&'static str, JournalLog)>,
+    /// What is in the buffer of [`METADATA`].
+    news: News,
+}
+
+impl Journals {
+    /// Opens the journal of types and help texts, and takes back what it holds.
+    pub(crate) fn open(shared: Arc<Shared>, options: WriterOptions) -> Result<Journals, OpenError> {
+        let mut journals = Journals { shared, options, open: Vec::new(), news: News::default() };
+        let (number, entries) = journals.add("meta")?;
+        debug_assert_eq!(number, METADATA);
+        let metadata = &journals.shared.metadata;
+        entries.iter().for_each(|entry| metadata.replay(entry));
+        // Each start begins a segment, and so does each change of a text: once in a while all goes into one.
+        if entries.len() > 2 * metadata.len() + 1000 {
+            let live = metadata.entries();
+            if let Err(error) = journals.rewrite(METADATA, &live) {
+                tracing::warn!(%error, "the metadata journal could not be rewritten");
+            }
+        }
+        Ok(journals)
+    }
+
+    /// Opens the journal in the folder `name` of the data folder; once a name.
+    pub(crate) fn add(&mut self, name: &'static str) -> Result<OpenedJournal, OpenError> {
+        if self.open.iter().any(|(other, _)| *other == name) {
+            return Err(OpenError::JournalOpen(name));
+        }
+        let dir = self.shared.options.dir.join(name);
+        let (fs, aside) = (self.shared.fs.clone(), &self.shared.aside);
+        let (mut journal, found) = JournalLog::open(fs, dir, self.options, Some(aside))?;
+        for damage in &found.damage {
+            self.shared.count_damage(damage);
+            self.shared.keep_aside(&damage.file);
+        }
+        self.shared.cut_at_start(&found.report);
+        if found.segments >= Found::MANY_SEGMENTS
+            && let Err(error) = journal.rewrite(&found.entries)
+        {
+            tracing::warn!(journal = name, %error, "a journal of many segments could not be rewritten");
+        }
+        self.open.push((name, journal));
+        Ok((self.open.len() - 1, found.entries))
+    }
+
+    /// Replaces what a journal holds. Nothing may wait for a commit.
+    pub(crate) fn rewrite(&mut self, number: usize, entries: &[Vec<u8>]) -> Result<(), String> {
+        match self.open.get_mut(number) {
+            Some((_, journal)) => journal.rewrite(entries),
+            None => Err("no such journal".into()),
+        }
+    }
+
+    /// Puts what came with a batch into the buffers: what is new of metrics, and an entry of a door.
+    pub(crate) fn append(
+        &mut self,
+        metadata: &[Metadata],
+        entry: Option<(usize, Vec<u8>)>,
+    ) -> Result<(), WalError> {
+        if let Some((_, journal)) = self.open.get_mut(METADATA) {
+            self.shared.metadata.learn(&mut self.news, metadata, |entry| journal.append(entry))?;
+        }
+        if let Some((number, entry)) = entry
+            && let Some((_, journal)) = self.open.get_mut(number)
+        {
+            journal.append(&entry)?;
+        }
+        Ok(())
+    }
+
+    /// Commits what is in the buffers; where it fails for several journals, the last error is told. What was
+    /// new of metrics is known then, or comes as new again.
+    pub(crate) fn commit(&mut self) -> Result<(), CommitError> {
+        let news = std::mem::take(&mut self.news);
+        let mut result = Ok(());
+        for (name, journal) in &mut self.open {
+            if let Err(error) = journal.commit() {
+                tracing::error!(journal = name, %error, "a journal could not be committed");
+                result = Err(error);
+            }
+        }
+        if result.is_ok() {
+            self.shared.metadata.take(news);
+        }
+        result
+    }
+}
