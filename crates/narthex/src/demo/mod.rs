@@ -12,7 +12,7 @@ use crate::cli::{DEFAULT_LISTEN, DemoArgs};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::guard::{Guard, guard};
-use crate::http::{Door, Listening};
+use crate::http::{Admission, Listening};
 use crate::page::Mode;
 use crate::say::say;
 use crate::security::{Security, check_exposure};
@@ -92,7 +92,7 @@ pub async fn run(args: DemoArgs) -> Result<(), Failure> {
     let more = Router::new()
         .route("/api/v1/status/demo", get(status))
         .with_state(stage)
-        .merge(serve::control(&sink, sink_server.door(), Door::Refusing));
+        .merge(serve::control(&sink, sink_server.admission(), Admission::Refusing));
     let server = listening.serve(agent.router(Mode::Demo, more, &Security::open()));
     let address = server.address();
     say(format_args!("listening on http://{address} (pushes, own metrics, page)"));

@@ -4,7 +4,7 @@ use crate::agent::hostname;
 use crate::cli::SinkArgs;
 use crate::failure::Failure;
 use crate::guard::{Guard, guard};
-use crate::http::{Door, Listening};
+use crate::http::{Admission, Listening};
 use crate::page::{Mode, page};
 use crate::say::say;
 use crate::security::{Security, check_exposure};
@@ -41,13 +41,13 @@ pub async fn run(args: SinkArgs) -> Result<(), Failure> {
     let sink = Sink::new(limits, args.accept, behaviour, None);
     let listening = Listening::on(args.listen).map_err(Failure::running)?;
     // The page is on the port that would refuse: so connections are cut instead.
-    let (door, _) = watch::channel(if behaviour.refuse { Door::Cutting } else { Door::Open });
+    let (admission, _) = watch::channel(if behaviour.refuse { Admission::Cutting } else { Admission::Open });
     let router = sink
         .router()
         .route("/", get(|| async { page(Mode::Sink) }))
-        .merge(control(&sink, door.clone(), Door::Cutting))
+        .merge(control(&sink, admission.clone(), Admission::Cutting))
         .layer(axum::middleware::from_fn_with_state(Guard::new(&hostname(), &Security::open()), guard));
-    let server = listening.serve_with(router, door);
+    let server = listening.serve_with(router, admission);
     say(format_args!("listening on http://{} (remote write at /api/v1/write, page at /)", server.address()));
     let signal = signals.next().await;
     signals.end_at_next(None);
@@ -59,19 +59,19 @@ pub async fn run(args: SinkArgs) -> Result<(), Failure> {
 #[derive(Debug, Clone)]
 struct Control {
     sink: Sink,
-    door: watch::Sender<Door>,
-    refusing: Door,
+    admission: watch::Sender<Admission>,
+    refusing: Admission,
 }
 
-/// The buttons: tells the sink how to behave, and its door to be open or, where it should refuse, as
-/// `refusing` says.
-pub fn control(sink: &Sink, door: watch::Sender<Door>, refusing: Door) -> Router {
-    let state = Control { sink: sink.clone(), door, refusing };
+/// The buttons: tells the sink how to behave, and its server to take connections or, where it should refuse, to
+/// do as `refusing` says.
+pub fn control(sink: &Sink, admission: watch::Sender<Admission>, refusing: Admission) -> Router {
+    let state = Control { sink: sink.clone(), admission, refusing };
     Router::new().route("/api/v1/sink/behaviour", post(behave)).with_state(state)
 }
 
 async fn behave(State(control): State<Control>, body: axum::body::Body) -> Response {
-    let Control { sink, door, refusing } = control;
+    let Control { sink, admission, refusing } = control;
     let Ok(body) = axum::body::to_bytes(body, BUTTON_BYTES_MAX).await else {
         return (StatusCode::PAYLOAD_TOO_LARGE, "too long\n").into_response();
     };
@@ -83,6 +83,6 @@ async fn behave(State(control): State<Control>, body: axum::body::Body) -> Respo
         return (StatusCode::BAD_REQUEST, format!("{why}\n")).into_response();
     }
     sink.behave(behaviour);
-    door.send_replace(if behaviour.refuse { refusing } else { Door::Open });
+    admission.send_replace(if behaviour.refuse { refusing } else { Admission::Open });
     axum::Json(behaviour).into_response()
 }

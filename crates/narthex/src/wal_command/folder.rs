@@ -139,7 +139,7 @@ impl std::fmt::Display for InUse {
 pub(super) fn failed(error: impl Into<ToolError>) -> Failure {
     let error = error.into();
     match &error {
-        ToolError::Log(WalError::NoLog(_)) => Failure::usage(error),
+        ToolError::Log(WalError::NoLog(_) | WalError::NoFolder(_)) => Failure::usage(error),
         _ => Failure::running(error),
     }
 }

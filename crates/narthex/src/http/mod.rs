@@ -1,23 +1,16 @@
-//! The HTTP server: it listens, accepts, speaks TLS where asked to, and stops in order.
+//! The HTTP server: it listens, accepts as many connections as it may, and stops in order.
+
+mod connection;
 
 use crate::security::Current;
 use axum::Router;
-use axum::body::Body;
-use http::Request;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use connection::connection;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
-use tower::ServiceExt;
 
 /// The most connections at a time; more wait in the system's queue.
 pub const CONNECTIONS_MAX: usize = 1024;
@@ -47,7 +40,7 @@ const BACKLOG: u32 = 1024;
 
 /// Whether connections are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Door {
+pub enum Admission {
     /// They are.
     Open,
     /// They are refused and those that are there are cut, as if the program were down.
@@ -131,14 +124,14 @@ impl Listening {
 
     /// Serves `router`.
     pub fn serve(self, router: Router) -> Server {
-        self.serve_with(router, watch::channel(Door::Open).0)
+        self.serve_with(router, watch::channel(Admission::Open).0)
     }
 
-    /// Serves `router` while `door` allows it.
-    pub fn serve_with(self, router: Router, door: watch::Sender<Door>) -> Server {
+    /// Serves `router` while `admission` allows it.
+    pub fn serve_with(self, router: Router, admission: watch::Sender<Admission>) -> Server {
         let address = self.address;
-        let task = tokio::spawn(accept(self, router, door.subscribe()));
-        Server { address, door, task }
+        let task = tokio::spawn(accept(self, router, admission.subscribe()));
+        Server { address, admission, task }
     }
 }
 
@@ -154,7 +147,7 @@ fn socket(address: SocketAddr, shared: bool) -> std::io::Result<TcpSocket> {
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
-    door: watch::Sender<Door>,
+    admission: watch::Sender<Admission>,
     task: JoinHandle<()>,
 }
 
@@ -164,41 +157,41 @@ impl Server {
         self.address
     }
 
-    /// By which its door is opened and closed.
-    pub fn door(&self) -> watch::Sender<Door> {
-        self.door.clone()
+    /// By which it is told whether to take connections.
+    pub fn admission(&self) -> watch::Sender<Admission> {
+        self.admission.clone()
     }
 
     /// Takes no more connections, lets requests under way finish for some seconds, and ends.
     pub async fn stop(self) {
-        self.door.send_replace(Door::Closed);
+        self.admission.send_replace(Admission::Closed);
         let _ = self.task.await;
     }
 }
 
-async fn accept(listening: Listening, router: Router, mut door: watch::Receiver<Door>) {
+async fn accept(listening: Listening, router: Router, mut admission: watch::Receiver<Admission>) {
     let Listening { address, listener, reservation, limits, security } = listening;
     let mut listener = Some(listener);
     let mut connections = JoinSet::new();
     loop {
-        let state = *door.borrow_and_update();
+        let state = *admission.borrow_and_update();
         match state {
-            Door::Closed => break,
-            Door::Refusing => {
+            Admission::Closed => break,
+            Admission::Refusing => {
                 listener = None;
                 connections.shutdown().await;
             }
-            Door::Open | Door::Cutting if listener.is_none() => {
+            Admission::Open | Admission::Cutting if listener.is_none() => {
                 match socket(address, reservation.is_some()).and_then(|s| s.listen(BACKLOG)) {
                     Ok(again) => listener = Some(again),
                     Err(error) => {
                         tracing::error!(%address, %error, "can't listen again yet");
-                        let _ = tokio::time::timeout(Duration::from_secs(1), door.changed()).await;
+                        let _ = tokio::time::timeout(Duration::from_secs(1), admission.changed()).await;
                         continue;
                     }
                 }
             }
-            Door::Open | Door::Cutting => {}
+            Admission::Open | Admission::Cutting => {}
         }
         let room = connections.len() < limits.connections;
         let next = async {
@@ -208,11 +201,11 @@ async fn accept(listening: Listening, router: Router, mut door: watch::Receiver<
             }
         };
         tokio::select! {
-            changed = door.changed() => if changed.is_err() { break },
+            changed = admission.changed() => if changed.is_err() { break },
             accepted = next => match accepted {
                 Ok((stream, _)) => {
                     let tls = security.as_ref().and_then(|security| security.borrow().tls());
-                    connections.spawn(connection(stream, tls, limits, router.clone(), door.clone()));
+                    connections.spawn(connection(stream, tls, limits, router.clone(), admission.clone()));
                 }
                 Err(error) => {
                     // Out of file descriptors, or a client that went away: neither mends by hurrying.
@@ -230,103 +223,14 @@ async fn accept(listening: Listening, router: Router, mut door: watch::Receiver<
     }
 }
 
-/// The connection is cut on purpose.
-#[derive(Debug, thiserror::Error)]
-#[error("cut")]
-struct Cut;
-
-async fn connection(
-    stream: TcpStream,
-    tls: Option<Arc<rustls::ServerConfig>>,
-    limits: Limits,
-    router: Router,
-    mut door: watch::Receiver<Door>,
-) {
-    let _ = stream.set_nodelay(true);
-    let Some(tls) = tls else { return converse(stream, limits, router, door).await };
-    let stream = tokio::select! {
-        stream = tokio::time::timeout(limits.handshake, handshake(stream, tls)) => stream,
-        _ = door.wait_for(|door| *door == Door::Closed) => return,
-    };
-    match stream {
-        Ok(Ok(stream)) => converse(stream, limits, router, door).await,
-        // Whoever scans the port must not fill the log.
-        Ok(Err(error)) => tracing::debug!(%error, "a connection was not begun"),
-        Err(_) => tracing::debug!("a client took too long for its handshake"),
-    }
-}
-
-/// The first byte of what begins TLS: a record of a handshake.
-const TLS_HANDSHAKE: u8 = 22;
-/// What is said to whoever speaks plainly where TLS is spoken.
-const NOT_PLAIN: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n\
-    this port speaks TLS: use https://\n";
-
-async fn handshake(
-    mut stream: TcpStream,
-    tls: Arc<rustls::ServerConfig>,
-) -> std::io::Result<TlsStream<TcpStream>> {
-    let mut first = [0];
-    if stream.peek(&mut first).await? == 1 && first != [TLS_HANDSHAKE] {
-        // What has come is read, since closing with some of it unread would tear the answer away.
-        let mut rest = [0; 4096];
-        let _ = stream.try_read(&mut rest);
-        stream.write_all(NOT_PLAIN).await?;
-        stream.shutdown().await?;
-        return Err(std::io::Error::other("plain HTTP where TLS is spoken"));
-    }
-    TlsAcceptor::from(tls).accept(stream).await
-}
-
-async fn converse<S>(stream: S, limits: Limits, router: Router, mut door: watch::Receiver<Door>)
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let state = door.clone();
-    let service = service_fn(move |request: Request<Incoming>| {
-        let cut = *state.borrow() == Door::Cutting && !is_page(request.uri().path());
-        let router = router.clone();
-        async move {
-            if cut {
-                return Err(Cut);
-            }
-            let Ok(response) = router.oneshot(request.map(Body::new)).await;
-            Ok(response)
-        }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.head)
-        .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), service);
-    tokio::pin!(connection);
-    loop {
-        tokio::select! {
-            // Whatever went wrong with one connection is the client's to notice.
-            _ = connection.as_mut() => return,
-            changed = door.changed() => {
-                if changed.is_err() || *door.borrow_and_update() == Door::Closed {
-                    connection.as_mut().graceful_shutdown();
-                    let _ = connection.await;
-                    return;
-                }
-            }
-        }
-    }
-}
-
-/// The page and what is behind it.
-fn is_page(path: &str) -> bool {
-    path == "/" || path.starts_with("/api/v1/status/") || path.starts_with("/api/v1/sink/")
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "helpers of tests")]
     use super::*;
-    use tokio::io::AsyncReadExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
 
-    fn ok_router() -> Router {
+    pub(super) fn ok_router() -> Router {
         Router::new().route("/", axum::routing::get(|| async { "ok" }))
     }
 
@@ -343,14 +247,14 @@ mod tests {
         let server = Listening::reserved().unwrap().serve(ok_router());
         let address = server.address();
         assert!(get(address).await.unwrap().starts_with("HTTP/1.1 200"));
-        server.door().send_replace(Door::Refusing);
+        server.admission().send_replace(Admission::Refusing);
         // The listener is dropped by the server's task: wait for that.
         while TcpStream::connect(address).await.is_ok() {
             tokio::task::yield_now().await;
         }
         let error = get(address).await.unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
-        server.door().send_replace(Door::Open);
+        server.admission().send_replace(Admission::Open);
         while get(address).await.is_err() {
             tokio::task::yield_now().await;
         }
@@ -407,7 +311,7 @@ mod tests {
     }
 
     /// What the server sends until it closes the connection.
-    async fn until_closed(stream: &mut TcpStream) -> String {
+    pub(super) async fn until_closed(stream: &mut TcpStream) -> String {
         let mut answer = Vec::new();
         // A reset is a way of closing, too.
         let _ = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut answer)).await.unwrap();
@@ -430,28 +334,6 @@ mod tests {
             assert_eq!(answer.starts_with("HTTP/1.1 200"), answered, "{sent:?}: {answer}");
         }
         server.stop().await;
-    }
-
-    #[tokio::test]
-    async fn a_handshake_that_does_not_end_is_cut() {
-        assert_eq!(Limits::DEFAULT.handshake, Duration::from_secs(10));
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder =
-            rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-        let nobody = Arc::new(rustls::server::ResolvesServerCertUsingSni::new());
-        let tls = Arc::new(builder.unwrap().with_no_client_auth().with_cert_resolver(nobody));
-        let limits = Limits { handshake: Duration::from_millis(100), ..Limits::DEFAULT };
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        // Nothing at all, and the beginning of a record.
-        for sent in [&[][..], &[TLS_HANDSHAKE, 3, 1, 2][..]] {
-            let mut stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-            stream.write_all(sent).await.unwrap();
-            let (accepted, _) = listener.accept().await.unwrap();
-            let door = watch::channel(Door::Open);
-            let served = connection(accepted, Some(tls.clone()), limits, ok_router(), door.1);
-            tokio::time::timeout(Duration::from_secs(20), served).await.unwrap();
-            assert_eq!(until_closed(&mut stream).await, "");
-        }
     }
 
     #[tokio::test]

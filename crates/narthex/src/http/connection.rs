@@ -1,0 +1,139 @@
+//! One connection: its handshake where TLS is asked for, and its requests, until the client or the server ends it.
+
+use super::{Admission, HEAD_BYTES_MAX, Limits};
+use axum::Router;
+use axum::body::Body;
+use http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::sync::Arc;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tower::ServiceExt;
+
+/// The connection is cut on purpose.
+#[derive(Debug, thiserror::Error)]
+#[error("cut")]
+struct Cut;
+
+/// Serves one connection until it ends.
+pub(super) async fn connection(
+    stream: TcpStream,
+    tls: Option<Arc<rustls::ServerConfig>>,
+    limits: Limits,
+    router: Router,
+    mut admission: watch::Receiver<Admission>,
+) {
+    let _ = stream.set_nodelay(true);
+    let Some(tls) = tls else { return converse(stream, limits, router, admission).await };
+    let stream = tokio::select! {
+        stream = tokio::time::timeout(limits.handshake, handshake(stream, tls)) => stream,
+        _ = admission.wait_for(|admission| *admission == Admission::Closed) => return,
+    };
+    match stream {
+        Ok(Ok(stream)) => converse(stream, limits, router, admission).await,
+        // Whoever scans the port must not fill the log.
+        Ok(Err(error)) => tracing::debug!(%error, "a connection was not begun"),
+        Err(_) => tracing::debug!("a client took too long for its handshake"),
+    }
+}
+
+/// The first byte of what begins TLS: a record of a handshake.
+const TLS_HANDSHAKE: u8 = 22;
+/// What is said to whoever speaks plainly where TLS is spoken.
+const NOT_PLAIN: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n\
+    this port speaks TLS: use https://\n";
+
+async fn handshake(
+    mut stream: TcpStream,
+    tls: Arc<rustls::ServerConfig>,
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let mut first = [0];
+    if stream.peek(&mut first).await? == 1 && first != [TLS_HANDSHAKE] {
+        // What has come is read, since closing with some of it unread would tear the answer away.
+        let mut rest = [0; 4096];
+        let _ = stream.try_read(&mut rest);
+        stream.write_all(NOT_PLAIN).await?;
+        stream.shutdown().await?;
+        return Err(std::io::Error::other("plain HTTP where TLS is spoken"));
+    }
+    TlsAcceptor::from(tls).accept(stream).await
+}
+
+async fn converse<S>(stream: S, limits: Limits, router: Router, mut admission: watch::Receiver<Admission>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let state = admission.clone();
+    let service = service_fn(move |request: Request<Incoming>| {
+        let cut = *state.borrow() == Admission::Cutting && !is_page(request.uri().path());
+        let router = router.clone();
+        async move {
+            if cut {
+                return Err(Cut);
+            }
+            let Ok(response) = router.oneshot(request.map(Body::new)).await;
+            Ok(response)
+        }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.head)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    loop {
+        tokio::select! {
+            // Whatever went wrong with one connection is the client's to notice.
+            _ = connection.as_mut() => return,
+            changed = admission.changed() => {
+                if changed.is_err() || *admission.borrow_and_update() == Admission::Closed {
+                    connection.as_mut().graceful_shutdown();
+                    let _ = connection.await;
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// The page and what is behind it.
+fn is_page(path: &str) -> bool {
+    path == "/" || path.starts_with("/api/v1/status/") || path.starts_with("/api/v1/sink/")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "helpers of tests")]
+    use super::*;
+    use crate::http::tests::{ok_router, until_closed};
+    use std::time::Duration;
+    use tokio::net::TcpListener;
+
+    #[tokio::test]
+    async fn a_handshake_that_does_not_end_is_cut() {
+        assert_eq!(Limits::DEFAULT.handshake, Duration::from_secs(10));
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder =
+            rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let nobody = Arc::new(rustls::server::ResolvesServerCertUsingSni::new());
+        let tls = Arc::new(builder.unwrap().with_no_client_auth().with_cert_resolver(nobody));
+        let limits = Limits { handshake: Duration::from_millis(100), ..Limits::DEFAULT };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        // Nothing at all, and the beginning of a record.
+        for sent in [&[][..], &[TLS_HANDSHAKE, 3, 1, 2][..]] {
+            let mut stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            stream.write_all(sent).await.unwrap();
+            let (accepted, _) = listener.accept().await.unwrap();
+            let admission = watch::channel(Admission::Open);
+            let served = connection(accepted, Some(tls.clone()), limits, ok_router(), admission.1);
+            tokio::time::timeout(Duration::from_secs(20), served).await.unwrap();
+            assert_eq!(until_closed(&mut stream).await, "");
+        }
+    }
+}

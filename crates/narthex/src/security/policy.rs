@@ -1,0 +1,167 @@
+//! What the user asks for, and what it comes to once the files have been read.
+
+use super::files::Files;
+use super::hosts::AllowedHost;
+use super::{SecurityError, tls};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use receive::auth::Auth;
+use receive::web_config::{ClientAuth, TlsServerConfig};
+use remote::config::Secret;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The headers that a web configuration may add: those that Prometheus allows.
+pub(super) const HEADERS: [&str; 5] = [
+    "content-security-policy",
+    "strict-transport-security",
+    "x-content-type-options",
+    "x-frame-options",
+    "x-xss-protection",
+];
+
+/// What is asked for, as the user wrote it.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// `receive.tls`, its paths resolved.
+    pub tls: Option<TlsServerConfig>,
+    /// `receive.basic_auth.users`: names and bcrypt hashes.
+    pub users: BTreeMap<String, Secret>,
+    /// `receive.bearer.token`.
+    pub token: Option<Secret>,
+    /// `receive.bearer.token_file`.
+    pub token_file: Option<PathBuf>,
+    /// `--web.config.file`.
+    pub web_config: Option<PathBuf>,
+    /// `receive.allowed_hosts` and `--allowed-host`.
+    pub allowed_hosts: Vec<AllowedHost>,
+}
+
+/// Refuses an address that other machines reach, for what has no authentication at all.
+pub fn check_exposure(address: SocketAddr, allow_unauthenticated: bool) -> Result<(), SecurityError> {
+    if address.ip().to_canonical().is_loopback() || allow_unauthenticated {
+        return Ok(());
+    }
+    Err(SecurityError::Exposed { address })
+}
+
+/// What is asked for, and where.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// What the user wrote.
+    pub settings: Settings,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// `--allow-unauthenticated`.
+    pub allow_unauthenticated: bool,
+}
+
+/// What holds now.
+#[derive(Debug)]
+pub struct Current {
+    pub(super) auth: Auth,
+    pub(super) tls: Option<Arc<rustls::ServerConfig>>,
+    pub(super) headers: HeaderMap,
+    pub(super) files: Files,
+    pub(super) hosts: Vec<AllowedHost>,
+}
+
+impl Current {
+    /// How connections begin; plain where absent.
+    pub fn tls(&self) -> Option<Arc<rustls::ServerConfig>> {
+        self.tls.clone()
+    }
+
+    /// Names by which narthex may be asked besides its machine's own.
+    pub fn hosts(&self) -> &[AllowedHost] {
+        &self.hosts
+    }
+}
+
+impl Policy {
+    /// Reads all files, and checks what they say. Waits for the disk.
+    pub fn load(&self) -> Result<Current, SecurityError> {
+        let mut files = Files::default();
+        let settings = &self.settings;
+        let web = match &settings.web_config {
+            Some(path) => web_config(path, &mut files)?,
+            None => Default::default(),
+        };
+        let config = match (&settings.tls, web.tls_server_config) {
+            (Some(_), Some(_)) => return Err(SecurityError::Twice { key: "TLS" }),
+            (Some(own), None) => Some(own.clone()),
+            (None, web) => web,
+        };
+        let own = || settings.users.iter().map(|(user, hash)| (user.clone(), hash.reveal().to_string()));
+        let users = match (settings.users.is_empty(), web.basic_auth_users.is_empty()) {
+            (false, false) => return Err(SecurityError::Twice { key: "basic authentication" }),
+            (false, true) => own().collect(),
+            (true, _) => web.basic_auth_users,
+        };
+        let mut tokens: Vec<String> = settings.token.iter().map(|token| token.reveal().to_string()).collect();
+        if let Some(path) = &settings.token_file {
+            tokens.push(files.text("receive.bearer.token_file", path)?.trim().to_string());
+        }
+        let auth = Auth::new(users, tokens)?;
+        let certified =
+            config.as_ref().is_some_and(|tls| tls.client_auth_type == ClientAuth::RequireAndVerifyClientCert);
+        if auth.is_open() && !certified {
+            check_exposure(self.address, self.allow_unauthenticated)?;
+        }
+        let tls = config.map(|config| tls::server_config(&config, &mut files)).transpose()?.map(Arc::new);
+        let hosts = settings.allowed_hosts.clone();
+        Ok(Current { auth, tls, headers: headers(&web.http_server_config.headers)?, files, hosts })
+    }
+}
+
+fn web_config(path: &Path, files: &mut Files) -> Result<receive::web_config::WebConfig, SecurityError> {
+    let text = files.text("--web.config.file", path)?;
+    crate::config::web::parse(path, &text).map_err(SecurityError::WebConfig)
+}
+
+fn headers(given: &BTreeMap<String, String>) -> Result<HeaderMap, SecurityError> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in given {
+        let wrong = || SecurityError::Header { name: name.clone() };
+        if !HEADERS.contains(&&*name.to_ascii_lowercase()) {
+            return Err(wrong());
+        }
+        let key: HeaderName = name.parse().map_err(|_| wrong())?;
+        headers.insert(key, HeaderValue::from_str(value).map_err(|_| wrong())?);
+    }
+    Ok(headers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy(address: &str, settings: Settings) -> Policy {
+        Policy { settings, address: address.parse().unwrap(), allow_unauthenticated: false }
+    }
+
+    #[test]
+    fn what_other_machines_reach_needs_authentication() {
+        for address in ["127.0.0.1:1", "127.8.8.8:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
+            assert!(policy(address, Settings::default()).load().is_ok(), "{address}");
+        }
+        for address in ["0.0.0.0:1", "[::]:1", "10.0.0.1:1", "192.0.2.1:1"] {
+            let mut policy = policy(address, Settings::default());
+            let error = policy.load().unwrap_err().to_string();
+            assert!(error.contains(address) && error.contains("--allow-unauthenticated"), "{error}");
+            policy.settings.token = Some(Secret::new("t"));
+            assert!(policy.load().is_ok(), "{address}");
+            policy.settings.token = None;
+            policy.allow_unauthenticated = true;
+            assert!(policy.load().is_ok(), "{address}");
+        }
+    }
+
+    #[test]
+    fn only_headers_that_protect_are_added() {
+        let given = |name: &str| headers(&[(name.to_string(), "v".to_string())].into());
+        assert_eq!(given("X-Frame-Options").unwrap()["x-frame-options"], "v");
+        assert!(given("Set-Cookie").unwrap_err().to_string().contains("Set-Cookie"));
+    }
+}
