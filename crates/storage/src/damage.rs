@@ -3,7 +3,7 @@
 //!
 //! Two things are told apart. Bytes that are wrong stay wrong, so they are passed over at once. A disk that says
 //! no may say yes later, and what it holds was acknowledged: a page is given up only when it was tried
-//! [`READ_TRIES`] times and its segment has made trouble for [`READ_PATIENCE`]. Then what lies in it is passed
+//! [`GIVE_UP_TRIES`] times and its segment has made trouble for [`READ_PATIENCE`]. Then what lies in it is passed
 //! over, so that one bad sector does not end delivery for good. Errors that say nothing about the disk (no more
 //! open files, no permission) are waited out for ever.
 
@@ -17,7 +17,7 @@ use wal::aside::Aside;
 use wal::{Damage, DamageKind, WalError, dir};
 
 /// How often a page is tried at least before it is given up.
-pub const READ_TRIES: u32 = 5;
+pub const GIVE_UP_TRIES: u32 = 5;
 /// How long, in running time, a segment may make trouble before pages of it are given up. Counted for all its
 /// pages together, so that a broken stretch costs this once.
 pub const READ_PATIENCE: Duration = Duration::from_secs(300);
@@ -87,7 +87,7 @@ impl Damages {
             }
             let tries = trouble.tries.entry(page).or_default();
             *tries += 1;
-            let enough = *tries >= READ_TRIES && now.saturating_sub(trouble.since) >= READ_PATIENCE;
+            let enough = *tries >= GIVE_UP_TRIES && now.saturating_sub(trouble.since) >= READ_PATIENCE;
             if enough { Verdict::GiveUp } else { Verdict::Again }
         })
     }
@@ -217,7 +217,7 @@ mod tests {
             assert_eq!(damages.failed(3, 0, SECOND * second), Verdict::Again);
         }
         assert_eq!(damages.failed(3, 0, SECOND * 300), Verdict::GiveUp);
-        for _ in 1..READ_TRIES {
+        for _ in 1..GIVE_UP_TRIES {
             assert_eq!(damages.failed(3, 32768, SECOND * 301), Verdict::Again);
         }
         assert_eq!(damages.failed(3, 32768, SECOND * 301), Verdict::GiveUp);

@@ -1,8 +1,8 @@
 //! A follower: the log from a position on, from memory while it keeps up and from disk when it doesn't.
 
-use crate::backlog::Backlog;
 use crate::chunk::Chunk;
 use crate::error::ReadError;
+use crate::log_reader::LogReader;
 use crate::shared::Shared;
 use crate::tail::Lookup;
 use std::collections::VecDeque;
@@ -32,11 +32,11 @@ pub struct Follower {
 const READ_BACKOFF: Duration = Duration::from_millis(100);
 const READ_BACKOFF_MAX: Duration = Duration::from_secs(10);
 
-type ReadTask = JoinHandle<(Backlog, Result<Vec<Arc<Chunk>>, ReadError>)>;
+type ReadTask = JoinHandle<(LogReader, Result<Vec<Arc<Chunk>>, ReadError>)>;
 
 enum Mode {
     Memory,
-    Disk(Box<Backlog>),
+    Disk(Box<LogReader>),
     /// A read is under way on a thread that may wait for the disk.
     Reading(ReadTask),
 }
@@ -92,8 +92,8 @@ impl Follower {
                             let _ = self.changed.changed().await;
                         }
                         Lookup::Behind => {
-                            let backlog = Backlog::new(self.shared.clone(), self.position);
-                            self.mode = Mode::Disk(Box::new(backlog));
+                            let reader = LogReader::new(self.shared.clone(), self.position);
+                            self.mode = Mode::Disk(Box::new(reader));
                         }
                     }
                 }
@@ -103,27 +103,29 @@ impl Follower {
                         tokio::time::sleep_until(at).await;
                         self.not_before = None;
                     }
-                    let Mode::Disk(mut backlog) = std::mem::replace(&mut self.mode, Mode::Memory) else {
+                    let Mode::Disk(mut reader) = std::mem::replace(&mut self.mode, Mode::Memory) else {
                         continue;
                     };
                     self.mode = Mode::Reading(tokio::task::spawn_blocking(move || {
-                        let result = backlog.read();
-                        (*backlog, result)
+                        let result = reader.read();
+                        (*reader, result)
                     }));
                 }
                 Mode::Reading(task) => {
-                    let (backlog, result) = match task.await {
+                    let (reader, result) = match task.await {
                         Ok(done) => done,
                         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
                         // The runtime is going away.
-                        Err(_) => (Backlog::new(self.shared.clone(), self.position), Err(ReadError::Closed)),
+                        Err(_) => {
+                            (LogReader::new(self.shared.clone(), self.position), Err(ReadError::Closed))
+                        }
                     };
                     if let Ok(chunks) = &result
                         && chunks.is_empty()
                     {
-                        self.position = backlog.position();
+                        self.position = reader.position();
                     }
-                    self.mode = Mode::Disk(Box::new(backlog));
+                    self.mode = Mode::Disk(Box::new(reader));
                     match result {
                         Ok(chunks) => {
                             self.failures = 0;

@@ -48,20 +48,20 @@ impl Found {
     pub(crate) const MANY_SEGMENTS: usize = 32;
 }
 
-/// How often a page of a journal is tried, and how long the first pause is; each one after that is twice as
-/// long. A start waits for it: 2.5 s in all.
-const READ_TRIES: u32 = 8;
-const READ_PAUSE: Duration = Duration::from_millis(20);
+/// How often a start tries a page of a journal, and how long the first pause is; each one after that is twice
+/// as long. The start waits for it: 2.5 s in all.
+const START_TRIES: u32 = 8;
+const START_PAUSE: Duration = Duration::from_millis(20);
 
 /// The next record. A page that can't be read is tried again, and then given up: the rest is worth more than
 /// a start that fails for ever.
 fn patiently(reader: &mut SegmentReader) -> Option<RawRecord<'_>> {
     reader.next_or(|error, tries| {
-        if tries >= READ_TRIES {
+        if tries >= START_TRIES {
             return true;
         }
         tracing::warn!(%error, "a journal can't be read; trying again");
-        std::thread::sleep(READ_PAUSE * (1 << (tries - 1)));
+        std::thread::sleep(START_PAUSE * (1 << (tries - 1)));
         false
     })
 }

@@ -35,7 +35,6 @@
 mod ages;
 mod arrange;
 mod arrivals;
-mod backlog;
 mod chunk;
 mod committer;
 mod damage;
@@ -44,6 +43,7 @@ mod follower;
 mod journal;
 mod journals;
 mod labels_index;
+mod log_reader;
 pub mod metadata;
 mod options;
 mod pins;
@@ -61,7 +61,7 @@ mod storage;
 mod tail;
 
 pub use chunk::{Chunk, RecordSpan};
-pub use damage::{READ_PATIENCE, READ_TRIES, is_elsewhere};
+pub use damage::{GIVE_UP_TRIES, READ_PATIENCE, is_elsewhere};
 pub use error::{AppendError, OpenError, ReadError};
 pub use follower::Follower;
 pub use options::{Options, WhenFull};

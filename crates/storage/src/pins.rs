@@ -23,7 +23,6 @@ struct Inner {
 struct Held {
     name: String,
     position: Position,
-    moved_to: Option<Position>,
     lost: Kinds,
     /// Its owner went without letting go.
     orphaned: bool,
@@ -57,7 +56,7 @@ impl Pins {
         let (name, lost) = (name.to_string(), Kinds::default());
         // Whoever pins in the place of an owner that has gone knows what it still wanted.
         inner.pins.retain(|_, held| !held.orphaned || held.name != name);
-        inner.pins.insert(id, Held { name, position, moved_to: None, lost, orphaned: false });
+        inner.pins.insert(id, Held { name, position, lost, orphaned: false });
         Pin { pins: self.clone(), id }
     }
 
@@ -95,7 +94,6 @@ impl Pins {
         if let Some(held) = self.inner().pins.get_mut(&id) {
             held.lost = held.lost.plus(lost);
             held.position = held.position.max(end);
-            held.moved_to = Some(end);
         }
     }
 
@@ -142,12 +140,6 @@ impl Pin {
     pub fn lost(&self) -> Kinds {
         self.pins.inner().pins.get(&self.id).map(|held| held.lost).unwrap_or_default()
     }
-
-    /// Everything before this is gone, so that the owner has to go on from here. `None` where nothing
-    /// it wanted was dropped.
-    pub fn moved_to(&self) -> Option<Position> {
-        self.pins.inner().pins.get(&self.id).and_then(|held| held.moved_to)
-    }
 }
 
 impl Pin {
@@ -178,6 +170,16 @@ impl Drop for Pin {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_dropped_is_counted_and_moves_the_pin_on_never_back() {
+        let pins = Arc::<Pins>::default();
+        let pin = pins.pin("a", Position::start_of(3));
+        let ten = Kinds { samples: 10, ..Kinds::default() };
+        pins.drop_before(pin.id, Position::start_of(5), ten);
+        pins.drop_before(pin.id, Position::start_of(4), ten);
+        assert_eq!((pins.lowest_segment(), pin.lost().samples), (Some(5), 20));
+    }
 
     #[test]
     fn a_pin_that_is_dropped_holds_on_until_another_takes_its_place_or_it_is_released() {

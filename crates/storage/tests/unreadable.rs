@@ -8,7 +8,7 @@ use common::{TestClock, drain, floats, options};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use storage::{Options, READ_PATIENCE, READ_TRIES, ReadError, Storage};
+use storage::{GIVE_UP_TRIES, Options, READ_PATIENCE, ReadError, Storage};
 use wal::Position;
 use wal::sim::{Op, SimFilesystem};
 
@@ -72,7 +72,7 @@ async fn a_page_that_stays_unreadable_is_given_up_in_the_end_counted_once_and_na
         let bytes = fs.contents(&segment(0)).unwrap().len() as u64;
         fs.fail(op, 0, ALWAYS);
         let mut follower = storage.follow(storage.oldest());
-        for _ in 0..READ_TRIES + 3 {
+        for _ in 0..GIVE_UP_TRIES + 3 {
             assert!(matches!(follower.next().await, Err(ReadError::Wal(_))));
         }
         clock.pass(READ_PATIENCE - Duration::from_secs(1));

@@ -44,6 +44,9 @@ pub enum WalError {
     /// What is there is no log.
     #[error("no segments in {}: a log is a folder with files named 00000000, 00000001, ...", .0.display())]
     NoLog(PathBuf),
+    /// Where a log was looked for there is nothing, or a file.
+    #[error("there is no folder {}", .0.display())]
+    NoFolder(PathBuf),
     /// There is no such segment (it was truncated, or never written).
     #[error("there is no segment {segment} in {}", dir.display())]
     NoSegment {

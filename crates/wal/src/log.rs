@@ -94,9 +94,15 @@ pub enum ToolError {
 /// Prometheus or narthex.
 pub fn find(fs: &dyn Filesystem, dir: &Path) -> Result<PathBuf, WalError> {
     let is_log = |listing: &Listing| !listing.segments.is_empty() || !listing.checkpoints.is_empty();
+    let is_dir = |path: &Path| {
+        let metadata = fs.metadata(path).map_err(WalError::io("look at", path))?;
+        Ok::<_, WalError>(metadata.is_some_and(|metadata| metadata.is_dir))
+    };
+    if !is_dir(dir)? {
+        return Err(WalError::NoFolder(dir.to_path_buf()));
+    }
     for candidate in [dir.to_path_buf(), dir.join("wal")] {
-        let metadata = fs.metadata(&candidate).map_err(WalError::io("look at", &candidate))?;
-        if metadata.is_some_and(|metadata| metadata.is_dir) && is_log(&dir::list(fs, &candidate)?) {
+        if is_dir(&candidate)? && is_log(&dir::list(fs, &candidate)?) {
             return Ok(candidate);
         }
     }

@@ -114,7 +114,8 @@ pub trait File: Send + Sync + Debug {
     }
 }
 
-/// How often [`patiently`] tries.
+/// How often a read is tried at once, without a pause, before it is taken for one that fails: by [`patiently`],
+/// and by [`crate::SegmentReader::next_readable`]. Whoever can wait tries longer.
 pub const READ_TRIES: u32 = 4;
 
 /// Tries to read a few times: what a disk can't give at once it often gives in the end.

@@ -11,7 +11,7 @@
 
 use crate::compression::{Compression, Decompressor};
 use crate::error::{Damage, DamageKind, WalError};
-use crate::fs::{File, Filesystem};
+use crate::fs::{File, Filesystem, READ_TRIES};
 use crate::page::{FragmentType, HEADER_BYTES, Header, PAGE_BYTES, next_start};
 use crate::record::{self, RecordType};
 use crate::{MAX_RECORD_BYTES, dir};
@@ -96,9 +96,6 @@ impl SegmentReader {
     /// The most stretches of damage that are kept; behind the last it grows to cover later ones.
     pub const MAX_DAMAGE: usize = 4096;
 
-    /// How often [`SegmentReader::next_readable`] tries to read a page.
-    pub const READ_TRIES: u32 = 4;
-
     /// Opens segment number `segment` of the log in `dir`, to read it up to its end from `from`: 0, or where a
     /// record starts.
     pub fn open(fs: &dyn Filesystem, dir: &Path, segment: u64, from: u64) -> Result<Self, WalError> {
@@ -168,9 +165,9 @@ impl SegmentReader {
     }
 
     /// The next whole record, for readers that nothing waits for: a page that the disk cannot read after
-    /// [`SegmentReader::READ_TRIES`] tries in a row is given up.
+    /// [`READ_TRIES`] tries in a row is given up.
     pub fn next_readable(&mut self) -> Option<RawRecord<'_>> {
-        self.next_or(|_, tries| tries >= Self::READ_TRIES)
+        self.next_or(|_, tries| tries >= READ_TRIES)
     }
 
     /// The next whole record. `give_up` is asked after each try to read a page that failed, with how many there

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)] // Helpers of tests.
 
 use super::*;
+use crate::fs::READ_TRIES;
 use crate::page::PAGE_BYTES;
 use crate::record::SeriesBuilder;
 use crate::sim::{Op, SimFilesystem};
@@ -161,7 +162,7 @@ fn a_disk_that_cannot_read_the_end_does_not_lose_it() {
     bytes.truncate(bytes.len() - 5);
     plant(&fs, &bytes);
     let pages = bytes.len().div_ceil(PAGE_BYTES) as u64;
-    fs.fail(Op::Read, pages - 1, u64::from(SegmentReader::READ_TRIES));
+    fs.fail(Op::Read, pages - 1, u64::from(READ_TRIES));
     let (_, report) = open(&fs, 0, None);
     assert_eq!(report.cut_bytes, 0);
     assert!(report.damage.iter().any(|damage| damage.kind == DamageKind::Unreadable));

@@ -16,11 +16,12 @@ use std::sync::atomic::Ordering;
 use wal::record::RecordType;
 use wal::{Damage, DamageKind, Position, SegmentReader, WalError, dir};
 
-/// Most chunks and bytes of one [`Backlog::read`].
+/// Most chunks and bytes of one [`LogReader::read`].
 const READ_CHUNKS: usize = 64;
 const READ_BYTES: usize = 4 << 20;
 
-pub(crate) struct Backlog {
+/// See the module.
+pub(crate) struct LogReader {
     shared: Arc<Shared>,
     position: Position,
     open: Option<Open>,
@@ -34,9 +35,9 @@ struct Open {
     once_more: Option<u64>,
 }
 
-impl Backlog {
+impl LogReader {
     pub(crate) fn new(shared: Arc<Shared>, position: Position) -> Self {
-        Backlog { shared, position, open: None }
+        LogReader { shared, position, open: None }
     }
 
     /// All before it was read.
