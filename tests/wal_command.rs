@@ -325,9 +325,15 @@ fn on_a_terminal_progress_is_one_line_that_goes_when_the_work_is_done() {
 fn what_is_no_log_is_told_with_2() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().to_str().unwrap();
+    let file = format!("{dir}/file");
+    std::fs::write(&file, "").unwrap();
     for command in ["stat", "dump", "verify", "repair"] {
         let (code, _, error) = wal(&[command, dir]);
         assert!(code == 2 && error.contains(&format!("no segments in {dir}")), "{error}");
+        for no_folder in [format!("{dir}/nope"), file.clone()] {
+            let (code, _, error) = wal(&[command, &no_folder]);
+            assert!(code == 2 && error.contains(&format!("there is no folder {no_folder}")), "{error}");
+        }
     }
     let (code, _, error) = wal(&["dump", "--dead", dir]);
     assert!(code == 2 && error.contains("no dead letters"), "{error}");
