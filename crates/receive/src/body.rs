@@ -19,7 +19,7 @@ pub(crate) struct Received {
 
 /// How many bytes that are announced are believed in once the first have come. So little that all requests there
 /// may be at once can't hold all the memory by announcing it; larger bodies grow as they come.
-const ANNOUNCED_BYTES: usize = 128 << 10;
+pub const ANNOUNCED_BYTES: usize = 128 << 10;
 
 /// Reads `body` to its end.
 pub(crate) async fn read(body: Body, budget: &Budget, options: &Options) -> Result<Received, Refusal> {

@@ -1,14 +1,16 @@
 //! The doors together: what they share, their routes, and what the program may ask of them.
 
 use crate::answer::Refusal;
+use crate::body::{self, Received};
 use crate::budget::Budget;
 use crate::groups::ask::{Ask, Asked};
 use crate::groups::group::Group;
 use crate::groups::keeper::{Keeper, QUEUE};
 use crate::options::{Options, OptionsError};
-use crate::stats::Stats;
+use crate::stats::{Door, Stats};
 use crate::{exposition, import, path, pushgateway, status, write};
 use axum::Router;
+use axum::body::Body;
 use axum::routing::any;
 use model::{Batch, Clock};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -180,8 +182,12 @@ impl Doors {
         Ok(self.0.storage.append(batch).await?)
     }
 
-    pub(crate) fn budget(&self) -> &Budget {
-        &self.0.budget
+    /// Reads what comes through a door to its end, and counts it. [`crate::decode::decode`] is the next step: it
+    /// goes by the time and the settings of when the body was there.
+    pub(crate) async fn receive(&self, door: Door, body: Body) -> Result<Received, Refusal> {
+        let received = body::read(body, &self.0.budget, &self.options()).await?;
+        self.stats().door(door).bytes.add(received.bytes.len() as u64);
+        Ok(received)
     }
 
     pub(crate) fn now_ms(&self) -> i64 {

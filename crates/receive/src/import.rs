@@ -1,10 +1,10 @@
 //! `POST /api/v1/import/prometheus`: text in either format, with its own timestamps.
 
+use crate::Doors;
 use crate::answer::Refusal;
 use crate::decode::{decode, encoding};
 use crate::pushgateway::parameters;
 use crate::stats::Door;
-use crate::{Doors, body};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use formats::compress::Encoding;
@@ -31,9 +31,7 @@ async fn take(doors: &Doors, request: Request) -> Result<(), Refusal> {
     let extra = extra_labels(parameters(request.uri())?)?;
     let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let format = Format::from_content_type(content_type);
-    let received = body::read(request.into_body(), doors.budget(), &doors.options()).await?;
-    let stats = doors.stats().door(Door::Import);
-    stats.bytes.add(received.bytes.len() as u64);
+    let received = doors.receive(Door::Import, request.into_body()).await?;
 
     let limits = doors.options().limits;
     let now = doors.now_ms();
@@ -59,6 +57,7 @@ async fn take(doors: &Doors, request: Request) -> Result<(), Refusal> {
     batch.points.retain(fits);
     let kept = batch.points.len();
     doors.append(batch).await?;
+    let stats = doors.stats().door(Door::Import);
     stats.points.add(kept as u64);
     let Some((series, timestamp)) = misfit else { return Ok(()) };
     stats.invalid.add((all - kept) as u64);

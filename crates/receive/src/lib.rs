@@ -24,7 +24,7 @@
 
 pub mod answer;
 pub mod auth;
-mod body;
+pub mod body;
 mod budget;
 mod decode;
 mod doors;

@@ -6,7 +6,7 @@ use crate::groups::ask::{Ask, Push};
 use crate::groups::pushed::{self, NO_TIMESTAMP};
 use crate::path::{GroupingLabels, PathError};
 use crate::stats::Door;
-use crate::{Doors, body, duration};
+use crate::{Doors, duration};
 use axum::extract::{Query, Request, State};
 use axum::response::{IntoResponse, Response};
 use formats::compress::Encoding;
@@ -61,9 +61,7 @@ async fn take(doors: &Doors, request: Request, replace: bool) -> Result<(), Refu
     let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let (protobuf, format) =
         (exposition::is_content_type(content_type), Format::from_content_type(content_type));
-    let received = body::read(request.into_body(), doors.budget(), &doors.options()).await?;
-    let stats = doors.stats().door(Door::Pushgateway);
-    stats.bytes.add(received.bytes.len() as u64);
+    let received = doors.receive(Door::Pushgateway, request.into_body()).await?;
 
     let limits = doors.options().limits;
     let (_, newest) = doors.time_bounds();
@@ -94,7 +92,7 @@ async fn take(doors: &Doors, request: Request, replace: bool) -> Result<(), Refu
     let families = families.map_err(|error: String| Refusal::Malformed(error))?;
     let points: usize = families.iter().flatten().map(|(_, family)| family.members.len()).sum();
     doors.ask(Ask::Push(Push { key: labels.key(), replace, ttl, families })).await?;
-    stats.points.add(points as u64);
+    doors.stats().door(Door::Pushgateway).points.add(points as u64);
     Ok(())
 }
 

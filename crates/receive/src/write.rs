@@ -3,10 +3,10 @@
 //! The schema is chosen by `Content-Type`. What is invalid is left out, counted and answered with 400; the
 //! rest is kept, in both versions. A 2xx, and the `-Written` headers of 2.0, tell of what is on disk.
 
+use crate::Doors;
 use crate::answer::Refusal;
 use crate::decode::{decode, encoding};
 use crate::stats::Door;
-use crate::{Doors, body};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use formats::compress::Encoding;
@@ -50,9 +50,7 @@ async fn take(
 ) -> Result<(), Refusal> {
     let _place = doors.admit()?;
     let encoding = encoding(request.headers(), Encoding::Snappy, &ENCODINGS)?;
-    let received = body::read(request.into_body(), doors.budget(), &doors.options()).await?;
-    let stats = doors.stats().door(door);
-    stats.bytes.add(received.bytes.len() as u64);
+    let received = doors.receive(door, request.into_body()).await?;
     let (oldest, newest) = doors.time_bounds();
     let options = DecodeOptions {
         limits: doors.options().limits,
@@ -73,6 +71,7 @@ async fn take(
     share.resize(bytes).await?;
     doors.append(decoded.batch).await?;
     *written = decoded.accepted;
+    let stats = doors.stats().door(door);
     stats.points.add(written.total());
     let rejected = &decoded.rejected;
     if rejected.is_empty() {
