@@ -110,6 +110,11 @@ fn by_the_code() -> Vec<(&'static str, &'static str, String)> {
         ("The doors", "a body as sent", bytes(doors.body_bytes)),
         ("The doors", "a body decompressed", bytes(doors.decoded_bytes)),
         ("The doors", "bodies together", bytes(doors.memory_bytes)),
+        (
+            "The doors",
+            "what counts of a body's announced length once its first bytes are there",
+            bytes(receive::body::ANNOUNCED_BYTES as u64),
+        ),
         ("The doors", "decoded requests that wait for the log together", bytes(doors.append_bytes)),
         ("The doors", "requests at a time", count(doors.requests)),
         ("The doors", "time for a TLS handshake", time(http::HANDSHAKE_TIMEOUT)),
