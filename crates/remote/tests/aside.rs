@@ -5,6 +5,7 @@ mod common;
 
 use common::{EPOCH_MS, World, wait_for_number};
 use remote::config::{Message, Narrowing};
+use remote::queue::PROBE_AFTER;
 use remote::{Destination, RemoteWrite};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -52,22 +53,28 @@ impl Hurt {
         config
     }
 
-    /// Lets time pass and others go through until the batch is put aside.
+    /// Lets time pass and others go through until the batch is put aside. Not so much at once that nothing seems
+    /// to go through.
     fn until_put_aside(&self, destination: &Destination) {
         let stats = destination.stats();
         for round in 0.. {
             assert!(round < 60, "nothing was put aside");
-            self.world.push(SERIES);
             let (delivered, failed) = (stats.delivered.get().samples, stats.requests_retried.get());
-            let goes_on =
-                || stats.delivered.get().samples > delivered && stats.requests_retried.get() > failed;
-            support::wait_until("others to pass and it to fail", SOON, || {
-                goes_on() || stats.set_aside.get().samples > 0
+            self.world.push(SERIES);
+            support::wait_for("others to pass and it to fail", SOON, || {
+                let passed = stats.delivered.get().samples - delivered;
+                let again = stats.requests_retried.get() - failed;
+                let goes_on = passed > 0 && again > 0 || stats.set_aside.get().samples > 0;
+                if goes_on {
+                    Ok(())
+                } else {
+                    Err(format!("{passed} passed, {again} failures, round {round}"))
+                }
             });
             if stats.set_aside.get().samples > 0 {
                 return;
             }
-            self.world.clock.jump(Duration::from_secs(60));
+            self.world.clock.jump(PROBE_AFTER / 2);
         }
     }
 
@@ -124,10 +131,12 @@ fn where_it_is_said_so_nothing_leaves_its_place() {
     let destination = hurt.world.start(config);
     let stats = destination.stats().clone();
     for _ in 0..40 {
-        hurt.world.push(SERIES);
         let (delivered, failed) = (stats.delivered.get().samples, stats.requests_retried.get());
-        support::wait_until("others to pass and it to fail", SOON, || {
-            stats.delivered.get().samples > delivered && stats.requests_retried.get() > failed
+        hurt.world.push(SERIES);
+        support::wait_for("others to pass and it to fail", SOON, || {
+            let passed = stats.delivered.get().samples - delivered;
+            let again = stats.requests_retried.get() - failed;
+            if passed > 0 && again > 0 { Ok(()) } else { Err(format!("{passed} passed, {again} failures")) }
         });
         hurt.world.clock.jump(Duration::from_secs(60));
     }

@@ -1,7 +1,8 @@
 //! What an answer means for the points of its request.
 
 use super::{
-    DENIED_INTERVAL, Fate, Gate, Outcome, POISONED_AFTER, PROBE_AFTER, Queue, SMALLEST_BATCH, Source,
+    DENIED_INTERVAL, Fate, Gate, MATES_COUNT_FOR, NARROWED_AFTER, Outcome, POISONED_AFTER, Queue,
+    SMALLEST_BATCH, Source,
 };
 use crate::queue::backoff;
 use crate::queue::lanes::{LANES, lane_of};
@@ -57,7 +58,7 @@ impl<C: Source> Queue<C> {
                     // In an outage no time counts: nothing goes through between two failures. Where there are
                     // no others, one of the batch goes through now and then, until the last is left.
                     let others_pass = self.last_success.is_some_and(|success| {
-                        success > shard.failed_at || shard.mates_passed && now < success + PROBE_AFTER * 2
+                        success > shard.failed_at || shard.mates_passed && now < success + MATES_COUNT_FOR
                     });
                     let last_of_batch = shard.mates_passed && shard.batch.len() == 1;
                     if shard.failing_since.is_some() && (others_pass || last_of_batch) {
@@ -65,9 +66,19 @@ impl<C: Source> Queue<C> {
                     }
                     shard.failing_since.get_or_insert(now);
                     shard.failed_at = now;
-                    if self.settings.put_aside && (shard.poisoned || shard.failing_beside >= POISONED_AFTER) {
+                    let narrow_at = shard.narrowed_at.max(NARROWED_AFTER);
+                    if matches!(&shard.mode, Mode::Narrow(search) if search.holds()) {
+                        self.narrowed(index, false, Fate::Poisoned, now, &mut settle);
+                    } else if self.settings.put_aside
+                        && (shard.poisoned || shard.failing_beside >= POISONED_AFTER)
+                    {
                         shard.poisoned = true;
                         self.refused(index, Fate::Poisoned, now, &mut settle);
+                    } else if shard.failing_beside >= narrow_at
+                        && matches!(shard.mode, Mode::Whole)
+                        && index < self.first_side()
+                    {
+                        self.begin_narrowing(index, true, now);
                     }
                 }
             }
@@ -158,27 +169,35 @@ impl<C: Source> Queue<C> {
     /// The request was refused for good, for something in it.
     fn refused(&mut self, index: usize, fate: Fate, now: Duration, settle: &mut impl FnMut(&C, u32, Fate)) {
         let Some(shard) = self.shards.get(index) else { return };
-        match &shard.mode {
-            Mode::Whole if shard.batch.len() > 1 && self.settings.narrow => {
-                let candidates = shard.batch.iter().map(|point| match self.chunk(*point) {
-                    Some(chunk) => Candidate {
-                        series: chunk.series(point.point),
-                        timestamp: chunk.timestamp(point.point),
-                    },
-                    None => Candidate { series: 0, timestamp: 0 },
-                });
-                let narrow = Narrow::new(candidates.collect());
-                if let Some(shard) = self.shards.get_mut(index) {
-                    shard.mode = Mode::Narrow(narrow);
-                    shard.attempt = 0;
-                    shard.not_before = now;
-                    // A receiver may have written what it did not refuse.
-                    shard.maybe_written = true;
-                }
-            }
-            Mode::Whole | Mode::Probe(_) => self.request_settled(index, fate, now, settle),
-            Mode::Narrow(_) => self.narrowed(index, false, fate, now, settle),
+        let (whole, narrow) = (matches!(shard.mode, Mode::Whole), matches!(shard.mode, Mode::Narrow(_)));
+        if narrow {
+            self.narrowed(index, false, fate, now, settle);
+        } else if !(whole && self.begin_narrowing(index, false, now)) {
+            self.request_settled(index, fate, now, settle);
         }
+    }
+
+    /// Begins to narrow the shard's batch down, if it may be and there is anything to narrow. See [`Narrow::new`].
+    fn begin_narrowing(&mut self, index: usize, holds: bool, now: Duration) -> bool {
+        let Some(shard) = self.shards.get(index) else { return false };
+        if !self.settings.narrow || shard.batch.len() < 2 {
+            return false;
+        }
+        let candidates = shard.batch.iter().map(|point| match self.chunk(*point) {
+            Some(chunk) => {
+                Candidate { series: chunk.series(point.point), timestamp: chunk.timestamp(point.point) }
+            }
+            None => Candidate { series: 0, timestamp: 0 },
+        });
+        let search = Narrow::new(candidates.collect(), holds);
+        if let Some(shard) = self.shards.get_mut(index) {
+            shard.mode = Mode::Narrow(search);
+            shard.attempt = 0;
+            shard.not_before = shard.not_before.max(now);
+            // A receiver may have written what it did not refuse.
+            shard.maybe_written = true;
+        }
+        true
     }
 
     /// An answer to a request of a search.
@@ -199,10 +218,11 @@ impl<C: Source> Queue<C> {
         let after = search.fates().to_vec();
         let lanes: Vec<u8> = search.points().iter().map(|point| lane_of(point.series)).collect();
         shard.attempt = 0;
-        shard.not_before = now;
+        shard.not_before = shard.not_before.max(now);
         let presumed = if shard.poisoned { Fate::Poisoned } else { Fate::Presumed };
         for (position, (before, after)) in before.iter().zip(&after).enumerate() {
-            let (narrow::Fate::Open, true) = (*before, *after != narrow::Fate::Open) else { continue };
+            let settled = !matches!(after, narrow::Fate::Open | narrow::Fate::Held);
+            let (narrow::Fate::Open, true) = (*before, settled) else { continue };
             let Some(point) = self.shards.get(index).and_then(|shard| shard.batch.get(position)) else {
                 continue;
             };
@@ -214,8 +234,9 @@ impl<C: Source> Queue<C> {
         }
     }
 
-    /// Puts back what is open, and takes out the lanes that were refused, so that they don't hold up the
-    /// others again. What is open of a poisoned batch is poisoned too: its lanes have waited long enough.
+    /// Puts back what is open or held, and takes out the lanes that were refused or failed, so that they don't
+    /// hold up the others again. What is open of a poisoned batch is poisoned too: its lanes have waited long
+    /// enough.
     fn narrowing_ended(
         &mut self,
         index: usize,
@@ -225,18 +246,21 @@ impl<C: Source> Queue<C> {
         settle: &mut impl FnMut(&C, u32, Fate),
     ) {
         let Some(shard) = self.shards.get_mut(index) else { return };
+        let holds = matches!(&shard.mode, Mode::Narrow(search) if search.holds());
         let batch = std::mem::take(&mut shard.batch);
-        let poisoned = shard.poisoned;
+        let (poisoned, mut failures) = (shard.poisoned, shard.failures());
+        failures.mates_passed |= fates.contains(&narrow::Fate::Delivered);
         shard.forget_batch();
         shard.refused_at = now;
         let mut stuck = [false; LANES];
         let mut open: Vec<Ref> = Vec::new();
         for ((point, fate), lane) in batch.iter().zip(fates).zip(lanes) {
-            if *fate == narrow::Fate::Open {
+            let is_open = matches!(fate, narrow::Fate::Open | narrow::Fate::Held);
+            if is_open {
                 open.push(*point);
             }
-            if let (true, Some(stuck)) = (*fate != narrow::Fate::Delivered, stuck.get_mut(usize::from(*lane)))
-            {
+            let is_stuck = if holds { *fate == narrow::Fate::Held } else { *fate != narrow::Fate::Delivered };
+            if let (true, Some(stuck)) = (is_stuck, stuck.get_mut(usize::from(*lane))) {
                 *stuck = true;
             }
         }
@@ -244,11 +268,15 @@ impl<C: Source> Queue<C> {
             for point in open.drain(..) {
                 self.settle(point, Fate::Poisoned, settle);
             }
-        } else if !open.is_empty() {
+        } else if !open.is_empty() && !holds {
             shard.limit = (shard.limit / 4).max(SMALLEST_BATCH).min(self.settings.max_points.max(1));
         }
         self.put_back(index, open);
-        self.take_out(index, &stuck, now);
+        let side = self.take_out(index, &stuck, now);
+        // What was not given up goes on failing where it is now.
+        if holds && let Some(shard) = self.shards.get_mut(side.unwrap_or(index)) {
+            shard.inherit(&failures);
+        }
     }
 
     /// While a batch was under way, older points of other lanes may have moved into its shard. The shard's

@@ -164,3 +164,51 @@ fn a_probe_that_was_not_sent_poisons_nothing() {
     }
     assert_eq!((unsent, queue.pending()), (1, 1));
 }
+
+/// A receiver fails over each request with a sample of one series for ten minutes, and then takes it.
+#[test]
+fn the_rest_goes_on_soon_while_what_a_receiver_fails_over_waits() {
+    const BAD: u64 = 17;
+    let recovers = Duration::from_secs(10 * 60);
+    for shards in [1, 4] {
+        let mut queue = started(shards);
+        let (mut now, mut number, mut requests) = (Duration::ZERO, 0, 0);
+        let mut newest: std::collections::HashMap<u64, i64> = std::collections::HashMap::new();
+        let mut longest = Duration::ZERO;
+        while queue.pending() > 0 || now < recovers {
+            if now < recovers && now.as_secs() >= number {
+                push(&mut queue, chunk(number, 0..64));
+                number += 1;
+            }
+            let next = queue.next_wakeup().unwrap_or(now).min(now + Duration::from_secs(1));
+            now = now.max(next) + Duration::from_millis(1);
+            queue.tick(now);
+            while let Some(request) = queue.poll(now) {
+                requests += 1;
+                let hurts = now < recovers && sent(&queue, request).iter().any(|(series, _)| *series == BAD);
+                let outcome = if hurts { RETRY } else { Outcome::Delivered };
+                queue.answer(request.shard, outcome, now, |chunk, point, fate| {
+                    let (series, time) = chunk.points[point as usize];
+                    assert_eq!(fate, Fate::Delivered);
+                    assert_eq!(
+                        newest.insert(series, time).unwrap_or(-1),
+                        time - 1,
+                        "series {series}, in order"
+                    );
+                    if series != BAD {
+                        // Its second is its time, too.
+                        longest = longest.max(now.saturating_sub(Duration::from_secs(time as u64)));
+                    }
+                });
+                let done = newest.get(&BAD).map_or(0, |time| time + 1) as u64;
+                let position = queue.positions()[BAD as usize];
+                assert!(position.offset <= done, "{position:?} is past what was delivered, {done}");
+            }
+            assert!(now < recovers * 2, "{} still wait", queue.pending());
+        }
+        assert_eq!(newest.len(), 64);
+        let soon = PROBE_AFTER + NARROWED_AFTER * 2;
+        assert!(longest < soon, "with {shards} shards others waited for {longest:?}");
+        assert!(requests < 4000, "{requests} requests");
+    }
+}

@@ -24,8 +24,7 @@ impl<C: Source> Queue<C> {
 
     /// To be called every second or so: brings lanes home that were taken out and have been clean since.
     pub fn tick(&mut self, now: Duration) {
-        let first_side = self.shards.len() - 1 - SIDE_SHARDS;
-        for side in first_side..self.shards.len() {
+        for side in self.first_side()..self.shards.len() {
             if self.is_returning(side) {
                 continue;
             }
@@ -40,15 +39,21 @@ impl<C: Source> Queue<C> {
         }
     }
 
+    /// The first of the shards for lanes that are taken out.
+    pub(super) fn first_side(&self) -> usize {
+        self.shards.len() - 1 - SIDE_SHARDS
+    }
+
     /// Gives `stuck` lanes a shard of their own, if there is one free and it helps: where most lanes of
-    /// the shard are stuck there is nobody to be protected.
-    pub(super) fn take_out(&mut self, from: usize, stuck: &[bool; LANES], now: Duration) {
-        let Some(has) = self.shards.get(from).map(|shard| shard.lanes) else { return };
+    /// the shard are stuck there is nobody to be protected. Returns which.
+    pub(super) fn take_out(&mut self, from: usize, stuck: &[bool; LANES], now: Duration) -> Option<usize> {
+        let has = self.shards.get(from)?.lanes;
         let count = stuck.iter().filter(|stuck| **stuck).count();
-        let first_side = self.shards.len() - 1 - SIDE_SHARDS;
-        let free = (first_side..self.shards.len() - 1)
-            .find(|side| self.shards.get(*side).is_some_and(|shard| shard.lanes == 0 && shard.is_empty()));
-        let (true, Some(side)) = (count > 0 && count * 2 <= has, free) else { return };
+        let side = (self.first_side()..self.shards.len() - 1)
+            .find(|side| self.shards.get(*side).is_some_and(|shard| shard.lanes == 0 && shard.is_empty()))?;
+        if count == 0 || count * 2 > has {
+            return None;
+        }
         for (lane, _) in self.lanes.iter_mut().zip(stuck).filter(|(_, stuck)| **stuck) {
             lane.side = Some(side);
         }
@@ -59,6 +64,7 @@ impl<C: Source> Queue<C> {
         if let Some(shard) = self.shards.get_mut(from) {
             shard.lanes_to_move = true;
         }
+        Some(side)
     }
 
     /// Hands the lanes that belong elsewhere over, if `from` has no batch.

@@ -1,4 +1,4 @@
-//! Narrowing a refused batch down to the samples it was refused for.
+//! Narrowing a batch down to the samples that it was refused for, or that a receiver fails over.
 //!
 //! A receiver that answers 400 without saying how much it wrote has refused "something in there". Only
 //! smaller requests tell what. This is the pure search: it names the points of the next request and is
@@ -13,6 +13,9 @@
 //!   refuses by time or altogether. Points newer than that are tried again.
 //! - **Bounded.** At most `2·log2(n) + 16` requests a batch; what is open then goes back to the queue and
 //!   comes again in smaller batches, in its order; of a poisoned batch it is put aside.
+//! - **Nothing is given up for a failure.** Where requests fail (408, 429, 5xx) rather than being refused, a
+//!   point that fails alone is held, and with it all that follows in its series; both stay in the queue. Where
+//!   all probes fail, everything is held: it is not about single points then.
 
 /// Single points that are tried first.
 pub const PROBES: usize = 8;
@@ -39,6 +42,8 @@ pub enum Fate {
     Refused,
     /// Not sent alone: taken to be refused, because all probes were.
     Presumed,
+    /// It failed alone, or an older point of its series did: it is still to be delivered.
+    Held,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -69,6 +74,7 @@ enum Phase {
 pub struct Narrow {
     points: Vec<Candidate>,
     fates: Vec<Fate>,
+    holds: bool,
     phase: Phase,
     request: Vec<u32>,
     requests_left: u32,
@@ -77,13 +83,15 @@ pub struct Narrow {
 }
 
 impl Narrow {
-    /// Begins with a refused batch, its points in the log's order.
-    pub fn new(points: Vec<Candidate>) -> Self {
+    /// Begins with a batch that was refused, or one that failed, of which it `holds` what fails alone. Its points
+    /// are in the log's order.
+    pub fn new(points: Vec<Candidate>, holds: bool) -> Self {
         let count = points.len();
         let log2 = usize::BITS - count.max(1).leading_zeros();
         let mut narrow = Narrow {
             fates: vec![Fate::Open; count],
             points,
+            holds,
             phase: Phase::Probing { sent: 0 },
             request: Vec::new(),
             requests_left: 2 * (log2 - 1) + REQUESTS_SLACK,
@@ -104,27 +112,28 @@ impl Narrow {
         &self.points
     }
 
+    /// Whether what fails is held rather than given up.
+    pub fn holds(&self) -> bool {
+        self.holds
+    }
+
     /// What is known of each point. Open points are left when the requests are used up.
     pub fn fates(&self) -> &[Fate] {
         &self.fates
     }
 
-    /// Index of the first point that is still open.
-    pub fn first_open(&self) -> Option<usize> {
-        self.fates.iter().position(|fate| *fate == Fate::Open)
+    /// Index of the first point that is not settled.
+    pub fn first_unsettled(&self) -> Option<usize> {
+        self.fates.iter().position(|fate| matches!(fate, Fate::Open | Fate::Held))
     }
 
     /// Takes the answer to [`Narrow::request`].
     pub fn answer(&mut self, taken: bool) {
         let request = std::mem::take(&mut self.request);
-        if taken || request.len() == 1 {
-            for &index in &request {
-                self.set(index, if taken { Fate::Delivered } else { Fate::Refused });
-            }
-        }
-        if !taken && let [index] = request[..] {
-            let timestamp = self.points.get(index as usize).map_or(i64::MIN, |point| point.timestamp);
-            self.newest_refused = self.newest_refused.max(timestamp);
+        if taken {
+            request.iter().for_each(|index| self.set(*index, Fate::Delivered));
+        } else if let [index] = request[..] {
+            self.failed(index);
         }
         match &mut self.phase {
             Phase::Probing { sent } => {
@@ -132,8 +141,12 @@ impl Narrow {
                 if taken {
                     // The whole was refused and this point was not: the rest is bad if no probe was.
                     self.begin_halving(sent == 1);
-                } else if sent == PROBES || self.first_open().is_none() {
-                    self.presume();
+                } else if sent == PROBES || !self.fates.contains(&Fate::Open) {
+                    if self.holds {
+                        self.hold_from(0, |_| true);
+                    } else {
+                        self.presume();
+                    }
                     self.begin_halving(false);
                 }
             }
@@ -151,6 +164,25 @@ impl Narrow {
             }
         }
         self.advance();
+    }
+
+    /// A point was not taken, alone in its request.
+    fn failed(&mut self, index: u32) {
+        let Some(point) = self.points.get(index as usize).copied() else { return };
+        if self.holds {
+            self.hold_from(index as usize, |other| other.series == point.series);
+        } else {
+            self.set(index, Fate::Refused);
+            self.newest_refused = self.newest_refused.max(point.timestamp);
+        }
+    }
+
+    fn hold_from(&mut self, start: usize, which: impl Fn(&Candidate) -> bool) {
+        for (point, fate) in self.points.iter().zip(&mut self.fates).skip(start) {
+            if *fate == Fate::Open && which(point) {
+                *fate = Fate::Held;
+            }
+        }
     }
 
     fn set(&mut self, index: u32, fate: Fate) {
@@ -196,7 +228,10 @@ impl Narrow {
                         continue;
                     }
                     *current = part;
-                    self.request.extend_from_slice(open.get(part.start..part.end).unwrap_or_default());
+                    let part = open.get(part.start..part.end).unwrap_or_default();
+                    // Some may be held by now for what came before them.
+                    let is_open = |index: &&u32| self.fates.get(**index as usize) == Some(&Fate::Open);
+                    self.request.extend(part.iter().filter(is_open));
                     if !self.request.is_empty() {
                         break;
                     }
@@ -246,8 +281,8 @@ mod tests {
 
     /// Runs the search against a receiver that undoes a request with a bad point. Gives the number of
     /// requests, having checked the order.
-    fn run(points: &[Candidate], bad: &[bool]) -> (Narrow, u32) {
-        let mut narrow = Narrow::new(points.to_vec());
+    fn run(points: &[Candidate], bad: &[bool], holds: bool) -> (Narrow, u32) {
+        let mut narrow = Narrow::new(points.to_vec(), holds);
         let mut requests = 0;
         let mut newest_sent = std::collections::HashMap::new();
         while !narrow.request().is_empty() {
@@ -258,7 +293,7 @@ mod tests {
             for &index in &request {
                 let series = points[index as usize].series;
                 for earlier in 0..index {
-                    let open = narrow.fates()[earlier as usize] == Fate::Open;
+                    let open = matches!(narrow.fates()[earlier as usize], Fate::Open | Fate::Held);
                     assert!(
                         points[earlier as usize].series != series || !open || request.contains(&earlier),
                         "point {index} is sent before {earlier}, which is older and open"
@@ -283,7 +318,7 @@ mod tests {
         let points: Vec<_> = (0..2000).map(|i| Candidate { series: i, timestamp: 7 }).collect();
         for at in [0, 1, 999, 1000, 1500, 1999] {
             let bad: Vec<_> = (0..2000).map(|i| i == at).collect();
-            let (narrow, requests) = run(&points, &bad);
+            let (narrow, requests) = run(&points, &bad, false);
             for (index, fate) in narrow.fates().iter().enumerate() {
                 let right = if index == at { Fate::Refused } else { Fate::Delivered };
                 assert_eq!(*fate, right, "{index} with {at} bad");
@@ -295,9 +330,25 @@ mod tests {
     #[test]
     fn a_wholly_refused_batch_costs_eight_requests() {
         let points: Vec<_> = (0..2000).map(|i| Candidate { series: i, timestamp: 7 }).collect();
-        let (narrow, requests) = run(&points, &[true; 2000]);
+        let (narrow, requests) = run(&points, &[true; 2000], false);
         assert_eq!(requests, 8);
-        assert!(narrow.first_open().is_none());
+        assert!(narrow.first_unsettled().is_none());
+    }
+
+    #[test]
+    fn what_fails_is_held_and_all_that_follows_in_its_series() {
+        let points: Vec<_> = (0..2000).map(|i| Candidate { series: i % 100, timestamp: i as i64 }).collect();
+        let bad: Vec<_> = (0..2000).map(|i| i == 717).collect();
+        let (narrow, requests) = run(&points, &bad, true);
+        for (index, fate) in narrow.fates().iter().enumerate() {
+            let held = index % 100 == 17 && index >= 717;
+            assert_eq!(*fate, if held { Fate::Held } else { Fate::Delivered }, "{index}");
+        }
+        assert_eq!(narrow.first_unsettled(), Some(717));
+        assert!(requests <= 24, "{requests} requests");
+        let (narrow, requests) = run(&points, &[true; 2000], true);
+        assert!(narrow.fates().iter().all(|fate| *fate == Fate::Held));
+        assert_eq!(requests, 8);
     }
 
     #[test]
@@ -306,7 +357,7 @@ mod tests {
         let points: Vec<_> =
             (0..1000).map(|i| Candidate { series: i % 100, timestamp: i as i64 / 100 }).collect();
         let bad: Vec<_> = points.iter().map(|point| point.timestamp < 5).collect();
-        let (narrow, _) = run(&points, &bad);
+        let (narrow, _) = run(&points, &bad, false);
         for (fate, bad) in narrow.fates().iter().zip(&bad) {
             assert!(*bad || matches!(fate, Fate::Delivered | Fate::Open), "{fate:?}");
         }
@@ -324,13 +375,14 @@ mod tests {
             }).collect();
             let bad: Vec<_> = points.iter().map(|(_, _, bad)| *bad).collect();
             prop_assume!(bad.contains(&true));
-            let (narrow, requests) = run(&candidates, &bad);
+            let (narrow, requests) = run(&candidates, &bad, false);
             prop_assert!(requests <= limit(points.len()));
             for (fate, bad) in narrow.fates().iter().zip(&bad) {
                 match fate {
                     Fate::Delivered => prop_assert!(!bad),
                     Fate::Refused => prop_assert!(*bad),
                     Fate::Open | Fate::Presumed => {}
+                    Fate::Held => prop_assert!(false, "nothing is held for a refusal"),
                 }
             }
             // Presuming takes eight refused probes.
@@ -339,6 +391,22 @@ mod tests {
             prop_assert!(presumed == 0 || refused >= PROBES);
             // Something always becomes known, so that what is left gets smaller.
             prop_assert!(narrow.fates().iter().any(|fate| *fate != Fate::Open));
+
+            let (narrow, requests) = run(&candidates, &bad, true);
+            prop_assert!(requests <= limit(points.len()));
+            let mut held = std::collections::HashSet::new();
+            let probes_failed = !narrow.fates().contains(&Fate::Delivered);
+            for ((fate, bad), point) in narrow.fates().iter().zip(&bad).zip(&candidates) {
+                match fate {
+                    Fate::Delivered => prop_assert!(!bad && !held.contains(&point.series)),
+                    Fate::Held => {
+                        let first = held.insert(point.series);
+                        prop_assert!(*bad || !first || probes_failed, "a series is held for what fails");
+                    }
+                    Fate::Open => {}
+                    other => prop_assert!(false, "{other:?}: nothing is given up"),
+                }
+            }
         }
     }
 }

@@ -51,6 +51,8 @@ pub(crate) struct Shard {
     pub(crate) failing_beside: Duration,
     /// Others of the batch went through since it has been held up.
     pub(crate) mates_passed: bool,
+    /// After how much of that it is narrowed down, so that what does not fail goes on.
+    pub(crate) narrowed_at: Duration,
     /// The batch was found to be poisoned and is being narrowed down for that.
     pub(crate) poisoned: bool,
     /// When the batch first failed, for whatever reason.
@@ -78,7 +80,7 @@ impl Shard {
     /// The references that are not settled and of which all others are younger: at most two.
     pub(crate) fn oldest(&self) -> impl Iterator<Item = Ref> {
         let in_batch = match &self.mode {
-            Mode::Narrow(narrow) => narrow.first_open().unwrap_or(0),
+            Mode::Narrow(narrow) => narrow.first_unsettled().unwrap_or(0),
             Mode::Whole | Mode::Probe(_) => 0,
         };
         self.batch.get(in_batch).copied().into_iter().chain(self.waiting.front().copied())
@@ -94,6 +96,7 @@ impl Shard {
         self.stuck_since = None;
         self.failed_at = Duration::ZERO;
         self.failing_beside = Duration::ZERO;
+        self.narrowed_at = Duration::ZERO;
         self.mates_passed = false;
         self.poisoned = false;
         self.denied_at = None;
@@ -101,4 +104,36 @@ impl Shard {
         self.probes = 0;
         self.maybe_written = false;
     }
+
+    /// What is known of the batch's failures goes to another one, which has what they are about.
+    pub(crate) fn inherit(&mut self, from: &Failures) {
+        let Failures { since, at, beside, mates_passed, stuck_since, narrowed_at } = *from;
+        (self.failing_since, self.failed_at, self.failing_beside) = (since, at, beside);
+        (self.mates_passed, self.stuck_since, self.narrowed_at) = (mates_passed, stuck_since, narrowed_at);
+        self.maybe_written = true;
+    }
+
+    /// See [`Shard::inherit`].
+    pub(crate) fn failures(&self) -> Failures {
+        Failures {
+            since: self.failing_since,
+            at: self.failed_at,
+            beside: self.failing_beside,
+            mates_passed: self.mates_passed,
+            stuck_since: self.stuck_since,
+            // Next time after twice as long: it costs requests.
+            narrowed_at: self.failing_beside * 2,
+        }
+    }
+}
+
+/// How a batch has fared so far, see the fields of [`Shard`].
+#[derive(Debug)]
+pub(crate) struct Failures {
+    since: Option<Duration>,
+    at: Duration,
+    beside: Duration,
+    pub(crate) mates_passed: bool,
+    stuck_since: Option<Duration>,
+    narrowed_at: Duration,
 }

@@ -1,0 +1,107 @@
+//! What a queue and whoever drives it tell each other.
+
+#[cfg(doc)]
+use super::{LINGER, Queue, backoff};
+use std::time::Duration;
+use wal::Position;
+
+/// What the queue needs to know of a chunk.
+pub trait Source {
+    /// The position before this point.
+    fn position(&self, point: u32) -> Position;
+    /// Hash of the point's series by its outgoing labels, see [`crate::queue::lanes`].
+    fn series(&self, point: u32) -> u64;
+    /// The point's time in milliseconds.
+    fn timestamp(&self, point: u32) -> i64;
+    /// When it arrived, by the monotonic clock.
+    fn arrived(&self) -> Duration;
+    /// Whether it costs less to send all of it in one request.
+    fn keeps_together(&self) -> bool;
+    /// Bytes of memory it keeps.
+    fn bytes(&self) -> usize;
+}
+
+/// Settings of a queue.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// Shards to begin with.
+    pub min_shards: usize,
+    /// Most shards.
+    pub max_shards: usize,
+    /// References per shard; all shards together share them.
+    pub capacity: usize,
+    /// Points per request.
+    pub max_points: usize,
+    /// How long a point waits at most for a batch to fill up: so long after the shard's last request, or
+    /// for [`LINGER`] where that was long ago.
+    pub deadline: Duration,
+    /// First wait after a failed request.
+    pub min_backoff: Duration,
+    /// Longest wait after a failed request.
+    pub max_backoff: Duration,
+    /// Bytes of chunks held.
+    pub memory: usize,
+    /// Whether refused batches are narrowed down.
+    pub narrow: bool,
+    /// Whether what keeps meeting 408, 429 or 5xx while others pass is put aside.
+    pub put_aside: bool,
+}
+
+/// What became of a request.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Outcome {
+    /// Everything was taken.
+    Delivered,
+    /// The receiver told how much it wrote, and the rest it will never take. Nothing is sent again.
+    Settled,
+    /// To be sent again. `answered` tells an answer (408, 429, 5xx) from a failure of the network.
+    Retry {
+        /// There was an answer.
+        answered: bool,
+        /// The receiver's `Retry-After`.
+        after: Option<Duration>,
+        /// Between 0 and 1, see [`backoff::delay`].
+        jitter: f64,
+    },
+    /// To be sent again at once, in another form.
+    Resend,
+    /// Nothing of it could be sent, or is worth to be: it is settled, and says nothing of the destination.
+    Unsent,
+    /// Something in it is refused for good, it is not known what.
+    Refused,
+    /// All of it is refused for good.
+    RefusedWhole,
+    /// Too large.
+    TooLarge,
+    /// Nobody is let in, or what is there is no receiver: see [`crate::client::answer::Verdict::Denied`].
+    Denied,
+}
+
+/// How a point was settled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// The receiver has it.
+    Delivered,
+    /// It was in a request of which the receiver said how many it wrote.
+    Settled,
+    /// The receiver refuses it.
+    Refused {
+        /// It was sent before without a clear answer: the receiver may have it.
+        maybe_written: bool,
+    },
+    /// It was not sent alone, but all probes of its batch were refused.
+    Presumed,
+    /// It kept meeting 408, 429 or 5xx while others went through: to be put aside and tried later.
+    Poisoned,
+}
+
+/// A request to send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Request {
+    /// The shard, to be given back with the answer.
+    pub shard: usize,
+    /// Failed tries before this one.
+    pub attempt: u32,
+    /// Whether [`Queue::trim`] may be used: it is a whole batch.
+    pub whole: bool,
+}
