@@ -5,7 +5,7 @@ use crate::count::{Counts, MOST};
 use crate::measure::{DiskWatch, median, quantile};
 use crate::receiver::{Accepts, Arrived, Receiver};
 use crate::sender::{CONNECTIONS, Requests, Sent, send};
-use crate::systems::{Programs, Route, Running, System, Which, data_folder};
+use crate::systems::{Asked, Programs, Route, Running, System, Which, data_folder};
 use crate::table::{Table, number, thousands};
 use crate::workload::{PER_POD, Plan, Values, Workload};
 use std::time::{Duration, Instant};
@@ -50,6 +50,9 @@ pub(crate) struct Relay {
     /// Every tenth series carries native histograms
     #[arg(long)]
     histograms: bool,
+    /// Each system adds a label to each series, so that nothing goes out as it came
+    #[arg(long)]
+    label: bool,
     /// Seconds for which the receiver is away, after a quarter of the time
     #[arg(long, default_value_t = 0)]
     outage: u32,
@@ -174,7 +177,8 @@ impl Relay {
         let receiver = Receiver::start(Accepts::Only(route.output()))?;
         let folder = data_folder()?;
         let data = folder.path().join("data");
-        let running = programs.start(system, route, self.histograms, &receiver.url(), &data)?;
+        let asked = Asked { histograms: self.histograms, label: self.label };
+        let running = programs.start(system, route, asked, &receiver.url(), &data)?;
         std::thread::sleep(SETTLE);
         let idle = running.process().rss_bytes();
         if route == Route::Zstd {
@@ -238,7 +242,7 @@ impl Relay {
 
 fn print(options: &Relay, workload: &Workload, cases: &[(System, Route, Vec<Round>)]) {
     println!(
-        "\n{} series, {} samples, {}, {:?} values{}{}{}; medians of {} rounds\n",
+        "\n{} series, {} samples, {}, {:?} values{}{}{}{}; medians of {} rounds\n",
         thousands(i64::from(workload.series)),
         thousands(workload.samples() as i64),
         if options.flat_out {
@@ -249,6 +253,7 @@ fn print(options: &Relay, workload: &Workload, cases: &[(System, Route, Vec<Roun
         options.values,
         if options.churn > 0.0 { format!(", {} % churn a sweep", options.churn) } else { String::new() },
         if options.histograms { ", every tenth a native histogram" } else { "" },
+        if options.label { ", a label added" } else { "" },
         if options.outage > 0 { format!(", {} s of outage", options.outage) } else { String::new() },
         options.rounds,
     );

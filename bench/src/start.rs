@@ -6,7 +6,7 @@ use crate::measure::disk_bytes;
 use crate::receiver::{Accepts, Receiver};
 use crate::relay::mib;
 use crate::sender::{CONNECTIONS, Requests, send};
-use crate::systems::{Programs, Route, System, Which, data_folder};
+use crate::systems::{Asked, Programs, Route, System, Which, data_folder};
 use crate::table::{Table, number, thousands};
 use crate::workload::{PER_POD, Plan, Workload};
 use std::time::Duration;
@@ -46,7 +46,7 @@ pub(crate) fn run(options: &Start) -> Result<()> {
         receiver.set_here(false);
         let folder = data_folder()?;
         let data = folder.path().join("data");
-        let start = || programs.start(system, Route::OneOne, false, &receiver.url(), &data);
+        let start = || programs.start(system, Route::OneOne, Asked::default(), &receiver.url(), &data);
         let series = options.series.next_multiple_of(PER_POD);
         let now = now_ms();
         let workload = Workload::plain(series, options.sweeps);

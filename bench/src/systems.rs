@@ -87,6 +87,18 @@ impl System {
     }
 }
 
+/// What a system is asked to do beyond handing on.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Asked {
+    /// To send native histograms.
+    pub(crate) histograms: bool,
+    /// To add a label to each series.
+    pub(crate) label: bool,
+}
+
+/// The label that is added.
+const LABEL: (&str, &str) = ("replica", "a");
+
 /// Which systems are measured.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Which {
@@ -136,14 +148,29 @@ impl Programs {
         &self,
         system: System,
         route: Route,
-        histograms: bool,
+        asked: Asked,
         to: &str,
         data: &Path,
     ) -> Result<Running> {
+        let (name, value) = LABEL;
+        let global = if asked.label {
+            format!("global: {{external_labels: {{{name}: {value}}}}}\n")
+        } else {
+            String::new()
+        };
+        let config = data.with_extension("yml");
+        std::fs::write(&config, &global)?;
         let begun = Instant::now();
         let kind = match (system, &self.narthex, &self.peers) {
             (System::Narthex, Some(narthex), _) => {
-                let narthex = Narthex::start_in(narthex, "run", data, &["--to", to, "--collect", "none"]);
+                let mut arguments = vec!["--to", to, "--collect", "none"];
+                if asked.label {
+                    arguments.extend([
+                        "--config",
+                        config.to_str().ok_or("the temporary folder's name is not text")?,
+                    ]);
+                }
+                let narthex = Narthex::start_in(narthex, "run", data, &arguments);
                 wait_ready(narthex.url())?;
                 Kind::Narthex(narthex)
             }
@@ -153,7 +180,8 @@ impl Programs {
                     Route::OneOne | Route::Zstd => "prometheus.WriteRequest",
                 };
                 let mut options = Options { data: Some(data.into()), ..Options::agent(to, message) };
-                if histograms {
+                options.config.insert_str(0, &global);
+                if asked.histograms {
                     options.config.push_str("  send_native_histograms: true\n");
                 }
                 Kind::Prometheus(Prometheus::start(peers, options))
@@ -163,7 +191,9 @@ impl Programs {
                     Route::Zstd => "-remoteWrite.forceVMProto=true",
                     _ => "-remoteWrite.forcePromProto=true",
                 };
-                Kind::Vmagent(Vmagent::start(peers, to, Some(data), &[protocol]))
+                let label = format!("-remoteWrite.label={name}={value}");
+                let flags = if asked.label { vec![protocol, &label] } else { vec![protocol] };
+                Kind::Vmagent(Vmagent::start(peers, to, Some(data), &flags))
             }
             _ => return Err(format!("there is no program for {}", system.name()).into()),
         };
