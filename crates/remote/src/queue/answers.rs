@@ -46,54 +46,13 @@ impl<C: Source> Queue<C> {
                 shard.attempt = shard.attempt.saturating_add(1);
                 shard.maybe_written = true;
                 shard.stuck_since.get_or_insert(now);
-                let wait = backoff::delay(
-                    self.settings.min_backoff,
-                    self.settings.max_backoff,
-                    shard.attempt,
-                    after,
-                    jitter,
-                );
-                shard.not_before = now + wait;
+                let (min, max) = (self.settings.min_backoff, self.settings.max_backoff);
+                shard.not_before = now + backoff::delay(min, max, shard.attempt, after, jitter);
                 if answered {
-                    // In an outage no time counts: nothing goes through between two failures. Where there are
-                    // no others, one of the batch goes through now and then, until the last is left.
-                    let others_pass = self.last_success.is_some_and(|success| {
-                        success > shard.failed_at || shard.mates_passed && now < success + MATES_COUNT_FOR
-                    });
-                    let last_of_batch = shard.mates_passed && shard.batch.len() == 1;
-                    if shard.failing_since.is_some() && (others_pass || last_of_batch) {
-                        shard.failing_beside += now.saturating_sub(shard.failed_at);
-                    }
-                    shard.failing_since.get_or_insert(now);
-                    shard.failed_at = now;
-                    let narrow_at = shard.narrowed_at.max(NARROWED_AFTER);
-                    if matches!(&shard.mode, Mode::Narrow(search) if search.holds()) {
-                        self.narrowed(index, false, Fate::Poisoned, now, &mut settle);
-                    } else if self.settings.put_aside
-                        && (shard.poisoned || shard.failing_beside >= POISONED_AFTER)
-                    {
-                        shard.poisoned = true;
-                        self.refused(index, Fate::Poisoned, now, &mut settle);
-                    } else if shard.failing_beside >= narrow_at
-                        && matches!(shard.mode, Mode::Whole)
-                        && index < self.first_side()
-                    {
-                        self.begin_narrowing(index, true, now);
-                    }
+                    self.failed(index, now, &mut settle);
                 }
             }
-            Outcome::Denied => {
-                let before = shard.denied_at.replace(now);
-                let others_pass = before.zip(self.last_success).is_some_and(|(at, success)| success > at);
-                if shard.denied_alone || others_pass {
-                    shard.denied_alone = true;
-                    self.refused(index, Fate::Refused { maybe_written: false }, now, &mut settle);
-                } else {
-                    let probes = self.gate.as_ref().map_or(0, |gate| gate.probes + 1);
-                    shard.not_before = now + DENIED_INTERVAL;
-                    self.gate = Some(Gate { next_probe: now + DENIED_INTERVAL, probes });
-                }
-            }
+            Outcome::Denied => self.denied(index, now, &mut settle),
             Outcome::RefusedWhole => {
                 let fate = Fate::Refused { maybe_written: shard.maybe_written };
                 if matches!(shard.mode, Mode::Narrow(_)) {
@@ -120,6 +79,47 @@ impl<C: Source> Queue<C> {
             }
         }
         self.move_lanes(index);
+    }
+
+    /// The request met 408, 429 or 5xx: something in it may be why, if others pass meanwhile.
+    fn failed(&mut self, index: usize, now: Duration, settle: &mut impl FnMut(&C, u32, Fate)) {
+        let is_home = index < self.first_side();
+        let Some(shard) = self.shards.get_mut(index) else { return };
+        // In an outage no time counts: nothing goes through between two failures. Where there are no others, one
+        // of the batch goes through now and then, until the last is left.
+        let others_pass = self.last_success.is_some_and(|success| {
+            success > shard.failed_at || shard.mates_passed && now < success + MATES_COUNT_FOR
+        });
+        let last_of_batch = shard.mates_passed && shard.batch.len() == 1;
+        if shard.failing_since.is_some() && (others_pass || last_of_batch) {
+            shard.failing_beside += now.saturating_sub(shard.failed_at);
+        }
+        shard.failing_since.get_or_insert(now);
+        shard.failed_at = now;
+        let narrow_at = shard.narrowed_at.max(NARROWED_AFTER);
+        if matches!(&shard.mode, Mode::Narrow(search) if search.holds()) {
+            self.narrowed(index, false, Fate::Poisoned, now, settle);
+        } else if self.settings.put_aside && (shard.poisoned || shard.failing_beside >= POISONED_AFTER) {
+            shard.poisoned = true;
+            self.refused(index, Fate::Poisoned, now, settle);
+        } else if is_home && shard.failing_beside >= narrow_at && matches!(shard.mode, Mode::Whole) {
+            self.begin_narrowing(index, true, now);
+        }
+    }
+
+    /// Nobody was let in by the request, or there is no receiver.
+    fn denied(&mut self, index: usize, now: Duration, settle: &mut impl FnMut(&C, u32, Fate)) {
+        let Some(shard) = self.shards.get_mut(index) else { return };
+        let before = shard.denied_at.replace(now);
+        let others_pass = before.zip(self.last_success).is_some_and(|(at, success)| success > at);
+        if shard.denied_alone || others_pass {
+            shard.denied_alone = true;
+            self.refused(index, Fate::Refused { maybe_written: false }, now, settle);
+        } else {
+            let probes = self.gate.as_ref().map_or(0, |gate| gate.probes + 1);
+            shard.not_before = now + DENIED_INTERVAL;
+            self.gate = Some(Gate { next_probe: now + DENIED_INTERVAL, probes });
+        }
     }
 
     /// All points of the request are settled.

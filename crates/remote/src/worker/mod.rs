@@ -13,6 +13,7 @@ mod stragglers;
 
 use self::aside::{ASIDE, Aside, wait_for_entry};
 use self::backlog::{Backlog, NewestFirst};
+use self::orders::Ending;
 pub use self::orders::ShutdownReport;
 pub(crate) use self::orders::{Orders, Stop};
 use self::sending::Flight;
@@ -204,22 +205,16 @@ impl Worker {
     pub(crate) async fn run(mut self, mut orders: watch::Receiver<Orders>) -> ShutdownReport {
         let mut second = tokio::time::interval(SAVE_INTERVAL);
         second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut stop_at: Option<Duration> = None;
-        let mut handing_over = false;
+        let mut ending: Option<Ending> = None;
         let complete = loop {
+            let handing_over = ending.is_some_and(|ending| ending.hands_over);
             if !handing_over {
                 self.send_ready();
             }
             let now = self.clock.monotonic();
             self.end_backlog();
-            if let Some(at) = stop_at {
-                let all = self.closed || self.follower.position() >= self.storage.end();
-                if all && self.queue.pending() == 0 && self.backlog.is_none() && self.stragglers.is_empty() {
-                    break true;
-                }
-                if now >= at || handing_over && self.flights.is_empty() {
-                    break false;
-                }
+            if let Some(complete) = ending.and_then(|ending| self.has_ended(ending, now)) {
+                break complete;
             }
             if self.is_through() {
                 break true;
@@ -235,7 +230,8 @@ impl Worker {
                 && self.until.is_none_or(|until| self.follower.position() < until);
             let reads_backlog = !handing_over && self.backlog.as_ref().is_some_and(Backlog::reads);
             let to_send = self.next_wakeup();
-            let wake = to_send.filter(|_| !handing_over).into_iter().chain(stop_at).min();
+            let end_at = ending.map(|ending| ending.at);
+            let wake = to_send.filter(|_| !handing_over).into_iter().chain(end_at).min();
             tokio::select! {
                 chunk = self.follower.next(), if reads => self.read(chunk),
                 chunk = backlog::next_of(&mut self.backlog), if reads_backlog => self.read_for_backlog(chunk),
@@ -249,23 +245,11 @@ impl Worker {
                 saved = wait(&mut self.saving), if self.saving.is_some() => self.save_ended(saved),
                 () = self.keeper.progress(), if self.held.is_some() => self.write_positions(),
                 read = wait_for_entry(&mut self.aside), if self.aside.is_loading() => self.entry_read(read),
-                changed = orders.changed(), if stop_at.is_none() => {
-                    let Orders { memory, stop } = *orders.borrow_and_update();
-                    self.settings.memory = memory;
-                    self.share_memory();
+                changed = orders.changed(), if ending.is_none() => {
+                    let orders = *orders.borrow_and_update();
                     // Nobody holds the handle any more: stop, but not without the positions.
-                    let stop = if changed.is_ok() { stop } else { Some(Stop::Flush(Duration::ZERO)) };
-                    let deadline = match stop {
-                        None => continue,
-                        Some(Stop::Flush(deadline)) => deadline,
-                        Some(Stop::HandOver(deadline)) => {
-                            handing_over = true;
-                            deadline
-                        }
-                    };
-                    stop_at = Some(self.clock.monotonic() + deadline);
-                    self.stopping = true;
-                    self.queues_mut().for_each(|(_, queue)| queue.set_flushing(true));
+                    let nobody = changed.is_err().then_some(Stop::Flush(Duration::ZERO));
+                    ending = self.obey(orders.memory, nobody.or(orders.stop));
                 }
             }
         };
@@ -274,6 +258,28 @@ impl Worker {
             self.pin.release();
         }
         report
+    }
+
+    /// Does what it is told to, and says how it ends then.
+    fn obey(&mut self, memory: usize, stop: Option<Stop>) -> Option<Ending> {
+        self.settings.memory = memory;
+        self.share_memory();
+        let (deadline, hands_over) = match stop? {
+            Stop::Flush(deadline) => (deadline, false),
+            Stop::HandOver(deadline) => (deadline, true),
+        };
+        self.stopping = true;
+        self.queues_mut().for_each(|(_, queue)| queue.set_flushing(true));
+        Some(Ending { at: self.clock.monotonic() + deadline, hands_over })
+    }
+
+    /// Whether it is over: then, whether everything was delivered.
+    fn has_ended(&self, ending: Ending, now: Duration) -> Option<bool> {
+        let read = self.closed || self.follower.position() >= self.storage.end();
+        if read && self.queue.pending() == 0 && self.backlog.is_none() && self.stragglers.is_empty() {
+            return Some(true);
+        }
+        (now >= ending.at || ending.hands_over && self.flights.is_empty()).then_some(false)
     }
 
     /// Whether a member that leaves has delivered its part.

@@ -20,6 +20,15 @@ pub(crate) enum Stop {
     HandOver(Duration),
 }
 
+/// A worker that was told to stop.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ending {
+    /// By the monotonic clock: then it ends in any case.
+    pub(super) at: Duration,
+    /// It sends nothing any more and ends with the answers to what is under way.
+    pub(super) hands_over: bool,
+}
+
 /// How a destination ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ShutdownReport {

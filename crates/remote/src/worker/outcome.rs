@@ -7,6 +7,7 @@ use crate::client::protocol::Next;
 use crate::disk::aside::Gathered;
 use crate::disk::dead::{self, Lines, Reason};
 use crate::disk::keep::Keep;
+use crate::outgoing::Outgoing;
 use crate::queue::{Fate, Outcome, Source};
 use crate::stats::State;
 use model::Kinds;
@@ -28,8 +29,6 @@ impl Worker {
         };
         let mut refused_settled = 0;
         let outcome = self.outcome(&flight, now, &words, &mut refused_settled);
-        let about_order = answer::is_about_order(&words);
-        let time = self.clock.now_ms();
         let is_aside = flight.queue == ASIDE;
         if matches!(outcome, Outcome::Delivered | Outcome::Settled) {
             self.let_know(&flight, now);
@@ -37,57 +36,22 @@ impl Worker {
                 self.newest_first.taken_at = Some(now);
             }
         }
+        let about = About {
+            time: self.clock.now_ms(),
+            words: &words,
+            is_about_order: answer::is_about_order(&words),
+            is_aside,
+            is_large: flight.kinds.total() > SETTLED_KEPT,
+        };
         let mut refused = Refused::default();
-        let mut settled = dead::Request::default();
         let Some(queue) = self.queue_mut(flight.queue) else { return };
         queue.answer(flight.request.shard, outcome, now, |outgoing, index, fate| {
-            let Some(point) = outgoing.point(index) else { return };
-            if is_aside && fate != Fate::Poisoned {
-                refused.from_aside.count(&point.value);
-            }
-            let reason = match fate {
-                Fate::Delivered => return,
-                Fate::Settled if flight.kinds.total() > SETTLED_KEPT => {
-                    settled.add(outgoing.labels(point.series), outgoing.series(index), point.timestamp);
-                    return;
-                }
-                Fate::Settled => Reason::Refused,
-                Fate::Refused { maybe_written } => {
-                    refused.maybe += u64::from((maybe_written || is_aside) && about_order);
-                    Reason::Refused
-                }
-                Fate::Presumed => {
-                    refused.presumed += 1;
-                    refused.maybe += u64::from(about_order);
-                    Reason::Presumed
-                }
-                Fate::Poisoned => {
-                    refused.poisoned.get_or_insert_default().add(outgoing, point);
-                    return;
-                }
-            };
-            let labels = outgoing.labels(point.series);
-            refused.lines.sample(time, reason, &words, labels, &outgoing.chunk().batch, point);
-            if fate == Fate::Settled {
-                return;
-            }
-            refused.kinds.count(&point.value);
-            if refused.example.is_none() {
-                refused.example = Some(format!("{labels} at {}", point.timestamp));
-            }
+            refused.take(&about, outgoing, index, fate);
         });
-        if refused_settled > 0 && flight.kinds.total() > SETTLED_KEPT {
-            refused.lines.summary(time, &words, refused_settled, &settled);
+        if refused_settled > 0 && about.is_large {
+            refused.lines.summary(about.time, &words, refused_settled, &refused.settled);
         }
-        self.stats.refused.add(refused.kinds);
-        self.stats.refused_or_already_written.add(refused.maybe);
-        self.stats.refused_presumed.add(refused.presumed);
-        self.stats.aside_settled.add(refused.from_aside);
-        if let Some(example) = refused.example {
-            let count = refused.kinds.total();
-            self.stats.set_error(format!("refused for good: {example}: {words}"));
-            tracing::warn!(destination = %self.name, count, %example, answer = %words, "refused for good");
-        }
+        self.count_refused(&refused, &words);
         let mut keep = Keep { lines: refused.lines, ..Keep::default() };
         if let Some(poisoned) = refused.poisoned {
             if !is_aside {
@@ -101,6 +65,17 @@ impl Worker {
         }
         // Before anything else is sent, so that a kill costs no more than what is under way then.
         self.write_positions();
+    }
+
+    fn count_refused(&self, refused: &Refused, words: &str) {
+        self.stats.refused.add(refused.kinds);
+        self.stats.refused_or_already_written.add(refused.maybe);
+        self.stats.refused_presumed.add(refused.presumed);
+        self.stats.aside_settled.add(refused.from_aside);
+        let Some(example) = &refused.example else { return };
+        self.stats.set_error(format!("refused for good: {example}: {words}"));
+        let count = refused.kinds.total();
+        tracing::warn!(destination = %self.name, count, %example, answer = %words, "refused for good");
     }
 
     /// What passes in one queue says of what fails in another that it is not the destination that is away.
@@ -211,6 +186,18 @@ impl Worker {
     }
 }
 
+/// What there is to say of an answer, whichever point it is about.
+struct About<'a> {
+    time: i64,
+    words: &'a str,
+    /// It is about samples that are out of order or there already.
+    is_about_order: bool,
+    is_aside: bool,
+    /// The request had more than [`SETTLED_KEPT`] points.
+    is_large: bool,
+}
+
+/// What an answer costs.
 #[derive(Default)]
 struct Refused {
     kinds: Kinds,
@@ -222,6 +209,49 @@ struct Refused {
     from_aside: Kinds,
     example: Option<String>,
     lines: Lines,
+    /// Of a large request of which only numbers are kept.
+    settled: dead::Request,
+}
+
+impl Refused {
+    /// Takes a point that the answer settles.
+    fn take(&mut self, about: &About<'_>, outgoing: &Outgoing, index: u32, fate: Fate) {
+        let Some(point) = outgoing.point(index) else { return };
+        if about.is_aside && fate != Fate::Poisoned {
+            self.from_aside.count(&point.value);
+        }
+        let reason = match fate {
+            Fate::Delivered => return,
+            Fate::Settled if about.is_large => {
+                self.settled.add(outgoing.labels(point.series), outgoing.series(index), point.timestamp);
+                return;
+            }
+            Fate::Settled => Reason::Refused,
+            Fate::Refused { maybe_written } => {
+                self.maybe += u64::from((maybe_written || about.is_aside) && about.is_about_order);
+                Reason::Refused
+            }
+            Fate::Presumed => {
+                self.presumed += 1;
+                self.maybe += u64::from(about.is_about_order);
+                Reason::Presumed
+            }
+            Fate::Poisoned => {
+                self.poisoned.get_or_insert_default().add(outgoing, point);
+                return;
+            }
+        };
+        let labels = outgoing.labels(point.series);
+        let batch = &outgoing.chunk().batch;
+        self.lines.sample(about.time, reason, about.words, labels, batch, point);
+        if fate == Fate::Settled {
+            return;
+        }
+        self.kinds.count(&point.value);
+        if self.example.is_none() {
+            self.example = Some(format!("{labels} at {}", point.timestamp));
+        }
+    }
 }
 
 /// `404 Not Found: remote write receiver needs to be enabled`
