@@ -6,7 +6,9 @@ mod backlog;
 mod metadata;
 mod orders;
 mod outcome;
+mod reading;
 mod saving;
+mod second;
 mod sending;
 mod shards;
 mod stragglers;
@@ -27,8 +29,7 @@ use crate::config::{CatchUp, MetadataConfig, Narrowing, RemoteWrite};
 use crate::disk::aside::{Files, Shelf};
 use crate::disk::keep::Keeper;
 use crate::disk::positions::{self, PositionFile, Settled};
-use crate::outgoing::{Left, Outgoing, Rules};
-use crate::queue::reshard;
+use crate::outgoing::{Outgoing, Rules};
 use crate::queue::{Queue, Settings};
 use crate::stats::{State, Stats};
 use formats::remote_write::Protocol;
@@ -39,7 +40,7 @@ use model::Kinds;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use storage::{Chunk, Follower, Pin, ReadError, Storage};
+use storage::{Follower, Pin, Storage};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use wal::Filesystem;
@@ -323,76 +324,6 @@ impl Worker {
         ShutdownReport { complete, pending, positions_saved }
     }
 
-    /// Takes a chunk of the log in.
-    fn read(&mut self, chunk: Result<Arc<Chunk>, ReadError>) {
-        let chunk = match chunk {
-            Ok(chunk) => chunk,
-            Err(ReadError::Closed) => {
-                self.closed = true;
-                return;
-            }
-            Err(error) => return self.read_failed(&error),
-        };
-        let end = chunk.end;
-        let records = chunk.records.len() as u64;
-        self.stats.records_read.add(records);
-        if self.follower.is_behind() {
-            self.stats.records_read_behind.add(records);
-            self.behind_until = self.behind_until.max(end);
-        }
-        self.feed(self.main, chunk, end, |_, _| true);
-    }
-
-    /// Says that the log can't be read. The follower tries again by itself, ever more slowly.
-    fn read_failed(&self, error: &ReadError) {
-        self.stats.set_error(error.to_string());
-        tracing::error!(destination = %self.name, %error, "the log can't be read; trying again");
-    }
-
-    /// Gives a chunk to a queue, up to `end`; of its points those that are `wanted`.
-    fn feed(
-        &mut self,
-        queue: u64,
-        chunk: Arc<Chunk>,
-        end: wal::Position,
-        wanted: impl Fn(&Outgoing, u32) -> bool,
-    ) {
-        let now_ms = self.clock.now_ms();
-        self.rules.oldest_ms = self.age_limit.map(|limit| now_ms - limit.as_millis() as i64);
-        let count = chunk.batch.points.len() as u32;
-        let outgoing = Outgoing::new(chunk, &mut self.rules);
-        let [mut queued, mut by_rule, mut too_old, mut no_series] = [Kinds::default(); 4];
-        let mut newest = i64::MIN;
-        let rules = &self.rules;
-        let main = (self.main, &mut self.queue);
-        let Some(into) = queue_of(queue, main, &mut self.backlog, &mut self.stragglers) else { return };
-        into.push(outgoing, end, count, |outgoing, index| {
-            let Some(point) =
-                outgoing.point(index).filter(|_| outgoing.is_own(index, rules) && wanted(outgoing, index))
-            else {
-                return false;
-            };
-            newest = newest.max(point.timestamp);
-            match outgoing.left_out(point, rules) {
-                None => {
-                    queued.count(&point.value);
-                    return true;
-                }
-                Some(Left::NoSeries) => no_series.count(&point.value),
-                Some(Left::Rule) => by_rule.count(&point.value),
-                Some(Left::TooOld) => too_old.count(&point.value),
-            }
-            false
-        });
-        self.stats.queued.add(queued);
-        self.stats.dropped_by_rule.add(by_rule);
-        self.stats.dropped_too_old.add(too_old);
-        self.stats.dropped_no_series.add(no_series);
-        if newest > i64::MIN {
-            self.stats.highest_ms.raise(newest);
-        }
-    }
-
     /// All queues with their numbers, but for the side queue's.
     fn queues_mut(&mut self) -> impl Iterator<Item = (u64, &mut Queue<Outgoing>)> {
         queues_of((self.main, &mut self.queue), &mut self.backlog, &mut self.stragglers)
@@ -402,80 +333,6 @@ impl Worker {
         match queue {
             ASIDE => self.aside.queue(),
             _ => queue_of(queue, (self.main, &mut self.queue), &mut self.backlog, &mut self.stragglers),
-        }
-    }
-
-    fn every_second(&mut self) {
-        let now = self.clock.monotonic();
-        self.queue.tick(now);
-        self.tick_backlog(now);
-        self.leave_behind();
-        self.tick_stragglers(now);
-        self.tick_aside();
-        self.save();
-        if now >= self.refresh_at {
-            self.refresh(now);
-        }
-        if self.metadata_config.send
-            && now >= self.metadata_at
-            && self.metadata.is_none()
-            && self.stats.protocol() == Some(Protocol::V1)
-        {
-            self.metadata_at = now + self.metadata_config.send_interval;
-            self.metadata = Some(metadata::send(
-                self.client.clone(),
-                self.storage.all_metadata(),
-                self.metadata_config.max_samples_per_send,
-                self.stats.clone(),
-            ));
-        }
-        self.update_gauges();
-        let lost = self.pin.lost();
-        self.stats.lost.add(lost.minus(self.lost));
-        self.lost = lost;
-        if now >= self.rate.last + reshard::INTERVAL {
-            self.reshard(now);
-        }
-    }
-
-    fn update_gauges(&self) {
-        let stats = &self.stats;
-        let behind = self.follower.is_behind();
-        let age = |queue: &Queue<Outgoing>| {
-            queue.oldest().map_or(0, |(outgoing, point)| self.age_ms(outgoing, point))
-        };
-        let newest_lag = age(&self.queue);
-        let backlog = self.backlog.as_ref().map(|backlog| (&backlog.queue, backlog.follower.is_behind()));
-        stats.newest_lag_ms.set(newest_lag);
-        stats.newest_first.set(i64::from(backlog.is_some()));
-        stats.lag_ms.set(backlog.map_or(0, |(queue, _)| age(queue)).max(newest_lag));
-        stats.behind.set(i64::from(behind || backlog.is_some_and(|(_, behind)| behind)));
-        let straggling: usize = self.stragglers.iter().map(|straggler| straggler.queue.bytes()).sum();
-        let in_backlog = backlog.map_or(0, |(queue, _)| queue.bytes());
-        stats.memory_bytes.set((self.queue.bytes() + in_backlog + straggling) as i64);
-        stats.lanes_behind.set(self.lanes_behind() as i64);
-        stats.shards.set(self.shards() as i64);
-        let lowest = self.saved.lanes.iter().min().copied().unwrap_or_default();
-        stats.position_segment.set(lowest.segment as i64);
-        stats.position_offset.set(lowest.offset as i64);
-        let waits = if self.newest_first.held { None } else { self.queue.waits_until() };
-        let waits = waits.into_iter().chain(backlog.and_then(|(queue, _)| queue.waits_until())).min();
-        let wait = waits.map(|at| at.saturating_sub(self.clock.monotonic()));
-        stats.retry_in_ms.set(wait.map_or(0, |wait| wait.as_millis() as i64));
-    }
-
-    /// Reads files with credentials again.
-    fn refresh(&mut self, now: Duration) {
-        self.refresh_at = now + REFRESH_INTERVAL;
-        match self.client.refresh() {
-            Ok(true) => {
-                self.queues_mut().for_each(|(_, queue)| queue.probe_now(now));
-            }
-            Ok(false) => {}
-            Err(error) => {
-                self.stats.set_error(error.to_string());
-                tracing::warn!(destination = %self.name, %error, "what was read before stays in use");
-            }
         }
     }
 }

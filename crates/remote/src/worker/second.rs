@@ -1,0 +1,83 @@
+//! What a worker does once a second: it saves, looks after what is stuck, and says how it goes.
+
+use super::{REFRESH_INTERVAL, Worker, metadata};
+use crate::outgoing::Outgoing;
+use crate::queue::{Queue, reshard};
+use formats::remote_write::Protocol;
+use std::time::Duration;
+
+impl Worker {
+    pub(super) fn every_second(&mut self) {
+        let now = self.clock.monotonic();
+        self.queue.tick(now);
+        self.tick_backlog(now);
+        self.leave_behind();
+        self.tick_stragglers(now);
+        self.tick_aside();
+        self.save();
+        if now >= self.refresh_at {
+            self.refresh(now);
+        }
+        if self.metadata_config.send
+            && now >= self.metadata_at
+            && self.metadata.is_none()
+            && self.stats.protocol() == Some(Protocol::V1)
+        {
+            self.metadata_at = now + self.metadata_config.send_interval;
+            self.metadata = Some(metadata::send(
+                self.client.clone(),
+                self.storage.all_metadata(),
+                self.metadata_config.max_samples_per_send,
+                self.stats.clone(),
+            ));
+        }
+        self.update_gauges();
+        let lost = self.pin.lost();
+        self.stats.lost.add(lost.minus(self.lost));
+        self.lost = lost;
+        if now >= self.rate.last + reshard::INTERVAL {
+            self.reshard(now);
+        }
+    }
+
+    pub(super) fn update_gauges(&self) {
+        let stats = &self.stats;
+        let behind = self.follower.is_behind();
+        let age = |queue: &Queue<Outgoing>| {
+            queue.oldest().map_or(0, |(outgoing, point)| self.age_ms(outgoing, point))
+        };
+        let newest_lag = age(&self.queue);
+        let backlog = self.backlog.as_ref().map(|backlog| (&backlog.queue, backlog.follower.is_behind()));
+        stats.newest_lag_ms.set(newest_lag);
+        stats.newest_first.set(i64::from(backlog.is_some()));
+        stats.lag_ms.set(backlog.map_or(0, |(queue, _)| age(queue)).max(newest_lag));
+        stats.behind.set(i64::from(behind || backlog.is_some_and(|(_, behind)| behind)));
+        let straggling: usize = self.stragglers.iter().map(|straggler| straggler.queue.bytes()).sum();
+        let in_backlog = backlog.map_or(0, |(queue, _)| queue.bytes());
+        stats.memory_bytes.set((self.queue.bytes() + in_backlog + straggling) as i64);
+        stats.lanes_behind.set(self.lanes_behind() as i64);
+        stats.shards.set(self.shards() as i64);
+        let lowest = self.saved.lanes.iter().min().copied().unwrap_or_default();
+        stats.position_segment.set(lowest.segment as i64);
+        stats.position_offset.set(lowest.offset as i64);
+        let waits = if self.newest_first.held { None } else { self.queue.waits_until() };
+        let waits = waits.into_iter().chain(backlog.and_then(|(queue, _)| queue.waits_until())).min();
+        let wait = waits.map(|at| at.saturating_sub(self.clock.monotonic()));
+        stats.retry_in_ms.set(wait.map_or(0, |wait| wait.as_millis() as i64));
+    }
+
+    /// Reads files with credentials again.
+    fn refresh(&mut self, now: Duration) {
+        self.refresh_at = now + REFRESH_INTERVAL;
+        match self.client.refresh() {
+            Ok(true) => {
+                self.queues_mut().for_each(|(_, queue)| queue.probe_now(now));
+            }
+            Ok(false) => {}
+            Err(error) => {
+                self.stats.set_error(error.to_string());
+                tracing::warn!(destination = %self.name, %error, "what was read before stays in use");
+            }
+        }
+    }
+}
