@@ -4,10 +4,9 @@
 
 mod common;
 
-use common::{EPOCH_MS, World, wait_for_number};
+use common::{EPOCH_MS, World, wait_for_decisions, wait_for_number};
 use formats::remote_write::{DecodeOptions, Protocol, decode};
 use model::{Batch, Labels, Metadata, MetricType, Series};
-use remote::Stats;
 use remote::config::Message;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -107,17 +106,6 @@ fn told(world: &World) -> u64 {
         decoded.batch.metadata.iter().any(|metadata| metadata.help == "how many there were")
     };
     requests.iter().filter(tells).count() as u64
-}
-
-/// Waits until the destination has certainly acted on what its clock shows now, and what it then began goes out.
-///
-/// It looks at the clock each second and sets this number after it has decided. The first time it may have looked
-/// before; the second time it has looked since; by the third it has sent what it decided to send.
-fn wait_for_decisions(stats: &Stats) {
-    for _ in 0..3 {
-        stats.lanes_behind.set(-1);
-        wait_until("what is done each second", SOON, || stats.lanes_behind.get() >= 0);
-    }
 }
 
 #[test]

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::World;
+use common::{World, wait_for_decisions};
 use model::Clock;
 use remote::config::CatchUp;
 use remote::{Destination, Identity, Prepared, RemoteWrite, Stats};
@@ -77,14 +77,14 @@ impl Windowed {
     }
 
     /// So many pushes in so many seconds each, which the receiver does not take.
-    fn outage(&self, pushes: usize, seconds: u64) {
+    fn outage(&self, destination: &Destination, pushes: usize, seconds: u64) {
         self.away.store(true, Ordering::SeqCst);
         for _ in 0..pushes {
             self.push();
             self.world.clock.jump(Duration::from_secs(seconds));
         }
         // Outages are longer than the clock's jumps take: every second is looked at what is behind.
-        std::thread::sleep(Duration::from_millis(1200));
+        wait_for_decisions(destination.stats());
     }
 
     fn come_back(&self) {
@@ -113,7 +113,7 @@ fn is_split(stats: &Stats) -> bool {
 fn what_is_new_after_an_outage_arrives_before_the_backlog() {
     let peer = Windowed::new();
     let destination = peer.begin();
-    peer.outage(60, 10);
+    peer.outage(&destination, 60, 10);
     let end = peer.world.clock.now_ms();
     peer.come_back();
     let stats = destination.stats().clone();
@@ -140,14 +140,14 @@ fn nothing_is_sent_further_back_than_the_receiver_takes() {
     let destination = peer.begin();
     let stats = destination.stats().clone();
     // Two hours are more than the window: their first part goes in order.
-    peer.outage(120, 60);
+    peer.outage(&destination, 120, 60);
     peer.come_back();
     wait_until("the newest to go first", SOON, || is_split(&stats));
     let (reached, now) = (*peer.order().last().unwrap(), peer.world.clock.now_ms());
     assert!(now - reached < WINDOW.as_millis() as i64, "split {} s back", (now - reached) / 1000);
     peer.push();
     // And another outage before that is worked off.
-    peer.outage(50, 60);
+    peer.outage(&destination, 50, 60);
     peer.come_back();
     for _ in 0..10 {
         peer.push();
@@ -163,7 +163,7 @@ fn nothing_is_sent_further_back_than_the_receiver_takes() {
 fn killed_in_the_middle_neither_half_is_lost_or_sent_again() {
     let mut peer = Windowed::new();
     let destination = peer.begin();
-    peer.outage(60, 10);
+    peer.outage(&destination, 60, 10);
     peer.come_back();
     let mut destination = Some(destination);
     for round in 0..3 {

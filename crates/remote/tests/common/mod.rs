@@ -241,6 +241,17 @@ pub fn wait_until_denied(stats: &Stats, words: &str) {
     support::wait_until(words, support::SOON, denies);
 }
 
+/// Waits until the destination has certainly acted on what its clock shows now, and what it then began goes out.
+///
+/// It looks at the clock each second and sets this number after it has decided. The first time it may have looked
+/// before; the second time it has looked since; by the third it has sent what it decided to send.
+pub fn wait_for_decisions(stats: &Stats) {
+    for _ in 0..3 {
+        stats.lanes_behind.set(-1);
+        support::wait_until("what is done each second", support::SOON, || stats.lanes_behind.get() >= 0);
+    }
+}
+
 /// Waits until a number has come to be so.
 #[track_caller]
 pub fn wait_for_number(what: &str, right: u64, mut number: impl FnMut() -> u64) {
