@@ -64,8 +64,8 @@ pub struct Exemplar {
     pub value: f64,
 }
 
-/// A request as it came. It says what the batch that was made of it says, in the same order, and nothing else:
-/// so whoever sends on all of the batch as it is may send this.
+/// A request as it came. It says what the batch that was made of it says, each series in the same order, and
+/// nothing else: so whoever sends on all of the batch as it is may send this.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Verbatim {
     /// What the body is, as in `Content-Type`.

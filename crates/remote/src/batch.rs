@@ -8,7 +8,7 @@ use crate::outgoing::Outgoing;
 use bytes::Bytes;
 use formats::compress::{Compressor, Encoding, join_snappy};
 use formats::remote_write::{Encoder, Protocol};
-use model::{Kinds, Metadata, Point, Value, Verbatim};
+use model::{Kinds, Metadata, Point, Series, Value, Verbatim};
 use std::sync::Arc;
 
 /// Most bytes of a request before compression, unless the receiver asks for less with 413. Prometheus
@@ -84,7 +84,7 @@ impl Batcher {
         limit: usize,
         metadata: impl Fn(&[u8]) -> Option<Arc<Metadata>>,
     ) -> Encoded {
-        if let Some(encoded) = verbatim(protocol, points.clone(), limit) {
+        if let Some(encoded) = verbatim(protocol, points.clone(), limit, &metadata) {
             return encoded;
         }
         let (entries, groups, newest) = self.group(points, limit);
@@ -235,6 +235,7 @@ fn verbatim<'a>(
     protocol: Protocol,
     points: impl Iterator<Item = (&'a Outgoing, u32)>,
     limit: usize,
+    metadata: &impl Fn(&[u8]) -> Option<Arc<Metadata>>,
 ) -> Option<Encoded> {
     let mut requests: Vec<&Verbatim> = Vec::new();
     let (mut taken, mut plain_bytes, mut newest) = (0, 0, None);
@@ -245,6 +246,9 @@ fn verbatim<'a>(
             let request = source.verbatim()?;
             plain_bytes += request.plain_bytes;
             if request.content_type != protocol.content_type() || plain_bytes > limit {
+                return None;
+            }
+            if protocol == Protocol::V2 && lacks_metadata(source, metadata) {
                 return None;
             }
             requests.push(request);
@@ -286,6 +290,20 @@ fn verbatim<'a>(
         plain_bytes,
         newest,
         verbatim: true,
+    })
+}
+
+/// Whether more is known of a series than came with it, so that 2.0 can say more.
+fn lacks_metadata(source: &Outgoing, metadata: &impl Fn(&[u8]) -> Option<Arc<Metadata>>) -> bool {
+    let mut last: &[u8] = &[];
+    (0u32..).zip(&source.chunk().batch.series).any(|(index, series)| {
+        if series.metadata != Series::NO_METADATA {
+            return false;
+        }
+        // Series of one metric follow each other, as a rule.
+        let name = source.labels(index).metric_name().unwrap_or_default();
+        let before = std::mem::replace(&mut last, name);
+        name != before && metadata(name).is_some()
     })
 }
 
@@ -393,6 +411,9 @@ mod tests {
             let b = pushed(protocol, &["x"], &[("region", "eu")]);
             assert_eq!(encode(&[(&b, 0)], protocol, usize::MAX), (false, 1, 1), "with other labels");
             let c = outgoing(&["x"], &[(0, 1)], &mut Rules::default());
+            let known = |name: &[u8]| (name == b"z").then(|| Arc::new(Metadata::default()));
+            let told = Batcher::default().encode(protocol, all(&a), usize::MAX, known);
+            assert_eq!(told.verbatim, protocol == Protocol::V1, "2.0 tells what is known besides");
             let mixed: Vec<_> = all(&a).chain([(&c, 0)]).collect();
             assert_eq!(encode(&mixed, protocol, usize::MAX), (false, 4, 4), "beside what came otherwise");
         }

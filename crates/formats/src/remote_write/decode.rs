@@ -50,8 +50,9 @@ pub struct Decoded {
     pub accepted: Kinds,
     /// What was left out.
     pub rejected: Rejected,
-    /// Whether the body says what the batch says and nothing else, and in the way in which [`super::Encoder`]
-    /// would: nothing is left out, labels are sorted, and there is no field that is not known here.
+    /// Whether the body says what the batch says and nothing else, and much in the way in which
+    /// [`super::Encoder`] would: nothing is left out, labels are sorted, there is no field that is not known here,
+    /// and it is not padded, by symbols that nothing refers to or fields that are said twice.
     pub exact: bool,
 }
 
@@ -365,8 +366,9 @@ impl<'a, 'o> Decoder<'a, 'o> {
     }
 
     /// Ends the request.
-    pub(super) fn end(mut self) -> Decoded {
-        self.decoded.exact &= self.decoded.rejected.is_empty();
+    pub(super) fn end(mut self, body: &[u8]) -> Decoded {
+        let Decoded { batch, rejected, exact, .. } = &mut self.decoded;
+        *exact &= rejected.is_empty() && body.len() <= PADDING * wire_bytes(batch);
         self.decoded
     }
 
@@ -405,6 +407,23 @@ impl<'a, 'o> Decoder<'a, 'o> {
             Refusal::ExemplarLabels(error) => format!("time series {at} {labels}: exemplar: {error}"),
         });
     }
+}
+
+/// How many times longer than necessary a body may be to be called exact.
+const PADDING: usize = 2;
+
+/// About how many bytes it takes at most to say this in either version.
+fn wire_bytes(batch: &Batch) -> usize {
+    // Tags, lengths, timestamps; labels take a few bytes more each than in the arena.
+    const OVERHEAD: usize = 48;
+    let Batch { bytes, series, points, histograms, metadata, .. } = batch;
+    let histograms = histograms.iter().map(|histogram| OVERHEAD + 2 * histogram.heap_bytes());
+    let metadata = metadata.iter().map(|entry| OVERHEAD + entry.help.len() + entry.unit.len());
+    OVERHEAD
+        + bytes.len() * 5 / 4
+        + OVERHEAD * (series.len() + points.len())
+        + histograms.sum::<usize>()
+        + metadata.sum::<usize>()
 }
 
 /// Merges `others` into the points from `start` on, by timestamp. Each of the two keeps its own order; where

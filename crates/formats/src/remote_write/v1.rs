@@ -10,7 +10,7 @@ use model::{LabelsRef, Metadata, MetricType, Span};
 
 pub(super) fn decode<'a>(mut decoder: Decoder<'a, '_>, body: &'a [u8]) -> Result<Decoded, DecodeError> {
     match request(&mut decoder, body) {
-        Ok(()) => Ok(decoder.end()),
+        Ok(()) => Ok(decoder.end(body)),
         Err(stop) => Err(stop.in_body(body)),
     }
 }

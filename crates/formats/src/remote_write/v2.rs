@@ -21,7 +21,7 @@ pub(super) fn decode<'a>(decoder: Decoder<'a, '_>, body: &'a [u8]) -> Result<Dec
         families: Families::default(),
     };
     match request.read(body) {
-        Ok(()) => Ok(request.decoder.end()),
+        Ok(()) => Ok(request.decoder.end(body)),
         Err(stop) => Err(stop.in_body(body)),
     }
 }

@@ -165,3 +165,20 @@ fn help_that_is_cut_makes_a_body_inexact() {
     let exact = |help| decode(Protocol::V2, &series(help), &options).unwrap().exact;
     assert_eq!([exact("in short"), exact("at length")], [true, false]);
 }
+
+#[test]
+fn a_padded_body_is_inexact() {
+    let symbols = |more: usize| -> Vec<u8> {
+        let own = ["", "__name__", "up"].into_iter().flat_map(|symbol| field(4, symbol.as_bytes()));
+        own.chain((0..more).flat_map(|_| field(4, b"nothing refers to this"))).collect()
+    };
+    let series = field(5, &[field(1, &[1, 2]), field(2, &[&VALUE[..], &[0x10, 7]].concat())].concat());
+    let exact = |more| is_exact(Protocol::V2, &[symbols(more), series.clone()].concat());
+    assert_eq!([exact(0), exact(1), exact(100)], [true, true, false]);
+    let label = field(1, &[field(1, b"__name__"), field(2, b"up")].concat());
+    let exact = |times: usize| {
+        let sample = [VALUE.repeat(times), vec![0x10, 7]].concat();
+        is_exact(Protocol::V1, &field(1, &[label.clone(), field(2, &sample)].concat()))
+    };
+    assert_eq!([exact(1), exact(2)], [true, true]);
+}

@@ -1,7 +1,7 @@
 //! What an answer means for the points of its request.
 
 use super::{
-    DENIED_INTERVAL, Fate, Gate, MATES_COUNT_FOR, NARROWED_AFTER, Outcome, POISONED_AFTER, Queue,
+    DENIED_INTERVAL, Fate, Gate, NARROWED_AFTER, Outcome, PAUSE_COUNTS, POISONED_AFTER, Queue,
     SMALLEST_BATCH, Source,
 };
 use crate::queue::backoff;
@@ -33,14 +33,8 @@ impl<C: Source> Queue<C> {
                 let fate = if outcome == Outcome::Delivered { Fate::Delivered } else { Fate::Settled };
                 self.request_settled(index, fate, now, &mut settle);
             }
-            Outcome::Unsent => {
-                let passed = shard.mates_passed;
-                self.request_settled(index, Fate::Delivered, now, &mut settle);
-                // What was not sent says nothing of the destination.
-                if let Some(shard) = self.shards.get_mut(index) {
-                    shard.mates_passed &= passed;
-                }
-            }
+            // It says nothing of the destination.
+            Outcome::Unsent => self.request_settled(index, Fate::Delivered, now, &mut settle),
             Outcome::Resend => shard.not_before = now,
             Outcome::Retry { answered, after, jitter } => {
                 shard.attempt = shard.attempt.saturating_add(1);
@@ -85,17 +79,13 @@ impl<C: Source> Queue<C> {
     fn failed(&mut self, index: usize, now: Duration, settle: &mut impl FnMut(&C, u32, Fate)) {
         let is_home = index < self.first_side();
         let Some(shard) = self.shards.get_mut(index) else { return };
-        // In an outage no time counts: nothing goes through between two failures. Where there are no others, one
-        // of the batch goes through now and then, until the last is left.
-        let others_pass = self.last_success.is_some_and(|success| {
-            success > shard.failed_at || shard.mates_passed && now < success + MATES_COUNT_FOR
-        });
-        let last_of_batch = shard.mates_passed && shard.batch.len() == 1;
-        if shard.failing_since.is_some() && (others_pass || last_of_batch) {
-            shard.failing_beside += now.saturating_sub(shard.failed_at);
+        // Time counts up to the newest success, a probe of this batch's own among them, so that an outage counts no
+        // more than what a pause may.
+        let from = shard.counted_to.max(*shard.failing_since.get_or_insert(now));
+        if let Some(success) = self.last_success.filter(|success| *success > from) {
+            shard.failing_beside += (success - from).min(PAUSE_COUNTS);
+            shard.counted_to = success;
         }
-        shard.failing_since.get_or_insert(now);
-        shard.failed_at = now;
         let narrow_at = shard.narrowed_at.max(NARROWED_AFTER);
         if matches!(&shard.mode, Mode::Narrow(search) if search.holds()) {
             self.narrowed(index, false, Fate::Poisoned, now, settle);
@@ -155,10 +145,10 @@ impl<C: Source> Queue<C> {
                 if shard.failing_since.is_none() {
                     shard.attempt = 0;
                 }
-                shard.mates_passed |= fate == Fate::Delivered;
                 shard.not_before = now;
                 if at < shard.batch.len() {
                     let point = shard.batch.remove(at);
+                    self.note_probed(index, point);
                     self.settle(point, fate, settle);
                 }
             }
@@ -180,7 +170,8 @@ impl<C: Source> Queue<C> {
     /// Begins to narrow the shard's batch down, if it may be and there is anything to narrow. See [`Narrow::new`].
     fn begin_narrowing(&mut self, index: usize, holds: bool, now: Duration) -> bool {
         let Some(shard) = self.shards.get(index) else { return false };
-        if !self.settings.narrow || shard.batch.len() < 2 {
+        // What is refused alone is settled; what fails alone can still be taken out of the others' way.
+        if !self.settings.narrow || shard.batch.len() < if holds { 1 } else { 2 } {
             return false;
         }
         let candidates = shard.batch.iter().map(|point| match self.chunk(*point) {
@@ -245,13 +236,13 @@ impl<C: Source> Queue<C> {
         now: Duration,
         settle: &mut impl FnMut(&C, u32, Fate),
     ) {
+        self.note_searched(index);
         let Some(shard) = self.shards.get_mut(index) else { return };
         let holds = matches!(&shard.mode, Mode::Narrow(search) if search.holds());
         let batch = std::mem::take(&mut shard.batch);
-        let (poisoned, mut failures) = (shard.poisoned, shard.failures());
-        failures.mates_passed |= fates.contains(&narrow::Fate::Delivered);
+        let (poisoned, failures) = (shard.poisoned, shard.failures());
         shard.forget_batch();
-        shard.refused_at = now;
+        (shard.refused_at, shard.not_before) = (now, failures.not_before);
         let mut stuck = [false; LANES];
         let mut open: Vec<Ref> = Vec::new();
         for ((point, fate), lane) in batch.iter().zip(fates).zip(lanes) {
@@ -271,11 +262,18 @@ impl<C: Source> Queue<C> {
         } else if !open.is_empty() && !holds {
             shard.limit = (shard.limit / 4).max(SMALLEST_BATCH).min(self.settings.max_points.max(1));
         }
+        let left = open.len();
         self.put_back(index, open);
         let side = self.take_out(index, &stuck, now);
-        // What was not given up goes on failing where it is now.
-        if holds && let Some(shard) = self.shards.get_mut(side.unwrap_or(index)) {
+        if !holds || left == 0 {
+            return;
+        }
+        // What was not given up goes on failing where it is now; where it stays, as the batch that it was.
+        if let Some(shard) = self.shards.get_mut(side.unwrap_or(index)) {
             shard.inherit(&failures);
+        }
+        if let (None, Some(shard)) = (side, self.shards.get_mut(index)) {
+            shard.limit = shard.limit.min(left);
         }
     }
 
@@ -291,6 +289,49 @@ impl<C: Source> Queue<C> {
             if let Some(lane) = self.lanes.get_mut(lane) {
                 lane.floor = lane.floor.max(Position { index: at.index + 1, ..at });
             }
+        }
+    }
+
+    /// A point of this shard is settled before older ones of its batch: its lane is done so far, unless some of
+    /// those are the lane's.
+    fn note_probed(&mut self, index: usize, point: Ref) {
+        let lane_and_place = |point: &Ref| {
+            let chunk = self.chunk(*point)?;
+            Some((lane_of(chunk.series(point.point)), chunk.position(point.point)))
+        };
+        let Some((lane, at)) = lane_and_place(&point) else { return };
+        let batch = self.shards.get(index).map(|shard| shard.batch.as_slice()).unwrap_or_default();
+        let mut older = batch.iter().filter_map(lane_and_place).take_while(|(_, other)| *other < at);
+        if older.any(|(other, _)| other == lane) {
+            return;
+        }
+        if let Some(lane) = self.lanes.get_mut(usize::from(lane)) {
+            lane.floor = lane.floor.max(Position { index: at.index + 1, ..at });
+        }
+    }
+
+    /// A search has settled some of the batch of this shard: says of each lane how far it is done, since the shard's
+    /// position is that of the oldest point that is left.
+    pub(super) fn note_searched(&mut self, index: usize) {
+        let Some(shard) = self.shards.get(index) else { return };
+        let Mode::Narrow(search) = &shard.mode else { return };
+        let mut left = [false; LANES];
+        for ((point, candidate), unsettled) in shard.batch.iter().zip(search.points()).zip(search.unsettled())
+        {
+            let lane = usize::from(lane_of(candidate.series));
+            let (Some(lane), Some(left)) = (self.lanes.get_mut(lane), left.get_mut(lane)) else { continue };
+            let slot = self.slots.get(point.chunk.wrapping_sub(self.first_chunk) as usize);
+            let (Some(slot), false) = (slot, *left) else { continue };
+            *left = unsettled;
+            let done = match &slot.chunk {
+                Some(chunk) => {
+                    let at = chunk.position(point.point);
+                    if unsettled { at } else { Position { index: at.index + 1, ..at } }
+                }
+                // All of it is settled.
+                None => slot.end,
+            };
+            lane.floor = lane.floor.max(done);
         }
     }
 

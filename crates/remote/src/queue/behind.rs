@@ -60,6 +60,7 @@ impl<C: Source> Queue<C> {
             self.is_stuck(shard, now) || self.is_returning(*index)
         })?;
         let from = self.shards.get(stuck).map(|shard| self.shard_position(shard))?;
+        self.note_searched(stuck);
         let mut lanes = [false; LANES];
         let mut positions = [from; LANES];
         for ((lane, left), position) in self.lanes.iter_mut().zip(&mut lanes).zip(&mut positions) {
@@ -74,7 +75,7 @@ impl<C: Source> Queue<C> {
             *left = true;
         }
         let shard = self.shards.get_mut(stuck)?;
-        let mut points: Vec<Ref> = std::mem::take(&mut shard.batch);
+        let mut points: Vec<Ref> = shard.take_batch();
         points.extend(std::mem::take(&mut shard.waiting));
         shard.forget_batch();
         for point in points {

@@ -53,7 +53,7 @@ struct World {
 }
 
 fn small() -> Settings {
-    Settings { capacity: 8, max_points: 5, min_shards: 3, ..settings() }
+    Settings { capacity: 8, max_points: 5, min_shards: 3, put_aside: false, ..settings() }
 }
 
 fn lane(points: &Points, point: u32) -> usize {
@@ -89,10 +89,17 @@ impl World {
         newest: &mut HashMap<u64, (u64, u32)>,
     ) {
         while let Some(request) = queue.poll(now) {
-            let fails =
-                queue.points(request.shard).any(|(chunk, point)| stuck.contains(&chunk.series(point)));
-            let retry = Outcome::Retry { answered: false, after: None, jitter: 0.0 };
-            let outcome = if fails { retry } else { Outcome::Delivered };
+            let mut series = queue.points(request.shard).map(|(chunk, point)| chunk.series(point));
+            let fails = series.find(|series| stuck.contains(series));
+            drop(series);
+            let outcome = match fails {
+                // Some fail by an answer, so that they are narrowed down.
+                Some(series) if series % 3 == 0 => {
+                    Outcome::Retry { answered: true, after: Some(Duration::from_secs(20)), jitter: 0.0 }
+                }
+                Some(_) => Outcome::Retry { answered: false, after: None, jitter: 0.0 },
+                None => Outcome::Delivered,
+            };
             queue.answer(request.shard, outcome, now, |chunk, point, fate| {
                 assert_eq!(fate, Fate::Delivered);
                 let at = (chunk.number, point);

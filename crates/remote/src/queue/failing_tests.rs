@@ -212,3 +212,87 @@ fn the_rest_goes_on_soon_while_what_a_receiver_fails_over_waits() {
         assert!(requests < 4000, "{requests} requests");
     }
 }
+
+/// Answers `outcome` to what `hurts`, and delivers the rest, each second for so long.
+fn work(
+    queue: &mut Queue<super::tests::Points>,
+    now: &mut Duration,
+    seconds: u64,
+    mut hurts: impl FnMut(&[(u64, i64)]) -> Option<Outcome>,
+) -> Vec<(Duration, usize, Option<Outcome>)> {
+    let mut requests = Vec::new();
+    for _ in 0..seconds {
+        *now += Duration::from_secs(1);
+        queue.tick(*now);
+        while let Some(request) = queue.poll(*now) {
+            let outcome = hurts(&sent(queue, request));
+            requests.push((*now, request.shard, outcome));
+            let settled = answer(queue, request, outcome.unwrap_or(Outcome::Delivered), *now);
+            assert!(outcome.is_none() || settled.is_empty(), "a failure settled something");
+        }
+    }
+    requests
+}
+
+#[test]
+fn what_was_delivered_after_all_leaves_nothing_behind_against_the_next_batch() {
+    let mut queue = started(2);
+    let mut now = Duration::from_secs(1);
+    // Batches of many fail for a while, and their parts don't.
+    push(&mut queue, chunk(0, (0..40).filter(|series| series % 2 == 0)));
+    for number in 1..60 {
+        push(&mut queue, chunk(number, [1]));
+        work(&mut queue, &mut now, 1, |points| (points.len() > 15).then_some(RETRY));
+    }
+    assert_eq!(queue.pending(), 0);
+    for number in 60..120 {
+        push(&mut queue, chunk(number, [1]));
+        work(&mut queue, &mut now, 60, |_| None);
+    }
+    push(&mut queue, chunk(120, [0]));
+    let failed = work(&mut queue, &mut now, 60, |points| {
+        points.iter().any(|(series, _)| *series == 0).then_some(RETRY)
+    });
+    assert!(failed.iter().filter(|(_, _, outcome)| outcome.is_some()).count() > 3, "it is tried again");
+    assert_eq!(queue.pending(), 1);
+}
+
+#[test]
+fn an_outage_after_something_was_held_poisons_nothing() {
+    let mut queue = started(1);
+    let mut now = Duration::from_secs(1);
+    for number in 0..200 {
+        push(&mut queue, chunk(number, [16, 17]));
+        work(&mut queue, &mut now, 1, |points| {
+            points.iter().any(|(series, _)| *series == 17).then_some(RETRY)
+        });
+    }
+    assert_eq!(queue.pending(), 200, "one series waits");
+    for number in 200..3000 {
+        if queue.wants_more() {
+            push(&mut queue, chunk(number, [16, 17]));
+        }
+        work(&mut queue, &mut now, 1, |_| Some(RETRY));
+    }
+}
+
+#[test]
+fn a_pause_that_is_asked_for_is_kept_to_when_the_search_ends() {
+    const PAUSE: Duration = Duration::from_secs(20);
+    let mut queue = started(2);
+    let mut now = Duration::from_secs(1);
+    push(&mut queue, chunk(0, (0..40).filter(|series| series % 2 == 0)));
+    let mut asked: Option<Duration> = None;
+    let wait = Outcome::Retry { answered: true, after: Some(PAUSE), jitter: 0.0 };
+    for number in 1..600 {
+        push(&mut queue, chunk(number, [1]));
+        let requests = work(&mut queue, &mut now, 1, |points| {
+            points.iter().any(|(series, _)| series % 2 == 0).then_some(wait)
+        });
+        for (at, _, outcome) in requests.iter().filter(|(_, _, outcome)| outcome.is_some()) {
+            assert!(asked.is_none_or(|asked| *at >= asked + PAUSE), "sent again at {at:?}, {outcome:?}");
+            asked = Some(*at);
+        }
+    }
+    assert!(asked.is_some());
+}

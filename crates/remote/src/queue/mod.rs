@@ -57,8 +57,9 @@ pub const NARROWED_AFTER: Duration = Duration::from_secs(30);
 /// Where nothing has gone through for this long, a batch that meets 408, 429 or 5xx is tried by a single point:
 /// that is enough to ask, and tells a destination that is away from a batch that it fails over.
 pub const PROBE_AFTER: Duration = Duration::from_secs(60);
-/// That such a point went through counts for so long. More than the longest pause that a receiver may ask for.
-pub const MATES_COUNT_FOR: Duration = Duration::from_secs(10 * 60);
+/// How much counts of a pause between two requests that went through while a batch kept failing: nothing may have
+/// been sent in it, or nothing have gone through.
+pub const PAUSE_COUNTS: Duration = Duration::from_secs(5 * 60);
 
 /// A shard whose batch has failed for this long, while others went through, may be left behind.
 pub const STUCK_AFTER: Duration = Duration::from_secs(30);
@@ -69,7 +70,9 @@ pub const AHEAD_MS: i64 = 15 * 60 * 1000;
 
 #[derive(Debug)]
 struct Slot<C> {
+    /// `None` once all of it is settled.
     chunk: Option<C>,
+    end: Position,
     open: u32,
     bytes: usize,
     /// The newest timestamp of the log up to here.
@@ -222,7 +225,7 @@ impl<C: Source> Queue<C> {
             let bytes = chunk.bytes();
             self.references += open as usize;
             self.bytes += bytes;
-            self.slots.push_back(Slot { chunk: Some(chunk), open, bytes, newest: self.newest });
+            self.slots.push_back(Slot { chunk: Some(chunk), end, open, bytes, newest: self.newest });
         }
         open as usize
     }
@@ -317,13 +320,14 @@ impl<C: Source> Queue<C> {
         }
         // At a limit nothing more comes that could fill the batch up.
         if self.flushing || shard.waiting.len() >= shard.limit || !self.wants_more() {
-            return Some(Duration::ZERO);
+            return Some(shard.not_before);
         }
         let (deadline, sent_at) = (self.settings.deadline, shard.sent_at);
         self.chunk(*oldest).map(|chunk| {
             let arrived = chunk.arrived();
             // One batch that is not full per deadline, so the first after a pause need not wait for it.
-            (arrived + LINGER.min(deadline)).max((sent_at + deadline).min(arrived + deadline))
+            let filled = (arrived + LINGER.min(deadline)).max((sent_at + deadline).min(arrived + deadline));
+            filled.max(shard.not_before)
         })
     }
 

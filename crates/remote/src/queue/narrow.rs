@@ -122,9 +122,14 @@ impl Narrow {
         &self.fates
     }
 
+    /// Of each point whether it is still to be settled.
+    pub fn unsettled(&self) -> impl Iterator<Item = bool> {
+        self.fates.iter().map(|fate| matches!(fate, Fate::Open | Fate::Held))
+    }
+
     /// Index of the first point that is not settled.
     pub fn first_unsettled(&self) -> Option<usize> {
-        self.fates.iter().position(|fate| matches!(fate, Fate::Open | Fate::Held))
+        self.unsettled().position(|open| open)
     }
 
     /// Takes the answer to [`Narrow::request`].

@@ -45,12 +45,10 @@ pub(crate) struct Shard {
     pub(crate) sent_at: Duration,
     /// When the batch first met an answer that holds it up (408, 429, 5xx).
     pub(crate) failing_since: Option<Duration>,
-    /// When it last did.
-    pub(crate) failed_at: Duration,
+    /// Up to when it has been looked at what went through meanwhile.
+    pub(crate) counted_to: Duration,
     /// How long it has been held up so while others went through.
     pub(crate) failing_beside: Duration,
-    /// Others of the batch went through since it has been held up.
-    pub(crate) mates_passed: bool,
     /// After how much of that it is narrowed down, so that what does not fail goes on.
     pub(crate) narrowed_at: Duration,
     /// The batch was found to be poisoned and is being narrowed down for that.
@@ -86,6 +84,14 @@ impl Shard {
         self.batch.get(in_batch).copied().into_iter().chain(self.waiting.front().copied())
     }
 
+    /// Takes what is not settled of the batch.
+    pub(crate) fn take_batch(&mut self) -> Vec<Ref> {
+        let batch = std::mem::take(&mut self.batch);
+        let Mode::Narrow(narrow) = &self.mode else { return batch };
+        // A search settles point by point, and the batch stays whole meanwhile.
+        batch.into_iter().zip(narrow.unsettled()).filter(|(_, open)| *open).map(|(point, _)| point).collect()
+    }
+
     /// The batch is settled or handed back: what is known of it is forgotten.
     pub(crate) fn forget_batch(&mut self) {
         self.batch.clear();
@@ -94,10 +100,9 @@ impl Shard {
         self.not_before = Duration::ZERO;
         self.failing_since = None;
         self.stuck_since = None;
-        self.failed_at = Duration::ZERO;
+        self.counted_to = Duration::ZERO;
         self.failing_beside = Duration::ZERO;
         self.narrowed_at = Duration::ZERO;
-        self.mates_passed = false;
         self.poisoned = false;
         self.denied_at = None;
         self.denied_alone = false;
@@ -107,9 +112,10 @@ impl Shard {
 
     /// What is known of the batch's failures goes to another one, which has what they are about.
     pub(crate) fn inherit(&mut self, from: &Failures) {
-        let Failures { since, at, beside, mates_passed, stuck_since, narrowed_at } = *from;
-        (self.failing_since, self.failed_at, self.failing_beside) = (since, at, beside);
-        (self.mates_passed, self.stuck_since, self.narrowed_at) = (mates_passed, stuck_since, narrowed_at);
+        let Failures { since, counted_to, beside, stuck_since, narrowed_at, not_before } = *from;
+        (self.failing_since, self.counted_to, self.failing_beside) = (since, counted_to, beside);
+        (self.stuck_since, self.narrowed_at) = (stuck_since, narrowed_at);
+        self.not_before = self.not_before.max(not_before);
         self.maybe_written = true;
     }
 
@@ -117,12 +123,12 @@ impl Shard {
     pub(crate) fn failures(&self) -> Failures {
         Failures {
             since: self.failing_since,
-            at: self.failed_at,
+            counted_to: self.counted_to,
             beside: self.failing_beside,
-            mates_passed: self.mates_passed,
             stuck_since: self.stuck_since,
             // Next time after twice as long: it costs requests.
             narrowed_at: self.failing_beside * 2,
+            not_before: self.not_before,
         }
     }
 }
@@ -131,9 +137,9 @@ impl Shard {
 #[derive(Debug)]
 pub(crate) struct Failures {
     since: Option<Duration>,
-    at: Duration,
+    counted_to: Duration,
     beside: Duration,
-    pub(crate) mates_passed: bool,
     stuck_since: Option<Duration>,
     narrowed_at: Duration,
+    pub(crate) not_before: Duration,
 }

@@ -247,8 +247,13 @@ fn a_sample_that_makes_the_receiver_fail_is_found_after_a_quarter_of_an_hour() {
     queue.set_flushing(true);
     push(&mut queue, chunk(0, 0..10));
     let mut now = Duration::ZERO;
-    let mut poisoned = Vec::new();
-    while let Some(at) = queue.next_wakeup() {
+    let (mut poisoned, mut number) = (Vec::new(), 1);
+    while queue.pending() > 0 && now < POISONED_AFTER * 8 {
+        if now >= Duration::from_secs(60) * number as u32 {
+            push(&mut queue, chunk(number, 4..8));
+            number += 1;
+        }
+        let at = queue.next_wakeup().unwrap_or(now).min(now + Duration::from_secs(1));
         now = now.max(at) + Duration::from_millis(1);
         let Some(request) = queue.poll(now) else { continue };
         let bad = sent(&queue, request).iter().any(|(series, _)| *series == 3);
