@@ -1,8 +1,8 @@
 //! What an answer means for the points of its request.
 
 use super::{
-    DENIED_INTERVAL, Fate, Gate, NARROWED_AFTER, Outcome, PAUSE_COUNTS, POISONED_AFTER, Queue,
-    SMALLEST_BATCH, Source,
+    DENIED_INTERVAL, Fate, Gate, NARROWED_AFTER, Outcome, POISONED_AFTER, PROBE_AFTER, Queue, SMALLEST_BATCH,
+    Source,
 };
 use crate::queue::backoff;
 use crate::queue::lanes::{LANES, lane_of};
@@ -79,13 +79,15 @@ impl<C: Source> Queue<C> {
     fn failed(&mut self, index: usize, now: Duration, settle: &mut impl FnMut(&C, u32, Fate)) {
         let is_home = index < self.first_side();
         let Some(shard) = self.shards.get_mut(index) else { return };
-        // Time counts up to the newest success, a probe of this batch's own among them, so that an outage counts no
-        // more than what a pause may.
+        // Time counts up to the newest success, a probe of this batch's own among them. Of the time without any no
+        // more than what there was between two tries, or a probe's: others may have met an outage in it.
         let from = shard.counted_to.max(*shard.failing_since.get_or_insert(now));
         if let Some(success) = self.last_success.filter(|success| *success > from) {
-            shard.failing_beside += (success - from).min(PAUSE_COUNTS);
+            shard.failing_beside +=
+                (success - from).min(PROBE_AFTER.max(now.saturating_sub(shard.failed_at)));
             shard.counted_to = success;
         }
+        shard.failed_at = now;
         let narrow_at = shard.narrowed_at.max(NARROWED_AFTER);
         if matches!(&shard.mode, Mode::Narrow(search) if search.holds()) {
             self.narrowed(index, false, Fate::Poisoned, now, settle);
@@ -148,6 +150,9 @@ impl<C: Source> Queue<C> {
                 shard.not_before = now;
                 if at < shard.batch.len() {
                     let point = shard.batch.remove(at);
+                    if shard.batch.is_empty() {
+                        shard.forget_batch();
+                    }
                     self.note_probed(index, point);
                     self.settle(point, fate, settle);
                 }

@@ -165,6 +165,40 @@ fn a_probe_that_was_not_sent_poisons_nothing() {
     assert_eq!((unsent, queue.pending()), (1, 1));
 }
 
+/// With one shard the only batch may be of what fails alone.
+#[test]
+fn others_go_on_though_a_whole_batch_fails_and_there_is_no_other_shard() {
+    let mut queue = started(1);
+    let mut now = Duration::from_secs(1);
+    let hurts = |points: &[(u64, i64)]| points.iter().any(|(series, _)| *series == 17).then_some(RETRY);
+    push(&mut queue, chunk(0, [17]));
+    work(&mut queue, &mut now, 30, hurts);
+    for number in 1..300 {
+        push(&mut queue, chunk(number, [16, 17]));
+        work(&mut queue, &mut now, 1, hurts);
+    }
+    assert_eq!(queue.pending(), 300, "all of the one series, and nothing else");
+}
+
+/// A receiver that takes one request in five minutes is overloaded: that says nothing of what it does not take.
+#[test]
+fn rare_successes_poison_nothing_for_hours() {
+    let mut queue = started(4);
+    let mut now = Duration::from_secs(1);
+    push(&mut queue, chunk(0, 0..40));
+    let mut number = 0;
+    while now < Duration::from_secs(3600) {
+        let lucky = now.as_secs() % 300 == 0;
+        if lucky {
+            number += 1;
+            push(&mut queue, chunk(number, [3]));
+        }
+        work(&mut queue, &mut now, 1, |points| {
+            (!lucky || points.iter().any(|(series, _)| *series != 3)).then_some(RETRY)
+        });
+    }
+}
+
 /// A receiver fails over each request with a sample of one series for ten minutes, and then takes it.
 #[test]
 fn the_rest_goes_on_soon_while_what_a_receiver_fails_over_waits() {

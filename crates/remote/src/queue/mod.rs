@@ -57,9 +57,6 @@ pub const NARROWED_AFTER: Duration = Duration::from_secs(30);
 /// Where nothing has gone through for this long, a batch that meets 408, 429 or 5xx is tried by a single point:
 /// that is enough to ask, and tells a destination that is away from a batch that it fails over.
 pub const PROBE_AFTER: Duration = Duration::from_secs(60);
-/// How much counts of a pause between two requests that went through while a batch kept failing: nothing may have
-/// been sent in it, or nothing have gone through.
-pub const PAUSE_COUNTS: Duration = Duration::from_secs(5 * 60);
 
 /// A shard whose batch has failed for this long, while others went through, may be left behind.
 pub const STUCK_AFTER: Duration = Duration::from_secs(30);
@@ -259,9 +256,11 @@ impl<C: Source> Queue<C> {
                 shard.batch.extend(shard.waiting.drain(..next));
             }
             let silent = self.last_success.is_none_or(|success| now >= success + PROBE_AFTER);
-            let probe = self.gate.as_ref().is_some_and(|gate| gate.probes > 0)
-                || silent && shard.failing_since.is_some_and(|since| now >= since + PROBE_AFTER);
-            self.begin_probe(index, probe);
+            let failing = silent && shard.failing_since.is_some_and(|since| now >= since + PROBE_AFTER);
+            if failing {
+                self.refill(index);
+            }
+            self.begin_probe(index, failing || self.gate.as_ref().is_some_and(|gate| gate.probes > 0));
             let shard = self.shards.get_mut(index)?;
             shard.under_way = true;
             shard.sent_at = now;
@@ -329,6 +328,21 @@ impl<C: Source> Queue<C> {
             let filled = (arrived + LINGER.min(deadline)).max((sent_at + deadline).min(arrived + deadline));
             filled.max(shard.not_before)
         })
+    }
+
+    /// Where all points of a batch fail, only others can tell whether the destination takes anything: as many as
+    /// a batch may have of those that wait join it.
+    fn refill(&mut self, index: usize) {
+        let Some(shard) = self.shards.get_mut(index) else { return };
+        if matches!(shard.mode, Mode::Narrow(_)) {
+            return;
+        }
+        shard.mode = Mode::Whole;
+        let batch = std::mem::take(&mut shard.batch);
+        self.put_back(index, batch);
+        let Some(shard) = self.shards.get_mut(index) else { return };
+        let count = self.settings.max_points.max(1).min(shard.waiting.len());
+        shard.batch.extend(shard.waiting.drain(..count));
     }
 
     /// While nothing is known to go through, a single point is sent rather than the whole batch: the

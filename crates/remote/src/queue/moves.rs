@@ -29,7 +29,8 @@ impl<C: Source> Queue<C> {
                 continue;
             }
             let Some(shard) = self.shards.get_mut(side) else { continue };
-            if shard.lanes > 0 && now >= shard.refused_at + SIDE_TIME {
+            // What fails stays until it is settled, so that it is known for how long it has.
+            if shard.lanes > 0 && shard.failing_since.is_none() && now >= shard.refused_at + SIDE_TIME {
                 shard.lanes_to_move = true;
                 for lane in self.lanes.iter_mut().filter(|lane| lane.side == Some(side)) {
                     lane.side = None;
@@ -94,6 +95,10 @@ impl<C: Source> Queue<C> {
         if moved == 0 {
             return;
         }
+        // What was known of failures may be about lanes that have left. A pause that was asked for holds on.
+        let not_before = shard.not_before;
+        shard.forget_batch();
+        shard.not_before = not_before;
         let waiting = std::mem::take(&mut shard.waiting);
         let mut leaving: Vec<Vec<Ref>> = Vec::new();
         leaving.resize_with(self.shards.len(), Vec::new);

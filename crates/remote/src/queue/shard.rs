@@ -45,6 +45,8 @@ pub(crate) struct Shard {
     pub(crate) sent_at: Duration,
     /// When the batch first met an answer that holds it up (408, 429, 5xx).
     pub(crate) failing_since: Option<Duration>,
+    /// When it last did.
+    pub(crate) failed_at: Duration,
     /// Up to when it has been looked at what went through meanwhile.
     pub(crate) counted_to: Duration,
     /// How long it has been held up so while others went through.
@@ -100,6 +102,7 @@ impl Shard {
         self.not_before = Duration::ZERO;
         self.failing_since = None;
         self.stuck_since = None;
+        self.failed_at = Duration::ZERO;
         self.counted_to = Duration::ZERO;
         self.failing_beside = Duration::ZERO;
         self.narrowed_at = Duration::ZERO;
@@ -112,8 +115,9 @@ impl Shard {
 
     /// What is known of the batch's failures goes to another one, which has what they are about.
     pub(crate) fn inherit(&mut self, from: &Failures) {
-        let Failures { since, counted_to, beside, stuck_since, narrowed_at, not_before } = *from;
-        (self.failing_since, self.counted_to, self.failing_beside) = (since, counted_to, beside);
+        let Failures { since, at, counted_to, beside, stuck_since, narrowed_at, not_before } = *from;
+        (self.failing_since, self.failed_at) = (since, at);
+        (self.counted_to, self.failing_beside) = (counted_to, beside);
         (self.stuck_since, self.narrowed_at) = (stuck_since, narrowed_at);
         self.not_before = self.not_before.max(not_before);
         self.maybe_written = true;
@@ -123,6 +127,7 @@ impl Shard {
     pub(crate) fn failures(&self) -> Failures {
         Failures {
             since: self.failing_since,
+            at: self.failed_at,
             counted_to: self.counted_to,
             beside: self.failing_beside,
             stuck_since: self.stuck_since,
@@ -137,6 +142,7 @@ impl Shard {
 #[derive(Debug)]
 pub(crate) struct Failures {
     since: Option<Duration>,
+    at: Duration,
     counted_to: Duration,
     beside: Duration,
     stuck_since: Option<Duration>,
