@@ -188,7 +188,7 @@ fn rare_successes_poison_nothing_for_hours() {
     push(&mut queue, chunk(0, 0..40));
     let mut number = 0;
     while now < Duration::from_secs(3600) {
-        let lucky = now.as_secs() % 300 == 0;
+        let lucky = now.as_secs().is_multiple_of(300);
         if lucky {
             number += 1;
             push(&mut queue, chunk(number, [3]));
