@@ -153,13 +153,8 @@ impl Programs {
         data: &Path,
     ) -> Result<Running> {
         let (name, value) = LABEL;
-        let global = if asked.label {
-            format!("global: {{external_labels: {{{name}: {value}}}}}\n")
-        } else {
-            String::new()
-        };
         let config = data.with_extension("yml");
-        std::fs::write(&config, &global)?;
+        std::fs::write(&config, format!("global: {{external_labels: {{{name}: {value}}}}}\n"))?;
         let begun = Instant::now();
         let kind = match (system, &self.narthex, &self.peers) {
             (System::Narthex, Some(narthex), _) => {
@@ -180,7 +175,12 @@ impl Programs {
                     Route::OneOne | Route::Zstd => "prometheus.WriteRequest",
                 };
                 let mut options = Options { data: Some(data.into()), ..Options::agent(to, message) };
-                options.config.insert_str(0, &global);
+                if asked.label {
+                    let rule = format!(
+                        "  write_relabel_configs: [{{target_label: {name}, replacement: {value}}}]\n"
+                    );
+                    options.config.push_str(&rule);
+                }
                 if asked.histograms {
                     options.config.push_str("  send_native_histograms: true\n");
                 }
