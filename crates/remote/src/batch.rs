@@ -8,7 +8,7 @@ use crate::outgoing::Outgoing;
 use bytes::Bytes;
 use formats::compress::{Compressor, Encoding, join_snappy};
 use formats::remote_write::{Encoder, Protocol};
-use model::{Kinds, Metadata, Point, Series, Value, Verbatim};
+use model::{Kinds, LabelsRef, Metadata, Point, Series, Value, Verbatim};
 use std::sync::Arc;
 
 /// Most bytes of a request before compression, unless the receiver asks for less with 413. Prometheus
@@ -74,6 +74,22 @@ struct Group {
 
 const NONE: u32 = u32::MAX;
 
+/// What is known of metrics whose series came without. Series of one metric follow each other, as a rule.
+struct Known<'a, F> {
+    find: F,
+    last: Option<(&'a [u8], Option<Arc<Metadata>>)>,
+}
+
+impl<'a, F: Fn(&[u8]) -> Option<Arc<Metadata>>> Known<'a, F> {
+    fn of(&mut self, labels: LabelsRef<'a>) -> Option<&Metadata> {
+        let name = labels.metric_name().unwrap_or_default();
+        if self.last.as_ref().is_none_or(|(last, _)| *last != name) {
+            self.last = Some((name, (self.find)(name)));
+        }
+        self.last.as_ref()?.1.as_deref()
+    }
+}
+
 impl Batcher {
     /// Encodes as many of these points as fit `limit` bytes before compression (at least one). `metadata`
     /// finds what is known of a metric, for what came without.
@@ -84,7 +100,8 @@ impl Batcher {
         limit: usize,
         metadata: impl Fn(&[u8]) -> Option<Arc<Metadata>>,
     ) -> Encoded {
-        if let Some(encoded) = verbatim(protocol, points.clone(), limit, &metadata) {
+        let mut known = Known { find: metadata, last: None };
+        if let Some(encoded) = verbatim(protocol, points.clone(), limit, &mut known) {
             return encoded;
         }
         let (entries, groups, newest) = self.group(points, limit);
@@ -96,7 +113,6 @@ impl Batcher {
         let mut kinds = Kinds::default();
         let mut unsupported = Kinds::default();
         let mut without_start = 0;
-        let mut known: Option<(&[u8], Option<Arc<Metadata>>)> = None;
         for group in &groups {
             let mut next = group.first;
             let Some(first) = entries.get(next as usize) else { continue };
@@ -104,14 +120,8 @@ impl Batcher {
             let batch = &first.source.chunk().batch;
             let own = batch.series.get(first.point.series as usize);
             let own = own.and_then(|series| batch.metadata.get(series.metadata as usize));
-            if own.is_none() && protocol == Protocol::V2 {
-                let name = labels.metric_name().unwrap_or_default();
-                if known.as_ref().is_none_or(|(last, _)| *last != name) {
-                    known = Some((name, metadata(name)));
-                }
-            }
-            let found = known.as_ref().and_then(|(_, metadata)| metadata.as_deref());
-            encoder.push_series(labels, own.or(found));
+            let own = own.or_else(|| if protocol == Protocol::V2 { known.of(labels) } else { None });
+            encoder.push_series(labels, own);
             while let Some(entry) = entries.get(next as usize) {
                 kinds.count(&entry.point.value);
                 if encoder.push_point(&entry.source.chunk().batch, entry.point).is_err() {
@@ -235,7 +245,7 @@ fn verbatim<'a>(
     protocol: Protocol,
     points: impl Iterator<Item = (&'a Outgoing, u32)>,
     limit: usize,
-    metadata: &impl Fn(&[u8]) -> Option<Arc<Metadata>>,
+    known: &mut Known<'a, impl Fn(&[u8]) -> Option<Arc<Metadata>>>,
 ) -> Option<Encoded> {
     let mut requests: Vec<&Verbatim> = Vec::new();
     let (mut taken, mut plain_bytes, mut newest) = (0, 0, None);
@@ -248,7 +258,13 @@ fn verbatim<'a>(
             if request.content_type != protocol.content_type() || plain_bytes > limit {
                 return None;
             }
-            if protocol == Protocol::V2 && lacks_metadata(source, metadata) {
+            // 2.0 could say more than came.
+            let batch = &source.chunk().batch;
+            let mut bare =
+                batch.series.iter().enumerate().filter(|(_, series)| series.metadata == Series::NO_METADATA);
+            if protocol == Protocol::V2
+                && bare.any(|(number, _)| known.of(batch.labels(number as u32)).is_some())
+            {
                 return None;
             }
             requests.push(request);
@@ -290,20 +306,6 @@ fn verbatim<'a>(
         plain_bytes,
         newest,
         verbatim: true,
-    })
-}
-
-/// Whether more is known of a series than came with it, so that 2.0 can say more.
-fn lacks_metadata(source: &Outgoing, metadata: &impl Fn(&[u8]) -> Option<Arc<Metadata>>) -> bool {
-    let mut last: &[u8] = &[];
-    (0u32..).zip(&source.chunk().batch.series).any(|(index, series)| {
-        if series.metadata != Series::NO_METADATA {
-            return false;
-        }
-        // Series of one metric follow each other, as a rule.
-        let name = source.labels(index).metric_name().unwrap_or_default();
-        let before = std::mem::replace(&mut last, name);
-        name != before && metadata(name).is_some()
     })
 }
 
