@@ -153,17 +153,15 @@ impl Programs {
         data: &Path,
     ) -> Result<Running> {
         let (name, value) = LABEL;
-        let config = data.with_extension("yml");
-        std::fs::write(&config, format!("global: {{external_labels: {{{name}: {value}}}}}\n"))?;
         let begun = Instant::now();
         let kind = match (system, &self.narthex, &self.peers) {
             (System::Narthex, Some(narthex), _) => {
                 let mut arguments = vec!["--to", to, "--collect", "none"];
+                let config = data.with_extension("yml");
                 if asked.label {
-                    arguments.extend([
-                        "--config",
-                        config.to_str().ok_or("the temporary folder's name is not text")?,
-                    ]);
+                    std::fs::write(&config, format!("global: {{external_labels: {{{name}: {value}}}}}\n"))?;
+                    let config = config.to_str().ok_or("the temporary folder's name is not text")?;
+                    arguments.extend(["--config", config]);
                 }
                 let narthex = Narthex::start_in(narthex, "run", data, &arguments);
                 wait_ready(narthex.url())?;
