@@ -7,7 +7,7 @@ use super::{
 use crate::queue::backoff;
 use crate::queue::lanes::{LANES, lane_of};
 use crate::queue::narrow::{self, Candidate, Narrow};
-use crate::queue::shard::{Mode, Ref};
+use crate::queue::shard::{Failures, Mode, Ref};
 use std::time::Duration;
 use wal::Position;
 
@@ -39,7 +39,7 @@ impl<C: Source> Queue<C> {
             Outcome::Retry { answered, after, jitter } => {
                 shard.attempt = shard.attempt.saturating_add(1);
                 shard.maybe_written = true;
-                shard.stuck_since.get_or_insert(now);
+                shard.failures.stuck_since.get_or_insert(now);
                 let (min, max) = (self.settings.min_backoff, self.settings.max_backoff);
                 shard.not_before = now + backoff::delay(min, max, shard.attempt, after, jitter);
                 if answered {
@@ -81,20 +81,21 @@ impl<C: Source> Queue<C> {
         let Some(shard) = self.shards.get_mut(index) else { return };
         // Time counts up to the newest success, a probe of this batch's own among them. Of the time without any no
         // more than what there was between two tries, or a probe's: others may have met an outage in it.
-        let from = shard.counted_to.max(*shard.failing_since.get_or_insert(now));
+        let failures = &mut shard.failures;
+        let from = failures.counted_to.max(*failures.since.get_or_insert(now));
         if let Some(success) = self.last_success.filter(|success| *success > from) {
-            shard.failing_beside +=
-                (success - from).min(PROBE_AFTER.max(now.saturating_sub(shard.failed_at)));
-            shard.counted_to = success;
+            let between_tries = now.saturating_sub(failures.at);
+            failures.beside += (success - from).min(between_tries.max(PROBE_AFTER));
+            failures.counted_to = success;
         }
-        shard.failed_at = now;
-        let narrow_at = shard.narrowed_at.max(NARROWED_AFTER);
+        failures.at = now;
+        let Failures { beside, narrowed_at, .. } = *failures;
         if matches!(&shard.mode, Mode::Narrow(search) if search.holds()) {
             self.narrowed(index, false, Fate::Poisoned, now, settle);
-        } else if self.settings.put_aside && (shard.poisoned || shard.failing_beside >= POISONED_AFTER) {
+        } else if self.settings.put_aside && (shard.poisoned || beside >= POISONED_AFTER) {
             shard.poisoned = true;
             self.refused(index, Fate::Poisoned, now, settle);
-        } else if is_home && shard.failing_beside >= narrow_at && matches!(shard.mode, Mode::Whole) {
+        } else if is_home && beside >= narrowed_at.max(NARROWED_AFTER) && matches!(shard.mode, Mode::Whole) {
             self.begin_narrowing(index, true, now);
         }
     }
@@ -144,18 +145,24 @@ impl<C: Source> Queue<C> {
             Mode::Probe(at) => {
                 let at = *at as usize;
                 shard.mode = Mode::Whole;
-                if shard.failing_since.is_none() {
+                if shard.failures.since.is_none() {
                     shard.attempt = 0;
                 }
                 shard.not_before = now;
-                if at < shard.batch.len() {
-                    let point = shard.batch.remove(at);
+                if at >= shard.batch.len() {
+                    return;
+                }
+                let mut batch = std::mem::take(&mut shard.batch);
+                let others = (0..).map(|place| place != at);
+                self.note_done(self.with_series(&batch).zip(others).collect());
+                let point = batch.remove(at);
+                if let Some(shard) = self.shards.get_mut(index) {
+                    shard.batch = batch;
                     if shard.batch.is_empty() {
                         shard.forget_batch();
                     }
-                    self.note_probed(index, point);
-                    self.settle(point, fate, settle);
                 }
+                self.settle(point, fate, settle);
             }
             Mode::Narrow(_) => self.narrowed(index, true, fate, now, settle),
         }
@@ -163,11 +170,12 @@ impl<C: Source> Queue<C> {
 
     /// The request was refused for good, for something in it.
     fn refused(&mut self, index: usize, fate: Fate, now: Duration, settle: &mut impl FnMut(&C, u32, Fate)) {
-        let Some(shard) = self.shards.get(index) else { return };
-        let (whole, narrow) = (matches!(shard.mode, Mode::Whole), matches!(shard.mode, Mode::Narrow(_)));
-        if narrow {
-            self.narrowed(index, false, fate, now, settle);
-        } else if !(whole && self.begin_narrowing(index, false, now)) {
+        let mode = self.shards.get(index).map(|shard| &shard.mode);
+        if matches!(mode, Some(Mode::Narrow(_))) {
+            return self.narrowed(index, false, fate, now, settle);
+        }
+        let narrows = matches!(mode, Some(Mode::Whole)) && self.begin_narrowing(index, false, now);
+        if !narrows {
             self.request_settled(index, fate, now, settle);
         }
     }
@@ -212,13 +220,11 @@ impl<C: Source> Queue<C> {
         search.answer(taken);
         let through = search.request().is_empty();
         let after = search.fates().to_vec();
-        let lanes: Vec<u8> = search.points().iter().map(|point| lane_of(point.series)).collect();
         shard.attempt = 0;
         shard.not_before = shard.not_before.max(now);
         let presumed = if shard.poisoned { Fate::Poisoned } else { Fate::Presumed };
         for (position, (before, after)) in before.iter().zip(&after).enumerate() {
-            let settled = !matches!(after, narrow::Fate::Open | narrow::Fate::Held);
-            let (narrow::Fate::Open, true) = (*before, settled) else { continue };
+            let (narrow::Fate::Open, true) = (*before, after.is_settled()) else { continue };
             let Some(point) = self.shards.get(index).and_then(|shard| shard.batch.get(position)) else {
                 continue;
             };
@@ -226,40 +232,31 @@ impl<C: Source> Queue<C> {
             self.settle(*point, if was_sent { fate } else { presumed }, settle);
         }
         if through {
-            self.narrowing_ended(index, &after, &lanes, now, settle);
+            self.narrowing_ended(index, now, settle);
         }
     }
 
     /// Puts back what is open or held, and takes out the lanes that were refused or failed, so that they don't
     /// hold up the others again. What is open of a poisoned batch is poisoned too: its lanes have waited long
     /// enough.
-    fn narrowing_ended(
-        &mut self,
-        index: usize,
-        fates: &[narrow::Fate],
-        lanes: &[u8],
-        now: Duration,
-        settle: &mut impl FnMut(&C, u32, Fate),
-    ) {
+    fn narrowing_ended(&mut self, index: usize, now: Duration, settle: &mut impl FnMut(&C, u32, Fate)) {
         self.note_searched(index);
         let Some(shard) = self.shards.get_mut(index) else { return };
-        let holds = matches!(&shard.mode, Mode::Narrow(search) if search.holds());
-        let batch = std::mem::take(&mut shard.batch);
-        let (poisoned, failures) = (shard.poisoned, shard.failures());
-        shard.forget_batch();
-        (shard.refused_at, shard.not_before) = (now, failures.not_before);
+        let mut open = shard.take_batch();
+        let Mode::Narrow(search) = std::mem::take(&mut shard.mode) else { return };
+        let holds = search.holds();
         let mut stuck = [false; LANES];
-        let mut open: Vec<Ref> = Vec::new();
-        for ((point, fate), lane) in batch.iter().zip(fates).zip(lanes) {
-            let is_open = matches!(fate, narrow::Fate::Open | narrow::Fate::Held);
-            if is_open {
-                open.push(*point);
-            }
+        for (point, fate) in search.points().iter().zip(search.fates()) {
             let is_stuck = if holds { *fate == narrow::Fate::Held } else { *fate != narrow::Fate::Delivered };
-            if let (true, Some(stuck)) = (is_stuck, stuck.get_mut(usize::from(*lane))) {
-                *stuck = true;
+            if let Some(stuck) = stuck.get_mut(usize::from(lane_of(point.series))) {
+                *stuck |= is_stuck;
             }
         }
+        let (poisoned, mut failures, not_before) = (shard.poisoned, shard.failures, shard.not_before);
+        // Next time after twice as long: it costs requests.
+        failures.narrowed_at = failures.beside * 2;
+        shard.forget_batch_but_pause();
+        shard.refused_at = now;
         if poisoned {
             for point in open.drain(..) {
                 self.settle(point, Fate::Poisoned, settle);
@@ -275,7 +272,9 @@ impl<C: Source> Queue<C> {
         }
         // What was not given up goes on failing where it is now; where it stays, as the batch that it was.
         if let Some(shard) = self.shards.get_mut(side.unwrap_or(index)) {
-            shard.inherit(&failures);
+            shard.failures = failures;
+            shard.not_before = shard.not_before.max(not_before);
+            shard.maybe_written = true;
         }
         if let (None, Some(shard)) = (side, self.shards.get_mut(index)) {
             shard.limit = shard.limit.min(left);
@@ -288,50 +287,42 @@ impl<C: Source> Queue<C> {
         let key = |point: &Ref| (point.chunk.wrapping_sub(self.first_chunk), point.point);
         let oldest = self.shards.get(index).and_then(|shard| shard.waiting.front()).map(key);
         let overtaken = batch.last().map(key).zip(oldest).is_some_and(|(last, oldest)| oldest < last);
-        for point in batch.iter().filter(|_| overtaken) {
-            let Some(chunk) = self.chunk(*point) else { continue };
-            let (lane, at) = (usize::from(lane_of(chunk.series(point.point))), chunk.position(point.point));
-            if let Some(lane) = self.lanes.get_mut(lane) {
-                lane.floor = lane.floor.max(Position { index: at.index + 1, ..at });
-            }
+        if overtaken {
+            self.note_done(self.with_series(batch).map(|point| (point, false)).collect());
         }
     }
 
-    /// A point of this shard is settled before older ones of its batch: its lane is done so far, unless some of
-    /// those are the lane's.
-    fn note_probed(&mut self, index: usize, point: Ref) {
-        let lane_and_place = |point: &Ref| {
-            let chunk = self.chunk(*point)?;
-            Some((lane_of(chunk.series(point.point)), chunk.position(point.point)))
-        };
-        let Some((lane, at)) = lane_and_place(&point) else { return };
-        let batch = self.shards.get(index).map(|shard| shard.batch.as_slice()).unwrap_or_default();
-        let mut older = batch.iter().filter_map(lane_and_place).take_while(|(_, other)| *other < at);
-        if older.any(|(other, _)| other == lane) {
-            return;
-        }
-        if let Some(lane) = self.lanes.get_mut(usize::from(lane)) {
-            lane.floor = lane.floor.max(Position { index: at.index + 1, ..at });
-        }
-    }
-
-    /// A search has settled some of the batch of this shard: says of each lane how far it is done, since the shard's
-    /// position is that of the oldest point that is left.
+    /// A search has settled some of the batch of this shard, whose position is that of the oldest that is left.
     pub(super) fn note_searched(&mut self, index: usize) {
         let Some(shard) = self.shards.get(index) else { return };
         let Mode::Narrow(search) = &shard.mode else { return };
-        let mut left = [false; LANES];
-        for ((point, candidate), unsettled) in shard.batch.iter().zip(search.points()).zip(search.unsettled())
-        {
-            let lane = usize::from(lane_of(candidate.series));
-            let (Some(lane), Some(left)) = (self.lanes.get_mut(lane), left.get_mut(lane)) else { continue };
+        let series = search.points().iter().map(|point| point.series);
+        let batch = shard.batch.iter().copied().zip(series);
+        self.note_done(batch.zip(search.unsettled()).collect());
+    }
+
+    /// These points with their series.
+    fn with_series<'a>(&'a self, points: &'a [Ref]) -> impl Iterator<Item = (Ref, u64)> + 'a {
+        points.iter().map(|point| (*point, self.chunk(*point).map_or(0, |chunk| chunk.series(point.point))))
+    }
+
+    /// Says of each lane of a batch how far it is done: to the first of its points that is `left`, or past the last
+    /// one. The points, with their series, are in the log's order, and those of their lanes that are not among them
+    /// are settled or younger.
+    fn note_done(&mut self, batch: Vec<((Ref, u64), bool)>) {
+        let mut has_left = [false; LANES];
+        for ((point, series), left) in batch {
+            let lane = usize::from(lane_of(series));
+            let (Some(lane), Some(has_left)) = (self.lanes.get_mut(lane), has_left.get_mut(lane)) else {
+                continue;
+            };
             let slot = self.slots.get(point.chunk.wrapping_sub(self.first_chunk) as usize);
-            let (Some(slot), false) = (slot, *left) else { continue };
-            *left = unsettled;
+            let (Some(slot), false) = (slot, *has_left) else { continue };
+            *has_left = left;
             let done = match &slot.chunk {
                 Some(chunk) => {
                     let at = chunk.position(point.point);
-                    if unsettled { at } else { Position { index: at.index + 1, ..at } }
+                    if left { at } else { Position { index: at.index + 1, ..at } }
                 }
                 // All of it is settled.
                 None => slot.end,

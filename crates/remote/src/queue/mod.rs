@@ -250,13 +250,12 @@ impl<C: Source> Queue<C> {
             if self.ready_at(index).is_none_or(|at| at > now) {
                 continue;
             }
-            let next = self.batch_len(index);
-            let Some(shard) = self.shards.get_mut(index) else { continue };
-            if shard.batch.is_empty() {
-                shard.batch.extend(shard.waiting.drain(..next));
+            if self.shards.get(index).is_some_and(|shard| shard.batch.is_empty()) {
+                self.draw(index, self.batch_len(index));
             }
+            let Some(shard) = self.shards.get(index) else { continue };
             let silent = self.last_success.is_none_or(|success| now >= success + PROBE_AFTER);
-            let failing = silent && shard.failing_since.is_some_and(|since| now >= since + PROBE_AFTER);
+            let failing = silent && shard.failures.since.is_some_and(|since| now >= since + PROBE_AFTER);
             if failing {
                 self.refill(index);
             }
@@ -340,8 +339,13 @@ impl<C: Source> Queue<C> {
         shard.mode = Mode::Whole;
         let batch = std::mem::take(&mut shard.batch);
         self.put_back(index, batch);
+        self.draw(index, self.settings.max_points.max(1));
+    }
+
+    /// Makes a batch of the first points that wait, so many or all.
+    fn draw(&mut self, index: usize, count: usize) {
         let Some(shard) = self.shards.get_mut(index) else { return };
-        let count = self.settings.max_points.max(1).min(shard.waiting.len());
+        let count = count.min(shard.waiting.len());
         shard.batch.extend(shard.waiting.drain(..count));
     }
 
@@ -476,7 +480,7 @@ impl<C: Source> Queue<C> {
 
     /// Whether the shard's batch has failed for a while, while others went through.
     fn is_stuck(&self, shard: &Shard, now: Duration) -> bool {
-        shard.stuck_since.is_some_and(|since| {
+        shard.failures.stuck_since.is_some_and(|since| {
             now >= since + STUCK_AFTER && self.last_success.is_some_and(|success| success > since)
         })
     }

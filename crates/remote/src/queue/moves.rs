@@ -30,7 +30,7 @@ impl<C: Source> Queue<C> {
             }
             let Some(shard) = self.shards.get_mut(side) else { continue };
             // What fails stays until it is settled, so that it is known for how long it has.
-            if shard.lanes > 0 && shard.failing_since.is_none() && now >= shard.refused_at + SIDE_TIME {
+            if shard.lanes > 0 && shard.failures.since.is_none() && now >= shard.refused_at + SIDE_TIME {
                 shard.lanes_to_move = true;
                 for lane in self.lanes.iter_mut().filter(|lane| lane.side == Some(side)) {
                     lane.side = None;
@@ -96,9 +96,7 @@ impl<C: Source> Queue<C> {
             return;
         }
         // What was known of failures may be about lanes that have left. A pause that was asked for holds on.
-        let not_before = shard.not_before;
-        shard.forget_batch();
-        shard.not_before = not_before;
+        shard.forget_batch_but_pause();
         let waiting = std::mem::take(&mut shard.waiting);
         let mut leaving: Vec<Vec<Ref>> = Vec::new();
         leaving.resize_with(self.shards.len(), Vec::new);

@@ -46,6 +46,13 @@ pub enum Fate {
     Held,
 }
 
+impl Fate {
+    /// Whether nothing is to be done for the point any more.
+    pub fn is_settled(self) -> bool {
+        !matches!(self, Fate::Open | Fate::Held)
+    }
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Part {
     start: usize,
@@ -124,7 +131,7 @@ impl Narrow {
 
     /// Of each point whether it is still to be settled.
     pub fn unsettled(&self) -> impl Iterator<Item = bool> {
-        self.fates.iter().map(|fate| matches!(fate, Fate::Open | Fate::Held))
+        self.fates.iter().map(|fate| !fate.is_settled())
     }
 
     /// Index of the first point that is not settled.
@@ -298,7 +305,7 @@ mod tests {
             for &index in &request {
                 let series = points[index as usize].series;
                 for earlier in 0..index {
-                    let open = matches!(narrow.fates()[earlier as usize], Fate::Open | Fate::Held);
+                    let open = !narrow.fates()[earlier as usize].is_settled();
                     assert!(
                         points[earlier as usize].series != series || !open || request.contains(&earlier),
                         "point {index} is sent before {earlier}, which is older and open"

@@ -43,20 +43,10 @@ pub(crate) struct Shard {
     pub(crate) not_before: Duration,
     /// When the request under way, or the last one, was sent.
     pub(crate) sent_at: Duration,
-    /// When the batch first met an answer that holds it up (408, 429, 5xx).
-    pub(crate) failing_since: Option<Duration>,
-    /// When it last did.
-    pub(crate) failed_at: Duration,
-    /// Up to when it has been looked at what went through meanwhile.
-    pub(crate) counted_to: Duration,
-    /// How long it has been held up so while others went through.
-    pub(crate) failing_beside: Duration,
-    /// After how much of that it is narrowed down, so that what does not fail goes on.
-    pub(crate) narrowed_at: Duration,
+    /// How the batch has fared so far.
+    pub(crate) failures: Failures,
     /// The batch was found to be poisoned and is being narrowed down for that.
     pub(crate) poisoned: bool,
-    /// When the batch first failed, for whatever reason.
-    pub(crate) stuck_since: Option<Duration>,
     /// When the batch last met 401, 403 or 404.
     pub(crate) denied_at: Option<Duration>,
     /// It alone does, while others pass: that is treated as a refusal.
@@ -100,12 +90,7 @@ impl Shard {
         self.mode = Mode::Whole;
         self.attempt = 0;
         self.not_before = Duration::ZERO;
-        self.failing_since = None;
-        self.stuck_since = None;
-        self.failed_at = Duration::ZERO;
-        self.counted_to = Duration::ZERO;
-        self.failing_beside = Duration::ZERO;
-        self.narrowed_at = Duration::ZERO;
+        self.failures = Failures::default();
         self.poisoned = false;
         self.denied_at = None;
         self.denied_alone = false;
@@ -113,39 +98,27 @@ impl Shard {
         self.maybe_written = false;
     }
 
-    /// What is known of the batch's failures goes to another one, which has what they are about.
-    pub(crate) fn inherit(&mut self, from: &Failures) {
-        let Failures { since, at, counted_to, beside, stuck_since, narrowed_at, not_before } = *from;
-        (self.failing_since, self.failed_at) = (since, at);
-        (self.counted_to, self.failing_beside) = (counted_to, beside);
-        (self.stuck_since, self.narrowed_at) = (stuck_since, narrowed_at);
-        self.not_before = self.not_before.max(not_before);
-        self.maybe_written = true;
-    }
-
-    /// See [`Shard::inherit`].
-    pub(crate) fn failures(&self) -> Failures {
-        Failures {
-            since: self.failing_since,
-            at: self.failed_at,
-            counted_to: self.counted_to,
-            beside: self.failing_beside,
-            stuck_since: self.stuck_since,
-            // Next time after twice as long: it costs requests.
-            narrowed_at: self.failing_beside * 2,
-            not_before: self.not_before,
-        }
+    /// The same, but for a pause that was asked for.
+    pub(crate) fn forget_batch_but_pause(&mut self) {
+        let not_before = self.not_before;
+        self.forget_batch();
+        self.not_before = not_before;
     }
 }
 
-/// How a batch has fared so far, see the fields of [`Shard`].
-#[derive(Debug)]
+/// How a batch has fared so far.
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Failures {
-    since: Option<Duration>,
-    at: Duration,
-    counted_to: Duration,
-    beside: Duration,
-    stuck_since: Option<Duration>,
-    narrowed_at: Duration,
-    pub(crate) not_before: Duration,
+    /// When it first met an answer that holds it up (408, 429, 5xx).
+    pub(crate) since: Option<Duration>,
+    /// When it last did.
+    pub(crate) at: Duration,
+    /// Up to when it has been looked at what went through meanwhile.
+    pub(crate) counted_to: Duration,
+    /// How long it has been held up so while others went through.
+    pub(crate) beside: Duration,
+    /// After how much of that it is narrowed down, so that what does not fail goes on.
+    pub(crate) narrowed_at: Duration,
+    /// When it first failed, for whatever reason.
+    pub(crate) stuck_since: Option<Duration>,
 }
