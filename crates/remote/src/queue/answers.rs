@@ -228,7 +228,7 @@ impl<C: Source> Queue<C> {
             let Some(point) = self.shards.get(index).and_then(|shard| shard.batch.get(position)) else {
                 continue;
             };
-            let was_sent = request.contains(&(position as u32));
+            let was_sent = request.binary_search(&(position as u32)).is_ok();
             self.settle(*point, if was_sent { fate } else { presumed }, settle);
         }
         if through {
