@@ -188,6 +188,13 @@ pub struct Pairs<'a> {
     left: u64,
 }
 
+impl<'a> Pairs<'a> {
+    /// The canonical bytes of those that are still to come, without their number.
+    pub const fn as_bytes(&self) -> &'a [u8] {
+        self.input
+    }
+}
+
 impl<'a> Iterator for Pairs<'a> {
     type Item = (&'a [u8], &'a [u8]);
 

@@ -4,7 +4,15 @@ use model::{LabelsRef, varint};
 
 /// Labels to add, sorted by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ExternalLabels(Vec<(Vec<u8>, Vec<u8>)>);
+pub struct ExternalLabels(Vec<Label>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Label {
+    name: Vec<u8>,
+    value: Vec<u8>,
+    /// Both, as they stand in canonical bytes.
+    canonical: Vec<u8>,
+}
 
 impl ExternalLabels {
     /// Takes pairs in any order. Of a repeated name the last counts; empty values mean no label.
@@ -12,7 +20,13 @@ impl ExternalLabels {
         let sorted: std::collections::BTreeMap<&[u8], &[u8]> =
             pairs.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
         let pairs = sorted.into_iter().filter(|(name, value)| !name.is_empty() && !value.is_empty());
-        ExternalLabels(pairs.map(|(name, value)| (name.to_vec(), value.to_vec())).collect())
+        let labels = pairs.map(|(name, value)| {
+            let mut canonical = Vec::new();
+            varint::put_bytes(&mut canonical, name);
+            varint::put_bytes(&mut canonical, value);
+            Label { name: name.to_vec(), value: value.to_vec(), canonical }
+        });
+        ExternalLabels(labels.collect())
     }
 
     /// Whether there is nothing to add.
@@ -22,39 +36,55 @@ impl ExternalLabels {
 
     /// The pairs, sorted by name.
     pub fn pairs(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.0.iter().map(|(name, value)| (name.as_slice(), value.as_slice()))
+        self.0.iter().map(|label| (label.name.as_slice(), label.value.as_slice()))
     }
 
-    /// Appends the canonical bytes of `labels` with these added to `out`.
+    /// Appends the canonical bytes of `labels` with these added to `out`. What lies between them is copied in
+    /// one piece: this is done for every series of every request.
     pub fn apply(&self, labels: LabelsRef<'_>, out: &mut Vec<u8>) {
-        let mut added = 0;
-        let mut own = labels.pairs().peekable();
-        for (name, _) in self.pairs() {
-            while own.next_if(|(other, _)| *other < name).is_some() {}
-            added += u64::from(own.peek().is_none_or(|(other, _)| *other != name));
-        }
-        varint::put_u64(out, labels.len() as u64 + added);
-        let mut external = self.pairs().peekable();
-        for (name, value) in labels.pairs() {
-            while let Some((name, value)) = external.next_if(|(other, _)| *other < name) {
-                put(out, name, value);
+        let start = out.len();
+        let most = labels.len() + self.0.len();
+        varint::put_u64(out, most as u64);
+        let counted = out.len();
+        let mut pairs = labels.pairs();
+        let mut rest = pairs.as_bytes();
+        let mut own = 0;
+        for label in &self.0 {
+            let mut next = pairs.clone();
+            let mut found = next.next();
+            while found.is_some_and(|(name, _)| is_before(name, &label.name)) {
+                pairs = next.clone();
+                found = next.next();
             }
-            external.next_if(|(other, _)| *other == name);
-            put(out, name, value);
+            if found.is_some_and(|(name, _)| name == label.name) {
+                own += 1;
+                continue;
+            }
+            let here = pairs.as_bytes();
+            out.extend_from_slice(rest.strip_suffix(here).unwrap_or_default());
+            out.extend_from_slice(&label.canonical);
+            rest = here;
         }
-        for (name, value) in external {
-            put(out, name, value);
+        out.extend_from_slice(rest);
+        if own > 0 {
+            let mut count = Vec::new();
+            varint::put_u64(&mut count, (most - own) as u64);
+            out.splice(start..counted, count);
         }
     }
 }
 
-fn put(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
-    varint::put_bytes(out, name);
-    varint::put_bytes(out, value);
+/// `a < b`; mostly the first bytes tell.
+fn is_before(a: &[u8], b: &[u8]) -> bool {
+    match (a.first(), b.first()) {
+        (Some(first), Some(other)) if first != other => first < other,
+        _ => a < b,
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "helper functions of tests")]
     use super::*;
     use model::Labels;
     use proptest::prelude::*;
@@ -72,6 +102,24 @@ mod tests {
             ExternalLabels::new(&pairs).apply(labels.as_ref(), &mut out);
             let right = Labels::from_pairs(right.iter().map(|(n, v)| (n.as_str(), v.as_str())));
             prop_assert_eq!(LabelsRef::parse(&out).unwrap(), right.as_ref());
+        }
+    }
+
+    /// From 128 on the number of labels takes two bytes.
+    #[test]
+    fn the_number_of_labels_is_right_where_it_grows_by_a_byte() {
+        let names: Vec<String> = (0..130).map(|number| format!("l{number:03}")).collect();
+        for own in 125..=129 {
+            let labels = Labels::from_pairs(names[..own].iter().map(|name| (name.as_str(), "own")));
+            for (first, added) in [(0, 1), (own - 1, 1), (own - 1, 2), (own, 1)] {
+                let external: Vec<_> = names[first..].iter().take(added).collect();
+                let pairs: Vec<_> = external.iter().map(|name| (name.to_string(), "x".to_string())).collect();
+                let mut out = vec![7];
+                ExternalLabels::new(&pairs).apply(labels.as_ref(), &mut out);
+                let sent = LabelsRef::parse(out.strip_prefix(&[7]).unwrap()).unwrap();
+                let right = external.iter().filter(|name| labels.as_ref().get(name).is_none()).count() + own;
+                assert_eq!((sent.len(), sent.pairs().count()), (right, right), "{own} {first} {added}");
+            }
         }
     }
 }
