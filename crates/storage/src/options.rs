@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::time::Duration;
-use wal::{Compression, Durability};
+use wal::{Aside, Compression, Durability};
 
 /// What to do when the log's budget is used up by what some destination has not acknowledged yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -67,6 +67,11 @@ impl Options {
             damaged_bytes: 256 << 20,
             reserve_bytes: 16 << 20,
         }
+    }
+
+    /// The folder for damaged files.
+    pub(crate) fn aside(&self) -> Aside {
+        Aside::new(self.dir.join("damaged"), self.damaged_bytes.min(self.max_size / 4))
     }
 
     /// The size at which a segment with this many bytes of series records is closed. Every segment

@@ -1,7 +1,7 @@
 //! What the storage's threads and its users share.
 
 use crate::arrivals::Arrivals;
-use crate::damage::{self, Damages};
+use crate::damage::Damages;
 use crate::metadata::MetadataStore;
 use crate::options::Options;
 use crate::pins::Pins;
@@ -63,7 +63,7 @@ impl Shared {
             metadata: MetadataStore::default(),
             hasher: Hasher::new(),
             damages: Damages::default(),
-            aside: damage::aside(&options.dir, &options),
+            aside: options.aside(),
             waiting: AtomicUsize::new(0),
             oldest: AtomicU64::new(end.segment),
             over_budget: AtomicBool::new(false),

@@ -1,7 +1,6 @@
 //! The handle that doors and queues hold.
 
 use crate::committer::{Append, Committer, Job};
-use crate::damage;
 use crate::error::{AppendError, OpenError};
 use crate::follower::Follower;
 use crate::options::Options;
@@ -69,7 +68,7 @@ impl Storage {
         make_durable_dir(&*fs, &root)?;
         let wal_dir = root.join("wal");
         let mut state = StateFile::open(&*fs, &root.join(crate::state::FILE))?;
-        let aside = damage::aside(&root, &options);
+        let aside = options.aside();
         if state.damaged {
             let (path, why) = (state.path(), "the state file can't be read; it is made anew from the log");
             tracing::warn!(path = %path.display(), "{why}");

@@ -9,8 +9,9 @@ pub mod proxy;
 pub mod tls;
 
 use crate::client::answer::{Answer, parse_retry_after, words};
+use crate::client::auth::error::ProofError;
 use crate::client::auth::proof::Proof;
-use crate::client::auth::{AuthError, ProofError, read_file};
+use crate::client::auth::{AuthError, read_file};
 use crate::client::compression::{ASK_TIMEOUT, Compression, QUESTION, SIGN, YES, recode};
 use crate::client::connect::{CONNECTIONS_AGE, Connecting, Http, Lookup};
 use crate::client::proxy::{Proxies, ProxyError};

@@ -18,7 +18,7 @@ use crate::client::auth::{Authorization, BasicAuth};
 use crate::client::proxy::ProxyConfig;
 use crate::client::tls::TlsConfig;
 use crate::config::url::Url;
-use crate::members::Part;
+use crate::members::share::Part;
 use crate::outgoing::relabel::Rule;
 use formats::remote_write::Protocol;
 pub use secret::Secret;

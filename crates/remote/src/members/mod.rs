@@ -26,6 +26,7 @@
 
 pub mod ring;
 pub mod rings;
+pub mod share;
 
 use crate::config::identity::{Identity, NAME_CUT};
 use crate::config::url::Url;
@@ -33,29 +34,12 @@ use crate::config::{RemoteWrite, ShardBy, StartAt};
 use crate::disk::claims;
 use crate::disk::positions;
 use crate::members::ring::MEMBERS_MAX;
-use crate::members::rings::{Rings, RingsError, Share};
+use crate::members::rings::{Rings, RingsError};
+use crate::members::share::Part;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use wal::{Filesystem, Position};
-
-/// A member's part of the log.
-#[derive(Debug, Clone)]
-pub struct Part {
-    /// Which series are its own, along the log.
-    pub share: Arc<Share>,
-    /// Where it begins if it has no positions yet.
-    pub begin: Position,
-    /// Where it ends, for one that leaves.
-    pub end: Option<Position>,
-}
-
-impl PartialEq for Part {
-    /// Where it begins tells nothing of one that runs.
-    fn eq(&self, other: &Self) -> bool {
-        (&self.share, self.end) == (&other.share, other.end)
-    }
-}
 
 /// What is wrong with an entry's members: the key, and why.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -19,6 +19,7 @@
 
 use crate::disk::{UNFINISHED, beside, make_folder, replace};
 use crate::members::ring::{self, MEMBERS_MAX, Slots};
+use crate::members::share::Share;
 use serde_json::{Value, json};
 use std::io;
 use std::path::Path;
@@ -212,7 +213,7 @@ impl Rings {
             for (member, share) in members.iter().zip(&mut shares) {
                 let index = ring.members.iter().position(|other| other == member);
                 let own = index.and_then(|index| slots.get(index).cloned());
-                share.0.push((ring.from, own.unwrap_or_else(Slots::none)));
+                share.push(ring.from, own.unwrap_or_else(Slots::none));
             }
         }
         shares
@@ -228,31 +229,6 @@ fn read_ring(ring: &Value) -> Option<Ring> {
     let replicas = usize::try_from(ring.get("replicas")?.as_u64()?).ok()?;
     let sound = (1..=MEMBERS_MAX).contains(&members.len()) && (1..=members.len()).contains(&replicas);
     (sound && members.is_sorted()).then_some(Ring { from, replicas, members })
-}
-
-/// Which series are one member's, along the log: the slots that are its own from a position on.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Share(Vec<(Position, Slots)>);
-
-impl Share {
-    /// The rings that hold somewhere between `start` and `end`, by number.
-    pub fn between(&self, start: Position, end: Position) -> std::ops::RangeInclusive<usize> {
-        let last = self.0.partition_point(|(from, _)| *from < end);
-        self.at(start)..=last.max(self.at(start))
-    }
-
-    /// The number of the ring that holds for the point at this position, from 1 to [`RINGS_MAX`]; 0 before the
-    /// first one.
-    pub fn at(&self, position: Position) -> usize {
-        self.0.partition_point(|(from, _)| *from <= position)
-    }
-
-    /// Whether the series with this hash is this member's by the ring with this number. By none before the
-    /// first: all members of what was forgotten had passed it.
-    pub fn holds(&self, ring: usize, series_hash: u64) -> bool {
-        let ring = ring.checked_sub(1).and_then(|index| self.0.get(index));
-        ring.is_some_and(|(_, slots)| slots.holds(series_hash))
-    }
 }
 
 #[cfg(test)]

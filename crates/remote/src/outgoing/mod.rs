@@ -4,7 +4,8 @@ pub mod external;
 pub mod go_regex;
 pub mod relabel;
 
-use crate::members::rings::{RINGS_MAX, Share};
+use crate::members::rings::RINGS_MAX;
+use crate::members::share::Share;
 use crate::outgoing::external::ExternalLabels;
 use crate::outgoing::relabel::{Relabelled, Relabeller};
 use crate::queue::Source;

@@ -1,13 +1,12 @@
 //! Who we are for a destination. Here: `basic_auth` and `authorization`, with secrets from files that are
 //! read again while narthex runs. A file each: [`oauth2`], [`sigv4`], and other [`headers`].
 
+pub mod error;
 pub mod headers;
 pub mod oauth2;
 pub(crate) mod proof;
 pub mod sigv4;
 
-use crate::client::proxy::ProxyError;
-use crate::client::tls::TlsError;
 use crate::config::secret::Secret;
 use base64::Engine as _;
 use http::header::InvalidHeaderValue;
@@ -81,20 +80,6 @@ pub enum AuthError {
     /// What can't stand in a header.
     #[error("{0} has characters that can't stand in a header")]
     Characters(&'static str),
-}
-
-/// Why a destination can't be shown who we are.
-#[derive(Debug, thiserror::Error)]
-pub enum ProofError {
-    /// A secret.
-    #[error(transparent)]
-    Auth(#[from] AuthError),
-    /// TLS to where tokens come from.
-    #[error("tls_config: {0}")]
-    Tls(#[from] TlsError),
-    /// A proxy to where tokens come from.
-    #[error(transparent)]
-    Proxy(#[from] ProxyError),
 }
 
 /// Reads a small file of the configuration.

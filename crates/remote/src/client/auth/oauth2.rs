@@ -119,7 +119,7 @@ struct Given {
 
 impl TokenSource {
     /// Checks the configuration and reads its files; nothing is asked for yet.
-    pub(crate) fn new(config: &OAuth2) -> Result<Self, super::ProofError> {
+    pub(crate) fn new(config: &OAuth2) -> Result<Self, super::error::ProofError> {
         config.secret()?;
         let proxies = Arc::new(Proxies::new(&config.proxy(), |name| std::env::var(name).ok())?);
         let connecting = Connecting {

@@ -1,8 +1,9 @@
 //! How a destination is shown who we are: by one of the schemes, never by two.
 
+use super::error::ProofError;
 use super::oauth2::TokenSource;
 use super::sigv4::Signatures;
-use super::{AuthError, Authorization, ProofError};
+use super::{AuthError, Authorization};
 use crate::config::RemoteWrite;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};

@@ -84,7 +84,7 @@ pub(crate) struct Signatures {
 
 impl Signatures {
     /// Checks the configuration and reads its file; no keys are looked for yet.
-    pub(crate) fn new(config: &SigV4) -> Result<Self, super::ProofError> {
+    pub(crate) fn new(config: &SigV4) -> Result<Self, super::error::ProofError> {
         let environment = ProxyEnvironment::get()?;
         let context = Context::new().with_env(OsEnv).with_file_read(Files).with_http_send(Network {
             // Keys that are given need nobody's; whoever needs it is told what is wrong.
@@ -95,7 +95,7 @@ impl Signatures {
     }
 
     /// With this environment, these files and this network.
-    fn within(config: &SigV4, context: Context) -> Result<Self, super::ProofError> {
+    fn within(config: &SigV4, context: Context) -> Result<Self, super::error::ProofError> {
         let region = config.region.clone().filter(|region| !region.is_empty());
         let region = region.or_else(|| context.env_var("AWS_REGION"));
         let region = region.or_else(|| context.env_var("AWS_DEFAULT_REGION"));
@@ -255,13 +255,13 @@ impl HttpSend for Network {
 struct ProxyEnvironment(Arc<Proxies>);
 
 impl ProxyEnvironment {
-    fn get() -> Result<Self, super::ProofError> {
+    fn get() -> Result<Self, super::error::ProofError> {
         let config = crate::client::proxy::ProxyConfig { from_environment: true, ..Default::default() };
         Ok(ProxyEnvironment(Arc::new(Proxies::new(&config, |name| std::env::var(name).ok())?)))
     }
 
     /// Metadata is asked for without TLS and without a proxy: what is at such an address is near.
-    fn client(&self, https: bool) -> Result<Http, super::ProofError> {
+    fn client(&self, https: bool) -> Result<Http, super::error::ProofError> {
         let connecting = Connecting {
             tls: TlsConfig::default(),
             proxies: if https { self.0.clone() } else { Arc::default() },

@@ -7,14 +7,12 @@
 //! over, so that one bad sector does not end delivery for good. Errors that say nothing about the disk (no more
 //! open files, no permission) are waited out for ever.
 
-use crate::shared::Shared;
 use std::collections::BTreeMap;
 use std::io;
-use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
-use wal::aside::Aside;
-use wal::{Damage, DamageKind, WalError, dir};
+
+mod report;
 
 /// How often a page is tried at least before it is given up.
 pub const GIVE_UP_TRIES: u32 = 5;
@@ -64,7 +62,7 @@ impl Damages {
     }
 
     /// Remembers a stretch; says whether nothing of it was known.
-    fn is_new(&self, segment: u64, from: u64, to: u64) -> bool {
+    pub(super) fn is_new(&self, segment: u64, from: u64, to: u64) -> bool {
         self.with(segment, |segment| {
             let known = segment.known.iter().any(|known| from < known.1.max(known.0 + 1) && known.0 < to);
             if !known && segment.known.len() < KNOWN_MAX {
@@ -74,7 +72,8 @@ impl Damages {
         })
     }
 
-    fn failed(&self, segment: u64, page: u64, now: Duration) -> Verdict {
+    /// Counts a read that failed at `now`, running time; says what to do about it.
+    pub(super) fn failed(&self, segment: u64, page: u64, now: Duration) -> Verdict {
         self.with(segment, |segment| {
             let fresh = || Trouble { since: now, last: now, tries: BTreeMap::new() };
             let trouble = segment.trouble.get_or_insert_with(fresh);
@@ -105,103 +104,6 @@ pub fn is_elsewhere(source: &io::Error) -> bool {
     const EMFILE: i32 = 24;
     matches!(source.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::OutOfMemory)
         || matches!(source.raw_os_error(), Some(ENFILE | EMFILE))
-}
-
-impl Shared {
-    /// What to do about a page of a segment (or [`OPENING`] it) that could not be read.
-    pub(crate) fn read_failed(&self, segment: u64, page: u64, error: &WalError) -> Verdict {
-        self.stats.reads_failed.add(1);
-        match self.damages.failed(segment, page, self.clock.monotonic()) {
-            Verdict::GiveUp if !matches!(error, WalError::Io { source, .. } if is_elsewhere(source)) => {
-                tracing::warn!(segment, %error, "given up: what lies there is passed over");
-                Verdict::GiveUp
-            }
-            _ => Verdict::Again,
-        }
-    }
-
-    /// Counts, names and sets aside damage that was met in a segment of the log, once.
-    pub(crate) fn damaged(&self, segment: u64, damage: &Damage) {
-        if self.damages.is_new(segment, damage.offset, damage.offset + damage.bytes) {
-            self.count_damage(damage);
-            self.keep_aside(&damage.file);
-        }
-    }
-
-    /// The same for what a start found. What lies behind `end` is gone already, and was copied.
-    pub(crate) fn damaged_at_start(&self, report: &wal::OpenReport) {
-        for damage in &report.damage {
-            // It is still there, and is tried again by who wants it.
-            if damage.kind == DamageKind::Unreadable {
-                tracing::warn!(%damage, "part of the log can't be read now; it is tried again when it is needed");
-                continue;
-            }
-            match report.end {
-                Some(end) if damage.offset < end.offset => self.damaged(end.segment, damage),
-                _ => self.count_damage(damage),
-            }
-        }
-        self.cut_at_start(report);
-        for segment in &report.filled {
-            self.missing(*segment);
-        }
-    }
-
-    /// Says what became of what was cut.
-    pub(crate) fn cut_at_start(&self, report: &wal::OpenReport) {
-        let cut = report.cut_bytes;
-        match &report.cut_kept {
-            Some(Ok(kept)) => tracing::warn!(
-                cut, kept = %kept.display(),
-                "a log's end was torn, as after a kill in the middle of a write; it was cut, and a copy set aside"
-            ),
-            Some(Err(why)) => {
-                tracing::warn!(cut, %why, "a log's end was torn and cut; no copy could be made")
-            }
-            None => {}
-        }
-    }
-
-    /// Counts and names a segment that is not there, once.
-    pub(crate) fn missing(&self, segment: u64) {
-        if self.damages.is_new(segment, 0, u64::MAX) {
-            let path = dir::segment_path(&self.wal_dir, segment);
-            tracing::warn!(
-                path = %path.display(),
-                "a segment of the log is missing: what it held and was not delivered is lost"
-            );
-            self.stats.damages.add(1);
-        }
-    }
-
-    /// Counts and names damage of any of the logs.
-    pub(crate) fn count_damage(&self, damage: &Damage) {
-        tracing::warn!(%damage, "part of the log could not be read");
-        self.stats.damages.add(1);
-        self.stats.damaged_bytes.add(damage.bytes);
-    }
-
-    /// Gives a damaged file a second name in the folder for such, unless the disk is full: then what the log
-    /// lets go of has to be free at once.
-    pub(crate) fn keep_aside(&self, path: &Path) {
-        if self.stats.full.get() > 0 {
-            tracing::warn!(path = %path.display(), "not set aside, since there is no room");
-            return;
-        }
-        match self.aside.keep(&*self.fs, path, &dir::name_of(path)) {
-            Ok(kept) => {
-                tracing::info!(path = %path.display(), kept = %kept.display(), "the damaged file is set aside");
-            }
-            Err(error) => {
-                tracing::warn!(path = %path.display(), %error, "the damaged file could not be set aside");
-            }
-        }
-    }
-}
-
-/// The folder for damaged files below the data folder `root`.
-pub(crate) fn aside(root: &Path, options: &crate::Options) -> Aside {
-    Aside::new(root.join("damaged"), options.damaged_bytes.min(options.max_size / 4))
 }
 
 #[cfg(test)]

@@ -1,0 +1,19 @@
+//! What is wrong where more than secrets is needed: tokens are fetched, over connections of their own.
+
+use super::AuthError;
+use crate::client::proxy::ProxyError;
+use crate::client::tls::TlsError;
+
+/// Why a destination can't be shown who we are.
+#[derive(Debug, thiserror::Error)]
+pub enum ProofError {
+    /// A secret.
+    #[error(transparent)]
+    Auth(#[from] AuthError),
+    /// TLS to where tokens come from.
+    #[error("tls_config: {0}")]
+    Tls(#[from] TlsError),
+    /// A proxy to where tokens come from.
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
+}
