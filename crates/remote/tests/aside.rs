@@ -4,15 +4,20 @@
 mod common;
 
 use common::{EPOCH_MS, World, wait_for_number};
+use model::{Batch, Labels, Series};
 use remote::config::{Message, Narrowing};
+use remote::disk::aside::{Files, Gathered};
+use remote::disk::claims;
+use remote::outgoing::{Outgoing, Rules};
 use remote::queue::PROBE_AFTER;
 use remote::{Destination, RemoteWrite};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::time::Duration;
 use support::SOON;
 use support::receiver::{Answer, Received};
 use support::wire::visit;
+use wal::{Position, RealFilesystem};
 
 const SERIES: usize = 40;
 
@@ -204,4 +209,78 @@ fn without_narrowing_the_whole_batch_is_put_aside_and_arrives_later() {
     wait_for_number("all settled that was put aside", aside, || stats.aside_settled.get().samples);
     wait_for_number("nothing pending", 0, || stats.pending().total());
     hurt.world.stop(destination);
+}
+
+/// An entry of the side queue with these samples, by instance and time.
+fn entry(samples: &[(&str, i64)]) -> Vec<u8> {
+    let mut batch = Batch::new();
+    for (instance, time) in samples {
+        let labels = Labels::from_pairs([("__name__", "m"), ("instance", *instance)]);
+        let series = batch.add_series(labels.as_ref(), Series::NO_METADATA);
+        batch.push_float(series, *time, 1.0);
+    }
+    let refs = (0..batch.series.len() as u64).collect();
+    let (start, end) = (Position::default(), Position::start_of(1));
+    let chunk =
+        storage::Chunk { batch, refs, segment: 0, records: vec![], start, end, arrived: Duration::ZERO };
+    let outgoing = Outgoing::new(Arc::new(chunk), &mut Rules::default());
+    let mut gathered = Gathered::default();
+    for index in 0..samples.len() as u32 {
+        gathered.add(&outgoing, outgoing.point(index).unwrap());
+    }
+    gathered.finish(0, "500")
+}
+
+/// Two requests of one entry are under way, since some of it was refused. The one fails, so that the next entry is
+/// taken up; the other is answered while that one's request is under way.
+#[test]
+fn a_late_answer_to_one_entry_says_nothing_of_the_next() {
+    let world = World::new();
+    let mut config = world.config();
+    config.protobuf_message = Some(Message::V1);
+    config.queue_config.max_samples_per_send = 100;
+    let files = Files::new(&claims::dead_folder(world.dir.path()), remote::Identity::of(&config).file());
+    let names: Vec<String> = (0..10).map(|number| format!("s{number}")).collect();
+    let now = EPOCH_MS as i64;
+    let sample = |time| names.iter().map(move |name| (name.as_str(), now + time));
+    let first: Vec<(&str, i64)> = sample(1).chain(sample(2)).collect();
+    files.write(&RealFilesystem, 0, &entry(&first)).unwrap();
+    files.write(&RealFilesystem, 1, &entry(&[("other", now)])).unwrap();
+    let [other_is_here, late_is_answered] = [(); 2].map(|()| Arc::new(AtomicBool::new(false)));
+    let (is_here, is_answered) = (other_is_here, late_is_answered.clone());
+    world.receiver.answer(move |request| {
+        let mut samples = Vec::new();
+        visit(request.version(), &request.content, |view| {
+            let instance = view.labels_map()["instance"].clone();
+            samples.extend(view.samples.iter().map(|(time, _)| (instance.clone(), time - now)));
+        })
+        .unwrap();
+        let of_s3 = |time| samples.iter().any(|(name, at)| name == "s3" && *at == time);
+        if samples.len() > 10 {
+            return Answer::status(413);
+        }
+        if samples[0].0 == "other" {
+            is_here.store(true, Ordering::SeqCst);
+            return Answer::status(503).once(&is_answered);
+        }
+        if of_s3(1) {
+            return Answer::status(400).body("no");
+        }
+        if of_s3(2) {
+            return Answer::status(503);
+        }
+        let late = samples.iter().all(|(_, time)| *time == 2);
+        if late { Answer::success(request).once(&is_here) } else { Answer::success(request) }
+    });
+    let destination = world.start(config);
+    let stats = destination.stats().clone();
+    wait_for_number("what waits", 21, || stats.aside_points.get() as u64);
+    world.clock.jump(Duration::from_secs(5 * 60 + 1));
+    // All of the first entry but what was refused of it and what failed.
+    wait_for_number("the late answer", 18, || stats.delivered.get().samples);
+    late_is_answered.store(true, Ordering::SeqCst);
+    wait_for_number("both failures", 2, || stats.requests_retried.get());
+    world.stop(destination);
+    assert!(!world.receiver.arrivals().keys().any(|labels| labels["instance"] == "other"));
+    assert_eq!(files.list(&RealFilesystem).unwrap().points(), 21, "what nobody took is gone");
 }

@@ -1,8 +1,8 @@
 //! What an answer means for the points of its request.
 
 use super::{
-    DENIED_INTERVAL, Fate, Gate, NARROWED_AFTER, Outcome, POISONED_AFTER, PROBE_AFTER, Queue, SMALLEST_BATCH,
-    Source,
+    DENIED_ALONE, DENIED_INTERVAL, Fate, Gate, NARROWED_AFTER, Outcome, POISONED_AFTER, PROBE_AFTER, Queue,
+    SMALLEST_BATCH, Source,
 };
 use crate::queue::backoff;
 use crate::queue::lanes::{LANES, lane_of};
@@ -42,12 +42,17 @@ impl<C: Source> Queue<C> {
                 shard.failures.stuck_since.get_or_insert(now);
                 let (min, max) = (self.settings.min_backoff, self.settings.max_backoff);
                 shard.not_before = now + backoff::delay(min, max, shard.attempt, after, jitter);
+                // Behind a gate nothing else would keep the pause.
+                if let Some(gate) = &mut self.gate {
+                    gate.next_probe = gate.next_probe.max(shard.not_before);
+                }
                 if answered {
                     self.failed(index, now, &mut settle);
                 }
             }
             Outcome::Denied => self.denied(index, now, &mut settle),
             Outcome::RefusedWhole => {
+                self.gate = None;
                 let fate = Fate::Refused { maybe_written: shard.maybe_written };
                 if matches!(shard.mode, Mode::Narrow(_)) {
                     self.refused(index, fate, now, &mut settle);
@@ -55,11 +60,14 @@ impl<C: Source> Queue<C> {
                     self.request_settled(index, fate, now, &mut settle);
                 }
             }
+            // Whoever refuses something lets us in.
             Outcome::Refused => {
+                self.gate = None;
                 let fate = Fate::Refused { maybe_written: shard.maybe_written };
                 self.refused(index, fate, now, &mut settle);
             }
             Outcome::TooLarge => {
+                self.gate = None;
                 let count = shard.batch.len();
                 if count > 1 && matches!(shard.mode, Mode::Whole) {
                     shard.limit = (count / 2).max(1);
@@ -93,8 +101,13 @@ impl<C: Source> Queue<C> {
         if matches!(&shard.mode, Mode::Narrow(search) if search.holds()) {
             self.narrowed(index, false, Fate::Poisoned, now, settle);
         } else if self.settings.put_aside && (shard.poisoned || beside >= POISONED_AFTER) {
-            shard.poisoned = true;
-            self.refused(index, Fate::Poisoned, now, settle);
+            // A probe asks whether anything goes through: that it doesn't says nothing of its point.
+            if !matches!(shard.mode, Mode::Probe(_)) && self.may_give_up(index, now) {
+                if let Some(shard) = self.shards.get_mut(index) {
+                    shard.poisoned = true;
+                }
+                self.refused(index, Fate::Poisoned, now, settle);
+            }
         } else if is_home && beside >= narrowed_at.max(NARROWED_AFTER) && matches!(shard.mode, Mode::Whole) {
             self.begin_narrowing(index, true, now);
         }
@@ -105,14 +118,34 @@ impl<C: Source> Queue<C> {
         let Some(shard) = self.shards.get_mut(index) else { return };
         let before = shard.denied_at.replace(now);
         let others_pass = before.zip(self.last_success).is_some_and(|(at, success)| success > at);
-        if shard.denied_alone || others_pass {
-            shard.denied_alone = true;
-            self.refused(index, Fate::Refused { maybe_written: false }, now, settle);
-        } else {
-            let probes = self.gate.as_ref().map_or(0, |gate| gate.probes + 1);
+        shard.denied_alone += u32::from(others_pass);
+        let is_alone = shard.denied_alone >= DENIED_ALONE;
+        if is_alone && self.may_give_up(index, now) {
+            return self.refused(index, Fate::Refused { maybe_written: false }, now, settle);
+        }
+        if let Some(shard) = self.shards.get_mut(index) {
             shard.not_before = now + DENIED_INTERVAL;
+        }
+        // While others pass it is this batch's own affair; where it isn't, they will be told themselves.
+        if !others_pass {
+            let probes = self.gate.as_ref().map_or(0, |gate| gate.probes + 1);
             self.gate = Some(Gate { next_probe: now + DENIED_INTERVAL, probes });
         }
+    }
+
+    /// Whether the request that failed may cost its points, as one that was refused: always where there is still
+    /// something to be narrowed down. A point by itself only where something went through since the last one was
+    /// given up: else an outage, or credentials that run out in the middle of a search, would cost all of them.
+    fn may_give_up(&mut self, index: usize, now: Duration) -> bool {
+        let Some(shard) = self.shards.get_mut(index) else { return false };
+        if !matches!(&shard.mode, Mode::Narrow(search) if search.request().len() == 1) {
+            return true;
+        }
+        let may = self.last_success > Some(shard.given_up_at);
+        if may {
+            shard.given_up_at = now;
+        }
+        may
     }
 
     /// All points of the request are settled.
@@ -148,7 +181,9 @@ impl<C: Source> Queue<C> {
                 if shard.failures.since.is_none() {
                     shard.attempt = 0;
                 }
-                shard.not_before = now;
+                if matches!(fate, Fate::Delivered | Fate::Settled) {
+                    shard.not_before = now;
+                }
                 if at >= shard.batch.len() {
                     return;
                 }
@@ -196,6 +231,7 @@ impl<C: Source> Queue<C> {
         let search = Narrow::new(candidates.collect(), holds);
         if let Some(shard) = self.shards.get_mut(index) {
             shard.mode = Mode::Narrow(search);
+            shard.given_up_at = now;
             shard.attempt = 0;
             shard.not_before = shard.not_before.max(now);
             // A receiver may have written what it did not refuse.

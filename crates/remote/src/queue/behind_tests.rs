@@ -53,7 +53,7 @@ struct World {
 }
 
 fn small() -> Settings {
-    Settings { capacity: 8, max_points: 5, min_shards: 3, put_aside: false, ..settings() }
+    Settings { capacity: 8, max_points: 5, min_shards: 3, ..settings() }
 }
 
 fn lane(points: &Points, point: u32) -> usize {
@@ -92,20 +92,24 @@ impl World {
             let mut series = queue.points(request.shard).map(|(chunk, point)| chunk.series(point));
             let fails = series.find(|series| stuck.contains(series));
             drop(series);
-            let outcome = match fails {
+            let outcome = match fails.map(|series| series % 6) {
                 // Some fail by an answer, so that they are narrowed down.
-                Some(series) if series % 3 == 0 => {
+                Some(0 | 3) => {
                     Outcome::Retry { answered: true, after: Some(Duration::from_secs(20)), jitter: 0.0 }
                 }
+                Some(1) => Outcome::Denied,
+                Some(2) => Outcome::Refused,
                 Some(_) => Outcome::Retry { answered: false, after: None, jitter: 0.0 },
+                None if queue.points(request.shard).count() == 5 => Outcome::TooLarge,
                 None => Outcome::Delivered,
             };
             queue.answer(request.shard, outcome, now, |chunk, point, fate| {
-                assert_eq!(fate, Fate::Delivered);
+                let series = chunk.series(point);
+                assert!(fate == Fate::Delivered || stuck.contains(&series), "{series}: {fate:?}");
                 let at = (chunk.number, point);
-                assert!(settled.insert(at), "{at:?} delivered twice");
-                let last = newest.insert(chunk.series(point), at);
-                assert!(last.is_none_or(|last| last < at), "{at:?} delivered after {last:?}");
+                assert!(settled.insert(at), "{at:?} settled twice");
+                let last = newest.insert(series, at);
+                assert!(last.is_none_or(|last| last < at), "{at:?} settled after {last:?}");
             });
         }
     }

@@ -330,3 +330,49 @@ fn a_pause_that_is_asked_for_is_kept_to_when_the_search_ends() {
     }
     assert!(asked.is_some());
 }
+
+/// One series fails for a long time, with pauses between its tries, and at some time everything does. Gives how many
+/// points were put aside since, and the most requests of one moment.
+fn outage_after(begins: Duration, pause: Duration, shards: usize, bad: fn(u64) -> bool) -> (usize, usize) {
+    let mut queue = started(shards);
+    let mut now = Duration::from_secs(1);
+    let (mut number, mut given_up, mut most) = (0, 0, 0);
+    while now < begins + Duration::from_secs(600) {
+        now += Duration::from_secs(1);
+        queue.tick(now);
+        if queue.wants_more() {
+            push(&mut queue, chunk(number, 0..300));
+            number += 1;
+        }
+        let mut requests = 0;
+        while let Some(request) = queue.poll(now) {
+            requests += 1;
+            let away = now >= begins;
+            let hurts = sent(&queue, request).iter().any(|(series, _)| bad(*series));
+            let wait = Outcome::Retry { answered: true, after: Some(pause), jitter: 0.0 };
+            let outcome = if hurts || away { wait } else { Outcome::Delivered };
+            let settled = answer(&mut queue, request, outcome, now);
+            given_up += settled.iter().filter(|fate| away && **fate != Fate::Delivered).count();
+            assert!(!away || requests < 1000, "{requests} requests at {now:?}");
+        }
+        most = most.max(if now >= begins { requests } else { 0 });
+    }
+    (given_up, most)
+}
+
+#[test]
+fn an_outage_in_which_a_batch_was_about_to_be_given_up_costs_its_next_point_at_most() {
+    let one: fn(u64) -> bool = |series| series == 17;
+    let many: fn(u64) -> bool = |series| series % 2 == 1 && series < 150;
+    for (shards, bad) in [(1, one), (4, one), (2, many)] {
+        for pause in [1, 65, 100] {
+            for begins in (850..1150).step_by(23) {
+                let begins = Duration::from_secs(begins);
+                let (given_up, most) = outage_after(begins, Duration::from_secs(pause), shards, bad);
+                let about = format!("{shards} shards, {pause} s of pause, outage from {begins:?}");
+                assert!(given_up <= shards.min(2), "{given_up} given up, {about}");
+                assert!(most <= 12, "{most} requests at once, {about}");
+            }
+        }
+    }
+}

@@ -17,6 +17,8 @@ pub mod behind;
 #[cfg(test)]
 mod behind_tests;
 #[cfg(test)]
+mod denied_tests;
+#[cfg(test)]
 mod failing_tests;
 pub mod lanes;
 mod moves;
@@ -48,6 +50,9 @@ pub const SMALLEST_BATCH: usize = 16;
 pub const CHUNKS_MAX: usize = 1 << 16;
 /// How long nothing but one request is tried after 401, 403 or 404.
 pub const DENIED_INTERVAL: Duration = Duration::from_secs(60);
+/// A batch is refused for good by 401, 403 or 404 only when it met them so often again, each time after others had
+/// passed: where there are several receivers behind one address, one of them may be set up wrongly.
+pub const DENIED_ALONE: u32 = 2;
 /// A batch that has met 408, 429 or 5xx for this long while others went through is poisoned: it is narrowed
 /// down, and what goes on failing is put aside.
 pub const POISONED_AFTER: Duration = Duration::from_secs(15 * 60);
@@ -337,6 +342,7 @@ impl<C: Source> Queue<C> {
             return;
         }
         shard.mode = Mode::Whole;
+        (shard.denied_at, shard.denied_alone) = (None, 0);
         let batch = std::mem::take(&mut shard.batch);
         self.put_back(index, batch);
         self.draw(index, self.settings.max_points.max(1));

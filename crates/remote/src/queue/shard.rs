@@ -49,8 +49,10 @@ pub(crate) struct Shard {
     pub(crate) poisoned: bool,
     /// When the batch last met 401, 403 or 404.
     pub(crate) denied_at: Option<Duration>,
-    /// It alone does, while others pass: that is treated as a refusal.
-    pub(crate) denied_alone: bool,
+    /// How often it did again though others had passed since: often enough, and that is treated as a refusal.
+    pub(crate) denied_alone: u32,
+    /// When a point of it was last given up for a failure, or the search for such points began.
+    pub(crate) given_up_at: Duration,
     /// Number of probes sent for the batch, so that each is of another point.
     pub(crate) probes: usize,
     /// The batch may have been written in part by an answer that was lost or a refusal.
@@ -93,7 +95,7 @@ impl Shard {
         self.failures = Failures::default();
         self.poisoned = false;
         self.denied_at = None;
-        self.denied_alone = false;
+        self.denied_alone = 0;
         self.probes = 0;
         self.maybe_written = false;
     }

@@ -15,8 +15,6 @@ use storage::Chunk;
 use tokio::task::JoinHandle;
 use wal::{Filesystem, Position};
 
-/// The number of the queue of an entry of the side queue.
-pub(super) const ASIDE: u64 = u64::MAX;
 /// How often what was put aside is tried again.
 pub(crate) const RETRY_INTERVAL: Duration = Duration::from_secs(5 * 60);
 /// After as many entries that failed again the rest waits for the next time.
@@ -29,8 +27,7 @@ pub(super) struct Aside {
     fs: Arc<dyn Filesystem>,
     files: Files,
     shelf: Shelf,
-    /// The entry that is tried, and its queue.
-    current: Option<(u64, Queue<Outgoing>)>,
+    current: Option<Current>,
     /// The entry that is read.
     loading: Option<(u64, Loading)>,
     /// Going through them: the next has at least this number.
@@ -39,18 +36,33 @@ pub(super) struct Aside {
     next_round: Duration,
 }
 
+/// The entry that is tried.
+struct Current {
+    id: u64,
+    /// The number of its queue. Each time that an entry is tried it is another one: an answer to a request that was
+    /// under way when the entry before was laid down must not be taken for one about this.
+    number: u64,
+    queue: Queue<Outgoing>,
+}
+
 impl Aside {
     pub(super) fn new(fs: Arc<dyn Filesystem>, files: Files, shelf: Shelf, now: Duration) -> Self {
         let next_round = now + RETRY_INTERVAL;
         Aside { fs, files, shelf, current: None, loading: None, cursor: None, failures: 0, next_round }
     }
 
-    pub(super) fn queue(&mut self) -> Option<&mut Queue<Outgoing>> {
-        self.current.as_mut().map(|(_, queue)| queue)
+    /// The queue of the entry that is tried, with its number.
+    pub(super) fn queue(&mut self) -> Option<(u64, &mut Queue<Outgoing>)> {
+        self.current.as_mut().map(|current| (current.number, &mut current.queue))
+    }
+
+    /// The number of that queue.
+    pub(super) fn number(&self) -> Option<u64> {
+        self.current.as_ref().map(|current| current.number)
     }
 
     pub(super) fn next_wakeup(&self) -> Option<Duration> {
-        self.current.as_ref().and_then(|(_, queue)| queue.next_wakeup())
+        self.current.as_ref().and_then(|current| current.queue.next_wakeup())
     }
 
     /// Whether nothing is put aside.
@@ -81,7 +93,7 @@ impl Worker {
         let bytes = gathered.finish(self.clock.now_ms(), words);
         let id = self.aside.shelf.add(bytes.len() as u64, kinds);
         keep.entry = Some((id, bytes, kinds));
-        let current = self.aside.current.as_ref().map(|(id, _)| *id);
+        let current = self.aside.current.as_ref().map(|current| current.id);
         while let Some(oldest) = self.aside.shelf.one_too_many(current) {
             self.aside.shelf.remove(oldest);
             keep.evicted.push(oldest);
@@ -174,15 +186,16 @@ impl Worker {
         // Its labels are those that go out already.
         let outgoing = Outgoing::new(Arc::new(chunk), &mut Rules::default());
         queue.push(outgoing, end, count as u32, |_, _| true);
-        self.aside.current = Some((id, queue));
+        self.queue_number += 1;
+        self.aside.current = Some(Current { id, number: self.queue_number, queue });
         self.aside_answered(None);
     }
 
     /// To be called after each answer to a request for an entry.
     pub(super) fn aside_answered(&mut self, outcome: Option<Outcome>) {
-        let Some((id, queue)) = &self.aside.current else { return };
-        let id = *id;
+        let Some(Current { id, queue, .. }) = &self.aside.current else { return };
         if queue.pending() == 0 {
+            let id = *id;
             self.aside.shelf.remove(id);
             self.keeper.put(Keep { done: Some(id), ..Keep::default() });
         } else {

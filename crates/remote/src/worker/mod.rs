@@ -13,7 +13,7 @@ mod sending;
 mod shards;
 mod stragglers;
 
-use self::aside::{ASIDE, Aside, wait_for_entry};
+use self::aside::{Aside, wait_for_entry};
 use self::backlog::{Backlog, NewestFirst};
 use self::orders::Ending;
 pub use self::orders::ShutdownReport;
@@ -329,11 +329,9 @@ impl Worker {
         queues_of((self.main, &mut self.queue), &mut self.backlog, &mut self.stragglers)
     }
 
-    fn queue_mut(&mut self, queue: u64) -> Option<&mut Queue<Outgoing>> {
-        match queue {
-            ASIDE => self.aside.queue(),
-            _ => queue_of(queue, (self.main, &mut self.queue), &mut self.backlog, &mut self.stragglers),
-        }
+    fn queue_mut(&mut self, number: u64) -> Option<&mut Queue<Outgoing>> {
+        let main = (self.main, &mut self.queue);
+        queue_of(number, main, &mut self.backlog, &mut self.stragglers, &mut self.aside)
     }
 }
 
@@ -348,14 +346,16 @@ fn queues_of<'a>(
     std::iter::once((main, queue)).chain(backlog).chain(stragglers)
 }
 
-/// The one with this number.
+/// The one with this number, the side queue's among them.
 fn queue_of<'a>(
     number: u64,
     main: (u64, &'a mut Queue<Outgoing>),
     backlog: &'a mut Option<Backlog>,
     stragglers: &'a mut [Straggler],
+    aside: &'a mut Aside,
 ) -> Option<&'a mut Queue<Outgoing>> {
-    queues_of(main, backlog, stragglers).find(|(own, _)| *own == number).map(|(_, queue)| queue)
+    let mut all = queues_of(main, backlog, stragglers).chain(aside.queue());
+    all.find(|(own, _)| *own == number).map(|(_, queue)| queue)
 }
 
 async fn wait_for_metadata(metadata: &mut Option<BoxFuture<'static, ()>>) {

@@ -1,6 +1,6 @@
 //! What an answer means: for the queue, for the negotiation, for numbers and words.
 
-use super::{ASIDE, Flight, Worker};
+use super::{Flight, Worker};
 use crate::batch::REQUEST_BYTES_MIN;
 use crate::client::answer::{self, Answer, Verdict};
 use crate::client::protocol::Next;
@@ -29,7 +29,7 @@ impl Worker {
         };
         let mut refused_settled = 0;
         let outcome = self.outcome(&flight, now, &words, &mut refused_settled);
-        let is_aside = flight.queue == ASIDE;
+        let is_aside = flight.is_aside;
         if matches!(outcome, Outcome::Delivered | Outcome::Settled) {
             self.let_know(&flight, now);
             if !is_aside {
@@ -83,7 +83,7 @@ impl Worker {
         let sent_at = now.saturating_sub(flight.took);
         let others = self.queues_mut().filter(|(number, _)| *number != flight.queue);
         others.for_each(|(_, queue)| queue.others_pass(sent_at));
-        if let Some(queue) = self.aside.queue().filter(|_| flight.queue != ASIDE) {
+        if let Some((_, queue)) = self.aside.queue().filter(|(number, _)| *number != flight.queue) {
             queue.others_pass(sent_at);
         }
     }
@@ -169,7 +169,7 @@ impl Worker {
         let reason = format!("{words} ({})", self.client.url());
         self.stats.set_error(reason.clone());
         // What is tried now and then is not what the destination does.
-        if flight.queue != ASIDE && self.stats.set_state(State::Waiting { reason }) {
+        if !flight.is_aside && self.stats.set_state(State::Waiting { reason }) {
             tracing::warn!(destination = %self.name, reason = %words, "waiting, and trying again");
         }
         Outcome::Retry { answered, after, jitter: fastrand::f64() }
@@ -178,7 +178,7 @@ impl Worker {
     fn denied(&mut self, flight: &Flight, words: String) -> Outcome {
         let reason = format!("{words} ({})", self.client.url());
         self.stats.set_error(reason.clone());
-        if flight.queue != ASIDE {
+        if !flight.is_aside {
             self.stats.set_state(State::Denied { reason });
             tracing::error!(destination = %self.name, answer = %words, "the destination refuses; asking it once a minute");
         }

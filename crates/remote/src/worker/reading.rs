@@ -49,7 +49,8 @@ impl Worker {
         let mut newest = i64::MIN;
         let rules = &self.rules;
         let main = (self.main, &mut self.queue);
-        let Some(into) = queue_of(queue, main, &mut self.backlog, &mut self.stragglers) else { return };
+        let into = queue_of(queue, main, &mut self.backlog, &mut self.stragglers, &mut self.aside);
+        let Some(into) = into else { return };
         into.push(outgoing, end, count, |outgoing, index| {
             let Some(point) =
                 outgoing.point(index).filter(|_| outgoing.is_own(index, rules) && wanted(outgoing, index))

@@ -1,6 +1,6 @@
 //! Requests on their way out: what the queues name is encoded and sent, and kept until its answer.
 
-use super::{ASIDE, Worker, queue_of};
+use super::{Worker, queue_of};
 use crate::batch::Encoded;
 use crate::client::answer::Answer;
 use crate::client::{Failure, Post};
@@ -12,7 +12,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// What was sent, kept until its answer.
 pub(super) struct Flight {
+    /// The number of the queue.
     pub(super) queue: u64,
+    /// Whether that is, or was, the side queue's.
+    pub(super) is_aside: bool,
     pub(super) request: Request,
     pub(super) protocol: Protocol,
     pub(super) kinds: Kinds,
@@ -31,7 +34,9 @@ impl Worker {
         if held.is_none() {
             self.send_ready_of(self.main);
         }
-        self.send_ready_of(ASIDE);
+        if let Some(number) = self.aside.number() {
+            self.send_ready_of(number);
+        }
         if let Some(number) = self.backlog.as_ref().map(|backlog| backlog.number) {
             self.send_ready_of(number);
         }
@@ -46,11 +51,9 @@ impl Worker {
     fn send_ready_of(&mut self, number: u64) {
         loop {
             let now = self.clock.monotonic();
+            let is_aside = self.aside.number() == Some(number);
             let main = (self.main, &mut self.queue);
-            let queue = match number {
-                ASIDE => self.aside.queue(),
-                _ => queue_of(number, main, &mut self.backlog, &mut self.stragglers),
-            };
+            let queue = queue_of(number, main, &mut self.backlog, &mut self.stragglers, &mut self.aside);
             let Some(queue) = queue else { return };
             let Some(request) = queue.poll(now) else { return };
             if let Some(limit) = self.age_limit {
@@ -62,7 +65,7 @@ impl Worker {
                     old.inspect(|point| expired.count(&point.value)).is_some()
                 });
                 self.stats.dropped_too_old.add(expired);
-                if number == ASIDE {
+                if is_aside {
                     self.stats.aside_settled.add(expired);
                 }
                 self.stats.expired.add(expired);
@@ -79,7 +82,7 @@ impl Worker {
                 // Nothing in it that this version can carry, or nothing left that may be sent.
                 self.stats.dropped_unsupported.add(encoded.unsupported);
                 queue.answer(request.shard, Outcome::Unsent, now, |_, _, _| {});
-                if number == ASIDE {
+                if is_aside {
                     self.stats.aside_settled.add(encoded.unsupported);
                     self.aside_answered(None);
                 }
@@ -90,13 +93,13 @@ impl Worker {
             }
             self.stats.plain_bytes.add(encoded.plain_bytes as u64);
             self.stats.verbatim.add(u64::from(encoded.verbatim));
-            self.flights.push(self.fly(number, request, protocol, encoded));
+            self.flights.push(self.fly((number, is_aside), request, protocol, encoded));
         }
     }
 
     fn fly(
         &self,
-        queue: u64,
+        (queue, is_aside): (u64, bool),
         request: Request,
         protocol: Protocol,
         encoded: Encoded,
@@ -112,6 +115,7 @@ impl Worker {
             let took = clock.monotonic().saturating_sub(started);
             Flight {
                 queue,
+                is_aside,
                 request,
                 protocol,
                 kinds,

@@ -5,6 +5,7 @@ use super::{Answer, Ending, Shared};
 use crate::wire::{Version, decompress};
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 const MAX_HEAD: usize = 64 << 10;
@@ -54,6 +55,9 @@ pub(super) fn serve(mut stream: TcpStream, shared: &Shared) {
     while let Some(mut request) = read(&mut stream, &mut buffer) {
         let answer = shared.decide(&mut request);
         std::thread::sleep(answer.delay);
+        if let Some(ready) = &answer.once {
+            crate::wait_until("what an answer waits for", crate::SOON, || ready.load(Ordering::SeqCst));
+        }
         request.status = answer.status;
         request.stored = answer.stored;
         shared.record(request);

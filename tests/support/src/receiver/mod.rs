@@ -41,6 +41,8 @@ pub struct Answer {
     pub body: String,
     /// How long it takes.
     pub delay: Duration,
+    /// Not before this is set.
+    pub once: Option<Arc<AtomicBool>>,
     /// How it ends.
     pub ending: Ending,
     /// Whether the request's samples count as written.
@@ -86,6 +88,12 @@ impl Answer {
     /// After a delay.
     pub fn delay(mut self, delay: Duration) -> Answer {
         self.delay = delay;
+        self
+    }
+
+    /// Not before this is set.
+    pub fn once(mut self, ready: &Arc<AtomicBool>) -> Answer {
+        self.once = Some(ready.clone());
         self
     }
 
