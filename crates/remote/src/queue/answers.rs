@@ -101,8 +101,7 @@ impl<C: Source> Queue<C> {
         if matches!(&shard.mode, Mode::Narrow(search) if search.holds()) {
             self.narrowed(index, false, Fate::Poisoned, now, settle);
         } else if self.settings.put_aside && (shard.poisoned || beside >= POISONED_AFTER) {
-            // A probe asks whether anything goes through: that it doesn't says nothing of its point.
-            if !matches!(shard.mode, Mode::Probe(_)) && self.may_give_up(index, now) {
+            if self.may_give_up(index, now) {
                 if let Some(shard) = self.shards.get_mut(index) {
                     shard.poisoned = true;
                 }
@@ -133,19 +132,33 @@ impl<C: Source> Queue<C> {
         }
     }
 
-    /// Whether the request that failed may cost its points, as one that was refused: always where there is still
-    /// something to be narrowed down. A point by itself only where something went through since the last one was
-    /// given up: else an outage, or credentials that run out in the middle of a search, would cost all of them.
+    /// Whether the request that failed may be taken for one that was refused. A probe never: it asks whether anything
+    /// goes through. Always, where that only begins or goes on with a search. Where it costs points, something has to
+    /// have gone through since the last ones were given up: else an outage, or credentials that run out in the middle
+    /// of a search, would cost all of them. A search that has waited for that is broken off, since something else of
+    /// the batch may go through.
     fn may_give_up(&mut self, index: usize, now: Duration) -> bool {
         let Some(shard) = self.shards.get_mut(index) else { return false };
-        if !matches!(&shard.mode, Mode::Narrow(search) if search.request().len() == 1) {
+        let costs = match &shard.mode {
+            Mode::Probe(_) => return false,
+            Mode::Whole => !self.settings.narrow || shard.batch.len() == 1,
+            Mode::Narrow(search) => !search.holds() && search.request().len() == 1,
+        };
+        if !costs {
             return true;
         }
-        let may = self.last_success > Some(shard.given_up_at);
-        if may {
+        if self.last_success > Some(shard.given_up_at) {
             shard.given_up_at = now;
+            return true;
         }
-        may
+        if now >= shard.given_up_at + PROBE_AFTER && matches!(shard.mode, Mode::Narrow(_)) {
+            self.note_searched(index);
+            if let Some(shard) = self.shards.get_mut(index) {
+                shard.batch = shard.take_batch();
+                shard.mode = Mode::Whole;
+            }
+        }
+        false
     }
 
     /// All points of the request are settled.
@@ -231,7 +244,6 @@ impl<C: Source> Queue<C> {
         let search = Narrow::new(candidates.collect(), holds);
         if let Some(shard) = self.shards.get_mut(index) {
             shard.mode = Mode::Narrow(search);
-            shard.given_up_at = now;
             shard.attempt = 0;
             shard.not_before = shard.not_before.max(now);
             // A receiver may have written what it did not refuse.
