@@ -101,10 +101,9 @@ impl<C: Source> Queue<C> {
         if matches!(&shard.mode, Mode::Narrow(search) if search.holds()) {
             self.narrowed(index, false, Fate::Poisoned, now, settle);
         } else if self.settings.put_aside && (shard.poisoned || beside >= POISONED_AFTER) {
-            if self.may_give_up(index, now) {
-                if let Some(shard) = self.shards.get_mut(index) {
-                    shard.poisoned = true;
-                }
+            // A probe asks whether anything goes through: that it doesn't says nothing of its point.
+            if !matches!(shard.mode, Mode::Probe(_)) {
+                shard.poisoned = true;
                 self.refused(index, Fate::Poisoned, now, settle);
             }
         } else if is_home && beside >= narrowed_at.max(NARROWED_AFTER) && matches!(shard.mode, Mode::Whole) {
@@ -122,21 +121,25 @@ impl<C: Source> Queue<C> {
         if is_alone && self.may_give_up(index, now) {
             return self.refused(index, Fate::Refused { maybe_written: false }, now, settle);
         }
+        let next_probe = now + DENIED_INTERVAL;
         if let Some(shard) = self.shards.get_mut(index) {
-            shard.not_before = now + DENIED_INTERVAL;
+            shard.not_before = next_probe;
         }
-        // While others pass it is this batch's own affair; where it isn't, they will be told themselves.
-        if !others_pass {
-            let probes = self.gate.as_ref().map_or(0, |gate| gate.probes + 1);
-            self.gate = Some(Gate { next_probe: now + DENIED_INTERVAL, probes });
-        }
+        // While others pass it is this batch's own affair; where they don't, they will be told themselves.
+        let passes =
+            others_pass || is_alone && self.last_success.is_some_and(|at| now < at + DENIED_INTERVAL);
+        self.gate = match self.gate.take() {
+            Some(gate) => Some(Gate { next_probe: gate.next_probe.max(next_probe), probes: gate.probes + 1 }),
+            None if passes => None,
+            None => Some(Gate { next_probe, probes: 0 }),
+        };
     }
 
-    /// Whether the request that failed may be taken for one that was refused. A probe never: it asks whether anything
-    /// goes through. Always, where that only begins or goes on with a search. Where it costs points, something has to
-    /// have gone through since the last ones were given up: else an outage, or credentials that run out in the middle
-    /// of a search, would cost all of them. A search that has waited for that is broken off, since something else of
-    /// the batch may go through.
+    /// Whether the request that was denied may be taken for one that was refused. A probe never: it asks whether
+    /// anybody is let in. Always, where that only begins or goes on with a search. Where it costs points, something has
+    /// to have gone through since the last ones were given up: else credentials that run out in the middle of a search
+    /// would cost all of them. A search that has waited for that is broken off, since something else of the batch may
+    /// go through.
     fn may_give_up(&mut self, index: usize, now: Duration) -> bool {
         let Some(shard) = self.shards.get_mut(index) else { return false };
         let costs = match &shard.mode {
@@ -151,7 +154,7 @@ impl<C: Source> Queue<C> {
             shard.given_up_at = now;
             return true;
         }
-        if now >= shard.given_up_at + PROBE_AFTER && matches!(shard.mode, Mode::Narrow(_)) {
+        if now >= shard.given_up_at + DENIED_INTERVAL && matches!(shard.mode, Mode::Narrow(_)) {
             self.note_searched(index);
             if let Some(shard) = self.shards.get_mut(index) {
                 shard.batch = shard.take_batch();
@@ -194,9 +197,7 @@ impl<C: Source> Queue<C> {
                 if shard.failures.since.is_none() {
                     shard.attempt = 0;
                 }
-                if matches!(fate, Fate::Delivered | Fate::Settled) {
-                    shard.not_before = now;
-                }
+                shard.not_before = now;
                 if at >= shard.batch.len() {
                     return;
                 }

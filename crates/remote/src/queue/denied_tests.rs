@@ -120,3 +120,100 @@ fn what_is_never_let_in_is_given_up_by_itself_and_holds_up_its_own_shard_only() 
     assert!(matches!(refused[..], [(17, at)] if at > DENIED_INTERVAL * (DENIED_ALONE - 1)), "{refused:?}");
     assert!(longest <= DENIED_INTERVAL + Duration::from_secs(2), "others waited for {longest:?}");
 }
+
+/// Answers each request, which takes ten milliseconds, and twice a second comes back. Gives what was refused and when
+/// each other point was delivered: its time, and now.
+fn run(
+    queue: &mut Queue<super::tests::Points>,
+    until: Duration,
+    mut more: impl FnMut(&mut Queue<super::tests::Points>, Duration),
+    denied: impl Fn(u64, Duration) -> bool,
+) -> (usize, Vec<(i64, Duration)>, usize) {
+    let (mut now, mut refused, mut delivered, mut requests) = (Duration::ZERO, 0, Vec::new(), 0);
+    while now < until {
+        more(queue, now);
+        queue.tick(now);
+        while let Some(request) = queue.poll(now) {
+            requests += 1;
+            assert!(requests < 100_000, "asked without a pause at {now:?}");
+            let denied = sent(queue, request).iter().any(|(series, _)| denied(*series, now));
+            now += Duration::from_millis(10);
+            let outcome = if denied { Outcome::Denied } else { Outcome::Delivered };
+            queue.answer(request.shard, outcome, now, |chunk, point, fate| match fate {
+                Fate::Delivered => delivered.push((chunk.points[point as usize].1, now)),
+                _ => refused += 1,
+            });
+        }
+        now += Duration::from_millis(490);
+    }
+    (refused, delivered, requests)
+}
+
+#[test]
+fn with_one_shard_too_the_rest_goes_on_wherever_in_a_batch_the_denied_are() {
+    for bad in [&[0][..], &[17], &[17, 18], &[39]] {
+        let mut queue = started(1);
+        for number in 0..50 {
+            push(&mut queue, chunk(number, 0..40));
+        }
+        let until = Duration::from_secs(4 * 3600);
+        let (refused, delivered, requests) =
+            run(&mut queue, until, |_, _| {}, |series, _| bad.contains(&series));
+        assert_eq!(delivered.len(), 50 * (40 - bad.len()), "{bad:?}, {refused} refused");
+        assert!(requests < 1000, "{requests} requests, {bad:?}");
+    }
+}
+
+#[test]
+fn while_a_search_waits_nobody_else_does() {
+    let mut queue = started(4);
+    let mut number = 0;
+    let more = |queue: &mut Queue<super::tests::Points>, now: Duration| {
+        while number * 5 <= now.as_secs() {
+            push(queue, chunk(number, (0..40).filter(|series| number == 0 || series % 4 != 1)));
+            number += 1;
+        }
+    };
+    let (refused, delivered, _) =
+        run(&mut queue, Duration::from_secs(1500), more, |series, _| series % 4 == 1);
+    assert!(refused > 0);
+    let late = delivered.iter().filter(|(number, at)| at.as_secs() > *number as u64 * 5 + 6);
+    // Nothing was known of others when the first was denied.
+    assert!(late.clone().all(|(_, at)| *at < DENIED_INTERVAL + Duration::from_secs(2)), "{:?}", late.last());
+}
+
+#[test]
+fn where_another_queue_passes_for_a_while_and_then_nobody_a_probe_costs_nothing() {
+    let mut queue = started(1);
+    push(&mut queue, chunk(0, 0..100));
+    let mut next = Duration::ZERO;
+    let others = |queue: &mut Queue<super::tests::Points>, now: Duration| {
+        while next <= now && next < Duration::from_secs(70) {
+            queue.others_pass(next);
+            next += Duration::from_secs(5);
+        }
+    };
+    let (refused, _, requests) = run(&mut queue, Duration::from_secs(7200), others, |_, _| true);
+    assert!(refused <= 1 && requests <= 130, "{refused} refused, {requests} requests in two hours");
+}
+
+#[test]
+fn a_denial_shortens_no_pause_and_a_refusal_ends_it() {
+    let pause = Duration::from_secs(300);
+    let wait = Outcome::Retry { answered: true, after: Some(pause), jitter: 0.0 };
+    let mut queue = started(3);
+    push(&mut queue, chunk(0, 0..60));
+    let mut now = Duration::from_secs(1);
+    let requests: Vec<Request> = std::iter::from_fn(|| queue.poll(now)).collect();
+    for (request, outcome) in requests.into_iter().zip([Outcome::Denied, wait, Outcome::Denied]) {
+        answer(&mut queue, request, outcome, now);
+    }
+    assert_eq!(queue.next_wakeup(), Some(now + pause));
+    now += Duration::from_secs(5);
+    // The credentials are others now.
+    queue.probe_now(now);
+    let request = queue.poll(now).unwrap();
+    assert_eq!(sent(&queue, request).len(), 1);
+    assert_eq!(answer(&mut queue, request, Outcome::Refused, now).len(), 1);
+    assert_eq!(queue.next_wakeup(), Some(now));
+}

@@ -431,6 +431,7 @@ impl<C: Source> Queue<C> {
 
     /// Another queue of this destination had a request taken that was sent at this time.
     pub fn others_pass(&mut self, sent_at: Duration) {
+        self.gate = None;
         self.last_success = self.last_success.max(Some(sent_at));
     }
 

@@ -51,7 +51,7 @@ pub(crate) struct Shard {
     pub(crate) denied_at: Option<Duration>,
     /// How often it did again though others had passed since: often enough, and that is treated as a refusal.
     pub(crate) denied_alone: u32,
-    /// When a point of the batch was last given up for a failure.
+    /// When a point of the batch was last given up for that.
     pub(crate) given_up_at: Duration,
     /// Number of probes sent for the batch, so that each is of another point.
     pub(crate) probes: usize,
