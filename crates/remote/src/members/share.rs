@@ -20,8 +20,8 @@ impl Share {
         self.at(start)..=last.max(self.at(start))
     }
 
-    /// The number of the ring that holds for the point at this position, from 1 to [`super::rings::RINGS_MAX`]; 0 before the
-    /// first one.
+    /// The number of the ring that holds for the point at this position, from 1 to [`super::rings::RINGS_MAX`];
+    /// 0 before the first one.
     pub fn at(&self, position: Position) -> usize {
         self.0.partition_point(|(from, _)| *from <= position)
     }
