@@ -346,7 +346,17 @@ fn queues_of<'a>(
     std::iter::once((main, queue)).chain(backlog).chain(stragglers)
 }
 
-/// The one with this number, the side queue's among them.
+/// The side queue's too.
+fn all_queues_of<'a>(
+    main: (u64, &'a mut Queue<Outgoing>),
+    backlog: &'a mut Option<Backlog>,
+    stragglers: &'a mut [Straggler],
+    aside: &'a mut Aside,
+) -> impl Iterator<Item = (u64, &'a mut Queue<Outgoing>)> {
+    queues_of(main, backlog, stragglers).chain(aside.queue())
+}
+
+/// The one of all with this number.
 fn queue_of<'a>(
     number: u64,
     main: (u64, &'a mut Queue<Outgoing>),
@@ -354,7 +364,7 @@ fn queue_of<'a>(
     stragglers: &'a mut [Straggler],
     aside: &'a mut Aside,
 ) -> Option<&'a mut Queue<Outgoing>> {
-    let mut all = queues_of(main, backlog, stragglers).chain(aside.queue());
+    let mut all = all_queues_of(main, backlog, stragglers, aside);
     all.find(|(own, _)| *own == number).map(|(_, queue)| queue)
 }
 

@@ -1,6 +1,6 @@
 //! What an answer means: for the queue, for the negotiation, for numbers and words.
 
-use super::{Flight, Worker};
+use super::{Flight, Worker, all_queues_of};
 use crate::batch::REQUEST_BYTES_MIN;
 use crate::client::answer::{self, Answer, Verdict};
 use crate::client::protocol::Next;
@@ -81,11 +81,9 @@ impl Worker {
     /// What passes in one queue says of what fails in another that it is not the destination that is away.
     fn let_know(&mut self, flight: &Flight, now: Duration) {
         let sent_at = now.saturating_sub(flight.took);
-        let others = self.queues_mut().filter(|(number, _)| *number != flight.queue);
-        others.for_each(|(_, queue)| queue.others_pass(sent_at));
-        if let Some((_, queue)) = self.aside.queue().filter(|(number, _)| *number != flight.queue) {
-            queue.others_pass(sent_at);
-        }
+        let main = (self.main, &mut self.queue);
+        let all = all_queues_of(main, &mut self.backlog, &mut self.stragglers, &mut self.aside);
+        all.filter(|(number, _)| *number != flight.queue).for_each(|(_, queue)| queue.others_pass(sent_at));
     }
 
     /// `refused_settled` becomes how many of the request the receiver says it refused, where it says so.
