@@ -24,9 +24,11 @@ impl<C: Source> Queue<C> {
         let index = shard;
         let Some(shard) = self.shards.get_mut(index).filter(|shard| shard.under_way) else { return };
         shard.under_way = false;
+        if outcome.lets_in() {
+            self.gate = None;
+        }
         match outcome {
             Outcome::Delivered | Outcome::Settled => {
-                self.gate = None;
                 // Not the time of the answer: a request that was under way when another one failed says
                 // nothing of what came after.
                 self.last_success = self.last_success.max(Some(shard.sent_at));
@@ -52,7 +54,6 @@ impl<C: Source> Queue<C> {
             }
             Outcome::Denied => self.denied(index, now, &mut settle),
             Outcome::RefusedWhole => {
-                self.gate = None;
                 let fate = Fate::Refused { maybe_written: shard.maybe_written };
                 if matches!(shard.mode, Mode::Narrow(_)) {
                     self.refused(index, fate, now, &mut settle);
@@ -60,14 +61,11 @@ impl<C: Source> Queue<C> {
                     self.request_settled(index, fate, now, &mut settle);
                 }
             }
-            // Whoever refuses something lets us in.
             Outcome::Refused => {
-                self.gate = None;
                 let fate = Fate::Refused { maybe_written: shard.maybe_written };
                 self.refused(index, fate, now, &mut settle);
             }
             Outcome::TooLarge => {
-                self.gate = None;
                 let count = shard.batch.len();
                 if count > 1 && matches!(shard.mode, Mode::Whole) {
                     shard.limit = (count / 2).max(1);
@@ -155,13 +153,18 @@ impl<C: Source> Queue<C> {
             return true;
         }
         if now >= shard.given_up_at + DENIED_INTERVAL && matches!(shard.mode, Mode::Narrow(_)) {
-            self.note_searched(index);
-            if let Some(shard) = self.shards.get_mut(index) {
-                shard.batch = shard.take_batch();
-                shard.mode = Mode::Whole;
-            }
+            self.break_off(index);
         }
         false
+    }
+
+    /// Ends a search before it is through: what it has not settled is the batch now.
+    fn break_off(&mut self, index: usize) {
+        self.note_searched(index);
+        if let Some(shard) = self.shards.get_mut(index) {
+            shard.batch = shard.take_batch();
+            shard.mode = Mode::Whole;
+        }
     }
 
     /// All points of the request are settled.

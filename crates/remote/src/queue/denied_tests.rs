@@ -1,17 +1,10 @@
 //! What 401, 403 and 404 say, where they end, and what else is met meanwhile.
 
-use super::tests::{answer, chunk, push, sent, settings};
+use super::tests::{Points, answer, chunk, push, sent, started};
 use super::*;
 
-fn started(shards: usize) -> Queue<super::tests::Points> {
-    let mut queue =
-        Queue::new(Settings { min_shards: shards, max_points: 100, capacity: 100_000, ..settings() }, &[]);
-    queue.set_flushing(true);
-    queue
-}
-
 /// Lets nobody in, so many times.
-fn deny(queue: &mut Queue<super::tests::Points>, now: &mut Duration, times: usize) {
+fn deny(queue: &mut Queue<Points>, now: &mut Duration, times: usize) {
     for _ in 0..times {
         *now = (*now).max(queue.next_wakeup().unwrap());
         let request = queue.poll(*now).unwrap();
@@ -95,58 +88,62 @@ fn who_refuses_lets_us_in() {
     assert!(requests <= 150, "{requests} requests for 1000 points that are refused wholesale");
 }
 
-/// Somebody else passes all the time, and one series is never let in.
-#[test]
-fn what_is_never_let_in_is_given_up_by_itself_and_holds_up_its_own_shard_only() {
-    let mut queue = started(4);
-    let mut now = Duration::from_secs(1);
-    let (mut refused, mut longest) = (Vec::new(), Duration::ZERO);
-    for number in 0..900u64 {
-        now += Duration::from_secs(1);
-        queue.tick(now);
-        push(&mut queue, chunk(number, if number == 0 { 16..20 } else { 16..17 }));
-        while let Some(request) = queue.poll(now) {
-            let bad = sent(&queue, request).iter().any(|(series, _)| *series == 17);
-            let outcome = if bad { Outcome::Denied } else { Outcome::Delivered };
-            queue.answer(request.shard, outcome, now, |chunk, point, fate| {
-                let (series, time) = chunk.points[point as usize];
-                match fate {
-                    Fate::Delivered => longest = longest.max(now - Duration::from_secs(time as u64)),
-                    _ => refused.push((series, now)),
-                }
-            });
-        }
-    }
-    assert!(matches!(refused[..], [(17, at)] if at > DENIED_INTERVAL * (DENIED_ALONE - 1)), "{refused:?}");
-    assert!(longest <= DENIED_INTERVAL + Duration::from_secs(2), "others waited for {longest:?}");
+/// What became of points, and when.
+#[derive(Default)]
+struct Ran {
+    /// By series.
+    refused: Vec<(u64, Duration)>,
+    /// By time.
+    delivered: Vec<(i64, Duration)>,
+    requests: usize,
 }
 
-/// Answers each request, which takes ten milliseconds, and twice a second comes back. Gives what was refused and when
-/// each other point was delivered: its time, and now.
+/// Answers each request, which takes ten milliseconds, and comes back twice a second.
 fn run(
-    queue: &mut Queue<super::tests::Points>,
+    queue: &mut Queue<Points>,
     until: Duration,
-    mut more: impl FnMut(&mut Queue<super::tests::Points>, Duration),
-    denied: impl Fn(u64, Duration) -> bool,
-) -> (usize, Vec<(i64, Duration)>, usize) {
-    let (mut now, mut refused, mut delivered, mut requests) = (Duration::ZERO, 0, Vec::new(), 0);
+    mut more: impl FnMut(&mut Queue<Points>, Duration),
+    denied: impl Fn(u64) -> bool,
+) -> Ran {
+    let (mut now, mut ran) = (Duration::ZERO, Ran::default());
     while now < until {
         more(queue, now);
         queue.tick(now);
         while let Some(request) = queue.poll(now) {
-            requests += 1;
-            assert!(requests < 100_000, "asked without a pause at {now:?}");
-            let denied = sent(queue, request).iter().any(|(series, _)| denied(*series, now));
+            ran.requests += 1;
+            assert!(ran.requests < 100_000, "asked without a pause at {now:?}");
+            let denied = sent(queue, request).iter().any(|(series, _)| denied(*series));
             now += Duration::from_millis(10);
             let outcome = if denied { Outcome::Denied } else { Outcome::Delivered };
-            queue.answer(request.shard, outcome, now, |chunk, point, fate| match fate {
-                Fate::Delivered => delivered.push((chunk.points[point as usize].1, now)),
-                _ => refused += 1,
+            queue.answer(request.shard, outcome, now, |chunk, point, fate| {
+                let (series, time) = chunk.points[point as usize];
+                match fate {
+                    Fate::Delivered => ran.delivered.push((time, now)),
+                    _ => ran.refused.push((series, now)),
+                }
             });
         }
         now += Duration::from_millis(490);
     }
-    (refused, delivered, requests)
+    ran
+}
+
+/// Somebody else passes all the time, and one series is never let in.
+#[test]
+fn what_is_never_let_in_is_given_up_by_itself_and_holds_up_its_own_shard_only() {
+    let mut queue = started(4);
+    let mut number = 0;
+    let more = |queue: &mut Queue<Points>, now: Duration| {
+        while number < now.as_secs() {
+            number += 1;
+            push(queue, chunk(number, if number == 1 { 16..20 } else { 16..17 }));
+        }
+    };
+    let Ran { refused, delivered, .. } =
+        run(&mut queue, Duration::from_secs(900), more, |series| series == 17);
+    assert!(matches!(refused[..], [(17, at)] if at > DENIED_INTERVAL * (DENIED_ALONE - 1)), "{refused:?}");
+    let longest = delivered.iter().map(|(time, at)| *at - Duration::from_secs(*time as u64)).max().unwrap();
+    assert!(longest <= DENIED_INTERVAL + Duration::from_secs(2), "others waited for {longest:?}");
 }
 
 #[test]
@@ -157,9 +154,9 @@ fn with_one_shard_too_the_rest_goes_on_wherever_in_a_batch_the_denied_are() {
             push(&mut queue, chunk(number, 0..40));
         }
         let until = Duration::from_secs(4 * 3600);
-        let (refused, delivered, requests) =
-            run(&mut queue, until, |_, _| {}, |series, _| bad.contains(&series));
-        assert_eq!(delivered.len(), 50 * (40 - bad.len()), "{bad:?}, {refused} refused");
+        let Ran { refused, delivered, requests } =
+            run(&mut queue, until, |_, _| {}, |series| bad.contains(&series));
+        assert_eq!(delivered.len(), 50 * (40 - bad.len()), "{bad:?}, refused {refused:?}");
         assert!(requests < 1000, "{requests} requests, {bad:?}");
     }
 }
@@ -168,15 +165,15 @@ fn with_one_shard_too_the_rest_goes_on_wherever_in_a_batch_the_denied_are() {
 fn while_a_search_waits_nobody_else_does() {
     let mut queue = started(4);
     let mut number = 0;
-    let more = |queue: &mut Queue<super::tests::Points>, now: Duration| {
+    let more = |queue: &mut Queue<Points>, now: Duration| {
         while number * 5 <= now.as_secs() {
             push(queue, chunk(number, (0..40).filter(|series| number == 0 || series % 4 != 1)));
             number += 1;
         }
     };
-    let (refused, delivered, _) =
-        run(&mut queue, Duration::from_secs(1500), more, |series, _| series % 4 == 1);
-    assert!(refused > 0);
+    let Ran { refused, delivered, .. } =
+        run(&mut queue, Duration::from_secs(1500), more, |series| series % 4 == 1);
+    assert!(!refused.is_empty());
     let mut late = delivered.iter().filter(|(number, at)| at.as_secs() > *number as u64 * 5 + 6);
     // Nothing was known of others when the first was denied.
     let later = late.find(|(_, at)| *at >= DENIED_INTERVAL + Duration::from_secs(2));
@@ -188,14 +185,14 @@ fn where_another_queue_passes_for_a_while_and_then_nobody_a_probe_costs_nothing(
     let mut queue = started(1);
     push(&mut queue, chunk(0, 0..100));
     let mut next = Duration::ZERO;
-    let others = |queue: &mut Queue<super::tests::Points>, now: Duration| {
+    let others = |queue: &mut Queue<Points>, now: Duration| {
         while next <= now && next < Duration::from_secs(70) {
             queue.others_pass(next);
             next += Duration::from_secs(5);
         }
     };
-    let (refused, _, requests) = run(&mut queue, Duration::from_secs(7200), others, |_, _| true);
-    assert!(refused <= 1 && requests <= 130, "{refused} refused, {requests} requests in two hours");
+    let Ran { refused, requests, .. } = run(&mut queue, Duration::from_secs(7200), others, |_| true);
+    assert!(refused.len() <= 1 && requests <= 130, "{refused:?}, {requests} requests in two hours");
 }
 
 #[test]

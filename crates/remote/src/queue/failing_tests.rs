@@ -1,14 +1,7 @@
 //! What 408, 429, 5xx and 401 say of a batch, beside what others meet at the same time.
 
-use super::tests::{RETRY, answer, chunk, push, sent, settings};
+use super::tests::{RETRY, answer, chunk, push, sent, settings, started};
 use super::*;
-
-fn started(shards: usize) -> Queue<super::tests::Points> {
-    let mut queue =
-        Queue::new(Settings { min_shards: shards, max_points: 100, capacity: 100_000, ..settings() }, &[]);
-    queue.set_flushing(true);
-    queue
-}
 
 #[test]
 fn an_outage_that_begins_while_another_request_succeeds_poisons_nothing() {
@@ -331,7 +324,7 @@ fn a_pause_that_is_asked_for_is_kept_to_when_the_search_ends() {
     assert!(asked.is_some());
 }
 
-/// One series fails for a long time, with pauses between its tries, and at some time everything does. Gives how many
+/// Some series fail for a long time, with pauses between its tries, and at some time everything does. Gives how many
 /// points were put aside since, and the most requests of one moment.
 fn outage_after(begins: Duration, pause: Duration, shards: usize, bad: fn(u64) -> bool) -> (usize, usize) {
     let mut queue = started(shards);

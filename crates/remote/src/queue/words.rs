@@ -77,6 +77,20 @@ pub enum Outcome {
     Denied,
 }
 
+impl Outcome {
+    /// Whether there is a receiver, and it knows us: whoever refuses something has let us in, too.
+    pub(super) fn lets_in(self) -> bool {
+        match self {
+            Outcome::Delivered
+            | Outcome::Settled
+            | Outcome::Refused
+            | Outcome::RefusedWhole
+            | Outcome::TooLarge => true,
+            Outcome::Retry { .. } | Outcome::Resend | Outcome::Unsent | Outcome::Denied => false,
+        }
+    }
+}
+
 /// How a point was settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
