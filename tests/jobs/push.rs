@@ -2,7 +2,7 @@
 
 use crate::{Gateway, Place, dead_url, exposing_narthex, now_seconds, stderr};
 use std::path::PathBuf;
-use support::{Answer, FakeReceiver, Prometheus, SOON, wait_for};
+use support::{Answer, FakeReceiver, Prometheus, Pushgateway, SOON, wait_for};
 
 #[test]
 fn push_sends_arguments_and_text() {
@@ -140,4 +140,14 @@ fn straight_to_an_endpoint_that_speaks_1_0_only() {
         .collect();
     assert_eq!(versions.len(), 2);
     assert_eq!(versions[1], "application/x-protobuf");
+}
+
+#[test]
+fn text_without_a_last_line_end_arrives_at_a_pushgateway() {
+    let Some(peers) = support::peers() else { return };
+    let gateway = Pushgateway::start(&peers, &[]);
+    let place = Place::new();
+    let output = place.run_with_input(&["push", "--gateway", gateway.url(), "--job", "j"], b"a 1\nb 2");
+    assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""));
+    assert_eq!((gateway.gauge("j", "a"), gateway.gauge("j", "b")), (Some(1.0), Some(2.0)));
 }

@@ -6,6 +6,8 @@
 //!     target                        its URL without credentials, for people
 //!     lock                          held while files are listed, added or dropped: moments
 //!     turn                          held by the one process that sends
+//!     failing                       number of the oldest entry, and how many deliveries it has failed
+//!     parked-00000000000000000003   an entry that the target keeps failing on; its time is its last try
 //!     00000000000000000007          an entry, 0600; see `entry`
 //!     00000000000000000008
 //! ```
@@ -16,6 +18,8 @@
 //! - Who adds an entry without having the turn tries for it again afterwards, and who gives the turn up does
 //!   so holding the lock and seeing no entry. So none is left behind by a target that answers.
 //! - An entry is whole: written aside, synced, and renamed. Locks go with their process, however it ends.
+//! - An entry that the target keeps failing on while it takes others is parked: the others go on, and it is
+//!   tried again every [`PARKED_RETRY`]. At most [`PARKED_MAX`] are parked; beyond that the oldest are dropped.
 //! - There are at most [`ENTRIES_MAX`] entries and [`BYTES_MAX`] bytes. Beyond that the oldest are dropped,
 //!   since what a job last did says more than what it did weeks ago; whoever drops one says so.
 
@@ -31,6 +35,12 @@ use std::time::{Duration, Instant};
 pub const ENTRIES_MAX: usize = 1000;
 /// The most bytes that wait for one target.
 pub const BYTES_MAX: u64 = 16 << 20;
+/// The most parked entries of one target. They are among [`ENTRIES_MAX`] and [`BYTES_MAX`].
+pub const PARKED_MAX: usize = 100;
+/// How long a parked entry rests before it is tried again.
+pub const PARKED_RETRY: Duration = Duration::from_secs(5 * 60);
+/// What the name of a parked entry begins with.
+const PARKED: &str = "parked-";
 /// How often a lock that another process holds is tried again.
 const LOCK_RETRY: Duration = Duration::from_millis(10);
 /// How long to wait for the lock on the folder, which is held for moments only.
@@ -53,6 +63,8 @@ pub(crate) struct Spool {
     folder: PathBuf,
     entries_max: usize,
     bytes_max: u64,
+    parked_max: usize,
+    parked_retry: Duration,
 }
 
 /// What adding an entry did.
@@ -76,7 +88,13 @@ impl Spool {
     /// is the target for people.
     pub(crate) fn open(base: &Path, key: &str, shown: &str) -> Result<Spool, SpoolError> {
         let folder = base.join(key);
-        let spool = Spool { folder, entries_max: ENTRIES_MAX, bytes_max: BYTES_MAX };
+        let spool = Spool {
+            folder,
+            entries_max: ENTRIES_MAX,
+            bytes_max: BYTES_MAX,
+            parked_max: PARKED_MAX,
+            parked_retry: PARKED_RETRY,
+        };
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -125,30 +143,127 @@ impl Spool {
     pub(crate) async fn add(&self, entry: &Entry) -> Result<Added, SpoolError> {
         let _lock = self.exclusively().await?;
         let bytes = entry.to_bytes();
-        let mut waiting: std::collections::VecDeque<(Number, u64)> = self.list()?.into();
-        let mut sum = waiting.iter().map(|(_, bytes)| bytes).sum::<u64>() + bytes.len() as u64;
-        let number = waiting.back().map_or(0, |(number, _)| number + 1);
+        let waiting = self.list()?;
+        let mut parked = std::collections::VecDeque::from(self.list_parked()?);
+        let mut number = waiting.last().map_or(0, |(number, _)| number + 1);
+        // A parked entry keeps its number, so that it can't be mistaken for a newer one.
+        number = number.max(parked.back().map_or(0, |(number, _)| number + 1));
+        let mut waiting = std::collections::VecDeque::from(waiting);
+        let all = waiting.iter().chain(&parked).map(|(_, bytes)| bytes);
+        let mut sum = all.sum::<u64>() + bytes.len() as u64;
         let mut dropped = 0;
-        while waiting.len() + 1 > self.entries_max || sum > self.bytes_max {
-            // One that is larger than the whole spool is let in alone; standard input is bounded below it.
-            let Some((oldest, bytes)) = waiting.pop_front() else { break };
-            self.remove(oldest)?;
-            sum -= bytes;
+        while waiting.len() + parked.len() + 1 > self.entries_max || sum > self.bytes_max {
+            // An entry that is larger than the whole spool is kept alone; standard input is bounded below it.
+            let oldest = match parked.pop_front() {
+                Some((number, bytes)) => self.remove_parked(number).map(|()| bytes)?,
+                None => match waiting.pop_front() {
+                    Some((number, bytes)) => self.remove(number).map(|()| bytes)?,
+                    None => break,
+                },
+            };
+            sum -= oldest;
             dropped += 1;
         }
         self.write(number, &bytes).map_err(|source| self.failed("writing to it", source))?;
-        Ok(Added { waiting: waiting.len() + 1, dropped })
+        Ok(Added { waiting: waiting.len() + parked.len() + 1, dropped })
+    }
+
+    /// Counts a delivery that failed on the oldest entry, which has this number; returns how many did so far.
+    pub(crate) fn count_failure(&self, number: Number) -> u32 {
+        let text = std::fs::read_to_string(self.folder.join("failing")).unwrap_or_default();
+        let before = text.trim().split_once(' ').filter(|(of, _)| of.parse() == Ok(number));
+        let before: u32 = before.and_then(|(_, count)| count.parse().ok()).unwrap_or(0);
+        let count = before.saturating_add(1);
+        // Lost in a crash it costs some further tries.
+        let _ = self.file("failing").and_then(|mut file| writeln!(file, "{number} {count}"));
+        count
+    }
+
+    /// Parks an entry. Returns how many parked entries had to go for it.
+    pub(crate) async fn park(&self, number: Number) -> Result<usize, SpoolError> {
+        let _lock = self.exclusively().await?;
+        let renamed = std::fs::rename(self.path(number), self.parked_path(number));
+        match renamed.and_then(|()| self.touch(number)) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                return Err(self.failed("parking an entry", source));
+            }
+            _ => {}
+        }
+        let parked = self.list_parked()?;
+        let excess = parked.len().saturating_sub(self.parked_max);
+        for (number, _) in parked.iter().take(excess) {
+            self.remove_parked(*number)?;
+        }
+        Ok(excess)
+    }
+
+    /// The parked entries whose last try is long enough ago, oldest first; `None` inside where the file is
+    /// damaged.
+    pub(crate) fn parked_due(&self) -> Result<Vec<(Number, Option<Entry>)>, SpoolError> {
+        let mut due = Vec::new();
+        for (number, _) in self.list_parked()? {
+            let path = self.parked_path(number);
+            let tried = std::fs::metadata(&path).and_then(|data| data.modified());
+            // A time in the future is one of another clock.
+            let rests = tried.is_ok_and(|tried| tried.elapsed().is_ok_and(|age| age < self.parked_retry));
+            if rests {
+                continue;
+            }
+            match read_entry(&path) {
+                Ok(entry) => due.push((number, entry)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(source) => return Err(self.failed("reading an entry", source)),
+            }
+        }
+        Ok(due)
+    }
+
+    /// A parked entry was tried in vain.
+    pub(crate) fn tried(&self, number: Number) -> Result<(), SpoolError> {
+        self.touch(number).map_err(|source| self.failed("marking an entry", source))
+    }
+
+    /// Removes the parked entries with these labels; returns how many.
+    pub(crate) fn remove_parked_of(
+        &self,
+        labels: &std::collections::BTreeMap<String, String>,
+    ) -> Result<usize, SpoolError> {
+        let mut removed = 0;
+        for (number, _) in self.list_parked()? {
+            let entry = read_entry(&self.parked_path(number)).ok().flatten();
+            if entry.is_some_and(|entry| entry.labels == *labels) {
+                self.remove_parked(number)?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Removes a parked entry.
+    pub(crate) fn remove_parked(&self, number: Number) -> Result<(), SpoolError> {
+        self.remove_file(&self.parked_path(number))
+    }
+
+    fn touch(&self, number: Number) -> io::Result<()> {
+        File::open(self.parked_path(number))?.set_modified(std::time::SystemTime::now())
+    }
+
+    fn parked_path(&self, number: Number) -> PathBuf {
+        self.folder.join(format!("{PARKED}{number:0DIGITS$}"))
     }
 
     /// The oldest entry; `None` inside where its file is damaged.
     pub(crate) fn oldest(&self) -> Result<Option<(Number, Option<Entry>)>, SpoolError> {
+        self.next(0)
+    }
+
+    /// The oldest entry with this number or a higher one.
+    pub(crate) fn next(&self, from: Number) -> Result<Option<(Number, Option<Entry>)>, SpoolError> {
         loop {
-            let Some(&(number, _)) = self.list()?.first() else { return Ok(None) };
-            let mut bytes = Vec::new();
-            let read = File::open(self.path(number))
-                .and_then(|file| file.take(2 * BYTES_MAX).read_to_end(&mut bytes));
-            match read {
-                Ok(_) => return Ok(Some((number, Entry::from_bytes(&bytes)))),
+            let list = self.list()?;
+            let Some(&(number, _)) = list.iter().find(|(number, _)| *number >= from) else { return Ok(None) };
+            match read_entry(&self.path(number)) {
+                Ok(entry) => return Ok(Some((number, entry))),
                 // Dropped by another process for the bounds.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(source) => return Err(self.failed("reading an entry", source)),
@@ -163,7 +278,11 @@ impl Spool {
 
     /// Removes an entry: it was sent, or never will be.
     pub(crate) fn remove(&self, number: Number) -> Result<(), SpoolError> {
-        match std::fs::remove_file(self.path(number)) {
+        self.remove_file(&self.path(number))
+    }
+
+    fn remove_file(&self, path: &Path) -> Result<(), SpoolError> {
+        match std::fs::remove_file(path) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => {
                 Err(self.failed("removing an entry", source))
             }
@@ -173,12 +292,21 @@ impl Spool {
 
     /// Numbers and sizes, oldest first.
     fn list(&self) -> Result<Vec<(Number, u64)>, SpoolError> {
+        self.list_named("")
+    }
+
+    fn list_parked(&self) -> Result<Vec<(Number, u64)>, SpoolError> {
+        self.list_named(PARKED)
+    }
+
+    fn list_named(&self, prefix: &str) -> Result<Vec<(Number, u64)>, SpoolError> {
         let failed = |source| self.failed("listing it", source);
         let mut all = Vec::new();
         for file in std::fs::read_dir(&self.folder).map_err(failed)? {
             let file = file.map_err(failed)?;
             let name = file.file_name();
-            let Some(number) = name.to_str().filter(|name| name.len() == DIGITS) else { continue };
+            let number = name.to_str().and_then(|name| name.strip_prefix(prefix));
+            let Some(number) = number.filter(|number| number.len() == DIGITS) else { continue };
             let (Ok(number), Ok(data)) = (number.parse(), file.metadata()) else { continue };
             all.push((number, data.len()));
         }
@@ -234,6 +362,13 @@ impl Spool {
     fn failed(&self, what: &'static str, source: io::Error) -> SpoolError {
         SpoolError { path: self.folder.clone(), what, source }
     }
+}
+
+/// Reads an entry; nothing where its file is damaged.
+fn read_entry(path: &Path) -> io::Result<Option<Entry>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(2 * BYTES_MAX).read_to_end(&mut bytes)?;
+    Ok(Entry::from_bytes(&bytes))
 }
 
 #[cfg(test)]
@@ -294,6 +429,33 @@ mod tests {
         spool.bytes_max = 2 * entry("x").to_bytes().len() as u64 + 10;
         assert_eq!(spool.add(&entry("e")).await.unwrap(), Added { waiting: 2, dropped: 2 });
         assert_eq!(drain(&spool), ["d", "e"]);
+    }
+
+    #[tokio::test]
+    async fn parked_entries_have_a_limit_and_rest_between_tries() {
+        let base = tempfile::tempdir().unwrap();
+        let mut spool = Spool::open(base.path(), "k", "x").unwrap();
+        spool.parked_max = 2;
+        for body in ["a", "b", "c", "d"] {
+            spool.add(&entry(body)).await.unwrap();
+        }
+        assert_eq!((spool.count_failure(0), spool.count_failure(0), spool.count_failure(1)), (1, 2, 1));
+        assert_eq!(spool.park(0).await.unwrap(), 0);
+        assert_eq!(spool.park(1).await.unwrap(), 0);
+        assert_eq!(spool.park(2).await.unwrap(), 1, "the oldest goes");
+        let due = |spool: &Spool| -> Vec<Number> {
+            spool.parked_due().unwrap().into_iter().map(|(number, _)| number).collect()
+        };
+        assert_eq!(due(&spool), Vec::<Number>::new(), "they were tried just now");
+        spool.parked_retry = Duration::ZERO;
+        assert_eq!(due(&spool), [1, 2]);
+        assert_eq!(spool.oldest().unwrap().unwrap().0, 3);
+        // Parked entries count, and go before others.
+        spool.entries_max = 3;
+        assert_eq!(spool.add(&entry("e")).await.unwrap(), Added { waiting: 3, dropped: 1 });
+        assert_eq!(due(&spool), [2]);
+        assert_eq!(spool.remove_parked_of(&entry("x").labels).unwrap(), 1);
+        assert_eq!((due(&spool), drain(&spool)), (vec![], vec!["d".to_string(), "e".to_string()]));
     }
 
     #[tokio::test]

@@ -4,6 +4,7 @@ pub mod answer;
 pub mod auth;
 pub mod compression;
 pub mod connect;
+pub mod fetch;
 pub mod protocol;
 pub mod proxy;
 pub mod tls;
@@ -33,7 +34,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 mod explain;
 
-pub(crate) use explain::explain;
+pub use explain::explain;
 
 /// How narthex calls itself.
 pub const USER_AGENT: &str = concat!("narthex/", env!("CARGO_PKG_VERSION"));
@@ -70,8 +71,30 @@ pub enum ClientError {
 
 /// Why there was no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Failure(pub String);
+#[error("{words}")]
+pub struct Failure {
+    /// Which kind of failure.
+    pub kind: FailureKind,
+    /// What happened and what to do, for people.
+    pub words: String,
+}
+
+/// Which kind of failure left a request without an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailureKind {
+    /// The destination can't be reached or does not answer.
+    Unreachable,
+    /// A certificate is wrong, the server's or the client's.
+    Certificate,
+    /// There are no credentials to send: a file or a token server does not give them.
+    Credentials,
+}
+
+impl Failure {
+    fn unreachable(words: impl Into<String>) -> Failure {
+        Failure { kind: FailureKind::Unreachable, words: words.into() }
+    }
+}
 
 /// A request to send.
 #[derive(Debug, Clone)]
@@ -223,8 +246,13 @@ impl Client {
             sent.add(going.body.len() as u64);
             let response = match tokio::time::timeout(left(), self.http.request(request)).await {
                 Ok(Ok(response)) => response,
-                Ok(Err(error)) => return Err(Failure(explain(&error, &uri))),
-                Err(_) => return Err(Failure(format!("no answer within {:?}", config.remote_timeout))),
+                Ok(Err(error)) => return Err(explain(&error, &uri, &config.tls_config)),
+                Err(_) => {
+                    return Err(Failure::unreachable(format!(
+                        "no answer within {:?}",
+                        config.remote_timeout
+                    )));
+                }
             };
             let (head, body) = response.into_parts();
             let status = head.status.as_u16();
@@ -273,7 +301,9 @@ impl Client {
             }
             if explain::is_for_tls(&uri, &answer) {
                 let words = &answer.words;
-                return Err(Failure(format!("what is there wants TLS: the URL has to be https ({words})")));
+                return Err(Failure::unreachable(format!(
+                    "the server wants TLS: the URL has to be https ({words})"
+                )));
             }
             let taken = head.status.is_success() && post.protocol == Protocol::V1;
             if taken && head.headers.contains_key(SIGN) && self.compression.is_to_ask(Instant::now()) {
@@ -326,7 +356,7 @@ impl Client {
         let is_there = uri.authority() == self.url().uri().authority();
         if is_there {
             let proof = self.proof.headers(uri, &headers, &post.body, within).await;
-            headers.extend(proof.map_err(Failure)?);
+            headers.extend(proof.map_err(|words| Failure { kind: FailureKind::Credentials, words })?);
         }
         if post.encoding == Encoding::Zstd {
             headers.insert(DIALECT, HeaderValue::from_static("1"));
@@ -376,7 +406,8 @@ fn written(headers: &HeaderMap) -> Option<Kinds> {
     Some(Kinds { samples, histograms, exemplars })
 }
 
-async fn read_words(mut body: hyper::body::Incoming, within: Duration) -> String {
+/// The beginning of a body, for people. Reading ends where the body breaks off, and after `within`.
+pub async fn read_words(mut body: hyper::body::Incoming, within: Duration) -> String {
     let mut start = Vec::new();
     let read = async {
         while start.len() < ANSWER_BYTES {

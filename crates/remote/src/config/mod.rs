@@ -123,8 +123,8 @@ pub struct RemoteWrite {
     /// Headers to add, with several values each, also from files.
     #[serde(default)]
     pub http_headers: BTreeMap<String, HeaderValues>,
-    /// An HTTP proxy to go through.
-    #[serde(default)]
+    /// An HTTP or SOCKS proxy to go through.
+    #[serde(default, deserialize_with = "url::deserialize_proxy")]
     pub proxy_url: Option<Url>,
     /// Hosts to reach without it, separated by commas.
     #[serde(default)]

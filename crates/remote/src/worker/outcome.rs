@@ -2,7 +2,7 @@
 
 use super::{Flight, Worker, all_queues_of};
 use crate::batch::REQUEST_BYTES_MIN;
-use crate::client::answer::{self, Answer, Verdict};
+use crate::client::answer::{self, Verdict};
 use crate::client::protocol::Next;
 use crate::disk::aside::Gathered;
 use crate::disk::dead::{self, Lines, Reason};
@@ -24,7 +24,7 @@ impl Worker {
         self.stats.requests.add(1);
         self.stats.request_duration.observe(flight.took);
         let words = match &flight.result {
-            Ok(answer) => in_words(answer),
+            Ok(answer) => answer.shown(),
             Err(failure) => failure.to_string(),
         };
         let mut refused_settled = 0;
@@ -250,17 +250,4 @@ impl Refused {
             self.example = Some(format!("{labels} at {}", point.timestamp));
         }
     }
-}
-
-/// `404 Not Found: remote write receiver needs to be enabled`
-fn in_words(answer: &Answer) -> String {
-    let reason = http::StatusCode::from_u16(answer.status).ok().and_then(|status| status.canonical_reason());
-    let mut words = answer.status.to_string();
-    for (separator, part) in [(" ", reason.unwrap_or_default()), (": ", answer.words.as_str())] {
-        if !part.is_empty() {
-            words.push_str(separator);
-            words.push_str(part);
-        }
-    }
-    words
 }

@@ -5,8 +5,8 @@
 //! every server has to take; one that refuses it gets them in the body, and that is remembered.
 
 use super::{AuthError, sensitive, text};
-use crate::client::connect::{Connecting, Http, Lookup};
-use crate::client::proxy::{Proxies, ProxyConfig};
+use crate::client::fetch::Fetcher;
+use crate::client::proxy::ProxyConfig;
 use crate::client::tls::TlsConfig;
 use crate::config::secret::Secret;
 use crate::config::url::Url;
@@ -18,7 +18,6 @@ use http_body_util::{BodyExt, Full, Limited};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
@@ -53,7 +52,7 @@ pub struct OAuth2 {
     #[serde(default)]
     pub tls_config: TlsConfig,
     /// A proxy to the token server. Not the destination's.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::config::url::deserialize_proxy")]
     pub proxy_url: Option<Url>,
     /// Hosts to reach without it.
     #[serde(default)]
@@ -88,8 +87,7 @@ impl OAuth2 {
 #[derive(Debug)]
 pub(crate) struct TokenSource {
     config: OAuth2,
-    http: Http,
-    proxies: Arc<Proxies>,
+    fetcher: Fetcher,
     state: Mutex<State>,
 }
 
@@ -121,16 +119,8 @@ impl TokenSource {
     /// Checks the configuration and reads its files; nothing is asked for yet.
     pub(crate) fn new(config: &OAuth2) -> Result<Self, super::error::ProofError> {
         config.secret()?;
-        let proxies = Arc::new(Proxies::new(&config.proxy(), |name| std::env::var(name).ok())?);
-        let connecting = Connecting {
-            tls: config.tls_config.clone(),
-            proxies: proxies.clone(),
-            http2: false,
-            idle_max: 1,
-            lookup: Lookup::new(false),
-        };
-        let http = connecting.client(config.token_url.uri())?;
-        Ok(TokenSource { config: config.clone(), http, proxies, state: Mutex::default() })
+        let fetcher = Fetcher::new(config.token_url.uri(), &config.tls_config, &config.proxy(), 1)?;
+        Ok(TokenSource { config: config.clone(), fetcher, state: Mutex::default() })
     }
 
     /// An `Authorization` header that is good for now, within this time.
@@ -194,8 +184,7 @@ impl TokenSource {
 
     async fn post(&self, secret: &str, in_body: bool) -> Result<(StatusCode, Bytes), String> {
         let request = self.request(secret, in_body)?;
-        let answer = self.http.request(request).await;
-        let answer = answer.map_err(|error| crate::client::explain(&error, self.config.token_url.uri()))?;
+        let answer = self.fetcher.send(request).await.map_err(|failure| failure.to_string())?;
         let status = answer.status();
         let body = Limited::new(answer.into_body(), TOKEN_BYTES).collect().await;
         let body = body.map_err(|error| format!("{status}, and then: {error}"))?;
@@ -226,9 +215,6 @@ impl TokenSource {
             let plain = format!("{}:{}", encoded(&self.config.client_id), encoded(secret));
             let value = format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(plain));
             headers.insert(header::AUTHORIZATION, proof(&value)?);
-        }
-        if let Some(value) = self.proxies.authorization_for(url.uri()) {
-            headers.insert(header::PROXY_AUTHORIZATION, value);
         }
         Ok(request)
     }

@@ -241,7 +241,8 @@ impl HttpSend for Network {
         let fetch = async {
             let client = if https { self.https.as_ref().map_err(Clone::clone)? } else { &self.http };
             let answer = client.request(request.map(Full::new)).await;
-            let answer = answer.map_err(|error| crate::client::explain(&error, &uri))?;
+            let answer = answer
+                .map_err(|error| crate::client::explain(&error, &uri, &TlsConfig::default()).to_string())?;
             let (head, body) = answer.into_parts();
             let body = Limited::new(body, KEYS_BYTES).collect().await.map_err(|error| error.to_string())?;
             Ok::<_, String>(http::Response::from_parts(head, body.to_bytes()))
