@@ -116,14 +116,10 @@ impl Reporter<'_> {
             E::Unexpected { expected, .. } => format!("expected {}", words(expected)),
             E::NullIntoString { .. } => "there is no value".into(),
             E::DuplicateMappingKey { .. } => "the key stands here twice".into(),
-            E::Message { msg, .. } if hidden && !msg.starts_with("not supported yet: ") => {
+            E::Message { .. } if hidden => {
                 "this value is not what belongs here (it is not shown, since it may be secret)".into()
             }
-            E::Message { msg, .. } => match msg.strip_prefix("not supported yet: ") {
-                Some(key) => super::known::absent(path)
-                    .map_or_else(|| format!("narthex has no `{key}` yet"), str::to_string),
-                None => without_password(msg),
-            },
+            E::Message { msg, .. } => without_password(msg),
             other => {
                 syntax = true;
                 let text = other.to_string();

@@ -148,6 +148,7 @@ impl Settings {
             files.extend(&oauth2.client_secret_file);
             files.extend(oauth2.tls_config.files());
         }
+        files.extend(self.config.google_iam.iter().flat_map(|google| &google.credentials_file));
         files.extend(self.config.sigv4.iter().flat_map(|sigv4| &sigv4.secret_key_file));
         files.into_iter().map(|path| read_file(path).ok()).collect()
     }
