@@ -151,3 +151,27 @@ fn text_without_a_last_line_end_arrives_at_a_pushgateway() {
     assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""));
     assert_eq!((gateway.gauge("j", "a"), gateway.gauge("j", "b")), (Some(1.0), Some(2.0)));
 }
+
+#[test]
+fn a_proxy_is_used_for_gateways_and_endpoints() {
+    let place = Place::new();
+    let proxy = FakeReceiver::start();
+    proxy.answer(
+        |request| if request.path.contains("/job/") { Answer::status(200) } else { Answer::success(request) },
+    );
+    let url = proxy.url();
+    for (target, path) in [
+        (["--gateway", "http://gateway.example:9091"], "http://gateway.example:9091/metrics/job/j"),
+        (["--to", "http://receiver.example"], "http://receiver.example/api/v1/write"),
+    ] {
+        let output =
+            place.run(&[&["push", "--proxy-url", &url], &target[..], &["--job", "j", "a=1"]].concat());
+        assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""));
+        assert_eq!(proxy.requests().last().unwrap().path, path);
+    }
+    let output = place.run(&["push", "--proxy-url", "ftp://me:hunter2@h", "--job", "j", "a=1"]);
+    assert_eq!(output.status.code(), Some(2));
+    let text = stderr(&output);
+    assert!(text.contains("--proxy-url: ") && text.contains("socks5://"), "{text}");
+    assert!(!text.contains("hunter2"), "{text}");
+}

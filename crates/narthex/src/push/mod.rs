@@ -8,6 +8,7 @@ pub mod entry;
 mod expression;
 mod gateway;
 pub(crate) mod labels;
+mod older;
 pub mod spool;
 mod straight;
 pub mod target;

@@ -33,8 +33,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 mod explain;
+mod failure;
 
 pub use explain::explain;
+pub use failure::{Failure, FailureKind};
 
 /// How narthex calls itself.
 pub const USER_AGENT: &str = concat!("narthex/", env!("CARGO_PKG_VERSION"));
@@ -67,33 +69,6 @@ pub enum ClientError {
     /// A proxy.
     #[error(transparent)]
     Proxy(#[from] ProxyError),
-}
-
-/// Why there was no answer.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{words}")]
-pub struct Failure {
-    /// Which kind of failure.
-    pub kind: FailureKind,
-    /// What happened and what to do, for people.
-    pub words: String,
-}
-
-/// Which kind of failure left a request without an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FailureKind {
-    /// The destination can't be reached or does not answer.
-    Unreachable,
-    /// A certificate is wrong, the server's or the client's.
-    Certificate,
-    /// There are no credentials to send: a file or a token server does not give them.
-    Credentials,
-}
-
-impl Failure {
-    fn unreachable(words: impl Into<String>) -> Failure {
-        Failure { kind: FailureKind::Unreachable, words: words.into() }
-    }
 }
 
 /// A request to send.

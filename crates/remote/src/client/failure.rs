@@ -1,0 +1,28 @@
+//! Requests that get no answer.
+
+/// Why there was no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{words}")]
+pub struct Failure {
+    /// Which kind of failure.
+    pub kind: FailureKind,
+    /// What happened and what to do, for people.
+    pub words: String,
+}
+
+/// Which kind of failure left a request without an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailureKind {
+    /// The destination can't be reached or does not answer.
+    Unreachable,
+    /// A certificate is wrong, the server's or the client's.
+    Certificate,
+    /// There are no credentials to send: a file or a token server does not give them.
+    Credentials,
+}
+
+impl Failure {
+    pub(super) fn unreachable(words: impl Into<String>) -> Failure {
+        Failure { kind: FailureKind::Unreachable, words: words.into() }
+    }
+}
