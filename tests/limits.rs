@@ -72,7 +72,7 @@ fn by_the_code() -> Vec<(&'static str, &'static str, String)> {
         ),
         (
             "The log",
-            "segments that got lost and are replaced by empty files",
+            "segments that are missing and are replaced by empty files",
             named(count(wal::dir::MAX_FILLED), "MAX_FILLED"),
         ),
         (
