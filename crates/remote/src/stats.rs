@@ -1,5 +1,6 @@
 //! What a destination has to tell of itself, as numbers that are read without waiting.
 
+use crate::refusal::{Refusal, Refusals};
 use formats::remote_write::Protocol;
 use model::Kinds;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -149,8 +150,10 @@ pub struct Stats {
     pub delivered: PerKind,
     /// Points that the destination refused for good (with those below).
     pub refused: PerKind,
-    /// Of the refused: those that may have been written by an earlier request whose answer was lost or
-    /// unclear, and were then refused as too old or already there.
+    /// The refused points by what the receiver said.
+    pub refused_by: Refusals,
+    /// Of the refused: those that may have been written by an earlier try, and were then refused as out of
+    /// order, out of bounds or a duplicate. Such a try got no answer, or was refused for something else in it.
     pub refused_or_already_written: Counter,
     /// Of the refused: those that were not sent alone, since all probes of their batch were refused.
     pub refused_presumed: Counter,
@@ -188,6 +191,9 @@ pub struct Stats {
     pub requests: Counter,
     /// Requests that failed or were answered with 408, 429 or 5xx.
     pub requests_retried: Counter,
+    /// Requests sent again after one that was sent had failed or was answered with 408, 429 or 5xx. A try that
+    /// found no connection is none of these.
+    pub requests_sent_again: Counter,
     /// Bytes sent, compressed, as they went out.
     pub bytes: Counter,
     /// Bytes before compression.
@@ -274,6 +280,11 @@ impl Stats {
         ];
         let all = self.queued.get().plus(self.aside_settled.get());
         settled.into_iter().fold(all, |left, settled| left.minus(settled.get()))
+    }
+
+    /// The refused points by reason and status.
+    pub fn refused_reasons(&self) -> Vec<(Refusal, u64)> {
+        self.refused_by.get()
     }
 
     /// What the destination does now.

@@ -77,7 +77,7 @@ async fn post(client: &Client) -> Result<u16, String> {
         .post(post, SystemTime::now(), &Default::default())
         .await
         .map(|answer| answer.status)
-        .map_err(|failure| failure.0)
+        .map_err(|failure| failure.words)
 }
 
 #[tokio::test(flavor = "multi_thread")]

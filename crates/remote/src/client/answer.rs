@@ -125,23 +125,6 @@ fn is_undecodable(words: &str) -> bool {
     .any(|hint| words.contains(hint))
 }
 
-/// Whether a receiver's words say that a sample came too late or was there already: what may have been
-/// written before by a request whose answer was lost.
-pub fn is_about_order(words: &str) -> bool {
-    let words = words.to_ascii_lowercase();
-    [
-        "out of order",
-        "out-of-order",
-        "duplicate",
-        "out of bounds",
-        "too old",
-        "too far in the past",
-        "already exists",
-    ]
-    .iter()
-    .any(|hint| words.contains(hint))
-}
-
 /// A `Retry-After` header: whole seconds or an HTTP date.
 pub fn parse_retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     let value = value.trim();
@@ -268,15 +251,5 @@ mod tests {
         let long = words("word ".repeat(1000).as_bytes());
         assert!(long.len() <= WORDS_MAX + 4 && long.ends_with('…'));
         assert!(words("x".repeat(5000).as_bytes()).len() <= WORDS_MAX + 4);
-    }
-
-    #[test]
-    fn words_about_order_are_known() {
-        for words in
-            ["out of order sample", "duplicate sample for timestamp", "Out of bounds", "sample too old"]
-        {
-            assert!(is_about_order(words), "{words}");
-        }
-        assert!(!is_about_order("invalid label name"));
     }
 }

@@ -25,6 +25,7 @@ use formats::remote_write::Protocol;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
+use hyper_util::client::legacy::connect::capture_connection;
 use model::Kinds;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -70,8 +71,19 @@ pub enum ClientError {
 
 /// Why there was no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Failure(pub String);
+#[error("{words}")]
+pub struct Failure {
+    /// Why, for people.
+    pub words: String,
+    /// Whether the request was sent, at least in part: the receiver may have written it.
+    pub is_sent: bool,
+}
+
+impl Failure {
+    fn unsent(words: String) -> Self {
+        Failure { words, is_sent: false }
+    }
+}
 
 /// A request to send.
 #[derive(Debug, Clone)]
@@ -218,13 +230,24 @@ impl Client {
         let mut going = post.clone().recode(self.compression.encoding(post.protocol));
         let mut zstd_refused = false;
         loop {
-            let request = self.request(&uri, &going, left()).await?;
+            let mut request = self.request(&uri, &going, left()).await?;
+            let connection = capture_connection(&mut request);
+            // Only what had a connection can have been sent.
+            let is_sent = || connection.connection_metadata().is_some();
             let shown = request.headers().get(header::AUTHORIZATION).cloned();
-            sent.add(going.body.len() as u64);
-            let response = match tokio::time::timeout(left(), self.http.request(request)).await {
+            let response = tokio::time::timeout(left(), self.http.request(request)).await;
+            if is_sent() {
+                sent.add(going.body.len() as u64);
+            }
+            let response = match response {
                 Ok(Ok(response)) => response,
-                Ok(Err(error)) => return Err(Failure(explain(&error, &uri))),
-                Err(_) => return Err(Failure(format!("no answer within {:?}", config.remote_timeout))),
+                Ok(Err(error)) => {
+                    return Err(Failure { words: explain(&error, &uri), is_sent: is_sent() });
+                }
+                Err(_) => {
+                    let words = format!("no answer within {:?}", config.remote_timeout);
+                    return Err(Failure { words, is_sent: is_sent() });
+                }
             };
             let (head, body) = response.into_parts();
             let status = head.status.as_u16();
@@ -273,7 +296,8 @@ impl Client {
             }
             if explain::is_for_tls(&uri, &answer) {
                 let words = &answer.words;
-                return Err(Failure(format!("what is there wants TLS: the URL has to be https ({words})")));
+                let words = format!("what is there wants TLS: the URL has to be https ({words})");
+                return Err(Failure::unsent(words));
             }
             let taken = head.status.is_success() && post.protocol == Protocol::V1;
             if taken && head.headers.contains_key(SIGN) && self.compression.is_to_ask(Instant::now()) {
@@ -326,7 +350,7 @@ impl Client {
         let is_there = uri.authority() == self.url().uri().authority();
         if is_there {
             let proof = self.proof.headers(uri, &headers, &post.body, within).await;
-            headers.extend(proof.map_err(Failure)?);
+            headers.extend(proof.map_err(Failure::unsent)?);
         }
         if post.encoding == Encoding::Zstd {
             headers.insert(DIALECT, HeaderValue::from_static("1"));

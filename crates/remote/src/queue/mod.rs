@@ -23,13 +23,14 @@ mod failing_tests;
 pub mod lanes;
 mod moves;
 pub mod narrow;
+mod repeats;
 pub mod reshard;
 pub(crate) mod shard;
 #[cfg(test)]
 mod tests;
 mod words;
 
-pub use words::{Fate, Outcome, Request, Settings, Source};
+pub use words::{Fate, Outcome, Reached, Request, Settings, Source};
 
 use crate::queue::lanes::{LANES, lane_of};
 use crate::queue::shard::{Mode, Ref, Shard};
@@ -87,6 +88,8 @@ struct Lane {
     side: Option<usize>,
     floor: Position,
     stay: Stay,
+    /// What is before this may have been written by an earlier try, see [`repeats`].
+    tried: Position,
 }
 
 /// Where a lane's points are.
@@ -126,6 +129,7 @@ pub struct Queue<C> {
     flushing: bool,
     next_shard: usize,
     newest: i64,
+    restart: Option<repeats::Restart>,
 }
 
 impl<C: Source> Queue<C> {
@@ -145,6 +149,7 @@ impl<C: Source> Queue<C> {
                 side: None,
                 floor: positions.get(lane).copied().unwrap_or_default(),
                 stay: Stay::Here,
+                tried: Position::default(),
             })
             .collect();
         for lane in &lanes {
@@ -168,6 +173,7 @@ impl<C: Source> Queue<C> {
             flushing: false,
             next_shard: 0,
             newest: i64::MIN,
+            restart: None,
         }
     }
 
@@ -220,6 +226,7 @@ impl<C: Source> Queue<C> {
                 shard.waiting.push_back(Ref { chunk: number, point });
                 self.newest = self.newest.max(chunk.timestamp(point));
                 open += 1;
+                self.note_fed(&chunk, point);
             }
         }
         self.head = self.head.max(end);
@@ -270,7 +277,8 @@ impl<C: Source> Queue<C> {
             shard.sent_at = now;
             self.next_shard = (index + 1) % count;
             let whole = matches!(shard.mode, Mode::Whole);
-            return Some(Request { shard: index, attempt: shard.attempt, whole });
+            let (attempt, sent_before) = (shard.attempt, shard.sent_before);
+            return Some(Request { shard: index, attempt, sent_before, whole });
         }
         None
     }

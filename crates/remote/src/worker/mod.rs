@@ -63,6 +63,8 @@ pub(crate) struct Parts {
     pub(crate) stats: Arc<Stats>,
     pub(crate) file: PositionFile,
     pub(crate) settled: Box<Settled>,
+    /// It goes on where an earlier run has ended.
+    pub(crate) went_before: bool,
     pub(crate) keeper: Keeper,
     pub(crate) fs: Arc<dyn Filesystem>,
     pub(crate) files: Files,
@@ -126,8 +128,8 @@ pub(crate) struct Worker {
 
 impl Worker {
     pub(crate) fn new(config: &RemoteWrite, parts: Parts) -> Self {
-        let Parts { name, rules, client, storage, clock, stats, file, settled, keeper, fs, files, shelf } =
-            parts;
+        let Parts { name, rules, client, storage, clock, stats, file, settled, went_before, .. } = parts;
+        let Parts { keeper, fs, files, shelf, .. } = parts;
         let queue_config = &config.queue_config;
         let max_shards = queue_config.max_shards.clamp(1, crate::queue::lanes::LANES);
         let settings = Settings {
@@ -199,6 +201,10 @@ impl Worker {
         };
         if let Some(ahead) = ahead {
             worker.resume_backlog(&done, ahead.from);
+        }
+        if went_before {
+            let end = worker.storage.end();
+            worker.queues_mut().for_each(|(_, queue)| queue.expect_repeats(end));
         }
         worker
     }

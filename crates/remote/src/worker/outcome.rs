@@ -8,7 +8,8 @@ use crate::disk::aside::Gathered;
 use crate::disk::dead::{self, Lines, Reason};
 use crate::disk::keep::Keep;
 use crate::outgoing::Outgoing;
-use crate::queue::{Fate, Outcome, Source};
+use crate::queue::{Fate, Outcome, Reached, Source};
+use crate::refusal::Refusal;
 use crate::stats::State;
 use model::Kinds;
 use std::time::Duration;
@@ -36,10 +37,11 @@ impl Worker {
                 self.newest_first.taken_at = Some(now);
             }
         }
+        let refusal = refusal(&flight);
         let about = About {
             time: self.clock.now_ms(),
             words: &words,
-            is_about_order: answer::is_about_order(&words),
+            fits_a_repeat: refusal.reason.fits_a_repeat(),
             is_aside,
             is_large: flight.kinds.total() > SETTLED_KEPT,
         };
@@ -51,6 +53,9 @@ impl Worker {
         if refused_settled > 0 && about.is_large {
             refused.lines.summary(about.time, &words, refused_settled, &refused.settled);
         }
+        // Which ones were refused of those that may have been written is not known: as many as can be.
+        refused.maybe += refused.maybe_settled.min(refused_settled);
+        self.stats.refused_by.add(refusal, refused.kinds.total() + refused_settled);
         self.count_refused(&refused, &words);
         let mut keep = Keep { lines: refused.lines, ..Keep::default() };
         if let Some(poisoned) = refused.poisoned {
@@ -91,7 +96,10 @@ impl Worker {
         let sent = flight.kinds.minus(flight.unsupported);
         let answer = match &flight.result {
             Ok(answer) => answer,
-            Err(_) => return self.retry(flight, None, false, words),
+            Err(failure) => {
+                let reached = if failure.is_sent { Reached::NoAnswer } else { Reached::Nothing };
+                return self.retry(flight, None, reached, words);
+            }
         };
         let confirmed = self.negotiator.is_confirmed();
         match answer::verdict(answer, flight.protocol, confirmed, self.resend) {
@@ -113,10 +121,16 @@ impl Worker {
                 tracing::warn!(destination = %self.name, count, answer = %words, "refused for good");
                 Outcome::Settled
             }
-            Verdict::Retry => self.retry(flight, answer.retry_after, true, words),
+            Verdict::Retry => {
+                let reached = match answer.status {
+                    502 | 504 => Reached::Gateway,
+                    _ => Reached::Receiver,
+                };
+                self.retry(flight, answer.retry_after, reached, words)
+            }
             Verdict::Refused => {
                 self.negotiator.understood(flight.protocol);
-                Outcome::Refused
+                Outcome::Refused { fits_a_repeat: refusal(flight).reason.fits_a_repeat() }
             }
             Verdict::RefusedWhole => Outcome::RefusedWhole,
             Verdict::TooLarge => {
@@ -162,7 +176,7 @@ impl Worker {
         }
     }
 
-    fn retry(&mut self, flight: &Flight, after: Option<Duration>, answered: bool, words: &str) -> Outcome {
+    fn retry(&mut self, flight: &Flight, after: Option<Duration>, reached: Reached, words: &str) -> Outcome {
         self.stats.requests_retried.add(1);
         let reason = format!("{words} ({})", self.client.url());
         self.stats.set_error(reason.clone());
@@ -170,7 +184,7 @@ impl Worker {
         if !flight.is_aside && self.stats.set_state(State::Waiting { reason }) {
             tracing::warn!(destination = %self.name, reason = %words, "waiting, and trying again");
         }
-        Outcome::Retry { answered, after, jitter: fastrand::f64() }
+        Outcome::Retry { reached, after, jitter: fastrand::f64() }
     }
 
     fn denied(&mut self, flight: &Flight, words: String) -> Outcome {
@@ -188,8 +202,8 @@ impl Worker {
 struct About<'a> {
     time: i64,
     words: &'a str,
-    /// It is about samples that are out of order or there already.
-    is_about_order: bool,
+    /// Samples that the receiver has already may be refused so.
+    fits_a_repeat: bool,
     is_aside: bool,
     /// The request had more than [`SETTLED_KEPT`] points.
     is_large: bool,
@@ -199,7 +213,10 @@ struct About<'a> {
 #[derive(Default)]
 struct Refused {
     kinds: Kinds,
+    /// Of the refused: those that an earlier try may have written.
     maybe: u64,
+    /// The same of a request of which the receiver says how many it refused.
+    maybe_settled: u64,
     presumed: u64,
     /// On their way to the side queue.
     poisoned: Option<Gathered>,
@@ -220,18 +237,22 @@ impl Refused {
         }
         let reason = match fate {
             Fate::Delivered => return,
-            Fate::Settled if about.is_large => {
+            Fate::Settled { maybe_written } if about.is_large => {
+                self.maybe_settled += u64::from(maybe_written && about.fits_a_repeat);
                 self.settled.add(outgoing.labels(point.series), outgoing.series(index), point.timestamp);
                 return;
             }
-            Fate::Settled => Reason::Refused,
-            Fate::Refused { maybe_written } => {
-                self.maybe += u64::from((maybe_written || about.is_aside) && about.is_about_order);
+            Fate::Settled { maybe_written } => {
+                self.maybe_settled += u64::from(maybe_written && about.fits_a_repeat);
                 Reason::Refused
             }
-            Fate::Presumed => {
+            Fate::Refused { maybe_written } => {
+                self.maybe += u64::from(maybe_written && about.fits_a_repeat);
+                Reason::Refused
+            }
+            Fate::Presumed { maybe_written } => {
                 self.presumed += 1;
-                self.maybe += u64::from(about.is_about_order);
+                self.maybe += u64::from(maybe_written && about.fits_a_repeat);
                 Reason::Presumed
             }
             Fate::Poisoned => {
@@ -242,7 +263,7 @@ impl Refused {
         let labels = outgoing.labels(point.series);
         let batch = &outgoing.chunk().batch;
         self.lines.sample(about.time, reason, about.words, labels, batch, point);
-        if fate == Fate::Settled {
+        if matches!(fate, Fate::Settled { .. }) {
             return;
         }
         self.kinds.count(&point.value);
@@ -250,6 +271,11 @@ impl Refused {
             self.example = Some(format!("{labels} at {}", point.timestamp));
         }
     }
+}
+
+/// What the answer says of what it refuses.
+fn refusal(flight: &Flight) -> Refusal {
+    flight.result.as_ref().map_or(Refusal::of(0, ""), |answer| Refusal::of(answer.status, &answer.words))
 }
 
 /// `404 Not Found: remote write receiver needs to be enabled`

@@ -88,6 +88,7 @@ impl Worker {
                 }
                 continue;
             }
+            self.stats.requests_sent_again.add(u64::from(request.sent_before));
             if request.attempt > 0 {
                 self.stats.retried.add(encoded.kinds);
             }
