@@ -46,7 +46,9 @@ fn look(told: Told, state: &State) -> (Told, Option<&'static str>) {
     match (told, state) {
         (Told::Nothing, State::Delivering) => (Told::Accepts, Some("accepted what was sent")),
         (Told::Trouble, State::Delivering) => (Told::Accepts, Some("accepts again")),
-        (Told::Accepts, State::Waiting { .. } | State::Denied { .. }) => (Told::Trouble, None),
+        (Told::Accepts, State::Waiting { .. } | State::Refusing { .. } | State::Denied { .. }) => {
+            (Told::Trouble, None)
+        }
         _ => (told, None),
     }
 }
@@ -70,5 +72,13 @@ mod tests {
             })
             .collect();
         assert_eq!(said, [None, Some("accepted what was sent"), None, None, None, Some("accepts again")]);
+    }
+
+    #[test]
+    fn a_destination_that_refuses_everything_does_not_accept() {
+        let refusing = State::Refusing { reason: "400 Bad Request: out of bounds".into() };
+        assert_eq!(look(Told::Nothing, &refusing), (Told::Nothing, None));
+        assert_eq!(look(Told::Accepts, &refusing), (Told::Trouble, None));
+        assert_eq!(look(Told::Trouble, &State::Delivering), (Told::Accepts, Some("accepts again")));
     }
 }

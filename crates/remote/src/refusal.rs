@@ -62,6 +62,17 @@ impl RefusedReason {
         found.min().map_or(Self::Other, |(_, reason)| reason)
     }
 
+    /// What to do about it, where there is one answer for all receivers.
+    pub const fn advice(self) -> Option<&'static str> {
+        match self {
+            Self::NativeHistogramsDisabled => Some(
+                "The receiver has native histograms switched off: start Prometheus with \
+                 --enable-feature=native-histograms, or set send_native_histograms: false here.",
+            ),
+            _ => None,
+        }
+    }
+
     /// Whether a sample that the receiver has already may be refused for this when it is sent again.
     pub const fn fits_a_repeat(self) -> bool {
         matches!(self, Self::OutOfOrder | Self::OutOfBounds | Self::Duplicate)

@@ -102,11 +102,16 @@ pub enum State {
     /// Nothing has been sent yet.
     #[default]
     Starting,
-    /// The last request was taken.
+    /// The last requests were taken, at least in part.
     Delivering,
     /// Requests fail and are sent again.
     Waiting {
         /// Why, in words.
+        reason: String,
+    },
+    /// The destination refuses what is sent for good, and has not written anything for a while.
+    Refusing {
+        /// Status and the destination's words.
         reason: String,
     },
     /// The destination lets nobody in: only a probe now and then.
@@ -127,6 +132,7 @@ impl std::fmt::Display for State {
             Self::Starting => f.write_str("nothing sent yet"),
             Self::Delivering => f.write_str("delivering"),
             Self::Waiting { reason } => write!(f, "waiting: {reason}"),
+            Self::Refusing { reason } => write!(f, "refuses the samples: {reason}"),
             Self::Denied { reason } => write!(f, "refused: {reason}"),
             Self::Stopped => f.write_str("stopped"),
             Self::Left => f.write_str("left"),
@@ -139,6 +145,7 @@ struct Words {
     state: State,
     last_error: Option<(String, SystemTime)>,
     protocol: Option<Protocol>,
+    stuck: Option<String>,
 }
 
 /// Numbers and words of one destination. Counters of points count each point once.
@@ -212,9 +219,11 @@ pub struct Stats {
     pub full: Counter,
     /// How long requests took.
     pub request_duration: Durations,
+    /// Newest timestamp read from the log, of points that rules drop as well, in milliseconds since 1970.
+    pub highest_read_ms: Gauge,
     /// Newest timestamp given to the queue, in milliseconds since 1970.
     pub highest_ms: Gauge,
-    /// Newest timestamp taken by the destination, in milliseconds since 1970.
+    /// Newest timestamp that has left the queue, delivered or refused or dropped, in milliseconds since 1970.
     pub highest_sent_ms: Gauge,
     /// Shards now.
     pub shards: Gauge,
@@ -232,6 +241,8 @@ pub struct Stats {
     pub memory_bytes: Gauge,
     /// Lanes that are stuck and served by themselves, from disk.
     pub lanes_behind: Gauge,
+    /// Lanes that the destination fails over while it accepts others; with those served from disk.
+    pub stuck_lanes: Gauge,
     /// How old the oldest point that is not settled is, in milliseconds; 0 where there is none.
     pub lag_ms: Gauge,
     /// The same without the backlog, while the newest is sent before it.
@@ -242,9 +253,9 @@ pub struct Stats {
     pub behind: Gauge,
     /// How long the next try is away, in milliseconds; 0 where nothing is waited for.
     pub retry_in_ms: Gauge,
-    /// When something was first taken, in milliseconds since 1970; 0 while nothing was.
+    /// When a sample was first written by the destination, in milliseconds since 1970; 0 while nothing was.
     pub first_accepted_ms: Gauge,
-    /// When something was last taken, in milliseconds since 1970; 0 while nothing was.
+    /// When a sample was last written by the destination, in milliseconds since 1970; 0 while nothing was.
     pub last_accepted_ms: Gauge,
     /// Records of the log gone through, from memory or from disk.
     pub records_read: Counter,
@@ -292,6 +303,18 @@ impl Stats {
         self.words().state.clone()
     }
 
+    /// Why some lanes are stuck while others pass, in words.
+    pub fn stuck(&self) -> Option<String> {
+        self.words().stuck.clone()
+    }
+
+    /// Sets why some lanes are stuck; says whether none was before.
+    pub(crate) fn set_stuck(&self, reason: Option<String>) -> bool {
+        let is_set = reason.is_some();
+        let before = std::mem::replace(&mut self.words().stuck, reason);
+        is_set && before.is_none()
+    }
+
     /// The last thing that went wrong, in words.
     pub fn last_error(&self) -> Option<String> {
         self.words().last_error.as_ref().map(|(words, _)| words.clone())
@@ -317,6 +340,13 @@ impl Stats {
             words.state = state;
         }
         changed
+    }
+
+    /// Points up to this time have left the queue.
+    pub(crate) fn raise_sent(&self, newest: Option<i64>) {
+        if let Some(newest) = newest {
+            self.highest_sent_ms.raise(newest);
+        }
     }
 
     pub(crate) fn set_error(&self, error: String) {

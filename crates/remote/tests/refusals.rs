@@ -4,9 +4,12 @@
 mod common;
 
 use common::{World, wait_for_number};
+use model::{Batch, Clock, Labels, Series};
 use remote::config::Message;
-use remote::{RemoteWrite, Stats};
-use support::receiver::{Answer, Ending};
+use remote::{RemoteWrite, State, Stats};
+use std::time::Duration;
+use support::receiver::{Answer, Ending, Received};
+use support::wire::Version;
 use support::{SOON, wait_until};
 
 /// Reason, status and number of points.
@@ -105,10 +108,8 @@ fn what_was_under_way_at_a_kill_may_have_been_written() {
             world.receiver.answer(|request| {
                 let written = "X-Prometheus-Remote-Write-Samples-Written";
                 match request.version() {
-                    support::wire::Version::V1 => Answer::status(400).body("out of order sample"),
-                    support::wire::Version::V2 => {
-                        Answer::status(400).header(written, "0").body("out of order sample")
-                    }
+                    Version::V1 => Answer::status(400).body("out of order sample"),
+                    Version::V2 => Answer::status(400).header(written, "0").body("out of order sample"),
                 }
             });
             world.reopen();
@@ -143,4 +144,102 @@ fn only_requests_that_had_a_connection_are_sent_again() {
     assert!(world.stop(destination).complete);
     assert_eq!(stats.requests_sent_again.get(), 3);
     assert!(stats.bytes.get() > 0);
+}
+
+/// What a receiver answers that refuses everything.
+fn refuses_all(request: &Received) -> Answer {
+    let answer = Answer::status(400).body("out of bounds");
+    match request.version() {
+        Version::V1 => answer,
+        Version::V2 => answer.header("X-Prometheus-Remote-Write-Samples-Written", "0"),
+    }
+}
+
+#[test]
+fn a_destination_that_refuses_everything_has_accepted_nothing() {
+    for message in [Message::V1, Message::V2] {
+        let world = World::new();
+        world.receiver.answer(refuses_all);
+        let destination = world.start(by(&world, message));
+        let stats = destination.stats().clone();
+        for pushed in 1..4 {
+            world.push(20);
+            wait_for_number("refusals", 20 * pushed, || stats.refused.get().samples);
+        }
+        let says =
+            |state: State| matches!(state, State::Refusing { reason } if reason.contains("out of bounds"));
+        assert!(says(stats.state()), "{:?}", stats.state());
+        assert_eq!((stats.first_accepted_ms.get(), stats.last_accepted_ms.get()), (0, 0));
+        assert_eq!(stats.delivered.get().total(), 0);
+        // Prometheus counts it as sent, too: what is refused is not behind.
+        assert_eq!(stats.highest_ms.get(), stats.highest_sent_ms.get());
+        world.receiver.answer(Answer::success);
+        world.push(20);
+        wait_for_number("delivery", 20, || stats.delivered.get().samples);
+        wait_until("the state", SOON, || stats.state() == State::Delivering);
+        assert!(stats.first_accepted_ms.get() > 0);
+        // One that refuses a part accepts the rest; one that refuses all for a while accepts nothing any more.
+        world.receiver.answer(refuses_all);
+        world.push(20);
+        wait_for_number("refusals", 80, || stats.refused.get().samples);
+        assert_eq!(stats.state(), State::Delivering, "it has written samples just now");
+        world.clock.jump(Duration::from_secs(11));
+        world.push(20);
+        wait_for_number("refusals", 100, || stats.refused.get().samples);
+        assert!(says(stats.state()), "{:?}", stats.state());
+        assert!(world.stop(destination).complete);
+    }
+}
+
+#[test]
+fn a_2xx_that_wrote_nothing_is_no_acceptance() {
+    let world = World::new();
+    world.receiver.answer(|_| Answer::status(204).header("X-Prometheus-Remote-Write-Samples-Written", "0"));
+    let destination = world.start(by(&world, Message::V2));
+    world.push(5);
+    let stats = destination.stats().clone();
+    wait_for_number("refusals", 5, || stats.refused.get().samples);
+    assert!(matches!(stats.state(), State::Refusing { .. }), "{:?}", stats.state());
+    assert_eq!((stats.first_accepted_ms.get(), stats.delivered.get().total()), (0, 0));
+    assert_eq!(reasons(&stats), [("other", "204", 5)]);
+    assert!(world.stop(destination).complete);
+}
+
+#[test]
+fn what_rules_drop_does_not_count_as_queued() {
+    let world = World::new();
+    let mut config = by(&world, Message::V1);
+    let keep = r#"[{"source_labels": ["instance"], "regex": "0", "action": "keep"}]"#;
+    config.write_relabel_configs = serde_json::from_str(keep).unwrap();
+    let destination = world.start(config);
+    let stats = destination.stats().clone();
+    // Series 0 is kept, and comes first only.
+    world.push_at(1, 1_000_000);
+    wait_for_number("delivery", 1, || stats.delivered.get().samples);
+    let mut batch = Batch::new();
+    let labels = Labels::from_pairs([("__name__", "other"), ("instance", "1")]);
+    let series = batch.add_series(labels.as_ref(), Series::NO_METADATA);
+    batch.push_float(series, 2_000_000, 1.0);
+    world.runtime.block_on(world.storage().append(batch)).unwrap();
+    wait_for_number("the drop", 1, || stats.dropped_by_rule.get().samples);
+    assert!(world.stop(destination).complete);
+    assert_eq!((stats.highest_ms.get(), stats.highest_sent_ms.get()), (1_000_000, 1_000_000));
+    assert_eq!(stats.highest_read_ms.get(), 2_000_000);
+}
+
+#[test]
+fn what_expires_in_the_queue_or_cannot_be_carried_is_not_behind() {
+    let world = World::new();
+    world.receiver.answer(|_| Answer::status(503));
+    let mut config = by(&world, Message::V1);
+    config.queue_config.sample_age_limit = Duration::from_secs(60);
+    let destination = world.start(config);
+    let stats = destination.stats().clone();
+    world.push_at(3, world.clock.now_ms());
+    wait_until("a failure", SOON, || stats.requests_retried.get() > 0);
+    assert!(stats.highest_sent_ms.get() < stats.highest_ms.get());
+    world.clock.jump(Duration::from_secs(120));
+    wait_for_number("expiry", 3, || stats.expired.get().samples);
+    assert_eq!(stats.highest_ms.get(), stats.highest_sent_ms.get());
+    world.stop(destination);
 }

@@ -63,7 +63,7 @@ struct Log {
 pub struct Delivery {
     name: String,
     url: String,
-    /// `idle`, `delivering`, `catching up`, `retrying`, `denied`, `stopped` or `left`.
+    /// `idle`, `delivering`, `catching up`, `retrying`, `refusing`, `denied`, `stopped` or `left`.
     pub state: &'static str,
     /// The same in sentences, with what may be done about it.
     words: String,
@@ -87,7 +87,7 @@ pub struct Delivery {
     /// The lowest position that is saved: all before it is settled.
     position: Place,
     behind: bool,
-    /// Lanes that are served by themselves because they are stuck.
+    /// Lanes that the destination fails over while it accepts the others.
     stuck_lanes: i64,
     /// Points in the side queue.
     aside: i64,
@@ -202,7 +202,7 @@ fn delivery(destination: &Outlet, lag_bytes: u64) -> Delivery {
         lag_bytes,
         position: Place { segment: stats.position_segment.get(), offset: stats.position_offset.get() },
         behind: stats.behind.get() > 0,
-        stuck_lanes: stats.lanes_behind.get(),
+        stuck_lanes: stats.stuck_lanes.get(),
         aside: stats.aside_points.get(),
         retry_in_seconds: stats.retry_in_ms.get() as f64 / 1000.0,
         last_accepted_ms: stats.last_accepted_ms.get(),
@@ -217,6 +217,7 @@ fn in_a_word(state: &State, lag_ms: i64) -> &'static str {
         State::Delivering if lag_ms > CATCHING_UP_MS => "catching up",
         State::Delivering => "delivering",
         State::Waiting { .. } => "retrying",
+        State::Refusing { .. } => "refusing",
         State::Denied { .. } => "denied",
         State::Stopped => "stopped",
         State::Left => "left",
@@ -236,6 +237,7 @@ mod tests {
             (State::Delivering, 0, "delivering"),
             (State::Delivering, late, "catching up"),
             (State::Waiting { reason: reason() }, late, "retrying"),
+            (State::Refusing { reason: reason() }, late, "refusing"),
             (State::Denied { reason: reason() }, late, "denied"),
             (State::Stopped, late, "stopped"),
             (State::Left, late, "left"),

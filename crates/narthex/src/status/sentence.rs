@@ -3,7 +3,9 @@
 
 use super::CATCHING_UP_MS;
 use crate::config::duration::human;
-use remote::{State, Stats};
+use remote::queue::lanes::LANES;
+use remote::{RefusedReason, State, Stats};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// One or more sentences.
@@ -29,6 +31,9 @@ fn of(state: State, stats: &Stats) -> String {
             };
             format!("Does not take what is sent: {reason}. {next}; what was taken in waits in the log.")
         }
+        State::Refusing { reason } => {
+            format!("Refuses all samples for good: {reason}. They are kept as dead letters.")
+        }
         State::Denied { reason } => format!(
             "Does not let narthex in: {reason}. Check the URL, the credentials and what the destination allows. It is \
              asked once a minute; what was taken in waits in the log."
@@ -39,10 +44,13 @@ fn of(state: State, stats: &Stats) -> String {
                 .to_string()
         }
     };
-    if stats.lanes_behind.get() > 0 {
-        text.push_str(
-            " A part of the series is stuck, and is served by itself so that it holds up nothing else.",
-        );
+    let stuck = stats.stuck_lanes.get();
+    if stuck > 0 {
+        let reason = stats.stuck().map(|reason| format!(": {reason}")).unwrap_or_default();
+        text.push_str(&format!(
+            " It fails over a part of the series ({stuck} of {LANES} lanes) and accepts the others{reason}. That part is \
+             sent again by itself, so that it delays nothing else."
+        ));
     }
     let aside = stats.aside_points.get();
     if aside > 0 {
@@ -67,6 +75,11 @@ fn of(state: State, stats: &Stats) -> String {
         text.push_str(&format!(
             " {refused} samples were refused for good; `narthex wal dump --dead` shows which and why."
         ));
+    }
+    let reasons: BTreeSet<_> = stats.refused_reasons().into_iter().map(|(said, _)| said.reason).collect();
+    for advice in reasons.into_iter().filter_map(RefusedReason::advice) {
+        text.push(' ');
+        text.push_str(advice);
     }
     text
 }
@@ -104,6 +117,10 @@ mod tests {
                 "Does not let narthex in: 503 Service Unavailable: later. Check the URL, the credentials and what \
                  the destination allows. It is asked once a minute; what was taken in waits in the log.",
             ),
+            (
+                State::Refusing { reason: reason() },
+                "Refuses all samples for good: 503 Service Unavailable: later. They are kept as dead letters.",
+            ),
             (State::Stopped, "Stopped; what it has not taken is in the log for the next start."),
             (
                 State::Left,
@@ -122,7 +139,7 @@ mod tests {
         let stats = Stats::default();
         stats.lost.add(Kinds { samples: 7, ..Kinds::default() });
         stats.refused.add(Kinds { samples: 1, exemplars: 2, ..Kinds::default() });
-        stats.lanes_behind.set(3);
+        stats.stuck_lanes.set(3);
         stats.aside_points.set(9);
         let text = sentence(&stats);
         assert!(text.contains("7 samples were dropped") && text.contains("log.max_size"), "{text}");
@@ -130,6 +147,17 @@ mod tests {
             text.contains("3 samples were refused") && text.contains("narthex wal dump --dead"),
             "{text}"
         );
-        assert!(text.contains("is stuck") && text.contains("9 samples are set aside"), "{text}");
+        assert!(text.contains("fails over a part of the series (3 of 256 lanes)"), "{text}");
+        assert!(text.contains("9 samples are set aside"), "{text}");
+    }
+    #[test]
+    fn refused_native_histograms_are_told_with_the_flag_to_set() {
+        let stats = Stats::default();
+        for status in [400, 500] {
+            stats.refused_by.add(remote::Refusal::of(status, "native histograms are disabled"), 2);
+        }
+        let text = sentence(&stats);
+        assert!(text.contains("--enable-feature=native-histograms"), "{text}");
+        assert_eq!(text.matches("--enable-feature").count(), 1);
     }
 }

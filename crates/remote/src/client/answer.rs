@@ -1,5 +1,6 @@
 //! What an answer means: status and headers in, verdict out. Pure; the table is the test.
 
+use crate::refusal::RefusedReason;
 use formats::remote_write::Protocol;
 use model::Kinds;
 use std::time::{Duration, SystemTime};
@@ -34,6 +35,8 @@ pub enum Verdict {
     Refused,
     /// All of it is refused for good.
     RefusedWhole,
+    /// Native histograms are refused for good, and nothing of the request was written.
+    NoHistograms,
     /// Too large for the receiver.
     TooLarge,
     /// The receiver does not speak this version of the protocol.
@@ -80,6 +83,14 @@ pub fn verdict(answer: &Answer, protocol: Protocol, confirmed: bool, resend: Res
 
 fn by_status(answer: &Answer, protocol: Protocol, confirmed: bool) -> Verdict {
     let second = protocol == Protocol::V2;
+    // Prometheus answers both with 500, and undoes the request; receivers made of it do so with other statuses.
+    if answer.status >= 500 || answer.written.is_none() && answer.status >= 400 {
+        match RefusedReason::of(&answer.words) {
+            RefusedReason::NativeHistogramsDisabled => return Verdict::NoHistograms,
+            _ if is_about_order_of_histograms(&answer.words) => return Verdict::Refused,
+            _ => {}
+        }
+    }
     match (answer.status, answer.written) {
         // A login page, or some other web server: whoever it is, it is no receiver of remote write.
         (200..=299, None) if is_page(&answer.words) => Verdict::Denied,
@@ -99,6 +110,11 @@ fn by_status(answer: &Answer, protocol: Protocol, confirmed: bool) -> Verdict {
         // Nothing that HTTP knows; whatever it was, it has not been a yes.
         _ => Verdict::Retry,
     }
+}
+
+/// Whether native histograms are refused only where they are out of order.
+fn is_about_order_of_histograms(words: &str) -> bool {
+    words.contains("out-of-order native histogram ingestion is disabled")
 }
 
 /// Whether an answer is a web page, which no receiver of remote write answers with.
@@ -217,6 +233,19 @@ mod tests {
         ] {
             let answer = Answer { status, ..Answer::default() };
             assert_eq!(verdict(&answer, V1, true, resend), right, "{status} {resend:?}");
+        }
+        for (status, written, words, right) in [
+            (500, None, "native histograms are disabled", NoHistograms),
+            (500, Some(Kinds::default()), "native histograms are disabled", NoHistograms),
+            (409, None, "add 1 samples: native histograms are disabled", NoHistograms),
+            (400, Some(Kinds::default()), "native histograms are disabled", Settled(Kinds::default())),
+            (500, None, "out-of-order native histogram ingestion is disabled", Refused),
+        ] {
+            let answer = Answer { status, written, words: words.into(), ..Answer::default() };
+            assert_eq!(verdict(&answer, V2, true, Resend::default()), right, "{status} {words}");
+            let by_1_0 = Answer { written: None, ..answer };
+            let right = if matches!(right, Settled(_)) { NoHistograms } else { right };
+            assert_eq!(verdict(&by_1_0, V1, true, Resend::default()), right, "{status} {words}");
         }
         for protocol in [V1, V2] {
             let answer =

@@ -95,6 +95,14 @@ pub enum Reached {
 }
 
 impl Reached {
+    /// How far a request came that was answered with 408, 429 or 5xx.
+    pub fn by(status: u16) -> Reached {
+        match status {
+            502 | 504 => Reached::Gateway,
+            _ => Reached::Receiver,
+        }
+    }
+
     /// Whether there was an answer (408, 429, 5xx) rather than a failure of the network.
     pub fn is_answer(self) -> bool {
         matches!(self, Reached::Gateway | Reached::Receiver)

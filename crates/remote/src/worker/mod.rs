@@ -124,6 +124,8 @@ pub(crate) struct Worker {
     through: bool,
     /// It is to end.
     stopping: bool,
+    /// When the newest request was sent of which the destination wrote a sample.
+    accepted_at: Option<Duration>,
 }
 
 impl Worker {
@@ -198,6 +200,7 @@ impl Worker {
             until: config.part.as_ref().and_then(|part| part.end),
             through: false,
             stopping: false,
+            accepted_at: None,
         };
         if let Some(ahead) = ahead {
             worker.resume_backlog(&done, ahead.from);

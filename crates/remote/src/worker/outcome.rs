@@ -8,8 +8,8 @@ use crate::disk::aside::Gathered;
 use crate::disk::dead::{self, Lines, Reason};
 use crate::disk::keep::Keep;
 use crate::outgoing::Outgoing;
-use crate::queue::{Fate, Outcome, Reached, Source};
-use crate::refusal::Refusal;
+use crate::queue::{Fate, Outcome, PROBE_AFTER, Reached, Source};
+use crate::refusal::{Refusal, RefusedReason};
 use crate::stats::State;
 use model::Kinds;
 use std::time::Duration;
@@ -17,6 +17,8 @@ use std::time::Duration;
 /// Where a receiver says how many it refused but not which, the samples of requests up to this size are kept
 /// aside, all of them; of a larger one the numbers, the range of time and the series.
 const SETTLED_KEPT: u64 = 100;
+/// A destination that refuses samples, and has written none for this long, refuses everything.
+const REFUSING_AFTER: Duration = Duration::from_secs(10);
 
 impl Worker {
     /// Tells the queue what became of a request.
@@ -47,9 +49,12 @@ impl Worker {
         };
         let mut refused = Refused::default();
         let Some(queue) = self.queue_mut(flight.queue) else { return };
-        queue.answer(flight.request.shard, outcome, now, |outgoing, index, fate| {
-            refused.take(&about, outgoing, index, fate);
-        });
+        let mut settle = |outgoing: &Outgoing, index, fate| refused.take(&about, outgoing, index, fate);
+        if outcome == Outcome::Resend && refusal.reason == RefusedReason::NativeHistogramsDisabled {
+            queue.refuse_some(flight.request.shard, Outgoing::is_histogram, &mut settle);
+        }
+        queue.answer(flight.request.shard, outcome, now, settle);
+        self.stats.raise_sent(refused.newest);
         if refused_settled > 0 && about.is_large {
             refused.lines.summary(about.time, &words, refused_settled, &refused.settled);
         }
@@ -114,6 +119,9 @@ impl Worker {
                 if refused.total() == 0 {
                     return Outcome::Delivered;
                 }
+                if has_samples(refused) {
+                    self.refuses(flight, now, words);
+                }
                 let count = refused.total();
                 *refused_settled = count;
                 self.stats.refused.add(refused);
@@ -121,18 +129,17 @@ impl Worker {
                 tracing::warn!(destination = %self.name, count, answer = %words, "refused for good");
                 Outcome::Settled
             }
-            Verdict::Retry => {
-                let reached = match answer.status {
-                    502 | 504 => Reached::Gateway,
-                    _ => Reached::Receiver,
-                };
-                self.retry(flight, answer.retry_after, reached, words)
-            }
+            Verdict::Retry => self.retry(flight, answer.retry_after, Reached::by(answer.status), words),
             Verdict::Refused => {
                 self.negotiator.understood(flight.protocol);
+                self.refuses(flight, now, words);
                 Outcome::Refused { fits_a_repeat: refusal(flight).reason.fits_a_repeat() }
             }
-            Verdict::RefusedWhole => Outcome::RefusedWhole,
+            Verdict::RefusedWhole => {
+                self.refuses(flight, now, words);
+                Outcome::RefusedWhole
+            }
+            Verdict::NoHistograms => self.without_histograms(flight, answer, now, words),
             Verdict::TooLarge => {
                 let half = (flight.plain_bytes.min(self.request_bytes) / 2).max(REQUEST_BYTES_MIN);
                 self.request_bytes = half.min(self.request_bytes);
@@ -145,7 +152,10 @@ impl Worker {
                     tracing::info!(destination = %self.name, answer = %words, ?to, "another version of the protocol");
                     Outcome::Resend
                 }
-                Next::Hold if self.resend.is_final(answer.status) => Outcome::RefusedWhole,
+                Next::Hold if self.resend.is_final(answer.status) => {
+                    self.refuses(flight, now, words);
+                    Outcome::RefusedWhole
+                }
                 Next::Hold => self.denied(
                     flight,
                     format!("{words} (it understands no version of remote write that may be sent)"),
@@ -155,22 +165,53 @@ impl Worker {
         }
     }
 
-    /// The destination took this much of what was sent.
+    /// The receiver accepts no native histograms, and has not written the rest of the request either.
+    fn without_histograms(
+        &mut self,
+        flight: &Flight,
+        answer: &Answer,
+        now: Duration,
+        words: &str,
+    ) -> Outcome {
+        if flight.kinds.histograms == 0 {
+            return self.retry(flight, answer.retry_after, Reached::by(answer.status), words);
+        }
+        if flight.kinds.histograms == flight.kinds.total() {
+            self.refuses(flight, now, words);
+            return Outcome::RefusedWhole;
+        }
+        // A search finds the histograms by itself. Nothing of its request was written.
+        if flight.request.whole { Outcome::Resend } else { Outcome::Refused { fits_a_repeat: true } }
+    }
+
+    /// The destination refused samples for good. Where it has written others a moment ago, it does not refuse
+    /// everything.
+    fn refuses(&mut self, flight: &Flight, now: Duration, words: &str) {
+        let accepts = self.accepted_at.is_some_and(|at| now < at + REFUSING_AFTER);
+        if !flight.is_aside && !accepts {
+            let reason = format!("{words} ({})", self.client.url());
+            self.stats.set_state(State::Refusing { reason });
+        }
+    }
+
+    /// The destination wrote this much of what was sent.
     fn taken(&mut self, flight: &Flight, taken: Kinds) {
         self.negotiator.understood(flight.protocol);
         self.stats.delivered.add(taken);
         self.stats.dropped_unsupported.add(flight.unsupported);
         self.stats.without_start.add(flight.without_start);
-        if let Some(newest) = flight.newest {
-            self.stats.highest_sent_ms.raise(newest);
+        self.stats.set_protocol(flight.protocol);
+        if !has_samples(taken) {
+            return;
         }
+        let sent_at = self.clock.monotonic().saturating_sub(flight.took);
+        self.accepted_at = self.accepted_at.max(Some(sent_at));
         let now = self.clock.now_ms();
         if self.stats.first_accepted_ms.get() == 0 {
             self.stats.first_accepted_ms.set(now);
             tracing::info!(destination = %self.name, protocol = ?flight.protocol, "the first samples were taken");
         }
         self.stats.last_accepted_ms.set(now);
-        self.stats.set_protocol(flight.protocol);
         if self.stats.set_state(State::Delivering) {
             tracing::info!(destination = %self.name, "delivering");
         }
@@ -180,11 +221,29 @@ impl Worker {
         self.stats.requests_retried.add(1);
         let reason = format!("{words} ({})", self.client.url());
         self.stats.set_error(reason.clone());
+        if self.passes_beside(flight) {
+            if self.stats.set_stuck(Some(reason)) {
+                tracing::warn!(
+                    destination = %self.name, reason = %words,
+                    "the destination fails over some series and accepts others; trying again"
+                );
+            }
+            return Outcome::Retry { reached, after, jitter: fastrand::f64() };
+        }
         // What is tried now and then is not what the destination does.
         if !flight.is_aside && self.stats.set_state(State::Waiting { reason }) {
             tracing::warn!(destination = %self.name, reason = %words, "waiting, and trying again");
         }
         Outcome::Retry { reached, after, jitter: fastrand::f64() }
+    }
+
+    /// Whether the destination has written other samples since what this request is about first failed, and not
+    /// long ago: then it is not away.
+    fn passes_beside(&mut self, flight: &Flight) -> bool {
+        let now = self.clock.monotonic();
+        let since = self.queue_mut(flight.queue).and_then(|queue| queue.failing_since(flight.request.shard));
+        let since = since.unwrap_or(now.saturating_sub(flight.took));
+        !flight.is_aside && self.accepted_at.is_some_and(|at| at > since && now < at + PROBE_AFTER)
     }
 
     fn denied(&mut self, flight: &Flight, words: String) -> Outcome {
@@ -196,6 +255,11 @@ impl Worker {
         }
         Outcome::Denied
     }
+}
+
+/// Whether there is a sample or native histogram among these.
+fn has_samples(kinds: Kinds) -> bool {
+    kinds.samples + kinds.histograms > 0
 }
 
 /// What there is to say of an answer, whichever point it is about.
@@ -226,12 +290,15 @@ struct Refused {
     lines: Lines,
     /// Of a large request of which only numbers are kept.
     settled: dead::Request,
+    /// The newest time of all that it settles.
+    newest: Option<i64>,
 }
 
 impl Refused {
     /// Takes a point that the answer settles.
     fn take(&mut self, about: &About<'_>, outgoing: &Outgoing, index: u32, fate: Fate) {
         let Some(point) = outgoing.point(index) else { return };
+        self.newest = self.newest.max(Some(point.timestamp));
         if about.is_aside && fate != Fate::Poisoned {
             self.from_aside.count(&point.value);
         }

@@ -56,6 +56,13 @@ impl Worker {
         let in_backlog = backlog.map_or(0, |(queue, _)| queue.bytes());
         stats.memory_bytes.set((self.queue.bytes() + in_backlog + straggling) as i64);
         stats.lanes_behind.set(self.lanes_behind() as i64);
+        let now = self.clock.monotonic();
+        let in_queues = self.queue.stuck_lanes(now) + backlog.map_or(0, |(queue, _)| queue.stuck_lanes(now));
+        let stuck = self.lanes_behind() + in_queues;
+        stats.stuck_lanes.set(stuck as i64);
+        if stuck == 0 {
+            stats.set_stuck(None);
+        }
         stats.shards.set(self.shards() as i64);
         let lowest = self.saved.lanes.iter().min().copied().unwrap_or_default();
         stats.position_segment.set(lowest.segment as i64);

@@ -132,7 +132,7 @@ pub(super) fn came_in(destinations: &[Outlet], log: &storage::Stats, out: &mut V
     ] {
         out.push(counter(name, help, count.get()));
     }
-    let highest = destinations.iter().map(|d| d.stats.highest_ms.get()).max().unwrap_or(0);
+    let highest = destinations.iter().map(|d| d.stats.highest_read_ms.get()).max().unwrap_or(0);
     out.push(gauge(
         "prometheus_remote_storage_highest_timestamp_in_seconds",
         "Newest timestamp that came into the log.",
