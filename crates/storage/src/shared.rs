@@ -1,6 +1,6 @@
 //! What the storage's threads and its users share.
 
-use crate::arrivals::Arrivals;
+use crate::arrivals::{Arrivals, Waiting};
 use crate::damage::Damages;
 use crate::metadata::MetadataStore;
 use crate::options::Options;
@@ -79,14 +79,20 @@ impl Shared {
         self.ends.lock().unwrap_or_else(PoisonError::into_inner).insert(closed.segment, closed.offset);
     }
 
-    /// Notes when what begins at `start` arrived.
-    pub(crate) fn note_arrival(&self, start: wal::Position, arrived: Duration) {
-        self.arrivals.lock().unwrap_or_else(PoisonError::into_inner).note(start, arrived);
+    /// Notes when the `points` that begin at `start` arrived.
+    pub(crate) fn note_arrival(&self, start: wal::Position, arrived: Duration, points: u64) {
+        self.arrivals.lock().unwrap_or_else(PoisonError::into_inner).note(start, arrived, points);
     }
 
     /// When what lies at `position` arrived, by the monotonic clock.
     pub(crate) fn arrived(&self, position: wal::Position) -> Duration {
         self.arrivals.lock().unwrap_or_else(PoisonError::into_inner).at(position)
+    }
+
+    /// What lies from `position` to the log's end.
+    pub(crate) fn waiting(&self, position: wal::Position) -> Waiting {
+        let arrivals = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
+        arrivals.waiting(position, self.tail.end())
     }
 
     /// Where segment `number` ends, if that is known to be before its file does.

@@ -1,5 +1,6 @@
 //! The handle that doors and queues hold.
 
+use crate::arrivals::Waiting;
 use crate::committer::{Append, Committer, Job};
 use crate::error::{AppendError, OpenError};
 use crate::follower::Follower;
@@ -216,6 +217,17 @@ impl Storage {
     /// the log was opened counts from then.
     pub fn arrived(&self, position: Position) -> Duration {
         self.inner.shared.arrived(position)
+    }
+
+    /// How many samples and histograms lie from `position` to the durable end.
+    pub fn waiting(&self, position: Position) -> Waiting {
+        self.inner.shared.waiting(position)
+    }
+
+    /// Whether the threads of the log are there: without them nothing can be appended.
+    pub fn is_alive(&self) -> bool {
+        let threads = self.inner.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        !threads.is_empty() && threads.iter().all(|thread| !thread.is_finished())
     }
 
     /// The oldest position that can still be read.
