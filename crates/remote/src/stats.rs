@@ -194,6 +194,8 @@ pub struct Stats {
     pub dropped_no_series: PerKind,
     /// Points that the log's budget took before they were delivered.
     pub lost: PerKind,
+    /// Of these: points that the log dropped because they were older than `log.max_age`.
+    pub lost_too_old: PerKind,
     /// Requests answered or failed, by what they meant: taken, retried, refused, denied.
     pub requests: Counter,
     /// Requests that failed or were answered with 408, 429 or 5xx.
@@ -237,12 +239,21 @@ pub struct Stats {
     pub shard_capacity: Gauge,
     /// Samples per request.
     pub max_samples_per_send: Gauge,
+    /// How long a sample may wait for a request to fill up, in milliseconds.
+    pub batch_send_deadline_ms: Gauge,
     /// Bytes of batches held in memory.
     pub memory_bytes: Gauge,
     /// Lanes that are stuck and served by themselves, from disk.
     pub lanes_behind: Gauge,
     /// Lanes that the destination fails over while it accepts others; with those served from disk.
     pub stuck_lanes: Gauge,
+    /// Samples and histograms that wait for this destination: those in the queue and those in the log that the
+    /// queue has not read yet. Without those that were in the log before it was opened.
+    pub waiting: Gauge,
+    /// Whether some of what waits was in the log before it was opened, and so is not counted: 1 or 0.
+    pub waiting_before_open: Gauge,
+    /// How long the oldest sample that waits has done so, in milliseconds; 0 where none waits.
+    pub waiting_ms: Gauge,
     /// How old the oldest point that is not settled is, in milliseconds; 0 where there is none.
     pub lag_ms: Gauge,
     /// The same without the backlog, while the newest is sent before it.

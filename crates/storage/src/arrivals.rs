@@ -15,6 +15,8 @@ const INTERVAL: Duration = Duration::from_secs(1);
 pub(crate) struct Arrivals {
     /// When the log was opened: what lies before the first note is taken to have arrived then.
     opened: Duration,
+    /// Where the log ended then.
+    ended: Position,
     notes: Vec<Note>,
     /// Points committed since the log was opened.
     points: u64,
@@ -41,8 +43,8 @@ pub struct Waiting {
 }
 
 impl Arrivals {
-    pub(crate) fn new(opened: Duration) -> Arrivals {
-        Arrivals { opened, notes: Vec::new(), points: 0 }
+    pub(crate) fn new(opened: Duration, ended: Position) -> Arrivals {
+        Arrivals { opened, ended, notes: Vec::new(), points: 0 }
     }
 
     /// Counts `points` that begin at `start`. Takes a note of them, unless the last note is younger than a second
@@ -50,8 +52,7 @@ impl Arrivals {
     pub(crate) fn note(&mut self, start: Position, arrived: Duration, points: u64) {
         let before = self.points;
         self.points += points;
-        let covered =
-            |last: &Note| arrived < last.arrived + INTERVAL && start.segment == last.start.segment;
+        let covered = |last: &Note| arrived < last.arrived + INTERVAL && start.segment == last.start.segment;
         if self.notes.last().is_some_and(covered) {
             return;
         }
@@ -87,7 +88,7 @@ impl Arrivals {
             return Waiting::default();
         }
         let (Some(before), after) = self.before(position) else {
-            return Waiting { points: self.points, before_open: true };
+            return Waiting { points: self.points, before_open: position < self.ended };
         };
         let after = after.unwrap_or(Note { start: end, points: self.points, ..before });
         let mut passed = before.points;
@@ -119,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_position_arrived_when_the_note_before_it_was_taken() {
-        let mut arrivals = Arrivals::new(seconds(5));
+        let mut arrivals = Arrivals::new(seconds(5), Position::record(2, 90));
         assert_eq!(arrivals.at(Position::record(3, 100)), seconds(5), "nothing is noted yet");
         arrivals.note(Position::record(3, 100), seconds(10), 1);
         arrivals.note(Position::record(3, 200), seconds(10) + INTERVAL / 2, 1);
@@ -136,7 +137,7 @@ mod tests {
     #[test]
     fn a_day_fits_the_young_to_the_second_and_the_old_to_a_fiftieth_of_its_age() {
         let day = 24 * 3600;
-        let mut arrivals = Arrivals::new(Duration::ZERO);
+        let mut arrivals = Arrivals::new(Duration::ZERO, Position::start_of(0));
         for second in 0..day {
             arrivals.note(Position::record(0, second), seconds(second), 1);
             assert!(arrivals.notes.len() <= NOTES_MAX);
@@ -151,7 +152,7 @@ mod tests {
 
     #[test]
     fn what_waits_is_counted_from_any_position() {
-        let mut arrivals = Arrivals::new(seconds(5));
+        let mut arrivals = Arrivals::new(seconds(5), Position::record(2, 90));
         let end = Position::record(3, 500);
         let all = |points| Waiting { points, before_open: false };
         assert_eq!(arrivals.waiting(end, end), all(0));
@@ -164,6 +165,7 @@ mod tests {
         }
         let old = arrivals.waiting(Position::record(2, 7), end);
         assert_eq!(old, Waiting { points: 3000, before_open: true });
+        assert_eq!(arrivals.waiting(Position::record(2, 90), end), all(3000), "where the log ended before");
         // A segment's first chunk has a note of its own.
         arrivals.note(Position::record(4, 0), seconds(20), 50);
         assert_eq!(arrivals.waiting(Position::record(4, 0), Position::record(4, 90)), all(50));

@@ -44,11 +44,13 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// `end` is where what is appended from now on begins, `ended` where the log ended when it was opened.
     pub(crate) fn new(
         fs: Arc<dyn Filesystem>,
         clock: Arc<dyn Clock>,
         options: Options,
         end: wal::Position,
+        ended: wal::Position,
         closed: &[DurableEnd],
     ) -> Shared {
         let ends = closed.iter().map(|closed| (closed.segment, closed.offset)).collect();
@@ -69,7 +71,7 @@ impl Shared {
             over_budget: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             ends: Mutex::new(ends),
-            arrivals: Mutex::new(Arrivals::new(opened)),
+            arrivals: Mutex::new(Arrivals::new(opened, ended)),
             options,
         }
     }

@@ -17,7 +17,9 @@ pub struct SmallFile {
 
 impl std::fmt::Debug for SmallFile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SmallFile").field("content_bytes_max", &self.content_bytes_max).finish_non_exhaustive()
+        f.debug_struct("SmallFile")
+            .field("content_bytes_max", &self.content_bytes_max)
+            .finish_non_exhaustive()
     }
 }
 

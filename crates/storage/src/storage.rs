@@ -112,7 +112,8 @@ impl Storage {
         }
 
         let end = writer.durable_end().position();
-        let shared = Arc::new(Shared::new(fs, clock, options, end, &state.state.closed));
+        let ended = report.end.map_or(end, |ended| ended.position());
+        let shared = Arc::new(Shared::new(fs, clock, options, end, ended, &state.state.closed));
         if state.damaged {
             shared.stats.damages.add(1);
         }

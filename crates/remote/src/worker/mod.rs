@@ -107,8 +107,8 @@ pub(crate) struct Worker {
     /// Positions that may be written once all up to a ticket of the keeper is kept.
     held: Option<(u64, Box<Settled>)>,
     aside: Aside,
-    /// What the pin had lost the last time that it was asked.
-    lost: Kinds,
+    /// What the pin had lost the last time that it was asked, and how much of it for its age.
+    lost: [Kinds; 2],
     rate: Rate,
     was_full: bool,
     /// Up to here the log was read from disk: chunks of it do not say when they arrived.
@@ -152,6 +152,7 @@ impl Worker {
         stats.shards_desired_milli.set(settings.min_shards as i64 * 1000);
         stats.shard_capacity.set(settings.capacity as i64);
         stats.max_samples_per_send.set(settings.max_points as i64);
+        stats.batch_send_deadline_ms.set(settings.deadline.as_millis() as i64);
         let Settled { lanes: done, ahead } = *settled;
         let queue = Queue::new(settings.clone(), &ahead.map_or(done, |ahead| ahead.lanes));
         let pin = storage.pin(&name, done.iter().min().copied().unwrap_or_default());
@@ -188,7 +189,7 @@ impl Worker {
             keeper,
             held: None,
             aside,
-            lost: Kinds::default(),
+            lost: [Kinds::default(); 2],
             rate,
             was_full: false,
             behind_until: wal::Position::default(),
