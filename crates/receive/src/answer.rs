@@ -1,6 +1,7 @@
 //! What a door answers where it doesn't take what came. The one place that knows status codes for faults.
 
 use crate::path::PathError;
+use crate::stats::RefusedReason;
 use axum::response::{IntoResponse, Response};
 use formats::compress::DecompressError;
 use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
@@ -90,6 +91,30 @@ impl Refusal {
                 | AppendError::Full(_)
                 | AppendError::Failed(_)
                 | AppendError::Closed => StatusCode::SERVICE_UNAVAILABLE,
+            },
+        }
+    }
+
+    /// Its kind, for counters.
+    pub const fn reason(&self) -> RefusedReason {
+        match self {
+            Self::Malformed(_) => RefusedReason::Invalid,
+            Self::Unsupported(_) => RefusedReason::UnsupportedMedia,
+            Self::BodyTooLarge { .. } | Self::NeedsTooMuch { .. } => RefusedReason::TooLarge,
+            Self::TooSlow { .. } | Self::Broken(_) => RefusedReason::Incomplete,
+            Self::NotFound(_) => RefusedReason::NotFound,
+            Self::Method { .. } => RefusedReason::Method,
+            Self::Unauthorized => RefusedReason::Unauthorized,
+            Self::TooMany(_) => RefusedReason::TooMany,
+            Self::Busy(_) => RefusedReason::Busy,
+            Self::Stopping => RefusedReason::Ending,
+            Self::Append(error) => match error {
+                AppendError::TooManySeries { .. } => RefusedReason::TooMany,
+                AppendError::TooLarge { .. } => RefusedReason::TooLarge,
+                AppendError::Busy { .. } => RefusedReason::Busy,
+                AppendError::Full(_) => RefusedReason::LogFull,
+                AppendError::Failed(_) => RefusedReason::LogFailed,
+                AppendError::Closed => RefusedReason::Ending,
             },
         }
     }

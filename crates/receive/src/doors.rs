@@ -165,6 +165,11 @@ impl Doors {
         self.ask(Ask::Turns).await
     }
 
+    /// Whether the groups' task is there: without it no group can be pushed.
+    pub fn is_alive(&self) -> bool {
+        !self.0.asks.is_closed()
+    }
+
     /// Requests being worked on.
     pub fn requests(&self) -> usize {
         self.0.requests.saturating_sub(self.0.places.available_permits())

@@ -20,7 +20,9 @@ pub const EXTRA_LABELS: usize = 64;
 
 /// Handles a request.
 pub(crate) async fn import(State(doors): State<Doors>, request: Request) -> Response {
-    let response = take(&doors, request).await.map(|()| StatusCode::NO_CONTENT).into_response();
+    let result =
+        take(&doors, request).await.inspect_err(|refusal| doors.stats().refused(Door::Import, refusal));
+    let response = result.map(|()| StatusCode::NO_CONTENT).into_response();
     doors.stats().answered(Door::Import, response.status());
     response
 }

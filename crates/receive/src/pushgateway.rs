@@ -42,6 +42,7 @@ pub(crate) async fn push(State(doors): State<Doors>, request: Request) -> Respon
             _ => Refusal::Method { allow: "PUT, POST, DELETE" },
         }),
     };
+    let result = result.inspect_err(|refusal| doors.stats().refused(Door::Pushgateway, refusal));
     let response = result.into_response();
     doors.stats().answered(Door::Pushgateway, response.status());
     response

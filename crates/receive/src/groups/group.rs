@@ -156,6 +156,11 @@ impl Group {
         self.pushed > self.failed
     }
 
+    /// Whether the last push was refused.
+    pub fn is_failing(&self) -> bool {
+        self.failed > self.pushed
+    }
+
     /// The two push times: name, help and value in seconds.
     pub fn push_times(&self) -> [(&'static str, &'static str, f64); 2] {
         [

@@ -427,6 +427,7 @@ impl Keeper {
     fn publish(&self) {
         self.stats.groups.set(self.state.len() as u64);
         self.stats.group_series.set(self.state.series() as u64);
+        self.stats.groups_failing.set(self.state.failing() as u64);
         self.stats.groups_expired.set(self.state.expired() as u64);
         self.stats.group_bytes.set(self.state.bytes() as u64);
     }

@@ -40,6 +40,7 @@ pub struct State {
     series_count: usize,
     bytes: usize,
     expired: usize,
+    failing: usize,
 }
 
 /// What to put back where a commit fails.
@@ -80,6 +81,7 @@ impl State {
             series_count: 0,
             bytes: 0,
             expired: 0,
+            failing: 0,
         }
     }
 
@@ -111,6 +113,11 @@ impl State {
     /// How many series were pushed to all groups.
     pub fn series(&self) -> usize {
         self.series_count
+    }
+
+    /// How many groups have a last push that was refused.
+    pub fn failing(&self) -> usize {
+        self.failing
     }
 
     /// How many groups have expired.
@@ -307,6 +314,7 @@ impl State {
         if let Some(old) = &old {
             self.bytes -= old.bytes();
             self.expired -= usize::from(old.expired.is_some());
+            self.failing -= usize::from(old.is_failing());
             for (name, kept) in &old.families {
                 if !same(name, kept, &new) {
                     self.remove_family(name, kept, old.id);
@@ -319,6 +327,7 @@ impl State {
         if let Some(new) = &new {
             self.bytes += new.bytes();
             self.expired += usize::from(new.expired.is_some());
+            self.failing += usize::from(new.is_failing());
             for (name, kept) in &new.families {
                 if !same(name, kept, &old) {
                     self.add_family(name, kept, new.id);
