@@ -9,11 +9,14 @@ use crate::page::{Mode, page};
 use crate::say::say;
 use crate::security::Security;
 use crate::status::groups::{Ask, Groups};
+use crate::status::hold::Summary;
+use crate::status::monitor::Monitor;
+use crate::status::ready::{InputFacts, why_not_ready};
 use crate::status::{About, Status};
 use crate::telemetry::{Outlet, Outlets, Telemetry};
 use axum::Router;
-use axum::extract::{Query, State};
-use axum::middleware::map_response_with_state;
+use axum::extract::{Query, Request, State};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use collect::HostOptions;
@@ -93,6 +96,8 @@ pub struct Agent {
     destinations: Destinations,
     doors: Doors,
     telemetry: Arc<Telemetry>,
+    monitor: Arc<Monitor>,
+    watching: JoinHandle<()>,
     about: Arc<About>,
     clock: Arc<dyn Clock>,
     /// What to measure; nothing where absent.
@@ -107,9 +112,13 @@ pub struct Agent {
 impl Agent {
     /// Starts all parts, but does not measure yet: see [`Agent::measure`].
     pub async fn start(settings: Settings) -> Result<Agent, StartError> {
+        Self::start_by(settings, Arc::new(SystemClock::new())).await
+    }
+
+    /// The same with another clock.
+    pub async fn start_by(settings: Settings, clock: Arc<dyn Clock>) -> Result<Agent, StartError> {
         let Settings { config, data, job, instance } = settings;
         let data = DataDir::open(&data)?;
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let options = log_options(&config.log, &data);
         let about = About {
             instance: instance.clone(),
@@ -125,21 +134,31 @@ impl Agent {
         let (storage, opened) = Storage::open(fs.clone(), clock.clone(), options)
             .map_err(|source| StartError::Log { dir: data.path().to_path_buf(), source })?;
         let labels: Vec<(String, String)> = config.external_labels.into_iter().collect();
-        let base =
-            Base { storage: storage.clone(), fs, clock: clock.clone(), data_dir: data.path().to_path_buf() };
+        let base = Base {
+            storage: storage.clone(),
+            fs: fs.clone(),
+            clock: clock.clone(),
+            data_dir: data.path().to_path_buf(),
+        };
         let destinations = Destinations::start(config.destinations, &labels, config.max_in_memory, base)?;
         // Each destination has pinned what it still wants; only now may the rest go.
         storage.begin_truncating();
         let doors = Doors::open(storage.clone(), clock.clone(), config.receive).await?;
         let outlets = outlets(&destinations);
         let telemetry = Arc::new(Telemetry::new(storage.clone(), outlets, doors.clone(), about.started_ms));
+        let about = Arc::new(about);
+        let monitor = Monitor::open(telemetry.clone(), about.clone(), clock.clone(), &*fs, data.path());
+        let monitor = Arc::new(monitor);
+        let watching = tokio::spawn(monitor.clone().run());
         let collecting = measurement(config.collect, &job, &instance);
         Ok(Agent {
             storage,
             destinations,
             doors,
             telemetry,
-            about: Arc::new(about),
+            monitor,
+            watching,
+            about,
             clock,
             collecting,
             measuring: None,
@@ -161,6 +180,7 @@ impl Agent {
         if let Some(measuring) = self.measuring.take() {
             measuring.abort();
             let _ = measuring.await;
+            self.telemetry.set_collectors_failing(Vec::new());
         }
     }
 
@@ -171,7 +191,7 @@ impl Agent {
         let labels: Vec<(String, String)> = config.external_labels.into_iter().collect();
         let changes = self.destinations.reload(config.destinations, &labels, config.max_in_memory).await;
         // Also where that failed: those that are there again may be others.
-        self.telemetry.set_outlets(outlets(&self.destinations));
+        self.show_destinations();
         let changes = changes?;
         if *self.doors.options() != config.receive {
             self.doors.set_options(config.receive).await?;
@@ -188,6 +208,12 @@ impl Agent {
     /// Deletes what was kept of destinations that were removed long ago; to be called now and then.
     pub fn tidy(&mut self) {
         self.destinations.tidy();
+        self.show_destinations();
+    }
+
+    fn show_destinations(&self) {
+        // What the ones that are gone have counted last.
+        self.monitor.observe();
         self.telemetry.set_outlets(outlets(&self.destinations));
     }
 
@@ -236,6 +262,7 @@ impl Agent {
         Watch {
             about: self.about.clone(),
             telemetry: self.telemetry.clone(),
+            monitor: self.monitor.clone(),
             doors: self.doors.clone(),
             clock: self.clock.clone(),
         }
@@ -248,19 +275,30 @@ impl Agent {
         let inside = Router::new()
             .route("/", get(move || async move { page(mode) }))
             .route("/metrics", get(metrics))
+            .route("/api/v1/status/summary", get(summary))
             .route("/api/v1/status/remote_write", get(status))
             .route("/api/v1/status/groups", get(groups))
-            .with_state(watch)
+            .with_state(watch.clone())
             .merge(self.doors.router())
             .merge(more)
             .fallback(|| async { (StatusCode::NOT_FOUND, NOT_FOUND) });
         let router = security
             .protect(inside)
-            .layer(map_response_with_state(self.doors.clone(), count_refused))
+            .layer(axum::middleware::from_fn_with_state(self.doors.clone(), count_unauthorized))
             .route("/-/healthy", get(|| async { "healthy\n" }))
-            .route("/-/ready", get(|| async { "ready\n" }))
+            .route("/-/ready", get(ready).with_state(watch))
             .layer(axum::middleware::from_fn_with_state(Guard::new(&hostname(), security), guard));
         security.decorate(router)
+    }
+
+    /// Waits until no push is under way, at most this long.
+    pub async fn end_of_requests(&self, at_most: Duration) {
+        let ended = async {
+            while self.doors.requests() > 0 {
+                tokio::time::sleep(REQUESTS_LOOK).await;
+            }
+        };
+        let _ = tokio::time::timeout(at_most, ended).await;
     }
 
     /// Ends: measuring first, then the destinations, which send what is left until `deadline` and save
@@ -270,14 +308,23 @@ impl Agent {
         // What they have not delivered stays in the log for the next start: ending releases no pin.
         let ends = self.destinations.into_all().into_iter().map(|destination| end(destination, deadline));
         futures_util::future::join_all(ends).await;
-        let storage = self.storage.clone();
+        self.watching.abort();
+        // Counts of the last second, too.
+        self.monitor.observe();
+        let (storage, monitor) = (self.storage.clone(), self.monitor.clone());
         // Waits for the disk, so not on a thread that serves.
-        if tokio::task::spawn_blocking(move || storage.close()).await.is_err() {
+        let closing = tokio::task::spawn_blocking(move || {
+            monitor.save();
+            storage.close();
+        });
+        if closing.await.is_err() {
             tracing::error!("closing the log ended unexpectedly");
         }
     }
 }
 
+/// How often it is looked whether requests are under way.
+const REQUESTS_LOOK: Duration = Duration::from_millis(10);
 const DAY_MS: i64 = 86_400_000;
 /// How long a destination that takes nothing is given at the end: enough for one more try.
 const LAST_TRY: Duration = Duration::from_secs(5);
@@ -319,7 +366,7 @@ fn measurement(collect: Collect, job: &str, instance: &str) -> Option<host::Sett
 }
 
 const NOT_FOUND: &str = "not found. There are: / (the page), /metrics, /-/ready, /-/healthy, \
-    /api/v1/status/remote_write, /api/v1/status/groups, and for pushes: /metrics/job/JOB, /api/v1/write, /api/v1/import/prometheus\n";
+    /api/v1/status/summary, /api/v1/status/remote_write, /api/v1/status/groups, and for pushes: /metrics/job/JOB, /api/v1/write, /api/v1/import/prometheus\n";
 
 fn log_options(log: &Log, data: &DataDir) -> storage::Options {
     let mut options = storage::Options::new(data.path());
@@ -339,6 +386,7 @@ fn log_options(log: &Log, data: &DataDir) -> storage::Options {
 pub struct Watch {
     about: Arc<About>,
     telemetry: Arc<Telemetry>,
+    monitor: Arc<Monitor>,
     doors: Doors,
     clock: Arc<dyn Clock>,
 }
@@ -351,16 +399,45 @@ impl Watch {
 
     /// The status now.
     pub fn status(&self) -> Status {
-        Status::now(&self.about, &self.telemetry, &*self.clock)
+        Status::now(&self.about, &self.telemetry, &self.monitor, &*self.clock)
+    }
+
+    /// The state in one sentence.
+    pub fn summary(&self) -> Summary {
+        self.monitor.observe().summary
+    }
+
+    /// Why the inputs can't accept; `None` where they can.
+    pub fn why_not_ready(&self) -> Option<String> {
+        let log = self.telemetry.storage().stats();
+        why_not_ready(&InputFacts {
+            disk_full: log.disk_full.get() > 0,
+            log_full: log.budget_full.get() > 0,
+            dead_task: self.telemetry.dead_task(),
+        })
     }
 }
 
-/// Counts those who may not come in.
-async fn count_refused(State(doors): State<Doors>, response: Response) -> Response {
+/// Counts requests without a login, or with a wrong one.
+async fn count_unauthorized(State(doors): State<Doors>, request: Request, next: Next) -> Response {
+    let only_reads = request.method().is_safe();
+    let response = next.run(request).await;
     if response.status() == StatusCode::UNAUTHORIZED {
         doors.stats().unauthorized.add(1);
+        doors.stats().pushes_unauthorized.add(u64::from(!only_reads));
     }
     response
+}
+
+async fn ready(State(watch): State<Watch>) -> Response {
+    match watch.why_not_ready() {
+        None => "ready\n".into_response(),
+        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
+    }
+}
+
+async fn summary(State(watch): State<Watch>) -> axum::Json<Summary> {
+    axum::Json(watch.summary())
 }
 
 async fn status(State(watch): State<Watch>) -> axum::Json<Status> {

@@ -62,7 +62,7 @@ impl Reloader {
     /// Reads the configuration again and goes over to it; says what changed, or why nothing did.
     pub(crate) async fn reload(&mut self, agent: &mut Agent, security: &Security) -> Result<(), String> {
         let result = self.try_reload(agent, security).await;
-        agent.telemetry().reloaded(result.is_ok(), agent.now_ms());
+        agent.telemetry().reloaded(result.as_ref().map(|()| ()).map_err(String::as_str), agent.now_ms());
         if let Err(why) = &result {
             say(format_args!("the configuration was not reloaded, the old one goes on: {why}"));
         }

@@ -70,7 +70,9 @@ fn judge(answer: &Answer, protocol: Protocol, points: u64) -> Option<Result<(), 
         }
         Verdict::OtherProtocol => None,
         Verdict::Retry | Verdict::Denied => Some(Err(true)),
-        Verdict::Refused | Verdict::RefusedWhole | Verdict::TooLarge => Some(Err(false)),
+        Verdict::Refused | Verdict::RefusedWhole | Verdict::NoHistograms | Verdict::TooLarge => {
+            Some(Err(false))
+        }
     }
 }
 
