@@ -3,24 +3,16 @@
 use crate::config::size::Human;
 use crate::config::{Collect, Config, Log, default_max_size};
 use crate::data_dir::{DataDir, DataDirError};
-use crate::guard::{Guard, guard};
 use crate::host;
-use crate::page::{Mode, page};
+use crate::page::Mode;
+use crate::routes::Watch;
 use crate::say::say;
 use crate::security::Security;
-use crate::status::groups::{Ask, Groups};
-use crate::status::hold::Summary;
+use crate::status::About;
 use crate::status::monitor::Monitor;
-use crate::status::ready::{InputFacts, why_not_ready};
-use crate::status::{About, Status};
 use crate::telemetry::{Outlet, Outlets, Telemetry};
 use axum::Router;
-use axum::extract::{Query, Request, State};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use collect::HostOptions;
-use http::{StatusCode, header};
 use model::{Clock, SystemClock};
 use receive::Doors;
 use remote::disk::claims::Removed;
@@ -268,27 +260,9 @@ impl Agent {
         }
     }
 
-    /// All that it serves; `more` is added. Everything is behind the guard, and all but what tells that
-    /// it lives is for those only whom `security` lets in.
+    /// All that it serves, with `more`: see [`Watch::router`].
     pub fn router(&self, mode: Mode, more: Router, security: &Security) -> Router {
-        let watch = self.watch();
-        let inside = Router::new()
-            .route("/", get(move || async move { page(mode) }))
-            .route("/metrics", get(metrics))
-            .route("/api/v1/status/summary", get(summary))
-            .route("/api/v1/status/remote_write", get(status))
-            .route("/api/v1/status/groups", get(groups))
-            .with_state(watch.clone())
-            .merge(self.doors.router())
-            .merge(more)
-            .fallback(|| async { (StatusCode::NOT_FOUND, NOT_FOUND) });
-        let router = security
-            .protect(inside)
-            .layer(axum::middleware::from_fn_with_state(self.doors.clone(), count_unauthorized))
-            .route("/-/healthy", get(|| async { "healthy\n" }))
-            .route("/-/ready", get(ready).with_state(watch))
-            .layer(axum::middleware::from_fn_with_state(Guard::new(&hostname(), security), guard));
-        security.decorate(router)
+        self.watch().router(mode, more, security)
     }
 
     /// Waits until no push is under way, at most this long.
@@ -365,9 +339,6 @@ fn measurement(collect: Collect, job: &str, instance: &str) -> Option<host::Sett
     })
 }
 
-const NOT_FOUND: &str = "not found. There are: / (the page), /metrics, /-/ready, /-/healthy, \
-    /api/v1/status/summary, /api/v1/status/remote_write, /api/v1/status/groups, and for pushes: /metrics/job/JOB, /api/v1/write, /api/v1/import/prometheus\n";
-
 fn log_options(log: &Log, data: &DataDir) -> storage::Options {
     let mut options = storage::Options::new(data.path());
     // Where the size of the file system can't be asked for, the fixed bound is the budget.
@@ -379,85 +350,6 @@ fn log_options(log: &Log, data: &DataDir) -> storage::Options {
     options.durability = log.durability;
     options.compression = log.compression;
     options
-}
-
-/// What handlers look at.
-#[derive(Debug, Clone)]
-pub struct Watch {
-    about: Arc<About>,
-    telemetry: Arc<Telemetry>,
-    monitor: Arc<Monitor>,
-    doors: Doors,
-    clock: Arc<dyn Clock>,
-}
-
-impl Watch {
-    /// Milliseconds since 1970.
-    pub fn now_ms(&self) -> i64 {
-        self.clock.now_ms()
-    }
-
-    /// The status now.
-    pub fn status(&self) -> Status {
-        Status::now(&self.about, &self.telemetry, &self.monitor, &*self.clock)
-    }
-
-    /// The state in one sentence.
-    pub fn summary(&self) -> Summary {
-        self.monitor.observe().summary
-    }
-
-    /// Why the inputs can't accept; `None` where they can.
-    pub fn why_not_ready(&self) -> Option<String> {
-        let log = self.telemetry.storage().stats();
-        why_not_ready(&InputFacts {
-            disk_full: log.disk_full.get() > 0,
-            log_full: log.budget_full.get() > 0,
-            dead_task: self.telemetry.dead_task(),
-        })
-    }
-}
-
-/// Counts requests without a login, or with a wrong one.
-async fn count_unauthorized(State(doors): State<Doors>, request: Request, next: Next) -> Response {
-    let only_reads = request.method().is_safe();
-    let response = next.run(request).await;
-    if response.status() == StatusCode::UNAUTHORIZED {
-        doors.stats().unauthorized.add(1);
-        doors.stats().pushes_unauthorized.add(u64::from(!only_reads));
-    }
-    response
-}
-
-async fn ready(State(watch): State<Watch>) -> Response {
-    match watch.why_not_ready() {
-        None => "ready\n".into_response(),
-        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
-    }
-}
-
-async fn summary(State(watch): State<Watch>) -> axum::Json<Summary> {
-    axum::Json(watch.summary())
-}
-
-async fn status(State(watch): State<Watch>) -> axum::Json<Status> {
-    axum::Json(watch.status())
-}
-
-async fn groups(State(watch): State<Watch>, Query(ask): Query<Ask>) -> Response {
-    match watch.doors.groups_status().await {
-        Ok(all) => axum::Json(Groups::of(all, &ask, watch.clock.now_ms())).into_response(),
-        Err(refusal) => refusal.into_response(),
-    }
-}
-
-async fn metrics(State(watch): State<Watch>) -> Response {
-    let mut text = formats::text::encode(&watch.telemetry.families());
-    match watch.doors.exposition().await {
-        Ok(groups) => text.push_str(&groups),
-        Err(refusal) => return refusal.into_response(),
-    }
-    ([(header::CONTENT_TYPE, formats::text::CONTENT_TYPE)], text).into_response()
 }
 
 /// This machine's name.

@@ -24,6 +24,7 @@ pub mod http;
 pub mod page;
 pub mod push;
 mod reload;
+mod routes;
 pub mod run;
 mod say;
 pub mod security;

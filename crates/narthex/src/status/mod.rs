@@ -10,6 +10,8 @@ pub mod groups;
 pub mod hold;
 mod inputs;
 pub mod monitor;
+#[cfg(test)]
+mod monitor_tests;
 pub mod rate;
 pub mod ready;
 mod sentence;
