@@ -159,6 +159,11 @@ impl Doors {
         Ok(exposition::exposition(&self.groups().await?))
     }
 
+    /// Asks the task that keeps the groups for a sign of life: true once it has answered, false if it has ended.
+    pub async fn groups_answer(&self) -> bool {
+        !matches!(self.ask(Ask::Read(Box::new(|_| {}))).await, Err(Refusal::Stopping))
+    }
+
     /// Sends the groups whose turn it is, and ends those whose time is over. They do so by themselves, by
     /// the runtime's timer; this is for tests with a clock of their own.
     pub async fn take_turns(&self) -> Result<(), Refusal> {

@@ -47,8 +47,19 @@ pub(crate) type Reply<T> = oneshot::Sender<T>;
 /// What the committer is asked to do.
 pub(crate) enum Job {
     Append(Append),
-    OpenJournal { name: &'static str, reply: Reply<Result<OpenedJournal, OpenError>> },
-    Rewrite { journal: usize, entries: Vec<Vec<u8>>, reply: Reply<Result<(), AppendError>> },
+    OpenJournal {
+        name: &'static str,
+        reply: Reply<Result<OpenedJournal, OpenError>>,
+    },
+    Rewrite {
+        journal: usize,
+        entries: Vec<Vec<u8>>,
+        reply: Reply<Result<(), AppendError>>,
+    },
+    /// Answered at once: the thread takes jobs.
+    Ping {
+        reply: Reply<()>,
+    },
     Close,
 }
 
@@ -136,6 +147,9 @@ impl Committer {
                         self.commit_group(std::mem::take(&mut group));
                         let result = self.journals.rewrite(journal, &entries).map_err(AppendError::Failed);
                         let _ = reply.send(result);
+                    }
+                    Job::Ping { reply } => {
+                        let _ = reply.send(());
                     }
                     Job::Close => closing = true,
                 }

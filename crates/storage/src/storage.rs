@@ -203,6 +203,13 @@ impl Storage {
         answer.await.unwrap_or(Err(AppendError::Closed))
     }
 
+    /// Asks the thread that writes the log for a sign of life: true once it has answered, false if it has ended.
+    /// Waits while the thread waits for the disk.
+    pub async fn committer_answers(&self) -> bool {
+        let (reply, answer) = oneshot::channel();
+        self.inner.jobs.send(Job::Ping { reply }).is_ok() && answer.await.is_ok()
+    }
+
     /// The log's budget on disk in bytes.
     pub fn max_size(&self) -> u64 {
         self.inner.shared.options.max_size
