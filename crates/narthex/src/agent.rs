@@ -244,6 +244,11 @@ impl Agent {
         &self.storage
     }
 
+    /// The inputs.
+    pub(crate) fn doors(&self) -> &Doors {
+        &self.doors
+    }
+
     /// Where things are.
     pub fn about(&self) -> &About {
         &self.about

@@ -12,6 +12,7 @@ use crate::page::Mode;
 use crate::reload::{self, Reloader};
 use crate::say::say;
 use crate::security::{Policy, Security};
+use crate::service_manager::{self, parts, watchdog};
 use crate::shutdown::{Hangups, Signals};
 use remote::config::url::Url;
 use std::net::SocketAddr;
@@ -66,6 +67,8 @@ pub async fn run(args: RunArgs) -> Result<(), Failure> {
 
     let flush_deadline = args.flush_deadline;
     let mut reloader = Reloader::new(args, config);
+    let (watchdog, mut questions) = watchdog::start(parts::of(agent.storage(), agent.doors()));
+    service_manager::ready();
     // A start has just looked.
     let mut tidying = tokio::time::interval_at(Instant::now() + TIDY_INTERVAL, TIDY_INTERVAL);
     let signal = loop {
@@ -79,9 +82,15 @@ pub async fn run(args: RunArgs) -> Result<(), Failure> {
                 // Whoever has gone away doesn't hear of it.
                 let _ = reply.send(reloader.reload(&mut agent, &security).await);
             }
+            Some(question) = questions.recv() => {
+                // The watchdog may have ended meanwhile.
+                let _ = question.send(());
+            }
             _ = tidying.tick() => agent.tidy(),
         }
     };
+    service_manager::stopping(flush_deadline);
+    drop(watchdog);
     signals.end_at_next(None);
     say(format_args!("{signal}: sending what is left, for at most {}", human(flush_deadline)));
     drop(asked);

@@ -16,4 +16,12 @@ pub enum ProofError {
     /// A proxy to where tokens come from.
     #[error(transparent)]
     Proxy(#[from] ProxyError),
+    /// A setting that this build leaves out.
+    #[error("{key}: this narthex was built without the Cargo feature {feature}; use a build that has it")]
+    NotBuilt {
+        /// The key of the configuration.
+        key: &'static str,
+        /// The Cargo feature.
+        feature: &'static str,
+    },
 }
