@@ -13,6 +13,7 @@
     reason = "a panic is how a test reports"
 )]
 
+mod manifests;
 mod name_server;
 mod root;
 mod service;
@@ -93,6 +94,7 @@ fn a_fresh_debian_delivers_to_prometheus_within_a_minute() {
     let page = http::get(&format!("{}/", service.url)).unwrap().expect_success();
     assert!(page.text().contains("<html"), "{}", page.text());
     let took = started.elapsed();
+    println!("installed, configured and delivering after {took:.1?}");
     assert!(took < MINUTE, "{took:?}");
 
     assert_eq!(root.owner(CONFIG), "root:narthex 640");

@@ -3,7 +3,7 @@
 
 use crate::name_server;
 use crate::root::Root;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use std::path::Path;
 use std::process::Command;
 use support::narthex::listening_url;
@@ -16,6 +16,8 @@ const IN_DNS: &str = "in-dns.example";
 /// Writes an authority and a certificate that it signed for both names; gives the authority, PEM.
 fn certificates(folder: &Path) -> String {
     let mut parameters = CertificateParams::new(Vec::new()).unwrap();
+    // OpenSSL tells the two certificates apart by their names.
+    parameters.distinguished_name.push(DnType::CommonName, "authority");
     parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority = CertifiedIssuer::self_signed(parameters, KeyPair::generate().unwrap()).unwrap();
     let key = KeyPair::generate().unwrap();
@@ -77,9 +79,10 @@ fn the_static_program_needs_nothing_but_itself_and_certificates() {
         let url = format!("https://localhost:{port}/api/v1/query");
         let query = format!("query=node_uname_info{{via=\"{host}\"}}");
         wait_for(&format!("the metrics by {host}"), SOON, || {
-            let command = ["--silent", "--cacert", &at("ca.pem"), "--data-urlencode", &query, &url];
+            let command =
+                ["--silent", "--show-error", "--cacert", &at("ca.pem"), "--data-urlencode", &query, &url];
             let answer = Command::new("curl").args(command).output().unwrap();
-            let answer = String::from_utf8_lossy(&answer.stdout);
+            let answer = String::from_utf8_lossy(&[answer.stdout, answer.stderr].concat()).into_owned();
             if answer.contains("\"release\"") { Ok(()) } else { Err(format!("{answer}{}", narthex.tail())) }
         });
     }
