@@ -3,7 +3,6 @@
 use crate::path::PathError;
 use crate::stats::RefusedReason;
 use axum::response::{IntoResponse, Response};
-use formats::compress::DecompressError;
 use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
 use storage::AppendError;
@@ -156,12 +155,6 @@ impl Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         self.respond(HeaderMap::new())
-    }
-}
-
-impl From<DecompressError> for Refusal {
-    fn from(error: DecompressError) -> Self {
-        Refusal::Malformed(error.to_string())
     }
 }
 

@@ -59,11 +59,11 @@ async fn take(
     let _place = doors.admit()?;
     let encoding = encoding(request.headers(), Encoding::Snappy, &ENCODINGS)?;
     let received = doors.receive(door, request.into_body()).await?;
-    let (oldest, newest) = doors.time_bounds();
+    let bounds = doors.time_bounds();
     let options = DecodeOptions {
         limits: doors.options().limits,
-        newest_timestamp: Some(newest),
-        oldest_timestamp: oldest,
+        newest_timestamp: Some(bounds.newest),
+        oldest_timestamp: bounds.oldest,
         ..DecodeOptions::default()
     };
     let limit = doors.options().decoded_bytes;

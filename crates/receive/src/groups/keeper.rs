@@ -292,8 +292,14 @@ impl Keeper {
         };
         let id = self.state.id_of(&key);
         let families = families.clone();
-        self.make(Change::Pushed { id, key, replace: push.replace, at, wall, ttl, families }, round);
-        Outcome::Done
+        let pushed = Change::Pushed { id, key: key.clone(), replace: push.replace, at, wall, ttl, families };
+        self.make(pushed, round);
+        let Some(reason) = &push.left_out else { return Outcome::Done };
+        // After the push time, so that `push_failure_time_seconds > push_time_seconds` holds: alerts compare them.
+        let (at, wall) = (self.state.next_time(&key, wall), wall.saturating_add(1));
+        self.make(Change::Refused { id, key, at, wall, reason: reason.clone() }, round);
+        round.counts.failures += 1;
+        Outcome::Refused(Refusal::Malformed(reason.clone()))
     }
 
     fn make(&mut self, change: Change, round: &mut Round) {
