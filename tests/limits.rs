@@ -126,6 +126,12 @@ fn by_the_code() -> Vec<(&'static str, &'static str, String)> {
         ("The doors", "groups", keyed(gateway.max_groups, "receive.pushgateway.max_groups")),
         ("The doors", "series of a group", keyed(gateway.max_group_series, "max_group_series")),
         ("The doors", "series of all groups", keyed(gateway.max_series, "max_series")),
+        (
+            "The doors",
+            "samples and exemplars of a push to a group",
+            format!("{} times `max_group_series`", receive::pushgateway::READ_FACTOR),
+        ),
+        ("The doors", "warnings about a group", count(receive::WARNINGS_MAX)),
         ("The doors", "memory of all groups", bytes(gateway.max_bytes)),
         (
             "The doors",
