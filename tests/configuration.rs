@@ -36,6 +36,25 @@ fn wrong(text: &str) -> String {
     }
 }
 
+#[test]
+fn external_labels_may_have_any_name_that_prometheus_accepts() {
+    let (config, _) =
+        read("global:\n  external_labels: {__replica__: a, a-b: x, a.b: y}\nremote_write: []\n");
+    let names: Vec<&str> = config.external_labels.keys().map(String::as_str).collect();
+    assert_eq!(names, ["__replica__", "a-b", "a.b"]);
+}
+
+#[test]
+fn labeldrop_without_a_regex_gets_a_hint() {
+    let rules = "write_relabel_configs: [{action: keep}, {action: LabelDrop}]";
+    let (_, warnings) = read(&format!("remote_write:\n  - url: http://h:9090/api/v1/write\n    {rules}\n"));
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(
+        warnings[0].contains("remote_write[0].write_relabel_configs[1]: action labeldrop"),
+        "{warnings:?}"
+    );
+}
+
 const DESTINATION: &str = "remote_write:\n  - url: http://h:9090/api/v1/write\n";
 
 #[test]

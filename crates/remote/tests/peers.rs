@@ -172,3 +172,65 @@ fn native_histograms_that_prometheus_has_switched_off_cost_only_themselves() {
         assert_eq!((got.len(), got[0].samples.len()), (100, 2));
     }
 }
+
+/// What Prometheus validates for each action, held against its own check of a configuration.
+#[test]
+fn narthex_and_promtool_accept_the_same_relabelling_rules() {
+    let Some(peers) = peers() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let actions = [
+        "replace",
+        "Keep",
+        "DROP",
+        "keepequal",
+        "DropEqual",
+        "hashmod",
+        "labelmap",
+        "labeldrop",
+        "LabelKeep",
+        "lowercase",
+        "UpperCase",
+        "explode",
+        "",
+    ];
+    let values = [
+        (r#""source_labels": ["a", "b-c"]"#, r#""source_labels": [""]"#),
+        (r#""target_label": "a.b""#, r#""target_label": """#),
+        (r#""regex": "(.*)""#, r#""regex": "(""#),
+        (r#""separator": ";""#, r#""separator": ",""#),
+        (r#""replacement": "$1""#, r#""replacement": "x""#),
+        (r#""modulus": 0"#, r#""modulus": 7"#),
+        (r#""replacement": """#, r#""target_label": "${1}-x""#),
+    ];
+    let mut rules = Vec::new();
+    for action in actions {
+        // Each key with what most actions need, and without it.
+        for key in values.iter().flat_map(|(first, second)| [*first, *second]).chain([""]) {
+            for needed in ["", r#""target_label": "t""#, r#""modulus": 3, "target_label": "t""#] {
+                let name = key.split(':').next().unwrap_or_default();
+                if key.is_empty() || !needed.contains(name) {
+                    let action = format!(r#""action": "{action}""#);
+                    let parts = [action.as_str(), key, needed];
+                    let parts: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+                    rules.push(format!("{{{}}}", parts.join(", ")));
+                }
+            }
+        }
+    }
+    let file = |number: usize| folder.path().join(format!("rule-{number}.yml"));
+    for (number, rule) in rules.iter().enumerate() {
+        let text = format!("remote_write:\n- url: http://h/\n  write_relabel_configs: [{rule}]\n");
+        std::fs::write(file(number), text).unwrap();
+    }
+    let files = (0..rules.len()).map(file);
+    let check = std::process::Command::new(&peers.promtool).args(["check", "config"]).args(files).output();
+    let said = String::from_utf8(check.unwrap().stdout).unwrap();
+    let mut accepted = 0;
+    for (number, rule) in rules.iter().enumerate() {
+        let here = serde_json::from_str::<remote::outgoing::relabel::Rule>(rule);
+        let there = said.contains(&format!("SUCCESS: {} is valid", file(number).display()));
+        assert_eq!(here.is_ok(), there, "{rule}: {:?}", here.err());
+        accepted += usize::from(there);
+    }
+    assert!(accepted > rules.len() / 3 && accepted < rules.len(), "{accepted} of {}", rules.len());
+}
