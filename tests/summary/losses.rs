@@ -13,9 +13,9 @@ fn every_sample_refused_with_400_is_red_now_and_after_a_kill() {
     let receiver = FakeReceiver::start();
     receiver.answer(|_| Answer::status(400).body("label name too long"));
     let Some(mut shown) = Shown::start(&receiver.write_url(), "") else { return };
-    shown.expect("ok", &["idle"], "Nothing has been sent yet.");
+    shown.expect("ok", &["idle"], "Nothing has been delivered yet.");
     assert_eq!(shown.import(&samples(30)), 204);
-    shown.expect("error", &REFUSED, "refusing samples: 30 in the last hour");
+    shown.expect("error", &REFUSED, "prod is refusing samples: 30 in the last hour (label too long)");
     shown.page.wait_for("document.querySelector('.who i.off') !== null", SOON);
     shown.shoot("refusing");
     let lines = shown.narthex().process.lines().join("\n");
@@ -43,7 +43,7 @@ fn every_sample_refused_by_a_real_prometheus_is_red() {
         .map(|number| Series::new("old", &[("id", &number.to_string())], &[(now - 7_200_000, 1.0)]))
         .collect();
     wire::push(&shown.narthex().write_url(), Version::V1, &old).unwrap().expect_success();
-    shown.expect("error", &REFUSED, "1,336");
+    shown.expect("error", &REFUSED, "1,336 in the last hour (out of bounds)");
     let destination = shown.narthex().get("/api/v1/status/remote_write").json()["destinations"][0].clone();
     assert_eq!(
         (&destination["failed"], &destination["level"]),
@@ -137,7 +137,9 @@ fn a_part_of_the_log_that_cannot_be_read_is_red() {
     let wal = old.data.join("wal");
     let first = std::fs::read_dir(&wal).unwrap().map(|entry| entry.unwrap().path()).min().unwrap();
     let mut bytes = std::fs::read(&first).unwrap();
-    bytes[40] ^= 0xff;
+    // Behind the series, so that what is damaged is samples.
+    let at = bytes.iter().rposition(|byte| *byte != 0).unwrap() / 10 * 9;
+    bytes[at] ^= 0xff;
     std::fs::write(&first, bytes).unwrap();
     drop(old);
     let narthex = super::run(shown.folder.path(), &shown.config);

@@ -41,7 +41,7 @@ fn a_failing_destination_is_red_with_all_that_waits() {
     assert_eq!(destination["level"], "ok", "{destination}");
     // A start with nothing that waits says so at once.
     shown.restart();
-    shown.expect("ok", &["idle"], "Nothing has been sent yet.");
+    shown.expect("ok", &["idle"], "Nothing has been delivered yet.");
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn a_failed_reload_shows_until_a_later_one_succeeds() {
     assert_eq!(shown.narthex().get("/-/ready").status, 200);
     config(shown.folder.path(), &good);
     shown.narthex().process.signal(Signal::HUP);
-    shown.expect("ok", &["idle"], "Nothing has been sent yet.");
+    shown.expect("ok", &["idle"], "Nothing has been delivered yet.");
 }
 
 #[test]
@@ -104,6 +104,7 @@ fn a_group_whose_last_push_failed_is_yellow_until_a_good_one() {
         |shown: &Shown, body: &str| shown.narthex().post("/metrics/job/backup", &[], body.as_bytes()).status;
     assert_eq!(push(&shown, "a 1 1700000000\n"), 400);
     shown.expect("warning", &["groups_failing"], "The last push to 1 group was refused.");
+    shown.wait_for_saved("pushgateway");
     shown.restart();
     shown.expect("warning", &["groups_failing"], "The last push to 1 group was refused.");
     assert_eq!(shown.narthex().metric("narthex_groups_failing"), Some(1.0));

@@ -82,6 +82,11 @@ impl Arrivals {
         self.before(position).0.map_or(self.opened, |note| note.arrived)
     }
 
+    /// Points committed since the log was opened.
+    pub(crate) fn points(&self) -> u64 {
+        self.points
+    }
+
     /// What lies from `position` to `end`, the log's end.
     pub(crate) fn waiting(&self, position: Position, end: Position) -> Waiting {
         if position >= end {

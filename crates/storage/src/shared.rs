@@ -97,6 +97,11 @@ impl Shared {
         arrivals.waiting(position, self.tail.end())
     }
 
+    /// Points committed since the log was opened.
+    pub(crate) fn committed(&self) -> u64 {
+        self.arrivals.lock().unwrap_or_else(PoisonError::into_inner).points()
+    }
+
     /// Where segment `number` ends, if that is known to be before its file does.
     pub(crate) fn end_of(&self, number: u64) -> Option<u64> {
         self.ends.lock().unwrap_or_else(PoisonError::into_inner).get(&number).copied()

@@ -232,6 +232,11 @@ impl Storage {
         self.inner.shared.waiting(position)
     }
 
+    /// How many samples and histograms were committed since the log was opened.
+    pub fn committed(&self) -> u64 {
+        self.inner.shared.committed()
+    }
+
     /// Whether the threads of the log are there: without them nothing can be appended.
     pub fn is_alive(&self) -> bool {
         let threads = self.inner.threads.lock().unwrap_or_else(PoisonError::into_inner);

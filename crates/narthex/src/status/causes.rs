@@ -4,6 +4,8 @@ use super::facts::{Delivery, DestinationFacts, Facts};
 use super::summary::{Detail, Kind, LATE_MS, NOW_MS};
 use super::window::{Entry, Event};
 use super::words::{are, count, number, span, was};
+use remote::RefusedReason;
+use remote::queue::lanes::LANES;
 
 /// All that is to know, in no order.
 pub(super) fn causes(facts: &Facts) -> Vec<Detail> {
@@ -64,10 +66,11 @@ fn delivery(destination: &DestinationFacts, details: &mut Vec<Detail>) {
             );
             add(details, Kind::Unauthorized, Some(name), sentence);
         }
-        Delivery::Accepting | Delivery::Idle if late => {
+        Delivery::Refusing(_) | Delivery::Accepting | Delivery::Idle if late => {
             add(details, Kind::CatchingUp, Some(name), format!("{name} is catching up.{waiting}"));
         }
-        Delivery::Accepting | Delivery::Idle | Delivery::Ended => {}
+        // That samples are refused is an event; the state itself outlasts the hour where nothing else is sent.
+        Delivery::Refusing(_) | Delivery::Accepting | Delivery::Idle | Delivery::Ended => {}
     }
     if destination.parked > 0 {
         let parked = are(destination.parked, "sample");
@@ -79,8 +82,10 @@ fn delivery(destination: &DestinationFacts, details: &mut Vec<Detail>) {
         }
     }
     if destination.stuck_lanes > 0 {
+        let reason = destination.stuck_reason.as_ref().map_or(String::new(), |reason| format!(": {reason}"));
         let sentence = format!(
-            "{name} keeps failing on some series. They are isolated, so that they delay no other series."
+            "{name} fails on a part of the series ({} of {LANES} lanes) and accepts the others{reason}.",
+            destination.stuck_lanes
         );
         add(details, Kind::SeriesStuck, Some(name), sentence);
     }
@@ -152,6 +157,12 @@ fn kind_of(entry: &Entry, running_ms: i64) -> Option<(Kind, u64)> {
     (count > 0).then_some((kind, count))
 }
 
+/// What to do where a receiver refuses samples for this reason.
+fn advice(reason: &str) -> String {
+    let known = RefusedReason::ALL.into_iter().find(|known| known.as_str().replace('_', " ") == reason);
+    known.and_then(RefusedReason::advice).map_or(String::new(), |advice| format!("{advice} "))
+}
+
 fn event_sentence(entry: &Entry, count: u64, ago: i64, facts: &Facts) -> String {
     let (place, reason) = (entry.key.place.as_str(), entry.key.reason.as_str());
     let last = format!("the last {} ago", span(ago));
@@ -170,7 +181,8 @@ fn event_sentence(entry: &Entry, count: u64, ago: i64, facts: &Facts) -> String 
             was(count, "refused sample")
         ),
         Event::Refused => format!(
-            "{samples} refused by {place} in the last hour{why}, {last}. `narthex wal dump --dead` shows which, and what it said."
+            "{samples} refused by {place} in the last hour{why}, {last}. {}`narthex wal dump --dead` shows which, and what it said.",
+            advice(reason)
         ),
         Event::AlreadyWritten => format!(
             "{samples} refused by {place} in the last hour because an earlier request had already written them, {last}."

@@ -1,10 +1,11 @@
 //! From counters, which begin at 0 with each start, to events: what was added to each since it was read last.
 
+use super::refusals::{Read, Refusals};
 use super::window::{Event, Key, Window};
 use crate::telemetry::{Outlet, Telemetry};
-use receive::stats::{Door, RefusedReason};
-use remote::Stats;
-use std::collections::HashMap;
+use receive::stats::{Door, RefusedReason as InputReason};
+use remote::{Refusal, RefusedReason, Stats};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// What was read last.
@@ -12,7 +13,14 @@ use std::sync::Arc;
 pub(super) struct Counters {
     own: HashMap<Key, u64>,
     /// Those of each destination; one whose settings have changed counts from 0 again.
-    destinations: Vec<(Arc<Stats>, HashMap<Key, u64>)>,
+    destinations: Vec<Known>,
+}
+
+#[derive(Debug)]
+struct Known {
+    stats: Arc<Stats>,
+    counts: HashMap<Key, u64>,
+    refusals: Refusals,
 }
 
 impl Counters {
@@ -24,18 +32,48 @@ impl Counters {
         let outlets = telemetry.outlets();
         let runs =
             |stats: &Arc<Stats>| outlets.running.iter().any(|outlet| Arc::ptr_eq(&outlet.stats, stats));
-        self.destinations.retain(|(stats, _)| runs(stats));
+        self.destinations.retain(|known| runs(&known.stats));
         for outlet in &outlets.running {
-            let known = self.destinations.iter().position(|(stats, _)| Arc::ptr_eq(stats, &outlet.stats));
-            let index = known.unwrap_or_else(|| {
-                self.destinations.push((outlet.stats.clone(), HashMap::new()));
+            let index = self.destinations.iter().position(|known| Arc::ptr_eq(&known.stats, &outlet.stats));
+            let index = index.unwrap_or_else(|| {
+                let stats = outlet.stats.clone();
+                self.destinations.push(Known {
+                    stats,
+                    counts: HashMap::new(),
+                    refusals: Refusals::default(),
+                });
                 self.destinations.len() - 1
             });
-            let Some((_, counts)) = self.destinations.get_mut(index) else { continue };
+            let Some(known) = self.destinations.get_mut(index) else { continue };
             for (key, count) in of_destination(outlet) {
-                added(counts, key, count, window, now_ms);
+                added(&mut known.counts, key, count, window, now_ms);
+            }
+            let refused = known.refusals.read(refusals(&outlet.stats));
+            window.add(Key::new(Event::AlreadyWritten, &outlet.name, ""), refused.repeats, now_ms);
+            for (reason, count) in refused.refused {
+                window.add(Key::new(Event::Refused, &outlet.name, &reason), count, now_ms);
             }
         }
+    }
+}
+
+/// The counters of refusals, in the order that [`Refusals`] asks for.
+fn refusals(stats: &Stats) -> Read {
+    let refused = stats.refused.get().total();
+    let repeats = stats.refused_or_already_written.get();
+    let mut reasons = BTreeMap::<(String, bool), u64>::new();
+    for (said, count) in stats.refused_reasons() {
+        *reasons.entry((refusal_words(said), said.reason.fits_a_repeat())).or_default() += count;
+    }
+    let reasons = reasons.into_iter().map(|((reason, fits), count)| (reason, fits, count));
+    Read { refused, repeats, reasons: reasons.collect() }
+}
+
+/// `out of bounds`; `status 400` where the receiver's words are not known.
+fn refusal_words(said: Refusal) -> String {
+    match said.reason {
+        RefusedReason::Other => format!("status {}", said.status),
+        reason => reason.as_str().replace('_', " "),
     }
 }
 
@@ -53,15 +91,11 @@ fn of_destination(outlet: &Outlet) -> Vec<(Key, u64)> {
     let total = |kinds: &remote::stats::PerKind| kinds.get().total();
     let too_old_for_log = total(&stats.lost_too_old);
     let full = total(&stats.lost).saturating_sub(too_old_for_log);
-    let written = stats.refused_or_already_written.get();
-    let refused = total(&stats.refused).saturating_sub(written);
     vec![
         (Key::new(Event::Lost, name, "log full"), full),
         (Key::new(Event::Lost, name, "older than log.max_age"), too_old_for_log),
         (Key::new(Event::Lost, name, "labels unreadable"), total(&stats.dropped_no_series)),
         (Key::new(Event::DeadLetterLost, name, ""), stats.dead_letters_dropped.get()),
-        (Key::new(Event::Refused, name, ""), refused),
-        (Key::new(Event::AlreadyWritten, name, ""), written),
         (
             Key::new(Event::Unsupported, name, "its version of remote write can't carry them"),
             total(&stats.dropped_unsupported),
@@ -81,7 +115,7 @@ fn own(telemetry: &Telemetry) -> Vec<(Key, u64)> {
     ];
     for door in Door::ALL {
         // A wrong method pushes nothing.
-        for reason in RefusedReason::ALL.into_iter().filter(|reason| *reason != RefusedReason::Method) {
+        for reason in InputReason::ALL.into_iter().filter(|reason| *reason != InputReason::Method) {
             let key = Key::new(Event::InputRefused, door.as_str(), &reason.as_str().replace('_', " "));
             out.push((key, inputs.door(door).refused_for(reason)));
         }

@@ -11,6 +11,8 @@ pub enum Delivery {
     Accepting,
     /// Requests fail and are sent again, for this reason.
     Failing(String),
+    /// The destination refuses all samples for good, for this reason.
+    Refusing(String),
     /// The destination does not authorise narthex, for this reason.
     Unauthorized(String),
     /// Stopped, or a member that has left.
@@ -24,6 +26,8 @@ pub struct DestinationFacts {
     pub name: String,
     /// The state that it is in.
     pub delivery: Delivery,
+    /// Whether it has accepted a sample since the start.
+    pub delivered: bool,
     /// Samples that wait for it, as far as they are counted.
     pub waiting: u64,
     /// Whether some from before this start wait, too, which are not counted.
@@ -34,8 +38,10 @@ pub struct DestinationFacts {
     pub deadline_ms: i64,
     /// Samples that are parked.
     pub parked: u64,
-    /// Lanes that are isolated because they are stuck.
+    /// Lanes that the destination fails on while it accepts others, and why.
     pub stuck_lanes: u64,
+    /// Why it fails on them.
+    pub stuck_reason: Option<String>,
     /// Samples that relabelling or a setting of the user's left out, since the start.
     pub dropped_by_rule: u64,
 }

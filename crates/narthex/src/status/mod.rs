@@ -14,6 +14,7 @@ pub mod monitor;
 mod monitor_tests;
 pub mod rate;
 pub mod ready;
+mod refusals;
 mod sentence;
 pub mod summary;
 #[cfg(test)]
@@ -110,6 +111,7 @@ pub struct Delivery {
     waiting_seconds: f64,
     requests: u64,
     requests_retried: u64,
+    requests_sent_again: u64,
     retried: u64,
     failed: u64,
     /// Of the failed: those that an earlier request without an answer may have written.
@@ -169,7 +171,7 @@ impl Status {
         let Observation { summary, accepted_per_second, delivered_per_second } = monitor.observe();
         for (destination, rate) in destinations.iter_mut().zip(delivered_per_second) {
             destination.samples_per_second = rate;
-            destination.level = destination.level.map(|_| level_of(&destination.name, &summary));
+            destination.level = level_of(&destination.name, &summary).or(destination.level);
         }
         let log = Log {
             samples,
@@ -207,10 +209,10 @@ impl Status {
     }
 }
 
-/// The worst of what the summary says about a destination.
-fn level_of(name: &str, summary: &Summary) -> Level {
+/// The worst of what the summary says about a destination; `None` where nothing is the matter.
+fn level_of(name: &str, summary: &Summary) -> Option<Level> {
     let own = summary.details.iter().filter(|detail| detail.destination.as_deref() == Some(name));
-    own.map(|detail| detail.level).max().unwrap_or(Level::Ok)
+    own.map(|detail| detail.level).max().filter(|level| *level > Level::Ok)
 }
 
 fn deliveries(telemetry: &Telemetry) -> Vec<Delivery> {
@@ -247,13 +249,14 @@ fn delivery(destination: &Outlet, lag_bytes: u64) -> Delivery {
     let positive = |number: i64| u64::try_from(number).unwrap_or(0);
     Delivery {
         // Set by who knows of all: see `Status::now`.
-        level: (stats.last_accepted_ms.get() > 0 || state != State::Starting).then_some(Level::Ok),
+        level: (stats.last_accepted_ms.get() > 0).then_some(Level::Ok),
         samples_per_second: None,
         waiting: positive(stats.waiting.get()),
         waiting_before_start: stats.waiting_before_open.get() > 0,
         waiting_seconds: stats.waiting_ms.get() as f64 / 1000.0,
         requests: stats.requests.get(),
         requests_retried: stats.requests_retried.get(),
+        requests_sent_again: stats.requests_sent_again.get(),
         already_written: stats.refused_or_already_written.get(),
         name: destination.name.clone(),
         url: destination.url.clone(),

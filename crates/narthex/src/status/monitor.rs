@@ -202,9 +202,9 @@ pub(super) fn destination(outlet: &Outlet) -> DestinationFacts {
     let stats = &outlet.stats;
     let delivery = match stats.state() {
         State::Starting => Delivery::Idle,
-        // It answers; what it refuses is in the window of the last hour.
-        State::Delivering | State::Refusing { .. } => Delivery::Accepting,
+        State::Delivering => Delivery::Accepting,
         State::Waiting { reason } => Delivery::Failing(reason),
+        State::Refusing { reason } => Delivery::Refusing(reason),
         State::Denied { reason } => Delivery::Unauthorized(reason),
         State::Stopped | State::Left => Delivery::Ended,
     };
@@ -212,12 +212,14 @@ pub(super) fn destination(outlet: &Outlet) -> DestinationFacts {
     DestinationFacts {
         name: outlet.name.clone(),
         delivery,
+        delivered: stats.last_accepted_ms.get() > 0,
         waiting: positive(stats.waiting.get()),
         waiting_before_start: stats.waiting_before_open.get() > 0,
         waiting_ms: stats.waiting_ms.get(),
         deadline_ms: stats.batch_send_deadline_ms.get(),
         parked: positive(stats.aside_points.get()),
         stuck_lanes: positive(stats.stuck_lanes.get()),
+        stuck_reason: stats.stuck(),
         dropped_by_rule: stats.dropped_by_rule.get().total(),
     }
 }

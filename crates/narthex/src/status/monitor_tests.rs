@@ -198,6 +198,19 @@ async fn a_destination_that_is_started_again_counts_from_zero_and_nothing_twice(
 }
 
 #[tokio::test]
+async fn refusals_are_named_by_what_the_receiver_said() {
+    let data = tempfile::tempdir().unwrap();
+    let run = start(data.path(), START).await;
+    for (status, words, count) in [(409, "out of bounds", 5), (418, "a teapot", 2)] {
+        run.stats.refused.add(kinds(count));
+        run.stats.refused_by.add(remote::Refusal::of(status, words), count);
+    }
+    let sentence = run.monitor.observe().summary.sentence;
+    assert_eq!(sentence, "prod is refusing samples: 7 in the last hour (out of bounds, status other).");
+    run.end();
+}
+
+#[tokio::test]
 async fn states_of_now_are_read_from_all_parts() {
     let data = tempfile::tempdir().unwrap();
     let run = start(data.path(), START).await;

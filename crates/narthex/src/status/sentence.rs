@@ -18,7 +18,7 @@ fn of(state: State, stats: &Stats, facts: &DestinationFacts) -> String {
     let lag_ms = stats.lag_ms.get();
     let waiting = waiting_of_all(std::iter::once(facts));
     let mut text = match state {
-        State::Starting => format!("Nothing has been sent yet.{waiting}"),
+        State::Starting => format!("Nothing has been delivered yet.{waiting}"),
         State::Delivering if lag_ms > CATCHING_UP_MS && stats.newest_first.get() > 0 => {
             format!("Accepts samples, the newest first; the backlog is {} behind.{waiting}", span(lag_ms))
         }
@@ -46,12 +46,12 @@ fn of(state: State, stats: &Stats, facts: &DestinationFacts) -> String {
                 .to_string()
         }
     };
-    let stuck = stats.stuck_lanes.get();
-    if stuck > 0 {
-        let reason = stats.stuck().map(|reason| format!(": {reason}")).unwrap_or_default();
+    if facts.stuck_lanes > 0 {
+        let (stuck, reason) =
+            (facts.stuck_lanes, facts.stuck_reason.as_deref().unwrap_or("no reason given"));
         text.push_str(&format!(
-            " It keeps failing on some series ({stuck} of {LANES} lanes) and accepts the others{reason}. Those series are \
-             isolated, so that they delay no others."
+            " It fails on a part of the series ({stuck} of {LANES} lanes) and accepts the others: {reason}. That part is \
+             retried by itself, so that it delays no other series."
         ));
     }
     let count = |number: i64| u64::try_from(number).unwrap_or(0);
@@ -96,12 +96,14 @@ mod tests {
         DestinationFacts {
             name: "a".into(),
             delivery: Delivery::Idle,
+            delivered: false,
             waiting,
             waiting_before_start: false,
             waiting_ms,
             deadline_ms: 5000,
             parked: 0,
             stuck_lanes: 0,
+            stuck_reason: None,
             dropped_by_rule: 0,
         }
     }
@@ -112,7 +114,7 @@ mod tests {
         let reason = || "503 Service Unavailable: later".to_string();
         let waiting = "52,439 samples are waiting in the log, the oldest for 2 min 48 s.";
         for (state, says) in [
-            (State::Starting, format!("Nothing has been sent yet. {waiting}")),
+            (State::Starting, format!("Nothing has been delivered yet. {waiting}")),
             (State::Delivering, "Accepts samples.".into()),
             (
                 State::Waiting { reason: reason() },
@@ -137,7 +139,7 @@ mod tests {
         ] {
             assert_eq!(of(state, &stats, &facts(52_439, 168_000)), says);
         }
-        assert_eq!(of(State::Starting, &stats, &facts(0, 0)), "Nothing has been sent yet.");
+        assert_eq!(of(State::Starting, &stats, &facts(0, 0)), "Nothing has been delivered yet.");
         stats.lag_ms.set(3_600_000);
         let behind = of(State::Delivering, &stats, &facts(1, 3_600_000));
         assert_eq!(
@@ -151,16 +153,15 @@ mod tests {
         let stats = Stats::default();
         stats.lost.add(Kinds { samples: 7, ..Kinds::default() });
         stats.refused.add(Kinds { samples: 1, exemplars: 2, ..Kinds::default() });
-        stats.stuck_lanes.set(3);
         stats.aside_points.set(9);
-        let text = sentence(&stats, &facts(0, 0));
+        let facts = DestinationFacts { stuck_lanes: 3, ..facts(0, 0) };
+        let text = sentence(&stats, &facts);
         for words in [
             "7 samples were dropped",
             "log.max_size",
             "3 samples were refused",
             "narthex wal dump --dead",
-            "keeps failing on some series (3 of 256 lanes)",
-            "are isolated",
+            "fails on a part of the series (3 of 256 lanes)",
             "9 samples are parked",
         ] {
             assert!(text.contains(words), "{words}: {text}");
@@ -168,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn refused_native_histograms_are_told_with_the_flag_to_set() {
+    fn refused_native_histograms_are_shown_with_the_flag_to_set() {
         let stats = Stats::default();
         for status in [400, 500] {
             stats.refused_by.add(remote::Refusal::of(status, "native histograms are disabled"), 2);

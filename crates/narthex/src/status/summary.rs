@@ -167,14 +167,17 @@ pub fn decide(facts: &Facts) -> Verdict {
     let worst = details.iter().max_by(|one, two| one.level.cmp(&two.level).then(two.kind.cmp(&one.kind)));
     let (kind, sentence) = match worst.filter(|worst| worst.level > Level::Ok) {
         Some(worst) => (worst.kind, headline(worst.kind, &details, facts)),
-        None if is_idle(facts) => (Kind::Idle, "Nothing has been sent yet.".to_string()),
+        None if is_idle(facts) => (Kind::Idle, "Nothing has been delivered yet.".to_string()),
         None => (Kind::Delivered, "Everything is delivered.".to_string()),
     };
     Verdict { kind, sentence, details }
 }
 
 fn is_idle(facts: &Facts) -> bool {
-    !facts.destinations.iter().any(|destination| destination.delivery == Delivery::Accepting)
+    !facts
+        .destinations
+        .iter()
+        .any(|destination| destination.delivery == Delivery::Accepting || destination.delivered)
 }
 
 /// The sentence about the worst kind, of which there may be several details.

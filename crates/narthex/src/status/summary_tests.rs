@@ -11,12 +11,14 @@ fn accepting(name: &str) -> DestinationFacts {
     DestinationFacts {
         name: name.into(),
         delivery: Delivery::Accepting,
+        delivered: true,
         waiting: 0,
         waiting_before_start: false,
         waiting_ms: 0,
         deadline_ms: 5000,
         parked: 0,
         stuck_lanes: 0,
+        stuck_reason: None,
         dropped_by_rule: 0,
     }
 }
@@ -71,8 +73,8 @@ fn all_delivered_is_green() {
 
 #[test]
 fn idle_is_no_claim_of_delivery() {
-    let idle = with_destination(|one| one.delivery = Delivery::Idle);
-    expect(&idle, Level::Ok, Kind::Idle, "Nothing has been sent yet.");
+    let idle = with_destination(|one| (one.delivery, one.delivered) = (Delivery::Idle, false));
+    expect(&idle, Level::Ok, Kind::Idle, "Nothing has been delivered yet.");
 }
 
 #[test]
@@ -289,4 +291,12 @@ fn no_loss_or_refusal_is_ever_green() {
             assert!(verdict.kind.level() > Level::Ok, "{kind:?} {ago} minutes ago: {verdict:?}");
         }
     }
+}
+
+#[test]
+fn refused_native_histograms_come_with_the_flag_to_set() {
+    let facts = with_event(event(Event::Refused, "prod", "native histograms disabled", 3, 0));
+    let details = decide(&facts).details;
+    let says = |one: &super::summary::Detail| one.sentence.contains("--enable-feature=native-histograms");
+    assert!(details.iter().any(says), "{details:?}");
 }

@@ -12,6 +12,7 @@ mod second;
 mod sending;
 mod shards;
 mod stragglers;
+mod unread;
 
 use self::aside::{Aside, wait_for_entry};
 use self::backlog::{Backlog, NewestFirst};
@@ -21,6 +22,7 @@ pub(crate) use self::orders::{Orders, Stop};
 use self::sending::Flight;
 use self::shards::Rate;
 use self::stragglers::{Straggler, next_of};
+use self::unread::Passed;
 use crate::batch::{Batcher, REQUEST_BYTES};
 use crate::client::Client;
 use crate::client::answer::Resend;
@@ -80,6 +82,8 @@ pub(crate) struct Worker {
     client: Client,
     storage: Storage,
     follower: Follower,
+    /// What lies before the follower.
+    passed: Passed,
     pin: Pin,
     clock: Arc<dyn Clock>,
     stats: Arc<Stats>,
@@ -157,6 +161,7 @@ impl Worker {
         let queue = Queue::new(settings.clone(), &ahead.map_or(done, |ahead| ahead.lanes));
         let pin = storage.pin(&name, done.iter().min().copied().unwrap_or_default());
         let follower = storage.follow(queue.head());
+        let passed = Passed::before(&storage, queue.head());
         let rate = Rate::since(clock.monotonic());
         let aside = Aside::new(fs, files, shelf, clock.monotonic());
         let window = Some(config.out_of_order_window).filter(|_| config.catch_up == CatchUp::NewestFirst);
@@ -169,6 +174,7 @@ impl Worker {
             client,
             storage,
             follower,
+            passed,
             pin,
             clock,
             stats,

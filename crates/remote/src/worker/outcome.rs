@@ -30,7 +30,7 @@ impl Worker {
             Ok(answer) => in_words(answer),
             Err(failure) => failure.to_string(),
         };
-        let mut refused_settled = 0;
+        let mut refused_settled = Kinds::default();
         let outcome = self.outcome(&flight, now, &words, &mut refused_settled);
         let is_aside = flight.is_aside;
         if matches!(outcome, Outcome::Delivered | Outcome::Settled) {
@@ -55,13 +55,14 @@ impl Worker {
         }
         queue.answer(flight.request.shard, outcome, now, settle);
         self.stats.raise_sent(refused.newest);
-        if refused_settled > 0 && about.is_large {
-            refused.lines.summary(about.time, &words, refused_settled, &refused.settled);
+        let settled = refused_settled.total();
+        if settled > 0 && about.is_large {
+            refused.lines.summary(about.time, &words, settled, &refused.settled);
         }
         // Which ones were refused of those that may have been written is not known: as many as can be.
-        refused.maybe += refused.maybe_settled.min(refused_settled);
-        self.stats.refused_by.add(refusal, refused.kinds.total() + refused_settled);
-        self.count_refused(&refused, &words);
+        refused.maybe += refused.maybe_settled.min(settled);
+        self.stats.refused_by.add(refusal, refused.kinds.total() + settled);
+        self.count_refused(&refused, refused_settled, &words);
         let mut keep = Keep { lines: refused.lines, ..Keep::default() };
         if let Some(poisoned) = refused.poisoned {
             if !is_aside {
@@ -77,9 +78,10 @@ impl Worker {
         self.write_positions();
     }
 
-    fn count_refused(&self, refused: &Refused, words: &str) {
-        self.stats.refused.add(refused.kinds);
+    fn count_refused(&self, refused: &Refused, settled: Kinds, words: &str) {
+        // In this order: what is read between the two does not take a repeat for a loss.
         self.stats.refused_or_already_written.add(refused.maybe);
+        self.stats.refused.add(refused.kinds.plus(settled));
         self.stats.refused_presumed.add(refused.presumed);
         self.stats.aside_settled.add(refused.from_aside);
         let Some(example) = &refused.example else { return };
@@ -96,8 +98,15 @@ impl Worker {
         all.filter(|(number, _)| *number != flight.queue).for_each(|(_, queue)| queue.others_pass(sent_at));
     }
 
-    /// `refused_settled` becomes how many of the request the receiver says it refused, where it says so.
-    fn outcome(&mut self, flight: &Flight, now: Duration, words: &str, refused_settled: &mut u64) -> Outcome {
+    /// `refused_settled` becomes how many of the request the receiver says it refused, where it says so. They are
+    /// counted by the caller.
+    fn outcome(
+        &mut self,
+        flight: &Flight,
+        now: Duration,
+        words: &str,
+        refused_settled: &mut Kinds,
+    ) -> Outcome {
         let sent = flight.kinds.minus(flight.unsupported);
         let answer = match &flight.result {
             Ok(answer) => answer,
@@ -123,8 +132,7 @@ impl Worker {
                     self.refuses(flight, now, words);
                 }
                 let count = refused.total();
-                *refused_settled = count;
-                self.stats.refused.add(refused);
+                *refused_settled = refused;
                 self.stats.set_error(format!("refused for good: {count} of a request: {words}"));
                 tracing::warn!(destination = %self.name, count, answer = %words, "refused for good");
                 Outcome::Settled

@@ -17,6 +17,7 @@ impl Worker {
             }
             Err(error) => return self.read_failed(&error),
         };
+        self.passed.read(&self.storage, &chunk);
         let end = chunk.end;
         let records = chunk.records.len() as u64;
         self.stats.records_read.add(records);

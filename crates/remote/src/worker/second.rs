@@ -80,11 +80,15 @@ impl Worker {
     fn update_waiting(&self) {
         let (stats, storage) = (&self.stats, &self.storage);
         let unread = storage.waiting(self.follower.position());
-        let (mut points, mut before_open) = (unread.points, unread.before_open);
+        let mut before_open = unread.before_open;
+        let mut points = match unread.points {
+            0 => 0,
+            _ => storage.committed().saturating_sub(self.passed.points),
+        };
         if let Some(backlog) = &self.backlog {
-            let unread = storage.waiting(backlog.follower.position());
-            points += unread.points.saturating_sub(storage.waiting(backlog.until).points);
-            before_open |= unread.before_open;
+            let [passed, until] = backlog.passed;
+            points += until.points.saturating_sub(passed.points);
+            before_open |= storage.waiting(backlog.follower.position()).before_open;
         }
         let pending = stats.pending();
         points += pending.samples + pending.histograms;
