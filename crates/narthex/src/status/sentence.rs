@@ -47,8 +47,7 @@ fn of(state: State, stats: &Stats, facts: &DestinationFacts) -> String {
         }
     };
     if facts.stuck_lanes > 0 {
-        let (stuck, reason) =
-            (facts.stuck_lanes, facts.stuck_reason.as_deref().unwrap_or("no reason given"));
+        let (stuck, reason) = (facts.stuck_lanes, facts.stuck_reason.as_deref().unwrap_or("no reason given"));
         text.push_str(&format!(
             " It fails on a part of the series ({stuck} of {LANES} lanes) and accepts the others: {reason}. That part is \
              retried by itself, so that it delays no other series."

@@ -5,6 +5,7 @@
 use super::*;
 use crate::RemoteWrite;
 use crate::client::{Client, Post};
+use crate::config::secret::Secret;
 use formats::compress::Encoding;
 use formats::remote_write::Protocol;
 use reqsign_core::StaticEnv;
