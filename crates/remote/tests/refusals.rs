@@ -4,7 +4,7 @@
 mod common;
 
 use common::{World, wait_for_number};
-use model::{Batch, Clock, Labels, Series};
+use model::{Batch, BucketSpan, Clock, Counts, Histogram, Labels, ResetHint, Series};
 use remote::config::Message;
 use remote::{RemoteWrite, State, Stats};
 use std::time::Duration;
@@ -228,7 +228,32 @@ fn what_rules_drop_does_not_count_as_queued() {
 }
 
 #[test]
-fn what_expires_in_the_queue_or_cannot_be_carried_is_not_behind() {
+fn what_cannot_be_carried_is_not_behind() {
+    let world = World::new();
+    let destination = world.start(by(&world, Message::V1));
+    let stats = destination.stats().clone();
+    let mut batch = Batch::new();
+    let labels = Labels::from_pairs([("__name__", "with_custom_bounds")]);
+    let series = batch.add_series(labels.as_ref(), Series::NO_METADATA);
+    let histogram = Histogram {
+        reset_hint: ResetHint::Unknown,
+        schema: -53,
+        zero_threshold: 0.0,
+        sum: 9.0,
+        positive_spans: vec![BucketSpan { offset: 0, length: 1 }],
+        negative_spans: vec![],
+        counts: Counts::Integer { count: 2, zero: 0, positive: vec![2], negative: vec![] },
+        custom_values: vec![1.0],
+    };
+    batch.push_histogram(series, 3_000_000, 0, histogram);
+    world.runtime.block_on(world.storage().append(batch)).unwrap();
+    wait_for_number("the drop", 1, || stats.dropped_unsupported.get().histograms);
+    assert_eq!((stats.highest_ms.get(), stats.highest_sent_ms.get()), (3_000_000, 3_000_000));
+    assert!(world.stop(destination).complete);
+}
+
+#[test]
+fn what_expires_in_the_queue_is_not_behind() {
     let world = World::new();
     world.receiver.answer(|_| Answer::status(503));
     let mut config = by(&world, Message::V1);
