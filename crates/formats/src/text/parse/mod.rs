@@ -1,87 +1,18 @@
 //! Reading the text format and OpenMetrics, line by line.
 
+mod labels;
+mod options;
+
+pub use options::{Format, ParseOptions, Timestamps};
+
 use super::family::{Families, Member};
 use super::fault::{Fault, ParseError};
 use super::float::float;
 use super::line::{Cursor, Piece};
-use crate::exposition::bound::bound;
 use crate::hint;
 use crate::{Parsed, Rejected};
 use hashbrown::HashMap;
-use model::{Batch, LabelError, LabelsBuilder, LabelsRef, Limits, MetricType, labels, varint};
-
-/// Which of the two text formats.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Format {
-    /// The text format 0.0.4: timestamps in milliseconds, no end mark.
-    Text,
-    /// OpenMetrics 1.0: timestamps in seconds, exemplars, `# EOF` at the end.
-    OpenMetrics,
-}
-
-impl Format {
-    /// What a `Content-Type` header says: OpenMetrics where it is named, the text format for everything
-    /// else, as scripts send all kinds of content types.
-    pub fn from_content_type(header: Option<&str>) -> Self {
-        let media = header.and_then(|header| header.split(';').next()).unwrap_or_default();
-        if media.trim().eq_ignore_ascii_case("application/openmetrics-text") {
-            Self::OpenMetrics
-        } else {
-            Self::Text
-        }
-    }
-}
-
-/// What to do with the timestamps of samples. Exemplars always keep their own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Timestamps {
-    /// They count.
-    #[default]
-    Allow,
-    /// They are an error, as the Pushgateway has it.
-    Refuse,
-    /// They are read and forgotten.
-    Ignore,
-}
-
-/// How to read a text.
-#[derive(Debug, Clone)]
-pub struct ParseOptions<'a> {
-    /// Which format it is in.
-    pub format: Format,
-    /// What to do with timestamps.
-    pub timestamps: Timestamps,
-    /// The timestamp of samples without one, in milliseconds since 1970.
-    pub default_timestamp: i64,
-    /// Labels of every sample, names and values. They replace labels of the same name in the text; an
-    /// empty value removes them.
-    pub extra_labels: &'a [(&'a str, &'a str)],
-    /// Whether `_created` samples become start timestamps of their family's other samples, instead of
-    /// being samples themselves.
-    pub created_as_start: bool,
-    /// Limits on label sets. A series over one of them is left out, and so is an exemplar.
-    pub limits: Limits,
-    /// The most samples and exemplars together, and the most families.
-    pub max_points: usize,
-    /// The most bytes of all label sets together.
-    pub max_label_bytes: usize,
-}
-
-impl ParseOptions<'_> {
-    /// Timestamps allowed, no extra labels, `_created` as start timestamps, default limits.
-    pub fn new(format: Format, default_timestamp: i64) -> Self {
-        ParseOptions {
-            format,
-            timestamps: Timestamps::Allow,
-            default_timestamp,
-            extra_labels: &[],
-            created_as_start: true,
-            limits: Limits::default(),
-            max_points: 1_000_000,
-            max_label_bytes: 128 << 20,
-        }
-    }
-}
+use model::{Batch, LabelError, LabelsBuilder, LabelsRef, MetricType, varint};
 
 /// The NaN that Prometheus stores for any NaN in a text, so that no other is taken for its staleness
 /// marker (`value.NormalNaN`).
@@ -297,29 +228,6 @@ impl<'a, 'o: 'a> Parser<'a, 'o> {
         Ok(())
     }
 
-    /// Bounds of a histogram's buckets and a summary's quantiles become what Prometheus makes of them when it
-    /// scrapes: `le="1"` and `le="1e0"` are `le="1.0"`, so that a series is the same however it is written.
-    fn normalize_bounds(&mut self, member: Member) {
-        let bound_label: &[u8] = match self.batch.metadata.get(member.metadata as usize).map(|of| of.kind) {
-            Some(MetricType::Histogram) => b"le",
-            Some(MetricType::Summary) => b"quantile",
-            _ => return,
-        };
-        for (label, value) in &mut self.pairs {
-            if label.bytes(&self.scratch) != bound_label {
-                continue;
-            }
-            let text = std::str::from_utf8(value.bytes(&self.scratch)).unwrap_or_default();
-            let Some(number) = float(text) else { continue };
-            let normal = bound(number);
-            if normal != text {
-                let start = self.scratch.len();
-                self.scratch.extend_from_slice(normal.as_bytes());
-                *value = Piece::Unescaped(start, self.scratch.len());
-            }
-        }
-    }
-
     fn admit(&self) -> Result<(), Fault> {
         let ParseOptions { max_points, max_label_bytes, .. } = *self.options;
         if self.batch.points.len() >= max_points {
@@ -330,70 +238,6 @@ impl<'a, 'o: 'a> Parser<'a, 'o> {
             return Err(Fault::TooMany { what: "bytes of labels", limit });
         }
         Ok(())
-    }
-
-    fn begin_labels(&mut self) {
-        self.pairs.clear();
-        self.excess_labels = 0;
-    }
-
-    /// `{a="b",c="d"}`, with the metric name in quotes among them or not.
-    fn label_list(&mut self, cursor: &mut Cursor<'a>, name: &mut Option<Piece<'a>>) -> Result<(), Fault> {
-        cursor.take(b'{');
-        loop {
-            cursor.blanks();
-            if cursor.take(b'}') {
-                return Ok(());
-            }
-            let start = *cursor;
-            let quoted = cursor.peek() == Some(b'"');
-            let label =
-                if quoted { cursor.quoted(&mut self.scratch)? } else { Piece::Plain(cursor.label_name()) };
-            cursor.blanks();
-            if cursor.take(b'=') {
-                if label.bytes(&self.scratch).is_empty() {
-                    *cursor = start;
-                    return Err(cursor.expected("a label name"));
-                }
-                cursor.blanks();
-                let value = cursor.quoted(&mut self.scratch)?;
-                if self.pairs.len() <= self.options.limits.labels {
-                    self.pairs.push((label, value));
-                } else {
-                    self.excess_labels += 1;
-                }
-            } else if quoted {
-                if name.replace(label).is_some() {
-                    *cursor = start;
-                    return Err(Fault::SecondName);
-                }
-            } else if label.bytes(&self.scratch).is_empty() {
-                return Err(cursor.expected("a label name or a closing brace"));
-            } else {
-                return Err(cursor.expected("= after the label name"));
-            }
-            cursor.blanks();
-            if !cursor.take(b',') && cursor.peek() != Some(b'}') {
-                return Err(cursor.expected("a comma or a closing brace"));
-            }
-        }
-    }
-
-    /// Appends the canonical bytes of the labels collected, of the metric name, and for a metric of the
-    /// extra labels.
-    fn put_labels(&mut self, name: Option<Piece<'a>>) -> Result<(), LabelError> {
-        if self.excess_labels > 0 {
-            let is = self.pairs.len() + self.excess_labels + usize::from(name.is_some());
-            let what = "the number of labels".into();
-            return Err(LabelError::Limit { what, is, limit: self.options.limits.labels });
-        }
-        let extra = if name.is_some() { self.options.extra_labels } else { &[] };
-        let limits = &self.options.limits;
-        let fill = (&*self.pairs, name, extra);
-        if self.scratch.is_empty() {
-            return fill_labels(&mut self.builder, fill, &[], limits, &mut self.batch.bytes);
-        }
-        fill_labels(&mut LabelsBuilder::new(), fill, &self.scratch, limits, &mut self.batch.bytes)
     }
 
     fn number(&self, cursor: &mut Cursor<'a>, what: &'static str) -> Result<f64, Fault> {
@@ -525,35 +369,6 @@ fn group_key(key: &mut Vec<u8>, metadata: u32, labels: LabelsRef<'_>) {
             varint::put_bytes(key, value);
         }
     }
-}
-
-/// The labels of a sample, its name, the extra labels.
-type Fill<'f, 'a> = (&'f [(Piece<'a>, Piece<'a>)], Option<Piece<'a>>, &'a [(&'a str, &'a str)]);
-
-fn fill_labels<'a>(
-    builder: &mut LabelsBuilder<'a>,
-    (pairs, name, extra): Fill<'_, 'a>,
-    scratch: &'a [u8],
-    limits: &Limits,
-    out: &mut Vec<u8>,
-) -> Result<(), LabelError> {
-    if let Some(name) = name {
-        let name = name.bytes(scratch);
-        if name.is_empty() {
-            return Err(LabelError::NoMetricName);
-        }
-        builder.push(labels::METRIC_NAME.as_bytes(), name);
-    }
-    for (label, value) in pairs {
-        let label = label.bytes(scratch);
-        if !extra.iter().any(|(name, _)| name.as_bytes() == label) {
-            builder.push(label, value.bytes(scratch));
-        }
-    }
-    for (label, value) in extra {
-        builder.push(label.as_bytes(), value.as_bytes());
-    }
-    builder.finish(limits, out)
 }
 
 /// At most 32 characters, for an error.
