@@ -96,7 +96,7 @@ pub enum HistogramError {
     #[error("histogram schema {0} is none of -53 and -9 to 52")]
     Schema(i32),
     /// Spans ask for another number of buckets than there are.
-    #[error("{side} spans need {}, have {buckets}", counted(*spans as u64, "bucket"))]
+    #[error("{side} spans need {}, have {buckets}", counted(*spans, "bucket"))]
     BucketCount {
         /// `positive` or `negative`.
         side: &'static str,

@@ -263,10 +263,10 @@ fn status_of(group: &Group, mixed: &BTreeMap<String, Vec<MetricType>>) -> GroupS
     let warnings = own.take(WARNINGS_MAX).map(|(name, kept, kinds)| {
         let own = kept.family.kind;
         let others = kinds.iter().filter(|kind| **kind != own);
-        let others: Vec<String> = others.map(|kind| with_article(kind.as_str())).collect();
+        let others: Vec<String> = others.map(|kind| described(*kind)).collect();
         format!(
             "metric {name:?} is {} here and {} in other groups: it is sent without a type",
-            with_article(own.as_str()),
+            described(own),
             others.join(" or ")
         )
     });
@@ -282,6 +282,14 @@ fn status_of(group: &Group, mixed: &BTreeMap<String, Vec<MetricType>>) -> GroupS
         ttl_ms: group.ttl,
         expires_ms: group.expires,
         expired_ms: group.expired,
+    }
+}
+
+/// A type in a sentence: `a gauge`.
+fn described(kind: MetricType) -> String {
+    match kind {
+        MetricType::Unknown => "untyped".into(),
+        kind => with_article(kind.as_str()),
     }
 }
 

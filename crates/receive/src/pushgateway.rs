@@ -55,7 +55,9 @@ pub(crate) async fn push(State(doors): State<Doors>, request: Request) -> Respon
 
 /// Handles a push to `/metrics` itself, which names no group.
 pub(crate) async fn without_job(State(doors): State<Doors>) -> Response {
-    let response = Refusal::from(PathError::NoJob).into_response();
+    let refusal = Refusal::from(PathError::NoJob);
+    doors.stats().refused(Door::Pushgateway, &refusal);
+    let response = refusal.into_response();
     doors.stats().answered(Door::Pushgateway, response.status());
     response
 }

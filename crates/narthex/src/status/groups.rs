@@ -127,6 +127,15 @@ mod tests {
     }
 
     #[test]
+    fn warnings_are_in_the_answer() {
+        let warned = GroupStatus { warnings: vec!["metric m".into()], ..group("a", 1, 0) };
+        let groups = Groups::of(vec![warned], &Ask::default(), 2);
+        let json = serde_json::to_value(&groups).unwrap();
+        assert_eq!(json["groups"][0]["warnings"], serde_json::json!(["metric m"]));
+        assert_eq!(json["groups"][0]["failing"], false);
+    }
+
+    #[test]
     fn the_list_is_bounded_and_can_be_searched() {
         let all: Vec<_> = (0..GROUPS_MAX + 7).map(|n| group(&format!("Job{n}"), 1, 0)).collect();
         let groups = Groups::of(all.clone(), &Ask::default(), 2);
