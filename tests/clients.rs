@@ -1,5 +1,5 @@
-//! Whoever pushes today can push to narthex: promtool, a Prometheus, a vmagent and the client libraries of
-//! two languages do, and a real Prometheus behind narthex then has the same as the pusher itself, or as
+//! What pushes today can push to narthex: promtool, a Prometheus, a vmagent and the client libraries of
+//! four languages do, and a real Prometheus behind narthex then has the same as the pusher itself, or as
 //! one that the pusher reached without narthex.
 #![allow(
     clippy::unwrap_used,
@@ -118,10 +118,10 @@ fn promtool_pushes_the_same_through_narthex_as_directly() {
     wait_for("the same through narthex", SOON, || same(&wanted, &points(prometheus.raw(selector, "10m"))));
 }
 
-/// The exemplars of the job `target`, each as its series, its labels, value and time.
-fn exemplars(prometheus: &Prometheus) -> BTreeSet<String> {
+/// The exemplars of a job, each as its series, its labels, value and time.
+fn exemplars(prometheus: &Prometheus, job: &str) -> BTreeSet<String> {
     let now = now_ms() / 1000;
-    let query = support::http::encode(r#"{job="target"}"#);
+    let query = support::http::encode(&format!("{{job=\"{job}\"}}"));
     let (from, to) = (now - 3600, now + 60);
     let path = format!("/api/v1/query_exemplars?query={query}&start={from}&end={to}");
     let json = support::http::get(&(prometheus.url().to_string() + &path)).unwrap().expect_success().json();
@@ -161,7 +161,7 @@ fn a_prometheus_writes_through_narthex_what_it_has_itself() {
         let selector = r#"{job="target"}"#;
         wait_until("eight scrapes", SOON * 2, || target.scrapes() >= 8);
         let wanted = points(scraper.raw(selector, "10m"));
-        let wanted_exemplars = exemplars(&scraper);
+        let wanted_exemplars = exemplars(&scraper, "target");
 
         // What was to be tested is there at all.
         let histograms = |name: &str| {
@@ -183,7 +183,7 @@ fn a_prometheus_writes_through_narthex_what_it_has_itself() {
             same(&wanted, &points(prometheus.raw(selector, "10m")))
         });
         wait_for("the exemplars", SOON, || {
-            let there = exemplars(&prometheus);
+            let there = exemplars(&prometheus, "target");
             let missing: Vec<_> = wanted_exemplars.difference(&there).collect();
             if missing.is_empty() { Ok(()) } else { Err(format!("{missing:?} of {there:?}")) }
         });
@@ -253,7 +253,15 @@ fn pushed(prometheus: &Prometheus, job: &str) -> BTreeMap<Labels, u64> {
 
 /// The library pushes to narthex and to the Pushgateway, which a Prometheus scrapes: after each step both
 /// Prometheus have the same.
-fn library_pushes_as_to_the_pushgateway(client: Client, program: &str, job: &str, known: &[(&str, f64)]) {
+///
+/// Each trace of `traces` arrives with an exemplar: the Pushgateway exposes none, so these have no comparison.
+fn library_pushes_as_to_the_pushgateway(
+    client: Client,
+    program: &str,
+    job: &str,
+    known: &[(&str, f64)],
+    traces: &[&str],
+) {
     let Some(peers) = support::peers() else { return };
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/clients").join(program);
     if client.script(&program).is_none() {
@@ -299,6 +307,14 @@ fn library_pushes_as_to_the_pushgateway(client: Client, program: &str, job: &str
         assert!(bits.contains(&value.to_bits()), "{name} {value}: {first:?}");
     }
 
+    wait_for("the exemplars", SOON, || {
+        let there = exemplars(&prometheus, job);
+        let missing =
+            |trace: &&&str| !there.iter().any(|one| one.contains(&format!("\"trace_id\":\"{trace}\"")));
+        let missing: Vec<_> = traces.iter().filter(missing).collect();
+        if missing.is_empty() { Ok(()) } else { Err(format!("{missing:?} of {there:?}")) }
+    });
+
     // Of the one family that is in it, this replaces all series; the others stay.
     act("pushadd");
     let is_new = |labels: &Labels| labels.get("what").is_some_and(|what| what == "new");
@@ -322,18 +338,31 @@ fn pythons_library_pushes_to_narthex_as_to_the_pushgateway() {
         ("version_info", 1.0),
         ("state", 0.0),
     ];
-    library_pushes_as_to_the_pushgateway(Client::Python, "push.py", "python", &known);
+    library_pushes_as_to_the_pushgateway(Client::Python, "push.py", "python", &known, &[]);
 }
 
 #[test]
 fn javascripts_library_pushes_to_narthex_as_to_the_pushgateway() {
-    let known = [
-        ("requests_total", 3.5),
-        ("requests_total", 1e308),
-        ("odd", 1.0 / 3.0),
-        ("odd", 5e-324),
-        ("sizes_sum", 102.15),
-        ("took_seconds_count", 2.0),
-    ];
-    library_pushes_as_to_the_pushgateway(Client::JavaScript, "push.js", "javascript", &known);
+    library_pushes_as_to_the_pushgateway(Client::JavaScript, "push.js", "javascript", &KNOWN, &[]);
+}
+
+const KNOWN: [(&str, f64); 6] = [
+    ("requests_total", 3.5),
+    ("requests_total", 1e308),
+    ("odd", 1.0 / 3.0),
+    ("odd", 5e-324),
+    ("sizes_sum", 102.15),
+    ("took_seconds_count", 2.0),
+];
+
+#[test]
+fn gos_library_pushes_to_narthex_as_to_the_pushgateway() {
+    let traces = ["go-counter", "go-histogram"];
+    library_pushes_as_to_the_pushgateway(Client::Go, "push.go", "go", &KNOWN, &traces);
+}
+
+#[test]
+fn javas_library_pushes_to_narthex_as_to_the_pushgateway() {
+    let traces = ["java-counter", "java-histogram"];
+    library_pushes_as_to_the_pushgateway(Client::Java, "Push.java", "java", &KNOWN, &traces);
 }

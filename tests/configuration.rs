@@ -36,6 +36,25 @@ fn wrong(text: &str) -> String {
     }
 }
 
+#[test]
+fn external_labels_may_have_any_name_that_prometheus_accepts() {
+    let (config, _) =
+        read("global:\n  external_labels: {__replica__: a, a-b: x, a.b: y}\nremote_write: []\n");
+    let names: Vec<&str> = config.external_labels.keys().map(String::as_str).collect();
+    assert_eq!(names, ["__replica__", "a-b", "a.b"]);
+}
+
+#[test]
+fn labeldrop_without_a_regex_gets_a_hint() {
+    let rules = "write_relabel_configs: [{action: keep}, {action: LabelDrop}]";
+    let (_, warnings) = read(&format!("remote_write:\n  - url: http://h:9090/api/v1/write\n    {rules}\n"));
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(
+        warnings[0].contains("remote_write[0].write_relabel_configs[1]: action labeldrop"),
+        "{warnings:?}"
+    );
+}
+
 const DESTINATION: &str = "remote_write:\n  - url: http://h:9090/api/v1/write\n";
 
 #[test]
@@ -117,9 +136,14 @@ fn what_prometheus_has_and_narthex_lacks_is_named() {
         "n.yml:3:1: scrape_configs: narthex does not scrape yet: let the programs push, or keep Prometheus \
          in agent mode for these\n  3 | scrape_configs:\n    | ^"
     );
-    let error = wrong(&format!("{DESTINATION}    azuread: {{cloud: x}}\n"));
+    let error = wrong(&format!("{DESTINATION}    azuread: {{certificate: {{}}}}\n"));
     assert!(error.starts_with("n.yml:3:"), "{error}");
-    assert!(error.contains("remote_write[0].azuread: narthex has no Azure AD authentication"), "{error}");
+    assert!(
+        error.contains("remote_write[0].azuread.certificate: narthex gets Azure's tokens with"),
+        "{error}"
+    );
+    let error = wrong(&format!("{DESTINATION}    azuread: {{cloud: AzureMoon}}\n"));
+    assert!(error.contains("what can stand here: AzurePublic, AzureChina, AzureGovernment"), "{error}");
 }
 
 #[test]

@@ -212,7 +212,7 @@ fn the_distance_is_told_in_seconds_and_bytes_and_the_state_by_its_name() {
     let destination = &status["destinations"][0];
     assert_eq!(destination["state"], "retrying", "{status}");
     assert!(destination["lag_bytes"].as_u64().unwrap() > 50, "{status}");
-    assert!(destination["words"].as_str().unwrap().contains("waits in the log"), "{status}");
+    assert!(destination["words"].as_str().unwrap().contains("waiting in the log"), "{status}");
     assert!(destination["last_error_ms"].as_i64().unwrap() > 1_600_000_000_000, "{status}");
     receiver.come_back();
     wait_until("it to deliver", SOON, || of("narthex_remote_state", ",state=\"delivering\"") == 1.0);

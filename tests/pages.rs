@@ -35,9 +35,9 @@ fn the_page_of_run_tells_the_state_of_each_destination() {
     let browser = Chromium::start(&program);
     let page = browser.open(&format!("{}/", narthex.url()));
     page.resize(1280, 800);
-    page.wait_for("document.querySelector('#sentence').innerText.startsWith('bad does not take')", SOON);
+    page.wait_for("document.querySelector('#sentence').innerText.startsWith('bad is failing: ')", SOON);
     page.wait_for("document.querySelector('#list .good') !== null", SOON);
-    assert!(page.text("#detail").contains("refused"), "{}", page.text("#detail"));
+    assert!(page.text("#sentence").contains("refused"), "{}", page.text("#sentence"));
     shoot(&page, "run-trouble");
     bad.come_back();
     page.wait_for("document.querySelector('#state').className === 'ok'", SOON);
@@ -58,9 +58,13 @@ fn the_page_says_what_to_do_where_a_destination_lets_nobody_in() {
     let browser = Chromium::start(&program);
     let page = browser.open(&format!("{}/", narthex.url()));
     page.resize(1280, 800);
-    page.wait_for("document.querySelector('#sentence').innerText.includes('does not let narthex in')", SOON);
+    page.wait_for(
+        "document.querySelector('#sentence').innerText.includes('does not authorise narthex')",
+        SOON,
+    );
     let tell = page.text("#list .tell");
-    for words in ["403 Forbidden: token has expired", "Check the URL, the credentials", "waits in the log"] {
+    for words in ["403 Forbidden: token has expired", "Check the URL, the credentials", "waiting in the log"]
+    {
         assert!(tell.contains(words), "{words} in {tell}");
     }
     page.wait_for("document.querySelector('#list').innerText.includes('ago')", SOON);
@@ -99,7 +103,7 @@ fn groups_are_listed_with_what_is_wrong_and_deleted_after_one_question() {
     let narthex = Narthex::start(PROGRAM, &["--to", &receiver.write_url(), "--collect", "none"]);
     let push = |path: &str, body: &str| narthex.post(path, &[], body.as_bytes()).status;
     assert_eq!(push("/metrics/job/backup/instance/db-1", "last_bytes 123456\nlast_files 17\n"), 200);
-    assert_eq!(push("/metrics/job@base64/d2l0aCBzcGFjZQ/zone/eu", "ok 1\n"), 200);
+    assert_eq!(push("/metrics/job@base64/d2l0aCBzcGFjZQ/zone/eu", "# TYPE b counter\nb 1\n"), 200);
     assert_eq!(push("/metrics/job/broken", "a 1 1700000000\n"), 400);
     assert_eq!(narthex.post("/metrics/job/short?ttl=1h", &[], b"b 1\n").status, 200);
     let browser = Chromium::start(&program);
@@ -111,10 +115,11 @@ fn groups_are_listed_with_what_is_wrong_and_deleted_after_one_question() {
     assert!(first.contains("job=broken") && first.contains("The last push was refused"), "{first}");
     assert!(first.contains("never") && first.contains("ago"), "{first}");
     let all = page.eval(ROW).as_str().unwrap().to_string();
-    for words in ["job=backup", "instance=db-1", "job=with space", "zone=eu", "in 59 min"] {
+    let warning = "Metric \"b\" is a counter here and untyped in other groups: it is sent without a type.";
+    for words in ["job=backup", "instance=db-1", "job=with space", "zone=eu", "in 59 min", warning] {
         assert!(all.contains(words), "{words} in {all}");
     }
-    page.wait_for("document.querySelector('#state').className === 'ok'", SOON);
+    page.wait_for("document.querySelector('#state').className === 'warn'", SOON);
     shoot(&page, "groups");
     page.prefer("prefers-color-scheme", "dark");
     shoot(&page, "groups-dark");

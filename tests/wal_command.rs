@@ -162,12 +162,26 @@ fn damage_is_named_and_repaired_and_the_damaged_file_is_kept() {
     let [bytes, offset] = numbers[..2] else { panic!("{rest}") };
     assert!((offset..offset + bytes).contains(&40_000), "{line}");
     assert!(text.contains(": damaged,"), "{text}");
+    let behind =
+        text.lines().find(|line| line.starts_with("Prometheus would delete what is behind")).unwrap();
+    assert!(behind.ends_with("00000000 and every later segment"), "{text}");
 
     let text = wal_ok(&["repair", dir]);
     assert!(text.contains("the damaged file is kept as") && text.contains("00000000.damaged"), "{text}");
     assert_eq!(std::fs::read(segment.with_extension("damaged")).unwrap(), damaged);
-    // What the lost record named is still not known: that cannot be mended.
-    let (_, text, _) = wal(&["verify", dir]);
+    // The labels in the lost record cannot be brought back. The log is whole all the same.
+    for words in ["belong to series whose labels are lost", "whole now", "Prometheus opens it"] {
+        assert!(text.contains(words), "{words} in {text}");
+    }
+    let text = wal_ok(&["verify", dir]);
+    for words in [
+        ": whole,",
+        "bytes were lost to damage and replaced by a repair",
+        "belong to series whose labels are lost",
+        "Prometheus opens it",
+    ] {
+        assert!(text.contains(words), "{words} in {text}");
+    }
     assert!(!text.contains("checksum"), "{text}");
     assert!(wal_ok(&["repair", dir]).contains("nothing to repair"));
     // What narthex itself has set aside is told of, too.
@@ -177,6 +191,41 @@ fn damage_is_named_and_repaired_and_the_damaged_file_is_kept() {
     assert!(text.contains("1 files, 2.00 KiB\n  000001-wal-00000000: 2.00 KiB\n"), "{text}");
     // narthex goes on with it.
     undelivered(folder.path()).process.kill();
+}
+
+#[test]
+fn a_log_whose_first_segment_is_gone_is_damaged_until_it_is_repaired() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().to_str().unwrap();
+    // A segment for each start.
+    (0..3).for_each(|_| written(folder.path(), 10));
+    assert!(wal_ok(&["verify", dir]).contains("Prometheus opens it"));
+    std::fs::remove_file(folder.path().join("wal/00000000")).unwrap();
+    std::fs::write(folder.path().join("wal/9"), "").unwrap();
+
+    let (code, text, _) = wal(&["verify", dir]);
+    assert_eq!(code, 1, "{text}");
+    for words in [
+        "wal: segment 0 is missing",
+        "wal/9: is not part of the log, but Prometheus takes it for segment 9",
+        ": damaged,",
+        "Prometheus does not start on it: segment ",
+        "to repair it: narthex wal repair",
+    ] {
+        assert!(text.contains(words), "{words} in {text}");
+    }
+    let text = wal_ok(&["repair", dir]);
+    for words in ["made an empty checkpoint", "renamed to", "whole now", "Prometheus opens it"] {
+        assert!(text.contains(words), "{words} in {text}");
+    }
+    assert!(folder.path().join("wal/misnamed-9").exists());
+    wal_ok(&["verify", dir]);
+    assert!(wal_ok(&["repair", dir]).contains("nothing to repair"));
+
+    // A gap that is too wide for empty segments is a mistake somewhere else.
+    std::fs::write(folder.path().join("wal/00100000"), "").unwrap();
+    let (code, _, error) = wal(&["repair", dir]);
+    assert!(code == 1 && error.contains("move the segments that do not belong to this log"), "{error}");
 }
 
 /// A slot of the state file, as the crate `storage` documents it.

@@ -5,7 +5,7 @@ use crate::Result;
 use crate::dialect::Dialect;
 use crate::receiver::{Accepts, Receiver};
 use crate::relay::mib;
-use crate::sender::{CONNECTIONS, Requests, send};
+use crate::sender::{CONNECTIONS, Requests, Target, send};
 use crate::svg::{Chart, charts};
 use crate::systems::{Programs, Which, data_folder, wait_ready};
 use crate::table::{Table, number, thousands};
@@ -168,7 +168,10 @@ impl Case {
     fn send_and_wait(self, plan: Plan, narthex: &Narthex, receivers: &[Receiver]) -> Result<()> {
         receivers.iter().for_each(|receiver| receiver.expect(plan));
         let requests = Requests::prepare(&plan, Dialect::V1)?;
-        let sent = send(plan, Dialect::V1, requests, &narthex.write_url(), false, self.senders)?;
+        let sent = {
+            let target = Target::of(&narthex.write_url())?;
+            send(plan, Dialect::V1, requests, target, false, self.senders)?
+        };
         let done = Instant::now();
         for receiver in receivers {
             loop {

@@ -11,6 +11,7 @@ mod dialect;
 mod floor;
 mod grow;
 mod idle;
+mod lost;
 mod measure;
 mod push_or_pull;
 mod receiver;
@@ -44,6 +45,8 @@ enum Command {
     Start(start::Start),
     /// Memory and CPU of collecting this machine's own metrics
     Idle(idle::Idle),
+    /// What is lost of acknowledged samples by kills, outages, refusals and a full budget
+    Lost(lost::Lost),
     /// How late, how complete and how dear values are that are pushed, or scraped
     PushOrPull(push_or_pull::PushOrPull),
 }
@@ -56,6 +59,7 @@ fn main() -> Result<()> {
         Command::Grow(options) => grow::run(&options),
         Command::Start(options) => start::run(&options),
         Command::Idle(options) => idle::run(&options),
+        Command::Lost(options) => lost::run(&options),
         Command::PushOrPull(options) => push_or_pull::run(&options),
     }
 }
@@ -71,6 +75,7 @@ mod tests {
             include_str!("../../docs/benchmarks.md"),
             include_str!("../../docs/push-or-pull.md"),
             include_str!("../../docs/reliability.md"),
+            include_str!("../../README.md"),
         ] {
             let lines = text.lines().filter_map(|line| line.split_once("-p bench -- "));
             for (_, arguments) in lines {

@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::count::{Counter, Counts};
 use crate::dialect::Dialect;
-use crate::workload::Plan;
+use crate::workload::{Plan, series_id};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -13,10 +13,10 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
-use support::wire::{Version, decompress};
+use support::wire::{Version, decompress, visit};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -35,6 +35,8 @@ pub(crate) enum Accepts {
 struct Shared {
     accepts: Accepts,
     counter: Mutex<Option<Counter>>,
+    /// Requests with a sample of every such series are refused as a whole; 0 for none.
+    refused_of: AtomicU32,
     /// Somebody has asked for zstd, or used it.
     agreed: AtomicBool,
 }
@@ -68,7 +70,12 @@ impl Receiver {
         let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
-        let shared = Arc::new(Shared { accepts, counter: Mutex::new(None), agreed: AtomicBool::new(false) });
+        let shared = Arc::new(Shared {
+            accepts,
+            counter: Mutex::new(None),
+            refused_of: AtomicU32::new(0),
+            agreed: AtomicBool::new(false),
+        });
         let (here, presence) = watch::channel(true);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let state = Arc::clone(&shared);
@@ -96,6 +103,12 @@ impl Receiver {
             }
             None => Arrived { counts: Counts::default(), last_new: Instant::now(), most: None },
         }
+    }
+
+    /// From now on answers 400, and writes nothing, where a request has a sample of the last of each `series`
+    /// series.
+    pub(crate) fn refuse_one_in(&self, series: u32) {
+        self.shared.refused_of.store(series, Ordering::Relaxed);
     }
 
     /// Whether the system and this one have agreed on zstd.
@@ -208,11 +221,26 @@ fn count(
     body: &[u8],
 ) -> std::result::Result<(u64, u64), StatusCode> {
     let content = decompress(encoding, body).map_err(|_| StatusCode::BAD_REQUEST)?;
+    if has_refused(version, &content, shared.refused_of.load(Ordering::Relaxed)) {
+        return Err(StatusCode::BAD_REQUEST);
+    }
     match &mut *shared.counter.lock().unwrap_or_else(PoisonError::into_inner) {
         Some(counter) => counter.request(version, &content, body.len()).map_err(|_| StatusCode::BAD_REQUEST),
         // Before the plan is known only the system's own metrics come.
         None => Ok((0, 0)),
     }
+}
+
+/// Whether a series that is refused is in a request.
+fn has_refused(version: Version, content: &[u8], refused_of: u32) -> bool {
+    let mut found = false;
+    if refused_of > 0 {
+        // What can't be read is answered where it is counted.
+        let _ = visit(version, content, |series| {
+            found |= series_id(&series.labels).is_some_and(|id| id % refused_of == refused_of - 1);
+        });
+    }
+    found
 }
 
 #[cfg(test)]
@@ -239,5 +267,23 @@ mod tests {
         assert_eq!(post(Dialect::Zstd).status, 204);
         let counts = receiver.arrived().counts;
         assert_eq!((counts.arrived, counts.wrong), (100, 0));
+    }
+
+    #[test]
+    fn a_request_with_a_refused_series_is_refused_as_a_whole() {
+        let plan = Plan { workload: Workload::plain(4000, 1), base: 1000 };
+        let receiver = Receiver::start(Accepts::Only(Dialect::V1)).unwrap();
+        receiver.expect(plan);
+        let post = |request| {
+            let body = plan.request(Dialect::V1, request);
+            http::post(&receiver.url(), &Dialect::V1.headers(), &body).unwrap().status
+        };
+        // The 4,000th series is in the second request.
+        receiver.refuse_one_in(4000);
+        assert_eq!((post(0), post(1)), (204, 400));
+        assert_eq!(receiver.arrived().counts.arrived, 2000);
+        receiver.refuse_one_in(0);
+        assert_eq!(post(1), 204);
+        assert_eq!(receiver.arrived().counts.arrived, 4000);
     }
 }

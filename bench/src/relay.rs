@@ -4,7 +4,7 @@ use crate::Result;
 use crate::count::{Counts, MOST};
 use crate::measure::{DiskWatch, median, quantile};
 use crate::receiver::{Accepts, Arrived, Receiver};
-use crate::sender::{CONNECTIONS, Requests, Sent, send};
+use crate::sender::{CONNECTIONS, Requests, Sent, Target, send};
 use crate::systems::{Asked, Programs, Route, Running, System, Which, data_folder};
 use crate::table::{Table, number, thousands};
 use crate::workload::{PER_POD, Plan, Values, Workload};
@@ -177,7 +177,7 @@ impl Relay {
         let receiver = Receiver::start(Accepts::Only(route.output()))?;
         let folder = data_folder()?;
         let data = folder.path().join("data");
-        let asked = Asked { histograms: self.histograms, label: self.label };
+        let asked = Asked { histograms: self.histograms, label: self.label, ..Asked::default() };
         let running = programs.start(system, route, asked, &receiver.url(), &data)?;
         std::thread::sleep(SETTLE);
         let idle = running.process().rss_bytes();
@@ -201,9 +201,11 @@ impl Relay {
                     receiver.set_here(true);
                 });
             }
-            send(plan, route.input(), requests, &running.write_url(), self.flat_out, CONNECTIONS)
+            let target = Target::of(&running.write_url())?;
+            send(plan, route.input(), requests, target, self.flat_out, CONNECTIONS)
         })?;
-        let Arrived { counts, last_new, most } = self.drain(&receiver, &running, &sent)?;
+        let patience = if self.outage > 0 { PATIENCE_OUTAGE } else { PATIENCE };
+        let Arrived { counts, last_new, most } = running.drain(&receiver, sent.acknowledged, patience)?;
         let samples = counts.arrived.max(1) as f64;
         Ok(Round {
             cpu_seconds_per_million: (running.process().cpu_seconds() - cpu) / samples * 1e6,
@@ -220,23 +222,6 @@ impl Relay {
             sent,
             counts,
         })
-    }
-
-    /// Waits until everything has arrived, or nothing new does any more.
-    fn drain(&self, receiver: &Receiver, running: &Running, sent: &Sent) -> Result<Arrived> {
-        let patience = if self.outage > 0 { PATIENCE_OUTAGE } else { PATIENCE };
-        let done = Instant::now();
-        loop {
-            let arrived = receiver.arrived();
-            let quiet = arrived.last_new.elapsed().min(done.elapsed());
-            if arrived.counts.arrived >= sent.acknowledged || quiet > patience {
-                return Ok(arrived);
-            }
-            if let Some(status) = running.process().exit_status() {
-                return Err(format!("the system has ended: {status}{}", running.process().tail()).into());
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
     }
 }
 

@@ -10,7 +10,7 @@ use hyper::client::conn::http1::SendRequest;
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 
@@ -75,24 +75,49 @@ pub(crate) struct Sent {
     pub(crate) latencies_ms: Vec<f64>,
 }
 
-/// Sends all requests of `plan` to `url`, at the plan's rate or flat out, over so many connections.
+/// Where requests go. It can change while they are sent: a system that is started again listens on another
+/// port.
+#[derive(Debug, Clone)]
+pub(crate) struct Target(Arc<Mutex<SocketAddr>>);
+
+impl Target {
+    /// The host and port of an `http://` URL.
+    pub(crate) fn of(url: &str) -> Result<Target> {
+        Ok(Target(Arc::new(Mutex::new(address(url)?))))
+    }
+
+    /// From now on requests go to this URL. A request that is under way ends where it began.
+    pub(crate) fn set(&self, url: &str) -> Result<()> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = address(url)?;
+        Ok(())
+    }
+
+    fn address(&self) -> SocketAddr {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn address(url: &str) -> Result<SocketAddr> {
+    Ok(url.trim_start_matches("http://").split('/').next().unwrap_or_default().parse()?)
+}
+
+/// Sends all requests of `plan` to `target`, at the plan's rate or flat out, over so many connections.
 pub(crate) fn send(
     plan: Plan,
     dialect: Dialect,
     requests: Requests,
-    url: &str,
+    target: Target,
     flat_out: bool,
     connections: u32,
 ) -> Result<Sent> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let (requests, start) = (Arc::new(requests), Instant::now());
-        let address: SocketAddr =
-            url.trim_start_matches("http://").split('/').next().unwrap_or_default().parse()?;
         let tasks: Vec<_> = (0..connections)
             .map(|number| {
                 let requests = Arc::clone(&requests);
-                let lane = Lane { plan, dialect, requests, address, start, flat_out, connections };
+                let target = target.clone();
+                let lane = Lane { plan, dialect, requests, target, start, flat_out, connections };
                 tokio::spawn(lane.run(number))
             })
             .collect();
@@ -113,7 +138,7 @@ struct Lane {
     plan: Plan,
     dialect: Dialect,
     requests: Arc<Requests>,
-    address: SocketAddr,
+    target: Target,
     start: Instant,
     flat_out: bool,
     connections: u32,
@@ -174,7 +199,7 @@ impl Lane {
         let mut sender = match connection.take().filter(|sender| !sender.is_closed()) {
             Some(sender) => sender,
             None => {
-                let stream = TcpStream::connect(self.address).await?;
+                let stream = TcpStream::connect(self.target.address()).await?;
                 stream.set_nodelay(true)?;
                 let (sender, io) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
                 tokio::spawn(io);
@@ -182,7 +207,7 @@ impl Lane {
             }
         };
         sender.ready().await?;
-        let mut request = Request::post("/api/v1/write").header("host", self.address.to_string());
+        let mut request = Request::post("/api/v1/write").header("host", self.target.address().to_string());
         for (name, value) in self.dialect.headers() {
             request = request.header(name, value);
         }

@@ -5,7 +5,7 @@ use crate::bulk;
 use crate::measure::disk_bytes;
 use crate::receiver::{Accepts, Receiver};
 use crate::relay::mib;
-use crate::sender::{CONNECTIONS, Requests, send};
+use crate::sender::{CONNECTIONS, Requests, Target, send};
 use crate::systems::{Asked, Programs, Route, System, Which, data_folder};
 use crate::table::{Table, number, thousands};
 use crate::workload::{PER_POD, Plan, Workload};
@@ -62,7 +62,7 @@ pub(crate) fn run(options: &Start) -> Result<()> {
         // The log alone counts, not what a system keeps beside it.
         let empty = disk_bytes(&data).saturating_sub(disk_bytes(&data.join("wal")));
         let (dialect, url) = (Route::OneOne.input(), running.write_url());
-        let sent = send(plan, dialect, Requests::OnTheFly, &url, true, CONNECTIONS)?;
+        let sent = send(plan, dialect, Requests::OnTheFly, Target::of(&url)?, true, CONNECTIONS)?;
         if sent.acknowledged < workload.samples() {
             return Err(format!("{} took only {} samples", system.name(), sent.acknowledged).into());
         }

@@ -2,6 +2,7 @@
 
 use crate::Result;
 use crate::dialect::Dialect;
+use crate::receiver::{Arrived, Receiver};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -67,6 +68,9 @@ impl Route {
 }
 
 impl System {
+    /// All of them.
+    pub(crate) const ALL: [System; 3] = [System::Narthex, System::Prometheus, System::Vmagent];
+
     /// Its name in a table.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -87,13 +91,24 @@ impl System {
     }
 }
 
-/// What a system is asked to do beyond handing on.
+/// What a system is asked to do beyond forwarding.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Asked {
     /// To send native histograms.
     pub(crate) histograms: bool,
     /// To add a label to each series.
     pub(crate) label: bool,
+    /// To keep at most so much on disk; its own default where absent. The Prometheus agent can't.
+    pub(crate) budget: Option<Budget>,
+}
+
+/// What a system may keep on disk.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Budget {
+    /// The limit.
+    pub(crate) bytes: u64,
+    /// At the limit, pushes are refused with 503. Otherwise the oldest samples are dropped.
+    pub(crate) refuse: bool,
 }
 
 /// The label that is added.
@@ -158,8 +173,16 @@ impl Programs {
             (System::Narthex, Some(narthex), _) => {
                 let mut arguments = vec!["--to", to, "--collect", "none"];
                 let config = data.with_extension("yml");
+                let mut text = String::new();
                 if asked.label {
-                    std::fs::write(&config, format!("global: {{external_labels: {{{name}: {value}}}}}\n"))?;
+                    text.push_str(&format!("global: {{external_labels: {{{name}: {value}}}}}\n"));
+                }
+                if let Some(Budget { bytes, refuse }) = asked.budget {
+                    let when_full = if refuse { "refuse" } else { "drop_oldest" };
+                    text.push_str(&format!("log: {{max_size: {bytes}B, when_full: {when_full}}}\n"));
+                }
+                if !text.is_empty() {
+                    std::fs::write(&config, text)?;
                     let config = config.to_str().ok_or("the temporary folder's name is not text")?;
                     arguments.extend(["--config", config]);
                 }
@@ -190,7 +213,11 @@ impl Programs {
                     _ => "-remoteWrite.forcePromProto=true",
                 };
                 let label = format!("-remoteWrite.label={name}={value}");
-                let flags = if asked.label { vec![protocol, &label] } else { vec![protocol] };
+                let budget =
+                    asked.budget.map(|budget| format!("-remoteWrite.maxDiskUsagePerURL={}", budget.bytes));
+                let mut flags = vec![protocol];
+                flags.extend(asked.label.then_some(&*label));
+                flags.extend(budget.as_deref());
                 Kind::Vmagent(Vmagent::start(peers, to, Some(data), &flags))
             }
             _ => return Err(format!("there is no program for {}", system.name()).into()),
@@ -222,7 +249,23 @@ impl Running {
         }
     }
 
-    /// Where it takes remote write.
+    /// Waits until so many samples have arrived, or nothing new has for as long as `patience`.
+    pub(crate) fn drain(&self, receiver: &Receiver, expected: u64, patience: Duration) -> Result<Arrived> {
+        let done = Instant::now();
+        loop {
+            let arrived = receiver.arrived();
+            let quiet = arrived.last_new.elapsed().min(done.elapsed());
+            if arrived.counts.arrived >= expected || quiet > patience {
+                return Ok(arrived);
+            }
+            if let Some(status) = self.process().exit_status() {
+                return Err(format!("the system has ended: {status}{}", self.process().tail()).into());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Where it receives remote write.
     pub(crate) fn write_url(&self) -> String {
         match &self.kind {
             Kind::Narthex(narthex) => narthex.write_url(),

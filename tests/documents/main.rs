@@ -20,7 +20,7 @@ fn read(path: &str) -> String {
 /// All documents: path and text.
 fn documents() -> Vec<(String, String)> {
     let mut paths: Vec<String> =
-        ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "fuzz/README.md"]
+        ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "fuzz/README.md"]
             .map(String::from)
             .into();
     for entry in std::fs::read_dir(repository().join("docs")).unwrap() {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use support::peers::repository;
 
 /// Whose names are those of files of this repository.
-const FOLDERS: &[&str] = &["crates/", "tests/", "docs/", "scripts/", "bench/", "fuzz/"];
+const FOLDERS: &[&str] = &["crates/", "tests/", "docs/", "scripts/", "bench/", "fuzz/", "packaging/"];
 
 /// All source files, from the root.
 fn sources() -> Vec<PathBuf> {

@@ -31,6 +31,8 @@ pub struct Host {
     memory: Memory,
     /// Those whose failure was logged, so that it is logged once and not at each interval.
     failing: CollectorSet,
+    /// Of these: those that failed although this machine has what they read.
+    broken: CollectorSet,
     /// Those of which it was logged that a limit cuts them.
     cut: CollectorSet,
 }
@@ -43,8 +45,14 @@ impl Host {
             source: Source::new(options.root),
             memory: Memory::default(),
             failing: CollectorSet::EMPTY,
+            broken: CollectorSet::EMPTY,
             cut: CollectorSet::EMPTY,
         }
+    }
+
+    /// The names of the collectors that failed the last time. One that found nothing to read did not fail.
+    pub fn failing(&self) -> Vec<&'static str> {
+        self.broken.iter().map(Collector::name).collect()
     }
 
     /// Collects once. `now_ms` is the wall clock, in milliseconds since 1970, for `node_time_seconds`.
@@ -63,6 +71,10 @@ impl Host {
             if self.source.take_cut() && !self.cut.contains(collector) {
                 self.cut.insert(collector);
                 tracing::warn!(%collector, limit = MAX_DEVICES, "more of a kind than the limit: the rest is left out");
+            }
+            match &result {
+                Err(error) if !error.is_absence() => self.broken.insert(collector),
+                _ => self.broken.remove(collector),
             }
             match result {
                 Ok(()) if self.failing.contains(collector) => {

@@ -40,11 +40,17 @@ const ABSENT_COLLECTORS: &[(&str, &str, &str)] = &[
 ];
 
 /// What this crate has and node_exporter hasn't.
-const MORE: &[(&str, &str)] = &[(
-    "node_memory_",
-    "node_exporter knows a list of the lines of /proc/meminfo; this crate takes them all, as \
-     node_exporter did before 1.9",
-)];
+const MORE: &[(&str, &str)] = &[
+    (
+        "node_memory_",
+        "node_exporter knows a list of the lines of /proc/meminfo; this crate takes them all, as \
+         node_exporter did before 1.9",
+    ),
+    (
+        "node_power_supply_temp_ambient_m",
+        "node_exporter does not read temp_ambient_alert_max and _min, which is what the kernel calls these files",
+    ),
+];
 
 /// node_exporter's own default, which Debian's package changes.
 const MOUNT_POINTS: &str = "--collector.filesystem.mount-points-exclude=^/(dev|proc|run/credentials/.+|sys|\

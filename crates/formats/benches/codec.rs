@@ -115,7 +115,7 @@ fn main() {
     }
     let text = text(&batch);
     let options = ParseOptions::new(Format::Text, 0);
-    assert_eq!(parse(text.as_bytes(), &options).unwrap().series.len(), SERIES);
+    assert_eq!(parse(text.as_bytes(), &options).unwrap().batch.series.len(), SERIES);
     measure(&filter, "parse text", &note(text.len()), || {
         black_box(parse(black_box(text.as_bytes()), &options).unwrap());
     });

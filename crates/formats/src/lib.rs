@@ -12,7 +12,13 @@
 
 pub mod compress;
 pub mod exposition;
+pub mod hint;
 mod lists;
+mod parsed;
+mod rejected;
 pub mod remote_write;
 pub mod text;
 mod wire;
+
+pub use parsed::Parsed;
+pub use rejected::Rejected;

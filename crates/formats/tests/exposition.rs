@@ -4,7 +4,8 @@
 
 mod oracle;
 
-use formats::exposition::{ExpositionError, decode};
+use formats::Parsed;
+use formats::exposition::{ExpositionError, decode as decode_parts};
 use formats::text::{Format, ParseOptions, Timestamps};
 use model::{Batch, Counts, Histogram, LabelsRef, Value};
 use oracle::client::{self as pb, MetricType};
@@ -12,6 +13,11 @@ use proptest::prelude::*;
 use prost::Message;
 
 const NOW: i64 = 1_700_000_000_000;
+
+/// The batch of a body of which nothing is left out.
+fn decode(body: &[u8], options: &ParseOptions<'_>) -> Result<Batch, ExpositionError> {
+    decode_parts(body, options).map(|parsed| parsed.whole().unwrap())
+}
 
 fn options() -> ParseOptions<'static> {
     ParseOptions::new(Format::Text, NOW)
@@ -263,12 +269,9 @@ fn what_is_wrong_is_named() {
     wrong[1].r#type = Some(MetricType::Summary as i32);
     assert_eq!(error(&wrong, &options()), "a metric of \"température\" lacks its summary");
     wrong[1].r#type = Some(9);
-    assert_eq!(error(&wrong, &options()), "\"température\" is of type 9, which there is not");
+    assert_eq!(error(&wrong, &options()), "\"température\" is of type 9, which does not exist");
     wrong[1].name = None;
-    assert_eq!(
-        error(&wrong, &options()),
-        "metric family 1 has no name, or one that is too long or not UTF-8"
-    );
+    assert_eq!(error(&wrong, &options()), "metric family 1 has no name, or one that is not UTF-8");
     let mut twice = simple();
     twice[0].metric[0].label.push(pair("z", "3"));
     assert_eq!(error(&twice, &options()), "a metric of \"hits_total\": label \"z\" is there twice");
@@ -279,11 +282,6 @@ fn what_is_wrong_is_named() {
     );
     let few = ParseOptions { max_points: 3, ..options() };
     assert_eq!(error(&simple(), &few), "more than 3 samples");
-    let small = ParseOptions { limits: model::Limits { buckets: 1, ..Default::default() }, ..options() };
-    assert_eq!(
-        error(&[histogram(MetricType::Histogram, native())], &small),
-        "a metric of \"took\": histogram has 2 buckets, the limit is 1"
-    );
     let cut = body(&simple());
     assert_eq!(
         decode(&cut[..cut.len() - 1], &options()).unwrap_err(),
@@ -292,6 +290,67 @@ fn what_is_wrong_is_named() {
             offset: body(&simple()[..3]).len()
         }
     );
+}
+
+#[test]
+fn a_metric_over_a_limit_costs_only_itself() {
+    let long_name = "n".repeat(1025);
+    let metric = |labels: Vec<pb::LabelPair>| {
+        let exemplar = pb::Exemplar { label: vec![pair("id", "1")], value: Some(2.0), timestamp: time(9, 0) };
+        let counter = pb::Counter { value: Some(1.0), exemplar: Some(exemplar), ..pb::Counter::default() };
+        pb::Metric { label: labels, counter: Some(counter), ..pb::Metric::default() }
+    };
+    let counter = |name: &str, labels| family(name, MetricType::Counter, metric(labels));
+    let many = (0..200).map(|index| pair(&format!("l{index}"), "")).collect();
+    for (bad, reason) in [
+        (counter("a", many), "a metric of \"a\": the number of labels is 200, the limit is 128".to_string()),
+        (
+            counter("a", vec![pair("l", &"x".repeat(16_385))]),
+            "a metric of \"a\": the length of the value of label \"l\" is 16385, the limit is 16384".into(),
+        ),
+        (
+            counter(&long_name, vec![]),
+            format!(
+                "a metric of {:?}: the length of the metric name \"{}…\" is 1025, the limit is 1024",
+                &long_name[..64],
+                &long_name[..64]
+            ),
+        ),
+    ] {
+        let families = [counter("first", vec![]), bad, counter("last", vec![])];
+        let Parsed { batch, rejected } = decode_parts(&body(&families), &options()).unwrap();
+        assert_eq!(show(&batch).len(), 4, "{:?}", show(&batch));
+        assert_eq!((rejected.series, rejected.samples, rejected.exemplars), (1, 1, 1));
+        assert_eq!(rejected.reasons, [reason]);
+    }
+    let small = ParseOptions { limits: model::Limits { buckets: 1, ..Default::default() }, ..options() };
+    let families = [histogram(MetricType::Histogram, native()), counter("last", vec![])];
+    let Parsed { batch, rejected } = decode_parts(&body(&families), &small).unwrap();
+    assert_eq!(show(&batch).len(), 2, "{:?}", show(&batch));
+    assert_eq!((rejected.series, rejected.histograms), (1, 1));
+    assert_eq!(rejected.reasons, ["a metric of \"took\": histogram has 2 buckets, the limit is 1"]);
+    let mut long = counter("a", vec![]);
+    long.metric[0].counter.as_mut().unwrap().exemplar.as_mut().unwrap().label[0] =
+        pair("id", &"x".repeat(16_385));
+    let Parsed { batch, rejected } = decode_parts(&body(&[long]), &options()).unwrap();
+    assert_eq!(show(&batch), ["a 1 (counter a)"]);
+    assert_eq!((rejected.series, rejected.samples, rejected.exemplars), (0, 0, 1));
+}
+
+#[test]
+fn an_exemplar_keeps_its_timestamp_where_samples_may_have_none() {
+    let refuse = ParseOptions { timestamps: Timestamps::Refuse, ..options() };
+    let exemplar = pb::Exemplar { label: vec![], value: Some(2.0), timestamp: time(9, 7_000_000) };
+    let counter = pb::Counter { value: Some(1.0), exemplar: Some(exemplar), ..pb::Counter::default() };
+    let metric = pb::Metric { counter: Some(counter), ..pb::Metric::default() };
+    let batch = decode(&body(&[family("a", MetricType::Counter, metric)]), &refuse).unwrap();
+    assert_eq!(show(&batch), ["a 1 (counter a)", "a #  2 @9007 (counter a)"]);
+}
+
+#[test]
+fn a_compressed_body_is_named() {
+    let said = decode(b"\x1f\x8b\x08\x00\x00", &options()).unwrap_err().to_string();
+    assert_eq!(said, "the body is compressed with gzip: send the header Content-Encoding: gzip");
 }
 
 proptest! {

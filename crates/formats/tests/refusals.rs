@@ -130,7 +130,7 @@ fn a_damaged_2_0_request_is_refused_as_a_whole() {
         (
             "an odd number of references",
             [table(), v2(&[1, 2, 1], &[sample(1)])].concat(),
-            "time series 0: 3 label references don't make pairs of name and value",
+            "time series 0: 3 label references can't be pairs of name and value",
         ),
         (
             "a reference of an exemplar past the table",
@@ -140,7 +140,7 @@ fn a_damaged_2_0_request_is_refused_as_a_whole() {
         (
             "an odd number of references of an exemplar",
             [table(), v2(&[1, 2], &[field(4, field(1, [1]))])].concat(),
-            "time series 0: 1 label references don't make pairs of name and value",
+            "time series 0: 1 label reference can't be pairs of name and value",
         ),
         (
             "a help reference past the table",
@@ -237,6 +237,10 @@ fn histogram(more: &[Vec<u8>]) -> Vec<u8> {
 fn an_invalid_series_costs_itself_only() {
     let up = || label("__name__", "up");
     let long = "x".repeat(20_000);
+    let long_name = format!(
+        "time series 1: the length of the metric name \"{}…\" is 1025, the limit is 1024",
+        "n".repeat(64)
+    );
     let cases: &[(&str, Vec<Vec<u8>>, &str)] = &[
         (
             "no name",
@@ -269,6 +273,11 @@ fn an_invalid_series_costs_itself_only() {
             "a value that is too long",
             vec![up(), label("a", &long)],
             "time series 1: the length of the value of label \"a\" is 20000, the limit is 16384",
+        ),
+        (
+            "a metric name that is too long",
+            vec![label("__name__", &"n".repeat(1025)), label("a", "1")],
+            &long_name,
         ),
         (
             "too many labels",
@@ -321,6 +330,41 @@ fn an_invalid_series_of_2_0_costs_itself_only() {
         ["time series 0: the value of label \"__name__\" is not valid UTF-8: \"\u{fffd}\""]
     );
     assert_eq!(decoded.batch.series.len(), 1, "a symbol that is not UTF-8 harms only who refers to it");
+}
+
+#[test]
+fn a_metric_name_over_the_limit_costs_its_series_in_2_0_too() {
+    for (length, series) in [(1024, 1), (1025, 0)] {
+        let table = symbols(&["", "__name__", &"n".repeat(length)]);
+        let body = [table, v2(&[1, 2], &[sample(1)])].concat();
+        let decoded = decode(Protocol::V2, &body, &DecodeOptions::default()).unwrap();
+        assert_eq!((decoded.batch.series.len(), decoded.rejected.series), (series, 1 - series as u64));
+    }
+}
+
+#[test]
+fn a_body_of_the_other_version_is_refused_and_named() {
+    let of_v1 = v1(&[label("__name__", "up"), sample(50)]);
+    let of_v2 = [symbols(&["", "__name__", "up"]), v2(&[1, 2], &[sample(50)])].concat();
+    for (body, announced, wanted) in [
+        (
+            &of_v2,
+            Protocol::V1,
+            "the body is remote write 2.0 (it has field 4 or 5), but the header Content-Type says \
+             \"application/x-protobuf\": send \"application/x-protobuf;proto=io.prometheus.write.v2.Request\"",
+        ),
+        (
+            &of_v1,
+            Protocol::V2,
+            "the body is remote write 1.0 (it has field 1 or 3), but the header Content-Type says \
+             \"application/x-protobuf;proto=io.prometheus.write.v2.Request\": send \"application/x-protobuf\"",
+        ),
+    ] {
+        assert_eq!(decode(announced, body, &DecodeOptions::default()).unwrap_err().to_string(), wanted);
+    }
+    let both = [of_v1.clone(), of_v2].concat();
+    let decoded = decode(Protocol::V1, &both, &DecodeOptions::default()).unwrap();
+    assert_eq!(decoded.batch.points.len(), 1, "unknown fields beside known ones are ignored");
 }
 
 #[test]
@@ -422,9 +466,7 @@ fn the_text_about_many_faults_is_bounded() {
     assert_eq!(decoded.rejected.reasons.len(), Rejected::MAX_REASONS);
     assert!(decoded.rejected.reasons.iter().all(|reason| reason.len() <= Rejected::MAX_REASON_BYTES));
     let text = decoded.rejected.to_string();
-    assert!(
-        text.starts_with("left out 1000 series, 1000 samples, 0 histograms, 0 exemplars: time series 0 ")
-    );
+    assert!(text.starts_with("left out 1000 series, 1000 samples: time series 0 "));
     assert!(text.len() < 3000);
 }
 

@@ -1,5 +1,7 @@
 //! Native histograms, with integer or float counts, exponential buckets or custom bounds.
 
+use crate::words::counted;
+
 /// The schema number that means custom bucket bounds (`custom_values`) instead of exponential ones.
 pub const CUSTOM_BUCKETS_SCHEMA: i32 = -53;
 
@@ -94,7 +96,7 @@ pub enum HistogramError {
     #[error("histogram schema {0} is none of -53 and -9 to 52")]
     Schema(i32),
     /// Spans ask for another number of buckets than there are.
-    #[error("{side} spans need {spans} buckets, have {buckets}")]
+    #[error("{side} spans need {}, have {buckets}", counted(*spans, "bucket"))]
     BucketCount {
         /// `positive` or `negative`.
         side: &'static str,

@@ -341,7 +341,8 @@ impl<'a> LabelsBuilder<'a> {
         }
         varint::put_u64(out, self.pairs.len() as u64);
         for &(name, value) in &self.pairs {
-            if name.is_empty() || name.len() > limits.name_bytes || value.len() > limits.value_bytes {
+            if name.is_empty() || name.len() > limits.name_bytes || value.len() > longest_value(name, limits)
+            {
                 return Err(Self::explain(name, value, limits));
             }
             varint::put_bytes(out, name);
@@ -375,10 +376,23 @@ impl<'a> LabelsBuilder<'a> {
         } else if name.len() > limits.name_bytes {
             let what = format!("the length of label name {:?}", shorten(name));
             LabelError::Limit { what, is: name.len(), limit: limits.name_bytes }
+        } else if name == METRIC_NAME.as_bytes() && value.len() > limits.name_bytes {
+            let what = format!("the length of the metric name {:?}", shorten(value));
+            LabelError::Limit { what, is: value.len(), limit: limits.name_bytes }
         } else {
             let what = format!("the length of the value of label {:?}", shorten(name));
             LabelError::Limit { what, is: value.len(), limit: limits.value_bytes }
         }
+    }
+}
+
+/// The most bytes that the value of this label may have.
+#[inline]
+fn longest_value(name: &[u8], limits: &Limits) -> usize {
+    if name == METRIC_NAME.as_bytes() {
+        limits.name_bytes.min(limits.value_bytes)
+    } else {
+        limits.value_bytes
     }
 }
 

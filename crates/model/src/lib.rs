@@ -22,6 +22,7 @@ pub mod limits;
 pub mod metadata;
 pub mod stale;
 pub mod varint;
+pub mod words;
 
 pub use batch::{Batch, Exemplar, Point, Series, Span, Value, Verbatim};
 pub use clock::{Clock, SystemClock};

@@ -3,21 +3,16 @@
 use crate::config::size::Human;
 use crate::config::{Collect, Config, Log, default_max_size};
 use crate::data_dir::{DataDir, DataDirError};
-use crate::guard::{Guard, guard};
 use crate::host;
-use crate::page::{Mode, page};
+use crate::page::Mode;
+use crate::routes::Watch;
 use crate::say::say;
 use crate::security::Security;
-use crate::status::groups::{Ask, Groups};
-use crate::status::{About, Status};
+use crate::status::About;
+use crate::status::monitor::Monitor;
 use crate::telemetry::{Outlet, Outlets, Telemetry};
 use axum::Router;
-use axum::extract::{Query, State};
-use axum::middleware::map_response_with_state;
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use collect::HostOptions;
-use http::{StatusCode, header};
 use model::{Clock, SystemClock};
 use receive::Doors;
 use remote::disk::claims::Removed;
@@ -93,6 +88,8 @@ pub struct Agent {
     destinations: Destinations,
     doors: Doors,
     telemetry: Arc<Telemetry>,
+    monitor: Arc<Monitor>,
+    watching: JoinHandle<()>,
     about: Arc<About>,
     clock: Arc<dyn Clock>,
     /// What to measure; nothing where absent.
@@ -107,9 +104,13 @@ pub struct Agent {
 impl Agent {
     /// Starts all parts, but does not measure yet: see [`Agent::measure`].
     pub async fn start(settings: Settings) -> Result<Agent, StartError> {
+        Self::start_by(settings, Arc::new(SystemClock::new())).await
+    }
+
+    /// The same with another clock.
+    pub async fn start_by(settings: Settings, clock: Arc<dyn Clock>) -> Result<Agent, StartError> {
         let Settings { config, data, job, instance } = settings;
         let data = DataDir::open(&data)?;
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let options = log_options(&config.log, &data);
         let about = About {
             instance: instance.clone(),
@@ -125,21 +126,31 @@ impl Agent {
         let (storage, opened) = Storage::open(fs.clone(), clock.clone(), options)
             .map_err(|source| StartError::Log { dir: data.path().to_path_buf(), source })?;
         let labels: Vec<(String, String)> = config.external_labels.into_iter().collect();
-        let base =
-            Base { storage: storage.clone(), fs, clock: clock.clone(), data_dir: data.path().to_path_buf() };
+        let base = Base {
+            storage: storage.clone(),
+            fs: fs.clone(),
+            clock: clock.clone(),
+            data_dir: data.path().to_path_buf(),
+        };
         let destinations = Destinations::start(config.destinations, &labels, config.max_in_memory, base)?;
         // Each destination has pinned what it still wants; only now may the rest go.
         storage.begin_truncating();
         let doors = Doors::open(storage.clone(), clock.clone(), config.receive).await?;
         let outlets = outlets(&destinations);
         let telemetry = Arc::new(Telemetry::new(storage.clone(), outlets, doors.clone(), about.started_ms));
+        let about = Arc::new(about);
+        let monitor = Monitor::open(telemetry.clone(), about.clone(), clock.clone(), &*fs, data.path());
+        let monitor = Arc::new(monitor);
+        let watching = tokio::spawn(monitor.clone().run());
         let collecting = measurement(config.collect, &job, &instance);
         Ok(Agent {
             storage,
             destinations,
             doors,
             telemetry,
-            about: Arc::new(about),
+            monitor,
+            watching,
+            about,
             clock,
             collecting,
             measuring: None,
@@ -161,6 +172,7 @@ impl Agent {
         if let Some(measuring) = self.measuring.take() {
             measuring.abort();
             let _ = measuring.await;
+            self.telemetry.set_collectors_failing(Vec::new());
         }
     }
 
@@ -171,7 +183,7 @@ impl Agent {
         let labels: Vec<(String, String)> = config.external_labels.into_iter().collect();
         let changes = self.destinations.reload(config.destinations, &labels, config.max_in_memory).await;
         // Also where that failed: those that are there again may be others.
-        self.telemetry.set_outlets(outlets(&self.destinations));
+        self.show_destinations();
         let changes = changes?;
         if *self.doors.options() != config.receive {
             self.doors.set_options(config.receive).await?;
@@ -188,6 +200,12 @@ impl Agent {
     /// Deletes what was kept of destinations that were removed long ago; to be called now and then.
     pub fn tidy(&mut self) {
         self.destinations.tidy();
+        self.show_destinations();
+    }
+
+    fn show_destinations(&self) {
+        // What the ones that are gone have counted last.
+        self.monitor.observe();
         self.telemetry.set_outlets(outlets(&self.destinations));
     }
 
@@ -226,6 +244,11 @@ impl Agent {
         &self.storage
     }
 
+    /// The inputs.
+    pub(crate) fn doors(&self) -> &Doors {
+        &self.doors
+    }
+
     /// Where things are.
     pub fn about(&self) -> &About {
         &self.about
@@ -236,31 +259,25 @@ impl Agent {
         Watch {
             about: self.about.clone(),
             telemetry: self.telemetry.clone(),
+            monitor: self.monitor.clone(),
             doors: self.doors.clone(),
             clock: self.clock.clone(),
         }
     }
 
-    /// All that it serves; `more` is added. Everything is behind the guard, and all but what tells that
-    /// it lives is for those only whom `security` lets in.
+    /// All that it serves, with `more`: see [`Watch::router`].
     pub fn router(&self, mode: Mode, more: Router, security: &Security) -> Router {
-        let watch = self.watch();
-        let inside = Router::new()
-            .route("/", get(move || async move { page(mode) }))
-            .route("/metrics", get(metrics))
-            .route("/api/v1/status/remote_write", get(status))
-            .route("/api/v1/status/groups", get(groups))
-            .with_state(watch)
-            .merge(self.doors.router())
-            .merge(more)
-            .fallback(|| async { (StatusCode::NOT_FOUND, NOT_FOUND) });
-        let router = security
-            .protect(inside)
-            .layer(map_response_with_state(self.doors.clone(), count_refused))
-            .route("/-/healthy", get(|| async { "healthy\n" }))
-            .route("/-/ready", get(|| async { "ready\n" }))
-            .layer(axum::middleware::from_fn_with_state(Guard::new(&hostname(), security), guard));
-        security.decorate(router)
+        self.watch().router(mode, more, security)
+    }
+
+    /// Waits until no push is under way, at most this long.
+    pub async fn end_of_requests(&self, at_most: Duration) {
+        let ended = async {
+            while self.doors.requests() > 0 {
+                tokio::time::sleep(REQUESTS_LOOK).await;
+            }
+        };
+        let _ = tokio::time::timeout(at_most, ended).await;
     }
 
     /// Ends: measuring first, then the destinations, which send what is left until `deadline` and save
@@ -270,14 +287,23 @@ impl Agent {
         // What they have not delivered stays in the log for the next start: ending releases no pin.
         let ends = self.destinations.into_all().into_iter().map(|destination| end(destination, deadline));
         futures_util::future::join_all(ends).await;
-        let storage = self.storage.clone();
+        self.watching.abort();
+        // Counts of the last second, too.
+        self.monitor.observe();
+        let (storage, monitor) = (self.storage.clone(), self.monitor.clone());
         // Waits for the disk, so not on a thread that serves.
-        if tokio::task::spawn_blocking(move || storage.close()).await.is_err() {
+        let closing = tokio::task::spawn_blocking(move || {
+            monitor.save();
+            storage.close();
+        });
+        if closing.await.is_err() {
             tracing::error!("closing the log ended unexpectedly");
         }
     }
 }
 
+/// How often it is looked whether requests are under way.
+const REQUESTS_LOOK: Duration = Duration::from_millis(10);
 const DAY_MS: i64 = 86_400_000;
 /// How long a destination that takes nothing is given at the end: enough for one more try.
 const LAST_TRY: Duration = Duration::from_secs(5);
@@ -318,9 +344,6 @@ fn measurement(collect: Collect, job: &str, instance: &str) -> Option<host::Sett
     })
 }
 
-const NOT_FOUND: &str = "not found. There are: / (the page), /metrics, /-/ready, /-/healthy, \
-    /api/v1/status/remote_write, /api/v1/status/groups, and for pushes: /metrics/job/JOB, /api/v1/write, /api/v1/import/prometheus\n";
-
 fn log_options(log: &Log, data: &DataDir) -> storage::Options {
     let mut options = storage::Options::new(data.path());
     // Where the size of the file system can't be asked for, the fixed bound is the budget.
@@ -332,55 +355,6 @@ fn log_options(log: &Log, data: &DataDir) -> storage::Options {
     options.durability = log.durability;
     options.compression = log.compression;
     options
-}
-
-/// What handlers look at.
-#[derive(Debug, Clone)]
-pub struct Watch {
-    about: Arc<About>,
-    telemetry: Arc<Telemetry>,
-    doors: Doors,
-    clock: Arc<dyn Clock>,
-}
-
-impl Watch {
-    /// Milliseconds since 1970.
-    pub fn now_ms(&self) -> i64 {
-        self.clock.now_ms()
-    }
-
-    /// The status now.
-    pub fn status(&self) -> Status {
-        Status::now(&self.about, &self.telemetry, &*self.clock)
-    }
-}
-
-/// Counts those who may not come in.
-async fn count_refused(State(doors): State<Doors>, response: Response) -> Response {
-    if response.status() == StatusCode::UNAUTHORIZED {
-        doors.stats().unauthorized.add(1);
-    }
-    response
-}
-
-async fn status(State(watch): State<Watch>) -> axum::Json<Status> {
-    axum::Json(watch.status())
-}
-
-async fn groups(State(watch): State<Watch>, Query(ask): Query<Ask>) -> Response {
-    match watch.doors.groups_status().await {
-        Ok(all) => axum::Json(Groups::of(all, &ask, watch.clock.now_ms())).into_response(),
-        Err(refusal) => refusal.into_response(),
-    }
-}
-
-async fn metrics(State(watch): State<Watch>) -> Response {
-    let mut text = formats::text::encode(&watch.telemetry.families());
-    match watch.doors.exposition().await {
-        Ok(groups) => text.push_str(&groups),
-        Err(refusal) => return refusal.into_response(),
-    }
-    ([(header::CONTENT_TYPE, formats::text::CONTENT_TYPE)], text).into_response()
 }
 
 /// This machine's name.

@@ -27,7 +27,8 @@ pub(crate) async fn watch(telemetry: Arc<Telemetry>) {
         for outlet in &outlets.running {
             let at = known.iter().position(|(stats, _)| Arc::ptr_eq(&outlet.stats, stats));
             let told = at.and_then(|at| known.get(at)).map_or(Told::Nothing, |(_, told)| *told);
-            let (next, sentence) = look(told, &outlet.stats.state());
+            let delivered = outlet.stats.delivered.get().total() > 0;
+            let (next, sentence) = look(told, &outlet.stats.state(), delivered);
             match at.and_then(|at| known.get_mut(at)) {
                 Some((_, told)) => *told = next,
                 None => known.push((outlet.stats.clone(), next)),
@@ -41,12 +42,15 @@ pub(crate) async fn watch(telemetry: Arc<Telemetry>) {
     }
 }
 
-/// What to remember and what to say.
-fn look(told: Told, state: &State) -> (Told, Option<&'static str>) {
+/// What to remember and what to say. A destination that has refused everything has accepted nothing.
+fn look(told: Told, state: &State, delivered: bool) -> (Told, Option<&'static str>) {
     match (told, state) {
+        (_, State::Delivering) if !delivered => (told, None),
         (Told::Nothing, State::Delivering) => (Told::Accepts, Some("accepted what was sent")),
         (Told::Trouble, State::Delivering) => (Told::Accepts, Some("accepts again")),
-        (Told::Accepts, State::Waiting { .. } | State::Denied { .. }) => (Told::Trouble, None),
+        (Told::Accepts, State::Waiting { .. } | State::Refusing { .. } | State::Denied { .. }) => {
+            (Told::Trouble, None)
+        }
         _ => (told, None),
     }
 }
@@ -64,11 +68,27 @@ mod tests {
         let said: Vec<_> = states
             .into_iter()
             .map(|state| {
-                let (next, sentence) = look(told, state);
+                let (next, sentence) = look(told, state, true);
                 told = next;
                 sentence
             })
             .collect();
         assert_eq!(said, [None, Some("accepted what was sent"), None, None, None, Some("accepts again")]);
+    }
+
+    #[test]
+    fn a_destination_that_refuses_everything_does_not_accept() {
+        let refusing = State::Refusing { reason: "400 Bad Request: out of bounds".into() };
+        assert_eq!(look(Told::Nothing, &refusing, false), (Told::Nothing, None));
+        assert_eq!(look(Told::Accepts, &refusing, true), (Told::Trouble, None));
+        let again = look(Told::Trouble, &State::Delivering, true);
+        assert_eq!(again, (Told::Accepts, Some("accepts again")));
+    }
+
+    #[test]
+    fn a_destination_that_accepted_no_sample_is_not_said_to_accept() {
+        assert_eq!(look(Told::Nothing, &State::Delivering, false), (Told::Nothing, None));
+        let first = look(Told::Nothing, &State::Delivering, true);
+        assert_eq!(first, (Told::Accepts, Some("accepted what was sent")));
     }
 }

@@ -1,6 +1,7 @@
 //! The command line: what can be said, and nothing of what is then done.
 
 use crate::config::duration;
+#[cfg(feature = "demo")]
 use crate::sink::Accept;
 use clap::{Args, Parser, Subcommand};
 use collect::CollectorSet;
@@ -33,8 +34,10 @@ pub struct Cli {
 pub enum Command {
     /// Collect this machine's metrics, take in pushes, and push both to a destination.
     Run(RunArgs),
+    #[cfg(feature = "demo")]
     /// The whole way on this machine alone: collects, pushes to a sink of its own, shows both on a page.
     Demo(DemoArgs),
+    #[cfg(feature = "demo")]
     /// A remote-write receiver to look into, and to test senders with: it can fail, delay and refuse.
     Sink(SinkArgs),
     /// Push values from a script to a narthex or a Pushgateway, or straight to a remote-write endpoint.
@@ -45,6 +48,12 @@ pub enum Command {
     Wal(crate::wal_command::args::WalArgs),
     /// Check a configuration file, and say what it would do.
     Check(CheckArgs),
+    /// Write completions for a shell to standard output.
+    #[cfg(feature = "manual")]
+    Completions(crate::manual::CompletionsArgs),
+    /// Write the manual page to standard output, or all manual pages into a directory.
+    #[cfg(feature = "manual")]
+    Man(crate::manual::ManArgs),
 }
 
 /// `narthex run`.
@@ -114,6 +123,7 @@ pub struct RunArgs {
 }
 
 /// `narthex demo`.
+#[cfg(feature = "demo")]
 #[derive(Debug, Args)]
 pub struct DemoArgs {
     /// The folder for the log and the positions. [default: a new one under the system's temporary
@@ -132,6 +142,7 @@ pub struct DemoArgs {
 }
 
 /// `narthex sink`.
+#[cfg(feature = "demo")]
 #[derive(Debug, Args)]
 pub struct SinkArgs {
     /// Listen here for remote write and for the page.
@@ -191,6 +202,7 @@ fn parse_collectors(text: &str) -> Result<CollectorSet, String> {
     crate::config::file::Collectors::parse(text).map(|collectors| collectors.0)
 }
 
+#[cfg(feature = "demo")]
 fn parse_size(text: &str) -> Result<u64, String> {
     match crate::config::size::Size::parse(text).map_err(|error| error.to_string())? {
         crate::config::size::Size::Bytes(bytes) => Ok(bytes),

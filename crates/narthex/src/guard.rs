@@ -40,11 +40,7 @@ impl Guard {
 
     /// Whether a `Host` header names this machine.
     fn knows(&self, host: &str) -> bool {
-        let name = match host.strip_prefix('[') {
-            Some(rest) => rest.split(']').next().unwrap_or_default(),
-            None => host.rsplit_once(':').map_or(host, |(name, _)| name),
-        };
-        let name = name.to_ascii_lowercase();
+        let name = host_name(host);
         name.parse::<IpAddr>().is_ok()
             || name == "localhost"
             || self.names.contains(&name)
@@ -58,9 +54,11 @@ impl Guard {
         let guarded = origin.is_some() || (reads && !OPEN.contains(&path));
         if guarded && !host.is_some_and(|host| self.knows(host)) {
             let host = host.unwrap_or_default();
+            let name = host_name(host);
             return Err(format!(
-                "unknown Host {host:?}: ask by this machine's address or name, or allow that one \
-                 (--allowed-host NAME, or receive.allowed_hosts)"
+                "unknown Host {host:?}: what is here can be read by this machine's address or name. To allow this \
+                 name as well, start narthex with --allowed-host {name}, or add {name} to receive.allowed_hosts \
+                 in its configuration"
             ));
         }
         if let Some(origin) = origin {
@@ -73,6 +71,15 @@ impl Guard {
         }
         Ok(())
     }
+}
+
+/// The name or address in a `Host` header, without the port.
+fn host_name(host: &str) -> String {
+    let name = match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => host.rsplit_once(':').map_or(host, |(name, _)| name),
+    };
+    name.to_ascii_lowercase()
 }
 
 fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
@@ -111,6 +118,14 @@ mod tests {
             }
         }
         guard.check(&request.0.parse().unwrap(), request.1, &headers).is_ok()
+    }
+
+    #[test]
+    fn an_unknown_name_is_answered_with_the_flag_that_allows_it() {
+        let headers = HeaderMap::from_iter([(header::HOST, "Narthex.example.com:9091".parse().unwrap())]);
+        let said = guard_of(&[]).check(&Method::GET, "/metrics", &headers).unwrap_err();
+        assert!(said.starts_with("unknown Host \"Narthex.example.com:9091\": "), "{said}");
+        assert!(said.contains("--allowed-host narthex.example.com, or add narthex.example.com to"), "{said}");
     }
 
     const READS: [(&str, &str); 5] = [

@@ -56,6 +56,7 @@ pub(crate) async fn run(
         telemetry.stamped(stamper.counts(), ticker.missed());
         let (back, families) = measure(host, &settings.host, clock.now_ms()).await;
         host = back;
+        telemetry.set_collectors_failing(host.failing());
         let took = clock.monotonic().saturating_sub(started);
         telemetry.collected(took);
         if let Some(timestamp) = stamp {

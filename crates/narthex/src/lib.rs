@@ -15,20 +15,27 @@ pub mod cli;
 pub mod config;
 pub mod configure;
 pub mod data_dir;
+#[cfg(feature = "demo")]
 pub mod demo;
 pub mod exec;
 pub mod failure;
 pub mod guard;
 mod host;
 pub mod http;
+#[cfg(feature = "manual")]
+pub mod manual;
 pub mod page;
 pub mod push;
 mod reload;
+mod routes;
 pub mod run;
 mod say;
 pub mod security;
+mod service_manager;
 pub mod shutdown;
+#[cfg(feature = "demo")]
 pub mod sink;
+mod static_libc;
 pub mod status;
 pub mod telemetry;
 pub mod wal_command;
@@ -48,6 +55,7 @@ const STACK_BYTES: usize = 1 << 20;
 
 /// The whole program.
 pub fn cli_main() -> ExitCode {
+    static_libc::restrict_name_resolution();
     std::panic::set_hook(Box::new(|panic| {
         say(format_args!("narthex: an error in narthex itself, please report it: {panic}"));
     }));
@@ -77,6 +85,10 @@ fn start(cli: Cli) -> Result<ExitCode, Failure> {
     match cli.command {
         Command::Check(args) => return run::check(&args.file).map(|()| ExitCode::SUCCESS),
         Command::Wal(args) => return wal_command::run(args),
+        #[cfg(feature = "manual")]
+        Command::Completions(args) => return manual::completions(&args).map(|()| ExitCode::SUCCESS),
+        #[cfg(feature = "manual")]
+        Command::Man(args) => return manual::man(&args).map(|()| ExitCode::SUCCESS),
         _ => {}
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -92,9 +104,12 @@ fn start(cli: Cli) -> Result<ExitCode, Failure> {
             Command::Exec(args) => return Ok(exec::run(args).await),
             Command::Push(args) => push::run(args).await,
             Command::Run(args) => run::run(args).await,
+            #[cfg(feature = "demo")]
             Command::Demo(args) => demo::run(args).await,
+            #[cfg(feature = "demo")]
             Command::Sink(args) => sink::serve::run(args).await,
-            Command::Check(_) | Command::Wal(_) => Ok(()),
+            // The others have ended above.
+            _ => Ok(()),
         };
         ended.map(|()| ExitCode::SUCCESS)
     });

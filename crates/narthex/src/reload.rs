@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::configure::configure;
 use crate::say::say;
 use crate::security::Security;
+use crate::service_manager;
 use axum::Router;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
@@ -61,8 +62,10 @@ impl Reloader {
 
     /// Reads the configuration again and goes over to it; says what changed, or why nothing did.
     pub(crate) async fn reload(&mut self, agent: &mut Agent, security: &Security) -> Result<(), String> {
+        service_manager::reloading();
         let result = self.try_reload(agent, security).await;
-        agent.telemetry().reloaded(result.is_ok(), agent.now_ms());
+        service_manager::ready();
+        agent.telemetry().reloaded(result.as_ref().map(|()| ()).map_err(String::as_str), agent.now_ms());
         if let Err(why) = &result {
             say(format_args!("the configuration was not reloaded, the old one goes on: {why}"));
         }

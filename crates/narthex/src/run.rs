@@ -7,11 +7,12 @@ use crate::config::{self, Config, duration::human, size::Human};
 use crate::configure::{NOWHERE, configure};
 use crate::data_dir::default_path;
 use crate::failure::Failure;
-use crate::http::Listening;
+use crate::http::{Listening, Switch};
 use crate::page::Mode;
 use crate::reload::{self, Reloader};
 use crate::say::say;
 use crate::security::{Policy, Security};
+use crate::service_manager::{self, parts, watchdog};
 use crate::shutdown::{Hangups, Signals};
 use remote::config::url::Url;
 use std::net::SocketAddr;
@@ -21,6 +22,9 @@ use tokio::time::Instant;
 
 /// How often it is looked whether something that was kept for a while can go.
 const TIDY_INTERVAL: Duration = Duration::from_secs(3600);
+
+/// How long requests under way may take when it ends.
+const LAST_REQUESTS: Duration = Duration::from_secs(5);
 
 /// Runs until a signal.
 pub async fn run(args: RunArgs) -> Result<(), Failure> {
@@ -40,12 +44,14 @@ pub async fn run(args: RunArgs) -> Result<(), Failure> {
     let security = Security::start(policy).map_err(Failure::usage)?;
     let mut signals = Signals::listen().map_err(Failure::running)?;
     let listening = Listening::on(args.listen).map_err(Failure::running)?.secured(security.current());
+    let switch = Switch::not_ready("narthex is starting");
+    let server = listening.serve(switch.router());
     let instance = args.instance.clone().unwrap_or_else(hostname);
     let told = sentences(&config, &args.job, &instance);
     let settings = Settings { config: config.clone(), data, job: args.job.clone(), instance };
     let mut agent = Agent::start(settings).await.map_err(Failure::running)?;
     let (reload, mut asked) = reload::route(args.enable_lifecycle);
-    let server = listening.serve(agent.router(Mode::Run, reload, &security));
+    switch.set(agent.router(Mode::Run, reload, &security));
     let scheme = security.scheme();
     say(format_args!("listening on {scheme}://{} (pushes, own metrics, page)", server.address()));
     for sentence in told {
@@ -61,6 +67,8 @@ pub async fn run(args: RunArgs) -> Result<(), Failure> {
 
     let flush_deadline = args.flush_deadline;
     let mut reloader = Reloader::new(args, config);
+    let (watchdog, mut questions) = watchdog::start(parts::of(agent.storage(), agent.doors()));
+    service_manager::ready();
     // A start has just looked.
     let mut tidying = tokio::time::interval_at(Instant::now() + TIDY_INTERVAL, TIDY_INTERVAL);
     let signal = loop {
@@ -74,14 +82,23 @@ pub async fn run(args: RunArgs) -> Result<(), Failure> {
                 // Whoever has gone away doesn't hear of it.
                 let _ = reply.send(reloader.reload(&mut agent, &security).await);
             }
+            Some(question) = questions.recv() => {
+                // The watchdog may have ended meanwhile.
+                let _ = question.send(());
+            }
             _ = tidying.tick() => agent.tidy(),
         }
     };
+    service_manager::stopping(flush_deadline);
+    drop(watchdog);
     signals.end_at_next(None);
     say(format_args!("{signal}: sending what is left, for at most {}", human(flush_deadline)));
     drop(asked);
-    server.stop().await;
+    // Requests under way are answered; later ones are told to come again.
+    switch.set_not_ready("narthex is ending");
+    agent.end_of_requests(LAST_REQUESTS).await;
     agent.stop(flush_deadline).await;
+    server.stop().await;
     announcing.abort();
     say(format_args!("ended"));
     Ok(())

@@ -1,8 +1,8 @@
 //! What a door answers where it doesn't take what came. The one place that knows status codes for faults.
 
 use crate::path::PathError;
+use crate::stats::RefusedReason;
 use axum::response::{IntoResponse, Response};
-use formats::compress::DecompressError;
 use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
 use storage::AppendError;
@@ -94,6 +94,30 @@ impl Refusal {
         }
     }
 
+    /// Its kind, for counters.
+    pub const fn reason(&self) -> RefusedReason {
+        match self {
+            Self::Malformed(_) => RefusedReason::Invalid,
+            Self::Unsupported(_) => RefusedReason::UnsupportedMedia,
+            Self::BodyTooLarge { .. } | Self::NeedsTooMuch { .. } => RefusedReason::TooLarge,
+            Self::TooSlow { .. } | Self::Broken(_) => RefusedReason::Incomplete,
+            Self::NotFound(_) => RefusedReason::NotFound,
+            Self::Method { .. } => RefusedReason::Method,
+            Self::Unauthorized => RefusedReason::Unauthorized,
+            Self::TooMany(_) => RefusedReason::TooMany,
+            Self::Busy(_) => RefusedReason::Busy,
+            Self::Stopping => RefusedReason::Ending,
+            Self::Append(error) => match error {
+                AppendError::TooManySeries { .. } => RefusedReason::TooMany,
+                AppendError::TooLarge { .. } => RefusedReason::TooLarge,
+                AppendError::Busy { .. } => RefusedReason::Busy,
+                AppendError::Full(_) => RefusedReason::LogFull,
+                AppendError::Failed(_) => RefusedReason::LogFailed,
+                AppendError::Closed => RefusedReason::Ending,
+            },
+        }
+    }
+
     /// After how many seconds it may be worth trying again: soon where it is a matter of the moment, later
     /// where somebody has to act.
     pub const fn retry_after(&self) -> Option<u32> {
@@ -131,12 +155,6 @@ impl Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         self.respond(HeaderMap::new())
-    }
-}
-
-impl From<DecompressError> for Refusal {
-    fn from(error: DecompressError) -> Self {
-        Refusal::Malformed(error.to_string())
     }
 }
 

@@ -4,7 +4,8 @@ use crate::answer::Refusal;
 use crate::body::Received;
 use crate::budget::Share;
 use crate::options::WORK;
-use formats::compress::{Decompressor, Encoding};
+use formats::compress::{DecompressError, Decompressor, Encoding};
+use formats::hint::{self, Hint};
 use std::cell::RefCell;
 
 /// Bodies that may decompress to more than this are decoded on a thread of their own rather than on one
@@ -62,27 +63,106 @@ pub(crate) async fn decode<T: Send + 'static>(
         match outcome {
             Ok(value) => return Ok((value, work.0, share)),
             Err(error) if error.is_too_large() && within < limit => size = limit,
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(explained(&error, encoding, &work.0)),
         }
     }
 }
 
-/// The encoding that a `Content-Encoding` header names.
+/// What a body that could not be decompressed is instead, where its first bytes tell.
+fn explained(error: &DecompressError, encoding: Encoding, body: &[u8]) -> Refusal {
+    match hint::compressed(body) {
+        Some(Hint::Compressed(found)) if found != encoding.as_str() || encoding == Encoding::Snappy => {
+            let format = if found == "snappy" { "framed snappy" } else { found };
+            Refusal::Malformed(format!("{error}: it is {format}"))
+        }
+        _ => Refusal::Malformed(error.to_string()),
+    }
+}
+
+/// The encoding that a `Content-Encoding` header names; `default` where there is none, or an empty one.
+///
+/// The header is a list of what was done to the body, in order. `identity` in it says nothing, and more than one
+/// compression is not supported.
 pub(crate) fn encoding(
     headers: &http::HeaderMap,
-    missing: Encoding,
+    default: Encoding,
     known: &[(&str, Encoding)],
 ) -> Result<Encoding, Refusal> {
-    let Some(header) = headers.get(http::header::CONTENT_ENCODING) else { return Ok(missing) };
-    let name = String::from_utf8_lossy(header.as_bytes());
-    let name = name.trim();
-    let found = known.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+    let values = headers.get_all(http::header::CONTENT_ENCODING).iter();
+    let text: Vec<_> = values.map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
+    let text = text.join(",");
+    let mut names: Vec<&str> = text.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+    let identity = |name: &str| name.eq_ignore_ascii_case("identity");
+    if names.iter().any(|name| !identity(name)) {
+        names.retain(|name| !identity(name));
+    } else {
+        names.truncate(1);
+    }
+    let found = match names.as_slice() {
+        [] => return Ok(default),
+        // RFC 9110: x-gzip is another name of gzip.
+        [name] if name.eq_ignore_ascii_case("x-gzip") => known.iter().find(|(known, _)| *known == "gzip"),
+        [name] => known.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)),
+        _ => None,
+    };
     found.map(|(_, encoding)| *encoding).ok_or_else(|| {
-        let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
-        let name: String = name.chars().take(40).collect();
-        Refusal::Unsupported(format!(
-            "content encoding {name:?} is not known here: use {}",
-            names.join(" or ")
-        ))
+        let known: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
+        let known = known.join(" or ");
+        let given: String = names.join(", ").chars().take(40).collect();
+        let text = match names.len() {
+            1 => format!("content encoding {given:?} is not known here: use {known}"),
+            number => format!("the body has {number} content encodings, {given:?}: use one of {known}"),
+        };
+        Refusal::Unsupported(text)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use http::header::{CONTENT_ENCODING, HeaderMap};
+
+    fn found(values: &[&str], known: &[(&str, Encoding)]) -> Result<Encoding, Refusal> {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(CONTENT_ENCODING, value.parse().unwrap());
+        }
+        encoding(&headers, Encoding::Snappy, known)
+    }
+
+    #[test]
+    fn the_header_is_a_list_in_any_case_with_spaces_and_empty_parts() {
+        let known = [("gzip", Encoding::Gzip), ("zstd", Encoding::Zstd), ("identity", Encoding::Identity)];
+        for (values, wanted) in [
+            (&[][..], Encoding::Snappy),
+            (&[""], Encoding::Snappy),
+            (&[" , "], Encoding::Snappy),
+            (&["gzip"], Encoding::Gzip),
+            (&[" GZip "], Encoding::Gzip),
+            (&["x-gzip"], Encoding::Gzip),
+            (&["identity"], Encoding::Identity),
+            (&["Identity, identity"], Encoding::Identity),
+            (&["identity, zstd"], Encoding::Zstd),
+            (&["", "zstd", "identity"], Encoding::Zstd),
+        ] {
+            assert_eq!(found(values, &known), Ok(wanted), "{values:?}");
+        }
+        for (values, wanted) in [
+            (&["br"][..], "content encoding \"br\" is not known here: use gzip or zstd or identity"),
+            (
+                &["gzip, zstd"],
+                "the body has 2 content encodings, \"gzip, zstd\": use one of gzip or zstd or identity",
+            ),
+            (
+                &["gzip", "gzip"],
+                "the body has 2 content encodings, \"gzip, gzip\": use one of gzip or zstd or identity",
+            ),
+        ] {
+            assert_eq!(found(values, &known), Err(Refusal::Unsupported(wanted.into())), "{values:?}");
+        }
+        let only_snappy = [("snappy", Encoding::Snappy)];
+        assert!(found(&["identity"], &only_snappy).is_err());
+        assert_eq!(found(&[""], &only_snappy), Ok(Encoding::Snappy));
+    }
 }

@@ -6,13 +6,17 @@ use crate::budget::Budget;
 use crate::groups::ask::{Ask, Asked};
 use crate::groups::group::Group;
 use crate::groups::keeper::{Keeper, QUEUE};
+use crate::groups::state::State;
 use crate::options::{Options, OptionsError};
 use crate::stats::{Door, Stats};
+use crate::timestamps::Bounds;
 use crate::{exposition, import, path, pushgateway, status, write};
 use axum::Router;
 use axum::body::Body;
-use axum::routing::any;
-use model::{Batch, Clock};
+use axum::routing::{any, put};
+use model::words::with_article;
+use model::{Batch, Clock, MetricType};
+use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use storage::Storage;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -52,6 +56,9 @@ pub enum OpenError {
     Journal(#[from] storage::OpenError),
 }
 
+/// The most warnings about a group.
+pub const WARNINGS_MAX: usize = 5;
+
 /// A group, for a page.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GroupStatus {
@@ -67,6 +74,8 @@ pub struct GroupStatus {
     pub failed_ms: i64,
     /// Why it was.
     pub failure: String,
+    /// What the user should know about it although it was accepted, at most [`WARNINGS_MAX`] sentences.
+    pub warnings: Vec<String>,
     /// Its time to live, in milliseconds.
     pub ttl_ms: Option<i64>,
     /// When it expires, in milliseconds since 1970.
@@ -102,6 +111,7 @@ impl Doors {
 
     /// The routes. To be merged into the program's.
     pub fn router(&self) -> Router {
+        let without_job = || put(pushgateway::without_job).post(pushgateway::without_job);
         let only = |allow| any(move || async move { Refusal::Method { allow } });
         Router::new()
             .route("/api/v1/write", only("POST").post(write::write))
@@ -110,6 +120,8 @@ impl Doors {
             .route("/api/v1/metrics", only("GET").get(status::metrics))
             .route("/api/v1/admin/wipe", only("PUT").put(status::wipe))
             .route("/metrics/{*group}", any(pushgateway::push))
+            .route("/metrics", without_job())
+            .route("/metrics/", without_job())
             .with_state(self.clone())
     }
 
@@ -137,17 +149,28 @@ impl Doors {
 
     /// All groups as they are, those with uncommitted changes as they were.
     pub async fn groups(&self) -> Result<Vec<Arc<Group>>, Refusal> {
-        let (send, receive) = oneshot::channel();
-        let read = Ask::Read(Box::new(move |state| {
-            let _ = send.send(state.groups().cloned().collect());
-        }));
-        self.ask(read).await?;
-        receive.await.map_err(|_| Refusal::Stopping)
+        self.read(|state| state.groups().cloned().collect()).await
     }
 
     /// All groups, for a page, by their labels.
     pub async fn groups_status(&self) -> Result<Vec<GroupStatus>, Refusal> {
-        Ok(self.groups().await?.iter().map(|group| status_of(group)).collect())
+        let read = self.read(|state| {
+            let groups: Vec<Arc<Group>> = state.groups().cloned().collect();
+            (groups, state.mixed_types().clone())
+        });
+        let (groups, mixed) = read.await?;
+        Ok(groups.iter().map(|group| status_of(group, &mixed)).collect())
+    }
+
+    /// What `read` makes of the groups.
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&State) -> T + Send + Sync + 'static,
+    ) -> Result<T, Refusal> {
+        let (send, receive) = oneshot::channel();
+        let read = Ask::Read(Box::new(move |state| drop(send.send(read(state)))));
+        self.ask(read).await?;
+        receive.await.map_err(|_| Refusal::Stopping)
     }
 
     /// The groups as text, in the Pushgateway's way, for whoever still scrapes. Nothing where the user
@@ -159,10 +182,20 @@ impl Doors {
         Ok(exposition::exposition(&self.groups().await?))
     }
 
+    /// Asks the task that keeps the groups for a sign of life: true once it has answered, false if it has ended.
+    pub async fn groups_answer(&self) -> bool {
+        !matches!(self.ask(Ask::Read(Box::new(|_| {}))).await, Err(Refusal::Stopping))
+    }
+
     /// Sends the groups whose turn it is, and ends those whose time is over. They do so by themselves, by
     /// the runtime's timer; this is for tests with a clock of their own.
     pub async fn take_turns(&self) -> Result<(), Refusal> {
         self.ask(Ask::Turns).await
+    }
+
+    /// Whether the groups' task is there: without it no group can be pushed.
+    pub fn is_alive(&self) -> bool {
+        !self.0.asks.is_closed()
     }
 
     /// Requests being worked on.
@@ -198,13 +231,13 @@ impl Doors {
         self.0.started
     }
 
-    /// The oldest and the latest timestamp that are taken, in milliseconds since 1970.
-    pub(crate) fn time_bounds(&self) -> (Option<i64>, i64) {
+    /// The timestamps that are accepted now.
+    pub(crate) fn time_bounds(&self) -> Bounds {
         let now = self.now_ms();
         let ms = |duration: std::time::Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
         let options = self.options();
         let oldest = options.max_age.map(|age| now.saturating_sub(ms(age)));
-        (oldest, now.saturating_add(ms(options.ahead)))
+        Bounds { oldest, newest: now.saturating_add(ms(options.ahead)) }
     }
 
     /// A place among the requests that are worked on at once.
@@ -224,8 +257,20 @@ impl Doors {
     }
 }
 
-fn status_of(group: &Group) -> GroupStatus {
+fn status_of(group: &Group, mixed: &BTreeMap<String, Vec<MetricType>>) -> GroupStatus {
     let labels = group.key.as_ref();
+    let own = mixed.iter().filter_map(|(name, kinds)| Some((name, group.families.get(name)?, kinds)));
+    let warnings = own.take(WARNINGS_MAX).map(|(name, kept, kinds)| {
+        let own = kept.family.kind;
+        let others = kinds.iter().filter(|kind| **kind != own);
+        let others: Vec<String> = others.map(|kind| described(*kind)).collect();
+        format!(
+            "metric {name:?} is {} here and {} in other groups: it is sent without a type",
+            described(own),
+            others.join(" or ")
+        )
+    });
+    let warnings = warnings.collect();
     GroupStatus {
         labels: labels.iter().map(|(name, value)| (name.into_owned(), value.into_owned())).collect(),
         path: path::to_path(labels),
@@ -233,9 +278,18 @@ fn status_of(group: &Group) -> GroupStatus {
         pushed_ms: group.pushed,
         failed_ms: group.failed,
         failure: group.failure.clone(),
+        warnings,
         ttl_ms: group.ttl,
         expires_ms: group.expires,
         expired_ms: group.expired,
+    }
+}
+
+/// A type in a sentence: `a gauge`.
+fn described(kind: MetricType) -> String {
+    match kind {
+        MetricType::Unknown => "untyped".into(),
+        kind => with_article(kind.as_str()),
     }
 }
 

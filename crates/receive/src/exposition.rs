@@ -29,7 +29,9 @@ pub(crate) fn exposition(groups: &[Arc<Group>]) -> String {
             let _ = writeln!(out, "# HELP {quoted} {help}");
         }
         if let Some(family) = families.first() {
-            let _ = writeln!(out, "# TYPE {quoted} {}", type_word(family.kind));
+            // A name has one TYPE in a text.
+            let one = families.iter().all(|other| other.kind == family.kind);
+            let _ = writeln!(out, "# TYPE {quoted} {}", if one { type_word(family.kind) } else { "untyped" });
         }
         for family in families {
             for member in &family.members {
@@ -44,7 +46,8 @@ pub(crate) fn exposition(groups: &[Arc<Group>]) -> String {
 pub(crate) fn push_times(group: &Group) -> Vec<(&'static str, Family)> {
     let family = |(name, help, value): (&'static str, &str, f64)| {
         let labels = group.time_labels(name);
-        let members = vec![Member { labels, reading: Reading::Float(value), start: 0, time: 0 }];
+        let members =
+            vec![Member { labels, reading: Reading::Float(value), start: 0, time: 0, exemplars: Vec::new() }];
         (name, Family { kind: MetricType::Gauge, help: help.into(), unit: String::new(), members })
     };
     group.push_times().map(family).into()

@@ -5,6 +5,7 @@
 //! too; a value with a slash in it, and an empty one, is written as base64 with the URL-safe alphabet,
 //! padding optional. Of a label that is named twice the last counts, and `job` is always the job's.
 
+use crate::escaped_names;
 use base64::Engine;
 use base64::alphabet::URL_SAFE;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -43,7 +44,7 @@ pub enum PathError {
         is: usize,
     },
     /// No job.
-    #[error("job name is required: /metrics/job/JOB")]
+    #[error("job name is required: push to /metrics/job/JOB")]
     NoJob,
     /// Parts don't come in pairs.
     #[error("odd number of parts after the job in {path:?}: labels are pairs /LABEL/VALUE")]
@@ -64,7 +65,10 @@ pub enum PathError {
         encoded: String,
     },
     /// Not a label name that a group may have.
-    #[error("improper label name {name:?}: wanted [a-zA-Z_][a-zA-Z0-9_]*, not beginning with __")]
+    #[error(
+        "improper label name {name:?}: use [a-zA-Z_][a-zA-Z0-9_]*, not beginning with __; write any other name as \
+         U__NAME with each other character as its code point in hexadecimal, _2e_ for a dot"
+    )]
     LabelName {
         /// The name.
         name: String,
@@ -107,7 +111,12 @@ impl GroupingLabels {
         };
         let rest = rest.strip_prefix(b"/").ok_or(PathError::NotFound)?;
         let mut parts = rest.split(|byte| *byte == b'/');
-        let job = value("job", encoded, parts.next().unwrap_or_default())?;
+        let job = parts.next().unwrap_or_default();
+        if !encoded && matches!(job, b"." | b"..") {
+            let part = String::from_utf8_lossy(job).into_owned();
+            return Err(PathError::Unclean { encoded: encode(job), part, name: "job".into() });
+        }
+        let job = value("job", encoded, job)?;
         if job.is_empty() {
             return Err(PathError::NoJob);
         }
@@ -129,7 +138,13 @@ impl GroupingLabels {
                 Some(name) => (name, true),
                 None => (name.as_ref(), false),
             };
-            if !model::labels::is_legacy_label_name(name.as_bytes()) || name.starts_with("__") {
+            let unescaped = escaped_names::unescape(name);
+            let valid = match &unescaped {
+                Some(name) => !name.is_empty(),
+                None => model::labels::is_legacy_label_name(name.as_bytes()),
+            };
+            let name = unescaped.as_deref().unwrap_or(name);
+            if !valid || name.starts_with("__") {
                 return Err(PathError::LabelName { name: shorten(name) });
             }
             labels.insert(name.to_string(), value(name, encoded, text)?);
@@ -161,7 +176,7 @@ pub fn to_path(labels: model::LabelsRef<'_>) -> String {
     for (name, value) in job.chain(labels.iter().filter(|(name, _)| name != "job")) {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'~' | b':');
         path.push('/');
-        path.push_str(&name);
+        path.push_str(&escaped_names::escape(&name));
         if value.bytes().all(plain) && !value.is_empty() {
             path.push('/');
             path.push_str(&value);
@@ -268,6 +283,13 @@ mod tests {
     }
 
     #[test]
+    fn label_names_outside_the_old_pattern_are_escaped() {
+        assert_eq!(labels("/metrics/job/a/U__foo_2e_bar/b"), r#"foo.bar="b" job="a" "#);
+        assert_eq!(labels("/metrics/job/a/U__foo_2E_bar@base64/Yg"), r#"foo.bar="b" job="a" "#);
+        assert_eq!(labels("/metrics/job@base64/Li4"), r#"job=".." "#);
+    }
+
+    #[test]
     fn what_names_no_group_says_why() {
         for (path, why) in [
             ("/metrics/job", "no such path"),
@@ -276,6 +298,11 @@ mod tests {
             ("/metrics/job/", "job name is required"),
             ("/metrics/job//a/b", "job name is required"),
             ("/metrics/job@base64/=", "job name is required"),
+            ("/metrics/job/..", "/job@base64/Li4"),
+            ("/metrics/job/.", "/job@base64/Lg"),
+            ("/metrics/job/%2E%2e/a/b", "/job@base64/Li4"),
+            ("/metrics/job/a/U__/b", "improper label name"),
+            ("/metrics/job/a/U______x/b", "improper label name \"__x\""),
             ("/metrics/job/a/b", "odd number"),
             ("/metrics/job/a/b/c/", "odd number"),
             ("/metrics/job/a/b//c/d", "/b@base64/="),
@@ -309,7 +336,7 @@ mod tests {
         }
 
         #[test]
-        fn a_group_is_found_by_the_path_it_is_given(job in ".{1,8}", name in "[a-z]{1,4}", text in ".{0,8}") {
+        fn a_group_is_found_by_the_path_it_is_given(job in ".{1,8}", name in "U__.{0,4}|[^_\u{0}].{0,4}", text in ".{0,8}") {
             let key = model::Labels::from_pairs([("job", job.as_str()), (name.as_str(), text.as_str()), ("job", &job)]);
             let path = to_path(key.as_ref());
             prop_assert_eq!(GroupingLabels::from_path(&path).unwrap().key(), key);

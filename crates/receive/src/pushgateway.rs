@@ -3,17 +3,22 @@
 use crate::answer::Refusal;
 use crate::decode::{decode, encoding};
 use crate::groups::ask::{Ask, Push};
+use crate::groups::group::{FAILURE_TIME, Family};
 use crate::groups::pushed::{self, NO_TIMESTAMP};
 use crate::path::{GroupingLabels, PathError};
 use crate::stats::Door;
 use crate::{Doors, duration};
 use axum::extract::{Query, Request, State};
 use axum::response::{IntoResponse, Response};
+use formats::Parsed;
 use formats::compress::Encoding;
-use formats::exposition;
-use formats::text::{self, Format, ParseOptions, Timestamps};
+use formats::exposition::{self, ExpositionError};
+use formats::text::{self, Fault, Format, ParseOptions, Timestamps};
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, StatusCode, Uri};
+use model::labels::METRIC_NAME;
+use model::{LabelsBuilder, Limits};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The header that names a group's time to live, as the URL parameter `ttl` does.
@@ -29,7 +34,7 @@ const ENCODINGS: [(&str, Encoding); 4] = [
 
 /// A body is read until it has this many times the samples that a group may have; what is between the two
 /// is refused as too large a group.
-const READ_FACTOR: usize = 4;
+pub const READ_FACTOR: usize = 4;
 
 /// Handles a request.
 pub(crate) async fn push(State(doors): State<Doors>, request: Request) -> Response {
@@ -42,7 +47,17 @@ pub(crate) async fn push(State(doors): State<Doors>, request: Request) -> Respon
             _ => Refusal::Method { allow: "PUT, POST, DELETE" },
         }),
     };
+    let result = result.inspect_err(|refusal| doors.stats().refused(Door::Pushgateway, refusal));
     let response = result.into_response();
+    doors.stats().answered(Door::Pushgateway, response.status());
+    response
+}
+
+/// Handles a push to `/metrics` itself, which names no group.
+pub(crate) async fn without_job(State(doors): State<Doors>) -> Response {
+    let refusal = Refusal::from(PathError::NoJob);
+    doors.stats().refused(Door::Pushgateway, &refusal);
+    let response = refusal.into_response();
     doors.stats().answered(Door::Pushgateway, response.status());
     response
 }
@@ -64,36 +79,87 @@ async fn take(doors: &Doors, request: Request, replace: bool) -> Result<(), Refu
     let received = doors.receive(Door::Pushgateway, request.into_body()).await?;
 
     let limits = doors.options().limits;
-    let (_, newest) = doors.time_bounds();
+    check_key(&labels, &limits)?;
+    let bounds = doors.time_bounds();
     let allowed = doors.options().pushgateway.allow_timestamps;
     let grouping = labels.clone();
     let max_points = doors.options().pushgateway.max_group_series.saturating_mul(READ_FACTOR);
-    let parse = move |bytes: &[u8]| {
-        let read = |options: &ParseOptions<'_>| {
-            if protobuf {
-                exposition::decode(bytes, options).map_err(|error| error.to_string())
-            } else {
-                text::parse(bytes, options).map_err(|error| error.to_string())
-            }
-        };
+    let parse = move |bytes: &[u8]| -> Result<Body, String> {
         let extra: Vec<(&str, &str)> = grouping.iter().collect();
         let mut options = ParseOptions::new(format, NO_TIMESTAMP);
         (options.extra_labels, options.limits, options.max_points) = (&extra, limits, max_points);
-        let batch = read(&options)?;
-        if !allowed && batch.points.iter().any(|point| point.timestamp != NO_TIMESTAMP) {
-            // As in the Pushgateway this counts as a failed push, unlike a body that can't be read at all.
-            // Read again to say where.
-            options.timestamps = Timestamps::Refuse;
-            return Ok(Err(read(&options).err().unwrap_or_default()));
-        }
-        Ok(pushed::families(batch, newest).map_err(|error| error.to_string()))
+        options.timestamps = if allowed { Timestamps::Allow } else { Timestamps::Refuse };
+        let parsed = match read(bytes, protobuf, &options) {
+            Ok(parsed) => parsed,
+            Err(error) => {
+                // As in the Pushgateway a timestamp makes a failed push, and a body that can't be read at all
+                // does not. Both may be true of one body.
+                options.timestamps = Timestamps::Ignore;
+                return if error.timestamp && read(bytes, protobuf, &options).is_ok() {
+                    Ok(Body { families: Err(error.text), left_out: None })
+                } else {
+                    Err(error.text)
+                };
+            }
+        };
+        let left_out = (!parsed.rejected.is_empty()).then(|| parsed.rejected.to_string());
+        // Protobuf has milliseconds, as the text format.
+        let format = if protobuf { Format::Text } else { format };
+        let families =
+            pushed::families(parsed.batch, bounds.newest, format).map_err(|error| error.to_string());
+        Ok(match (families, left_out) {
+            // Nothing of it is left: a PUT of nothing would clear the group.
+            (Ok(families), Some(left_out)) if families.is_empty() => {
+                Body { families: Err(left_out), left_out: None }
+            }
+            (families, left_out) => Body { families, left_out },
+        })
     };
-    let (families, _, _share) = decode(received, encoding, doors.options().decoded_bytes, parse).await?;
-    let families = families.map_err(|error: String| Refusal::Malformed(error))?;
-    let points: usize = families.iter().flatten().map(|(_, family)| family.members.len()).sum();
-    doors.ask(Ask::Push(Push { key: labels.key(), replace, ttl, families })).await?;
+    let (body, _, _share) = decode(received, encoding, doors.options().decoded_bytes, parse).await?;
+    let Body { families, left_out } = body.map_err(Refusal::Malformed)?;
+    let members = families.iter().flatten().flat_map(|(_, family)| &family.members);
+    let points: usize = members.map(|member| 1 + member.exemplars.len()).sum();
+    doors.ask(Ask::Push(Push { key: labels.key(), replace, ttl, families, left_out })).await?;
     doors.stats().door(Door::Pushgateway).points.add(points as u64);
     Ok(())
+}
+
+/// A body that could be read.
+struct Body {
+    /// The families in it, or why the push is refused.
+    families: Result<Vec<(String, Arc<Family>)>, String>,
+    /// What was left out of them.
+    left_out: Option<String>,
+}
+
+/// Why a body can't be read.
+struct ReadError {
+    text: String,
+    /// Because of a timestamp, where none may be.
+    timestamp: bool,
+}
+
+fn read(bytes: &[u8], protobuf: bool, options: &ParseOptions<'_>) -> Result<Parsed, ReadError> {
+    if protobuf {
+        exposition::decode(bytes, options).map_err(|error| ReadError {
+            timestamp: matches!(error, ExpositionError::TimestampRefused { .. }),
+            text: error.to_string(),
+        })
+    } else {
+        text::parse(bytes, options).map_err(|error| ReadError {
+            timestamp: error.fault == Fault::TimestampRefused,
+            text: error.to_string(),
+        })
+    }
+}
+
+/// The two push times have the group's labels too, whatever is pushed.
+fn check_key(labels: &GroupingLabels, limits: &Limits) -> Result<(), Refusal> {
+    let mut builder = LabelsBuilder::new();
+    builder.push(METRIC_NAME.as_bytes(), FAILURE_TIME.as_bytes());
+    labels.iter().for_each(|(name, value)| builder.push(name.as_bytes(), value.as_bytes()));
+    let checked = builder.finish(limits, &mut Vec::new());
+    checked.map_err(|error| Refusal::Malformed(format!("the labels in the path: {error}")))
 }
 
 /// What the request says of the group's time to live: nothing, or `Some(None)` for ever.

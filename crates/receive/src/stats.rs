@@ -1,6 +1,11 @@
 //! What the doors have to tell of themselves, as numbers that are read without waiting.
 
+use crate::answer::{Refusal, cut};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// The longest text of [`LastRefused`], in bytes.
+pub const LAST_REFUSED_BYTES: usize = 300;
 
 /// A number.
 #[derive(Debug, Default)]
@@ -49,6 +54,80 @@ impl Door {
     }
 }
 
+/// Why a request was not, or not wholly, accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefusedReason {
+    /// A body, path or parameter that can't be read, or samples that are invalid.
+    Invalid,
+    /// A media type, schema or encoding that is not known.
+    UnsupportedMedia,
+    /// Over a limit on the size of one request.
+    TooLarge,
+    /// The body came too slowly or broke off.
+    Incomplete,
+    /// Nothing is at this path.
+    NotFound,
+    /// Another method than the path has.
+    Method,
+    /// No login, or a wrong one.
+    Unauthorized,
+    /// Over a limit on groups or series.
+    TooMany,
+    /// Too many requests, or too large ones, at once.
+    Busy,
+    /// The disk or the log is full.
+    LogFull,
+    /// The log could not be written.
+    LogFailed,
+    /// narthex is ending.
+    Ending,
+}
+
+impl RefusedReason {
+    /// All of them.
+    pub const ALL: [RefusedReason; 12] = [
+        RefusedReason::Invalid,
+        RefusedReason::UnsupportedMedia,
+        RefusedReason::TooLarge,
+        RefusedReason::Incomplete,
+        RefusedReason::NotFound,
+        RefusedReason::Method,
+        RefusedReason::Unauthorized,
+        RefusedReason::TooMany,
+        RefusedReason::Busy,
+        RefusedReason::LogFull,
+        RefusedReason::LogFailed,
+        RefusedReason::Ending,
+    ];
+
+    /// Its name in a label.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Invalid => "invalid",
+            Self::UnsupportedMedia => "unsupported_media",
+            Self::TooLarge => "too_large",
+            Self::Incomplete => "incomplete",
+            Self::NotFound => "not_found",
+            Self::Method => "method",
+            Self::Unauthorized => "unauthorized",
+            Self::TooMany => "too_many",
+            Self::Busy => "busy",
+            Self::LogFull => "log_full",
+            Self::LogFailed => "log_failed",
+            Self::Ending => "ending",
+        }
+    }
+}
+
+/// The last request that was refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastRefused {
+    /// Where it came to.
+    pub door: Door,
+    /// Why, in the words of the answer, cut to [`LAST_REFUSED_BYTES`].
+    pub text: String,
+}
+
 /// What one door counts.
 #[derive(Debug, Default)]
 pub struct DoorStats {
@@ -64,6 +143,15 @@ pub struct DoorStats {
     pub points: Number,
     /// Those left out because they are invalid, too far ahead of the clock or too old.
     pub invalid: Number,
+    /// Requests that were refused or deferred, by [`RefusedReason`] in its order.
+    reasons: [Number; RefusedReason::ALL.len()],
+}
+
+impl DoorStats {
+    /// Requests that were refused or deferred for this reason.
+    pub fn refused_for(&self, reason: RefusedReason) -> u64 {
+        self.reasons.get(reason as usize).map_or(0, Number::get)
+    }
 }
 
 /// The doors' own numbers.
@@ -82,6 +170,8 @@ pub struct Stats {
     pub expirations: Number,
     /// Groups that were forgotten some time after they expired.
     pub forgotten: Number,
+    /// Groups whose last push was refused.
+    pub groups_failing: Number,
     /// Groups sent anew.
     pub emissions: Number,
     /// Groups that could not be sent anew in their turn.
@@ -97,6 +187,9 @@ pub struct Stats {
     /// Requests, to whatever path, with a wrong login or none where one is asked for. They are not logged:
     /// whoever guesses must not fill a disk.
     pub unauthorized: Number,
+    /// Of these: requests that would have pushed or deleted something.
+    pub pushes_unauthorized: Number,
+    last_refused: Mutex<Option<LastRefused>>,
 }
 
 impl Stats {
@@ -109,6 +202,21 @@ impl Stats {
             Door::Pushgateway => pushgateway,
             Door::Import => import,
         }
+    }
+
+    /// Counts why a request was refused or deferred.
+    pub fn refused(&self, door: Door, refusal: &Refusal) {
+        let reason = refusal.reason();
+        if let Some(number) = self.door(door).reasons.get(reason as usize) {
+            number.add(1);
+        }
+        let last = LastRefused { door, text: cut(refusal.to_string(), LAST_REFUSED_BYTES) };
+        *self.last_refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(last);
+    }
+
+    /// The last request that was refused or deferred.
+    pub fn last_refused(&self) -> Option<LastRefused> {
+        self.last_refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Counts an answer.

@@ -24,7 +24,14 @@ pub(crate) async fn write(State(doors): State<Doors>, request: Request) -> Respo
     let content_type = header.map(|value| value.unwrap_or("not text"));
     let protocol = match Protocol::from_content_type(content_type) {
         Ok(protocol) => protocol,
-        Err(error) => return Refusal::Unsupported(error.to_string()).into_response(),
+        Err(error) => {
+            // Which version it was meant to be is not known; 1.0 is what has no parameter.
+            let refusal = Refusal::Unsupported(error.to_string());
+            doors.stats().refused(Door::RemoteWriteV1, &refusal);
+            let response = refusal.into_response();
+            doors.stats().answered(Door::RemoteWriteV1, response.status());
+            return response;
+        }
     };
     let door = match protocol {
         Protocol::V1 => Door::RemoteWriteV1,
@@ -32,6 +39,7 @@ pub(crate) async fn write(State(doors): State<Doors>, request: Request) -> Respo
     };
     let mut written = Kinds::default();
     let result = take(&doors, door, protocol, request, &mut written).await;
+    let result = result.inspect_err(|refusal| doors.stats().refused(door, refusal));
     let headers = if protocol == Protocol::V2 { written_headers(written) } else { HeaderMap::new() };
     let response = match result {
         Ok(()) => (StatusCode::NO_CONTENT, headers).into_response(),
@@ -51,11 +59,11 @@ async fn take(
     let _place = doors.admit()?;
     let encoding = encoding(request.headers(), Encoding::Snappy, &ENCODINGS)?;
     let received = doors.receive(door, request.into_body()).await?;
-    let (oldest, newest) = doors.time_bounds();
+    let bounds = doors.time_bounds();
     let options = DecodeOptions {
         limits: doors.options().limits,
-        newest_timestamp: Some(newest),
-        oldest_timestamp: oldest,
+        newest_timestamp: Some(bounds.newest),
+        oldest_timestamp: bounds.oldest,
         ..DecodeOptions::default()
     };
     let limit = doors.options().decoded_bytes;

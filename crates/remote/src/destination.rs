@@ -196,6 +196,7 @@ impl Prepared {
             stats: stats.clone(),
             file,
             settled: Box::new(settled),
+            went_before: found != Found::New,
             keeper,
             fs,
             files,

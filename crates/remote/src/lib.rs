@@ -39,6 +39,7 @@ pub mod disk;
 pub mod members;
 pub mod outgoing;
 pub mod queue;
+pub mod refusal;
 pub mod stats;
 mod worker;
 
@@ -48,5 +49,6 @@ pub use config::identity::Identity;
 pub use config::url::Url;
 pub use destination::{Destination, Prepared, StartError};
 pub use destinations::{Changes, Destinations};
+pub use refusal::{Refusal, RefusedReason};
 pub use stats::{State, Stats};
 pub use worker::ShutdownReport;

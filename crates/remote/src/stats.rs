@@ -1,5 +1,6 @@
 //! What a destination has to tell of itself, as numbers that are read without waiting.
 
+use crate::refusal::{Refusal, Refusals};
 use formats::remote_write::Protocol;
 use model::Kinds;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -101,11 +102,16 @@ pub enum State {
     /// Nothing has been sent yet.
     #[default]
     Starting,
-    /// The last request was taken.
+    /// The last requests were taken, at least in part.
     Delivering,
     /// Requests fail and are sent again.
     Waiting {
         /// Why, in words.
+        reason: String,
+    },
+    /// The destination refuses what is sent for good, and has not written anything for a while.
+    Refusing {
+        /// Status and the destination's words.
         reason: String,
     },
     /// The destination lets nobody in: only a probe now and then.
@@ -126,6 +132,7 @@ impl std::fmt::Display for State {
             Self::Starting => f.write_str("nothing sent yet"),
             Self::Delivering => f.write_str("delivering"),
             Self::Waiting { reason } => write!(f, "waiting: {reason}"),
+            Self::Refusing { reason } => write!(f, "refuses the samples: {reason}"),
             Self::Denied { reason } => write!(f, "refused: {reason}"),
             Self::Stopped => f.write_str("stopped"),
             Self::Left => f.write_str("left"),
@@ -138,6 +145,7 @@ struct Words {
     state: State,
     last_error: Option<(String, SystemTime)>,
     protocol: Option<Protocol>,
+    stuck: Option<String>,
 }
 
 /// Numbers and words of one destination. Counters of points count each point once.
@@ -149,8 +157,10 @@ pub struct Stats {
     pub delivered: PerKind,
     /// Points that the destination refused for good (with those below).
     pub refused: PerKind,
-    /// Of the refused: those that may have been written by an earlier request whose answer was lost or
-    /// unclear, and were then refused as too old or already there.
+    /// The refused points by what the receiver said.
+    pub refused_by: Refusals,
+    /// Of the refused: those that may have been written by an earlier try, and were then refused as out of
+    /// order, out of bounds or a duplicate. Such a try got no answer, or was refused for something else in it.
     pub refused_or_already_written: Counter,
     /// Of the refused: those that were not sent alone, since all probes of their batch were refused.
     pub refused_presumed: Counter,
@@ -184,10 +194,15 @@ pub struct Stats {
     pub dropped_no_series: PerKind,
     /// Points that the log's budget took before they were delivered.
     pub lost: PerKind,
+    /// Of these: points that the log dropped because they were older than `log.max_age`.
+    pub lost_too_old: PerKind,
     /// Requests answered or failed, by what they meant: taken, retried, refused, denied.
     pub requests: Counter,
     /// Requests that failed or were answered with 408, 429 or 5xx.
     pub requests_retried: Counter,
+    /// Requests sent again after one that was sent had failed or was answered with 408, 429 or 5xx. A try that
+    /// found no connection is none of these.
+    pub requests_sent_again: Counter,
     /// Bytes sent, compressed, as they went out.
     pub bytes: Counter,
     /// Bytes before compression.
@@ -206,9 +221,11 @@ pub struct Stats {
     pub full: Counter,
     /// How long requests took.
     pub request_duration: Durations,
+    /// Newest timestamp read from the log, of points that rules drop as well, in milliseconds since 1970.
+    pub highest_read_ms: Gauge,
     /// Newest timestamp given to the queue, in milliseconds since 1970.
     pub highest_ms: Gauge,
-    /// Newest timestamp taken by the destination, in milliseconds since 1970.
+    /// Newest timestamp that has left the queue, delivered or refused or dropped, in milliseconds since 1970.
     pub highest_sent_ms: Gauge,
     /// Shards now.
     pub shards: Gauge,
@@ -222,10 +239,21 @@ pub struct Stats {
     pub shard_capacity: Gauge,
     /// Samples per request.
     pub max_samples_per_send: Gauge,
+    /// How long a sample may wait for a request to fill up, in milliseconds.
+    pub batch_send_deadline_ms: Gauge,
     /// Bytes of batches held in memory.
     pub memory_bytes: Gauge,
     /// Lanes that are stuck and served by themselves, from disk.
     pub lanes_behind: Gauge,
+    /// Lanes that the destination fails over while it accepts others; with those served from disk.
+    pub stuck_lanes: Gauge,
+    /// Samples and histograms that wait for this destination: those in the queue and those in the log that the
+    /// queue has not read yet. Without those that were in the log before it was opened.
+    pub waiting: Gauge,
+    /// Whether some of what waits was in the log before it was opened, and so is not counted: 1 or 0.
+    pub waiting_before_open: Gauge,
+    /// How long the oldest sample that waits has done so, in milliseconds; 0 where none waits.
+    pub waiting_ms: Gauge,
     /// How old the oldest point that is not settled is, in milliseconds; 0 where there is none.
     pub lag_ms: Gauge,
     /// The same without the backlog, while the newest is sent before it.
@@ -236,9 +264,9 @@ pub struct Stats {
     pub behind: Gauge,
     /// How long the next try is away, in milliseconds; 0 where nothing is waited for.
     pub retry_in_ms: Gauge,
-    /// When something was first taken, in milliseconds since 1970; 0 while nothing was.
+    /// When a sample was first written by the destination, in milliseconds since 1970; 0 while nothing was.
     pub first_accepted_ms: Gauge,
-    /// When something was last taken, in milliseconds since 1970; 0 while nothing was.
+    /// When a sample was last written by the destination, in milliseconds since 1970; 0 while nothing was.
     pub last_accepted_ms: Gauge,
     /// Records of the log gone through, from memory or from disk.
     pub records_read: Counter,
@@ -276,9 +304,26 @@ impl Stats {
         settled.into_iter().fold(all, |left, settled| left.minus(settled.get()))
     }
 
+    /// The refused points by reason and status.
+    pub fn refused_reasons(&self) -> Vec<(Refusal, u64)> {
+        self.refused_by.get()
+    }
+
     /// What the destination does now.
     pub fn state(&self) -> State {
         self.words().state.clone()
+    }
+
+    /// Why some lanes are stuck while others pass, in words.
+    pub fn stuck(&self) -> Option<String> {
+        self.words().stuck.clone()
+    }
+
+    /// Sets why some lanes are stuck; says whether none was before.
+    pub(crate) fn set_stuck(&self, reason: Option<String>) -> bool {
+        let is_set = reason.is_some();
+        let before = std::mem::replace(&mut self.words().stuck, reason);
+        is_set && before.is_none()
     }
 
     /// The last thing that went wrong, in words.
@@ -306,6 +351,13 @@ impl Stats {
             words.state = state;
         }
         changed
+    }
+
+    /// Points up to this time have left the queue.
+    pub(crate) fn raise_sent(&self, newest: Option<i64>) {
+        if let Some(newest) = newest {
+            self.highest_sent_ms.raise(newest);
+        }
     }
 
     pub(crate) fn set_error(&self, error: String) {

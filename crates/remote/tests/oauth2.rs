@@ -8,7 +8,8 @@ use common::network::{Pem, TlsServer, Wants};
 use common::{World, wait_until_waiting};
 use formats::compress::Encoding;
 use formats::remote_write::Protocol;
-use remote::client::auth::oauth2::{OAuth2, TOKEN_BYTES};
+use remote::client::auth::oauth2::OAuth2;
+use remote::client::auth::token::TOKEN_BYTES;
 use remote::client::tls::TlsConfig;
 use remote::client::{Client, Post};
 use remote::config::Secret;
@@ -77,7 +78,7 @@ async fn post(client: &Client) -> Result<u16, String> {
         .post(post, SystemTime::now(), &Default::default())
         .await
         .map(|answer| answer.status)
-        .map_err(|failure| failure.0)
+        .map_err(|failure| failure.words)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,7 +7,7 @@ use common::{World, wait_for_number};
 use formats::remote_write::Protocol;
 use model::{Batch, Clock, Labels, Series};
 use remote::config::Message;
-use remote::{State, Url};
+use remote::{RefusedReason, State, Url};
 use support::prometheus::Options;
 use support::{Prometheus, SOON, VictoriaMetrics, peers, wait_until};
 
@@ -107,4 +107,130 @@ fn victoria_metrics_gets_what_it_speaks() {
     assert!(world.stop(destination).complete);
     let got = victoria.export("v");
     assert_eq!(got.iter().map(|series| series.samples.len()).sum::<usize>(), 3, "{got:?}");
+}
+
+/// Adds a native histogram of each of these series.
+fn push_histograms(batch: &mut Batch, name: &str, instances: std::ops::Range<usize>, timestamp: i64) {
+    for instance in instances {
+        let instance = instance.to_string();
+        let labels = Labels::from_pairs([("__name__", name), ("instance", instance.as_str())]);
+        let series = batch.add_series(labels.as_ref(), Series::NO_METADATA);
+        let histogram = model::Histogram {
+            reset_hint: model::ResetHint::Unknown,
+            schema: 3,
+            zero_threshold: 0.001,
+            sum: 9.0,
+            positive_spans: vec![model::BucketSpan { offset: 0, length: 1 }],
+            negative_spans: vec![],
+            counts: model::Counts::Integer { count: 2, zero: 0, positive: vec![2], negative: vec![] },
+            custom_values: vec![],
+        };
+        batch.push_histogram(series, timestamp, 0, histogram);
+    }
+}
+
+/// A Prometheus with nothing but the receiver refuses native histograms with 500, and with them the whole request.
+#[test]
+fn native_histograms_that_prometheus_has_switched_off_cost_only_themselves() {
+    let Some(peers) = peers() else { return };
+    let arguments = vec!["--web.enable-remote-write-receiver".to_string()];
+    let prometheus = Prometheus::start(&peers, Options { arguments, ..Options::default() });
+    for (name, message) in [("off_by_2", Message::V2), ("off_by_1", Message::V1)] {
+        let world = World::new();
+        let mut config = world.config();
+        config.url = Url::parse(&prometheus.write_url()).unwrap();
+        config.protobuf_message = Some(message);
+        let destination = world.start(config);
+        let stats = destination.stats().clone();
+        let now = world.clock.now_ms();
+        // Mixed requests, and one of histograms alone.
+        for (step, samples) in [(0, 100), (1, 100), (2, 0)] {
+            let mut batch = Batch::new();
+            for instance in 0..samples {
+                let instance = instance.to_string();
+                let labels = Labels::from_pairs([("__name__", name), ("instance", instance.as_str())]);
+                let series = batch.add_series(labels.as_ref(), Series::NO_METADATA);
+                batch.push_float(series, now - 20_000 + step * 1000, 1.0);
+            }
+            push_histograms(&mut batch, &format!("{name}_histogram"), 0..20, now - 20_000 + step * 1000);
+            world.runtime.block_on(world.storage().append(batch)).unwrap();
+            let (refused, delivered) = (20 * (step as u64 + 1), stats.delivered.get().samples + samples);
+            wait_for_number("refused histograms", refused, || stats.refused.get().histograms);
+            wait_for_number("delivered samples", delivered, || stats.delivered.get().samples);
+        }
+        assert_eq!(stats.refused.get().samples, 0);
+        assert_eq!(stats.refused_or_already_written.get(), 0);
+        let reasons = stats.refused_reasons();
+        let right = remote::Refusal { reason: RefusedReason::NativeHistogramsDisabled, status: "500" };
+        assert_eq!(reasons, [(right, 60)]);
+        // At once: nothing was waited for, and nothing was narrowed down.
+        assert_eq!(stats.requests_retried.get(), 0);
+        assert_eq!(stats.requests.get(), 5, "two for a mixed one, one for histograms alone");
+        assert!(world.stop(destination).complete);
+        assert_eq!(world.dead_letters().len(), 60);
+        let got = prometheus.raw(name, "5m");
+        assert_eq!((got.len(), got[0].samples.len()), (100, 2));
+    }
+}
+
+/// What Prometheus validates for each action, held against its own check of a configuration.
+#[test]
+fn narthex_and_promtool_accept_the_same_relabelling_rules() {
+    let Some(peers) = peers() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let actions = [
+        "replace",
+        "Keep",
+        "DROP",
+        "keepequal",
+        "DropEqual",
+        "hashmod",
+        "labelmap",
+        "labeldrop",
+        "LabelKeep",
+        "lowercase",
+        "UpperCase",
+        "explode",
+        "",
+    ];
+    let values = [
+        (r#""source_labels": ["a", "b-c"]"#, r#""source_labels": [""]"#),
+        (r#""target_label": "a.b""#, r#""target_label": """#),
+        (r#""regex": "(.*)""#, r#""regex": "(""#),
+        (r#""separator": ";""#, r#""separator": ",""#),
+        (r#""replacement": "$1""#, r#""replacement": "x""#),
+        (r#""modulus": 0"#, r#""modulus": 7"#),
+        (r#""replacement": """#, r#""target_label": "${1}-x""#),
+    ];
+    let mut rules = Vec::new();
+    for action in actions {
+        // Each key with what most actions need, and without it.
+        for key in values.iter().flat_map(|(first, second)| [*first, *second]).chain([""]) {
+            for needed in ["", r#""target_label": "t""#, r#""modulus": 3, "target_label": "t""#] {
+                let name = key.split(':').next().unwrap_or_default();
+                if key.is_empty() || !needed.contains(name) {
+                    let action = format!(r#""action": "{action}""#);
+                    let parts = [action.as_str(), key, needed];
+                    let parts: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+                    rules.push(format!("{{{}}}", parts.join(", ")));
+                }
+            }
+        }
+    }
+    let file = |number: usize| folder.path().join(format!("rule-{number}.yml"));
+    for (number, rule) in rules.iter().enumerate() {
+        let text = format!("remote_write:\n- url: http://h/\n  write_relabel_configs: [{rule}]\n");
+        std::fs::write(file(number), text).unwrap();
+    }
+    let files = (0..rules.len()).map(file);
+    let check = std::process::Command::new(&peers.promtool).args(["check", "config"]).args(files).output();
+    let said = String::from_utf8(check.unwrap().stdout).unwrap();
+    let mut accepted = 0;
+    for (number, rule) in rules.iter().enumerate() {
+        let here = serde_json::from_str::<remote::outgoing::relabel::Rule>(rule);
+        let there = said.contains(&format!("SUCCESS: {} is valid", file(number).display()));
+        assert_eq!(here.is_ok(), there, "{rule}: {:?}", here.err());
+        accepted += usize::from(there);
+    }
+    assert!(accepted > rules.len() / 3 && accepted < rules.len(), "{accepted} of {}", rules.len());
 }

@@ -119,10 +119,11 @@ async fn requests_go_through_a_socks_proxy_which_looks_names_up() {
         let last: Vec<&String> = asked.iter().rev().take(2).rev().collect();
         assert_eq!(last, expected.map(|port| format!("receiver.example:{port}")).iter().collect::<Vec<_>>());
     }
-    let requests = receiver.requests();
-    assert_eq!(requests[0].path, "/api/v1/write", "as without a proxy");
-    assert_eq!(requests[0].header("proxy-authorization"), None);
-    drop(requests);
+    {
+        let requests = receiver.requests();
+        assert_eq!(requests[0].path, "/api/v1/write", "as without a proxy");
+        assert_eq!(requests[0].header("proxy-authorization"), None);
+    }
 
     let failing = async |proxy_url: &str, to: &str| {
         let mut config = config(to);

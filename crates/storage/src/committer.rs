@@ -30,7 +30,7 @@ use crate::state::StateFile;
 use model::{Batch, Kinds};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use wal::{CommitError, DurableEnd, Position, Writer, WriterOptions};
@@ -47,8 +47,19 @@ pub(crate) type Reply<T> = oneshot::Sender<T>;
 /// What the committer is asked to do.
 pub(crate) enum Job {
     Append(Append),
-    OpenJournal { name: &'static str, reply: Reply<Result<OpenedJournal, OpenError>> },
-    Rewrite { journal: usize, entries: Vec<Vec<u8>>, reply: Reply<Result<(), AppendError>> },
+    OpenJournal {
+        name: &'static str,
+        reply: Reply<Result<OpenedJournal, OpenError>>,
+    },
+    Rewrite {
+        journal: usize,
+        entries: Vec<Vec<u8>>,
+        reply: Reply<Result<(), AppendError>>,
+    },
+    /// Answered at once: the thread takes jobs.
+    Ping {
+        reply: Reply<()>,
+    },
     Close,
 }
 
@@ -112,9 +123,16 @@ impl Committer {
     pub(crate) fn run(mut self, jobs: &Receiver<Job>) {
         let mut closing = false;
         while !closing {
-            let Ok(first) = jobs.recv() else { break };
             let (mut bytes, mut group) = (0, Vec::new());
-            let mut next = Some(first);
+            let mut next = match self.next_job(jobs) {
+                Ok(first) => Some(first),
+                Err(RecvTimeoutError::Timeout) => {
+                    // Whether there is room again must not depend on a push: readiness waits for it.
+                    let _ = self.look_for_room();
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => break,
+            };
             while let Some(job) = next {
                 match job {
                     Job::Append(append) => {
@@ -130,6 +148,9 @@ impl Committer {
                         let result = self.journals.rewrite(journal, &entries).map_err(AppendError::Failed);
                         let _ = reply.send(result);
                     }
+                    Job::Ping { reply } => {
+                        let _ = reply.send(());
+                    }
                     Job::Close => closing = true,
                 }
                 let more =
@@ -143,6 +164,30 @@ impl Committer {
         if let Err(error) = self.state.save(true) {
             tracing::warn!(path = %self.state.path().display(), %error, "the state file could not be saved");
         }
+    }
+
+    /// The next job; a time-out only while the disk is full.
+    fn next_job(&self, jobs: &Receiver<Job>) -> Result<Job, RecvTimeoutError> {
+        match self.full_checked {
+            Some(_) => jobs.recv_timeout(FULL_RETRY),
+            None => jobs.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        }
+    }
+
+    /// Where the disk was full: checks, at most every [`FULL_RETRY`], whether it has room again.
+    fn look_for_room(&mut self) -> Result<(), AppendError> {
+        let Some(checked) = self.full_checked else { return Ok(()) };
+        if checked.elapsed() < FULL_RETRY {
+            return Err(AppendError::Full("the disk is full"));
+        }
+        self.full_checked = Some(Instant::now());
+        if !self.reserve.retake(&*self.shared.fs, &self.shared.options) {
+            return Err(AppendError::Full("the disk is full"));
+        }
+        self.full_checked = None;
+        self.shared.stats.disk_full.set(0);
+        tracing::info!("there is room on the disk again");
+        Ok(())
     }
 
     /// Writes, syncs and answers a group.
@@ -181,18 +226,7 @@ impl Committer {
         if self.shared.over_budget.load(Ordering::Acquire) {
             return Err(AppendError::Full("the budget is used up by what is not delivered yet"));
         }
-        if let Some(checked) = self.full_checked {
-            if checked.elapsed() < FULL_RETRY {
-                return Err(AppendError::Full("the disk is full"));
-            }
-            self.full_checked = Some(Instant::now());
-            if !self.reserve.retake(&*self.shared.fs, &self.shared.options) {
-                return Err(AppendError::Full("the disk is full"));
-            }
-            self.full_checked = None;
-            self.shared.stats.full.set(0);
-            tracing::info!("there is room on the disk again");
-        }
+        self.look_for_room()?;
         let limit = self.shared.options.segment_limit(self.recorder.series_bytes());
         if self.needs_segment || self.writer.segment_bytes() >= limit {
             self.begin_segment().map_err(|error| self.why(&error))?;
@@ -298,11 +332,12 @@ impl Committer {
         let mut chunks = Vec::with_capacity(pending.len());
         let mut replies = Vec::with_capacity(pending.len());
         for waiting in pending {
+            if let Some(chunk) = &waiting.chunk {
+                let points = waiting.kinds.samples + waiting.kinds.histograms;
+                self.shared.note_arrival(chunk.start, chunk.arrived, points);
+            }
             chunks.extend(waiting.chunk.map(Arc::new));
             replies.push((waiting.reply, waiting.kinds));
-        }
-        for chunk in &chunks {
-            self.shared.note_arrival(chunk.start, chunk.arrived);
         }
         self.shared.tail.publish(chunks, end.position().max(self.last_end));
         for (reply, Kinds { samples, histograms, exemplars }) in replies {
@@ -350,7 +385,7 @@ impl Committer {
     /// The disk is full: delivery, which frees the log, gets the reserve.
     fn give_way(&mut self) {
         self.full_checked = Some(Instant::now());
-        self.shared.stats.full.set(1);
+        self.shared.stats.disk_full.set(1);
         self.shared.pins.ring();
         self.reserve.release(&*self.shared.fs);
     }

@@ -52,7 +52,7 @@ impl Journals {
         let (fs, aside) = (self.shared.fs.clone(), &self.shared.aside);
         let (mut journal, found) = JournalLog::open(fs, dir, self.options, Some(aside))?;
         for damage in &found.damage {
-            self.shared.count_damage(damage);
+            self.shared.count_damage_at_end(damage);
             self.shared.keep_aside(&damage.file);
         }
         self.shared.cut_at_start(&found.report);

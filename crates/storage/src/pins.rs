@@ -24,6 +24,8 @@ struct Held {
     name: String,
     position: Position,
     lost: Kinds,
+    /// Of these: what was dropped for its age.
+    lost_too_old: Kinds,
     /// Its owner went without letting go.
     orphaned: bool,
 }
@@ -56,7 +58,7 @@ impl Pins {
         let (name, lost) = (name.to_string(), Kinds::default());
         // Whoever pins in the place of an owner that has gone knows what it still wanted.
         inner.pins.retain(|_, held| !held.orphaned || held.name != name);
-        inner.pins.insert(id, Held { name, position, lost, orphaned: false });
+        inner.pins.insert(id, Held { name, position, lost, lost_too_old: lost, orphaned: false });
         Pin { pins: self.clone(), id }
     }
 
@@ -90,9 +92,12 @@ impl Pins {
     }
 
     /// Moves a pin on over what is about to be dropped.
-    pub(crate) fn drop_before(&self, id: u64, end: Position, lost: Kinds) {
+    pub(crate) fn drop_before(&self, id: u64, end: Position, lost: Kinds, too_old: bool) {
         if let Some(held) = self.inner().pins.get_mut(&id) {
             held.lost = held.lost.plus(lost);
+            if too_old {
+                held.lost_too_old = held.lost_too_old.plus(lost);
+            }
             held.position = held.position.max(end);
         }
     }
@@ -140,6 +145,11 @@ impl Pin {
     pub fn lost(&self) -> Kinds {
         self.pins.inner().pins.get(&self.id).map(|held| held.lost).unwrap_or_default()
     }
+
+    /// Of [`Pin::lost`]: what was dropped because it was older than the log may become.
+    pub fn lost_too_old(&self) -> Kinds {
+        self.pins.inner().pins.get(&self.id).map(|held| held.lost_too_old).unwrap_or_default()
+    }
 }
 
 impl Pin {
@@ -176,9 +186,10 @@ mod tests {
         let pins = Arc::<Pins>::default();
         let pin = pins.pin("a", Position::start_of(3));
         let ten = Kinds { samples: 10, ..Kinds::default() };
-        pins.drop_before(pin.id, Position::start_of(5), ten);
-        pins.drop_before(pin.id, Position::start_of(4), ten);
+        pins.drop_before(pin.id, Position::start_of(5), ten, false);
+        pins.drop_before(pin.id, Position::start_of(4), ten, true);
         assert_eq!((pins.lowest_segment(), pin.lost().samples), (Some(5), 20));
+        assert_eq!(pin.lost_too_old().samples, 10);
     }
 
     #[test]

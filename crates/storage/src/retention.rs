@@ -73,13 +73,12 @@ impl Janitor {
             if !too_old && !too_much {
                 break;
             }
-            let why = if too_old { "older than log.max_age" } else { "the log's budget is used up" };
-            self.drop_segment(segment.number, why)?;
+            self.drop_segment(segment.number, too_old)?;
             total -= segment.bytes;
         }
         let refuse = options.when_full == WhenFull::Refuse && total >= options.max_size;
         if refuse != shared.over_budget.swap(refuse, Ordering::AcqRel) {
-            shared.stats.full.set(u64::from(refuse));
+            shared.stats.budget_full.set(u64::from(refuse));
         }
         shared.stats.log_bytes.set(total);
         Ok(())
@@ -96,7 +95,8 @@ impl Janitor {
     }
 
     /// Drops a segment that may still be wanted, after counting what that costs whom.
-    fn drop_segment(&self, number: u64, why: &str) -> Result<(), WalError> {
+    fn drop_segment(&self, number: u64, too_old: bool) -> Result<(), WalError> {
+        let why = if too_old { "older than log.max_age" } else { "the log's budget is used up" };
         let end = Position::start_of(number + 1);
         for (id, name, position) in self.shared.pins.below(end) {
             let lost = self.count(number, position)?;
@@ -109,7 +109,7 @@ impl Janitor {
                 why,
                 "the oldest segment is dropped undelivered"
             );
-            self.shared.pins.drop_before(id, end, lost);
+            self.shared.pins.drop_before(id, end, lost, too_old);
         }
         self.truncate(number + 1, true)
     }

@@ -1,6 +1,6 @@
 //! What the storage's threads and its users share.
 
-use crate::arrivals::Arrivals;
+use crate::arrivals::{Arrivals, Waiting};
 use crate::damage::Damages;
 use crate::metadata::MetadataStore;
 use crate::options::Options;
@@ -44,11 +44,13 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// `end` is where what is appended from now on begins, `ended` where the log ended when it was opened.
     pub(crate) fn new(
         fs: Arc<dyn Filesystem>,
         clock: Arc<dyn Clock>,
         options: Options,
         end: wal::Position,
+        ended: wal::Position,
         closed: &[DurableEnd],
     ) -> Shared {
         let ends = closed.iter().map(|closed| (closed.segment, closed.offset)).collect();
@@ -69,7 +71,7 @@ impl Shared {
             over_budget: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             ends: Mutex::new(ends),
-            arrivals: Mutex::new(Arrivals::new(opened)),
+            arrivals: Mutex::new(Arrivals::new(opened, ended)),
             options,
         }
     }
@@ -79,14 +81,25 @@ impl Shared {
         self.ends.lock().unwrap_or_else(PoisonError::into_inner).insert(closed.segment, closed.offset);
     }
 
-    /// Notes when what begins at `start` arrived.
-    pub(crate) fn note_arrival(&self, start: wal::Position, arrived: Duration) {
-        self.arrivals.lock().unwrap_or_else(PoisonError::into_inner).note(start, arrived);
+    /// Notes when the `points` that begin at `start` arrived.
+    pub(crate) fn note_arrival(&self, start: wal::Position, arrived: Duration, points: u64) {
+        self.arrivals.lock().unwrap_or_else(PoisonError::into_inner).note(start, arrived, points);
     }
 
     /// When what lies at `position` arrived, by the monotonic clock.
     pub(crate) fn arrived(&self, position: wal::Position) -> Duration {
         self.arrivals.lock().unwrap_or_else(PoisonError::into_inner).at(position)
+    }
+
+    /// What lies from `position` to the log's end.
+    pub(crate) fn waiting(&self, position: wal::Position) -> Waiting {
+        let arrivals = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
+        arrivals.waiting(position, self.tail.end())
+    }
+
+    /// Points committed since the log was opened.
+    pub(crate) fn committed(&self) -> u64 {
+        self.arrivals.lock().unwrap_or_else(PoisonError::into_inner).points()
     }
 
     /// Where segment `number` ends, if that is known to be before its file does.

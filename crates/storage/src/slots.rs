@@ -2,7 +2,7 @@
 //! whole after a power cut at any moment.
 //!
 //! ```text
-//! three slots of 4096 bytes, of which the one with the highest sequence number counts. The one that was synced
+//! three slots of the same size, of which the one with the highest sequence number counts. The one that was synced
 //! last is not written to until another one is, so that a power cut leaves at least that; and a start leaves
 //! alone what it finds, and what is second to it, since the newest may be there only until the power goes:
 //! ┌────────┬──────────┬─────────┬───────┐
@@ -18,6 +18,7 @@ use std::path::Path;
 use wal::fs::patiently;
 use wal::{File, Filesystem};
 
+/// The size of a slot of the storage's own small files.
 const SLOT_BYTES: usize = 4096;
 const SLOTS: usize = 3;
 const HEAD_BYTES: usize = 12;
@@ -27,6 +28,7 @@ pub(crate) const CONTENT_BYTES: usize = SLOT_BYTES - HEAD_BYTES;
 /// The open file.
 pub(crate) struct Slots {
     file: Box<dyn File>,
+    slot_bytes: usize,
     sequence: u64,
     /// The slot that is written to, until it is synced.
     slot: usize,
@@ -45,10 +47,20 @@ impl Slots {
         path: &Path,
         first: &[u8],
     ) -> io::Result<(Slots, Option<Vec<u8>>)> {
+        Self::open_sized(fs, path, SLOT_BYTES, first)
+    }
+
+    /// The same with slots of `slot_bytes`.
+    pub(crate) fn open_sized(
+        fs: &dyn Filesystem,
+        path: &Path,
+        slot_bytes: usize,
+        first: &[u8],
+    ) -> io::Result<(Slots, Option<Vec<u8>>)> {
         let there = fs.metadata(path)?.is_some();
         let file = if there { fs.open(path, true) } else { fs.create_new(path) }?;
-        file.allocate((SLOTS * SLOT_BYTES) as u64)?;
-        let read = patiently(|| read_slots(&*file));
+        file.allocate((SLOTS * slot_bytes) as u64)?;
+        let read = patiently(|| read_slots(&*file, slot_bytes));
         if let Err(error) = &read {
             tracing::warn!(path = %path.display(), %error, "it can't be read");
         }
@@ -59,7 +71,7 @@ impl Slots {
         let age = |slot: &usize| slots.get(*slot).and_then(Option::as_ref).map(|(sequence, _)| *sequence);
         let slot = (0..SLOTS).min_by_key(age).unwrap_or(0);
         let (sequence, mut content) = newest(slots).unzip();
-        let mut opened = Slots { file, sequence: sequence.unwrap_or(0), slot, unknown };
+        let mut opened = Slots { file, slot_bytes, sequence: sequence.unwrap_or(0), slot, unknown };
         if !there {
             opened.save(first, true)?;
             if let Some(parent) = path.parent() {
@@ -73,10 +85,10 @@ impl Slots {
     /// Writes the content anew; with `sync` it is durable afterwards.
     pub(crate) fn save(&mut self, content: &[u8], sync: bool) -> io::Result<()> {
         self.sequence += 1;
-        let bytes = encode(self.sequence, content);
+        let bytes = encode(self.sequence, content, self.slot_bytes);
         let slots = if self.unknown { 0..SLOTS } else { self.slot..self.slot + 1 };
         for slot in slots {
-            self.file.write_all_at(&bytes, (slot * SLOT_BYTES) as u64)?;
+            self.file.write_all_at(&bytes, (slot * self.slot_bytes) as u64)?;
         }
         if sync {
             self.file.sync_data()?;
@@ -91,16 +103,16 @@ impl Slots {
 /// it is whole.
 pub(crate) fn read(fs: &dyn Filesystem, path: &Path) -> io::Result<Option<Vec<u8>>> {
     let slots = patiently(|| match fs.metadata(path)? {
-        Some(metadata) if !metadata.is_dir => read_slots(&*fs.open(path, false)?),
+        Some(metadata) if !metadata.is_dir => read_slots(&*fs.open(path, false)?, SLOT_BYTES),
         _ => Ok(Read::default()),
     })?;
     Ok(newest(slots).map(|(_, content)| content))
 }
 
-fn read_slots(file: &dyn File) -> io::Result<Read> {
-    let mut bytes = [0u8; SLOTS * SLOT_BYTES];
+fn read_slots(file: &dyn File, slot_bytes: usize) -> io::Result<Read> {
+    let mut bytes = vec![0u8; SLOTS * slot_bytes];
     let read = file.read_full_at(&mut bytes, 0)?;
-    let mut slots = bytes.get(..read).unwrap_or_default().chunks_exact(SLOT_BYTES);
+    let mut slots = bytes.get(..read).unwrap_or_default().chunks_exact(slot_bytes);
     Ok(std::array::from_fn(|_| slots.next().and_then(decode)))
 }
 
@@ -109,12 +121,12 @@ fn newest(slots: Read) -> Option<(u64, Vec<u8>)> {
     slots.into_iter().flatten().max_by_key(|(sequence, _)| *sequence)
 }
 
-fn encode(sequence: u64, content: &[u8]) -> Vec<u8> {
-    let mut slot = Vec::with_capacity(SLOT_BYTES);
+fn encode(sequence: u64, content: &[u8], slot_bytes: usize) -> Vec<u8> {
+    let mut slot = Vec::with_capacity(slot_bytes);
     slot.extend_from_slice(&[0; 4]);
     slot.extend_from_slice(&sequence.to_le_bytes());
     slot.extend_from_slice(content);
-    slot.resize(SLOT_BYTES, 0);
+    slot.resize(slot_bytes, 0);
     let (head, rest) = slot.split_at_mut(4);
     head.copy_from_slice(&crc32c::crc32c(rest).to_le_bytes());
     slot
@@ -151,7 +163,7 @@ mod tests {
 
     #[test]
     fn a_slot_with_any_bit_flipped_does_not_count() {
-        let slot = encode(1, &[7; 68]);
+        let slot = encode(1, &[7; 68], SLOT_BYTES);
         assert_eq!(slot.len(), SLOT_BYTES);
         for bit in 0..80 * 8 {
             let mut damaged = slot.clone();

@@ -108,15 +108,20 @@ pub struct Stats {
     pub sweeps: Counter,
     /// Truncations that failed.
     pub truncations_failed: Counter,
-    /// 1 while pushes are refused because there is no room.
-    pub full: Gauge,
+    /// 1 while pushes are refused because the disk is full.
+    pub disk_full: Gauge,
+    /// 1 while pushes are refused because the log's budget is used up.
+    pub budget_full: Gauge,
     /// Bytes of batches that wait for the committer.
     pub waiting_bytes: Gauge,
     /// Reads of the log that the disk refused; they are tried again.
     pub reads_failed: Counter,
     /// Stretches of the log, of the journals and of the state file that could not be read.
     pub damages: Counter,
-    /// Their bytes.
+    /// Of these stretches: torn ends that a start cut off, as after a kill in the middle of a write. Nothing in
+    /// them was acknowledged.
+    pub torn_ends: Counter,
+    /// Bytes of all stretches that could not be read.
     pub damaged_bytes: Counter,
     /// Points read back whose series record could not be read.
     pub points_without_series: Counter,
@@ -124,4 +129,11 @@ pub struct Stats {
     pub records_read: Counter,
     /// Metadata entries known.
     pub metadata: Gauge,
+}
+
+impl Stats {
+    /// Whether pushes are refused because there is no room, for whichever reason.
+    pub fn is_full(&self) -> bool {
+        self.disk_full.get() > 0 || self.budget_full.get() > 0
+    }
 }

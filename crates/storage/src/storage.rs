@@ -1,5 +1,6 @@
 //! The handle that doors and queues hold.
 
+use crate::arrivals::Waiting;
 use crate::committer::{Append, Committer, Job};
 use crate::error::{AppendError, OpenError};
 use crate::follower::Follower;
@@ -111,7 +112,8 @@ impl Storage {
         }
 
         let end = writer.durable_end().position();
-        let shared = Arc::new(Shared::new(fs, clock, options, end, &state.state.closed));
+        let ended = report.end.map_or(end, |ended| ended.position());
+        let shared = Arc::new(Shared::new(fs, clock, options, end, ended, &state.state.closed));
         if state.damaged {
             shared.stats.damages.add(1);
         }
@@ -201,6 +203,13 @@ impl Storage {
         answer.await.unwrap_or(Err(AppendError::Closed))
     }
 
+    /// Asks the thread that writes the log for a sign of life: true once it has answered, false if it has ended.
+    /// Waits while the thread waits for the disk.
+    pub async fn committer_answers(&self) -> bool {
+        let (reply, answer) = oneshot::channel();
+        self.inner.jobs.send(Job::Ping { reply }).is_ok() && answer.await.is_ok()
+    }
+
     /// The log's budget on disk in bytes.
     pub fn max_size(&self) -> u64 {
         self.inner.shared.options.max_size
@@ -216,6 +225,22 @@ impl Storage {
     /// the log was opened counts from then.
     pub fn arrived(&self, position: Position) -> Duration {
         self.inner.shared.arrived(position)
+    }
+
+    /// How many samples and histograms lie from `position` to the durable end.
+    pub fn waiting(&self, position: Position) -> Waiting {
+        self.inner.shared.waiting(position)
+    }
+
+    /// How many samples and histograms were committed since the log was opened.
+    pub fn committed(&self) -> u64 {
+        self.inner.shared.committed()
+    }
+
+    /// Whether the threads of the log are there: without them nothing can be appended.
+    pub fn is_alive(&self) -> bool {
+        let threads = self.inner.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        !threads.is_empty() && threads.iter().all(|thread| !thread.is_finished())
     }
 
     /// The oldest position that can still be read.

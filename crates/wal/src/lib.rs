@@ -42,6 +42,7 @@ mod error;
 pub mod fs;
 mod label_store;
 pub mod log;
+pub mod opening;
 pub mod page;
 mod position;
 mod reader;

@@ -7,6 +7,7 @@ use crate::fs::Filesystem;
 use crate::position::DurableEnd;
 use crate::reader::{RawRecord, SegmentReader};
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// A file of a log.
@@ -80,6 +81,18 @@ pub enum ToolError {
     /// The output cannot be written.
     #[error("cannot write the output: {0}")]
     Output(#[from] io::Error),
+    /// More segments are missing than [`dir::MAX_FILLED`].
+    #[error(
+        "segments {} to {} are missing in {}, more than the {} that a repair replaces by empty segments: move the \
+         segments that do not belong to this log out of the folder, then repair again",
+        numbers.start, numbers.end.saturating_sub(1), dir.display(), dir::MAX_FILLED
+    )]
+    TooManyMissing {
+        /// The folder.
+        dir: PathBuf,
+        /// The largest gap.
+        numbers: Range<u64>,
+    },
     /// A repaired file is still damaged.
     #[error("{} could not be repaired: {damage}", file.display())]
     StillDamaged {
@@ -136,16 +149,6 @@ pub fn files(fs: &dyn Filesystem, dir: &Path) -> Result<Vec<LogFile>, WalError> 
         end: None,
     }));
     Ok(files)
-}
-
-/// Numbers that are missing between the segments.
-pub fn gaps(files: &[LogFile]) -> Vec<std::ops::Range<u64>> {
-    let segments = files.iter().filter(|file| file.checkpoint.is_none()).map(|file| file.segment);
-    let next = segments.clone().map(|number| number + 1);
-    next.zip(segments.skip(1))
-        .filter(|(next, number)| next < number)
-        .map(|(next, number)| next..number)
-        .collect()
 }
 
 /// Hands each record of `files` to `visit`, in order; says what was damaged in between. A page that the disk

@@ -1,5 +1,8 @@
 //! Repair: makes a damaged log whole again for readers that give up at damage, as Prometheus does.
 //!
+//! Segments that are missing get an empty file, or an empty checkpoint if they are in front of the first one.
+//! What Prometheus takes for a segment by mistake gets another name.
+//!
 //! A damaged file is set aside as `NNNNNNNN.damaged`; in its place comes a copy in which every damaged
 //! stretch is filled. What can be read stays at its place, byte for byte, so that positions in the log stay
 //! true. The filling is a record of tombstones of series 0, which there is not: every Prometheus reads it
@@ -9,9 +12,10 @@ use crate::dir;
 use crate::error::{Damage, DamageKind, WalError};
 use crate::fs::{File, Filesystem};
 use crate::log::{self, LogFile, LogSource, ProgressFn, ToolError};
+use crate::opening::Misnamed;
 use crate::page::{FragmentType, HEADER_BYTES, Header, PAGE_BYTES};
 use crate::record::RecordType;
-use crate::verify::verify;
+use crate::verify::{Missing, VerifyReport, verify};
 use crate::{Compression, SegmentReader, record};
 use std::path::{Path, PathBuf};
 
@@ -38,8 +42,14 @@ pub struct Repaired {
 pub struct RepairReport {
     /// The files that were damaged.
     pub repaired: Vec<Repaired>,
-    /// Numbers that were missing and have an empty segment now.
-    pub filled: Vec<u64>,
+    /// Files and folders with a name that Prometheus takes for a segment or a checkpoint, and their new name.
+    pub renamed: Vec<(Misnamed, PathBuf)>,
+    /// Segments that were missing and are there now, empty.
+    pub filled: Vec<PathBuf>,
+    /// The empty checkpoint that was made for the segments that are missing in front of the first one.
+    pub checkpoint: Option<u64>,
+    /// What [`verify`] says of the log now; nothing where nothing had to be repaired.
+    pub verified: Option<VerifyReport>,
 }
 
 /// Repairs a log. Nobody may be writing it. A crash at any moment leaves the damaged file, or the repaired
@@ -51,7 +61,12 @@ pub fn repair<'a>(
 ) -> Result<RepairReport, ToolError> {
     let log = log.into();
     let found = verify(fs, log, progress)?;
+    let dir = log::find(fs, log.dir)?;
+    check_missing(fs, &dir, &found.missing)?;
     let mut report = RepairReport::default();
+    for misnamed in &found.misnamed {
+        report.renamed.push((misnamed.clone(), rename(fs, &misnamed.path)?));
+    }
     for file in &found.files {
         let path = file.path();
         let damage: Vec<Damage> = found.damage.iter().filter(|damage| damage.file == path).cloned().collect();
@@ -59,20 +74,66 @@ pub fn repair<'a>(
             report.repaired.push(repair_file(fs, file, damage)?);
         }
     }
-    if !found.missing.is_empty() {
-        let dir = log::find(fs, log.dir)?;
-        let segments = dir::segments(fs, &dir)?;
-        let last = segments.last().map_or(0, |segment| segment.number);
-        report.filled = dir::fill_gaps(fs, &dir, &segments, last)?;
+    fill_missing(fs, &dir, &found.missing, &mut report)?;
+    if report != RepairReport::default() {
+        report.verified = Some(verify(fs, log, progress)?);
     }
     Ok(report)
 }
 
+/// Fails where there are too many segments to replace, before anything is changed.
+fn check_missing(fs: &dyn Filesystem, dir: &Path, missing: &[Missing]) -> Result<(), ToolError> {
+    let listing = dir::list(fs, dir)?;
+    // An empty checkpoint stands for any number of segments in front of the first one.
+    let by_checkpoint = listing.checkpoints.last().is_none_or(|newest| newest.bytes == 0);
+    let first = listing.segments.first().map_or(0, |segment| segment.number);
+    let is_leading = |missing: &Missing| missing.dir == *dir && missing.numbers.end == first;
+    let to_fill = || missing.iter().filter(|missing| !(by_checkpoint && is_leading(missing)));
+    let count = |missing: &Missing| missing.numbers.end.saturating_sub(missing.numbers.start);
+    match to_fill().max_by_key(|missing| count(missing)) {
+        Some(largest) if to_fill().map(count).sum::<u64>() > dir::MAX_FILLED => {
+            Err(ToolError::TooManyMissing { dir: largest.dir.clone(), numbers: largest.numbers.clone() })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn fill_missing(
+    fs: &dyn Filesystem,
+    dir: &Path,
+    missing: &[Missing],
+    report: &mut RepairReport,
+) -> Result<(), ToolError> {
+    for missing in missing.iter().filter(|missing| missing.dir != *dir) {
+        let filled = dir::fill(fs, &missing.dir, &[], missing.numbers.clone())?;
+        report.filled.extend(filled.into_iter().map(|number| dir::segment_path(&missing.dir, number)));
+    }
+    if missing.iter().any(|missing| missing.dir == *dir) {
+        let listing = dir::list(fs, dir)?;
+        let last = listing.segments.last().map_or(0, |segment| segment.number);
+        let closed = dir::close_gaps(fs, dir, &listing, last)?;
+        report.filled.extend(closed.filled.into_iter().map(|number| dir::segment_path(dir, number)));
+        report.checkpoint = closed.checkpoint;
+    }
+    Ok(())
+}
+
+/// Gives a file or folder a name that Prometheus ignores; says which.
+fn rename(fs: &dyn Filesystem, path: &Path) -> Result<PathBuf, WalError> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let to = free_name(fs, &path.with_file_name(format!("misnamed-{name}")))?;
+    fs.rename(path, &to).map_err(WalError::io("rename", path))?;
+    if let Some(dir) = path.parent() {
+        fs.sync_dir(dir).map_err(WalError::io("sync", dir))?;
+    }
+    Ok(to)
+}
+
 fn repair_file(fs: &dyn Filesystem, file: &LogFile, damage: Vec<Damage>) -> Result<Repaired, ToolError> {
     let path = file.path();
-    let set_aside = free_name(fs, &path, "damaged")?;
+    let set_aside = free_name(fs, &path.with_extension("damaged"))?;
     copy(fs, &path, &set_aside)?;
-    let patched = free_name(fs, &path, "repair")?;
+    let patched = free_name(fs, &path.with_extension("repair"))?;
     let whole = copy(fs, &path, &patched)?;
     let copy = fs.open(&patched, true).map_err(WalError::io("open", &patched))?;
     let length = file.end.map_or(whole, |end| end.min(whole));
@@ -100,14 +161,16 @@ fn repair_file(fs: &dyn Filesystem, file: &LogFile, damage: Vec<Damage>) -> Resu
     Ok(Repaired { file: path, set_aside, damage, sacrificed_bytes, cut_bytes: whole - length })
 }
 
-/// The name of `path` with an ending, and a number where that is taken.
-fn free_name(fs: &dyn Filesystem, path: &Path, ending: &str) -> Result<PathBuf, WalError> {
-    let mut name = path.with_extension(ending);
+/// `wanted`, with a number behind it if there is something of that name.
+fn free_name(fs: &dyn Filesystem, wanted: &Path) -> Result<PathBuf, WalError> {
+    let mut name = wanted.to_path_buf();
     for number in 1.. {
         if fs.metadata(&name).map_err(WalError::io("look at", &name))?.is_none() {
             break;
         }
-        name = path.with_extension(format!("{ending}.{number}"));
+        let mut numbered = wanted.as_os_str().to_owned();
+        numbered.push(format!(".{number}"));
+        name = numbered.into();
     }
     Ok(name)
 }

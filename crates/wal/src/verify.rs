@@ -1,11 +1,14 @@
-//! Verification: exactly what of a log is damaged.
+//! Verification: exactly what of a log is damaged, and what Prometheus would do with it.
 
+use crate::dir;
 use crate::error::{Damage, DamageKind, WalError};
 use crate::fs::Filesystem;
 use crate::log::{self, LogFile, LogSource, ProgressFn};
+use crate::opening::{self, Misnamed, Opening, Program};
 use crate::record::{self, RecordType};
-use std::collections::{BTreeMap, HashSet};
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
 
 /// The most references of series that are remembered. A log with more is read all the same, but samples of
 /// unknown series are no longer noticed.
@@ -22,19 +25,37 @@ pub struct VerifyReport {
     pub entries: BTreeMap<RecordType, u64>,
     /// What cannot be read: file, offset, length and why.
     pub damage: Vec<Damage>,
-    /// Numbers of segments that are missing.
-    pub missing: Vec<std::ops::Range<u64>>,
-    /// Files with entries of series that nothing before them names, and how many. What a damaged series record
-    /// takes with it; at the beginning of a log that was truncated by hand, no damage.
+    /// Segments that are missing: between two others, or in front of the first one.
+    pub missing: Vec<Missing>,
+    /// What has a name that Prometheus takes for a segment or a checkpoint, and that narthex does not read.
+    pub misnamed: Vec<Misnamed>,
+    /// Files with bytes that an earlier repair replaced by filling, and how many.
+    pub filled: Vec<(PathBuf, u64)>,
+    /// Files with entries of series that nothing before them names, and how many. Their series record was in
+    /// damage that was repaired, or in a segment that is gone. Everybody skips them, and nothing can bring them
+    /// back, so they make no log damaged.
     pub unknown_series: Vec<(PathBuf, u64)>,
     /// Whether there were more than [`MAX_REFERENCES`].
     pub references_left_out: bool,
+    /// What a Prometheus agent would do with the log.
+    pub agent: Opening,
+    /// What a Prometheus server would do with the log.
+    pub server: Opening,
+}
+
+/// Segments that are missing in a folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    /// The folder of the log, or of a checkpoint.
+    pub dir: PathBuf,
+    /// Their numbers.
+    pub numbers: Range<u64>,
 }
 
 impl VerifyReport {
     /// Whether nothing is wrong.
     pub fn is_clean(&self) -> bool {
-        self.damage.is_empty() && self.missing.is_empty() && self.unknown_series.is_empty()
+        self.damage.is_empty() && self.missing.is_empty() && self.misnamed.is_empty()
     }
 
     /// Bytes that cannot be read.
@@ -49,8 +70,15 @@ pub fn verify<'a>(
     log: impl Into<LogSource<'a>>,
     progress: ProgressFn<'_>,
 ) -> Result<VerifyReport, WalError> {
-    let files = log.into().files(fs)?;
-    let mut report = VerifyReport { missing: log::gaps(&files), ..VerifyReport::default() };
+    let source = log.into();
+    let (files, dir) = (source.files(fs)?, log::find(fs, source.dir)?);
+    let mut report = VerifyReport {
+        missing: missing(fs, &dir, &files)?,
+        misnamed: opening::misnamed(fs, &dir)?,
+        ..VerifyReport::default()
+    };
+    // Files with records that an agent refuses, although they are well-formed.
+    let mut refused_by_agent = BTreeSet::new();
     let mut known = HashSet::new();
     let mut malformed = Vec::new();
     report.damage = log::for_each_record(fs, &files, progress, |file, record| {
@@ -65,6 +93,12 @@ pub fn verify<'a>(
                 malformed.push(Damage { file: file.path(), offset, bytes, kind });
             }
         }
+        if Program::Agent.refuses(Some(record.kind)) {
+            refused_by_agent.insert(file.path());
+        }
+        if is_filling(record.kind, record.bytes) {
+            count(&mut report.filled, file, record.end - record.start);
+        }
         let mut unknown = 0;
         references(record.kind, record.bytes, |reference, names_it| {
             if !names_it {
@@ -76,11 +110,7 @@ pub fn verify<'a>(
             }
         });
         if unknown > 0 && !report.references_left_out {
-            let path = file.path();
-            match report.unknown_series.last_mut().filter(|last| last.0 == path) {
-                Some(last) => last.1 += unknown,
-                None => report.unknown_series.push((path, unknown)),
-            }
+            count(&mut report.unknown_series, file, unknown);
         }
         Ok::<_, WalError>(())
     })?;
@@ -90,8 +120,42 @@ pub fn verify<'a>(
             files.iter().enumerate().map(|(index, file)| (file.path(), index)).collect();
         report.damage.sort_by_key(|damage| (number.get(&damage.file).copied(), damage.offset));
     }
+    let damaged: BTreeSet<PathBuf> = report.damage.iter().map(|damage| damage.file.clone()).collect();
+    // Prometheus also reads what is behind the end of a segment that was closed by a failure.
+    let suspect = |file: &&LogFile| file.end.is_some() || damaged.contains(&file.path());
+    report.server = opening::opening(fs, &dir, files.iter().filter(suspect), Program::Server)?;
+    let suspect = |file: &&LogFile| suspect(file) || refused_by_agent.contains(&file.path());
+    report.agent = opening::opening(fs, &dir, files.iter().filter(suspect), Program::Agent)?;
     report.files = files;
     Ok(report)
+}
+
+/// What is missing in the folder of the log and in the checkpoint that is read.
+fn missing(fs: &dyn Filesystem, dir: &Path, files: &[LogFile]) -> Result<Vec<Missing>, WalError> {
+    let in_dir = |dir: &Path, numbers| Missing { dir: dir.to_path_buf(), numbers };
+    let mut missing = Vec::new();
+    if let Some(file) = files.iter().find(|file| file.checkpoint.is_some()) {
+        let segments = dir::segments(fs, &file.dir)?;
+        missing.extend(dir::gaps(&segments).map(|numbers| in_dir(&file.dir, numbers)));
+    }
+    missing.extend(dir::missing(&dir::list(fs, dir)?).into_iter().map(|numbers| in_dir(dir, numbers)));
+    Ok(missing)
+}
+
+/// Adds to the count of a file; files come in order.
+fn count(counts: &mut Vec<(PathBuf, u64)>, file: &LogFile, more: u64) {
+    let path = file.path();
+    match counts.last_mut().filter(|last| last.0 == path) {
+        Some(last) => last.1 += more,
+        None => counts.push((path, more)),
+    }
+}
+
+/// Whether a record is what [`crate::repair`] writes over damage: tombstones of series 0.
+fn is_filling(kind: RecordType, bytes: &[u8]) -> bool {
+    let nothing = record::Tombstone { reference: 0, from: 0, to: 0 };
+    kind == RecordType::Tombstones
+        && record::tombstones(bytes).is_ok_and(|mut entries| entries.all(|entry| entry == Ok(nothing)))
 }
 
 /// The references in a record, and whether it names their series.

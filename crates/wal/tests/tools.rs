@@ -9,12 +9,12 @@ use std::path::Path;
 use std::sync::Arc;
 use support::{census, fixture};
 use wal::log::{LogSource, Progress};
-use wal::page::{FragmentType, HEADER_BYTES, Header, PAGE_BYTES};
+use wal::opening::Opening;
 use wal::record::{RecordType, SamplesBuilder, SeriesBuilder};
 use wal::repair::repair;
 use wal::sim::SimFilesystem;
 use wal::stat::stat;
-use wal::verify::verify;
+use wal::verify::{Missing, verify};
 use wal::{Compression, DamageKind, DurableEnd, SegmentReader, Span, Writer, WriterOptions, dir};
 
 const DIR: &str = "/wal";
@@ -59,43 +59,6 @@ fn records(fs: &SimFilesystem, number: u64) -> Vec<(u64, Vec<u8>)> {
     records
 }
 
-/// Reads as strictly as Prometheus does: the first thing that is not as it should be is an error.
-fn read_strictly(bytes: &[u8]) -> Result<usize, String> {
-    let (mut records, mut open) = (0, false);
-    for (number, page) in bytes.chunks(PAGE_BYTES).enumerate() {
-        let mut place = 0;
-        while place < page.len() {
-            let at = number * PAGE_BYTES + place;
-            if page[place] == 0 {
-                if page[place..].iter().any(|&byte| byte != 0) {
-                    return Err(format!("non-zero byte in padding from {at}"));
-                }
-                break;
-            }
-            let header = page.get(place..place + HEADER_BYTES).ok_or(format!("no header at {at}"))?;
-            let header =
-                Header::parse(header.try_into().unwrap()).map_err(|kind| format!("{kind} at {at}"))?;
-            place += HEADER_BYTES;
-            let data = page.get(place..place + usize::from(header.length)).ok_or(format!("torn at {at}"))?;
-            if crc32c(data) != header.crc {
-                return Err(format!("checksum at {at}"));
-            }
-            place += data.len();
-            let begins = matches!(header.part, FragmentType::Full | FragmentType::First);
-            if begins == open {
-                return Err(format!("{:?} at {at}", header.part));
-            }
-            open = matches!(header.part, FragmentType::First | FragmentType::Middle);
-            records += usize::from(!open);
-        }
-    }
-    if open { Err("last record is torn".into()) } else { Ok(records) }
-}
-
-fn crc32c(data: &[u8]) -> u32 {
-    Header::of(FragmentType::Full, Compression::None, data).crc
-}
-
 #[test]
 fn verify_names_file_offset_length_and_cause() {
     let (fs, spans) = log(Compression::Snappy);
@@ -118,7 +81,7 @@ fn verify_names_file_offset_length_and_cause() {
         (torn.offset, torn.bytes, torn.kind),
         (last.start, last.end - 1 - last.start, DamageKind::Torn)
     );
-    assert_eq!(report.missing, vec![2..4]);
+    assert_eq!(report.missing, [Missing { dir: DIR.into(), numbers: 2..4 }]);
     // The series record that was hit takes the samples behind it with it.
     assert_eq!(report.unknown_series, [(segment(1), 1 + 42 * 42 % 90)]);
     assert!(steps.is_sorted_by_key(|step| step.done) && steps.last().unwrap().done == steps[0].total);
@@ -174,7 +137,7 @@ fn repair_sets_the_damaged_file_aside_and_keeps_all_else_in_its_place() {
         let starts: Vec<u64> = now.iter().map(|record| record.0).collect();
         assert_eq!(starts, spans[0].iter().map(|span| span.start).collect::<Vec<_>>());
         assert_eq!(RecordType::of(&now[21].1), Some(RecordType::Tombstones));
-        read_strictly(&fs.contents(&segment(0)).unwrap()).unwrap();
+        assert_eq!(report.verified.unwrap().server, Opening::Opens);
     }
     assert_eq!(dir::segments(&fs, Path::new(DIR)).unwrap().len(), 4, "the missing segment is there, empty");
 }
@@ -205,8 +168,9 @@ proptest! {
         let before = records(&fs, 0);
         let report = repair(&fs, Path::new(DIR), &mut |_| {}).unwrap();
         let after = records(&fs, 0);
-        prop_assert!(read_strictly(&fs.contents(&segment(0)).unwrap()).is_ok());
-        prop_assert_eq!(verify(&fs, Path::new(DIR), &mut |_| {}).unwrap().damage, vec![]);
+        let verified = verify(&fs, Path::new(DIR), &mut |_| {}).unwrap();
+        prop_assert_eq!(&verified.damage, &vec![]);
+        prop_assert_eq!((verified.agent, verified.server), (Opening::Opens, Opening::Opens));
         let kept = after.iter().filter(|record| before.contains(record)).count();
         let sacrificed = report.repaired.iter().any(|repaired| repaired.sacrificed_bytes > 0);
         prop_assert!(kept == before.len() || sacrificed);
@@ -267,8 +231,9 @@ fn a_damaged_log_of_prometheus_gives_all_but_what_is_damaged() {
     assert_eq!(damage.len(), 1);
     assert_eq!(rest.sample_count(), whole.sample_count());
     assert!(rest.count(RecordType::Series) < whole.count(RecordType::Series) && !rest.unknown.is_empty());
-    repair(&fs, Path::new("/"), &mut |_| {}).unwrap();
-    read_strictly(&fs.contents(path).unwrap()).unwrap();
+    let report = repair(&fs, Path::new("/"), &mut |_| {}).unwrap();
+    let verified = report.verified.unwrap();
+    assert_eq!((verified.is_clean(), &verified.server), (true, &Opening::Opens));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Checks of the decoders in `formats`: no input makes them panic, and what they accept is whole and comes
 //! through encoding and decoding unchanged.
 
+use formats::Parsed;
 use formats::compress::{Compressor, Decompressor, Encoding};
 use formats::remote_write::{DecodeOptions, Encoder, Protocol, decode};
 use formats::text::{Format, ParseOptions, parse};
@@ -20,14 +21,14 @@ pub fn remote_write_2(bytes: &[u8]) {
 pub fn text(bytes: &[u8]) {
     let extra = [("job", "fuzz"), ("a", "")];
     let options = ParseOptions { extra_labels: &extra, ..ParseOptions::new(Format::Text, 1) };
-    if let Ok(batch) = parse(bytes, &options) {
+    if let Ok(Parsed { batch, .. }) = parse(bytes, &options) {
         check_whole(&batch);
     }
 }
 
 /// OpenMetrics.
 pub fn openmetrics(bytes: &[u8]) {
-    if let Ok(batch) = parse(bytes, &ParseOptions::new(Format::OpenMetrics, 1)) {
+    if let Ok(Parsed { batch, .. }) = parse(bytes, &ParseOptions::new(Format::OpenMetrics, 1)) {
         check_whole(&batch);
     }
 }
@@ -35,7 +36,7 @@ pub fn openmetrics(bytes: &[u8]) {
 /// The protobuf exposition format.
 pub fn exposition(bytes: &[u8]) {
     let options = ParseOptions::new(Format::Text, 1);
-    if let Ok(batch) = formats::exposition::decode(bytes, &options) {
+    if let Ok(Parsed { batch, .. }) = formats::exposition::decode(bytes, &options) {
         check_whole(&batch);
     }
 }

@@ -59,12 +59,12 @@ fn plan(state: &mut State, push: &[u8], now: i64) -> Option<Change> {
     (options.extra_labels, options.limits, options.max_points) = (&extra, Limits::default(), 1000);
     let body = body.get(1..).unwrap_or_default();
     let batch = match method.to_ascii_uppercase() {
-        b'X' => formats::exposition::decode(body, &options).ok()?,
-        _ => parse(body, &options).ok()?,
+        b'X' => formats::exposition::decode(body, &options).ok()?.batch,
+        _ => parse(body, &options).ok()?.batch,
     };
     crate::formats::check_whole(&batch);
     let id = state.id_of(&key);
-    let families = families(batch, now).ok()?;
+    let families = families(batch, now, options.format).ok()?;
     let replace = method.eq_ignore_ascii_case(&b'P');
     let group = state.get(&key).cloned();
     if let Err(reason) = consistency::check(state, group.as_deref(), replace, &families) {

@@ -12,11 +12,15 @@ pub enum Client {
     Python,
     /// `prom-client` of Node.js.
     JavaScript,
+    /// `client_golang`.
+    Go,
+    /// `prometheus-metrics` of Java.
+    Java,
 }
 
 impl Client {
-    /// A command that runs `program`, a script in that language, with the library; nothing (said aloud)
-    /// where interpreter or library can't be had. `scripts/clients` fetches the library, once.
+    /// A command that runs `program`, in that language, with the library; nothing (said aloud) where language or
+    /// library can't be had. `scripts/clients` fetches the library, once.
     ///
     /// # Panics
     /// Where it can't be had and `NARTHEX_REQUIRE_CLIENTS` is set.
@@ -30,15 +34,27 @@ impl Client {
             return None;
         }
         let mut command = match self {
-            Client::Python => Command::new(folder.join("python/bin/python")),
+            Client::Python => {
+                let mut command = Command::new(folder.join("python/bin/python"));
+                command.arg(program);
+                command
+            }
             Client::JavaScript => {
                 let mut command = Command::new("node");
                 command.env("NODE_PATH", folder.join("javascript/node_modules"));
+                command.arg(program);
+                command
+            }
+            Client::Go => Command::new(folder.join("go/push")),
+            Client::Java => {
+                let mut command = Command::new("java");
+                // Without the compiler for code that runs for long, which this does not.
+                command.args(["-XX:TieredStopAtLevel=1", "-cp"]).arg(folder.join("java/lib/*")).arg(program);
                 command
             }
         };
         // What the tests talk to is on loopback, wherever this machine's proxy is.
-        command.arg(program).env("no_proxy", "*").env("PYTHONDONTWRITEBYTECODE", "1");
+        command.env("no_proxy", "*").env("PYTHONDONTWRITEBYTECODE", "1");
         Some(command)
     }
 
@@ -46,6 +62,8 @@ impl Client {
         match self {
             Client::Python => "python",
             Client::JavaScript => "javascript",
+            Client::Go => "go",
+            Client::Java => "java",
         }
     }
 }

@@ -317,35 +317,43 @@ pub fn start_server(ready: &str, start: impl Fn(u16) -> Process) -> (Process, St
 /// As [`start_server`].
 #[track_caller]
 pub fn start_server_on(ready: &str, port: Option<u16>, start: impl Fn(u16) -> Process) -> (Process, String) {
+    try_start_server_on(ready, port, start).unwrap_or_else(|message| panic!("{message}"))
+}
+
+/// The same for a server that may end instead of becoming ready: then with a message that has its last lines.
+pub fn try_start_server_on(
+    ready: &str,
+    port: Option<u16>,
+    start: impl Fn(u16) -> Process,
+) -> Result<(Process, String), String> {
     const ATTEMPTS: usize = 5;
     for _ in 0..ATTEMPTS {
         let port = port.unwrap_or_else(free_port);
         let (process, url) = (start(port), format!("http://127.0.0.1:{port}"));
-        if wait_ready(&process, &format!("{url}{ready}")) {
-            return (process, url);
+        if wait_ready(&process, &format!("{url}{ready}"))? {
+            return Ok((process, url));
         }
     }
-    panic!("no free port in {ATTEMPTS} attempts");
+    Err(format!("no free port in {ATTEMPTS} attempts"))
 }
 
 /// Whether it became ready; not so where its port was taken.
-#[track_caller]
-fn wait_ready(process: &Process, url: &str) -> bool {
+fn wait_ready(process: &Process, url: &str) -> Result<bool, String> {
     let start = Instant::now();
     loop {
         let running = process.is_running();
         if running && crate::http::get(url).is_ok_and(|answer| answer.status == 200) {
-            return true;
+            return Ok(true);
         }
         if !running {
             process.drain();
         }
         if !running && process.lines().iter().any(|line| line.contains("address already in use")) {
-            return false;
+            return Ok(false);
         }
         if !running || start.elapsed() > SOON {
             let how = if running { "is not ready" } else { "has ended" };
-            panic!("{} {how} ({url}){}", process.name, process.tail());
+            return Err(format!("{} {how} ({url}){}", process.name, process.tail()));
         }
         std::thread::sleep(Duration::from_millis(20));
     }

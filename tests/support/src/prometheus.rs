@@ -1,6 +1,6 @@
 //! The real Prometheus: as a server that receives remote write, or as an agent.
 
-use crate::process::{Process, start_server_on};
+use crate::process::{Process, try_start_server_on};
 use crate::query::{self, RawSeries, Sample};
 use crate::{Peers, http};
 use std::path::{Path, PathBuf};
@@ -57,6 +57,11 @@ impl Prometheus {
     /// Where it doesn't become ready.
     #[track_caller]
     pub fn start(peers: &Peers, options: Options) -> Prometheus {
+        Prometheus::try_start(peers, options).unwrap_or_else(|message| panic!("{message}"))
+    }
+
+    /// Starts it and waits until it is ready, or has ended: then with a message that has its last lines.
+    pub fn try_start(peers: &Peers, options: Options) -> Result<Prometheus, String> {
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("prometheus.yml");
         let mut text = format!("global:\n  scrape_interval: 1h\n{}", options.config);
@@ -67,11 +72,11 @@ impl Prometheus {
         let data = options.data.clone().unwrap_or_else(|| folder.path().join("data"));
         let program = options.program.clone().unwrap_or_else(|| peers.prometheus.clone());
         let arguments = arguments(&options, &config, &data);
-        let (process, url) = start_server_on("/-/ready", options.port, |port| {
+        let (process, url) = try_start_server_on("/-/ready", options.port, |port| {
             let listen = format!("--web.listen-address=127.0.0.1:{port}");
             Process::start(&program, arguments.iter().chain([&listen]))
-        });
-        Prometheus { process: process.holding(folder), url, data }
+        })?;
+        Ok(Prometheus { process: process.holding(folder), url, data })
     }
 
     /// `http://127.0.0.1:PORT`.

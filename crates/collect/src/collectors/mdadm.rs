@@ -1,4 +1,4 @@
-//! `mdadm`: software RAID, from `/proc/mdstat`.
+//! `mdadm`: software RAID, from `/proc/mdstat` and `/sys/block/DEVICE/md`.
 //!
 //! ```text
 //! md3 : active raid6 sda1[8] sdh1[7] sdg1[6](F) sdf1[5](S)
@@ -9,13 +9,20 @@
 use super::{Context, Outcome};
 use crate::error::CollectError;
 use crate::out::{Def, Out, gauge};
-use crate::source::MAX_DEVICES;
+use crate::source::{MAX_DEVICES, Source};
 
 const STATE: Def = gauge("node_md_state", "Indicates the state of md-device.");
 const DISKS: Def = gauge("node_md_disks", "Number of active/failed/spare disks of device.");
 const REQUIRED: Def = gauge("node_md_disks_required", "Total number of disks of device.");
 const BLOCKS: Def = gauge("node_md_blocks", "Total number of blocks on device.");
 const SYNCED: Def = gauge("node_md_blocks_synced", "Number of blocks synced on device.");
+const RAID_DISKS: Def = gauge("node_md_raid_disks", "Number of raid disks on device.");
+const DEGRADED: Def = gauge("node_md_degraded", "Number of degraded disks on device.");
+
+const BLOCK_DEVICES: &str = "sys/block";
+
+/// Levels with redundancy: only these have a file that counts the disks that are missing.
+const REDUNDANT_LEVELS: [&str; 5] = ["raid1", "raid4", "raid5", "raid6", "raid10"];
 
 const STATES: [&str; 5] = ["active", "inactive", "recovering", "resync", "check"];
 
@@ -52,7 +59,51 @@ pub(super) fn collect(context: &mut Context<'_>, out: &mut Out) -> Outcome {
         out.push(blocks, &[device], array.blocks as f64);
         out.push(synced, &[device], array.synced as f64);
     }
+    collect_devices(context.source, out)
+}
+
+/// What sysfs says of each array. A file that is missing belongs to an array that is being assembled or
+/// stopped; then only that metric is left out.
+fn collect_devices(source: &mut Source, out: &mut Out) -> Outcome {
+    let devices = match source.list(BLOCK_DEVICES, |name| name.starts_with("md")) {
+        Err(error) if error.is_missing() => return Ok(()),
+        devices => devices?,
+    };
+    let [raid_disks, degraded] = [RAID_DISKS, DEGRADED].map(|def| out.open(def));
+    for device in devices {
+        let path = format!("{BLOCK_DEVICES}/{device}/md");
+        if !source.is_directory(&path) {
+            continue;
+        }
+        let labels = [("device", device.as_str())];
+        if let Some(count) = disks(source, &format!("{path}/raid_disks"))? {
+            out.push(raid_disks, &labels, count);
+        }
+        let level = source.text_if_any(&format!("{path}/level")).unwrap_or_default();
+        let count = if REDUNDANT_LEVELS.contains(&level.as_str()) {
+            disks(source, &format!("{path}/degraded"))?
+        } else {
+            Some(0.0)
+        };
+        if let Some(count) = count {
+            out.push(degraded, &labels, count);
+        }
+    }
     Ok(())
+}
+
+/// A number of disks; nothing where the file is missing or empty. While the number of disks changes, the kernel
+/// adds the old one: `4 (3)`.
+fn disks(source: &mut Source, path: &str) -> Result<Option<f64>, CollectError> {
+    let text = match source.value(path) {
+        Err(error) if error.is_missing() => return Ok(None),
+        text => text?,
+    };
+    match text.split_ascii_whitespace().next().map(str::parse::<u32>) {
+        None => Ok(None),
+        Some(Ok(count)) => Ok(Some(f64::from(count))),
+        Some(Err(_)) => Err(CollectError::malformed(path, "a number of disks", text)),
+    }
 }
 
 fn parse(path: &str, text: &str) -> Result<Vec<Array>, CollectError> {
@@ -170,6 +221,40 @@ mod tests {
         let array = one("md4 : inactive raid1 sda3[0](F) sdb3[1](S)\n      4883648 blocks [2/2] [UU]\n");
         assert_eq!((array.state, array.active, array.required), ("inactive", 0, 0));
         assert_eq!((array.failed, array.spare, array.blocks), (1, 1, 4_883_648));
+    }
+
+    /// What sysfs gives for one array with these files.
+    fn device_metrics(files: &[(&str, &str)]) -> Result<Vec<(String, f64)>, CollectError> {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("sys/block/md0/md");
+        std::fs::create_dir_all(&folder).unwrap();
+        files.iter().for_each(|(name, text)| std::fs::write(folder.join(name), text).unwrap());
+        let mut out = Out::default();
+        collect_devices(&mut Source::new(root.path().to_path_buf()), &mut out)?;
+        let families = out.finish();
+        Ok(families.iter().flat_map(|f| f.metrics.iter().map(|m| (f.name.to_string(), m.value))).collect())
+    }
+
+    #[test]
+    fn missing_disks_are_counted_for_levels_with_redundancy() {
+        let metrics = |raid_disks: f64, degraded: f64| {
+            vec![("node_md_raid_disks".to_string(), raid_disks), ("node_md_degraded".to_string(), degraded)]
+        };
+        let raid1 = [("level", "raid1\n"), ("raid_disks", "2\n"), ("degraded", "1\n")];
+        assert_eq!(device_metrics(&raid1).unwrap(), metrics(2.0, 1.0));
+        let raid0 = [("level", "raid0\n"), ("raid_disks", "3\n"), ("degraded", "7\n")];
+        assert_eq!(device_metrics(&raid0).unwrap(), metrics(3.0, 0.0));
+        let growing = [("level", "raid5\n"), ("raid_disks", "4 (3)\n"), ("degraded", "0\n")];
+        assert_eq!(device_metrics(&growing).unwrap(), metrics(4.0, 0.0));
+    }
+
+    #[test]
+    fn an_array_without_some_of_its_files_keeps_the_other_metrics() {
+        let starting = [("level", "raid1\n"), ("raid_disks", "\n")];
+        assert_eq!(device_metrics(&starting).unwrap(), []);
+        let stopped = [("level", "\n"), ("raid_disks", "\n")];
+        assert_eq!(device_metrics(&stopped).unwrap(), [("node_md_degraded".to_string(), 0.0)]);
+        assert!(device_metrics(&[("raid_disks", "two\n")]).is_err());
     }
 
     #[test]

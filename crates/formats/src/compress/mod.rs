@@ -5,6 +5,7 @@
 //! encodings here.
 
 use flate2::bufread::MultiGzDecoder;
+use model::words::counted;
 use std::io::Read;
 use zstd::zstd_safe::{DCtx, DParameter, InBuffer, OutBuffer, get_frame_content_size};
 
@@ -186,7 +187,8 @@ fn decode_snappy(input: &[u8], limit: usize, out: &mut Vec<u8>) -> Result<(), De
         return Err(DecompressError::DeclaredTooLarge { declared: declared as u64, limit });
     }
     if declared as u64 > (input.len() as u64).saturating_mul(SNAPPY_MAX_GROWTH) {
-        let reason = format!("{} bytes can't hold the {declared} they declare", input.len());
+        let reason =
+            format!("{} can't hold {declared} decoded ones as declared", counted(input.len() as u64, "byte"));
         return Err(malformed(reason));
     }
     // Without a clear first: only what is beyond the last body's length is zeroed.

@@ -87,7 +87,7 @@ fn a_declared_size_over_the_limit_is_refused_before_anything_is_decoded() {
 fn a_snappy_block_that_is_too_short_for_its_size_is_refused_before_memory_is_taken() {
     // 31 MiB declared, four bytes given.
     let error = decode(Encoding::Snappy, &[0x80, 0x80, 0xc0, 0x0f], 32 << 20).unwrap_err();
-    let expected = "the body is not valid snappy: 4 bytes can't hold the 32505856 they declare";
+    let expected = "the body is not valid snappy: 4 bytes can't hold 32505856 decoded ones as declared";
     assert_eq!(error.to_string(), expected);
 }
 

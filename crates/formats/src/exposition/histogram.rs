@@ -1,6 +1,6 @@
 //! Histograms of the exposition format, classic and native, which share one message.
 
-use super::{Decoder, Exemplar, ExpositionError, Family, Metric, Stop, bound, timestamp};
+use super::{Decoder, Exemplar, ExpositionError, Family, Metric, Stop, bound, short, timestamp};
 use crate::lists::{Bounded, longest, sint32, span};
 use crate::wire::{Fault, Reader};
 use model::{BucketSpan, Counts, Histogram, HistogramError, MetricType, Point, ResetHint, Value, varint};
@@ -90,13 +90,22 @@ impl Decoder<'_> {
         let (buckets, limit) = (fields.longest_list(), self.options.limits.buckets);
         if buckets > limit {
             let error = HistogramError::TooManyBuckets { buckets, limit };
-            return Err(ExpositionError::Histogram { family: family.name.to_string(), error }.into());
+            self.leave_out(family, fields.exemplars.len, &error);
+            return Ok(());
         }
         let native = fields.is_native();
         if !native || fields.buckets.len > 0 {
             self.classic(family, metric, &fields)?;
         }
         if native { self.native(family, metric, fields) } else { Ok(()) }
+    }
+
+    /// Counts a native histogram that is left out.
+    fn leave_out(&mut self, family: Family<'_>, exemplars: usize, error: &HistogramError) {
+        self.rejected.series += 1;
+        self.rejected.histograms += 1;
+        self.rejected.exemplars += exemplars as u64;
+        self.rejected.explain(|| format!("a metric of {:?}: {error}", short(family.name)));
     }
 
     fn read_histogram<'a>(&self, message: &'a [u8]) -> Result<Fields<'a>, Fault> {
@@ -190,6 +199,7 @@ impl Decoder<'_> {
                 negative: fields.negative_deltas.items,
             }
         };
+        let exemplars = fields.exemplars;
         let gauge = family.kind == MetricType::GaugeHistogram;
         let histogram = Histogram {
             reset_hint: if gauge { ResetHint::Gauge } else { ResetHint::Unknown },
@@ -201,10 +211,21 @@ impl Decoder<'_> {
             counts,
             custom_values: Vec::new(),
         };
-        histogram
-            .validate(&self.options.limits)
-            .map_err(|error| ExpositionError::Histogram { family: family.name.to_string(), error })?;
-        let series = self.series(family, metric, "", None)?;
+        match histogram.validate(&self.options.limits) {
+            Ok(()) => {}
+            Err(error @ HistogramError::TooManyBuckets { .. }) => {
+                self.leave_out(family, exemplars.len, &error);
+                return Ok(());
+            }
+            Err(error) => {
+                return Err(ExpositionError::Histogram { family: short(family.name), error }.into());
+            }
+        }
+        let Some(series) = self.series(family, metric, "", None)? else {
+            self.rejected.histograms += 1;
+            self.rejected.exemplars += exemplars.len as u64;
+            return Ok(());
+        };
         self.admit()?;
         self.batch.histograms.push(histogram);
         self.batch.points.push(Point {
@@ -213,8 +234,8 @@ impl Decoder<'_> {
             start_timestamp: if self.options.created_as_start { fields.start } else { 0 },
             value: Value::Histogram(self.batch.histograms.len() as u32 - 1),
         });
-        for exemplar in &fields.exemplars.items {
-            self.exemplar(family, series, metric, exemplar)?;
+        for exemplar in &exemplars.items {
+            self.exemplar(family, Some(series), metric, exemplar)?;
         }
         Ok(())
     }

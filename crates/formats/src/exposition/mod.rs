@@ -9,12 +9,17 @@
 pub(crate) mod bound;
 mod histogram;
 
+use crate::hint::{self, Hint};
 use crate::text::{ParseOptions, Timestamps};
 use crate::wire::{Fault, Field, Reader};
+use crate::{Parsed, Rejected};
 use bound::bound;
-use model::{Batch, HistogramError, LabelError, LabelsBuilder, Metadata, MetricType, Point, Value, labels};
+use model::{
+    Batch, HistogramError, LabelError, LabelsBuilder, Limits, Metadata, MetricType, Point, Series, Value,
+    labels,
+};
 
-/// Why a body is refused, always as a whole.
+/// Why a body is refused as a whole.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum ExpositionError {
     /// Not a protocol buffer of the expected shape.
@@ -26,7 +31,7 @@ pub enum ExpositionError {
         offset: usize,
     },
     /// A metric family without a usable name.
-    #[error("metric family {index} has no name, or one that is too long or not UTF-8")]
+    #[error("metric family {index} has no name, or one that is not UTF-8")]
     FamilyName {
         /// Which, from 0.
         index: usize,
@@ -40,7 +45,7 @@ pub enum ExpositionError {
         kind: &'static str,
     },
     /// A type that does not exist.
-    #[error("{family:?} is of type {number}, which there is not")]
+    #[error("{family:?} is of type {number}, which does not exist")]
     Type {
         /// The family's name.
         family: String,
@@ -63,6 +68,9 @@ pub enum ExpositionError {
         /// What is wrong.
         error: HistogramError,
     },
+    /// The body is in another encoding than announced.
+    #[error("{0}")]
+    Encoding(Hint),
     /// A timestamp where none may be.
     #[error("a metric of {family:?} has a timestamp: a pushed value counts from when it is pushed")]
     TimestampRefused {
@@ -114,9 +122,10 @@ pub fn is_content_type(header: Option<&str>) -> bool {
         && is("encoding", "delimited")
 }
 
-/// Reads a body into a batch. Of the options all but the format count.
-pub fn decode(body: &[u8], options: &ParseOptions<'_>) -> Result<Batch, ExpositionError> {
-    let mut decoder = Decoder { options, batch: Batch::new() };
+/// Reads a body into a batch. Of the options all but the format count. What is over one of the limits on label
+/// sets and buckets is left out and the rest is kept; any other mistake refuses the whole body.
+pub fn decode(body: &[u8], options: &ParseOptions<'_>) -> Result<Parsed, ExpositionError> {
+    let mut decoder = Decoder { options, batch: Batch::new(), rejected: Rejected::default() };
     let (mut rest, mut index) = (body, 0);
     while !rest.is_empty() {
         let start = rest;
@@ -129,17 +138,21 @@ pub fn decode(body: &[u8], options: &ParseOptions<'_>) -> Result<Batch, Expositi
             Ok(()) => {}
             Err(Stop::Error(error)) => return Err(error),
             Err(Stop::Fault(fault)) => {
+                if let Some(hint) = hint::compressed(body) {
+                    return Err(ExpositionError::Encoding(hint));
+                }
                 let offset = fault.offset_in(body);
                 return Err(ExpositionError::Malformed { what: fault.what, offset });
             }
         }
     }
-    Ok(decoder.batch)
+    Ok(Parsed { batch: decoder.batch, rejected: decoder.rejected })
 }
 
 struct Decoder<'o> {
     options: &'o ParseOptions<'o>,
     batch: Batch,
+    rejected: Rejected,
 }
 
 /// What all metrics of a family share.
@@ -152,16 +165,35 @@ struct Family<'a> {
 
 /// One metric, before its value.
 struct Metric<'a> {
-    labels: Vec<(&'a [u8], &'a [u8])>,
+    labels: LabelPairs<'a>,
     timestamp: i64,
     /// The message of its value: gauge, counter, summary, untyped or histogram.
     value: &'a [u8],
 }
 
+/// Labels as they came.
+#[derive(Default)]
+struct LabelPairs<'a> {
+    list: Vec<(&'a [u8], &'a [u8])>,
+    /// How many more there were than the limit.
+    excess: usize,
+}
+
+impl LabelPairs<'_> {
+    /// Fails if there were more than the limit.
+    fn check_number(&self, limits: &Limits) -> Result<(), LabelError> {
+        if self.excess == 0 {
+            return Ok(());
+        }
+        let is = self.list.len() + self.excess;
+        Err(LabelError::Limit { what: "the number of labels".into(), is, limit: limits.labels })
+    }
+}
+
 /// An exemplar without its series.
 #[derive(Default)]
 struct Exemplar<'a> {
-    labels: Vec<(&'a [u8], &'a [u8])>,
+    labels: LabelPairs<'a>,
     value: f64,
     timestamp: Option<i64>,
 }
@@ -182,7 +214,7 @@ impl Decoder<'_> {
         }
         let limits = &self.options.limits;
         let name = match std::str::from_utf8(name) {
-            Ok(name) if !name.is_empty() && name.len() <= limits.name_bytes => name,
+            Ok(name) if !name.is_empty() => name,
             _ => return Err(ExpositionError::FamilyName { index }.into()),
         };
         let (kind, value_field) = match number {
@@ -192,18 +224,22 @@ impl Decoder<'_> {
             3 => (MetricType::Unknown, 5),
             4 => (MetricType::Histogram, 7),
             5 => (MetricType::GaugeHistogram, 7),
-            _ => return Err(ExpositionError::Type { family: name.to_string(), number }.into()),
+            _ => return Err(ExpositionError::Type { family: short(name), number }.into()),
         };
         if self.batch.metadata.len() >= self.options.max_points {
             return Err(ExpositionError::TooMany { what: "families", limit: self.options.max_points }.into());
         }
-        self.batch.metadata.push(Metadata {
-            family: name.to_string(),
-            kind,
-            help: crate::text::cut(help, limits.value_bytes),
-            unit: crate::text::cut(unit, limits.name_bytes),
-        });
-        let family = Family { name, kind, metadata: self.batch.metadata.len() as u32 - 1 };
+        let mut metadata = Series::NO_METADATA;
+        if name.len() <= limits.name_bytes {
+            metadata = self.batch.metadata.len() as u32;
+            self.batch.metadata.push(Metadata {
+                family: name.to_string(),
+                kind,
+                help: crate::text::cut(help, limits.value_bytes),
+                unit: crate::text::cut(unit, limits.name_bytes),
+            });
+        }
+        let family = Family { name, kind, metadata };
         let mut fields = Reader::new(message);
         while let Some(field) = fields.next()? {
             if field.number == 4 {
@@ -214,7 +250,8 @@ impl Decoder<'_> {
     }
 
     fn metric<'a>(&mut self, family: Family<'a>, message: &'a [u8], value_field: u32) -> Result<(), Stop> {
-        let mut metric = Metric { labels: Vec::new(), timestamp: self.options.default_timestamp, value: &[] };
+        let mut metric =
+            Metric { labels: LabelPairs::default(), timestamp: self.options.default_timestamp, value: &[] };
         let mut has_value = false;
         let mut fields = Reader::new(message);
         while let Some(field) = fields.next()? {
@@ -226,7 +263,7 @@ impl Decoder<'_> {
                         Timestamps::Allow => metric.timestamp = timestamp,
                         Timestamps::Ignore => {}
                         Timestamps::Refuse => {
-                            let family = family.name.to_string();
+                            let family = short(family.name);
                             return Err(ExpositionError::TimestampRefused { family }.into());
                         }
                     }
@@ -239,7 +276,7 @@ impl Decoder<'_> {
             }
         }
         if !has_value {
-            let (family, kind) = (family.name.to_string(), family.kind.as_str());
+            let (family, kind) = (short(family.name), family.kind.as_str());
             return Err(ExpositionError::NoValue { family, kind }.into());
         }
         match family.kind {
@@ -249,8 +286,8 @@ impl Decoder<'_> {
         }
     }
 
-    /// Collects a `LabelPair`. One over the limit is enough to be refused for it.
-    fn label<'a>(&self, field: &Field<'a>, pairs: &mut Vec<(&'a [u8], &'a [u8])>) -> Result<(), Fault> {
+    /// Collects a `LabelPair`.
+    fn label<'a>(&self, field: &Field<'a>, pairs: &mut LabelPairs<'a>) -> Result<(), Fault> {
         let (mut name, mut value): (&[u8], &[u8]) = (&[], &[]);
         let mut fields = Reader::new(field.bytes()?);
         while let Some(field) = fields.next()? {
@@ -260,8 +297,10 @@ impl Decoder<'_> {
                 _ => {}
             }
         }
-        if pairs.len() <= self.options.limits.labels {
-            pairs.push((name, value));
+        if pairs.list.len() < self.options.limits.labels {
+            pairs.list.push((name, value));
+        } else {
+            pairs.excess += 1;
         }
         Ok(())
     }
@@ -327,7 +366,12 @@ impl Decoder<'_> {
         self.float(series, metric.timestamp, start, value)
     }
 
-    fn float(&mut self, series: u32, timestamp: i64, start: i64, value: f64) -> Result<(), Stop> {
+    /// Adds a float to its series, which is none where it was left out.
+    fn float(&mut self, series: Option<u32>, timestamp: i64, start: i64, value: f64) -> Result<(), Stop> {
+        let Some(series) = series else {
+            self.rejected.samples += 1;
+            return Ok(());
+        };
         self.admit()?;
         let start_timestamp = if self.options.created_as_start { start } else { 0 };
         self.batch.points.push(Point { series, timestamp, start_timestamp, value: Value::Float(value) });
@@ -346,19 +390,20 @@ impl Decoder<'_> {
         Ok(())
     }
 
-    /// Adds a series: the metric's labels, its family's name with `suffix`, and one more label.
+    /// Adds a series: the metric's labels, its family's name with `suffix`, and one more label. Over one of
+    /// the limits it is left out.
     fn series(
         &mut self,
         family: Family<'_>,
         metric: &Metric<'_>,
         suffix: &str,
         more: Option<(&str, &str)>,
-    ) -> Result<u32, Stop> {
+    ) -> Result<Option<u32>, Stop> {
         let name = format!("{}{suffix}", family.name);
         let extra = self.options.extra_labels;
         let mut builder = LabelsBuilder::new();
         builder.push(labels::METRIC_NAME.as_bytes(), name.as_bytes());
-        for (label, value) in &metric.labels {
+        for (label, value) in &metric.labels.list {
             if !extra.iter().any(|(name, _)| name.as_bytes() == *label) {
                 builder.push(label, value);
             }
@@ -367,10 +412,17 @@ impl Decoder<'_> {
             builder.push(label.as_bytes(), value.as_bytes());
         }
         let start = self.batch.bytes.len();
-        builder
-            .finish(&self.options.limits, &mut self.batch.bytes)
-            .map_err(|error| ExpositionError::Labels { family: family.name.to_string(), error })?;
-        Ok(self.batch.push_series(start, family.metadata))
+        let limits = &self.options.limits;
+        let number = metric.labels.check_number(limits);
+        match number.and_then(|()| builder.finish(limits, &mut self.batch.bytes)) {
+            Ok(()) => Ok(Some(self.batch.push_series(start, family.metadata))),
+            Err(error @ LabelError::Limit { .. }) => {
+                self.rejected.series += 1;
+                self.rejected.explain(|| format!("a metric of {:?}: {error}", short(family.name)));
+                Ok(None)
+            }
+            Err(error) => Err(ExpositionError::Labels { family: short(family.name), error }.into()),
+        }
     }
 
     fn read_exemplar<'a>(&self, message: &'a [u8]) -> Result<Exemplar<'a>, Fault> {
@@ -387,27 +439,44 @@ impl Decoder<'_> {
         Ok(exemplar)
     }
 
-    /// Adds an exemplar. Without a timestamp of its own it has its metric's.
+    /// Adds an exemplar, if its series was kept. Without a timestamp of its own it has its metric's.
     fn exemplar(
         &mut self,
         family: Family<'_>,
-        series: u32,
+        series: Option<u32>,
         metric: &Metric<'_>,
         exemplar: &Exemplar<'_>,
     ) -> Result<(), Stop> {
+        let Some(series) = series else {
+            self.rejected.exemplars += 1;
+            return Ok(());
+        };
         self.admit()?;
         let mut builder = LabelsBuilder::new();
-        for (label, value) in &exemplar.labels {
+        for (label, value) in &exemplar.labels.list {
             builder.push(label, value);
         }
         let start = self.batch.bytes.len();
-        builder
-            .finish(&self.options.limits, &mut self.batch.bytes)
-            .map_err(|error| ExpositionError::Labels { family: family.name.to_string(), error })?;
+        let limits = &self.options.limits;
+        let number = exemplar.labels.check_number(limits);
+        match number.and_then(|()| builder.finish(limits, &mut self.batch.bytes)) {
+            Ok(()) => {}
+            Err(error @ LabelError::Limit { .. }) => {
+                self.rejected.exemplars += 1;
+                self.rejected.explain(|| format!("an exemplar of {:?}: {error}", short(family.name)));
+                return Ok(());
+            }
+            Err(error) => return Err(ExpositionError::Labels { family: short(family.name), error }.into()),
+        }
         let timestamp = exemplar.timestamp.unwrap_or(metric.timestamp);
         self.batch.push_exemplar(series, timestamp, start, exemplar.value);
         Ok(())
     }
+}
+
+/// At most 64 characters of a name, for an error.
+fn short(name: &str) -> String {
+    name.chars().take(64).collect()
 }
 
 /// A `google.protobuf.Timestamp` in milliseconds since 1970.

@@ -1,4 +1,6 @@
+use super::Protocol;
 use crate::wire::Fault;
+use model::words::counted;
 
 /// Why a request as a whole is refused (400). What is wrong with one series only is in
 /// [`super::Rejected`] instead.
@@ -16,7 +18,7 @@ pub enum DecodeError {
     #[error("symbols[0] must be the empty string")]
     FirstSymbol,
     /// A reference points outside the symbol table (2.0).
-    #[error("time series {series}: {field} {reference} is outside of the table of {symbols} symbols")]
+    #[error("time series {series}: {field} {reference} is outside of the table of {}", counted(*symbols as u64, "symbol"))]
     SymbolReference {
         /// Which time series, from 0.
         series: usize,
@@ -28,12 +30,25 @@ pub enum DecodeError {
         symbols: usize,
     },
     /// Label references that do not pair up (2.0).
-    #[error("time series {series}: {count} label references don't make pairs of name and value")]
+    #[error("time series {series}: {} can't be pairs of name and value", counted(*count as u64, "label reference"))]
     OddReferences {
         /// Which time series, from 0.
         series: usize,
         /// How many references there are.
         count: usize,
+    },
+    /// The body is of the other version than the `Content-Type` says.
+    #[error(
+        "the body is remote write {}, but the header Content-Type says {:?}: send {:?}",
+        match found { Protocol::V1 => "1.0 (it has field 1 or 3)", Protocol::V2 => "2.0 (it has field 4 or 5)" },
+        announced.content_type(),
+        found.content_type()
+    )]
+    OtherVersion {
+        /// The version of the body.
+        found: Protocol,
+        /// The version of the header.
+        announced: Protocol,
     },
     /// More of something than the limit.
     #[error("more than {limit} {what} in one request")]

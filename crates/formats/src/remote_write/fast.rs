@@ -28,7 +28,9 @@ impl FastLimits {
             // Lengths of names and the number of pairs take one byte.
             pairs: limits.labels.min(127),
             name_bytes: limits.name_bytes.min(127),
-            value_bytes: limits.value_bytes,
+            // The value may be the metric name, whose limit is that of names. Longer values go the long way,
+            // which tells the two apart.
+            value_bytes: limits.value_bytes.min(limits.name_bytes),
             set_bytes: limits.set_bytes,
         }
     }

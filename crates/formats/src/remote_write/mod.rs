@@ -16,15 +16,14 @@ mod fast;
 mod interner;
 mod message;
 mod points;
-mod rejected;
 mod symbols;
 mod v1;
 mod v2;
 
+pub use crate::rejected::Rejected;
 pub use decode::{DecodeOptions, Decoded};
 pub use encode::{Encoder, Unsupported};
 pub use error::DecodeError;
-pub use rejected::Rejected;
 
 /// The largest body, whatever the options say: the length of a string in it is kept in 31 bits.
 const MAX_BODY_BYTES: usize = i32::MAX as usize;

@@ -17,7 +17,7 @@ pub(super) fn decode<'a>(mut decoder: Decoder<'a, '_>, body: &'a [u8]) -> Result
 
 fn request<'a>(decoder: &mut Decoder<'a, '_>, body: &'a [u8]) -> Outcome {
     let mut fields = Reader::new(body);
-    let mut first = true;
+    let (mut first, mut fields_of_v2) = (true, false);
     while let Some(field) = fields.next()? {
         match field.number {
             1 => {
@@ -31,8 +31,15 @@ fn request<'a>(decoder: &mut Decoder<'a, '_>, body: &'a [u8]) -> Outcome {
                 series(decoder, message)?;
             }
             3 => metadata(decoder, field.bytes()?)?,
-            _ => decoder.decoded.exact = false,
+            other => {
+                fields_of_v2 |= matches!(other, 4 | 5);
+                decoder.decoded.exact = false;
+            }
         }
+    }
+    // Without this check a body of 2.0 would be acknowledged although nothing in it was read.
+    if first && fields_of_v2 {
+        return Err(DecodeError::OtherVersion { found: Protocol::V2, announced: Protocol::V1 }.into());
     }
     Ok(())
 }

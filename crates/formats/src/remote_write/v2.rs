@@ -64,7 +64,7 @@ struct Families<'a> {
 impl<'a> Request<'a, '_> {
     fn read(&mut self, body: &'a [u8]) -> Outcome {
         // Symbols may come after the series that need them, so they are collected first.
-        let mut count = 0;
+        let (mut count, mut fields_of_v1) = (0, false);
         let mut fields = Reader::new(body);
         while let Some(field) = fields.next()? {
             match field.number {
@@ -73,8 +73,14 @@ impl<'a> Request<'a, '_> {
                     field.bytes()?;
                     count += 1;
                 }
-                _ => self.decoder.decoded.exact = false,
+                other => {
+                    fields_of_v1 |= matches!(other, 1 | 3);
+                    self.decoder.decoded.exact = false;
+                }
             }
+        }
+        if count == 0 && fields_of_v1 {
+            return Err(DecodeError::OtherVersion { found: Protocol::V1, announced: Protocol::V2 }.into());
         }
         if count > 0 && self.symbols.get(0).is_none_or(|first| !first.is_empty()) {
             return Err(DecodeError::FirstSymbol.into());

@@ -1,5 +1,6 @@
 //! What can be wrong with a text, and where.
 
+use crate::hint::Hint;
 use model::LabelError;
 
 /// Why a text is refused, and where.
@@ -40,6 +41,15 @@ pub enum Fault {
     /// A timestamp where none may be.
     #[error("timestamps are not accepted here: a pushed value counts from when it is pushed")]
     TimestampRefused,
+    /// A number that a 64-bit float can't hold.
+    #[error("{word} is beyond the largest 64-bit float, about 1.8e308: write +Inf or -Inf for infinity")]
+    TooLarge {
+        /// The number, cut to a printable length.
+        word: String,
+    },
+    /// The text is not in plain UTF-8 with line feeds.
+    #[error("{0}")]
+    Encoding(Hint),
     /// OpenMetrics without its end: it was cut short.
     #[error("the text does not end with # EOF")]
     NoEof,

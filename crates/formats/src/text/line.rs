@@ -32,6 +32,10 @@ impl<'a> Cursor<'a> {
         Cursor { line, at: 0 }
     }
 
+    pub(super) fn line(&self) -> &'a [u8] {
+        self.line
+    }
+
     pub(super) fn rest(&self) -> &'a [u8] {
         self.line.get(self.at..).unwrap_or_default()
     }

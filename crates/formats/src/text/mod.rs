@@ -4,6 +4,7 @@
 mod encode;
 mod family;
 mod fault;
+mod float;
 mod line;
 mod parse;
 

@@ -176,6 +176,13 @@ fn warnings(name: &str, file: &File) -> Vec<String> {
     for key in file.global.iter().flat_map(|global| global.idle()) {
         warnings.push(format!("{name}: global.{key} has no effect: narthex neither scrapes nor evaluates"));
     }
+    for (entry, destination) in file.remote_write.iter().flatten().enumerate() {
+        for (rule, relabel) in destination.write_relabel_configs.iter().enumerate() {
+            if let Some(hint) = relabel.hint() {
+                warnings.push(format!("{name}: remote_write[{entry}].write_relabel_configs[{rule}]: {hint}"));
+            }
+        }
+    }
     warnings
 }
 
@@ -268,9 +275,9 @@ fn external_labels(
     let mut labels = BTreeMap::new();
     for (name, value) in given {
         let key = format!("global.external_labels.{name}");
-        if !model::labels::is_legacy_label_name(name.as_bytes()) || name.starts_with("__") {
-            let why = "can't be the name of an external label: letters, digits and _, not __ in front";
-            return Err(wrong(&key, format!("{name:?} {why}")));
+        // Prometheus accepts any other name: `__replica__` for the tracker of Mimir and Cortex, or `a.b`.
+        if name.is_empty() {
+            return Err(wrong(&key, "an external label needs a name".into()));
         }
         let value = env::label(&value, lookup).map_err(|error| wrong(&key, error.to_string()))?;
         labels.insert(name, value);

@@ -6,7 +6,7 @@
 pub mod charts;
 pub mod ledger;
 
-use crate::agent::{Agent, Settings, Watch, hostname};
+use crate::agent::{Agent, Settings, hostname};
 use crate::announce;
 use crate::cli::{DEFAULT_LISTEN, DemoArgs};
 use crate::config::Config;
@@ -14,6 +14,7 @@ use crate::failure::Failure;
 use crate::guard::{Guard, guard};
 use crate::http::{Admission, Listening};
 use crate::page::Mode;
+use crate::routes::Watch;
 use crate::say::say;
 use crate::security::{Security, check_exposure};
 use crate::shutdown::Signals;

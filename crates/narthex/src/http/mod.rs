@@ -1,6 +1,7 @@
 //! The HTTP server: it listens, accepts as many connections as it may, and stops in order.
 
 mod connection;
+mod switch;
 
 use crate::security::Current;
 use axum::Router;
@@ -8,6 +9,7 @@ use connection::connection;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+pub use switch::Switch;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};

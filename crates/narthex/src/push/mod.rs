@@ -95,6 +95,7 @@ fn read_text(kind: Kind) -> Result<String, Failure> {
     let wrong = |error: &dyn std::fmt::Display| Failure::usage(format!("standard input: {error}"));
     let batch =
         formats::text::parse(&text, &ParseOptions::new(Format::Text, 0)).map_err(|error| wrong(&error))?;
+    let batch = batch.whole().map_err(|rejected| wrong(&rejected))?;
     if batch.points.is_empty() {
         return Err(wrong(&"there is no sample in it, and no NAME=VALUE was given"));
     }

@@ -71,7 +71,9 @@ fn judge(answer: &Answer, protocol: Protocol, points: u64) -> Option<Result<(), 
         Verdict::OtherProtocol => None,
         Verdict::Retry => Some(Err(NotSent::Failed(said))),
         Verdict::Denied => Some(Err(NotSent::Denied(said))),
-        Verdict::Refused | Verdict::RefusedWhole | Verdict::TooLarge => Some(Err(NotSent::Never(said))),
+        Verdict::Refused | Verdict::RefusedWhole | Verdict::NoHistograms | Verdict::TooLarge => {
+            Some(Err(NotSent::Never(said)))
+        }
     }
 }
 
@@ -81,7 +83,8 @@ fn batch(entry: &Entry) -> Result<Batch, String> {
     let extra: Vec<_> = entry.labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let mut options = ParseOptions::new(Format::Text, entry.at);
     options.extra_labels = &extra;
-    formats::text::parse(entry.body.as_bytes(), &options).map_err(|error| error.to_string())
+    let parsed = formats::text::parse(entry.body.as_bytes(), &options).map_err(|error| error.to_string())?;
+    parsed.whole().map_err(|rejected| rejected.to_string())
 }
 
 fn encode(batch: &Batch, protocol: Protocol) -> Result<Bytes, String> {

@@ -21,8 +21,8 @@ const TLS_FLAGS: &str = "--ca-file, --cert-file or --key-file";
 /// A target.
 #[derive(Debug)]
 pub(crate) enum Target {
-    Gateway(Gateway),
-    Straight(Straight),
+    Gateway(Box<Gateway>),
+    Straight(Box<Straight>),
 }
 
 /// A target with what its spool is called.
@@ -56,7 +56,7 @@ impl Target {
                 ClientError::Tls(error) => wrong(TLS_FLAGS, &error),
                 error => wrong(from, &error),
             })?;
-            return Ok(Chosen { target: Target::Straight(straight), key });
+            return Ok(Chosen { target: Target::Straight(Box::new(straight)), key });
         }
         let (from, text) = match (&args.gateway, variable("NARTHEX_GATEWAY")) {
             (Some(url), _) => ("--gateway", url.clone()),
@@ -69,7 +69,7 @@ impl Target {
             FetchError::Tls(error) => wrong(TLS_FLAGS, &error),
             error => wrong("--proxy-url", &error),
         })?;
-        Ok(Chosen { target: Target::Gateway(gateway), key })
+        Ok(Chosen { target: Target::Gateway(Box::new(gateway)), key })
     }
 
     /// Sends an entry.

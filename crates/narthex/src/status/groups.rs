@@ -43,6 +43,8 @@ struct Group {
     failure: String,
     /// Whether that was after the last success.
     failing: bool,
+    /// What the user should know although pushes are accepted.
+    warnings: Vec<String>,
     ttl_ms: Option<i64>,
     expires_ms: Option<i64>,
     expired_ms: Option<i64>,
@@ -79,6 +81,7 @@ fn shown(group: GroupStatus) -> Group {
         pushed_ms: group.pushed_ms,
         failed_ms: group.failed_ms,
         failure: group.failure,
+        warnings: group.warnings,
         ttl_ms: group.ttl_ms,
         expires_ms: group.expires_ms,
         expired_ms: group.expired_ms,
@@ -97,6 +100,7 @@ mod tests {
             pushed_ms,
             failed_ms,
             failure: String::new(),
+            warnings: Vec::new(),
             ttl_ms: None,
             expires_ms: None,
             expired_ms: None,
@@ -120,6 +124,15 @@ mod tests {
         let groups = Groups::of(all, &Ask::default(), 40);
         assert_eq!(jobs(&groups), ["bad", "expired", "old", "mended", "new"]);
         assert!(groups.groups[0].failing && !groups.groups[3].failing);
+    }
+
+    #[test]
+    fn warnings_are_in_the_answer() {
+        let warned = GroupStatus { warnings: vec!["metric m".into()], ..group("a", 1, 0) };
+        let groups = Groups::of(vec![warned], &Ask::default(), 2);
+        let json = serde_json::to_value(&groups).unwrap();
+        assert_eq!(json["groups"][0]["warnings"], serde_json::json!(["metric m"]));
+        assert_eq!(json["groups"][0]["failing"], false);
     }
 
     #[test]

@@ -1,15 +1,37 @@
-//! What `GET /api/v1/status/remote_write` and `GET /api/v1/status/groups` answer: the way of the samples and
-//! the groups in numbers and words, for the page and for scripts. `docs/own-metrics.md` describes each key.
+//! What `GET /api/v1/status/...` answers: the state of narthex, its destinations and groups in numbers and sentences,
+//! for the page and for scripts. `docs/own-metrics.md` describes each key.
+//!
+//! [`monitor`] reads all counters and [`summary`] decides what they mean; nothing is decided in the browser.
 
+mod causes;
+mod counters;
+pub mod facts;
 pub mod groups;
+pub mod hold;
+mod inputs;
+pub mod monitor;
+#[cfg(test)]
+mod monitor_tests;
+pub mod rate;
+pub mod ready;
+mod refusals;
 mod sentence;
+pub mod summary;
+#[cfg(test)]
+mod summary_tests;
+pub mod window;
+mod words;
 
 use crate::telemetry::{Outlet, Telemetry, lag_bytes, protocol_name};
+use hold::Summary;
+use inputs::Inputs;
 use model::Clock;
+use monitor::{Monitor, Observation};
 use remote::State;
 use remote::disk::claims::Removed;
 use serde::Serialize;
 use std::path::PathBuf;
+use summary::Level;
 
 /// A destination that is further behind than this is catching up, in milliseconds.
 const CATCHING_UP_MS: i64 = 15_000;
@@ -39,6 +61,10 @@ pub struct Status {
     now_ms: i64,
     started_ms: i64,
     resident_bytes: u64,
+    /// Over how long rates are measured.
+    rate_window_seconds: i64,
+    summary: Summary,
+    inputs: Inputs,
     log: Log,
     destinations: Vec<Delivery>,
     removed_destinations: Vec<Gone>,
@@ -47,6 +73,7 @@ pub struct Status {
 #[derive(Debug, Serialize)]
 struct Log {
     samples: u64,
+    samples_per_second: Option<f64>,
     refused: u64,
     bytes: u64,
     max_bytes: u64,
@@ -54,6 +81,8 @@ struct Log {
     series: u64,
     waiting_bytes: u64,
     full: bool,
+    /// `disk` or `budget`, while it is full.
+    full_reason: Option<&'static str>,
     durability: &'static str,
     fsync_mean_seconds: Option<f64>,
 }
@@ -63,8 +92,10 @@ struct Log {
 pub struct Delivery {
     name: String,
     url: String,
-    /// `idle`, `delivering`, `catching up`, `retrying`, `denied`, `stopped` or `left`.
+    /// `idle`, `delivering`, `catching up`, `retrying`, `refusing`, `denied`, `stopped` or `left`.
     pub state: &'static str,
+    /// The worst of what the summary says about it; nothing while nothing was sent.
+    level: Option<Level>,
     /// The same in sentences, with what may be done about it.
     words: String,
     protocol: Option<&'static str>,
@@ -72,9 +103,19 @@ pub struct Delivery {
     shards_max: i64,
     shards_desired: f64,
     samples: u64,
+    samples_per_second: Option<f64>,
     pending: u64,
+    /// In the queue and in the log.
+    waiting: u64,
+    waiting_before_start: bool,
+    waiting_seconds: f64,
+    requests: u64,
+    requests_retried: u64,
+    requests_sent_again: u64,
     retried: u64,
     failed: u64,
+    /// Of the failed: those that an earlier request without an answer may have written.
+    already_written: u64,
     dropped: u64,
     lost: u64,
     bytes: u64,
@@ -87,7 +128,7 @@ pub struct Delivery {
     /// The lowest position that is saved: all before it is settled.
     position: Place,
     behind: bool,
-    /// Lanes that are served by themselves because they are stuck.
+    /// Lanes that the destination fails over while it accepts the others.
     stuck_lanes: i64,
     /// Points in the side queue.
     aside: i64,
@@ -119,19 +160,34 @@ struct Place {
 
 impl Status {
     /// The status now.
-    pub fn now(about: &About, telemetry: &Telemetry, clock: &dyn Clock) -> Self {
+    pub fn now(about: &About, telemetry: &Telemetry, monitor: &Monitor, clock: &dyn Clock) -> Self {
+        let mut destinations = deliveries(telemetry);
+        let inputs = Inputs::now(telemetry.doors().stats());
         let storage = telemetry.storage();
         let stats = storage.stats();
         let fsyncs: u64 = stats.fsync.buckets.iter().map(storage::stats::Counter::get).sum();
+        let samples = stats.samples.get() + stats.histograms.get();
+        // Read after the numbers, so that it knows of all that they show.
+        let Observation { summary, accepted_per_second, delivered_per_second } = monitor.observe();
+        for (destination, rate) in destinations.iter_mut().zip(delivered_per_second) {
+            destination.samples_per_second = rate;
+            destination.level = level_of(&destination.name, &summary).or(destination.level);
+        }
         let log = Log {
-            samples: stats.samples.get() + stats.histograms.get(),
+            samples,
+            samples_per_second: accepted_per_second,
             refused: stats.refused.get(),
             bytes: stats.log_bytes.get(),
             max_bytes: about.max_bytes,
             segment: stats.segment.get(),
             series: stats.series.get(),
             waiting_bytes: stats.waiting_bytes.get(),
-            full: stats.full.get() > 0,
+            full: stats.is_full(),
+            full_reason: match (stats.disk_full.get() > 0, stats.budget_full.get() > 0) {
+                (true, _) => Some("disk"),
+                (false, true) => Some("budget"),
+                (false, false) => None,
+            },
             durability: about.durability,
             fsync_mean_seconds: (fsyncs > 0).then(|| stats.fsync.sum_ns.get() as f64 / 1e9 / fsyncs as f64),
         };
@@ -143,11 +199,20 @@ impl Status {
             now_ms: clock.now_ms(),
             started_ms: about.started_ms,
             resident_bytes: crate::telemetry::resident_bytes(),
+            rate_window_seconds: rate::RATE_WINDOW_MS / 1000,
+            summary,
+            inputs,
             log,
-            destinations: deliveries(telemetry),
+            destinations,
             removed_destinations: removed(telemetry),
         }
     }
+}
+
+/// The worst of what the summary says about a destination; `None` where nothing is the matter.
+fn level_of(name: &str, summary: &Summary) -> Option<Level> {
+    let own = summary.details.iter().filter(|detail| detail.destination.as_deref() == Some(name));
+    own.map(|detail| detail.level).max().filter(|level| *level > Level::Ok)
 }
 
 fn deliveries(telemetry: &Telemetry) -> Vec<Delivery> {
@@ -180,11 +245,23 @@ fn delivery(destination: &Outlet, lag_bytes: u64) -> Delivery {
         + per(&stats.dropped_too_old)
         + per(&stats.dropped_unsupported)
         + per(&stats.dropped_no_series);
+    let state = stats.state();
+    let positive = |number: i64| u64::try_from(number).unwrap_or(0);
     Delivery {
+        // Set by who knows of all: see `Status::now`.
+        level: (stats.last_accepted_ms.get() > 0).then_some(Level::Ok),
+        samples_per_second: None,
+        waiting: positive(stats.waiting.get()),
+        waiting_before_start: stats.waiting_before_open.get() > 0,
+        waiting_seconds: stats.waiting_ms.get() as f64 / 1000.0,
+        requests: stats.requests.get(),
+        requests_retried: stats.requests_retried.get(),
+        requests_sent_again: stats.requests_sent_again.get(),
+        already_written: stats.refused_or_already_written.get(),
         name: destination.name.clone(),
         url: destination.url.clone(),
-        words: sentence::sentence(stats),
-        state: in_a_word(&stats.state(), lag_ms),
+        words: sentence::sentence(stats, &monitor::destination(destination)),
+        state: in_a_word(&state, lag_ms),
         protocol: stats.protocol().map(protocol_name),
         shards: stats.shards.get(),
         shards_max: stats.shards_max.get(),
@@ -202,7 +279,7 @@ fn delivery(destination: &Outlet, lag_bytes: u64) -> Delivery {
         lag_bytes,
         position: Place { segment: stats.position_segment.get(), offset: stats.position_offset.get() },
         behind: stats.behind.get() > 0,
-        stuck_lanes: stats.lanes_behind.get(),
+        stuck_lanes: stats.stuck_lanes.get(),
         aside: stats.aside_points.get(),
         retry_in_seconds: stats.retry_in_ms.get() as f64 / 1000.0,
         last_accepted_ms: stats.last_accepted_ms.get(),
@@ -217,6 +294,7 @@ fn in_a_word(state: &State, lag_ms: i64) -> &'static str {
         State::Delivering if lag_ms > CATCHING_UP_MS => "catching up",
         State::Delivering => "delivering",
         State::Waiting { .. } => "retrying",
+        State::Refusing { .. } => "refusing",
         State::Denied { .. } => "denied",
         State::Stopped => "stopped",
         State::Left => "left",
@@ -236,6 +314,7 @@ mod tests {
             (State::Delivering, 0, "delivering"),
             (State::Delivering, late, "catching up"),
             (State::Waiting { reason: reason() }, late, "retrying"),
+            (State::Refusing { reason: reason() }, late, "refusing"),
             (State::Denied { reason: reason() }, late, "denied"),
             (State::Stopped, late, "stopped"),
             (State::Left, late, "left"),

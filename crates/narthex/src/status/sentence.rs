@@ -1,135 +1,180 @@
-//! A destination's state in words that help whoever is on call: what is the matter, what becomes of the
-//! samples, and what may be done.
+//! How it goes with one destination, in sentences for the person on call: its state, what that means for the samples,
+//! and what to do.
 
 use super::CATCHING_UP_MS;
-use crate::config::duration::human;
-use remote::{State, Stats};
-use std::time::Duration;
+use super::causes::waiting_of_all;
+use super::facts::DestinationFacts;
+use super::words::{are, span, was};
+use remote::queue::lanes::LANES;
+use remote::{RefusedReason, State, Stats};
+use std::collections::BTreeSet;
 
 /// One or more sentences.
-pub(super) fn sentence(stats: &Stats) -> String {
-    of(stats.state(), stats)
+pub(super) fn sentence(stats: &Stats, facts: &DestinationFacts) -> String {
+    of(stats.state(), stats, facts)
 }
 
-fn of(state: State, stats: &Stats) -> String {
+fn of(state: State, stats: &Stats, facts: &DestinationFacts) -> String {
     let lag_ms = stats.lag_ms.get();
+    let waiting = waiting_of_all(std::iter::once(facts));
     let mut text = match state {
-        State::Starting => "Nothing has been sent yet.".to_string(),
+        State::Starting => format!("Nothing has been delivered yet.{waiting}"),
         State::Delivering if lag_ms > CATCHING_UP_MS && stats.newest_first.get() > 0 => {
-            format!("Takes what is sent, the newest first; the backlog is {} behind.", rounded(lag_ms))
+            format!("Accepts samples, the newest first; the backlog is {} behind.{waiting}", span(lag_ms))
         }
         State::Delivering if lag_ms > CATCHING_UP_MS => {
-            format!("Takes what is sent; catching up, {} behind.", rounded(lag_ms))
+            format!("Accepts samples and is catching up, {} behind.{waiting}", span(lag_ms))
         }
-        State::Delivering => "Takes what is sent.".to_string(),
+        State::Delivering => "Accepts samples.".to_string(),
         State::Waiting { reason } => {
             let next = match stats.retry_in_ms.get() {
-                ..1000 => "Tried again all the time".to_string(),
-                ms => format!("The next try is in {}", rounded(ms)),
+                ..1000 => "It is retried within a second".to_string(),
+                ms => format!("The next retry is in {}", span(ms)),
             };
-            format!("Does not take what is sent: {reason}. {next}; what was taken in waits in the log.")
+            format!("Fails: {reason}. {next}.{waiting}")
+        }
+        State::Refusing { reason } => {
+            format!("Refuses all samples for good: {reason}. They are kept as dead letters.")
         }
         State::Denied { reason } => format!(
-            "Does not let narthex in: {reason}. Check the URL, the credentials and what the destination allows. It is \
-             asked once a minute; what was taken in waits in the log."
+            "Does not authorise narthex: {reason}. Check the URL, the credentials and what the destination allows. It \
+             is retried once a minute.{waiting}"
         ),
-        State::Stopped => "Stopped; what it has not taken is in the log for the next start.".to_string(),
+        State::Stopped => "Stopped. What is not delivered is kept in the log for the next start.".to_string(),
         State::Left => {
-            "Has left: all that was its own has been delivered. It is shown until the next reload or start."
+            "Has left: all samples of its part are delivered. It is shown until the next reload or start."
                 .to_string()
         }
     };
-    if stats.lanes_behind.get() > 0 {
-        text.push_str(
-            " A part of the series is stuck, and is served by itself so that it holds up nothing else.",
-        );
-    }
-    let aside = stats.aside_points.get();
-    if aside > 0 {
+    if facts.stuck_lanes > 0 {
+        let (stuck, reason) = (facts.stuck_lanes, facts.stuck_reason.as_deref().unwrap_or("no reason given"));
         text.push_str(&format!(
-            " {aside} samples are set aside: the destination failed just these again and again. They are \
-             tried every five minutes."
+            " It fails on a part of the series ({stuck} of {LANES} lanes) and accepts the others: {reason}. That part is \
+             retried by itself, so that it delays no other series."
         ));
     }
-    let points = |kinds: &remote::stats::PerKind| {
-        let kinds = kinds.get();
-        kinds.samples + kinds.histograms + kinds.exemplars
-    };
-    let lost = points(&stats.lost);
+    let count = |number: i64| u64::try_from(number).unwrap_or(0);
+    let parked = count(stats.aside_points.get());
+    if parked > 0 {
+        let parked = are(parked, "sample");
+        text.push_str(&format!(
+            " {parked} parked: the destination keeps failing on them. They are retried every 5 minutes."
+        ));
+    }
+    let total = |kinds: &remote::stats::PerKind| kinds.get().total();
+    let lost = total(&stats.lost);
     if lost > 0 {
+        let lost = was(lost, "sample");
         text.push_str(&format!(
-            " {lost} samples were dropped undelivered since the log was full: raise log.max_size, or mend \
-             what holds this destination up."
+            " {lost} dropped undelivered because the log was full or too old: raise log.max_size, or fix what holds up this destination."
         ));
     }
-    let refused = points(&stats.refused);
+    let written = stats.refused_or_already_written.get();
+    let refused = total(&stats.refused).saturating_sub(written);
     if refused > 0 {
+        let refused = was(refused, "sample");
         text.push_str(&format!(
-            " {refused} samples were refused for good; `narthex wal dump --dead` shows which and why."
+            " {refused} refused for good; `narthex wal dump --dead` shows which and why."
         ));
+    }
+    let reasons: BTreeSet<_> = stats.refused_reasons().into_iter().map(|(said, _)| said.reason).collect();
+    for advice in reasons.into_iter().filter_map(RefusedReason::advice) {
+        text.push(' ');
+        text.push_str(advice);
     }
     text
-}
-
-/// To the second, since nobody needs more.
-fn rounded(ms: i64) -> String {
-    human(Duration::from_secs(u64::try_from(ms / 1000).unwrap_or(0)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::status::facts::Delivery;
     use model::Kinds;
 
-    #[test]
-    fn a_destination_that_is_well_needs_few_words() {
-        let stats = Stats::default();
-        assert_eq!(sentence(&stats), "Nothing has been sent yet.");
+    fn facts(waiting: u64, waiting_ms: i64) -> DestinationFacts {
+        DestinationFacts {
+            name: "a".into(),
+            delivery: Delivery::Idle,
+            delivered: false,
+            waiting,
+            waiting_before_start: false,
+            waiting_ms,
+            deadline_ms: 5000,
+            parked: 0,
+            stuck_lanes: 0,
+            stuck_reason: None,
+            dropped_by_rule: 0,
+        }
     }
 
     #[test]
     fn each_state_says_what_becomes_of_the_samples() {
         let stats = Stats::default();
         let reason = || "503 Service Unavailable: later".to_string();
+        let waiting = "52,439 samples are waiting in the log, the oldest for 2 min 48 s.";
         for (state, says) in [
-            (State::Starting, "Nothing has been sent yet."),
-            (State::Delivering, "Takes what is sent."),
+            (State::Starting, format!("Nothing has been delivered yet. {waiting}")),
+            (State::Delivering, "Accepts samples.".into()),
             (
                 State::Waiting { reason: reason() },
-                "Does not take what is sent: 503 Service Unavailable: later. Tried again all the time; what was \
-                 taken in waits in the log.",
+                format!("Fails: 503 Service Unavailable: later. It is retried within a second. {waiting}"),
             ),
             (
                 State::Denied { reason: reason() },
-                "Does not let narthex in: 503 Service Unavailable: later. Check the URL, the credentials and what \
-                 the destination allows. It is asked once a minute; what was taken in waits in the log.",
+                format!(
+                    "Does not authorise narthex: 503 Service Unavailable: later. Check the URL, the credentials and \
+                     what the destination allows. It is retried once a minute. {waiting}"
+                ),
             ),
-            (State::Stopped, "Stopped; what it has not taken is in the log for the next start."),
+            (
+                State::Refusing { reason: reason() },
+                "Refuses all samples for good: 503 Service Unavailable: later. They are kept as dead letters.".into(),
+            ),
+            (State::Stopped, "Stopped. What is not delivered is kept in the log for the next start.".into()),
             (
                 State::Left,
-                "Has left: all that was its own has been delivered. It is shown until the next reload or start.",
+                "Has left: all samples of its part are delivered. It is shown until the next reload or start.".into(),
             ),
         ] {
-            assert_eq!(of(state, &stats), says);
+            assert_eq!(of(state, &stats, &facts(52_439, 168_000)), says);
         }
+        assert_eq!(of(State::Starting, &stats, &facts(0, 0)), "Nothing has been delivered yet.");
         stats.lag_ms.set(3_600_000);
-        assert_eq!(of(State::Delivering, &stats), "Takes what is sent; catching up, 1 h behind.");
-        assert!(!of(State::Left, &stats).contains("behind"));
+        let behind = of(State::Delivering, &stats, &facts(1, 3_600_000));
+        assert_eq!(
+            behind,
+            "Accepts samples and is catching up, 1 h behind. 1 sample is waiting in the log, the oldest for 1 h."
+        );
     }
 
     #[test]
-    fn what_was_lost_or_refused_is_said_with_what_to_do() {
+    fn what_was_lost_or_refused_is_named_with_what_to_do() {
         let stats = Stats::default();
         stats.lost.add(Kinds { samples: 7, ..Kinds::default() });
         stats.refused.add(Kinds { samples: 1, exemplars: 2, ..Kinds::default() });
-        stats.lanes_behind.set(3);
         stats.aside_points.set(9);
-        let text = sentence(&stats);
-        assert!(text.contains("7 samples were dropped") && text.contains("log.max_size"), "{text}");
-        assert!(
-            text.contains("3 samples were refused") && text.contains("narthex wal dump --dead"),
-            "{text}"
-        );
-        assert!(text.contains("is stuck") && text.contains("9 samples are set aside"), "{text}");
+        let facts = DestinationFacts { stuck_lanes: 3, ..facts(0, 0) };
+        let text = sentence(&stats, &facts);
+        for words in [
+            "7 samples were dropped",
+            "log.max_size",
+            "3 samples were refused",
+            "narthex wal dump --dead",
+            "fails on a part of the series (3 of 256 lanes)",
+            "9 samples are parked",
+        ] {
+            assert!(text.contains(words), "{words}: {text}");
+        }
+    }
+
+    #[test]
+    fn refused_native_histograms_are_shown_with_the_flag_to_set() {
+        let stats = Stats::default();
+        for status in [400, 500] {
+            stats.refused_by.add(remote::Refusal::of(status, "native histograms are disabled"), 2);
+        }
+        let text = sentence(&stats, &facts(0, 0));
+        assert!(text.contains("--enable-feature=native-histograms"), "{text}");
+        assert_eq!(text.matches("--enable-feature").count(), 1);
     }
 }

@@ -3,7 +3,7 @@
 use super::{counter, gauge};
 use model::{Family, MetricType};
 use receive::Stats;
-use receive::stats::Door;
+use receive::stats::{Door, RefusedReason};
 
 /// Adds them.
 pub(super) fn families(stats: &Stats, out: &mut Vec<Family>) {
@@ -25,6 +25,10 @@ fn requests(stats: &Stats, out: &mut Vec<Family>) {
         "narthex_receive_rejected_total",
         "Samples, histograms and exemplars that were not taken in because they are invalid, too old or too far ahead.",
     );
+    let mut reasons = counters(
+        "narthex_receive_refused_total",
+        "Requests at the doors that were refused or deferred, by reason.",
+    );
     for door in Door::ALL {
         let own = stats.door(door);
         let name = door.as_str();
@@ -36,8 +40,12 @@ fn requests(stats: &Stats, out: &mut Vec<Family>) {
         bytes.push(&[("door", name)], own.bytes.get() as f64);
         points.push(&[("door", name)], own.points.get() as f64);
         rejected.push(&[("door", name)], own.invalid.get() as f64);
+        for reason in RefusedReason::ALL {
+            let count = own.refused_for(reason) as f64;
+            reasons.push(&[("door", name), ("reason", reason.as_str())], count);
+        }
     }
-    out.extend([requests, bytes, points, rejected]);
+    out.extend([requests, bytes, points, rejected, reasons]);
 }
 
 /// The groups there are.
@@ -48,6 +56,11 @@ fn groups(stats: &Stats, out: &mut Vec<Family>) {
         stats.groups.get() as f64,
     ));
     out.push(gauge("narthex_group_series", "Series of all groups.", stats.group_series.get() as f64));
+    out.push(gauge(
+        "narthex_groups_failing",
+        "Groups whose last push was refused.",
+        stats.groups_failing.get() as f64,
+    ));
     out.push(gauge(
         "narthex_groups_expired",
         "Groups whose time to live is over.",

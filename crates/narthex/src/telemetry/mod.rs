@@ -13,13 +13,16 @@ use model::{Family, MetricType};
 use receive::Doors;
 use remote::Stats;
 use remote::disk::claims::Removed;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 use storage::Storage;
 
 pub use deliver::{lag_bytes, protocol_name};
 pub use process::resident_bytes;
+
+/// The longest text of a reload that failed, in bytes.
+pub const RELOAD_ERROR_BYTES: usize = 1000;
 
 /// What a destination has to tell.
 #[derive(Debug, Clone)]
@@ -54,7 +57,8 @@ pub struct Telemetry {
 /// How the configuration was read last.
 #[derive(Debug)]
 struct Reload {
-    successful: AtomicBool,
+    /// Why the last one failed, if it did.
+    error: Mutex<Option<String>>,
     success_ms: AtomicI64,
 }
 
@@ -65,12 +69,13 @@ struct HostCounts {
     collections: AtomicU64,
     failed: AtomicU64,
     last_nanos: AtomicU64,
+    failing: Mutex<Vec<&'static str>>,
 }
 
 impl Telemetry {
     /// Of these parts; `now_ms` is milliseconds since 1970, when the configuration was read.
     pub fn new(storage: Storage, outlets: Outlets, doors: Doors, now_ms: i64) -> Self {
-        let reload = Reload { successful: AtomicBool::new(true), success_ms: AtomicI64::new(now_ms) };
+        let reload = Reload { error: Mutex::new(None), success_ms: AtomicI64::new(now_ms) };
         let outlets = RwLock::new(Arc::new(outlets));
         Telemetry { storage, outlets, reload, doors, host: HostCounts::default() }
     }
@@ -91,11 +96,46 @@ impl Telemetry {
     }
 
     /// Notes that the configuration was read again; `now_ms` is milliseconds since 1970.
-    pub fn reloaded(&self, successful: bool, now_ms: i64) {
-        self.reload.successful.store(successful, Ordering::Relaxed);
-        if successful {
+    pub fn reloaded(&self, result: Result<(), &str>, now_ms: i64) {
+        if result.is_ok() {
             self.reload.success_ms.store(now_ms, Ordering::Relaxed);
         }
+        let error = result.err().map(|error| receive::answer::cut(error.to_string(), RELOAD_ERROR_BYTES));
+        *self.reload.error.lock().unwrap_or_else(PoisonError::into_inner) = error;
+    }
+
+    /// Why the last reload failed; `None` where it did not.
+    pub fn reload_error(&self) -> Option<String> {
+        self.reload.error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The inputs.
+    pub fn doors(&self) -> &Doors {
+        &self.doors
+    }
+
+    /// A task that inputs need and that has ended.
+    pub fn dead_task(&self) -> Option<&'static str> {
+        match (self.storage.is_alive(), self.doors.is_alive()) {
+            (false, _) => Some("the task that writes the log"),
+            (true, false) => Some("the task that keeps groups"),
+            (true, true) => None,
+        }
+    }
+
+    /// Notes which collectors fail.
+    pub fn set_collectors_failing(&self, names: Vec<&'static str>) {
+        *self.host.failing.lock().unwrap_or_else(PoisonError::into_inner) = names;
+    }
+
+    /// The collectors that fail.
+    pub fn collectors_failing(&self) -> Vec<&'static str> {
+        self.host.failing.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Collections that could not be stored.
+    pub fn collections_failed(&self) -> u64 {
+        self.host.failed.load(Ordering::Relaxed)
     }
 
     /// Notes how timestamps were given out, and how many collections were skipped.
@@ -124,7 +164,7 @@ impl Telemetry {
         out.push(gauge(
             "narthex_config_last_reload_successful",
             "Whether the last configuration that was read could be used.",
-            f64::from(u8::from(self.reload.successful.load(Ordering::Relaxed))),
+            f64::from(u8::from(self.reload_error().is_none())),
         ));
         out.push(gauge(
             "narthex_config_last_reload_success_timestamp_seconds",

@@ -7,8 +7,10 @@ use super::progress::Line;
 use crate::config::size::Human;
 use crate::failure::{self, Failure};
 use std::fmt::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
-use wal::verify::{VerifyReport, verify};
+use wal::opening::{Misnamed, Opening};
+use wal::verify::{Missing, VerifyReport, verify};
 use wal::{DamageKind, RealFilesystem};
 
 pub(super) fn run(args: &FolderArgs) -> Result<ExitCode, Failure> {
@@ -19,12 +21,16 @@ pub(super) fn run(args: &FolderArgs) -> Result<ExitCode, Failure> {
     drop(line);
     let mut report = report.map_err(failed)?;
     let mut text = String::new();
-    if let Some(in_use) = in_use {
+    if let Some(in_use) = &in_use {
         being_written(&mut report);
         let _ = writeln!(text, "{} is {in_use}: its end is not checked", folder.data.display());
     }
     // Writing to a string does not fail.
     let _ = describe(&mut text, &folder, &report);
+    // Prometheus cannot open it while it is in use.
+    if in_use.is_none() {
+        let _ = describe_openings(&mut text, &report);
+    }
     print(&text)?;
     Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::from(failure::RUNNING) })
 }
@@ -54,21 +60,25 @@ fn describe(out: &mut String, folder: &Folder, report: &VerifyReport) -> std::fm
     for damage in &report.damage {
         writeln!(out, "{damage}")?;
     }
-    for missing in &report.missing {
-        match missing.end - missing.start {
-            1 => writeln!(out, "{}: segment {} is missing", folder.wal.display(), missing.start)?,
+    for Missing { dir, numbers } in &report.missing {
+        match numbers.end - numbers.start {
+            1 => writeln!(out, "{}: segment {} is missing", dir.display(), numbers.start)?,
             _ => writeln!(
                 out,
                 "{}: segments {} to {} are missing",
-                folder.wal.display(),
-                missing.start,
-                missing.end - 1
+                dir.display(),
+                numbers.start,
+                numbers.end - 1
             )?,
         }
     }
-    for (file, entries) in &report.unknown_series {
-        writeln!(out, "{}: {entries} entries of series that no record before them names", file.display())?;
+    for Misnamed { path, taken_for } in &report.misnamed {
+        writeln!(out, "{}: is not part of the log, but Prometheus takes it for {taken_for}", path.display())?;
     }
+    for (file, bytes) in &report.filled {
+        writeln!(out, "{}: {bytes} bytes were lost to damage and replaced by a repair", file.display())?;
+    }
+    lost_series(out, &report.unknown_series)?;
     if report.references_left_out {
         writeln!(out, "too many series to notice samples of unknown ones")?;
     }
@@ -98,11 +108,45 @@ fn describe(out: &mut String, folder: &Folder, report: &VerifyReport) -> std::fm
     }
     if !report.damage.is_empty() {
         let (count, bytes) = (report.damage.len(), report.damaged_bytes());
+        writeln!(out, "{bytes} bytes in {count} places cannot be read; narthex skips them")?;
+    }
+    Ok(())
+}
+
+/// Entries that no reader can use. They stay, and nothing can bring their labels back.
+fn lost_series(out: &mut String, lost: &[(PathBuf, u64)]) -> std::fmt::Result {
+    for (file, entries) in lost {
+        let file = file.display();
         writeln!(
             out,
-            "{bytes} bytes in {count} stretches cannot be read; narthex reads past them, Prometheus does not \
-             (narthex wal repair)"
+            "{file}: {entries} entries belong to series whose labels are lost; every reader skips them"
         )?;
+    }
+    Ok(())
+}
+
+/// What Prometheus would do with the log.
+fn describe_openings(out: &mut String, report: &VerifyReport) -> std::fmt::Result {
+    let both = report.agent == report.server;
+    let programs = [("Prometheus", both, &report.server), ("a Prometheus agent", !both, &report.agent)];
+    for (program, _, opening) in
+        programs.into_iter().chain([("a Prometheus server", !both, &report.server)]).filter(|line| line.1)
+    {
+        match opening {
+            Opening::Opens => writeln!(out, "{program} opens it")?,
+            Opening::Deletes { file, offset } => writeln!(
+                out,
+                "{program} would delete what is behind byte {offset} of {} and every later segment",
+                file.display()
+            )?,
+            Opening::Fails { reason, deletes } => {
+                let deletes = if *deletes { ", and would delete segments" } else { "" };
+                writeln!(out, "{program} does not start on it{deletes}: {reason}")?;
+            }
+        }
+    }
+    if !report.is_clean() {
+        writeln!(out, "to repair it: narthex wal repair")?;
     }
     Ok(())
 }
@@ -132,12 +176,28 @@ pub(super) fn repair(args: &FolderArgs) -> Result<ExitCode, Failure> {
         }
         let _ = writeln!(text, "  the damaged file is kept as {}", repaired.set_aside.display());
     }
-    for number in &report.filled {
-        let _ = writeln!(text, "segment {number} was missing and is there now, empty");
+    for (misnamed, now) in &report.renamed {
+        let _ = writeln!(text, "{}: renamed to {}", misnamed.path.display(), now.display());
     }
-    if text.is_empty() {
+    if let Some(number) = report.checkpoint {
+        let wal = folder.wal.display();
+        let _ = writeln!(
+            text,
+            "{wal}: the segments up to {number} are missing; made an empty checkpoint for them"
+        );
+    }
+    for file in &report.filled {
+        let _ = writeln!(text, "{}: was missing; made an empty segment", file.display());
+    }
+    let Some(verified) = report.verified else {
         let _ = writeln!(text, "{}: nothing to repair", folder.wal.display());
-    }
+        print(&text)?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    let _ = lost_series(&mut text, &verified.unknown_series);
+    let state = if verified.is_clean() { "whole now" } else { "still damaged" };
+    let _ = writeln!(text, "{}: {state}", folder.wal.display());
+    let _ = describe_openings(&mut text, &verified);
     print(&text)?;
-    Ok(ExitCode::SUCCESS)
+    Ok(if verified.is_clean() { ExitCode::SUCCESS } else { ExitCode::from(failure::RUNNING) })
 }

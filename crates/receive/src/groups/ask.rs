@@ -20,6 +20,8 @@ pub struct Push {
     pub ttl: Option<Option<Duration>>,
     /// What is pushed, or why it is refused although it could be read.
     pub families: Result<Vec<(String, Arc<Family>)>, String>,
+    /// What was left out of it, and why. The rest is kept, and the push counts as refused.
+    pub left_out: Option<String>,
 }
 
 /// What is asked of the keeper.

@@ -1,12 +1,14 @@
 //! Whether what is pushed fits with itself and with the other groups. Pure.
 //!
 //! The rules are those by which the Pushgateway refuses a push that could not be scraped afterwards
-//! (client_golang's checks when it gathers): a name has one type over all groups, a series belongs to one
-//! group and is there once, and no name meets the `_count`, `_sum` or `_bucket` of a summary or histogram.
-//! A help text may differ.
+//! (client_golang's checks when it gathers): a series belongs to one group and is there once, and no name is the
+//! `_count`, `_sum` or `_bucket` of a summary or histogram. Unlike there, groups may give a name different types
+//! and help texts, as targets of a scrape may: otherwise the new instances of a rolling upgrade that changes a
+//! type would be refused until the groups of the old ones are deleted.
 
 use super::group::{Family, Group};
 use super::state::State;
+use model::words::with_article;
 use model::{Labels, MetricType};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -14,18 +16,11 @@ use std::sync::Arc;
 /// Why a push is inconsistent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Inconsistency {
-    /// Another group has another type for this name.
-    #[error("metric family {name:?} is a {pushed} here and a {there} in another group: a name has one type")]
-    Type {
-        /// The name.
-        name: String,
-        /// What was pushed.
-        pushed: &'static str,
-        /// What is there.
-        there: &'static str,
-    },
     /// A name is a part of a summary or histogram.
-    #[error("metric family {name:?} collides with {base:?}, a {kind}, which has a series of that name")]
+    #[error(
+        "metric family {name:?} collides with {base:?}, {}, which has a series of that name",
+        with_article(kind)
+    )]
     Suffix {
         /// The name.
         name: String,
@@ -59,21 +54,16 @@ pub fn check(
 ) -> Result<(), Inconsistency> {
     let pushed: HashMap<&str, MetricType> =
         families.iter().map(|(name, family)| (name.as_str(), family.kind)).collect();
-    // What a name will be once the push is done, apart from the push.
-    let other = |name: &str| {
+    // The types that a name will have once the push is done.
+    let after = |name: &str| {
         let stays = !replace && !pushed.contains_key(name);
-        state.kind_elsewhere(name, group, stays)
+        let mut kinds = state.kinds_elsewhere(name, group, stays);
+        kinds.extend(pushed.get(name));
+        kinds
     };
-    let after = |name: &str| pushed.get(name).copied().or_else(|| other(name));
     let mut seen: HashSet<&Labels> = HashSet::new();
     for (name, family) in families {
-        if let Some(there) = other(name)
-            && there != family.kind
-        {
-            let (pushed, there) = (family.kind.as_str(), there.as_str());
-            return Err(Inconsistency::Type { name: name.clone(), pushed, there });
-        }
-        check_suffixes(name, family.kind, after)?;
+        check_suffixes(name, family.kind, &after)?;
         for member in &family.members {
             if !seen.insert(&member.labels) {
                 return Err(Inconsistency::Twice { series: member.labels.to_string() });
@@ -90,21 +80,20 @@ pub fn check(
 fn check_suffixes(
     name: &str,
     kind: MetricType,
-    after: impl Fn(&str) -> Option<MetricType>,
+    after: impl Fn(&str) -> Vec<MetricType>,
 ) -> Result<(), Inconsistency> {
     let collides = |name: &str, base: &str, kind: MetricType| {
         Err(Inconsistency::Suffix { name: name.into(), base: base.into(), kind: kind.as_str() })
     };
     for suffix in ["_count", "_sum", "_bucket"] {
         if let Some(base) = name.strip_suffix(suffix)
-            && let Some(of) = after(base)
-            && has_suffix(of, suffix)
+            && let Some(of) = after(base).into_iter().find(|of| has_suffix(*of, suffix))
         {
             return collides(name, base, of);
         }
         if has_suffix(kind, suffix) {
             let other = format!("{name}{suffix}");
-            if after(&other).is_some() {
+            if !after(&other).is_empty() {
                 return collides(&other, name, kind);
             }
         }

@@ -1,35 +1,54 @@
 //! What a group sends: its values, its two push times, its staleness markers. Pure.
 
-use super::group::{Family, Group, Member, Reading};
-use model::{Batch, Counts, Histogram, Metadata, MetricType, Series, stale_nan};
+use super::group::{Family, Group, Member, PushedExemplar, Reading};
+use model::{Batch, Counts, Histogram, Labels, Metadata, MetricType, Series, stale_nan};
+use std::collections::HashMap;
 
-/// Appends all series of a family. Each goes out at `at`, or with the timestamp it was pushed with where
-/// that lies after `last`, what the group sent last, and before `at`.
-pub fn family(batch: &mut Batch, name: &str, family: &Family, last: i64, at: i64) {
-    let metadata = metadata(batch, name, family);
+/// Appends all series of a family. Each is sent at `at`, or with the timestamp it was pushed with where
+/// that is after `last`, what the group sent last, and before `at`. `mixed`: other groups give its name another
+/// type, so it is sent without one.
+pub fn family(batch: &mut Batch, name: &str, family: &Family, mixed: bool, last: i64, at: i64) {
+    let metadata = metadata(batch, name, family, mixed);
     for member in &family.members {
         let time = if member.time > last && member.time < at { member.time } else { at };
         let series = batch.add_series(member.labels.as_ref(), metadata);
-        let value = match &member.reading {
-            Reading::Float(value) => {
-                batch.push_float(series, time, *value);
-                batch.points.last_mut()
-            }
-            Reading::Histogram(histogram) => {
-                batch.push_histogram(series, time, 0, (**histogram).clone());
-                batch.points.last_mut()
-            }
-        };
-        if let Some(point) = value {
+        match &member.reading {
+            Reading::Float(value) => batch.push_float(series, time, *value),
+            Reading::Histogram(histogram) => batch.push_histogram(series, time, 0, (**histogram).clone()),
+        }
+        if let Some(point) = batch.points.last_mut() {
             point.start_timestamp = member.start;
         }
     }
 }
 
-/// Appends everything that was pushed to a group.
-pub fn families(batch: &mut Batch, group: &Group, last: i64, at: i64) {
-    for (name, kept) in &group.families {
-        family(batch, name, &kept.family, last, at);
+/// Appends a pushed family with those of its exemplars that `before`, the family that it replaces, did not have.
+pub fn pushed_family(
+    batch: &mut Batch,
+    name: &str,
+    pushed: &Family,
+    before: Option<&Family>,
+    mixed: bool,
+    last: i64,
+    at: i64,
+) {
+    let first = batch.series.len();
+    family(batch, name, pushed, mixed, last, at);
+    let known: HashMap<&Labels, &[PushedExemplar]> = before
+        .map(|before| before.members.iter())
+        .into_iter()
+        .flatten()
+        .filter(|member| !member.exemplars.is_empty())
+        .map(|member| (&member.labels, member.exemplars.as_slice()))
+        .collect();
+    for (index, member) in pushed.members.iter().enumerate() {
+        let known = known.get(&member.labels).copied().unwrap_or_default();
+        for exemplar in member.exemplars.iter().filter(|exemplar| !known.contains(exemplar)) {
+            let start = batch.bytes.len();
+            batch.bytes.extend_from_slice(exemplar.labels.as_ref().as_bytes());
+            let time = exemplar.time.unwrap_or(at);
+            batch.push_exemplar((first + index) as u32, time, start, exemplar.value);
+        }
     }
 }
 
@@ -79,13 +98,15 @@ fn stale_histogram() -> Histogram {
     }
 }
 
-fn metadata(batch: &mut Batch, name: &str, family: &Family) -> u32 {
-    if family.kind == MetricType::Unknown && family.help.is_empty() && family.unit.is_empty() {
+fn metadata(batch: &mut Batch, name: &str, family: &Family, mixed: bool) -> u32 {
+    let kind = if mixed { MetricType::Unknown } else { family.kind };
+    // Said even without a type where another one was said before.
+    if kind == MetricType::Unknown && family.help.is_empty() && family.unit.is_empty() && !mixed {
         return Series::NO_METADATA;
     }
     batch.metadata.push(Metadata {
         family: name.to_string(),
-        kind: family.kind,
+        kind,
         help: family.help.clone(),
         unit: family.unit.clone(),
     });

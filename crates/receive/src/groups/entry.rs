@@ -218,7 +218,7 @@ fn take_family(input: &mut &[u8]) -> Option<(String, Family)> {
                 1 => Reading::Histogram(Box::new(take_histogram(input)?)),
                 _ => return None,
             };
-            Some(Member { labels, reading, start, time: 0 })
+            Some(Member { labels, reading, start, time: 0, exemplars: Vec::new() })
         })?,
     };
     Some((name, family))
@@ -379,6 +379,7 @@ mod tests {
             reading,
             start: 7,
             time: 0,
+            exemplars: Vec::new(),
         };
         let family = Arc::new(Family {
             kind: MetricType::Histogram,

@@ -26,6 +26,17 @@ pub enum Reading {
     Histogram(Box<Histogram>),
 }
 
+/// An exemplar of a series of a group.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PushedExemplar {
+    /// Its labels.
+    pub labels: Labels,
+    /// Its value.
+    pub value: f64,
+    /// Its timestamp, in milliseconds since 1970. None: when it is pushed.
+    pub time: Option<i64>,
+}
+
 /// A series of a group.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Member {
@@ -38,6 +49,8 @@ pub struct Member {
     /// The timestamp it was pushed with, where the user allows that, in milliseconds since 1970; 0 is none.
     /// For its first emission only; it is not kept over a restart.
     pub time: i64,
+    /// Its exemplars, by time. They are sent once, by the first push that has them, and not kept over a restart.
+    pub exemplars: Vec<PushedExemplar>,
 }
 
 /// The series of one name in a group.
@@ -61,7 +74,11 @@ impl Family {
                 Reading::Float(_) => 0,
                 Reading::Histogram(histogram) => size_of::<Histogram>() + histogram.heap_bytes(),
             };
-            member.labels.as_ref().as_bytes().len() + histogram + SERIES_OVERHEAD_BYTES
+            let exemplar = |exemplar: &PushedExemplar| {
+                size_of::<PushedExemplar>() + exemplar.labels.as_ref().as_bytes().len()
+            };
+            let exemplars: usize = member.exemplars.iter().map(exemplar).sum();
+            member.labels.as_ref().as_bytes().len() + histogram + exemplars + SERIES_OVERHEAD_BYTES
         };
         FAMILY_OVERHEAD_BYTES
             + self.help.len()
@@ -154,6 +171,11 @@ impl Group {
     /// Whether the last push succeeded.
     pub fn last_push_succeeded(&self) -> bool {
         self.pushed > self.failed
+    }
+
+    /// Whether the last push was refused.
+    pub fn is_failing(&self) -> bool {
+        self.failed > self.pushed
     }
 
     /// The two push times: name, help and value in seconds.

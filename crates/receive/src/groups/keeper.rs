@@ -292,8 +292,14 @@ impl Keeper {
         };
         let id = self.state.id_of(&key);
         let families = families.clone();
-        self.make(Change::Pushed { id, key, replace: push.replace, at, wall, ttl, families }, round);
-        Outcome::Done
+        let pushed = Change::Pushed { id, key: key.clone(), replace: push.replace, at, wall, ttl, families };
+        self.make(pushed, round);
+        let Some(reason) = &push.left_out else { return Outcome::Done };
+        // After the push time, so that `push_failure_time_seconds > push_time_seconds` holds: alerts compare them.
+        let (at, wall) = (self.state.next_time(&key, wall), wall.saturating_add(1));
+        self.make(Change::Refused { id, key, at, wall, reason: reason.clone() }, round);
+        round.counts.failures += 1;
+        Outcome::Refused(Refusal::Malformed(reason.clone()))
     }
 
     fn make(&mut self, change: Change, round: &mut Round) {
@@ -427,6 +433,7 @@ impl Keeper {
     fn publish(&self) {
         self.stats.groups.set(self.state.len() as u64);
         self.stats.group_series.set(self.state.series() as u64);
+        self.stats.groups_failing.set(self.state.failing() as u64);
         self.stats.groups_expired.set(self.state.expired() as u64);
         self.stats.group_bytes.set(self.state.bytes() as u64);
     }

@@ -23,3 +23,4 @@ pub mod schedule;
 pub mod state;
 #[cfg(test)]
 mod tests;
+pub mod types;

@@ -1,8 +1,10 @@
 //! A decoded body into the families of a group. Pure.
 
-use super::group::{FAILURE_TIME, Family, Member, PUSH_TIME, Reading};
+use super::group::{FAILURE_TIME, Family, Member, PUSH_TIME, PushedExemplar, Reading};
+use crate::timestamps::Bounds;
+use formats::text::Format;
 use model::labels::METRIC_NAME;
-use model::{Batch, Series, Value};
+use model::{Batch, LabelsRef, Series, Value};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -20,25 +22,52 @@ pub enum PushedError {
         /// The label's name.
         name: String,
     },
-    /// A sample from further ahead than is taken.
-    #[error("series {series}: timestamp {timestamp} is later than {newest}")]
-    TooFarAhead {
+    /// A sample with a timestamp that is not accepted.
+    #[error("series {series}: {reason}")]
+    Timestamp {
         /// The series.
         series: String,
-        /// Its timestamp.
-        timestamp: i64,
-        /// The latest that would be taken.
-        newest: i64,
+        /// What is wrong with its timestamp.
+        reason: String,
     },
 }
 
 /// The families in `batch`, by name. Labels are those of the batch, into which the group's must have been
-/// put already. The two push times are the group's own and left out; so are exemplars, which would be sent
-/// again and again.
-pub fn families(batch: Batch, newest: i64) -> Result<Vec<(String, Arc<Family>)>, PushedError> {
+/// put already. The two push times are the group's own and left out.
+pub fn families(
+    batch: Batch,
+    newest: i64,
+    format: Format,
+) -> Result<Vec<(String, Arc<Family>)>, PushedError> {
+    let bounds = Bounds { oldest: None, newest };
     let mut families: BTreeMap<String, Family> = BTreeMap::new();
+    // The series and the family of the last sample: its exemplars follow it.
+    let mut last: Option<(u32, String)> = None;
     for point in &batch.points {
         let labels = batch.labels(point.series);
+        let reading = match point.value {
+            Value::Float(value) => Reading::Float(value),
+            Value::Histogram(index) => match batch.histograms.get(index as usize) {
+                Some(histogram) => Reading::Histogram(Box::new(histogram.clone())),
+                None => continue,
+            },
+            Value::Exemplar(index) => {
+                let of = last.as_ref().filter(|(series, _)| *series == point.series);
+                let member = of.and_then(|(_, name)| families.get_mut(name)?.members.last_mut());
+                if let (Some(member), Some(exemplar)) = (member, batch.exemplars.get(index as usize)) {
+                    // A time that is not plausible would keep later exemplars out at the receiver.
+                    let plausible =
+                        point.timestamp != NO_TIMESTAMP && bounds.refusal(point.timestamp, format).is_none();
+                    member.exemplars.push(PushedExemplar {
+                        labels: LabelsRef::trusted(batch.slice(exemplar.labels)).to_labels(),
+                        value: exemplar.value,
+                        time: plausible.then_some(point.timestamp),
+                    });
+                }
+                continue;
+            }
+        };
+        last = None;
         let series = batch.series.get(point.series as usize);
         let metadata = series.filter(|series| series.metadata != Series::NO_METADATA);
         let metadata = metadata.and_then(|series| batch.metadata.get(series.metadata as usize));
@@ -56,20 +85,16 @@ pub fn families(batch: Batch, newest: i64) -> Result<Vec<(String, Arc<Family>)>,
                 return Err(PushedError::ReservedLabel { series: labels.to_string(), name });
             }
         }
-        if point.timestamp > newest {
-            let (series, timestamp) = (labels.to_string(), point.timestamp);
-            return Err(PushedError::TooFarAhead { series, timestamp, newest });
+        let mut time = 0;
+        if point.timestamp != NO_TIMESTAMP {
+            time = point.timestamp;
+            if let Some(reason) = bounds.refusal(time, format) {
+                return Err(PushedError::Timestamp { series: labels.to_string(), reason });
+            }
         }
-        let reading = match point.value {
-            Value::Float(value) => Reading::Float(value),
-            Value::Histogram(index) => match batch.histograms.get(index as usize) {
-                Some(histogram) => Reading::Histogram(Box::new(histogram.clone())),
-                None => continue,
-            },
-            Value::Exemplar(_) => continue,
-        };
-        let time = if point.timestamp == NO_TIMESTAMP { 0 } else { point.timestamp };
-        let member = Member { labels: labels.to_labels(), reading, start: point.start_timestamp, time };
+        let start = point.start_timestamp;
+        let member = Member { labels: labels.to_labels(), reading, start, time, exemplars: Vec::new() };
+        last = Some((point.series, name.to_string()));
         match families.get_mut(name.as_ref()) {
             Some(family) => family.members.push(member),
             None => {
@@ -80,6 +105,10 @@ pub fn families(batch: Batch, newest: i64) -> Result<Vec<(String, Arc<Family>)>,
                 families.insert(name.into_owned(), family);
             }
         }
+    }
+    for member in families.values_mut().flat_map(|family| &mut family.members) {
+        // Receivers take the exemplars of a series in order of time.
+        member.exemplars.sort_by_key(|exemplar| exemplar.time.unwrap_or(i64::MAX));
     }
     Ok(families.into_iter().map(|(name, family)| (name, Arc::new(family))).collect())
 }

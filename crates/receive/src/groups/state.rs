@@ -5,6 +5,7 @@
 
 use super::change::Change;
 use super::group::{Group, Kept, Member};
+use super::types::Types;
 use super::{clock, emit};
 use crate::answer::cut;
 use model::{Batch, Labels, MetricType};
@@ -15,20 +16,13 @@ use std::sync::Arc;
 /// The longest reason for a refusal that a group remembers, in bytes.
 pub const REASON_BYTES: usize = 300;
 
-/// Who uses the name of a family.
-#[derive(Debug, Clone, Copy)]
-struct Use {
-    kind: MetricType,
-    groups: usize,
-}
-
 /// All groups there are.
 #[derive(Debug)]
 pub struct State {
     groups: BTreeMap<Labels, Arc<Group>>,
     by_id: HashMap<u64, Labels>,
-    /// Types of family names over all groups: a name has one type.
-    families: HashMap<String, Use>,
+    /// Types of family names over all groups.
+    types: Types,
     /// Which group has a series, by the hash of its labels: a series belongs to one group.
     series: HashMap<u64, u64>,
     hasher: RandomState,
@@ -40,6 +34,7 @@ pub struct State {
     series_count: usize,
     bytes: usize,
     expired: usize,
+    failing: usize,
 }
 
 /// What to put back where a commit fails.
@@ -70,7 +65,7 @@ impl State {
         State {
             groups: BTreeMap::new(),
             by_id: HashMap::new(),
-            families: HashMap::new(),
+            types: Types::default(),
             series: HashMap::new(),
             hasher: RandomState::new(),
             departed: HashMap::new(),
@@ -80,6 +75,7 @@ impl State {
             series_count: 0,
             bytes: 0,
             expired: 0,
+            failing: 0,
         }
     }
 
@@ -113,6 +109,11 @@ impl State {
         self.series_count
     }
 
+    /// How many groups have a last push that was refused.
+    pub fn failing(&self) -> usize {
+        self.failing
+    }
+
     /// How many groups have expired.
     pub fn expired(&self) -> usize {
         self.expired
@@ -143,12 +144,16 @@ impl State {
         clock::next(last, now)
     }
 
-    /// The type that groups other than `except` give to the family `name`; of `except` itself only what
-    /// stays counts.
-    pub fn kind_elsewhere(&self, name: &str, except: Option<&Group>, stays: bool) -> Option<MetricType> {
-        let used = self.families.get(name)?;
-        let own = usize::from(!stays && except.is_some_and(|group| group.families.contains_key(name)));
-        (used.groups > own).then_some(used.kind)
+    /// The types that groups other than `except` give to the family `name`, and with `stays` that of `except`,
+    /// too.
+    pub fn kinds_elsewhere(&self, name: &str, except: Option<&Group>, stays: bool) -> Vec<MetricType> {
+        let own = except.filter(|_| !stays).and_then(|group| group.families.get(name));
+        self.types.without(name, own.map(|kept| kept.family.kind))
+    }
+
+    /// The family names to which groups give more than one type, each with its types.
+    pub fn mixed_types(&self) -> &BTreeMap<String, Vec<MetricType>> {
+        self.types.mixed()
     }
 
     /// The group other than number `except` that has this series.
@@ -177,8 +182,13 @@ impl State {
                 if *replace {
                     gone.extend(std::mem::take(&mut group.families).into_values());
                 }
+                let before = before.as_deref();
                 for (name, family) in families {
-                    emit::family(&mut sent.batch, name, family, last, *at);
+                    let known = before.and_then(|group| group.families.get(name));
+                    let known = known.map(|kept| &*kept.family);
+                    let elsewhere = self.kinds_elsewhere(name, before, false);
+                    let mixed = elsewhere.iter().any(|kind| *kind != family.kind);
+                    emit::pushed_family(&mut sent.batch, name, family, known, mixed, last, *at);
                     let kept = Kept::new(family.clone(), *wall);
                     gone.extend(group.families.insert(name.clone(), kept));
                 }
@@ -236,7 +246,10 @@ impl State {
                 for id in ids {
                     let Some(group) = self.by_id(*id) else { continue };
                     let mut group = (**group).clone();
-                    emit::families(&mut sent.batch, &group, at.saturating_sub(1), *at);
+                    for (name, kept) in &group.families {
+                        let mixed = self.types.mixed().contains_key(name);
+                        emit::family(&mut sent.batch, name, &kept.family, mixed, at.saturating_sub(1), *at);
+                    }
                     group.clock = *at;
                     emit::push_times(&mut sent.batch, &group, *at);
                     let key = group.key.clone();
@@ -307,6 +320,7 @@ impl State {
         if let Some(old) = &old {
             self.bytes -= old.bytes();
             self.expired -= usize::from(old.expired.is_some());
+            self.failing -= usize::from(old.is_failing());
             for (name, kept) in &old.families {
                 if !same(name, kept, &new) {
                     self.remove_family(name, kept, old.id);
@@ -319,6 +333,7 @@ impl State {
         if let Some(new) = &new {
             self.bytes += new.bytes();
             self.expired += usize::from(new.expired.is_some());
+            self.failing += usize::from(new.is_failing());
             for (name, kept) in &new.families {
                 if !same(name, kept, &old) {
                     self.add_family(name, kept, new.id);
@@ -334,16 +349,7 @@ impl State {
     }
 
     fn add_family(&mut self, name: &str, kept: &Kept, id: u64) {
-        let kind = kept.family.kind;
-        match self.families.get_mut(name) {
-            Some(used) => {
-                used.kind = kind;
-                used.groups += 1;
-            }
-            None => {
-                self.families.insert(name.to_string(), Use { kind, groups: 1 });
-            }
-        }
+        self.types.add(name, kept.family.kind);
         for member in &kept.family.members {
             let hash = self.hash(&member.labels);
             self.series.entry(hash).or_insert(id);
@@ -352,12 +358,7 @@ impl State {
     }
 
     fn remove_family(&mut self, name: &str, kept: &Kept, id: u64) {
-        if let Some(used) = self.families.get_mut(name) {
-            used.groups -= 1;
-            if used.groups == 0 {
-                self.families.remove(name);
-            }
-        }
+        self.types.remove(name, kept.family.kind);
         for member in &kept.family.members {
             let hash = self.hash(&member.labels);
             if self.series.get(&hash) == Some(&id) {

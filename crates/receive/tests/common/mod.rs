@@ -152,7 +152,11 @@ impl World {
                         let histogram = &chunk.batch.histograms[index as usize];
                         if histogram.is_stale() { "stale histogram".into() } else { format!("{histogram:?}") }
                     }
-                    Value::Exemplar(_) => "exemplar".into(),
+                    Value::Exemplar(index) => {
+                        let exemplar = chunk.batch.exemplars[index as usize];
+                        let labels = model::LabelsRef::trusted(chunk.batch.slice(exemplar.labels));
+                        format!("exemplar {labels} {}", exemplar.value)
+                    }
                 };
                 let series = chunk.batch.labels(point.series).to_string();
                 lines.push(Line { series, time: point.timestamp, value });

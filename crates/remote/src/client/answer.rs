@@ -1,5 +1,6 @@
 //! What an answer means: status and headers in, verdict out. Pure; the table is the test.
 
+use crate::refusal::RefusedReason;
 use formats::remote_write::Protocol;
 use model::Kinds;
 use std::time::{Duration, SystemTime};
@@ -60,6 +61,8 @@ pub enum Verdict {
     Refused,
     /// All of it is refused for good.
     RefusedWhole,
+    /// Native histograms are refused for good, and nothing of the request was written.
+    NoHistograms,
     /// Too large for the receiver.
     TooLarge,
     /// The receiver does not speak this version of the protocol.
@@ -106,6 +109,14 @@ pub fn verdict(answer: &Answer, protocol: Protocol, confirmed: bool, resend: Res
 
 fn by_status(answer: &Answer, protocol: Protocol, confirmed: bool) -> Verdict {
     let second = protocol == Protocol::V2;
+    // Prometheus answers both with 500, and undoes the request; receivers made of it do so with other statuses.
+    if answer.status >= 500 || answer.written.is_none() && answer.status >= 400 {
+        match RefusedReason::of(&answer.words) {
+            RefusedReason::NativeHistogramsDisabled => return Verdict::NoHistograms,
+            _ if is_about_order_of_histograms(&answer.words) => return Verdict::Refused,
+            _ => {}
+        }
+    }
     match (answer.status, answer.written) {
         // A login page, or some other web server: whoever it is, it is no receiver of remote write.
         (200..=299, None) if is_page(&answer.words) => Verdict::Denied,
@@ -127,6 +138,11 @@ fn by_status(answer: &Answer, protocol: Protocol, confirmed: bool) -> Verdict {
     }
 }
 
+/// Whether native histograms are refused only where they are out of order.
+fn is_about_order_of_histograms(words: &str) -> bool {
+    words.contains("out-of-order native histogram ingestion is disabled")
+}
+
 /// Whether an answer is a web page, which no receiver of remote write answers with.
 fn is_page(words: &str) -> bool {
     let start: String = words.trim_start().chars().take(14).collect::<String>().to_ascii_lowercase();
@@ -146,23 +162,6 @@ fn is_undecodable(words: &str) -> bool {
         "wire type",
         "content type",
         "content-type",
-    ]
-    .iter()
-    .any(|hint| words.contains(hint))
-}
-
-/// Whether a receiver's words say that a sample came too late or was there already: what may have been
-/// written before by a request whose answer was lost.
-pub fn is_about_order(words: &str) -> bool {
-    let words = words.to_ascii_lowercase();
-    [
-        "out of order",
-        "out-of-order",
-        "duplicate",
-        "out of bounds",
-        "too old",
-        "too far in the past",
-        "already exists",
     ]
     .iter()
     .any(|hint| words.contains(hint))
@@ -261,6 +260,19 @@ mod tests {
             let answer = Answer { status, ..Answer::default() };
             assert_eq!(verdict(&answer, V1, true, resend), right, "{status} {resend:?}");
         }
+        for (status, written, words, right) in [
+            (500, None, "native histograms are disabled", NoHistograms),
+            (500, Some(Kinds::default()), "native histograms are disabled", NoHistograms),
+            (409, None, "add 1 samples: native histograms are disabled", NoHistograms),
+            (400, Some(Kinds::default()), "native histograms are disabled", Settled(Kinds::default())),
+            (500, None, "out-of-order native histogram ingestion is disabled", Refused),
+        ] {
+            let answer = Answer { status, written, words: words.into(), ..Answer::default() };
+            assert_eq!(verdict(&answer, V2, true, Resend::default()), right, "{status} {words}");
+            let by_1_0 = Answer { written: None, ..answer };
+            let right = if matches!(right, Settled(_)) { NoHistograms } else { right };
+            assert_eq!(verdict(&by_1_0, V1, true, Resend::default()), right, "{status} {words}");
+        }
         for protocol in [V1, V2] {
             let answer =
                 Answer { status: 200, words: "<!DOCTYPE html><title>Log in".into(), ..Answer::default() };
@@ -312,15 +324,5 @@ mod tests {
         ] {
             assert_eq!(status_and_words(status, words), shown, "{status} {words:?}");
         }
-    }
-
-    #[test]
-    fn words_about_order_are_known() {
-        for words in
-            ["out of order sample", "duplicate sample for timestamp", "Out of bounds", "sample too old"]
-        {
-            assert!(is_about_order(words), "{words}");
-        }
-        assert!(!is_about_order("invalid label name"));
     }
 }

@@ -27,7 +27,7 @@ pub fn explain(error: &HyperError, to: &Uri, tls: &TlsConfig) -> Failure {
             let certificate = trouble.is_about_certificate;
             let kind = if certificate { FailureKind::Certificate } else { FailureKind::Unreachable };
             let words = format!("{by_proxy}{}", trouble.words);
-            return Failure { kind, words };
+            return Failure { kind, words, is_sent: false };
         }
         None => {}
     }

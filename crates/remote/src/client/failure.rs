@@ -8,6 +8,8 @@ pub struct Failure {
     pub kind: FailureKind,
     /// What happened and what to do, for people.
     pub words: String,
+    /// Whether the request was sent, at least in part: the receiver may have written it.
+    pub is_sent: bool,
 }
 
 /// Which kind of failure left a request without an answer.
@@ -23,6 +25,10 @@ pub enum FailureKind {
 
 impl Failure {
     pub(super) fn unreachable(words: impl Into<String>) -> Failure {
-        Failure { kind: FailureKind::Unreachable, words: words.into() }
+        Failure { kind: FailureKind::Unreachable, words: words.into(), is_sent: false }
+    }
+
+    pub(super) fn sent(self, is_sent: bool) -> Failure {
+        Failure { is_sent, ..self }
     }
 }

@@ -26,6 +26,7 @@ use formats::remote_write::Protocol;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
+use hyper_util::client::legacy::connect::capture_connection;
 use model::Kinds;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -217,17 +218,23 @@ impl Client {
         let mut going = post.clone().recode(self.compression.encoding(post.protocol));
         let mut zstd_refused = false;
         loop {
-            let request = self.request(&uri, &going, left()).await?;
+            let mut request = self.request(&uri, &going, left()).await?;
+            let connection = capture_connection(&mut request);
+            // Only what had a connection can have been sent.
+            let is_sent = || connection.connection_metadata().is_some();
             let shown = request.headers().get(header::AUTHORIZATION).cloned();
-            sent.add(going.body.len() as u64);
-            let response = match tokio::time::timeout(left(), self.http.request(request)).await {
+            let response = tokio::time::timeout(left(), self.http.request(request)).await;
+            if is_sent() {
+                sent.add(going.body.len() as u64);
+            }
+            let response = match response {
                 Ok(Ok(response)) => response,
-                Ok(Err(error)) => return Err(explain(&error, &uri, &config.tls_config)),
+                Ok(Err(error)) => {
+                    return Err(explain(&error, &uri, &config.tls_config).sent(is_sent()));
+                }
                 Err(_) => {
-                    return Err(Failure::unreachable(format!(
-                        "no answer within {:?}",
-                        config.remote_timeout
-                    )));
+                    let words = format!("no answer within {:?}", config.remote_timeout);
+                    return Err(Failure::unreachable(words).sent(is_sent()));
                 }
             };
             let (head, body) = response.into_parts();
@@ -332,7 +339,8 @@ impl Client {
         let is_there = uri.authority() == self.url().uri().authority();
         if is_there {
             let proof = self.proof.headers(uri, &headers, &post.body, within).await;
-            headers.extend(proof.map_err(|words| Failure { kind: FailureKind::Credentials, words })?);
+            let credentials = |words| Failure { kind: FailureKind::Credentials, words, is_sent: false };
+            headers.extend(proof.map_err(credentials)?);
         }
         if post.encoding == Encoding::Zstd {
             headers.insert(DIALECT, HeaderValue::from_static("1"));

@@ -9,6 +9,7 @@
 
 use crate::disk::aside::{self, Files};
 use crate::disk::dead::{Lines, Reason, WAITING_BYTES, Writer};
+use crate::refusal::Refusal;
 use crate::stats::Stats;
 use model::Clock;
 use model::Kinds;
@@ -114,9 +115,9 @@ impl Keeper {
             keep.lines = Lines::default();
         }
         if self.waiting.entries.load(Ordering::Relaxed) + keep.entry_bytes() > aside::BYTES_MAX as usize
-            && let Some((_, _, kinds)) = keep.entry.take()
+            && let Some((_, bytes, kinds)) = keep.entry.take()
         {
-            not_kept(&self.stats, kinds);
+            not_kept(&self.stats, &bytes, kinds);
         }
         if keep.is_empty() {
             return;
@@ -158,14 +159,16 @@ impl Keeper {
 }
 
 /// These points were to be put aside and could not be.
-fn not_kept(stats: &Stats, kinds: Kinds) {
+fn not_kept(stats: &Stats, entry: &[u8], kinds: Kinds) {
     stats.dead_letters_dropped.add(kinds.total());
-    given_up(stats, kinds);
+    let words = aside::read(entry).map(|entry| entry.words).unwrap_or_default();
+    given_up(stats, &words, kinds);
 }
 
 /// The side queue has no room for these points: they count as refused.
-fn given_up(stats: &Stats, kinds: Kinds) {
+fn given_up(stats: &Stats, words: &str, kinds: Kinds) {
     stats.refused.add(kinds);
+    stats.refused_by.add(Refusal::read(words), kinds.total());
     stats.refused_poisoned.add(kinds.total());
     stats.aside_settled.add(kinds);
 }
@@ -188,7 +191,7 @@ impl Disk {
             if let Some((id, bytes, kinds)) = &keep.entry
                 && let Err(error) = self.files.write(&*self.fs, *id, bytes)
             {
-                not_kept(&self.stats, *kinds);
+                not_kept(&self.stats, bytes, *kinds);
                 tracing::error!(%error, points = kinds.total(), "what was to be put aside could not be written");
             }
         }
@@ -248,7 +251,7 @@ impl Disk {
         }
         self.stats.dead_letters_dropped.add(lines.left_out());
         self.write(&lines);
-        given_up(&self.stats, entry.kinds);
+        given_up(&self.stats, &entry.words, entry.kinds);
         self.gone(id, self.files.remove(&*self.fs, id));
     }
 }

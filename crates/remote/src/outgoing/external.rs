@@ -105,6 +105,23 @@ mod tests {
         }
     }
 
+    #[test]
+    fn names_may_be_any_that_prometheus_accepts() {
+        let names = ["__replica__", "a-b", "a.b", "\u{fc}", "a b"];
+        let pairs: Vec<_> = names.iter().map(|name| (name.to_string(), "x".to_string())).collect();
+        let mut out = Vec::new();
+        let labels = Labels::from_pairs([("__name__", "up"), ("a.b", "own"), ("z", "1")]);
+        ExternalLabels::new(&pairs).apply(labels.as_ref(), &mut out);
+        let sent = LabelsRef::parse(&out).unwrap();
+        let of = |name: &str| sent.get(name).map(|value| String::from_utf8_lossy(value).into_owned());
+        assert_eq!(
+            names.map(of),
+            [Some("x"), Some("x"), Some("own"), Some("x"), Some("x")].map(|v| v.map(String::from))
+        );
+        let sorted: Vec<_> = sent.pairs().map(|(name, _)| name.to_vec()).collect();
+        assert!(sorted.is_sorted());
+    }
+
     /// From 128 on the number of labels takes two bytes.
     #[test]
     fn the_number_of_labels_is_right_where_it_grows_by_a_byte() {

@@ -252,6 +252,11 @@ impl Outgoing {
         self.chunk.batch.points.get(point as usize)
     }
 
+    /// Whether this point is a native histogram.
+    pub fn is_histogram(&self, point: u32) -> bool {
+        self.point(point).is_some_and(|point| matches!(point.value, model::Value::Histogram(_)))
+    }
+
     /// Why this point is not sent, if it is not.
     pub fn left_out(&self, point: &Point, rules: &Rules) -> Option<Left> {
         if point.series as usize >= self.chunk.batch.series.len() {

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 
 /// What a rule does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(try_from = "String")]
 pub enum Action {
     /// Where the source matches, sets the target label to the replacement.
     #[default]
@@ -36,11 +36,42 @@ pub enum Action {
     Uppercase,
 }
 
+impl Action {
+    const ALL: [Action; 11] = [
+        Action::Replace,
+        Action::Keep,
+        Action::Drop,
+        Action::KeepEqual,
+        Action::DropEqual,
+        Action::HashMod,
+        Action::LabelMap,
+        Action::LabelDrop,
+        Action::LabelKeep,
+        Action::Lowercase,
+        Action::Uppercase,
+    ];
+
+    /// As it is written.
+    fn name(self) -> String {
+        format!("{self:?}").to_lowercase()
+    }
+}
+
+impl TryFrom<String> for Action {
+    type Error = RuleError;
+
+    /// Upper and lower case are the same, as in Prometheus.
+    fn try_from(text: String) -> Result<Self, RuleError> {
+        let found = Action::ALL.into_iter().find(|action| action.name() == text.to_lowercase());
+        found.ok_or(RuleError::Action { action: text })
+    }
+}
+
 /// A rule as it is configured.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Config {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "list_or_null")]
     source_labels: Vec<String>,
     separator: Option<String>,
     target_label: Option<String>,
@@ -50,6 +81,14 @@ struct Config {
     #[serde(default)]
     action: Action,
 }
+
+fn list_or_null<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// Prometheus' defaults.
+const SEPARATOR: &str = ";";
+const REPLACEMENT: &str = "$1";
 
 /// Why a rule is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -62,6 +101,15 @@ pub enum RuleError {
         /// What is wrong with it.
         reason: String,
     },
+    /// No action.
+    #[error("unknown action {action:?}: one of {}", Action::ALL.map(Action::name).join(", "))]
+    Action {
+        /// As configured.
+        action: String,
+    },
+    /// A source label without a name.
+    #[error("a source label needs a name")]
+    SourceLabel,
     /// A key that the action needs.
     #[error("action {action} needs {key}")]
     Missing {
@@ -104,7 +152,7 @@ impl TryFrom<Config> for Rule {
 
     fn try_from(config: Config) -> Result<Self, RuleError> {
         use Action::*;
-        let action = format!("{:?}", config.action).to_lowercase();
+        let action = config.action.name();
         let missing = |key| Err(RuleError::Missing { action: action.clone(), key });
         let useless = |key| Err(RuleError::Useless { action: action.clone(), key });
         let pattern = config.regex.as_deref().unwrap_or("(.*)");
@@ -114,25 +162,56 @@ impl TryFrom<Config> for Rule {
             RuleError::Regex { pattern: pattern.to_string(), reason }
         })?;
         let target = config.target_label.clone().unwrap_or_default();
+        if config.source_labels.iter().any(String::is_empty) {
+            return Err(RuleError::SourceLabel);
+        }
+        // What has its default's value is taken for what is not there, as in Prometheus.
+        let replaces = config.replacement.as_deref().is_some_and(|replacement| replacement != REPLACEMENT);
+        let separates = config.separator.as_deref().is_some_and(|separator| separator != SEPARATOR);
+        let divides = config.modulus.unwrap_or(0) != 0;
         match config.action {
             Replace | HashMod | Lowercase | Uppercase | KeepEqual | DropEqual if target.is_empty() => {
                 return missing("target_label");
             }
             HashMod if config.modulus.unwrap_or(0) == 0 => return missing("modulus"),
+            LabelMap if config.replacement.as_deref() == Some("") => return missing("replacement"),
             KeepEqual | DropEqual if config.regex.is_some() => return useless("regex"),
             LabelDrop | LabelKeep if !config.source_labels.is_empty() => return useless("source_labels"),
-            LabelDrop | LabelKeep if config.target_label.is_some() => return useless("target_label"),
-            LabelDrop | LabelKeep if config.replacement.is_some() => return useless("replacement"),
+            LabelDrop | LabelKeep if !target.is_empty() => return useless("target_label"),
+            LabelDrop | LabelKeep | KeepEqual | DropEqual | Lowercase | Uppercase if replaces => {
+                return useless("replacement");
+            }
+            LabelDrop | LabelKeep | KeepEqual | DropEqual if separates => return useless("separator"),
+            LabelDrop | LabelKeep | KeepEqual | DropEqual if divides => return useless("modulus"),
             _ => {}
         }
         Ok(Rule {
             regex,
-            separator: config.separator.clone().unwrap_or_else(|| ";".into()),
+            separator: config.separator.clone().unwrap_or_else(|| SEPARATOR.into()),
             target,
-            replacement: config.replacement.clone().unwrap_or_else(|| "$1".into()),
+            replacement: config.replacement.clone().unwrap_or_else(|| REPLACEMENT.into()),
             modulus: config.modulus.unwrap_or(1).max(1),
             config,
         })
+    }
+}
+
+impl Rule {
+    /// A sentence about a rule that is valid and can't be meant.
+    pub fn hint(&self) -> Option<&'static str> {
+        if self.config.regex.is_some() {
+            return None;
+        }
+        match self.config.action {
+            Action::LabelDrop => Some(
+                "action labeldrop without a regex removes all labels, so that nothing is sent: give the names to remove \
+                 in regex",
+            ),
+            Action::LabelKeep => {
+                Some("action labelkeep without a regex keeps all labels: give the names to keep in regex")
+            }
+            _ => None,
+        }
     }
 }
 
@@ -290,7 +369,7 @@ fn set(labels: &mut Vec<(String, String)>, name: &str, value: String) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "helper functions of tests")]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helper functions of tests")]
     use super::*;
     use model::Labels;
 
@@ -386,11 +465,43 @@ mod tests {
                 "action labeldrop has no use for source_labels",
             ),
             (r#"[{"target_label": "a", "regex": "("}]"#, "regex \"(\": "),
-            (r#"[{"action": "explode"}]"#, "unknown variant `explode`"),
+            (r#"[{"action": "explode"}]"#, "unknown action \"explode\": one of replace, keep, drop,"),
+            (r#"[{"action": "keep", "source_labels": [""]}]"#, "a source label needs a name"),
+            (r#"[{"action": "labelmap", "replacement": ""}]"#, "action labelmap needs replacement"),
             (r#"[{"colour": "red"}]"#, "unknown field `colour`"),
         ] {
             let error = rules(rule).unwrap_err();
             assert!(error.contains(words), "{error}");
+        }
+    }
+    #[test]
+    fn actions_are_case_insensitive() {
+        let labels = &[("a", "Foo")];
+        assert_eq!(
+            apply(r#"[{"action": "Drop", "source_labels": ["a"], "regex": "Foo"}]"#, labels),
+            "dropped"
+        );
+        let upper = r#"[{"action": "UpperCase", "source_labels": ["a"], "target_label": "a"}]"#;
+        assert_eq!(apply(upper, labels), r#"{a="FOO"}"#);
+        assert_eq!(
+            Relabeller::new(rules(r#"[{"action": "DROP"}]"#).unwrap()).description(),
+            Relabeller::new(rules(r#"[{"action": "drop"}]"#).unwrap()).description(),
+            "positions are kept for it"
+        );
+    }
+
+    #[test]
+    fn a_rule_that_cannot_be_meant_has_a_hint() {
+        for (rule, words) in [
+            (r#"[{"action": "LabelDrop"}]"#, Some("removes all labels")),
+            (r#"[{"action": "labelkeep"}]"#, Some("keeps all labels")),
+            (r#"[{"action": "labeldrop", "regex": ".*"}]"#, None),
+            (r#"[{"action": "labelmap"}]"#, None),
+            (r#"[{"action": "keep"}]"#, None),
+        ] {
+            let hint = rules(rule).unwrap()[0].hint();
+            assert_eq!(hint.is_some(), words.is_some(), "{rule}");
+            assert!(hint.unwrap_or_default().contains(words.unwrap_or_default()), "{rule}: {hint:?}");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     DENIED_ALONE, DENIED_INTERVAL, Fate, Gate, NARROWED_AFTER, Outcome, POISONED_AFTER, PROBE_AFTER, Queue,
-    SMALLEST_BATCH, Source,
+    Reached, SMALLEST_BATCH, Source,
 };
 use crate::queue::backoff;
 use crate::queue::lanes::{LANES, lane_of};
@@ -32,15 +32,19 @@ impl<C: Source> Queue<C> {
                 // Not the time of the answer: a request that was under way when another one failed says
                 // nothing of what came after.
                 self.last_success = self.last_success.max(Some(shard.sent_at));
-                let fate = if outcome == Outcome::Delivered { Fate::Delivered } else { Fate::Settled };
+                let fate = if outcome == Outcome::Delivered {
+                    Fate::Delivered
+                } else {
+                    Fate::Settled { maybe_written: false }
+                };
                 self.request_settled(index, fate, now, &mut settle);
             }
             // It says nothing of the destination.
             Outcome::Unsent => self.request_settled(index, Fate::Delivered, now, &mut settle),
             Outcome::Resend => shard.not_before = now,
-            Outcome::Retry { answered, after, jitter } => {
+            Outcome::Retry { reached, after, jitter } => {
+                shard.sent_before |= reached != Reached::Nothing;
                 shard.attempt = shard.attempt.saturating_add(1);
-                shard.maybe_written = true;
                 shard.failures.stuck_since.get_or_insert(now);
                 let (min, max) = (self.settings.min_backoff, self.settings.max_backoff);
                 shard.not_before = now + backoff::delay(min, max, shard.attempt, after, jitter);
@@ -48,22 +52,27 @@ impl<C: Source> Queue<C> {
                 if let Some(gate) = &mut self.gate {
                     gate.next_probe = gate.next_probe.max(shard.not_before);
                 }
-                if answered {
+                if reached.may_be_written() {
+                    self.note_request_tried(index);
+                }
+                if reached.is_answer() {
                     self.failed(index, now, &mut settle);
                 }
             }
             Outcome::Denied => self.denied(index, now, &mut settle),
             Outcome::RefusedWhole => {
-                let fate = Fate::Refused { maybe_written: shard.maybe_written };
+                let fate = Fate::Refused { maybe_written: false };
                 if matches!(shard.mode, Mode::Narrow(_)) {
                     self.refused(index, fate, now, &mut settle);
                 } else {
                     self.request_settled(index, fate, now, &mut settle);
                 }
             }
-            Outcome::Refused => {
-                let fate = Fate::Refused { maybe_written: shard.maybe_written };
-                self.refused(index, fate, now, &mut settle);
+            Outcome::Refused { fits_a_repeat } => {
+                if !fits_a_repeat {
+                    self.note_request_tried(index);
+                }
+                self.refused(index, Fate::Refused { maybe_written: false }, now, &mut settle);
             }
             Outcome::TooLarge => {
                 let count = shard.batch.len();
@@ -176,7 +185,7 @@ impl<C: Source> Queue<C> {
         settle: &mut impl FnMut(&C, u32, Fate),
     ) {
         let Some(shard) = self.shards.get_mut(index) else { return };
-        if !matches!(fate, Fate::Delivered | Fate::Settled) {
+        if !matches!(fate, Fate::Delivered | Fate::Settled { .. }) {
             shard.refused_at = now;
         }
         match &mut shard.mode {
@@ -250,8 +259,6 @@ impl<C: Source> Queue<C> {
             shard.mode = Mode::Narrow(search);
             shard.attempt = 0;
             shard.not_before = shard.not_before.max(now);
-            // A receiver may have written what it did not refuse.
-            shard.maybe_written = true;
         }
         true
     }
@@ -274,7 +281,7 @@ impl<C: Source> Queue<C> {
         let after = search.fates().to_vec();
         shard.attempt = 0;
         shard.not_before = shard.not_before.max(now);
-        let presumed = if shard.poisoned { Fate::Poisoned } else { Fate::Presumed };
+        let presumed = if shard.poisoned { Fate::Poisoned } else { Fate::Presumed { maybe_written: false } };
         for (position, (before, after)) in before.iter().zip(&after).enumerate() {
             let (narrow::Fate::Open, true) = (*before, after.is_settled()) else { continue };
             let Some(point) = self.shards.get(index).and_then(|shard| shard.batch.get(position)) else {
@@ -326,7 +333,6 @@ impl<C: Source> Queue<C> {
         if let Some(shard) = self.shards.get_mut(side.unwrap_or(index)) {
             shard.failures = failures;
             shard.not_before = shard.not_before.max(not_before);
-            shard.maybe_written = true;
         }
         if let (None, Some(shard)) = (side, self.shards.get_mut(index)) {
             shard.limit = shard.limit.min(left);
@@ -384,8 +390,8 @@ impl<C: Source> Queue<C> {
     }
 
     pub(super) fn settle(&mut self, point: Ref, fate: Fate, settle: &mut impl FnMut(&C, u32, Fate)) {
-        let slot = point.chunk.wrapping_sub(self.first_chunk) as usize;
-        let Some(chunk) = self.slots.get(slot).and_then(|slot| slot.chunk.as_ref()) else { return };
+        let fate = fate.with(self.may_be_written(point));
+        let Some(chunk) = self.chunk(point) else { return };
         settle(chunk, point.point, fate);
         self.release(point);
     }

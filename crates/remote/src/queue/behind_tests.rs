@@ -94,12 +94,14 @@ impl World {
             drop(series);
             let outcome = match fails.map(|series| series % 6) {
                 // Some fail by an answer, so that they are narrowed down.
-                Some(0 | 3) => {
-                    Outcome::Retry { answered: true, after: Some(Duration::from_secs(20)), jitter: 0.0 }
-                }
+                Some(0 | 3) => Outcome::Retry {
+                    reached: Reached::Receiver,
+                    after: Some(Duration::from_secs(20)),
+                    jitter: 0.0,
+                },
                 Some(1) => Outcome::Denied,
-                Some(2) => Outcome::Refused,
-                Some(_) => Outcome::Retry { answered: false, after: None, jitter: 0.0 },
+                Some(2) => Outcome::Refused { fits_a_repeat: false },
+                Some(_) => Outcome::Retry { reached: Reached::NoAnswer, after: None, jitter: 0.0 },
                 None if queue.points(request.shard).count() == 5 => Outcome::TooLarge,
                 None => Outcome::Delivered,
             };
@@ -108,7 +110,7 @@ impl World {
                 let may = match series % 6 {
                     _ if !stuck.contains(&series) => fate == Fate::Delivered,
                     0 | 3 => matches!(fate, Fate::Delivered | Fate::Poisoned),
-                    1 | 2 => matches!(fate, Fate::Delivered | Fate::Refused { .. } | Fate::Presumed),
+                    1 | 2 => matches!(fate, Fate::Delivered | Fate::Refused { .. } | Fate::Presumed { .. }),
                     _ => fate == Fate::Delivered,
                 };
                 assert!(may, "{series}: {fate:?}");

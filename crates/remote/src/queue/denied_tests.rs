@@ -15,8 +15,8 @@ fn deny(queue: &mut Queue<Points>, now: &mut Duration, times: usize) {
 #[test]
 fn a_pause_that_is_asked_for_is_kept_to_by_who_was_not_let_in_before() {
     for wait in [
-        Outcome::Retry { answered: true, after: Some(Duration::from_secs(120)), jitter: 0.0 },
-        Outcome::Retry { answered: false, after: None, jitter: 0.0 },
+        Outcome::Retry { reached: Reached::Receiver, after: Some(Duration::from_secs(120)), jitter: 0.0 },
+        Outcome::Retry { reached: Reached::NoAnswer, after: None, jitter: 0.0 },
     ] {
         let mut queue = started(3);
         push(&mut queue, chunk(0, 0..60));
@@ -82,7 +82,7 @@ fn who_refuses_lets_us_in() {
     while queue.pending() > 0 {
         now = now.max(queue.next_wakeup().unwrap());
         let request = queue.poll(now).unwrap();
-        answer(&mut queue, request, Outcome::Refused, now);
+        answer(&mut queue, request, Outcome::Refused { fits_a_repeat: false }, now);
         requests += 1;
     }
     assert!(requests <= 150, "{requests} requests for 1000 points that are refused wholesale");
@@ -198,7 +198,7 @@ fn where_another_queue_passes_for_a_while_and_then_nobody_a_probe_costs_nothing(
 #[test]
 fn a_denial_shortens_no_pause_and_a_refusal_ends_it() {
     let pause = Duration::from_secs(300);
-    let wait = Outcome::Retry { answered: true, after: Some(pause), jitter: 0.0 };
+    let wait = Outcome::Retry { reached: Reached::Receiver, after: Some(pause), jitter: 0.0 };
     let mut queue = started(3);
     push(&mut queue, chunk(0, 0..60));
     let mut now = Duration::from_secs(1);
@@ -212,6 +212,6 @@ fn a_denial_shortens_no_pause_and_a_refusal_ends_it() {
     queue.probe_now(now);
     let request = queue.poll(now).unwrap();
     assert_eq!(sent(&queue, request).len(), 1);
-    assert_eq!(answer(&mut queue, request, Outcome::Refused, now).len(), 1);
+    assert_eq!(answer(&mut queue, request, Outcome::Refused { fits_a_repeat: false }, now).len(), 1);
     assert_eq!(queue.next_wakeup(), Some(now));
 }

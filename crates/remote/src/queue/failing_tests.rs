@@ -310,7 +310,7 @@ fn a_pause_that_is_asked_for_is_kept_to_when_the_search_ends() {
     let mut now = Duration::from_secs(1);
     push(&mut queue, chunk(0, (0..40).filter(|series| series % 2 == 0)));
     let mut asked: Option<Duration> = None;
-    let wait = Outcome::Retry { answered: true, after: Some(PAUSE), jitter: 0.0 };
+    let wait = Outcome::Retry { reached: Reached::Receiver, after: Some(PAUSE), jitter: 0.0 };
     for number in 1..600 {
         push(&mut queue, chunk(number, [1]));
         let requests = work(&mut queue, &mut now, 1, |points| {
@@ -342,7 +342,7 @@ fn outage_after(begins: Duration, pause: Duration, shards: usize, bad: fn(u64) -
             requests += 1;
             let away = now >= begins;
             let hurts = sent(&queue, request).iter().any(|(series, _)| bad(*series));
-            let wait = Outcome::Retry { answered: true, after: Some(pause), jitter: 0.0 };
+            let wait = Outcome::Retry { reached: Reached::Receiver, after: Some(pause), jitter: 0.0 };
             let outcome = if hurts || away { wait } else { Outcome::Delivered };
             let settled = answer(&mut queue, request, outcome, now);
             given_up += settled.iter().filter(|fate| away && **fate != Fate::Delivered).count();

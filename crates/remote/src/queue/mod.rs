@@ -23,13 +23,14 @@ mod failing_tests;
 pub mod lanes;
 mod moves;
 pub mod narrow;
+mod repeats;
 pub mod reshard;
 pub(crate) mod shard;
 #[cfg(test)]
 mod tests;
 mod words;
 
-pub use words::{Fate, Outcome, Request, Settings, Source};
+pub use words::{Fate, Outcome, Reached, Request, Settings, Source};
 
 use crate::queue::lanes::{LANES, lane_of};
 use crate::queue::shard::{Mode, Ref, Shard};
@@ -87,6 +88,8 @@ struct Lane {
     side: Option<usize>,
     floor: Position,
     stay: Stay,
+    /// What is before this may have been written by an earlier try, see [`repeats`].
+    tried: Position,
 }
 
 /// Where a lane's points are.
@@ -126,6 +129,7 @@ pub struct Queue<C> {
     flushing: bool,
     next_shard: usize,
     newest: i64,
+    restart: Option<repeats::Restart>,
 }
 
 impl<C: Source> Queue<C> {
@@ -145,6 +149,7 @@ impl<C: Source> Queue<C> {
                 side: None,
                 floor: positions.get(lane).copied().unwrap_or_default(),
                 stay: Stay::Here,
+                tried: Position::default(),
             })
             .collect();
         for lane in &lanes {
@@ -168,6 +173,7 @@ impl<C: Source> Queue<C> {
             flushing: false,
             next_shard: 0,
             newest: i64::MIN,
+            restart: None,
         }
     }
 
@@ -220,6 +226,7 @@ impl<C: Source> Queue<C> {
                 shard.waiting.push_back(Ref { chunk: number, point });
                 self.newest = self.newest.max(chunk.timestamp(point));
                 open += 1;
+                self.note_fed(&chunk, point);
             }
         }
         self.head = self.head.max(end);
@@ -270,7 +277,8 @@ impl<C: Source> Queue<C> {
             shard.sent_at = now;
             self.next_shard = (index + 1) % count;
             let whole = matches!(shard.mode, Mode::Whole);
-            return Some(Request { shard: index, attempt: shard.attempt, whole });
+            let (attempt, sent_before) = (shard.attempt, shard.sent_before);
+            return Some(Request { shard: index, attempt, sent_before, whole });
         }
         None
     }
@@ -405,10 +413,29 @@ impl<C: Source> Queue<C> {
 
     /// Lets go of those points of the batch in `shard` that are `unwanted` by now. Not while it is being
     /// narrowed down. Where all are, there is nothing to send: [`Outcome::Unsent`].
-    pub fn drop_unwanted(&mut self, shard: usize, mut unwanted: impl FnMut(&C, u32) -> bool) {
+    pub fn drop_unwanted(&mut self, shard: usize, unwanted: impl FnMut(&C, u32) -> bool) {
+        for point in self.take_from_batch(shard, unwanted) {
+            self.release(point);
+        }
+    }
+
+    /// The receiver refuses those of the batch in `shard` that are `refused`, and nothing is known of the others.
+    /// Not while it is being narrowed down.
+    pub fn refuse_some(
+        &mut self,
+        shard: usize,
+        refused: impl FnMut(&C, u32) -> bool,
+        settle: &mut impl FnMut(&C, u32, Fate),
+    ) {
+        for point in self.take_from_batch(shard, refused) {
+            self.settle(point, Fate::Refused { maybe_written: false }, settle);
+        }
+    }
+
+    fn take_from_batch(&mut self, shard: usize, mut unwanted: impl FnMut(&C, u32) -> bool) -> Vec<Ref> {
         let Some(batch) = self.shards.get_mut(shard).filter(|shard| !matches!(shard.mode, Mode::Narrow(_)))
         else {
-            return;
+            return Vec::new();
         };
         let probe = match batch.mode {
             Mode::Probe(at) => batch.batch.get(at as usize).copied(),
@@ -419,14 +446,12 @@ impl<C: Source> Queue<C> {
             .into_iter()
             .partition(|point| self.chunk(*point).is_some_and(|chunk| unwanted(chunk, point.point)));
         let at = kept.iter().position(|point| Some(*point) == probe).unwrap_or(0);
-        for point in dropped {
-            self.release(point);
-        }
         if let Some(shard) = self.shards.get_mut(shard) {
             shard.mode =
                 if probe.is_some() && !kept.is_empty() { Mode::Probe(at as u32) } else { Mode::Whole };
             shard.batch = kept;
         }
+        dropped
     }
 
     /// Another queue of this destination had a request taken that was sent at this time.
@@ -490,6 +515,20 @@ impl<C: Source> Queue<C> {
         shard.failures.stuck_since.is_some_and(|since| {
             now >= since + STUCK_AFTER && self.last_success.is_some_and(|success| success > since)
         })
+    }
+
+    /// How many lanes have failed for a while, while others passed.
+    pub fn stuck_lanes(&self, now: Duration) -> usize {
+        let is_stuck = |lane: &&Lane| {
+            let shard = self.shards.get(lane.shard).filter(|_| lane.stay == Stay::Here);
+            shard.is_some_and(|shard| self.is_stuck(shard, now))
+        };
+        self.lanes.iter().filter(is_stuck).count()
+    }
+
+    /// When what is sent by this shard first failed.
+    pub fn failing_since(&self, shard: usize) -> Option<Duration> {
+        self.shards.get(shard)?.failures.stuck_since
     }
 
     /// The point that has not been settled for longest, but for those that are stuck while others pass; and the

@@ -55,8 +55,8 @@ pub(crate) struct Shard {
     pub(crate) given_up_at: Duration,
     /// Number of probes sent for the batch, so that each is of another point.
     pub(crate) probes: usize,
-    /// The batch may have been written in part by an answer that was lost or a refusal.
-    pub(crate) maybe_written: bool,
+    /// The batch, or a part of it, was sent and is to be sent again.
+    pub(crate) sent_before: bool,
     /// Most points of a batch; lowered by refusals and 413, raised again by success.
     pub(crate) limit: usize,
     /// For a shard of stuck lanes: when a sample was last refused.
@@ -98,7 +98,7 @@ impl Shard {
         self.denied_alone = 0;
         self.given_up_at = Duration::ZERO;
         self.probes = 0;
-        self.maybe_written = false;
+        self.sent_before = false;
     }
 
     /// The same, but for a pause that was asked for.

@@ -59,7 +59,7 @@ pub(super) fn started(shards: usize) -> Queue<Points> {
     queue
 }
 
-pub(super) const RETRY: Outcome = Outcome::Retry { answered: true, after: None, jitter: 0.0 };
+pub(super) const RETRY: Outcome = Outcome::Retry { reached: Reached::Receiver, after: None, jitter: 0.0 };
 
 pub(super) fn chunk(number: u64, series: impl IntoIterator<Item = u64>) -> Points {
     let points = series.into_iter().map(|series| (series, number as i64)).collect();
@@ -154,7 +154,7 @@ fn one_bad_sample_costs_one_sample_and_its_lane_is_taken_out_for_a_while() {
     let (mut delivered, mut refused, mut requests) = (0, 0, 0);
     while let Some(request) = queue.poll(now) {
         let bad = sent(&queue, request).iter().any(|(series, _)| *series == 17);
-        let outcome = if bad { Outcome::Refused } else { Outcome::Delivered };
+        let outcome = if bad { Outcome::Refused { fits_a_repeat: false } } else { Outcome::Delivered };
         for fate in answer(&mut queue, request, outcome, now) {
             match fate {
                 Fate::Delivered => delivered += 1,
@@ -316,10 +316,13 @@ fn outcome() -> impl Strategy<Value = Outcome> {
     prop_oneof![
         6 => Just(Outcome::Delivered),
         1 => Just(Outcome::Settled),
-        2 => (any::<bool>(), 0.0..1.0).prop_map(|(answered, jitter)| Outcome::Retry { answered, after: None, jitter }),
+        2 => (any::<bool>(), 0.0..1.0).prop_map(|(answered, jitter)| {
+            let reached = if answered { Reached::Receiver } else { Reached::NoAnswer };
+            Outcome::Retry { reached, after: None, jitter }
+        }),
         1 => Just(Outcome::Resend),
         1 => Just(Outcome::Unsent),
-        2 => Just(Outcome::Refused),
+        2 => Just(Outcome::Refused { fits_a_repeat: false }),
         1 => Just(Outcome::RefusedWhole),
         1 => Just(Outcome::TooLarge),
         1 => Just(Outcome::Denied),

@@ -54,10 +54,10 @@ pub enum Outcome {
     Delivered,
     /// The receiver told how much it wrote, and the rest it will never take. Nothing is sent again.
     Settled,
-    /// To be sent again. `answered` tells an answer (408, 429, 5xx) from a failure of the network.
+    /// To be sent again.
     Retry {
-        /// There was an answer.
-        answered: bool,
+        /// How far the request came.
+        reached: Reached,
         /// The receiver's `Retry-After`.
         after: Option<Duration>,
         /// Between 0 and 1, see [`backoff::delay`].
@@ -68,7 +68,11 @@ pub enum Outcome {
     /// Nothing of it could be sent, or is worth to be: it is settled, and says nothing of the destination.
     Unsent,
     /// Something in it is refused for good, it is not known what.
-    Refused,
+    Refused {
+        /// The receiver may refuse samples for this reason that it has written before. Where it gives any other
+        /// reason, it may have written the rest of the request.
+        fits_a_repeat: bool,
+    },
     /// All of it is refused for good.
     RefusedWhole,
     /// Too large.
@@ -77,13 +81,46 @@ pub enum Outcome {
     Denied,
 }
 
+/// How far a request came that is to be sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reached {
+    /// It was not sent: there was no connection.
+    Nothing,
+    /// It was sent, at least in part, and there was no answer: the receiver may have written it.
+    NoAnswer,
+    /// A gateway answered that it had no answer of the receiver's: that may have written it, too.
+    Gateway,
+    /// The receiver answered that it has not written it.
+    Receiver,
+}
+
+impl Reached {
+    /// How far a request came that was answered with 408, 429 or 5xx.
+    pub fn by(status: u16) -> Reached {
+        match status {
+            502 | 504 => Reached::Gateway,
+            _ => Reached::Receiver,
+        }
+    }
+
+    /// Whether there was an answer (408, 429, 5xx) rather than a failure of the network.
+    pub fn is_answer(self) -> bool {
+        matches!(self, Reached::Gateway | Reached::Receiver)
+    }
+
+    /// Whether the receiver may have written the request, and its answer was lost.
+    pub(super) fn may_be_written(self) -> bool {
+        matches!(self, Reached::NoAnswer | Reached::Gateway)
+    }
+}
+
 impl Outcome {
     /// Whether there is a receiver, and it knows us: whoever refuses something has let us in, too.
     pub(super) fn lets_in(self) -> bool {
         match self {
             Outcome::Delivered
             | Outcome::Settled
-            | Outcome::Refused
+            | Outcome::Refused { .. }
             | Outcome::RefusedWhole
             | Outcome::TooLarge => true,
             Outcome::Retry { .. } | Outcome::Resend | Outcome::Unsent | Outcome::Denied => false,
@@ -97,16 +134,34 @@ pub enum Fate {
     /// The receiver has it.
     Delivered,
     /// It was in a request of which the receiver said how many it wrote.
-    Settled,
+    Settled {
+        /// An earlier try may have written it.
+        maybe_written: bool,
+    },
     /// The receiver refuses it.
     Refused {
-        /// It was sent before without a clear answer: the receiver may have it.
+        /// An earlier try may have written it.
         maybe_written: bool,
     },
     /// It was not sent alone, but all probes of its batch were refused.
-    Presumed,
+    Presumed {
+        /// An earlier try may have written it.
+        maybe_written: bool,
+    },
     /// It kept meeting 408, 429 or 5xx while others went through: to be put aside and tried later.
     Poisoned,
+}
+
+impl Fate {
+    /// The same, of a point that an earlier try may have written, or not.
+    pub(super) fn with(self, maybe_written: bool) -> Fate {
+        match self {
+            Fate::Settled { .. } => Fate::Settled { maybe_written },
+            Fate::Refused { .. } => Fate::Refused { maybe_written },
+            Fate::Presumed { .. } => Fate::Presumed { maybe_written },
+            Fate::Delivered | Fate::Poisoned => self,
+        }
+    }
 }
 
 /// A request to send.
@@ -116,6 +171,8 @@ pub struct Request {
     pub shard: usize,
     /// Failed tries before this one.
     pub attempt: u32,
+    /// Whether one of those was sent, rather than that there was no connection.
+    pub sent_before: bool,
     /// Whether [`Queue::trim`] may be used: it is a whole batch.
     pub whole: bool,
 }

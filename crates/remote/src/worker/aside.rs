@@ -201,8 +201,8 @@ impl Worker {
         } else {
             match outcome {
                 // It has to be read again, so that no entry keeps others from their turn.
-                Some(Outcome::Retry { answered, .. }) if !queue.is_narrowing() => {
-                    self.aside.failures += if answered { 1 } else { FAILURES_MAX };
+                Some(Outcome::Retry { reached, .. }) if !queue.is_narrowing() => {
+                    self.aside.failures += if reached.is_answer() { 1 } else { FAILURES_MAX };
                 }
                 Some(Outcome::Denied) => self.aside.failures = FAILURES_MAX,
                 _ => return,

@@ -16,6 +16,7 @@
 //! ([`hold_beyond`]), since it is slow or there is another outage, the new queue waits.
 
 use super::Worker;
+use super::unread::Passed;
 use crate::disk::positions::{Ahead, Lanes, Settled};
 use crate::outgoing::Outgoing;
 use crate::queue::{Queue, Settings, Source};
@@ -34,6 +35,8 @@ pub(crate) struct Backlog {
     pub(crate) number: u64,
     pub(crate) queue: Queue<Outgoing>,
     pub(crate) follower: Follower,
+    /// What lies before the follower, and before its end.
+    pub(super) passed: [Passed; 2],
     /// It ends here.
     pub(crate) until: Position,
     closed: bool,
@@ -86,9 +89,10 @@ impl Worker {
         let until = self.until.map_or(from, |until| until.min(from));
         let queue = Queue::new(self.half(self.settings.min_shards), done);
         let follower = self.storage.follow(queue.head());
+        let passed = [queue.head(), until].map(|at| Passed::before(&self.storage, at));
         self.queue_number += 1;
         let number = self.queue_number;
-        self.backlog = Some(Backlog { number, queue, follower, until, closed: false });
+        self.backlog = Some(Backlog { number, queue, follower, passed, until, closed: false });
         self.share_memory();
         self.newest_first.held = true;
         self.hold_or_not();
@@ -134,10 +138,12 @@ impl Worker {
             std::mem::replace(&mut self.queue, Queue::new(settings, &[until; crate::queue::lanes::LANES]));
         queue.reshard(shards - shards / 2);
         let follower = std::mem::replace(&mut self.follower, self.storage.follow(until));
+        let end = Passed::before(&self.storage, until);
+        let passed = [std::mem::replace(&mut self.passed, end), end];
         let number = self.main;
         self.queue_number += 1;
         self.main = self.queue_number;
-        self.backlog = Some(Backlog { number, queue, follower, until, closed: false });
+        self.backlog = Some(Backlog { number, queue, follower, passed, until, closed: false });
         self.share_memory();
         tracing::info!(destination = %self.name, ?until, "the newest is sent first, and the backlog behind it");
     }
@@ -168,6 +174,8 @@ impl Worker {
         let (number, until) = (backlog.number, backlog.until);
         match chunk {
             Ok(chunk) => {
+                let [passed, _] = &mut backlog.passed;
+                passed.read(&self.storage, &chunk);
                 let end = chunk.end.min(until);
                 if backlog.follower.is_behind() {
                     self.behind_until = self.behind_until.max(end);

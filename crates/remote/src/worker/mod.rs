@@ -12,6 +12,7 @@ mod second;
 mod sending;
 mod shards;
 mod stragglers;
+mod unread;
 
 use self::aside::{Aside, wait_for_entry};
 use self::backlog::{Backlog, NewestFirst};
@@ -21,6 +22,7 @@ pub(crate) use self::orders::{Orders, Stop};
 use self::sending::Flight;
 use self::shards::Rate;
 use self::stragglers::{Straggler, next_of};
+use self::unread::Passed;
 use crate::batch::{Batcher, REQUEST_BYTES};
 use crate::client::Client;
 use crate::client::answer::Resend;
@@ -63,6 +65,8 @@ pub(crate) struct Parts {
     pub(crate) stats: Arc<Stats>,
     pub(crate) file: PositionFile,
     pub(crate) settled: Box<Settled>,
+    /// It goes on where an earlier run has ended.
+    pub(crate) went_before: bool,
     pub(crate) keeper: Keeper,
     pub(crate) fs: Arc<dyn Filesystem>,
     pub(crate) files: Files,
@@ -78,6 +82,8 @@ pub(crate) struct Worker {
     client: Client,
     storage: Storage,
     follower: Follower,
+    /// What lies before the follower.
+    passed: Passed,
     pin: Pin,
     clock: Arc<dyn Clock>,
     stats: Arc<Stats>,
@@ -105,8 +111,8 @@ pub(crate) struct Worker {
     /// Positions that may be written once all up to a ticket of the keeper is kept.
     held: Option<(u64, Box<Settled>)>,
     aside: Aside,
-    /// What the pin had lost the last time that it was asked.
-    lost: Kinds,
+    /// What the pin had lost the last time that it was asked, and how much of it for its age.
+    lost: [Kinds; 2],
     rate: Rate,
     was_full: bool,
     /// Up to here the log was read from disk: chunks of it do not say when they arrived.
@@ -122,12 +128,14 @@ pub(crate) struct Worker {
     through: bool,
     /// It is to end.
     stopping: bool,
+    /// When the newest request was sent of which the destination wrote a sample.
+    accepted_at: Option<Duration>,
 }
 
 impl Worker {
     pub(crate) fn new(config: &RemoteWrite, parts: Parts) -> Self {
-        let Parts { name, rules, client, storage, clock, stats, file, settled, keeper, fs, files, shelf } =
-            parts;
+        let Parts { name, rules, client, storage, clock, stats, file, settled, went_before, .. } = parts;
+        let Parts { keeper, fs, files, shelf, .. } = parts;
         let queue_config = &config.queue_config;
         let max_shards = queue_config.max_shards.clamp(1, crate::queue::lanes::LANES);
         let settings = Settings {
@@ -148,10 +156,12 @@ impl Worker {
         stats.shards_desired_milli.set(settings.min_shards as i64 * 1000);
         stats.shard_capacity.set(settings.capacity as i64);
         stats.max_samples_per_send.set(settings.max_points as i64);
+        stats.batch_send_deadline_ms.set(settings.deadline.as_millis() as i64);
         let Settled { lanes: done, ahead } = *settled;
         let queue = Queue::new(settings.clone(), &ahead.map_or(done, |ahead| ahead.lanes));
         let pin = storage.pin(&name, done.iter().min().copied().unwrap_or_default());
         let follower = storage.follow(queue.head());
+        let passed = Passed::before(&storage, queue.head());
         let rate = Rate::since(clock.monotonic());
         let aside = Aside::new(fs, files, shelf, clock.monotonic());
         let window = Some(config.out_of_order_window).filter(|_| config.catch_up == CatchUp::NewestFirst);
@@ -164,6 +174,7 @@ impl Worker {
             client,
             storage,
             follower,
+            passed,
             pin,
             clock,
             stats,
@@ -184,7 +195,7 @@ impl Worker {
             keeper,
             held: None,
             aside,
-            lost: Kinds::default(),
+            lost: [Kinds::default(); 2],
             rate,
             was_full: false,
             behind_until: wal::Position::default(),
@@ -196,9 +207,14 @@ impl Worker {
             until: config.part.as_ref().and_then(|part| part.end),
             through: false,
             stopping: false,
+            accepted_at: None,
         };
         if let Some(ahead) = ahead {
             worker.resume_backlog(&done, ahead.from);
+        }
+        if went_before {
+            let end = worker.storage.end();
+            worker.queues_mut().for_each(|(_, queue)| queue.expect_repeats(end));
         }
         worker
     }

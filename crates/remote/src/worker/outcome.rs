@@ -2,13 +2,14 @@
 
 use super::{Flight, Worker, all_queues_of};
 use crate::batch::REQUEST_BYTES_MIN;
-use crate::client::answer::{self, Verdict};
+use crate::client::answer::{self, Answer, Verdict};
 use crate::client::protocol::Next;
 use crate::disk::aside::Gathered;
 use crate::disk::dead::{self, Lines, Reason};
 use crate::disk::keep::Keep;
 use crate::outgoing::Outgoing;
-use crate::queue::{Fate, Outcome, Source};
+use crate::queue::{Fate, Outcome, PROBE_AFTER, Reached, Source};
+use crate::refusal::{Refusal, RefusedReason};
 use crate::stats::State;
 use model::Kinds;
 use std::time::Duration;
@@ -16,6 +17,8 @@ use std::time::Duration;
 /// Where a receiver says how many it refused but not which, the samples of requests up to this size are kept
 /// aside, all of them; of a larger one the numbers, the range of time and the series.
 const SETTLED_KEPT: u64 = 100;
+/// A destination that refuses samples, and has written none for this long, refuses everything.
+const REFUSING_AFTER: Duration = Duration::from_secs(10);
 
 impl Worker {
     /// Tells the queue what became of a request.
@@ -27,7 +30,7 @@ impl Worker {
             Ok(answer) => answer.shown(),
             Err(failure) => failure.to_string(),
         };
-        let mut refused_settled = 0;
+        let mut refused_settled = Kinds::default();
         let outcome = self.outcome(&flight, now, &words, &mut refused_settled);
         let is_aside = flight.is_aside;
         if matches!(outcome, Outcome::Delivered | Outcome::Settled) {
@@ -36,22 +39,30 @@ impl Worker {
                 self.newest_first.taken_at = Some(now);
             }
         }
+        let refusal = refusal(&flight);
         let about = About {
             time: self.clock.now_ms(),
             words: &words,
-            is_about_order: answer::is_about_order(&words),
+            fits_a_repeat: refusal.reason.fits_a_repeat(),
             is_aside,
             is_large: flight.kinds.total() > SETTLED_KEPT,
         };
         let mut refused = Refused::default();
         let Some(queue) = self.queue_mut(flight.queue) else { return };
-        queue.answer(flight.request.shard, outcome, now, |outgoing, index, fate| {
-            refused.take(&about, outgoing, index, fate);
-        });
-        if refused_settled > 0 && about.is_large {
-            refused.lines.summary(about.time, &words, refused_settled, &refused.settled);
+        let mut settle = |outgoing: &Outgoing, index, fate| refused.take(&about, outgoing, index, fate);
+        if outcome == Outcome::Resend && refusal.reason == RefusedReason::NativeHistogramsDisabled {
+            queue.refuse_some(flight.request.shard, Outgoing::is_histogram, &mut settle);
         }
-        self.count_refused(&refused, &words);
+        queue.answer(flight.request.shard, outcome, now, settle);
+        self.stats.raise_sent(refused.newest);
+        let settled = refused_settled.total();
+        if settled > 0 && about.is_large {
+            refused.lines.summary(about.time, &words, settled, &refused.settled);
+        }
+        // Which ones were refused of those that may have been written is not known: as many as can be.
+        refused.maybe += refused.maybe_settled.min(settled);
+        self.stats.refused_by.add(refusal, refused.kinds.total() + settled);
+        self.count_refused(&refused, refused_settled, &words);
         let mut keep = Keep { lines: refused.lines, ..Keep::default() };
         if let Some(poisoned) = refused.poisoned {
             if !is_aside {
@@ -67,9 +78,10 @@ impl Worker {
         self.write_positions();
     }
 
-    fn count_refused(&self, refused: &Refused, words: &str) {
-        self.stats.refused.add(refused.kinds);
+    fn count_refused(&self, refused: &Refused, settled: Kinds, words: &str) {
+        // In this order: what is read between the two does not take a repeat for a loss.
         self.stats.refused_or_already_written.add(refused.maybe);
+        self.stats.refused.add(refused.kinds.plus(settled));
         self.stats.refused_presumed.add(refused.presumed);
         self.stats.aside_settled.add(refused.from_aside);
         let Some(example) = &refused.example else { return };
@@ -86,12 +98,22 @@ impl Worker {
         all.filter(|(number, _)| *number != flight.queue).for_each(|(_, queue)| queue.others_pass(sent_at));
     }
 
-    /// `refused_settled` becomes how many of the request the receiver says it refused, where it says so.
-    fn outcome(&mut self, flight: &Flight, now: Duration, words: &str, refused_settled: &mut u64) -> Outcome {
+    /// `refused_settled` becomes how many of the request the receiver says it refused, where it says so. They are
+    /// counted by the caller.
+    fn outcome(
+        &mut self,
+        flight: &Flight,
+        now: Duration,
+        words: &str,
+        refused_settled: &mut Kinds,
+    ) -> Outcome {
         let sent = flight.kinds.minus(flight.unsupported);
         let answer = match &flight.result {
             Ok(answer) => answer,
-            Err(_) => return self.retry(flight, None, false, words),
+            Err(failure) => {
+                let reached = if failure.is_sent { Reached::NoAnswer } else { Reached::Nothing };
+                return self.retry(flight, None, reached, words);
+            }
         };
         let confirmed = self.negotiator.is_confirmed();
         match answer::verdict(answer, flight.protocol, confirmed, self.resend) {
@@ -106,19 +128,26 @@ impl Worker {
                 if refused.total() == 0 {
                     return Outcome::Delivered;
                 }
+                if has_samples(refused) {
+                    self.refuses(flight, now, words);
+                }
                 let count = refused.total();
-                *refused_settled = count;
-                self.stats.refused.add(refused);
+                *refused_settled = refused;
                 self.stats.set_error(format!("refused for good: {count} of a request: {words}"));
                 tracing::warn!(destination = %self.name, count, answer = %words, "refused for good");
                 Outcome::Settled
             }
-            Verdict::Retry => self.retry(flight, answer.retry_after, true, words),
+            Verdict::Retry => self.retry(flight, answer.retry_after, Reached::by(answer.status), words),
             Verdict::Refused => {
                 self.negotiator.understood(flight.protocol);
-                Outcome::Refused
+                self.refuses(flight, now, words);
+                Outcome::Refused { fits_a_repeat: refusal(flight).reason.fits_a_repeat() }
             }
-            Verdict::RefusedWhole => Outcome::RefusedWhole,
+            Verdict::RefusedWhole => {
+                self.refuses(flight, now, words);
+                Outcome::RefusedWhole
+            }
+            Verdict::NoHistograms => self.without_histograms(flight, answer, now, words),
             Verdict::TooLarge => {
                 let half = (flight.plain_bytes.min(self.request_bytes) / 2).max(REQUEST_BYTES_MIN);
                 self.request_bytes = half.min(self.request_bytes);
@@ -131,7 +160,10 @@ impl Worker {
                     tracing::info!(destination = %self.name, answer = %words, ?to, "another version of the protocol");
                     Outcome::Resend
                 }
-                Next::Hold if self.resend.is_final(answer.status) => Outcome::RefusedWhole,
+                Next::Hold if self.resend.is_final(answer.status) => {
+                    self.refuses(flight, now, words);
+                    Outcome::RefusedWhole
+                }
                 Next::Hold => self.denied(
                     flight,
                     format!("{words} (it understands no version of remote write that may be sent)"),
@@ -141,36 +173,85 @@ impl Worker {
         }
     }
 
-    /// The destination took this much of what was sent.
+    /// The receiver accepts no native histograms, and has not written the rest of the request either.
+    fn without_histograms(
+        &mut self,
+        flight: &Flight,
+        answer: &Answer,
+        now: Duration,
+        words: &str,
+    ) -> Outcome {
+        if flight.kinds.histograms == 0 {
+            return self.retry(flight, answer.retry_after, Reached::by(answer.status), words);
+        }
+        if flight.kinds.histograms == flight.kinds.total() {
+            self.refuses(flight, now, words);
+            return Outcome::RefusedWhole;
+        }
+        // A search finds the histograms by itself. Nothing of its request was written.
+        if flight.request.whole { Outcome::Resend } else { Outcome::Refused { fits_a_repeat: true } }
+    }
+
+    /// The destination refused samples for good. Where it has written others a moment ago, it does not refuse
+    /// everything.
+    fn refuses(&mut self, flight: &Flight, now: Duration, words: &str) {
+        let accepts = self.accepted_at.is_some_and(|at| now < at + REFUSING_AFTER);
+        if !flight.is_aside && !accepts {
+            let reason = format!("{words} ({})", self.client.url());
+            self.stats.set_state(State::Refusing { reason });
+        }
+    }
+
+    /// The destination wrote this much of what was sent.
     fn taken(&mut self, flight: &Flight, taken: Kinds) {
         self.negotiator.understood(flight.protocol);
         self.stats.delivered.add(taken);
         self.stats.dropped_unsupported.add(flight.unsupported);
         self.stats.without_start.add(flight.without_start);
-        if let Some(newest) = flight.newest {
-            self.stats.highest_sent_ms.raise(newest);
+        self.stats.set_protocol(flight.protocol);
+        if !has_samples(taken) {
+            return;
         }
+        let sent_at = self.clock.monotonic().saturating_sub(flight.took);
+        self.accepted_at = self.accepted_at.max(Some(sent_at));
         let now = self.clock.now_ms();
         if self.stats.first_accepted_ms.get() == 0 {
             self.stats.first_accepted_ms.set(now);
             tracing::info!(destination = %self.name, protocol = ?flight.protocol, "the first samples were taken");
         }
         self.stats.last_accepted_ms.set(now);
-        self.stats.set_protocol(flight.protocol);
         if self.stats.set_state(State::Delivering) {
             tracing::info!(destination = %self.name, "delivering");
         }
     }
 
-    fn retry(&mut self, flight: &Flight, after: Option<Duration>, answered: bool, words: &str) -> Outcome {
+    fn retry(&mut self, flight: &Flight, after: Option<Duration>, reached: Reached, words: &str) -> Outcome {
         self.stats.requests_retried.add(1);
         let reason = format!("{words} ({})", self.client.url());
         self.stats.set_error(reason.clone());
+        if self.passes_beside(flight) {
+            if self.stats.set_stuck(Some(reason)) {
+                tracing::warn!(
+                    destination = %self.name, reason = %words,
+                    "the destination fails over some series and accepts others; trying again"
+                );
+            }
+            return Outcome::Retry { reached, after, jitter: fastrand::f64() };
+        }
         // What is tried now and then is not what the destination does.
         if !flight.is_aside && self.stats.set_state(State::Waiting { reason }) {
             tracing::warn!(destination = %self.name, reason = %words, "waiting, and trying again");
         }
-        Outcome::Retry { answered, after, jitter: fastrand::f64() }
+        Outcome::Retry { reached, after, jitter: fastrand::f64() }
+    }
+
+    /// Whether the destination has written other samples since what this request is about first failed, and not
+    /// long ago: then it is not away.
+    fn passes_beside(&mut self, flight: &Flight) -> bool {
+        let now = self.clock.monotonic();
+        let since = self.queue_mut(flight.queue).and_then(|queue| queue.failing_since(flight.request.shard));
+        let since = since.unwrap_or(now.saturating_sub(flight.took));
+        !flight.is_aside && self.accepted_at.is_some_and(|at| at > since && now < at + PROBE_AFTER)
     }
 
     fn denied(&mut self, flight: &Flight, words: String) -> Outcome {
@@ -184,12 +265,17 @@ impl Worker {
     }
 }
 
+/// Whether there is a sample or native histogram among these.
+fn has_samples(kinds: Kinds) -> bool {
+    kinds.samples + kinds.histograms > 0
+}
+
 /// What there is to say of an answer, whichever point it is about.
 struct About<'a> {
     time: i64,
     words: &'a str,
-    /// It is about samples that are out of order or there already.
-    is_about_order: bool,
+    /// Samples that the receiver has already may be refused so.
+    fits_a_repeat: bool,
     is_aside: bool,
     /// The request had more than [`SETTLED_KEPT`] points.
     is_large: bool,
@@ -199,7 +285,10 @@ struct About<'a> {
 #[derive(Default)]
 struct Refused {
     kinds: Kinds,
+    /// Of the refused: those that an earlier try may have written.
     maybe: u64,
+    /// The same of a request of which the receiver says how many it refused.
+    maybe_settled: u64,
     presumed: u64,
     /// On their way to the side queue.
     poisoned: Option<Gathered>,
@@ -209,29 +298,36 @@ struct Refused {
     lines: Lines,
     /// Of a large request of which only numbers are kept.
     settled: dead::Request,
+    /// The newest time of all that it settles.
+    newest: Option<i64>,
 }
 
 impl Refused {
     /// Takes a point that the answer settles.
     fn take(&mut self, about: &About<'_>, outgoing: &Outgoing, index: u32, fate: Fate) {
         let Some(point) = outgoing.point(index) else { return };
+        self.newest = self.newest.max(Some(point.timestamp));
         if about.is_aside && fate != Fate::Poisoned {
             self.from_aside.count(&point.value);
         }
         let reason = match fate {
             Fate::Delivered => return,
-            Fate::Settled if about.is_large => {
+            Fate::Settled { maybe_written } if about.is_large => {
+                self.maybe_settled += u64::from(maybe_written && about.fits_a_repeat);
                 self.settled.add(outgoing.labels(point.series), outgoing.series(index), point.timestamp);
                 return;
             }
-            Fate::Settled => Reason::Refused,
-            Fate::Refused { maybe_written } => {
-                self.maybe += u64::from((maybe_written || about.is_aside) && about.is_about_order);
+            Fate::Settled { maybe_written } => {
+                self.maybe_settled += u64::from(maybe_written && about.fits_a_repeat);
                 Reason::Refused
             }
-            Fate::Presumed => {
+            Fate::Refused { maybe_written } => {
+                self.maybe += u64::from(maybe_written && about.fits_a_repeat);
+                Reason::Refused
+            }
+            Fate::Presumed { maybe_written } => {
                 self.presumed += 1;
-                self.maybe += u64::from(about.is_about_order);
+                self.maybe += u64::from(maybe_written && about.fits_a_repeat);
                 Reason::Presumed
             }
             Fate::Poisoned => {
@@ -242,7 +338,7 @@ impl Refused {
         let labels = outgoing.labels(point.series);
         let batch = &outgoing.chunk().batch;
         self.lines.sample(about.time, reason, about.words, labels, batch, point);
-        if fate == Fate::Settled {
+        if matches!(fate, Fate::Settled { .. }) {
             return;
         }
         self.kinds.count(&point.value);
@@ -250,4 +346,9 @@ impl Refused {
             self.example = Some(format!("{labels} at {}", point.timestamp));
         }
     }
+}
+
+/// What the answer says of what it refuses.
+fn refusal(flight: &Flight) -> Refusal {
+    flight.result.as_ref().map_or(Refusal::of(0, ""), |answer| Refusal::of(answer.status, &answer.words))
 }

@@ -17,6 +17,7 @@ impl Worker {
             }
             Err(error) => return self.read_failed(&error),
         };
+        self.passed.read(&self.storage, &chunk);
         let end = chunk.end;
         let records = chunk.records.len() as u64;
         self.stats.records_read.add(records);
@@ -46,7 +47,7 @@ impl Worker {
         let count = chunk.batch.points.len() as u32;
         let outgoing = Outgoing::new(chunk, &mut self.rules);
         let [mut queued, mut by_rule, mut too_old, mut no_series] = [Kinds::default(); 4];
-        let mut newest = i64::MIN;
+        let [mut newest, mut newest_queued] = [i64::MIN; 2];
         let rules = &self.rules;
         let main = (self.main, &mut self.queue);
         let into = queue_of(queue, main, &mut self.backlog, &mut self.stragglers, &mut self.aside);
@@ -61,6 +62,7 @@ impl Worker {
             match outgoing.left_out(point, rules) {
                 None => {
                     queued.count(&point.value);
+                    newest_queued = newest_queued.max(point.timestamp);
                     return true;
                 }
                 Some(Left::NoSeries) => no_series.count(&point.value),
@@ -74,7 +76,10 @@ impl Worker {
         self.stats.dropped_too_old.add(too_old);
         self.stats.dropped_no_series.add(no_series);
         if newest > i64::MIN {
-            self.stats.highest_ms.raise(newest);
+            self.stats.highest_read_ms.raise(newest);
+        }
+        if newest_queued > i64::MIN {
+            self.stats.highest_ms.raise(newest_queued);
         }
     }
 }

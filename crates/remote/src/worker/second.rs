@@ -32,9 +32,11 @@ impl Worker {
             ));
         }
         self.update_gauges();
-        let lost = self.pin.lost();
-        self.stats.lost.add(lost.minus(self.lost));
-        self.lost = lost;
+        let [before, too_old_before] = self.lost;
+        let [lost, too_old] = [self.pin.lost(), self.pin.lost_too_old()];
+        self.stats.lost.add(lost.minus(before));
+        self.stats.lost_too_old.add(too_old.minus(too_old_before));
+        self.lost = [lost, too_old];
         if now >= self.rate.last + reshard::INTERVAL {
             self.reshard(now);
         }
@@ -56,6 +58,14 @@ impl Worker {
         let in_backlog = backlog.map_or(0, |(queue, _)| queue.bytes());
         stats.memory_bytes.set((self.queue.bytes() + in_backlog + straggling) as i64);
         stats.lanes_behind.set(self.lanes_behind() as i64);
+        let now = self.clock.monotonic();
+        let in_queues = self.queue.stuck_lanes(now) + backlog.map_or(0, |(queue, _)| queue.stuck_lanes(now));
+        let stuck = self.lanes_behind() + in_queues;
+        stats.stuck_lanes.set(stuck as i64);
+        if stuck == 0 {
+            stats.set_stuck(None);
+        }
+        self.update_waiting();
         stats.shards.set(self.shards() as i64);
         let lowest = self.saved.lanes.iter().min().copied().unwrap_or_default();
         stats.position_segment.set(lowest.segment as i64);
@@ -64,6 +74,33 @@ impl Worker {
         let waits = waits.into_iter().chain(backlog.and_then(|(queue, _)| queue.waits_until())).min();
         let wait = waits.map(|at| at.saturating_sub(self.clock.monotonic()));
         stats.retry_in_ms.set(wait.map_or(0, |wait| wait.as_millis() as i64));
+    }
+
+    /// How much of the log waits for this destination, and for how long.
+    fn update_waiting(&self) {
+        let (stats, storage) = (&self.stats, &self.storage);
+        let unread = storage.waiting(self.follower.position());
+        let mut before_open = unread.before_open;
+        let mut points = match unread.points {
+            0 => 0,
+            _ => storage.committed().saturating_sub(self.passed.points),
+        };
+        if let Some(backlog) = &self.backlog {
+            let [passed, until] = backlog.passed;
+            points += until.points.saturating_sub(passed.points);
+            before_open |= storage.waiting(backlog.follower.position()).before_open;
+        }
+        let pending = stats.pending();
+        points += pending.samples + pending.histograms;
+        let settled = points == 0 && !before_open && self.stragglers.is_empty();
+        let lowest = self.written.lanes.iter().min().copied().unwrap_or_default();
+        let age = self.clock.monotonic().saturating_sub(storage.arrived(lowest)).as_millis() as i64;
+        // What is older than this run is dated by its own timestamps.
+        before_open |= !settled && storage.waiting(lowest).before_open;
+        let age = if before_open { age.max(stats.lag_ms.get()) } else { age };
+        stats.waiting.set(i64::try_from(points).unwrap_or(i64::MAX));
+        stats.waiting_before_open.set(i64::from(before_open));
+        stats.waiting_ms.set(if settled { 0 } else { age.max(1) });
     }
 
     /// Reads files with credentials again.

@@ -22,7 +22,6 @@ pub(super) struct Flight {
     pub(super) unsupported: Kinds,
     pub(super) without_start: u64,
     pub(super) plain_bytes: usize,
-    pub(super) newest: Option<i64>,
     pub(super) took: Duration,
     pub(super) result: Result<Answer, Failure>,
 }
@@ -60,10 +59,13 @@ impl Worker {
                 // At each try: after an outage what is too old by then is not sent, as in Prometheus.
                 let oldest = self.clock.now_ms().saturating_sub(limit.as_millis() as i64);
                 let mut expired = Kinds::default();
+                let mut newest = None;
                 queue.drop_unwanted(request.shard, |outgoing, index| {
                     let old = outgoing.point(index).filter(|point| point.timestamp < oldest);
+                    newest = newest.max(old.map(|point| point.timestamp));
                     old.inspect(|point| expired.count(&point.value)).is_some()
                 });
+                self.stats.raise_sent(newest);
                 self.stats.dropped_too_old.add(expired);
                 if is_aside {
                     self.stats.aside_settled.add(expired);
@@ -81,6 +83,7 @@ impl Worker {
             if encoded.body.is_empty() {
                 // Nothing in it that this version can carry, or nothing left that may be sent.
                 self.stats.dropped_unsupported.add(encoded.unsupported);
+                self.stats.raise_sent(encoded.newest);
                 queue.answer(request.shard, Outcome::Unsent, now, |_, _, _| {});
                 if is_aside {
                     self.stats.aside_settled.add(encoded.unsupported);
@@ -88,6 +91,7 @@ impl Worker {
                 }
                 continue;
             }
+            self.stats.requests_sent_again.add(u64::from(request.sent_before));
             if request.attempt > 0 {
                 self.stats.retried.add(encoded.kinds);
             }
@@ -107,7 +111,7 @@ impl Worker {
         let (client, clock, stats) = (self.client.clone(), self.clock.clone(), self.stats.clone());
         let wall = u64::try_from(clock.now_ms()).unwrap_or_default();
         let wall: SystemTime = UNIX_EPOCH + Duration::from_millis(wall);
-        let Encoded { body, encoding, kinds, unsupported, without_start, plain_bytes, newest, .. } = encoded;
+        let Encoded { body, encoding, kinds, unsupported, without_start, plain_bytes, .. } = encoded;
         let post = Post { protocol, body, encoding, attempt: request.attempt };
         Box::pin(async move {
             let started = clock.monotonic();
@@ -122,7 +126,6 @@ impl Worker {
                 unsupported,
                 without_start,
                 plain_bytes,
-                newest,
                 took,
                 result,
             }

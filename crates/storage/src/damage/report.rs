@@ -36,7 +36,7 @@ impl Shared {
             }
             match report.end {
                 Some(end) if damage.offset < end.offset => self.damaged(end.segment, damage),
-                _ => self.count_damage(damage),
+                _ => self.count_damage_at_end(damage),
             }
         }
         self.cut_at_start(report);
@@ -79,10 +79,19 @@ impl Shared {
         self.stats.damaged_bytes.add(damage.bytes);
     }
 
+    /// The same for the end of a log that a start found.
+    pub(crate) fn count_damage_at_end(&self, damage: &Damage) {
+        self.count_damage(damage);
+        // A kill leaves these behind what was durable; other kinds mean that durable bytes have changed.
+        if matches!(damage.kind, DamageKind::Torn | DamageKind::Zeros) {
+            self.stats.torn_ends.add(1);
+        }
+    }
+
     /// Gives a damaged file a second name in the folder for such, unless the disk is full: then what the log
     /// lets go of has to be free at once.
     pub(crate) fn keep_aside(&self, path: &Path) {
-        if self.stats.full.get() > 0 {
+        if self.stats.is_full() {
             tracing::warn!(path = %path.display(), "not set aside, since there is no room");
             return;
         }

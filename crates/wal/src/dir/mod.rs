@@ -8,12 +8,14 @@
 //! ```
 //!
 //! Segments of narthex need no checkpoint: each repeats the series that its samples refer to. But
-//! Prometheus refuses a log whose first segment is above 0 and that has no checkpoint, so truncation leaves
-//! an empty one.
+//! Prometheus does not start on a log whose first segment is above 0 unless there is a checkpoint for the
+//! segments before it, so truncation leaves an empty one. It does not start where a number is missing between
+//! two segments either, so [`close_gaps`] puts an empty segment there.
 
 use crate::error::WalError;
 use crate::fs::Filesystem;
 use crate::position::DurableEnd;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// A segment of a log.
@@ -45,10 +47,11 @@ pub struct Listing {
     pub checkpoints: Vec<Checkpoint>,
 }
 
-const CHECKPOINT: &str = "checkpoint.";
+/// How the name of a checkpoint begins.
+pub(crate) const CHECKPOINT: &str = "checkpoint.";
 
-/// The most missing numbers that are filled with empty segments. More are a mistake somewhere else, which
-/// a hundred thousand files would not mend.
+/// The most missing numbers that are filled with empty segments. More are a mistake somewhere else, such as a
+/// file that was copied in from another log.
 pub const MAX_FILLED: u64 = 1024;
 
 /// The file of segment `number`.
@@ -80,7 +83,8 @@ pub fn list(fs: &dyn Filesystem, dir: &Path) -> Result<Listing, WalError> {
         let Some(name) = name.to_str() else { continue };
         let path = dir.join(name);
         let (number, is_checkpoint) = match name.strip_prefix(CHECKPOINT) {
-            Some(number) => (parse_number(number), true),
+            // Old versions of Prometheus wrote fewer digits.
+            Some(number) => (number.parse().ok(), true),
             None => (parse_number(name), false),
         };
         let Some(number) = number else { continue };
@@ -161,22 +165,73 @@ pub fn cut(fs: &dyn Filesystem, dir: &Path, closed: DurableEnd) -> Result<(), Wa
     Ok(())
 }
 
-/// Makes empty segments for the numbers that are missing up to `below`; says for which. Beyond
-/// [`MAX_FILLED`] none are made.
-pub(crate) fn fill_gaps(
+/// The numbers that have to be there so that Prometheus starts, and are not: between two segments, and between
+/// the newest checkpoint (or 0) and the first segment.
+pub fn missing(listing: &Listing) -> Vec<Range<u64>> {
+    let Some(first) = listing.segments.first() else { return Vec::new() };
+    let expected = after_checkpoint(listing);
+    let leading = Some(expected..first.number).filter(|missing| !missing.is_empty());
+    leading.into_iter().chain(gaps(&listing.segments)).collect()
+}
+
+/// The numbers that are missing between two segments.
+pub(crate) fn gaps(segments: &[Segment]) -> impl Iterator<Item = Range<u64>> {
+    let pairs = segments.iter().zip(segments.iter().skip(1));
+    pairs.map(|(this, next)| this.number + 1..next.number).filter(|missing| !missing.is_empty())
+}
+
+fn after_checkpoint(listing: &Listing) -> u64 {
+    listing.checkpoints.last().map_or(0, |checkpoint| checkpoint.number.saturating_add(1))
+}
+
+/// What [`close_gaps`] did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Closed {
+    /// Numbers that were missing and have an empty segment now.
+    pub(crate) filled: Vec<u64>,
+    /// The empty checkpoint that was made for the segments that are missing in front of the first one.
+    pub(crate) checkpoint: Option<u64>,
+}
+
+/// Makes what is missing up to `below`: empty segments in gaps, and in front of the first segment an empty
+/// checkpoint. A checkpoint with contents must remain the newest one, because Prometheus reads only that; then
+/// the numbers behind it get empty segments, too. Where more than [`MAX_FILLED`] segments are needed, none is made.
+pub(crate) fn close_gaps(
+    fs: &dyn Filesystem,
+    dir: &Path,
+    listing: &Listing,
+    below: u64,
+) -> Result<Closed, WalError> {
+    let mut closed = Closed::default();
+    let Some(first) = listing.segments.first() else { return Ok(closed) };
+    let mut from = first.number;
+    let expected = after_checkpoint(listing);
+    if expected < first.number {
+        if listing.checkpoints.last().is_some_and(|newest| newest.bytes > 0) {
+            from = expected;
+        } else {
+            begin_at(fs, dir, first.number)?;
+            closed.checkpoint = first.number.checked_sub(1);
+        }
+    }
+    closed.filled = fill(fs, dir, &listing.segments, from..below)?;
+    Ok(closed)
+}
+
+/// Makes empty segments for the numbers that are missing; says for which. Beyond [`MAX_FILLED`] none are made.
+pub(crate) fn fill(
     fs: &dyn Filesystem,
     dir: &Path,
     segments: &[Segment],
-    below: u64,
+    numbers: Range<u64>,
 ) -> Result<Vec<u64>, WalError> {
-    let Some(first) = segments.first() else { return Ok(Vec::new()) };
-    let there = segments.iter().filter(|segment| segment.number < below).count() as u64;
-    let missing = below.saturating_sub(first.number).saturating_sub(there);
+    let there = segments.iter().filter(|segment| numbers.contains(&segment.number)).count() as u64;
+    let missing = numbers.end.saturating_sub(numbers.start).saturating_sub(there);
     if missing == 0 || missing > MAX_FILLED {
         return Ok(Vec::new());
     }
     let mut filled = Vec::new();
-    for number in first.number..below {
+    for number in numbers {
         if segments.binary_search_by_key(&number, |segment| segment.number).is_err() {
             let path = segment_path(dir, number);
             fs.create_new(&path).map_err(WalError::io("create", &path))?;
@@ -187,7 +242,7 @@ pub(crate) fn fill_gaps(
     Ok(filled)
 }
 
-/// For a log without segments that is to begin at `number`: leaves an empty checkpoint for those before.
+/// Makes an empty checkpoint for the segments before `number`, with which the log begins.
 pub(crate) fn begin_at(fs: &dyn Filesystem, dir: &Path, number: u64) -> Result<(), WalError> {
     let Some(last) = number.checked_sub(1) else { return Ok(()) };
     let path = checkpoint_path(dir, last);

@@ -28,11 +28,12 @@ fn only_what_is_named_like_a_segment_is_one() {
     fs.plant(&Path::new(DIR).join("checkpoint.00000002/00000000"), &[0; 7]);
     fs.create_dir_all(&Path::new(DIR).join("checkpoint.00000001")).unwrap();
     fs.create_dir_all(&Path::new(DIR).join("checkpoint.00000003.tmp")).unwrap();
+    fs.create_dir_all(&Path::new(DIR).join("checkpoint.000003")).unwrap();
     let listing = list(&fs, Path::new(DIR)).unwrap();
     let segments: Vec<_> = listing.segments.iter().map(|segment| (segment.number, segment.bytes)).collect();
     assert_eq!(segments, [(3, 30), (4, 40), (123_456_789, 1)]);
     let checkpoints: Vec<_> = listing.checkpoints.iter().map(|c| (c.number, c.bytes)).collect();
-    assert_eq!(checkpoints, [(1, 0), (2, 7)]);
+    assert_eq!(checkpoints, [(1, 0), (2, 7), (3, 0)]);
 }
 
 #[test]
@@ -93,4 +94,48 @@ fn a_closed_segment_is_cut_to_its_stored_end() {
     cut(&fs, Path::new(DIR), closed).unwrap();
     cut(&fs, Path::new(DIR), DurableEnd { segment: 9, offset: 8 }).unwrap();
     assert_eq!(fs.count(Op::SetLen), writes);
+}
+
+/// What [`close_gaps`] does to a log with these segments and checkpoints; the latter with their size.
+fn closed(segments: &[u64], checkpoints: &[(u64, usize)], below: u64) -> (Closed, Option<Range<u64>>) {
+    let (fs, path) = (SimFilesystem::new(1), Path::new(DIR));
+    fs.create_dir_all(path).unwrap();
+    segments.iter().for_each(|&number| fs.plant(&segment_path(path, number), b"x"));
+    for &(number, bytes) in checkpoints {
+        let checkpoint = checkpoint_path(path, number);
+        fs.create_dir_all(&checkpoint).unwrap();
+        if bytes > 0 {
+            fs.plant(&segment_path(&checkpoint, 0), &vec![1; bytes]);
+        }
+    }
+    let closed = close_gaps(&fs, path, &list(&fs, path).unwrap(), below).unwrap();
+    (closed, missing(&list(&fs, path).unwrap()).first().cloned())
+}
+
+#[test]
+fn missing_segments_are_replaced_so_that_prometheus_starts() {
+    let filled = |filled: &[u64], checkpoint| Closed { filled: filled.to_vec(), checkpoint };
+    let whole = None;
+    assert_eq!(closed(&[], &[], 9), (Closed::default(), whole.clone()));
+    assert_eq!(closed(&[0, 1], &[], 1), (Closed::default(), whole.clone()));
+    assert_eq!(closed(&[0, 3], &[], 3), (filled(&[1, 2], None), whole.clone()), "between two");
+    assert_eq!(closed(&[2, 3], &[], 3), (filled(&[], Some(1)), whole.clone()), "in front");
+    assert_eq!(
+        closed(&[4, 6], &[(1, 0)], 6),
+        (filled(&[5], Some(3)), whole.clone()),
+        "behind an empty checkpoint"
+    );
+    assert_eq!(closed(&[4], &[(1, 9)], 4), (filled(&[2, 3], None), whole.clone()), "behind one with series");
+    assert_eq!(
+        closed(&[0, 4], &[(5, 9)], 4),
+        (filled(&[1, 2, 3], None), whole.clone()),
+        "below a checkpoint"
+    );
+    let far = 1_000_000;
+    assert_eq!(
+        closed(&[far], &[], far),
+        (filled(&[], Some(far - 1)), whole),
+        "a checkpoint spans any number"
+    );
+    assert_eq!(closed(&[0, far], &[], far), (Closed::default(), Some(1..far)), "too many are left alone");
 }

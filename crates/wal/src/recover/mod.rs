@@ -49,7 +49,7 @@ pub(crate) fn recover(
             report.segment = report.segment.max(newest.number + 1);
             let known = known_end.filter(|end| end.segment == newest.number).map_or(0, |end| end.offset);
             find_end(fs, dir, *newest, known, aside, &mut report)?;
-            report.filled = dir::fill_gaps(fs, dir, &listing.segments, report.segment)?;
+            report.filled = dir::close_gaps(fs, dir, &listing, report.segment)?.filled;
         }
     }
     Ok(report)

@@ -218,3 +218,14 @@ fn numbers_are_above_all_that_was_ever_used_and_without_gaps() {
     fs.create_dir_all(&Path::new(DIR).join("checkpoint.00009999")).unwrap();
     assert_eq!(open(&fs, 0, None).1.segment, 10_000);
 }
+
+#[test]
+fn a_start_without_the_first_segment_leaves_a_log_that_prometheus_opens() {
+    let fs = SimFilesystem::new(1);
+    (0..3).for_each(|_| drop(open(&fs, 0, None)));
+    fs.remove_file(&dir::segment_path(Path::new(DIR), 0)).unwrap();
+    let report = open(&fs, 0, None).1;
+    assert_eq!((report.segment, report.filled), (3, vec![]));
+    let verified = crate::verify::verify(&fs, Path::new(DIR), &mut |_| {}).unwrap();
+    assert_eq!((verified.is_clean(), verified.server), (true, crate::opening::Opening::Opens));
+}

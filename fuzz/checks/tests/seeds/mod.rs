@@ -142,7 +142,13 @@ fn segment(compression: Compression, times: usize) -> Vec<u8> {
 
 fn journal() -> Vec<u8> {
     let key = Labels::from_pairs([("job", "a"), ("instance", "b")]);
-    let member = |name: &str, reading| Member { labels: labels(name), reading, start: 7, time: 0 };
+    let member = |name: &str, reading| Member {
+        labels: labels(name),
+        reading,
+        start: 7,
+        time: 0,
+        exemplars: Vec::new(),
+    };
     let family = Arc::new(Family {
         kind: MetricType::Histogram,
         help: "Hé".into(),

@@ -1,84 +1,18 @@
 //! Reading the text format and OpenMetrics, line by line.
 
+mod labels;
+mod options;
+
+pub use options::{Format, ParseOptions, Timestamps};
+
 use super::family::{Families, Member};
 use super::fault::{Fault, ParseError};
+use super::float::float;
 use super::line::{Cursor, Piece};
-use crate::exposition::bound::bound;
+use crate::hint;
+use crate::{Parsed, Rejected};
 use hashbrown::HashMap;
-use model::{Batch, LabelError, LabelsBuilder, LabelsRef, Limits, MetricType, labels, varint};
-
-/// Which of the two text formats.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Format {
-    /// The text format 0.0.4: timestamps in milliseconds, no end mark.
-    Text,
-    /// OpenMetrics 1.0: timestamps in seconds, exemplars, `# EOF` at the end.
-    OpenMetrics,
-}
-
-impl Format {
-    /// What a `Content-Type` header says: OpenMetrics where it is named, the text format for everything
-    /// else, as scripts send all kinds of content types.
-    pub fn from_content_type(header: Option<&str>) -> Self {
-        let media = header.and_then(|header| header.split(';').next()).unwrap_or_default();
-        if media.trim().eq_ignore_ascii_case("application/openmetrics-text") {
-            Self::OpenMetrics
-        } else {
-            Self::Text
-        }
-    }
-}
-
-/// What to do with timestamps in the text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Timestamps {
-    /// They count.
-    #[default]
-    Allow,
-    /// They are an error, as the Pushgateway has it.
-    Refuse,
-    /// They are read and forgotten.
-    Ignore,
-}
-
-/// How to read a text.
-#[derive(Debug, Clone)]
-pub struct ParseOptions<'a> {
-    /// Which format it is in.
-    pub format: Format,
-    /// What to do with timestamps.
-    pub timestamps: Timestamps,
-    /// The timestamp of samples without one, in milliseconds since 1970.
-    pub default_timestamp: i64,
-    /// Labels of every sample, names and values. They replace labels of the same name in the text; an
-    /// empty value removes them.
-    pub extra_labels: &'a [(&'a str, &'a str)],
-    /// Whether `_created` samples become start timestamps of their family's other samples, instead of
-    /// being samples themselves.
-    pub created_as_start: bool,
-    /// Limits on label sets. Over one of them the text is refused.
-    pub limits: Limits,
-    /// The most samples and exemplars together, and the most families.
-    pub max_points: usize,
-    /// The most bytes of all label sets together.
-    pub max_label_bytes: usize,
-}
-
-impl ParseOptions<'_> {
-    /// Timestamps allowed, no extra labels, `_created` as start timestamps, default limits.
-    pub fn new(format: Format, default_timestamp: i64) -> Self {
-        ParseOptions {
-            format,
-            timestamps: Timestamps::Allow,
-            default_timestamp,
-            extra_labels: &[],
-            created_as_start: true,
-            limits: Limits::default(),
-            max_points: 1_000_000,
-            max_label_bytes: 128 << 20,
-        }
-    }
-}
+use model::{Batch, LabelError, LabelsBuilder, LabelsRef, MetricType, varint};
 
 /// The NaN that Prometheus stores for any NaN in a text, so that no other is taken for its staleness
 /// marker (`value.NormalNaN`).
@@ -88,8 +22,9 @@ const NORMAL_NAN: f64 = f64::from_bits(0x7ff8_0000_0000_0001);
 /// metadata, which the series of the family refer to.
 ///
 /// Lenient where Prometheus is: families may be mixed, HELP and TYPE may come late or twice (the last
-/// counts) or not at all, the last line may lack its end. A body is refused as a whole.
-pub fn parse(text: &[u8], options: &ParseOptions<'_>) -> Result<Batch, ParseError> {
+/// counts) or not at all, the last line may lack its end. What is over one of the limits on label sets is left
+/// out and the rest is kept; any other mistake refuses the whole text.
+pub fn parse(text: &[u8], options: &ParseOptions<'_>) -> Result<Parsed, ParseError> {
     let mut parser = Parser::new(options);
     let (mut number, mut eof, mut rest) = (0, false, text);
     while !rest.is_empty() {
@@ -98,17 +33,21 @@ pub fn parse(text: &[u8], options: &ParseOptions<'_>) -> Result<Batch, ParseErro
         let (line, after) = rest.split_at_checked(end.unwrap_or(rest.len())).unwrap_or((rest, &[]));
         rest = after.get(1..).unwrap_or_default();
         let mut cursor = Cursor::new(line);
-        let outcome = if eof { Err(Fault::AfterEof) } else { parser.line(&mut cursor) };
+        let outcome = if eof { Err(Fault::AfterEof) } else { parser.line(number, &mut cursor) };
         match outcome {
             Ok(end) => eof = end,
-            Err(fault) => return Err(locate(number, line, cursor.at, fault)),
+            Err(fault) => {
+                let fault = hint::of_text(text, line).map_or(fault, Fault::Encoding);
+                return Err(locate(number, line, cursor.at, fault));
+            }
         }
     }
     if options.format == Format::OpenMetrics && !eof {
-        return Err(ParseError { line: number + 1, column: 1, fault: Fault::NoEof });
+        let fault = hint::of_text(text, text).map_or(Fault::NoEof, Fault::Encoding);
+        return Err(ParseError { line: number + 1, column: 1, fault });
     }
     parser.apply_created();
-    Ok(parser.batch)
+    Ok(Parsed { batch: parser.batch, rejected: parser.rejected })
 }
 
 #[cold]
@@ -120,10 +59,13 @@ fn locate(line: usize, text: &[u8], at: usize, fault: Fault) -> ParseError {
 struct Parser<'a, 'o> {
     options: &'o ParseOptions<'o>,
     batch: Batch,
+    rejected: Rejected,
     families: Families,
     /// Serves the lines without escapes, which borrow from the text alone.
     builder: LabelsBuilder<'a>,
     pairs: Vec<(Piece<'a>, Piece<'a>)>,
+    /// Labels of the line under way that are over the limit on their number and not in `pairs`.
+    excess_labels: usize,
     /// Unescaped strings of the line under way.
     scratch: Vec<u8>,
     /// `_created` times in milliseconds, by family and labels; see [`group_key`].
@@ -135,18 +77,19 @@ impl<'a, 'o: 'a> Parser<'a, 'o> {
         Parser {
             options,
             batch: Batch::new(),
+            rejected: Rejected::default(),
             families: Families::default(),
             builder: LabelsBuilder::new(),
             pairs: Vec::new(),
+            excess_labels: 0,
             scratch: Vec::new(),
             created: HashMap::new(),
         }
     }
 
     /// Reads one line. Returns whether it was the end mark.
-    fn line(&mut self, cursor: &mut Cursor<'a>) -> Result<bool, Fault> {
+    fn line(&mut self, number: usize, cursor: &mut Cursor<'a>) -> Result<bool, Fault> {
         self.scratch.clear();
-        self.pairs.clear();
         if self.options.format == Format::OpenMetrics && cursor.rest() == b"# EOF" {
             return Ok(true);
         }
@@ -154,7 +97,7 @@ impl<'a, 'o: 'a> Parser<'a, 'o> {
         match cursor.peek() {
             None => {}
             Some(b'#') => self.comment(cursor)?,
-            Some(_) => self.sample(cursor)?,
+            Some(_) => self.sample(number, cursor)?,
         }
         Ok(false)
     }
@@ -184,9 +127,12 @@ impl<'a, 'o: 'a> Parser<'a, 'o> {
             return Err(cursor.expected("a name in UTF-8"));
         };
         let ends = matches!(cursor.peek(), None | Some(b' ' | b'\t'));
-        if name.is_empty() || !ends || name.len() > self.options.limits.name_bytes {
+        if name.is_empty() || !ends {
             *cursor = start;
             return Err(cursor.expected("a metric name"));
+        }
+        if name.len() > self.options.limits.name_bytes {
+            return Ok(()); // The samples of this family are left out, each with the reason.
         }
         cursor.blanks();
         if self.batch.metadata.len() >= self.options.max_points {
@@ -215,8 +161,9 @@ impl<'a, 'o: 'a> Parser<'a, 'o> {
         Ok(())
     }
 
-    fn sample(&mut self, cursor: &mut Cursor<'a>) -> Result<(), Fault> {
+    fn sample(&mut self, number: usize, cursor: &mut Cursor<'a>) -> Result<(), Fault> {
         let start = *cursor;
+        self.begin_labels();
         let plain = cursor.metric_name();
         let mut name = (!plain.is_empty()).then_some(Piece::Plain(plain));
         cursor.blanks();
@@ -231,26 +178,45 @@ impl<'a, 'o: 'a> Parser<'a, 'o> {
         self.normalize_bounds(member);
 
         let labels_start = self.batch.bytes.len();
-        if let Err(error) = self.put_labels(Some(name)) {
-            *cursor = start;
-            return Err(error);
-        }
+        let over_limit = match self.put_labels(Some(name)) {
+            Ok(()) => None,
+            Err(error @ LabelError::Limit { .. }) => Some(error),
+            Err(error) => {
+                *cursor = start;
+                return Err(error.into());
+            }
+        };
 
         cursor.blanks();
         let value = self.number(cursor, "a value")?;
         cursor.blanks();
         let timestamp =
-            if matches!(cursor.peek(), None | Some(b'#')) { None } else { self.timestamp(cursor)? };
+            if matches!(cursor.peek(), None | Some(b'#')) { None } else { self.sample_timestamp(cursor)? };
         let timestamp = timestamp.unwrap_or(self.options.default_timestamp);
         cursor.blanks();
-        if member.created && self.options.created_as_start {
+        if let Some(error) = over_limit {
+            let exemplar = self.options.format == Format::OpenMetrics && cursor.take(b'#');
+            if exemplar {
+                self.exemplar(cursor, None, timestamp)?;
+                cursor.blanks();
+            }
+            self.rejected.series += 1;
+            self.rejected.samples += 1;
+            self.rejected.exemplars += u64::from(exemplar);
+            self.rejected.explain(|| locate(number, cursor.line(), start.at, error.into()).to_string());
+        } else if member.created && self.options.created_as_start {
             self.keep_created(labels_start, member, value)?;
         } else {
             self.admit()?;
             let series = self.batch.push_series(labels_start, member.metadata);
             self.batch.push_float(series, timestamp, value);
             if self.options.format == Format::OpenMetrics && cursor.take(b'#') {
-                self.exemplar(cursor, series, timestamp)?;
+                let exemplar = *cursor;
+                if let Some(error) = self.exemplar(cursor, Some(series), timestamp)? {
+                    self.rejected.exemplars += 1;
+                    self.rejected
+                        .explain(|| locate(number, cursor.line(), exemplar.at, error.into()).to_string());
+                }
                 cursor.blanks();
             }
         }
@@ -260,29 +226,6 @@ impl<'a, 'o: 'a> Parser<'a, 'o> {
             return Err(cursor.expected("the end of the line"));
         }
         Ok(())
-    }
-
-    /// Bounds of a histogram's buckets and a summary's quantiles become what Prometheus makes of them when it
-    /// scrapes: `le="1"` and `le="1e0"` are `le="1.0"`, so that a series is the same however it is written.
-    fn normalize_bounds(&mut self, member: Member) {
-        let bound_label: &[u8] = match self.batch.metadata.get(member.metadata as usize).map(|of| of.kind) {
-            Some(MetricType::Histogram) => b"le",
-            Some(MetricType::Summary) => b"quantile",
-            _ => return,
-        };
-        for (label, value) in &mut self.pairs {
-            if label.bytes(&self.scratch) != bound_label {
-                continue;
-            }
-            let text = std::str::from_utf8(value.bytes(&self.scratch)).unwrap_or_default();
-            let Ok(number) = text.parse::<f64>() else { continue };
-            let normal = bound(number);
-            if normal != text {
-                let start = self.scratch.len();
-                self.scratch.extend_from_slice(normal.as_bytes());
-                *value = Piece::Unescaped(start, self.scratch.len());
-            }
-        }
     }
 
     fn admit(&self) -> Result<(), Fault> {
@@ -297,88 +240,25 @@ impl<'a, 'o: 'a> Parser<'a, 'o> {
         Ok(())
     }
 
-    /// `{a="b",c="d"}`, with the metric name in quotes among them or not.
-    fn label_list(&mut self, cursor: &mut Cursor<'a>, name: &mut Option<Piece<'a>>) -> Result<(), Fault> {
-        cursor.take(b'{');
-        loop {
-            cursor.blanks();
-            if cursor.take(b'}') {
-                return Ok(());
-            }
-            let start = *cursor;
-            let quoted = cursor.peek() == Some(b'"');
-            let label =
-                if quoted { cursor.quoted(&mut self.scratch)? } else { Piece::Plain(cursor.label_name()) };
-            cursor.blanks();
-            if cursor.take(b'=') {
-                if label.bytes(&self.scratch).is_empty() {
-                    *cursor = start;
-                    return Err(cursor.expected("a label name"));
-                }
-                cursor.blanks();
-                let value = cursor.quoted(&mut self.scratch)?;
-                if self.pairs.len() > self.options.limits.labels {
-                    let limit = self.options.limits.labels;
-                    let what = "the number of labels".into();
-                    return Err(LabelError::Limit { what, is: self.pairs.len() + 1, limit }.into());
-                }
-                self.pairs.push((label, value));
-            } else if quoted {
-                if name.replace(label).is_some() {
-                    *cursor = start;
-                    return Err(Fault::SecondName);
-                }
-            } else if label.bytes(&self.scratch).is_empty() {
-                return Err(cursor.expected("a label name or a closing brace"));
-            } else {
-                return Err(cursor.expected("= after the label name"));
-            }
-            cursor.blanks();
-            if !cursor.take(b',') && cursor.peek() != Some(b'}') {
-                return Err(cursor.expected("a comma or a closing brace"));
-            }
-        }
-    }
-
-    /// Appends the canonical bytes of the labels collected, of the metric name, and for a metric of the
-    /// extra labels.
-    fn put_labels(&mut self, name: Option<Piece<'a>>) -> Result<(), Fault> {
-        let extra = if name.is_some() { self.options.extra_labels } else { &[] };
-        let limits = &self.options.limits;
-        let fill = (&*self.pairs, name, extra);
-        if self.scratch.is_empty() {
-            return Ok(fill_labels(&mut self.builder, fill, &[], limits, &mut self.batch.bytes)?);
-        }
-        Ok(fill_labels(&mut LabelsBuilder::new(), fill, &self.scratch, limits, &mut self.batch.bytes)?)
-    }
-
     fn number(&self, cursor: &mut Cursor<'a>, what: &'static str) -> Result<f64, Fault> {
         let start = *cursor;
         let word = cursor.word();
-        let value = std::str::from_utf8(word).ok().and_then(|word| word.parse::<f64>().ok());
-        match value {
+        let word = std::str::from_utf8(word).unwrap_or_default();
+        match float(word) {
             Some(value) if value.is_nan() => Ok(NORMAL_NAN),
             Some(value) => Ok(value),
             None => {
                 *cursor = start;
-                Err(cursor.expected(what))
+                let too_large = word.parse::<f64>().is_ok_and(f64::is_infinite);
+                Err(if too_large { Fault::TooLarge { word: shorten(word) } } else { cursor.expected(what) })
             }
         }
     }
 
-    fn timestamp(&self, cursor: &mut Cursor<'a>) -> Result<Option<i64>, Fault> {
+    /// The timestamp of a sample, if it counts.
+    fn sample_timestamp(&self, cursor: &mut Cursor<'a>) -> Result<Option<i64>, Fault> {
         let start = *cursor;
-        let timestamp = match self.options.format {
-            Format::OpenMetrics => seconds_to_ms(self.number(cursor, "a timestamp in seconds")?),
-            Format::Text => std::str::from_utf8(cursor.word()).ok().and_then(|word| word.parse::<i64>().ok()),
-        };
-        let Some(timestamp) = timestamp else {
-            *cursor = start;
-            return Err(cursor.expected(match self.options.format {
-                Format::OpenMetrics => "a timestamp in seconds",
-                Format::Text => "a timestamp in whole milliseconds",
-            }));
-        };
+        let timestamp = self.timestamp(cursor)?;
         match self.options.timestamps {
             Timestamps::Allow => Ok(Some(timestamp)),
             Timestamps::Ignore => Ok(None),
@@ -389,9 +269,30 @@ impl<'a, 'o: 'a> Parser<'a, 'o> {
         }
     }
 
-    /// `{trace_id="x"} 0.5 1700000000.0`, after the `#`. Without a timestamp it has its sample's.
-    fn exemplar(&mut self, cursor: &mut Cursor<'a>, series: u32, timestamp: i64) -> Result<(), Fault> {
-        self.pairs.clear();
+    fn timestamp(&self, cursor: &mut Cursor<'a>) -> Result<i64, Fault> {
+        let start = *cursor;
+        let timestamp = match self.options.format {
+            Format::OpenMetrics => seconds_to_ms(self.number(cursor, "a timestamp in seconds")?),
+            Format::Text => std::str::from_utf8(cursor.word()).ok().and_then(|word| word.parse::<i64>().ok()),
+        };
+        timestamp.ok_or_else(|| {
+            *cursor = start;
+            cursor.expected(match self.options.format {
+                Format::OpenMetrics => "a timestamp in seconds",
+                Format::Text => "a timestamp in whole milliseconds",
+            })
+        })
+    }
+
+    /// `{trace_id="x"} 0.5 1700000000.0`, after the `#`. Without a timestamp it has its sample's. It is kept
+    /// where its series is. Returns the limit that its own labels are over.
+    fn exemplar(
+        &mut self,
+        cursor: &mut Cursor<'a>,
+        series: Option<u32>,
+        timestamp: i64,
+    ) -> Result<Option<LabelError>, Fault> {
+        self.begin_labels();
         self.scratch.clear();
         cursor.blanks();
         let open = *cursor;
@@ -405,14 +306,23 @@ impl<'a, 'o: 'a> Parser<'a, 'o> {
             return Err(cursor.expected("labels without a metric name"));
         }
         let start = self.batch.bytes.len();
-        self.put_labels(None)?;
+        let over_limit = match self.put_labels(None) {
+            Ok(()) => None,
+            Err(error @ LabelError::Limit { .. }) => Some(error),
+            Err(error) => return Err(error.into()),
+        };
         cursor.blanks();
         let value = self.number(cursor, "the exemplar's value")?;
         cursor.blanks();
-        let own = if cursor.at_end() { None } else { self.timestamp(cursor)? };
-        self.admit()?;
-        self.batch.push_exemplar(series, own.unwrap_or(timestamp), start, value);
-        Ok(())
+        let timestamp = if cursor.at_end() { timestamp } else { self.timestamp(cursor)? };
+        match series {
+            Some(series) if over_limit.is_none() => {
+                self.admit()?;
+                self.batch.push_exemplar(series, timestamp, start, value);
+            }
+            _ => self.batch.bytes.truncate(start),
+        }
+        Ok(over_limit)
     }
 
     fn keep_created(&mut self, start: usize, member: Member, value: f64) -> Result<(), Fault> {
@@ -461,33 +371,9 @@ fn group_key(key: &mut Vec<u8>, metadata: u32, labels: LabelsRef<'_>) {
     }
 }
 
-/// The labels of a sample, its name, the extra labels.
-type Fill<'f, 'a> = (&'f [(Piece<'a>, Piece<'a>)], Option<Piece<'a>>, &'a [(&'a str, &'a str)]);
-
-fn fill_labels<'a>(
-    builder: &mut LabelsBuilder<'a>,
-    (pairs, name, extra): Fill<'_, 'a>,
-    scratch: &'a [u8],
-    limits: &Limits,
-    out: &mut Vec<u8>,
-) -> Result<(), LabelError> {
-    if let Some(name) = name {
-        let name = name.bytes(scratch);
-        if name.is_empty() {
-            return Err(LabelError::NoMetricName);
-        }
-        builder.push(labels::METRIC_NAME.as_bytes(), name);
-    }
-    for (label, value) in pairs {
-        let label = label.bytes(scratch);
-        if !extra.iter().any(|(name, _)| name.as_bytes() == label) {
-            builder.push(label, value.bytes(scratch));
-        }
-    }
-    for (label, value) in extra {
-        builder.push(label.as_bytes(), value.as_bytes());
-    }
-    builder.finish(limits, out)
+/// At most 32 characters, for an error.
+fn shorten(word: &str) -> String {
+    word.chars().take(32).collect()
 }
 
 /// Seconds since 1970 in milliseconds; nothing for what is no time.

@@ -14,6 +14,11 @@ fn open_metrics() -> ParseOptions<'static> {
     ParseOptions::new(Format::OpenMetrics, NOW)
 }
 
+/// The batch of a text of which nothing is left out.
+fn parse(text: &[u8], options: &ParseOptions<'_>) -> Result<Batch, ParseError> {
+    super::parse(text, options).map(|parsed| parsed.whole().unwrap())
+}
+
 /// Each point on a line: labels, value, timestamp, start timestamp, family and type.
 fn show(batch: &Batch) -> Vec<String> {
     let each = batch.points.iter().map(|point| {
@@ -252,7 +257,6 @@ fn what_is_wrong_is_said_with_its_place() {
         ("{b=\"1\"} 1", "line 1, column 8: a series without a metric name (__name__)"),
         ("{\"\"=\"1\"} 1", "line 1, column 2: expected a label name, found \"\\\"\\\"=\\\"1\\\"} 1\""),
         ("a 1,5", "line 1, column 3: expected a value, found \"1,5\""),
-        ("a 1\r\n", "line 1, column 3: expected a value, found \"1\\r\""),
         ("a 1 1.5", "line 1, column 5: expected a timestamp in whole milliseconds, found \"1.5\""),
         ("a 1 2 3", "line 1, column 7: expected the end of the line, found \"3\""),
         ("a 1 # {b=\"c\"} 1", "line 1, column 5: expected the end of the line, found \"# {b=\\\"c\\\"} 1\""),
@@ -291,10 +295,134 @@ fn limits_hold() {
     assert_eq!(error(types, &few), "line 3, column 10: more than 2 families");
     let small = ParseOptions { max_label_bytes: 20, ..text() };
     assert_eq!(error("a 1\nb 1", &small), "line 2, column 4: more than 20 bytes of labels");
-    let many: String = (0..200).map(|index| format!("l{index}=\"\",")).collect();
-    assert!(
-        error(&format!("a{{{many}}} 1"), &text()).contains("the number of labels is 130, the limit is 128")
+}
+
+/// What is left of a text, and the first reason why something was left out.
+fn left(input: &str, options: &ParseOptions<'_>) -> (Vec<String>, Rejected) {
+    let Parsed { batch, rejected } = super::parse(input.as_bytes(), options).unwrap();
+    (show(&batch), rejected)
+}
+
+#[test]
+fn a_series_over_a_limit_costs_only_itself() {
+    let labels: String = (0..200).map(|index| format!("l{index}=\"\",")).collect();
+    let set: String = (0..5).map(|index| format!("l{index}=\"{}\",", "x".repeat(16_000))).collect();
+    let name = "n".repeat(1025);
+    for (bad, reason) in [
+        (format!("a{{{labels}}} 1"), "the number of labels is 201, the limit is 128"),
+        (format!("a{{{set}}} 1"), "the label set's size in bytes is 80037, the limit is 65536"),
+        (
+            format!("a{{l=\"{}\"}} 1", "x".repeat(16_385)),
+            "the length of the value of label \"l\" is 16385, the limit is 16384",
+        ),
+        (
+            format!("a{{l=\"{}\\n\"}} 1", "x".repeat(16_384)),
+            "the length of the value of label \"l\" is 16385, the limit is 16384",
+        ),
+        (
+            format!("a{{{name}=\"1\"}} 1"),
+            &format!("the length of label name \"{}…\" is 1025, the limit is 1024", &name[..64]),
+        ),
+        (
+            format!("{name} 1"),
+            &format!("the length of the metric name \"{}…\" is 1025, the limit is 1024", &name[..64]),
+        ),
+        (
+            format!("# HELP {name} x\n# TYPE {name} gauge\n{{\"{name}\"}} 1"),
+            &format!("the length of the metric name \"{}…\" is 1025, the limit is 1024", &name[..64]),
+        ),
+    ] {
+        for (options, more, end) in [(text(), "", ""), (open_metrics(), " # {id=\"1\"} 2", "\n# EOF")] {
+            let input = format!("first 1\n{bad}{more}\nlast 3{end}");
+            let (lines, rejected) = left(&input, &options);
+            let line = if bad.starts_with('#') { 4 } else { 2 };
+            let expected = Rejected {
+                series: 1,
+                samples: 1,
+                exemplars: u64::from(!more.is_empty()),
+                reasons: vec![format!("line {line}, column 1: {reason}")],
+                ..Rejected::default()
+            };
+            assert_eq!((lines, rejected), (vec!["first 1".to_string(), "last 3".to_string()], expected));
+        }
+    }
+}
+
+#[test]
+fn an_exemplar_over_a_limit_costs_only_itself() {
+    let long = "x".repeat(16_385);
+    let input = format!("a_total 1 # {{id=\"{long}\"}} 2 3\nb_total 1 # {{id=\"1\"}} 2\n# EOF");
+    let (lines, rejected) = left(&input, &open_metrics());
+    assert_eq!(lines, ["a_total 1", "b_total 1", "b_total # {id=\"1\"} 2"]);
+    assert_eq!((rejected.series, rejected.samples, rejected.exemplars), (0, 0, 1));
+    assert!(rejected.to_string().starts_with("left out 1 exemplar: line 1, column "), "{rejected}");
+}
+
+#[test]
+fn a_line_over_a_limit_must_still_be_well_formed() {
+    let long = "x".repeat(16_385);
+    let end = error(&format!("a{{l=\"{long}\"}} x"), &text());
+    assert!(end.ends_with("expected a value, found \"x\""), "{end}");
+}
+
+#[test]
+fn numbers_beyond_a_float_are_refused_as_by_prometheus() {
+    let expected = "1e400 is beyond the largest 64-bit float, about 1.8e308: write +Inf or -Inf for infinity";
+    assert_eq!(error("a 1e400", &text()), format!("line 1, column 3: {expected}"));
+    assert_eq!(error("a 1e400\n# EOF", &open_metrics()), format!("line 1, column 3: {expected}"));
+    assert_eq!(error("a 1 # {} 1e400\n# EOF", &open_metrics()), format!("line 1, column 10: {expected}"));
+    assert_eq!(parsed("a 1e-400\nb -Inf", &text()), ["a 0", "b -inf"]);
+    let bound = "# TYPE h histogram\nh_bucket{le=\"1e400\"} 1";
+    assert_eq!(parsed(bound, &text()), ["h_bucket{le=\"1e400\"} 1 (histogram h)"]);
+}
+
+#[test]
+fn an_exemplar_keeps_its_timestamp_where_samples_may_have_none() {
+    for timestamps in [Timestamps::Refuse, Timestamps::Ignore] {
+        let options = ParseOptions { timestamps, ..open_metrics() };
+        let input = "a_total 1 # {id=\"1\"} 2 3.5\nb_total 1 # {id=\"2\"} 2\n# EOF";
+        assert_eq!(
+            parsed(input, &options),
+            ["a_total 1", "a_total # {id=\"1\"} 2 @3500", "b_total 1", "b_total # {id=\"2\"} 2"]
+        );
+    }
+    let refuse = ParseOptions { timestamps: Timestamps::Refuse, ..open_metrics() };
+    assert_eq!(
+        error("a_total 1 2 # {id=\"1\"} 2 3.5\n# EOF", &refuse),
+        "line 1, column 11: timestamps are not accepted here: a pushed value counts from when it is pushed"
     );
+}
+
+#[test]
+fn text_in_another_encoding_is_named() {
+    let utf16: Vec<u8> = "a 1\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let with_mark = [&b"\xff\xfe"[..], &utf16].concat();
+    let big: Vec<u8> = "a 1\n".encode_utf16().flat_map(u16::to_be_bytes).collect();
+    let dos = "line ends with a carriage return (DOS line ends): end lines with a line feed alone, \\n";
+    for (input, wanted) in [
+        (
+            &b"\xef\xbb\xbfa 1\n"[..],
+            "the text begins with a byte-order mark (EF BB BF): save it as UTF-8 without one",
+        ),
+        (&utf16, "the text is in UTF-16: send it in UTF-8, without a byte-order mark"),
+        (&with_mark, "the text is in UTF-16: send it in UTF-8, without a byte-order mark"),
+        (&big, "the text is in UTF-16: send it in UTF-8, without a byte-order mark"),
+        (b"\x1f\x8b\x08\x00", "the body is compressed with gzip: send the header Content-Encoding: gzip"),
+        (b"\x28\xb5\x2f\xfd", "the body is compressed with zstd: send the header Content-Encoding: zstd"),
+        (
+            b"\xff\x06\x00\x00sNaPpY",
+            "the body is compressed with snappy: send the header Content-Encoding: snappy",
+        ),
+        (b"a 1\r\nb 2\r\n", dos),
+        (b"\r\n", dos),
+        (b"# TYPE a gauge\r\na 1\r\n", dos),
+    ] {
+        for options in [text(), open_metrics()] {
+            let said = parse(input, &options).unwrap_err().to_string();
+            assert!(said.ends_with(wanted), "{said}");
+        }
+    }
+    assert!(error("a 1\n# EOF\r\n", &open_metrics()).ends_with(dos));
 }
 
 #[test]

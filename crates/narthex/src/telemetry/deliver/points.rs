@@ -91,17 +91,22 @@ pub(super) fn aside(table: &mut Table) {
     });
 }
 
-/// Why some were refused.
+/// Why they were refused: by what the receiver said with its status, and, without one, by how narthex found out.
 pub(super) fn refused(table: &mut Table) {
-    table.reasons(
+    table.labelled(
         "narthex_remote_refused_total",
-        "Of the refused points: those with a closer reason.",
+        "Refused points by what the receiver said; without a status: some of the same points by how they were found.",
         |s| {
-            vec![
+            let found = [
                 ("perhaps_already_written", s.refused_or_already_written.get()),
                 ("presumed", s.refused_presumed.get()),
                 ("poisoned", s.refused_poisoned.get()),
-            ]
+            ];
+            let found = found.map(|(reason, count)| (vec![("reason", reason)], count));
+            let said = s.refused_reasons().into_iter().map(|(refusal, count)| {
+                (vec![("reason", refusal.reason.as_str()), ("status", refusal.status)], count)
+            });
+            found.into_iter().chain(said).collect()
         },
     );
 }
@@ -127,7 +132,7 @@ pub(super) fn came_in(destinations: &[Outlet], log: &storage::Stats, out: &mut V
     ] {
         out.push(counter(name, help, count.get()));
     }
-    let highest = destinations.iter().map(|d| d.stats.highest_ms.get()).max().unwrap_or(0);
+    let highest = destinations.iter().map(|d| d.stats.highest_read_ms.get()).max().unwrap_or(0);
     out.push(gauge(
         "prometheus_remote_storage_highest_timestamp_in_seconds",
         "Newest timestamp that came into the log.",

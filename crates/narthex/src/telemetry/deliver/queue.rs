@@ -18,7 +18,7 @@ pub(super) fn through(table: &mut Table) {
     );
     table.gauge(
         "prometheus_remote_storage_queue_highest_sent_timestamp_seconds",
-        "Newest timestamp that the destination has taken.",
+        "Newest timestamp that has left the queue: delivered, refused or dropped.",
         |s| seconds(s.highest_sent_ms.get()),
     );
 }
@@ -59,8 +59,8 @@ pub(super) fn lag(table: &mut Table) {
     );
     table.gauge(
         "narthex_remote_stuck_lanes",
-        "Lanes that are stuck and served by themselves, so that they hold up nobody else.",
-        |s| s.lanes_behind.get() as f64,
+        "Lanes (of 256) that the destination fails over while it accepts the others.",
+        |s| s.stuck_lanes.get() as f64,
     );
 }
 
@@ -74,7 +74,7 @@ pub(super) fn reading(table: &mut Table) {
     });
     table.gauge(
         "narthex_remote_last_accepted_timestamp_seconds",
-        "When the destination last took something; 0 if never.",
+        "When the destination last wrote a sample; 0 if never.",
         |s| seconds(s.last_accepted_ms.get()),
     );
 }

@@ -37,6 +37,11 @@ pub(super) fn requests(table: &mut Table) {
         "Requests that failed or were answered with 408, 429 or 5xx.",
         |s| s.requests_retried.get(),
     );
+    table.counter(
+        "narthex_remote_requests_sent_again_total",
+        "Requests sent again after a try that was sent; one that found no connection was not.",
+        |s| s.requests_sent_again.get(),
+    );
     table.counter("narthex_remote_plain_bytes_total", "Bytes sent, before compression.", |s| {
         s.plain_bytes.get()
     });

@@ -7,7 +7,7 @@ use remote::State;
 
 /// The states of a destination, by the names that `narthex_remote_state` has for them. The status has words of
 /// its own, which tell of the lag as well.
-const STATES: [&str; 6] = ["starting", "delivering", "waiting", "denied", "stopped", "left"];
+const STATES: [&str; 7] = ["starting", "delivering", "waiting", "refusing", "denied", "stopped", "left"];
 
 /// The name of a state.
 const fn state_name(state: &State) -> &'static str {
@@ -15,6 +15,7 @@ const fn state_name(state: &State) -> &'static str {
         State::Starting => "starting",
         State::Delivering => "delivering",
         State::Waiting { .. } => "waiting",
+        State::Refusing { .. } => "refusing",
         State::Denied { .. } => "denied",
         State::Stopped => "stopped",
         State::Left => "left",

@@ -47,6 +47,23 @@ impl Table<'_> {
         self.each(name, help, MetricType::Counter, "reason", |stats| values(stats).collect());
     }
 
+    /// A number a destination for each set of more labels.
+    pub(super) fn labelled(
+        &mut self,
+        name: &'static str,
+        help: &'static str,
+        values: impl Fn(&Stats) -> Vec<(Vec<(&'static str, &'static str)>, u64)>,
+    ) {
+        let mut family = Family::new(name, help, MetricType::Counter);
+        for destination in self.destinations {
+            for (labels, count) in values(&destination.stats) {
+                let labels: Vec<_> = own(destination).into_iter().chain(labels).collect();
+                family.push(&labels, count as f64);
+            }
+        }
+        self.out.push(family);
+    }
+
     /// One number a destination and value of one more label.
     pub(super) fn each(
         &mut self,

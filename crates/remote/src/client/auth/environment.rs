@@ -14,9 +14,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Most bytes of an answer that has keys or a token in it.
-pub(super) const KEYS_BYTES: usize = 256 << 10;
+pub const KEYS_BYTES: usize = 256 << 10;
 /// How long one request for keys or a token may take. Metadata is near; where there is none, nobody answers.
-pub(super) const KEYS_TIMEOUT: Duration = Duration::from_secs(5);
+pub const KEYS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The environment, files and network.
 pub(super) fn context() -> Result<Context, ProofError> {

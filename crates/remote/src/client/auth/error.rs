@@ -20,4 +20,12 @@ pub enum ProofError {
     /// The connection to where tokens come from.
     #[error(transparent)]
     Fetch(#[from] FetchError),
+    /// A setting that this build leaves out.
+    #[error("{key}: this narthex was built without the Cargo feature {feature}; use a build that has it")]
+    NotBuilt {
+        /// The key of the configuration.
+        key: &'static str,
+        /// The Cargo feature.
+        feature: &'static str,
+    },
 }

@@ -3,7 +3,8 @@
 //! and other [`headers`].
 
 pub mod azuread;
-pub(crate) mod environment;
+#[cfg(any(feature = "sigv4", feature = "google_iam"))]
+pub mod environment;
 pub mod error;
 pub mod google_iam;
 pub mod headers;

@@ -39,8 +39,8 @@ impl Proof {
             return Err(AuthError::Both(one, other).into());
         }
         let issuer = match (&config.oauth2, &config.azuread, &config.google_iam) {
-            (Some(oauth2), _, _) => Some(Issuer::OAuth2(oauth2::Issuer::new(oauth2)?)),
-            (_, Some(azuread), _) => Some(Issuer::AzureAd(azuread::Issuer::new(azuread)?)),
+            (Some(oauth2), _, _) => Some(Issuer::OAuth2(Box::new(oauth2::Issuer::new(oauth2)?))),
+            (_, Some(azuread), _) => Some(Issuer::AzureAd(Box::new(azuread::Issuer::new(azuread)?))),
             (_, _, Some(google)) => Some(Issuer::GoogleIam(google_iam::Issuer::new(google)?)),
             (None, None, None) => None,
         };

@@ -23,8 +23,8 @@ pub const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Where tokens come from.
 #[derive(Debug)]
 pub(crate) enum Issuer {
-    OAuth2(oauth2::Issuer),
-    AzureAd(azuread::Issuer),
+    OAuth2(Box<oauth2::Issuer>),
+    AzureAd(Box<azuread::Issuer>),
     GoogleIam(google_iam::Issuer),
 }
 
@@ -62,7 +62,7 @@ struct State {
 
 /// A token as the header that shows it.
 #[derive(Debug, Clone)]
-pub(super) struct Token {
+pub(crate) struct Token {
     pub(super) header: HeaderValue,
     pub(super) renew_at: Option<Instant>,
 }
@@ -134,6 +134,7 @@ impl Token {
     }
 
     /// A token that is valid for so many seconds.
+    #[cfg(feature = "google_iam")]
     pub(super) fn bearer(token: &str, seconds: Option<u64>) -> Result<Token, String> {
         let header = header_value(&format!("Bearer {token}"))?;
         Ok(Token { header, renew_at: renew_at(seconds, Instant::now()) })

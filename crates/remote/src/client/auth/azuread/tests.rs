@@ -18,7 +18,7 @@ fn config(json: &str) -> AzureAd {
 async fn header(url: &str, config: &AzureAd) -> Result<String, String> {
     let identity = identity(config, |_| None).map_err(|error| error.to_string())?;
     let issuer = Issuer::at(url, config, identity).map_err(|error| error.to_string())?;
-    let source = TokenSource::new(token::Issuer::AzureAd(issuer));
+    let source = TokenSource::new(token::Issuer::AzureAd(Box::new(issuer)));
     let header = source.header(Duration::from_secs(5)).await?;
     // The second one is the kept one.
     assert_eq!(source.header(Duration::from_secs(5)).await.unwrap(), header);

@@ -1,32 +1,19 @@
-//! `google_iam`: tokens for Google Cloud Monitoring, with Prometheus' key.
-//!
-//! Credentials are those of `credentials_file`, else the application's default ones: the file that
-//! `GOOGLE_APPLICATION_CREDENTIALS` names, the one that `gcloud auth application-default login` writes, or the
-//! machine's metadata service.
+//! Finds credentials and exchanges them for tokens.
 
-use super::environment::context;
-use super::error::ProofError;
-use super::token::Token;
-use super::{AuthError, read_file};
+use super::GoogleIam;
+use crate::client::auth::environment::{context, explain};
+use crate::client::auth::error::ProofError;
+use crate::client::auth::token::Token;
+use crate::client::auth::{AuthError, read_file};
 use reqsign_core::time::Timestamp;
 use reqsign_core::{Context, Error, ProvideCredential};
 use reqsign_google::{
     Credential, DefaultCredentialProvider, EnvCredentialProvider, FileCredentialProvider,
     ServiceAccountTokenCredentialProvider, VmMetadataCredentialProvider, WellKnownCredentialProvider,
 };
-use serde::Deserialize;
-use std::path::PathBuf;
 
 /// What tokens are for, as in Prometheus.
 const SCOPE: &str = "https://www.googleapis.com/auth/monitoring.write";
-
-/// `google_iam`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct GoogleIam {
-    /// A file with credentials, as Google gives it out.
-    pub credentials_file: Option<PathBuf>,
-}
 
 /// Gets tokens.
 #[derive(Debug)]
@@ -58,8 +45,8 @@ impl Issuer {
     }
 
     /// Asks for a token.
-    pub(super) async fn ask(&self) -> Result<Token, String> {
-        let credential = self.credential().await.map_err(|error| super::environment::explain(&error))?;
+    pub(in crate::client::auth) async fn ask(&self) -> Result<Token, String> {
+        let credential = self.credential().await.map_err(|error| explain(&error))?;
         let token = credential.and_then(|credential| credential.token).ok_or(
             "no credentials were found: not in google_iam.credentials_file, GOOGLE_APPLICATION_CREDENTIALS, \
              gcloud's application default credentials, nor the machine's metadata service",

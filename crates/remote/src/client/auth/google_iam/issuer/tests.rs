@@ -74,13 +74,16 @@ async fn a_service_accounts_key_signs_for_a_token() {
     for _ in 0..3 {
         assert_eq!(header(&source).await.unwrap(), "Bearer t0ken");
     }
-    let requests = server.requests();
-    assert_eq!(requests.len(), 1, "it is kept");
-    assert_eq!(requests[0].header("x-host"), Some("oauth2.googleapis.com"));
-    let form: BTreeMap<String, String> = form_urlencoded::parse(&requests[0].body).into_owned().collect();
-    assert_eq!(form["grant_type"], "urn:ietf:params:oauth:grant-type:jwt-bearer");
+    let assertion = {
+        let requests = server.requests();
+        assert_eq!(requests.len(), 1, "it is kept");
+        assert_eq!(requests[0].header("x-host"), Some("oauth2.googleapis.com"));
+        let form: BTreeMap<String, String> = form_urlencoded::parse(&requests[0].body).into_owned().collect();
+        assert_eq!(form["grant_type"], "urn:ietf:params:oauth:grant-type:jwt-bearer");
+        form["assertion"].clone()
+    };
     // The signature is that of the key, for the scope that Prometheus asks for.
-    let (signed, signature) = form["assertion"].rsplit_once('.').unwrap();
+    let (signed, signature) = assertion.rsplit_once('.').unwrap();
     let decode = |text: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(text).unwrap();
     let claims: serde_json::Value =
         serde_json::from_slice(&decode(signed.split_once('.').unwrap().1)).unwrap();
@@ -92,7 +95,6 @@ async fn a_service_accounts_key_signs_for_a_token() {
     let (key, signature) = (path("key"), path("signature"));
     openssl(&["dgst", "-sha256", "-prverify", &key, "-signature", &signature, &path("signed")]);
     // A token that the destination refuses is replaced.
-    drop(requests);
     let shown = source.header(Duration::from_secs(5)).await.unwrap();
     source.refused(&shown).await;
     header(&source).await.unwrap();

@@ -1,3 +1,4 @@
+use model::words::counted;
 use std::fmt;
 
 /// What was left out of a request because it is invalid, while the rest was kept.
@@ -28,7 +29,7 @@ impl Rejected {
     }
 
     /// Keeps a reason if there is room for one.
-    pub(super) fn explain(&mut self, reason: impl FnOnce() -> String) {
+    pub fn explain(&mut self, reason: impl FnOnce() -> String) {
         if self.reasons.len() >= Self::MAX_REASONS {
             return;
         }
@@ -48,11 +49,18 @@ impl Rejected {
 /// How many of what, and the first reasons: the body of a 400.
 impl fmt::Display for Rejected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "left out {} series, {} samples, {} histograms, {} exemplars",
-            self.series, self.samples, self.histograms, self.exemplars
-        )?;
+        let counts = [
+            (self.series, "series"),
+            (self.samples, "sample"),
+            (self.histograms, "histogram"),
+            (self.exemplars, "exemplar"),
+        ];
+        let parts: Vec<String> = counts
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, what)| counted(*count, what))
+            .collect();
+        write!(f, "left out {}", parts.join(", "))?;
         for (index, reason) in self.reasons.iter().enumerate() {
             write!(f, "{}{reason}", if index == 0 { ": " } else { "; " })?;
         }

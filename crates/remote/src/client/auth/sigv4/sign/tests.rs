@@ -6,6 +6,7 @@ use super::*;
 use crate::RemoteWrite;
 use crate::client::auth::environment::{Files, Network};
 use crate::client::{Client, Post};
+use crate::config::secret::Secret;
 use formats::compress::Encoding;
 use formats::remote_write::Protocol;
 use reqsign_core::hash::{hex_hmac_sha256, hex_sha256, hmac_sha256};

@@ -1,0 +1,209 @@
+//! What an agent serves: the page, its status as JSON, its metrics, whether it is ready, and the inputs.
+
+use crate::agent::hostname;
+use crate::guard::{Guard, guard};
+use crate::page::{Mode, page};
+use crate::security::Security;
+use crate::status::groups::{Ask, Groups};
+use crate::status::hold::Summary;
+use crate::status::monitor::Monitor;
+use crate::status::ready::{InputFacts, why_not_ready};
+use crate::status::{About, Status};
+use crate::telemetry::Telemetry;
+use axum::Router;
+use axum::extract::{Query, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use http::{StatusCode, header};
+use model::Clock;
+use receive::Doors;
+use std::sync::Arc;
+
+const NOT_FOUND: &str = "not found. There are: / (the page), /metrics, /-/ready, /-/healthy, \
+    /api/v1/status/summary, /api/v1/status/remote_write, /api/v1/status/groups, and for pushes: /metrics/job/JOB, /api/v1/write, /api/v1/import/prometheus\n";
+
+/// What handlers look at.
+#[derive(Debug, Clone)]
+pub struct Watch {
+    pub(crate) about: Arc<About>,
+    pub(crate) telemetry: Arc<Telemetry>,
+    pub(crate) monitor: Arc<Monitor>,
+    pub(crate) doors: Doors,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+impl Watch {
+    /// All that it serves; `more` is added. Everything is behind the guard, and all but what tells that
+    /// it lives is for those only whom `security` lets in.
+    pub fn router(&self, mode: Mode, more: Router, security: &Security) -> Router {
+        let watch = self.clone();
+        let inside = Router::new()
+            .route("/", get(move || async move { page(mode) }))
+            .route("/metrics", get(metrics))
+            .route("/api/v1/status/summary", get(summary))
+            .route("/api/v1/status/remote_write", get(status))
+            .route("/api/v1/status/groups", get(groups))
+            .with_state(watch.clone())
+            .merge(self.doors.router())
+            .merge(more)
+            .fallback(|| async { (StatusCode::NOT_FOUND, NOT_FOUND) });
+        let router = security
+            .protect(inside)
+            .layer(axum::middleware::from_fn_with_state(self.doors.clone(), count_unauthorized))
+            .route("/-/healthy", get(|| async { "healthy\n" }))
+            .route("/-/ready", get(ready).with_state(watch))
+            .layer(axum::middleware::from_fn_with_state(Guard::new(&hostname(), security), guard));
+        security.decorate(router)
+    }
+
+    /// Milliseconds since 1970.
+    pub fn now_ms(&self) -> i64 {
+        self.clock.now_ms()
+    }
+
+    /// The status now.
+    pub fn status(&self) -> Status {
+        Status::now(&self.about, &self.telemetry, &self.monitor, &*self.clock)
+    }
+
+    /// The state in one sentence.
+    pub fn summary(&self) -> Summary {
+        self.monitor.observe().summary
+    }
+
+    /// Why the inputs can't accept; `None` where they can.
+    pub fn why_not_ready(&self) -> Option<String> {
+        let log = self.telemetry.storage().stats();
+        why_not_ready(&InputFacts {
+            disk_full: log.disk_full.get() > 0,
+            log_full: log.budget_full.get() > 0,
+            dead_task: self.telemetry.dead_task(),
+        })
+    }
+}
+
+/// Counts requests without a login, or with a wrong one.
+async fn count_unauthorized(State(doors): State<Doors>, request: Request, next: Next) -> Response {
+    let only_reads = request.method().is_safe();
+    let response = next.run(request).await;
+    if response.status() == StatusCode::UNAUTHORIZED {
+        doors.stats().unauthorized.add(1);
+        doors.stats().pushes_unauthorized.add(u64::from(!only_reads));
+    }
+    response
+}
+
+async fn ready(State(watch): State<Watch>) -> Response {
+    match watch.why_not_ready() {
+        None => "ready\n".into_response(),
+        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
+    }
+}
+
+async fn summary(State(watch): State<Watch>) -> axum::Json<Summary> {
+    axum::Json(watch.summary())
+}
+
+async fn status(State(watch): State<Watch>) -> axum::Json<Status> {
+    axum::Json(watch.status())
+}
+
+async fn groups(State(watch): State<Watch>, Query(ask): Query<Ask>) -> Response {
+    match watch.doors.groups_status().await {
+        Ok(all) => axum::Json(Groups::of(all, &ask, watch.clock.now_ms())).into_response(),
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+async fn metrics(State(watch): State<Watch>) -> Response {
+    let mut text = formats::text::encode(&watch.telemetry.families());
+    match watch.doors.exposition().await {
+        Ok(groups) => text.push_str(&groups),
+        Err(refusal) => return refusal.into_response(),
+    }
+    ([(header::CONTENT_TYPE, formats::text::CONTENT_TYPE)], text).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::{Agent, Settings};
+    use crate::config::Config;
+    use axum::body::Body;
+    use remote::Url;
+    use remote::config::RemoteWrite;
+    use std::time::Duration;
+    use tokio::time::Instant;
+    use tower::ServiceExt;
+
+    /// Goes as fast as the runtime's own time, which a test can stop and move.
+    #[derive(Debug)]
+    struct RuntimeClock(Instant);
+
+    impl Clock for RuntimeClock {
+        fn now_ms(&self) -> i64 {
+            1_900_000_000_000 + self.monotonic().as_millis() as i64
+        }
+        fn monotonic(&self) -> Duration {
+            self.0.elapsed()
+        }
+    }
+
+    async fn ask(router: &Router, path: &str) -> (u16, String) {
+        let request = Request::get(path).header(header::HOST, "127.0.0.1").body(Body::empty()).unwrap();
+        let response = router.clone().oneshot(request).await.unwrap();
+        let status = response.status().as_u16();
+        let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    async fn push(router: &Router, number: u64) -> u16 {
+        let request = Request::post("/metrics/job/a").header(header::HOST, "127.0.0.1");
+        let request = request.body(Body::from(format!("a {number}\n"))).unwrap();
+        router.clone().oneshot(request).await.unwrap().status().as_u16()
+    }
+
+    #[tokio::test]
+    async fn it_is_ready_while_a_destination_is_away_for_an_hour() {
+        let folder = tempfile::tempdir().unwrap();
+        // Nothing listens there any more.
+        let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let url = Url::parse_short(&format!("http://{address}")).unwrap();
+        let config = Config { destinations: vec![RemoteWrite::to(url)], ..Config::default() };
+        let settings =
+            Settings { config, data: folder.path().join("data"), job: "node".into(), instance: "a".into() };
+        tokio::time::pause();
+        let clock = Arc::new(RuntimeClock(Instant::now()));
+        let agent = Agent::start_by(settings, clock).await.unwrap();
+        let router = agent.router(Mode::Run, Router::new(), &Security::open());
+        for minute in 0..=60u64 {
+            assert_eq!(push(&router, minute).await, 200, "minute {minute}");
+            let summary: serde_json::Value =
+                serde_json::from_str(&ask(&router, "/api/v1/status/summary").await.1).unwrap();
+            if minute > 1 {
+                assert_eq!(summary["kind"], "destination_failing", "minute {minute}: {summary}");
+            }
+            assert_eq!(ask(&router, "/-/ready").await, (200, "ready\n".into()), "minute {minute}");
+            assert_eq!(ask(&router, "/-/healthy").await.0, 200, "minute {minute}");
+            tokio::time::sleep(Duration::from_secs(60)).await;
+        }
+        tokio::time::resume();
+        agent.stop(Duration::ZERO).await;
+    }
+
+    #[tokio::test]
+    async fn it_is_not_ready_once_the_log_has_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        let settings = Settings { config: Config::default(), data, job: "node".into(), instance: "a".into() };
+        let agent = Agent::start(settings).await.unwrap();
+        let router = agent.router(Mode::Run, Router::new(), &Security::open());
+        assert_eq!(ask(&router, "/-/ready").await.0, 200);
+        let storage = agent.storage().clone();
+        tokio::task::spawn_blocking(move || storage.close()).await.unwrap();
+        let (status, why) = ask(&router, "/-/ready").await;
+        assert_eq!((status, why.contains("the task that writes the log has ended")), (503, true), "{why}");
+        assert_eq!(ask(&router, "/-/healthy").await.0, 200);
+    }
+}

@@ -1,0 +1,234 @@
+//! What may be the matter: from facts to one [`Detail`] for each thing that is. Pure.
+
+use super::facts::{Delivery, DestinationFacts, Facts};
+use super::summary::{Detail, Kind, LATE_MS, NOW_MS};
+use super::window::{Entry, Event};
+use super::words::{are, count, number, span, was};
+use remote::RefusedReason;
+use remote::queue::lanes::LANES;
+
+/// All that is to know, in no order.
+pub(super) fn causes(facts: &Facts) -> Vec<Detail> {
+    let mut details = Vec::new();
+    log(facts, &mut details);
+    for destination in &facts.destinations {
+        delivery(destination, &mut details);
+    }
+    events(facts, &mut details);
+    own(facts, &mut details);
+    details
+}
+
+fn add(details: &mut Vec<Detail>, kind: Kind, destination: Option<&str>, sentence: String) {
+    let destination = destination.map(str::to_string);
+    details.push(Detail { level: kind.level(), kind, sentence, destination, short: String::new(), count: 0 });
+}
+
+fn log(facts: &Facts, details: &mut Vec<Detail>) {
+    if facts.disk_full {
+        let data = &facts.data;
+        let sentence =
+            format!("The disk is full: pushes are refused. Free space on the file system of {data}.");
+        add(details, Kind::DiskFull, None, sentence);
+    }
+    if facts.log_full {
+        let waiting = waiting_of_all(facts.destinations.iter());
+        let sentence = format!(
+            "The log is full (log.max_size): pushes are refused until a destination has made room.{waiting}"
+        );
+        add(details, Kind::LogFull, None, sentence);
+    }
+    if let Some(task) = facts.dead_task {
+        let sentence = format!("Pushes are not accepted: {task} has ended unexpectedly. Restart narthex.");
+        add(details, Kind::TaskDead, None, sentence);
+    }
+    for name in &facts.dead_destinations {
+        let sentence = format!(
+            "Delivery to {name} has ended unexpectedly. Its samples are kept in the log: restart narthex."
+        );
+        add(details, Kind::DestinationDead, Some(name), sentence);
+    }
+}
+
+/// How it goes with one destination now.
+fn delivery(destination: &DestinationFacts, details: &mut Vec<Detail>) {
+    let DestinationFacts { name, waiting_ms, .. } = destination;
+    let late = *waiting_ms > destination.deadline_ms + LATE_MS;
+    let waiting = waiting_of_all(std::iter::once(destination));
+    match &destination.delivery {
+        Delivery::Failing(reason) => {
+            let kind = if late { Kind::DestinationFailing } else { Kind::DestinationRetrying };
+            add(details, kind, Some(name), format!("{name} is failing: {reason}.{waiting}"));
+        }
+        Delivery::Unauthorized(reason) => {
+            let sentence = format!(
+                "{name} does not authorise narthex: {reason}. Check its URL and credentials; it is tried once a minute.{waiting}"
+            );
+            add(details, Kind::Unauthorized, Some(name), sentence);
+        }
+        Delivery::Refusing(_) | Delivery::Accepting | Delivery::Idle if late => {
+            add(details, Kind::CatchingUp, Some(name), format!("{name} is catching up.{waiting}"));
+        }
+        // That samples are refused is an event; the state itself outlasts the hour where nothing else is sent.
+        Delivery::Refusing(_) | Delivery::Accepting | Delivery::Idle | Delivery::Ended => {}
+    }
+    if destination.parked > 0 {
+        let parked = are(destination.parked, "sample");
+        let sentence =
+            format!("{parked} parked: {name} keeps failing on them. They are retried every 5 minutes.");
+        add(details, Kind::Parked, Some(name), sentence);
+        if let Some(detail) = details.last_mut() {
+            detail.count = destination.parked;
+        }
+    }
+    if destination.stuck_lanes > 0 {
+        let reason = destination.stuck_reason.as_ref().map_or(String::new(), |reason| format!(": {reason}"));
+        let sentence = format!(
+            "{name} fails on a part of the series ({} of {LANES} lanes) and accepts the others{reason}.",
+            destination.stuck_lanes
+        );
+        add(details, Kind::SeriesStuck, Some(name), sentence);
+    }
+    if destination.dropped_by_rule > 0 {
+        let dropped = was(destination.dropped_by_rule, "sample");
+        let sentence = format!("{dropped} not sent to {name} because of its rules, since the start.");
+        add(details, Kind::DroppedByRule, Some(name), sentence);
+    }
+}
+
+/// ` 52,439 samples are waiting in the log, the oldest for 2 min 48 s.`; nothing where none waits.
+pub(super) fn waiting_of_all<'a>(destinations: impl Iterator<Item = &'a DestinationFacts>) -> String {
+    // What waits for several destinations is in the log once.
+    let (mut waiting, mut before, mut oldest) = (0, false, 0);
+    for destination in destinations {
+        waiting = destination.waiting.max(waiting);
+        before |= destination.waiting_before_start;
+        oldest = destination.waiting_ms.max(oldest);
+    }
+    let oldest = span(oldest);
+    match (waiting, before) {
+        (0, false) => String::new(),
+        (0, true) => {
+            format!(" Samples from before the last start are waiting in the log, the oldest for {oldest}.")
+        }
+        (some, false) => {
+            format!(" {} waiting in the log, the oldest for {oldest}.", are(some, "sample"))
+        }
+        (some, true) => format!(
+            " {} and those from before the last start are waiting in the log, the oldest for {oldest}.",
+            count(some, "sample")
+        ),
+    }
+}
+
+/// What happened within the window.
+fn events(facts: &Facts, details: &mut Vec<Detail>) {
+    for entry in &facts.window {
+        let Some((kind, count)) = kind_of(entry, facts.running_ms) else { continue };
+        let ago = facts.running_ms.saturating_sub(entry.last_ms);
+        let place = entry.key.place.as_str();
+        let destination =
+            Some(place).filter(|place| !place.is_empty() && entry.key.event != Event::InputRefused);
+        let sentence = event_sentence(entry, count, ago, facts);
+        add(details, kind, destination, sentence);
+        if let Some(detail) = details.last_mut() {
+            detail.count = count;
+            detail.short.clone_from(&entry.key.reason);
+        }
+    }
+}
+
+/// What an entry is, and how many; `None` where it is too old.
+fn kind_of(entry: &Entry, running_ms: i64) -> Option<(Kind, u64)> {
+    let is_now = running_ms.saturating_sub(entry.last_ms) < NOW_MS;
+    let (kind, count) = match entry.key.event {
+        Event::Lost if is_now => (Kind::Losing, entry.hour),
+        Event::Lost => (Kind::Lost, entry.hour),
+        Event::Refused if is_now => (Kind::Refusing, entry.hour),
+        Event::Refused => (Kind::Refused, entry.hour),
+        Event::Unreadable => (Kind::LogUnreadable, entry.hour),
+        Event::DeadLetterLost => (Kind::DeadLettersLost, entry.hour),
+        Event::AlreadyWritten => (Kind::AlreadyWritten, entry.hour),
+        Event::Unsupported => (Kind::Unsupported, entry.hour),
+        Event::TooOld => (Kind::TooOld, entry.hour),
+        Event::InputRefused => (Kind::PushesRefused, entry.ten_minutes),
+        Event::CollectionFailed => (Kind::CollectionsFailed, entry.hour),
+    };
+    (count > 0).then_some((kind, count))
+}
+
+/// What to do where a receiver refuses samples for this reason.
+fn advice(reason: &str) -> String {
+    let known = RefusedReason::ALL.into_iter().find(|known| known.as_str().replace('_', " ") == reason);
+    known.and_then(RefusedReason::advice).map_or(String::new(), |advice| format!("{advice} "))
+}
+
+fn event_sentence(entry: &Entry, count: u64, ago: i64, facts: &Facts) -> String {
+    let (place, reason) = (entry.key.place.as_str(), entry.key.reason.as_str());
+    let last = format!("the last {} ago", span(ago));
+    let why = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
+    let samples = was(count, "sample");
+    match entry.key.event {
+        Event::Lost => format!(
+            "{samples} lost for {place} in the last hour{why}, {last}. `narthex wal stat` shows the log; raise log.max_size, or fix what holds up {place}."
+        ),
+        Event::Unreadable => format!(
+            "{} of the log could not be read in the last hour, {last}. What they held and was not delivered is lost; `narthex wal verify` shows where.",
+            self::count(count, "stretch")
+        ),
+        Event::DeadLetterLost => format!(
+            "{} not kept as dead letters of {place} in the last hour, {last}: too many came, or the disk failed.",
+            was(count, "refused sample")
+        ),
+        Event::Refused => format!(
+            "{samples} refused by {place} in the last hour{why}, {last}. {}`narthex wal dump --dead` shows which, and what it said.",
+            advice(reason)
+        ),
+        Event::AlreadyWritten => format!(
+            "{samples} refused by {place} in the last hour because an earlier request had already written them, {last}."
+        ),
+        Event::Unsupported => {
+            format!("{samples} not sent to {place} in the last hour{why}, {last}.")
+        }
+        Event::TooOld => format!(
+            "{samples} not sent to {place} in the last hour because they were older than sample_age_limit, {last}."
+        ),
+        Event::InputRefused => {
+            let words = facts
+                .last_refused
+                .as_deref()
+                .map_or(String::new(), |text| format!(" The last answer: {text}"));
+            let input = if place.is_empty() { String::new() } else { format!(" at {place}") };
+            format!("{} refused{input} in the last 10 minutes{why}, {last}.{words}", was(count, "push"))
+        }
+        Event::CollectionFailed => format!(
+            "{} of this machine's metrics could not be stored in the last hour, {last}.",
+            self::count(count, "collection")
+        ),
+    }
+}
+
+/// What is about narthex itself.
+fn own(facts: &Facts, details: &mut Vec<Detail>) {
+    if let Some(error) = &facts.reload_error {
+        let sentence = format!("The configuration was not reloaded, and the old one is in use: {error}");
+        add(details, Kind::ReloadFailed, None, sentence);
+    }
+    if !facts.clock_is_plausible {
+        let sentence = "This machine's clock is not set: nothing is collected until it is.".to_string();
+        add(details, Kind::ClockNotSet, None, sentence);
+    }
+    if facts.groups_failing > 0 {
+        let sentence = match facts.groups_failing {
+            1 => "The last push to 1 group was refused.".to_string(),
+            several => format!("The last pushes to {} groups were refused.", number(several)),
+        };
+        add(details, Kind::GroupsFailing, None, sentence);
+    }
+    if !facts.collectors_failing.is_empty() {
+        let names = facts.collectors_failing.join(", ");
+        let (noun, are) =
+            if facts.collectors_failing.len() == 1 { ("collector", "is") } else { ("collectors", "are") };
+        add(details, Kind::CollectorFailing, None, format!("The {noun} {names} {are} failing."));
+    }
+}

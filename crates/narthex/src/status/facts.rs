@@ -1,0 +1,80 @@
+//! What a summary is decided from: plain values, read off all parts at one moment.
+
+use super::window::Entry;
+
+/// The state that a destination is in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Delivery {
+    /// Nothing was sent yet.
+    Idle,
+    /// The last request was accepted.
+    Accepting,
+    /// Requests fail and are sent again, for this reason.
+    Failing(String),
+    /// The destination refuses all samples for good, for this reason.
+    Refusing(String),
+    /// The destination does not authorise narthex, for this reason.
+    Unauthorized(String),
+    /// Stopped, or a member that has left.
+    Ended,
+}
+
+/// One destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DestinationFacts {
+    /// Its name.
+    pub name: String,
+    /// The state that it is in.
+    pub delivery: Delivery,
+    /// Whether it has accepted a sample since the start.
+    pub delivered: bool,
+    /// Samples that wait for it, as far as they are counted.
+    pub waiting: u64,
+    /// Whether some from before this start wait, too, which are not counted.
+    pub waiting_before_start: bool,
+    /// How long the oldest of them has waited, in milliseconds; 0 where none waits.
+    pub waiting_ms: i64,
+    /// How long a sample may wait for a request to fill up, in milliseconds.
+    pub deadline_ms: i64,
+    /// Samples that are parked.
+    pub parked: u64,
+    /// Lanes that the destination fails on while it accepts others, and why.
+    pub stuck_lanes: u64,
+    /// Why it fails on them.
+    pub stuck_reason: Option<String>,
+    /// Samples that relabelling or a setting of the user's left out, since the start.
+    pub dropped_by_rule: u64,
+}
+
+/// All of it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Facts {
+    /// Milliseconds of the monotonic clock, which the times of [`Facts::window`] go by.
+    pub running_ms: i64,
+    /// Milliseconds since 1970.
+    pub wall_ms: i64,
+    /// Whether the wall clock is set to a time that can be true.
+    pub clock_is_plausible: bool,
+    /// The data folder.
+    pub data: String,
+    /// Whether pushes are refused because the disk is full.
+    pub disk_full: bool,
+    /// Whether pushes are refused because the log's budget is used up.
+    pub log_full: bool,
+    /// A task that inputs need and that has ended.
+    pub dead_task: Option<&'static str>,
+    /// Destinations whose task ended unexpectedly.
+    pub dead_destinations: Vec<String>,
+    /// The destinations.
+    pub destinations: Vec<DestinationFacts>,
+    /// What happened within the last hour.
+    pub window: Vec<Entry>,
+    /// Why the last reload failed, if it did.
+    pub reload_error: Option<String>,
+    /// Groups whose last push was refused.
+    pub groups_failing: u64,
+    /// Collectors that fail.
+    pub collectors_failing: Vec<&'static str>,
+    /// The last request that an input refused, in words.
+    pub last_refused: Option<String>,
+}

@@ -1,0 +1,97 @@
+//! A state holds for a while, so that nothing flickers: a worse one takes its place at once, a better one after
+//! [`HOLD_MS`]. Pure.
+
+use super::summary::{Detail, HOLD_MS, Kind, Level, Verdict};
+use serde::Serialize;
+
+/// The state of all of narthex, as `GET /api/v1/status/summary` answers it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Summary {
+    /// How bad it is.
+    pub level: Level,
+    /// What the sentence is about.
+    pub kind: Kind,
+    /// The worst of the details in a sentence.
+    pub sentence: String,
+    /// Since when it is so, in milliseconds since 1970.
+    pub since: i64,
+    /// All that is to know, the worst first.
+    pub details: Vec<Detail>,
+}
+
+/// What is shown.
+#[derive(Debug, Default)]
+pub struct Held {
+    shown: Option<Shown>,
+}
+
+#[derive(Debug)]
+struct Shown {
+    kind: Kind,
+    sentence: String,
+    /// By the monotonic clock.
+    since_ms: i64,
+}
+
+impl Held {
+    /// The summary at `now_ms` of the monotonic clock, which is `wall_ms` by the wall clock.
+    pub fn show(&mut self, verdict: Verdict, now_ms: i64, wall_ms: i64) -> Summary {
+        let Verdict { kind, sentence, details } = verdict;
+        let shown = match self.shown.take() {
+            Some(shown) if shown.kind == kind => Shown { sentence, ..shown },
+            Some(shown) if is_better(kind, shown.kind) && now_ms - shown.since_ms < HOLD_MS => shown,
+            _ => Shown { kind, sentence, since_ms: now_ms },
+        };
+        let summary = Summary {
+            level: shown.kind.level(),
+            kind: shown.kind,
+            sentence: shown.sentence.clone(),
+            since: wall_ms - (now_ms - shown.since_ms),
+            details,
+        };
+        self.shown = Some(shown);
+        summary
+    }
+}
+
+/// Whether `kind` is not as bad as `than`. Nothing is worth being held where all is well.
+fn is_better(kind: Kind, than: Kind) -> bool {
+    let rank = |kind: Kind| (kind.level(), std::cmp::Reverse(kind));
+    than.level() > Level::Ok && rank(kind) < rank(than)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(kind: Kind) -> Verdict {
+        Verdict { kind, sentence: kind.as_str().into(), details: Vec::new() }
+    }
+
+    #[test]
+    fn a_worse_state_shows_at_once_and_a_better_one_after_ten_seconds() {
+        let mut held = Held::default();
+        let mut show = |kind, now_ms| {
+            let summary = held.show(verdict(kind), now_ms, 1_000_000 + now_ms);
+            (summary.kind, summary.since - 1_000_000)
+        };
+        assert_eq!(show(Kind::Idle, 0), (Kind::Idle, 0));
+        assert_eq!(show(Kind::Delivered, 1), (Kind::Delivered, 1), "both are well: nothing to hold");
+        assert_eq!(show(Kind::DestinationRetrying, 2000), (Kind::DestinationRetrying, 2000));
+        assert_eq!(show(Kind::Delivered, 3000), (Kind::DestinationRetrying, 2000), "held");
+        assert_eq!(show(Kind::Refusing, 4000), (Kind::Refusing, 4000));
+        assert_eq!(show(Kind::DestinationFailing, 13_999), (Kind::Refusing, 4000));
+        assert_eq!(show(Kind::DestinationFailing, 14_000), (Kind::DestinationFailing, 14_000));
+        assert_eq!(show(Kind::Losing, 14_001), (Kind::Losing, 14_001), "a worse one of the same level");
+        assert_eq!(show(Kind::Losing, 99_000), (Kind::Losing, 14_001));
+        assert_eq!(show(Kind::Delivered, 99_001), (Kind::Delivered, 99_001));
+    }
+
+    #[test]
+    fn the_numbers_of_a_state_that_goes_on_are_new() {
+        let mut held = Held::default();
+        held.show(verdict(Kind::Lost), 0, 0);
+        let more = Verdict { sentence: "more".into(), ..verdict(Kind::Lost) };
+        assert_eq!(held.show(more, 1, 1).sentence, "more");
+    }
+}

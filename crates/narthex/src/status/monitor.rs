@@ -1,0 +1,233 @@
+//! Watches all parts: reads their counters, keeps the last hour in the data folder, and says when the state
+//! changes. The decisions are in [`super::summary`], [`super::hold`], [`super::window`] and [`super::rate`].
+
+use super::About;
+use super::counters::Counters;
+use super::facts::{Delivery, DestinationFacts, Facts};
+use super::hold::{Held, Summary};
+use super::rate::Rate;
+use super::summary::{Kind, Level, decide};
+use super::window::{CONTENT_BYTES_MAX, Entry, Window};
+use crate::telemetry::{Outlet, Telemetry};
+use collect::stamp::{EARLIEST_PLAUSIBLE_MS, LATEST_PLAUSIBLE_MS};
+use model::Clock;
+use remote::{State, Stats};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use storage::SmallFile;
+use wal::Filesystem;
+
+/// The name of the file in the data folder.
+pub const FILE: &str = "last-hour";
+/// How often all is looked at.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// How long events wait at most before they are saved; the first ones of a quiet time are saved at once.
+const SAVE_MS: i64 = 10_000;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Monitor {
+    telemetry: Arc<Telemetry>,
+    about: Arc<About>,
+    clock: Arc<dyn Clock>,
+    inner: Mutex<Inner>,
+    /// Nothing where the file could not be opened: then the hour is not kept.
+    file: Mutex<Option<SmallFile>>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    window: Window,
+    counters: Counters,
+    held: Held,
+    accepted: Rate,
+    delivered: Vec<(Arc<Stats>, Rate)>,
+    /// The window as it was saved last.
+    saved: Window,
+    saved_ms: Option<i64>,
+    /// The state that the log was told of.
+    logged: Option<(Kind, Level)>,
+}
+
+/// What an observation gives.
+#[derive(Debug)]
+pub struct Observation {
+    /// The summary.
+    pub summary: Summary,
+    /// Samples that the log accepts a second.
+    pub accepted_per_second: Option<f64>,
+    /// Samples that each destination accepts a second, in the order of the destinations that run.
+    pub delivered_per_second: Vec<Option<f64>>,
+}
+
+impl Monitor {
+    /// Reads what an earlier run has kept in `data`. Nothing that is wrong with the file prevents a start.
+    pub fn open(
+        telemetry: Arc<Telemetry>,
+        about: Arc<About>,
+        clock: Arc<dyn Clock>,
+        fs: &dyn Filesystem,
+        data: &Path,
+    ) -> Monitor {
+        let path = data.join(FILE);
+        let (file, content) = match SmallFile::open(fs, &path, CONTENT_BYTES_MAX) {
+            Ok((file, content)) => (Some(file), content),
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "losses of the last hour will not be remembered");
+                (None, None)
+            }
+        };
+        let (now_ms, wall_ms) = (running_ms(&*clock), clock.now_ms());
+        // A new file is empty, which is no version either.
+        let read = |content: &Vec<u8>| Window::decode(content, now_ms, wall_ms, is_plausible);
+        let is_new = content.as_ref().is_some_and(|content| content.iter().all(|byte| *byte == 0));
+        let window = content.as_ref().and_then(read);
+        if window.is_none() && !is_new && file.is_some() {
+            tracing::warn!(path = %path.display(), "the file with losses of the last hour can't be read; it is replaced");
+        }
+        let window = window.unwrap_or_default();
+        let inner = Inner { saved: window.clone(), window, ..Inner::default() };
+        Monitor { telemetry, about, clock, inner: Mutex::new(inner), file: Mutex::new(file) }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How it is now.
+    pub fn observe(&self) -> Observation {
+        let mut inner = self.inner();
+        let inner = &mut *inner;
+        let (now_ms, wall_ms) = (running_ms(&*self.clock), self.clock.now_ms());
+        inner.counters.read(&self.telemetry, &mut inner.window, now_ms);
+        inner.window.forget(now_ms);
+        let outlets = self.telemetry.outlets();
+        let log = self.telemetry.storage().stats();
+        inner.accepted.read(now_ms, log.samples.get() + log.histograms.get());
+        let mut rates = std::mem::take(&mut inner.delivered);
+        for outlet in &outlets.running {
+            let known = rates.iter().position(|(stats, _)| Arc::ptr_eq(stats, &outlet.stats));
+            let mut rate = known.map(|index| rates.swap_remove(index).1).unwrap_or_default();
+            let delivered = outlet.stats.delivered.get();
+            rate.read(now_ms, delivered.samples + delivered.histograms);
+            inner.delivered.push((outlet.stats.clone(), rate));
+        }
+        let facts = self.facts(inner.window.entries(now_ms), &outlets.running, now_ms, wall_ms);
+        Observation {
+            summary: inner.held.show(decide(&facts), now_ms, wall_ms),
+            accepted_per_second: inner.accepted.per_second(),
+            delivered_per_second: inner.delivered.iter().map(|(_, rate)| rate.per_second()).collect(),
+        }
+    }
+
+    fn facts(&self, window: Vec<Entry>, running: &[Outlet], running_ms: i64, wall_ms: i64) -> Facts {
+        let storage = self.telemetry.storage();
+        let log = storage.stats();
+        let inputs = self.telemetry.doors().stats();
+        Facts {
+            running_ms,
+            wall_ms,
+            clock_is_plausible: is_plausible(wall_ms),
+            data: self.about.data.display().to_string(),
+            disk_full: log.disk_full.get() > 0,
+            log_full: log.budget_full.get() > 0,
+            dead_task: self.telemetry.dead_task(),
+            dead_destinations: storage.orphans(),
+            destinations: running.iter().map(destination).collect(),
+            window,
+            reload_error: self.telemetry.reload_error(),
+            groups_failing: inputs.groups_failing.get(),
+            collectors_failing: self.telemetry.collectors_failing(),
+            last_refused: inputs.last_refused().map(|last| last.text),
+        }
+    }
+
+    /// Watches until it is dropped.
+    pub async fn run(self: Arc<Self>) {
+        loop {
+            let summary = self.observe().summary;
+            self.log(&summary);
+            if self.save_is_due() {
+                let monitor = self.clone();
+                // Waits for the disk, so not on a thread that serves.
+                let _ = tokio::task::spawn_blocking(move || monitor.save()).await;
+            }
+            tokio::time::sleep(INTERVAL).await;
+        }
+    }
+
+    /// Says it where the state is another one than the log was told of.
+    fn log(&self, summary: &Summary) {
+        let mut inner = self.inner();
+        let now = (summary.kind, summary.level);
+        let before = inner.logged.replace(now);
+        if before == Some(now) || before.is_none() && summary.level == Level::Ok {
+            return;
+        }
+        let state = summary.kind.as_str();
+        match summary.level {
+            Level::Error => tracing::error!(state, "{}", summary.sentence),
+            Level::Warning => tracing::warn!(state, "{}", summary.sentence),
+            Level::Ok => tracing::info!(state, "{}", summary.sentence),
+        }
+    }
+
+    fn save_is_due(&self) -> bool {
+        let inner = self.inner();
+        let now_ms = running_ms(&*self.clock);
+        inner.window != inner.saved && inner.saved_ms.is_none_or(|saved| now_ms - saved >= SAVE_MS)
+    }
+
+    /// Saves the last hour. Waits for the disk.
+    pub fn save(&self) {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(file) = file.as_mut() else { return };
+        let (window, content) = {
+            let mut inner = self.inner();
+            let now_ms = running_ms(&*self.clock);
+            // After an error, too: the disk is not asked more often.
+            inner.saved_ms = Some(now_ms);
+            (inner.window.clone(), inner.window.encode(now_ms, self.clock.now_ms()))
+        };
+        match file.save(&content) {
+            Ok(()) => self.inner().saved = window,
+            Err(error) => tracing::warn!(%error, "losses of the last hour could not be saved"),
+        }
+    }
+}
+
+/// What there is to know of one destination.
+pub(super) fn destination(outlet: &Outlet) -> DestinationFacts {
+    let stats = &outlet.stats;
+    let delivery = match stats.state() {
+        State::Starting => Delivery::Idle,
+        State::Delivering => Delivery::Accepting,
+        State::Waiting { reason } => Delivery::Failing(reason),
+        State::Refusing { reason } => Delivery::Refusing(reason),
+        State::Denied { reason } => Delivery::Unauthorized(reason),
+        State::Stopped | State::Left => Delivery::Ended,
+    };
+    let positive = |number: i64| u64::try_from(number).unwrap_or(0);
+    DestinationFacts {
+        name: outlet.name.clone(),
+        delivery,
+        delivered: stats.last_accepted_ms.get() > 0,
+        waiting: positive(stats.waiting.get()),
+        waiting_before_start: stats.waiting_before_open.get() > 0,
+        waiting_ms: stats.waiting_ms.get(),
+        deadline_ms: stats.batch_send_deadline_ms.get(),
+        parked: positive(stats.aside_points.get()),
+        stuck_lanes: positive(stats.stuck_lanes.get()),
+        stuck_reason: stats.stuck(),
+        dropped_by_rule: stats.dropped_by_rule.get().total(),
+    }
+}
+
+fn running_ms(clock: &dyn Clock) -> i64 {
+    i64::try_from(clock.monotonic().as_millis()).unwrap_or(i64::MAX)
+}
+
+fn is_plausible(wall_ms: i64) -> bool {
+    (EARLIEST_PLAUSIBLE_MS..=LATEST_PLAUSIBLE_MS).contains(&wall_ms)
+}

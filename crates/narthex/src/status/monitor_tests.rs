@@ -1,0 +1,274 @@
+//! From the counters of all parts to the summary, and over a restart.
+
+use super::About;
+use super::monitor::{FILE, Monitor};
+use super::summary::{Kind, Level};
+use crate::telemetry::{Outlet, Outlets, Telemetry};
+use collect::stamp::EARLIEST_PLAUSIBLE_MS;
+use model::{Clock, Kinds};
+use receive::Doors;
+use receive::answer::Refusal;
+use receive::stats::Door;
+use remote::Stats;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+use storage::Storage;
+use wal::RealFilesystem;
+
+/// A clock that is set.
+#[derive(Debug, Default)]
+struct Set {
+    wall_ms: AtomicI64,
+    running_ms: AtomicI64,
+}
+
+impl Set {
+    fn pass(&self, ms: i64) {
+        self.wall_ms.fetch_add(ms, Ordering::Relaxed);
+        self.running_ms.fetch_add(ms, Ordering::Relaxed);
+    }
+}
+
+impl Clock for Set {
+    fn now_ms(&self) -> i64 {
+        self.wall_ms.load(Ordering::Relaxed)
+    }
+    fn monotonic(&self) -> Duration {
+        Duration::from_millis(self.running_ms.load(Ordering::Relaxed).unsigned_abs())
+    }
+}
+
+/// narthex without the parts that work: their numbers are set by hand.
+struct Run {
+    monitor: Monitor,
+    telemetry: Arc<Telemetry>,
+    stats: Arc<Stats>,
+    clock: Arc<Set>,
+    storage: Storage,
+}
+
+const START: i64 = EARLIEST_PLAUSIBLE_MS + 1_000_000_000;
+const MINUTE: i64 = 60_000;
+
+async fn start(data: &Path, wall_ms: i64) -> Run {
+    let clock = Arc::new(Set { wall_ms: wall_ms.into(), running_ms: 1000.into() });
+    let options = storage::Options { reserve_bytes: 0, ..storage::Options::new(data) };
+    let (storage, _) = Storage::open(Arc::new(RealFilesystem), clock.clone(), options).unwrap();
+    let doors = Doors::open(storage.clone(), clock.clone(), receive::Options::default()).await.unwrap();
+    let stats = Arc::new(Stats::default());
+    let outlet = Outlet { name: "prod".into(), url: "http://prod".into(), stats: stats.clone() };
+    let outlets = Outlets { running: vec![outlet], removed: Vec::new() };
+    let telemetry = Arc::new(Telemetry::new(storage.clone(), outlets, doors, wall_ms));
+    let about = Arc::new(About {
+        instance: "a".into(),
+        data: data.to_path_buf(),
+        started_ms: wall_ms,
+        max_bytes: 1,
+        durability: "fsync",
+    });
+    let monitor = Monitor::open(telemetry.clone(), about, clock.clone(), &RealFilesystem, data);
+    Run { monitor, telemetry, stats, clock, storage }
+}
+
+impl Run {
+    fn now(&self) -> (Level, Kind) {
+        let summary = self.monitor.observe().summary;
+        (summary.level, summary.kind)
+    }
+
+    fn end(self) {
+        self.monitor.save();
+        self.storage.close();
+    }
+}
+
+fn kinds(samples: u64) -> Kinds {
+    Kinds { samples, ..Kinds::default() }
+}
+
+/// Makes something happen, and expects a state at once, two minutes later and after a restart.
+async fn row(name: &str, happens: impl Fn(&Run), now: Kind, later: Kind) {
+    let data = tempfile::tempdir().unwrap();
+    let run = start(data.path(), START).await;
+    assert_eq!(run.now(), (Level::Ok, Kind::Idle), "{name}");
+    happens(&run);
+    assert_eq!(run.now(), (now.level(), now), "{name}: at once");
+    run.clock.pass(2 * MINUTE);
+    assert_eq!(run.now(), (later.level(), later), "{name}: two minutes later");
+    run.end();
+    let run = start(data.path(), START + 3 * MINUTE).await;
+    assert_eq!(run.now(), (later.level(), later), "{name}: after a restart");
+    run.clock.pass(61 * MINUTE);
+    assert_eq!(run.now(), (Level::Ok, Kind::Idle), "{name}: an hour later");
+    run.end();
+}
+
+#[tokio::test]
+async fn what_is_lost_shows_for_an_hour_and_over_a_restart() {
+    row("log full", |run| run.stats.lost.add(kinds(180_204)), Kind::Losing, Kind::Lost).await;
+    let aged = |run: &Run| {
+        run.stats.lost.add(kinds(1));
+        run.stats.lost_too_old.add(kinds(1));
+    };
+    row("log.max_age", aged, Kind::Losing, Kind::Lost).await;
+    row("no labels", |run| run.stats.dropped_no_series.add(kinds(1)), Kind::Losing, Kind::Lost).await;
+    let unreadable = Kind::LogUnreadable;
+    row("unreadable", |run| run.storage.stats().damages.add(1), unreadable, unreadable).await;
+    let letters = Kind::DeadLettersLost;
+    row("dead letters", |run| run.stats.dead_letters_dropped.add(1), letters, letters).await;
+}
+
+#[tokio::test]
+async fn what_a_destination_refuses_or_cannot_carry_shows_for_an_hour_and_over_a_restart() {
+    row("refused", |run| run.stats.refused.add(kinds(1336)), Kind::Refusing, Kind::Refused).await;
+    let exemplar = Kinds { exemplars: 1, ..Kinds::default() };
+    row("exemplar", |run| run.stats.refused.add(exemplar), Kind::Refusing, Kind::Refused).await;
+    row("protocol", |run| run.stats.dropped_unsupported.add(kinds(1)), Kind::Unsupported, Kind::Unsupported)
+        .await;
+    row("age", |run| run.stats.dropped_too_old.add(kinds(1)), Kind::TooOld, Kind::TooOld).await;
+}
+
+#[tokio::test]
+async fn collections_that_fail_show_for_an_hour_and_over_a_restart() {
+    let failed = Kind::CollectionsFailed;
+    row("collections", |run| run.telemetry.collection_failed(), failed, failed).await;
+}
+
+#[tokio::test]
+async fn refused_pushes_show_for_ten_minutes_and_over_a_restart() {
+    let data = tempfile::tempdir().unwrap();
+    let run = start(data.path(), START).await;
+    let refusal = Refusal::Malformed("line 1: \"}\" is no metric name".into());
+    run.telemetry.doors().stats().refused(Door::Import, &refusal);
+    let summary = run.monitor.observe().summary;
+    assert_eq!(
+        (summary.level, summary.sentence.as_str()),
+        (Level::Warning, "1 push was refused in the last 10 minutes (invalid).")
+    );
+    assert!(summary.details.iter().any(|one| one.sentence.contains("is no metric name")), "{summary:?}");
+    run.end();
+    let run = start(data.path(), START + MINUTE).await;
+    assert_eq!(run.now(), (Level::Warning, Kind::PushesRefused));
+    run.clock.pass(11 * MINUTE);
+    assert_eq!(run.now(), (Level::Ok, Kind::Idle));
+    // One scanner does not turn the page red, and a wrong method is no push at all.
+    run.telemetry.doors().stats().refused(Door::Pushgateway, &Refusal::Method { allow: "PUT" });
+    assert_eq!(run.now(), (Level::Ok, Kind::Idle));
+    run.telemetry.doors().stats().pushes_unauthorized.add(1000);
+    assert_eq!(run.now(), (Level::Warning, Kind::PushesRefused));
+    run.end();
+}
+
+#[tokio::test]
+async fn relabelling_repeats_and_a_torn_end_change_no_colour() {
+    let data = tempfile::tempdir().unwrap();
+    let run = start(data.path(), START).await;
+    run.stats.dropped_by_rule.add(kinds(10));
+    run.stats.refused.add(kinds(200));
+    run.stats.refused_or_already_written.add(200);
+    run.storage.stats().damages.add(1);
+    run.storage.stats().torn_ends.add(1);
+    let summary = run.monitor.observe().summary;
+    assert_eq!(summary.level, Level::Ok, "{summary:?}");
+    let kinds: Vec<Kind> = summary.details.iter().map(|one| one.kind).collect();
+    assert_eq!(kinds, [Kind::AlreadyWritten, Kind::DroppedByRule]);
+    run.end();
+    let run = start(data.path(), START + MINUTE).await;
+    assert_eq!(run.now().0, Level::Ok);
+    run.end();
+}
+
+#[tokio::test]
+async fn a_destination_that_is_started_again_counts_from_zero_and_nothing_twice() {
+    let data = tempfile::tempdir().unwrap();
+    let run = start(data.path(), START).await;
+    run.stats.refused.add(kinds(5));
+    run.monitor.observe();
+    // After a reload that changed it.
+    let stats = Arc::new(Stats::default());
+    let outlet = Outlet { name: "prod".into(), url: "http://prod".into(), stats: stats.clone() };
+    run.telemetry.set_outlets(Outlets { running: vec![outlet], removed: Vec::new() });
+    run.monitor.observe();
+    stats.refused.add(kinds(3));
+    let sentence = run.monitor.observe().summary.sentence;
+    assert_eq!(sentence, "prod is refusing samples: 8 in the last hour.");
+    run.end();
+}
+
+#[tokio::test]
+async fn refusals_are_named_by_what_the_receiver_said() {
+    let data = tempfile::tempdir().unwrap();
+    let run = start(data.path(), START).await;
+    for (status, words, count) in [(409, "out of bounds", 5), (418, "a teapot", 2)] {
+        run.stats.refused.add(kinds(count));
+        run.stats.refused_by.add(remote::Refusal::of(status, words), count);
+    }
+    let sentence = run.monitor.observe().summary.sentence;
+    assert_eq!(sentence, "prod is refusing samples: 7 in the last hour (out of bounds, status other).");
+    run.end();
+}
+
+#[tokio::test]
+async fn states_of_now_are_read_from_all_parts() {
+    let data = tempfile::tempdir().unwrap();
+    let run = start(data.path(), START).await;
+    let expect = |kind: Kind, what: &str| {
+        // Past the time that a worse state is held.
+        run.clock.pass(20_000);
+        assert_eq!(run.now(), (kind.level(), kind), "{what}");
+    };
+    let (log, inputs) = (run.storage.stats(), run.telemetry.doors().stats());
+    log.disk_full.set(1);
+    expect(Kind::DiskFull, "disk");
+    log.disk_full.set(0);
+    log.budget_full.set(1);
+    expect(Kind::LogFull, "log");
+    log.budget_full.set(0);
+    run.telemetry.reloaded(Err("narthex.yml: line 3"), START);
+    expect(Kind::ReloadFailed, "reload");
+    run.telemetry.reloaded(Ok(()), START);
+    inputs.groups_failing.set(2);
+    expect(Kind::GroupsFailing, "groups");
+    inputs.groups_failing.set(0);
+    run.telemetry.set_collectors_failing(vec!["mdadm"]);
+    expect(Kind::CollectorFailing, "collector");
+    run.telemetry.set_collectors_failing(vec![]);
+    run.stats.batch_send_deadline_ms.set(5000);
+    run.stats.waiting_ms.set(15_001);
+    run.stats.waiting.set(7);
+    expect(Kind::CatchingUp, "late");
+    run.stats.waiting_ms.set(15_000);
+    expect(Kind::Idle, "in time");
+    run.clock.wall_ms.store(1000, Ordering::Relaxed);
+    expect(Kind::ClockNotSet, "clock");
+    run.clock.wall_ms.store(START, Ordering::Relaxed);
+    expect(Kind::Idle, "again");
+    let storage = run.storage.clone();
+    tokio::task::spawn_blocking(move || storage.close()).await.unwrap();
+    expect(Kind::TaskDead, "committer");
+}
+
+#[tokio::test]
+async fn a_damaged_or_missing_file_prevents_no_start() {
+    for damage in [
+        |path: &Path| std::fs::remove_file(path).unwrap(),
+        |path: &Path| std::fs::write(path, "").unwrap(),
+        |path: &Path| std::fs::write(path, [0xa5; 100_000]).unwrap(),
+    ] {
+        let data = tempfile::tempdir().unwrap();
+        let run = start(data.path(), START).await;
+        run.stats.refused.add(kinds(5));
+        run.monitor.observe();
+        run.end();
+        damage(&data.path().join(FILE));
+        let run = start(data.path(), START + MINUTE).await;
+        assert_eq!(run.now(), (Level::Ok, Kind::Idle));
+        // It is used again.
+        run.stats.refused.add(kinds(5));
+        run.monitor.observe();
+        run.end();
+        assert_eq!(start(data.path(), START + MINUTE).await.now().0, Level::Error);
+    }
+}

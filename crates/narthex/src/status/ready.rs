@@ -1,0 +1,45 @@
+//! `GET /-/ready`: whether the inputs can accept now. Destinations, collectors, groups and reloads have no say: an
+//! outage of a destination is what the log is for, and clients must still reach narthex then.
+
+/// What the inputs depend on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct InputFacts {
+    /// Pushes are refused because the disk is full.
+    pub disk_full: bool,
+    /// Pushes are refused because the log is full and `log.when_full` is `refuse`.
+    pub log_full: bool,
+    /// A task that inputs need has ended.
+    pub dead_task: Option<&'static str>,
+}
+
+/// Why the inputs can't accept; `None` where they can.
+pub fn why_not_ready(facts: &InputFacts) -> Option<String> {
+    if let Some(task) = facts.dead_task {
+        return Some(format!("{task} has ended unexpectedly: restart narthex"));
+    }
+    if facts.disk_full {
+        return Some("the disk is full: free space on the file system of the data folder".into());
+    }
+    facts.log_full.then(|| "the log is full (log.max_size, with log.when_full: refuse)".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_reason_not_to_accept_is_named() {
+        assert_eq!(why_not_ready(&InputFacts::default()), None);
+        for (facts, says) in [
+            (InputFacts { disk_full: true, ..InputFacts::default() }, "the disk is full"),
+            (InputFacts { log_full: true, ..InputFacts::default() }, "log.when_full: refuse"),
+            (
+                InputFacts { dead_task: Some("the groups' task"), ..InputFacts::default() },
+                "groups' task has ended",
+            ),
+        ] {
+            let why = why_not_ready(&facts).unwrap();
+            assert!(why.contains(says), "{why}");
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! The state of all of narthex in one sentence: a pure decision, which the page, the API and the log share.
+//!
+//! Each thing that is the matter is a [`Detail`]; the worst of them is the summary. [`Kind`] lists them from the
+//! worst on, and says how bad each is.
+
+use super::causes::{causes, waiting_of_all};
+use super::facts::{Delivery, Facts};
+use super::words::{are, number, was};
+use serde::Serialize;
+use std::collections::BTreeSet;
+
+/// What happened at most this long ago happens now.
+pub const NOW_MS: i64 = 60_000;
+/// How much older than the batch deadline a sample may be before it counts as late.
+pub const LATE_MS: i64 = 10_000;
+/// How long a state is shown at least, unless a worse one takes its place.
+pub const HOLD_MS: i64 = 10_000;
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// All is well.
+    Ok,
+    /// Somebody should look at it at some time.
+    Warning,
+    /// Samples are lost, refused or late, or will be.
+    Error,
+}
+
+/// What may be the matter, the worst first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the sentences of each are below")]
+pub enum Kind {
+    DiskFull,
+    LogFull,
+    TaskDead,
+    DestinationDead,
+    Losing,
+    Refusing,
+    Unauthorized,
+    DestinationFailing,
+    Lost,
+    LogUnreadable,
+    DeadLettersLost,
+    Refused,
+    DestinationRetrying,
+    CatchingUp,
+    Parked,
+    SeriesStuck,
+    ReloadFailed,
+    ClockNotSet,
+    GroupsFailing,
+    CollectorFailing,
+    Unsupported,
+    TooOld,
+    PushesRefused,
+    CollectionsFailed,
+    AlreadyWritten,
+    DroppedByRule,
+    Idle,
+    Delivered,
+}
+
+impl Kind {
+    /// How bad it is.
+    pub const fn level(self) -> Level {
+        match self {
+            Kind::DiskFull
+            | Kind::LogFull
+            | Kind::TaskDead
+            | Kind::DestinationDead
+            | Kind::Losing
+            | Kind::Refusing
+            | Kind::Unauthorized
+            | Kind::DestinationFailing
+            | Kind::Lost
+            | Kind::LogUnreadable
+            | Kind::DeadLettersLost
+            | Kind::Refused => Level::Error,
+            Kind::DestinationRetrying
+            | Kind::CatchingUp
+            | Kind::Parked
+            | Kind::SeriesStuck
+            | Kind::ReloadFailed
+            | Kind::ClockNotSet
+            | Kind::GroupsFailing
+            | Kind::CollectorFailing
+            | Kind::Unsupported
+            | Kind::TooOld
+            | Kind::PushesRefused
+            | Kind::CollectionsFailed => Level::Warning,
+            Kind::AlreadyWritten | Kind::DroppedByRule | Kind::Idle | Kind::Delivered => Level::Ok,
+        }
+    }
+
+    /// Its name in JSON and in the log.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Kind::DiskFull => "disk_full",
+            Kind::LogFull => "log_full",
+            Kind::TaskDead => "task_dead",
+            Kind::DestinationDead => "destination_dead",
+            Kind::Losing => "losing",
+            Kind::Refusing => "refusing",
+            Kind::Unauthorized => "unauthorized",
+            Kind::DestinationFailing => "destination_failing",
+            Kind::Lost => "lost",
+            Kind::LogUnreadable => "log_unreadable",
+            Kind::DeadLettersLost => "dead_letters_lost",
+            Kind::Refused => "refused",
+            Kind::DestinationRetrying => "destination_retrying",
+            Kind::CatchingUp => "catching_up",
+            Kind::Parked => "parked",
+            Kind::SeriesStuck => "series_stuck",
+            Kind::ReloadFailed => "reload_failed",
+            Kind::ClockNotSet => "clock_not_set",
+            Kind::GroupsFailing => "groups_failing",
+            Kind::CollectorFailing => "collector_failing",
+            Kind::Unsupported => "unsupported",
+            Kind::TooOld => "too_old",
+            Kind::PushesRefused => "pushes_refused",
+            Kind::CollectionsFailed => "collections_failed",
+            Kind::AlreadyWritten => "already_written",
+            Kind::DroppedByRule => "dropped_by_rule",
+            Kind::Idle => "idle",
+            Kind::Delivered => "delivered",
+        }
+    }
+}
+
+/// One thing to know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Detail {
+    /// How bad it is.
+    pub level: Level,
+    /// What it is.
+    pub kind: Kind,
+    /// The same in a sentence or two, with what may be done.
+    pub sentence: String,
+    /// The destination that it is about.
+    pub destination: Option<String>,
+    /// The same in few words and without the name, for a sentence about several destinations.
+    #[serde(skip)]
+    pub short: String,
+    /// How many samples, pushes or collections it is about.
+    #[serde(skip)]
+    pub count: u64,
+}
+
+/// What was decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// What the sentence is about: the worst of the details.
+    pub kind: Kind,
+    /// The sentence.
+    pub sentence: String,
+    /// All that is to know, the worst first.
+    pub details: Vec<Detail>,
+}
+
+/// Decides.
+pub fn decide(facts: &Facts) -> Verdict {
+    let mut details = causes(facts);
+    details.sort_by_key(|detail| detail.kind);
+    let worst = details.iter().max_by(|one, two| one.level.cmp(&two.level).then(two.kind.cmp(&one.kind)));
+    let (kind, sentence) = match worst.filter(|worst| worst.level > Level::Ok) {
+        Some(worst) => (worst.kind, headline(worst.kind, &details, facts)),
+        None if is_idle(facts) => (Kind::Idle, "Nothing has been delivered yet.".to_string()),
+        None => (Kind::Delivered, "Everything is delivered.".to_string()),
+    };
+    Verdict { kind, sentence, details }
+}
+
+fn is_idle(facts: &Facts) -> bool {
+    !facts
+        .destinations
+        .iter()
+        .any(|destination| destination.delivery == Delivery::Accepting || destination.delivered)
+}
+
+/// The sentence about the worst kind, of which there may be several details.
+fn headline(kind: Kind, details: &[Detail], facts: &Facts) -> String {
+    let all: Vec<&Detail> = details.iter().filter(|detail| detail.kind == kind).collect();
+    let (Some(first), total) = (all.first(), all.iter().map(|detail| detail.count).sum::<u64>()) else {
+        return String::new();
+    };
+    let destinations: BTreeSet<&str> =
+        all.iter().filter_map(|detail| detail.destination.as_deref()).collect();
+    let reasons: BTreeSet<&str> =
+        all.iter().map(|detail| detail.short.as_str()).filter(|text| !text.is_empty()).collect();
+    let reasons: Vec<&str> = reasons.into_iter().collect();
+    let why = if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join(", ")) };
+    let several = format!("{} destinations", destinations.len());
+    let who = match destinations.first() {
+        Some(only) if destinations.len() == 1 => *only,
+        _ => several.as_str(),
+    };
+    let (is, keep) = if destinations.len() == 1 { ("is", "keeps") } else { ("are", "keep") };
+    match kind {
+        Kind::Losing => format!("Samples are being lost: {} in the last hour{why}.", number(total)),
+        Kind::Lost => format!("{} lost in the last hour{why}.", was(total, "sample")),
+        Kind::Refusing => {
+            format!("{who} {is} refusing samples: {} in the last hour{why}.", number(total))
+        }
+        Kind::Refused => format!("{} refused by {who} in the last hour{why}.", was(total, "sample")),
+        Kind::DeadLettersLost => {
+            format!("{} not kept as dead letters in the last hour.", was(total, "refused sample"))
+        }
+        Kind::Unsupported => {
+            format!("{} not sent to {who} in the last hour{why}.", was(total, "sample"))
+        }
+        Kind::TooOld => {
+            format!("{} dropped in the last hour: older than sample_age_limit.", was(total, "sample"))
+        }
+        Kind::PushesRefused => format!("{} refused in the last 10 minutes{why}.", was(total, "push")),
+        Kind::Parked => format!("{} parked: {who} {keep} failing on them.", are(total, "sample")),
+        Kind::DestinationFailing | Kind::DestinationRetrying | Kind::CatchingUp | Kind::Unauthorized
+            if destinations.len() > 1 =>
+        {
+            let does = match kind {
+                Kind::CatchingUp => "catching up",
+                Kind::Unauthorized => "not authorising narthex",
+                _ => "failing",
+            };
+            let about = facts.destinations.iter().filter(|one| destinations.contains(one.name.as_str()));
+            format!("{who} are {does}: {}.{}", list(&destinations), waiting_of_all(about))
+        }
+        _ => first.sentence.clone(),
+    }
+}
+
+/// At most five names.
+fn list(names: &BTreeSet<&str>) -> String {
+    let some: Vec<&str> = names.iter().take(5).copied().collect();
+    let more = names.len().saturating_sub(some.len());
+    if more > 0 { format!("{} and {more} more", some.join(", ")) } else { some.join(", ") }
+}

@@ -1,0 +1,302 @@
+//! Each state by name: from facts to level and sentence.
+
+use super::facts::{Delivery, DestinationFacts, Facts};
+use super::summary::{Kind, Level, decide};
+use super::window::{Entry, Event, Key};
+
+const NOW: i64 = 5_000_000;
+const MINUTE: i64 = 60_000;
+
+fn accepting(name: &str) -> DestinationFacts {
+    DestinationFacts {
+        name: name.into(),
+        delivery: Delivery::Accepting,
+        delivered: true,
+        waiting: 0,
+        waiting_before_start: false,
+        waiting_ms: 0,
+        deadline_ms: 5000,
+        parked: 0,
+        stuck_lanes: 0,
+        stuck_reason: None,
+        dropped_by_rule: 0,
+    }
+}
+
+/// One destination, `prod`, and nothing that is the matter.
+fn well() -> Facts {
+    Facts {
+        running_ms: NOW,
+        wall_ms: 1_800_000_000_000,
+        clock_is_plausible: true,
+        data: "/var/lib/narthex".into(),
+        destinations: vec![accepting("prod")],
+        ..Facts::default()
+    }
+}
+
+fn with(change: impl FnOnce(&mut Facts)) -> Facts {
+    let mut facts = well();
+    change(&mut facts);
+    facts
+}
+
+fn event(event: Event, place: &str, reason: &str, count: u64, ago_ms: i64) -> Entry {
+    let ten_minutes = if ago_ms < 10 * MINUTE { count } else { 0 };
+    let key = Key::new(event, place, reason);
+    Entry { key, hour: count, ten_minutes, first_ms: NOW - ago_ms, last_ms: NOW - ago_ms }
+}
+
+fn with_event(entry: Entry) -> Facts {
+    with(|facts| facts.window.push(entry))
+}
+
+fn with_destination(change: impl FnOnce(&mut DestinationFacts)) -> Facts {
+    let mut one = accepting("prod");
+    change(&mut one);
+    with(|facts| facts.destinations = vec![one])
+}
+
+#[track_caller]
+fn expect(facts: &Facts, level: Level, kind: Kind, sentence: &str) {
+    let verdict = decide(facts);
+    assert_eq!((verdict.kind, verdict.kind.level()), (kind, level), "{verdict:?}");
+    assert_eq!(verdict.sentence, sentence);
+}
+
+#[test]
+fn all_delivered_is_green() {
+    expect(&well(), Level::Ok, Kind::Delivered, "Everything is delivered.");
+    let young = with_destination(|one| (one.waiting, one.waiting_ms) = (100, 15_000));
+    expect(&young, Level::Ok, Kind::Delivered, "Everything is delivered.");
+}
+
+#[test]
+fn idle_is_no_claim_of_delivery() {
+    let idle = with_destination(|one| (one.delivery, one.delivered) = (Delivery::Idle, false));
+    expect(&idle, Level::Ok, Kind::Idle, "Nothing has been delivered yet.");
+}
+
+#[test]
+fn a_full_disk_and_a_full_log_are_told_apart() {
+    let disk = with(|facts| facts.disk_full = true);
+    let sentence = "The disk is full: pushes are refused. Free space on the file system of /var/lib/narthex.";
+    expect(&disk, Level::Error, Kind::DiskFull, sentence);
+    let log = with(|facts| {
+        facts.log_full = true;
+        facts.destinations =
+            vec![DestinationFacts { waiting: 9000, waiting_ms: 61_000, ..accepting("prod") }];
+    });
+    let sentence = "The log is full (log.max_size): pushes are refused until a destination has made room. \
+                    9,000 samples are waiting in the log, the oldest for 1 min 1 s.";
+    expect(&log, Level::Error, Kind::LogFull, sentence);
+}
+
+#[test]
+fn a_task_that_has_ended_is_an_error() {
+    let task = with(|facts| facts.dead_task = Some("the task that keeps groups"));
+    let sentence =
+        "Pushes are not accepted: the task that keeps groups has ended unexpectedly. Restart narthex.";
+    expect(&task, Level::Error, Kind::TaskDead, sentence);
+    let destination = with(|facts| facts.dead_destinations = vec!["prod".into()]);
+    let sentence =
+        "Delivery to prod has ended unexpectedly. Its samples are kept in the log: restart narthex.";
+    expect(&destination, Level::Error, Kind::DestinationDead, sentence);
+}
+
+#[test]
+fn samples_dropped_for_the_budget_are_an_error_for_an_hour() {
+    let now = with_event(event(Event::Lost, "prod", "log full", 180_204, 5000));
+    let sentence = "Samples are being lost: 180,204 in the last hour (log full).";
+    expect(&now, Level::Error, Kind::Losing, sentence);
+    let later = with_event(event(Event::Lost, "prod", "log full", 180_204, 50 * MINUTE));
+    expect(&later, Level::Error, Kind::Lost, "180,204 samples were lost in the last hour (log full).");
+    let one = with_event(event(Event::Lost, "prod", "older than log.max_age", 1, 50 * MINUTE));
+    expect(&one, Level::Error, Kind::Lost, "1 sample was lost in the last hour (older than log.max_age).");
+}
+
+#[test]
+fn refusals_by_a_receiver_are_an_error_for_an_hour() {
+    let now = with_event(event(Event::Refused, "prod", "out of bounds", 1336, 0));
+    let sentence = "prod is refusing samples: 1,336 in the last hour (out of bounds).";
+    expect(&now, Level::Error, Kind::Refusing, sentence);
+    let later = with_event(event(Event::Refused, "prod", "out of bounds", 1336, 30 * MINUTE));
+    let sentence = "1,336 samples were refused by prod in the last hour (out of bounds).";
+    expect(&later, Level::Error, Kind::Refused, sentence);
+    let two = with(|facts| {
+        facts.window.push(event(Event::Refused, "a", "out of order", 10, 0));
+        facts.window.push(event(Event::Refused, "b", "too many labels", 5, 0));
+    });
+    let sentence =
+        "2 destinations are refusing samples: 15 in the last hour (out of order, too many labels).";
+    expect(&two, Level::Error, Kind::Refusing, sentence);
+}
+
+#[test]
+fn an_unreadable_log_is_an_error() {
+    let facts = with_event(event(Event::Unreadable, "", "", 2, 30 * MINUTE));
+    let verdict = decide(&facts);
+    assert_eq!((verdict.kind, verdict.kind.level()), (Kind::LogUnreadable, Level::Error));
+    assert!(verdict.sentence.starts_with("2 stretches of the log could not be read"), "{}", verdict.sentence);
+}
+
+#[test]
+fn dead_letters_that_could_not_be_kept_are_an_error() {
+    let facts = with_event(event(Event::DeadLetterLost, "prod", "", 1, 30 * MINUTE));
+    let sentence = "1 refused sample was not kept as dead letters in the last hour.";
+    expect(&facts, Level::Error, Kind::DeadLettersLost, sentence);
+}
+
+#[test]
+fn a_destination_that_does_not_authorise_narthex_is_an_error() {
+    let facts = with_destination(|one| one.delivery = Delivery::Unauthorized("403 Forbidden".into()));
+    let sentence = "prod does not authorise narthex: 403 Forbidden. Check its URL and credentials; it is tried \
+                    once a minute.";
+    expect(&facts, Level::Error, Kind::Unauthorized, sentence);
+}
+
+#[test]
+fn a_failing_destination_is_a_warning_until_samples_are_late() {
+    let failing = |waiting_ms| {
+        with_destination(|one| {
+            one.delivery = Delivery::Failing("connection refused".into());
+            (one.waiting, one.waiting_ms) = (52_439, waiting_ms);
+        })
+    };
+    let sentence =
+        "prod is failing: connection refused. 52,439 samples are waiting in the log, the oldest for 15 s.";
+    expect(&failing(15_000), Level::Warning, Kind::DestinationRetrying, sentence);
+    let sentence = "prod is failing: connection refused. 52,439 samples are waiting in the log, the oldest for 2 min 48 s.";
+    expect(&failing(168_000), Level::Error, Kind::DestinationFailing, sentence);
+    let four = with(|facts| {
+        facts.destinations = ["a", "b", "c", "d"]
+            .map(|name| DestinationFacts {
+                delivery: Delivery::Failing("x".into()),
+                waiting: 52_439,
+                waiting_ms: 168_000,
+                ..accepting(name)
+            })
+            .into();
+    });
+    let sentence = "4 destinations are failing: a, b, c, d. 52,439 samples are waiting in the log, the oldest \
+                    for 2 min 48 s.";
+    expect(&four, Level::Error, Kind::DestinationFailing, sentence);
+}
+
+#[test]
+fn catching_up_is_a_warning() {
+    let facts = with_destination(|one| (one.waiting, one.waiting_ms) = (1, 15_001));
+    let sentence = "prod is catching up. 1 sample is waiting in the log, the oldest for 15 s.";
+    expect(&facts, Level::Warning, Kind::CatchingUp, sentence);
+    let before = with_destination(|one| (one.waiting_before_start, one.waiting_ms) = (true, 15_001));
+    let sentence = "prod is catching up. Samples from before the last start are waiting in the log, the oldest for 15 s.";
+    expect(&before, Level::Warning, Kind::CatchingUp, sentence);
+}
+
+#[test]
+fn parked_samples_and_stuck_series_are_warnings() {
+    let facts = with_destination(|one| one.parked = 3);
+    expect(&facts, Level::Warning, Kind::Parked, "3 samples are parked: prod keeps failing on them.");
+    let facts = with_destination(|one| one.stuck_lanes = 1);
+    let sentence =
+        "prod keeps failing on some series. They are isolated, so that they delay no other series.";
+    expect(&facts, Level::Warning, Kind::SeriesStuck, sentence);
+}
+
+#[test]
+fn what_a_protocol_cannot_carry_and_what_is_too_old_are_warnings() {
+    let why = "its version of remote write can't carry them";
+    let facts = with_event(event(Event::Unsupported, "prod", why, 12, 30 * MINUTE));
+    let sentence =
+        "12 samples were not sent to prod in the last hour (its version of remote write can't carry them).";
+    expect(&facts, Level::Warning, Kind::Unsupported, sentence);
+    let facts = with_event(event(Event::TooOld, "prod", "", 12, 30 * MINUTE));
+    let sentence = "12 samples were dropped in the last hour: older than sample_age_limit.";
+    expect(&facts, Level::Warning, Kind::TooOld, sentence);
+}
+
+#[test]
+fn refused_pushes_are_a_warning_for_ten_minutes() {
+    let facts = with_event(event(Event::InputRefused, "import", "invalid", 1, 9 * MINUTE));
+    expect(
+        &facts,
+        Level::Warning,
+        Kind::PushesRefused,
+        "1 push was refused in the last 10 minutes (invalid).",
+    );
+    let facts = with_event(event(Event::InputRefused, "import", "invalid", 1, 11 * MINUTE));
+    expect(&facts, Level::Ok, Kind::Delivered, "Everything is delivered.");
+}
+
+#[test]
+fn what_is_about_narthex_itself_is_a_warning() {
+    let facts = with(|facts| facts.reload_error = Some("narthex.yml: line 3: unknown key".into()));
+    let sentence =
+        "The configuration was not reloaded, and the old one is in use: narthex.yml: line 3: unknown key";
+    expect(&facts, Level::Warning, Kind::ReloadFailed, sentence);
+    let facts = with(|facts| facts.clock_is_plausible = false);
+    let sentence = "This machine's clock is not set: nothing is collected until it is.";
+    expect(&facts, Level::Warning, Kind::ClockNotSet, sentence);
+    let facts = with(|facts| facts.groups_failing = 1);
+    expect(&facts, Level::Warning, Kind::GroupsFailing, "The last push to 1 group was refused.");
+    let facts = with(|facts| facts.collectors_failing = vec!["diskstats", "mdadm"]);
+    let sentence = "The collectors diskstats, mdadm are failing.";
+    expect(&facts, Level::Warning, Kind::CollectorFailing, sentence);
+    let facts = with_event(event(Event::CollectionFailed, "", "", 3, 30 * MINUTE));
+    let verdict = decide(&facts);
+    assert_eq!((verdict.kind, verdict.kind.level()), (Kind::CollectionsFailed, Level::Warning));
+}
+
+#[test]
+fn rules_and_repeats_change_no_colour_but_are_details() {
+    let mut facts = with_destination(|one| one.dropped_by_rule = 7);
+    facts.window.push(event(Event::AlreadyWritten, "prod", "", 200, 0));
+    expect(&facts, Level::Ok, Kind::Delivered, "Everything is delivered.");
+    let details = decide(&facts).details;
+    assert_eq!(
+        details.iter().map(|one| one.kind).collect::<Vec<_>>(),
+        [Kind::AlreadyWritten, Kind::DroppedByRule]
+    );
+    assert!(details.iter().all(|one| one.level == Level::Ok));
+}
+
+#[test]
+fn the_worst_comes_first_and_all_are_details() {
+    let mut facts = with_destination(|one| one.delivery = Delivery::Failing("away".into()));
+    facts.disk_full = true;
+    facts.reload_error = Some("x".into());
+    facts.window.push(event(Event::Lost, "prod", "log full", 3, 0));
+    facts.window.push(event(Event::Refused, "prod", "", 3, 40 * MINUTE));
+    let verdict = decide(&facts);
+    let kinds: Vec<Kind> = verdict.details.iter().map(|one| one.kind).collect();
+    let expected =
+        [Kind::DiskFull, Kind::Losing, Kind::Refused, Kind::DestinationRetrying, Kind::ReloadFailed];
+    assert_eq!((verdict.kind, kinds), (Kind::DiskFull, expected.to_vec()));
+}
+
+#[test]
+fn no_loss_or_refusal_is_ever_green() {
+    let all = [
+        Event::Lost,
+        Event::Unreadable,
+        Event::DeadLetterLost,
+        Event::Refused,
+        Event::Unsupported,
+        Event::TooOld,
+        Event::CollectionFailed,
+    ];
+    for kind in all {
+        for ago in 0..60 {
+            let verdict = decide(&with_event(event(kind, "prod", "", 1, ago * MINUTE)));
+            assert!(verdict.kind.level() > Level::Ok, "{kind:?} {ago} minutes ago: {verdict:?}");
+        }
+    }
+}
+
+#[test]
+fn refused_native_histograms_come_with_the_flag_to_set() {
+    let facts = with_event(event(Event::Refused, "prod", "native histograms disabled", 3, 0));
+    let details = decide(&facts).details;
+    let says = |one: &super::summary::Detail| one.sentence.contains("--enable-feature=native-histograms");
+    assert!(details.iter().any(says), "{details:?}");
+}

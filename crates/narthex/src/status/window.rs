@@ -1,0 +1,329 @@
+//! What went wrong in the last hour, in buckets of a minute. Pure: it reads no clock and no file.
+//!
+//! Times are milliseconds of the monotonic clock of this run; those of an earlier run are negative. So a wall clock
+//! that is set does not make anything disappear. In the file each time is an age, and the wall clock only says how
+//! long narthex was not running.
+//!
+//! ```text
+//! the content of a small file of the storage:
+//! ┌────────────┬─────────────┬────────────┬───────────────────────────────────────────────────────────────┐
+//! │ version u8 │ saved at ms │ rows       │ event u8, place, reason, age ms of the last, buckets, and for  │
+//! │ now 1      │ i64         │ u64        │ each bucket: age ms, count                                     │
+//! └────────────┴─────────────┴────────────┴───────────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! All numbers but the first are varints; texts are preceded by their length.
+
+use model::varint::{put_bytes, put_i64, put_u64, take_bytes, take_i64, take_u64};
+use std::collections::BTreeMap;
+
+/// How far back it looks.
+pub const WINDOW_MS: i64 = 3_600_000;
+/// The length of a bucket: an event is forgotten at most this much later than it could be.
+const BUCKET_MS: i64 = 60_000;
+/// How many buckets a row has at most: the one that is being filled comes on top.
+const BUCKETS_MAX: usize = (WINDOW_MS / BUCKET_MS) as usize + 2;
+/// The most rows. Events of further kinds are counted in one row for each [`Event`], which is always there to have.
+pub const ROWS_MAX: usize = 32;
+/// The longest name of a place or reason, in bytes.
+pub const NAME_BYTES_MAX: usize = 64;
+/// The most bytes of the file's content.
+pub const CONTENT_BYTES_MAX: usize =
+    32 + (ROWS_MAX + Event::ALL.len()) * (2 * NAME_BYTES_MAX + 24 + BUCKETS_MAX * 20);
+
+const VERSION: u8 = 1;
+
+/// What can happen to samples or pushes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Event {
+    /// Samples left the log before they were delivered, or can't be delivered.
+    Lost,
+    /// A part of the log could not be read.
+    Unreadable,
+    /// Refused samples could not be kept as dead letters.
+    DeadLetterLost,
+    /// A destination refused samples for good.
+    Refused,
+    /// A destination refused samples that an earlier request without an answer may have written.
+    AlreadyWritten,
+    /// A destination's version of the protocol can't carry samples.
+    Unsupported,
+    /// Samples were older than `sample_age_limit`.
+    TooOld,
+    /// An input refused or deferred requests.
+    InputRefused,
+    /// What was collected could not be stored.
+    CollectionFailed,
+}
+
+impl Event {
+    const ALL: [Event; 9] = [
+        Event::Lost,
+        Event::Unreadable,
+        Event::DeadLetterLost,
+        Event::Refused,
+        Event::AlreadyWritten,
+        Event::Unsupported,
+        Event::TooOld,
+        Event::InputRefused,
+        Event::CollectionFailed,
+    ];
+
+    /// Its number in the file, which never changes.
+    const fn number(self) -> u8 {
+        match self {
+            Event::Lost => 1,
+            Event::Unreadable => 2,
+            Event::DeadLetterLost => 3,
+            Event::Refused => 4,
+            Event::AlreadyWritten => 5,
+            Event::Unsupported => 6,
+            Event::TooOld => 7,
+            Event::InputRefused => 8,
+            Event::CollectionFailed => 9,
+        }
+    }
+}
+
+/// What is counted apart from each other.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// What happened.
+    pub event: Event,
+    /// The destination or the input; empty where it is about all of narthex.
+    pub place: String,
+    /// Why, in a few words; empty where that says nothing more.
+    pub reason: String,
+}
+
+impl Key {
+    /// A key whose names are cut to [`NAME_BYTES_MAX`].
+    pub fn new(event: Event, place: &str, reason: &str) -> Key {
+        let name = |text: &str| receive::answer::cut(text.to_string(), NAME_BYTES_MAX);
+        Key { event, place: name(place), reason: name(reason) }
+    }
+
+    /// Where the events of rows that are too many are counted.
+    fn further(event: Event) -> Key {
+        Key::new(event, "", "further kinds")
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Row {
+    /// Counts by the number of the bucket.
+    buckets: BTreeMap<i64, u64>,
+    last_ms: i64,
+}
+
+/// One row, summed up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// What it is about.
+    pub key: Key,
+    /// How often in the last hour.
+    pub hour: u64,
+    /// How often in the last ten minutes.
+    pub ten_minutes: u64,
+    /// When it happened for the first time within the window, to the minute.
+    pub first_ms: i64,
+    /// When it last happened.
+    pub last_ms: i64,
+}
+
+/// See the module.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Window {
+    rows: BTreeMap<Key, Row>,
+}
+
+impl Window {
+    /// Counts `count` events that happened at `now_ms`.
+    pub fn add(&mut self, key: Key, count: u64, now_ms: i64) {
+        if count > 0 {
+            self.put(key, count, now_ms, now_ms);
+        }
+    }
+
+    fn put(&mut self, key: Key, count: u64, bucket_ms: i64, last_ms: i64) {
+        let further = Key::further(key.event);
+        let is_new = !self.rows.contains_key(&key);
+        let key = if is_new && key != further && self.rows.len() >= ROWS_MAX { further } else { key };
+        let row = self.rows.entry(key).or_insert(Row { buckets: BTreeMap::new(), last_ms });
+        let bucket = row.buckets.entry(bucket_ms.div_euclid(BUCKET_MS)).or_default();
+        *bucket = bucket.saturating_add(count);
+        row.last_ms = row.last_ms.max(last_ms);
+    }
+
+    /// Forgets what is older than an hour at `now_ms`.
+    pub fn forget(&mut self, now_ms: i64) {
+        let oldest = (now_ms - WINDOW_MS).div_euclid(BUCKET_MS);
+        self.rows.retain(|_, row| {
+            row.buckets.retain(|bucket, _| *bucket >= oldest);
+            !row.buckets.is_empty()
+        });
+    }
+
+    /// All rows.
+    pub fn entries(&self, now_ms: i64) -> Vec<Entry> {
+        let entry = |(key, row): (&Key, &Row)| {
+            let since = |ms: i64| {
+                let oldest = (now_ms - ms).div_euclid(BUCKET_MS);
+                row.buckets.range(oldest..).fold(0u64, |sum, (_, count)| sum.saturating_add(*count))
+            };
+            let first = row.buckets.keys().next().map_or(now_ms, |bucket| bucket * BUCKET_MS);
+            Entry {
+                key: key.clone(),
+                hour: since(WINDOW_MS),
+                ten_minutes: since(600_000),
+                first_ms: first.min(row.last_ms),
+                last_ms: row.last_ms,
+            }
+        };
+        self.rows.iter().map(entry).collect()
+    }
+
+    /// The content of the file, at `now_ms`, which is `wall_ms` by the wall clock.
+    pub fn encode(&self, now_ms: i64, wall_ms: i64) -> Vec<u8> {
+        let mut out = vec![VERSION];
+        put_i64(&mut out, wall_ms);
+        put_u64(&mut out, self.rows.len() as u64);
+        for (key, row) in &self.rows {
+            out.push(key.event.number());
+            put_bytes(&mut out, key.place.as_bytes());
+            put_bytes(&mut out, key.reason.as_bytes());
+            put_i64(&mut out, now_ms - row.last_ms);
+            put_u64(&mut out, row.buckets.len() as u64);
+            for (bucket, count) in &row.buckets {
+                put_i64(&mut out, now_ms - bucket * BUCKET_MS);
+                put_u64(&mut out, *count);
+            }
+        }
+        out
+    }
+
+    /// What a file says, read at `now_ms`, which is `wall_ms` by the wall clock; `None` where the file says
+    /// nothing that is known. `is_plausible` tells whether a wall clock was set.
+    pub fn decode(
+        content: &[u8],
+        now_ms: i64,
+        wall_ms: i64,
+        is_plausible: impl Fn(i64) -> bool,
+    ) -> Option<Window> {
+        let (version, mut rest) = content.split_first()?;
+        if *version != VERSION {
+            return None;
+        }
+        let input = &mut rest;
+        let saved_ms = take_i64(input)?;
+        // Where one of the clocks was not set, the events are taken to be as young as when they were saved.
+        let clocks_set = is_plausible(saved_ms) && is_plausible(wall_ms);
+        let gap = if clocks_set { wall_ms.saturating_sub(saved_ms).max(0) } else { 0 };
+        let mut window = Window::default();
+        for _ in 0..take_u64(input)? {
+            let (number, rest) = input.split_first()?;
+            *input = rest;
+            let place = String::from_utf8(take_bytes(input)?.to_vec()).ok()?;
+            let reason = String::from_utf8(take_bytes(input)?.to_vec()).ok()?;
+            let time = |age: i64| now_ms.saturating_sub(age.clamp(0, 2 * WINDOW_MS)).saturating_sub(gap);
+            let last_ms = time(take_i64(input)?);
+            // An event of a later narthex is left out.
+            let event = Event::ALL.into_iter().find(|event| event.number() == *number);
+            for _ in 0..take_u64(input)? {
+                let (bucket_ms, count) = (time(take_i64(input)?), take_u64(input)?);
+                if let Some(event) = event
+                    && bucket_ms >= now_ms - WINDOW_MS - BUCKET_MS
+                {
+                    window.put(Key::new(event, &place, &reason), count, bucket_ms, last_ms);
+                }
+            }
+        }
+        window.forget(now_ms);
+        Some(window)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const MINUTE: i64 = BUCKET_MS;
+
+    fn lost(place: &str) -> Key {
+        Key::new(Event::Lost, place, "log full")
+    }
+
+    #[test]
+    fn events_count_for_an_hour_and_then_no_more() {
+        let mut window = Window::default();
+        window.add(lost("a"), 5, 30 * MINUTE);
+        window.add(lost("a"), 2, 55 * MINUTE);
+        let entry = |window: &Window, now| window.entries(now).first().cloned().unwrap();
+        let now = 60 * MINUTE;
+        assert_eq!((entry(&window, now).hour, entry(&window, now).ten_minutes), (7, 2));
+        assert_eq!(entry(&window, now).last_ms, 55 * MINUTE);
+        window.forget(91 * MINUTE);
+        assert_eq!(entry(&window, 91 * MINUTE).hour, 2);
+        window.forget(116 * MINUTE);
+        assert_eq!(window.entries(116 * MINUTE), []);
+    }
+
+    #[test]
+    fn the_file_keeps_the_window_over_a_restart() {
+        let mut window = Window::default();
+        window.add(lost("a"), 180_204, 90 * MINUTE + 7);
+        window.add(Key::new(Event::Refused, "b", "out of order"), 3, 100 * MINUTE);
+        let saved = 1_800_000_000_000;
+        let mut content = window.encode(100 * MINUTE, saved);
+        content.resize(CONTENT_BYTES_MAX, 0);
+        // Narthex was away for five minutes; its monotonic clock begins again.
+        let read = Window::decode(&content, 1000, saved + 5 * MINUTE, |_| true).unwrap();
+        let entries = read.entries(1000);
+        assert_eq!(entries.iter().map(|entry| entry.hour).collect::<Vec<_>>(), [180_204, 3]);
+        assert_eq!(entries[0].last_ms, 1000 + 7 - 15 * MINUTE);
+        // Away for longer than the hour: forgotten, unless the clock was not set.
+        let late = saved + 61 * MINUTE;
+        assert_eq!(Window::decode(&content, 0, late, |_| true), Some(Window::default()));
+        let unset = Window::decode(&content, 0, late, |ms| ms == saved).unwrap();
+        assert_eq!(unset.entries(0).len(), 2);
+        // The clock was set back meanwhile.
+        let back = Window::decode(&content, 0, saved - 600 * MINUTE, |_| true).unwrap();
+        assert_eq!(back.entries(0).len(), 2);
+    }
+
+    #[test]
+    fn rows_names_and_the_file_are_bounded() {
+        let mut window = Window::default();
+        for minute in 0..200 {
+            for destination in 0..100 {
+                let name = format!("{destination:0100}");
+                window.add(Key::new(Event::Lost, &name, &name), u64::MAX / 1000, minute * MINUTE);
+                window.add(Key::new(Event::TooOld, &name, &name), 1, minute * MINUTE);
+            }
+            window.forget(minute * MINUTE);
+        }
+        assert!(window.rows.len() <= ROWS_MAX + 2, "{}", window.rows.len());
+        let all: u64 = window
+            .entries(199 * MINUTE)
+            .iter()
+            .filter(|e| e.key.event == Event::TooOld)
+            .map(|e| e.hour)
+            .sum();
+        assert_eq!(all, 100 * 61, "what has no row of its own is counted all the same");
+        let content = window.encode(199 * MINUTE, i64::MAX);
+        assert!(content.len() <= CONTENT_BYTES_MAX, "{}", content.len());
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_can_be_read(content: Vec<u8>, now in 0i64..1 << 40, wall: i64) {
+            let mut content = content;
+            let _ = Window::decode(&content, now, wall, |_| true);
+            content.insert(0, VERSION);
+            if let Some(window) = Window::decode(&content, now, wall, |_| true) {
+                prop_assert!(window.rows.len() <= ROWS_MAX + Event::ALL.len());
+            }
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! How much of the log a destination has not read yet, exactly: what was committed less what its followers have read.
+
+use model::Value;
+use storage::{Chunk, Storage};
+use wal::Position;
+
+/// Samples and histograms that were committed since the log was opened and that lie before a follower.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Passed {
+    at: Position,
+    pub(super) points: u64,
+}
+
+impl Passed {
+    /// Those before `at`.
+    pub(super) fn before(storage: &Storage, at: Position) -> Passed {
+        Passed { at, points: storage.committed().saturating_sub(storage.waiting(at).points) }
+    }
+
+    /// The follower has read a chunk.
+    pub(super) fn read(&mut self, storage: &Storage, chunk: &Chunk) {
+        if storage.oldest().segment > self.at.segment {
+            // Segments between the two were dropped.
+            *self = Passed::before(storage, self.at.max(chunk.start));
+        }
+        if !storage.waiting(chunk.start).before_open {
+            let first = chunk.first_point_from(self.at) as usize;
+            let points = chunk.batch.points.iter().skip(first);
+            // Most chunks have no exemplars.
+            self.points += match chunk.batch.exemplars.is_empty() {
+                true => points.len() as u64,
+                false => points.filter(|point| !matches!(point.value, Value::Exemplar(_))).count() as u64,
+            };
+        }
+        self.at = self.at.max(chunk.end);
+    }
+}

@@ -1,0 +1,125 @@
+//! What a real Prometheus does when it starts on a log: opens it, deletes a part of it, or fails.
+//!
+//! Prometheus is stricter than narthex. It stops at the first damaged byte, and then *repairs* by deleting
+//! the rest of that segment and every later segment. It does not start at all where segments are missing.
+//! The rules here are those of Prometheus 3.5 (`wlog.Segments`, `wlog.LastCheckpoint`, `wlog.Reader`,
+//! `WL.Repair`); 2.42 behaves the same. `tests/prometheus_opens_logs.rs` of this workspace compares each of
+//! them with the real agent and the real server.
+//!
+//! The rules for names are in [`folder`], those for bytes in [`strict`].
+
+mod folder;
+pub(crate) mod strict;
+
+pub use folder::Misnamed;
+pub(crate) use folder::misnamed;
+
+use crate::error::WalError;
+use crate::fs::Filesystem;
+use crate::log::LogFile;
+use crate::record::RecordType;
+use folder::Folder;
+use std::path::{Path, PathBuf};
+
+/// What Prometheus does with a log when it starts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Opening {
+    /// It reads the log and changes nothing in it.
+    #[default]
+    Opens,
+    /// It starts, after it deleted everything behind this place: the rest of the file and all later segments.
+    Deletes {
+        /// The file in which it stops reading.
+        file: PathBuf,
+        /// The byte up to which it can read.
+        offset: u64,
+    },
+    /// It does not start.
+    Fails {
+        /// Why.
+        reason: String,
+        /// Whether it deletes segments before it gives up.
+        deletes: bool,
+    },
+}
+
+impl Opening {
+    /// Whether Prometheus starts, even if it deletes a part of the log.
+    pub fn starts(&self) -> bool {
+        !matches!(self, Opening::Fails { .. })
+    }
+}
+
+/// Which Prometheus opens the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Program {
+    /// `prometheus --agent`.
+    Agent,
+    /// A server.
+    Server,
+}
+
+impl Program {
+    /// Whether it stops at records of this type, however well-formed they are.
+    pub(crate) fn refuses(self, kind: Option<RecordType>) -> bool {
+        use RecordType as T;
+        match (self, kind) {
+            (Program::Server, _) => false,
+            (Program::Agent, None | Some(T::MmapMarkers | T::Metadata | T::MinValidTime)) => true,
+            (Program::Agent, Some(kind)) => {
+                matches!(kind, T::SamplesWithStart | T::HistogramsWithStart | T::FloatHistogramsWithStart)
+            }
+        }
+    }
+
+    /// Whether it reads the contents of records of this type, and therefore stops where they are malformed.
+    fn decodes(self, kind: RecordType) -> bool {
+        use RecordType as T;
+        match kind {
+            T::Series | T::Samples => true,
+            T::Histograms | T::FloatHistograms | T::CustomHistograms | T::CustomFloatHistograms => true,
+            T::Tombstones | T::Exemplars | T::Metadata => self == Program::Server,
+            _ => false,
+        }
+    }
+}
+
+/// What `program` does with the log in `dir`. Only `suspects` are read again: the files with damage, and those
+/// with records that `program` refuses. narthex reads strictly enough that no other file can stop Prometheus.
+pub(crate) fn opening<'a>(
+    fs: &dyn Filesystem,
+    dir: &Path,
+    suspects: impl Iterator<Item = &'a LogFile>,
+    program: Program,
+) -> Result<Opening, WalError> {
+    let folder = Folder::read(fs, dir)?;
+    if let Some(reason) = folder.obstacle(fs)? {
+        return Ok(Opening::Fails { reason, deletes: false });
+    }
+    let mut stop = None;
+    for file in suspects.filter(|file| folder.reads(file)) {
+        let opened = fs.open(&file.path(), false).map_err(WalError::io("open", &file.path()))?;
+        if let Some(offset) = strict::first_stop(&*opened, program) {
+            stop = Some((file, offset));
+            break;
+        }
+    }
+    let subfolder = folder.first_subfolder();
+    let before =
+        |number: i64| stop.is_none_or(|(file, _)| file.checkpoint.is_none() && number <= file.segment as i64);
+    if let Some((number, path)) = subfolder.filter(|(number, _)| before(*number)) {
+        return folder.opening_at_subfolder(fs, number, path);
+    }
+    Ok(match stop {
+        None => Opening::Opens,
+        // Prometheus takes the number of the checkpoint's file for that of a segment. It deletes the segments
+        // above it and then fails because there is no such segment.
+        Some((file, _)) if file.checkpoint.is_some() && !folder.has(file.segment) => {
+            Opening::Fails { reason: format!("{} is damaged", file.path().display()), deletes: true }
+        }
+        Some((file, offset)) => Opening::Deletes { file: file.path(), offset },
+    })
+}
+
+#[cfg(test)]
+mod tests;

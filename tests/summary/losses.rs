@@ -1,0 +1,179 @@
+//! What was lost or refused, while it happens and after it.
+
+use super::{Shown, samples};
+use support::prometheus::Options;
+use support::wire::{self, Series, Version};
+use support::{Answer, FakeReceiver, Prometheus, SOON, now_ms, wait_until};
+
+const REFUSED: [&str; 2] = ["refusing", "refused"];
+const LOST: [&str; 2] = ["losing", "lost"];
+
+#[test]
+fn every_sample_refused_with_400_is_red_now_and_after_a_kill() {
+    let receiver = FakeReceiver::start();
+    receiver.answer(|_| Answer::status(400).body("label name too long"));
+    let Some(mut shown) = Shown::start(&receiver.write_url(), "") else { return };
+    shown.expect("ok", &["idle"], "Nothing has been delivered yet.");
+    assert_eq!(shown.import(&samples(30)), 204);
+    shown.expect("error", &REFUSED, "prod is refusing samples: 30 in the last hour (label too long)");
+    shown.page.wait_for("document.querySelector('.who i.off') !== null", SOON);
+    shown.shoot("refusing");
+    let lines = shown.narthex().process.lines().join("\n");
+    assert!(!lines.contains("accepted what was sent"), "{lines}");
+    shown.wait_for_saved("prod");
+    // Healthy again, killed and started: what was refused within the hour is still there.
+    receiver.answer(Answer::success);
+    shown.restart();
+    assert_eq!(shown.import("good 1\n"), 204);
+    wait_until("it to be delivered", SOON, || receiver.stored() > 0);
+    shown.expect("error", &REFUSED, "30");
+    shown.check();
+}
+
+#[test]
+fn every_sample_refused_by_a_real_prometheus_is_red() {
+    let Some(peers) = support::peers() else { return };
+    let prometheus = Prometheus::start(&peers, Options::receiver());
+    let now = now_ms();
+    let first = [Series::new("first", &[], &[(now, 1.0)])];
+    wire::push(&prometheus.write_url(), Version::V1, &first).unwrap().expect_success();
+    let Some(shown) = Shown::start(&prometheus.write_url(), "") else { return };
+    // Two hours behind what Prometheus has: out of bounds, all of them.
+    let old: Vec<Series> = (0..1336)
+        .map(|number| Series::new("old", &[("id", &number.to_string())], &[(now - 7_200_000, 1.0)]))
+        .collect();
+    wire::push(&shown.narthex().write_url(), Version::V1, &old).unwrap().expect_success();
+    shown.expect("error", &REFUSED, "1,336 in the last hour (out of bounds)");
+    let destination = shown.narthex().get("/api/v1/status/remote_write").json()["destinations"][0].clone();
+    assert_eq!(
+        (&destination["failed"], &destination["level"]),
+        (&1336.into(), &"error".into()),
+        "{destination}"
+    );
+    let lines = shown.narthex().process.lines().join("\n");
+    assert!(!lines.contains("accepted what was sent"), "{lines}");
+    shown.check();
+}
+
+/// Pushes values that don't compress until `is_enough` holds.
+fn fill(shown: &Shown, is_enough: impl Fn(&Shown, u16) -> bool) {
+    let mut dice = fastrand::Rng::with_seed(1);
+    for round in 0..4000 {
+        let body: String = (0..2000)
+            .map(|number| format!("fill{{id=\"{number}\"}} {} {}\n", dice.f64(), now_ms() + round))
+            .collect();
+        let status = shown.import(&body);
+        if is_enough(shown, status) {
+            return;
+        }
+    }
+    panic!("it is never enough");
+}
+
+#[test]
+fn samples_dropped_from_a_full_log_are_red_now_and_after_a_kill() {
+    let receiver = FakeReceiver::start();
+    receiver.go_away();
+    let Some(mut shown) = Shown::start(&receiver.write_url(), "log: {max_size: 8MiB}\n") else { return };
+    let lost = |shown: &Shown| {
+        shown.narthex().get("/api/v1/status/remote_write").json()["destinations"][0]["lost"].as_u64().unwrap()
+    };
+    fill(&shown, |shown, status| {
+        assert_eq!(status, 204);
+        lost(shown) > 0
+    });
+    shown.expect("error", &LOST, "Samples are being lost: ");
+    shown.expect("error", &LOST, "in the last hour (log full)");
+    shown.shoot("losing");
+    assert_eq!(shown.narthex().get("/-/ready").status, 200, "pushes are accepted all the time");
+    // Stays what it was once nothing is dropped any more, and after a kill.
+    shown.wait_for_saved("log full");
+    shown.restart();
+    receiver.come_back();
+    wait_until("something to be delivered", SOON, || receiver.stored() > 0);
+    shown.expect("error", &LOST, "in the last hour (log full)");
+}
+
+#[test]
+fn a_log_that_refuses_is_red_and_not_ready_until_there_is_room() {
+    let receiver = FakeReceiver::start();
+    receiver.go_away();
+    let more = "log: {max_size: 8MiB, when_full: refuse}\n";
+    let Some(mut shown) = Shown::start(&receiver.write_url(), more) else { return };
+    assert_eq!(shown.narthex().get("/-/ready").status, 200);
+    fill(&shown, |_, status| status == 503);
+    for after_a_kill in [false, true] {
+        if after_a_kill {
+            shown.restart();
+            wait_until("the log to be full again", SOON, || shown.import("a 1\n") == 503);
+        }
+        shown.expect("error", &["log_full"], "The log is full (log.max_size): pushes are refused");
+        let ready = shown.narthex().get("/-/ready");
+        assert_eq!(
+            (ready.status, ready.text().contains("when_full: refuse")),
+            (503, true),
+            "{}",
+            ready.text()
+        );
+        assert_eq!(shown.narthex().get("/-/healthy").status, 200);
+        let log = shown.narthex().get("/api/v1/status/remote_write").json()["log"].clone();
+        assert_eq!((&log["full"], &log["full_reason"]), (&true.into(), &"budget".into()), "{log}");
+    }
+    receiver.come_back();
+    wait_until("it to be ready again", SOON * 2, || shown.narthex().get("/-/ready").status == 200);
+    shown.check();
+}
+
+#[test]
+fn a_part_of_the_log_that_cannot_be_read_is_red() {
+    let receiver = FakeReceiver::start();
+    receiver.go_away();
+    let Some(mut shown) = Shown::start(&receiver.write_url(), "") else { return };
+    for _ in 0..20 {
+        assert_eq!(shown.import(&samples(200)), 204);
+    }
+    let old = shown.narthex.take().unwrap();
+    old.process.kill();
+    let wal = old.data.join("wal");
+    let first = std::fs::read_dir(&wal).unwrap().map(|entry| entry.unwrap().path()).min().unwrap();
+    let mut bytes = std::fs::read(&first).unwrap();
+    // Behind the series, so that what is damaged is samples.
+    let at = bytes.iter().rposition(|byte| *byte != 0).unwrap() / 10 * 9;
+    bytes[at] ^= 0xff;
+    std::fs::write(&first, bytes).unwrap();
+    drop(old);
+    let narthex = super::run(shown.folder.path(), &shown.config);
+    shown.page = super::open(&shown.browser, &narthex);
+    shown.narthex = Some(narthex);
+    receiver.come_back();
+    shown.expect("error", &["log_unreadable"], "could not be read in the last hour");
+    wait_until("the last hour to be saved", SOON, || {
+        std::fs::read(shown.narthex().data.join("last-hour")).unwrap_or_default().iter().any(|byte| *byte > 0)
+    });
+    shown.restart();
+    shown.expect("error", &["log_unreadable", "losing", "lost"], "in the last hour");
+}
+
+#[test]
+fn refused_pushes_are_yellow_with_the_answer_and_counted() {
+    let receiver = FakeReceiver::start();
+    let Some(mut shown) = Shown::start(&receiver.write_url(), "") else { return };
+    assert_eq!(shown.import("good 1\n"), 204);
+    shown.expect("ok", &["delivered"], "Everything is delivered.");
+    assert_eq!(shown.import("}{ this is nothing\n"), 400);
+    assert_eq!(shown.narthex().post("/api/v1/write", &[], b"no snappy").status, 400);
+    shown.expect("warning", &["pushes_refused"], "2 pushes were refused in the last 10 minutes (invalid).");
+    let status = shown.narthex().get("/api/v1/status/remote_write").json();
+    assert_eq!(status["inputs"]["refused"], 2, "{status}");
+    assert_eq!(status["inputs"]["refused_by"]["import"]["invalid"], 1, "{status}");
+    let series = "narthex_receive_refused_total{door=\"import\",reason=\"invalid\"}";
+    assert_eq!(shown.narthex().metric(series), Some(1.0));
+    let text = |selector: &str| shown.page.text(selector);
+    assert!(text("#details").contains("The last answer: "), "{}", text("#details"));
+    let way = text("#way").split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(way.contains("pushes refused 2"), "{way}");
+    shown.shoot("pushes-refused");
+    shown.wait_for_saved("import");
+    shown.restart();
+    shown.expect("warning", &["pushes_refused"], "2 pushes were refused in the last 10 minutes");
+}

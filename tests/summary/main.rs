@@ -1,0 +1,150 @@
+//! The state that narthex shows, each by name: at the API, on the page in a real browser, and after a kill. While a
+//! page is open it is checked at each of its updates that no green shows beside a loss or a refusal.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a panic is how a test reports"
+)]
+
+mod losses;
+mod readiness;
+mod states;
+
+use std::path::Path;
+use support::narthex::config;
+use support::{Chromium, Narthex, Page, SOON, wait_for, wait_until};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
+
+/// Runs at each update of the page: notes where it is green although something was lost or refused.
+const WATCH: &str = "window.lies = []; window.wrong = false; \
+    { const draw = shows.run; shows.run = s => { draw(s); \
+      const hurt = d => d.lost > 0 || d.failed > d.already_written; \
+      window.wrong ||= s.log.full || s.destinations.some(hurt); \
+      if (window.wrong && document.querySelector('#state').className === 'ok') lies.push(s.summary.sentence); \
+      [...document.querySelectorAll('.who i')].forEach((dot, i) => { \
+        if (hurt(s.destinations[i]) && dot.className === 'good') lies.push(s.destinations[i].name); }); \
+      if (s.summary.level !== 'ok' && document.querySelector('#state').className === 'ok') lies.push('level'); }; } 0";
+
+/// A narthex that can be killed and started again, and the page that shows it.
+struct Shown {
+    narthex: Option<Narthex>,
+    page: Page,
+    browser: Chromium,
+    folder: tempfile::TempDir,
+    config: String,
+}
+
+impl Shown {
+    /// With one destination, `prod`, at `url`; `more` is added to the configuration. Nothing where there is no
+    /// browser.
+    fn start(url: &str, more: &str) -> Option<Shown> {
+        let text = format!(
+            "remote_write:\n- url: {url}\n  name: prod\n  queue_config: {{batch_send_deadline: 50ms, max_backoff: \
+             200ms, max_samples_per_send: 10, max_shards: 1}}\n{more}"
+        );
+        let text = if text.contains("collect:") {
+            text
+        } else {
+            format!("{text}collect: {{host: {{collectors: none}}, self: false}}\n")
+        };
+        Self::start_with(&text)
+    }
+
+    fn start_with(text: &str) -> Option<Shown> {
+        let program = Chromium::find()?;
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(folder.path(), text);
+        let narthex = run(folder.path(), &config);
+        let browser = Chromium::start(&program);
+        let page = open(&browser, &narthex);
+        Some(Shown { narthex: Some(narthex), page, browser, folder, config })
+    }
+
+    fn narthex(&self) -> &Narthex {
+        self.narthex.as_ref().unwrap()
+    }
+
+    /// Kills it, as `kill -9` does, and starts it again.
+    fn restart(&mut self) {
+        self.check();
+        let old = self.narthex.take().unwrap();
+        old.process.kill();
+        drop(old);
+        let narthex = run(self.folder.path(), &self.config);
+        self.page = open(&self.browser, &narthex);
+        self.narthex = Some(narthex);
+    }
+
+    /// Waits until a word is in the file that keeps the last hour.
+    fn wait_for_saved(&self, word: &str) {
+        wait_until("the last hour to be saved", SOON, || {
+            let content = std::fs::read(self.narthex().data.join("last-hour")).unwrap_or_default();
+            content.windows(word.len()).any(|window| window == word.as_bytes())
+        });
+    }
+
+    /// Waits until API and page show a state: its level, one of these kinds, and these words in the sentence.
+    #[track_caller]
+    fn expect(&self, level: &str, kinds: &[&str], words: &str) {
+        wait_for(&format!("{kinds:?} at the API"), SOON * 2, || {
+            let summary = self.narthex().get("/api/v1/status/summary").json();
+            let sentence = summary["sentence"].as_str().unwrap_or_default();
+            let is = kinds.contains(&summary["kind"].as_str().unwrap_or_default());
+            let all = is && summary["level"] == level && sentence.contains(words);
+            if all && summary["since"].as_i64().is_some() { Ok(()) } else { Err(summary.to_string()) }
+        });
+        let class = match (level, kinds) {
+            (_, ["idle"]) => "",
+            ("ok", _) => "ok",
+            ("warning", _) => "warn",
+            _ => "bad",
+        };
+        let shown = || {
+            let state = self.page.eval(
+                "[document.querySelector('#state').className, document.querySelector('#sentence').innerText]",
+            );
+            if state[0] == class && state[1].as_str().is_some_and(|text| text.contains(words)) {
+                Ok(())
+            } else {
+                Err(state.to_string())
+            }
+        };
+        wait_for(&format!("{kinds:?} on the page"), SOON, shown);
+        self.check();
+    }
+
+    /// That the page has told no lie so far.
+    #[track_caller]
+    fn check(&self) {
+        assert_eq!(self.page.eval("lies"), serde_json::json!([]), "green beside a loss or a refusal");
+    }
+
+    fn shoot(&self, name: &str) {
+        if let Some(folder) = std::env::var_os("NARTHEX_SCREENSHOTS") {
+            self.page.resize(1280, 800);
+            self.page.screenshot(&Path::new(&folder).join(format!("{name}.png")), true);
+        }
+    }
+
+    fn import(&self, body: &str) -> u16 {
+        self.narthex().post("/api/v1/import/prometheus", &[], body.as_bytes()).status
+    }
+}
+
+/// `count` series with a sample each.
+fn samples(count: usize) -> String {
+    (0..count).map(|number| format!("many{{id=\"{number}\"}} 1\n")).collect()
+}
+
+fn run(folder: &Path, config: &str) -> Narthex {
+    let arguments = ["--config", config, "--flush-deadline", "1s"];
+    Narthex::start_in(PROGRAM, "run", &folder.join("data"), &arguments)
+}
+
+fn open(browser: &Chromium, narthex: &Narthex) -> Page {
+    let page = browser.open(&format!("{}/", narthex.url()));
+    page.eval(WATCH);
+    page
+}
