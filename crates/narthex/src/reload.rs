@@ -65,7 +65,7 @@ impl Reloader {
         service_manager::reloading();
         let result = self.try_reload(agent, security).await;
         service_manager::ready();
-        agent.telemetry().reloaded(result.as_ref().map(|()| ()).map_err(String::as_str), agent.now_ms());
+        agent.telemetry().reloaded(result.as_ref().copied().map_err(String::as_str), agent.now_ms());
         if let Err(why) = &result {
             logging::error(format_args!("the configuration was not reloaded, the old one goes on: {why}"));
         }
