@@ -191,6 +191,12 @@ fn catching_up_is_a_warning() {
     let before = with_destination(|one| (one.waiting_before_start, one.waiting_ms) = (true, 15_001));
     let sentence = "prod is catching up. Samples from before the last start are waiting in the log, the oldest for 15 s.";
     expect(&before, Level::Warning, Kind::CatchingUp, sentence);
+    let both = with_destination(|one| {
+        (one.waiting, one.waiting_before_start, one.waiting_ms) = (10_000, true, 15_001);
+    });
+    let sentence =
+        "prod is catching up. At least 10,000 samples are waiting in the log, the oldest for 15 s.";
+    expect(&both, Level::Warning, Kind::CatchingUp, sentence);
 }
 
 #[test]
