@@ -203,9 +203,10 @@ fn catching_up_is_a_warning() {
 fn parked_samples_and_stuck_series_are_warnings() {
     let facts = with_destination(|one| one.parked = 3);
     expect(&facts, Level::Warning, Kind::Parked, "3 samples are parked: prod keeps failing on them.");
-    let facts = with_destination(|one| one.stuck_lanes = 1);
-    let sentence =
-        "prod keeps failing on some series. They are isolated, so that they delay no other series.";
+    let facts = with_destination(|one| {
+        (one.stuck_lanes, one.stuck_reason) = (1, Some("503 Service Unavailable".into()));
+    });
+    let sentence = "prod fails on a part of the series (1 of 256 lanes) and accepts the others: 503 Service Unavailable.";
     expect(&facts, Level::Warning, Kind::SeriesStuck, sentence);
 }
 
