@@ -7,6 +7,7 @@
 )]
 
 use std::net::TcpListener;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 use support::{Answer, FakeReceiver, Narthex, SOON, wait_until};
@@ -38,13 +39,18 @@ fn what_is_wrong_with_flags_ends_with_2_and_a_sentence() {
             vec!["run", "--to", "http://h", "--collect", "cpus"],
             "there is no collector \"cpus\" (is cpu meant?)",
         ),
-        (vec!["run", "--to", "http://h", "--listen", "9091"], "invalid socket address"),
+        (vec!["run", "--to", "http://h", "--listen", "h:http"], "\"http\" is not a port from 0 to 65535"),
         (vec!["run", "--to", "http://h", "--job", ""], "--job is empty"),
         (
             vec!["run", "--config", "/does/not/exist.yml"],
             "/does/not/exist.yml: it can't be read: No such file",
         ),
         (vec!["run", "--to", "http://h", "--log", "a=b=c"], "--log \"a=b=c\": "),
+        (
+            vec!["run", "--to", "http://h", "--log", "warning"],
+            "there is no log level \"warning\"; the levels are off, error, warn, info, debug and trace",
+        ),
+        (vec!["run", "--to", "http://h", "--log-format", "xml"], "[possible values: logfmt, json]"),
         (vec!["sink", "--fail", "200"], "200 is not in 400..=599"),
         (vec!["sink", "--delay", "soon"], "\"soon\" is not a duration"),
         (vec!["nonsense"], "unrecognized subcommand"),
@@ -86,8 +92,9 @@ fn a_taken_port_is_told_before_anything_else_is_done() {
     ] {
         let (code, text) = end(command);
         assert_eq!(code, Some(1), "{text}");
-        let words = format!("can't listen on {address}: Address already in use");
-        assert!(text.contains(&words) && text.contains("choose another one by --listen"), "{text}");
+        let port = taken.local_addr().unwrap().port();
+        let words = format!("port {port} is already in use ({address}); choose another with --listen");
+        assert!(text.contains(&words), "{text}");
     }
     assert!(!data.exists());
 }
@@ -117,7 +124,40 @@ fn a_data_folder_that_cannot_be_made_is_told() {
         data.to_str().unwrap(),
     ]);
     assert_eq!(code, Some(1));
-    assert!(text.contains("can't be used: making it: Not a directory"), "{text}");
+    assert!(text.contains("is not a folder; choose another with --data"), "{text}");
+    let (code, text) =
+        end(&["run", "--to", "http://127.0.0.1:1", "--listen", "0", "--data", file.path().to_str().unwrap()]);
+    assert!(code == Some(1) && text.contains("is not a folder; choose another with --data"), "{text}");
+}
+
+/// As another user, which only root can become.
+#[test]
+fn a_data_folder_of_another_user_is_told_with_both_users() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    const NOBODY: u32 = 65_534;
+    let folder = tempfile::tempdir().unwrap();
+    if std::fs::metadata(folder.path()).unwrap().uid() != 0 {
+        return;
+    }
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    // Where the build is may not be open to other users.
+    let program = folder.path().join("narthex");
+    std::fs::copy(PROGRAM, &program).unwrap();
+    let data = folder.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    for data in [data.join("below"), data] {
+        let output = Command::new("setpriv")
+            .args(["--reuid", &NOBODY.to_string(), "--clear-groups", "--"])
+            .arg(&program)
+            .args(["run", "--to", "http://127.0.0.1:1", "--listen", "0", "--data"])
+            .arg(&data)
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        let words = format!("belongs to user 0, and narthex runs as user {NOBODY}");
+        assert!(text.contains(&words) && text.contains("chown -R"), "{text}");
+    }
 }
 
 #[test]
@@ -129,7 +169,7 @@ fn it_says_what_it_does_and_ends_with_0() {
     let accepted = narthex.process.wait_for_line("accepted what was sent (remote write 2.0)", SOON);
     assert!(accepted.contains(&receiver.write_url()), "{accepted}");
     let said = narthex.process.lines().join("\n");
-    assert!(said.contains("collecting every 15 s, as job \"till\" and instance \"till-7\": cpu"), "{said}");
+    assert!(said.contains("collecting every 15 s, as job till and instance till-7: cpu"), "{said}");
     assert!(said.contains(&format!("pushing to {}", receiver.url())), "{said}");
     for path in ["/-/ready", "/-/healthy", "/", "/metrics", "/api/v1/status/remote_write"] {
         narthex.get(path).expect_success();
@@ -185,7 +225,7 @@ fn it_goes_on_when_nobody_reads_what_it_says() {
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-    lines.find(|line| line.as_ref().unwrap().starts_with("listening on")).unwrap().unwrap();
+    lines.find(|line| line.as_ref().unwrap().contains("listening on")).unwrap().unwrap();
     drop(lines);
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
@@ -203,4 +243,129 @@ fn a_second_signal_ends_it_at_once() {
     narthex.process.wait_for_line("SIGINT: sending what is left", SOON);
     narthex.process.signal(rustix::process::Signal::INT);
     assert_eq!(narthex.process.wait(SOON).code(), Some(130));
+}
+
+/// The pairs of a line of logfmt.
+fn logfmt(line: &str) -> Vec<(String, String)> {
+    let mut pairs = Vec::new();
+    let mut rest = line;
+    while !rest.is_empty() {
+        let (name, after) = rest.split_once('=').unwrap_or_else(|| panic!("no pair at {rest:?} in {line}"));
+        assert!(name.chars().all(|c| c.is_ascii_lowercase() || c == '_'), "{name:?} in {line}");
+        let (value, after) = if after.starts_with('"') {
+            let mut values = serde_json::Deserializer::from_str(after).into_iter::<String>();
+            let value = values.next().unwrap().unwrap_or_else(|error| panic!("{error}: {line}"));
+            (value, &after[values.byte_offset()..])
+        } else {
+            let end = after.find(' ').unwrap_or(after.len());
+            (after[..end].to_string(), &after[end..])
+        };
+        pairs.push((name.to_string(), value));
+        rest = after.strip_prefix(' ').unwrap_or(after);
+    }
+    pairs
+}
+
+#[test]
+fn every_line_of_a_run_has_time_level_and_message() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "rule_files: [a]\nremote_write: [{url: http://127.0.0.1:1/api/v1/write}]\n";
+    let file = support::narthex::config(folder.path(), text);
+    for format in ["logfmt", "json"] {
+        let narthex = Narthex::start(PROGRAM, &["--config.file", &file, "--log.format", format]);
+        narthex.process.wait_for_line("trying again", SOON);
+        std::fs::write(&file, "remote_write: [\n").unwrap();
+        narthex.process.signal(rustix::process::Signal::HUP);
+        narthex.process.wait_for_line("the configuration was not reloaded", SOON);
+        std::fs::write(&file, text).unwrap();
+        assert_eq!(narthex.process.terminate(SOON).code(), Some(0));
+        let lines = narthex.process.lines();
+        assert!(lines.len() > 5, "{lines:?}");
+        for line in lines {
+            if format == "json" {
+                let value: serde_json::Value =
+                    serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+                assert!(
+                    value["time"].is_string() && value["level"].is_string() && value["msg"].is_string(),
+                    "{line}"
+                );
+                continue;
+            }
+            let pairs = logfmt(&line);
+            let names: Vec<&str> = pairs.iter().take(3).map(|(name, _)| name.as_str()).collect();
+            assert_eq!(names, ["time", "level", "msg"], "{line}");
+            assert!(["ERROR", "WARN", "INFO"].contains(&pairs[1].1.as_str()), "{line}");
+            assert!(!line.contains("::"), "a module path: {line}");
+        }
+    }
+}
+
+#[test]
+fn listen_addresses_are_taken_as_people_write_them() {
+    for (listen, want) in [("0", "127.0.0.1:"), ("localhost:0", "127.0.0.1:")] {
+        let arguments =
+            ["run", "--to", "http://127.0.0.1:1", "--collect", "none", "--web.listen-address", listen];
+        let data = tempfile::tempdir().unwrap();
+        let data = ["--data", data.path().to_str().unwrap()];
+        let process = support::Process::start(Path::new(PROGRAM), arguments.iter().chain(&data));
+        process.wait_for_line(&format!("listening on http://{want}"), SOON);
+    }
+    let (code, text) = end(&["run", "--to", "http://127.0.0.1:1", "--listen", ":0"]);
+    assert_eq!(code, Some(2), "all addresses need authentication: {text}");
+    assert!(text.contains("--allow-unauthenticated"), "{text}");
+}
+
+/// Requests that failed and were sent again.
+fn retries(narthex: &Narthex) -> f64 {
+    let page = narthex.get("/metrics").text();
+    let failures = page.lines().filter(|line| line.starts_with("narthex_remote_requests_retried_total{"));
+    failures.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+}
+
+#[test]
+fn a_receiver_that_limits_the_rate_gives_few_lines() {
+    let receiver = FakeReceiver::start();
+    let requests = std::sync::atomic::AtomicU64::new(0);
+    // The words differ each time, as those of a receiver that tells its current rate.
+    receiver.answer(move |_| {
+        let number = requests.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        Answer::status(429).body(&format!("ingestion rate limit exceeded while adding {number} samples"))
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let file = support::narthex::config(
+        folder.path(),
+        &format!(
+            "remote_write: [{{url: '{}', queue_config: {{max_backoff: 50ms}}}}]\n",
+            receiver.write_url()
+        ),
+    );
+    let narthex = Narthex::start(PROGRAM, &["--config", &file, "--flush-deadline", "100ms"]);
+    wait_until("twenty failures", SOON, || retries(&narthex) >= 20.0);
+    let written = |words: &str| narthex.process.lines().iter().filter(|line| line.contains(words)).count();
+    assert_eq!(written("waiting, and trying again"), 1, "{}", narthex.process.tail());
+    assert_eq!(narthex.process.terminate(SOON).code(), Some(0));
+    let last = narthex.process.wait_for_line("suppressed=", SOON);
+    assert!(last.contains("destination="), "{last}");
+    assert_eq!(written("waiting, and trying again"), 2, "{}", narthex.process.tail());
+}
+
+#[test]
+fn the_end_of_an_outage_says_how_long_it_was() {
+    let receiver = FakeReceiver::start();
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!(
+        "remote_write: [{{name: central, url: '{}', queue_config: {{max_backoff: 50ms}}}}]\n",
+        receiver.write_url()
+    );
+    let file = support::narthex::config(folder.path(), &text);
+    let narthex = Narthex::start(PROGRAM, &["--config", &file]);
+    narthex.process.wait_for_line("accepted what was sent", SOON);
+    receiver.go_away();
+    narthex.post("/metrics/job/j", &[], b"a 1\n").expect_success();
+    narthex.process.wait_for_line("trying again", SOON);
+    // The destinations are looked at every 200 ms, and tried every 50 ms.
+    wait_until("twenty failures", SOON, || retries(&narthex) >= 20.0);
+    receiver.come_back();
+    let line = narthex.process.wait_for_line("accepts again", SOON);
+    assert!(line.contains("destination=central") && line.contains(" outage="), "{line}");
 }

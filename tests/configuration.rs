@@ -8,10 +8,11 @@
 )]
 
 use narthex::config::{Config, parse};
+use std::io::Write;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
-use support::{FakeReceiver, Narthex, SOON, wait_until};
+use support::{Answer, FakeReceiver, Narthex, SOON, wait_until};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
 
@@ -53,6 +54,16 @@ fn labeldrop_without_a_regex_gets_a_hint() {
         warnings[0].contains("remote_write[0].write_relabel_configs[1]: action labeldrop"),
         "{warnings:?}"
     );
+}
+
+/// The places and keys of all mistakes.
+fn places(text: &str) -> Vec<String> {
+    let is_first = |line: &&str| line.starts_with("n.yml:");
+    wrong(text)
+        .lines()
+        .filter(is_first)
+        .map(|line| line.split(": ").take(2).collect::<Vec<_>>().join(": "))
+        .collect()
 }
 
 const DESTINATION: &str = "remote_write:\n  - url: http://h:9090/api/v1/write\n";
@@ -193,7 +204,10 @@ fn a_wrong_value_is_answered_with_what_would_be_right() {
         ),
         ("log: {max_age: soon}", "n.yml:3:16: log.max_age: \"soon\" is not a duration"),
         ("collect: {host: {interval: 5m}}", "n.yml:3:28: collect.host.interval: from 1s to 2m"),
-        ("receive: {pushgateway: {interval: 5m}}", "n.yml:3:10: receive: pushgateway.interval is 300s"),
+        (
+            "receive: {pushgateway: {interval: 5m}}",
+            "n.yml:3:35: receive.pushgateway.interval: pushgateway.interval is 300s",
+        ),
     ] {
         let error = wrong(&format!("{DESTINATION}{section}\n"));
         assert!(error.starts_with(want), "{error}\n--- wanted\n{want}");
@@ -209,7 +223,7 @@ fn a_wrong_value_is_answered_with_what_would_be_right() {
     );
     let header = wrong(&format!("{DESTINATION}    headers: {{Content-Type: text/plain}}\n"));
     assert!(
-        header.starts_with("n.yml:2:5: remote_write[0]: headers: content-type can't be set here"),
+        header.starts_with("n.yml:3:14: remote_write[0].headers: headers: content-type can't be set here"),
         "{header}"
     );
     let twice = format!("{DESTINATION}{}", DESTINATION.trim_start_matches("remote_write:\n"));
@@ -246,7 +260,7 @@ fn members_are_checked_and_told_with_their_place() {
 #[test]
 fn relative_paths_are_relative_to_the_file() {
     let error = wrong(&format!("{DESTINATION}    basic_auth: {{username: me, password_file: pw}}\n"));
-    assert!(error.starts_with("n.yml:2:5: remote_write[0]: "), "{error}");
+    assert!(error.starts_with("n.yml:3:17: remote_write[0].basic_auth: "), "{error}");
     assert!(error.contains("conf/pw"), "{error}");
 }
 
@@ -322,4 +336,206 @@ fn check_says_what_a_file_would_do_and_ends_with_0_or_2() {
     let (code, said) = check("remote_rite: []\n");
     assert_eq!(code, Some(2));
     assert!(said.contains("did you mean \"remote_write\"?"), "{said}");
+}
+
+#[test]
+fn all_mistakes_are_told_at_once_each_at_its_key() {
+    let text = "global:\n  external_labels: {site: '${NOPE}'}\n\
+        remote_write:\n  - url: http://h:9090/api/v1/write\n    queue_config:\n      capcity: 100\n      max_shards: many\n  \
+        - url: ftp://i/\n    nmae: b\n\
+        log:\n  max_size: lots\n  durability: fsink\n\
+        collect:\n  host:\n    interval: 5m\n\
+        nonsense: 1\n";
+    assert_eq!(
+        places(text),
+        [
+            "n.yml:2:27: global.external_labels.site",
+            "n.yml:6:7: remote_write[0].queue_config.capcity",
+            "n.yml:7:19: remote_write[0].queue_config.max_shards",
+            "n.yml:8:10: remote_write[1].url",
+            "n.yml:9:5: remote_write[1].nmae",
+            "n.yml:11:13: log.max_size",
+            "n.yml:12:15: log.durability",
+            "n.yml:15:15: collect.host.interval",
+            "n.yml:16:1: nonsense",
+        ],
+        "{}",
+        wrong(text)
+    );
+}
+
+#[test]
+fn the_number_of_mistakes_that_are_told_is_bounded() {
+    let keys: String = (0..100).map(|number| format!("  nonsense_{number}: 1\n")).collect();
+    assert_eq!(places(&format!("log:\n{keys}")).len(), narthex::config::mistakes::MISTAKES_MAX);
+}
+
+#[test]
+fn mistakes_of_form_come_with_a_hint() {
+    for (text, hint) in [
+        (
+            "remote_write:\n  url: http://h:9090/api/v1/write\n",
+            "put a dash before the first key of each entry: `- url: http://h:9090/api/v1/write`",
+        ),
+        (
+            "remote_write:\n  - url: http://h:9090/api/v1/write\nmax_shards: 3\n",
+            "\"max_shards\" is a key of `queue_config`: is it at the right depth?",
+        ),
+        (
+            "remote_write:\n  - url: http://h:9090/api/v1/write\n   name: a\n",
+            "check the indentation: this line begins in column 4",
+        ),
+        ("log:\n    max_size: 1GiB\n  max_age: 7d\n", "check the indentation: this line begins in column 3"),
+    ] {
+        let error = wrong(text);
+        assert!(error.contains(hint), "{error}\n--- wanted\n{hint}");
+    }
+}
+
+#[test]
+fn a_url_without_a_path_gets_a_warning_that_names_the_usual_one() {
+    let (_, warnings) =
+        read("remote_write:\n  - url: http://h:9090\n  - url: http://i/x\n  - url: https://j/\n");
+    assert_eq!(
+        warnings,
+        [
+            "n.yml: remote_write[0]: the URL http://h:9090/ has no path; receivers of remote write usually listen \
+             at /api/v1/write, so write http://h:9090/api/v1/write",
+            "n.yml: remote_write[2]: the URL https://j/ has no path; receivers of remote write usually listen at \
+             /api/v1/write, so write https://j/api/v1/write",
+        ]
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let receiver = FakeReceiver::start();
+    receiver.answer(|_| Answer::status(405));
+    let text = format!("remote_write: [{{url: '{}'}}]\n", receiver.url());
+    let file = support::narthex::config(folder.path(), &text);
+    let narthex = Narthex::start(PROGRAM, &["--config", &file, "--flush-deadline", "100ms"]);
+    narthex.process.wait_for_line("has no path", SOON);
+    let refused = narthex.process.wait_for_line("405", SOON);
+    assert!(refused.contains("receivers of remote write usually listen at /api/v1/write"), "{refused}");
+}
+
+#[test]
+fn a_file_without_collect_says_how_to_collect() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = support::narthex::config(folder.path(), DESTINATION);
+    let output = Command::new(PROGRAM).args(["check", &file]).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.contains("collecting nothing of this machine; add `collect:` to the configuration file"),
+        "{said}"
+    );
+}
+
+#[test]
+fn check_reads_standard_input() {
+    let check = |text: &str| {
+        let mut child = Command::new(PROGRAM)
+            .args(["check", "-"])
+            .stdin(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, said) = check(DESTINATION);
+    assert_eq!(code, Some(0), "{said}");
+    let (code, said) = check("nonsense: 1\n");
+    assert!(code == Some(2) && said.contains("standard input:1:1: nonsense"), "{said}");
+    let (code, said) = check(&format!("# {}\n", "x".repeat(4 << 20)));
+    assert!(code == Some(2) && said.contains("larger than the limit of 4.00 MiB"), "{said}");
+}
+
+/// What promtool accepts as a pattern, narthex accepts, too.
+#[test]
+fn octal_escapes_in_patterns_are_taken_as_by_prometheus() {
+    let promtool = support::peers().map(|peers| peers.promtool);
+    let folder = tempfile::tempdir().unwrap();
+    for (pattern, valid) in [
+        (r"'\101'", true),
+        (r"'[\060-\071]+'", true),
+        (r"'\0'", true),
+        (r"'\12'", true),
+        (r"'\1'", false),
+        (r"'\8'", false),
+        (r#""\0""#, true),
+        (r#""\101""#, false),
+        (r#""\x41""#, true),
+    ] {
+        let text = format!(
+            "{DESTINATION}    write_relabel_configs:\n      - {{source_labels: [a], regex: {pattern}, action: drop}}\n"
+        );
+        let file = support::narthex::config(folder.path(), &text);
+        if let Some(promtool) = &promtool {
+            let output =
+                Command::new(promtool).args(["check", "config", "--syntax-only", &file]).output().unwrap();
+            assert_eq!(output.status.success(), valid, "promtool: {pattern}: {output:?}");
+        }
+        assert_eq!(parse("n.yml", Path::new("conf"), &text, &lookup).is_ok(), valid, "{pattern}");
+    }
+}
+
+fn check_send(arguments: &[&str]) -> (Option<i32>, String) {
+    let output = Command::new(PROGRAM).args(["check", "--send"]).args(arguments).output().unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn check_send_tries_each_destination_and_says_what_to_fix() {
+    let folder = tempfile::tempdir().unwrap();
+    let (second, first, locked, gone) =
+        (FakeReceiver::start(), FakeReceiver::start(), FakeReceiver::start(), FakeReceiver::start());
+    first.answer(|request| {
+        if request.version() == support::wire::Version::V2 {
+            Answer::status(415)
+        } else {
+            Answer::status(204)
+        }
+    });
+    locked.answer(|_| Answer::status(401).body("no such token"));
+    gone.go_away();
+    let text = format!(
+        "global: {{external_labels: {{site: lyon}}}}\nremote_write:\n\
+         - {{name: second, url: '{}'}}\n- {{name: first, url: '{}'}}\n- {{name: locked, url: '{}'}}\n- {{name: gone, url: '{}'}}\n",
+        second.write_url(),
+        first.write_url(),
+        locked.write_url(),
+        gone.write_url()
+    );
+    let file = support::narthex::config(folder.path(), &text);
+    let (code, said) = check_send(&[&file]);
+    assert_eq!(code, Some(1), "{said}");
+    let line = |name: &str| {
+        said.lines()
+            .find(|line| line.starts_with(&format!("{name} http")))
+            .unwrap_or_else(|| panic!("{name}: {said}"))
+    };
+    assert!(line("second").contains("accepted one sample by remote write 2.0 in "), "{said}");
+    assert!(line("first").contains("accepted one sample by remote write 1.0 in "), "{said}");
+    let want = "FAILED: 401 Unauthorized: no such token; check the user and password, or the token";
+    assert!(line("locked").contains(want), "{said}");
+    assert!(line("gone").contains("FAILED: can't connect: "), "{said}");
+    assert!(said.contains("2 of 4 destinations failed"), "{said}");
+    let arrivals = second.arrivals();
+    assert_eq!(arrivals.len(), 1, "one sample and no more");
+    let (labels, points) = arrivals.iter().next().unwrap();
+    assert_eq!(
+        (labels["__name__"].as_str(), labels["site"].as_str(), points[0].1),
+        ("narthex_check", "lyon", 1.0)
+    );
+}
+
+#[test]
+fn check_send_dry_sends_no_sample() {
+    let folder = tempfile::tempdir().unwrap();
+    let receiver = FakeReceiver::start();
+    let text = format!("remote_write: [{{url: '{}'}}]\n", receiver.write_url());
+    let file = support::narthex::config(folder.path(), &text);
+    let (code, said) = check_send(&["--dry", &file]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("accepted a request without samples by remote write 2.0"), "{said}");
+    assert!(receiver.arrivals().is_empty() && receiver.requests().len() == 1);
 }

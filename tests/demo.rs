@@ -124,7 +124,7 @@ fn where_the_usual_port_is_taken_it_takes_another_and_says_so() {
     // Whether this takes the port or somebody else has it: it is taken.
     let _taken = std::net::TcpListener::bind("127.0.0.1:9091");
     let demo = support::Process::start(Path::new(PROGRAM), ["demo"]);
-    demo.wait_for_line("127.0.0.1:9091 is taken by another program", SOON);
+    demo.wait_for_line("127.0.0.1:9091 is already in use", SOON);
     let url = support::narthex::listening_url(&demo);
     assert!(!url.ends_with(":9091"), "{url}");
     assert!(support::http::get(&format!("{url}/")).unwrap().text().contains("data-mode=\"demo\""));

@@ -116,6 +116,17 @@ impl Pusher {
     }
 }
 
+/// It says that the disk is full, and not the log.
+fn expect_full_disk(narthex: &Narthex) {
+    let summary = narthex.get("/api/v1/status/summary").json();
+    assert_eq!((&summary["level"], &summary["kind"]), (&"error".into(), &"disk_full".into()), "{summary}");
+    let ready = narthex.get("/-/ready");
+    assert_eq!((ready.status, ready.text().contains("the disk is full")), (503, true), "{}", ready.text());
+    assert_eq!(narthex.get("/-/healthy").status, 200);
+    let log = narthex.get("/api/v1/status/remote_write").json()["log"].clone();
+    assert_eq!(log["full_reason"], "disk", "{log}");
+}
+
 #[test]
 fn a_full_disk_refuses_pushes_and_loses_nothing() {
     let folder = tempfile::tempdir().unwrap();
@@ -143,6 +154,7 @@ fn a_full_disk_refuses_pushes_and_loses_nothing() {
     let pushed = pusher.push_until_full(&narthex);
     assert!(pushed > 100, "there was room for more than {pushed} pushes");
     assert_eq!(narthex.metric("narthex_log_full"), Some(1.0));
+    expect_full_disk(&narthex);
     assert_eq!(
         narthex.metric("narthex_log_segments_dropped_total"),
         Some(0.0),
@@ -157,6 +169,7 @@ fn a_full_disk_refuses_pushes_and_loses_nothing() {
     drop(narthex);
     let narthex = start();
     pusher.push_until_full(&narthex);
+    expect_full_disk(&narthex);
 
     // The destination is back: everything arrives although the disk is full, and then there is room.
     receiver.come_back();
@@ -170,8 +183,11 @@ fn a_full_disk_refuses_pushes_and_loses_nothing() {
     std::fs::remove_file(&filler).unwrap();
     ballast(&more, disk.free_mib());
     wait_until("the last page is full, too", SOON, || pusher.push(&narthex) == 503);
+    expect_full_disk(&narthex);
     pusher.wait_for_all(&receiver, "all that was acknowledged before the disk was full again");
     std::fs::remove_file(&more).unwrap();
+    // Without a push: whoever asks this before it pushes must not wait for ever.
+    wait_until("it is ready again by itself", SOON, || narthex.get("/-/ready").status == 200);
     wait_until("pushes are taken again once there is room", SOON, || {
         std::thread::sleep(Duration::from_millis(100));
         pusher.push(&narthex) != 503

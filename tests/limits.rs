@@ -1,7 +1,7 @@
 //! `docs/limits.md` says the numbers that the code has.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test reports")]
 
-use narthex::{config, configure, demo, exec, http, push, security, sink, status};
+use narthex::{config, configure, demo, exec, http, logging, push, security, sink, status};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -239,6 +239,21 @@ fn by_the_code() -> Vec<(&'static str, &'static str, String)> {
         ),
         ("Collecting", "interval", format!("1 s to {}", time(config::INTERVAL_MAX))),
         ("The program", "configuration file", bytes(config::FILE_BYTES_MAX)),
+        (
+            "The program",
+            "mistakes of a configuration file that are told at once",
+            count(config::mistakes::MISTAKES_MAX),
+        ),
+        (
+            "The program",
+            "a message or a value in a log line",
+            format!("{}; the rest is cut off", bytes(logging::record::VALUE_BYTES_MAX)),
+        ),
+        (
+            "The program",
+            "kinds and destinations that the log tells apart at a time",
+            format!("{}; all others share one line a minute", logging::throttle::KEYS_MAX),
+        ),
         ("The program", "file of `--to-file`", bytes(configure::TO_FILE_BYTES_MAX)),
         (
             "The program",

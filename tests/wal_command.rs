@@ -18,7 +18,7 @@ use support::folder::unpack;
 use support::narthex;
 use support::prometheus::Options;
 use support::wire::{self, Series, Version};
-use support::{Narthex, Peers, Prometheus, SOON, now_ms, wait_until};
+use support::{Answer, FakeReceiver, Narthex, Peers, Prometheus, SOON, now_ms, wait_until};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
 
@@ -387,6 +387,51 @@ fn what_is_no_log_is_told_with_2() {
     let (code, _, error) = wal(&["dump", "--dead", dir]);
     assert!(code == 2 && error.contains("no dead letters"), "{error}");
     assert_eq!(wal(&["dump", dir, "--from", "soon"]).0, 2);
+}
+
+/// As the page and the documents write them, in the environment of the narthex that keeps the data.
+#[test]
+fn commands_without_a_folder_find_the_default_one() {
+    let home = tempfile::tempdir().unwrap();
+    let data = home.path().join("narthex");
+    let typed = |command: &str| {
+        let output = Command::new(PROGRAM)
+            .args(command.split(' ').skip(1))
+            .env_remove("STATE_DIRECTORY")
+            .env("XDG_STATE_HOME", home.path())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    };
+    let commands = [
+        "narthex wal stat",
+        "narthex wal verify",
+        "narthex wal dump",
+        "narthex wal repair",
+        "narthex wal dump --dead",
+    ];
+    for command in commands {
+        let (code, _, error) = typed(command);
+        let words = format!("the default data folder {} does not exist", data.display());
+        assert!(code == 2 && error.contains(&words), "{command}: {error}");
+    }
+    let receiver = FakeReceiver::start();
+    receiver.answer(|_| Answer::status(400).body("out of bounds"));
+    let config = format!("remote_write:\n- {{url: '{}', name: central}}\n", receiver.write_url());
+    let narthex = with_config(&data, &config);
+    narthex.post("/api/v1/import/prometheus", &[], b"sold 17 1700000000000\n").expect_success();
+    wait_until("the dead letter", SOON, || typed("narthex wal dump --dead").1.contains("sold"));
+    assert_eq!(narthex.process.terminate(SOON).code(), Some(0));
+    for command in commands {
+        let (code, out, error) = typed(command);
+        assert_eq!(code, 0, "{command}: {out}{error}");
+    }
+    let (_, dead, _) = typed("narthex wal dump --dead");
+    let letter = dead.lines().find(|line| line.contains("sold")).unwrap();
+    assert!(letter.starts_with("central"), "the destination's name: {letter}");
+    assert!(letter.contains(" 2023-11-14T22:13:20.000Z 17: 400 Bad Request: out of bounds"), "{letter}");
 }
 
 /// Imports a dump in OpenMetrics as blocks into the data folder of a Prometheus that does not run.

@@ -9,7 +9,7 @@ use support::peers::repository;
 /// The YAML documents in a file below `packaging`.
 fn documents(path: &str) -> Vec<Value> {
     let text = std::fs::read_to_string(repository().join("packaging").join(path)).unwrap();
-    let documents = text.split("\n---\n").map(|one| serde_saphyr::from_str(one));
+    let documents = text.split("\n---\n").map(serde_saphyr::from_str);
     documents.map(|one| one.unwrap_or_else(|error| panic!("{path}: {error}"))).collect()
 }
 

@@ -4,9 +4,9 @@ use crate::config::size::Human;
 use crate::config::{Collect, Config, Log, default_max_size};
 use crate::data_dir::{DataDir, DataDirError};
 use crate::host;
+use crate::logging;
 use crate::page::Mode;
 use crate::routes::Watch;
-use crate::say::say;
 use crate::security::Security;
 use crate::status::About;
 use crate::status::monitor::Monitor;
@@ -314,12 +314,12 @@ async fn end(destination: Destination, deadline: Duration) {
     let url = destination.url_redacted();
     let report = destination.shutdown(deadline).await;
     if !report.complete {
-        say(format_args!(
+        logging::warn(format_args!(
             "{url}: not everything was taken in time; the rest is in the log and is sent at the next start"
         ));
     }
     if !report.positions_saved {
-        say(format_args!(
+        logging::warn(format_args!(
             "{url}: its position could not be saved; some samples are sent again at the next start"
         ));
     }

@@ -1,15 +1,17 @@
-//! What is said on standard error while it runs: when a destination first accepted, and when it accepts
-//! again. What goes wrong is logged where it happens.
+//! What is logged of destinations while they run: when one first accepted, when an outage ended, and when the
+//! samples that waited are delivered. Failures are logged where they happen.
 
-use crate::say::say;
-use crate::telemetry::Telemetry;
-use crate::telemetry::protocol_name;
+use crate::config::duration::human;
+use crate::outage::{Outage, Seen, Turn};
+use crate::telemetry::{Outlet, Telemetry, protocol_name};
 use remote::{State, Stats};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How often the destinations are looked at.
 const LOOK: Duration = Duration::from_millis(200);
+
+const FIRST: &str = "accepted what was sent";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Told {
@@ -20,25 +22,47 @@ enum Told {
 
 /// Watches until it is dropped.
 pub(crate) async fn watch(telemetry: Arc<Telemetry>) {
-    let mut known: Vec<(Arc<Stats>, Told)> = Vec::new();
+    let began = Instant::now();
+    let mut known: Vec<(Arc<Stats>, Told, Outage)> = Vec::new();
     loop {
         let outlets = telemetry.outlets();
-        known.retain(|(stats, _)| outlets.running.iter().any(|outlet| Arc::ptr_eq(&outlet.stats, stats)));
+        known.retain(|(stats, ..)| outlets.running.iter().any(|outlet| Arc::ptr_eq(&outlet.stats, stats)));
         for outlet in &outlets.running {
-            let at = known.iter().position(|(stats, _)| Arc::ptr_eq(&outlet.stats, stats));
-            let told = at.and_then(|at| known.get(at)).map_or(Told::Nothing, |(_, told)| *told);
-            let delivered = outlet.stats.delivered.get().total() > 0;
-            let (next, sentence) = look(told, &outlet.stats.state(), delivered);
+            let at = known.iter().position(|(stats, ..)| Arc::ptr_eq(&outlet.stats, stats));
+            let (told, outage) = match at.and_then(|at| known.get(at)) {
+                Some((_, told, outage)) => (*told, *outage),
+                None => (Told::Nothing, Outage::None),
+            };
+            let state = outlet.stats.state();
+            let lag = Duration::from_millis(u64::try_from(outlet.stats.lag_ms.get()).unwrap_or(0));
+            let delivered = outlet.stats.delivered.get().total();
+            let (told, sentence) = look(told, &state, delivered > 0);
+            let (outage, turn) = outage.next(Seen { now: began.elapsed(), state: &state, lag, delivered });
             match at.and_then(|at| known.get_mut(at)) {
-                Some((_, told)) => *told = next,
-                None => known.push((outlet.stats.clone(), next)),
+                Some(known) => (known.1, known.2) = (told, outage),
+                None => known.push((outlet.stats.clone(), told, outage)),
             }
             if let Some(sentence) = sentence {
-                let protocol = outlet.stats.protocol().map_or("", protocol_name);
-                say(format_args!("{}: {sentence} (remote write {protocol})", outlet.url));
+                accepted(outlet, sentence, turn);
+            }
+            if let Some(Turn::CaughtUp { lasted, took, samples }) = turn {
+                let (name, lasted, took) = (&outlet.name, human(lasted), human(took));
+                tracing::info!(destination = %name, outage = %lasted, %took, samples, "caught up after an outage");
             }
         }
         tokio::time::sleep(LOOK).await;
+    }
+}
+
+fn accepted(outlet: &Outlet, sentence: &str, turn: Option<Turn>) {
+    let Outlet { name, url, stats } = outlet;
+    let protocol = stats.protocol().map_or("", protocol_name);
+    match turn {
+        Some(Turn::Accepts { lasted }) if sentence != FIRST => {
+            let outage = human(lasted);
+            tracing::info!(destination = %name, %url, %outage, "{sentence} (remote write {protocol})");
+        }
+        _ => tracing::info!(destination = %name, %url, "{sentence} (remote write {protocol})"),
     }
 }
 
@@ -46,7 +70,7 @@ pub(crate) async fn watch(telemetry: Arc<Telemetry>) {
 fn look(told: Told, state: &State, delivered: bool) -> (Told, Option<&'static str>) {
     match (told, state) {
         (_, State::Delivering) if !delivered => (told, None),
-        (Told::Nothing, State::Delivering) => (Told::Accepts, Some("accepted what was sent")),
+        (Told::Nothing, State::Delivering) => (Told::Accepts, Some(FIRST)),
         (Told::Trouble, State::Delivering) => (Told::Accepts, Some("accepts again")),
         (Told::Accepts, State::Waiting { .. } | State::Refusing { .. } | State::Denied { .. }) => {
             (Told::Trouble, None)

@@ -1,6 +1,8 @@
 //! The command line: what can be said, and nothing of what is then done.
 
 use crate::config::duration;
+use crate::listen;
+use crate::logging::format::Format;
 #[cfg(feature = "demo")]
 use crate::sink::Accept;
 use clap::{Args, Parser, Subcommand};
@@ -15,38 +17,74 @@ pub const DEFAULT_LISTEN: &str = "127.0.0.1:9091";
 /// Where `sink` listens unless told otherwise.
 pub const DEFAULT_SINK_LISTEN: &str = "127.0.0.1:9095";
 
-/// Takes metrics in and carries them on by Prometheus remote write.
+/// Collects and receives metrics, and sends them by Prometheus remote write.
 #[derive(Debug, Parser)]
 #[command(name = "narthex", version, arg_required_else_help = true, max_term_width = 100)]
 pub struct Cli {
-    /// What to log on standard error: error, warn, info, debug or trace, also per part
-    /// (`warn,remote=debug`).
-    #[arg(long = "log", global = true, env = "NARTHEX_LOG", value_name = "LEVEL", default_value = "warn")]
-    pub log: String,
+    /// What to log on standard error: off, error, warn, info, debug or trace, also for one part
+    /// (`warn,remote=debug`). [default: info for run, demo and sink, else warn]
+    #[arg(
+        long = "log",
+        visible_alias = "log.level",
+        global = true,
+        env = "NARTHEX_LOG",
+        value_name = "LEVEL"
+    )]
+    pub log: Option<String>,
+
+    /// How log lines look.
+    #[arg(
+        long = "log-format",
+        visible_alias = "log.format",
+        global = true,
+        env = "NARTHEX_LOG_FORMAT",
+        value_enum,
+        value_name = "FORMAT",
+        default_value_t
+    )]
+    pub log_format: Format,
 
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
 }
 
+impl Cli {
+    /// The level of the log where neither flag nor environment names one. Commands that run until a signal
+    /// tell what they do; the others are silent unless something is wrong.
+    pub fn default_level(&self) -> &'static str {
+        if self.runs_until_a_signal() { "info" } else { "warn" }
+    }
+
+    /// Whether standard error is a log rather than a conversation.
+    pub fn runs_until_a_signal(&self) -> bool {
+        match self.command {
+            Command::Run(_) => true,
+            #[cfg(feature = "demo")]
+            Command::Demo(_) | Command::Sink(_) => true,
+            _ => false,
+        }
+    }
+}
+
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Collect this machine's metrics, take in pushes, and push both to a destination.
+    /// Collect this machine's metrics, receive pushes, and send both to destinations.
     Run(RunArgs),
+    /// Show all of it on this machine alone: collects, sends to a built-in sink, shows both on a page.
     #[cfg(feature = "demo")]
-    /// The whole way on this machine alone: collects, pushes to a sink of its own, shows both on a page.
     Demo(DemoArgs),
+    /// A remote-write receiver for tests of senders: it can fail, delay and refuse.
     #[cfg(feature = "demo")]
-    /// A remote-write receiver to look into, and to test senders with: it can fail, delay and refuse.
     Sink(SinkArgs),
     /// Push values from a script to a narthex or a Pushgateway, or straight to a remote-write endpoint.
     Push(crate::push::args::PushArgs),
     /// Run a command and push how it went: when it started and ended, its exit code, what it used.
     Exec(crate::exec::args::ExecArgs),
-    /// Look into a log of narthex or of Prometheus, check it, write it out, mend it.
+    /// Inspect, verify, dump or repair a log of narthex or of Prometheus.
     Wal(crate::wal_command::args::WalArgs),
-    /// Check a configuration file, and say what it would do.
+    /// Check a configuration file, say what it would do, and try its destinations (--send).
     Check(CheckArgs),
     /// Write completions for a shell to standard output.
     #[cfg(feature = "manual")]
@@ -60,7 +98,7 @@ pub enum Command {
 #[derive(Debug, Clone, Args)]
 pub struct RunArgs {
     /// The configuration file (YAML). Its remote_write sections are Prometheus' own.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, visible_alias = "config.file", value_name = "FILE")]
     pub config: Option<PathBuf>,
 
     /// Push to this remote-write endpoint; without a path, /api/v1/write is meant. Arguments show in
@@ -78,8 +116,10 @@ pub struct RunArgs {
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
 
-    /// Listen here for pushes, for its own metrics and for the page.
-    #[arg(long, value_name = "ADDR", default_value = DEFAULT_LISTEN)]
+    /// Listen here for pushes, for its own metrics and for the page. A port alone means loopback; `:PORT`
+    /// means all of this machine's addresses.
+    #[arg(long, visible_alias = "web.listen-address", value_name = "ADDR", default_value = DEFAULT_LISTEN,
+          value_parser = listen::parse)]
     pub listen: SocketAddr,
 
     /// Which of this machine's metrics to collect: names separated by commas; `default`, `all` and `none`
@@ -100,12 +140,12 @@ pub struct RunArgs {
     #[arg(long = "web.config.file", value_name = "FILE")]
     pub web_config_file: Option<PathBuf>,
 
-    /// Listen where other machines can reach it although nothing tells who comes.
+    /// Listen beyond loopback without authentication.
     #[arg(long)]
     pub allow_unauthenticated: bool,
 
-    /// A name by which narthex is asked besides its machine's own, as behind a proxy or in a container
-    /// (several: give it again, or commas). Others get 403, lest a foreign web page reads what is here.
+    /// Additional accepted Host header, as behind a proxy or in a container (several: repeat the flag, or
+    /// separate them by commas). Requests with another one get 403, which prevents DNS rebinding.
     #[arg(long = "allowed-host", value_name = "NAME", value_delimiter = ',')]
     pub allowed_hosts: Vec<crate::security::hosts::AllowedHost>,
 
@@ -133,10 +173,10 @@ pub struct DemoArgs {
 
     /// Listen here for the page and for pushes. [default: 127.0.0.1:9091, or another port where that
     /// one is taken]
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, visible_alias = "web.listen-address", value_name = "ADDR", value_parser = listen::parse)]
     pub listen: Option<SocketAddr>,
 
-    /// Listen where other machines can reach it: the demo asks nobody who comes.
+    /// Listen beyond loopback: the demo has no authentication.
     #[arg(long)]
     pub allow_unauthenticated: bool,
 }
@@ -145,11 +185,13 @@ pub struct DemoArgs {
 #[cfg(feature = "demo")]
 #[derive(Debug, Args)]
 pub struct SinkArgs {
-    /// Listen here for remote write and for the page.
-    #[arg(long, value_name = "ADDR", default_value = DEFAULT_SINK_LISTEN)]
+    /// Listen here for remote write and for the page. A port alone means loopback; `:PORT` means all of this
+    /// machine's addresses.
+    #[arg(long, visible_alias = "web.listen-address", value_name = "ADDR",
+          default_value = DEFAULT_SINK_LISTEN, value_parser = listen::parse)]
     pub listen: SocketAddr,
 
-    /// Listen where other machines can reach it: the sink asks nobody who comes.
+    /// Listen beyond loopback: the sink has no authentication.
     #[arg(long)]
     pub allow_unauthenticated: bool,
 
@@ -194,8 +236,17 @@ pub struct SinkArgs {
 /// `narthex check`.
 #[derive(Debug, Args)]
 pub struct CheckArgs {
-    /// The configuration file.
+    /// The configuration file; `-` is standard input.
     pub file: PathBuf,
+
+    /// Send one sample (narthex_check 1) to each destination, and say for each one whether it was accepted, or
+    /// what to fix. Exit code 1 unless all of them accepted.
+    #[arg(long)]
+    pub send: bool,
+
+    /// With --send: send a request without samples.
+    #[arg(long, requires = "send")]
+    pub dry: bool,
 }
 
 fn parse_collectors(text: &str) -> Result<CollectorSet, String> {

@@ -2,8 +2,8 @@
 
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::io::{ErrorKind, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// The file whose lock says that the folder is in use; it holds the process' number.
@@ -25,8 +25,30 @@ pub enum DataDirError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A file is in its way.
+    #[error("the data folder {} can't be used: {} is not a folder; choose another with --data", path.display(), file.display())]
+    NotFolder {
+        /// The folder.
+        path: PathBuf,
+        /// The file: the folder itself, or one above it.
+        file: PathBuf,
+    },
+    /// It belongs to another user.
+    #[error("the data folder {} can't be used: {} belongs to user {owner}, and narthex runs as user {own}; \
+        run it as user {owner}, change the owner (chown -R {own} {}), or choose another folder with --data",
+        path.display(), of.display(), of.display())]
+    Foreign {
+        /// The folder.
+        path: PathBuf,
+        /// What belongs to the other user: the folder, something in it, or a folder above it.
+        of: PathBuf,
+        /// The other user's number.
+        owner: u32,
+        /// The number of this process' user.
+        own: u32,
+    },
     /// Another process has it.
-    #[error("the data folder {} is in use by another narthex{}: stop that one, or give this one another folder by --data", path.display(), process(*pid))]
+    #[error("the data folder {} is in use by another narthex{}: stop that one, or choose another folder with --data", path.display(), process(*pid))]
     InUse {
         /// The folder.
         path: PathBuf,
@@ -49,7 +71,7 @@ pub struct DataDir {
 impl DataDir {
     /// Makes the folder if it is not there (mode 0700), tries to write to it, and locks it.
     pub fn open(path: &Path) -> Result<DataDir, DataDirError> {
-        let failed = |what| move |source| DataDirError::Io { path: path.to_path_buf(), what, source };
+        let failed = |what| move |source| explain(path, what, source);
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed("making it"))?;
         let mut file = OpenOptions::new()
             .read(true)
@@ -87,6 +109,32 @@ impl DataDir {
         let stat = rustix::fs::statvfs(&self.path)?;
         Ok(stat.f_blocks.saturating_mul(stat.f_frsize))
     }
+}
+
+/// The error with its cause, where a look at the file system shows one.
+fn explain(path: &Path, what: &'static str, source: std::io::Error) -> DataDirError {
+    let path_buf = path.to_path_buf();
+    match source.kind() {
+        ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
+            let file = path.ancestors().find(|above| above.exists() && !above.is_dir());
+            if let Some(file) = file {
+                return DataDirError::NotFolder { path: path_buf, file: file.to_path_buf() };
+            }
+        }
+        ErrorKind::PermissionDenied => {
+            let lock = path.join(LOCK_FILE);
+            let own = rustix::process::geteuid().as_raw();
+            let owner = |of: &Path| of.metadata().ok().map(|data| data.uid());
+            let seen = std::iter::once(lock.as_path()).chain(path.ancestors());
+            // Only the nearest folder that is there counts: those above it may belong to anybody.
+            let mut there = seen.filter_map(|of| Some((of, owner(of)?))).take(2);
+            if let Some((of, owner)) = there.find(|(_, owner)| *owner != own) {
+                return DataDirError::Foreign { path: path_buf, of: of.to_path_buf(), owner, own };
+            }
+        }
+        _ => {}
+    }
+    DataDirError::Io { path: path_buf, what, source }
 }
 
 /// The data folder where no flag names one; `variable` looks up the environment.
@@ -130,7 +178,12 @@ mod tests {
         let file = dir.path().join("file");
         std::fs::write(&file, "").unwrap();
         let error = DataDir::open(&file.join("x")).unwrap_err().to_string();
-        assert!(error.contains("file/x can't be used: making it: "), "{error}");
+        assert!(
+            error.contains("file/x can't be used: ") && error.contains("file is not a folder"),
+            "{error}"
+        );
+        let error = DataDir::open(&file).unwrap_err().to_string();
+        assert!(error.ends_with("file is not a folder; choose another with --data"), "{error}");
     }
 
     #[test]

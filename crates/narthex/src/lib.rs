@@ -11,6 +11,7 @@
 
 pub mod agent;
 mod announce;
+mod check;
 pub mod cli;
 pub mod config;
 pub mod configure;
@@ -22,8 +23,12 @@ pub mod failure;
 pub mod guard;
 mod host;
 pub mod http;
+mod listen;
+pub mod logging;
 #[cfg(feature = "manual")]
 pub mod manual;
+pub mod moment;
+mod outage;
 pub mod page;
 pub mod push;
 mod reload;
@@ -43,6 +48,7 @@ pub mod wal_command;
 use clap::Parser;
 use cli::{Cli, Command};
 use failure::Failure;
+use logging::format::Format;
 use say::say;
 use std::process::ExitCode;
 
@@ -57,7 +63,7 @@ const STACK_BYTES: usize = 1 << 20;
 pub fn cli_main() -> ExitCode {
     static_libc::restrict_name_resolution();
     std::panic::set_hook(Box::new(|panic| {
-        say(format_args!("narthex: an error in narthex itself, please report it: {panic}"));
+        logging::fatal(format_args!("an error in narthex itself, please report it: {panic}"));
     }));
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -67,23 +73,35 @@ pub fn cli_main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { failure::USAGE } else { 0 });
         }
     };
-    match start(cli) {
+    // Flags and files that can't be used are told as plain text, with the line of the file: that is for the
+    // person who has just typed the command. Programs that read JSON get JSON.
+    let is_log = cli.runs_until_a_signal();
+    let is_json = cli.log_format == Format::Json;
+    let ended = start(cli);
+    let code = match ended {
         Ok(code) => code,
+        Err(failure) if is_log && (is_json || failure.code() != failure::USAGE) => {
+            logging::fatal(format_args!("{failure}"));
+            ExitCode::from(failure.code())
+        }
         Err(failure) => {
             say(format_args!("narthex: {failure}"));
             ExitCode::from(failure.code())
         }
-    }
+    };
+    logging::finish();
+    code
 }
 
 fn start(cli: Cli) -> Result<ExitCode, Failure> {
-    match log_to_stderr(&cli.log) {
-        // A job is not to suffer from what is wrong with its metrics.
+    let level = cli.log.as_deref().unwrap_or_else(|| cli.default_level());
+    match logging::start(level, cli.log_format) {
+        // A job must not fail because of a flag that is about its metrics.
         Err(failure) if matches!(cli.command, Command::Exec(_)) => say(format_args!("narthex: {failure}")),
         done => done?,
     }
     match cli.command {
-        Command::Check(args) => return run::check(&args.file).map(|()| ExitCode::SUCCESS),
+        Command::Check(args) if !args.send => return check::check(&args.file).map(|_| ExitCode::SUCCESS),
         Command::Wal(args) => return wal_command::run(args),
         #[cfg(feature = "manual")]
         Command::Completions(args) => return manual::completions(&args).map(|()| ExitCode::SUCCESS),
@@ -100,6 +118,7 @@ fn start(cli: Cli) -> Result<ExitCode, Failure> {
         .build()
         .map_err(|error| Failure::running(format!("the threads could not be started: {error}")))?;
     let ended = runtime.block_on(async {
+        tokio::spawn(logging::tick());
         let ended = match cli.command {
             Command::Exec(args) => return Ok(exec::run(args).await),
             Command::Push(args) => push::run(args).await,
@@ -108,6 +127,7 @@ fn start(cli: Cli) -> Result<ExitCode, Failure> {
             Command::Demo(args) => demo::run(args).await,
             #[cfg(feature = "demo")]
             Command::Sink(args) => sink::serve::run(args).await,
+            Command::Check(args) => check::check_and_send(&args.file, args.dry).await,
             // The others have ended above.
             _ => Ok(()),
         };
@@ -116,17 +136,4 @@ fn start(cli: Cli) -> Result<ExitCode, Failure> {
     // A file system that never answers must not hold up the end.
     runtime.shutdown_background();
     ended
-}
-
-fn log_to_stderr(level: &str) -> Result<(), Failure> {
-    use std::io::IsTerminal;
-    let filter = tracing_subscriber::EnvFilter::try_new(level)
-        .map_err(|error| Failure::usage(format!("--log {level:?}: {error}")))?;
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .log_internal_errors(false)
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
-    Ok(())
 }

@@ -7,7 +7,7 @@ use crate::agent::{Agent, needs_restart};
 use crate::cli::RunArgs;
 use crate::config::Config;
 use crate::configure::configure;
-use crate::say::say;
+use crate::logging;
 use crate::security::Security;
 use crate::service_manager;
 use axum::Router;
@@ -65,9 +65,9 @@ impl Reloader {
         service_manager::reloading();
         let result = self.try_reload(agent, security).await;
         service_manager::ready();
-        agent.telemetry().reloaded(result.as_ref().map(|()| ()).map_err(String::as_str), agent.now_ms());
+        agent.telemetry().reloaded(result.as_ref().copied().map_err(String::as_str), agent.now_ms());
         if let Err(why) = &result {
-            say(format_args!("the configuration was not reloaded, the old one goes on: {why}"));
+            logging::error(format_args!("the configuration was not reloaded, the old one goes on: {why}"));
         }
         result
     }
@@ -83,15 +83,15 @@ impl Reloader {
         let changes = agent.reload(config.clone()).await.map_err(|error| error.to_string())?;
         security.renew(renewal);
         for warning in warnings {
-            say(format_args!("warning: {warning}"));
+            logging::warn(format_args!("{warning}"));
         }
         for key in needs_restart(&self.config.log, &config.log) {
-            say(format_args!("warning: {key} has changed, which needs a restart: the old value holds"));
+            logging::warn(format_args!("{key} has changed, which needs a restart: the old value holds"));
         }
-        say(format_args!("the configuration was reloaded: {}", sentence(&changes)));
+        logging::info(format_args!("the configuration was reloaded: {}", sentence(&changes)));
         for (name, sentence) in agent.removed() {
             if !removed_before.contains(&name) {
-                say(format_args!("{sentence}"));
+                logging::info(format_args!("{sentence}"));
             }
         }
         // What holds, to be compared with the next time.

@@ -1,22 +1,20 @@
-//! `narthex run` and `narthex check`: from a configuration to a running agent, and to its end.
+//! `narthex run`: from a configuration to a running agent, and to its end.
 
 use crate::agent::{Agent, Settings, hostname};
 use crate::announce;
 use crate::cli::RunArgs;
-use crate::config::{self, Config, duration::human, size::Human};
-use crate::configure::{NOWHERE, configure};
+use crate::config::{Config, duration::human, size::Human};
+use crate::configure::configure;
 use crate::data_dir::default_path;
 use crate::failure::Failure;
 use crate::http::{Listening, Switch};
+use crate::logging;
 use crate::page::Mode;
 use crate::reload::{self, Reloader};
-use crate::say::say;
 use crate::security::{Policy, Security};
 use crate::service_manager::{self, parts, watchdog};
 use crate::shutdown::{Hangups, Signals};
 use remote::config::url::Url;
-use std::net::SocketAddr;
-use std::path::Path;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -33,7 +31,7 @@ pub async fn run(args: RunArgs) -> Result<(), Failure> {
     let mut hangups = Hangups::listen().map_err(Failure::running)?;
     let (config, warnings) = configure(&args, &environment)?;
     for warning in warnings {
-        say(format_args!("warning: {warning}"));
+        logging::warn(format_args!("{warning}"));
     }
     let data = match args.data.clone() {
         Some(path) => path,
@@ -53,15 +51,19 @@ pub async fn run(args: RunArgs) -> Result<(), Failure> {
     let (reload, mut asked) = reload::route(args.enable_lifecycle);
     switch.set(agent.router(Mode::Run, reload, &security));
     let scheme = security.scheme();
-    say(format_args!("listening on {scheme}://{} (pushes, own metrics, page)", server.address()));
+    logging::info(format_args!("listening on {scheme}://{} (pushes, own metrics, page)", server.address()));
     for sentence in told {
-        say(format_args!("{sentence}"));
+        logging::info(format_args!("{sentence}"));
     }
     for (_, sentence) in agent.removed() {
-        say(format_args!("{sentence}"));
+        logging::info(format_args!("{sentence}"));
     }
     let about = agent.about();
-    say(format_args!("log and positions in {}, at most {}", about.data.display(), Human(about.max_bytes)));
+    logging::info(format_args!(
+        "log and positions in {}, at most {}",
+        about.data.display(),
+        Human(about.max_bytes)
+    ));
     agent.measure();
     let announcing = tokio::spawn(announce::watch(agent.telemetry().clone()));
 
@@ -92,7 +94,7 @@ pub async fn run(args: RunArgs) -> Result<(), Failure> {
     service_manager::stopping(flush_deadline);
     drop(watchdog);
     signals.end_at_next(None);
-    say(format_args!("{signal}: sending what is left, for at most {}", human(flush_deadline)));
+    logging::info(format_args!("{signal}: sending what is left, for at most {}", human(flush_deadline)));
     drop(asked);
     // Requests under way are answered; later ones are told to come again.
     switch.set_not_ready("narthex is ending");
@@ -100,49 +102,32 @@ pub async fn run(args: RunArgs) -> Result<(), Failure> {
     agent.stop(flush_deadline).await;
     server.stop().await;
     announcing.abort();
-    say(format_args!("ended"));
-    Ok(())
-}
-
-/// `narthex check FILE`.
-pub fn check(file: &Path) -> Result<(), Failure> {
-    let (config, mut warnings) =
-        config::load(file, &|name| std::env::var(name).ok()).map_err(Failure::usage)?;
-    if config.destinations.is_empty() {
-        warnings.push(format!("{}: {NOWHERE}; it can be run with --to URL only", file.display()));
-    }
-    for warning in warnings {
-        say(format_args!("warning: {warning}"));
-    }
-    // Where it will listen is not known here; that certificates and tokens can be read is.
-    let address = SocketAddr::from(([127, 0, 0, 1], 0));
-    let policy = Policy { settings: config.security.clone(), address, allow_unauthenticated: false };
-    policy.load().map_err(Failure::usage)?;
-    for sentence in sentences(&config, "node", &hostname()) {
-        say(format_args!("{sentence}"));
-    }
-    say(format_args!("{} is valid", file.display()));
+    logging::info(format_args!("ended"));
     Ok(())
 }
 
 /// What it will do, in sentences.
-fn sentences(config: &Config, job: &str, instance: &str) -> Vec<String> {
+pub(crate) fn sentences(config: &Config, job: &str, instance: &str) -> Vec<String> {
     let mut out = Vec::new();
     let collect = &config.collect;
     let every = human(collect.interval);
     if collect.host.is_empty() {
-        out.push("collecting nothing of this machine".into());
+        out.push(
+            "collecting nothing of this machine; add `collect:` to the configuration file, or --collect default, \
+             to collect what node_exporter does"
+                .into(),
+        );
     } else {
         let what = if collect.host == collect::CollectorSet::default() {
             "node_exporter's defaults".to_string()
         } else {
             collect.host.to_string()
         };
-        out.push(format!("collecting every {every}, as job {job:?} and instance {instance:?}: {what}"));
+        out.push(format!("collecting every {every}, as job {job} and instance {instance}: {what}"));
     }
     if collect.own {
         let own = crate::host::OWN_JOB;
-        out.push(format!("narthex' own metrics every {every}, as job {own:?} and instance {instance:?}"));
+        out.push(format!("narthex' own metrics every {every}, as job {own} and instance {instance}"));
     }
     for destination in &config.destinations {
         let members: Vec<String> = destination.members.iter().map(Url::redacted).collect();

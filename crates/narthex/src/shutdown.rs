@@ -1,7 +1,7 @@
 //! The end: the first SIGTERM or SIGINT asks for it, the second one does not wait. And SIGHUP, which asks
 //! for another reading of the configuration.
 
-use crate::say::say;
+use crate::logging;
 use std::path::PathBuf;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -56,12 +56,13 @@ impl Signals {
             let name = self.next().await;
             if let Some(folder) = remove {
                 let _ = std::fs::remove_dir_all(folder);
-                say(format_args!("{name} again: ending at once."));
-                std::process::exit(SECOND_SIGNAL_CODE);
+                logging::info(format_args!("{name} again: ending at once"));
+            } else {
+                logging::info(format_args!(
+                    "{name} again: ending at once; the acknowledged samples are on disk and are sent at the next start"
+                ));
             }
-            say(format_args!(
-                "{name} again: ending at once. What is acknowledged is on disk and is sent at the next start."
-            ));
+            logging::finish();
             std::process::exit(SECOND_SIGNAL_CODE);
         });
     }

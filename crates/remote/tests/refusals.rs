@@ -97,7 +97,8 @@ fn what_was_under_way_at_a_kill_may_have_been_written() {
             // Positions are there from a first run on.
             let first = world.start(by(&world, message));
             world.push(6);
-            world.wait_for_all();
+            // Not only arrived: without the answer they would be under way as well.
+            wait_for_number("delivery", 6, || first.stats().delivered.get().samples);
             if repeats {
                 // Stored, and nobody is told.
                 world.receiver.answer(|request| Answer::success(request).ending(Ending::NoAnswer));

@@ -1,6 +1,7 @@
-//! What is wrong with a configuration, so that a person can mend it: which file, line, column and key,
+//! What is wrong with a configuration, so that a person can fix it: which file, line, column and key,
 //! the line itself, and what would be right. Never a secret.
 
+use super::hints;
 use std::fmt;
 
 /// Something wrong with a configuration.
@@ -18,6 +19,32 @@ pub struct ConfigError {
     pub hint: Option<String>,
     /// The line, unless it may hold a secret.
     pub line: Option<String>,
+    /// It is no YAML from here on.
+    pub is_syntax: bool,
+    /// A key that must be there is not.
+    pub is_missing: bool,
+}
+
+/// All that is wrong with a file, in the order of its lines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigErrors(pub Vec<ConfigError>);
+
+impl std::error::Error for ConfigErrors {}
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, error) in self.0.iter().enumerate() {
+            let before = if number == 0 { "" } else { "\n" };
+            write!(f, "{before}{error}")?;
+        }
+        Ok(())
+    }
+}
+
+impl From<Box<ConfigError>> for ConfigErrors {
+    fn from(error: Box<ConfigError>) -> Self {
+        ConfigErrors(vec![*error])
+    }
 }
 
 impl std::error::Error for ConfigError {}
@@ -68,6 +95,8 @@ impl Reporter<'_> {
             message: message.into(),
             hint: None,
             line: None,
+            is_syntax: false,
+            is_missing: false,
         })
     }
 
@@ -92,11 +121,17 @@ impl Reporter<'_> {
         let hidden = place.is_some_and(|(line, _)| self.is_hidden(line, path));
         let mut hint = None;
         let mut syntax = false;
+        let is_missing = matches!(error.without_snippet(), E::SerdeMissingField { .. });
         let message = match error.without_snippet() {
             E::SerdeUnknownField { field, expected, .. } => match super::known::absent(path) {
                 Some(why) => why.to_string(),
                 None => {
                     hint = Some(right_key(field, expected));
+                    if nearest(field, expected).is_none()
+                        && let Some(section) = hints::other_section(field)
+                    {
+                        hint = Some(section);
+                    }
                     format!("unknown key {field:?}")
                 }
             },
@@ -113,7 +148,12 @@ impl Reporter<'_> {
                 format!("expected {expected}")
             }
             E::InvalidScalar { ty, .. } => format!("expected {}", words(ty)),
-            E::Unexpected { expected, .. } => format!("expected {}", words(expected)),
+            E::Unexpected { expected, .. } => {
+                if *expected == "sequence start" {
+                    hint = place.and_then(|(line, _)| hints::missing_dash(self.text, line));
+                }
+                format!("expected {}", words(expected))
+            }
             E::NullIntoString { .. } => "there is no value".into(),
             E::DuplicateMappingKey { .. } => "the key stands here twice".into(),
             E::Message { .. } if hidden => {
@@ -122,6 +162,7 @@ impl Reporter<'_> {
             E::Message { msg, .. } => without_password(msg),
             other => {
                 syntax = true;
+                hint = place.and_then(|(line, _)| hints::wrong_column(self.text, line));
                 let text = other.to_string();
                 // The reader appends the place, which stands in front already.
                 let text = text.split(" at line ").next().unwrap_or_default();
@@ -141,7 +182,9 @@ impl Reporter<'_> {
                 self.shown(line, path).map(|text| cut(text, end))
             }
         });
-        Box::new(ConfigError { place, key: path.to_string(), message, hint, line, ..*self.whole("") })
+        let key = path.to_string();
+        let whole = *self.whole("");
+        Box::new(ConfigError { place, key, message, hint, line, is_syntax: syntax, is_missing, ..whole })
     }
 
     /// The line to show for an error about `key`.
@@ -222,12 +265,17 @@ fn words(ty: &str) -> &str {
 
 /// Which key was probably meant, else which there are.
 fn right_key(field: &str, expected: &[&str]) -> String {
-    let near = expected.iter().map(|key| (distance(field, key), key)).min();
-    match near {
-        Some((distance, key)) if distance <= 1 + field.len() / 4 => format!("did you mean {key:?}?"),
+    match nearest(field, expected) {
+        Some(key) => format!("did you mean {key:?}?"),
         _ if expected.is_empty() => "no key can stand here".into(),
         _ => format!("the keys here are: {}", expected.join(", ")),
     }
+}
+
+/// The key that differs from `field` by a slip only.
+fn nearest<'a>(field: &str, expected: &[&'a str]) -> Option<&'a str> {
+    let near = expected.iter().map(|key| (distance(field, key), *key)).min();
+    near.filter(|(distance, _)| *distance <= 1 + field.len() / 4).map(|(_, key)| key)
 }
 
 /// Edits that make `b` of `a`: inserted, deleted, changed or swapped letters.

@@ -8,20 +8,25 @@ pub mod duration;
 pub mod env;
 pub mod error;
 pub mod file;
+mod hints;
 mod known;
 mod locate;
+pub mod mistakes;
 pub mod size;
 pub mod web;
 
 use crate::security::Settings;
-use crate::security::hosts::HostError;
+use crate::security::hosts::AllowedHost;
 use collect::CollectorSet;
-use error::{ConfigError, Reporter};
+use error::{ConfigError, ConfigErrors, Reporter};
 use file::File;
+use receive::web_config::TlsServerConfig;
 use remote::config::RemoteWrite;
 use remote::members;
 use size::{Human, Size};
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -105,15 +110,22 @@ impl Default for Config {
     }
 }
 
-/// Reads a file. Besides the configuration: warnings, each a sentence.
-pub fn load(path: &Path, lookup: env::Lookup<'_>) -> Result<(Config, Vec<String>), Box<ConfigError>> {
-    let name = path.display().to_string();
+/// Reads a file, or standard input where the path is `-`. Besides the configuration: warnings, each a sentence.
+pub fn load(path: &Path, lookup: env::Lookup<'_>) -> Result<(Config, Vec<String>), ConfigErrors> {
+    let is_stdin = path == Path::new("-");
+    let name = if is_stdin { "standard input".into() } else { path.display().to_string() };
     let whole = |message| Reporter { file: &name, text: "", expanded: &[] }.whole(message);
-    let size = std::fs::metadata(path).map_err(|error| whole(format!("it can't be read: {error}")))?.len();
-    if size > FILE_BYTES_MAX {
-        return Err(whole(format!("it has {}, the limit is {}", Human(size), Human(FILE_BYTES_MAX))));
+    let unreadable = |error: std::io::Error| whole(format!("it can't be read: {error}"));
+    let from: Box<dyn Read> = if is_stdin {
+        Box::new(std::io::stdin().lock())
+    } else {
+        Box::new(std::fs::File::open(path).map_err(unreadable)?)
+    };
+    let mut bytes = Vec::new();
+    from.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(whole(format!("it is larger than the limit of {}", Human(FILE_BYTES_MAX))).into());
     }
-    let bytes = std::fs::read(path).map_err(|error| whole(format!("it can't be read: {error}")))?;
     let text = String::from_utf8(bytes).map_err(|_| whole("it is not UTF-8".into()))?;
     let folder = path.parent().unwrap_or(Path::new(""));
     parse(&name, folder, &text, lookup)
@@ -125,12 +137,13 @@ pub fn parse(
     folder: &Path,
     text: &str,
     lookup: env::Lookup<'_>,
-) -> Result<(Config, Vec<String>), Box<ConfigError>> {
+) -> Result<(Config, Vec<String>), ConfigErrors> {
     let before = Reporter { file: name, text, expanded: &[] };
     let (expanded, lines) = env::sections(text, &OWN_SECTIONS, lookup)
         .map_err(|located| before.at(Some((located.line, located.column)), "", located.error.to_string()))?;
     let reporter = Reporter { file: name, text, expanded: &lines };
-    let mut file: File = read(&expanded, &reporter)?;
+    let mut reading = mistakes::read_all::<File>(&expanded, &reporter);
+    let Some(mut file) = reading.value.take() else { return Err(ConfigErrors(reading.mistakes)) };
     for destination in file.remote_write.iter_mut().flatten() {
         destination.resolve_paths(folder);
     }
@@ -142,8 +155,17 @@ pub fn parse(
         *root = folder.join(&*root);
     }
     let warnings = warnings(name, &file);
-    let wrong = |key: &str, message: String| reporter.at(locate::locate(&expanded, key), key, message);
-    Ok((check(file, lookup, &wrong)?, warnings))
+    let at = |key: &str, message: String| *reporter.at(locate::locate(&expanded, key), key, message);
+    let faults = Faults { at: &at, found: RefCell::default() };
+    let config = check(file, lookup, &faults);
+    let mut errors = faults.found.into_inner();
+    errors.retain(|error| !reading.is_near_mistake(&error.key));
+    errors.append(&mut reading.mistakes);
+    if errors.is_empty() {
+        return Ok((config, warnings));
+    }
+    errors.sort_by_key(|error| error.place);
+    Err(ConfigErrors(errors))
 }
 
 /// From YAML to types, with errors that say where.
@@ -183,27 +205,49 @@ fn warnings(name: &str, file: &File) -> Vec<String> {
             }
         }
     }
+    for (index, entry) in file.remote_write.iter().flatten().enumerate() {
+        let urls = if entry.members.is_empty() { std::slice::from_ref(&entry.url) } else { &entry.members };
+        for url in urls.iter().filter(|url| url.has_no_path()) {
+            let (url, path) = (url.redacted(), remote::config::url::DEFAULT_PATH);
+            warnings.push(format!(
+                "{name}: remote_write[{index}]: the URL {url} has no path; receivers of remote write usually \
+                 listen at {path}, so write {}{path}",
+                url.trim_end_matches('/')
+            ));
+        }
+    }
     warnings
 }
 
-/// Makes an error about the value of a key.
-type Wrong<'a> = &'a dyn Fn(&str, String) -> Box<ConfigError>;
+/// What is found wrong with the values of a file that could be read.
+struct Faults<'a> {
+    /// Makes an error about the value of a key.
+    at: &'a dyn Fn(&str, String) -> ConfigError,
+    found: RefCell<Vec<ConfigError>>,
+}
 
-fn check(file: File, lookup: env::Lookup<'_>, wrong: Wrong<'_>) -> Result<Config, Box<ConfigError>> {
+impl Faults<'_> {
+    fn add(&self, key: &str, message: impl Into<String>) {
+        self.found.borrow_mut().push((self.at)(key, message.into()));
+    }
+}
+
+/// The configuration. It may be used only if no fault was found.
+fn check(file: File, lookup: env::Lookup<'_>, faults: &Faults<'_>) -> Config {
     let labels = file.global.and_then(|global| global.external_labels).unwrap_or_default();
-    let external_labels = external_labels(labels, lookup, wrong)?;
+    let external_labels = external_labels(labels, lookup, faults);
     let destinations = file.remote_write.unwrap_or_default();
-    check_destinations(&destinations, wrong)?;
+    check_destinations(&destinations, faults);
     let log = file.log.unwrap_or_default();
     if let Some(Size::Bytes(bytes)) = log.max_size
         && bytes < storage::Options::MIN_SIZE
     {
         let least = Human(storage::Options::MIN_SIZE);
-        return Err(wrong("log.max_size", format!("too small: at least {least}")));
+        faults.add("log.max_size", format!("too small: at least {least}"));
     }
     if log.max_age.is_some_and(|age| age.is_zero()) {
         let why = "nothing would be kept: leave it out to keep without regard to age";
-        return Err(wrong("log.max_age", why.into()));
+        faults.add("log.max_age", why);
     }
     let log = Log {
         max_size: log.max_size,
@@ -222,29 +266,34 @@ fn check(file: File, lookup: env::Lookup<'_>, wrong: Wrong<'_>) -> Result<Config
             file::Compression::Zstd => wal::Compression::Zstd,
         },
     };
-    let max_in_memory = max_in_memory(file.send.unwrap_or_default(), wrong)?;
-    let collect = collect(file.collect, wrong)?;
+    let max_in_memory = max_in_memory(file.send.unwrap_or_default(), faults);
+    let collect = collect(file.collect, faults);
     let mut section = file.receive.unwrap_or_default();
-    let security = security(&mut section, wrong)?;
+    let security = security(&mut section, faults);
     let receive = doors(section);
-    receive.check().map_err(|error| wrong("receive", error.to_string()))?;
-    Ok(Config { external_labels, destinations, log, max_in_memory, collect, receive, security })
+    if let Err(error) = receive.check() {
+        let message = error.to_string();
+        // The message begins with the key.
+        let key = message.split(' ').next().unwrap_or_default();
+        faults.add(&format!("receive.{key}"), message.as_str());
+    }
+    Config { external_labels, destinations, log, max_in_memory, collect, receive, security }
 }
 
 /// Who may come in. What can be told without reading files is told here.
-fn security(section: &mut file::Receive, wrong: Wrong<'_>) -> Result<Settings, Box<ConfigError>> {
+fn security(section: &mut file::Receive, faults: &Faults<'_>) -> Settings {
     let mut settings = Settings { tls: section.tls.take(), ..Settings::default() };
-    if let Some(tls) = &settings.tls {
-        tls.check().map_err(|error| wrong("receive.tls", error.to_string()))?;
+    if let Some(Err(error)) = settings.tls.as_ref().map(TlsServerConfig::check) {
+        faults.add("receive.tls", error.to_string());
     }
     if let Some(basic) = section.basic_auth.take() {
         if basic.users.is_empty() {
             let why = "there are no users, so nobody would be asked: leave basic_auth out for that";
-            return Err(wrong("receive.basic_auth", why.into()));
+            faults.add("receive.basic_auth", why);
         }
         let users = basic.users.iter().map(|(user, hash)| (user.clone(), hash.reveal().to_string()));
         if let Err(error) = receive::auth::Auth::new(users.collect(), Vec::new()) {
-            return Err(wrong("receive.basic_auth.users", error.to_string()));
+            faults.add("receive.basic_auth.users", error.to_string());
         }
         settings.users = basic.users;
     }
@@ -256,56 +305,66 @@ fn security(section: &mut file::Receive, wrong: Wrong<'_>) -> Result<Settings, B
             (None, None) => Some("give token_file, or token"),
         };
         if let Some(why) = why {
-            return Err(wrong("receive.bearer", why.into()));
+            faults.add("receive.bearer", why);
         }
         (settings.token, settings.token_file) = (bearer.token, bearer.token_file);
     }
     for (index, host) in section.allowed_hosts.iter().enumerate() {
         let key = format!("receive.allowed_hosts[{index}]");
-        settings.allowed_hosts.push(host.parse().map_err(|error: HostError| wrong(&key, error.to_string()))?);
+        match host.parse::<AllowedHost>() {
+            Ok(host) => settings.allowed_hosts.push(host),
+            Err(error) => faults.add(&key, error.to_string()),
+        }
     }
-    Ok(settings)
+    settings
 }
 
 fn external_labels(
     given: BTreeMap<String, String>,
     lookup: env::Lookup<'_>,
-    wrong: Wrong<'_>,
-) -> Result<BTreeMap<String, String>, Box<ConfigError>> {
+    faults: &Faults<'_>,
+) -> BTreeMap<String, String> {
     let mut labels = BTreeMap::new();
     for (name, value) in given {
         let key = format!("global.external_labels.{name}");
         // Prometheus accepts any other name: `__replica__` for the tracker of Mimir and Cortex, or `a.b`.
         if name.is_empty() {
-            return Err(wrong(&key, "an external label needs a name".into()));
+            faults.add(&key, "an external label needs a name");
         }
-        let value = env::label(&value, lookup).map_err(|error| wrong(&key, error.to_string()))?;
-        labels.insert(name, value);
+        match env::label(&value, lookup) {
+            Ok(value) => drop(labels.insert(name, value)),
+            Err(error) => faults.add(&key, error.to_string()),
+        }
     }
-    Ok(labels)
+    labels
 }
 
-fn check_destinations(destinations: &[RemoteWrite], wrong: Wrong<'_>) -> Result<(), Box<ConfigError>> {
+fn check_destinations(destinations: &[RemoteWrite], faults: &Faults<'_>) {
     let mut names = BTreeSet::new();
     for (index, destination) in destinations.iter().enumerate() {
         let key = |last: &str| format!("remote_write[{index}]{last}");
         if let Some(name) = &destination.name
             && !names.insert(name)
         {
-            return Err(wrong(&key(".name"), format!("another destination is called {name:?} already")));
+            faults.add(&key(".name"), format!("another destination is called {name:?} already"));
         }
         if let Err(error) = members::check(destination) {
             let key = key(&if error.key.is_empty() { String::new() } else { format!(".{}", error.key) });
-            return Err(wrong(&key, error.why));
+            faults.add(&key, error.why);
+            continue;
         }
         // What can be told before anything is sent: headers, credentials, certificates.
         for member in members::destinations(destination) {
             if let Err(error) = remote::client::Client::new(&member) {
-                return Err(wrong(&key(""), error.to_string()));
+                let message = error.to_string();
+                let blamed = blamed_key(&error, &message);
+                faults.add(&key(blamed), message);
+                // The others would fail for the same reason.
+                break;
             }
         }
         if destination.lacks_window() {
-            return Err(wrong(&key(".catch_up"), remote::config::NEEDS_WINDOW.into()));
+            faults.add(&key(".catch_up"), remote::config::NEEDS_WINDOW);
         }
         let queue = &destination.queue_config;
         for (name, value) in [
@@ -315,40 +374,65 @@ fn check_destinations(destinations: &[RemoteWrite], wrong: Wrong<'_>) -> Result<
             (".queue_config.max_samples_per_send", queue.max_samples_per_send),
         ] {
             if value == 0 {
-                return Err(wrong(&key(name), "0 would send nothing: at least 1".into()));
+                faults.add(&key(name), "0 would send nothing: at least 1");
             }
         }
     }
     let all: Vec<RemoteWrite> = destinations.iter().flat_map(members::destinations).collect();
     if let Err(error) = remote::Identity::of_all(&all) {
-        return Err(wrong("remote_write", error.to_string()));
+        faults.add("remote_write", error.to_string());
     }
-    Ok(())
 }
 
-fn max_in_memory(section: file::Send, wrong: Wrong<'_>) -> Result<usize, Box<ConfigError>> {
-    let bytes = match section.max_in_memory {
-        None => return Ok(remote::config::MAX_IN_MEMORY),
+/// The key of an entry that an error of its client is about; empty where the error does not say.
+fn blamed_key(error: &remote::client::ClientError, message: &str) -> &'static str {
+    use remote::client::ClientError;
+    const KEYS: [&str; 10] = [
+        ".tls_config",
+        ".http_headers",
+        ".headers",
+        ".basic_auth",
+        ".authorization",
+        ".bearer_token_file",
+        ".oauth2",
+        ".sigv4",
+        ".proxy_url",
+        ".no_proxy",
+    ];
+    let named = KEYS.into_iter().find(|key| message.starts_with(key.trim_start_matches('.')));
+    named.unwrap_or(match error {
+        ClientError::Tls(_) => ".tls_config",
+        _ => "",
+    })
+}
+
+fn max_in_memory(section: file::Send, faults: &Faults<'_>) -> usize {
+    let default = remote::config::MAX_IN_MEMORY;
+    match section.max_in_memory {
+        None => default,
         Some(Size::Percent(_)) => {
-            return Err(wrong("send.max_in_memory", "an amount such as 32MiB, not a share".into()));
+            faults.add("send.max_in_memory", "an amount such as 32MiB, not a share");
+            default
         }
-        Some(Size::Bytes(bytes)) => usize::try_from(bytes).unwrap_or(usize::MAX),
-    };
-    if bytes < MAX_IN_MEMORY_MIN {
-        let least = Human(MAX_IN_MEMORY_MIN as u64);
-        return Err(wrong("send.max_in_memory", format!("too small: at least {least}")));
+        Some(Size::Bytes(bytes)) => {
+            let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+            if bytes < MAX_IN_MEMORY_MIN {
+                let least = Human(MAX_IN_MEMORY_MIN as u64);
+                faults.add("send.max_in_memory", format!("too small: at least {least}"));
+            }
+            bytes
+        }
     }
-    Ok(bytes)
 }
 
-fn collect(section: Option<file::Collect>, wrong: Wrong<'_>) -> Result<Collect, Box<ConfigError>> {
+fn collect(section: Option<file::Collect>, faults: &Faults<'_>) -> Collect {
     let default = if section.is_some() { CollectorSet::default() } else { CollectorSet::EMPTY };
     let section = section.unwrap_or_default();
     let host = section.host.unwrap_or_default();
     let interval = host.interval.unwrap_or(INTERVAL);
     if !(INTERVAL_MIN..=INTERVAL_MAX).contains(&interval) {
         let why = "from 1s to 2m: queries look back five minutes only, and one collection may be lost";
-        return Err(wrong("collect.host.interval", why.into()));
+        faults.add("collect.host.interval", why);
     }
     // Otherwise each collector would find nothing and say little: on any machine something is missing.
     if let Some(root) = host.root.as_ref().filter(|root| !root.join("proc/stat").exists()) {
@@ -356,11 +440,11 @@ fn collect(section: Option<file::Collect>, wrong: Wrong<'_>) -> Result<Collect, 
             "no proc/stat below {}: give the folder where the machine's root is mounted",
             root.display()
         );
-        return Err(wrong("collect.host.root", why));
+        faults.add("collect.host.root", why);
     }
     let root = host.root.unwrap_or_else(|| "/".into());
     let host = host.collectors.map_or(default, |collectors| collectors.0);
-    Ok(Collect { host, root, interval, own: section.own })
+    Collect { host, root, interval, own: section.own }
 }
 
 fn doors(section: file::Receive) -> receive::Options {

@@ -13,9 +13,9 @@ use crate::config::Config;
 use crate::failure::Failure;
 use crate::guard::{Guard, guard};
 use crate::http::{Admission, Listening};
+use crate::logging;
 use crate::page::Mode;
 use crate::routes::Watch;
-use crate::say::say;
 use crate::security::{Security, check_exposure};
 use crate::shutdown::Signals;
 use crate::sink::Accept;
@@ -96,15 +96,19 @@ pub async fn run(args: DemoArgs) -> Result<(), Failure> {
         .merge(serve::control(&sink, sink_server.admission(), Admission::Refusing));
     let server = listening.serve(agent.router(Mode::Demo, more, &Security::open()));
     let address = server.address();
-    say(format_args!("listening on http://{address} (pushes, own metrics, page)"));
-    say(format_args!("sink on http://{}, log in {}", sink_server.address(), agent.about().data.display()));
+    logging::info(format_args!("listening on http://{address} (pushes, own metrics, page)"));
+    logging::info(format_args!(
+        "sink on http://{}, log in {}",
+        sink_server.address(),
+        agent.about().data.display()
+    ));
     agent.measure();
     let announcing = tokio::spawn(announce::watch(agent.telemetry().clone()));
-    say(format_args!("open http://{address}/"));
+    logging::info(format_args!("open http://{address}/"));
 
     let signal = signals.next().await;
     signals.end_at_next(folder);
-    say(format_args!("{signal}: ending"));
+    logging::info(format_args!("{signal}: ending"));
     server.stop().await;
     agent.stop(FLUSH_DEADLINE).await;
     for task in [following, remembering, announcing] {
@@ -123,7 +127,7 @@ fn listen(asked: Option<SocketAddr>) -> Result<Listening, Failure> {
     let default: SocketAddr = DEFAULT_LISTEN.parse().map_err(Failure::running)?;
     match Listening::on(default) {
         Err(error) if error.is_taken() => {
-            say(format_args!("{default} is taken by another program, so this listens on another port"));
+            logging::info(format_args!("{default} is already in use, so this listens on another port"));
             Listening::on(SocketAddr::new(default.ip(), 0)).map_err(Failure::running)
         }
         listening => listening.map_err(Failure::running),

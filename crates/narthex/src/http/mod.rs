@@ -55,27 +55,35 @@ pub enum Admission {
 
 /// An address that can't be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("can't listen on {address}: {source}{}", advice(source))]
+#[error("{}", told(*address, source))]
 pub struct ListenError {
     address: SocketAddr,
     source: std::io::Error,
 }
 
 impl ListenError {
-    /// Whether another program has it.
+    /// Whether the port is in use.
     pub fn is_taken(&self) -> bool {
         self.source.kind() == std::io::ErrorKind::AddrInUse
     }
 }
 
-fn advice(error: &std::io::Error) -> &'static str {
+/// What happened, and what to do.
+fn told(address: SocketAddr, error: &std::io::Error) -> String {
+    let port = address.port();
     match error.kind() {
-        std::io::ErrorKind::AddrInUse => "; another program has this port: choose another one by --listen",
-        std::io::ErrorKind::PermissionDenied => {
-            "; ports below 1024 need a privilege: choose a higher one by --listen"
+        std::io::ErrorKind::AddrInUse => {
+            format!("port {port} is already in use ({address}); choose another with --listen")
         }
-        std::io::ErrorKind::AddrNotAvailable => "; this machine does not have that address",
-        _ => "",
+        std::io::ErrorKind::PermissionDenied => {
+            format!(
+                "can't listen on {address}: ports below 1024 need a privilege; choose a higher one with --listen"
+            )
+        }
+        std::io::ErrorKind::AddrNotAvailable => {
+            format!("can't listen on {address}: this machine does not have that address")
+        }
+        _ => format!("can't listen on {address}: {error}"),
     }
 }
 
@@ -352,6 +360,6 @@ mod tests {
         let first = Listening::on(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         let error = Listening::on(first.address()).unwrap_err();
         assert!(error.is_taken());
-        assert!(error.to_string().ends_with("another program has this port: choose another one by --listen"));
+        assert!(error.to_string().ends_with("; choose another with --listen"), "{error}");
     }
 }

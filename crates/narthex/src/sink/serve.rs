@@ -5,8 +5,8 @@ use crate::cli::SinkArgs;
 use crate::failure::Failure;
 use crate::guard::{Guard, guard};
 use crate::http::{Admission, Listening};
+use crate::logging;
 use crate::page::{Mode, page};
-use crate::say::say;
 use crate::security::{Security, check_exposure};
 use crate::shutdown::Signals;
 use crate::sink::{Behaviour, Sink, WindowLimits};
@@ -48,10 +48,13 @@ pub async fn run(args: SinkArgs) -> Result<(), Failure> {
         .merge(control(&sink, admission.clone(), Admission::Cutting))
         .layer(axum::middleware::from_fn_with_state(Guard::new(&hostname(), &Security::open()), guard));
     let server = listening.serve_with(router, admission);
-    say(format_args!("listening on http://{} (remote write at /api/v1/write, page at /)", server.address()));
+    logging::info(format_args!(
+        "listening on http://{} (remote write at /api/v1/write, page at /)",
+        server.address()
+    ));
     let signal = signals.next().await;
     signals.end_at_next(None);
-    say(format_args!("{signal}: ending"));
+    logging::info(format_args!("{signal}: ending"));
     server.stop().await;
     Ok(())
 }

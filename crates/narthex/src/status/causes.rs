@@ -114,10 +114,10 @@ pub(super) fn waiting_of_all<'a>(destinations: impl Iterator<Item = &'a Destinat
         (some, false) => {
             format!(" {} waiting in the log, the oldest for {oldest}.", are(some, "sample"))
         }
-        (some, true) => format!(
-            " {} and those from before the last start are waiting in the log, the oldest for {oldest}.",
-            count(some, "sample")
-        ),
+        // The queue may hold some of those from before the start by now.
+        (some, true) => {
+            format!(" At least {} waiting in the log, the oldest for {oldest}.", are(some, "sample"))
+        }
     }
 }
 

@@ -191,15 +191,22 @@ fn catching_up_is_a_warning() {
     let before = with_destination(|one| (one.waiting_before_start, one.waiting_ms) = (true, 15_001));
     let sentence = "prod is catching up. Samples from before the last start are waiting in the log, the oldest for 15 s.";
     expect(&before, Level::Warning, Kind::CatchingUp, sentence);
+    let both = with_destination(|one| {
+        (one.waiting, one.waiting_before_start, one.waiting_ms) = (10_000, true, 15_001);
+    });
+    let sentence =
+        "prod is catching up. At least 10,000 samples are waiting in the log, the oldest for 15 s.";
+    expect(&both, Level::Warning, Kind::CatchingUp, sentence);
 }
 
 #[test]
 fn parked_samples_and_stuck_series_are_warnings() {
     let facts = with_destination(|one| one.parked = 3);
     expect(&facts, Level::Warning, Kind::Parked, "3 samples are parked: prod keeps failing on them.");
-    let facts = with_destination(|one| one.stuck_lanes = 1);
-    let sentence =
-        "prod keeps failing on some series. They are isolated, so that they delay no other series.";
+    let facts = with_destination(|one| {
+        (one.stuck_lanes, one.stuck_reason) = (1, Some("503 Service Unavailable".into()));
+    });
+    let sentence = "prod fails on a part of the series (1 of 256 lanes) and accepts the others: 503 Service Unavailable.";
     expect(&facts, Level::Warning, Kind::SeriesStuck, sentence);
 }
 

@@ -1,6 +1,6 @@
 //! Flags of `narthex wal`.
 
-use crate::wal_command::time;
+use crate::moment;
 use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use wal::dump::DumpFormat;
@@ -22,16 +22,17 @@ pub enum WalCommand {
     Dump(DumpArgs),
     /// Say exactly what of a log is damaged. Exit code 1 where something is.
     Verify(FolderArgs),
-    /// Make a damaged log whole again for readers that give up at damage. Damaged files are kept beside.
+    /// Repair a damaged log for readers that stop at damage. The damaged files are kept beside it.
     Repair(FolderArgs),
 }
 
 /// Which log.
 #[derive(Debug, Args)]
 pub struct FolderArgs {
-    /// The data folder of narthex or of Prometheus (server or agent), or the folder `wal` in it.
+    /// The data folder of narthex or of Prometheus (server or agent), or the folder `wal` in it. [default:
+    /// where narthex keeps its data unless --data says otherwise]
     #[arg(value_name = "DIR")]
-    pub dir: PathBuf,
+    pub dir: Option<PathBuf>,
 }
 
 /// `narthex wal stat`.
@@ -54,9 +55,10 @@ pub struct StatArgs {
 #[derive(Debug, Args)]
 pub struct DumpArgs {
     /// The data folder of narthex or of Prometheus, or the folder `wal` in it; with --dead the data folder,
-    /// the folder `dead` in it, or one of the files there.
+    /// the folder `dead` in it, or one of the files there. [default: where narthex keeps its data unless
+    /// --data says otherwise]
     #[arg(value_name = "DIR")]
-    pub dir: PathBuf,
+    pub dir: Option<PathBuf>,
 
     /// How it looks. `openmetrics` is for `promtool tsdb create-blocks-from openmetrics`; labels that are
     /// added on the way (external_labels) are not in the log: give them to promtool by --label.
@@ -68,11 +70,11 @@ pub struct DumpArgs {
     pub out: Option<PathBuf>,
 
     /// Samples from this time on: 2006-01-02T15:04:05Z, or seconds since 1970.
-    #[arg(long, value_name = "TIME", value_parser = time::parse, allow_negative_numbers = true)]
+    #[arg(long, value_name = "TIME", value_parser = moment::parse, allow_negative_numbers = true)]
     pub from: Option<i64>,
 
     /// Samples up to this time.
-    #[arg(long, value_name = "TIME", value_parser = time::parse, allow_negative_numbers = true)]
+    #[arg(long, value_name = "TIME", value_parser = moment::parse, allow_negative_numbers = true)]
     pub to: Option<i64>,
 
     /// The dead letters in place of the log: what destinations refused for good.

@@ -5,6 +5,7 @@
 
 use super::args::Format;
 use crate::failure::Failure;
+use crate::moment;
 use remote::disk::dead::{Content, Letter, Sample};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -75,7 +76,7 @@ pub(super) fn dump(
             }
             match format {
                 Format::Json => out.write_all(&line)?,
-                Format::Text => writeln!(out, "{letter}")?,
+                Format::Text => writeln!(out, "{}", line_for_people(file, &letter))?,
                 Format::OpenMetrics => {
                     if let Content::Sample(sample) = letter.content {
                         keep(sample, &mut series, &mut count);
@@ -98,6 +99,20 @@ pub(super) fn dump(
     }
     out.flush()?;
     Ok(count.sentences())
+}
+
+/// The destination, why the sample is here, the sample with its time as a date, and what the receiver said.
+fn line_for_people(file: &Path, letter: &Letter) -> String {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let destination = name.trim_end_matches(".1").trim_end_matches(".jsonl");
+    let Letter { reason, answer, content } = letter;
+    match content {
+        Content::Sample(sample) => {
+            let (labels, time) = (sample.canonical_labels(), moment::show(sample.timestamp));
+            format!("{destination}: {reason}: {labels} {time} {}: {answer}", sample.shown)
+        }
+        Content::Part { .. } => format!("{destination}: {letter}"),
+    }
 }
 
 trait TakeLine {
@@ -188,8 +203,9 @@ mod tests {
         let (text, _) = dumped(Format::Text, options);
         assert_eq!(
             text,
-            "refused: up{q=\"a\\\"b\"} 1000 +Inf: 400: old\npoisoned: h 1000 {\"schema\":3}: 500\n\
-             refused: 7 of 100 samples of a request: 400: old\n"
+            "a: refused: up{q=\"a\\\"b\"} 1970-01-01T00:00:01.000Z +Inf: 400: old\n\
+             a: poisoned: h 1970-01-01T00:00:01.000Z {\"schema\":3}: 500\n\
+             a: refused: 7 of 100 samples of a request: 400: old\n"
         );
     }
 

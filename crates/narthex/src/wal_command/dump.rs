@@ -3,7 +3,7 @@
 use super::args::{DumpArgs, Format};
 use super::folder::{Folder, failed};
 use super::progress::Line;
-use super::{dead, quiet_if_closed};
+use super::{dead, folder, quiet_if_closed};
 use crate::failure::Failure;
 use crate::say::say;
 use std::fs::File;
@@ -22,9 +22,10 @@ pub(super) fn run(args: &DumpArgs) -> Result<ExitCode, Failure> {
         to: args.to.unwrap_or(i64::MAX),
         ..DumpOptions::default()
     };
+    let dir = folder::or_default(args.dir.as_deref())?;
     // Found before a file is made.
-    let log = if args.dead { None } else { Some(Folder::find(&args.dir)?) };
-    let dead = if args.dead { dead::files(&args.dir)? } else { Vec::new() };
+    let log = if args.dead { None } else { Some(Folder::find(&dir)?) };
+    let dead = if args.dead { dead::files(&dir)? } else { Vec::new() };
     let mut out: Box<dyn Write> = match &args.out {
         Some(path) => Box::new(
             File::create(path).map_err(|error| Failure::running(format!("{}: {error}", path.display())))?,

@@ -1,5 +1,6 @@
 //! Which folder is meant, and what narthex keeps in it beside the log.
 
+use crate::data_dir;
 use crate::failure::Failure;
 use remote::disk::{claims, positions};
 use rustix::fs::{FlockOperation, flock};
@@ -19,6 +20,24 @@ pub(super) struct Folder {
     pub(super) data: PathBuf,
     /// What narthex' state file says; none in a folder of Prometheus.
     pub(super) state: Option<State>,
+}
+
+/// The folder that the user named, else the default data folder.
+pub(super) fn or_default(named: Option<&Path>) -> Result<PathBuf, Failure> {
+    if let Some(path) = named {
+        return Ok(path.to_path_buf());
+    }
+    let path = data_dir::default_path(|name| std::env::var(name).ok()).map_err(|_| {
+        Failure::usage("no folder is named, and there is no default one without HOME: give the data folder")
+    })?;
+    if path.is_dir() {
+        return Ok(path);
+    }
+    let shown = path.display();
+    Err(Failure::usage(format!(
+        "no folder is named, and the default data folder {shown} does not exist: give the folder that \
+         narthex run has as --data"
+    )))
 }
 
 /// Where a destination stands.

@@ -8,7 +8,6 @@ mod dump;
 mod folder;
 mod progress;
 mod stat;
-pub mod time;
 mod verify;
 
 use crate::failure::Failure;

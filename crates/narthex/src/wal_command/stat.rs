@@ -1,12 +1,13 @@
 //! `narthex wal stat`.
 
 use super::args::StatArgs;
-use super::folder::{Folder, Standing, failed};
+use super::folder::{Folder, Standing, failed, or_default};
+use super::print;
 use super::progress::Line;
-use super::{print, time};
 use crate::config::duration::human;
 use crate::config::size::Human;
 use crate::failure::Failure;
+use crate::moment;
 use serde_json::{Value, json};
 use std::fmt::Write;
 use std::process::ExitCode;
@@ -15,7 +16,7 @@ use wal::RealFilesystem;
 use wal::stat::{StatReport, stat};
 
 pub(super) fn run(args: &StatArgs) -> Result<ExitCode, Failure> {
-    let folder = Folder::find(&args.folder.dir)?;
+    let folder = Folder::find(&or_default(args.folder.dir.as_deref())?)?;
     let mut line = Line::new("reading");
     let report = stat(&RealFilesystem, folder.log(), args.top, &mut |progress| line.show(progress));
     drop(line);
@@ -68,7 +69,7 @@ fn write_text(
     )?;
     if let Some((from, to)) = report.time_range {
         let length = Duration::from_millis(to.abs_diff(from));
-        writeln!(out, "time        {} to {} ({})", time::show(from), time::show(to), human(length))?;
+        writeln!(out, "time        {} to {} ({})", moment::show(from), moment::show(to), human(length))?;
     }
     if let Some(rate) = report.rate() {
         writeln!(out, "rate        {rate:.1} samples a second")?;

@@ -63,7 +63,7 @@ pub fn check(
     };
     let mut seen: HashSet<&Labels> = HashSet::new();
     for (name, family) in families {
-        check_suffixes(name, family.kind, &after)?;
+        check_suffixes(name, family.kind, after)?;
         for member in &family.members {
             if !seen.insert(&member.labels) {
                 return Err(Inconsistency::Twice { series: member.labels.to_string() });

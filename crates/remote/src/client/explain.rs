@@ -61,6 +61,14 @@ fn reasons<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dy
     std::iter::successors(Some(error), behind)
 }
 
+/// Adds what is wrong with a URL without a path.
+pub(super) fn add_path_hint(words: &mut String) {
+    let before = if words.is_empty() { "" } else { "; " };
+    words.push_str(before);
+    words.push_str("the URL has no path: receivers of remote write usually listen at ");
+    words.push_str(crate::config::url::DEFAULT_PATH);
+}
+
 /// Whether this is what a web server says who expects TLS and was spoken to without.
 pub(super) fn is_for_tls(to: &Uri, answer: &Answer) -> bool {
     let words = answer.words.to_ascii_lowercase();

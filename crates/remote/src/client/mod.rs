@@ -282,6 +282,9 @@ impl Client {
                 let target = location.split(['?', '#']).next().unwrap_or_default();
                 answer.words = format!("redirected to {target}; put the right URL into the configuration");
             }
+            if matches!(status, 404 | 405) && self.url().has_no_path() {
+                explain::add_path_hint(&mut answer.words);
+            }
             if explain::is_for_tls(&uri, &answer) {
                 let words = &answer.words;
                 return Err(Failure::unreachable(format!(

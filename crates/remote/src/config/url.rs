@@ -108,6 +108,11 @@ impl Url {
         Ok(Url { uri, ..url })
     }
 
+    /// Whether it names a host only, so that requests go to `/`.
+    pub fn has_no_path(&self) -> bool {
+        self.uri.host().is_some() && self.uri.path() == "/" && self.uri.query().is_none()
+    }
+
     /// No URL: that of an entry which has members in its place.
     pub fn nowhere() -> Self {
         Url { uri: http::Uri::default(), basic_auth: None }

@@ -2,13 +2,24 @@
 //!
 //! Both are RE2's dialect and linear in time. They differ in a few places, which are rewritten here:
 //! `\d \s \w \b` are ASCII in Go; `\Q...\E` quotes; a brace that is no repetition is literal; inside
-//! brackets `[`, `&&`, `--` and `~~` are literal.
+//! brackets `[`, `&&`, `--` and `~~` are literal; `\101` and `\0` are octal escapes.
 
 use regex::Regex;
 
 /// Compiles a pattern as Prometheus does: it has to match the whole text, and `.` matches newlines.
 pub fn compile_anchored(pattern: &str) -> Result<Regex, regex::Error> {
     Regex::new(&format!("^(?s:{})$", translate(pattern)))
+}
+
+/// The character of an octal escape, `text` being what follows the backslash, and the rest. Up to three digits;
+/// a single one that is not 0 would be a backreference, which RE2 does not have.
+fn octal(text: &str) -> Option<(u32, &str)> {
+    let digits = text.bytes().take(3).take_while(|byte| (b'0'..=b'7').contains(byte)).count();
+    let (octal, rest) = text.split_at_checked(digits)?;
+    if digits == 1 && octal != "0" {
+        return None;
+    }
+    u32::from_str_radix(octal, 8).ok().map(|code| (code, rest))
 }
 
 fn translate(pattern: &str) -> String {
@@ -45,6 +56,14 @@ fn translate(pattern: &str) -> String {
                         out.push_str(name);
                         rest = after;
                     }
+                    Some('0'..='7') => match octal(tail) {
+                        Some((code, after)) => {
+                            out.push_str(&format!("\\x{{{code:x}}}"));
+                            rest = after;
+                        }
+                        // Left as it is, so that the compiler refuses it.
+                        None => out.extend(['\\', escaped.unwrap_or_default()]),
+                    },
                     Some(other) => out.extend(['\\', other]),
                     None => out.push('\\'),
                 }
@@ -138,6 +157,10 @@ mod tests {
             ("[a~~]+", "~a", true),
             ("(?i)ABC", "abc", true),
             ("(?P<x>a)b", "ab", true),
+            (r"\101\x42", "AB", true),
+            (r"[\060-\062]+", "012", true),
+            (r"a\0b", "a\0b", true),
+            (r"\1018", "A8", true),
         ];
         for (pattern, text, right) in table {
             let regex = compile_anchored(pattern).unwrap_or_else(|error| panic!("{pattern}: {error}"));

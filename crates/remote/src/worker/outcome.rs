@@ -217,11 +217,11 @@ impl Worker {
         let now = self.clock.now_ms();
         if self.stats.first_accepted_ms.get() == 0 {
             self.stats.first_accepted_ms.set(now);
-            tracing::info!(destination = %self.name, protocol = ?flight.protocol, "the first samples were taken");
+            tracing::debug!(destination = %self.name, protocol = ?flight.protocol, "the first samples were accepted");
         }
         self.stats.last_accepted_ms.set(now);
         if self.stats.set_state(State::Delivering) {
-            tracing::info!(destination = %self.name, "delivering");
+            tracing::debug!(destination = %self.name, "delivering");
         }
     }
 

@@ -83,7 +83,7 @@ impl Worker {
         let mut before_open = unread.before_open;
         let mut points = match unread.points {
             0 => 0,
-            _ => storage.committed().saturating_sub(self.passed.points),
+            _ => self.passed.unread(storage),
         };
         if let Some(backlog) = &self.backlog {
             let [passed, until] = backlog.passed;

@@ -17,6 +17,15 @@ impl Passed {
         Passed { at, points: storage.committed().saturating_sub(storage.waiting(at).points) }
     }
 
+    /// What the follower has not read yet. What was dropped before that is not among it.
+    pub(super) fn unread(&self, storage: &Storage) -> u64 {
+        let oldest = storage.oldest();
+        match oldest.segment > self.at.segment {
+            true => storage.waiting(oldest).points,
+            false => storage.committed().saturating_sub(self.points),
+        }
+    }
+
     /// The follower has read a chunk.
     pub(super) fn read(&mut self, storage: &Storage, chunk: &Chunk) {
         if storage.oldest().segment > self.at.segment {

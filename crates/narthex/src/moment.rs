@@ -1,4 +1,4 @@
-//! Moments as people write and read them. Inside they are milliseconds since 1970.
+//! Points in time as people write and read them. In the program they are milliseconds since 1970.
 
 const DAY_MS: i64 = 86_400_000;
 

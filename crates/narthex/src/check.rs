@@ -1,0 +1,203 @@
+//! `narthex check`: what a configuration file would do, and with `--send` whether its destinations accept.
+
+use crate::agent::hostname;
+use crate::config::{self, Config};
+use crate::configure::NOWHERE;
+use crate::failure::Failure;
+use crate::run::sentences;
+use crate::say::say;
+use crate::security::Policy;
+use crate::telemetry::protocol_name;
+use bytes::Bytes;
+use formats::compress::{Compressor, Encoding};
+use formats::remote_write::{Encoder, Protocol};
+use model::Labels;
+use remote::RemoteWrite;
+use remote::client::answer::{Answer, Resend, Verdict, verdict};
+use remote::client::{Client, Post};
+use remote::stats::Counter;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// The series of the sample that is sent.
+const METRIC: &str = "narthex_check";
+
+/// `narthex check FILE`.
+pub(crate) fn check(file: &Path) -> Result<Config, Failure> {
+    let (config, mut warnings) =
+        config::load(file, &|name| std::env::var(name).ok()).map_err(Failure::usage)?;
+    if config.destinations.is_empty() {
+        warnings.push(format!("{}: {NOWHERE}; it can be run with --to URL only", file.display()));
+    }
+    for warning in warnings {
+        say(format_args!("warning: {warning}"));
+    }
+    // The address is not part of the file. Whether certificates and tokens can be read does not depend on it.
+    let address = SocketAddr::from(([127, 0, 0, 1], 0));
+    let policy = Policy { settings: config.security.clone(), address, allow_unauthenticated: false };
+    policy.load().map_err(Failure::usage)?;
+    for sentence in sentences(&config, "node", &hostname()) {
+        say(format_args!("{sentence}"));
+    }
+    say(format_args!("{} is valid", file.display()));
+    Ok(config)
+}
+
+/// `narthex check --send FILE`. All destinations are tried at the same time.
+pub(crate) async fn check_and_send(file: &Path, dry: bool) -> Result<(), Failure> {
+    let config = check(file)?;
+    let destinations: Vec<RemoteWrite> =
+        config.destinations.iter().flat_map(remote::members::destinations).collect();
+    if destinations.is_empty() {
+        return Err(Failure::usage(format!("{}: {NOWHERE}", file.display())));
+    }
+    let tries = destinations.iter().map(|entry| try_one(entry, &config.external_labels, dry));
+    let results = futures_util::future::join_all(tries).await;
+    let mut failed = 0;
+    for (entry, result) in destinations.iter().zip(results) {
+        let url = entry.url.redacted();
+        let name = entry.name.as_ref().map(|name| format!("{name} ")).unwrap_or_default();
+        match result {
+            Ok(words) => say(format_args!("{name}{url}: {words}")),
+            Err(words) => {
+                failed += 1;
+                say(format_args!("{name}{url}: FAILED: {words}"));
+            }
+        }
+    }
+    match failed {
+        0 => Ok(()),
+        failed => Err(Failure::running(format!("{failed} of {} destinations failed", destinations.len()))),
+    }
+}
+
+/// One sample, or none, to one destination: what to say of it.
+async fn try_one(
+    entry: &RemoteWrite,
+    labels: &BTreeMap<String, String>,
+    dry: bool,
+) -> Result<String, String> {
+    let client = Client::new(entry).map_err(|error| error.to_string())?;
+    let versions = match entry.protobuf_message {
+        Some(pinned) => vec![Protocol::from(pinned)],
+        None => vec![Protocol::V2, Protocol::V1],
+    };
+    let mut last = String::new();
+    for protocol in versions {
+        let body = body(protocol, labels, dry).map_err(|error| error.to_string())?;
+        let post = Post { protocol, body, encoding: Encoding::Snappy, attempt: 0 };
+        let began = Instant::now();
+        let answer = client.post(post, SystemTime::now(), &Counter::default()).await;
+        let answer = answer.map_err(|failure| failure.to_string())?;
+        match judge(&answer, protocol, dry) {
+            Judgement::Accepted => {
+                let what = if dry { "a request without samples" } else { "one sample" };
+                let (version, took) = (protocol_name(protocol), milliseconds(began.elapsed()));
+                return Ok(format!("accepted {what} by remote write {version} in {took} ms"));
+            }
+            Judgement::OtherVersion => last = words(&answer),
+            Judgement::Failed(advice) => return Err(format!("{}; {advice}", words(&answer))),
+        }
+    }
+    Err(format!("{last}; it understands no version of remote write that may be sent: is the URL right?"))
+}
+
+/// What an answer says of the destination.
+#[derive(Debug, PartialEq, Eq)]
+enum Judgement {
+    Accepted,
+    OtherVersion,
+    /// With what to fix.
+    Failed(&'static str),
+}
+
+fn judge(answer: &Answer, protocol: Protocol, dry: bool) -> Judgement {
+    match verdict(answer, protocol, false, Resend::default()) {
+        Verdict::Delivered => Judgement::Accepted,
+        Verdict::Settled(written) if dry || written.total() > 0 => Judgement::Accepted,
+        Verdict::OtherProtocol => Judgement::OtherVersion,
+        Verdict::Denied => Judgement::Failed(match answer.status {
+            401 => "check the user and password, or the token",
+            403 => "these credentials may not write here: check the permissions, and the tenant's header",
+            404 => "nothing receives remote write at this path: check the URL",
+            405 => "this path takes no POST: check the URL, and that the receiver has remote write enabled",
+            407 => "the proxy asks for credentials: check proxy_url",
+            _ => "this is no receiver of remote write: check the URL",
+        }),
+        Verdict::Retry if answer.status == 429 => Judgement::Failed("it limits the rate: try again later"),
+        Verdict::Retry => Judgement::Failed("it is reachable and has a problem of its own: see its log"),
+        _ if dry => {
+            Judgement::Failed("it is reachable and refuses a request without samples: try without --dry")
+        }
+        _ => Judgement::Failed(
+            "it is reachable and refuses the sample: see its limits and this machine's clock",
+        ),
+    }
+}
+
+fn body(
+    protocol: Protocol,
+    external: &BTreeMap<String, String>,
+    dry: bool,
+) -> Result<Bytes, formats::compress::CompressError> {
+    let mut encoder = Encoder::new(protocol);
+    if !dry {
+        let instance = hostname();
+        let own = [("__name__", METRIC), ("instance", &instance), ("job", "narthex")];
+        let mut pairs: BTreeMap<&str, &str> =
+            external.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        pairs.extend(own);
+        let labels = Labels::from_pairs(pairs);
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        encoder.push_series(labels.as_ref(), None);
+        encoder.push_float(i64::try_from(since.as_millis()).unwrap_or(i64::MAX), 0, 1.0);
+    }
+    Compressor::new().encode(Encoding::Snappy, encoder.finish()).map(Bytes::copy_from_slice)
+}
+
+/// `404 Not Found: the receiver's words`
+fn words(answer: &Answer) -> String {
+    let reason = http::StatusCode::from_u16(answer.status).ok().and_then(|status| status.canonical_reason());
+    let status = format!("{} {}", answer.status, reason.unwrap_or_default());
+    let said = answer.words.trim();
+    let is_new = !said.is_empty() && reason.is_none_or(|reason| !said.eq_ignore_ascii_case(reason));
+    if is_new { format!("{}: {said}", status.trim()) } else { status.trim().to_string() }
+}
+
+fn milliseconds(duration: Duration) -> u128 {
+    duration.as_millis().max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::Kinds;
+
+    #[test]
+    fn an_answer_is_judged_by_what_was_written() {
+        let answer = |status, written: Option<u64>| Answer {
+            status,
+            written: written.map(|samples| Kinds { samples, ..Kinds::default() }),
+            ..Answer::default()
+        };
+        for (status, written, dry, want) in [
+            (204, Some(1), false, "accepted"),
+            (204, Some(0), true, "accepted"),
+            (204, Some(0), false, "failed"),
+            (204, None, false, "other"),
+            (400, Some(0), false, "failed"),
+            (415, None, false, "other"),
+            (401, None, true, "failed"),
+            (503, None, true, "failed"),
+        ] {
+            let got = match judge(&answer(status, written), Protocol::V2, dry) {
+                Judgement::Accepted => "accepted",
+                Judgement::OtherVersion => "other",
+                Judgement::Failed(_) => "failed",
+            };
+            assert_eq!(got, want, "{status} {written:?} dry={dry}");
+        }
+    }
+}

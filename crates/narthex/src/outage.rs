@@ -1,0 +1,127 @@
+//! An outage of one destination, from the first failure until the samples that waited are delivered. The
+//! decision reads no clock.
+
+use remote::State;
+use std::time::Duration;
+
+/// A destination has caught up when its oldest waiting sample is younger than this: the default batch deadline
+/// and ten seconds.
+const CAUGHT_UP: Duration = Duration::from_secs(15);
+
+/// What is seen of a destination at a time.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Seen<'a> {
+    /// The monotonic clock.
+    pub now: Duration,
+    /// What it does.
+    pub state: &'a State,
+    /// How old its oldest waiting sample is.
+    pub lag: Duration,
+    /// Samples delivered since the start.
+    pub delivered: u64,
+}
+
+/// Where a destination is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Outage {
+    /// There is none.
+    #[default]
+    None,
+    /// It fails.
+    Failing { since: Duration },
+    /// It accepts again, and what waited is being sent.
+    CatchingUp {
+        /// How long it failed.
+        lasted: Duration,
+        /// When it accepted again.
+        since: Duration,
+        /// Samples delivered until then.
+        delivered: u64,
+    },
+}
+
+/// What there is to say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// It accepts again.
+    Accepts { lasted: Duration },
+    /// What waited is delivered.
+    CaughtUp { lasted: Duration, took: Duration, samples: u64 },
+}
+
+impl Outage {
+    /// Where it is now, and what there is to say.
+    pub(crate) fn next(self, seen: Seen<'_>) -> (Outage, Option<Turn>) {
+        let fails =
+            matches!(seen.state, State::Waiting { .. } | State::Refusing { .. } | State::Denied { .. });
+        match self {
+            Outage::Failing { since } if *seen.state == State::Delivering => {
+                let lasted = seen.now.saturating_sub(since);
+                let next = Outage::CatchingUp { lasted, since: seen.now, delivered: seen.delivered };
+                (next, Some(Turn::Accepts { lasted }))
+            }
+            Outage::Failing { .. } => (self, None),
+            _ if fails => (Outage::Failing { since: seen.now }, None),
+            Outage::CatchingUp { lasted, since, delivered } if seen.lag < CAUGHT_UP => {
+                let took = seen.now.saturating_sub(since);
+                let samples = seen.delivered.saturating_sub(delivered);
+                // Nothing waited longer than it does without an outage.
+                let turn = (lasted >= CAUGHT_UP).then_some(Turn::CaughtUp { lasted, took, samples });
+                (Outage::None, turn)
+            }
+            other => (other, None),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn waiting() -> State {
+        State::Waiting { reason: "connection refused".into() }
+    }
+
+    /// What is said at each of these: seconds, state, lag in seconds, samples delivered.
+    fn turns(seen: &[(u32, State, u32, u64)]) -> Vec<Turn> {
+        let mut outage = Outage::None;
+        let mut turns = Vec::new();
+        for (at, state, lag, delivered) in seen {
+            let seen = Seen { now: SECOND * *at, state, lag: SECOND * *lag, delivered: *delivered };
+            let (next, turn) = outage.next(seen);
+            outage = next;
+            turns.extend(turn);
+        }
+        turns
+    }
+
+    #[test]
+    fn the_end_of_an_outage_says_how_long_it_was_and_what_was_caught_up() {
+        let said = turns(&[
+            (0, State::Delivering, 0, 50),
+            (10, waiting(), 1, 50),
+            (100, waiting(), 90, 50),
+            (210, State::Delivering, 200, 50),
+            (215, State::Delivering, 120, 400),
+            (222, State::Delivering, 3, 950),
+            (230, State::Delivering, 3, 990),
+        ]);
+        let lasted = SECOND * 200;
+        let caught_up = Turn::CaughtUp { lasted, took: SECOND * 12, samples: 900 };
+        assert_eq!(said, [Turn::Accepts { lasted }, caught_up]);
+    }
+
+    #[test]
+    fn a_second_failure_begins_a_second_outage() {
+        let said = turns(&[
+            (0, waiting(), 0, 0),
+            (60, State::Delivering, 60, 0),
+            (70, waiting(), 50, 100),
+            (80, State::Delivering, 40, 100),
+            (90, State::Delivering, 0, 500),
+        ]);
+        assert_eq!(said, [Turn::Accepts { lasted: SECOND * 60 }, Turn::Accepts { lasted: SECOND * 10 }]);
+    }
+}
