@@ -147,9 +147,14 @@ fn what_prometheus_has_and_narthex_lacks_is_named() {
         "n.yml:3:1: scrape_configs: narthex does not scrape yet: let the programs push, or keep Prometheus \
          in agent mode for these\n  3 | scrape_configs:\n    | ^"
     );
-    let error = wrong(&format!("{DESTINATION}    azuread: {{cloud: x}}\n"));
+    let error = wrong(&format!("{DESTINATION}    azuread: {{certificate: {{}}}}\n"));
     assert!(error.starts_with("n.yml:3:"), "{error}");
-    assert!(error.contains("remote_write[0].azuread: narthex has no Azure AD authentication"), "{error}");
+    assert!(
+        error.contains("remote_write[0].azuread.certificate: narthex gets Azure's tokens with"),
+        "{error}"
+    );
+    let error = wrong(&format!("{DESTINATION}    azuread: {{cloud: AzureMoon}}\n"));
+    assert!(error.contains("what can stand here: AzurePublic, AzureChina, AzureGovernment"), "{error}");
 }
 
 #[test]

@@ -310,3 +310,28 @@ fn what_was_there_before_is_sent_from_the_oldest_where_that_is_asked_for() {
     arrived(&late, &[&before, &after]);
     end(narthex);
 }
+
+#[test]
+fn a_destination_gets_its_token_from_googles_metadata_service() {
+    let place = Place::new();
+    let (receiver, metadata) = (FakeReceiver::start(), FakeReceiver::start());
+    metadata
+        .answer(|_| support::Answer::status(200).body(r#"{"access_token": "t0ken", "expires_in": 3599}"#));
+    let config = place.config(&[format!("{}, google_iam: {{}}", entry(&receiver))]);
+    let (data, home) = (place.data(), place.folder.path().join("home"));
+    let address = metadata.url().replace("http://", "");
+    let variables = [
+        ("GCE_METADATA_HOST", address.as_str()),
+        ("GOOGLE_APPLICATION_CREDENTIALS", ""),
+        ("XDG_CONFIG_HOME", home.to_str().unwrap()),
+    ];
+    let arguments = ["run", "--config", &config, "--listen", "127.0.0.1:0", "--data", data.to_str().unwrap()];
+    let process = support::Process::with_env(Path::new(PROGRAM), arguments, &variables);
+    let url = support::narthex::listening_url(&process);
+    let pushed =
+        support::http::request("POST", &format!("{url}/metrics/job/j"), &[], Some(b"a 1\n")).unwrap();
+    assert_eq!(pushed.status, 200);
+    wait_until("a request", SOON, || !receiver.requests().is_empty());
+    assert_eq!(receiver.requests()[0].header("authorization"), Some("Bearer t0ken"));
+    assert_eq!(metadata.requests()[0].header("metadata-flavor"), Some("Google"));
+}

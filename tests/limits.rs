@@ -189,7 +189,7 @@ fn by_the_code() -> Vec<(&'static str, &'static str, String)> {
         (
             "A destination",
             "a token server's answer",
-            named(bytes(remote::client::auth::oauth2::TOKEN_BYTES), "TOKEN_BYTES"),
+            named(bytes(remote::client::auth::token::TOKEN_BYTES), "TOKEN_BYTES"),
         ),
         (
             "A destination",
@@ -274,6 +274,21 @@ fn by_the_code() -> Vec<(&'static str, &'static str, String)> {
             push::spool::ENTRIES_MAX.to_string(),
         ),
         ("Jobs: push and exec", "bytes that wait in the spool for a target", bytes(push::spool::BYTES_MAX)),
+        (
+            "Jobs: push and exec",
+            "parked pushes of a target, which count among the waiting ones",
+            named(count(push::spool::PARKED_MAX), "PARKED_MAX"),
+        ),
+        (
+            "Jobs: push and exec",
+            "the rest of a parked push before the next one tries it again",
+            named(time(push::spool::PARKED_RETRY), "PARKED_RETRY"),
+        ),
+        (
+            "Jobs: push and exec",
+            "deliveries that end at the same push before the one behind it is tried",
+            named(push::courier::FAILURES_BEFORE_PROBE.to_string(), "FAILURES_BEFORE_PROBE"),
+        ),
         ("Jobs: push and exec", "a request", time(push::entry::REQUEST_TIMEOUT)),
         ("Jobs: push and exec", "a delivery, with what waits before it", time(push::courier::PATIENCE)),
         ("Jobs: push and exec", "waiting for another process that sends", time(push::courier::TURN_PATIENCE)),

@@ -43,6 +43,37 @@ fn input_output_and_exit_code_pass_through() {
 }
 
 #[test]
+fn a_script_without_an_interpreter_line_runs_as_in_a_shell() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = Place::new();
+    let dead = dead_url();
+    let write = |name: &str, content: &[u8]| {
+        let path = place.path(name);
+        std::fs::write(&path, content).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        path
+    };
+    let script = write("script", b"echo \"$0|$1|$2\"\nexit 7\n");
+    let empty = write("empty", b"");
+    let foreign = write("foreign", b"\x7fELF\x02\x01\x01\x00\x00\n");
+    let exec = |command: &[&str]| {
+        let mut run = place.command(&[&["exec", "--gateway", &dead, "--job", "j", "--"], command].concat());
+        let path = std::env::var("PATH").unwrap();
+        run.env("PATH", format!("{}:{path}", place.folder.path().display())).output().unwrap()
+    };
+    // By its path, and by its name.
+    for command in [&script[..], "script"] {
+        let output = exec(&[command, "a b", "-c"]);
+        assert_eq!(output.status.code(), Some(7), "{}", stderr(&output));
+        assert_eq!(String::from_utf8_lossy(&output.stdout), format!("{script}|a b|-c\n"));
+    }
+    assert_eq!(exec(&[&empty]).status.code(), Some(0), "an empty script does nothing");
+    let output = exec(&[&foreign]);
+    assert_eq!(output.status.code(), Some(126));
+    assert!(stderr(&output).contains("Exec format error"), "{}", stderr(&output));
+}
+
+#[test]
 fn trouble_with_the_target_or_the_spool_never_changes_the_exit_code() {
     let place = Place::new();
     let file = place.path("file");

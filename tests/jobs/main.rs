@@ -72,10 +72,22 @@ impl Place {
 
     /// The entries in all spools, by name.
     fn entries(&self) -> Vec<PathBuf> {
+        self.files_named("")
+    }
+
+    /// The parked entries in all spools, by name.
+    fn parked(&self) -> Vec<PathBuf> {
+        self.files_named("parked-")
+    }
+
+    fn files_named(&self, prefix: &str) -> Vec<PathBuf> {
         let folders = std::fs::read_dir(self.spool()).into_iter().flatten().flatten();
         let files = folders.flat_map(|folder| std::fs::read_dir(folder.path()).unwrap().flatten());
         let mut entries: Vec<_> = files.map(|file| file.path()).collect();
-        entries.retain(|path| path.file_name().unwrap().to_str().unwrap().parse::<u64>().is_ok());
+        entries.retain(|path| {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            name.strip_prefix(prefix).is_some_and(|number| number.parse::<u64>().is_ok())
+        });
         entries.sort();
         entries
     }

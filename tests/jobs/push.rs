@@ -2,7 +2,7 @@
 
 use crate::{Gateway, Place, dead_url, exposing_narthex, now_seconds, stderr};
 use std::path::PathBuf;
-use support::{Answer, FakeReceiver, Prometheus, SOON, wait_for};
+use support::{Answer, FakeReceiver, Prometheus, Pushgateway, SOON, wait_for};
 
 #[test]
 fn push_sends_arguments_and_text() {
@@ -140,4 +140,38 @@ fn straight_to_an_endpoint_that_speaks_1_0_only() {
         .collect();
     assert_eq!(versions.len(), 2);
     assert_eq!(versions[1], "application/x-protobuf");
+}
+
+#[test]
+fn text_without_a_last_line_end_arrives_at_a_pushgateway() {
+    let Some(peers) = support::peers() else { return };
+    let gateway = Pushgateway::start(&peers, &[]);
+    let place = Place::new();
+    let output = place.run_with_input(&["push", "--gateway", gateway.url(), "--job", "j"], b"a 1\nb 2");
+    assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""));
+    assert_eq!((gateway.gauge("j", "a"), gateway.gauge("j", "b")), (Some(1.0), Some(2.0)));
+}
+
+#[test]
+fn a_proxy_is_used_for_gateways_and_endpoints() {
+    let place = Place::new();
+    let proxy = FakeReceiver::start();
+    proxy.answer(
+        |request| if request.path.contains("/job/") { Answer::status(200) } else { Answer::success(request) },
+    );
+    let url = proxy.url();
+    for (target, path) in [
+        (["--gateway", "http://gateway.example:9091"], "http://gateway.example:9091/metrics/job/j"),
+        (["--to", "http://receiver.example"], "http://receiver.example/api/v1/write"),
+    ] {
+        let output =
+            place.run(&[&["push", "--proxy-url", &url], &target[..], &["--job", "j", "a=1"]].concat());
+        assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""));
+        assert_eq!(proxy.requests().last().unwrap().path, path);
+    }
+    let output = place.run(&["push", "--proxy-url", "ftp://me:hunter2@h", "--job", "j", "a=1"]);
+    assert_eq!(output.status.code(), Some(2));
+    let text = stderr(&output);
+    assert!(text.contains("--proxy-url: ") && text.contains("socks5://"), "{text}");
+    assert!(!text.contains("hunter2"), "{text}");
 }

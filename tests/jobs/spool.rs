@@ -161,7 +161,7 @@ fn what_the_target_refuses_for_good_does_not_block_the_rest() {
     let output = push("3");
     assert_eq!(output.status.code(), Some(0));
     assert!(
-        stderr(&output).contains("1 pushes that waited were refused and are gone: 400"),
+        stderr(&output).contains("1 push that waited was refused and deleted: 400"),
         "{}",
         stderr(&output)
     );
@@ -169,4 +169,160 @@ fn what_the_target_refuses_for_good_does_not_block_the_rest() {
     let bodies: Vec<_> = receiver.requests().iter().map(body).collect();
     assert_eq!(bodies, ["a 1", "a 2", "a 3"]);
     assert_eq!(push("1").status.code(), Some(1), "one's own push that is refused is a failure");
+}
+
+/// Pushes `a=value` straight to the receiver and returns what it says.
+fn push_straight(place: &Place, receiver: &FakeReceiver, value: u32) -> String {
+    let url = receiver.write_url();
+    let output = place.run(&["push", "--to", &url, "--job", "j", &format!("a{value}=1")]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    stderr(&output)
+}
+
+/// Fails on requests that contain `a1`.
+fn fails_on_the_first(receiver: &FakeReceiver) {
+    receiver.answer(|request| {
+        let is_first = request.content.windows(2).any(|bytes| bytes == b"a1");
+        if is_first { Answer::status(500).body("it hurts") } else { Answer::success(request) }
+    });
+}
+
+#[test]
+fn an_entry_that_always_meets_5xx_is_parked_and_the_others_arrive() {
+    let place = Place::new();
+    let receiver = FakeReceiver::start();
+    fails_on_the_first(&receiver);
+    // The order is kept at first: it may be the target that fails.
+    for value in 1..=3 {
+        assert!(push_straight(&place, &receiver, value).contains("500 Internal Server Error: it hurts"));
+    }
+    assert_eq!(place.entries().len(), 3);
+    let text = push_straight(&place, &receiver, 4);
+    assert!(text.contains("keeps failing on 1 push that waited, which was parked"), "{text}");
+    assert_eq!(place.entries(), Vec::<PathBuf>::new(), "2, 3 and 4 arrived");
+    assert_eq!(place.parked().len(), 1);
+    // It holds up nothing, and rests.
+    let before = receiver.requests().len();
+    assert_eq!(push_straight(&place, &receiver, 5), "");
+    assert_eq!(receiver.requests().len(), before + 1);
+    // After its rest it is tried again, and arrives once the target takes it.
+    receiver.answer(Answer::success);
+    rest(&place);
+    assert_eq!(push_straight(&place, &receiver, 6), "");
+    assert_eq!(place.parked(), Vec::<PathBuf>::new());
+    assert!(receiver.requests().last().unwrap().content.windows(2).any(|bytes| bytes == b"a1"));
+}
+
+/// Makes the last try of all parked entries long ago.
+fn rest(place: &Place) {
+    for file in place.parked() {
+        let file = std::fs::File::open(file).unwrap();
+        file.set_modified(std::time::UNIX_EPOCH).unwrap();
+    }
+}
+
+#[test]
+fn a_single_failing_entry_is_found_with_the_next_push() {
+    let place = Place::new();
+    let receiver = FakeReceiver::start();
+    fails_on_the_first(&receiver);
+    push_straight(&place, &receiver, 1);
+    // Heartbeats and pushes from elsewhere have met it, too.
+    for file in place.entries() {
+        std::fs::write(file.parent().unwrap().join("failing"), "0 9\n").unwrap();
+    }
+    let text = push_straight(&place, &receiver, 2);
+    assert!(text.contains("was parked"), "{text}");
+    assert_eq!((place.entries().len(), place.parked().len()), (0, 1));
+}
+
+#[test]
+fn a_target_that_fails_on_everything_parks_nothing() {
+    let place = Place::new();
+    let receiver = FakeReceiver::start();
+    receiver.answer(|_| Answer::status(503));
+    for value in 1..=8 {
+        push_straight(&place, &receiver, value);
+    }
+    assert_eq!((place.entries().len(), place.parked().len()), (8, 0));
+    receiver.answer(Answer::success);
+    assert_eq!(push_straight(&place, &receiver, 9), "");
+    assert_eq!(place.entries(), Vec::<PathBuf>::new());
+    let order: Vec<u32> = receiver
+        .requests()
+        .iter()
+        .rev()
+        .take(9)
+        .rev()
+        .map(|request| {
+            let found = (1..=9).find(|value| {
+                let name = format!("a{value}");
+                request.content.windows(2).any(|bytes| bytes == name.as_bytes())
+            });
+            found.unwrap()
+        })
+        .collect();
+    assert_eq!(order, (1..=9).collect::<Vec<_>>(), "in order");
+}
+
+#[test]
+fn a_gateway_never_gets_a_parked_push_after_a_newer_one_of_its_group() {
+    let place = Place::new();
+    let receiver = FakeReceiver::start();
+    receiver.answer(|request| Answer::status(if body(request) == "a 1" { 500 } else { 200 }));
+    let url = receiver.url();
+    let push = |job: &str, value: u32| {
+        let value = format!("a={value}");
+        stderr(&place.run(&["push", "--gateway", &url, "--job", job, &value]))
+    };
+    push("j", 1);
+    push("other", 2);
+    push("other", 3);
+    let text = push("other", 4);
+    assert!(text.contains("was parked"), "{text}");
+    let text = push("j", 5);
+    assert!(
+        text.contains("1 push that had been parked was deleted, because the target has a newer"),
+        "{text}"
+    );
+    assert_eq!((place.entries().len(), place.parked().len()), (0, 0));
+}
+
+#[test]
+fn credentials_certificates_and_wrong_urls_are_failures_once_the_value_is_kept() {
+    let place = Place::new();
+    let receiver = FakeReceiver::start();
+    for (status, code, said) in [
+        (401, 1, "401 Unauthorized; kept"),
+        (403, 1, "403 Forbidden; kept"),
+        (404, 1, "404 Not Found; kept"),
+        (503, 0, "503 Service Unavailable; kept"),
+    ] {
+        // Many servers repeat the status as the body.
+        let repeated = match status {
+            401 => "Unauthorized\n",
+            403 => "403 Forbidden",
+            404 => "not found",
+            _ => "",
+        };
+        receiver.answer(move |_| Answer::status(status).body(repeated));
+        for target in [["--gateway", &receiver.url()], ["--to", &receiver.write_url()]] {
+            let before = place.entries().len();
+            let output = place.run(&[&["push"], &target[..], &["--job", "j", "a=1"]].concat());
+            assert_eq!(output.status.code(), Some(code), "{target:?} {}", stderr(&output));
+            assert!(stderr(&output).contains(said), "{target:?} {}", stderr(&output));
+            assert_eq!(place.entries().len(), before + 1, "kept first");
+        }
+    }
+    // An outage is one only without --strict.
+    let dead = dead_url();
+    for (strict, code) in [(&[][..], 0), (&["--strict"][..], 1)] {
+        let output = place.run(&[&["push", "--gateway", &dead], strict, &["--job", "j", "a=1"]].concat());
+        assert_eq!(output.status.code(), Some(code));
+        assert!(stderr(&output).contains("kept for the next push"), "{}", stderr(&output));
+    }
+    // A job's own exit code stays.
+    receiver.answer(|_| Answer::status(401));
+    let output = place.run(&["exec", "--gateway", &receiver.url(), "--job", "j", "--", "true"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
 }

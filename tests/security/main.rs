@@ -397,10 +397,11 @@ fn push_and_exec_say_who_they_are() {
     let (code, text) = run("exec", "by-exec", "c", &[&ann[..], &[&right, "--", "true"]].concat());
     assert_eq!((code, text.as_str()), (Some(0), ""));
     // A password that is mended later: what waits then goes.
-    let (_, text) = run("push", "late", "d", &[&ann[..], &[&wrong, "x=1"]].concat());
+    let (code, text) = run("push", "late", "d", &[&ann[..], &[&wrong, "x=1"]].concat());
+    assert_eq!(code, Some(1), "a wrong password is not an outage");
     assert!(text.contains("401") && !text.contains("hunter"), "{text}");
     let (code, text) = run("push", "later", "d", &[&ann[..], &[&path("gone"), "x=1"]].concat());
-    assert!(text.contains("No such file"), "{code:?} {text}");
+    assert!(code == Some(1) && text.contains("No such file"), "{code:?} {text}");
     let groups = || {
         let head =
             format!("GET /api/v1/metrics HTTP/1.1\r\nauthorization: {}\r\nx: ", basic("ann", "hunter2"));
@@ -415,8 +416,34 @@ fn push_and_exec_say_who_they_are() {
     assert!(["\"late\"", "\"later\"", "\"last\""].iter().all(|job| after.contains(job)), "{after}");
     // Without a certificate authority to trust, nothing is sent.
     let bare = ["push", "--job", "untrusted", "--gateway", &gateway, "--spool", &path("e")];
-    let (_, text) = end(&[&bare[..], &ann, &[&right, "x=1"]].concat());
+    let (code, text) = end(&[&bare[..], &ann, &[&right, "x=1"]].concat());
     assert!(!groups().contains("untrusted"), "{text}");
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("set --ca-file to a file") && text.contains("(1 waiting)"), "{text}");
+}
+
+#[test]
+fn push_trusts_a_self_signed_certificate_that_it_is_given() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
+    let (cert, key, spool) = (path("server.pem"), path("server.key"), path("spool"));
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", "/CN=localhost"])
+        .args(["-addext", "subjectAltName=DNS:localhost", "-keyout", &key, "-out", &cert])
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let (narthex, _receiver) = start(folder.path(), TLS, &[]);
+    let port = port(&narthex);
+    let push = |host: &str| {
+        let gateway = format!("https://{host}:{port}");
+        let target = ["--gateway", &gateway, "--ca-file", &cert, "--spool", &spool];
+        end(&[&["push", "--job", "j"], &target[..], &["a=1"]].concat())
+    };
+    assert_eq!(push("localhost"), (Some(0), String::new()));
+    let (code, text) = push("127.0.0.1");
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("not for 127.0.0.1 but for localhost: use such a name in the URL"), "{text}");
 }
 
 #[test]

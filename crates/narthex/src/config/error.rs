@@ -156,14 +156,10 @@ impl Reporter<'_> {
             }
             E::NullIntoString { .. } => "there is no value".into(),
             E::DuplicateMappingKey { .. } => "the key stands here twice".into(),
-            E::Message { msg, .. } if hidden && !msg.starts_with("not supported yet: ") => {
+            E::Message { .. } if hidden => {
                 "this value is not what belongs here (it is not shown, since it may be secret)".into()
             }
-            E::Message { msg, .. } => match msg.strip_prefix("not supported yet: ") {
-                Some(key) => super::known::absent(path)
-                    .map_or_else(|| format!("narthex has no `{key}` yet"), str::to_string),
-                None => without_password(msg),
-            },
+            E::Message { msg, .. } => without_password(msg),
             other => {
                 syntax = true;
                 hint = place.and_then(|(line, _)| hints::wrong_column(self.text, line));

@@ -27,8 +27,14 @@ const ABSENT: &[(&str, &str)] = &[
     ("otlp", "narthex takes no OTLP yet"),
     ("tracing", "narthex sends no traces"),
     ("runtime", "this is a setting of Go's runtime, which narthex has not"),
-    ("azuread", "narthex has no Azure AD authentication: put a proxy in between"),
-    ("google_iam", "narthex has no Google IAM authentication: put a proxy in between"),
+    (
+        "certificate",
+        "narthex gets Azure's tokens with oauth, workload_identity, managed_identity or sdk only",
+    ),
+    (
+        "aad_endpoint",
+        "narthex knows Azure's public clouds only: cloud: AzurePublic, AzureChina or AzureGovernment",
+    ),
     ("use_fips_sts_endpoint", "narthex asks the region's ordinary token service only"),
     ("grant_type", CLIENT_SECRET),
     ("client_certificate_key", CLIENT_SECRET),

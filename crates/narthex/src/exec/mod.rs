@@ -7,6 +7,7 @@
 pub mod args;
 mod gauges;
 mod signals;
+mod start;
 mod tree;
 
 use crate::agent::hostname;
@@ -20,7 +21,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, WaitId, WaitIdOptions, WaitOptions, WaitStatus, waitid, waitpid};
 use signals::{Caught, Receiver};
 use std::collections::BTreeMap;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
@@ -83,7 +84,7 @@ impl Job {
             // clap asks for one.
             None => (std::ffi::OsStr::new(""), command),
         };
-        match Command::new(program).args(arguments).spawn() {
+        match start::spawn(program, arguments) {
             Ok(child) => {
                 let pid = Pid::from_child(&child);
                 let receiver = Receiver::default();
@@ -175,7 +176,7 @@ impl Reporter {
         let target = courier.target().shown();
         self.trouble = match outcome {
             Outcome::Delivered => None,
-            Outcome::Kept { reason, waiting } => Some(format!(
+            Outcome::Kept { reason, waiting, .. } => Some(format!(
                 "{target}: {reason}; how the job went is kept for the next push in {} ({waiting} waiting)",
                 courier.spool_shown()
             )),

@@ -47,6 +47,11 @@ pub struct TargetArgs {
     #[arg(long, value_name = "FILE", requires = "cert_file")]
     pub key_file: Option<PathBuf>,
 
+    /// Go through this proxy: http://, https://, socks5:// or socks5h://, with user and password where it
+    /// asks for them.
+    #[arg(long, value_name = "URL")]
+    pub proxy_url: Option<String>,
+
     /// Where to keep what can't be sent now, until the next push. [default: narthex/spool in
     /// $STATE_DIRECTORY, else in $XDG_STATE_HOME, else in ~/.local/state]
     #[arg(long, value_name = "DIR")]
@@ -55,6 +60,11 @@ pub struct TargetArgs {
 
 /// `narthex push`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Exit codes: 0 where the target has it, or where it waits in the spool because the target can't be reached; 1 \
+where the target refuses it, where it could be neither sent nor kept, where it waits in the spool for somebody \
+to fix credentials (401, 403), a certificate or the URL, and, with --strict, wherever it waits in the spool; 2 \
+where flags or values are wrong.")]
 pub struct PushArgs {
     /// What to push, such as `backup_bytes=17` or `'backup_bytes{disk="a"}=17'`. Without any, metrics in
     /// Prometheus' text format are read from standard input.
@@ -83,6 +93,10 @@ pub struct PushArgs {
     /// Pushgateway has no such thing and ignores it.
     #[arg(long, value_name = "DURATION", value_parser = parse_ttl)]
     pub ttl: Option<String>,
+
+    /// End with 1 whenever the target does not have this push yet, also where it waits in the spool.
+    #[arg(long)]
+    pub strict: bool,
 
     /// Where to.
     #[command(flatten)]

@@ -1,13 +1,18 @@
 //! Brings entries to a target, by way of its spool where need be.
 //!
-//! Who has the turn first sends what waits, oldest first, then his own. Where that can't be done within
-//! [`PATIENCE`], the entry joins the spool. Nothing here ends the program: what went wrong is told in a
-//! `Report`.
+//! The process that has the turn first sends what waits, oldest first, then its own entry. Where that can't be
+//! done within [`PATIENCE`], the entry joins the spool. Nothing here ends the program: what went wrong is told
+//! in a `Report`.
+//!
+//! An entry may be one that the target always fails on (5xx). After [`FAILURES_BEFORE_PROBE`] deliveries that
+//! ended at it, the entry behind it is sent first. If the target takes that one and fails on the first entry
+//! again, the first one is parked, so that it holds nothing up (see [`super::spool`]).
 
 use super::args::TargetArgs;
 use super::entry::Entry;
 use super::entry::NotSent;
-use super::spool::{Spool, Turn};
+use super::older::Older;
+use super::spool::{Number, Spool, Turn};
 use super::target::{Chosen, Target};
 use crate::config::env::Lookup;
 use crate::data_dir::DataDirError;
@@ -23,6 +28,10 @@ pub const TURN_PATIENCE: Duration = Duration::from_secs(5);
 /// After a failure the target is not asked again for so long; what comes meanwhile joins the spool at once.
 const FAILURE_HOLDS: Duration = Duration::from_secs(10);
 
+/// How many deliveries end at an entry that the target fails on before another entry is tried instead. Until
+/// then the order is kept, as after an outage of the target.
+pub const FAILURES_BEFORE_PROBE: u32 = 3;
+
 /// What came of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
@@ -34,6 +43,8 @@ pub(crate) enum Outcome {
         reason: String,
         /// Entries there, this one included.
         waiting: usize,
+        /// Whether somebody has to fix credentials, a certificate or the URL before it can be sent.
+        denied: bool,
     },
     /// The target refuses it for good.
     Refused(String),
@@ -54,13 +65,36 @@ pub(crate) struct Report {
 pub(crate) struct Courier {
     target: Target,
     spool: Result<Spool, String>,
-    failed: Option<(Instant, String)>,
+    failed: Option<(Instant, Held)>,
+}
+
+/// Why nothing can be sent now.
+#[derive(Debug, Clone)]
+struct Held {
+    reason: String,
+    /// Whether waiting does not help; see [`Outcome::Kept`].
+    denied: bool,
+}
+
+impl Held {
+    fn later(reason: impl Into<String>) -> Held {
+        Held { reason: reason.into(), denied: false }
+    }
 }
 
 /// How sending what waits ended.
 enum Drained {
     All,
-    Stuck(String),
+    Stuck(Held),
+    /// The target failed again on the oldest entry, and no other one waits that could tell why.
+    Failing(Suspect),
+}
+
+/// An entry that the target fails on, perhaps because of the entry.
+struct Suspect {
+    number: Number,
+    entry: Entry,
+    reason: String,
 }
 
 impl Courier {
@@ -105,13 +139,16 @@ impl Courier {
             return;
         };
         let Ok(Some(turn)) = spool.turn(Duration::ZERO).await else { return };
-        match self.drain(spool, &mut notes, Instant::now() + PATIENCE).await {
+        let deadline = Instant::now() + PATIENCE;
+        match self.drain(spool, &mut notes, deadline).await {
             Drained::All => {
                 self.failed = None;
                 let _ = self.target.send(entry).await;
-                self.leave(turn, &mut notes, Instant::now()).await;
+                self.retry_parked(spool, &mut notes, deadline).await;
+                self.leave(turn, &mut notes, deadline).await;
             }
-            Drained::Stuck(reason) => self.failed = Some((Instant::now(), reason)),
+            Drained::Stuck(held) => self.failed = Some((Instant::now(), held)),
+            Drained::Failing(suspect) => self.failed = Some((Instant::now(), Held::later(suspect.reason))),
         }
         for note in notes {
             tracing::warn!("{note}");
@@ -121,17 +158,17 @@ impl Courier {
     async fn try_deliver(&mut self, entry: &Entry, notes: &mut Vec<String>) -> Outcome {
         let deadline = Instant::now() + PATIENCE;
         let Ok(spool) = &self.spool else { return self.send_or_lose(entry, None).await };
-        if let Some((at, reason)) = &self.failed
+        if let Some((at, held)) = &self.failed
             && at.elapsed() < FAILURE_HOLDS
         {
-            return self.keep(spool, entry, reason.clone(), notes).await;
+            return self.keep(spool, entry, held.clone(), notes).await;
         }
         let turn = match spool.turn(TURN_PATIENCE).await {
             Ok(turn) => turn,
             Err(error) => return self.send_or_lose(entry, Some(error.to_string())).await,
         };
         let Some(turn) = turn else {
-            let outcome = self.keep(spool, entry, "another push is under way".into(), notes).await;
+            let outcome = self.keep(spool, entry, Held::later("another push is under way"), notes).await;
             // The other one may have left between our last try and our adding.
             if let Ok(Some(turn)) = spool.turn(Duration::ZERO).await {
                 self.leave(turn, notes, deadline).await;
@@ -143,19 +180,31 @@ impl Courier {
         };
         let sent = match self.drain(spool, notes, deadline).await {
             Drained::All => self.target.send(entry).await,
-            Drained::Stuck(reason) => Err(NotSent::Later(reason)),
+            Drained::Stuck(held) => {
+                let outcome = self.keep(spool, entry, held.clone(), notes).await;
+                self.failed = Some((Instant::now(), held));
+                return outcome;
+            }
+            Drained::Failing(suspect) => self.send_beside(spool, entry, suspect, notes).await,
         };
-        let (failed, outcome) = match sent {
-            Ok(()) => (None, Outcome::Delivered),
+        let (held, outcome) = match sent {
+            Ok(()) => {
+                let mut older = Older::default();
+                self.replace_parked(spool, entry, &mut older);
+                older.tell(notes);
+                (None, Outcome::Delivered)
+            }
             Err(NotSent::Never(reason)) => (None, Outcome::Refused(reason)),
-            Err(NotSent::Later(reason)) => {
-                (Some((Instant::now(), reason.clone())), self.keep(spool, entry, reason, notes).await)
+            Err(not_sent) => {
+                let held = held_by(not_sent);
+                (Some(held.clone()), self.keep(spool, entry, held, notes).await)
             }
         };
-        if failed.is_none() {
+        if held.is_none() {
+            self.retry_parked(spool, notes, deadline).await;
             self.leave(turn, notes, deadline).await;
         }
-        self.failed = failed;
+        self.failed = held.map(|held| (Instant::now(), held));
         outcome
     }
 
@@ -165,52 +214,151 @@ impl Courier {
         let mut turn = turn;
         while let Ok(Some(kept)) = spool.leave(turn).await {
             turn = kept;
-            if let Drained::Stuck(_) = self.drain(spool, notes, deadline).await {
+            if !matches!(self.drain(spool, notes, deadline).await, Drained::All) {
                 return;
             }
         }
     }
 
-    /// Sends what waits, oldest first. For whoever has the turn.
+    /// Sends what waits, oldest first. For the process that has the turn.
     async fn drain(&self, spool: &Spool, notes: &mut Vec<String>, deadline: Instant) -> Drained {
-        let (mut refused, mut damaged) = (Vec::new(), 0);
-        let end = loop {
-            let (number, entry) = match spool.oldest() {
-                Ok(Some(oldest)) => oldest,
-                Ok(None) => break Drained::All,
-                Err(error) => break Drained::Stuck(error.to_string()),
-            };
-            if Instant::now() >= deadline {
-                break Drained::Stuck(format!("sending what waits takes longer than {PATIENCE:?}"));
-            }
-            match entry {
-                Some(entry) => match self.target.send(&entry).await {
-                    Ok(()) => {}
-                    Err(NotSent::Later(reason)) => break Drained::Stuck(reason),
-                    Err(NotSent::Never(reason)) => refused.push(reason),
-                },
-                None => damaged += 1,
-            }
-            if let Err(error) = spool.remove(number) {
-                break Drained::Stuck(error.to_string());
-            }
-        };
-        if let Some(reason) = refused.first() {
-            notes.push(format!("{} pushes that waited were refused and are gone: {reason}", refused.len()));
-        }
-        if damaged > 0 {
-            notes.push(format!("{damaged} pushes that waited were damaged on disk and are gone"));
-        }
-        end
+        let mut older = Older::default();
+        let end = self.drain_into(spool, &mut older, deadline).await;
+        older.tell(notes);
+        end.unwrap_or_else(Drained::Stuck)
     }
 
-    async fn keep(&self, spool: &Spool, entry: &Entry, reason: String, notes: &mut Vec<String>) -> Outcome {
+    async fn drain_into(&self, spool: &Spool, older: &mut Older, deadline: Instant) -> Result<Drained, Held> {
+        loop {
+            let Some((number, entry)) = spool.oldest().map_err(|error| Held::later(error.to_string()))?
+            else {
+                return Ok(Drained::All);
+            };
+            if Instant::now() >= deadline {
+                return Err(Held::later(format!("sending what waits takes longer than {PATIENCE:?}")));
+            }
+            let Some(entry) = entry else {
+                older.damaged += 1;
+                remove(spool, number)?;
+                continue;
+            };
+            let result = self.target.send(&entry).await;
+            let Some(reason) = self.settle(spool, number, &entry, result, older)? else { continue };
+            if spool.count_failure(number) < FAILURES_BEFORE_PROBE {
+                return Err(Held::later(reason));
+            }
+            let suspect = Suspect { number, entry, reason };
+            // Is it the target that fails, or this entry?
+            let next = spool.next(number + 1).map_err(|error| Held::later(error.to_string()))?;
+            let Some((next, Some(behind))) = next else { return Ok(Drained::Failing(suspect)) };
+            let result = self.target.send(&behind).await;
+            if self.settle(spool, next, &behind, result, older)?.is_some() {
+                return Err(Held::later(suspect.reason));
+            }
+            self.try_again_or_park(spool, suspect, older).await?;
+        }
+    }
+
+    /// Sends an entry although the target fails on the oldest one that waits; parks that one if the target
+    /// takes this one.
+    async fn send_beside(
+        &self,
+        spool: &Spool,
+        entry: &Entry,
+        suspect: Suspect,
+        notes: &mut Vec<String>,
+    ) -> Result<(), NotSent> {
+        let sent = self.target.send(entry).await;
+        if matches!(sent, Ok(()) | Err(NotSent::Never(_))) {
+            let mut older = Older::default();
+            if let Err(held) = self.try_again_or_park(spool, suspect, &mut older).await {
+                notes.push(held.reason);
+            }
+            older.tell(notes);
+        }
+        sent
+    }
+
+    /// The target took another entry: tries this one once more, and parks it where that fails again.
+    async fn try_again_or_park(
+        &self,
+        spool: &Spool,
+        suspect: Suspect,
+        older: &mut Older,
+    ) -> Result<(), Held> {
+        let result = self.target.send(&suspect.entry).await;
+        if let Some(reason) = self.settle(spool, suspect.number, &suspect.entry, result, older)? {
+            let parked = spool.park(suspect.number).await;
+            older.parked_dropped += parked.map_err(|error| Held::later(error.to_string()))?;
+            older.parked.push(reason);
+        }
+        Ok(())
+    }
+
+    /// Removes an entry that is settled. Returns the reason where the target failed on it.
+    fn settle(
+        &self,
+        spool: &Spool,
+        number: Number,
+        entry: &Entry,
+        result: Result<(), NotSent>,
+        older: &mut Older,
+    ) -> Result<Option<String>, Held> {
+        match result {
+            Ok(()) => self.replace_parked(spool, entry, older),
+            Err(NotSent::Never(reason)) => older.refused.push(reason),
+            Err(NotSent::Failed(reason)) => return Ok(Some(reason)),
+            Err(not_sent) => return Err(held_by(not_sent)),
+        }
+        remove(spool, number).map(|()| None)
+    }
+
+    /// A gateway has this entry: a parked one of the same group must not come after it.
+    fn replace_parked(&self, spool: &Spool, entry: &Entry, older: &mut Older) {
+        if !self.target.is_straight() {
+            older.replaced += spool.remove_parked_of(&entry.labels).unwrap_or(0);
+        }
+    }
+
+    /// Tries parked entries again that have rested long enough. For the process that has the turn, once all
+    /// others are sent.
+    async fn retry_parked(&self, spool: &Spool, notes: &mut Vec<String>, deadline: Instant) {
+        let mut older = Older::default();
+        for (number, entry) in spool.parked_due().unwrap_or_default() {
+            if Instant::now() >= deadline {
+                break;
+            }
+            let settled = match entry {
+                None => {
+                    older.damaged += 1;
+                    spool.remove_parked(number)
+                }
+                Some(entry) => match self.target.send(&entry).await {
+                    Ok(()) => spool.remove_parked(number),
+                    Err(NotSent::Never(reason)) => {
+                        older.refused.push(reason);
+                        spool.remove_parked(number)
+                    }
+                    Err(NotSent::Failed(_)) => spool.tried(number),
+                    Err(NotSent::Later(_) | NotSent::Denied(_)) => break,
+                },
+            };
+            if let Err(error) = settled {
+                notes.push(error.to_string());
+                break;
+            }
+        }
+        older.tell(notes);
+    }
+
+    async fn keep(&self, spool: &Spool, entry: &Entry, held: Held, notes: &mut Vec<String>) -> Outcome {
+        let Held { reason, denied } = held;
         match spool.add(entry).await {
             Ok(added) => {
                 if added.dropped > 0 {
                     notes.push(format!("the spool is full: its {} oldest pushes are gone", added.dropped));
                 }
-                Outcome::Kept { reason, waiting: added.waiting }
+                Outcome::Kept { reason, waiting: added.waiting, denied }
             }
             Err(error) => Outcome::Lost(format!("{reason}; {error}")),
         }
@@ -222,9 +370,20 @@ impl Courier {
         match self.target.send(entry).await {
             Ok(()) => Outcome::Delivered,
             Err(NotSent::Never(reason)) => Outcome::Refused(reason),
-            Err(NotSent::Later(reason)) => Outcome::Lost(format!("{reason}; {trouble}")),
+            Err(not_sent) => Outcome::Lost(format!("{}; {trouble}", held_by(not_sent).reason)),
         }
     }
+}
+
+fn held_by(not_sent: NotSent) -> Held {
+    match not_sent {
+        NotSent::Denied(reason) => Held { reason, denied: true },
+        NotSent::Later(reason) | NotSent::Failed(reason) | NotSent::Never(reason) => Held::later(reason),
+    }
+}
+
+fn remove(spool: &Spool, number: Number) -> Result<(), Held> {
+    spool.remove(number).map_err(|error| Held::later(error.to_string()))
 }
 
 /// The spool where no flag names one. A unit's state folder is the job's, so ours is one of our own in it.

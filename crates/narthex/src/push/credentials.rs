@@ -1,23 +1,25 @@
-//! Who a push is for its target, and whom it trusts there.
+//! Credentials, certificates and the proxy of a push.
 
 use super::args::TargetArgs;
 use http::HeaderValue;
 use remote::RemoteWrite;
 use remote::client::auth::{AuthError, Authorization, BasicAuth, header};
-use remote::client::tls::TlsConfig;
+use remote::client::tls::{KeyNames, TlsConfig};
+use remote::config::url::{Url, UrlError};
 
 /// What flags say of it. Secrets are in files, which are read for each push: one that can't be read now
-/// makes a push wait in the spool, as a target that can't be reached does.
+/// makes a push wait in the spool.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Credentials {
     basic: Option<BasicAuth>,
     bearer: Option<Authorization>,
     pub(crate) tls: TlsConfig,
+    pub(crate) proxy: Option<Url>,
 }
 
 impl Credentials {
     /// From flags.
-    pub(crate) fn new(args: &TargetArgs) -> Self {
+    pub(crate) fn new(args: &TargetArgs) -> Result<Self, UrlError> {
         let basic = args.user.as_ref().map(|user| BasicAuth {
             username: Some(user.clone()),
             password_file: args.password_file.clone(),
@@ -31,9 +33,11 @@ impl Credentials {
             ca_file: args.ca_file.clone(),
             cert_file: args.cert_file.clone(),
             key_file: args.key_file.clone(),
+            key_names: KeyNames::Flags,
             ..TlsConfig::default()
         };
-        Credentials { basic, bearer, tls }
+        let proxy = args.proxy_url.as_deref().map(Url::parse_proxy).transpose()?;
+        Ok(Credentials { basic, bearer, tls, proxy })
     }
 
     /// The `Authorization` header; `from_url` is what user and password in the URL make.
@@ -46,5 +50,6 @@ impl Credentials {
         config.basic_auth = self.basic;
         config.authorization = self.bearer;
         config.tls_config = self.tls;
+        config.proxy_url = self.proxy;
     }
 }

@@ -18,8 +18,12 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// Why an entry did not arrive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum NotSent {
-    /// It may be taken later.
+    /// The target can't be reached, or is busy: it may take the entry later.
     Later(String),
+    /// The target answered that it failed. The reason may be the target or this entry.
+    Failed(String),
+    /// It needs somebody: credentials, a certificate or the URL are wrong. Until then nothing arrives.
+    Denied(String),
     /// It never will be.
     Never(String),
 }

@@ -4,43 +4,32 @@
 use super::credentials::Credentials;
 use super::entry::Entry;
 use super::entry::{NotSent, REQUEST_TIMEOUT};
+use super::straight::not_answered;
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Method, Request, StatusCode, Uri};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper_rustls::HttpsConnector;
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
-use remote::client::tls::{TlsError, client_config};
+use http_body_util::Full;
+use remote::client::answer::status_and_words;
+use remote::client::fetch::{FetchError, Fetcher};
+use remote::client::proxy::ProxyConfig;
 use remote::config::url::Url;
-
-/// Most bytes of an answer's body that are read.
-const ANSWER_BYTES: usize = 4096;
 
 /// A gateway.
 #[derive(Debug)]
 pub(crate) struct Gateway {
     url: Url,
     credentials: Credentials,
-    http: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    fetcher: Fetcher,
 }
 
 impl Gateway {
     /// Nothing is connected yet.
-    pub(crate) fn new(url: Url, credentials: Credentials) -> Result<Self, TlsError> {
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        let connector = hyper_rustls::HttpsConnectorBuilder::new()
-            .with_tls_config(client_config(&credentials.tls, url.is_https())?)
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(tcp);
+    pub(crate) fn new(url: Url, credentials: Credentials) -> Result<Self, FetchError> {
+        let proxy = ProxyConfig { url: credentials.proxy.clone(), ..ProxyConfig::default() };
         // A connection that is kept from the start of a job to its end may be dead by then without
         // anybody knowing, so each push has its own.
-        let http = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
-        Ok(Gateway { url, credentials, http })
+        let fetcher = Fetcher::new(url.uri(), &credentials.tls, &proxy, 0)?;
+        Ok(Gateway { url, credentials, fetcher })
     }
 
     /// Its URL.
@@ -54,21 +43,17 @@ impl Gateway {
             NotSent::Never("its labels make a URL that is longer than HTTP allows".to_string())
         })?;
         let authorization = self.credentials.header(self.url.authorization());
-        let authorization = authorization.map_err(|error| NotSent::Later(error.to_string()))?;
+        let authorization = authorization.map_err(|error| NotSent::Denied(error.to_string()))?;
         request.headers_mut().extend(authorization.map(|value| (header::AUTHORIZATION, value)));
         let exchange = async {
-            let response = self.http.request(request).await.map_err(|error| reason(&error))?;
+            let response = self.fetcher.send(request).await.map_err(not_answered)?;
             let (head, body) = response.into_parts();
-            // The status has been said; a body that breaks off changes nothing.
-            let words = match Limited::new(body, ANSWER_BYTES).collect().await {
-                Ok(body) => remote::client::answer::words(&body.to_bytes()),
-                Err(_) => String::new(),
-            };
-            Ok((head.status, words))
+            // The status counts; a body that breaks off changes nothing.
+            Ok((head.status, remote::client::read_words(body, REQUEST_TIMEOUT).await))
         };
         match tokio::time::timeout(REQUEST_TIMEOUT, exchange).await {
-            Ok(Ok((status, words))) => verdict(status, words),
-            Ok(Err(reason)) => Err(NotSent::Later(reason)),
+            Ok(Ok((status, words))) => verdict(status, &words),
+            Ok(Err(not_sent)) => Err(not_sent),
             Err(_) => Err(NotSent::Later(format!("no answer within {REQUEST_TIMEOUT:?}"))),
         }
     }
@@ -80,7 +65,12 @@ impl Gateway {
         let query = self.url.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
         let mut parts = self.url.uri().clone().into_parts();
         parts.path_and_query = Some(format!("{before}{path}{query}").parse().ok()?);
-        let mut request = Request::new(Full::new(Bytes::from(entry.body.clone())));
+        let mut body = entry.body.clone();
+        // A Pushgateway refuses a text whose last line does not end.
+        if !body.ends_with('\n') {
+            body.push('\n');
+        }
+        let mut request = Request::new(Full::new(Bytes::from(body)));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = Uri::from_parts(parts).ok()?;
         let headers = request.headers_mut();
@@ -94,22 +84,14 @@ impl Gateway {
     }
 }
 
-/// The innermost reason, which is what a person needs.
-fn reason(error: &hyper_util::client::legacy::Error) -> String {
-    let mut reason: &dyn std::error::Error = error;
-    while let Some(source) = reason.source() {
-        reason = source;
-    }
-    reason.to_string()
-}
-
-/// What a status means for an entry. Credentials, a wrong path and a moved gateway can be mended while it
-/// waits; what a gateway finds wrong with the push itself can't.
-fn verdict(status: StatusCode, words: String) -> Result<(), NotSent> {
-    let said = if words.is_empty() { status.to_string() } else { format!("{status}: {words}") };
+/// What a status means for an entry. Credentials, a wrong path and a moved gateway can be fixed while the
+/// entry waits; what a gateway finds wrong with the push itself can't.
+fn verdict(status: StatusCode, words: &str) -> Result<(), NotSent> {
+    let said = status_and_words(status.as_u16(), words);
     match status.as_u16() {
         200..=299 => Ok(()),
-        300..=399 | 401 | 403..=405 | 407 | 408 | 429 | 500..=599 => Err(NotSent::Later(said)),
+        300..=399 | 401 | 403..=405 | 407 => Err(NotSent::Denied(said)),
+        408 | 429 | 500..=599 => Err(NotSent::Failed(said)),
         _ => Err(NotSent::Never(said)),
     }
 }
@@ -134,19 +116,30 @@ mod tests {
         assert_eq!(authorization.unwrap().unwrap(), "Basic bWU6cHc=");
         let bare = Gateway::new(Url::parse("http://h:1").unwrap(), Credentials::default()).unwrap();
         assert_eq!(bare.request(&entry(&[("job", "j")])).unwrap().uri(), "http://h:1/metrics/job/j");
+        let cut = Entry { body: "a 1".into(), ..entry(&[("job", "j")]) };
+        let body = futures_util::FutureExt::now_or_never(http_body_util::BodyExt::collect(
+            bare.request(&cut).unwrap().into_body(),
+        ));
+        assert_eq!(body.unwrap().unwrap().to_bytes(), "a 1\n", "the last line ends");
         let long = "x".repeat(100_000);
         assert!(bare.request(&entry(&[("job", &long)])).is_none());
     }
 
     #[test]
-    fn only_what_is_wrong_with_the_push_itself_is_final() {
-        for (status, kept) in
-            [(400, false), (413, false), (422, false), (401, true), (404, true), (503, true)]
-        {
-            let status = StatusCode::from_u16(status).unwrap();
-            let error = verdict(status, "why".into()).unwrap_err();
-            assert_eq!(matches!(error, NotSent::Later(_)), kept, "{status}");
+    fn each_status_says_whether_waiting_helps() {
+        for (status, expected) in [
+            (400, NotSent::Never("400 Bad Request: why".into())),
+            (413, NotSent::Never("413 Payload Too Large: why".into())),
+            (401, NotSent::Denied("401 Unauthorized: why".into())),
+            (403, NotSent::Denied("403 Forbidden: why".into())),
+            (404, NotSent::Denied("404 Not Found: why".into())),
+            (429, NotSent::Failed("429 Too Many Requests: why".into())),
+            (503, NotSent::Failed("503 Service Unavailable: why".into())),
+        ] {
+            assert_eq!(verdict(StatusCode::from_u16(status).unwrap(), "why"), Err(expected), "{status}");
         }
-        assert_eq!(verdict(StatusCode::ACCEPTED, String::new()), Ok(()));
+        let repeated = verdict(StatusCode::UNAUTHORIZED, "Unauthorized");
+        assert_eq!(repeated, Err(NotSent::Denied("401 Unauthorized".into())));
+        assert_eq!(verdict(StatusCode::ACCEPTED, ""), Ok(()));
     }
 }

@@ -8,6 +8,7 @@ pub mod entry;
 mod expression;
 mod gateway;
 pub(crate) mod labels;
+mod older;
 pub mod spool;
 mod straight;
 pub mod target;
@@ -51,11 +52,13 @@ pub async fn run(args: PushArgs) -> Result<(), Failure> {
     let target = courier.target().shown();
     match outcome {
         Outcome::Delivered => Ok(()),
-        Outcome::Kept { reason, waiting } => {
+        Outcome::Kept { reason, waiting, denied } => {
             let spool = courier.spool_shown();
-            say(format_args!(
-                "narthex: {target}: {reason}; kept for the next push in {spool} ({waiting} waiting)"
-            ));
+            let kept = format!("{target}: {reason}; kept for the next push in {spool} ({waiting} waiting)");
+            if denied || args.strict {
+                return Err(Failure::running(kept));
+            }
+            say(format_args!("narthex: {kept}"));
             Ok(())
         }
         Outcome::Refused(reason) => Err(Failure::running(format!("{target} refuses this push: {reason}"))),

@@ -10,7 +10,7 @@ use formats::text::{Format, ParseOptions};
 use model::Batch;
 use remote::RemoteWrite;
 use remote::client::answer::{Answer, Resend, Verdict, verdict};
-use remote::client::{Client, ClientError, Post};
+use remote::client::{Client, ClientError, FailureKind, Post};
 use remote::config::url::Url;
 use remote::stats::Counter;
 use std::time::SystemTime;
@@ -41,37 +41,38 @@ impl Straight {
         for protocol in [Protocol::V2, Protocol::V1] {
             let body = encode(&batch, protocol).map_err(NotSent::Never)?;
             let post = Post { protocol, body, encoding: Encoding::Snappy, attempt: 0 };
-            let answer = self
-                .client
-                .post(post, SystemTime::now(), &Counter::default())
-                .await
-                .map_err(|failure| NotSent::Later(failure.to_string()))?;
-            let said = format!("{} {}", answer.status, answer.words);
-            let said = said.trim_end().to_string();
-            match judge(&answer, protocol, batch.points.len() as u64) {
-                Some(Ok(())) => return Ok(()),
-                Some(Err(later)) => {
-                    return Err(if later { NotSent::Later(said) } else { NotSent::Never(said) });
-                }
-                None => {}
+            let answer =
+                self.client.post(post, SystemTime::now(), &Counter::default()).await.map_err(not_answered)?;
+            if let Some(result) = judge(&answer, protocol, batch.points.len() as u64) {
+                return result;
             }
         }
-        Err(NotSent::Later("it speaks neither remote write 2.0 nor 1.0".into()))
+        Err(NotSent::Denied("it speaks neither remote write 2.0 nor 1.0".into()))
     }
 }
 
-/// Taken, or not (`true`: to be tried later); nothing where the other version is to be tried.
-fn judge(answer: &Answer, protocol: Protocol, points: u64) -> Option<Result<(), bool>> {
+/// A request without an answer.
+pub(super) fn not_answered(failure: remote::client::Failure) -> NotSent {
+    match failure.kind {
+        FailureKind::Unreachable => NotSent::Later(failure.words),
+        FailureKind::Certificate | FailureKind::Credentials => NotSent::Denied(failure.words),
+    }
+}
+
+/// What an answer means; nothing where the other version is to be tried.
+fn judge(answer: &Answer, protocol: Protocol, points: u64) -> Option<Result<(), NotSent>> {
+    let said = answer.shown();
     match verdict(answer, protocol, false, Resend::default()) {
         Verdict::Delivered => Some(Ok(())),
         Verdict::Settled(written) => {
             let all = written.samples + written.histograms + written.exemplars >= points;
-            Some(if all { Ok(()) } else { Err(false) })
+            Some(if all { Ok(()) } else { Err(NotSent::Never(said)) })
         }
         Verdict::OtherProtocol => None,
-        Verdict::Retry | Verdict::Denied => Some(Err(true)),
+        Verdict::Retry => Some(Err(NotSent::Failed(said))),
+        Verdict::Denied => Some(Err(NotSent::Denied(said))),
         Verdict::Refused | Verdict::RefusedWhole | Verdict::NoHistograms | Verdict::TooLarge => {
-            Some(Err(false))
+            Some(Err(NotSent::Never(said)))
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::config::error::without_password;
 use crate::configure::read_url;
 use crate::failure::Failure;
 use remote::client::ClientError;
+use remote::client::fetch::FetchError;
 use remote::config::url::{Url, UrlError};
 
 /// The gateway unless told otherwise: the narthex on this machine.
@@ -20,8 +21,8 @@ const TLS_FLAGS: &str = "--ca-file, --cert-file or --key-file";
 /// A target.
 #[derive(Debug)]
 pub(crate) enum Target {
-    Gateway(Gateway),
-    Straight(Straight),
+    Gateway(Box<Gateway>),
+    Straight(Box<Straight>),
 }
 
 /// A target with what its spool is called.
@@ -47,7 +48,7 @@ impl Target {
         let wrong = |from: &str, error: &dyn std::fmt::Display| {
             Failure::usage(format!("{from}: {}", without_password(&error.to_string())))
         };
-        let credentials = Credentials::new(args);
+        let credentials = Credentials::new(args).map_err(|error| wrong("--proxy-url", &error))?;
         if let Some((from, text)) = straight {
             let url = Url::parse_short(&text).map_err(|error| wrong(from, &error))?;
             let key = key("straight", &url, &text, args.user.as_deref());
@@ -55,7 +56,7 @@ impl Target {
                 ClientError::Tls(error) => wrong(TLS_FLAGS, &error),
                 error => wrong(from, &error),
             })?;
-            return Ok(Chosen { target: Target::Straight(straight), key });
+            return Ok(Chosen { target: Target::Straight(Box::new(straight)), key });
         }
         let (from, text) = match (&args.gateway, variable("NARTHEX_GATEWAY")) {
             (Some(url), _) => ("--gateway", url.clone()),
@@ -64,8 +65,11 @@ impl Target {
         };
         let url = gateway_url(&text).map_err(|error| wrong(from, &error))?;
         let key = key("gateway", &url, &text, args.user.as_deref());
-        let gateway = Gateway::new(url, credentials).map_err(|error| wrong(TLS_FLAGS, &error))?;
-        Ok(Chosen { target: Target::Gateway(gateway), key })
+        let gateway = Gateway::new(url, credentials).map_err(|error| match error {
+            FetchError::Tls(error) => wrong(TLS_FLAGS, &error),
+            error => wrong("--proxy-url", &error),
+        })?;
+        Ok(Chosen { target: Target::Gateway(Box::new(gateway)), key })
     }
 
     /// Sends an entry.

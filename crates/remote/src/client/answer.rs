@@ -22,6 +22,32 @@ pub struct Answer {
     pub words: String,
 }
 
+impl Answer {
+    /// Status and body in one line, for people: `404 Not Found: remote write receiver needs to be enabled`.
+    pub fn shown(&self) -> String {
+        status_and_words(self.status, &self.words)
+    }
+}
+
+/// A status, what HTTP calls it, and the beginning of the body, unless the body only repeats the status.
+pub fn status_and_words(status: u16, words: &str) -> String {
+    let reason = http::StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
+    let reason = reason.unwrap_or_default();
+    let mut shown = status.to_string();
+    if !reason.is_empty() {
+        shown.push(' ');
+        shown.push_str(reason);
+    }
+    let own = words.trim();
+    let own = own.strip_prefix(&status.to_string()).unwrap_or(own);
+    let own = own.trim_matches(|c: char| c.is_whitespace() || c.is_ascii_punctuation());
+    if !own.is_empty() && !own.eq_ignore_ascii_case(reason) {
+        shown.push_str(": ");
+        shown.push_str(words.trim());
+    }
+    shown
+}
+
 /// What an answer means for what was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
@@ -280,5 +306,23 @@ mod tests {
         let long = words("word ".repeat(1000).as_bytes());
         assert!(long.len() <= WORDS_MAX + 4 && long.ends_with('…'));
         assert!(words("x".repeat(5000).as_bytes()).len() <= WORDS_MAX + 4);
+    }
+
+    #[test]
+    fn a_body_that_repeats_the_status_is_not_shown_twice() {
+        for (status, words, shown) in [
+            (401, "Unauthorized", "401 Unauthorized"),
+            (401, "unauthorized.", "401 Unauthorized"),
+            (401, "401 Unauthorized", "401 Unauthorized"),
+            (401, "401: Unauthorized", "401 Unauthorized"),
+            (503, "503", "503 Service Unavailable"),
+            (401, "Unauthorized: token expired", "401 Unauthorized: Unauthorized: token expired"),
+            (404, "", "404 Not Found"),
+            (404, "{\"a\":1}", "404 Not Found: {\"a\":1}"),
+            (599, "", "599"),
+            (599, "broken", "599: broken"),
+        ] {
+            assert_eq!(status_and_words(status, words), shown, "{status} {words:?}");
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::client::proxy::Proxies;
 use crate::client::tls::{self, TlsConfig, TlsError};
+use crate::config::url::Url;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::Uri;
@@ -10,7 +11,7 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::client::legacy::Client as HyperClient;
 use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
-use hyper_util::client::legacy::connect::proxy::Tunnel;
+use hyper_util::client::legacy::connect::proxy::{SocksV5, Tunnel};
 use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use std::net::SocketAddr;
@@ -106,10 +107,18 @@ impl Service<Uri> for Route {
             });
         };
         let shown = proxy.redacted();
-        let failed = move |error: BoxError| -> BoxError {
-            Box::new(ProxyFailed { proxy: shown, reason: innermost(&*error) })
-        };
-        if to.scheme_str() == Some("https") {
+        let failed = move |reason: BoxError| -> BoxError { Box::new(ProxyFailed { proxy: shown, reason }) };
+        if proxy.is_socks() {
+            let (proxy, connecting) = (proxy.clone(), self.tcp.call(proxy.uri().clone()));
+            Box::pin(async move {
+                let stream = match connecting.await {
+                    Ok(stream) => through_socks(&proxy, stream, to).await,
+                    Err(error) => Err(error.into()),
+                };
+                let stream = stream.map_err(failed)?;
+                Ok(Hop { stream: MaybeHttpsStream::Http(stream), handed_over: false })
+            })
+        } else if to.scheme_str() == Some("https") {
             let mut tunnel = Tunnel::new(proxy.uri().clone(), self.to_proxy.clone())
                 .with_headers(self.proxies.tunnel_headers(proxy));
             let connecting = tunnel.call(to);
@@ -124,21 +133,53 @@ impl Service<Uri> for Route {
     }
 }
 
-/// The innermost reason, which is what a person needs: `connection refused` rather than `client error`.
-pub(crate) fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut reason = error;
-    while let Some(source) = reason.source() {
-        reason = source;
+/// Asks a SOCKS proxy, to which this is a connection, for one to `to`.
+async fn through_socks(
+    proxy: &Url,
+    stream: TokioIo<TcpStream>,
+    to: Uri,
+) -> Result<TokioIo<TcpStream>, BoxError> {
+    let mut socks = SocksV5::new(proxy.uri().clone(), Connect(Some(stream)));
+    if let Some((user, password)) = proxy.user_and_password() {
+        socks = socks.with_auth(user, password);
     }
-    reason.to_string()
+    Ok(socks.call(with_port(to)?).await?)
 }
 
-/// Why a proxy did not help.
+/// A connection that is there already, for the library, which would hide why it can't be made.
+struct Connect(Option<TokioIo<TcpStream>>);
+
+impl Service<Uri> for Connect {
+    type Response = TokioIo<TcpStream>;
+    type Error = std::io::Error;
+    type Future = std::future::Ready<std::io::Result<TokioIo<TcpStream>>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Uri) -> Self::Future {
+        std::future::ready(self.0.take().ok_or_else(|| std::io::ErrorKind::NotConnected.into()))
+    }
+}
+
+/// The same with the port of its scheme, where it names none.
+fn with_port(to: Uri) -> Result<Uri, http::Error> {
+    if to.port().is_some() {
+        return Ok(to);
+    }
+    let port = if to.scheme_str() == Some("https") { 443 } else { 80 };
+    let authority = format!("{}:{port}", to.host().unwrap_or_default());
+    Uri::builder().scheme("http").authority(authority).path_and_query("/").build()
+}
+
+/// A proxy did not make the connection.
 #[derive(Debug, thiserror::Error)]
-#[error("the proxy {proxy}: {reason}")]
-struct ProxyFailed {
-    proxy: String,
-    reason: String,
+#[error("the proxy {proxy} makes no connection")]
+pub(super) struct ProxyFailed {
+    pub(super) proxy: String,
+    #[source]
+    reason: BoxError,
 }
 
 /// A connection that is ready for TLS or HTTP.

@@ -4,6 +4,7 @@ pub mod answer;
 pub mod auth;
 pub mod compression;
 pub mod connect;
+pub mod fetch;
 pub mod protocol;
 pub mod proxy;
 pub mod tls;
@@ -33,8 +34,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 mod explain;
+mod failure;
 
-pub(crate) use explain::explain;
+pub use explain::explain;
+pub use failure::{Failure, FailureKind};
 
 /// How narthex calls itself.
 pub const USER_AGENT: &str = concat!("narthex/", env!("CARGO_PKG_VERSION"));
@@ -67,22 +70,6 @@ pub enum ClientError {
     /// A proxy.
     #[error(transparent)]
     Proxy(#[from] ProxyError),
-}
-
-/// Why there was no answer.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{words}")]
-pub struct Failure {
-    /// Why, for people.
-    pub words: String,
-    /// Whether the request was sent, at least in part: the receiver may have written it.
-    pub is_sent: bool,
-}
-
-impl Failure {
-    fn unsent(words: String) -> Self {
-        Failure { words, is_sent: false }
-    }
 }
 
 /// A request to send.
@@ -137,6 +124,7 @@ impl Settings {
             files.extend(&oauth2.client_secret_file);
             files.extend(oauth2.tls_config.files());
         }
+        files.extend(self.config.google_iam.iter().flat_map(|google| &google.credentials_file));
         files.extend(self.config.sigv4.iter().flat_map(|sigv4| &sigv4.secret_key_file));
         files.into_iter().map(|path| read_file(path).ok()).collect()
     }
@@ -242,11 +230,11 @@ impl Client {
             let response = match response {
                 Ok(Ok(response)) => response,
                 Ok(Err(error)) => {
-                    return Err(Failure { words: explain(&error, &uri), is_sent: is_sent() });
+                    return Err(explain(&error, &uri, &config.tls_config).sent(is_sent()));
                 }
                 Err(_) => {
                     let words = format!("no answer within {:?}", config.remote_timeout);
-                    return Err(Failure { words, is_sent: is_sent() });
+                    return Err(Failure::unreachable(words).sent(is_sent()));
                 }
             };
             let (head, body) = response.into_parts();
@@ -299,8 +287,9 @@ impl Client {
             }
             if explain::is_for_tls(&uri, &answer) {
                 let words = &answer.words;
-                let words = format!("what is there wants TLS: the URL has to be https ({words})");
-                return Err(Failure::unsent(words));
+                return Err(Failure::unreachable(format!(
+                    "the server wants TLS: the URL has to be https ({words})"
+                )));
             }
             let taken = head.status.is_success() && post.protocol == Protocol::V1;
             if taken && head.headers.contains_key(SIGN) && self.compression.is_to_ask(Instant::now()) {
@@ -353,7 +342,8 @@ impl Client {
         let is_there = uri.authority() == self.url().uri().authority();
         if is_there {
             let proof = self.proof.headers(uri, &headers, &post.body, within).await;
-            headers.extend(proof.map_err(Failure::unsent)?);
+            let credentials = |words| Failure { kind: FailureKind::Credentials, words, is_sent: false };
+            headers.extend(proof.map_err(credentials)?);
         }
         if post.encoding == Encoding::Zstd {
             headers.insert(DIALECT, HeaderValue::from_static("1"));
@@ -403,7 +393,8 @@ fn written(headers: &HeaderMap) -> Option<Kinds> {
     Some(Kinds { samples, histograms, exemplars })
 }
 
-async fn read_words(mut body: hyper::body::Incoming, within: Duration) -> String {
+/// The beginning of a body, for people. Reading ends where the body breaks off, and after `within`.
+pub async fn read_words(mut body: hyper::body::Incoming, within: Duration) -> String {
     let mut start = Vec::new();
     let read = async {
         while start.len() < ANSWER_BYTES {

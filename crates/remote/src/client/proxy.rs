@@ -1,8 +1,8 @@
-//! Which requests go through an HTTP proxy: `proxy_url`, `no_proxy`, `proxy_from_environment`,
+//! Which requests go through a proxy: `proxy_url`, `no_proxy`, `proxy_from_environment`,
 //! `proxy_connect_header`, with the meaning that they have in Prometheus.
 //!
 //! A request for `http` goes to the proxy as it is, with the whole URL in its first line; one for `https`
-//! goes through a tunnel that the proxy is asked for with `CONNECT`.
+//! goes through a tunnel that the proxy is asked for with `CONNECT`. A SOCKS proxy makes a tunnel for both.
 
 use crate::client::auth::sensitive;
 use crate::config::secret::Secret;
@@ -94,7 +94,9 @@ impl Proxies {
         let url = |upper: &'static str, lower: &str| {
             let Some(text) = either(upper, lower) else { return Ok(None) };
             let text = if text.contains("://") { text } else { format!("http://{text}") };
-            Url::parse(&text).map(Some).map_err(|source| ProxyError::Variable { variable: upper, source })
+            Url::parse_proxy(&text)
+                .map(Some)
+                .map_err(|source| ProxyError::Variable { variable: upper, source })
         };
         Ok(Proxies {
             http: url("HTTP_PROXY", "http_proxy")?,
@@ -124,7 +126,10 @@ impl Proxies {
 
     /// What a request that is handed to a proxy as it is has to show there.
     pub fn authorization_for(&self, to: &Uri) -> Option<HeaderValue> {
-        if to.scheme_str() == Some("https") { None } else { credentials(self.way_to(to)?) }
+        if to.scheme_str() == Some("https") {
+            return None;
+        }
+        self.way_to(to).filter(|proxy| !proxy.is_socks()).and_then(credentials)
     }
 }
 
@@ -303,7 +308,7 @@ mod tests {
         assert_eq!(way("http://localhost:9090/"), None);
         let none = Proxies::new(&environment, nothing).unwrap();
         assert!(none.way_to(&"http://h/".parse().unwrap()).is_none());
-        let wrong = Proxies::new(&environment, |_| Some("socks5://me:secret@h".into())).unwrap_err();
+        let wrong = Proxies::new(&environment, |_| Some("socks4://me:secret@h".into())).unwrap_err();
         assert!(wrong.to_string().starts_with("the environment's HTTP_PROXY: "), "{wrong}");
         assert!(!wrong.to_string().contains("secret"));
     }

@@ -3,14 +3,15 @@
 //! which means negotiation).
 //!
 //! Differences from Prometheus: exemplars and native histograms are sent unless that is switched off, 429
-//! is retried unless that is switched off. A key that Prometheus has and narthex has not yet is an error
-//! that says so.
+//! is retried unless that is switched off. A key that Prometheus has and narthex has not is an error.
 
 pub mod duration;
 pub mod identity;
 pub mod secret;
 pub mod url;
 
+use crate::client::auth::azuread::AzureAd;
+use crate::client::auth::google_iam::GoogleIam;
 use crate::client::auth::headers::HeaderValues;
 use crate::client::auth::oauth2::OAuth2;
 use crate::client::auth::sigv4::SigV4;
@@ -123,8 +124,8 @@ pub struct RemoteWrite {
     /// Headers to add, with several values each, also from files.
     #[serde(default)]
     pub http_headers: BTreeMap<String, HeaderValues>,
-    /// An HTTP proxy to go through.
-    #[serde(default)]
+    /// An HTTP or SOCKS proxy to go through.
+    #[serde(default, deserialize_with = "url::deserialize_proxy")]
     pub proxy_url: Option<Url>,
     /// Hosts to reach without it, separated by commas.
     #[serde(default)]
@@ -141,10 +142,12 @@ pub struct RemoteWrite {
     /// Whether each connection goes to another one of the addresses that the host's name stands for.
     #[serde(default)]
     pub round_robin_dns: bool,
-    #[serde(default, rename = "azuread", deserialize_with = "not_yet::azuread")]
-    pub(crate) _azuread: (),
-    #[serde(default, rename = "google_iam", deserialize_with = "not_yet::google_iam")]
-    pub(crate) _google_iam: (),
+    /// Tokens of Microsoft Entra ID, for Azure Monitor.
+    #[serde(default)]
+    pub azuread: Option<AzureAd>,
+    /// Tokens for Google Cloud Monitoring.
+    #[serde(default)]
+    pub google_iam: Option<GoogleIam>,
 }
 
 impl RemoteWrite {
@@ -169,6 +172,12 @@ impl RemoteWrite {
         }
         if let Some(sigv4) = &mut self.sigv4 {
             paths.extend(&mut sigv4.secret_key_file);
+        }
+        if let Some(workload) = self.azuread.as_mut().and_then(|azuread| azuread.workload_identity.as_mut()) {
+            paths.extend(&mut workload.token_file_path);
+        }
+        if let Some(google) = &mut self.google_iam {
+            paths.extend(&mut google.credentials_file);
         }
         paths.extend(self.http_headers.values_mut().flat_map(|header| &mut header.files));
         paths.extend(self.tls_config.files_mut());
@@ -226,8 +235,8 @@ impl RemoteWrite {
             proxy_connect_header: BTreeMap::new(),
             enable_http2: false,
             round_robin_dns: false,
-            _azuread: (),
-            _google_iam: (),
+            azuread: None,
+            google_iam: None,
         }
     }
 }
@@ -379,19 +388,6 @@ fn yes() -> bool {
     true
 }
 
-/// Gives each key that is not there yet an error that names it.
-macro_rules! not_yet {
-    ($($key:ident)*) => {
-        mod not_yet {
-            $(pub(super) fn $key<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
-                <serde::de::IgnoredAny as serde::Deserialize>::deserialize(deserializer)?;
-                Err(serde::de::Error::custom(concat!("not supported yet: ", stringify!($key))))
-            })*
-        }
-    };
-}
-not_yet!(azuread google_iam);
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -428,10 +424,14 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_an_error_that_names_it() {
-        for key in ["azuread", "google_iam"] {
-            let error = parse(&format!(r#"{{"url": "http://h/x", "{key}": {{"x": "y"}}}}"#)).unwrap_err();
-            assert!(error.contains(&format!("not supported yet: {key}")), "{error}");
+        for (section, key) in [("azuread", "certificate"), ("google_iam", "scope")] {
+            let text = format!(r#"{{"url": "http://h/x", "{section}": {{"{key}": "y"}}}}"#);
+            let error = parse(&text).unwrap_err();
+            assert!(error.contains(&format!("unknown field `{key}`")), "{error}");
         }
+        let cloud = r#"{"url": "http://h/x", "azuread": {"cloud": "AzureMoon"}}"#;
+        let error = parse(cloud).unwrap_err();
+        assert!(error.contains("unknown variant `AzureMoon`") && error.contains("AzureChina"), "{error}");
         let error = parse(r#"{"url": "http://h/x", "colour": 1}"#).unwrap_err();
         assert!(error.contains("unknown field `colour`"), "{error}");
         let error = parse(r#"{"url": "http://h/x", "remote_timeout": "soon"}"#).unwrap_err();

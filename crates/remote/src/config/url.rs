@@ -7,7 +7,10 @@ use std::fmt;
 /// The path where remote-write receivers listen, for a URL without one.
 pub const DEFAULT_PATH: &str = "/api/v1/write";
 
-/// An `http` or `https` URL. Shown and printed without credentials and query.
+/// The port of a SOCKS proxy whose URL names none.
+const SOCKS_PORT: u16 = 1080;
+
+/// An `http` or `https` URL, or, of a proxy, a `socks5` one. Shown and printed without credentials and query.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Url {
     uri: http::Uri,
@@ -23,6 +26,12 @@ pub enum UrlError {
     /// Another scheme.
     #[error("the URL must begin with http:// or https://")]
     Scheme,
+    /// Another scheme, for a proxy.
+    #[error("the URL of a proxy must begin with http://, https://, socks5:// or socks5h://")]
+    ProxyScheme,
+    /// A user or password that SOCKS can't carry.
+    #[error("user and password for a SOCKS proxy may have 255 bytes each")]
+    SocksCredentials,
     /// No host.
     #[error("the URL names no host")]
     NoHost,
@@ -31,13 +40,38 @@ pub enum UrlError {
 impl Url {
     /// Reads a URL.
     pub fn parse(text: &str) -> Result<Self, UrlError> {
-        let uri: http::Uri = text
-            .trim()
-            .parse()
-            .map_err(|error: http::uri::InvalidUri| UrlError::Malformed(error.to_string()))?;
+        let uri = parse_uri(text)?;
         if !matches!(uri.scheme_str(), Some("http" | "https")) {
             return Err(UrlError::Scheme);
         }
+        Self::from_uri(uri)
+    }
+
+    /// Reads the URL of a proxy, which may be a SOCKS proxy. `socks5` and `socks5h` mean the same, as in Go: the
+    /// proxy looks up the names of hosts.
+    pub fn parse_proxy(text: &str) -> Result<Self, UrlError> {
+        let uri = parse_uri(text)?;
+        if matches!(uri.scheme_str(), Some("http" | "https")) {
+            return Self::from_uri(uri);
+        }
+        if !matches!(uri.scheme_str(), Some("socks5" | "socks5h")) {
+            return Err(UrlError::ProxyScheme);
+        }
+        let mut url = Self::from_uri(uri)?;
+        if url.uri.port().is_none() {
+            let mut parts = url.uri.clone().into_parts();
+            let authority = parts.authority.as_ref().map(|host| format!("{host}:{SOCKS_PORT}"));
+            parts.authority = authority.and_then(|authority| authority.parse().ok());
+            url.uri = http::Uri::from_parts(parts).map_err(|error| UrlError::Malformed(error.to_string()))?;
+        }
+        let is_long = |(user, password): (String, String)| user.len().max(password.len()) > 255;
+        if url.user_and_password().is_some_and(is_long) {
+            return Err(UrlError::SocksCredentials);
+        }
+        Ok(url)
+    }
+
+    fn from_uri(uri: http::Uri) -> Result<Self, UrlError> {
         let authority = uri.authority().ok_or(UrlError::NoHost)?.as_str();
         let (userinfo, host) = match authority.rsplit_once('@') {
             Some((userinfo, host)) => (Some(userinfo), host),
@@ -99,6 +133,19 @@ impl Url {
         self.basic_auth.as_deref()
     }
 
+    /// The URL's user and password. A secret.
+    pub(crate) fn user_and_password(&self) -> Option<(String, String)> {
+        let encoded = self.basic_auth.as_deref()?.strip_prefix("Basic ")?;
+        let plain = base64::engine::general_purpose::STANDARD.decode(encoded).ok()?;
+        let (user, password) = std::str::from_utf8(&plain).ok()?.split_once(':')?;
+        Some((user.to_string(), password.to_string()))
+    }
+
+    /// Whether it is a SOCKS proxy.
+    pub fn is_socks(&self) -> bool {
+        matches!(self.uri.scheme_str(), Some("socks5" | "socks5h"))
+    }
+
     /// Whether it is `https`.
     pub fn is_https(&self) -> bool {
         self.uri.scheme_str() == Some("https")
@@ -110,6 +157,18 @@ impl Url {
         let authority = self.uri.authority().map(|authority| authority.as_str()).unwrap_or_default();
         format!("{scheme}://{authority}{}", self.uri.path())
     }
+}
+
+fn parse_uri(text: &str) -> Result<http::Uri, UrlError> {
+    text.trim().parse().map_err(|error: http::uri::InvalidUri| UrlError::Malformed(error.to_string()))
+}
+
+/// Reads the URL of a proxy, for serde.
+pub(crate) fn deserialize_proxy<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Url>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    text.map(|text| Url::parse_proxy(&text)).transpose().map_err(serde::de::Error::custom)
 }
 
 fn percent_decode(text: &str) -> Vec<u8> {
@@ -176,6 +235,24 @@ mod tests {
             assert_eq!(Url::parse_short(typed).unwrap().to_string(), meant);
         }
         assert_eq!(Url::parse("http://h").unwrap().to_string(), "http://h/", "a file means what it says");
+    }
+
+    #[test]
+    fn proxies_may_be_socks() {
+        for (text, shown) in [
+            ("socks5://me:p%40ss@h:99", "socks5://h:99/"),
+            ("socks5h://h", "socks5h://h:1080/"),
+            ("socks5://[::1]", "socks5://[::1]:1080/"),
+            ("http://h:3128", "http://h:3128/"),
+        ] {
+            assert_eq!(Url::parse_proxy(text).unwrap().to_string(), shown);
+        }
+        let url = Url::parse_proxy("socks5://me:p%40ss@h").unwrap();
+        assert_eq!(url.user_and_password(), Some(("me".into(), "p@ss".into())));
+        assert_eq!(Url::parse_proxy("socks4://h"), Err(UrlError::ProxyScheme));
+        assert_eq!(Url::parse("socks5://h"), Err(UrlError::Scheme), "a destination is not a proxy");
+        let long = format!("socks5://{}@h", "u".repeat(256));
+        assert_eq!(Url::parse_proxy(&long), Err(UrlError::SocksCredentials));
     }
 
     #[test]

@@ -27,7 +27,7 @@ impl Worker {
         self.stats.requests.add(1);
         self.stats.request_duration.observe(flight.took);
         let words = match &flight.result {
-            Ok(answer) => in_words(answer),
+            Ok(answer) => answer.shown(),
             Err(failure) => failure.to_string(),
         };
         let mut refused_settled = Kinds::default();
@@ -351,17 +351,4 @@ impl Refused {
 /// What the answer says of what it refuses.
 fn refusal(flight: &Flight) -> Refusal {
     flight.result.as_ref().map_or(Refusal::of(0, ""), |answer| Refusal::of(answer.status, &answer.words))
-}
-
-/// `404 Not Found: remote write receiver needs to be enabled`
-fn in_words(answer: &Answer) -> String {
-    let reason = http::StatusCode::from_u16(answer.status).ok().and_then(|status| status.canonical_reason());
-    let mut words = answer.status.to_string();
-    for (separator, part) in [(" ", reason.unwrap_or_default()), (": ", answer.words.as_str())] {
-        if !part.is_empty() {
-            words.push_str(separator);
-            words.push_str(part);
-        }
-    }
-    words
 }

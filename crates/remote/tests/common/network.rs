@@ -4,7 +4,7 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use std::sync::{Arc, Mutex};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
@@ -147,4 +147,75 @@ async fn tunnel(stream: TcpStream, wanted: &str, asked: Arc<Mutex<Vec<String>>>)
     stream.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await.ok()?;
     tokio::io::copy_bidirectional(&mut stream, &mut to).await.ok()?;
     Some(())
+}
+
+/// A SOCKS 5 proxy that connects to any port of this machine, whatever host it is asked for.
+pub struct SocksProxy {
+    pub port: u16,
+    /// The hosts and ports that were asked for.
+    pub asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl SocksProxy {
+    /// One that wants this user and password, if any.
+    pub async fn start(wanted: Option<(&'static str, &'static str)>) -> SocksProxy {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let own = asked.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(socks(stream, wanted, own.clone()));
+            }
+        });
+        SocksProxy { port, asked }
+    }
+}
+
+/// RFC 1928, and RFC 1929 for user and password.
+async fn socks(
+    mut stream: TcpStream,
+    wanted: Option<(&str, &str)>,
+    asked: Arc<Mutex<Vec<String>>>,
+) -> std::io::Result<()> {
+    async fn short(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {
+        let length = stream.read_u8().await?;
+        let mut bytes = vec![0; length.into()];
+        stream.read_exact(&mut bytes).await?;
+        Ok(bytes)
+    }
+    assert_eq!(stream.read_u8().await?, 5, "the version");
+    let methods = short(&mut stream).await?;
+    let method = if wanted.is_some() { 2 } else { 0 };
+    if !methods.contains(&method) {
+        return stream.write_all(&[5, 0xff]).await;
+    }
+    stream.write_all(&[5, method]).await?;
+    if let Some((user, password)) = wanted {
+        assert_eq!(stream.read_u8().await?, 1, "the version of the login");
+        let given = (short(&mut stream).await?, short(&mut stream).await?);
+        let right = given.0 == user.as_bytes() && given.1 == password.as_bytes();
+        stream.write_all(&[1, u8::from(!right)]).await?;
+        if !right {
+            return Ok(());
+        }
+    }
+    let mut head = [0; 4];
+    stream.read_exact(&mut head).await?;
+    assert_eq!(head[..3], [5, 1, 0], "CONNECT");
+    let host = match head[3] {
+        1 => std::net::Ipv4Addr::from(stream.read_u32().await?).to_string(),
+        3 => String::from_utf8(short(&mut stream).await?).unwrap(),
+        4 => std::net::Ipv6Addr::from(stream.read_u128().await?).to_string(),
+        other => panic!("a kind of address that there is not: {other}"),
+    };
+    let port = stream.read_u16().await?;
+    asked.lock().unwrap().push(format!("{host}:{port}"));
+    match TcpStream::connect(("127.0.0.1", port)).await {
+        Ok(mut to) => {
+            stream.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]).await?;
+            tokio::io::copy_bidirectional(&mut stream, &mut to).await.map(|_| ())
+        }
+        Err(_) => stream.write_all(&[5, 5, 0, 1, 0, 0, 0, 0, 0, 0]).await,
+    }
 }

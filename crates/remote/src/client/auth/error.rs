@@ -1,6 +1,7 @@
 //! What is wrong where more than secrets is needed: tokens are fetched, over connections of their own.
 
 use super::AuthError;
+use crate::client::fetch::FetchError;
 use crate::client::proxy::ProxyError;
 use crate::client::tls::TlsError;
 
@@ -16,6 +17,9 @@ pub enum ProofError {
     /// A proxy to where tokens come from.
     #[error(transparent)]
     Proxy(#[from] ProxyError),
+    /// The connection to where tokens come from.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
     /// A setting that this build leaves out.
     #[error("{key}: this narthex was built without the Cargo feature {feature}; use a build that has it")]
     NotBuilt {

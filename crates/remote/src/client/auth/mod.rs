@@ -1,11 +1,17 @@
 //! Who we are for a destination. Here: `basic_auth` and `authorization`, with secrets from files that are
-//! read again while narthex runs. A file each: [`oauth2`], [`sigv4`], and other [`headers`].
+//! read again while narthex runs. A file each: [`oauth2`], [`azuread`], [`google_iam`], [`sigv4`],
+//! and other [`headers`].
 
+pub mod azuread;
+#[cfg(any(feature = "sigv4", feature = "google_iam"))]
+pub mod environment;
 pub mod error;
+pub mod google_iam;
 pub mod headers;
 pub mod oauth2;
 pub(crate) mod proof;
 pub mod sigv4;
+pub mod token;
 
 use crate::config::secret::Secret;
 use base64::Engine as _;
@@ -76,6 +82,14 @@ pub enum AuthError {
         key: &'static str,
         /// The header.
         name: HeaderName,
+    },
+    /// A value of another form.
+    #[error("{key} has to be {want}")]
+    Value {
+        /// The key of the configuration.
+        key: &'static str,
+        /// What would be right.
+        want: &'static str,
     },
     /// What can't stand in a header.
     #[error("{0} has characters that can't stand in a header")]

@@ -1,12 +1,12 @@
 //! `oauth2`: a token from a token server, for what the client itself may do (RFC 6749, section 4.4).
 //!
-//! A token is asked for when the first request needs one, kept until shortly before it expires, and asked
-//! for anew where the destination answers 401. Client and secret go in an `Authorization` header, which
-//! every server has to take; one that refuses it gets them in the body, and that is remembered.
+//! Client and secret go in an `Authorization` header, which every token server has to accept. A server that
+//! refuses it gets them in the body, and that is remembered.
 
-use super::{AuthError, sensitive, text};
-use crate::client::connect::{Connecting, Http, Lookup};
-use crate::client::proxy::{Proxies, ProxyConfig};
+use super::token::{Token, header_value, read_answer};
+use super::{AuthError, text};
+use crate::client::fetch::Fetcher;
+use crate::client::proxy::ProxyConfig;
 use crate::client::tls::TlsConfig;
 use crate::config::secret::Secret;
 use crate::config::url::Url;
@@ -14,20 +14,11 @@ use base64::Engine as _;
 use bytes::Bytes;
 use form_urlencoded::{Serializer, byte_serialize};
 use http::{HeaderValue, Method, StatusCode, header};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::Full;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
-use tokio::sync::Mutex;
-
-/// Most bytes of a token server's answer.
-pub const TOKEN_BYTES: usize = 64 << 10;
-/// A token is renewed this long before it expires, or when half its life is over, if that is later.
-pub const RENEW_BEFORE: Duration = Duration::from_secs(60);
-/// After a failure the token server is left alone this long, however many requests wait for a token.
-pub const RETRY_AFTER: Duration = Duration::from_secs(1);
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// `oauth2`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -53,7 +44,7 @@ pub struct OAuth2 {
     #[serde(default)]
     pub tls_config: TlsConfig,
     /// A proxy to the token server. Not the destination's.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::config::url::deserialize_proxy")]
     pub proxy_url: Option<Url>,
     /// Hosts to reach without it.
     #[serde(default)]
@@ -84,122 +75,46 @@ impl OAuth2 {
     }
 }
 
-/// Gives out tokens.
+/// The token server.
 #[derive(Debug)]
-pub(crate) struct TokenSource {
+pub(crate) struct Issuer {
     config: OAuth2,
-    http: Http,
-    proxies: Arc<Proxies>,
-    state: Mutex<State>,
+    fetcher: Fetcher,
+    /// The server has refused the header, and has accepted a body since.
+    in_body: AtomicBool,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    token: Option<Token>,
-    /// The server has refused the header, and has taken a body since.
-    in_body: bool,
-    failed: Option<(Instant, String)>,
-}
-
-#[derive(Debug, Clone)]
-struct Token {
-    header: HeaderValue,
-    renew_at: Option<Instant>,
-}
-
-#[derive(Deserialize)]
-struct Given {
-    access_token: String,
-    #[serde(default)]
-    token_type: Option<String>,
-    /// A number, which some servers send as text.
-    #[serde(default)]
-    expires_in: Option<serde_json::Value>,
-}
-
-impl TokenSource {
+impl Issuer {
     /// Checks the configuration and reads its files; nothing is asked for yet.
     pub(crate) fn new(config: &OAuth2) -> Result<Self, super::error::ProofError> {
         config.secret()?;
-        let proxies = Arc::new(Proxies::new(&config.proxy(), |name| std::env::var(name).ok())?);
-        let connecting = Connecting {
-            tls: config.tls_config.clone(),
-            proxies: proxies.clone(),
-            http2: false,
-            idle_max: 1,
-            lookup: Lookup::new(false),
-        };
-        let http = connecting.client(config.token_url.uri())?;
-        Ok(TokenSource { config: config.clone(), http, proxies, state: Mutex::default() })
+        let fetcher = Fetcher::new(config.token_url.uri(), &config.tls_config, &config.proxy(), 1)?;
+        Ok(Issuer { config: config.clone(), fetcher, in_body: AtomicBool::default() })
     }
 
-    /// An `Authorization` header that is good for now, within this time.
-    pub(crate) async fn header(&self, within: Duration) -> Result<HeaderValue, String> {
-        let mut state = self.state.lock().await;
-        let now = Instant::now();
-        if let Some(token) = &state.token
-            && token.renew_at.is_none_or(|at| now < at)
-        {
-            return Ok(token.header.clone());
-        }
-        if let Some((at, reason)) = &state.failed
-            && now.duration_since(*at) < RETRY_AFTER
-        {
-            return Err(reason.clone());
-        }
-        let asked = tokio::time::timeout(within, self.ask(&mut state)).await;
-        let asked = asked.unwrap_or_else(|_| Err(format!("no answer within {within:?}")));
-        match asked {
-            Ok(token) => {
-                state.failed = None;
-                state.token = Some(token.clone());
-                Ok(token.header)
-            }
-            Err(reason) => {
-                let reason = format!("no token from {}: {reason}", self.config.token_url);
-                state.failed = Some((Instant::now(), reason.clone()));
-                Err(reason)
-            }
-        }
+    /// The server, for people.
+    pub(super) fn shown(&self) -> String {
+        self.config.token_url.to_string()
     }
 
-    /// The destination has refused this token: the next request gets a new one.
-    pub(crate) async fn refused(&self, header: &HeaderValue) {
-        let mut state = self.state.lock().await;
-        if state.token.as_ref().is_some_and(|token| token.header == *header) {
-            state.token = None;
-        }
-    }
-
-    async fn ask(&self, state: &mut State) -> Result<Token, String> {
+    /// Asks for a token.
+    pub(super) async fn ask(&self) -> Result<Token, String> {
         let secret = self.config.secret().map_err(|error| error.to_string())?;
-        let (status, body) = self.post(&secret, state.in_body).await?;
-        // Servers that don't know the header say 400 or 401, as they do to a wrong secret.
-        let (status, body) = match status {
-            StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED if !state.in_body => {
-                let again = self.post(&secret, true).await?;
-                state.in_body = again.0.is_success();
-                if state.in_body { again } else { (status, body) }
+        let in_body = self.in_body.load(Ordering::Relaxed);
+        let answer = self.post(&secret, in_body).await?;
+        // Servers that don't know the header answer 400 or 401, as they do to a wrong secret.
+        if !in_body && matches!(answer.0, StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED) {
+            let again = self.post(&secret, true).await?;
+            if again.0.is_success() {
+                self.in_body.store(true, Ordering::Relaxed);
+                return Token::given(again);
             }
-            _ => (status, body),
-        };
-        if !status.is_success() {
-            return Err(format!("{status}: {}", crate::client::answer::words(&body)));
         }
-        // What can't be read is not shown: a token may be in it.
-        let given: Given = serde_json::from_slice(&body)
-            .map_err(|_| "its answer is not the JSON that RFC 6749 describes".to_string())?;
-        token(&given, Instant::now())
+        Token::given(answer)
     }
 
     async fn post(&self, secret: &str, in_body: bool) -> Result<(StatusCode, Bytes), String> {
-        let request = self.request(secret, in_body)?;
-        let answer = self.http.request(request).await;
-        let answer = answer.map_err(|error| crate::client::explain(&error, self.config.token_url.uri()))?;
-        let status = answer.status();
-        let body = Limited::new(answer.into_body(), TOKEN_BYTES).collect().await;
-        let body = body.map_err(|error| format!("{status}, and then: {error}"))?;
-        Ok((status, body.to_bytes()))
+        read_answer(&self.fetcher, self.request(secret, in_body)?).await
     }
 
     fn request(&self, secret: &str, in_body: bool) -> Result<http::Request<Full<Bytes>>, String> {
@@ -225,71 +140,15 @@ impl TokenSource {
             let encoded = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
             let plain = format!("{}:{}", encoded(&self.config.client_id), encoded(secret));
             let value = format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(plain));
-            headers.insert(header::AUTHORIZATION, proof(&value)?);
-        }
-        if let Some(value) = self.proxies.authorization_for(url.uri()) {
-            headers.insert(header::PROXY_AUTHORIZATION, value);
+            headers.insert(header::AUTHORIZATION, header_value(&value)?);
         }
         Ok(request)
     }
 }
 
-fn token(given: &Given, now: Instant) -> Result<Token, String> {
-    let scheme = match given.token_type.as_deref() {
-        // Case doesn't count here, but not everybody knows.
-        Some(kind) if !kind.is_empty() && !kind.eq_ignore_ascii_case("bearer") => kind,
-        _ => "Bearer",
-    };
-    if given.access_token.is_empty() {
-        return Err("its answer has no access_token".into());
-    }
-    let seconds = match &given.expires_in {
-        Some(serde_json::Value::Number(number)) => number.as_u64(),
-        Some(serde_json::Value::String(text)) => text.parse().ok(),
-        _ => None,
-    };
-    let renew_at = seconds.filter(|seconds| *seconds > 0).and_then(|seconds| {
-        let life = Duration::from_secs(seconds);
-        now.checked_add(life.saturating_sub(RENEW_BEFORE).max(life / 2))
-    });
-    Ok(Token { header: proof(&format!("{scheme} {}", given.access_token))?, renew_at })
-}
-
-fn proof(value: &str) -> Result<HeaderValue, String> {
-    sensitive(value).map_err(|_| "secret or token have characters that can't stand in a header".to_string())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn given(json: &str, now: Instant) -> Result<Token, String> {
-        token(&serde_json::from_str(json).unwrap(), now)
-    }
-
-    #[test]
-    fn a_token_is_renewed_shortly_before_it_expires() {
-        let now = Instant::now();
-        let life = |json: &str| given(json, now).unwrap().renew_at.map(|at| at.duration_since(now).as_secs());
-        assert_eq!(life(r#"{"access_token": "x", "expires_in": 3600}"#), Some(3540));
-        assert_eq!(life(r#"{"access_token": "x", "expires_in": "3600"}"#), Some(3540));
-        assert_eq!(life(r#"{"access_token": "x", "expires_in": 30}"#), Some(15));
-        assert_eq!(life(r#"{"access_token": "x"}"#), None);
-        assert_eq!(life(r#"{"access_token": "x", "expires_in": 0}"#), None);
-        assert_eq!(life(r#"{"access_token": "x", "expires_in": 18446744073709551615}"#), None);
-    }
-
-    #[test]
-    fn the_servers_type_of_token_is_used_and_never_shown_with_it() {
-        let now = Instant::now();
-        let shown = |json: &str| given(json, now).unwrap().header.to_str().unwrap().to_string();
-        assert_eq!(shown(r#"{"access_token": "x", "token_type": "bearer"}"#), "Bearer x");
-        assert_eq!(shown(r#"{"access_token": "x", "token_type": "MAC"}"#), "MAC x");
-        let hidden = given(r#"{"access_token": "hidden"}"#, now).unwrap();
-        assert!(!format!("{hidden:?}").contains("hidden"));
-        assert!(given(r#"{"access_token": ""}"#, now).is_err());
-        assert!(!given(r#"{"access_token": "hid\nden"}"#, now).unwrap_err().contains("hid"));
-    }
 
     #[test]
     fn a_secret_is_needed_once() {

@@ -1,9 +1,9 @@
 //! How a destination is shown who we are: by one of the schemes, never by two.
 
 use super::error::ProofError;
-use super::oauth2::TokenSource;
 use super::sigv4::Signatures;
-use super::{AuthError, Authorization};
+use super::token::{Issuer, TokenSource};
+use super::{AuthError, Authorization, azuread, google_iam, oauth2};
 use crate::config::RemoteWrite;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
@@ -15,7 +15,7 @@ use std::time::Duration;
 pub(crate) enum Proof {
     /// The same header for each request: `basic_auth`, `authorization`, or what the URL says. Or nothing.
     Header(Option<HeaderValue>),
-    /// `oauth2`.
+    /// `oauth2`, `azuread` or `google_iam`.
     Token(Arc<TokenSource>),
     /// `sigv4`.
     Signature(Arc<Signatures>),
@@ -31,13 +31,21 @@ impl Proof {
             ("bearer_token_file", config.bearer_token_file.is_some()),
             ("oauth2", config.oauth2.is_some()),
             ("sigv4", config.sigv4.is_some()),
+            ("azuread", config.azuread.is_some()),
+            ("google_iam", config.google_iam.is_some()),
         ];
         let mut given = given.iter().filter(|(_, is)| *is).map(|(key, _)| *key);
         if let (Some(one), Some(other)) = (given.next(), given.next()) {
             return Err(AuthError::Both(one, other).into());
         }
-        if let Some(oauth2) = &config.oauth2 {
-            return Ok(Proof::Token(Arc::new(TokenSource::new(oauth2)?)));
+        let issuer = match (&config.oauth2, &config.azuread, &config.google_iam) {
+            (Some(oauth2), _, _) => Some(Issuer::OAuth2(Box::new(oauth2::Issuer::new(oauth2)?))),
+            (_, Some(azuread), _) => Some(Issuer::AzureAd(Box::new(azuread::Issuer::new(azuread)?))),
+            (_, _, Some(google)) => Some(Issuer::GoogleIam(google_iam::Issuer::new(google)?)),
+            (None, None, None) => None,
+        };
+        if let Some(issuer) = issuer {
+            return Ok(Proof::Token(Arc::new(TokenSource::new(issuer))));
         }
         if let Some(sigv4) = &config.sigv4 {
             return Ok(Proof::Signature(Arc::new(Signatures::new(sigv4)?)));

@@ -14,9 +14,9 @@ mod sign;
 #[cfg(not(feature = "sigv4"))]
 pub(crate) use absent::Signatures;
 #[cfg(feature = "sigv4")]
-pub(crate) use sign::Signatures;
+pub use sign::SERVICE;
 #[cfg(feature = "sigv4")]
-pub use sign::{KEYS_BYTES, KEYS_TIMEOUT, SERVICE};
+pub(crate) use sign::Signatures;
 
 #[cfg(feature = "sigv4")]
 use super::{AuthError, text};

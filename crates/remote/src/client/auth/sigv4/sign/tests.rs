@@ -4,14 +4,15 @@
 
 use super::*;
 use crate::RemoteWrite;
+use crate::client::auth::environment::{Files, Network};
 use crate::client::{Client, Post};
 use crate::config::secret::Secret;
 use formats::compress::Encoding;
 use formats::remote_write::Protocol;
-use reqsign_core::StaticEnv;
 use reqsign_core::hash::{hex_hmac_sha256, hex_sha256, hmac_sha256};
+use reqsign_core::{HttpSend, StaticEnv};
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 use support::FakeReceiver;
 use support::receiver::{Answer, Received};
@@ -178,11 +179,7 @@ fn context(variables: &[(&str, &str)], network: impl HttpSend) -> Context {
 }
 
 fn real_network() -> Network {
-    let environment = ProxyEnvironment(Arc::default());
-    Network {
-        https: Err("only near things are asked for here".into()),
-        http: environment.client(false).unwrap(),
-    }
+    Network::new().unwrap()
 }
 
 /// No network at all.

@@ -6,6 +6,8 @@
 //!     target                        its URL without credentials, for people
 //!     lock                          held while files are listed, added or dropped: moments
 //!     turn                          held by the one process that sends
+//!     failing                       number of the oldest entry, and how many deliveries it has failed
+//!     parked-00000000000000000003   an entry that the target keeps failing on; its time is its last try
 //!     00000000000000000007          an entry, 0600; see `entry`
 //!     00000000000000000008
 //! ```
@@ -16,8 +18,12 @@
 //! - Who adds an entry without having the turn tries for it again afterwards, and who gives the turn up does
 //!   so holding the lock and seeing no entry. So none is left behind by a target that answers.
 //! - An entry is whole: written aside, synced, and renamed. Locks go with their process, however it ends.
+//! - An entry that the target keeps failing on while it takes others is parked: the others go on, and it is
+//!   tried again every [`PARKED_RETRY`]. At most [`PARKED_MAX`] are parked; beyond that the oldest are dropped.
 //! - There are at most [`ENTRIES_MAX`] entries and [`BYTES_MAX`] bytes. Beyond that the oldest are dropped,
 //!   since what a job last did says more than what it did weeks ago; whoever drops one says so.
+
+mod parked;
 
 use super::entry::Entry;
 use rustix::fs::{FlockOperation, flock};
@@ -31,6 +37,12 @@ use std::time::{Duration, Instant};
 pub const ENTRIES_MAX: usize = 1000;
 /// The most bytes that wait for one target.
 pub const BYTES_MAX: u64 = 16 << 20;
+/// The most parked entries of one target. They are among [`ENTRIES_MAX`] and [`BYTES_MAX`].
+pub const PARKED_MAX: usize = 100;
+/// How long a parked entry rests before it is tried again.
+pub const PARKED_RETRY: Duration = Duration::from_secs(5 * 60);
+/// What the name of a parked entry begins with.
+const PARKED: &str = "parked-";
 /// How often a lock that another process holds is tried again.
 const LOCK_RETRY: Duration = Duration::from_millis(10);
 /// How long to wait for the lock on the folder, which is held for moments only.
@@ -53,6 +65,8 @@ pub(crate) struct Spool {
     folder: PathBuf,
     entries_max: usize,
     bytes_max: u64,
+    parked_max: usize,
+    parked_retry: Duration,
 }
 
 /// What adding an entry did.
@@ -76,7 +90,13 @@ impl Spool {
     /// is the target for people.
     pub(crate) fn open(base: &Path, key: &str, shown: &str) -> Result<Spool, SpoolError> {
         let folder = base.join(key);
-        let spool = Spool { folder, entries_max: ENTRIES_MAX, bytes_max: BYTES_MAX };
+        let spool = Spool {
+            folder,
+            entries_max: ENTRIES_MAX,
+            bytes_max: BYTES_MAX,
+            parked_max: PARKED_MAX,
+            parked_retry: PARKED_RETRY,
+        };
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -125,30 +145,43 @@ impl Spool {
     pub(crate) async fn add(&self, entry: &Entry) -> Result<Added, SpoolError> {
         let _lock = self.exclusively().await?;
         let bytes = entry.to_bytes();
-        let mut waiting: std::collections::VecDeque<(Number, u64)> = self.list()?.into();
-        let mut sum = waiting.iter().map(|(_, bytes)| bytes).sum::<u64>() + bytes.len() as u64;
-        let number = waiting.back().map_or(0, |(number, _)| number + 1);
+        let waiting = self.list()?;
+        let mut parked = std::collections::VecDeque::from(self.list_parked()?);
+        let mut number = waiting.last().map_or(0, |(number, _)| number + 1);
+        // A parked entry keeps its number, so that it can't be mistaken for a newer one.
+        number = number.max(parked.back().map_or(0, |(number, _)| number + 1));
+        let mut waiting = std::collections::VecDeque::from(waiting);
+        let all = waiting.iter().chain(&parked).map(|(_, bytes)| bytes);
+        let mut sum = all.sum::<u64>() + bytes.len() as u64;
         let mut dropped = 0;
-        while waiting.len() + 1 > self.entries_max || sum > self.bytes_max {
-            // One that is larger than the whole spool is let in alone; standard input is bounded below it.
-            let Some((oldest, bytes)) = waiting.pop_front() else { break };
-            self.remove(oldest)?;
-            sum -= bytes;
+        while waiting.len() + parked.len() + 1 > self.entries_max || sum > self.bytes_max {
+            // An entry that is larger than the whole spool is kept alone; standard input is bounded below it.
+            let oldest = match parked.pop_front() {
+                Some((number, bytes)) => self.remove_parked(number).map(|()| bytes)?,
+                None => match waiting.pop_front() {
+                    Some((number, bytes)) => self.remove(number).map(|()| bytes)?,
+                    None => break,
+                },
+            };
+            sum -= oldest;
             dropped += 1;
         }
         self.write(number, &bytes).map_err(|source| self.failed("writing to it", source))?;
-        Ok(Added { waiting: waiting.len() + 1, dropped })
+        Ok(Added { waiting: waiting.len() + parked.len() + 1, dropped })
     }
 
     /// The oldest entry; `None` inside where its file is damaged.
     pub(crate) fn oldest(&self) -> Result<Option<(Number, Option<Entry>)>, SpoolError> {
+        self.next(0)
+    }
+
+    /// The oldest entry with this number or a higher one.
+    pub(crate) fn next(&self, from: Number) -> Result<Option<(Number, Option<Entry>)>, SpoolError> {
         loop {
-            let Some(&(number, _)) = self.list()?.first() else { return Ok(None) };
-            let mut bytes = Vec::new();
-            let read = File::open(self.path(number))
-                .and_then(|file| file.take(2 * BYTES_MAX).read_to_end(&mut bytes));
-            match read {
-                Ok(_) => return Ok(Some((number, Entry::from_bytes(&bytes)))),
+            let list = self.list()?;
+            let Some(&(number, _)) = list.iter().find(|(number, _)| *number >= from) else { return Ok(None) };
+            match read_entry(&self.path(number)) {
+                Ok(entry) => return Ok(Some((number, entry))),
                 // Dropped by another process for the bounds.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(source) => return Err(self.failed("reading an entry", source)),
@@ -163,7 +196,11 @@ impl Spool {
 
     /// Removes an entry: it was sent, or never will be.
     pub(crate) fn remove(&self, number: Number) -> Result<(), SpoolError> {
-        match std::fs::remove_file(self.path(number)) {
+        self.remove_file(&self.path(number))
+    }
+
+    fn remove_file(&self, path: &Path) -> Result<(), SpoolError> {
+        match std::fs::remove_file(path) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => {
                 Err(self.failed("removing an entry", source))
             }
@@ -173,12 +210,21 @@ impl Spool {
 
     /// Numbers and sizes, oldest first.
     fn list(&self) -> Result<Vec<(Number, u64)>, SpoolError> {
+        self.list_named("")
+    }
+
+    fn list_parked(&self) -> Result<Vec<(Number, u64)>, SpoolError> {
+        self.list_named(PARKED)
+    }
+
+    fn list_named(&self, prefix: &str) -> Result<Vec<(Number, u64)>, SpoolError> {
         let failed = |source| self.failed("listing it", source);
         let mut all = Vec::new();
         for file in std::fs::read_dir(&self.folder).map_err(failed)? {
             let file = file.map_err(failed)?;
             let name = file.file_name();
-            let Some(number) = name.to_str().filter(|name| name.len() == DIGITS) else { continue };
+            let number = name.to_str().and_then(|name| name.strip_prefix(prefix));
+            let Some(number) = number.filter(|number| number.len() == DIGITS) else { continue };
             let (Ok(number), Ok(data)) = (number.parse(), file.metadata()) else { continue };
             all.push((number, data.len()));
         }
@@ -236,87 +282,12 @@ impl Spool {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn entry(body: &str) -> Entry {
-        Entry { at: 1, labels: [("job".into(), "j".into())].into(), ttl: None, body: body.into() }
-    }
-
-    fn drain(spool: &Spool) -> Vec<String> {
-        let mut bodies = Vec::new();
-        while let Some((number, entry)) = spool.oldest().unwrap() {
-            bodies.push(entry.map_or("damaged".into(), |entry| entry.body));
-            spool.remove(number).unwrap();
-        }
-        bodies
-    }
-
-    #[tokio::test]
-    async fn entries_come_back_in_order_after_a_restart() {
-        let base = tempfile::tempdir().unwrap();
-        for body in ["a", "b", "c"] {
-            let spool = Spool::open(base.path(), "k", "http://h").unwrap();
-            spool.add(&entry(body)).await.unwrap();
-        }
-        // What a process left behind that was killed while it wrote.
-        std::fs::write(base.path().join("k/new"), "half").unwrap();
-        let spool = Spool::open(base.path(), "k", "http://h").unwrap();
-        assert_eq!(spool.waiting(), 3);
-        assert_eq!(drain(&spool), ["a", "b", "c"]);
-        assert_eq!(std::fs::read_to_string(base.path().join("k/target")).unwrap(), "http://h\n");
-    }
-
-    #[tokio::test]
-    async fn it_is_private_even_where_it_was_not() {
-        let base = tempfile::tempdir().unwrap();
-        std::fs::create_dir(base.path().join("k")).unwrap();
-        std::fs::set_permissions(base.path().join("k"), Permissions::from_mode(0o755)).unwrap();
-        let spool = Spool::open(base.path(), "k", "x").unwrap();
-        spool.add(&entry("a")).await.unwrap();
-        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        assert_eq!(mode(spool.folder()), 0o700);
-        assert_eq!(mode(&spool.path(0)), 0o600);
-        let made = Spool::open(&base.path().join("new"), "k", "x").unwrap();
-        assert_eq!(mode(made.folder().parent().unwrap()), 0o700);
-    }
-
-    #[tokio::test]
-    async fn beyond_its_bounds_the_oldest_go() {
-        let base = tempfile::tempdir().unwrap();
-        let mut spool = Spool::open(base.path(), "k", "x").unwrap();
-        spool.entries_max = 3;
-        for (body, added) in [("a", (1, 0)), ("b", (2, 0)), ("c", (3, 0)), ("d", (3, 1))] {
-            let Added { waiting, dropped } = spool.add(&entry(body)).await.unwrap();
-            assert_eq!((waiting, dropped), added, "{body}");
-        }
-        spool.bytes_max = 2 * entry("x").to_bytes().len() as u64 + 10;
-        assert_eq!(spool.add(&entry("e")).await.unwrap(), Added { waiting: 2, dropped: 2 });
-        assert_eq!(drain(&spool), ["d", "e"]);
-    }
-
-    #[tokio::test]
-    async fn a_damaged_entry_is_told_from_a_good_one() {
-        let base = tempfile::tempdir().unwrap();
-        let spool = Spool::open(base.path(), "k", "x").unwrap();
-        spool.add(&entry("a")).await.unwrap();
-        spool.add(&entry("b")).await.unwrap();
-        std::fs::write(spool.path(0), "{}").unwrap();
-        assert_eq!(drain(&spool), ["damaged", "b"]);
-    }
-
-    #[tokio::test]
-    async fn one_at_a_time_has_the_turn_and_keeps_it_while_anything_waits() {
-        let base = tempfile::tempdir().unwrap();
-        let spool = Spool::open(base.path(), "k", "x").unwrap();
-        let other = Spool::open(base.path(), "k", "x").unwrap();
-        let turn = spool.turn(Duration::ZERO).await.unwrap().expect("free");
-        assert!(other.turn(Duration::from_millis(20)).await.unwrap().is_none());
-        other.add(&entry("a")).await.unwrap();
-        let turn = spool.leave(turn).await.unwrap().expect("something waits");
-        assert_eq!(drain(&spool), ["a"]);
-        assert!(spool.leave(turn).await.unwrap().is_none());
-        assert!(other.turn(Duration::ZERO).await.unwrap().is_some());
-    }
+/// Reads an entry; nothing where its file is damaged.
+fn read_entry(path: &Path) -> io::Result<Option<Entry>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(2 * BYTES_MAX).read_to_end(&mut bytes)?;
+    Ok(Entry::from_bytes(&bytes))
 }
+
+#[cfg(test)]
+mod tests;

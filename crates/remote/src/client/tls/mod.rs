@@ -1,14 +1,17 @@
-//! `tls_config`: whom to trust, and what to show.
+//! `tls_config`: which certificates are trusted, and which one is presented.
+
+mod errors;
+mod verify;
+
+pub(crate) use errors::trouble;
+pub use errors::{KeyNames, TlsTrouble};
 
 use crate::client::auth::{AuthError, read_file};
 use crate::config::secret::Secret;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{
-    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
-};
+use rustls::client::WebPkiServerVerifier;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme, SupportedProtocolVersion};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -37,6 +40,9 @@ pub struct TlsConfig {
     pub min_version: Option<TlsVersion>,
     /// Highest version.
     pub max_version: Option<TlsVersion>,
+    /// What messages call these settings. Not a key of the file.
+    #[serde(skip)]
+    pub key_names: KeyNames,
 }
 
 impl TlsConfig {
@@ -85,6 +91,9 @@ pub enum TlsError {
     /// What rustls refuses.
     #[error("{0}")]
     Rustls(#[from] rustls::Error),
+    /// The certificates to trust can't be used.
+    #[error("ca: {0}")]
+    Trust(#[from] rustls::client::VerifierBuilderError),
     /// No version in between.
     #[error("min_version and max_version leave no version that is spoken (1.2 and 1.3 are)")]
     Versions,
@@ -132,9 +141,18 @@ pub fn client_config(config: &TlsConfig, https: bool) -> Result<ClientConfig, Tl
     }
     let builder = ClientConfig::builder_with_provider(provider.clone()).with_protocol_versions(&versions)?;
     let builder = if config.insecure_skip_verify {
-        builder.dangerous().with_custom_certificate_verifier(Arc::new(TrustsAnybody::new(&provider)))
+        let verifier = Arc::new(verify::AnyCertificate::new(&provider));
+        builder.dangerous().with_custom_certificate_verifier(verifier)
+    } else if let Some(trusted) = trusted_certificates(config)? {
+        let mut roots = RootCertStore::empty();
+        for certificate in &trusted {
+            roots.add(certificate.clone())?;
+        }
+        let inner = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build()?;
+        let verifier = Arc::new(verify::Pinning::new(inner, trusted));
+        builder.dangerous().with_custom_certificate_verifier(verifier)
     } else {
-        builder.with_root_certificates(roots(config, https)?)
+        builder.with_root_certificates(system_roots(https)?)
     };
     let names = (("cert", "cert_file"), ("key", "key_file"));
     let cert = pem(config.cert.as_deref(), config.cert_file.as_deref(), names.0)?;
@@ -151,21 +169,25 @@ pub fn client_config(config: &TlsConfig, https: bool) -> Result<ClientConfig, Tl
     })
 }
 
-fn roots(config: &TlsConfig, https: bool) -> Result<RootCertStore, TlsError> {
+/// The certificates of `ca` or `ca_file`, where one of them is set.
+fn trusted_certificates(config: &TlsConfig) -> Result<Option<Vec<CertificateDer<'static>>>, TlsError> {
+    let ca = pem(config.ca.as_deref(), config.ca_file.as_deref(), ("ca", "ca_file"))?;
+    ca.map(|ca| certificates(&ca, "ca")).transpose()
+}
+
+/// The system's certificates; none where no TLS is needed.
+fn system_roots(https: bool) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
-    if let Some(ca) = pem(config.ca.as_deref(), config.ca_file.as_deref(), ("ca", "ca_file"))? {
-        for certificate in certificates(&ca, "ca")? {
-            roots.add(certificate)?;
-        }
-    } else if https {
-        let found = rustls_native_certs::load_native_certs();
-        for error in &found.errors {
-            tracing::warn!(%error, "a certificate of the system can't be read");
-        }
-        roots.add_parsable_certificates(found.certs);
-        if roots.is_empty() {
-            return Err(TlsError::NoRoots);
-        }
+    if !https {
+        return Ok(roots);
+    }
+    let found = rustls_native_certs::load_native_certs();
+    for error in &found.errors {
+        tracing::warn!(%error, "a certificate of the system can't be read");
+    }
+    roots.add_parsable_certificates(found.certs);
+    if roots.is_empty() {
+        return Err(TlsError::NoRoots);
     }
     Ok(roots)
 }
@@ -174,52 +196,6 @@ fn roots(config: &TlsConfig, https: bool) -> Result<RootCertStore, TlsError> {
 pub fn server_name(config: &TlsConfig) -> Result<Option<ServerName<'static>>, TlsError> {
     let Some(name) = &config.server_name else { return Ok(None) };
     ServerName::try_from(name.clone()).map(Some).map_err(|_| TlsError::ServerName(name.clone()))
-}
-
-/// What `insecure_skip_verify` asks for: any certificate will do. Signatures are still checked, so that
-/// the peer at least has the key of the certificate that it shows.
-#[derive(Debug)]
-struct TrustsAnybody(WebPkiSupportedAlgorithms);
-
-impl TrustsAnybody {
-    fn new(provider: &CryptoProvider) -> Self {
-        TrustsAnybody(provider.signature_verification_algorithms)
-    }
-}
-
-impl ServerCertVerifier for TrustsAnybody {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, signature, &self.0)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, signature, &self.0)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_schemes()
-    }
 }
 
 #[cfg(test)]
