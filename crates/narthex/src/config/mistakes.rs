@@ -9,6 +9,10 @@ use serde::de::DeserializeOwned;
 /// The most mistakes that are told at once.
 pub const MISTAKES_MAX: usize = 20;
 
+/// The most times that a file is read. Each mistake can leave an empty mapping above it, which is then read and
+/// blanked out in its turn.
+const READS_MAX: usize = 4 * MISTAKES_MAX;
+
 /// What could be read, and what could not.
 pub(super) struct Reading<T> {
     /// None where the text is no YAML.
@@ -32,7 +36,7 @@ fn entry(key: &str) -> &str {
 pub(super) fn read_all<T: DeserializeOwned>(text: &str, reporter: &Reporter<'_>) -> Reading<T> {
     let mut reading = Reading { value: None, mistakes: Vec::new() };
     let mut text = text.to_string();
-    while reading.mistakes.len() < MISTAKES_MAX {
+    for _ in 0..READS_MAX {
         let error = match super::read(&text, reporter) {
             Ok(value) => {
                 reading.value = Some(value);
@@ -41,12 +45,16 @@ pub(super) fn read_all<T: DeserializeOwned>(text: &str, reporter: &Reporter<'_>)
             Err(error) => *error,
         };
         // Once something was blanked out, the text may be no YAML any more, and keys may be missing.
-        if !reading.mistakes.is_empty() && (error.is_syntax || error.is_missing || reading.follows(&error)) {
+        let is_first = reading.mistakes.is_empty();
+        if reading.mistakes.len() >= MISTAKES_MAX || error.is_syntax && !is_first {
             return reading;
         }
         let place = error.place.filter(|_| !error.is_syntax);
         let blanked = place.and_then(|(line, column)| blank(&text, line, column));
-        reading.mistakes.push(error);
+        // An error that is there only because of that is blanked out as well, but is no mistake of the user's.
+        if is_first || !error.is_missing && !reading.follows(&error) {
+            reading.mistakes.push(error);
+        }
         match blanked {
             Some(next) if next != text => text = next,
             _ => return reading,

@@ -61,7 +61,8 @@ pub fn read(
         values.values.iter().try_for_each(|value| append(value))?;
         values.secrets.iter().try_for_each(|secret| append(secret.reveal()))?;
         for file in &values.files {
-            append(String::from_utf8_lossy(&read_file(file)?).trim())?;
+            let content = read_file(file).map_err(|error| error.at("http_headers"))?;
+            append(String::from_utf8_lossy(&content).trim())?;
         }
     }
     Ok(all)

@@ -67,6 +67,14 @@ pub enum AuthError {
         /// What the file system says.
         source: std::io::Error,
     },
+    /// A file that a key of the configuration names.
+    #[error("{key}: {source}")]
+    Named {
+        /// The key.
+        key: &'static str,
+        /// What is wrong with the file.
+        source: Box<AuthError>,
+    },
     /// A header that is not HTTP.
     #[error("{key}: {name:?} is not a header name, or its value can't stand in a header")]
     Header {
@@ -96,6 +104,13 @@ pub enum AuthError {
     Characters(&'static str),
 }
 
+impl AuthError {
+    /// The same with the key that names the file.
+    pub(crate) fn at(self, key: &'static str) -> AuthError {
+        AuthError::Named { key, source: Box::new(self) }
+    }
+}
+
 /// Reads a small file of the configuration.
 pub fn read_file(path: &Path) -> Result<Vec<u8>, AuthError> {
     let failed = |source| AuthError::File { path: path.to_path_buf(), source };
@@ -116,7 +131,10 @@ fn text(
     match (direct, file) {
         (Some(_), Some(_)) => Err(AuthError::Both(names.0, names.1)),
         (Some(direct), None) => Ok(Some(direct.to_string())),
-        (None, Some(file)) => Ok(Some(String::from_utf8_lossy(&read_file(file)?).trim().to_string())),
+        (None, Some(file)) => {
+            let content = read_file(file).map_err(|error| error.at(names.1))?;
+            Ok(Some(String::from_utf8_lossy(&content).trim().to_string()))
+        }
         (None, None) => Ok(None),
     }
 }
