@@ -16,7 +16,7 @@ use std::process::Command;
 use std::time::Duration;
 use support::narthex::config;
 use support::wire::{self, Series, Version};
-use support::{FakeReceiver, Labels, Narthex, SOON, now_ms, wait_until};
+use support::{Chromium, FakeReceiver, Labels, Narthex, SOON, now_ms, wait_until};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
 /// The file system; 16 MiB of it are narthex' reserve.
@@ -116,8 +116,8 @@ impl Pusher {
     }
 }
 
-/// It says that the disk is full, and not the log.
-fn expect_full_disk(narthex: &Narthex) {
+/// It says that the disk is full, and not the log: at the API, and on the page where there is a browser.
+fn expect_full_disk(narthex: &Narthex, browser: Option<&Chromium>) {
     let summary = narthex.get("/api/v1/status/summary").json();
     assert_eq!((&summary["level"], &summary["kind"]), (&"error".into(), &"disk_full".into()), "{summary}");
     let ready = narthex.get("/-/ready");
@@ -125,6 +125,11 @@ fn expect_full_disk(narthex: &Narthex) {
     assert_eq!(narthex.get("/-/healthy").status, 200);
     let log = narthex.get("/api/v1/status/remote_write").json()["log"].clone();
     assert_eq!(log["full_reason"], "disk", "{log}");
+    let Some(browser) = browser else { return };
+    let page = browser.open(&format!("{}/", narthex.url()));
+    let shows = "document.querySelector('#state').className === 'bad' && \
+                 document.querySelector('#sentence').innerText.startsWith('The disk is full: pushes are refused.')";
+    page.wait_for(shows, SOON);
 }
 
 #[test]
@@ -132,6 +137,7 @@ fn a_full_disk_refuses_pushes_and_loses_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let Some(disk) = Disk::mount(folder.path()) else { return };
     let aside = tempfile::tempdir().unwrap();
+    let browser = Chromium::find().map(|program| Chromium::start(&program));
     let receiver = FakeReceiver::start();
     receiver.go_away();
     let text = format!(
@@ -154,7 +160,7 @@ fn a_full_disk_refuses_pushes_and_loses_nothing() {
     let pushed = pusher.push_until_full(&narthex);
     assert!(pushed > 100, "there was room for more than {pushed} pushes");
     assert_eq!(narthex.metric("narthex_log_full"), Some(1.0));
-    expect_full_disk(&narthex);
+    expect_full_disk(&narthex, browser.as_ref());
     assert_eq!(
         narthex.metric("narthex_log_segments_dropped_total"),
         Some(0.0),
@@ -169,7 +175,7 @@ fn a_full_disk_refuses_pushes_and_loses_nothing() {
     drop(narthex);
     let narthex = start();
     pusher.push_until_full(&narthex);
-    expect_full_disk(&narthex);
+    expect_full_disk(&narthex, browser.as_ref());
 
     // The destination is back: everything arrives although the disk is full, and then there is room.
     receiver.come_back();
@@ -183,7 +189,7 @@ fn a_full_disk_refuses_pushes_and_loses_nothing() {
     std::fs::remove_file(&filler).unwrap();
     ballast(&more, disk.free_mib());
     wait_until("the last page is full, too", SOON, || pusher.push(&narthex) == 503);
-    expect_full_disk(&narthex);
+    expect_full_disk(&narthex, browser.as_ref());
     pusher.wait_for_all(&receiver, "all that was acknowledged before the disk was full again");
     std::fs::remove_file(&more).unwrap();
     // Without a push: whoever asks this before it pushes must not wait for ever.

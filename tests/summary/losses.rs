@@ -141,19 +141,15 @@ fn a_part_of_the_log_that_cannot_be_read_is_red() {
     for _ in 0..20 {
         assert_eq!(shown.import(&samples(200)), 204);
     }
-    let old = shown.narthex.take().unwrap();
-    old.process.kill();
-    let wal = old.data.join("wal");
-    let first = std::fs::read_dir(&wal).unwrap().map(|entry| entry.unwrap().path()).min().unwrap();
-    let mut bytes = std::fs::read(&first).unwrap();
-    // Behind the series, so that what is damaged is samples.
-    let at = bytes.iter().rposition(|byte| *byte != 0).unwrap() / 10 * 9;
-    bytes[at] ^= 0xff;
-    std::fs::write(&first, bytes).unwrap();
-    drop(old);
-    let narthex = super::run(shown.folder.path(), &shown.config);
-    shown.page = super::open(&shown.browser, &narthex);
-    shown.narthex = Some(narthex);
+    shown.restart_after(|data| {
+        let segments = std::fs::read_dir(data.join("wal")).unwrap();
+        let first = segments.map(|entry| entry.unwrap().path()).min().unwrap();
+        let mut bytes = std::fs::read(&first).unwrap();
+        // Behind the series, so that what is damaged is samples.
+        let at = bytes.iter().rposition(|byte| *byte != 0).unwrap() / 10 * 9;
+        bytes[at] ^= 0xff;
+        std::fs::write(&first, bytes).unwrap();
+    });
     receiver.come_back();
     shown.expect("error", &["log_unreadable"], "could not be read in the last hour");
     wait_until("the last hour to be saved", SOON, || {
@@ -161,6 +157,28 @@ fn a_part_of_the_log_that_cannot_be_read_is_red() {
     });
     shown.restart();
     shown.expect("error", &["log_unreadable", "losing", "lost"], "in the last hour");
+}
+
+#[test]
+fn dead_letters_that_cannot_be_kept_are_red_now_and_after_a_kill() {
+    let receiver = FakeReceiver::start();
+    receiver.answer(|_| Answer::status(400).body("label name too long"));
+    let Some(mut shown) = Shown::start(&receiver.write_url(), "") else { return };
+    // A file where the folder should be: nothing can be written there, by root neither.
+    let dead = shown.narthex().data.join("dead");
+    let _ = std::fs::remove_dir(&dead);
+    std::fs::write(&dead, "").unwrap();
+    assert_eq!(shown.import(&samples(30)), 204);
+    let not_kept = "30 refused samples were not kept as dead letters of prod in the last hour";
+    shown.expect_detail("error", "dead_letters_lost", not_kept);
+    // Within the first minute the refusal itself is worse.
+    shown.expect("error", &REFUSED, "30 in the last hour (label too long)");
+    shown.shoot("dead-letters-lost");
+    shown.wait_for_saved("prod");
+    receiver.answer(Answer::success);
+    shown.restart();
+    shown.expect_detail("error", "dead_letters_lost", "not kept as dead letters of prod in the last hour");
+    shown.expect("error", &REFUSED, "in the last hour (label too long)");
 }
 
 #[test]

@@ -10,17 +10,20 @@
 mod losses;
 mod readiness;
 mod states;
+mod warnings;
 
+use serde_json::Value as Json;
 use std::path::Path;
 use support::narthex::config;
 use support::{Chromium, Narthex, Page, SOON, wait_for, wait_until};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
 
-/// Runs at each update of the page: notes where it is green although something was lost or refused.
+/// Runs at each update of the page: notes where it is green although something was lost, refused or not sent. What
+/// the user's own rules drop is neither: `by_rule` says whether there are any.
 const WATCH: &str = "window.lies = []; window.wrong = false; \
     { const draw = shows.run; shows.run = s => { draw(s); \
-      const hurt = d => d.lost > 0 || d.failed > d.already_written; \
+      const hurt = d => d.lost > 0 || d.failed > d.already_written || (d.dropped > 0 && !by_rule); \
       window.wrong ||= s.log.full || s.destinations.some(hurt); \
       if (window.wrong && document.querySelector('#state').className === 'ok') lies.push(s.summary.sentence); \
       [...document.querySelectorAll('.who i')].forEach((dot, i) => { \
@@ -40,9 +43,14 @@ impl Shown {
     /// With one destination, `prod`, at `url`; `more` is added to the configuration. Nothing where there is no
     /// browser.
     fn start(url: &str, more: &str) -> Option<Shown> {
+        Self::start_keys(url, "", "", more)
+    }
+
+    /// The same with further keys of the destination and of its queue.
+    fn start_keys(url: &str, keys: &str, queue: &str, more: &str) -> Option<Shown> {
         let text = format!(
-            "remote_write:\n- url: {url}\n  name: prod\n  queue_config: {{batch_send_deadline: 50ms, max_backoff: \
-             200ms, max_samples_per_send: 10, max_shards: 1}}\n{more}"
+            "remote_write:\n- url: {url}\n  name: prod\n{keys}  queue_config: {{batch_send_deadline: 50ms, \
+             max_backoff: 200ms, max_samples_per_send: 10, max_shards: 1{queue}}}\n{more}"
         );
         let text = if text.contains("collect:") {
             text
@@ -58,7 +66,7 @@ impl Shown {
         let config = config(folder.path(), text);
         let narthex = run(folder.path(), &config);
         let browser = Chromium::start(&program);
-        let page = open(&browser, &narthex);
+        let page = open(&browser, &narthex, text);
         Some(Shown { narthex: Some(narthex), page, browser, folder, config })
     }
 
@@ -68,12 +76,19 @@ impl Shown {
 
     /// Kills it, as `kill -9` does, and starts it again.
     fn restart(&mut self) {
+        self.restart_after(|_| ());
+    }
+
+    /// The same, with a change to the data folder in between.
+    fn restart_after(&mut self, change: impl FnOnce(&Path)) {
         self.check();
         let old = self.narthex.take().unwrap();
         old.process.kill();
+        change(&old.data);
         drop(old);
         let narthex = run(self.folder.path(), &self.config);
-        self.page = open(&self.browser, &narthex);
+        let text = std::fs::read_to_string(&self.config).unwrap();
+        self.page = open(&self.browser, &narthex, &text);
         self.narthex = Some(narthex);
     }
 
@@ -115,6 +130,34 @@ impl Shown {
         self.check();
     }
 
+    /// Waits until API and page list a detail: its level, its kind, and these words in its sentence.
+    #[track_caller]
+    fn expect_detail(&self, level: &str, kind: &str, words: &str) {
+        wait_for(&format!("the detail {kind} at the API"), SOON * 2, || {
+            let summary = self.narthex().get("/api/v1/status/summary").json();
+            let is = |one: &Json| {
+                one["kind"] == kind
+                    && one["level"] == level
+                    && one["sentence"].as_str().unwrap_or_default().contains(words)
+            };
+            if summary["details"].as_array().is_some_and(|all| all.iter().any(is)) {
+                Ok(())
+            } else {
+                Err(summary.to_string())
+            }
+        });
+        wait_for(&format!("the detail {kind} on the page"), SOON, || {
+            let text = self.page.text("#details");
+            if text.contains(words) { Ok(()) } else { Err(text) }
+        });
+        self.check();
+    }
+
+    /// The first destination as the API shows it.
+    fn destination(&self) -> Json {
+        self.narthex().get("/api/v1/status/remote_write").json()["destinations"][0].clone()
+    }
+
     /// That the page has told no lie so far.
     #[track_caller]
     fn check(&self) {
@@ -143,8 +186,9 @@ fn run(folder: &Path, config: &str) -> Narthex {
     Narthex::start_in(PROGRAM, "run", &folder.join("data"), &arguments)
 }
 
-fn open(browser: &Chromium, narthex: &Narthex) -> Page {
+/// The page of a narthex with this configuration.
+fn open(browser: &Chromium, narthex: &Narthex, configuration: &str) -> Page {
     let page = browser.open(&format!("{}/", narthex.url()));
-    page.eval(WATCH);
+    page.eval(&format!("window.by_rule = {}; {WATCH}", configuration.contains("relabel")));
     page
 }
