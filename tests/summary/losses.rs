@@ -174,6 +174,10 @@ fn dead_letters_that_cannot_be_kept_are_red_now_and_after_a_kill() {
     // Within the first minute the refusal itself is worse.
     shown.expect("error", &REFUSED, "30 in the last hour (label too long)");
     shown.shoot("dead-letters-lost");
+    // There is nothing to look at.
+    let words = shown.destination()["words"].to_string();
+    assert!(words.contains("30 refused samples were not kept") && !words.contains("--dead"), "{words}");
+    shown.page.wait_for("!document.querySelector('#details').innerText.includes('--dead')", SOON);
     shown.wait_for_saved("prod");
     receiver.answer(Answer::success);
     shown.restart();

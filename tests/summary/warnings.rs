@@ -30,7 +30,7 @@ fn what_the_protocol_cannot_carry_is_yellow_now_and_after_a_kill() {
     let answer = shown.narthex().post("/api/v1/write", &Version::V2.headers(), &custom_buckets());
     answer.expect_success();
     assert_eq!(shown.import("good 1\n"), 204);
-    let sentence = "1 sample was not sent to prod in the last hour (its version of remote write can't carry";
+    let sentence = "1 sample was not sent to prod in the last hour (not in its version of remote write).";
     shown.expect("warning", &["unsupported"], sentence);
     wait_until("what it can carry", SOON, || receiver.stored() == 1);
     let destination = shown.destination();
@@ -40,7 +40,7 @@ fn what_the_protocol_cannot_carry_is_yellow_now_and_after_a_kill() {
         "{destination}"
     );
     shown.shoot("unsupported");
-    shown.wait_for_saved("can't carry");
+    shown.wait_for_saved("not in its version");
     shown.restart();
     shown.expect("warning", &["unsupported"], sentence);
 }
@@ -170,7 +170,11 @@ fn repeats_after_a_restart_are_a_detail_and_stay_green() {
         (&5.into(), &5.into()),
         "{destination}"
     );
-    println!("{destination}");
+    let words = destination["words"].as_str().unwrap();
+    assert!(
+        destination["state"] == "idle" && words.starts_with("Nothing has been delivered"),
+        "{destination}"
+    );
     shown.shoot("already-written");
     receiver.answer(Answer::success);
     assert_eq!(shown.import("good 2\n"), 204);

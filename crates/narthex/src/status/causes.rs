@@ -7,6 +7,10 @@ use super::words::{are, count, number, span, was};
 use remote::RefusedReason;
 use remote::queue::lanes::LANES;
 
+/// What to do about samples that a version of the protocol can't carry.
+pub(super) const UNSUPPORTED_ADVICE: &str = "Only remote write 2.0 carries native histograms with custom buckets: set \
+     protobuf_message to io.prometheus.write.v2.Request if the receiver accepts it.";
+
 /// All that is to know, in no order.
 pub(super) fn causes(facts: &Facts) -> Vec<Detail> {
     let mut details = Vec::new();
@@ -163,6 +167,20 @@ fn advice(reason: &str) -> String {
     known.and_then(RefusedReason::advice).map_or(String::new(), |advice| format!("{advice} "))
 }
 
+/// Where to look for the samples that a destination has refused, as far as they could be kept.
+fn dead_letters(place: &str, facts: &Facts) -> &'static str {
+    let count = |event: Event| {
+        let of = facts.window.iter().filter(|entry| entry.key.event == event && entry.key.place == place);
+        of.map(|entry| entry.hour).sum::<u64>()
+    };
+    let refused = count(Event::Refused) + count(Event::AlreadyWritten);
+    match count(Event::DeadLetterLost) {
+        0 => "`narthex wal dump --dead` shows which, and what it said.",
+        lost if lost < refused => "`narthex wal dump --dead` shows those that were kept, and what it said.",
+        _ => "",
+    }
+}
+
 fn event_sentence(entry: &Entry, count: u64, ago: i64, facts: &Facts) -> String {
     let (place, reason) = (entry.key.place.as_str(), entry.key.reason.as_str());
     let last = format!("the last {} ago", span(ago));
@@ -181,14 +199,17 @@ fn event_sentence(entry: &Entry, count: u64, ago: i64, facts: &Facts) -> String 
             was(count, "refused sample")
         ),
         Event::Refused => format!(
-            "{samples} refused by {place} in the last hour{why}, {last}. {}`narthex wal dump --dead` shows which, and what it said.",
-            advice(reason)
-        ),
+            "{samples} refused by {place} in the last hour{why}, {last}. {}{}",
+            advice(reason),
+            dead_letters(place, facts)
+        )
+        .trim_end()
+        .to_string(),
         Event::AlreadyWritten => format!(
             "{samples} refused by {place} in the last hour because an earlier request had already written them, {last}."
         ),
         Event::Unsupported => {
-            format!("{samples} not sent to {place} in the last hour{why}, {last}.")
+            format!("{samples} not sent to {place} in the last hour{why}, {last}. {UNSUPPORTED_ADVICE}")
         }
         Event::TooOld => format!(
             "{samples} not sent to {place} in the last hour because they were older than sample_age_limit, {last}."

@@ -97,7 +97,7 @@ fn of_destination(outlet: &Outlet) -> Vec<(Key, u64)> {
         (Key::new(Event::Lost, name, "labels unreadable"), total(&stats.dropped_no_series)),
         (Key::new(Event::DeadLetterLost, name, ""), stats.dead_letters_dropped.get()),
         (
-            Key::new(Event::Unsupported, name, "its version of remote write can't carry them"),
+            Key::new(Event::Unsupported, name, "not in its version of remote write"),
             total(&stats.dropped_unsupported),
         ),
         (Key::new(Event::TooOld, name, ""), total(&stats.dropped_too_old)),

@@ -245,7 +245,7 @@ fn delivery(destination: &Outlet, lag_bytes: u64) -> Delivery {
         + per(&stats.dropped_too_old)
         + per(&stats.dropped_unsupported)
         + per(&stats.dropped_no_series);
-    let state = stats.state();
+    let state = monitor::state(stats);
     let positive = |number: i64| u64::try_from(number).unwrap_or(0);
     Delivery {
         // Set by who knows of all: see `Status::now`.

@@ -197,10 +197,30 @@ impl Monitor {
     }
 }
 
+/// The state of a destination.
+pub(super) fn state(stats: &Stats) -> State {
+    without_repeats(stats.state(), stats)
+}
+
+/// A destination that has refused nothing but repeats of what it had already written does not refuse samples.
+pub(super) fn without_repeats(state: State, stats: &Stats) -> State {
+    if !matches!(state, State::Refusing { .. }) {
+        return state;
+    }
+    // In this order: a repeat is counted before its refusal.
+    let refused = stats.refused.get().total();
+    let repeats = stats.refused_or_already_written.get();
+    match (repeats > 0 && refused <= repeats, stats.last_accepted_ms.get() > 0) {
+        (false, _) => state,
+        (true, true) => State::Delivering,
+        (true, false) => State::Starting,
+    }
+}
+
 /// What there is to know of one destination.
 pub(super) fn destination(outlet: &Outlet) -> DestinationFacts {
     let stats = &outlet.stats;
-    let delivery = match stats.state() {
+    let delivery = match state(stats) {
         State::Starting => Delivery::Idle,
         State::Delivering => Delivery::Accepting,
         State::Waiting { reason } => Delivery::Failing(reason),

@@ -2,8 +2,9 @@
 //! and what to do.
 
 use super::CATCHING_UP_MS;
-use super::causes::waiting_of_all;
+use super::causes::{UNSUPPORTED_ADVICE, waiting_of_all};
 use super::facts::DestinationFacts;
+use super::monitor::state;
 use super::words::{are, span, was};
 use remote::queue::lanes::LANES;
 use remote::{RefusedReason, State, Stats};
@@ -11,7 +12,7 @@ use std::collections::BTreeSet;
 
 /// One or more sentences.
 pub(super) fn sentence(stats: &Stats, facts: &DestinationFacts) -> String {
-    of(stats.state(), stats, facts)
+    of(state(stats), stats, facts)
 }
 
 fn of(state: State, stats: &Stats, facts: &DestinationFacts) -> String {
@@ -34,7 +35,7 @@ fn of(state: State, stats: &Stats, facts: &DestinationFacts) -> String {
             format!("Fails: {reason}. {next}.{waiting}")
         }
         State::Refusing { reason } => {
-            format!("Refuses all samples for good: {reason}. They are kept as dead letters.")
+            format!("Refuses all samples for good: {reason}.")
         }
         State::Denied { reason } => format!(
             "Does not authorise narthex: {reason}. Check the URL, the credentials and what the destination allows. It \
@@ -69,13 +70,35 @@ fn of(state: State, stats: &Stats, facts: &DestinationFacts) -> String {
             " {lost} dropped undelivered because the log was full or too old: raise log.max_size, or fix what holds up this destination."
         ));
     }
+    let not_kept = stats.dead_letters_dropped.get();
     let written = stats.refused_or_already_written.get();
     let refused = total(&stats.refused).saturating_sub(written);
     if refused > 0 {
-        let refused = was(refused, "sample");
-        text.push_str(&format!(
-            " {refused} refused for good; `narthex wal dump --dead` shows which and why."
-        ));
+        let shows = match not_kept {
+            0 => "; `narthex wal dump --dead` shows which and why",
+            some if some < refused => "; `narthex wal dump --dead` shows those that were kept, and why",
+            _ => "",
+        };
+        text.push_str(&format!(" {} refused for good{shows}.", was(refused, "sample")));
+    }
+    if not_kept > 0 {
+        let not_kept = was(not_kept, "refused sample");
+        text.push_str(&format!(" {not_kept} not kept as dead letters: too many came, or the disk failed."));
+    }
+    let unsupported = total(&stats.dropped_unsupported);
+    if unsupported > 0 {
+        let unsupported = was(unsupported, "sample");
+        text.push_str(&format!(" {unsupported} not sent. {UNSUPPORTED_ADVICE}"));
+    }
+    let too_old = total(&stats.dropped_too_old);
+    if too_old > 0 {
+        let too_old = was(too_old, "sample");
+        text.push_str(&format!(" {too_old} not sent because they were older than sample_age_limit."));
+    }
+    let no_series = total(&stats.dropped_no_series);
+    if no_series > 0 {
+        let no_series = was(no_series, "sample");
+        text.push_str(&format!(" {no_series} lost because their labels in the log could not be read."));
     }
     let reasons: BTreeSet<_> = stats.refused_reasons().into_iter().map(|(said, _)| said.reason).collect();
     for advice in reasons.into_iter().filter_map(RefusedReason::advice) {
@@ -89,6 +112,7 @@ fn of(state: State, stats: &Stats, facts: &DestinationFacts) -> String {
 mod tests {
     use super::*;
     use crate::status::facts::Delivery;
+    use crate::status::monitor::without_repeats;
     use model::Kinds;
 
     fn facts(waiting: u64, waiting_ms: i64) -> DestinationFacts {
@@ -128,7 +152,7 @@ mod tests {
             ),
             (
                 State::Refusing { reason: reason() },
-                "Refuses all samples for good: 503 Service Unavailable: later. They are kept as dead letters.".into(),
+                "Refuses all samples for good: 503 Service Unavailable: later.".into(),
             ),
             (State::Stopped, "Stopped. What is not delivered is kept in the log for the next start.".into()),
             (
@@ -153,18 +177,44 @@ mod tests {
         stats.lost.add(Kinds { samples: 7, ..Kinds::default() });
         stats.refused.add(Kinds { samples: 1, exemplars: 2, ..Kinds::default() });
         stats.aside_points.set(9);
+        stats.dead_letters_dropped.add(2);
+        stats.dropped_unsupported.add(Kinds { histograms: 5, ..Kinds::default() });
+        stats.dropped_too_old.add(Kinds { samples: 6, ..Kinds::default() });
+        stats.dropped_no_series.add(Kinds { samples: 8, ..Kinds::default() });
         let facts = DestinationFacts { stuck_lanes: 3, ..facts(0, 0) };
         let text = sentence(&stats, &facts);
         for words in [
             "7 samples were dropped",
             "log.max_size",
             "3 samples were refused",
-            "narthex wal dump --dead",
             "fails on a part of the series (3 of 256 lanes)",
             "9 samples are parked",
+            "shows those that were kept, and why",
+            "2 refused samples were not kept as dead letters",
+            "5 samples were not sent. Only remote write 2.0 carries",
+            "6 samples were not sent because they were older than sample_age_limit",
+            "8 samples were lost because their labels in the log could not be read",
         ] {
             assert!(text.contains(words), "{words}: {text}");
         }
+    }
+
+    #[test]
+    fn repeats_alone_are_no_refusal() {
+        let stats = Stats::default();
+        let says = || {
+            let refusing = State::Refusing { reason: "409 Conflict: duplicate sample".into() };
+            of(without_repeats(refusing, &stats), &stats, &facts(0, 0))
+        };
+        let refuses = "Refuses all samples for good: 409 Conflict: duplicate sample.";
+        assert_eq!(says(), refuses);
+        stats.refused_or_already_written.add(5);
+        stats.refused.add(Kinds { samples: 5, ..Kinds::default() });
+        assert_eq!(says(), "Nothing has been delivered yet.");
+        stats.last_accepted_ms.set(1);
+        assert_eq!(says(), "Accepts samples.");
+        stats.refused.add(Kinds { samples: 1, ..Kinds::default() });
+        assert!(says().starts_with(refuses), "{}", says());
     }
 
     #[test]

@@ -148,6 +148,24 @@ fn dead_letters_that_could_not_be_kept_are_an_error() {
 }
 
 #[test]
+fn only_dead_letters_that_were_kept_can_be_looked_at() {
+    for (lost, shows) in
+        [(0, "shows which"), (9, "shows those that were kept"), (10, "less than a second ago.")]
+    {
+        let facts = with(|facts| {
+            facts.window.push(event(Event::Refused, "prod", "out of order", 10, 0));
+            facts.window.push(event(Event::DeadLetterLost, "prod", "", lost, 0));
+            facts.window.push(event(Event::DeadLetterLost, "other", "", 10, 0));
+        });
+        let details = decide(&facts).details;
+        let refused = details.iter().find(|one| one.kind == Kind::Refusing);
+        let text = refused.map_or("", |one| one.sentence.as_str());
+        assert!(text.contains(shows), "{lost}: {text}");
+        assert_eq!(text.contains("narthex wal dump --dead"), lost < 10, "{text}");
+    }
+}
+
+#[test]
 fn a_destination_that_does_not_authorise_narthex_is_an_error() {
     let facts = with_destination(|one| one.delivery = Delivery::Unauthorized("403 Forbidden".into()));
     let sentence = "prod does not authorise narthex: 403 Forbidden. Check its URL and credentials; it is tried \
@@ -212,10 +230,9 @@ fn parked_samples_and_stuck_series_are_warnings() {
 
 #[test]
 fn what_a_protocol_cannot_carry_and_what_is_too_old_are_warnings() {
-    let why = "its version of remote write can't carry them";
+    let why = "not in its version of remote write";
     let facts = with_event(event(Event::Unsupported, "prod", why, 12, 30 * MINUTE));
-    let sentence =
-        "12 samples were not sent to prod in the last hour (its version of remote write can't carry them).";
+    let sentence = "12 samples were not sent to prod in the last hour (not in its version of remote write).";
     expect(&facts, Level::Warning, Kind::Unsupported, sentence);
     let facts = with_event(event(Event::TooOld, "prod", "", 12, 30 * MINUTE));
     let sentence = "12 samples were dropped in the last hour: older than sample_age_limit.";
