@@ -265,7 +265,7 @@ impl Agent {
         }
     }
 
-    /// All that it serves, with `more`: see [`Watch::router`].
+    /// All that it serves, with `more`: see `Watch::router`.
     pub fn router(&self, mode: Mode, more: Router, security: &Security) -> Router {
         self.watch().router(mode, more, security)
     }

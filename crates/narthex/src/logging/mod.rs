@@ -7,7 +7,7 @@
 //! - **No panic** when nobody reads standard error any more.
 //!
 //! Commands that a person or a script waits for (`check`, `push`, `exec`, `wal`) write plain sentences
-//! instead: see [`crate::say`].
+//! instead: see `say.rs`.
 
 pub mod filter;
 pub mod format;

@@ -10,7 +10,7 @@
 //! Segments of narthex need no checkpoint: each repeats the series that its samples refer to. But
 //! Prometheus does not start on a log whose first segment is above 0 unless there is a checkpoint for the
 //! segments before it, so truncation leaves an empty one. It does not start where a number is missing between
-//! two segments either, so [`close_gaps`] puts an empty segment there.
+//! two segments either, so `close_gaps` puts an empty segment there.
 
 use crate::error::WalError;
 use crate::fs::Filesystem;

@@ -6,7 +6,7 @@
 //! `WL.Repair`); 2.42 behaves the same. `tests/prometheus_opens_logs.rs` of this workspace compares each of
 //! them with the real agent and the real server.
 //!
-//! The rules for names are in [`folder`], those for bytes in [`strict`].
+//! The rules for names are in `folder`, those for bytes in `strict`.
 
 mod folder;
 pub(crate) mod strict;
