@@ -286,8 +286,13 @@ fn by_the_code() -> Vec<(&'static str, &'static str, String)> {
         ),
         (
             "Jobs: push and exec",
-            "deliveries that end at the same push before the one behind it is tried",
+            "deliveries that end at the same push before those behind it are tried",
             named(push::courier::FAILURES_BEFORE_PROBE.to_string(), "FAILURES_BEFORE_PROBE"),
+        ),
+        (
+            "Jobs: push and exec",
+            "pushes that are tried behind one that the target fails on",
+            named(push::courier::PROBES_MAX.to_string(), "PROBES_MAX"),
         ),
         ("Jobs: push and exec", "a request", time(push::entry::REQUEST_TIMEOUT)),
         ("Jobs: push and exec", "a delivery, with what waits before it", time(push::courier::PATIENCE)),

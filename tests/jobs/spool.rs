@@ -213,6 +213,22 @@ fn an_entry_that_always_meets_5xx_is_parked_and_the_others_arrive() {
     assert!(receiver.requests().last().unwrap().content.windows(2).any(|bytes| bytes == b"a1"));
 }
 
+#[test]
+fn several_failing_entries_in_a_row_are_parked_and_the_others_arrive() {
+    let place = Place::new();
+    let receiver = FakeReceiver::start();
+    receiver.answer(|request| {
+        let fails = [b"a1", b"a2", b"a3"]
+            .into_iter()
+            .any(|name| request.content.windows(2).any(|bytes| bytes == name));
+        Answer::status(if fails { 500 } else { 204 })
+    });
+    for value in 1..=8 {
+        push_straight(&place, &receiver, value);
+    }
+    assert_eq!((place.entries().len(), place.parked().len()), (0, 3));
+}
+
 /// Makes the last try of all parked entries long ago.
 fn rest(place: &Place) {
     for file in place.parked() {

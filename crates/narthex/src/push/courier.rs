@@ -5,8 +5,9 @@
 //! in a `Report`.
 //!
 //! An entry may be one that the target always fails on (5xx). After [`FAILURES_BEFORE_PROBE`] deliveries that
-//! ended at it, the entry behind it is sent first. If the target takes that one and fails on the first entry
-//! again, the first one is parked, so that it holds nothing up (see [`super::spool`]).
+//! ended at it, the entries behind it are sent, at most [`PROBES_MAX`], until the target accepts one. The entries
+//! before that one are then sent again, and parked if the target fails on them, so that they hold nothing up (see
+//! [`super::spool`]).
 
 use super::args::TargetArgs;
 use super::entry::Entry;
@@ -31,6 +32,8 @@ const FAILURE_HOLDS: Duration = Duration::from_secs(10);
 /// How many deliveries end at an entry that the target fails on before another entry is tried instead. Until
 /// then the order is kept, as after an outage of the target.
 pub const FAILURES_BEFORE_PROBE: u32 = 3;
+/// The most entries that are sent behind a failing one to find out whether the target fails or the entry.
+pub const PROBES_MAX: usize = 16;
 
 /// What came of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -247,15 +250,29 @@ impl Courier {
             if spool.count_failure(number) < FAILURES_BEFORE_PROBE {
                 return Err(Held::later(reason));
             }
-            let suspect = Suspect { number, entry, reason };
-            // Is it the target that fails, or this entry?
-            let next = spool.next(number + 1).map_err(|error| Held::later(error.to_string()))?;
-            let Some((next, Some(behind))) = next else { return Ok(Drained::Failing(suspect)) };
-            let result = self.target.send(&behind).await;
-            if self.settle(spool, next, &behind, result, older)?.is_some() {
-                return Err(Held::later(suspect.reason));
+            // Is it the target that fails, or this entry? Entries behind it tell. Several in a row may be at fault.
+            let mut suspects = vec![Suspect { number, entry, reason }];
+            let mut last = number;
+            loop {
+                let next = spool.next(last + 1).map_err(|error| Held::later(error.to_string()))?;
+                let probe = match next {
+                    Some((number, Some(entry))) => Some((number, entry)),
+                    // The push's own entry may tell. It must not overtake entries that may still be sent.
+                    _ if suspects.len() == 1 => return Ok(Drained::Failing(suspects.swap_remove(0))),
+                    _ => None,
+                };
+                let probe = probe.filter(|_| suspects.len() <= PROBES_MAX && Instant::now() < deadline);
+                let Some((number, entry)) = probe else {
+                    return Err(Held::later(suspects.swap_remove(0).reason));
+                };
+                let result = self.target.send(&entry).await;
+                let Some(reason) = self.settle(spool, number, &entry, result, older)? else { break };
+                suspects.push(Suspect { number, entry, reason });
+                last = number;
             }
-            self.try_again_or_park(spool, suspect, older).await?;
+            for suspect in suspects {
+                self.try_again_or_park(spool, suspect, older).await?;
+            }
         }
     }
 

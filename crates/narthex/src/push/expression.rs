@@ -107,7 +107,11 @@ impl<'a> Parser<'a> {
         }
         let value = self.rest().trim();
         // Rust reads what Prometheus writes (NaN, +Inf, -Inf, 1e9).
-        let value = value.parse().map_err(|_| self.expected("a number"))?;
+        let number: f64 = value.parse().map_err(|_| self.expected("a number"))?;
+        if number.is_infinite() && value.contains(|character: char| character.is_ascii_digit()) {
+            return Err(self.expected("a number that a 64-bit float can hold, or +Inf"));
+        }
+        let value = number;
         Ok(Expression { name, labels, value })
     }
 
@@ -264,6 +268,14 @@ mod tests {
             ),
             ("a=", "character 3: expected a number, found the end"),
             ("a=x", "character 3: expected a number, found \"x\""),
+            (
+                "a=1e400",
+                "character 3: expected a number that a 64-bit float can hold, or +Inf, found \"1e400\"",
+            ),
+            (
+                "a=-1e999",
+                "character 3: expected a number that a 64-bit float can hold, or +Inf, found \"-1e999\"",
+            ),
             ("a=1,5", "character 3: expected a number, found \"1,5\""),
             ("a{x=1}", "character 7: expected =VALUE, found the end"),
             ("a{x}=1", "character 4: expected =VALUE after the label's name, found \"}=1\""),
