@@ -87,7 +87,8 @@ impl Refusal {
                 AppendError::TooManySeries { .. } => StatusCode::TOO_MANY_REQUESTS,
                 AppendError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
                 AppendError::Busy { .. }
-                | AppendError::Full(_)
+                | AppendError::DiskFull
+                | AppendError::LogFull
                 | AppendError::Failed(_)
                 | AppendError::Closed => StatusCode::SERVICE_UNAVAILABLE,
             },
@@ -111,7 +112,8 @@ impl Refusal {
                 AppendError::TooManySeries { .. } => RefusedReason::TooMany,
                 AppendError::TooLarge { .. } => RefusedReason::TooLarge,
                 AppendError::Busy { .. } => RefusedReason::Busy,
-                AppendError::Full(_) => RefusedReason::LogFull,
+                AppendError::DiskFull => RefusedReason::DiskFull,
+                AppendError::LogFull => RefusedReason::LogFull,
                 AppendError::Failed(_) => RefusedReason::LogFailed,
                 AppendError::Closed => RefusedReason::Ending,
             },
@@ -127,7 +129,7 @@ impl Refusal {
             Self::Append(error) => match error {
                 AppendError::Busy { .. } | AppendError::Closed => Some(1),
                 AppendError::Failed(_) => Some(5),
-                AppendError::Full(_) | AppendError::TooManySeries { .. } => Some(30),
+                AppendError::DiskFull | AppendError::LogFull | AppendError::TooManySeries { .. } => Some(30),
                 AppendError::TooLarge { .. } => None,
             },
             _ => None,
@@ -201,7 +203,8 @@ mod tests {
             Refusal::Stopping,
             Refusal::TooMany("x".into()),
             AppendError::Busy { waiting: 1, limit: 1 }.into(),
-            AppendError::Full("x").into(),
+            AppendError::DiskFull.into(),
+            AppendError::LogFull.into(),
             AppendError::Failed("x".into()).into(),
             AppendError::Closed.into(),
             AppendError::TooManySeries { limit: 1 }.into(),
@@ -213,6 +216,18 @@ mod tests {
         let never = Refusal::from(AppendError::TooLarge { bytes: 2, limit: 1 }).into_response();
         assert_eq!(never.status(), 413);
         assert!(!never.headers().contains_key(RETRY_AFTER));
+    }
+
+    #[test]
+    fn full_disk_and_full_log_are_counted_apart() {
+        for (error, reason, words) in [
+            (AppendError::DiskFull, "disk_full", "the disk is full"),
+            (AppendError::LogFull, "log_full", "the budget is used up"),
+        ] {
+            let refusal = Refusal::from(error);
+            assert_eq!(refusal.reason().as_str(), reason);
+            assert!(refusal.to_string().contains(words), "{refusal}");
+        }
     }
 
     #[tokio::test]

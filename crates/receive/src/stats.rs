@@ -75,7 +75,9 @@ pub enum RefusedReason {
     TooMany,
     /// Too many requests, or too large ones, at once.
     Busy,
-    /// The disk or the log is full.
+    /// The disk is full.
+    DiskFull,
+    /// The log is full (`log.max_size`), and `log.when_full` is `refuse`.
     LogFull,
     /// The log could not be written.
     LogFailed,
@@ -85,7 +87,7 @@ pub enum RefusedReason {
 
 impl RefusedReason {
     /// All of them.
-    pub const ALL: [RefusedReason; 12] = [
+    pub const ALL: [RefusedReason; 13] = [
         RefusedReason::Invalid,
         RefusedReason::UnsupportedMedia,
         RefusedReason::TooLarge,
@@ -95,6 +97,7 @@ impl RefusedReason {
         RefusedReason::Unauthorized,
         RefusedReason::TooMany,
         RefusedReason::Busy,
+        RefusedReason::DiskFull,
         RefusedReason::LogFull,
         RefusedReason::LogFailed,
         RefusedReason::Ending,
@@ -112,6 +115,7 @@ impl RefusedReason {
             Self::Unauthorized => "unauthorized",
             Self::TooMany => "too_many",
             Self::Busy => "busy",
+            Self::DiskFull => "disk_full",
             Self::LogFull => "log_full",
             Self::LogFailed => "log_failed",
             Self::Ending => "ending",

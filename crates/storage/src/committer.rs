@@ -178,11 +178,11 @@ impl Committer {
     fn look_for_room(&mut self) -> Result<(), AppendError> {
         let Some(checked) = self.full_checked else { return Ok(()) };
         if checked.elapsed() < FULL_RETRY {
-            return Err(AppendError::Full("the disk is full"));
+            return Err(AppendError::DiskFull);
         }
         self.full_checked = Some(Instant::now());
         if !self.reserve.retake(&*self.shared.fs, &self.shared.options) {
-            return Err(AppendError::Full("the disk is full"));
+            return Err(AppendError::DiskFull);
         }
         self.full_checked = None;
         self.shared.stats.disk_full.set(0);
@@ -224,7 +224,7 @@ impl Committer {
     /// Sees to it that there is a segment to write to, and room.
     fn make_ready(&mut self) -> Result<(), AppendError> {
         if self.shared.over_budget.load(Ordering::Acquire) {
-            return Err(AppendError::Full("the budget is used up by what is not delivered yet"));
+            return Err(AppendError::LogFull);
         }
         self.look_for_room()?;
         let limit = self.shared.options.segment_limit(self.recorder.series_bytes());
@@ -239,7 +239,7 @@ impl Committer {
     fn why(&mut self, error: &wal::WalError) -> AppendError {
         if error.is_full() {
             self.give_way();
-            return AppendError::Full("the disk is full");
+            return AppendError::DiskFull;
         }
         AppendError::Failed(error.to_string())
     }
@@ -408,7 +408,7 @@ impl Committer {
     fn why_not_committed(&mut self, error: &CommitError) -> AppendError {
         if matches!(error, CommitError::Full { .. }) {
             self.give_way();
-            return AppendError::Full("the disk is full");
+            return AppendError::DiskFull;
         }
         AppendError::Failed(error.to_string())
     }

@@ -35,9 +35,12 @@ pub enum AppendError {
         /// The limit.
         limit: usize,
     },
-    /// The disk is full, or the log's budget is used up and set to refuse. Try again later.
-    #[error("no room for more in the log: {0}")]
-    Full(&'static str),
+    /// The disk is full. Try again once there is space on it.
+    #[error("no room for more in the log: the disk is full")]
+    DiskFull,
+    /// The log's budget is used up and `log.when_full` is `refuse`. Try again once samples are delivered.
+    #[error("no room for more in the log: the budget is used up by what is not delivered yet")]
+    LogFull,
     /// More series than the limit. Try again when some have gone.
     #[error("too many series: {limit} are allowed")]
     TooManySeries {

@@ -101,7 +101,7 @@ async fn set_to_refuse_it_drops_nothing_and_takes_again_when_there_is_room() {
             Err(error) => refused = Some(error),
         }
     }
-    assert!(matches!(refused, Some(AppendError::Full(_))), "{refused:?}");
+    assert!(matches!(refused, Some(AppendError::LogFull)), "{refused:?}");
     assert_eq!(pin.lost(), model::Kinds::default());
     let mut follower = storage.follow(storage.oldest());
     assert_eq!(drain(&storage, &mut follower).await.len() as u64, samples);

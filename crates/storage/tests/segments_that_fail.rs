@@ -54,7 +54,7 @@ async fn no_room_for_the_next_segment_is_a_full_disk_too() {
     let pushes = fill(&storage).await;
     fs.set_space(Some(0));
     let refused = storage.append(floats(0..1, pushes, 0.0)).await;
-    assert!(matches!(refused, Err(AppendError::Full(_))), "{refused:?}");
+    assert!(matches!(refused, Err(AppendError::DiskFull)), "{refused:?}");
     assert_eq!((storage.stats().disk_full.get(), storage.stats().budget_full.get()), (1, 0));
     assert!(fs.metadata(Path::new("/data/reserve")).unwrap().is_none(), "it is there for delivery now");
     fs.set_space(None);
