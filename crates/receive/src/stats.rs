@@ -1,10 +1,11 @@
 //! What the doors have to tell of themselves, as numbers that are read without waiting.
 
 use crate::answer::{Refusal, cut};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-/// The longest text of [`LastRefused`], in bytes.
+/// The longest text of an answer that is kept, in bytes. One is kept for each [`Door`] and [`RefusedReason`].
 pub const LAST_REFUSED_BYTES: usize = 300;
 
 /// A number.
@@ -27,7 +28,7 @@ impl Number {
 }
 
 /// Which door a request came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Door {
     /// Remote write 1.0.
     RemoteWriteV1,
@@ -55,7 +56,7 @@ impl Door {
 }
 
 /// Why a request was not, or not wholly, accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RefusedReason {
     /// A body, path or parameter that can't be read, or samples that are invalid.
     Invalid,
@@ -123,13 +124,11 @@ impl RefusedReason {
     }
 }
 
-/// The last request that was refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LastRefused {
-    /// Where it came to.
-    pub door: Door,
-    /// Why, in the words of the answer, cut to [`LAST_REFUSED_BYTES`].
-    pub text: String,
+/// The texts of answers to refused requests, each cut to [`LAST_REFUSED_BYTES`].
+#[derive(Debug, Default)]
+struct Answers {
+    last: Option<(Door, RefusedReason)>,
+    texts: BTreeMap<(Door, RefusedReason), String>,
 }
 
 /// What one door counts.
@@ -193,7 +192,7 @@ pub struct Stats {
     pub unauthorized: Number,
     /// Of these: requests that would have pushed or deleted something.
     pub pushes_unauthorized: Number,
-    last_refused: Mutex<Option<LastRefused>>,
+    answers: Mutex<Answers>,
 }
 
 impl Stats {
@@ -214,13 +213,20 @@ impl Stats {
         if let Some(number) = self.door(door).reasons.get(reason as usize) {
             number.add(1);
         }
-        let last = LastRefused { door, text: cut(refusal.to_string(), LAST_REFUSED_BYTES) };
-        *self.last_refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(last);
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        answers.last = Some((door, reason));
+        answers.texts.insert((door, reason), cut(refusal.to_string(), LAST_REFUSED_BYTES));
     }
 
-    /// The last request that was refused or deferred.
-    pub fn last_refused(&self) -> Option<LastRefused> {
-        self.last_refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// The text of the last answer to a request that was refused or deferred.
+    pub fn last_refused(&self) -> Option<String> {
+        let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        answers.last.and_then(|last| answers.texts.get(&last).cloned())
+    }
+
+    /// The text of the last answer for each door and reason that had one.
+    pub fn last_answers(&self) -> BTreeMap<(Door, RefusedReason), String> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner).texts.clone()
     }
 
     /// Counts an answer.
@@ -231,5 +237,33 @@ impl Stats {
             429 | 500..=599 => door.deferred.add(1),
             _ => door.refused.add(1),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_door_and_reason_keeps_its_own_last_answer() {
+        let stats = Stats::default();
+        for (door, text) in [(Door::Import, "first"), (Door::Import, "second"), (Door::Pushgateway, "third")]
+        {
+            stats.refused(door, &Refusal::Malformed(text.into()));
+        }
+        stats.refused(Door::Import, &Refusal::TooMany("x".repeat(2 * LAST_REFUSED_BYTES)));
+        let answers = stats.last_answers();
+        let text = |door, reason| answers.get(&(door, reason)).map(String::as_str);
+        assert_eq!(text(Door::Import, RefusedReason::Invalid), Some("second"));
+        assert_eq!(text(Door::Pushgateway, RefusedReason::Invalid), Some("third"));
+        assert_eq!(text(Door::Pushgateway, RefusedReason::TooMany), None);
+        let cut = text(Door::Import, RefusedReason::TooMany).unwrap();
+        assert_eq!((cut.len(), stats.last_refused().as_deref()), (LAST_REFUSED_BYTES, Some(cut)));
+        for door in Door::ALL {
+            for _ in 0..1000 {
+                stats.refused(door, &Refusal::Stopping);
+            }
+        }
+        assert_eq!(stats.last_answers().len(), 3 + Door::ALL.len(), "one text for each door and reason");
     }
 }

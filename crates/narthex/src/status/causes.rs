@@ -215,10 +215,8 @@ fn event_sentence(entry: &Entry, count: u64, ago: i64, facts: &Facts) -> String 
             "{samples} not sent to {place} in the last hour because they were older than sample_age_limit, {last}."
         ),
         Event::InputRefused => {
-            let words = facts
-                .last_refused
-                .as_deref()
-                .map_or(String::new(), |text| format!(" The last answer: {text}"));
+            let answer = facts.last_answers.get(&entry.key);
+            let words = answer.map_or(String::new(), |text| format!(" The last answer: {text}"));
             let input = if place.is_empty() { String::new() } else { format!(" at {place}") };
             format!("{} refused{input} in the last 10 minutes{why}, {last}.{words}", was(count, "push"))
         }

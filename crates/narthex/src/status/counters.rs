@@ -116,9 +116,18 @@ fn own(telemetry: &Telemetry) -> Vec<(Key, u64)> {
     for door in Door::ALL {
         // A wrong method pushes nothing.
         for reason in InputReason::ALL.into_iter().filter(|reason| *reason != InputReason::Method) {
-            let key = Key::new(Event::InputRefused, door.as_str(), &reason.as_str().replace('_', " "));
-            out.push((key, inputs.door(door).refused_for(reason)));
+            out.push((input_key(door, reason), inputs.door(door).refused_for(reason)));
         }
     }
     out
+}
+
+fn input_key(door: Door, reason: InputReason) -> Key {
+    Key::new(Event::InputRefused, door.as_str(), &reason.as_str().replace('_', " "))
+}
+
+/// The text of the last answer for each input and reason, by the key of the events that it belongs to.
+pub(super) fn last_answers(inputs: &receive::Stats) -> BTreeMap<Key, String> {
+    let answers = inputs.last_answers().into_iter();
+    answers.map(|((door, reason), text)| (input_key(door, reason), text)).collect()
 }

@@ -1,6 +1,7 @@
 //! What a summary is decided from: plain values, read off all parts at one moment.
 
-use super::window::Entry;
+use super::window::{Entry, Key};
+use std::collections::BTreeMap;
 
 /// The state that a destination is in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +76,6 @@ pub struct Facts {
     pub groups_failing: u64,
     /// Collectors that fail.
     pub collectors_failing: Vec<&'static str>,
-    /// The last request that an input refused, in words.
-    pub last_refused: Option<String>,
+    /// The text of the last answer to a refused request, for each input and reason.
+    pub last_answers: BTreeMap<Key, String>,
 }

@@ -36,7 +36,7 @@ impl Inputs {
             accepted: Door::ALL.iter().map(|door| stats.door(*door).accepted.get()).sum(),
             refused: refused_by.values().flat_map(BTreeMap::values).sum(),
             refused_by,
-            last_refused: stats.last_refused().map(|last| last.text),
+            last_refused: stats.last_refused(),
         }
     }
 }

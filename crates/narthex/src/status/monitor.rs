@@ -2,7 +2,7 @@
 //! changes. The decisions are in [`super::summary`], [`super::hold`], [`super::window`] and [`super::rate`].
 
 use super::About;
-use super::counters::Counters;
+use super::counters::{Counters, last_answers};
 use super::facts::{Delivery, DestinationFacts, Facts};
 use super::hold::{Held, Summary};
 use super::rate::Rate;
@@ -139,7 +139,7 @@ impl Monitor {
             reload_error: self.telemetry.reload_error(),
             groups_failing: inputs.groups_failing.get(),
             collectors_failing: self.telemetry.collectors_failing(),
-            last_refused: inputs.last_refused().map(|last| last.text),
+            last_answers: last_answers(inputs),
         }
     }
 

@@ -162,6 +162,29 @@ async fn refused_pushes_show_for_ten_minutes_and_over_a_restart() {
 }
 
 #[tokio::test]
+async fn last_answer_belongs_to_its_input_and_reason() {
+    let data = tempfile::tempdir().unwrap();
+    let run = start(data.path(), START).await;
+    let inputs = run.telemetry.doors().stats();
+    inputs.refused(Door::Import, &storage::AppendError::DiskFull.into());
+    inputs.refused(Door::Pushgateway, &Refusal::Malformed("no metric name".into()));
+    inputs.refused(Door::Import, &Refusal::Malformed("no number".into()));
+    inputs.pushes_unauthorized.add(1);
+    let details = run.monitor.observe().summary.details;
+    let sentences: Vec<&str> = details.iter().map(|one| one.sentence.as_str()).collect();
+    for (of, answer) in [
+        ("refused at import in the last 10 minutes (disk full)", " the disk is full"),
+        ("refused at import in the last 10 minutes (invalid)", "The last answer: no number"),
+        ("refused at pushgateway in the last 10 minutes (invalid)", "The last answer: no metric name"),
+    ] {
+        assert!(sentences.iter().any(|text| text.contains(of) && text.ends_with(answer)), "{sentences:#?}");
+    }
+    let unauthorized = sentences.iter().find(|text| text.contains("(unauthorized)")).unwrap();
+    assert!(!unauthorized.contains("The last answer"), "{unauthorized}");
+    run.end();
+}
+
+#[tokio::test]
 async fn relabelling_repeats_and_a_torn_end_change_no_colour() {
     let data = tempfile::tempdir().unwrap();
     let run = start(data.path(), START).await;
