@@ -25,7 +25,15 @@ pub(super) fn causes(facts: &Facts) -> Vec<Detail> {
 
 fn add(details: &mut Vec<Detail>, kind: Kind, destination: Option<&str>, sentence: String) {
     let destination = destination.map(str::to_string);
-    details.push(Detail { level: kind.level(), kind, sentence, destination, short: String::new(), count: 0 });
+    details.push(Detail {
+        level: kind.level(),
+        kind,
+        sentence,
+        destination,
+        short: String::new(),
+        count: 0,
+        first_ms: None,
+    });
 }
 
 fn log(facts: &Facts, details: &mut Vec<Detail>) {
@@ -138,6 +146,7 @@ fn events(facts: &Facts, details: &mut Vec<Detail>) {
         if let Some(detail) = details.last_mut() {
             detail.count = count;
             detail.short.clone_from(&entry.key.reason);
+            detail.first_ms = Some(entry.first_ms);
         }
     }
 }

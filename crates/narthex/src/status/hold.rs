@@ -13,7 +13,8 @@ pub struct Summary {
     pub kind: Kind,
     /// The worst of the details in a sentence.
     pub sentence: String,
-    /// Since when it is so, in milliseconds since 1970.
+    /// Since when it is so, in milliseconds since 1970. Where it was so already when narthex started: when the
+    /// first event of the last hour happened that it is about.
     pub since: i64,
     /// All that is to know, the worst first.
     pub details: Vec<Detail>,
@@ -29,18 +30,23 @@ pub struct Held {
 struct Shown {
     kind: Kind,
     sentence: String,
-    /// By the monotonic clock.
+    /// By the monotonic clock; before the start where an earlier run saw the events.
     since_ms: i64,
+    /// When it was shown first, by the monotonic clock.
+    shown_ms: i64,
 }
 
 impl Held {
     /// The summary at `now_ms` of the monotonic clock, which is `wall_ms` by the wall clock.
     pub fn show(&mut self, verdict: Verdict, now_ms: i64, wall_ms: i64) -> Summary {
-        let Verdict { kind, sentence, details } = verdict;
+        let Verdict { kind, sentence, first_ms, details } = verdict;
         let shown = match self.shown.take() {
             Some(shown) if shown.kind == kind => Shown { sentence, ..shown },
-            Some(shown) if is_better(kind, shown.kind) && now_ms - shown.since_ms < HOLD_MS => shown,
-            _ => Shown { kind, sentence, since_ms: now_ms },
+            Some(shown) if is_better(kind, shown.kind) && now_ms - shown.shown_ms < HOLD_MS => shown,
+            Some(_) => Shown { kind, sentence, since_ms: now_ms, shown_ms: now_ms },
+            None => {
+                Shown { kind, sentence, since_ms: first_ms.unwrap_or(now_ms).min(now_ms), shown_ms: now_ms }
+            }
         };
         let summary = Summary {
             level: shown.kind.level(),
@@ -65,7 +71,7 @@ mod tests {
     use super::*;
 
     fn verdict(kind: Kind) -> Verdict {
-        Verdict { kind, sentence: kind.as_str().into(), details: Vec::new() }
+        Verdict { kind, sentence: kind.as_str().into(), first_ms: None, details: Vec::new() }
     }
 
     #[test]
@@ -85,6 +91,18 @@ mod tests {
         assert_eq!(show(Kind::Losing, 14_001), (Kind::Losing, 14_001), "a worse one of the same level");
         assert_eq!(show(Kind::Losing, 99_000), (Kind::Losing, 14_001));
         assert_eq!(show(Kind::Delivered, 99_001), (Kind::Delivered, 99_001));
+    }
+
+    #[test]
+    fn first_state_of_a_run_begins_with_the_events_of_an_earlier_run() {
+        let mut held = Held::default();
+        let lost = || Verdict { first_ms: Some(-300_000), ..verdict(Kind::Lost) };
+        assert_eq!(held.show(lost(), 1000, 1_001_000).since, 700_000);
+        assert_eq!(held.show(lost(), 2000, 1_002_000).since, 700_000);
+        // The state is held from when it was shown, and a later state begins when it is seen.
+        assert_eq!(held.show(verdict(Kind::Delivered), 3000, 1_003_000).kind, Kind::Lost);
+        assert_eq!(held.show(verdict(Kind::Delivered), 11_000, 1_011_000).since, 1_011_000);
+        assert_eq!(held.show(lost(), 12_000, 1_012_000).since, 1_012_000);
     }
 
     #[test]

@@ -185,6 +185,22 @@ async fn last_answer_belongs_to_its_input_and_reason() {
 }
 
 #[tokio::test]
+async fn loss_before_a_restart_is_shown_since_the_loss() {
+    let data = tempfile::tempdir().unwrap();
+    let run = start(data.path(), START).await;
+    run.stats.lost.add(kinds(5));
+    run.monitor.observe();
+    run.end();
+    let run = start(data.path(), START + 10 * MINUTE).await;
+    let summary = run.monitor.observe().summary;
+    assert_eq!(summary.kind, Kind::Lost);
+    // Events are kept to the minute, and so is the age in the file.
+    let early = START - summary.since;
+    assert!((0..=2 * MINUTE).contains(&early), "{early} ms before the loss");
+    run.end();
+}
+
+#[tokio::test]
 async fn relabelling_repeats_and_a_torn_end_change_no_colour() {
     let data = tempfile::tempdir().unwrap();
     let run = start(data.path(), START).await;

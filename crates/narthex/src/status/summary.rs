@@ -147,6 +147,9 @@ pub struct Detail {
     /// How many samples, pushes or collections it is about.
     #[serde(skip)]
     pub count: u64,
+    /// When the first event of the last hour that it is about happened, by the monotonic clock.
+    #[serde(skip)]
+    pub first_ms: Option<i64>,
 }
 
 /// What was decided.
@@ -156,6 +159,8 @@ pub struct Verdict {
     pub kind: Kind,
     /// The sentence.
     pub sentence: String,
+    /// When the first event happened that the sentence is about, by the monotonic clock.
+    pub first_ms: Option<i64>,
     /// All that is to know, the worst first.
     pub details: Vec<Detail>,
 }
@@ -170,7 +175,8 @@ pub fn decide(facts: &Facts) -> Verdict {
         None if is_idle(facts) => (Kind::Idle, "Nothing has been delivered yet.".to_string()),
         None => (Kind::Delivered, "Everything is delivered.".to_string()),
     };
-    Verdict { kind, sentence, details }
+    let first_ms = details.iter().filter(|one| one.kind == kind).filter_map(|one| one.first_ms).min();
+    Verdict { kind, sentence, first_ms, details }
 }
 
 fn is_idle(facts: &Facts) -> bool {
