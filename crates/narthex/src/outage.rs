@@ -28,14 +28,19 @@ pub(crate) enum Outage {
     #[default]
     None,
     /// It fails.
-    Failing { since: Duration },
+    Failing {
+        /// When the first failure was seen.
+        since: Duration,
+        /// Samples delivered until then.
+        delivered: u64,
+    },
     /// It accepts again, and what waited is being sent.
     CatchingUp {
         /// How long it failed.
         lasted: Duration,
         /// When it accepted again.
         since: Duration,
-        /// Samples delivered until then.
+        /// Samples delivered until it failed.
         delivered: u64,
     },
 }
@@ -55,13 +60,15 @@ impl Outage {
         let fails =
             matches!(seen.state, State::Waiting { .. } | State::Refusing { .. } | State::Denied { .. });
         match self {
-            Outage::Failing { since } if *seen.state == State::Delivering => {
+            Outage::Failing { since, delivered } if *seen.state == State::Delivering => {
                 let lasted = seen.now.saturating_sub(since);
-                let next = Outage::CatchingUp { lasted, since: seen.now, delivered: seen.delivered };
+                // The first look that finds the destination delivering comes after samples were delivered,
+                // so the count from before the outage is kept.
+                let next = Outage::CatchingUp { lasted, since: seen.now, delivered };
                 (next, Some(Turn::Accepts { lasted }))
             }
             Outage::Failing { .. } => (self, None),
-            _ if fails => (Outage::Failing { since: seen.now }, None),
+            _ if fails => (Outage::Failing { since: seen.now, delivered: seen.delivered }, None),
             Outage::CatchingUp { lasted, since, delivered } if seen.lag < CAUGHT_UP => {
                 let took = seen.now.saturating_sub(since);
                 let samples = seen.delivered.saturating_sub(delivered);
@@ -111,6 +118,18 @@ mod tests {
         let lasted = SECOND * 200;
         let caught_up = Turn::CaughtUp { lasted, took: SECOND * 12, samples: 900 };
         assert_eq!(said, [Turn::Accepts { lasted }, caught_up]);
+    }
+
+    #[test]
+    fn samples_delivered_before_the_first_look_are_counted_as_caught_up() {
+        let said = turns(&[
+            (0, State::Delivering, 0, 50),
+            (10, waiting(), 1, 50),
+            (56, State::Delivering, 0, 33_665),
+            (57, State::Delivering, 0, 33_665),
+        ]);
+        let caught_up = Turn::CaughtUp { lasted: SECOND * 46, took: SECOND, samples: 33_615 };
+        assert_eq!(said.last(), Some(&caught_up));
     }
 
     #[test]
