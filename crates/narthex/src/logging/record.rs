@@ -10,8 +10,13 @@ pub const VALUE_BYTES_MAX: usize = 4 << 10;
 
 /// Fields that say what an event is about. Events of one kind that differ in one of these are throttled
 /// apart.
-const SUBJECTS: [&str; 8] =
-    ["destination", "collector", "path", "journal", "url", "address", "damage", "segment"];
+///
+/// `segment` is missing on purpose: a full log drops one segment after the other, and each would get a line of
+/// its own.
+const SUBJECTS: [&str; 7] = ["destination", "collector", "path", "journal", "url", "address", "damage"];
+
+/// Fields that count samples of this event alone. A line that stands for several events has their sums.
+const COUNTS: [&str; 4] = ["count", "samples", "histograms", "exemplars"];
 
 /// A value of a field.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,6 +25,15 @@ pub enum Value {
     Text(String),
     /// A number or a truth value, as it is written in JSON, too.
     Plain(String),
+}
+
+impl Value {
+    fn number(&self) -> Option<u64> {
+        match self {
+            Value::Plain(text) => text.parse().ok(),
+            Value::Text(_) => None,
+        }
+    }
 }
 
 /// An event.
@@ -66,6 +80,20 @@ impl Record {
         }
         record.key = hasher.finish();
         record
+    }
+
+    /// Adds the counts of an event that this one replaces. Events of another kind have other counts: theirs
+    /// are not added.
+    pub fn add_counts(&mut self, replaced: &Record) {
+        if self.key != replaced.key {
+            return;
+        }
+        for (name, value) in self.fields.iter_mut().filter(|(name, _)| COUNTS.contains(name)) {
+            let old = replaced.fields.iter().find(|(of, _)| of == name).map(|(_, value)| value.number());
+            if let (Some(new), Some(Some(old))) = (value.number(), old) {
+                *value = Value::Plain(new.saturating_add(old).to_string());
+            }
+        }
     }
 
     fn put(&mut self, field: &Field, value: Value) {
@@ -120,6 +148,49 @@ fn bounded(text: fmt::Arguments<'_>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::{Arc, Mutex};
+    use tracing::Subscriber;
+    use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+
+    /// Keeps the records of all events.
+    #[derive(Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<Record>>>);
+
+    impl<S: Subscriber> Layer<S> for Kept {
+        fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+            self.0.lock().unwrap().push(Record::of(event, 0));
+        }
+    }
+
+    /// The records of dropped segments, each with its destination, its number and the lost samples.
+    fn dropped(segments: &[(&str, u64, u64)]) -> Vec<Record> {
+        let kept = Kept::default();
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(kept.clone()), || {
+            for (destination, segment, samples) in segments {
+                tracing::warn!(destination, segment, samples, "the oldest segment is dropped undelivered");
+            }
+        });
+        std::mem::take(&mut *kept.0.lock().unwrap())
+    }
+
+    #[test]
+    fn dropped_segments_are_throttled_for_each_destination_not_for_each_segment() {
+        let records = dropped(&[("a", 1, 10), ("a", 2, 20), ("b", 2, 20)]);
+        assert_eq!(records[0].key, records[1].key);
+        assert_ne!(records[1].key, records[2].key);
+    }
+
+    #[test]
+    fn counts_of_one_kind_are_added_up_and_numbers_are_not() {
+        let [first, second, other] = dropped(&[("a", 1, 10), ("a", 2, 20), ("b", 2, 20)]).try_into().unwrap();
+        let field = |record: &Record, wanted: &str| {
+            record.fields.iter().find(|(name, _)| *name == wanted).and_then(|(_, value)| value.number())
+        };
+        let mut sum = second;
+        sum.add_counts(&first);
+        sum.add_counts(&other);
+        assert_eq!((field(&sum, "samples"), field(&sum, "segment")), (Some(30), Some(2)));
+    }
 
     #[test]
     fn a_long_value_is_cut_at_the_limit() {

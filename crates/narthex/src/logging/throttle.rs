@@ -1,8 +1,8 @@
 //! One line a minute for each kind of event about each subject. The decision reads no clock.
 //!
 //! The first event is written at once. Of those that follow within the minute the newest is held and the others
-//! are counted. When the minute is over the held one is written with `suppressed=N`, and the next minute
-//! begins.
+//! are counted. The held one adds up their counts of samples. When the minute is over the held one is written
+//! with `suppressed=N`, and the next minute begins.
 
 use super::record::{Record, Value};
 use std::collections::HashMap;
@@ -40,7 +40,7 @@ impl Window {
 
 impl Throttle {
     /// Gives the record back if it is to be written now. [`Throttle::due`] comes before.
-    pub fn admit(&mut self, now: Duration, record: Record) -> Option<Record> {
+    pub fn admit(&mut self, now: Duration, mut record: Record) -> Option<Record> {
         if !record.throttled {
             return Some(record);
         }
@@ -52,7 +52,11 @@ impl Throttle {
                 Some(record)
             }
             Some(window) => {
-                window.suppressed += u64::from(window.held.replace(record).is_some());
+                if let Some(replaced) = window.held.take() {
+                    record.add_counts(&replaced);
+                    window.suppressed += 1;
+                }
+                window.held = Some(record);
                 None
             }
         }
@@ -160,6 +164,18 @@ mod tests {
         let rest = throttle.drain();
         assert_eq!((rest.len(), suppressed(&rest[0]), rest[0].time_ms), (1, 8, 9));
         assert!(throttle.drain().is_empty());
+    }
+
+    #[test]
+    fn a_held_line_has_the_samples_of_all_events_that_it_stands_for() {
+        let mut throttle = Throttle::default();
+        for number in 0..10u64 {
+            let mut record = event(1, Duration::ZERO);
+            record.fields.push(("samples", Value::Plain((number * 100).to_string())));
+            throttle.admit(Duration::ZERO, record);
+        }
+        let samples = ("samples", Value::Plain("4500".into()));
+        assert_eq!(throttle.drain()[0].fields, [samples, ("suppressed", Value::Plain("8".into()))]);
     }
 
     #[test]
