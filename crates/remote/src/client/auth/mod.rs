@@ -222,7 +222,9 @@ mod tests {
         let nobody = shown(Some(BasicAuth::default()), None).unwrap_err();
         assert_eq!(nobody, "basic_auth.username is needed");
         let gone = Authorization { credentials_file: Some("/nowhere/x".into()), ..Authorization::default() };
-        assert!(shown(None, Some(gone)).unwrap_err().starts_with("/nowhere/x: "));
+        assert!(
+            shown(None, Some(gone)).unwrap_err().starts_with("authorization.credentials_file: /nowhere/x: ")
+        );
         let odd = Authorization { credentials: Some(Secret::new("hidden\n")), ..Authorization::default() };
         let error = shown(None, Some(odd)).unwrap_err();
         assert!(error.contains("can't stand in a header") && !error.contains("hidden"));
