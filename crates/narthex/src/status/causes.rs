@@ -11,6 +11,9 @@ use remote::queue::lanes::LANES;
 pub(super) const UNSUPPORTED_ADVICE: &str = "Only remote write 2.0 carries native histograms with custom buckets: set \
      protobuf_message to io.prometheus.write.v2.Request if the receiver accepts it.";
 
+/// What to do about a URL where nothing accepts remote write.
+pub(super) const ENDPOINT_ADVICE: &str = "Check the URL (the path of Prometheus is /api/v1/write), and that the receiver has remote write enabled.";
+
 /// All that is to know, in no order.
 pub(super) fn causes(facts: &Facts) -> Vec<Detail> {
     let mut details = Vec::new();
@@ -77,6 +80,12 @@ fn delivery(destination: &DestinationFacts, details: &mut Vec<Detail>) {
                 "{name} does not authorise narthex: {reason}. Check its URL and credentials; it is tried once a minute.{waiting}"
             );
             add(details, Kind::Unauthorized, Some(name), sentence);
+        }
+        Delivery::NotAnEndpoint(reason) => {
+            let sentence = format!(
+                "The URL of {name} is not a remote write endpoint: {reason}. {ENDPOINT_ADVICE} It is tried once a minute.{waiting}"
+            );
+            add(details, Kind::WrongUrl, Some(name), sentence);
         }
         Delivery::Refusing(_) | Delivery::Accepting | Delivery::Idle if late => {
             add(details, Kind::CatchingUp, Some(name), format!("{name} is catching up.{waiting}"));

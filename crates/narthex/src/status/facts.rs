@@ -16,6 +16,8 @@ pub enum Delivery {
     Refusing(String),
     /// The destination does not authorise narthex, for this reason.
     Unauthorized(String),
+    /// The URL is no endpoint of remote write, which this answer shows.
+    NotAnEndpoint(String),
     /// Stopped, or a member that has left.
     Ended,
 }

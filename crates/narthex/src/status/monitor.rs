@@ -8,6 +8,7 @@ use super::hold::{Held, Summary};
 use super::rate::Rate;
 use super::summary::{Kind, Level, decide};
 use super::window::{CONTENT_BYTES_MAX, Entry, Window};
+use super::words::is_about_authorization;
 use crate::telemetry::{Outlet, Telemetry};
 use collect::stamp::{EARLIEST_PLAUSIBLE_MS, LATEST_PLAUSIBLE_MS};
 use model::Clock;
@@ -217,17 +218,22 @@ pub(super) fn without_repeats(state: State, stats: &Stats) -> State {
     }
 }
 
-/// What there is to know of one destination.
-pub(super) fn destination(outlet: &Outlet) -> DestinationFacts {
-    let stats = &outlet.stats;
-    let delivery = match state(stats) {
+pub(super) fn delivery(state: State) -> Delivery {
+    match state {
         State::Starting => Delivery::Idle,
         State::Delivering => Delivery::Accepting,
         State::Waiting { reason } => Delivery::Failing(reason),
         State::Refusing { reason } => Delivery::Refusing(reason),
-        State::Denied { reason } => Delivery::Unauthorized(reason),
+        State::Denied { reason } if is_about_authorization(&reason) => Delivery::Unauthorized(reason),
+        State::Denied { reason } => Delivery::NotAnEndpoint(reason),
         State::Stopped | State::Left => Delivery::Ended,
-    };
+    }
+}
+
+/// What there is to know of one destination.
+pub(super) fn destination(outlet: &Outlet) -> DestinationFacts {
+    let stats = &outlet.stats;
+    let delivery = delivery(state(stats));
     let positive = |number: i64| u64::try_from(number).unwrap_or(0);
     DestinationFacts {
         name: outlet.name.clone(),

@@ -1,7 +1,8 @@
 //! From the counters of all parts to the summary, and over a restart.
 
 use super::About;
-use super::monitor::{FILE, Monitor};
+use super::facts::Delivery;
+use super::monitor::{FILE, Monitor, delivery};
 use super::summary::{Kind, Level};
 use crate::telemetry::{Outlet, Outlets, Telemetry};
 use collect::stamp::EARLIEST_PLAUSIBLE_MS;
@@ -9,7 +10,7 @@ use model::{Clock, Kinds};
 use receive::Doors;
 use receive::answer::Refusal;
 use receive::stats::Door;
-use remote::Stats;
+use remote::{State, Stats};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -247,6 +248,22 @@ async fn refusals_are_named_by_what_the_receiver_said() {
     let sentence = run.monitor.observe().summary.sentence;
     assert_eq!(sentence, "prod is refusing samples: 7 in the last hour (out of bounds, status other).");
     run.end();
+}
+
+#[test]
+fn denied_access_is_told_by_its_status() {
+    for (reason, is_url) in [
+        ("404 Not Found (http://prod)", true),
+        ("405 Method Not Allowed (http://prod)", true),
+        ("302 Found (http://prod)", true),
+        ("200 OK: <html> (http://prod)", true),
+        ("401 Unauthorized (http://prod)", false),
+        ("403 Forbidden (http://prod)", false),
+        ("407 Proxy Authentication Required (http://prod)", false),
+    ] {
+        let expected = if is_url { Delivery::NotAnEndpoint } else { Delivery::Unauthorized };
+        assert_eq!(delivery(State::Denied { reason: reason.into() }), expected(reason.into()));
+    }
 }
 
 #[tokio::test]

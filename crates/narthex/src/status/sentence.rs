@@ -2,10 +2,10 @@
 //! and what to do.
 
 use super::CATCHING_UP_MS;
-use super::causes::{UNSUPPORTED_ADVICE, waiting_of_all};
+use super::causes::{ENDPOINT_ADVICE, UNSUPPORTED_ADVICE, waiting_of_all};
 use super::facts::DestinationFacts;
 use super::monitor::state;
-use super::words::{are, span, was};
+use super::words::{are, is_about_authorization, span, was};
 use remote::queue::lanes::LANES;
 use remote::{RefusedReason, State, Stats};
 use std::collections::BTreeSet;
@@ -37,6 +37,9 @@ fn of(state: State, stats: &Stats, facts: &DestinationFacts) -> String {
         State::Refusing { reason } => {
             format!("Refuses all samples for good: {reason}.")
         }
+        State::Denied { reason } if !is_about_authorization(&reason) => format!(
+            "The URL is not a remote write endpoint: {reason}. {ENDPOINT_ADVICE} It is retried once a minute.{waiting}"
+        ),
         State::Denied { reason } => format!(
             "Does not authorise narthex: {reason}. Check the URL, the credentials and what the destination allows. It \
              is retried once a minute.{waiting}"
@@ -144,9 +147,17 @@ mod tests {
                 format!("Fails: 503 Service Unavailable: later. It is retried within a second. {waiting}"),
             ),
             (
-                State::Denied { reason: reason() },
+                State::Denied { reason: "405 Method Not Allowed".into() },
                 format!(
-                    "Does not authorise narthex: 503 Service Unavailable: later. Check the URL, the credentials and \
+                    "The URL is not a remote write endpoint: 405 Method Not Allowed. Check the URL (the path of \
+                     Prometheus is /api/v1/write), and that the receiver has remote write enabled. It is retried once \
+                     a minute. {waiting}"
+                ),
+            ),
+            (
+                State::Denied { reason: "401 Unauthorized: who".into() },
+                format!(
+                    "Does not authorise narthex: 401 Unauthorized: who. Check the URL, the credentials and \
                      what the destination allows. It is retried once a minute. {waiting}"
                 ),
             ),

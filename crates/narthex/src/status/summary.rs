@@ -40,6 +40,7 @@ pub enum Kind {
     Losing,
     Refusing,
     Unauthorized,
+    WrongUrl,
     DestinationFailing,
     Lost,
     LogUnreadable,
@@ -74,6 +75,7 @@ impl Kind {
             | Kind::Losing
             | Kind::Refusing
             | Kind::Unauthorized
+            | Kind::WrongUrl
             | Kind::DestinationFailing
             | Kind::Lost
             | Kind::LogUnreadable
@@ -105,6 +107,7 @@ impl Kind {
             Kind::Losing => "losing",
             Kind::Refusing => "refusing",
             Kind::Unauthorized => "unauthorized",
+            Kind::WrongUrl => "wrong_url",
             Kind::DestinationFailing => "destination_failing",
             Kind::Lost => "lost",
             Kind::LogUnreadable => "log_unreadable",
@@ -221,6 +224,11 @@ fn headline(kind: Kind, details: &[Detail], facts: &Facts) -> String {
             format!("{} dropped in the last hour: older than sample_age_limit.", was(total, "sample"))
         }
         Kind::PushesRefused => format!("{} refused in the last 10 minutes{why}.", was(total, "push")),
+        Kind::WrongUrl if destinations.len() > 1 => {
+            let about = facts.destinations.iter().filter(|one| destinations.contains(one.name.as_str()));
+            let waiting = waiting_of_all(about);
+            format!("The URLs of {who} are not remote write endpoints: {}.{waiting}", list(&destinations))
+        }
         Kind::Parked => format!("{} parked: {who} {keep} failing on them.", are(total, "sample")),
         Kind::DestinationFailing | Kind::DestinationRetrying | Kind::CatchingUp | Kind::Unauthorized
             if destinations.len() > 1 =>

@@ -174,6 +174,28 @@ fn a_destination_that_does_not_authorise_narthex_is_an_error() {
 }
 
 #[test]
+fn a_url_without_remote_write_is_an_error_about_the_url() {
+    let wrong = |name| DestinationFacts {
+        delivery: Delivery::NotAnEndpoint("404 Not Found".into()),
+        ..accepting(name)
+    };
+    let one = with(|facts| facts.destinations = vec![wrong("prod")]);
+    let sentence = "The URL of prod is not a remote write endpoint: 404 Not Found. Check the URL (the path of \
+                    Prometheus is /api/v1/write), and that the receiver has remote write enabled. It is tried \
+                    once a minute.";
+    expect(&one, Level::Error, Kind::WrongUrl, sentence);
+    let denied =
+        DestinationFacts { delivery: Delivery::Unauthorized("401 Unauthorized".into()), ..accepting("c") };
+    let mut three = with(|facts| facts.destinations = vec![wrong("a"), wrong("b"), denied]);
+    let sentence = "c does not authorise narthex: 401 Unauthorized. Check its URL and credentials; it is tried \
+                    once a minute.";
+    expect(&three, Level::Error, Kind::Unauthorized, sentence);
+    three.destinations.pop();
+    let sentence = "The URLs of 2 destinations are not remote write endpoints: a, b.";
+    expect(&three, Level::Error, Kind::WrongUrl, sentence);
+}
+
+#[test]
 fn a_failing_destination_is_a_warning_until_samples_are_late() {
     let failing = |waiting_ms| {
         with_destination(|one| {

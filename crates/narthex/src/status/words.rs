@@ -45,6 +45,12 @@ pub(super) fn span(ms: i64) -> String {
     if seconds == 0 { "less than a second".into() } else { human(Duration::from_secs(seconds)) }
 }
 
+/// Whether an answer by which a destination denies access is about who asks. Another one, such as 404 or 405, shows
+/// that the URL is wrong. The answer begins with its status.
+pub(super) fn is_about_authorization(answer: &str) -> bool {
+    ["401", "403", "407"].iter().any(|status| answer.starts_with(status))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
