@@ -3,6 +3,7 @@
 use crate::telemetry::Telemetry;
 use collect::{Host, HostOptions, Stamp, Stamper, Ticker};
 use model::{Batch, Clock, Family, MetricType};
+use receive::answer::Refusal;
 use std::sync::Arc;
 use std::time::Duration;
 use storage::Storage;
@@ -61,9 +62,10 @@ pub(crate) async fn run(
         telemetry.collected(took);
         if let Some(timestamp) = stamp {
             let batch = batch(&settings, &families, &telemetry, timestamp, took);
+            let samples = batch.points.len() as u64;
             if let Err(error) = storage.append(batch).await {
-                telemetry.collection_failed();
-                tracing::warn!(%error, "what was collected could not be stored");
+                tracing::warn!(%error, samples, "what was collected could not be stored");
+                telemetry.collection_failed(samples, Refusal::from(error).reason());
             }
         }
         let next = ticker.wait_for(clock.monotonic());

@@ -239,8 +239,8 @@ fn event_sentence(entry: &Entry, count: u64, ago: i64, facts: &Facts) -> String 
             format!("{} refused{input} in the last 10 minutes{why}, {last}.{words}", was(count, "push"))
         }
         Event::CollectionFailed => format!(
-            "{} of this machine's metrics could not be stored in the last hour, {last}.",
-            self::count(count, "collection")
+            "{} lost in the last hour{why}, {last}: the log did not accept what narthex collects itself.",
+            was(count, "collected sample")
         ),
     }
 }

@@ -110,9 +110,11 @@ fn own(telemetry: &Telemetry) -> Vec<(Key, u64)> {
     let inputs = telemetry.doors().stats();
     let mut out = vec![
         (Key::new(Event::Unreadable, "", ""), unreadable),
-        (Key::new(Event::CollectionFailed, "", ""), telemetry.collections_failed()),
         (Key::new(Event::InputRefused, "", "unauthorized"), inputs.pushes_unauthorized.get()),
     ];
+    for (reason, samples) in telemetry.collected_lost() {
+        out.push((Key::new(Event::CollectionFailed, "", &input_words(reason)), samples));
+    }
     for door in Door::ALL {
         // A wrong method pushes nothing.
         for reason in InputReason::ALL.into_iter().filter(|reason| *reason != InputReason::Method) {
@@ -123,7 +125,11 @@ fn own(telemetry: &Telemetry) -> Vec<(Key, u64)> {
 }
 
 fn input_key(door: Door, reason: InputReason) -> Key {
-    Key::new(Event::InputRefused, door.as_str(), &reason.as_str().replace('_', " "))
+    Key::new(Event::InputRefused, door.as_str(), &input_words(reason))
+}
+
+fn input_words(reason: InputReason) -> String {
+    reason.as_str().replace('_', " ")
 }
 
 /// The text of the last answer for each input and reason, by the key of the events that it belongs to.

@@ -9,7 +9,7 @@ use collect::stamp::EARLIEST_PLAUSIBLE_MS;
 use model::{Clock, Kinds};
 use receive::Doors;
 use receive::answer::Refusal;
-use receive::stats::Door;
+use receive::stats::{Door, RefusedReason};
 use remote::{State, Stats};
 use std::path::Path;
 use std::sync::Arc;
@@ -134,7 +134,40 @@ async fn what_a_destination_refuses_or_cannot_carry_shows_for_an_hour_and_over_a
 #[tokio::test]
 async fn collections_that_fail_show_for_an_hour_and_over_a_restart() {
     let failed = Kind::CollectionsFailed;
-    row("collections", |run| run.telemetry.collection_failed(), failed, failed).await;
+    let lose = |run: &Run| run.telemetry.collection_failed(720, RefusedReason::LogFull);
+    row("collections", lose, failed, failed).await;
+    let data = tempfile::tempdir().unwrap();
+    let run = start(data.path(), START).await;
+    lose(&run);
+    run.monitor.observe();
+    lose(&run);
+    run.telemetry.collection_failed(60, RefusedReason::DiskFull);
+    let sentence = run.monitor.observe().summary.sentence;
+    assert_eq!(sentence, "1,500 collected samples were lost in the last hour (disk full, log full).");
+    run.end();
+}
+
+#[tokio::test]
+async fn samples_of_a_collection_that_the_log_does_not_accept_are_counted() {
+    let data = tempfile::tempdir().unwrap();
+    let run = start(data.path(), START).await;
+    let storage = run.storage.clone();
+    tokio::task::spawn_blocking(move || storage.close()).await.unwrap();
+    let settings = crate::host::Settings {
+        host: collect::HostOptions { root: "/".into(), collectors: collect::CollectorSet::EMPTY },
+        interval: Duration::from_secs(15),
+        own: true,
+        job: "node".into(),
+        instance: "a".into(),
+    };
+    let (log, clock) = (run.storage.clone(), run.clock.clone());
+    let collecting = tokio::spawn(crate::host::run(settings, log, run.telemetry.clone(), clock));
+    while run.telemetry.collected_lost().is_empty() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    collecting.abort();
+    let lost = run.telemetry.collected_lost();
+    assert!(lost.get(&RefusedReason::Ending).is_some_and(|samples| *samples > 100), "{lost:?}");
 }
 
 #[tokio::test]

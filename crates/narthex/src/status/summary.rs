@@ -43,6 +43,7 @@ pub enum Kind {
     WrongUrl,
     DestinationFailing,
     Lost,
+    CollectionsFailed,
     LogUnreadable,
     DeadLettersLost,
     Refused,
@@ -57,7 +58,6 @@ pub enum Kind {
     Unsupported,
     TooOld,
     PushesRefused,
-    CollectionsFailed,
     AlreadyWritten,
     DroppedByRule,
     Idle,
@@ -78,6 +78,7 @@ impl Kind {
             | Kind::WrongUrl
             | Kind::DestinationFailing
             | Kind::Lost
+            | Kind::CollectionsFailed
             | Kind::LogUnreadable
             | Kind::DeadLettersLost
             | Kind::Refused => Level::Error,
@@ -91,8 +92,7 @@ impl Kind {
             | Kind::CollectorFailing
             | Kind::Unsupported
             | Kind::TooOld
-            | Kind::PushesRefused
-            | Kind::CollectionsFailed => Level::Warning,
+            | Kind::PushesRefused => Level::Warning,
             Kind::AlreadyWritten | Kind::DroppedByRule | Kind::Idle | Kind::Delivered => Level::Ok,
         }
     }
@@ -147,7 +147,7 @@ pub struct Detail {
     /// The same in few words and without the name, for a sentence about several destinations.
     #[serde(skip)]
     pub short: String,
-    /// How many samples, pushes or collections it is about.
+    /// How many samples or pushes it is about.
     #[serde(skip)]
     pub count: u64,
     /// When the first event of the last hour that it is about happened, by the monotonic clock.
@@ -210,6 +210,9 @@ fn headline(kind: Kind, details: &[Detail], facts: &Facts) -> String {
     match kind {
         Kind::Losing => format!("Samples are being lost: {} in the last hour{why}.", number(total)),
         Kind::Lost => format!("{} lost in the last hour{why}.", was(total, "sample")),
+        Kind::CollectionsFailed => {
+            format!("{} lost in the last hour{why}.", was(total, "collected sample"))
+        }
         Kind::Refusing => {
             format!("{who} {is} refusing samples: {} in the last hour{why}.", number(total))
         }

@@ -288,9 +288,21 @@ fn what_is_about_narthex_itself_is_a_warning() {
     let facts = with(|facts| facts.collectors_failing = vec!["diskstats", "mdadm"]);
     let sentence = "The collectors diskstats, mdadm are failing.";
     expect(&facts, Level::Warning, Kind::CollectorFailing, sentence);
-    let facts = with_event(event(Event::CollectionFailed, "", "", 3, 30 * MINUTE));
-    let verdict = decide(&facts);
-    assert_eq!((verdict.kind, verdict.kind.level()), (Kind::CollectionsFailed, Level::Warning));
+}
+
+#[test]
+fn collected_samples_that_could_not_be_stored_are_an_error_for_an_hour() {
+    let mut facts = with_event(event(Event::CollectionFailed, "", "log full", 10_080, 30 * MINUTE));
+    facts.window.push(event(Event::InputRefused, "import", "log full", 1, MINUTE));
+    let sentence = "10,080 collected samples were lost in the last hour (log full).";
+    expect(&facts, Level::Error, Kind::CollectionsFailed, sentence);
+    let details = decide(&facts).details;
+    let sentence = "10,080 collected samples were lost in the last hour (log full), the last 30 min ago: the log did \
+                    not accept what narthex collects itself.";
+    assert_eq!(details.first().map(|one| one.sentence.as_str()), Some(sentence));
+    let one = with_event(event(Event::CollectionFailed, "", "disk full", 1, 0));
+    let sentence = "1 collected sample was lost in the last hour (disk full).";
+    expect(&one, Level::Error, Kind::CollectionsFailed, sentence);
 }
 
 #[test]

@@ -52,7 +52,7 @@ pub enum Event {
     TooOld,
     /// An input refused or deferred requests.
     InputRefused,
-    /// What was collected could not be stored.
+    /// Samples that were collected could not be stored, and are lost.
     CollectionFailed,
 }
 

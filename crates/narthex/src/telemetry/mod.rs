@@ -11,8 +11,10 @@ mod process;
 use collect::stamp::StampCounts;
 use model::{Family, MetricType};
 use receive::Doors;
+use receive::stats::RefusedReason;
 use remote::Stats;
 use remote::disk::claims::Removed;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -68,6 +70,8 @@ struct HostCounts {
     missed: AtomicU64,
     collections: AtomicU64,
     failed: AtomicU64,
+    /// Samples of the collections that could not be stored, by why.
+    lost: Mutex<BTreeMap<RefusedReason, u64>>,
     last_nanos: AtomicU64,
     failing: Mutex<Vec<&'static str>>,
 }
@@ -133,9 +137,9 @@ impl Telemetry {
         self.host.failing.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Collections that could not be stored.
-    pub fn collections_failed(&self) -> u64 {
-        self.host.failed.load(Ordering::Relaxed)
+    /// Samples of the collections that could not be stored, by the reason of the log.
+    pub fn collected_lost(&self) -> BTreeMap<RefusedReason, u64> {
+        self.host.lost.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Notes how timestamps were given out, and how many collections were skipped.
@@ -150,9 +154,11 @@ impl Telemetry {
         self.host.last_nanos.store(took.as_nanos() as u64, Ordering::Relaxed);
     }
 
-    /// Notes a collection that could not be stored.
-    pub fn collection_failed(&self) {
+    /// Notes a collection of `samples` that could not be stored.
+    pub fn collection_failed(&self, samples: u64, reason: RefusedReason) {
         self.host.failed.fetch_add(1, Ordering::Relaxed);
+        let mut lost = self.host.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        *lost.entry(reason).or_default() += samples;
     }
 
     /// All of it, now.
