@@ -397,8 +397,7 @@ fn commands_without_a_folder_find_the_default_one() {
     let typed = |command: &str| {
         let output = Command::new(PROGRAM)
             .args(command.split(' ').skip(1))
-            .env_remove("STATE_DIRECTORY")
-            .env("XDG_STATE_HOME", home.path())
+            .env("STATE_DIRECTORY", &data)
             .stdin(Stdio::null())
             .output()
             .unwrap();
@@ -428,6 +427,7 @@ fn commands_without_a_folder_find_the_default_one() {
         let (code, out, error) = typed(command);
         assert_eq!(code, 0, "{command}: {out}{error}");
     }
+    assert_eq!(typed(&format!("narthex wal stat --data {}", data.display())).0, 0);
     let (_, dead, _) = typed("narthex wal dump --dead");
     let letter = dead.lines().find(|line| line.contains("sold")).unwrap();
     assert!(letter.starts_with("central"), "the destination's name: {letter}");

@@ -4,8 +4,10 @@ use super::facts::{Delivery, DestinationFacts, Facts};
 use super::summary::{Detail, Kind, LATE_MS, NOW_MS};
 use super::window::{Entry, Event};
 use super::words::{are, count, number, span, was};
+use crate::wal_command::to_type;
 use remote::RefusedReason;
 use remote::queue::lanes::LANES;
+use std::path::Path;
 
 /// What to do about samples that a version of the protocol can't carry.
 pub(super) const UNSUPPORTED_ADVICE: &str = "Only remote write 2.0 carries native histograms with custom buckets: set \
@@ -186,17 +188,19 @@ fn advice(reason: &str) -> String {
 }
 
 /// Where to look for the samples that a destination has refused, as far as they could be kept.
-fn dead_letters(place: &str, facts: &Facts) -> &'static str {
+fn dead_letters(place: &str, facts: &Facts) -> String {
     let count = |event: Event| {
         let of = facts.window.iter().filter(|entry| entry.key.event == event && entry.key.place == place);
         of.map(|entry| entry.hour).sum::<u64>()
     };
     let refused = count(Event::Refused) + count(Event::AlreadyWritten);
-    match count(Event::DeadLetterLost) {
-        0 => "`narthex wal dump --dead` shows which, and what it said.",
-        lost if lost < refused => "`narthex wal dump --dead` shows those that were kept, and what it said.",
-        _ => "",
-    }
+    let shows = match count(Event::DeadLetterLost) {
+        0 => "which",
+        lost if lost < refused => "those that were kept",
+        _ => return String::new(),
+    };
+    let command = to_type("dump --dead", Path::new(&facts.data));
+    format!("`{command}` shows {shows}, and what it said.")
 }
 
 fn event_sentence(entry: &Entry, count: u64, ago: i64, facts: &Facts) -> String {

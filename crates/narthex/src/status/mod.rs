@@ -30,7 +30,7 @@ use monitor::{Monitor, Observation};
 use remote::State;
 use remote::disk::claims::Removed;
 use serde::Serialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use summary::Level;
 
 /// A destination that is further behind than this is catching up, in milliseconds.
@@ -161,7 +161,7 @@ struct Place {
 impl Status {
     /// The status now.
     pub fn now(about: &About, telemetry: &Telemetry, monitor: &Monitor, clock: &dyn Clock) -> Self {
-        let mut destinations = deliveries(telemetry);
+        let mut destinations = deliveries(telemetry, &about.data);
         let inputs = Inputs::now(telemetry.doors().stats());
         let storage = telemetry.storage();
         let stats = storage.stats();
@@ -215,10 +215,10 @@ fn level_of(name: &str, summary: &Summary) -> Option<Level> {
     own.map(|detail| detail.level).max().filter(|level| *level > Level::Ok)
 }
 
-fn deliveries(telemetry: &Telemetry) -> Vec<Delivery> {
+fn deliveries(telemetry: &Telemetry, data: &Path) -> Vec<Delivery> {
     let outlets = telemetry.outlets();
     let lags = lag_bytes(&outlets.running, telemetry.storage());
-    outlets.running.iter().zip(lags).map(|(destination, lag)| delivery(destination, lag)).collect()
+    outlets.running.iter().zip(lags).map(|(destination, lag)| delivery(destination, lag, data)).collect()
 }
 
 fn removed(telemetry: &Telemetry) -> Vec<Gone> {
@@ -234,7 +234,7 @@ fn removed(telemetry: &Telemetry) -> Vec<Gone> {
     outlets.removed.iter().zip(behind).map(gone).collect()
 }
 
-fn delivery(destination: &Outlet, lag_bytes: u64) -> Delivery {
+fn delivery(destination: &Outlet, lag_bytes: u64, data: &Path) -> Delivery {
     let stats = &destination.stats;
     let lag_ms = stats.lag_ms.get();
     let (last_error, last_error_ms) = stats.last_error_at().unzip();
@@ -260,7 +260,7 @@ fn delivery(destination: &Outlet, lag_bytes: u64) -> Delivery {
         already_written: stats.refused_or_already_written.get(),
         name: destination.name.clone(),
         url: destination.url.clone(),
-        words: sentence::sentence(stats, &monitor::destination(destination)),
+        words: sentence::sentence(stats, &monitor::destination(destination), data),
         state: in_a_word(&state, lag_ms),
         protocol: stats.protocol().map(protocol_name),
         shards: stats.shards.get(),

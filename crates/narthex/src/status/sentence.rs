@@ -9,13 +9,14 @@ use super::words::{are, is_about_authorization, span, was};
 use remote::queue::lanes::LANES;
 use remote::{RefusedReason, State, Stats};
 use std::collections::BTreeSet;
+use std::path::Path;
 
 /// One or more sentences.
-pub(super) fn sentence(stats: &Stats, facts: &DestinationFacts) -> String {
-    of(state(stats), stats, facts)
+pub(super) fn sentence(stats: &Stats, facts: &DestinationFacts, data: &Path) -> String {
+    of(state(stats), stats, facts, data)
 }
 
-fn of(state: State, stats: &Stats, facts: &DestinationFacts) -> String {
+fn of(state: State, stats: &Stats, facts: &DestinationFacts, data: &Path) -> String {
     let lag_ms = stats.lag_ms.get();
     let waiting = waiting_of_all(std::iter::once(facts));
     let mut text = match state {
@@ -77,10 +78,11 @@ fn of(state: State, stats: &Stats, facts: &DestinationFacts) -> String {
     let written = stats.refused_or_already_written.get();
     let refused = total(&stats.refused).saturating_sub(written);
     if refused > 0 {
+        let command = crate::wal_command::to_type("dump --dead", data);
         let shows = match not_kept {
-            0 => "; `narthex wal dump --dead` shows which and why",
-            some if some < refused => "; `narthex wal dump --dead` shows those that were kept, and why",
-            _ => "",
+            0 => format!("; `{command}` shows which and why"),
+            some if some < refused => format!("; `{command}` shows those that were kept, and why"),
+            _ => String::new(),
         };
         text.push_str(&format!(" {} refused for good{shows}.", was(refused, "sample")));
     }
@@ -117,6 +119,14 @@ mod tests {
     use crate::status::facts::Delivery;
     use crate::status::monitor::without_repeats;
     use model::Kinds;
+
+    fn of(state: State, stats: &Stats, facts: &DestinationFacts) -> String {
+        super::of(state, stats, facts, Path::new("/data"))
+    }
+
+    fn sentence(stats: &Stats, facts: &DestinationFacts) -> String {
+        super::sentence(stats, facts, Path::new("/data"))
+    }
 
     fn facts(waiting: u64, waiting_ms: i64) -> DestinationFacts {
         DestinationFacts {
@@ -200,7 +210,7 @@ mod tests {
             "3 samples were refused",
             "fails on a part of the series (3 of 256 lanes)",
             "9 samples are parked",
-            "shows those that were kept, and why",
+            "`narthex wal dump --dead /data` shows those that were kept, and why",
             "2 refused samples were not kept as dead letters",
             "5 samples were not sent. Only remote write 2.0 carries",
             "6 samples were not sent because they were older than sample_age_limit",

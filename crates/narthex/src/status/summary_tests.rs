@@ -161,7 +161,7 @@ fn only_dead_letters_that_were_kept_can_be_looked_at() {
         let refused = details.iter().find(|one| one.kind == Kind::Refusing);
         let text = refused.map_or("", |one| one.sentence.as_str());
         assert!(text.contains(shows), "{lost}: {text}");
-        assert_eq!(text.contains("narthex wal dump --dead"), lost < 10, "{text}");
+        assert_eq!(text.contains("`narthex wal dump --dead /var/lib/narthex` shows"), lost < 10, "{text}");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::moment;
 use clap::{Args, Subcommand, ValueEnum};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use wal::dump::DumpFormat;
 
 /// `narthex wal`.
@@ -33,6 +33,17 @@ pub struct FolderArgs {
     /// where narthex keeps its data unless --data says otherwise]
     #[arg(value_name = "DIR")]
     pub dir: Option<PathBuf>,
+
+    /// The same as DIR, named as for `narthex run`.
+    #[arg(long, value_name = "DIR", conflicts_with = "dir")]
+    pub data: Option<PathBuf>,
+}
+
+impl FolderArgs {
+    /// The folder that the user named in one of the two ways.
+    pub fn named(&self) -> Option<&Path> {
+        self.dir.as_deref().or(self.data.as_deref())
+    }
 }
 
 /// `narthex wal stat`.
@@ -60,6 +71,10 @@ pub struct DumpArgs {
     #[arg(value_name = "DIR")]
     pub dir: Option<PathBuf>,
 
+    /// The same as DIR, named as for `narthex run`.
+    #[arg(long, value_name = "DIR", conflicts_with = "dir")]
+    pub data: Option<PathBuf>,
+
     /// How it looks. `openmetrics` is for `promtool tsdb create-blocks-from openmetrics`; labels that are
     /// added on the way (external_labels) are not in the log: give them to promtool by --label.
     #[arg(long, value_enum, default_value_t = Format::Text)]
@@ -80,6 +95,13 @@ pub struct DumpArgs {
     /// The dead letters in place of the log: what destinations refused for good.
     #[arg(long)]
     pub dead: bool,
+}
+
+impl DumpArgs {
+    /// The folder or file that the user named in one of the two ways.
+    pub fn named(&self) -> Option<&Path> {
+        self.dir.as_deref().or(self.data.as_deref())
+    }
 }
 
 /// How a dump looks.

@@ -22,7 +22,7 @@ pub(super) fn run(args: &DumpArgs) -> Result<ExitCode, Failure> {
         to: args.to.unwrap_or(i64::MAX),
         ..DumpOptions::default()
     };
-    let dir = folder::or_default(args.dir.as_deref())?;
+    let dir = folder::or_default(args.named())?;
     // Found before a file is made.
     let log = if args.dead { None } else { Some(Folder::find(&dir)?) };
     let dead = if args.dead { dead::files(&dir)? } else { Vec::new() };

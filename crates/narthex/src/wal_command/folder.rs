@@ -22,22 +22,57 @@ pub(super) struct Folder {
     pub(super) state: Option<State>,
 }
 
-/// The folder that the user named, else the default data folder.
+/// The data folder of the packaged service. systemd names it by STATE_DIRECTORY, which a shell does not have.
+const SERVICE_DATA: &str = "/var/lib/narthex";
+
+/// The folder that the user named, else the default data folder, else that of the packaged service.
 pub(super) fn or_default(named: Option<&Path>) -> Result<PathBuf, Failure> {
+    choose(named, |name| std::env::var(name).ok(), Path::new(SERVICE_DATA))
+}
+
+fn choose(
+    named: Option<&Path>,
+    variable: impl Fn(&str) -> Option<String>,
+    service: &Path,
+) -> Result<PathBuf, Failure> {
     if let Some(path) = named {
         return Ok(path.to_path_buf());
     }
-    let path = data_dir::default_path(|name| std::env::var(name).ok()).map_err(|_| {
-        Failure::usage("no folder is named, and there is no default one without HOME: give the data folder")
-    })?;
-    if path.is_dir() {
-        return Ok(path);
+    // STATE_DIRECTORY names one folder; no other one is tried then.
+    let service = variable("STATE_DIRECTORY").is_none().then_some(service);
+    let default = data_dir::default_path(variable).ok();
+    if let Some(path) = default.as_deref().into_iter().chain(service).find(|path| has_data(path)) {
+        return Ok(path.to_path_buf());
     }
-    let shown = path.display();
+    let Some(default) = default else {
+        return Err(Failure::usage(
+            "no folder is named, and there is no default one without HOME: give the data folder",
+        ));
+    };
+    let shown = default.display();
+    let what = if default.is_dir() { "has no log" } else { "does not exist" };
     Err(Failure::usage(format!(
-        "no folder is named, and the default data folder {shown} does not exist: give the folder that \
-         narthex run has as --data"
+        "no folder is named, and the default data folder {shown} {what}: give the folder that narthex run has \
+         as --data"
     )))
+}
+
+/// Whether narthex has kept a log or dead letters in a folder. `narthex push` makes only its spool in the
+/// default one. A folder that this user may not read counts, so that the error says so.
+fn has_data(path: &Path) -> bool {
+    [path.join("wal"), claims::dead_folder(path)].iter().any(|path| path.try_exists().unwrap_or(true))
+}
+
+/// A command on the log or the dead letters in a data folder, such as `dump --dead`, as it is typed into a
+/// shell anywhere on the machine.
+pub(crate) fn to_type(command: &str, data: &Path) -> String {
+    let path = std::path::absolute(data).unwrap_or_else(|_| data.to_path_buf());
+    let path = path.to_string_lossy();
+    let plain = |c: char| c.is_alphanumeric() || "/._-+:@,=".contains(c);
+    match path.chars().all(plain) {
+        true => format!("narthex wal {command} {path}"),
+        false => format!("narthex wal {command} '{}'", path.replace('\'', r"'\''")),
+    }
 }
 
 /// Where a destination stands.
@@ -160,5 +195,63 @@ pub(super) fn failed(error: impl Into<ToolError>) -> Failure {
     match &error {
         ToolError::Log(WalError::NoLog(_) | WalError::NoFolder(_)) => Failure::usage(error),
         _ => Failure::running(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::Cli;
+    use crate::wal_command::args::WalCommand;
+    use clap::Parser;
+
+    #[test]
+    fn the_folder_may_be_named_as_for_run() {
+        for command in ["stat", "dump", "verify", "repair"] {
+            for named in [&["d1"][..], &["--data", "d1"]] {
+                let words = ["narthex", "wal", command].into_iter().chain(named.iter().copied());
+                let cli = Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{command}: {error}"));
+                let crate::cli::Command::Wal(args) = cli.command else { panic!("{command}") };
+                let named = match &args.command {
+                    WalCommand::Stat(args) => args.folder.named(),
+                    WalCommand::Dump(args) => args.named(),
+                    WalCommand::Verify(args) | WalCommand::Repair(args) => args.named(),
+                };
+                assert_eq!(named, Some(Path::new("d1")), "{command}");
+            }
+            assert!(Cli::try_parse_from(["narthex", "wal", command, "d1", "--data", "d2"]).is_err());
+        }
+    }
+
+    #[test]
+    fn without_a_name_the_folder_with_a_log_is_found() {
+        let root = tempfile::tempdir().unwrap();
+        let (default, service) = (root.path().join("narthex"), root.path().join("service"));
+        let state = root.path().display().to_string();
+        let chosen_by = |set: &str, to: &str| {
+            let variable = |name: &str| (name == set).then(|| to.to_string());
+            choose(None, variable, &service).map_err(|failure| failure.to_string())
+        };
+        let chosen = || chosen_by("XDG_STATE_HOME", &state);
+        let error = chosen().unwrap_err();
+        assert!(error.contains(&format!("{} does not exist", default.display())), "{error}");
+        // What `narthex push` makes.
+        std::fs::create_dir_all(default.join("spool")).unwrap();
+        let error = chosen().unwrap_err();
+        assert!(error.contains(&format!("{} has no log", default.display())), "{error}");
+        std::fs::create_dir_all(service.join("dead")).unwrap();
+        assert_eq!(chosen(), Ok(service.clone()), "the packaged service's");
+        assert!(chosen_by("STATE_DIRECTORY", &default.display().to_string()).is_err(), "another is named");
+        std::fs::create_dir_all(default.join("wal")).unwrap();
+        assert_eq!(chosen(), Ok(default.clone()));
+    }
+
+    #[test]
+    fn a_shown_command_names_the_folder_for_any_shell() {
+        let shown = |data: &str| to_type("dump --dead", Path::new(data));
+        assert_eq!(shown("/var/lib/narthex"), "narthex wal dump --dead /var/lib/narthex");
+        assert_eq!(shown("/a b/it's"), r"narthex wal dump --dead '/a b/it'\''s'");
+        let here = std::env::current_dir().unwrap();
+        assert_eq!(to_type("stat", Path::new("d1")), to_type("stat", &here.join("d1")));
     }
 }

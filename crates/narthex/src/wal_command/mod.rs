@@ -10,6 +10,8 @@ mod progress;
 mod stat;
 mod verify;
 
+pub(crate) use folder::to_type;
+
 use crate::failure::Failure;
 use args::{WalArgs, WalCommand};
 use std::io::{self, Write};

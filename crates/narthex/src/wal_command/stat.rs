@@ -16,7 +16,7 @@ use wal::RealFilesystem;
 use wal::stat::{StatReport, stat};
 
 pub(super) fn run(args: &StatArgs) -> Result<ExitCode, Failure> {
-    let folder = Folder::find(&or_default(args.folder.dir.as_deref())?)?;
+    let folder = Folder::find(&or_default(args.folder.named())?)?;
     let mut line = Line::new("reading");
     let report = stat(&RealFilesystem, folder.log(), args.top, &mut |progress| line.show(progress));
     drop(line);

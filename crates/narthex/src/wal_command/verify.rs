@@ -14,7 +14,7 @@ use wal::verify::{Missing, VerifyReport, verify};
 use wal::{DamageKind, RealFilesystem};
 
 pub(super) fn run(args: &FolderArgs) -> Result<ExitCode, Failure> {
-    let folder = Folder::find(&or_default(args.dir.as_deref())?)?;
+    let folder = Folder::find(&or_default(args.named())?)?;
     let in_use = folder.lock().err();
     let mut line = Line::new("verifying");
     let report = verify(&RealFilesystem, folder.log(), &mut |progress| line.show(progress));
@@ -153,7 +153,7 @@ fn describe_openings(out: &mut String, report: &VerifyReport) -> std::fmt::Resul
 
 /// `narthex wal repair`.
 pub(super) fn repair(args: &FolderArgs) -> Result<ExitCode, Failure> {
-    let folder = Folder::find(&or_default(args.dir.as_deref())?)?;
+    let folder = Folder::find(&or_default(args.named())?)?;
     // Held to the end, so that nobody starts on it meanwhile.
     let _lock = folder.lock().map_err(|in_use| {
         Failure::running(format!("{} is {in_use}: stop that one first", folder.data.display()))
