@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::Uri;
 use http_body_util::Full;
-use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::client::legacy::Client as HyperClient;
 use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
@@ -102,9 +102,7 @@ impl Service<Uri> for Route {
     fn call(&mut self, to: Uri) -> Self::Future {
         let Some(proxy) = self.proxies.way_to(&to) else {
             let connecting = self.tcp.call(to);
-            return Box::pin(async move {
-                Ok(Hop { stream: MaybeHttpsStream::Http(connecting.await?), handed_over: false })
-            });
+            return Box::pin(async move { Ok(Hop::new(MaybeHttpsStream::Http(connecting.await?), false)) });
         };
         let shown = proxy.redacted();
         let failed = move |reason: BoxError| -> BoxError { Box::new(ProxyFailed { proxy: shown, reason }) };
@@ -116,7 +114,7 @@ impl Service<Uri> for Route {
                     Err(error) => Err(error.into()),
                 };
                 let stream = stream.map_err(failed)?;
-                Ok(Hop { stream: MaybeHttpsStream::Http(stream), handed_over: false })
+                Ok(Hop::new(MaybeHttpsStream::Http(stream), false))
             })
         } else if to.scheme_str() == Some("https") {
             let mut tunnel = Tunnel::new(proxy.uri().clone(), self.to_proxy.clone())
@@ -124,11 +122,11 @@ impl Service<Uri> for Route {
             let connecting = tunnel.call(to);
             Box::pin(async move {
                 let stream = connecting.await.map_err(|error| failed(error.into()))?;
-                Ok(Hop { stream, handed_over: false })
+                Ok(Hop::new(stream, false))
             })
         } else {
             let connecting = self.to_proxy.call(proxy.uri().clone());
-            Box::pin(async move { Ok(Hop { stream: connecting.await.map_err(failed)?, handed_over: true }) })
+            Box::pin(async move { Ok(Hop::new(connecting.await.map_err(failed)?, true)) })
         }
     }
 }
@@ -183,35 +181,66 @@ pub(super) struct ProxyFailed {
 }
 
 /// A connection that is ready for TLS or HTTP.
+///
+/// A server that refuses something (a client certificate, a request) sends its reason and closes the
+/// connection. Writing then fails while the reason waits to be read. So a write that fails because the server
+/// has closed the connection counts as done, and what the server sent is read first. Where that ends without
+/// an answer, the read returns the write's error.
 pub(crate) struct Hop {
     stream: MaybeHttpsStream<TokioIo<TcpStream>>,
-    /// At its other end is a proxy that wants to see whole URLs.
-    handed_over: bool,
+    /// The server is a proxy that expects whole URLs.
+    is_proxy: bool,
+    /// The error of the first write after the server closed the connection.
+    write_failed: Option<std::io::Error>,
+}
+
+impl Hop {
+    fn new(stream: MaybeHttpsStream<TokioIo<TcpStream>>, is_proxy: bool) -> Self {
+        Hop { stream, is_proxy, write_failed: None }
+    }
 }
 
 impl Connection for Hop {
     fn connected(&self) -> Connected {
-        self.stream.connected().proxy(self.handed_over)
+        self.stream.connected().proxy(self.is_proxy)
     }
 }
 
 impl Read for Hop {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        buf: ReadBufCursor<'_>,
+        mut buf: ReadBufCursor<'_>,
     ) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let hop = self.get_mut();
+        let Some(write_failed) = hop.write_failed.as_ref() else {
+            return Pin::new(&mut hop.stream).poll_read(cx, buf);
+        };
+        let failed = std::io::Error::new(write_failed.kind(), write_failed.to_string());
+        let mut rest = vec![0; buf.remaining()];
+        let mut rest = ReadBuf::new(&mut rest);
+        let read = std::task::ready!(Pin::new(&mut hop.stream).poll_read(cx, rest.unfilled()));
+        if read.is_err() || rest.filled().is_empty() {
+            return Poll::Ready(Err(failed));
+        }
+        buf.put_slice(rest.filled());
+        Poll::Ready(Ok(()))
     }
 }
 
 impl Write for Hop {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
+        let hop = self.get_mut();
+        if hop.write_failed.is_some() {
+            return Poll::Ready(Ok(buf.len()));
+        }
+        match Pin::new(&mut hop.stream).poll_write(cx, buf) {
+            Poll::Ready(Err(error)) if is_closed_by_server(&error) => {
+                hop.write_failed = Some(error);
+                Poll::Ready(Ok(buf.len()))
+            }
+            written => written,
+        }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
@@ -221,6 +250,10 @@ impl Write for Hop {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
+}
+
+fn is_closed_by_server(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::BrokenPipe | std::io::ErrorKind::ConnectionReset)
 }
 
 /// Looks up names, each time that a connection is made. Addresses are tried one after another;
