@@ -101,7 +101,7 @@ fn tuned(config: &Config) {
 
 /// What the rules make of a series; nothing where it is dropped.
 fn relabelled_to(config: &Config, labels: &[(&str, &str)]) -> Option<Vec<(String, String)>> {
-    use remote::outgoing::relabel::{Relabelled, Relabeller};
+    use relabel::{Relabelled, Relabeller};
     let labels = model::Labels::from_pairs(labels.iter().copied());
     let mut relabeller = Relabeller::new(config.destinations[0].write_relabel_configs.clone());
     let mut bytes = Vec::new();

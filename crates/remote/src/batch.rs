@@ -371,7 +371,7 @@ mod tests {
         let points: Vec<(u32, i64)> = (0..series.len() as u32).map(|series| (series, 7)).collect();
         let external: Vec<_> =
             external.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
-        let relabel = crate::outgoing::relabel::Relabeller::default();
+        let relabel = relabel::Relabeller::default();
         let mut rules = Rules::new(ExternalLabels::new(&external), relabel, true, true);
         let source = outgoing(series, &points, &mut Rules::default());
         let all = (0..points.len() as u32).map(|point| (&source, point));
@@ -477,7 +477,7 @@ mod tests {
     #[test]
     fn external_labels_are_sent() {
         let external = ExternalLabels::new(&[("region".into(), "eu".into()), ("job".into(), "b".into())]);
-        let mut rules = Rules::new(external, crate::outgoing::relabel::Relabeller::default(), true, true);
+        let mut rules = Rules::new(external, relabel::Relabeller::default(), true, true);
         let a = outgoing(&["x"], &[(0, 1)], &mut rules);
         let encoded = Batcher::default().encode(Protocol::V2, [(&a, 0)].into_iter(), usize::MAX, |_| None);
         let batch = decoded(Protocol::V2, &encoded);

@@ -227,7 +227,7 @@ fn narthex_and_promtool_accept_the_same_relabelling_rules() {
     let said = String::from_utf8(check.unwrap().stdout).unwrap();
     let mut accepted = 0;
     for (number, rule) in rules.iter().enumerate() {
-        let here = serde_json::from_str::<remote::outgoing::relabel::Rule>(rule);
+        let here = serde_json::from_str::<relabel::Rule>(rule);
         let there = said.contains(&format!("SUCCESS: {} is valid", file(number).display()));
         assert_eq!(here.is_ok(), there, "{rule}: {:?}", here.err());
         accepted += usize::from(there);

@@ -1,7 +1,7 @@
 //! prost's types for the schemas in `tests/proto`, the oracle of the hand-written codecs. Generated: see
 //! `tests/schemas.rs`.
 
-#![allow(missing_docs, unreachable_pub, dead_code, reason = "generated, and each test uses a part")]
+#![allow(unreachable_pub, dead_code, reason = "generated, and each test uses a part")]
 #![allow(clippy::all, reason = "generated")]
 
 pub mod v1 {

@@ -31,7 +31,6 @@ pub enum Level {
 /// What may be the matter, the worst first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "the sentences of each are below")]
 pub enum Kind {
     DiskFull,
     LogFull,

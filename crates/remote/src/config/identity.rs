@@ -5,7 +5,6 @@
 //! by what differs on purpose: query, headers and relabelling.
 
 use crate::config::RemoteWrite;
-use crate::outgoing::relabel::Relabeller;
 use std::collections::HashMap;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
@@ -109,7 +108,7 @@ fn owner(config: &RemoteWrite) -> Owner {
         add(name);
         add(value.reveal());
     }
-    add(&Relabeller::new(config.write_relabel_configs.clone()).description());
+    add(&relabel::Relabeller::new(config.write_relabel_configs.clone()).description());
     Owner {
         name: config.name.as_deref().map(bounded),
         url: bounded(&config.url.redacted()),

@@ -20,7 +20,6 @@ use crate::client::proxy::ProxyConfig;
 use crate::client::tls::TlsConfig;
 use crate::config::url::Url;
 use crate::members::share::Part;
-use crate::outgoing::relabel::Rule;
 use formats::remote_write::Protocol;
 pub use secret::Secret;
 use serde::Deserialize;
@@ -64,7 +63,7 @@ pub struct RemoteWrite {
     pub start_at: StartAt,
     /// Rules for what is sent, and with which labels.
     #[serde(default)]
-    pub write_relabel_configs: Vec<Rule>,
+    pub write_relabel_configs: Vec<relabel::Rule>,
     /// What to do with a batch that is refused without telling why.
     #[serde(default)]
     pub narrow: Narrowing,

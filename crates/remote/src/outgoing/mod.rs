@@ -1,16 +1,14 @@
 //! A chunk as one destination sees it: the same points, with the labels they go out with.
 
 pub mod external;
-pub mod go_regex;
-pub mod relabel;
 
 use crate::members::rings::RINGS_MAX;
 use crate::members::share::Share;
 use crate::outgoing::external::ExternalLabels;
-use crate::outgoing::relabel::{Relabelled, Relabeller};
 use crate::queue::Source;
 use crate::queue::lanes::series_hash;
 use model::{LabelsRef, Point, Span, Value, Verbatim};
+use relabel::{Relabelled, Relabeller};
 use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -3,7 +3,6 @@
     clippy::unwrap_used,
     clippy::indexing_slicing,
     dead_code,
-    missing_docs,
     unreachable_pub,
     reason = "helper functions of tests; no test file uses all of them"
 )]

@@ -45,7 +45,6 @@ pub struct AzureAd {
 
 /// Azure's clouds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[allow(missing_docs, reason = "the names say it")]
 pub enum Cloud {
     #[default]
     AzurePublic,
