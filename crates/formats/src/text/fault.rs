@@ -1,5 +1,6 @@
 //! What can be wrong with a text, and where.
 
+use super::float::FloatError;
 use crate::hint::Hint;
 use model::LabelError;
 
@@ -42,7 +43,7 @@ pub enum Fault {
     #[error("timestamps are not accepted here: a pushed value counts from when it is pushed")]
     TimestampRefused,
     /// A number that a 64-bit float can't hold.
-    #[error("{word} is beyond the largest 64-bit float, about 1.8e308: write +Inf or -Inf for infinity")]
+    #[error("{word} is {}", FloatError::OutOfRange)]
     TooLarge {
         /// The number, cut to a printable length.
         word: String,
@@ -64,4 +65,11 @@ pub enum Fault {
         /// The limit.
         limit: usize,
     },
+}
+
+impl Fault {
+    /// A number that a 64-bit float can't hold.
+    pub(super) fn too_large(word: &str) -> Fault {
+        Fault::TooLarge { word: word.chars().take(32).collect() }
+    }
 }

@@ -1,24 +1,41 @@
-//! Floats in text, as Go's `strconv.ParseFloat` and so Prometheus reads them.
+//! Floats in text, as Prometheus reads them (Go's `strconv.ParseFloat`).
 
-/// The float that a word says. None for what is no number, and for a number that a 64-bit float can't hold,
-/// which Rust's own parser reads as infinity and Go's refuses.
-pub(super) fn float(word: &str) -> Option<f64> {
-    let value: f64 = word.parse().ok()?;
-    let unsigned = word.trim_start_matches(['+', '-']);
+/// Why a text is not a float.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum FloatError {
+    /// It is not a number.
+    #[error("not a number")]
+    NotANumber,
+    /// It is a number beyond the largest 64-bit float. Rust reads such a number as infinity; Go refuses it.
+    #[error("beyond the largest 64-bit float, about 1.8e308: write +Inf or -Inf for infinity")]
+    OutOfRange,
+}
+
+/// Reads a float.
+pub fn float(text: &str) -> Result<f64, FloatError> {
+    let value: f64 = text.parse().map_err(|_| FloatError::NotANumber)?;
+    let unsigned = text.trim_start_matches(['+', '-']);
     let has_digits = unsigned.starts_with(|first: char| first.is_ascii_digit() || first == '.');
-    let overflows = value.is_infinite() && has_digits;
-    let signed_nan = value.is_nan() && unsigned.len() < word.len();
-    (!overflows && !signed_nan).then_some(value)
+    if value.is_infinite() && has_digits {
+        return Err(FloatError::OutOfRange);
+    }
+    if value.is_nan() && unsigned.len() < text.len() {
+        return Err(FloatError::NotANumber);
+    }
+    Ok(value)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::float;
+    use super::{FloatError, float};
 
     #[test]
     fn numbers_are_read_as_go_reads_them() {
-        for word in ["1e400", "-1e400", "1.8e308", "+nan", "-NaN", "", "x", "1_000", "0x10", "0x1p4"] {
-            assert_eq!(float(word), None, "{word}");
+        for text in ["1e400", "-1e400", "+1e400", ".5e400", "1.8e308"] {
+            assert_eq!(float(text), Err(FloatError::OutOfRange), "{text}");
+        }
+        for text in ["+nan", "-NaN", "", "x", "1_000", "0x10", "0x1p4"] {
+            assert_eq!(float(text), Err(FloatError::NotANumber), "{text}");
         }
         for (word, value) in [
             ("1e308", 1e308),
@@ -30,8 +47,8 @@ mod tests {
             ("+inf", f64::INFINITY),
             ("-Infinity", f64::NEG_INFINITY),
         ] {
-            assert_eq!(float(word), Some(value), "{word}");
+            assert_eq!(float(word), Ok(value), "{word}");
         }
-        assert!(float("nan").is_some_and(f64::is_nan));
+        assert!(float("nan").is_ok_and(f64::is_nan));
     }
 }

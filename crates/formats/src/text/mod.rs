@@ -10,6 +10,7 @@ mod parse;
 
 pub use encode::{CONTENT_TYPE, encode};
 pub use fault::{Fault, ParseError};
+pub use float::{FloatError, float};
 pub use parse::{Format, ParseOptions, Timestamps, parse};
 
 /// At most `most` bytes of a text, with replacement characters where it is not UTF-8.

@@ -7,6 +7,7 @@
 //! {"name.of any kind",disk=a}=17                a name outside the old pattern stands in quotes
 //! ```
 
+use formats::text::FloatError;
 use model::{Family, Metric, MetricType};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -106,12 +107,10 @@ impl<'a> Parser<'a> {
             return Err(self.expected(wanted));
         }
         let value = self.rest().trim();
-        // Rust reads what Prometheus writes (NaN, +Inf, -Inf, 1e9).
-        let number: f64 = value.parse().map_err(|_| self.expected("a number"))?;
-        if number.is_infinite() && value.contains(|character: char| character.is_ascii_digit()) {
-            return Err(self.expected("a number that a 64-bit float can hold, or +Inf"));
-        }
-        let value = number;
+        let value = formats::text::float(value).map_err(|error| match error {
+            FloatError::NotANumber => self.expected("a number"),
+            FloatError::OutOfRange => self.expected("a number that a 64-bit float can hold, or +Inf"),
+        })?;
         Ok(Expression { name, labels, value })
     }
 

@@ -4,25 +4,30 @@ use super::Parser;
 use crate::exposition::bound::bound;
 use crate::text::family::Member;
 use crate::text::fault::Fault;
-use crate::text::float::float;
+use crate::text::float::{FloatError, float};
 use crate::text::line::{Cursor, Piece};
 use model::{LabelError, LabelsBuilder, Limits, MetricType, labels};
 
 impl<'a, 'o: 'a> Parser<'a, 'o> {
     /// Bounds of a histogram's buckets and a summary's quantiles become what Prometheus makes of them when it
-    /// scrapes: `le="1"` and `le="1e0"` are `le="1.0"`, so that a series is the same however it is written.
-    pub(super) fn normalize_bounds(&mut self, member: Member) {
+    /// scrapes: `le="1"` and `le="1e0"` are `le="1.0"`, so that a series is the same however it is written. A
+    /// number beyond a 64-bit float is an error, as at a Pushgateway.
+    pub(super) fn normalize_bounds(&mut self, member: Member) -> Result<(), Fault> {
         let bound_label: &[u8] = match self.batch.metadata.get(member.metadata as usize).map(|of| of.kind) {
             Some(MetricType::Histogram) => b"le",
             Some(MetricType::Summary) => b"quantile",
-            _ => return,
+            _ => return Ok(()),
         };
         for (label, value) in &mut self.pairs {
             if label.bytes(&self.scratch) != bound_label {
                 continue;
             }
             let text = std::str::from_utf8(value.bytes(&self.scratch)).unwrap_or_default();
-            let Some(number) = float(text) else { continue };
+            let number = match float(text) {
+                Ok(number) => number,
+                Err(FloatError::OutOfRange) => return Err(Fault::too_large(text)),
+                Err(FloatError::NotANumber) => continue,
+            };
             let normal = bound(number);
             if normal != text {
                 let start = self.scratch.len();
@@ -30,6 +35,7 @@ impl<'a, 'o: 'a> Parser<'a, 'o> {
                 *value = Piece::Unescaped(start, self.scratch.len());
             }
         }
+        Ok(())
     }
 
     pub(super) fn begin_labels(&mut self) {

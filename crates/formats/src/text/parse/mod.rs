@@ -7,7 +7,7 @@ pub use options::{Format, ParseOptions, Timestamps};
 
 use super::family::{Families, Member};
 use super::fault::{Fault, ParseError};
-use super::float::float;
+use super::float::{FloatError, float};
 use super::line::{Cursor, Piece};
 use crate::hint;
 use crate::{Parsed, Rejected};
@@ -175,7 +175,10 @@ impl<'a, 'o: 'a> Parser<'a, 'o> {
         }
         let Some(name) = name else { return Err(LabelError::NoMetricName.into()) };
         let member = self.families.find(&self.batch.metadata, name.bytes(&self.scratch));
-        self.normalize_bounds(member);
+        if let Err(fault) = self.normalize_bounds(member) {
+            *cursor = start;
+            return Err(fault);
+        }
 
         let labels_start = self.batch.bytes.len();
         let over_limit = match self.put_labels(Some(name)) {
@@ -245,12 +248,14 @@ impl<'a, 'o: 'a> Parser<'a, 'o> {
         let word = cursor.word();
         let word = std::str::from_utf8(word).unwrap_or_default();
         match float(word) {
-            Some(value) if value.is_nan() => Ok(NORMAL_NAN),
-            Some(value) => Ok(value),
-            None => {
+            Ok(value) if value.is_nan() => Ok(NORMAL_NAN),
+            Ok(value) => Ok(value),
+            Err(error) => {
                 *cursor = start;
-                let too_large = word.parse::<f64>().is_ok_and(f64::is_infinite);
-                Err(if too_large { Fault::TooLarge { word: shorten(word) } } else { cursor.expected(what) })
+                Err(match error {
+                    FloatError::OutOfRange => Fault::too_large(word),
+                    FloatError::NotANumber => cursor.expected(what),
+                })
             }
         }
     }
@@ -369,11 +374,6 @@ fn group_key(key: &mut Vec<u8>, metadata: u32, labels: LabelsRef<'_>) {
             varint::put_bytes(key, value);
         }
     }
-}
-
-/// At most 32 characters, for an error.
-fn shorten(word: &str) -> String {
-    word.chars().take(32).collect()
 }
 
 /// Seconds since 1970 in milliseconds; nothing for what is no time.

@@ -373,7 +373,11 @@ fn numbers_beyond_a_float_are_refused_as_by_prometheus() {
     assert_eq!(error("a 1 # {} 1e400\n# EOF", &open_metrics()), format!("line 1, column 10: {expected}"));
     assert_eq!(parsed("a 1e-400\nb -Inf", &text()), ["a 0", "b -inf"]);
     let bound = "# TYPE h histogram\nh_bucket{le=\"1e400\"} 1";
-    assert_eq!(parsed(bound, &text()), ["h_bucket{le=\"1e400\"} 1 (histogram h)"]);
+    assert_eq!(error(bound, &text()), format!("line 2, column 1: {expected}"));
+    let quantile = "# TYPE s summary\ns{quantile=\"1e400\"} 1\n# EOF";
+    assert_eq!(error(quantile, &open_metrics()), format!("line 2, column 1: {expected}"));
+    let of_no_type = "h_bucket{le=\"1e400\"} 1";
+    assert_eq!(parsed(of_no_type, &text()), [of_no_type], "a label as any other where no type is known");
 }
 
 #[test]
