@@ -7,103 +7,19 @@
 //! in both forms, both are kept.
 
 pub(crate) mod bound;
+mod build;
+mod error;
 mod histogram;
 
-use crate::hint::{self, Hint};
+pub use error::ExpositionError;
+
+use crate::hint;
 use crate::text::{ParseOptions, Timestamps};
 use crate::wire::{Fault, Field, Reader};
 use crate::{Parsed, Rejected};
 use bound::bound;
-use model::{
-    Batch, HistogramError, LabelError, LabelsBuilder, Limits, Metadata, MetricType, Point, Series, Value,
-    labels,
-};
-
-/// Why a body is refused as a whole.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum ExpositionError {
-    /// Not a protocol buffer of the expected shape.
-    #[error("malformed protobuf at byte {offset}: {what}")]
-    Malformed {
-        /// What is wrong.
-        what: &'static str,
-        /// Where, counted in bytes of the body.
-        offset: usize,
-    },
-    /// A metric family without a usable name.
-    #[error("metric family {index} has no name, or one that is not UTF-8")]
-    FamilyName {
-        /// Which, from 0.
-        index: usize,
-    },
-    /// A metric without the value that its family's type asks for.
-    #[error("a metric of {family:?} lacks its {kind}")]
-    NoValue {
-        /// The family's name.
-        family: String,
-        /// The type, as a word.
-        kind: &'static str,
-    },
-    /// A type that does not exist.
-    #[error("{family:?} is of type {number}, which does not exist")]
-    Type {
-        /// The family's name.
-        family: String,
-        /// The number.
-        number: u64,
-    },
-    /// The labels of a metric are invalid.
-    #[error("a metric of {family:?}: {error}")]
-    Labels {
-        /// The family's name.
-        family: String,
-        /// What is wrong.
-        error: LabelError,
-    },
-    /// A native histogram is invalid.
-    #[error("a metric of {family:?}: {error}")]
-    Histogram {
-        /// The family's name.
-        family: String,
-        /// What is wrong.
-        error: HistogramError,
-    },
-    /// The body is in another encoding than announced.
-    #[error("{0}")]
-    Encoding(Hint),
-    /// A timestamp where none may be.
-    #[error("a metric of {family:?} has a timestamp: a pushed value counts from when it is pushed")]
-    TimestampRefused {
-        /// The family's name.
-        family: String,
-    },
-    /// More of something than the limit.
-    #[error("more than {limit} {what}")]
-    TooMany {
-        /// What there is too much of.
-        what: &'static str,
-        /// The limit.
-        limit: usize,
-    },
-}
-
-/// What ends decoding early: damage whose offset is not known yet, or a finished error.
-enum Stop {
-    Fault(Fault),
-    Error(ExpositionError),
-}
-
-impl From<Fault> for Stop {
-    fn from(fault: Fault) -> Self {
-        Stop::Fault(fault)
-    }
-}
-
-impl From<ExpositionError> for Stop {
-    fn from(error: ExpositionError) -> Self {
-        Stop::Error(error)
-    }
-}
+use error::Stop;
+use model::{Batch, LabelError, Limits, Metadata, MetricType, Series};
 
 /// Whether a `Content-Type` header names this format, delimited.
 pub fn is_content_type(header: Option<&str>) -> bool {
@@ -353,78 +269,6 @@ impl Decoder<'_> {
         self.value(family, metric, "_count", start, count as f64)
     }
 
-    /// Adds a series of the metric with one value.
-    fn value<'a>(
-        &mut self,
-        family: Family<'a>,
-        metric: &Metric<'a>,
-        suffix: &str,
-        start: i64,
-        value: f64,
-    ) -> Result<(), Stop> {
-        let series = self.series(family, metric, suffix, None)?;
-        self.float(series, metric.timestamp, start, value)
-    }
-
-    /// Adds a float to its series, which is none where it was left out.
-    fn float(&mut self, series: Option<u32>, timestamp: i64, start: i64, value: f64) -> Result<(), Stop> {
-        let Some(series) = series else {
-            self.rejected.samples += 1;
-            return Ok(());
-        };
-        self.admit()?;
-        let start_timestamp = if self.options.created_as_start { start } else { 0 };
-        self.batch.points.push(Point { series, timestamp, start_timestamp, value: Value::Float(value) });
-        Ok(())
-    }
-
-    fn admit(&self) -> Result<(), Stop> {
-        let ParseOptions { max_points, max_label_bytes, .. } = *self.options;
-        let limit = max_label_bytes.min(Batch::MAX_BYTES);
-        if self.batch.points.len() >= max_points {
-            return Err(ExpositionError::TooMany { what: "samples", limit: max_points }.into());
-        }
-        if self.batch.bytes.len() > limit {
-            return Err(ExpositionError::TooMany { what: "bytes of labels", limit }.into());
-        }
-        Ok(())
-    }
-
-    /// Adds a series: the metric's labels, its family's name with `suffix`, and one more label. Over one of
-    /// the limits it is left out.
-    fn series(
-        &mut self,
-        family: Family<'_>,
-        metric: &Metric<'_>,
-        suffix: &str,
-        more: Option<(&str, &str)>,
-    ) -> Result<Option<u32>, Stop> {
-        let name = format!("{}{suffix}", family.name);
-        let extra = self.options.extra_labels;
-        let mut builder = LabelsBuilder::new();
-        builder.push(labels::METRIC_NAME.as_bytes(), name.as_bytes());
-        for (label, value) in &metric.labels.list {
-            if !extra.iter().any(|(name, _)| name.as_bytes() == *label) {
-                builder.push(label, value);
-            }
-        }
-        for (label, value) in extra.iter().copied().chain(more) {
-            builder.push(label.as_bytes(), value.as_bytes());
-        }
-        let start = self.batch.bytes.len();
-        let limits = &self.options.limits;
-        let number = metric.labels.check_number(limits);
-        match number.and_then(|()| builder.finish(limits, &mut self.batch.bytes)) {
-            Ok(()) => Ok(Some(self.batch.push_series(start, family.metadata))),
-            Err(error @ LabelError::Limit { .. }) => {
-                self.rejected.series += 1;
-                self.rejected.explain(|| format!("a metric of {:?}: {error}", short(family.name)));
-                Ok(None)
-            }
-            Err(error) => Err(ExpositionError::Labels { family: short(family.name), error }.into()),
-        }
-    }
-
     fn read_exemplar<'a>(&self, message: &'a [u8]) -> Result<Exemplar<'a>, Fault> {
         let mut exemplar = Exemplar::default();
         let mut fields = Reader::new(message);
@@ -437,40 +281,6 @@ impl Decoder<'_> {
             }
         }
         Ok(exemplar)
-    }
-
-    /// Adds an exemplar, if its series was kept. Without a timestamp of its own it has its metric's.
-    fn exemplar(
-        &mut self,
-        family: Family<'_>,
-        series: Option<u32>,
-        metric: &Metric<'_>,
-        exemplar: &Exemplar<'_>,
-    ) -> Result<(), Stop> {
-        let Some(series) = series else {
-            self.rejected.exemplars += 1;
-            return Ok(());
-        };
-        self.admit()?;
-        let mut builder = LabelsBuilder::new();
-        for (label, value) in &exemplar.labels.list {
-            builder.push(label, value);
-        }
-        let start = self.batch.bytes.len();
-        let limits = &self.options.limits;
-        let number = exemplar.labels.check_number(limits);
-        match number.and_then(|()| builder.finish(limits, &mut self.batch.bytes)) {
-            Ok(()) => {}
-            Err(error @ LabelError::Limit { .. }) => {
-                self.rejected.exemplars += 1;
-                self.rejected.explain(|| format!("an exemplar of {:?}: {error}", short(family.name)));
-                return Ok(());
-            }
-            Err(error) => return Err(ExpositionError::Labels { family: short(family.name), error }.into()),
-        }
-        let timestamp = exemplar.timestamp.unwrap_or(metric.timestamp);
-        self.batch.push_exemplar(series, timestamp, start, exemplar.value);
-        Ok(())
     }
 }
 
