@@ -1,0 +1,47 @@
+//! Keeping the journal of groups short.
+
+use super::Keeper;
+use crate::groups::change::Change;
+use crate::groups::entry;
+
+/// The journal is rewritten once it has this many bytes and three times those of a snapshot.
+const JOURNAL_SLACK_BYTES: usize = 1 << 20;
+/// The most bytes of an entry of a snapshot.
+const SNAPSHOT_ENTRY_BYTES: usize = 1 << 20;
+
+impl Keeper {
+    /// Replaces the journal by a snapshot of the state. If that fails, the old journal stays.
+    pub(super) async fn rewrite_journal(&mut self) {
+        let mut entries = Vec::new();
+        let mut changes = Vec::new();
+        let mut bytes = 0;
+        for change in self.state.snapshot() {
+            bytes += if let Change::Snapshot(group) = &change { group.bytes() } else { 64 };
+            changes.push(change);
+            if bytes > SNAPSHOT_ENTRY_BYTES {
+                entries.push(entry::encode(&std::mem::take(&mut changes)));
+                bytes = 0;
+            }
+        }
+        entries.push(entry::encode(&changes));
+        let bytes: usize = entries.iter().map(Vec::len).sum();
+        match self.storage.rewrite(&self.journal, entries).await {
+            Ok(()) => {
+                self.journal_bytes = bytes;
+                self.journal_limit = journal_limit(bytes);
+                self.stats.journal_rewrites.add(1);
+            }
+            Err(error) => {
+                // Retried once the journal has doubled. Until a first success: after each round.
+                let never = self.stats.journal_rewrites.get() == 0;
+                self.journal_limit = if never { 0 } else { self.journal_bytes.saturating_mul(2) };
+                tracing::warn!(%error, "the journal of groups could not be rewritten");
+            }
+        }
+    }
+}
+
+/// How large the journal may grow where a snapshot takes `bytes`.
+pub(super) fn journal_limit(bytes: usize) -> usize {
+    bytes.saturating_mul(3).saturating_add(JOURNAL_SLACK_BYTES)
+}

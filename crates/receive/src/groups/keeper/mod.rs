@@ -1,0 +1,274 @@
+//! The one task that changes groups. It plans the requests that wait ([`plan`]), commits the samples and the
+//! journal entry of all of them together, and then answers. So the order of the log is the order of the answers,
+//! and a reader of the groups sees only what is durable.
+//!
+//! A round is all requests that wait, up to a size, and the groups that are due: one append, one sync. If the
+//! append fails, the changes of the round are undone. If the batch itself was the reason, each request is tried
+//! alone, so that one push that is too large does not make the others fail.
+
+mod journal;
+mod plan;
+mod timing;
+
+use self::journal::journal_limit;
+use self::plan::{Outcome, Round};
+use super::ask::{Ask, Asked};
+use super::change::Change;
+use super::entry;
+use super::schedule::Turns;
+use super::state::State;
+use crate::answer::Refusal;
+use crate::options::Pushgateway;
+use crate::stats::Stats;
+use model::{Clock, Labels};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use storage::{AppendError, Journal, Storage};
+use tokio::sync::{mpsc, oneshot};
+
+/// The most requests that wait for the next round. Each waits for its answer, and the number of requests is
+/// limited, so this bounds only the queue itself.
+pub const QUEUE: usize = 256;
+/// A round is closed once its batch takes this many bytes.
+const ROUND_BYTES: usize = 4 << 20;
+/// The most deleted groups of which the last time is remembered.
+pub const DEPARTED: usize = 10_000;
+
+/// The keeper's own state.
+pub struct Keeper {
+    state: State,
+    storage: Storage,
+    journal: Journal,
+    clock: Arc<dyn Clock>,
+    options: Pushgateway,
+    stats: Arc<Stats>,
+    /// When each group is sent next.
+    turns: Turns,
+    /// When each group expires or, if it has expired, is forgotten.
+    ends: Turns,
+    /// Bytes added to the journal since it was rewritten.
+    journal_bytes: usize,
+    /// The journal is rewritten once it has grown by more bytes than this.
+    journal_limit: usize,
+    /// Groups of which the journal may hold a change that was undone, since its commit failed.
+    doubtful: BTreeSet<Labels>,
+}
+
+/// A request that is answered after the commit of its round.
+struct Planned {
+    ask: Ask,
+    reply: oneshot::Sender<Result<(), Refusal>>,
+    /// Whether it changes something: then its answer depends on the commit.
+    changed: bool,
+    outcome: Outcome,
+}
+
+impl Keeper {
+    /// A keeper of the groups in `entries`, the journal's content.
+    pub fn new(
+        storage: Storage,
+        journal: Journal,
+        entries: Vec<Vec<u8>>,
+        clock: Arc<dyn Clock>,
+        options: Pushgateway,
+        stats: Arc<Stats>,
+    ) -> Self {
+        let mut state = State::new(DEPARTED);
+        let mut journal_bytes = 0;
+        for entry in entries {
+            journal_bytes += entry.len();
+            match entry::decode(&entry) {
+                Ok(changes) => changes.iter().for_each(|change| state.replay(change)),
+                Err(error) => {
+                    stats.journal_damaged.add(1);
+                    tracing::warn!(%error, "part of what was pushed in groups could not be read back");
+                }
+            }
+        }
+        let mut keeper = Keeper {
+            journal_limit: journal_limit(state.bytes()),
+            state,
+            storage,
+            journal,
+            clock,
+            options,
+            stats,
+            turns: Turns::default(),
+            ends: Turns::default(),
+            journal_bytes,
+            doubtful: BTreeSet::new(),
+        };
+        let keys: Vec<Labels> = keeper.state.groups().map(|group| group.key.clone()).collect();
+        keys.iter().for_each(|key| keeper.schedule(key));
+        keeper.publish();
+        keeper
+    }
+
+    /// Runs until all senders of requests are dropped.
+    pub async fn run(mut self, mut asks: mpsc::Receiver<Asked>) {
+        // If a commit failed before this start, the journal may hold a change that was not read now and would be
+        // read after a power cut. A rewritten journal holds exactly what was read.
+        self.rewrite_journal().await;
+        loop {
+            let mut waiting = Vec::new();
+            tokio::select! {
+                biased;
+                asked = asks.recv() => match asked {
+                    Some(asked) => waiting.push(asked),
+                    None => return,
+                },
+                () = timing::sleep_until(self.next_moment(), self.clock.monotonic()) => {}
+            }
+            while waiting.len() < QUEUE
+                && let Ok(asked) = asks.try_recv()
+            {
+                waiting.push(asked);
+            }
+            let mut waiting = waiting.into_iter().peekable();
+            loop {
+                self.round(&mut waiting).await;
+                if waiting.peek().is_none() {
+                    break;
+                }
+            }
+            if self.journal_bytes > self.journal_limit {
+                self.rewrite_journal().await;
+            }
+        }
+    }
+
+    /// Plans and commits as many of the waiting requests as fit into one round.
+    async fn round(&mut self, waiting: &mut std::iter::Peekable<std::vec::IntoIter<Asked>>) {
+        let mut round = Round::default();
+        self.due(&mut round);
+        let mut asked = Vec::new();
+        while let Some(next) = waiting.next_if(|_| round.sent.batch.heap_bytes() < ROUND_BYTES) {
+            match next.ask {
+                Ask::Read(read) => {
+                    // The reader must not see changes of this round before they are durable.
+                    self.finish(std::mem::take(&mut round), std::mem::take(&mut asked)).await;
+                    read(&self.state);
+                    let _ = next.reply.send(Ok(()));
+                }
+                Ask::Options(options) => {
+                    self.options = *options;
+                    let _ = next.reply.send(Ok(()));
+                }
+                Ask::Wipe => {
+                    self.finish(std::mem::take(&mut round), std::mem::take(&mut asked)).await;
+                    let _ = next.reply.send(self.wipe().await);
+                }
+                Ask::Turns => asked.push(Planned {
+                    ask: Ask::Turns,
+                    reply: next.reply,
+                    changed: false,
+                    outcome: Outcome::Done,
+                }),
+                ask => {
+                    let before = round.changes.len();
+                    let outcome = self.plan(&ask, &mut round);
+                    let changed = round.changes.len() > before;
+                    asked.push(Planned { ask, reply: next.reply, changed, outcome });
+                }
+            }
+        }
+        self.finish(round, asked).await;
+    }
+
+    /// Commits a round and answers its requests.
+    async fn finish(&mut self, round: Round, asked: Vec<Planned>) {
+        let result = self.commit(round).await;
+        let alone = matches!(
+            result,
+            Err(AppendError::TooManySeries { .. } | AppendError::TooLarge { .. }) if asked.len() > 1
+        );
+        for Planned { ask, reply, changed, outcome } in asked {
+            let answer = match (&result, outcome) {
+                (Err(_), _) if changed && alone => self.alone(&ask).await,
+                (Err(error), _) if changed => Err(Refusal::Append(error.clone())),
+                (_, Outcome::Done) => Ok(()),
+                (_, Outcome::Refused(refusal)) => Err(refusal),
+            };
+            // A client that has gone away gets no answer.
+            let _ = reply.send(answer);
+        }
+    }
+
+    /// Commits one request as a round of its own.
+    async fn alone(&mut self, ask: &Ask) -> Result<(), Refusal> {
+        let mut round = Round::default();
+        let outcome = self.plan(ask, &mut round);
+        self.commit(round).await?;
+        match outcome {
+            Outcome::Done => Ok(()),
+            Outcome::Refused(refusal) => Err(refusal),
+        }
+    }
+
+    async fn commit(&mut self, mut round: Round) -> Result<(), AppendError> {
+        if round.changes.is_empty() {
+            return Ok(());
+        }
+        let touched: Vec<(Labels, Option<u64>)> =
+            round.undo.touched().map(|(key, id)| (key.clone(), id)).collect();
+        let corrections = std::mem::take(&mut round.corrections);
+        let keys: Vec<Labels> = round.changes.iter().filter_map(Change::key).cloned().collect();
+        let entry = entry::encode(&[corrections, round.changes].concat());
+        let bytes = entry.len();
+        let markers = round.sent.markers;
+        let result = self.storage.append_with(round.sent.batch, &self.journal, entry).await;
+        match &result {
+            Ok(()) => {
+                self.journal_bytes += bytes;
+                self.doubtful.clear();
+                self.stats.markers.add(markers);
+                self.stats.push_failures.add(round.counts.failures);
+                self.stats.emissions.add(round.counts.emissions);
+                self.stats.expirations.add(round.counts.expirations);
+                self.stats.forgotten.add(round.counts.forgotten);
+            }
+            Err(error) => {
+                self.stats.emissions_failed.add(round.counts.emissions);
+                tracing::debug!(%error, "a round of groups was not committed");
+                self.state.undo(round.undo);
+                self.doubtful.extend(keys);
+            }
+        }
+        for (key, id) in touched {
+            if let Some(id) = id.filter(|id| self.state.by_id(*id).is_none()) {
+                self.turns.set(id, None);
+                self.ends.set(id, None);
+            }
+            self.schedule(&key);
+        }
+        self.publish();
+        result
+    }
+
+    fn publish(&self) {
+        self.stats.groups.set(self.state.len() as u64);
+        self.stats.group_series.set(self.state.series() as u64);
+        self.stats.groups_failing.set(self.state.failing() as u64);
+        self.stats.groups_expired.set(self.state.expired() as u64);
+        self.stats.group_bytes.set(self.state.bytes() as u64);
+    }
+
+    /// Deletes all groups, in rounds of limited size.
+    async fn wipe(&mut self) -> Result<(), Refusal> {
+        loop {
+            let mut round = Round::default();
+            let keys: Vec<Labels> = self.state.groups().map(|group| group.key.clone()).collect();
+            for key in keys {
+                if round.sent.batch.heap_bytes() >= ROUND_BYTES {
+                    break;
+                }
+                let at = self.state.next_time(&key, self.clock.now_ms());
+                self.make(Change::Deleted { key, at }, &mut round);
+            }
+            if round.changes.is_empty() {
+                return Ok(());
+            }
+            self.commit(round).await?;
+        }
+    }
+}
