@@ -210,3 +210,39 @@ fn a_prometheus_without_the_receiver_is_told_in_its_own_words() {
         narthex.get("/api/v1/status/remote_write").text().contains("web.enable-remote-write-receiver")
     });
 }
+
+/// Prometheus before version 3 can't read a page with a name in quotes.
+#[test]
+fn every_prometheus_scrapes_groups_with_any_names() {
+    let Some(peers) = support::peers() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let text = "remote_write:\n- url: http://127.0.0.1:1/\nreceive:\n  pushgateway:\n    expose: true\ncollect:\n  self: false\n";
+    let narthex = Narthex::start(PROGRAM, &["--config", &config(folder.path(), text), "--collect", "none"]);
+    let body = b"m{l_x=\"1\",\"l.x\"=\"2\"} 1\n";
+    assert_eq!(narthex.request("PUT", "/metrics/job/a/U__g_2e_x/1", &[], Some(body)).status, 200);
+    let plain = narthex.get("/metrics");
+    assert_eq!(plain.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    let accept = [("accept", "text/plain;version=1.0.0;escaping=allow-utf-8")];
+    let utf8 = narthex.request("GET", "/metrics", &accept, None);
+    let content_type = "text/plain; version=1.0.0; charset=utf-8; escaping=allow-utf-8";
+    assert_eq!(utf8.header("content-type"), Some(content_type));
+    assert!(utf8.text().contains("\"g.x\"=\"1\"") && !plain.text().contains("\"g.x\""));
+
+    let address = narthex.url().trim_start_matches("http://");
+    let scrape = format!(
+        "scrape_configs:\n- job_name: narthex\n  honor_labels: true\n  scrape_interval: 500ms\n  scrape_timeout: 500ms\n  static_configs:\n  - targets: ['{address}']\n"
+    );
+    let series = |options: Options| {
+        let prometheus = Prometheus::start(&peers, Options { config: scrape.clone(), ..options });
+        wait_until("a scrape", SOON, || !prometheus.query("up == 1").is_empty());
+        wait_until("the group", SOON, || !prometheus.query("m").is_empty());
+        let mut labels = prometheus.query("m").remove(0).labels;
+        labels.remove("__name__");
+        labels.into_iter().map(|(name, value)| format!("{name}={value} ")).collect::<String>()
+    };
+    assert_eq!(series(Options::default()), "g.x=1 job=a l.x=2 l_x=1 ");
+    if let Some(old) = support::Peers::old_prometheus() {
+        let old = Options { program: Some(old), ..Options::default() };
+        assert_eq!(series(old), "U__l_2e_x=2 g_x=1 job=a l_x=1 ");
+    }
+}

@@ -15,9 +15,9 @@ use axum::extract::{Query, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use http::{StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 use model::Clock;
-use receive::Doors;
+use receive::{Doors, Escaping};
 use std::sync::Arc;
 
 const NOT_FOUND: &str = "not found. There are: / (the page), /metrics, /-/ready, /-/healthy, \
@@ -116,13 +116,15 @@ async fn groups(State(watch): State<Watch>, Query(ask): Query<Ask>) -> Response 
     }
 }
 
-async fn metrics(State(watch): State<Watch>) -> Response {
+async fn metrics(State(watch): State<Watch>, headers: HeaderMap) -> Response {
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    let escaping = Escaping::from_accept(accept);
     let mut text = formats::text::encode(&watch.telemetry.families());
-    match watch.doors.exposition().await {
+    match watch.doors.exposition(escaping).await {
         Ok(groups) => text.push_str(&groups),
         Err(refusal) => return refusal.into_response(),
     }
-    ([(header::CONTENT_TYPE, formats::text::CONTENT_TYPE)], text).into_response()
+    ([(header::CONTENT_TYPE, escaping.content_type())], text).into_response()
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::groups::state::State;
 use crate::options::{Options, OptionsError};
 use crate::stats::{Door, Stats};
 use crate::timestamps::Bounds;
-use crate::{exposition, import, path, pushgateway, status, write};
+use crate::{Escaping, exposition, import, path, pushgateway, status, write};
 use axum::Router;
 use axum::body::Body;
 use axum::routing::{any, put};
@@ -173,13 +173,13 @@ impl Doors {
         receive.await.map_err(|_| Refusal::Stopping)
     }
 
-    /// The groups as text, in the Pushgateway's way, for whoever still scrapes. Nothing where the user
-    /// hasn't asked for it.
-    pub async fn exposition(&self) -> Result<String, Refusal> {
+    /// The groups as a page to scrape, as the Pushgateway writes it. Empty unless the user has set
+    /// `pushgateway.expose`.
+    pub async fn exposition(&self, escaping: Escaping) -> Result<String, Refusal> {
         if !self.options().pushgateway.expose {
             return Ok(String::new());
         }
-        Ok(exposition::exposition(&self.groups().await?))
+        Ok(exposition::exposition(&self.groups().await?, escaping))
     }
 
     /// Asks the task that keeps the groups for a sign of life: true once it has answered, false if it has ended.

@@ -36,15 +36,20 @@ pub(crate) fn escape(name: &str) -> Cow<'_, str> {
     if model::labels::is_legacy_label_name(name.as_bytes()) && unescape(name).is_none() {
         return Cow::Borrowed(name);
     }
+    Cow::Owned(escape_values(name))
+}
+
+/// Prometheus' escaping scheme `values` of any name: no two names are the same afterwards.
+pub(crate) fn escape_values(name: &str) -> String {
     let mut out = String::from(PREFIX);
-    for character in name.chars() {
+    for (at, character) in name.char_indices() {
         match character {
             '_' => out.push_str("__"),
-            plain if plain.is_ascii_alphanumeric() => out.push(plain),
+            plain if plain.is_ascii_alphabetic() || plain.is_ascii_digit() && at > 0 => out.push(plain),
             other => drop(write!(out, "_{:x}_", u32::from(other))),
         }
     }
-    Cow::Owned(out)
+    out
 }
 
 #[cfg(test)]
@@ -70,5 +75,6 @@ mod tests {
         assert_eq!(escape("foo_bar"), "foo_bar");
         assert_eq!(escape("foo.bär_"), "U__foo_2e_b_e4_r__");
         assert_eq!(escape("U__a"), "U__U____a");
+        assert_eq!(escape("1a"), "U___31_a");
     }
 }

@@ -1,28 +1,31 @@
-//! Groups as a page to scrape, in the Pushgateway's way. Pure.
+//! Groups as a page to scrape, as the Pushgateway writes it. Pure.
 //!
 //! Series without an `instance` are shown with an empty one, so that a scrape with `honor_labels: true`
 //! doesn't put the scraped address there.
 
+use crate::escaping::{Escaping, NameOf};
 use crate::groups::group::{Family, Group, Kept, Member, Reading};
-use model::labels::{METRIC_NAME, is_legacy_label_name, is_legacy_metric_name};
+use model::labels::METRIC_NAME;
 use model::{Counts, Labels, MetricType};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
 
 /// The text format of all groups, families of the same name together.
-pub(crate) fn exposition(groups: &[Arc<Group>]) -> String {
-    let mut families: BTreeMap<&str, Vec<&Family>> = BTreeMap::new();
+pub(crate) fn exposition(groups: &[Arc<Group>], escaping: Escaping) -> String {
     let times: Vec<Vec<(&'static str, Family)>> = groups.iter().map(|group| push_times(group)).collect();
+    let mut families: BTreeMap<&str, Vec<&Family>> = BTreeMap::new();
     for (name, family) in times.iter().flatten() {
         families.entry(name).or_default().push(family);
     }
     for (name, kept) in groups.iter().flat_map(|group| &group.families) {
         families.entry(name).or_default().push(&kept.family);
     }
+    let escaped = escaping.escape_all(families.keys().copied(), NameOf::Metric);
     let mut out = String::new();
     for (name, families) in families {
-        let quoted = if is_legacy_metric_name(name.as_bytes()) { name.into() } else { quote(name) };
+        let shown = escaped.get(name).map_or(name, |shown| shown);
+        let quoted = if NameOf::Metric.is_legacy(shown) { shown.into() } else { quote(shown) };
         // The first help text counts; they may differ.
         if let Some(family) = families.iter().find(|family| !family.help.is_empty()) {
             let help = family.help.replace('\\', "\\\\").replace('\n', "\\n");
@@ -35,7 +38,10 @@ pub(crate) fn exposition(groups: &[Arc<Group>]) -> String {
         }
         for family in families {
             for member in &family.members {
-                put_member(&mut out, family.kind, member);
+                let series = member.labels.as_ref().metric_name().unwrap_or_default();
+                let suffix = series.strip_prefix(name.as_bytes()).unwrap_or_default();
+                let series = format!("{shown}{}", String::from_utf8_lossy(suffix));
+                put_member(&mut out, &series, family.kind, member, escaping);
             }
         }
     }
@@ -62,37 +68,41 @@ pub(crate) fn all_families(group: &Group) -> Vec<(String, Kept)> {
     times.chain(families).collect()
 }
 
-fn put_member(out: &mut String, kind: MetricType, member: &Member) {
-    let name = member.labels.as_ref().metric_name().unwrap_or_default();
-    let name = String::from_utf8_lossy(name);
+fn put_member(out: &mut String, name: &str, kind: MetricType, member: &Member, escaping: Escaping) {
     let labels = shown_labels(&member.labels, kind);
+    let escaped = escaping.escape_all(labels.keys().map(String::as_str), NameOf::Label);
+    let labels: Vec<(&str, &str)> = labels
+        .iter()
+        .map(|(label, value)| {
+            (escaped.get(label.as_str()).map_or(label.as_str(), |shown| shown), value.as_str())
+        })
+        .collect();
     match &member.reading {
-        Reading::Float(value) => put_sample(out, &name, labels, None, *value),
+        Reading::Float(value) => put_sample(out, name, &labels, *value),
         // The text format has no native histograms; what it can say of one is this.
         Reading::Histogram(histogram) => {
             let count = match &histogram.counts {
                 Counts::Integer { count, .. } => *count as f64,
                 Counts::Float { count, .. } => *count,
             };
-            put_sample(out, &format!("{name}_bucket"), labels.clone(), Some("+Inf"), count);
-            put_sample(out, &format!("{name}_sum"), labels.clone(), None, histogram.sum);
-            put_sample(out, &format!("{name}_count"), labels, None, count);
+            let infinite = [&labels[..], &[("le", "+Inf")]].concat();
+            put_sample(out, &format!("{name}_bucket"), &infinite, count);
+            put_sample(out, &format!("{name}_sum"), &labels, histogram.sum);
+            put_sample(out, &format!("{name}_count"), &labels, count);
         }
     }
 }
 
-fn put_sample(out: &mut String, name: &str, labels: BTreeMap<String, String>, le: Option<&str>, value: f64) {
-    let mut pairs: Vec<(String, String)> = labels.into_iter().collect();
-    pairs.extend(le.map(|le| ("le".to_string(), le.to_string())));
-    let legacy = is_legacy_metric_name(name.as_bytes());
+fn put_sample(out: &mut String, name: &str, labels: &[(&str, &str)], value: f64) {
+    let legacy = NameOf::Metric.is_legacy(name);
     out.push_str(if legacy { name } else { "" });
     out.push('{');
     if !legacy {
         out.push_str(&quote(name));
         out.push(',');
     }
-    for (index, (name, value)) in pairs.iter().enumerate() {
-        let name = if is_legacy_label_name(name.as_bytes()) { name.clone() } else { quote(name) };
+    for (index, (name, value)) in labels.iter().enumerate() {
+        let name = if NameOf::Label.is_legacy(name) { (*name).into() } else { quote(name) };
         let _ = write!(out, "{}{name}={}", if index == 0 { "" } else { "," }, quote(value));
     }
     let _ = writeln!(out, "}} {}", number(value));
@@ -111,7 +121,7 @@ pub(crate) fn shown_labels(labels: &Labels, kind: MetricType) -> BTreeMap<String
         _ => return shown,
     };
     if let Some(text) = shown.get_mut(bound)
-        && let Ok(bound) = text.parse::<f64>()
+        && let Ok(bound) = formats::text::float(text)
     {
         *text = number(bound);
     }

@@ -30,6 +30,7 @@ mod decode;
 mod doors;
 mod duration;
 mod escaped_names;
+mod escaping;
 mod exposition;
 pub mod groups;
 pub mod import;
@@ -43,5 +44,6 @@ pub mod web_config;
 pub mod write;
 
 pub use doors::{Doors, GroupStatus, OpenError, WARNINGS_MAX};
+pub use escaping::Escaping;
 pub use options::{Options, OptionsError, Pushgateway};
 pub use stats::Stats;

@@ -153,8 +153,14 @@ fn read(bytes: &[u8], protobuf: bool, options: &ParseOptions<'_>) -> Result<Pars
     }
 }
 
-/// The two push times have the group's labels too, whatever is pushed.
+/// Checks the labels of a group, which are also those of its two push times.
 fn check_key(labels: &GroupingLabels, limits: &Limits) -> Result<(), Refusal> {
+    if let Some((name, _)) = labels.iter().find(|(name, _)| name.contains(char::is_control)) {
+        return Err(Refusal::Malformed(format!(
+            "the labels in the path: the name {name:?} has a control character; in U__NAME, _..._ is a code point in \
+             hexadecimal"
+        )));
+    }
     let mut builder = LabelsBuilder::new();
     builder.push(METRIC_NAME.as_bytes(), FAILURE_TIME.as_bytes());
     labels.iter().for_each(|(name, value)| builder.push(name.as_bytes(), value.as_bytes()));

@@ -209,7 +209,7 @@ async fn groups_may_give_a_name_different_types_which_is_a_warning() {
             ["metric \"m\" is a gauge here and a counter in other groups: it is sent without a type"],
         ]
     );
-    let page = world.doors.exposition().await.unwrap();
+    let page = world.doors.exposition(receive::Escaping::AllowUtf8).await.unwrap();
     let lines: Vec<&str> =
         page.lines().filter(|line| line.contains("m ") || line.starts_with("m{")).collect();
     assert_eq!(
@@ -231,10 +231,26 @@ async fn groups_may_give_a_name_different_types_which_is_a_warning() {
     world.clock.pass(Duration::from_secs(30));
     world.doors.take_turns().await.unwrap();
     assert_eq!(kind(&world), model::MetricType::Counter);
-    assert!(world.doors.exposition().await.unwrap().contains("# TYPE m counter\n"));
+    assert!(
+        world.doors.exposition(receive::Escaping::AllowUtf8).await.unwrap().contains("# TYPE m counter\n")
+    );
     let world = world.restart().await;
     assert_eq!(world.put("/metrics/job/b", gauge).await, 200);
     assert_eq!(world.doors.groups_status().await.unwrap()[0].warnings.len(), 1);
+}
+
+#[tokio::test]
+async fn control_characters_in_a_groups_label_names_are_refused() {
+    let world = World::new().await;
+    for (path, name) in
+        [("U__a_0_/1", r#""a\0""#), ("U__a_A_b/1", r#""a\nb""#), ("x/1/U___7F_/2", r#""\u{7f}""#)]
+    {
+        let (status, text) = world.send("PUT", &format!("/metrics/job/a/{path}"), "m 1\n").await;
+        assert_eq!(status, 400, "{path}");
+        assert!(text.contains(&format!("the name {name} has a control character")), "{text}");
+        // A group that an earlier version took can be deleted.
+        assert_eq!(world.delete(&format!("/metrics/job/a/{path}")).await, 202);
+    }
 }
 
 #[tokio::test]

@@ -80,7 +80,7 @@ impl Pair {
         let accept = [("accept", "text/plain; version=1.0.0; escaping=allow-utf-8")];
         let url = format!("{}/metrics", self.real.url());
         let real = support::http::request("GET", &url, &accept, None).unwrap().text();
-        (normal(&real), normal(&self.world.doors.exposition().await.unwrap()))
+        (normal(&real), normal(&self.world.doors.exposition(receive::Escaping::AllowUtf8).await.unwrap()))
     }
 }
 
@@ -483,6 +483,19 @@ async fn bounds_of_buckets_and_quantiles_are_shown_as_the_real_one_shows_them() 
     assert!(ours.iter().any(|line| line.contains("le=\"1\"")), "{ours:?}");
 }
 
+#[tokio::test]
+async fn bounds_beyond_a_64_bit_float_are_refused_as_by_the_real_one() {
+    let Some(pair) = Pair::new().await else { return };
+    for body in [
+        "# TYPE h histogram\nh_bucket{le=\"1e400\"} 1\nh_bucket{le=\"+Inf\"} 1\nh_sum 1\nh_count 1\n",
+        "# TYPE s summary\ns{quantile=\"1e400\"} 1\ns_sum 1\ns_count 1\n",
+    ] {
+        let (real, ours) = pair.send(&Push::new("PUT", "/metrics/job/a", body)).await;
+        assert_eq!((real.0, ours.0), (400, 400), "{body}{real:?} {ours:?}");
+        assert!(ours.1.contains("1e400 is beyond the largest 64-bit float"), "{ours:?}");
+    }
+}
+
 /// A difference that is meant.
 struct Difference {
     why: &'static str,
@@ -520,6 +533,8 @@ fn differences() -> Vec<Difference> {
             vec![
                 (put(a, "{\"m.é\",\"l.é\"=\"1\"} 1\n"), 400, 200),
                 (put("/metrics/job/a/U__x_2e_y/1", "m 1\n"), 200, 200),
+                // There the flag makes a label name with a NUL of it, which breaks each scrape.
+                (put("/metrics/job/a/U__x_0_/1", "m 1\n"), 200, 400),
             ],
         ),
         difference(

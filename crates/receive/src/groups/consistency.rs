@@ -85,7 +85,7 @@ fn check_suffixes(
     let collides = |name: &str, base: &str, kind: MetricType| {
         Err(Inconsistency::Suffix { name: name.into(), base: base.into(), kind: kind.as_str() })
     };
-    for suffix in ["_count", "_sum", "_bucket"] {
+    for suffix in ["_count", "_sum", "_bucket", "_gcount", "_gsum"] {
         if let Some(base) = name.strip_suffix(suffix)
             && let Some(of) = after(base).into_iter().find(|of| has_suffix(*of, suffix))
         {
@@ -104,8 +104,10 @@ fn check_suffixes(
 /// Whether a family of this type has series whose name ends so.
 fn has_suffix(kind: MetricType, suffix: &str) -> bool {
     match kind {
-        MetricType::Histogram => true,
-        MetricType::Summary => suffix != "_bucket",
+        MetricType::Histogram => matches!(suffix, "_bucket" | "_sum" | "_count"),
+        MetricType::Summary => matches!(suffix, "_sum" | "_count"),
+        // `_gsum` and `_gcount` in OpenMetrics, `_sum` and `_count` in protobuf.
+        MetricType::GaugeHistogram => true,
         _ => false,
     }
 }

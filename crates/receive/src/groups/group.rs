@@ -66,7 +66,35 @@ pub struct Family {
     pub members: Vec<Member>,
 }
 
+/// The name under which a group keeps a series of a pushed family. Series of histograms and summaries belong
+/// together. Any other series has a family of its own name: OpenMetrics' `c_total` of the counter `c` is the
+/// `c_total` of the text format and protobuf, so both are one family in checks, replacements and on the page.
+pub fn kept_name<'n>(kind: MetricType, family: &'n str, series: &'n str) -> &'n str {
+    match kind {
+        MetricType::Histogram | MetricType::GaugeHistogram | MetricType::Summary => family,
+        _ => series,
+    }
+}
+
 impl Family {
+    /// The family by the names under which a group keeps its series, see [`kept_name`].
+    pub fn by_kept_name(self, name: String) -> BTreeMap<String, Family> {
+        let Family { kind, help, unit, members } = self;
+        let kept = |member: &Member| {
+            let series = member.labels.as_ref().metric_name().unwrap_or_default();
+            kept_name(kind, &name, &String::from_utf8_lossy(series)).to_string()
+        };
+        if members.iter().all(|member| kept(member) == name) {
+            return [(name.clone(), Family { kind, help, unit, members })].into();
+        }
+        let mut families: BTreeMap<String, Family> = BTreeMap::new();
+        for member in members {
+            let empty = || Family { kind, help: help.clone(), unit: unit.clone(), members: Vec::new() };
+            families.entry(kept(&member)).or_insert_with(empty).members.push(member);
+        }
+        families
+    }
+
     /// Memory it takes, in bytes.
     pub fn heap_bytes(&self) -> usize {
         let member = |member: &Member| {

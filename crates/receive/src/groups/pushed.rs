@@ -1,6 +1,6 @@
 //! A decoded body into the families of a group. Pure.
 
-use super::group::{FAILURE_TIME, Family, Member, PUSH_TIME, PushedExemplar, Reading};
+use super::group::{FAILURE_TIME, Family, Member, PUSH_TIME, PushedExemplar, Reading, kept_name};
 use crate::timestamps::Bounds;
 use formats::text::Format;
 use model::labels::METRIC_NAME;
@@ -72,9 +72,10 @@ pub fn families(
         let metadata = series.filter(|series| series.metadata != Series::NO_METADATA);
         let metadata = metadata.and_then(|series| batch.metadata.get(series.metadata as usize));
         let metric_name = labels.metric_name().unwrap_or_default();
+        let series_name = String::from_utf8_lossy(metric_name);
         let name = match metadata {
-            Some(metadata) => metadata.family.as_str().into(),
-            None => String::from_utf8_lossy(metric_name),
+            Some(metadata) => kept_name(metadata.kind, &metadata.family, &series_name),
+            None => &series_name,
         };
         if name == PUSH_TIME || name == FAILURE_TIME {
             continue;
@@ -95,14 +96,14 @@ pub fn families(
         let start = point.start_timestamp;
         let member = Member { labels: labels.to_labels(), reading, start, time, exemplars: Vec::new() };
         last = Some((point.series, name.to_string()));
-        match families.get_mut(name.as_ref()) {
+        match families.get_mut(name) {
             Some(family) => family.members.push(member),
             None => {
                 let (kind, help, unit) = metadata
                     .map(|metadata| (metadata.kind, metadata.help.clone(), metadata.unit.clone()))
                     .unwrap_or_default();
                 let family = Family { kind, help, unit, members: vec![member] };
-                families.insert(name.into_owned(), family);
+                families.insert(name.to_string(), family);
             }
         }
     }

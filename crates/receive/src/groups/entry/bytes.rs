@@ -1,0 +1,69 @@
+//! What entries are made of: labels, numbers, texts, lists.
+
+use model::varint::{put_bytes, put_i64, take_bytes, take_i64, take_u64};
+use model::{Labels, LabelsRef};
+
+/// The most elements of a list that memory is taken for before they were read.
+const TRUSTED_LENGTH: usize = 1024;
+
+pub(super) fn put_labels(out: &mut Vec<u8>, labels: &Labels) {
+    put_bytes(out, labels.as_ref().as_bytes());
+}
+
+pub(super) fn take_labels(input: &mut &[u8]) -> Option<Labels> {
+    Some(LabelsRef::parse(take_bytes(input)?).ok()?.to_labels())
+}
+
+pub(super) fn put_f64(out: &mut Vec<u8>, value: f64) {
+    out.extend_from_slice(&value.to_bits().to_le_bytes());
+}
+
+pub(super) fn take_f64(input: &mut &[u8]) -> Option<f64> {
+    let (bytes, rest) = input.split_first_chunk::<8>()?;
+    *input = rest;
+    Some(f64::from_bits(u64::from_le_bytes(*bytes)))
+}
+
+pub(super) fn put_option(out: &mut Vec<u8>, value: Option<i64>) {
+    match value {
+        None => out.push(0),
+        Some(value) => {
+            out.push(1);
+            put_i64(out, value);
+        }
+    }
+}
+
+pub(super) fn take_option(input: &mut &[u8]) -> Option<Option<i64>> {
+    Some(match take_u8(input)? {
+        0 => None,
+        1 => Some(take_i64(input)?),
+        _ => return None,
+    })
+}
+
+pub(super) fn take_u8(input: &mut &[u8]) -> Option<u8> {
+    let (first, rest) = input.split_first()?;
+    *input = rest;
+    Some(*first)
+}
+
+pub(super) fn take_text(input: &mut &[u8]) -> Option<String> {
+    String::from_utf8(take_bytes(input)?.to_vec()).ok()
+}
+
+pub(super) fn take_list<T>(
+    input: &mut &[u8],
+    mut take: impl FnMut(&mut &[u8]) -> Option<T>,
+) -> Option<Vec<T>> {
+    let length = usize::try_from(take_u64(input)?).ok()?;
+    // Each element takes a byte at least, so a length beyond that is damage.
+    if length > input.len() {
+        return None;
+    }
+    let mut list = Vec::with_capacity(length.min(TRUSTED_LENGTH));
+    for _ in 0..length {
+        list.push(take(input)?);
+    }
+    Some(list)
+}
