@@ -23,6 +23,15 @@ impl Kinds {
         }
     }
 
+    /// How many there are of the kind of this point.
+    pub fn of_kind(&self, value: &Value) -> u64 {
+        match value {
+            Value::Float(_) => self.samples,
+            Value::Histogram(_) => self.histograms,
+            Value::Exemplar(_) => self.exemplars,
+        }
+    }
+
     /// All of them.
     pub fn total(&self) -> u64 {
         self.samples + self.histograms + self.exemplars

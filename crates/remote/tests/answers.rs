@@ -244,7 +244,34 @@ fn a_refusal_of_2_0_is_settled_by_its_counts() {
     assert_eq!(world.receiver.requests().len(), 1, "nothing is sent again");
     assert_eq!(stats.delivered.get().samples, 47);
     assert!(stats.last_error().unwrap().contains("out of order sample (and two more)"));
-    assert_eq!(world.dead_letters().len(), 50, "which ones they were, is not known");
+    let letters = world.dead_letters();
+    assert_eq!(letters.len(), 50, "which ones they were, is not known");
+    let numbers = |letter: &serde_json::Value| letter["refused"] == 3 && letter["of"] == 50;
+    assert!(letters.iter().all(numbers), "{letters:?}");
+}
+
+#[test]
+fn only_samples_that_may_have_been_refused_become_dead_letters() {
+    for (written, letters) in [(50, 0), (49, 50), (0, 50)] {
+        let world = World::new();
+        world.receiver.answer(move |_| {
+            Answer::status(400)
+                .header("X-Prometheus-Remote-Write-Samples-Written", &written.to_string())
+                .header("X-Prometheus-Remote-Write-Exemplars-Written", "0")
+                .body("out of order sample")
+        });
+        let destination = world.start(world.config());
+        world.push(50);
+        let stats = destination.stats().clone();
+        let settled = || stats.delivered.get().samples + stats.refused.get().samples;
+        wait_for_number("all to be settled", 50, settled);
+        assert!(world.stop(destination).complete);
+        let dead = world.dead_letters();
+        assert_eq!(dead.len(), letters, "{written}");
+        // Where all were refused, there is no doubt about any of them.
+        let of = |letter: &serde_json::Value| letter.get("of").and_then(|of| of.as_u64());
+        assert!(dead.iter().all(|letter| of(letter) == (written > 0).then_some(50)), "{written}: {dead:?}");
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Checks of what a destination keeps on disk beside its positions.
 
 use model::{Batch, Series};
-use remote::disk::dead::{Content, Letter, Lines, Reason};
+use remote::disk::dead::{Content, Letter, Lines, Reason, Said};
 use remote::members::rings::{FILE_BYTES_MAX, RINGS_MAX, Rings};
 use std::path::Path;
 use wal::sim::SimFilesystem;
@@ -40,20 +40,21 @@ pub fn aside(bytes: &[u8]) {
 /// A line of dead letters: whatever it holds can be shown, and a sample comes back from being written anew.
 pub fn letter(bytes: &[u8]) {
     let Some(letter) = Letter::read(bytes) else { return };
-    assert!(letter.to_string().ends_with(&letter.answer));
     let Content::Sample(sample) = letter.content else { return };
     let labels = sample.canonical_labels();
     let mut batch = Batch::new();
     let series = batch.add_series(labels.as_ref(), Series::NO_METADATA);
     batch.push_float(series, sample.timestamp, sample.float.unwrap_or(model::stale_nan()));
     let mut lines = Lines::default();
-    lines.sample(0, Reason::Refused, &letter.answer, labels.as_ref(), &batch, &batch.points[0]);
+    let said = Said { time: 0, reason: Reason::Refused, answer: &letter.answer, part: sample.part };
+    lines.sample(&said, labels.as_ref(), &batch, &batch.points[0]);
     let line = lines.as_bytes();
     assert!(line.iter().position(|byte| *byte == b'\n') == Some(line.len() - 1), "one line");
     let again = Letter::read(line).expect("it was just written");
     assert!(again.answer == letter.answer);
     let Content::Sample(again) = again.content else { panic!("{again:?}") };
     assert!(again.canonical_labels() == labels && again.timestamp == sample.timestamp);
+    assert!(again.part == sample.part);
     let bits =
         |float: Option<f64>| float.map(|float| if float.is_nan() { f64::NAN } else { float }.to_bits());
     assert!(bits(again.float) == bits(sample.float), "{again:?}");

@@ -3,8 +3,9 @@
 use super::facts::{Delivery, DestinationFacts, Facts};
 use super::summary::{Detail, Kind, LATE_MS, NOW_MS};
 use super::window::{Entry, Event};
-use super::words::{are, count, number, span, was};
+use super::words::span;
 use crate::wal_command::to_type;
+use model::words::{are, counted, number, was};
 use remote::RefusedReason;
 use remote::queue::lanes::LANES;
 use std::path::Path;
@@ -195,12 +196,16 @@ fn dead_letters(place: &str, facts: &Facts) -> String {
     };
     let refused = count(Event::Refused) + count(Event::AlreadyWritten);
     let shows = match count(Event::DeadLetterLost) {
-        0 => "which",
-        lost if lost < refused => "those that were kept",
+        0 => "what is known of them",
+        lost if lost < refused => "what is known of those that were kept",
         _ => return String::new(),
     };
-    let command = to_type("dump --dead", Path::new(&facts.data));
-    format!("`{command}` shows {shows}, and what it said.")
+    format!("`{}` shows {shows}.", command("dump --dead", facts))
+}
+
+/// A command on the log or the dead letters, as it is typed.
+fn command(words: &str, facts: &Facts) -> String {
+    to_type(words, Path::new(&facts.data))
 }
 
 fn event_sentence(entry: &Entry, count: u64, ago: i64, facts: &Facts) -> String {
@@ -210,11 +215,13 @@ fn event_sentence(entry: &Entry, count: u64, ago: i64, facts: &Facts) -> String 
     let samples = was(count, "sample");
     match entry.key.event {
         Event::Lost => format!(
-            "{samples} lost for {place} in the last hour{why}, {last}. `narthex wal stat` shows the log; raise log.max_size, or fix what holds up {place}."
+            "{samples} lost for {place} in the last hour{why}, {last}. `{}` shows the log; raise log.max_size, or fix what holds up {place}.",
+            command("stat", facts)
         ),
         Event::Unreadable => format!(
-            "{} of the log could not be read in the last hour, {last}. What they held and was not delivered is lost; `narthex wal verify` shows where.",
-            self::count(count, "stretch")
+            "{} of the log could not be read in the last hour, {last}. What they held and was not delivered is lost; `{}` shows where.",
+            counted(count, "stretch"),
+            command("verify", facts)
         ),
         Event::DeadLetterLost => format!(
             "{} not kept as dead letters of {place} in the last hour, {last}: too many came, or the disk failed.",

@@ -5,7 +5,8 @@ use super::CATCHING_UP_MS;
 use super::causes::{ENDPOINT_ADVICE, UNSUPPORTED_ADVICE, waiting_of_all};
 use super::facts::DestinationFacts;
 use super::monitor::state;
-use super::words::{are, is_about_authorization, span, was};
+use super::words::{is_about_authorization, span};
+use model::words::{are, was};
 use remote::queue::lanes::LANES;
 use remote::{RefusedReason, State, Stats};
 use std::collections::BTreeSet;
@@ -80,8 +81,8 @@ fn of(state: State, stats: &Stats, facts: &DestinationFacts, data: &Path) -> Str
     if refused > 0 {
         let command = crate::wal_command::to_type("dump --dead", data);
         let shows = match not_kept {
-            0 => format!("; `{command}` shows which and why"),
-            some if some < refused => format!("; `{command}` shows those that were kept, and why"),
+            0 => format!("; `{command}` shows what is known of them"),
+            some if some < refused => format!("; `{command}` shows what is known of those that were kept"),
             _ => String::new(),
         };
         text.push_str(&format!(" {} refused for good{shows}.", was(refused, "sample")));
@@ -210,7 +211,7 @@ mod tests {
             "3 samples were refused",
             "fails on a part of the series (3 of 256 lanes)",
             "9 samples are parked",
-            "`narthex wal dump --dead /data` shows those that were kept, and why",
+            "`narthex wal dump --dead /data` shows what is known of those that were kept",
             "2 refused samples were not kept as dead letters",
             "5 samples were not sent. Only remote write 2.0 carries",
             "6 samples were not sent because they were older than sample_age_limit",

@@ -5,7 +5,7 @@
 
 use super::causes::{causes, waiting_of_all};
 use super::facts::{Delivery, Facts};
-use super::words::{are, number, was};
+use model::words::{are, number, was};
 use serde::Serialize;
 use std::collections::BTreeSet;
 

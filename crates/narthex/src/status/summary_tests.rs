@@ -149,9 +149,11 @@ fn dead_letters_that_could_not_be_kept_are_an_error() {
 
 #[test]
 fn only_dead_letters_that_were_kept_can_be_looked_at() {
-    for (lost, shows) in
-        [(0, "shows which"), (9, "shows those that were kept"), (10, "less than a second ago.")]
-    {
+    for (lost, shows) in [
+        (0, "shows what is known of them"),
+        (9, "shows what is known of those that were kept"),
+        (10, "less than a second ago."),
+    ] {
         let facts = with(|facts| {
             facts.window.push(event(Event::Refused, "prod", "out of order", 10, 0));
             facts.window.push(event(Event::DeadLetterLost, "prod", "", lost, 0));

@@ -1,43 +1,7 @@
-//! Numbers and times in sentences.
+//! Times and answers in sentences. Numbers are in [`model::words`].
 
 use crate::config::duration::human;
 use std::time::Duration;
-
-/// A number with commas: `180,204`.
-pub(super) fn number(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
-/// A number with its noun: `1 sample`, `2 samples`.
-pub(super) fn count(of: u64, noun: &str) -> String {
-    format!("{} {noun}{}", number(of), ending(of, noun))
-}
-
-const fn ending(of: u64, noun: &str) -> &'static str {
-    match (of, noun.as_bytes()) {
-        (1, _) => "",
-        (_, [.., b's' | b'c', b'h']) => "es",
-        _ => "s",
-    }
-}
-
-/// The same with the verb: `1 sample was`, `2 samples were`.
-pub(super) fn was(of: u64, noun: &str) -> String {
-    format!("{} {}", count(of, noun), if of == 1 { "was" } else { "were" })
-}
-
-/// The same with the verb in the present: `1 sample is`, `2 samples are`.
-pub(super) fn are(of: u64, noun: &str) -> String {
-    format!("{} {}", count(of, noun), if of == 1 { "is" } else { "are" })
-}
 
 /// Milliseconds for a person, to the second.
 pub(super) fn span(ms: i64) -> String {
@@ -56,13 +20,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_have_commas_and_nouns_have_their_form() {
-        for (value, text) in
-            [(0, "0"), (999, "999"), (1000, "1,000"), (180_204, "180,204"), (1 << 30, "1,073,741,824")]
-        {
-            assert_eq!(number(value), text);
-        }
-        assert_eq!((was(1, "sample").as_str(), was(2, "push").as_str()), ("1 sample was", "2 pushes were"));
+    fn times_are_shown_to_the_second() {
         assert_eq!((span(168_000), span(3)), ("2 min 48 s".into(), "less than a second".into()));
     }
 }

@@ -6,7 +6,9 @@
 use super::args::Format;
 use crate::failure::Failure;
 use crate::moment;
-use remote::disk::dead::{Content, Letter, Sample};
+use model::words::{are, counted, number};
+use remote::disk::claims;
+use remote::disk::dead::{Content, Letter, Part, Sample, SampleKind};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
@@ -18,24 +20,30 @@ use wal::log::{Progress, ProgressFn};
 const LINE_BYTES_MAX: u64 = 1 << 20;
 
 /// The files that a user means with `path`: the data folder, `dead` in it, or one of the files there. Those
-/// of a destination follow each other, the older first.
+/// of a destination follow each other, the older first. A data folder without dead letters has none.
 pub(super) fn files(path: &Path) -> Result<Vec<PathBuf>, Failure> {
     if path.is_file() {
         return Ok(vec![path.to_path_buf()]);
     }
-    let below = remote::disk::claims::dead_folder(path);
-    let folder = if below.is_dir() { &below } else { path };
-    let entries = std::fs::read_dir(folder)
-        .map_err(|error| Failure::usage(format!("{}: {error}", folder.display())))?;
-    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let below = claims::dead_folder(path);
+    let is_data = below.is_dir() || path.join("wal").is_dir();
+    let folder = if is_data { &below } else { path };
+    let names = match std::fs::read_dir(folder) {
+        Err(error) if is_data && error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(|error| Failure::usage(format!("{}: {error}", folder.display())))?,
+    };
+    let names = names.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     let mut names: Vec<String> =
         names.filter(|name| name.ends_with(".jsonl") || name.ends_with(".jsonl.1")).collect();
     names.sort_by_key(|name| match name.strip_suffix(".1") {
         Some(destination) => (destination.to_owned(), 0),
         None => (name.clone(), 1),
     });
-    if names.is_empty() {
-        return Err(Failure::usage(format!("no dead letters in {}", folder.display())));
+    if names.is_empty() && !is_data && folder.file_name() != below.file_name() {
+        let shown = folder.display();
+        return Err(Failure::usage(format!(
+            "{shown} is not a data folder of narthex: it has neither a log (wal) nor dead letters (dead)"
+        )));
     }
     Ok(names.iter().map(|name| folder.join(name)).collect())
 }
@@ -67,12 +75,14 @@ pub(super) fn dump(
                 count.unreadable += 1;
                 continue;
             };
+            count.letters += 1;
             match &letter.content {
                 Content::Sample(sample) if !(options.from..=options.to).contains(&sample.timestamp) => {
+                    count.at_other_times += 1;
                     continue;
                 }
-                Content::Sample(_) => {}
-                Content::Part { refused, .. } => count.summarized += refused,
+                Content::Sample(sample) => count.in_parts += u64::from(sample.part.is_some()),
+                Content::Part(part) => count.summarized += part.refused,
             }
             match format {
                 Format::Json => out.write_all(&line)?,
@@ -109,10 +119,23 @@ fn line_for_people(file: &Path, letter: &Letter) -> String {
     match content {
         Content::Sample(sample) => {
             let (labels, time) = (sample.canonical_labels(), moment::show(sample.timestamp));
-            format!("{destination}: {reason}: {labels} {time} {}: {answer}", sample.shown)
+            let why = match sample.part {
+                Some(part) => of_these(part, sample.kind),
+                None => reason.clone(),
+            };
+            format!("{destination}: {why}: {labels} {time} {}: {answer}", sample.shown)
         }
-        Content::Part { .. } => format!("{destination}: {letter}"),
+        Content::Part(Part { refused, of }) => {
+            format!("{destination}: {reason}: {refused} of {of} samples of a request: {answer}")
+        }
     }
+}
+
+/// Several lines show the samples of a request. This says how many of them were refused: `1 of these 7 samples was
+/// refused`.
+fn of_these(Part { refused, of }: Part, kind: SampleKind) -> String {
+    let was = if refused == 1 { "was" } else { "were" };
+    format!("{} of these {} {was} refused", number(refused), counted(of, kind.noun()))
 }
 
 trait TakeLine {
@@ -128,27 +151,46 @@ impl<R: BufRead> TakeLine for R {
 
 #[derive(Default)]
 struct Counts {
+    letters: u64,
+    at_other_times: u64,
     unreadable: u64,
     inexpressible: u64,
     twice: u64,
     summarized: u64,
+    /// Samples of which only some were refused.
+    in_parts: u64,
 }
 
 impl Counts {
     fn sentences(&self) -> Vec<String> {
-        [
+        let mut sentences = Vec::new();
+        if self.letters == 0 && self.unreadable == 0 {
+            sentences.push("there are no dead letters: no refused sample was kept".to_string());
+        } else if self.letters > 0 && self.at_other_times == self.letters {
+            let letters = are(self.letters, "dead letter");
+            sentences.push(format!("no dead letter is of the given time; {letters} of other times"));
+        }
+        if self.in_parts > 0 {
+            let lines = are(self.in_parts, "line");
+            sentences.push(format!(
+                "{lines} of samples of which only some were refused, and the receiver did not say which: the others were delivered"
+            ));
+        }
+        let left_out = [
             (self.unreadable, "lines that are no dead letters"),
-            (self.inexpressible, "native histograms, exemplars, staleness markers and samples without a name"),
+            (
+                self.inexpressible,
+                "native histograms, exemplars, staleness markers and samples without a name",
+            ),
             (self.twice, "samples that were refused more than once"),
             (
                 self.summarized,
                 "samples of which the receiver only said how many they were: they are in the log, as long as it is kept",
             ),
-        ]
-        .iter()
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, what)| format!("left out: {count} {what}"))
-        .collect()
+        ];
+        let left_out = left_out.iter().filter(|(count, _)| *count > 0);
+        sentences.extend(left_out.map(|(count, what)| format!("left out: {} {what}", number(*count))));
+        sentences
     }
 }
 
@@ -207,6 +249,60 @@ mod tests {
              a: poisoned: h 1970-01-01T00:00:01.000Z {\"schema\":3}: 500\n\
              a: refused: 7 of 100 samples of a request: 400: old\n"
         );
+    }
+
+    /// The receiver said of seven samples that it had refused one.
+    #[test]
+    fn samples_of_a_part_are_not_shown_as_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.jsonl");
+        let line = r#"{"time":9,"reason":"refused","answer":"400: old","refused":1,"of":7,"labels":{"__name__":"up"},"timestamp":1000,"value":"1"}"#;
+        let exemplar = r#"{"time":9,"reason":"refused","answer":"400: old","refused":2,"of":3,"labels":{"__name__":"up"},"timestamp":1000,"exemplar":{"labels":{},"value":"1"}}"#;
+        std::fs::write(&path, format!("{line}\n{exemplar}\n")).unwrap();
+        let dumped = |format| {
+            let mut out = Vec::new();
+            let files = [path.clone()];
+            let sentences = dump(&files, format, DumpOptions::default(), &mut out, &mut |_| {}).unwrap();
+            (String::from_utf8(out).unwrap(), sentences)
+        };
+        let (text, sentences) = dumped(Format::Text);
+        assert_eq!(
+            text,
+            "a: 1 of these 7 samples was refused: up 1970-01-01T00:00:01.000Z 1: 400: old\n\
+             a: 2 of these 3 exemplars were refused: up 1970-01-01T00:00:01.000Z \
+             {\"labels\":{},\"value\":\"1\"}: 400: old\n"
+        );
+        assert!(sentences.len() == 1 && sentences[0].contains("the others were delivered"), "{sentences:?}");
+        // Replay imports all of them: which one the receiver lacks is not known.
+        assert_eq!(dumped(Format::OpenMetrics).0, "up 1 1.000\n# EOF\n");
+    }
+
+    #[test]
+    fn a_data_folder_without_dead_letters_has_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = files(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("is not a data folder of narthex"), "{error}");
+        std::fs::create_dir(folder.path().join("wal")).unwrap();
+        let none = Vec::<PathBuf>::new();
+        assert_eq!(files(folder.path()).unwrap(), none);
+        let dead = folder.path().join("dead");
+        std::fs::create_dir(&dead).unwrap();
+        assert_eq!((files(folder.path()).unwrap(), files(&dead).unwrap()), (none.clone(), none));
+        let mut out = Vec::new();
+        let sentences = dump(&[], Format::Text, DumpOptions::default(), &mut out, &mut |_| {}).unwrap();
+        assert_eq!(sentences, ["there are no dead letters: no refused sample was kept"]);
+        assert_eq!(out, b"");
+    }
+
+    #[test]
+    fn letters_of_other_times_are_told() {
+        let options = DumpOptions { from: 5000, ..DumpOptions::default() };
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.jsonl");
+        std::fs::write(&path, LETTERS.lines().next().unwrap()).unwrap();
+        let mut out = Vec::new();
+        let sentences = dump(&[path], Format::Text, options, &mut out, &mut |_| {}).unwrap();
+        assert_eq!(sentences, ["no dead letter is of the given time; 1 dead letter is of other times"]);
     }
 
     #[test]

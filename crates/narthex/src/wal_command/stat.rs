@@ -1,13 +1,14 @@
 //! `narthex wal stat`.
 
 use super::args::StatArgs;
-use super::folder::{Folder, Standing, failed, or_default};
+use super::folder::{Folder, Standing, failed, or_default, to_type};
 use super::print;
 use super::progress::Line;
 use crate::config::duration::human;
 use crate::config::size::Human;
 use crate::failure::Failure;
 use crate::moment;
+use model::words::{counted, number};
 use serde_json::{Value, json};
 use std::fmt::Write;
 use std::process::ExitCode;
@@ -58,14 +59,14 @@ fn write_text(
     if let Some(number) = report.files.iter().find_map(|file| file.checkpoint) {
         writeln!(out, "checkpoint  {number}")?;
     }
-    let (series, references) = (thousands(report.series), thousands(report.references));
-    writeln!(out, "series      {series} ({references} references), {} metrics", thousands(report.metrics))?;
+    let (series, references) = (number(report.series), number(report.references));
+    writeln!(out, "series      {series} ({references} references), {} metrics", number(report.metrics))?;
     writeln!(
         out,
         "samples     {} floats, {} native histograms, {} exemplars",
-        thousands(report.floats()),
-        thousands(report.histograms()),
-        thousands(report.exemplars())
+        number(report.floats()),
+        number(report.histograms()),
+        number(report.exemplars())
     )?;
     if let Some((from, to)) = report.time_range {
         let length = Duration::from_millis(to.abs_diff(from));
@@ -80,11 +81,15 @@ fn write_text(
     let damaged: u64 = report.damage.iter().map(|damage| damage.bytes).sum();
     match report.damage.len() {
         0 => writeln!(out, "damage      none")?,
-        count => writeln!(out, "damage      {count} stretches, {damaged} bytes: see narthex wal verify")?,
+        count => {
+            let (stretches, bytes) = (counted(count as u64, "stretch"), counted(damaged, "byte"));
+            let command = to_type("verify", &folder.data);
+            writeln!(out, "damage      {stretches}, {bytes}: see {command}")?;
+        }
     }
     let mut records = vec![["record", "records", "entries", "bytes"].map(String::from)];
     records.extend(report.records.iter().map(|(kind, stat)| {
-        [kind.to_string(), thousands(stat.records), thousands(stat.entries), thousands(stat.bytes)]
+        [kind.to_string(), number(stat.records), number(stat.entries), number(stat.bytes)]
     }));
     table(out, &records)?;
     if !report.top.is_empty() {
@@ -93,12 +98,12 @@ fn write_text(
             report
                 .top
                 .iter()
-                .map(|metric| [shown(&metric.name), thousands(metric.references), thousands(metric.samples)]),
+                .map(|metric| [shown(&metric.name), number(metric.references), number(metric.samples)]),
         );
         table(out, &metrics)?;
     }
     if report.other > 0 {
-        writeln!(out, "and {} samples of metrics that are not known", thousands(report.other))?;
+        writeln!(out, "and {} samples of metrics that are not known", number(report.other))?;
     }
     if !standings.is_empty() {
         let mut rows = vec![["destination", "segment", "offset", "behind"].map(String::from)];
@@ -134,18 +139,6 @@ fn table<const N: usize>(out: &mut String, rows: &[[String; N]]) -> std::fmt::Re
         out.push('\n');
     }
     Ok(())
-}
-
-fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 fn as_json(folder: &Folder, report: &StatReport, standings: &[Standing]) -> Value {
@@ -198,7 +191,7 @@ mod tests {
     #[test]
     fn tables_are_aligned() {
         let mut out = String::new();
-        let row = |a: &str, b: u64| [a.to_owned(), thousands(b)];
+        let row = |a: &str, b: u64| [a.to_owned(), number(b)];
         table(&mut out, &[["metric".into(), "samples".into()], row("température", 1_234_567), row("up", 12)])
             .unwrap();
         assert_eq!(out, "\nmetric         samples\ntempérature  1,234,567\nup                  12\n");

@@ -1,11 +1,12 @@
 //! `narthex wal verify` and `narthex wal repair`.
 
 use super::args::FolderArgs;
-use super::folder::{Folder, failed, or_default};
+use super::folder::{Folder, failed, or_default, to_type};
 use super::print;
 use super::progress::Line;
 use crate::config::size::Human;
 use crate::failure::{self, Failure};
+use model::words::{are, counted, was};
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -29,7 +30,7 @@ pub(super) fn run(args: &FolderArgs) -> Result<ExitCode, Failure> {
     let _ = describe(&mut text, &folder, &report);
     // Prometheus cannot open it while it is in use.
     if in_use.is_none() {
-        let _ = describe_openings(&mut text, &report);
+        let _ = describe_openings(&mut text, &folder, &report);
     }
     print(&text)?;
     Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::from(failure::RUNNING) })
@@ -76,7 +77,8 @@ fn describe(out: &mut String, folder: &Folder, report: &VerifyReport) -> std::fm
         writeln!(out, "{}: is not part of the log, but Prometheus takes it for {taken_for}", path.display())?;
     }
     for (file, bytes) in &report.filled {
-        writeln!(out, "{}: {bytes} bytes were lost to damage and replaced by a repair", file.display())?;
+        let lost = was(*bytes, "byte");
+        writeln!(out, "{}: {lost} lost to damage and replaced by a repair", file.display())?;
     }
     lost_series(out, &report.unknown_series)?;
     if report.references_left_out {
@@ -86,10 +88,12 @@ fn describe(out: &mut String, folder: &Folder, report: &VerifyReport) -> std::fm
     let (records, entries): (u64, u64) = (report.records.values().sum(), report.entries.values().sum());
     writeln!(
         out,
-        "{}: {}, {records} whole records with {entries} entries in {} files, {}",
+        "{}: {}, {} with {} in {}, {}",
         folder.wal.display(),
         if report.is_clean() { "whole" } else { "damaged" },
-        report.files.len(),
+        counted(records, "whole record"),
+        counted(entries, "entry"),
+        counted(report.files.len() as u64, "file"),
         Human(bytes)
     )?;
     let aside = folder.set_aside();
@@ -97,9 +101,9 @@ fn describe(out: &mut String, folder: &Folder, report: &VerifyReport) -> std::fm
         let bytes = aside.iter().map(|(_, bytes)| bytes).sum();
         writeln!(
             out,
-            "set aside in {}: {} files, {}",
+            "set aside in {}: {}, {}",
             folder.damaged().display(),
-            aside.len(),
+            counted(aside.len() as u64, "file"),
             Human(bytes)
         )?;
         for (name, bytes) in &aside {
@@ -108,7 +112,8 @@ fn describe(out: &mut String, folder: &Folder, report: &VerifyReport) -> std::fm
     }
     if !report.damage.is_empty() {
         let (count, bytes) = (report.damage.len(), report.damaged_bytes());
-        writeln!(out, "{bytes} bytes in {count} places cannot be read; narthex skips them")?;
+        let (bytes, places) = (counted(bytes, "byte"), counted(count as u64, "place"));
+        writeln!(out, "{bytes} in {places} cannot be read; narthex skips them")?;
     }
     Ok(())
 }
@@ -119,14 +124,15 @@ fn lost_series(out: &mut String, lost: &[(PathBuf, u64)]) -> std::fmt::Result {
         let file = file.display();
         writeln!(
             out,
-            "{file}: {entries} entries belong to series whose labels are lost; every reader skips them"
+            "{file}: {} of series whose labels are lost; every reader skips them",
+            are(*entries, "entry")
         )?;
     }
     Ok(())
 }
 
 /// What Prometheus would do with the log.
-fn describe_openings(out: &mut String, report: &VerifyReport) -> std::fmt::Result {
+fn describe_openings(out: &mut String, folder: &Folder, report: &VerifyReport) -> std::fmt::Result {
     let both = report.agent == report.server;
     let programs = [("Prometheus", both, &report.server), ("a Prometheus agent", !both, &report.agent)];
     for (program, _, opening) in
@@ -146,7 +152,7 @@ fn describe_openings(out: &mut String, report: &VerifyReport) -> std::fmt::Resul
         }
     }
     if !report.is_clean() {
-        writeln!(out, "to repair it: narthex wal repair")?;
+        writeln!(out, "to repair it: {}", to_type("repair", &folder.data))?;
     }
     Ok(())
 }
@@ -169,10 +175,10 @@ pub(super) fn repair(args: &FolderArgs) -> Result<ExitCode, Failure> {
             let _ = writeln!(text, "  {} bytes at {}: {}", damage.bytes, damage.offset, damage.kind);
         }
         if repaired.cut_bytes > 0 {
-            let _ = writeln!(text, "  {} bytes behind its end were cut", repaired.cut_bytes);
+            let _ = writeln!(text, "  {} cut behind its end", was(repaired.cut_bytes, "byte"));
         }
         if repaired.sacrificed_bytes > 0 {
-            let _ = writeln!(text, "  {} bytes of whole records had to go too", repaired.sacrificed_bytes);
+            let _ = writeln!(text, "  {} of whole records cut, too", was(repaired.sacrificed_bytes, "byte"));
         }
         let _ = writeln!(text, "  the damaged file is kept as {}", repaired.set_aside.display());
     }
@@ -197,7 +203,7 @@ pub(super) fn repair(args: &FolderArgs) -> Result<ExitCode, Failure> {
     let _ = lost_series(&mut text, &verified.unknown_series);
     let state = if verified.is_clean() { "whole now" } else { "still damaged" };
     let _ = writeln!(text, "{}: {state}", folder.wal.display());
-    let _ = describe_openings(&mut text, &verified);
+    let _ = describe_openings(&mut text, &folder, &verified);
     print(&text)?;
     Ok(if verified.is_clean() { ExitCode::SUCCESS } else { ExitCode::from(failure::RUNNING) })
 }

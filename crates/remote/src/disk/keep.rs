@@ -8,7 +8,7 @@
 //! disk; what comes on top is not kept, and counted by the sample.
 
 use crate::disk::aside::{self, Files};
-use crate::disk::dead::{Lines, Reason, WAITING_BYTES, Writer};
+use crate::disk::dead::{Lines, Reason, Said, WAITING_BYTES, Writer};
 use crate::refusal::Refusal;
 use crate::stats::Stats;
 use model::Clock;
@@ -243,11 +243,12 @@ impl Disk {
             self.gone(id, self.files.set_out_of_the_way(&*self.fs, id));
             return;
         };
-        let now = self.clock.now_ms();
+        let time = self.clock.now_ms();
+        let said = Said { time, reason: Reason::Poisoned, answer: &entry.words, part: None };
         let mut lines = Lines::default();
         for point in &entry.batch.points {
             let labels = entry.batch.labels(point.series);
-            lines.sample(now, Reason::Poisoned, &entry.words, labels, &entry.batch, point);
+            lines.sample(&said, labels, &entry.batch, point);
         }
         self.stats.dead_letters_dropped.add(lines.left_out());
         self.write(&lines);

@@ -7,6 +7,7 @@ mod metadata;
 mod orders;
 mod outcome;
 mod reading;
+mod refused;
 mod saving;
 mod second;
 mod sending;

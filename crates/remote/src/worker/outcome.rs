@@ -1,22 +1,18 @@
 //! What an answer means: for the queue, for the negotiation, for numbers and words.
 
+use super::refused::{About, Refused};
 use super::{Flight, Worker, all_queues_of};
 use crate::batch::REQUEST_BYTES_MIN;
 use crate::client::answer::{self, Answer, Verdict};
 use crate::client::protocol::Next;
-use crate::disk::aside::Gathered;
-use crate::disk::dead::{self, Lines, Reason};
 use crate::disk::keep::Keep;
 use crate::outgoing::Outgoing;
-use crate::queue::{Fate, Outcome, PROBE_AFTER, Reached, Source};
+use crate::queue::{Outcome, PROBE_AFTER, Reached};
 use crate::refusal::{Refusal, RefusedReason};
 use crate::stats::State;
 use model::Kinds;
 use std::time::Duration;
 
-/// Where a receiver says how many it refused but not which, the samples of requests up to this size are kept
-/// aside, all of them; of a larger one the numbers, the range of time and the series.
-const SETTLED_KEPT: u64 = 100;
 /// A destination that refuses samples, and has written none for this long, refuses everything.
 const REFUSING_AFTER: Duration = Duration::from_secs(10);
 
@@ -45,7 +41,8 @@ impl Worker {
             words: &words,
             fits_a_repeat: refusal.reason.fits_a_repeat(),
             is_aside,
-            is_large: flight.kinds.total() > SETTLED_KEPT,
+            sent: flight.kinds.minus(flight.unsupported),
+            settled: refused_settled,
         };
         let mut refused = Refused::default();
         let Some(queue) = self.queue_mut(flight.queue) else { return };
@@ -55,12 +52,8 @@ impl Worker {
         }
         queue.answer(flight.request.shard, outcome, now, settle);
         self.stats.raise_sent(refused.newest);
+        refused.end_settled(&about);
         let settled = refused_settled.total();
-        if settled > 0 && about.is_large {
-            refused.lines.summary(about.time, &words, settled, &refused.settled);
-        }
-        // Which ones were refused of those that may have been written is not known: as many as can be.
-        refused.maybe += refused.maybe_settled.min(settled);
         self.stats.refused_by.add(refusal, refused.kinds.total() + settled);
         self.count_refused(&refused, refused_settled, &words);
         let mut keep = Keep { lines: refused.lines, ..Keep::default() };
@@ -268,84 +261,6 @@ impl Worker {
 /// Whether there is a sample or native histogram among these.
 fn has_samples(kinds: Kinds) -> bool {
     kinds.samples + kinds.histograms > 0
-}
-
-/// What there is to say of an answer, whichever point it is about.
-struct About<'a> {
-    time: i64,
-    words: &'a str,
-    /// Samples that the receiver has already may be refused so.
-    fits_a_repeat: bool,
-    is_aside: bool,
-    /// The request had more than [`SETTLED_KEPT`] points.
-    is_large: bool,
-}
-
-/// What an answer costs.
-#[derive(Default)]
-struct Refused {
-    kinds: Kinds,
-    /// Of the refused: those that an earlier try may have written.
-    maybe: u64,
-    /// The same of a request of which the receiver says how many it refused.
-    maybe_settled: u64,
-    presumed: u64,
-    /// On their way to the side queue.
-    poisoned: Option<Gathered>,
-    /// Of the side queue's.
-    from_aside: Kinds,
-    example: Option<String>,
-    lines: Lines,
-    /// Of a large request of which only numbers are kept.
-    settled: dead::Request,
-    /// The newest time of all that it settles.
-    newest: Option<i64>,
-}
-
-impl Refused {
-    /// Takes a point that the answer settles.
-    fn take(&mut self, about: &About<'_>, outgoing: &Outgoing, index: u32, fate: Fate) {
-        let Some(point) = outgoing.point(index) else { return };
-        self.newest = self.newest.max(Some(point.timestamp));
-        if about.is_aside && fate != Fate::Poisoned {
-            self.from_aside.count(&point.value);
-        }
-        let reason = match fate {
-            Fate::Delivered => return,
-            Fate::Settled { maybe_written } if about.is_large => {
-                self.maybe_settled += u64::from(maybe_written && about.fits_a_repeat);
-                self.settled.add(outgoing.labels(point.series), outgoing.series(index), point.timestamp);
-                return;
-            }
-            Fate::Settled { maybe_written } => {
-                self.maybe_settled += u64::from(maybe_written && about.fits_a_repeat);
-                Reason::Refused
-            }
-            Fate::Refused { maybe_written } => {
-                self.maybe += u64::from(maybe_written && about.fits_a_repeat);
-                Reason::Refused
-            }
-            Fate::Presumed { maybe_written } => {
-                self.presumed += 1;
-                self.maybe += u64::from(maybe_written && about.fits_a_repeat);
-                Reason::Presumed
-            }
-            Fate::Poisoned => {
-                self.poisoned.get_or_insert_default().add(outgoing, point);
-                return;
-            }
-        };
-        let labels = outgoing.labels(point.series);
-        let batch = &outgoing.chunk().batch;
-        self.lines.sample(about.time, reason, about.words, labels, batch, point);
-        if matches!(fate, Fate::Settled { .. }) {
-            return;
-        }
-        self.kinds.count(&point.value);
-        if self.example.is_none() {
-            self.example = Some(format!("{labels} at {}", point.timestamp));
-        }
-    }
 }
 
 /// What the answer says of what it refuses.

@@ -251,7 +251,7 @@ fn aside_head(first: u8, words: &str, body: &[u8]) -> Vec<u8> {
 
 /// A letter of a float, a staleness marker, a histogram, a part of a request.
 fn letter(kind: usize) -> Vec<u8> {
-    use remote::disk::dead::{Lines, Reason, Request};
+    use remote::disk::dead::{Lines, Reason, Request, Said};
     let mut lines = Lines::default();
     let labels = labels("took");
     let mut batch = model::Batch::new();
@@ -262,7 +262,8 @@ fn letter(kind: usize) -> Vec<u8> {
         _ => batch.push_histogram(series, 1_700_000_000_000, 1_600_000_000_000, histogram(false, false)),
     }
     if kind < 3 {
-        lines.sample(1, Reason::Refused, "400: \"out of order\"", labels.as_ref(), &batch, &batch.points[0]);
+        let said = Said { time: 1, reason: Reason::Refused, answer: "400: \"out of order\"", part: None };
+        lines.sample(&said, labels.as_ref(), &batch, &batch.points[0]);
     } else {
         let mut request = Request::default();
         request.add(labels.as_ref(), 1, 1_700_000_000_000);

@@ -1,11 +1,10 @@
 //! A line of dead letters as it is read again.
 
-use super::STALE;
+use super::{Part, STALE};
 use model::Labels;
 use serde::Deserialize;
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
-use std::fmt;
 
 /// One line.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,13 +22,8 @@ pub struct Letter {
 pub enum Content {
     /// One sample, histogram or exemplar.
     Sample(Sample),
-    /// A part of a request, nobody knows which.
-    Part {
-        /// So many samples were refused,
-        refused: u64,
-        /// of so many that were sent.
-        of: u64,
-    },
+    /// A number of samples of a large request, without the samples.
+    Part(Part),
 }
 
 /// One sample, histogram or exemplar.
@@ -43,6 +37,32 @@ pub struct Sample {
     pub float: Option<f64>,
     /// The value as it stands there, for people.
     pub shown: String,
+    /// Where it is one of several samples, of which some were refused. Lines of the first versions do not say so.
+    pub part: Option<Part>,
+    /// What it is.
+    pub kind: SampleKind,
+}
+
+/// What a sample is. Each kind is counted apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SampleKind {
+    /// A number.
+    Float,
+    /// A native histogram.
+    Histogram,
+    /// An exemplar.
+    Exemplar,
+}
+
+impl SampleKind {
+    /// The noun for people.
+    pub const fn noun(self) -> &'static str {
+        match self {
+            Self::Float => "sample",
+            Self::Histogram => "native histogram",
+            Self::Exemplar => "exemplar",
+        }
+    }
 }
 
 impl Sample {
@@ -75,7 +95,12 @@ impl Letter {
     pub fn read(line: &[u8]) -> Option<Letter> {
         let line: Line = serde_json::from_slice(line).ok()?;
         let content = match (line.timestamp, line.refused) {
-            (Some(timestamp), _) => {
+            (Some(timestamp), refused) => {
+                let kind = match (&line.histogram, &line.exemplar) {
+                    (Some(_), _) => SampleKind::Histogram,
+                    (None, Some(_)) => SampleKind::Exemplar,
+                    (None, None) => SampleKind::Float,
+                };
                 let json = || line.histogram.or(line.exemplar).map(|json| json.to_string());
                 // Rust reads more than is written: a marker is no number, whatever its name.
                 let float = line.value.as_deref().filter(|text| *text != STALE).map(str::parse::<f64>);
@@ -84,34 +109,21 @@ impl Letter {
                     timestamp,
                     float: float.transpose().ok()?,
                     shown: line.value.or_else(json).unwrap_or_else(|| "?".into()),
+                    part: refused.map(|refused| Part { refused, of: line.of }),
+                    kind,
                 })
             }
-            (None, Some(refused)) => Content::Part { refused, of: line.of },
+            (None, Some(refused)) => Content::Part(Part { refused, of: line.of }),
             (None, None) => return None,
         };
         Some(Letter { reason: line.reason, answer: line.answer, content })
     }
 }
 
-impl fmt::Display for Letter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Letter { reason, answer, content } = self;
-        match content {
-            Content::Sample(sample) => {
-                let Sample { timestamp, shown, .. } = sample;
-                write!(f, "{reason}: {} {timestamp} {shown}: {answer}", sample.canonical_labels())
-            }
-            Content::Part { refused, of } => {
-                write!(f, "{reason}: {refused} of {of} samples of a request: {answer}")
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::tests::add_histogram_and_exemplar;
-    use super::super::{Lines, Reason, Request};
+    use super::super::tests::{add_histogram_and_exemplar, said};
+    use super::super::{Lines, Reason, Request, Said};
     use super::*;
     use model::{Batch, Series};
 
@@ -126,7 +138,7 @@ mod tests {
         add_histogram_and_exemplar(&mut batch, series, series);
         let mut lines = Lines::default();
         for point in &batch.points {
-            lines.sample(1, Reason::Poisoned, "503: no", labels.as_ref(), &batch, point);
+            lines.sample(&said(Reason::Poisoned, "503: no"), labels.as_ref(), &batch, point);
         }
         let mut request = Request::default();
         request.add(labels.as_ref(), 1, 5);
@@ -139,21 +151,47 @@ mod tests {
         let part = Letter {
             reason: "refused".into(),
             answer: "400: some".into(),
-            content: Content::Part { refused: 3, of: 1 },
+            content: Content::Part(Part { refused: 3, of: 1 }),
         };
         assert_eq!(letters.last(), Some(&part));
-        let mut floats = Vec::new();
+        let (mut floats, mut kinds) = (Vec::new(), Vec::new());
         for letter in &letters[..6] {
             assert_eq!((&*letter.reason, &*letter.answer), ("poisoned", "503: no"));
             let Content::Sample(sample) = &letter.content else { panic!("{letter:?}") };
             assert_eq!(sample.canonical_labels(), labels);
             floats.push((sample.timestamp, sample.float));
+            kinds.push(sample.kind);
         }
         let right = [Some(1.5), Some(f64::INFINITY), Some(f64::MIN_POSITIVE), None].map(|value| (-7, value));
         assert_eq!(floats[..4], right);
         assert_eq!(floats[4..], [(7, None), (8, None)]);
-        assert_eq!(letters[3].to_string(), format!("poisoned: {labels} -7 stale: 503: no"));
-        assert!(letters[4].to_string().contains("\"positive_deltas\":[2,-1]"), "{}", letters[4]);
+        assert_eq!(kinds[3..], [SampleKind::Float, SampleKind::Histogram, SampleKind::Exemplar]);
+        let shown = |index: usize| match &letters[index].content {
+            Content::Sample(sample) => sample.shown.clone(),
+            Content::Part(part) => panic!("{part:?}"),
+        };
+        assert_eq!(shown(3), "stale");
+        assert!(shown(4).contains("\"positive_deltas\":[2,-1]"), "{}", shown(4));
+    }
+
+    #[test]
+    fn a_sample_of_a_part_has_its_numbers_and_an_older_line_has_none() {
+        let mut batch = Batch::new();
+        let labels = Labels::from_pairs([("__name__", "up")]);
+        let series = batch.add_series(labels.as_ref(), Series::NO_METADATA);
+        batch.push_float(series, 7, 1.0);
+        let mut lines = Lines::default();
+        for part in [Some(Part { refused: 1, of: 7 }), None] {
+            let said = Said { part, ..said(Reason::Refused, "400: one of them") };
+            lines.sample(&said, labels.as_ref(), &batch, &batch.points[0]);
+        }
+        let lines = lines.as_bytes().split_inclusive(|byte| *byte == b'\n');
+        let part = |line| match Letter::read(line).unwrap().content {
+            Content::Sample(sample) => sample.part,
+            Content::Part(part) => panic!("{part:?}"),
+        };
+        let parts: Vec<Option<Part>> = lines.map(part).collect();
+        assert_eq!(parts, [Some(Part { refused: 1, of: 7 }), None]);
     }
 
     #[test]

@@ -8,8 +8,12 @@
 //! ```
 //!
 //! Values are strings, as in Prometheus' own API, since JSON has no NaN; that of a staleness marker is `stale`. A
-//! histogram or an exemplar stands in `histogram` or `exemplar` in place of `value`. Where a receiver only says how many samples of a large
-//! request it refused, the line has, instead of a sample, `refused` and `of`, the request's oldest and newest
+//! histogram or an exemplar stands in `histogram` or `exemplar` in place of `value`.
+//!
+//! A receiver of 2.0 may say how many samples of a request it refused without saying which. Then each sample of
+//! the request has a line, and each of these lines has the two numbers: with `"refused":1,"of":7`, one of seven
+//! samples was refused, and six were delivered. Native histograms and exemplars are counted apart in the same way.
+//! A large request has a single line without a sample: it has `refused` and `of`, the request's oldest and newest
 //! timestamp (`from`, `to`) and its `series`; past [`SERIES_BYTES`] these are only counted (`more_series`).
 //!
 //! At [`FILE_BYTES`] the file becomes `….jsonl.1`, replacing the one before. Lines that come faster than
@@ -19,7 +23,7 @@
 mod letter;
 mod writer;
 
-pub use letter::{Content, Letter, Sample};
+pub use letter::{Content, Letter, Sample, SampleKind};
 pub use writer::Writer;
 
 use model::{Batch, Counts, Histogram, LabelsRef, Point, Value};
@@ -85,34 +89,55 @@ impl Request {
     }
 }
 
+/// A number of samples of a request, of which the receiver refused some without saying which.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    /// How many of them were refused.
+    pub refused: u64,
+    /// How many they are.
+    pub of: u64,
+}
+
+/// What a receiver said, and about how much.
+#[derive(Debug, Clone, Copy)]
+pub struct Said<'a> {
+    /// When, in milliseconds since 1970.
+    pub time: i64,
+    /// Why a sample is kept.
+    pub reason: Reason,
+    /// The answer.
+    pub answer: &'a str,
+    /// Where the answer is about one of several samples.
+    pub part: Option<Part>,
+}
+
 /// Lines that one answer made.
 #[derive(Debug, Default)]
 pub struct Lines {
     text: Vec<u8>,
     samples: u64,
     left_out: u64,
+    /// Of the samples in parts: those without a line.
+    left_out_of_parts: u64,
 }
 
 impl Lines {
-    /// Adds a sample with its outgoing labels.
-    pub fn sample(
-        &mut self,
-        time: i64,
-        reason: Reason,
-        answer: &str,
-        labels: LabelsRef<'_>,
-        batch: &Batch,
-        point: &Point,
-    ) {
+    /// Adds a sample with its outgoing labels. Where it is of a [`Part`], [`Lines::end_parts`] counts it.
+    pub fn sample(&mut self, said: &Said<'_>, labels: LabelsRef<'_>, batch: &Batch, point: &Point) {
         if self.text.len() >= WAITING_BYTES {
-            self.left_out += 1;
+            let left_out = if said.part.is_some() { &mut self.left_out_of_parts } else { &mut self.left_out };
+            *left_out += 1;
             return;
         }
-        self.samples += 1;
+        self.samples += u64::from(said.part.is_none());
         let mut line = Map::new();
-        line.insert("time".into(), time.into());
-        line.insert("reason".into(), reason.as_str().into());
-        line.insert("answer".into(), answer.into());
+        line.insert("time".into(), said.time.into());
+        line.insert("reason".into(), said.reason.as_str().into());
+        line.insert("answer".into(), said.answer.into());
+        if let Some(Part { refused, of }) = said.part {
+            line.insert("refused".into(), refused.into());
+            line.insert("of".into(), of.into());
+        }
         line.insert("labels".into(), labels_json(labels));
         line.insert("timestamp".into(), point.timestamp.into());
         if point.start_timestamp != 0 {
@@ -130,6 +155,13 @@ impl Lines {
             }),
         };
         self.put(&Json::Object(line));
+    }
+
+    /// Counts the samples that were refused of all parts. Any of them may be among those without a line.
+    pub fn end_parts(&mut self, refused: u64) {
+        let left_out = std::mem::take(&mut self.left_out_of_parts).min(refused);
+        self.left_out += left_out;
+        self.samples += refused - left_out;
     }
 
     /// Adds what is known of a request of which `refused` samples were refused, one does not know which.
@@ -235,6 +267,10 @@ pub(crate) mod tests {
     use super::*;
     use model::{BucketSpan, Labels, ResetHint, Series};
 
+    pub(crate) fn said(reason: Reason, answer: &str) -> Said<'_> {
+        Said { time: 1, reason, answer, part: None }
+    }
+
     fn lines(values: &[f64]) -> Lines {
         let mut batch = Batch::new();
         let labels = Labels::from_pairs([("__name__", "up"), ("q", "a\"b\n")]);
@@ -244,7 +280,7 @@ pub(crate) mod tests {
         }
         let mut lines = Lines::default();
         for point in &batch.points {
-            lines.sample(1, Reason::Refused, "400: no", labels.as_ref(), &batch, point);
+            lines.sample(&said(Reason::Refused, "400: no"), labels.as_ref(), &batch, point);
         }
         lines
     }
@@ -287,7 +323,7 @@ pub(crate) mod tests {
         add_histogram_and_exemplar(&mut batch, series, series);
         let mut lines = Lines::default();
         for point in &batch.points {
-            lines.sample(1, Reason::Poisoned, "", LabelsRef::EMPTY, &batch, point);
+            lines.sample(&said(Reason::Poisoned, ""), LabelsRef::EMPTY, &batch, point);
         }
         let text = String::from_utf8(lines.text).unwrap();
         let parsed: Vec<Json> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -306,9 +342,21 @@ pub(crate) mod tests {
         batch.push_float(series, 7, 1.0);
         let mut lines = Lines::default();
         for _ in 0..1000 {
-            lines.sample(1, Reason::Refused, "", labels.as_ref(), &batch, &batch.points[0]);
+            lines.sample(&said(Reason::Refused, ""), labels.as_ref(), &batch, &batch.points[0]);
         }
         assert_eq!(lines.samples() + lines.left_out(), 1000);
         assert!(lines.left_out() > 500 && lines.bytes() < WAITING_BYTES + (1 << 20));
+        // Of a part only those that were refused count, whether they have a line or not.
+        for (refused, left_out) in [(900, 500..900), (7, 7..8)] {
+            let mut lines = Lines::default();
+            let part = Some(Part { refused, of: 1000 });
+            for _ in 0..1000 {
+                let said = Said { part, ..said(Reason::Refused, "") };
+                lines.sample(&said, labels.as_ref(), &batch, &batch.points[0]);
+            }
+            lines.end_parts(refused);
+            assert_eq!(lines.samples() + lines.left_out(), refused);
+            assert!(left_out.contains(&lines.left_out()), "{refused}: {}", lines.left_out());
+        }
     }
 }
