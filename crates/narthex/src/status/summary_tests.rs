@@ -168,6 +168,25 @@ fn only_dead_letters_that_were_kept_can_be_looked_at() {
 }
 
 #[test]
+fn each_suggested_command_names_the_data_folder() {
+    use clap::Parser;
+    let facts = with(|facts| {
+        facts.data = "/srv/my data".into();
+        for kind in [Event::Lost, Event::Unreadable, Event::Refused] {
+            facts.window.push(event(kind, "prod", "", 1, 0));
+        }
+    });
+    let details = decide(&facts).details;
+    let commands: Vec<&str> = details.iter().filter_map(|one| one.sentence.split('`').nth(1)).collect();
+    assert_eq!(commands.len(), 3, "{details:#?}");
+    for command in commands {
+        let own = command.strip_suffix(" '/srv/my data'").unwrap_or_else(|| panic!("{command}"));
+        let words = own.split(' ').chain(["/srv/my data"]);
+        assert!(crate::cli::Cli::try_parse_from(words).is_ok(), "{command}");
+    }
+}
+
+#[test]
 fn a_destination_that_does_not_authorise_narthex_is_an_error() {
     let facts = with_destination(|one| one.delivery = Delivery::Unauthorized("403 Forbidden".into()));
     let sentence = "prod does not authorise narthex: 403 Forbidden. Check its URL and credentials; it is tried \

@@ -274,7 +274,7 @@ mod tests {
         );
         assert!(sentences.len() == 1 && sentences[0].contains("the others were delivered"), "{sentences:?}");
         // Replay imports all of them: which one the receiver lacks is not known.
-        assert_eq!(dumped(Format::OpenMetrics).0, "up 1 1.000\n# EOF\n");
+        assert_eq!(dumped(Format::OpenMetrics).0, "up{} 1 1.000\n# EOF\n");
     }
 
     #[test]
