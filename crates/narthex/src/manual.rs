@@ -2,10 +2,15 @@
 
 use crate::cli::Cli;
 use crate::failure::Failure;
-use clap::{Args, CommandFactory};
+use clap::{Arg, Args, Command, CommandFactory};
 use clap_complete::Shell;
+use clap_mangen::Man;
+use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+
+/// Keeps a flag and its value on one line of the synopsis.
+const NO_BREAK_SPACE: &str = "\u{a0}";
 
 /// `narthex completions`.
 #[derive(Debug, Args)]
@@ -17,8 +22,8 @@ pub struct CompletionsArgs {
 /// `narthex man`.
 #[derive(Debug, Args)]
 pub struct ManArgs {
-    /// Write narthex.1, and a page for each subcommand, into this existing directory. [default: narthex.1
-    /// to standard output]
+    /// Write narthex.1, and a page for each subcommand, into this directory. It is created if it does not exist.
+    /// [default: narthex.1 to standard output]
     pub dir: Option<PathBuf>,
 }
 
@@ -31,21 +36,95 @@ pub(crate) fn completions(args: &CompletionsArgs) -> Result<(), Failure> {
 
 /// Writes the manual.
 pub(crate) fn man(args: &ManArgs) -> Result<(), Failure> {
+    // Every page would otherwise have a copy for `help`.
+    let mut command = Cli::command().disable_help_subcommand(true);
+    command.build();
     match &args.dir {
-        Some(dir) => write_pages(dir).map_err(|error| {
-            Failure::running(format!("the manual pages can't be written into {}: {error}", dir.display()))
-        }),
-        None => {
-            let mut text = Vec::new();
-            clap_mangen::Man::new(Cli::command()).render(&mut text).map_err(Failure::running)?;
-            print(&text)
+        Some(dir) => {
+            std::fs::create_dir_all(dir).and_then(|()| write_pages(&command, dir)).map_err(|error| {
+                let dir = dir.display();
+                Failure::running(format!("the manual pages can't be written into {dir}: {error}"))
+            })
         }
+        None => print(&page(&command).map_err(Failure::running)?),
     }
 }
 
-fn write_pages(dir: &Path) -> std::io::Result<()> {
-    // Every page would otherwise have a copy for `help`.
-    clap_mangen::generate_to(Cli::command().disable_help_subcommand(true), dir)
+/// Writes the pages of a command and its subcommands.
+fn write_pages(command: &Command, dir: &Path) -> std::io::Result<()> {
+    for subcommand in command.get_subcommands().filter(|subcommand| !subcommand.is_hide_set()) {
+        write_pages(subcommand, dir)?;
+    }
+    std::fs::write(dir.join(Man::new(command.clone()).get_filename()), page(command)?)
+}
+
+/// One manual page. The synopsis and the exit status are written here: clap_mangen leaves out the values of flags,
+/// and puts the text after the help under the heading EXTRA.
+fn page(command: &Command) -> std::io::Result<Vec<u8>> {
+    let man = Man::new(command.clone()).source(concat!("narthex ", env!("CARGO_PKG_VERSION")));
+    let mut text = Vec::new();
+    man.render_title(&mut text)?;
+    man.render_name_section(&mut text)?;
+    synopsis(command).to_writer(&mut text)?;
+    man.render_description_section(&mut text)?;
+    man.render_options_section(&mut text)?;
+    if command.has_subcommands() {
+        man.render_subcommands_section(&mut text)?;
+    }
+    if let Some(exit_status) = command.get_after_help() {
+        let mut roff = Roff::new();
+        roff.control("SH", ["EXIT STATUS"]).text([roman(exit_status.to_string())]);
+        roff.to_writer(&mut text)?;
+    }
+    if command.get_version().is_some() {
+        man.render_version_section(&mut text)?;
+    }
+    Ok(text)
+}
+
+/// The synopsis: each flag with its value, then the arguments.
+fn synopsis(command: &Command) -> Roff {
+    let mut line = vec![bold(command.get_bin_name().unwrap_or_else(|| command.get_name()))];
+    let arguments = || command.get_arguments().filter(|argument| !argument.is_hide_set());
+    for argument in arguments().filter(|argument| !argument.is_positional()) {
+        append_argument(&mut line, argument);
+    }
+    for argument in arguments().filter(|argument| argument.is_positional()) {
+        append_argument(&mut line, argument);
+    }
+    if command.has_subcommands() {
+        line.extend([roman(" "), italic("SUBCOMMAND")]);
+    }
+    let mut roff = Roff::new();
+    roff.control("SH", ["SYNOPSIS"]).text(line);
+    roff
+}
+
+/// Appends ` [--flag VALUE]` or ` [VALUE]...`; a required argument has no brackets.
+fn append_argument(line: &mut Vec<Inline>, argument: &Arg) {
+    let required = argument.is_required_set();
+    line.push(roman(if required { " " } else { " [" }));
+    if argument.is_last_set() {
+        line.push(bold(format!("--{NO_BREAK_SPACE}")));
+    }
+    if let Some(long) = argument.get_long() {
+        let short = argument.get_short().map(|short| format!("-{short}|")).unwrap_or_default();
+        line.push(bold(format!("{short}--{long}")));
+    }
+    if argument.get_action().takes_values() {
+        if argument.get_long().is_some() {
+            line.push(roman(NO_BREAK_SPACE));
+        }
+        let names = argument.get_value_names().unwrap_or_default();
+        line.push(italic(names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(NO_BREAK_SPACE)));
+    }
+    if !required {
+        line.push(roman("]"));
+    }
+    let repeats = matches!(argument.get_action(), clap::ArgAction::Append);
+    if repeats || argument.get_num_args().is_some_and(|count| count.max_values() > 1) {
+        line.push(roman("..."));
+    }
 }
 
 /// Writes to standard output. A reader that has closed the pipe, as `head` does, is no error.
@@ -61,22 +140,61 @@ fn print(text: &[u8]) -> Result<(), Failure> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn each_subcommand_gets_a_manual_page_that_names_its_flags() {
-        let dir = tempfile::tempdir().unwrap();
-        man(&ManArgs { dir: Some(dir.path().to_path_buf()) }).unwrap();
-        let page = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap();
-        assert!(page("narthex.1").contains(env!("CARGO_PKG_VERSION")));
-        assert!(page("narthex-run.1").contains("flush\\-deadline"));
-        for command in Cli::command().get_subcommands() {
-            page(&format!("narthex-{}.1", command.get_name()));
-        }
-        assert!(!dir.path().join("narthex-help.1").exists());
+    /// The page of a subcommand.
+    fn page_of(name: &str) -> String {
+        let mut command = Cli::command();
+        command.build();
+        String::from_utf8(page(command.find_subcommand(name).unwrap()).unwrap()).unwrap()
     }
 
     #[test]
-    fn a_missing_directory_is_named() {
-        let error = man(&ManArgs { dir: Some("/does/not/exist".into()) }).unwrap_err().to_string();
-        assert!(error.contains("/does/not/exist: No such file"), "{error}");
+    fn a_missing_directory_is_created_with_a_page_for_each_subcommand() {
+        let parent = tempfile::tempdir().unwrap();
+        let dir = parent.path().join("share/man1");
+        man(&ManArgs { dir: Some(dir.clone()) }).unwrap();
+        let page = |name: &str| std::fs::read_to_string(dir.join(name)).unwrap();
+        assert!(page("narthex.1").contains(env!("CARGO_PKG_VERSION")));
+        assert!(page("narthex-run.1").contains("flush\\-deadline"));
+        assert!(page("narthex-wal-dump.1").contains(concat!("\"narthex ", env!("CARGO_PKG_VERSION"))));
+        for command in Cli::command().get_subcommands() {
+            page(&format!("narthex-{}.1", command.get_name()));
+        }
+        assert!(!dir.join("narthex-help.1").exists());
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_created_is_named() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let dir = file.path().join("man1");
+        let error = man(&ManArgs { dir: Some(dir.clone()) }).unwrap_err().to_string();
+        assert!(error.contains(&format!("{}: Not a directory", dir.display())), "{error}");
+    }
+
+    #[test]
+    fn the_synopsis_shows_values_and_marks_what_is_required() {
+        let synopsis = |name: &str| {
+            let page = page_of(name);
+            let line = page.split(".SH SYNOPSIS\n").nth(1).unwrap().lines().next().unwrap().to_string();
+            ["\\fB", "\\fI", "\\fR"].iter().fold(line, |line, font| line.replace(font, ""))
+        };
+        let run = synopsis("run").replace(NO_BREAK_SPACE, " ");
+        assert!(run.starts_with("narthex run [\\-\\-config FILE] "), "{run}");
+        assert!(run.contains(" [\\-\\-allowed\\-host NAME]... "), "{run}");
+        assert!(run.contains(" [\\-\\-enable\\-admin] ") && run.ends_with(" [\\-h|\\-\\-help]"), "{run}");
+        let exec = synopsis("exec").replace(NO_BREAK_SPACE, " ");
+        assert!(exec.contains(" \\-\\-job NAME ") && exec.ends_with(" \\-\\- COMMAND..."), "{exec}");
+        assert!(synopsis("wal").ends_with(" SUBCOMMAND"));
+    }
+
+    #[test]
+    fn the_exit_status_has_a_section_of_its_own() {
+        for name in ["push", "exec"] {
+            let page = page_of(name);
+            assert!(page.contains(".SH \"EXIT STATUS\"\n") && !page.contains("EXTRA"), "{page}");
+        }
+        // All other text after a help would get the same heading.
+        let with_text =
+            Cli::command().get_subcommands().filter(|command| command.get_after_help().is_some()).count();
+        assert_eq!(with_text, 2);
     }
 }
