@@ -56,17 +56,21 @@ impl Counter {
         }
     }
 
-    /// Counts a request: its body as it came was `bytes` long. Gives the numbers of samples and
-    /// histograms, which an answer in 2.0 says.
+    /// Counts the series of a request that are written; its body as it came was `bytes` long. Gives the numbers of
+    /// samples and histograms, which an answer in 2.0 says.
     pub(crate) fn request(
         &mut self,
         version: Version,
         body: &[u8],
         bytes: usize,
+        is_written: impl Fn(&SeriesView<'_>) -> bool,
     ) -> Result<(u64, u64), String> {
         let (mut samples, mut histograms) = (0, 0);
         let before = self.counts.arrived;
         visit(version, body, |series| {
+            if !is_written(series) {
+                return;
+            }
             samples += series.samples.len() as u64;
             histograms += series.histograms.len() as u64;
             self.series(series);
@@ -144,7 +148,7 @@ mod tests {
         for request in 0..4 {
             let body = counter.plan.request(Dialect::V2, request);
             let content = support::wire::decompress("snappy", &body).unwrap();
-            let written = counter.request(Version::V2, &content, body.len()).unwrap();
+            let written = counter.request(Version::V2, &content, body.len(), |_| true).unwrap();
             assert_eq!(written, (1800, 200));
         }
         let expected = Counts { arrived: 8000, bytes: counter.counts.bytes, ..Counts::default() };

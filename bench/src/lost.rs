@@ -7,7 +7,7 @@
 use crate::Result;
 use crate::count::Counts;
 use crate::dialect::Dialect;
-use crate::receiver::{Accepts, Receiver};
+use crate::receiver::{Accepts, Receiver, Refusal};
 use crate::sender::{CONNECTIONS, Requests, Sent, Target, send};
 use crate::systems::{Asked, Budget, Programs, Route, System, Which, data_folder};
 use crate::table::{Table, thousands};
@@ -24,7 +24,7 @@ const RATE: u32 = 20_000;
 const NARTHEX_BUDGET: (u64, u32) = (8 << 20, 80_000);
 /// The same for vmagent, which rounds a smaller limit up to this one.
 const VMAGENT_BUDGET: (u64, u32) = (512 << 20, 250_000);
-/// One series in so many is refused by the receiver of the event that is about one.
+/// One series in so many is refused by the receiver of the events with a bad sample.
 const REFUSED_OF: u32 = 2000;
 /// After the last new arrival, beyond the length of the outage. What has not arrived by then is lost: each
 /// system's pause between two attempts is at most about as long as the outage was.
@@ -52,22 +52,37 @@ struct Event {
     kills: &'static [u64],
     /// From when to when the receiver takes no connections.
     away: Option<(u64, u64)>,
-    /// The receiver answers 400, and writes nothing, where a request has a sample of a refused series.
-    refuses: bool,
+    /// The receiver answers 400 where a request has a sample of a refused series.
+    refuses: Option<Refusal>,
     /// The disk budget, where the event is about one.
     budget: Option<Budget>,
 }
 
 const PLAIN: Event =
-    Event { name: "", rate: RATE, seconds: 12, kills: &[], away: None, refuses: false, budget: None };
+    Event { name: "", rate: RATE, seconds: 12, kills: &[], away: None, refuses: None, budget: None };
 
 /// Each event with the systems that it is for. The last two are about a limit on disk: each system has the
 /// smallest that it takes. The Prometheus agent has none in bytes.
-const EVENTS: [(Event, &[System]); 7] = [
+const EVENTS: [(Event, &[System]); 8] = [
     (Event { name: "killed twice under load", kills: &[4, 8], ..PLAIN }, &System::ALL),
     (Event { name: "killed in an outage of 10 s", kills: &[7], away: Some((2, 12)), ..PLAIN }, &System::ALL),
     (Event { name: "an outage of 10 s", away: Some((2, 12)), ..PLAIN }, &System::ALL),
-    (Event { name: "one bad sample in 2,000", refuses: true, ..PLAIN }, &System::ALL),
+    (
+        Event {
+            name: "one bad sample in 2,000, whole requests refused",
+            refuses: Some(Refusal { one_in: REFUSED_OF, writes_rest: false }),
+            ..PLAIN
+        },
+        &System::ALL,
+    ),
+    (
+        Event {
+            name: "one bad sample in 2,000, good ones written",
+            refuses: Some(Refusal { one_in: REFUSED_OF, writes_rest: true }),
+            ..PLAIN
+        },
+        &System::ALL,
+    ),
     (
         Event {
             name: "outage fills 8 MiB of disk, oldest dropped",
@@ -210,9 +225,7 @@ impl Event {
         let plan = Plan { workload, base: now_ms() + AHEAD_MS };
         let requests = Requests::prepare(&plan, Dialect::V1)?;
         receiver.expect(plan);
-        if self.refuses {
-            receiver.refuse_one_in(REFUSED_OF);
-        }
+        receiver.refuse(self.refuses);
         let target = Target::of(&running.write_url())?;
         let sent = std::thread::scope(|scope| {
             let sending = {
@@ -243,7 +256,7 @@ impl Event {
             }
             sent
         })?;
-        let bad = if self.refuses { u64::from(SERIES / REFUSED_OF) * u64::from(sweeps) } else { 0 };
+        let bad = self.refuses.map_or(0, |refusal| u64::from(SERIES / refusal.one_in) * u64::from(sweeps));
         let expected = sent.acknowledged.saturating_sub(bad);
         let outage = self.away.map_or(0, |(from, to)| to - from);
         let patience = PATIENCE + Duration::from_secs(outage);

@@ -13,10 +13,10 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
-use support::wire::{Version, decompress, visit};
+use support::wire::{SeriesView, Version, decompress, visit};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -35,10 +35,25 @@ pub(crate) enum Accepts {
 struct Shared {
     accepts: Accepts,
     counter: Mutex<Option<Counter>>,
-    /// Requests with a sample of every such series are refused as a whole; 0 for none.
-    refused_of: AtomicU32,
+    refusal: Mutex<Option<Refusal>>,
     /// Somebody has asked for zstd, or used it.
     agreed: AtomicBool,
+}
+
+/// Which series the receiver refuses, and what it does with the rest of such a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    /// The last of each so many series is refused.
+    pub(crate) one_in: u32,
+    /// The rest of the request is written before the answer 400. Otherwise nothing of it is.
+    pub(crate) writes_rest: bool,
+}
+
+impl Refusal {
+    /// Whether samples of this series are refused.
+    fn refuses(self, series: &SeriesView<'_>) -> bool {
+        series_id(&series.labels).is_some_and(|id| id % self.one_in == self.one_in - 1)
+    }
 }
 
 /// What an agent that knows zstd asks VictoriaMetrics, and what this shows with its answers.
@@ -73,7 +88,7 @@ impl Receiver {
         let shared = Arc::new(Shared {
             accepts,
             counter: Mutex::new(None),
-            refused_of: AtomicU32::new(0),
+            refusal: Mutex::new(None),
             agreed: AtomicBool::new(false),
         });
         let (here, presence) = watch::channel(true);
@@ -105,10 +120,9 @@ impl Receiver {
         }
     }
 
-    /// From now on answers 400, and writes nothing, where a request has a sample of the last of each `series`
-    /// series.
-    pub(crate) fn refuse_one_in(&self, series: u32) {
-        self.shared.refused_of.store(series, Ordering::Relaxed);
+    /// From now on answers 400 to requests with a sample of a refused series.
+    pub(crate) fn refuse(&self, refusal: Option<Refusal>) {
+        *self.shared.refusal.lock().unwrap_or_else(PoisonError::into_inner) = refusal;
     }
 
     /// Whether the system and this one have agreed on zstd.
@@ -221,25 +235,27 @@ fn count(
     body: &[u8],
 ) -> std::result::Result<(u64, u64), StatusCode> {
     let content = decompress(encoding, body).map_err(|_| StatusCode::BAD_REQUEST)?;
-    if has_refused(version, &content, shared.refused_of.load(Ordering::Relaxed)) {
+    let refusal = *shared.refusal.lock().unwrap_or_else(PoisonError::into_inner);
+    let refusal = refusal.filter(|&refusal| has_refused(version, &content, refusal));
+    if refusal.is_some_and(|refusal| !refusal.writes_rest) {
         return Err(StatusCode::BAD_REQUEST);
     }
-    match &mut *shared.counter.lock().unwrap_or_else(PoisonError::into_inner) {
-        Some(counter) => counter.request(version, &content, body.len()).map_err(|_| StatusCode::BAD_REQUEST),
+    let is_written = |series: &SeriesView<'_>| !refusal.is_some_and(|refusal| refusal.refuses(series));
+    let written = match &mut *shared.counter.lock().unwrap_or_else(PoisonError::into_inner) {
+        Some(counter) => {
+            counter.request(version, &content, body.len(), is_written).map_err(|_| StatusCode::BAD_REQUEST)?
+        }
         // Before the plan is known only the system's own metrics come.
-        None => Ok((0, 0)),
-    }
+        None => (0, 0),
+    };
+    if refusal.is_some() { Err(StatusCode::BAD_REQUEST) } else { Ok(written) }
 }
 
 /// Whether a series that is refused is in a request.
-fn has_refused(version: Version, content: &[u8], refused_of: u32) -> bool {
+fn has_refused(version: Version, content: &[u8], refusal: Refusal) -> bool {
     let mut found = false;
-    if refused_of > 0 {
-        // What can't be read is answered where it is counted.
-        let _ = visit(version, content, |series| {
-            found |= series_id(&series.labels).is_some_and(|id| id % refused_of == refused_of - 1);
-        });
-    }
+    // What can't be read is answered where it is counted.
+    let _ = visit(version, content, |series| found |= refusal.refuses(series));
     found
 }
 
@@ -270,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_with_a_refused_series_is_refused_as_a_whole() {
+    fn a_request_with_a_refused_series_is_refused_whole_or_in_part() {
         let plan = Plan { workload: Workload::plain(4000, 1), base: 1000 };
         let receiver = Receiver::start(Accepts::Only(Dialect::V1)).unwrap();
         receiver.expect(plan);
@@ -279,10 +295,15 @@ mod tests {
             http::post(&receiver.url(), &Dialect::V1.headers(), &body).unwrap().status
         };
         // The 4,000th series is in the second request.
-        receiver.refuse_one_in(4000);
+        let refusal = Refusal { one_in: 4000, writes_rest: false };
+        receiver.refuse(Some(refusal));
         assert_eq!((post(0), post(1)), (204, 400));
         assert_eq!(receiver.arrived().counts.arrived, 2000);
-        receiver.refuse_one_in(0);
+        receiver.refuse(Some(Refusal { writes_rest: true, ..refusal }));
+        assert_eq!((post(0), post(1)), (204, 400));
+        let counts = receiver.arrived().counts;
+        assert_eq!((counts.arrived, counts.repeated), (3999, 2000));
+        receiver.refuse(None);
         assert_eq!(post(1), 204);
         assert_eq!(receiver.arrived().counts.arrived, 4000);
     }
