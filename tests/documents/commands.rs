@@ -18,7 +18,8 @@ struct Said {
     block: bool,
 }
 
-/// Splits as a shell does, as far as the documents need it: quotes, and the end at a pipe or a comment.
+/// Splits as a shell does, as far as the documents need it: quotes, and the end at a pipe, a redirection or a
+/// comment.
 fn words(line: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
@@ -31,7 +32,7 @@ fn words(line: &str) -> Vec<String> {
                 quote = Some(c);
                 word.get_or_insert_default();
             }
-            (None, '|' | '#') if word.is_none() => break,
+            (None, '|' | '#' | '>') if word.is_none() => break,
             (None, c) if c.is_whitespace() => words.extend(word.take()),
             (None, c) => word.get_or_insert_default().push(c),
         }

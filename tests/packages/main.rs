@@ -206,3 +206,31 @@ fn the_rpm_installs_the_same_files() {
     }
     assert_eq!(fresh.owner("/etc/narthex"), "root:narthex 750");
 }
+
+#[test]
+fn packing_the_same_program_twice_gives_the_same_bytes() {
+    if Root::empty().is_none() {
+        return;
+    }
+    let again = pack(PROGRAM, env!("CARGO_PKG_VERSION"));
+    let sums = |folder: &Path| std::fs::read_to_string(folder.join("SHA256SUMS")).unwrap();
+    let first = sums(packages());
+    assert_eq!(first.lines().count(), 3, "program, .deb and .rpm: {first}");
+    assert_eq!(sums(again.path()), first);
+}
+
+#[test]
+fn removing_the_rpm_keeps_data_and_a_changed_configuration() {
+    let Some(root) = Root::debian() else { return };
+    let inside = format!("--root={}", root.path("/").display());
+    let rpm = file(packages(), "narthex-", ".rpm");
+    run("rpm", &["--install", &inside, "--nodeps", rpm.to_str().unwrap()]);
+    configure(&root, "http://127.0.0.1:9/api/v1/write");
+    let config = root.read(CONFIG);
+    root.write("/var/lib/narthex/wal/00000000", "");
+    run("rpm", &["--erase", &inside, "narthex"]);
+    assert!(!root.path("/usr/bin/narthex").exists() && !root.path(CONFIG).exists());
+    assert_eq!(root.read("/etc/narthex/narthex.yml.rpmsave"), config);
+    assert!(root.path("/var/lib/narthex/wal/00000000").exists());
+    assert_eq!(root.run(&["getent", "passwd", "narthex"]).split(':').next(), Some("narthex"));
+}
