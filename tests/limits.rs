@@ -156,8 +156,8 @@ fn by_the_code() -> Vec<(&'static str, &'static str, String)> {
             "batches held in memory, of all destinations together; each has an equal share, and may hold one batch more",
             bytes(remote::config::MAX_IN_MEMORY),
         ),
-        ("A destination", "an answer's body that is read", bytes(remote::client::ANSWER_BYTES)),
-        ("A destination", "redirects", count(remote::client::REDIRECTS_MAX)),
+        ("A destination", "an answer's body that is read", bytes(http_client::ANSWER_BYTES)),
+        ("A destination", "redirects", count(http_client::REDIRECTS_MAX)),
         (
             "A destination",
             "bytes a request before compression",
@@ -184,22 +184,22 @@ fn by_the_code() -> Vec<(&'static str, &'static str, String)> {
         (
             "A destination",
             "characters of an answer that are kept",
-            named(count(remote::client::answer::WORDS_MAX), "WORDS_MAX"),
+            named(count(http_client::WORDS_MAX), "WORDS_MAX"),
         ),
         (
             "A destination",
             "a token server's answer",
-            named(bytes(remote::client::auth::token::TOKEN_BYTES), "TOKEN_BYTES"),
+            named(bytes(http_client::auth::token::TOKEN_BYTES), "TOKEN_BYTES"),
         ),
         (
             "A destination",
             "a file with a secret, a certificate or a key",
-            named(bytes(remote::client::auth::FILE_BYTES), "FILE_BYTES"),
+            named(bytes(http_client::auth::FILE_BYTES), "FILE_BYTES"),
         ),
         (
             "A destination",
             "how long connections are used before new ones are made",
-            named(time(remote::client::connect::CONNECTIONS_AGE), "CONNECTIONS_AGE"),
+            named(time(http_client::connect::CONNECTIONS_AGE), "CONNECTIONS_AGE"),
         ),
         ("A destination", "members of an entry", count(remote::members::ring::MEMBERS_MAX)),
         (

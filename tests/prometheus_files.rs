@@ -7,8 +7,8 @@
     reason = "a panic is how a test reports"
 )]
 
+use http_client::tls::TlsVersion;
 use narthex::config::{Config, load};
-use remote::client::tls::TlsVersion;
 use remote::config::Message;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -194,7 +194,7 @@ fn amazon_keys(config: &Config) {
 
 fn proxied(config: &Config) {
     let [one, two] = &config.destinations[..] else { panic!("two") };
-    let proxies = remote::client::proxy::Proxies::new(&one.proxy(), |_| None).unwrap();
+    let proxies = http_client::proxy::Proxies::new(&one.http().proxy, |_| None).unwrap();
     let way = |to: &str| proxies.way_to(&to.parse().unwrap()).map(ToString::to_string);
     assert_eq!(way("https://remote.example/write"), Some("http://proxy.example:3128/".into()));
     assert_eq!(way("http://10.1.1.1/"), None);

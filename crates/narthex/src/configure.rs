@@ -3,9 +3,9 @@
 use crate::cli::RunArgs;
 use crate::config::{self, Config, error::without_password, size::Human};
 use crate::failure::Failure;
+use http_client::Url;
 use remote::Identity;
 use remote::config::RemoteWrite;
-use remote::config::url::Url;
 use std::path::PathBuf;
 
 /// What is wrong with a file without destinations.

@@ -14,7 +14,7 @@ use crate::reload::{self, Reloader};
 use crate::security::{Policy, Security};
 use crate::service_manager::{self, parts, watchdog};
 use crate::shutdown::{Hangups, Signals};
-use remote::config::url::Url;
+use http_client::Url;
 use std::time::Duration;
 use tokio::time::Instant;
 

@@ -1,9 +1,8 @@
 //! A destination: the handle, and how it starts and stops.
 
 use crate::base::Base;
-use crate::client::{Client, ClientError};
+use crate::client::Client;
 use crate::config::identity::{Duplicate, Identity};
-use crate::config::url::Url;
 use crate::config::{NEEDS_WINDOW, RemoteWrite, StartAt};
 use crate::disk::aside::Files;
 use crate::disk::claims;
@@ -17,6 +16,8 @@ use crate::queue::lanes::LANE_HASH_VERSION;
 use crate::stats::{State, Stats};
 use crate::worker::{Orders, Parts, ShutdownReport, Stop, Worker};
 use futures_util::FutureExt;
+use http_client::ClientError;
+use http_client::Url;
 use model::Clock;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};

@@ -5,9 +5,10 @@ mod common;
 
 use common::network::{Pem, TlsServer, Wants};
 use common::{World, wait_until_waiting};
-use remote::client::auth::{Authorization, BasicAuth};
-use remote::client::tls::TlsConfig;
-use remote::config::{Message, Secret};
+use http_client::Secret;
+use http_client::auth::{Authorization, BasicAuth};
+use http_client::tls::TlsConfig;
+use remote::config::Message;
 use remote::{RemoteWrite, State, Url};
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -8,11 +8,11 @@ use common::network::{Pem, TlsServer, Wants};
 use common::{World, wait_until_waiting};
 use formats::compress::Encoding;
 use formats::remote_write::Protocol;
-use remote::client::auth::oauth2::OAuth2;
-use remote::client::auth::token::TOKEN_BYTES;
-use remote::client::tls::TlsConfig;
+use http_client::Secret;
+use http_client::auth::oauth2::OAuth2;
+use http_client::auth::token::TOKEN_BYTES;
+use http_client::tls::TlsConfig;
 use remote::client::{Client, Post};
-use remote::config::Secret;
 use remote::{RemoteWrite, Url};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -217,7 +217,7 @@ fn nothing_is_lost_while_the_secret_is_wrong_and_its_file_is_read_again() {
 fn one_scheme_at_a_time() {
     let receiver = FakeReceiver::start();
     let mut config = config(&receiver, oauth2(&receiver));
-    config.basic_auth = Some(remote::client::auth::BasicAuth {
+    config.basic_auth = Some(http_client::auth::BasicAuth {
         username: Some("me".into()),
         password: Some(Secret::new("secret")),
         ..Default::default()

@@ -2,8 +2,9 @@
 
 use super::size::Size;
 use collect::CollectorSet;
+use http_client::Secret;
 use receive::web_config::TlsServerConfig;
-use remote::config::{RemoteWrite, Secret};
+use remote::RemoteWrite;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny, SeqAccess, Visitor};
 use std::collections::BTreeMap;

@@ -208,7 +208,7 @@ fn warnings(name: &str, file: &File) -> Vec<String> {
     for (index, entry) in file.remote_write.iter().flatten().enumerate() {
         let urls = if entry.members.is_empty() { std::slice::from_ref(&entry.url) } else { &entry.members };
         for url in urls.iter().filter(|url| url.has_no_path()) {
-            let (url, path) = (url.redacted(), remote::config::url::DEFAULT_PATH);
+            let (url, path) = (url.redacted(), http_client::url::DEFAULT_PATH);
             warnings.push(format!(
                 "{name}: remote_write[{index}]: the URL {url} has no path; receivers of remote write usually \
                  listen at {path}, so write {}{path}",
@@ -385,8 +385,8 @@ fn check_destinations(destinations: &[RemoteWrite], faults: &Faults<'_>) {
 }
 
 /// The key of an entry that an error of its client is about; empty where the error does not say.
-fn blamed_key(error: &remote::client::ClientError, message: &str) -> &'static str {
-    use remote::client::ClientError;
+fn blamed_key(error: &http_client::ClientError, message: &str) -> &'static str {
+    use http_client::ClientError;
     const KEYS: [&str; 10] = [
         ".tls_config",
         ".http_headers",

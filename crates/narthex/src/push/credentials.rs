@@ -2,10 +2,10 @@
 
 use super::args::TargetArgs;
 use http::HeaderValue;
+use http_client::auth::{AuthError, Authorization, BasicAuth, header};
+use http_client::tls::{KeyNames, TlsConfig};
+use http_client::url::{Url, UrlError};
 use remote::RemoteWrite;
-use remote::client::auth::{AuthError, Authorization, BasicAuth, header};
-use remote::client::tls::{KeyNames, TlsConfig};
-use remote::config::url::{Url, UrlError};
 
 /// What flags say of it. Secrets are in files, which are read for each push: one that can't be read now
 /// makes a push wait in the spool.

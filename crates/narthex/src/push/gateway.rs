@@ -9,10 +9,10 @@ use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Method, Request, StatusCode, Uri};
 use http_body_util::Full;
-use remote::client::answer::status_and_words;
-use remote::client::fetch::{FetchError, Fetcher};
-use remote::client::proxy::ProxyConfig;
-use remote::config::url::Url;
+use http_client::Url;
+use http_client::proxy::ProxyConfig;
+use http_client::status_and_words;
+use http_client::{FetchError, Fetcher};
 
 /// A gateway.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ impl Gateway {
             let response = self.fetcher.send(request).await.map_err(not_answered)?;
             let (head, body) = response.into_parts();
             // The status counts; a body that breaks off changes nothing.
-            Ok((head.status, remote::client::read_words(body, REQUEST_TIMEOUT).await))
+            Ok((head.status, http_client::read_words(body, REQUEST_TIMEOUT).await))
         };
         match tokio::time::timeout(REQUEST_TIMEOUT, exchange).await {
             Ok(Ok((status, words))) => verdict(status, &words),

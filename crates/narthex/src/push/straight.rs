@@ -7,11 +7,12 @@ use bytes::Bytes;
 use formats::compress::{Compressor, Encoding};
 use formats::remote_write::{Encoder, Protocol};
 use formats::text::{Format, ParseOptions};
+use http_client::Url;
+use http_client::{ClientError, FailureKind};
 use model::Batch;
 use remote::RemoteWrite;
 use remote::client::answer::{Answer, Resend, Verdict, verdict};
-use remote::client::{Client, ClientError, FailureKind, Post};
-use remote::config::url::Url;
+use remote::client::{Client, Post};
 use remote::stats::Counter;
 use std::time::SystemTime;
 
@@ -52,7 +53,7 @@ impl Straight {
 }
 
 /// A request without an answer.
-pub(super) fn not_answered(failure: remote::client::Failure) -> NotSent {
+pub(super) fn not_answered(failure: http_client::Failure) -> NotSent {
     match failure.kind {
         FailureKind::Unreachable => NotSent::Later(failure.words),
         FailureKind::Certificate | FailureKind::Credentials => NotSent::Denied(failure.words),

@@ -9,9 +9,9 @@ use crate::config::env::Lookup;
 use crate::config::error::without_password;
 use crate::configure::read_url;
 use crate::failure::Failure;
-use remote::client::ClientError;
-use remote::client::fetch::FetchError;
-use remote::config::url::{Url, UrlError};
+use http_client::ClientError;
+use http_client::FetchError;
+use http_client::url::{Url, UrlError};
 
 /// The gateway unless told otherwise: the narthex on this machine.
 pub const DEFAULT_GATEWAY: &str = "http://127.0.0.1:9091";

@@ -2,11 +2,9 @@
 
 use crate::refusal::RefusedReason;
 use formats::remote_write::Protocol;
+use http_client::status_and_words;
 use model::Kinds;
 use std::time::{Duration, SystemTime};
-
-/// Most characters of an answer's body that are kept, for people to read.
-pub const WORDS_MAX: usize = 512;
 
 /// What an HTTP answer says.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -27,25 +25,6 @@ impl Answer {
     pub fn shown(&self) -> String {
         status_and_words(self.status, &self.words)
     }
-}
-
-/// A status, what HTTP calls it, and the beginning of the body, unless the body only repeats the status.
-pub fn status_and_words(status: u16, words: &str) -> String {
-    let reason = http::StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
-    let reason = reason.unwrap_or_default();
-    let mut shown = status.to_string();
-    if !reason.is_empty() {
-        shown.push(' ');
-        shown.push_str(reason);
-    }
-    let own = words.trim();
-    let own = own.strip_prefix(&status.to_string()).unwrap_or(own);
-    let own = own.trim_matches(|c: char| c.is_whitespace() || c.is_ascii_punctuation());
-    if !own.is_empty() && !own.eq_ignore_ascii_case(reason) {
-        shown.push_str(": ");
-        shown.push_str(words.trim());
-    }
-    shown
 }
 
 /// What an answer means for what was sent.
@@ -177,23 +156,6 @@ pub fn parse_retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     Some(date.duration_since(now).unwrap_or_default())
 }
 
-/// A body's beginning as one line of printable text.
-pub fn words(body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(body);
-    let mut words = String::new();
-    for word in text.split_whitespace() {
-        if words.len() + word.len() >= WORDS_MAX {
-            words.push('…');
-            break;
-        }
-        if !words.is_empty() {
-            words.push(' ');
-        }
-        words.extend(word.chars().filter(|c| !c.is_control()));
-    }
-    words
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -298,31 +260,5 @@ mod tests {
         assert_eq!(past, Some(Duration::ZERO));
         assert_eq!(parse_retry_after("soon", now), None);
         assert_eq!(parse_retry_after("-1", now), None);
-    }
-
-    #[test]
-    fn a_body_becomes_a_line_of_bounded_length() {
-        assert_eq!(words(b" remote write receiver\n needs\x07 \xff"), "remote write receiver needs \u{fffd}");
-        let long = words("word ".repeat(1000).as_bytes());
-        assert!(long.len() <= WORDS_MAX + 4 && long.ends_with('…'));
-        assert!(words("x".repeat(5000).as_bytes()).len() <= WORDS_MAX + 4);
-    }
-
-    #[test]
-    fn a_body_that_repeats_the_status_is_not_shown_twice() {
-        for (status, words, shown) in [
-            (401, "Unauthorized", "401 Unauthorized"),
-            (401, "unauthorized.", "401 Unauthorized"),
-            (401, "401 Unauthorized", "401 Unauthorized"),
-            (401, "401: Unauthorized", "401 Unauthorized"),
-            (503, "503", "503 Service Unavailable"),
-            (401, "Unauthorized: token expired", "401 Unauthorized: Unauthorized: token expired"),
-            (404, "", "404 Not Found"),
-            (404, "{\"a\":1}", "404 Not Found: {\"a\":1}"),
-            (599, "", "599"),
-            (599, "broken", "599: broken"),
-        ] {
-            assert_eq!(status_and_words(status, words), shown, "{status} {words:?}");
-        }
     }
 }

@@ -2,51 +2,8 @@
 
 use super::*;
 use formats::compress::{Compressor, Decompressor};
-use std::net::SocketAddr;
-use std::sync::Mutex;
 use support::FakeReceiver;
 use support::receiver::{Answer as Scripted, Received};
-
-#[test]
-fn redirects_stay_as_safe_as_they_were() {
-    let from: Uri = "https://a/x?t=1".parse().unwrap();
-    let to = |location| redirected(&from, location).map(|uri| uri.to_string());
-    assert_eq!(to("/y"), Some("https://a/y".into()));
-    assert_eq!(to("https://b/y"), Some("https://b/y".into()));
-    assert_eq!(to("http://a/x"), None);
-    assert_eq!(to("//b/y"), None);
-    assert_eq!(to("y"), None);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_redirect_elsewhere_is_told_nothing_of_who_we_are() {
-    let (here, there) = (FakeReceiver::start(), FakeReceiver::start());
-    let location = format!("{}/there", there.url());
-    here.answer(move |request| match request.path.as_str() {
-        "/write" => Scripted::status(307).header("Location", "/again"),
-        _ => Scripted::status(307).header("Location", &location),
-    });
-    let url = here.url().replace("http://", "http://narthex:s3cret@");
-    let mut config = RemoteWrite::to(Url::parse(&format!("{url}/write")).unwrap());
-    config.headers.insert("X-Api-Key".into(), crate::config::Secret::new("s3cret"));
-    assert_eq!(send(&Client::new(&config).unwrap()).await, 204);
-    let names = |request: &Received| {
-        let mut names: Vec<String> = request.headers.iter().map(|(name, _)| name.clone()).collect();
-        names.sort();
-        names
-    };
-    let (asked, redirected) = (here.requests(), there.requests());
-    for request in asked.iter() {
-        assert_eq!(request.header("x-api-key"), Some("s3cret"));
-        assert!(request.header("authorization").is_some());
-    }
-    assert_eq!((asked.len(), redirected.len()), (2, 1));
-    let secrets = ["authorization", "x-api-key"];
-    let rest: Vec<String> =
-        names(&asked[0]).into_iter().filter(|name| !secrets.contains(&name.as_str())).collect();
-    assert_eq!(names(&redirected[0]), rest);
-    assert_eq!(redirected[0].header("user-agent"), Some(USER_AGENT));
-}
 
 fn post(protocol: Protocol) -> Post {
     let body = Compressor::new().encode(Encoding::Snappy, b"body body body").unwrap().to_vec();
@@ -55,30 +12,6 @@ fn post(protocol: Protocol) -> Post {
 
 async fn send(client: &Client) -> u16 {
     client.post(post(Protocol::V1), SystemTime::now(), &Default::default()).await.unwrap().status
-}
-
-#[tokio::test]
-async fn a_host_that_has_moved_is_found_however_busy_the_old_connections_are() {
-    let address = |receiver: &FakeReceiver| -> SocketAddr { receiver.url()[7..].parse().unwrap() };
-    let (old, new) = (FakeReceiver::start(), FakeReceiver::start());
-    let table = Arc::new(Mutex::new(vec![address(&old)]));
-    let mut lookup = Lookup::new(false);
-    lookup.table = Some(table.clone());
-    let config = RemoteWrite::to(Url::parse("http://receiver.example/").unwrap());
-    let mut client = Client::with_lookup(&config, lookup).unwrap();
-    assert_eq!(send(&client).await, 204);
-    // A connection is free again once its own task, on this thread, has seen that the answer is through.
-    for _ in 0..100 {
-        tokio::task::yield_now().await;
-    }
-    *table.lock().unwrap() = vec![address(&new)];
-    let soon = Instant::now() + CONNECTIONS_AGE / 2;
-    assert!(!client.refresh_at(soon).unwrap());
-    assert_eq!(send(&client).await, 204);
-    assert_eq!((old.requests().len(), new.requests().len()), (2, 0), "the connection is kept");
-    assert!(!client.refresh_at(soon + CONNECTIONS_AGE).unwrap(), "we are who we were");
-    assert_eq!(send(&client).await, 204);
-    assert_eq!((old.requests().len(), new.requests().len()), (2, 1));
 }
 
 /// A receiver as VictoriaMetrics is one, or as it is not.

@@ -145,8 +145,8 @@ fn file(shown: &str, is_named: bool) -> String {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helper functions of tests")]
     use super::*;
-    use crate::config::Secret;
-    use crate::config::url::Url;
+    use http_client::Secret;
+    use http_client::Url;
 
     fn to(url: &str) -> RemoteWrite {
         RemoteWrite::to(Url::parse(url).unwrap())

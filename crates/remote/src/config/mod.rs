@@ -7,21 +7,18 @@
 
 pub mod duration;
 pub mod identity;
-pub mod secret;
-pub mod url;
 
-use crate::client::auth::azuread::AzureAd;
-use crate::client::auth::google_iam::GoogleIam;
-use crate::client::auth::headers::HeaderValues;
-use crate::client::auth::oauth2::OAuth2;
-use crate::client::auth::sigv4::SigV4;
-use crate::client::auth::{Authorization, BasicAuth};
-use crate::client::proxy::ProxyConfig;
-use crate::client::tls::TlsConfig;
-use crate::config::url::Url;
 use crate::members::share::Part;
 use formats::remote_write::Protocol;
-pub use secret::Secret;
+use http_client::auth::azuread::AzureAd;
+use http_client::auth::google_iam::GoogleIam;
+use http_client::auth::headers::HeaderValues;
+use http_client::auth::oauth2::OAuth2;
+use http_client::auth::sigv4::SigV4;
+use http_client::auth::{Authorization, BasicAuth};
+use http_client::proxy::ProxyConfig;
+use http_client::tls::TlsConfig;
+use http_client::{HttpConfig, Secret, Url};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -124,7 +121,7 @@ pub struct RemoteWrite {
     #[serde(default)]
     pub http_headers: BTreeMap<String, HeaderValues>,
     /// An HTTP or SOCKS proxy to go through.
-    #[serde(default, deserialize_with = "url::deserialize_proxy")]
+    #[serde(default, deserialize_with = "http_client::url::deserialize_proxy")]
     pub proxy_url: Option<Url>,
     /// Hosts to reach without it, separated by commas.
     #[serde(default)]
@@ -185,13 +182,29 @@ impl RemoteWrite {
         }
     }
 
-    /// How the destination is reached.
-    pub fn proxy(&self) -> ProxyConfig {
-        ProxyConfig {
-            url: self.proxy_url.clone(),
-            no_proxy: self.no_proxy.clone(),
-            from_environment: self.proxy_from_environment,
-            connect_header: self.proxy_connect_header.clone(),
+    /// How the destination is reached, and as whom.
+    pub fn http(&self) -> HttpConfig {
+        HttpConfig {
+            basic_auth: self.basic_auth.clone(),
+            authorization: self.authorization.clone(),
+            bearer_token: self.bearer_token.clone(),
+            bearer_token_file: self.bearer_token_file.clone(),
+            oauth2: self.oauth2.clone(),
+            sigv4: self.sigv4.clone(),
+            azuread: self.azuread.clone(),
+            google_iam: self.google_iam.clone(),
+            tls: self.tls_config.clone(),
+            proxy: ProxyConfig {
+                url: self.proxy_url.clone(),
+                no_proxy: self.no_proxy.clone(),
+                from_environment: self.proxy_from_environment,
+                connect_header: self.proxy_connect_header.clone(),
+            },
+            headers: self.headers.clone(),
+            http_headers: self.http_headers.clone(),
+            follow_redirects: self.follow_redirects,
+            http2: self.enable_http2,
+            round_robin_dns: self.round_robin_dns,
         }
     }
 

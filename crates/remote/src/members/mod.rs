@@ -29,13 +29,13 @@ pub mod rings;
 pub mod share;
 
 use crate::config::identity::{Identity, NAME_CUT};
-use crate::config::url::Url;
 use crate::config::{RemoteWrite, ShardBy, StartAt};
 use crate::disk::claims;
 use crate::disk::positions;
 use crate::members::ring::MEMBERS_MAX;
 use crate::members::rings::{Rings, RingsError};
 use crate::members::share::Part;
+use http_client::Url;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -2,11 +2,12 @@
 
 use super::{Worker, queue_of};
 use crate::batch::Encoded;
+use crate::client::Post;
 use crate::client::answer::Answer;
-use crate::client::{Failure, Post};
 use crate::queue::{Outcome, Request};
 use formats::remote_write::Protocol;
 use futures_util::future::BoxFuture;
+use http_client::Failure;
 use model::Kinds;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

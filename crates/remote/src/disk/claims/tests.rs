@@ -2,10 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helper functions of tests")]
 
 use super::*;
-use crate::config::url::Url;
-use crate::config::{RemoteWrite, Secret};
+use crate::config::RemoteWrite;
 use crate::disk::positions::{Found, PositionFile};
 use crate::queue::lanes::LANES;
+use http_client::{Secret, Url};
 use wal::RealFilesystem;
 use wal::sim::{Op, SimFilesystem};
 

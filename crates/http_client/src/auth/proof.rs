@@ -1,0 +1,113 @@
+//! How a destination is shown who we are: by one of the schemes, never by two.
+
+use super::error::ProofError;
+use super::sigv4::Signatures;
+use super::token::{Issuer, TokenSource};
+use super::{AuthError, Authorization, azuread, google_iam, oauth2};
+use crate::client::Request;
+use crate::{HttpConfig, Url};
+use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The scheme in use.
+#[derive(Debug, Clone)]
+pub(crate) enum Proof {
+    /// The same header for each request: `basic_auth`, `authorization`, or what the URL says. Or nothing.
+    Header(Option<HeaderValue>),
+    /// `oauth2`, `azuread` or `google_iam`.
+    Token(Arc<TokenSource>),
+    /// `sigv4`.
+    Signature(Arc<Signatures>),
+}
+
+impl Proof {
+    /// Checks the configuration and reads its files.
+    pub(crate) fn new(config: &HttpConfig, url: &Url) -> Result<Proof, ProofError> {
+        let given = [
+            ("basic_auth", config.basic_auth.is_some()),
+            ("authorization", config.authorization.is_some()),
+            ("bearer_token", config.bearer_token.is_some()),
+            ("bearer_token_file", config.bearer_token_file.is_some()),
+            ("oauth2", config.oauth2.is_some()),
+            ("sigv4", config.sigv4.is_some()),
+            ("azuread", config.azuread.is_some()),
+            ("google_iam", config.google_iam.is_some()),
+        ];
+        let mut given = given.iter().filter(|(_, is)| *is).map(|(key, _)| *key);
+        if let (Some(one), Some(other)) = (given.next(), given.next()) {
+            return Err(AuthError::Both(one, other).into());
+        }
+        let issuer = match (&config.oauth2, &config.azuread, &config.google_iam) {
+            (Some(oauth2), _, _) => Some(Issuer::OAuth2(Box::new(oauth2::Issuer::new(oauth2)?))),
+            (_, Some(azuread), _) => Some(Issuer::AzureAd(Box::new(azuread::Issuer::new(azuread)?))),
+            (_, _, Some(google)) => Some(Issuer::GoogleIam(google_iam::Issuer::new(google)?)),
+            (None, None, None) => None,
+        };
+        if let Some(issuer) = issuer {
+            return Ok(Proof::Token(Arc::new(TokenSource::new(issuer))));
+        }
+        if let Some(sigv4) = &config.sigv4 {
+            return Ok(Proof::Signature(Arc::new(Signatures::new(sigv4)?)));
+        }
+        let bearer =
+            (config.bearer_token.is_some() || config.bearer_token_file.is_some()).then(|| Authorization {
+                scheme: None,
+                credentials: config.bearer_token.clone(),
+                credentials_file: config.bearer_token_file.clone(),
+            });
+        let authorization = config.authorization.as_ref().or(bearer.as_ref());
+        let from_url = url.authorization();
+        Ok(Proof::Header(super::header(config.basic_auth.as_ref(), authorization, from_url)?))
+    }
+
+    /// The headers to add to a request.
+    pub(crate) async fn headers(&self, request: &Request, within: Duration) -> Result<HeaderMap, String> {
+        let mut headers = HeaderMap::new();
+        match self {
+            Proof::Header(None) => {}
+            Proof::Header(Some(value)) => {
+                headers.insert(AUTHORIZATION, value.clone());
+            }
+            Proof::Token(source) => {
+                headers.insert(AUTHORIZATION, source.header(within).await?);
+            }
+            Proof::Signature(signatures) => {
+                let signing = signatures.headers(&request.uri, &request.signed_headers, &request.body);
+                let signed = tokio::time::timeout(within, signing).await;
+                headers = signed.map_err(|_| format!("no keys to sign with within {within:?}"))??;
+            }
+        }
+        Ok(headers)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Secret;
+    use crate::auth::sigv4::SigV4;
+
+    fn proof(url: &str, config: &HttpConfig) -> Result<String, String> {
+        match Proof::new(config, &Url::parse(url).unwrap()).map_err(|error| error.to_string())? {
+            Proof::Header(value) => Ok(value.map(|value| value.to_str().unwrap().into()).unwrap_or_default()),
+            _ => Err("no header".into()),
+        }
+    }
+
+    #[test]
+    fn bearer_token_means_the_same_as_authorization() {
+        let config = HttpConfig { bearer_token: Some(Secret::new("x")), ..HttpConfig::default() };
+        assert_eq!(proof("http://h/", &config), Ok("Bearer x".into()));
+        assert_eq!(proof("http://me@h/", &HttpConfig::default()), Ok("Basic bWU6".into()));
+        assert_eq!(proof("http://h/", &HttpConfig::default()), Ok(String::new()));
+    }
+
+    #[test]
+    fn two_ways_to_authenticate_are_refused() {
+        let bearer_token = Some(Secret::new("x"));
+        let sigv4 = Some(SigV4 { region: Some("r".into()), ..SigV4::default() });
+        let config = HttpConfig { bearer_token, sigv4, ..HttpConfig::default() };
+        assert_eq!(proof("http://h/", &config), Err("bearer_token and sigv4 exclude each other".into()));
+    }
+}

@@ -1,0 +1,59 @@
+//! How a server is reached, and as whom: the keys that Prometheus calls `http_config`.
+
+use crate::auth::azuread::AzureAd;
+use crate::auth::google_iam::GoogleIam;
+use crate::auth::headers::HeaderValues;
+use crate::auth::oauth2::OAuth2;
+use crate::auth::sigv4::SigV4;
+use crate::auth::{Authorization, BasicAuth, read_file};
+use crate::proxy::ProxyConfig;
+use crate::tls::TlsConfig;
+use crate::{AuthError, Secret};
+use http::HeaderMap;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// Settings of a [`crate::Client`]. At most one way to authenticate may be set; [`crate::Client::new`] checks that.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct HttpConfig {
+    pub basic_auth: Option<BasicAuth>,
+    pub authorization: Option<Authorization>,
+    /// Another way to write `authorization.credentials`.
+    pub bearer_token: Option<Secret>,
+    /// Another way to write `authorization.credentials_file`.
+    pub bearer_token_file: Option<PathBuf>,
+    pub oauth2: Option<OAuth2>,
+    pub sigv4: Option<SigV4>,
+    pub azuread: Option<AzureAd>,
+    pub google_iam: Option<GoogleIam>,
+    pub tls: TlsConfig,
+    pub proxy: ProxyConfig,
+    pub headers: BTreeMap<String, Secret>,
+    pub http_headers: BTreeMap<String, HeaderValues>,
+    /// Follow 307 and 308, which keep the method and the body.
+    pub follow_redirects: bool,
+    /// Offer HTTP/2 over TLS.
+    pub http2: bool,
+    /// Connect to a random one of the addresses of the host each time.
+    pub round_robin_dns: bool,
+}
+
+impl HttpConfig {
+    /// The contents of the files that connections, tokens and signatures are made of. `None` for a file that
+    /// can't be read.
+    pub(crate) fn files(&self) -> Vec<Option<Vec<u8>>> {
+        let mut files: Vec<&PathBuf> = self.tls.files().collect();
+        if let Some(oauth2) = &self.oauth2 {
+            files.extend(&oauth2.client_secret_file);
+            files.extend(oauth2.tls_config.files());
+        }
+        files.extend(self.google_iam.iter().flat_map(|google| &google.credentials_file));
+        files.extend(self.sigv4.iter().flat_map(|sigv4| &sigv4.secret_key_file));
+        files.into_iter().map(|path| read_file(path).ok()).collect()
+    }
+
+    /// The user's headers. Reads files again each time.
+    pub(crate) fn read_headers(&self) -> Result<HeaderMap, AuthError> {
+        crate::auth::headers::read(&self.headers, &self.http_headers)
+    }
+}

@@ -1,0 +1,70 @@
+//! Why there was no answer, in words that say what to do.
+
+use crate::connect::ProxyFailed;
+use crate::failure::{Failure, FailureKind};
+use crate::tls::{self, TlsConfig};
+use http::Uri;
+use hyper_util::client::legacy::Error as HyperError;
+use std::error::Error;
+
+/// The reason, as a person needs it: `connection refused` rather than `client error`, a sentence with the
+/// setting to change for an error of TLS, and a hint where a port speaks another protocol.
+pub(crate) fn explain(error: &HyperError, to: &Uri, tls: &TlsConfig) -> Failure {
+    let https = to.scheme_str() == Some("https");
+    let reasons: Vec<&(dyn Error + 'static)> = reasons(error).collect();
+    let proxy = reasons.iter().find_map(|reason| reason.downcast_ref::<ProxyFailed>());
+    let by_proxy = proxy.map(|failed| format!("the proxy {}: ", failed.proxy)).unwrap_or_default();
+    let of_tls = reasons.iter().find_map(|reason| reason.downcast_ref::<rustls::Error>());
+    match of_tls {
+        Some(rustls::Error::InvalidMessage(_)) if error.is_connect() => {
+            return Failure::unreachable(format!(
+                "{by_proxy}the server does not speak TLS: is it the right port, or has the URL to be http?"
+            ));
+        }
+        Some(of_tls) => {
+            let trouble = tls::trouble(of_tls, tls);
+            let certificate = trouble.is_about_certificate;
+            let kind = if certificate { FailureKind::Certificate } else { FailureKind::Unreachable };
+            let words = format!("{by_proxy}{}", trouble.words);
+            return Failure { kind, words, is_sent: false };
+        }
+        None => {}
+    }
+    let http = reasons.iter().find_map(|reason| reason.downcast_ref::<hyper::Error>());
+    if let Some(http) = http.filter(|_| !error.is_connect()) {
+        if http.is_parse() {
+            let or = if https { "" } else { ", or has the URL to be https" };
+            return Failure::unreachable(format!(
+                "the server does not speak HTTP: is it the right port{or}? ({http})"
+            ));
+        }
+        if http.is_incomplete_message() {
+            return Failure::unreachable("the connection was closed before there was an answer");
+        }
+    }
+    let inner = reasons.last().map(ToString::to_string).unwrap_or_default();
+    let during = if error.is_connect() { "can't connect" } else { "the connection broke" };
+    Failure::unreachable(format!("{during}: {by_proxy}{inner}"))
+}
+
+/// An error and what is behind it, outermost first.
+fn reasons<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    let behind = |reason: &&'a (dyn Error + 'static)| -> Option<&'a (dyn Error + 'static)> {
+        let reason: &'a (dyn Error + 'static) = *reason;
+        // An I/O error hides what it was made of from `source`.
+        match reason.downcast_ref::<std::io::Error>().and_then(|error| error.get_ref()) {
+            Some(inner) => Some(inner),
+            None => reason.source(),
+        }
+    };
+    std::iter::successors(Some(error), behind)
+}
+
+/// Whether this answer is that of a server that expects TLS and got plain HTTP.
+pub fn is_for_tls(to: &Uri, status: u16, words: &str) -> bool {
+    let words = words.to_ascii_lowercase();
+    to.scheme_str() == Some("http")
+        && status == 400
+        && (words.contains("http request to an https server")
+            || words.contains("http request was sent to https port"))
+}

@@ -1,0 +1,34 @@
+//! Requests that get no answer.
+
+/// Why there was no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{words}")]
+pub struct Failure {
+    /// Which kind of failure.
+    pub kind: FailureKind,
+    /// What happened and what to do, for people.
+    pub words: String,
+    /// Whether the request was sent, at least in part: the receiver may have written it.
+    pub is_sent: bool,
+}
+
+/// Which kind of failure left a request without an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailureKind {
+    /// The destination can't be reached or does not answer.
+    Unreachable,
+    /// A certificate is wrong, the server's or the client's.
+    Certificate,
+    /// There are no credentials to send: a file or a token server does not give them.
+    Credentials,
+}
+
+impl Failure {
+    pub fn unreachable(words: impl Into<String>) -> Failure {
+        Failure { kind: FailureKind::Unreachable, words: words.into(), is_sent: false }
+    }
+
+    pub(crate) fn sent(self, is_sent: bool) -> Failure {
+        Failure { is_sent, ..self }
+    }
+}

@@ -1,0 +1,59 @@
+//! Single requests over TLS and proxies, with errors that say what to do. No authentication, no redirects: those
+//! are added by [`crate::Client`]. Used directly for token servers, and by `narthex push` for a Pushgateway.
+
+use crate::connect::{Connecting, Http, Lookup};
+use crate::explain;
+use crate::failure::Failure;
+use crate::proxy::{Proxies, ProxyConfig, ProxyError};
+use crate::tls::{TlsConfig, TlsError};
+use bytes::Bytes;
+use http::header::PROXY_AUTHORIZATION;
+use http::{Request, Response, Uri};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use std::sync::Arc;
+
+/// Why a [`Fetcher`] can't be made.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    #[error("tls_config: {0}")]
+    Tls(#[from] TlsError),
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
+}
+
+/// Sends single requests. Clones share their connections.
+#[derive(Debug, Clone)]
+pub struct Fetcher {
+    http: Http,
+    connecting: Arc<Connecting>,
+}
+
+impl Fetcher {
+    /// For requests to the host of `to`. Keeps `idle_max` idle connections. Reads the files of `tls`; connects
+    /// with the first request.
+    pub fn new(to: &Uri, tls: &TlsConfig, proxy: &ProxyConfig, idle_max: usize) -> Result<Self, FetchError> {
+        let proxies = Arc::new(Proxies::new(proxy, |name| std::env::var(name).ok())?);
+        let connecting =
+            Connecting { tls: tls.clone(), proxies, http2: false, idle_max, lookup: Lookup::new(false) };
+        Ok(Self::with(connecting.into(), to)?)
+    }
+
+    pub(crate) fn with(connecting: Arc<Connecting>, to: &Uri) -> Result<Self, TlsError> {
+        Ok(Fetcher { http: connecting.client(to)?, connecting })
+    }
+
+    /// The same with new connections. Reads the files of `tls_config` again.
+    pub(crate) fn reconnected(&self, to: &Uri) -> Result<Self, TlsError> {
+        Self::with(self.connecting.clone(), to)
+    }
+
+    /// Sends one request, with the proxy's credentials if one is on the way.
+    pub async fn send(&self, mut request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Failure> {
+        let uri = request.uri().clone();
+        if let Some(value) = self.connecting.proxies.authorization_for(&uri) {
+            request.headers_mut().insert(PROXY_AUTHORIZATION, value);
+        }
+        self.http.request(request).await.map_err(|error| explain::explain(&error, &uri, &self.connecting.tls))
+    }
+}

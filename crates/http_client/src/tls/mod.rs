@@ -1,0 +1,224 @@
+//! `tls_config`: which certificates are trusted, and which one is presented.
+
+mod errors;
+mod verify;
+
+pub(crate) use errors::trouble;
+pub use errors::{KeyNames, TlsTrouble};
+
+use crate::Secret;
+use crate::auth::{AuthError, read_file};
+use rustls::client::WebPkiServerVerifier;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// `tls_config`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TlsConfig {
+    /// Certificates to trust, as PEM text, instead of the system's.
+    pub ca: Option<String>,
+    /// A file with certificates to trust.
+    pub ca_file: Option<PathBuf>,
+    /// The certificate to show, as PEM text.
+    pub cert: Option<String>,
+    /// A file with the certificate to show.
+    pub cert_file: Option<PathBuf>,
+    /// Its key, as PEM text.
+    pub key: Option<Secret>,
+    /// A file with its key.
+    pub key_file: Option<PathBuf>,
+    /// The name that the server's certificate has to be for, instead of the URL's host.
+    pub server_name: Option<String>,
+    /// Trusts anybody.
+    pub insecure_skip_verify: bool,
+    /// Lowest version. 1.2 and 1.3 are spoken.
+    pub min_version: Option<TlsVersion>,
+    /// Highest version.
+    pub max_version: Option<TlsVersion>,
+    /// What messages call these settings. Not a key of the file.
+    #[serde(skip)]
+    pub key_names: KeyNames,
+}
+
+impl TlsConfig {
+    /// The files it names.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        [&self.ca_file, &self.cert_file, &self.key_file].into_iter().flatten()
+    }
+
+    /// The same, to be changed.
+    pub fn files_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        [&mut self.ca_file, &mut self.cert_file, &mut self.key_file].into_iter().flatten()
+    }
+}
+
+/// A version of TLS, by Prometheus' names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+pub enum TlsVersion {
+    /// 1.0, which is not spoken; as a lower bound it means 1.2.
+    #[serde(rename = "TLS10")]
+    Tls10,
+    /// 1.1, the same.
+    #[serde(rename = "TLS11")]
+    Tls11,
+    /// 1.2.
+    #[serde(rename = "TLS12")]
+    Tls12,
+    /// 1.3.
+    #[serde(rename = "TLS13")]
+    Tls13,
+}
+
+/// Why TLS can't be set up. Never contains a key.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file, or two keys that exclude each other.
+    #[error(transparent)]
+    File(#[from] AuthError),
+    /// What is no PEM.
+    #[error("{what}: {reason}")]
+    Pem {
+        /// The key of the configuration.
+        what: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+    /// What rustls refuses.
+    #[error("{0}")]
+    Rustls(#[from] rustls::Error),
+    /// The certificates to trust can't be used.
+    #[error("ca: {0}")]
+    Trust(#[from] rustls::client::VerifierBuilderError),
+    /// No version in between.
+    #[error("min_version and max_version leave no version that is spoken (1.2 and 1.3 are)")]
+    Versions,
+    /// The system's store is empty.
+    #[error("the system has no root certificates: install ca-certificates, or set ca_file")]
+    NoRoots,
+    /// A name that is none.
+    #[error("server_name {0:?} is no host name")]
+    ServerName(String),
+}
+
+/// PEM text given directly or as a file.
+fn pem(
+    direct: Option<&str>,
+    file: Option<&Path>,
+    names: (&'static str, &'static str),
+) -> Result<Option<Vec<u8>>, TlsError> {
+    match (direct, file) {
+        (Some(_), Some(_)) => Err(AuthError::Both(names.0, names.1).into()),
+        (Some(direct), None) => Ok(Some(direct.as_bytes().to_vec())),
+        (None, Some(file)) => Ok(Some(read_file(file)?)),
+        (None, None) => Ok(None),
+    }
+}
+
+fn certificates(bytes: &[u8], what: &'static str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bytes).collect();
+    let found = found.map_err(|error| TlsError::Pem { what, reason: error.to_string() })?;
+    if found.is_empty() {
+        return Err(TlsError::Pem { what, reason: "there is no certificate in it".into() });
+    }
+    Ok(found)
+}
+
+/// The client's side of TLS. Without `https` nothing of the system is read.
+pub fn client_config(config: &TlsConfig, https: bool) -> Result<ClientConfig, TlsError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let low = config.min_version.unwrap_or(TlsVersion::Tls12);
+    let high = config.max_version.unwrap_or(TlsVersion::Tls13);
+    let spoken = [(TlsVersion::Tls12, &rustls::version::TLS12), (TlsVersion::Tls13, &rustls::version::TLS13)];
+    let versions: Vec<&'static SupportedProtocolVersion> =
+        spoken.into_iter().filter(|(version, _)| (low..=high).contains(version)).map(|(_, v)| v).collect();
+    if versions.is_empty() {
+        return Err(TlsError::Versions);
+    }
+    let builder = ClientConfig::builder_with_provider(provider.clone()).with_protocol_versions(&versions)?;
+    let builder = if config.insecure_skip_verify {
+        let verifier = Arc::new(verify::AnyCertificate::new(&provider));
+        builder.dangerous().with_custom_certificate_verifier(verifier)
+    } else if let Some(trusted) = trusted_certificates(config)? {
+        let mut roots = RootCertStore::empty();
+        for certificate in &trusted {
+            roots.add(certificate.clone())?;
+        }
+        let inner = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build()?;
+        let verifier = Arc::new(verify::Pinning::new(inner, trusted));
+        builder.dangerous().with_custom_certificate_verifier(verifier)
+    } else {
+        builder.with_root_certificates(system_roots(https)?)
+    };
+    let names = (("cert", "cert_file"), ("key", "key_file"));
+    let cert = pem(config.cert.as_deref(), config.cert_file.as_deref(), names.0)?;
+    let key = pem(config.key.as_ref().map(Secret::reveal), config.key_file.as_deref(), names.1)?;
+    Ok(match (cert, key) {
+        (Some(cert), Some(key)) => {
+            let key = PrivateKeyDer::from_pem_slice(&key)
+                .map_err(|error| TlsError::Pem { what: "key", reason: error.to_string() })?;
+            builder.with_client_auth_cert(certificates(&cert, "cert")?, key)?
+        }
+        (Some(_), None) => return Err(AuthError::Missing("tls_config.key or key_file").into()),
+        (None, Some(_)) => return Err(AuthError::Missing("tls_config.cert or cert_file").into()),
+        (None, None) => builder.with_no_client_auth(),
+    })
+}
+
+/// The certificates of `ca` or `ca_file`, where one of them is set.
+fn trusted_certificates(config: &TlsConfig) -> Result<Option<Vec<CertificateDer<'static>>>, TlsError> {
+    let ca = pem(config.ca.as_deref(), config.ca_file.as_deref(), ("ca", "ca_file"))?;
+    ca.map(|ca| certificates(&ca, "ca")).transpose()
+}
+
+/// The system's certificates; none where no TLS is needed.
+fn system_roots(https: bool) -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    if !https {
+        return Ok(roots);
+    }
+    let found = rustls_native_certs::load_native_certs();
+    for error in &found.errors {
+        tracing::warn!(%error, "a certificate of the system can't be read");
+    }
+    roots.add_parsable_certificates(found.certs);
+    if roots.is_empty() {
+        return Err(TlsError::NoRoots);
+    }
+    Ok(roots)
+}
+
+/// The name that the server's certificate has to be for, where it is not the URL's host.
+pub fn server_name(config: &TlsConfig) -> Result<Option<ServerName<'static>>, TlsError> {
+    let Some(name) = &config.server_name else { return Ok(None) };
+    ServerName::try_from(name.clone()).map(Some).map_err(|_| TlsError::ServerName(name.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(config: &TlsConfig) -> String {
+        client_config(config, true).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_can_not_work_is_said_at_once() {
+        let config = TlsConfig { ca: Some("no pem".into()), ..TlsConfig::default() };
+        assert_eq!(refused(&config), "ca: there is no certificate in it");
+        let config = TlsConfig { max_version: Some(TlsVersion::Tls11), ..TlsConfig::default() };
+        assert!(refused(&config).contains("no version"));
+        let config = TlsConfig { ca: Some("x".into()), ca_file: Some("y".into()), ..TlsConfig::default() };
+        assert_eq!(refused(&config), "ca and ca_file exclude each other");
+        let insecure = TlsConfig { insecure_skip_verify: true, ..TlsConfig::default() };
+        let config = TlsConfig { cert: Some("x".into()), ..insecure.clone() };
+        assert_eq!(refused(&config), "tls_config.key or key_file is needed");
+        assert!(client_config(&insecure, true).is_ok());
+        let config = TlsConfig { server_name: Some("a b".into()), ..TlsConfig::default() };
+        assert!(server_name(&config).is_err());
+    }
+}

@@ -1,0 +1,265 @@
+//! A destination's URL, which may carry credentials and so is never shown whole.
+
+use base64::Engine as _;
+use serde::Deserialize;
+use std::fmt;
+
+/// The path where remote-write receivers listen, for a URL without one.
+pub const DEFAULT_PATH: &str = "/api/v1/write";
+
+/// The port of a SOCKS proxy whose URL names none.
+const SOCKS_PORT: u16 = 1080;
+
+/// An `http` or `https` URL, or, of a proxy, a `socks5` one. Shown and printed without credentials and query.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Url {
+    uri: http::Uri,
+    basic_auth: Option<String>,
+}
+
+/// Why a URL is refused. Never contains credentials.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UrlError {
+    /// It can't be read.
+    #[error("not a URL: {0}; expected something like http://host:9090/api/v1/write")]
+    Malformed(String),
+    /// Another scheme.
+    #[error("the URL must begin with http:// or https://")]
+    Scheme,
+    /// Another scheme, for a proxy.
+    #[error("the URL of a proxy must begin with http://, https://, socks5:// or socks5h://")]
+    ProxyScheme,
+    /// A user or password that SOCKS can't carry.
+    #[error("user and password for a SOCKS proxy may have 255 bytes each")]
+    SocksCredentials,
+    /// No host.
+    #[error("the URL names no host")]
+    NoHost,
+}
+
+impl Url {
+    /// Reads a URL.
+    pub fn parse(text: &str) -> Result<Self, UrlError> {
+        let uri = parse_uri(text)?;
+        if !matches!(uri.scheme_str(), Some("http" | "https")) {
+            return Err(UrlError::Scheme);
+        }
+        Self::from_uri(uri)
+    }
+
+    /// Reads the URL of a proxy, which may be a SOCKS proxy. `socks5` and `socks5h` mean the same, as in Go: the
+    /// proxy looks up the names of hosts.
+    pub fn parse_proxy(text: &str) -> Result<Self, UrlError> {
+        let uri = parse_uri(text)?;
+        if matches!(uri.scheme_str(), Some("http" | "https")) {
+            return Self::from_uri(uri);
+        }
+        if !matches!(uri.scheme_str(), Some("socks5" | "socks5h")) {
+            return Err(UrlError::ProxyScheme);
+        }
+        let mut url = Self::from_uri(uri)?;
+        if url.uri.port().is_none() {
+            let mut parts = url.uri.clone().into_parts();
+            let authority = parts.authority.as_ref().map(|host| format!("{host}:{SOCKS_PORT}"));
+            parts.authority = authority.and_then(|authority| authority.parse().ok());
+            url.uri = http::Uri::from_parts(parts).map_err(|error| UrlError::Malformed(error.to_string()))?;
+        }
+        let is_long = |(user, password): (String, String)| user.len().max(password.len()) > 255;
+        if url.user_and_password().is_some_and(is_long) {
+            return Err(UrlError::SocksCredentials);
+        }
+        Ok(url)
+    }
+
+    fn from_uri(uri: http::Uri) -> Result<Self, UrlError> {
+        let authority = uri.authority().ok_or(UrlError::NoHost)?.as_str();
+        let (userinfo, host) = match authority.rsplit_once('@') {
+            Some((userinfo, host)) => (Some(userinfo), host),
+            None => (None, authority),
+        };
+        if host.is_empty() || host.starts_with(':') {
+            return Err(UrlError::NoHost);
+        }
+        let basic_auth = userinfo.map(|userinfo| {
+            let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
+            let plain = [&percent_decode(user)[..], b":", &percent_decode(password)[..]].concat();
+            format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(plain))
+        });
+        let mut parts = uri.clone().into_parts();
+        parts.authority = Some(
+            host.parse().map_err(|error: http::uri::InvalidUri| UrlError::Malformed(error.to_string()))?,
+        );
+        let uri = http::Uri::from_parts(parts).map_err(|error| UrlError::Malformed(error.to_string()))?;
+        Ok(Url { uri, basic_auth })
+    }
+
+    /// Reads a URL as a person types it on a command line: without a path it means
+    /// [`DEFAULT_PATH`], without a scheme `http`.
+    pub fn parse_short(text: &str) -> Result<Self, UrlError> {
+        let text = text.trim();
+        let text = if text.contains("://") { text.to_string() } else { format!("http://{text}") };
+        let url = Self::parse(&text)?;
+        if url.uri.path() != "/" || url.uri.query().is_some() {
+            return Ok(url);
+        }
+        let mut parts = url.uri.into_parts();
+        parts.path_and_query = Some(http::uri::PathAndQuery::from_static(DEFAULT_PATH));
+        let uri = http::Uri::from_parts(parts).map_err(|error| UrlError::Malformed(error.to_string()))?;
+        Ok(Url { uri, ..url })
+    }
+
+    /// Whether it names a host only, so that requests go to `/`.
+    pub fn has_no_path(&self) -> bool {
+        self.uri.host().is_some() && self.uri.path() == "/" && self.uri.query().is_none()
+    }
+
+    /// No URL: that of an entry which has members in its place.
+    pub fn nowhere() -> Self {
+        Url { uri: http::Uri::default(), basic_auth: None }
+    }
+
+    /// Whether it is none: see [`Url::nowhere`].
+    pub fn is_nowhere(&self) -> bool {
+        self.uri.authority().is_none()
+    }
+
+    /// What to connect to and ask for, without credentials.
+    pub fn uri(&self) -> &http::Uri {
+        &self.uri
+    }
+
+    /// The `Authorization` header that the URL's user and password make. A secret.
+    pub fn authorization(&self) -> Option<&str> {
+        self.basic_auth.as_deref()
+    }
+
+    /// The URL's user and password. A secret.
+    pub(crate) fn user_and_password(&self) -> Option<(String, String)> {
+        let encoded = self.basic_auth.as_deref()?.strip_prefix("Basic ")?;
+        let plain = base64::engine::general_purpose::STANDARD.decode(encoded).ok()?;
+        let (user, password) = std::str::from_utf8(&plain).ok()?.split_once(':')?;
+        Some((user.to_string(), password.to_string()))
+    }
+
+    /// Whether it is a SOCKS proxy.
+    pub fn is_socks(&self) -> bool {
+        matches!(self.uri.scheme_str(), Some("socks5" | "socks5h"))
+    }
+
+    /// Whether it is `https`.
+    pub fn is_https(&self) -> bool {
+        self.uri.scheme_str() == Some("https")
+    }
+
+    /// Scheme, host, port and path: without user, password and query. Fit to be shown.
+    pub fn redacted(&self) -> String {
+        let scheme = self.uri.scheme_str().unwrap_or_default();
+        let authority = self.uri.authority().map(|authority| authority.as_str()).unwrap_or_default();
+        format!("{scheme}://{authority}{}", self.uri.path())
+    }
+}
+
+fn parse_uri(text: &str) -> Result<http::Uri, UrlError> {
+    text.trim().parse().map_err(|error: http::uri::InvalidUri| UrlError::Malformed(error.to_string()))
+}
+
+/// Reads the URL of a proxy, for serde.
+pub fn deserialize_proxy<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Url>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    text.map(|text| Url::parse_proxy(&text)).transpose().map_err(serde::de::Error::custom)
+}
+
+fn percent_decode(text: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, tail)) = rest.split_first() {
+        let digits = tail.get(..2).and_then(|hex| std::str::from_utf8(hex).ok());
+        match digits.filter(|_| *first == b'%').and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(byte) => {
+                out.push(byte);
+                rest = tail.get(2..).unwrap_or_default();
+            }
+            None => {
+                out.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    out
+}
+
+impl fmt::Display for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.redacted())
+    }
+}
+
+impl fmt::Debug for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.redacted())
+    }
+}
+
+impl<'de> Deserialize<'de> for Url {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Url::parse(&text).map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_are_used_and_never_shown() {
+        let url = Url::parse("https://me:p%40ss@example.org:8443/push?token=abc").unwrap();
+        assert_eq!(url.authorization(), Some("Basic bWU6cEBzcw=="));
+        assert_eq!(url.uri().to_string(), "https://example.org:8443/push?token=abc");
+        for shown in [url.to_string(), format!("{url:?}"), url.redacted()] {
+            assert_eq!(shown, "https://example.org:8443/push");
+        }
+        assert!(url.is_https());
+    }
+
+    #[test]
+    fn a_command_line_may_leave_out_scheme_and_path() {
+        for (typed, meant) in [
+            ("localhost:9090", "http://localhost:9090/api/v1/write"),
+            ("http://h", "http://h/api/v1/write"),
+            ("https://h/", "https://h/api/v1/write"),
+            ("https://h/x", "https://h/x"),
+        ] {
+            assert_eq!(Url::parse_short(typed).unwrap().to_string(), meant);
+        }
+        assert_eq!(Url::parse("http://h").unwrap().to_string(), "http://h/", "a file means what it says");
+    }
+
+    #[test]
+    fn proxies_may_be_socks() {
+        for (text, shown) in [
+            ("socks5://me:p%40ss@h:99", "socks5://h:99/"),
+            ("socks5h://h", "socks5h://h:1080/"),
+            ("socks5://[::1]", "socks5://[::1]:1080/"),
+            ("http://h:3128", "http://h:3128/"),
+        ] {
+            assert_eq!(Url::parse_proxy(text).unwrap().to_string(), shown);
+        }
+        let url = Url::parse_proxy("socks5://me:p%40ss@h").unwrap();
+        assert_eq!(url.user_and_password(), Some(("me".into(), "p@ss".into())));
+        assert_eq!(Url::parse_proxy("socks4://h"), Err(UrlError::ProxyScheme));
+        assert_eq!(Url::parse("socks5://h"), Err(UrlError::Scheme), "a destination is not a proxy");
+        let long = format!("socks5://{}@h", "u".repeat(256));
+        assert_eq!(Url::parse_proxy(&long), Err(UrlError::SocksCredentials));
+    }
+
+    #[test]
+    fn what_is_no_url_is_refused_without_repeating_it() {
+        assert_eq!(Url::parse("ftp://h/x"), Err(UrlError::Scheme));
+        assert_eq!(Url::parse("/api/v1/write"), Err(UrlError::Scheme));
+        for text in ["http://me:secret@", "http://me:secret@:80/", "http://me:secret@h x/", ""] {
+            let error = Url::parse(text).unwrap_err().to_string();
+            assert!(!error.contains("secret"), "{error}");
+        }
+    }
+}
