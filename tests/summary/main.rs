@@ -1,10 +1,9 @@
 //! The state that narthex shows, each by name: at the API, on the page in a real browser, and after a kill. While a
 //! page is open it is checked at each of its updates that no green shows beside a loss or a refusal.
 //!
-//! A full disk is in `tests/full_disk.rs`. Three states can't be had here within seconds, and are tested with numbers
-//! and clocks that are set by hand in `crates/narthex/src/status`: a wall clock that is not plausible (a process can't
-//! be given one without other tools), a task that has ended unexpectedly, and series that a destination fails on while
-//! it accepts others (it has to do so for half a minute).
+//! A full disk is in `tests/full_disk.rs`. Two states can't be had here, and are tested with numbers and clocks that are
+//! set by hand in `crates/narthex/src/status`: a wall clock that is not plausible (a process can't be given one without
+//! other tools), and a task that has ended unexpectedly.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -3,6 +3,7 @@
 use super::{Shown, samples};
 use support::narthex::config;
 use support::process::Signal;
+use support::wire;
 use support::{Answer, FakeReceiver, SOON, wait_for, wait_until};
 
 #[test]
@@ -50,6 +51,60 @@ fn a_slow_destination_is_yellow_until_it_has_caught_up() {
     shown.expect("warning", &["catching_up"], "prod is catching up.");
     shown.restart();
     shown.expect("warning", &["catching_up"], "prod is catching up.");
+    receiver.answer(Answer::success);
+    shown.expect("ok", &["delivered"], "Everything is delivered.");
+}
+
+/// What is stuck is named as such. It does not make the destination look late or away, also while nothing else is sent.
+#[test]
+fn a_stuck_series_is_yellow_and_says_nothing_of_the_others() {
+    let receiver = FakeReceiver::start();
+    receiver.answer(|request| {
+        let mut is_stuck = false;
+        wire::visit(request.version(), &request.content, |view| {
+            is_stuck |= view.labels_map()["__name__"] == "stuck";
+        })
+        .unwrap();
+        if is_stuck { Answer::status(500).body("it hurts") } else { Answer::success(request) }
+    });
+    let text = format!(
+        "remote_write:\n- url: {}\n  name: prod\n  queue_config: {{batch_send_deadline: 50ms, max_backoff: 200ms, \
+         min_shards: 4, max_shards: 4}}\ncollect: {{host: {{collectors: none}}, self: false}}\n",
+        receiver.write_url()
+    );
+    let Some(shown) = Shown::start_with(&text) else { return };
+    assert_eq!(shown.import("stuck 1\n"), 204);
+    shown.expect(
+        "warning",
+        &["destination_retrying"],
+        "prod is failing: 500 Internal Server Error: it hurts",
+    );
+    let stuck = "prod fails on a part of the series (64 of 256 lanes) and accepts the others: 500";
+    let mut kinds = Vec::new();
+    wait_until("the stuck sample to be late", SOON * 2, || {
+        // The others pause once it is known to be stuck.
+        if kinds.last().is_none_or(|kind| kind != "series_stuck") {
+            assert_eq!(shown.import(&samples(50)), 204);
+        }
+        let kind = shown.narthex().get("/api/v1/status/summary").json()["kind"].clone();
+        if kinds.last() != Some(&kind) {
+            kinds.push(kind);
+        }
+        shown.destination()["waiting_seconds"].as_f64().unwrap() > 22.0
+    });
+    assert_eq!(kinds, ["destination_retrying", "series_stuck"]);
+    shown.expect("warning", &["series_stuck"], stuck);
+    let destination = shown.destination();
+    assert_eq!(
+        (&destination["level"], &destination["state"]),
+        (&"warning".into(), &"delivering".into()),
+        "{destination}"
+    );
+    let state = "narthex_remote_state{remote_name=\"prod\",";
+    let page = shown.narthex().get("/metrics").text();
+    let is = page.lines().filter(|line| line.starts_with(state) && line.ends_with(" 1")).collect::<Vec<_>>();
+    assert!(matches!(is[..], [one] if one.contains("state=\"delivering\"")), "{is:?}");
+    shown.shoot("series-stuck");
     receiver.answer(Answer::success);
     shown.expect("ok", &["delivered"], "Everything is delivered.");
 }

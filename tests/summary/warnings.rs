@@ -175,6 +175,10 @@ fn repeats_after_a_restart_are_a_detail_and_stay_green() {
         destination["state"] == "idle" && words.starts_with("Nothing has been delivered"),
         "{destination}"
     );
+    let page = shown.narthex().get("/metrics").text();
+    let refusing =
+        page.lines().find(|line| line.starts_with("narthex_remote_state") && line.contains("refusing"));
+    assert!(refusing.is_some_and(|line| line.ends_with(" 0")), "{refusing:?}");
     shown.shoot("already-written");
     receiver.answer(Answer::success);
     assert_eq!(shown.import("good 2\n"), 204);

@@ -245,7 +245,7 @@ pub struct Stats {
     pub memory_bytes: Gauge,
     /// Lanes that are stuck and served by themselves, from disk.
     pub lanes_behind: Gauge,
-    /// Lanes that the destination fails over while it accepts others; with those served from disk.
+    /// Lanes that the destination has failed over for 5 s while it accepts others; with those served from disk.
     pub stuck_lanes: Gauge,
     /// Samples and histograms that wait for this destination: those in the queue and those in the log that the
     /// queue has not read yet. Without those that were in the log before it was opened.
@@ -254,6 +254,8 @@ pub struct Stats {
     pub waiting_before_open: Gauge,
     /// How long the oldest sample that waits has done so, in milliseconds; 0 where none waits.
     pub waiting_ms: Gauge,
+    /// How long the oldest sample has waited that is not in a stuck lane, in milliseconds; 0 where there is none.
+    pub moving_ms: Gauge,
     /// How old the oldest point that is not settled is, in milliseconds; 0 where there is none.
     pub lag_ms: Gauge,
     /// The same without the backlog, while the newest is sent before it.
@@ -344,6 +346,15 @@ impl Stats {
     }
 
     /// Sets the state; says whether it is another one than before.
+    /// The destination has answered: it is neither away nor does it deny access.
+    pub(crate) fn set_reached(&self) {
+        let has_accepted = self.last_accepted_ms.get() > 0;
+        let mut words = self.words();
+        if matches!(words.state, State::Waiting { .. } | State::Denied { .. }) {
+            words.state = if has_accepted { State::Delivering } else { State::Starting };
+        }
+    }
+
     pub(crate) fn set_state(&self, state: State) -> bool {
         let mut words = self.words();
         let changed = words.state != state;

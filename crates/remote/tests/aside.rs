@@ -177,6 +177,24 @@ fn a_destination_that_fails_over_one_sample_is_shown_as_such() {
     wait_until("more tries", SOON, || stats.requests_retried.get() > tries + 3);
     assert_eq!(stats.state(), State::Delivering);
     assert_eq!(stats.stuck_lanes.get(), 1);
+    // What is stuck waits, and nothing else does.
+    wait_until("only the stuck lane to be late", SOON, || {
+        hurt.world.push(SERIES);
+        stats.waiting_ms.get() > 30_000 && stats.moving_ms.get() < 10_000
+    });
+    // Where nothing else is sent, nothing says that the destination is away.
+    wait_for_number("the others to be through", 0, || stats.moving_ms.get() as u64);
+    hurt.world.clock.jump(PROBE_AFTER * 2);
+    let tries = stats.requests_retried.get();
+    wait_until("more tries", SOON, || stats.requests_retried.get() > tries + 3);
+    assert_eq!((stats.state(), stats.stuck_lanes.get()), (State::Delivering, 1));
+    // One that no longer answers may be away.
+    hurt.world.receiver.go_away();
+    hurt.world.clock.jump(PROBE_AFTER * 2);
+    wait_until("it to wait", SOON, || matches!(stats.state(), State::Waiting { .. }));
+    hurt.world.receiver.come_back();
+    hurt.world.push(SERIES);
+    wait_until("it to deliver", SOON, || stats.state() == State::Delivering);
     let words = stats.stuck().unwrap();
     assert!(words.contains("500") && words.contains("or what it is"), "{words}");
     hurt.status.store(204, Ordering::SeqCst);

@@ -120,11 +120,31 @@ fn what_was_under_way_at_a_kill_may_have_been_written() {
             }
             let stats = destination.stats().clone();
             wait_for_number("refusals", 6, || stats.refused.get().samples);
+            // It has refused nothing but what it had written already.
+            let is_refusing = matches!(stats.state(), State::Refusing { .. });
+            assert_eq!(is_refusing, !repeats, "{message:?}: {:?}", stats.state());
             world.stop(destination);
             let maybe = stats.refused_or_already_written.get();
             assert_eq!(maybe, if repeats { 6 } else { 0 }, "{message:?}");
         }
     }
+}
+
+#[test]
+fn a_refusal_of_repeats_shows_that_the_destination_is_back() {
+    let world = World::new();
+    world.receiver.answer(|request| match request.number {
+        0 => Answer::success(request).ending(Ending::NoAnswer),
+        1..4 => Answer::status(503),
+        _ => Answer::status(409).body("duplicate sample for timestamp"),
+    });
+    let destination = world.start(by(&world, Message::V1));
+    world.push(5);
+    let stats = destination.stats().clone();
+    wait_until("a failure", SOON, || matches!(stats.state(), State::Waiting { .. }));
+    wait_for_number("repeats", 5, || stats.refused_or_already_written.get());
+    assert_eq!(stats.state(), State::Starting);
+    assert!(world.stop(destination).complete);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What may be the matter: from facts to one [`Detail`] for each thing that is. Pure.
 
 use super::facts::{Delivery, DestinationFacts, Facts};
-use super::summary::{Detail, Kind, LATE_MS, NOW_MS};
+use super::summary::{Detail, Kind, NOW_MS};
 use super::window::{Entry, Event};
 use super::words::span;
 use crate::wal_command::to_type;
@@ -70,8 +70,7 @@ fn log(facts: &Facts, details: &mut Vec<Detail>) {
 
 /// How it goes with one destination now.
 fn delivery(destination: &DestinationFacts, details: &mut Vec<Detail>) {
-    let DestinationFacts { name, waiting_ms, .. } = destination;
-    let late = *waiting_ms > destination.deadline_ms + LATE_MS;
+    let (name, late) = (&destination.name, destination.is_late());
     let waiting = waiting_of_all(std::iter::once(destination));
     match &destination.delivery {
         Delivery::Failing(reason) => {

@@ -1,5 +1,6 @@
 //! What a summary is decided from: plain values, read off all parts at one moment.
 
+use super::summary::LATE_MS;
 use super::window::{Entry, Key};
 use std::collections::BTreeMap;
 
@@ -37,6 +38,8 @@ pub struct DestinationFacts {
     pub waiting_before_start: bool,
     /// How long the oldest of them has waited, in milliseconds; 0 where none waits.
     pub waiting_ms: i64,
+    /// The same without what waits in stuck lanes.
+    pub moving_ms: i64,
     /// How long a sample may wait for a request to fill up, in milliseconds.
     pub deadline_ms: i64,
     /// Samples that are parked.
@@ -47,6 +50,20 @@ pub struct DestinationFacts {
     pub stuck_reason: Option<String>,
     /// Samples that relabelling or a setting of the user's left out, since the start.
     pub dropped_by_rule: u64,
+}
+
+impl DestinationFacts {
+    /// Whether samples wait for longer than they should. Those in stuck lanes are shown as such, and say nothing of the
+    /// others.
+    pub fn is_late(&self) -> bool {
+        let waiting_ms = if self.stuck_lanes > 0 { self.moving_ms } else { self.waiting_ms };
+        waiting_ms > self.deadline_ms + LATE_MS
+    }
+
+    /// How far the destination is behind where its oldest sample is `lag_ms` old.
+    pub fn lag_ms(&self, lag_ms: i64) -> i64 {
+        if self.stuck_lanes > 0 { self.moving_ms.min(lag_ms) } else { lag_ms }
+    }
 }
 
 /// All of it.

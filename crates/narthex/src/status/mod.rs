@@ -237,6 +237,7 @@ fn removed(telemetry: &Telemetry) -> Vec<Gone> {
 fn delivery(destination: &Outlet, lag_bytes: u64, data: &Path) -> Delivery {
     let stats = &destination.stats;
     let lag_ms = stats.lag_ms.get();
+    let facts = monitor::destination(destination);
     let (last_error, last_error_ms) = stats.last_error_at().unzip();
     let last_error_ms = last_error_ms.unwrap_or(0);
     let sum = |kinds: model::Kinds| kinds.samples + kinds.histograms;
@@ -245,7 +246,7 @@ fn delivery(destination: &Outlet, lag_bytes: u64, data: &Path) -> Delivery {
         + per(&stats.dropped_too_old)
         + per(&stats.dropped_unsupported)
         + per(&stats.dropped_no_series);
-    let state = monitor::state(stats);
+    let state = stats.state();
     let positive = |number: i64| u64::try_from(number).unwrap_or(0);
     Delivery {
         // Set by who knows of all: see `Status::now`.
@@ -260,8 +261,8 @@ fn delivery(destination: &Outlet, lag_bytes: u64, data: &Path) -> Delivery {
         already_written: stats.refused_or_already_written.get(),
         name: destination.name.clone(),
         url: destination.url.clone(),
-        words: sentence::sentence(stats, &monitor::destination(destination), data),
-        state: in_a_word(&state, lag_ms),
+        words: sentence::sentence(stats, &facts, data),
+        state: in_a_word(&state, facts.lag_ms(lag_ms)),
         protocol: stats.protocol().map(protocol_name),
         shards: stats.shards.get(),
         shards_max: stats.shards_max.get(),

@@ -198,26 +198,6 @@ impl Monitor {
     }
 }
 
-/// The state of a destination.
-pub(super) fn state(stats: &Stats) -> State {
-    without_repeats(stats.state(), stats)
-}
-
-/// A destination that has refused nothing but repeats of what it had already written does not refuse samples.
-pub(super) fn without_repeats(state: State, stats: &Stats) -> State {
-    if !matches!(state, State::Refusing { .. }) {
-        return state;
-    }
-    // In this order: a repeat is counted before its refusal.
-    let refused = stats.refused.get().total();
-    let repeats = stats.refused_or_already_written.get();
-    match (repeats > 0 && refused <= repeats, stats.last_accepted_ms.get() > 0) {
-        (false, _) => state,
-        (true, true) => State::Delivering,
-        (true, false) => State::Starting,
-    }
-}
-
 pub(super) fn delivery(state: State) -> Delivery {
     match state {
         State::Starting => Delivery::Idle,
@@ -233,7 +213,7 @@ pub(super) fn delivery(state: State) -> Delivery {
 /// What there is to know of one destination.
 pub(super) fn destination(outlet: &Outlet) -> DestinationFacts {
     let stats = &outlet.stats;
-    let delivery = delivery(state(stats));
+    let delivery = delivery(stats.state());
     let positive = |number: i64| u64::try_from(number).unwrap_or(0);
     DestinationFacts {
         name: outlet.name.clone(),
@@ -242,6 +222,7 @@ pub(super) fn destination(outlet: &Outlet) -> DestinationFacts {
         waiting: positive(stats.waiting.get()),
         waiting_before_start: stats.waiting_before_open.get() > 0,
         waiting_ms: stats.waiting_ms.get(),
+        moving_ms: stats.moving_ms.get(),
         deadline_ms: stats.batch_send_deadline_ms.get(),
         parked: positive(stats.aside_points.get()),
         stuck_lanes: positive(stats.stuck_lanes.get()),

@@ -4,7 +4,6 @@
 use super::CATCHING_UP_MS;
 use super::causes::{ENDPOINT_ADVICE, UNSUPPORTED_ADVICE, waiting_of_all};
 use super::facts::DestinationFacts;
-use super::monitor::state;
 use super::words::{is_about_authorization, span};
 use model::words::{are, was};
 use remote::queue::lanes::LANES;
@@ -14,11 +13,11 @@ use std::path::Path;
 
 /// One or more sentences.
 pub(super) fn sentence(stats: &Stats, facts: &DestinationFacts, data: &Path) -> String {
-    of(state(stats), stats, facts, data)
+    of(stats.state(), stats, facts, data)
 }
 
 fn of(state: State, stats: &Stats, facts: &DestinationFacts, data: &Path) -> String {
-    let lag_ms = stats.lag_ms.get();
+    let lag_ms = facts.lag_ms(stats.lag_ms.get());
     let waiting = waiting_of_all(std::iter::once(facts));
     let mut text = match state {
         State::Starting => format!("Nothing has been delivered yet.{waiting}"),
@@ -118,7 +117,6 @@ fn of(state: State, stats: &Stats, facts: &DestinationFacts, data: &Path) -> Str
 mod tests {
     use super::*;
     use crate::status::facts::Delivery;
-    use crate::status::monitor::without_repeats;
     use model::Kinds;
 
     fn of(state: State, stats: &Stats, facts: &DestinationFacts) -> String {
@@ -137,6 +135,7 @@ mod tests {
             waiting,
             waiting_before_start: false,
             waiting_ms,
+            moving_ms: waiting_ms,
             deadline_ms: 5000,
             parked: 0,
             stuck_lanes: 0,
@@ -219,24 +218,6 @@ mod tests {
         ] {
             assert!(text.contains(words), "{words}: {text}");
         }
-    }
-
-    #[test]
-    fn repeats_alone_are_no_refusal() {
-        let stats = Stats::default();
-        let says = || {
-            let refusing = State::Refusing { reason: "409 Conflict: duplicate sample".into() };
-            of(without_repeats(refusing, &stats), &stats, &facts(0, 0))
-        };
-        let refuses = "Refuses all samples for good: 409 Conflict: duplicate sample.";
-        assert_eq!(says(), refuses);
-        stats.refused_or_already_written.add(5);
-        stats.refused.add(Kinds { samples: 5, ..Kinds::default() });
-        assert_eq!(says(), "Nothing has been delivered yet.");
-        stats.last_accepted_ms.set(1);
-        assert_eq!(says(), "Accepts samples.");
-        stats.refused.add(Kinds { samples: 1, ..Kinds::default() });
-        assert!(says().starts_with(refuses), "{}", says());
     }
 
     #[test]

@@ -15,6 +15,7 @@ fn accepting(name: &str) -> DestinationFacts {
         waiting: 0,
         waiting_before_start: false,
         waiting_ms: 0,
+        moving_ms: 0,
         deadline_ms: 5000,
         parked: 0,
         stuck_lanes: 0,
@@ -269,6 +270,20 @@ fn parked_samples_and_stuck_series_are_warnings() {
     });
     let sentence = "prod fails on a part of the series (1 of 256 lanes) and accepts the others: 503 Service Unavailable.";
     expect(&facts, Level::Warning, Kind::SeriesStuck, sentence);
+    // What waits in stuck lanes is not late for the others.
+    let late = |moving_ms| {
+        let mut facts = facts.clone();
+        (facts.destinations[0].waiting_ms, facts.destinations[0].moving_ms) = (240_000, moving_ms);
+        facts
+    };
+    expect(&late(15_000), Level::Warning, Kind::SeriesStuck, sentence);
+    assert!(decide(&late(15_001)).sentence.starts_with("prod is catching up."));
+    let failing = |moving_ms| {
+        let mut facts = late(moving_ms);
+        facts.destinations[0].delivery = Delivery::Failing("503 Service Unavailable".into());
+        decide(&facts).kind
+    };
+    assert_eq!([failing(1000), failing(15_001)], [Kind::DestinationRetrying, Kind::DestinationFailing]);
 }
 
 #[test]

@@ -12,7 +12,7 @@
 //! A returning lane's new points wait in a shard of their own, so that none overtakes what the other queue
 //! still has. The lane's position is the other queue's until it has returned.
 
-use super::{Queue, Source, Stay};
+use super::{Queue, STUCK_AFTER, Source, Stay};
 use crate::queue::lanes::LANES;
 use crate::queue::shard::Ref;
 use std::time::Duration;
@@ -57,7 +57,7 @@ impl<C: Source> Queue<C> {
             if !shard.oldest().any(|point| point.chunk == self.first_chunk) {
                 return false;
             }
-            self.is_stuck(shard, now) || self.is_returning(*index)
+            self.is_stuck(shard, now, STUCK_AFTER) || self.is_returning(*index)
         })?;
         let from = self.shards.get(stuck).map(|shard| self.shard_position(shard))?;
         self.note_searched(stuck);

@@ -66,6 +66,9 @@ pub const PROBE_AFTER: Duration = Duration::from_secs(60);
 
 /// A shard whose batch has failed for this long, while others went through, may be left behind.
 pub const STUCK_AFTER: Duration = Duration::from_secs(30);
+/// A shard whose batch has failed for this long, while others went through, is shown as stuck. That is before its
+/// samples are late, so that the destination does not count as catching up because of them.
+pub const SHOWN_STUCK_AFTER: Duration = Duration::from_secs(5);
 /// How far reading runs ahead of the oldest point that is not settled, in milliseconds of sample time:
 /// Prometheus refuses what is an hour older than the newest it has, whatever the series, so that lanes must
 /// stay together while a backlog is worked off.
@@ -510,18 +513,18 @@ impl<C: Source> Queue<C> {
         oldest.min_by_key(|(chunk, point)| chunk.position(*point))
     }
 
-    /// Whether the shard's batch has failed for a while, while others went through.
-    fn is_stuck(&self, shard: &Shard, now: Duration) -> bool {
+    /// Whether the shard's batch has failed for this long, while others went through.
+    fn is_stuck(&self, shard: &Shard, now: Duration, after: Duration) -> bool {
         shard.failures.stuck_since.is_some_and(|since| {
-            now >= since + STUCK_AFTER && self.last_success.is_some_and(|success| success > since)
+            now >= since + after && self.last_success.is_some_and(|success| success > since)
         })
     }
 
-    /// How many lanes have failed for a while, while others passed.
+    /// How many lanes have failed for [`SHOWN_STUCK_AFTER`], while others passed.
     pub fn stuck_lanes(&self, now: Duration) -> usize {
         let is_stuck = |lane: &&Lane| {
             let shard = self.shards.get(lane.shard).filter(|_| lane.stay == Stay::Here);
-            shard.is_some_and(|shard| self.is_stuck(shard, now))
+            shard.is_some_and(|shard| self.is_stuck(shard, now, SHOWN_STUCK_AFTER))
         };
         self.lanes.iter().filter(is_stuck).count()
     }
@@ -531,11 +534,14 @@ impl<C: Source> Queue<C> {
         self.shards.get(shard)?.failures.stuck_since
     }
 
-    /// The point that has not been settled for longest, but for those that are stuck while others pass; and the
-    /// newest timestamp of the log up to there.
-    pub fn oldest_moving(&self, now: Duration) -> Option<(&C, u32, i64)> {
-        let moving = self.shards.iter().filter(|shard| !self.is_stuck(shard, now));
-        let oldest = moving.flat_map(Shard::oldest);
+    /// The point that has not been settled for longest, without those of shards that have been stuck for `after`
+    /// while others pass and without those that wait for such lanes to return; and the newest timestamp of the log up
+    /// to there.
+    pub fn oldest_moving(&self, now: Duration, after: Duration) -> Option<(&C, u32, i64)> {
+        let shards = self.shards.iter().enumerate();
+        let moving =
+            shards.filter(|(index, shard)| !self.is_stuck(shard, now, after) && !self.is_returning(*index));
+        let oldest = moving.flat_map(|(_, shard)| shard.oldest());
         let oldest = oldest.min_by_key(|at| (at.chunk.wrapping_sub(self.first_chunk), at.point))?;
         let slot = self.slots.get(oldest.chunk.wrapping_sub(self.first_chunk) as usize)?;
         Some((slot.chunk.as_ref()?, oldest.point, slot.newest))

@@ -503,7 +503,9 @@ fn the_oldest_that_moves_is_not_one_that_is_stuck_while_others_pass() {
     push(&mut queue, chunk(5, [0]));
     push(&mut queue, chunk(7, [1]));
     let oldest = |queue: &Queue<Points>, seconds| {
-        queue.oldest_moving(Duration::from_secs(seconds)).map(|(points, point, _)| points.series(point))
+        queue
+            .oldest_moving(Duration::from_secs(seconds), STUCK_AFTER)
+            .map(|(points, point, _)| points.series(point))
     };
     assert_eq!(oldest(&queue, 0), Some(0));
     let [first, second] = [0; 2].map(|_| queue.poll(Duration::ZERO).unwrap());

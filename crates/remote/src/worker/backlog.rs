@@ -19,7 +19,7 @@ use super::Worker;
 use super::unread::Passed;
 use crate::disk::positions::{Ahead, Lanes, Settled};
 use crate::outgoing::Outgoing;
-use crate::queue::{Queue, Settings, Source};
+use crate::queue::{Queue, STUCK_AFTER, Settings, Source};
 use std::sync::Arc;
 use std::time::Duration;
 use storage::{Chunk, Follower, ReadError};
@@ -122,7 +122,8 @@ impl Worker {
             return false;
         };
         let takes = self.newest_first.taken_at.is_some_and(|at| now <= at + TAKES);
-        let Some((outgoing, point, newest)) = self.queue.oldest_moving(now).filter(|_| takes) else {
+        let Some((outgoing, point, newest)) = self.queue.oldest_moving(now, STUCK_AFTER).filter(|_| takes)
+        else {
             return false;
         };
         let age = self.age_ms(outgoing, point);
@@ -156,7 +157,7 @@ impl Worker {
             self.newest_first.held = true;
             return;
         };
-        let held = match backlog.queue.oldest_moving(self.clock.monotonic()) {
+        let held = match backlog.queue.oldest_moving(self.clock.monotonic(), STUCK_AFTER) {
             Some((_, _, newest)) => self.clock.now_ms() - newest > hold_beyond(window).as_millis() as i64,
             // For what is stuck alone nothing waits.
             None if backlog.queue.pending() > 0 => false,

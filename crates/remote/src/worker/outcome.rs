@@ -52,6 +52,10 @@ impl Worker {
         }
         queue.answer(flight.request.shard, outcome, now, settle);
         self.stats.raise_sent(refused.newest);
+        if matches!(outcome, Outcome::Settled | Outcome::Refused { .. } | Outcome::RefusedWhole) && !is_aside
+        {
+            self.was_refused(refused.is_loss(&about), now, &words);
+        }
         refused.end_settled(&about);
         let settled = refused_settled.total();
         self.stats.refused_by.add(refusal, refused.kinds.total() + settled);
@@ -121,9 +125,6 @@ impl Worker {
                 if refused.total() == 0 {
                     return Outcome::Delivered;
                 }
-                if has_samples(refused) {
-                    self.refuses(flight, now, words);
-                }
                 let count = refused.total();
                 *refused_settled = refused;
                 self.stats.set_error(format!("refused for good: {count} of a request: {words}"));
@@ -133,14 +134,10 @@ impl Worker {
             Verdict::Retry => self.retry(flight, answer.retry_after, Reached::by(answer.status), words),
             Verdict::Refused => {
                 self.negotiator.understood(flight.protocol);
-                self.refuses(flight, now, words);
                 Outcome::Refused { fits_a_repeat: refusal(flight).reason.fits_a_repeat() }
             }
-            Verdict::RefusedWhole => {
-                self.refuses(flight, now, words);
-                Outcome::RefusedWhole
-            }
-            Verdict::NoHistograms => self.without_histograms(flight, answer, now, words),
+            Verdict::RefusedWhole => Outcome::RefusedWhole,
+            Verdict::NoHistograms => self.without_histograms(flight, answer, words),
             Verdict::TooLarge => {
                 let half = (flight.plain_bytes.min(self.request_bytes) / 2).max(REQUEST_BYTES_MIN);
                 self.request_bytes = half.min(self.request_bytes);
@@ -153,10 +150,7 @@ impl Worker {
                     tracing::info!(destination = %self.name, answer = %words, ?to, "another version of the protocol");
                     Outcome::Resend
                 }
-                Next::Hold if self.resend.is_final(answer.status) => {
-                    self.refuses(flight, now, words);
-                    Outcome::RefusedWhole
-                }
+                Next::Hold if self.resend.is_final(answer.status) => Outcome::RefusedWhole,
                 Next::Hold => self.denied(
                     flight,
                     format!("{words} (it understands no version of remote write that may be sent)"),
@@ -167,31 +161,26 @@ impl Worker {
     }
 
     /// The receiver accepts no native histograms, and has not written the rest of the request either.
-    fn without_histograms(
-        &mut self,
-        flight: &Flight,
-        answer: &Answer,
-        now: Duration,
-        words: &str,
-    ) -> Outcome {
+    fn without_histograms(&mut self, flight: &Flight, answer: &Answer, words: &str) -> Outcome {
         if flight.kinds.histograms == 0 {
             return self.retry(flight, answer.retry_after, Reached::by(answer.status), words);
         }
         if flight.kinds.histograms == flight.kinds.total() {
-            self.refuses(flight, now, words);
             return Outcome::RefusedWhole;
         }
         // A search finds the histograms by itself. Nothing of its request was written.
         if flight.request.whole { Outcome::Resend } else { Outcome::Refused { fits_a_repeat: true } }
     }
 
-    /// The destination refused samples for good. Where it has written others a moment ago, it does not refuse
-    /// everything.
-    fn refuses(&mut self, flight: &Flight, now: Duration, words: &str) {
+    /// The destination refused something for good. It refuses samples where it has refused other ones than repeats of
+    /// what it had written, and has written nothing for a while.
+    fn was_refused(&mut self, is_loss: bool, now: Duration, words: &str) {
         let accepts = self.accepted_at.is_some_and(|at| now < at + REFUSING_AFTER);
-        if !flight.is_aside && !accepts {
+        if is_loss && !accepts {
             let reason = format!("{words} ({})", self.client.url());
             self.stats.set_state(State::Refusing { reason });
+        } else {
+            self.stats.set_reached();
         }
     }
 
@@ -222,7 +211,7 @@ impl Worker {
         self.stats.requests_retried.add(1);
         let reason = format!("{words} ({})", self.client.url());
         self.stats.set_error(reason.clone());
-        if self.passes_beside(flight) {
+        if self.passes_beside(flight, reached) {
             if self.stats.set_stuck(Some(reason)) {
                 tracing::warn!(
                     destination = %self.name, reason = %words,
@@ -238,13 +227,15 @@ impl Worker {
         Outcome::Retry { reached, after, jitter: fastrand::f64() }
     }
 
-    /// Whether the destination has written other samples since what this request is about first failed, and not
-    /// long ago: then it is not away.
-    fn passes_beside(&mut self, flight: &Flight) -> bool {
+    /// Whether the destination has written other samples since what this request is about first failed: then it is not
+    /// away, as long as it answers. One that does not answer may be away unless it has written something lately.
+    fn passes_beside(&mut self, flight: &Flight, reached: Reached) -> bool {
         let now = self.clock.monotonic();
         let since = self.queue_mut(flight.queue).and_then(|queue| queue.failing_since(flight.request.shard));
         let since = since.unwrap_or(now.saturating_sub(flight.took));
-        !flight.is_aside && self.accepted_at.is_some_and(|at| at > since && now < at + PROBE_AFTER)
+        let answers = reached == Reached::Receiver;
+        !flight.is_aside
+            && self.accepted_at.is_some_and(|at| at > since && (answers || now < at + PROBE_AFTER))
     }
 
     fn denied(&mut self, flight: &Flight, words: String) -> Outcome {

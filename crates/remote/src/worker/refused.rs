@@ -50,6 +50,8 @@ pub(super) struct Refused {
     pub(super) from_aside: Kinds,
     pub(super) example: Option<String>,
     pub(super) lines: Lines,
+    /// A sample or native histogram was refused that no earlier try may have written.
+    has_loss: bool,
     /// Points of kinds of which the receiver refused all.
     settled_whole: u64,
     /// Of a large request of which only numbers are kept.
@@ -84,12 +86,12 @@ impl Refused {
                 Reason::Refused
             }
             Fate::Refused { maybe_written } => {
-                self.maybe += u64::from(maybe_written && about.fits_a_repeat);
+                self.count_refused(maybe_written && about.fits_a_repeat, &point.value);
                 Reason::Refused
             }
             Fate::Presumed { maybe_written } => {
                 self.presumed += 1;
-                self.maybe += u64::from(maybe_written && about.fits_a_repeat);
+                self.count_refused(maybe_written && about.fits_a_repeat, &point.value);
                 Reason::Presumed
             }
             Fate::Poisoned => {
@@ -108,6 +110,17 @@ impl Refused {
         if self.example.is_none() {
             self.example = Some(format!("{labels} at {}", point.timestamp));
         }
+    }
+
+    fn count_refused(&mut self, is_repeat: bool, value: &Value) {
+        self.maybe += u64::from(is_repeat);
+        self.has_loss |= !is_repeat && !matches!(value, Value::Exemplar(_));
+    }
+
+    /// Whether samples or native histograms were refused that no earlier try may have written.
+    pub(super) fn is_loss(&self, about: &About<'_>) -> bool {
+        let settled = about.settled.samples + about.settled.histograms;
+        self.has_loss || settled > self.maybe_settled
     }
 
     /// Takes the numbers of a request of which the receiver says only how much it refused.

@@ -2,9 +2,10 @@
 
 use super::{REFRESH_INTERVAL, Worker, metadata};
 use crate::outgoing::Outgoing;
-use crate::queue::{Queue, reshard};
+use crate::queue::{Queue, SHOWN_STUCK_AFTER, Source, reshard};
 use formats::remote_write::Protocol;
 use std::time::Duration;
+use wal::Position;
 
 impl Worker {
     pub(super) fn every_second(&mut self) {
@@ -101,6 +102,33 @@ impl Worker {
         stats.waiting.set(i64::try_from(points).unwrap_or(i64::MAX));
         stats.waiting_before_open.set(i64::from(before_open));
         stats.waiting_ms.set(if settled { 0 } else { age.max(1) });
+        stats.moving_ms.set(if settled { 0 } else { self.moving_ms() });
+    }
+
+    /// How long the oldest sample has waited that is not in a stuck lane.
+    fn moving_ms(&self) -> i64 {
+        let now = self.clock.monotonic();
+        let waited = |at: Position| now.saturating_sub(self.storage.arrived(at)).as_millis() as i64;
+        let in_queue = |queue: &Queue<Outgoing>| {
+            queue.oldest_moving(now, SHOWN_STUCK_AFTER).map(|(outgoing, point, _)| {
+                let at = outgoing.position(point);
+                // What is older than this run is dated by its own timestamp.
+                let before_open = self.storage.waiting(at).before_open;
+                waited(at).max(if before_open { self.age_ms(outgoing, point) } else { 0 })
+            })
+        };
+        let unread = |from: Position, to: Position| (from < to).then(|| waited(from));
+        let backlog = self.backlog.as_ref();
+        [
+            in_queue(&self.queue),
+            unread(self.follower.position(), self.storage.end()),
+            backlog.and_then(|backlog| in_queue(&backlog.queue)),
+            backlog.and_then(|backlog| unread(backlog.follower.position(), backlog.until)),
+        ]
+        .into_iter()
+        .flatten()
+        .max()
+        .unwrap_or(0)
     }
 
     /// Reads files with credentials again.
