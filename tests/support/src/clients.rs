@@ -1,9 +1,12 @@
 //! The Prometheus client libraries of other languages, which push as applications do.
 
-use crate::peers::{repository, script, skip};
+use crate::peers::{repository, script, shout, skip};
 use std::ffi::OsStr;
 use std::path::Path;
 use std::process::Command;
+
+/// The exit status of `scripts/clients` where the language is too old for its library.
+const TOO_OLD: i32 = 3;
 
 /// A language whose client library can be had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,14 +26,16 @@ impl Client {
     /// library can't be had. `scripts/clients` fetches the library, once.
     ///
     /// # Panics
-    /// Where it can't be had and `NARTHEX_REQUIRE_CLIENTS` is set.
+    /// Where it can't be had and `NARTHEX_REQUIRE_CLIENTS` is set. A language that is here and too old for the library
+    /// (Go in Debian 12) skips the test all the same.
     pub fn script(self, program: &Path) -> Option<Command> {
         let folder = repository().join("target/clients");
-        if let Err(why) = script("scripts/clients", [OsStr::new(self.name()), folder.as_os_str()]) {
-            skip(
-                "NARTHEX_REQUIRE_CLIENTS",
-                &format!("the client library for {} can't be had: {why}", self.name()),
-            );
+        if let Err(failure) = script("scripts/clients", [OsStr::new(self.name()), folder.as_os_str()]) {
+            let why = format!("the client library for {} can't be had: {}", self.name(), failure.why);
+            match failure.status {
+                Some(TOO_OLD) => shout(&format!("SKIPPED: {why}")),
+                _ => skip("NARTHEX_REQUIRE_CLIENTS", &why),
+            }
             return None;
         }
         let mut command = match self {

@@ -66,9 +66,16 @@ fn is_set(name: &str) -> bool {
 }
 
 impl Peers {
-    /// Prometheus 2.42 of Debian 12, which `scripts/peers --old` fetches; nothing where it isn't there.
+    /// Prometheus 2.42 of Debian 12: `prometheus-2.42` in the folder in `NARTHEX_PEERS` or in `target/peers`, where
+    /// `scripts/peers --old` puts it. Nothing (said aloud) where it can't be had.
     pub fn old_prometheus() -> Option<PathBuf> {
         let repository = repository();
+        let own = std::env::var_os("NARTHEX_PEERS").map(PathBuf::from);
+        let folders = own.iter().flat_map(|folder| [folder.join("bin"), folder.clone()]);
+        if let Some(place) = folders.map(|folder| folder.join("prometheus-2.42")).find(|place| place.exists())
+        {
+            return Some(place);
+        }
         let place = repository.join("target/peers/bin/prometheus-2.42");
         if !place.exists() {
             let _ = Command::new(repository.join("scripts/peers")).arg("--old").output();
@@ -127,28 +134,38 @@ fn fetch(folder: &Path) -> Result<(), String> {
         let why = std::fs::read_to_string(&failed).unwrap_or_default();
         return Err(format!("{why} (remembered in {})", failed.display()));
     }
-    let fetched = script("scripts/peers", [folder]);
+    let fetched = script("scripts/peers", [folder]).map_err(|failure| failure.why);
     if let Err(why) = &fetched {
         let _ = std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&failed, why));
     }
     fetched
 }
 
-/// Runs a script of the repository. An error is what it said last.
+/// A script of the repository that failed.
+#[derive(Debug)]
+pub(crate) struct ScriptFailure {
+    /// Its exit status, if it ran.
+    pub(crate) status: Option<i32>,
+    /// The last line that it wrote.
+    pub(crate) why: String,
+}
+
+/// Runs a script of the repository.
 pub(crate) fn script(
     name: &str,
     arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
-) -> Result<(), String> {
+) -> Result<(), ScriptFailure> {
     let script = repository().join(name);
-    let output = Command::new(&script)
-        .args(arguments)
-        .output()
-        .map_err(|error| format!("cannot run {}: {error}", script.display()))?;
+    let output = Command::new(&script).args(arguments).output().map_err(|error| ScriptFailure {
+        status: None,
+        why: format!("cannot run {}: {error}", script.display()),
+    })?;
     if output.status.success() {
         return Ok(());
     }
     let text = String::from_utf8_lossy(&output.stderr);
-    Err(text.lines().last().map_or_else(|| format!("{name} failed without a word"), str::to_string))
+    let why = text.lines().last().map_or_else(|| format!("{name} failed without a word"), str::to_string);
+    Err(ScriptFailure { status: output.status.code(), why })
 }
 
 /// The repository that this crate was built in.
