@@ -1,6 +1,8 @@
 //! `narthex push`: what it sends, and what it says where it can't; to a gateway, and straight to an endpoint.
 
 use crate::{Gateway, Place, dead_url, exposing_narthex, now_seconds, stderr};
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::path::PathBuf;
 use support::{Answer, FakeReceiver, Prometheus, Pushgateway, SOON, wait_for};
 
@@ -77,6 +79,64 @@ fn faults_of_a_push_have_a_sentence_and_the_right_code() {
     let text = stderr(&output);
     assert!(text.contains("refuses this push: 400") && text.contains("timestamp"), "{text}");
     assert_eq!(place.entries(), Vec::<PathBuf>::new(), "what is refused is not kept");
+}
+
+#[test]
+fn compressed_text_on_standard_input_is_told_how_to_decompress() {
+    let place = Place::new();
+    for (text, command) in
+        [(&b"\x1f\x8b\x08rest"[..], "`gunzip < FILE |"), (b"\x28\xb5\x2f\xfdrest", "`zstd -d < FILE |")]
+    {
+        let output = place.run_with_input(&["push", "--job", "j"], text);
+        assert_eq!(output.status.code(), Some(2));
+        let text = stderr(&output);
+        assert!(text.contains(command) && !text.contains("header"), "{text}");
+    }
+    assert_eq!(place.entries(), Vec::<PathBuf>::new());
+}
+
+/// A server that answers a connection by its first byte, and closes it.
+fn server(answer: impl Fn(u8) -> &'static [u8] + Send + 'static) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut received = [0; 4096];
+            if matches!(stream.read(&mut received), Ok(1..)) {
+                let _ = stream.write_all(answer(received[0]));
+            }
+        }
+    });
+    port
+}
+
+#[test]
+fn another_protocol_than_that_of_the_url_is_a_failure_once_the_value_is_kept() {
+    let place = Place::new();
+    let receiver = FakeReceiver::start();
+    receiver.answer(|_| Answer::status(400).body("Client sent an HTTP request to an HTTPS server.\n"));
+    // Many servers of TLS close a connection without a word if it begins with anything but a handshake.
+    let alert = &[21, 3, 3, 0, 2, 2, 40];
+    let silent = format!("http://127.0.0.1:{}", server(move |first| if first == 22 { alert } else { b"" }));
+    let plain = format!("https://127.0.0.1:{}", server(|_| b"HTTP/1.1 400 Bad Request\r\n\r\n"));
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap();
+    let nobody = format!("http://{}", closed.local_addr().unwrap());
+    drop(closed);
+    for (url, code, words) in [
+        (receiver.url(), 1, "this port speaks TLS: use https in the URL (Client sent an HTTP request"),
+        (silent, 1, "this port speaks TLS: use https in the URL; kept for the next push"),
+        (plain, 1, "the server does not speak TLS: is it the right port, or has the URL to be http?; kept"),
+        (nobody, 0, "kept for the next push"),
+    ] {
+        for target in ["--gateway", "--to"] {
+            let before = place.entries().len();
+            let output = place.run(&["push", target, &url, "--job", "j", "a=1"]);
+            let text = stderr(&output);
+            assert_eq!(output.status.code(), Some(code), "{target} {text}");
+            assert!(text.contains(words), "{target} {text}");
+            assert_eq!(place.entries().len(), before + 1, "{target} {text}");
+        }
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@
 )]
 
 mod authority;
+mod push;
 
 use authority::{Authority, Client, folder, write};
 use base64::Engine;
@@ -362,88 +363,6 @@ fn a_page_that_has_its_own_name_point_here_reads_nothing() {
     let (code, said) = end(&["check", wrong.to_str().unwrap()]);
     assert!(code == Some(2) && said.contains("receive.allowed_hosts[0]"), "{said}");
     assert!(said.contains("w.yml:4:") && said.contains("as in a URL"), "{said}");
-}
-
-#[test]
-fn push_and_exec_say_who_they_are() {
-    let authority = Authority::new();
-    let folder = folder(&authority);
-    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
-    write(&folder.path().join("right"), "hunter2\n");
-    write(&folder.path().join("wrong"), "hunter3\n");
-    write(&folder.path().join("token"), "t0ken\n");
-    let receive = format!(
-        "{TLS}  basic_auth:\n    users:\n      ann: {}\n  bearer:\n    token_file: token\n",
-        hash("hunter2")
-    );
-    let (narthex, _receiver) = start(folder.path(), &receive, &[]);
-    let port = port(&narthex);
-    let (gateway, ca) = (format!("https://localhost:{port}"), path("ca.pem"));
-    let target = |spool: &str| {
-        let all = ["--gateway", &gateway, "--ca-file", &ca, "--spool", &path(spool)];
-        all.map(str::to_string).to_vec()
-    };
-    let run = |command: &str, job: &str, spool: &str, more: &[&str]| {
-        let target = target(spool);
-        let target: Vec<&str> = target.iter().map(String::as_str).collect();
-        end(&[&[command, "--job", job], &target[..], more].concat())
-    };
-    let (right, wrong, token) = (path("right"), path("wrong"), path("token"));
-    let ann = ["--user", "ann", "--password-file"];
-    let (code, text) = run("push", "by-user", "a", &[&ann[..], &[&right, "x=1"]].concat());
-    assert_eq!(code, Some(0), "{text}");
-    let (code, text) = run("push", "by-token", "b", &["--bearer-token-file", &token, "x=1"]);
-    assert_eq!(code, Some(0), "{text}");
-    let (code, text) = run("exec", "by-exec", "c", &[&ann[..], &[&right, "--", "true"]].concat());
-    assert_eq!((code, text.as_str()), (Some(0), ""));
-    // A password that is mended later: what waits then goes.
-    let (code, text) = run("push", "late", "d", &[&ann[..], &[&wrong, "x=1"]].concat());
-    assert_eq!(code, Some(1), "a wrong password is not an outage");
-    assert!(text.contains("401") && !text.contains("hunter"), "{text}");
-    let (code, text) = run("push", "later", "d", &[&ann[..], &[&path("gone"), "x=1"]].concat());
-    assert!(code == Some(1) && text.contains("No such file"), "{code:?} {text}");
-    let groups = || {
-        let head =
-            format!("GET /api/v1/metrics HTTP/1.1\r\nauthorization: {}\r\nx: ", basic("ann", "hunter2"));
-        Client::trusting(&authority).request(port, &head, "").unwrap()
-    };
-    let before = groups();
-    assert!(["by-user", "by-token", "by-exec"].iter().all(|job| before.contains(job)), "{before}");
-    assert!(!before.contains("late"), "{before}");
-    let (code, text) = run("push", "last", "d", &[&ann[..], &[&right, "x=1"]].concat());
-    assert_eq!(code, Some(0), "{text}");
-    let after = groups();
-    assert!(["\"late\"", "\"later\"", "\"last\""].iter().all(|job| after.contains(job)), "{after}");
-    // Without a certificate authority to trust, nothing is sent.
-    let bare = ["push", "--job", "untrusted", "--gateway", &gateway, "--spool", &path("e")];
-    let (code, text) = end(&[&bare[..], &ann, &[&right, "x=1"]].concat());
-    assert!(!groups().contains("untrusted"), "{text}");
-    assert_eq!(code, Some(1), "{text}");
-    assert!(text.contains("set --ca-file to a file") && text.contains("(1 waiting)"), "{text}");
-}
-
-#[test]
-fn push_trusts_a_self_signed_certificate_that_it_is_given() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
-    let (cert, key, spool) = (path("server.pem"), path("server.key"), path("spool"));
-    let made = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", "/CN=localhost"])
-        .args(["-addext", "subjectAltName=DNS:localhost", "-keyout", &key, "-out", &cert])
-        .output()
-        .unwrap();
-    assert!(made.status.success(), "{made:?}");
-    let (narthex, _receiver) = start(folder.path(), TLS, &[]);
-    let port = port(&narthex);
-    let push = |host: &str| {
-        let gateway = format!("https://{host}:{port}");
-        let target = ["--gateway", &gateway, "--ca-file", &cert, "--spool", &spool];
-        end(&[&["push", "--job", "j"], &target[..], &["a=1"]].concat())
-    };
-    assert_eq!(push("localhost"), (Some(0), String::new()));
-    let (code, text) = push("127.0.0.1");
-    assert_eq!(code, Some(1), "{text}");
-    assert!(text.contains("not for 127.0.0.1 but for localhost: use such a name in the URL"), "{text}");
 }
 
 #[test]

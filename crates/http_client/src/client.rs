@@ -169,6 +169,11 @@ impl Client {
         Ok(changed)
     }
 
+    /// As [`Fetcher::ask_for_tls`], for a request to the client's server.
+    pub async fn ask_for_tls(&self, failure: Failure) -> Failure {
+        self.fetcher.ask_for_tls(self.url().uri(), failure).await
+    }
+
     /// Sends a request and waits for the head of the answer. Follows redirects that keep method and body, and asks
     /// for a new token once if the server refuses the present one. Calls `sent` each time that the request went out.
     pub async fn send(

@@ -17,7 +17,7 @@ pub(crate) fn explain(error: &HyperError, to: &Uri, tls: &TlsConfig) -> Failure 
     let of_tls = reasons.iter().find_map(|reason| reason.downcast_ref::<rustls::Error>());
     match of_tls {
         Some(rustls::Error::InvalidMessage(_)) if error.is_connect() => {
-            return Failure::unreachable(format!(
+            return Failure::protocol(format!(
                 "{by_proxy}the server does not speak TLS: is it the right port, or has the URL to be http?"
             ));
         }
@@ -34,7 +34,7 @@ pub(crate) fn explain(error: &HyperError, to: &Uri, tls: &TlsConfig) -> Failure 
     if let Some(http) = http.filter(|_| !error.is_connect()) {
         if http.is_parse() {
             let or = if https { "" } else { ", or has the URL to be https" };
-            return Failure::unreachable(format!(
+            return Failure::protocol(format!(
                 "the server does not speak HTTP: is it the right port{or}? ({http})"
             ));
         }
@@ -60,11 +60,14 @@ fn reasons<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dy
     std::iter::successors(Some(error), behind)
 }
 
-/// Whether this answer is that of a server that expects TLS and got plain HTTP.
+/// Whether this answer is that of a server that expects TLS and got plain HTTP: Go's, nginx', Apache's or narthex'.
 pub fn is_for_tls(to: &Uri, status: u16, words: &str) -> bool {
     let words = words.to_ascii_lowercase();
-    to.scheme_str() == Some("http")
-        && status == 400
-        && (words.contains("http request to an https server")
-            || words.contains("http request was sent to https port"))
+    let phrases = [
+        "http request to an https server",
+        "http request was sent to https port",
+        "plain http to an ssl-enabled server port",
+        "this port speaks tls",
+    ];
+    to.scheme_str() == Some("http") && status == 400 && phrases.iter().any(|phrase| words.contains(phrase))
 }

@@ -3,7 +3,7 @@
 
 use crate::connect::{Connecting, Http, Lookup};
 use crate::explain;
-use crate::failure::Failure;
+use crate::failure::{Failure, FailureKind};
 use crate::proxy::{Proxies, ProxyConfig, ProxyError};
 use crate::tls::{TlsConfig, TlsError};
 use bytes::Bytes;
@@ -55,5 +55,12 @@ impl Fetcher {
             request.headers_mut().insert(PROXY_AUTHORIZATION, value);
         }
         self.http.request(request).await.map_err(|error| explain::explain(&error, &uri, &self.connecting.tls))
+    }
+
+    /// Looks for the cause of a failed request to `uri`: if the URL is `http` and the port speaks TLS, the failure says
+    /// so. Opens another connection, so it is for `narthex push`, not for each retry of a destination.
+    pub async fn ask_for_tls(&self, uri: &Uri, failure: Failure) -> Failure {
+        let may_be_tls = matches!(failure.kind, FailureKind::Unreachable | FailureKind::Protocol);
+        if may_be_tls && self.connecting.speaks_tls(uri).await { Failure::speaks_tls("") } else { failure }
     }
 }

@@ -16,6 +16,7 @@ mod failure;
 mod fetch;
 pub mod proxy;
 mod secret;
+mod speaks_tls;
 pub mod tls;
 pub mod url;
 mod words;

@@ -288,10 +288,12 @@ async fn http_where_tls_is_wanted_and_the_other_way_round_are_called_so() {
     for answer in [
         &b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"[..],
         b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n<html><body>The plain HTTP request was sent to HTTPS port",
+        b"HTTP/1.1 400 Bad Request\r\n\r\nYou're speaking plain HTTP to an SSL-enabled server port.<br />",
+        b"HTTP/1.1 400 Bad Request\r\n\r\nthis port speaks TLS: use https://\n",
     ] {
         let port = saying(answer).await;
         let said = words(&config(&format!("http://127.0.0.1:{port}/"))).await;
-        assert!(said.starts_with("the server wants TLS: the URL has to be https"), "{said}");
+        assert!(said.starts_with("this port speaks TLS: use https in the URL"), "{said}");
     }
     let plain = saying(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n").await;
     let said = words(&config(&format!("https://127.0.0.1:{plain}/"))).await;

@@ -52,7 +52,7 @@ pub struct TargetArgs {
     #[arg(long, value_name = "URL")]
     pub proxy_url: Option<String>,
 
-    /// Where to keep what can't be sent now, until the next push. [default: narthex/spool in
+    /// Where to keep what can't be sent now, until this user's next push. [default: narthex/spool in
     /// $STATE_DIRECTORY, else in $XDG_STATE_HOME, else in ~/.local/state]
     #[arg(long, value_name = "DIR")]
     pub spool: Option<PathBuf>,
@@ -63,7 +63,7 @@ pub struct TargetArgs {
 #[command(after_help = "\
 Exit codes: 0 where the target has it, or where it waits in the spool because the target can't be reached; 1 \
 where the target refuses it, where it could be neither sent nor kept, where it waits in the spool for somebody \
-to fix credentials (401, 403), a certificate or the URL, and, with --strict, wherever it waits in the spool; 2 \
+to fix credentials (401, 403), a missing file, a certificate or the URL, and, with --strict, wherever it waits in the spool; 2 \
 where flags or values are wrong.")]
 pub struct PushArgs {
     /// What to push, such as `backup_bytes=17` or `'backup_bytes{disk="a"}=17'`. Without any, metrics in

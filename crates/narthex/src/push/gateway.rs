@@ -12,7 +12,7 @@ use http_body_util::Full;
 use http_client::Url;
 use http_client::proxy::ProxyConfig;
 use http_client::status_and_words;
-use http_client::{FetchError, Fetcher};
+use http_client::{Failure, FetchError, Fetcher};
 
 /// A gateway.
 #[derive(Debug)]
@@ -32,11 +32,6 @@ impl Gateway {
         Ok(Gateway { url, credentials, fetcher })
     }
 
-    /// Its URL.
-    pub(crate) fn url(&self) -> &Url {
-        &self.url
-    }
-
     /// Sends an entry.
     pub(crate) async fn send(&self, entry: &Entry) -> Result<(), NotSent> {
         let mut request = self.request(entry).ok_or_else(|| {
@@ -45,13 +40,20 @@ impl Gateway {
         let authorization = self.credentials.header(self.url.authorization());
         let authorization = authorization.map_err(|error| NotSent::Denied(error.to_string()))?;
         request.headers_mut().extend(authorization.map(|value| (header::AUTHORIZATION, value)));
+        let uri = request.uri().clone();
         let exchange = async {
-            let response = self.fetcher.send(request).await.map_err(not_answered)?;
+            let response = match self.fetcher.send(request).await {
+                Ok(response) => response,
+                Err(failure) => return Err(not_answered(self.fetcher.ask_for_tls(&uri, failure).await)),
+            };
             let (head, body) = response.into_parts();
             // The status counts; a body that breaks off changes nothing.
             Ok((head.status, http_client::read_words(body, REQUEST_TIMEOUT).await))
         };
         match tokio::time::timeout(REQUEST_TIMEOUT, exchange).await {
+            Ok(Ok((status, words))) if http_client::is_for_tls(&uri, status.as_u16(), &words) => {
+                Err(not_answered(Failure::speaks_tls(&words)))
+            }
             Ok(Ok((status, words))) => verdict(status, &words),
             Ok(Err(not_sent)) => Err(not_sent),
             Err(_) => Err(NotSent::Later(format!("no answer within {REQUEST_TIMEOUT:?}"))),

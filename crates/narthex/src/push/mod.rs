@@ -18,6 +18,7 @@ use crate::say::say;
 use args::{Kind, PushArgs};
 use courier::{Courier, Outcome, Report};
 use entry::Entry;
+use formats::hint::Hint;
 use formats::text::{Format, ParseOptions};
 use model::Clock;
 use std::io::{IsTerminal, Read};
@@ -73,6 +74,19 @@ fn write_text(args: &PushArgs) -> Result<String, Failure> {
     Ok(formats::text::encode(&families.map_err(Failure::usage)?))
 }
 
+/// What to do about a compressed text. `push` has no headers, which the hint of an HTTP input names.
+fn compressed(text: &[u8]) -> Option<String> {
+    let Hint::Compressed(encoding) = formats::hint::compressed(text)? else { return None };
+    let command = match encoding {
+        "gzip" => "gunzip",
+        "zstd" => "zstd -d",
+        _ => return Some(format!("it is compressed with {encoding}: decompress it first")),
+    };
+    Some(format!(
+        "it is compressed with {encoding}: decompress it first, as in `{command} < FILE | narthex push ...`"
+    ))
+}
+
 /// Standard input. Read once here, so that a mistake shows now and not when the spool is drained.
 fn read_text(kind: Kind) -> Result<String, Failure> {
     if kind != Kind::Untyped {
@@ -93,6 +107,9 @@ fn read_text(kind: Kind) -> Result<String, Failure> {
         return Err(Failure::usage(format!("standard input: more than {mib} MiB; push it in parts")));
     }
     let wrong = |error: &dyn std::fmt::Display| Failure::usage(format!("standard input: {error}"));
+    if let Some(hint) = compressed(&text) {
+        return Err(wrong(&hint));
+    }
     let batch =
         formats::text::parse(&text, &ParseOptions::new(Format::Text, 0)).map_err(|error| wrong(&error))?;
     let batch = batch.whole().map_err(|rejected| wrong(&rejected))?;

@@ -31,19 +31,16 @@ impl Straight {
         Ok(Straight { client: Client::new(&config)? })
     }
 
-    /// Its URL.
-    pub(crate) fn url(&self) -> &Url {
-        self.client.url()
-    }
-
     /// Sends an entry.
     pub(crate) async fn send(&self, entry: &Entry) -> Result<(), NotSent> {
         let batch = batch(entry).map_err(NotSent::Never)?;
         for protocol in [Protocol::V2, Protocol::V1] {
             let body = encode(&batch, protocol).map_err(NotSent::Never)?;
             let post = Post { protocol, body, encoding: Encoding::Snappy, attempt: 0 };
-            let answer =
-                self.client.post(post, SystemTime::now(), &Counter::default()).await.map_err(not_answered)?;
+            let answer = match self.client.post(post, SystemTime::now(), &Counter::default()).await {
+                Ok(answer) => answer,
+                Err(failure) => return Err(not_answered(self.client.ask_for_tls(failure).await)),
+            };
             if let Some(result) = judge(&answer, protocol, batch.points.len() as u64) {
                 return result;
             }
@@ -56,7 +53,9 @@ impl Straight {
 pub(super) fn not_answered(failure: http_client::Failure) -> NotSent {
     match failure.kind {
         FailureKind::Unreachable => NotSent::Later(failure.words),
-        FailureKind::Certificate | FailureKind::Credentials => NotSent::Denied(failure.words),
+        FailureKind::Protocol | FailureKind::Certificate | FailureKind::Credentials => {
+            NotSent::Denied(failure.words)
+        }
     }
 }
 

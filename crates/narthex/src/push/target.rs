@@ -9,9 +9,9 @@ use crate::config::env::Lookup;
 use crate::config::error::without_password;
 use crate::configure::read_url;
 use crate::failure::Failure;
-use http_client::ClientError;
-use http_client::FetchError;
+use http_client::tls::TlsError;
 use http_client::url::{Url, UrlError};
+use http_client::{ClientError, FetchError};
 
 /// The gateway unless told otherwise: the narthex on this machine.
 pub const DEFAULT_GATEWAY: &str = "http://127.0.0.1:9091";
@@ -20,9 +20,20 @@ const TLS_FLAGS: &str = "--ca-file, --cert-file or --key-file";
 
 /// A target.
 #[derive(Debug)]
-pub(crate) enum Target {
+pub(crate) struct Target {
+    url: Url,
+    sender: Sender,
+}
+
+#[derive(Debug)]
+enum Sender {
     Gateway(Box<Gateway>),
     Straight(Box<Straight>),
+    /// A file that TLS needs can't be used: entries wait in the spool until it can.
+    WithoutTls {
+        is_straight: bool,
+        reason: String,
+    },
 }
 
 /// A target with what its spool is called.
@@ -31,6 +42,9 @@ pub(crate) struct Chosen {
     pub(crate) target: Target,
     /// The spool's folder: the same for the same target, whatever its password is.
     pub(crate) key: String,
+    /// The spool's folder of the same port without TLS, if the target has TLS. Both can't be right, so what waits
+    /// there was for this target.
+    pub(crate) key_without_tls: Option<String>,
 }
 
 impl Target {
@@ -51,12 +65,12 @@ impl Target {
         let credentials = Credentials::new(args).map_err(|error| wrong("--proxy-url", &error))?;
         if let Some((from, text)) = straight {
             let url = Url::parse_short(&text).map_err(|error| wrong(from, &error))?;
-            let key = key("straight", &url, &text, args.user.as_deref());
-            let straight = Straight::new(url, credentials).map_err(|error| match error {
-                ClientError::Tls(error) => wrong(TLS_FLAGS, &error),
-                error => wrong(from, &error),
-            })?;
-            return Ok(Chosen { target: Target::Straight(Box::new(straight)), key });
+            let sender = match Straight::new(url.clone(), credentials) {
+                Ok(straight) => Sender::Straight(Box::new(straight)),
+                Err(ClientError::Tls(error)) => Sender::without_tls(true, &error),
+                Err(error) => return Err(wrong(from, &error)),
+            };
+            return Ok(Chosen::new("straight", Target { url, sender }, &text, args.user.as_deref()));
         }
         let (from, text) = match (&args.gateway, variable("NARTHEX_GATEWAY")) {
             (Some(url), _) => ("--gateway", url.clone()),
@@ -64,32 +78,52 @@ impl Target {
             (None, None) => ("--gateway", DEFAULT_GATEWAY.to_string()),
         };
         let url = gateway_url(&text).map_err(|error| wrong(from, &error))?;
-        let key = key("gateway", &url, &text, args.user.as_deref());
-        let gateway = Gateway::new(url, credentials).map_err(|error| match error {
-            FetchError::Tls(error) => wrong(TLS_FLAGS, &error),
-            error => wrong("--proxy-url", &error),
-        })?;
-        Ok(Chosen { target: Target::Gateway(Box::new(gateway)), key })
+        let sender = match Gateway::new(url.clone(), credentials) {
+            Ok(gateway) => Sender::Gateway(Box::new(gateway)),
+            Err(FetchError::Tls(error)) => Sender::without_tls(false, &error),
+            Err(error) => return Err(wrong("--proxy-url", &error)),
+        };
+        Ok(Chosen::new("gateway", Target { url, sender }, &text, args.user.as_deref()))
     }
 
     /// Sends an entry.
     pub(crate) async fn send(&self, entry: &Entry) -> Result<(), NotSent> {
-        match self {
-            Target::Gateway(gateway) => gateway.send(entry).await,
-            Target::Straight(straight) => straight.send(entry).await,
+        match &self.sender {
+            Sender::Gateway(gateway) => gateway.send(entry).await,
+            Sender::Straight(straight) => straight.send(entry).await,
+            Sender::WithoutTls { reason, .. } => Err(NotSent::Denied(reason.clone())),
         }
     }
 
     /// Whether it is a remote-write endpoint.
     pub(crate) fn is_straight(&self) -> bool {
-        matches!(self, Target::Straight(_))
+        matches!(self.sender, Sender::Straight(_) | Sender::WithoutTls { is_straight: true, .. })
     }
 
     /// Its URL, for people.
     pub(crate) fn shown(&self) -> String {
-        match self {
-            Target::Gateway(gateway) => gateway.url().redacted(),
-            Target::Straight(straight) => straight.url().redacted(),
+        self.url.redacted()
+    }
+}
+
+impl Sender {
+    fn without_tls(is_straight: bool, error: &TlsError) -> Sender {
+        let reason = format!("{TLS_FLAGS}: {}", without_password(&error.to_string()));
+        Sender::WithoutTls { is_straight, reason }
+    }
+}
+
+impl Chosen {
+    fn new(kind: &str, target: Target, text: &str, user: Option<&str>) -> Chosen {
+        let uri = target.url.uri();
+        let without_tls = || {
+            let same_port = uri.scheme_str() == Some("https") && uri.port().is_some();
+            same_port.then(|| uri.to_string().replacen("https:", "http:", 1))
+        };
+        Chosen {
+            key: key(kind, &uri.to_string(), text, user),
+            key_without_tls: without_tls().map(|uri| key(kind, &uri, text, user)),
+            target,
         }
     }
 }
@@ -102,12 +136,12 @@ fn gateway_url(text: &str) -> Result<Url, UrlError> {
 
 /// What tells targets apart: kind, address, path, parameters and user, but not the password, so that what
 /// waits is still sent when that was changed.
-fn key(kind: &str, url: &Url, text: &str, user: Option<&str>) -> String {
+fn key(kind: &str, uri: &str, text: &str, user: Option<&str>) -> String {
     let authority = text.split("://").last().unwrap_or_default().split(['/', '?', '#']).next();
     let in_url = authority.and_then(|authority| authority.rsplit_once('@')).map(|(user, _)| user);
     let in_url = in_url.and_then(|user| user.split(':').next());
     let user = user.or(in_url).unwrap_or_default();
-    let whole = format!("{kind} {user} {}", url.uri());
+    let whole = format!("{kind} {user} {uri}");
     format!("{kind}-{:032x}", xxhash_rust::xxh3::xxh3_128(whole.as_bytes()))
 }
 
@@ -119,11 +153,12 @@ mod tests {
         let lookup =
             |name: &str| environment.iter().find(|(key, _)| *key == name).map(|(_, v)| v.to_string());
         match Target::choose(&args, &lookup) {
-            Ok(Chosen { target: Target::Gateway(gateway), .. }) => {
-                format!("gateway {}", gateway.url().redacted())
-            }
-            Ok(Chosen { target: Target::Straight(straight), .. }) => {
-                format!("straight {}", straight.url().redacted())
+            Ok(Chosen { target, .. }) => {
+                let kind = if target.is_straight() { "straight" } else { "gateway" };
+                match &target.sender {
+                    Sender::WithoutTls { reason, .. } => format!("{kind}: {reason}"),
+                    _ => format!("{kind} {}", target.shown()),
+                }
             }
             Err(error) => error.to_string(),
         }
@@ -149,21 +184,35 @@ mod tests {
         let missing = TargetArgs { to_file: Some("/does/not/exist".into()), ..TargetArgs::default() };
         assert!(chosen(missing, &[]).contains("--to-file /does/not/exist: No such file"));
         for (gateway, to) in [(Some("https://h".into()), None), (None, Some("https://h".into()))] {
+            let kind = if to.is_some() { "straight" } else { "gateway" };
             let args = TargetArgs { gateway, to, ca_file: Some("/no.pem".into()), ..TargetArgs::default() };
             let error = chosen(args, &[]);
-            assert!(error.starts_with("--ca-file, --cert-file or --key-file: /no.pem: No such"), "{error}");
+            let expected = format!("{kind}: --ca-file, --cert-file or --key-file: /no.pem: No such");
+            assert!(error.starts_with(&expected), "{error}");
         }
     }
 
     #[test]
     fn a_target_has_one_spool_whatever_its_password() {
-        let of = |text: &str| key("gateway", &Url::parse(text).unwrap(), text, None);
+        let of = |text: &str| key("gateway", &Url::parse(text).unwrap().uri().to_string(), text, None);
         assert_eq!(of("http://a:1@h/"), of("http://a:2@h/"));
-        let url = Url::parse("http://h/").unwrap();
-        assert_eq!(of("http://a:1@h/"), key("gateway", &url, "http://h/", Some("a")));
+        assert_eq!(of("http://a:1@h/"), key("gateway", "http://h/", "http://h/", Some("a")));
         let different =
             ["http://h/", "http://a@h/", "http://b@h/", "http://h/x", "http://h:1/", "http://h/?t=1"];
         let keys: std::collections::BTreeSet<_> = different.into_iter().map(of).collect();
         assert_eq!(keys.len(), different.len());
+    }
+
+    #[test]
+    fn a_port_with_tls_takes_over_what_waits_for_it_without() {
+        let choose = |url: &str| {
+            let args = TargetArgs { gateway: Some(url.into()), ..TargetArgs::default() };
+            Target::choose(&args, &|_| None).unwrap()
+        };
+        let with = choose("https://h:9091/p");
+        assert_eq!(with.key_without_tls, Some(choose("http://h:9091/p").key));
+        assert_eq!(choose("http://h:9091/p").key_without_tls, None);
+        // These are two ports.
+        assert_eq!(choose("https://h/p").key_without_tls, None);
     }
 }

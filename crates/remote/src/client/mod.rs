@@ -79,6 +79,12 @@ impl Client {
         self.http.url()
     }
 
+    /// Looks for the cause of a failed request: if the URL is `http` and the port speaks TLS, the failure says so.
+    /// Opens another connection, so it is for `narthex push`, not for each retry of a destination.
+    pub async fn ask_for_tls(&self, failure: Failure) -> Failure {
+        self.http.ask_for_tls(failure).await
+    }
+
     /// Sends one request and waits at most `remote_timeout` for its answer. `now` is the time for a `Retry-After`
     /// with a date. Adds the bytes of the body to `sent` each time that they go out, after a redirect again.
     pub async fn post(&self, post: Post, now: SystemTime, sent: &Counter) -> Result<Answer, Failure> {
@@ -118,10 +124,7 @@ impl Client {
             add_path_hint(&mut answer.words);
         }
         if is_for_tls(&reply.uri, status, &answer.words) {
-            let words = &answer.words;
-            return Err(Failure::unreachable(format!(
-                "the server wants TLS: the URL has to be https ({words})"
-            )));
+            return Err(Failure::speaks_tls(&answer.words));
         }
         let is_delivered = head.status.is_success() && post.protocol == Protocol::V1;
         if is_delivered && head.headers.contains_key(SIGN) && self.compression.is_to_ask(Instant::now()) {
