@@ -140,7 +140,7 @@ fn each_dependency_is_told() {
 #[test]
 fn each_room_of_the_architecture_is_entered_by_a_file_that_is_there() {
     let text = read("ARCHITECTURE.md");
-    let table = text.split("\n## Rooms\n").nth(1).unwrap().split("\n## ").next().unwrap();
+    let table = text.split("\n## Crates\n").nth(1).unwrap().split("\n## ").next().unwrap();
     let rows: Vec<&str> = table.lines().filter(|line| line.starts_with("| `")).collect();
     for row in &rows {
         let cells: Vec<&str> = row.split('|').collect();

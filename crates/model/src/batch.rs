@@ -174,6 +174,43 @@ impl Batch {
         self.points.push(Point { series, timestamp, start_timestamp: 0, value });
     }
 
+    /// Removes the points for which `keep` returns false, and the series that have no points left. If any is removed,
+    /// [`Batch::verbatim`] goes too, because it does not say the same any more.
+    pub fn retain_points(&mut self, mut keep: impl FnMut(&Batch, &Point) -> bool) {
+        let mut points = std::mem::take(&mut self.points);
+        let before = points.len();
+        points.retain(|point| keep(self, point));
+        if points.len() < before {
+            self.verbatim = None;
+            self.drop_series_without(&mut points);
+        }
+        self.points = points;
+    }
+
+    /// Removes the series without any of `points`, and renumbers the others.
+    fn drop_series_without(&mut self, points: &mut [Point]) {
+        const GONE: u32 = u32::MAX;
+        let mut numbers = vec![GONE; self.series.len()];
+        for point in points.iter() {
+            if let Some(number) = numbers.get_mut(point.series as usize) {
+                *number = 0;
+            }
+        }
+        let mut next = 0;
+        let mut old = numbers.iter_mut();
+        self.series.retain(|_| match old.next() {
+            Some(number) if *number != GONE => {
+                *number = next;
+                next += 1;
+                true
+            }
+            _ => false,
+        });
+        for point in points {
+            point.series = numbers.get(point.series as usize).copied().unwrap_or(GONE);
+        }
+    }
+
     /// Adds all metrics of `families` at one time, each with `extra` labels. A label of the metric's own
     /// wins over one of `extra`.
     pub fn push_families(&mut self, families: &[Family], extra: &[(&str, &str)], timestamp: i64) {

@@ -43,9 +43,27 @@ pub fn with_article(noun: &str) -> String {
     format!("{} {noun}", if vowel { "an" } else { "a" })
 }
 
+/// A text of at most `bytes` bytes, with an ellipsis at its end if it was longer.
+pub fn cut(mut text: String, bytes: usize) -> String {
+    if text.len() > bytes {
+        let most = bytes.saturating_sub('…'.len_utf8());
+        let end = (0..=most).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_text_is_cut_at_a_character() {
+        assert_eq!(cut("éé".into(), 4), "éé");
+        assert_eq!(cut("ééé".into(), 5), "é…");
+        assert_eq!(cut("abc".into(), 0), "…");
+    }
 
     #[test]
     fn one_is_singular_and_other_numbers_are_plural() {

@@ -163,7 +163,12 @@ impl Agent {
     /// Starts to measure what the configuration says.
     pub fn measure(&mut self) {
         if let Some(settings) = self.collecting.clone() {
-            let run = host::run(settings, self.storage.clone(), self.telemetry.clone(), self.clock.clone());
+            let run = host::run(
+                settings,
+                self.doors.intake().input(host::INPUT),
+                self.telemetry.clone(),
+                self.clock.clone(),
+            );
             self.measuring = Some(tokio::spawn(run));
         }
     }
@@ -273,7 +278,7 @@ impl Agent {
     /// Waits until no push is under way, at most this long.
     pub async fn end_of_requests(&self, at_most: Duration) {
         let ended = async {
-            while self.doors.requests() > 0 {
+            while self.doors.intake().requests() > 0 {
                 tokio::time::sleep(REQUESTS_LOOK).await;
             }
         };

@@ -2,11 +2,10 @@
 
 use crate::telemetry::Telemetry;
 use collect::{Host, HostOptions, Stamp, Stamper, Ticker};
+use intake::{Input, Outcome};
 use model::{Batch, Clock, Family, MetricType};
-use receive::answer::Refusal;
 use std::sync::Arc;
 use std::time::Duration;
-use storage::Storage;
 
 /// What to measure and what to call it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,16 +22,13 @@ pub(crate) struct Settings {
     pub(crate) instance: String,
 }
 
+/// The name of this input in labels.
+pub(crate) const INPUT: &str = "collect";
 /// The label `job` of narthex' own metrics.
 pub(crate) const OWN_JOB: &str = "narthex";
 
 /// Measures until it is dropped.
-pub(crate) async fn run(
-    settings: Settings,
-    storage: Storage,
-    telemetry: Arc<Telemetry>,
-    clock: Arc<dyn Clock>,
-) {
+pub(crate) async fn run(settings: Settings, input: Input, telemetry: Arc<Telemetry>, clock: Arc<dyn Clock>) {
     let mut host = Host::new(settings.host.clone());
     let mut stamper = Stamper::new(settings.interval);
     let mut ticker = Ticker::new(settings.interval, &settings.instance);
@@ -63,9 +59,15 @@ pub(crate) async fn run(
         if let Some(timestamp) = stamp {
             let batch = batch(&settings, &families, &telemetry, timestamp, took);
             let samples = batch.points.len() as u64;
-            if let Err(error) = storage.append(batch).await {
-                tracing::warn!(%error, samples, "what was collected could not be stored");
-                telemetry.collection_failed(samples, Refusal::from(error).reason());
+            match input.append_own(batch).await {
+                Ok(Outcome { rejected, .. }) if !rejected.is_empty() => {
+                    tracing::warn!(%rejected, "some of the collected samples were rejected");
+                }
+                Ok(_) => {}
+                Err(refusal) => {
+                    tracing::warn!(error = %refusal, samples, "the collected samples could not be stored");
+                    telemetry.collection_failed(samples, refusal.reason());
+                }
             }
         }
         let next = ticker.wait_for(clock.monotonic());

@@ -1,10 +1,11 @@
 //! What a door answers where it doesn't take what came. The one place that knows status codes for faults.
 
 use crate::path::PathError;
-use crate::stats::RefusedReason;
 use axum::response::{IntoResponse, Response};
 use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
+use intake::{Outcome, RefusedReason};
+use model::words::cut;
 use storage::AppendError;
 
 /// The longest text of an answer, in bytes: enough for a few reasons, and no way to make answers grow.
@@ -22,16 +23,6 @@ pub enum Refusal {
     /// The body as sent is too large.
     #[error("the body is larger than the limit of {limit} bytes")]
     BodyTooLarge {
-        /// The limit.
-        limit: usize,
-    },
-    /// It alone would take more memory than all requests may.
-    #[error(
-        "the request takes {bytes} bytes of memory, the limit for all at once is {limit}: send it in parts"
-    )]
-    NeedsTooMuch {
-        /// What it takes.
-        bytes: usize,
         /// The limit.
         limit: usize,
     },
@@ -59,13 +50,10 @@ pub enum Refusal {
     /// A limit of the user's on how much there may be.
     #[error("{0}")]
     TooMany(String),
-    /// Too many requests, or too large ones, at once.
-    #[error("{0}")]
-    Busy(&'static str),
-    /// The log didn't take it.
-    #[error("{0}")]
-    Append(#[from] AppendError),
-    /// The door's own task has ended.
+    /// The intake did not accept it.
+    #[error(transparent)]
+    Intake(#[from] intake::Refusal),
+    /// The task that keeps the groups has ended.
     #[error("narthex is stopping")]
     Stopping,
 }
@@ -76,21 +64,17 @@ impl Refusal {
         match self {
             Self::Malformed(_) | Self::Broken(_) => StatusCode::BAD_REQUEST,
             Self::Unsupported(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::BodyTooLarge { .. } | Self::NeedsTooMuch { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
-            Self::Busy(_) | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Append(error) => match error {
-                AppendError::TooManySeries { .. } => StatusCode::TOO_MANY_REQUESTS,
-                AppendError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-                AppendError::Busy { .. }
-                | AppendError::DiskFull
-                | AppendError::LogFull
-                | AppendError::Failed(_)
-                | AppendError::Closed => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Intake(refusal) => match refusal.reason() {
+                RefusedReason::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+                RefusedReason::TooMany => StatusCode::TOO_MANY_REQUESTS,
+                _ => StatusCode::SERVICE_UNAVAILABLE,
             },
         }
     }
@@ -100,23 +84,14 @@ impl Refusal {
         match self {
             Self::Malformed(_) => RefusedReason::Invalid,
             Self::Unsupported(_) => RefusedReason::UnsupportedMedia,
-            Self::BodyTooLarge { .. } | Self::NeedsTooMuch { .. } => RefusedReason::TooLarge,
+            Self::BodyTooLarge { .. } => RefusedReason::TooLarge,
             Self::TooSlow { .. } | Self::Broken(_) => RefusedReason::Incomplete,
             Self::NotFound(_) => RefusedReason::NotFound,
             Self::Method { .. } => RefusedReason::Method,
             Self::Unauthorized => RefusedReason::Unauthorized,
             Self::TooMany(_) => RefusedReason::TooMany,
-            Self::Busy(_) => RefusedReason::Busy,
             Self::Stopping => RefusedReason::Ending,
-            Self::Append(error) => match error {
-                AppendError::TooManySeries { .. } => RefusedReason::TooMany,
-                AppendError::TooLarge { .. } => RefusedReason::TooLarge,
-                AppendError::Busy { .. } => RefusedReason::Busy,
-                AppendError::DiskFull => RefusedReason::DiskFull,
-                AppendError::LogFull => RefusedReason::LogFull,
-                AppendError::Failed(_) => RefusedReason::LogFailed,
-                AppendError::Closed => RefusedReason::Ending,
-            },
+            Self::Intake(refusal) => refusal.reason(),
         }
     }
 
@@ -124,14 +99,9 @@ impl Refusal {
     /// where somebody has to act.
     pub const fn retry_after(&self) -> Option<u32> {
         match self {
-            Self::Busy(_) | Self::Stopping => Some(1),
+            Self::Stopping => Some(1),
             Self::TooMany(_) => Some(30),
-            Self::Append(error) => match error {
-                AppendError::Busy { .. } | AppendError::Closed => Some(1),
-                AppendError::Failed(_) => Some(5),
-                AppendError::DiskFull | AppendError::LogFull | AppendError::TooManySeries { .. } => Some(30),
-                AppendError::TooLarge { .. } => None,
-            },
+            Self::Intake(refusal) => refusal.retry_after(),
             _ => None,
         }
     }
@@ -160,6 +130,12 @@ impl IntoResponse for Refusal {
     }
 }
 
+impl From<AppendError> for Refusal {
+    fn from(error: AppendError) -> Self {
+        Refusal::Intake(error.into())
+    }
+}
+
 impl From<PathError> for Refusal {
     fn from(error: PathError) -> Self {
         match error {
@@ -167,6 +143,11 @@ impl From<PathError> for Refusal {
             _ => Refusal::Malformed(error.to_string()),
         }
     }
+}
+
+/// An error with what was rejected, if anything was: the answer is 400 although the rest was kept.
+pub(crate) fn whole(outcome: &Outcome) -> Result<(), Refusal> {
+    if outcome.rejected.is_empty() { Ok(()) } else { Err(Refusal::Malformed(outcome.rejected.to_string())) }
 }
 
 /// A line of text, cut to [`TEXT_BYTES`].
@@ -181,17 +162,6 @@ pub fn text(text: String) -> impl IntoResponse {
     (headers, text)
 }
 
-/// A text of at most `bytes` bytes, with an ellipsis where it was longer.
-pub fn cut(mut text: String, bytes: usize) -> String {
-    if text.len() > bytes {
-        let most = bytes.saturating_sub('…'.len_utf8());
-        let end = (0..=most).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
-        text.truncate(end);
-        text.push('…');
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -199,7 +169,7 @@ mod tests {
     #[test]
     fn whatever_may_be_tried_again_says_when() {
         for refusal in [
-            Refusal::Busy("x"),
+            intake::Refusal::Busy("x").into(),
             Refusal::Stopping,
             Refusal::TooMany("x".into()),
             AppendError::Busy { waiting: 1, limit: 1 }.into(),

@@ -135,7 +135,7 @@ impl Auth {
         if self.verified().contains(&key) {
             return Ok(true);
         }
-        let busy = |_| Refusal::Busy("too many logins at once: try again in a moment");
+        let busy = |_| intake::Refusal::Busy("too many logins at once: try again in a moment");
         let _waiting = inner.waiting.try_acquire().map_err(busy)?;
         let _turn = inner.turn.acquire().await.map_err(|_| Refusal::Stopping)?;
         // Another request with the same login may have been before this one.

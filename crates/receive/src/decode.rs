@@ -1,11 +1,10 @@
 //! From a body to a batch: decompressing and decoding, with the memory for it reserved before.
 
 use crate::answer::Refusal;
-use crate::body::Received;
-use crate::budget::Share;
 use crate::options::WORK;
 use formats::compress::{DecompressError, Decompressor, Encoding};
 use formats::hint::{self, Hint};
+use intake::Share;
 use std::cell::RefCell;
 
 /// Bodies that may decompress to more than this are decoded on a thread of their own rather than on one
@@ -19,16 +18,16 @@ thread_local! {
     static SCRATCH: RefCell<(Decompressor, Vec<u8>)> = RefCell::default();
 }
 
-/// Decompresses `received` and hands it to `decode`. Returns what `decode` made of it, the body, and the share
-/// of memory that it had, for what comes of it.
+/// Decompresses `body`, decodes it with `decode`, and reserves `memory` for both before. Returns what `decode`
+/// returned, and the body as it was sent.
 pub(crate) async fn decode<T: Send + 'static>(
-    received: Received,
+    bytes: Vec<u8>,
+    memory: &mut Share,
     encoding: Encoding,
     limit: usize,
     decode: impl Fn(&[u8]) -> T + Send + 'static,
-) -> Result<(T, Vec<u8>, Share), Refusal> {
-    let Received { bytes, mut share } = received;
-    let held = share.bytes();
+) -> Result<(T, Vec<u8>), Refusal> {
+    let held = memory.bytes();
     let mut size = match encoding {
         Encoding::Identity => bytes.len(),
         // The block format begins with it. What is no number there is refused by the decoder.
@@ -40,7 +39,7 @@ pub(crate) async fn decode<T: Send + 'static>(
     };
     let mut work = (bytes, decode);
     loop {
-        share.grow(held + size.saturating_mul(WORK)).await?;
+        memory.grow(held + size.saturating_mul(WORK)).await?;
         let within = if encoding == Encoding::Snappy { limit } else { size };
         let outcome = if size <= INLINE_BYTES {
             SCRATCH.with_borrow_mut(|(decompressor, out)| {
@@ -61,7 +60,7 @@ pub(crate) async fn decode<T: Send + 'static>(
             outcome
         };
         match outcome {
-            Ok(value) => return Ok((value, work.0, share)),
+            Ok(value) => return Ok((value, work.0)),
             Err(error) if error.is_too_large() && within < limit => size = limit,
             Err(error) => return Err(explained(&error, encoding, &work.0)),
         }

@@ -1,42 +1,46 @@
 //! The doors together: what they share, their routes, and what the program may ask of them.
 
 use crate::answer::Refusal;
-use crate::body::{self, Received};
-use crate::budget::Budget;
+use crate::body;
 use crate::groups::ask::{Ask, Asked};
 use crate::groups::group::Group;
 use crate::groups::keeper::{Keeper, QUEUE};
 use crate::groups::state::State;
 use crate::options::{Options, OptionsError};
-use crate::stats::{Door, Stats};
-use crate::timestamps::Bounds;
+use crate::stats::Stats;
 use crate::{Escaping, exposition, import, path, pushgateway, status, write};
 use axum::Router;
 use axum::body::Body;
+use axum::response::Response;
 use axum::routing::{any, put};
+use intake::{Admission, Input, Intake};
 use model::words::with_article;
-use model::{Batch, Clock, MetricType};
+use model::{Clock, MetricType};
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use storage::Storage;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 /// The doors. Cheap to clone; the groups' task ends when the last clone is gone.
 #[derive(Clone)]
 pub struct Doors(Arc<Inner>);
 
 struct Inner {
-    storage: Storage,
-    clock: Arc<dyn Clock>,
+    intake: Intake,
+    inputs: Inputs,
     options: RwLock<Arc<Options>>,
-    /// How many requests may be worked on at once.
-    requests: usize,
-    budget: Budget,
-    appending: Budget,
-    places: Arc<Semaphore>,
     stats: Arc<Stats>,
     asks: mpsc::Sender<Asked>,
     started: i64,
+}
+
+/// The inputs, by what is pushed to them. Their names are the label values of their counters.
+#[derive(Debug)]
+pub(crate) struct Inputs {
+    pub(crate) remote_write_v1: Input,
+    pub(crate) remote_write_v2: Input,
+    pub(crate) pushgateway: Input,
+    pub(crate) import: Input,
 }
 
 impl std::fmt::Debug for Doors {
@@ -89,20 +93,24 @@ impl Doors {
     /// tokio runtime; once for a storage.
     pub async fn open(storage: Storage, clock: Arc<dyn Clock>, options: Options) -> Result<Doors, OpenError> {
         options.check()?;
+        let intake = Intake::new(storage.clone(), clock.clone(), options.intake.clone());
+        let intake = intake.map_err(OptionsError::from)?;
+        let inputs = Inputs {
+            remote_write_v1: intake.input("remote_write_v1"),
+            remote_write_v2: intake.input("remote_write_v2"),
+            pushgateway: intake.input("pushgateway"),
+            import: intake.input("import"),
+        };
         let stats = Arc::new(Stats::default());
         let (journal, entries) = storage.journal("groups").await?;
         let gateway = options.pushgateway.clone();
-        let keeper = Keeper::new(storage.clone(), journal, entries, clock.clone(), gateway, stats.clone());
+        let keeper = Keeper::new(storage, journal, entries, clock.clone(), gateway, stats.clone());
         let (asks, queue) = mpsc::channel(QUEUE);
         tokio::spawn(keeper.run(queue));
         Ok(Doors(Arc::new(Inner {
-            storage,
-            budget: Budget::new(options.memory_bytes, options.wait),
-            appending: Budget::new(options.append_bytes, options.wait),
-            places: Arc::new(Semaphore::new(options.requests.min(Semaphore::MAX_PERMITS))),
+            intake,
+            inputs,
             started: clock.now_ms(),
-            clock,
-            requests: options.requests,
             options: RwLock::new(Arc::new(options)),
             stats,
             asks,
@@ -130,11 +138,11 @@ impl Doors {
         self.0.options.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Other settings, from the next request on; groups are sent by a new interval once their turn has come by
-    /// the old one. What bounds all requests together ([`Options::requests`], [`Options::memory_bytes`],
-    /// [`Options::append_bytes`], [`Options::wait`]) stays as it was when the doors were opened.
+    /// Other settings, from the next request on. A group is sent by a new interval after its next turn by the old one.
+    /// What bounds all requests together stays as it was: see [`Intake::set_settings`].
     pub async fn set_options(&self, options: Options) -> Result<(), OptionsError> {
         options.check()?;
+        self.0.intake.set_settings(options.intake.clone())?;
         let gateway = Box::new(options.pushgateway.clone());
         *self.0.options.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(options);
         // It fails only where the groups' task has ended, which then needs no settings.
@@ -142,7 +150,7 @@ impl Doors {
         Ok(())
     }
 
-    /// The doors' own numbers.
+    /// Numbers about groups and credentials.
     pub fn stats(&self) -> &Stats {
         &self.0.stats
     }
@@ -198,55 +206,43 @@ impl Doors {
         !self.0.asks.is_closed()
     }
 
-    /// Requests being worked on.
-    pub fn requests(&self) -> usize {
-        self.0.requests.saturating_sub(self.0.places.available_permits())
+    /// What all inputs share.
+    pub fn intake(&self) -> &Intake {
+        &self.0.intake
     }
 
-    /// Memory for bodies that is free, in bytes.
-    pub fn memory_free(&self) -> usize {
-        self.0.budget.free()
+    pub(crate) fn inputs(&self) -> &Inputs {
+        &self.0.inputs
     }
 
-    /// Appends a batch to the log, after waiting for room among those that wait for it.
-    pub(crate) async fn append(&self, batch: Batch) -> Result<(), Refusal> {
-        let mut room = self.0.appending.share();
-        room.grow(batch.heap_bytes().min(self.0.appending.total())).await?;
-        Ok(self.0.storage.append(batch).await?)
+    /// Reads a body to its end, and counts its bytes.
+    pub(crate) async fn read_body(&self, admission: &mut Admission, body: Body) -> Result<Vec<u8>, Refusal> {
+        let bytes = body::read(body, admission.memory(), &self.options()).await?;
+        admission.input().counters().bytes.add(bytes.len() as u64);
+        Ok(bytes)
     }
 
-    /// Reads what comes through a door to its end, and counts it. [`crate::decode::decode`] is the next step: it
-    /// goes by the time and the settings of when the body was there.
-    pub(crate) async fn receive(&self, door: Door, body: Body) -> Result<Received, Refusal> {
-        let received = body::read(body, &self.0.budget, &self.options()).await?;
-        self.stats().door(door).bytes.add(received.bytes.len() as u64);
-        Ok(received)
-    }
-
-    pub(crate) fn now_ms(&self) -> i64 {
-        self.0.clock.now_ms()
+    /// Counts the answer to a request of `input`, and returns it. `refusal` is why the request was not kept as a whole.
+    pub(crate) fn count_answer(
+        &self,
+        input: &Input,
+        refusal: Option<&Refusal>,
+        response: Response,
+    ) -> Response {
+        if let Some(refusal) = refusal {
+            self.0.intake.counters().refused(input.name(), refusal.reason(), &refusal.to_string());
+        }
+        let counters = input.counters();
+        match response.status().as_u16() {
+            200..=299 => counters.accepted.add(1),
+            429 | 500..=599 => counters.deferred.add(1),
+            _ => counters.refused.add(1),
+        }
+        response
     }
 
     pub(crate) fn started_ms(&self) -> i64 {
         self.0.started
-    }
-
-    /// The timestamps that are accepted now.
-    pub(crate) fn time_bounds(&self) -> Bounds {
-        let now = self.now_ms();
-        let ms = |duration: std::time::Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
-        let options = self.options();
-        let oldest = options.max_age.map(|age| now.saturating_sub(ms(age)));
-        Bounds { oldest, newest: now.saturating_add(ms(options.ahead)) }
-    }
-
-    /// A place among the requests that are worked on at once.
-    pub(crate) fn admit(&self) -> Result<OwnedSemaphorePermit, Refusal> {
-        self.0
-            .places
-            .clone()
-            .try_acquire_owned()
-            .map_err(|_| Refusal::Busy("too many requests at once: try again in a moment"))
     }
 
     /// Asks the groups' task, and waits for its answer.
@@ -290,35 +286,5 @@ fn described(kind: MetricType) -> String {
     match kind {
         MetricType::Unknown => "untyped".into(),
         kind => with_article(kind.as_str()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use model::{Labels, Series};
-
-    #[tokio::test]
-    async fn what_finds_no_room_among_those_that_wait_for_the_log_is_told_to_come_again() {
-        let dir = tempfile::tempdir().unwrap();
-        let clock = Arc::new(model::SystemClock::new());
-        let settings = storage::Options::new(dir.path());
-        let opened = Storage::open(Arc::new(wal::fs::RealFilesystem), clock.clone(), settings);
-        let options = Options { wait: std::time::Duration::from_millis(10), ..Options::default() };
-        let doors = Doors::open(opened.unwrap().0, clock, options).await.unwrap();
-        let batch = || {
-            let mut batch = Batch::new();
-            let series =
-                batch.add_series(Labels::from_pairs([("__name__", "a")]).as_ref(), Series::NO_METADATA);
-            batch.push_float(series, 1, 1.0);
-            batch
-        };
-        let mut others = doors.0.appending.share();
-        others.grow(doors.options().append_bytes).await.unwrap();
-        let refused = doors.append(batch()).await.unwrap_err();
-        assert_eq!((refused.status().as_u16(), refused.retry_after()), (503, Some(1)));
-        drop(others);
-        assert_eq!(doors.append(batch()).await, Ok(()));
-        assert_eq!(doors.0.appending.free(), doors.options().append_bytes, "it is given back");
     }
 }

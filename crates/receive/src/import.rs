@@ -1,19 +1,16 @@
 //! `POST /api/v1/import/prometheus`: text in either format, with its own timestamps.
 
 use crate::Doors;
-use crate::answer::Refusal;
+use crate::answer::{Refusal, whole};
 use crate::decode::{decode, encoding};
 use crate::pushgateway::parameters;
-use crate::stats::Door;
-use crate::timestamps::Bounds;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use formats::compress::Encoding;
 use formats::text::{self, Format, ParseOptions};
-use formats::{Parsed, Rejected};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
-use model::{Batch, Value};
+use intake::Outcome;
 
 const ENCODINGS: [(&str, Encoding); 4] = [
     ("gzip", Encoding::Gzip),
@@ -27,27 +24,29 @@ pub const EXTRA_LABELS: usize = 64;
 
 /// Handles a request.
 pub(crate) async fn import(State(doors): State<Doors>, request: Request) -> Response {
-    let result =
-        take(&doors, request).await.inspect_err(|refusal| doors.stats().refused(Door::Import, refusal));
-    let response = result.map(|()| StatusCode::NO_CONTENT).into_response();
-    doors.stats().answered(Door::Import, response.status());
-    response
+    let result = match append(&doors, request).await {
+        Ok(outcome) => whole(&outcome).map(|()| StatusCode::NO_CONTENT),
+        Err(refusal) => Err(refusal),
+    };
+    let refusal = result.as_ref().err().cloned();
+    doors.count_answer(&doors.inputs().import, refusal.as_ref(), result.into_response())
 }
 
-async fn take(doors: &Doors, request: Request) -> Result<(), Refusal> {
-    let _place = doors.admit()?;
+async fn append(doors: &Doors, request: Request) -> Result<Outcome, Refusal> {
+    let mut admission = doors.inputs().import.admit()?;
     let encoding = encoding(request.headers(), Encoding::Identity, &ENCODINGS)?;
     let Parameters { extra_labels: extra, timestamp } = Parameters::of(parameters(request.uri())?)?;
     let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let format = Format::from_content_type(content_type);
-    if let Some(reason) = timestamp.and_then(|timestamp| doors.time_bounds().refusal(timestamp, Format::Text))
-    {
+    let out_of_bounds =
+        timestamp.and_then(|timestamp| admission.time_bounds().refusal(timestamp, Some(Format::Text)));
+    if let Some(reason) = out_of_bounds {
         return Err(Refusal::Malformed(format!("URL parameter timestamp: {reason}")));
     }
-    let received = doors.receive(Door::Import, request.into_body()).await?;
+    let body = doors.read_body(&mut admission, request.into_body()).await?;
 
-    let limits = doors.options().limits;
-    let default_timestamp = timestamp.unwrap_or_else(|| doors.now_ms());
+    let limits = admission.settings().limits;
+    let default_timestamp = timestamp.unwrap_or_else(|| admission.now_ms());
     let parse = move |bytes: &[u8]| {
         let extra: Vec<(&str, &str)> =
             extra.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
@@ -55,37 +54,10 @@ async fn take(doors: &Doors, request: Request) -> Result<(), Refusal> {
         (options.extra_labels, options.limits) = (&extra, limits);
         text::parse(bytes, &options)
     };
-    let (parsed, _, mut share) = decode(received, encoding, doors.options().decoded_bytes, parse).await?;
-    let Parsed { mut batch, mut rejected } = parsed.map_err(|error| Refusal::Malformed(error.to_string()))?;
-    let bytes = batch.heap_bytes();
-    share.resize(bytes).await?;
-
-    leave_out_by_time(&mut batch, doors.time_bounds(), format, &mut rejected);
-    let kept = batch.points.len();
-    doors.append(batch).await?;
-    let stats = doors.stats().door(Door::Import);
-    stats.points.add(kept as u64);
-    if rejected.is_empty() {
-        return Ok(());
-    }
-    stats.invalid.add(rejected.samples + rejected.histograms + rejected.exemplars);
-    Err(Refusal::Malformed(rejected.to_string()))
-}
-
-/// Leaves out the points whose timestamp is not accepted.
-fn leave_out_by_time(batch: &mut Batch, bounds: Bounds, format: Format, rejected: &mut Rejected) {
-    let mut points = std::mem::take(&mut batch.points);
-    points.retain(|point| {
-        let Some(reason) = bounds.refusal(point.timestamp, format) else { return true };
-        match point.value {
-            Value::Exemplar(_) => rejected.exemplars += 1,
-            Value::Float(_) => rejected.samples += 1,
-            Value::Histogram(_) => rejected.histograms += 1,
-        }
-        rejected.explain(|| format!("{}: {reason}", batch.labels(point.series)));
-        false
-    });
-    batch.points = points;
+    let limit = doors.options().decoded_bytes;
+    let (parsed, _) = decode(body, admission.memory(), encoding, limit, parse).await?;
+    let parsed = parsed.map_err(|error| Refusal::Malformed(error.to_string()))?;
+    Ok(admission.append(parsed, Some(format)).await?)
 }
 
 /// What the URL says besides the path.

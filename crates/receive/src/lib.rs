@@ -25,7 +25,6 @@
 pub mod answer;
 pub mod auth;
 pub mod body;
-mod budget;
 mod decode;
 mod doors;
 mod duration;
@@ -39,7 +38,6 @@ pub mod path;
 pub mod pushgateway;
 pub mod stats;
 pub mod status;
-mod timestamps;
 pub mod web_config;
 pub mod write;
 

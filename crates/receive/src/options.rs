@@ -9,32 +9,16 @@ pub(crate) const WORK: usize = 3;
 /// Settings of [`crate::Doors`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
-    /// What one series may measure.
-    pub limits: model::Limits,
+    /// What holds for all inputs.
+    pub intake: intake::Settings,
     /// The largest body as sent, in bytes; over it 413. Prometheus' own limit.
     pub body_bytes: usize,
     /// The largest body decompressed, in bytes; over it 400. Prometheus' own limit.
     pub decoded_bytes: usize,
-    /// Requests that are worked on at once; past it 503 with `Retry-After`.
-    pub requests: usize,
-    /// Memory that bodies may take together, compressed and decompressed, in bytes. A request that finds
-    /// none waits for [`Options::wait`].
-    pub memory_bytes: usize,
-    /// Memory of decoded requests that wait for the log together, in bytes. Less than the storage takes
-    /// ([`storage::Options::waiting_bytes`]), which refuses more at once while this waits for
-    /// [`Options::wait`].
-    pub append_bytes: usize,
-    /// How long a request waits for memory before it gets 503 with `Retry-After`.
-    pub wait: Duration,
     /// How long a sender may pause within a body; past it 408.
     pub body_pause: Duration,
     /// How long a sender may take for a whole body, however steadily it drips; past it 408.
     pub body_time: Duration,
-    /// Samples further ahead of the clock than this are refused, since one of them would block its
-    /// series at the receiver until the time has come. Prometheus' own number.
-    pub ahead: Duration,
-    /// Samples older than this are refused. Off where absent.
-    pub max_age: Option<Duration>,
     /// The Pushgateway's interface.
     pub pushgateway: Pushgateway,
 }
@@ -42,17 +26,11 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Options {
-            limits: model::Limits::default(),
+            intake: intake::Settings::default(),
             body_bytes: 32 << 20,
             decoded_bytes: 32 << 20,
-            requests: 1000,
-            memory_bytes: 192 << 20,
-            append_bytes: 48 << 20,
-            wait: Duration::from_secs(10),
             body_pause: Duration::from_secs(10),
             body_time: Duration::from_secs(60),
-            ahead: Duration::from_secs(600),
-            max_age: None,
             pushgateway: Pushgateway::default(),
         }
     }
@@ -119,6 +97,9 @@ pub enum OptionsError {
         /// The setting.
         name: &'static str,
     },
+    /// What holds for all inputs.
+    #[error(transparent)]
+    Intake(#[from] intake::SettingsError),
     /// A body that is within its limit could not be held.
     #[error(
         "memory_bytes is {memory}: it must hold at least one body and what it is decoded into, body_bytes + {WORK} * \
@@ -152,18 +133,16 @@ impl Options {
             ("pushgateway.max_group_series", gateway.max_group_series == 0),
             ("pushgateway.max_series", gateway.max_series == 0),
             ("pushgateway.max_bytes", gateway.max_bytes == 0),
-            ("requests", self.requests == 0),
             ("body_bytes", self.body_bytes == 0),
             ("decoded_bytes", self.decoded_bytes == 0),
-            ("append_bytes", self.append_bytes == 0),
         ] {
             if zero {
                 return Err(OptionsError::Zero { name });
             }
         }
         let needed = self.body_bytes.saturating_add(self.decoded_bytes.saturating_mul(WORK));
-        if self.memory_bytes < needed {
-            return Err(OptionsError::Memory { memory: self.memory_bytes, needed });
+        if self.intake.memory_bytes < needed {
+            return Err(OptionsError::Memory { memory: self.intake.memory_bytes, needed });
         }
         Ok(())
     }
@@ -185,9 +164,10 @@ mod tests {
 
     #[test]
     fn limits_of_nothing_are_refused() {
-        let options = Options { requests: 0, ..Options::default() };
-        assert_eq!(options.check(), Err(OptionsError::Zero { name: "requests" }));
-        let options = Options { memory_bytes: 1 << 20, ..Options::default() };
+        let options = Options { body_bytes: 0, ..Options::default() };
+        assert_eq!(options.check(), Err(OptionsError::Zero { name: "body_bytes" }));
+        let intake = intake::Settings { memory_bytes: 1 << 20, ..intake::Settings::default() };
+        let options = Options { intake, ..Options::default() };
         assert!(matches!(options.check(), Err(OptionsError::Memory { .. })));
     }
 }

@@ -6,7 +6,6 @@ use crate::groups::ask::{Ask, Push};
 use crate::groups::group::{FAILURE_TIME, Family};
 use crate::groups::pushed::{self, NO_TIMESTAMP};
 use crate::path::{GroupingLabels, PathError};
-use crate::stats::Door;
 use crate::{Doors, duration};
 use axum::extract::{Query, Request, State};
 use axum::response::{IntoResponse, Response};
@@ -47,43 +46,39 @@ pub(crate) async fn push(State(doors): State<Doors>, request: Request) -> Respon
             _ => Refusal::Method { allow: "PUT, POST, DELETE" },
         }),
     };
-    let result = result.inspect_err(|refusal| doors.stats().refused(Door::Pushgateway, refusal));
-    let response = result.into_response();
-    doors.stats().answered(Door::Pushgateway, response.status());
-    response
+    let refusal = result.as_ref().err().cloned();
+    doors.count_answer(&doors.inputs().pushgateway, refusal.as_ref(), result.into_response())
 }
 
 /// Handles a push to `/metrics` itself, which names no group.
 pub(crate) async fn without_job(State(doors): State<Doors>) -> Response {
     let refusal = Refusal::from(PathError::NoJob);
-    doors.stats().refused(Door::Pushgateway, &refusal);
-    let response = refusal.into_response();
-    doors.stats().answered(Door::Pushgateway, response.status());
-    response
+    doors.count_answer(&doors.inputs().pushgateway, Some(&refusal), refusal.clone().into_response())
 }
 
 async fn delete(doors: &Doors, request: Request) -> Result<(), Refusal> {
-    let _place = doors.admit()?;
+    let _admission = doors.inputs().pushgateway.admit()?;
     let labels = GroupingLabels::from_path(request.uri().path())?;
     doors.ask(Ask::Delete(labels.key())).await
 }
 
 async fn take(doors: &Doors, request: Request, replace: bool) -> Result<(), Refusal> {
-    let _place = doors.admit()?;
+    let mut admission = doors.inputs().pushgateway.admit()?;
+    let options = doors.options();
     let encoding = encoding(request.headers(), Encoding::Identity, &ENCODINGS)?;
     let labels = GroupingLabels::from_path(request.uri().path())?;
     let ttl = ttl(&request)?;
     let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let (protobuf, format) =
         (exposition::is_content_type(content_type), Format::from_content_type(content_type));
-    let received = doors.receive(Door::Pushgateway, request.into_body()).await?;
+    let body = doors.read_body(&mut admission, request.into_body()).await?;
 
-    let limits = doors.options().limits;
+    let limits = admission.settings().limits;
     check_key(&labels, &limits)?;
-    let bounds = doors.time_bounds();
-    let allowed = doors.options().pushgateway.allow_timestamps;
+    let bounds = admission.time_bounds().without_oldest();
+    let allowed = options.pushgateway.allow_timestamps;
     let grouping = labels.clone();
-    let max_points = doors.options().pushgateway.max_group_series.saturating_mul(READ_FACTOR);
+    let max_points = options.pushgateway.max_group_series.saturating_mul(READ_FACTOR);
     let parse = move |bytes: &[u8]| -> Result<Body, String> {
         let extra: Vec<(&str, &str)> = grouping.iter().collect();
         let mut options = ParseOptions::new(format, NO_TIMESTAMP);
@@ -105,8 +100,7 @@ async fn take(doors: &Doors, request: Request, replace: bool) -> Result<(), Refu
         let left_out = (!parsed.rejected.is_empty()).then(|| parsed.rejected.to_string());
         // Protobuf has milliseconds, as the text format.
         let format = if protobuf { Format::Text } else { format };
-        let families =
-            pushed::families(parsed.batch, bounds.newest, format).map_err(|error| error.to_string());
+        let families = pushed::families(parsed.batch, bounds, format).map_err(|error| error.to_string());
         Ok(match (families, left_out) {
             // Nothing of it is left: a PUT of nothing would clear the group.
             (Ok(families), Some(left_out)) if families.is_empty() => {
@@ -115,12 +109,12 @@ async fn take(doors: &Doors, request: Request, replace: bool) -> Result<(), Refu
             (families, left_out) => Body { families, left_out },
         })
     };
-    let (body, _, _share) = decode(received, encoding, doors.options().decoded_bytes, parse).await?;
+    let (body, _) = decode(body, admission.memory(), encoding, options.decoded_bytes, parse).await?;
     let Body { families, left_out } = body.map_err(Refusal::Malformed)?;
     let members = families.iter().flatten().flat_map(|(_, family)| &family.members);
     let points: usize = members.map(|member| 1 + member.exemplars.len()).sum();
     doors.ask(Ask::Push(Push { key: labels.key(), replace, ttl, families, left_out })).await?;
-    doors.stats().door(Door::Pushgateway).points.add(points as u64);
+    admission.input().counters().points.add(points as u64);
     Ok(())
 }
 

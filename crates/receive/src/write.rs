@@ -4,15 +4,16 @@
 //! rest is kept, in both versions. A 2xx, and the `-Written` headers of 2.0, tell of what is on disk.
 
 use crate::Doors;
-use crate::answer::Refusal;
+use crate::answer::{Refusal, whole};
 use crate::decode::{decode, encoding};
-use crate::stats::Door;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
+use formats::Parsed;
 use formats::compress::Encoding;
 use formats::remote_write::{self, DecodeOptions, Protocol};
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use intake::{Input, Outcome};
 use model::{Kinds, Verbatim};
 
 /// Of VictoriaMetrics' agents: zstd instead of snappy.
@@ -25,68 +26,48 @@ pub(crate) async fn write(State(doors): State<Doors>, request: Request) -> Respo
     let protocol = match Protocol::from_content_type(content_type) {
         Ok(protocol) => protocol,
         Err(error) => {
-            // Which version it was meant to be is not known; 1.0 is what has no parameter.
+            // The version is not known. A content type without a parameter means 1.0.
             let refusal = Refusal::Unsupported(error.to_string());
-            doors.stats().refused(Door::RemoteWriteV1, &refusal);
-            let response = refusal.into_response();
-            doors.stats().answered(Door::RemoteWriteV1, response.status());
-            return response;
+            let response = refusal.clone().into_response();
+            return doors.count_answer(&doors.inputs().remote_write_v1, Some(&refusal), response);
         }
     };
-    let door = match protocol {
-        Protocol::V1 => Door::RemoteWriteV1,
-        Protocol::V2 => Door::RemoteWriteV2,
+    let input = match protocol {
+        Protocol::V1 => &doors.inputs().remote_write_v1,
+        Protocol::V2 => &doors.inputs().remote_write_v2,
     };
-    let mut written = Kinds::default();
-    let result = take(&doors, door, protocol, request, &mut written).await;
-    let result = result.inspect_err(|refusal| doors.stats().refused(door, refusal));
+    let result = append(&doors, input, protocol, request).await;
+    let written = result.as_ref().map_or_else(|_| Kinds::default(), |outcome| outcome.kept);
     let headers = if protocol == Protocol::V2 { written_headers(written) } else { HeaderMap::new() };
-    let response = match result {
-        Ok(()) => (StatusCode::NO_CONTENT, headers).into_response(),
-        Err(refusal) => refusal.respond(headers),
+    let refusal = result.and_then(|outcome| whole(&outcome)).err();
+    let response = match &refusal {
+        None => (StatusCode::NO_CONTENT, headers).into_response(),
+        Some(refusal) => refusal.respond(headers),
     };
-    doors.stats().answered(door, response.status());
-    response
+    doors.count_answer(input, refusal.as_ref(), response)
 }
 
-async fn take(
+async fn append(
     doors: &Doors,
-    door: Door,
+    input: &Input,
     protocol: Protocol,
     request: Request,
-    written: &mut Kinds,
-) -> Result<(), Refusal> {
-    let _place = doors.admit()?;
+) -> Result<Outcome, Refusal> {
+    let mut admission = input.admit()?;
     let encoding = encoding(request.headers(), Encoding::Snappy, &ENCODINGS)?;
-    let received = doors.receive(door, request.into_body()).await?;
-    let bounds = doors.time_bounds();
-    let options = DecodeOptions {
-        limits: doors.options().limits,
-        newest_timestamp: Some(bounds.newest),
-        oldest_timestamp: bounds.oldest,
-        ..DecodeOptions::default()
-    };
+    let body = doors.read_body(&mut admission, request.into_body()).await?;
+    let options = DecodeOptions { limits: admission.settings().limits, ..DecodeOptions::default() };
     let limit = doors.options().decoded_bytes;
     let decoder = move |bytes: &[u8]| (remote_write::decode(protocol, bytes, &options), bytes.len());
-    let ((decoded, plain_bytes), body, mut share) = decode(received, encoding, limit, decoder).await?;
+    let ((decoded, plain_bytes), body) = decode(body, admission.memory(), encoding, limit, decoder).await?;
     let mut decoded = decoded.map_err(|error| Refusal::Malformed(error.to_string()))?;
     if decoded.exact {
         let (content_type, encoding) = (protocol.content_type(), encoding.as_str());
         let body = body.into_boxed_slice().into();
         decoded.batch.verbatim = Some(Box::new(Verbatim { content_type, encoding, body, plain_bytes }));
     }
-    let bytes = decoded.batch.heap_bytes();
-    share.resize(bytes).await?;
-    doors.append(decoded.batch).await?;
-    *written = decoded.accepted;
-    let stats = doors.stats().door(door);
-    stats.points.add(written.total());
-    let rejected = &decoded.rejected;
-    if rejected.is_empty() {
-        return Ok(());
-    }
-    stats.invalid.add(rejected.samples + rejected.histograms + rejected.exemplars);
-    Err(Refusal::Malformed(rejected.to_string()))
+    let parsed = Parsed { batch: decoded.batch, rejected: decoded.rejected };
+    Ok(admission.append(parsed, None).await?)
 }
 
 fn written_headers(written: Kinds) -> HeaderMap {

@@ -53,7 +53,7 @@ async fn a_pushed_exemplar_is_kept_with_its_timestamp_or_the_time_of_the_push() 
         r#"c_total{job="a",x="2"} exemplar {trace_id="u"} 2 +0"#,
     ];
     assert_eq!(world.texts().await, sent);
-    assert_eq!(world.doors.stats().door(receive::stats::Door::Pushgateway).points.get(), 4);
+    assert_eq!(world.doors.intake().counters().of("pushgateway").points.get(), 4);
 
     // The same exemplars are sent once, however often they are pushed and the group is sent again.
     world.clock.pass(Duration::from_secs(1));
@@ -135,8 +135,8 @@ async fn a_series_over_a_limit_costs_an_import_only_itself() {
         )
     );
     assert_eq!(world.texts().await, ["a 1 +0", "c 4 +0"]);
-    let stats = world.doors.stats().door(receive::stats::Door::Import);
-    assert_eq!((stats.points.get(), stats.invalid.get(), stats.refused.get()), (2, 2, 1));
+    let counters = world.doors.intake().counters().of("import");
+    assert_eq!((counters.points.get(), counters.rejected.get(), counters.refused.get()), (2, 2, 1));
 }
 
 #[tokio::test]

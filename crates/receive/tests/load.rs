@@ -65,15 +65,13 @@ async fn five_hundred_senders_at_once_and_a_slow_one_stay_within_memory() {
     let set = |options: &mut receive::Options| {
         options.decoded_bytes = 2 << 20;
         options.body_bytes = 2 << 20;
-        options.memory_bytes = MEMORY;
-        options.append_bytes = 4 << 20;
-        options.wait = Duration::from_secs(120);
+        options.intake.memory_bytes = MEMORY;
+        options.intake.wait = Duration::from_secs(120);
         options.body_time = Duration::from_secs(3);
     };
     // The log's own limits, small enough that what is measured are the doors.
     let world = World::with(set, |storage| {
         storage.tail_bytes = 1 << 20;
-        storage.waiting_bytes = 8 << 20;
         storage.group_bytes = 2 << 20;
     })
     .await;
@@ -133,7 +131,7 @@ async fn five_hundred_senders_at_once_and_a_slow_one_stay_within_memory() {
     // bytes), and connections (8 KB to 16 KB of buffers each). Unbounded it would be some 400 MB.
     assert!(grown < MEMORY + (80 << 20), "{grown} bytes");
     assert_eq!(slow.await.unwrap(), "HTTP/1.1 408");
-    assert_eq!(world.doors.memory_free(), MEMORY);
+    assert_eq!(world.doors.intake().memory_free(), MEMORY);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

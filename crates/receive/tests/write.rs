@@ -140,7 +140,7 @@ async fn samples_ten_minutes_ahead_are_taken_and_old_ones_unless_the_user_says_o
         assert_eq!(response.status(), status, "{time}");
     }
     let hour = std::time::Duration::from_secs(3600);
-    let world = World::with(|options| options.max_age = Some(hour), |_| {}).await;
+    let world = World::with(|options| options.intake.max_age = Some(hour), |_| {}).await;
     for (time, status) in [(START - 3_600_000, 204), (START - 3_600_001, 400)] {
         let response = send(&world, request("application/x-protobuf"), body(time)).await;
         assert_eq!(response.status(), status, "{time}");
@@ -314,7 +314,7 @@ async fn a_body_that_grows_beyond_the_usual_is_decoded_within_the_limit() {
         let request = Request::post("/api/v1/import/prometheus").header("content-encoding", "gzip");
         assert_eq!(send(&world, request, gzip.finish().unwrap()).await.status(), status);
     }
-    assert_eq!(world.doors.memory_free(), world.doors.options().memory_bytes);
+    assert_eq!(world.doors.intake().memory_free(), world.doors.options().intake.memory_bytes);
 }
 
 #[tokio::test]
@@ -365,13 +365,13 @@ async fn an_import_says_where_it_is_wrong_and_keeps_what_is_only_too_far_ahead_a
 
 #[tokio::test]
 async fn more_requests_than_there_are_places_get_503() {
-    let world = World::with(|options| options.requests = 1, |_| {}).await;
+    let world = World::with(|options| options.intake.requests = 1, |_| {}).await;
     let (send_body, body) = tokio::sync::mpsc::channel::<Result<Vec<u8>, std::convert::Infallible>>(1);
     let body = futures_util::stream::unfold(body, |mut body| async { Some((body.recv().await?, body)) });
     let slow = Request::post("/api/v1/import/prometheus").body(Body::from_stream(body)).unwrap();
     let router = world.doors.router();
     let first = tokio::spawn(async move { tower::ServiceExt::oneshot(router, slow).await.unwrap() });
-    support_yield(|| world.doors.requests() == 1).await;
+    support_yield(|| world.doors.intake().requests() == 1).await;
     let request = Request::post("/api/v1/import/prometheus").body(Body::from("a 1\n")).unwrap();
     let response = world.request(request).await;
     assert_eq!(response.status(), 503);

@@ -31,7 +31,8 @@ pub struct Options {
     pub when_full: WhenFull,
     /// Most bytes of committed batches kept in memory for destinations that keep up.
     pub tail_bytes: usize,
-    /// Most bytes of batches that wait for the committer; a door gets [`crate::AppendError::Busy`] past it.
+    /// Most bytes of batches that wait for the commit; more get [`crate::AppendError::Busy`]. More than what the
+    /// intake admits, so that requests wait there.
     pub waiting_bytes: usize,
     /// Most bytes of batches that are committed as one group.
     pub group_bytes: usize,
@@ -61,7 +62,7 @@ impl Options {
             max_age: None,
             when_full: WhenFull::DropOldest,
             tail_bytes: 32 << 20,
-            waiting_bytes: 64 << 20,
+            waiting_bytes: 256 << 20,
             group_bytes: 8 << 20,
             max_series: 10_000_000,
             damaged_bytes: 256 << 20,

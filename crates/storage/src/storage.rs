@@ -210,6 +210,11 @@ impl Storage {
         self.inner.jobs.send(Job::Ping { reply }).is_ok() && answer.await.is_ok()
     }
 
+    /// Most bytes of batches that may wait for the commit; more get [`AppendError::Busy`].
+    pub fn max_waiting_bytes(&self) -> usize {
+        self.inner.shared.options.waiting_bytes
+    }
+
     /// The log's budget on disk in bytes.
     pub fn max_size(&self) -> u64 {
         self.inner.shared.options.max_size

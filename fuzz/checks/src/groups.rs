@@ -1,6 +1,7 @@
 //! Checks of what reads the Pushgateway's interface, and of the journal of groups.
 
 use formats::text::{Format, ParseOptions, parse};
+use intake::{Settings, TimeBounds};
 use model::Limits;
 use receive::groups::change::Change;
 use receive::groups::consistency;
@@ -64,7 +65,7 @@ fn plan(state: &mut State, push: &[u8], now: i64) -> Option<Change> {
     };
     crate::formats::check_whole(&batch);
     let id = state.id_of(&key);
-    let families = families(batch, now, options.format).ok()?;
+    let families = families(batch, TimeBounds::at(now, &Settings::default()), options.format).ok()?;
     let replace = method.eq_ignore_ascii_case(&b'P');
     let group = state.get(&key).cloned();
     if let Err(reason) = consistency::check(state, group.as_deref(), replace, &families) {

@@ -21,10 +21,6 @@ pub struct DecodeOptions {
     /// The most bytes of all label sets together. In 2.0 a few bytes can refer to long symbols again and
     /// again, so the size of the body doesn't bound this.
     pub max_label_bytes: usize,
-    /// Samples later than this are left out, in milliseconds since 1970.
-    pub newest_timestamp: Option<i64>,
-    /// Samples earlier than this are left out, in milliseconds since 1970.
-    pub oldest_timestamp: Option<i64>,
 }
 
 impl Default for DecodeOptions {
@@ -35,8 +31,6 @@ impl Default for DecodeOptions {
             max_points: 1_000_000,
             max_symbols: 1_000_000,
             max_label_bytes: 128 << 20,
-            newest_timestamp: None,
-            oldest_timestamp: None,
         }
     }
 }
@@ -59,8 +53,6 @@ pub struct Decoded {
 /// Why a point was left out although its series is valid. Explained when the series' labels are known.
 #[derive(Debug)]
 enum Refusal {
-    TooNew(i64),
-    TooOld(i64),
     Histogram(HistogramError),
     ExemplarLabels(LabelError),
 }
@@ -111,8 +103,6 @@ pub(super) struct Decoder<'a, 'o> {
     pub(super) labels: LabelsBuilder<'a>,
     fast: FastLimits,
     last: LastLabels<'a>,
-    newest: i64,
-    oldest: i64,
     max_bytes: usize,
     /// Time series seen so far, empty and invalid ones included.
     pub(super) seen_series: usize,
@@ -132,8 +122,6 @@ impl<'a, 'o> Decoder<'a, 'o> {
             labels: LabelsBuilder::new(),
             fast: FastLimits::new(&options.limits),
             last: LastLabels::new(),
-            newest: options.newest_timestamp.unwrap_or(i64::MAX),
-            oldest: options.oldest_timestamp.unwrap_or(i64::MIN),
             max_bytes: options.max_label_bytes.min(Batch::MAX_BYTES),
             seen_series: 0,
             seen_points: 0,
@@ -180,9 +168,9 @@ impl<'a, 'o> Decoder<'a, 'o> {
         self.decoded.batch.series.len() as u32
     }
 
-    /// Counts a point, and says whether its timestamp is within bounds.
+    /// Counts a point.
     #[inline]
-    fn admit(&mut self, timestamp: i64) -> Result<bool, DecodeError> {
+    fn count_point(&mut self) -> Result<(), DecodeError> {
         self.seen_points += 1;
         if self.seen_points > self.options.max_points {
             return Err(DecodeError::TooMany {
@@ -190,22 +178,12 @@ impl<'a, 'o> Decoder<'a, 'o> {
                 limit: self.options.max_points,
             });
         }
-        if timestamp > self.newest {
-            self.refusal.get_or_insert(Refusal::TooNew(timestamp));
-        } else if timestamp < self.oldest {
-            self.refusal.get_or_insert(Refusal::TooOld(timestamp));
-        } else {
-            return Ok(true);
-        }
-        Ok(false)
+        Ok(())
     }
 
     #[inline]
     pub(super) fn float(&mut self, timestamp: i64, start: i64, value: f64) -> Result<(), DecodeError> {
-        if !self.admit(timestamp)? {
-            self.decoded.rejected.samples += 1;
-            return Ok(());
-        }
+        self.count_point()?;
         let point =
             Point { series: self.number(), timestamp, start_timestamp: start, value: Value::Float(value) };
         self.decoded.batch.points.push(point);
@@ -218,10 +196,7 @@ impl<'a, 'o> Decoder<'a, 'o> {
         start_timestamp: i64,
         histogram: Result<model::Histogram, HistogramError>,
     ) -> Result<(), DecodeError> {
-        if !self.admit(timestamp)? {
-            self.decoded.rejected.histograms += 1;
-            return Ok(());
-        }
+        self.count_point()?;
         let limits = &self.options.limits;
         match histogram.and_then(|histogram| histogram.validate(limits).map(|()| histogram)) {
             Ok(histogram) => {
@@ -240,11 +215,7 @@ impl<'a, 'o> Decoder<'a, 'o> {
     /// Takes an exemplar whose labels are in `self.labels`.
     pub(super) fn exemplar(&mut self, timestamp: i64, value: f64) -> Result<(), DecodeError> {
         self.decoded.exact &= self.labels.is_canonical();
-        if !self.admit(timestamp)? {
-            self.labels.clear();
-            self.decoded.rejected.exemplars += 1;
-            return Ok(());
-        }
+        self.count_point()?;
         let batch = &mut self.decoded.batch;
         let start = batch.bytes.len();
         if let Err(error) = self.labels.finish(&self.options.limits, &mut batch.bytes) {
@@ -395,14 +366,8 @@ impl<'a, 'o> Decoder<'a, 'o> {
     fn explain_refusal(&mut self, labels: Span) {
         let Some(refusal) = self.refusal.take() else { return };
         let labels = LabelsRef::trusted(self.decoded.batch.slice(labels));
-        let (at, newest, oldest) = (self.seen_series - 1, self.newest, self.oldest);
+        let at = self.seen_series - 1;
         self.decoded.rejected.explain(|| match refusal {
-            Refusal::TooNew(timestamp) => {
-                format!("time series {at} {labels}: timestamp {timestamp} is later than {newest}")
-            }
-            Refusal::TooOld(timestamp) => {
-                format!("time series {at} {labels}: timestamp {timestamp} is earlier than {oldest}")
-            }
             Refusal::Histogram(error) => format!("time series {at} {labels}: {error}"),
             Refusal::ExemplarLabels(error) => format!("time series {at} {labels}: exemplar: {error}"),
         });

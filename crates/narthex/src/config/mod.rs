@@ -448,7 +448,8 @@ fn collect(section: Option<file::Collect>, faults: &Faults<'_>) -> Collect {
 }
 
 fn doors(section: file::Receive) -> receive::Options {
-    let mut options = receive::Options { max_age: section.max_age, ..receive::Options::default() };
+    let mut options = receive::Options::default();
+    options.intake.max_age = section.max_age;
     let given = section.pushgateway.unwrap_or_default();
     let gateway = &mut options.pushgateway;
     gateway.interval = given.interval.unwrap_or(gateway.interval);

@@ -1,9 +1,10 @@
 //! From counters, which begin at 0 with each start, to events: what was added to each since it was read last.
 
+use super::inputs::pushed_to;
 use super::refusals::{Read, Refusals};
 use super::window::{Event, Key, Window};
 use crate::telemetry::{Outlet, Telemetry};
-use receive::stats::{Door, RefusedReason as InputReason};
+use intake::RefusedReason as InputReason;
 use remote::{Refusal, RefusedReason, Stats};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -115,17 +116,17 @@ fn own(telemetry: &Telemetry) -> Vec<(Key, u64)> {
     for (reason, samples) in telemetry.collected_lost() {
         out.push((Key::new(Event::CollectionFailed, "", &input_words(reason)), samples));
     }
-    for door in Door::ALL {
+    for (input, counters) in pushed_to(telemetry.doors().intake().counters()) {
         // A wrong method pushes nothing.
         for reason in InputReason::ALL.into_iter().filter(|reason| *reason != InputReason::Method) {
-            out.push((input_key(door, reason), inputs.door(door).refused_for(reason)));
+            out.push((input_key(input, reason), counters.refused_for(reason)));
         }
     }
     out
 }
 
-fn input_key(door: Door, reason: InputReason) -> Key {
-    Key::new(Event::InputRefused, door.as_str(), &input_words(reason))
+fn input_key(input: &str, reason: InputReason) -> Key {
+    Key::new(Event::InputRefused, input, &input_words(reason))
 }
 
 fn input_words(reason: InputReason) -> String {
@@ -133,7 +134,7 @@ fn input_words(reason: InputReason) -> String {
 }
 
 /// The text of the last answer for each input and reason, by the key of the events that it belongs to.
-pub(super) fn last_answers(inputs: &receive::Stats) -> BTreeMap<Key, String> {
+pub(super) fn last_answers(inputs: &intake::Counters) -> BTreeMap<Key, String> {
     let answers = inputs.last_answers().into_iter();
-    answers.map(|((door, reason), text)| (input_key(door, reason), text)).collect()
+    answers.map(|((input, reason), text)| (input_key(input, reason), text)).collect()
 }

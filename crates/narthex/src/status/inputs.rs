@@ -1,9 +1,11 @@
 //! What came to the inputs, for the status.
 
+use crate::host;
+use intake::{Counters, InputCounters, RefusedReason};
 use receive::Stats;
-use receive::stats::{Door, RefusedReason};
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// The inputs together.
 #[derive(Debug, Serialize)]
@@ -19,24 +21,32 @@ pub(super) struct Inputs {
 }
 
 impl Inputs {
-    pub(super) fn now(stats: &Stats) -> Inputs {
+    pub(super) fn now(counters: &Counters, stats: &Stats) -> Inputs {
+        let inputs = pushed_to(counters);
         let mut refused_by = BTreeMap::new();
         let mut unauthorized = BTreeMap::new();
         unauthorized.insert(RefusedReason::Unauthorized.as_str(), stats.pushes_unauthorized.get());
         refused_by.insert("any", unauthorized);
-        for door in Door::ALL {
-            let count = |reason: RefusedReason| (reason.as_str(), stats.door(door).refused_for(reason));
-            refused_by.insert(door.as_str(), RefusedReason::ALL.map(count).into());
+        for (name, counters) in &inputs {
+            let count = |reason: RefusedReason| (reason.as_str(), counters.refused_for(reason));
+            refused_by.insert(*name, RefusedReason::ALL.map(count).into());
         }
         for reasons in refused_by.values_mut() {
             reasons.retain(|_, count| *count > 0);
         }
         refused_by.retain(|_, reasons| !reasons.is_empty());
         Inputs {
-            accepted: Door::ALL.iter().map(|door| stats.door(*door).accepted.get()).sum(),
+            accepted: inputs.values().map(|counters| counters.accepted.get()).sum(),
             refused: refused_by.values().flat_map(BTreeMap::values).sum(),
             refused_by,
-            last_refused: stats.last_refused(),
+            last_refused: counters.last_answer(),
         }
     }
+}
+
+/// The inputs that clients push to: all but the collection.
+pub(super) fn pushed_to(counters: &Counters) -> BTreeMap<&'static str, Arc<InputCounters>> {
+    let mut inputs = counters.all();
+    inputs.remove(host::INPUT);
+    inputs
 }

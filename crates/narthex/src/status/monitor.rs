@@ -125,7 +125,7 @@ impl Monitor {
     fn facts(&self, window: Vec<Entry>, running: &[Outlet], running_ms: i64, wall_ms: i64) -> Facts {
         let storage = self.telemetry.storage();
         let log = storage.stats();
-        let inputs = self.telemetry.doors().stats();
+        let doors = self.telemetry.doors();
         Facts {
             running_ms,
             wall_ms,
@@ -138,9 +138,9 @@ impl Monitor {
             destinations: running.iter().map(destination).collect(),
             window,
             reload_error: self.telemetry.reload_error(),
-            groups_failing: inputs.groups_failing.get(),
+            groups_failing: doors.stats().groups_failing.get(),
             collectors_failing: self.telemetry.collectors_failing(),
-            last_answers: last_answers(inputs),
+            last_answers: last_answers(doors.intake().counters()),
         }
     }
 

@@ -6,10 +6,10 @@ use super::monitor::{FILE, Monitor, delivery};
 use super::summary::{Kind, Level};
 use crate::telemetry::{Outlet, Outlets, Telemetry};
 use collect::stamp::EARLIEST_PLAUSIBLE_MS;
+use intake::RefusedReason;
 use model::{Clock, Kinds};
 use receive::Doors;
 use receive::answer::Refusal;
-use receive::stats::{Door, RefusedReason};
 use remote::{State, Stats};
 use std::path::Path;
 use std::sync::Arc;
@@ -160,8 +160,9 @@ async fn samples_of_a_collection_that_the_log_does_not_accept_are_counted() {
         job: "node".into(),
         instance: "a".into(),
     };
-    let (log, clock) = (run.storage.clone(), run.clock.clone());
-    let collecting = tokio::spawn(crate::host::run(settings, log, run.telemetry.clone(), clock));
+    let input = run.telemetry.doors().intake().input(crate::host::INPUT);
+    let (telemetry, clock) = (run.telemetry.clone(), run.clock.clone());
+    let collecting = tokio::spawn(crate::host::run(settings, input, telemetry, clock));
     while run.telemetry.collected_lost().is_empty() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
@@ -170,12 +171,17 @@ async fn samples_of_a_collection_that_the_log_does_not_accept_are_counted() {
     assert!(lost.get(&RefusedReason::Ending).is_some_and(|samples| *samples > 100), "{lost:?}");
 }
 
+fn refuse(run: &Run, input: &'static str, refusal: &Refusal) {
+    let counters = run.telemetry.doors().intake().counters();
+    counters.refused(input, refusal.reason(), &refusal.to_string());
+}
+
 #[tokio::test]
 async fn refused_pushes_show_for_ten_minutes_and_over_a_restart() {
     let data = tempfile::tempdir().unwrap();
     let run = start(data.path(), START).await;
     let refusal = Refusal::Malformed("line 1: \"}\" is no metric name".into());
-    run.telemetry.doors().stats().refused(Door::Import, &refusal);
+    refuse(&run, "import", &refusal);
     let summary = run.monitor.observe().summary;
     assert_eq!(
         (summary.level, summary.sentence.as_str()),
@@ -188,7 +194,7 @@ async fn refused_pushes_show_for_ten_minutes_and_over_a_restart() {
     run.clock.pass(11 * MINUTE);
     assert_eq!(run.now(), (Level::Ok, Kind::Idle));
     // One scanner does not turn the page red, and a wrong method is no push at all.
-    run.telemetry.doors().stats().refused(Door::Pushgateway, &Refusal::Method { allow: "PUT" });
+    refuse(&run, "pushgateway", &Refusal::Method { allow: "PUT" });
     assert_eq!(run.now(), (Level::Ok, Kind::Idle));
     run.telemetry.doors().stats().pushes_unauthorized.add(1000);
     assert_eq!(run.now(), (Level::Warning, Kind::PushesRefused));
@@ -200,9 +206,9 @@ async fn last_answer_belongs_to_its_input_and_reason() {
     let data = tempfile::tempdir().unwrap();
     let run = start(data.path(), START).await;
     let inputs = run.telemetry.doors().stats();
-    inputs.refused(Door::Import, &storage::AppendError::DiskFull.into());
-    inputs.refused(Door::Pushgateway, &Refusal::Malformed("no metric name".into()));
-    inputs.refused(Door::Import, &Refusal::Malformed("no number".into()));
+    refuse(&run, "import", &storage::AppendError::DiskFull.into());
+    refuse(&run, "pushgateway", &Refusal::Malformed("no metric name".into()));
+    refuse(&run, "import", &Refusal::Malformed("no number".into()));
     inputs.pushes_unauthorized.add(1);
     let details = run.monitor.observe().summary.details;
     let sentences: Vec<&str> = details.iter().map(|one| one.sentence.as_str()).collect();

@@ -99,7 +99,7 @@ pub struct Key {
 impl Key {
     /// A key whose names are cut to [`NAME_BYTES_MAX`].
     pub fn new(event: Event, place: &str, reason: &str) -> Key {
-        let name = |text: &str| receive::answer::cut(text.to_string(), NAME_BYTES_MAX);
+        let name = |text: &str| model::words::cut(text.to_string(), NAME_BYTES_MAX);
         Key { event, place: name(place), reason: name(reason) }
     }
 

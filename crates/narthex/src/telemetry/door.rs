@@ -1,37 +1,36 @@
-//! The doors' metrics.
+//! The metrics of the inputs and of the groups.
 
 use super::{counter, gauge};
+use intake::{Counters, RefusedReason};
 use model::{Family, MetricType};
 use receive::Stats;
-use receive::stats::{Door, RefusedReason};
 
 /// Adds them.
-pub(super) fn families(stats: &Stats, out: &mut Vec<Family>) {
-    requests(stats, out);
+pub(super) fn families(inputs: &Counters, stats: &Stats, out: &mut Vec<Family>) {
+    requests(inputs, out);
     groups(stats, out);
     events(stats, out);
 }
 
-/// What came in at each.
-fn requests(stats: &Stats, out: &mut Vec<Family>) {
+/// The requests to each input.
+fn requests(inputs: &Counters, out: &mut Vec<Family>) {
     let counters = |name, help| Family::new(name, help, MetricType::Counter);
     let mut requests = counters(
         "narthex_receive_requests_total",
-        "Requests at the doors, by how they were answered: accepted (2xx), refused (4xx), deferred (429, 503).",
+        "Requests to the inputs, by answer: accepted (2xx), refused (4xx), deferred (429, 503).",
     );
     let mut bytes = counters("narthex_receive_bytes_total", "Bytes of request bodies, as sent.");
-    let mut points = counters("narthex_receive_points_total", "Samples, histograms and exemplars taken in.");
+    let mut points =
+        counters("narthex_receive_points_total", "Samples, histograms and exemplars that were kept.");
     let mut rejected = counters(
         "narthex_receive_rejected_total",
-        "Samples, histograms and exemplars that were not taken in because they are invalid, too old or too far ahead.",
+        "Samples, histograms and exemplars that were rejected: invalid, too old or too far ahead of the clock.",
     );
     let mut reasons = counters(
         "narthex_receive_refused_total",
-        "Requests at the doors that were refused or deferred, by reason.",
+        "Requests to the inputs that were refused or deferred, by reason.",
     );
-    for door in Door::ALL {
-        let own = stats.door(door);
-        let name = door.as_str();
+    for (name, own) in inputs.all() {
         for (answer, count) in
             [("accepted", &own.accepted), ("refused", &own.refused), ("deferred", &own.deferred)]
         {
@@ -39,7 +38,7 @@ fn requests(stats: &Stats, out: &mut Vec<Family>) {
         }
         bytes.push(&[("door", name)], own.bytes.get() as f64);
         points.push(&[("door", name)], own.points.get() as f64);
-        rejected.push(&[("door", name)], own.invalid.get() as f64);
+        rejected.push(&[("door", name)], own.rejected.get() as f64);
         for reason in RefusedReason::ALL {
             let count = own.refused_for(reason) as f64;
             reasons.push(&[("door", name), ("reason", reason.as_str())], count);

@@ -9,9 +9,9 @@ mod log;
 mod process;
 
 use collect::stamp::StampCounts;
+use intake::RefusedReason;
 use model::{Family, MetricType};
 use receive::Doors;
-use receive::stats::RefusedReason;
 use remote::Stats;
 use remote::disk::claims::Removed;
 use std::collections::BTreeMap;
@@ -104,7 +104,7 @@ impl Telemetry {
         if result.is_ok() {
             self.reload.success_ms.store(now_ms, Ordering::Relaxed);
         }
-        let error = result.err().map(|error| receive::answer::cut(error.to_string(), RELOAD_ERROR_BYTES));
+        let error = result.err().map(|error| model::words::cut(error.to_string(), RELOAD_ERROR_BYTES));
         *self.reload.error.lock().unwrap_or_else(PoisonError::into_inner) = error;
     }
 
@@ -186,7 +186,7 @@ impl Telemetry {
             outlets.removed.len() as f64,
         ));
         deliver::families(&outlets.running, &self.storage, &mut out);
-        door::families(self.doors.stats(), &mut out);
+        door::families(self.doors.intake().counters(), self.doors.stats(), &mut out);
         self.host_families(&mut out);
         out
     }

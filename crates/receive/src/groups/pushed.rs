@@ -1,8 +1,8 @@
 //! A decoded body into the families of a group. Pure.
 
 use super::group::{FAILURE_TIME, Family, Member, PUSH_TIME, PushedExemplar, Reading, kept_name};
-use crate::timestamps::Bounds;
 use formats::text::Format;
+use intake::TimeBounds;
 use model::labels::METRIC_NAME;
 use model::{Batch, LabelsRef, Series, Value};
 use std::collections::BTreeMap;
@@ -36,10 +36,9 @@ pub enum PushedError {
 /// put already. The two push times are the group's own and left out.
 pub fn families(
     batch: Batch,
-    newest: i64,
+    bounds: TimeBounds,
     format: Format,
 ) -> Result<Vec<(String, Arc<Family>)>, PushedError> {
-    let bounds = Bounds { oldest: None, newest };
     let mut families: BTreeMap<String, Family> = BTreeMap::new();
     // The series and the family of the last sample: its exemplars follow it.
     let mut last: Option<(u32, String)> = None;
@@ -56,8 +55,8 @@ pub fn families(
                 let member = of.and_then(|(_, name)| families.get_mut(name)?.members.last_mut());
                 if let (Some(member), Some(exemplar)) = (member, batch.exemplars.get(index as usize)) {
                     // A time that is not plausible would keep later exemplars out at the receiver.
-                    let plausible =
-                        point.timestamp != NO_TIMESTAMP && bounds.refusal(point.timestamp, format).is_none();
+                    let plausible = point.timestamp != NO_TIMESTAMP
+                        && bounds.refusal(point.timestamp, Some(format)).is_none();
                     member.exemplars.push(PushedExemplar {
                         labels: LabelsRef::trusted(batch.slice(exemplar.labels)).to_labels(),
                         value: exemplar.value,
@@ -89,7 +88,7 @@ pub fn families(
         let mut time = 0;
         if point.timestamp != NO_TIMESTAMP {
             time = point.timestamp;
-            if let Some(reason) = bounds.refusal(time, format) {
+            if let Some(reason) = bounds.refusal(time, Some(format)) {
                 return Err(PushedError::Timestamp { series: labels.to_string(), reason });
             }
         }

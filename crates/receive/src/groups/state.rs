@@ -7,7 +7,7 @@ use super::change::Change;
 use super::group::{Group, Kept, Member};
 use super::types::Types;
 use super::{clock, emit};
-use crate::answer::cut;
+use model::words::cut;
 use model::{Batch, Labels, MetricType};
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};

@@ -185,7 +185,7 @@ impl Keeper {
         for Planned { ask, reply, changed, outcome } in asked {
             let answer = match (&result, outcome) {
                 (Err(_), _) if changed && alone => self.alone(&ask).await,
-                (Err(error), _) if changed => Err(Refusal::Append(error.clone())),
+                (Err(error), _) if changed => Err(error.clone().into()),
                 (_, Outcome::Done) => Ok(()),
                 (_, Outcome::Refused(refusal)) => Err(refusal),
             };

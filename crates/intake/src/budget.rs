@@ -1,10 +1,9 @@
-//! The memory that bodies may take together.
+//! The memory that all requests may take together.
 //!
-//! A request holds what has really arrived of its body, and of what its head announces no more than 128 KiB, so
-//! that a slow sender holds little; and the size it decompresses to while it is being decoded. Where there is
-//! none left it waits, for a limited time.
+//! A request holds memory for what has arrived of its body, then for what it decompresses and decodes to, then for
+//! its batch until the commit. A request that finds no memory free waits for a limited time.
 
-use crate::answer::Refusal;
+use crate::refusal::Refusal;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -12,9 +11,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// Memory is counted in units of this many bytes.
 const UNIT: usize = 4096;
 
-/// A number of bytes that requests share.
+/// A number of bytes that requests share. Clones are the same budget.
 #[derive(Debug, Clone)]
-pub(crate) struct Budget {
+pub struct Budget {
     units: Arc<Semaphore>,
     total: usize,
     wait: Duration,
@@ -22,30 +21,25 @@ pub(crate) struct Budget {
 
 impl Budget {
     /// A budget of `bytes`, for which a request waits at most `wait`.
-    pub(crate) fn new(bytes: usize, wait: Duration) -> Self {
+    pub fn new(bytes: usize, wait: Duration) -> Self {
         let units = (bytes / UNIT).clamp(1, u32::MAX as usize >> 4);
         Budget { units: Arc::new(Semaphore::new(units)), total: units * UNIT, wait }
     }
 
-    /// A share of nothing yet.
-    pub(crate) fn share(&self) -> Share {
+    /// A share of 0 bytes.
+    pub fn share(&self) -> Share {
         Share { budget: self.clone(), bytes: 0, held: None }
     }
 
-    /// All of it, in bytes.
-    pub(crate) fn total(&self) -> usize {
-        self.total
-    }
-
     /// Bytes that are free.
-    pub(crate) fn free(&self) -> usize {
+    pub fn free(&self) -> usize {
         self.units.available_permits() * UNIT
     }
 }
 
-/// What one request holds of a [`Budget`], given back when dropped.
+/// The memory that one request holds. It is free again when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Share {
+pub struct Share {
     budget: Budget,
     bytes: usize,
     held: Option<OwnedSemaphorePermit>,
@@ -53,7 +47,7 @@ pub(crate) struct Share {
 
 impl Share {
     /// Makes the share at least `bytes` large.
-    pub(crate) async fn grow(&mut self, bytes: usize) -> Result<(), Refusal> {
+    pub async fn grow(&mut self, bytes: usize) -> Result<(), Refusal> {
         let (has, wants) = (self.bytes.div_ceil(UNIT), bytes.div_ceil(UNIT));
         if bytes > self.budget.total {
             return Err(Refusal::NeedsTooMuch { bytes, limit: self.budget.total });
@@ -79,14 +73,14 @@ impl Share {
         Ok(())
     }
 
-    /// Makes the share exactly `bytes` large: what was held for a body goes, what its batch takes is held.
-    pub(crate) async fn resize(&mut self, bytes: usize) -> Result<(), Refusal> {
+    /// Makes the share exactly `bytes` large.
+    pub async fn resize(&mut self, bytes: usize) -> Result<(), Refusal> {
         self.grow(bytes).await?;
         self.shrink(bytes);
         Ok(())
     }
 
-    /// Gives back all but `bytes`.
+    /// Frees all but `bytes`.
     fn shrink(&mut self, bytes: usize) {
         let (has, keep) = (self.bytes.div_ceil(UNIT), bytes.div_ceil(UNIT));
         if keep < has
@@ -97,8 +91,8 @@ impl Share {
         }
     }
 
-    /// How large it is, in bytes.
-    pub(crate) fn bytes(&self) -> usize {
+    /// Its size in bytes.
+    pub fn bytes(&self) -> usize {
         self.bytes
     }
 }
@@ -124,8 +118,8 @@ mod tests {
         assert_eq!((budget.free(), share.bytes()), (8 * UNIT, 2 * UNIT));
         drop(share);
         assert_eq!(budget.free(), 10 * UNIT);
-        let never = budget.share().grow(11 * UNIT).await.unwrap_err();
-        assert_eq!(never.status(), 413, "waiting would not help");
+        let refused = budget.share().grow(11 * UNIT).await.unwrap_err();
+        assert_eq!(refused.retry_after(), None, "waiting would not help");
     }
 
     #[tokio::test]

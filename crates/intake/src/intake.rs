@@ -1,0 +1,296 @@
+//! The way from an input to the log, and what is shared on it.
+
+use crate::budget::{Budget, Share};
+use crate::counters::{Counters, InputCounters};
+use crate::labels;
+use crate::refusal::Refusal;
+use crate::settings::{Settings, SettingsError};
+use crate::time::TimeBounds;
+use formats::text::Format;
+use formats::{Parsed, Rejected};
+use model::{Batch, Clock, Kinds};
+use std::sync::{Arc, PoisonError, RwLock};
+use storage::Storage;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// What all inputs share: the log, the settings, the memory budget, the counters. Clones are the same intake.
+#[derive(Clone)]
+pub struct Intake(Arc<Inner>);
+
+struct Inner {
+    storage: Storage,
+    clock: Arc<dyn Clock>,
+    settings: RwLock<Arc<Settings>>,
+    budget: Budget,
+    requests: Arc<Semaphore>,
+    requests_max: usize,
+    counters: Counters,
+}
+
+impl std::fmt::Debug for Intake {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Intake").field("settings", &self.settings()).finish_non_exhaustive()
+    }
+}
+
+impl Intake {
+    /// An intake into `storage`.
+    pub fn new(storage: Storage, clock: Arc<dyn Clock>, settings: Settings) -> Result<Self, SettingsError> {
+        settings.check(storage.max_waiting_bytes())?;
+        let requests_max = settings.requests.min(Semaphore::MAX_PERMITS);
+        Ok(Intake(Arc::new(Inner {
+            storage,
+            clock,
+            budget: Budget::new(settings.memory_bytes, settings.wait),
+            requests: Arc::new(Semaphore::new(requests_max)),
+            requests_max,
+            settings: RwLock::new(Arc::new(settings)),
+            counters: Counters::default(),
+        })))
+    }
+
+    pub fn settings(&self) -> Arc<Settings> {
+        self.0.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Other settings, from the next request on. [`Settings::requests`], [`Settings::memory_bytes`] and
+    /// [`Settings::wait`] stay as they were when the intake was made.
+    pub fn set_settings(&self, settings: Settings) -> Result<(), SettingsError> {
+        settings.check(self.0.storage.max_waiting_bytes())?;
+        *self.0.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+        Ok(())
+    }
+
+    /// An input with its counters, which are those of all inputs with this name.
+    pub fn input(&self, name: &'static str) -> Input {
+        Input { intake: self.clone(), counters: self.0.counters.of(name), name }
+    }
+
+    pub fn counters(&self) -> &Counters {
+        &self.0.counters
+    }
+
+    pub fn storage(&self) -> &Storage {
+        &self.0.storage
+    }
+
+    /// Milliseconds since 1970.
+    pub fn now_ms(&self) -> i64 {
+        self.0.clock.now_ms()
+    }
+
+    /// Requests that are worked on.
+    pub fn requests(&self) -> usize {
+        self.0.requests_max.saturating_sub(self.0.requests.available_permits())
+    }
+
+    /// Memory that no request holds, in bytes.
+    pub fn memory_free(&self) -> usize {
+        self.0.budget.free()
+    }
+}
+
+/// One input's way into the intake. Clones share their counters.
+#[derive(Debug, Clone)]
+pub struct Input {
+    intake: Intake,
+    counters: Arc<InputCounters>,
+    name: &'static str,
+}
+
+impl Input {
+    /// The name in labels and settings.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    pub fn counters(&self) -> &InputCounters {
+        &self.counters
+    }
+
+    /// Begins a request: takes a place among those that are worked on at once, and the settings that hold for it.
+    pub fn admit(&self) -> Result<Admission, Refusal> {
+        let place = self.intake.0.requests.clone().try_acquire_owned();
+        let place = place.map_err(|_| Refusal::Busy("too many requests at once: try again in a moment"))?;
+        Ok(Admission {
+            input: self.clone(),
+            settings: self.intake.settings(),
+            memory: self.intake.0.budget.share(),
+            _place: place,
+        })
+    }
+}
+
+impl Input {
+    /// Appends a batch that narthex made itself, such as the metrics of this machine: label limits and time bounds
+    /// apply, but it takes no place and no memory of the requests. To be called by one task at a time.
+    pub async fn append_own(&self, mut batch: Batch) -> Result<Outcome, Refusal> {
+        let settings = self.intake.settings();
+        let mut rejected = Rejected::default();
+        labels::limit(&mut batch, &settings.limits, &mut rejected);
+        let kept = TimeBounds::at(self.intake.now_ms(), &settings).apply(&mut batch, None, &mut rejected);
+        match self.intake.0.storage.append(batch).await {
+            Ok(()) => {
+                self.counters.accepted.add(1);
+                self.count(kept, &rejected);
+                Ok(Outcome { kept, rejected })
+            }
+            Err(error) => {
+                let refusal = Refusal::from(error);
+                self.counters.deferred.add(1);
+                self.intake.0.counters.refused(self.name, refusal.reason(), &refusal.to_string());
+                Err(refusal)
+            }
+        }
+    }
+
+    fn count(&self, kept: Kinds, rejected: &Rejected) {
+        self.counters.points.add(kept.total());
+        self.counters.rejected.add(rejected.samples + rejected.histograms + rejected.exemplars);
+    }
+}
+
+/// A request that was admitted. Its place and its memory are free again when it is dropped.
+#[derive(Debug)]
+pub struct Admission {
+    input: Input,
+    settings: Arc<Settings>,
+    memory: Share,
+    _place: OwnedSemaphorePermit,
+}
+
+/// What became of a batch.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// What is in the log, and as durable as the settings of the log ask for.
+    pub kept: Kinds,
+    /// What was left out, with the first reasons.
+    pub rejected: Rejected,
+}
+
+impl Admission {
+    /// The settings that hold for this request.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The memory that the request holds.
+    pub fn memory(&mut self) -> &mut Share {
+        &mut self.memory
+    }
+
+    /// The input that the request came to.
+    pub fn input(&self) -> &Input {
+        &self.input
+    }
+
+    /// Milliseconds since 1970.
+    pub fn now_ms(&self) -> i64 {
+        self.input.intake.now_ms()
+    }
+
+    /// The timestamps that are accepted now.
+    pub fn time_bounds(&self) -> TimeBounds {
+        TimeBounds::at(self.now_ms(), &self.settings)
+    }
+
+    /// Applies the time bounds, appends the batch, waits for the commit, and counts. `written_in` is the text format
+    /// that the timestamps were written in, if any: it has a unit that people get wrong. `parsed.rejected` is what
+    /// decoding has left out already.
+    pub async fn append(&mut self, parsed: Parsed, written_in: Option<Format>) -> Result<Outcome, Refusal> {
+        let Parsed { mut batch, mut rejected } = parsed;
+        let kept = self.time_bounds().apply(&mut batch, written_in, &mut rejected);
+        self.memory.resize(batch.heap_bytes()).await?;
+        self.input.intake.0.storage.append(batch).await?;
+        self.input.count(kept, &rejected);
+        Ok(Outcome { kept, rejected })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "helper functions of tests")]
+    use super::*;
+    use model::{Labels, Series};
+    use std::time::Duration;
+
+    fn intake(settings: Settings) -> (tempfile::TempDir, Result<Intake, SettingsError>) {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Arc::new(model::SystemClock::new());
+        let options = storage::Options::new(dir.path());
+        let opened = Storage::open(Arc::new(wal::fs::RealFilesystem), clock.clone(), options);
+        let intake = Intake::new(opened.unwrap().0, clock, settings);
+        (dir, intake)
+    }
+
+    fn small() -> Settings {
+        let wait = Duration::from_millis(10);
+        Settings { memory_bytes: 1 << 20, requests: 2, wait, ..Settings::default() }
+    }
+
+    fn parsed(timestamps: &[i64]) -> Parsed {
+        let mut batch = Batch::new();
+        for timestamp in timestamps {
+            let labels = Labels::from_pairs([("__name__", "a"), ("t", &timestamp.to_string())]);
+            let series = batch.add_series(labels.as_ref(), Series::NO_METADATA);
+            batch.push_float(series, *timestamp, 1.0);
+        }
+        Parsed { batch, ..Parsed::default() }
+    }
+
+    #[tokio::test]
+    async fn the_outcome_says_what_was_kept_and_what_was_rejected() {
+        let (_dir, intake) = intake(small());
+        let input = intake.unwrap().input("test");
+        let mut admission = input.admit().unwrap();
+        let now = admission.now_ms();
+        let outcome = admission.append(parsed(&[now, now + 3_600_000]), None).await.unwrap();
+        assert_eq!((outcome.kept.samples, outcome.rejected.samples), (1, 1));
+        assert!(outcome.rejected.reasons[0].starts_with("a{t=\""), "{:?}", outcome.rejected);
+        assert_eq!((input.counters().points.get(), input.counters().rejected.get()), (1, 1));
+    }
+
+    #[tokio::test]
+    async fn requests_and_memory_are_bounded_and_given_back() {
+        let (_dir, intake) = intake(small());
+        let intake = intake.unwrap();
+        let input = intake.input("test");
+        let (mut first, second) = (input.admit().unwrap(), input.admit().unwrap());
+        assert!(matches!(input.admit().unwrap_err(), Refusal::Busy(_)));
+        drop(second);
+        first.memory().grow(1 << 20).await.unwrap();
+        let mut third = input.admit().unwrap();
+        let now = third.now_ms();
+        let refused = third.append(parsed(&[now]), None).await.unwrap_err();
+        assert_eq!((refused.reason().as_str(), refused.retry_after()), ("busy", Some(1)));
+        drop(first);
+        assert_eq!(third.append(parsed(&[now]), None).await.unwrap().kept.samples, 1);
+        drop(third);
+        assert_eq!((intake.requests(), intake.memory_free()), (0, 1 << 20));
+    }
+
+    #[tokio::test]
+    async fn own_batches_need_no_place_and_are_limited_and_counted() {
+        let (_dir, intake) = intake(small());
+        let intake = intake.unwrap();
+        let input = intake.input("test");
+        let _all_places = [input.admit().unwrap(), input.admit().unwrap()];
+        let mut batch = parsed(&[intake.now_ms()]).batch;
+        let labels = Labels::from_pairs([("__name__", "b"), ("l", &"x".repeat(1 << 20))]);
+        let series = batch.add_series(labels.as_ref(), Series::NO_METADATA);
+        batch.push_float(series, intake.now_ms(), 1.0);
+        let outcome = input.append_own(batch).await.unwrap();
+        assert_eq!((outcome.kept.samples, outcome.rejected.samples), (1, 1));
+        assert_eq!((input.counters().points.get(), input.counters().rejected.get()), (1, 1));
+        let storage = intake.storage().clone();
+        tokio::task::spawn_blocking(move || storage.close()).await.unwrap();
+        let refused = input.append_own(parsed(&[intake.now_ms()]).batch).await.unwrap_err();
+        assert_eq!(input.counters().refused_for(refused.reason()), 1);
+    }
+
+    #[tokio::test]
+    async fn a_log_that_would_refuse_admitted_batches_is_an_error() {
+        let (_dir, intake) = intake(Settings { memory_bytes: 1 << 40, ..Settings::default() });
+        assert!(matches!(intake.unwrap_err(), SettingsError::Log { .. }));
+    }
+}

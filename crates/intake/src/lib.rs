@@ -1,0 +1,34 @@
+//! The intake: what every input goes through on the way to the log.
+//!
+//! ```text
+//!  input ─► admit ─► reserve memory ─► decode (the input) ─► time bounds ─► append and commit ─► count
+//! ```
+//!
+//! # What it promises
+//!
+//! - **Kept means on disk.** [`Admission::append`] returns after the commit, and its [`Outcome`] says what was kept
+//!   and what was rejected, and why.
+//! - **One bad sample costs one sample.** What is out of bounds is left out and counted; the rest is appended.
+//! - **One budget of memory** bounds the bodies, what they are decoded into, and the batches that wait for the log,
+//!   of all inputs together ([`Settings::memory_bytes`]).
+//! - **One snapshot of the settings** holds for a request from its beginning to its end.
+//!
+//! # Where to start
+//!
+//! [`Intake`] is shared by all inputs. Each has an [`Input`], which has its name and its counters. A request begins
+//! with [`Input::admit`].
+
+mod budget;
+mod counters;
+mod intake;
+mod labels;
+mod refusal;
+mod settings;
+mod time;
+
+pub use budget::{Budget, Share};
+pub use counters::{Counters, InputCounters, LAST_ANSWER_BYTES, Number, RefusedReason};
+pub use intake::{Admission, Input, Intake, Outcome};
+pub use refusal::Refusal;
+pub use settings::{Settings, SettingsError};
+pub use time::TimeBounds;

@@ -1,0 +1,189 @@
+//! Which timestamps are accepted, and what is wrong with one that is not. Pure.
+
+use crate::settings::Settings;
+use formats::Rejected;
+use formats::text::Format;
+use model::{Batch, Kinds, Value};
+use std::ops::Range;
+use std::time::Duration;
+
+/// Numbers with ten digits. As seconds they are the years 2001 to 2286, as milliseconds the first months of 1970. So
+/// a timestamp in milliseconds that is one of these was meant in seconds.
+const SECONDS: Range<i64> = 1_000_000_000..10_000_000_000;
+
+/// The timestamps that are accepted, in milliseconds since 1970.
+#[derive(Debug, Clone, Copy)]
+pub struct TimeBounds {
+    oldest: Option<i64>,
+    newest: i64,
+}
+
+impl TimeBounds {
+    /// The bounds at the time `now_ms`.
+    pub fn at(now_ms: i64, settings: &Settings) -> Self {
+        let ms = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        let oldest = settings.max_age.map(|age| now_ms.saturating_sub(ms(age)));
+        TimeBounds { oldest, newest: now_ms.saturating_add(ms(settings.ahead)) }
+    }
+
+    /// The same without a lower bound.
+    pub fn without_oldest(self) -> Self {
+        TimeBounds { oldest: None, ..self }
+    }
+
+    /// Removes the points whose timestamps are out of bounds, with the series that have no other points. Returns how
+    /// many are left. `written_in` is the text format that the timestamps were written in, if any.
+    pub fn apply(self, batch: &mut Batch, written_in: Option<Format>, rejected: &mut Rejected) -> Kinds {
+        let mut kept = Kinds::default();
+        let mut out_of_bounds = 0;
+        for point in &batch.points {
+            match self.is_within(point.timestamp, written_in) {
+                true => kept.count(&point.value),
+                false => out_of_bounds += 1,
+            }
+        }
+        if out_of_bounds > 0 {
+            batch.retain_points(|batch, point| {
+                let Some(reason) = self.refusal(point.timestamp, written_in) else { return true };
+                match point.value {
+                    Value::Float(_) => rejected.samples += 1,
+                    Value::Histogram(_) => rejected.histograms += 1,
+                    Value::Exemplar(_) => rejected.exemplars += 1,
+                }
+                rejected.explain(|| format!("{}: {reason}", batch.labels(point.series)));
+                false
+            });
+        }
+        kept
+    }
+
+    #[inline]
+    fn is_within(self, timestamp: i64, written_in: Option<Format>) -> bool {
+        timestamp <= self.newest
+            && self.oldest.is_none_or(|oldest| timestamp >= oldest)
+            && (written_in != Some(Format::Text) || !SECONDS.contains(&timestamp))
+    }
+
+    /// Why a timestamp is not accepted; `None` for one that is.
+    pub fn refusal(self, timestamp: i64, written_in: Option<Format>) -> Option<String> {
+        if self.is_within(timestamp, written_in) {
+            return None;
+        }
+        if let Some(unit) = written_in.and_then(|format| wrong_unit(timestamp, format)) {
+            return Some(unit);
+        }
+        match self.oldest {
+            Some(oldest) if timestamp < oldest => {
+                Some(format!("timestamp {timestamp} is earlier than {oldest}"))
+            }
+            _ => Some(format!("timestamp {timestamp} is later than {}", self.newest)),
+        }
+    }
+}
+
+/// A sentence about the unit that a timestamp was written in, if that is not the format's unit.
+fn wrong_unit(timestamp: i64, format: Format) -> Option<String> {
+    let within = |factor: i64| SECONDS.contains(&(timestamp / factor));
+    let written = match format {
+        Format::Text => timestamp,
+        Format::OpenMetrics => timestamp / 1000,
+    };
+    match format {
+        Format::Text if within(1) => Some(format!(
+            "timestamp {written} is in seconds: the text format has milliseconds, here {}",
+            timestamp * 1000
+        )),
+        Format::Text if within(1_000_000) => {
+            Some(format!("timestamp {written} is in microseconds: the text format has milliseconds"))
+        }
+        Format::Text if within(1_000_000_000) => {
+            Some(format!("timestamp {written} is in nanoseconds: the text format has milliseconds"))
+        }
+        Format::OpenMetrics if within(1_000_000) => {
+            Some(format!("timestamp {written} is in milliseconds: OpenMetrics has seconds"))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::{Labels, Series, Verbatim};
+
+    #[test]
+    fn the_unit_is_recognised_by_the_number_of_digits() {
+        let bounds = TimeBounds { oldest: None, newest: 1_700_000_600_000 };
+        for (timestamp, format, wanted) in [
+            (1_700_000_000_000, Format::Text, None),
+            (0, Format::Text, None),
+            (-5, Format::Text, None),
+            (999_999_999, Format::Text, None),
+            (10_000_000_000, Format::Text, None),
+            (
+                1_700_000_000,
+                Format::Text,
+                Some(
+                    "timestamp 1700000000 is in seconds: the text format has milliseconds, here 1700000000000",
+                ),
+            ),
+            (
+                1_700_000_000_000_000,
+                Format::Text,
+                Some("timestamp 1700000000000000 is in microseconds: the text format has milliseconds"),
+            ),
+            (
+                1_700_000_000_000_000_000,
+                Format::Text,
+                Some("timestamp 1700000000000000000 is in nanoseconds: the text format has milliseconds"),
+            ),
+            (
+                1_700_000_000_000_000,
+                Format::OpenMetrics,
+                Some("timestamp 1700000000000 is in milliseconds: OpenMetrics has seconds"),
+            ),
+            (
+                1_700_000_700_000,
+                Format::OpenMetrics,
+                Some("timestamp 1700000700000 is later than 1700000600000"),
+            ),
+            (
+                i64::MAX,
+                Format::Text,
+                Some("timestamp 9223372036854775807 is in nanoseconds: the text format has milliseconds"),
+            ),
+        ] {
+            assert_eq!(bounds.refusal(timestamp, Some(format)).as_deref(), wanted);
+        }
+        let bounds = TimeBounds { oldest: Some(5), newest: 7 };
+        assert_eq!(bounds.refusal(4, None).as_deref(), Some("timestamp 4 is earlier than 5"));
+    }
+
+    #[test]
+    fn points_out_of_bounds_and_their_series_are_removed() {
+        let bounds = TimeBounds { oldest: Some(10), newest: 100 };
+        let mut batch = Batch::new();
+        for (name, timestamps) in [("good", &[10, 100][..]), ("half", &[9, 50]), ("bad", &[101, 102])] {
+            let labels = Labels::from_pairs([("__name__", name)]);
+            let series = batch.add_series(labels.as_ref(), Series::NO_METADATA);
+            timestamps.iter().for_each(|timestamp| batch.push_float(series, *timestamp, 1.0));
+        }
+        let verbatim = Verbatim { content_type: "x", encoding: "y", body: "z".into(), plain_bytes: 1 };
+        batch.verbatim = Some(Box::new(verbatim));
+        let mut rejected = Rejected::default();
+        let kept = bounds.apply(&mut batch, None, &mut rejected);
+        assert_eq!((kept.samples, rejected.samples, batch.points.len()), (3, 3, 3));
+        let names: Vec<String> =
+            batch.points.iter().map(|point| batch.labels(point.series).to_string()).collect();
+        assert_eq!((names, batch.series.len()), (vec!["good".into(), "good".into(), "half".into()], 2));
+        assert_eq!(batch.verbatim, None, "the body says more than what is left");
+        assert_eq!(
+            rejected.reasons,
+            [
+                "half: timestamp 9 is earlier than 10",
+                "bad: timestamp 101 is later than 100",
+                "bad: timestamp 102 is later than 100",
+            ]
+        );
+    }
+}
