@@ -22,6 +22,9 @@ use std::time::{Duration, Instant};
 /// Most redirects that are followed.
 pub const REDIRECTS_MAX: usize = 5;
 
+/// What to check where there is no answer in time.
+const NO_ANSWER: &str = "check the host and port in the URL and firewalls on the way, or raise remote_timeout if the receiver is slow";
+
 /// Why a client can't be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -198,7 +201,7 @@ impl Client {
                 Ok(response) => response.map_err(|failure| failure.sent(is_sent()))?,
                 Err(_) => {
                     let words = format!("no answer within {:?}", deadline.timeout);
-                    return Err(Failure::unreachable(words).sent(is_sent()));
+                    return Err(Failure::unreachable(words).advise(Some(NO_ANSWER)).sent(is_sent()));
                 }
             };
             let status = response.status().as_u16();
@@ -238,7 +241,8 @@ impl Client {
         let mut headers = request.signed_headers.clone();
         if is_configured_server {
             let proof = self.proof.headers(request, within).await;
-            let failed = |words| Failure { kind: FailureKind::Credentials, words, is_sent: false };
+            let failed =
+                |words| Failure { kind: FailureKind::Credentials, words, advice: None, is_sent: false };
             headers.extend(proof.map_err(failed)?);
         }
         headers.extend(request.headers.clone());

@@ -6,6 +6,7 @@ use crate::tls::{self, TlsConfig};
 use http::Uri;
 use hyper_util::client::legacy::Error as HyperError;
 use std::error::Error;
+use std::io::ErrorKind;
 
 /// The reason, as a person needs it: `connection refused` rather than `client error`, a sentence with the
 /// setting to change for an error of TLS, and a hint where a port speaks another protocol.
@@ -26,7 +27,7 @@ pub(crate) fn explain(error: &HyperError, to: &Uri, tls: &TlsConfig) -> Failure 
             let certificate = trouble.is_about_certificate;
             let kind = if certificate { FailureKind::Certificate } else { FailureKind::Unreachable };
             let words = format!("{by_proxy}{}", trouble.words);
-            return Failure { kind, words, is_sent: false };
+            return Failure { kind, words, advice: None, is_sent: false };
         }
         None => {}
     }
@@ -44,7 +45,29 @@ pub(crate) fn explain(error: &HyperError, to: &Uri, tls: &TlsConfig) -> Failure 
     }
     let inner = reasons.last().map(ToString::to_string).unwrap_or_default();
     let during = if error.is_connect() { "can't connect" } else { "the connection broke" };
-    Failure::unreachable(format!("{during}: {by_proxy}{inner}"))
+    let io = reasons.iter().rev().find_map(|reason| reason.downcast_ref::<std::io::Error>());
+    let is_lookup = reasons.iter().any(|reason| reason.to_string() == LOOKUP_FAILED);
+    let advice = error.is_connect().then(|| advice(is_lookup, io.map(std::io::Error::kind))).flatten();
+    Failure::unreachable(format!("{during}: {by_proxy}{inner}")).advise(advice)
+}
+
+/// How hyper's connector begins what it says of a name that has no address.
+const LOOKUP_FAILED: &str = "dns error";
+
+/// What to check where no connection came about.
+fn advice(is_lookup: bool, kind: Option<ErrorKind>) -> Option<&'static str> {
+    if is_lookup {
+        return Some("check the host's name in the URL, and this machine's name servers");
+    }
+    match kind? {
+        ErrorKind::ConnectionRefused => {
+            Some("nothing listens on this port: start the receiver, or check the port in the URL")
+        }
+        ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable | ErrorKind::TimedOut => {
+            Some("check the host in the URL, the network, and firewalls on the way")
+        }
+        _ => None,
+    }
 }
 
 /// An error and what is behind it, outermost first.

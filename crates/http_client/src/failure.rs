@@ -8,6 +8,8 @@ pub struct Failure {
     pub kind: FailureKind,
     /// What happened and what to do, for people.
     pub words: String,
+    /// What to check, for a person who tries the destination.
+    pub advice: Option<&'static str>,
     /// Whether the request was sent, at least in part: the receiver may have written it.
     pub is_sent: bool,
 }
@@ -27,7 +29,11 @@ pub enum FailureKind {
 
 impl Failure {
     pub fn unreachable(words: impl Into<String>) -> Failure {
-        Failure { kind: FailureKind::Unreachable, words: words.into(), is_sent: false }
+        Failure { kind: FailureKind::Unreachable, words: words.into(), advice: None, is_sent: false }
+    }
+
+    pub(crate) fn advise(self, advice: Option<&'static str>) -> Failure {
+        Failure { advice, ..self }
     }
 
     pub(crate) fn protocol(words: impl Into<String>) -> Failure {

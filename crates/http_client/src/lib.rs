@@ -11,6 +11,7 @@ pub mod auth;
 mod client;
 mod config;
 pub mod connect;
+mod errors;
 mod explain;
 mod failure;
 mod fetch;

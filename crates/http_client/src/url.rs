@@ -35,6 +35,9 @@ pub enum UrlError {
     /// No host.
     #[error("the URL names no host")]
     NoHost,
+    /// A port that does not exist.
+    #[error("the port {0} is out of range; ports are numbers from 1 to 65535")]
+    Port(String),
 }
 
 impl Url {
@@ -79,6 +82,14 @@ impl Url {
         };
         if host.is_empty() || host.starts_with(':') {
             return Err(UrlError::NoHost);
+        }
+        // The parser accepts any number of digits.
+        let after_address = host.rsplit_once(']').map_or(host, |(_, after)| after);
+        if let Some((_, port)) = after_address.split_once(':')
+            && !port.is_empty()
+            && port.parse::<u16>().ok().is_none_or(|port| port == 0)
+        {
+            return Err(UrlError::Port(port.to_string()));
         }
         let basic_auth = userinfo.map(|userinfo| {
             let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
@@ -257,6 +268,13 @@ mod tests {
     fn what_is_no_url_is_refused_without_repeating_it() {
         assert_eq!(Url::parse("ftp://h/x"), Err(UrlError::Scheme));
         assert_eq!(Url::parse("/api/v1/write"), Err(UrlError::Scheme));
+        for port in ["0", "65536", "99999"] {
+            let error = Err(UrlError::Port(port.into()));
+            assert_eq!(Url::parse(&format!("http://me:secret@h:{port}/x")), error);
+            assert_eq!(Url::parse_proxy(&format!("socks5://h:{port}")), error);
+            assert_eq!(Url::parse_short(&format!("h:{port}")), error);
+        }
+        assert!(Url::parse("http://h:65535/x").is_ok() && Url::parse("http://[::1]:1/x").is_ok());
         for text in ["http://me:secret@", "http://me:secret@:80/", "http://me:secret@h x/", ""] {
             let error = Url::parse(text).unwrap_err().to_string();
             assert!(!error.contains("secret"), "{error}");

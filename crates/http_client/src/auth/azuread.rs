@@ -103,6 +103,12 @@ pub struct WorkloadIdentity {
     pub token_file_path: Option<PathBuf>,
 }
 
+impl WorkloadIdentity {
+    fn token_file(&self) -> &Path {
+        self.token_file_path.as_deref().unwrap_or(Path::new(TOKEN_FILE))
+    }
+}
+
 /// `azuread.sdk`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -130,10 +136,17 @@ enum Identity {
 }
 
 impl Issuer {
-    /// Checks the configuration; nothing is asked for yet.
+    /// Checks the configuration and that the workload's token can be read; nothing is asked for yet.
     pub(crate) fn new(config: &AzureAd) -> Result<Self, ProofError> {
         let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let identity = identity(config, variable)?;
+        if let Identity::Workload(workload) = &identity {
+            let key = match config.sdk {
+                Some(_) => "azuread.sdk: AZURE_FEDERATED_TOKEN_FILE",
+                None => "azuread.workload_identity.token_file_path",
+            };
+            read_file(workload.token_file()).map_err(|error| error.at(key))?;
+        }
         let server = match identity {
             Identity::Managed(_) => METADATA,
             _ => config.cloud.authority(),
@@ -174,8 +187,7 @@ impl Issuer {
                 &oauth.tenant_id
             }
             Identity::Workload(workload) => {
-                let path = workload.token_file_path.as_deref().unwrap_or(Path::new(TOKEN_FILE));
-                let token = read_file(path).map_err(|error| error.to_string())?;
+                let token = read_file(workload.token_file()).map_err(|error| error.to_string())?;
                 form.append_pair("client_id", &workload.client_id);
                 form.append_pair("client_assertion_type", ASSERTION_TYPE);
                 form.append_pair("client_assertion", String::from_utf8_lossy(&token).trim());
@@ -246,13 +258,23 @@ fn identity(config: &AzureAd, variable: impl Fn(&str) -> Option<String>) -> Resu
         Identity::Workload(workload) => (Some(&workload.client_id), Some(&workload.tenant_id)),
         Identity::Managed(identity) => (identity.client_id.as_ref(), None),
     };
+    let (client_key, tenant_key) = match &identity {
+        _ if config.sdk.is_some() => {
+            ("azuread.sdk: AZURE_CLIENT_ID", "azuread.sdk: tenant_id or AZURE_TENANT_ID")
+        }
+        Identity::Secret(_) => ("azuread.oauth.client_id", "azuread.oauth.tenant_id"),
+        Identity::Workload(_) => {
+            ("azuread.workload_identity.client_id", "azuread.workload_identity.tenant_id")
+        }
+        Identity::Managed(_) => ("azuread.managed_identity.client_id", "azuread"),
+    };
     if client.is_some_and(|id| !is_uuid(id)) {
         let want = "a UUID such as 00000000-0000-0000-0000-000000000000";
-        return Err(AuthError::Value { key: "azuread: client_id", want });
+        return Err(AuthError::Value { key: client_key, want });
     }
     let is_name = |id: &str| id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte));
     if tenant.is_some_and(|id| id.is_empty() || !is_name(id)) {
-        return Err(AuthError::Value { key: "azuread: tenant_id", want: "a UUID or a domain" });
+        return Err(AuthError::Value { key: tenant_key, want: "a UUID or a domain" });
     }
     Ok(identity)
 }

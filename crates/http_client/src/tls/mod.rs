@@ -105,22 +105,30 @@ pub enum TlsError {
     ServerName(String),
 }
 
-/// PEM text given directly or as a file.
+/// PEM text given directly or as a file, and the key that gives it.
+struct Pem {
+    text: Vec<u8>,
+    what: &'static str,
+}
+
 fn pem(
     direct: Option<&str>,
     file: Option<&Path>,
     names: (&'static str, &'static str),
-) -> Result<Option<Vec<u8>>, TlsError> {
+) -> Result<Option<Pem>, TlsError> {
     match (direct, file) {
         (Some(_), Some(_)) => Err(AuthError::Both(names.0, names.1).into()),
-        (Some(direct), None) => Ok(Some(direct.as_bytes().to_vec())),
-        (None, Some(file)) => Ok(Some(read_file(file)?)),
+        (Some(direct), None) => Ok(Some(Pem { text: direct.as_bytes().to_vec(), what: names.0 })),
+        (None, Some(file)) => {
+            let text = read_file(file).map_err(|error| error.at(names.1))?;
+            Ok(Some(Pem { text, what: names.1 }))
+        }
         (None, None) => Ok(None),
     }
 }
 
-fn certificates(bytes: &[u8], what: &'static str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bytes).collect();
+fn certificates(Pem { text, what }: Pem) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
     let found = found.map_err(|error| TlsError::Pem { what, reason: error.to_string() })?;
     if found.is_empty() {
         return Err(TlsError::Pem { what, reason: "there is no certificate in it".into() });
@@ -159,9 +167,9 @@ pub fn client_config(config: &TlsConfig, https: bool) -> Result<ClientConfig, Tl
     let key = pem(config.key.as_ref().map(Secret::reveal), config.key_file.as_deref(), names.1)?;
     Ok(match (cert, key) {
         (Some(cert), Some(key)) => {
-            let key = PrivateKeyDer::from_pem_slice(&key)
-                .map_err(|error| TlsError::Pem { what: "key", reason: error.to_string() })?;
-            builder.with_client_auth_cert(certificates(&cert, "cert")?, key)?
+            let key = PrivateKeyDer::from_pem_slice(&key.text)
+                .map_err(|error| TlsError::Pem { what: key.what, reason: error.to_string() })?;
+            builder.with_client_auth_cert(certificates(cert)?, key)?
         }
         (Some(_), None) => return Err(AuthError::Missing("tls_config.key or key_file").into()),
         (None, Some(_)) => return Err(AuthError::Missing("tls_config.cert or cert_file").into()),
@@ -172,7 +180,7 @@ pub fn client_config(config: &TlsConfig, https: bool) -> Result<ClientConfig, Tl
 /// The certificates of `ca` or `ca_file`, where one of them is set.
 fn trusted_certificates(config: &TlsConfig) -> Result<Option<Vec<CertificateDer<'static>>>, TlsError> {
     let ca = pem(config.ca.as_deref(), config.ca_file.as_deref(), ("ca", "ca_file"))?;
-    ca.map(|ca| certificates(&ca, "ca")).transpose()
+    ca.map(certificates).transpose()
 }
 
 /// The system's certificates; none where no TLS is needed.

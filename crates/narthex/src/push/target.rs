@@ -187,7 +187,7 @@ mod tests {
             let kind = if to.is_some() { "straight" } else { "gateway" };
             let args = TargetArgs { gateway, to, ca_file: Some("/no.pem".into()), ..TargetArgs::default() };
             let error = chosen(args, &[]);
-            let expected = format!("{kind}: --ca-file, --cert-file or --key-file: /no.pem: No such");
+            let expected = format!("{kind}: --ca-file, --cert-file or --key-file: ca_file: /no.pem: No such");
             assert!(error.starts_with(&expected), "{error}");
         }
     }

@@ -68,6 +68,8 @@ async fn a_workload_shows_its_token_as_it_is_now() {
     let mut config = config(json);
     config.workload_identity.as_mut().unwrap().token_file_path = Some(file.clone());
     assert!(header(&server.url(), &config).await.unwrap_err().contains("No such file"));
+    let error = Issuer::new(&config).unwrap_err().to_string();
+    assert!(error.starts_with("azuread.workload_identity.token_file_path: /"), "{error}");
     std::fs::write(&file, "jwt\n").unwrap();
     assert_eq!(header(&server.url(), &config).await.unwrap(), "Bearer t0ken");
     let form = form(&server.requests()[0]);
@@ -136,10 +138,13 @@ fn what_is_wrong_in_the_configuration_is_named() {
             r#"{"sdk": {}, "managed_identity": {}}"#,
             "azuread.managed_identity and azuread.sdk exclude each other",
         ),
-        (r#"{"managed_identity": {"client_id": "me"}}"#, "azuread: client_id has to be a UUID"),
+        (
+            r#"{"managed_identity": {"client_id": "me"}}"#,
+            "azuread.managed_identity.client_id has to be a UUID",
+        ),
         (
             r#"{"oauth": {"client_id": "CLIENT", "client_secret": "s", "tenant_id": "a/b"}}"#,
-            "azuread: tenant_id has to be a UUID or a domain",
+            "azuread.oauth.tenant_id has to be a UUID or a domain",
         ),
     ] {
         let error = identity(&config(json), |_| None).unwrap_err().to_string();

@@ -11,9 +11,34 @@ use reqsign_google::{
     Credential, DefaultCredentialProvider, EnvCredentialProvider, FileCredentialProvider,
     ServiceAccountTokenCredentialProvider, VmMetadataCredentialProvider, WellKnownCredentialProvider,
 };
+use rustls::SignatureAlgorithm;
+use rustls::pki_types::PrivatePkcs8KeyDer;
+use rustls::pki_types::pem::PemObject;
+use serde::Deserialize;
 
 /// What tokens are for, as in Prometheus.
 const SCOPE: &str = "https://www.googleapis.com/auth/monitoring.write";
+
+/// The setting.
+const KEY: &str = "google_iam.credentials_file";
+
+/// What of a credentials file is checked before it is used: that it is one, and the key that signs.
+#[derive(Deserialize)]
+struct Account {
+    private_key: Option<String>,
+}
+
+/// Checks a credentials file; otherwise returns what the setting has to be.
+fn check(content: &[u8]) -> Result<(), &'static str> {
+    let account: Account = serde_json::from_slice(content)
+        .map_err(|_| "a file with the JSON that Google gives out for a service account")?;
+    let Some(pem) = account.private_key else { return Ok(()) };
+    let key = PrivatePkcs8KeyDer::from_pem_slice(pem.as_bytes()).ok();
+    match key.and_then(|key| rustls::crypto::ring::sign::any_supported_type(&key.into()).ok()) {
+        Some(key) if key.algorithm() == SignatureAlgorithm::RSA => Ok(()),
+        _ => Err("a file whose private_key is an RSA key in PEM (PKCS #8), as Google gives it out"),
+    }
+}
 
 /// Gets tokens.
 #[derive(Debug)]
@@ -32,11 +57,8 @@ impl Issuer {
     fn within(config: &GoogleIam, context: Context) -> Result<Self, ProofError> {
         let file = match &config.credentials_file {
             Some(path) => {
-                let content = read_file(path)?;
-                if serde_json::from_slice::<serde_json::Map<_, _>>(&content).is_err() {
-                    let want = "a file with the JSON that Google gives out for a service account";
-                    return Err(AuthError::Value { key: "google_iam.credentials_file", want }.into());
-                }
+                let content = read_file(path).map_err(|error| error.at(KEY))?;
+                check(&content).map_err(|want| AuthError::Value { key: KEY, want })?;
                 Some(path.to_string_lossy().into_owned())
             }
             None => None,

@@ -127,12 +127,18 @@ async fn what_is_wrong_is_told_without_secrets() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("account.json");
     let config = GoogleIam { credentials_file: Some(file.clone()) };
-    assert!(Issuer::new(&config).unwrap_err().to_string().contains("No such file"));
+    let error = Issuer::new(&config).unwrap_err().to_string();
+    assert!(error.starts_with("google_iam.credentials_file: /") && error.contains("No such file"), "{error}");
     std::fs::write(&file, "hunter2").unwrap();
     let error = Issuer::new(&config).unwrap_err().to_string();
     assert!(error.starts_with("google_iam.credentials_file has to be a file with the JSON"), "{error}");
     let account = r#"{"type": "service_account", "client_email": "me", "private_key": "hunter2"}"#;
     std::fs::write(&file, account).unwrap();
+    let error = Issuer::new(&config).unwrap_err().to_string();
+    assert!(error.contains("private_key is an RSA key") && !error.contains("hunter2"), "{error}");
+    let user =
+        r#"{"type": "authorized_user", "client_id": "me", "client_secret": "hunter2", "refresh_token": "x"}"#;
+    std::fs::write(&file, user).unwrap();
     let told = header(&source(&server, &config, &[])).await.unwrap_err();
     assert!(told.starts_with("no token from Google: ") && !told.contains("hunter2"), "{told}");
 }
