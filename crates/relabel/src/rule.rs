@@ -72,6 +72,7 @@ pub(crate) struct Config {
     pub(crate) source_labels: Vec<String>,
     separator: Option<String>,
     target_label: Option<String>,
+    #[serde(default, deserialize_with = "valid_pattern")]
     regex: Option<String>,
     modulus: Option<u64>,
     replacement: Option<String>,
@@ -81,6 +82,23 @@ pub(crate) struct Config {
 
 fn list_or_null<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// Checked here as well as where the rule is made, so that the error is about this key and not about the whole rule.
+fn valid_pattern<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let pattern = Option::<String>::deserialize(deserializer)?;
+    if let Some(pattern) = &pattern {
+        compile(pattern).map_err(serde::de::Error::custom)?;
+    }
+    Ok(pattern)
+}
+
+fn compile(pattern: &str) -> Result<Regex, RuleError> {
+    go_regex::compile_anchored(pattern).map_err(|error| {
+        let reason = error.to_string();
+        let reason = reason.lines().last().unwrap_or_default().trim_start_matches("error: ").to_string();
+        RuleError::Regex { pattern: pattern.to_string(), reason }
+    })
 }
 
 /// Prometheus' defaults.
@@ -153,11 +171,7 @@ impl TryFrom<Config> for Rule {
         let missing = |key| Err(RuleError::Missing { action: action.clone(), key });
         let useless = |key| Err(RuleError::Useless { action: action.clone(), key });
         let pattern = config.regex.as_deref().unwrap_or("(.*)");
-        let regex = go_regex::compile_anchored(pattern).map_err(|error| {
-            let reason = error.to_string();
-            let reason = reason.lines().last().unwrap_or_default().trim_start_matches("error: ").to_string();
-            RuleError::Regex { pattern: pattern.to_string(), reason }
-        })?;
+        let regex = compile(pattern)?;
         let target = config.target_label.clone().unwrap_or_default();
         if config.source_labels.iter().any(String::is_empty) {
             return Err(RuleError::SourceLabel);
