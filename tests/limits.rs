@@ -245,7 +245,7 @@ fn by_the_code() -> Vec<(&'static str, &'static str, String)> {
         (
             "The program",
             "mistakes of a configuration file that are told at once",
-            count(config::mistakes::MISTAKES_MAX),
+            count(config::read::MISTAKES_MAX),
         ),
         (
             "The program",

@@ -262,7 +262,10 @@ fn what_would_not_protect_is_refused_at_the_start() {
     };
     for (text, words) in [
         ("receive:\n  tls:\n    cert_file: server.pem\n", "n.yml:5:5: receive.tls: key_file is missing"),
-        ("receive:\n  tls:\n    cert_file: gone\n    key_file: server.key\n", "cert_file "),
+        (
+            "receive:\n  tls:\n    cert_file: gone\n    key_file: server.key\n",
+            "n.yml:5:16: receive.tls.cert_file: ",
+        ),
         (
             "receive:\n  tls:\n    cert_file: empty\n    key_file: server.key\n",
             "there is no certificate in PEM",
@@ -278,8 +281,8 @@ fn what_would_not_protect_is_refused_at_the_start() {
         ("receive:\n  bearer: {}\n", "receive.bearer: give token_file"),
         ("receive:\n  bearer:\n    token: hunter2\n    token_file: x\n", "exclude each other"),
         ("receive:\n  bearer:\n    token: {a: hunter2}\n", "receive.bearer.token"),
-        ("receive:\n  bearer:\n    token_file: empty\n", "a bearer token is empty"),
-        ("receive:\n  bearer:\n    token_file: gone\n", "receive.bearer.token_file "),
+        ("receive:\n  bearer:\n    token_file: empty\n", "n.yml:5:17: receive.bearer.token_file: "),
+        ("receive:\n  bearer:\n    token_file: gone\n", "n.yml:5:17: receive.bearer.token_file: "),
         ("receive:\n  bearer:\n    tokn: hunter2\n", "did you mean \"token\"?"),
     ] {
         let (code, said) = check(text);

@@ -166,29 +166,27 @@ impl fmt::Display for CollectorSet {
 /// What is wrong with a list of collectors.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CollectorError {
-    /// A name that no collector has.
-    #[error("there is no collector {name:?}{}; there are: {}, and default and all for several",
-        did_you_mean(*suggestion), CollectorSet::all())]
-    Unknown {
-        /// The name.
-        name: String,
-        /// The collector that may be meant.
-        suggestion: Option<Collector>,
-    },
+    /// Names that no collector has, each with the collector that may be meant.
+    #[error("there is {}; there are: {}, and default and all for several", unknown(.0), CollectorSet::all())]
+    Unknown(Vec<(String, Option<Collector>)>),
     /// The list is empty, or has nothing left in it.
     #[error("the list of collectors {0:?} has none in it")]
     Empty(String),
 }
 
-fn did_you_mean(suggestion: Option<Collector>) -> String {
-    suggestion.map(|collector| format!(" (is {collector} meant?)")).unwrap_or_default()
+fn unknown(names: &[(String, Option<Collector>)]) -> String {
+    let each = names.iter().map(|(name, suggestion)| {
+        let meant = suggestion.map(|collector| format!(" (is {collector} meant?)")).unwrap_or_default();
+        format!("no collector {name:?}{meant}")
+    });
+    each.collect::<Vec<_>>().join(" and ")
 }
 
 impl FromStr for CollectorSet {
     type Err = CollectorError;
 
     fn from_str(text: &str) -> Result<Self, CollectorError> {
-        let mut set = CollectorSet::EMPTY;
+        let (mut set, mut unknown) = (CollectorSet::EMPTY, Vec::new());
         for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {
             let (takes, name) = match word.strip_prefix('-') {
                 Some(name) => (true, name),
@@ -200,12 +198,15 @@ impl FromStr for CollectorSet {
                 _ => match Collector::named(name) {
                     Some(collector) => CollectorSet::from_iter([collector]),
                     None => {
-                        let suggestion = suggest(&name.to_lowercase());
-                        return Err(CollectorError::Unknown { name: name.to_owned(), suggestion });
+                        unknown.push((name.to_owned(), suggest(&name.to_lowercase())));
+                        continue;
                     }
                 },
             };
             set.0 = if takes { set.0 & !some.0 } else { set.0 | some.0 };
+        }
+        if !unknown.is_empty() {
+            return Err(CollectorError::Unknown(unknown));
         }
         if set.is_empty() { Err(CollectorError::Empty(text.to_owned())) } else { Ok(set) }
     }

@@ -121,9 +121,15 @@ impl Pushgateway {
 impl Options {
     /// Checks that the settings make sense together.
     pub fn check(&self) -> Result<(), OptionsError> {
+        self.errors().into_iter().next().map_or(Ok(()), Err)
+    }
+
+    /// All that is wrong with the settings.
+    pub fn errors(&self) -> Vec<OptionsError> {
         let gateway = &self.pushgateway;
+        let mut errors = Vec::new();
         if gateway.interval > Pushgateway::MAX_INTERVAL {
-            return Err(OptionsError::Interval { given: gateway.interval });
+            errors.push(OptionsError::Interval { given: gateway.interval });
         }
         for (name, zero) in [
             ("pushgateway.interval", gateway.interval.is_zero()),
@@ -137,14 +143,14 @@ impl Options {
             ("decoded_bytes", self.decoded_bytes == 0),
         ] {
             if zero {
-                return Err(OptionsError::Zero { name });
+                errors.push(OptionsError::Zero { name });
             }
         }
         let needed = self.body_bytes.saturating_add(self.decoded_bytes.saturating_mul(WORK));
         if self.intake.memory_bytes < needed {
-            return Err(OptionsError::Memory { memory: self.intake.memory_bytes, needed });
+            errors.push(OptionsError::Memory { memory: self.intake.memory_bytes, needed });
         }
-        Ok(())
+        errors
     }
 }
 

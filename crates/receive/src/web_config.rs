@@ -150,45 +150,51 @@ impl TlsServerConfig {
 
     /// Checks that it makes sense.
     pub fn check(&self) -> Result<(), WebConfigError> {
+        self.errors().into_iter().next().map_or(Ok(()), Err)
+    }
+
+    /// All that does not make sense.
+    pub fn errors(&self) -> Vec<WebConfigError> {
+        let mut errors = Vec::new();
         for (key, file) in [("cert_file", &self.cert_file), ("key_file", &self.key_file)] {
             if file.is_none() {
-                return Err(WebConfigError::Pair { missing: key });
+                errors.push(WebConfigError::Pair { missing: key });
             }
         }
         let verifies = matches!(
             self.client_auth_type,
             ClientAuth::VerifyClientCertIfGiven | ClientAuth::RequireAndVerifyClientCert
         );
+        let asks =
+            matches!(self.client_auth_type, ClientAuth::RequestClientCert | ClientAuth::RequireAnyClientCert);
         if verifies && self.client_ca_file.is_none() {
-            return Err(WebConfigError::ClientCa { auth: self.client_auth_type });
+            errors.push(WebConfigError::ClientCa { auth: self.client_auth_type });
         }
-        if !verifies && self.client_ca_file.is_some() {
-            return Err(WebConfigError::NotVerified { key: "client_ca_file" });
+        if !verifies && !asks && self.client_ca_file.is_some() {
+            errors.push(WebConfigError::NotVerified { key: "client_ca_file" });
         }
         // An old minimum asks for nothing: 1.2 is the least that is spoken.
-        if self.max_version.is_some_and(|version| version < TlsVersion::V1_2) {
-            return Err(WebConfigError::Old);
+        let is_old = self.max_version.is_some_and(|version| version < TlsVersion::V1_2);
+        if is_old {
+            errors.push(WebConfigError::Old);
         }
         if let (Some(min), Some(max)) = (self.min_version, self.max_version)
             && max < min
+            && !is_old
         {
-            return Err(WebConfigError::Versions);
+            errors.push(WebConfigError::Versions);
         }
         for (key, given) in [
             ("cipher_suites", !self.cipher_suites.is_empty()),
             ("curve_preferences", !self.curve_preferences.is_empty()),
             ("client_allowed_sans", !self.client_allowed_sans.is_empty()),
+            ("client_auth_type (one that doesn't verify)", asks),
         ] {
             if given {
-                return Err(WebConfigError::Unsupported { key });
+                errors.push(WebConfigError::Unsupported { key });
             }
         }
-        let asks =
-            matches!(self.client_auth_type, ClientAuth::RequestClientCert | ClientAuth::RequireAnyClientCert);
-        if asks {
-            return Err(WebConfigError::Unsupported { key: "client_auth_type (one that doesn't verify)" });
-        }
-        Ok(())
+        errors
     }
 }
 

@@ -69,11 +69,20 @@ pub fn label(value: &str, lookup: Lookup<'_>) -> Result<String, EnvError> {
     Ok(out)
 }
 
-/// Expands `${NAME}` in the top-level sections `names` of the YAML `text`. `$${` stands for `${`. Returns
-/// the new text, which has the same lines, and the numbers (from 1) of those that changed.
-pub fn sections(text: &str, names: &[&str], lookup: Lookup<'_>) -> Result<(String, Vec<usize>), Located> {
-    let mut out = String::with_capacity(text.len());
-    let mut changed = Vec::new();
+/// A text with its variables expanded. It has the same lines.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Expanded {
+    /// The text.
+    pub text: String,
+    /// The numbers (from 1) of the lines that have variables.
+    pub changed: Vec<usize>,
+    /// Variables that can't be expanded. The text has a plain word in their place.
+    pub errors: Vec<Located>,
+}
+
+/// Expands `${NAME}` in the top-level sections `names` of the YAML `text`. `$${` stands for `${`.
+pub fn sections(text: &str, names: &[&str], lookup: Lookup<'_>) -> Expanded {
+    let mut expanded = Expanded::default();
     let mut inside = false;
     for (index, line) in text.split_inclusive('\n').enumerate() {
         if line.starts_with(|c: char| !c.is_whitespace() && c != '#') {
@@ -81,17 +90,13 @@ pub fn sections(text: &str, names: &[&str], lookup: Lookup<'_>) -> Result<(Strin
             inside = names.contains(&key);
         }
         if !inside || !line.contains("${") {
-            out.push_str(line);
+            expanded.text.push_str(line);
             continue;
         }
-        changed.push(index + 1);
-        expand_line(line, lookup, &mut out).map_err(|(error, column)| Located {
-            error,
-            line: index + 1,
-            column,
-        })?;
+        expanded.changed.push(index + 1);
+        expand_line(line, index + 1, lookup, &mut expanded);
     }
-    Ok((out, changed))
+    expanded
 }
 
 /// How the characters at some place of a line are read.
@@ -102,13 +107,12 @@ enum Quotes {
     Double,
 }
 
-fn expand_line(line: &str, lookup: Lookup<'_>, out: &mut String) -> Result<(), (EnvError, usize)> {
+fn expand_line(line: &str, number: usize, lookup: Lookup<'_>, expanded: &mut Expanded) {
     let mut quotes = Quotes::None;
     let mut rest = line;
     let mut previous = ' ';
     while let Some(c) = rest.chars().next() {
-        let at = line.len() - rest.len();
-        let column = line.get(..at).unwrap_or_default().chars().count() + 1;
+        let out = &mut expanded.text;
         if rest.starts_with("$${") {
             out.push_str("${");
             rest = rest.get(3..).unwrap_or_default();
@@ -116,30 +120,26 @@ fn expand_line(line: &str, lookup: Lookup<'_>, out: &mut String) -> Result<(), (
             continue;
         }
         if rest.starts_with("${") {
-            let (name, after) = braced(rest).map_err(|error| (error, column))?;
-            let value = lookup(name).ok_or_else(|| (EnvError::Unset(name.into()), column))?;
-            if value.contains(['\n', '\r']) {
-                return Err((EnvError::Lines(name.into()), column));
-            }
-            match quotes {
-                Quotes::Single => out.push_str(&value.replace('\'', "''")),
-                Quotes::Double => out.push_str(&escape(&value)),
-                Quotes::None if is_plain(&value) => out.push_str(&value),
-                Quotes::None if is_whole(previous, after) => {
-                    out.push('"');
-                    out.push_str(&escape(&value));
-                    out.push('"');
+            match expand(rest, quotes, previous, lookup) {
+                Ok((value, after)) => {
+                    out.push_str(&value);
+                    rest = after;
                 }
-                Quotes::None => return Err((EnvError::NeedsQuotes(name.into()), column)),
+                Err(error) => {
+                    let at = line.len() - rest.len();
+                    let column = line.get(..at).unwrap_or_default().chars().count() + 1;
+                    expanded.errors.push(Located { error, line: number, column });
+                    out.push_str(UNKNOWN);
+                    rest = rest.split_once('}').map_or("\n", |(_, after)| after);
+                }
             }
-            rest = after;
             previous = '}';
             continue;
         }
         match (quotes, c) {
             (Quotes::None, '#') if previous.is_whitespace() => {
                 out.push_str(rest);
-                return Ok(());
+                return;
             }
             (Quotes::None, '"') if starts_scalar(previous) => quotes = Quotes::Double,
             (Quotes::None, '\'') if starts_scalar(previous) => quotes = Quotes::Single,
@@ -152,7 +152,31 @@ fn expand_line(line: &str, lookup: Lookup<'_>, out: &mut String) -> Result<(), (
         out.push(c);
         rest = rest.get(c.len_utf8()..).unwrap_or_default();
     }
-    Ok(())
+}
+
+/// What stands for a variable that can't be expanded.
+const UNKNOWN: &str = "unknown";
+
+/// The value of the variable at the start of `rest`, as it is written in YAML there, and what follows.
+fn expand<'t>(
+    rest: &'t str,
+    quotes: Quotes,
+    previous: char,
+    lookup: Lookup<'_>,
+) -> Result<(String, &'t str), EnvError> {
+    let (name, after) = braced(rest)?;
+    let value = lookup(name).ok_or_else(|| EnvError::Unset(name.into()))?;
+    if value.contains(['\n', '\r']) {
+        return Err(EnvError::Lines(name.into()));
+    }
+    let written = match quotes {
+        Quotes::Single => value.replace('\'', "''"),
+        Quotes::Double => escape(&value),
+        Quotes::None if is_plain(&value) => value,
+        Quotes::None if is_whole(previous, after) => format!("\"{}\"", escape(&value)),
+        Quotes::None => return Err(EnvError::NeedsQuotes(name.into())),
+    };
+    Ok((written, after))
 }
 
 /// The name in `${NAME}` at the start of `text`, and what follows.
@@ -224,7 +248,8 @@ mod tests {
     }
 
     fn expand(text: &str) -> Result<String, Located> {
-        sections(text, &["log"], &lookup).map(|(text, _)| text)
+        let Expanded { text, errors, .. } = sections(text, &["log"], &lookup);
+        errors.into_iter().next().map_or(Ok(text), Err)
     }
 
     #[test]
@@ -240,7 +265,8 @@ mod tests {
     fn only_the_named_sections_are_expanded() {
         let text = "log:\n  max_size: ${SIZE} # ${NOPE}\nremote_write:\n  - x: ${1}\n";
         let want = "log:\n  max_size: 10GiB # ${NOPE}\nremote_write:\n  - x: ${1}\n";
-        assert_eq!(sections(text, &["log"], &lookup), Ok((want.into(), vec![2])));
+        let want = Expanded { text: want.into(), changed: vec![2], errors: Vec::new() };
+        assert_eq!(sections(text, &["log"], &lookup), want);
     }
 
     #[test]
@@ -261,5 +287,14 @@ mod tests {
         assert_eq!(fault("log:\n  a: x${ODD}\n").error, EnvError::NeedsQuotes("ODD".into()));
         assert_eq!(fault("log:\n  a: ${LINES}\n").error, EnvError::Lines("LINES".into()));
         assert_eq!(fault("log:\n  a: ${1}\n").error, EnvError::Syntax("${1}".into()));
+    }
+
+    #[test]
+    fn all_variables_that_are_not_set_are_found() {
+        let expanded =
+            sections("log: {a: ${NO}, b: '${SIZE}', c: \"x${NO}\"}\nlog:\n  d: ${NO\n", &["log"], &lookup);
+        assert_eq!(expanded.text, "log: {a: unknown, b: '10GiB', c: \"xunknown\"}\nlog:\n  d: unknown\n");
+        let places: Vec<_> = expanded.errors.iter().map(|error| (error.line, error.column)).collect();
+        assert_eq!(places, [(1, 10), (1, 36), (3, 6)]);
     }
 }

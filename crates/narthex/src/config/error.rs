@@ -2,6 +2,7 @@
 //! the line itself, and what would be right. Never a secret.
 
 use super::hints;
+use super::read::MISTAKES_MAX;
 use std::fmt;
 
 /// Something wrong with a configuration.
@@ -19,31 +20,45 @@ pub struct ConfigError {
     pub hint: Option<String>,
     /// The line, unless it may hold a secret.
     pub line: Option<String>,
-    /// It is no YAML from here on.
-    pub is_syntax: bool,
-    /// A key that must be there is not.
-    pub is_missing: bool,
 }
 
-/// All that is wrong with a file, in the order of its lines.
+/// All that is wrong with a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConfigErrors(pub Vec<ConfigError>);
+pub struct ConfigErrors {
+    /// In the order of its lines; at most [`MISTAKES_MAX`].
+    pub mistakes: Vec<ConfigError>,
+    /// What is valid and probably not meant; each is a sentence.
+    pub warnings: Vec<String>,
+    /// There are more mistakes.
+    pub has_more: bool,
+}
+
+impl ConfigErrors {
+    /// Sorts the mistakes, and leaves out those that are too many.
+    pub fn new(mut mistakes: Vec<ConfigError>, warnings: Vec<String>) -> Self {
+        mistakes.sort_by_key(|mistake| mistake.place);
+        let has_more = mistakes.len() > MISTAKES_MAX;
+        mistakes.truncate(MISTAKES_MAX);
+        ConfigErrors { mistakes, warnings, has_more }
+    }
+}
 
 impl std::error::Error for ConfigErrors {}
 
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (number, error) in self.0.iter().enumerate() {
-            let before = if number == 0 { "" } else { "\n" };
-            write!(f, "{before}{error}")?;
+        let mut lines: Vec<String> = self.mistakes.iter().map(ToString::to_string).collect();
+        if self.has_more {
+            lines.push(format!("there are more mistakes than these {MISTAKES_MAX}"));
         }
-        Ok(())
+        lines.extend(self.warnings.iter().map(|warning| format!("warning: {warning}")));
+        f.write_str(&lines.join("\n"))
     }
 }
 
 impl From<Box<ConfigError>> for ConfigErrors {
     fn from(error: Box<ConfigError>) -> Self {
-        ConfigErrors(vec![*error])
+        ConfigErrors::new(vec![*error], Vec::new())
     }
 }
 
@@ -95,8 +110,6 @@ impl Reporter<'_> {
             message: message.into(),
             hint: None,
             line: None,
-            is_syntax: false,
-            is_missing: false,
         })
     }
 
@@ -111,17 +124,20 @@ impl Reporter<'_> {
         Box::new(ConfigError { place, key: key.into(), line, ..*self.whole(message) })
     }
 
-    /// What the YAML reader, or the types it filled, had to say; `path` is the key where it stopped.
-    pub fn yaml(&self, error: &serde_saphyr::Error, path: &str) -> Box<ConfigError> {
+    /// An error of the YAML reader, or of the types that it filled, at `path`. Without a `place` it is where the
+    /// reader stopped.
+    pub fn yaml(
+        &self,
+        error: &serde_saphyr::Error,
+        path: &str,
+        place: Option<(usize, usize)>,
+    ) -> Box<ConfigError> {
         use serde_saphyr::Error as E;
-        let path = path.trim_end_matches(".?").trim_start_matches('.');
-        let path = if path == "?" { "" } else { path };
-        let place =
-            error.location().map(|l| (l.line() as usize, l.column().max(1) as usize)).filter(|p| p.0 > 0);
+        let stopped = || error.location().map(|l| (l.line() as usize, l.column().max(1) as usize));
+        let place = place.or_else(|| stopped().filter(|place| place.0 > 0));
         let hidden = place.is_some_and(|(line, _)| self.is_hidden(line, path));
         let mut hint = None;
         let mut syntax = false;
-        let is_missing = matches!(error.without_snippet(), E::SerdeMissingField { .. });
         let message = match error.without_snippet() {
             E::SerdeUnknownField { field, expected, .. } => match super::known::absent(path) {
                 Some(why) => why.to_string(),
@@ -149,26 +165,30 @@ impl Reporter<'_> {
             }
             E::InvalidScalar { ty, .. } => format!("expected {}", words(ty)),
             E::Unexpected { expected, .. } => {
-                if *expected == "sequence start" {
-                    hint = place.and_then(|(line, _)| hints::missing_dash(self.text, line));
-                }
+                hint = place.and_then(|place| match *expected {
+                    "sequence start" => hints::missing_list(self.text, place),
+                    "mapping start" => hints::bare_url(self.text, place),
+                    _ => None,
+                });
                 format!("expected {}", words(expected))
             }
             E::NullIntoString { .. } => "there is no value".into(),
-            E::DuplicateMappingKey { .. } => "the key stands here twice".into(),
             E::Message { .. } if hidden => {
                 "this value is not what belongs here (it is not shown, since it may be secret)".into()
             }
             E::Message { msg, .. } => without_password(msg),
             other => {
                 syntax = true;
-                hint = place.and_then(|(line, _)| hints::wrong_column(self.text, line));
+                hint = place.and_then(|(line, _)| hints::broken_line(self.text, line));
                 let text = other.to_string();
                 // The reader appends the place, which stands in front already.
                 let text = text.split(" at line ").next().unwrap_or_default();
                 format!("not valid YAML: {}", without_password(text))
             }
         };
+        if !syntax && hint.is_none() {
+            hint = place.and_then(|place| hints::continued_value(self.text, place));
+        }
         let line = place.and_then(|(line, _)| {
             // After broken quotes any line may be part of a secret.
             let end = match error.without_snippet() {
@@ -184,7 +204,7 @@ impl Reporter<'_> {
         });
         let key = path.to_string();
         let whole = *self.whole("");
-        Box::new(ConfigError { place, key, message, hint, line, is_syntax: syntax, is_missing, ..whole })
+        Box::new(ConfigError { place, key, message, hint, line, ..whole })
     }
 
     /// The line to show for an error about `key`.
@@ -273,7 +293,7 @@ fn right_key(field: &str, expected: &[&str]) -> String {
 }
 
 /// The key that differs from `field` by a slip only.
-fn nearest<'a>(field: &str, expected: &[&'a str]) -> Option<&'a str> {
+pub(super) fn nearest<'a>(field: &str, expected: &[&'a str]) -> Option<&'a str> {
     let near = expected.iter().map(|key| (distance(field, key), *key)).min();
     near.filter(|(distance, _)| *distance <= 1 + field.len() / 4).map(|(_, key)| key)
 }

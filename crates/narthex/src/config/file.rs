@@ -1,7 +1,7 @@
 //! The file's sections as they are written, before anything is made of them.
 
 use super::size::Size;
-use collect::CollectorSet;
+use collect::{CollectorError, CollectorSet};
 use http_client::Secret;
 use receive::web_config::TlsServerConfig;
 use remote::RemoteWrite;
@@ -37,6 +37,22 @@ pub struct File {
     pub storage: Option<IgnoredAny>,
     /// Not for an agent.
     pub remote_read: Option<IgnoredAny>,
+}
+
+impl File {
+    /// Makes relative paths relative to `folder`, in which the file is.
+    pub fn resolve_paths(&mut self, folder: &Path) {
+        for destination in self.remote_write.iter_mut().flatten() {
+            destination.resolve_paths(folder);
+        }
+        if let Some(receive) = &mut self.receive {
+            receive.resolve_paths(folder);
+        }
+        let host = self.collect.as_mut().and_then(|collect| collect.host.as_mut());
+        if let Some(root) = host.and_then(|host| host.root.as_mut()) {
+            *root = folder.join(&*root);
+        }
+    }
 }
 
 /// `global`, with those of its keys that are about scraping and rules: read, and left alone.
@@ -175,7 +191,21 @@ impl Collectors {
         if text.trim() == "none" {
             return Ok(Collectors(CollectorSet::EMPTY));
         }
-        text.parse().map(Collectors).map_err(|error: collect::CollectorError| error.to_string())
+        text.parse().map(Collectors).map_err(|error: CollectorError| error.to_string())
+    }
+}
+
+/// The name of a collector that exists, so that each unknown one of a list is an error of its own.
+struct CollectorName(String);
+
+impl<'de> Deserialize<'de> for CollectorName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        match name.parse::<CollectorSet>() {
+            Err(error @ CollectorError::Unknown(_)) => Err(D::Error::custom(error)),
+            // A name may also take something out of the list, or be the only one, `none`.
+            _ => Ok(CollectorName(name)),
+        }
     }
 }
 
@@ -192,7 +222,7 @@ impl<'de> Deserialize<'de> for Collectors {
             }
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Collectors, A::Error> {
                 let mut names: Vec<String> = Vec::new();
-                while let Some(name) = list.next_element()? {
+                while let Some(CollectorName(name)) = list.next_element()? {
                     names.push(name);
                 }
                 if names.is_empty() {

@@ -1,6 +1,8 @@
 //! Hints for mistakes of form: a key at the wrong depth, a list without dashes, a line out of its column.
 
+use super::error::without_password;
 use super::file;
+use super::read::Place;
 use serde::de::DeserializeOwned;
 
 /// The sections whose keys are known here, by their types: so that nothing has to be listed twice.
@@ -56,21 +58,81 @@ pub(super) fn other_section(key: &str) -> Option<String> {
     }
 }
 
-/// For a value that should be a list and is a mapping.
-pub(super) fn missing_dash(text: &str, line: usize) -> Option<String> {
-    let first = text.lines().nth(line.checked_sub(1)?)?.trim();
+/// For a value that should be a list, at a line and column.
+pub(super) fn missing_list(text: &str, place: Place) -> Option<String> {
+    let first = from_place(text, place)?;
+    if let Some(hint) = bare_url(text, place).or_else(|| dash_without_space(first)) {
+        return Some(hint);
+    }
     let is_key = first.contains(": ") || first.ends_with(':');
     let is_mapping = is_key && !first.starts_with(['-', '[', '{']);
-    is_mapping.then(|| {
+    is_mapping
+        .then(|| format!("put a dash before the first key of each entry: `- {}`", without_password(first)))
+}
+
+/// For a URL where an entry of `remote_write` should be.
+pub(super) fn bare_url(text: &str, place: Place) -> Option<String> {
+    let first = from_place(text, place)?;
+    let is_url = first.starts_with("http://") || first.starts_with("https://");
+    is_url.then(|| format!("write each URL as an entry of the list: `- url: {}`", without_password(first)))
+}
+
+/// For a line that begins with a dash and a key, such as `-url: x`: to YAML, the dash is part of the key.
+fn dash_without_space(line: &str) -> Option<String> {
+    let key =
+        line.strip_prefix('-').filter(|rest| rest.starts_with(char::is_alphabetic) && rest.contains(':'))?;
+    Some(format!("put a space after the dash: `- {}`", without_password(key)))
+}
+
+/// For a value that is wrong because the lines below it are indented more than its key: YAML reads them as part of it.
+pub(super) fn continued_value(text: &str, (line, _): Place) -> Option<String> {
+    let mut lines = text.lines().enumerate().skip(line.checked_sub(1)?);
+    let (_, first) = lines.next()?;
+    let column = content(first);
+    let value = first.get(column..)?.split_once(": ")?.1.trim();
+    let (number, next) = lines.find(|(_, line)| !line.trim().is_empty())?;
+    let is_plain = !value.is_empty() && !value.starts_with(['"', '\'', '|', '>', '[', '{', '#', '&', '*']);
+    let continues = is_plain && indent(next) > column && !next.trim_start().starts_with('#');
+    continues.then(|| {
         format!(
-            "put a dash before the first key of each entry: `- {}`",
-            super::error::without_password(first)
+            "line {} is indented more than this key, so it is read as part of the value; the next key belongs in \
+             column {}",
+            number + 1,
+            column + 1
         )
     })
 }
 
+/// The text from a line and column to the end of that line.
+fn from_place(text: &str, (line, column): Place) -> Option<&str> {
+    let line = text.lines().nth(line.checked_sub(1)?)?;
+    let start = line.char_indices().nth(column.checked_sub(1)?).map(|(at, _)| at)?;
+    line.get(start..).map(str::trim_end)
+}
+
+fn indent(line: &str) -> usize {
+    line.len() - line.trim_start_matches(' ').len()
+}
+
+/// Where the content of a line begins, behind dashes.
+fn content(line: &str) -> usize {
+    let mut rest = line.trim_start_matches(' ');
+    while let Some(after) = rest.strip_prefix("- ") {
+        rest = after.trim_start_matches(' ');
+    }
+    line.len() - rest.len()
+}
+
+/// For text that is not YAML at a line.
+pub(super) fn broken_line(text: &str, line: usize) -> Option<String> {
+    let lines: Vec<&str> = text.lines().take(line).map(str::trim).filter(|line| !line.is_empty()).collect();
+    // The line above may be the cause.
+    let dash = lines.iter().rev().take(2).find_map(|line| dash_without_space(line));
+    dash.or_else(|| wrong_column(text, line))
+}
+
 /// For a line that begins in a column in which no line of its section does.
-pub(super) fn wrong_column(text: &str, line: usize) -> Option<String> {
+fn wrong_column(text: &str, line: usize) -> Option<String> {
     let mut open: Vec<usize> = Vec::new();
     let mut may_open = true;
     for (number, content) in text.lines().enumerate().take(line) {
@@ -80,11 +142,19 @@ pub(super) fn wrong_column(text: &str, line: usize) -> Option<String> {
         }
         let mut column = content.len() - trimmed.len();
         let deeper = open.last().is_none_or(|last| column > *last);
+        let key_column = open.last().map_or(1, |last| last + 1);
         while open.last().is_some_and(|last| *last > column) {
             open.pop();
         }
         let is_known = open.last() == Some(&column);
         if number + 1 == line && !is_known && !(deeper && may_open) {
+            if deeper {
+                return Some(format!(
+                    "check the indentation: this line begins in column {} and so continues the value above it; the \
+                     next key belongs in column {key_column}",
+                    column + 1
+                ));
+            }
             let columns: Vec<String> = open.iter().map(|column| (column + 1).to_string()).collect();
             let columns = if columns.is_empty() { "1".to_string() } else { columns.join(" or ") };
             return Some(format!(
@@ -132,6 +202,16 @@ mod tests {
         for line in [1, 2, 4, 5] {
             assert_eq!(wrong_column(text, line), None, "{line}");
         }
-        assert!(wrong_column("a: 1\n  b: 2\n", 2).is_some());
+        let deeper = wrong_column("a:\n  - b: 1\n      c: 2\n", 3).unwrap();
+        assert!(deeper.ends_with("the next key belongs in column 5"), "{deeper}");
+    }
+
+    #[test]
+    fn lines_that_continue_a_value_are_found() {
+        let hint = continued_value("a:\n  - b: x\n\n      c\nd: 1\n", (2, 8));
+        assert!(hint.is_some_and(|hint| hint.starts_with("line 4 is") && hint.ends_with("column 5")));
+        for text in ["a: x\nb: y\n", "a: |\n  x\n", "a:\n  b: x\n", "a: x\n  # y\n", "a: x\n"] {
+            assert_eq!(continued_value(text, (1, 4)), None, "{text}");
+        }
     }
 }

@@ -1,28 +1,38 @@
 //! Prometheus' own web configuration file, with the errors of a configuration file.
 
-use super::error::{ConfigError, Reporter};
-use super::{locate, read};
+use super::error::{ConfigErrors, Reporter};
+use super::read::read_all;
+use super::validate::Faults;
+use crate::security::tls;
+use receive::auth::Auth;
 use receive::web_config::WebConfig;
 use std::path::Path;
 
 /// Reads the text of the file at `path`; relative paths in it are relative to its folder.
-pub fn parse(path: &Path, text: &str) -> Result<WebConfig, Box<ConfigError>> {
+pub fn parse(path: &Path, text: &str) -> Result<WebConfig, ConfigErrors> {
     let name = path.display().to_string();
     let reporter = Reporter { file: &name, text, expanded: &[] };
     // An empty file is one that asks for nothing, in Prometheus, too.
-    let file: Option<WebConfig> = read(text, &reporter)?;
-    let mut file = file.unwrap_or_default();
+    let mut reading = read_all::<Option<WebConfig>>(text, &reporter);
+    let mut mistakes = std::mem::take(&mut reading.mistakes);
+    let mut file = reading.value.take().flatten().unwrap_or_default();
+    let faults = Faults::new(&reporter, &reading.places);
     if let Some(tls) = &mut file.tls_server_config {
         tls.resolve_paths(path.parent().unwrap_or(Path::new("")));
-        let wrong =
-            |message| reporter.at(locate::locate(text, "tls_server_config"), "tls_server_config", message);
-        tls.check().map_err(|error| wrong(error.to_string()))?;
+        for error in tls::errors(tls) {
+            faults.add_within("tls_server_config", &error.to_string());
+        }
     }
-    if let Err(error) = receive::auth::Auth::new(file.basic_auth_users.clone(), Vec::new()) {
-        let place = locate::locate(text, "basic_auth_users");
-        return Err(reporter.at(place, "basic_auth_users", error.to_string()));
+    for (user, hash) in &file.basic_auth_users {
+        if let Err(error) = Auth::new([(user.clone(), hash.clone())].into(), Vec::new()) {
+            faults.add(&format!("basic_auth_users.{user}"), error.to_string());
+        }
     }
-    Ok(file)
+    mistakes.extend(faults.found());
+    if mistakes.is_empty() {
+        return Ok(file);
+    }
+    Err(ConfigErrors::new(mistakes, Vec::new()))
 }
 
 #[cfg(test)]
@@ -35,10 +45,13 @@ mod tests {
 
     #[test]
     fn paths_are_relative_to_the_file() {
-        let text = "tls_server_config:\n  cert_file: a.crt\n  key_file: /b.key\n";
-        let tls = parse(Path::new("/etc/web.yml"), text).unwrap().tls_server_config.unwrap();
-        assert_eq!(tls.cert_file.as_deref(), Some(Path::new("/etc/a.crt")));
-        assert_eq!(tls.key_file.as_deref(), Some(Path::new("/b.key")));
+        let text = error("tls_server_config:\n  cert_file: gone.crt\n  key_file: /gone.key\n");
+        let first = "/etc/web.yml:2:14: tls_server_config.cert_file: /etc/gone.crt: No such file";
+        assert!(text.starts_with(first), "{text}");
+        assert!(
+            text.contains("/etc/web.yml:3:13: tls_server_config.key_file: /gone.key: No such file"),
+            "{text}"
+        );
         assert_eq!(parse(Path::new("w"), ""), Ok(WebConfig::default()));
         assert_eq!(parse(Path::new("w"), "# nothing\n"), Ok(WebConfig::default()));
     }

@@ -1,8 +1,9 @@
 //! Why what is asked for can't be had.
 
 use super::policy::HEADERS;
-use crate::config::error::ConfigError;
+use crate::config::error::ConfigErrors;
 use receive::auth::AuthError;
+use receive::web_config::WebConfigError;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -10,8 +11,8 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum SecurityError {
     /// The web configuration file.
-    #[error("--web.config.file {0}")]
-    WebConfig(Box<ConfigError>),
+    #[error("--web.config.file: {0}")]
+    WebConfig(ConfigErrors),
     /// Said in both files.
     #[error("{key} is in the configuration file and in the file of --web.config.file: leave it out of one")]
     Twice {
@@ -19,7 +20,7 @@ pub enum SecurityError {
         key: &'static str,
     },
     /// A file.
-    #[error("{what} {}: {source}", path.display())]
+    #[error("{what}: {}: {source}", path.display())]
     File {
         /// The key.
         what: &'static str,
@@ -29,7 +30,7 @@ pub enum SecurityError {
         source: std::io::Error,
     },
     /// A file whose content is of no use.
-    #[error("{what} {}: {reason}", path.display())]
+    #[error("{what}: {}: {reason}", path.display())]
     Content {
         /// The key.
         what: &'static str,
@@ -44,6 +45,9 @@ pub enum SecurityError {
     /// Users or token.
     #[error(transparent)]
     Auth(#[from] AuthError),
+    /// Settings of TLS that do not make sense together.
+    #[error(transparent)]
+    TlsSettings(#[from] WebConfigError),
     /// A header that can't be added.
     #[error("http_server_config.headers: {name:?} can't be added: only {} can", HEADERS.join(", "))]
     Header {

@@ -28,6 +28,7 @@ use files::Files;
 use http::HeaderMap;
 use receive::auth::Auth;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -52,6 +53,17 @@ pub struct Security {
 pub struct Renewal {
     policy: Arc<Policy>,
     current: Arc<Current>,
+}
+
+/// What is wrong with the file of `receive.bearer.token_file`; the message begins with `token_file`.
+pub(crate) fn token_error(path: &Path) -> Option<SecurityError> {
+    match Files::default().text("token_file", path) {
+        Ok(token) if token.trim().is_empty() => {
+            let (what, path) = ("token_file", path.to_path_buf());
+            Some(SecurityError::Content { what, path, reason: "it is empty".into() })
+        }
+        read => read.err(),
+    }
 }
 
 impl Drop for Security {

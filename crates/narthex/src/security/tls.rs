@@ -17,15 +17,12 @@ pub(super) fn server_config(
     files: &mut Files,
 ) -> Result<ServerConfig, SecurityError> {
     let refused = |error: rustls::Error| SecurityError::Tls(error.to_string());
-    config.check().map_err(|error| SecurityError::Tls(error.to_string()))?;
+    config.check()?;
     let (Some(cert), Some(key)) = (&config.cert_file, &config.key_file) else {
         return Err(SecurityError::Tls("cert_file and key_file belong together".into()));
     };
     let chain = certificates("cert_file", cert, files)?;
-    let bytes = files.bytes("key_file", key)?;
-    // The reason is left out: it might quote.
-    let private = PrivateKeyDer::from_pem_slice(&bytes)
-        .map_err(|_| content("key_file", key, "there is no private key in PEM in it"))?;
+    let private = private_key(key, files)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&versions(config))
@@ -40,6 +37,27 @@ pub(super) fn server_config(
 }
 
 /// What is spoken within the bounds: Prometheus' default for the lower one is 1.2, too.
+fn private_key(path: &Path, files: &mut Files) -> Result<PrivateKeyDer<'static>, SecurityError> {
+    let bytes = files.bytes("key_file", path)?;
+    // The reason is left out: it might quote.
+    PrivateKeyDer::from_pem_slice(&bytes)
+        .map_err(|_| content("key_file", path, "there is no private key in PEM in it"))
+}
+
+/// All that is wrong with the settings and their files; each message begins with the key.
+pub(crate) fn errors(config: &TlsServerConfig) -> Vec<SecurityError> {
+    let mut found: Vec<SecurityError> = config.errors().into_iter().map(SecurityError::from).collect();
+    let mut files = Files::default();
+    for (key, path) in [("cert_file", &config.cert_file), ("client_ca_file", &config.client_ca_file)] {
+        found.extend(path.as_ref().and_then(|path| certificates(key, path, &mut files).err()));
+    }
+    found.extend(config.key_file.as_ref().and_then(|path| private_key(path, &mut files).err()));
+    if found.is_empty() {
+        found.extend(server_config(config, &mut files).err());
+    }
+    found
+}
+
 fn versions(config: &TlsServerConfig) -> Vec<&'static SupportedProtocolVersion> {
     let low = config.min_version.unwrap_or(TlsVersion::V1_2);
     let high = config.max_version.unwrap_or(TlsVersion::V1_3);

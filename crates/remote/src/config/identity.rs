@@ -5,7 +5,7 @@
 //! by what differs on purpose: query, headers and relabelling.
 
 use crate::config::RemoteWrite;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 /// Most bytes of a name or a URL in a file of positions; what is longer is cut, and a hash tells it apart.
@@ -47,6 +47,17 @@ pub struct Duplicate(pub String);
 impl Identity {
     /// Of all destinations of a configuration, in their order.
     pub fn of_all(configs: &[RemoteWrite]) -> Result<Vec<Identity>, Duplicate> {
+        let identities = Self::each(configs);
+        let duplicate = duplicates(&identities).next();
+        duplicate.map_or(Ok(identities), |(_, duplicate)| Err(duplicate))
+    }
+
+    /// The index of each destination that one before it can't be told apart from.
+    pub fn duplicates(configs: &[RemoteWrite]) -> Vec<(usize, Duplicate)> {
+        duplicates(&Self::each(configs)).collect()
+    }
+
+    fn each(configs: &[RemoteWrite]) -> Vec<Identity> {
         let owners: Vec<Owner> = configs.iter().map(owner).collect();
         let mut unnamed: HashMap<&str, usize> = HashMap::new();
         for owner in owners.iter().filter(|owner| owner.name.is_none()) {
@@ -54,14 +65,7 @@ impl Identity {
         }
         let is_twin =
             |owner: &Owner| owner.name.is_none() && unnamed.get(&*owner.url).is_some_and(|count| *count > 1);
-        let identities: Vec<Identity> =
-            owners.iter().map(|owner| Identity::new(owner.clone(), is_twin(owner))).collect();
-        for (index, identity) in identities.iter().enumerate() {
-            if identities.iter().take(index).any(|other| other.file == identity.file) {
-                return Err(Duplicate(identity.owner.shown().to_string()));
-            }
-        }
-        Ok(identities)
+        owners.iter().map(|owner| Identity::new(owner.clone(), is_twin(owner))).collect()
     }
 
     /// Of a destination that is alone.
@@ -95,6 +99,14 @@ impl Identity {
     pub fn shown(&self) -> &str {
         &self.shown
     }
+}
+
+fn duplicates(identities: &[Identity]) -> impl Iterator<Item = (usize, Duplicate)> {
+    let mut files = HashSet::new();
+    identities.iter().enumerate().filter_map(move |(index, identity)| {
+        let is_first = files.insert(&identity.file);
+        (!is_first).then(|| (index, Duplicate(identity.owner.shown().to_string())))
+    })
 }
 
 fn owner(config: &RemoteWrite) -> Owner {
@@ -194,8 +206,10 @@ mod tests {
         let (ab, ba) = (files(&[tenant("a"), tenant("b")]), files(&[tenant("b"), tenant("a")]));
         assert_eq!((&ab[0], &ab[1]), (&ba[1], &ba[0]));
         assert_ne!(ab[0], ab[1]);
-        let error = Identity::of_all(&[tenant("a"), named("x"), tenant("a")]).unwrap_err();
-        assert_eq!(error, Duplicate("http://h/".into()));
+        let duplicate = Duplicate("http://h/".into());
+        let configs = [tenant("a"), named("x"), tenant("a"), tenant("b"), tenant("a")];
+        assert_eq!(Identity::duplicates(&configs), [(2, duplicate.clone()), (4, duplicate.clone())]);
+        assert_eq!(Identity::of_all(&configs).unwrap_err(), duplicate);
         assert!(Identity::of_all(&[named("a"), named("a")]).is_err());
     }
 }

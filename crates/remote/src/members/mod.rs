@@ -47,6 +47,8 @@ use wal::{Filesystem, Position};
 pub struct MembersError {
     /// The key within the entry.
     pub key: String,
+    /// The keys within the entry that it follows from.
+    pub about: Vec<String>,
     /// Why, and what would be right.
     pub why: String,
 }
@@ -63,51 +65,62 @@ pub struct RingsFailed {
     pub source: RingsError,
 }
 
-/// Whether the entry's `url`, `members`, `shard_by` and `replicas` make sense together.
-pub fn check(entry: &RemoteWrite) -> Result<(), MembersError> {
-    let wrong = |key: &str, why: String| Err(MembersError { key: key.into(), why });
+/// What does not make sense in the entry's `url`, `members`, `shard_by` and `replicas` together.
+pub fn errors(entry: &RemoteWrite) -> Vec<MembersError> {
+    let mut errors = Vec::new();
+    let mut add = |key: &str, about: &[&str], why: String| {
+        let about = about.iter().map(|key| key.to_string()).collect();
+        errors.push(MembersError { key: key.into(), about, why });
+    };
     let members = &entry.members;
     if members.is_empty() {
-        return match (entry.url.is_nowhere(), entry.shard_by, entry.replicas) {
-            (true, ..) => wrong("", "the key \"url\" is missing (or members, with shard_by)".into()),
-            (_, Some(_), _) => wrong("shard_by", "there are no members to share the series".into()),
-            (_, _, Some(_)) => wrong("replicas", "there are no members to share the series".into()),
-            _ => Ok(()),
-        };
+        match (entry.url.is_nowhere(), entry.shard_by, entry.replicas) {
+            (true, ..) => {
+                add("", &["url", "members"], "the key \"url\" is missing (or members, with shard_by)".into());
+            }
+            (_, Some(_), _) => {
+                add("shard_by", &["shard_by", "members"], "there are no members to share the series".into());
+            }
+            (_, _, Some(_)) => {
+                add("replicas", &["replicas", "members"], "there are no members to share the series".into());
+            }
+            _ => {}
+        }
+        return errors;
     }
     if !entry.url.is_nowhere() {
-        return wrong("url", "an entry has either a url or members".into());
+        // Nothing else can be said before one of them is gone.
+        add("url", &["url", "members"], "an entry has either a url or members".into());
+        return errors;
     }
     if entry.shard_by != Some(ShardBy::Series) {
-        return wrong("members", "say how they share: `shard_by: series`".into());
+        add("members", &["shard_by"], "say how they share: `shard_by: series`".into());
     }
     if entry.name.as_ref().is_none_or(String::is_empty) {
-        return wrong(
-            "members",
-            "an entry with members needs a name: its positions are kept under it".into(),
-        );
+        let why = "an entry with members needs a name: its positions are kept under it";
+        add("members", &["name"], why.into());
     }
     if members.len() > MEMBERS_MAX {
-        return wrong("members", format!("{} are too many: at most {MEMBERS_MAX}", members.len()));
+        let why = format!("{} are too many: at most {MEMBERS_MAX}", members.len());
+        add("members", &["members"], why);
     }
     for (index, member) in members.iter().enumerate() {
         let key = format!("members[{index}]");
         if member.authorization().is_some() || member.uri().query().is_some() {
             let why = "a member is known by its URL, without user, password and query: \
                 credentials go into the entry's basic_auth, authorization or headers";
-            return wrong(&key, why.into());
-        }
-        if members.iter().take(index).any(|other| other == member) {
-            return wrong(&key, format!("{member} is a member already"));
+            add(&key, &[&key], why.into());
+        } else if members.iter().take(index).any(|other| other == member) {
+            add(&key, &[&key], format!("{member} is a member already"));
         }
     }
-    match entry.replicas {
-        Some(replicas) if !(1..=members.len()).contains(&replicas) => {
-            let why = format!("from 1 to the number of members, {}", members.len());
-            wrong("replicas", why)
-        }
-        _ => Ok(()),
+    if let Some(replicas) = entry.replicas
+        && !(1..=members.len()).contains(&replicas)
+    {
+        let why = format!("from 1 to the number of members, {}", members.len());
+        add("replicas", &["replicas", "members"], why);
     }
+    errors
 }
 
 /// The destinations that an entry stands for, without what narthex has stored of it: itself, or one for each

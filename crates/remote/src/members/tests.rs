@@ -149,7 +149,11 @@ fn looking_changes_nothing_and_says_the_same_again() {
 
 #[test]
 fn an_entry_is_checked() {
-    let wrong = |json: &str| check(&entry(json)).unwrap_err();
+    let wrong = |json: &str| {
+        let mut errors = errors(&entry(json));
+        assert_eq!(errors.len(), 1, "{json}: {errors:?}");
+        errors.remove(0)
+    };
     for (json, key, why) in [
         ("{}", "", "the key \"url\" is missing"),
         (r#"{"members": [], "shard_by": "series"}"#, "", "the key \"url\" is missing"),
@@ -184,8 +188,11 @@ fn an_entry_is_checked() {
     let json =
         format!(r#"{{"name": "c", "members": [{}], "shard_by": "series"}}"#, many.trim_end_matches(','));
     assert!(wrong(&json).why.contains("at most 64"));
-    assert_eq!(check(&of("abc")), Ok(()));
-    assert_eq!(check(&entry(r#"{"url": "http://a/"}"#)), Ok(()));
+    assert_eq!(errors(&of("abc")), []);
+    assert_eq!(errors(&entry(r#"{"url": "http://a/"}"#)), []);
+    let all = errors(&entry(r#"{"members": ["http://b/?x=1", "http://c/?x=1"], "replicas": 3}"#));
+    let keys: Vec<&str> = all.iter().map(|error| error.key.as_str()).collect();
+    assert_eq!(keys, ["members", "members", "members[0]", "members[1]", "replicas"]);
 }
 
 #[test]

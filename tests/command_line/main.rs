@@ -6,6 +6,8 @@
     reason = "a panic is how a test reports"
 )]
 
+mod log_lines;
+
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -41,14 +43,11 @@ fn what_is_wrong_with_flags_ends_with_2_and_a_sentence() {
         ),
         (vec!["run", "--to", "http://h", "--listen", "h:http"], "\"http\" is not a port from 0 to 65535"),
         (vec!["run", "--to", "http://h", "--job", ""], "--job is empty"),
-        (
-            vec!["run", "--config", "/does/not/exist.yml"],
-            "/does/not/exist.yml: it can't be read: No such file",
-        ),
-        (vec!["run", "--to", "http://h", "--log", "a=b=c"], "--log \"a=b=c\": "),
+        (vec!["run", "--config", "/does/not/exist.yml"], "the configuration can't be read: No such file"),
+        (vec!["run", "--to", "http://h", "--log", "a=b=c"], "--log \\\"a=b=c\\\": "),
         (
             vec!["run", "--to", "http://h", "--log", "warning"],
-            "there is no log level \"warning\"; the levels are off, error, warn, info, debug and trace",
+            "there is no log level \\\"warning\\\"; the levels are off, error, warn, info, debug and trace",
         ),
         (vec!["run", "--to", "http://h", "--log-format", "xml"], "[possible values: logfmt, json]"),
         (vec!["sink", "--fail", "200"], "200 is not in 400..=599"),
@@ -245,61 +244,6 @@ fn a_second_signal_ends_it_at_once() {
     assert_eq!(narthex.process.wait(SOON).code(), Some(130));
 }
 
-/// The pairs of a line of logfmt.
-fn logfmt(line: &str) -> Vec<(String, String)> {
-    let mut pairs = Vec::new();
-    let mut rest = line;
-    while !rest.is_empty() {
-        let (name, after) = rest.split_once('=').unwrap_or_else(|| panic!("no pair at {rest:?} in {line}"));
-        assert!(name.chars().all(|c| c.is_ascii_lowercase() || c == '_'), "{name:?} in {line}");
-        let (value, after) = if after.starts_with('"') {
-            let mut values = serde_json::Deserializer::from_str(after).into_iter::<String>();
-            let value = values.next().unwrap().unwrap_or_else(|error| panic!("{error}: {line}"));
-            (value, &after[values.byte_offset()..])
-        } else {
-            let end = after.find(' ').unwrap_or(after.len());
-            (after[..end].to_string(), &after[end..])
-        };
-        pairs.push((name.to_string(), value));
-        rest = after.strip_prefix(' ').unwrap_or(after);
-    }
-    pairs
-}
-
-#[test]
-fn every_line_of_a_run_has_time_level_and_message() {
-    let folder = tempfile::tempdir().unwrap();
-    let text = "rule_files: [a]\nremote_write: [{url: http://127.0.0.1:1/api/v1/write}]\n";
-    let file = support::narthex::config(folder.path(), text);
-    for format in ["logfmt", "json"] {
-        let narthex = Narthex::start(PROGRAM, &["--config.file", &file, "--log.format", format]);
-        narthex.process.wait_for_line("trying again", SOON);
-        std::fs::write(&file, "remote_write: [\n").unwrap();
-        narthex.process.signal(rustix::process::Signal::HUP);
-        narthex.process.wait_for_line("the configuration was not reloaded", SOON);
-        std::fs::write(&file, text).unwrap();
-        assert_eq!(narthex.process.terminate(SOON).code(), Some(0));
-        let lines = narthex.process.lines();
-        assert!(lines.len() > 5, "{lines:?}");
-        for line in lines {
-            if format == "json" {
-                let value: serde_json::Value =
-                    serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
-                assert!(
-                    value["time"].is_string() && value["level"].is_string() && value["msg"].is_string(),
-                    "{line}"
-                );
-                continue;
-            }
-            let pairs = logfmt(&line);
-            let names: Vec<&str> = pairs.iter().take(3).map(|(name, _)| name.as_str()).collect();
-            assert_eq!(names, ["time", "level", "msg"], "{line}");
-            assert!(["ERROR", "WARN", "INFO"].contains(&pairs[1].1.as_str()), "{line}");
-            assert!(!line.contains("::"), "a module path: {line}");
-        }
-    }
-}
-
 #[test]
 fn listen_addresses_are_taken_as_people_write_them() {
     for (listen, want) in [("0", "127.0.0.1:"), ("localhost:0", "127.0.0.1:")] {
@@ -313,59 +257,4 @@ fn listen_addresses_are_taken_as_people_write_them() {
     let (code, text) = end(&["run", "--to", "http://127.0.0.1:1", "--listen", ":0"]);
     assert_eq!(code, Some(2), "all addresses need authentication: {text}");
     assert!(text.contains("--allow-unauthenticated"), "{text}");
-}
-
-/// Requests that failed and were sent again.
-fn retries(narthex: &Narthex) -> f64 {
-    let page = narthex.get("/metrics").text();
-    let failures = page.lines().filter(|line| line.starts_with("narthex_remote_requests_retried_total{"));
-    failures.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
-}
-
-#[test]
-fn a_receiver_that_limits_the_rate_gives_few_lines() {
-    let receiver = FakeReceiver::start();
-    let requests = std::sync::atomic::AtomicU64::new(0);
-    // The words differ each time, as those of a receiver that tells its current rate.
-    receiver.answer(move |_| {
-        let number = requests.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        Answer::status(429).body(&format!("ingestion rate limit exceeded while adding {number} samples"))
-    });
-    let folder = tempfile::tempdir().unwrap();
-    let file = support::narthex::config(
-        folder.path(),
-        &format!(
-            "remote_write: [{{url: '{}', queue_config: {{max_backoff: 50ms}}}}]\n",
-            receiver.write_url()
-        ),
-    );
-    let narthex = Narthex::start(PROGRAM, &["--config", &file, "--flush-deadline", "100ms"]);
-    wait_until("twenty failures", SOON, || retries(&narthex) >= 20.0);
-    let written = |words: &str| narthex.process.lines().iter().filter(|line| line.contains(words)).count();
-    assert_eq!(written("waiting, and trying again"), 1, "{}", narthex.process.tail());
-    assert_eq!(narthex.process.terminate(SOON).code(), Some(0));
-    let last = narthex.process.wait_for_line("suppressed=", SOON);
-    assert!(last.contains("destination="), "{last}");
-    assert_eq!(written("waiting, and trying again"), 2, "{}", narthex.process.tail());
-}
-
-#[test]
-fn the_end_of_an_outage_says_how_long_it_was() {
-    let receiver = FakeReceiver::start();
-    let folder = tempfile::tempdir().unwrap();
-    let text = format!(
-        "remote_write: [{{name: central, url: '{}', queue_config: {{max_backoff: 50ms}}}}]\n",
-        receiver.write_url()
-    );
-    let file = support::narthex::config(folder.path(), &text);
-    let narthex = Narthex::start(PROGRAM, &["--config", &file]);
-    narthex.process.wait_for_line("accepted what was sent", SOON);
-    receiver.go_away();
-    narthex.post("/metrics/job/j", &[], b"a 1\n").expect_success();
-    narthex.process.wait_for_line("trying again", SOON);
-    // The destinations are looked at every 200 ms, and tried every 50 ms.
-    wait_until("twenty failures", SOON, || retries(&narthex) >= 20.0);
-    receiver.come_back();
-    let line = narthex.process.wait_for_line("accepts again", SOON);
-    assert!(line.contains("destination=central") && line.contains(" outage="), "{line}");
 }

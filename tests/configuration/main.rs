@@ -7,10 +7,11 @@
     reason = "a panic is how a test reports"
 )]
 
+mod check;
+
 use narthex::config::{Config, parse};
-use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 use support::{Answer, FakeReceiver, Narthex, SOON, wait_until};
 
@@ -160,7 +161,7 @@ fn what_prometheus_has_and_narthex_lacks_is_named() {
 #[test]
 fn an_unknown_key_is_answered_with_the_one_that_was_meant() {
     assert_eq!(
-        wrong("remote_write:\n  - url: http://h/\n    queue_config:\n      capcity: 100\n"),
+        wrong("remote_write:\n  - url: http://h/x\n    queue_config:\n      capcity: 100\n"),
         "n.yml:4:7: remote_write[0].queue_config.capcity: unknown key \"capcity\"\n  \
          4 |       capcity: …\n    |       ^\n  did you mean \"capacity\"?"
     );
@@ -196,7 +197,7 @@ fn a_wrong_value_is_answered_with_what_would_be_right() {
         ),
         (
             "collect: {host: {collectors: [cpus]}}",
-            "n.yml:3:30: collect.host.collectors: there is no collector \"cpus\" (is cpu meant?)",
+            "n.yml:3:31: collect.host.collectors[0]: there is no collector \"cpus\" (is cpu meant?)",
         ),
         (
             "collect: {host: {root: /does/not/exist}}",
@@ -223,7 +224,7 @@ fn a_wrong_value_is_answered_with_what_would_be_right() {
     );
     let header = wrong(&format!("{DESTINATION}    headers: {{Content-Type: text/plain}}\n"));
     assert!(
-        header.starts_with("n.yml:3:14: remote_write[0].headers: headers: content-type can't be set here"),
+        header.starts_with("n.yml:3:14: remote_write[0].headers: content-type can't be set here"),
         "{header}"
     );
     let twice = format!("{DESTINATION}{}", DESTINATION.trim_start_matches("remote_write:\n"));
@@ -260,7 +261,7 @@ fn members_are_checked_and_told_with_their_place() {
 #[test]
 fn relative_paths_are_relative_to_the_file() {
     let error = wrong(&format!("{DESTINATION}    basic_auth: {{username: me, password_file: pw}}\n"));
-    assert!(error.starts_with("n.yml:3:17: remote_write[0].basic_auth: "), "{error}");
+    assert!(error.starts_with("n.yml:3:47: remote_write[0].basic_auth.password_file: "), "{error}");
     assert!(error.contains("conf/pw"), "{error}");
 }
 
@@ -283,7 +284,10 @@ fn broken_yaml_is_told_with_its_place() {
         "n.yml:1:15: remote_write: not valid YAML: unclosed bracket '['\n  1 | remote_write: [\n    \
          |               ^"
     );
-    assert!(wrong("remote_write:\n\t- url: x\n").starts_with("n.yml:2:2: not valid YAML: tabs disallowed"));
+    assert!(
+        wrong("remote_write:\n\t- url: x\n")
+            .starts_with("n.yml:2:2: remote_write[0]: not valid YAML: tabs disallowed")
+    );
 }
 
 #[test]
@@ -321,24 +325,6 @@ fn no_secret_is_ever_repeated() {
 }
 
 #[test]
-fn check_says_what_a_file_would_do_and_ends_with_0_or_2() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("n.yml");
-    let check = |text: &str| {
-        std::fs::write(&file, text).unwrap();
-        let output = Command::new(PROGRAM).arg("check").arg(&file).output().unwrap();
-        (output.status.code(), String::from_utf8(output.stderr).unwrap().trim_end().to_string())
-    };
-    let (code, said) = check(DESTINATION);
-    assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains("pushing to http://h:9090/api/v1/write"), "{said}");
-    assert!(said.ends_with("n.yml is valid"), "{said}");
-    let (code, said) = check("remote_rite: []\n");
-    assert_eq!(code, Some(2));
-    assert!(said.contains("did you mean \"remote_write\"?"), "{said}");
-}
-
-#[test]
 fn all_mistakes_are_told_at_once_each_at_its_key() {
     let text = "global:\n  external_labels: {site: '${NOPE}'}\n\
         remote_write:\n  - url: http://h:9090/api/v1/write\n    queue_config:\n      capcity: 100\n      max_shards: many\n  \
@@ -367,7 +353,7 @@ fn all_mistakes_are_told_at_once_each_at_its_key() {
 #[test]
 fn the_number_of_mistakes_that_are_told_is_bounded() {
     let keys: String = (0..100).map(|number| format!("  nonsense_{number}: 1\n")).collect();
-    assert_eq!(places(&format!("log:\n{keys}")).len(), narthex::config::mistakes::MISTAKES_MAX);
+    assert_eq!(places(&format!("log:\n{keys}")).len(), narthex::config::read::MISTAKES_MAX);
 }
 
 #[test]
@@ -428,27 +414,6 @@ fn a_file_without_collect_says_how_to_collect() {
     );
 }
 
-#[test]
-fn check_reads_standard_input() {
-    let check = |text: &str| {
-        let mut child = Command::new(PROGRAM)
-            .args(["check", "-"])
-            .stdin(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
-        let output = child.wait_with_output().unwrap();
-        (output.status.code(), String::from_utf8(output.stderr).unwrap())
-    };
-    let (code, said) = check(DESTINATION);
-    assert_eq!(code, Some(0), "{said}");
-    let (code, said) = check("nonsense: 1\n");
-    assert!(code == Some(2) && said.contains("standard input:1:1: nonsense"), "{said}");
-    let (code, said) = check(&format!("# {}\n", "x".repeat(4 << 20)));
-    assert!(code == Some(2) && said.contains("larger than the limit of 4.00 MiB"), "{said}");
-}
-
 /// What promtool accepts as a pattern, narthex accepts, too.
 #[test]
 fn octal_escapes_in_patterns_are_taken_as_by_prometheus() {
@@ -476,66 +441,4 @@ fn octal_escapes_in_patterns_are_taken_as_by_prometheus() {
         }
         assert_eq!(parse("n.yml", Path::new("conf"), &text, &lookup).is_ok(), valid, "{pattern}");
     }
-}
-
-fn check_send(arguments: &[&str]) -> (Option<i32>, String) {
-    let output = Command::new(PROGRAM).args(["check", "--send"]).args(arguments).output().unwrap();
-    (output.status.code(), String::from_utf8(output.stderr).unwrap())
-}
-
-#[test]
-fn check_send_tries_each_destination_and_says_what_to_fix() {
-    let folder = tempfile::tempdir().unwrap();
-    let (second, first, locked, gone) =
-        (FakeReceiver::start(), FakeReceiver::start(), FakeReceiver::start(), FakeReceiver::start());
-    first.answer(|request| {
-        if request.version() == support::wire::Version::V2 {
-            Answer::status(415)
-        } else {
-            Answer::status(204)
-        }
-    });
-    locked.answer(|_| Answer::status(401).body("no such token"));
-    gone.go_away();
-    let text = format!(
-        "global: {{external_labels: {{site: lyon}}}}\nremote_write:\n\
-         - {{name: second, url: '{}'}}\n- {{name: first, url: '{}'}}\n- {{name: locked, url: '{}'}}\n- {{name: gone, url: '{}'}}\n",
-        second.write_url(),
-        first.write_url(),
-        locked.write_url(),
-        gone.write_url()
-    );
-    let file = support::narthex::config(folder.path(), &text);
-    let (code, said) = check_send(&[&file]);
-    assert_eq!(code, Some(1), "{said}");
-    let line = |name: &str| {
-        said.lines()
-            .find(|line| line.starts_with(&format!("{name} http")))
-            .unwrap_or_else(|| panic!("{name}: {said}"))
-    };
-    assert!(line("second").contains("accepted one sample by remote write 2.0 in "), "{said}");
-    assert!(line("first").contains("accepted one sample by remote write 1.0 in "), "{said}");
-    let want = "FAILED: 401 Unauthorized: no such token; check the user and password, or the token";
-    assert!(line("locked").contains(want), "{said}");
-    assert!(line("gone").contains("FAILED: can't connect: "), "{said}");
-    assert!(said.contains("2 of 4 destinations failed"), "{said}");
-    let arrivals = second.arrivals();
-    assert_eq!(arrivals.len(), 1, "one sample and no more");
-    let (labels, points) = arrivals.iter().next().unwrap();
-    assert_eq!(
-        (labels["__name__"].as_str(), labels["site"].as_str(), points[0].1),
-        ("narthex_check", "lyon", 1.0)
-    );
-}
-
-#[test]
-fn check_send_dry_sends_no_sample() {
-    let folder = tempfile::tempdir().unwrap();
-    let receiver = FakeReceiver::start();
-    let text = format!("remote_write: [{{url: '{}'}}]\n", receiver.write_url());
-    let file = support::narthex::config(folder.path(), &text);
-    let (code, said) = check_send(&["--dry", &file]);
-    assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains("accepted a request without samples by remote write 2.0"), "{said}");
-    assert!(receiver.arrivals().is_empty() && receiver.requests().len() == 1);
 }

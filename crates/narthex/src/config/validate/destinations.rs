@@ -1,0 +1,78 @@
+//! `remote_write`: each entry alone, and what two of them have in common.
+
+use super::Faults;
+use http_client::Client;
+use remote::config::RemoteWrite;
+use remote::{Identity, members};
+use std::collections::BTreeSet;
+
+pub(super) fn check(entries: &[RemoteWrite], faults: &Faults<'_>) {
+    let mut names = BTreeSet::new();
+    for (index, entry) in entries.iter().enumerate() {
+        let path = format!("remote_write[{index}]");
+        if let Some(name) = &entry.name
+            && !names.insert(name)
+        {
+            faults.add(&format!("{path}.name"), format!("another destination has the name {name:?} already"));
+        }
+        check_members(entry, &path, faults);
+        check_client(entry, &path, faults);
+        if entry.lacks_window() {
+            let keys = ["catch_up", "out_of_order_window"].map(|key| format!("{path}.{key}"));
+            let [key, window] = keys.each_ref().map(String::as_str);
+            faults.add_about(key, &[key, window], remote::config::NEEDS_WINDOW);
+        }
+        let queue = &entry.queue_config;
+        for (name, value) in [
+            ("capacity", queue.capacity),
+            ("max_shards", queue.max_shards),
+            ("min_shards", queue.min_shards),
+            ("max_samples_per_send", queue.max_samples_per_send),
+        ] {
+            if value == 0 {
+                faults.add(&format!("{path}.queue_config.{name}"), "0 would send nothing: at least 1");
+            }
+        }
+    }
+    check_identities(entries, faults);
+}
+
+fn check_members(entry: &RemoteWrite, path: &str, faults: &Faults<'_>) {
+    for error in members::errors(entry) {
+        let key = if error.key.is_empty() { path.to_string() } else { format!("{path}.{}", error.key) };
+        let about = error.about.iter().map(|name| format!("{path}.{name}")).collect::<Vec<_>>();
+        let about: Vec<&str> = about.iter().map(String::as_str).collect();
+        faults.add_about(&key, &about, error.why);
+    }
+}
+
+/// What can be told before anything is sent: headers, credentials, certificates, proxies.
+fn check_client(entry: &RemoteWrite, path: &str, faults: &Faults<'_>) {
+    // What is wrong for one member is wrong for all.
+    let errors = members::destinations(entry)
+        .iter()
+        .map(|one| Client::errors(&one.url, &one.http()))
+        .find(|errors| !errors.is_empty());
+    for error in errors.unwrap_or_default() {
+        faults.add_within(path, &error.to_string());
+    }
+}
+
+/// Destinations that nothing tells apart. Those with another mistake are left out: it may be what makes them the same.
+fn check_identities(entries: &[RemoteWrite], faults: &Faults<'_>) {
+    let sound = entries.iter().enumerate().filter(|(index, _)| {
+        let path = format!("remote_write[{index}]");
+        ["url", "members", "name", "headers", "write_relabel_configs"]
+            .iter()
+            .all(|key| !faults.has(&format!("{path}.{key}")))
+    });
+    let (owners, destinations): (Vec<usize>, Vec<RemoteWrite>) = sound
+        .filter(|(_, entry)| !(entry.url.is_nowhere() && entry.members.is_empty()))
+        .flat_map(|(index, entry)| members::destinations(entry).into_iter().map(move |one| (index, one)))
+        .unzip();
+    for (index, duplicate) in Identity::duplicates(&destinations) {
+        if let Some(owner) = owners.get(index) {
+            faults.add_about(&format!("remote_write[{owner}]"), &[], duplicate.to_string());
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! What is wrong with the values of a file, beyond their form. All of it is found, not only the first.
+
+mod destinations;
+mod inputs;
+
+use super::error::{ConfigError, Reporter};
+use super::file::{self, File};
+use super::read::{MISTAKES_MAX, Places};
+use super::size::{Human, Size};
+use super::{Collect, Config, INTERVAL, INTERVAL_MAX, INTERVAL_MIN, Log, MAX_IN_MEMORY_MIN, env};
+use collect::CollectorSet;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+/// Collects what is wrong.
+pub(super) struct Faults<'a> {
+    reporter: &'a Reporter<'a>,
+    places: &'a Places,
+    found: RefCell<Vec<ConfigError>>,
+}
+
+impl<'a> Faults<'a> {
+    pub(super) fn new(reporter: &'a Reporter<'a>, places: &'a Places) -> Self {
+        Faults { reporter, places, found: RefCell::default() }
+    }
+
+    pub(super) fn found(self) -> Vec<ConfigError> {
+        self.found.into_inner()
+    }
+
+    /// Adds an error about the value of `key`, unless that could not be read.
+    pub(super) fn add(&self, key: &str, message: impl Into<String>) {
+        self.add_about(key, &[key], message);
+    }
+
+    /// Adds an error at `key` that follows from the values of several keys, unless one of them could not be read.
+    fn add_about(&self, key: &str, about: &[&str], message: impl Into<String>) {
+        let is_full = self.found.borrow().len() > MISTAKES_MAX;
+        if is_full || about.iter().any(|key| self.places.is_mistaken(&self.places.path_in_file(key))) {
+            return;
+        }
+        let key = self.places.path_in_file(key);
+        let place = self.places.value(&key);
+        self.found.borrow_mut().push(*self.reporter.at(place, &key, message));
+    }
+
+    /// Adds an error within `section` whose message begins with the key that it is about: `a.b: why`, `a.b is why`.
+    pub(super) fn add_within(&self, section: &str, message: &str) {
+        let (mut key, mut rest) = (section.to_string(), message);
+        loop {
+            let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '_' | '.' | '[' | ']'));
+            let (name, after) = rest.split_at(end.unwrap_or(rest.len()));
+            let below = format!("{key}.{name}");
+            if name.is_empty() || !self.places.has(&self.places.path_in_file(&below)) {
+                break;
+            }
+            key = below;
+            let Some(after) = after.strip_prefix(": ") else { break };
+            rest = after;
+        }
+        self.add(&key, rest);
+    }
+
+    /// Whether an error was found at `key` or below it.
+    fn has(&self, key: &str) -> bool {
+        let key = self.places.path_in_file(key);
+        self.places.is_mistaken(&key)
+            || self.found.borrow().iter().any(|error| {
+                error
+                    .key
+                    .strip_prefix(&key)
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+            })
+    }
+}
+
+/// Makes a configuration of the file. It may be used only if no fault was found.
+pub(super) fn validate(file: File, lookup: env::Lookup<'_>, faults: &Faults<'_>) -> Config {
+    let labels = file.global.and_then(|global| global.external_labels).unwrap_or_default();
+    let external_labels = external_labels(labels, lookup, faults);
+    let destinations = file.remote_write.unwrap_or_default();
+    destinations::check(&destinations, faults);
+    let log = file.log.unwrap_or_default();
+    if let Some(Size::Bytes(bytes)) = log.max_size
+        && bytes < storage::Options::MIN_SIZE
+    {
+        let least = Human(storage::Options::MIN_SIZE);
+        faults.add("log.max_size", format!("too small: at least {least}"));
+    }
+    if log.max_age.is_some_and(|age| age.is_zero()) {
+        let why = "nothing would be kept: leave it out to keep without regard to age";
+        faults.add("log.max_age", why);
+    }
+    let log = Log {
+        max_size: log.max_size,
+        max_age: log.max_age,
+        when_full: match log.when_full {
+            file::WhenFull::DropOldest => storage::WhenFull::DropOldest,
+            file::WhenFull::Refuse => storage::WhenFull::Refuse,
+        },
+        durability: match log.durability {
+            file::Durability::Fsync => wal::Durability::Fsync,
+            file::Durability::Os => wal::Durability::Os,
+        },
+        compression: match log.compression {
+            file::Compression::None => wal::Compression::None,
+            file::Compression::Snappy => wal::Compression::Snappy,
+            file::Compression::Zstd => wal::Compression::Zstd,
+        },
+    };
+    let max_in_memory = max_in_memory(file.send.unwrap_or_default(), faults);
+    let collect = collect(file.collect, faults);
+    let mut section = file.receive.unwrap_or_default();
+    let security = inputs::security(&mut section, faults);
+    let receive = inputs::options(section, faults);
+    Config { external_labels, destinations, log, max_in_memory, collect, receive, security }
+}
+
+fn external_labels(
+    given: BTreeMap<String, String>,
+    lookup: env::Lookup<'_>,
+    faults: &Faults<'_>,
+) -> BTreeMap<String, String> {
+    let mut labels = BTreeMap::new();
+    for (name, value) in given {
+        let key = format!("global.external_labels.{name}");
+        // Prometheus accepts any other name: `__replica__` for the tracker of Mimir and Cortex, or `a.b`.
+        if name.is_empty() {
+            faults.add(&key, "an external label needs a name");
+        }
+        match env::label(&value, lookup) {
+            Ok(value) => drop(labels.insert(name, value)),
+            Err(error) => faults.add(&key, error.to_string()),
+        }
+    }
+    labels
+}
+
+fn max_in_memory(section: file::Send, faults: &Faults<'_>) -> usize {
+    let default = remote::config::MAX_IN_MEMORY;
+    match section.max_in_memory {
+        None => default,
+        Some(Size::Percent(_)) => {
+            faults.add("send.max_in_memory", "an amount such as 32MiB, not a share");
+            default
+        }
+        Some(Size::Bytes(bytes)) => {
+            let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+            if bytes < MAX_IN_MEMORY_MIN {
+                let least = Human(MAX_IN_MEMORY_MIN as u64);
+                faults.add("send.max_in_memory", format!("too small: at least {least}"));
+            }
+            bytes
+        }
+    }
+}
+
+fn collect(section: Option<file::Collect>, faults: &Faults<'_>) -> Collect {
+    let default = if section.is_some() { CollectorSet::default() } else { CollectorSet::EMPTY };
+    let section = section.unwrap_or_default();
+    let host = section.host.unwrap_or_default();
+    let interval = host.interval.unwrap_or(INTERVAL);
+    if !(INTERVAL_MIN..=INTERVAL_MAX).contains(&interval) {
+        let why = "from 1s to 2m: queries look back five minutes only, and one collection may be lost";
+        faults.add("collect.host.interval", why);
+    }
+    // Otherwise each collector would find nothing and say little: on any machine something is missing.
+    if let Some(root) = host.root.as_ref().filter(|root| !root.join("proc/stat").exists()) {
+        let why = format!(
+            "no proc/stat below {}: give the folder where the machine's root is mounted",
+            root.display()
+        );
+        faults.add("collect.host.root", why);
+    }
+    let root = host.root.unwrap_or_else(|| "/".into());
+    let host = host.collectors.map_or(default, |collectors| collectors.0);
+    Collect { host, root, interval, own: section.own }
+}

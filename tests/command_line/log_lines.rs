@@ -1,0 +1,204 @@
+//! The log on standard error: how each line looks, from the start to the end, and how many there are.
+
+use super::PROGRAM;
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use std::io::Read;
+use std::process::{Command, Stdio};
+use support::{Answer, FakeReceiver, Narthex, SOON, wait_until};
+
+/// The pairs of a line of logfmt.
+fn logfmt(line: &str) -> Vec<(String, String)> {
+    let mut pairs = Vec::new();
+    let mut rest = line;
+    while !rest.is_empty() {
+        let (name, after) = rest.split_once('=').unwrap_or_else(|| panic!("no pair at {rest:?} in {line}"));
+        assert!(name.chars().all(|c| c.is_ascii_lowercase() || c == '_'), "{name:?} in {line}");
+        let (value, after) = if after.starts_with('"') {
+            let mut values = serde_json::Deserializer::from_str(after).into_iter::<String>();
+            let value = values.next().unwrap().unwrap_or_else(|error| panic!("{error}: {line}"));
+            (value, &after[values.byte_offset()..])
+        } else {
+            let end = after.find(' ').unwrap_or(after.len());
+            (after[..end].to_string(), &after[end..])
+        };
+        pairs.push((name.to_string(), value));
+        rest = after.strip_prefix(' ').unwrap_or(after);
+    }
+    pairs
+}
+
+#[test]
+fn every_line_of_a_run_has_time_level_and_message() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "rule_files: [a]\nremote_write: [{url: http://127.0.0.1:1/api/v1/write}]\n";
+    let file = support::narthex::config(folder.path(), text);
+    for format in ["logfmt", "json"] {
+        let narthex = Narthex::start(PROGRAM, &["--config.file", &file, "--log.format", format]);
+        narthex.process.wait_for_line("trying again", SOON);
+        std::fs::write(&file, "remote_write: [\n").unwrap();
+        narthex.process.signal(rustix::process::Signal::HUP);
+        narthex.process.wait_for_line("the configuration was not reloaded", SOON);
+        std::fs::write(&file, text).unwrap();
+        assert_eq!(narthex.process.terminate(SOON).code(), Some(0));
+        let lines = narthex.process.lines();
+        assert!(lines.len() > 5, "{lines:?}");
+        for line in lines {
+            if format == "json" {
+                let value: serde_json::Value =
+                    serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+                assert!(
+                    value["time"].is_string() && value["level"].is_string() && value["msg"].is_string(),
+                    "{line}"
+                );
+                continue;
+            }
+            let pairs = logfmt(&line);
+            let names: Vec<&str> = pairs.iter().take(3).map(|(name, _)| name.as_str()).collect();
+            assert_eq!(names, ["time", "level", "msg"], "{line}");
+            assert!(["ERROR", "WARN", "INFO"].contains(&pairs[1].1.as_str()), "{line}");
+            assert!(!line.contains("::"), "a module path: {line}");
+        }
+    }
+}
+
+/// The lines of standard error of a command that ends with an error: each as its pairs, whatever the format is.
+fn failed_start(arguments: &[&str], format: &str) -> (Option<i32>, Vec<Vec<(String, String)>>) {
+    let mut command = Command::new(PROGRAM);
+    command.args(arguments).args(["--log-format", format]).env("NARTHEX_TO", "");
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    let pairs = |line: &str| match format {
+        "json" => {
+            let value: serde_json::Map<String, serde_json::Value> =
+                serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+            let shown = |value: serde_json::Value| value.as_str().map_or(value.to_string(), str::to_string);
+            value.into_iter().map(|(name, value)| (name, shown(value))).collect()
+        }
+        _ => logfmt(line),
+    };
+    (output.status.code(), text.lines().map(pairs).collect())
+}
+
+#[test]
+fn a_start_that_fails_says_why_in_log_lines() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "remote_write:\n  - url: http://h/x\n    nmae: a\nlog: {max_size: lots}\n";
+    let file = support::narthex::config(folder.path(), text);
+    let listen = ["run", "--to", "http://h", "--listen", "127.0.0.1:0"];
+    let data = [&listen[..], &["--data", &file]].concat();
+    let level = [&listen[..], &["--log", "loud"]].concat();
+    for format in ["logfmt", "json"] {
+        for (arguments, code, messages) in [
+            (
+                &["run", "--config", &file][..],
+                2,
+                &["unknown key \"nmae\"; did you mean \"name\"?", "\"lots\" is not a size"][..],
+            ),
+            (&["run", "--config", "/does/not/exist"], 2, &["the configuration can't be read: No such file"]),
+            (&["run"], 2, &["nowhere to push to: give --to URL"]),
+            (&level, 2, &["--log \"loud\": there is no log level \"loud\""]),
+            (&data, 1, &["the data folder "]),
+            (&["sink", "--log", "loud"], 2, &["--log \"loud\": there is no log level \"loud\""]),
+        ] {
+            let (ended, lines) = failed_start(arguments, format);
+            assert_eq!((ended, lines.len()), (Some(code), messages.len()), "{arguments:?}: {lines:?}");
+            for (line, message) in lines.iter().zip(messages) {
+                let value =
+                    |name: &str| line.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+                assert!(value("time").is_some() && value("level") == Some("ERROR"), "{line:?}");
+                assert!(value("msg").is_some_and(|said| said.starts_with(message)), "{line:?}");
+            }
+        }
+        let (_, lines) = failed_start(&["run", "--config", &file], format);
+        let place = |line: &[(String, String)]| {
+            let value = |name: &str| line.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+            ["file", "line", "column", "key"].map(|name| value(name).unwrap_or_default())
+        };
+        let places: Vec<_> = lines.iter().map(|line| place(line)).collect();
+        let want = [[&file, "3", "5", "remote_write[0].nmae"], [&file, "4", "17", "log.max_size"]];
+        assert_eq!(places, want.map(|place| place.map(str::to_string)));
+    }
+}
+
+/// What a start that fails writes to a terminal.
+fn on_a_terminal(no_color: Option<&str>) -> String {
+    let screen = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&screen).unwrap();
+    unlockpt(&screen).unwrap();
+    let terminal = ptsname(&screen, Vec::new()).unwrap().into_string().unwrap();
+    let terminal = std::fs::OpenOptions::new().read(true).write(true).open(terminal).unwrap();
+    let mut command = Command::new(PROGRAM);
+    command.args(["run", "--config", "/does/not/exist"]).env_remove("NO_COLOR");
+    command.envs(no_color.map(|value| ("NO_COLOR", value))).stderr(terminal);
+    assert_eq!(command.status().unwrap().code(), Some(2));
+    // The last handle on the terminal's side: reading ends once it is closed.
+    drop(command);
+    let mut seen = Vec::new();
+    let _ = std::fs::File::from(screen).read_to_end(&mut seen);
+    String::from_utf8(seen).unwrap()
+}
+
+#[test]
+fn levels_have_a_color_on_a_terminal_unless_no_color_is_set() {
+    for (no_color, is_colored) in [(None, true), (Some(""), true), (Some("1"), false), (Some("0"), false)] {
+        let seen = on_a_terminal(no_color);
+        assert!(seen.contains("the configuration can't be read"), "{seen:?}");
+        assert_eq!(seen.contains("level=\u{1b}[31mERROR\u{1b}[0m"), is_colored, "{no_color:?}: {seen:?}");
+        assert_eq!(seen.contains('\u{1b}'), is_colored, "{no_color:?}: {seen:?}");
+    }
+}
+
+/// Requests that failed and were sent again.
+fn retries(narthex: &Narthex) -> f64 {
+    let page = narthex.get("/metrics").text();
+    let failures = page.lines().filter(|line| line.starts_with("narthex_remote_requests_retried_total{"));
+    failures.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+}
+
+#[test]
+fn a_receiver_that_limits_the_rate_gives_few_lines() {
+    let receiver = FakeReceiver::start();
+    let requests = std::sync::atomic::AtomicU64::new(0);
+    // The words differ each time, as those of a receiver that tells its current rate.
+    receiver.answer(move |_| {
+        let number = requests.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        Answer::status(429).body(&format!("ingestion rate limit exceeded while adding {number} samples"))
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let file = support::narthex::config(
+        folder.path(),
+        &format!(
+            "remote_write: [{{url: '{}', queue_config: {{max_backoff: 50ms}}}}]\n",
+            receiver.write_url()
+        ),
+    );
+    let narthex = Narthex::start(PROGRAM, &["--config", &file, "--flush-deadline", "100ms"]);
+    wait_until("twenty failures", SOON, || retries(&narthex) >= 20.0);
+    let written = |words: &str| narthex.process.lines().iter().filter(|line| line.contains(words)).count();
+    assert_eq!(written("waiting, and trying again"), 1, "{}", narthex.process.tail());
+    assert_eq!(narthex.process.terminate(SOON).code(), Some(0));
+    let last = narthex.process.wait_for_line("suppressed=", SOON);
+    assert!(last.contains("destination="), "{last}");
+    assert_eq!(written("waiting, and trying again"), 2, "{}", narthex.process.tail());
+}
+
+#[test]
+fn the_end_of_an_outage_says_how_long_it_was() {
+    let receiver = FakeReceiver::start();
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!(
+        "remote_write: [{{name: central, url: '{}', queue_config: {{max_backoff: 50ms}}}}]\n",
+        receiver.write_url()
+    );
+    let file = support::narthex::config(folder.path(), &text);
+    let narthex = Narthex::start(PROGRAM, &["--config", &file]);
+    narthex.process.wait_for_line("accepted what was sent", SOON);
+    receiver.go_away();
+    narthex.post("/metrics/job/j", &[], b"a 1\n").expect_success();
+    narthex.process.wait_for_line("trying again", SOON);
+    // The destinations are looked at every 200 ms, and tried every 50 ms.
+    wait_until("twenty failures", SOON, || retries(&narthex) >= 20.0);
+    receiver.come_back();
+    let line = narthex.process.wait_for_line("accepts again", SOON);
+    assert!(line.contains("destination=central") && line.contains(" outage="), "{line}");
+}
