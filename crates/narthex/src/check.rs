@@ -26,10 +26,10 @@ const METRIC: &str = "narthex_check";
 
 /// `narthex check FILE`.
 pub(crate) fn check(file: &Path) -> Result<Config, Failure> {
-    let (config, mut warnings) =
-        config::load(file, &|name| std::env::var(name).ok()).map_err(Failure::usage)?;
+    let name = config::shown(file);
+    let (config, mut warnings) = config::load(file, &|name| std::env::var(name).ok())?;
     if config.destinations.is_empty() {
-        warnings.push(format!("{}: {NOWHERE}; it can be run with --to URL only", file.display()));
+        warnings.push(format!("{name}: {NOWHERE}; it can be run with --to URL only"));
     }
     for warning in warnings {
         say(format_args!("warning: {warning}"));
@@ -41,7 +41,7 @@ pub(crate) fn check(file: &Path) -> Result<Config, Failure> {
     for sentence in sentences(&config, "node", &hostname()) {
         say(format_args!("{sentence}"));
     }
-    say(format_args!("{} is valid", file.display()));
+    say(format_args!("{name} is valid"));
     Ok(config)
 }
 
@@ -51,7 +51,7 @@ pub(crate) async fn check_and_send(file: &Path, dry: bool) -> Result<(), Failure
     let destinations: Vec<RemoteWrite> =
         config.destinations.iter().flat_map(remote::members::destinations).collect();
     if destinations.is_empty() {
-        return Err(Failure::usage(format!("{}: {NOWHERE}", file.display())));
+        return Err(Failure::usage(format!("{}: {NOWHERE}", config::shown(file))));
     }
     let tries = destinations.iter().map(|entry| try_one(entry, &config.external_labels, dry));
     let results = futures_util::future::join_all(tries).await;
@@ -90,7 +90,10 @@ async fn try_one(
         let post = Post { protocol, body, encoding: Encoding::Snappy, attempt: 0 };
         let began = Instant::now();
         let answer = client.post(post, SystemTime::now(), &Counter::default()).await;
-        let answer = answer.map_err(|failure| failure.to_string())?;
+        let answer = answer.map_err(|failure| match failure.advice {
+            Some(advice) => format!("{failure}; {advice}"),
+            None => failure.to_string(),
+        })?;
         match judge(&answer, protocol, dry) {
             Judgement::Accepted => {
                 let what = if dry { "a request without samples" } else { "one sample" };

@@ -20,7 +20,7 @@ pub(crate) fn configure(
     environment: config::env::Lookup<'_>,
 ) -> Result<(Config, Vec<String>), Failure> {
     let (mut config, warnings) = match &args.config {
-        Some(file) => config::load(file, environment).map_err(Failure::usage)?,
+        Some(file) => config::load(file, environment)?,
         None => (Config::default(), Vec::new()),
     };
     if let Some((flag, text)) = destination(args, environment)? {

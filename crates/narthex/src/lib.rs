@@ -36,7 +36,7 @@ mod routes;
 pub mod run;
 mod say;
 pub mod security;
-mod service_manager;
+pub mod service_manager;
 pub mod shutdown;
 #[cfg(feature = "demo")]
 pub mod sink;
@@ -48,7 +48,6 @@ pub mod wal_command;
 use clap::Parser;
 use cli::{Cli, Command};
 use failure::Failure;
-use logging::format::Format;
 use say::say;
 use std::process::ExitCode;
 
@@ -73,15 +72,12 @@ pub fn cli_main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { failure::USAGE } else { 0 });
         }
     };
-    // Flags and files that can't be used are told as plain text, with the line of the file: that is for the
-    // person who has just typed the command. Programs that read JSON get JSON.
     let is_log = cli.runs_until_a_signal();
-    let is_json = cli.log_format == Format::Json;
     let ended = start(cli);
     let code = match ended {
         Ok(code) => code,
-        Err(failure) if is_log && (is_json || failure.code() != failure::USAGE) => {
-            logging::fatal(format_args!("{failure}"));
+        Err(failure) if is_log => {
+            failure.log();
             ExitCode::from(failure.code())
         }
         Err(failure) => {

@@ -15,8 +15,10 @@ pub(crate) fn parse(text: &str) -> Result<SocketAddr, String> {
         is_number.then(|| digits.parse::<u16>().ok()).flatten()
     };
     let Some((host, digits)) = text.rsplit_once(':') else {
+        let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         return match port(text) {
             Some(port) => Ok(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port)),
+            None if is_number => Err(wrong(&format!("{text:?} is not a port from 0 to 65535"))),
             None => Err(wrong("the port is missing")),
         };
     };
@@ -68,6 +70,8 @@ mod tests {
             let error = parse(text).expect_err(text);
             assert!(error.contains("such as 127.0.0.1:9091"), "{text}: {error}");
         }
+        assert!(parse("99999").unwrap_err().starts_with("\"99999\" is not a port from 0 to 65535"));
+        assert!(parse("localhost").unwrap_err().starts_with("the port is missing"));
         assert!(parse("no.such.name.invalid:80").unwrap_err().contains("has no address"));
     }
 }

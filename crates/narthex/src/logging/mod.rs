@@ -16,7 +16,7 @@ pub mod throttle;
 
 use crate::failure::Failure;
 use format::Format;
-use record::Record;
+use record::{Record, Value};
 use std::fmt;
 use std::io::{IsTerminal, Write};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -79,13 +79,14 @@ impl<S: Subscriber> Layer<S> for Events {
     }
 }
 
-/// Starts the log. `level` is what `--log` says.
+/// Starts the log. `level` is what `--log` says. After an error, [`fatal`] still writes lines in this format.
 pub fn start(level: &str, format: Format) -> Result<(), Failure> {
-    let filter = filter::parse(level).map_err(|error| Failure::usage(format!("--log {level:?}: {error}")))?;
+    let filter = filter::parse(level).map_err(|error| Failure::usage(format!("--log {level:?}: {error}")));
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let color = format == Format::Logfmt && !no_color && std::io::stderr().is_terminal();
     let log = Log { format, color, began: Instant::now(), throttle: Mutex::new(Throttle::default()) };
     if LOG.set(log).is_ok() {
+        let filter = filter?;
         let subscriber = tracing_subscriber::registry().with(Events.with_filter(filter));
         // An error means that a subscriber is there already, which this function has then set.
         let _ = tracing::subscriber::set_global_default(subscriber);
@@ -130,9 +131,14 @@ pub(crate) fn error(message: fmt::Arguments<'_>) {
 /// Writes an error at once, past filter and throttle: for the reason why the process ends, and for a panic,
 /// which may hold their locks.
 pub(crate) fn fatal(message: fmt::Arguments<'_>) {
+    write_now(Level::ERROR, message.to_string(), Vec::new());
+}
+
+/// Writes a line past filter and throttle.
+pub(crate) fn write_now(level: Level, message: String, fields: Vec<(&'static str, Value)>) {
     let (format, color) = LOG.get().map_or((Format::Logfmt, false), |log| (log.format, log.color));
-    let line = format::line(&Record::new(Level::ERROR, message.to_string(), now_ms()), format, color);
-    let _ = std::io::stderr().lock().write_all(line.as_bytes());
+    let record = Record { fields, ..Record::new(level, message, now_ms()) };
+    let _ = std::io::stderr().lock().write_all(format::line(&record, format, color).as_bytes());
 }
 
 /// Milliseconds since 1970.
