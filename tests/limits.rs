@@ -244,8 +244,13 @@ fn by_the_code() -> Vec<(&'static str, &'static str, String)> {
         ("The program", "configuration file", bytes(config::FILE_BYTES_MAX)),
         (
             "The program",
-            "mistakes of a configuration file that are told at once",
-            count(config::read::MISTAKES_MAX),
+            "mistakes of a configuration file that are reported at once",
+            format!("{}; the last line says if there are more", config::read::MISTAKES_MAX),
+        ),
+        (
+            "The program",
+            "reason of a refused reload that systemd is told",
+            format!("{} characters; the log has all of it", narthex::service_manager::STATUS_CHARS_MAX),
         ),
         (
             "The program",

@@ -371,3 +371,39 @@ fn who_may_come_in_follows_too() {
     assert!(answer.text().contains("TLS can't be switched on or off"), "{}", answer.text());
     assert_eq!((status("two"), status("three")), (500, 401));
 }
+
+/// What narthex tells systemd is what `systemctl status` shows.
+#[test]
+fn the_service_manager_is_told_how_a_reload_went() {
+    let place = Place::new();
+    let receiver = FakeReceiver::start();
+    place.write(&[entry(&receiver)], QUIET);
+    let path = place.folder.path().join("notify");
+    let socket = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(SOON)).unwrap();
+    let message = |line: &str| loop {
+        let mut bytes = [0; 4096];
+        let length = socket.recv(&mut bytes).unwrap_or_else(|error| panic!("{line}: {error}"));
+        let message = String::from_utf8_lossy(&bytes[..length]).into_owned();
+        if message.lines().any(|there| there.starts_with(line)) {
+            break message;
+        }
+    };
+    let (config, data) = (place.path(), place.folder.path().join("data"));
+    let arguments = ["run", "--listen", "127.0.0.1:0", "--config", config.to_str().unwrap(), "--data"];
+    let arguments = arguments.into_iter().chain(data.to_str());
+    let variables = [("NOTIFY_SOCKET", path.to_str().unwrap())];
+    let narthex = support::Process::with_env(std::path::Path::new(PROGRAM), arguments, &variables);
+    message("READY=1");
+    place.write(&["url: ftp://h/".to_string(), "nmae: a".to_string()], QUIET);
+    narthex.signal(Signal::HUP);
+    assert!(message("RELOADING=1").contains("\nMONOTONIC_USEC="));
+    let told = message("READY=1");
+    let want = "STATUS=The configuration was not reloaded; the old one is in use: ";
+    let status = told.lines().find(|line| line.starts_with(want)).unwrap_or_else(|| panic!("{told}"));
+    assert!(status.contains("narthex.yml:2:11: remote_write[0].url: the URL must begin with"), "{status}");
+    place.write(&[entry(&receiver)], QUIET);
+    narthex.signal(Signal::HUP);
+    message("RELOADING=1");
+    assert!(message("READY=1").contains("\nSTATUS=The configuration was reloaded"));
+}

@@ -64,8 +64,9 @@ impl Reloader {
     pub(crate) async fn reload(&mut self, agent: &mut Agent, security: &Security) -> Result<(), String> {
         service_manager::reloading();
         let result = self.try_reload(agent, security).await;
-        service_manager::ready();
-        agent.telemetry().reloaded(result.as_ref().copied().map_err(String::as_str), agent.now_ms());
+        let outcome = result.as_ref().copied().map_err(String::as_str);
+        service_manager::reloaded(outcome);
+        agent.telemetry().reloaded(outcome, agent.now_ms());
         if let Err(why) = &result {
             logging::error(format_args!("the configuration was not reloaded, the old one goes on: {why}"));
         }

@@ -16,17 +16,33 @@ use std::time::Duration;
 /// What the stop may take beyond the time for sending: closing the log, saving positions.
 const CLOSING_TIME: Duration = Duration::from_secs(30);
 
+/// Most characters of the reason that systemd is told.
+pub const STATUS_CHARS_MAX: usize = 300;
+
 /// Start-up has finished.
 pub(crate) fn ready() {
     send(&[NotifyState::Ready]);
 }
 
-/// A reload has begun; [`ready`] ends it.
+/// A reload has begun; [`reloaded`] ends it.
 pub(crate) fn reloading() {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => send(&[NotifyState::Reloading, now]),
         Err(error) => tracing::warn!(%error, "the service manager could not be told of the reload"),
     }
+}
+
+/// A reload has ended. `systemctl status` shows how: systemd has no other way to report a reload that was refused.
+pub(crate) fn reloaded(result: Result<(), &str>) {
+    let status = match result {
+        Ok(()) => "The configuration was reloaded".to_string(),
+        Err(why) => {
+            let first: String =
+                why.lines().next().unwrap_or_default().chars().take(STATUS_CHARS_MAX).collect();
+            format!("The configuration was not reloaded; the old one is in use: {first}")
+        }
+    };
+    send(&[NotifyState::Ready, NotifyState::Status(&status)]);
 }
 
 /// The stop has begun, and may take `sending` plus some time to close the log.
