@@ -5,7 +5,8 @@
 use std::path::{Path, PathBuf};
 use support::narthex::config;
 use support::numbered::sum;
-use support::{FakeReceiver, Labels, Narthex, Numbered, Pushed, SOON, wait_until};
+use support::wire::Version;
+use support::{Answer, FakeReceiver, Labels, Narthex, Numbered, Pushed, SOON, wait_until};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
 
@@ -44,6 +45,22 @@ impl Place {
     fn push(&self, narthex: &Narthex, count: i64) -> Pushed {
         self.numbered.push(narthex, count)
     }
+}
+
+#[test]
+fn another_version_of_the_protocol_is_logged_by_its_number() {
+    let receiver = FakeReceiver::start();
+    receiver.answer(|request| match request.version() {
+        Version::V1 => Answer::success(request),
+        Version::V2 => Answer::status(415),
+    });
+    let place = Place::new();
+    let narthex = place.run_with(&[entry(&receiver)]);
+    let pushed = place.push(&narthex, 1);
+    arrived(&receiver, &[&pushed]);
+    let lines = end(narthex).join("\n");
+    let line = lines.lines().find(|line| line.contains("another version of the protocol")).unwrap();
+    assert!(line.contains(" to=1.0"), "{line}");
 }
 
 fn entry(receiver: &FakeReceiver) -> String {

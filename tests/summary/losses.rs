@@ -20,13 +20,13 @@ fn every_sample_refused_with_400_is_red_now_and_after_a_kill() {
     shown.shoot("refusing");
     let lines = shown.narthex().process.lines().join("\n");
     assert!(!lines.contains("accepted what was sent"), "{lines}");
-    shown.wait_for_saved("prod");
+    shown.wait_for_saved("prod", "label too long", || 30);
     // Healthy again, killed and started: what was refused within the hour is still there.
     receiver.answer(Answer::success);
     shown.restart();
     assert_eq!(shown.import("good 1\n"), 204);
     wait_until("it to be delivered", SOON, || receiver.stored() > 0);
-    shown.expect("error", &REFUSED, "in the last hour (label too long)");
+    shown.expect("error", &REFUSED, "30 in the last hour (label too long)");
     shown.check();
 }
 
@@ -96,7 +96,7 @@ fn samples_dropped_from_a_full_log_are_red_now_and_after_a_kill() {
     });
     assert_eq!(shown.narthex().get("/-/ready").status, 200, "pushes are accepted all the time");
     // Stays what it was once nothing is dropped any more, and after a kill.
-    shown.wait_for_saved("log full");
+    shown.wait_for_saved("prod", "log full", || lost(&shown));
     shown.restart();
     receiver.come_back();
     wait_until("something to be delivered", SOON, || receiver.stored() > 0);
@@ -152,9 +152,13 @@ fn a_part_of_the_log_that_cannot_be_read_is_red() {
     });
     receiver.come_back();
     shown.expect("error", &["log_unreadable"], "could not be read in the last hour");
-    wait_until("the last hour to be saved", SOON, || {
-        std::fs::read(shown.narthex().data.join("last-hour")).unwrap_or_default().iter().any(|byte| *byte > 0)
-    });
+    let stretches = || {
+        let summary = shown.narthex().get("/api/v1/status/summary").json();
+        let details = summary["details"].as_array().unwrap();
+        let unreadable = details.iter().find(|one| one["kind"] == "log_unreadable").unwrap();
+        unreadable["sentence"].as_str().unwrap().split(' ').next().unwrap().parse().unwrap()
+    };
+    shown.wait_for_saved("", "", stretches);
     shown.restart();
     shown.expect("error", &["log_unreadable", "losing", "lost"], "in the last hour");
 }
@@ -178,11 +182,12 @@ fn dead_letters_that_cannot_be_kept_are_red_now_and_after_a_kill() {
     let words = shown.destination()["words"].to_string();
     assert!(words.contains("30 refused samples were not kept") && !words.contains("--dead"), "{words}");
     shown.page.wait_for("!document.querySelector('#details').innerText.includes('--dead')", SOON);
-    shown.wait_for_saved("prod");
+    shown.wait_for_saved("prod", "label too long", || 30);
+    shown.wait_for_saved("prod", "", || 30);
     receiver.answer(Answer::success);
     shown.restart();
-    shown.expect_detail("error", "dead_letters_lost", "not kept as dead letters of prod in the last hour");
-    shown.expect("error", &REFUSED, "in the last hour (label too long)");
+    shown.expect_detail("error", "dead_letters_lost", not_kept);
+    shown.expect("error", &REFUSED, "30 in the last hour (label too long)");
 }
 
 #[test]
@@ -204,7 +209,7 @@ fn refused_pushes_are_yellow_with_the_answer_and_counted() {
     let way = text("#way").split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(way.contains("pushes refused 2"), "{way}");
     shown.shoot("pushes-refused");
-    shown.wait_for_saved("import");
+    ["import", "remote_write_v1"].iter().for_each(|input| shown.wait_for_saved(input, "invalid", || 1));
     shown.restart();
-    shown.expect("warning", &["pushes_refused"], "refused in the last 10 minutes");
+    shown.expect("warning", &["pushes_refused"], "2 pushes were refused in the last 10 minutes (invalid).");
 }

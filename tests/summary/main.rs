@@ -16,10 +16,11 @@ mod readiness;
 mod states;
 mod warnings;
 
+use model::varint::{take_i64, take_u64};
 use serde_json::Value as Json;
 use std::path::Path;
 use support::narthex::config;
-use support::{Chromium, Narthex, Page, SOON, wait_for, wait_until};
+use support::{Chromium, Narthex, Page, SOON, wait_for};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
 
@@ -96,11 +97,17 @@ impl Shown {
         self.narthex = Some(narthex);
     }
 
-    /// Waits until a word is in the file that keeps the last hour.
-    fn wait_for_saved(&self, word: &str) {
-        wait_until("the last hour to be saved", SOON, || {
+    /// Waits until the file that keeps the last hour has this number of events of a place (a destination or an input)
+    /// with this reason. The first event of a quiet time is saved at once, later ones within 10 s.
+    #[track_caller]
+    fn wait_for_saved(&self, place: &str, reason: &str, count: impl Fn() -> u64) {
+        let row = [place, reason].map(|text| [&[text.len() as u8], text.as_bytes()].concat()).concat();
+        wait_for("the last hour to be saved", SOON, || {
             let content = std::fs::read(self.narthex().data.join("last-hour")).unwrap_or_default();
-            content.windows(word.len()).any(|window| window == word.as_bytes())
+            let rows = content.windows(row.len()).enumerate().filter(|(_, window)| *window == row);
+            let counts: Vec<_> = rows.map(|(at, _)| events(&content[at + row.len()..])).collect();
+            let count = count();
+            if counts.contains(&Some(count)) { Ok(()) } else { Err(format!("{counts:?} and not {count}")) }
         });
     }
 
@@ -178,6 +185,18 @@ impl Shown {
     fn import(&self, body: &str) -> u16 {
         self.narthex().post("/api/v1/import/prometheus", &[], body.as_bytes()).status
     }
+}
+
+/// How many events a row of the last hour has, behind its names. The format is in `crates/narthex/src/status/window.rs`.
+fn events(mut row: &[u8]) -> Option<u64> {
+    let row = &mut row;
+    take_i64(row)?;
+    let mut sum = 0;
+    for _ in 0..take_u64(row)? {
+        take_i64(row)?;
+        sum += take_u64(row)?;
+    }
+    Some(sum)
 }
 
 /// `count` series with a sample each.

@@ -40,7 +40,7 @@ fn what_the_protocol_cannot_carry_is_yellow_now_and_after_a_kill() {
         "{destination}"
     );
     shown.shoot("unsupported");
-    shown.wait_for_saved("not in its version");
+    shown.wait_for_saved("prod", "not in its version of remote write", || 1);
     shown.restart();
     shown.expect("warning", &["unsupported"], sentence);
 }
@@ -62,7 +62,7 @@ fn samples_over_the_age_limit_are_yellow_now_and_after_a_kill() {
         "{destination}"
     );
     shown.shoot("too-old");
-    shown.wait_for_saved("prod");
+    shown.wait_for_saved("prod", "", || 3);
     shown.restart();
     shown.expect("warning", &["too_old"], sentence);
 }
@@ -187,7 +187,7 @@ fn repeats_after_a_restart_are_a_detail_and_stay_green() {
         let dot = shown.page.eval("document.querySelector('.who i').className");
         if dot == "good" { Ok(()) } else { Err(dot.to_string()) }
     });
-    shown.wait_for_saved("prod");
+    shown.wait_for_saved("prod", "", || 5);
     shown.restart();
     assert_eq!(shown.import("good 3\n"), 204);
     shown.expect("ok", &["delivered"], "Everything is delivered.");

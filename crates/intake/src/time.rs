@@ -3,7 +3,7 @@
 use crate::settings::Settings;
 use formats::Rejected;
 use formats::text::Format;
-use model::{Batch, Kinds, Value};
+use model::{Batch, Kinds, Value, moment};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -74,9 +74,13 @@ impl TimeBounds {
         }
         match self.oldest {
             Some(oldest) if timestamp < oldest => {
-                Some(format!("timestamp {timestamp} is earlier than {oldest}"))
+                let (is, oldest) = (moment::show(timestamp), moment::show(oldest));
+                Some(format!("timestamp {is} is earlier than {oldest}, the oldest that is accepted"))
             }
-            _ => Some(format!("timestamp {timestamp} is later than {}", self.newest)),
+            _ => {
+                let (is, newest) = (moment::show(timestamp), moment::show(self.newest));
+                Some(format!("timestamp {is} is later than {newest}, the newest that is accepted"))
+            }
         }
     }
 }
@@ -145,7 +149,9 @@ mod tests {
             (
                 1_700_000_700_000,
                 Format::OpenMetrics,
-                Some("timestamp 1700000700000 is later than 1700000600000"),
+                Some(
+                    "timestamp 2023-11-14T22:25:00.000Z is later than 2023-11-14T22:23:20.000Z, the newest that is accepted",
+                ),
             ),
             (
                 i64::MAX,
@@ -156,7 +162,12 @@ mod tests {
             assert_eq!(bounds.refusal(timestamp, Some(format)).as_deref(), wanted);
         }
         let bounds = TimeBounds { oldest: Some(5), newest: 7 };
-        assert_eq!(bounds.refusal(4, None).as_deref(), Some("timestamp 4 is earlier than 5"));
+        assert_eq!(
+            bounds.refusal(4, None).as_deref(),
+            Some(
+                "timestamp 1970-01-01T00:00:00.004Z is earlier than 1970-01-01T00:00:00.005Z, the oldest that is accepted"
+            )
+        );
     }
 
     #[test]
@@ -180,9 +191,9 @@ mod tests {
         assert_eq!(
             rejected.reasons,
             [
-                "half: timestamp 9 is earlier than 10",
-                "bad: timestamp 101 is later than 100",
-                "bad: timestamp 102 is later than 100",
+                "half: timestamp 1970-01-01T00:00:00.009Z is earlier than 1970-01-01T00:00:00.010Z, the oldest that is accepted",
+                "bad: timestamp 1970-01-01T00:00:00.101Z is later than 1970-01-01T00:00:00.100Z, the newest that is accepted",
+                "bad: timestamp 1970-01-01T00:00:00.102Z is later than 1970-01-01T00:00:00.100Z, the newest that is accepted",
             ]
         );
     }

@@ -20,6 +20,7 @@ pub mod kinds;
 pub mod labels;
 pub mod limits;
 pub mod metadata;
+pub mod moment;
 pub mod stale;
 pub mod varint;
 pub mod words;

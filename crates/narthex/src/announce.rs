@@ -3,7 +3,8 @@
 
 use crate::config::duration::human;
 use crate::outage::{Outage, Seen, Turn};
-use crate::telemetry::{Outlet, Telemetry, protocol_name};
+use crate::telemetry::{Outlet, Telemetry};
+use formats::remote_write::Protocol;
 use remote::{State, Stats};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -56,7 +57,7 @@ pub(crate) async fn watch(telemetry: Arc<Telemetry>) {
 
 fn accepted(outlet: &Outlet, sentence: &str, turn: Option<Turn>) {
     let Outlet { name, url, stats } = outlet;
-    let protocol = stats.protocol().map_or("", protocol_name);
+    let protocol = stats.protocol().map_or("", Protocol::name);
     match turn {
         Some(Turn::Accepts { lasted }) if sentence != FIRST => {
             let outage = human(lasted);

@@ -7,7 +7,6 @@ use crate::failure::Failure;
 use crate::run::sentences;
 use crate::say::say;
 use crate::security::Policy;
-use crate::telemetry::protocol_name;
 use bytes::Bytes;
 use formats::compress::{Compressor, Encoding};
 use formats::remote_write::{Encoder, Protocol};
@@ -97,7 +96,7 @@ async fn try_one(
         match judge(&answer, protocol, dry) {
             Judgement::Accepted => {
                 let what = if dry { "a request without samples" } else { "one sample" };
-                let (version, took) = (protocol_name(protocol), milliseconds(began.elapsed()));
+                let (version, took) = (protocol.name(), milliseconds(began.elapsed()));
                 return Ok(format!("accepted {what} by remote write {version} in {took} ms"));
             }
             Judgement::OtherVersion => last = words(&answer),

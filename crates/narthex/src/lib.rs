@@ -27,7 +27,7 @@ mod listen;
 pub mod logging;
 #[cfg(feature = "manual")]
 pub mod manual;
-pub mod moment;
+pub use model::moment;
 mod outage;
 pub mod page;
 pub mod push;

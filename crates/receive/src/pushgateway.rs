@@ -41,10 +41,13 @@ pub(crate) async fn push(State(doors): State<Doors>, request: Request) -> Respon
         Method::PUT => take(&doors, request, true).await.map(|()| StatusCode::OK),
         Method::POST => take(&doors, request, false).await.map(|()| StatusCode::OK),
         Method::DELETE => delete(&doors, request).await.map(|()| StatusCode::ACCEPTED),
-        _ => Err(match GroupingLabels::from_path(request.uri().path()) {
-            Err(error @ PathError::NotFound) => error.into(),
-            _ => Refusal::Method { allow: "PUT, POST, DELETE" },
-        }),
+        // It pushes nothing, so it is no push that was refused.
+        _ => {
+            return match GroupingLabels::from_path(request.uri().path()) {
+                Err(error @ PathError::NotFound) => Refusal::from(error).into_response(),
+                _ => Refusal::Method { allow: "PUT, POST, DELETE" }.into_response(),
+            };
+        }
     };
     let refusal = result.as_ref().err().cloned();
     doors.count_answer(&doors.inputs().pushgateway, refusal.as_ref(), result.into_response())

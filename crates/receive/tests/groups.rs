@@ -386,6 +386,26 @@ async fn wiping_has_to_be_enabled() {
 }
 
 #[tokio::test]
+async fn only_pushes_count_as_refused_pushes() {
+    use intake::RefusedReason;
+    let world = World::new().await;
+    for (method, path, status) in [
+        ("GET", "/metrics/job/x", 405),
+        ("PATCH", "/metrics/job/x", 405),
+        ("GET", "/metrics/nothing", 404),
+        ("PUT", "/metrics/nothing", 404),
+        ("PUT", "/metrics/job/x", 400),
+    ] {
+        assert_eq!(world.send(method, path, "}{\n").await.0, status, "{method} {path}");
+    }
+    let counters = world.doors.intake().counters().of("pushgateway");
+    let refused: Vec<_> =
+        RefusedReason::ALL.into_iter().filter(|reason| counters.refused_for(*reason) > 0).collect();
+    assert_eq!(refused, [RefusedReason::Invalid, RefusedReason::NotFound]);
+    assert_eq!(counters.refused.get(), 2);
+}
+
+#[tokio::test]
 async fn the_journal_is_rewritten_and_holds_the_same() {
     let world = World::new().await;
     let body: String =

@@ -340,7 +340,10 @@ async fn an_import_may_name_the_timestamp_of_samples_without_one() {
         ("timestamp=1&timestamp=1", "URL parameter timestamp is there twice\n".into()),
         (
             "timestamp=1900000000000",
-            format!("URL parameter timestamp: timestamp 1900000000000 is later than {}\n", START + 600_000),
+            format!(
+                "URL parameter timestamp: timestamp 2030-03-17T17:46:40.000Z is later than {}, the newest that is accepted\n",
+                model::moment::show(START + 600_000)
+            ),
         ),
     ] {
         assert_eq!(world.send("POST", &format!("{IMPORT}?{query}"), "a 1\n").await, (400, wanted));

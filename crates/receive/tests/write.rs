@@ -340,7 +340,11 @@ async fn an_import_says_where_it_is_wrong_and_keeps_what_is_only_too_far_ahead_a
     assert_eq!(status, 400);
     assert_eq!(
         text,
-        format!("left out 1 sample: b: timestamp {} is later than {}\n", START + 700_000, START + 600_000)
+        format!(
+            "left out 1 sample: b: timestamp {} is later than {}, the newest that is accepted\n",
+            model::moment::show(START + 700_000),
+            model::moment::show(START + 600_000)
+        )
     );
     assert_eq!(world.texts().await, ["a 1 +0", "c 3 +0"]);
     for (query, body, text) in [

@@ -1,7 +1,7 @@
 //! Why a receiver refuses samples for good, read from its answer. Pure: the table of real wordings is the test.
 //!
-//! Receivers have no common error codes, so the reason is found by the words of the answer. Where an answer names
-//! several errors, the first one counts. What is not recognised is [`RefusedReason::Other`]; the status stands
+//! Receivers have no common error codes, so the reason is found by the words of the answer. An answer that names
+//! several reasons does not say how many samples each of them is about. What is not recognised is [`RefusedReason::Other`]; the status stands
 //! beside each reason, so that an unknown wording can still be told apart.
 
 use std::collections::BTreeMap;
@@ -24,13 +24,17 @@ pub enum RefusedReason {
     SeriesLimit,
     /// The receiver does not accept native histograms.
     NativeHistogramsDisabled,
+    /// The answer names several of the first three, so that it is about timestamps.
+    SeveralAboutTime,
+    /// The answer names several other reasons.
+    Several,
     /// Anything else.
     Other,
 }
 
 impl RefusedReason {
     /// All reasons.
-    pub const ALL: [RefusedReason; 8] = [
+    pub const ALL: [RefusedReason; 10] = [
         Self::OutOfOrder,
         Self::OutOfBounds,
         Self::Duplicate,
@@ -38,6 +42,8 @@ impl RefusedReason {
         Self::LabelTooLong,
         Self::SeriesLimit,
         Self::NativeHistogramsDisabled,
+        Self::SeveralAboutTime,
+        Self::Several,
         Self::Other,
     ];
 
@@ -51,6 +57,8 @@ impl RefusedReason {
             Self::LabelTooLong => "label_too_long",
             Self::SeriesLimit => "series_limit",
             Self::NativeHistogramsDisabled => "native_histograms_disabled",
+            Self::SeveralAboutTime => "several_about_timestamps",
+            Self::Several => "several_reasons",
             Self::Other => "other",
         }
     }
@@ -58,8 +66,14 @@ impl RefusedReason {
     /// The reason that these words of a receiver give.
     pub fn of(words: &str) -> RefusedReason {
         let words = words.to_ascii_lowercase();
-        let found = WORDINGS.iter().filter_map(|(wording, reason)| Some((words.find(wording)?, *reason)));
-        found.min().map_or(Self::Other, |(_, reason)| reason)
+        let named =
+            || WORDINGS.iter().filter(|(wording, _)| words.contains(wording)).map(|(_, reason)| *reason);
+        match named().next() {
+            None => Self::Other,
+            Some(first) if named().all(|reason| reason == first) => first,
+            Some(_) if named().all(Self::fits_a_repeat) => Self::SeveralAboutTime,
+            Some(_) => Self::Several,
+        }
     }
 
     /// What to do about it, where there is one answer for all receivers.
@@ -75,7 +89,7 @@ impl RefusedReason {
 
     /// Whether a sample that the receiver has already may be refused for this when it is sent again.
     pub const fn fits_a_repeat(self) -> bool {
-        matches!(self, Self::OutOfOrder | Self::OutOfBounds | Self::Duplicate)
+        matches!(self, Self::OutOfOrder | Self::OutOfBounds | Self::Duplicate | Self::SeveralAboutTime)
     }
 }
 
@@ -321,11 +335,16 @@ mod tests {
         }
     }
 
+    /// As Prometheus answers to remote write 2.0: a line for each sample.
     #[test]
-    fn of_several_errors_the_first_one_counts() {
-        let words =
-            "duplicate sample for timestamp for series {a=\"1\"}\nout of order sample for series {a=\"2\"}";
-        assert_eq!(RefusedReason::of(words), Duplicate);
+    fn an_answer_with_several_reasons_counts_as_none_of_them() {
+        let repeated = "duplicate sample for timestamp for series {a=\"1\"}";
+        let unordered = "out of order sample for series {a=\"2\"}";
+        let too_many = "per-user series limit of 3 exceeded";
+        assert_eq!(RefusedReason::of(&format!("{repeated} {repeated}")), Duplicate);
+        assert_eq!(RefusedReason::of(&format!("{repeated} {unordered}")), SeveralAboutTime);
+        assert_eq!(RefusedReason::of(&format!("{repeated} {too_many}")), Several);
+        assert!(SeveralAboutTime.fits_a_repeat() && !Several.fits_a_repeat());
     }
 
     #[test]

@@ -11,6 +11,11 @@ pub(crate) struct Reserve {
     bytes: u64,
 }
 
+/// The free bytes that a disk needs after it was full: for the reserve and for a commit.
+pub(crate) fn bytes_to_go_on(options: &Options) -> u64 {
+    options.reserve_bytes + (options.group_bytes as u64).min(options.reserve_bytes)
+}
+
 impl Reserve {
     /// The reserve of a storage with these options, there or not.
     pub(crate) fn new(options: &Options) -> Reserve {
@@ -33,8 +38,8 @@ impl Reserve {
 
     /// Makes it again, where there is room for it and for a commit.
     pub(crate) fn retake(&self, fs: &dyn Filesystem, options: &Options) -> bool {
-        let needed = self.bytes + (options.group_bytes as u64).min(self.bytes);
-        fs.available(&options.dir).is_ok_and(|available| available >= needed) && self.take(fs)
+        fs.available(&options.dir).is_ok_and(|available| available >= bytes_to_go_on(options))
+            && self.take(fs)
     }
 
     /// Removes it.

@@ -220,6 +220,11 @@ impl Storage {
         self.inner.shared.options.max_size
     }
 
+    /// The free bytes that the disk needs, once it was full, until samples are accepted again.
+    pub fn bytes_to_go_on(&self) -> u64 {
+        crate::reserve::bytes_to_go_on(&self.inner.shared.options)
+    }
+
     /// The durable end: where what is appended from now on begins.
     pub fn end(&self) -> Position {
         self.inner.shared.tail.end()

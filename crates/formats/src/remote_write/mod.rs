@@ -67,6 +67,14 @@ pub struct UnknownContentType {
 }
 
 impl Protocol {
+    /// Its name for people and metrics: `1.0` or `2.0`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::V1 => "1.0",
+            Self::V2 => "2.0",
+        }
+    }
+
     /// The `Content-Type` to send.
     pub const fn content_type(self) -> &'static str {
         match self {

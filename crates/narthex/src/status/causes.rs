@@ -4,6 +4,7 @@ use super::facts::{Delivery, DestinationFacts, Facts};
 use super::summary::{Detail, Kind, NOW_MS};
 use super::window::{Entry, Event};
 use super::words::span;
+use crate::config::size::Human;
 use crate::wal_command::to_type;
 use model::words::{are, counted, number, was};
 use remote::RefusedReason;
@@ -44,9 +45,10 @@ fn add(details: &mut Vec<Detail>, kind: Kind, destination: Option<&str>, sentenc
 
 fn log(facts: &Facts, details: &mut Vec<Detail>) {
     if facts.disk_full {
-        let data = &facts.data;
-        let sentence =
-            format!("The disk is full: pushes are refused. Free space on the file system of {data}.");
+        let (data, needs) = (&facts.data, Human(facts.disk_bytes_to_go_on));
+        let sentence = format!(
+            "The disk is full: pushes are refused until {needs} are free on the file system of {data}. Free space there."
+        );
         add(details, Kind::DiskFull, None, sentence);
     }
     if facts.log_full {

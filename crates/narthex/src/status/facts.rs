@@ -79,6 +79,8 @@ pub struct Facts {
     pub data: String,
     /// Whether pushes are refused because the disk is full.
     pub disk_full: bool,
+    /// The free bytes that the disk needs, once it was full, until pushes are accepted again.
+    pub disk_bytes_to_go_on: u64,
     /// Whether pushes are refused because the log's budget is used up.
     pub log_full: bool,
     /// A task that inputs need and that has ended.

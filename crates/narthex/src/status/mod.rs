@@ -22,7 +22,8 @@ mod summary_tests;
 pub mod window;
 mod words;
 
-use crate::telemetry::{Outlet, Telemetry, lag_bytes, protocol_name};
+use crate::telemetry::{Outlet, Telemetry, lag_bytes};
+use formats::remote_write::Protocol;
 use hold::Summary;
 use inputs::Inputs;
 use model::Clock;
@@ -263,7 +264,7 @@ fn delivery(destination: &Outlet, lag_bytes: u64, data: &Path) -> Delivery {
         url: destination.url.clone(),
         words: sentence::sentence(stats, &facts, data),
         state: in_a_word(&state, facts.lag_ms(lag_ms)),
-        protocol: stats.protocol().map(protocol_name),
+        protocol: stats.protocol().map(Protocol::name),
         shards: stats.shards.get(),
         shards_max: stats.shards_max.get(),
         shards_desired: stats.shards_desired_milli.get() as f64 / 1000.0,

@@ -132,6 +132,7 @@ impl Monitor {
             clock_is_plausible: is_plausible(wall_ms),
             data: self.about.data.display().to_string(),
             disk_full: log.disk_full.get() > 0,
+            disk_bytes_to_go_on: storage.bytes_to_go_on(),
             log_full: log.budget_full.get() > 0,
             dead_task: self.telemetry.dead_task(),
             dead_destinations: storage.orphans(),

@@ -80,8 +80,9 @@ fn idle_is_no_claim_of_delivery() {
 
 #[test]
 fn a_full_disk_and_a_full_log_are_told_apart() {
-    let disk = with(|facts| facts.disk_full = true);
-    let sentence = "The disk is full: pushes are refused. Free space on the file system of /var/lib/narthex.";
+    let disk = with(|facts| (facts.disk_full, facts.disk_bytes_to_go_on) = (true, 24 << 20));
+    let sentence = "The disk is full: pushes are refused until 24.0 MiB are free on the file system of \
+                    /var/lib/narthex. Free space there.";
     expect(&disk, Level::Error, Kind::DiskFull, sentence);
     let log = with(|facts| {
         facts.log_full = true;

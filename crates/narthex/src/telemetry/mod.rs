@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 use storage::Storage;
 
-pub use deliver::{lag_bytes, protocol_name};
+pub use deliver::lag_bytes;
 pub use process::resident_bytes;
 
 /// The longest text of a reload that failed, in bytes.

@@ -146,8 +146,8 @@ impl Worker {
             }
             Verdict::OtherProtocol => match self.negotiator.not_understood(flight.protocol, now) {
                 Next::Resend => {
-                    let to = self.negotiator.current();
-                    tracing::info!(destination = %self.name, answer = %words, ?to, "another version of the protocol");
+                    let to = self.negotiator.current().name();
+                    tracing::info!(destination = %self.name, answer = %words, to, "another version of the protocol");
                     Outcome::Resend
                 }
                 Next::Hold if self.resend.is_final(answer.status) => Outcome::RefusedWhole,
@@ -199,7 +199,7 @@ impl Worker {
         let now = self.clock.now_ms();
         if self.stats.first_accepted_ms.get() == 0 {
             self.stats.first_accepted_ms.set(now);
-            tracing::debug!(destination = %self.name, protocol = ?flight.protocol, "the first samples were accepted");
+            tracing::debug!(destination = %self.name, protocol = flight.protocol.name(), "the first samples were accepted");
         }
         self.stats.last_accepted_ms.set(now);
         if self.stats.set_state(State::Delivering) {

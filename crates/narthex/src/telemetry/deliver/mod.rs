@@ -14,7 +14,6 @@ use storage::Storage;
 use table::Table;
 
 pub use position::lag_bytes;
-pub use state::protocol_name;
 
 /// Adds them, in the order of the page.
 pub(super) fn families(destinations: &[Outlet], storage: &Storage, out: &mut Vec<Family>) {

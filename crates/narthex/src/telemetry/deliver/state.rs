@@ -1,7 +1,6 @@
 //! The state that destinations are in, and the version of remote write they speak.
 
 use super::table::Table;
-use formats::remote_write::Protocol;
 use model::MetricType;
 use remote::State;
 
@@ -22,14 +21,6 @@ const fn state_name(state: &State) -> &'static str {
     }
 }
 
-/// The name of a version, as in `remote write 2.0`.
-pub const fn protocol_name(protocol: Protocol) -> &'static str {
-    match protocol {
-        Protocol::V1 => "1.0",
-        Protocol::V2 => "2.0",
-    }
-}
-
 /// Adds both.
 pub(super) fn families(table: &mut Table) {
     table.each(
@@ -47,6 +38,6 @@ pub(super) fn families(table: &mut Table) {
         "The version of remote write in use: 1.",
         MetricType::Gauge,
         "protocol",
-        |s| s.protocol().map(|protocol| (protocol_name(protocol), 1.0)).into_iter().collect(),
+        |s| s.protocol().map(|protocol| (protocol.name(), 1.0)).into_iter().collect(),
     );
 }
