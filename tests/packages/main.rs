@@ -5,7 +5,8 @@
 //! process there, so a test does what the unit says by itself: see [`service`].
 //!
 //! `NARTHEX_OLD_PROGRAM` names the program of an older version for the upgrade; without it the upgrade is from this
-//! version. `NARTHEX_STATIC_PROGRAM` names what `scripts/package` built; without it that test is skipped.
+//! version. `NARTHEX_STATIC_PROGRAM` names what `scripts/package` built; without it that test is skipped. If it is for
+//! another processor, `NARTHEX_EMULATOR` names a static QEMU for that processor (`qemu-aarch64`).
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

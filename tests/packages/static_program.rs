@@ -71,8 +71,13 @@ fn the_static_program_needs_nothing_but_itself_and_certificates() {
         &format!("remote_write:\n{destinations}collect:\n  host:\n    interval: 1s\n"),
     );
     std::fs::copy(&program, root.path("/narthex")).unwrap();
-    let command =
-        ["/narthex", "run", "--config", "/narthex.yml", "--data", "/data", "--listen", "127.0.0.1:0"];
+    let mut command =
+        vec!["/narthex", "run", "--config", "/narthex.yml", "--data", "/data", "--listen", "127.0.0.1:0"];
+    // A program for another processor.
+    if let Ok(emulator) = std::env::var("NARTHEX_EMULATOR") {
+        std::fs::copy(emulator, root.path("/emulator")).unwrap();
+        command.insert(0, "/emulator");
+    }
     let narthex = root.start("0:0", &[], &command);
     listening_url(&narthex);
     for host in [IN_HOSTS, IN_DNS] {
