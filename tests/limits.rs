@@ -120,6 +120,21 @@ fn by_the_code() -> Vec<(&'static str, &'static str, String)> {
             bytes(receive::body::ANNOUNCED_BYTES as u64),
         ),
         ("The doors", "requests at a time", count(doors.intake.requests)),
+        (
+            "The doors",
+            "labels that an input's rules make for one request",
+            named(bytes(intake::MADE_LABELS_BYTES as u64), "MADE_LABELS_BYTES"),
+        ),
+        (
+            "The doors",
+            "active series of an input with `max_series_per_metric` only",
+            named(count(intake::series_limit::SERIES_MAX), "SERIES_MAX"),
+        ),
+        (
+            "The doors",
+            "metric names that are remembered because new series of theirs were refused",
+            format!("{} of each input (`BLAMED_MAX`)", intake::series_limit::BLAMED_MAX),
+        ),
         ("The doors", "time for a TLS handshake", time(http::HANDSHAKE_TIMEOUT)),
         ("The doors", "logins whose password is being checked", count(receive::auth::WAITING)),
         ("The doors", "logins that are remembered", count(receive::auth::REMEMBERED)),

@@ -1,4 +1,5 @@
 use model::words::counted;
+use model::{Kinds, Value};
 use std::fmt;
 
 /// What was left out of a request because it is invalid, while the rest was kept.
@@ -12,6 +13,8 @@ pub struct Rejected {
     pub histograms: u64,
     /// Exemplars, those of such series included.
     pub exemplars: u64,
+    /// Of the series: those that are new and over a limit on active series.
+    pub over_series_limit: u64,
     /// Why, for the first [`Rejected::MAX_REASONS`] of them, each at most [`Rejected::MAX_REASON_BYTES`]
     /// long.
     pub reasons: Vec<String>,
@@ -26,6 +29,20 @@ impl Rejected {
     /// Whether nothing was left out.
     pub const fn is_empty(&self) -> bool {
         self.series == 0 && self.samples == 0 && self.histograms == 0 && self.exemplars == 0
+    }
+
+    /// How many points, by kind.
+    pub const fn kinds(&self) -> Kinds {
+        Kinds { samples: self.samples, histograms: self.histograms, exemplars: self.exemplars }
+    }
+
+    /// Counts a point that is left out.
+    pub fn count(&mut self, value: &Value) {
+        match value {
+            Value::Float(_) => self.samples += 1,
+            Value::Histogram(_) => self.histograms += 1,
+            Value::Exemplar(_) => self.exemplars += 1,
+        }
     }
 
     /// Keeps a reason if there is room for one.

@@ -298,6 +298,7 @@ fn an_invalid_series_costs_itself_only() {
             histograms: 1,
             exemplars: 1,
             reasons: vec![reason.to_string()],
+            ..Rejected::default()
         };
         assert_eq!(rejected, expected, "{what}");
         assert_eq!((accepted.samples, series), (2, 2), "{what}");
@@ -432,6 +433,7 @@ fn an_invalid_point_costs_itself_only() {
             histograms: *histograms,
             exemplars: *exemplars,
             reasons,
+            ..Rejected::default()
         };
         assert_eq!(rejected, expected, "{what}");
         assert_eq!((accepted.samples, series), (3, 3), "{what}: the other sample is kept");

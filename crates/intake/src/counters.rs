@@ -106,6 +106,10 @@ pub struct InputCounters {
     pub points: Number,
     /// Samples, histograms and exemplars that were rejected: invalid, too far ahead of the clock, too old.
     pub rejected: Number,
+    /// Samples, histograms and exemplars that the input's relabelling rules dropped.
+    pub dropped: Number,
+    /// Series that were refused because of a limit on active series.
+    pub series_refused: Number,
     refusals: Mutex<BTreeMap<RefusedReason, Refusals>>,
 }
 

@@ -4,13 +4,16 @@ use crate::budget::{Budget, Share};
 use crate::counters::{Counters, InputCounters};
 use crate::labels;
 use crate::refusal::Refusal;
+use crate::rules;
+use crate::series_limit::SeriesLimit;
 use crate::settings::{Settings, SettingsError};
 use crate::time::TimeBounds;
 use formats::text::Format;
 use formats::{Parsed, Rejected};
 use model::{Batch, Clock, Kinds};
-use std::sync::{Arc, PoisonError, RwLock};
-use storage::Storage;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use storage::{AppendError, Journal, Storage};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// What all inputs share: the log, the settings, the memory budget, the counters. Clones are the same intake.
@@ -25,6 +28,10 @@ struct Inner {
     requests: Arc<Semaphore>,
     requests_max: usize,
     counters: Counters,
+    /// By section.
+    series: Mutex<BTreeMap<&'static str, Arc<Mutex<SeriesLimit>>>>,
+    /// The section of each input, by its name.
+    inputs: Mutex<BTreeMap<&'static str, &'static str>>,
 }
 
 impl std::fmt::Debug for Intake {
@@ -46,6 +53,8 @@ impl Intake {
             requests_max,
             settings: RwLock::new(Arc::new(settings)),
             counters: Counters::default(),
+            series: Mutex::default(),
+            inputs: Mutex::default(),
         })))
     }
 
@@ -61,9 +70,19 @@ impl Intake {
         Ok(())
     }
 
-    /// An input with its counters, which are those of all inputs with this name.
+    /// An input with its counters and settings, which are those of all inputs with this name.
     pub fn input(&self, name: &'static str) -> Input {
-        Input { intake: self.clone(), counters: self.0.counters.of(name), name }
+        self.input_of(name, name)
+    }
+
+    /// An input with counters by its own name, and the settings and limits of `section`.
+    pub fn input_of(&self, name: &'static str, section: &'static str) -> Input {
+        let mut series = self.0.series.lock().unwrap_or_else(PoisonError::into_inner);
+        let series = series.entry(section).or_default().clone();
+        let counters = self.0.counters.of(name);
+        let mut inputs = self.0.inputs.lock().unwrap_or_else(PoisonError::into_inner);
+        inputs.insert(name, section);
+        Input { intake: self.clone(), counters, series, name, section }
     }
 
     pub fn counters(&self) -> &Counters {
@@ -72,6 +91,12 @@ impl Intake {
 
     pub fn storage(&self) -> &Storage {
         &self.0.storage
+    }
+
+    /// All inputs, by name.
+    pub fn inputs(&self) -> Vec<Input> {
+        let inputs = self.0.inputs.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        inputs.into_iter().map(|(name, section)| self.input_of(name, section)).collect()
     }
 
     /// Milliseconds since 1970.
@@ -95,13 +120,24 @@ impl Intake {
 pub struct Input {
     intake: Intake,
     counters: Arc<InputCounters>,
+    series: Arc<Mutex<SeriesLimit>>,
     name: &'static str,
+    section: &'static str,
 }
 
 impl Input {
+    pub fn intake(&self) -> &Intake {
+        &self.intake
+    }
+
     /// The name in labels and settings.
     pub fn name(&self) -> &'static str {
         self.name
+    }
+
+    /// The section that has its settings and limits.
+    pub fn section(&self) -> &'static str {
+        self.section
     }
 
     pub fn counters(&self) -> &InputCounters {
@@ -128,12 +164,12 @@ impl Input {
         let settings = self.intake.settings();
         let mut rejected = Rejected::default();
         labels::limit(&mut batch, &settings.limits, &mut rejected);
-        let kept = TimeBounds::at(self.intake.now_ms(), &settings).apply(&mut batch, None, &mut rejected);
+        let (kept, dropped) = self.screen(&settings, &mut batch, None, &mut rejected);
         match self.intake.0.storage.append(batch).await {
             Ok(()) => {
                 self.counters.accepted.add(1);
                 self.count(kept, &rejected);
-                Ok(Outcome { kept, rejected })
+                Ok(Outcome { kept, dropped, rejected })
             }
             Err(error) => {
                 let refusal = Refusal::from(error);
@@ -144,9 +180,80 @@ impl Input {
         }
     }
 
+    /// Applies the input's rules, the time bounds and the limits on series. Returns how many points are
+    /// left, and how many the rules dropped.
+    fn screen(
+        &self,
+        settings: &Settings,
+        batch: &mut Batch,
+        written_in: Option<Format>,
+        rejected: &mut Rejected,
+    ) -> (Kinds, Kinds) {
+        let own = settings.of(self.section);
+        let dropped = rules::apply(&own, &settings.limits, batch, rejected);
+        self.counters.dropped.add(dropped.total());
+        let bounds = TimeBounds::at(self.intake.now_ms(), settings);
+        let timely = bounds.apply(batch, written_in, rejected);
+        let before = rejected.kinds();
+        self.limit_series(settings, batch, rejected);
+        (timely.minus(rejected.kinds().minus(before)), dropped)
+    }
+
+    /// Removes series that are new and over a limit, for an input that keeps a batch and appends it later, with
+    /// [`Input::append_kept`].
+    pub fn limit_series(&self, settings: &Settings, batch: &mut Batch, rejected: &mut Rejected) {
+        let before = rejected.over_series_limit;
+        let now = self.intake.0.clock.monotonic();
+        self.series().apply(&settings.of(self.section), now, batch, rejected);
+        let refused = rejected.over_series_limit - before;
+        if refused > 0 {
+            self.counters.series_refused.add(refused);
+            let metric = self.series().last_blamed().to_string();
+            tracing::warn!(
+                input = self.name,
+                series = refused,
+                metric,
+                "new series over a limit were refused"
+            );
+        }
+    }
+
+    /// Appends what was checked and kept before, together with a journal's entry: the input's rules apply, and its
+    /// series count as active. Takes no place and no memory of the requests. To be called by one task at a time.
+    pub async fn append_kept(
+        &self,
+        mut batch: Batch,
+        journal: &Journal,
+        entry: Vec<u8>,
+    ) -> Result<(), AppendError> {
+        let settings = self.intake.settings();
+        let own = settings.of(self.section);
+        self.series().touch(&own, self.intake.0.clock.monotonic(), &batch);
+        let mut rejected = Rejected::default();
+        let dropped = rules::apply(&own, &settings.limits, &mut batch, &mut rejected);
+        self.intake.0.storage.append_with(batch, journal, entry).await?;
+        self.counters.dropped.add(dropped.total());
+        self.counters.rejected.add(rejected.kinds().total());
+        Ok(())
+    }
+
+    fn series(&self) -> MutexGuard<'_, SeriesLimit> {
+        self.series.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Series that were active within the last hour; 0 for an input without a limit.
+    pub fn active_series(&self) -> usize {
+        self.series().active()
+    }
+
+    /// How many series were refused because of a limit on active series, by metric name.
+    pub fn blamed_metrics(&self) -> BTreeMap<String, u64> {
+        self.series().blamed().clone()
+    }
+
     fn count(&self, kept: Kinds, rejected: &Rejected) {
         self.counters.points.add(kept.total());
-        self.counters.rejected.add(rejected.samples + rejected.histograms + rejected.exemplars);
+        self.counters.rejected.add(rejected.kinds().total());
     }
 }
 
@@ -164,6 +271,8 @@ pub struct Admission {
 pub struct Outcome {
     /// What is in the log, and as durable as the settings of the log ask for.
     pub kept: Kinds,
+    /// What the input's relabelling rules dropped.
+    pub dropped: Kinds,
     /// What was left out, with the first reasons.
     pub rejected: Rejected,
 }
@@ -194,16 +303,17 @@ impl Admission {
         TimeBounds::at(self.now_ms(), &self.settings)
     }
 
-    /// Applies the time bounds, appends the batch, waits for the commit, and counts. `written_in` is the text format
+    /// Applies the input's rules, the time bounds and the limits on series, appends the batch, waits for the commit,
+    /// and counts. `written_in` is the text format
     /// that the timestamps were written in, if any: it has a unit that people get wrong. `parsed.rejected` is what
     /// decoding has left out already.
     pub async fn append(&mut self, parsed: Parsed, written_in: Option<Format>) -> Result<Outcome, Refusal> {
         let Parsed { mut batch, mut rejected } = parsed;
-        let kept = self.time_bounds().apply(&mut batch, written_in, &mut rejected);
+        let (kept, dropped) = self.input.screen(&self.settings, &mut batch, written_in, &mut rejected);
         self.memory.resize(batch.heap_bytes()).await?;
         self.input.intake.0.storage.append(batch).await?;
         self.input.count(kept, &rejected);
-        Ok(Outcome { kept, rejected })
+        Ok(Outcome { kept, dropped, rejected })
     }
 }
 

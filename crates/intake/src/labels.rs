@@ -1,33 +1,26 @@
 //! Label limits for batches that no decoder has checked. Pure.
 
+use crate::rules::check;
 use formats::Rejected;
-use model::{Batch, LabelsBuilder, Limits, Value};
+use model::{Batch, Limits};
 
 /// Removes the series whose labels are invalid or over a limit, with their points.
 pub(crate) fn limit(batch: &mut Batch, limits: &Limits, rejected: &mut Rejected) {
     let mut invalid = vec![false; batch.series.len()];
-    let mut checked = Vec::new();
     for (number, invalid) in invalid.iter_mut().enumerate() {
-        let labels = batch.labels(number as u32);
-        let mut builder = LabelsBuilder::new();
-        labels.pairs().for_each(|(name, value)| builder.push(name, value));
-        checked.clear();
-        if let Err(error) = builder.finish(limits, &mut checked) {
+        if let Err(reason) = check(batch.labels(number as u32), limits) {
             *invalid = true;
             rejected.series += 1;
-            rejected.explain(|| error.to_string());
+            rejected.explain(|| reason);
         }
     }
     if invalid.contains(&true) {
         batch.retain_points(|_, point| {
-            let is_valid = invalid.get(point.series as usize).is_some_and(|invalid| !invalid);
-            match point.value {
-                _ if is_valid => {}
-                Value::Float(_) => rejected.samples += 1,
-                Value::Histogram(_) => rejected.histograms += 1,
-                Value::Exemplar(_) => rejected.exemplars += 1,
+            let is_invalid = invalid.get(point.series as usize).copied().unwrap_or(true);
+            if is_invalid {
+                rejected.count(&point.value);
             }
-            is_valid
+            !is_invalid
         });
     }
 }

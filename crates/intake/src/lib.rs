@@ -1,7 +1,8 @@
 //! The intake: what every input goes through on the way to the log.
 //!
 //! ```text
-//!  input ─► admit ─► reserve memory ─► decode (the input) ─► time bounds ─► append and commit ─► count
+//!  input ─► admit ─► reserve memory ─► decode (the input) ─► relabel ─► time bounds ─► limits on series
+//!                                                                        ─► append and commit ─► count
 //! ```
 //!
 //! # What it promises
@@ -23,6 +24,8 @@ mod counters;
 mod intake;
 mod labels;
 mod refusal;
+mod rules;
+pub mod series_limit;
 mod settings;
 mod time;
 
@@ -30,5 +33,6 @@ pub use budget::{Budget, Share};
 pub use counters::{Counters, InputCounters, LAST_ANSWER_BYTES, Number, RefusedReason};
 pub use intake::{Admission, Input, Intake, Outcome};
 pub use refusal::Refusal;
-pub use settings::{Settings, SettingsError};
+pub use rules::MADE_LABELS_BYTES;
+pub use settings::{InputSettings, Settings, SettingsError};
 pub use time::TimeBounds;

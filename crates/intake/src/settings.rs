@@ -1,9 +1,25 @@
 //! What a user may set about all inputs together, with the defaults, which are the numbers of `docs/limits.md`.
 
+use relabel::{AddedLabels, Rule};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+/// Settings that each input has.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct InputSettings {
+    /// Labels that each series gets, unless it has them.
+    pub labels: AddedLabels,
+    /// Rules for the series, applied after `labels`.
+    pub metric_relabel_configs: Vec<Rule>,
+    /// Most series that may be active within an hour. `None`: no limit.
+    pub max_series: Option<usize>,
+    /// The same for each metric name.
+    pub max_series_per_metric: Option<usize>,
+}
+
 /// Settings of [`crate::Intake`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// What one series may measure.
     pub limits: model::Limits,
@@ -19,6 +35,8 @@ pub struct Settings {
     pub ahead: Duration,
     /// Samples older than this are rejected. `None`: no bound.
     pub max_age: Option<Duration>,
+    /// Settings of inputs, by their sections.
+    pub inputs: BTreeMap<&'static str, Arc<InputSettings>>,
 }
 
 impl Default for Settings {
@@ -30,6 +48,7 @@ impl Default for Settings {
             wait: Duration::from_secs(10),
             ahead: Duration::from_secs(600),
             max_age: None,
+            inputs: BTreeMap::new(),
         }
     }
 }
@@ -52,6 +71,11 @@ impl Settings {
     /// Memory for the batches of tasks that append without a request, one at a time each: groups that are sent again,
     /// and what is collected. They do not share the budget of the requests, because requests wait for them.
     const OWN_BATCHES_BYTES: usize = 32 << 20;
+
+    /// The settings of a section; the defaults if there are none.
+    pub fn of(&self, section: &str) -> Arc<InputSettings> {
+        self.inputs.get(section).cloned().unwrap_or_default()
+    }
 
     /// The smallest bound on waiting batches with which the log never refuses what the intake has admitted.
     pub fn log_bytes(&self) -> usize {

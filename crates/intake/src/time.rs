@@ -3,7 +3,7 @@
 use crate::settings::Settings;
 use formats::Rejected;
 use formats::text::Format;
-use model::{Batch, Kinds, Value, moment};
+use model::{Batch, Kinds, moment};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -45,11 +45,7 @@ impl TimeBounds {
         if out_of_bounds > 0 {
             batch.retain_points(|batch, point| {
                 let Some(reason) = self.refusal(point.timestamp, written_in) else { return true };
-                match point.value {
-                    Value::Float(_) => rejected.samples += 1,
-                    Value::Histogram(_) => rejected.histograms += 1,
-                    Value::Exemplar(_) => rejected.exemplars += 1,
-                }
+                rejected.count(&point.value);
                 rejected.explain(|| format!("{}: {reason}", batch.labels(point.series)));
                 false
             });

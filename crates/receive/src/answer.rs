@@ -50,6 +50,9 @@ pub enum Refusal {
     /// A limit of the user's on how much there may be.
     #[error("{0}")]
     TooMany(String),
+    /// New series over a limit on active series; the rest was kept, so that the same request never succeeds as a whole.
+    #[error("{0}")]
+    SeriesLimit(String),
     /// The intake did not accept it.
     #[error(transparent)]
     Intake(#[from] intake::Refusal),
@@ -62,7 +65,7 @@ impl Refusal {
     /// The status to answer with.
     pub const fn status(&self) -> StatusCode {
         match self {
-            Self::Malformed(_) | Self::Broken(_) => StatusCode::BAD_REQUEST,
+            Self::Malformed(_) | Self::Broken(_) | Self::SeriesLimit(_) => StatusCode::BAD_REQUEST,
             Self::Unsupported(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
@@ -89,7 +92,7 @@ impl Refusal {
             Self::NotFound(_) => RefusedReason::NotFound,
             Self::Method { .. } => RefusedReason::Method,
             Self::Unauthorized => RefusedReason::Unauthorized,
-            Self::TooMany(_) => RefusedReason::TooMany,
+            Self::TooMany(_) | Self::SeriesLimit(_) => RefusedReason::TooMany,
             Self::Stopping => RefusedReason::Ending,
             Self::Intake(refusal) => refusal.reason(),
         }
@@ -147,7 +150,14 @@ impl From<PathError> for Refusal {
 
 /// An error with what was rejected, if anything was: the answer is 400 although the rest was kept.
 pub(crate) fn whole(outcome: &Outcome) -> Result<(), Refusal> {
-    if outcome.rejected.is_empty() { Ok(()) } else { Err(Refusal::Malformed(outcome.rejected.to_string())) }
+    let rejected = &outcome.rejected;
+    match rejected.is_empty() {
+        true => Ok(()),
+        false if rejected.over_series_limit == rejected.series && rejected.series > 0 => {
+            Err(Refusal::SeriesLimit(rejected.to_string()))
+        }
+        false => Err(Refusal::Malformed(rejected.to_string())),
+    }
 }
 
 /// A line of text, cut to [`TEXT_BYTES`].

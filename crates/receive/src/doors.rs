@@ -34,6 +34,13 @@ struct Inner {
     started: i64,
 }
 
+/// The settings of remote write, of both versions.
+pub const REMOTE_WRITE: &str = "remote_write";
+/// The input for groups.
+pub const PUSHGATEWAY: &str = "pushgateway";
+/// The input for text.
+pub const IMPORT: &str = "import";
+
 /// The inputs, by what is pushed to them. Their names are the label values of their counters.
 #[derive(Debug)]
 pub(crate) struct Inputs {
@@ -96,15 +103,16 @@ impl Doors {
         let intake = Intake::new(storage.clone(), clock.clone(), options.intake.clone());
         let intake = intake.map_err(OptionsError::from)?;
         let inputs = Inputs {
-            remote_write_v1: intake.input("remote_write_v1"),
-            remote_write_v2: intake.input("remote_write_v2"),
-            pushgateway: intake.input("pushgateway"),
-            import: intake.input("import"),
+            remote_write_v1: intake.input_of("remote_write_v1", REMOTE_WRITE),
+            remote_write_v2: intake.input_of("remote_write_v2", REMOTE_WRITE),
+            pushgateway: intake.input(PUSHGATEWAY),
+            import: intake.input(IMPORT),
         };
         let stats = Arc::new(Stats::default());
         let (journal, entries) = storage.journal("groups").await?;
         let gateway = options.pushgateway.clone();
-        let keeper = Keeper::new(storage, journal, entries, clock.clone(), gateway, stats.clone());
+        let keeper =
+            Keeper::new(inputs.pushgateway.clone(), journal, entries, clock.clone(), gateway, stats.clone());
         let (asks, queue) = mpsc::channel(QUEUE);
         tokio::spawn(keeper.run(queue));
         Ok(Doors(Arc::new(Inner {

@@ -41,7 +41,7 @@ pub mod status;
 pub mod web_config;
 pub mod write;
 
-pub use doors::{Doors, GroupStatus, OpenError, WARNINGS_MAX};
+pub use doors::{Doors, GroupStatus, IMPORT, OpenError, PUSHGATEWAY, REMOTE_WRITE, WARNINGS_MAX};
 pub use escaping::Escaping;
 pub use options::{Options, OptionsError, Pushgateway};
 pub use stats::Stats;

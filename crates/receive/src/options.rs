@@ -7,7 +7,7 @@ use std::time::Duration;
 pub(crate) const WORK: usize = 3;
 
 /// Settings of [`crate::Doors`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Options {
     /// What holds for all inputs.
     pub intake: intake::Settings,

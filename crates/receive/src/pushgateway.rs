@@ -76,7 +76,8 @@ async fn take(doors: &Doors, request: Request, replace: bool) -> Result<(), Refu
         (exposition::is_content_type(content_type), Format::from_content_type(content_type));
     let body = doors.read_body(&mut admission, request.into_body()).await?;
 
-    let limits = admission.settings().limits;
+    let (input, settings) = (admission.input().clone(), admission.settings().clone());
+    let limits = settings.limits;
     check_key(&labels, &limits)?;
     let bounds = admission.time_bounds().without_oldest();
     let allowed = options.pushgateway.allow_timestamps;
@@ -87,7 +88,7 @@ async fn take(doors: &Doors, request: Request, replace: bool) -> Result<(), Refu
         let mut options = ParseOptions::new(format, NO_TIMESTAMP);
         (options.extra_labels, options.limits, options.max_points) = (&extra, limits, max_points);
         options.timestamps = if allowed { Timestamps::Allow } else { Timestamps::Refuse };
-        let parsed = match read(bytes, protobuf, &options) {
+        let mut parsed = match read(bytes, protobuf, &options) {
             Ok(parsed) => parsed,
             Err(error) => {
                 // As in the Pushgateway a timestamp makes a failed push, and a body that can't be read at all
@@ -100,6 +101,7 @@ async fn take(doors: &Doors, request: Request, replace: bool) -> Result<(), Refu
                 };
             }
         };
+        input.limit_series(&settings, &mut parsed.batch, &mut parsed.rejected);
         let left_out = (!parsed.rejected.is_empty()).then(|| parsed.rejected.to_string());
         // Protobuf has milliseconds, as the text format.
         let format = if protobuf { Format::Text } else { format };

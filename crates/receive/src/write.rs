@@ -37,7 +37,13 @@ pub(crate) async fn write(State(doors): State<Doors>, request: Request) -> Respo
         Protocol::V2 => &doors.inputs().remote_write_v2,
     };
     let result = append(&doors, input, protocol, request).await;
-    let written = result.as_ref().map_or_else(|_| Kinds::default(), |outcome| outcome.kept);
+    let written = result.as_ref().map_or_else(
+        |_| Kinds::default(),
+        |outcome| {
+            // The sender is not to blame for what our own rules drop.
+            outcome.kept.plus(outcome.dropped)
+        },
+    );
     let headers = if protocol == Protocol::V2 { written_headers(written) } else { HeaderMap::new() };
     let refusal = result.and_then(|outcome| whole(&outcome)).err();
     let response = match &refusal {

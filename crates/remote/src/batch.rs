@@ -332,10 +332,10 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "helper functions of tests")]
     use super::*;
     use crate::outgoing::Rules;
-    use crate::outgoing::external::ExternalLabels;
     use formats::compress::Decompressor;
     use formats::remote_write::{DecodeOptions, decode};
     use model::{Batch, Labels};
+    use relabel::AddedLabels;
     use std::time::Duration;
     use storage::Chunk;
     use wal::Position;
@@ -372,7 +372,7 @@ mod tests {
         let external: Vec<_> =
             external.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
         let relabel = relabel::Relabeller::default();
-        let mut rules = Rules::new(ExternalLabels::new(&external), relabel, true, true);
+        let mut rules = Rules::new(AddedLabels::new(&external), relabel, true, true);
         let source = outgoing(series, &points, &mut Rules::default());
         let all = (0..points.len() as u32).map(|point| (&source, point));
         let encoded = Batcher::default().encode(protocol, all, usize::MAX, |_| None);
@@ -476,7 +476,7 @@ mod tests {
 
     #[test]
     fn external_labels_are_sent() {
-        let external = ExternalLabels::new(&[("region".into(), "eu".into()), ("job".into(), "b".into())]);
+        let external = AddedLabels::new(&[("region".into(), "eu".into()), ("job".into(), "b".into())]);
         let mut rules = Rules::new(external, relabel::Relabeller::default(), true, true);
         let a = outgoing(&["x"], &[(0, 1)], &mut rules);
         let encoded = Batcher::default().encode(Protocol::V2, [(&a, 0)].into_iter(), usize::MAX, |_| None);

@@ -11,7 +11,6 @@ use crate::disk::place;
 use crate::disk::positions::{Found, PositionFile};
 use crate::members::RingsFailed;
 use crate::outgoing::Rules;
-use crate::outgoing::external::ExternalLabels;
 use crate::queue::lanes::LANE_HASH_VERSION;
 use crate::stats::{State, Stats};
 use crate::worker::{Orders, Parts, ShutdownReport, Stop, Worker};
@@ -19,6 +18,7 @@ use futures_util::FutureExt;
 use http_client::ClientError;
 use http_client::Url;
 use model::Clock;
+use relabel::AddedLabels;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -130,7 +130,7 @@ impl Prepared {
         let client =
             Client::new(&config).map_err(|source| StartError::Client { destination: name(), source })?;
         let mut rules = Rules::new(
-            ExternalLabels::new(external_labels),
+            AddedLabels::new(external_labels),
             relabel::Relabeller::new(config.write_relabel_configs.clone()),
             config.send_exemplars,
             config.send_native_histograms,
@@ -320,7 +320,7 @@ mod tests {
     fn the_fingerprint_stands_for_the_labels_that_are_added() {
         let rules = |pairs: &[(&str, &str)]| {
             let pairs: Vec<_> = pairs.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect();
-            Rules::new(ExternalLabels::new(&pairs), relabel::Relabeller::default(), true, true)
+            Rules::new(AddedLabels::new(&pairs), relabel::Relabeller::default(), true, true)
         };
         assert_ne!(fingerprint(&rules(&[("a", "bc")])), fingerprint(&rules(&[("ab", "c")])));
         assert_eq!(

@@ -4,6 +4,7 @@ use super::size::Size;
 use collect::{CollectorError, CollectorSet};
 use http_client::Secret;
 use receive::web_config::TlsServerConfig;
+use relabel::Rule;
 use remote::RemoteWrite;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny, SeqAccess, Visitor};
@@ -27,7 +28,9 @@ pub struct File {
     /// What to measure.
     #[serde(deserialize_with = "section")]
     pub collect: Option<Collect>,
-    /// The doors.
+    /// What holds for each input that does not say otherwise.
+    pub inputs: Option<Input>,
+    /// The HTTP inputs.
     pub receive: Option<Receive>,
     /// Not for an agent.
     pub rule_files: Option<IgnoredAny>,
@@ -151,6 +154,20 @@ pub struct Send {
     pub max_in_memory: Option<Size>,
 }
 
+/// What each input may have, and the section `inputs`.
+#[derive(Debug, Default, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Input {
+    /// Labels that each series gets, unless it has them.
+    pub labels: Option<BTreeMap<String, String>>,
+    /// Rules for each series.
+    pub metric_relabel_configs: Option<Vec<Rule>>,
+    /// Most series that are active within an hour.
+    pub max_series: Option<usize>,
+    /// The same for each metric name.
+    pub max_series_per_metric: Option<usize>,
+}
+
 /// `collect`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -160,11 +177,38 @@ pub struct Collect {
     /// narthex itself.
     #[serde(rename = "self")]
     pub own: bool,
+    /// As in [`Input`].
+    pub labels: Option<BTreeMap<String, String>>,
+    /// As in [`Input`].
+    pub metric_relabel_configs: Option<Vec<Rule>>,
+    /// As in [`Input`].
+    pub max_series: Option<usize>,
+    /// As in [`Input`].
+    pub max_series_per_metric: Option<usize>,
+}
+
+impl Collect {
+    /// The settings that each input has.
+    pub fn input(&mut self) -> Input {
+        Input {
+            labels: self.labels.take(),
+            metric_relabel_configs: self.metric_relabel_configs.take(),
+            max_series: self.max_series,
+            max_series_per_metric: self.max_series_per_metric,
+        }
+    }
 }
 
 impl Default for Collect {
     fn default() -> Self {
-        Collect { host: None, own: true }
+        Collect {
+            host: None,
+            own: true,
+            labels: None,
+            metric_relabel_configs: None,
+            max_series: None,
+            max_series_per_metric: None,
+        }
     }
 }
 
@@ -242,6 +286,10 @@ pub struct Receive {
     /// Samples older than this are refused.
     #[serde(deserialize_with = "maybe_duration")]
     pub max_age: Option<Duration>,
+    /// Remote write.
+    pub remote_write: Option<Input>,
+    /// The import of text.
+    pub import: Option<Input>,
     /// Groups, as the Pushgateway has them.
     pub pushgateway: Option<Pushgateway>,
     /// How connections begin; the keys are those of Prometheus' `tls_server_config`.
@@ -306,6 +354,24 @@ pub struct Pushgateway {
     pub max_group_series: Option<usize>,
     /// The most series of all groups.
     pub max_series: Option<usize>,
+    /// As in [`Input`].
+    pub labels: Option<BTreeMap<String, String>>,
+    /// As in [`Input`].
+    pub metric_relabel_configs: Option<Vec<Rule>>,
+    /// As in [`Input`].
+    pub max_series_per_metric: Option<usize>,
+}
+
+impl Pushgateway {
+    /// The settings that each input has. `max_series` is not among them: it counts the series of the groups.
+    pub fn input(&mut self) -> Input {
+        Input {
+            labels: self.labels.take(),
+            metric_relabel_configs: self.metric_relabel_configs.take(),
+            max_series: None,
+            max_series_per_metric: self.max_series_per_metric,
+        }
+    }
 }
 
 impl<'de> Deserialize<'de> for Size {

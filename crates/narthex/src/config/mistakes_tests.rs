@@ -116,6 +116,23 @@ fn each_pair_of_mistakes_is_two_errors() {
 }
 
 #[test]
+fn mistakes_in_the_settings_of_each_input_are_found() {
+    check(
+        "collect: {max_series: 0}\ninputs:\n  labels: {__site: boat}\n  max_series_per_metric: lots\nreceive:\n  \
+         import:\n    metric_relabel_configs: [{regex: (, action: labeldrop}]\n  remote_write: {max_serie: 5}\n  \
+         pushgateway: {labels: {\"\": a}}\n",
+        &[
+            "1: collect.max_series",
+            "3: inputs.labels.__site",
+            "4: inputs.max_series_per_metric",
+            "7: receive.import.metric_relabel_configs[0].regex",
+            "8: receive.remote_write.max_serie",
+            "9: receive.pushgateway.labels.",
+        ],
+    );
+}
+
+#[test]
 fn mistakes_beyond_a_missing_dash_are_found() {
     let said = check(
         "remote_write:\n  url: http://h/x\n  nmae: a\n  queue_config: {capacity: lots}\nlog: {max_size: lots}\n",

@@ -41,7 +41,7 @@ pub const INTERVAL_MAX: Duration = Duration::from_secs(120);
 /// The least memory for what waits for destinations.
 pub const MAX_IN_MEMORY_MIN: usize = 1 << 20;
 /// Sections in which environment variables are expanded.
-const OWN_SECTIONS: [&str; 4] = ["log", "send", "collect", "receive"];
+const OWN_SECTIONS: [&str; 5] = ["log", "send", "collect", "inputs", "receive"];
 
 /// What to collect.
 #[derive(Debug, Clone, PartialEq, Eq)]

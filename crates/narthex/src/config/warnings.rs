@@ -1,8 +1,9 @@
 //! What is valid in a file and probably not what its author meant.
 
-use super::file::File;
+use super::file::{File, Input};
 use super::known;
 use super::read::Places;
+use relabel::Rule;
 
 /// Each is a sentence that begins with the file and the key.
 pub(super) fn warnings(name: &str, file: &File, places: &Places) -> Vec<String> {
@@ -21,6 +22,14 @@ pub(super) fn warnings(name: &str, file: &File, places: &Places) -> Vec<String> 
     }
     for key in file.global.iter().flat_map(|global| global.idle()) {
         warnings.push(format!("{name}: global.{key} has no effect: narthex neither scrapes nor evaluates"));
+    }
+    for (section, rules) in input_rules(file) {
+        for (index, rule) in rules.iter().enumerate() {
+            if let Some(hint) = rule.hint() {
+                let key = places.path_in_file(&format!("{section}.metric_relabel_configs[{index}]"));
+                warnings.push(format!("{name}: {key}: {hint}"));
+            }
+        }
     }
     for (index, entry) in file.remote_write.iter().flatten().enumerate() {
         let mut warn = |key: &str, why: String| {
@@ -51,4 +60,21 @@ pub(super) fn warnings(name: &str, file: &File, places: &Places) -> Vec<String> 
         }
     }
     warnings
+}
+
+/// The relabelling rules of each input, with their sections.
+fn input_rules(file: &File) -> Vec<(&'static str, &[Rule])> {
+    fn of(input: Option<&Input>) -> Option<&[Rule]> {
+        input.and_then(|input| input.metric_relabel_configs.as_deref())
+    }
+    let receive = file.receive.as_ref();
+    let pushgateway = receive.and_then(|receive| receive.pushgateway.as_ref());
+    let all = [
+        ("inputs", of(file.inputs.as_ref())),
+        ("receive.remote_write", of(receive.and_then(|receive| receive.remote_write.as_ref()))),
+        ("receive.import", of(receive.and_then(|receive| receive.import.as_ref()))),
+        ("receive.pushgateway", pushgateway.and_then(|one| one.metric_relabel_configs.as_deref())),
+        ("collect", file.collect.as_ref().and_then(|one| one.metric_relabel_configs.as_deref())),
+    ];
+    all.into_iter().filter_map(|(section, rules)| Some((section, rules?))).collect()
 }

@@ -13,10 +13,11 @@ pub const VALUE_BYTES_MAX: usize = 4 << 10;
 ///
 /// `segment` is missing on purpose: a full log drops one segment after the other, and each would get a line of
 /// its own.
-const SUBJECTS: [&str; 7] = ["destination", "collector", "path", "journal", "url", "address", "damage"];
+const SUBJECTS: [&str; 9] =
+    ["destination", "input", "metric", "collector", "path", "journal", "url", "address", "damage"];
 
 /// Fields that count samples of this event alone. A line that stands for several events has their sums.
-const COUNTS: [&str; 4] = ["count", "samples", "histograms", "exemplars"];
+const COUNTS: [&str; 5] = ["count", "series", "samples", "histograms", "exemplars"];
 
 /// A value of a field.
 #[derive(Debug, Clone, PartialEq)]

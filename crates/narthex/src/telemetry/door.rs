@@ -1,13 +1,15 @@
 //! The metrics of the inputs and of the groups.
 
 use super::{counter, gauge};
-use intake::{Counters, RefusedReason};
+use intake::{Counters, Intake, RefusedReason};
 use model::{Family, MetricType};
 use receive::Stats;
+use std::collections::BTreeSet;
 
 /// Adds them.
-pub(super) fn families(inputs: &Counters, stats: &Stats, out: &mut Vec<Family>) {
-    requests(inputs, out);
+pub(super) fn families(intake: &Intake, stats: &Stats, out: &mut Vec<Family>) {
+    requests(intake.counters(), out);
+    control(intake, out);
     groups(stats, out);
     events(stats, out);
 }
@@ -45,6 +47,39 @@ fn requests(inputs: &Counters, out: &mut Vec<Family>) {
         }
     }
     out.extend([requests, bytes, points, rejected, reasons]);
+}
+
+/// The effect of `labels`, `metric_relabel_configs` and limits on series.
+fn control(intake: &Intake, out: &mut Vec<Family>) {
+    let mut dropped = Family::new(
+        "narthex_receive_dropped_total",
+        "Samples, histograms and exemplars that the input's metric_relabel_configs dropped.",
+        MetricType::Counter,
+    );
+    let mut active = Family::new(
+        "narthex_receive_active_series",
+        "Series with a sample in the last hour, for inputs with max_series or max_series_per_metric.",
+        MetricType::Gauge,
+    );
+    let mut refused = Family::new(
+        "narthex_receive_series_refused_total",
+        "New series that were refused because of max_series or max_series_per_metric, by metric name.",
+        MetricType::Counter,
+    );
+    let mut sections = BTreeSet::new();
+    for input in intake.inputs() {
+        dropped.push(&[("door", input.name())], input.counters().dropped.get() as f64);
+        // Both versions of remote write share one limit.
+        let section = input.section();
+        if !sections.insert(section) {
+            continue;
+        }
+        active.push(&[("door", section)], input.active_series() as f64);
+        for (metric, count) in input.blamed_metrics() {
+            refused.push(&[("door", section), ("metric", &metric)], count as f64);
+        }
+    }
+    out.extend([dropped, active, refused]);
 }
 
 /// The groups there are.

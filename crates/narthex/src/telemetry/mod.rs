@@ -186,7 +186,7 @@ impl Telemetry {
             outlets.removed.len() as f64,
         ));
         deliver::families(&outlets.running, &self.storage, &mut out);
-        door::families(self.doors.intake().counters(), self.doors.stats(), &mut out);
+        door::families(self.doors.intake(), self.doors.stats(), &mut out);
         self.host_families(&mut out);
         out
     }

@@ -1,14 +1,11 @@
 //! A chunk as one destination sees it: the same points, with the labels they go out with.
 
-pub mod external;
-
 use crate::members::rings::RINGS_MAX;
 use crate::members::share::Share;
-use crate::outgoing::external::ExternalLabels;
 use crate::queue::Source;
 use crate::queue::lanes::series_hash;
 use model::{LabelsRef, Point, Span, Value, Verbatim};
-use relabel::{Relabelled, Relabeller};
+use relabel::{AddedLabels, Relabelled, Relabeller};
 use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -36,7 +33,7 @@ const CACHE_ENTRY_BYTES: usize = 64;
 #[derive(Debug, Default)]
 pub struct Rules {
     /// Labels to add.
-    pub external: ExternalLabels,
+    pub external: AddedLabels,
     /// `write_relabel_configs`.
     pub relabel: Relabeller,
     /// Whether exemplars are sent.
@@ -52,7 +49,7 @@ pub struct Rules {
 
 impl Rules {
     /// The rules of a destination.
-    pub fn new(external: ExternalLabels, relabel: Relabeller, exemplars: bool, histograms: bool) -> Self {
+    pub fn new(external: AddedLabels, relabel: Relabeller, exemplars: bool, histograms: bool) -> Self {
         Rules {
             external,
             relabel,
@@ -337,7 +334,7 @@ mod tests {
 
     fn rules(json: &str, external: &[(String, String)]) -> Rules {
         let relabel = Relabeller::new(serde_json::from_str(json).unwrap());
-        Rules::new(ExternalLabels::new(external), relabel, true, true)
+        Rules::new(AddedLabels::new(external), relabel, true, true)
     }
 
     #[test]

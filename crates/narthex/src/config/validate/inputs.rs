@@ -1,9 +1,13 @@
-//! `receive`: the inputs, and who is authorised to use them.
+//! `receive` and `inputs`: the inputs, and who is authorised to use them.
 
 use super::Faults;
 use super::file;
+use crate::host;
 use crate::security::hosts::AllowedHost;
 use crate::security::{Settings, tls, token_error};
+use intake::InputSettings;
+use relabel::AddedLabels;
+use std::sync::Arc;
 
 /// Who is authorised. The files are read as well, so that a mistake in them is found before narthex starts.
 pub(super) fn security(section: &mut file::Receive, faults: &Faults<'_>) -> Settings {
@@ -48,9 +52,27 @@ pub(super) fn security(section: &mut file::Receive, faults: &Faults<'_>) -> Sett
     settings
 }
 
-/// Limits and the Pushgateway's interface.
-pub(super) fn options(section: file::Receive, faults: &Faults<'_>) -> receive::Options {
+/// Limits, the settings of each input, and the Pushgateway's interface. `collect` has those of the collection.
+pub(super) fn options(
+    mut section: file::Receive,
+    defaults: file::Input,
+    collect: file::Input,
+    faults: &Faults<'_>,
+) -> receive::Options {
     let mut options = receive::Options::default();
+    settings("inputs", defaults.clone(), &file::Input::default(), faults);
+    let pushgateway = section.pushgateway.as_mut().map(file::Pushgateway::input).unwrap_or_default();
+    // A limit of its own on the series of all groups takes the place of `inputs.max_series`.
+    let without_max = file::Input { max_series: None, ..defaults.clone() };
+    for (name, key, own, defaults) in [
+        (receive::REMOTE_WRITE, "receive.remote_write", section.remote_write.take(), &defaults),
+        (receive::IMPORT, "receive.import", section.import.take(), &defaults),
+        (receive::PUSHGATEWAY, "receive.pushgateway", Some(pushgateway), &without_max),
+        (host::INPUT, "collect", Some(collect), &defaults),
+    ] {
+        let settings = settings(key, own.unwrap_or_default(), defaults, faults);
+        options.intake.inputs.insert(name, Arc::new(settings));
+    }
     options.intake.max_age = section.max_age;
     let given = section.pushgateway.unwrap_or_default();
     let gateway = &mut options.pushgateway;
@@ -66,4 +88,29 @@ pub(super) fn options(section: file::Receive, faults: &Faults<'_>) -> receive::O
         faults.add_within("receive", &error.to_string());
     }
     options
+}
+
+/// The settings of one input: its own keys, and the defaults for those that it does not have.
+fn settings(section: &str, own: file::Input, defaults: &file::Input, faults: &Faults<'_>) -> InputSettings {
+    for name in own.labels.iter().flat_map(|labels| labels.keys()) {
+        if name.is_empty() || name.starts_with("__") {
+            let why = "a label needs a name that does not begin with __";
+            faults.add(&format!("{section}.labels.{name}"), why);
+        }
+    }
+    for (key, limit) in [("max_series", own.max_series), ("max_series_per_metric", own.max_series_per_metric)]
+    {
+        if limit == Some(0) {
+            let why = "0 would refuse everything: at least 1, or leave it out for no limit";
+            faults.add(&format!("{section}.{key}"), why);
+        }
+    }
+    let labels = own.labels.or_else(|| defaults.labels.clone()).unwrap_or_default();
+    let rules = own.metric_relabel_configs.or_else(|| defaults.metric_relabel_configs.clone());
+    InputSettings {
+        labels: AddedLabels::new(&labels.into_iter().collect::<Vec<_>>()),
+        metric_relabel_configs: rules.unwrap_or_default(),
+        max_series: own.max_series.or(defaults.max_series),
+        max_series_per_metric: own.max_series_per_metric.or(defaults.max_series_per_metric),
+    }
 }

@@ -109,10 +109,12 @@ pub(super) fn validate(file: File, lookup: env::Lookup<'_>, faults: &Faults<'_>)
         },
     };
     let max_in_memory = max_in_memory(file.send.unwrap_or_default(), faults);
-    let collect = collect(file.collect, faults);
+    let mut given = file.collect;
+    let collected = given.as_mut().map(file::Collect::input).unwrap_or_default();
+    let collect = collect(given, faults);
     let mut section = file.receive.unwrap_or_default();
     let security = inputs::security(&mut section, faults);
-    let receive = inputs::options(section, faults);
+    let receive = inputs::options(section, file.inputs.unwrap_or_default(), collected, faults);
     Config { external_labels, destinations, log, max_in_memory, collect, receive, security }
 }
 

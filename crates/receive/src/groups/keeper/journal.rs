@@ -25,7 +25,7 @@ impl Keeper {
         }
         entries.push(entry::encode(&changes));
         let bytes: usize = entries.iter().map(Vec::len).sum();
-        match self.storage.rewrite(&self.journal, entries).await {
+        match self.input.intake().storage().rewrite(&self.journal, entries).await {
             Ok(()) => {
                 self.journal_bytes = bytes;
                 self.journal_limit = journal_limit(bytes);

@@ -20,10 +20,11 @@ use super::state::State;
 use crate::answer::Refusal;
 use crate::options::Pushgateway;
 use crate::stats::Stats;
+use intake::Input;
 use model::{Clock, Labels};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use storage::{AppendError, Journal, Storage};
+use storage::{AppendError, Journal};
 use tokio::sync::{mpsc, oneshot};
 
 /// The most requests that wait for the next round. Each waits for its answer, and the number of requests is
@@ -37,7 +38,7 @@ pub const DEPARTED: usize = 10_000;
 /// The keeper's own state.
 pub struct Keeper {
     state: State,
-    storage: Storage,
+    input: Input,
     journal: Journal,
     clock: Arc<dyn Clock>,
     options: Pushgateway,
@@ -66,7 +67,7 @@ struct Planned {
 impl Keeper {
     /// A keeper of the groups in `entries`, the journal's content.
     pub fn new(
-        storage: Storage,
+        input: Input,
         journal: Journal,
         entries: Vec<Vec<u8>>,
         clock: Arc<dyn Clock>,
@@ -88,7 +89,7 @@ impl Keeper {
         let mut keeper = Keeper {
             journal_limit: journal_limit(state.bytes()),
             state,
-            storage,
+            input,
             journal,
             clock,
             options,
@@ -216,7 +217,7 @@ impl Keeper {
         let entry = entry::encode(&[corrections, round.changes].concat());
         let bytes = entry.len();
         let markers = round.sent.markers;
-        let result = self.storage.append_with(round.sent.batch, &self.journal, entry).await;
+        let result = self.input.append_kept(round.sent.batch, &self.journal, entry).await;
         match &result {
             Ok(()) => {
                 self.journal_bytes += bytes;

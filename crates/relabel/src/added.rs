@@ -1,21 +1,21 @@
-//! External labels: added to every series that does not have them already.
+//! Labels that are added to every series that does not have them.
 
 use model::{LabelsRef, varint};
 
 /// Labels to add, sorted by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ExternalLabels(Vec<Label>);
+pub struct AddedLabels(Vec<Label>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Label {
     name: Vec<u8>,
     value: Vec<u8>,
-    /// Both, as they stand in canonical bytes.
+    /// Name and value in canonical bytes.
     canonical: Vec<u8>,
 }
 
-impl ExternalLabels {
-    /// Takes pairs in any order. Of a repeated name the last counts; empty values mean no label.
+impl AddedLabels {
+    /// Pairs in any order. The last value of a repeated name counts; an empty value means no label.
     pub fn new(pairs: &[(String, String)]) -> Self {
         let sorted: std::collections::BTreeMap<&[u8], &[u8]> =
             pairs.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
@@ -26,10 +26,9 @@ impl ExternalLabels {
             varint::put_bytes(&mut canonical, value);
             Label { name: name.to_vec(), value: value.to_vec(), canonical }
         });
-        ExternalLabels(labels.collect())
+        AddedLabels(labels.collect())
     }
 
-    /// Whether there is nothing to add.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -39,8 +38,8 @@ impl ExternalLabels {
         self.0.iter().map(|label| (label.name.as_slice(), label.value.as_slice()))
     }
 
-    /// Appends the canonical bytes of `labels` with these added to `out`. What lies between them is copied in
-    /// one piece: this is done for every series of every request.
+    /// Appends the canonical bytes of `labels` with these added to `out`. Hot path: the labels between two insertions
+    /// are copied with a single memcpy.
     pub fn apply(&self, labels: LabelsRef<'_>, out: &mut Vec<u8>) {
         let start = out.len();
         let most = labels.len() + self.0.len();
@@ -74,7 +73,7 @@ impl ExternalLabels {
     }
 }
 
-/// `a < b`; mostly the first bytes tell.
+/// `a < b`. The first bytes mostly decide.
 fn is_before(a: &[u8], b: &[u8]) -> bool {
     match (a.first(), b.first()) {
         (Some(first), Some(other)) if first != other => first < other,
@@ -92,14 +91,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_a_series_has_wins(own in prop::collection::btree_map("[a-f]", "[a-z]{1,3}", 0..5),
+        fn own_labels_win_over_added_ones(own in prop::collection::btree_map("[a-f]", "[a-z]{1,3}", 0..5),
             external in prop::collection::btree_map("[a-f]", "[a-z]{0,3}", 0..5)) {
             let pairs: Vec<(String, String)> = external.clone().into_iter().collect();
             let mut right: BTreeMap<_, _> = external;
             right.extend(own.clone());
             let labels = Labels::from_pairs(own.iter().map(|(n, v)| (n.as_str(), v.as_str())));
             let mut out = Vec::new();
-            ExternalLabels::new(&pairs).apply(labels.as_ref(), &mut out);
+            AddedLabels::new(&pairs).apply(labels.as_ref(), &mut out);
             let right = Labels::from_pairs(right.iter().map(|(n, v)| (n.as_str(), v.as_str())));
             prop_assert_eq!(LabelsRef::parse(&out).unwrap(), right.as_ref());
         }
@@ -111,7 +110,7 @@ mod tests {
         let pairs: Vec<_> = names.iter().map(|name| (name.to_string(), "x".to_string())).collect();
         let mut out = Vec::new();
         let labels = Labels::from_pairs([("__name__", "up"), ("a.b", "own"), ("z", "1")]);
-        ExternalLabels::new(&pairs).apply(labels.as_ref(), &mut out);
+        AddedLabels::new(&pairs).apply(labels.as_ref(), &mut out);
         let sent = LabelsRef::parse(&out).unwrap();
         let of = |name: &str| sent.get(name).map(|value| String::from_utf8_lossy(value).into_owned());
         assert_eq!(
@@ -132,7 +131,7 @@ mod tests {
                 let external: Vec<_> = names[first..].iter().take(added).collect();
                 let pairs: Vec<_> = external.iter().map(|name| (name.to_string(), "x".to_string())).collect();
                 let mut out = vec![7];
-                ExternalLabels::new(&pairs).apply(labels.as_ref(), &mut out);
+                AddedLabels::new(&pairs).apply(labels.as_ref(), &mut out);
                 let sent = LabelsRef::parse(out.strip_prefix(&[7]).unwrap()).unwrap();
                 let right = external.iter().filter(|name| labels.as_ref().get(name).is_none()).count() + own;
                 assert_eq!((sent.len(), sent.pairs().count()), (right, right), "{own} {first} {added}");

@@ -1,0 +1,243 @@
+//! How many series of an input are active, in all and for each metric name, and which new ones are over a limit.
+//!
+//! A series is known by a keyed hash of its labels, and is active for an hour after its last sample. Memory: one entry
+//! of [`ENTRY_BYTES`] for each active series, which the limit itself bounds. Inputs without a limit keep nothing.
+
+use crate::settings::InputSettings;
+use formats::Rejected;
+use model::Batch;
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
+
+/// How long a series is active after its last sample.
+pub const ACTIVE: Duration = Duration::from_secs(3600);
+/// Most metric names that are remembered because series of theirs were refused.
+pub const BLAMED_MAX: usize = 100;
+/// Memory of an active series, in bytes, give or take.
+pub const ENTRY_BYTES: usize = 32;
+/// Most active series of an input with a limit for each metric name only.
+pub const SERIES_MAX: usize = 10_000_000;
+/// How often series that are no longer active are forgotten.
+const SWEEP: Duration = Duration::from_secs(60);
+
+/// The active series of one input.
+#[derive(Debug, Default)]
+pub(crate) struct SeriesLimit {
+    hasher: RandomState,
+    series: HashMap<u64, Active>,
+    /// Active series by the hash of the metric name.
+    by_name: HashMap<u64, usize>,
+    swept: Duration,
+    /// Series that were refused, by metric name.
+    blamed: BTreeMap<String, u64>,
+    /// The metric name of the series that was refused last.
+    last_blamed: String,
+}
+
+#[derive(Debug)]
+struct Active {
+    name: u64,
+    /// Seconds of the monotonic clock.
+    seen: u32,
+}
+
+impl SeriesLimit {
+    /// Removes new series that are over a limit; known ones stay. `now` is by the monotonic clock.
+    pub(crate) fn apply(
+        &mut self,
+        settings: &InputSettings,
+        now: Duration,
+        batch: &mut Batch,
+        rejected: &mut Rejected,
+    ) {
+        if settings.max_series.is_none() && settings.max_series_per_metric.is_none() {
+            self.series = HashMap::new();
+            self.by_name = HashMap::new();
+            return;
+        }
+        self.sweep(now);
+        let mut over = vec![false; batch.series.len()];
+        for (number, over) in over.iter_mut().enumerate() {
+            let labels = batch.labels(number as u32);
+            let name = labels.metric_name().unwrap_or_default();
+            if let Some(reason) = self.refusal(settings, labels.as_bytes(), name, now) {
+                *over = true;
+                self.blame(name);
+                rejected.series += 1;
+                rejected.over_series_limit += 1;
+                rejected.explain(|| reason);
+            }
+        }
+        if over.contains(&true) {
+            batch.retain_points(|_, point| {
+                let is_over = over.get(point.series as usize).copied().unwrap_or(true);
+                if is_over {
+                    rejected.count(&point.value);
+                }
+                !is_over
+            });
+        }
+    }
+
+    /// Notes that the series of a batch are active, also those that are new and over a limit.
+    pub(crate) fn touch(&mut self, settings: &InputSettings, now: Duration, batch: &Batch) {
+        if settings.max_series.is_none() && settings.max_series_per_metric.is_none() {
+            return;
+        }
+        self.sweep(now);
+        let no_limit = InputSettings::default();
+        for number in 0..batch.series.len() as u32 {
+            let labels = batch.labels(number);
+            let name = labels.metric_name().unwrap_or_default();
+            // Only the bound on all series can refuse one here.
+            let _ = self.refusal(&no_limit, labels.as_bytes(), name, now);
+        }
+    }
+
+    /// Series that were refused, by metric name: the [`BLAMED_MAX`] that were first.
+    pub(crate) fn blamed(&self) -> &BTreeMap<String, u64> {
+        &self.blamed
+    }
+
+    pub(crate) fn last_blamed(&self) -> &str {
+        &self.last_blamed
+    }
+
+    /// Active series.
+    pub(crate) fn active(&self) -> usize {
+        self.series.len()
+    }
+
+    /// Why a series is refused; `None` for one that is known, or new and within the limits.
+    fn refusal(
+        &mut self,
+        settings: &InputSettings,
+        labels: &[u8],
+        name: &[u8],
+        now: Duration,
+    ) -> Option<String> {
+        let seen = now.as_secs() as u32;
+        let hash = self.hasher.hash_one(labels);
+        if let Some(active) = self.series.get_mut(&hash) {
+            active.seen = seen;
+            return None;
+        }
+        let shown = String::from_utf8_lossy(name);
+        let max = settings.max_series.unwrap_or(SERIES_MAX);
+        if self.series.len() >= max {
+            return Some(format!(
+                "{shown}: a new series, but {max} are active already: the limit is max_series"
+            ));
+        }
+        let name_hash = self.hasher.hash_one(name);
+        let of_name = self.by_name.entry(name_hash).or_default();
+        if let Some(max) = settings.max_series_per_metric.filter(|max| *of_name >= *max) {
+            return Some(format!(
+                "{shown}: a new series, but {max} of this metric are active already: the limit is \
+                 max_series_per_metric"
+            ));
+        }
+        *of_name += 1;
+        self.series.insert(hash, Active { name: name_hash, seen });
+        None
+    }
+
+    fn blame(&mut self, name: &[u8]) {
+        let name = String::from_utf8_lossy(name);
+        self.last_blamed = name.to_string();
+        if let Some(count) = self.blamed.get_mut(&*name) {
+            *count += 1;
+        } else if self.blamed.len() < BLAMED_MAX {
+            self.blamed.insert(name.into_owned(), 1);
+        }
+    }
+
+    fn sweep(&mut self, now: Duration) {
+        if now.saturating_sub(self.swept) < SWEEP {
+            return;
+        }
+        self.swept = now;
+        let oldest = now.saturating_sub(ACTIVE).as_secs() as u32;
+        let by_name = &mut self.by_name;
+        self.series.retain(|_, active| {
+            let is_active = active.seen >= oldest;
+            if !is_active && let Some(count) = by_name.get_mut(&active.name) {
+                *count -= 1;
+                if *count == 0 {
+                    by_name.remove(&active.name);
+                }
+            }
+            is_active
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::{Labels, Series};
+
+    fn batch(name: &str, numbers: std::ops::Range<u32>) -> Batch {
+        let mut batch = Batch::new();
+        for number in numbers {
+            let labels = Labels::from_pairs([("__name__", name), ("n", &number.to_string())]);
+            let series = batch.add_series(labels.as_ref(), Series::NO_METADATA);
+            batch.push_float(series, 1, 1.0);
+        }
+        batch
+    }
+
+    /// How many series were kept and refused, and the first reason.
+    fn apply(
+        limit: &mut SeriesLimit,
+        settings: &InputSettings,
+        at: u64,
+        batch: Batch,
+    ) -> (usize, u64, String) {
+        let (mut batch, mut rejected) = (batch, Rejected::default());
+        limit.apply(settings, Duration::from_secs(at), &mut batch, &mut rejected);
+        assert_eq!(rejected.series, rejected.samples);
+        (batch.points.len(), rejected.series, rejected.reasons.first().cloned().unwrap_or_default())
+    }
+
+    #[test]
+    fn over_the_limit_new_series_are_refused_and_known_ones_go_on() {
+        let settings = InputSettings { max_series: Some(5), ..InputSettings::default() };
+        let mut limit = SeriesLimit::default();
+        assert_eq!(apply(&mut limit, &settings, 1, batch("a", 0..4)).0, 4);
+        let (kept, refused, reason) = apply(&mut limit, &settings, 2, batch("b", 0..3));
+        assert_eq!((kept, refused), (1, 2));
+        assert_eq!(reason, "b: a new series, but 5 are active already: the limit is max_series");
+        assert_eq!(apply(&mut limit, &settings, 3, batch("a", 0..6)).0, 4);
+        assert_eq!(
+            limit.blamed().clone().into_iter().collect::<Vec<_>>(),
+            [("a".into(), 2), ("b".into(), 2)]
+        );
+    }
+
+    #[test]
+    fn each_metric_name_has_a_limit_of_its_own() {
+        let settings = InputSettings { max_series_per_metric: Some(2), ..InputSettings::default() };
+        let mut limit = SeriesLimit::default();
+        let (kept, refused, reason) = apply(&mut limit, &settings, 1, batch("a", 0..3));
+        assert_eq!((kept, refused), (2, 1));
+        assert!(reason.ends_with("the limit is max_series_per_metric"), "{reason}");
+        assert_eq!(apply(&mut limit, &settings, 1, batch("b", 0..2)).0, 2);
+    }
+
+    #[test]
+    fn a_series_counts_for_an_hour_after_its_last_sample() {
+        let settings =
+            InputSettings { max_series: Some(2), max_series_per_metric: Some(2), ..InputSettings::default() };
+        let mut limit = SeriesLimit::default();
+        assert_eq!(apply(&mut limit, &settings, 100, batch("a", 0..2)).0, 2);
+        assert_eq!(apply(&mut limit, &settings, 3600, batch("a", 0..1)).0, 1);
+        assert_eq!(apply(&mut limit, &settings, 3700, batch("a", 2..3)).0, 0, "both are active until now");
+        assert_eq!(apply(&mut limit, &settings, 3761, batch("a", 2..3)).0, 1, "one of them is not any more");
+        assert_eq!(limit.active(), 2);
+        let none = InputSettings::default();
+        assert_eq!(apply(&mut limit, &none, 3762, batch("a", 0..9)).0, 9);
+        assert_eq!(limit.active(), 0, "without a limit nothing is kept");
+    }
+}
