@@ -4,7 +4,7 @@ use crate::answer::Refusal;
 use crate::decode::{decode, encoding};
 use crate::groups::ask::{Ask, Push};
 use crate::groups::group::{FAILURE_TIME, Family};
-use crate::groups::pushed::{self, NO_TIMESTAMP};
+use crate::groups::pushed::{self, NO_TIMESTAMP, PushedError};
 use crate::path::{GroupingLabels, PathError};
 use crate::{Doors, duration};
 use axum::extract::{Query, Request, State};
@@ -105,7 +105,11 @@ async fn take(doors: &Doors, request: Request, replace: bool) -> Result<(), Refu
         let left_out = (!parsed.rejected.is_empty()).then(|| parsed.rejected.to_string());
         // Protobuf has milliseconds, as the text format.
         let format = if protobuf { Format::Text } else { format };
-        let families = pushed::families(parsed.batch, bounds, format).map_err(|error| error.to_string());
+        let families = match pushed::families(parsed.batch, bounds, format) {
+            // For the Pushgateway such a body can't be read at all.
+            Err(error @ PushedError::TwoTypes { .. }) => return Err(error.to_string()),
+            families => families.map_err(|error| error.to_string()),
+        };
         Ok(match (families, left_out) {
             // Nothing of it is left: a PUT of nothing would clear the group.
             (Ok(families), Some(left_out)) if families.is_empty() => {

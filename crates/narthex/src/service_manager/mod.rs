@@ -4,8 +4,7 @@
 //! The protocol is sd_notify(3): datagrams to the socket in `NOTIFY_SOCKET`. Without that variable nothing is
 //! sent. The watchdog is on where the service manager sets `WATCHDOG_USEC` (`WatchdogSec=` in the unit).
 //!
-//! [`watchdog`] decides when the watchdog is fed, and [`parts`] says which parts of narthex have to work for
-//! that.
+//! `watchdog` decides when the watchdog is fed, and `parts` says which parts of narthex have to work for that.
 
 pub(crate) mod parts;
 pub(crate) mod watchdog;

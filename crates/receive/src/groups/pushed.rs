@@ -4,7 +4,7 @@ use super::group::{FAILURE_TIME, Family, Member, PUSH_TIME, PushedExemplar, Read
 use formats::text::Format;
 use intake::TimeBounds;
 use model::labels::METRIC_NAME;
-use model::{Batch, LabelsRef, Series, Value};
+use model::{Batch, LabelsRef, MetricType, Series, Value};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -22,6 +22,13 @@ pub enum PushedError {
         /// The label's name.
         name: String,
     },
+    /// One metric with two types, such as a sample before its TYPE line.
+    #[error(
+        "metric {name:?} has two types, {} and {}: give its type once, before its samples",
+        first.as_str(),
+        second.as_str()
+    )]
+    TwoTypes { name: String, first: MetricType, second: MetricType },
     /// A sample with a timestamp that is not accepted.
     #[error("series {series}: {reason}")]
     Timestamp {
@@ -95,11 +102,16 @@ pub fn families(
         let start = point.start_timestamp;
         let member = Member { labels: labels.to_labels(), reading, start, time, exemplars: Vec::new() };
         last = Some((point.series, name.to_string()));
+        let kind = metadata.map(|metadata| metadata.kind).unwrap_or_default();
         match families.get_mut(name) {
+            Some(family) if family.kind != kind => {
+                let name = name.to_string();
+                return Err(PushedError::TwoTypes { name, first: family.kind, second: kind });
+            }
             Some(family) => family.members.push(member),
             None => {
-                let (kind, help, unit) = metadata
-                    .map(|metadata| (metadata.kind, metadata.help.clone(), metadata.unit.clone()))
+                let (help, unit) = metadata
+                    .map(|metadata| (metadata.help.clone(), metadata.unit.clone()))
                     .unwrap_or_default();
                 let family = Family { kind, help, unit, members: vec![member] };
                 families.insert(name.to_string(), family);

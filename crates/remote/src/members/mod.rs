@@ -177,7 +177,7 @@ impl Divided {
     }
 }
 
-/// Works out the destinations of `entries`, which have been checked ([`check`]), for a log that goes from
+/// Works out the destinations of `entries`, which have no [`errors`], for a log that goes from
 /// `oldest` to `end`. Changes of members take effect at `end`, which all destinations concerned must not have
 /// read beyond. Changes nothing on disk.
 pub fn divide(
