@@ -499,10 +499,7 @@ async fn bounds_beyond_a_64_bit_float_are_refused_as_by_the_real_one() {
 #[tokio::test]
 async fn two_types_of_a_metric_in_one_body_are_refused_as_by_the_real_one() {
     let Some(pair) = Pair::new().await else { return };
-    for body in [
-        "h 1\n# TYPE h histogram\nh_sum 1\n",
-        "m 1\n# TYPE m gauge\nm{x=\"1\"} 1\n",
-    ] {
+    for body in ["h 1\n# TYPE h histogram\nh_sum 1\n", "m 1\n# TYPE m gauge\nm{x=\"1\"} 1\n"] {
         let (real, ours) = pair.send(&Push::new("PUT", "/metrics/job/a", body)).await;
         assert_eq!((real.0, ours.0), (400, 400), "{body}{real:?} {ours:?}");
         assert!(ours.1.contains("has two types"), "{ours:?}");

@@ -79,7 +79,7 @@ impl<S: Subscriber> Layer<S> for Events {
     }
 }
 
-/// Starts the log. `level` is what `--log` says. After an error, [`fatal`] still writes lines in this format.
+/// Starts the log. `level` is what `--log` says. After an error, `fatal` still writes lines in this format.
 pub fn start(level: &str, format: Format) -> Result<(), Failure> {
     let filter = filter::parse(level).map_err(|error| Failure::usage(format!("--log {level:?}: {error}")));
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());

@@ -1,8 +1,8 @@
 //! Reads a file and finds all of its mistakes, although the YAML reader and the types stop at the first one.
 //!
-//! The text is parsed once into an [`Outline`], which knows the place of each key. Then the types are read again and
-//! again: after each mistake, the key or entry that has it is left out ([`lenient::Remedies`]). Text that is not YAML
-//! is left out by whole sections and entries before that ([`syntax`]).
+//! The text is parsed once into an `Outline`, which knows the place of each key. Then the types are read again and
+//! again: after each mistake, the key or entry that has it is left out (`lenient::Remedies`). Text that is not YAML
+//! is left out by whole sections and entries before that (`syntax`).
 
 mod lenient;
 mod outline;

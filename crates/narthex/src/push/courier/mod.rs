@@ -1,6 +1,6 @@
 //! Sends entries to a target, and keeps them in its spool where that can't be done.
 //!
-//! The process that has the turn first sends the entries that wait, oldest first ([`drain`]), then its own. If that
+//! The process that has the turn first sends the entries that wait, oldest first (`drain`), then its own. If that
 //! takes longer than [`PATIENCE`], its entry joins the spool. Nothing here ends the program: a `Report` says what
 //! went wrong.
 

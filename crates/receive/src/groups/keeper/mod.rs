@@ -1,4 +1,4 @@
-//! The one task that changes groups. It plans the requests that wait ([`plan`]), commits the samples and the
+//! The one task that changes groups. It plans the requests that wait (`plan`), commits the samples and the
 //! journal entry of all of them together, and then answers. So the order of the log is the order of the answers,
 //! and a reader of the groups sees only what is durable.
 //!
