@@ -56,7 +56,7 @@ fn documented() -> BTreeMap<(String, String), String> {
 fn by_the_code() -> Vec<(&'static str, &'static str, String)> {
     let series = model::Limits::default();
     let doors = receive::Options::default();
-    let gateway = doors.pushgateway.clone();
+    let gateway = doors.pushgateway.groups.clone();
     let log = storage::Options::new("data");
     let window = sink::window::WindowLimits::DEFAULT;
     let named = |number: String, name: &str| format!("{number} (`{name}`)");
@@ -95,7 +95,7 @@ fn by_the_code() -> Vec<(&'static str, &'static str, String)> {
         ("A series", "a help text or unit", bytes(storage::metadata::MAX_TEXT_BYTES)),
         ("The doors", "connections at a time", count(http::CONNECTIONS_MAX)),
         ("The doors", "a request's head", bytes(http::HEAD_BYTES_MAX)),
-        ("The doors", "the path of a push to a group", bytes(receive::path::PATH_BYTES)),
+        ("The doors", "the path of a push to a group", bytes(groups::path::PATH_BYTES)),
         ("The doors", "time for a head, and for an idle connection", time(http::HEAD_TIMEOUT)),
         (
             "The doors",
@@ -149,17 +149,17 @@ fn by_the_code() -> Vec<(&'static str, &'static str, String)> {
             "samples and exemplars of a push to a group",
             format!("{} times `max_group_series`", receive::pushgateway::READ_FACTOR),
         ),
-        ("The doors", "warnings about a group", count(receive::WARNINGS_MAX)),
+        ("The doors", "warnings about a group", count(groups::WARNINGS_MAX)),
         ("The doors", "memory of all groups", bytes(gateway.max_bytes)),
         (
             "The doors",
             "groups that are no more whose last time is remembered",
-            count(receive::groups::keeper::DEPARTED),
+            count(groups::keeper::DEPARTED),
         ),
         (
             "The doors",
             "the reason for a refusal that a group remembers",
-            bytes(receive::groups::state::REASON_BYTES),
+            bytes(groups::state::REASON_BYTES),
         ),
         ("The doors", "extra labels of an import", count(receive::import::EXTRA_LABELS)),
         ("The doors", "the text of an answer", bytes(receive::answer::TEXT_BYTES)),

@@ -90,7 +90,7 @@ fn a_whole_file_is_read() {
     assert_eq!(config.log.compression, wal::Compression::Zstd);
     assert_eq!(config.max_in_memory, 5 << 20);
     assert_eq!((config.collect.host.to_string(), config.collect.own), ("cpu,meminfo".into(), false));
-    assert_eq!(config.receive.pushgateway.ttl, Some(Duration::from_secs(86_400)));
+    assert_eq!(config.receive.pushgateway.groups.ttl, Some(Duration::from_secs(86_400)));
 }
 
 #[test]

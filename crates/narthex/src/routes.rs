@@ -17,7 +17,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::{HeaderMap, StatusCode, header};
 use model::Clock;
-use receive::{Doors, Escaping};
+use groups::Escaping;
+use receive::Doors;
+use receive::answer::Refusal;
 use std::sync::Arc;
 
 const NOT_FOUND: &str = "not found. There are: / (the page), /metrics, /-/ready, /-/healthy, \
@@ -88,8 +90,8 @@ async fn count_unauthorized(State(doors): State<Doors>, request: Request, next: 
     let only_reads = request.method().is_safe();
     let response = next.run(request).await;
     if response.status() == StatusCode::UNAUTHORIZED {
-        doors.stats().unauthorized.add(1);
-        doors.stats().pushes_unauthorized.add(u64::from(!only_reads));
+        doors.denied().requests.add(1);
+        doors.denied().pushes.add(u64::from(!only_reads));
     }
     response
 }
@@ -110,9 +112,9 @@ async fn status(State(watch): State<Watch>) -> axum::Json<Status> {
 }
 
 async fn groups(State(watch): State<Watch>, Query(ask): Query<Ask>) -> Response {
-    match watch.doors.groups_status().await {
+    match watch.doors.groups().status().await {
         Ok(all) => axum::Json(Groups::of(all, &ask, watch.clock.now_ms())).into_response(),
-        Err(refusal) => refusal.into_response(),
+        Err(refusal) => Refusal::from(refusal).into_response(),
     }
 }
 

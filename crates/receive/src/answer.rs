@@ -1,6 +1,6 @@
 //! What a door answers where it doesn't take what came. The one place that knows status codes for faults.
 
-use crate::path::PathError;
+use groups::path::PathError;
 use axum::response::{IntoResponse, Response};
 use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
@@ -136,6 +136,17 @@ impl IntoResponse for Refusal {
 impl From<AppendError> for Refusal {
     fn from(error: AppendError) -> Self {
         Refusal::Intake(error.into())
+    }
+}
+
+impl From<groups::Refusal> for Refusal {
+    fn from(refusal: groups::Refusal) -> Self {
+        match refusal {
+            groups::Refusal::Invalid(text) => Refusal::Malformed(text),
+            groups::Refusal::TooMany(text) => Refusal::TooMany(text),
+            groups::Refusal::Append(error) => error.into(),
+            groups::Refusal::Stopping => Refusal::Stopping,
+        }
     }
 }
 

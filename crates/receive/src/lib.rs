@@ -19,8 +19,7 @@
 //!
 //! # Where to start
 //!
-//! [`Doors::open`] and [`Doors::router`]; then [`mod@write`] for the shortest way of a request. Pure parts:
-//! [`path`] and everything in [`groups`] but its keeper.
+//! [`Doors::open`] and [`Doors::router`]; then [`mod@write`] for the shortest way of a request.
 
 pub mod answer;
 pub mod auth;
@@ -28,20 +27,12 @@ pub mod body;
 mod decode;
 mod doors;
 mod duration;
-mod escaped_names;
-mod escaping;
-mod exposition;
-pub mod groups;
 pub mod import;
 pub mod options;
-pub mod path;
 pub mod pushgateway;
-pub mod stats;
 pub mod status;
 pub mod web_config;
 pub mod write;
 
-pub use doors::{Doors, GroupStatus, IMPORT, OpenError, PUSHGATEWAY, REMOTE_WRITE, WARNINGS_MAX};
-pub use escaping::Escaping;
+pub use doors::{Denied, Doors, IMPORT, OpenError, PUSHGATEWAY, REMOTE_WRITE};
 pub use options::{Options, OptionsError, Pushgateway};
-pub use stats::Stats;

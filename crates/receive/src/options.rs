@@ -37,60 +37,23 @@ impl Default for Options {
 }
 
 /// Settings of the Pushgateway's interface.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Pushgateway {
-    /// How often each group is sent anew. At most [`Pushgateway::MAX_INTERVAL`].
-    pub interval: Duration,
-    /// The time to live of a group that doesn't name its own. None: for ever.
-    pub ttl: Option<Duration>,
-    /// How long an expired group's two push times go on being sent.
-    pub ttl_forget: Duration,
-    /// Serve the groups for a scrape, too.
+    /// Serve the groups as a page to scrape, too.
     pub expose: bool,
-    /// Take bodies with timestamps.
+    /// Accept bodies with timestamps.
     pub allow_timestamps: bool,
     /// Allow wiping all groups over HTTP.
     pub enable_admin: bool,
-    /// The most groups; past it 429.
-    pub max_groups: usize,
-    /// The most series of one group; past it 429.
-    pub max_group_series: usize,
-    /// The most series of all groups together; past it 429.
-    pub max_series: usize,
-    /// The most memory of all groups together, in bytes; past it 429.
-    pub max_bytes: usize,
-}
-
-impl Default for Pushgateway {
-    fn default() -> Self {
-        Pushgateway {
-            interval: Duration::from_secs(30),
-            ttl: None,
-            ttl_forget: Duration::from_secs(30 * 86_400),
-            expose: false,
-            allow_timestamps: false,
-            enable_admin: false,
-            max_groups: 10_000,
-            max_group_series: 10_000,
-            max_series: 1_000_000,
-            max_bytes: 256 << 20,
-        }
-    }
+    pub groups: groups::Options,
 }
 
 /// Why settings are refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OptionsError {
-    /// Groups would fall out of instant queries between two emissions.
-    #[error(
-        "pushgateway.interval is {given:?}: at most {:?}, since a query looks back five minutes only, and a \
-         group that is sent less often would vanish from it when one emission is lost",
-        Pushgateway::MAX_INTERVAL
-    )]
-    Interval {
-        /// What was set.
-        given: Duration,
-    },
+    /// The groups.
+    #[error("pushgateway.{0}")]
+    Groups(#[from] groups::OptionsError),
     /// A limit of nothing.
     #[error("{name} is 0: it must be at least 1")]
     Zero {
@@ -113,11 +76,6 @@ pub enum OptionsError {
     },
 }
 
-impl Pushgateway {
-    /// The longest interval: two emissions may be lost within a look-back of five minutes.
-    pub const MAX_INTERVAL: Duration = Duration::from_secs(120);
-}
-
 impl Options {
     /// Checks that the settings make sense together.
     pub fn check(&self) -> Result<(), OptionsError> {
@@ -126,19 +84,9 @@ impl Options {
 
     /// All that is wrong with the settings.
     pub fn errors(&self) -> Vec<OptionsError> {
-        let gateway = &self.pushgateway;
-        let mut errors = Vec::new();
-        if gateway.interval > Pushgateway::MAX_INTERVAL {
-            errors.push(OptionsError::Interval { given: gateway.interval });
-        }
+        let groups = self.pushgateway.groups.errors().into_iter();
+        let mut errors: Vec<OptionsError> = groups.map(OptionsError::Groups).collect();
         for (name, zero) in [
-            ("pushgateway.interval", gateway.interval.is_zero()),
-            ("pushgateway.ttl", gateway.ttl.is_some_and(|ttl| ttl.is_zero())),
-            ("pushgateway.ttl_forget", gateway.ttl_forget.is_zero()),
-            ("pushgateway.max_groups", gateway.max_groups == 0),
-            ("pushgateway.max_group_series", gateway.max_group_series == 0),
-            ("pushgateway.max_series", gateway.max_series == 0),
-            ("pushgateway.max_bytes", gateway.max_bytes == 0),
             ("body_bytes", self.body_bytes == 0),
             ("decoded_bytes", self.decoded_bytes == 0),
         ] {
@@ -157,16 +105,6 @@ impl Options {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_interval_over_two_minutes_is_refused_for_the_look_back() {
-        let mut options = Options::default();
-        assert_eq!(options.check(), Ok(()));
-        options.pushgateway.interval = Duration::from_secs(120);
-        assert_eq!(options.check(), Ok(()));
-        options.pushgateway.interval = Duration::from_secs(121);
-        assert!(options.check().unwrap_err().to_string().contains("looks back five minutes"));
-    }
 
     #[test]
     fn limits_of_nothing_are_refused() {

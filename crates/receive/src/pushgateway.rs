@@ -2,10 +2,10 @@
 
 use crate::answer::Refusal;
 use crate::decode::{decode, encoding};
-use crate::groups::ask::{Ask, Push};
-use crate::groups::group::{FAILURE_TIME, Family};
-use crate::groups::pushed::{self, NO_TIMESTAMP, PushedError};
-use crate::path::{GroupingLabels, PathError};
+use groups::ask::Push;
+use groups::group::{FAILURE_TIME, Family};
+use groups::pushed::{self, NO_TIMESTAMP, PushedError};
+use groups::path::{GroupingLabels, PathError};
 use crate::{Doors, duration};
 use axum::extract::{Query, Request, State};
 use axum::response::{IntoResponse, Response};
@@ -62,7 +62,7 @@ pub(crate) async fn without_job(State(doors): State<Doors>) -> Response {
 async fn delete(doors: &Doors, request: Request) -> Result<(), Refusal> {
     let _admission = doors.inputs().pushgateway.admit()?;
     let labels = GroupingLabels::from_path(request.uri().path())?;
-    doors.ask(Ask::Delete(labels.key())).await
+    Ok(doors.groups().delete(labels.key()).await?)
 }
 
 async fn take(doors: &Doors, request: Request, replace: bool) -> Result<(), Refusal> {
@@ -82,7 +82,7 @@ async fn take(doors: &Doors, request: Request, replace: bool) -> Result<(), Refu
     let bounds = admission.time_bounds().without_oldest();
     let allowed = options.pushgateway.allow_timestamps;
     let grouping = labels.clone();
-    let max_points = options.pushgateway.max_group_series.saturating_mul(READ_FACTOR);
+    let max_points = options.pushgateway.groups.max_group_series.saturating_mul(READ_FACTOR);
     let parse = move |bytes: &[u8]| -> Result<Body, String> {
         let extra: Vec<(&str, &str)> = grouping.iter().collect();
         let mut options = ParseOptions::new(format, NO_TIMESTAMP);
@@ -122,7 +122,7 @@ async fn take(doors: &Doors, request: Request, replace: bool) -> Result<(), Refu
     let Body { families, left_out } = body.map_err(Refusal::Malformed)?;
     let members = families.iter().flatten().flat_map(|(_, family)| &family.members);
     let points: usize = members.map(|member| 1 + member.exemplars.len()).sum();
-    doors.ask(Ask::Push(Push { key: labels.key(), replace, ttl, families, left_out })).await?;
+    doors.groups().push(Push { key: labels.key(), replace, ttl, families, left_out }).await?;
     admission.input().counters().points.add(points as u64);
     Ok(())
 }

@@ -4,9 +4,8 @@
 use crate::Doors;
 use crate::answer::Refusal;
 use crate::duration::rfc3339;
-use crate::exposition::{all_families, number, shown_labels, type_word};
-use crate::groups::ask::Ask;
-use crate::groups::group::{Family, Group, Kept, Member, Reading};
+use groups::exposition::{all_families, number, shown_labels, type_word};
+use groups::group::{Family, Group, Kept, Member, Reading};
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
@@ -20,7 +19,7 @@ pub(crate) async fn status(State(doors): State<Doors>) -> Response {
     let options = doors.options();
     let gateway = &options.pushgateway;
     let flags: BTreeMap<&str, String> = [
-        ("pushgateway.interval", format!("{:?}", gateway.interval)),
+        ("pushgateway.interval", format!("{:?}", gateway.groups.interval)),
         ("pushgateway.expose", gateway.expose.to_string()),
         ("enable-admin", gateway.enable_admin.to_string()),
     ]
@@ -34,9 +33,9 @@ pub(crate) async fn status(State(doors): State<Doors>) -> Response {
 
 /// All groups with all that was pushed to them.
 pub(crate) async fn metrics(State(doors): State<Doors>) -> Response {
-    match doors.groups().await {
+    match doors.groups().all().await {
         Ok(groups) => answer(groups.iter().map(|group| group_json(group)).collect()),
-        Err(refusal) => refusal.into_response(),
+        Err(refusal) => Refusal::from(refusal).into_response(),
     }
 }
 
@@ -46,7 +45,8 @@ pub(crate) async fn wipe(State(doors): State<Doors>) -> Response {
         let text = "wiping is not enabled: start narthex with --enable-admin".to_string();
         return Refusal::NotFound(text).into_response();
     }
-    doors.ask(Ask::Wipe).await.map(|()| StatusCode::ACCEPTED).into_response()
+    let wiped = doors.groups().wipe().await.map_err(Refusal::from);
+    wiped.map(|()| StatusCode::ACCEPTED).into_response()
 }
 
 /// Without the Pushgateway's headers for foreign pages: no page but narthex' own is to read this.

@@ -50,7 +50,7 @@ async fn all_that_a_group_sends_gets_its_labels_and_rules() {
     let expected = [with("a"), with("push_failure_time_seconds"), with("push_time_seconds")];
     assert_eq!(all(&world.lines().await), expected);
     world.clock.pass(TURN);
-    world.doors.take_turns().await.unwrap();
+    world.doors.groups().take_turns().await.unwrap();
     assert_eq!(all(&world.lines().await), expected, "sent again");
     assert_eq!(world.send("DELETE", "/metrics/job/j", "").await.0, 202);
     assert_eq!(all(&world.lines().await), expected, "staleness markers");
@@ -85,7 +85,7 @@ async fn a_push_over_a_limit_keeps_what_is_within_it_and_stays_active_while_it_i
     assert_eq!(world.texts().await.len(), 2);
     for _ in 0..150 {
         world.clock.pass(TURN);
-        world.doors.take_turns().await.unwrap();
+        world.doors.groups().take_turns().await.unwrap();
     }
     let (status, text) = world.send("PUT", "/metrics/job/other", "a{n=\"4\"} 1\n").await;
     assert_eq!(status, 400, "the group's series are active, 75 minutes after its push: {text}");

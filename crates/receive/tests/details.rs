@@ -116,11 +116,11 @@ async fn a_group_lives_for_ever_unless_somebody_says_otherwise() {
     world.put("/metrics/job/a", "m 1\n").await;
     world.lines().await;
     world.clock.pass(1000 * DAY);
-    world.doors.take_turns().await.unwrap();
-    let group = &world.doors.groups_status().await.unwrap()[0];
+    world.doors.groups().take_turns().await.unwrap();
+    let group = &world.doors.groups().status().await.unwrap()[0];
     assert_eq!((group.ttl_ms, group.expired_ms), (None, None));
     assert_eq!(world.texts().await.len(), 1);
-    assert_eq!(world.doors.stats().expirations.get(), 0);
+    assert_eq!(world.doors.groups().stats().expirations.get(), 0);
 }
 
 #[tokio::test]
@@ -128,14 +128,14 @@ async fn the_times_of_an_expired_group_stay_for_thirty_days() {
     let world = World::new().await;
     world.put("/metrics/job/a?ttl=10m", "m 1\n").await;
     world.clock.pass(Duration::from_secs(600));
-    world.doors.take_turns().await.unwrap();
-    assert_eq!(world.doors.stats().expirations.get(), 1);
+    world.doors.groups().take_turns().await.unwrap();
+    assert_eq!(world.doors.groups().stats().expirations.get(), 1);
     world.clock.pass(30 * DAY - Duration::from_secs(1));
-    world.doors.take_turns().await.unwrap();
-    assert_eq!((world.doors.groups().await.unwrap().len(), world.doors.stats().forgotten.get()), (1, 0));
+    world.doors.groups().take_turns().await.unwrap();
+    assert_eq!((world.doors.groups().all().await.unwrap().len(), world.doors.groups().stats().forgotten.get()), (1, 0));
     world.clock.pass(Duration::from_secs(1));
-    world.doors.take_turns().await.unwrap();
-    assert_eq!((world.doors.groups().await.unwrap().len(), world.doors.stats().forgotten.get()), (0, 1));
+    world.doors.groups().take_turns().await.unwrap();
+    assert_eq!((world.doors.groups().all().await.unwrap().len(), world.doors.groups().stats().forgotten.get()), (0, 1));
 }
 
 #[tokio::test]
@@ -143,14 +143,14 @@ async fn a_delete_ends_the_times_of_an_expired_group_too() {
     let mut world = World::new().await;
     world.put("/metrics/job/a?ttl=10m", "m 1\n").await;
     world.clock.pass(Duration::from_secs(600));
-    world.doors.take_turns().await.unwrap();
+    world.doors.groups().take_turns().await.unwrap();
     world.lines().await;
     assert_eq!(world.delete("/metrics/job/a").await, 202);
     let mut ended: Vec<String> =
         world.lines().await.iter().map(|line| format!("{} {}", line.series, line.value)).collect();
     ended.sort();
     assert_eq!(ended, ["push_failure_time_seconds{job=\"a\"} stale", "push_time_seconds{job=\"a\"} stale"]);
-    assert_eq!(world.doors.groups().await.unwrap().len(), 0);
+    assert_eq!(world.doors.groups().all().await.unwrap().len(), 0);
 }
 
 /// Without what is a moment.

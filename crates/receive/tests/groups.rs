@@ -76,7 +76,7 @@ async fn a_delete_takes_exactly_its_group() {
     world.lines().await;
     world.delete("/metrics/job/a").await;
     assert_eq!(world.texts().await, [r#"m{job="a"} stale +1"#]);
-    assert_eq!(world.doors.groups().await.unwrap().len(), 1);
+    assert_eq!(world.doors.groups().all().await.unwrap().len(), 1);
 }
 
 #[tokio::test]
@@ -86,7 +86,7 @@ async fn a_group_goes_out_each_interval_with_its_last_values() {
     world.lines().await;
     for _ in 0..3 {
         world.clock.pass(TURN);
-        world.doors.take_turns().await.unwrap();
+        world.doors.groups().take_turns().await.unwrap();
     }
     assert_eq!(
         world.texts().await,
@@ -94,10 +94,10 @@ async fn a_group_goes_out_each_interval_with_its_last_values() {
     );
     // Nothing is made up for: five minutes later it is sent once.
     world.clock.pass(10 * TURN);
-    world.doors.take_turns().await.unwrap();
-    world.doors.take_turns().await.unwrap();
+    world.doors.groups().take_turns().await.unwrap();
+    world.doors.groups().take_turns().await.unwrap();
     assert_eq!(world.texts().await, [r#"m{job="a"} 1 +390000"#]);
-    assert_eq!(world.doors.stats().emissions.get(), 4);
+    assert_eq!(world.doors.groups().stats().emissions.get(), 4);
 }
 
 #[tokio::test]
@@ -111,7 +111,7 @@ async fn groups_have_turns_of_their_own_within_the_interval() {
     let mut seen = 0;
     for _ in 0..30 {
         world.clock.pass(Duration::from_secs(1));
-        world.doors.take_turns().await.unwrap();
+        world.doors.groups().take_turns().await.unwrap();
         let now = world.texts().await.len();
         (most, seen) = (most.max(now), seen + now);
     }
@@ -126,7 +126,7 @@ async fn the_runtime_sends_groups_by_itself() {
     let clock = std::sync::Arc::new(model::SystemClock::new());
     let (storage, _) = storage::Storage::open(fs, clock.clone(), storage::Options::new(dir.path())).unwrap();
     let mut options = receive::Options::default();
-    options.pushgateway.interval = Duration::from_millis(300);
+    options.pushgateway.groups.interval = Duration::from_millis(300);
     let doors = receive::Doors::open(storage.clone(), clock, options).await.unwrap();
     let request = Request::put("/metrics/job/a").body(Body::from("m 1\n")).unwrap();
     let response = tower::ServiceExt::oneshot(doors.router(), request).await.unwrap();
@@ -168,12 +168,12 @@ async fn groups_survive_a_restart_and_go_on_being_sent() {
     world.put("/metrics/job/b", "n 2\n").await;
     world.delete("/metrics/job/b").await;
     world.post("/metrics/job/c", "o 1 123\n").await;
-    let before = world.doors.groups().await.unwrap();
+    let before = world.doors.groups().all().await.unwrap();
     let mut world = world.restart().await;
-    assert_eq!(world.doors.groups().await.unwrap(), before);
+    assert_eq!(world.doors.groups().all().await.unwrap(), before);
     assert_eq!(world.lines().await, [], "nothing is sent for the time it was down");
     world.clock.pass(TURN);
-    world.doors.take_turns().await.unwrap();
+    world.doors.groups().take_turns().await.unwrap();
     assert_eq!(world.texts().await, [r#"m{job="a",x="1"} 1.5 +30000"#]);
     assert_eq!(world.storage.metadata(b"m").unwrap().help, "Help.");
     // The times of what was sent anew are remembered, too.
@@ -196,7 +196,7 @@ async fn a_refused_push_sets_the_failure_time_also_where_it_is_the_first() {
         texts,
         [r#"push_time_seconds{job="a"} 0"#, r#"push_failure_time_seconds{job="a"} 1800000000"#]
     );
-    let group = &world.doors.groups_status().await.unwrap()[0];
+    let group = &world.doors.groups().status().await.unwrap()[0];
     assert!(group.failure.contains("timestamps") && group.pushed_ms == 0 && group.failed_ms == START);
     // A success afterwards leaves the failure's time.
     world.clock.pass(Duration::from_secs(5));
@@ -212,7 +212,7 @@ async fn what_can_not_be_read_changes_nothing() {
     let (status, text) = world.send("PUT", "/metrics/job/a", "m 1\n\nm{x=1} 2\n").await;
     assert_eq!(status, 400);
     assert!(text.starts_with("line 3, column 5: "), "{text}");
-    assert_eq!(world.doors.groups().await.unwrap().len(), 0);
+    assert_eq!(world.doors.groups().all().await.unwrap().len(), 0);
     assert_eq!(world.lines().await, []);
 }
 
@@ -233,24 +233,24 @@ async fn groups_must_fit_together() {
 #[tokio::test]
 async fn a_group_expires_and_is_forgotten() {
     let mut world =
-        World::with(|options| options.pushgateway.ttl_forget = Duration::from_secs(3600), |_| {}).await;
+        World::with(|options| options.pushgateway.groups.ttl_forget = Duration::from_secs(3600), |_| {}).await;
     world.put("/metrics/job/a?ttl=10m", "m 1\n").await;
     world.clock.pass(Duration::from_secs(300));
     // A push that doesn't say how long leaves it as it is, and counts from now.
     world.post("/metrics/job/a", "m 2\n").await;
     world.clock.pass(Duration::from_secs(599));
-    world.doors.take_turns().await.unwrap();
+    world.doors.groups().take_turns().await.unwrap();
     world.lines().await;
-    assert_eq!(world.doors.stats().expirations.get(), 0);
+    assert_eq!(world.doors.groups().stats().expirations.get(), 0);
     world.clock.pass(Duration::from_secs(1));
-    world.doors.take_turns().await.unwrap();
+    world.doors.groups().take_turns().await.unwrap();
     assert_eq!(world.texts().await, [r#"m{job="a"} stale +900000"#]);
-    assert_eq!(world.doors.stats().expirations.get(), 1);
-    assert_eq!(world.doors.groups_status().await.unwrap()[0].expired_ms, Some(START + 900_000));
+    assert_eq!(world.doors.groups().stats().expirations.get(), 1);
+    assert_eq!(world.doors.groups().status().await.unwrap()[0].expired_ms, Some(START + 900_000));
     // Its push times go on, over a restart, too.
     let mut world = world.restart().await;
     world.clock.pass(TURN);
-    world.doors.take_turns().await.unwrap();
+    world.doors.groups().take_turns().await.unwrap();
     let lines = world.lines().await;
     let texts: Vec<String> = lines.iter().map(|line| format!("{} {}", line.series, line.value)).collect();
     assert_eq!(
@@ -258,23 +258,23 @@ async fn a_group_expires_and_is_forgotten() {
         [r#"push_time_seconds{job="a"} 1800000300"#, r#"push_failure_time_seconds{job="a"} 0"#]
     );
     world.clock.pass(Duration::from_secs(3600));
-    world.doors.take_turns().await.unwrap();
+    world.doors.groups().take_turns().await.unwrap();
     let lines = world.lines().await;
     assert!(lines.iter().rev().take(2).all(|line| line.value == "stale"), "{lines:?}");
-    assert_eq!(world.doors.stats().forgotten.get(), 1);
-    assert_eq!(world.doors.groups().await.unwrap().len(), 0);
+    assert_eq!(world.doors.groups().stats().forgotten.get(), 1);
+    assert_eq!(world.doors.groups().all().await.unwrap().len(), 0);
 }
 
 #[tokio::test]
 async fn a_group_that_expired_comes_back_with_the_next_push() {
     let mut world =
-        World::with(|options| options.pushgateway.ttl = Some(Duration::from_secs(60)), |_| {}).await;
+        World::with(|options| options.pushgateway.groups.ttl = Some(Duration::from_secs(60)), |_| {}).await;
     world.put("/metrics/job/a", "m 1\n").await;
     world.clock.pass(Duration::from_secs(60));
-    world.doors.take_turns().await.unwrap();
+    world.doors.groups().take_turns().await.unwrap();
     world.put("/metrics/job/a", "m 2\n").await;
     world.clock.pass(Duration::from_secs(59));
-    world.doors.take_turns().await.unwrap();
+    world.doors.groups().take_turns().await.unwrap();
     assert_eq!(
         world.texts().await,
         [
@@ -288,7 +288,7 @@ async fn a_group_that_expired_comes_back_with_the_next_push() {
 
 #[tokio::test]
 async fn a_time_to_live_is_named_by_header_or_parameter_and_taken_back_with_0() {
-    let world = World::with(|options| options.pushgateway.ttl = Some(Duration::from_secs(60)), |_| {}).await;
+    let world = World::with(|options| options.pushgateway.groups.ttl = Some(Duration::from_secs(60)), |_| {}).await;
     let put = async |uri: &str, header: Option<&str>| {
         let mut request = Request::put(uri);
         if let Some(header) = header {
@@ -296,7 +296,7 @@ async fn a_time_to_live_is_named_by_header_or_parameter_and_taken_back_with_0() 
         }
         world.request(request.body(Body::from("m 1\n")).unwrap()).await.status().as_u16()
     };
-    let ttl = async || world.doors.groups_status().await.unwrap()[0].ttl_ms;
+    let ttl = async || world.doors.groups().status().await.unwrap()[0].ttl_ms;
     assert_eq!((put("/metrics/job/a", None).await, ttl().await), (200, Some(60_000)));
     assert_eq!((put("/metrics/job/a", Some("5m")).await, ttl().await), (200, Some(300_000)));
     assert_eq!((put("/metrics/job/a?ttl=90", Some("5m")).await, ttl().await), (200, Some(90_000)));
@@ -308,9 +308,9 @@ async fn a_time_to_live_is_named_by_header_or_parameter_and_taken_back_with_0() 
 #[tokio::test]
 async fn limits_are_answered_with_429_and_change_nothing() {
     let set = |options: &mut receive::Options| {
-        options.pushgateway.max_groups = 2;
-        options.pushgateway.max_group_series = 3;
-        options.pushgateway.max_series = 4;
+        options.pushgateway.groups.max_groups = 2;
+        options.pushgateway.groups.max_group_series = 3;
+        options.pushgateway.groups.max_series = 4;
     };
     let mut world = World::with(set, |_| {}).await;
     assert_eq!(world.put("/metrics/job/a", "m{x=\"1\"} 1\nm{x=\"2\"} 1\nm{x=\"3\"} 1\n").await, 200);
@@ -325,12 +325,12 @@ async fn limits_are_answered_with_429_and_change_nothing() {
     assert_eq!(world.post("/metrics/job/c", "m 1 5\n").await, 429, "nor by a refused push");
     assert_eq!(world.texts().await.len(), 4);
     assert_eq!(world.put("/metrics/job/a", "m 1\n").await, 200, "making room is not refused");
-    assert_eq!(world.doors.groups().await.unwrap().len(), 2);
+    assert_eq!(world.doors.groups().all().await.unwrap().len(), 2);
 }
 
 #[tokio::test]
 async fn the_memory_of_all_groups_is_limited_however_few_series_they_have() {
-    let world = World::with(|options| options.pushgateway.max_bytes = 10_000, |_| {}).await;
+    let world = World::with(|options| options.pushgateway.groups.max_bytes = 10_000, |_| {}).await;
     let body = |bytes: usize| format!("m{{x=\"{}\"}} 1\n", "x".repeat(bytes));
     assert_eq!(world.put("/metrics/job/a", &body(4000)).await, 200);
     assert_eq!(world.put("/metrics/job/b", &body(4000)).await, 200);
@@ -341,7 +341,7 @@ async fn the_memory_of_all_groups_is_limited_however_few_series_they_have() {
     assert_eq!(world.post("/metrics/job/b", &body(8000)).await, 429);
     assert_eq!(world.put("/metrics/job/b", &body(100)).await, 200);
     assert_eq!(world.put("/metrics/job/c", &body(3000)).await, 200);
-    assert!(world.doors.stats().group_bytes.get() <= 10_000);
+    assert!(world.doors.groups().stats().group_bytes.get() <= 10_000);
 }
 
 #[tokio::test]
@@ -372,7 +372,7 @@ async fn wiping_has_to_be_enabled() {
     let world = World::new().await;
     world.put("/metrics/job/a", "m 1\n").await;
     assert_eq!(world.put("/api/v1/admin/wipe", "").await, 404);
-    assert_eq!(world.doors.groups().await.unwrap().len(), 1);
+    assert_eq!(world.doors.groups().all().await.unwrap().len(), 1);
 
     let mut world = World::with(|options| options.pushgateway.enable_admin = true, |_| {}).await;
     for group in 0..20 {
@@ -381,7 +381,7 @@ async fn wiping_has_to_be_enabled() {
     world.lines().await;
     assert_eq!(world.put("/api/v1/admin/wipe", "").await, 202);
     assert_eq!(world.texts().await.len(), 20);
-    assert_eq!(world.doors.groups().await.unwrap().len(), 0);
+    assert_eq!(world.doors.groups().all().await.unwrap().len(), 0);
     assert_eq!(world.send("GET", "/api/v1/admin/wipe", "").await.0, 405);
 }
 
@@ -411,16 +411,16 @@ async fn the_journal_is_rewritten_and_holds_the_same() {
     let body: String =
         (0..200).map(|x| format!("m{{x=\"{x}\",pad=\"{}\"}} {x}\n", "p".repeat(100))).collect();
     let mut pushes = 0;
-    while world.doors.stats().journal_rewrites.get() < 2 {
+    while world.doors.groups().stats().journal_rewrites.get() < 2 {
         assert_eq!(world.put(&format!("/metrics/job/j{}", pushes % 3), &body).await, 200);
         pushes += 1;
         assert!(pushes < 1000, "never rewritten");
     }
     world.delete("/metrics/job/j1").await;
-    let before = world.doors.groups().await.unwrap();
+    let before = world.doors.groups().all().await.unwrap();
     let world = world.restart().await;
-    assert_eq!(world.doors.groups().await.unwrap(), before);
-    assert_eq!(world.doors.stats().journal_damaged.get(), 0);
+    assert_eq!(world.doors.groups().all().await.unwrap(), before);
+    assert_eq!(world.doors.groups().stats().journal_damaged.get(), 0);
 }
 
 #[tokio::test]
@@ -431,12 +431,12 @@ async fn a_push_that_could_not_be_logged_changes_nothing_and_others_go_on() {
     let (few, many) = tokio::join!(world.put("/metrics/job/b", "m 1\n"), world.put("/metrics/job/c", &body));
     assert_eq!((few, many), (200, 429));
     let keys: Vec<String> =
-        world.doors.groups().await.unwrap().iter().map(|group| group.key.to_string()).collect();
+        world.doors.groups().all().await.unwrap().iter().map(|group| group.key.to_string()).collect();
     assert_eq!(keys, [r#"{job="a"}"#, r#"{job="b"}"#]);
     assert_eq!(world.texts().await.len(), 3);
 
     let storage = world.storage.clone();
     tokio::task::spawn_blocking(move || storage.close()).await.unwrap();
     assert_eq!(world.put("/metrics/job/a", "m 2\n").await, 503);
-    assert_eq!(world.doors.groups().await.unwrap()[0].series(), 2);
+    assert_eq!(world.doors.groups().all().await.unwrap()[0].series(), 2);
 }

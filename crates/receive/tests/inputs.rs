@@ -59,7 +59,7 @@ async fn a_pushed_exemplar_is_kept_with_its_timestamp_or_the_time_of_the_push() 
     world.clock.pass(Duration::from_secs(1));
     put_as(&world, OPEN_METRICS, text).await;
     world.clock.pass(Duration::from_secs(30));
-    world.doors.take_turns().await.unwrap();
+    world.doors.groups().take_turns().await.unwrap();
     assert!(!world.texts().await.iter().any(|line| line.contains("exemplar")));
     let text = "# TYPE c counter\nc_total{x=\"1\"} 5 # {trace_id=\"v\"} 1\n# EOF\n";
     put_as(&world, OPEN_METRICS, text).await;
@@ -75,10 +75,10 @@ async fn a_protobuf_push_with_an_exemplar_as_client_golang_sends_it_is_accepted(
     let exemplar =
         format!(r#"f_total{{job="a"}} exemplar {{trace_id="t"}} 1 +{}"#, 1_700_000_000_000 - START);
     assert_eq!(world.texts().await, [r#"f_total{job="a"} 3 +0"#, exemplar.as_str()]);
-    let group = &world.doors.groups_status().await.unwrap()[0];
+    let group = &world.doors.groups().status().await.unwrap()[0];
     assert_eq!((group.failed_ms, group.failure.as_str()), (0, ""));
     let world = world.restart().await;
-    assert_eq!(world.doors.groups().await.unwrap()[0].series(), 1);
+    assert_eq!(world.doors.groups().all().await.unwrap()[0].series(), 1);
 }
 
 #[tokio::test]
@@ -107,13 +107,13 @@ async fn a_pushed_sample_with_a_timestamp_is_refused_with_its_reason() {
         ),
     ] {
         assert_eq!(put_as(&world, content_type, body).await, (400, wanted));
-        let group = &world.doors.groups_status().await.unwrap()[0];
+        let group = &world.doors.groups().status().await.unwrap()[0];
         assert!(group.failed_ms > 0 && !group.failure.is_empty());
         world.delete("/metrics/job/a").await;
     }
     // What can't be read at all is no failed push, as in the Pushgateway.
     let (status, text) = put_as(&world, "text/plain", "n 1 5\nm x\n").await;
-    assert_eq!((status, world.doors.groups().await.unwrap().len()), (400, 0), "{text}");
+    assert_eq!((status, world.doors.groups().all().await.unwrap().len()), (400, 0), "{text}");
 }
 
 #[tokio::test]
@@ -150,15 +150,15 @@ async fn a_series_over_a_limit_costs_a_push_only_itself_and_counts_as_a_failed_p
         "{text}"
     );
     assert_eq!(world.texts().await, [r#"a{job="a"} 1 +0"#, r#"c{job="a"} 3 +0"#]);
-    let group = world.doors.groups_status().await.unwrap().remove(0);
+    let group = world.doors.groups().status().await.unwrap().remove(0);
     assert_eq!((group.series, group.pushed_ms, group.failed_ms), (2, START, START + 1));
     assert!(group.failure.starts_with("left out 1 series"), "{}", group.failure);
     // It is the same after a restart, and the next whole push ends it.
     let world = world.restart().await;
-    assert_eq!(world.doors.groups_status().await.unwrap(), [group]);
+    assert_eq!(world.doors.groups().status().await.unwrap(), [group]);
     world.clock.pass(Duration::from_secs(1));
     assert_eq!(world.put("/metrics/job/a", "a 1\n").await, 200);
-    let group = world.doors.groups_status().await.unwrap().remove(0);
+    let group = world.doors.groups().status().await.unwrap().remove(0);
     assert!(group.pushed_ms > group.failed_ms);
 }
 
@@ -170,7 +170,7 @@ async fn a_push_of_which_nothing_is_left_leaves_the_group_as_it_is() {
     let body = format!("b{{l=\"{}\"}} 2\n", "x".repeat(16_385));
     assert_eq!(world.put("/metrics/job/a", &body).await, 400);
     assert_eq!(world.texts().await, [] as [String; 0]);
-    let group = world.doors.groups_status().await.unwrap().remove(0);
+    let group = world.doors.groups().status().await.unwrap().remove(0);
     assert_eq!((group.series, group.pushed_ms), (1, START));
 }
 
@@ -182,7 +182,7 @@ async fn a_group_with_a_label_over_the_limit_is_refused() {
     let wanted =
         "the labels in the path: the length of the value of label \"x\" is 16385, the limit is 16384\n";
     assert_eq!((status, text.as_str()), (400, wanted));
-    assert_eq!(world.doors.groups().await.unwrap().len(), 0);
+    assert_eq!(world.doors.groups().all().await.unwrap().len(), 0);
 }
 
 #[tokio::test]
@@ -192,7 +192,7 @@ async fn groups_may_give_a_name_different_types_which_is_a_warning() {
     let gauge = "# HELP m Help.\n# TYPE m gauge\nm 1\n";
     let counter = "# HELP m Help.\n# TYPE m counter\nm 2\n";
     assert_eq!(world.put("/metrics/job/a/instance/old", gauge).await, 200);
-    assert_eq!(world.doors.groups_status().await.unwrap()[0].warnings, [] as [String; 0]);
+    assert_eq!(world.doors.groups().status().await.unwrap()[0].warnings, [] as [String; 0]);
     assert_eq!(world.put("/metrics/job/a/instance/new", counter).await, 200);
     assert_eq!(
         world.texts().await,
@@ -201,7 +201,7 @@ async fn groups_may_give_a_name_different_types_which_is_a_warning() {
     let kind = |world: &World| world.storage.metadata(b"m").unwrap().kind;
     assert_eq!(kind(&world), model::MetricType::Unknown);
     let warnings: Vec<Vec<String>> =
-        world.doors.groups_status().await.unwrap().into_iter().map(|group| group.warnings).collect();
+        world.doors.groups().status().await.unwrap().into_iter().map(|group| group.warnings).collect();
     assert_eq!(
         warnings,
         [
@@ -209,7 +209,7 @@ async fn groups_may_give_a_name_different_types_which_is_a_warning() {
             ["metric \"m\" is a gauge here and a counter in other groups: it is sent without a type"],
         ]
     );
-    let page = world.doors.exposition(receive::Escaping::AllowUtf8).await.unwrap();
+    let page = world.doors.exposition(groups::Escaping::AllowUtf8).await.unwrap();
     let lines: Vec<&str> =
         page.lines().filter(|line| line.contains("m ") || line.starts_with("m{")).collect();
     assert_eq!(
@@ -223,20 +223,20 @@ async fn groups_may_give_a_name_different_types_which_is_a_warning() {
     );
     // Sending the groups again says nothing new of the type.
     world.clock.pass(Duration::from_secs(30));
-    world.doors.take_turns().await.unwrap();
+    world.doors.groups().take_turns().await.unwrap();
     assert_eq!(kind(&world), model::MetricType::Unknown);
     // Once the old group is gone, the type is the new one's.
     world.delete("/metrics/job/a/instance/old").await;
-    assert_eq!(world.doors.groups_status().await.unwrap()[0].warnings, [] as [String; 0]);
+    assert_eq!(world.doors.groups().status().await.unwrap()[0].warnings, [] as [String; 0]);
     world.clock.pass(Duration::from_secs(30));
-    world.doors.take_turns().await.unwrap();
+    world.doors.groups().take_turns().await.unwrap();
     assert_eq!(kind(&world), model::MetricType::Counter);
     assert!(
-        world.doors.exposition(receive::Escaping::AllowUtf8).await.unwrap().contains("# TYPE m counter\n")
+        world.doors.exposition(groups::Escaping::AllowUtf8).await.unwrap().contains("# TYPE m counter\n")
     );
     let world = world.restart().await;
     assert_eq!(world.put("/metrics/job/b", gauge).await, 200);
-    assert_eq!(world.doors.groups_status().await.unwrap()[0].warnings.len(), 1);
+    assert_eq!(world.doors.groups().status().await.unwrap()[0].warnings.len(), 1);
 }
 
 #[tokio::test]
@@ -355,10 +355,10 @@ async fn escaped_names_in_a_path_are_labels_of_the_group() {
     let mut world = World::new().await;
     assert_eq!(world.put("/metrics/job/a/U__foo_2e_bar/b", "m 1\n").await, 200);
     assert_eq!(world.texts().await, [r#"m{foo.bar="b",job="a"} 1 +0"#]);
-    let path = world.doors.groups_status().await.unwrap().remove(0).path;
+    let path = world.doors.groups().status().await.unwrap().remove(0).path;
     assert_eq!(path, "/metrics/job/a/U__foo_2e_bar/b");
     assert_eq!(world.delete(&path).await, 202);
-    assert_eq!(world.doors.groups().await.unwrap().len(), 0);
+    assert_eq!(world.doors.groups().all().await.unwrap().len(), 0);
 }
 
 #[tokio::test]

@@ -157,6 +157,6 @@ async fn pushes_to_groups_are_committed_together() {
     assert_eq!(world.storage.stats().samples.get(), 3000);
     let commits = world.storage.stats().commits.get();
     assert!(commits < 500, "{commits} commits for 1000 pushes");
-    let groups = world.doors.groups().await.unwrap();
+    let groups = world.doors.groups().all().await.unwrap();
     assert!(groups.len() == 100 && groups.iter().all(|group| group.series() == 1));
 }

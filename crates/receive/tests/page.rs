@@ -6,7 +6,7 @@ mod common;
 use axum::body::Body;
 use common::{World, answer};
 use http::Request;
-use receive::Escaping;
+use groups::Escaping;
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -72,7 +72,7 @@ async fn a_counter_of_openmetrics_and_one_of_text_are_one_family() {
     // Another type in another group is noticed.
     assert_eq!(world.put("/metrics/job/c", "# TYPE c_total gauge\nc_total 4\n").await, 200);
     assert!(page(&world, Escaping::default()).await.contains(&"# TYPE c_total untyped".to_string()));
-    let warnings = world.doors.groups_status().await.unwrap().into_iter().flat_map(|group| group.warnings);
+    let warnings = world.doors.groups().status().await.unwrap().into_iter().flat_map(|group| group.warnings);
     assert_eq!(warnings.count(), 3);
 }
 

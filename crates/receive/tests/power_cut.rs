@@ -141,13 +141,13 @@ async fn live(
         doors.router().oneshot(request).await.unwrap().status().as_u16()
     };
     for (group, may) in known.groups.iter_mut().enumerate() {
-        let groups = doors.groups().await.unwrap();
+        let groups = doors.groups().all().await.unwrap();
         let key = format!("{{job=\"j{group}\"}}");
         let is = groups.iter().find(|group| group.key.to_string() == key).map(|group| {
             let member = group.families["m"].family.members[0].clone();
             match member.reading {
-                receive::groups::group::Reading::Float(value) => value as u64,
-                receive::groups::group::Reading::Histogram(_) => panic!("a histogram"),
+                groups::group::Reading::Float(value) => value as u64,
+                groups::group::Reading::Histogram(_) => panic!("a histogram"),
             }
         });
         prop_assert!(may.contains(&is), "group {} is {:?}, and may be {:?}", group, is, may);
@@ -177,7 +177,7 @@ async fn live(
             }
             Step::Pass { seconds } => {
                 clock.pass(Duration::from_secs(seconds));
-                doors.take_turns().await.unwrap();
+                doors.groups().take_turns().await.unwrap();
             }
             Step::Set { by_ms } => clock.step(by_ms),
             Step::Fail { op, after, times } => fs.fail(op, after, times),

@@ -80,7 +80,7 @@ impl Pair {
         let accept = [("accept", "text/plain; version=1.0.0; escaping=allow-utf-8")];
         let url = format!("{}/metrics", self.real.url());
         let real = support::http::request("GET", &url, &accept, None).unwrap().text();
-        (normal(&real), normal(&self.world.doors.exposition(receive::Escaping::AllowUtf8).await.unwrap()))
+        (normal(&real), normal(&self.world.doors.exposition(groups::Escaping::AllowUtf8).await.unwrap()))
     }
 }
 

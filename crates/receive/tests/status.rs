@@ -49,13 +49,13 @@ async fn metrics_are_told_as_json() {
 async fn groups_are_exposed_where_the_user_asks_for_it() {
     let world = World::new().await;
     world.put("/metrics/job/a", BODY).await;
-    assert_eq!(world.doors.exposition(receive::Escaping::AllowUtf8).await.unwrap(), "");
+    assert_eq!(world.doors.exposition(groups::Escaping::AllowUtf8).await.unwrap(), "");
 
     let world = World::with(|options| options.pushgateway.expose = true, |_| {}).await;
     world.put("/metrics/job/a", BODY).await;
     world.put("/metrics/job/b/instance/i", "# HELP g Other.\n# TYPE g gauge\ng 2\n{\"é\"} 1\n").await;
     assert_eq!(
-        world.doors.exposition(receive::Escaping::AllowUtf8).await.unwrap(),
+        world.doors.exposition(groups::Escaping::AllowUtf8).await.unwrap(),
         r#"# HELP g Other.
 # TYPE g gauge
 g{instance="",job="a",x="a\"b"} 1e+07

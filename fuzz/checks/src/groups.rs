@@ -3,12 +3,12 @@
 use formats::text::{Format, ParseOptions, parse};
 use intake::{Settings, TimeBounds};
 use model::Limits;
-use receive::groups::change::Change;
-use receive::groups::consistency;
-use receive::groups::entry::{decode, encode};
-use receive::groups::pushed::{NO_TIMESTAMP, families};
-use receive::groups::state::{Sent, State, Undo};
-use receive::path::{GroupingLabels, to_path};
+use groups::change::Change;
+use groups::consistency;
+use groups::entry::{decode, encode};
+use groups::pushed::{NO_TIMESTAMP, families};
+use groups::state::{Sent, State, Undo};
+use groups::path::{GroupingLabels, to_path};
 
 /// The path of a push: a group is found again by the path that it is shown with.
 pub fn path(bytes: &[u8]) {

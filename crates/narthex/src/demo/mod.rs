@@ -153,7 +153,7 @@ fn config(sink: SocketAddr) -> Result<Config, Failure> {
     let mut config = Config { destinations: vec![destination], ..Config::default() };
     config.log.max_size = Some(crate::config::size::Size::Bytes(LOG_BYTES_MAX));
     config.collect.interval = INTERVAL;
-    config.receive.pushgateway.interval = GROUP_INTERVAL;
+    config.receive.pushgateway.groups.interval = GROUP_INTERVAL;
     Ok(config)
 }
 

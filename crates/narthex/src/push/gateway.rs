@@ -62,7 +62,7 @@ impl Gateway {
 
     fn request(&self, entry: &Entry) -> Option<Request<Full<Bytes>>> {
         let labels = entry.labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        let path = receive::path::to_path(model::Labels::from_pairs(labels).as_ref());
+        let path = groups::path::to_path(model::Labels::from_pairs(labels).as_ref());
         let before = self.url.uri().path().trim_end_matches('/');
         let query = self.url.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
         let mut parts = self.url.uri().clone().into_parts();

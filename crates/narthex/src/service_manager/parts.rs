@@ -24,7 +24,7 @@ pub(crate) fn of(storage: &Storage, doors: &Doors) -> Vec<Part> {
     };
     let groups = move || -> BoxFuture<'static, bool> {
         let doors = doors.clone();
-        Box::pin(async move { doors.groups_answer().await })
+        Box::pin(async move { doors.groups().answer().await })
     };
     vec![Part { name: "committer", ask: Box::new(committer) }, Part { name: "groups", ask: Box::new(groups) }]
 }

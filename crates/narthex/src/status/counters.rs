@@ -108,10 +108,10 @@ fn of_destination(outlet: &Outlet) -> Vec<(Key, u64)> {
 fn own(telemetry: &Telemetry) -> Vec<(Key, u64)> {
     let log = telemetry.storage().stats();
     let unreadable = log.damages.get().saturating_sub(log.torn_ends.get());
-    let inputs = telemetry.doors().stats();
+    let denied = telemetry.doors().denied();
     let mut out = vec![
         (Key::new(Event::Unreadable, "", ""), unreadable),
-        (Key::new(Event::InputRefused, "", "unauthorized"), inputs.pushes_unauthorized.get()),
+        (Key::new(Event::InputRefused, "", "unauthorized"), denied.pushes.get()),
     ];
     for (reason, samples) in telemetry.collected_lost() {
         out.push((Key::new(Event::CollectionFailed, "", &input_words(reason)), samples));

@@ -1,6 +1,6 @@
 //! `GET /api/v1/status/groups`: the groups that were pushed, those in trouble first, a bounded number.
 
-use receive::GroupStatus;
+use groups::GroupStatus;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 

@@ -2,7 +2,7 @@
 
 use crate::host;
 use intake::{Counters, InputCounters, RefusedReason};
-use receive::Stats;
+use receive::Denied;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,11 +21,11 @@ pub(super) struct Inputs {
 }
 
 impl Inputs {
-    pub(super) fn now(counters: &Counters, stats: &Stats) -> Inputs {
+    pub(super) fn now(counters: &Counters, denied: &Denied) -> Inputs {
         let inputs = pushed_to(counters);
         let mut refused_by = BTreeMap::new();
         let mut unauthorized = BTreeMap::new();
-        unauthorized.insert(RefusedReason::Unauthorized.as_str(), stats.pushes_unauthorized.get());
+        unauthorized.insert(RefusedReason::Unauthorized.as_str(), denied.pushes.get());
         refused_by.insert("any", unauthorized);
         for (name, counters) in &inputs {
             let count = |reason: RefusedReason| (reason.as_str(), counters.refused_for(reason));

@@ -163,7 +163,7 @@ impl Status {
     /// The status now.
     pub fn now(about: &About, telemetry: &Telemetry, monitor: &Monitor, clock: &dyn Clock) -> Self {
         let mut destinations = deliveries(telemetry, &about.data);
-        let inputs = Inputs::now(telemetry.doors().intake().counters(), telemetry.doors().stats());
+        let inputs = Inputs::now(telemetry.doors().intake().counters(), telemetry.doors().denied());
         let storage = telemetry.storage();
         let stats = storage.stats();
         let fsyncs: u64 = stats.fsync.buckets.iter().map(storage::stats::Counter::get).sum();

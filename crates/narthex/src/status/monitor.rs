@@ -139,7 +139,7 @@ impl Monitor {
             destinations: running.iter().map(destination).collect(),
             window,
             reload_error: self.telemetry.reload_error(),
-            groups_failing: doors.stats().groups_failing.get(),
+            groups_failing: doors.groups().stats().groups_failing.get(),
             collectors_failing: self.telemetry.collectors_failing(),
             last_answers: last_answers(doors.intake().counters()),
         }

@@ -196,7 +196,7 @@ async fn refused_pushes_show_for_ten_minutes_and_over_a_restart() {
     // One scanner does not turn the page red, and a wrong method is no push at all.
     refuse(&run, "pushgateway", &Refusal::Method { allow: "PUT" });
     assert_eq!(run.now(), (Level::Ok, Kind::Idle));
-    run.telemetry.doors().stats().pushes_unauthorized.add(1000);
+    run.telemetry.doors().denied().pushes.add(1000);
     assert_eq!(run.now(), (Level::Warning, Kind::PushesRefused));
     run.end();
 }
@@ -205,11 +205,11 @@ async fn refused_pushes_show_for_ten_minutes_and_over_a_restart() {
 async fn last_answer_belongs_to_its_input_and_reason() {
     let data = tempfile::tempdir().unwrap();
     let run = start(data.path(), START).await;
-    let inputs = run.telemetry.doors().stats();
+    let denied = run.telemetry.doors().denied();
     refuse(&run, "import", &storage::AppendError::DiskFull.into());
     refuse(&run, "pushgateway", &Refusal::Malformed("no metric name".into()));
     refuse(&run, "import", &Refusal::Malformed("no number".into()));
-    inputs.pushes_unauthorized.add(1);
+    denied.pushes.add(1);
     let details = run.monitor.observe().summary.details;
     let sentences: Vec<&str> = details.iter().map(|one| one.sentence.as_str()).collect();
     for (of, answer) in [
@@ -314,7 +314,7 @@ async fn states_of_now_are_read_from_all_parts() {
         run.clock.pass(20_000);
         assert_eq!(run.now(), (kind.level(), kind), "{what}");
     };
-    let (log, inputs) = (run.storage.stats(), run.telemetry.doors().stats());
+    let (log, groups) = (run.storage.stats(), run.telemetry.doors().groups().stats());
     log.disk_full.set(1);
     expect(Kind::DiskFull, "disk");
     log.disk_full.set(0);
@@ -324,9 +324,9 @@ async fn states_of_now_are_read_from_all_parts() {
     run.telemetry.reloaded(Err("narthex.yml: line 3"), START);
     expect(Kind::ReloadFailed, "reload");
     run.telemetry.reloaded(Ok(()), START);
-    inputs.groups_failing.set(2);
+    groups.groups_failing.set(2);
     expect(Kind::GroupsFailing, "groups");
-    inputs.groups_failing.set(0);
+    groups.groups_failing.set(0);
     run.telemetry.set_collectors_failing(vec!["mdadm"]);
     expect(Kind::CollectorFailing, "collector");
     run.telemetry.set_collectors_failing(vec![]);

@@ -3,15 +3,16 @@
 use super::{counter, gauge};
 use intake::{Counters, Intake, RefusedReason};
 use model::{Family, MetricType};
-use receive::Stats;
+use groups::Stats;
+use receive::Denied;
 use std::collections::BTreeSet;
 
 /// Adds them.
-pub(super) fn families(intake: &Intake, stats: &Stats, out: &mut Vec<Family>) {
+pub(super) fn families(intake: &Intake, denied: &Denied, stats: &Stats, out: &mut Vec<Family>) {
     requests(intake.counters(), out);
     control(intake, out);
     groups(stats, out);
-    events(stats, out);
+    events(denied, stats, out);
 }
 
 /// The requests to each input.
@@ -103,12 +104,12 @@ fn groups(stats: &Stats, out: &mut Vec<Family>) {
 }
 
 /// What happened, mostly to groups.
-fn events(stats: &Stats, out: &mut Vec<Family>) {
+fn events(denied: &Denied, stats: &Stats, out: &mut Vec<Family>) {
     for (name, help, count) in [
         (
             "narthex_receive_unauthorized_total",
             "Requests refused for a wrong name, password or token, or for none.",
-            &stats.unauthorized,
+            &denied.requests,
         ),
         ("narthex_group_expirations_total", "Times that a group's time to live ended.", &stats.expirations),
         (

@@ -186,7 +186,8 @@ impl Telemetry {
             outlets.removed.len() as f64,
         ));
         deliver::families(&outlets.running, &self.storage, &mut out);
-        door::families(self.doors.intake(), self.doors.stats(), &mut out);
+        let (intake, denied, groups) = (self.doors.intake(), self.doors.denied(), self.doors.groups());
+        door::families(intake, denied, groups.stats(), &mut out);
         self.host_families(&mut out);
         out
     }

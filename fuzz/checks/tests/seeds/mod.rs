@@ -2,9 +2,9 @@
 //! Those of the formats come from another implementation, in the tests of `formats`.
 
 use model::{BucketSpan, Counts, Histogram, Labels, MetricType, ResetHint};
-use receive::groups::change::Change;
-use receive::groups::entry::encode;
-use receive::groups::group::{Family, Group, Kept, Member, Reading};
+use groups::change::Change;
+use groups::entry::encode;
+use groups::group::{Family, Group, Kept, Member, Reading};
 use std::path::Path;
 use std::sync::Arc;
 use wal::record::{

@@ -76,14 +76,15 @@ pub(super) fn options(
     options.intake.max_age = section.max_age;
     let given = section.pushgateway.unwrap_or_default();
     let gateway = &mut options.pushgateway;
-    gateway.interval = given.interval.unwrap_or(gateway.interval);
-    gateway.ttl = given.ttl.or(gateway.ttl);
     gateway.expose = given.expose.unwrap_or(gateway.expose);
     gateway.allow_timestamps = given.allow_timestamps.unwrap_or(gateway.allow_timestamps);
     gateway.enable_admin = given.enable_admin.unwrap_or(gateway.enable_admin);
-    gateway.max_groups = given.max_groups.unwrap_or(gateway.max_groups);
-    gateway.max_group_series = given.max_group_series.unwrap_or(gateway.max_group_series);
-    gateway.max_series = given.max_series.unwrap_or(gateway.max_series);
+    let groups = &mut gateway.groups;
+    groups.interval = given.interval.unwrap_or(groups.interval);
+    groups.ttl = given.ttl.or(groups.ttl);
+    groups.max_groups = given.max_groups.unwrap_or(groups.max_groups);
+    groups.max_group_series = given.max_group_series.unwrap_or(groups.max_group_series);
+    groups.max_series = given.max_series.unwrap_or(groups.max_series);
     for error in options.errors() {
         faults.add_within("receive", &error.to_string());
     }

@@ -2,12 +2,12 @@
 
 use super::group::{Family, Group, Kept};
 use super::state::State;
-use crate::options::Pushgateway;
+use crate::Options;
 use std::sync::Arc;
 
 /// Which limit a push to `group`, if it is there, would break.
 pub fn broken(
-    options: &Pushgateway,
+    options: &Options,
     state: &State,
     group: Option<&Group>,
     replace: bool,

@@ -1,8 +1,8 @@
-//! Numbers about the groups and about credentials, read without waiting. Those of requests are the intake's.
+//! Numbers about the groups, read without waiting. Those of requests are the intake's.
 
 use intake::Number;
 
-/// Numbers about the groups and about credentials.
+/// Numbers about the groups.
 #[derive(Debug, Default)]
 pub struct Stats {
     /// Groups there are.
@@ -19,9 +19,9 @@ pub struct Stats {
     pub forgotten: Number,
     /// Groups whose last push was refused.
     pub groups_failing: Number,
-    /// Groups sent anew.
+    /// Groups sent again.
     pub emissions: Number,
-    /// Groups that could not be sent anew in their turn.
+    /// Groups that could not be sent again in their turn.
     pub emissions_failed: Number,
     /// Pushes to groups that were refused and set a failure time.
     pub push_failures: Number,
@@ -31,9 +31,4 @@ pub struct Stats {
     pub journal_damaged: Number,
     /// Times that the journal was rewritten.
     pub journal_rewrites: Number,
-    /// Requests, to whatever path, with a wrong login or none where one is asked for. They are not logged:
-    /// whoever guesses must not fill a disk.
-    pub unauthorized: Number,
-    /// Of these: requests that would have pushed or deleted something.
-    pub pushes_unauthorized: Number,
 }

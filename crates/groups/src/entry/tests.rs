@@ -1,6 +1,6 @@
 //! Entries read back as they were written; damaged ones are refused.
 use super::*;
-use crate::groups::group::{Member, Reading};
+use crate::group::{Member, Reading};
 use model::{BucketSpan, Counts, Histogram, Labels, MetricType, ResetHint};
 use proptest::prelude::*;
 

@@ -1,7 +1,7 @@
 //! When groups are due: to be sent again, to expire, to be forgotten.
 
 use super::Keeper;
-use crate::groups::schedule::next_turn;
+use crate::schedule::next_turn;
 use model::Labels;
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! A family with its series in an entry.
 
 use super::bytes::{put_f64, put_labels, take_f64, take_labels, take_list, take_text, take_u8};
-use crate::groups::group::{Family, Member, Reading};
+use crate::group::{Family, Member, Reading};
 use model::varint::{put_bytes, put_i64, put_u64, take_i64, take_u64};
 use model::{BucketSpan, Counts, Histogram, MetricType, ResetHint};
 

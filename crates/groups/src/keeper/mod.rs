@@ -17,9 +17,9 @@ use super::change::Change;
 use super::entry;
 use super::schedule::Turns;
 use super::state::State;
-use crate::answer::Refusal;
-use crate::options::Pushgateway;
-use crate::stats::Stats;
+use crate::Refusal;
+use crate::Options;
+use crate::Stats;
 use intake::Input;
 use model::{Clock, Labels};
 use std::collections::BTreeSet;
@@ -41,7 +41,7 @@ pub struct Keeper {
     input: Input,
     journal: Journal,
     clock: Arc<dyn Clock>,
-    options: Pushgateway,
+    options: Options,
     stats: Arc<Stats>,
     /// When each group is sent next.
     turns: Turns,
@@ -71,7 +71,7 @@ impl Keeper {
         journal: Journal,
         entries: Vec<Vec<u8>>,
         clock: Arc<dyn Clock>,
-        options: Pushgateway,
+        options: Options,
         stats: Arc<Stats>,
     ) -> Self {
         let mut state = State::new(DEPARTED);

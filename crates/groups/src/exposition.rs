@@ -4,7 +4,7 @@
 //! doesn't put the scraped address there.
 
 use crate::escaping::{Escaping, NameOf};
-use crate::groups::group::{Family, Group, Kept, Member, Reading};
+use crate::group::{Family, Group, Kept, Member, Reading};
 use model::labels::METRIC_NAME;
 use model::{Counts, Labels, MetricType};
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 /// The text format of all groups, families of the same name together.
-pub(crate) fn exposition(groups: &[Arc<Group>], escaping: Escaping) -> String {
+pub fn exposition(groups: &[Arc<Group>], escaping: Escaping) -> String {
     let times: Vec<Vec<(&'static str, Family)>> = groups.iter().map(|group| push_times(group)).collect();
     let mut families: BTreeMap<&str, Vec<&Family>> = BTreeMap::new();
     for (name, family) in times.iter().flatten() {
@@ -49,7 +49,7 @@ pub(crate) fn exposition(groups: &[Arc<Group>], escaping: Escaping) -> String {
 }
 
 /// A group's push times as families.
-pub(crate) fn push_times(group: &Group) -> Vec<(&'static str, Family)> {
+pub fn push_times(group: &Group) -> Vec<(&'static str, Family)> {
     let family = |(name, help, value): (&'static str, &str, f64)| {
         let labels = group.time_labels(name);
         let members =
@@ -60,7 +60,7 @@ pub(crate) fn push_times(group: &Group) -> Vec<(&'static str, Family)> {
 }
 
 /// All families of a group with the time they were pushed, the push times among them.
-pub(crate) fn all_families(group: &Group) -> Vec<(String, Kept)> {
+pub fn all_families(group: &Group) -> Vec<(String, Kept)> {
     let pushed = [group.pushed, group.failed];
     let times = push_times(group).into_iter().zip(pushed);
     let times = times.map(|((name, family), at)| (name.to_string(), Kept::new(Arc::new(family), at)));
@@ -110,7 +110,7 @@ fn put_sample(out: &mut String, name: &str, labels: &[(&str, &str)], value: f64)
 
 /// The labels of a series as the Pushgateway shows them: without the name, with an `instance` always, and the
 /// bounds of histograms and summaries as Go prints floats. What is sent has them as Prometheus writes them.
-pub(crate) fn shown_labels(labels: &Labels, kind: MetricType) -> BTreeMap<String, String> {
+pub fn shown_labels(labels: &Labels, kind: MetricType) -> BTreeMap<String, String> {
     let pairs = labels.as_ref().iter().filter(|(name, _)| name != METRIC_NAME);
     let mut shown: BTreeMap<String, String> =
         pairs.map(|(name, value)| (name.into_owned(), value.into_owned())).collect();
@@ -129,7 +129,7 @@ pub(crate) fn shown_labels(labels: &Labels, kind: MetricType) -> BTreeMap<String
 }
 
 /// The word for a type in the text format, which has five.
-pub(crate) const fn type_word(kind: MetricType) -> &'static str {
+pub const fn type_word(kind: MetricType) -> &'static str {
     match kind {
         MetricType::Counter => "counter",
         MetricType::Histogram => "histogram",
@@ -140,7 +140,7 @@ pub(crate) const fn type_word(kind: MetricType) -> &'static str {
 }
 
 /// A float as Go prints it: the shortest digits, with an exponent where it is below -4 or above 5.
-pub(crate) fn number(value: f64) -> String {
+pub fn number(value: f64) -> String {
     if value.is_nan() {
         return "NaN".into();
     }

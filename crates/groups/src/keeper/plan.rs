@@ -2,11 +2,11 @@
 
 use super::Keeper;
 use super::timing::as_ms;
-use crate::answer::Refusal;
-use crate::groups::ask::{Ask, Push};
-use crate::groups::change::Change;
-use crate::groups::state::{Sent, Undo};
-use crate::groups::{consistency, limits};
+use crate::Refusal;
+use crate::ask::{Ask, Push};
+use crate::change::Change;
+use crate::state::{Sent, Undo};
+use crate::{consistency, limits};
 
 /// The most points of groups that are sent again in one round (one group may have more).
 const TURN_POINTS: usize = 20_000;
@@ -83,7 +83,7 @@ impl Keeper {
                 round.counts.failures += 1;
                 let text =
                     format!("pushed metrics are invalid or inconsistent with existing metrics: {reason}");
-                return Outcome::Refused(Refusal::Malformed(text));
+                return Outcome::Refused(Refusal::Invalid(text));
             }
         };
         if let Some(over) = limits::broken(&self.options, &self.state, group, push.replace, families) {
@@ -103,7 +103,7 @@ impl Keeper {
         let (at, wall) = (self.state.next_time(&key, wall), wall.saturating_add(1));
         self.make(Change::Refused { id, key, at, wall, reason: reason.clone() }, round);
         round.counts.failures += 1;
-        Outcome::Refused(Refusal::Malformed(reason.clone()))
+        Outcome::Refused(Refusal::Invalid(reason.clone()))
     }
 
     /// Applies a change to the state and adds it to the round.

@@ -1,8 +1,8 @@
 //! Keeping the journal of groups short.
 
 use super::Keeper;
-use crate::groups::change::Change;
-use crate::groups::entry;
+use crate::change::Change;
+use crate::entry;
 
 /// The journal is rewritten once it has this many bytes and three times those of a snapshot.
 const JOURNAL_SLACK_BYTES: usize = 1 << 20;

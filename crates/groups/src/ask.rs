@@ -2,8 +2,8 @@
 
 use super::group::Family;
 use super::state::State;
-use crate::answer::Refusal;
-use crate::options::Pushgateway;
+use crate::Refusal;
+use crate::Options;
 use model::Labels;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,7 +35,7 @@ pub enum Ask {
     /// Send the groups whose turn it is. For tests, whose clock the keeper's timer doesn't know.
     Turns,
     /// Use other settings from now on.
-    Options(Box<Pushgateway>),
+    Options(Box<Options>),
     /// Read the groups.
     Read(Box<dyn FnOnce(&State) + Send + Sync>),
 }

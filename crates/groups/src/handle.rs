@@ -1,0 +1,112 @@
+//! The handle of the groups: opens them, and passes requests to the task that keeps them.
+
+use crate::ask::{Ask, Asked, Push};
+use crate::exposition::exposition;
+use crate::group::Group;
+use crate::keeper::{Keeper, QUEUE};
+use crate::state::State;
+use crate::status::status_of;
+use crate::{Escaping, GroupStatus, Options, Refusal, Stats};
+use intake::Input;
+use model::{Clock, Labels};
+use std::sync::Arc;
+use storage::OpenError;
+use tokio::sync::{mpsc, oneshot};
+
+/// The folder of the journal in the data folder.
+const JOURNAL: &str = "groups";
+
+/// The groups. Clones are the same groups; their task ends when the last clone is dropped.
+#[derive(Debug, Clone)]
+pub struct Groups {
+    asks: mpsc::Sender<Asked>,
+    stats: Arc<Stats>,
+}
+
+impl Groups {
+    /// Reads the groups back and starts the task that keeps them. Once for a log, within a tokio runtime. What the
+    /// groups send goes through `input`.
+    pub async fn open(input: Input, clock: Arc<dyn Clock>, options: Options) -> Result<Groups, OpenError> {
+        let stats = Arc::new(Stats::default());
+        let (journal, entries) = input.intake().storage().journal(JOURNAL).await?;
+        let keeper = Keeper::new(input, journal, entries, clock, options, stats.clone());
+        let (asks, queue) = mpsc::channel(QUEUE);
+        tokio::spawn(keeper.run(queue));
+        Ok(Groups { asks, stats })
+    }
+
+    pub fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// Whether the task that keeps the groups runs. Without it no group can be pushed.
+    pub fn is_alive(&self) -> bool {
+        !self.asks.is_closed()
+    }
+
+    /// Asks the task for a sign of life: true once it has answered, false if it has ended.
+    pub async fn answer(&self) -> bool {
+        !matches!(self.ask(Ask::Read(Box::new(|_| {}))).await, Err(Refusal::Stopping))
+    }
+
+    pub async fn push(&self, push: Push) -> Result<(), Refusal> {
+        self.ask(Ask::Push(push)).await
+    }
+
+    /// Deletes the group with these labels, if there is one.
+    pub async fn delete(&self, key: Labels) -> Result<(), Refusal> {
+        self.ask(Ask::Delete(key)).await
+    }
+
+    /// Deletes all groups.
+    pub async fn wipe(&self) -> Result<(), Refusal> {
+        self.ask(Ask::Wipe).await
+    }
+
+    /// Uses other settings. A group is sent by a new interval after its next turn by the old one.
+    pub async fn set_options(&self, options: Options) -> Result<(), Refusal> {
+        self.ask(Ask::Options(Box::new(options))).await
+    }
+
+    /// Sends the groups whose turn it is, and ends those whose time is over. The task does so by itself, by the
+    /// runtime's timer; this is for tests with a clock of their own.
+    pub async fn take_turns(&self) -> Result<(), Refusal> {
+        self.ask(Ask::Turns).await
+    }
+
+    /// All groups, as committed.
+    pub async fn all(&self) -> Result<Vec<Arc<Group>>, Refusal> {
+        self.read(|state| state.groups().cloned().collect()).await
+    }
+
+    /// All groups for the page, by their labels.
+    pub async fn status(&self) -> Result<Vec<GroupStatus>, Refusal> {
+        let read = self.read(|state| {
+            let groups: Vec<Arc<Group>> = state.groups().cloned().collect();
+            (groups, state.mixed_types().clone())
+        });
+        let (groups, mixed) = read.await?;
+        Ok(groups.iter().map(|group| status_of(group, &mixed)).collect())
+    }
+
+    /// All groups as a page to scrape, as the Pushgateway writes it.
+    pub async fn exposition(&self, escaping: Escaping) -> Result<String, Refusal> {
+        Ok(exposition(&self.all().await?, escaping))
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&State) -> T + Send + Sync + 'static,
+    ) -> Result<T, Refusal> {
+        let (send, receive) = oneshot::channel();
+        let read = Ask::Read(Box::new(move |state| drop(send.send(read(state)))));
+        self.ask(read).await?;
+        receive.await.map_err(|_| Refusal::Stopping)
+    }
+
+    async fn ask(&self, ask: Ask) -> Result<(), Refusal> {
+        let (reply, answer) = oneshot::channel();
+        self.asks.send(Asked { ask, reply }).await.map_err(|_| Refusal::Stopping)?;
+        answer.await.map_err(|_| Refusal::Stopping)?
+    }
+}

@@ -1,0 +1,47 @@
+//! Groups: what is pushed through the Pushgateway's interface, kept, sent again, and ended.
+//!
+//! # What it promises
+//!
+//! - A group is sent when it is pushed and then once each interval, because a query sees a sample for five minutes only.
+//!   The groups are spread over the interval.
+//! - Each group has its own clock ([`clock`]), so that no two values of a series share a millisecond.
+//! - A series that a PUT or a POST no longer has, that is deleted, or that expires ends with a staleness marker.
+//! - An expired group goes on sending its two push times until it is forgotten.
+//! - All of this is in a journal that is committed together with the samples.
+//!
+//! # Where to start
+//!
+//! [`Groups`] is the handle. Everything but [`keeper`], the task that holds the groups, is pure: [`group`], then
+//! [`state`]. [`path`] reads the labels of a group from a URL, [`exposition`] writes the page to scrape.
+
+pub mod ask;
+pub mod change;
+pub mod clock;
+pub mod consistency;
+pub mod emit;
+pub mod entry;
+mod escaped_names;
+mod escaping;
+pub mod exposition;
+pub mod group;
+mod handle;
+pub mod keeper;
+pub mod limits;
+mod options;
+pub mod path;
+pub mod pushed;
+mod refusal;
+pub mod schedule;
+pub mod state;
+mod stats;
+mod status;
+#[cfg(test)]
+mod tests;
+pub mod types;
+
+pub use escaping::Escaping;
+pub use handle::Groups;
+pub use options::{Options, OptionsError};
+pub use refusal::Refusal;
+pub use stats::Stats;
+pub use status::{GroupStatus, WARNINGS_MAX};

@@ -1,0 +1,20 @@
+//! Why a request to the groups is refused.
+
+use storage::AppendError;
+
+/// Why a request is refused. Nothing of it was kept, unless the variant says so.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The push is invalid, or part of it was left out and the rest kept.
+    #[error("{0}")]
+    Invalid(String),
+    /// A limit on groups or their series.
+    #[error("{0}")]
+    TooMany(String),
+    /// The log did not accept it.
+    #[error("{0}")]
+    Append(#[from] AppendError),
+    /// The task that keeps the groups has ended.
+    #[error("narthex is stopping")]
+    Stopping,
+}
