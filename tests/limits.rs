@@ -1,7 +1,8 @@
 //! `docs/limits.md` says the numbers that the code has.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test reports")]
 
-use narthex::{config, configure, demo, exec, http, logging, push, security, sink, status};
+use http_server::security;
+use narthex::{config, configure, demo, exec, logging, push, sink, status};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -93,10 +94,10 @@ fn by_the_code() -> Vec<(&'static str, &'static str, String)> {
             count(storage::metadata::MAX_FAMILIES),
         ),
         ("A series", "a help text or unit", bytes(storage::metadata::MAX_TEXT_BYTES)),
-        ("The doors", "connections at a time", count(http::CONNECTIONS_MAX)),
-        ("The doors", "a request's head", bytes(http::HEAD_BYTES_MAX)),
+        ("The doors", "connections at a time", count(http_server::CONNECTIONS_MAX)),
+        ("The doors", "a request's head", bytes(http_server::HEAD_BYTES_MAX)),
         ("The doors", "the path of a push to a group", bytes(groups::path::PATH_BYTES)),
-        ("The doors", "time for a head, and for an idle connection", time(http::HEAD_TIMEOUT)),
+        ("The doors", "time for a head, and for an idle connection", time(http_server::HEAD_TIMEOUT)),
         (
             "The doors",
             "buffers of large requests' labels that are kept for the next ones",
@@ -135,9 +136,9 @@ fn by_the_code() -> Vec<(&'static str, &'static str, String)> {
             "metric names that are remembered because new series of theirs were refused",
             format!("{} of each input (`BLAMED_MAX`)", intake::series_limit::BLAMED_MAX),
         ),
-        ("The doors", "time for a TLS handshake", time(http::HANDSHAKE_TIMEOUT)),
-        ("The doors", "logins whose password is being checked", count(receive::auth::WAITING)),
-        ("The doors", "logins that are remembered", count(receive::auth::REMEMBERED)),
+        ("The doors", "time for a TLS handshake", time(http_server::HANDSHAKE_TIMEOUT)),
+        ("The doors", "logins whose password is being checked", count(http_server::auth::WAITING)),
+        ("The doors", "logins that are remembered", count(http_server::auth::REMEMBERED)),
         ("The doors", "pause within a body", time(doors.body_pause)),
         ("The doors", "time for a whole body", time(doors.body_time)),
         ("The doors", "timestamps ahead of the clock", time(doors.intake.ahead)),

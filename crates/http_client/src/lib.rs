@@ -16,7 +16,6 @@ mod explain;
 mod failure;
 mod fetch;
 pub mod proxy;
-mod secret;
 mod speaks_tls;
 pub mod tls;
 pub mod url;
@@ -28,7 +27,7 @@ pub use config::HttpConfig;
 pub use explain::is_for_tls;
 pub use failure::{Failure, FailureKind};
 pub use fetch::{FetchError, Fetcher};
-pub use secret::Secret;
+pub use model::Secret;
 pub use url::Url;
 pub use words::{ANSWER_BYTES, WORDS_MAX, read_words, status_and_words};
 

@@ -7,7 +7,7 @@ use crate::host;
 use crate::logging;
 use crate::page::Mode;
 use crate::routes::Watch;
-use crate::security::Security;
+use http_server::security::Security;
 use crate::status::About;
 use crate::status::monitor::Monitor;
 use crate::telemetry::{Outlet, Outlets, Telemetry};

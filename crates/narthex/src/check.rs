@@ -6,7 +6,7 @@ use crate::configure::NOWHERE;
 use crate::failure::Failure;
 use crate::run::sentences;
 use crate::say::say;
-use crate::security::Policy;
+use http_server::security::Policy;
 use bytes::Bytes;
 use formats::compress::{Compressor, Encoding};
 use formats::remote_write::{Encoder, Protocol};

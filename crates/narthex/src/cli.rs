@@ -147,7 +147,7 @@ pub struct RunArgs {
     /// Additional accepted Host header, as behind a proxy or in a container (several: repeat the flag, or
     /// separate them by commas). Requests with another one get 403, which prevents DNS rebinding.
     #[arg(long = "allowed-host", value_name = "NAME", value_delimiter = ',')]
-    pub allowed_hosts: Vec<crate::security::hosts::AllowedHost>,
+    pub allowed_hosts: Vec<http_server::security::hosts::AllowedHost>,
 
     /// Allow wiping all groups over HTTP (PUT /api/v1/admin/wipe).
     #[arg(long)]

@@ -1,12 +1,13 @@
 //! What is asked for: flags, environment and file, put together.
 
 use crate::cli::RunArgs;
-use crate::config::{self, Config, error::without_password, size::Human};
+use crate::config::{self, Config, error::without_password, size::Human, web};
 use crate::failure::Failure;
 use http_client::Url;
+use http_server::security::WebConfigFile;
 use remote::Identity;
 use remote::config::RemoteWrite;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What is wrong with a file without destinations.
 pub(crate) const NOWHERE: &str = "remote_write: nowhere to push to: give at least one destination, `remote_write: [{url: \
@@ -38,7 +39,9 @@ pub(crate) fn configure(
     }
     // The one of the flag may be in the file, too.
     Identity::of_all(&config.destinations).map_err(Failure::usage)?;
-    config.security.web_config = args.web_config_file.clone();
+    let parse = |path: &Path, text: &str| web::parse(path, text).map_err(|errors| errors.to_string());
+    let web_config = args.web_config_file.clone();
+    config.security.web_config = web_config.map(|path| WebConfigFile { path, parse });
     config.security.allowed_hosts.extend(args.allowed_hosts.iter().cloned());
     config.receive.pushgateway.enable_admin |= args.enable_admin;
     if let Some(collectors) = args.collect {

@@ -20,9 +20,7 @@ pub mod data_dir;
 pub mod demo;
 pub mod exec;
 pub mod failure;
-pub mod guard;
 mod host;
-pub mod http;
 mod listen;
 pub mod logging;
 #[cfg(feature = "manual")]
@@ -35,7 +33,6 @@ mod reload;
 mod routes;
 pub mod run;
 mod say;
-pub mod security;
 pub mod service_manager;
 pub mod shutdown;
 #[cfg(feature = "demo")]

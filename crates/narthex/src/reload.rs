@@ -8,7 +8,7 @@ use crate::cli::RunArgs;
 use crate::config::Config;
 use crate::configure::configure;
 use crate::logging;
-use crate::security::Security;
+use http_server::security::Security;
 use crate::service_manager;
 use axum::Router;
 use axum::response::{IntoResponse, Response};

@@ -1,9 +1,9 @@
 //! What an agent serves: the page, its status as JSON, its metrics, whether it is ready, and the inputs.
 
 use crate::agent::hostname;
-use crate::guard::{Guard, guard};
+use http_server::guard::{Guard, guard};
 use crate::page::{Mode, page};
-use crate::security::Security;
+use http_server::security::Security;
 use crate::status::groups::{Ask, Groups};
 use crate::status::hold::Summary;
 use crate::status::monitor::Monitor;

@@ -44,9 +44,6 @@ pub enum Refusal {
         /// What is allowed.
         allow: &'static str,
     },
-    /// No name and password, no token, or wrong ones.
-    #[error("authentication required")]
-    Unauthorized,
     /// A limit of the user's on how much there may be.
     #[error("{0}")]
     TooMany(String),
@@ -71,7 +68,6 @@ impl Refusal {
             Self::TooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             Self::Intake(refusal) => match refusal.reason() {
@@ -91,7 +87,6 @@ impl Refusal {
             Self::TooSlow { .. } | Self::Broken(_) => RefusedReason::Incomplete,
             Self::NotFound(_) => RefusedReason::NotFound,
             Self::Method { .. } => RefusedReason::Method,
-            Self::Unauthorized => RefusedReason::Unauthorized,
             Self::TooMany(_) | Self::SeriesLimit(_) => RefusedReason::TooMany,
             Self::Stopping => RefusedReason::Ending,
             Self::Intake(refusal) => refusal.reason(),

@@ -22,7 +22,6 @@
 //! [`Doors::open`] and [`Doors::router`]; then [`mod@write`] for the shortest way of a request.
 
 pub mod answer;
-pub mod auth;
 pub mod body;
 mod decode;
 mod doors;
@@ -31,7 +30,6 @@ pub mod import;
 pub mod options;
 pub mod pushgateway;
 pub mod status;
-pub mod web_config;
 pub mod write;
 
 pub use doors::{Denied, Doors, IMPORT, OpenError, PUSHGATEWAY, REMOTE_WRITE};

@@ -3,7 +3,7 @@
 use super::size::Size;
 use collect::{CollectorError, CollectorSet};
 use http_client::Secret;
-use receive::web_config::TlsServerConfig;
+use http_server::web_config::TlsServerConfig;
 use relabel::Rule;
 use remote::RemoteWrite;
 use serde::Deserialize;

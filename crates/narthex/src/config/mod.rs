@@ -19,7 +19,7 @@ mod validate;
 mod warnings;
 pub mod web;
 
-use crate::security::Settings;
+use http_server::security::Settings;
 use collect::CollectorSet;
 use error::{ConfigErrors, Reporter};
 use file::File;

@@ -3,9 +3,9 @@
 use super::error::{ConfigErrors, Reporter};
 use super::read::read_all;
 use super::validate::Faults;
-use crate::security::tls;
-use receive::auth::Auth;
-use receive::web_config::WebConfig;
+use http_server::security::tls;
+use http_server::auth::Auth;
+use http_server::web_config::WebConfig;
 use std::path::Path;
 
 /// Reads the text of the file at `path`; relative paths in it are relative to its folder.

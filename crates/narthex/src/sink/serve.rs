@@ -3,11 +3,11 @@
 use crate::agent::hostname;
 use crate::cli::SinkArgs;
 use crate::failure::Failure;
-use crate::guard::{Guard, guard};
-use crate::http::{Admission, Listening};
+use http_server::guard::{Guard, guard};
+use http_server::{Admission, Listening};
 use crate::logging;
 use crate::page::{Mode, page};
-use crate::security::{Security, check_exposure};
+use http_server::security::{Security, check_exposure};
 use crate::shutdown::Signals;
 use crate::sink::{Behaviour, Sink, WindowLimits};
 use axum::Router;

@@ -120,7 +120,7 @@ impl Telemetry {
 
     /// A task that inputs need and that has ended.
     pub fn dead_task(&self) -> Option<&'static str> {
-        match (self.storage.is_alive(), self.doors.is_alive()) {
+        match (self.storage.is_alive(), self.doors.groups().is_alive()) {
             (false, _) => Some("the task that writes the log"),
             (true, false) => Some("the task that keeps groups"),
             (true, true) => None,

@@ -3,8 +3,8 @@
 use super::Faults;
 use super::file;
 use crate::host;
-use crate::security::hosts::AllowedHost;
-use crate::security::{Settings, tls, token_error};
+use http_server::security::hosts::AllowedHost;
+use http_server::security::{Settings, tls, token_error};
 use intake::InputSettings;
 use relabel::AddedLabels;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ pub(super) fn security(section: &mut file::Receive, faults: &Faults<'_>) -> Sett
         }
         for (user, hash) in &basic.users {
             let one = [(user.clone(), hash.reveal().to_string())].into();
-            if let Err(error) = receive::auth::Auth::new(one, Vec::new()) {
+            if let Err(error) = http_server::auth::Auth::new(one, Vec::new()) {
                 faults.add(&format!("receive.basic_auth.users.{user}"), error.to_string());
             }
         }

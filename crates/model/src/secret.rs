@@ -1,4 +1,4 @@
-//! What must not be shown.
+//! Texts that must not be shown.
 
 use serde::Deserialize;
 
@@ -8,7 +8,6 @@ use serde::Deserialize;
 pub struct Secret(String);
 
 impl Secret {
-    /// Wraps a secret.
     pub fn new(text: impl Into<String>) -> Self {
         Secret(text.into())
     }

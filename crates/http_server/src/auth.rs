@@ -4,13 +4,15 @@
 //! cache of limited size that holds keyed hashes of what was sent, never a password. Checks that are not
 //! answered from it run one at a time on a thread of their own, so that guessing can't take all processors.
 
-use crate::answer::Refusal;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http::header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
+use http::StatusCode;
+use http::header::{
+    AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+};
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -36,6 +38,15 @@ pub enum AuthError {
     /// Nobody could use it.
     #[error("a bearer token is empty")]
     EmptyToken,
+}
+
+/// Why credentials could not be checked now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unchecked {
+    #[error("too many logins at once: try again in a moment")]
+    Busy,
+    #[error("narthex is stopping")]
+    Stopping,
 }
 
 /// What is asked of whoever comes in. Nothing of it is printed.
@@ -101,7 +112,7 @@ impl Auth {
     }
 
     /// Whether an `Authorization` header may come in.
-    pub async fn admits(&self, header: Option<&HeaderValue>) -> Result<bool, Refusal> {
+    pub async fn admits(&self, header: Option<&HeaderValue>) -> Result<bool, Unchecked> {
         if self.is_open() {
             return Ok(true);
         }
@@ -127,7 +138,7 @@ impl Auth {
         self.0.tokens.iter().fold(false, |known, token| known | compare(token))
     }
 
-    async fn verify(&self, user: &str, password: &str) -> Result<bool, Refusal> {
+    async fn verify(&self, user: &str, password: &str) -> Result<bool, Unchecked> {
         let inner = &self.0;
         let known = inner.users.get(user);
         let hash = known.unwrap_or(&inner.nobody);
@@ -135,16 +146,16 @@ impl Auth {
         if self.verified().contains(&key) {
             return Ok(true);
         }
-        let busy = |_| intake::Refusal::Busy("too many logins at once: try again in a moment");
+        let busy = |_| Unchecked::Busy;
         let _waiting = inner.waiting.try_acquire().map_err(busy)?;
-        let _turn = inner.turn.acquire().await.map_err(|_| Refusal::Stopping)?;
+        let _turn = inner.turn.acquire().await.map_err(|_| Unchecked::Stopping)?;
         // Another request with the same login may have been before this one.
         if self.verified().contains(&key) {
             return Ok(true);
         }
         let (password, hash) = (password.to_string(), hash.clone());
         let check = move || bcrypt::verify(password, &hash).unwrap_or(false);
-        let right = tokio::task::spawn_blocking(check).await.map_err(|_| Refusal::Stopping)?;
+        let right = tokio::task::spawn_blocking(check).await.map_err(|_| Unchecked::Stopping)?;
         let right = right && known.is_some();
         if right {
             let mut verified = self.verified();
@@ -161,17 +172,29 @@ impl Auth {
     }
 }
 
+fn answer(status: StatusCode, text: &str) -> Response {
+    let headers = [
+        (CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8")),
+        (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    ];
+    (status, headers, format!("{text}\n")).into_response()
+}
+
 /// Lets in whoever may: for `axum::middleware::from_fn_with_state`.
 pub async fn require(State(auth): State<Auth>, request: Request, next: Next) -> Response {
     match auth.admits(request.headers().get(AUTHORIZATION)).await {
         Ok(true) => next.run(request).await,
         Ok(false) => {
-            let mut response = Refusal::Unauthorized.into_response();
+            let mut response = answer(StatusCode::UNAUTHORIZED, "authentication required");
             let scheme = if auth.0.users.is_empty() { "Bearer" } else { "Basic realm=\"narthex\"" };
             response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
             response
         }
-        Err(refusal) => refusal.into_response(),
+        Err(unchecked) => {
+            let mut response = answer(StatusCode::SERVICE_UNAVAILABLE, &unchecked.to_string());
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            response
+        }
     }
 }
 
@@ -289,7 +312,7 @@ mod tests {
         let _waiting = auth.0.waiting.acquire_many(WAITING as u32).await.unwrap();
         let header = HeaderValue::from_str(&basic("ann", "x")).unwrap();
         let refused = auth.admits(Some(&header)).await.unwrap_err();
-        assert_eq!((refused.status().as_u16(), refused.retry_after()), (503, Some(1)));
+        assert_eq!(refused, Unchecked::Busy);
     }
 
     #[test]

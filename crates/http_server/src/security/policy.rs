@@ -4,9 +4,9 @@ use super::files::Files;
 use super::hosts::AllowedHost;
 use super::{SecurityError, tls};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use http_client::Secret;
-use receive::auth::Auth;
-use receive::web_config::{ClientAuth, TlsServerConfig};
+use model::Secret;
+use crate::auth::Auth;
+use crate::web_config::{ClientAuth, TlsServerConfig, WebConfig};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -21,6 +21,21 @@ pub(super) const HEADERS: [&str; 5] = [
     "x-xss-protection",
 ];
 
+/// Prometheus' own web configuration file.
+#[derive(Debug, Clone)]
+pub struct WebConfigFile {
+    pub path: PathBuf,
+    /// Reads its text. The errors say where in the file something is wrong.
+    pub parse: fn(&Path, &str) -> Result<WebConfig, String>,
+}
+
+impl WebConfigFile {
+    fn read(&self, files: &mut Files) -> Result<WebConfig, SecurityError> {
+        let text = files.text("--web.config.file", &self.path)?;
+        (self.parse)(&self.path, &text).map_err(SecurityError::WebConfig)
+    }
+}
+
 /// What is asked for, as the user wrote it.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
@@ -33,7 +48,7 @@ pub struct Settings {
     /// `receive.bearer.token_file`.
     pub token_file: Option<PathBuf>,
     /// `--web.config.file`.
-    pub web_config: Option<PathBuf>,
+    pub web_config: Option<WebConfigFile>,
     /// `receive.allowed_hosts` and `--allowed-host`.
     pub allowed_hosts: Vec<AllowedHost>,
 }
@@ -85,7 +100,7 @@ impl Policy {
         let mut files = Files::default();
         let settings = &self.settings;
         let web = match &settings.web_config {
-            Some(path) => web_config(path, &mut files)?,
+            Some(file) => file.read(&mut files)?,
             None => Default::default(),
         };
         let config = match (&settings.tls, web.tls_server_config) {
@@ -113,11 +128,6 @@ impl Policy {
         let hosts = settings.allowed_hosts.clone();
         Ok(Current { auth, tls, headers: headers(&web.http_server_config.headers)?, files, hosts })
     }
-}
-
-fn web_config(path: &Path, files: &mut Files) -> Result<receive::web_config::WebConfig, SecurityError> {
-    let text = files.text("--web.config.file", path)?;
-    crate::config::web::parse(path, &text).map_err(SecurityError::WebConfig)
 }
 
 fn headers(given: &BTreeMap<String, String>) -> Result<HeaderMap, SecurityError> {

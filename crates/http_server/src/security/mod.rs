@@ -18,7 +18,7 @@ mod policy;
 pub mod tls;
 
 pub use error::SecurityError;
-pub use policy::{Current, Policy, Settings, check_exposure};
+pub use policy::{Current, Policy, Settings, WebConfigFile, check_exposure};
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -26,7 +26,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use files::Files;
 use http::HeaderMap;
-use receive::auth::Auth;
+use crate::auth::Auth;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -56,7 +56,7 @@ pub struct Renewal {
 }
 
 /// What is wrong with the file of `receive.bearer.token_file`; the message begins with `token_file`.
-pub(crate) fn token_error(path: &Path) -> Option<SecurityError> {
+pub fn token_error(path: &Path) -> Option<SecurityError> {
     match Files::default().text("token_file", path) {
         Ok(token) if token.trim().is_empty() => {
             let (what, path) = ("token_file", path.to_path_buf());
@@ -145,7 +145,7 @@ type Live = watch::Receiver<Arc<Current>>;
 
 async fn require(State(live): State<Live>, request: Request, next: Next) -> Response {
     let auth = live.borrow().auth.clone();
-    receive::auth::require(State(auth), request, next).await
+    crate::auth::require(State(auth), request, next).await
 }
 
 async fn decorate(State(live): State<Live>, request: Request, next: Next) -> Response {
@@ -209,7 +209,7 @@ fn renew(policy: &Policy, old: &Current, seen: Files) -> (Files, Option<Result<C
 #[cfg(test)]
 mod tests {
     use super::*;
-    use receive::auth::AuthError;
+    use crate::auth::AuthError;
 
     #[test]
     fn changed_files_are_read_again_and_what_is_wrong_changes_nothing() {

@@ -111,7 +111,7 @@ fn is_page(path: &str) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "helpers of tests")]
     use super::*;
-    use crate::http::tests::{ok_router, until_closed};
+    use crate::listen::tests::{ok_router, until_closed};
     use std::time::Duration;
     use tokio::net::TcpListener;
 

@@ -2,7 +2,7 @@
 
 use super::SecurityError;
 use super::files::Files;
-use receive::web_config::{ClientAuth, TlsServerConfig, TlsVersion};
+use crate::web_config::{ClientAuth, TlsServerConfig, TlsVersion};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
@@ -45,7 +45,7 @@ fn private_key(path: &Path, files: &mut Files) -> Result<PrivateKeyDer<'static>,
 }
 
 /// All that is wrong with the settings and their files; each message begins with the key.
-pub(crate) fn errors(config: &TlsServerConfig) -> Vec<SecurityError> {
+pub fn errors(config: &TlsServerConfig) -> Vec<SecurityError> {
     let mut found: Vec<SecurityError> = config.errors().into_iter().map(SecurityError::from).collect();
     let mut files = Files::default();
     for (key, path) in [("cert_file", &config.cert_file), ("client_ca_file", &config.client_ca_file)] {

@@ -1,9 +1,8 @@
 //! Why what is asked for can't be had.
 
 use super::policy::HEADERS;
-use crate::config::error::ConfigErrors;
-use receive::auth::AuthError;
-use receive::web_config::WebConfigError;
+use crate::auth::AuthError;
+use crate::web_config::WebConfigError;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -12,7 +11,7 @@ use std::path::PathBuf;
 pub enum SecurityError {
     /// The web configuration file.
     #[error("--web.config.file: {0}")]
-    WebConfig(ConfigErrors),
+    WebConfig(String),
     /// Said in both files.
     #[error("{key} is in the configuration file and in the file of --web.config.file: leave it out of one")]
     Twice {

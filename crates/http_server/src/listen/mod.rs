@@ -315,7 +315,7 @@ mod tests {
     #[tokio::test]
     async fn a_path_over_the_limit_is_refused() {
         let server = Listening::on(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap().serve(ok_router());
-        let (within, over) = (HEAD_BYTES_MAX / 2, groups::path::PATH_BYTES + 1);
+        let (within, over) = (HEAD_BYTES_MAX / 2, HEAD_BYTES_MAX + 1);
         for (length, statuses) in [(within, &["404"][..]), (over, &["414", "431"])] {
             let mut stream = TcpStream::connect(server.address()).await.unwrap();
             let head = format!("PUT /{} HTTP/1.1\r\nhost: x\r\n\r\n", "a".repeat(length - 1));
