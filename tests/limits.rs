@@ -157,11 +157,7 @@ fn by_the_code() -> Vec<(&'static str, &'static str, String)> {
             "groups that are no more whose last time is remembered",
             count(groups::keeper::DEPARTED),
         ),
-        (
-            "The doors",
-            "the reason for a refusal that a group remembers",
-            bytes(groups::state::REASON_BYTES),
-        ),
+        ("The doors", "the reason for a refusal that a group remembers", bytes(groups::state::REASON_BYTES)),
         ("The doors", "extra labels of an import", count(receive::import::EXTRA_LABELS)),
         ("The doors", "the text of an answer", bytes(receive::answer::TEXT_BYTES)),
         (

@@ -2,8 +2,8 @@
 
 use super::group::Family;
 use super::state::State;
-use crate::Refusal;
 use crate::Options;
+use crate::Refusal;
 use model::Labels;
 use std::sync::Arc;
 use std::time::Duration;

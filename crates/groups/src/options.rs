@@ -80,7 +80,8 @@ mod tests {
 
     #[test]
     fn an_interval_over_two_minutes_is_refused_for_the_look_back() {
-        let with = |seconds| Options { interval: Duration::from_secs(seconds), ..Options::default() }.errors();
+        let with =
+            |seconds| Options { interval: Duration::from_secs(seconds), ..Options::default() }.errors();
         assert_eq!((with(30), with(120)), (vec![], vec![]));
         assert!(with(121).iter().any(|error| error.to_string().contains("looks back five minutes")));
     }

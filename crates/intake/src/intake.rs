@@ -1,7 +1,7 @@
 //! The way from an input to the log, and what is shared on it.
 
 use crate::budget::{Budget, Share};
-use crate::counters::{Counters, InputCounters};
+use crate::counters::{Counters, InputCounters, RefusedReason};
 use crate::labels;
 use crate::refusal::Refusal;
 use crate::rules;
@@ -167,9 +167,17 @@ impl Input {
         let (kept, dropped) = self.screen(&settings, &mut batch, None, &mut rejected);
         match self.intake.0.storage.append(batch).await {
             Ok(()) => {
-                self.counters.accepted.add(1);
                 self.count(kept, &rejected);
-                Ok(Outcome { kept, dropped, rejected })
+                let outcome = Outcome { kept, dropped, rejected };
+                match outcome.reason() {
+                    None => self.counters.accepted.add(1),
+                    Some(reason) => {
+                        self.counters.refused.add(1);
+                        let answer = outcome.rejected.to_string();
+                        self.intake.0.counters.refused(self.name, reason, &answer);
+                    }
+                }
+                Ok(outcome)
             }
             Err(error) => {
                 let refusal = Refusal::from(error);
@@ -275,6 +283,20 @@ pub struct Outcome {
     pub dropped: Kinds,
     /// What was left out, with the first reasons.
     pub rejected: Rejected,
+}
+
+impl Outcome {
+    /// Why points were rejected, for counters; `None` if none were.
+    pub fn reason(&self) -> Option<RefusedReason> {
+        let rejected = &self.rejected;
+        match rejected.is_empty() {
+            true => None,
+            false if rejected.series > 0 && rejected.over_series_limit == rejected.series => {
+                Some(RefusedReason::TooMany)
+            }
+            false => Some(RefusedReason::Invalid),
+        }
+    }
 }
 
 impl Admission {

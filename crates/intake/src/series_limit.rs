@@ -6,6 +6,7 @@
 use crate::settings::InputSettings;
 use formats::Rejected;
 use model::Batch;
+use model::words::are;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
@@ -14,6 +15,8 @@ use std::time::Duration;
 pub const ACTIVE: Duration = Duration::from_secs(3600);
 /// Most metric names that are remembered because series of theirs were refused.
 pub const BLAMED_MAX: usize = 100;
+/// In the place of the metric names beyond [`BLAMED_MAX`].
+const OTHERS: &str = "";
 /// Memory of an active series, in bytes, give or take.
 pub const ENTRY_BYTES: usize = 32;
 /// Most active series of an input with a limit for each metric name only.
@@ -95,7 +98,7 @@ impl SeriesLimit {
         }
     }
 
-    /// Series that were refused, by metric name: the [`BLAMED_MAX`] that were first.
+    /// Series that were refused, by metric name: the [`BLAMED_MAX`] that were first, and all others under the empty name.
     pub(crate) fn blamed(&self) -> &BTreeMap<String, u64> {
         &self.blamed
     }
@@ -126,16 +129,17 @@ impl SeriesLimit {
         let shown = String::from_utf8_lossy(name);
         let max = settings.max_series.unwrap_or(SERIES_MAX);
         if self.series.len() >= max {
+            let active = are(self.series.len() as u64, "series");
             return Some(format!(
-                "{shown}: a new series, but {max} are active already: the limit is max_series"
+                "{shown}: a new series over the limit: {active} active, max_series is {max}"
             ));
         }
         let name_hash = self.hasher.hash_one(name);
         let of_name = self.by_name.entry(name_hash).or_default();
         if let Some(max) = settings.max_series_per_metric.filter(|max| *of_name >= *max) {
+            let active = are(*of_name as u64, "series");
             return Some(format!(
-                "{shown}: a new series, but {max} of this metric are active already: the limit is \
-                 max_series_per_metric"
+                "{shown}: a new series over the limit: {active} active, max_series_per_metric is {max}"
             ));
         }
         *of_name += 1;
@@ -150,6 +154,8 @@ impl SeriesLimit {
             *count += 1;
         } else if self.blamed.len() < BLAMED_MAX {
             self.blamed.insert(name.into_owned(), 1);
+        } else {
+            *self.blamed.entry(OTHERS.into()).or_default() += 1;
         }
     }
 
@@ -208,7 +214,7 @@ mod tests {
         assert_eq!(apply(&mut limit, &settings, 1, batch("a", 0..4)).0, 4);
         let (kept, refused, reason) = apply(&mut limit, &settings, 2, batch("b", 0..3));
         assert_eq!((kept, refused), (1, 2));
-        assert_eq!(reason, "b: a new series, but 5 are active already: the limit is max_series");
+        assert_eq!(reason, "b: a new series over the limit: 5 series are active, max_series is 5");
         assert_eq!(apply(&mut limit, &settings, 3, batch("a", 0..6)).0, 4);
         assert_eq!(
             limit.blamed().clone().into_iter().collect::<Vec<_>>(),
@@ -222,7 +228,7 @@ mod tests {
         let mut limit = SeriesLimit::default();
         let (kept, refused, reason) = apply(&mut limit, &settings, 1, batch("a", 0..3));
         assert_eq!((kept, refused), (2, 1));
-        assert!(reason.ends_with("the limit is max_series_per_metric"), "{reason}");
+        assert!(reason.ends_with("2 series are active, max_series_per_metric is 2"), "{reason}");
         assert_eq!(apply(&mut limit, &settings, 1, batch("b", 0..2)).0, 2);
     }
 

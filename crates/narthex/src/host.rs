@@ -2,7 +2,7 @@
 
 use crate::telemetry::Telemetry;
 use collect::{Host, HostOptions, Stamp, Stamper, Ticker};
-use intake::{Input, Outcome};
+use intake::Input;
 use model::{Batch, Clock, Family, MetricType};
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,10 +60,13 @@ pub(crate) async fn run(settings: Settings, input: Input, telemetry: Arc<Telemet
             let batch = batch(&settings, &families, &telemetry, timestamp, took);
             let samples = batch.points.len() as u64;
             match input.append_own(batch).await {
-                Ok(Outcome { rejected, .. }) if !rejected.is_empty() => {
-                    tracing::warn!(%rejected, "some of the collected samples were rejected");
+                Ok(outcome) => {
+                    if let Some(reason) = outcome.reason() {
+                        let rejected = &outcome.rejected;
+                        tracing::warn!(%rejected, "some of the collected samples were rejected");
+                        telemetry.collected_samples_lost(rejected.kinds().total(), reason);
+                    }
                 }
-                Ok(_) => {}
                 Err(refusal) => {
                     tracing::warn!(error = %refusal, samples, "the collected samples could not be stored");
                     telemetry.collection_failed(samples, refusal.reason());

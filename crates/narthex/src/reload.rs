@@ -8,12 +8,12 @@ use crate::cli::RunArgs;
 use crate::config::Config;
 use crate::configure::configure;
 use crate::logging;
-use http_server::security::Security;
 use crate::service_manager;
 use axum::Router;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use http::StatusCode;
+use http_server::security::Security;
 use remote::Changes;
 use tokio::sync::{mpsc, oneshot};
 

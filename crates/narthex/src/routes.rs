@@ -1,9 +1,7 @@
 //! What an agent serves: the page, its status as JSON, its metrics, whether it is ready, and the inputs.
 
 use crate::agent::hostname;
-use http_server::guard::{Guard, guard};
 use crate::page::{Mode, page};
-use http_server::security::Security;
 use crate::status::groups::{Ask, Groups};
 use crate::status::hold::Summary;
 use crate::status::monitor::Monitor;
@@ -15,9 +13,11 @@ use axum::extract::{Query, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use http::{HeaderMap, StatusCode, header};
-use model::Clock;
 use groups::Escaping;
+use http::{HeaderMap, StatusCode, header};
+use http_server::guard::{Guard, guard};
+use http_server::security::Security;
+use model::Clock;
 use receive::Doors;
 use receive::answer::Refusal;
 use std::sync::Arc;

@@ -7,14 +7,14 @@ use crate::config::{Config, duration::human, size::Human};
 use crate::configure::configure;
 use crate::data_dir::default_path;
 use crate::failure::Failure;
-use http_server::{Listening, Switch};
 use crate::logging;
 use crate::page::Mode;
 use crate::reload::{self, Reloader};
-use http_server::security::{Policy, Security};
 use crate::service_manager::{self, parts, watchdog};
 use crate::shutdown::{Hangups, Signals};
 use http_client::Url;
+use http_server::security::{Policy, Security};
+use http_server::{Listening, Switch};
 use std::time::Duration;
 use tokio::time::Instant;
 

@@ -1,7 +1,7 @@
 //! What a door answers where it doesn't take what came. The one place that knows status codes for faults.
 
-use groups::path::PathError;
 use axum::response::{IntoResponse, Response};
+use groups::path::PathError;
 use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
 use intake::{Outcome, RefusedReason};
@@ -156,13 +156,10 @@ impl From<PathError> for Refusal {
 
 /// An error with what was rejected, if anything was: the answer is 400 although the rest was kept.
 pub(crate) fn whole(outcome: &Outcome) -> Result<(), Refusal> {
-    let rejected = &outcome.rejected;
-    match rejected.is_empty() {
-        true => Ok(()),
-        false if rejected.over_series_limit == rejected.series && rejected.series > 0 => {
-            Err(Refusal::SeriesLimit(rejected.to_string()))
-        }
-        false => Err(Refusal::Malformed(rejected.to_string())),
+    match outcome.reason() {
+        None => Ok(()),
+        Some(RefusedReason::TooMany) => Err(Refusal::SeriesLimit(outcome.rejected.to_string())),
+        Some(_) => Err(Refusal::Malformed(outcome.rejected.to_string())),
     }
 }
 

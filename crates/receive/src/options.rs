@@ -86,10 +86,8 @@ impl Options {
     pub fn errors(&self) -> Vec<OptionsError> {
         let groups = self.pushgateway.groups.errors().into_iter();
         let mut errors: Vec<OptionsError> = groups.map(OptionsError::Groups).collect();
-        for (name, zero) in [
-            ("body_bytes", self.body_bytes == 0),
-            ("decoded_bytes", self.decoded_bytes == 0),
-        ] {
+        for (name, zero) in [("body_bytes", self.body_bytes == 0), ("decoded_bytes", self.decoded_bytes == 0)]
+        {
             if zero {
                 errors.push(OptionsError::Zero { name });
             }

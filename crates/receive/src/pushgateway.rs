@@ -2,10 +2,6 @@
 
 use crate::answer::Refusal;
 use crate::decode::{decode, encoding};
-use groups::ask::Push;
-use groups::group::{FAILURE_TIME, Family};
-use groups::pushed::{self, NO_TIMESTAMP, PushedError};
-use groups::path::{GroupingLabels, PathError};
 use crate::{Doors, duration};
 use axum::extract::{Query, Request, State};
 use axum::response::{IntoResponse, Response};
@@ -13,6 +9,10 @@ use formats::Parsed;
 use formats::compress::Encoding;
 use formats::exposition::{self, ExpositionError};
 use formats::text::{self, Fault, Format, ParseOptions, Timestamps};
+use groups::ask::Push;
+use groups::group::{FAILURE_TIME, Family};
+use groups::path::{GroupingLabels, PathError};
+use groups::pushed::{self, NO_TIMESTAMP, PushedError};
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, StatusCode, Uri};
 use model::labels::METRIC_NAME;

@@ -4,10 +4,10 @@
 use crate::Doors;
 use crate::answer::Refusal;
 use crate::duration::rfc3339;
-use groups::exposition::{all_families, number, shown_labels, type_word};
-use groups::group::{Family, Group, Kept, Member, Reading};
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use groups::exposition::{all_families, number, shown_labels, type_word};
+use groups::group::{Family, Group, Kept, Member, Reading};
 use http::StatusCode;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use model::{Counts, MetricType};

@@ -64,7 +64,7 @@ async fn new_series_over_a_limit_are_refused_with_the_metric_and_known_ones_go_o
     assert_eq!(world.post(path, "a 1\nb 1\n").await, 204);
     let (status, text) = world.send("POST", path, "a 2\nc{n=\"1\"} 2\nc{n=\"2\"} 2\n").await;
     let reason =
-        "left out 1 series, 1 sample: c: a new series, but 3 are active already: the limit is max_series\n";
+        "left out 1 series, 1 sample: c: a new series over the limit: 3 series are active, max_series is 3\n";
     assert_eq!((status, text.as_str()), (400, reason));
     assert_eq!(world.post(path, "b 3\n").await, 204);
     assert_eq!(world.texts().await, ["a 1 +0", "a 2 +0", "b 1 +0", "b 3 +0", r#"c{n="1"} 2 +0"#]);
@@ -81,7 +81,7 @@ async fn a_push_over_a_limit_keeps_what_is_within_it_and_stays_active_while_it_i
     let (status, text) =
         world.send("PUT", "/metrics/job/j", "a{n=\"1\"} 1\na{n=\"2\"} 1\na{n=\"3\"} 1\n").await;
     assert_eq!(status, 400);
-    assert!(text.contains("the limit is max_series_per_metric"), "{text}");
+    assert!(text.contains("max_series_per_metric is 2"), "{text}");
     assert_eq!(world.texts().await.len(), 2);
     for _ in 0..150 {
         world.clock.pass(TURN);

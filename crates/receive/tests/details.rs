@@ -132,10 +132,16 @@ async fn the_times_of_an_expired_group_stay_for_thirty_days() {
     assert_eq!(world.doors.groups().stats().expirations.get(), 1);
     world.clock.pass(30 * DAY - Duration::from_secs(1));
     world.doors.groups().take_turns().await.unwrap();
-    assert_eq!((world.doors.groups().all().await.unwrap().len(), world.doors.groups().stats().forgotten.get()), (1, 0));
+    assert_eq!(
+        (world.doors.groups().all().await.unwrap().len(), world.doors.groups().stats().forgotten.get()),
+        (1, 0)
+    );
     world.clock.pass(Duration::from_secs(1));
     world.doors.groups().take_turns().await.unwrap();
-    assert_eq!((world.doors.groups().all().await.unwrap().len(), world.doors.groups().stats().forgotten.get()), (0, 1));
+    assert_eq!(
+        (world.doors.groups().all().await.unwrap().len(), world.doors.groups().stats().forgotten.get()),
+        (0, 1)
+    );
 }
 
 #[tokio::test]

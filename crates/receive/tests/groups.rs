@@ -233,7 +233,8 @@ async fn groups_must_fit_together() {
 #[tokio::test]
 async fn a_group_expires_and_is_forgotten() {
     let mut world =
-        World::with(|options| options.pushgateway.groups.ttl_forget = Duration::from_secs(3600), |_| {}).await;
+        World::with(|options| options.pushgateway.groups.ttl_forget = Duration::from_secs(3600), |_| {})
+            .await;
     world.put("/metrics/job/a?ttl=10m", "m 1\n").await;
     world.clock.pass(Duration::from_secs(300));
     // A push that doesn't say how long leaves it as it is, and counts from now.
@@ -288,7 +289,8 @@ async fn a_group_that_expired_comes_back_with_the_next_push() {
 
 #[tokio::test]
 async fn a_time_to_live_is_named_by_header_or_parameter_and_taken_back_with_0() {
-    let world = World::with(|options| options.pushgateway.groups.ttl = Some(Duration::from_secs(60)), |_| {}).await;
+    let world =
+        World::with(|options| options.pushgateway.groups.ttl = Some(Duration::from_secs(60)), |_| {}).await;
     let put = async |uri: &str, header: Option<&str>| {
         let mut request = Request::put(uri);
         if let Some(header) = header {

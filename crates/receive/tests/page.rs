@@ -5,8 +5,8 @@ mod common;
 
 use axum::body::Body;
 use common::{World, answer};
-use http::Request;
 use groups::Escaping;
+use http::Request;
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::{Command, Stdio};

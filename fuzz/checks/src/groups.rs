@@ -1,14 +1,14 @@
 //! Checks of what reads the Pushgateway's interface, and of the journal of groups.
 
 use formats::text::{Format, ParseOptions, parse};
-use intake::{Settings, TimeBounds};
-use model::Limits;
 use groups::change::Change;
 use groups::consistency;
 use groups::entry::{decode, encode};
+use groups::path::{GroupingLabels, to_path};
 use groups::pushed::{NO_TIMESTAMP, families};
 use groups::state::{Sent, State, Undo};
-use groups::path::{GroupingLabels, to_path};
+use intake::{Settings, TimeBounds};
+use model::Limits;
 
 /// The path of a push: a group is found again by the path that it is shown with.
 pub fn path(bytes: &[u8]) {

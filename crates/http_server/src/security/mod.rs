@@ -20,13 +20,13 @@ pub mod tls;
 pub use error::SecurityError;
 pub use policy::{Current, Policy, Settings, WebConfigFile, check_exposure};
 
+use crate::auth::Auth;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use files::Files;
 use http::HeaderMap;
-use crate::auth::Auth;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;

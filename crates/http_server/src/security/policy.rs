@@ -3,10 +3,10 @@
 use super::files::Files;
 use super::hosts::AllowedHost;
 use super::{SecurityError, tls};
-use http::{HeaderMap, HeaderName, HeaderValue};
-use model::Secret;
 use crate::auth::Auth;
 use crate::web_config::{ClientAuth, TlsServerConfig, WebConfig};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use model::Secret;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

@@ -19,10 +19,10 @@ mod validate;
 mod warnings;
 pub mod web;
 
-use http_server::security::Settings;
 use collect::CollectorSet;
 use error::{ConfigErrors, Reporter};
 use file::File;
+use http_server::security::Settings;
 use remote::config::RemoteWrite;
 use size::{Human, Size};
 use std::collections::BTreeMap;

@@ -3,8 +3,8 @@
 use super::error::{ConfigErrors, Reporter};
 use super::read::read_all;
 use super::validate::Faults;
-use http_server::security::tls;
 use http_server::auth::Auth;
+use http_server::security::tls;
 use http_server::web_config::WebConfig;
 use std::path::Path;
 

@@ -13,8 +13,8 @@ pub const VALUE_BYTES_MAX: usize = 4 << 10;
 ///
 /// `segment` is missing on purpose: a full log drops one segment after the other, and each would get a line of
 /// its own.
-const SUBJECTS: [&str; 9] =
-    ["destination", "input", "metric", "collector", "path", "journal", "url", "address", "damage"];
+const SUBJECTS: [&str; 8] =
+    ["destination", "input", "collector", "path", "journal", "url", "address", "damage"];
 
 /// Fields that count samples of this event alone. A line that stands for several events has their sums.
 const COUNTS: [&str; 5] = ["count", "series", "samples", "histograms", "exemplars"];

@@ -3,11 +3,8 @@
 use crate::agent::hostname;
 use crate::cli::SinkArgs;
 use crate::failure::Failure;
-use http_server::guard::{Guard, guard};
-use http_server::{Admission, Listening};
 use crate::logging;
 use crate::page::{Mode, page};
-use http_server::security::{Security, check_exposure};
 use crate::shutdown::Signals;
 use crate::sink::{Behaviour, Sink, WindowLimits};
 use axum::Router;
@@ -15,6 +12,9 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use http::StatusCode;
+use http_server::guard::{Guard, guard};
+use http_server::security::{Security, check_exposure};
+use http_server::{Admission, Listening};
 use std::time::Duration;
 use tokio::sync::watch;
 

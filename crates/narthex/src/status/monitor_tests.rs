@@ -148,6 +148,36 @@ async fn collections_that_fail_show_for_an_hour_and_over_a_restart() {
 }
 
 #[tokio::test]
+async fn collected_series_over_a_limit_are_told() {
+    let data = tempfile::tempdir().unwrap();
+    let run = start(data.path(), START).await;
+    let mut options = (*run.telemetry.doors().options()).clone();
+    let limit = intake::InputSettings { max_series: Some(5), ..intake::InputSettings::default() };
+    options.intake.inputs.insert(crate::host::INPUT, limit.into());
+    run.telemetry.doors().set_options(options).await.unwrap();
+    let settings = crate::host::Settings {
+        host: collect::HostOptions { root: "/".into(), collectors: collect::CollectorSet::EMPTY },
+        interval: Duration::from_secs(15),
+        own: true,
+        job: "node".into(),
+        instance: "a".into(),
+    };
+    let input = run.telemetry.doors().intake().input(crate::host::INPUT);
+    let (telemetry, clock) = (run.telemetry.clone(), run.clock.clone());
+    let collecting = tokio::spawn(crate::host::run(settings, input, telemetry, clock));
+    while run.telemetry.collected_lost().is_empty() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    collecting.abort();
+    let summary = run.monitor.observe().summary;
+    assert_eq!(summary.level, Level::Error);
+    assert!(
+        summary.sentence.ends_with("collected samples were lost in the last hour (too many)."),
+        "{summary:?}"
+    );
+}
+
+#[tokio::test]
 async fn samples_of_a_collection_that_the_log_does_not_accept_are_counted() {
     let data = tempfile::tempdir().unwrap();
     let run = start(data.path(), START).await;

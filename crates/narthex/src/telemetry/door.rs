@@ -1,9 +1,9 @@
 //! The metrics of the inputs and of the groups.
 
 use super::{counter, gauge};
+use groups::Stats;
 use intake::{Counters, Intake, RefusedReason};
 use model::{Family, MetricType};
-use groups::Stats;
 use receive::Denied;
 use std::collections::BTreeSet;
 

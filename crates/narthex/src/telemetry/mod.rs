@@ -157,6 +157,11 @@ impl Telemetry {
     /// Notes a collection of `samples` that could not be stored.
     pub fn collection_failed(&self, samples: u64, reason: RefusedReason) {
         self.host.failed.fetch_add(1, Ordering::Relaxed);
+        self.collected_samples_lost(samples, reason);
+    }
+
+    /// Notes that samples of a collection are lost.
+    pub fn collected_samples_lost(&self, samples: u64, reason: RefusedReason) {
         let mut lost = self.host.lost.lock().unwrap_or_else(PoisonError::into_inner);
         *lost.entry(reason).or_default() += samples;
     }

@@ -177,19 +177,23 @@ impl Counts {
             ));
         }
         let left_out = [
-            (self.unreadable, "lines that are no dead letters"),
+            (self.unreadable, "line", "that can't be read as a dead letter"),
             (
                 self.inexpressible,
-                "native histograms, exemplars, staleness markers and samples without a name",
+                "sample",
+                "that the text format can't hold: native histograms, exemplars, staleness markers, no name",
             ),
-            (self.twice, "samples that were refused more than once"),
+            (self.twice, "sample", "refused more than once"),
             (
                 self.summarized,
-                "samples of which the receiver only said how many they were: they are in the log, as long as it is kept",
+                "sample",
+                "of which the receiver only said how many they were: they are in the log, as long as it is kept",
             ),
         ];
-        let left_out = left_out.iter().filter(|(count, _)| *count > 0);
-        sentences.extend(left_out.map(|(count, what)| format!("left out: {} {what}", number(*count))));
+        let left_out = left_out.iter().filter(|(count, _, _)| *count > 0);
+        let sentence =
+            |(count, noun, what): &(u64, &str, &str)| format!("left out: {} {what}", counted(*count, noun));
+        sentences.extend(left_out.map(sentence));
         sentences
     }
 }

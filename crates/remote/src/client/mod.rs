@@ -14,7 +14,9 @@ use formats::remote_write::Protocol;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode, Uri};
 use http_body_util::{BodyExt, Limited};
-use http_client::{ANSWER_BYTES, ClientError, Deadline, Failure, Request, Url, is_for_tls, read_words};
+use http_client::{
+    ANSWER_BYTES, ClientError, Deadline, Failure, Request, Url, is_for_tls, read_words, status_and_words,
+};
 use model::Kinds;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -121,7 +123,7 @@ impl Client {
             answer.words = format!("redirected to {target}; put the right URL into the configuration");
         }
         if matches!(status, 404 | 405) && self.url().has_no_path() {
-            add_path_hint(&mut answer.words);
+            add_path_hint(status, &mut answer.words);
         }
         if is_for_tls(&reply.uri, status, &answer.words) {
             return Err(Failure::speaks_tls(&answer.words));
@@ -178,9 +180,14 @@ impl Client {
 }
 
 /// Adds that the URL has no path.
-fn add_path_hint(words: &mut String) {
-    let before = if words.is_empty() { "" } else { "; " };
-    words.push_str(before);
+fn add_path_hint(status: u16, words: &mut String) {
+    // Some servers repeat the status in the body.
+    if status_and_words(status, words) == status_and_words(status, "") {
+        words.clear();
+    }
+    if !words.is_empty() {
+        words.push_str("; ");
+    }
     words.push_str("the URL has no path: receivers of remote write usually listen at ");
     words.push_str(http_client::url::DEFAULT_PATH);
 }

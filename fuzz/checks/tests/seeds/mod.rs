@@ -1,10 +1,10 @@
 //! What fuzzing begins with, where the program's own writers make it: one small example of everything.
 //! Those of the formats come from another implementation, in the tests of `formats`.
 
-use model::{BucketSpan, Counts, Histogram, Labels, MetricType, ResetHint};
 use groups::change::Change;
 use groups::entry::encode;
 use groups::group::{Family, Group, Kept, Member, Reading};
+use model::{BucketSpan, Counts, Histogram, Labels, MetricType, ResetHint};
 use std::path::Path;
 use std::sync::Arc;
 use wal::record::{
