@@ -327,7 +327,10 @@ mod tests {
         let mut out = Vec::new();
         let sentences = dump(&[path], Format::Json, DumpOptions::default(), &mut out, &mut |_| {}).unwrap();
         assert!(out == [whole, letter("last")].concat().into_bytes(), "{} bytes", out.len());
-        assert!(sentences.len() == 1 && sentences[0].contains("can't be read as a dead letter"), "{sentences:?}");
+        assert!(
+            sentences.len() == 1 && sentences[0].contains("can't be read as a dead letter"),
+            "{sentences:?}"
+        );
     }
 
     #[test]
