@@ -5,6 +5,7 @@
 
 use crate::escaping::{Escaping, NameOf};
 use crate::group::{Family, Group, Kept, Member, Reading};
+use formats::text::type_word;
 use model::labels::METRIC_NAME;
 use model::{Counts, Labels, MetricType};
 use std::collections::BTreeMap;
@@ -126,17 +127,6 @@ pub fn shown_labels(labels: &Labels, kind: MetricType) -> BTreeMap<String, Strin
         *text = number(bound);
     }
     shown
-}
-
-/// The word for a type in the text format, which has five.
-pub const fn type_word(kind: MetricType) -> &'static str {
-    match kind {
-        MetricType::Counter => "counter",
-        MetricType::Histogram => "histogram",
-        MetricType::Summary => "summary",
-        MetricType::Gauge | MetricType::Info | MetricType::StateSet => "gauge",
-        MetricType::Unknown | MetricType::GaugeHistogram => "untyped",
-    }
 }
 
 /// A float as Go prints it: the shortest digits, with an exponent where it is below -4 or above 5.

@@ -155,9 +155,7 @@ impl Input {
             _place: place,
         })
     }
-}
 
-impl Input {
     /// Appends a batch that narthex made itself, such as the metrics of this machine: label limits and time bounds
     /// apply, but it takes no place and no memory of the requests. To be called by one task at a time.
     pub async fn append_own(&self, mut batch: Batch) -> Result<Outcome, Refusal> {
@@ -326,9 +324,8 @@ impl Admission {
     }
 
     /// Applies the input's rules, the time bounds and the limits on series, appends the batch, waits for the commit,
-    /// and counts. `written_in` is the text format
-    /// that the timestamps were written in, if any: it has a unit that people get wrong. `parsed.rejected` is what
-    /// decoding has left out already.
+    /// and counts. `written_in` is the text format that the timestamps were written in, if any: it has a unit that
+    /// people get wrong. `parsed.rejected` is what decoding has left out already.
     pub async fn append(&mut self, parsed: Parsed, written_in: Option<Format>) -> Result<Outcome, Refusal> {
         let Parsed { mut batch, mut rejected } = parsed;
         let (kept, dropped) = self.input.screen(&self.settings, &mut batch, written_in, &mut rejected);

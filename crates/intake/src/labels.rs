@@ -14,15 +14,21 @@ pub(crate) fn limit(batch: &mut Batch, limits: &Limits, rejected: &mut Rejected)
             rejected.explain(|| reason);
         }
     }
-    if invalid.contains(&true) {
-        batch.retain_points(|_, point| {
-            let is_invalid = invalid.get(point.series as usize).copied().unwrap_or(true);
-            if is_invalid {
-                rejected.count(&point.value);
-            }
-            !is_invalid
-        });
+    reject(batch, &invalid, rejected);
+}
+
+/// Removes the series that are marked, with their points, and counts the points.
+pub(crate) fn reject(batch: &mut Batch, marked: &[bool], rejected: &mut Rejected) {
+    if !marked.contains(&true) {
+        return;
     }
+    batch.retain_points(|_, point| {
+        let is_marked = marked.get(point.series as usize).copied().unwrap_or(true);
+        if is_marked {
+            rejected.count(&point.value);
+        }
+        !is_marked
+    });
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! A series is known by a keyed hash of its labels, and is active for an hour after its last sample. Memory: one entry
 //! of [`ENTRY_BYTES`] for each active series, which the limit itself bounds. Inputs without a limit keep nothing.
 
+use crate::labels;
 use crate::settings::InputSettings;
 use formats::Rejected;
 use model::Batch;
@@ -54,7 +55,7 @@ impl SeriesLimit {
         batch: &mut Batch,
         rejected: &mut Rejected,
     ) {
-        if settings.max_series.is_none() && settings.max_series_per_metric.is_none() {
+        if !settings.limits_series() {
             self.series = HashMap::new();
             self.by_name = HashMap::new();
             return;
@@ -72,20 +73,12 @@ impl SeriesLimit {
                 rejected.explain(|| reason);
             }
         }
-        if over.contains(&true) {
-            batch.retain_points(|_, point| {
-                let is_over = over.get(point.series as usize).copied().unwrap_or(true);
-                if is_over {
-                    rejected.count(&point.value);
-                }
-                !is_over
-            });
-        }
+        labels::reject(batch, &over, rejected);
     }
 
     /// Notes that the series of a batch are active, also those that are new and over a limit.
     pub(crate) fn touch(&mut self, settings: &InputSettings, now: Duration, batch: &Batch) {
-        if settings.max_series.is_none() && settings.max_series_per_metric.is_none() {
+        if !settings.limits_series() {
             return;
         }
         self.sweep(now);

@@ -18,6 +18,12 @@ pub struct InputSettings {
     pub max_series_per_metric: Option<usize>,
 }
 
+impl InputSettings {
+    pub(crate) fn limits_series(&self) -> bool {
+        self.max_series.is_some() || self.max_series_per_metric.is_some()
+    }
+}
+
 /// Settings of [`crate::Intake`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {

@@ -6,7 +6,7 @@ use crate::options::{Options, OptionsError};
 use crate::{import, pushgateway, status, write};
 use axum::Router;
 use axum::body::Body;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{any, put};
 use groups::{Escaping, Groups};
 use intake::{Admission, Input, Intake, Number};
@@ -156,6 +156,12 @@ impl Doors {
         let bytes = body::read(body, admission.memory(), &self.options()).await?;
         admission.input().counters().bytes.add(bytes.len() as u64);
         Ok(bytes)
+    }
+
+    /// The answer to a request of `input`, counted.
+    pub(crate) fn answer(&self, input: &Input, result: Result<impl IntoResponse, Refusal>) -> Response {
+        let refusal = result.as_ref().err().cloned();
+        self.count_answer(input, refusal.as_ref(), result.into_response())
     }
 
     /// Counts the answer to a request of `input`, and returns it. `refusal` is why the request was not kept as a whole.

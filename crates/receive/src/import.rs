@@ -5,7 +5,7 @@ use crate::answer::{Refusal, whole};
 use crate::decode::{decode, encoding};
 use crate::pushgateway::parameters;
 use axum::extract::{Request, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use formats::compress::Encoding;
 use formats::text::{self, Format, ParseOptions};
 use http::StatusCode;
@@ -24,12 +24,8 @@ pub const EXTRA_LABELS: usize = 64;
 
 /// Handles a request.
 pub(crate) async fn import(State(doors): State<Doors>, request: Request) -> Response {
-    let result = match append(&doors, request).await {
-        Ok(outcome) => whole(&outcome).map(|()| StatusCode::NO_CONTENT),
-        Err(refusal) => Err(refusal),
-    };
-    let refusal = result.as_ref().err().cloned();
-    doors.count_answer(&doors.inputs().import, refusal.as_ref(), result.into_response())
+    let result = append(&doors, request).await.and_then(|outcome| whole(&outcome));
+    doors.answer(&doors.inputs().import, result.map(|()| StatusCode::NO_CONTENT))
 }
 
 async fn append(doors: &Doors, request: Request) -> Result<Outcome, Refusal> {

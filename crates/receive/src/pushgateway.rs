@@ -49,14 +49,12 @@ pub(crate) async fn push(State(doors): State<Doors>, request: Request) -> Respon
             };
         }
     };
-    let refusal = result.as_ref().err().cloned();
-    doors.count_answer(&doors.inputs().pushgateway, refusal.as_ref(), result.into_response())
+    doors.answer(&doors.inputs().pushgateway, result)
 }
 
 /// Handles a push to `/metrics` itself, which names no group.
 pub(crate) async fn without_job(State(doors): State<Doors>) -> Response {
-    let refusal = Refusal::from(PathError::NoJob);
-    doors.count_answer(&doors.inputs().pushgateway, Some(&refusal), refusal.clone().into_response())
+    doors.answer(&doors.inputs().pushgateway, Err::<(), _>(Refusal::from(PathError::NoJob)))
 }
 
 async fn delete(doors: &Doors, request: Request) -> Result<(), Refusal> {

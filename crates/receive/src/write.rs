@@ -28,8 +28,7 @@ pub(crate) async fn write(State(doors): State<Doors>, request: Request) -> Respo
         Err(error) => {
             // The version is not known. A content type without a parameter means 1.0.
             let refusal = Refusal::Unsupported(error.to_string());
-            let response = refusal.clone().into_response();
-            return doors.count_answer(&doors.inputs().remote_write_v1, Some(&refusal), response);
+            return doors.answer(&doors.inputs().remote_write_v1, Err::<(), _>(refusal));
         }
     };
     let input = match protocol {

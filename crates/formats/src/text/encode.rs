@@ -41,7 +41,7 @@ pub fn encode(families: &[Family]) -> String {
 }
 
 /// The text format has five types; the others are what OpenMetrics says they are seen as.
-const fn type_word(kind: MetricType) -> &'static str {
+pub const fn type_word(kind: MetricType) -> &'static str {
     match kind {
         MetricType::Counter => "counter",
         MetricType::Histogram => "histogram",

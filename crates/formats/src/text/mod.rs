@@ -8,7 +8,7 @@ mod float;
 mod line;
 mod parse;
 
-pub use encode::{CONTENT_TYPE, encode};
+pub use encode::{CONTENT_TYPE, encode, type_word};
 pub use fault::{Fault, ParseError};
 pub use float::{FloatError, float};
 pub use parse::{Format, ParseOptions, Timestamps, parse};

@@ -147,14 +147,8 @@ async fn collections_that_fail_show_for_an_hour_and_over_a_restart() {
     run.end();
 }
 
-#[tokio::test]
-async fn collected_series_over_a_limit_are_told() {
-    let data = tempfile::tempdir().unwrap();
-    let run = start(data.path(), START).await;
-    let mut options = (*run.telemetry.doors().options()).clone();
-    let limit = intake::InputSettings { max_series: Some(5), ..intake::InputSettings::default() };
-    options.intake.inputs.insert(crate::host::INPUT, limit.into());
-    run.telemetry.doors().set_options(options).await.unwrap();
+/// Collects narthex' own metrics until some of them are lost.
+async fn collect_until_samples_are_lost(run: &Run) {
     let settings = crate::host::Settings {
         host: collect::HostOptions { root: "/".into(), collectors: collect::CollectorSet::EMPTY },
         interval: Duration::from_secs(15),
@@ -169,6 +163,17 @@ async fn collected_series_over_a_limit_are_told() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     collecting.abort();
+}
+
+#[tokio::test]
+async fn collected_series_over_a_limit_are_told() {
+    let data = tempfile::tempdir().unwrap();
+    let run = start(data.path(), START).await;
+    let mut options = (*run.telemetry.doors().options()).clone();
+    let limit = intake::InputSettings { max_series: Some(5), ..intake::InputSettings::default() };
+    options.intake.inputs.insert(crate::host::INPUT, limit.into());
+    run.telemetry.doors().set_options(options).await.unwrap();
+    collect_until_samples_are_lost(&run).await;
     let summary = run.monitor.observe().summary;
     assert_eq!(summary.level, Level::Error);
     assert!(
@@ -183,20 +188,7 @@ async fn samples_of_a_collection_that_the_log_does_not_accept_are_counted() {
     let run = start(data.path(), START).await;
     let storage = run.storage.clone();
     tokio::task::spawn_blocking(move || storage.close()).await.unwrap();
-    let settings = crate::host::Settings {
-        host: collect::HostOptions { root: "/".into(), collectors: collect::CollectorSet::EMPTY },
-        interval: Duration::from_secs(15),
-        own: true,
-        job: "node".into(),
-        instance: "a".into(),
-    };
-    let input = run.telemetry.doors().intake().input(crate::host::INPUT);
-    let (telemetry, clock) = (run.telemetry.clone(), run.clock.clone());
-    let collecting = tokio::spawn(crate::host::run(settings, input, telemetry, clock));
-    while run.telemetry.collected_lost().is_empty() {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    collecting.abort();
+    collect_until_samples_are_lost(&run).await;
     let lost = run.telemetry.collected_lost();
     assert!(lost.get(&RefusedReason::Ending).is_some_and(|samples| *samples > 100), "{lost:?}");
 }
