@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 /// The longest text of an answer that is kept, in bytes. One is kept for each input and [`RefusedReason`].
 pub const LAST_ANSWER_BYTES: usize = 300;
@@ -110,7 +110,20 @@ pub struct InputCounters {
     pub dropped: Number,
     /// Series that were refused because of a limit on active series.
     pub series_refused: Number,
+    /// Set once the input listens on sockets of its own.
+    pub(crate) listener: OnceLock<ListenerCounters>,
     refusals: Mutex<BTreeMap<RefusedReason, Refusals>>,
+}
+
+/// What an input with sockets of its own counts as well.
+#[derive(Debug, Default)]
+pub struct ListenerCounters {
+    /// Connections and datagrams from addresses outside of `allow_from`.
+    pub denied: Number,
+    /// Datagrams that the kernel dropped because they were not read in time.
+    pub kernel_drops: Number,
+    /// Samples that were lost when narthex stopped: the log did not accept them, and nobody else has them.
+    pub lost: Number,
 }
 
 /// The refusals for one reason.
@@ -121,6 +134,11 @@ struct Refusals {
 }
 
 impl InputCounters {
+    /// What an input with sockets of its own counts as well; `None` for other inputs.
+    pub fn listener(&self) -> Option<&ListenerCounters> {
+        self.listener.get()
+    }
+
     /// How many requests were refused for this reason.
     pub fn refused_for(&self, reason: RefusedReason) -> u64 {
         self.refusals().get(&reason).map_or(0, |refusals| refusals.count)

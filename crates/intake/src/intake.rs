@@ -1,7 +1,7 @@
 //! The way from an input to the log, and what is shared on it.
 
 use crate::budget::{Budget, Share};
-use crate::counters::{Counters, InputCounters, RefusedReason};
+use crate::counters::{Counters, InputCounters, ListenerCounters, RefusedReason};
 use crate::labels;
 use crate::refusal::Refusal;
 use crate::rules;
@@ -12,6 +12,7 @@ use formats::text::Format;
 use formats::{Parsed, Rejected};
 use model::{Batch, Clock, Kinds};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use storage::{AppendError, Journal, Storage};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -144,6 +145,11 @@ impl Input {
         &self.counters
     }
 
+    /// The counters of an input with sockets of its own; there from the first call on.
+    pub fn listener_counters(&self) -> &ListenerCounters {
+        self.counters.listener.get_or_init(ListenerCounters::default)
+    }
+
     /// Begins a request: takes a place among those that are worked on at once, and the settings that hold for it.
     pub fn admit(&self) -> Result<Admission, Refusal> {
         let place = self.intake.0.requests.clone().try_acquire_owned();
@@ -165,22 +171,14 @@ impl Input {
         let (kept, dropped) = self.screen(&settings, &mut batch, None, &mut rejected);
         match self.intake.0.storage.append(batch).await {
             Ok(()) => {
-                self.count(kept, &rejected);
+                self.count_points(kept, &rejected);
                 let outcome = Outcome { kept, dropped, rejected };
-                match outcome.reason() {
-                    None => self.counters.accepted.add(1),
-                    Some(reason) => {
-                        self.counters.refused.add(1);
-                        let answer = outcome.rejected.to_string();
-                        self.intake.0.counters.refused(self.name, reason, &answer);
-                    }
-                }
+                self.count(&outcome);
                 Ok(outcome)
             }
             Err(error) => {
                 let refusal = Refusal::from(error);
-                self.counters.deferred.add(1);
-                self.intake.0.counters.refused(self.name, refusal.reason(), &refusal.to_string());
+                self.count_refusal(&refusal);
                 Err(refusal)
             }
         }
@@ -257,7 +255,40 @@ impl Input {
         self.series().blamed().clone()
     }
 
-    fn count(&self, kept: Kinds, rejected: &Rejected) {
+    /// Counts a request as accepted, or as refused if something of it was rejected. For inputs without an answer; HTTP
+    /// inputs count what they answer.
+    pub fn count(&self, outcome: &Outcome) {
+        match outcome.reason() {
+            None => self.counters.accepted.add(1),
+            Some(reason) => {
+                self.counters.refused.add(1);
+                self.intake.0.counters.refused(self.name, reason, &outcome.rejected.to_string());
+            }
+        }
+    }
+
+    /// Counts a request that the intake refused. For inputs without an answer.
+    pub fn count_refusal(&self, refusal: &Refusal) {
+        match refusal.retry_after() {
+            Some(_) => self.counters.deferred.add(1),
+            None => self.counters.refused.add(1),
+        }
+        self.intake.0.counters.refused(self.name, refusal.reason(), &refusal.to_string());
+    }
+
+    /// Counts samples that the input had to give up, for a sender that does not hear of it.
+    pub fn count_lost(&self, samples: usize, refusal: &Refusal) {
+        self.listener_counters().lost.add(samples as u64);
+        tracing::error!(input = self.name, samples, error = %refusal, "samples were lost");
+    }
+
+    /// Counts a connection or datagram from an address that may not send.
+    pub fn count_denied(&self, from: IpAddr) {
+        self.listener_counters().denied.add(1);
+        tracing::warn!(input = self.name, %from, "an address outside of allow_from was refused");
+    }
+
+    fn count_points(&self, kept: Kinds, rejected: &Rejected) {
         self.counters.points.add(kept.total());
         self.counters.rejected.add(rejected.kinds().total());
     }
@@ -331,7 +362,7 @@ impl Admission {
         let (kept, dropped) = self.input.screen(&self.settings, &mut batch, written_in, &mut rejected);
         self.memory.resize(batch.heap_bytes()).await?;
         self.input.intake.0.storage.append(batch).await?;
-        self.input.count(kept, &rejected);
+        self.input.count_points(kept, &rejected);
         Ok(Outcome { kept, dropped, rejected })
     }
 }

@@ -21,8 +21,11 @@
 
 mod budget;
 mod counters;
+mod exposure;
 mod intake;
+mod kernel_drops;
 mod labels;
+mod listener;
 mod refusal;
 mod rules;
 pub mod series_limit;
@@ -30,8 +33,11 @@ mod settings;
 mod time;
 
 pub use budget::{Budget, Share};
-pub use counters::{Counters, InputCounters, LAST_ANSWER_BYTES, Number, RefusedReason};
+pub use counters::{Counters, InputCounters, LAST_ANSWER_BYTES, ListenerCounters, Number, RefusedReason};
+pub use exposure::{Exposed, Exposure};
 pub use intake::{Admission, Input, Intake, Outcome};
+pub use kernel_drops::KernelDrops;
+pub use listener::{BindError, Bound, Endpoint, Listener, Running, Stop, Stopper, Transport};
 pub use refusal::Refusal;
 pub use rules::MADE_LABELS_BYTES;
 pub use settings::{InputSettings, Settings, SettingsError};

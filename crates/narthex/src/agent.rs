@@ -4,6 +4,7 @@ use crate::config::size::Human;
 use crate::config::{Collect, Config, Log, default_max_size};
 use crate::data_dir::{DataDir, DataDirError};
 use crate::host;
+use crate::listeners::Listeners;
 use crate::logging;
 use crate::page::Mode;
 use crate::routes::Watch;
@@ -56,6 +57,9 @@ pub enum StartError {
     /// A destination.
     #[error(transparent)]
     Destination(#[from] remote::StartError),
+    /// An input with sockets of its own.
+    #[error(transparent)]
+    Listener(#[from] intake::BindError),
 }
 
 /// Why an agent goes on with the configuration that it has.
@@ -67,6 +71,9 @@ pub enum ReloadError {
     /// The doors.
     #[error("receive: {0}")]
     Doors(#[from] receive::OptionsError),
+    /// An input with sockets of its own.
+    #[error(transparent)]
+    Listener(#[from] intake::BindError),
 }
 
 /// What differs between two configurations of the log and can't be changed while it runs, as keys.
@@ -87,6 +94,7 @@ pub struct Agent {
     storage: Storage,
     destinations: Destinations,
     doors: Doors,
+    listeners: Listeners,
     telemetry: Arc<Telemetry>,
     monitor: Arc<Monitor>,
     watching: JoinHandle<()>,
@@ -110,6 +118,9 @@ impl Agent {
     /// The same with another clock.
     pub async fn start_by(settings: Settings, clock: Arc<dyn Clock>) -> Result<Agent, StartError> {
         let Settings { config, data, job, instance } = settings;
+        let mut listeners = Listeners::default();
+        // A port in use shows before anything is done.
+        let sockets = listeners.prepare(config.listeners)?;
         let data = DataDir::open(&data)?;
         let options = log_options(&config.log, &data);
         let about = About {
@@ -136,6 +147,7 @@ impl Agent {
         // Each destination has pinned what it still wants; only now may the rest go.
         storage.begin_truncating();
         let doors = Doors::open(storage.clone(), clock.clone(), config.receive).await?;
+        listeners.apply(sockets, doors.intake()).await;
         let outlets = outlets(&destinations);
         let telemetry = Arc::new(Telemetry::new(storage.clone(), outlets, doors.clone(), about.started_ms));
         let about = Arc::new(about);
@@ -147,6 +159,7 @@ impl Agent {
             storage,
             destinations,
             doors,
+            listeners,
             telemetry,
             monitor,
             watching,
@@ -181,10 +194,11 @@ impl Agent {
         }
     }
 
-    /// Goes over to another configuration: destinations, external labels, doors, and what is measured. On an
+    /// Goes over to another configuration: destinations, external labels, inputs, and what is measured. On an
     /// error all is as it was before. What [`needs_restart`] names is left alone.
     pub async fn reload(&mut self, config: Config) -> Result<Changes, ReloadError> {
         config.receive.check()?;
+        let sockets = self.listeners.prepare(config.listeners)?;
         let labels: Vec<(String, String)> = config.external_labels.into_iter().collect();
         let changes = self.destinations.reload(config.destinations, &labels, config.max_in_memory).await;
         // Also where that failed: those that are there again may be others.
@@ -193,6 +207,7 @@ impl Agent {
         if *self.doors.options() != config.receive {
             self.doors.set_options(config.receive).await?;
         }
+        self.listeners.apply(sockets, self.doors.intake()).await;
         let collecting = measurement(config.collect, &self.job, &self.about.instance);
         if collecting != self.collecting {
             self.collecting = collecting;
@@ -285,9 +300,10 @@ impl Agent {
         let _ = tokio::time::timeout(at_most, ended).await;
     }
 
-    /// Ends: measuring first, then the destinations, which send what is left until `deadline` and save
+    /// Ends: inputs and measuring first, then the destinations, which send what is left until `deadline` and save
     /// their positions, then the log. Says for each destination that had more to send.
     pub async fn stop(mut self, deadline: Duration) {
+        self.listeners.stop().await;
         self.stop_measuring().await;
         // What they have not delivered stays in the log for the next start: ending releases no pin.
         let ends = self.destinations.into_all().into_iter().map(|destination| end(destination, deadline));

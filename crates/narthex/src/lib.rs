@@ -22,6 +22,7 @@ pub mod exec;
 pub mod failure;
 mod host;
 mod listen;
+mod listeners;
 pub mod logging;
 #[cfg(feature = "manual")]
 pub mod manual;

@@ -80,14 +80,14 @@ pub struct Expanded {
     pub errors: Vec<Located>,
 }
 
-/// Expands `${NAME}` in the top-level sections `names` of the YAML `text`. `$${` stands for `${`.
-pub fn sections(text: &str, names: &[&str], lookup: Lookup<'_>) -> Expanded {
+/// Expands `${NAME}` in the top-level sections of the YAML `text` whose names are `wanted`. `$${` stands for `${`.
+pub fn sections(text: &str, wanted: impl Fn(&str) -> bool, lookup: Lookup<'_>) -> Expanded {
     let mut expanded = Expanded::default();
     let mut inside = false;
     for (index, line) in text.split_inclusive('\n').enumerate() {
         if line.starts_with(|c: char| !c.is_whitespace() && c != '#') {
             let key = line.split(':').next().unwrap_or_default().trim().trim_matches(['"', '\'']);
-            inside = names.contains(&key);
+            inside = wanted(key);
         }
         if !inside || !line.contains("${") {
             expanded.text.push_str(line);
@@ -248,7 +248,7 @@ mod tests {
     }
 
     fn expand(text: &str) -> Result<String, Located> {
-        let Expanded { text, errors, .. } = sections(text, &["log"], &lookup);
+        let Expanded { text, errors, .. } = sections(text, |name| name == "log", &lookup);
         errors.into_iter().next().map_or(Ok(text), Err)
     }
 
@@ -266,7 +266,7 @@ mod tests {
         let text = "log:\n  max_size: ${SIZE} # ${NOPE}\nremote_write:\n  - x: ${1}\n";
         let want = "log:\n  max_size: 10GiB # ${NOPE}\nremote_write:\n  - x: ${1}\n";
         let want = Expanded { text: want.into(), changed: vec![2], errors: Vec::new() };
-        assert_eq!(sections(text, &["log"], &lookup), want);
+        assert_eq!(sections(text, |name| name == "log", &lookup), want);
     }
 
     #[test]
@@ -291,8 +291,11 @@ mod tests {
 
     #[test]
     fn all_variables_that_are_not_set_are_found() {
-        let expanded =
-            sections("log: {a: ${NO}, b: '${SIZE}', c: \"x${NO}\"}\nlog:\n  d: ${NO\n", &["log"], &lookup);
+        let expanded = sections(
+            "log: {a: ${NO}, b: '${SIZE}', c: \"x${NO}\"}\nlog:\n  d: ${NO\n",
+            |name| name == "log",
+            &lookup,
+        );
         assert_eq!(expanded.text, "log: {a: unknown, b: '10GiB', c: \"xunknown\"}\nlog:\n  d: unknown\n");
         let places: Vec<_> = expanded.errors.iter().map(|error| (error.line, error.column)).collect();
         assert_eq!(places, [(1, 10), (1, 36), (3, 6)]);

@@ -4,12 +4,14 @@ use super::size::Size;
 use collect::{CollectorError, CollectorSet};
 use http_client::Secret;
 use http_server::web_config::TlsServerConfig;
+use ipnet::IpNet;
 use relabel::Rule;
 use remote::RemoteWrite;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny, SeqAccess, Visitor};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -43,6 +45,25 @@ pub struct File {
 }
 
 impl File {
+    /// Each input: its name, its section, and the settings that each input has. Those of the Pushgateway's interface
+    /// lack `max_series`, which means something else there.
+    pub fn inputs(&self) -> Vec<(&'static str, &'static str, Input)> {
+        let receive = self.receive.as_ref();
+        let remote_write = receive.and_then(|receive| receive.remote_write.clone());
+        let import = receive.and_then(|receive| receive.import.clone());
+        let pushgateway = receive.and_then(|receive| receive.pushgateway.as_ref()).map(Pushgateway::input);
+        let pushgateway = pushgateway.map(|input| Input { max_series: None, ..input });
+        let collect = self.collect.as_ref().map(Collect::input);
+        [
+            (receive::REMOTE_WRITE, "receive.remote_write", remote_write),
+            (receive::IMPORT, "receive.import", import),
+            (receive::PUSHGATEWAY, "receive.pushgateway", pushgateway),
+            (crate::host::INPUT, "collect", collect),
+        ]
+        .map(|(name, section, input)| (name, section, input.unwrap_or_default()))
+        .into()
+    }
+
     /// Makes relative paths relative to `folder`, in which the file is.
     pub fn resolve_paths(&mut self, folder: &Path) {
         for destination in self.remote_write.iter_mut().flatten() {
@@ -154,50 +175,67 @@ pub struct Send {
     pub max_in_memory: Option<Size>,
 }
 
-/// What each input may have, and the section `inputs`.
-#[derive(Debug, Default, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Input {
-    /// Labels that each series gets, unless it has them.
-    pub labels: Option<BTreeMap<String, String>>,
-    /// Rules for each series.
-    pub metric_relabel_configs: Option<Vec<Rule>>,
-    /// Most series that are active within an hour.
-    pub max_series: Option<usize>,
-    /// The same for each metric name.
-    pub max_series_per_metric: Option<usize>,
-}
-
-/// `collect`.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Collect {
-    /// This machine.
-    pub host: Option<Host>,
-    /// narthex itself.
-    #[serde(rename = "self")]
-    pub own: bool,
-    /// As in [`Input`].
-    pub labels: Option<BTreeMap<String, String>>,
-    /// As in [`Input`].
-    pub metric_relabel_configs: Option<Vec<Rule>>,
-    /// As in [`Input`].
-    pub max_series: Option<usize>,
-    /// As in [`Input`].
-    pub max_series_per_metric: Option<usize>,
-}
-
-impl Collect {
-    /// The settings that each input has.
-    pub fn input(&mut self) -> Input {
-        Input {
-            labels: self.labels.take(),
-            metric_relabel_configs: self.metric_relabel_configs.take(),
-            max_series: self.max_series,
-            max_series_per_metric: self.max_series_per_metric,
+/// A section with keys of its own and those that each input has.
+macro_rules! input_section {
+    ($(#[$meta:meta])* pub struct $name:ident { $($(#[$field_meta:meta])* pub $field:ident: $type:ty,)* }) => {
+        $(#[$meta])*
+        #[derive(Debug, Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        pub struct $name {
+            $($(#[$field_meta])* pub $field: $type,)*
+            /// Labels that each series gets, unless it has them.
+            pub labels: Option<BTreeMap<String, String>>,
+            /// Rules for each series.
+            pub metric_relabel_configs: Option<Vec<Rule>>,
+            /// Most series that are active within an hour.
+            pub max_series: Option<usize>,
+            /// The same for each metric name.
+            pub max_series_per_metric: Option<usize>,
         }
-    }
+
+        impl $name {
+            /// The settings that each input has.
+            pub fn input(&self) -> Input {
+                Input {
+                    labels: self.labels.clone(),
+                    metric_relabel_configs: self.metric_relabel_configs.clone(),
+                    max_series: self.max_series,
+                    max_series_per_metric: self.max_series_per_metric,
+                }
+            }
+        }
+    };
 }
+
+input_section!(
+    /// The keys that each input has, and the section `inputs`.
+    #[derive(Default, Clone)]
+    pub struct Input {}
+);
+
+input_section!(
+    /// An input with sockets of its own.
+    #[derive(Default)]
+    pub struct Listener {
+        /// The address.
+        pub listen: Option<ListenAddress>,
+        /// Networks that may send.
+        pub allow_from: Vec<Network>,
+        /// Whether anybody may send who reaches the address.
+        pub allow_unauthenticated: bool,
+    }
+);
+
+input_section!(
+    /// `collect`.
+    pub struct Collect {
+        /// This machine.
+        pub host: Option<Host>,
+        /// narthex itself.
+        #[serde(rename = "self")]
+        pub own: bool,
+    }
+);
 
 impl Default for Collect {
     fn default() -> Self {
@@ -209,6 +247,30 @@ impl Default for Collect {
             max_series: None,
             max_series_per_metric: None,
         }
+    }
+}
+
+/// An address to listen on, written as for `--listen`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListenAddress(pub SocketAddr);
+
+impl<'de> Deserialize<'de> for ListenAddress {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        crate::listen::parse(&text).map(ListenAddress).map_err(D::Error::custom)
+    }
+}
+
+/// A network, as an address with the length of its prefix, or a single address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Network(pub IpNet);
+
+impl<'de> Deserialize<'de> for Network {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let network = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
+        let wrong = || format!("{text:?} is not a network: write 10.0.0.0/8, 2001:db8::/32, or one address");
+        network.map(Network).ok_or_else(|| D::Error::custom(wrong()))
     }
 }
 
@@ -332,47 +394,28 @@ pub struct Bearer {
     pub token_file: Option<PathBuf>,
 }
 
-/// `receive.pushgateway`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Pushgateway {
-    /// How often each group is sent anew.
-    #[serde(deserialize_with = "maybe_duration")]
-    pub interval: Option<Duration>,
-    /// How long a group lives after its last push.
-    #[serde(deserialize_with = "maybe_duration")]
-    pub ttl: Option<Duration>,
-    /// Whether groups can be scraped, too.
-    pub expose: Option<bool>,
-    /// Whether bodies may have timestamps.
-    pub allow_timestamps: Option<bool>,
-    /// Whether all groups can be wiped over HTTP.
-    pub enable_admin: Option<bool>,
-    /// The most groups.
-    pub max_groups: Option<usize>,
-    /// The most series of one group.
-    pub max_group_series: Option<usize>,
-    /// The most series of all groups.
-    pub max_series: Option<usize>,
-    /// As in [`Input`].
-    pub labels: Option<BTreeMap<String, String>>,
-    /// As in [`Input`].
-    pub metric_relabel_configs: Option<Vec<Rule>>,
-    /// As in [`Input`].
-    pub max_series_per_metric: Option<usize>,
-}
-
-impl Pushgateway {
-    /// The settings that each input has. `max_series` is not among them: it counts the series of the groups.
-    pub fn input(&mut self) -> Input {
-        Input {
-            labels: self.labels.take(),
-            metric_relabel_configs: self.metric_relabel_configs.take(),
-            max_series: None,
-            max_series_per_metric: self.max_series_per_metric,
-        }
+input_section!(
+    /// `receive.pushgateway`. Its `max_series` counts the series of all groups.
+    #[derive(Default)]
+    pub struct Pushgateway {
+        /// How often each group is sent anew.
+        #[serde(deserialize_with = "maybe_duration")]
+        pub interval: Option<Duration>,
+        /// How long a group lives after its last push.
+        #[serde(deserialize_with = "maybe_duration")]
+        pub ttl: Option<Duration>,
+        /// Whether groups can be scraped, too.
+        pub expose: Option<bool>,
+        /// Whether bodies may have timestamps.
+        pub allow_timestamps: Option<bool>,
+        /// Whether all groups can be wiped over HTTP.
+        pub enable_admin: Option<bool>,
+        /// The most groups.
+        pub max_groups: Option<usize>,
+        /// The most series of one group.
+        pub max_group_series: Option<usize>,
     }
-}
+);
 
 impl<'de> Deserialize<'de> for Size {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

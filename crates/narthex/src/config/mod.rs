@@ -28,6 +28,7 @@ use size::{Human, Size};
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The largest file that is read.
@@ -40,8 +41,9 @@ pub const INTERVAL_MIN: Duration = Duration::from_secs(1);
 pub const INTERVAL_MAX: Duration = Duration::from_secs(120);
 /// The least memory for what waits for destinations.
 pub const MAX_IN_MEMORY_MIN: usize = 1 << 20;
-/// Sections in which environment variables are expanded.
-const OWN_SECTIONS: [&str; 5] = ["log", "send", "collect", "inputs", "receive"];
+/// Prometheus' sections. Environment variables are expanded in all others.
+const PROMETHEUS_SECTIONS: [&str; 6] =
+    ["global", "remote_write", "rule_files", "alerting", "storage", "remote_read"];
 
 /// What to collect.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,7 +88,9 @@ pub struct Config {
     pub collect: Collect,
     /// The doors.
     pub receive: receive::Options,
-    /// Who may come in by them.
+    /// Inputs with sockets of their own.
+    pub listeners: Vec<Arc<dyn intake::Listener>>,
+    /// Who may come in by the doors.
     pub security: Settings,
 }
 
@@ -105,6 +109,7 @@ impl Default for Config {
                 own: true,
             },
             receive: receive::Options::default(),
+            listeners: Vec::new(),
             security: Settings::default(),
         }
     }
@@ -149,7 +154,7 @@ pub fn parse(
     text: &str,
     lookup: env::Lookup<'_>,
 ) -> Result<(Config, Vec<String>), ConfigErrors> {
-    let expanded = env::sections(text, &OWN_SECTIONS, lookup);
+    let expanded = env::sections(text, |name| !PROMETHEUS_SECTIONS.contains(&name), lookup);
     let reporter = Reporter { file: name, text, expanded: &expanded.changed };
     let mut reading = read::read_all::<File>(&expanded.text, &reporter);
     let mut mistakes = std::mem::take(&mut reading.mistakes);

@@ -1,9 +1,8 @@
 //! What is valid in a file and probably not what its author meant.
 
-use super::file::{File, Input};
+use super::file::File;
 use super::known;
 use super::read::Places;
-use relabel::Rule;
 
 /// Each is a sentence that begins with the file and the key.
 pub(super) fn warnings(name: &str, file: &File, places: &Places) -> Vec<String> {
@@ -23,8 +22,9 @@ pub(super) fn warnings(name: &str, file: &File, places: &Places) -> Vec<String> 
     for key in file.global.iter().flat_map(|global| global.idle()) {
         warnings.push(format!("{name}: global.{key} has no effect: narthex neither scrapes nor evaluates"));
     }
-    for (section, rules) in input_rules(file) {
-        for (index, rule) in rules.iter().enumerate() {
+    let defaults = file.inputs.clone().unwrap_or_default();
+    for (_, section, input) in [("", "inputs", defaults)].into_iter().chain(file.inputs()) {
+        for (index, rule) in input.metric_relabel_configs.iter().flatten().enumerate() {
             if let Some(hint) = rule.hint() {
                 let key = places.path_in_file(&format!("{section}.metric_relabel_configs[{index}]"));
                 warnings.push(format!("{name}: {key}: {hint}"));
@@ -60,21 +60,4 @@ pub(super) fn warnings(name: &str, file: &File, places: &Places) -> Vec<String> 
         }
     }
     warnings
-}
-
-/// The relabelling rules of each input, with their sections.
-fn input_rules(file: &File) -> Vec<(&'static str, &[Rule])> {
-    fn of(input: Option<&Input>) -> Option<&[Rule]> {
-        input.and_then(|input| input.metric_relabel_configs.as_deref())
-    }
-    let receive = file.receive.as_ref();
-    let pushgateway = receive.and_then(|receive| receive.pushgateway.as_ref());
-    let all = [
-        ("inputs", of(file.inputs.as_ref())),
-        ("receive.remote_write", of(receive.and_then(|receive| receive.remote_write.as_ref()))),
-        ("receive.import", of(receive.and_then(|receive| receive.import.as_ref()))),
-        ("receive.pushgateway", pushgateway.and_then(|one| one.metric_relabel_configs.as_deref())),
-        ("collect", file.collect.as_ref().and_then(|one| one.metric_relabel_configs.as_deref())),
-    ];
-    all.into_iter().filter_map(|(section, rules)| Some((section, rules?))).collect()
 }

@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 pub(super) fn families(intake: &Intake, denied: &Denied, stats: &Stats, out: &mut Vec<Family>) {
     requests(intake.counters(), out);
     control(intake, out);
+    listeners(intake, out);
     groups(stats, out);
     events(denied, stats, out);
 }
@@ -81,6 +82,33 @@ fn control(intake: &Intake, out: &mut Vec<Family>) {
         }
     }
     out.extend([dropped, active, refused]);
+}
+
+/// Inputs with sockets of their own.
+fn listeners(intake: &Intake, out: &mut Vec<Family>) {
+    let mut denied = Family::new(
+        "narthex_receive_denied_total",
+        "Connections and datagrams from addresses outside of allow_from.",
+        MetricType::Counter,
+    );
+    let mut drops = Family::new(
+        "narthex_receive_kernel_drops_total",
+        "Datagrams that the kernel dropped because they were not read in time.",
+        MetricType::Counter,
+    );
+    let mut lost = Family::new(
+        "narthex_receive_lost_total",
+        "Samples that were lost because the log accepted none until narthex stopped.",
+        MetricType::Counter,
+    );
+    for input in intake.inputs() {
+        if let Some(counters) = input.counters().listener() {
+            denied.push(&[("door", input.name())], counters.denied.get() as f64);
+            drops.push(&[("door", input.name())], counters.kernel_drops.get() as f64);
+            lost.push(&[("door", input.name())], counters.lost.get() as f64);
+        }
+    }
+    out.extend([denied, drops, lost].into_iter().filter(|family| !family.metrics.is_empty()));
 }
 
 /// The groups there are.

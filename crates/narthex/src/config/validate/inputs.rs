@@ -2,11 +2,11 @@
 
 use super::Faults;
 use super::file;
-use crate::host;
 use http_server::security::hosts::AllowedHost;
 use http_server::security::{Settings, tls, token_error};
 use intake::InputSettings;
 use relabel::AddedLabels;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Who is authorised. The files are read as well, so that a mistake in them is found before narthex starts.
@@ -52,27 +52,31 @@ pub(super) fn security(section: &mut file::Receive, faults: &Faults<'_>) -> Sett
     settings
 }
 
-/// Limits, the settings of each input, and the Pushgateway's interface. `collect` has those of the collection.
+/// The settings of each input, by its name; `inputs` are the defaults of those with their names and sections.
+pub(super) fn input_settings(
+    inputs: Vec<(&'static str, &'static str, file::Input)>,
+    defaults: &file::Input,
+    faults: &Faults<'_>,
+) -> BTreeMap<&'static str, Arc<InputSettings>> {
+    settings("inputs", defaults.clone(), &file::Input::default(), faults);
+    let own = |(name, section, own): (&'static str, &'static str, file::Input)| {
+        // A limit of its own on the series of all groups takes the place of `inputs.max_series`.
+        let has_other_limit = name == receive::PUSHGATEWAY;
+        let max_series = defaults.max_series.filter(|_| !has_other_limit);
+        let defaults = file::Input { max_series, ..defaults.clone() };
+        (name, Arc::new(settings(section, own, &defaults, faults)))
+    };
+    inputs.into_iter().map(own).collect()
+}
+
+/// Limits, and the Pushgateway's interface.
 pub(super) fn options(
-    mut section: file::Receive,
-    defaults: file::Input,
-    collect: file::Input,
+    section: file::Receive,
+    inputs: BTreeMap<&'static str, Arc<InputSettings>>,
     faults: &Faults<'_>,
 ) -> receive::Options {
     let mut options = receive::Options::default();
-    settings("inputs", defaults.clone(), &file::Input::default(), faults);
-    let pushgateway = section.pushgateway.as_mut().map(file::Pushgateway::input).unwrap_or_default();
-    // A limit of its own on the series of all groups takes the place of `inputs.max_series`.
-    let without_max = file::Input { max_series: None, ..defaults.clone() };
-    for (name, key, own, defaults) in [
-        (receive::REMOTE_WRITE, "receive.remote_write", section.remote_write.take(), &defaults),
-        (receive::IMPORT, "receive.import", section.import.take(), &defaults),
-        (receive::PUSHGATEWAY, "receive.pushgateway", Some(pushgateway), &without_max),
-        (host::INPUT, "collect", Some(collect), &defaults),
-    ] {
-        let settings = settings(key, own.unwrap_or_default(), defaults, faults);
-        options.intake.inputs.insert(name, Arc::new(settings));
-    }
+    options.intake.inputs = inputs;
     options.intake.max_age = section.max_age;
     let given = section.pushgateway.unwrap_or_default();
     let gateway = &mut options.pushgateway;

@@ -76,6 +76,8 @@ impl<'a> Faults<'a> {
 
 /// Makes a configuration of the file. It may be used only if no fault was found.
 pub(super) fn validate(file: File, lookup: env::Lookup<'_>, faults: &Faults<'_>) -> Config {
+    let settings = inputs::input_settings(file.inputs(), &file.inputs.clone().unwrap_or_default(), faults);
+    let listeners = Vec::new();
     let labels = file.global.and_then(|global| global.external_labels).unwrap_or_default();
     let external_labels = external_labels(labels, lookup, faults);
     let destinations = file.remote_write.unwrap_or_default();
@@ -109,13 +111,11 @@ pub(super) fn validate(file: File, lookup: env::Lookup<'_>, faults: &Faults<'_>)
         },
     };
     let max_in_memory = max_in_memory(file.send.unwrap_or_default(), faults);
-    let mut given = file.collect;
-    let collected = given.as_mut().map(file::Collect::input).unwrap_or_default();
-    let collect = collect(given, faults);
+    let collect = collect(file.collect, faults);
     let mut section = file.receive.unwrap_or_default();
     let security = inputs::security(&mut section, faults);
-    let receive = inputs::options(section, file.inputs.unwrap_or_default(), collected, faults);
-    Config { external_labels, destinations, log, max_in_memory, collect, receive, security }
+    let receive = inputs::options(section, settings, faults);
+    Config { external_labels, destinations, log, max_in_memory, collect, receive, listeners, security }
 }
 
 fn external_labels(

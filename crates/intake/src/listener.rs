@@ -1,0 +1,115 @@
+//! Inputs that listen on sockets of their own, beside the HTTP server: what each has to be able to do.
+//!
+//! A [`Listener`] is a value made of its settings: it says its name and its addresses, and does nothing. Opening its
+//! sockets gives a [`Bound`], which can run. The program opens all sockets before it starts or stops anything, so a
+//! port in use changes nothing. It supervises what runs: a panic is logged and counted, and the sockets are opened
+//! again.
+
+use crate::Input;
+use crate::exposure::Exposure;
+use std::fmt;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// How an address is listened on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    Tcp,
+    Udp,
+}
+
+/// An address that an input listens on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Endpoint {
+    pub transport: Transport,
+    pub address: SocketAddr,
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let transport = match self.transport {
+            Transport::Tcp => "TCP",
+            Transport::Udp => "UDP",
+        };
+        write!(f, "{transport} {}", self.address)
+    }
+}
+
+/// An address that can't be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("{key}: can't listen on {endpoint}: {}", hint(source))]
+pub struct BindError {
+    /// The key of the setting, such as `graphite.listen`.
+    pub key: &'static str,
+    pub endpoint: Endpoint,
+    pub source: std::io::Error,
+}
+
+fn hint(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::AddrInUse => "the port is already in use; choose another".into(),
+        std::io::ErrorKind::PermissionDenied => {
+            "ports below 1024 need a privilege; choose a higher one".into()
+        }
+        std::io::ErrorKind::AddrNotAvailable => "this machine does not have that address".into(),
+        _ => error.to_string(),
+    }
+}
+
+/// Tells an input to stop. It resolves once.
+#[derive(Debug, Clone)]
+pub struct Stop(watch::Receiver<bool>);
+
+/// Stops an input, or all that has clones of its [`Stop`], also when it is dropped.
+#[derive(Debug)]
+pub struct Stopper(watch::Sender<bool>);
+
+impl Stopper {
+    pub fn new() -> (Stopper, Stop) {
+        let (sender, receiver) = watch::channel(false);
+        (Stopper(sender), Stop(receiver))
+    }
+
+    pub fn stop(&self) {
+        self.0.send_replace(true);
+    }
+}
+
+impl Stop {
+    /// Waits until the input has to stop.
+    pub async fn requested(&mut self) {
+        // An error means that the stopper was dropped.
+        let _ = self.0.wait_for(|stop| *stop).await;
+    }
+}
+
+/// A future that can be sent between threads.
+pub type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// An input with its settings, not started.
+pub trait Listener: fmt::Debug + Send + Sync + 'static {
+    /// The name in labels and the section of its settings.
+    fn name(&self) -> &'static str;
+
+    /// What it listens on. Two listeners with equal endpoints can use the same sockets.
+    fn endpoints(&self) -> Vec<Endpoint>;
+
+    /// Who may send.
+    fn exposure(&self) -> &Exposure;
+
+    /// Opens the sockets. Waits for nothing.
+    fn bind(&self) -> Result<Box<dyn Bound>, BindError>;
+}
+
+/// An input with open sockets.
+pub trait Bound: Send + 'static {
+    /// Where it listens, with the ports that the system chose.
+    fn endpoints(&self) -> Vec<Endpoint>;
+
+    /// Reads and appends until `stop`, then appends what has arrived already, and ends. `exposure` changes with the
+    /// configuration.
+    fn run(self: Box<Self>, input: Input, exposure: watch::Receiver<Arc<Exposure>>, stop: Stop) -> Running;
+}

@@ -1,0 +1,213 @@
+//! Inputs with sockets of their own: started, stopped and changed by the configuration, and supervised.
+
+use intake::{BindError, Bound, Exposure, Intake, Listener, Stop, Stopper};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+
+/// The pause before an input that panicked is started again.
+const RESTART_PAUSE: Duration = Duration::from_secs(1);
+
+/// The inputs that run.
+#[derive(Debug, Default)]
+pub(crate) struct Listeners {
+    running: BTreeMap<&'static str, Running>,
+}
+
+#[derive(Debug)]
+struct Running {
+    listener: Arc<dyn Listener>,
+    exposure: watch::Sender<Arc<Exposure>>,
+    stopper: Stopper,
+    task: JoinHandle<()>,
+}
+
+/// What a configuration asks for, with the sockets that it needs and that were not open yet.
+pub(crate) struct Prepared {
+    wanted: Vec<Arc<dyn Listener>>,
+    opened: BTreeMap<&'static str, Box<dyn Bound>>,
+}
+
+impl Listeners {
+    /// Opens the sockets that `wanted` needs and that are not open yet. Changes nothing that runs.
+    pub(crate) fn prepare(&self, wanted: Vec<Arc<dyn Listener>>) -> Result<Prepared, BindError> {
+        let mut opened = BTreeMap::new();
+        for listener in &wanted {
+            let name = listener.name();
+            let has_sockets = self
+                .running
+                .get(name)
+                .is_some_and(|running| running.listener.endpoints() == listener.endpoints());
+            if !has_sockets {
+                opened.insert(name, listener.bind()?);
+            }
+        }
+        Ok(Prepared { wanted, opened })
+    }
+
+    /// Starts, stops and changes inputs. One whose addresses stay keeps its sockets, so that nothing that arrives
+    /// meanwhile is lost. One with other addresses listens on the new ones before the old ones are closed.
+    pub(crate) async fn apply(&mut self, prepared: Prepared, intake: &Intake) {
+        let Prepared { wanted, mut opened } = prepared;
+        let mut old = std::mem::take(&mut self.running);
+        for listener in wanted {
+            let name = listener.name();
+            let running = match (opened.remove(name), old.remove(name)) {
+                (None, Some(running)) => {
+                    running.exposure.send_replace(Arc::new(listener.exposure().clone()));
+                    Running { listener, ..running }
+                }
+                (None, None) => continue,
+                (Some(bound), before) => {
+                    let started = start(listener, bound, intake.clone());
+                    if let Some(before) = before {
+                        before.stop().await;
+                    }
+                    started
+                }
+            };
+            self.running.insert(name, running);
+        }
+        for (name, removed) in old {
+            tracing::info!(input = name, "the input is not in the configuration any more and stops");
+            removed.stop().await;
+        }
+    }
+
+    /// Stops all inputs: what has arrived is appended.
+    pub(crate) async fn stop(&mut self) {
+        for running in std::mem::take(&mut self.running).into_values() {
+            running.stop().await;
+        }
+    }
+}
+
+fn start(listener: Arc<dyn Listener>, bound: Box<dyn Bound>, intake: Intake) -> Running {
+    let (exposure, exposures) = watch::channel(Arc::new(listener.exposure().clone()));
+    let (stopper, stop) = Stopper::new();
+    let supervised = supervise(listener.clone(), bound, intake, exposures, stop);
+    Running { listener, exposure, stopper, task: tokio::spawn(supervised) }
+}
+
+impl Running {
+    async fn stop(self) {
+        self.stopper.stop();
+        // It ends with an error only if the runtime ends.
+        let _ = self.task.await;
+    }
+}
+
+/// Runs an input until it is stopped. One that panics is started again: an input holds nothing that was acknowledged.
+async fn supervise(
+    listener: Arc<dyn Listener>,
+    bound: Box<dyn Bound>,
+    intake: Intake,
+    exposures: watch::Receiver<Arc<Exposure>>,
+    mut stop: Stop,
+) {
+    let input = intake.input(listener.name());
+    // So that they are shown from the start.
+    input.listener_counters();
+    let mut bound = Some(bound);
+    loop {
+        let Some(sockets) = bound.take() else {
+            match listener.bind() {
+                Ok(sockets) => bound = Some(sockets),
+                Err(error) => {
+                    tracing::error!(input = input.name(), %error, "the input can't listen again yet");
+                    tokio::select! {
+                        () = stop.requested() => return,
+                        () = tokio::time::sleep(RESTART_PAUSE) => {}
+                    }
+                }
+            }
+            continue;
+        };
+        for endpoint in sockets.endpoints() {
+            tracing::info!(input = input.name(), "listening on {endpoint}");
+        }
+        // A set of one, so that the task ends with this one.
+        let mut running = JoinSet::new();
+        running.spawn(sockets.run(input.clone(), exposures.clone(), stop.clone()));
+        match running.join_next().await {
+            Some(Err(error)) if error.is_panic() => {
+                tracing::error!(input = input.name(), "the input panicked and is started again");
+                tokio::select! {
+                    () = stop.requested() => return,
+                    () = tokio::time::sleep(RESTART_PAUSE) => {}
+                }
+            }
+            _ => return,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use intake::{Endpoint, Input, Settings};
+    use std::pin::Pin;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use storage::{Options, Storage};
+
+    /// Panics when it runs for the first time.
+    #[derive(Debug, Default)]
+    struct Panics {
+        runs: Arc<AtomicUsize>,
+        exposure: Exposure,
+    }
+
+    impl Listener for Panics {
+        fn name(&self) -> &'static str {
+            "panics"
+        }
+        fn endpoints(&self) -> Vec<Endpoint> {
+            Vec::new()
+        }
+        fn exposure(&self) -> &Exposure {
+            &self.exposure
+        }
+        fn bind(&self) -> Result<Box<dyn Bound>, BindError> {
+            Ok(Box::new(Run(self.runs.clone())))
+        }
+    }
+
+    struct Run(Arc<AtomicUsize>);
+
+    impl Bound for Run {
+        fn endpoints(&self) -> Vec<Endpoint> {
+            Vec::new()
+        }
+        fn run(
+            self: Box<Self>,
+            _: Input,
+            _: watch::Receiver<Arc<Exposure>>,
+            mut stop: Stop,
+        ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+            Box::pin(async move {
+                assert!(self.0.fetch_add(1, Ordering::Relaxed) > 0, "on purpose");
+                stop.requested().await;
+            })
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_input_that_panics_is_started_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let (fs, clock) = (Arc::new(wal::RealFilesystem), Arc::new(model::SystemClock::new()));
+        let options = Options::new(folder.path());
+        let (storage, _) = Storage::open(fs, clock.clone(), options).unwrap();
+        let intake = Intake::new(storage, clock, Settings::default()).unwrap();
+        let (mut listeners, panics) = (Listeners::default(), Panics::default());
+        let runs = panics.runs.clone();
+        let prepared = listeners.prepare(vec![Arc::new(panics)]).unwrap();
+        listeners.apply(prepared, &intake).await;
+        while runs.load(Ordering::Relaxed) < 2 {
+            tokio::time::sleep(RESTART_PAUSE).await;
+        }
+        listeners.stop().await;
+        assert_eq!(runs.load(Ordering::Relaxed), 2);
+    }
+}
