@@ -12,6 +12,7 @@
 
 pub mod compress;
 pub mod exposition;
+pub mod graphite;
 pub mod hint;
 mod lists;
 mod parsed;

@@ -1,4 +1,4 @@
-//! The doors: what is pushed over HTTP comes in here.
+//! The inputs for what others push: over HTTP (the doors), and Graphite plaintext on a socket of its own.
 //!
 //! | path | what |
 //! | --- | --- |
@@ -6,6 +6,7 @@
 //! | `PUT`, `POST`, `DELETE /metrics/job/...` | the Pushgateway's interface ([`pushgateway`], [`groups`]) |
 //! | `POST /api/v1/import/prometheus` | text and OpenMetrics with timestamps ([`import`]) |
 //! | `GET /api/v1/status`, `GET /api/v1/metrics`, `PUT /api/v1/admin/wipe` | the rest of the Pushgateway ([`status`]) |
+//! | TCP and UDP at `graphite.listen` | Graphite plaintext ([`graphite`]) |
 //!
 //! # What they promise
 //!
@@ -15,17 +16,19 @@
 //!   gets 4xx, 429 or 503, never silence.
 //! - **One place maps faults to answers**: [`answer`].
 //!
-//! A door knows nothing of destinations: it appends to the [`storage`].
+//! An input knows nothing of destinations: it appends through the [`intake`].
 //!
 //! # Where to start
 //!
-//! [`Doors::open`] and [`Doors::router`]; then [`mod@write`] for the shortest way of a request.
+//! [`Doors::open`] and [`Doors::router`]; then [`mod@write`] for the shortest way of a request; [`graphite`] for an
+//! input with sockets of its own.
 
 pub mod answer;
 pub mod body;
 mod decode;
 mod doors;
 mod duration;
+pub mod graphite;
 pub mod import;
 pub mod options;
 pub mod pushgateway;

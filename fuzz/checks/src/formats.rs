@@ -5,7 +5,7 @@ use formats::Parsed;
 use formats::compress::{Compressor, Decompressor, Encoding};
 use formats::remote_write::{DecodeOptions, Encoder, Protocol, decode};
 use formats::text::{Format, ParseOptions, parse};
-use model::{Batch, LabelsRef, Value};
+use model::{Batch, LabelsRef, Limits, Value};
 
 /// Remote write 1.0, decompressed.
 pub fn remote_write_1(bytes: &[u8]) {
@@ -24,6 +24,14 @@ pub fn text(bytes: &[u8]) {
     if let Ok(Parsed { batch, .. }) = parse(bytes, &options) {
         check_whole(&batch);
     }
+}
+
+/// Graphite plaintext. Each line is one sample, is rejected, or is skipped as NaN or empty.
+pub fn graphite(bytes: &[u8]) {
+    let Parsed { batch, rejected } = formats::graphite::parse(bytes, 1, &Limits::default());
+    check_whole(&batch);
+    let lines = bytes.split(|byte| *byte == b'\n').count() as u64;
+    assert!(batch.points.len() as u64 + rejected.samples <= lines);
 }
 
 /// OpenMetrics.

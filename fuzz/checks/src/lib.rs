@@ -25,6 +25,7 @@ pub const TARGETS: &[(&str, Check)] = &[
     ("decompress", formats::decompress),
     ("exposition", formats::exposition),
     ("gateway", groups::gateway),
+    ("graphite", formats::graphite),
     ("journal", groups::journal),
     ("letter", outgoing::letter),
     ("metadata", disk::metadata),

@@ -34,6 +34,9 @@ pub struct File {
     pub inputs: Option<Input>,
     /// The HTTP inputs.
     pub receive: Option<Receive>,
+    /// Graphite plaintext.
+    #[serde(deserialize_with = "section")]
+    pub graphite: Option<Listener>,
     /// Not for an agent.
     pub rule_files: Option<IgnoredAny>,
     /// Not for an agent.
@@ -54,11 +57,13 @@ impl File {
         let pushgateway = receive.and_then(|receive| receive.pushgateway.as_ref()).map(Pushgateway::input);
         let pushgateway = pushgateway.map(|input| Input { max_series: None, ..input });
         let collect = self.collect.as_ref().map(Collect::input);
+        let graphite = self.graphite.as_ref().map(Listener::input);
         [
             (receive::REMOTE_WRITE, "receive.remote_write", remote_write),
             (receive::IMPORT, "receive.import", import),
             (receive::PUSHGATEWAY, "receive.pushgateway", pushgateway),
             (crate::host::INPUT, "collect", collect),
+            (receive::graphite::NAME, "graphite", graphite),
         ]
         .map(|(name, section, input)| (name, section, input.unwrap_or_default()))
         .into()

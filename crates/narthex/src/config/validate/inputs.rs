@@ -1,12 +1,14 @@
 //! `receive` and `inputs`: the inputs, and who is authorised to use them.
 
 use super::Faults;
-use super::file;
+use super::file::{self, File};
 use http_server::security::hosts::AllowedHost;
 use http_server::security::{Settings, tls, token_error};
-use intake::InputSettings;
+use intake::{Exposure, InputSettings};
+use receive::graphite::Graphite;
 use relabel::AddedLabels;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// Who is authorised. The files are read as well, so that a mistake in them is found before narthex starts.
@@ -67,6 +69,35 @@ pub(super) fn input_settings(
         (name, Arc::new(settings(section, own, &defaults, faults)))
     };
     inputs.into_iter().map(own).collect()
+}
+
+/// Inputs with sockets of their own.
+pub(super) fn listeners(file: &File, faults: &Faults<'_>) -> Vec<Arc<dyn intake::Listener>> {
+    let mut all: Vec<Arc<dyn intake::Listener>> = Vec::new();
+    if let Some((listen, exposure)) = address(receive::graphite::NAME, file.graphite.as_ref(), faults) {
+        all.push(Arc::new(Graphite { listen, exposure }));
+    }
+    all
+}
+
+/// The address of an input, and who may send to it. `None` without the section, and where something is wrong.
+fn address(
+    section: &'static str,
+    given: Option<&file::Listener>,
+    faults: &Faults<'_>,
+) -> Option<(SocketAddr, Exposure)> {
+    let given = given?;
+    let key = format!("{section}.listen");
+    let Some(file::ListenAddress(listen)) = given.listen else {
+        faults.add_about(section, &[section, &key], "the address is missing: add listen: ADDRESS:PORT");
+        return None;
+    };
+    let allow_from = given.allow_from.iter().map(|network| network.0).collect();
+    let exposure = Exposure { allow_from, allow_unauthenticated: given.allow_unauthenticated };
+    if let Err(exposed) = exposure.check(section, listen) {
+        faults.add_about(&key, &[&key, &format!("{section}.allow_from")], exposed.to_string());
+    }
+    Some((listen, exposure))
 }
 
 /// Limits, and the Pushgateway's interface.

@@ -77,7 +77,7 @@ impl<'a> Faults<'a> {
 /// Makes a configuration of the file. It may be used only if no fault was found.
 pub(super) fn validate(file: File, lookup: env::Lookup<'_>, faults: &Faults<'_>) -> Config {
     let settings = inputs::input_settings(file.inputs(), &file.inputs.clone().unwrap_or_default(), faults);
-    let listeners = Vec::new();
+    let listeners = inputs::listeners(&file, faults);
     let labels = file.global.and_then(|global| global.external_labels).unwrap_or_default();
     let external_labels = external_labels(labels, lookup, faults);
     let destinations = file.remote_write.unwrap_or_default();

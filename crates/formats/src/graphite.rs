@@ -1,0 +1,219 @@
+//! Graphite's plaintext protocol: `PATH[;TAG=VALUE…] VALUE [TIMESTAMP]`, one sample a line.
+//!
+//! - Dots and other characters that a metric name can't have become `_`: `servers.web-1.load` is
+//!   `servers_web_1_load`. Tags become labels.
+//! - The timestamp is in seconds, also with a fraction. `-1` or none means the time of arrival, as in carbon and
+//!   VictoriaMetrics.
+//! - NaN is no sample, as in carbon: collectd sends it for a value that it does not have.
+//!
+//! An invalid line costs itself only. Facts: the Graphite documentation and carbon's `lib/carbon/protocols.py`.
+
+use crate::text::{FloatError, float};
+use crate::{Parsed, Rejected};
+use model::labels::METRIC_NAME;
+use model::{LabelsBuilder, Limits, Series};
+
+/// The longest line, in bytes without its end. As in carbon.
+pub const LINE_BYTES_MAX: usize = 16 << 10;
+
+/// Why a line is rejected.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LineError {
+    #[error("the line has {0} bytes, the limit is {LINE_BYTES_MAX}")]
+    TooLong(usize),
+    #[error("the line is not UTF-8")]
+    Encoding,
+    #[error("a line is PATH VALUE TIMESTAMP, this one has {0} parts")]
+    Parts(usize),
+    #[error("the path is empty")]
+    NoPath,
+    #[error("tag {0:?} is not NAME=VALUE")]
+    Tag(String),
+    #[error("value {0:?}: {1}")]
+    Value(String, FloatError),
+    #[error("timestamp {0:?} is not a number of seconds since 1970")]
+    Timestamp(String),
+    #[error("{0}")]
+    Labels(#[from] model::LabelError),
+}
+
+/// Reads lines into a batch. `now_ms` is the timestamp of samples without one, in milliseconds since 1970.
+pub fn parse(text: &[u8], now_ms: i64, limits: &Limits) -> Parsed {
+    let mut parsed = Parsed::default();
+    let mut name = String::new();
+    let mut tags = String::new();
+    for line in text.split(|byte| *byte == b'\n') {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        if let Err(error) = read(line, now_ms, limits, &mut name, &mut tags, &mut parsed) {
+            reject(&mut parsed.rejected, line, &error);
+        }
+    }
+    parsed
+}
+
+fn reject(rejected: &mut Rejected, line: &[u8], error: &LineError) {
+    rejected.samples += 1;
+    rejected.explain(|| {
+        let start: String = String::from_utf8_lossy(line).chars().take(80).collect();
+        format!("{start:?}: {error}")
+    });
+}
+
+fn read(
+    line: &[u8],
+    now_ms: i64,
+    limits: &Limits,
+    name: &mut String,
+    tags: &mut String,
+    parsed: &mut Parsed,
+) -> Result<(), LineError> {
+    if line.len() > LINE_BYTES_MAX {
+        return Err(LineError::TooLong(line.len()));
+    }
+    let line = std::str::from_utf8(line).map_err(|_| LineError::Encoding)?;
+    let mut parts = line.split_ascii_whitespace();
+    let (path, value) = match (parts.next(), parts.next()) {
+        (Some(path), Some(value)) => (path, value),
+        (first, _) => return Err(LineError::Parts(usize::from(first.is_some()))),
+    };
+    let timestamp = parts.next();
+    let more = parts.count();
+    if more > 0 {
+        return Err(LineError::Parts(3 + more));
+    }
+    let value = float(value).map_err(|error| LineError::Value(value.to_string(), error))?;
+    let timestamp = match timestamp {
+        None | Some("-1") => now_ms,
+        Some(text) => milliseconds(text).ok_or_else(|| LineError::Timestamp(text.to_string()))?,
+    };
+    if value.is_nan() {
+        return Ok(());
+    }
+    let mut given = path.split(';');
+    let path = given.next().unwrap_or_default().trim_matches('.');
+    if path.is_empty() {
+        return Err(LineError::NoPath);
+    }
+    name.clear();
+    metric_name(path, name);
+    // Names of tags that are no label names are written into one buffer, so that the builder can borrow them.
+    tags.clear();
+    let mut pairs = Vec::new();
+    for tag in given {
+        let wrong = || LineError::Tag(tag.to_string());
+        let (key, value) = tag.split_once('=').ok_or_else(wrong)?;
+        if key.is_empty() || key.contains(['!', '^']) || value.starts_with('~') {
+            return Err(wrong());
+        }
+        let start = tags.len();
+        label_name(key, tags);
+        pairs.push((start..tags.len(), value));
+    }
+    let mut builder = LabelsBuilder::new();
+    builder.push(METRIC_NAME.as_bytes(), name.as_bytes());
+    for (key, value) in &pairs {
+        builder.push(tags.get(key.clone()).unwrap_or_default().as_bytes(), value.as_bytes());
+    }
+    let batch = &mut parsed.batch;
+    let start = batch.bytes.len();
+    builder.finish(limits, &mut batch.bytes)?;
+    let series = batch.push_series(start, Series::NO_METADATA);
+    batch.push_float(series, timestamp, value);
+    Ok(())
+}
+
+/// Seconds, maybe with a fraction, in milliseconds.
+fn milliseconds(text: &str) -> Option<i64> {
+    if let Ok(seconds) = text.parse::<i64>() {
+        return seconds.checked_mul(1000);
+    }
+    let milliseconds = float(text).ok()? * 1000.0;
+    // Beyond this an f64 can't hold whole milliseconds, and no timestamp is valid.
+    (milliseconds.abs() < 9e15).then_some(milliseconds.round() as i64)
+}
+
+/// Appends a path as a metric name.
+fn metric_name(path: &str, out: &mut String) {
+    if path.starts_with(|first: char| first.is_ascii_digit()) {
+        out.push('_');
+    }
+    out.extend(path.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' || c == ':' { c } else { '_' }));
+}
+
+/// Appends the name of a tag as a label name.
+fn label_name(tag: &str, out: &mut String) {
+    if tag.starts_with(|first: char| first.is_ascii_digit()) {
+        out.push('_');
+    }
+    out.extend(tag.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: i64 = 1_800_000_000_000;
+
+    fn samples(text: &str) -> (Vec<String>, Rejected) {
+        let Parsed { batch, rejected } = parse(text.as_bytes(), NOW, &Limits::default());
+        let shown = batch.points.iter().map(|point| {
+            let model::Value::Float(value) = point.value else { return "no float".into() };
+            format!("{} {value} {}", batch.labels(point.series), point.timestamp)
+        });
+        (shown.collect(), rejected)
+    }
+
+    #[test]
+    fn lines_are_read_as_carbon_and_vmagent_read_them() {
+        for (line, sample) in [
+            ("a.b.c 1 1700000000", "a_b_c 1 1700000000000"),
+            ("a 1.5e3 1700000000.25", "a 1500 1700000000250"),
+            ("a\t-2   1700000000\r", "a -2 1700000000000"),
+            ("a 1 -1", "a 1 1800000000000"),
+            ("a 1", "a 1 1800000000000"),
+            ("servers.web-1.9th.load% 1 1700000000", "servers_web_1_9th_load_ 1 1700000000000"),
+            ("9a 1 1700000000", "_9a 1 1700000000000"),
+            (".a.b. 1 1700000000", "a_b 1 1700000000000"),
+            ("a;dc=eu;rack=r 1 1 1700000000", ""),
+            ("a;dc=eu;rack=r1 1 1700000000", r#"a{dc="eu",rack="r1"} 1 1700000000000"#),
+            ("a;dc.x=eu;empty= 1 1700000000", r#"a{dc_x="eu"} 1 1700000000000"#),
+            ("disk;path=/var/lib;é=ü 1 1700000000", r#"disk{_="ü",path="/var/lib"} 1 1700000000000"#),
+        ] {
+            let wanted: Vec<&str> = [sample].into_iter().filter(|sample| !sample.is_empty()).collect();
+            assert_eq!(samples(line).0, wanted, "{line}");
+        }
+    }
+
+    #[test]
+    fn an_invalid_line_costs_itself_only_and_says_why() {
+        for (line, reason) in [
+            ("a", "this one has 1 parts"),
+            ("a 1 2 3", "this one has 4 parts"),
+            ("a x 1700000000", "value \"x\": not a number"),
+            ("a 1e400 1700000000", "beyond the largest 64-bit float"),
+            ("a 1 soon", "timestamp \"soon\" is not a number of seconds"),
+            ("a 1 1e300", "timestamp \"1e300\" is not a number of seconds"),
+            ("a;b 1 1700000000", "tag \"b\" is not NAME=VALUE"),
+            ("a;=b 1 1700000000", "tag \"=b\" is not NAME=VALUE"),
+            ("a;b=~c 1 1700000000", "tag \"b=~c\" is not NAME=VALUE"),
+            ("a;b=1;b=2 1 1700000000", "label \"b\" is there twice"),
+            (";b=1 1 1700000000", "the path is empty"),
+        ] {
+            let (kept, rejected) = samples(&format!("before 1 1700000000\n{line}\nafter 2 1700000000\n"));
+            assert_eq!((kept.len(), rejected.samples), (2, 1), "{line}");
+            let said = rejected.reasons.first().map(String::as_str).unwrap_or_default();
+            assert!(said.contains(reason), "{line}: {said}");
+        }
+        let long = format!("{} 1 1700000000", "x".repeat(LINE_BYTES_MAX));
+        assert!(samples(&long).1.reasons.iter().any(|said| said.contains("the limit is 16384")));
+        assert_eq!(parse(b"a\xff 1 1", NOW, &Limits::default()).rejected.samples, 1);
+    }
+
+    #[test]
+    fn nan_and_empty_lines_are_nothing() {
+        assert_eq!(samples("a nan 1700000000\n\n  \n\r\n"), (vec![], Rejected::default()));
+    }
+}

@@ -1,0 +1,320 @@
+//! Graphite plaintext: from real clients, over TCP and UDP, into a real Prometheus; reloads, limits, and what the kernel
+//! drops.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a panic is how a test reports"
+)]
+
+use rustix::process::Signal;
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use support::narthex::config;
+use support::prometheus::Options;
+use support::{Client, FakeReceiver, Narthex, Prometheus, SOON, now_ms, wait_for};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
+const QUIET: &str = "collect: {self: false, host: {collectors: none}}\n";
+const DROPS: &str = r#"narthex_receive_kernel_drops_total{door="graphite"}"#;
+const POINTS: &str = r#"narthex_receive_points_total{door="graphite"}"#;
+const DENIED: &str = r#"narthex_receive_denied_total{door="graphite"}"#;
+
+fn write_config(folder: &Path, url: &str, graphite: &str) -> String {
+    config(folder, &format!("remote_write: [{{url: '{url}'}}]\n{QUIET}graphite: {{{graphite}}}\n"))
+}
+
+fn start(folder: &Path, url: &str, graphite: &str) -> Narthex {
+    let path = write_config(folder, url, graphite);
+    Narthex::start_in(PROGRAM, "run", &folder.join("data"), &["--config", &path, "--flush-deadline", "5s"])
+}
+
+/// The address of the `number`th time that it began to listen, both by TCP and UDP.
+fn address(narthex: &Narthex, number: usize) -> SocketAddr {
+    let [tcp, udp] = ["TCP ", "UDP "].map(|transport| {
+        wait_for("a line with the address", SOON, || {
+            let lines = narthex.process.lines();
+            let mut found =
+                lines.iter().filter_map(|line| line.split("listening on ").nth(1)?.strip_prefix(transport));
+            let line = found.nth(number).ok_or_else(|| lines.join("\n"))?;
+            line.split([' ', '"'])
+                .next()
+                .unwrap_or_default()
+                .parse::<SocketAddr>()
+                .map_err(|error| error.to_string())
+        })
+    });
+    assert_eq!(tcp, udp);
+    tcp
+}
+
+fn by_tcp(to: SocketAddr, text: &str) {
+    TcpStream::connect(to).unwrap().write_all(text.as_bytes()).unwrap();
+}
+
+fn udp() -> UdpSocket {
+    UdpSocket::bind("127.0.0.1:0").unwrap()
+}
+
+fn reload(narthex: &Narthex, number: usize) -> String {
+    narthex.process.signal(Signal::HUP);
+    wait_for("the reload", SOON, || {
+        let lines = narthex.process.lines();
+        let said: Vec<_> = lines.iter().filter(|line| line.contains("the configuration was")).collect();
+        said.get(number).map(|line| line.to_string()).ok_or_else(|| lines.join("\n"))
+    })
+}
+
+#[test]
+fn a_python_client_and_plain_lines_reach_a_real_prometheus() {
+    let Some(peers) = support::peers() else { return };
+    let program = support::peers::repository().join("tests/clients/graphite.py");
+    let client = Client::Python.script(&program);
+    let prometheus = Prometheus::start(&peers, Options::receiver());
+    let folder = tempfile::tempdir().unwrap();
+    let graphite = "listen: '127.0.0.1:0', labels: {site: harbour}, \
+                    metric_relabel_configs: [{source_labels: [__name__], regex: 'noise_.*', action: drop}]";
+    let narthex = start(folder.path(), &prometheus.write_url(), graphite);
+    let to = address(&narthex, 0);
+    let now = now_ms() / 1000;
+    by_tcp(
+        to,
+        &format!("servers.web-1.load;dc=eu 1.5 {now}\nnoise.a 1 {now}\nwrong\n\nlast.without.end 2 {now}"),
+    );
+    udp().send_to(format!("by.udp 3 {now}\nby.udp;n=2 4").as_bytes(), to).unwrap();
+    let mut wanted = vec![
+        (r#"servers_web_1_load{dc="eu",site="harbour"}"#, 1.5),
+        (r#"last_without_end{site="harbour"}"#, 2.0),
+        (r#"by_udp{site="harbour",n=""}"#, 3.0),
+        (r#"by_udp{site="harbour",n="2"}"#, 4.0),
+    ];
+    if let Some(mut client) = client {
+        let output = client.arg("127.0.0.1").arg(to.port().to_string()).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        // The bridge itself writes `_` for what is not in ASCII.
+        wanted.push((r#"shop_eu_queue_length{till="3",site="harbour"}"#, 17.0));
+        wanted.push((r#"shop_eu_queue_length{shop="a_b",till="4",site="harbour"}"#, 0.5));
+    }
+    for (selector, value) in wanted {
+        wait_for(selector, SOON, || {
+            let found = prometheus.query(selector);
+            let values: Vec<f64> = found.iter().map(|sample| sample.value).collect();
+            if values == [value] { Ok(()) } else { Err(format!("{values:?}{}", narthex.process.tail())) }
+        });
+    }
+    assert_eq!(prometheus.query(r#"{__name__=~"noise.*"}"#).len(), 0);
+    let metric = |series: &str| narthex.metric(series);
+    assert_eq!(metric(r#"narthex_receive_dropped_total{door="graphite"}"#), Some(1.0));
+    assert_eq!(metric(r#"narthex_receive_rejected_total{door="graphite"}"#), Some(1.0));
+    let line = narthex.process.wait_for_line("lines were rejected", SOON);
+    assert!(line.contains("wrong") && line.contains("PATH VALUE TIMESTAMP"), "{line}");
+}
+
+#[test]
+fn what_the_kernel_drops_is_counted() {
+    const SENT: usize = 5000;
+    let receiver = FakeReceiver::start();
+    let folder = tempfile::tempdir().unwrap();
+    let narthex = start(folder.path(), &receiver.write_url(), "listen: '127.0.0.1:0'");
+    let (to, socket) = (address(&narthex, 0), udp());
+    assert_eq!(narthex.metric(DROPS), Some(0.0));
+    narthex.process.signal(Signal::STOP);
+    // As long as most of what is sent, so that it can't fit into the largest buffer that the system may grant.
+    let padding = "x".repeat(1000);
+    for number in 0..SENT {
+        socket.send_to(format!("drops.{padding};n={number} 1\n").as_bytes(), to).unwrap();
+    }
+    narthex.process.signal(Signal::CONT);
+    wait_for("the counters to add up", SOON, || {
+        let (drops, points) = (narthex.metric(DROPS), narthex.metric(POINTS));
+        let sum = drops.unwrap_or_default() + points.unwrap_or_default();
+        if sum == SENT as f64 && drops > Some(0.0) && points > Some(0.0) {
+            Ok(())
+        } else {
+            Err(format!("{drops:?} dropped, {points:?} kept"))
+        }
+    });
+}
+
+#[test]
+fn a_reload_changes_an_input_without_losing_a_datagram() {
+    let receiver = FakeReceiver::start();
+    let folder = tempfile::tempdir().unwrap();
+    let url = receiver.write_url();
+    let narthex = start(folder.path(), &url, "listen: '127.0.0.1:0'");
+    let first = address(&narthex, 0);
+    let stop = AtomicBool::new(false);
+    let sent = std::thread::scope(|scope| {
+        let sending = scope.spawn(|| {
+            let socket = udp();
+            let mut sent = 0;
+            while !stop.load(Ordering::Relaxed) {
+                socket.send_to(format!("steady;n={sent} 1\n").as_bytes(), first).unwrap();
+                sent += 1;
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            sent
+        });
+        for (number, settings) in
+            ["labels: {a: '1'}", "allow_from: [127.0.0.0/8]", "max_series: 1000000"].into_iter().enumerate()
+        {
+            write_config(folder.path(), &url, &format!("listen: '127.0.0.1:0', {settings}"));
+            assert!(reload(&narthex, number).contains("was reloaded"));
+        }
+        stop.store(true, Ordering::Relaxed);
+        sending.join().unwrap()
+    });
+    wait_for("every datagram", SOON, || {
+        let points = narthex.metric(POINTS);
+        if points == Some(sent as f64) { Ok(()) } else { Err(format!("{points:?} of {sent}")) }
+    });
+    assert_eq!((narthex.metric(DROPS), narthex.metric(DENIED)), (Some(0.0), Some(0.0)));
+
+    // Another port: what was sent to the old one before is kept, and it is closed.
+    let port = support::process::free_port();
+    udp().send_to(b"before.the.move 1\n", first).unwrap();
+    write_config(folder.path(), &url, &format!("listen: {port}"));
+    assert!(reload(&narthex, 3).contains("was reloaded"));
+    let second = address(&narthex, 1);
+    assert_eq!(second.port(), port);
+    by_tcp(second, "after.the.move 1\n");
+    assert!(TcpStream::connect(first).is_err());
+    wait_for("both samples", SOON, || {
+        let points = narthex.metric(POINTS);
+        if points == Some(sent as f64 + 2.0) { Ok(()) } else { Err(format!("{points:?} of {sent} + 2")) }
+    });
+
+    // A port in use changes nothing.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    write_config(folder.path(), &url, &format!("listen: '{}'", taken.local_addr().unwrap()));
+    let said = reload(&narthex, 4);
+    assert!(
+        said.contains("was not reloaded") && said.contains("graphite.listen: can't listen on TCP"),
+        "{said}"
+    );
+    by_tcp(second, "still.here 1\n");
+
+    // Without its section it stops.
+    config(folder.path(), &format!("remote_write: [{{url: '{url}'}}]\n{QUIET}"));
+    assert!(reload(&narthex, 5).contains("was reloaded"));
+    assert!(TcpStream::connect(second).is_err());
+    assert_eq!(narthex.metric(POINTS), Some(sent as f64 + 3.0));
+}
+
+#[test]
+fn what_has_arrived_is_kept_when_narthex_stops() {
+    let receiver = FakeReceiver::start();
+    let folder = tempfile::tempdir().unwrap();
+    let narthex = start(folder.path(), &receiver.write_url(), "listen: '127.0.0.1:0'");
+    let to = address(&narthex, 0);
+    let socket = udp();
+    let mut connection = TcpStream::connect(to).unwrap();
+    connection.write_all(b"open.connection 1\n").unwrap();
+    for number in 0..100 {
+        socket.send_to(format!("last;n={number} 1").as_bytes(), to).unwrap();
+    }
+    assert!(narthex.process.terminate(SOON).success());
+    wait_for("all samples", SOON, || match receiver.stored() {
+        101 => Ok(()),
+        stored => Err(format!("{stored} of 101")),
+    });
+}
+
+#[test]
+fn tcp_waits_while_the_log_is_full_and_loses_nothing() {
+    let receiver = FakeReceiver::start();
+    receiver.go_away();
+    let folder = tempfile::tempdir().unwrap();
+    let more = "graphite: {listen: '127.0.0.1:0'}\nlog: {max_size: 8MiB, when_full: refuse}\n";
+    let path =
+        config(folder.path(), &format!("remote_write: [{{url: '{}'}}]\n{QUIET}{more}", receiver.write_url()));
+    let narthex = Narthex::start_in(
+        PROGRAM,
+        "run",
+        &folder.path().join("data"),
+        &["--config", &path, "--flush-deadline", "5s"],
+    );
+    let to = address(&narthex, 0);
+    let ready = |status: u16| {
+        wait_for("/-/ready", SOON * 2, || {
+            let now = narthex.get("/-/ready");
+            if now.status == status { Ok(()) } else { Err(format!("{} {}", now.status, now.text())) }
+        });
+    };
+    let stop = AtomicBool::new(false);
+    let sent = std::thread::scope(|scope| {
+        let sending = scope.spawn(|| {
+            let mut connection = TcpStream::connect(to).unwrap();
+            let mut sent = 0;
+            while !stop.load(Ordering::Relaxed) {
+                let lines: String =
+                    (sent..sent + 100).map(|number| format!("full.{number:0>200} {number}.5\n")).collect();
+                connection.write_all(lines.as_bytes()).unwrap();
+                sent += 100;
+            }
+            sent
+        });
+        ready(503);
+        stop.store(true, Ordering::Relaxed);
+        receiver.come_back();
+        sending.join().unwrap()
+    });
+    ready(200);
+    wait_for("all samples", SOON * 2, || match receiver.stored() {
+        stored if stored == sent => Ok(()),
+        stored => Err(format!("{stored} of {sent}{}", narthex.process.tail())),
+    });
+    assert_eq!(narthex.metric(r#"narthex_receive_lost_total{door="graphite"}"#), Some(0.0));
+}
+
+#[test]
+fn only_networks_that_are_allowed_may_send() {
+    let receiver = FakeReceiver::start();
+    let folder = tempfile::tempdir().unwrap();
+    let narthex =
+        start(folder.path(), &receiver.write_url(), "listen: '127.0.0.1:0', allow_from: [10.0.0.0/8]");
+    let to = address(&narthex, 0);
+    by_tcp(to, "a 1\n");
+    udp().send_to(b"a 1\n", to).unwrap();
+    wait_for("both to be counted", SOON, || {
+        let denied = narthex.metric(DENIED);
+        if denied == Some(2.0) { Ok(()) } else { Err(format!("{denied:?}")) }
+    });
+    assert_eq!(narthex.metric(POINTS), Some(0.0));
+    narthex.process.wait_for_line("an address outside of allow_from", SOON);
+}
+
+#[test]
+fn mistakes_in_the_section_are_found_at_their_keys() {
+    let folder = tempfile::tempdir().unwrap();
+    let check = |graphite: &str| {
+        let path = write_config(folder.path(), "http://127.0.0.1:1/api/v1/write", graphite);
+        let output = Command::new(PROGRAM).args(["check", &path]).output().unwrap();
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    for (graphite, wanted) in [
+        ("listen: '0.0.0.0:2003'", "graphite.listen: 0.0.0.0:2003 can be reached by other machines"),
+        ("listen: ':2003'", "allow_unauthenticated: true"),
+        ("listen: 'localhost'", "graphite.listen: the port is missing"),
+        ("listen: 99999", "is not a port from 0 to 65535"),
+        ("allow_from: [10.0.0.0/8]", "graphite: the address is missing"),
+        ("listen: 2003, allow_from: [10.0.0/8]", "graphite.allow_from[0]: \"10.0.0/8\" is not a network"),
+        ("listen: 2003, max_series: 0", "graphite.max_series: 0 would refuse everything"),
+        ("listen: 2003, lables: {}", "graphite.lables: unknown key"),
+    ] {
+        let (valid, said) = check(graphite);
+        assert!(!valid && said.contains(wanted), "{graphite}: {said}");
+    }
+    for graphite in [
+        "listen: 2003",
+        "listen: ':2003', allow_from: [10.0.0.0/8, 192.0.2.1]",
+        "listen: '0.0.0.0:2003', allow_unauthenticated: true",
+    ] {
+        let (valid, said) = check(graphite);
+        assert!(valid, "{graphite}: {said}");
+    }
+}
