@@ -74,10 +74,15 @@ fn fill(shown: &Shown, is_enough: impl Fn(&Shown, u16) -> bool) {
 fn samples_dropped_from_a_full_log_are_red_now_and_after_a_kill() {
     let receiver = FakeReceiver::start();
     receiver.go_away();
-    let Some(mut shown) = Shown::start(&receiver.write_url(), "log: {max_size: 8MiB}\n") else { return };
-    let lost = |shown: &Shown| {
-        shown.narthex().get("/api/v1/status/remote_write").json()["destinations"][0]["lost"].as_u64().unwrap()
-    };
+    let text = format!(
+        "remote_write:\n- url: {}\n  name: prod\n  queue_config: {{max_backoff: 200ms, max_shards: 1}}\n\
+         log: {{max_size: 8MiB}}\ncollect: {{host: {{collectors: none}}, self: false}}\n",
+        receiver.write_url()
+    );
+    let Some(mut shown) = Shown::start_with(&text) else { return };
+    let destination =
+        |shown: &Shown| shown.narthex().get("/api/v1/status/remote_write").json()["destinations"][0].clone();
+    let lost = |shown: &Shown| destination(shown)["lost"].as_u64().unwrap();
     fill(&shown, |shown, status| {
         assert_eq!(status, 204);
         lost(shown) > 0
@@ -85,22 +90,42 @@ fn samples_dropped_from_a_full_log_are_red_now_and_after_a_kill() {
     shown.expect("error", &LOST, "Samples are being lost: ");
     shown.expect("error", &LOST, "in the last hour (log full)");
     shown.shoot("losing");
-    // What was dropped does not wait: what is left is what was acknowledged, but for that.
+    // Exactly: what was acknowledged is lost or waits.
+    let mut acknowledged = 0;
     wait_until("the numbers to add up", SOON, || {
         let status = shown.narthex().get("/api/v1/status/remote_write").json();
         let (log, one) = (&status["log"], &status["destinations"][0]);
         let number = |value: &serde_json::Value| value.as_u64().unwrap();
-        let left = number(&log["samples"]) - number(&one["lost"]);
-        // A part of what was dropped is still in the queue's memory.
-        (left..left + 20_000).contains(&number(&one["waiting"]))
+        acknowledged = number(&log["samples"]);
+        number(&one["lost"]) + number(&one["waiting"]) == acknowledged
     });
     assert_eq!(shown.narthex().get("/-/ready").status, 200, "pushes are accepted all the time");
     // Stays what it was once nothing is dropped any more, and after a kill.
-    shown.wait_for_saved("prod", "log full", || lost(&shown));
+    let before = lost(&shown);
+    shown.wait_for_saved("prod", "log full", || before);
     shown.restart();
+    // The samples that were in memory only were lost by the kill, and are counted.
+    shown.wait_for_saved("prod", "log full", || before + lost(&shown));
     receiver.come_back();
-    wait_until("something to be delivered", SOON, || receiver.stored() > 0);
-    shown.expect("error", &LOST, "in the last hour (log full)");
+    assert_eq!(shown.import("last 1\n"), 204);
+    wait_until("all that is left to be delivered", SOON * 2, || {
+        let one = destination(&shown);
+        one["waiting"] == 0 && one["waiting_before_start"] == false && receiver.stored() > 0
+    });
+    let all = before + lost(&shown);
+    assert_eq!(acknowledged + 1 - receiver.stored() as u64, all, "acknowledged, but not delivered");
+    let metrics = shown.narthex().get("/metrics").text();
+    let dropped = |line: &&str| {
+        line.starts_with("prometheus_remote_storage_samples_dropped_total{")
+            && line.contains("reason=\"log_budget\"")
+    };
+    let metric = metrics.lines().find(dropped).and_then(|line| line.rsplit(' ').next());
+    assert_eq!(metric, Some(lost(&shown).to_string().as_str()), "the metric counts from the start on");
+    shown.expect(
+        "error",
+        &LOST,
+        &format!("{} samples were lost in the last hour (log full)", model::words::number(all)),
+    );
 }
 
 #[test]

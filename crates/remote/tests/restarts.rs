@@ -119,6 +119,83 @@ fn an_outage_is_survived_within_the_memory_budget_and_from_disk() {
     assert!(report.complete && report.positions_saved);
 }
 
+/// A log of 8 MiB, and a destination that holds only a part of a segment in memory.
+fn small_log() -> (World, remote::RemoteWrite) {
+    let world = World::with(|options| {
+        options.max_size = storage::Options::MIN_SIZE;
+        options.tail_bytes = 200 << 10;
+        options.compression = wal::Compression::None;
+    });
+    world.storage().begin_truncating();
+    let mut config = world.config();
+    config.max_in_memory = 300 << 10;
+    config.queue_config.capacity = 5000;
+    (world, config)
+}
+
+/// Pushes to a destination that is away until a part of the samples is lost, and until segments are dropped of which
+/// the destination holds samples in memory.
+fn push_until_lost(world: &World, destination: &remote::Destination) {
+    world.push(100);
+    world.wait_for_all();
+    world.receiver.go_away();
+    let stats = destination.stats();
+    wait_until("samples to be lost", SOON * 4, || {
+        for _ in 0..20 {
+            world.push(1000);
+        }
+        stats.lost.get().samples > 200_000
+    });
+}
+
+/// Waits until nothing is on its way.
+fn wait_until_drained(world: &World, destination: &remote::Destination) {
+    let stats = destination.stats();
+    let is_drained = || stats.pending().total() == 0 && stats.waiting.get() == 0;
+    world.push(1);
+    wait_until("all that is left to be delivered", SOON * 4, || {
+        is_drained() && stats.queued.get().samples > 0
+    });
+}
+
+#[test]
+fn samples_lost_to_the_log_budget_are_counted_exactly() {
+    let (world, config) = small_log();
+    let destination = world.start(config);
+    push_until_lost(&world, &destination);
+    world.receiver.come_back();
+    wait_until_drained(&world, &destination);
+    let stats = destination.stats().clone();
+    assert!(world.stop(destination).complete);
+    let tally = world.tally();
+    assert_eq!(stats.lost.get().samples as usize, tally.lost, "{tally:?}");
+    assert_eq!((tally.repeated, tally.out_of_order), (0, 0), "{tally:?}");
+}
+
+#[test]
+fn a_kill_loses_the_dropped_samples_in_memory_and_the_next_start_counts_them_once() {
+    let (mut world, config) = small_log();
+    let destination = world.start(config.clone());
+    push_until_lost(&world, &destination);
+    let first = destination.stats().lost.get().samples;
+    let held = destination.stats().pending().samples;
+    // As a kill would: no flush, no last save.
+    drop(destination);
+    world.reopen();
+    let destination = world.start(config.clone());
+    world.storage().begin_truncating();
+    let second = destination.stats().clone();
+    assert!((1..=held).contains(&second.lost.get().samples), "{} of {held}", second.lost.get().samples);
+    world.receiver.come_back();
+    wait_until_drained(&world, &destination);
+    assert!(world.stop(destination).complete);
+    let tally = world.tally();
+    assert_eq!((first + second.lost.get().samples) as usize, tally.lost, "{tally:?}");
+    let destination = world.start(config);
+    assert_eq!(destination.stats().lost.get().samples, 0);
+    world.stop(destination);
+}
+
 #[test]
 fn a_shutdown_during_an_outage_ends_at_its_deadline_and_nothing_is_lost() {
     let mut world = World::new();

@@ -3,6 +3,8 @@
 use model::Kinds;
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
 use wal::Position;
 
 /// All pins of a log, and the bell that wakes the janitor.
@@ -23,6 +25,17 @@ struct Inner {
 struct Held {
     name: String,
     position: Position,
+    /// The owner has everything before this in memory, or needs it no longer.
+    read: Position,
+    /// Everything before this was dropped although the owner still needed it.
+    dropped: Position,
+    /// Up to here the owner has saved how many of the dropped samples it holds in memory. Nothing for an owner
+    /// that holds none.
+    noted: Option<Position>,
+    drops: Arc<Notify>,
+    /// Where the part begins that the owner loses with the segment that is being dropped. Kept until its samples
+    /// are counted, since the owner goes on reading behind the segment.
+    losing_from: Option<Position>,
     lost: Kinds,
     /// Of these: what was dropped for its age.
     lost_too_old: Kinds,
@@ -38,6 +51,7 @@ struct Held {
 pub struct Pin {
     pins: Arc<Pins>,
     id: u64,
+    drops: Arc<Notify>,
 }
 
 impl std::fmt::Debug for Pin {
@@ -58,8 +72,21 @@ impl Pins {
         let (name, lost) = (name.to_string(), Kinds::default());
         // Whoever pins in the place of an owner that has gone knows what it still wanted.
         inner.pins.retain(|_, held| !held.orphaned || held.name != name);
-        inner.pins.insert(id, Held { name, position, lost, lost_too_old: lost, orphaned: false });
-        Pin { pins: self.clone(), id }
+        let drops = Arc::new(Notify::new());
+        let held = Held {
+            name,
+            position,
+            read: position,
+            dropped: Position::default(),
+            noted: None,
+            drops: drops.clone(),
+            losing_from: None,
+            lost,
+            lost_too_old: lost,
+            orphaned: false,
+        };
+        inner.pins.insert(id, held);
+        Pin { pins: self.clone(), id, drops }
     }
 
     /// Lets go of what is held under `name` for an owner that has gone; says whether something was.
@@ -84,11 +111,37 @@ impl Pins {
         self.inner().pins.values().map(|held| held.position.segment).min()
     }
 
-    /// Those who want something before `end`: number, name, position.
-    pub(crate) fn below(&self, end: Position) -> Vec<(u64, String, Position)> {
-        let inner = self.inner();
-        let wanting = inner.pins.iter().filter(|(_, held)| held.position < end);
-        wanting.map(|(id, held)| (*id, held.name.clone(), held.position)).collect()
+    /// Drops everything before `end` for all owners that need some of it: from now on none of them may read it.
+    /// Returns for each owner its number, its name, and where the part begins that it has not read and so loses.
+    pub(crate) fn drop_unread(&self, end: Position) -> Vec<(u64, String, Position)> {
+        let mut inner = self.inner();
+        let needing = inner.pins.iter_mut().filter(|(_, held)| held.position < end);
+        let dropped = needing.map(|(id, held)| {
+            held.dropped = held.dropped.max(end);
+            held.drops.notify_one();
+            let from = *held.losing_from.get_or_insert(held.position.max(held.read));
+            (*id, held.name.clone(), from)
+        });
+        dropped.collect()
+    }
+
+    /// Waits, at most this long, until each owner has saved how many samples before `end` it holds in memory.
+    /// After that the segment may be deleted: a kill can no longer lose samples that nobody counts.
+    pub(crate) fn wait_until_noted(&self, end: Position, at_most: Duration) {
+        let deadline = Instant::now() + at_most;
+        let mut inner = self.inner();
+        let is_missing = |inner: &Inner| {
+            let mut owners = inner.pins.values().filter(|held| !held.orphaned && held.dropped >= end);
+            !inner.closed && owners.any(|held| held.noted.is_some_and(|noted| noted < end))
+        };
+        while is_missing(&inner) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            let waited = self.bell.wait_timeout(inner, left);
+            inner = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
     }
 
     /// Moves a pin on over what is about to be dropped.
@@ -99,6 +152,7 @@ impl Pins {
                 held.lost_too_old = held.lost_too_old.plus(lost);
             }
             held.position = held.position.max(end);
+            held.losing_from = None;
         }
     }
 
@@ -115,7 +169,7 @@ impl Pins {
     }
 
     /// Waits for the bell or the time-out; `false` once closed.
-    pub(crate) fn wait(&self, timeout: std::time::Duration) -> bool {
+    pub(crate) fn wait(&self, timeout: Duration) -> bool {
         let waiting = |inner: &mut Inner| !inner.rung && !inner.closed;
         let (mut inner, _) = self
             .bell
@@ -140,8 +194,48 @@ impl Pin {
         }
     }
 
-    /// What was dropped before the owner had it delivered: counted from the lowest position it pinned, so
-    /// never too low.
+    /// To be called with the segment of each chunk before the chunk is used. `read` is the position before which
+    /// the owner has everything in memory then, or needs it no longer. Returns false where the segment was dropped,
+    /// and the chunk counted as lost, before: the chunk must not be used.
+    pub fn take(&self, segment: u64, read: Position) -> bool {
+        let mut inner = self.pins.inner();
+        let Some(held) = inner.pins.get_mut(&self.id) else { return true };
+        held.read = read;
+        segment >= held.dropped.segment
+    }
+
+    /// Sets the position before which the owner has everything in memory, or needs it no longer: lower than before
+    /// where it is about to read something again. Returns the position before which everything was dropped.
+    pub fn set_read(&self, read: Position) -> Position {
+        let mut inner = self.pins.inner();
+        let Some(held) = inner.pins.get_mut(&self.id) else { return Position::default() };
+        held.read = read;
+        held.dropped
+    }
+
+    /// The position before which everything was dropped although the owner still needed some of it.
+    pub fn dropped(&self) -> Position {
+        self.pins.inner().pins.get(&self.id).map(|held| held.dropped).unwrap_or_default()
+    }
+
+    /// Waits until something is dropped that the owner still needs.
+    pub async fn wait_for_drop(&self) {
+        self.drops.notified().await;
+    }
+
+    /// The owner has saved how many of the samples before `dropped` it holds in memory. Segments are deleted only
+    /// after that, once an owner has called this for the first time.
+    pub fn note(&self, dropped: Position) {
+        let mut inner = self.pins.inner();
+        if let Some(held) = inner.pins.get_mut(&self.id) {
+            held.noted = Some(dropped);
+        }
+        drop(inner);
+        self.pins.bell.notify_all();
+    }
+
+    /// What was dropped before the owner had read it: counted from the lowest position that it still has to read,
+    /// so never too low.
     pub fn lost(&self) -> Kinds {
         self.pins.inner().pins.get(&self.id).map(|held| held.lost).unwrap_or_default()
     }
@@ -211,5 +305,42 @@ mod tests {
         assert_eq!(pins.lowest_segment(), Some(7));
         other.release();
         assert_eq!(pins.lowest_segment(), None);
+    }
+
+    #[test]
+    fn a_dropped_segment_costs_an_owner_only_what_it_has_not_read() {
+        let pins = Arc::<Pins>::default();
+        let pin = pins.pin("a", Position::start_of(3));
+        let [read, next] = [Position::record(4, 100), Position::record(4, 200)];
+        assert!(pin.take(4, read));
+        assert_eq!(pins.drop_unread(Position::start_of(5)), [(pin.id, "a".to_string(), read)]);
+        assert!(!pin.take(4, next), "it was counted as lost");
+        assert!(pin.take(5, Position::record(5, 1)));
+        assert_eq!(pin.dropped(), Position::start_of(5));
+        // What it is about to read again is lost if it is dropped before that.
+        pins.drop_before(pin.id, Position::start_of(5), Kinds::default(), false);
+        pin.set_read(Position::record(5, 0));
+        assert_eq!(pins.drop_unread(Position::start_of(6))[0].2, Position::record(5, 0));
+    }
+
+    #[test]
+    fn a_segment_waits_until_its_owners_have_saved_their_counts() {
+        let pins = Arc::<Pins>::default();
+        let [pin, without] = ["a", "b"].map(|name| pins.pin(name, Position::start_of(3)));
+        pin.note(Position::default());
+        let end = Position::start_of(4);
+        pins.drop_unread(end);
+        let long = Duration::from_secs(600);
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| pins.wait_until_noted(end, long));
+            pin.note(Position::start_of(3));
+            assert!(!waiting.is_finished());
+            pin.note(end);
+        });
+        // Nobody saves anything for an owner that has ended.
+        pins.drop_unread(Position::start_of(5));
+        drop(pin);
+        pins.wait_until_noted(Position::start_of(5), long);
+        without.release();
     }
 }

@@ -2,7 +2,9 @@
 //!
 //! A thread of its own sweeps when a pin crosses into another segment, when a segment begins, and every few
 //! seconds. What all destinations have acknowledged goes at once. Past the budget (or the age) the oldest
-//! segment goes whether or not it was delivered; what each destination loses by that is counted first.
+//! segment is deleted whether or not it was delivered. Before that, the samples that each destination has not read
+//! are counted as lost. Those that a destination has read are still in its memory and will be sent; it saves their
+//! number before the segment is deleted, so that they can be counted as lost if the process is killed first.
 
 use crate::ages::{self, Ages};
 use crate::damage::{OPENING, Verdict};
@@ -18,6 +20,8 @@ use wal::{Position, SegmentReader, WalError, dir};
 
 /// How often to look when nothing happens.
 const IDLE: Duration = Duration::from_secs(10);
+/// How long a segment waits at most until all destinations have saved how many of its samples they hold in memory.
+const NOTE_WAIT: Duration = Duration::from_secs(2);
 
 /// The thread's work. Ends when the pins are closed.
 pub(crate) fn run(shared: &Arc<Shared>) {
@@ -70,7 +74,8 @@ impl Janitor {
             let age = self.ages.as_mut().map(|ages| ages.of(segment.number));
             let too_old = options.max_age.zip(age).is_some_and(|(max, age)| age > max);
             let too_much = total > options.max_size && options.when_full == WhenFull::DropOldest;
-            if !too_old && !too_much {
+            // Until all destinations have pinned what they need, nobody would count what they lose.
+            if !too_old && !too_much || !shared.truncating.load(Ordering::Acquire) {
                 break;
             }
             self.drop_segment(segment.number, too_old)?;
@@ -94,23 +99,26 @@ impl Janitor {
         }
     }
 
-    /// Drops a segment that may still be wanted, after counting what that costs whom.
+    /// Deletes a segment that destinations may still need, after counting what each of them loses.
     fn drop_segment(&self, number: u64, too_old: bool) -> Result<(), WalError> {
         let why = if too_old { "older than log.max_age" } else { "the log's budget is used up" };
         let end = Position::start_of(number + 1);
-        for (id, name, position) in self.shared.pins.below(end) {
-            let lost = self.count(number, position)?;
-            tracing::warn!(
-                destination = name,
-                segment = number,
-                samples = lost.samples,
-                histograms = lost.histograms,
-                exemplars = lost.exemplars,
-                why,
-                "the oldest segment is dropped undelivered"
-            );
+        for (id, name, unread) in self.shared.pins.drop_unread(end) {
+            let lost = self.count(number, unread)?;
+            if lost.total() + lost.exemplars > 0 {
+                tracing::warn!(
+                    destination = name,
+                    segment = number,
+                    samples = lost.samples,
+                    histograms = lost.histograms,
+                    exemplars = lost.exemplars,
+                    why,
+                    "the oldest segment of the log is deleted with undelivered samples"
+                );
+            }
             self.shared.pins.drop_before(id, end, lost, too_old);
         }
+        self.shared.pins.wait_until_noted(end, NOTE_WAIT);
         self.truncate(number + 1, true)
     }
 
@@ -129,11 +137,17 @@ impl Janitor {
     /// The points of a segment from `position` on.
     fn count(&self, number: u64, position: Position) -> Result<Kinds, WalError> {
         let shared = &self.shared;
+        if position.segment > number {
+            return Ok(Kinds::default());
+        }
         let from = if position.segment == number { position } else { Position::start_of(number) };
         let mut reader = match SegmentReader::open(&*shared.fs, &shared.wal_dir, number, from.offset) {
             Err(WalError::NoSegment { .. }) => return Ok(Kinds::default()),
             Err(error) if shared.read_failed(number, OPENING, &error) == Verdict::GiveUp => {
-                tracing::warn!(segment = number, %error, "what is lost with it can't be counted");
+                tracing::warn!(
+                    segment = number, %error,
+                    "the segment can't be read, so the samples that are lost with it can't be counted"
+                );
                 return Ok(Kinds::default());
             }
             opened => opened?,

@@ -36,6 +36,8 @@ pub(crate) struct Shared {
     pub(crate) oldest: AtomicU64,
     /// The budget is used up and set to refuse.
     pub(crate) over_budget: AtomicBool,
+    /// All destinations have pinned what they need.
+    pub(crate) truncating: AtomicBool,
     /// The committer has ended.
     pub(crate) closed: AtomicBool,
     /// Segments that end before their file does.
@@ -69,6 +71,7 @@ impl Shared {
             waiting: AtomicUsize::new(0),
             oldest: AtomicU64::new(end.segment),
             over_budget: AtomicBool::new(false),
+            truncating: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             ends: Mutex::new(ends),
             arrivals: Mutex::new(Arrivals::new(opened, ended)),

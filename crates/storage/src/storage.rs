@@ -301,9 +301,10 @@ impl Storage {
         self.inner.shared.pins.orphans()
     }
 
-    /// To be called once whoever wants something of the log has pinned it. Until then nothing that was there
-    /// at the start is truncated (the budget holds all the same).
+    /// To be called once every destination has pinned what it needs of the log. Until then no segment is deleted,
+    /// not even for the log's budget.
     pub fn begin_truncating(&self) {
+        self.inner.shared.truncating.store(true, Ordering::Release);
         let opening = self.inner.opening.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(opening) = opening {
             opening.release();

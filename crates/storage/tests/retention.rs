@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{TestClock, drain, floats, open, options};
+use common::{TestClock, drain, floats, open, open_on, options};
 use std::sync::Arc;
 use std::time::Duration;
 use storage::{AppendError, Options, Storage, WhenFull};
@@ -117,6 +117,26 @@ async fn set_to_refuse_it_drops_nothing_and_takes_again_when_there_is_room() {
     assert!(taken, "there is room again");
 }
 
+#[tokio::test]
+async fn a_start_with_a_smaller_budget_counts_what_each_destination_loses() {
+    let dir = tempfile::tempdir().unwrap();
+    let storage = open(Options { max_size: 64 << 20, ..options(dir.path()) });
+    let _pin = storage.pin("away", storage.end());
+    let appended = fill(&storage, 3).await;
+    storage.close();
+    drop(storage);
+    let storage = open_on(Arc::new(RealFilesystem), Options { max_size: 8 << 20, ..options(dir.path()) });
+    until("the first sweep", || storage.stats().sweeps.get() > 0).await;
+    assert_eq!(storage.oldest(), Position::start_of(0), "the destination has not pinned what it needs");
+    let pin = storage.pin("away", Position::start_of(0));
+    storage.begin_truncating();
+    until("the budget is kept", || storage.stats().log_bytes.get() <= 8 << 20).await;
+    let mut follower = storage.follow(storage.oldest());
+    let left = drain(&storage, &mut follower).await.len() as u64;
+    assert!(left < appended);
+    assert_eq!(pin.lost().samples, appended - left);
+}
+
 /// Only the time in which narthex runs counts: an agent that was off for a month has had no chance to deliver.
 #[tokio::test]
 async fn past_max_age_in_running_time_a_segment_goes_whatever_the_wall_clock_says() {
@@ -185,6 +205,7 @@ async fn a_program_that_restarts_more_often_than_max_age_drops_by_it_all_the_sam
         clock.set_back(if run % 2 == 0 { 400 } else { -400 } * 86_400_000);
         let storage = open();
         let pin = storage.pin("away", Position::start_of(0));
+        storage.begin_truncating();
         assert_eq!(storage.oldest(), Position::start_of(0), "run {run}");
         while storage.stats().sweeps.get() == 0 {
             std::thread::sleep(Duration::from_millis(1));
@@ -195,6 +216,8 @@ async fn a_program_that_restarts_more_often_than_max_age_drops_by_it_all_the_sam
         drop(pin);
     }
     let storage = open();
+    let _pin = storage.pin("away", Position::start_of(0));
+    storage.begin_truncating();
     for _ in 0..10_000 {
         if dropped + storage.stats().segments_dropped.get() > 0 {
             break;

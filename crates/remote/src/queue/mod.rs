@@ -496,6 +496,15 @@ impl<C: Source> Queue<C> {
         self.references
     }
 
+    /// The points before `position` that are not settled.
+    pub fn pending_before(&self, position: Position) -> impl Iterator<Item = (&C, u32)> {
+        let before = self.slots.partition_point(|slot| slot.end <= position);
+        let is_before = move |point: &&Ref| (point.chunk.wrapping_sub(self.first_chunk) as usize) < before;
+        let waiting = self.shards.iter().flat_map(move |shard| shard.waiting.iter().take_while(is_before));
+        let sent = self.shards.iter().flat_map(Shard::unsettled).filter(is_before);
+        sent.chain(waiting).filter_map(|point| Some((self.chunk(*point)?, point.point)))
+    }
+
     /// Bytes of chunks held.
     pub fn bytes(&self) -> usize {
         self.bytes

@@ -78,6 +78,18 @@ impl Shard {
         self.batch.get(in_batch).copied().into_iter().chain(self.waiting.front().copied())
     }
 
+    /// The points of the batch that are not settled.
+    pub(crate) fn unsettled(&self) -> impl Iterator<Item = &Ref> {
+        let narrow = match &self.mode {
+            Mode::Narrow(narrow) => Some(narrow),
+            Mode::Whole | Mode::Probe(_) => None,
+        };
+        let fate = move |index: usize| narrow.and_then(|narrow| narrow.fates().get(index));
+        let batch = self.batch.iter().enumerate();
+        let open = batch.filter(move |(index, _)| fate(*index).is_none_or(|fate| !fate.is_settled()));
+        open.map(|(_, point)| point)
+    }
+
     /// Takes what is not settled of the batch.
     pub(crate) fn take_batch(&mut self) -> Vec<Ref> {
         let batch = std::mem::take(&mut self.batch);

@@ -69,7 +69,7 @@ impl Backlog {
         !self.is_read() && self.queue.wants_more()
     }
 
-    fn is_read(&self) -> bool {
+    pub(super) fn is_read(&self) -> bool {
         self.closed || self.queue.head() >= self.until
     }
 }

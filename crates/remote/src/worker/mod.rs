@@ -3,6 +3,7 @@
 
 mod aside;
 mod backlog;
+mod dropped;
 mod metadata;
 mod orders;
 mod outcome;
@@ -166,6 +167,9 @@ impl Worker {
         let rate = Rate::since(clock.monotonic());
         let aside = Aside::new(fs, files, shelf, clock.monotonic());
         let window = Some(config.out_of_order_window).filter(|_| config.catch_up == CatchUp::NewestFirst);
+        // Dropped from the log by an earlier worker that was never able to deliver them.
+        stats.lost.add(file.only_in_memory());
+        pin.note(wal::Position::default());
         let mut worker = Worker {
             resend: Resend { after_429: queue_config.retry_on_http_429, after_4xx: config.retry_on_http_4xx },
             age_limit: Some(queue_config.sample_age_limit).filter(|limit| !limit.is_zero()),
@@ -262,6 +266,7 @@ impl Worker {
                 () = wait_for_metadata(&mut self.metadata), if self.metadata.is_some() => self.metadata = None,
                 saved = wait(&mut self.saving), if self.saving.is_some() => self.save_ended(saved),
                 () = self.keeper.progress(), if self.held.is_some() => self.write_positions(),
+                () = self.pin.wait_for_drop() => self.note_dropped(),
                 read = wait_for_entry(&mut self.aside), if self.aside.is_loading() => self.entry_read(read),
                 changed = orders.changed(), if ending.is_none() => {
                     let orders = *orders.borrow_and_update();

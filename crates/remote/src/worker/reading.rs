@@ -42,6 +42,7 @@ impl Worker {
         end: wal::Position,
         wanted: impl Fn(&Outgoing, u32) -> bool,
     ) {
+        let is_there = self.pin.take(chunk.segment, self.read_up_to());
         let now_ms = self.clock.now_ms();
         self.rules.oldest_ms = self.age_limit.map(|limit| now_ms - limit.as_millis() as i64);
         let count = chunk.batch.points.len() as u32;
@@ -53,8 +54,9 @@ impl Worker {
         let into = queue_of(queue, main, &mut self.backlog, &mut self.stragglers, &mut self.aside);
         let Some(into) = into else { return };
         into.push(outgoing, end, count, |outgoing, index| {
-            let Some(point) =
-                outgoing.point(index).filter(|_| outgoing.is_own(index, rules) && wanted(outgoing, index))
+            let Some(point) = outgoing
+                .point(index)
+                .filter(|_| is_there && outgoing.is_own(index, rules) && wanted(outgoing, index))
             else {
                 return false;
             };

@@ -8,6 +8,8 @@ use std::io;
 impl Worker {
     /// Writes the positions, if they have changed and what they are past is kept.
     pub(super) fn write_positions(&mut self) {
+        // First: a kill between the two then costs no wrong count, since the segment of these samples is gone.
+        self.write_only_in_memory();
         let kept = self.keeper.kept();
         if let Some((ticket, positions)) = self.held.take() {
             if kept < ticket {

@@ -4,7 +4,7 @@
 use super::Worker;
 use crate::disk::positions::Lanes;
 use crate::outgoing::Outgoing;
-use crate::queue::behind::Mask;
+use crate::queue::behind::{Left, Mask};
 use crate::queue::lanes::lane_of;
 use crate::queue::{Queue, Settings, Source};
 use futures_util::future::select_all;
@@ -24,10 +24,10 @@ pub(crate) struct Straggler {
     /// The queue that left the lanes behind.
     pub(crate) parent: u64,
     pub(crate) queue: Queue<Outgoing>,
-    follower: Follower,
+    pub(super) follower: Follower,
     lanes: Mask,
     /// It has everything up to its parent's head, where that goes on.
-    returning: bool,
+    pub(super) returning: bool,
     /// It reads on with the next second's tick: the log is closed, or another one is on its way back.
     rests: bool,
 }
@@ -62,16 +62,28 @@ impl Worker {
             return;
         }
         let now = self.clock.monotonic();
-        let mut dropped = Kinds::default();
+        let mut points = Vec::new();
         let Some(queue) = self.queue_mut(parent) else { return };
         let left = queue.leave_behind(now, |outgoing, index| {
-            if let Some(point) = outgoing.point(index) {
-                dropped.count(&point.value);
-            }
+            points.extend(outgoing.point(index).map(|point| (outgoing.position(index), point.value)));
         });
         let Some(left) = left else { return };
-        // They are read, and counted, again.
-        self.stats.left_behind.add(dropped);
+        self.begin_straggler(parent, &left);
+        // The points are read, and counted, again, except for those whose segment was dropped.
+        let dropped_before = self.pin.set_read(self.read_up_to());
+        let [mut left_behind, mut lost] = [Kinds::default(); 2];
+        for (position, value) in points {
+            left_behind.count(&value);
+            if position < dropped_before {
+                lost.count(&value);
+            }
+        }
+        self.stats.left_behind.add(left_behind);
+        self.stats.lost.add(lost);
+    }
+
+    /// Starts a queue with a reader of its own for lanes that were left behind.
+    fn begin_straggler(&mut self, parent: u64, left: &Left) {
         let follower = self.storage.follow(left.from);
         let known = |straggler: &&mut Straggler| {
             straggler.parent == parent && straggler.returning && straggler.lanes == left.lanes
@@ -146,6 +158,7 @@ impl Worker {
             let lane = usize::from(lane_of(outgoing.series(point)));
             lanes.get(lane) == Some(&true) && outgoing.position(point) < head
         });
+        self.pin.set_read(self.read_up_to());
         if end >= head && !self.begin_return(index) && end > head {
             // Another one is on its way back. What is behind the head comes again when it is this one's turn, and
             // not at once: until then it would be the same chunk again and again.

@@ -5,6 +5,8 @@
 //!             the owner: variant u64, has a name u8, length u16 and bytes of the name, of the URL,
 //!             CRC32C u32 of these
 //! byte 3072   when the owner was removed, in milliseconds since 1970: i64, CRC32C u32; zeros while it is there
+//! byte 3328   how many samples, native histograms and exemplars are only in memory, because their segment was
+//!             dropped before they were delivered: 3 × u64, CRC32C u32; zeros while there are none
 //! byte 4096   area A: 256 × 32 + 256 × 64 bytes   ┐ by turns one is written to, one is being synced, and one
 //! byte 28672  area B: 256 × 32 + 256 × 64 bytes   │ is durable; that one is never touched
 //! byte 53248  area C: 256 × 32 + 256 × 64 bytes   ┘
@@ -25,11 +27,13 @@
 use super::settled::{Lane, Settled};
 use crate::config::identity::Owner;
 use crate::queue::lanes::LANES;
+use model::Kinds;
 use wal::Position;
 
 const MAGIC: &[u8; 8] = b"narthexP";
 const VERSION: u32 = 4;
 pub(super) const REMOVED_AT: u64 = 3072;
+pub(super) const ONLY_IN_MEMORY: u64 = 3328;
 const SLOT_BYTES: usize = 32;
 const WIDE_BYTES: usize = 64;
 /// The bytes of a wide slot that are used.
@@ -48,6 +52,25 @@ pub(super) fn read_removed(bytes: &[u8]) -> Option<i64> {
     let mut rest = bytes.get(REMOVED_AT as usize..)?;
     let ms = take::<8>(&mut rest)?;
     (u32::from_le_bytes(take(&mut rest)?) == crc32c::crc32c(&ms)).then(|| i64::from_le_bytes(ms))
+}
+
+pub(super) fn put_only_in_memory(kinds: Kinds) -> Vec<u8> {
+    let numbers = [kinds.samples, kinds.histograms, kinds.exemplars];
+    let mut bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+    bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_le_bytes());
+    bytes
+}
+
+/// Nothing where the numbers were never written.
+pub(super) fn read_only_in_memory(bytes: &[u8]) -> Option<Kinds> {
+    let mut rest = bytes.get(ONLY_IN_MEMORY as usize..)?;
+    let numbers = take::<24>(&mut rest)?;
+    if u32::from_le_bytes(take(&mut rest)?) != crc32c::crc32c(&numbers) {
+        return None;
+    }
+    let mut numbers = numbers.as_slice();
+    let mut next = || Some(u64::from_le_bytes(take(&mut numbers)?));
+    Some(Kinds { samples: next()?, histograms: next()?, exemplars: next()? })
 }
 
 /// The newest intact slot of each lane.

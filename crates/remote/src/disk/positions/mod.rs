@@ -16,12 +16,13 @@ mod settled;
 pub use self::settled::{Ahead, Settled};
 
 use self::layout::{
-    FILE_BYTES, REMOVED_AT, SEQUENCE_MAX, SLOTS, header, newest_of, put_area, read_header, read_lanes,
-    read_removed,
+    FILE_BYTES, ONLY_IN_MEMORY, REMOVED_AT, SEQUENCE_MAX, SLOTS, header, newest_of, put_area,
+    put_only_in_memory, read_header, read_lanes, read_only_in_memory, read_removed,
 };
 use crate::config::identity::Owner;
 use crate::disk::{UNFINISHED, beside, make_folder, replace};
 use crate::queue::lanes::LANES;
+use model::Kinds;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -108,6 +109,7 @@ fn read_bytes(fs: &dyn Filesystem, path: &Path) -> io::Result<Vec<u8>> {
 pub struct PositionFile {
     file: Arc<dyn File>,
     sequence: u64,
+    only_in_memory: Kinds,
     buffer: Vec<u8>,
     /// The area that is written to.
     open: usize,
@@ -175,6 +177,7 @@ impl PositionFile {
         let sequence = lanes.iter().flatten().map(|lane| lane.sequence).max().unwrap_or(0);
         let damaged = lanes.iter().filter(|lane| lane.is_none()).count();
         let before = read_header(&bytes);
+        let only_in_memory = before.as_ref().and(read_only_in_memory(&bytes)).unwrap_or_default();
         let same = before.as_ref().is_some_and(|(_, before)| before == owner);
         let found = match before {
             Some((before, _)) if before == fingerprint && damaged == 0 => Found::Intact,
@@ -192,7 +195,8 @@ impl PositionFile {
                 let open = (0..SLOTS.len()).min_by_key(age).unwrap_or(0);
                 let durable = (0..SLOTS.len()).max_by_key(age).unwrap_or(1);
                 let file = fs.open(path, true)?.into();
-                let mut opened = PositionFile { file, sequence, buffer: Vec::new(), open, durable };
+                let mut opened =
+                    PositionFile { file, sequence, only_in_memory, buffer: Vec::new(), open, durable };
                 opened.save(&settled)?;
                 return Ok((opened, settled, found));
             }
@@ -200,7 +204,10 @@ impl PositionFile {
             Found::OtherFingerprint => settled = settled.lowest(),
             Found::Intact | Found::Damaged(_) | Found::New => {}
         }
-        Ok((Self::make(fs, path, &header, &settled)?, settled, found))
+        let mut made = Self::make(fs, path, &header, &settled)?;
+        // The new file says none.
+        made.only_in_memory = only_in_memory;
+        Ok((made, settled, found))
     }
 
     /// Makes the file anew, beside the old one, and puts it in its place.
@@ -209,12 +216,28 @@ impl PositionFile {
             file.allocate(FILE_BYTES)?;
             file.write_all_at(header, 0)?;
             let file = file.into();
-            let mut made = PositionFile { file, sequence: 0, buffer: Vec::new(), open: 0, durable: 2 };
+            let only_in_memory = Kinds::default();
+            let mut made =
+                PositionFile { file, sequence: 0, only_in_memory, buffer: Vec::new(), open: 0, durable: 2 };
             // So that each lane has two intact slots from the beginning.
             made.save(settled)?;
             made.save(settled)?;
             Ok(made)
         })
+    }
+
+    /// How many samples were only in memory when this was last written, see [`PositionFile::write_only_in_memory`]:
+    /// by an earlier process, until this one writes it.
+    pub fn only_in_memory(&self) -> Kinds {
+        self.only_in_memory
+    }
+
+    /// Writes how many undelivered samples are only in memory, because their segment was dropped: if the process is
+    /// killed, the next one counts them as lost. Does not wait for the disk; the next sync makes it durable.
+    pub fn write_only_in_memory(&mut self, kinds: Kinds) -> io::Result<()> {
+        self.file.write_all_at(&put_only_in_memory(kinds), ONLY_IN_MEMORY)?;
+        self.only_in_memory = kinds;
+        Ok(())
     }
 
     /// Writes all positions. They outlive this process from now on, and a power cut once they are synced.
@@ -310,6 +333,25 @@ mod tests {
         assert_eq!((found, kind), (lowest, Found::OtherFingerprint));
         let (_, found, kind) = open(&path, 8);
         assert_eq!((found, kind), (lowest, Found::Intact));
+    }
+
+    #[test]
+    fn the_count_of_samples_only_in_memory_survives_a_kill() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        let (mut file, ..) = open(&path, 7);
+        assert_eq!(file.only_in_memory(), Kinds::default());
+        let kinds = Kinds { samples: 7, histograms: 8, exemplars: 9 };
+        file.write_only_in_memory(kinds).unwrap();
+        // Positions are written beside it.
+        file.save(&settled(10)).unwrap();
+        for _ in 0..2 {
+            let (file, found, _) = open(&path, 7);
+            assert_eq!((file.only_in_memory(), found), (kinds, settled(10)));
+        }
+        // Other external labels replace the file; the count is of the earlier process all the same.
+        assert_eq!(open(&path, 8).0.only_in_memory(), kinds);
+        assert_eq!(open(&path, 8).0.only_in_memory(), Kinds::default());
     }
 
     #[test]
