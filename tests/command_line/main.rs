@@ -245,6 +245,25 @@ fn a_second_signal_ends_it_at_once() {
 }
 
 #[test]
+fn a_wrong_port_does_not_delay_the_end_before_the_first_request() {
+    let folder = tempfile::tempdir().unwrap();
+    // Nothing is sent before the end is asked for.
+    let text = "remote_write:\n- url: http://127.0.0.1:1/api/v1/write\n  queue_config: {batch_send_deadline: 1h}\n\
+                collect: {host: {collectors: none}, self: false}\n";
+    let config = support::narthex::config(folder.path(), text);
+    let narthex = Narthex::start(PROGRAM, &["--config", &config]);
+    let import = "/api/v1/import/prometheus";
+    assert_eq!(narthex.post(import, &[], b"a 1\n").status, 204);
+    wait_until("something to send", SOON, || {
+        narthex.metric("prometheus_remote_storage_samples_pending").is_some_and(|pending| pending > 0.0)
+    });
+    narthex.process.signal(rustix::process::Signal::INT);
+    // The flush deadline is a minute.
+    assert_eq!(narthex.process.wait(SOON).code(), Some(0));
+    narthex.process.wait_for_line("did not accept all samples in time", SOON);
+}
+
+#[test]
 fn listen_addresses_are_taken_as_people_write_them() {
     for (listen, want) in [("0", "127.0.0.1:"), ("localhost:0", "127.0.0.1:")] {
         let arguments =

@@ -17,7 +17,7 @@ use http_server::security::Security;
 use model::{Clock, SystemClock};
 use receive::Doors;
 use remote::disk::claims::Removed;
-use remote::{Base, Changes, Destination, Destinations, State as Delivery};
+use remote::{Base, Changes, Destination, Destinations};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -326,22 +326,18 @@ impl Agent {
 /// How often it is looked whether requests are under way.
 const REQUESTS_LOOK: Duration = Duration::from_millis(10);
 const DAY_MS: i64 = 86_400_000;
-/// How long a destination that takes nothing is given at the end: enough for one more try.
-const LAST_TRY: Duration = Duration::from_secs(5);
 
 async fn end(destination: Destination, deadline: Duration) {
-    let stuck = matches!(destination.stats().state(), Delivery::Waiting { .. } | Delivery::Denied { .. });
-    let deadline = if stuck { deadline.min(LAST_TRY) } else { deadline };
     let url = destination.url_redacted();
     let report = destination.shutdown(deadline).await;
     if !report.complete {
         logging::warn(format_args!(
-            "{url}: not everything was taken in time; the rest is in the log and is sent at the next start"
+            "{url} did not accept all samples in time; the rest is in the log and is sent after the next start"
         ));
     }
     if !report.positions_saved {
         logging::warn(format_args!(
-            "{url}: its position could not be saved; some samples are sent again at the next start"
+            "the position of {url} could not be saved; some samples are sent again after the next start"
         ));
     }
 }

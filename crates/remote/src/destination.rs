@@ -239,7 +239,8 @@ impl Destination {
     }
 
     /// Goes on sending until everything in the log is settled, at most for `flush_deadline`; then saves the
-    /// positions. What is left is sent after the next start.
+    /// positions. A destination that fails, and has failed or accepted nothing before, gets at most 5 s. What is left
+    /// is sent after the next start.
     pub async fn shutdown(self, flush_deadline: Duration) -> ShutdownReport {
         self.stop(Stop::Flush(flush_deadline)).await
     }

@@ -5,6 +5,8 @@ mod common;
 
 use common::{World, wait_until_waiting};
 use remote::config::StartAt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use support::receiver::{Answer, Ending};
 use support::{SOON, wait_until};
@@ -212,6 +214,46 @@ fn a_shutdown_during_an_outage_ends_at_its_deadline_and_nothing_is_lost() {
     let tally = world.wait_for_all();
     assert_eq!((tally.repeated, tally.out_of_order), (0, 0));
     world.stop(destination);
+}
+
+#[test]
+fn a_shutdown_before_the_first_request_gives_a_closed_port_5_s() {
+    let world = World::new();
+    let mut config = world.config();
+    config.queue_config.batch_send_deadline = Duration::from_secs(3600);
+    world.receiver.go_away();
+    let destination = world.start(config);
+    world.push(10);
+    assert_eq!(destination.stats().state(), remote::State::Starting);
+    let stats = destination.stats().clone();
+    let ending = world.runtime.spawn(destination.shutdown(Duration::from_secs(3600)));
+    wait_until_waiting(&stats, "refused");
+    assert!(!ending.is_finished());
+    world.clock.jump(Duration::from_secs(5));
+    wait_until("the end", SOON, || ending.is_finished());
+    let report = world.runtime.block_on(ending).unwrap();
+    assert!(!report.complete && report.pending == 10 && report.positions_saved, "{report:?}");
+}
+
+#[test]
+fn a_shutdown_waits_for_a_slow_first_answer() {
+    let world = World::new();
+    let [asked, may_answer] = [(); 2].map(|()| Arc::new(AtomicBool::new(false)));
+    let (is_asked, ready) = (asked.clone(), may_answer.clone());
+    world.receiver.answer(move |request| {
+        is_asked.store(true, Ordering::SeqCst);
+        Answer::success(request).once(&ready)
+    });
+    let destination = world.start(world.config());
+    world.push(10);
+    let stats = destination.stats().clone();
+    let ending = world.runtime.spawn(destination.shutdown(Duration::from_secs(3600)));
+    wait_until("the request", SOON, || asked.load(Ordering::SeqCst));
+    world.clock.jump(Duration::from_secs(60));
+    may_answer.store(true, Ordering::SeqCst);
+    wait_until("the end", SOON, || ending.is_finished());
+    assert!(world.runtime.block_on(ending).unwrap().complete);
+    assert_eq!(stats.delivered.get().samples, 10);
 }
 
 #[test]

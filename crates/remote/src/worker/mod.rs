@@ -51,6 +51,8 @@ use wal::Filesystem;
 
 /// How often positions are synced. They are written with each answer.
 const SAVE_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a destination that fails is given when the worker is told to stop: enough for one more try.
+const LAST_TRY: Duration = Duration::from_secs(5);
 /// How often files with credentials, certificates and keys are read again.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -253,7 +255,9 @@ impl Worker {
             let reads_backlog = !handing_over && self.backlog.as_ref().is_some_and(Backlog::reads);
             let to_send = self.next_wakeup();
             let end_at = ending.map(|ending| ending.at);
-            let wake = to_send.filter(|_| !handing_over).into_iter().chain(end_at).min();
+            let end_if_failing = ending.and_then(|ending| ending.at_if_failing).filter(|at| *at > now);
+            let ends = end_at.into_iter().chain(end_if_failing);
+            let wake = to_send.filter(|_| !handing_over).into_iter().chain(ends).min();
             tokio::select! {
                 chunk = self.follower.next(), if reads => self.read(chunk),
                 chunk = backlog::next_of(&mut self.backlog), if reads_backlog => self.read_for_backlog(chunk),
@@ -293,7 +297,10 @@ impl Worker {
         };
         self.stopping = true;
         self.queues_mut().for_each(|(_, queue)| queue.set_flushing(true));
-        Some(Ending { at: self.clock.monotonic() + deadline, hands_over })
+        let now = self.clock.monotonic();
+        let accepts = matches!(self.stats.state(), State::Delivering | State::Refusing { .. });
+        let at_if_failing = (!accepts && !hands_over).then_some(now + LAST_TRY);
+        Some(Ending { at: now + deadline, at_if_failing, hands_over })
     }
 
     /// Whether it is over: then, whether everything was delivered.
@@ -302,7 +309,9 @@ impl Worker {
         if read && self.queue.pending() == 0 && self.backlog.is_none() && self.stragglers.is_empty() {
             return Some(true);
         }
-        (now >= ending.at || ending.hands_over && self.flights.is_empty()).then_some(false)
+        let fails = || matches!(self.stats.state(), State::Waiting { .. } | State::Denied { .. });
+        let has_failed = ending.at_if_failing.is_some_and(|at| now >= at && fails());
+        (now >= ending.at || has_failed || ending.hands_over && self.flights.is_empty()).then_some(false)
     }
 
     /// Whether a member that leaves has delivered its part.

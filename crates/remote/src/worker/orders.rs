@@ -25,6 +25,9 @@ pub(crate) enum Stop {
 pub(super) struct Ending {
     /// By the monotonic clock: then it ends in any case.
     pub(super) at: Duration,
+    /// From then on it ends as soon as the destination is failing. Nothing for a destination that accepted samples
+    /// when the worker was told to stop: its failure may pass.
+    pub(super) at_if_failing: Option<Duration>,
     /// It sends nothing any more and ends with the answers to what is under way.
     pub(super) hands_over: bool,
 }
