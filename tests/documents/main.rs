@@ -9,6 +9,7 @@
 mod commands;
 mod configuration;
 mod names;
+mod routes;
 
 use support::peers::repository;
 

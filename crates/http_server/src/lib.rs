@@ -4,6 +4,7 @@
 //!   served while it is served.
 //! - [`security`]: TLS, users and tokens, read again when their files change; the rule that nothing listens beyond
 //!   loopback without authentication by accident.
+//! - [`Routes`]: routes that are listed where a path is not found.
 //! - [`guard`]: checks of `Origin` and `Host` against foreign web pages.
 //!
 //! It knows nothing of samples: what is served is an axum router.
@@ -11,6 +12,7 @@
 pub mod auth;
 pub mod guard;
 mod listen;
+mod routes;
 pub mod security;
 pub mod web_config;
 
@@ -18,3 +20,4 @@ pub use listen::{
     Admission, CONNECTIONS_MAX, HANDSHAKE_TIMEOUT, HEAD_BYTES_MAX, HEAD_TIMEOUT, ListenError, Listening,
     Server, Switch,
 };
+pub use routes::{Route, Routes};

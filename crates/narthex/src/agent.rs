@@ -13,6 +13,7 @@ use crate::status::monitor::Monitor;
 use crate::telemetry::{Outlet, Outlets, Telemetry};
 use axum::Router;
 use collect::HostOptions;
+use http_server::Routes;
 use http_server::security::Security;
 use model::{Clock, SystemClock};
 use receive::Doors;
@@ -286,7 +287,7 @@ impl Agent {
     }
 
     /// All that it serves, with `more`: see `Watch::router`.
-    pub fn router(&self, mode: Mode, more: Router, security: &Security) -> Router {
+    pub fn router(&self, mode: Mode, more: Routes, security: &Security) -> Router {
         self.watch().router(mode, more, security)
     }
 

@@ -9,11 +9,10 @@ use crate::config::Config;
 use crate::configure::configure;
 use crate::logging;
 use crate::service_manager;
-use axum::Router;
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
 use http::StatusCode;
 use http_server::security::Security;
+use http_server::{Route, Routes};
 use remote::Changes;
 use tokio::sync::{mpsc, oneshot};
 
@@ -23,13 +22,18 @@ const QUEUE: usize = 4;
 /// Somebody asks for a reload over HTTP; where the answer goes.
 pub(crate) type Asked = oneshot::Sender<Result<(), String>>;
 
+const RELOAD: Route = Route {
+    methods: "POST, PUT",
+    path: "/-/reload",
+    what: "reads the configuration again, if that is enabled",
+};
+
 /// The route, and where what is asked for comes out. As in Prometheus: PUT works as well, and 403 tells
 /// that it is not enabled.
-pub(crate) fn route(enabled: bool) -> (Router, mpsc::Receiver<Asked>) {
+pub(crate) fn route(enabled: bool) -> (Routes, mpsc::Receiver<Asked>) {
     let (sender, asked) = mpsc::channel(QUEUE);
     let reload = move || ask(enabled.then(|| sender.clone()));
-    let only = || async { (StatusCode::METHOD_NOT_ALLOWED, "Only POST or PUT requests allowed\n") };
-    (Router::new().route("/-/reload", post(reload.clone()).put(reload).fallback(only)), asked)
+    (Routes::default().add(RELOAD, |other| other.post(reload.clone()).put(reload)), asked)
 }
 
 async fn ask(sender: Option<mpsc::Sender<Asked>>) -> Response {

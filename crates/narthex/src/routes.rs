@@ -12,18 +12,24 @@ use axum::Router;
 use axum::extract::{Query, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing;
 use groups::Escaping;
 use http::{HeaderMap, StatusCode, header};
 use http_server::guard::{Guard, guard};
 use http_server::security::Security;
+use http_server::{Route, Routes};
 use model::Clock;
 use receive::Doors;
 use receive::answer::Refusal;
 use std::sync::Arc;
 
-const NOT_FOUND: &str = "not found. There are: / (the page), /metrics, /-/ready, /-/healthy, \
-    /api/v1/status/summary, /api/v1/status/remote_write, /api/v1/status/groups, and for pushes: /metrics/job/JOB, /api/v1/write, /api/v1/import/prometheus\n";
+/// Routes for which no credentials are needed.
+const OPEN: [Route; 2] =
+    [get("/-/ready", "whether pushes are accepted"), get("/-/healthy", "whether narthex answers")];
+
+const fn get(path: &'static str, what: &'static str) -> Route {
+    Route { methods: "GET", path, what }
+}
 
 /// What handlers look at.
 #[derive(Debug, Clone)]
@@ -36,25 +42,29 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// All that it serves; `more` is added. Everything is behind the guard, and all but what tells that
-    /// it lives is for those only whom `security` lets in.
-    pub fn router(&self, mode: Mode, more: Router, security: &Security) -> Router {
+    /// All that it serves; `more` is added. Everything is behind the guard, and all but [`OPEN`] asks for the
+    /// credentials that `security` wants.
+    pub fn router(&self, mode: Mode, more: Routes, security: &Security) -> Router {
         let watch = self.clone();
-        let inside = Router::new()
-            .route("/", get(move || async move { page(mode) }))
-            .route("/metrics", get(metrics))
-            .route("/api/v1/status/summary", get(summary))
-            .route("/api/v1/status/remote_write", get(status))
-            .route("/api/v1/status/groups", get(groups))
+        let inside = Routes::default()
+            .add(get("/", "the page"), |other| other.get(move || async move { page(mode) }))
+            .add(get("/metrics", "narthex' own metrics, and the groups if they are exposed"), |other| {
+                other.get(metrics)
+            })
+            .add(get("/api/v1/status/summary", "the state in one sentence"), |other| other.get(summary))
+            .add(get("/api/v1/status/remote_write", "log, destinations and inputs"), |other| {
+                other.get(status)
+            })
+            .add(get("/api/v1/status/groups", "the groups"), |other| other.get(groups))
             .with_state(watch.clone())
-            .merge(self.doors.router())
+            .merge(self.doors.routes())
             .merge(more)
-            .fallback(|| async { (StatusCode::NOT_FOUND, NOT_FOUND) });
+            .into_router(&OPEN);
         let router = security
             .protect(inside)
             .layer(axum::middleware::from_fn_with_state(self.doors.clone(), count_unauthorized))
-            .route("/-/healthy", get(|| async { "healthy\n" }))
-            .route("/-/ready", get(ready).with_state(watch))
+            .route("/-/healthy", routing::get(|| async { "healthy\n" }))
+            .route("/-/ready", routing::get(ready).with_state(watch))
             .layer(axum::middleware::from_fn_with_state(Guard::new(&hostname(), security), guard));
         security.decorate(router)
     }
@@ -180,7 +190,7 @@ mod tests {
         tokio::time::pause();
         let clock = Arc::new(RuntimeClock(Instant::now()));
         let agent = Agent::start_by(settings, clock).await.unwrap();
-        let router = agent.router(Mode::Run, Router::new(), &Security::open());
+        let router = agent.router(Mode::Run, Routes::default(), &Security::open());
         for minute in 0..=60u64 {
             assert_eq!(push(&router, minute).await, 200, "minute {minute}");
             let summary: serde_json::Value =
@@ -202,7 +212,7 @@ mod tests {
         let data = folder.path().join("data");
         let settings = Settings { config: Config::default(), data, job: "node".into(), instance: "a".into() };
         let agent = Agent::start(settings).await.unwrap();
-        let router = agent.router(Mode::Run, Router::new(), &Security::open());
+        let router = agent.router(Mode::Run, Routes::default(), &Security::open());
         assert_eq!(ask(&router, "/-/ready").await.0, 200);
         let storage = agent.storage().clone();
         tokio::task::spawn_blocking(move || storage.close()).await.unwrap();

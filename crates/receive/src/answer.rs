@@ -2,7 +2,7 @@
 
 use axum::response::{IntoResponse, Response};
 use groups::path::PathError;
-use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
 use intake::{Outcome, RefusedReason};
 use model::words::cut;
@@ -38,12 +38,6 @@ pub enum Refusal {
     /// Nothing lies at this path.
     #[error("{0}")]
     NotFound(String),
-    /// Something lies there, but not for this method.
-    #[error("method not allowed here: use {allow}")]
-    Method {
-        /// What is allowed.
-        allow: &'static str,
-    },
     /// A limit of the user's on how much there may be.
     #[error("{0}")]
     TooMany(String),
@@ -67,7 +61,6 @@ impl Refusal {
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
-            Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             Self::Intake(refusal) => match refusal.reason() {
@@ -86,7 +79,6 @@ impl Refusal {
             Self::BodyTooLarge { .. } => RefusedReason::TooLarge,
             Self::TooSlow { .. } | Self::Broken(_) => RefusedReason::Incomplete,
             Self::NotFound(_) => RefusedReason::NotFound,
-            Self::Method { .. } => RefusedReason::Method,
             Self::TooMany(_) | Self::SeriesLimit(_) => RefusedReason::TooMany,
             Self::Stopping => RefusedReason::Ending,
             Self::Intake(refusal) => refusal.reason(),
@@ -109,9 +101,6 @@ impl Refusal {
         let mut response = (self.status(), text(self.to_string())).into_response();
         if let Some(seconds) = self.retry_after() {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
-        }
-        if let Self::Method { allow } = self {
-            response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
         }
         if matches!(self, Self::TooSlow { .. } | Self::BodyTooLarge { .. }) {
             // What is left of the body is not worth reading.

@@ -2,13 +2,16 @@
 
 use crate::answer::Refusal;
 use crate::body;
+use crate::http_input::routes;
+use crate::import::Import;
 use crate::options::{Options, OptionsError};
-use crate::{import, pushgateway, status, write};
+use crate::write::RemoteWrite;
+use crate::{pushgateway, status};
 use axum::Router;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, put};
 use groups::{Escaping, Groups};
+use http_server::Routes;
 use intake::{Admission, Input, Intake, Number};
 use model::Clock;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -20,7 +23,9 @@ pub struct Doors(Arc<Inner>);
 
 struct Inner {
     intake: Intake,
-    inputs: Inputs,
+    /// Groups.
+    pushgateway: Input,
+    routes: Routes<Doors>,
     options: RwLock<Arc<Options>>,
     groups: Groups,
     denied: Denied,
@@ -41,15 +46,6 @@ pub const REMOTE_WRITE: &str = "remote_write";
 pub const PUSHGATEWAY: &str = "pushgateway";
 /// The input for text.
 pub const IMPORT: &str = "import";
-
-/// The inputs, by what is pushed to them. Their names are the label values of their counters.
-#[derive(Debug)]
-pub(crate) struct Inputs {
-    pub(crate) remote_write_v1: Input,
-    pub(crate) remote_write_v2: Input,
-    pub(crate) pushgateway: Input,
-    pub(crate) import: Input,
-}
 
 impl std::fmt::Debug for Doors {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -75,17 +71,17 @@ impl Doors {
         options.check()?;
         let intake = Intake::new(storage.clone(), clock.clone(), options.intake.clone());
         let intake = intake.map_err(OptionsError::from)?;
-        let inputs = Inputs {
-            remote_write_v1: intake.input_of("remote_write_v1", REMOTE_WRITE),
-            remote_write_v2: intake.input_of("remote_write_v2", REMOTE_WRITE),
-            pushgateway: intake.input(PUSHGATEWAY),
-            import: intake.input(IMPORT),
-        };
+        let routes = routes(RemoteWrite::new(&intake))
+            .merge(routes(Import::new(&intake)))
+            .merge(pushgateway::routes())
+            .merge(status::routes());
+        let pushgateway = intake.input(PUSHGATEWAY);
         let gateway = options.pushgateway.groups.clone();
-        let groups = Groups::open(inputs.pushgateway.clone(), clock.clone(), gateway).await?;
+        let groups = Groups::open(pushgateway.clone(), clock.clone(), gateway).await?;
         Ok(Doors(Arc::new(Inner {
             intake,
-            inputs,
+            pushgateway,
+            routes,
             started: clock.now_ms(),
             options: RwLock::new(Arc::new(options)),
             groups,
@@ -93,20 +89,14 @@ impl Doors {
         })))
     }
 
-    /// The routes. To be merged into the program's.
+    /// The routes.
+    pub fn routes<S: Clone + Send + Sync + 'static>(&self) -> Routes<S> {
+        self.0.routes.clone().with_state(self.clone())
+    }
+
+    /// The routes as a router.
     pub fn router(&self) -> Router {
-        let without_job = || put(pushgateway::without_job).post(pushgateway::without_job);
-        let only = |allow| any(move || async move { Refusal::Method { allow } });
-        Router::new()
-            .route("/api/v1/write", only("POST").post(write::write))
-            .route("/api/v1/import/prometheus", only("POST").post(import::import))
-            .route("/api/v1/status", only("GET").get(status::status))
-            .route("/api/v1/metrics", only("GET").get(status::metrics))
-            .route("/api/v1/admin/wipe", only("PUT").put(status::wipe))
-            .route("/metrics/{*group}", any(pushgateway::push))
-            .route("/metrics", without_job())
-            .route("/metrics/", without_job())
-            .with_state(self.clone())
+        self.routes().into_router(&[])
     }
 
     /// The settings.
@@ -147,8 +137,9 @@ impl Doors {
         &self.0.intake
     }
 
-    pub(crate) fn inputs(&self) -> &Inputs {
-        &self.0.inputs
+    /// The input for groups.
+    pub(crate) fn pushgateway(&self) -> &Input {
+        &self.0.pushgateway
     }
 
     /// Reads a body to its end, and counts its bytes.

@@ -1,59 +1,74 @@
 //! `POST /api/v1/import/prometheus`: text in either format, with its own timestamps.
 
-use crate::Doors;
-use crate::answer::{Refusal, whole};
-use crate::decode::{decode, encoding};
+use crate::answer::Refusal;
+use crate::doors::IMPORT;
+use crate::http_input::{Conditions, Decoded, HttpInput};
 use crate::pushgateway::parameters;
-use axum::extract::{Request, State};
-use axum::response::Response;
 use formats::compress::Encoding;
 use formats::text::{self, Format, ParseOptions};
-use http::StatusCode;
 use http::header::CONTENT_TYPE;
-use intake::Outcome;
-
-const ENCODINGS: [(&str, Encoding); 4] = [
-    ("gzip", Encoding::Gzip),
-    ("snappy", Encoding::SnappyFramed),
-    ("zstd", Encoding::Zstd),
-    ("identity", Encoding::Identity),
-];
+use http::request::Parts;
+use http_server::Route;
+use intake::{Input, Intake};
 
 /// The most extra labels a request may name.
 pub const EXTRA_LABELS: usize = 64;
 
-/// Handles a request.
-pub(crate) async fn import(State(doors): State<Doors>, request: Request) -> Response {
-    let result = append(&doors, request).await.and_then(|outcome| whole(&outcome));
-    doors.answer(&doors.inputs().import, result.map(|()| StatusCode::NO_CONTENT))
+#[derive(Debug)]
+pub(crate) struct Import(Input);
+
+impl Import {
+    pub(crate) fn new(intake: &Intake) -> Self {
+        Import(intake.input(IMPORT))
+    }
 }
 
-async fn append(doors: &Doors, request: Request) -> Result<Outcome, Refusal> {
-    let mut admission = doors.inputs().import.admit()?;
-    let encoding = encoding(request.headers(), Encoding::Identity, &ENCODINGS)?;
-    let Parameters { extra_labels: extra, timestamp } = Parameters::of(parameters(request.uri())?)?;
-    let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let format = Format::from_content_type(content_type);
-    let out_of_bounds =
-        timestamp.and_then(|timestamp| admission.time_bounds().refusal(timestamp, Some(Format::Text)));
-    if let Some(reason) = out_of_bounds {
-        return Err(Refusal::Malformed(format!("URL parameter timestamp: {reason}")));
-    }
-    let body = doors.read_body(&mut admission, request.into_body()).await?;
+/// What the head of a request says.
+#[derive(Debug)]
+pub(crate) struct Head {
+    format: Format,
+    parameters: Parameters,
+}
 
-    let limits = admission.settings().limits;
-    let default_timestamp = timestamp.unwrap_or_else(|| admission.now_ms());
-    let parse = move |bytes: &[u8]| {
+impl HttpInput for Import {
+    const ROUTES: &'static [Route] = &[Route {
+        methods: "POST",
+        path: "/api/v1/import/prometheus",
+        what: "Prometheus text and OpenMetrics, with timestamps",
+    }];
+    const ENCODINGS: &'static [(&'static str, Encoding)] = &[
+        ("gzip", Encoding::Gzip),
+        ("snappy", Encoding::SnappyFramed),
+        ("zstd", Encoding::Zstd),
+        ("identity", Encoding::Identity),
+    ];
+    const DEFAULT_ENCODING: Encoding = Encoding::Identity;
+    type Head = Head;
+
+    fn head(parts: &Parts) -> Result<Head, Refusal> {
+        let content_type = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let format = Format::from_content_type(content_type);
+        Ok(Head { format, parameters: Parameters::of(parameters(&parts.uri)?)? })
+    }
+
+    fn input(&self, _: Option<&Head>) -> &Input {
+        &self.0
+    }
+
+    fn decode(head: &Head, body: &[u8], conditions: &Conditions) -> Result<Decoded, Refusal> {
+        let Head { format, parameters: Parameters { extra_labels, timestamp } } = head;
+        let out_of_bounds =
+            timestamp.and_then(|timestamp| conditions.bounds.refusal(timestamp, Some(Format::Text)));
+        if let Some(reason) = out_of_bounds {
+            return Err(Refusal::Malformed(format!("URL parameter timestamp: {reason}")));
+        }
         let extra: Vec<(&str, &str)> =
-            extra.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        let mut options = ParseOptions::new(format, default_timestamp);
-        (options.extra_labels, options.limits) = (&extra, limits);
-        text::parse(bytes, &options)
-    };
-    let limit = doors.options().decoded_bytes;
-    let (parsed, _) = decode(body, admission.memory(), encoding, limit, parse).await?;
-    let parsed = parsed.map_err(|error| Refusal::Malformed(error.to_string()))?;
-    Ok(admission.append(parsed, Some(format)).await?)
+            extra_labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let mut options = ParseOptions::new(*format, timestamp.unwrap_or(conditions.now_ms));
+        (options.extra_labels, options.limits) = (&extra, conditions.limits);
+        let parsed = text::parse(body, &options).map_err(|error| Refusal::Malformed(error.to_string()))?;
+        Ok(Decoded { parsed, written_in: Some(*format), verbatim: None })
+    }
 }
 
 /// What the URL says besides the path.

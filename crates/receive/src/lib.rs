@@ -29,6 +29,7 @@ mod decode;
 mod doors;
 mod duration;
 pub mod graphite;
+mod http_input;
 pub mod import;
 pub mod options;
 pub mod pushgateway;

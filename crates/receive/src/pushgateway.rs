@@ -3,8 +3,10 @@
 use crate::answer::Refusal;
 use crate::decode::{decode, encoding};
 use crate::{Doors, duration};
+use axum::Router;
 use axum::extract::{Query, Request, State};
 use axum::response::{IntoResponse, Response};
+use axum::routing::{any, put};
 use formats::Parsed;
 use formats::compress::Encoding;
 use formats::exposition::{self, ExpositionError};
@@ -15,6 +17,7 @@ use groups::path::{GroupingLabels, PathError};
 use groups::pushed::{self, NO_TIMESTAMP, PushedError};
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, StatusCode, Uri};
+use http_server::{Route, Routes};
 use model::labels::METRIC_NAME;
 use model::{LabelsBuilder, Limits};
 use std::sync::Arc;
@@ -35,8 +38,22 @@ const ENCODINGS: [(&str, Encoding); 4] = [
 /// is refused as too large a group.
 pub const READ_FACTOR: usize = 4;
 
+/// Where a group is pushed and deleted.
+const GROUP: Route = Route {
+    methods: "PUT, POST, DELETE",
+    path: "/metrics/job/JOB{/LABEL/VALUE}",
+    what: "groups, as in the Pushgateway",
+};
+
+pub(crate) fn routes() -> Routes<Doors> {
+    let without_job = || put(without_job).post(without_job);
+    Routes::default()
+        .add_at("/metrics/{*group}", GROUP, |_| any(push))
+        .merge_unlisted(Router::new().route("/metrics", without_job()).route("/metrics/", without_job()))
+}
+
 /// Handles a request.
-pub(crate) async fn push(State(doors): State<Doors>, request: Request) -> Response {
+async fn push(State(doors): State<Doors>, request: Request) -> Response {
     let result = match *request.method() {
         Method::PUT => take(&doors, request, true).await.map(|()| StatusCode::OK),
         Method::POST => take(&doors, request, false).await.map(|()| StatusCode::OK),
@@ -45,26 +62,26 @@ pub(crate) async fn push(State(doors): State<Doors>, request: Request) -> Respon
         _ => {
             return match GroupingLabels::from_path(request.uri().path()) {
                 Err(error @ PathError::NotFound) => Refusal::from(error).into_response(),
-                _ => Refusal::Method { allow: "PUT, POST, DELETE" }.into_response(),
+                _ => GROUP.method_not_allowed(),
             };
         }
     };
-    doors.answer(&doors.inputs().pushgateway, result)
+    doors.answer(doors.pushgateway(), result)
 }
 
 /// Handles a push to `/metrics` itself, which names no group.
-pub(crate) async fn without_job(State(doors): State<Doors>) -> Response {
-    doors.answer(&doors.inputs().pushgateway, Err::<(), _>(Refusal::from(PathError::NoJob)))
+async fn without_job(State(doors): State<Doors>) -> Response {
+    doors.answer(doors.pushgateway(), Err::<(), _>(Refusal::from(PathError::NoJob)))
 }
 
 async fn delete(doors: &Doors, request: Request) -> Result<(), Refusal> {
-    let _admission = doors.inputs().pushgateway.admit()?;
+    let _admission = doors.pushgateway().admit()?;
     let labels = GroupingLabels::from_path(request.uri().path())?;
     Ok(doors.groups().delete(labels.key()).await?)
 }
 
 async fn take(doors: &Doors, request: Request, replace: bool) -> Result<(), Refusal> {
-    let mut admission = doors.inputs().pushgateway.admit()?;
+    let mut admission = doors.pushgateway().admit()?;
     let options = doors.options();
     let encoding = encoding(request.headers(), Encoding::Identity, &ENCODINGS)?;
     let labels = GroupingLabels::from_path(request.uri().path())?;

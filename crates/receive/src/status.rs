@@ -11,12 +11,27 @@ use groups::exposition::{all_families, number, shown_labels};
 use groups::group::{Family, Group, Kept, Member, Reading};
 use http::StatusCode;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use http_server::{Route, Routes};
 use model::{Counts, MetricType};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
+pub(crate) fn routes() -> Routes<Doors> {
+    let route = |methods, path, what| Route { methods, path, what };
+    Routes::default()
+        .add(route("GET", "/api/v1/status", "build and flags, as in the Pushgateway"), |other| {
+            other.get(status)
+        })
+        .add(route("GET", "/api/v1/metrics", "the groups as JSON, as in the Pushgateway"), |other| {
+            other.get(metrics)
+        })
+        .add(route("PUT", "/api/v1/admin/wipe", "deletes all groups, if that is enabled"), |other| {
+            other.put(wipe)
+        })
+}
+
 /// What narthex is: its build, and since when it runs.
-pub(crate) async fn status(State(doors): State<Doors>) -> Response {
+async fn status(State(doors): State<Doors>) -> Response {
     let options = doors.options();
     let gateway = &options.pushgateway;
     let flags: BTreeMap<&str, String> = [
@@ -33,7 +48,7 @@ pub(crate) async fn status(State(doors): State<Doors>) -> Response {
 }
 
 /// All groups with all that was pushed to them.
-pub(crate) async fn metrics(State(doors): State<Doors>) -> Response {
+async fn metrics(State(doors): State<Doors>) -> Response {
     match doors.groups().all().await {
         Ok(groups) => answer(groups.iter().map(|group| group_json(group)).collect()),
         Err(refusal) => Refusal::from(refusal).into_response(),
@@ -41,7 +56,7 @@ pub(crate) async fn metrics(State(doors): State<Doors>) -> Response {
 }
 
 /// Deletes all groups, where the user has enabled that.
-pub(crate) async fn wipe(State(doors): State<Doors>) -> Response {
+async fn wipe(State(doors): State<Doors>) -> Response {
     if !doors.options().pushgateway.enable_admin {
         let text = "wiping is not enabled: start narthex with --enable-admin".to_string();
         return Refusal::NotFound(text).into_response();

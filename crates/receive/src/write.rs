@@ -3,76 +3,77 @@
 //! The schema is chosen by `Content-Type`. What is invalid is left out, counted and answered with 400; the
 //! rest is kept, in both versions. A 2xx, and the `-Written` headers of 2.0, tell of what is on disk.
 
-use crate::Doors;
-use crate::answer::{Refusal, whole};
-use crate::decode::{decode, encoding};
-use axum::extract::{Request, State};
+use crate::answer::Refusal;
+use crate::doors::REMOTE_WRITE;
+use crate::http_input::{Conditions, Decoded, HttpInput};
 use axum::response::{IntoResponse, Response};
 use formats::Parsed;
 use formats::compress::Encoding;
 use formats::remote_write::{self, DecodeOptions, Protocol};
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use intake::{Input, Outcome};
-use model::{Kinds, Verbatim};
+use http::request::Parts;
+use http_server::Route;
+use intake::{Input, Intake, Outcome};
+use model::Kinds;
 
-/// Of VictoriaMetrics' agents: zstd instead of snappy.
-const ENCODINGS: [(&str, Encoding); 2] = [("snappy", Encoding::Snappy), ("zstd", Encoding::Zstd)];
-
-/// Handles a request.
-pub(crate) async fn write(State(doors): State<Doors>, request: Request) -> Response {
-    let header = request.headers().get(CONTENT_TYPE).map(HeaderValue::to_str);
-    let content_type = header.map(|value| value.unwrap_or("not text"));
-    let protocol = match Protocol::from_content_type(content_type) {
-        Ok(protocol) => protocol,
-        Err(error) => {
-            // The version is not known. A content type without a parameter means 1.0.
-            let refusal = Refusal::Unsupported(error.to_string());
-            return doors.answer(&doors.inputs().remote_write_v1, Err::<(), _>(refusal));
-        }
-    };
-    let input = match protocol {
-        Protocol::V1 => &doors.inputs().remote_write_v1,
-        Protocol::V2 => &doors.inputs().remote_write_v2,
-    };
-    let result = append(&doors, input, protocol, request).await;
-    let written = result.as_ref().map_or_else(
-        |_| Kinds::default(),
-        |outcome| {
-            // The sender is not to blame for what our own rules drop.
-            outcome.kept.plus(outcome.dropped)
-        },
-    );
-    let headers = if protocol == Protocol::V2 { written_headers(written) } else { HeaderMap::new() };
-    let refusal = result.and_then(|outcome| whole(&outcome)).err();
-    let response = match &refusal {
-        None => (StatusCode::NO_CONTENT, headers).into_response(),
-        Some(refusal) => refusal.respond(headers),
-    };
-    doors.count_answer(input, refusal.as_ref(), response)
+#[derive(Debug)]
+pub(crate) struct RemoteWrite {
+    v1: Input,
+    v2: Input,
 }
 
-async fn append(
-    doors: &Doors,
-    input: &Input,
-    protocol: Protocol,
-    request: Request,
-) -> Result<Outcome, Refusal> {
-    let mut admission = input.admit()?;
-    let encoding = encoding(request.headers(), Encoding::Snappy, &ENCODINGS)?;
-    let body = doors.read_body(&mut admission, request.into_body()).await?;
-    let options = DecodeOptions { limits: admission.settings().limits, ..DecodeOptions::default() };
-    let limit = doors.options().decoded_bytes;
-    let decoder = move |bytes: &[u8]| (remote_write::decode(protocol, bytes, &options), bytes.len());
-    let ((decoded, plain_bytes), body) = decode(body, admission.memory(), encoding, limit, decoder).await?;
-    let mut decoded = decoded.map_err(|error| Refusal::Malformed(error.to_string()))?;
-    if decoded.exact {
-        let (content_type, encoding) = (protocol.content_type(), encoding.as_str());
-        let body = body.into_boxed_slice().into();
-        decoded.batch.verbatim = Some(Box::new(Verbatim { content_type, encoding, body, plain_bytes }));
+impl RemoteWrite {
+    pub(crate) fn new(intake: &Intake) -> Self {
+        let [v1, v2] = ["remote_write_v1", "remote_write_v2"].map(|name| intake.input_of(name, REMOTE_WRITE));
+        RemoteWrite { v1, v2 }
     }
-    let parsed = Parsed { batch: decoded.batch, rejected: decoded.rejected };
-    Ok(admission.append(parsed, None).await?)
+}
+
+impl HttpInput for RemoteWrite {
+    const ROUTES: &'static [Route] =
+        &[Route { methods: "POST", path: "/api/v1/write", what: "Prometheus remote write 1.0 and 2.0" }];
+    // VictoriaMetrics' agents use zstd instead of snappy.
+    const ENCODINGS: &'static [(&'static str, Encoding)] =
+        &[("snappy", Encoding::Snappy), ("zstd", Encoding::Zstd)];
+    const DEFAULT_ENCODING: Encoding = Encoding::Snappy;
+    type Head = Protocol;
+
+    fn head(parts: &Parts) -> Result<Protocol, Refusal> {
+        let header = parts.headers.get(CONTENT_TYPE).map(HeaderValue::to_str);
+        let content_type = header.map(|value| value.unwrap_or("not text"));
+        Protocol::from_content_type(content_type).map_err(|error| Refusal::Unsupported(error.to_string()))
+    }
+
+    fn input(&self, head: Option<&Protocol>) -> &Input {
+        match head {
+            Some(Protocol::V2) => &self.v2,
+            // A content type without a parameter means 1.0.
+            Some(Protocol::V1) | None => &self.v1,
+        }
+    }
+
+    fn decode(protocol: &Protocol, body: &[u8], conditions: &Conditions) -> Result<Decoded, Refusal> {
+        let options = DecodeOptions { limits: conditions.limits, ..DecodeOptions::default() };
+        let decoded = remote_write::decode(*protocol, body, &options)
+            .map_err(|error| Refusal::Malformed(error.to_string()))?;
+        let verbatim = decoded.exact.then(|| protocol.content_type());
+        let parsed = Parsed { batch: decoded.batch, rejected: decoded.rejected };
+        Ok(Decoded { parsed, written_in: None, verbatim })
+    }
+
+    fn answer(head: Option<&Protocol>, outcome: Option<&Outcome>, refusal: Option<&Refusal>) -> Response {
+        // The sender is not to blame for what our own rules drop.
+        let written = outcome.map(|outcome| outcome.kept.plus(outcome.dropped)).unwrap_or_default();
+        let headers = match head {
+            Some(Protocol::V2) => written_headers(written),
+            _ => HeaderMap::new(),
+        };
+        match refusal {
+            None => (StatusCode::NO_CONTENT, headers).into_response(),
+            Some(refusal) => refusal.respond(headers),
+        }
+    }
 }
 
 fn written_headers(written: Kinds) -> HeaderMap {

@@ -24,7 +24,7 @@ use axum::routing::get;
 use charts::{Chart, Line, Material, Mount, Pushed};
 use http_server::guard::{Guard, guard};
 use http_server::security::{Security, check_exposure};
-use http_server::{Admission, Listening};
+use http_server::{Admission, Listening, Routes};
 use ledger::{Balance, Ledger};
 use remote::Url;
 use remote::config::RemoteWrite;
@@ -94,6 +94,7 @@ pub async fn run(args: DemoArgs) -> Result<(), Failure> {
         .route("/api/v1/status/demo", get(status))
         .with_state(stage)
         .merge(serve::control(&sink, sink_server.admission(), Admission::Refusing));
+    let more = Routes::default().merge_unlisted(more);
     let server = listening.serve(agent.router(Mode::Demo, more, &Security::open()));
     let address = server.address();
     logging::info(format_args!("listening on http://{address} (pushes, own metrics, page)"));

@@ -1,0 +1,129 @@
+//! Inputs over HTTP: a request is a batch, and is answered once that is on disk.
+//!
+//! An input says where it is reached, which encodings it accepts, how a body becomes a batch, and what the outcome is
+//! answered with. All else is the same for each: [`routes`] makes the routes of one, with limits on bodies, time and
+//! memory, and with counters.
+
+use crate::Doors;
+use crate::answer::{Refusal, whole};
+use crate::decode::{decode, encoding};
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use formats::Parsed;
+use formats::compress::Encoding;
+use formats::text::Format;
+use http::StatusCode;
+use http::request::Parts;
+use http_server::{Route, Routes};
+use intake::{Input, Outcome, TimeBounds};
+use model::{Limits, Verbatim};
+use std::sync::Arc;
+
+/// What holds while a request is read. One snapshot of the settings and one time for all of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Conditions {
+    pub(crate) limits: Limits,
+    pub(crate) bounds: TimeBounds,
+    /// Milliseconds since 1970.
+    pub(crate) now_ms: i64,
+}
+
+/// What a body says.
+#[derive(Debug)]
+pub(crate) struct Decoded {
+    pub(crate) parsed: Parsed,
+    /// The text format that the timestamps were written in, if any.
+    pub(crate) written_in: Option<Format>,
+    /// The media type with which the body can be sent on as it came; `None` if it has to be encoded anew.
+    pub(crate) verbatim: Option<&'static str>,
+}
+
+/// An input that is pushed to over HTTP. Neither of its functions reads a clock, a file or a socket.
+pub(crate) trait HttpInput: Send + Sync + 'static {
+    /// Where it is reached, by POST.
+    const ROUTES: &'static [Route];
+    /// The encodings of bodies, by their names in `Content-Encoding`.
+    const ENCODINGS: &'static [(&'static str, Encoding)];
+    /// The encoding of a body without that header.
+    const DEFAULT_ENCODING: Encoding;
+    /// What the head of a request says of its body.
+    type Head: Send + Sync + 'static;
+
+    /// Reads the head of a request.
+    fn head(parts: &Parts) -> Result<Self::Head, Refusal>;
+
+    /// The input that a request is counted for. Without a head: one whose head could not be read.
+    fn input(&self, head: Option<&Self::Head>) -> &Input;
+
+    /// Reads a body that has been decompressed.
+    fn decode(head: &Self::Head, body: &[u8], conditions: &Conditions) -> Result<Decoded, Refusal>;
+
+    /// The answer. `outcome` is there if something was appended, `refusal` if not all was kept.
+    fn answer(_head: Option<&Self::Head>, _outcome: Option<&Outcome>, refusal: Option<&Refusal>) -> Response {
+        match refusal {
+            None => StatusCode::NO_CONTENT.into_response(),
+            Some(refusal) => refusal.clone().into_response(),
+        }
+    }
+}
+
+/// The routes of an input.
+pub(crate) fn routes<I: HttpInput>(input: I) -> Routes<Doors> {
+    let input = Arc::new(input);
+    let mut routes = Routes::default();
+    for route in I::ROUTES {
+        let input = input.clone();
+        let handler = move |State(doors): State<Doors>, request: Request| {
+            let input = input.clone();
+            async move { serve(&*input, &doors, request).await }
+        };
+        routes = routes.add(*route, |other| other.post(handler));
+    }
+    routes
+}
+
+async fn serve<I: HttpInput>(input: &I, doors: &Doors, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let (head, result) = match I::head(&parts) {
+        Err(refusal) => (None, Err(refusal)),
+        Ok(head) => {
+            let head = Arc::new(head);
+            let result = append::<I>(doors, input.input(Some(&head)), &parts, &head, body).await;
+            (Some(head), result)
+        }
+    };
+    let head = head.as_deref();
+    let refusal =
+        result.as_ref().map_or_else(|refusal| Some(refusal.clone()), |outcome| whole(outcome).err());
+    let response = I::answer(head, result.as_ref().ok(), refusal.as_ref());
+    doors.count_answer(input.input(head), refusal.as_ref(), response)
+}
+
+async fn append<I: HttpInput>(
+    doors: &Doors,
+    input: &Input,
+    parts: &Parts,
+    head: &Arc<I::Head>,
+    body: axum::body::Body,
+) -> Result<Outcome, Refusal> {
+    let mut admission = input.admit()?;
+    let encoding = encoding(&parts.headers, I::DEFAULT_ENCODING, I::ENCODINGS)?;
+    let body = doors.read_body(&mut admission, body).await?;
+    let conditions = Conditions {
+        limits: admission.settings().limits,
+        bounds: admission.time_bounds(),
+        now_ms: admission.now_ms(),
+    };
+    let decoder = {
+        let head = head.clone();
+        move |bytes: &[u8]| (I::decode(&head, bytes, &conditions), bytes.len())
+    };
+    let limit = doors.options().decoded_bytes;
+    let ((decoded, plain_bytes), body) = decode(body, admission.memory(), encoding, limit, decoder).await?;
+    let Decoded { mut parsed, written_in, verbatim } = decoded?;
+    if let Some(content_type) = verbatim {
+        let (encoding, body) = (encoding.as_str(), body.into_boxed_slice().into());
+        parsed.batch.verbatim = Some(Box::new(Verbatim { content_type, encoding, body, plain_bytes }));
+    }
+    Ok(admission.append(parsed, written_in).await?)
+}
