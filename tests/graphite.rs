@@ -20,9 +20,9 @@ use support::{Client, FakeReceiver, Narthex, Prometheus, SOON, now_ms, wait_for}
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
 const QUIET: &str = "collect: {self: false, host: {collectors: none}}\n";
-const DROPS: &str = r#"narthex_receive_kernel_drops_total{door="graphite"}"#;
-const POINTS: &str = r#"narthex_receive_points_total{door="graphite"}"#;
-const DENIED: &str = r#"narthex_receive_denied_total{door="graphite"}"#;
+const DROPS: &str = r#"narthex_receive_kernel_drops_total{door="graphite",input="graphite"}"#;
+const POINTS: &str = r#"narthex_receive_points_total{door="graphite",input="graphite"}"#;
+const DENIED: &str = r#"narthex_receive_denied_total{door="graphite",input="graphite"}"#;
 
 fn write_config(folder: &Path, url: &str, graphite: &str) -> String {
     config(folder, &format!("remote_write: [{{url: '{url}'}}]\n{QUIET}graphite: {{{graphite}}}\n"))
@@ -108,8 +108,8 @@ fn a_python_client_and_plain_lines_reach_a_real_prometheus() {
     }
     assert_eq!(prometheus.query(r#"{__name__=~"noise.*"}"#).len(), 0);
     let metric = |series: &str| narthex.metric(series);
-    assert_eq!(metric(r#"narthex_receive_dropped_total{door="graphite"}"#), Some(1.0));
-    assert_eq!(metric(r#"narthex_receive_rejected_total{door="graphite"}"#), Some(1.0));
+    assert_eq!(metric(r#"narthex_receive_dropped_total{door="graphite",input="graphite"}"#), Some(1.0));
+    assert_eq!(metric(r#"narthex_receive_rejected_total{door="graphite",input="graphite"}"#), Some(1.0));
     let line = narthex.process.wait_for_line("lines were rejected", SOON);
     assert!(line.contains("wrong") && line.contains("PATH VALUE TIMESTAMP"), "{line}");
 }
@@ -268,7 +268,7 @@ fn tcp_waits_while_the_log_is_full_and_loses_nothing() {
         stored if stored == sent => Ok(()),
         stored => Err(format!("{stored} of {sent}{}", narthex.process.tail())),
     });
-    assert_eq!(narthex.metric(r#"narthex_receive_lost_total{door="graphite"}"#), Some(0.0));
+    assert_eq!(narthex.metric(r#"narthex_receive_lost_total{door="graphite",input="graphite"}"#), Some(0.0));
 }
 
 #[test]

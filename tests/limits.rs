@@ -3,6 +3,7 @@
 
 use http_server::security;
 use narthex::{config, configure, demo, exec, logging, push, sink, status};
+use receive::graphite;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -94,12 +95,36 @@ fn by_the_code() -> Vec<(&'static str, &'static str, String)> {
             count(storage::metadata::MAX_FAMILIES),
         ),
         ("A series", "a help text or unit", bytes(storage::metadata::MAX_TEXT_BYTES)),
-        ("The doors", "connections at a time", count(http_server::CONNECTIONS_MAX)),
-        ("The doors", "a request's head", bytes(http_server::HEAD_BYTES_MAX)),
-        ("The doors", "the path of a push to a group", bytes(groups::path::PATH_BYTES)),
-        ("The doors", "time for a head, and for an idle connection", time(http_server::HEAD_TIMEOUT)),
+        ("Graphite", "connections at a time", named(count(graphite::CONNECTIONS_MAX), "CONNECTIONS_MAX")),
+        ("Graphite", "a line", named(bytes(graphite::LINE_BYTES_MAX), "LINE_BYTES_MAX")),
         (
-            "The doors",
+            "Graphite",
+            "how long lines wait for others before they are appended",
+            format!("{} ms", graphite::WAIT.as_millis()),
+        ),
+        (
+            "Graphite",
+            "lines of a connection before they are appended",
+            bytes(graphite::CONNECTION_BATCH_BYTES),
+        ),
+        ("Graphite", "lines from datagrams before they are appended", bytes(graphite::BATCH_BYTES)),
+        (
+            "Graphite",
+            "batches of lines from datagrams that wait for the log",
+            named(count(graphite::BATCHES_MAX), "BATCHES_MAX"),
+        ),
+        (
+            "Graphite",
+            "the kernel's buffer for datagrams, as far as `net.core.rmem_max` allows",
+            bytes(graphite::BUFFER_BYTES),
+        ),
+        ("Graphite", "a connection whose client no longer answers", time(graphite::KEEPALIVE_MAX)),
+        ("HTTP inputs", "connections at a time", count(http_server::CONNECTIONS_MAX)),
+        ("HTTP inputs", "a request's head", bytes(http_server::HEAD_BYTES_MAX)),
+        ("HTTP inputs", "the path of a push to a group", bytes(groups::path::PATH_BYTES)),
+        ("HTTP inputs", "time for a head, and for an idle connection", time(http_server::HEAD_TIMEOUT)),
+        (
+            "HTTP inputs",
             "buffers of large requests' labels that are kept for the next ones",
             format!(
                 "{}, each of {} to {}",
@@ -108,64 +133,68 @@ fn by_the_code() -> Vec<(&'static str, &'static str, String)> {
                 bytes(model::arena::BYTES_MAX as u64)
             ),
         ),
-        ("The doors", "a body as sent", bytes(doors.body_bytes)),
-        ("The doors", "a body decompressed", bytes(doors.decoded_bytes)),
+        ("HTTP inputs", "a body as sent", bytes(doors.body_bytes)),
+        ("HTTP inputs", "a body decompressed", bytes(doors.decoded_bytes)),
         (
-            "The doors",
+            "HTTP inputs",
             "requests together: their bodies, what these are decoded into, and the batches that wait for the log",
             bytes(doors.intake.memory_bytes),
         ),
         (
-            "The doors",
+            "HTTP inputs",
             "what counts of a body's announced length once its first bytes are there",
             bytes(receive::body::ANNOUNCED_BYTES as u64),
         ),
-        ("The doors", "requests at a time", count(doors.intake.requests)),
+        ("HTTP inputs", "requests at a time", count(doors.intake.requests)),
         (
-            "The doors",
+            "HTTP inputs",
             "labels that an input's rules make for one request",
             named(bytes(intake::MADE_LABELS_BYTES as u64), "MADE_LABELS_BYTES"),
         ),
         (
-            "The doors",
+            "HTTP inputs",
             "active series of an input with `max_series_per_metric` only",
             named(count(intake::series_limit::SERIES_MAX), "SERIES_MAX"),
         ),
         (
-            "The doors",
+            "HTTP inputs",
             "metric names that are remembered because new series of theirs were refused",
             format!("{} of each input (`BLAMED_MAX`)", intake::series_limit::BLAMED_MAX),
         ),
-        ("The doors", "time for a TLS handshake", time(http_server::HANDSHAKE_TIMEOUT)),
-        ("The doors", "logins whose password is being checked", count(http_server::auth::WAITING)),
-        ("The doors", "logins that are remembered", count(http_server::auth::REMEMBERED)),
-        ("The doors", "pause within a body", time(doors.body_pause)),
-        ("The doors", "time for a whole body", time(doors.body_time)),
-        ("The doors", "timestamps ahead of the clock", time(doors.intake.ahead)),
-        ("The doors", "groups", keyed(gateway.max_groups, "receive.pushgateway.max_groups")),
-        ("The doors", "series of a group", keyed(gateway.max_group_series, "max_group_series")),
-        ("The doors", "series of all groups", keyed(gateway.max_series, "max_series")),
+        ("HTTP inputs", "time for a TLS handshake", time(http_server::HANDSHAKE_TIMEOUT)),
+        ("HTTP inputs", "logins whose password is being checked", count(http_server::auth::WAITING)),
+        ("HTTP inputs", "logins that are remembered", count(http_server::auth::REMEMBERED)),
+        ("HTTP inputs", "pause within a body", time(doors.body_pause)),
+        ("HTTP inputs", "time for a whole body", time(doors.body_time)),
+        ("HTTP inputs", "timestamps ahead of the clock", time(doors.intake.ahead)),
+        ("HTTP inputs", "groups", keyed(gateway.max_groups, "receive.pushgateway.max_groups")),
+        ("HTTP inputs", "series of a group", keyed(gateway.max_group_series, "max_group_series")),
+        ("HTTP inputs", "series of all groups", keyed(gateway.max_series, "max_series")),
         (
-            "The doors",
+            "HTTP inputs",
             "samples and exemplars of a push to a group",
             format!("{} times `max_group_series`", receive::pushgateway::READ_FACTOR),
         ),
-        ("The doors", "warnings about a group", count(groups::WARNINGS_MAX)),
-        ("The doors", "memory of all groups", bytes(gateway.max_bytes)),
+        ("HTTP inputs", "warnings about a group", count(groups::WARNINGS_MAX)),
+        ("HTTP inputs", "memory of all groups", bytes(gateway.max_bytes)),
         (
-            "The doors",
+            "HTTP inputs",
             "groups that are no more whose last time is remembered",
             count(groups::keeper::DEPARTED),
         ),
-        ("The doors", "the reason for a refusal that a group remembers", bytes(groups::state::REASON_BYTES)),
-        ("The doors", "extra labels of an import", count(receive::import::EXTRA_LABELS)),
-        ("The doors", "the text of an answer", bytes(receive::answer::TEXT_BYTES)),
         (
-            "The doors",
+            "HTTP inputs",
+            "the reason for a refusal that a group remembers",
+            bytes(groups::state::REASON_BYTES),
+        ),
+        ("HTTP inputs", "extra labels of an import", count(receive::import::EXTRA_LABELS)),
+        ("HTTP inputs", "the text of an answer", bytes(receive::answer::TEXT_BYTES)),
+        (
+            "HTTP inputs",
             "groups in one answer of `/api/v1/status/groups`, and so on the page",
             count(status::groups::GROUPS_MAX),
         ),
-        ("The doors", "the text of such a search", format!("{} characters", status::groups::SEARCH_MAX)),
+        ("HTTP inputs", "the text of such a search", format!("{} characters", status::groups::SEARCH_MAX)),
         (
             "A destination",
             "batches held in memory, of all destinations together; each has an equal share, and may hold one batch more",
@@ -329,7 +358,7 @@ fn by_the_code() -> Vec<(&'static str, &'static str, String)> {
 }
 
 #[test]
-fn the_document_says_the_numbers_of_the_code_and_no_limit_of_the_doors_without() {
+fn the_document_says_the_numbers_of_the_code_and_no_limit_of_the_inputs_without() {
     let documented = documented();
     let mut wrong = Vec::new();
     let mut known = BTreeSet::new();
@@ -341,7 +370,7 @@ fn the_document_says_the_numbers_of_the_code_and_no_limit_of_the_doors_without()
         }
         known.insert(key);
     }
-    let checked = |section: &str| matches!(section, "A series" | "The doors");
+    let checked = |section: &str| matches!(section, "A series" | "HTTP inputs" | "Graphite");
     for key in documented.keys().filter(|key| checked(&key.0) && !known.contains(key)) {
         wrong.push(format!("{key:?} is not tied to the code: add it here"));
     }

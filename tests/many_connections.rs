@@ -154,7 +154,9 @@ fn five_hundred_connections_at_once_stay_within_memory_and_none_is_refused() {
     let took = begun.elapsed();
     for door in DOORS {
         for answer in ["refused", "deferred"] {
-            let name = format!("narthex_receive_requests_total{{door=\"{door}\",answer=\"{answer}\"}}");
+            let name = format!(
+                "narthex_receive_requests_total{{door=\"{door}\",input=\"{door}\",answer=\"{answer}\"}}"
+            );
             assert_eq!(narthex.metric(&name), Some(0.0), "{name}");
         }
     }
@@ -174,7 +176,8 @@ fn five_hundred_connections_at_once_stay_within_memory_and_none_is_refused() {
     assert!(peak < MEMORY, "{peak} bytes of memory");
     assert!(dripped > 1);
     let taken = |door: &str| {
-        narthex.metric(&format!("narthex_receive_points_total{{door=\"{door}\"}}")).unwrap() as usize
+        narthex.metric(&format!("narthex_receive_points_total{{door=\"{door}\",input=\"{door}\"}}")).unwrap()
+            as usize
     };
     assert_eq!(DOORS.map(taken).iter().sum::<usize>(), CONNECTIONS * PUSHES * SAMPLES);
 }

@@ -227,7 +227,7 @@ fn refused_pushes_are_yellow_with_the_answer_and_counted() {
     let status = shown.narthex().get("/api/v1/status/remote_write").json();
     assert_eq!(status["inputs"]["refused"], 2, "{status}");
     assert_eq!(status["inputs"]["refused_by"]["import"]["invalid"], 1, "{status}");
-    let series = "narthex_receive_refused_total{door=\"import\",reason=\"invalid\"}";
+    let series = "narthex_receive_refused_total{door=\"import\",input=\"import\",reason=\"invalid\"}";
     assert_eq!(shown.narthex().metric(series), Some(1.0));
     let text = |selector: &str| shown.page.text(selector);
     assert!(text("#details").contains("The last answer: "), "{}", text("#details"));

@@ -16,6 +16,11 @@ pub(super) fn families(intake: &Intake, denied: &Denied, stats: &Stats, out: &mu
     events(denied, stats, out);
 }
 
+/// The labels of an input's series: its name, also under the name that the label had first, and `more`.
+fn of<'a>(input: &'a str, more: &[(&'static str, &'a str)]) -> Vec<(&'static str, &'a str)> {
+    [&[("door", input), ("input", input)], more].concat()
+}
+
 /// The requests to each input.
 fn requests(inputs: &Counters, out: &mut Vec<Family>) {
     let counters = |name, help| Family::new(name, help, MetricType::Counter);
@@ -38,14 +43,14 @@ fn requests(inputs: &Counters, out: &mut Vec<Family>) {
         for (answer, count) in
             [("accepted", &own.accepted), ("refused", &own.refused), ("deferred", &own.deferred)]
         {
-            requests.push(&[("door", name), ("answer", answer)], count.get() as f64);
+            requests.push(&of(name, &[("answer", answer)]), count.get() as f64);
         }
-        bytes.push(&[("door", name)], own.bytes.get() as f64);
-        points.push(&[("door", name)], own.points.get() as f64);
-        rejected.push(&[("door", name)], own.rejected.get() as f64);
+        bytes.push(&of(name, &[]), own.bytes.get() as f64);
+        points.push(&of(name, &[]), own.points.get() as f64);
+        rejected.push(&of(name, &[]), own.rejected.get() as f64);
         for reason in RefusedReason::ALL {
             let count = own.refused_for(reason) as f64;
-            reasons.push(&[("door", name), ("reason", reason.as_str())], count);
+            reasons.push(&of(name, &[("reason", reason.as_str())]), count);
         }
     }
     out.extend([requests, bytes, points, rejected, reasons]);
@@ -70,15 +75,15 @@ fn control(intake: &Intake, out: &mut Vec<Family>) {
     );
     let mut sections = BTreeSet::new();
     for input in intake.inputs() {
-        dropped.push(&[("door", input.name())], input.counters().dropped.get() as f64);
+        dropped.push(&of(input.name(), &[]), input.counters().dropped.get() as f64);
         // Both versions of remote write share one limit.
         let section = input.section();
         if !sections.insert(section) {
             continue;
         }
-        active.push(&[("door", section)], input.active_series() as f64);
+        active.push(&of(section, &[]), input.active_series() as f64);
         for (metric, count) in input.blamed_metrics() {
-            refused.push(&[("door", section), ("metric", &metric)], count as f64);
+            refused.push(&of(section, &[("metric", &metric)]), count as f64);
         }
     }
     out.extend([dropped, active, refused]);
@@ -103,9 +108,9 @@ fn listeners(intake: &Intake, out: &mut Vec<Family>) {
     );
     for input in intake.inputs() {
         if let Some(counters) = input.counters().listener() {
-            denied.push(&[("door", input.name())], counters.denied.get() as f64);
-            drops.push(&[("door", input.name())], counters.kernel_drops.get() as f64);
-            lost.push(&[("door", input.name())], counters.lost.get() as f64);
+            denied.push(&of(input.name(), &[]), counters.denied.get() as f64);
+            drops.push(&of(input.name(), &[]), counters.kernel_drops.get() as f64);
+            lost.push(&of(input.name(), &[]), counters.lost.get() as f64);
         }
     }
     out.extend([denied, drops, lost].into_iter().filter(|family| !family.metrics.is_empty()));

@@ -5,7 +5,7 @@ use intake::{Input, Refusal, Stop};
 use std::time::Duration;
 
 /// How long a line waits for others.
-pub(super) const WAIT: Duration = Duration::from_millis(200);
+pub const WAIT: Duration = Duration::from_millis(200);
 /// The longest pause before lines that the intake refused are tried again.
 const RETRY_MAX: Duration = Duration::from_secs(1);
 

@@ -13,6 +13,11 @@ use std::sync::Arc;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::watch;
 
+pub use formats::graphite::LINE_BYTES_MAX;
+pub use lines::WAIT;
+pub use tcp::{BATCH_BYTES as CONNECTION_BATCH_BYTES, CONNECTIONS_MAX, KEEPALIVE_MAX};
+pub use udp::{BATCH_BYTES, BATCHES_MAX, BUFFER_BYTES};
+
 /// The section, and the name of the input.
 pub const NAME: &str = "graphite";
 /// The key of the address.

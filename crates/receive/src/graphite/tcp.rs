@@ -14,13 +14,17 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 /// Most connections; more wait in the system's queue.
-pub(super) const CONNECTIONS_MAX: usize = 512;
+pub const CONNECTIONS_MAX: usize = 512;
 /// Lines of one connection are appended once they take this many bytes, or [`WAIT`] after the first of them.
-pub(super) const BATCH_BYTES: usize = 64 << 10;
+pub const BATCH_BYTES: usize = 64 << 10;
 /// How much is read at once.
 const READ_BYTES: usize = 4 << 10;
-/// A client that does not answer the system's questions for as long, and twice as long again, is gone.
+/// The pause before, and between, the system's questions whether a silent client is still there.
 const KEEPALIVE: Duration = Duration::from_secs(60);
+/// How many questions without an answer end a connection.
+const KEEPALIVE_PROBES: u32 = 2;
+/// How long a connection lasts whose client does not answer any more.
+pub const KEEPALIVE_MAX: Duration = Duration::from_secs(180);
 /// Connections that the system queues.
 const BACKLOG: u32 = 1024;
 /// How long connections may take to append what they have read when the input stops.
@@ -68,7 +72,7 @@ fn keep_alive(stream: &TcpStream) {
     let _ = set_socket_keepalive(stream, true)
         .and_then(|()| set_tcp_keepidle(stream, KEEPALIVE))
         .and_then(|()| set_tcp_keepintvl(stream, KEEPALIVE))
-        .and_then(|()| set_tcp_keepcnt(stream, 2));
+        .and_then(|()| set_tcp_keepcnt(stream, KEEPALIVE_PROBES));
 }
 
 /// Reads lines until the client closes the connection, or the input stops.

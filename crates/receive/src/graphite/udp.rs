@@ -13,11 +13,11 @@ use tokio::time::Instant;
 /// The longest datagram.
 const DATAGRAM_BYTES: usize = 64 << 10;
 /// What is asked of the kernel for datagrams that wait to be read. It gives at most `net.core.rmem_max`.
-const BUFFER_BYTES: usize = 4 << 20;
+pub const BUFFER_BYTES: usize = 4 << 20;
 /// Lines are appended once they take this many bytes, or [`WAIT`] after the first of them.
-const BATCH_BYTES: usize = 256 << 10;
+pub const BATCH_BYTES: usize = 256 << 10;
 /// Batches of lines that wait to be appended. When there are as many, the kernel's buffer fills up.
-const BATCHES_MAX: usize = 4;
+pub const BATCHES_MAX: usize = 4;
 /// How often the kernel's drops are counted.
 const DROPS_INTERVAL: Duration = Duration::from_secs(1);
 
