@@ -95,6 +95,9 @@ pub struct Batch {
     pub metadata: Vec<Metadata>,
     /// The request that it was made of, if that says the same. Not in the log.
     pub verbatim: Option<Box<Verbatim>>,
+    /// The hashes of the label sets by the hash of the log's registry, one for each series, or none at all. Code that
+    /// adds series or changes their labels after the hashes were set has to clear them. The log takes them out.
+    pub hashes: Vec<u128>,
 }
 
 impl Batch {
@@ -197,6 +200,8 @@ impl Batch {
             }
         }
         let mut next = 0;
+        let mut stays = numbers.iter().map(|number| *number != GONE);
+        self.hashes.retain(|_| stays.next().unwrap_or(false));
         let mut old = numbers.iter_mut();
         self.series.retain(|_| match old.next() {
             Some(number) if *number != GONE => {
@@ -246,6 +251,7 @@ impl Batch {
                 .iter()
                 .map(|m| size_of::<Metadata>() + m.family.len() + m.help.len() + m.unit.len())
                 .sum::<usize>()
+            + self.hashes.capacity() * size_of::<u128>()
             + self.verbatim.as_ref().map_or(0, |verbatim| size_of::<Verbatim>() + verbatim.body.len())
     }
 }
@@ -255,4 +261,24 @@ impl Batch {
 pub fn slice(arena: &[u8], span: Span) -> &[u8] {
     let start = span.start as usize;
     arena.get(start..start + span.len as usize).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_removed_series_takes_its_hash_with_it() {
+        let mut batch = Batch::new();
+        for (number, name) in ["a", "b", "c"].into_iter().enumerate() {
+            let labels = crate::Labels::from_pairs([(crate::labels::METRIC_NAME, name)]);
+            let series = batch.add_series(labels.as_ref(), Series::NO_METADATA);
+            batch.push_float(series, 1, number as f64);
+            batch.hashes.push(number as u128);
+        }
+        batch.retain_points(|_, point| point.value != Value::Float(1.0));
+        let names: Vec<String> =
+            batch.points.iter().map(|point| batch.labels(point.series).to_string()).collect();
+        assert_eq!((names, batch.hashes), (vec!["a".into(), "c".into()], vec![0, 2]));
+    }
 }

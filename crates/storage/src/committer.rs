@@ -65,9 +65,8 @@ pub(crate) enum Job {
 
 /// A batch to be committed.
 pub(crate) struct Append {
+    /// With the hash of each series' label set.
     pub(crate) batch: Batch,
-    /// The hash of each series' label set.
-    pub(crate) hashes: Vec<u128>,
     /// An entry of a journal to go with it.
     pub(crate) entry: Option<(usize, Vec<u8>)>,
     /// What it counts against the bytes that may wait.
@@ -268,7 +267,8 @@ impl Committer {
 
     /// Puts a batch into the writer's buffer; answers it at once where that can't be.
     fn prepare(&mut self, append: Append) -> Option<Pending> {
-        let Append { mut batch, hashes, entry, arrived, reply, .. } = append;
+        let Append { mut batch, entry, arrived, reply, .. } = append;
+        let hashes = std::mem::take(&mut batch.hashes);
         let references = match self.recorder.resolve(&hashes, &self.shared, &mut self.state) {
             Ok(references) => references,
             Err(error) => {

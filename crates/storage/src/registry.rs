@@ -15,6 +15,7 @@
 //! reference, which the log allows, and churn can't grow the table.
 
 use hashbrown::HashTable;
+use model::Batch;
 use xxhash_rust::xxh3::xxh3_128_with_secret;
 
 /// Bytes of the hash's key: what the hash function asks for at least is 136.
@@ -50,6 +51,24 @@ impl Hasher {
     #[inline]
     pub fn hash(&self, canonical: &[u8]) -> u128 {
         xxh3_128_with_secret(canonical, self.0.as_slice())
+    }
+
+    /// Sets the hashes of a batch's label sets, unless the batch has them.
+    pub fn fill(&self, batch: &mut Batch) {
+        let hashes = |batch: &Batch| -> Vec<u128> {
+            batch.series.iter().map(|series| self.hash(batch.slice(series.labels))).collect()
+        };
+        if batch.hashes.len() != batch.series.len() {
+            batch.hashes = hashes(batch);
+        }
+        debug_assert_eq!(batch.hashes, hashes(batch), "hashes of other label sets");
+    }
+}
+
+impl std::fmt::Debug for Hasher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The key is a secret.
+        f.debug_struct("Hasher").finish_non_exhaustive()
     }
 }
 

@@ -6,6 +6,7 @@ use crate::error::{AppendError, OpenError};
 use crate::follower::Follower;
 use crate::options::Options;
 use crate::pins::Pin;
+use crate::registry::Hasher;
 use crate::reserve::Reserve;
 use crate::retention;
 use crate::shared::Shared;
@@ -154,7 +155,7 @@ impl Storage {
         self.submit(batch, Some((journal.0, entry))).await
     }
 
-    async fn submit(&self, batch: Batch, entry: Option<(usize, Vec<u8>)>) -> Result<(), AppendError> {
+    async fn submit(&self, mut batch: Batch, entry: Option<(usize, Vec<u8>)>) -> Result<(), AppendError> {
         if batch.is_empty() && entry.is_none() {
             return Ok(());
         }
@@ -172,11 +173,10 @@ impl Storage {
             return Err(AppendError::Busy { waiting, limit });
         }
         shared.stats.waiting_bytes.set(waiting as u64);
-        let hash = |series: &model::Series| shared.hasher.hash(batch.slice(series.labels));
-        let hashes = batch.series.iter().map(hash).collect();
+        shared.hasher.fill(&mut batch);
         let (reply, answer) = oneshot::channel();
         let arrived = shared.clock.monotonic();
-        let job = Job::Append(Append { batch, hashes, entry, bytes, arrived, reply });
+        let job = Job::Append(Append { batch, entry, bytes, arrived, reply });
         if self.inner.jobs.send(job).is_err() {
             shared.waiting.fetch_sub(bytes, Ordering::AcqRel);
             return Err(AppendError::Closed);
@@ -208,6 +208,11 @@ impl Storage {
     pub async fn committer_answers(&self) -> bool {
         let (reply, answer) = oneshot::channel();
         self.inner.jobs.send(Job::Ping { reply }).is_ok() && answer.await.is_ok()
+    }
+
+    /// The hash by which the registry knows label sets, for [`Batch::hashes`].
+    pub fn hasher(&self) -> &Hasher {
+        &self.inner.shared.hasher
     }
 
     /// Most bytes of batches that may wait for the commit; more get [`AppendError::Busy`].
