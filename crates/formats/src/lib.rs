@@ -16,10 +16,12 @@ pub mod graphite;
 pub mod hint;
 mod lists;
 mod parsed;
+mod recognise;
 mod rejected;
 pub mod remote_write;
 pub mod text;
 mod wire;
 
 pub use parsed::Parsed;
+pub use recognise::Recognise;
 pub use rejected::Rejected;

@@ -1,11 +1,12 @@
 //! Checks of the decoders in `formats`: no input makes them panic, and what they accept is whole and comes
 //! through encoding and decoding unchanged.
 
-use formats::Parsed;
 use formats::compress::{Compressor, Decompressor, Encoding};
 use formats::remote_write::{DecodeOptions, Encoder, Protocol, decode};
-use formats::text::{Format, ParseOptions, parse};
+use formats::text::{Format, ParseOptions, parse, parse_recognising};
+use formats::{Parsed, Recognise};
 use model::{Batch, LabelsRef, Limits, Value};
+use std::collections::HashMap;
 
 /// Remote write 1.0, decompressed.
 pub fn remote_write_1(bytes: &[u8]) {
@@ -20,10 +21,7 @@ pub fn remote_write_2(bytes: &[u8]) {
 /// The text format 0.0.4.
 pub fn text(bytes: &[u8]) {
     let extra = [("job", "fuzz"), ("a", "")];
-    let options = ParseOptions { extra_labels: &extra, ..ParseOptions::new(Format::Text, 1) };
-    if let Ok(Parsed { batch, .. }) = parse(bytes, &options) {
-        check_whole(&batch);
-    }
+    check_text(bytes, &ParseOptions { extra_labels: &extra, ..ParseOptions::new(Format::Text, 1) });
 }
 
 /// Graphite plaintext. Each line is one sample, is rejected, or is skipped as NaN or empty.
@@ -36,9 +34,36 @@ pub fn graphite(bytes: &[u8]) {
 
 /// OpenMetrics.
 pub fn openmetrics(bytes: &[u8]) {
-    if let Ok(Parsed { batch, .. }) = parse(bytes, &ParseOptions::new(Format::OpenMetrics, 1)) {
+    check_text(bytes, &ParseOptions::new(Format::OpenMetrics, 1));
+}
+
+/// What is accepted is whole, and the result is the same if all series are known.
+fn check_text(bytes: &[u8], options: &ParseOptions<'_>) {
+    let parsed = parse(bytes, options);
+    let mut known = Known::default();
+    for _ in 0..2 {
+        let recognised = parse_recognising(bytes, options, &mut known);
+        assert_eq!(format!("{recognised:?}"), format!("{parsed:?}"));
+    }
+    if let Ok(Parsed { batch, .. }) = parsed {
         check_whole(&batch);
     }
+}
+
+/// All series of a text, by their raw bytes.
+#[derive(Default)]
+struct Known(HashMap<(Vec<u8>, u8), Vec<u8>>);
+
+impl Recognise for Known {
+    fn find(&mut self, raw: &[u8], variant: u8, out: &mut Vec<u8>) -> bool {
+        let labels = self.0.get(&(raw.to_vec(), variant));
+        out.extend(labels.into_iter().flatten());
+        labels.is_some()
+    }
+    fn learn(&mut self, raw: &[u8], variant: u8, labels: &[u8]) {
+        self.0.insert((raw.to_vec(), variant), labels.to_vec());
+    }
+    fn assign(&mut self, _: u32) {}
 }
 
 /// The protobuf exposition format.

@@ -38,6 +38,10 @@ impl Families {
         list.get_mut(number as usize)
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_name.is_empty()
+    }
+
     /// The family of a sample, by its name.
     pub(super) fn find(&mut self, list: &[Metadata], name: &[u8]) -> Member {
         if self.by_name.is_empty() {

@@ -40,6 +40,11 @@ impl<'a> Cursor<'a> {
         self.line.get(self.at..).unwrap_or_default()
     }
 
+    /// What was taken since `start`, an earlier place in the same line.
+    pub(super) fn since(&self, start: Cursor<'a>) -> &'a [u8] {
+        self.line.get(start.at..self.at).unwrap_or_default()
+    }
+
     #[inline]
     pub(super) fn peek(&self) -> Option<u8> {
         self.line.get(self.at).copied()

@@ -11,7 +11,7 @@ mod parse;
 pub use encode::{CONTENT_TYPE, encode, type_word};
 pub use fault::{Fault, ParseError};
 pub use float::{FloatError, float};
-pub use parse::{Format, ParseOptions, Timestamps, parse};
+pub use parse::{Format, ParseOptions, Timestamps, parse, parse_recognising};
 
 /// At most `most` bytes of a text, with replacement characters where it is not UTF-8.
 pub(crate) fn cut(text: &[u8], most: usize) -> String {

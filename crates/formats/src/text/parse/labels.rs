@@ -8,16 +8,12 @@ use crate::text::float::{FloatError, float};
 use crate::text::line::{Cursor, Piece};
 use model::{LabelError, LabelsBuilder, Limits, MetricType, labels};
 
-impl<'a, 'o: 'a> Parser<'a, 'o> {
+impl<'a, 'o: 'a> Parser<'a, 'o, '_> {
     /// Bounds of a histogram's buckets and a summary's quantiles become what Prometheus makes of them when it
     /// scrapes: `le="1"` and `le="1e0"` are `le="1.0"`, so that a series is the same however it is written. A
     /// number beyond a 64-bit float is an error, as at a Pushgateway.
     pub(super) fn normalize_bounds(&mut self, member: Member) -> Result<(), Fault> {
-        let bound_label: &[u8] = match self.batch.metadata.get(member.metadata as usize).map(|of| of.kind) {
-            Some(MetricType::Histogram) => b"le",
-            Some(MetricType::Summary) => b"quantile",
-            _ => return Ok(()),
-        };
+        let Some(bound_label) = self.bound_label(member) else { return Ok(()) };
         for (label, value) in &mut self.pairs {
             if label.bytes(&self.scratch) != bound_label {
                 continue;
@@ -36,6 +32,15 @@ impl<'a, 'o: 'a> Parser<'a, 'o> {
             }
         }
         Ok(())
+    }
+
+    /// The label whose values are bounds in this family.
+    pub(super) fn bound_label(&self, member: Member) -> Option<&'static [u8]> {
+        match self.batch.metadata.get(member.metadata as usize).map(|of| of.kind) {
+            Some(MetricType::Histogram) => Some(b"le"),
+            Some(MetricType::Summary) => Some(b"quantile"),
+            _ => None,
+        }
     }
 
     pub(super) fn begin_labels(&mut self) {

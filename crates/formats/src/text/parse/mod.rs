@@ -1,5 +1,6 @@
 //! Reading the text format and OpenMetrics, line by line.
 
+mod known;
 mod labels;
 mod options;
 
@@ -10,7 +11,7 @@ use super::fault::{Fault, ParseError};
 use super::float::{FloatError, float};
 use super::line::{Cursor, Piece};
 use crate::hint;
-use crate::{Parsed, Rejected};
+use crate::{Parsed, Recognise, Rejected};
 use hashbrown::HashMap;
 use model::{Batch, LabelError, LabelsBuilder, LabelsRef, MetricType, varint};
 
@@ -25,7 +26,22 @@ const NORMAL_NAN: f64 = f64::from_bits(0x7ff8_0000_0000_0001);
 /// counts) or not at all, the last line may lack its end. What is over one of the limits on label sets is left
 /// out and the rest is kept; any other mistake refuses the whole text.
 pub fn parse(text: &[u8], options: &ParseOptions<'_>) -> Result<Parsed, ParseError> {
-    let mut parser = Parser::new(options);
+    read(text, Parser::new(options, None))
+}
+
+/// The same, with the same result: `known` spares it to parse the labels of series that were parsed before with the
+/// same [`ParseOptions::extra_labels`] and [`ParseOptions::limits`].
+pub fn parse_recognising(
+    text: &[u8],
+    options: &ParseOptions<'_>,
+    known: &mut dyn Recognise,
+) -> Result<Parsed, ParseError> {
+    read(text, Parser::new(options, Some(known)))
+}
+
+fn read<'a, 'o: 'a>(text: &'a [u8], mut parser: Parser<'a, 'o, '_>) -> Result<Parsed, ParseError> {
+    // Canonical labels are shorter than the same labels as text.
+    parser.batch.bytes = model::arena::take(text.len());
     let (mut number, mut eof, mut rest) = (0, false, text);
     while !rest.is_empty() {
         number += 1;
@@ -42,7 +58,7 @@ pub fn parse(text: &[u8], options: &ParseOptions<'_>) -> Result<Parsed, ParseErr
             }
         }
     }
-    if options.format == Format::OpenMetrics && !eof {
+    if parser.options.format == Format::OpenMetrics && !eof {
         let fault = hint::of_text(text, text).map_or(Fault::NoEof, Fault::Encoding);
         return Err(ParseError { line: number + 1, column: 1, fault });
     }
@@ -56,8 +72,9 @@ fn locate(line: usize, text: &[u8], at: usize, fault: Fault) -> ParseError {
     ParseError { line, column: before.chars().count() + 1, fault }
 }
 
-struct Parser<'a, 'o> {
+struct Parser<'a, 'o, 'k> {
     options: &'o ParseOptions<'o>,
+    known: Option<&'k mut dyn Recognise>,
     batch: Batch,
     rejected: Rejected,
     families: Families,
@@ -72,10 +89,11 @@ struct Parser<'a, 'o> {
     created: HashMap<Vec<u8>, i64>,
 }
 
-impl<'a, 'o: 'a> Parser<'a, 'o> {
-    fn new(options: &'o ParseOptions<'o>) -> Self {
+impl<'a, 'o: 'a, 'k> Parser<'a, 'o, 'k> {
+    fn new(options: &'o ParseOptions<'o>, known: Option<&'k mut dyn Recognise>) -> Self {
         Parser {
             options,
+            known,
             batch: Batch::new(),
             rejected: Rejected::default(),
             families: Families::default(),
@@ -163,31 +181,10 @@ impl<'a, 'o: 'a> Parser<'a, 'o> {
 
     fn sample(&mut self, number: usize, cursor: &mut Cursor<'a>) -> Result<(), Fault> {
         let start = *cursor;
-        self.begin_labels();
-        let plain = cursor.metric_name();
-        let mut name = (!plain.is_empty()).then_some(Piece::Plain(plain));
-        cursor.blanks();
-        if cursor.peek() == Some(b'{') {
-            self.label_list(cursor, &mut name)?;
-        } else if name.is_none() {
-            *cursor = start;
-            return Err(cursor.expected("a metric name"));
-        }
-        let Some(name) = name else { return Err(LabelError::NoMetricName.into()) };
-        let member = self.families.find(&self.batch.metadata, name.bytes(&self.scratch));
-        if let Err(fault) = self.normalize_bounds(member) {
-            *cursor = start;
-            return Err(fault);
-        }
-
         let labels_start = self.batch.bytes.len();
-        let over_limit = match self.put_labels(Some(name)) {
-            Ok(()) => None,
-            Err(error @ LabelError::Limit { .. }) => Some(error),
-            Err(error) => {
-                *cursor = start;
-                return Err(error.into());
-            }
+        let (member, over_limit) = match self.known_series(cursor) {
+            Some(member) => (member, None),
+            None => self.unknown_series(cursor)?,
         };
 
         cursor.blanks();
@@ -212,6 +209,9 @@ impl<'a, 'o: 'a> Parser<'a, 'o> {
         } else {
             self.admit()?;
             let series = self.batch.push_series(labels_start, member.metadata);
+            if let Some(known) = &mut self.known {
+                known.assign(series);
+            }
             self.batch.push_float(series, timestamp, value);
             if self.options.format == Format::OpenMetrics && cursor.take(b'#') {
                 let exemplar = *cursor;
@@ -229,6 +229,42 @@ impl<'a, 'o: 'a> Parser<'a, 'o> {
             return Err(cursor.expected("the end of the line"));
         }
         Ok(())
+    }
+
+    /// Parses the name and the labels of a sample, and appends the canonical labels to the batch. Returns the limit that
+    /// they are over, if any.
+    fn unknown_series(&mut self, cursor: &mut Cursor<'a>) -> Result<(Member, Option<LabelError>), Fault> {
+        let start = *cursor;
+        self.begin_labels();
+        let plain = cursor.metric_name();
+        let mut name = (!plain.is_empty()).then_some(Piece::Plain(plain));
+        let mut raw = cursor.since(start);
+        cursor.blanks();
+        if cursor.peek() == Some(b'{') {
+            self.label_list(cursor, &mut name)?;
+            raw = cursor.since(start);
+        } else if name.is_none() {
+            *cursor = start;
+            return Err(cursor.expected("a metric name"));
+        }
+        let Some(name) = name else { return Err(LabelError::NoMetricName.into()) };
+        let member = self.families.find(&self.batch.metadata, name.bytes(&self.scratch));
+        if let Err(fault) = self.normalize_bounds(member) {
+            *cursor = start;
+            return Err(fault);
+        }
+        let labels_start = self.batch.bytes.len();
+        match self.put_labels(Some(name)) {
+            Ok(()) => {
+                self.learn(raw, member, labels_start);
+                Ok((member, None))
+            }
+            Err(error @ LabelError::Limit { .. }) => Ok((member, Some(error))),
+            Err(error) => {
+                *cursor = start;
+                Err(error.into())
+            }
+        }
     }
 
     fn admit(&self) -> Result<(), Fault> {

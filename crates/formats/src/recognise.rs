@@ -1,0 +1,18 @@
+//! Recognising series by the bytes by which an input names them, so that the labels of a known series are copied instead
+//! of being parsed, sorted and checked again.
+
+/// What an input asks before it parses the labels of a series, and tells after it has.
+///
+/// `raw` is what stands in the input for the labels, such as `up{job="a"}`. `variant` is a number for whatever else of
+/// the input the labels depend on. Equal `raw` and `variant` must always mean equal labels.
+pub trait Recognise {
+    /// Appends the canonical labels of a known series to `out`. Returns false if the series is not known.
+    fn find(&mut self, raw: &[u8], variant: u8, out: &mut Vec<u8>) -> bool;
+
+    /// Remembers the canonical labels of a series that was parsed.
+    fn learn(&mut self, raw: &[u8], variant: u8, labels: &[u8]);
+
+    /// The labels of the last call, which found or learned them, are those of this series of the batch. Called for
+    /// each series of the batch, in order.
+    fn assign(&mut self, series: u32);
+}
