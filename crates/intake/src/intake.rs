@@ -2,6 +2,7 @@
 
 use crate::budget::{Budget, Share};
 use crate::counters::{Counters, InputCounters, ListenerCounters, RefusedReason};
+use crate::known::{KnownSeries, Recognised, Recogniser};
 use crate::labels;
 use crate::refusal::Refusal;
 use crate::rules;
@@ -24,7 +25,8 @@ pub struct Intake(Arc<Inner>);
 struct Inner {
     storage: Storage,
     clock: Arc<dyn Clock>,
-    settings: RwLock<Arc<Settings>>,
+    settings: RwLock<Snapshot>,
+    known: Arc<KnownSeries>,
     budget: Budget,
     requests: Arc<Semaphore>,
     requests_max: usize,
@@ -33,6 +35,13 @@ struct Inner {
     series: Mutex<BTreeMap<&'static str, Arc<Mutex<SeriesLimit>>>>,
     /// The section of each input, by its name.
     inputs: Mutex<BTreeMap<&'static str, &'static str>>,
+}
+
+/// Settings, and a number that no other settings of this intake have.
+#[derive(Debug, Clone)]
+struct Snapshot {
+    settings: Arc<Settings>,
+    generation: u64,
 }
 
 impl std::fmt::Debug for Intake {
@@ -52,7 +61,8 @@ impl Intake {
             budget: Budget::new(settings.memory_bytes, settings.wait),
             requests: Arc::new(Semaphore::new(requests_max)),
             requests_max,
-            settings: RwLock::new(Arc::new(settings)),
+            known: Arc::new(KnownSeries::new(settings.known_series_bytes)),
+            settings: RwLock::new(Snapshot { settings: Arc::new(settings), generation: 0 }),
             counters: Counters::default(),
             series: Mutex::default(),
             inputs: Mutex::default(),
@@ -60,14 +70,22 @@ impl Intake {
     }
 
     pub fn settings(&self) -> Arc<Settings> {
+        self.snapshot().settings
+    }
+
+    fn snapshot(&self) -> Snapshot {
         self.0.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Other settings, from the next request on. [`Settings::requests`], [`Settings::memory_bytes`] and
-    /// [`Settings::wait`] stay as they were when the intake was made.
+    /// Other settings, from the next request on. [`Settings::requests`], [`Settings::memory_bytes`],
+    /// [`Settings::wait`] and [`Settings::known_series_bytes`] stay as they were when the intake was made.
     pub fn set_settings(&self, settings: Settings) -> Result<(), SettingsError> {
         settings.check(self.0.storage.max_waiting_bytes())?;
-        *self.0.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+        let mut current = self.0.settings.write().unwrap_or_else(PoisonError::into_inner);
+        if *current.settings != settings {
+            *current = Snapshot { settings: Arc::new(settings), generation: current.generation + 1 };
+            self.0.known.clear();
+        }
         Ok(())
     }
 
@@ -108,6 +126,11 @@ impl Intake {
     /// Requests that are worked on.
     pub fn requests(&self) -> usize {
         self.0.requests_max.saturating_sub(self.0.requests.available_permits())
+    }
+
+    /// The series that inputs recognise.
+    pub fn known_series(&self) -> &KnownSeries {
+        &self.0.known
     }
 
     /// Memory that no request holds, in bytes.
@@ -156,7 +179,7 @@ impl Input {
         let place = place.map_err(|_| Refusal::Busy("too many requests at once: try again in a moment"))?;
         Ok(Admission {
             input: self.clone(),
-            settings: self.intake.settings(),
+            settings: self.intake.snapshot(),
             memory: self.intake.0.budget.share(),
             _place: place,
         })
@@ -165,10 +188,12 @@ impl Input {
     /// Appends a batch that narthex made itself, such as the metrics of this machine: label limits and time bounds
     /// apply, but it takes no place and no memory of the requests. To be called by one task at a time.
     pub async fn append_own(&self, mut batch: Batch) -> Result<Outcome, Refusal> {
-        let settings = self.intake.settings();
+        let snapshot = self.intake.snapshot();
         let mut rejected = Rejected::default();
-        labels::limit(&mut batch, &settings.limits, &mut rejected);
-        let (kept, dropped) = self.screen(&settings, &mut batch, None, &mut rejected);
+        labels::limit(&mut batch, &snapshot.settings.limits, &mut rejected);
+        let dropped = self.apply_rules(&snapshot, &mut batch, &mut rejected);
+        self.counters.dropped.add(dropped.total());
+        let kept = self.screen(&snapshot.settings, &mut batch, None, &mut rejected);
         match self.intake.0.storage.append(batch).await {
             Ok(()) => {
                 self.count_points(kept, &rejected);
@@ -184,23 +209,36 @@ impl Input {
         }
     }
 
-    /// Applies the input's rules, the time bounds and the limits on series. Returns how many points are
-    /// left, and how many the rules dropped.
+    /// Applies the input's rules to a batch. Returns how many points they dropped.
+    fn apply_rules(&self, snapshot: &Snapshot, batch: &mut Batch, rejected: &mut Rejected) -> Kinds {
+        self.recogniser(snapshot).apply_rules(batch, rejected)
+    }
+
+    fn recogniser(&self, Snapshot { settings, generation }: &Snapshot) -> Recogniser {
+        let intake = &self.intake.0;
+        Recogniser {
+            known: intake.known.clone(),
+            hasher: intake.storage.hasher().clone(),
+            settings: settings.of(self.section),
+            limits: settings.limits,
+            section: self.section,
+            generation: *generation,
+        }
+    }
+
+    /// Applies the time bounds and the limits on series. Returns how many points are left.
     fn screen(
         &self,
         settings: &Settings,
         batch: &mut Batch,
         written_in: Option<Format>,
         rejected: &mut Rejected,
-    ) -> (Kinds, Kinds) {
-        let own = settings.of(self.section);
-        let dropped = rules::apply(&own, &settings.limits, batch, rejected);
-        self.counters.dropped.add(dropped.total());
+    ) -> Kinds {
         let bounds = TimeBounds::at(self.intake.now_ms(), settings);
         let timely = bounds.apply(batch, written_in, rejected);
         let before = rejected.kinds();
         self.limit_series(settings, batch, rejected);
-        (timely.minus(rejected.kinds().minus(before)), dropped)
+        timely.minus(rejected.kinds().minus(before))
     }
 
     /// Removes series that are new and over a limit, for an input that keeps a batch and appends it later, with
@@ -208,7 +246,8 @@ impl Input {
     pub fn limit_series(&self, settings: &Settings, batch: &mut Batch, rejected: &mut Rejected) {
         let before = rejected.over_series_limit;
         let now = self.intake.0.clock.monotonic();
-        self.series().apply(&settings.of(self.section), now, batch, rejected);
+        let hasher = self.intake.0.storage.hasher();
+        self.series().apply(&settings.of(self.section), now, hasher, batch, rejected);
         let refused = rejected.over_series_limit - before;
         if refused > 0 {
             self.counters.series_refused.add(refused);
@@ -230,11 +269,12 @@ impl Input {
         journal: &Journal,
         entry: Vec<u8>,
     ) -> Result<(), AppendError> {
-        let settings = self.intake.settings();
-        let own = settings.of(self.section);
-        self.series().touch(&own, self.intake.0.clock.monotonic(), &batch);
+        let snapshot = self.intake.snapshot();
+        let own = snapshot.settings.of(self.section);
+        let hasher = self.intake.0.storage.hasher();
+        self.series().touch(&own, self.intake.0.clock.monotonic(), hasher, &mut batch);
         let mut rejected = Rejected::default();
-        let dropped = rules::apply(&own, &settings.limits, &mut batch, &mut rejected);
+        let dropped = self.apply_rules(&snapshot, &mut batch, &mut rejected);
         self.intake.0.storage.append_with(batch, journal, entry).await?;
         self.counters.dropped.add(dropped.total());
         self.counters.rejected.add(rejected.kinds().total());
@@ -298,7 +338,7 @@ impl Input {
 #[derive(Debug)]
 pub struct Admission {
     input: Input,
-    settings: Arc<Settings>,
+    settings: Snapshot,
     memory: Share,
     _place: OwnedSemaphorePermit,
 }
@@ -331,7 +371,12 @@ impl Outcome {
 impl Admission {
     /// The settings that hold for this request.
     pub fn settings(&self) -> &Settings {
-        &self.settings
+        &self.settings.settings
+    }
+
+    /// Recognises the series of this request that are known.
+    pub fn recogniser(&self) -> Recogniser {
+        self.input.recogniser(&self.settings)
     }
 
     /// The memory that the request holds.
@@ -351,15 +396,24 @@ impl Admission {
 
     /// The timestamps that are accepted now.
     pub fn time_bounds(&self) -> TimeBounds {
-        TimeBounds::at(self.now_ms(), &self.settings)
+        TimeBounds::at(self.now_ms(), self.settings())
     }
 
     /// Applies the input's rules, the time bounds and the limits on series, appends the batch, waits for the commit,
     /// and counts. `written_in` is the text format that the timestamps were written in, if any: it has a unit that
-    /// people get wrong. `parsed.rejected` is what decoding has left out already.
-    pub async fn append(&mut self, parsed: Parsed, written_in: Option<Format>) -> Result<Outcome, Refusal> {
-        let Parsed { mut batch, mut rejected } = parsed;
-        let (kept, dropped) = self.input.screen(&self.settings, &mut batch, written_in, &mut rejected);
+    /// people get wrong. `decoded` says what decoding has left out already.
+    pub async fn append(
+        &mut self,
+        decoded: impl Into<Recognised>,
+        written_in: Option<Format>,
+    ) -> Result<Outcome, Refusal> {
+        let Recognised { parsed: Parsed { mut batch, mut rejected }, made } = decoded.into();
+        let dropped = match made {
+            Some(made) => rules::settle(&mut batch, made, &mut rejected),
+            None => self.input.apply_rules(&self.settings, &mut batch, &mut rejected),
+        };
+        self.input.counters.dropped.add(dropped.total());
+        let kept = self.input.screen(self.settings(), &mut batch, written_in, &mut rejected);
         self.memory.resize(batch.heap_bytes()).await?;
         self.input.intake.0.storage.append(batch).await?;
         self.input.count_points(kept, &rejected);
@@ -368,89 +422,4 @@ impl Admission {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "helper functions of tests")]
-    use super::*;
-    use model::{Labels, Series};
-    use std::time::Duration;
-
-    fn intake(settings: Settings) -> (tempfile::TempDir, Result<Intake, SettingsError>) {
-        let dir = tempfile::tempdir().unwrap();
-        let clock = Arc::new(model::SystemClock::new());
-        let options = storage::Options::new(dir.path());
-        let opened = Storage::open(Arc::new(wal::fs::RealFilesystem), clock.clone(), options);
-        let intake = Intake::new(opened.unwrap().0, clock, settings);
-        (dir, intake)
-    }
-
-    fn small() -> Settings {
-        let wait = Duration::from_millis(10);
-        Settings { memory_bytes: 1 << 20, requests: 2, wait, ..Settings::default() }
-    }
-
-    fn parsed(timestamps: &[i64]) -> Parsed {
-        let mut batch = Batch::new();
-        for timestamp in timestamps {
-            let labels = Labels::from_pairs([("__name__", "a"), ("t", &timestamp.to_string())]);
-            let series = batch.add_series(labels.as_ref(), Series::NO_METADATA);
-            batch.push_float(series, *timestamp, 1.0);
-        }
-        Parsed { batch, ..Parsed::default() }
-    }
-
-    #[tokio::test]
-    async fn the_outcome_says_what_was_kept_and_what_was_rejected() {
-        let (_dir, intake) = intake(small());
-        let input = intake.unwrap().input("test");
-        let mut admission = input.admit().unwrap();
-        let now = admission.now_ms();
-        let outcome = admission.append(parsed(&[now, now + 3_600_000]), None).await.unwrap();
-        assert_eq!((outcome.kept.samples, outcome.rejected.samples), (1, 1));
-        assert!(outcome.rejected.reasons[0].starts_with("a{t=\""), "{:?}", outcome.rejected);
-        assert_eq!((input.counters().points.get(), input.counters().rejected.get()), (1, 1));
-    }
-
-    #[tokio::test]
-    async fn requests_and_memory_are_bounded_and_given_back() {
-        let (_dir, intake) = intake(small());
-        let intake = intake.unwrap();
-        let input = intake.input("test");
-        let (mut first, second) = (input.admit().unwrap(), input.admit().unwrap());
-        assert!(matches!(input.admit().unwrap_err(), Refusal::Busy(_)));
-        drop(second);
-        first.memory().grow(1 << 20).await.unwrap();
-        let mut third = input.admit().unwrap();
-        let now = third.now_ms();
-        let refused = third.append(parsed(&[now]), None).await.unwrap_err();
-        assert_eq!((refused.reason().as_str(), refused.retry_after()), ("busy", Some(1)));
-        drop(first);
-        assert_eq!(third.append(parsed(&[now]), None).await.unwrap().kept.samples, 1);
-        drop(third);
-        assert_eq!((intake.requests(), intake.memory_free()), (0, 1 << 20));
-    }
-
-    #[tokio::test]
-    async fn own_batches_need_no_place_and_are_limited_and_counted() {
-        let (_dir, intake) = intake(small());
-        let intake = intake.unwrap();
-        let input = intake.input("test");
-        let _all_places = [input.admit().unwrap(), input.admit().unwrap()];
-        let mut batch = parsed(&[intake.now_ms()]).batch;
-        let labels = Labels::from_pairs([("__name__", "b"), ("l", &"x".repeat(1 << 20))]);
-        let series = batch.add_series(labels.as_ref(), Series::NO_METADATA);
-        batch.push_float(series, intake.now_ms(), 1.0);
-        let outcome = input.append_own(batch).await.unwrap();
-        assert_eq!((outcome.kept.samples, outcome.rejected.samples), (1, 1));
-        assert_eq!((input.counters().points.get(), input.counters().rejected.get()), (1, 1));
-        let storage = intake.storage().clone();
-        tokio::task::spawn_blocking(move || storage.close()).await.unwrap();
-        let refused = input.append_own(parsed(&[intake.now_ms()]).batch).await.unwrap_err();
-        assert_eq!(input.counters().refused_for(refused.reason()), 1);
-    }
-
-    #[tokio::test]
-    async fn a_log_that_would_refuse_admitted_batches_is_an_error() {
-        let (_dir, intake) = intake(Settings { memory_bytes: 1 << 40, ..Settings::default() });
-        assert!(matches!(intake.unwrap_err(), SettingsError::Log { .. }));
-    }
-}
+mod tests;

@@ -4,63 +4,106 @@ use crate::settings::InputSettings;
 use formats::Rejected;
 use model::{Batch, Kinds, LabelsBuilder, LabelsRef, Limits, Span};
 use relabel::{Relabelled, Relabeller};
+use std::sync::Arc;
 
 /// Most bytes of labels that the rules may make for one batch; the series beyond are rejected.
 pub const MADE_LABELS_BYTES: usize = 128 << 20;
 
-/// The result for one series.
-enum Made {
+/// What the rules make of one series.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Made {
     Same,
     Dropped,
+    /// Other labels, in the buffer of whoever asked for them.
     Changed(Span),
     Invalid(String),
 }
 
-/// Adds `labels` and applies `metric_relabel_configs` to each series. Removes the series that a rule drops, and
-/// returns how many points they had. Series whose new labels are invalid are rejected.
-pub(crate) fn apply(
-    settings: &InputSettings,
-    limits: &Limits,
-    batch: &mut Batch,
-    rejected: &mut Rejected,
-) -> Kinds {
-    let mut dropped = Kinds::default();
-    if settings.labels.is_empty() && settings.metric_relabel_configs.is_empty() {
-        return dropped;
+/// The rules of an input: its `labels`, then its `metric_relabel_configs`.
+#[derive(Debug)]
+pub(crate) struct Rules {
+    settings: Arc<InputSettings>,
+    limits: Limits,
+    relabeller: Relabeller,
+    with_labels: Vec<u8>,
+    relabelled: Vec<u8>,
+}
+
+impl Rules {
+    pub(crate) fn new(settings: Arc<InputSettings>, limits: Limits) -> Self {
+        let relabeller = Relabeller::new(settings.metric_relabel_configs.clone());
+        Rules { settings, limits, relabeller, with_labels: Vec::new(), relabelled: Vec::new() }
     }
-    let mut relabeller = Relabeller::new(settings.metric_relabel_configs.clone());
-    let mut arena = std::mem::take(&mut batch.bytes);
-    let limit = arena.len().saturating_add(MADE_LABELS_BYTES).min(Batch::MAX_BYTES);
-    let (mut with_labels, mut relabelled) = (Vec::new(), Vec::new());
-    let mut make = |labels: Span, arena: &mut Vec<u8>| {
-        with_labels.clear();
-        relabelled.clear();
-        let own = LabelsRef::trusted(model::batch::slice(arena, labels));
-        settings.labels.apply(own, &mut with_labels);
-        let made = match relabeller.apply(LabelsRef::trusted(&with_labels), &mut relabelled) {
-            Relabelled::Dropped => return Made::Dropped,
-            Relabelled::Changed => &relabelled,
-            Relabelled::Same if with_labels == own.as_bytes() => return Made::Same,
-            Relabelled::Same => &with_labels,
-        };
-        match check(LabelsRef::trusted(made), limits) {
-            Err(reason) => Made::Invalid(format!("after relabelling: {reason}")),
-            Ok(()) if arena.len() + made.len() > limit => {
-                Made::Invalid(format!("relabelling makes more than {MADE_LABELS_BYTES} bytes of labels"))
-            }
-            Ok(()) => {
-                let start = arena.len();
-                arena.extend_from_slice(made);
-                Made::Changed(Span { start: start as u32, len: made.len() as u32 })
-            }
+
+    /// Whether there are none, so that they change nothing.
+    pub(crate) fn is_empty(&self) -> bool {
+        !self.settings.has_rules()
+    }
+
+    /// Applies them to the labels of a series. Appends the labels to `out` if they change.
+    pub(crate) fn make(&mut self, labels: LabelsRef<'_>, out: &mut Vec<u8>) -> Made {
+        if self.is_empty() {
+            return Made::Same;
         }
-    };
-    let made: Vec<Made> = batch.series.iter().map(|series| make(series.labels, &mut arena)).collect();
-    batch.bytes = arena;
-    for (series, made) in batch.series.iter_mut().zip(&made) {
+        self.with_labels.clear();
+        self.relabelled.clear();
+        self.settings.labels.apply(labels, &mut self.with_labels);
+        let with_labels = LabelsRef::trusted(&self.with_labels);
+        let made = match self.relabeller.apply(with_labels, &mut self.relabelled) {
+            Relabelled::Dropped => return Made::Dropped,
+            Relabelled::Changed => LabelsRef::trusted(&self.relabelled),
+            Relabelled::Same if with_labels == labels => return Made::Same,
+            Relabelled::Same => with_labels,
+        };
+        match check(made, &self.limits) {
+            Err(reason) => Made::Invalid(format!("after relabelling: {reason}")),
+            Ok(()) => changed(made.as_bytes(), out),
+        }
+    }
+}
+
+/// Appends labels that the rules have made to `out`, within [`MADE_LABELS_BYTES`].
+pub(crate) fn changed(made: &[u8], out: &mut Vec<u8>) -> Made {
+    let start = out.len();
+    if start + made.len() > MADE_LABELS_BYTES {
+        return too_many_labels();
+    }
+    out.extend_from_slice(made);
+    Made::Changed(Span { start: start as u32, len: made.len() as u32 })
+}
+
+fn too_many_labels() -> Made {
+    Made::Invalid(format!("relabelling makes more than {MADE_LABELS_BYTES} bytes of labels"))
+}
+
+/// What became of each series of a batch.
+#[derive(Debug, Default)]
+pub(crate) struct AllMade {
+    /// Empty where nothing changes.
+    pub(crate) series: Vec<Made>,
+    /// The labels that changed.
+    pub(crate) changed: Vec<u8>,
+    /// The registry's hashes of the labels as they are then; of those that are left out any number.
+    pub(crate) hashes: Vec<u128>,
+}
+
+/// Gives the series of a batch the labels that the rules have made. Removes the series that a rule drops, and returns how
+/// many points they had. Series whose new labels are invalid are rejected.
+pub(crate) fn settle(batch: &mut Batch, made: AllMade, rejected: &mut Rejected) -> Kinds {
+    let AllMade { series: mut made, changed, hashes } = made;
+    let mut dropped = Kinds::default();
+    batch.hashes = hashes;
+    let Batch { bytes: arena, series, verbatim, .. } = &mut *batch;
+    for (series, made) in series.iter_mut().zip(&mut made) {
         if let Made::Changed(labels) = made {
-            series.labels = *labels;
-            batch.verbatim = None;
+            let labels = model::batch::slice(&changed, *labels);
+            if arena.len() + labels.len() > Batch::MAX_BYTES {
+                *made = too_many_labels();
+                continue;
+            }
+            series.labels = Span { start: arena.len() as u32, len: labels.len() as u32 };
+            arena.extend_from_slice(labels);
+            *verbatim = None;
         }
     }
     for made in &made {
@@ -102,6 +145,15 @@ mod tests {
     use model::{Labels, Series, Verbatim};
     use relabel::AddedLabels;
 
+    fn apply(settings: &InputSettings, batch: &mut Batch, rejected: &mut Rejected) -> Kinds {
+        let mut rules = Rules::new(Arc::new(settings.clone()), Limits::default());
+        let mut made = AllMade::default();
+        for number in 0..batch.series.len() as u32 {
+            made.series.push(rules.make(batch.labels(number), &mut made.changed));
+        }
+        settle(batch, made, rejected)
+    }
+
     fn batch(series: &[&[(&str, &str)]]) -> Batch {
         let mut batch = Batch::new();
         for labels in series {
@@ -141,7 +193,7 @@ mod tests {
                 {"source_labels": ["site"], "target_label": "place"}]"#,
         );
         let mut rejected = Rejected::default();
-        let dropped = apply(&settings, &Limits::default(), &mut batch, &mut rejected);
+        let dropped = apply(&settings, &mut batch, &mut rejected);
         assert_eq!((dropped.samples, rejected.is_empty()), (1, true));
         assert_eq!(series(&batch), [r#"a{place="boat",site="boat"}"#, r#"b{place="own",site="own"}"#]);
         assert_eq!(batch.verbatim, None, "the body does not have these labels");
@@ -153,7 +205,7 @@ mod tests {
         let mut batch = before.clone();
         let rules = r#"[{"action": "drop", "source_labels": ["__name__"], "regex": "noise"}]"#;
         let settings = settings(&[("site", "boat")], rules);
-        apply(&settings, &Limits::default(), &mut batch, &mut Rejected::default());
+        apply(&settings, &mut batch, &mut Rejected::default());
         assert_eq!(batch, before);
     }
 
@@ -163,7 +215,7 @@ mod tests {
         let rules =
             r#"[{"source_labels": ["x"], "regex": "1", "target_label": "__name__", "replacement": ""}]"#;
         let mut rejected = Rejected::default();
-        apply(&settings(&[], rules), &Limits::default(), &mut batch, &mut rejected);
+        apply(&settings(&[], rules), &mut batch, &mut rejected);
         assert_eq!((rejected.series, rejected.samples, series(&batch)), (1, 1, vec!["a".to_string()]));
         let reason = "after relabelling: a series without a metric name (__name__)";
         assert_eq!(rejected.reasons, [reason]);

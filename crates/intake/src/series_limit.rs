@@ -11,6 +11,7 @@ use model::words::are;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
+use storage::registry::Hasher;
 
 /// How long a series is active after its last sample.
 pub const ACTIVE: Duration = Duration::from_secs(3600);
@@ -52,6 +53,7 @@ impl SeriesLimit {
         &mut self,
         settings: &InputSettings,
         now: Duration,
+        hasher: &Hasher,
         batch: &mut Batch,
         rejected: &mut Rejected,
     ) {
@@ -61,11 +63,11 @@ impl SeriesLimit {
             return;
         }
         self.sweep(now);
+        hasher.fill(batch);
         let mut over = vec![false; batch.series.len()];
-        for (number, over) in over.iter_mut().enumerate() {
-            let labels = batch.labels(number as u32);
-            let name = labels.metric_name().unwrap_or_default();
-            if let Some(reason) = self.refusal(settings, labels.as_bytes(), name, now) {
+        for ((number, hash), over) in batch.hashes.iter().enumerate().zip(&mut over) {
+            let name = batch.labels(number as u32).metric_name().unwrap_or_default();
+            if let Some(reason) = self.refusal(settings, *hash, name, now) {
                 *over = true;
                 self.blame(name);
                 rejected.series += 1;
@@ -77,17 +79,23 @@ impl SeriesLimit {
     }
 
     /// Notes that the series of a batch are active, also those that are new and over a limit.
-    pub(crate) fn touch(&mut self, settings: &InputSettings, now: Duration, batch: &Batch) {
+    pub(crate) fn touch(
+        &mut self,
+        settings: &InputSettings,
+        now: Duration,
+        hasher: &Hasher,
+        batch: &mut Batch,
+    ) {
         if !settings.limits_series() {
             return;
         }
         self.sweep(now);
         let no_limit = InputSettings::default();
-        for number in 0..batch.series.len() as u32 {
-            let labels = batch.labels(number);
-            let name = labels.metric_name().unwrap_or_default();
+        hasher.fill(batch);
+        for (number, hash) in batch.hashes.iter().enumerate() {
+            let name = batch.labels(number as u32).metric_name().unwrap_or_default();
             // Only the bound on all series can refuse one here.
-            let _ = self.refusal(&no_limit, labels.as_bytes(), name, now);
+            let _ = self.refusal(&no_limit, *hash, name, now);
         }
     }
 
@@ -109,12 +117,13 @@ impl SeriesLimit {
     fn refusal(
         &mut self,
         settings: &InputSettings,
-        labels: &[u8],
+        hash: u128,
         name: &[u8],
         now: Duration,
     ) -> Option<String> {
         let seen = now.as_secs() as u32;
-        let hash = self.hasher.hash_one(labels);
+        // Half of a keyed hash of 128 bits.
+        let hash = hash as u64;
         if let Some(active) = self.series.get_mut(&hash) {
             active.seen = seen;
             return None;
@@ -176,6 +185,9 @@ impl SeriesLimit {
 mod tests {
     use super::*;
     use model::{Labels, Series};
+    use std::sync::LazyLock;
+
+    static HASHER: LazyLock<Hasher> = LazyLock::new(Hasher::new);
 
     fn batch(name: &str, numbers: std::ops::Range<u32>) -> Batch {
         let mut batch = Batch::new();
@@ -195,7 +207,7 @@ mod tests {
         batch: Batch,
     ) -> (usize, u64, String) {
         let (mut batch, mut rejected) = (batch, Rejected::default());
-        limit.apply(settings, Duration::from_secs(at), &mut batch, &mut rejected);
+        limit.apply(settings, Duration::from_secs(at), &HASHER, &mut batch, &mut rejected);
         assert_eq!(rejected.series, rejected.samples);
         (batch.points.len(), rejected.series, rejected.reasons.first().cloned().unwrap_or_default())
     }

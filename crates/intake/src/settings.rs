@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Most memory of the series that inputs recognise, in bytes.
+pub const KNOWN_SERIES_BYTES: usize = 32 << 20;
+
 /// Settings that each input has.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct InputSettings {
@@ -19,6 +22,11 @@ pub struct InputSettings {
 }
 
 impl InputSettings {
+    /// Whether there is anything that may change the labels of series.
+    pub(crate) fn has_rules(&self) -> bool {
+        !self.labels.is_empty() || !self.metric_relabel_configs.is_empty()
+    }
+
     pub(crate) fn limits_series(&self) -> bool {
         self.max_series.is_some() || self.max_series_per_metric.is_some()
     }
@@ -34,6 +42,8 @@ pub struct Settings {
     /// Memory of all requests together, in bytes: bodies, what they are decoded into, and batches that wait for the
     /// log. A request that finds no memory free waits for [`Settings::wait`].
     pub memory_bytes: usize,
+    /// Most memory of the series that inputs recognise ([`crate::known`]), in bytes. It is taken as it is used.
+    pub known_series_bytes: usize,
     /// How long a request waits for memory before it is refused with [`crate::Refusal::Busy`].
     pub wait: Duration,
     /// Samples further ahead of the clock than this are rejected, because a sample from the future blocks its series
@@ -51,6 +61,7 @@ impl Default for Settings {
             limits: model::Limits::default(),
             requests: 1000,
             memory_bytes: 192 << 20,
+            known_series_bytes: KNOWN_SERIES_BYTES,
             wait: Duration::from_secs(10),
             ahead: Duration::from_secs(600),
             max_age: None,

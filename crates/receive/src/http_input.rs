@@ -9,29 +9,31 @@ use crate::answer::{Refusal, whole};
 use crate::decode::{decode, encoding};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use formats::Parsed;
 use formats::compress::Encoding;
 use formats::text::Format;
 use http::StatusCode;
 use http::request::Parts;
 use http_server::{Route, Routes};
+use intake::known::{Recognised, Recogniser};
 use intake::{Input, Outcome, TimeBounds};
 use model::{Limits, Verbatim};
 use std::sync::Arc;
 
 /// What holds while a request is read. One snapshot of the settings and one time for all of it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct Conditions {
     pub(crate) limits: Limits,
     pub(crate) bounds: TimeBounds,
     /// Milliseconds since 1970.
     pub(crate) now_ms: i64,
+    /// For series that are named by the same bytes in each request.
+    pub(crate) recogniser: Recogniser,
 }
 
 /// What a body says.
 #[derive(Debug)]
 pub(crate) struct Decoded {
-    pub(crate) parsed: Parsed,
+    pub(crate) decoded: Recognised,
     /// The text format that the timestamps were written in, if any.
     pub(crate) written_in: Option<Format>,
     /// The media type with which the body can be sent on as it came; `None` if it has to be encoded anew.
@@ -113,6 +115,7 @@ async fn append<I: HttpInput>(
         limits: admission.settings().limits,
         bounds: admission.time_bounds(),
         now_ms: admission.now_ms(),
+        recogniser: admission.recogniser(),
     };
     let decoder = {
         let head = head.clone();
@@ -120,10 +123,11 @@ async fn append<I: HttpInput>(
     };
     let limit = doors.options().decoded_bytes;
     let ((decoded, plain_bytes), body) = decode(body, admission.memory(), encoding, limit, decoder).await?;
-    let Decoded { mut parsed, written_in, verbatim } = decoded?;
+    let Decoded { mut decoded, written_in, verbatim } = decoded?;
     if let Some(content_type) = verbatim {
         let (encoding, body) = (encoding.as_str(), body.into_boxed_slice().into());
-        parsed.batch.verbatim = Some(Box::new(Verbatim { content_type, encoding, body, plain_bytes }));
+        decoded.parsed.batch.verbatim =
+            Some(Box::new(Verbatim { content_type, encoding, body, plain_bytes }));
     }
-    Ok(admission.append(parsed, written_in).await?)
+    Ok(admission.append(decoded, written_in).await?)
 }

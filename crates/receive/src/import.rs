@@ -5,7 +5,7 @@ use crate::doors::IMPORT;
 use crate::http_input::{Conditions, Decoded, HttpInput};
 use crate::pushgateway::parameters;
 use formats::compress::Encoding;
-use formats::text::{self, Format, ParseOptions};
+use formats::text::{Format, ParseOptions};
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http_server::Route;
@@ -66,8 +66,9 @@ impl HttpInput for Import {
             extra_labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let mut options = ParseOptions::new(*format, timestamp.unwrap_or(conditions.now_ms));
         (options.extra_labels, options.limits) = (&extra, conditions.limits);
-        let parsed = text::parse(body, &options).map_err(|error| Refusal::Malformed(error.to_string()))?;
-        Ok(Decoded { parsed, written_in: Some(*format), verbatim: None })
+        let decoded = conditions.recogniser.parse_text(body, &options);
+        let decoded = decoded.map_err(|error| Refusal::Malformed(error.to_string()))?;
+        Ok(Decoded { decoded, written_in: Some(*format), verbatim: None })
     }
 }
 

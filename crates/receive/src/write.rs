@@ -59,7 +59,7 @@ impl HttpInput for RemoteWrite {
             .map_err(|error| Refusal::Malformed(error.to_string()))?;
         let verbatim = decoded.exact.then(|| protocol.content_type());
         let parsed = Parsed { batch: decoded.batch, rejected: decoded.rejected };
-        Ok(Decoded { parsed, written_in: None, verbatim })
+        Ok(Decoded { decoded: parsed.into(), written_in: None, verbatim })
     }
 
     fn answer(head: Option<&Protocol>, outcome: Option<&Outcome>, refusal: Option<&Refusal>) -> Response {

@@ -2,6 +2,7 @@
 
 use super::{counter, gauge};
 use groups::Stats;
+use intake::known::KnownSeries;
 use intake::{Counters, Intake, RefusedReason};
 use model::{Family, MetricType};
 use receive::Denied;
@@ -12,6 +13,7 @@ pub(super) fn families(intake: &Intake, denied: &Denied, stats: &Stats, out: &mu
     requests(intake.counters(), out);
     control(intake, out);
     listeners(intake, out);
+    known_series(intake.known_series(), out);
     groups(stats, out);
     events(denied, stats, out);
 }
@@ -114,6 +116,27 @@ fn listeners(intake: &Intake, out: &mut Vec<Family>) {
         }
     }
     out.extend([denied, drops, lost].into_iter().filter(|family| !family.metrics.is_empty()));
+}
+
+/// The series that inputs recognise.
+fn known_series(known: &KnownSeries, out: &mut Vec<Family>) {
+    out.push(counter(
+        "narthex_known_series_hits_total",
+        "Series of requests whose labels were known, so that they were not parsed or relabelled again.",
+        known.hits.get(),
+    ));
+    out.push(counter(
+        "narthex_known_series_misses_total",
+        "Series of requests that were looked up and whose labels were not known.",
+        known.misses.get(),
+    ));
+    out.push(counter(
+        "narthex_known_series_evictions_total",
+        "Known series that were forgotten, for others to be remembered or after a change of settings.",
+        known.evicted(),
+    ));
+    out.push(gauge("narthex_known_series", "Series that inputs recognise.", known.entries() as f64));
+    out.push(gauge("narthex_known_series_bytes", "Memory of the known series.", known.bytes() as f64));
 }
 
 /// The groups there are.

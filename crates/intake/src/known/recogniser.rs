@@ -1,0 +1,162 @@
+//! One request's use of the known series.
+
+use super::{KNOWN_SET_BYTES, Key, Known, KnownSeries, Outcome};
+use crate::rules::{self, AllMade, Made, Rules};
+use crate::settings::InputSettings;
+use formats::text::{self, ParseError, ParseOptions};
+use formats::{Parsed, Recognise, Rejected};
+use model::{Batch, Kinds, LabelsRef, Limits};
+use std::hash::BuildHasher;
+use std::sync::Arc;
+use storage::registry::Hasher;
+
+/// The variant of keys whose raw bytes are canonical labels.
+const CANONICAL: u8 = u8::MAX;
+
+/// Recognises the series of an input's requests, and applies the input's rules to those that are new. It has one snapshot
+/// of the settings.
+#[derive(Debug)]
+pub struct Recogniser<S = hashbrown::DefaultHashBuilder> {
+    pub(crate) known: Arc<KnownSeries<S>>,
+    pub(crate) hasher: Hasher,
+    pub(crate) settings: Arc<InputSettings>,
+    pub(crate) limits: Limits,
+    /// The section of the settings.
+    pub(crate) section: &'static str,
+    /// The number of the settings, which no other settings have.
+    pub(crate) generation: u64,
+}
+
+/// A decoded request, with what became of its series if they were recognised.
+#[derive(Debug)]
+pub struct Recognised {
+    pub parsed: Parsed,
+    /// `None`: the input's rules are still to be applied.
+    pub(crate) made: Option<AllMade>,
+}
+
+impl From<Parsed> for Recognised {
+    fn from(parsed: Parsed) -> Self {
+        Recognised { parsed, made: None }
+    }
+}
+
+impl<S: BuildHasher> Recogniser<S> {
+    /// Reads a text, as [`text::parse`] does.
+    pub fn parse_text(&self, bytes: &[u8], options: &ParseOptions<'_>) -> Result<Recognised, ParseError> {
+        // Strings are quoted, so that different labels are never written the same.
+        let mut request = self.begin(&format!("{:?} {:?}", options.extra_labels, options.limits));
+        let parsed = text::parse_recognising(bytes, options, &mut request)?;
+        Ok(Recognised { parsed, made: Some(std::mem::take(&mut request.made)) })
+    }
+
+    /// Applies the rules to a batch that was decoded without being recognised. Returns how many points they dropped.
+    pub(crate) fn apply_rules(&self, batch: &mut Batch, rejected: &mut Rejected) -> Kinds {
+        if !self.settings.has_rules() {
+            return Kinds::default();
+        }
+        let mut request = self.begin(&format!("{:?}", self.limits));
+        for number in 0..batch.series.len() as u32 {
+            let labels = batch.labels(number).as_bytes();
+            if !request.look_up(labels, CANONICAL, |_| ()) {
+                request.learn(labels, CANONICAL, labels);
+            }
+            request.assign(number);
+        }
+        rules::settle(batch, std::mem::take(&mut request.made), rejected)
+    }
+
+    /// `depends_on`: what the labels of this request's series depend on besides their raw bytes and the settings.
+    fn begin(&self, depends_on: &str) -> Request<'_, S> {
+        let context = format!("{} {} {depends_on}", self.generation, self.section);
+        Request {
+            known: &self.known,
+            hasher: &self.hasher,
+            rules: Rules::new(self.settings.clone(), self.limits),
+            context: self.hasher.hash(context.as_bytes()),
+            last: None,
+            made: AllMade::default(),
+            hits: 0,
+            misses: 0,
+        }
+    }
+}
+
+/// The series of one request.
+#[derive(Debug)]
+struct Request<'r, S> {
+    known: &'r KnownSeries<S>,
+    hasher: &'r Hasher,
+    rules: Rules,
+    context: u128,
+    /// The series of the last call of `find` or `learn`.
+    last: Option<(Made, u128)>,
+    made: AllMade,
+    hits: u64,
+    misses: u64,
+}
+
+impl<S: BuildHasher> Request<'_, S> {
+    #[inline]
+    fn look_up(&mut self, raw: &[u8], variant: u8, take: impl FnOnce(&[u8])) -> bool {
+        let changed = &mut self.made.changed;
+        let found = self.known.with(Key { raw, variant, context: self.context }, |known| {
+            take(known.labels);
+            let made = match known.outcome {
+                Outcome::Same => Made::Same,
+                Outcome::Dropped => Made::Dropped,
+                Outcome::Changed(labels) => rules::changed(labels, changed),
+            };
+            (made, known.hash)
+        });
+        match found.is_some() {
+            true => self.hits += 1,
+            false => self.misses += 1,
+        }
+        self.last = found;
+        self.last.is_some()
+    }
+}
+
+impl<S: BuildHasher> Recognise for Request<'_, S> {
+    fn find(&mut self, raw: &[u8], variant: u8, out: &mut Vec<u8>) -> bool {
+        self.look_up(raw, variant, |labels| out.extend_from_slice(labels))
+    }
+
+    fn learn(&mut self, raw: &[u8], variant: u8, labels: &[u8]) {
+        let made = self.rules.make(LabelsRef::trusted(labels), &mut self.made.changed);
+        let (outcome, after) = match &made {
+            Made::Same => (Some(Outcome::Same), labels),
+            Made::Dropped => (Some(Outcome::Dropped), labels),
+            Made::Changed(span) => {
+                let changed = model::batch::slice(&self.made.changed, *span);
+                (Some(Outcome::Changed(changed)), changed)
+            }
+            Made::Invalid(_) => (None, labels),
+        };
+        let hash = self.hasher.hash(after);
+        let is_small = [raw, labels, after].iter().all(|bytes| bytes.len() <= KNOWN_SET_BYTES);
+        if let Some(outcome) = outcome.filter(|_| is_small) {
+            let key = Key { raw, variant, context: self.context };
+            self.known.insert(key, Known { labels, outcome, hash });
+        }
+        self.last = Some((made, hash));
+    }
+
+    fn assign(&mut self, series: u32) {
+        let Some((made, hash)) = self.last.take() else { return };
+        debug_assert_eq!(self.made.hashes.len(), series as usize, "series are assigned in order");
+        self.made.hashes.push(hash);
+        // Without rules all of them would be the same.
+        if !self.rules.is_empty() {
+            self.made.series.push(made);
+        }
+    }
+}
+
+impl<S> Drop for Request<'_, S> {
+    fn drop(&mut self) {
+        self.known.hits.add(self.hits);
+        self.known.misses.add(self.misses);
+    }
+}
