@@ -11,6 +11,7 @@ use crate::table::{Table, number};
 use crate::workload::{PER_REQUEST, Plan, Workload};
 use formats::compress::{Compressor, Decompressor, Encoding};
 use formats::remote_write::{DecodeOptions, Encoder, Protocol, decode};
+use formats::text::{Format, ParseOptions};
 use model::{Batch, Value};
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
@@ -46,10 +47,12 @@ const LIMIT: usize = 32 << 20;
 const KNOWN: u32 = 100_000;
 
 /// The stages in the order of a sample's way: name, and what makes the work.
-const STAGES: [(&str, Make); 10] = [
+const STAGES: [(&str, Make); 12] = [
     ("decompress 1.0", decompress),
     ("decode 1.0", || decoding(Version::V1)),
     ("decode 2.0", || decoding(Version::V2)),
+    ("decode text", || decoding_text(0)),
+    ("decode text, known series", || decoding_text(32 << 20)),
     ("hash labels", hash),
     ("look up", look_up),
     ("log: encode and compress", log_encode),
@@ -188,6 +191,30 @@ fn decoding(version: Version) -> Result<Work> {
     let options = DecodeOptions::default();
     Ok(Box::new(move || {
         let _ = black_box(decode(protocol, black_box(&plain), &options));
+    }))
+}
+
+/// A request as text, without decompressing it; what is known may take `known_bytes`.
+fn decoding_text(known_bytes: usize) -> Result<Work> {
+    let batch = batch(0)?;
+    let mut text = String::new();
+    for point in &batch.points {
+        if let Value::Float(value) = point.value {
+            text += &format!("{} {value} {}\n", batch.labels(point.series), point.timestamp);
+        }
+    }
+    let folder = tempfile::tempdir()?;
+    let clock = Arc::new(model::SystemClock::new());
+    let options = storage::Options::new(folder.path());
+    let (storage, _) = storage::Storage::open(Arc::new(RealFilesystem), clock.clone(), options)?;
+    let settings = intake::Settings { known_series_bytes: known_bytes, ..intake::Settings::default() };
+    let recogniser = intake::Intake::new(storage, clock, settings)?.input("bench").admit()?.recogniser();
+    let options = ParseOptions::new(Format::Text, 0);
+    if recogniser.parse_text(text.as_bytes(), &options).is_err() {
+        return Err("the text can't be read".into());
+    }
+    Ok(Box::new(move || {
+        let _ = black_box(recogniser.parse_text(black_box(text.as_bytes()), &options));
     }))
 }
 
