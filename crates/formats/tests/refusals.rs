@@ -224,7 +224,7 @@ fn between(protocol: Protocol, bad: &[u8], options: &DecodeOptions) -> (Rejected
     assert_eq!((first.timestamp, last.timestamp), (50, 50));
     assert_eq!(decoded.batch.labels(last.series).to_string(), "up", "the good ones are kept");
     let wire = decoded.batch.series.len();
-    (decoded.rejected, decoded.accepted, wire)
+    (decoded.rejected, decoded.batch.kinds(), wire)
 }
 
 /// A histogram with 2 observations in its only bucket.
@@ -476,7 +476,7 @@ fn exemplars_alone_keep_a_series() {
     let exemplar = field(3, [label("id", "1"), double(2, 0.5), number(3, 50)].concat());
     let alone = v1(&[label("__name__", "up"), exemplar]);
     let decoded = decode(Protocol::V1, &alone, &DecodeOptions::default()).unwrap();
-    assert_eq!(decoded.accepted, Kinds { samples: 0, histograms: 0, exemplars: 1 });
+    assert_eq!(decoded.batch.kinds(), Kinds { samples: 0, histograms: 0, exemplars: 1 });
     assert!(decoded.rejected.is_empty());
     assert_eq!(decoded.batch.series.len(), 1);
 }
@@ -523,6 +523,6 @@ proptest! {
         let decoded = decode(Protocol::V1, &body, &DecodeOptions::default()).unwrap();
         prop_assert_eq!(decoded.rejected.series, 1);
         prop_assert_eq!(decoded.batch.series.len(), before + after);
-        prop_assert_eq!(decoded.accepted.samples, (before + after) as u64);
+        prop_assert_eq!(decoded.batch.kinds().samples, (before + after) as u64);
     }
 }

@@ -35,8 +35,6 @@ pub enum RefusedReason {
     Incomplete,
     /// There is nothing at this path.
     NotFound,
-    /// The path does not have this method.
-    Method,
     /// No credentials, or wrong ones.
     Unauthorized,
     /// Over a limit on groups or series.
@@ -55,13 +53,12 @@ pub enum RefusedReason {
 
 impl RefusedReason {
     /// All of them.
-    pub const ALL: [RefusedReason; 13] = [
+    pub const ALL: [RefusedReason; 12] = [
         RefusedReason::Invalid,
         RefusedReason::UnsupportedMedia,
         RefusedReason::TooLarge,
         RefusedReason::Incomplete,
         RefusedReason::NotFound,
-        RefusedReason::Method,
         RefusedReason::Unauthorized,
         RefusedReason::TooMany,
         RefusedReason::Busy,
@@ -79,7 +76,6 @@ impl RefusedReason {
             Self::TooLarge => "too_large",
             Self::Incomplete => "incomplete",
             Self::NotFound => "not_found",
-            Self::Method => "method",
             Self::Unauthorized => "unauthorized",
             Self::TooMany => "too_many",
             Self::Busy => "busy",

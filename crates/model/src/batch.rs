@@ -5,7 +5,7 @@
 
 use crate::labels::LabelsRef;
 use crate::metadata::Metadata;
-use crate::{Family, Histogram};
+use crate::{Family, Histogram, Kinds};
 use bytes::Bytes;
 
 /// A run of bytes in [`Batch::bytes`].
@@ -107,6 +107,13 @@ impl Batch {
     /// An empty batch.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The number of points of each kind.
+    pub fn kinds(&self) -> Kinds {
+        let mut kinds = Kinds::default();
+        self.points.iter().for_each(|point| kinds.count(&point.value));
+        kinds
     }
 
     /// Whether there is nothing to store.

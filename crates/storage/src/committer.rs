@@ -291,8 +291,7 @@ impl Committer {
             }
         };
         let References { refs, marked } = references;
-        let mut kinds = Kinds::default();
-        batch.points.iter().for_each(|point| kinds.count(&point.value));
+        let kinds = batch.kinds();
         let chunk = written.map(|(records, end)| {
             let start = std::mem::replace(&mut self.last_end, end);
             Chunk { batch, refs, segment: start.segment, records, start, end, arrived }

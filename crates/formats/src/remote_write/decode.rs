@@ -4,7 +4,7 @@ use super::alike::Pairs;
 use super::fast::{FastLabels, FastLimits};
 use super::{DecodeError, Rejected};
 use model::{
-    Batch, HistogramError, Kinds, LabelError, LabelsBuilder, LabelsRef, Limits, Point, Series, Span, Value,
+    Batch, HistogramError, LabelError, LabelsBuilder, LabelsRef, Limits, Point, Series, Span, Value,
 };
 
 /// What a request may be. Every limit is on one request.
@@ -40,8 +40,6 @@ impl Default for DecodeOptions {
 pub struct Decoded {
     /// What is valid. Metadata of 1.0 is that of families; that of 2.0 belongs to series.
     pub batch: Batch,
-    /// How much is in the batch; what a 2.0 answer reports as written.
-    pub accepted: Kinds,
     /// What was left out.
     pub rejected: Rejected,
     /// Whether the body says what the batch says and nothing else, and much in the way in which
@@ -321,16 +319,13 @@ impl<'a, 'o> Decoder<'a, 'o> {
         }
         let batch = &mut self.decoded.batch;
         batch.series.push(Series { labels, metadata: Series::NO_METADATA });
-        self.decoded.accepted.samples += (batch.points.len() - self.marks.points) as u64;
         if !self.histograms.is_empty() {
             // Written, floats and histograms of a series would be two, in order of time.
             self.decoded.exact &= batch.points.len() == self.marks.points;
-            self.decoded.accepted.histograms += self.histograms.len() as u64;
             merge(&mut batch.points, self.marks.points, &self.histograms);
             self.histograms.clear();
         }
         if !self.exemplars.is_empty() {
-            self.decoded.accepted.exemplars += self.exemplars.len() as u64;
             batch.points.append(&mut self.exemplars);
         }
         self.check_bytes()

@@ -75,8 +75,8 @@ fn check_decoded(protocol: Protocol, body: &[u8], all: Vec<PlainSeries>) {
         points.filter(|point| matches!(point.value, PlainValue::Float(_)) == float).count() as u64
     };
     let exemplars = all.iter().map(|series| series.exemplars.len() as u64).sum();
-    let accepted = model::Kinds { samples: count(true), histograms: count(false), exemplars };
-    assert_eq!(decoded.accepted, accepted);
+    let sent = model::Kinds { samples: count(true), histograms: count(false), exemplars };
+    assert_eq!(decoded.batch.kinds(), sent);
     assert_eq!(plain::of_batch(&decoded.batch), merged(without_empty_metadata(all)));
 }
 

@@ -86,13 +86,14 @@ impl Sink {
         if let Some(observe) = &self.0.observer {
             observe(&decoded.batch);
         }
-        seen.samples = decoded.accepted.samples + decoded.accepted.histograms;
-        Ok(answer(protocol, decoded.accepted, &decoded.rejected, seen))
+        let written = decoded.batch.kinds();
+        seen.samples = written.samples + written.histograms;
+        Ok(answer(protocol, written, &decoded.rejected, seen))
     }
 }
 
 /// The answer to a request that could be decoded: 204, or 400 where something in it was invalid.
-fn answer(protocol: Protocol, accepted: model::Kinds, rejected: &Rejected, seen: &mut Seen) -> Response {
+fn answer(protocol: Protocol, written: model::Kinds, rejected: &Rejected, seen: &mut Seen) -> Response {
     let mut response = if rejected.is_empty() {
         StatusCode::NO_CONTENT.into_response()
     } else {
@@ -100,12 +101,12 @@ fn answer(protocol: Protocol, accepted: model::Kinds, rejected: &Rejected, seen:
         (StatusCode::BAD_REQUEST, format!("{rejected}\n")).into_response()
     };
     if protocol == Protocol::V2 {
-        let written = [
-            ("x-prometheus-remote-write-samples-written", accepted.samples),
-            ("x-prometheus-remote-write-histograms-written", accepted.histograms),
-            ("x-prometheus-remote-write-exemplars-written", accepted.exemplars),
+        let headers = [
+            ("x-prometheus-remote-write-samples-written", written.samples),
+            ("x-prometheus-remote-write-histograms-written", written.histograms),
+            ("x-prometheus-remote-write-exemplars-written", written.exemplars),
         ];
-        for (name, count) in written {
+        for (name, count) in headers {
             response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from(count));
         }
     }

@@ -117,10 +117,8 @@ fn own(telemetry: &Telemetry) -> Vec<(Key, u64)> {
         out.push((Key::new(Event::CollectionFailed, "", &input_words(reason)), samples));
     }
     for (input, counters) in pushed_to(telemetry.doors().intake().counters()) {
-        // A wrong method pushes nothing.
-        for reason in InputReason::ALL.into_iter().filter(|reason| *reason != InputReason::Method) {
-            out.push((input_key(input, reason), counters.refused_for(reason)));
-        }
+        let refused = |reason| (input_key(input, reason), counters.refused_for(reason));
+        out.extend(InputReason::ALL.into_iter().map(refused));
     }
     out
 }
