@@ -16,6 +16,7 @@ pub mod batch;
 pub mod clock;
 pub mod family;
 pub mod histogram;
+pub mod invariant;
 pub mod kinds;
 pub mod labels;
 pub mod limits;
@@ -36,3 +37,6 @@ pub use limits::Limits;
 pub use metadata::{Metadata, MetricType};
 pub use secret::Secret;
 pub use stale::{STALE_NAN, is_stale, stale_nan};
+/// For [`invariant!`].
+#[doc(hidden)]
+pub use tracing;

@@ -115,7 +115,10 @@ impl Batcher {
         let mut without_start = 0;
         for group in &groups {
             let mut next = group.first;
-            let Some(first) = entries.get(next as usize) else { continue };
+            let Some(first) = entries.get(next as usize) else {
+                model::invariant!(false, "each series of a request begins with one of its points");
+                continue;
+            };
             let labels = first.source.labels(first.point.series);
             let batch = &first.source.chunk().batch;
             let own = batch.series.get(first.point.series as usize);
@@ -173,7 +176,11 @@ impl Batcher {
         self.table.clear();
         self.table.resize(1024.max((expected * 2).next_power_of_two()), NONE);
         for (source, index) in points {
-            let Some(point) = source.point(index) else { continue };
+            let Some(point) = source.point(index) else {
+                model::invariant!(false, "a point of a request is in its chunk", index = index);
+                // No point behind it is counted as taken, since those are counted from the front.
+                break;
+            };
             let hash = source.hash(point.series);
             if groups.len() * 2 > self.table.len() {
                 self.grow(&groups);

@@ -81,6 +81,7 @@ fn a_series_has_two_kinds(points: &[Point], batch: &Batch, refs: &[u64]) -> bool
     let mut kinds: HashMap<u64, RecordType> = HashMap::new();
     points.iter().filter(|point| !matches!(point.value, Value::Exemplar(_))).any(|point| {
         let kind = kind_of(point, batch);
+        // A point without a reference makes the whole batch fail later, in `records`.
         let reference = refs.get(point.series as usize).copied().unwrap_or_default();
         *kinds.entry(reference).or_insert(kind) != kind
     })

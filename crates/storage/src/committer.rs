@@ -23,7 +23,7 @@
 use crate::chunk::Chunk;
 use crate::error::{AppendError, OpenError};
 use crate::journals::{Journals, OpenedJournal};
-use crate::recorder::{Recorder, References};
+use crate::recorder::{RecordError, Recorder, References};
 use crate::reserve::Reserve;
 use crate::shared::Shared;
 use crate::state::StateFile;
@@ -285,7 +285,10 @@ impl Committer {
             Err(error) => {
                 // Part of it may be in the buffers, and so may arrive; it is not acknowledged.
                 self.recorder.unmark(&references.marked);
-                let why = self.why(&error);
+                let why = match &error {
+                    RecordError::Wal(error) => self.why(error),
+                    RecordError::Malformed => AppendError::Failed(error.to_string()),
+                };
                 self.refuse(reply, why);
                 return None;
             }

@@ -4,10 +4,11 @@
 use crate::error::OpenError;
 use crate::journal::{Found, JournalLog};
 use crate::metadata::News;
+use crate::recorder::RecordError;
 use crate::shared::Shared;
 use model::Metadata;
 use std::sync::Arc;
-use wal::{CommitError, WalError, WriterOptions};
+use wal::{CommitError, WriterOptions};
 
 /// The number of the journal of types and help texts: it is opened first.
 const METADATA: usize = 0;
@@ -15,12 +16,15 @@ const METADATA: usize = 0;
 /// The number of a journal, and its entries.
 pub(crate) type OpenedJournal = (usize, Vec<Vec<u8>>);
 
+/// A journal with its name.
+type Named = (&'static str, JournalLog);
+
 /// See the module.
 pub(crate) struct Journals {
     shared: Arc<Shared>,
     options: WriterOptions,
     /// Names and journals, by number.
-    open: Vec<(&'static str, JournalLog)>,
+    open: Vec<Named>,
     /// What is in the buffer of [`METADATA`].
     news: News,
 }
@@ -32,7 +36,14 @@ impl Journals {
         let (number, entries) = journals.add("meta")?;
         debug_assert_eq!(number, METADATA);
         let metadata = &journals.shared.metadata;
-        entries.iter().for_each(|entry| metadata.replay(entry));
+        let unreadable = entries.iter().filter(|entry| !metadata.replay(entry)).count();
+        if unreadable > 0 {
+            tracing::warn!(
+                journal = "meta",
+                unreadable,
+                "types and help texts could not be read back; they are known again after the next push of each"
+            );
+        }
         // Each start begins a segment, and so does each change of a text: once in a while all goes into one.
         if entries.len() > 2 * metadata.len() + 1000 {
             let live = metadata.entries();
@@ -78,13 +89,11 @@ impl Journals {
         &mut self,
         metadata: &[Metadata],
         entry: Option<(usize, Vec<u8>)>,
-    ) -> Result<(), WalError> {
-        if let Some((_, journal)) = self.open.get_mut(METADATA) {
-            self.shared.metadata.learn(&mut self.news, metadata, |entry| journal.append(entry))?;
-        }
-        if let Some((number, entry)) = entry
-            && let Some((_, journal)) = self.open.get_mut(number)
-        {
+    ) -> Result<(), RecordError> {
+        let (_, journal) = opened(&mut self.open, METADATA)?;
+        self.shared.metadata.learn(&mut self.news, metadata, |entry| journal.append(entry))?;
+        if let Some((number, entry)) = entry {
+            let (_, journal) = opened(&mut self.open, number)?;
             journal.append(&entry)?;
         }
         Ok(())
@@ -106,4 +115,11 @@ impl Journals {
         }
         result
     }
+}
+
+/// The journal with this number. Without it an entry would be acknowledged and lost.
+fn opened(open: &mut [Named], number: usize) -> Result<&mut Named, RecordError> {
+    let count = open.len();
+    model::invariant!(number < count, "an entry belongs to an open journal", number = number);
+    open.get_mut(number).ok_or(RecordError::Malformed)
 }

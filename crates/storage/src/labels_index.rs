@@ -92,7 +92,10 @@ impl LabelsIndex {
         if let Some((_, bytes)) = self.cache.iter().rev().find(|(number, _)| *number == record) {
             return Ok(Some(bytes.clone()));
         }
-        let Some(start) = self.records.get(record as usize).copied() else { return Ok(None) };
+        let Some(start) = self.records.get(record as usize).copied() else {
+            model::invariant!(false, "the place of a label set names a record of the index", record = record);
+            return Ok(None);
+        };
         let mut reader = match SegmentReader::open(&*shared.fs, &self.dir, self.segment, start) {
             Ok(reader) => reader,
             // Dropped by the budget while it was read.

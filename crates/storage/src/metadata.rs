@@ -82,13 +82,14 @@ impl MetadataStore {
         }
     }
 
-    /// Takes a journal entry back.
-    pub(crate) fn replay(&self, entry: &[u8]) {
-        let Some(metadata) = decode(entry).map(shortened) else { return };
+    /// Takes a journal entry back; returns false if it can't be read.
+    pub(crate) fn replay(&self, entry: &[u8]) -> bool {
+        let Some(metadata) = decode(entry).map(shortened) else { return false };
         let mut families = self.families.write().unwrap_or_else(PoisonError::into_inner);
         if families.len() < MAX_FAMILIES || families.contains_key(metadata.family.as_bytes()) {
             families.insert(metadata.family.as_bytes().into(), Arc::new(metadata));
         }
+        true
     }
 
     /// Journal entries for all that is known.
@@ -196,7 +197,8 @@ mod tests {
         assert_eq!(learnt(&store, std::slice::from_ref(&long)), 1);
         assert_eq!(learnt(&store, &[long]), 0);
         let again = MetadataStore::default();
-        store.entries().iter().for_each(|entry| again.replay(entry));
+        assert!(store.entries().iter().all(|entry| again.replay(entry)));
+        assert!(!again.replay(b"not an entry"), "an unreadable entry is reported");
         assert_eq!(again.get(b"a"), store.get(b"a"));
         assert_eq!(again.get(b"a").unwrap().help.len(), MAX_TEXT_BYTES);
     }

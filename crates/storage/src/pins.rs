@@ -184,7 +184,10 @@ impl Pin {
     /// Everything before `position` is no longer wanted by the owner.
     pub fn set(&self, position: Position) {
         let mut inner = self.pins.inner();
-        let Some(held) = inner.pins.get_mut(&self.id) else { return };
+        let Some(held) = inner.pins.get_mut(&self.id) else {
+            model::invariant!(false, "a pin is held until its owner releases it", pin = self.id);
+            return;
+        };
         let crossed = position.segment > held.position.segment;
         held.position = held.position.max(position);
         if crossed {

@@ -34,6 +34,16 @@ pub(crate) struct References {
     pub(crate) marked: Vec<u128>,
 }
 
+/// Why the records of a batch are not in the writer's buffer, or only some of them.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RecordError {
+    #[error(transparent)]
+    Wal(#[from] WalError),
+    /// A broken invariant, which has been counted and logged.
+    #[error("the batch does not fit together, by a mistake in narthex that its log describes")]
+    Malformed,
+}
+
 /// The data records of a batch, and where what follows them begins.
 pub(crate) type Written = (Vec<RecordSpan>, Position);
 
@@ -111,14 +121,15 @@ impl Recorder {
         batch: &mut Batch,
         hashes: &[u128],
         references: &References,
-    ) -> Result<Option<Written>, WalError> {
+    ) -> Result<Option<Written>, RecordError> {
         self.write_series(writer, batch, hashes, references)?;
         let refs = &references.refs;
         let runs = arrange(batch, refs);
         let mut spans = Vec::with_capacity(runs.len());
         let mut end = None;
         for run in runs {
-            let span = writer.append(self.builders.points(batch, refs, &run))?;
+            let record = self.builders.points(batch, refs, &run).ok_or(RecordError::Malformed)?;
+            let span = writer.append(record)?;
             spans.push(RecordSpan { offset: span.start, first_point: run.points.start as u32 });
             end = Some(Position::record(writer.segment(), span.end));
         }

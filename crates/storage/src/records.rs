@@ -17,10 +17,21 @@ pub(crate) struct Builders {
 }
 
 impl Builders {
-    /// The record of a run of points.
-    pub(crate) fn points(&mut self, batch: &Batch, refs: &[u64], run: &Run) -> &[u8] {
-        let points = batch.points.get(run.points.clone()).unwrap_or_default();
-        let reference = |point: &Point| refs.get(point.series as usize).copied().unwrap_or_default();
+    /// The record of a run of points. `None` if the batch does not fit together, which only a mistake in narthex
+    /// can cause: a point without its series would otherwise be logged as a point of another series.
+    pub(crate) fn points(&mut self, batch: &Batch, refs: &[u64], run: &Run) -> Option<&[u8]> {
+        let record = self.record(batch, refs, run);
+        model::invariant!(
+            record.is_some(),
+            "every point of a batch has its series and its value",
+            kind = format_args!("{:?}", run.kind),
+        );
+        record
+    }
+
+    fn record(&mut self, batch: &Batch, refs: &[u64], run: &Run) -> Option<&[u8]> {
+        let points = batch.points.get(run.points.clone())?;
+        let reference = |point: &Point| refs.get(point.series as usize).copied();
         match run.kind {
             RecordType::Samples | RecordType::SamplesWithStart => {
                 let builder = if run.kind == RecordType::Samples {
@@ -30,23 +41,20 @@ impl Builders {
                 };
                 builder.clear();
                 for point in points {
-                    if let Value::Float(value) = point.value {
-                        builder.push(reference(point), point.timestamp, point.start_timestamp, value);
-                    }
+                    let Value::Float(value) = point.value else { return None };
+                    builder.push(reference(point)?, point.timestamp, point.start_timestamp, value);
                 }
-                builder.bytes()
+                Some(builder.bytes())
             }
             RecordType::Exemplars => {
                 self.exemplars.clear();
                 for point in points {
-                    if let Value::Exemplar(index) = point.value
-                        && let Some(exemplar) = batch.exemplars.get(index as usize)
-                    {
-                        let labels = LabelsRef::trusted(batch.slice(exemplar.labels));
-                        self.exemplars.push(reference(point), point.timestamp, exemplar.value, labels);
-                    }
+                    let Value::Exemplar(index) = point.value else { return None };
+                    let exemplar = batch.exemplars.get(index as usize)?;
+                    let labels = LabelsRef::trusted(batch.slice(exemplar.labels));
+                    self.exemplars.push(reference(point)?, point.timestamp, exemplar.value, labels);
                 }
-                self.exemplars.bytes()
+                Some(self.exemplars.bytes())
             }
             kind => {
                 let known = self.histograms.iter().position(|(other, _)| *other == kind);
@@ -54,20 +62,18 @@ impl Builders {
                     self.histograms.push((kind, HistogramsBuilder::new(kind)?));
                     Some(self.histograms.len() - 1)
                 });
-                let Some((_, builder)) = index.and_then(|index| self.histograms.get_mut(index)) else {
-                    return &[];
-                };
+                let (_, builder) = self.histograms.get_mut(index?)?;
                 builder.clear();
                 for point in points {
-                    if let Value::Histogram(index) = point.value
-                        && let Some(histogram) = batch.histograms.get(index as usize)
-                    {
-                        // It fits: the run was made of histograms that this kind of record takes.
-                        let _ =
-                            builder.push(reference(point), point.timestamp, point.start_timestamp, histogram);
+                    let Value::Histogram(index) = point.value else { return None };
+                    let histogram = batch.histograms.get(index as usize)?;
+                    let fits =
+                        builder.push(reference(point)?, point.timestamp, point.start_timestamp, histogram);
+                    if !fits {
+                        return None;
                     }
                 }
-                builder.bytes()
+                Some(builder.bytes())
             }
         }
     }

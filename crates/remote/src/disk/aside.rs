@@ -67,8 +67,8 @@ impl Gathered {
             let metadata = series.and_then(|series| batch.metadata.get(series.metadata as usize));
             self.encoder.push_series(outgoing.labels(point.series), metadata);
         }
-        // 2.0 carries everything.
-        if self.encoder.push_point(batch, point).is_ok() {
+        let is_encoded = self.encoder.push_point(batch, point).is_ok();
+        if model::invariant!(is_encoded, "remote write 2.0 can carry every kind of point") {
             self.kinds.count(&point.value);
         }
     }
@@ -82,8 +82,10 @@ impl Gathered {
     pub fn finish(mut self, time_ms: i64, words: &str) -> Vec<u8> {
         let plain = self.encoder.finish();
         let mut compressor = Compressor::new();
-        // Snappy refuses only what is over 4 GiB.
-        let body = compressor.encode(Encoding::Snappy, plain).unwrap_or_default();
+        let body = compressor.encode(Encoding::Snappy, plain);
+        // Snappy refuses only more than 4 GiB. The header would still count the points as lost.
+        model::invariant!(body.is_ok(), "an entry of the side queue can be compressed", bytes = plain.len());
+        let body = body.unwrap_or_default();
         let mut bytes = Vec::with_capacity(HEADER_BYTES + words.len() + body.len());
         bytes.extend_from_slice(MAGIC);
         bytes.extend_from_slice(&VERSION.to_le_bytes());

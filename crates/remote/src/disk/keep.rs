@@ -94,9 +94,13 @@ impl Keeper {
                     own.keep(all);
                     own
                 });
-                // Where it panicked nothing is known to be kept, and positions stay where they are.
-                let Ok(own) = done.await else { return };
-                disk = Some(own);
+                match done.await {
+                    Ok(own) => disk = Some(own),
+                    // Nothing is known to be kept now, so positions stay. The worker panics in turn: it waits for this.
+                    Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+                    // The runtime ends.
+                    Err(_) => return,
+                }
                 in_task.lines.fetch_sub(lines, Ordering::Relaxed);
                 in_task.entries.fetch_sub(entries, Ordering::Relaxed);
                 progress.send_modify(|kept| *kept += count);
@@ -125,7 +129,7 @@ impl Keeper {
         self.waiting.lines.fetch_add(keep.lines.bytes(), Ordering::Relaxed);
         self.waiting.entries.fetch_add(keep.entry_bytes(), Ordering::Relaxed);
         self.handed += 1;
-        // Where the task has ended by a panic, nothing is known to be kept from then on.
+        // If the task has panicked, nothing more is kept: see `progress`.
         if let Some(sender) = &self.sender {
             let _ = sender.send(keep);
         }
@@ -141,12 +145,25 @@ impl Keeper {
         *self.kept.borrow()
     }
 
-    /// Waits until more is kept.
+    /// Waits until more is kept. Panics if the task has panicked: the destination can't go on without it.
     pub(crate) async fn progress(&mut self) {
-        if self.kept.changed().await.is_err() {
-            // The task has ended; nothing more will be.
-            std::future::pending::<()>().await;
+        if self.kept.changed().await.is_ok() {
+            return;
         }
+        if let Some(task) = self.task.take()
+            && let Err(error) = task.await
+            && error.is_panic()
+        {
+            std::panic::resume_unwind(error.into_panic());
+        }
+        // The runtime ends, and nothing more will be kept.
+        std::future::pending::<()>().await;
+    }
+
+    /// Resolves once the task has ended. It writes what was handed in even if its handle is dropped.
+    pub(crate) fn ended(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut kept = self.kept.clone();
+        async move { while kept.changed().await.is_ok() {} }
     }
 
     /// Waits until all is written. Nothing can be handed in afterwards.

@@ -241,7 +241,10 @@ fn serve(
     let leaving = everyone.iter().filter(|url| !members.contains(url));
     let mut parts = Vec::new();
     for url in members.iter().chain(leaving) {
-        let Some((begin, end)) = rings.part(url) else { continue };
+        let Some((begin, end)) = rings.part(url) else {
+            model::invariant!(false, "each member is in a ring", member = url);
+            continue;
+        };
         // Without positions it has delivered its part, or was given up.
         if end.is_none_or(|end| reached(url).is_some_and(|reached| reached < end)) {
             parts.push((url.as_str(), begin, end));

@@ -22,7 +22,10 @@ impl<C: Source> Queue<C> {
         mut settle: impl FnMut(&C, u32, Fate),
     ) {
         let index = shard;
-        let Some(shard) = self.shards.get_mut(index).filter(|shard| shard.under_way) else { return };
+        let Some(shard) = self.shards.get_mut(index).filter(|shard| shard.under_way) else {
+            model::invariant!(false, "an answer belongs to a request that is under way", shard = index);
+            return;
+        };
         shard.under_way = false;
         if outcome.lets_in() {
             self.gate = None;
@@ -252,7 +255,10 @@ impl<C: Source> Queue<C> {
             Some(chunk) => {
                 Candidate { series: chunk.series(point.point), timestamp: chunk.timestamp(point.point) }
             }
-            None => Candidate { series: 0, timestamp: 0 },
+            None => {
+                model::invariant!(false, "the chunk of an unsettled point is in the queue");
+                Candidate { series: 0, timestamp: 0 }
+            }
         });
         let search = Narrow::new(candidates.collect(), holds);
         if let Some(shard) = self.shards.get_mut(index) {
@@ -285,6 +291,7 @@ impl<C: Source> Queue<C> {
         for (position, (before, after)) in before.iter().zip(&after).enumerate() {
             let (narrow::Fate::Open, true) = (*before, after.is_settled()) else { continue };
             let Some(point) = self.shards.get(index).and_then(|shard| shard.batch.get(position)) else {
+                model::invariant!(false, "a search is about the points of its batch", position = position);
                 continue;
             };
             let was_sent = request.binary_search(&(position as u32)).is_ok();
@@ -301,6 +308,10 @@ impl<C: Source> Queue<C> {
     fn narrowing_ended(&mut self, index: usize, now: Duration, settle: &mut impl FnMut(&C, u32, Fate)) {
         self.note_searched(index);
         let Some(shard) = self.shards.get_mut(index) else { return };
+        // Checked first: without a search the batch would be taken out of the shard and lost.
+        if !model::invariant!(matches!(shard.mode, Mode::Narrow(_)), "only a search that runs can end") {
+            return;
+        }
         let mut open = shard.take_batch();
         let Mode::Narrow(search) = std::mem::take(&mut shard.mode) else { return };
         let holds = search.holds();
@@ -354,22 +365,27 @@ impl<C: Source> Queue<C> {
     pub(super) fn note_searched(&mut self, index: usize) {
         let Some(shard) = self.shards.get(index) else { return };
         let Mode::Narrow(search) = &shard.mode else { return };
-        let series = search.points().iter().map(|point| point.series);
+        let series = search.points().iter().map(|point| Some(point.series));
         let batch = shard.batch.iter().copied().zip(series);
         self.note_done(batch.zip(search.unsettled()).collect());
     }
 
-    /// These points with their series.
-    fn with_series<'a>(&'a self, points: &'a [Ref]) -> impl Iterator<Item = (Ref, u64)> + 'a {
-        points.iter().map(|point| (*point, self.chunk(*point).map_or(0, |chunk| chunk.series(point.point))))
+    /// These points with their series; without one if their chunk is gone.
+    fn with_series<'a>(&'a self, points: &'a [Ref]) -> impl Iterator<Item = (Ref, Option<u64>)> + 'a {
+        points.iter().map(|point| {
+            let chunk = self.chunk(*point);
+            model::invariant!(chunk.is_some(), "the chunk of an unsettled point is in the queue");
+            (*point, chunk.map(|chunk| chunk.series(point.point)))
+        })
     }
 
     /// Says of each lane of a batch how far it is done: to the first of its points that is `left`, or past the last
     /// one. The points, with their series, are in the log's order, and those of their lanes that are not among them
     /// are settled or younger.
-    fn note_done(&mut self, batch: Vec<((Ref, u64), bool)>) {
+    fn note_done(&mut self, batch: Vec<((Ref, Option<u64>), bool)>) {
         let mut has_left = [false; LANES];
         for ((point, series), left) in batch {
+            let Some(series) = series else { continue };
             let lane = usize::from(lane_of(series));
             let (Some(lane), Some(has_left)) = (self.lanes.get_mut(lane), has_left.get_mut(lane)) else {
                 continue;
@@ -391,7 +407,10 @@ impl<C: Source> Queue<C> {
 
     pub(super) fn settle(&mut self, point: Ref, fate: Fate, settle: &mut impl FnMut(&C, u32, Fate)) {
         let fate = fate.with(self.may_be_written(point));
-        let Some(chunk) = self.chunk(point) else { return };
+        let Some(chunk) = self.chunk(point) else {
+            model::invariant!(false, "the chunk of an unsettled point is in the queue");
+            return;
+        };
         settle(chunk, point.point, fate);
         self.release(point);
     }
@@ -399,7 +418,10 @@ impl<C: Source> Queue<C> {
     /// The queue no longer holds this point.
     pub(super) fn release(&mut self, point: Ref) {
         let slot = point.chunk.wrapping_sub(self.first_chunk) as usize;
-        let Some(slot) = self.slots.get_mut(slot).filter(|slot| slot.open > 0) else { return };
+        let Some(slot) = self.slots.get_mut(slot).filter(|slot| slot.open > 0) else {
+            model::invariant!(false, "a point is released once", slot = slot);
+            return;
+        };
         self.references -= 1;
         slot.open -= 1;
         if slot.open == 0 {

@@ -225,7 +225,10 @@ impl<C: Source> Queue<C> {
             if !take(&chunk, point) {
                 continue;
             }
-            if let Some(shard) = self.shards.get_mut(shard) {
+            let count = self.shards.len();
+            let is_shard = model::invariant!(shard < count, "a lane has a shard of the queue", shard = shard);
+            // Any shard delivers the point. To leave it out would lose it.
+            if let Some(shard) = self.shards.get_mut(if is_shard { shard } else { 0 }) {
                 shard.waiting.push_back(Ref { chunk: number, point });
                 self.newest = self.newest.max(chunk.timestamp(point));
                 open += 1;
@@ -474,8 +477,15 @@ impl<C: Source> Queue<C> {
 
     /// The position up to which everything of a shard is settled.
     fn shard_position(&self, shard: &Shard) -> Position {
-        let oldest = shard.oldest().filter_map(|point| Some(self.chunk(point)?.position(point.point)));
-        oldest.min().unwrap_or(self.head)
+        let position = |point: Ref| match self.chunk(point) {
+            Some(chunk) => chunk.position(point.point),
+            None => {
+                model::invariant!(false, "the chunk of an unsettled point is in the queue");
+                // The lanes stay where they are: something is sent again rather than skipped.
+                Position::default()
+            }
+        };
+        shard.oldest().map(position).min().unwrap_or(self.head)
     }
 
     /// How far each lane is done.

@@ -103,7 +103,9 @@ impl<C: Source> Queue<C> {
         for point in waiting {
             let lane = self.chunk(point).map(|chunk| usize::from(lane_of(chunk.series(point.point))));
             let to = lane.and_then(|lane| self.lanes.get(lane)).map_or(from, |lane| lane.shard);
-            if let Some(leaving) = leaving.get_mut(to) {
+            let is_shard =
+                model::invariant!(to < leaving.len(), "a lane has a shard of the queue", shard = to);
+            if let Some(leaving) = leaving.get_mut(if is_shard { to } else { from }) {
                 leaving.push(point);
             }
         }
@@ -114,7 +116,13 @@ impl<C: Source> Queue<C> {
 
     /// Lets these wait in a shard, at their places in the log's order.
     pub(super) fn put_back(&mut self, shard: usize, points: Vec<Ref>) {
-        let Some(shard) = self.shards.get_mut(shard).filter(|_| !points.is_empty()) else { return };
+        if points.is_empty() {
+            return;
+        }
+        let count = self.shards.len();
+        let is_shard =
+            model::invariant!(shard < count, "points go back to a shard of the queue", shard = shard);
+        let Some(shard) = self.shards.get_mut(if is_shard { shard } else { 0 }) else { return };
         let first_chunk = self.first_chunk;
         let key = |point: &Ref| (point.chunk.wrapping_sub(first_chunk), point.point);
         if shard.waiting.front().map(key) > points.last().map(key) {

@@ -287,6 +287,11 @@ impl Worker {
         report
     }
 
+    /// See [`Keeper::ended`].
+    pub(crate) fn keeper_ended(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.keeper.ended()
+    }
+
     /// Does what it is told to, and says how it ends then.
     fn obey(&mut self, memory: usize, stop: Option<Stop>) -> Option<Ending> {
         self.settings.memory = memory;
@@ -407,7 +412,12 @@ async fn wait_for_metadata(metadata: &mut Option<BoxFuture<'static, ()>>) {
 
 async fn wait(saving: &mut Option<Saving>) -> Option<Saved> {
     match saving {
-        Some(task) => task.await.ok(),
+        Some(task) => match task.await {
+            Ok(saved) => Some(saved),
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            // The runtime ends.
+            Err(_) => None,
+        },
         None => None,
     }
 }

@@ -43,3 +43,9 @@ pub struct ShutdownReport {
     /// The positions are on disk. Where not, more than necessary is sent again after the next start.
     pub positions_saved: bool,
 }
+
+impl ShutdownReport {
+    /// Of a destination that could not end in order.
+    pub(crate) const FAILED: ShutdownReport =
+        ShutdownReport { complete: false, pending: 0, positions_saved: false };
+}

@@ -45,7 +45,11 @@ impl Worker {
             settled: refused_settled,
         };
         let mut refused = Refused::default();
-        let Some(queue) = self.queue_mut(flight.queue) else { return };
+        let Some(queue) = self.queue_mut(flight.queue) else {
+            // The side queue gives an entry up while requests of it are under way.
+            model::invariant!(is_aside, "a queue outlives its requests", queue = flight.queue);
+            return;
+        };
         let mut settle = |outgoing: &Outgoing, index, fate| refused.take(&about, outgoing, index, fate);
         if outcome == Outcome::Resend && refusal.reason == RefusedReason::NativeHistogramsDisabled {
             queue.refuse_some(flight.request.shard, Outgoing::is_histogram, &mut settle);

@@ -52,7 +52,10 @@ impl Worker {
         let rules = &self.rules;
         let main = (self.main, &mut self.queue);
         let into = queue_of(queue, main, &mut self.backlog, &mut self.stragglers, &mut self.aside);
-        let Some(into) = into else { return };
+        let Some(into) = into else {
+            model::invariant!(false, "what was read belongs to a queue", queue = queue);
+            return;
+        };
         into.push(outgoing, end, count, |outgoing, index| {
             let Some(point) = outgoing
                 .point(index)

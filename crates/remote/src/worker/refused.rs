@@ -63,7 +63,10 @@ pub(super) struct Refused {
 impl Refused {
     /// Takes a point that the answer settles.
     pub(super) fn take(&mut self, about: &About<'_>, outgoing: &Outgoing, index: u32, fate: Fate) {
-        let Some(point) = outgoing.point(index) else { return };
+        let Some(point) = outgoing.point(index) else {
+            model::invariant!(false, "a settled point is in its chunk", index = index);
+            return;
+        };
         self.newest = self.newest.max(Some(point.timestamp));
         if about.is_aside && fate != Fate::Poisoned {
             self.from_aside.count(&point.value);

@@ -136,7 +136,14 @@ impl Worker {
 
     /// How far a queue has been fed.
     fn head_of(&mut self, number: u64) -> wal::Position {
-        self.queue_mut(number).map(|queue| queue.head()).unwrap_or_default()
+        let head = self.queue_mut(number).map(|queue| queue.head());
+        // Without it the lanes stay where they are.
+        model::invariant!(
+            head.is_some(),
+            "a queue outlives the lanes that were taken out of it",
+            queue = number
+        );
+        head.unwrap_or_default()
     }
 
     /// Gives a straggler a chunk: what is its own and not its parent's.

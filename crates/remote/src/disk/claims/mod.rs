@@ -242,7 +242,11 @@ fn move_files(fs: &dyn Filesystem, data_dir: &Path, from: &str, to: &str) -> io:
     let letters = dead_letters(fs, data_dir, from)?;
     for path in &letters {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let rest = name.strip_prefix(from).unwrap_or_default();
+        let Some(rest) = name.strip_prefix(from) else {
+            // Without its ending it would take the place of another file.
+            model::invariant!(false, "the name of a file begins with its destination's", file = name);
+            continue;
+        };
         fs.rename(path, &dead.join(format!("{to}{rest}")))?;
     }
     if !letters.is_empty() {
