@@ -13,13 +13,12 @@ use crate::members::RingsFailed;
 use crate::outgoing::Rules;
 use crate::queue::lanes::LANE_HASH_VERSION;
 use crate::stats::{State, Stats};
+use crate::supervise::supervise;
 use crate::worker::{Orders, Parts, ShutdownReport, Stop, Worker};
-use futures_util::FutureExt;
 use http_client::ClientError;
 use http_client::Url;
 use model::Clock;
 use relabel::AddedLabels;
-use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -96,11 +95,18 @@ pub struct Destination {
     task: Option<JoinHandle<ShutdownReport>>,
 }
 
+/// What a destination is made from.
+#[derive(Debug, Clone)]
+pub(crate) struct Recipe {
+    config: RemoteWrite,
+    identity: Identity,
+    external_labels: Vec<(String, String)>,
+}
+
 /// A destination that is checked and ready to start, but does nothing yet and has touched no file.
 #[derive(Debug)]
 pub struct Prepared {
-    config: RemoteWrite,
-    identity: Identity,
+    recipe: Recipe,
     client: Client,
     rules: Rules,
 }
@@ -112,42 +118,29 @@ impl Prepared {
         identity: Identity,
         external_labels: &[(String, String)],
     ) -> Result<Prepared, StartError> {
-        let name = || identity.shown().to_string();
-        let queue = &config.queue_config;
-        for (key, value) in [
-            ("queue_config.capacity", queue.capacity),
-            ("queue_config.max_shards", queue.max_shards),
-            ("queue_config.min_shards", queue.min_shards),
-            ("queue_config.max_samples_per_send", queue.max_samples_per_send),
-        ] {
-            if value == 0 {
-                return Err(StartError::TooSmall { destination: name(), key, least: 1 });
-            }
-        }
-        if config.lacks_window() {
-            return Err(StartError::OutOfOrder { destination: name() });
-        }
-        let client =
-            Client::new(&config).map_err(|source| StartError::Client { destination: name(), source })?;
-        let mut rules = Rules::new(
-            AddedLabels::new(external_labels),
-            relabel::Relabeller::new(config.write_relabel_configs.clone()),
-            config.send_exemplars,
-            config.send_native_histograms,
-        );
-        rules.share = config.part.as_ref().map(|part| part.share.clone());
-        Ok(Prepared { config, identity, client, rules })
+        Recipe { config, identity, external_labels: external_labels.to_vec() }.prepare()
     }
 
     /// Starts delivery from where the saved positions say, or, for a new destination, from the log's end
     /// (or as `start_at` says). Its task runs on the current tokio runtime. `stats` go on counting.
     pub fn start(self, base: &Base, stats: Arc<Stats>) -> Result<Destination, StartError> {
-        let Prepared { config, identity, client, rules } = self;
+        let recipe = self.recipe.clone();
+        let worker = self.worker(base, &stats)?;
+        let memory = recipe.config.max_in_memory;
+        let (orders, ordered) = watch::channel(Orders { memory, stop: None });
+        let (name, url) = (recipe.name(), recipe.config.url.clone());
+        let supervised = supervise(recipe, base.clone(), stats.clone(), worker, ordered);
+        Ok(Destination { name, url, stats, orders, task: Some(tokio::spawn(supervised)) })
+    }
+
+    /// A worker that goes on from the saved positions.
+    pub(crate) fn worker(self, base: &Base, stats: &Arc<Stats>) -> Result<Worker, StartError> {
+        let Prepared { recipe, client, rules } = self;
+        let (name, Recipe { config, identity, .. }) = (recipe.name(), recipe);
         // What another one held in memory is read and counted again.
         stats.left_behind.add(stats.pending());
         stats.set_state(State::Starting);
         let Base { storage, fs, clock, data_dir } = base.clone();
-        let name = identity.shown().to_string();
         let path = claims::folder(&data_dir).join(identity.file());
         let new = match (&config.part, config.start_at) {
             (Some(part), _) => part.begin,
@@ -180,8 +173,6 @@ impl Prepared {
             }
         }
         place::fit(&mut settled, base, &name, &stats.positions_reset);
-        let (orders, ordered) = watch::channel(Orders { memory: config.max_in_memory, stop: None });
-        let url = config.url.clone();
         let dead = claims::dead_folder(&data_dir);
         let files = Files::new(&dead, identity.file());
         let shelf = files.list_or_leave(&*fs, clock.now_ms());
@@ -202,9 +193,46 @@ impl Prepared {
             files,
             shelf,
         };
-        let worker = Worker::new(&config, parts);
-        let task = tokio::spawn(watched(name.clone(), stats.clone(), worker.run(ordered)));
-        Ok(Destination { name, url, stats, orders, task: Some(task) })
+        Ok(Worker::new(&config, parts))
+    }
+}
+
+impl Recipe {
+    pub(crate) fn prepare(self) -> Result<Prepared, StartError> {
+        let (config, name) = (&self.config, || self.name());
+        let queue = &config.queue_config;
+        for (key, value) in [
+            ("queue_config.capacity", queue.capacity),
+            ("queue_config.max_shards", queue.max_shards),
+            ("queue_config.min_shards", queue.min_shards),
+            ("queue_config.max_samples_per_send", queue.max_samples_per_send),
+        ] {
+            if value == 0 {
+                return Err(StartError::TooSmall { destination: name(), key, least: 1 });
+            }
+        }
+        if config.lacks_window() {
+            return Err(StartError::OutOfOrder { destination: name() });
+        }
+        let client =
+            Client::new(config).map_err(|source| StartError::Client { destination: name(), source })?;
+        let mut rules = Rules::new(
+            AddedLabels::new(&self.external_labels),
+            relabel::Relabeller::new(config.write_relabel_configs.clone()),
+            config.send_exemplars,
+            config.send_native_histograms,
+        );
+        rules.share = config.part.as_ref().map(|part| part.share.clone());
+        Ok(Prepared { recipe: self, client, rules })
+    }
+
+    pub(crate) fn with_memory(mut self, bytes: usize) -> Recipe {
+        self.config.max_in_memory = bytes;
+        self
+    }
+
+    pub(crate) fn name(&self) -> String {
+        self.identity.shown().to_string()
     }
 }
 
@@ -256,13 +284,13 @@ impl Destination {
         self.orders.send_if_modified(|orders| std::mem::replace(&mut orders.memory, bytes) != bytes);
     }
 
-    /// Whether its task has ended, whatever it was told.
+    /// Whether its task has ended, whatever it was told. After a panic the task goes on with another worker.
     pub fn has_ended(&self) -> bool {
         self.task.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
     async fn stop(mut self, stop: Stop) -> ShutdownReport {
-        let failed = ShutdownReport { complete: false, pending: 0, positions_saved: false };
+        let failed = ShutdownReport::FAILED;
         self.orders.send_modify(|orders| orders.stop = Some(stop));
         match self.task.take() {
             Some(task) => task.await.unwrap_or(failed),
@@ -275,26 +303,6 @@ impl Drop for Destination {
     fn drop(&mut self) {
         if let Some(task) = &self.task {
             task.abort();
-        }
-    }
-}
-
-/// Runs a worker. Should it panic, that is said and shown, and what it has not delivered stays in the log: its
-/// pin was not released.
-async fn watched(
-    name: String,
-    stats: Arc<Stats>,
-    worker: impl Future<Output = ShutdownReport>,
-) -> ShutdownReport {
-    match AssertUnwindSafe(worker).catch_unwind().await {
-        Ok(report) => report,
-        Err(_) => {
-            const WHY: &str = "delivery ended unexpectedly, by a mistake in narthex; nothing more is sent until \
-                it is started again, and what was not delivered is kept until then";
-            tracing::error!(destination = %name, "{WHY}");
-            stats.set_error(WHY.into());
-            stats.set_state(State::Stopped);
-            ShutdownReport { complete: false, pending: 0, positions_saved: false }
         }
     }
 }
@@ -328,14 +336,5 @@ mod tests {
             fingerprint(&rules(&[("a", "b"), ("c", "d")])),
             fingerprint(&rules(&[("c", "d"), ("a", "b")]))
         );
-    }
-
-    #[tokio::test]
-    async fn a_worker_that_panics_is_reported_and_shown() {
-        let stats = Arc::new(Stats::default());
-        let report = watched("a".into(), stats.clone(), async { panic!("a mistake") }).await;
-        assert!(!report.complete && !report.positions_saved);
-        assert_eq!(stats.state(), State::Stopped);
-        assert!(stats.last_error().is_some_and(|error| error.contains("unexpectedly")));
     }
 }

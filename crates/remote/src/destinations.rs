@@ -84,7 +84,6 @@ impl Destinations {
         memory: usize,
     ) -> Result<Changes, StartError> {
         let asked = ask(divide(&self.base, &configs)?.destinations, labels, memory)?;
-        // One that ended by a mistake in narthex is started again.
         let is_same = |old: &Running, new: &Asked| {
             !old.destination.has_ended() && old.asked.with_memory(new.config.max_in_memory) == *new
         };

@@ -41,6 +41,7 @@ pub mod outgoing;
 pub mod queue;
 pub mod refusal;
 pub mod stats;
+mod supervise;
 mod worker;
 
 pub use base::Base;

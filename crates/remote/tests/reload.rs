@@ -4,12 +4,10 @@
 mod common;
 
 use common::World;
-use model::Clock;
 use remote::disk::positions::{self, PositionFile};
-use remote::{Base, Changes, Destinations, RemoteWrite, State};
+use remote::{Base, Changes, Destinations, RemoteWrite};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use support::{FakeReceiver, SOON, wait_for, wait_until};
 use wal::sim::{Op, SimFilesystem};
@@ -77,51 +75,6 @@ fn a_reload_that_the_disk_fails_leaves_everything_as_it_was() {
     let list = |names: &[&str]| names.iter().map(|name| name.to_string()).collect::<Vec<_>>();
     let right = Changes { kept: list(&["kept"]), changed: list(&["a"]), new: list(&["b"]), removed: vec![] };
     assert_eq!(changes, right);
-}
-
-/// A clock that can be told to make whoever looks next panic.
-#[derive(Debug)]
-struct Trap {
-    clock: Arc<common::JumpingClock>,
-    armed: AtomicBool,
-}
-
-impl Clock for Trap {
-    fn now_ms(&self) -> i64 {
-        self.clock.now_ms()
-    }
-    fn monotonic(&self) -> Duration {
-        assert!(!self.armed.swap(false, Ordering::SeqCst), "a mistake");
-        self.clock.monotonic()
-    }
-}
-
-#[test]
-fn a_destination_that_panicked_is_started_again_by_a_reload_and_goes_on() {
-    let world = World::new();
-    let trap = Arc::new(Trap { clock: world.clock.clone(), armed: AtomicBool::new(false) });
-    let base = Base { clock: trap.clone(), ..base(&world, Arc::new(RealFilesystem)) };
-    let a = to(&world.receiver, "a");
-    let mut all = {
-        let _guard = world.runtime.enter();
-        Destinations::start(vec![a.clone()], &[], MEMORY, base).unwrap()
-    };
-    world.push(10);
-    world.wait_for_all();
-    trap.armed.store(true, Ordering::SeqCst);
-    wait_until("the worker to panic", SOON, || all.iter().all(remote::Destination::has_ended));
-    let stats = all.iter().next().unwrap().stats().clone();
-    assert_eq!(stats.state(), State::Stopped);
-    assert!(stats.last_error().unwrap().contains("by a mistake in narthex"));
-    assert_eq!(world.storage().orphans(), ["a"], "the log is kept for it");
-    world.push(10);
-    let changes = reload(&world, &mut all, vec![a.clone()]).unwrap();
-    assert_eq!(changes.changed, ["a"]);
-    let tally = world.wait_for_all();
-    assert_eq!((tally.out_of_order, tally.unexpected), (0, 0));
-    assert_eq!(world.storage().orphans(), Vec::<String>::new());
-    wait_until("it to say so", SOON, || stats.state() == State::Delivering);
-    assert_eq!(reload(&world, &mut all, vec![a]).unwrap().kept, ["a"]);
 }
 
 #[test]
