@@ -44,6 +44,20 @@ impl Groups {
         !self.asks.is_closed()
     }
 
+    /// Resolves once the task has ended, which it does only because of a panic while there is a handle. It can't be
+    /// started again, since the journal belongs to it.
+    pub async fn ended(&self) {
+        self.asks.closed().await;
+    }
+
+    /// Makes the task panic, for tests.
+    #[cfg(debug_assertions)]
+    #[doc(hidden)]
+    pub async fn panic(&self) {
+        let panic = Ask::Read(Box::new(|_| panic!("a test asked the groups' task to panic")));
+        let _ = self.ask(panic).await;
+    }
+
     /// Asks the task for a sign of life: true once it has answered, false if it has ended.
     pub async fn answer(&self) -> bool {
         !matches!(self.ask(Ask::Read(Box::new(|_| {}))).await, Err(Refusal::Stopping))

@@ -23,6 +23,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use storage::Storage;
+use supervisor::Task;
 use tokio::task::JoinHandle;
 
 /// What an agent is made of.
@@ -154,7 +155,9 @@ impl Agent {
         let about = Arc::new(about);
         let monitor = Monitor::open(telemetry.clone(), about.clone(), clock.clone(), &*fs, data.path());
         let monitor = Arc::new(monitor);
-        let watching = tokio::spawn(monitor.clone().run());
+        let watched = monitor.clone();
+        let watch = supervisor::supervise(Task::only("status"), move || watched.clone().run());
+        let watching = tokio::spawn(watch);
         let collecting = measurement(config.collect, &job, &instance);
         Ok(Agent {
             storage,
@@ -177,13 +180,10 @@ impl Agent {
     /// Starts to measure what the configuration says.
     pub fn measure(&mut self) {
         if let Some(settings) = self.collecting.clone() {
-            let run = host::run(
-                settings,
-                self.doors.intake().input(host::INPUT),
-                self.telemetry.clone(),
-                self.clock.clone(),
-            );
-            self.measuring = Some(tokio::spawn(run));
+            let input = self.doors.intake().input(host::INPUT);
+            let (telemetry, clock) = (self.telemetry.clone(), self.clock.clone());
+            let run = move || host::run(settings.clone(), input.clone(), telemetry.clone(), clock.clone());
+            self.measuring = Some(tokio::spawn(supervisor::supervise(Task::only(host::INPUT), run)));
         }
     }
 

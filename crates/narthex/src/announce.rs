@@ -8,6 +8,8 @@ use formats::remote_write::Protocol;
 use remote::{State, Stats};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use supervisor::Task;
+use tokio::task::JoinHandle;
 
 /// How often the destinations are looked at.
 const LOOK: Duration = Duration::from_millis(200);
@@ -21,8 +23,13 @@ enum Told {
     Trouble,
 }
 
-/// Watches until it is dropped.
-pub(crate) async fn watch(telemetry: Arc<Telemetry>) {
+/// Watches in a task of its own, until that is aborted.
+pub(crate) fn spawn(telemetry: Arc<Telemetry>) -> JoinHandle<()> {
+    let watch = move || watch(telemetry.clone());
+    tokio::spawn(supervisor::supervise(Task::only("announcements"), watch))
+}
+
+async fn watch(telemetry: Arc<Telemetry>) {
     let began = Instant::now();
     let mut known: Vec<(Arc<Stats>, Told, Outage)> = Vec::new();
     loop {

@@ -6,6 +6,7 @@ use intake::Input;
 use model::{Batch, Clock, Family, MetricType};
 use std::sync::Arc;
 use std::time::Duration;
+use supervisor::Task;
 
 /// What to measure and what to call it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,8 +88,10 @@ async fn measure(mut host: Host, options: &HostOptions, now_ms: i64) -> (Host, V
     });
     match collected.await {
         Ok(collected) => collected,
+        // What narthex tells of itself is collected all the same.
         Err(error) => {
-            tracing::error!(%error, "collecting ended unexpectedly; beginning anew");
+            tracing::error!(%error, "a collector panicked, by a mistake in narthex; all are started again");
+            supervisor::count_restart(&Task::only("collectors"));
             (Host::new(options.clone()), Vec::new())
         }
     }

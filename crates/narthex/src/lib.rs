@@ -18,6 +18,7 @@ pub mod configure;
 pub mod data_dir;
 #[cfg(feature = "demo")]
 pub mod demo;
+mod essential;
 pub mod exec;
 pub mod failure;
 mod host;
@@ -29,6 +30,8 @@ pub mod manual;
 pub use model::moment;
 mod outage;
 pub mod page;
+#[cfg(debug_assertions)]
+mod panic_on_demand;
 pub mod push;
 mod reload;
 mod routes;
@@ -48,6 +51,7 @@ use cli::{Cli, Command};
 use failure::Failure;
 use say::say;
 use std::process::ExitCode;
+use supervisor::Task;
 
 /// Threads that serve and send. Collecting and reading back have threads of their own.
 const WORKERS: usize = 2;
@@ -112,7 +116,7 @@ fn start(cli: Cli) -> Result<ExitCode, Failure> {
         .build()
         .map_err(|error| Failure::running(format!("the threads could not be started: {error}")))?;
     let ended = runtime.block_on(async {
-        tokio::spawn(logging::tick());
+        tokio::spawn(supervisor::supervise(Task::only("log_lines"), logging::tick));
         let ended = match cli.command {
             Command::Exec(args) => return Ok(exec::run(args).await),
             Command::Push(args) => push::run(args).await,

@@ -6,6 +6,7 @@ use crate::cli::RunArgs;
 use crate::config::{Config, duration::human, size::Human};
 use crate::configure::configure;
 use crate::data_dir::default_path;
+use crate::essential;
 use crate::failure::Failure;
 use crate::logging;
 use crate::page::Mode;
@@ -23,6 +24,8 @@ const TIDY_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// How long requests under way may take when it ends.
 const LAST_REQUESTS: Duration = Duration::from_secs(5);
+/// How long the end may take after a panic of an essential part: for saving positions.
+const ENDING_AFTER_PANIC: Duration = Duration::from_secs(10);
 
 /// Runs until a signal.
 pub async fn run(args: RunArgs) -> Result<(), Failure> {
@@ -43,12 +46,14 @@ pub async fn run(args: RunArgs) -> Result<(), Failure> {
     let mut signals = Signals::listen().map_err(Failure::running)?;
     let listening = Listening::on(args.listen).map_err(Failure::running)?.secured(security.current());
     let switch = Switch::not_ready("narthex is starting");
-    let server = listening.serve(switch.router());
+    let mut server = listening.serve(switch.router());
     let instance = args.instance.clone().unwrap_or_else(hostname);
     let told = sentences(&config, &args.job, &instance);
     let settings = Settings { config: config.clone(), data, job: args.job.clone(), instance };
     let mut agent = Agent::start(settings).await.map_err(Failure::running)?;
     let (reload, mut asked) = reload::route(args.enable_lifecycle);
+    #[cfg(debug_assertions)]
+    let reload = reload.merge(crate::panic_on_demand::router(&agent));
     switch.set(agent.router(Mode::Run, reload, &security));
     let scheme = security.scheme();
     logging::info(format_args!("listening on {scheme}://{} (pushes, own metrics, page)", server.address()));
@@ -65,7 +70,7 @@ pub async fn run(args: RunArgs) -> Result<(), Failure> {
         Human(about.max_bytes)
     ));
     agent.measure();
-    let announcing = tokio::spawn(announce::watch(agent.telemetry().clone()));
+    let announcing = announce::spawn(agent.telemetry().clone());
 
     let flush_deadline = args.flush_deadline;
     let mut reloader = Reloader::new(args, config);
@@ -73,9 +78,11 @@ pub async fn run(args: RunArgs) -> Result<(), Failure> {
     service_manager::ready();
     // A start has just looked.
     let mut tidying = tokio::time::interval_at(Instant::now() + TIDY_INTERVAL, TIDY_INTERVAL);
-    let signal = loop {
+    let (storage, doors) = (agent.storage().clone(), agent.doors().clone());
+    let end = loop {
         tokio::select! {
-            signal = signals.next() => break signal,
+            signal = signals.next() => break End::Signal(signal),
+            part = essential::ended(&storage, &doors, &mut server) => break End::Panic(part),
             () = hangups.next() => {
                 // What is wrong is said; nobody waits for an answer.
                 let _ = reloader.reload(&mut agent, &security).await;
@@ -91,19 +98,62 @@ pub async fn run(args: RunArgs) -> Result<(), Failure> {
             _ = tidying.tick() => agent.tidy(),
         }
     };
-    service_manager::stopping(flush_deadline);
+    // So that the log can be closed.
+    drop((storage, doors));
+    let deadline = end.flush_deadline(flush_deadline);
+    service_manager::stopping(deadline);
     drop(watchdog);
     signals.end_at_next(None);
-    logging::info(format_args!("{signal}: sending what is left, for at most {}", human(flush_deadline)));
+    match end {
+        End::Signal(signal) => {
+            logging::info(format_args!("{signal}: sending what is left, for at most {}", human(deadline)))
+        }
+        End::Panic(part) => logging::error(format_args!("{}", essential::sentence(part))),
+    }
     drop(asked);
     // Requests under way are answered; later ones are told to come again.
     switch.set_not_ready("narthex is ending");
-    agent.end_of_requests(LAST_REQUESTS).await;
-    agent.stop(flush_deadline).await;
-    server.stop().await;
-    announcing.abort();
-    logging::info(format_args!("ended"));
-    Ok(())
+    let ending = async {
+        agent.end_of_requests(end.flush_deadline(LAST_REQUESTS)).await;
+        agent.stop(deadline).await;
+        server.stop().await;
+        announcing.abort();
+    };
+    match end {
+        End::Signal(_) => {
+            ending.await;
+            logging::info(format_args!("ended"));
+            Ok(())
+        }
+        End::Panic(part) => {
+            let failure = Failure::running(format_args!("{part} has ended unexpectedly"));
+            // Whatever the panic left behind must not hold the end up.
+            if tokio::time::timeout(ENDING_AFTER_PANIC, ending).await.is_err() {
+                failure.log();
+                logging::finish();
+                std::process::exit(i32::from(failure.code()));
+            }
+            Err(failure)
+        }
+    }
+}
+
+/// Why it ends.
+#[derive(Debug, Clone, Copy)]
+enum End {
+    Signal(&'static str),
+    /// This essential part has ended.
+    Panic(&'static str),
+}
+
+impl End {
+    /// After a panic nothing is sent before the end: a start is cheap, and goes on with it.
+    fn flush_deadline(self, deadline: Duration) -> Duration {
+        match self {
+            End::Signal(_) => deadline,
+            End::Panic(_) => Duration::ZERO,
+        }
+    }
 }
 
 /// What it will do, in sentences.

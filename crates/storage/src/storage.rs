@@ -19,7 +19,7 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use wal::record::{self, RecordType};
 use wal::{Filesystem, Position, SegmentReader, Writer, WriterOptions, dir};
 
@@ -33,6 +33,8 @@ struct Inner {
     shared: Arc<Shared>,
     jobs: Sender<Job>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// The value becomes true when one of the threads ends.
+    ended: watch::Sender<bool>,
     /// Holds everything that was there at the start, until those who want some of it have their own pins.
     opening: Mutex<Option<Pin>>,
 }
@@ -131,11 +133,13 @@ impl Storage {
         let committer = Committer::new(shared.clone(), writer, state)?;
         let (jobs, queue) = mpsc::channel();
         let mut threads = Vec::new();
-        threads.push(spawn("narthex-commit", move || committer.run(&queue))?);
+        let ended = watch::Sender::new(false);
+        threads.push(spawn("narthex-commit", &ended, move || committer.run(&queue))?);
         let janitor = shared.clone();
-        threads.push(spawn("narthex-retain", move || retention::run(&janitor))?);
+        threads.push(spawn("narthex-retain", &ended, move || retention::run(&janitor))?);
         let report = OpenReport { wal: report, oldest: Position::start_of(oldest), end };
-        let inner = Inner { shared, jobs, threads: Mutex::new(threads), opening: Mutex::new(Some(opening)) };
+        let (threads, opening) = (Mutex::new(threads), Mutex::new(Some(opening)));
+        let inner = Inner { shared, jobs, threads, ended, opening };
         Ok((Storage { inner: Arc::new(inner) }, report))
     }
 
@@ -256,6 +260,14 @@ impl Storage {
     pub fn is_alive(&self) -> bool {
         let threads = self.inner.threads.lock().unwrap_or_else(PoisonError::into_inner);
         !threads.is_empty() && threads.iter().all(|thread| !thread.is_finished())
+    }
+
+    /// Resolves once one of the threads of the log has ended: because of [`Storage::close`], or of a panic. They
+    /// can't be started again, since nobody knows what a panic left behind in memory.
+    pub async fn ended(&self) {
+        let mut ended = self.inner.ended.subscribe();
+        // The sender lives in what we share, so this can't fail.
+        let _ = ended.wait_for(|ended| *ended).await;
     }
 
     /// The oldest position that can still be read.
@@ -411,7 +423,25 @@ fn make_durable_dir(fs: &dyn Filesystem, dir: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
-fn spawn(name: &'static str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, OpenError> {
+/// Reports the end of a thread, also by a panic.
+struct Ending(watch::Sender<bool>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.send_replace(true);
+    }
+}
+
+fn spawn(
+    name: &'static str,
+    ended: &watch::Sender<bool>,
+    work: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>, OpenError> {
+    let ending = Ending(ended.clone());
+    let work = move || {
+        let _ending = ending;
+        work();
+    };
     // A small stack: these threads are there in every agent, and go nowhere deep.
     let builder = std::thread::Builder::new().name(name.into()).stack_size(512 << 10);
     builder.spawn(work).map_err(|source| OpenError::Io { path: name.into(), source })

@@ -40,9 +40,25 @@ impl Narthex {
     /// Where it doesn't listen in time.
     #[track_caller]
     pub fn start_in(program: impl AsRef<Path>, command: &str, data: &Path, arguments: &[&str]) -> Narthex {
+        Narthex::start_with_env(program, command, data, arguments, &[])
+    }
+
+    /// The same with environment variables.
+    ///
+    /// # Panics
+    /// If it doesn't listen in time.
+    #[track_caller]
+    pub fn start_with_env(
+        program: impl AsRef<Path>,
+        command: &str,
+        data: &Path,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Narthex {
         let own = [command, "--listen", "127.0.0.1:0", "--data"].map(OsStr::new);
         let own = own.into_iter().chain([data.as_os_str()]);
-        let process = Process::start(program.as_ref(), own.chain(arguments.iter().map(OsStr::new)));
+        let all = own.chain(arguments.iter().map(OsStr::new));
+        let process = Process::with_env(program.as_ref(), all, environment);
         let url = listening_url(&process);
         Narthex { process, url, data: data.to_path_buf() }
     }

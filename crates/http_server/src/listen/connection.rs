@@ -3,11 +3,14 @@
 use super::{Admission, HEAD_BYTES_MAX, Limits};
 use axum::Router;
 use axum::body::Body;
-use http::Request;
+use axum::response::IntoResponse;
+use futures_util::FutureExt;
+use http::{Request, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -43,6 +46,9 @@ pub(super) async fn connection(
     }
 }
 
+/// The answer to a request whose handler panicked. Nothing of it was acknowledged, so it may be sent again.
+const PANICKED: &str = "an error in narthex itself; its log says more\n";
+
 /// The first byte of what begins TLS: a record of a handshake.
 const TLS_HANDSHAKE: u8 = 22;
 /// What is said to whoever speaks plainly where TLS is spoken.
@@ -77,8 +83,19 @@ where
             if cut {
                 return Err(Cut);
             }
-            let Ok(response) = router.oneshot(request.map(Body::new)).await;
-            Ok(response)
+            let uri = request.uri().clone();
+            // A panic costs its own request. Without this it would end the connection without an answer.
+            let answered = AssertUnwindSafe(router.oneshot(request.map(Body::new))).catch_unwind().await;
+            Ok(match answered {
+                Ok(Ok(response)) => response,
+                Err(_) => {
+                    tracing::error!(
+                        path = uri.path(),
+                        "a request panicked, by a mistake in narthex, and was answered 500"
+                    );
+                    (StatusCode::INTERNAL_SERVER_ERROR, PANICKED).into_response()
+                }
+            })
         }
     });
     let connection = http1::Builder::new()

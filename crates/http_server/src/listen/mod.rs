@@ -172,10 +172,17 @@ impl Server {
         self.admission.clone()
     }
 
+    /// Resolves once the task that accepts connections has ended by itself, which only a panic can cause.
+    pub async fn ended(&mut self) {
+        let _ = (&mut self.task).await;
+    }
+
     /// Takes no more connections, lets requests under way finish for some seconds, and ends.
     pub async fn stop(self) {
         self.admission.send_replace(Admission::Closed);
-        let _ = self.task.await;
+        if !self.task.is_finished() {
+            let _ = self.task.await;
+        }
     }
 }
 
@@ -295,6 +302,27 @@ mod tests {
         assert!(!waiting.is_finished());
         drop(first);
         assert!(waiting.await.unwrap().unwrap().starts_with("HTTP/1.1 200"));
+        server.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_handler_that_panics_costs_one_500_and_not_the_connection() {
+        async fn panic() -> &'static str {
+            panic!("a mistake")
+        }
+        let router = ok_router().route("/panic", axum::routing::post(panic));
+        let server = Listening::on(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap().serve(router);
+        let mut stream = TcpStream::connect(server.address()).await.unwrap();
+        ask_again(&mut stream).await;
+        stream.write_all(b"POST /panic HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\nabc").await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"its log says more\n") {
+            answer.push(stream.read_u8().await.unwrap());
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 500 "), "{}", String::from_utf8_lossy(&answer));
+        // The same connection, and a new one.
+        ask_again(&mut stream).await;
+        assert!(get(server.address()).await.unwrap().starts_with("HTTP/1.1 200"));
         server.stop().await;
     }
 

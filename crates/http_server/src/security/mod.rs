@@ -31,6 +31,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use supervisor::Task;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -97,7 +98,10 @@ impl Security {
     pub fn start(policy: Policy) -> Result<Self, SecurityError> {
         let current = Arc::new(watch::Sender::new(Arc::new(policy.load()?)));
         let (policy, policies) = watch::channel(Arc::new(policy));
-        let following = Some(tokio::spawn(follow(policies, current.clone())));
+        let followed = current.clone();
+        let follow = move || follow(policies.clone(), followed.clone());
+        let task = Task::only("web_configuration");
+        let following = Some(tokio::spawn(supervisor::supervise(task, follow)));
         Ok(Security { current, policy, following })
     }
 
@@ -174,7 +178,12 @@ async fn follow(mut policies: watch::Receiver<Arc<Policy>>, sender: Arc<watch::S
         let before = seen.clone();
         // A file system that doesn't answer must not hold up what is served.
         let looked = tokio::task::spawn_blocking(move || renew(&policy, &old, before)).await;
-        let Ok((files, renewed)) = looked else { return };
+        let (files, renewed) = match looked {
+            Ok(looked) => looked,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            // The runtime ends.
+            Err(_) => return,
+        };
         if policies.has_changed().unwrap_or(true) {
             // A reload came in between, and has read all of it.
             continue;

@@ -10,6 +10,7 @@ use crate::agent::{Agent, Settings, hostname};
 use crate::announce;
 use crate::cli::{DEFAULT_LISTEN, DemoArgs};
 use crate::config::Config;
+use crate::essential;
 use crate::failure::Failure;
 use crate::logging;
 use crate::page::Mode;
@@ -95,7 +96,7 @@ pub async fn run(args: DemoArgs) -> Result<(), Failure> {
         .with_state(stage)
         .merge(serve::control(&sink, sink_server.admission(), Admission::Refusing));
     let more = Routes::default().merge_unlisted(more);
-    let server = listening.serve(agent.router(Mode::Demo, more, &Security::open()));
+    let mut server = listening.serve(agent.router(Mode::Demo, more, &Security::open()));
     let address = server.address();
     logging::info(format_args!("listening on http://{address} (pushes, own metrics, page)"));
     logging::info(format_args!(
@@ -104,10 +105,17 @@ pub async fn run(args: DemoArgs) -> Result<(), Failure> {
         agent.about().data.display()
     ));
     agent.measure();
-    let announcing = tokio::spawn(announce::watch(agent.telemetry().clone()));
+    let announcing = announce::spawn(agent.telemetry().clone());
     logging::info(format_args!("open http://{address}/"));
 
-    let signal = signals.next().await;
+    let (storage, doors) = (agent.storage().clone(), agent.doors().clone());
+    let signal = tokio::select! {
+        signal = signals.next() => signal,
+        part = essential::ended(&storage, &doors, &mut server) => {
+            return Err(Failure::running(format_args!("{part} has ended unexpectedly, by a mistake in narthex")));
+        }
+    };
+    drop((storage, doors));
     signals.end_at_next(folder);
     logging::info(format_args!("{signal}: ending"));
     server.stop().await;

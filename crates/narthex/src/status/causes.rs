@@ -64,7 +64,8 @@ fn log(facts: &Facts, details: &mut Vec<Detail>) {
     }
     for name in &facts.dead_destinations {
         let sentence = format!(
-            "Delivery to {name} has ended unexpectedly. Its samples are kept in the log: restart narthex."
+            "Delivery to {name} has ended unexpectedly, by a mistake in narthex. It is started again; its samples are \
+             kept in the log."
         );
         add(details, Kind::DestinationDead, Some(name), sentence);
     }

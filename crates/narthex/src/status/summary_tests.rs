@@ -101,8 +101,8 @@ fn a_task_that_has_ended_is_an_error() {
         "Pushes are not accepted: the task that keeps groups has ended unexpectedly. Restart narthex.";
     expect(&task, Level::Error, Kind::TaskDead, sentence);
     let destination = with(|facts| facts.dead_destinations = vec!["prod".into()]);
-    let sentence =
-        "Delivery to prod has ended unexpectedly. Its samples are kept in the log: restart narthex.";
+    let sentence = "Delivery to prod has ended unexpectedly, by a mistake in narthex. It is started again; its \
+                    samples are kept in the log.";
     expect(&destination, Level::Error, Kind::DestinationDead, sentence);
 }
 

@@ -183,6 +183,7 @@ impl Telemetry {
             self.reload.success_ms.load(Ordering::Relaxed) as f64 / 1000.0,
         ));
         process::families(&mut out);
+        process::mistakes(&mut out);
         log::families(&self.storage, &mut out);
         let outlets = self.outlets();
         out.push(gauge(

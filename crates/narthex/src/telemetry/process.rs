@@ -2,6 +2,26 @@
 
 use super::{counter, gauge};
 use model::{Family, MetricType};
+use supervisor::Task;
+
+/// Adds what is known of mistakes in narthex itself, as far as it has noticed them.
+pub(super) fn mistakes(out: &mut Vec<Family>) {
+    let mut restarts = Family::new(
+        "narthex_task_restarts_total",
+        "How often a task was started again because it had panicked.",
+        MetricType::Counter,
+    );
+    for (Task { kind, name }, count) in supervisor::restarts() {
+        let labels = [("task", kind), ("name", name.as_str())];
+        restarts.push(if name.is_empty() { &labels[..1] } else { &labels }, count as f64);
+    }
+    out.push(restarts);
+    out.push(counter(
+        "narthex_broken_invariants_total",
+        "How often narthex noticed a mistake of its own and refused to go on with what was concerned.",
+        model::invariant::broken(),
+    ));
+}
 
 /// Adds what `/proc/self` has to tell; leaves out what can't be read.
 pub(super) fn families(out: &mut Vec<Family>) {
