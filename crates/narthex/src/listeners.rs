@@ -3,12 +3,10 @@
 use intake::{BindError, Bound, Exposure, Intake, Listener, Stop, Stopper};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::Instant;
+use supervisor::{Pauses, Task};
 use tokio::sync::watch;
-use tokio::task::{JoinHandle, JoinSet};
-
-/// The pause before an input that panicked is started again.
-const RESTART_PAUSE: Duration = Duration::from_secs(1);
+use tokio::task::JoinHandle;
 
 /// The inputs that run.
 #[derive(Debug, Default)]
@@ -110,36 +108,26 @@ async fn supervise(
     let input = intake.input(listener.name());
     // So that they are shown from the start.
     input.listener_counters();
+    let (task, mut pauses) = (Task::of("input", input.name()), Pauses::default());
     let mut bound = Some(bound);
     loop {
-        let Some(sockets) = bound.take() else {
-            match listener.bind() {
-                Ok(sockets) => bound = Some(sockets),
-                Err(error) => {
-                    tracing::error!(input = input.name(), %error, "the input can't listen again yet");
-                    tokio::select! {
-                        () = stop.requested() => return,
-                        () = tokio::time::sleep(RESTART_PAUSE) => {}
-                    }
+        let started = Instant::now();
+        match bound.take().map_or_else(|| listener.bind(), Ok) {
+            Ok(sockets) => {
+                for endpoint in sockets.endpoints() {
+                    tracing::info!(input = input.name(), "listening on {endpoint}");
                 }
-            }
-            continue;
-        };
-        for endpoint in sockets.endpoints() {
-            tracing::info!(input = input.name(), "listening on {endpoint}");
-        }
-        // A set of one, so that the task ends with this one.
-        let mut running = JoinSet::new();
-        running.spawn(sockets.run(input.clone(), exposures.clone(), stop.clone()));
-        match running.join_next().await {
-            Some(Err(error)) if error.is_panic() => {
+                let run = sockets.run(input.clone(), exposures.clone(), stop.clone());
+                if supervisor::catch(&task, run).await.is_ok() {
+                    return;
+                }
                 tracing::error!(input = input.name(), "the input panicked and is started again");
-                tokio::select! {
-                    () = stop.requested() => return,
-                    () = tokio::time::sleep(RESTART_PAUSE) => {}
-                }
             }
-            _ => return,
+            Err(error) => tracing::error!(input = input.name(), %error, "the input can't listen again yet"),
+        }
+        tokio::select! {
+            () = stop.requested() => return,
+            () = tokio::time::sleep(pauses.after_panic(started.elapsed())) => supervisor::count_restart(&task),
         }
     }
 }
@@ -205,9 +193,10 @@ mod tests {
         let prepared = listeners.prepare(vec![Arc::new(panics)]).unwrap();
         listeners.apply(prepared, &intake).await;
         while runs.load(Ordering::Relaxed) < 2 {
-            tokio::time::sleep(RESTART_PAUSE).await;
+            tokio::time::sleep(supervisor::FIRST_PAUSE).await;
         }
         listeners.stop().await;
         assert_eq!(runs.load(Ordering::Relaxed), 2);
+        assert_eq!(supervisor::restarts().get(&Task::of("input", "panics")), Some(&1));
     }
 }

@@ -53,7 +53,7 @@ pub async fn run(args: RunArgs) -> Result<(), Failure> {
     let mut agent = Agent::start(settings).await.map_err(Failure::running)?;
     let (reload, mut asked) = reload::route(args.enable_lifecycle);
     #[cfg(debug_assertions)]
-    let reload = reload.merge(crate::panic_on_demand::router(&agent));
+    let reload = reload.merge_unlisted(crate::panic_on_demand::router(&agent));
     switch.set(agent.router(Mode::Run, reload, &security));
     let scheme = security.scheme();
     logging::info(format_args!("listening on {scheme}://{} (pushes, own metrics, page)", server.address()));
