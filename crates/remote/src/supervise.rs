@@ -53,9 +53,8 @@ pub(crate) async fn supervise(
             }
             supervisor::count_restart(&task);
             let memory = orders.borrow().memory;
-            match start(&task, &recipe, &base, &stats, memory).await {
-                Ok(Some(worker)) => break Box::new(worker),
-                Ok(None) | Err(Panicked) => {}
+            if let Ok(Some(worker)) = start(&task, &recipe, &base, &stats, memory).await {
+                break Box::new(worker);
             }
         };
     }
