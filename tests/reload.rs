@@ -156,7 +156,7 @@ fn a_bad_file_is_refused_with_its_errors_and_the_old_goes_on() {
     ] {
         std::fs::write(place.path(), &bad).unwrap();
         let said = place.reload(&narthex);
-        assert!(said.contains("not reloaded, the old one goes on") && said.contains(words), "{said}");
+        assert!(said.contains("not reloaded, and the old one is in use") && said.contains(words), "{said}");
         assert_eq!(narthex.metric(SUCCESSFUL), Some(0.0));
         assert_eq!(narthex.metric(SUCCESS_TIME), Some(read));
         all.push(place.push(&narthex, 10));

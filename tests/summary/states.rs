@@ -154,10 +154,10 @@ fn a_group_whose_last_push_failed_is_yellow_until_a_good_one() {
     let push =
         |shown: &Shown, body: &str| shown.narthex().post("/metrics/job/backup", &[], body.as_bytes()).status;
     assert_eq!(push(&shown, "a 1 1700000000\n"), 400);
-    shown.expect("warning", &["groups_failing"], "The last push to 1 group was refused.");
+    shown.expect("warning", &["groups_failing"], "The last push to 1 group was refused, wholly or in part.");
     shown.wait_for_saved("pushgateway", "invalid", || 1);
     shown.restart();
-    shown.expect("warning", &["groups_failing"], "The last push to 1 group was refused.");
+    shown.expect("warning", &["groups_failing"], "The last push to 1 group was refused, wholly or in part.");
     assert_eq!(shown.narthex().metric("narthex_groups_failing"), Some(1.0));
     assert_eq!(push(&shown, "a 1\n"), 200);
     // The refused push itself shows for ten minutes.

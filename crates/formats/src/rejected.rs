@@ -26,6 +26,11 @@ impl Rejected {
     /// The longest a reason may be.
     pub const MAX_REASON_BYTES: usize = 512;
 
+    /// Whether all that was left out are new series over a limit on active series.
+    pub fn is_only_over_series_limit(&self) -> bool {
+        self.series > 0 && self.over_series_limit == self.series
+    }
+
     /// Whether nothing was left out.
     pub const fn is_empty(&self) -> bool {
         self.series == 0 && self.samples == 0 && self.histograms == 0 && self.exemplars == 0

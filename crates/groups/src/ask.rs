@@ -20,8 +20,25 @@ pub struct Push {
     pub ttl: Option<Option<Duration>>,
     /// What is pushed, or why it is refused although it could be read.
     pub families: Result<Vec<(String, Arc<Family>)>, String>,
-    /// What was left out of it, and why. The rest is kept, and the push counts as refused.
-    pub left_out: Option<String>,
+    /// What was left out of it, and why. The rest is kept, if there is any, and the push counts as refused.
+    pub left_out: Option<LeftOut>,
+}
+
+/// What was left out of a push.
+#[derive(Debug, Clone)]
+pub struct LeftOut {
+    /// How much, and why.
+    pub text: String,
+    /// Only new series over a limit on active series were left out.
+    pub is_over_series_limit: bool,
+}
+
+impl LeftOut {
+    /// The answer to the push.
+    pub(crate) fn refusal(&self) -> Refusal {
+        let text = self.text.clone();
+        if self.is_over_series_limit { Refusal::SeriesLimit(text) } else { Refusal::Invalid(text) }
+    }
 }
 
 /// What is asked of the keeper.

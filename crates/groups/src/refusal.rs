@@ -8,6 +8,9 @@ pub enum Refusal {
     /// The push is invalid, or part of it was left out and the rest kept.
     #[error("{0}")]
     Invalid(String),
+    /// New series over a limit on active series were left out. The rest was kept.
+    #[error("{0}")]
+    SeriesLimit(String),
     /// A limit on groups or their series.
     #[error("{0}")]
     TooMany(String),

@@ -360,9 +360,7 @@ impl Outcome {
         let rejected = &self.rejected;
         match rejected.is_empty() {
             true => None,
-            false if rejected.series > 0 && rejected.over_series_limit == rejected.series => {
-                Some(RefusedReason::TooMany)
-            }
+            false if rejected.is_only_over_series_limit() => Some(RefusedReason::TooMany),
             false => Some(RefusedReason::Invalid),
         }
     }

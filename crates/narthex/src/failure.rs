@@ -44,24 +44,41 @@ impl Failure {
     pub(crate) fn log(&self) {
         match &self.reason {
             Reason::Text(text) => logging::fatal(format_args!("{text}")),
-            Reason::Config(errors) => {
-                for mistake in &errors.mistakes {
-                    let hint = mistake.hint.iter().map(|hint| format!("; {hint}"));
-                    let message = mistake.message.clone() + &hint.collect::<String>();
-                    let mut fields = vec![("file", Value::Text(mistake.file.clone()))];
-                    if let Some((line, column)) = mistake.place {
-                        fields.push(("line", Value::Plain(line.to_string())));
-                        fields.push(("column", Value::Plain(column.to_string())));
-                    }
-                    if !mistake.key.is_empty() {
-                        fields.push(("key", Value::Text(mistake.key.clone())));
-                    }
-                    logging::write_now(Level::ERROR, message, fields);
-                }
-                for warning in &errors.warnings {
-                    logging::write_now(Level::WARN, warning.clone(), Vec::new());
-                }
+            Reason::Config(_) => self.log_mistakes(),
+        }
+    }
+
+    /// Writes a line to the log for each mistake of a configuration file.
+    pub(crate) fn log_mistakes(&self) {
+        let Reason::Config(errors) = &self.reason else { return };
+        for mistake in &errors.mistakes {
+            let hint = mistake.hint.iter().map(|hint| format!("; {hint}"));
+            let message = mistake.message.clone() + &hint.collect::<String>();
+            let mut fields = vec![("file", Value::Text(mistake.file.clone()))];
+            if let Some((line, column)) = mistake.place {
+                fields.push(("line", Value::Plain(line.to_string())));
+                fields.push(("column", Value::Plain(column.to_string())));
             }
+            if !mistake.key.is_empty() {
+                fields.push(("key", Value::Text(mistake.key.clone())));
+            }
+            logging::write_now(Level::ERROR, message, fields);
+        }
+        for warning in &errors.warnings {
+            logging::write_now(Level::WARN, warning.clone(), Vec::new());
+        }
+    }
+
+    /// The reason in one line: of several mistakes the first.
+    pub(crate) fn short(&self) -> String {
+        let text = self.to_string();
+        let first = text.lines().next().unwrap_or_default();
+        match &self.reason {
+            Reason::Config(errors) if errors.mistakes.len() > 1 => {
+                let more = model::words::counted(errors.mistakes.len() as u64 - 1, "more mistake");
+                format!("{first} (and {more})")
+            }
+            _ => first.to_string(),
         }
     }
 }

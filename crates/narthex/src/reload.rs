@@ -7,6 +7,7 @@ use crate::agent::{Agent, needs_restart};
 use crate::cli::RunArgs;
 use crate::config::Config;
 use crate::configure::configure;
+use crate::failure::Failure;
 use crate::logging;
 use crate::service_manager;
 use axum::response::{IntoResponse, Response};
@@ -68,24 +69,28 @@ impl Reloader {
     pub(crate) async fn reload(&mut self, agent: &mut Agent, security: &Security) -> Result<(), String> {
         service_manager::reloading();
         let result = self.try_reload(agent, security).await;
+        if let Err(failure) = &result {
+            failure.log_mistakes();
+            let why = failure.short();
+            logging::error(format_args!(
+                "the configuration was not reloaded, and the old one is in use: {why}"
+            ));
+        }
+        let result = result.map_err(|failure| failure.to_string());
         let outcome = result.as_ref().copied().map_err(String::as_str);
         service_manager::reloaded(outcome);
         agent.telemetry().reloaded(outcome, agent.now_ms());
-        if let Err(why) = &result {
-            logging::error(format_args!("the configuration was not reloaded, the old one goes on: {why}"));
-        }
         result
     }
 
-    async fn try_reload(&mut self, agent: &mut Agent, security: &Security) -> Result<(), String> {
+    async fn try_reload(&mut self, agent: &mut Agent, security: &Security) -> Result<(), Failure> {
         let args = self.args.clone();
         // A file system that doesn't answer must not hold up what is served.
         let read = tokio::task::spawn_blocking(move || configure(&args, &|name| std::env::var(name).ok()));
-        let read = read.await.map_err(|error| error.to_string())?;
-        let (config, warnings) = read.map_err(|error| error.to_string())?;
-        let renewal = security.prepare(config.security.clone()).await.map_err(|error| error.to_string())?;
+        let (config, warnings) = read.await.map_err(Failure::running)??;
+        let renewal = security.prepare(config.security.clone()).await.map_err(Failure::running)?;
         let removed_before: Vec<String> = agent.removed().into_iter().map(|(name, _)| name).collect();
-        let changes = agent.reload(config.clone()).await.map_err(|error| error.to_string())?;
+        let changes = agent.reload(config.clone()).await.map_err(Failure::running)?;
         security.renew(renewal);
         for warning in warnings {
             logging::warn(format_args!("{warning}"));

@@ -127,6 +127,7 @@ impl From<groups::Refusal> for Refusal {
     fn from(refusal: groups::Refusal) -> Self {
         match refusal {
             groups::Refusal::Invalid(text) => Refusal::Malformed(text),
+            groups::Refusal::SeriesLimit(text) => Refusal::SeriesLimit(text),
             groups::Refusal::TooMany(text) => Refusal::TooMany(text),
             groups::Refusal::Append(error) => error.into(),
             groups::Refusal::Stopping => Refusal::Stopping,

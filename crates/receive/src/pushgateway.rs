@@ -11,7 +11,7 @@ use formats::Parsed;
 use formats::compress::Encoding;
 use formats::exposition::{self, ExpositionError};
 use formats::text::{self, Fault, Format, ParseOptions, Timestamps};
-use groups::ask::Push;
+use groups::ask::{LeftOut, Push};
 use groups::group::{FAILURE_TIME, Family};
 use groups::path::{GroupingLabels, PathError};
 use groups::pushed::{self, NO_TIMESTAMP, PushedError};
@@ -102,6 +102,7 @@ async fn take(doors: &Doors, request: Request, replace: bool) -> Result<(), Refu
         let extra: Vec<(&str, &str)> = grouping.iter().collect();
         let mut options = ParseOptions::new(format, NO_TIMESTAMP);
         (options.extra_labels, options.limits, options.max_points) = (&extra, limits, max_points);
+        options.one_type = true;
         options.timestamps = if allowed { Timestamps::Allow } else { Timestamps::Refuse };
         let mut parsed = match read(bytes, protobuf, &options) {
             Ok(parsed) => parsed,
@@ -117,7 +118,10 @@ async fn take(doors: &Doors, request: Request, replace: bool) -> Result<(), Refu
             }
         };
         input.limit_series(&settings, &mut parsed.batch, &mut parsed.rejected);
-        let left_out = (!parsed.rejected.is_empty()).then(|| parsed.rejected.to_string());
+        let left_out = (!parsed.rejected.is_empty()).then(|| LeftOut {
+            text: parsed.rejected.to_string(),
+            is_over_series_limit: parsed.rejected.is_only_over_series_limit(),
+        });
         // Protobuf has milliseconds, as the text format.
         let format = if protobuf { Format::Text } else { format };
         let families = match pushed::families(parsed.batch, bounds, format) {
@@ -128,7 +132,7 @@ async fn take(doors: &Doors, request: Request, replace: bool) -> Result<(), Refu
         Ok(match (families, left_out) {
             // Nothing of it is left: a PUT of nothing would clear the group.
             (Ok(families), Some(left_out)) if families.is_empty() => {
-                Body { families: Err(left_out), left_out: None }
+                Body { families: Err(left_out.text.clone()), left_out: Some(left_out) }
             }
             (families, left_out) => Body { families, left_out },
         })
@@ -147,7 +151,7 @@ struct Body {
     /// The families in it, or why the push is refused.
     families: Result<Vec<(String, Arc<Family>)>, String>,
     /// What was left out of them.
-    left_out: Option<String>,
+    left_out: Option<LeftOut>,
 }
 
 /// Why a body can't be read.

@@ -81,7 +81,7 @@ async fn a_push_over_a_limit_keeps_what_is_within_it_and_stays_active_while_it_i
     let (status, text) =
         world.send("PUT", "/metrics/job/j", "a{n=\"1\"} 1\na{n=\"2\"} 1\na{n=\"3\"} 1\n").await;
     assert_eq!(status, 400);
-    assert!(text.contains("max_series_per_metric is 2"), "{text}");
+    assert!(text.starts_with("left out 1 series") && text.contains("max_series_per_metric is 2"), "{text}");
     assert_eq!(world.texts().await.len(), 2);
     for _ in 0..150 {
         world.clock.pass(TURN);
@@ -89,4 +89,10 @@ async fn a_push_over_a_limit_keeps_what_is_within_it_and_stays_active_while_it_i
     }
     let (status, text) = world.send("PUT", "/metrics/job/other", "a{n=\"4\"} 1\n").await;
     assert_eq!(status, 400, "the group's series are active, 75 minutes after its push: {text}");
+    // Also where nothing is left of the push, the answer is the limit's, and so is the reason that counts.
+    assert!(text.starts_with("left out 1 series") && text.contains("max_series_per_metric is 2"), "{text}");
+    let counters = world.doors.intake().counters().of("pushgateway");
+    let counts =
+        [intake::RefusedReason::TooMany, intake::RefusedReason::Invalid].map(|why| counters.refused_for(why));
+    assert_eq!(counts, [2, 0]);
 }

@@ -504,8 +504,47 @@ async fn two_types_of_a_metric_in_one_body_are_refused_as_by_the_real_one() {
         assert_eq!((real.0, ours.0), (400, 400), "{body}{real:?} {ours:?}");
         assert!(ours.1.contains("has two types"), "{ours:?}");
     }
+    // Series that fit the first type, and even the same type again.
+    for second in ["counter", "gauge"] {
+        for body in [
+            format!("# TYPE m gauge\n# TYPE m {second}\nm 1\n"),
+            format!("# TYPE m gauge\nm 1\n# TYPE n gauge\nn 1\n# TYPE m {second}\nm{{x=\"1\"}} 1\n"),
+            format!("# TYPE m gauge\n# TYPE m {second}\n"),
+        ] {
+            let (real, ours) = pair.send(&Push::new("PUT", "/metrics/job/a", &body)).await;
+            assert_eq!((real.0, ours.0), (400, 400), "{body}{real:?} {ours:?}");
+            assert!(ours.1.contains("a second TYPE of \"m\""), "{ours:?}");
+        }
+    }
     let (real, ours) = pair.series().await;
     assert_eq!(real, ours, "neither keeps anything");
+}
+
+/// Two protobuf families with the name `m`: a gauge, and one of this kind whose value is in this field.
+fn two_families(kind: u8, field: u8) -> Push {
+    let family = |kind: u8, field: u8, x: &[u8]| {
+        let label = bytes(1, &[bytes(1, b"x"), bytes(2, x)].concat());
+        let metric = bytes(4, &[label, bytes(field, b"")].concat());
+        let family = [bytes(1, b"m"), number(3, kind), metric].concat();
+        let mut out = Vec::new();
+        model::varint::put_bytes(&mut out, &family);
+        out
+    };
+    Push {
+        body: [family(1, 2, b"1"), family(kind, field, b"2")].concat(),
+        content_type: Some(PROTOBUF),
+        ..Push::new("PUT", "/metrics/job/a", "")
+    }
+}
+
+#[tokio::test]
+async fn two_protobuf_families_of_one_name_are_both_kept() {
+    let Some(pair) = Pair::new().await else { return };
+    let (real, ours) = pair.send(&two_families(1, 2)).await;
+    assert_eq!((real.0, ours.0), (200, 200), "{real:?} {ours:?}");
+    let (real, ours) = pair.series().await;
+    let count = |series: &BTreeSet<String>| series.iter().filter(|line| line.contains("x=\"")).count();
+    assert_eq!((count(&real), count(&ours)), (1, 2), "{real:?} {ours:?}");
 }
 
 /// A difference that is meant.
@@ -621,6 +660,11 @@ fn differences() -> Vec<Difference> {
         difference(
             "a series has limits, over which it is left out and the rest is kept; there it has none",
             vec![(put(a, &format!("m 1\nn{{x=\"{}\"}} 1\n", "x".repeat(16_385))), 200, 400)],
+        ),
+        difference(
+            "two protobuf families of one name are both kept, or refused where their types differ; there the last \
+             one silently replaces the others",
+            vec![(two_families(1, 2), 200, 200), (two_families(0, 3), 200, 400)],
         ),
     ]
 }

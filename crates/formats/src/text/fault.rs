@@ -39,6 +39,12 @@ pub enum Fault {
         /// The word.
         word: String,
     },
+    /// A second TYPE line of one family.
+    #[error("a second TYPE of {name:?}: give the type of a metric once")]
+    SecondType {
+        /// The family, cut to a printable length.
+        name: String,
+    },
     /// A timestamp where none may be.
     #[error("timestamps are not accepted here: a pushed value counts from when it is pushed")]
     TimestampRefused,

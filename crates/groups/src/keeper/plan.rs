@@ -81,6 +81,10 @@ impl Keeper {
                 let id = self.state.id_of(&key);
                 self.make(Change::Refused { id, key, at, wall, reason: reason.clone() }, round);
                 round.counts.failures += 1;
+                // Nothing is wrong with a push of which everything is over a limit.
+                if let (Some(left_out), Err(_)) = (&push.left_out, &push.families) {
+                    return Outcome::Refused(left_out.refusal());
+                }
                 let text =
                     format!("pushed metrics are invalid or inconsistent with existing metrics: {reason}");
                 return Outcome::Refused(Refusal::Invalid(text));
@@ -98,12 +102,12 @@ impl Keeper {
         let families = families.clone();
         let pushed = Change::Pushed { id, key: key.clone(), replace: push.replace, at, wall, ttl, families };
         self.make(pushed, round);
-        let Some(reason) = &push.left_out else { return Outcome::Done };
+        let Some(left_out) = &push.left_out else { return Outcome::Done };
         // After the push time, so that `push_failure_time_seconds > push_time_seconds` holds: alerts compare them.
         let (at, wall) = (self.state.next_time(&key, wall), wall.saturating_add(1));
-        self.make(Change::Refused { id, key, at, wall, reason: reason.clone() }, round);
+        self.make(Change::Refused { id, key, at, wall, reason: left_out.text.clone() }, round);
         round.counts.failures += 1;
-        Outcome::Refused(Refusal::Invalid(reason.clone()))
+        Outcome::Refused(left_out.refusal())
     }
 
     /// Applies a change to the state and adds it to the round.

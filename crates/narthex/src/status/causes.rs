@@ -3,7 +3,7 @@
 use super::facts::{Delivery, DestinationFacts, Facts};
 use super::summary::{Detail, Kind, NOW_MS};
 use super::window::{Entry, Event};
-use super::words::span;
+use super::words::{input_name, span};
 use crate::config::size::Human;
 use crate::wal_command::to_type;
 use model::words::{are, counted, number, was};
@@ -109,10 +109,12 @@ fn delivery(destination: &DestinationFacts, details: &mut Vec<Detail>) {
     }
     if destination.stuck_lanes > 0 {
         let reason = destination.stuck_reason.as_ref().map_or(String::new(), |reason| format!(": {reason}"));
-        let sentence = format!(
-            "{name} fails on a part of the series ({} of {LANES} lanes) and accepts the others{reason}.",
-            destination.stuck_lanes
-        );
+        let sentence = match destination.stuck_lanes {
+            some if some < LANES as u64 => format!(
+                "{name} fails on a part of the series ({some} of {LANES} lanes) and accepts the others{reason}."
+            ),
+            _ => format!("{name} fails on all series{reason}."),
+        };
         add(details, Kind::SeriesStuck, Some(name), sentence);
     }
     if destination.dropped_by_rule > 0 {
@@ -248,7 +250,7 @@ fn event_sentence(entry: &Entry, count: u64, ago: i64, facts: &Facts) -> String 
         Event::InputRefused => {
             let answer = facts.last_answers.get(&entry.key);
             let words = answer.map_or(String::new(), |text| format!(" The last answer: {text}"));
-            let input = if place.is_empty() { String::new() } else { format!(" at {place}") };
+            let input = if place.is_empty() { String::new() } else { format!(" at {}", input_name(place)) };
             format!("{} refused{input} in the last 10 minutes{why}, {last}.{words}", was(count, "push"))
         }
         Event::CollectionFailed => format!(
@@ -268,10 +270,17 @@ fn own(facts: &Facts, details: &mut Vec<Detail>) {
         let sentence = "This machine's clock is not set: nothing is collected until it is.".to_string();
         add(details, Kind::ClockNotSet, None, sentence);
     }
+    for (input, dropped) in &facts.dropped_at_inputs {
+        let (dropped, input) = (was(*dropped, "sample"), input_name(input));
+        let sentence = format!("{dropped} dropped at {input} by the rules of this input, since the start.");
+        add(details, Kind::DroppedByRule, None, sentence);
+    }
     if facts.groups_failing > 0 {
         let sentence = match facts.groups_failing {
-            1 => "The last push to 1 group was refused.".to_string(),
-            several => format!("The last pushes to {} groups were refused.", number(several)),
+            1 => "The last push to 1 group was refused, wholly or in part.".to_string(),
+            several => {
+                format!("The last pushes to {} groups were refused, wholly or in part.", number(several))
+            }
         };
         add(details, Kind::GroupsFailing, None, sentence);
     }

@@ -97,6 +97,8 @@ pub struct Facts {
     pub groups_failing: u64,
     /// Collectors that fail.
     pub collectors_failing: Vec<&'static str>,
+    /// Inputs whose relabelling rules dropped samples since the start, and how many.
+    pub dropped_at_inputs: Vec<(String, u64)>,
     /// The text of the last answer to a refused request, for each input and reason.
     pub last_answers: BTreeMap<Key, String>,
 }

@@ -141,6 +141,7 @@ impl Monitor {
             reload_error: self.telemetry.reload_error(),
             groups_failing: doors.groups().stats().groups_failing.get(),
             collectors_failing: self.telemetry.collectors_failing(),
+            dropped_at_inputs: dropped_at_inputs(doors.intake().counters()),
             last_answers: last_answers(doors.intake().counters()),
         }
     }
@@ -211,10 +212,27 @@ pub(super) fn delivery(state: State) -> Delivery {
     }
 }
 
+/// A reason ends with the URL. A destination without a name has its URL as the name, which sentences begin with.
+fn reason_without_url(reason: String, name: &str) -> String {
+    let short = reason.strip_suffix(')').and_then(|reason| reason.strip_suffix(name)?.strip_suffix(" ("));
+    short.map(str::to_string).unwrap_or(reason)
+}
+
+fn without_url(delivery: Delivery, name: &str) -> Delivery {
+    let short = |reason: String| reason_without_url(reason, name);
+    match delivery {
+        Delivery::Failing(reason) => Delivery::Failing(short(reason)),
+        Delivery::Refusing(reason) => Delivery::Refusing(short(reason)),
+        Delivery::Unauthorized(reason) => Delivery::Unauthorized(short(reason)),
+        Delivery::NotAnEndpoint(reason) => Delivery::NotAnEndpoint(short(reason)),
+        Delivery::Idle | Delivery::Accepting | Delivery::Ended => delivery,
+    }
+}
+
 /// What there is to know of one destination.
 pub(super) fn destination(outlet: &Outlet) -> DestinationFacts {
     let stats = &outlet.stats;
-    let delivery = delivery(stats.state());
+    let delivery = without_url(delivery(stats.state()), &outlet.name);
     let positive = |number: i64| u64::try_from(number).unwrap_or(0);
     DestinationFacts {
         name: outlet.name.clone(),
@@ -227,9 +245,16 @@ pub(super) fn destination(outlet: &Outlet) -> DestinationFacts {
         deadline_ms: stats.batch_send_deadline_ms.get(),
         parked: positive(stats.aside_points.get()),
         stuck_lanes: positive(stats.stuck_lanes.get()),
-        stuck_reason: stats.stuck(),
+        stuck_reason: stats.stuck().map(|reason| reason_without_url(reason, &outlet.name)),
         dropped_by_rule: stats.dropped_by_rule.get().total(),
     }
+}
+
+/// Inputs whose rules dropped samples.
+fn dropped_at_inputs(counters: &intake::Counters) -> Vec<(String, u64)> {
+    let inputs =
+        counters.all().into_iter().map(|(input, counters)| (input.to_string(), counters.dropped.get()));
+    inputs.filter(|(_, dropped)| *dropped > 0).collect()
 }
 
 fn running_ms(clock: &dyn Clock) -> i64 {

@@ -235,7 +235,10 @@ async fn last_answer_belongs_to_its_input_and_reason() {
     for (of, answer) in [
         ("refused at import in the last 10 minutes (disk full)", " the disk is full"),
         ("refused at import in the last 10 minutes (invalid)", "The last answer: no number"),
-        ("refused at pushgateway in the last 10 minutes (invalid)", "The last answer: no metric name"),
+        (
+            "refused at the Pushgateway interface in the last 10 minutes (invalid)",
+            "The last answer: no metric name",
+        ),
     ] {
         assert!(sentences.iter().any(|text| text.contains(of) && text.ends_with(answer)), "{sentences:#?}");
     }

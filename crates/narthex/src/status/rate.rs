@@ -1,7 +1,8 @@
 //! Rates over the last minute. Pure.
 //!
 //! Most counters grow in bursts, one for each collection or push. Counting what falls between two fixed moments
-//! would make the rate jump by a burst, so it is measured from burst to burst.
+//! would make the rate jump by a burst, so it is measured from burst to burst. The first burst of all counts from the
+//! counter's start, unless it came sooner than the later ones follow each other: a collection comes right at the start.
 
 use std::collections::VecDeque;
 
@@ -31,7 +32,12 @@ impl Rate {
     /// How much is added a second; `None` while too little is known.
     pub fn per_second(&self) -> Option<f64> {
         let (first, last) = (*self.readings.front()?, *self.readings.back()?);
-        let changes: Vec<(i64, u64)> = self.changes().collect();
+        let mut changes: Vec<(i64, u64)> = self.changes().collect();
+        if let (0, [begin, .., end]) = (first.1, changes.as_slice())
+            && (begin.0 - first.0) * (changes.len() as i64 - 1) >= end.0 - begin.0
+        {
+            changes.insert(0, first);
+        }
         if let ([begin, .., end], bursts) = (changes.as_slice(), changes.len() as i64 - 1) {
             let between = end.0 - begin.0;
             // Overdue for two bursts: it has stopped, and the window is emptying.
@@ -77,6 +83,24 @@ mod tests {
             assert!(known.len() >= 500, "{every}: {}", known.len());
             assert!(known.iter().all(|rate| (rate - expected).abs() < 0.01 * expected), "{every}: {known:?}");
         }
+    }
+
+    #[test]
+    fn the_first_burst_counts_from_the_start_unless_it_came_early() {
+        let rate = |bursts: &[(i64, u64)]| {
+            let (mut rate, mut value) = (Rate::default(), 0);
+            for second in 0..=bursts.last().map_or(0, |(at, _)| *at) {
+                value += bursts.iter().filter(|(at, _)| *at == second).map(|(_, count)| count).sum::<u64>();
+                rate.read(second * 1000, value);
+            }
+            rate.per_second()
+        };
+        // Two pushes: all samples since the start.
+        assert_eq!(rate(&[(10, 1000), (20, 10)]), Some(1010.0 / 20.0));
+        assert_eq!(rate(&[(10, 1000), (15, 10), (20, 10)]), Some(1020.0 / 20.0));
+        // Collections of 697 every 15 s, the first one at once.
+        assert_eq!(rate(&[(1, 697), (16, 697)]), Some(697.0 / 15.0));
+        assert_eq!(rate(&[(1, 697), (16, 697), (31, 697)]), Some(697.0 / 15.0));
     }
 
     #[test]

@@ -53,10 +53,13 @@ fn of(state: State, stats: &Stats, facts: &DestinationFacts, data: &Path) -> Str
     };
     if facts.stuck_lanes > 0 {
         let (stuck, reason) = (facts.stuck_lanes, facts.stuck_reason.as_deref().unwrap_or("no reason given"));
-        text.push_str(&format!(
-            " It fails on a part of the series ({stuck} of {LANES} lanes) and accepts the others: {reason}. That part is \
-             retried by itself, so that it delays no other series."
-        ));
+        text.push_str(&match stuck {
+            some if some < LANES as u64 => format!(
+                " It fails on a part of the series ({stuck} of {LANES} lanes) and accepts the others: {reason}. That \
+                 part is retried by itself, so that it delays no other series."
+            ),
+            _ => format!(" It fails on all series: {reason}."),
+        });
     }
     let count = |number: i64| u64::try_from(number).unwrap_or(0);
     let parked = count(stats.aside_points.get());

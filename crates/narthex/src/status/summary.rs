@@ -243,7 +243,8 @@ fn headline(kind: Kind, details: &[Detail], facts: &Facts) -> String {
             let about = facts.destinations.iter().filter(|one| destinations.contains(one.name.as_str()));
             format!("{who} are {does}: {}.{}", list(&destinations), waiting_of_all(about))
         }
-        _ => first.sentence.clone(),
+        // The details have the rest, such as the line of the file that is wrong.
+        _ => first.sentence.lines().next().unwrap_or_default().to_string(),
     }
 }
 

@@ -271,6 +271,11 @@ fn parked_samples_and_stuck_series_are_warnings() {
     });
     let sentence = "prod fails on a part of the series (1 of 256 lanes) and accepts the others: 503 Service Unavailable.";
     expect(&facts, Level::Warning, Kind::SeriesStuck, sentence);
+    let all = with_destination(|one| {
+        (one.stuck_lanes, one.stuck_reason) = (256, Some("503 Service Unavailable".into()));
+    });
+    let on_all = "prod fails on all series: 503 Service Unavailable.";
+    expect(&all, Level::Warning, Kind::SeriesStuck, on_all);
     // What waits in stuck lanes is not late for the others.
     let late = |moving_ms| {
         let mut facts = facts.clone();
@@ -307,6 +312,10 @@ fn refused_pushes_are_a_warning_for_ten_minutes() {
         Kind::PushesRefused,
         "1 push was refused in the last 10 minutes (invalid).",
     );
+    let facts = with_event(event(Event::InputRefused, "remote_write_v2", "invalid", 2, MINUTE));
+    let sentence =
+        "2 pushes were refused at remote write 2.0 in the last 10 minutes (invalid), the last 1 min ago.";
+    assert_eq!(decide(&facts).details[0].sentence, sentence);
     let facts = with_event(event(Event::InputRefused, "import", "invalid", 1, 11 * MINUTE));
     expect(&facts, Level::Ok, Kind::Delivered, "Everything is delivered.");
 }
@@ -317,11 +326,22 @@ fn what_is_about_narthex_itself_is_a_warning() {
     let sentence =
         "The configuration was not reloaded, and the old one is in use: narthex.yml: line 3: unknown key";
     expect(&facts, Level::Warning, Kind::ReloadFailed, sentence);
+    let full = "n.yml:3:5: log.max_sice: unknown key\n  3 |     max_sice: 1\n    |     ^";
+    let facts = with(|facts| facts.reload_error = Some(full.into()));
+    let sentence =
+        "The configuration was not reloaded, and the old one is in use: n.yml:3:5: log.max_sice: unknown key";
+    expect(&facts, Level::Warning, Kind::ReloadFailed, sentence);
+    assert!(decide(&facts).details[0].sentence.ends_with(full), "the detail has the line");
     let facts = with(|facts| facts.clock_is_plausible = false);
     let sentence = "This machine's clock is not set: nothing is collected until it is.";
     expect(&facts, Level::Warning, Kind::ClockNotSet, sentence);
     let facts = with(|facts| facts.groups_failing = 1);
-    expect(&facts, Level::Warning, Kind::GroupsFailing, "The last push to 1 group was refused.");
+    expect(
+        &facts,
+        Level::Warning,
+        Kind::GroupsFailing,
+        "The last push to 1 group was refused, wholly or in part.",
+    );
     let facts = with(|facts| facts.collectors_failing = vec!["diskstats", "mdadm"]);
     let sentence = "The collectors diskstats, mdadm are failing.";
     expect(&facts, Level::Warning, Kind::CollectorFailing, sentence);
@@ -345,12 +365,22 @@ fn collected_samples_that_could_not_be_stored_are_an_error_for_an_hour() {
 #[test]
 fn rules_and_repeats_change_no_colour_but_are_details() {
     let mut facts = with_destination(|one| one.dropped_by_rule = 7);
+    facts.dropped_at_inputs = vec![("remote_write_v1".into(), 1), ("import".into(), 4000)];
     facts.window.push(event(Event::AlreadyWritten, "prod", "", 200, 0));
     expect(&facts, Level::Ok, Kind::Delivered, "Everything is delivered.");
     let details = decide(&facts).details;
     assert_eq!(
         details.iter().map(|one| one.kind).collect::<Vec<_>>(),
-        [Kind::AlreadyWritten, Kind::DroppedByRule]
+        [Kind::AlreadyWritten, Kind::DroppedByRule, Kind::DroppedByRule, Kind::DroppedByRule]
+    );
+    let sentences: Vec<&str> = details.iter().skip(1).map(|one| one.sentence.as_str()).collect();
+    assert_eq!(
+        sentences,
+        [
+            "7 samples were not sent to prod because of its rules, since the start.",
+            "1 sample was dropped at remote write 1.0 by the rules of this input, since the start.",
+            "4,000 samples were dropped at import by the rules of this input, since the start.",
+        ]
     );
     assert!(details.iter().all(|one| one.level == Level::Ok));
 }

@@ -168,6 +168,9 @@ impl Window {
     pub fn entries(&self, now_ms: i64) -> Vec<Entry> {
         let entry = |(key, row): (&Key, &Row)| {
             let since = |ms: i64| {
+                if now_ms.saturating_sub(row.last_ms) > ms {
+                    return 0;
+                }
                 let oldest = (now_ms - ms).div_euclid(BUCKET_MS);
                 row.buckets.range(oldest..).fold(0u64, |sum, (_, count)| sum.saturating_add(*count))
             };
@@ -263,6 +266,9 @@ mod tests {
         let now = 60 * MINUTE;
         assert_eq!((entry(&window, now).hour, entry(&window, now).ten_minutes), (7, 2));
         assert_eq!(entry(&window, now).last_ms, 55 * MINUTE);
+        // The bucket of the last event reaches a little further back.
+        let later = 65 * MINUTE + 2000;
+        assert_eq!((entry(&window, later).hour, entry(&window, later).ten_minutes), (7, 0));
         window.forget(91 * MINUTE);
         assert_eq!(entry(&window, 91 * MINUTE).hour, 2);
         window.forget(116 * MINUTE);

@@ -9,6 +9,16 @@ pub(super) fn span(ms: i64) -> String {
     if seconds == 0 { "less than a second".into() } else { human(Duration::from_secs(seconds)) }
 }
 
+/// An input in a sentence, by its name in metrics.
+pub(super) fn input_name(input: &str) -> String {
+    match input {
+        "remote_write_v1" => "remote write 1.0".into(),
+        "remote_write_v2" => "remote write 2.0".into(),
+        "pushgateway" => "the Pushgateway interface".into(),
+        other => other.replace('_', " "),
+    }
+}
+
 /// Whether an answer by which a destination denies access is about who asks. Another one, such as 404 or 405, shows
 /// that the URL is wrong. The answer begins with its status.
 pub(super) fn is_about_authorization(answer: &str) -> bool {

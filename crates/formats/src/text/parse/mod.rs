@@ -12,7 +12,7 @@ use super::float::{FloatError, float};
 use super::line::{Cursor, Piece};
 use crate::hint;
 use crate::{Parsed, Recognise, Rejected};
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use model::{Batch, LabelError, LabelsBuilder, LabelsRef, MetricType, varint};
 
 /// The NaN that Prometheus stores for any NaN in a text, so that no other is taken for its staleness
@@ -78,6 +78,8 @@ struct Parser<'a, 'o, 'k> {
     batch: Batch,
     rejected: Rejected,
     families: Families,
+    /// Families with a TYPE, where one may have only one.
+    typed: HashSet<String>,
     /// Serves the lines without escapes, which borrow from the text alone.
     builder: LabelsBuilder<'a>,
     pairs: Vec<(Piece<'a>, Piece<'a>)>,
@@ -97,6 +99,7 @@ impl<'a, 'o: 'a, 'k> Parser<'a, 'o, 'k> {
             batch: Batch::new(),
             rejected: Rejected::default(),
             families: Families::default(),
+            typed: HashSet::new(),
             builder: LabelsBuilder::new(),
             pairs: Vec::new(),
             excess_labels: 0,
@@ -158,6 +161,10 @@ impl<'a, 'o: 'a, 'k> Parser<'a, 'o, 'k> {
         }
         let Some(entry) = self.families.entry(&mut self.batch.metadata, name) else { return Ok(()) };
         match keyword {
+            b"TYPE" if self.options.one_type && !self.typed.insert(name.to_string()) => {
+                *cursor = start;
+                return Err(Fault::SecondType { name: name.chars().take(64).collect() });
+            }
             b"TYPE" => {
                 let start = *cursor;
                 let word = String::from_utf8_lossy(cursor.word());

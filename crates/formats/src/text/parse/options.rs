@@ -48,6 +48,8 @@ pub struct ParseOptions<'a> {
     /// Labels of every sample, names and values. They replace labels of the same name in the text; an
     /// empty value removes them.
     pub extra_labels: &'a [(&'a str, &'a str)],
+    /// Whether a second TYPE line of a family is an error, as the Pushgateway has it. Otherwise the last one counts.
+    pub one_type: bool,
     /// Whether `_created` samples become start timestamps of their family's other samples, instead of
     /// being samples themselves.
     pub created_as_start: bool,
@@ -67,6 +69,7 @@ impl ParseOptions<'_> {
             timestamps: Timestamps::Allow,
             default_timestamp,
             extra_labels: &[],
+            one_type: false,
             created_as_start: true,
             limits: Limits::default(),
             max_points: 1_000_000,
