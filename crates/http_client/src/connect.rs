@@ -46,15 +46,23 @@ pub(crate) struct Connecting {
 }
 
 impl Connecting {
+    /// All errors that [`Connecting::client`] could return.
+    pub(crate) fn errors(&self, to: &Uri) -> Vec<TlsError> {
+        tls::errors(&self.tls, self.is_secure(to))
+    }
+
+    fn is_secure(&self, to: &Uri) -> bool {
+        let secure = to.scheme_str() == Some("https");
+        secure || self.proxies.way_to(to).is_some_and(|proxy| proxy.is_https())
+    }
+
     /// A client without connections yet, for requests to `to`. Reads the files of `tls_config`.
     pub(crate) fn client(&self, to: &Uri) -> Result<Http, TlsError> {
         let mut tcp = HttpConnector::new_with_resolver(self.lookup.clone());
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_keepalive(Some(Duration::from_secs(30)));
-        let secure = to.scheme_str() == Some("https");
-        let secure = secure || self.proxies.way_to(to).is_some_and(|proxy| proxy.is_https());
-        let tls = tls::client_config(&self.tls, secure)?;
+        let tls = tls::client_config(&self.tls, self.is_secure(to))?;
         let to_proxy = HttpsConnectorBuilder::new()
             .with_tls_config(tls.clone())
             .https_or_http()

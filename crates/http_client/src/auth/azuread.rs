@@ -138,14 +138,9 @@ enum Identity {
 impl Issuer {
     /// Checks the configuration and that the workload's token can be read; nothing is asked for yet.
     pub(crate) fn new(config: &AzureAd) -> Result<Self, ProofError> {
-        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let identity = identity(config, variable)?;
-        if let Identity::Workload(workload) = &identity {
-            let key = match config.sdk {
-                Some(_) => "azuread.sdk: AZURE_FEDERATED_TOKEN_FILE",
-                None => "azuread.workload_identity.token_file_path",
-            };
-            read_file(workload.token_file()).map_err(|error| error.at(key))?;
+        let identity = identity(config, environment)?;
+        if let Some(error) = token_file_error(config, &identity) {
+            return Err(error.into());
         }
         let server = match identity {
             Identity::Managed(_) => METADATA,
@@ -230,8 +225,44 @@ impl Issuer {
     }
 }
 
+/// The environment's variables.
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
 /// The one identity of the configuration, checked. `variable` looks up the environment.
 fn identity(config: &AzureAd, variable: impl Fn(&str) -> Option<String>) -> Result<Identity, AuthError> {
+    let identity = chosen(config, variable)?;
+    match identity_errors(config, &identity).into_iter().next() {
+        Some(error) => Err(error),
+        None => Ok(identity),
+    }
+}
+
+/// All that is wrong with the configuration.
+pub(super) fn errors(config: &AzureAd) -> Vec<AuthError> {
+    match chosen(config, environment) {
+        Err(error) => vec![error],
+        Ok(identity) => {
+            let mut errors = identity_errors(config, &identity);
+            errors.extend(token_file_error(config, &identity));
+            errors
+        }
+    }
+}
+
+/// A workload's token that can't be read.
+fn token_file_error(config: &AzureAd, identity: &Identity) -> Option<AuthError> {
+    let Identity::Workload(workload) = identity else { return None };
+    let key = match config.sdk {
+        Some(_) => "azuread.sdk: AZURE_FEDERATED_TOKEN_FILE",
+        None => "azuread.workload_identity.token_file_path",
+    };
+    read_file(workload.token_file()).err().map(|error| error.at(key))
+}
+
+/// The one identity of the configuration.
+fn chosen(config: &AzureAd, variable: impl Fn(&str) -> Option<String>) -> Result<Identity, AuthError> {
     let given = [
         ("azuread.managed_identity", config.managed_identity.is_some()),
         ("azuread.oauth", config.oauth.is_some()),
@@ -242,23 +273,27 @@ fn identity(config: &AzureAd, variable: impl Fn(&str) -> Option<String>) -> Resu
     if let (Some(one), Some(other)) = (given.next(), given.next()) {
         return Err(AuthError::Both(one, other));
     }
-    let identity = if let Some(identity) = &config.managed_identity {
-        Identity::Managed(identity.clone())
+    if let Some(identity) = &config.managed_identity {
+        Ok(Identity::Managed(identity.clone()))
     } else if let Some(oauth) = &config.oauth {
-        Identity::Secret(oauth.clone())
+        Ok(Identity::Secret(oauth.clone()))
     } else if let Some(workload) = &config.workload_identity {
-        Identity::Workload(workload.clone())
+        Ok(Identity::Workload(workload.clone()))
     } else if let Some(sdk) = &config.sdk {
-        of_environment(sdk, variable)
+        Ok(of_environment(sdk, variable))
     } else {
-        return Err(AuthError::Missing("azuread.managed_identity, oauth, workload_identity or sdk"));
-    };
-    let (client, tenant) = match &identity {
+        Err(AuthError::Missing("azuread.managed_identity, oauth, workload_identity or sdk"))
+    }
+}
+
+/// What is wrong with the client and the directory of an identity.
+fn identity_errors(config: &AzureAd, identity: &Identity) -> Vec<AuthError> {
+    let (client, tenant) = match identity {
         Identity::Secret(oauth) => (Some(&oauth.client_id), Some(&oauth.tenant_id)),
         Identity::Workload(workload) => (Some(&workload.client_id), Some(&workload.tenant_id)),
         Identity::Managed(identity) => (identity.client_id.as_ref(), None),
     };
-    let (client_key, tenant_key) = match &identity {
+    let (client_key, tenant_key) = match identity {
         _ if config.sdk.is_some() => {
             ("azuread.sdk: AZURE_CLIENT_ID", "azuread.sdk: tenant_id or AZURE_TENANT_ID")
         }
@@ -268,15 +303,16 @@ fn identity(config: &AzureAd, variable: impl Fn(&str) -> Option<String>) -> Resu
         }
         Identity::Managed(_) => ("azuread.managed_identity.client_id", "azuread"),
     };
+    let mut errors = Vec::new();
     if client.is_some_and(|id| !is_uuid(id)) {
         let want = "a UUID such as 00000000-0000-0000-0000-000000000000";
-        return Err(AuthError::Value { key: client_key, want });
+        errors.push(AuthError::Value { key: client_key, want });
     }
     let is_name = |id: &str| id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte));
     if tenant.is_some_and(|id| id.is_empty() || !is_name(id)) {
-        return Err(AuthError::Value { key: tenant_key, want: "a UUID or a domain" });
+        errors.push(AuthError::Value { key: tenant_key, want: "a UUID or a domain" });
     }
-    Ok(identity)
+    errors
 }
 
 /// As Azure's libraries do: a secret, else a workload's token, else the machine's identity.

@@ -20,6 +20,9 @@ pub enum ProofError {
     /// The connection to where tokens come from.
     #[error(transparent)]
     Fetch(#[from] FetchError),
+    /// The connection to the token server of `oauth2`.
+    #[error("oauth2.{0}")]
+    OAuth2(FetchError),
     /// A setting that this build leaves out.
     #[error("{key}: this narthex was built without the Cargo feature {feature}; use a build that has it")]
     NotBuilt {

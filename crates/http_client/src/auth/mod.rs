@@ -6,6 +6,7 @@ pub mod azuread;
 #[cfg(any(feature = "sigv4", feature = "google_iam"))]
 pub mod environment;
 pub mod error;
+pub(crate) mod errors;
 pub mod google_iam;
 pub mod headers;
 pub mod oauth2;
@@ -139,6 +140,36 @@ fn text(
     }
 }
 
+impl BasicAuth {
+    fn user(&self) -> Result<String, AuthError> {
+        let names = ("basic_auth.username", "basic_auth.username_file");
+        text(self.username.as_deref(), self.username_file.as_deref(), names)?
+            .ok_or(AuthError::Missing(names.0))
+    }
+
+    fn password(&self) -> Result<String, AuthError> {
+        let names = ("basic_auth.password", "basic_auth.password_file");
+        let direct = self.password.as_ref().map(Secret::reveal);
+        Ok(text(direct, self.password_file.as_deref(), names)?.unwrap_or_default())
+    }
+}
+
+impl Authorization {
+    fn secret(&self) -> Result<String, AuthError> {
+        let names = ("authorization.credentials", "authorization.credentials_file");
+        let direct = self.credentials.as_ref().map(Secret::reveal);
+        text(direct, self.credentials_file.as_deref(), names)?.ok_or(AuthError::Missing(names.0))
+    }
+
+    fn scheme(&self) -> Result<&str, AuthError> {
+        let scheme = self.scheme.as_deref().unwrap_or("Bearer").trim();
+        if scheme.eq_ignore_ascii_case("basic") {
+            return Err(AuthError::Both("authorization.type basic", "basic_auth, which is for that"));
+        }
+        Ok(scheme)
+    }
+}
+
 /// The `Authorization` header; reads files anew each time. `from_url` is what user and password in the
 /// URL make; what is configured wins over it.
 pub fn header(
@@ -149,25 +180,12 @@ pub fn header(
     let value = match (basic, authorization) {
         (Some(_), Some(_)) => return Err(AuthError::Both("basic_auth", "authorization")),
         (Some(basic), None) => {
-            let names = ("basic_auth.username", "basic_auth.username_file");
-            let user = text(basic.username.as_deref(), basic.username_file.as_deref(), names)?
-                .ok_or(AuthError::Missing(names.0))?;
-            let names = ("basic_auth.password", "basic_auth.password_file");
-            let password = basic.password.as_ref().map(Secret::reveal);
-            let password = text(password, basic.password_file.as_deref(), names)?.unwrap_or_default();
-            let plain = format!("{user}:{password}");
+            let plain = format!("{}:{}", basic.user()?, basic.password()?);
             Some(format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(plain)))
         }
         (None, Some(authorization)) => {
-            let names = ("authorization.credentials", "authorization.credentials_file");
-            let direct = authorization.credentials.as_ref().map(Secret::reveal);
-            let credentials = text(direct, authorization.credentials_file.as_deref(), names)?
-                .ok_or(AuthError::Missing(names.0))?;
-            let scheme = authorization.scheme.as_deref().unwrap_or("Bearer").trim();
-            if scheme.eq_ignore_ascii_case("basic") {
-                return Err(AuthError::Both("authorization.type basic", "basic_auth, which is for that"));
-            }
-            Some(format!("{scheme} {credentials}"))
+            let credentials = authorization.secret()?;
+            Some(format!("{} {credentials}", authorization.scheme()?))
         }
         (None, None) => from_url.map(str::to_string),
     };

@@ -59,13 +59,13 @@ pub struct OAuth2 {
 
 impl OAuth2 {
     /// The client's secret as it is now.
-    fn secret(&self) -> Result<String, AuthError> {
+    pub(super) fn secret(&self) -> Result<String, AuthError> {
         let names = ("oauth2.client_secret", "oauth2.client_secret_file");
         let direct = self.client_secret.as_ref().map(Secret::reveal);
         text(direct, self.client_secret_file.as_deref(), names)?.ok_or(AuthError::Missing(names.0))
     }
 
-    fn proxy(&self) -> ProxyConfig {
+    pub(super) fn proxy(&self) -> ProxyConfig {
         ProxyConfig {
             url: self.proxy_url.clone(),
             no_proxy: self.no_proxy.clone(),
@@ -88,7 +88,8 @@ impl Issuer {
     /// Checks the configuration and reads its files; nothing is asked for yet.
     pub(crate) fn new(config: &OAuth2) -> Result<Self, super::error::ProofError> {
         config.secret()?;
-        let fetcher = Fetcher::new(config.token_url.uri(), &config.tls_config, &config.proxy(), 1)?;
+        let fetcher = Fetcher::new(config.token_url.uri(), &config.tls_config, &config.proxy(), 1);
+        let fetcher = fetcher.map_err(super::error::ProofError::OAuth2)?;
         Ok(Issuer { config: config.clone(), fetcher, in_body: AtomicBool::default() })
     }
 

@@ -24,19 +24,8 @@ pub(crate) enum Proof {
 impl Proof {
     /// Checks the configuration and reads its files.
     pub(crate) fn new(config: &HttpConfig, url: &Url) -> Result<Proof, ProofError> {
-        let given = [
-            ("basic_auth", config.basic_auth.is_some()),
-            ("authorization", config.authorization.is_some()),
-            ("bearer_token", config.bearer_token.is_some()),
-            ("bearer_token_file", config.bearer_token_file.is_some()),
-            ("oauth2", config.oauth2.is_some()),
-            ("sigv4", config.sigv4.is_some()),
-            ("azuread", config.azuread.is_some()),
-            ("google_iam", config.google_iam.is_some()),
-        ];
-        let mut given = given.iter().filter(|(_, is)| *is).map(|(key, _)| *key);
-        if let (Some(one), Some(other)) = (given.next(), given.next()) {
-            return Err(AuthError::Both(one, other).into());
+        if let Some(error) = exclusive(config).into_iter().next() {
+            return Err(error.into());
         }
         let issuer = match (&config.oauth2, &config.azuread, &config.google_iam) {
             (Some(oauth2), _, _) => Some(Issuer::OAuth2(Box::new(oauth2::Issuer::new(oauth2)?))),
@@ -50,12 +39,7 @@ impl Proof {
         if let Some(sigv4) = &config.sigv4 {
             return Ok(Proof::Signature(Arc::new(Signatures::new(sigv4)?)));
         }
-        let bearer =
-            (config.bearer_token.is_some() || config.bearer_token_file.is_some()).then(|| Authorization {
-                scheme: None,
-                credentials: config.bearer_token.clone(),
-                credentials_file: config.bearer_token_file.clone(),
-            });
+        let bearer = bearer(config);
         let authorization = config.authorization.as_ref().or(bearer.as_ref());
         let from_url = url.authorization();
         Ok(Proof::Header(super::header(config.basic_auth.as_ref(), authorization, from_url)?))
@@ -80,6 +64,32 @@ impl Proof {
         }
         Ok(headers)
     }
+}
+
+/// `bearer_token` and `bearer_token_file` as `authorization`, which they mean.
+pub(super) fn bearer(config: &HttpConfig) -> Option<Authorization> {
+    (config.bearer_token.is_some() || config.bearer_token_file.is_some()).then(|| Authorization {
+        scheme: None,
+        credentials: config.bearer_token.clone(),
+        credentials_file: config.bearer_token_file.clone(),
+    })
+}
+
+/// An error for each way to authenticate beyond the first.
+pub(super) fn exclusive(config: &HttpConfig) -> Vec<AuthError> {
+    let given = [
+        ("basic_auth", config.basic_auth.is_some()),
+        ("authorization", config.authorization.is_some()),
+        ("bearer_token", config.bearer_token.is_some()),
+        ("bearer_token_file", config.bearer_token_file.is_some()),
+        ("oauth2", config.oauth2.is_some()),
+        ("sigv4", config.sigv4.is_some()),
+        ("azuread", config.azuread.is_some()),
+        ("google_iam", config.google_iam.is_some()),
+    ];
+    let mut given = given.iter().filter(|(_, is)| *is).map(|(key, _)| *key);
+    let Some(first) = given.next() else { return Vec::new() };
+    given.map(|other| AuthError::Both(first, other)).collect()
 }
 
 #[cfg(test)]

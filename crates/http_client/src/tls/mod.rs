@@ -177,6 +177,24 @@ pub fn client_config(config: &TlsConfig, https: bool) -> Result<ClientConfig, Tl
     })
 }
 
+/// All errors of `tls_config`: [`client_config`] and [`server_name`] return only the first.
+pub(crate) fn errors(config: &TlsConfig, https: bool) -> Vec<TlsError> {
+    let mut errors: Vec<TlsError> = trusted_certificates(config).err().into_iter().collect();
+    let names = (("cert", "cert_file"), ("key", "key_file"));
+    let cert = pem(config.cert.as_deref(), config.cert_file.as_deref(), names.0);
+    let cert = cert.and_then(|cert| cert.map(certificates).transpose());
+    let key = pem(config.key.as_ref().map(Secret::reveal), config.key_file.as_deref(), names.1);
+    errors.extend([cert.err(), key.err()].into_iter().flatten());
+    errors.extend(server_name(config).err());
+    match client_config(config, https) {
+        Err(error) if errors.iter().all(|known| known.to_string() != error.to_string()) => {
+            errors.push(error);
+        }
+        _ => {}
+    }
+    errors
+}
+
 /// The certificates of `ca` or `ca_file`, where one of them is set.
 fn trusted_certificates(config: &TlsConfig) -> Result<Option<Vec<CertificateDer<'static>>>, TlsError> {
     let ca = pem(config.ca.as_deref(), config.ca_file.as_deref(), ("ca", "ca_file"))?;

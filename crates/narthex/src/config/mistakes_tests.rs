@@ -224,6 +224,32 @@ fn several_missing_keys_are_reported_each() {
 }
 
 #[test]
+fn all_mistakes_within_the_credentials_of_a_destination_are_reported() {
+    check(
+        "remote_write:\n  - url: http://h/x\n    basic_auth:\n      username_file: /does/not/exist\n      password_file: /nor/this\n",
+        &["4: remote_write[0].basic_auth.username_file", "5: remote_write[0].basic_auth.password_file"],
+    );
+    check(
+        "remote_write:\n  - url: http://h/x\n    oauth2:\n      client_id: a\n      token_url: http://h/t\n      \
+         client_secret_file: /does/not/exist\n      tls_config:\n        ca_file: /nor/this\n        cert_file: /or/this\n",
+        &[
+            "6: remote_write[0].oauth2.client_secret_file",
+            "8: remote_write[0].oauth2.tls_config.ca_file",
+            "9: remote_write[0].oauth2.tls_config.cert_file",
+        ],
+    );
+    check(
+        "remote_write:\n  - url: http://h/x\n    azuread:\n      oauth:\n        client_id: a\n        \
+         client_secret: b\n        tenant_id: a b\n",
+        &["5: remote_write[0].azuread.oauth.client_id", "7: remote_write[0].azuread.oauth.tenant_id"],
+    );
+    check(
+        "remote_write:\n  - url: http://h/x\n    tls_config:\n      ca_file: /does/not/exist\n      server_name: a b\n",
+        &["4: remote_write[0].tls_config.ca_file", "5: remote_write[0].tls_config.server_name"],
+    );
+}
+
+#[test]
 fn the_right_entry_is_named_where_one_before_it_can_not_be_read() {
     let said = check(
         "remote_write:\n  - url: ftp://h/\n  - nonsense\n  - url: http://h/x\n    queue_config: {capacity: 0}\n  - url: http://i\n",
