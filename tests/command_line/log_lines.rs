@@ -35,9 +35,18 @@ fn every_line_of_a_run_has_time_level_and_message() {
     for format in ["logfmt", "json"] {
         let narthex = Narthex::start(PROGRAM, &["--config.file", &file, "--log.format", format]);
         narthex.process.wait_for_line("trying again", SOON);
-        std::fs::write(&file, "remote_write: [\n").unwrap();
+        std::fs::write(&file, "remote_write: [{url: http://h/x, nmae: a}]\nlog: {max_size: lots}\n").unwrap();
         narthex.process.signal(rustix::process::Signal::HUP);
         narthex.process.wait_for_line("the configuration was not reloaded", SOON);
+        // As after a start that fails: a line for each mistake. The last line has no line break in it.
+        let lines = narthex.process.lines();
+        for (key, place) in [("remote_write[0].nmae", "1"), ("log.max_size", "2")] {
+            let has =
+                |line: &&String| line.contains(key) && line.contains(place) && !line.contains("not reloaded");
+            assert!(lines.iter().any(|line| has(&line)), "{key}: {lines:#?}");
+        }
+        let last = lines.iter().find(|line| line.contains("not reloaded")).unwrap();
+        assert!(last.contains("(and 1 more mistake)") && !last.contains("\\n"), "{last}");
         std::fs::write(&file, text).unwrap();
         assert_eq!(narthex.process.terminate(SOON).code(), Some(0));
         let lines = narthex.process.lines();

@@ -191,7 +191,11 @@ fn a_destination_that_is_down_at_the_start_is_told_and_tried_again() {
     let ended = narthex.process.terminate(SOON);
     assert_eq!(ended.code(), Some(0));
     assert!(
-        narthex.process.lines().join("\n").contains("the rest is in the log and is sent at the next start")
+        narthex
+            .process
+            .lines()
+            .join("\n")
+            .contains("the rest is in the log and is sent after the next start")
     );
 }
 
