@@ -14,9 +14,11 @@
     reason = "a panic is how a test reports"
 )]
 
+mod licenses;
 mod manifests;
 mod name_server;
 mod root;
+mod script;
 mod service;
 mod static_program;
 
@@ -206,6 +208,12 @@ fn the_rpm_installs_the_same_files() {
         assert!(deb == rpm, "{file} differs");
     }
     assert_eq!(fresh.owner("/etc/narthex"), "root:narthex 750");
+    for file in ["LICENSE", "THIRD-PARTY-LICENSES"] {
+        let ours = std::fs::read_to_string(repository().join(file)).unwrap();
+        assert!(fresh.read(&format!("/usr/share/licenses/narthex/{file}")) == ours, "{file} differs");
+        // Where the README links to.
+        assert!(fresh.read(&format!("/usr/share/doc/narthex/{file}")) == ours, "{file} differs");
+    }
 }
 
 #[test]
@@ -216,7 +224,7 @@ fn packing_the_same_program_twice_gives_the_same_bytes() {
     let again = pack(PROGRAM, env!("CARGO_PKG_VERSION"));
     let sums = |folder: &Path| std::fs::read_to_string(folder.join("SHA256SUMS")).unwrap();
     let first = sums(packages());
-    assert_eq!(first.lines().count(), 3, "program, .deb and .rpm: {first}");
+    assert_eq!(first.lines().count(), 5, "program, .deb, .rpm and two files of licences: {first}");
     assert_eq!(sums(again.path()), first);
 }
 
