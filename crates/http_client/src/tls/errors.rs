@@ -12,13 +12,16 @@ pub enum KeyNames {
     File,
     /// The flags of `narthex push` and `narthex exec`.
     Flags,
+    /// `narthex run --to`, which has no flags for these settings: a configuration file is needed instead.
+    To,
 }
 
 impl KeyNames {
-    fn ca(self) -> &'static str {
+    pub(super) fn ca(self) -> &'static str {
         match self {
             KeyNames::File => "tls_config.ca_file",
             KeyNames::Flags => "--ca-file",
+            KeyNames::To => "tls_config.ca_file in a file for --config, instead of --to,",
         }
     }
 
@@ -26,6 +29,7 @@ impl KeyNames {
         match self {
             KeyNames::File => "tls_config.cert_file and key_file",
             KeyNames::Flags => "--cert-file and --key-file",
+            KeyNames::To => "tls_config.cert_file and key_file in a file for --config, instead of --to",
         }
     }
 
@@ -34,6 +38,28 @@ impl KeyNames {
         match self {
             KeyNames::File => "use such a name in the URL, or set tls_config.server_name to it",
             KeyNames::Flags => "use such a name in the URL",
+            KeyNames::To => {
+                "use such a name in the URL, or set tls_config.server_name to it in a file for --config, instead of \
+                 --to"
+            }
+        }
+    }
+
+    /// What to call one of the files that can't be used: the key below `tls_config`, or the flag.
+    pub(super) fn file(self, key: &'static str) -> &'static str {
+        match (self, key) {
+            (KeyNames::Flags, "ca_file") => "--ca-file",
+            (KeyNames::Flags, "cert_file") => "--cert-file",
+            (KeyNames::Flags, "key_file") => "--key-file",
+            _ => key,
+        }
+    }
+
+    /// What to call the client's certificate and its key where they do not fit each other.
+    pub(super) fn pair(self) -> &'static str {
+        match self {
+            KeyNames::File | KeyNames::To => "cert_file and key_file",
+            KeyNames::Flags => "--cert-file and --key-file",
         }
     }
 }
@@ -193,7 +219,7 @@ fn incompatible_words(reason: &PeerIncompatible, names: KeyNames) -> String {
 fn no_common_version(names: KeyNames) -> String {
     let versions = match names {
         KeyNames::File => "tls_config.min_version and max_version allow (1.2 and 1.3 by default)",
-        KeyNames::Flags => "are supported here (1.2 and 1.3)",
+        KeyNames::Flags | KeyNames::To => "are supported here (1.2 and 1.3)",
     };
     format!("the server speaks none of the versions of TLS that {versions}")
 }

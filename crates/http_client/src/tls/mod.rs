@@ -83,7 +83,7 @@ pub enum TlsError {
     /// What is no PEM.
     #[error("{what}: {reason}")]
     Pem {
-        /// The key of the configuration.
+        /// The key of the configuration, or the flag.
         what: &'static str,
         /// What is wrong.
         reason: String,
@@ -92,14 +92,27 @@ pub enum TlsError {
     #[error("{0}")]
     Rustls(#[from] rustls::Error),
     /// The certificates to trust can't be used.
-    #[error("ca: {0}")]
-    Trust(#[from] rustls::client::VerifierBuilderError),
+    #[error("{what}: {reason}")]
+    Trust {
+        /// The key of the configuration, or the flag.
+        what: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The client's certificate and its key do not fit each other, or can't be used.
+    #[error("{what}: {source}")]
+    Pair {
+        /// The keys of the configuration, or the flags.
+        what: &'static str,
+        /// What is wrong.
+        source: rustls::Error,
+    },
     /// No version in between.
     #[error("min_version and max_version leave no version that is spoken (1.2 and 1.3 are)")]
     Versions,
     /// The system's store is empty.
-    #[error("the system has no root certificates: install ca-certificates, or set ca_file")]
-    NoRoots,
+    #[error("the system has no root certificates: install ca-certificates, or set {0}")]
+    NoRoots(&'static str),
     /// A name that is none.
     #[error("server_name {0:?} is no host name")]
     ServerName(String),
@@ -152,24 +165,28 @@ pub fn client_config(config: &TlsConfig, https: bool) -> Result<ClientConfig, Tl
         let verifier = Arc::new(verify::AnyCertificate::new(&provider));
         builder.dangerous().with_custom_certificate_verifier(verifier)
     } else if let Some(trusted) = trusted_certificates(config)? {
+        let unusable = |reason| TlsError::Trust { what: ca_key(config), reason };
         let mut roots = RootCertStore::empty();
         for certificate in &trusted {
-            roots.add(certificate.clone())?;
+            roots.add(certificate.clone()).map_err(|error| unusable(error.to_string()))?;
         }
-        let inner = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build()?;
+        let inner = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
+        let inner = inner.map_err(|error| unusable(error.to_string()))?;
         let verifier = Arc::new(verify::Pinning::new(inner, trusted));
         builder.dangerous().with_custom_certificate_verifier(verifier)
     } else {
-        builder.with_root_certificates(system_roots(https)?)
+        builder.with_root_certificates(system_roots(https, config.key_names)?)
     };
-    let names = (("cert", "cert_file"), ("key", "key_file"));
+    let file = |key| config.key_names.file(key);
+    let names = (("cert", file("cert_file")), ("key", file("key_file")));
     let cert = pem(config.cert.as_deref(), config.cert_file.as_deref(), names.0)?;
     let key = pem(config.key.as_ref().map(Secret::reveal), config.key_file.as_deref(), names.1)?;
     Ok(match (cert, key) {
         (Some(cert), Some(key)) => {
             let key = PrivateKeyDer::from_pem_slice(&key.text)
                 .map_err(|error| TlsError::Pem { what: key.what, reason: error.to_string() })?;
-            builder.with_client_auth_cert(certificates(cert)?, key)?
+            let pair = builder.with_client_auth_cert(certificates(cert)?, key);
+            pair.map_err(|source| TlsError::Pair { what: config.key_names.pair(), source })?
         }
         (Some(_), None) => return Err(AuthError::Missing("tls_config.key or key_file").into()),
         (None, Some(_)) => return Err(AuthError::Missing("tls_config.cert or cert_file").into()),
@@ -197,12 +214,18 @@ pub(crate) fn errors(config: &TlsConfig, https: bool) -> Vec<TlsError> {
 
 /// The certificates of `ca` or `ca_file`, where one of them is set.
 fn trusted_certificates(config: &TlsConfig) -> Result<Option<Vec<CertificateDer<'static>>>, TlsError> {
-    let ca = pem(config.ca.as_deref(), config.ca_file.as_deref(), ("ca", "ca_file"))?;
+    let names = ("ca", config.key_names.file("ca_file"));
+    let ca = pem(config.ca.as_deref(), config.ca_file.as_deref(), names)?;
     ca.map(certificates).transpose()
 }
 
+/// What to call the setting that gives the certificates to trust.
+fn ca_key(config: &TlsConfig) -> &'static str {
+    if config.ca.is_some() { "ca" } else { config.key_names.file("ca_file") }
+}
+
 /// The system's certificates; none where no TLS is needed.
-fn system_roots(https: bool) -> Result<RootCertStore, TlsError> {
+fn system_roots(https: bool, names: KeyNames) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     if !https {
         return Ok(roots);
@@ -213,7 +236,7 @@ fn system_roots(https: bool) -> Result<RootCertStore, TlsError> {
     }
     roots.add_parsable_certificates(found.certs);
     if roots.is_empty() {
-        return Err(TlsError::NoRoots);
+        return Err(TlsError::NoRoots(names.ca()));
     }
     Ok(roots)
 }
@@ -246,5 +269,32 @@ mod tests {
         assert!(client_config(&insecure, true).is_ok());
         let config = TlsConfig { server_name: Some("a b".into()), ..TlsConfig::default() };
         assert!(server_name(&config).is_err());
+    }
+
+    #[test]
+    fn a_file_that_can_not_be_used_is_named_by_its_key_or_flag() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            Some(path)
+        };
+        let pair = || rcgen::generate_simple_self_signed(["a".to_string()]).unwrap();
+        let (first, second) = (pair(), pair());
+        let cert_file = write("cert", &first.cert.pem());
+        let key_file = write("key", &second.signing_key.serialize_pem());
+        let wrong_pair = TlsConfig { cert_file: cert_file.clone(), key_file, ..TlsConfig::default() };
+        let no_key = TlsConfig { cert_file, key_file: write("empty", ""), ..TlsConfig::default() };
+        let no_ca = TlsConfig { ca_file: Some("/no.pem".into()), ..TlsConfig::default() };
+        for (config, key, flag) in [
+            (wrong_pair, "cert_file and key_file: ", "--cert-file and --key-file: "),
+            (no_key, "key_file: ", "--key-file: "),
+            (no_ca, "ca_file: /no.pem: ", "--ca-file: /no.pem: "),
+        ] {
+            let by_file = refused(&config);
+            assert!(by_file.starts_with(key), "{by_file}");
+            let by_flag = refused(&TlsConfig { key_names: KeyNames::Flags, ..config });
+            assert!(by_flag.starts_with(flag), "{by_flag}");
+        }
     }
 }

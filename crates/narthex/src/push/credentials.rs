@@ -7,6 +7,20 @@ use http_client::tls::{KeyNames, TlsConfig};
 use http_client::url::{Url, UrlError};
 use remote::RemoteWrite;
 
+/// Keys in messages of the HTTP client, and the flags that stand for them here.
+const FLAGS: [(&str, &str); 3] = [
+    ("basic_auth.password_file", "--password-file"),
+    ("authorization.credentials_file", "--bearer-token-file"),
+    ("proxy_url", "--proxy-url"),
+];
+
+/// A message of the HTTP client with the flag instead of the key that it begins with.
+pub(crate) fn with_flag(message: &str) -> String {
+    let found =
+        FLAGS.iter().find_map(|(key, flag)| message.strip_prefix(key).map(|rest| format!("{flag}{rest}")));
+    found.unwrap_or_else(|| message.to_string())
+}
+
 /// What flags say of it. Secrets are in files, which are read for each push: one that can't be read now
 /// makes a push wait in the spool.
 #[derive(Debug, Clone, Default)]

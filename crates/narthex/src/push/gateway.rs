@@ -1,7 +1,7 @@
 //! A push to a gateway: POST to `/metrics/job/JOB{/LABEL/VALUE}`. By POST, so that families that a push
 //! does not name stay as they were.
 
-use super::credentials::Credentials;
+use super::credentials::{Credentials, with_flag};
 use super::entry::Entry;
 use super::entry::{NotSent, REQUEST_TIMEOUT};
 use super::straight::not_answered;
@@ -38,7 +38,7 @@ impl Gateway {
             NotSent::Never("its labels make a URL that is longer than HTTP allows".to_string())
         })?;
         let authorization = self.credentials.header(self.url.authorization());
-        let authorization = authorization.map_err(|error| NotSent::Denied(error.to_string()))?;
+        let authorization = authorization.map_err(|error| NotSent::Denied(with_flag(&error.to_string())))?;
         request.headers_mut().extend(authorization.map(|value| (header::AUTHORIZATION, value)));
         let uri = request.uri().clone();
         let exchange = async {

@@ -1,6 +1,6 @@
 //! A push straight to a remote-write endpoint: 2.0, or 1.0 where it speaks no other.
 
-use super::credentials::Credentials;
+use super::credentials::{Credentials, with_flag};
 use super::entry::Entry;
 use super::entry::{NotSent, REQUEST_TIMEOUT};
 use bytes::Bytes;
@@ -54,7 +54,7 @@ pub(super) fn not_answered(failure: http_client::Failure) -> NotSent {
     match failure.kind {
         FailureKind::Unreachable => NotSent::Later(failure.words),
         FailureKind::Protocol | FailureKind::Certificate | FailureKind::Credentials => {
-            NotSent::Denied(failure.words)
+            NotSent::Denied(with_flag(&failure.words))
         }
     }
 }

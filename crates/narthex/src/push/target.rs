@@ -1,7 +1,7 @@
 //! Where a push goes, and what came of sending it there.
 
 use super::args::TargetArgs;
-use super::credentials::Credentials;
+use super::credentials::{Credentials, with_flag};
 use super::entry::{Entry, NotSent};
 use super::gateway::Gateway;
 use super::straight::Straight;
@@ -9,14 +9,11 @@ use crate::config::env::Lookup;
 use crate::config::error::without_password;
 use crate::configure::read_url;
 use crate::failure::Failure;
-use http_client::tls::TlsError;
 use http_client::url::{Url, UrlError};
 use http_client::{ClientError, FetchError};
 
 /// The gateway unless told otherwise: the narthex on this machine.
 pub const DEFAULT_GATEWAY: &str = "http://127.0.0.1:9091";
-/// What may be wrong where TLS can't be set up.
-const TLS_FLAGS: &str = "--ca-file, --cert-file or --key-file";
 
 /// A target.
 #[derive(Debug)]
@@ -29,8 +26,8 @@ pub(crate) struct Target {
 enum Sender {
     Gateway(Box<Gateway>),
     Straight(Box<Straight>),
-    /// A file that TLS needs can't be used: entries wait in the spool until it can.
-    WithoutTls {
+    /// A file that a flag names can't be used: entries wait in the spool until it can.
+    Unusable {
         is_straight: bool,
         reason: String,
     },
@@ -67,7 +64,8 @@ impl Target {
             let url = Url::parse_short(&text).map_err(|error| wrong(from, &error))?;
             let sender = match Straight::new(url.clone(), credentials) {
                 Ok(straight) => Sender::Straight(Box::new(straight)),
-                Err(ClientError::Tls(error)) => Sender::without_tls(true, &error),
+                Err(ClientError::Tls(error)) => Sender::unusable(true, &error),
+                Err(ClientError::Proof(error)) => Sender::unusable(true, &error),
                 Err(error) => return Err(wrong(from, &error)),
             };
             return Ok(Chosen::new("straight", Target { url, sender }, &text, args.user.as_deref()));
@@ -80,7 +78,7 @@ impl Target {
         let url = gateway_url(&text).map_err(|error| wrong(from, &error))?;
         let sender = match Gateway::new(url.clone(), credentials) {
             Ok(gateway) => Sender::Gateway(Box::new(gateway)),
-            Err(FetchError::Tls(error)) => Sender::without_tls(false, &error),
+            Err(FetchError::Tls(error)) => Sender::unusable(false, &error),
             Err(error) => return Err(wrong("--proxy-url", &error)),
         };
         Ok(Chosen::new("gateway", Target { url, sender }, &text, args.user.as_deref()))
@@ -91,13 +89,13 @@ impl Target {
         match &self.sender {
             Sender::Gateway(gateway) => gateway.send(entry).await,
             Sender::Straight(straight) => straight.send(entry).await,
-            Sender::WithoutTls { reason, .. } => Err(NotSent::Denied(reason.clone())),
+            Sender::Unusable { reason, .. } => Err(NotSent::Denied(reason.clone())),
         }
     }
 
     /// Whether it is a remote-write endpoint.
     pub(crate) fn is_straight(&self) -> bool {
-        matches!(self.sender, Sender::Straight(_) | Sender::WithoutTls { is_straight: true, .. })
+        matches!(self.sender, Sender::Straight(_) | Sender::Unusable { is_straight: true, .. })
     }
 
     /// Its URL, for people.
@@ -107,9 +105,9 @@ impl Target {
 }
 
 impl Sender {
-    fn without_tls(is_straight: bool, error: &TlsError) -> Sender {
-        let reason = format!("{TLS_FLAGS}: {}", without_password(&error.to_string()));
-        Sender::WithoutTls { is_straight, reason }
+    fn unusable(is_straight: bool, error: &dyn std::fmt::Display) -> Sender {
+        let reason = with_flag(&without_password(&error.to_string()));
+        Sender::Unusable { is_straight, reason }
     }
 }
 
@@ -156,7 +154,7 @@ mod tests {
             Ok(Chosen { target, .. }) => {
                 let kind = if target.is_straight() { "straight" } else { "gateway" };
                 match &target.sender {
-                    Sender::WithoutTls { reason, .. } => format!("{kind}: {reason}"),
+                    Sender::Unusable { reason, .. } => format!("{kind}: {reason}"),
                     _ => format!("{kind} {}", target.shown()),
                 }
             }
@@ -183,12 +181,36 @@ mod tests {
         assert!(error.starts_with("--gateway: ") && !error.contains("hunter2"), "{error}");
         let missing = TargetArgs { to_file: Some("/does/not/exist".into()), ..TargetArgs::default() };
         assert!(chosen(missing, &[]).contains("--to-file /does/not/exist: No such file"));
-        for (gateway, to) in [(Some("https://h".into()), None), (None, Some("https://h".into()))] {
-            let kind = if to.is_some() { "straight" } else { "gateway" };
-            let args = TargetArgs { gateway, to, ca_file: Some("/no.pem".into()), ..TargetArgs::default() };
-            let error = chosen(args, &[]);
-            let expected = format!("{kind}: --ca-file, --cert-file or --key-file: ca_file: /no.pem: No such");
-            assert!(error.starts_with(&expected), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_can_not_be_used_is_named_with_its_flag() {
+        let file = || Some("/no.pem".into());
+        for (flag, args) in [
+            ("--ca-file", TargetArgs { ca_file: file(), ..TargetArgs::default() }),
+            (
+                "--cert-file",
+                TargetArgs { cert_file: file(), key_file: Some("/no.key".into()), ..TargetArgs::default() },
+            ),
+        ] {
+            for is_straight in [true, false] {
+                let url = Some("https://h".to_string());
+                let (to, gateway) = if is_straight { (url, None) } else { (None, url) };
+                let kind = if is_straight { "straight" } else { "gateway" };
+                let said = chosen(TargetArgs { to, gateway, ..args.clone() }, &[]);
+                assert!(said.starts_with(&format!("{kind}: {flag}: /no.pem: No such file")), "{said}");
+            }
+        }
+        // These are read again for each push to a gateway.
+        for (flag, args) in [
+            (
+                "--password-file",
+                TargetArgs { user: Some("u".into()), password_file: file(), ..TargetArgs::default() },
+            ),
+            ("--bearer-token-file", TargetArgs { bearer_token_file: file(), ..TargetArgs::default() }),
+        ] {
+            let said = chosen(TargetArgs { to: Some("http://h".into()), ..args }, &[]);
+            assert!(said.starts_with(&format!("straight: {flag}: /no.pem: No such file")), "{said}");
         }
     }
 

@@ -84,6 +84,19 @@ fn each_alert_is_a_sentence_with_its_setting() {
 }
 
 #[test]
+fn a_destination_of_a_flag_is_told_that_a_file_is_needed() {
+    let to = TlsConfig { key_names: KeyNames::To, ..TlsConfig::default() };
+    for error in [
+        Error::InvalidCertificate(CertificateError::UnknownIssuer),
+        Error::InvalidCertificate(for_names(&["DnsName(\"a\")"])),
+        Error::AlertReceived(AlertDescription::CertificateRequired),
+    ] {
+        let told = trouble(&error, &to);
+        assert!(told.words.contains(" in a file for --config, instead of --to"), "{}", told.words);
+    }
+}
+
+#[test]
 fn flags_are_called_by_their_names() {
     let flags = TlsConfig { key_names: KeyNames::Flags, ..TlsConfig::default() };
     for (error, part) in [
