@@ -53,8 +53,7 @@ fn check_send(arguments: &[&str]) -> (Option<i32>, String) {
 #[test]
 fn check_send_tries_each_destination_and_says_what_to_fix() {
     let folder = tempfile::tempdir().unwrap();
-    let (second, first, locked, gone) =
-        (FakeReceiver::start(), FakeReceiver::start(), FakeReceiver::start(), FakeReceiver::start());
+    let [second, first, locked, gone, lost] = std::array::from_fn(|_| FakeReceiver::start());
     let unknown = "http://no-such-host.invalid/api/v1/write";
     first.answer(|request| {
         if request.version() == support::wire::Version::V2 {
@@ -63,15 +62,17 @@ fn check_send_tries_each_destination_and_says_what_to_fix() {
             Answer::status(204)
         }
     });
+    lost.answer(|_| Answer::status(404));
     locked.answer(|_| Answer::status(401).body("no such token"));
     gone.go_away();
     let text = format!(
         "global: {{external_labels: {{site: lyon}}}}\nremote_write:\n\
-         - {{name: second, url: '{}'}}\n- {{name: first, url: '{}'}}\n- {{name: locked, url: '{}'}}\n- {{name: gone, url: '{}'}}\n- {{name: unknown, url: '{unknown}'}}\n",
+         - {{name: second, url: '{}'}}\n- {{name: first, url: '{}'}}\n- {{name: locked, url: '{}'}}\n- {{name: gone, url: '{}'}}\n- {{name: unknown, url: '{unknown}'}}\n- {{name: lost, url: '{}/write'}}\n",
         second.write_url(),
         first.write_url(),
         locked.write_url(),
-        gone.write_url()
+        gone.write_url(),
+        lost.url()
     );
     let file = support::narthex::config(folder.path(), &text);
     let (code, said) = check_send(&[&file]);
@@ -89,7 +90,9 @@ fn check_send_tries_each_destination_and_says_what_to_fix() {
     assert!(line("gone").contains("FAILED: can't connect: ") && line("gone").ends_with(want), "{said}");
     let want = "; check the host's name in the URL, and this machine's name servers";
     assert!(line("unknown").contains("FAILED: can't connect: ") && line("unknown").ends_with(want), "{said}");
-    assert!(said.contains("3 of 5 destinations failed"), "{said}");
+    let want = "FAILED: 404 Not Found; nothing receives remote write at this path: remote write is at /api/v1/write (";
+    assert!(line("lost").contains(want), "{said}");
+    assert!(said.contains("4 of 6 destinations failed"), "{said}");
     let arrivals = second.arrivals();
     assert_eq!(arrivals.len(), 1, "one sample and no more");
     let (labels, points) = arrivals.iter().next().unwrap();

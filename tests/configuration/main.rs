@@ -294,7 +294,7 @@ fn broken_yaml_is_told_with_its_place() {
 fn a_variable_that_is_not_set_is_told() {
     assert_eq!(
         wrong(&format!("{DESTINATION}log:\n  max_size: ${{NOPE}}\n")),
-        "n.yml:4:13: environment variable NOPE is not set\n  4 |   max_size: ${NOPE}\n    |             ^"
+        "n.yml:4:13: log.max_size: environment variable NOPE is not set\n  4 |   max_size: ${NOPE}\n    |             ^"
     );
     let error = wrong(&format!("global:\n  external_labels:\n    site: ${{NOPE}}\n{DESTINATION}"));
     assert!(

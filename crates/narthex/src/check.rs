@@ -3,8 +3,8 @@
 use crate::agent::hostname;
 use crate::config::{self, Config};
 use crate::configure::NOWHERE;
+use crate::describe::sentences;
 use crate::failure::Failure;
-use crate::run::sentences;
 use crate::say::say;
 use bytes::Bytes;
 use formats::compress::{Compressor, Encoding};
@@ -19,6 +19,14 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// The paths of remote write, for a URL that has another one.
+macro_rules! paths {
+    () => {
+        "remote write is at /api/v1/write (Prometheus, VictoriaMetrics), /api/v1/push (Mimir, Cortex) or \
+         /api/v1/receive (Thanos)"
+    };
+}
 
 /// The series of the sample that is sent.
 const METRIC: &str = "narthex_check";
@@ -103,7 +111,10 @@ async fn try_one(
             Judgement::Failed(advice) => return Err(format!("{}; {advice}", words(&answer))),
         }
     }
-    Err(format!("{last}; it understands no version of remote write that may be sent: is the URL right?"))
+    let paths = paths!();
+    Err(format!(
+        "{last}; it understands no version of remote write that may be sent; at the right path? {paths}"
+    ))
 }
 
 /// What an answer says of the destination.
@@ -123,10 +134,12 @@ fn judge(answer: &Answer, protocol: Protocol, dry: bool) -> Judgement {
         Verdict::Denied => Judgement::Failed(match answer.status {
             401 => "check the user and password, or the token",
             403 => "these credentials may not write here: check the permissions, and the tenant's header",
-            404 => "nothing receives remote write at this path: check the URL",
-            405 => "this path takes no POST: check the URL, and that the receiver has remote write enabled",
+            404 => concat!("nothing receives remote write at this path: ", paths!()),
+            405 => {
+                concat!("this path accepts no POST: ", paths!(), ", and the receiver must have it enabled")
+            }
             407 => "the proxy asks for credentials: check proxy_url",
-            _ => "this is no receiver of remote write: check the URL",
+            _ => concat!("this is no receiver of remote write: ", paths!()),
         }),
         Verdict::Retry if answer.status == 429 => Judgement::Failed("it limits the rate: try again later"),
         Verdict::Retry => Judgement::Failed("it is reachable and has a problem of its own: see its log"),

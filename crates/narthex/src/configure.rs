@@ -4,6 +4,7 @@ use crate::cli::RunArgs;
 use crate::config::{self, Config, error::without_password, size::Human, web};
 use crate::failure::Failure;
 use http_client::Url;
+use http_client::tls::KeyNames;
 use http_server::security::WebConfigFile;
 use remote::Identity;
 use remote::config::RemoteWrite;
@@ -27,7 +28,9 @@ pub(crate) fn configure(
     if let Some((flag, text)) = destination(args, environment)? {
         let url = Url::parse_short(&text)
             .map_err(|error| Failure::usage(format!("{flag}: {}", without_password(&error.to_string()))))?;
-        config.destinations.push(RemoteWrite::to(url));
+        let mut destination = RemoteWrite::to(url);
+        destination.tls_config.key_names = KeyNames::To;
+        config.destinations.push(destination);
     }
     if config.destinations.is_empty() {
         return Err(Failure::usage(match &args.config {
@@ -46,6 +49,7 @@ pub(crate) fn configure(
     config.receive.pushgateway.enable_admin |= args.enable_admin;
     if let Some(collectors) = args.collect {
         config.collect.host = collectors;
+        config.collect.is_host_configured = true;
     }
     for (flag, value) in [("--job", Some(&args.job)), ("--instance", args.instance.as_ref())] {
         if value.is_some_and(|value| value.is_empty()) {

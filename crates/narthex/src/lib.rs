@@ -18,6 +18,7 @@ pub mod configure;
 pub mod data_dir;
 #[cfg(feature = "demo")]
 pub mod demo;
+mod describe;
 mod essential;
 pub mod exec;
 pub mod failure;

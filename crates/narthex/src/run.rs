@@ -3,9 +3,10 @@
 use crate::agent::{Agent, Settings, hostname};
 use crate::announce;
 use crate::cli::RunArgs;
-use crate::config::{Config, duration::human, size::Human};
+use crate::config::{duration::human, size::Human};
 use crate::configure::configure;
 use crate::data_dir::default_path;
+use crate::describe::sentences;
 use crate::essential;
 use crate::failure::Failure;
 use crate::logging;
@@ -13,7 +14,6 @@ use crate::page::Mode;
 use crate::reload::{self, Reloader};
 use crate::service_manager::{self, parts, watchdog};
 use crate::shutdown::{Hangups, Signals};
-use http_client::Url;
 use http_server::security::{Policy, Security};
 use http_server::{Listening, Switch};
 use std::time::Duration;
@@ -154,39 +154,4 @@ impl End {
             End::Panic(_) => Duration::ZERO,
         }
     }
-}
-
-/// What it will do, in sentences.
-pub(crate) fn sentences(config: &Config, job: &str, instance: &str) -> Vec<String> {
-    let mut out = Vec::new();
-    let collect = &config.collect;
-    let every = human(collect.interval);
-    if collect.host.is_empty() {
-        out.push(
-            "collecting nothing of this machine; add `collect:` to the configuration file, or --collect default, \
-             to collect what node_exporter does"
-                .into(),
-        );
-    } else {
-        let what = if collect.host == collect::CollectorSet::default() {
-            "node_exporter's defaults".to_string()
-        } else {
-            collect.host.to_string()
-        };
-        out.push(format!("collecting every {every}, as job {job} and instance {instance}: {what}"));
-    }
-    if collect.own {
-        let own = crate::host::OWN_JOB;
-        out.push(format!("narthex' own metrics every {every}, as job {own} and instance {instance}"));
-    }
-    for destination in &config.destinations {
-        let members: Vec<String> = destination.members.iter().map(Url::redacted).collect();
-        out.push(match (members.as_slice(), destination.replicas.unwrap_or(1)) {
-            ([], _) => format!("pushing to {}", destination.url.redacted()),
-            (some, replicas) => {
-                format!("pushing each series to {replicas} of {} members: {}", some.len(), some.join(", "))
-            }
-        });
-    }
-    out
 }

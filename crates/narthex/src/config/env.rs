@@ -37,6 +37,8 @@ pub struct Located {
     pub line: usize,
     /// The column, in characters.
     pub column: usize,
+    /// The column in the text with all variables expanded, in characters.
+    pub column_in_text: usize,
 }
 
 /// Expands `${NAME}`, `$NAME` and `$$` in the value of an external label, as Prometheus does; except
@@ -128,8 +130,9 @@ fn expand_line(line: &str, number: usize, lookup: Lookup<'_>, expanded: &mut Exp
                 Err(error) => {
                     let at = line.len() - rest.len();
                     let column = line.get(..at).unwrap_or_default().chars().count() + 1;
-                    expanded.errors.push(Located { error, line: number, column });
+                    let column_in_text = out.chars().rev().take_while(|c| *c != '\n').count() + 1;
                     out.push_str(UNKNOWN);
+                    expanded.errors.push(Located { error, line: number, column, column_in_text });
                     rest = rest.split_once('}').map_or("\n", |(_, after)| after);
                 }
             }
@@ -282,7 +285,7 @@ mod tests {
     #[test]
     fn faults_say_where() {
         let fault = |text| expand(text).expect_err(text);
-        let unset = Located { error: EnvError::Unset("NOPE".into()), line: 2, column: 6 };
+        let unset = Located { error: EnvError::Unset("NOPE".into()), line: 2, column: 6, column_in_text: 6 };
         assert_eq!(fault("log:\n  a: ${NOPE}\n"), unset);
         assert_eq!(fault("log:\n  a: x${ODD}\n").error, EnvError::NeedsQuotes("ODD".into()));
         assert_eq!(fault("log:\n  a: ${LINES}\n").error, EnvError::Lines("LINES".into()));

@@ -144,7 +144,7 @@ impl Reporter<'_> {
                 None => {
                     hint = Some(right_key(field, expected));
                     if nearest(field, expected).is_none()
-                        && let Some(section) = hints::other_section(field)
+                        && let Some(section) = hints::other_section(field, path)
                     {
                         hint = Some(section);
                     }

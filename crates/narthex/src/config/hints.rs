@@ -6,7 +6,7 @@ use super::read::Place;
 use serde::de::DeserializeOwned;
 
 /// The sections whose keys are known here, by their types: so that nothing has to be listed twice.
-fn sections() -> [(&'static str, Vec<String>); 10] {
+fn sections() -> [(&'static str, Vec<String>); 14] {
     [
         ("remote_write", keys::<remote::config::RemoteWrite>()),
         ("queue_config", keys::<remote::config::QueueConfig>()),
@@ -16,7 +16,11 @@ fn sections() -> [(&'static str, Vec<String>); 10] {
         ("send", keys::<file::Send>()),
         ("collect", keys::<file::Collect>()),
         ("collect.host", keys::<file::Host>()),
+        ("inputs", keys::<file::Input>()),
+        ("graphite", keys::<file::Listener>()),
         ("receive", keys::<file::Receive>()),
+        ("receive.remote_write", keys::<file::Input>()),
+        ("receive.import", keys::<file::Input>()),
         ("receive.pushgateway", keys::<file::Pushgateway>()),
     ]
 }
@@ -45,8 +49,15 @@ fn keys<T: DeserializeOwned>() -> Vec<String> {
     T::deserialize(reader).err().map(|Expected(keys)| keys).unwrap_or_default()
 }
 
-/// Where an unknown key would be known.
-pub(super) fn other_section(key: &str) -> Option<String> {
+/// Where an unknown key at `path` would be known.
+pub(super) fn other_section(key: &str, path: &str) -> Option<String> {
+    let is_of_inputs = keys::<file::Input>().iter().any(|known| known == key);
+    if is_of_inputs && path.strip_suffix(key) == Some("receive.") {
+        return Some(format!(
+            "{key:?} is a key of `inputs`, for all inputs, and of each single one, such as `receive.import`: write it \
+             there"
+        ));
+    }
     let found: Vec<&str> = sections()
         .iter()
         .filter(|(_, keys)| keys.iter().any(|known| known == key))
@@ -128,7 +139,39 @@ pub(super) fn broken_line(text: &str, line: usize) -> Option<String> {
     let lines: Vec<&str> = text.lines().take(line).map(str::trim).filter(|line| !line.is_empty()).collect();
     // The line above may be the cause.
     let dash = lines.iter().rev().take(2).find_map(|line| dash_without_space(line));
-    dash.or_else(|| wrong_column(text, line))
+    dash.or_else(|| tab(text, line))
+        .or_else(|| column_of_dash(text, line))
+        .or_else(|| wrong_column(text, line))
+}
+
+/// For a line that is indented with a tab. The reader may stop in the line before.
+fn tab(text: &str, line: usize) -> Option<String> {
+    let near = text.lines().enumerate().skip(line.checked_sub(1)?).take(2);
+    let has_tab = |line: &str| {
+        let key = line.trim_start();
+        !key.is_empty() && line.strip_suffix(key).is_some_and(|before| before.contains('\t'))
+    };
+    let (number, _) = near.into_iter().find(|(_, line)| has_tab(line))?;
+    Some(format!("line {} is indented with a tab: YAML allows only spaces there", number + 1))
+}
+
+/// For a key that begins in the column of the dashes of the list above it.
+fn column_of_dash(text: &str, line: usize) -> Option<String> {
+    let lines: Vec<&str> = text.lines().take(line).collect();
+    let (key, above) = lines.split_last()?;
+    let column = indent(key);
+    if key.trim().is_empty() || key.trim_start().starts_with('-') {
+        return None;
+    }
+    let is_content = |line: &&&str| !line.trim().is_empty() && !line.trim_start().starts_with('#');
+    let entry = above.iter().rev().filter(is_content).find(|line| indent(line) <= column)?;
+    let is_entry = indent(entry) == column && entry.trim_start().starts_with("- ");
+    is_entry.then(|| {
+        format!(
+            "this key begins in the column of the dash above it; a key of the same entry begins in column {}",
+            content(entry) + 1
+        )
+    })
 }
 
 /// For a line that begins in a column in which no line of its section does.
@@ -186,8 +229,9 @@ mod tests {
         for (name, keys) in sections() {
             assert!(!keys.is_empty(), "{name}");
         }
-        assert!(other_section("max_shards").is_some_and(|hint| hint.contains("`queue_config`")));
-        assert_eq!(other_section("nonsense"), None);
+        let hint = other_section("max_shards", "remote_write[0].max_shards");
+        assert!(hint.is_some_and(|hint| hint.contains("`queue_config`")));
+        assert_eq!(other_section("nonsense", "nonsense"), None);
     }
 
     #[test]

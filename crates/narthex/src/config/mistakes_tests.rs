@@ -313,10 +313,56 @@ fn hints_say_what_a_wrong_form_means() {
             "remote_write:\n  - url: http://h/x\n      name: a\n",
             "this line begins in column 7 and so continues the value above it; the next key belongs in column 5",
         ),
+        (
+            "remote_write:\n  - url: http://h/x\n  name: a\n",
+            "this key begins in the column of the dash above it; a key of the same entry begins in column 5",
+        ),
+        (
+            "remote_write:\n  - url: http://h/x\n    queue_config:\n      capacity: 5\n  # why\n  name: a\n",
+            "this key begins in the column of the dash above it; a key of the same entry begins in column 5",
+        ),
+        ("log:\n\tmax_size: 1GiB\n", "line 2 is indented with a tab: YAML allows only spaces there"),
+        (
+            "log:\n  max_size: 1GiB\n\tmax_age: 1h\n",
+            "line 3 is indented with a tab: YAML allows only spaces there",
+        ),
+        (
+            "\tremote_write:\n  - url: http://h/x\n",
+            "a tab stands before the key: YAML allows only spaces there",
+        ),
+        ("# x\n\n \tlog: {}\n", "a tab stands before the key: YAML allows only spaces there"),
+        (
+            "receive:\n  labels: {a: b}\n",
+            "\"labels\" is a key of `inputs`, for all inputs, and of each single one, such as `receive.import`",
+        ),
+        (
+            "receive:\n  max_series_per_metric: 5\n",
+            "is a key of `inputs`, for all inputs, and of each single one",
+        ),
     ] {
         let (found, said) = mistakes(text);
         assert!(found.len() == 1 && said.contains(hint), "{found:?} {said}\n--- wanted\n{hint}");
     }
+}
+
+#[test]
+fn tabs_that_yaml_allows_are_no_mistakes() {
+    check("\t# a\n\t\nlog:\t\n  max_size:\t1GiB\t# b\n\t\n", &[]);
+}
+
+#[test]
+fn a_variable_that_is_not_set_is_reported_at_its_key() {
+    check(
+        "collect:\n  labels: {a: \"${A}\", b: 'x${B}'}\nreceive:\n  pushgateway:\n    labels: {c: ${C}}\n  allowed_hosts:\n    \
+         - ${D}\n  bearer:\n    token: ${E}\n",
+        &[
+            "2: collect.labels.a",
+            "2: collect.labels.b",
+            "5: receive.pushgateway.labels.c",
+            "7: receive.allowed_hosts[0]",
+            "9: receive.bearer.token",
+        ],
+    );
 }
 
 #[test]

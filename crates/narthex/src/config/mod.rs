@@ -50,6 +50,8 @@ const PROMETHEUS_SECTIONS: [&str; 6] =
 pub struct Collect {
     /// This machine's metrics; none where the set is empty.
     pub host: CollectorSet,
+    /// Whether the file or a flag is about this machine's metrics, so that an empty set is meant.
+    pub is_host_configured: bool,
     /// Where its `proc`, `sys`, `etc` and `run` are.
     pub root: PathBuf,
     /// How often.
@@ -104,6 +106,7 @@ impl Default for Config {
             max_in_memory: remote::config::MAX_IN_MEMORY,
             collect: Collect {
                 host: CollectorSet::default(),
+                is_host_configured: true,
                 root: "/".into(),
                 interval: INTERVAL,
                 own: true,
@@ -142,9 +145,26 @@ pub fn load(path: &Path, lookup: env::Lookup<'_>) -> Result<(Config, Vec<String>
         ))
         .into());
     }
-    let text = String::from_utf8(bytes).map_err(|_| whole("the configuration is not UTF-8".into()))?;
+    // UTF-16 without a mark and with ASCII only is UTF-8, too, with a NUL in each character.
+    let text = match String::from_utf8(bytes) {
+        Ok(text) if !text.contains('\0') => text,
+        Ok(text) => return Err(whole(not_utf8(text.as_bytes())).into()),
+        Err(error) => return Err(whole(not_utf8(error.as_bytes())).into()),
+    };
     let folder = path.parent().unwrap_or(Path::new(""));
     parse(&name, folder, &text, lookup)
+}
+
+/// What is wrong with a file that is not text in UTF-8.
+fn not_utf8(bytes: &[u8]) -> String {
+    let is_utf16 = bytes.starts_with(&[0xFF, 0xFE]) || bytes.starts_with(&[0xFE, 0xFF]) || bytes.contains(&0);
+    if is_utf16 {
+        "the configuration is UTF-16: save it as UTF-8 (`iconv -f UTF-16 -t UTF-8`)".into()
+    } else {
+        let valid = bytes.utf8_chunks().next().map_or(0, |chunk| chunk.valid().len());
+        let line = bytes.iter().take(valid).filter(|byte| **byte == b'\n').count() + 1;
+        format!("the configuration is not UTF-8, first in line {line}: save it as UTF-8")
+    }
 }
 
 /// Reads the text of a file; `name` is for errors, relative paths in it are relative to `folder`.
@@ -166,22 +186,67 @@ pub fn parse(
         config = validate::validate(file, lookup, &faults);
         mistakes.extend(faults.found());
     }
+    if let Some(place) = tab_before_first_key(text) {
+        let message = "a tab stands before the key: YAML allows only spaces there";
+        mistakes.push(*reporter.at(Some(place), "", message));
+    }
     // Nothing else can be said of a line whose variable could not be expanded.
     let is_expanded = |line: usize| expanded.errors.iter().all(|error| error.line != line);
     mistakes.retain(|mistake| mistake.place.is_none_or(|(line, _)| is_expanded(line)));
-    mistakes.extend(
-        expanded
-            .errors
-            .iter()
-            .map(|located| *reporter.at(Some((located.line, located.column)), "", located.error.to_string())),
-    );
+    mistakes.extend(expanded.errors.iter().map(|located| {
+        let key = reading.places.key_at((located.line, located.column_in_text)).unwrap_or_default();
+        *reporter.at(Some((located.line, located.column)), &key, located.error.to_string())
+    }));
     if mistakes.is_empty() {
         return Ok((config, warnings));
     }
     Err(ConfigErrors::new(mistakes, warnings))
 }
 
+/// The place of the first key if a tab is before it in its line. The YAML reader accepts a tab there, and nowhere else
+/// in the indentation; Prometheus' does not.
+fn tab_before_first_key(text: &str) -> Option<(usize, usize)> {
+    let is_content = |line: &str| !line.trim().is_empty() && !line.trim_start().starts_with(['#', '{']);
+    let (number, first) = text.lines().enumerate().find(|(_, line)| is_content(line))?;
+    let key = first.trim_start();
+    let before = first.strip_suffix(key).unwrap_or_default();
+    before.contains('\t').then(|| (number + 1, before.chars().count() + 1))
+}
+
 /// The log's budget on a file system of `total` bytes where none was given.
 pub fn default_max_size(total: u64) -> u64 {
     (total / 10).clamp(storage::Options::MIN_SIZE, 10 << 30)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_in_another_encoding_is_named_with_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("n.yml");
+        let error_of = |bytes: &[u8]| {
+            std::fs::write(&file, bytes).unwrap();
+            load(&file, &|_| None).map(|_| ()).map_err(|errors| errors.to_string())
+        };
+        let utf16 = |mark: &[u8], to_bytes: fn(u16) -> [u8; 2]| {
+            let text: Vec<u8> = "log: {}\n".encode_utf16().flat_map(to_bytes).collect();
+            [mark, &text].concat()
+        };
+        for bytes in [
+            utf16(&[0xFF, 0xFE], u16::to_le_bytes),
+            utf16(&[0xFE, 0xFF], u16::to_be_bytes),
+            utf16(&[], u16::to_le_bytes),
+        ] {
+            let error = error_of(&bytes).unwrap_err();
+            assert!(error.contains("the configuration is UTF-16: save it as UTF-8"), "{error}");
+        }
+        let error = error_of(b"log: {}\n# M\xFCnchen\n").unwrap_err();
+        assert!(
+            error.contains("the configuration is not UTF-8, first in line 2: save it as UTF-8"),
+            "{error}"
+        );
+        assert_eq!(error_of("\u{feff}log: {}\n".as_bytes()), Ok(()));
+    }
 }

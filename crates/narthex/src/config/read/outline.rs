@@ -51,6 +51,13 @@ impl Outline {
         place(key.map_or(node.referenced, |key| key.referenced))
     }
 
+    /// The path of the key or value that begins at a place or, last, before it.
+    pub(super) fn path_at(&self, at: Place) -> Option<String> {
+        let mut last = None;
+        find_last_before(&self.root, "", at, &mut last);
+        last.map(|(_, path)| path)
+    }
+
     /// Whether there is a value at `path`.
     pub(super) fn has(&self, path: &str) -> bool {
         self.nearest(path).2
@@ -115,6 +122,32 @@ fn index(path: &str) -> Option<(usize, &str)> {
 
 fn place(at: Location) -> Option<Place> {
     (at.line() > 0).then(|| (at.line() as usize, at.column().max(1) as usize))
+}
+
+/// Keeps the last key or value that begins at `at` or before it, with its path.
+fn find_last_before(node: &Spanned<Node>, path: &str, at: Place, last: &mut Option<(Place, String)>) {
+    fn keep(begin: Location, path: &str, at: Place, last: &mut Option<(Place, String)>) {
+        let Some(begin) = place(begin).filter(|begin| *begin <= at) else { return };
+        if last.as_ref().is_none_or(|(other, _)| *other <= begin) {
+            *last = Some((begin, path.to_string()));
+        }
+    }
+    keep(node.referenced, path, at, last);
+    match &node.value {
+        Node::Map(entries) => {
+            for (key, value) in entries {
+                let path = super::join(path, &key.value);
+                keep(key.referenced, &path, at, last);
+                find_last_before(value, &path, at, last);
+            }
+        }
+        Node::List(items) => {
+            for (index, item) in items.iter().enumerate() {
+                find_last_before(item, &super::join_index(path, index), at, last);
+            }
+        }
+        Node::Value => {}
+    }
 }
 
 fn collect_duplicates(node: &Node, path: &str, found: &mut Vec<Duplicate>) {

@@ -158,6 +158,7 @@ fn max_in_memory(section: file::Send, faults: &Faults<'_>) -> usize {
 }
 
 fn collect(section: Option<file::Collect>, faults: &Faults<'_>) -> Collect {
+    let is_host_configured = section.is_some();
     let default = if section.is_some() { CollectorSet::default() } else { CollectorSet::EMPTY };
     let section = section.unwrap_or_default();
     let host = section.host.unwrap_or_default();
@@ -176,5 +177,5 @@ fn collect(section: Option<file::Collect>, faults: &Faults<'_>) -> Collect {
     }
     let root = host.root.unwrap_or_else(|| "/".into());
     let host = host.collectors.map_or(default, |collectors| collectors.0);
-    Collect { host, root, interval, own: section.own }
+    Collect { host, is_host_configured, root, interval, own: section.own }
 }

@@ -1,0 +1,202 @@
+//! What a configuration does, in sentences for `narthex run` and `narthex check`.
+
+use crate::config::duration::human;
+use crate::config::file::File;
+use crate::config::{Collect, Config};
+use http_client::Url;
+use intake::InputSettings;
+use model::words::{counted, number};
+use remote::RemoteWrite;
+use std::time::Duration;
+
+/// All sentences, in the order in which a sample passes: what is collected, what is received, where it is sent.
+pub(crate) fn sentences(config: &Config, job: &str, instance: &str) -> Vec<String> {
+    let mut out = collected(&config.collect, job, instance);
+    out.extend(received(config));
+    out.extend(config.destinations.iter().map(destination));
+    out
+}
+
+fn collected(collect: &Collect, job: &str, instance: &str) -> Vec<String> {
+    let mut out = Vec::new();
+    let every = human(collect.interval);
+    if collect.host.is_empty() && collect.is_host_configured {
+        out.push("collecting nothing of this machine, as configured".into());
+    } else if collect.host.is_empty() {
+        out.push(
+            "collecting nothing of this machine; add `collect:` to the configuration file, or --collect default, \
+             to collect what node_exporter does"
+                .into(),
+        );
+    } else {
+        let what = if collect.host == collect::CollectorSet::default() {
+            "node_exporter's defaults".to_string()
+        } else {
+            collect.host.to_string()
+        };
+        out.push(format!("collecting every {every}, as job {job} and instance {instance}: {what}"));
+    }
+    if collect.own {
+        let own = crate::host::OWN_JOB;
+        out.push(format!("narthex' own metrics every {every}, as job {own} and instance {instance}"));
+    }
+    out
+}
+
+/// The inputs that are on, and then each section whose settings differ from the defaults.
+fn received(config: &Config) -> Vec<String> {
+    let options = &config.receive;
+    let sections: Vec<(&str, &str)> =
+        File::default().inputs().into_iter().map(|(name, section, _)| (name, section)).collect();
+    let over_http: Vec<&str> = sections
+        .iter()
+        .filter(|(_, section)| section.starts_with("receive."))
+        .map(|(name, _)| *name)
+        .collect();
+    let mut out = vec![format!("inputs over HTTP: {}", over_http.join(", "))];
+    for listener in &config.listeners {
+        let endpoints: Vec<String> = listener.endpoints().iter().map(ToString::to_string).collect();
+        out.push(format!("input {}: {}", listener.name(), endpoints.join(", ")));
+    }
+    if let Some(age) = options.intake.max_age {
+        out.push(format!("receive: samples older than {} are refused", human(age)));
+    }
+    for (name, section) in sections {
+        let is_on = !section_is_of_listener(section) || config.listeners.iter().any(|one| one.name() == name);
+        let Some(settings) = options.intake.inputs.get(name).filter(|_| is_on) else { continue };
+        let mut parts = input_parts(settings);
+        if name == receive::PUSHGATEWAY {
+            parts.extend(pushgateway_parts(&options.pushgateway));
+        }
+        if !parts.is_empty() {
+            out.push(format!("{section}: {}", parts.join("; ")));
+        }
+    }
+    out
+}
+
+/// Whether an input is off unless its section is in the file: all but the collection and those over HTTP.
+fn section_is_of_listener(section: &str) -> bool {
+    section != "collect" && !section.starts_with("receive.")
+}
+
+fn input_parts(settings: &InputSettings) -> Vec<String> {
+    let mut parts = Vec::new();
+    let labels: Vec<String> = settings
+        .labels
+        .pairs()
+        .map(|(name, value)| {
+            format!("{}={:?}", String::from_utf8_lossy(name), String::from_utf8_lossy(value))
+        })
+        .collect();
+    if !labels.is_empty() {
+        parts.push(format!("adds {}", labels.join(", ")));
+    }
+    if !settings.metric_relabel_configs.is_empty() {
+        let rules = counted(settings.metric_relabel_configs.len() as u64, "rule");
+        parts.push(format!("{rules} in metric_relabel_configs"));
+    }
+    if let Some(most) = settings.max_series {
+        parts.push(format!("at most {} active series", number(most as u64)));
+    }
+    if let Some(most) = settings.max_series_per_metric {
+        parts.push(format!("at most {} active series of one metric name", number(most as u64)));
+    }
+    parts
+}
+
+fn pushgateway_parts(options: &receive::Pushgateway) -> Vec<String> {
+    let default = receive::Pushgateway::default();
+    let (groups, usual) = (&options.groups, &default.groups);
+    let mut parts = Vec::new();
+    if groups.interval != usual.interval {
+        parts.push(format!("each group is sent every {}", human(groups.interval)));
+    }
+    if groups.ttl != usual.ttl {
+        let lifetime = |ttl: Duration| format!("a group ends {} after its last push", human(ttl));
+        parts.push(groups.ttl.map_or("groups never end by themselves".to_string(), lifetime));
+    }
+    for (most, usual, what) in [
+        (groups.max_groups, usual.max_groups, "groups"),
+        (groups.max_group_series, usual.max_group_series, "series in a group"),
+        (groups.max_series, usual.max_series, "series in all groups"),
+    ] {
+        if most != usual {
+            parts.push(format!("at most {} {what}", number(most as u64)));
+        }
+    }
+    // All of them are off by default.
+    for (is_on, words) in [
+        (options.expose, "groups can be scraped at /metrics"),
+        (options.allow_timestamps, "samples may have timestamps"),
+        (options.enable_admin, "all groups can be wiped over HTTP"),
+    ] {
+        if is_on {
+            parts.push(words.to_string());
+        }
+    }
+    parts
+}
+
+fn destination(destination: &RemoteWrite) -> String {
+    let members: Vec<String> = destination.members.iter().map(Url::redacted).collect();
+    match (members.as_slice(), destination.replicas.unwrap_or(1)) {
+        ([], _) => format!("pushing to {}", destination.url.redacted()),
+        (some, replicas) => {
+            format!("pushing each series to {replicas} of {} members: {}", some.len(), some.join(", "))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn of(text: &str) -> Vec<String> {
+        let (config, _) = crate::config::parse("n.yml", Path::new(""), text, &|_| None).unwrap();
+        sentences(&config, "node", "here")
+    }
+
+    #[test]
+    fn inputs_are_named_and_only_settings_that_differ() {
+        let default = of("remote_write: [{url: http://h/x}]\n");
+        let inputs: Vec<&String> =
+            default.iter().filter(|one| one.contains("input") || one.contains("receive")).collect();
+        assert_eq!(inputs, ["inputs over HTTP: remote_write, import, pushgateway"]);
+        let said = of(
+            "inputs: {labels: {site: boat}, max_series_per_metric: 1000}\ncollect: {labels: {}}\nreceive:\n  \
+             max_age: 1h\n  import: {max_series: 50000, metric_relabel_configs: [{action: labeldrop, regex: a}]}\n  \
+             pushgateway: {ttl: 1d, max_groups: 5, expose: true, interval: 30s}\ngraphite: {listen: \
+             127.0.0.1:2003}\n",
+        );
+        for wanted in [
+            "receive: samples older than 1 h are refused",
+            "receive.remote_write: adds site=\"boat\"; at most 1,000 active series of one metric name",
+            "receive.import: adds site=\"boat\"; 1 rule in metric_relabel_configs; at most 50,000 active series; at \
+             most 1,000 active series of one metric name",
+            "graphite: adds site=\"boat\"; at most 1,000 active series of one metric name",
+            "collect: at most 1,000 active series of one metric name",
+        ] {
+            assert!(said.iter().any(|one| one == wanted), "{wanted}\n{said:#?}");
+        }
+        assert!(
+            said.iter().any(|one| one.starts_with("input graphite: ") && one.contains("127.0.0.1:2003")),
+            "{said:#?}"
+        );
+        let pushgateway = said.iter().find(|one| one.starts_with("receive.pushgateway: ")).unwrap();
+        assert!(
+            pushgateway.contains("a group ends 1 d after its last push; at most 5 groups; groups can be"),
+            "{pushgateway}"
+        );
+        assert!(!pushgateway.contains("every"), "{pushgateway}");
+    }
+
+    #[test]
+    fn advice_to_collect_is_for_files_without_that_section() {
+        let first = |text: &str| of(text).into_iter().next().unwrap();
+        assert!(first("log: {}\n").contains("add `collect:`"));
+        let none = first("collect: {host: {collectors: none}}\n");
+        assert_eq!(none, "collecting nothing of this machine, as configured");
+    }
+}
