@@ -7,6 +7,8 @@
 )]
 
 mod log_lines;
+#[cfg(not(any(feature = "demo", feature = "manual", feature = "sigv4", feature = "google_iam")))]
+mod small;
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -59,6 +61,35 @@ fn what_is_wrong_with_flags_ends_with_2_and_a_sentence() {
         assert!(text.contains(words), "{arguments:?}: {text}");
         assert!(!text.contains("panicked"), "{text}");
     }
+}
+
+#[test]
+fn a_wrong_variable_is_named_and_not_the_flag() {
+    let (level, format) = ([("NARTHEX_LOG", "bogus")], [("NARTHEX_LOG_FORMAT", "xml")]);
+    let wrong_level = "NARTHEX_LOG \"bogus\": there is no log level \"bogus\"";
+    let wrong_format =
+        "NARTHEX_LOG_FORMAT \"xml\": there is no such log format; the formats are logfmt and json";
+    for (arguments, environment, words) in [
+        (&["wal", "stat", "/"][..], level, wrong_level),
+        (&["wal", "stat", "/"], format, wrong_format),
+        (&["wal", "stat", "/", "--log", "worse"], level, "--log \"worse\": "),
+        (&["--log", "worse", "wal", "stat", "/"], level, "--log \"worse\": "),
+        (&["--log-format", "yml", "wal", "stat", "/"], format, "'--log-format <FORMAT>'"),
+    ] {
+        let (code, text) = end_with(arguments, &environment);
+        assert!(code == Some(2) && text.contains(words), "{arguments:?}: {text}");
+    }
+    for environment in [level, format] {
+        // A job must not fail because of a variable that is about its metrics.
+        let folder = tempfile::tempdir().unwrap();
+        let state = ("XDG_STATE_HOME", folder.path().to_str().unwrap());
+        let job = ["exec", "--job", "j", "--gateway", "http://127.0.0.1:9", "--", "echo", "done"];
+        let (code, text) = end_with(&job, &[environment[0], state]);
+        assert!(code == Some(0) && text.contains("done") && text.contains(environment[0].0), "{text}");
+    }
+    // A flag wins over a variable, whatever that holds.
+    let (_, text) = end_with(&["--log-format", "json", "--log", "warn", "wal", "stat", "/"], &format);
+    assert!(!text.contains("NARTHEX_LOG"), "{text}");
 }
 
 #[test]

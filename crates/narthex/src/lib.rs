@@ -25,6 +25,7 @@ pub mod failure;
 mod host;
 mod listen;
 mod listeners;
+mod log_settings;
 pub mod logging;
 #[cfg(feature = "manual")]
 pub mod manual;
@@ -47,9 +48,9 @@ pub mod status;
 pub mod telemetry;
 pub mod wal_command;
 
-use clap::Parser;
 use cli::{Cli, Command};
 use failure::Failure;
+use log_settings::LogSettings;
 use say::say;
 use std::process::ExitCode;
 use supervisor::Task;
@@ -67,8 +68,8 @@ pub fn cli_main() -> ExitCode {
     std::panic::set_hook(Box::new(|panic| {
         logging::fatal(format_args!("an error in narthex itself, please report it: {panic}"));
     }));
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
+    let (cli, log) = match log_settings::parse() {
+        Ok(parsed) => parsed,
         Err(error) => {
             // Help and version are no errors, and go to standard output; clap knows.
             let _ = error.print();
@@ -76,7 +77,7 @@ pub fn cli_main() -> ExitCode {
         }
     };
     let is_log = cli.runs_until_a_signal();
-    let ended = start(cli);
+    let ended = start(cli, &log);
     let code = match ended {
         Ok(code) => code,
         Err(failure) if is_log => {
@@ -92,9 +93,8 @@ pub fn cli_main() -> ExitCode {
     code
 }
 
-fn start(cli: Cli) -> Result<ExitCode, Failure> {
-    let level = cli.log.as_deref().unwrap_or_else(|| cli.default_level());
-    match logging::start(level, cli.log_format) {
+fn start(cli: Cli, log: &LogSettings) -> Result<ExitCode, Failure> {
+    match log.start(&cli) {
         // A job must not fail because of a flag that is about its metrics.
         Err(failure) if matches!(cli.command, Command::Exec(_)) => say(format_args!("narthex: {failure}")),
         done => done?,

@@ -79,9 +79,10 @@ impl<S: Subscriber> Layer<S> for Events {
     }
 }
 
-/// Starts the log. `level` is what `--log` says. After an error, `fatal` still writes lines in this format.
-pub fn start(level: &str, format: Format) -> Result<(), Failure> {
-    let filter = filter::parse(level).map_err(|error| Failure::usage(format!("--log {level:?}: {error}")));
+/// Starts the log. `from` is the flag or the variable that gives `level`. After an error, `fatal` still writes lines in
+/// this format.
+pub fn start(from: &str, level: &str, format: Format) -> Result<(), Failure> {
+    let filter = filter::parse(level).map_err(|error| Failure::usage(format!("{from} {level:?}: {error}")));
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let color = format == Format::Logfmt && !no_color && std::io::stderr().is_terminal();
     let log = Log { format, color, began: Instant::now(), throttle: Mutex::new(Throttle::default()) };

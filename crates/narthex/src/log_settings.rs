@@ -1,0 +1,70 @@
+//! The level and the format of the log, by flags or environment variables, and which of them a mistake is in.
+
+use crate::cli::Cli;
+use crate::failure::Failure;
+use crate::logging::{self, format::Format};
+use clap::builder::Resettable;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, CommandFactory, FromArgMatches, ValueEnum};
+
+/// The variable that stands for `--log`.
+const LEVEL_VARIABLE: &str = "NARTHEX_LOG";
+/// The variable that stands for `--log-format`.
+const FORMAT_VARIABLE: &str = "NARTHEX_LOG_FORMAT";
+
+/// What the command line does not say of the log.
+#[derive(Debug)]
+pub(crate) struct LogSettings {
+    /// The flag or the variable that gives the level.
+    level_from: &'static str,
+    /// The value of [`FORMAT_VARIABLE`], where that is no format and no flag gives one.
+    wrong_format: Option<String>,
+}
+
+/// Parses the command line.
+pub(crate) fn parse() -> Result<(Cli, LogSettings), clap::Error> {
+    // clap would report a wrong variable as a mistake in the flag, and end even `narthex exec`.
+    let variable = std::env::var(FORMAT_VARIABLE).ok();
+    let wrong = variable.filter(|format| Format::from_str(format, false).is_err());
+    let mut command = Cli::command();
+    if wrong.is_some() {
+        command = command.mut_arg("log_format", |argument| argument.env(Resettable::Reset));
+    }
+    let matches = command.try_get_matches()?;
+    let cli = Cli::from_arg_matches(&matches)?;
+    let is_level_by_variable = source(&matches, "log") == Some(ValueSource::EnvVariable);
+    let is_format_by_flag = source(&matches, "log_format") == Some(ValueSource::CommandLine);
+    let settings = LogSettings {
+        level_from: if is_level_by_variable { LEVEL_VARIABLE } else { "--log" },
+        wrong_format: wrong.filter(|_| !is_format_by_flag),
+    };
+    Ok((cli, settings))
+}
+
+/// Where the value of a global argument comes from. clap hands it down to the innermost subcommand.
+fn source(matches: &ArgMatches, argument: &str) -> Option<ValueSource> {
+    let mut at = matches;
+    while let Some((_, inner)) = at.subcommand() {
+        at = inner;
+    }
+    at.value_source(argument)
+}
+
+impl LogSettings {
+    /// Starts the log.
+    pub(crate) fn start(&self, cli: &Cli) -> Result<(), Failure> {
+        let level = cli.log.as_deref().unwrap_or_else(|| cli.default_level());
+        let started = logging::start(self.level_from, level, cli.log_format);
+        if let Some(format) = &self.wrong_format {
+            let formats: Vec<String> = Format::value_variants()
+                .iter()
+                .filter_map(|format| Some(format.to_possible_value()?.get_name().to_string()))
+                .collect();
+            return Err(Failure::usage(format!(
+                "{FORMAT_VARIABLE} {format:?}: there is no such log format; the formats are {}",
+                formats.join(" and ")
+            )));
+        }
+        started
+    }
+}
