@@ -60,7 +60,7 @@ fn a_dead_letter_says_how_many_of_its_request_were_refused() {
         let header = "X-Prometheus-Remote-Write-Samples-Written";
         Answer::status(400).header(header, &written).body("out of order sample")
     });
-    let config = format!("remote_write:\n- {{url: '{}', name: central}}\n", receiver.write_url());
+    let config = format!("remote_write:\n- {{url: '{}'}}\n", receiver.write_url());
     let narthex = with_config(folder.path(), &config);
     let body: String = (0..7).map(|id| format!("sold{{id=\"{id}\"}} 1\n")).collect();
     narthex.post("/api/v1/import/prometheus", &[], body.as_bytes()).expect_success();
@@ -70,6 +70,7 @@ fn a_dead_letter_says_how_many_of_its_request_were_refused() {
         if dumped.1.lines().count() == 7 { Ok(dumped) } else { Err(format!("{dumped:?}")) }
     });
     for line in text.lines() {
+        assert!(line.starts_with(&receiver.write_url()), "the URL of a destination without a name: {line}");
         assert!(line.contains(": 1 of these 7 samples was refused: sold{id="), "{line}");
     }
     assert!(error.contains("7 lines are of samples of which only some were refused"), "{error}");

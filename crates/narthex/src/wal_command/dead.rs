@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
+use wal::RealFilesystem;
 use wal::dump::{DumpOptions, open_metrics};
 use wal::log::{Progress, ProgressFn};
 
@@ -61,6 +62,7 @@ pub(super) fn dump(
     let mut count = Counts::default();
     let mut series = BTreeMap::new();
     for file in files {
+        let destination = destination(file);
         let mut reader = BufReader::new(File::open(file)?);
         let mut line = Vec::new();
         loop {
@@ -86,7 +88,7 @@ pub(super) fn dump(
             }
             match format {
                 Format::Json => out.write_all(&line)?,
-                Format::Text => writeln!(out, "{}", line_for_people(file, &letter))?,
+                Format::Text => writeln!(out, "{}", line_for_people(&destination, &letter))?,
                 Format::OpenMetrics => {
                     if let Content::Sample(sample) = letter.content {
                         keep(sample, &mut series, &mut count);
@@ -111,10 +113,17 @@ pub(super) fn dump(
     Ok(count.sentences())
 }
 
-/// The destination, why the sample is here, the sample with its time as a date, and what the receiver said.
-fn line_for_people(file: &Path, letter: &Letter) -> String {
+/// The destination whose letters are in a file: its name or URL, as its positions say; the file's name if they are not
+/// in the data folder.
+fn destination(file: &Path) -> String {
     let name = file.file_name().unwrap_or_default().to_string_lossy();
-    let destination = name.trim_end_matches(".1").trim_end_matches(".jsonl");
+    let name = name.trim_end_matches(".1").trim_end_matches(".jsonl");
+    let data = file.parent().and_then(Path::parent);
+    data.and_then(|data| claims::destination(&RealFilesystem, data, name)).unwrap_or_else(|| name.to_string())
+}
+
+/// The destination, why the sample is here, the sample with its time as a date, and what the receiver said.
+fn line_for_people(destination: &str, letter: &Letter) -> String {
     let Letter { reason, answer, content } = letter;
     match content {
         Content::Sample(sample) => {

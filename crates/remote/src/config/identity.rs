@@ -79,6 +79,16 @@ impl Identity {
         Identity::new(owner, false)
     }
 
+    /// Of the owner of a file of positions. The file's name says whether others had the same URL.
+    pub(crate) fn of_file(owner: Owner, file: &str) -> Identity {
+        let alone = Identity::new(owner, false);
+        if alone.file == file || alone.owner.name.is_some() {
+            alone
+        } else {
+            Identity::new(alone.owner, true)
+        }
+    }
+
     fn new(owner: Owner, is_twin: bool) -> Identity {
         let twin = is_twin.then(|| format!("{}#{:08x}", owner.url, owner.variant as u32));
         let shown = twin.unwrap_or_else(|| owner.shown().to_string());

@@ -136,6 +136,13 @@ pub fn settle(
     Ok(Claims { removed, moved })
 }
 
+/// The name, else the URL, of the destination whose positions are in a file of the data folder. None where there are
+/// no readable positions.
+pub fn destination(fs: &dyn Filesystem, data_dir: &Path, file: &str) -> Option<String> {
+    let content = positions::read(fs, &folder(data_dir).join(file)).ok()??;
+    Some(Identity::of_file(content.owner, file).shown().to_string())
+}
+
 /// What has to move where; marks what is claimed.
 fn decide<'a>(destinations: &'a [Identity], saved: &mut [Saved]) -> Vec<(usize, &'a Identity)> {
     let mut new = Vec::new();

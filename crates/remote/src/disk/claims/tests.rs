@@ -143,6 +143,18 @@ fn what_was_removed_before_does_not_stand_in_the_way_of_a_mended_url() {
 }
 
 #[test]
+fn the_destination_of_a_file_is_its_name_or_url() {
+    let folder = Folder::new();
+    let texts = ["n@a", "b", "c t1", "c t2"];
+    folder.run(&texts, 0);
+    for identity in folder.identities(&texts) {
+        let found = destination(&RealFilesystem, folder.dir.path(), identity.file());
+        assert_eq!(found.as_deref(), Some(identity.shown()));
+    }
+    assert_eq!(destination(&RealFilesystem, folder.dir.path(), "nobody"), None);
+}
+
+#[test]
 fn dead_letters_move_with_the_positions() {
     let folder = Folder::new();
     folder.run(&["a"], 10);
