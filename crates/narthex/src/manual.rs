@@ -55,9 +55,71 @@ fn write_pages(command: &Command, dir: &Path) -> std::io::Result<()> {
     std::fs::write(dir.join(Man::new(command.clone()).get_filename()), page(command)?)
 }
 
-/// One manual page. The synopsis and the exit status are written here: clap_mangen leaves out the values of flags,
-/// and puts the text after the help under the heading EXTRA.
+/// Environment variables that the command line's definition does not have, and the subcommands that read them.
+const ENVIRONMENT: [(&str, &[&str], &str); 6] = [
+    (
+        "NARTHEX_GATEWAY",
+        &["narthex push", "narthex exec"],
+        "The gateway to push to, as with --gateway. A flag wins, and NARTHEX_GATEWAY wins over NARTHEX_TO.",
+    ),
+    (
+        "NARTHEX_TO",
+        &["narthex run", "narthex push", "narthex exec"],
+        "The remote-write endpoint to push to, as with --to. A flag wins.",
+    ),
+    (
+        "STATE_DIRECTORY",
+        &["narthex run", "narthex push", "narthex exec", "narthex wal"],
+        "The folder of narthex' data, as systemd sets it. For push and exec it contains the spool.",
+    ),
+    (
+        "XDG_STATE_HOME",
+        &["narthex run", "narthex push", "narthex exec", "narthex wal"],
+        "Without STATE_DIRECTORY, the data is in the folder narthex below this one; by default ~/.local/state.",
+    ),
+    (
+        "HTTP_PROXY, HTTPS_PROXY, NO_PROXY",
+        &["narthex run", "narthex check"],
+        "Proxies for destinations that have proxy_from_environment.",
+    ),
+    ("NO_COLOR", &["narthex run", "narthex demo", "narthex sink"], "If set, log lines have no colors."),
+];
+
+/// The environment variables that a subcommand reads, besides those that its options name.
+fn environment(command: &Command) -> Option<Roff> {
+    let name = command.get_bin_name().unwrap_or_else(|| command.get_name());
+    // `narthex wal dump` reads what is listed for `narthex wal`.
+    let is_for =
+        |wanted: &str| name.strip_prefix(wanted).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '));
+    let mut roff = Roff::new();
+    roff.control("SH", ["ENVIRONMENT"]);
+    let read = ENVIRONMENT.iter().filter(|(_, commands, _)| commands.iter().any(|one| is_for(one)));
+    let mut count = 0;
+    for (variable, _, words) in read {
+        roff.control("TP", []).text([bold(*variable)]).text([roman(*words)]);
+        count += 1;
+    }
+    (count > 0).then_some(roff)
+}
+
+/// The command with the other names of each flag in its help.
+fn with_aliases(command: &Command) -> Command {
+    command.clone().mut_args(|argument| {
+        let aliases = argument.get_visible_aliases().unwrap_or_default();
+        if aliases.is_empty() {
+            return argument;
+        }
+        let aliases: Vec<String> = aliases.iter().map(|alias| format!("--{alias}")).collect();
+        let help =
+            argument.get_long_help().or(argument.get_help()).map(ToString::to_string).unwrap_or_default();
+        argument.long_help(format!("{help} [aliases: {}]", aliases.join(", ")))
+    })
+}
+
+/// One manual page. The synopsis, the aliases, the environment and the exit status are written here: clap_mangen
+/// leaves out the values of flags and their aliases, and puts the text after the help under the heading EXTRA.
 fn page(command: &Command) -> std::io::Result<Vec<u8>> {
+    let command = &with_aliases(command);
     let man = Man::new(command.clone()).source(concat!("narthex ", env!("CARGO_PKG_VERSION")));
     let mut text = Vec::new();
     man.render_title(&mut text)?;
@@ -67,6 +129,9 @@ fn page(command: &Command) -> std::io::Result<Vec<u8>> {
     man.render_options_section(&mut text)?;
     if command.has_subcommands() {
         man.render_subcommands_section(&mut text)?;
+    }
+    if let Some(environment) = environment(command) {
+        environment.to_writer(&mut text)?;
     }
     if let Some(exit_status) = command.get_after_help() {
         let mut roff = Roff::new();
@@ -183,6 +248,48 @@ mod tests {
         let exec = synopsis("exec");
         assert!(exec.contains(" \\-\\-job NAME ") && exec.ends_with(" \\-\\- COMMAND..."), "{exec}");
         assert!(synopsis("wal").ends_with(" SUBCOMMAND"));
+    }
+
+    /// The text of a page, without fonts and escapes.
+    fn plain(page: &str) -> String {
+        ["\\fB", "\\fI", "\\fR", "\\&", "\\"]
+            .iter()
+            .fold(page.to_string(), |text, mark| text.replace(mark, ""))
+    }
+
+    #[test]
+    fn each_alias_of_a_flag_is_in_the_manual() {
+        let mut command = Cli::command();
+        command.build();
+        let mut aliases = 0;
+        for subcommand in command.get_subcommands() {
+            let text = plain(&page_of(subcommand.get_name()));
+            for argument in subcommand.get_arguments() {
+                for alias in argument.get_visible_aliases().unwrap_or_default() {
+                    let page = subcommand.get_name();
+                    assert!(text.contains(&format!("--{alias}")), "narthex-{page}.1 lacks --{alias}: {text}");
+                    aliases += 1;
+                }
+            }
+        }
+        assert!(aliases > 10, "{aliases}");
+    }
+
+    #[test]
+    fn environment_variables_are_in_the_manual_of_what_reads_them() {
+        for (name, read, not_read) in [
+            ("run", &["NARTHEX_TO", "NARTHEX_LOG", "STATE_DIRECTORY", "NO_COLOR"][..], "NARTHEX_GATEWAY"),
+            ("push", &["NARTHEX_TO", "NARTHEX_GATEWAY", "XDG_STATE_HOME"], "NO_COLOR"),
+            ("exec", &["NARTHEX_GATEWAY"], "HTTP_PROXY"),
+            ("wal", &["STATE_DIRECTORY", "NARTHEX_LOG_FORMAT"], "NARTHEX_TO"),
+            ("man", &["NARTHEX_LOG"], "ENVIRONMENT"),
+        ] {
+            let text = plain(&page_of(name));
+            for variable in read {
+                assert!(text.contains(variable), "narthex-{name}.1 lacks {variable}: {text}");
+            }
+            assert!(!text.contains(not_read), "narthex-{name}.1 has {not_read}");
+        }
     }
 
     #[test]
