@@ -54,10 +54,12 @@ pub fn check(
 ) -> Result<(), Inconsistency> {
     let pushed: HashMap<&str, MetricType> =
         families.iter().map(|(name, family)| (name.as_str(), family.kind)).collect();
+    let had = group.map(|group| group.families.unpack()).unwrap_or_default();
     // The types that a name will have once the push is done.
     let after = |name: &str| {
         let stays = !replace && !pushed.contains_key(name);
-        let mut kinds = state.kinds_elsewhere(name, group, stays);
+        let own = had.get(name).filter(|_| !stays).map(|kept| kept.family.kind);
+        let mut kinds = state.kinds_elsewhere(name, own);
         kinds.extend(pushed.get(name));
         kinds
     };

@@ -5,6 +5,7 @@
 
 use crate::escaping::{Escaping, NameOf};
 use crate::group::{Family, Group, Kept, Member, Reading};
+use crate::packed::Families;
 use formats::text::type_word;
 use model::labels::METRIC_NAME;
 use model::{Counts, Labels, MetricType};
@@ -19,7 +20,8 @@ pub fn exposition(groups: &[Arc<Group>], escaping: Escaping) -> String {
     for (name, family) in times.iter().flatten() {
         families.entry(name).or_default().push(family);
     }
-    for (name, kept) in groups.iter().flat_map(|group| &group.families) {
+    let unpacked: Vec<Families> = groups.iter().map(|group| group.families.unpack()).collect();
+    for (name, kept) in unpacked.iter().flatten() {
         families.entry(name).or_default().push(&kept.family);
     }
     let escaped = escaping.escape_all(families.keys().copied(), NameOf::Metric);
@@ -64,9 +66,9 @@ pub fn push_times(group: &Group) -> Vec<(&'static str, Family)> {
 pub fn all_families(group: &Group) -> Vec<(String, Kept)> {
     let pushed = [group.pushed, group.failed];
     let times = push_times(group).into_iter().zip(pushed);
-    let times = times.map(|((name, family), at)| (name.to_string(), Kept::new(Arc::new(family), at)));
-    let families = group.families.iter().map(|(name, kept)| (name.clone(), kept.clone()));
-    times.chain(families).collect()
+    let times =
+        times.map(|((name, family), at)| (name.to_string(), Kept { family: Arc::new(family), pushed: at }));
+    times.chain(group.families.unpack()).collect()
 }
 
 fn put_member(out: &mut String, name: &str, kind: MetricType, member: &Member, escaping: Escaping) {

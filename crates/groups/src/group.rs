@@ -1,5 +1,6 @@
 //! A group: what was pushed under one set of labels, and when. Pure.
 
+use crate::packed::Packed;
 use model::{Histogram, Labels, LabelsRef, MetricType};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,11 +10,8 @@ pub const PUSH_TIME: &str = "push_time_seconds";
 /// The time of a group's last refused push, in seconds since 1970; 0 where there was none.
 pub const FAILURE_TIME: &str = "push_failure_time_seconds";
 
-/// Memory that a series takes besides its labels, in bytes: the member itself, its entry in the index of
-/// all series, and the allocator's share.
-const SERIES_OVERHEAD_BYTES: usize = size_of::<Member>() + 48;
-/// Memory that a family takes besides its text and series, in bytes.
-const FAMILY_OVERHEAD_BYTES: usize = size_of::<Family>() + 128;
+/// Memory that a series takes besides its bytes: its entry in the index of all series, and the allocator's share.
+const SERIES_OVERHEAD_BYTES: usize = 48;
 /// Memory that a group takes besides its labels and families, in bytes.
 const GROUP_OVERHEAD_BYTES: usize = size_of::<Group>() + 256;
 
@@ -94,25 +92,6 @@ impl Family {
         }
         families
     }
-
-    /// Memory it takes, in bytes.
-    pub fn heap_bytes(&self) -> usize {
-        let member = |member: &Member| {
-            let histogram = match &member.reading {
-                Reading::Float(_) => 0,
-                Reading::Histogram(histogram) => size_of::<Histogram>() + histogram.heap_bytes(),
-            };
-            let exemplar = |exemplar: &PushedExemplar| {
-                size_of::<PushedExemplar>() + exemplar.labels.as_ref().as_bytes().len()
-            };
-            let exemplars: usize = member.exemplars.iter().map(exemplar).sum();
-            member.labels.as_ref().as_bytes().len() + histogram + exemplars + SERIES_OVERHEAD_BYTES
-        };
-        FAMILY_OVERHEAD_BYTES
-            + self.help.len()
-            + self.unit.len()
-            + self.members.iter().map(member).sum::<usize>()
-    }
 }
 
 /// A family and when it was pushed.
@@ -122,20 +101,6 @@ pub struct Kept {
     pub family: Arc<Family>,
     /// When it was pushed, in milliseconds since 1970.
     pub pushed: i64,
-    bytes: usize,
-}
-
-impl Kept {
-    /// A family that was pushed at `pushed`.
-    pub fn new(family: Arc<Family>, pushed: i64) -> Self {
-        let bytes = family.heap_bytes();
-        Kept { family, pushed, bytes }
-    }
-
-    /// Memory it takes, in bytes.
-    pub fn bytes(&self) -> usize {
-        self.bytes
-    }
 }
 
 /// A group. Times are milliseconds since 1970 by the wall clock, and 0 where it never happened.
@@ -146,7 +111,7 @@ pub struct Group {
     /// The labels from the path that have a value: what tells it from other groups.
     pub key: Labels,
     /// What was pushed, by name. Neither of the two push times is among them.
-    pub families: BTreeMap<String, Kept>,
+    pub families: Packed,
     /// When the last push succeeded.
     pub pushed: i64,
     /// When the last push was refused.
@@ -169,7 +134,7 @@ impl Group {
         Group {
             id,
             key,
-            families: BTreeMap::new(),
+            families: Packed::default(),
             pushed: 0,
             failed: 0,
             failure: String::new(),
@@ -182,18 +147,14 @@ impl Group {
 
     /// How many series were pushed.
     pub fn series(&self) -> usize {
-        self.families.values().map(|kept| kept.family.members.len()).sum()
+        self.families.series()
     }
 
-    /// Memory it takes, in bytes.
+    /// Memory it takes while it is read or changed, in bytes, give or take. Otherwise its families are compressed and take
+    /// less; by that size a group could become much larger than memory.
     pub fn bytes(&self) -> usize {
-        let families = self.families.iter().map(|(name, kept)| name.len() + kept.bytes).sum::<usize>();
+        let families = self.families.plain_bytes() + self.series() * SERIES_OVERHEAD_BYTES;
         GROUP_OVERHEAD_BYTES + self.key.as_ref().as_bytes().len() + self.failure.len() + families
-    }
-
-    /// All series that were pushed.
-    pub fn members(&self) -> impl Iterator<Item = &Member> {
-        self.families.values().flat_map(|kept| &kept.family.members)
     }
 
     /// Whether the last push succeeded.

@@ -12,7 +12,7 @@
 //! # Where to start
 //!
 //! [`Groups`] is the handle. Everything but [`keeper`], the task that holds the groups, is pure: [`group`], then
-//! [`state`]. [`path`] reads the labels of a group from a URL, [`exposition`] writes the page to scrape.
+//! [`state`]. [`packed`] has the families of a group in few bytes. [`path`] reads the labels of a group from a URL, [`exposition`] writes the page to scrape.
 
 pub mod ask;
 pub mod change;
@@ -28,6 +28,7 @@ mod handle;
 pub mod keeper;
 pub mod limits;
 mod options;
+pub mod packed;
 pub mod path;
 pub mod pushed;
 mod refusal;

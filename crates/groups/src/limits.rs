@@ -1,41 +1,42 @@
 //! How much groups may hold. Pure.
 
-use super::group::{Family, Group, Kept};
+use super::group::{Family, Group};
+use super::packed::{self, Families, Packed};
 use super::state::State;
 use crate::Options;
+use model::Labels;
 use std::sync::Arc;
 
-/// Which limit a push to `group`, if it is there, would break.
+/// Which limit a push to the group with the labels `key`, which is `group` if it is there, would break.
 pub fn broken(
     options: &Options,
     state: &State,
+    key: &Labels,
     group: Option<&Group>,
     replace: bool,
     families: &[(String, Arc<Family>)],
 ) -> Option<String> {
-    let has = group.map_or(0, Group::series);
-    let replaced: Vec<(&String, &Kept)> = match group {
-        Some(group) if replace => group.families.iter().collect(),
-        Some(group) => families.iter().filter_map(|(name, _)| group.families.get_key_value(name)).collect(),
-        None => Vec::new(),
-    };
-    let goes: usize = replaced.iter().map(|(_, kept)| kept.family.members.len()).sum();
-    let comes: usize = families.iter().map(|(_, family)| family.members.len()).sum();
-    let of_group = has - goes + comes;
+    let had = group.map(|group| group.families.unpack()).unwrap_or_default();
+    let has = packed::after_push(&had, replace, families, 0);
+    let series =
+        |families: &Families| -> usize { families.values().map(|kept| kept.family.members.len()).sum() };
+    let (before, after) = (series(&had), series(&has));
     let limit = options.max_group_series;
-    if of_group > limit {
-        return Some(format!("the group would have {of_group} series, the limit is {limit}"));
+    if after > limit {
+        return Some(format!("the group would have {after} series, the limit is {limit}"));
     }
-    let of_all = state.series() - goes + comes;
+    let of_all = state.series() - before + after;
     let limit = options.max_series;
-    if of_all > limit && comes > goes {
+    if of_all > limit && after > before {
         return Some(format!("all groups together would have {of_all} series, the limit is {limit}"));
     }
-    let goes: usize = replaced.iter().map(|(name, kept)| name.len() + kept.bytes()).sum();
-    let comes: usize = families.iter().map(|(name, family)| name.len() + family.heap_bytes()).sum();
-    let of_all = state.bytes() - goes + comes;
+    let before = group.map_or(0, Group::bytes);
+    let mut then = group.cloned().unwrap_or_else(|| Group::new(0, key.clone()));
+    then.families = Packed::new(&has);
+    let after = then.bytes();
+    let of_all = state.bytes() - before + after;
     let limit = options.max_bytes;
-    if of_all > limit && comes > goes {
+    if of_all > limit && after > before {
         return Some(format!(
             "all groups together would take {of_all} bytes of memory, the limit is {limit}"
         ));

@@ -17,7 +17,7 @@ pub struct Options {
     pub max_group_series: usize,
     /// Most series of all groups together.
     pub max_series: usize,
-    /// Most memory of all groups together, in bytes.
+    /// Most memory of all groups together, in bytes, as if none were compressed.
     pub max_bytes: usize,
 }
 

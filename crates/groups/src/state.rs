@@ -5,6 +5,7 @@
 
 use super::change::Change;
 use super::group::{Group, Kept, Member};
+use super::packed::{self, Families, Packed};
 use super::types::Types;
 use super::{clock, emit};
 use model::words::cut;
@@ -144,11 +145,10 @@ impl State {
         clock::next(last, now)
     }
 
-    /// The types that groups other than `except` give to the family `name`, and with `stays` that of `except`,
-    /// too.
-    pub fn kinds_elsewhere(&self, name: &str, except: Option<&Group>, stays: bool) -> Vec<MetricType> {
-        let own = except.filter(|_| !stays).and_then(|group| group.families.get(name));
-        self.types.without(name, own.map(|kept| kept.family.kind))
+    /// The types that groups give to the family `name`, once `own`, the type that one group gives it, is taken away
+    /// once.
+    pub fn kinds_elsewhere(&self, name: &str, own: Option<MetricType>) -> Vec<MetricType> {
+        self.types.without(name, own)
     }
 
     /// The family names to which groups give more than one type, each with its types.
@@ -161,7 +161,9 @@ impl State {
         let id = self.series.get(&self.hash(labels)).filter(|id| Some(**id) != except)?;
         let group = self.by_id(*id)?;
         // Hashes may meet.
-        group.members().any(|member| member.labels == *labels).then_some(group)
+        let families = group.families.unpack();
+        let mut members = families.values().flat_map(|kept| &kept.family.members);
+        members.any(|member| member.labels == *labels).then_some(group)
     }
 
     fn hash(&self, labels: &Labels) -> u64 {
@@ -178,23 +180,19 @@ impl State {
                     None => Group::new(*id, key.clone()),
                 };
                 let last = group.clock;
-                let mut gone: Vec<Kept> = Vec::new();
-                if *replace {
-                    gone.extend(std::mem::take(&mut group.families).into_values());
-                }
-                let before = before.as_deref();
+                let had = group.families.unpack();
                 for (name, family) in families {
-                    let known = before.and_then(|group| group.families.get(name));
-                    let known = known.map(|kept| &*kept.family);
-                    let elsewhere = self.kinds_elsewhere(name, before, false);
+                    let known = had.get(name).map(|kept| &*kept.family);
+                    let elsewhere = self.kinds_elsewhere(name, known.map(|known| known.kind));
                     let mixed = elsewhere.iter().any(|kind| *kind != family.kind);
                     emit::pushed_family(&mut sent.batch, name, family, known, mixed, last, *at);
-                    let kept = Kept::new(family.clone(), *wall);
-                    gone.extend(group.families.insert(name.clone(), kept));
                 }
+                let has = packed::after_push(&had, *replace, families, *wall);
+                group.families = Packed::new(&has);
+                let gone = had.iter().filter(|(name, kept)| !is_in(&has, name, kept));
                 let stays: HashSet<&Labels> =
                     families.iter().flat_map(|(_, family)| &family.members).map(|m| &m.labels).collect();
-                for member in gone.iter().flat_map(|kept| &kept.family.members) {
+                for member in gone.flat_map(|(_, kept)| &kept.family.members) {
                     if !stays.contains(&member.labels) {
                         mark(sent, member, *at);
                     }
@@ -220,8 +218,10 @@ impl State {
             }
             Change::Deleted { key, at } => {
                 let Some(group) = self.groups.get(key).cloned() else { return };
-                for member in group.members() {
-                    mark(sent, member, *at);
+                for kept in group.families.unpack().values() {
+                    for member in &kept.family.members {
+                        mark(sent, member, *at);
+                    }
                 }
                 emit::push_time_markers(&mut sent.batch, &group, *at);
                 sent.markers += 2;
@@ -231,7 +231,7 @@ impl State {
             Change::Expired { key, at, wall } => {
                 let Some(group) = self.groups.get(key) else { return };
                 let mut group = (**group).clone();
-                for kept in std::mem::take(&mut group.families).into_values() {
+                for kept in std::mem::take(&mut group.families).unpack().values() {
                     for member in &kept.family.members {
                         mark(sent, member, *at);
                     }
@@ -246,7 +246,7 @@ impl State {
                 for id in ids {
                     let Some(group) = self.by_id(*id) else { continue };
                     let mut group = (**group).clone();
-                    for (name, kept) in &group.families {
+                    for (name, kept) in &group.families.unpack() {
                         let mixed = self.types.mixed().contains_key(name);
                         emit::family(&mut sent.batch, name, &kept.family, mixed, at.saturating_sub(1), *at);
                     }
@@ -313,19 +313,17 @@ impl State {
             Some(new) => self.groups.insert(key.clone(), new.clone()),
             None => self.groups.remove(key),
         };
-        let same = |name: &str, kept: &Kept, other: &Option<Arc<Group>>| {
-            let other = other.as_ref().and_then(|group| group.families.get(name));
-            other.is_some_and(|other| Arc::ptr_eq(&other.family, &kept.family))
+        let same_families = match (&old, &new) {
+            (Some(old), Some(new)) => old.id == new.id && old.families.is_same(&new.families),
+            _ => false,
         };
+        if !same_families {
+            self.change_families(old.as_deref(), new.as_deref());
+        }
         if let Some(old) = &old {
             self.bytes -= old.bytes();
             self.expired -= usize::from(old.expired.is_some());
             self.failing -= usize::from(old.is_failing());
-            for (name, kept) in &old.families {
-                if !same(name, kept, &new) {
-                    self.remove_family(name, kept, old.id);
-                }
-            }
             if new.as_ref().is_none_or(|new| new.id != old.id) {
                 self.by_id.remove(&old.id);
             }
@@ -334,11 +332,6 @@ impl State {
             self.bytes += new.bytes();
             self.expired += usize::from(new.expired.is_some());
             self.failing += usize::from(new.is_failing());
-            for (name, kept) in &new.families {
-                if !same(name, kept, &old) {
-                    self.add_family(name, kept, new.id);
-                }
-            }
             self.by_id.insert(new.id, key.clone());
             self.next_id = self.next_id.max(new.id.saturating_add(1));
             if self.departed.remove(key).is_some() {
@@ -346,6 +339,23 @@ impl State {
             }
         }
         undo.before.push((key.clone(), old));
+    }
+
+    /// Keeps the indexes of families and series where the families of a group change.
+    fn change_families(&mut self, old: Option<&Group>, new: Option<&Group>) {
+        let unpack = |group: Option<&Group>| group.map(|group| group.families.unpack()).unwrap_or_default();
+        let (had, has) = (unpack(old), unpack(new));
+        let same_group = old.map(|group| group.id) == new.map(|group| group.id);
+        if let Some(old) = old {
+            for (name, kept) in had.iter().filter(|(name, kept)| !same_group || !is_in(&has, name, kept)) {
+                self.remove_family(name, kept, old.id);
+            }
+        }
+        if let Some(new) = new {
+            for (name, kept) in has.iter().filter(|(name, kept)| !same_group || !is_in(&had, name, kept)) {
+                self.add_family(name, kept, new.id);
+            }
+        }
     }
 
     fn add_family(&mut self, name: &str, kept: &Kept, id: u64) {
@@ -378,6 +388,13 @@ impl State {
             self.departed.remove(&oldest);
         }
     }
+}
+
+/// Whether `families` has this family under this name, with the same content.
+fn is_in(families: &Families, name: &str, kept: &Kept) -> bool {
+    families
+        .get(name)
+        .is_some_and(|other| Arc::ptr_eq(&other.family, &kept.family) || other.family == kept.family)
 }
 
 fn mark(sent: &mut Sent, member: &Member, at: i64) {

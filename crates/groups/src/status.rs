@@ -1,6 +1,7 @@
 //! A group for the page.
 
 use crate::group::Group;
+use crate::packed::Families;
 use crate::path;
 use model::MetricType;
 use model::words::with_article;
@@ -36,7 +37,8 @@ pub struct GroupStatus {
 
 pub(crate) fn status_of(group: &Group, mixed: &BTreeMap<String, Vec<MetricType>>) -> GroupStatus {
     let labels = group.key.as_ref();
-    let own = mixed.iter().filter_map(|(name, kinds)| Some((name, group.families.get(name)?, kinds)));
+    let families = if mixed.is_empty() { Families::new() } else { group.families.unpack() };
+    let own = mixed.iter().filter_map(|(name, kinds)| Some((name, families.get(name)?, kinds)));
     let warnings = own.take(WARNINGS_MAX).map(|(name, kept, kinds)| {
         let own = kept.family.kind;
         let others = kinds.iter().filter(|kind| **kind != own);

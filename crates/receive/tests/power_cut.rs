@@ -144,7 +144,7 @@ async fn live(
         let groups = doors.groups().all().await.unwrap();
         let key = format!("{{job=\"j{group}\"}}");
         let is = groups.iter().find(|group| group.key.to_string() == key).map(|group| {
-            let member = group.families["m"].family.members[0].clone();
+            let member = group.families.unpack()["m"].family.members[0].clone();
             match member.reading {
                 groups::group::Reading::Float(value) => value as u64,
                 groups::group::Reading::Histogram(_) => panic!("a histogram"),

@@ -6,25 +6,25 @@ use model::{Labels, LabelsRef};
 /// The most elements of a list that memory is taken for before they were read.
 const TRUSTED_LENGTH: usize = 1024;
 
-pub(super) fn put_labels(out: &mut Vec<u8>, labels: &Labels) {
+pub(crate) fn put_labels(out: &mut Vec<u8>, labels: &Labels) {
     put_bytes(out, labels.as_ref().as_bytes());
 }
 
-pub(super) fn take_labels(input: &mut &[u8]) -> Option<Labels> {
+pub(crate) fn take_labels(input: &mut &[u8]) -> Option<Labels> {
     Some(LabelsRef::parse(take_bytes(input)?).ok()?.to_labels())
 }
 
-pub(super) fn put_f64(out: &mut Vec<u8>, value: f64) {
+pub(crate) fn put_f64(out: &mut Vec<u8>, value: f64) {
     out.extend_from_slice(&value.to_bits().to_le_bytes());
 }
 
-pub(super) fn take_f64(input: &mut &[u8]) -> Option<f64> {
+pub(crate) fn take_f64(input: &mut &[u8]) -> Option<f64> {
     let (bytes, rest) = input.split_first_chunk::<8>()?;
     *input = rest;
     Some(f64::from_bits(u64::from_le_bytes(*bytes)))
 }
 
-pub(super) fn put_option(out: &mut Vec<u8>, value: Option<i64>) {
+pub(crate) fn put_option(out: &mut Vec<u8>, value: Option<i64>) {
     match value {
         None => out.push(0),
         Some(value) => {
@@ -34,7 +34,7 @@ pub(super) fn put_option(out: &mut Vec<u8>, value: Option<i64>) {
     }
 }
 
-pub(super) fn take_option(input: &mut &[u8]) -> Option<Option<i64>> {
+pub(crate) fn take_option(input: &mut &[u8]) -> Option<Option<i64>> {
     Some(match take_u8(input)? {
         0 => None,
         1 => Some(take_i64(input)?),
@@ -42,17 +42,17 @@ pub(super) fn take_option(input: &mut &[u8]) -> Option<Option<i64>> {
     })
 }
 
-pub(super) fn take_u8(input: &mut &[u8]) -> Option<u8> {
+pub(crate) fn take_u8(input: &mut &[u8]) -> Option<u8> {
     let (first, rest) = input.split_first()?;
     *input = rest;
     Some(*first)
 }
 
-pub(super) fn take_text(input: &mut &[u8]) -> Option<String> {
+pub(crate) fn take_text(input: &mut &[u8]) -> Option<String> {
     String::from_utf8(take_bytes(input)?.to_vec()).ok()
 }
 
-pub(super) fn take_list<T>(
+pub(crate) fn take_list<T>(
     input: &mut &[u8],
     mut take: impl FnMut(&mut &[u8]) -> Option<T>,
 ) -> Option<Vec<T>> {

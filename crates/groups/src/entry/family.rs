@@ -5,7 +5,7 @@ use crate::group::{Family, Member, Reading};
 use model::varint::{put_bytes, put_i64, put_u64, take_i64, take_u64};
 use model::{BucketSpan, Counts, Histogram, MetricType, ResetHint};
 
-pub(super) fn put_family(out: &mut Vec<u8>, name: &str, family: &Family) {
+pub(crate) fn put_family(out: &mut Vec<u8>, name: &str, family: &Family) {
     put_bytes(out, name.as_bytes());
     out.push(family.kind as u8);
     put_bytes(out, family.help.as_bytes());
@@ -27,7 +27,7 @@ pub(super) fn put_family(out: &mut Vec<u8>, name: &str, family: &Family) {
     }
 }
 
-pub(super) fn take_family(input: &mut &[u8]) -> Option<(String, Family)> {
+pub(crate) fn take_family(input: &mut &[u8]) -> Option<(String, Family)> {
     let name = take_text(input)?;
     let family = Family {
         kind: MetricType::from_number(u64::from(take_u8(input)?)),

@@ -12,13 +12,14 @@
 //! sets (canonical bytes) are preceded by their length. Replaying all entries in order gives the groups as
 //! they were; a snapshot is a journal in which each group is one change.
 
-mod bytes;
-mod family;
+pub(crate) mod bytes;
+pub(crate) mod family;
 
 use self::bytes::{put_labels, put_option, take_labels, take_list, take_option, take_text, take_u8};
 use self::family::{put_family, take_family};
 use super::change::Change;
 use super::group::{Family, Group, Kept};
+use super::packed::Packed;
 use model::varint::{put_bytes, put_i64, put_u64, take_i64, take_u64};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -160,8 +161,9 @@ fn put_group(out: &mut Vec<u8>, group: &Group) {
     for time in [group.ttl, group.expires, group.expired] {
         put_option(out, time);
     }
-    put_u64(out, group.families.len() as u64);
-    for (name, kept) in &group.families {
+    let families = group.families.unpack();
+    put_u64(out, families.len() as u64);
+    for (name, kept) in &families {
         put_i64(out, kept.pushed);
         put_family(out, name, &kept.family);
     }
@@ -179,9 +181,9 @@ fn take_group(input: &mut &[u8]) -> Option<Group> {
     let families = take_list(input, |input| {
         let pushed = take_i64(input)?;
         let families = take_kept_families(input)?.into_iter();
-        Some(families.map(move |(name, family)| (name, Kept::new(Arc::new(family), pushed))))
+        Some(families.map(move |(name, family)| (name, Kept { family: Arc::new(family), pushed })))
     })?;
-    group.families = families.into_iter().flatten().collect();
+    group.families = Packed::new(&families.into_iter().flatten().collect());
     Some(group)
 }
 

@@ -41,7 +41,7 @@ fn all() -> Vec<Change> {
         ],
     });
     let mut group = Group::new(3, key.clone());
-    group.families.insert("x".into(), Kept::new(family.clone(), 99));
+    group.families = Packed::new(&[("x".into(), Kept { family: family.clone(), pushed: 99 })].into());
     (group.pushed, group.failed, group.clock, group.ttl, group.expires) = (5, 6, 7, Some(8), Some(13));
     let families = vec![("x".to_string(), family)];
     vec![
@@ -112,13 +112,14 @@ fn a_counter_of_openmetrics_in_an_old_journal_is_kept_by_its_series() {
     });
     let family = Family { kind: MetricType::Counter, members: members.into(), ..Family::default() };
     let mut group = Group::new(1, key.clone());
-    group.families.insert("c".into(), Kept::new(Arc::new(family.clone()), 5));
+    group.families =
+        Packed::new(&[("c".into(), Kept { family: Arc::new(family.clone()), pushed: 5 })].into());
     let families = vec![("c".to_string(), Arc::new(family))];
     let pushed = Change::Pushed { id: 1, key, replace: false, at: 1, wall: 1, ttl: None, families };
     for change in decode(&encode(&[pushed, Change::Snapshot(Arc::new(group))])).unwrap() {
         let names: Vec<String> = match change {
             Change::Pushed { families, .. } => families.into_iter().map(|(name, _)| name).collect(),
-            Change::Snapshot(group) => group.families.keys().cloned().collect(),
+            Change::Snapshot(group) => group.families.unpack().into_keys().collect(),
             other => panic!("{other:?}"),
         };
         assert_eq!(names, ["c", "c_total"]);

@@ -90,7 +90,7 @@ impl Keeper {
                 return Outcome::Refused(Refusal::Invalid(text));
             }
         };
-        if let Some(over) = limits::broken(&self.options, &self.state, group, push.replace, families) {
+        if let Some(over) = limits::broken(&self.options, &self.state, &key, group, push.replace, families) {
             return Outcome::Refused(Refusal::TooMany(over));
         }
         let ttl = match push.ttl {

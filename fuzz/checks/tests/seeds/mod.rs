@@ -4,6 +4,7 @@
 use groups::change::Change;
 use groups::entry::encode;
 use groups::group::{Family, Group, Kept, Member, Reading};
+use groups::packed::Packed;
 use model::{BucketSpan, Counts, Histogram, Labels, MetricType, ResetHint};
 use std::path::Path;
 use std::sync::Arc;
@@ -160,7 +161,7 @@ fn journal() -> Vec<u8> {
         ],
     });
     let mut group = Group::new(3, Labels::from_pairs([("job", "b")]));
-    group.families.insert("x".into(), Kept::new(family.clone(), 99));
+    group.families = Packed::new(&[("x".into(), Kept { family: family.clone(), pushed: 99 })].into());
     (group.pushed, group.failed, group.clock, group.ttl, group.expires) = (5, 6, 7, Some(8), Some(13));
     let families = vec![("x".to_string(), family)];
     let (id, at, wall) = (1, 12, 11);

@@ -1,0 +1,201 @@
+//! The families of a group in few bytes. Pure.
+//!
+//! Groups are many, are read once in an interval and are rarely changed. So they are kept as one compressed buffer each
+//! instead of as structures with a dozen allocations for each series; most of a group's labels say the same as those of
+//! the series before, and compress well.
+//!
+//! ```text
+//!  ┌──────────────────────────────────────────────────────────────────────────┐
+//!  │ families │ name, family (as in the journal) │ pushed │ exemplars │ ...   │  compressed with snappy
+//!  │ uvarint  │                                  │ varint │           │       │
+//!  └──────────────────────────────────────────────────────────────────────────┘
+//!  exemplars: a list for each series of the family
+//! ```
+
+use crate::entry::bytes::{put_f64, put_labels, put_option, take_f64, take_labels, take_list, take_option};
+use crate::entry::family::{put_family, take_family};
+use crate::group::{Family, Kept, PushedExemplar};
+use model::varint::{put_i64, put_u64, take_i64};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Families by name.
+pub type Families = BTreeMap<String, Kept>;
+
+/// The families of a group, packed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Packed {
+    bytes: Arc<[u8]>,
+    /// Their size before compression.
+    plain: usize,
+    series: usize,
+}
+
+impl Default for Packed {
+    fn default() -> Self {
+        Packed { bytes: Arc::new([]), plain: 0, series: 0 }
+    }
+}
+
+impl Packed {
+    /// Packs families. The times that series were pushed with are left out: they are for the first emission only.
+    pub fn new(families: &Families) -> Self {
+        if families.is_empty() {
+            return Packed::default();
+        }
+        let mut plain = Vec::new();
+        put_u64(&mut plain, families.len() as u64);
+        for (name, kept) in families {
+            put_family(&mut plain, name, &kept.family);
+            put_i64(&mut plain, kept.pushed);
+            put_exemplars(&mut plain, &kept.family);
+        }
+        let series = families.values().map(|kept| kept.family.members.len()).sum();
+        let size = plain.len();
+        let compressed = snap::raw::Encoder::new().compress_vec(&plain).ok();
+        // Where compression does not help, the bytes are kept as they are.
+        let bytes = compressed.filter(|compressed| compressed.len() < size).unwrap_or(plain);
+        Packed { bytes: bytes.into(), plain: size, series }
+    }
+
+    /// The families, as they were packed.
+    pub fn unpack(&self) -> Families {
+        if self.bytes.is_empty() {
+            return Families::new();
+        }
+        let plain: Cow<'_, [u8]> = match self.bytes.len() == self.plain {
+            true => Cow::Borrowed(&*self.bytes),
+            false => snap::raw::Decoder::new().decompress_vec(&self.bytes).unwrap_or_default().into(),
+        };
+        let families = take_families(&mut &*plain);
+        debug_assert!(families.is_some(), "what was packed can be unpacked");
+        families.unwrap_or_default()
+    }
+
+    /// Whether both are the same without having to compare their bytes.
+    pub fn is_same(&self, other: &Packed) -> bool {
+        Arc::ptr_eq(&self.bytes, &other.bytes)
+    }
+
+    pub fn series(&self) -> usize {
+        self.series
+    }
+
+    /// Memory it takes, in bytes, compressed.
+    pub fn heap_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The families' bytes without compression, which are about those in the journal.
+    pub fn plain_bytes(&self) -> usize {
+        self.plain
+    }
+}
+
+/// The families of a group that had `had`, once others are pushed to it at `wall`: all that it has then with `replace`,
+/// else besides those of other names.
+pub fn after_push(had: &Families, replace: bool, pushed: &[(String, Arc<Family>)], wall: i64) -> Families {
+    let mut has = if replace { Families::new() } else { had.clone() };
+    let pushed = pushed.iter().map(|(name, family)| (name.clone(), family.clone()));
+    has.extend(pushed.map(|(name, family)| (name, Kept { family, pushed: wall })));
+    has
+}
+
+fn put_exemplars(out: &mut Vec<u8>, family: &Family) {
+    for member in &family.members {
+        put_u64(out, member.exemplars.len() as u64);
+        for exemplar in &member.exemplars {
+            put_labels(out, &exemplar.labels);
+            put_f64(out, exemplar.value);
+            put_option(out, exemplar.time);
+        }
+    }
+}
+
+fn take_families(input: &mut &[u8]) -> Option<Families> {
+    let families = take_list(input, |input| {
+        let (name, mut family) = take_family(input)?;
+        let pushed = take_i64(input)?;
+        for member in &mut family.members {
+            member.exemplars = take_list(input, |input| {
+                Some(PushedExemplar {
+                    labels: take_labels(input)?,
+                    value: take_f64(input)?,
+                    time: take_option(input)?,
+                })
+            })?;
+        }
+        Some((name, Kept { family: Arc::new(family), pushed }))
+    })?;
+    Some(families.into_iter().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::group::{Member, Reading};
+    use model::{Labels, MetricType};
+    use proptest::prelude::*;
+
+    fn member(labels: &[(String, String)], value: f64, exemplars: usize) -> Member {
+        let pairs = labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let exemplar = |number: usize| PushedExemplar {
+            labels: Labels::from_pairs([("trace_id", number.to_string().as_str())]),
+            value: number as f64,
+            time: (number % 2 == 0).then_some(number as i64),
+        };
+        Member {
+            labels: Labels::from_pairs(pairs),
+            reading: Reading::Float(value),
+            start: value as i64,
+            time: 0,
+            exemplars: (0..exemplars).map(exemplar).collect(),
+        }
+    }
+
+    fn families() -> impl Strategy<Value = Families> {
+        let labels = prop::collection::vec(("[a-z]{1,6}", "[a-z0-9]{0,9}"), 0..5);
+        let members = prop::collection::vec((labels, -1e9..1e9f64, 0usize..3), 0..6);
+        let kind = prop::sample::select(vec![MetricType::Gauge, MetricType::Counter, MetricType::Unknown]);
+        let kept = (members, kind, ".{0,20}", any::<i64>()).prop_map(|(members, kind, help, pushed)| {
+            let members = members.iter().map(|(labels, value, exemplars)| member(labels, *value, *exemplars));
+            let family = Family { kind, help, unit: String::new(), members: members.collect() };
+            Kept { family: Arc::new(family), pushed }
+        });
+        prop::collection::btree_map("[a-z_]{1,20}", kept, 0..8)
+    }
+
+    proptest! {
+        #[test]
+        fn families_are_unpacked_as_they_were_packed(families in families()) {
+            let packed = Packed::new(&families);
+            let series: usize = families.values().map(|kept| kept.family.members.len()).sum();
+            prop_assert_eq!(packed.series(), series);
+            prop_assert_eq!(packed.unpack(), families);
+        }
+    }
+
+    #[test]
+    fn a_series_of_a_usual_group_takes_less_than_sixty_bytes() {
+        let families: Families = (0..20)
+            .map(|number| {
+                let name = format!("backup_metric_{number:02}");
+                let labels = [
+                    ("__name__", name.as_str()),
+                    ("disk", "sda"),
+                    ("instance", "host-00017"),
+                    ("job", "backup"),
+                    ("kind", "some"),
+                    ("zone", "eu-west-1"),
+                ];
+                let labels: Vec<_> = labels.map(|(name, value)| (name.to_string(), value.to_string())).into();
+                let members = vec![member(&labels, f64::from(number) + 0.25, 0)];
+                let family = Family { kind: MetricType::Gauge, members, ..Family::default() };
+                (name, Kept { family: Arc::new(family), pushed: 1_700_000_000_000 })
+            })
+            .collect();
+        let bytes = Packed::new(&families).heap_bytes();
+        assert!(bytes < 20 * 60, "{bytes} bytes for 20 series");
+    }
+}
