@@ -71,7 +71,7 @@ fn agent_smallest(config: &Config) {
     assert!(one.queue_config.retry_on_http_429);
     let queue = &one.queue_config;
     assert_eq!((queue.capacity, queue.min_shards, queue.max_shards), (10_000, 1, 50));
-    assert_eq!((queue.max_samples_per_send, queue.batch_send_deadline), (2000, seconds(5)));
+    assert_eq!((queue.max_samples_per_send, queue.batch_send_deadline), (2000, seconds(1)));
     assert_eq!((queue.min_backoff, queue.max_backoff), (Duration::from_millis(30), seconds(5)));
     assert!(one.metadata_config.send && one.metadata_config.send_interval == seconds(60));
 }

@@ -109,7 +109,10 @@ fn the_defaults_are_those_of_the_code() {
     let block = blocks(&document).into_iter().find(|block| block.contains("retry_on_http_429")).unwrap();
     let url = block.lines().find_map(|line| line.trim().strip_prefix("- url: ")).unwrap();
     let config = file(&block);
-    assert_eq!(config.destinations, [RemoteWrite::to(remote::Url::parse(url).unwrap())]);
+    let mut default = RemoteWrite::to(remote::Url::parse(url).unwrap());
+    // That the deadline is written down is the only difference from leaving it out.
+    default.queue_config.deadline_is_set = true;
+    assert_eq!(config.destinations, [default]);
     // The table says the same.
     let shown: Vec<(&str, &str)> = block.lines().filter_map(|line| line.trim().split_once(": ")).collect();
     for (key, value) in shown.into_iter().filter(|(key, _)| *key != "- url") {

@@ -98,6 +98,8 @@ pub struct Batch {
     /// The hashes of the label sets by the hash of the log's registry, one for each series, or none at all. Code that
     /// adds series or changes their labels after the hashes were set has to clear them. The log takes them out.
     pub hashes: Vec<u128>,
+    /// Nobody waits for it: no request is sent early because of it. Not in the log.
+    pub can_wait: bool,
 }
 
 impl Batch {

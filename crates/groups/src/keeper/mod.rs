@@ -177,7 +177,9 @@ impl Keeper {
     }
 
     /// Commits a round and answers its requests.
-    async fn finish(&mut self, round: Round, asked: Vec<Planned>) {
+    async fn finish(&mut self, mut round: Round, asked: Vec<Planned>) {
+        // What is only sent again is known to the receivers.
+        round.sent.batch.can_wait = asked.iter().all(|planned| !planned.changed);
         let result = self.commit(round).await;
         let alone = matches!(
             result,

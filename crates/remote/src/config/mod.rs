@@ -253,6 +253,9 @@ impl RemoteWrite {
     }
 }
 
+/// The default of `queue_config.batch_send_deadline`.
+pub const BATCH_SEND_DEADLINE: Duration = Duration::from_secs(1);
+
 /// Settings of a queue.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -265,9 +268,12 @@ pub struct QueueConfig {
     pub min_shards: usize,
     /// Most samples in a request.
     pub max_samples_per_send: usize,
-    /// How long a sample waits for a request to fill up.
+    /// How long a sample waits for a request to fill up. Prometheus has 5 s.
     #[serde(deserialize_with = "duration::deserialize")]
     pub batch_send_deadline: Duration,
+    /// The user has set it: then no request is sent before it because the destination is idle.
+    #[serde(skip)]
+    pub deadline_is_set: bool,
     /// First wait after a failed request; it is doubled each time.
     #[serde(deserialize_with = "duration::deserialize")]
     pub min_backoff: Duration,
@@ -288,7 +294,8 @@ impl Default for QueueConfig {
             max_shards: 50,
             min_shards: 1,
             max_samples_per_send: 2000,
-            batch_send_deadline: Duration::from_secs(5),
+            batch_send_deadline: BATCH_SEND_DEADLINE,
+            deadline_is_set: false,
             min_backoff: Duration::from_millis(30),
             max_backoff: Duration::from_secs(5),
             retry_on_http_429: true,

@@ -301,6 +301,10 @@ impl Source for Outgoing {
         self.chunk.arrived
     }
 
+    fn can_wait(&self) -> bool {
+        self.chunk.batch.can_wait
+    }
+
     fn keeps_together(&self) -> bool {
         self.verbatim().is_some()
     }

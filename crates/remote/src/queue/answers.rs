@@ -1,8 +1,8 @@
 //! What an answer means for the points of its request.
 
 use super::{
-    DENIED_ALONE, DENIED_INTERVAL, Fate, Gate, NARROWED_AFTER, Outcome, POISONED_AFTER, PROBE_AFTER, Queue,
-    Reached, SMALLEST_BATCH, Source,
+    DENIED_ALONE, DENIED_INTERVAL, FAST_ANSWER, Fate, Gate, NARROWED_AFTER, Outcome, POISONED_AFTER,
+    PROBE_AFTER, Queue, Reached, SMALLEST_BATCH, Source,
 };
 use crate::queue::backoff;
 use crate::queue::lanes::{LANES, lane_of};
@@ -27,6 +27,8 @@ impl<C: Source> Queue<C> {
             return;
         };
         shard.under_way = false;
+        self.is_fast = matches!(outcome, Outcome::Delivered | Outcome::Settled)
+            && now.saturating_sub(shard.sent_at) <= FAST_ANSWER;
         if outcome.lets_in() {
             self.gate = None;
         }

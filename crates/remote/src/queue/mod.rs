@@ -19,6 +19,8 @@ mod behind_tests;
 #[cfg(test)]
 mod denied_tests;
 #[cfg(test)]
+mod early_tests;
+#[cfg(test)]
 mod failing_tests;
 pub mod lanes;
 mod moves;
@@ -41,6 +43,11 @@ use wal::Position;
 /// How long the first points after a pause wait for those that belong to them: what a push or a round of
 /// measuring brings mostly arrives within it.
 pub const LINGER: Duration = Duration::from_millis(100);
+/// The shortest time between two requests of which the second is sent early: before it is full and before its
+/// deadline.
+pub const EARLY_INTERVAL: Duration = Duration::from_millis(200);
+/// A destination that takes longer to answer is not sent anything early.
+pub const FAST_ANSWER: Duration = Duration::from_millis(200);
 /// Shards for lanes that are taken out because of refusals, beside the configured ones.
 pub const SIDE_SHARDS: usize = 8;
 /// A lane that was taken out goes back after this long without a refusal.
@@ -129,6 +136,10 @@ pub struct Queue<C> {
     gate: Option<Gate>,
     /// When the newest of the requests that were taken had been sent.
     last_success: Option<Duration>,
+    /// When the last request was sent.
+    sent_at: Option<Duration>,
+    /// The last request was accepted within [`FAST_ANSWER`], or none has been sent.
+    is_fast: bool,
     flushing: bool,
     next_shard: usize,
     newest: i64,
@@ -173,6 +184,8 @@ impl<C: Source> Queue<C> {
             bytes: 0,
             gate: None,
             last_success: None,
+            sent_at: None,
+            is_fast: true,
             flushing: false,
             next_shard: 0,
             newest: i64::MIN,
@@ -209,6 +222,7 @@ impl<C: Source> Queue<C> {
         // Then it makes no difference which lane a point belongs to.
         let first = self.lanes.first().map(|lane| lane.shard);
         let is_usual = |lane: &Lane| lane.stay != Stay::Behind && Some(lane.shard) == first;
+        let is_urgent = self.settings.early && !chunk.can_wait();
         let only_shard = first.filter(|_| !again && self.lanes.iter().all(is_usual));
         for point in 0..count {
             let shard = match only_shard {
@@ -230,6 +244,9 @@ impl<C: Source> Queue<C> {
             // Any shard delivers the point. To leave it out would lose it.
             if let Some(shard) = self.shards.get_mut(if is_shard { shard } else { 0 }) {
                 shard.waiting.push_back(Ref { chunk: number, point });
+                if is_urgent {
+                    shard.urgent_since.get_or_insert(chunk.arrived());
+                }
                 self.newest = self.newest.max(chunk.timestamp(point));
                 open += 1;
                 self.note_fed(&chunk, point);
@@ -281,6 +298,7 @@ impl<C: Source> Queue<C> {
             let shard = self.shards.get_mut(index)?;
             shard.under_way = true;
             shard.sent_at = now;
+            self.sent_at = Some(now);
             self.next_shard = (index + 1) % count;
             let whole = matches!(shard.mode, Mode::Whole);
             let (attempt, sent_before) = (shard.attempt, shard.sent_before);
@@ -344,8 +362,17 @@ impl<C: Source> Queue<C> {
             let arrived = chunk.arrived();
             // One batch that is not full per deadline, so the first after a pause need not wait for it.
             let filled = (arrived + LINGER.min(deadline)).max((sent_at + deadline).min(arrived + deadline));
-            filled.max(shard.not_before)
+            let early = self.early_at(shard).unwrap_or(filled);
+            filled.min(early).max(shard.not_before)
         })
+    }
+
+    /// When the shard may send a batch that is not full although its deadline has not passed: if somebody waits for
+    /// what is in it, and the destination is idle and answers fast.
+    fn early_at(&self, shard: &Shard) -> Option<Duration> {
+        let since = shard.urgent_since.filter(|_| self.is_fast)?;
+        let is_idle = self.shards.iter().all(|shard| !shard.under_way);
+        is_idle.then(|| (since + LINGER).max(self.sent_at.map_or(since, |sent| sent + EARLY_INTERVAL)))
     }
 
     /// Where all points of a batch fail, only others can tell whether the destination takes anything: as many as
@@ -367,6 +394,9 @@ impl<C: Source> Queue<C> {
         let Some(shard) = self.shards.get_mut(index) else { return };
         let count = count.min(shard.waiting.len());
         shard.batch.extend(shard.waiting.drain(..count));
+        if shard.waiting.is_empty() {
+            shard.urgent_since = None;
+        }
     }
 
     /// While nothing is known to go through, a single point is sent rather than the whole batch: the

@@ -43,6 +43,8 @@ pub(crate) struct Shard {
     pub(crate) not_before: Duration,
     /// When the request under way, or the last one, was sent.
     pub(crate) sent_at: Duration,
+    /// When the first arrived of what waits and should not wait for long.
+    pub(crate) urgent_since: Option<Duration>,
     /// How the batch has fared so far.
     pub(crate) failures: Failures,
     /// The batch was found to be poisoned and is being narrowed down for that.

@@ -13,6 +13,7 @@ pub(super) struct Points {
     pub(super) points: Rc<Vec<(u64, i64)>>,
     pub(super) arrived: Duration,
     pub(super) together: bool,
+    pub(super) can_wait: bool,
 }
 
 impl Source for Points {
@@ -27,6 +28,9 @@ impl Source for Points {
     }
     fn arrived(&self) -> Duration {
         self.arrived
+    }
+    fn can_wait(&self) -> bool {
+        self.can_wait
     }
     fn keeps_together(&self) -> bool {
         self.together
@@ -43,6 +47,7 @@ pub(super) fn settings() -> Settings {
         capacity: 100,
         max_points: 10,
         deadline: Duration::from_secs(5),
+        early: false,
         min_backoff: Duration::from_millis(30),
         max_backoff: Duration::from_secs(5),
         memory: 1 << 20,
@@ -63,7 +68,7 @@ pub(super) const RETRY: Outcome = Outcome::Retry { reached: Reached::Receiver, a
 
 pub(super) fn chunk(number: u64, series: impl IntoIterator<Item = u64>) -> Points {
     let points = series.into_iter().map(|series| (series, number as i64)).collect();
-    Points { number, points: Rc::new(points), arrived: Duration::ZERO, together: false }
+    Points { number, points: Rc::new(points), arrived: Duration::ZERO, together: false, can_wait: false }
 }
 
 pub(super) fn push(queue: &mut Queue<Points>, chunk: Points) -> usize {

@@ -1,7 +1,7 @@
 //! What a queue and whoever drives it tell each other.
 
 #[cfg(doc)]
-use super::{LINGER, Queue, backoff};
+use super::{EARLY_INTERVAL, LINGER, Queue, backoff};
 use std::time::Duration;
 use wal::Position;
 
@@ -15,6 +15,8 @@ pub trait Source {
     fn timestamp(&self, point: u32) -> i64;
     /// When it arrived, by the monotonic clock.
     fn arrived(&self) -> Duration;
+    /// Whether nobody waits for it, so that no request is sent early because of it.
+    fn can_wait(&self) -> bool;
     /// Whether it costs less to send all of it in one request.
     fn keeps_together(&self) -> bool;
     /// Bytes of memory it keeps.
@@ -35,6 +37,9 @@ pub struct Settings {
     /// How long a point waits at most for a batch to fill up: so long after the shard's last request, or
     /// for [`LINGER`] where that was long ago.
     pub deadline: Duration,
+    /// Whether what waits is sent before the deadline while the destination is idle and answers fast: see
+    /// [`EARLY_INTERVAL`].
+    pub early: bool,
     /// First wait after a failed request.
     pub min_backoff: Duration,
     /// Longest wait after a failed request.

@@ -29,7 +29,7 @@ use crate::batch::{Batcher, REQUEST_BYTES};
 use crate::client::Client;
 use crate::client::answer::Resend;
 use crate::client::protocol::Negotiator;
-use crate::config::{CatchUp, MetadataConfig, Narrowing, RemoteWrite};
+use crate::config::{BATCH_SEND_DEADLINE, CatchUp, MetadataConfig, Narrowing, RemoteWrite};
 use crate::disk::aside::{Files, Shelf};
 use crate::disk::keep::Keeper;
 use crate::disk::positions::{self, PositionFile, Settled};
@@ -148,6 +148,7 @@ impl Worker {
             capacity: queue_config.capacity.max(queue_config.max_samples_per_send),
             max_points: queue_config.max_samples_per_send,
             deadline: queue_config.batch_send_deadline,
+            early: !queue_config.deadline_is_set && queue_config.batch_send_deadline == BATCH_SEND_DEADLINE,
             min_backoff: queue_config.min_backoff,
             max_backoff: queue_config.max_backoff,
             memory: config.max_in_memory,

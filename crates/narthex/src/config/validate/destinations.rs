@@ -6,6 +6,14 @@ use remote::config::RemoteWrite;
 use remote::{Identity, members};
 use std::collections::BTreeSet;
 
+/// Says of each destination whether the user has set its deadline.
+pub(super) fn note_deadlines(entries: &mut [RemoteWrite], faults: &Faults<'_>) {
+    for (index, entry) in entries.iter_mut().enumerate() {
+        let key = format!("remote_write[{index}].queue_config.batch_send_deadline");
+        entry.queue_config.deadline_is_set = faults.is_given(&key);
+    }
+}
+
 pub(super) fn check(entries: &[RemoteWrite], faults: &Faults<'_>) {
     let mut names = BTreeSet::new();
     for (index, entry) in entries.iter().enumerate() {

@@ -61,6 +61,11 @@ impl<'a> Faults<'a> {
         self.add(&key, rest);
     }
 
+    /// Whether the file has `key`.
+    fn is_given(&self, key: &str) -> bool {
+        self.places.has(&self.places.path_in_file(key))
+    }
+
     /// Whether an error was found at `key` or below it.
     fn has(&self, key: &str) -> bool {
         let key = self.places.path_in_file(key);
@@ -80,7 +85,8 @@ pub(super) fn validate(file: File, lookup: env::Lookup<'_>, faults: &Faults<'_>)
     let listeners = inputs::listeners(&file, faults);
     let labels = file.global.and_then(|global| global.external_labels).unwrap_or_default();
     let external_labels = external_labels(labels, lookup, faults);
-    let destinations = file.remote_write.unwrap_or_default();
+    let mut destinations = file.remote_write.unwrap_or_default();
+    destinations::note_deadlines(&mut destinations, faults);
     destinations::check(&destinations, faults);
     let log = file.log.unwrap_or_default();
     if let Some(Size::Bytes(bytes)) = log.max_size
