@@ -148,6 +148,12 @@ fn push_until_lost(world: &World, destination: &remote::Destination) {
         }
         stats.lost.get().samples > 200_000
     });
+    // The last segments may still be on their way out. Losses are counted once a second.
+    let pushed: usize = world.expected.lock().unwrap().values().map(Vec::len).sum();
+    wait_until("each sample to be delivered, lost or waiting", SOON, || {
+        let waiting = u64::try_from(stats.waiting.get()).unwrap();
+        stats.delivered.get().samples + stats.lost.get().samples + waiting == pushed as u64
+    });
 }
 
 /// Waits until nothing is on its way.
