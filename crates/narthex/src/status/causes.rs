@@ -2,7 +2,7 @@
 
 use super::facts::{Delivery, DestinationFacts, Facts};
 use super::summary::{Detail, Kind, NOW_MS};
-use super::window::{Entry, Event};
+use super::window::{Entry, Event, Key};
 use super::words::{input_name, span};
 use crate::config::size::Human;
 use crate::wal_command::to_type;
@@ -155,8 +155,7 @@ fn events(facts: &Facts, details: &mut Vec<Detail>) {
         let Some((kind, count)) = kind_of(entry, facts.running_ms) else { continue };
         let ago = facts.running_ms.saturating_sub(entry.last_ms);
         let place = entry.key.place.as_str();
-        let destination =
-            Some(place).filter(|place| !place.is_empty() && entry.key.event != Event::InputRefused);
+        let destination = Some(place).filter(|place| !place.is_empty() && !entry.key.event.is_of_an_input());
         let sentence = event_sentence(entry, count, ago, facts);
         add(details, kind, destination, sentence);
         if let Some(detail) = details.last_mut() {
@@ -182,6 +181,9 @@ fn kind_of(entry: &Entry, running_ms: i64) -> Option<(Kind, u64)> {
         Event::TooOld => (Kind::TooOld, entry.hour),
         Event::InputRefused => (Kind::PushesRefused, entry.ten_minutes),
         Event::CollectionFailed => (Kind::CollectionsFailed, entry.hour),
+        Event::InputLost => (Kind::InputLost, entry.hour),
+        Event::SamplesRejected => (Kind::SamplesRejected, entry.ten_minutes),
+        Event::DatagramsDropped => (Kind::DatagramsDropped, entry.hour),
     };
     (count > 0).then_some((kind, count))
 }
@@ -253,6 +255,19 @@ fn event_sentence(entry: &Entry, count: u64, ago: i64, facts: &Facts) -> String 
             let input = if place.is_empty() { String::new() } else { format!(" at {}", input_name(place)) };
             format!("{} refused{input} in the last 10 minutes{why}, {last}.{words}", was(count, "push"))
         }
+        Event::InputLost => format!(
+            "{place}: {samples} lost in the last hour, {last}: the log accepted none until narthex stopped."
+        ),
+        Event::SamplesRejected => {
+            let text = facts.last_answers.get(&Key::new(Event::InputRefused, place, "invalid"));
+            let words = text.map_or(String::new(), |text| format!(" The last reasons: {text}"));
+            format!("{place}: {samples} rejected in the last 10 minutes, {last}.{words}")
+        }
+        Event::DatagramsDropped => format!(
+            "{place}: {} dropped by the kernel in the last hour, {last}: they came faster than narthex read them. \
+             After `sysctl net.core.rmem_max=4194304` and a restart the buffer for them is larger.",
+            was(count, "datagram")
+        ),
         Event::CollectionFailed => format!(
             "{} lost in the last hour{why}, {last}: the log did not accept what narthex collects itself.",
             was(count, "collected sample")

@@ -117,8 +117,16 @@ fn own(telemetry: &Telemetry) -> Vec<(Key, u64)> {
         out.push((Key::new(Event::CollectionFailed, "", &input_words(reason)), samples));
     }
     for (input, counters) in pushed_to(telemetry.doors().intake().counters()) {
-        let refused = |reason| (input_key(input, reason), counters.refused_for(reason));
-        out.extend(InputReason::ALL.into_iter().map(refused));
+        // Senders that get no answer don't send anything again: what counts are samples, not requests.
+        if let Some(listener) = counters.listener() {
+            out.push((Key::new(Event::SamplesRejected, input, input), counters.rejected.get()));
+            out.push((Key::new(Event::DatagramsDropped, input, input), listener.kernel_drops.get()));
+            out.push((Key::new(Event::InputLost, input, input), listener.lost.get()));
+            continue;
+        }
+        for reason in InputReason::ALL {
+            out.push((input_key(input, reason), counters.refused_for(reason)));
+        }
     }
     out
 }

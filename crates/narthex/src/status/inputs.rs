@@ -28,6 +28,10 @@ impl Inputs {
         unauthorized.insert(RefusedReason::Unauthorized.as_str(), denied.pushes.get());
         refused_by.insert("any", unauthorized);
         for (name, counters) in &inputs {
+            // Where senders get no answer, nothing was refused that is not tried again.
+            if counters.listener().is_some() {
+                continue;
+            }
             let count = |reason: RefusedReason| (reason.as_str(), counters.refused_for(reason));
             refused_by.insert(*name, RefusedReason::ALL.map(count).into());
         }

@@ -222,6 +222,38 @@ async fn refused_pushes_show_for_ten_minutes_and_over_a_restart() {
 }
 
 #[tokio::test]
+async fn what_an_input_without_answers_rejects_or_loses_is_told_in_samples_also_after_a_restart() {
+    let data = tempfile::tempdir().unwrap();
+    let run = start(data.path(), START).await;
+    let input = run.telemetry.doors().intake().input("graphite");
+    let rejected = Refusal::Malformed("\"wrong\": a line is PATH VALUE TIMESTAMP".into());
+    input.listener_counters().kernel_drops.add(7);
+    assert_eq!(run.now(), (Level::Warning, Kind::DatagramsDropped));
+    input.counters().rejected.add(3);
+    refuse(&run, "graphite", &rejected);
+    let summary = run.monitor.observe().summary;
+    let says = |words: &str| summary.details.iter().any(|one| one.sentence.contains(words));
+    assert!(says("graphite: 7 datagrams were dropped by the kernel in the last hour"), "{summary:?}");
+    assert!(says("graphite: 3 samples were rejected in the last 10 minutes"), "{summary:?}");
+    assert!(says("a line is PATH VALUE TIMESTAMP") && !says("push"), "{summary:?}");
+    input.listener_counters().lost.add(2);
+    let summary = run.monitor.observe().summary;
+    assert_eq!(
+        (summary.level, summary.sentence.as_str()),
+        (
+            Level::Error,
+            "2 received samples were lost in the last hour (graphite): the log did not accept them."
+        )
+    );
+    run.end();
+    let run = start(data.path(), START + MINUTE).await;
+    assert_eq!(run.now(), (Level::Error, Kind::InputLost));
+    run.clock.pass(61 * MINUTE);
+    assert_eq!(run.now(), (Level::Ok, Kind::Idle));
+    run.end();
+}
+
+#[tokio::test]
 async fn last_answer_belongs_to_its_input_and_reason() {
     let data = tempfile::tempdir().unwrap();
     let run = start(data.path(), START).await;

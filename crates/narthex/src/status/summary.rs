@@ -43,6 +43,7 @@ pub enum Kind {
     DestinationFailing,
     Lost,
     CollectionsFailed,
+    InputLost,
     LogUnreadable,
     DeadLettersLost,
     Refused,
@@ -57,6 +58,8 @@ pub enum Kind {
     Unsupported,
     TooOld,
     PushesRefused,
+    SamplesRejected,
+    DatagramsDropped,
     AlreadyWritten,
     DroppedByRule,
     Idle,
@@ -78,6 +81,7 @@ impl Kind {
             | Kind::DestinationFailing
             | Kind::Lost
             | Kind::CollectionsFailed
+            | Kind::InputLost
             | Kind::LogUnreadable
             | Kind::DeadLettersLost
             | Kind::Refused => Level::Error,
@@ -91,7 +95,9 @@ impl Kind {
             | Kind::CollectorFailing
             | Kind::Unsupported
             | Kind::TooOld
-            | Kind::PushesRefused => Level::Warning,
+            | Kind::PushesRefused
+            | Kind::SamplesRejected
+            | Kind::DatagramsDropped => Level::Warning,
             Kind::AlreadyWritten | Kind::DroppedByRule | Kind::Idle | Kind::Delivered => Level::Ok,
         }
     }
@@ -124,6 +130,9 @@ impl Kind {
             Kind::TooOld => "too_old",
             Kind::PushesRefused => "pushes_refused",
             Kind::CollectionsFailed => "collections_failed",
+            Kind::InputLost => "input_lost",
+            Kind::SamplesRejected => "samples_rejected",
+            Kind::DatagramsDropped => "datagrams_dropped",
             Kind::AlreadyWritten => "already_written",
             Kind::DroppedByRule => "dropped_by_rule",
             Kind::Idle => "idle",
@@ -211,6 +220,18 @@ fn headline(kind: Kind, details: &[Detail], facts: &Facts) -> String {
         Kind::Lost => format!("{} lost in the last hour{why}.", was(total, "sample")),
         Kind::CollectionsFailed => {
             format!("{} lost in the last hour{why}.", was(total, "collected sample"))
+        }
+        Kind::InputLost => {
+            format!(
+                "{} lost in the last hour{why}: the log did not accept them.",
+                was(total, "received sample")
+            )
+        }
+        Kind::SamplesRejected => {
+            format!("{} rejected in the last 10 minutes{why}.", was(total, "received sample"))
+        }
+        Kind::DatagramsDropped => {
+            format!("{} dropped by the kernel in the last hour{why}.", was(total, "datagram"))
         }
         Kind::Refusing => {
             format!("{who} {is} refusing samples: {} in the last hour{why}.", number(total))

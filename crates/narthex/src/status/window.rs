@@ -54,10 +54,16 @@ pub enum Event {
     InputRefused,
     /// Samples that were collected could not be stored, and are lost.
     CollectionFailed,
+    /// An input whose senders get no answer rejected samples.
+    SamplesRejected,
+    /// The kernel dropped datagrams for an input.
+    DatagramsDropped,
+    /// Samples of an input whose senders get no answer could not be stored, and are lost.
+    InputLost,
 }
 
 impl Event {
-    const ALL: [Event; 9] = [
+    const ALL: [Event; 12] = [
         Event::Lost,
         Event::Unreadable,
         Event::DeadLetterLost,
@@ -67,7 +73,18 @@ impl Event {
         Event::TooOld,
         Event::InputRefused,
         Event::CollectionFailed,
+        Event::SamplesRejected,
+        Event::DatagramsDropped,
+        Event::InputLost,
     ];
+
+    /// Whether its place is an input, not a destination.
+    pub const fn is_of_an_input(self) -> bool {
+        matches!(
+            self,
+            Event::InputRefused | Event::SamplesRejected | Event::DatagramsDropped | Event::InputLost
+        )
+    }
 
     /// Its number in the file, which never changes.
     const fn number(self) -> u8 {
@@ -81,6 +98,9 @@ impl Event {
             Event::TooOld => 7,
             Event::InputRefused => 8,
             Event::CollectionFailed => 9,
+            Event::SamplesRejected => 10,
+            Event::DatagramsDropped => 11,
+            Event::InputLost => 12,
         }
     }
 }
