@@ -151,7 +151,7 @@ fn everything_in_a_data_folder_of_version_1_is_delivered() {
     assert!(wal("verify", "").contains(": whole,"));
     assert_eq!(
         wal("dump", "--dead"),
-        "fixture-209c7b78: refused: refused{job=\"fixture\"} 2026-01-01T00:00:00.000Z 1.5: 400 Bad Request: out of order sample\n"
+        "fixture: refused: refused{job=\"fixture\"} 2026-01-01T00:00:00.000Z 1.5: 400 Bad Request: out of order sample\n"
     );
     let stat: serde_json::Value = serde_json::from_str(&wal("stat", "--json")).unwrap();
     assert_eq!(stat["positions"].as_array().unwrap().len(), 1);

@@ -176,7 +176,18 @@ fn by_the_code() -> Vec<(&'static str, &'static str, String)> {
             format!("{} times `max_group_series`", receive::pushgateway::READ_FACTOR),
         ),
         ("HTTP inputs", "warnings about a group", count(groups::WARNINGS_MAX)),
-        ("HTTP inputs", "memory of all groups", bytes(gateway.max_bytes)),
+        ("HTTP inputs", "memory of all groups, counted without compression", bytes(gateway.max_bytes)),
+        (
+            "HTTP inputs",
+            "memory of the series that inputs recognise by the bytes that name them, of all inputs together; taken \
+             as it is used",
+            named(bytes(intake::KNOWN_SERIES_BYTES), "KNOWN_SERIES_BYTES"),
+        ),
+        (
+            "HTTP inputs",
+            "labels of such a series, as they came or as they are stored",
+            named(bytes(intake::KNOWN_SET_BYTES), "KNOWN_SET_BYTES"),
+        ),
         (
             "HTTP inputs",
             "groups that are no more whose last time is remembered",

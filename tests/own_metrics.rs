@@ -179,7 +179,11 @@ fn each_name_of_the_real_prometheus_is_there_or_explained() {
 #[test]
 fn each_name_that_the_document_tells_is_there_and_each_of_a_destination_is_told() {
     let receiver = FakeReceiver::start();
-    let narthex = Narthex::start(PROGRAM, &["--to", &receiver.write_url(), "--collect", "none"]);
+    // With an input that has metrics of its own.
+    let folder = tempfile::tempdir().unwrap();
+    let graphite = support::narthex::config(folder.path(), "graphite: {listen: '127.0.0.1:0'}\n");
+    let url = receiver.write_url();
+    let narthex = Narthex::start(PROGRAM, &["--to", &url, "--config", &graphite, "--collect", "none"]);
     let own = families(&narthex.get("/metrics").text());
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/own-metrics.md");
     let docs = std::fs::read_to_string(docs).unwrap();
