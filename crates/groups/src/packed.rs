@@ -143,7 +143,7 @@ mod tests {
         let exemplar = |number: usize| PushedExemplar {
             labels: Labels::from_pairs([("trace_id", number.to_string().as_str())]),
             value: number as f64,
-            time: (number % 2 == 0).then_some(number as i64),
+            time: number.is_multiple_of(2).then_some(number as i64),
         };
         Member {
             labels: Labels::from_pairs(pairs),

@@ -45,6 +45,7 @@ const FULL_RETRY: Duration = Duration::from_millis(500);
 pub(crate) type Reply<T> = oneshot::Sender<T>;
 
 /// What the committer is asked to do.
+#[expect(clippy::large_enum_variant, reason = "nearly every job is an append")]
 pub(crate) enum Job {
     Append(Append),
     OpenJournal {

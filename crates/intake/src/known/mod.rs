@@ -14,7 +14,7 @@
 //!
 //! Nothing depends on an entry being there: an unknown series costs its decoding. Memory is bounded by
 //! [`crate::Settings::known_series_bytes`] and is taken as it is used. Where it is full, series that were not seen for a
-//! while make room for others ([`shard`] says when), so that more active series than fit do not displace each other.
+//! while make room for others (`shard.rs` says when), so that more active series than fit do not displace each other.
 
 mod recogniser;
 mod shard;
