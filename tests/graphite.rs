@@ -22,6 +22,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
 const QUIET: &str = "collect: {self: false, host: {collectors: none}}\n";
 const DROPS: &str = r#"narthex_receive_kernel_drops_total{door="graphite",input="graphite"}"#;
 const POINTS: &str = r#"narthex_receive_points_total{door="graphite",input="graphite"}"#;
+const BYTES: &str = r#"narthex_receive_bytes_total{door="graphite",input="graphite"}"#;
 const DENIED: &str = r#"narthex_receive_denied_total{door="graphite",input="graphite"}"#;
 
 fn write_config(folder: &Path, url: &str, graphite: &str) -> String {
@@ -111,7 +112,7 @@ fn a_python_client_and_plain_lines_reach_a_real_prometheus() {
     assert_eq!(metric(r#"narthex_receive_dropped_total{door="graphite",input="graphite"}"#), Some(1.0));
     assert_eq!(metric(r#"narthex_receive_rejected_total{door="graphite",input="graphite"}"#), Some(1.0));
     let line = narthex.process.wait_for_line("lines were rejected", SOON);
-    assert!(line.contains("wrong") && line.contains("PATH VALUE TIMESTAMP"), "{line}");
+    assert!(line.contains("wrong") && line.contains("PATH VALUE [TIMESTAMP]"), "{line}");
 }
 
 #[test]
@@ -137,6 +138,12 @@ fn what_the_kernel_drops_is_counted() {
         } else {
             Err(format!("{drops:?} dropped, {points:?} kept"))
         }
+    });
+    wait_for("the summary to say it", SOON, || {
+        let summary = narthex.get("/api/v1/status/summary").json();
+        let says = |one: &serde_json::Value| one["kind"] == "datagrams_dropped";
+        let is_told = summary["details"].as_array().is_some_and(|details| details.iter().any(says));
+        if summary["level"] == "warning" && is_told { Ok(()) } else { Err(summary.to_string()) }
     });
 }
 
@@ -222,6 +229,48 @@ fn what_has_arrived_is_kept_when_narthex_stops() {
         101 => Ok(()),
         stored => Err(format!("{stored} of 101")),
     });
+}
+
+#[test]
+fn a_cut_line_is_never_taken_for_a_whole_one() {
+    let receiver = FakeReceiver::start();
+    let folder = tempfile::tempdir().unwrap();
+    let url = receiver.write_url();
+    let narthex = start(folder.path(), &url, "listen: '127.0.0.1:0'");
+    let to = address(&narthex, 0);
+    let mut long = TcpStream::connect(to).unwrap();
+    long.write_all("x".repeat(40_000).as_bytes()).unwrap();
+    let read = |bytes: usize| {
+        wait_for("the bytes to be read", SOON, || match narthex.metric(BYTES) {
+            Some(read) if read == bytes as f64 => Ok(()),
+            read => Err(format!("{read:?} of {bytes}")),
+        });
+    };
+    read(40_000);
+    long.write_all(b"tail.of.long 5\nafter.long 6\n").unwrap();
+    let mut cut = TcpStream::connect(to).unwrap();
+    cut.write_all(b"whole 1\ncut 12").unwrap();
+    wait_for("the whole lines", SOON, || match receiver.stored() {
+        2 => Ok(()),
+        stored => Err(format!("{stored} of 2")),
+    });
+    // A client that may no longer send is cut off, with what it has sent.
+    cut.write_all(b"34\nhalf 9").unwrap();
+    read(40_000 + 28 + 14 + 9);
+    write_config(folder.path(), &url, "listen: '127.0.0.1:0', allow_from: [10.0.0.0/8]");
+    assert!(reload(&narthex, 0).contains("was reloaded"));
+    wait_for("both to be cut off", SOON, || {
+        let denied = narthex.metric(DENIED);
+        if denied == Some(2.0) { Ok(()) } else { Err(format!("{denied:?}")) }
+    });
+    assert!(narthex.process.terminate(SOON).success());
+    wait_for("all samples", SOON, || match receiver.stored() {
+        3 => Ok(()),
+        stored => Err(format!("{stored} of 3")),
+    });
+    let names: Vec<String> =
+        receiver.arrivals().keys().filter_map(|labels| labels.get("__name__").cloned()).collect();
+    assert_eq!(names, ["after_long", "cut", "whole"]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use http_server::security;
 use narthex::{config, configure, demo, exec, logging, push, sink, status};
-use receive::graphite;
+use receive::lines;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -95,30 +95,26 @@ fn by_the_code() -> Vec<(&'static str, &'static str, String)> {
             count(storage::metadata::MAX_FAMILIES),
         ),
         ("A series", "a help text or unit", bytes(storage::metadata::MAX_TEXT_BYTES)),
-        ("Graphite", "connections at a time", named(count(graphite::CONNECTIONS_MAX), "CONNECTIONS_MAX")),
-        ("Graphite", "a line", named(bytes(graphite::LINE_BYTES_MAX), "LINE_BYTES_MAX")),
+        ("Graphite", "connections at a time", named(count(lines::CONNECTIONS_MAX), "CONNECTIONS_MAX")),
+        ("Graphite", "a line", named(bytes(lines::LINE_BYTES_MAX), "LINE_BYTES_MAX")),
         (
             "Graphite",
             "how long lines wait for others before they are appended",
-            format!("{} ms", graphite::WAIT.as_millis()),
+            format!("{} ms", lines::WAIT.as_millis()),
         ),
-        (
-            "Graphite",
-            "lines of a connection before they are appended",
-            bytes(graphite::CONNECTION_BATCH_BYTES),
-        ),
-        ("Graphite", "lines from datagrams before they are appended", bytes(graphite::BATCH_BYTES)),
+        ("Graphite", "lines of a connection before they are appended", bytes(lines::CONNECTION_BATCH_BYTES)),
+        ("Graphite", "lines from datagrams before they are appended", bytes(lines::BATCH_BYTES)),
         (
             "Graphite",
             "batches of lines from datagrams that wait for the log",
-            named(count(graphite::BATCHES_MAX), "BATCHES_MAX"),
+            named(count(lines::BATCHES_MAX), "BATCHES_MAX"),
         ),
         (
             "Graphite",
             "the kernel's buffer for datagrams, as far as `net.core.rmem_max` allows",
-            bytes(graphite::BUFFER_BYTES),
+            bytes(lines::BUFFER_BYTES),
         ),
-        ("Graphite", "a connection whose client no longer answers", time(graphite::KEEPALIVE_MAX)),
+        ("Graphite", "a connection whose client no longer answers", time(lines::KEEPALIVE_MAX)),
         ("HTTP inputs", "connections at a time", count(http_server::CONNECTIONS_MAX)),
         ("HTTP inputs", "a request's head", bytes(http_server::HEAD_BYTES_MAX)),
         ("HTTP inputs", "the path of a push to a group", bytes(groups::path::PATH_BYTES)),

@@ -13,17 +13,15 @@ use crate::{Parsed, Rejected};
 use model::labels::METRIC_NAME;
 use model::{LabelsBuilder, Limits, Series};
 
-/// The longest line, in bytes without its end. As in carbon.
-pub const LINE_BYTES_MAX: usize = 16 << 10;
+/// Numbers of 13 digits. As milliseconds they are the years 2001 to 2286, as seconds none that is accepted.
+const MILLISECONDS: std::ops::Range<i64> = 1_000_000_000_000..10_000_000_000_000;
 
 /// Why a line is rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LineError {
-    #[error("the line has {0} bytes, the limit is {LINE_BYTES_MAX}")]
-    TooLong(usize),
     #[error("the line is not UTF-8")]
     Encoding,
-    #[error("a line is PATH VALUE TIMESTAMP, this one has {0} parts")]
+    #[error("a line is PATH VALUE [TIMESTAMP], this one has {}", model::words::counted(*.0 as u64, "part"))]
     Parts(usize),
     #[error("the path is empty")]
     NoPath,
@@ -33,6 +31,8 @@ pub enum LineError {
     Value(String, FloatError),
     #[error("timestamp {0:?} is not a number of seconds since 1970")]
     Timestamp(String),
+    #[error("timestamp {0:?} is in milliseconds: Graphite has seconds")]
+    Milliseconds(String),
     #[error("{0}")]
     Labels(#[from] model::LabelError),
 }
@@ -70,9 +70,6 @@ fn read(
     tags: &mut String,
     parsed: &mut Parsed,
 ) -> Result<(), LineError> {
-    if line.len() > LINE_BYTES_MAX {
-        return Err(LineError::TooLong(line.len()));
-    }
     let line = std::str::from_utf8(line).map_err(|_| LineError::Encoding)?;
     let mut parts = line.split_ascii_whitespace();
     let (path, value) = match (parts.next(), parts.next()) {
@@ -86,8 +83,15 @@ fn read(
     }
     let value = float(value).map_err(|error| LineError::Value(value.to_string(), error))?;
     let timestamp = match timestamp {
-        None | Some("-1") => now_ms,
-        Some(text) => milliseconds(text).ok_or_else(|| LineError::Timestamp(text.to_string()))?,
+        None => now_ms,
+        Some(text) => match milliseconds(text) {
+            Some(-1000) => now_ms,
+            Some(time) if MILLISECONDS.contains(&(time / 1000)) => {
+                return Err(LineError::Milliseconds(text.to_string()));
+            }
+            Some(time) => time,
+            None => return Err(LineError::Timestamp(text.to_string())),
+        },
     };
     if value.is_nan() {
         return Ok(());
@@ -174,6 +178,8 @@ mod tests {
             ("a\t-2   1700000000\r", "a -2 1700000000000"),
             ("a 1 -1", "a 1 1800000000000"),
             ("a 1", "a 1 1800000000000"),
+            ("a 1 -1.0", "a 1 1800000000000"),
+            ("a 1 -1e0", "a 1 1800000000000"),
             ("servers.web-1.9th.load% 1 1700000000", "servers_web_1_9th_load_ 1 1700000000000"),
             ("9a 1 1700000000", "_9a 1 1700000000000"),
             (".a.b. 1 1700000000", "a_b 1 1700000000000"),
@@ -190,7 +196,8 @@ mod tests {
     #[test]
     fn an_invalid_line_costs_itself_only_and_says_why() {
         for (line, reason) in [
-            ("a", "this one has 1 parts"),
+            ("a", "a line is PATH VALUE [TIMESTAMP], this one has 1 part"),
+            ("a 1 1700000000000", "timestamp \"1700000000000\" is in milliseconds"),
             ("a 1 2 3", "this one has 4 parts"),
             ("a x 1700000000", "value \"x\": not a number"),
             ("a 1e400 1700000000", "beyond the largest 64-bit float"),
@@ -207,8 +214,6 @@ mod tests {
             let said = rejected.reasons.first().map(String::as_str).unwrap_or_default();
             assert!(said.contains(reason), "{line}: {said}");
         }
-        let long = format!("{} 1 1700000000", "x".repeat(LINE_BYTES_MAX));
-        assert!(samples(&long).1.reasons.iter().any(|said| said.contains("the limit is 16384")));
         assert_eq!(parse(b"a\xff 1 1", NOW, &Limits::default()).rejected.samples, 1);
     }
 

@@ -1,6 +1,6 @@
 //! Inputs with sockets of their own: started, stopped and changed by the configuration, and supervised.
 
-use intake::{BindError, Bound, Exposure, Intake, Listener, Stop, Stopper};
+use intake::{BindError, Bound, Endpoint, Exposure, Intake, Listener, Stop, Stopper};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
@@ -34,12 +34,10 @@ impl Listeners {
         let mut opened = BTreeMap::new();
         for listener in &wanted {
             let name = listener.name();
-            let has_sockets = self
-                .running
-                .get(name)
-                .is_some_and(|running| running.listener.endpoints() == listener.endpoints());
-            if !has_sockets {
-                opened.insert(name, listener.bind()?);
+            let own = self.running.get(name).map(|running| running.listener.endpoints());
+            if own.as_ref() != Some(&listener.endpoints()) {
+                let sockets = listener.bind().map_err(|error| of_own_port(error, own.unwrap_or_default()))?;
+                opened.insert(name, sockets);
             }
         }
         Ok(Prepared { wanted, opened })
@@ -80,6 +78,18 @@ impl Listeners {
             running.stop().await;
         }
     }
+}
+
+/// A port that the input itself has, at another address, can't be opened while it runs.
+fn of_own_port(mut error: BindError, own: Vec<Endpoint>) -> BindError {
+    let port = error.endpoint.address.port();
+    let is_own = own.iter().any(|one| one.address.port() == port);
+    if is_own && error.source.kind() == std::io::ErrorKind::AddrInUse {
+        error.source = std::io::Error::other(
+            "narthex has this port at another address: only a restart can change the address without the port",
+        );
+    }
+    error
 }
 
 fn start(listener: Arc<dyn Listener>, bound: Box<dyn Bound>, intake: Intake) -> Running {
@@ -135,7 +145,7 @@ async fn supervise(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use intake::{Endpoint, Input, Settings};
+    use intake::{Input, Settings};
     use std::pin::Pin;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use storage::{Options, Storage};

@@ -31,6 +31,7 @@ mod duration;
 pub mod graphite;
 mod http_input;
 pub mod import;
+pub mod lines;
 pub mod options;
 pub mod pushgateway;
 pub mod status;

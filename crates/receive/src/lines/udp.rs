@@ -1,13 +1,12 @@
 //! Datagrams: one or more lines each.
 
-use super::lines::{WAIT, append};
-use intake::{Exposure, Input, KernelDrops, Stop};
+use super::{Shared, WAIT};
+use intake::KernelDrops;
 use rustix::net::sockopt::set_socket_recv_buffer_size;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::UdpSocket;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 /// The longest datagram.
@@ -18,6 +17,8 @@ pub const BUFFER_BYTES: usize = 4 << 20;
 pub const BATCH_BYTES: usize = 256 << 10;
 /// Batches of lines that wait to be appended. When there are as many, the kernel's buffer fills up.
 pub const BATCHES_MAX: usize = 4;
+/// How long datagrams are read that go on arriving when the input stops.
+const STOP_DEADLINE: Duration = Duration::from_secs(1);
 /// How often the kernel's drops are counted.
 const DROPS_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -29,23 +30,18 @@ pub(super) fn listen(address: SocketAddr) -> std::io::Result<UdpSocket> {
     UdpSocket::from_std(socket)
 }
 
-pub(super) async fn run(
-    socket: UdpSocket,
-    input: Input,
-    exposure: watch::Receiver<Arc<Exposure>>,
-    stop: Stop,
-) {
+pub(super) async fn run(socket: UdpSocket, shared: Shared) {
     // Reading goes on while the disk is waited for.
     let (sender, mut batches) = mpsc::channel::<Vec<u8>>(BATCHES_MAX);
     let appending = async {
         while let Some(text) = batches.recv().await {
-            append(&input, &text, stop.clone()).await;
+            shared.append(&text).await;
         }
     };
     let reading = async {
         let mut drops = socket.local_addr().ok().map(KernelDrops::new);
-        let mut count_drops = || drops.iter_mut().for_each(|drops| drops.count(&input));
-        let mut reading = std::pin::pin!(read(&socket, &input, &exposure, stop.clone(), sender));
+        let mut count_drops = || drops.iter_mut().for_each(|drops| drops.count(&shared.input));
+        let mut reading = std::pin::pin!(read(&socket, shared.clone(), sender));
         loop {
             tokio::select! {
                 () = &mut reading => break,
@@ -58,23 +54,19 @@ pub(super) async fn run(
 }
 
 /// Gathers the lines of datagrams to batches. At the end it still reads what has arrived.
-async fn read(
-    socket: &UdpSocket,
-    input: &Input,
-    exposure: &watch::Receiver<Arc<Exposure>>,
-    mut stop: Stop,
-    batches: mpsc::Sender<Vec<u8>>,
-) {
+async fn read(socket: &UdpSocket, shared: Shared, batches: mpsc::Sender<Vec<u8>>) {
+    let Shared { input, exposure, mut stop, .. } = shared;
     let mut datagram = vec![0; DATAGRAM_BYTES];
     let mut text = Vec::new();
     let mut flush_at = Instant::now();
-    let mut stopping = false;
+    let mut stop_at = None;
     loop {
-        let received = match stopping {
-            true => socket.try_recv_from(&mut datagram).ok(),
-            false => tokio::select! {
+        let received = match stop_at {
+            Some(at) if Instant::now() >= at => None,
+            Some(_) => socket.try_recv_from(&mut datagram).ok(),
+            None => tokio::select! {
                 biased;
-                () = stop.requested() => { stopping = true; continue }
+                () = stop.requested() => { stop_at = Some(Instant::now() + STOP_DEADLINE); continue }
                 () = tokio::time::sleep_until(flush_at), if !text.is_empty() => None,
                 received = socket.recv_from(&mut datagram) => received.ok(),
             },
@@ -97,7 +89,7 @@ async fn read(
         if !text.is_empty() && batches.send(std::mem::take(&mut text)).await.is_err() {
             return;
         }
-        if stopping && received.is_none() {
+        if stop_at.is_some() && received.is_none() {
             return;
         }
     }

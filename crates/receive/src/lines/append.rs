@@ -1,0 +1,47 @@
+//! The way of lines that have arrived into the intake.
+
+use super::Shared;
+use intake::Refusal;
+use std::time::Duration;
+
+/// How long lines wait for others before they are appended.
+pub const WAIT: Duration = Duration::from_millis(200);
+/// The longest pause before lines that the intake refused are tried again.
+const RETRY_MAX: Duration = Duration::from_secs(1);
+/// What is reserved for lines, as a multiple of their bytes: themselves, and what they are parsed into.
+const WORK: usize = 3;
+
+impl Shared {
+    /// Appends lines, and tries again for as long as the intake can't accept any. Once the input has to stop, it tries
+    /// once more and counts the lines as lost after that.
+    pub(super) async fn append(&self, text: &[u8]) {
+        let (input, mut stop, mut stopping, mut deferred) = (&self.input, self.stop.clone(), false, false);
+        while let Err(refusal) = self.append_once(text).await {
+            // However often it is tried again.
+            if !std::mem::replace(&mut deferred, true) {
+                input.count_refusal(&refusal);
+            }
+            let Some(seconds) = refusal.retry_after().filter(|_| !stopping) else {
+                let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
+                return input.count_lost(lines.count(), &refusal);
+            };
+            tokio::select! {
+                () = stop.requested() => stopping = true,
+                () = tokio::time::sleep(Duration::from_secs(seconds.into()).min(RETRY_MAX)) => {}
+            }
+        }
+    }
+
+    /// Lines that are rejected are counted and logged; they are not an error.
+    async fn append_once(&self, text: &[u8]) -> Result<(), Refusal> {
+        let mut admission = self.input.admit()?;
+        admission.memory().grow(text.len().saturating_mul(WORK)).await?;
+        let parsed = (self.parse)(text, admission.now_ms(), &admission.settings().limits);
+        let outcome = admission.append(parsed, None).await?;
+        self.input.count(&outcome);
+        if !outcome.rejected.is_empty() {
+            tracing::warn!(input = self.input.name(), rejected = %outcome.rejected, "lines were rejected");
+        }
+        Ok(())
+    }
+}
