@@ -59,7 +59,7 @@ fn no_alert_of_jobs_is_left_untested() {
 
 #[test]
 fn no_alert_of_narthex_is_left_untested() {
-    are_tested("narthex", 21, "{eval_time: 1h40m, ");
+    are_tested("narthex", 22, "{eval_time: 1h40m, ");
 }
 
 /// Names of metrics in a query: all words that begin as the names of narthex' metrics do.
@@ -71,7 +71,11 @@ fn metrics_in(query: &str) -> impl Iterator<Item = &str> {
 /// Names of the series that narthex shows.
 fn shown() -> BTreeSet<String> {
     let receiver = FakeReceiver::start();
-    let narthex = Narthex::start(PROGRAM, &["--to", &receiver.write_url(), "--collect", "none"]);
+    // With an input that has metrics of its own.
+    let folder = tempfile::tempdir().unwrap();
+    let graphite = support::narthex::config(folder.path(), "graphite: {listen: '127.0.0.1:0'}\n");
+    let url = receiver.write_url();
+    let narthex = Narthex::start(PROGRAM, &["--to", &url, "--config", &graphite, "--collect", "none"]);
     narthex.process.wait_for_line("accepted what was sent", SOON);
     let text = narthex.get("/metrics").expect_success().text();
     let lines = text.lines().filter(|line| !line.starts_with('#'));

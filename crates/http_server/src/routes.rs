@@ -74,6 +74,11 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         Routes { router: self.router.with_state(state), listed: self.listed }
     }
 
+    /// The router alone, to be merged with another one that answers unknown paths.
+    pub fn into_open_router(self) -> Router<S> {
+        self.router
+    }
+
     /// The router. It answers 404 with the list to a path that it does not have, which besides `other` routes.
     pub fn into_router(self, other: &[Route]) -> Router<S> {
         let text = not_found(self.listed.iter().chain(other));

@@ -12,7 +12,6 @@ use axum::Router;
 use axum::extract::{Query, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use axum::routing;
 use groups::Escaping;
 use http::{HeaderMap, StatusCode, header};
 use http_server::guard::{Guard, guard};
@@ -24,8 +23,9 @@ use receive::answer::Refusal;
 use std::sync::Arc;
 
 /// Routes for which no credentials are needed.
-const OPEN: [Route; 2] =
-    [get("/-/ready", "whether pushes are accepted"), get("/-/healthy", "whether narthex answers")];
+const OPEN: [Route; 2] = [READY, HEALTHY];
+const READY: Route = get("/-/ready", "whether pushes are accepted");
+const HEALTHY: Route = get("/-/healthy", "whether narthex answers");
 
 const fn get(path: &'static str, what: &'static str) -> Route {
     Route { methods: "GET", path, what }
@@ -63,8 +63,13 @@ impl Watch {
         let router = security
             .protect(inside)
             .layer(axum::middleware::from_fn_with_state(self.doors.clone(), count_unauthorized))
-            .route("/-/healthy", routing::get(|| async { "healthy\n" }))
-            .route("/-/ready", routing::get(ready).with_state(watch))
+            .merge(
+                Routes::default()
+                    .add(HEALTHY, |other| other.get(|| async { "healthy\n" }))
+                    .add(READY, |other| other.get(ready))
+                    .with_state(watch)
+                    .into_open_router(),
+            )
             .layer(axum::middleware::from_fn_with_state(Guard::new(&hostname(), security), guard));
         security.decorate(router)
     }

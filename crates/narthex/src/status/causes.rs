@@ -59,7 +59,8 @@ fn log(facts: &Facts, details: &mut Vec<Detail>) {
         add(details, Kind::LogFull, None, sentence);
     }
     if let Some(task) = facts.dead_task {
-        let sentence = format!("Pushes are not accepted: {task} has ended unexpectedly. Restart narthex.");
+        let sentence =
+            format!("Pushes are not accepted: {task} has ended unexpectedly, so narthex ends, too.");
         add(details, Kind::TaskDead, None, sentence);
     }
     for name in &facts.dead_destinations {
@@ -268,10 +269,15 @@ fn event_sentence(entry: &Entry, count: u64, ago: i64, facts: &Facts) -> String 
              After `sysctl net.core.rmem_max=4194304` and a restart the buffer for them is larger.",
             was(count, "datagram")
         ),
-        Event::CollectionFailed => format!(
-            "{} lost in the last hour{why}, {last}: the log did not accept what narthex collects itself.",
-            was(count, "collected sample")
-        ),
+        Event::CollectionFailed => {
+            let because = match reason {
+                "too many" => {
+                    "new series over collect.max_series or collect.max_series_per_metric were refused"
+                }
+                _ => "the log did not accept what narthex collects itself",
+            };
+            format!("{} lost in the last hour{why}, {last}: {because}.", was(count, "collected sample"))
+        }
     }
 }
 

@@ -15,7 +15,7 @@ pub struct InputFacts {
 /// Why the inputs can't accept; `None` where they can.
 pub fn why_not_ready(facts: &InputFacts) -> Option<String> {
     if let Some(task) = facts.dead_task {
-        return Some(format!("{task} has ended unexpectedly: restart narthex"));
+        return Some(format!("{task} has ended unexpectedly, so narthex ends, too"));
     }
     if facts.disk_full {
         return Some("the disk is full: free space on the file system of the data folder".into());

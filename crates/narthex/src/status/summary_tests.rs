@@ -98,7 +98,7 @@ fn a_full_disk_and_a_full_log_are_told_apart() {
 fn a_task_that_has_ended_is_an_error() {
     let task = with(|facts| facts.dead_task = Some("the task that keeps groups"));
     let sentence =
-        "Pushes are not accepted: the task that keeps groups has ended unexpectedly. Restart narthex.";
+        "Pushes are not accepted: the task that keeps groups has ended unexpectedly, so narthex ends, too.";
     expect(&task, Level::Error, Kind::TaskDead, sentence);
     let destination = with(|facts| facts.dead_destinations = vec!["prod".into()]);
     let sentence = "Delivery to prod has ended unexpectedly, by a mistake in narthex. It is started again; its \

@@ -62,10 +62,12 @@ pub(super) fn input_settings(
 ) -> BTreeMap<&'static str, Arc<InputSettings>> {
     settings("inputs", defaults.clone(), &file::Input::default(), faults);
     let own = |(name, section, own): (&'static str, &'static str, file::Input)| {
-        // A limit of its own on the series of all groups takes the place of `inputs.max_series`.
-        let has_other_limit = name == receive::PUSHGATEWAY;
-        let max_series = defaults.max_series.filter(|_| !has_other_limit);
-        let defaults = file::Input { max_series, ..defaults.clone() };
+        // `pushgateway.max_series`, which counts the series of all groups, takes the place of `inputs.max_series`. What
+        // narthex collects itself is limited only where its own section says so.
+        let is_collected = name == crate::host::INPUT;
+        let max_series = defaults.max_series.filter(|_| name != receive::PUSHGATEWAY && !is_collected);
+        let max_series_per_metric = defaults.max_series_per_metric.filter(|_| !is_collected);
+        let defaults = file::Input { max_series, max_series_per_metric, ..defaults.clone() };
         (name, Arc::new(settings(section, own, &defaults, faults)))
     };
     inputs.into_iter().map(own).collect()
