@@ -62,6 +62,8 @@ fn the_page_says_what_to_do_where_a_destination_lets_nobody_in() {
         "document.querySelector('#sentence').innerText.includes('does not authorise narthex')",
         SOON,
     );
+    // What waits is counted once a second.
+    page.wait_for("document.querySelector('#list .tell').innerText.includes('waiting in the log')", SOON);
     let tell = page.text("#list .tell");
     for words in ["403 Forbidden: token has expired", "Check the URL, the credentials", "waiting in the log"]
     {

@@ -85,7 +85,13 @@ fn every_key(config: &Config) {
     // What is said is done, also where narthex would do otherwise by itself.
     assert_eq!((one.send_exemplars, one.send_native_histograms), (false, false));
     assert!(!one.queue_config.retry_on_http_429);
-    let expected = remote::config::QueueConfig { retry_on_http_429: false, ..Default::default() };
+    // Prometheus' deadline of 5 s is written there; narthex has another default.
+    let expected = remote::config::QueueConfig {
+        retry_on_http_429: false,
+        batch_send_deadline: seconds(5),
+        deadline_is_set: true,
+        ..Default::default()
+    };
     assert_eq!(one.queue_config, expected, "the reference's defaults are the ones here");
     assert_eq!(one.metadata_config, remote::config::MetadataConfig::default());
 }
