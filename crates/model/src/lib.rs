@@ -23,6 +23,7 @@ pub mod limits;
 pub mod metadata;
 pub mod moment;
 pub mod secret;
+pub mod size;
 pub mod stale;
 pub mod varint;
 pub mod words;

@@ -1,5 +1,6 @@
 //! Amounts of bytes as people write them: `512MiB`, `10GiB`, `10%`.
 
+use serde::de::{Deserialize, Deserializer, Error};
 use std::fmt;
 
 /// An amount, absolute or as a share of the file system.
@@ -69,6 +70,24 @@ impl Size {
         match self {
             Size::Bytes(bytes) => bytes,
             Size::Percent(percent) => (total as f64 * percent / 100.0) as u64,
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Size::parse(&text).map_err(D::Error::custom)
+    }
+}
+
+/// Reads an optional amount in bytes, which can't be a share.
+pub fn bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    match Option::<Size>::deserialize(deserializer)? {
+        None => Ok(None),
+        Some(Size::Bytes(bytes)) => Ok(Some(bytes)),
+        Some(Size::Percent(_)) => {
+            Err(D::Error::custom("a share makes no sense here: write an amount, such as 100KiB"))
         }
     }
 }

@@ -38,6 +38,7 @@ mod destinations;
 pub mod disk;
 pub mod members;
 pub mod outgoing;
+mod pace;
 pub mod queue;
 pub mod refusal;
 pub mod stats;

@@ -422,13 +422,6 @@ input_section!(
     }
 );
 
-impl<'de> Deserialize<'de> for Size {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Size::parse(&text).map_err(D::Error::custom)
-    }
-}
-
 /// A section that is there although nothing stands in it (`collect:`).
 fn section<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
     deserializer: D,

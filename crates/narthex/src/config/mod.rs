@@ -14,7 +14,7 @@ mod known;
 #[cfg(test)]
 mod mistakes_tests;
 pub mod read;
-pub mod size;
+pub use model::size;
 mod validate;
 mod warnings;
 pub mod web;

@@ -253,6 +253,9 @@ impl RemoteWrite {
     }
 }
 
+/// The least that `queue_config.max_bytes_per_second` may be.
+pub const BYTES_PER_SECOND_MIN: u64 = 1 << 10;
+
 /// The default of `queue_config.batch_send_deadline`.
 pub const BATCH_SEND_DEADLINE: Duration = Duration::from_secs(1);
 
@@ -274,6 +277,10 @@ pub struct QueueConfig {
     /// The user has set it: then no request is sent before it because the destination is idle.
     #[serde(skip)]
     pub deadline_is_set: bool,
+    /// The most bytes of bodies that are sent in a second, as sent, by all streams of the destination together; no
+    /// limit where absent.
+    #[serde(deserialize_with = "model::size::bytes")]
+    pub max_bytes_per_second: Option<u64>,
     /// First wait after a failed request; it is doubled each time.
     #[serde(deserialize_with = "duration::deserialize")]
     pub min_backoff: Duration,
@@ -296,6 +303,7 @@ impl Default for QueueConfig {
             max_samples_per_send: 2000,
             batch_send_deadline: BATCH_SEND_DEADLINE,
             deadline_is_set: false,
+            max_bytes_per_second: None,
             min_backoff: Duration::from_millis(30),
             max_backoff: Duration::from_secs(5),
             retry_on_http_429: true,

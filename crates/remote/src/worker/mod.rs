@@ -34,6 +34,7 @@ use crate::disk::aside::{Files, Shelf};
 use crate::disk::keep::Keeper;
 use crate::disk::positions::{self, PositionFile, Settled};
 use crate::outgoing::{Outgoing, Rules};
+use crate::pace::Pace;
 use crate::queue::{Queue, Settings};
 use crate::stats::{State, Stats};
 use formats::remote_write::Protocol;
@@ -102,6 +103,7 @@ pub(crate) struct Worker {
     /// The highest number of a queue so far.
     queue_number: u64,
     batcher: Batcher,
+    pace: Pace,
     negotiator: Negotiator,
     request_bytes: usize,
     flights: FuturesUnordered<BoxFuture<'static, Flight>>,
@@ -173,6 +175,7 @@ impl Worker {
         // Dropped from the log by an earlier worker that was never able to deliver them.
         stats.lost.add(file.only_in_memory());
         pin.note(wal::Position::default());
+        let pace = Pace::new(queue_config.max_bytes_per_second, clock.monotonic());
         let mut worker = Worker {
             resend: Resend { after_429: queue_config.retry_on_http_429, after_4xx: config.retry_on_http_4xx },
             age_limit: Some(queue_config.sample_age_limit).filter(|limit| !limit.is_zero()),
@@ -193,6 +196,7 @@ impl Worker {
             backlog: None,
             stragglers: Vec::new(),
             queue_number: 0,
+            pace,
             batcher: Batcher::default(),
             request_bytes: REQUEST_BYTES,
             flights: FuturesUnordered::new(),
@@ -338,7 +342,8 @@ impl Worker {
         let backlog = self.backlog.as_ref().map(|backlog| &backlog.queue);
         let stragglers = self.stragglers.iter().filter(|straggler| !held(straggler.parent));
         let queues = stragglers.map(|straggler| &straggler.queue).chain(main).chain(backlog);
-        queues.filter_map(Queue::next_wakeup).chain(self.aside.next_wakeup()).min()
+        let next = queues.filter_map(Queue::next_wakeup).chain(self.aside.next_wakeup()).min();
+        next.map(|at| at.max(self.pace.opens_at()))
     }
 
     /// Saves the positions for the last time.

@@ -51,6 +51,9 @@ impl Worker {
     fn send_ready_of(&mut self, number: u64) {
         loop {
             let now = self.clock.monotonic();
+            if self.pace.opens_at() > now {
+                return;
+            }
             let is_aside = self.aside.number() == Some(number);
             let main = (self.main, &mut self.queue);
             let queue = queue_of(number, main, &mut self.backlog, &mut self.stragglers, &mut self.aside);
@@ -74,7 +77,8 @@ impl Worker {
                 self.stats.expired.add(expired);
             }
             let protocol = self.negotiator.choose(now);
-            let limit = if request.whole { self.request_bytes } else { usize::MAX };
+            let most = self.request_bytes.min(self.pace.request_bytes());
+            let limit = if request.whole { most } else { usize::MAX };
             let storage = &self.storage;
             let points = queue.points(request.shard);
             let encoded = self.batcher.encode(protocol, points, limit, |name| storage.metadata(name));
@@ -97,6 +101,7 @@ impl Worker {
                 self.stats.retried.add(encoded.kinds);
             }
             self.stats.plain_bytes.add(encoded.plain_bytes as u64);
+            self.pace.sent(encoded.body.len(), encoded.kinds.total(), now);
             self.stats.verbatim.add(u64::from(encoded.verbatim));
             self.flights.push(self.fly((number, is_aside), request, protocol, encoded));
         }

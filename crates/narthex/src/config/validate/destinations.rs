@@ -2,7 +2,7 @@
 
 use super::Faults;
 use http_client::Client;
-use remote::config::RemoteWrite;
+use remote::config::{BYTES_PER_SECOND_MIN, RemoteWrite};
 use remote::{Identity, members};
 use std::collections::BTreeSet;
 
@@ -31,6 +31,10 @@ pub(super) fn check(entries: &[RemoteWrite], faults: &Faults<'_>) {
             faults.add_about(key, &[key, window], remote::config::NEEDS_WINDOW);
         }
         let queue = &entry.queue_config;
+        if queue.max_bytes_per_second.is_some_and(|rate| rate < BYTES_PER_SECOND_MIN) {
+            let why = "too small: at least 1KiB, or leave it out for no limit";
+            faults.add(&format!("{path}.queue_config.max_bytes_per_second"), why);
+        }
         for (name, value) in [
             ("capacity", queue.capacity),
             ("max_shards", queue.max_shards),
