@@ -116,20 +116,15 @@ impl Worker {
                 return self.retry(flight, None, reached, words);
             }
         };
-        if answer.status == 429 {
-            self.pace.too_many(now);
-        }
         let confirmed = self.negotiator.is_confirmed();
         match answer::verdict(answer, flight.protocol, confirmed, self.resend) {
             Verdict::Delivered => {
-                self.pace.accepted(sent.total(), now);
                 self.taken(flight, sent);
                 Outcome::Delivered
             }
             Verdict::Settled(written) => {
                 let written = written.at_most(sent);
                 let refused = sent.minus(written);
-                self.pace.accepted(sent.total(), now);
                 self.taken(flight, written);
                 if refused.total() == 0 {
                     return Outcome::Delivered;

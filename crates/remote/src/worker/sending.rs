@@ -101,7 +101,7 @@ impl Worker {
                 self.stats.retried.add(encoded.kinds);
             }
             self.stats.plain_bytes.add(encoded.plain_bytes as u64);
-            self.pace.sent(encoded.body.len(), encoded.kinds.total(), now);
+            self.pace.sent(encoded.body.len(), now);
             self.stats.verbatim.add(u64::from(encoded.verbatim));
             self.flights.push(self.fly((number, is_aside), request, protocol, encoded));
         }
