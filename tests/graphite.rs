@@ -108,8 +108,16 @@ fn a_python_client_and_plain_lines_reach_a_real_prometheus() {
         });
     }
     assert_eq!(prometheus.query(r#"{__name__=~"noise.*"}"#).len(), 0);
+    // A series that is known by its path gets the same labels and rules.
+    by_tcp(to, &format!("servers.web-1.load;dc=eu 2.5 {}\nnoise.a 1 {now}\n", now + 1));
+    wait_for("the second sample", SOON, || {
+        let found = prometheus.query(r#"servers_web_1_load{dc="eu",site="harbour"}"#);
+        let values: Vec<f64> = found.iter().map(|sample| sample.value).collect();
+        if values == [2.5] { Ok(()) } else { Err(format!("{values:?}")) }
+    });
+    assert_eq!(narthex.metric("narthex_known_series_hits_total"), Some(2.0));
     let metric = |series: &str| narthex.metric(series);
-    assert_eq!(metric(r#"narthex_receive_dropped_total{door="graphite",input="graphite"}"#), Some(1.0));
+    assert_eq!(metric(r#"narthex_receive_dropped_total{door="graphite",input="graphite"}"#), Some(2.0));
     assert_eq!(metric(r#"narthex_receive_rejected_total{door="graphite",input="graphite"}"#), Some(1.0));
     let line = narthex.process.wait_for_line("lines were rejected", SOON);
     assert!(line.contains("wrong") && line.contains("PATH VALUE [TIMESTAMP]"), "{line}");

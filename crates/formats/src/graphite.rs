@@ -9,7 +9,7 @@
 //! An invalid line costs itself only. Facts: the Graphite documentation and carbon's `lib/carbon/protocols.py`.
 
 use crate::text::{FloatError, float};
-use crate::{Parsed, Rejected};
+use crate::{Parsed, Recognise, Rejected};
 use model::labels::METRIC_NAME;
 use model::{LabelsBuilder, Limits, Series};
 
@@ -37,8 +37,9 @@ pub enum LineError {
     Labels(#[from] model::LabelError),
 }
 
-/// Reads lines into a batch. `now_ms` is the timestamp of samples without one, in milliseconds since 1970.
-pub fn parse(text: &[u8], now_ms: i64, limits: &Limits) -> Parsed {
+/// Reads lines into a batch. `now_ms` is the timestamp of samples without one, in milliseconds since 1970. The labels of
+/// series that `known` has are not read again.
+pub fn parse(text: &[u8], now_ms: i64, limits: &Limits, known: &mut dyn Recognise) -> Parsed {
     let mut parsed = Parsed::default();
     let mut name = String::new();
     let mut tags = String::new();
@@ -47,7 +48,7 @@ pub fn parse(text: &[u8], now_ms: i64, limits: &Limits) -> Parsed {
         if line.trim_ascii().is_empty() {
             continue;
         }
-        if let Err(error) = read(line, now_ms, limits, &mut name, &mut tags, &mut parsed) {
+        if let Err(error) = read(line, now_ms, limits, (&mut name, &mut tags), known, &mut parsed) {
             reject(&mut parsed.rejected, line, &error);
         }
     }
@@ -66,8 +67,8 @@ fn read(
     line: &[u8],
     now_ms: i64,
     limits: &Limits,
-    name: &mut String,
-    tags: &mut String,
+    scratch: (&mut String, &mut String),
+    known: &mut dyn Recognise,
     parsed: &mut Parsed,
 ) -> Result<(), LineError> {
     let line = std::str::from_utf8(line).map_err(|_| LineError::Encoding)?;
@@ -96,6 +97,25 @@ fn read(
     if value.is_nan() {
         return Ok(());
     }
+    let batch = &mut parsed.batch;
+    let start = batch.bytes.len();
+    if !known.find(path.as_bytes(), 0, &mut batch.bytes) {
+        labels(path, limits, scratch, &mut batch.bytes)?;
+        known.learn(path.as_bytes(), 0, batch.bytes.get(start..).unwrap_or_default());
+    }
+    let series = batch.push_series(start, Series::NO_METADATA);
+    known.assign(series);
+    batch.push_float(series, timestamp, value);
+    Ok(())
+}
+
+/// Appends the labels of a path with its tags to `out`. `scratch` is for the metric name and the names of tags.
+fn labels(
+    path: &str,
+    limits: &Limits,
+    (name, tags): (&mut String, &mut String),
+    out: &mut Vec<u8>,
+) -> Result<(), LineError> {
     let mut given = path.split(';');
     let path = given.next().unwrap_or_default().trim_matches('.');
     if path.is_empty() {
@@ -121,11 +141,7 @@ fn read(
     for (key, value) in &pairs {
         builder.push(tags.get(key.clone()).unwrap_or_default().as_bytes(), value.as_bytes());
     }
-    let batch = &mut parsed.batch;
-    let start = batch.bytes.len();
-    builder.finish(limits, &mut batch.bytes)?;
-    let series = batch.push_series(start, Series::NO_METADATA);
-    batch.push_float(series, timestamp, value);
+    builder.finish(limits, out)?;
     Ok(())
 }
 
@@ -158,11 +174,12 @@ fn label_name(tag: &str, out: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Unknown;
 
     const NOW: i64 = 1_800_000_000_000;
 
     fn samples(text: &str) -> (Vec<String>, Rejected) {
-        let Parsed { batch, rejected } = parse(text.as_bytes(), NOW, &Limits::default());
+        let Parsed { batch, rejected } = parse(text.as_bytes(), NOW, &Limits::default(), &mut Unknown);
         let shown = batch.points.iter().map(|point| {
             let model::Value::Float(value) = point.value else { return "no float".into() };
             format!("{} {value} {}", batch.labels(point.series), point.timestamp)
@@ -214,7 +231,7 @@ mod tests {
             let said = rejected.reasons.first().map(String::as_str).unwrap_or_default();
             assert!(said.contains(reason), "{line}: {said}");
         }
-        assert_eq!(parse(b"a\xff 1 1", NOW, &Limits::default()).rejected.samples, 1);
+        assert_eq!(parse(b"a\xff 1 1", NOW, &Limits::default(), &mut Unknown).rejected.samples, 1);
     }
 
     #[test]

@@ -23,5 +23,5 @@ pub mod text;
 mod wire;
 
 pub use parsed::Parsed;
-pub use recognise::Recognise;
+pub use recognise::{Recognise, Unknown};
 pub use rejected::Rejected;

@@ -16,3 +16,17 @@ pub trait Recognise {
     /// each series of the batch, in order.
     fn assign(&mut self, series: u32);
 }
+
+/// Knows no series.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Unknown;
+
+impl Recognise for Unknown {
+    fn find(&mut self, _: &[u8], _: u8, _: &mut Vec<u8>) -> bool {
+        false
+    }
+
+    fn learn(&mut self, _: &[u8], _: u8, _: &[u8]) {}
+
+    fn assign(&mut self, _: u32) {}
+}

@@ -38,7 +38,7 @@ pub use counters::{Counters, InputCounters, LAST_ANSWER_BYTES, ListenerCounters,
 pub use exposure::{Exposed, Exposure};
 pub use intake::{Admission, Input, Intake, Outcome};
 pub use kernel_drops::KernelDrops;
-pub use known::KNOWN_SET_BYTES;
+pub use known::{KNOWN_SET_BYTES, ParseLines};
 pub use listener::{BindError, Bound, Endpoint, Listener, Running, Stop, Stopper, Transport};
 pub use refusal::Refusal;
 pub use rules::MADE_LABELS_BYTES;

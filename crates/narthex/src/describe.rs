@@ -165,7 +165,7 @@ mod tests {
             default.iter().filter(|one| one.contains("input") || one.contains("receive")).collect();
         assert_eq!(inputs, ["inputs over HTTP: remote_write, import, pushgateway"]);
         let said = of(
-            "inputs: {labels: {site: boat}, max_series_per_metric: 1000}\ncollect: {labels: {}}\nreceive:\n  \
+            "inputs: {labels: {site: boat}, max_series_per_metric: 1000}\ncollect: {labels: {}, max_series: 70000}\nreceive:\n  \
              max_age: 1h\n  import: {max_series: 50000, metric_relabel_configs: [{action: labeldrop, regex: a}]}\n  \
              pushgateway: {ttl: 1d, max_groups: 5, expose: true, interval: 30s}\ngraphite: {listen: \
              127.0.0.1:2003}\n",
@@ -176,7 +176,7 @@ mod tests {
             "receive.import: adds site=\"boat\"; 1 rule in metric_relabel_configs; at most 50,000 active series; at \
              most 1,000 active series of one metric name",
             "graphite: adds site=\"boat\"; at most 1,000 active series of one metric name",
-            "collect: at most 1,000 active series of one metric name",
+            "collect: at most 70,000 active series",
         ] {
             assert!(said.iter().any(|one| one == wanted), "{wanted}\n{said:#?}");
         }

@@ -12,14 +12,12 @@ const REQUEST_BYTES_MIN: usize = 1 << 10;
 #[derive(Debug)]
 pub(crate) struct Pace {
     bytes: Option<Bucket>,
-    /// Bytes of metadata in requests of their own, up to the last look.
-    metadata: Option<u64>,
 }
 
 impl Pace {
     /// `bytes_per_second` is what the user has set.
     pub(crate) fn new(bytes_per_second: Option<u64>, now: Duration) -> Self {
-        Pace { bytes: bytes_per_second.map(|rate| Bucket::full(rate as f64, now)), metadata: None }
+        Pace { bytes: bytes_per_second.map(|rate| Bucket::full(rate as f64, now)) }
     }
 
     /// The earliest time at which a request may be sent.
@@ -37,12 +35,6 @@ impl Pace {
         if let Some(bucket) = &mut self.bytes {
             bucket.take(bytes as f64, now);
         }
-    }
-
-    /// So many bytes of metadata have been sent in all. They are not held back, but what follows waits for them.
-    pub(crate) fn metadata_sent(&mut self, total: u64, now: Duration) {
-        let before = self.metadata.replace(total).unwrap_or(total);
-        self.sent(total.saturating_sub(before) as usize, now);
     }
 }
 

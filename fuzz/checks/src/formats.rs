@@ -4,7 +4,7 @@
 use formats::compress::{Compressor, Decompressor, Encoding};
 use formats::remote_write::{DecodeOptions, Encoder, Protocol, decode};
 use formats::text::{Format, ParseOptions, parse, parse_recognising};
-use formats::{Parsed, Recognise};
+use formats::{Parsed, Recognise, Unknown};
 use model::{Batch, LabelsRef, Limits, Value};
 use std::collections::HashMap;
 
@@ -26,7 +26,13 @@ pub fn text(bytes: &[u8]) {
 
 /// Graphite plaintext. Each line is one sample, is rejected, or is skipped as NaN or empty.
 pub fn graphite(bytes: &[u8]) {
-    let Parsed { batch, rejected } = formats::graphite::parse(bytes, 1, &Limits::default());
+    let parse = |known: &mut dyn Recognise| formats::graphite::parse(bytes, 1, &Limits::default(), known);
+    let Parsed { batch, rejected } = parse(&mut Unknown);
+    let mut known = Known::default();
+    for _ in 0..2 {
+        let Parsed { batch: same, rejected: also } = parse(&mut known);
+        assert!(same == batch && also == rejected);
+    }
     check_whole(&batch);
     let lines = bytes.split(|byte| *byte == b'\n').count() as u64;
     assert!(batch.points.len() as u64 + rejected.samples <= lines);

@@ -19,7 +19,7 @@
 mod recogniser;
 mod shard;
 
-pub use recogniser::{Recognised, Recogniser};
+pub use recogniser::{ParseLines, Recognised, Recogniser};
 
 use crate::counters::Number;
 use shard::Shard;

@@ -27,6 +27,9 @@ pub struct Recogniser<S = hashbrown::DefaultHashBuilder> {
     pub(crate) generation: u64,
 }
 
+/// Reads lines into a batch: the text, the time of arrival in milliseconds since 1970, the limits, and known series.
+pub type ParseLines = fn(&[u8], i64, &Limits, &mut dyn Recognise) -> Parsed;
+
 /// A decoded request, with what became of its series if they were recognised.
 #[derive(Debug)]
 pub struct Recognised {
@@ -48,6 +51,13 @@ impl<S: BuildHasher> Recogniser<S> {
         let mut request = self.begin(&format!("{:?} {:?}", options.extra_labels, options.limits));
         let parsed = text::parse_recognising(bytes, options, &mut request)?;
         Ok(Recognised { parsed, made: Some(std::mem::take(&mut request.made)) })
+    }
+
+    /// Reads lines of a protocol whose `parse` takes the time of arrival in milliseconds since 1970.
+    pub fn parse_lines(&self, text: &[u8], now_ms: i64, parse: ParseLines) -> Recognised {
+        let mut request = self.begin(&format!("{:?}", self.limits));
+        let parsed = parse(text, now_ms, &self.limits, &mut request);
+        Recognised { parsed, made: Some(std::mem::take(&mut request.made)) }
     }
 
     /// Applies the rules to a batch that was decoded without being recognised. Returns how many points they dropped.

@@ -36,8 +36,8 @@ impl Shared {
     async fn append_once(&self, text: &[u8]) -> Result<(), Refusal> {
         let mut admission = self.input.admit()?;
         admission.memory().grow(text.len().saturating_mul(WORK)).await?;
-        let parsed = (self.parse)(text, admission.now_ms(), &admission.settings().limits);
-        let outcome = admission.append(parsed, None).await?;
+        let recognised = admission.recogniser().parse_lines(text, admission.now_ms(), self.parse);
+        let outcome = admission.append(recognised, None).await?;
         self.input.count(&outcome);
         if !outcome.rejected.is_empty() {
             tracing::warn!(input = self.input.name(), rejected = %outcome.rejected, "lines were rejected");

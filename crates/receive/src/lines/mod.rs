@@ -1,5 +1,5 @@
 //! Inputs whose protocol is lines of text, over TCP and UDP at one address. Such an input is a value with its settings
-//! and a function that reads lines ([`Parse`]); [`bind`] does the rest.
+//! and a function that reads lines ([`ParseLines`]); `bind` does the rest.
 //!
 //! Nothing is acknowledged. Over TCP a connection is not read while the log accepts nothing, so that senders with a
 //! buffer keep their samples. Over UDP the kernel drops what is not read in time; that is counted.
@@ -14,16 +14,11 @@ pub use buffer::LINE_BYTES_MAX;
 pub use tcp::{BATCH_BYTES as CONNECTION_BATCH_BYTES, CONNECTIONS_MAX, KEEPALIVE_MAX};
 pub use udp::{BATCH_BYTES, BATCHES_MAX, BUFFER_BYTES};
 
-use formats::Parsed;
-use intake::{BindError, Bound, Endpoint, Exposure, Input, Running, Stop, Transport};
-use model::Limits;
+use intake::{BindError, Bound, Endpoint, Exposure, Input, ParseLines, Running, Stop, Transport};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::watch;
-
-/// Reads lines into a batch: the text, the time of arrival in milliseconds since 1970, and the limits.
-pub type Parse = fn(&[u8], i64, &Limits) -> Parsed;
 
 /// What an input at `address` listens on.
 pub(crate) fn endpoints(address: SocketAddr) -> Vec<Endpoint> {
@@ -34,7 +29,7 @@ pub(crate) fn endpoints(address: SocketAddr) -> Vec<Endpoint> {
 pub(crate) fn bind(
     key: &'static str,
     address: SocketAddr,
-    parse: Parse,
+    parse: ParseLines,
 ) -> Result<Box<dyn Bound>, BindError> {
     let failed = |transport, address| {
         move |source| BindError { key, endpoint: Endpoint { transport, address }, source }
@@ -48,7 +43,7 @@ pub(crate) fn bind(
 
 struct Sockets {
     address: SocketAddr,
-    parse: Parse,
+    parse: ParseLines,
     tcp: TcpListener,
     udp: UdpSocket,
 }
@@ -71,7 +66,7 @@ impl Bound for Sockets {
 #[derive(Clone)]
 struct Shared {
     input: Input,
-    parse: Parse,
+    parse: ParseLines,
     exposure: watch::Receiver<Arc<Exposure>>,
     stop: Stop,
 }

@@ -32,7 +32,6 @@ impl Worker {
                 self.stats.clone(),
             ));
         }
-        self.pace.metadata_sent(self.stats.metadata_bytes.get(), now);
         self.update_gauges();
         let [before, too_old_before] = self.lost;
         let [lost, too_old] = [self.pin.lost(), self.pin.lost_too_old()];
