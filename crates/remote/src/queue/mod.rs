@@ -540,9 +540,12 @@ impl<C: Source> Queue<C> {
     pub fn pending_before(&self, position: Position) -> impl Iterator<Item = (&C, u32)> {
         let before = self.slots.partition_point(|slot| slot.end <= position);
         let is_before = move |point: &&Ref| (point.chunk.wrapping_sub(self.first_chunk) as usize) < before;
-        let waiting = self.shards.iter().flat_map(move |shard| shard.waiting.iter().take_while(is_before));
-        let sent = self.shards.iter().flat_map(Shard::unsettled).filter(is_before);
-        sent.chain(waiting).filter_map(|point| Some((self.chunk(*point)?, point.point)))
+        // Both are in the log's order. This is asked for with each answer, so it must not go through what is behind.
+        let of_shard = move |shard| {
+            let sent = Shard::unsettled(shard).take_while(is_before);
+            sent.chain(shard.waiting.iter().take_while(is_before))
+        };
+        self.shards.iter().flat_map(of_shard).filter_map(|point| Some((self.chunk(*point)?, point.point)))
     }
 
     /// Bytes of chunks held.

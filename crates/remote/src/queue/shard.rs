@@ -86,10 +86,8 @@ impl Shard {
             Mode::Narrow(narrow) => Some(narrow),
             Mode::Whole | Mode::Probe(_) => None,
         };
-        let fate = move |index: usize| narrow.and_then(|narrow| narrow.fates().get(index));
-        let batch = self.batch.iter().enumerate();
-        let open = batch.filter(move |(index, _)| fate(*index).is_none_or(|fate| !fate.is_settled()));
-        open.map(|(_, point)| point)
+        let mut open = narrow.map(Narrow::unsettled);
+        self.batch.iter().filter(move |_| open.as_mut().is_none_or(|open| open.next().unwrap_or(true)))
     }
 
     /// Takes what is not settled of the batch.
