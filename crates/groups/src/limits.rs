@@ -32,7 +32,7 @@ pub fn broken(
     }
     let before = group.map_or(0, Group::bytes);
     let mut then = group.cloned().unwrap_or_else(|| Group::new(0, key.clone()));
-    then.families = Packed::new(&has);
+    then.families = Packed::uncompressed(&has);
     let after = then.bytes();
     let of_all = state.bytes() - before + after;
     let limit = options.max_bytes;

@@ -41,6 +41,17 @@ impl Default for Packed {
 impl Packed {
     /// Packs families. The times that series were pushed with are left out: they are for the first emission only.
     pub fn new(families: &Families) -> Self {
+        let plain = Packed::uncompressed(families);
+        let compressed = snap::raw::Encoder::new().compress_vec(&plain.bytes).ok();
+        // Where compression does not help, the bytes are kept as they are.
+        match compressed.filter(|compressed| compressed.len() < plain.plain) {
+            Some(compressed) => Packed { bytes: compressed.into(), ..plain },
+            None => plain,
+        }
+    }
+
+    /// The same, not compressed: to know how large families would be.
+    pub fn uncompressed(families: &Families) -> Self {
         if families.is_empty() {
             return Packed::default();
         }
@@ -52,11 +63,7 @@ impl Packed {
             put_exemplars(&mut plain, &kept.family);
         }
         let series = families.values().map(|kept| kept.family.members.len()).sum();
-        let size = plain.len();
-        let compressed = snap::raw::Encoder::new().compress_vec(&plain).ok();
-        // Where compression does not help, the bytes are kept as they are.
-        let bytes = compressed.filter(|compressed| compressed.len() < size).unwrap_or(plain);
-        Packed { bytes: bytes.into(), plain: size, series }
+        Packed { plain: plain.len(), bytes: plain.into(), series }
     }
 
     /// The families, as they were packed.
@@ -69,7 +76,7 @@ impl Packed {
             false => snap::raw::Decoder::new().decompress_vec(&self.bytes).unwrap_or_default().into(),
         };
         let families = take_families(&mut &*plain);
-        debug_assert!(families.is_some(), "what was packed can be unpacked");
+        model::invariant!(families.is_some(), "what was packed can be unpacked");
         families.unwrap_or_default()
     }
 
