@@ -3,7 +3,6 @@
 
 use rustix::process::Signal;
 use std::path::PathBuf;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use support::narthex::config;
 use support::numbered::sum;
@@ -18,13 +17,12 @@ const SUCCESS_TIME: &str = "narthex_config_last_reload_success_timestamp_seconds
 struct Place {
     folder: tempfile::TempDir,
     numbered: Numbered,
-    reloads: Mutex<usize>,
 }
 
 impl Place {
     fn new() -> Place {
         let numbered = Numbered::default();
-        Place { folder: tempfile::tempdir().unwrap(), numbered, reloads: Mutex::new(0) }
+        Place { folder: tempfile::tempdir().unwrap(), numbered }
     }
 
     fn path(&self) -> PathBuf {
@@ -41,18 +39,6 @@ impl Place {
         let path = self.path();
         let own = ["--config", path.to_str().unwrap(), "--flush-deadline", "100ms"];
         Narthex::start_in(PROGRAM, "run", &self.folder.path().join("data"), &[&own, arguments].concat())
-    }
-
-    /// Asks for a reload by signal and waits until it is through.
-    fn reload(&self, narthex: &Narthex) -> String {
-        let mut reloads = self.reloads.lock().unwrap();
-        *reloads += 1;
-        narthex.process.signal(Signal::HUP);
-        wait_for("the reload", SOON, || {
-            let said = narthex.process.lines();
-            let said = said.iter().filter(|line| line.contains("the configuration was"));
-            said.clone().nth(*reloads - 1).cloned().ok_or_else(|| format!("{} lines", said.count()))
-        })
     }
 
     fn push(&self, narthex: &Narthex, count: i64) -> Pushed {
@@ -94,7 +80,7 @@ fn on_sighup_each_destination_becomes_what_the_file_says() {
         &[named("new", &new), format!("{}, {slower}", named("changed", &changed)), entry(&kept)],
         QUIET,
     );
-    let said = place.reload(&narthex);
+    let said = narthex.reload();
     assert!(said.contains("changed: changed; new: new; removed: gone; as before: 1"), "{said}");
     narthex.process.wait_for_line("gone was removed", SOON);
     changed.come_back();
@@ -127,7 +113,7 @@ fn on_sighup_each_destination_becomes_what_the_file_says() {
     assert_eq!(narthex.metric(&pending), Some(0.0));
 
     // The same file once more touches nothing.
-    let said = place.reload(&narthex);
+    let said = narthex.reload();
     assert!(said.contains("the destinations are the same"), "{said}");
     let more = place.push(&narthex, 10);
     arrived(&kept, &[&before, &backlog, &after, &more]);
@@ -155,7 +141,7 @@ fn a_bad_file_is_refused_with_its_errors_and_the_old_goes_on() {
         (String::new(), "nowhere to push to"),
     ] {
         std::fs::write(place.path(), &bad).unwrap();
-        let said = place.reload(&narthex);
+        let said = narthex.reload();
         assert!(said.contains("not reloaded, and the old one is in use") && said.contains(words), "{said}");
         assert_eq!(narthex.metric(SUCCESSFUL), Some(0.0));
         assert_eq!(narthex.metric(SUCCESS_TIME), Some(read));
@@ -164,7 +150,7 @@ fn a_bad_file_is_refused_with_its_errors_and_the_old_goes_on() {
     }
     assert_eq!(a.connections(), 1);
     std::fs::write(place.path(), config).unwrap();
-    place.reload(&narthex);
+    narthex.reload();
     assert_eq!(narthex.metric(SUCCESSFUL), Some(1.0));
     assert!(narthex.metric(SUCCESS_TIME).unwrap() > read);
 }
@@ -223,7 +209,7 @@ fn under_load_nothing_is_lost_or_out_of_order_and_nothing_is_left_behind() {
     let mut turn = |count: usize| {
         for _ in 0..count {
             place.write(&with(dice.usize(1..6), dice.usize(1..200)), QUIET);
-            place.reload(&narthex);
+            narthex.reload();
         }
     };
     let stop = AtomicBool::new(false);
@@ -297,7 +283,7 @@ fn a_mended_url_keeps_the_backlog_over_a_reload() {
     let narthex = place.run(&[]);
     let backlog = place.push(&narthex, 5000);
     place.write(&[entry(&right)], &format!("{QUIET}\nlog: {{max_size: 8MiB}}"));
-    place.reload(&narthex);
+    narthex.reload();
     narthex.process.wait_for_line("it goes on where it was", SOON);
     let line =
         format!("destinations changed: {} (was {}); as before: 0", right.write_url(), wrong.write_url());
@@ -327,7 +313,7 @@ fn labels_doors_and_what_is_measured_follow_and_the_rest_is_named() {
          receive: {pushgateway: {expose: true, max_groups: 1}}\n\
          log: {max_size: 64MiB, durability: os}",
     );
-    place.reload(&narthex);
+    narthex.reload();
     for key in ["log.max_size", "log.durability"] {
         narthex.process.wait_for_line(&format!("{key} has changed, which needs a restart"), SOON);
     }
@@ -338,7 +324,7 @@ fn labels_doors_and_what_is_measured_follow_and_the_rest_is_named() {
     wait_until("this machine's metrics", SOON, || has("__name__", "node_time_seconds"));
     wait_until("narthex' own", SOON, || has("__name__", "narthex_build_info"));
     // What holds is still the old, so it is told again.
-    place.reload(&narthex);
+    narthex.reload();
     let told =
         narthex.process.lines().iter().filter(|line| line.contains("log.durability has changed")).count();
     assert_eq!(told, 2);

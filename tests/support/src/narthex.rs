@@ -3,7 +3,8 @@
 use crate::http::{self, Response};
 use crate::process::Process;
 use crate::query;
-use crate::wait::SOON;
+use crate::wait::{SOON, wait_for};
+use rustix::process::Signal;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
@@ -101,6 +102,21 @@ impl Narthex {
     /// The value of one of its own metrics: a name, or a whole series as its page spells it.
     pub fn metric(&self, series: &str) -> Option<f64> {
         query::metric(&self.url, series)
+    }
+
+    /// Sends SIGHUP and waits until the configuration has been read again; gives the line that says how it went.
+    #[track_caller]
+    pub fn reload(&self) -> String {
+        let said = || -> Vec<String> {
+            let lines = self.process.lines().into_iter();
+            lines.filter(|line| line.contains("the configuration was")).collect()
+        };
+        let before = said().len();
+        self.process.signal(Signal::HUP);
+        wait_for("the reload", SOON, || {
+            let said = said();
+            said.get(before).cloned().ok_or_else(|| format!("{} lines", said.len()))
+        })
     }
 
     #[track_caller]
