@@ -22,40 +22,38 @@ struct Running {
     task: JoinHandle<()>,
 }
 
-/// What a configuration asks for, with the sockets that it needs and that were not open yet.
-pub(crate) struct Prepared {
-    wanted: Vec<Arc<dyn Listener>>,
-    opened: BTreeMap<&'static str, Box<dyn Bound>>,
-}
+/// What a configuration asks for, each with its sockets if they were not open yet.
+pub(crate) struct Prepared(Vec<(Arc<dyn Listener>, Option<Box<dyn Bound>>)>);
 
 impl Listeners {
     /// Opens the sockets that `wanted` needs and that are not open yet. Changes nothing that runs.
     pub(crate) fn prepare(&self, wanted: Vec<Arc<dyn Listener>>) -> Result<Prepared, BindError> {
-        let mut opened = BTreeMap::new();
-        for listener in &wanted {
-            let name = listener.name();
-            let own = self.running.get(name).map(|running| running.listener.endpoints());
-            if own.as_ref() != Some(&listener.endpoints()) {
-                let sockets = listener.bind().map_err(|error| of_own_port(error, own.unwrap_or_default()))?;
-                opened.insert(name, sockets);
+        let open = |listener: Arc<dyn Listener>| {
+            let own = self.running.get(listener.name()).map(|running| running.listener.endpoints());
+            if own.as_ref() == Some(&listener.endpoints()) {
+                return Ok((listener, None));
             }
-        }
-        Ok(Prepared { wanted, opened })
+            let sockets = listener.bind().map_err(|error| of_own_port(error, own.unwrap_or_default()))?;
+            Ok((listener, Some(sockets)))
+        };
+        wanted.into_iter().map(open).collect::<Result<_, _>>().map(Prepared)
     }
 
     /// Starts, stops and changes inputs. One whose addresses stay keeps its sockets, so that nothing that arrives
     /// meanwhile is lost. One with other addresses listens on the new ones before the old ones are closed.
-    pub(crate) async fn apply(&mut self, prepared: Prepared, intake: &Intake) {
-        let Prepared { wanted, mut opened } = prepared;
+    pub(crate) async fn apply(&mut self, Prepared(wanted): Prepared, intake: &Intake) {
         let mut old = std::mem::take(&mut self.running);
-        for listener in wanted {
+        for (listener, opened) in wanted {
             let name = listener.name();
-            let running = match (opened.remove(name), old.remove(name)) {
+            let running = match (opened, old.remove(name)) {
                 (None, Some(running)) => {
                     running.exposure.send_replace(Arc::new(listener.exposure().clone()));
                     Running { listener, ..running }
                 }
-                (None, None) => continue,
+                (None, None) => {
+                    model::invariant!(false, "an input that keeps its sockets is running", input = name);
+                    continue;
+                }
                 (Some(bound), before) => {
                     let started = start(listener, bound, intake.clone());
                     if let Some(before) = before {

@@ -7,6 +7,14 @@ use formats::hint::{self, Hint};
 use intake::Share;
 use std::cell::RefCell;
 
+/// The encodings of texts. As in the Pushgateway `snappy` is the framed format here, unlike in remote write.
+pub(crate) const TEXT_ENCODINGS: &[(&str, Encoding)] = &[
+    ("gzip", Encoding::Gzip),
+    ("snappy", Encoding::SnappyFramed),
+    ("zstd", Encoding::Zstd),
+    ("identity", Encoding::Identity),
+];
+
 /// Bodies that may decompress to more than this are decoded on a thread of their own rather than on one
 /// that other requests need.
 const INLINE_BYTES: usize = 1 << 20;

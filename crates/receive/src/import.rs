@@ -1,6 +1,7 @@
 //! `POST /api/v1/import/prometheus`: text in either format, with its own timestamps.
 
 use crate::answer::Refusal;
+use crate::decode::TEXT_ENCODINGS;
 use crate::doors::IMPORT;
 use crate::http_input::{Conditions, Decoded, HttpInput};
 use crate::pushgateway::parameters;
@@ -36,12 +37,7 @@ impl HttpInput for Import {
         path: "/api/v1/import/prometheus",
         what: "Prometheus text and OpenMetrics, with timestamps",
     }];
-    const ENCODINGS: &'static [(&'static str, Encoding)] = &[
-        ("gzip", Encoding::Gzip),
-        ("snappy", Encoding::SnappyFramed),
-        ("zstd", Encoding::Zstd),
-        ("identity", Encoding::Identity),
-    ];
+    const ENCODINGS: &'static [(&'static str, Encoding)] = TEXT_ENCODINGS;
     const DEFAULT_ENCODING: Encoding = Encoding::Identity;
     type Head = Head;
 

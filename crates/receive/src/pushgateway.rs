@@ -1,7 +1,7 @@
 //! The Pushgateway's interface: PUT, POST and DELETE on `/metrics/job/JOB{/LABEL/VALUE}`.
 
 use crate::answer::Refusal;
-use crate::decode::{decode, encoding};
+use crate::decode::{TEXT_ENCODINGS, decode, encoding};
 use crate::{Doors, duration};
 use axum::Router;
 use axum::extract::{Query, Request, State};
@@ -25,14 +25,6 @@ use std::time::Duration;
 
 /// The header that names a group's time to live, as the URL parameter `ttl` does.
 pub const TTL_HEADER: &str = "narthex-ttl";
-
-/// As in the Pushgateway `snappy` is the framed format here, unlike in remote write.
-const ENCODINGS: [(&str, Encoding); 4] = [
-    ("gzip", Encoding::Gzip),
-    ("snappy", Encoding::SnappyFramed),
-    ("zstd", Encoding::Zstd),
-    ("identity", Encoding::Identity),
-];
 
 /// A body is read until it has this many times the samples that a group may have; what is between the two
 /// is refused as too large a group.
@@ -83,7 +75,7 @@ async fn delete(doors: &Doors, request: Request) -> Result<(), Refusal> {
 async fn take(doors: &Doors, request: Request, replace: bool) -> Result<(), Refusal> {
     let mut admission = doors.pushgateway().admit()?;
     let options = doors.options();
-    let encoding = encoding(request.headers(), Encoding::Identity, &ENCODINGS)?;
+    let encoding = encoding(request.headers(), Encoding::Identity, TEXT_ENCODINGS)?;
     let labels = GroupingLabels::from_path(request.uri().path())?;
     let ttl = ttl(&request)?;
     let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());

@@ -200,16 +200,8 @@ impl Prepared {
 impl Recipe {
     pub(crate) fn prepare(self) -> Result<Prepared, StartError> {
         let (config, name) = (&self.config, || self.name());
-        let queue = &config.queue_config;
-        for (key, value) in [
-            ("queue_config.capacity", queue.capacity),
-            ("queue_config.max_shards", queue.max_shards),
-            ("queue_config.min_shards", queue.min_shards),
-            ("queue_config.max_samples_per_send", queue.max_samples_per_send),
-        ] {
-            if value == 0 {
-                return Err(StartError::TooSmall { destination: name(), key, least: 1 });
-            }
+        if let Some(key) = config.queue_config.zero_keys().next() {
+            return Err(StartError::TooSmall { destination: name(), key, least: 1 });
         }
         if config.lacks_window() {
             return Err(StartError::OutOfOrder { destination: name() });

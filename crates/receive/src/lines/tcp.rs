@@ -21,7 +21,7 @@ const KEEPALIVE: Duration = Duration::from_secs(60);
 /// How many questions without an answer end a connection.
 const KEEPALIVE_PROBES: u32 = 2;
 /// How long a connection lasts whose client does not answer any more.
-pub const KEEPALIVE_MAX: Duration = Duration::from_secs(180);
+pub const KEEPALIVE_MAX: Duration = KEEPALIVE.saturating_mul(1 + KEEPALIVE_PROBES);
 /// Connections that the system queues.
 const BACKLOG: u32 = 1024;
 /// How long connections may take to append what they have read when the input stops.

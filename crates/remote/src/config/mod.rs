@@ -294,6 +294,19 @@ pub struct QueueConfig {
     pub sample_age_limit: Duration,
 }
 
+impl QueueConfig {
+    /// The keys that are 0 although nothing would be sent then.
+    pub fn zero_keys(&self) -> impl Iterator<Item = &'static str> {
+        let keys = [
+            ("queue_config.capacity", self.capacity),
+            ("queue_config.max_shards", self.max_shards),
+            ("queue_config.min_shards", self.min_shards),
+            ("queue_config.max_samples_per_send", self.max_samples_per_send),
+        ];
+        keys.into_iter().filter(|(_, value)| *value == 0).map(|(key, _)| key)
+    }
+}
+
 impl Default for QueueConfig {
     fn default() -> Self {
         QueueConfig {

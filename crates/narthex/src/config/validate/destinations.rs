@@ -35,15 +35,8 @@ pub(super) fn check(entries: &[RemoteWrite], faults: &Faults<'_>) {
             let why = "too small: at least 1KiB, or leave it out for no limit";
             faults.add(&format!("{path}.queue_config.max_bytes_per_second"), why);
         }
-        for (name, value) in [
-            ("capacity", queue.capacity),
-            ("max_shards", queue.max_shards),
-            ("min_shards", queue.min_shards),
-            ("max_samples_per_send", queue.max_samples_per_send),
-        ] {
-            if value == 0 {
-                faults.add(&format!("{path}.queue_config.{name}"), "0 would send nothing: at least 1");
-            }
+        for key in queue.zero_keys() {
+            faults.add(&format!("{path}.{key}"), "0 would send nothing: at least 1");
         }
     }
     check_identities(entries, faults);

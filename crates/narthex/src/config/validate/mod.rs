@@ -51,7 +51,7 @@ impl<'a> Faults<'a> {
             let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '_' | '.' | '[' | ']'));
             let (name, after) = rest.split_at(end.unwrap_or(rest.len()));
             let below = format!("{key}.{name}");
-            if name.is_empty() || !self.places.has(&self.places.path_in_file(&below)) {
+            if name.is_empty() || !self.is_given(&below) {
                 break;
             }
             key = below;
