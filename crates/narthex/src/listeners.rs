@@ -22,8 +22,14 @@ struct Running {
     task: JoinHandle<()>,
 }
 
-/// What a configuration asks for, each with its sockets if they were not open yet.
-pub(crate) struct Prepared(Vec<(Arc<dyn Listener>, Option<Box<dyn Bound>>)>);
+/// What a configuration asks for.
+pub(crate) struct Prepared(Vec<Wanted>);
+
+struct Wanted {
+    listener: Arc<dyn Listener>,
+    /// Its sockets, if they were not open yet.
+    opened: Option<Box<dyn Bound>>,
+}
 
 impl Listeners {
     /// Opens the sockets that `wanted` needs and that are not open yet. Changes nothing that runs.
@@ -31,10 +37,10 @@ impl Listeners {
         let open = |listener: Arc<dyn Listener>| {
             let own = self.running.get(listener.name()).map(|running| running.listener.endpoints());
             if own.as_ref() == Some(&listener.endpoints()) {
-                return Ok((listener, None));
+                return Ok(Wanted { listener, opened: None });
             }
             let sockets = listener.bind().map_err(|error| of_own_port(error, own.unwrap_or_default()))?;
-            Ok((listener, Some(sockets)))
+            Ok(Wanted { listener, opened: Some(sockets) })
         };
         wanted.into_iter().map(open).collect::<Result<_, _>>().map(Prepared)
     }
@@ -43,7 +49,7 @@ impl Listeners {
     /// meanwhile is lost. One with other addresses listens on the new ones before the old ones are closed.
     pub(crate) async fn apply(&mut self, Prepared(wanted): Prepared, intake: &Intake) {
         let mut old = std::mem::take(&mut self.running);
-        for (listener, opened) in wanted {
+        for Wanted { listener, opened } in wanted {
             let name = listener.name();
             let running = match (opened, old.remove(name)) {
                 (None, Some(running)) => {
