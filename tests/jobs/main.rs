@@ -12,7 +12,6 @@ mod spool;
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -155,6 +154,5 @@ fn exposing_narthex(folder: &Path) -> Narthex {
 
 /// A port that nothing listens on.
 fn dead_url() -> String {
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    format!("http://{address}")
+    format!("http://127.0.0.1:{}", support::process::free_port())
 }

@@ -186,9 +186,8 @@ mod tests {
     #[tokio::test]
     async fn it_is_ready_while_a_destination_is_away_for_an_hour() {
         let folder = tempfile::tempdir().unwrap();
-        // Nothing listens there any more.
-        let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let url = Url::parse_short(&format!("http://{address}")).unwrap();
+        let url = format!("http://127.0.0.1:{}", support::process::free_port());
+        let url = Url::parse_short(&url).unwrap();
         let config = Config { destinations: vec![RemoteWrite::to(url)], ..Config::default() };
         let settings =
             Settings { config, data: folder.path().join("data"), job: "node".into(), instance: "a".into() };

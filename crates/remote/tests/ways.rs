@@ -136,7 +136,7 @@ async fn requests_go_through_a_socks_proxy_which_looks_names_up() {
     let wrong = failing(&format!("socks5://me:wrong@127.0.0.1:{}", proxy.port), &to).await;
     assert!(wrong.contains(&format!("the proxy {address}: ")), "{wrong}");
     assert!(wrong.contains("credentials not accepted") && !wrong.contains("wrong"), "{wrong}");
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let nobody = support::process::free_port();
     let away = failing(&format!("socks5://127.0.0.1:{nobody}"), &to).await;
     assert!(away.contains("the proxy ") && away.contains("refused"), "{away}");
     let beyond = failing(&format!("socks5://127.0.0.1:{}", open.port), &format!("http://h:{nobody}/")).await;
@@ -272,7 +272,7 @@ async fn a_wrong_port_is_called_so() {
     let silent = saying(b"").await;
     let said = words(&config(&format!("http://127.0.0.1:{silent}/"))).await;
     assert_eq!(said, "the connection was closed before there was an answer");
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let nobody = support::process::free_port();
     let said = words(&config(&format!("http://127.0.0.1:{nobody}/"))).await;
     assert!(said.starts_with("can't connect: ") && said.contains("refused"), "{said}");
 }

@@ -12,7 +12,10 @@ use rustix::process::Pid;
 pub use rustix::process::Signal;
 use std::collections::VecDeque;
 use std::ffi::OsStr;
+use std::hash::{BuildHasher, RandomState};
 use std::io::{BufRead, BufReader, Read};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -296,13 +299,49 @@ fn spawn(command: Command) -> std::io::Result<Child> {
     child.recv().map_err(std::io::Error::other)?
 }
 
-/// A port on loopback that was free a moment ago, for programs that can't choose one themselves.
+/// A port on loopback for a program that can't choose one itself. It is this process' own until it ends.
+///
+/// No other test process on this machine gets it, and no socket that lets the system choose its port: it lies
+/// outside the range that the kernel chooses from. So whoever answers at it is the program that was given it.
+///
+/// # Panics
+/// Where no port is free.
 pub fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static CLAIMS: Mutex<Vec<UnixListener>> = Mutex::new(Vec::new());
+    let candidates = ports_that_nothing_chooses();
+    // Somewhere, so that processes that start together do not ask for the same ones in turn.
+    let start = RandomState::new().hash_one(std::process::id()) as usize;
+    for step in 0..candidates.len() {
+        let port = candidates[start.wrapping_add(step) % candidates.len()];
+        let Some(claim) = claim(port) else { continue };
+        CLAIMS.lock().unwrap().push(claim);
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("none of {} ports is free", candidates.len());
+}
+
+/// A name that only one socket in this network namespace can have at a time, and that the kernel frees when
+/// this process ends, however it ends.
+fn claim(port: u16) -> Option<UnixListener> {
+    let name = SocketAddr::from_abstract_name(format!("narthex-test-port-{port}")).unwrap();
+    UnixListener::bind_addr(&name).ok()
+}
+
+/// The ports outside the range from which the kernel chooses for sockets that name none; all, where it chooses
+/// from nearly all or doesn't say from which, for then the claim alone has to do.
+fn ports_that_nothing_chooses() -> Vec<u16> {
+    let all = 10_000..=u16::MAX;
+    let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let bounds: Vec<u16> = range.split_whitespace().map(|bound| bound.parse().unwrap()).collect();
+    let chosen = |port: &u16| bounds.len() == 2 && (bounds[0]..=bounds[1]).contains(port);
+    let apart: Vec<u16> = all.clone().filter(|port| !chosen(port)).collect();
+    if apart.len() < 1_000 { all.collect() } else { apart }
 }
 
 /// Starts a server that has to be told its port, and waits until `ready` (a path) answers 200.
-/// Between choosing the port and its use, another may take it: then it is tried again with the next.
+/// Where a program of somebody else took the port meanwhile, it is tried again with the next.
 ///
 /// # Panics
 /// Where it ends or isn't ready in time, with its last lines.
@@ -372,6 +411,17 @@ mod tests {
         // A killed process whose parent is gone stays as a zombie until somebody reaps it.
         std::fs::read_to_string(format!("/proc/{pid}/stat"))
             .is_ok_and(|stat| !stat.rsplit(')').next().unwrap().trim_start().starts_with('Z'))
+    }
+
+    #[test]
+    fn a_port_is_given_once_and_the_kernel_does_not_choose_it() {
+        let mut given: Vec<u16> = (0..50).map(|_| free_port()).collect();
+        assert!(given.iter().all(|port| claim(*port).is_none()), "another process could get one of them");
+        let apart = ports_that_nothing_chooses();
+        assert!(given.iter().all(|port| apart.contains(port)));
+        given.sort();
+        given.dedup();
+        assert_eq!(given.len(), 50);
     }
 
     #[test]
