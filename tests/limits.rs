@@ -1,8 +1,10 @@
 //! `docs/limits.md` says the numbers that the code has.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test reports")]
 
+use command::flags;
 use http_server::security;
-use narthex::{config, configure, demo, exec, logging, push, sink, status};
+use narthex::{config, demo, status};
+use push::exec;
 use receive::lines;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -310,7 +312,7 @@ fn by_the_code() -> Vec<(&'static str, &'static str, String)> {
             "kinds and destinations that the log tells apart at a time",
             format!("{}; all others share one line a minute", logging::throttle::KEYS_MAX),
         ),
-        ("The program", "file of `--to-file`", bytes(configure::TO_FILE_BYTES_MAX)),
+        ("The program", "file of `--to-file`", bytes(flags::TO_FILE_BYTES_MAX)),
         (
             "The program",
             "web configuration file, certificate, key, token",

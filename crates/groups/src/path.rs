@@ -11,6 +11,9 @@ use base64::alphabet::URL_SAFE;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use std::collections::BTreeMap;
 
+/// The header that names the time to live of a group, as the URL parameter `ttl` does.
+pub const TTL_HEADER: &str = "narthex-ttl";
+
 /// What marks a label whose value is base64.
 const BASE64_SUFFIX: &str = "@base64";
 

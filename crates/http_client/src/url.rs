@@ -218,6 +218,28 @@ impl<'de> Deserialize<'de> for Url {
     }
 }
 
+/// The text without the user and password of any URL in it.
+pub fn without_password(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("://") {
+        let (before, after) = rest.split_at(at + 3);
+        out.push_str(before);
+        let end = after.find(['/', ' ', '"', '\'', '?', '#']).unwrap_or(after.len());
+        let (authority, after) = after.split_at(end);
+        match authority.rsplit_once('@') {
+            Some((_, host)) => {
+                out.push_str("…@");
+                out.push_str(host);
+            }
+            None => out.push_str(authority),
+        }
+        rest = after;
+    }
+    out.push_str(rest);
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -279,5 +301,14 @@ mod tests {
             let error = Url::parse(text).unwrap_err().to_string();
             assert!(!error.contains("secret"), "{error}");
         }
+    }
+
+    #[test]
+    fn urls_are_shown_without_their_password() {
+        assert_eq!(
+            without_password("url: http://u:p@h:1/x?y, http://i/"),
+            "url: http://…@h:1/x?y, http://i/"
+        );
+        assert_eq!(without_password("http://u:p@ss@h"), "http://…@h");
     }
 }

@@ -14,6 +14,7 @@
 pub mod arena;
 pub mod batch;
 pub mod clock;
+pub mod duration;
 pub mod family;
 pub mod histogram;
 pub mod invariant;

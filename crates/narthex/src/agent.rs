@@ -1,21 +1,20 @@
 //! The agent: log, destinations, doors and measuring, put together. `run` and `demo` both are one.
 
-use crate::config::size::Human;
 use crate::config::{Collect, Config, Log, default_max_size};
-use crate::data_dir::{DataDir, DataDirError};
 use crate::host;
 use crate::listeners::Listeners;
-use crate::logging;
-use crate::page::Mode;
 use crate::routes::Watch;
 use crate::status::About;
 use crate::status::monitor::Monitor;
 use crate::telemetry::{Outlet, Outlets, Telemetry};
 use axum::Router;
 use collect::HostOptions;
+use command::data_dir::{DataDir, DataDirError};
 use http_server::Routes;
 use http_server::security::Security;
+use model::size::Human;
 use model::{Clock, SystemClock};
+use page::Mode;
 use receive::Doors;
 use remote::disk::claims::Removed;
 use remote::{Base, Changes, Destination, Destinations};
@@ -373,9 +372,4 @@ fn log_options(log: &Log, data: &DataDir) -> storage::Options {
     options.durability = log.durability;
     options.compression = log.compression;
     options
-}
-
-/// This machine's name.
-pub fn hostname() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }

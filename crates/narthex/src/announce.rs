@@ -1,10 +1,10 @@
 //! What is logged of destinations while they run: when one first accepted, when an outage ended, and when the
 //! samples that waited are delivered. Failures are logged where they happen.
 
-use crate::config::duration::human;
 use crate::outage::{Outage, Seen, Turn};
 use crate::telemetry::{Outlet, Telemetry};
 use formats::remote_write::Protocol;
+use model::duration::human;
 use remote::{State, Stats};
 use std::sync::Arc;
 use std::time::{Duration, Instant};

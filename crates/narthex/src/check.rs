@@ -1,12 +1,12 @@
 //! `narthex check`: what a configuration file would do, and with `--send` whether its destinations accept.
 
-use crate::agent::hostname;
 use crate::config::{self, Config};
 use crate::configure::NOWHERE;
 use crate::describe::sentences;
-use crate::failure::Failure;
-use crate::say::say;
 use bytes::Bytes;
+use command::Failure;
+use command::hostname;
+use command::say;
 use formats::compress::{Compressor, Encoding};
 use formats::remote_write::{Encoder, Protocol};
 use http_server::security::Policy;

@@ -1,21 +1,12 @@
 //! The command line: what can be said, and nothing of what is then done.
 
-use crate::config::duration;
-use crate::listen;
-use crate::logging::format::Format;
-#[cfg(feature = "demo")]
-use crate::sink::Accept;
 use clap::{Args, Parser, Subcommand};
 use collect::CollectorSet;
+use command::{flags, listen_address};
+use logging::format::Format;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
-
-/// Where `run` and `demo` listen unless told otherwise: the Pushgateway's port, on loopback.
-pub const DEFAULT_LISTEN: &str = "127.0.0.1:9091";
-
-/// Where `sink` listens unless told otherwise.
-pub const DEFAULT_SINK_LISTEN: &str = "127.0.0.1:9095";
 
 /// Collects and receives metrics, and sends them by Prometheus remote write.
 #[derive(Debug, Parser)]
@@ -77,13 +68,13 @@ pub enum Command {
     Demo(DemoArgs),
     /// A remote-write receiver for tests of senders: it can fail, delay and refuse.
     #[cfg(feature = "demo")]
-    Sink(SinkArgs),
+    Sink(sink::SinkArgs),
     /// Push values from a script to a narthex or a Pushgateway, or straight to a remote-write endpoint.
-    Push(crate::push::args::PushArgs),
+    Push(push::args::PushArgs),
     /// Run a command and push how it went: when it started and ended, its exit code, what it used.
-    Exec(crate::exec::args::ExecArgs),
+    Exec(push::exec::args::ExecArgs),
     /// Inspect, verify, dump or repair a log of narthex or of Prometheus.
-    Wal(crate::wal_command::args::WalArgs),
+    Wal(wal_command::args::WalArgs),
     /// Check a configuration file, say what it would do, and try its destinations (--send).
     Check(CheckArgs),
     /// Write completions for a shell to standard output.
@@ -118,8 +109,8 @@ pub struct RunArgs {
 
     /// Listen here for pushes, for its own metrics and for the page. A port alone means loopback; `:PORT`
     /// means all of this machine's addresses.
-    #[arg(long, visible_alias = "web.listen-address", value_name = "ADDR", default_value = DEFAULT_LISTEN,
-          value_parser = listen::parse)]
+    #[arg(long, visible_alias = "web.listen-address", value_name = "ADDR", default_value = listen_address::DEFAULT,
+          value_parser = listen_address::parse)]
     pub listen: SocketAddr,
 
     /// Which of this machine's metrics to collect: names separated by commas; `default`, `all` and `none`
@@ -158,7 +149,7 @@ pub struct RunArgs {
     pub enable_lifecycle: bool,
 
     /// How long to go on sending at the end. What is not sent then stays in the log for the next start.
-    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = duration::flag)]
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = flags::duration)]
     pub flush_deadline: Duration,
 }
 
@@ -173,64 +164,12 @@ pub struct DemoArgs {
 
     /// Listen here for the page and for pushes. [default: 127.0.0.1:9091, or another port where that
     /// one is taken]
-    #[arg(long, visible_alias = "web.listen-address", value_name = "ADDR", value_parser = listen::parse)]
+    #[arg(long, visible_alias = "web.listen-address", value_name = "ADDR", value_parser = listen_address::parse)]
     pub listen: Option<SocketAddr>,
 
     /// Listen beyond loopback: the demo has no authentication.
     #[arg(long)]
     pub allow_unauthenticated: bool,
-}
-
-/// `narthex sink`.
-#[cfg(feature = "demo")]
-#[derive(Debug, Args)]
-pub struct SinkArgs {
-    /// Listen here for remote write and for the page. A port alone means loopback; `:PORT` means all of this
-    /// machine's addresses.
-    #[arg(long, visible_alias = "web.listen-address", value_name = "ADDR",
-          default_value = DEFAULT_SINK_LISTEN, value_parser = listen::parse)]
-    pub listen: SocketAddr,
-
-    /// Listen beyond loopback: the sink has no authentication.
-    #[arg(long)]
-    pub allow_unauthenticated: bool,
-
-    /// Which protocol versions to take; the other is answered with 415.
-    #[arg(long, value_enum, default_value_t = Accept::Both)]
-    pub accept: Accept,
-
-    /// Answer requests with this status (400 to 599) instead of taking them.
-    #[arg(long, value_name = "STATUS", value_parser = clap::value_parser!(u16).range(400..=599))]
-    pub fail: Option<u16>,
-
-    /// Fail only one request in this many.
-    #[arg(long, value_name = "N", requires = "fail", default_value_t = 1,
-          value_parser = clap::value_parser!(u64).range(1..))]
-    pub fail_every: u64,
-
-    /// Send this many seconds as Retry-After with each failure.
-    #[arg(long, value_name = "SECONDS", requires = "fail")]
-    pub retry_after: Option<u64>,
-
-    /// Wait this long before each answer (250ms, 2s).
-    #[arg(long, value_name = "DURATION", value_parser = duration::flag)]
-    pub delay: Option<Duration>,
-
-    /// Cut connections without an answer.
-    #[arg(long)]
-    pub refuse: bool,
-
-    /// Keep the recent points of at most this many series.
-    #[arg(long, value_name = "N", default_value_t = crate::sink::WindowLimits::DEFAULT.series)]
-    pub max_series: usize,
-
-    /// Keep at most this many points of a series.
-    #[arg(long, value_name = "N", default_value_t = crate::sink::WindowLimits::DEFAULT.points_per_series)]
-    pub max_points: usize,
-
-    /// Keep at most this much in memory.
-    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = parse_size)]
-    pub max_memory: u64,
 }
 
 /// `narthex check`.
@@ -251,14 +190,6 @@ pub struct CheckArgs {
 
 fn parse_collectors(text: &str) -> Result<CollectorSet, String> {
     crate::config::file::Collectors::parse(text).map(|collectors| collectors.0)
-}
-
-#[cfg(feature = "demo")]
-fn parse_size(text: &str) -> Result<u64, String> {
-    match crate::config::size::Size::parse(text).map_err(|error| error.to_string())? {
-        crate::config::size::Size::Bytes(bytes) => Ok(bytes),
-        crate::config::size::Size::Percent(_) => Err("a share of what? give bytes, such as 64MiB".into()),
-    }
 }
 
 #[cfg(test)]

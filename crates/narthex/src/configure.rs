@@ -1,20 +1,18 @@
 //! What is asked for: flags, environment and file, put together.
 
 use crate::cli::RunArgs;
-use crate::config::{self, Config, error::without_password, size::Human, web};
-use crate::failure::Failure;
-use http_client::Url;
+use crate::config::{self, Config, web};
+use command::Failure;
 use http_client::tls::KeyNames;
+use http_client::url::{Url, without_password};
 use http_server::security::WebConfigFile;
 use remote::Identity;
 use remote::config::RemoteWrite;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// What is wrong with a file without destinations.
 pub(crate) const NOWHERE: &str = "remote_write: nowhere to push to: give at least one destination, `remote_write: [{url: \
     http://HOST:9090/api/v1/write}]`";
-/// The largest file that `--to-file` may name, in bytes.
-pub const TO_FILE_BYTES_MAX: u64 = 64 << 10;
 
 /// Flags and file, put together: a flag adds a destination, and wins over the file elsewhere.
 pub(crate) fn configure(
@@ -67,27 +65,11 @@ fn destination(
     environment: config::env::Lookup<'_>,
 ) -> Result<Option<(&'static str, String)>, Failure> {
     if let Some(file) = &args.to_file {
-        return read_url(file).map(|url| Some(("--to-file", url)));
+        return command::flags::read_url(file).map(|url| Some(("--to-file", url)));
     }
     if let Some(url) = &args.to {
         return Ok(Some(("--to", url.clone())));
     }
     // A variable that is set to nothing is not set.
     Ok(environment("NARTHEX_TO").filter(|url| !url.trim().is_empty()).map(|url| ("NARTHEX_TO", url)))
-}
-
-/// The URL in the file that `--to-file` names.
-pub(crate) fn read_url(file: &PathBuf) -> Result<String, Failure> {
-    let failed = |why: String| Failure::usage(format!("--to-file {}: {why}", file.display()));
-    let size = std::fs::metadata(file).map_err(|error| failed(error.to_string()))?.len();
-    if size > TO_FILE_BYTES_MAX {
-        return Err(failed(format!("{} is more than a URL", Human(size))));
-    }
-    let text = std::fs::read_to_string(file).map_err(|error| failed(error.to_string()))?;
-    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    match (lines.next(), lines.next()) {
-        (Some(url), None) => Ok(url.to_string()),
-        (None, _) => Err(failed("it is empty: it should hold one URL".into())),
-        (Some(_), Some(_)) => Err(failed("it should hold one URL, alone".into())),
-    }
 }

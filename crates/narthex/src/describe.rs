@@ -1,10 +1,10 @@
 //! What a configuration does, in sentences for `narthex run` and `narthex check`.
 
-use crate::config::duration::human;
 use crate::config::file::File;
 use crate::config::{Collect, Config};
 use http_client::Url;
 use intake::InputSettings;
+use model::duration::human;
 use model::words::{counted, number};
 use remote::RemoteWrite;
 use std::time::Duration;

@@ -15,43 +15,29 @@ mod check;
 pub mod cli;
 pub mod config;
 pub mod configure;
-pub mod data_dir;
 #[cfg(feature = "demo")]
 pub mod demo;
 mod describe;
 mod essential;
-pub mod exec;
-pub mod failure;
 mod host;
-mod listen;
 mod listeners;
 mod log_settings;
-pub mod logging;
 #[cfg(feature = "manual")]
 pub mod manual;
-pub use model::moment;
 mod outage;
-pub mod page;
 #[cfg(debug_assertions)]
 mod panic_on_demand;
-pub mod push;
 mod reload;
 mod routes;
 pub mod run;
-mod say;
 pub mod service_manager;
-pub mod shutdown;
-#[cfg(feature = "demo")]
-pub mod sink;
 mod static_libc;
 pub mod status;
 pub mod telemetry;
-pub mod wal_command;
 
 use cli::{Cli, Command};
-use failure::Failure;
+use command::{Failure, failure, say};
 use log_settings::LogSettings;
-use say::say;
 use std::process::ExitCode;
 use supervisor::Task;
 
@@ -119,13 +105,13 @@ fn start(cli: Cli, log: &LogSettings) -> Result<ExitCode, Failure> {
     let ended = runtime.block_on(async {
         tokio::spawn(supervisor::supervise(Task::only("log_lines"), logging::tick));
         let ended = match cli.command {
-            Command::Exec(args) => return Ok(exec::run(args).await),
+            Command::Exec(args) => return Ok(push::exec::run(args).await),
             Command::Push(args) => push::run(args).await,
             Command::Run(args) => run::run(args).await,
             #[cfg(feature = "demo")]
             Command::Demo(args) => demo::run(args).await,
             #[cfg(feature = "demo")]
-            Command::Sink(args) => sink::serve::run(args).await,
+            Command::Sink(args) => sink::run(args).await,
             Command::Check(args) => check::check_and_send(&args.file, args.dry).await,
             // The others have ended above.
             _ => Ok(()),

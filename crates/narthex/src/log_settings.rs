@@ -1,11 +1,11 @@
 //! The level and the format of the log, by flags or environment variables, and which of them a mistake is in.
 
 use crate::cli::Cli;
-use crate::failure::Failure;
-use crate::logging::{self, format::Format};
 use clap::builder::Resettable;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, ValueEnum};
+use command::Failure;
+use logging::format::Format;
 
 /// The variable that stands for `--log`.
 const LEVEL_VARIABLE: &str = "NARTHEX_LOG";
@@ -54,7 +54,9 @@ impl LogSettings {
     /// Starts the log.
     pub(crate) fn start(&self, cli: &Cli) -> Result<(), Failure> {
         let level = cli.log.as_deref().unwrap_or_else(|| cli.default_level());
-        let started = logging::start(self.level_from, level, cli.log_format);
+        let from = self.level_from;
+        let started = logging::start(level, cli.log_format)
+            .map_err(|error| Failure::usage(format!("{from} {level:?}: {error}")));
         if let Some(format) = &self.wrong_format {
             let formats: Vec<String> = Format::value_variants()
                 .iter()

@@ -1,11 +1,11 @@
 //! `narthex man` and `narthex completions`: both are generated from the command line's own definition.
 
 use crate::cli::Cli;
-use crate::failure::Failure;
 use clap::{Arg, Args, Command, CommandFactory};
 use clap_complete::Shell;
 use clap_mangen::Man;
 use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
+use command::Failure;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 

@@ -1,7 +1,5 @@
 //! What an agent serves: the page, its status as JSON, its metrics, whether it is ready, and the inputs.
 
-use crate::agent::hostname;
-use crate::page::{Mode, page};
 use crate::status::groups::{Ask, Groups};
 use crate::status::hold::Summary;
 use crate::status::monitor::Monitor;
@@ -12,12 +10,14 @@ use axum::Router;
 use axum::extract::{Query, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use command::hostname;
 use groups::Escaping;
 use http::{HeaderMap, StatusCode, header};
 use http_server::guard::{Guard, guard};
 use http_server::security::Security;
 use http_server::{Route, Routes};
 use model::Clock;
+use page::{Mode, page};
 use receive::Doors;
 use receive::answer::Refusal;
 use std::sync::Arc;

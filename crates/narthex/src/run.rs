@@ -1,21 +1,21 @@
 //! `narthex run`: from a configuration to a running agent, and to its end.
 
-use crate::agent::{Agent, Settings, hostname};
+use crate::agent::{Agent, Settings};
 use crate::announce;
 use crate::cli::RunArgs;
-use crate::config::{duration::human, size::Human};
 use crate::configure::configure;
-use crate::data_dir::default_path;
 use crate::describe::sentences;
 use crate::essential;
-use crate::failure::Failure;
-use crate::logging;
-use crate::page::Mode;
 use crate::reload::{self, Reloader};
 use crate::service_manager::{self, parts, watchdog};
-use crate::shutdown::{Hangups, Signals};
+use command::Failure;
+use command::data_dir::default_path;
+use command::hostname;
+use command::signals::{Hangups, Signals};
 use http_server::security::{Policy, Security};
 use http_server::{Listening, Switch};
+use model::{duration::human, size::Human};
+use page::Mode;
 use std::time::Duration;
 use tokio::time::Instant;
 

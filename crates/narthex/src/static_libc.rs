@@ -24,7 +24,7 @@ pub(crate) fn restrict_name_resolution() {
     let result = unsafe { glibc::__nss_configure_lookup(c"hosts".as_ptr(), c"files dns".as_ptr()) };
     if result != 0 {
         let error = std::io::Error::last_os_error();
-        crate::say::say(format_args!("warning: names may not be resolved in this static binary: {error}"));
+        command::say(format_args!("warning: names may not be resolved in this static binary: {error}"));
     }
 }
 

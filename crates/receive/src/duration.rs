@@ -2,17 +2,6 @@
 
 use std::time::Duration;
 
-/// Units and their milliseconds, largest first, as in Prometheus.
-const UNITS: [(&str, u64); 7] = [
-    ("y", 365 * 86_400_000),
-    ("w", 7 * 86_400_000),
-    ("d", 86_400_000),
-    ("h", 3_600_000),
-    ("m", 60_000),
-    ("s", 1000),
-    ("ms", 1),
-];
-
 /// Why a text is no time to live.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is no time to live: write 90s, 1h30m, 7d, a number of seconds, or 0 for none")]
@@ -25,7 +14,7 @@ pub(crate) fn parse_ttl(text: &str) -> Result<Option<Duration>, DurationError> {
     let wrong = || DurationError { text: text.chars().take(40).collect() };
     let ms = match text.parse::<u64>() {
         Ok(seconds) => seconds.checked_mul(1000),
-        Err(_) => parse_units(text),
+        Err(_) => model::duration::parse(text).ok().and_then(|ttl| u64::try_from(ttl.as_millis()).ok()),
     };
     match ms.ok_or_else(wrong)? {
         0 => Ok(None),
@@ -33,22 +22,6 @@ pub(crate) fn parse_ttl(text: &str) -> Result<Option<Duration>, DurationError> {
         ms if ms > 1 << 52 => Err(wrong()),
         ms => Ok(Some(Duration::from_millis(ms))),
     }
-}
-
-fn parse_units(mut rest: &str) -> Option<u64> {
-    let mut total: u64 = 0;
-    let mut units = UNITS.iter();
-    if rest.is_empty() {
-        return None;
-    }
-    while !rest.is_empty() {
-        let (number, after) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit())?);
-        let (unit, after) = after.split_at(after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len()));
-        let (_, ms) = units.find(|(name, _)| *name == unit)?;
-        total = total.checked_add(number.parse::<u64>().ok()?.checked_mul(*ms)?)?;
-        rest = after;
-    }
-    Some(total)
 }
 
 /// `2026-11-23T03:03:46.123Z`, as the Pushgateway writes times in its JSON.

@@ -23,9 +23,6 @@ use model::{LabelsBuilder, Limits};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The header that names a group's time to live, as the URL parameter `ttl` does.
-pub const TTL_HEADER: &str = "narthex-ttl";
-
 /// A body is read until it has this many times the samples that a group may have; what is between the two
 /// is refused as too large a group.
 pub const READ_FACTOR: usize = 4;
@@ -185,7 +182,7 @@ fn check_key(labels: &GroupingLabels, limits: &Limits) -> Result<(), Refusal> {
 /// What the request says of the group's time to live: nothing, or `Some(None)` for ever.
 fn ttl(request: &Request) -> Result<Option<Option<Duration>>, Refusal> {
     let parameter = parameters(request.uri())?.into_iter().rev().find(|(name, _)| name == "ttl");
-    let header = request.headers().get(TTL_HEADER).map(HeaderValue::to_str);
+    let header = request.headers().get(groups::path::TTL_HEADER).map(HeaderValue::to_str);
     let text = match (&parameter, header) {
         (Some((_, text)), _) => text.as_str(),
         (None, Some(text)) => text.unwrap_or("(not text)"),

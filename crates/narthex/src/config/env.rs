@@ -6,8 +6,7 @@
 //! In narthex's own sections a value may be of any type, so the text is expanded before it is parsed.
 //! What a variable holds is quoted where it would otherwise be read as YAML.
 
-/// Where variables are looked up; the process' environment, except in tests.
-pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
+pub use command::Lookup;
 
 /// A variable that can't be expanded. Says nothing of any variable's value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

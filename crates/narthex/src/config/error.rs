@@ -3,6 +3,7 @@
 
 use super::hints;
 use super::read::MISTAKES_MAX;
+use http_client::url::without_password;
 use std::fmt;
 
 /// Something wrong with a configuration.
@@ -247,28 +248,6 @@ fn cut(text: String, end: Option<usize>) -> String {
     if kept.len() < text.trim_end().len() { format!("{kept} …") } else { text }
 }
 
-/// The text without the user and password of any URL in it.
-pub fn without_password(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find("://") {
-        let (before, after) = rest.split_at(at + 3);
-        out.push_str(before);
-        let end = after.find(['/', ' ', '"', '\'', '?', '#']).unwrap_or(after.len());
-        let (authority, after) = after.split_at(end);
-        match authority.rsplit_once('@') {
-            Some((_, host)) => {
-                out.push_str("…@");
-                out.push_str(host);
-            }
-            None => out.push_str(authority),
-        }
-        rest = after;
-    }
-    out.push_str(rest);
-    out
-}
-
 /// The reader's names of types, as people say them.
 fn words(ty: &str) -> &str {
     match ty {
@@ -345,15 +324,6 @@ mod tests {
         let reporter = Reporter { file: "n.yml", text, expanded: &[] };
         assert_eq!(reporter.at(Some((2, 3)), "a.basic_auth.x", "wrong").line, None);
         assert!(reporter.at(Some((3, 3)), "a.password_file", "wrong").line.is_some());
-    }
-
-    #[test]
-    fn urls_are_shown_without_their_password() {
-        assert_eq!(
-            without_password("url: http://u:p@h:1/x?y, http://i/"),
-            "url: http://…@h:1/x?y, http://i/"
-        );
-        assert_eq!(without_password("http://u:p@ss@h"), "http://…@h");
     }
 
     #[test]

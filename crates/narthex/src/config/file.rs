@@ -262,7 +262,7 @@ pub struct ListenAddress(pub SocketAddr);
 impl<'de> Deserialize<'de> for ListenAddress {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        crate::listen::parse(&text).map(ListenAddress).map_err(D::Error::custom)
+        command::listen_address::parse(&text).map(ListenAddress).map_err(D::Error::custom)
     }
 }
 
@@ -432,5 +432,5 @@ fn section<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
 
 fn maybe_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     let text: Option<String> = Option::deserialize(deserializer)?;
-    text.map(|text| super::duration::parse(&text).map_err(D::Error::custom)).transpose()
+    text.map(|text| model::duration::parse(&text).map_err(D::Error::custom)).transpose()
 }

@@ -1,8 +1,8 @@
 //! Hints for mistakes of form: a key at the wrong depth, a list without dashes, a line out of its column.
 
-use super::error::without_password;
 use super::file;
 use super::read::Place;
+use http_client::url::without_password;
 use serde::de::DeserializeOwned;
 
 /// The sections whose keys are known here, by their types: so that nothing has to be listed twice.

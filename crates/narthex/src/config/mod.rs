@@ -5,9 +5,9 @@
 //! [`read`] reads them with all mistakes of form, `validate` finds what is wrong with their values, and [`error`]
 //! makes sentences of both.
 
-pub mod duration;
 pub mod env;
 pub mod error;
+mod failure;
 pub mod file;
 mod hints;
 mod known;

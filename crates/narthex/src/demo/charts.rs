@@ -1,10 +1,10 @@
 //! What the demo's page draws, out of what arrived at the sink: counters become rates, series of the same
 //! kind are added up, and only what the page does not have yet is sent.
 
-use crate::sink::Window;
-use crate::sink::window::{Point, Series};
 use model::LabelsRef;
 use serde::Serialize;
+use sink::Window;
+use sink::window::{Point, Series};
 use std::collections::{BTreeMap, VecDeque};
 
 /// A point of a line: milliseconds since 1970, and the value.
@@ -279,8 +279,8 @@ fn join(a: &[Dot], b: &[Dot], with: impl Fn(f64, f64) -> f64) -> Vec<Dot> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests")]
     use super::*;
-    use crate::sink::WindowLimits;
     use model::{Batch, Labels, Series as BatchSeries};
+    use sink::WindowLimits;
 
     type Sample<'a> = (&'a [(&'a str, &'a str)], i64, f64);
 

@@ -6,30 +6,29 @@
 pub mod charts;
 pub mod ledger;
 
-use crate::agent::{Agent, Settings, hostname};
+use crate::agent::{Agent, Settings};
 use crate::announce;
-use crate::cli::{DEFAULT_LISTEN, DemoArgs};
+use crate::cli::DemoArgs;
 use crate::config::Config;
 use crate::essential;
-use crate::failure::Failure;
-use crate::logging;
-use crate::page::Mode;
 use crate::routes::Watch;
-use crate::shutdown::Signals;
-use crate::sink::Accept;
-use crate::sink::{Behaviour, Sink, WindowLimits, serve};
 use crate::status::Status;
 use axum::Router;
 use axum::extract::{Query, State};
 use axum::routing::get;
 use charts::{Chart, Line, Material, Mount, Pushed};
+use command::hostname;
+use command::signals::Signals;
+use command::{Failure, listen_address};
 use http_server::guard::{Guard, guard};
 use http_server::security::{Security, check_exposure};
 use http_server::{Admission, Listening, Routes};
 use ledger::{Balance, Ledger};
+use page::Mode;
 use remote::Url;
 use remote::config::RemoteWrite;
 use serde::{Deserialize, Serialize};
+use sink::{Accept, Behaviour, Sink, WindowLimits};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -94,7 +93,7 @@ pub async fn run(args: DemoArgs) -> Result<(), Failure> {
     let more = Router::new()
         .route("/api/v1/status/demo", get(status))
         .with_state(stage)
-        .merge(serve::control(&sink, sink_server.admission(), Admission::Refusing));
+        .merge(sink::control(&sink, sink_server.admission(), Admission::Refusing));
     let more = Routes::default().merge_unlisted(more);
     let mut server = listening.serve(agent.router(Mode::Demo, more, &Security::open()));
     let address = server.address();
@@ -133,7 +132,7 @@ fn listen(asked: Option<SocketAddr>) -> Result<Listening, Failure> {
     if let Some(address) = asked {
         return Listening::on(address).map_err(Failure::running);
     }
-    let default: SocketAddr = DEFAULT_LISTEN.parse().map_err(Failure::running)?;
+    let default: SocketAddr = listen_address::DEFAULT.parse().map_err(Failure::running)?;
     match Listening::on(default) {
         Err(error) if error.is_taken() => {
             logging::info(format_args!("{default} is already in use, so this listens on another port"));
@@ -160,7 +159,7 @@ fn config(sink: SocketAddr) -> Result<Config, Failure> {
     destination.queue_config.batch_send_deadline = SEND_DEADLINE;
     destination.queue_config.max_backoff = BACKOFF_MAX;
     let mut config = Config { destinations: vec![destination], ..Config::default() };
-    config.log.max_size = Some(crate::config::size::Size::Bytes(LOG_BYTES_MAX));
+    config.log.max_size = Some(model::size::Size::Bytes(LOG_BYTES_MAX));
     config.collect.interval = INTERVAL;
     config.receive.pushgateway.groups.interval = GROUP_INTERVAL;
     Ok(config)
@@ -211,7 +210,7 @@ struct DemoStatus {
     /// What was acknowledged against what arrived.
     ledger: Balance,
     behaviour: Behaviour,
-    requests: crate::sink::Requests,
+    requests: sink::Requests,
     charts: Vec<Chart>,
     mounts: Vec<Mount>,
     pushed: Vec<Pushed>,

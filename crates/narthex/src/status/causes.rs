@@ -4,8 +4,8 @@ use super::facts::{Delivery, DestinationFacts, Facts};
 use super::summary::{Detail, Kind, NOW_MS};
 use super::window::{Entry, Event, Key};
 use super::words::{input_name, span};
-use crate::config::size::Human;
-use crate::wal_command::to_type;
+use command::shell::wal_command;
+use model::size::Human;
 use model::words::{are, counted, number, was};
 use remote::RefusedReason;
 use remote::queue::lanes::LANES;
@@ -212,7 +212,7 @@ fn dead_letters(place: &str, facts: &Facts) -> String {
 
 /// A command on the log or the dead letters, as it is typed.
 fn command(words: &str, facts: &Facts) -> String {
-    to_type(words, Path::new(&facts.data))
+    wal_command(words, Path::new(&facts.data))
 }
 
 fn event_sentence(entry: &Entry, count: u64, ago: i64, facts: &Facts) -> String {

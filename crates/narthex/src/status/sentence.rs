@@ -81,7 +81,7 @@ fn of(state: State, stats: &Stats, facts: &DestinationFacts, data: &Path) -> Str
     let written = stats.refused_or_already_written.get();
     let refused = total(&stats.refused).saturating_sub(written);
     if refused > 0 {
-        let command = crate::wal_command::to_type("dump --dead", data);
+        let command = command::shell::wal_command("dump --dead", data);
         let shows = match not_kept {
             0 => format!("; `{command}` shows what is known of them"),
             some if some < refused => format!("; `{command}` shows what is known of those that were kept"),

@@ -1,6 +1,6 @@
 //! Times and answers in sentences. Numbers are in [`model::words`].
 
-use crate::config::duration::human;
+use model::duration::human;
 use std::time::Duration;
 
 /// Milliseconds for a person, to the second.

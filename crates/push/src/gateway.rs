@@ -1,0 +1,147 @@
+//! A push to a gateway: POST to `/metrics/job/JOB{/LABEL/VALUE}`. By POST, so that families that a push
+//! does not name stay as they were.
+
+use crate::credentials::{Credentials, with_flag};
+use crate::entry::Entry;
+use crate::entry::{NotSent, REQUEST_TIMEOUT};
+use crate::straight::not_answered;
+use bytes::Bytes;
+use http::header::{self, HeaderValue};
+use http::{Method, Request, StatusCode, Uri};
+use http_body_util::Full;
+use http_client::Url;
+use http_client::proxy::ProxyConfig;
+use http_client::status_and_words;
+use http_client::{Failure, FetchError, Fetcher};
+
+/// A gateway.
+#[derive(Debug)]
+pub(crate) struct Gateway {
+    url: Url,
+    credentials: Credentials,
+    fetcher: Fetcher,
+}
+
+impl Gateway {
+    /// Nothing is connected yet.
+    pub(crate) fn new(url: Url, credentials: Credentials) -> Result<Self, FetchError> {
+        let proxy = ProxyConfig { url: credentials.proxy.clone(), ..ProxyConfig::default() };
+        // A connection that is kept from the start of a job to its end may be dead by then without
+        // anybody knowing, so each push has its own.
+        let fetcher = Fetcher::new(url.uri(), &credentials.tls, &proxy, 0)?;
+        Ok(Gateway { url, credentials, fetcher })
+    }
+
+    /// Sends an entry.
+    pub(crate) async fn send(&self, entry: &Entry) -> Result<(), NotSent> {
+        let mut request = self.request(entry).ok_or_else(|| {
+            NotSent::Never("its labels make a URL that is longer than HTTP allows".to_string())
+        })?;
+        let authorization = self.credentials.header(self.url.authorization());
+        let authorization = authorization.map_err(|error| NotSent::Denied(with_flag(&error.to_string())))?;
+        request.headers_mut().extend(authorization.map(|value| (header::AUTHORIZATION, value)));
+        let uri = request.uri().clone();
+        let exchange = async {
+            let response = match self.fetcher.send(request).await {
+                Ok(response) => response,
+                Err(failure) => return Err(not_answered(self.fetcher.ask_for_tls(&uri, failure).await)),
+            };
+            let (head, body) = response.into_parts();
+            // The status counts; a body that breaks off changes nothing.
+            Ok((head.status, http_client::read_words(body, REQUEST_TIMEOUT).await))
+        };
+        match tokio::time::timeout(REQUEST_TIMEOUT, exchange).await {
+            Ok(Ok((status, words))) if http_client::is_for_tls(&uri, status.as_u16(), &words) => {
+                Err(not_answered(Failure::speaks_tls(&words)))
+            }
+            Ok(Ok((status, words))) => verdict(status, &words),
+            Ok(Err(not_sent)) => Err(not_sent),
+            Err(_) => Err(NotSent::Later(format!("no answer within {REQUEST_TIMEOUT:?}"))),
+        }
+    }
+
+    fn request(&self, entry: &Entry) -> Option<Request<Full<Bytes>>> {
+        let labels = entry.labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let path = groups::path::to_path(model::Labels::from_pairs(labels).as_ref());
+        let before = self.url.uri().path().trim_end_matches('/');
+        let query = self.url.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
+        let mut parts = self.url.uri().clone().into_parts();
+        parts.path_and_query = Some(format!("{before}{path}{query}").parse().ok()?);
+        let mut body = entry.body.clone();
+        // A Pushgateway refuses a text whose last line does not end.
+        if !body.ends_with('\n') {
+            body.push('\n');
+        }
+        let mut request = Request::new(Full::new(Bytes::from(body)));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = Uri::from_parts(parts).ok()?;
+        let headers = request.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(formats::text::CONTENT_TYPE));
+        let agent = concat!("narthex/", env!("CARGO_PKG_VERSION"));
+        headers.insert(header::USER_AGENT, HeaderValue::from_static(agent));
+        if let Some(ttl) = entry.ttl.as_deref().and_then(|ttl| HeaderValue::from_str(ttl).ok()) {
+            headers.insert(groups::path::TTL_HEADER, ttl);
+        }
+        Some(request)
+    }
+}
+
+/// What a status means for an entry. Credentials, a wrong path and a moved gateway can be fixed while the
+/// entry waits; what a gateway finds wrong with the push itself can't.
+fn verdict(status: StatusCode, words: &str) -> Result<(), NotSent> {
+    let said = status_and_words(status.as_u16(), words);
+    match status.as_u16() {
+        200..=299 => Ok(()),
+        300..=399 | 401 | 403..=405 | 407 => Err(NotSent::Denied(said)),
+        408 | 429 | 500..=599 => Err(NotSent::Failed(said)),
+        _ => Err(NotSent::Never(said)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(labels: &[(&str, &str)]) -> Entry {
+        let labels = labels.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        Entry { at: 0, labels, ttl: Some("7d".into()), body: "a 1\n".into() }
+    }
+
+    #[test]
+    fn the_group_is_in_the_path_below_the_gateways_own() {
+        let gateway =
+            Gateway::new(Url::parse("http://me:pw@h:1/p/?x=1").unwrap(), Credentials::default()).unwrap();
+        let request = gateway.request(&entry(&[("job", "a/b"), ("instance", "h")])).unwrap();
+        assert_eq!(request.uri(), "http://h:1/p/metrics/job@base64/YS9i/instance/h?x=1");
+        assert_eq!(request.headers()["narthex-ttl"], "7d");
+        let authorization = gateway.credentials.header(gateway.url.authorization());
+        assert_eq!(authorization.unwrap().unwrap(), "Basic bWU6cHc=");
+        let bare = Gateway::new(Url::parse("http://h:1").unwrap(), Credentials::default()).unwrap();
+        assert_eq!(bare.request(&entry(&[("job", "j")])).unwrap().uri(), "http://h:1/metrics/job/j");
+        let cut = Entry { body: "a 1".into(), ..entry(&[("job", "j")]) };
+        let body = futures_util::FutureExt::now_or_never(http_body_util::BodyExt::collect(
+            bare.request(&cut).unwrap().into_body(),
+        ));
+        assert_eq!(body.unwrap().unwrap().to_bytes(), "a 1\n", "the last line ends");
+        let long = "x".repeat(100_000);
+        assert!(bare.request(&entry(&[("job", &long)])).is_none());
+    }
+
+    #[test]
+    fn each_status_says_whether_waiting_helps() {
+        for (status, expected) in [
+            (400, NotSent::Never("400 Bad Request: why".into())),
+            (413, NotSent::Never("413 Payload Too Large: why".into())),
+            (401, NotSent::Denied("401 Unauthorized: why".into())),
+            (403, NotSent::Denied("403 Forbidden: why".into())),
+            (404, NotSent::Denied("404 Not Found: why".into())),
+            (429, NotSent::Failed("429 Too Many Requests: why".into())),
+            (503, NotSent::Failed("503 Service Unavailable: why".into())),
+        ] {
+            assert_eq!(verdict(StatusCode::from_u16(status).unwrap(), "why"), Err(expected), "{status}");
+        }
+        let repeated = verdict(StatusCode::UNAUTHORIZED, "Unauthorized");
+        assert_eq!(repeated, Err(NotSent::Denied("401 Unauthorized".into())));
+        assert_eq!(verdict(StatusCode::ACCEPTED, ""), Ok(()));
+    }
+}

@@ -1,0 +1,114 @@
+//! A push straight to a remote-write endpoint: 2.0, or 1.0 where it speaks no other.
+
+use crate::credentials::{Credentials, with_flag};
+use crate::entry::Entry;
+use crate::entry::{NotSent, REQUEST_TIMEOUT};
+use bytes::Bytes;
+use formats::compress::{Compressor, Encoding};
+use formats::remote_write::{Encoder, Protocol};
+use formats::text::{Format, ParseOptions};
+use http_client::Url;
+use http_client::{ClientError, FailureKind};
+use model::Batch;
+use remote::RemoteWrite;
+use remote::client::answer::{Answer, Resend, Verdict, verdict};
+use remote::client::{Client, Post};
+use remote::stats::Counter;
+use std::time::SystemTime;
+
+/// A remote-write endpoint.
+#[derive(Debug)]
+pub(crate) struct Straight {
+    client: Client,
+}
+
+impl Straight {
+    /// Nothing is connected yet.
+    pub(crate) fn new(url: Url, credentials: Credentials) -> Result<Self, ClientError> {
+        let mut config = RemoteWrite::to(url);
+        credentials.give_to(&mut config);
+        config.remote_timeout = REQUEST_TIMEOUT;
+        Ok(Straight { client: Client::new(&config)? })
+    }
+
+    /// Sends an entry.
+    pub(crate) async fn send(&self, entry: &Entry) -> Result<(), NotSent> {
+        let batch = batch(entry).map_err(NotSent::Never)?;
+        for protocol in [Protocol::V2, Protocol::V1] {
+            let body = encode(&batch, protocol).map_err(NotSent::Never)?;
+            let post = Post { protocol, body, encoding: Encoding::Snappy, attempt: 0 };
+            let answer = match self.client.post(post, SystemTime::now(), &Counter::default()).await {
+                Ok(answer) => answer,
+                Err(failure) => return Err(not_answered(self.client.ask_for_tls(failure).await)),
+            };
+            if let Some(result) = judge(&answer, protocol, batch.points.len() as u64) {
+                return result;
+            }
+        }
+        Err(NotSent::Denied("it speaks neither remote write 2.0 nor 1.0".into()))
+    }
+}
+
+/// A request without an answer.
+pub(crate) fn not_answered(failure: http_client::Failure) -> NotSent {
+    match failure.kind {
+        FailureKind::Unreachable => NotSent::Later(failure.words),
+        FailureKind::Protocol | FailureKind::Certificate | FailureKind::Credentials => {
+            NotSent::Denied(with_flag(&failure.words))
+        }
+    }
+}
+
+/// What an answer means; nothing where the other version is to be tried.
+fn judge(answer: &Answer, protocol: Protocol, points: u64) -> Option<Result<(), NotSent>> {
+    let said = answer.shown();
+    match verdict(answer, protocol, false, Resend::default()) {
+        Verdict::Delivered => Some(Ok(())),
+        Verdict::Settled(written) => {
+            let all = written.samples + written.histograms + written.exemplars >= points;
+            Some(if all { Ok(()) } else { Err(NotSent::Never(said)) })
+        }
+        Verdict::OtherProtocol => None,
+        Verdict::Retry => Some(Err(NotSent::Failed(said))),
+        Verdict::Denied => Some(Err(NotSent::Denied(said))),
+        Verdict::Refused | Verdict::RefusedWhole | Verdict::NoHistograms | Verdict::TooLarge => {
+            Some(Err(NotSent::Never(said)))
+        }
+    }
+}
+
+/// The entry's text with its labels and time. An error was found when it was pushed, if it was pushed by
+/// this version.
+fn batch(entry: &Entry) -> Result<Batch, String> {
+    let extra: Vec<_> = entry.labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let mut options = ParseOptions::new(Format::Text, entry.at);
+    options.extra_labels = &extra;
+    let parsed = formats::text::parse(entry.body.as_bytes(), &options).map_err(|error| error.to_string())?;
+    parsed.whole().map_err(|rejected| rejected.to_string())
+}
+
+fn encode(batch: &Batch, protocol: Protocol) -> Result<Bytes, String> {
+    let mut encoder = Encoder::new(protocol);
+    // Points of one series follow each other in a request, by time.
+    let mut order: Vec<_> = batch.points.iter().collect();
+    order.sort_by_key(|point| (batch.labels(point.series).as_bytes(), point.timestamp));
+    let mut last = None;
+    for point in order {
+        let labels = batch.labels(point.series);
+        if last != Some(labels.as_bytes()) {
+            let metadata = batch.series.get(point.series as usize).map(|series| series.metadata);
+            let metadata = metadata.and_then(|index| batch.metadata.get(index as usize));
+            encoder.push_series(labels, metadata);
+            last = Some(labels.as_bytes());
+        }
+        encoder.push_point(batch, point).map_err(|error| error.to_string())?;
+    }
+    if protocol == Protocol::V1 {
+        for metadata in &batch.metadata {
+            encoder.push_metadata(metadata);
+        }
+    }
+    let mut compressor = Compressor::new();
+    let compressed = compressor.encode(Encoding::Snappy, encoder.finish());
+    Ok(Bytes::copy_from_slice(compressed.map_err(|error| error.to_string())?))
+}

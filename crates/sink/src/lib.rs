@@ -1,0 +1,214 @@
+//! A remote-write receiver to look into: it takes 1.0 and 2.0 as the specifications ask, keeps the recent
+//! past in a bounded [`window`], and can be told to fail, delay and refuse ([`faults`]).
+//!
+//! `narthex sink` serves it alone, to test senders with; `narthex demo` has one inside.
+
+mod args;
+pub mod faults;
+mod requests;
+mod serve;
+pub mod window;
+
+pub use args::SinkArgs;
+pub use faults::{Behaviour, Faults};
+pub use serve::{control, run};
+pub use window::{Window, WindowLimits};
+
+use axum::Router;
+use axum::extract::{Query, State};
+use axum::routing::{get, post};
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Which versions of remote write the sink takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Accept {
+    /// 1.0 and 2.0.
+    Both,
+    /// 1.0 only.
+    #[value(name = "1.0")]
+    V1,
+    /// 2.0 only.
+    #[value(name = "2.0")]
+    V2,
+}
+
+/// The most bytes of a request's body, before and after decompression (Prometheus has the same).
+pub const BODY_BYTES_MAX: usize = 32 << 20;
+/// How long a client may take for a request's body.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+/// Requests worked on at a time; more get 503.
+pub const REQUESTS_AT_A_TIME_MAX: usize = 16;
+/// Requests that are remembered for the page.
+pub const REQUESTS_REMEMBERED: usize = 50;
+/// The most series that one answer of `/api/v1/status/sink` lists.
+pub const SERIES_LISTED_MAX: usize = 100;
+
+/// What a request was and how it was answered.
+#[derive(Debug, Clone, Serialize)]
+pub struct Seen {
+    /// When it was answered, milliseconds since 1970.
+    pub at_ms: i64,
+    /// `1.0`, `2.0`, or empty where the content type is neither's.
+    pub protocol: &'static str,
+    /// The answer's status.
+    pub status: u16,
+    /// Samples and histograms taken.
+    pub samples: u64,
+    /// Bytes of the body as it came.
+    pub bytes: usize,
+    /// How long it took, the told delay included.
+    pub took_ms: u64,
+    /// The sender's name for itself, cut to a printable length.
+    pub user_agent: String,
+    /// What was answered, if it was an error.
+    pub answer: String,
+}
+
+/// Counts of requests.
+#[derive(Debug, Default, Clone, Copy, Serialize)]
+pub struct Requests {
+    /// All.
+    pub all: u64,
+    /// Answered with 2xx.
+    pub taken: u64,
+    /// Failed because the sink was told to.
+    pub failed_on_purpose: u64,
+    /// Bytes of bodies as they came.
+    pub bytes: u64,
+}
+
+#[derive(Debug)]
+struct Book {
+    window: Window,
+    requests: Requests,
+    recent: VecDeque<Seen>,
+}
+
+/// What else wants to know of each batch that is taken.
+pub type Observer = Box<dyn Fn(&model::Batch) + Send + Sync>;
+
+/// The sink. Cheap to clone.
+#[derive(Clone)]
+pub struct Sink(Arc<Inner>);
+
+impl std::fmt::Debug for Sink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sink").field("behaviour", &self.behaviour()).finish_non_exhaustive()
+    }
+}
+
+struct Inner {
+    accept: Accept,
+    faults: Faults,
+    book: Mutex<Book>,
+    working: tokio::sync::Semaphore,
+    observer: Option<Observer>,
+}
+
+impl Sink {
+    /// A sink that has seen nothing yet.
+    pub fn new(
+        limits: WindowLimits,
+        accept: Accept,
+        behaviour: Behaviour,
+        observer: Option<Observer>,
+    ) -> Self {
+        let book =
+            Book { window: Window::new(limits), requests: Requests::default(), recent: VecDeque::new() };
+        Sink(Arc::new(Inner {
+            accept,
+            faults: Faults::new(behaviour),
+            book: Mutex::new(book),
+            working: tokio::sync::Semaphore::new(REQUESTS_AT_A_TIME_MAX),
+            observer,
+        }))
+    }
+
+    /// The doors for remote write, at the paths that receivers usually have.
+    pub fn router(&self) -> Router {
+        let take = post(requests::take).with_state(self.clone());
+        Router::new()
+            .route("/api/v1/write", take.clone())
+            .route("/api/v1/push", take.clone())
+            .route("/api/v1/receive", take)
+            .route("/api/v1/status/sink", get(status).with_state(self.clone()))
+            .route("/-/healthy", get(|| async { "healthy\n" }))
+            .route("/-/ready", get(|| async { "ready\n" }))
+    }
+
+    /// How it behaves.
+    pub fn behaviour(&self) -> Behaviour {
+        self.0.faults.get()
+    }
+
+    /// Tells it how to behave.
+    pub fn behave(&self, behaviour: Behaviour) {
+        self.0.faults.set(behaviour);
+    }
+
+    /// Looks into the window.
+    pub fn look<T>(&self, look: impl FnOnce(&Window) -> T) -> T {
+        look(&self.book().window)
+    }
+
+    /// How many requests came.
+    pub fn requests(&self) -> Requests {
+        self.book().requests
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        // A panic elsewhere must not take the page with it; counts may then be one off.
+        self.0.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[derive(Debug, Deserialize)]
+struct Search {
+    /// Only series whose text contains this.
+    #[serde(default)]
+    search: String,
+}
+
+/// A series in the status.
+#[derive(Debug, Serialize)]
+struct Listed {
+    series: String,
+    /// Milliseconds since 1970.
+    timestamp: i64,
+    /// As text, since JSON has no infinities.
+    value: String,
+    arrived: u64,
+}
+
+async fn status(State(sink): State<Sink>, Query(search): Query<Search>) -> axum::Json<serde_json::Value> {
+    let behaviour = sink.behaviour();
+    let book = sink.book();
+    let listed: Vec<Listed> = book
+        .window
+        .recent(&search.search, SERIES_LISTED_MAX)
+        .into_iter()
+        .filter_map(|(series, kept)| {
+            let newest = kept.points.back()?;
+            let value = if model::is_stale(newest.value) { "stale".into() } else { newest.value.to_string() };
+            Some(Listed { series, timestamp: newest.timestamp, value, arrived: kept.arrived })
+        })
+        .collect();
+    let counts = book.window.counts();
+    axum::Json(serde_json::json!({
+        "requests": book.requests,
+        "recent": book.recent,
+        "behaviour": behaviour,
+        "samples": counts.samples,
+        "histograms": counts.histograms,
+        "exemplars": counts.exemplars,
+        "repeated": counts.repeated,
+        "out_of_order": counts.out_of_order,
+        "series": book.window.len(),
+        "series_let_go": counts.series_let_go,
+        "window_bytes": book.window.bytes(),
+        "listed": listed,
+    }))
+}
