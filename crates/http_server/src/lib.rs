@@ -17,7 +17,6 @@ pub mod security;
 pub mod web_config;
 
 pub use listen::{
-    Admission, CONNECTIONS_MAX, HANDSHAKE_TIMEOUT, HEAD_BYTES_MAX, HEAD_TIMEOUT, ListenError, Listening,
-    Server, Switch,
+    CONNECTIONS_MAX, HANDSHAKE_TIMEOUT, HEAD_BYTES_MAX, HEAD_TIMEOUT, ListenError, Listening, Server, Switch,
 };
 pub use routes::{Route, Routes};

@@ -1,17 +1,19 @@
-//! A remote-write receiver to look into: it takes 1.0 and 2.0 as the specifications ask, keeps the recent
+//! A remote-write receiver for tests of senders. It accepts 1.0 and 2.0 as the specifications ask, keeps the recent
 //! past in a bounded [`window`], and can be told to fail, delay and refuse ([`faults`]).
 //!
-//! `narthex sink` serves it alone, to test senders with; `narthex demo` has one inside.
+//! `narthex sink` serves it alone: start at [`run`]. `narthex demo` serves a [`Sink`] by a [`Server`] that can be away.
 
 mod args;
 pub mod faults;
 mod requests;
 mod serve;
+mod server;
 pub mod window;
 
 pub use args::SinkArgs;
 pub use faults::{Behaviour, Faults};
 pub use serve::{control, run};
+pub use server::{Presence, Server};
 pub use window::{Window, WindowLimits};
 
 use axum::Router;

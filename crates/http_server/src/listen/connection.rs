@@ -1,6 +1,6 @@
 //! One connection: its handshake where TLS is asked for, and its requests, until the client or the server ends it.
 
-use super::{Admission, HEAD_BYTES_MAX, Limits};
+use super::{HEAD_BYTES_MAX, Limits};
 use axum::Router;
 use axum::body::Body;
 use axum::response::IntoResponse;
@@ -10,8 +10,10 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -19,27 +21,22 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tower::ServiceExt;
 
-/// The connection is cut on purpose.
-#[derive(Debug, thiserror::Error)]
-#[error("cut")]
-struct Cut;
-
 /// Serves one connection until it ends.
 pub(super) async fn connection(
     stream: TcpStream,
     tls: Option<Arc<rustls::ServerConfig>>,
     limits: Limits,
     router: Router,
-    mut admission: watch::Receiver<Admission>,
+    mut stop: watch::Receiver<Option<Duration>>,
 ) {
     let _ = stream.set_nodelay(true);
-    let Some(tls) = tls else { return converse(stream, limits, router, admission).await };
+    let Some(tls) = tls else { return converse(stream, limits, router, stop).await };
     let stream = tokio::select! {
         stream = tokio::time::timeout(limits.handshake, handshake(stream, tls)) => stream,
-        _ = admission.wait_for(|admission| *admission == Admission::Closed) => return,
+        _ = stop.wait_for(Option::is_some) => return,
     };
     match stream {
-        Ok(Ok(stream)) => converse(stream, limits, router, admission).await,
+        Ok(Ok(stream)) => converse(stream, limits, router, stop).await,
         // Whoever scans the port must not fill the log.
         Ok(Err(error)) => tracing::debug!(%error, "a connection was not begun"),
         Err(_) => tracing::debug!("a client took too long for its handshake"),
@@ -71,22 +68,17 @@ async fn handshake(
     TlsAcceptor::from(tls).accept(stream).await
 }
 
-async fn converse<S>(stream: S, limits: Limits, router: Router, mut admission: watch::Receiver<Admission>)
+async fn converse<S>(stream: S, limits: Limits, router: Router, mut stop: watch::Receiver<Option<Duration>>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let state = admission.clone();
     let service = service_fn(move |request: Request<Incoming>| {
-        let cut = *state.borrow() == Admission::Cutting && !is_page(request.uri().path());
         let router = router.clone();
         async move {
-            if cut {
-                return Err(Cut);
-            }
             let uri = request.uri().clone();
             // A panic costs its own request. Without this it would end the connection without an answer.
             let answered = AssertUnwindSafe(router.oneshot(request.map(Body::new))).catch_unwind().await;
-            Ok(match answered {
+            Ok::<_, Infallible>(match answered {
                 Ok(Ok(response)) => response,
                 Err(_) => {
                     tracing::error!(
@@ -104,24 +96,13 @@ where
         .max_buf_size(HEAD_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
-    loop {
-        tokio::select! {
-            // Whatever went wrong with one connection is the client's to notice.
-            _ = connection.as_mut() => return,
-            changed = admission.changed() => {
-                if changed.is_err() || *admission.borrow_and_update() == Admission::Closed {
-                    connection.as_mut().graceful_shutdown();
-                    let _ = connection.await;
-                    return;
-                }
-            }
-        }
+    tokio::select! {
+        // Whatever went wrong with one connection is the client's to notice.
+        _ = connection.as_mut() => return,
+        _ = stop.wait_for(Option::is_some) => {}
     }
-}
-
-/// The page and what is behind it.
-fn is_page(path: &str) -> bool {
-    path == "/" || path.starts_with("/api/v1/status/") || path.starts_with("/api/v1/sink/")
+    connection.as_mut().graceful_shutdown();
+    let _ = connection.await;
 }
 
 #[cfg(test)]
@@ -129,7 +110,6 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "helpers of tests")]
     use super::*;
     use crate::listen::tests::{ok_router, until_closed};
-    use std::time::Duration;
     use tokio::net::TcpListener;
 
     #[tokio::test]
@@ -147,8 +127,8 @@ mod tests {
             let mut stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
             stream.write_all(sent).await.unwrap();
             let (accepted, _) = listener.accept().await.unwrap();
-            let admission = watch::channel(Admission::Open);
-            let served = connection(accepted, Some(tls.clone()), limits, ok_router(), admission.1);
+            let stop = watch::channel(None);
+            let served = connection(accepted, Some(tls.clone()), limits, ok_router(), stop.1);
             tokio::time::timeout(Duration::from_secs(20), served).await.unwrap();
             assert_eq!(until_closed(&mut stream).await, "");
         }

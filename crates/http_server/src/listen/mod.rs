@@ -40,19 +40,6 @@ const STOP_DEADLINE: Duration = Duration::from_secs(5);
 /// Connections the system queues before they are accepted.
 const BACKLOG: u32 = 1024;
 
-/// Whether connections are taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Admission {
-    /// They are.
-    Open,
-    /// They are refused and those that are there are cut, as if the program were down.
-    Refusing,
-    /// They are, but what is pushed gets no answer: the connection is cut. The page is still there.
-    Cutting,
-    /// No new ones; requests under way are finished. For good.
-    Closed,
-}
-
 /// An address that can't be listened on.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", told(*address, source))]
@@ -92,8 +79,6 @@ fn told(address: SocketAddr, error: &std::io::Error) -> String {
 pub struct Listening {
     address: SocketAddr,
     listener: TcpListener,
-    /// Holds the port while connections are refused; it never listens itself.
-    reservation: Option<TcpSocket>,
     limits: Limits,
     security: Option<watch::Receiver<Arc<Current>>>,
 }
@@ -101,25 +86,16 @@ pub struct Listening {
 impl Listening {
     /// Listens on `address`.
     pub fn on(address: SocketAddr) -> Result<Self, ListenError> {
-        Self::new(address, false)
+        socket(address)
+            .and_then(|socket| socket.listen(BACKLOG))
+            .and_then(Self::from_listener)
+            .map_err(|source| ListenError { address, source })
     }
 
-    /// Listens on a port of the system's choice on loopback, which stays ours while connections are
-    /// refused: nobody else gets it, and no outgoing connection has it as its own end.
-    pub fn reserved() -> Result<Self, ListenError> {
-        Self::new(SocketAddr::from(([127, 0, 0, 1], 0)), true)
-    }
-
-    fn new(address: SocketAddr, reserve: bool) -> Result<Self, ListenError> {
-        let failed = |source| ListenError { address, source };
-        let reservation = if reserve { Some(socket(address, true).map_err(failed)?) } else { None };
-        let address = match &reservation {
-            Some(socket) => socket.local_addr().map_err(failed)?,
-            None => address,
-        };
-        let listener = socket(address, reserve).and_then(|s| s.listen(BACKLOG)).map_err(failed)?;
-        let address = listener.local_addr().map_err(failed)?;
-        Ok(Listening { address, listener, reservation, limits: Limits::DEFAULT, security: None })
+    /// Serves what `listener` accepts.
+    pub fn from_listener(listener: TcpListener) -> std::io::Result<Self> {
+        let address = listener.local_addr()?;
+        Ok(Listening { address, listener, limits: Limits::DEFAULT, security: None })
     }
 
     /// The address, with the port that the system chose if it was left to it.
@@ -134,21 +110,16 @@ impl Listening {
 
     /// Serves `router`.
     pub fn serve(self, router: Router) -> Server {
-        self.serve_with(router, watch::channel(Admission::Open).0)
-    }
-
-    /// Serves `router` while `admission` allows it.
-    pub fn serve_with(self, router: Router, admission: watch::Sender<Admission>) -> Server {
         let address = self.address;
-        let task = tokio::spawn(accept(self, router, admission.subscribe()));
-        Server { address, admission, task }
+        let (stop, stopped) = watch::channel(None);
+        let task = tokio::spawn(accept(self, router, stopped));
+        Server { address, stop, task }
     }
 }
 
-fn socket(address: SocketAddr, shared: bool) -> std::io::Result<TcpSocket> {
+fn socket(address: SocketAddr) -> std::io::Result<TcpSocket> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_reuseaddr(true)?;
-    socket.set_reuseport(shared)?;
     socket.bind(address)?;
     Ok(socket)
 }
@@ -157,7 +128,8 @@ fn socket(address: SocketAddr, shared: bool) -> std::io::Result<TcpSocket> {
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
-    admission: watch::Sender<Admission>,
+    /// How long requests under way may take, once the server is to stop.
+    stop: watch::Sender<Option<Duration>>,
     task: JoinHandle<()>,
 }
 
@@ -167,62 +139,43 @@ impl Server {
         self.address
     }
 
-    /// By which it is told whether to take connections.
-    pub fn admission(&self) -> watch::Sender<Admission> {
-        self.admission.clone()
-    }
-
     /// Resolves once the task that accepts connections has ended by itself, which only a panic can cause.
     pub async fn ended(&mut self) {
         let _ = (&mut self.task).await;
     }
 
-    /// Takes no more connections, lets requests under way finish for some seconds, and ends.
+    /// Accepts no more connections, lets requests under way finish for some seconds, and ends.
     pub async fn stop(self) {
-        self.admission.send_replace(Admission::Closed);
+        self.stop_within(STOP_DEADLINE).await;
+    }
+
+    /// Accepts no more connections, lets requests under way finish until `deadline`, closes what is left, and ends.
+    pub async fn stop_within(self, deadline: Duration) {
+        self.stop.send_replace(Some(deadline));
         if !self.task.is_finished() {
             let _ = self.task.await;
         }
     }
 }
 
-async fn accept(listening: Listening, router: Router, mut admission: watch::Receiver<Admission>) {
-    let Listening { address, listener, reservation, limits, security } = listening;
-    let mut listener = Some(listener);
+/// Waits until the server is to stop. Returns the deadline, or nothing if the server was dropped.
+async fn asked_to_stop(stop: &mut watch::Receiver<Option<Duration>>) -> Option<Duration> {
+    stop.wait_for(Option::is_some).await.ok().and_then(|deadline| *deadline)
+}
+
+async fn accept(listening: Listening, router: Router, mut stop: watch::Receiver<Option<Duration>>) {
+    let Listening { listener, limits, security, .. } = listening;
     let mut connections = JoinSet::new();
-    loop {
-        let state = *admission.borrow_and_update();
-        match state {
-            Admission::Closed => break,
-            Admission::Refusing => {
-                listener = None;
-                connections.shutdown().await;
-            }
-            Admission::Open | Admission::Cutting if listener.is_none() => {
-                match socket(address, reservation.is_some()).and_then(|s| s.listen(BACKLOG)) {
-                    Ok(again) => listener = Some(again),
-                    Err(error) => {
-                        tracing::error!(%address, %error, "can't listen again yet");
-                        let _ = tokio::time::timeout(Duration::from_secs(1), admission.changed()).await;
-                        continue;
-                    }
-                }
-            }
-            Admission::Open | Admission::Cutting => {}
-        }
+    let stop_connections = stop.clone();
+    // Where the server is dropped without being stopped, requests may take as long as at a stop.
+    let deadline = loop {
         let room = connections.len() < limits.connections;
-        let next = async {
-            match &listener {
-                Some(listener) if room => listener.accept().await,
-                _ => std::future::pending().await,
-            }
-        };
         tokio::select! {
-            changed = admission.changed() => if changed.is_err() { break },
-            accepted = next => match accepted {
+            deadline = asked_to_stop(&mut stop) => break deadline,
+            accepted = listener.accept(), if room => match accepted {
                 Ok((stream, _)) => {
                     let tls = security.as_ref().and_then(|security| security.borrow().tls());
-                    connections.spawn(connection(stream, tls, limits, router.clone(), admission.clone()));
+                    connections.spawn(connection(stream, tls, limits, router.clone(), stop_connections.clone()));
                 }
                 Err(error) => {
                     // Out of file descriptors, or a client that went away: neither mends by hurrying.
@@ -232,10 +185,10 @@ async fn accept(listening: Listening, router: Router, mut admission: watch::Rece
             },
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
         }
-    }
+    };
     drop(listener);
     let finished = async { while connections.join_next().await.is_some() {} };
-    if tokio::time::timeout(STOP_DEADLINE, finished).await.is_err() {
+    if tokio::time::timeout(deadline.unwrap_or(STOP_DEADLINE), finished).await.is_err() {
         connections.shutdown().await;
     }
 }
@@ -257,25 +210,6 @@ mod tests {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await?;
         Ok(answer)
-    }
-
-    #[tokio::test]
-    async fn a_refusing_server_refuses_and_comes_back_on_the_same_port() {
-        let server = Listening::reserved().unwrap().serve(ok_router());
-        let address = server.address();
-        assert!(get(address).await.unwrap().starts_with("HTTP/1.1 200"));
-        server.admission().send_replace(Admission::Refusing);
-        // The listener is dropped by the server's task: wait for that.
-        while TcpStream::connect(address).await.is_ok() {
-            tokio::task::yield_now().await;
-        }
-        let error = get(address).await.unwrap_err();
-        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
-        server.admission().send_replace(Admission::Open);
-        while get(address).await.is_err() {
-            tokio::task::yield_now().await;
-        }
-        server.stop().await;
     }
 
     /// A request on a connection that goes on, and its answer.

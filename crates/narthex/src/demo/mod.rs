@@ -22,7 +22,7 @@ use command::signals::Signals;
 use command::{Failure, listen_address};
 use http_server::guard::{Guard, guard};
 use http_server::security::{Security, check_exposure};
-use http_server::{Admission, Listening, Routes};
+use http_server::{Listening, Routes};
 use ledger::{Balance, Ledger};
 use page::Mode;
 use remote::Url;
@@ -82,7 +82,8 @@ pub async fn run(args: DemoArgs) -> Result<(), Failure> {
     let sink = Sink::new(limits, Accept::Both, Behaviour::default(), Some(observer));
     let sink_guard = Guard::new(&hostname(), &Security::open());
     let sink_router = sink.router().layer(axum::middleware::from_fn_with_state(sink_guard, guard));
-    let sink_server = Listening::reserved().map_err(Failure::running)?.serve(sink_router);
+    let sink_server = sink::Server::start(sink_router)
+        .map_err(|error| Failure::running(format!("the sink can't listen on loopback: {error}")))?;
 
     let config = config(sink_server.address())?;
     let settings = Settings { config, data, job: "node".into(), instance: hostname() };
@@ -93,7 +94,7 @@ pub async fn run(args: DemoArgs) -> Result<(), Failure> {
     let more = Router::new()
         .route("/api/v1/status/demo", get(status))
         .with_state(stage)
-        .merge(sink::control(&sink, sink_server.admission(), Admission::Refusing));
+        .merge(sink::control(&sink, Some(sink_server.presence())));
     let more = Routes::default().merge_unlisted(more);
     let mut server = listening.serve(agent.router(Mode::Demo, more, &Security::open()));
     let address = server.address();
