@@ -98,7 +98,7 @@ fn by_the_code() -> Vec<(&'static str, &'static str, String)> {
         ),
         ("A series", "a help text or unit", bytes(storage::metadata::MAX_TEXT_BYTES)),
         ("Graphite", "connections at a time", named(count(lines::CONNECTIONS_MAX), "CONNECTIONS_MAX")),
-        ("Graphite", "a line", named(bytes(lines::LINE_BYTES_MAX), "LINE_BYTES_MAX")),
+        ("Graphite", "a line, without its end", named(bytes(lines::LINE_BYTES_MAX), "LINE_BYTES_MAX")),
         (
             "Graphite",
             "how long lines wait for others before they are appended",

@@ -1,5 +1,6 @@
 //! The counters of the inputs, read without waiting.
 
+use crate::listener_counters::ListenerCounters;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
@@ -13,6 +14,9 @@ pub struct Number(AtomicU64);
 impl Number {
     pub fn add(&self, by: u64) {
         self.0.fetch_add(by, Ordering::Relaxed);
+    }
+    pub fn subtract(&self, by: u64) {
+        self.0.fetch_sub(by, Ordering::Relaxed);
     }
     pub fn set(&self, to: u64) {
         self.0.store(to, Ordering::Relaxed);
@@ -109,17 +113,6 @@ pub struct InputCounters {
     /// Set once the input listens on sockets of its own.
     pub(crate) listener: OnceLock<ListenerCounters>,
     refusals: Mutex<BTreeMap<RefusedReason, Refusals>>,
-}
-
-/// What an input with sockets of its own counts as well.
-#[derive(Debug, Default)]
-pub struct ListenerCounters {
-    /// Connections and datagrams from addresses outside of `allow_from`.
-    pub denied: Number,
-    /// Datagrams that the kernel dropped because they were not read in time.
-    pub kernel_drops: Number,
-    /// Samples that were lost when narthex stopped: the log did not accept them, and nobody else has them.
-    pub lost: Number,
 }
 
 /// The refusals for one reason.

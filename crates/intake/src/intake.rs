@@ -1,7 +1,7 @@
 //! The way from an input to the log, and what is shared on it.
 
 use crate::budget::{Budget, Share};
-use crate::counters::{Counters, InputCounters, ListenerCounters, RefusedReason};
+use crate::counters::{Counters, InputCounters, RefusedReason};
 use crate::known::{KnownSeries, Recognised, Recogniser};
 use crate::labels;
 use crate::refusal::Refusal;
@@ -13,7 +13,6 @@ use formats::text::Format;
 use formats::{Parsed, Rejected};
 use model::{Batch, Clock, Kinds};
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use storage::{AppendError, Journal, Storage};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -168,11 +167,6 @@ impl Input {
         &self.counters
     }
 
-    /// The counters of an input with sockets of its own; there from the first call on.
-    pub fn listener_counters(&self) -> &ListenerCounters {
-        self.counters.listener.get_or_init(ListenerCounters::default)
-    }
-
     /// Begins a request: takes a place among those that are worked on at once, and the settings that hold for it.
     pub fn admit(&self) -> Result<Admission, Refusal> {
         let place = self.intake.0.requests.clone().try_acquire_owned();
@@ -314,18 +308,6 @@ impl Input {
             None => self.counters.refused.add(1),
         }
         self.intake.0.counters.refused(self.name, refusal.reason(), &refusal.to_string());
-    }
-
-    /// Counts samples that the input had to give up, for a sender that does not hear of it.
-    pub fn count_lost(&self, samples: usize, refusal: &Refusal) {
-        self.listener_counters().lost.add(samples as u64);
-        tracing::error!(input = self.name, samples, error = %refusal, "samples were lost");
-    }
-
-    /// Counts a connection or datagram from an address that may not send.
-    pub fn count_denied(&self, from: IpAddr) {
-        self.listener_counters().denied.add(1);
-        tracing::warn!(input = self.name, %from, "an address outside of allow_from was refused");
     }
 
     fn count_points(&self, kept: Kinds, rejected: &Rejected) {

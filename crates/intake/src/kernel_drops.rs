@@ -31,7 +31,7 @@ impl KernelDrops {
     pub fn count(&mut self, input: &Input) {
         let text = std::fs::read_to_string(self.file).unwrap_or_default();
         let drops = drops_of(&text, &self.local);
-        input.listener_counters().kernel_drops.add(drops.saturating_sub(self.counted));
+        input.count_kernel_drops(drops.saturating_sub(self.counted));
         self.counted = self.counted.max(drops);
     }
 }

@@ -1,6 +1,7 @@
 //! The way of lines that have arrived into the intake.
 
 use super::Shared;
+use super::buffer::{Buffer, LINE_BYTES_MAX};
 use intake::Refusal;
 use std::time::Duration;
 
@@ -30,6 +31,20 @@ impl Shared {
                 () = tokio::time::sleep(Duration::from_secs(seconds.into()).min(RETRY_MAX)) => {}
             }
         }
+    }
+
+    /// Counts lines of `buffer` that were too long.
+    pub(super) fn reject_too_long(&self, buffer: &mut Buffer) {
+        let too_long = buffer.take_too_long();
+        if too_long > 0 {
+            self.reject(too_long, &format!("lines over the limit of {LINE_BYTES_MAX} bytes were left out"));
+        }
+    }
+
+    /// Counts lines that are not even parsed.
+    pub(super) fn reject(&self, lines: u64, why: &str) {
+        self.input.counters().rejected.add(lines);
+        tracing::warn!(input = self.input.name(), samples = lines, "{why}");
     }
 
     /// Lines that are rejected are counted and logged; they are not an error.

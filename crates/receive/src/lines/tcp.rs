@@ -1,11 +1,11 @@
 //! Connections: lines until the client closes.
 
-use super::buffer::{Buffer, LINE_BYTES_MAX};
+use super::buffer::Buffer;
 use super::{Shared, WAIT};
 use rustix::net::sockopt::{set_socket_keepalive, set_tcp_keepcnt, set_tcp_keepidle, set_tcp_keepintvl};
+use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
-use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
@@ -27,7 +27,7 @@ const BACKLOG: u32 = 1024;
 /// How long connections may take to append what they have read when the input stops.
 const STOP_DEADLINE: Duration = Duration::from_secs(5);
 
-pub(super) fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
@@ -44,6 +44,7 @@ fn keep_alive(stream: &TcpStream) {
 
 pub(super) async fn run(listener: TcpListener, mut shared: Shared) {
     let mut connections = JoinSet::new();
+    shared.input.listener_counters().connections_max.set(CONNECTIONS_MAX as u64);
     loop {
         let has_room = connections.len() < CONNECTIONS_MAX;
         tokio::select! {
@@ -86,85 +87,117 @@ impl Shared {
             return self.input.count_denied(from);
         }
         keep_alive(&stream);
-        connections.spawn(self.clone().connection(stream, from));
+        let open = self.input.connection_opened();
+        let connection =
+            Connection { shared: self.clone(), stream: Some(stream), from, buffer: Buffer::default() };
+        connections.spawn(async move {
+            connection.run().await;
+            drop(open);
+        });
         if connections.len() == CONNECTIONS_MAX {
-            tracing::warn!(
-                input = self.input.name(),
-                connections = CONNECTIONS_MAX,
-                "no further connection is accepted until one ends"
-            );
+            self.input.count_connections_full();
+        }
+    }
+}
+
+/// One client.
+struct Connection {
+    shared: Shared,
+    /// `None` once it was closed because the client may not send any more.
+    stream: Option<TcpStream>,
+    from: IpAddr,
+    buffer: Buffer,
+}
+
+impl Connection {
+    /// Reads lines until the client closes the connection, may not send any more, or the input stops.
+    async fn run(mut self) {
+        let mut flush_at = None;
+        let ending = loop {
+            let Some(stream) = &self.stream else { break Ending::Cut };
+            let deadline = flush_at.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
+            tokio::select! {
+                () = self.shared.stop.requested() => {
+                    self.read_rest().await;
+                    break Ending::Cut;
+                }
+                Ok(()) = self.shared.exposure.changed() => close_if_denied(&self.shared, &mut self.stream, self.from),
+                () = tokio::time::sleep_until(deadline), if flush_at.is_some() => {
+                    flush_at = None;
+                    self.flush(false).await;
+                }
+                readable = stream.readable() => match readable.and_then(|()| self.read()) {
+                    Ok(0) => break Ending::Closed,
+                    Ok(_) => {
+                        flush_at.get_or_insert_with(|| Instant::now() + WAIT);
+                        if self.buffer.len() >= BATCH_BYTES {
+                            flush_at = None;
+                            self.flush(false).await;
+                        }
+                    }
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                    Err(_) => break Ending::Cut,
+                },
+            }
+        };
+        self.flush(ending == Ending::Closed).await;
+        if self.buffer.len() > 0 {
+            self.shared.reject(1, "a line whose end did not arrive was left out");
         }
     }
 
-    /// Reads lines until the client closes the connection, may not send any more, or the input stops.
-    async fn connection(mut self, mut stream: TcpStream, from: IpAddr) {
-        let mut buffer = Buffer::default();
-        let mut flush_at = None;
-        loop {
-            let deadline = flush_at.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
-            let ending = tokio::select! {
-                () = self.stop.requested() => {
-                    // What the client has sent already.
-                    while stream.try_read_buf(buffer.bytes_mut(READ_BYTES)).is_ok_and(|bytes| bytes > 0) {
-                        buffer.note_read();
-                        if buffer.len() >= BATCH_BYTES {
-                            self.flush(&mut buffer, false).await;
-                        }
-                    }
-                    Some(Ending::Cut)
-                }
-                Ok(()) = self.exposure.changed() => match self.exposure.borrow().allows(from) {
-                    true => None,
-                    false => Some(Ending::Denied),
-                },
-                () = tokio::time::sleep_until(deadline), if flush_at.is_some() => {
-                    flush_at = None;
-                    self.flush(&mut buffer, false).await;
-                    None
-                }
-                read = stream.read_buf(buffer.bytes_mut(READ_BYTES)) => match read {
-                    Ok(0) => Some(Ending::Closed),
-                    Err(_) => Some(Ending::Cut),
-                    Ok(bytes) => {
-                        self.input.counters().bytes.add(bytes as u64);
-                        buffer.note_read();
-                        flush_at.get_or_insert_with(|| Instant::now() + WAIT);
-                        if buffer.len() >= BATCH_BYTES {
-                            flush_at = None;
-                            self.flush(&mut buffer, false).await;
-                        }
-                        None
-                    }
-                },
-            };
-            let Some(ending) = ending else { continue };
-            self.flush(&mut buffer, ending == Ending::Closed).await;
-            if buffer.len() > 0 {
-                self.reject(1, "a line whose end did not arrive was left out");
+    /// Reads some of what has arrived.
+    fn read(&mut self) -> io::Result<usize> {
+        let mut bytes = [0; READ_BYTES];
+        let stream = self.stream.as_ref().ok_or(ErrorKind::NotConnected)?;
+        let read = stream.try_read(&mut bytes)?;
+        self.keep(bytes.get(..read).unwrap_or_default());
+        Ok(read)
+    }
+
+    /// Reads all that has arrived when the input stops. The kernel is asked itself, because the runtime may not know
+    /// yet of the last bytes.
+    async fn read_rest(&mut self) {
+        while let Some(stream) = &self.stream {
+            let mut bytes = [0; READ_BYTES];
+            let Ok(read @ 1..) = rustix::io::read(stream, &mut bytes) else { return };
+            self.keep(bytes.get(..read).unwrap_or_default());
+            if self.buffer.len() >= BATCH_BYTES {
+                self.flush(false).await;
             }
-            if ending == Ending::Denied {
-                self.input.count_denied(from);
-            }
-            return;
         }
+    }
+
+    fn keep(&mut self, bytes: &[u8]) {
+        self.shared.input.counters().bytes.add(bytes.len() as u64);
+        self.buffer.push(bytes);
     }
 
     /// Appends the whole lines, or `all`. Nothing is read meanwhile: the client's own buffer holds what the log can't
-    /// accept.
-    async fn flush(&self, buffer: &mut Buffer, all: bool) {
-        let too_long = buffer.take_too_long();
-        if too_long > 0 {
-            self.reject(too_long, &format!("lines over the limit of {LINE_BYTES_MAX} bytes were left out"));
-        }
+    /// accept. A client that may not send any more is cut off at once; what was read of it before is still appended.
+    async fn flush(&mut self, all: bool) {
+        let Connection { shared, stream, from, buffer } = self;
+        shared.reject_too_long(buffer);
         let text = if all { buffer.take_all() } else { buffer.take_lines() };
-        if !text.is_empty() {
-            self.append(&text).await;
+        if text.is_empty() {
+            return;
+        }
+        let mut exposure = shared.exposure.clone();
+        let mut appending = std::pin::pin!(shared.append(&text));
+        loop {
+            tokio::select! {
+                () = &mut appending => return,
+                Ok(()) = exposure.changed(), if stream.is_some() => close_if_denied(shared, stream, *from),
+            }
         }
     }
+}
 
-    fn reject(&self, lines: u64, why: &str) {
-        self.input.counters().rejected.add(lines);
-        tracing::warn!(input = self.input.name(), samples = lines, "{why}");
+/// Closes the connection of a client that may not send any more.
+fn close_if_denied(shared: &Shared, stream: &mut Option<TcpStream>, from: IpAddr) {
+    if !shared.exposure.borrow().allows(from) {
+        *stream = None;
+        shared.input.count_denied(from);
     }
 }
 
@@ -173,8 +206,6 @@ impl Shared {
 enum Ending {
     /// The client has closed it, so the last line needs no line end.
     Closed,
-    /// It broke off, or the input stops: the last line may be a part of one.
+    /// It broke off, the client may not send any more, or the input stops: the last line may be a part of one.
     Cut,
-    /// The client may not send any more.
-    Denied,
 }

@@ -1,8 +1,10 @@
 //! Datagrams: one or more lines each.
 
+use super::buffer::Buffer;
 use super::{Shared, WAIT};
 use intake::KernelDrops;
-use rustix::net::sockopt::set_socket_recv_buffer_size;
+use rustix::net::RecvFlags;
+use rustix::net::sockopt::{set_socket_recv_buffer_size, socket_recv_buffer_size};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::net::UdpSocket;
@@ -38,6 +40,11 @@ pub(super) async fn run(socket: UdpSocket, shared: Shared) {
             shared.append(&text).await;
         }
     };
+    // The kernel reports twice of what it grants.
+    let granted = socket_recv_buffer_size(&socket).unwrap_or_default() / 2;
+    let counters = shared.input.listener_counters();
+    counters.buffer_granted.set(granted as u64);
+    counters.buffer_wanted.set(BUFFER_BYTES as u64);
     let reading = async {
         let mut drops = socket.local_addr().ok().map(KernelDrops::new);
         let mut count_drops = || drops.iter_mut().for_each(|drops| drops.count(&shared.input));
@@ -55,42 +62,51 @@ pub(super) async fn run(socket: UdpSocket, shared: Shared) {
 
 /// Gathers the lines of datagrams to batches. At the end it still reads what has arrived.
 async fn read(socket: &UdpSocket, shared: Shared, batches: mpsc::Sender<Vec<u8>>) {
-    let Shared { input, exposure, mut stop, .. } = shared;
+    let (mut stop, mut stop_at) = (shared.stop.clone(), None);
     let mut datagram = vec![0; DATAGRAM_BYTES];
-    let mut text = Vec::new();
+    let mut buffer = Buffer::default();
     let mut flush_at = Instant::now();
-    let mut stop_at = None;
     loop {
         let received = match stop_at {
             Some(at) if Instant::now() >= at => None,
-            Some(_) => socket.try_recv_from(&mut datagram).ok(),
+            Some(_) => read_now(socket, &mut datagram),
             None => tokio::select! {
                 biased;
                 () = stop.requested() => { stop_at = Some(Instant::now() + STOP_DEADLINE); continue }
-                () = tokio::time::sleep_until(flush_at), if !text.is_empty() => None,
+                () = tokio::time::sleep_until(flush_at), if buffer.len() > 0 => None,
                 received = socket.recv_from(&mut datagram) => received.ok(),
             },
         };
         match received {
-            Some((_, from)) if !exposure.borrow().allows(from.ip()) => input.count_denied(from.ip()),
+            Some((_, from)) if !shared.exposure.borrow().allows(from.ip()) => {
+                shared.input.count_denied(from.ip());
+                continue;
+            }
             Some((bytes, _)) => {
-                input.counters().bytes.add(bytes as u64);
-                if text.is_empty() {
+                shared.input.counters().bytes.add(bytes as u64);
+                if buffer.len() == 0 {
                     flush_at = Instant::now() + WAIT;
                 }
-                text.extend_from_slice(datagram.get(..bytes).unwrap_or_default());
-                text.push(b'\n');
-                if text.len() < BATCH_BYTES {
+                buffer.push(datagram.get(..bytes).unwrap_or_default());
+                buffer.end_line();
+                shared.reject_too_long(&mut buffer);
+                if buffer.len() < BATCH_BYTES {
                     continue;
                 }
             }
             None => {}
         }
-        if !text.is_empty() && batches.send(std::mem::take(&mut text)).await.is_err() {
+        if buffer.len() > 0 && batches.send(buffer.take_lines()).await.is_err() {
             return;
         }
         if stop_at.is_some() && received.is_none() {
             return;
         }
     }
+}
+
+/// A datagram that has arrived. The kernel is asked itself, because the runtime may not know yet of the last ones.
+fn read_now(socket: &UdpSocket, datagram: &mut [u8]) -> Option<(usize, SocketAddr)> {
+    let (bytes, _, from) = rustix::net::recvfrom(socket, datagram, RecvFlags::DONTWAIT).ok()?;
+    Some((bytes, SocketAddr::try_from(from?).ok()?))
 }
