@@ -3,18 +3,16 @@
 //! - Dots and other characters that a metric name can't have become `_`: `servers.web-1.load` is
 //!   `servers_web_1_load`. Tags become labels.
 //! - The timestamp is in seconds, also with a fraction. `-1` or none means the time of arrival, as in carbon and
-//!   VictoriaMetrics.
+//!   VictoriaMetrics. Other negative ones, and those before 2001, are mistakes: a receiver would store them in 1970.
 //! - NaN is no sample, as in carbon: collectd sends it for a value that it does not have.
 //!
 //! An invalid line costs itself only. Facts: the Graphite documentation and carbon's `lib/carbon/protocols.py`.
 
 use crate::text::{FloatError, float};
+use crate::time_unit::{SECONDS, TimeUnit};
 use crate::{Parsed, Recognise, Rejected};
 use model::labels::METRIC_NAME;
 use model::{LabelsBuilder, Limits, Series};
-
-/// Numbers of 13 digits. As milliseconds they are the years 2001 to 2286, as seconds none that is accepted.
-const MILLISECONDS: std::ops::Range<i64> = 1_000_000_000_000..10_000_000_000_000;
 
 /// Why a line is rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -31,8 +29,12 @@ pub enum LineError {
     Value(String, FloatError),
     #[error("timestamp {0:?} is not a number of seconds since 1970")]
     Timestamp(String),
-    #[error("timestamp {0:?} is in milliseconds: Graphite has seconds")]
-    Milliseconds(String),
+    #[error("timestamp {0:?} is negative: write seconds since 1970, or -1 for the time of arrival")]
+    Negative(String),
+    #[error("timestamp {0:?} is before 2001-09-09: write seconds since 1970, or -1 for the time of arrival")]
+    TooEarly(String),
+    #[error("timestamp {0:?} is in {1}: Graphite has seconds")]
+    Unit(String, TimeUnit),
     #[error("{0}")]
     Labels(#[from] model::LabelError),
 }
@@ -85,14 +87,7 @@ fn read(
     let value = float(value).map_err(|error| LineError::Value(value.to_string(), error))?;
     let timestamp = match timestamp {
         None => now_ms,
-        Some(text) => match milliseconds(text) {
-            Some(-1000) => now_ms,
-            Some(time) if MILLISECONDS.contains(&(time / 1000)) => {
-                return Err(LineError::Milliseconds(text.to_string()));
-            }
-            Some(time) => time,
-            None => return Err(LineError::Timestamp(text.to_string())),
-        },
+        Some(text) => milliseconds(text, now_ms)?,
     };
     if value.is_nan() {
         return Ok(());
@@ -145,14 +140,25 @@ fn labels(
     Ok(())
 }
 
-/// Seconds, maybe with a fraction, in milliseconds.
-fn milliseconds(text: &str) -> Option<i64> {
-    if let Ok(seconds) = text.parse::<i64>() {
-        return seconds.checked_mul(1000);
+/// A timestamp in milliseconds. It is written in seconds, maybe with a fraction.
+fn milliseconds(text: &str, now_ms: i64) -> Result<i64, LineError> {
+    let (seconds, milliseconds) = match text.parse::<i64>() {
+        Ok(seconds) => (seconds, seconds.saturating_mul(1000)),
+        Err(_) => {
+            let seconds = float(text).ok().filter(|seconds| seconds.abs() < i64::MAX as f64);
+            let seconds = seconds.ok_or_else(|| LineError::Timestamp(text.to_string()))?;
+            (seconds as i64, (seconds * 1000.0).round() as i64)
+        }
+    };
+    match TimeUnit::of(seconds) {
+        Some(TimeUnit::Seconds) => Ok(milliseconds),
+        Some(unit) => Err(LineError::Unit(text.to_string(), unit)),
+        None if milliseconds == -1000 => Ok(now_ms),
+        None if milliseconds < 0 => Err(LineError::Negative(text.to_string())),
+        None if seconds < SECONDS.start => Err(LineError::TooEarly(text.to_string())),
+        // The intake says which timestamps are too late.
+        None => Ok(milliseconds),
     }
-    let milliseconds = float(text).ok()? * 1000.0;
-    // Beyond this an f64 can't hold whole milliseconds, and no timestamp is valid.
-    (milliseconds.abs() < 9e15).then_some(milliseconds.round() as i64)
 }
 
 /// Appends a path as a metric name.
@@ -195,6 +201,7 @@ mod tests {
             ("a\t-2   1700000000\r", "a -2 1700000000000"),
             ("a 1 -1", "a 1 1800000000000"),
             ("a 1", "a 1 1800000000000"),
+            ("a 1 1000000000", "a 1 1000000000000"),
             ("a 1 -1.0", "a 1 1800000000000"),
             ("a 1 -1e0", "a 1 1800000000000"),
             ("servers.web-1.9th.load% 1 1700000000", "servers_web_1_9th_load_ 1 1700000000000"),
@@ -214,7 +221,23 @@ mod tests {
     fn an_invalid_line_costs_itself_only_and_says_why() {
         for (line, reason) in [
             ("a", "a line is PATH VALUE [TIMESTAMP], this one has 1 part"),
-            ("a 1 1700000000000", "timestamp \"1700000000000\" is in milliseconds"),
+            ("a 1 1700000000000", "timestamp \"1700000000000\" is in milliseconds: Graphite has seconds"),
+            ("a 1 1700000000000.5", "timestamp \"1700000000000.5\" is in milliseconds"),
+            ("a 1 1700000000000000", "timestamp \"1700000000000000\" is in microseconds"),
+            ("a 1 1700000000000000000", "timestamp \"1700000000000000000\" is in nanoseconds"),
+            ("a 1 1.7e18", "timestamp \"1.7e18\" is in nanoseconds"),
+            (
+                "a 1 -2",
+                "timestamp \"-2\" is negative: write seconds since 1970, or -1 for the time of arrival",
+            ),
+            ("a 1 -0.5", "timestamp \"-0.5\" is negative"),
+            ("a 1 -1.5", "timestamp \"-1.5\" is negative"),
+            ("a 1 -1700000000", "timestamp \"-1700000000\" is negative"),
+            ("a 1 0", "timestamp \"0\" is before 2001-09-09: write seconds since 1970"),
+            ("a 1 0.25", "timestamp \"0.25\" is before 2001-09-09"),
+            ("a 1 999999999", "timestamp \"999999999\" is before 2001-09-09"),
+            ("a 1 nan", "timestamp \"nan\" is not a number of seconds"),
+            ("a 1 inf", "timestamp \"inf\" is not a number of seconds"),
             ("a 1 2 3", "this one has 4 parts"),
             ("a x 1700000000", "value \"x\": not a number"),
             ("a 1e400 1700000000", "beyond the largest 64-bit float"),

@@ -20,6 +20,7 @@ mod recognise;
 mod rejected;
 pub mod remote_write;
 pub mod text;
+pub mod time_unit;
 mod wire;
 
 pub use parsed::Parsed;

@@ -3,13 +3,9 @@
 use crate::settings::Settings;
 use formats::Rejected;
 use formats::text::Format;
+use formats::time_unit::{SECONDS, TimeUnit};
 use model::{Batch, Kinds, moment};
-use std::ops::Range;
 use std::time::Duration;
-
-/// Numbers with ten digits. As seconds they are the years 2001 to 2286, as milliseconds the first months of 1970. So
-/// a timestamp in milliseconds that is one of these was meant in seconds.
-const SECONDS: Range<i64> = 1_000_000_000..10_000_000_000;
 
 /// The timestamps that are accepted, in milliseconds since 1970.
 #[derive(Debug, Clone, Copy)]
@@ -57,6 +53,7 @@ impl TimeBounds {
     fn is_within(self, timestamp: i64, written_in: Option<Format>) -> bool {
         timestamp <= self.newest
             && self.oldest.is_none_or(|oldest| timestamp >= oldest)
+            // A timestamp in milliseconds that is one of these was meant in seconds.
             && (written_in != Some(Format::Text) || !SECONDS.contains(&timestamp))
     }
 
@@ -83,27 +80,16 @@ impl TimeBounds {
 
 /// A sentence about the unit that a timestamp was written in, if that is not the format's unit.
 fn wrong_unit(timestamp: i64, format: Format) -> Option<String> {
-    let within = |factor: i64| SECONDS.contains(&(timestamp / factor));
-    let written = match format {
-        Format::Text => timestamp,
-        Format::OpenMetrics => timestamp / 1000,
+    let (written, right, name) = match format {
+        Format::Text => (timestamp, TimeUnit::Milliseconds, "the text format has milliseconds"),
+        Format::OpenMetrics => (timestamp / 1000, TimeUnit::Seconds, "OpenMetrics has seconds"),
     };
-    match format {
-        Format::Text if within(1) => Some(format!(
-            "timestamp {written} is in seconds: the text format has milliseconds, here {}",
-            timestamp * 1000
-        )),
-        Format::Text if within(1_000_000) => {
-            Some(format!("timestamp {written} is in microseconds: the text format has milliseconds"))
-        }
-        Format::Text if within(1_000_000_000) => {
-            Some(format!("timestamp {written} is in nanoseconds: the text format has milliseconds"))
-        }
-        Format::OpenMetrics if within(1_000_000) => {
-            Some(format!("timestamp {written} is in milliseconds: OpenMetrics has seconds"))
-        }
-        _ => None,
-    }
+    let unit = TimeUnit::of(written).filter(|unit| *unit != right)?;
+    let here = match (format, unit) {
+        (Format::Text, TimeUnit::Seconds) => format!(", here {}", timestamp * 1000),
+        _ => String::new(),
+    };
+    Some(format!("timestamp {written} is in {unit}: {name}{here}"))
 }
 
 #[cfg(test)]
@@ -141,6 +127,11 @@ mod tests {
                 1_700_000_000_000_000,
                 Format::OpenMetrics,
                 Some("timestamp 1700000000000 is in milliseconds: OpenMetrics has seconds"),
+            ),
+            (
+                1_700_000_000_000_000_000,
+                Format::OpenMetrics,
+                Some("timestamp 1700000000000000 is in microseconds: OpenMetrics has seconds"),
             ),
             (
                 1_700_000_700_000,
