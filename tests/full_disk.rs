@@ -128,7 +128,7 @@ fn expect_full_disk(narthex: &Narthex, browser: Option<&Chromium>) {
     let Some(browser) = browser else { return };
     let page = browser.open(&format!("{}/", narthex.url()));
     let shows = "document.querySelector('#state').className === 'bad' && \
-                 document.querySelector('#sentence').innerText.startsWith('The disk is full: pushes are refused until 24.0 MiB are free')";
+                 document.querySelector('#sentence').innerText.startsWith('The disk is full: the inputs accept no samples until 24.0 MiB are free')";
     page.wait_for(shows, SOON);
 }
 

@@ -7,6 +7,7 @@
     reason = "a panic is how a test reports"
 )]
 
+use receive::lines::CONNECTIONS_MAX;
 use rustix::process::Signal;
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream, UdpSocket};
@@ -70,6 +71,17 @@ fn wait_for_metric(narthex: &Narthex, series: &str, value: usize) {
     });
 }
 
+/// Waits until the summary has a detail of this kind.
+#[track_caller]
+fn wait_for_detail(narthex: &Narthex, kind: &str) -> serde_json::Value {
+    wait_for(kind, SOON, || {
+        let summary = narthex.get("/api/v1/status/summary").json();
+        let details = summary["details"].as_array();
+        let is_told = details.is_some_and(|details| details.iter().any(|one| one["kind"] == kind));
+        if is_told { Ok(summary) } else { Err(summary.to_string()) }
+    })
+}
+
 #[test]
 fn a_python_client_and_plain_lines_reach_a_real_prometheus() {
     let Some(peers) = support::peers() else { return };
@@ -131,6 +143,9 @@ fn what_the_kernel_drops_is_counted() {
     let narthex = start(folder.path(), &receiver.write_url(), "listen: '127.0.0.1:0'");
     let (to, socket) = (address(&narthex, 0), udp());
     assert_eq!(narthex.metric(DROPS), Some(0.0));
+    // A worse warning, which is the sentence of the summary from then on.
+    socket.send_to(b"wrong", to).unwrap();
+    wait_for_detail(&narthex, "samples_rejected");
     narthex.process.signal(Signal::STOP);
     // As long as most of what is sent, so that it can't fit into the largest buffer that the system may grant.
     let padding = "x".repeat(1000);
@@ -147,12 +162,34 @@ fn what_the_kernel_drops_is_counted() {
             Err(format!("{drops:?} dropped, {points:?} kept"))
         }
     });
-    wait_for("the summary to say it", SOON, || {
-        let summary = narthex.get("/api/v1/status/summary").json();
-        let says = |one: &serde_json::Value| one["kind"] == "datagrams_dropped";
-        let is_told = summary["details"].as_array().is_some_and(|details| details.iter().any(says));
-        if summary["level"] == "warning" && is_told { Ok(()) } else { Err(summary.to_string()) }
-    });
+    let summary = wait_for_detail(&narthex, "datagrams_dropped");
+    assert!(summary.to_string().contains("The kernel's buffer for them is "), "{summary}");
+    assert_eq!((&summary["level"], &summary["kind"]), (&"warning".into(), &"samples_rejected".into()));
+    narthex.process.wait_for_line("the kernel dropped datagrams", SOON);
+}
+
+#[test]
+fn all_connections_in_use_are_told_until_one_ends() {
+    let receiver = FakeReceiver::start();
+    let folder = tempfile::tempdir().unwrap();
+    let narthex = start(folder.path(), &receiver.write_url(), "listen: '127.0.0.1:0'");
+    let to = address(&narthex, 0);
+    let metric = |name: &str| format!(r#"narthex_receive_{name}{{door="graphite",input="graphite"}}"#);
+    let mut connections: Vec<TcpStream> =
+        (0..CONNECTIONS_MAX).map(|_| TcpStream::connect(to).unwrap()).collect();
+    wait_for_metric(&narthex, &metric("connections"), CONNECTIONS_MAX);
+    assert_eq!(narthex.metric(&metric("connections_max")), Some(CONNECTIONS_MAX as f64));
+    assert_eq!(narthex.metric(&metric("connections_full_total")), Some(1.0));
+    let summary = wait_for_detail(&narthex, "connections_full");
+    assert_eq!((&summary["level"], &summary["kind"]), (&"warning".into(), &"connections_full".into()));
+    narthex.process.wait_for_line("all connections are in use", SOON);
+    // It waits, and is read once another one ends.
+    by_tcp(to, "waited 1\n");
+    assert_eq!(narthex.metric(POINTS), Some(0.0));
+    drop(connections.pop());
+    wait_for_metric(&narthex, POINTS, 1);
+    wait_for_metric(&narthex, &metric("connections"), CONNECTIONS_MAX - 1);
+    assert_eq!(narthex.metric(&metric("connections_full_total")), Some(2.0));
 }
 
 #[test]

@@ -211,3 +211,37 @@ fn the_end_of_an_outage_says_how_long_it_was() {
     let line = narthex.process.wait_for_line("accepts again", SOON);
     assert!(line.contains("destination=central") && line.contains(" outage="), "{line}");
 }
+
+#[test]
+fn each_refused_request_is_logged_or_counted_by_input_and_reason() {
+    let receiver = FakeReceiver::start();
+    let narthex = Narthex::start(PROGRAM, &["--to", &receiver.write_url(), "--collect", "none"]);
+    let import =
+        |body: &str, headers| narthex.post("/api/v1/import/prometheus", headers, body.as_bytes()).status;
+    for _ in 0..5 {
+        assert_eq!(import("}{ this is nothing\n", &[]), 400);
+    }
+    assert_eq!(import("a 1\n", &[("content-encoding", "br")]), 415);
+    assert_eq!(narthex.post("/api/v1/write", &[], b"no snappy").status, 400);
+    assert_eq!(narthex.process.terminate(SOON).code(), Some(0));
+    let mut counts = std::collections::BTreeMap::new();
+    let mut lines = 0;
+    for line in narthex.process.lines() {
+        let pairs: std::collections::BTreeMap<String, String> = logfmt(&line).into_iter().collect();
+        if pairs["msg"].starts_with("a request was refused, wholly or in part") {
+            lines += 1;
+            let reason = pairs["msg"].rsplit(' ').next().unwrap().to_string();
+            let count: u64 = pairs["count"].parse().unwrap();
+            *counts.entry((pairs["input"].clone(), reason)).or_default() += count;
+            assert!(!pairs["error"].is_empty(), "{line}");
+        }
+    }
+    let count = |input: &str, reason: &str, count: u64| ((input.to_string(), reason.to_string()), count);
+    let all = [
+        count("import", "(invalid)", 5),
+        count("import", "(unsupported_media)", 1),
+        count("remote_write_v1", "(invalid)", 1),
+    ];
+    assert_eq!(counts.into_iter().collect::<Vec<_>>(), all);
+    assert_eq!(lines, 4, "the first of each kind, and one for all others of it");
+}

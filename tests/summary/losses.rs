@@ -141,7 +141,7 @@ fn a_log_that_refuses_is_red_and_not_ready_until_there_is_room() {
             shown.restart();
             wait_until("the log to be full again", SOON, || shown.import("a 1\n") == 503);
         }
-        shown.expect("error", &["log_full"], "The log is full (log.max_size): pushes are refused");
+        shown.expect("error", &["log_full"], "The log is full (log.max_size): the inputs accept no samples");
         let ready = shown.narthex().get("/-/ready");
         assert_eq!(
             (ready.status, ready.text().contains("when_full: refuse")),

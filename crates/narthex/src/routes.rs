@@ -107,6 +107,7 @@ async fn count_unauthorized(State(doors): State<Doors>, request: Request, next: 
     if response.status() == StatusCode::UNAUTHORIZED {
         doors.denied().requests.add(1);
         doors.denied().pushes.add(u64::from(!only_reads));
+        tracing::warn!(count = 1, "a request without valid credentials was refused");
     }
     response
 }

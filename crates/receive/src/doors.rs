@@ -163,7 +163,16 @@ impl Doors {
         response: Response,
     ) -> Response {
         if let Some(refusal) = refusal {
-            self.0.intake.counters().refused(input.name(), refusal.reason(), &refusal.to_string());
+            let (reason, error) = (refusal.reason(), refusal.to_string());
+            self.0.intake.counters().refused(input.name(), reason, &error);
+            // The reason is part of the message, so that each reason has lines of its own.
+            let reason = reason.as_str();
+            tracing::warn!(
+                input = input.name(),
+                count = 1,
+                error,
+                "a request was refused, wholly or in part ({reason})"
+            );
         }
         let counters = input.counters();
         match response.status().as_u16() {

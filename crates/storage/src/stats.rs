@@ -108,9 +108,9 @@ pub struct Stats {
     pub sweeps: Counter,
     /// Truncations that failed.
     pub truncations_failed: Counter,
-    /// 1 while pushes are refused because the disk is full.
+    /// 1 while nothing is accepted because the disk is full.
     pub disk_full: Gauge,
-    /// 1 while pushes are refused because the log's budget is used up.
+    /// 1 while nothing is accepted because the log's budget is used up.
     pub budget_full: Gauge,
     /// Bytes of batches that wait for the committer.
     pub waiting_bytes: Gauge,
@@ -132,7 +132,7 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// Whether pushes are refused because there is no room, for whichever reason.
+    /// Whether nothing is accepted because there is no room, for whichever reason.
     pub fn is_full(&self) -> bool {
         self.disk_full.get() > 0 || self.budget_full.get() > 0
     }

@@ -144,7 +144,7 @@ pub enum WhenFull {
     /// The oldest goes, and is counted.
     #[default]
     DropOldest,
-    /// Pushes are refused with 503.
+    /// The inputs accept nothing; HTTP requests get 503.
     Refuse,
 }
 

@@ -26,6 +26,7 @@ pub(super) fn causes(facts: &Facts) -> Vec<Detail> {
         delivery(destination, &mut details);
     }
     events(facts, &mut details);
+    listeners(facts, &mut details);
     own(facts, &mut details);
     details
 }
@@ -47,20 +48,21 @@ fn log(facts: &Facts, details: &mut Vec<Detail>) {
     if facts.disk_full {
         let (data, needs) = (&facts.data, Human(facts.disk_bytes_to_go_on));
         let sentence = format!(
-            "The disk is full: pushes are refused until {needs} are free on the file system of {data}. Free space there."
+            "The disk is full: the inputs accept no samples until {needs} are free on the file system of {data}. Free \
+             space there."
         );
         add(details, Kind::DiskFull, None, sentence);
     }
     if facts.log_full {
         let waiting = waiting_of_all(facts.destinations.iter());
         let sentence = format!(
-            "The log is full (log.max_size): pushes are refused until a destination has made room.{waiting}"
+            "The log is full (log.max_size): the inputs accept no samples until a destination has made room.{waiting}"
         );
         add(details, Kind::LogFull, None, sentence);
     }
     if let Some(task) = facts.dead_task {
         let sentence =
-            format!("Pushes are not accepted: {task} has ended unexpectedly, so narthex ends, too.");
+            format!("The inputs accept no samples: {task} has ended unexpectedly, so narthex ends, too.");
         add(details, Kind::TaskDead, None, sentence);
     }
     for name in &facts.dead_destinations {
@@ -265,9 +267,9 @@ fn event_sentence(entry: &Entry, count: u64, ago: i64, facts: &Facts) -> String 
             format!("{place}: {samples} rejected in the last 10 minutes, {last}.{words}")
         }
         Event::DatagramsDropped => format!(
-            "{place}: {} dropped by the kernel in the last hour, {last}: they came faster than narthex read them. \
-             After `sysctl net.core.rmem_max=4194304` and a restart the buffer for them is larger.",
-            was(count, "datagram")
+            "{place}: {} dropped by the kernel in the last hour, {last}: they came faster than narthex read them.{}",
+            was(count, "datagram"),
+            buffer_advice(place, facts)
         ),
         Event::CollectionFailed => {
             let because = match reason {
@@ -277,6 +279,41 @@ fn event_sentence(entry: &Entry, count: u64, ago: i64, facts: &Facts) -> String 
                 _ => "the log did not accept what narthex collects itself",
             };
             format!("{} lost in the last hour{why}, {last}: {because}.", was(count, "collected sample"))
+        }
+    }
+}
+
+/// What to do about dropped datagrams: it depends on the size of the kernel's buffer.
+fn buffer_advice(input: &str, facts: &Facts) -> String {
+    let Some(listener) = facts.listeners.iter().find(|listener| listener.name == input) else {
+        return String::new();
+    };
+    let (granted, wanted) = (listener.buffer_granted, listener.buffer_wanted);
+    if granted < wanted {
+        let granted = Human(granted);
+        return format!(
+            " The kernel's buffer for them is {granted}: after `sysctl net.core.rmem_max={wanted}` and a restart it is \
+             {}.",
+            Human(wanted)
+        );
+    }
+    format!(
+        " The kernel's buffer for them is {}, as much as narthex asks for: let the clients send by TCP, or less at a \
+         time.",
+        Human(granted)
+    )
+}
+
+/// Inputs with sockets of their own.
+fn listeners(facts: &Facts, details: &mut Vec<Detail>) {
+    for listener in &facts.listeners {
+        if let Some(connections) = listener.connections_full {
+            let (name, connections) = (&listener.name, number(connections));
+            let sentence = format!(
+                "{name}: all {connections} connections are in use; further ones wait until one ends. Let each client \
+                 keep one connection, and close those that it does not use."
+            );
+            add(details, Kind::ConnectionsFull, None, sentence);
         }
     }
 }

@@ -66,6 +66,19 @@ impl DestinationFacts {
     }
 }
 
+/// An input with sockets of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenerFacts {
+    /// Its name.
+    pub name: String,
+    /// The number of its connections, where all are in use and further ones wait.
+    pub connections_full: Option<u64>,
+    /// The size of the kernel's buffer for its datagrams, in bytes.
+    pub buffer_granted: u64,
+    /// The size that narthex asks the kernel for.
+    pub buffer_wanted: u64,
+}
+
 /// All of it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Facts {
@@ -77,11 +90,11 @@ pub struct Facts {
     pub clock_is_plausible: bool,
     /// The data folder.
     pub data: String,
-    /// Whether pushes are refused because the disk is full.
+    /// Whether the inputs accept nothing because the disk is full.
     pub disk_full: bool,
-    /// The free bytes that the disk needs, once it was full, until pushes are accepted again.
+    /// The free bytes that the disk needs, once it was full, until the inputs accept samples again.
     pub disk_bytes_to_go_on: u64,
-    /// Whether pushes are refused because the log's budget is used up.
+    /// Whether the inputs accept nothing because the log's budget is used up.
     pub log_full: bool,
     /// A task that inputs need and that has ended.
     pub dead_task: Option<&'static str>,
@@ -95,6 +108,8 @@ pub struct Facts {
     pub reload_error: Option<String>,
     /// Groups whose last push was refused.
     pub groups_failing: u64,
+    /// The inputs with sockets of their own.
+    pub listeners: Vec<ListenerFacts>,
     /// Collectors that fail.
     pub collectors_failing: Vec<&'static str>,
     /// Inputs whose relabelling rules dropped samples since the start, and how many.

@@ -3,7 +3,7 @@
 
 use super::About;
 use super::counters::{Counters, last_answers};
-use super::facts::{Delivery, DestinationFacts, Facts};
+use super::facts::{Delivery, DestinationFacts, Facts, ListenerFacts};
 use super::hold::{Held, Summary};
 use super::rate::Rate;
 use super::summary::{Kind, Level, decide};
@@ -140,6 +140,7 @@ impl Monitor {
             window,
             reload_error: self.telemetry.reload_error(),
             groups_failing: doors.groups().stats().groups_failing.get(),
+            listeners: listeners(doors.intake().counters()),
             collectors_failing: self.telemetry.collectors_failing(),
             dropped_at_inputs: dropped_at_inputs(doors.intake().counters()),
             last_answers: last_answers(doors.intake().counters()),
@@ -248,6 +249,20 @@ pub(super) fn destination(outlet: &Outlet) -> DestinationFacts {
         stuck_reason: stats.stuck().map(|reason| reason_without_url(reason, &outlet.name)),
         dropped_by_rule: stats.dropped_by_rule.get().total(),
     }
+}
+
+/// The inputs with sockets of their own.
+fn listeners(counters: &intake::Counters) -> Vec<ListenerFacts> {
+    let facts = |(name, counters): (&'static str, Arc<intake::InputCounters>)| {
+        let listener = counters.listener()?;
+        Some(ListenerFacts {
+            name: name.to_string(),
+            connections_full: listener.is_full().then(|| listener.connections.get()),
+            buffer_granted: listener.buffer_granted.get(),
+            buffer_wanted: listener.buffer_wanted.get(),
+        })
+    };
+    counters.all().into_iter().filter_map(facts).collect()
 }
 
 /// Inputs whose rules dropped samples.

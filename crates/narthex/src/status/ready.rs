@@ -4,9 +4,9 @@
 /// What the inputs depend on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct InputFacts {
-    /// Pushes are refused because the disk is full.
+    /// The inputs accept nothing because the disk is full.
     pub disk_full: bool,
-    /// Pushes are refused because the log is full and `log.when_full` is `refuse`.
+    /// The inputs accept nothing because the log is full and `log.when_full` is `refuse`.
     pub log_full: bool,
     /// A task that inputs need has ended.
     pub dead_task: Option<&'static str>,

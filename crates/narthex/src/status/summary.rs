@@ -60,6 +60,7 @@ pub enum Kind {
     PushesRefused,
     SamplesRejected,
     DatagramsDropped,
+    ConnectionsFull,
     AlreadyWritten,
     DroppedByRule,
     Idle,
@@ -97,7 +98,8 @@ impl Kind {
             | Kind::TooOld
             | Kind::PushesRefused
             | Kind::SamplesRejected
-            | Kind::DatagramsDropped => Level::Warning,
+            | Kind::DatagramsDropped
+            | Kind::ConnectionsFull => Level::Warning,
             Kind::AlreadyWritten | Kind::DroppedByRule | Kind::Idle | Kind::Delivered => Level::Ok,
         }
     }
@@ -133,6 +135,7 @@ impl Kind {
             Kind::InputLost => "input_lost",
             Kind::SamplesRejected => "samples_rejected",
             Kind::DatagramsDropped => "datagrams_dropped",
+            Kind::ConnectionsFull => "connections_full",
             Kind::AlreadyWritten => "already_written",
             Kind::DroppedByRule => "dropped_by_rule",
             Kind::Idle => "idle",

@@ -1,6 +1,6 @@
 //! Each state by name: from facts to level and sentence.
 
-use super::facts::{Delivery, DestinationFacts, Facts};
+use super::facts::{Delivery, DestinationFacts, Facts, ListenerFacts};
 use super::summary::{Kind, Level, decide};
 use super::window::{Entry, Event, Key};
 
@@ -81,24 +81,23 @@ fn idle_is_no_claim_of_delivery() {
 #[test]
 fn a_full_disk_and_a_full_log_are_told_apart() {
     let disk = with(|facts| (facts.disk_full, facts.disk_bytes_to_go_on) = (true, 24 << 20));
-    let sentence = "The disk is full: pushes are refused until 24.0 MiB are free on the file system of \
-                    /var/lib/narthex. Free space there.";
+    let sentence = "The disk is full: the inputs accept no samples until 24.0 MiB are free on the file \
+                    system of /var/lib/narthex. Free space there.";
     expect(&disk, Level::Error, Kind::DiskFull, sentence);
     let log = with(|facts| {
         facts.log_full = true;
         facts.destinations =
             vec![DestinationFacts { waiting: 9000, waiting_ms: 61_000, ..accepting("prod") }];
     });
-    let sentence = "The log is full (log.max_size): pushes are refused until a destination has made room. \
-                    9,000 samples are waiting in the log, the oldest for 1 min 1 s.";
+    let sentence = "The log is full (log.max_size): the inputs accept no samples until a destination has \
+                    made room. 9,000 samples are waiting in the log, the oldest for 1 min 1 s.";
     expect(&log, Level::Error, Kind::LogFull, sentence);
 }
 
 #[test]
 fn a_task_that_has_ended_is_an_error() {
     let task = with(|facts| facts.dead_task = Some("the task that keeps groups"));
-    let sentence =
-        "Pushes are not accepted: the task that keeps groups has ended unexpectedly, so narthex ends, too.";
+    let sentence = "The inputs accept no samples: the task that keeps groups has ended unexpectedly, so narthex ends, too.";
     expect(&task, Level::Error, Kind::TaskDead, sentence);
     let destination = with(|facts| facts.dead_destinations = vec!["prod".into()]);
     let sentence = "Delivery to prod has ended unexpectedly, by a mistake in narthex. It is started again; its \
@@ -424,4 +423,41 @@ fn refused_native_histograms_come_with_the_flag_to_set() {
     let details = decide(&facts).details;
     let says = |one: &super::summary::Detail| one.sentence.contains("--enable-feature=native-histograms");
     assert!(details.iter().any(says), "{details:?}");
+}
+
+fn listener(connections_full: Option<u64>, buffer_granted: u64) -> ListenerFacts {
+    ListenerFacts { name: "graphite".into(), connections_full, buffer_granted, buffer_wanted: 4 << 20 }
+}
+
+#[test]
+fn connections_that_are_all_in_use_are_a_warning() {
+    let full = with(|facts| facts.listeners = vec![listener(Some(512), 0)]);
+    let sentence = "graphite: all 512 connections are in use; further ones wait until one ends. Let each client keep \
+                    one connection, and close those that it does not use.";
+    expect(&full, Level::Warning, Kind::ConnectionsFull, sentence);
+}
+
+#[test]
+fn advice_about_dropped_datagrams_depends_on_the_buffer() {
+    for (buffer, advice) in [
+        (
+            212_992,
+            " The kernel's buffer for them is 208 KiB: after `sysctl net.core.rmem_max=4194304` and a restart it is \
+             4.00 MiB.",
+        ),
+        (
+            4 << 20,
+            " The kernel's buffer for them is 4.00 MiB, as much as narthex asks for: let the clients send by TCP, or \
+             less at a time.",
+        ),
+    ] {
+        let facts = with(|facts| {
+            facts.window.push(event(Event::DatagramsDropped, "graphite", "graphite", 7, 0));
+            facts.listeners = vec![listener(None, buffer)];
+        });
+        let details = decide(&facts).details;
+        let sentence = details.first().map_or("", |detail| detail.sentence.as_str());
+        let said = sentence.split_once("faster than narthex read them.").map(|(_, advice)| advice);
+        assert_eq!(said, Some(advice), "{sentence}");
+    }
 }

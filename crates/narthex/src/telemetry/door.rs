@@ -98,6 +98,21 @@ fn listeners(intake: &Intake, out: &mut Vec<Family>) {
         "Connections and datagrams from addresses outside of allow_from.",
         MetricType::Counter,
     );
+    let mut connections = Family::new(
+        "narthex_receive_connections",
+        "Open connections of inputs with sockets of their own.",
+        MetricType::Gauge,
+    );
+    let mut connections_max = Family::new(
+        "narthex_receive_connections_max",
+        "The most connections of the input at a time; further ones wait.",
+        MetricType::Gauge,
+    );
+    let mut full = Family::new(
+        "narthex_receive_connections_full_total",
+        "Times that all connections of the input came into use, so that further ones waited.",
+        MetricType::Counter,
+    );
     let mut drops = Family::new(
         "narthex_receive_kernel_drops_total",
         "Datagrams that the kernel dropped because they were not read in time.",
@@ -111,11 +126,15 @@ fn listeners(intake: &Intake, out: &mut Vec<Family>) {
     for input in intake.inputs() {
         if let Some(counters) = input.counters().listener() {
             denied.push(&of(input.name(), &[]), counters.denied.get() as f64);
+            connections.push(&of(input.name(), &[]), counters.connections.get() as f64);
+            connections_max.push(&of(input.name(), &[]), counters.connections_max.get() as f64);
+            full.push(&of(input.name(), &[]), counters.connections_full.get() as f64);
             drops.push(&of(input.name(), &[]), counters.kernel_drops.get() as f64);
             lost.push(&of(input.name(), &[]), counters.lost.get() as f64);
         }
     }
-    out.extend([denied, drops, lost].into_iter().filter(|family| !family.metrics.is_empty()));
+    let families = [denied, connections, connections_max, full, drops, lost];
+    out.extend(families.into_iter().filter(|family| !family.metrics.is_empty()));
 }
 
 /// The series that inputs recognise.

@@ -156,12 +156,12 @@ fn commits(stats: &Stats, out: &mut Vec<Family>) {
     ));
     out.push(gauge(
         "narthex_log_full",
-        "1 while pushes are refused because there is no room.",
+        "1 while the inputs accept nothing because there is no room.",
         f64::from(u8::from(stats.is_full())),
     ));
     out.push(gauge(
         "narthex_log_disk_full",
-        "1 while pushes are refused because the disk is full, and not because log.max_size is used up.",
+        "1 while the inputs accept nothing because the disk is full, and not because log.max_size is used up.",
         stats.disk_full.get() as f64,
     ));
 }
