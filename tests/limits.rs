@@ -1,9 +1,10 @@
 //! `docs/limits.md` says the numbers that the code has.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test reports")]
 
+use agent::status;
 use command::flags;
 use http_server::security;
-use narthex::{config, demo, status};
+use narthex::config;
 use push::exec;
 use receive::lines;
 use std::collections::{BTreeMap, BTreeSet};

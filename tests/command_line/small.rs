@@ -8,6 +8,8 @@ fn small_program_has_no_demo_sink_manual_and_completions() {
     for command in ["demo", "sink", "man", "completions"] {
         let (code, text) = end(&[command]);
         assert!(code == Some(2) && text.contains(&format!("unrecognized subcommand '{command}'")), "{text}");
+        let why = format!("this program has no `{command}`: it was built without the Cargo feature");
+        assert!(text.contains(&why), "{text}");
         assert!(!help.contains(&format!("  {command} ")), "{help}");
     }
     for command in ["run", "push", "exec", "wal", "check"] {

@@ -2,7 +2,7 @@
 //! page is open it is checked at each of its updates that no green shows beside a loss or a refusal.
 //!
 //! A full disk is in `tests/full_disk.rs`. Two states can't be had here, and are tested with numbers and clocks that are
-//! set by hand in `crates/narthex/src/status`: a wall clock that is not plausible (a process can't be given one without
+//! set by hand in `crates/agent/src/status`: a wall clock that is not plausible (a process can't be given one without
 //! other tools), and a task that has ended unexpectedly.
 #![allow(
     clippy::unwrap_used,
@@ -187,7 +187,7 @@ impl Shown {
     }
 }
 
-/// How many events a row of the last hour has, behind its names. The format is in `crates/narthex/src/status/window.rs`.
+/// How many events a row of the last hour has, behind its names. The format is in `crates/agent/src/status/window.rs`.
 fn events(mut row: &[u8]) -> Option<u64> {
     let row = &mut row;
     take_i64(row)?;

@@ -65,7 +65,7 @@ pub enum Command {
     Run(RunArgs),
     /// Show all of it on this machine alone: collects, sends to a built-in sink, shows both on a page.
     #[cfg(feature = "demo")]
-    Demo(DemoArgs),
+    Demo(demo::DemoArgs),
     /// A remote-write receiver for tests of senders: it can fail, delay and refuse.
     #[cfg(feature = "demo")]
     Sink(sink::SinkArgs),
@@ -151,25 +151,6 @@ pub struct RunArgs {
     /// How long to go on sending at the end. What is not sent then stays in the log for the next start.
     #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = flags::duration)]
     pub flush_deadline: Duration,
-}
-
-/// `narthex demo`.
-#[cfg(feature = "demo")]
-#[derive(Debug, Args)]
-pub struct DemoArgs {
-    /// The folder for the log and the positions. [default: a new one under the system's temporary
-    /// folder, removed at the end]
-    #[arg(long, value_name = "DIR")]
-    pub data: Option<PathBuf>,
-
-    /// Listen here for the page and for pushes. [default: 127.0.0.1:9091, or another port where that
-    /// one is taken]
-    #[arg(long, visible_alias = "web.listen-address", value_name = "ADDR", value_parser = listen_address::parse)]
-    pub listen: Option<SocketAddr>,
-
-    /// Listen beyond loopback: the demo has no authentication.
-    #[arg(long)]
-    pub allow_unauthenticated: bool,
 }
 
 /// `narthex check`.

@@ -37,7 +37,7 @@ fn collected(collect: &Collect, job: &str, instance: &str) -> Vec<String> {
         out.push(format!("collecting every {every}, as job {job} and instance {instance}: {what}"));
     }
     if collect.own {
-        let own = crate::host::OWN_JOB;
+        let own = agent::host::OWN_JOB;
         out.push(format!("narthex' own metrics every {every}, as job {own} and instance {instance}"));
     }
     out

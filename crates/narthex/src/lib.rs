@@ -1,39 +1,26 @@
-//! The program: command line, configuration, wiring, its own metrics, the page, the sink and the demo.
+//! The program: the command line with all commands, the configuration file, and the commands `run` and `check`. The
+//! other commands are crates of their own: `demo`, `push` (with `exec`), `sink` and `wal_command`.
 //!
-//! It promises:
-//! - **clear ends**: exit code 2 for what is wrong with flags or configuration, 1 for what went wrong later,
-//!   0 after a signal; each with a sentence that says what and what would be right. No backtraces.
-//! - **a shutdown that loses nothing**: doors first, then measuring, then the
-//!   destinations, which send what is left, then the log.
-//! - **nothing from elsewhere**: the page is one file, served to this machine's own names only.
+//! It promises **clear ends**: exit code 2 for what is wrong with flags or configuration, 1 for what went wrong later, 0
+//! after a signal. Each failure has a sentence that says what is wrong and what would be right. There are no backtraces.
 //!
-//! Where to start: [`run`] for `narthex run`, then [`agent`] for how the parts are put together.
+//! Where to start: [`run`] for `narthex run`, then the crate [`agent`] for how the parts are put together.
 
-pub mod agent;
-mod announce;
 mod check;
 pub mod cli;
 pub mod config;
 pub mod configure;
-#[cfg(feature = "demo")]
-pub mod demo;
 mod describe;
-mod essential;
-mod host;
-mod listeners;
+mod left_out;
 mod log_settings;
 #[cfg(feature = "manual")]
 pub mod manual;
-mod outage;
 #[cfg(debug_assertions)]
 mod panic_on_demand;
 mod reload;
-mod routes;
 pub mod run;
 pub mod service_manager;
 mod static_libc;
-pub mod status;
-pub mod telemetry;
 
 use cli::{Cli, Command};
 use command::{Failure, failure, say};

@@ -1,6 +1,7 @@
 //! The level and the format of the log, by flags or environment variables, and which of them a mistake is in.
 
 use crate::cli::Cli;
+use crate::left_out;
 use clap::builder::Resettable;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, ValueEnum};
@@ -30,7 +31,7 @@ pub(crate) fn parse() -> Result<(Cli, LogSettings), clap::Error> {
     if wrong.is_some() {
         command = command.mut_arg("log_format", |argument| argument.env(Resettable::Reset));
     }
-    let matches = command.try_get_matches()?;
+    let matches = command.try_get_matches().map_err(left_out::explain)?;
     let cli = Cli::from_arg_matches(&matches)?;
     let is_level_by_variable = source(&matches, "log") == Some(ValueSource::EnvVariable);
     let is_format_by_flag = source(&matches, "log_format") == Some(ValueSource::CommandLine);

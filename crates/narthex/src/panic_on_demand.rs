@@ -1,7 +1,7 @@
 //! `POST /-/panic/PART` makes a part of narthex panic, so that tests can see what that costs. It is compiled only
 //! into builds with debug assertions, and served only if [`ENVIRONMENT`] is set: no release build has it.
 
-use crate::agent::Agent;
+use agent::Agent;
 use axum::Router;
 use axum::extract::Path;
 use axum::routing::post;

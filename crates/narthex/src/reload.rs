@@ -3,11 +3,11 @@
 //! All or nothing: everything is read and checked before anything changes, and what can't be used leaves
 //! the old in place. Flags hold as before; what they read from files (`--to-file`) is read again, too.
 
-use crate::agent::{Agent, needs_restart};
 use crate::cli::RunArgs;
 use crate::config::Config;
 use crate::configure::configure;
 use crate::service_manager;
+use agent::{Agent, needs_restart};
 use axum::response::{IntoResponse, Response};
 use command::Failure;
 use http::StatusCode;

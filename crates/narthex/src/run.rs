@@ -1,13 +1,13 @@
 //! `narthex run`: from a configuration to a running agent, and to its end.
 
-use crate::agent::{Agent, Settings};
-use crate::announce;
 use crate::cli::RunArgs;
 use crate::configure::configure;
 use crate::describe::sentences;
-use crate::essential;
 use crate::reload::{self, Reloader};
 use crate::service_manager::{self, parts, watchdog};
+use agent::announce;
+use agent::essential;
+use agent::{Agent, Settings};
 use command::Failure;
 use command::data_dir::default_path;
 use command::hostname;

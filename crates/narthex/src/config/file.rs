@@ -62,7 +62,7 @@ impl File {
             (receive::REMOTE_WRITE, "receive.remote_write", remote_write),
             (receive::IMPORT, "receive.import", import),
             (receive::PUSHGATEWAY, "receive.pushgateway", pushgateway),
-            (crate::host::INPUT, "collect", collect),
+            (agent::host::INPUT, "collect", collect),
             (receive::graphite::NAME, "graphite", graphite),
         ]
         .map(|(name, section, input)| (name, section, input.unwrap_or_default()))

@@ -14,27 +14,21 @@ mod known;
 #[cfg(test)]
 mod mistakes_tests;
 pub mod read;
+pub use agent::config::{Collect, Config, INTERVAL, Log, default_max_size};
 pub use model::size;
 mod validate;
 mod warnings;
 pub mod web;
 
-use collect::CollectorSet;
 use error::{ConfigErrors, Reporter};
 use file::File;
-use http_server::security::Settings;
-use remote::config::RemoteWrite;
-use size::{Human, Size};
-use std::collections::BTreeMap;
+use size::Human;
 use std::io::Read;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 use std::time::Duration;
 
 /// The largest file that is read.
 pub const FILE_BYTES_MAX: u64 = 4 << 20;
-/// How often this machine is looked at where nothing else is said.
-pub const INTERVAL: Duration = Duration::from_secs(15);
 /// The shortest interval of collection.
 pub const INTERVAL_MIN: Duration = Duration::from_secs(1);
 /// The longest: twice in the five minutes for which a query sees a sample.
@@ -44,79 +38,6 @@ pub const MAX_IN_MEMORY_MIN: usize = 1 << 20;
 /// Prometheus' sections. Environment variables are expanded in all others.
 const PROMETHEUS_SECTIONS: [&str; 6] =
     ["global", "remote_write", "rule_files", "alerting", "storage", "remote_read"];
-
-/// What to collect.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Collect {
-    /// This machine's metrics; none where the set is empty.
-    pub host: CollectorSet,
-    /// Whether the file or a flag is about this machine's metrics, so that an empty set is meant.
-    pub is_host_configured: bool,
-    /// Where its `proc`, `sys`, `etc` and `run` are.
-    pub root: PathBuf,
-    /// How often.
-    pub interval: Duration,
-    /// narthex' own metrics.
-    pub own: bool,
-}
-
-/// The log.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Log {
-    /// Its budget; 10 % of the file system and at most 10 GiB where absent.
-    pub max_size: Option<Size>,
-    /// How long it keeps what no destination has taken, in running time.
-    pub max_age: Option<Duration>,
-    /// What gives way at the budget.
-    pub when_full: storage::WhenFull,
-    /// What an acknowledgement promises.
-    pub durability: wal::Durability,
-    /// How its records are compressed.
-    pub compression: wal::Compression,
-}
-
-/// A configuration, checked.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// Labels that everything that is sent gets, unless it has them.
-    pub external_labels: BTreeMap<String, String>,
-    /// Where to push.
-    pub destinations: Vec<RemoteWrite>,
-    /// The log, as it is until a restart.
-    pub log: Log,
-    /// Bytes of batches that wait in memory, for all destinations together.
-    pub max_in_memory: usize,
-    /// What to collect.
-    pub collect: Collect,
-    /// The doors.
-    pub receive: receive::Options,
-    /// Inputs with sockets of their own.
-    pub listeners: Vec<Arc<dyn intake::Listener>>,
-    /// Who may come in by the doors.
-    pub security: Settings,
-}
-
-impl Default for Config {
-    /// What `narthex run --to URL` does, but for the URL.
-    fn default() -> Self {
-        Config {
-            external_labels: BTreeMap::new(),
-            destinations: Vec::new(),
-            log: Log::default(),
-            max_in_memory: remote::config::MAX_IN_MEMORY,
-            collect: Collect {
-                host: CollectorSet::default(),
-                is_host_configured: true,
-                root: "/".into(),
-                interval: INTERVAL,
-                own: true,
-            },
-            receive: receive::Options::default(),
-            listeners: Vec::new(),
-            security: Settings::default(),
-        }
-    }
-}
 
 /// The path that means standard input.
 const STDIN: &str = "-";
@@ -211,11 +132,6 @@ fn tab_before_first_key(text: &str) -> Option<(usize, usize)> {
     let key = first.trim_start();
     let before = first.strip_suffix(key).unwrap_or_default();
     before.contains('\t').then(|| (number + 1, before.chars().count() + 1))
-}
-
-/// The log's budget on a file system of `total` bytes where none was given.
-pub fn default_max_size(total: u64) -> u64 {
-    (total / 10).clamp(storage::Options::MIN_SIZE, 10 << 30)
 }
 
 #[cfg(test)]

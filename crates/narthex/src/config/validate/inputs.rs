@@ -64,7 +64,7 @@ pub(super) fn input_settings(
     let own = |(name, section, own): (&'static str, &'static str, file::Input)| {
         // `pushgateway.max_series`, which counts the series of all groups, takes the place of `inputs.max_series`. What
         // narthex collects itself is limited only where its own section says so.
-        let is_collected = name == crate::host::INPUT;
+        let is_collected = name == agent::host::INPUT;
         let max_series = defaults.max_series.filter(|_| name != receive::PUSHGATEWAY && !is_collected);
         let max_series_per_metric = defaults.max_series_per_metric.filter(|_| !is_collected);
         let defaults = file::Input { max_series, max_series_per_metric, ..defaults.clone() };

@@ -265,7 +265,7 @@ impl Agent {
     }
 
     /// The inputs.
-    pub(crate) fn doors(&self) -> &Doors {
+    pub fn doors(&self) -> &Doors {
         &self.doors
     }
 

@@ -42,7 +42,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// All that it serves; `more` is added. Everything is behind the guard, and all but [`OPEN`] asks for the
+    /// All that it serves, and `more`. Everything is behind the guard, and all but `/-/ready` and `/-/healthy` asks for the
     /// credentials that `security` wants.
     pub fn router(&self, mode: Mode, more: Routes, security: &Security) -> Router {
         let watch = self.clone();
@@ -148,8 +148,8 @@ async fn metrics(State(watch): State<Watch>, headers: HeaderMap) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::{Agent, Settings};
     use crate::config::Config;
+    use crate::{Agent, Settings};
     use axum::body::Body;
     use remote::Url;
     use remote::config::RemoteWrite;

@@ -10,7 +10,7 @@ use storage::Storage;
 
 /// Waits until one of the essential parts has ended, which only a panic can cause while narthex runs. Returns what
 /// the part is.
-pub(crate) async fn ended(storage: &Storage, doors: &Doors, server: &mut Server) -> &'static str {
+pub async fn ended(storage: &Storage, doors: &Doors, server: &mut Server) -> &'static str {
     tokio::select! {
         () = storage.ended() => "the part that writes and truncates the log",
         () = doors.groups().ended() => "the task that keeps groups",
@@ -19,7 +19,7 @@ pub(crate) async fn ended(storage: &Storage, doors: &Doors, server: &mut Server)
 }
 
 /// Why the process ends, for the log.
-pub(crate) fn sentence(part: &str) -> String {
+pub fn sentence(part: &str) -> String {
     format!(
         "{part} has ended unexpectedly, by a mistake in narthex; narthex ends, so that it is started again. What was \
          acknowledged is on disk and is delivered after the next start"

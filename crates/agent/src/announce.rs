@@ -24,7 +24,7 @@ enum Told {
 }
 
 /// Watches in a task of its own, until that is aborted.
-pub(crate) fn spawn(telemetry: Arc<Telemetry>) -> JoinHandle<()> {
+pub fn spawn(telemetry: Arc<Telemetry>) -> JoinHandle<()> {
     let watch = move || watch(telemetry.clone());
     tokio::spawn(supervisor::supervise(Task::only("announcements"), watch))
 }

@@ -10,26 +10,26 @@ use supervisor::Task;
 
 /// What to measure and what to call it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Settings {
+pub struct Settings {
     /// This machine's metrics; may be none of them.
-    pub(crate) host: HostOptions,
+    pub host: HostOptions,
     /// How often.
-    pub(crate) interval: Duration,
+    pub interval: Duration,
     /// Whether narthex' own metrics are pushed.
-    pub(crate) own: bool,
+    pub own: bool,
     /// The label `job` of this machine's metrics.
-    pub(crate) job: String,
+    pub job: String,
     /// The label `instance` of both.
-    pub(crate) instance: String,
+    pub instance: String,
 }
 
 /// The name of this input in labels.
-pub(crate) const INPUT: &str = "collect";
+pub const INPUT: &str = "collect";
 /// The label `job` of narthex' own metrics.
-pub(crate) const OWN_JOB: &str = "narthex";
+pub const OWN_JOB: &str = "narthex";
 
 /// Measures until it is dropped.
-pub(crate) async fn run(settings: Settings, input: Input, telemetry: Arc<Telemetry>, clock: Arc<dyn Clock>) {
+pub async fn run(settings: Settings, input: Input, telemetry: Arc<Telemetry>, clock: Arc<dyn Clock>) {
     let mut host = Host::new(settings.host.clone());
     let mut stamper = Stamper::new(settings.interval);
     let mut ticker = Ticker::new(settings.interval, &settings.instance);

@@ -1,25 +1,23 @@
-//! `narthex demo`: an agent and a sink in one process, over real HTTP on loopback, and a page that shows
-//! both ends and the way between.
+//! `narthex demo`: an agent and a sink in one process, which speak HTTP over loopback, and a page that shows both ends
+//! and the way between.
 //!
-//! [`charts`] makes the page's charts of what arrived; [`ledger`] counts what was lost.
+//! Start at [`run`]. [`charts`] makes the charts of the page from what arrived; [`ledger`] counts what was lost.
 
+mod args;
 pub mod charts;
 pub mod ledger;
 
-use crate::agent::{Agent, Settings};
-use crate::announce;
-use crate::cli::DemoArgs;
-use crate::config::Config;
-use crate::essential;
-use crate::routes::Watch;
-use crate::status::Status;
+pub use args::DemoArgs;
+
+use agent::routes::Watch;
+use agent::status::Status;
+use agent::{Agent, Config, Settings, announce, essential};
 use axum::Router;
 use axum::extract::{Query, State};
 use axum::routing::get;
 use charts::{Chart, Line, Material, Mount, Pushed};
-use command::hostname;
 use command::signals::Signals;
-use command::{Failure, listen_address};
+use command::{Failure, hostname, listen_address};
 use http_server::guard::{Guard, guard};
 use http_server::security::{Security, check_exposure};
 use http_server::{Listening, Routes};
