@@ -10,7 +10,7 @@
 use receive::lines::CONNECTIONS_MAX;
 use rustix::process::Signal;
 use std::io::Write;
-use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -232,6 +232,13 @@ fn a_reload_changes_an_input_without_losing_a_datagram() {
     assert!(TcpStream::connect(first).is_err());
     wait_for_metric(&narthex, POINTS, sent + 2);
 
+    // The same port at all addresses: both can't be open at once, so the old sockets are closed first.
+    write_config(folder.path(), &url, &format!("listen: '0.0.0.0:{port}', allow_from: [127.0.0.0/8]"));
+    assert!(narthex.reload().contains("was reloaded"));
+    assert_eq!(address(&narthex, 2), SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port));
+    by_tcp(second, "at.all.addresses 1\n");
+    wait_for_metric(&narthex, POINTS, sent + 3);
+
     // A port in use changes nothing.
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     write_config(folder.path(), &url, &format!("listen: '{}'", taken.local_addr().unwrap()));
@@ -246,7 +253,7 @@ fn a_reload_changes_an_input_without_losing_a_datagram() {
     config(folder.path(), &format!("remote_write: [{{url: '{url}'}}]\n{QUIET}"));
     assert!(narthex.reload().contains("was reloaded"));
     assert!(TcpStream::connect(second).is_err());
-    assert_eq!(narthex.metric(POINTS), Some(sent as f64 + 3.0));
+    assert_eq!(narthex.metric(POINTS), Some(sent as f64 + 4.0));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::Input;
 use crate::exposure::Exposure;
 use std::fmt;
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -26,6 +26,19 @@ pub enum Transport {
 pub struct Endpoint {
     pub transport: Transport,
     pub address: SocketAddr,
+}
+
+impl Endpoint {
+    /// Whether both can't be listened on at the same time. Port 0 is any free one.
+    pub fn conflicts_with(&self, other: &Endpoint) -> bool {
+        let (own, others) = (self.address.ip().to_canonical(), other.address.ip().to_canonical());
+        // `::` includes all addresses of IPv4.
+        let includes = |all: IpAddr, one: IpAddr| all.is_unspecified() && (all.is_ipv6() || one.is_ipv4());
+        self.transport == other.transport
+            && self.address.port() == other.address.port()
+            && self.address.port() != 0
+            && (own == others || includes(own, others) || includes(others, own))
+    }
 }
 
 impl fmt::Display for Endpoint {
@@ -100,6 +113,12 @@ pub trait Listener: fmt::Debug + Send + Sync + 'static {
     /// Who may send.
     fn exposure(&self) -> &Exposure;
 
+    /// The first of its endpoints that can't be listened on while `other` listens.
+    fn conflict(&self, other: &dyn Listener) -> Option<Endpoint> {
+        let others = other.endpoints();
+        self.endpoints().into_iter().find(|own| others.iter().any(|other| own.conflicts_with(other)))
+    }
+
     /// Opens the sockets. Waits for nothing.
     fn bind(&self) -> Result<Box<dyn Bound>, BindError>;
 }
@@ -112,4 +131,34 @@ pub trait Bound: Send + 'static {
     /// Reads and appends until `stop`, then appends what has arrived already, and ends. `exposure` changes with the
     /// configuration.
     fn run(self: Box<Self>, input: Input, exposure: watch::Receiver<Arc<Exposure>>, stop: Stop) -> Running;
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "helper functions of tests")]
+    use super::*;
+
+    #[test]
+    fn endpoints_conflict_as_the_system_says() {
+        for (one, other, conflict) in [
+            ("127.0.0.1:2003", "127.0.0.1:2003", true),
+            ("127.0.0.1:2003", "127.0.0.1:2004", false),
+            ("127.0.0.1:2003", "127.0.0.2:2003", false),
+            ("0.0.0.0:2003", "127.0.0.1:2003", true),
+            ("[::]:2003", "127.0.0.1:2003", true),
+            ("[::]:2003", "0.0.0.0:2003", true),
+            ("[::]:2003", "[::1]:2003", true),
+            ("0.0.0.0:2003", "[::1]:2003", false),
+            ("[::ffff:127.0.0.1]:2003", "127.0.0.1:2003", true),
+            ("127.0.0.1:0", "127.0.0.1:0", false),
+        ] {
+            let endpoint =
+                |transport, address: &str| Endpoint { transport, address: address.parse().unwrap() };
+            let (one, udp) = (endpoint(Transport::Tcp, one), endpoint(Transport::Udp, one));
+            let other = endpoint(Transport::Tcp, other);
+            assert_eq!(one.conflicts_with(&other), conflict, "{one} {other}");
+            assert_eq!(other.conflicts_with(&one), conflict, "{one} {other}");
+            assert!(!udp.conflicts_with(&other), "{udp} {other}");
+        }
+    }
 }
