@@ -352,3 +352,21 @@ fn a_destination_gets_its_token_from_googles_metadata_service() {
     assert_eq!(receiver.requests()[0].header("authorization"), Some("Bearer t0ken"));
     assert_eq!(metadata.requests()[0].header("metadata-flavor"), Some("Google"));
 }
+
+#[test]
+fn a_stop_keeps_to_the_rate_limit_and_the_next_start_sends_the_rest() {
+    const SAMPLES: usize = 2000;
+    let (receiver, place) = (FakeReceiver::start(), Place::new());
+    let limited = format!("{}, queue_config: {{max_bytes_per_second: 1KiB}}", entry(&receiver));
+    let narthex = place.run_with(&[limited]);
+    // What compression makes of it is far more than is sent in the time of this test.
+    let text: String = (0..SAMPLES).map(|number| format!("m{:x} 1\n", (number as u64 + 1).pow(5))).collect();
+    assert_eq!(narthex.post("/api/v1/import/prometheus", &[], text.as_bytes()).status, 204);
+    let lines = end(narthex).join("\n");
+    assert!(lines.contains("not all samples were sent to "), "{lines}");
+    let sent = receiver.stored();
+    assert!(sent < SAMPLES / 2, "{sent} samples although the limit is 1 KiB a second");
+    let narthex = place.run_with(&[entry(&receiver)]);
+    wait_until("the rest", SOON, || receiver.stored() >= SAMPLES);
+    end(narthex);
+}

@@ -332,7 +332,7 @@ async fn end(destination: Destination, deadline: Duration) {
     let report = destination.shutdown(deadline).await;
     if !report.complete {
         logging::warn(format_args!(
-            "{url} did not accept all samples in time; the rest is in the log and is sent after the next start"
+            "not all samples were sent to {url} in time; the rest is in the log and is sent after the next start"
         ));
     }
     if !report.positions_saved {

@@ -1,7 +1,7 @@
 //! Values of flags: durations, sizes, and the file with a URL.
 
 use crate::Failure;
-use model::size::{Human, Size};
+use model::size::Human;
 use std::path::Path;
 use std::time::Duration;
 
@@ -15,10 +15,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 
 /// Parses a size in bytes.
 pub fn bytes(text: &str) -> Result<u64, String> {
-    match Size::parse(text).map_err(|error| error.to_string())? {
-        Size::Bytes(bytes) => Ok(bytes),
-        Size::Percent(_) => Err("a share of what? give bytes, such as 64MiB".into()),
-    }
+    model::size::amount(text).map_err(|error| error.to_string())
 }
 
 /// Reads the URL in the file that `--to-file` names.
@@ -44,7 +41,7 @@ mod tests {
     #[test]
     fn a_share_is_no_number_of_bytes() {
         assert_eq!(bytes("64MiB"), Ok(64 << 20));
-        assert!(bytes("10%").unwrap_err().contains("such as 64MiB"));
+        assert!(bytes("10%").unwrap_err().contains("such as 512KiB or 32MiB"));
     }
 
     #[test]

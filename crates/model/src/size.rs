@@ -17,6 +17,18 @@ pub enum Size {
 #[error("{0}")]
 pub struct SizeError(String);
 
+/// What a text has to be, for errors.
+struct Wanted {
+    noun: &'static str,
+    examples: &'static str,
+    /// Whether a share of the file system is possible.
+    share: bool,
+}
+
+const SIZE: Wanted = Wanted { noun: "a size", examples: "10GiB, 512MiB or 10%", share: true };
+const AMOUNT: Wanted = Wanted { noun: "an amount of bytes", examples: "512KiB or 32MiB", share: false };
+const RATE: Wanted = Wanted { noun: "a number of bytes a second", examples: "100KiB or 10MiB", share: false };
+
 /// Units and their powers of 1024. As everywhere in Prometheus, `MB` and `MiB` mean the same.
 const UNITS: [(&str, u32); 14] = [
     ("", 0),
@@ -38,9 +50,13 @@ const UNITS: [(&str, u32); 14] = [
 impl Size {
     /// Reads `text`.
     pub fn parse(text: &str) -> Result<Size, SizeError> {
+        Size::parse_as(text, &SIZE)
+    }
+
+    fn parse_as(text: &str, wanted: &Wanted) -> Result<Size, SizeError> {
         let text = text.trim();
-        let wrong =
-            |why: &str| SizeError(format!("{text:?} is not a size: {why}, such as 10GiB, 512MiB or 10%"));
+        let Wanted { noun, examples, .. } = wanted;
+        let wrong = |why: &str| SizeError(format!("{text:?} is not {noun}: {why}, such as {examples}"));
         let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
         let (number, unit) = text.split_at(digits);
         let unit = unit.trim();
@@ -48,6 +64,9 @@ impl Size {
             return Err(wrong("write a number and a unit"));
         }
         let value: f64 = number.parse().map_err(|_| wrong("write a number and a unit"))?;
+        if unit == "%" && !wanted.share {
+            return Err(wrong("a share is not possible here, so write a number and a unit"));
+        }
         if unit == "%" {
             if value > 0.0 && value <= 100.0 {
                 return Ok(Size::Percent(value));
@@ -55,7 +74,10 @@ impl Size {
             return Err(wrong("a share lies above 0% and not above 100%"));
         }
         let Some((_, power)) = UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit)) else {
-            return Err(wrong("the units are B, KiB, MiB, GiB, TiB and %"));
+            return Err(wrong(match wanted.share {
+                true => "the units are B, KiB, MiB, GiB, TiB and %",
+                false => "the units are B, KiB, MiB, GiB and TiB",
+            }));
         };
         let bytes = value * 1024f64.powi(*power as i32);
         if bytes >= 1.0 && bytes < i64::MAX as f64 {
@@ -81,15 +103,34 @@ impl<'de> Deserialize<'de> for Size {
     }
 }
 
-/// Reads an optional amount in bytes, which can't be a share.
-pub fn bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
-    match Option::<Size>::deserialize(deserializer)? {
-        None => Ok(None),
-        Some(Size::Bytes(bytes)) => Ok(Some(bytes)),
-        Some(Size::Percent(_)) => {
-            Err(D::Error::custom("a share makes no sense here: write an amount, such as 100KiB"))
-        }
-    }
+/// Reads an amount of bytes, which can't be a share.
+pub fn amount(text: &str) -> Result<u64, SizeError> {
+    bytes(text, &AMOUNT)
+}
+
+/// Reads a number of bytes a second.
+pub fn rate(text: &str) -> Result<u64, SizeError> {
+    bytes(text, &RATE)
+}
+
+fn bytes(text: &str, wanted: &Wanted) -> Result<u64, SizeError> {
+    Ok(match Size::parse_as(text, wanted)? {
+        Size::Bytes(bytes) => bytes,
+        // Refused unless `wanted` allows a share.
+        Size::Percent(_) => 0,
+    })
+}
+
+/// [`amount`], for serde's `deserialize_with`.
+pub fn deserialize_amount<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    text.map(|text| amount(&text).map_err(D::Error::custom)).transpose()
+}
+
+/// [`rate`], for serde's `deserialize_with`.
+pub fn deserialize_rate<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    text.map(|text| rate(&text).map_err(D::Error::custom)).transpose()
 }
 
 /// An amount of bytes for a person: three digits and a unit.
@@ -135,6 +176,19 @@ mod tests {
         for text in ["", "GiB", "10 parsecs", "-1GiB", "0", "0%", "101%", "1e9", "99999999999TiB", "1.2.3M"] {
             let error = Size::parse(text).expect_err(text);
             assert!(error.to_string().ends_with("such as 10GiB, 512MiB or 10%"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_amount_or_rate_is_told_without_shares() {
+        assert_eq!((amount("32MiB"), rate("100KiB")), (Ok(32 << 20), Ok(100 << 10)));
+        for text in ["", "lots", "10%", "10 parsecs", "10MiB/s", "0"] {
+            let (amount, rate) = (amount(text).unwrap_err().to_string(), rate(text).unwrap_err().to_string());
+            assert!(amount.contains("is not an amount of bytes: "), "{amount}");
+            assert!(amount.ends_with(", such as 512KiB or 32MiB"), "{amount}");
+            assert!(rate.contains("is not a number of bytes a second: "), "{rate}");
+            assert!(rate.ends_with(", such as 100KiB or 10MiB"), "{rate}");
+            assert!(!rate.replace("\"10%\"", "").contains('%'), "{rate}");
         }
     }
 

@@ -279,7 +279,7 @@ pub struct QueueConfig {
     pub deadline_is_set: bool,
     /// The most bytes of bodies that are sent in a second, as sent, by all streams of the destination together; no
     /// limit where absent.
-    #[serde(deserialize_with = "model::size::bytes")]
+    #[serde(deserialize_with = "model::size::deserialize_rate")]
     pub max_bytes_per_second: Option<u64>,
     /// First wait after a failed request; it is doubled each time.
     #[serde(deserialize_with = "duration::deserialize")]
