@@ -269,7 +269,12 @@ fn relative_paths_are_relative_to_the_file() {
 fn memory_for_what_waits_is_an_amount_with_a_least() {
     assert_eq!(read(DESTINATION).0.max_in_memory, 32 << 20);
     let wrong = |value: &str| wrong(&format!("{DESTINATION}send: {{max_in_memory: {value}}}\n"));
-    assert!(wrong("10%").contains("send.max_in_memory: an amount such as 32MiB, not a share"));
+    let share = wrong("10%");
+    assert!(
+        share.contains("send.max_in_memory: \"10%\" is not an amount of bytes: a share is not possible"),
+        "{share}"
+    );
+    assert!(share.contains("such as 512KiB or 32MiB"), "{share}");
     assert!(
         wrong("1000KiB").contains("send.max_in_memory: too small: at least 1.00 MiB"),
         "{}",

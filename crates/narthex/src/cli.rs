@@ -170,7 +170,7 @@ pub struct CheckArgs {
 }
 
 fn parse_collectors(text: &str) -> Result<CollectorSet, String> {
-    crate::config::file::Collectors::parse(text).map(|collectors| collectors.0)
+    crate::config::inputs::Collectors::parse(text).map(|collectors| collectors.0)
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! What a configuration does, in sentences for `narthex run` and `narthex check`.
 
 use crate::config::file::File;
+use crate::config::inputs::{InputSection, Source};
+use crate::config::size::Human;
 use crate::config::{Collect, Config};
 use http_client::Url;
 use intake::InputSettings;
@@ -46,13 +48,9 @@ fn collected(collect: &Collect, job: &str, instance: &str) -> Vec<String> {
 /// The inputs that are on, and then each section whose settings differ from the defaults.
 fn received(config: &Config) -> Vec<String> {
     let options = &config.receive;
-    let sections: Vec<(&str, &str)> =
-        File::default().inputs().into_iter().map(|(name, section, _)| (name, section)).collect();
-    let over_http: Vec<&str> = sections
-        .iter()
-        .filter(|(_, section)| section.starts_with("receive."))
-        .map(|(name, _)| *name)
-        .collect();
+    let inputs = File::default().inputs();
+    let over_http: Vec<&str> =
+        inputs.iter().filter(|input| input.source == Source::Http).map(|input| input.name).collect();
     let mut out = vec![format!("inputs over HTTP: {}", over_http.join(", "))];
     for listener in &config.listeners {
         let endpoints: Vec<String> = listener.endpoints().iter().map(ToString::to_string).collect();
@@ -61,8 +59,8 @@ fn received(config: &Config) -> Vec<String> {
     if let Some(age) = options.intake.max_age {
         out.push(format!("receive: samples older than {} are refused", human(age)));
     }
-    for (name, section) in sections {
-        let is_on = !section_is_of_listener(section) || config.listeners.iter().any(|one| one.name() == name);
+    for InputSection { name, section, source, .. } in inputs {
+        let is_on = source != Source::Listener || config.listeners.iter().any(|one| one.name() == name);
         let Some(settings) = options.intake.inputs.get(name).filter(|_| is_on) else { continue };
         let mut parts = input_parts(settings);
         if name == receive::PUSHGATEWAY {
@@ -73,11 +71,6 @@ fn received(config: &Config) -> Vec<String> {
         }
     }
     out
-}
-
-/// Whether an input is off unless its section is in the file: all but the collection and those over HTTP.
-fn section_is_of_listener(section: &str) -> bool {
-    section != "collect" && !section.starts_with("receive.")
 }
 
 fn input_parts(settings: &InputSettings) -> Vec<String> {
@@ -140,10 +133,15 @@ fn pushgateway_parts(options: &receive::Pushgateway) -> Vec<String> {
 
 fn destination(destination: &RemoteWrite) -> String {
     let members: Vec<String> = destination.members.iter().map(Url::redacted).collect();
+    let rate = destination.queue_config.max_bytes_per_second.map(Human);
     match (members.as_slice(), destination.replicas.unwrap_or(1)) {
-        ([], _) => format!("pushing to {}", destination.url.redacted()),
+        ([], _) => {
+            let rate = rate.map(|rate| format!(", at most {rate} a second")).unwrap_or_default();
+            format!("pushing to {}{rate}", destination.url.redacted())
+        }
         (some, replicas) => {
-            format!("pushing each series to {replicas} of {} members: {}", some.len(), some.join(", "))
+            let rate = rate.map(|rate| format!(", to each at most {rate} a second")).unwrap_or_default();
+            format!("pushing each series to {replicas} of {} members: {}{rate}", some.len(), some.join(", "))
         }
     }
 }
@@ -190,6 +188,32 @@ mod tests {
             "{pushgateway}"
         );
         assert!(!pushgateway.contains("every"), "{pushgateway}");
+    }
+
+    #[test]
+    fn an_input_with_sockets_is_described_only_if_it_is_on() {
+        let labels = "inputs: {labels: {site: boat}}\n";
+        let is_described = |text: &str| of(text).iter().any(|one| one.starts_with("graphite: "));
+        assert!(!is_described(labels));
+        assert!(is_described(&format!("{labels}graphite: {{listen: 2003}}\n")));
+    }
+
+    #[test]
+    fn the_limit_of_a_destination_is_told_beside_it() {
+        let rate = "queue_config: {max_bytes_per_second: 100KiB}";
+        let said = of(&format!(
+            "remote_write:\n  - {{url: http://h/x, {rate}}}\n  - url: http://i/x\n  - {{members: [http://j/x, \
+             http://k/x], name: n, shard_by: series, {rate}}}\n"
+        ));
+        let pushing: Vec<&String> = said.iter().filter(|one| one.starts_with("pushing")).collect();
+        assert_eq!(
+            pushing,
+            [
+                "pushing to http://h/x, at most 100 KiB a second",
+                "pushing to http://i/x",
+                "pushing each series to 1 of 2 members: http://j/x, http://k/x, to each at most 100 KiB a second",
+            ]
+        );
     }
 
     #[test]

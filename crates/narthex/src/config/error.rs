@@ -167,7 +167,7 @@ impl Reporter<'_> {
             E::InvalidScalar { ty, .. } => format!("expected {}", words(ty)),
             E::Unexpected { expected, .. } => {
                 hint = place.and_then(|place| match *expected {
-                    "sequence start" => hints::missing_list(self.text, place),
+                    "sequence start" => hints::missing_list(self.text, place, path, hidden),
                     "mapping start" => hints::bare_url(self.text, place),
                     _ => None,
                 });

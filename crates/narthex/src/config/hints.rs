@@ -1,7 +1,7 @@
 //! Hints for mistakes of form: a key at the wrong depth, a list without dashes, a line out of its column.
 
-use super::file;
 use super::read::Place;
+use super::{file, inputs};
 use http_client::url::without_password;
 use serde::de::DeserializeOwned;
 
@@ -14,14 +14,14 @@ fn sections() -> [(&'static str, Vec<String>); 14] {
         ("global", vec!["external_labels".into()]),
         ("log", keys::<file::Log>()),
         ("send", keys::<file::Send>()),
-        ("collect", keys::<file::Collect>()),
-        ("collect.host", keys::<file::Host>()),
-        ("inputs", keys::<file::Input>()),
-        ("graphite", keys::<file::Listener>()),
+        ("collect", keys::<inputs::Collect>()),
+        ("collect.host", keys::<inputs::Host>()),
+        ("inputs", keys::<inputs::Input>()),
+        ("graphite", keys::<inputs::Listener>()),
         ("receive", keys::<file::Receive>()),
-        ("receive.remote_write", keys::<file::Input>()),
-        ("receive.import", keys::<file::Input>()),
-        ("receive.pushgateway", keys::<file::Pushgateway>()),
+        ("receive.remote_write", keys::<inputs::Input>()),
+        ("receive.import", keys::<inputs::Input>()),
+        ("receive.pushgateway", keys::<inputs::Pushgateway>()),
     ]
 }
 
@@ -51,7 +51,7 @@ fn keys<T: DeserializeOwned>() -> Vec<String> {
 
 /// Where an unknown key at `path` would be known.
 pub(super) fn other_section(key: &str, path: &str) -> Option<String> {
-    let is_of_inputs = keys::<file::Input>().iter().any(|known| known == key);
+    let is_of_inputs = keys::<inputs::Input>().iter().any(|known| known == key);
     if is_of_inputs && path.strip_suffix(key) == Some("receive.") {
         return Some(format!(
             "{key:?} is a key of `inputs`, for all inputs, and of each single one, such as `receive.import`: write it \
@@ -69,16 +69,40 @@ pub(super) fn other_section(key: &str, path: &str) -> Option<String> {
     }
 }
 
-/// For a value that should be a list, at a line and column.
-pub(super) fn missing_list(text: &str, place: Place) -> Option<String> {
+/// For a value of `key` that should be a list, at a line and column. `is_secret` values are not shown.
+pub(super) fn missing_list(text: &str, place: Place, key: &str, is_secret: bool) -> Option<String> {
     let first = from_place(text, place)?;
-    if let Some(hint) = bare_url(text, place).or_else(|| dash_without_space(first)) {
+    let url = if key == "remote_write" { bare_url(text, place) } else { None };
+    if let Some(hint) = url.or_else(|| dash_without_space(first)) {
         return Some(hint);
+    }
+    if let Some(value) = single_value(first) {
+        let value = if is_secret { "...".into() } else { without_password(value) };
+        let key = key.rsplit('.').next().unwrap_or_default();
+        return Some(format!("write a list, also of one value: `{key}: [{value}]`"));
     }
     let is_key = first.contains(": ") || first.ends_with(':');
     let is_mapping = is_key && !first.starts_with(['-', '[', '{']);
     is_mapping
         .then(|| format!("put a dash before the first key of each entry: `- {}`", without_password(first)))
+}
+
+/// The value at the start of `text` if it is a single one, in quotes or plain, and not a key with a value.
+fn single_value(text: &str) -> Option<&str> {
+    let first = text.chars().next()?;
+    if matches!(first, '"' | '\'') {
+        let end = text.get(1..)?.find(first)?;
+        return text.get(..end + 2);
+    }
+    if matches!(first, '[' | '{' | '&' | '*' | '|' | '>' | '-' | '#') {
+        return None;
+    }
+    let text = text.split(" #").next()?.trim_end();
+    // Within brackets, what follows a comma belongs to the next key.
+    let is_within_brackets = text.matches('}').count() > text.matches('{').count();
+    let value = if is_within_brackets { text.split([',', '}']).next()?.trim_end() } else { text };
+    let is_key = value.contains(": ") || value.ends_with(':');
+    (!is_key).then_some(value)
 }
 
 /// For a URL where an entry of `remote_write` should be.

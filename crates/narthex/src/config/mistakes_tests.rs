@@ -306,6 +306,38 @@ fn hints_say_what_a_wrong_form_means() {
         ),
         ("remote_write: http://h/x\n", "write each URL as an entry of the list: `- url: http://h/x`"),
         (
+            "graphite:\n  listen: 2003\n  allow_from: 10.0.0.0/8 # the network\n",
+            "write a list, also of one value: `allow_from: [10.0.0.0/8]`",
+        ),
+        (
+            "graphite: {allow_from: 10.0.0.0/8, listen: 2003}\n",
+            "write a list, also of one value: `allow_from: [10.0.0.0/8]`",
+        ),
+        (
+            "graphite: {listen: 2003, allow_from: '10.0.0.0/8'}\n",
+            "write a list, also of one value: `allow_from: ['10.0.0.0/8']`",
+        ),
+        (
+            "graphite:\n  allow_from: 10.0.0.0/8, 192.168.0.1\n  listen: 2003\n",
+            "write a list, also of one value: `allow_from: [10.0.0.0/8, 192.168.0.1]`",
+        ),
+        (
+            "remote_write: [{members: http://me:pw@h/x}]\n",
+            "write a list, also of one value: `members: [http://…@h/x]`",
+        ),
+        (
+            "remote_write: [{url: http://h/x, http_headers: {X-Token: {secrets: hunter2}}}]\n",
+            "write a list, also of one value: `secrets: [...]`",
+        ),
+        (
+            "remote_write: [{url: http://h/x, queue_config: {max_bytes_per_second: lots}}]\n",
+            "\"lots\" is not a number of bytes a second: write a number and a unit, such as 100KiB or 10MiB",
+        ),
+        (
+            "send: {max_in_memory: lots}\n",
+            "\"lots\" is not an amount of bytes: write a number and a unit, such as 512KiB or 32MiB",
+        ),
+        (
             "log:\n  max_size: 1GiB\n    max_age\n",
             "line 3 is indented more than this key, so it is read as part of the value; the next key belongs in column 3",
         ),

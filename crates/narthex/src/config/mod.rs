@@ -10,6 +10,7 @@ pub mod error;
 mod failure;
 pub mod file;
 mod hints;
+pub mod inputs;
 mod known;
 #[cfg(test)]
 mod mistakes_tests;
@@ -102,7 +103,7 @@ pub fn parse(
     let (mut config, mut warnings) = (Config::default(), Vec::new());
     if let Some(mut file) = reading.value.take() {
         file.resolve_paths(folder);
-        warnings = warnings::warnings(name, &file, &reading.places);
+        warnings = warnings::warnings(name, text, &file, &reading.places);
         let faults = validate::Faults::new(&reporter, &reading.places);
         config = validate::validate(file, lookup, &faults);
         mistakes.extend(faults.found());
@@ -111,13 +112,13 @@ pub fn parse(
         let message = "a tab stands before the key: YAML allows only spaces there";
         mistakes.push(*reporter.at(Some(place), "", message));
     }
-    // Nothing else can be said of a line whose variable could not be expanded.
-    let is_expanded = |line: usize| expanded.errors.iter().all(|error| error.line != line);
-    mistakes.retain(|mistake| mistake.place.is_none_or(|(line, _)| is_expanded(line)));
-    mistakes.extend(expanded.errors.iter().map(|located| {
+    for located in &expanded.errors {
         let key = reading.places.key_at((located.line, located.column_in_text)).unwrap_or_default();
-        *reporter.at(Some((located.line, located.column)), &key, located.error.to_string())
-    }));
+        // Nothing else can be said of a value whose variable could not be expanded.
+        let value = reading.places.value(&key);
+        mistakes.retain(|mistake| mistake.key != key || mistake.place != value);
+        mistakes.push(*reporter.at(Some((located.line, located.column)), &key, located.error.to_string()));
+    }
     if mistakes.is_empty() {
         return Ok((config, warnings));
     }

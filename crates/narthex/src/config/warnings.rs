@@ -1,11 +1,13 @@
 //! What is valid in a file and probably not what its author meant.
 
+use super::env::{self, EnvError};
 use super::file::File;
 use super::known;
 use super::read::Places;
+use std::collections::BTreeSet;
 
-/// Each is a sentence that begins with the file and the key.
-pub(super) fn warnings(name: &str, file: &File, places: &Places) -> Vec<String> {
+/// Each is a sentence that begins with the file and the key. `text` is what the file holds.
+pub(super) fn warnings(name: &str, text: &str, file: &File, places: &Places) -> Vec<String> {
     let mut warnings = Vec::new();
     for (key, why) in known::NOT_FOR_AN_AGENT {
         let given = match key {
@@ -22,9 +24,10 @@ pub(super) fn warnings(name: &str, file: &File, places: &Places) -> Vec<String> 
     for key in file.global.iter().flat_map(|global| global.idle()) {
         warnings.push(format!("{name}: global.{key} has no effect: narthex neither scrapes nor evaluates"));
     }
-    let defaults = file.inputs.clone().unwrap_or_default();
-    for (_, section, input) in [("", "inputs", defaults)].into_iter().chain(file.inputs()) {
-        for (index, rule) in input.metric_relabel_configs.iter().flatten().enumerate() {
+    let defaults = ("inputs", file.inputs.clone().unwrap_or_default());
+    let inputs = file.inputs().into_iter().map(|input| (input.section, input.settings));
+    for (section, settings) in std::iter::once(defaults).chain(inputs) {
+        for (index, rule) in settings.metric_relabel_configs.iter().flatten().enumerate() {
             if let Some(hint) = rule.hint() {
                 let key = places.path_in_file(&format!("{section}.metric_relabel_configs[{index}]"));
                 warnings.push(format!("{name}: {key}: {hint}"));
@@ -59,5 +62,77 @@ pub(super) fn warnings(name: &str, file: &File, places: &Places) -> Vec<String> 
             warn("", why);
         }
     }
+    for key in variables(text, places) {
+        let instead = instead_of_variable(&key);
+        warnings.push(format!(
+            "{name}: {key}: environment variables are not replaced in remote_write, so ${{...}} is used as it is; \
+             {instead}"
+        ));
+    }
     warnings
+}
+
+/// The keys of destinations with `${NAME}` in their value, apart from relabelling rules, where it means something else.
+fn variables(text: &str, places: &Places) -> BTreeSet<String> {
+    let found = env::sections(text, |section| section == "remote_write", &|_| None);
+    let variables = found.errors.into_iter().filter(|located| matches!(located.error, EnvError::Unset(_)));
+    variables
+        .filter_map(|located| places.key_at((located.line, located.column)))
+        .filter(|key| !key.contains(".write_relabel_configs"))
+        .collect()
+}
+
+/// What to write instead of a variable.
+fn instead_of_variable(key: &str) -> String {
+    let last = key.rsplit('.').next().unwrap_or_default();
+    match last {
+        "client_secret" if key.contains(".azuread.") => "write the value itself".into(),
+        "username" | "password" | "credentials" | "bearer_token" | "client_secret" | "secret_key" => {
+            format!("write {last}_file with the name of a file that has the value")
+        }
+        _ if key.contains(".http_headers.") => {
+            "write `files` with the name of a file that has the value".into()
+        }
+        _ if key.contains(".headers.") => {
+            format!(
+                "write http_headers: {{{last}: {{files: [FILE]}}}} with the name of a file that has the value"
+            )
+        }
+        _ => "write the value itself".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::parse;
+    use std::path::Path;
+
+    #[test]
+    fn a_variable_in_a_destination_gets_a_warning_with_what_to_write() {
+        let text = "global: {external_labels: {site: '${SITE}'}}\nremote_write:\n  - url: http://h/x # ${COMMENT}\n    \
+                    basic_auth: {username: '${USER}', password: \"x${PASSWORD}\"}\n    headers: {X-Tenant: '${TENANT}'}\n    \
+                    http_headers: {X-Token: {values: ['${TOKEN}']}}\n    write_relabel_configs: [{regex: (?P<a>.*), \
+                    source_labels: [b], target_label: c, replacement: '${a}-${1}'}]\n  - url: http://i/x\n    \
+                    authorization:\n      credentials: ${TOKEN}${MORE}\n    name: ${NAME}\nlog: {max_size: '${SIZE}'}\n";
+        let lookup = |name: &str| Some(if name == "SIZE" { "1GiB" } else { "harbour" }.to_string());
+        let (_, warnings) = parse("n.yml", Path::new(""), text, &lookup).unwrap();
+        let prefix = |key: &str| {
+            format!(
+                "n.yml: remote_write{key}: environment variables are not replaced in remote_write, so ${{...}} is used \
+                 as it is; "
+            )
+        };
+        let file = |key: &str| format!("write {key} with the name of a file that has the value");
+        let wanted: Vec<String> = [
+            ("[0].basic_auth.password", file("password_file")),
+            ("[0].basic_auth.username", file("username_file")),
+            ("[0].headers.X-Tenant", file("http_headers: {X-Tenant: {files: [FILE]}}")),
+            ("[0].http_headers.X-Token.values[0]", file("`files`")),
+            ("[1].authorization.credentials", file("credentials_file")),
+            ("[1].name", "write the value itself".to_string()),
+        ]
+        .map(|(key, instead)| prefix(key) + &instead)
+        .into();
+        assert_eq!(warnings, wanted);
+    }
 }

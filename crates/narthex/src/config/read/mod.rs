@@ -53,6 +53,11 @@ impl Places {
         self.outline.as_ref().and_then(|outline| outline.value_place(path))
     }
 
+    /// The line and column of the key at a path in the file.
+    pub(super) fn key(&self, path: &str) -> Option<(usize, usize)> {
+        self.outline.as_ref().and_then(|outline| outline.key_place(path))
+    }
+
     /// The path of what is at a line and column: of the value or key that begins there or, last, before it.
     pub(super) fn key_at(&self, place: Place) -> Option<String> {
         self.outline.as_ref().and_then(|outline| outline.path_at(place))

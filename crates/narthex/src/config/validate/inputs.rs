@@ -1,14 +1,15 @@
 //! `receive` and `inputs`: the inputs, and who is authorised to use them.
 
 use super::Faults;
-use super::file::{self, File};
+use super::file;
+use crate::config::inputs::{Input, InputSection, Source};
 use http_server::security::hosts::AllowedHost;
 use http_server::security::{Settings, tls, token_error};
-use intake::{Exposure, InputSettings};
-use receive::graphite::Graphite;
+use intake::InputSettings;
+use model::Limits;
+use model::words::number;
 use relabel::AddedLabels;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// Who is authorised. The files are read as well, so that a mistake in them is found before narthex starts.
@@ -54,52 +55,23 @@ pub(super) fn security(section: &mut file::Receive, faults: &Faults<'_>) -> Sett
     settings
 }
 
-/// The settings of each input, by its name; `inputs` are the defaults of those with their names and sections.
+/// The settings of each input, by its name.
 pub(super) fn input_settings(
-    inputs: Vec<(&'static str, &'static str, file::Input)>,
-    defaults: &file::Input,
+    inputs: Vec<InputSection>,
+    defaults: &Input,
     faults: &Faults<'_>,
 ) -> BTreeMap<&'static str, Arc<InputSettings>> {
-    settings("inputs", defaults.clone(), &file::Input::default(), faults);
-    let own = |(name, section, own): (&'static str, &'static str, file::Input)| {
+    settings("inputs", defaults.clone(), &Input::default(), faults);
+    let own = |InputSection { name, section, source, settings: own }: InputSection| {
         // `pushgateway.max_series`, which counts the series of all groups, takes the place of `inputs.max_series`. What
         // narthex collects itself is limited only where its own section says so.
-        let is_collected = name == agent::host::INPUT;
+        let is_collected = source == Source::Collection;
         let max_series = defaults.max_series.filter(|_| name != receive::PUSHGATEWAY && !is_collected);
         let max_series_per_metric = defaults.max_series_per_metric.filter(|_| !is_collected);
-        let defaults = file::Input { max_series, max_series_per_metric, ..defaults.clone() };
+        let defaults = Input { max_series, max_series_per_metric, ..defaults.clone() };
         (name, Arc::new(settings(section, own, &defaults, faults)))
     };
     inputs.into_iter().map(own).collect()
-}
-
-/// Inputs with sockets of their own.
-pub(super) fn listeners(file: &File, faults: &Faults<'_>) -> Vec<Arc<dyn intake::Listener>> {
-    let mut all: Vec<Arc<dyn intake::Listener>> = Vec::new();
-    if let Some((listen, exposure)) = address(receive::graphite::NAME, file.graphite.as_ref(), faults) {
-        all.push(Arc::new(Graphite { listen, exposure }));
-    }
-    all
-}
-
-/// The address of an input, and who may send to it. `None` without the section, and where something is wrong.
-fn address(
-    section: &'static str,
-    given: Option<&file::Listener>,
-    faults: &Faults<'_>,
-) -> Option<(SocketAddr, Exposure)> {
-    let given = given?;
-    let key = format!("{section}.listen");
-    let Some(file::ListenAddress(listen)) = given.listen else {
-        faults.add_about(section, &[section, &key], "the address is missing: add listen: ADDRESS:PORT");
-        return None;
-    };
-    let allow_from = given.allow_from.iter().map(|network| network.0).collect();
-    let exposure = Exposure { allow_from, allow_unauthenticated: given.allow_unauthenticated };
-    if let Err(exposed) = exposure.check(section, listen) {
-        faults.add_about(&key, &[&key, &format!("{section}.allow_from")], exposed.to_string());
-    }
-    Some((listen, exposure))
 }
 
 /// Limits, and the Pushgateway's interface.
@@ -129,11 +101,19 @@ pub(super) fn options(
 }
 
 /// The settings of one input: its own keys, and the defaults for those that it does not have.
-fn settings(section: &str, own: file::Input, defaults: &file::Input, faults: &Faults<'_>) -> InputSettings {
-    for name in own.labels.iter().flat_map(|labels| labels.keys()) {
+fn settings(section: &str, own: Input, defaults: &Input, faults: &Faults<'_>) -> InputSettings {
+    let limits = Limits::default();
+    for (name, value) in own.labels.iter().flatten() {
+        let key = format!("{section}.labels.{name}");
         if name.is_empty() || name.starts_with("__") {
-            let why = "a label needs a name that does not begin with __";
-            faults.add(&format!("{section}.labels.{name}"), why);
+            faults.add_at_key(&key, "a label needs a name that does not begin with __");
+        } else if name.len() > limits.name_bytes {
+            let most = number(limits.name_bytes as u64);
+            faults.add_at_key(&key, format!("the name of a label may have at most {most} bytes"));
+        }
+        if value.len() > limits.value_bytes {
+            let most = number(limits.value_bytes as u64);
+            faults.add(&key, format!("the value of a label may have at most {most} bytes"));
         }
     }
     for (key, limit) in [("max_series", own.max_series), ("max_series_per_metric", own.max_series_per_metric)]
@@ -150,5 +130,57 @@ fn settings(section: &str, own: file::Input, defaults: &file::Input, faults: &Fa
         metric_relabel_configs: rules.unwrap_or_default(),
         max_series: own.max_series.or(defaults.max_series),
         max_series_per_metric: own.max_series_per_metric.or(defaults.max_series_per_metric),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::parse;
+    use std::path::Path;
+
+    /// Each mistake as `LINE:COLUMN: KEY: MESSAGE`.
+    fn mistakes(text: &str) -> Vec<String> {
+        let errors = parse("n.yml", Path::new(""), text, &|_| None).unwrap_err();
+        let shown = errors.mistakes.iter().map(|one| {
+            let (line, column) = one.place.unwrap_or_default();
+            format!("{line}:{column}: {}: {}", one.key, one.message)
+        });
+        shown.collect()
+    }
+
+    #[test]
+    fn labels_that_no_input_may_set_are_reported_with_all_other_mistakes() {
+        let found = mistakes(
+            "inputs: {labels: {__name__: up, site: '${NOT_SET}'}, max_series: 0}\ngraphite: {listen: '${NOT_SET}', \
+             labels: {__tmp: '${NOT_SET}'}}\nlog: {max_size: lots}\n",
+        );
+        let wanted = [
+            "1:19: inputs.labels.__name__: a label needs a name that does not begin with __",
+            "1:40: inputs.labels.site: environment variable NOT_SET is not set",
+            "1:66: inputs.max_series: 0 would refuse everything: at least 1, or leave it out for no limit",
+            "2:21: graphite.listen: environment variable NOT_SET is not set",
+            "2:43: graphite.labels.__tmp: a label needs a name that does not begin with __",
+            "2:51: graphite.labels.__tmp: environment variable NOT_SET is not set",
+        ];
+        let place = |text: &str| text.splitn(3, ':').nth(2).map(str::to_string);
+        let without_column = |all: &[&str]| all.iter().map(|one| place(one)).collect::<Vec<_>>();
+        let found: Vec<&str> = found.iter().map(String::as_str).collect();
+        assert_eq!(without_column(&found[..6]), without_column(&wanted), "{found:#?}");
+        assert!(found[6].contains("log.max_size: \"lots\" is not a size"), "{found:#?}");
+        assert_eq!(found.len(), 7);
+    }
+
+    #[test]
+    fn labels_over_a_limit_are_mistakes() {
+        // YAML itself has a limit of 1,024 characters for a key.
+        let (name, value) = ("ü".repeat(513), "v".repeat((16 << 10) + 1));
+        let found = mistakes(&format!("receive: {{import: {{labels: {{{name}: a, b: {value}}}}}}}\n"));
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(found[0].ends_with("the name of a label may have at most 1,024 bytes"), "{}", found[0]);
+        assert!(
+            found[1].ends_with("labels.b: the value of a label may have at most 16,384 bytes"),
+            "{}",
+            found[1]
+        );
     }
 }

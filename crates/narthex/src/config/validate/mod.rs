@@ -2,10 +2,11 @@
 
 mod destinations;
 mod inputs;
+mod listeners;
 
 use super::error::{ConfigError, Reporter};
 use super::file::{self, File};
-use super::read::{MISTAKES_MAX, Places};
+use super::read::{MISTAKES_MAX, Place, Places};
 use super::size::{Human, Size};
 use super::{Collect, Config, INTERVAL, INTERVAL_MAX, INTERVAL_MIN, Log, MAX_IN_MEMORY_MIN, env};
 use collect::CollectorSet;
@@ -33,15 +34,26 @@ impl<'a> Faults<'a> {
         self.add_about(key, &[key], message);
     }
 
+    /// Adds an error about the name of `key`, and not about its value.
+    fn add_at_key(&self, key: &str, message: impl Into<String>) {
+        let key = self.places.path_in_file(key);
+        self.push(&key, self.places.key(&key), message);
+    }
+
     /// Adds an error at `key` that follows from the values of several keys, unless one of them could not be read.
     fn add_about(&self, key: &str, about: &[&str], message: impl Into<String>) {
-        let is_full = self.found.borrow().len() > MISTAKES_MAX;
-        if is_full || about.iter().any(|key| self.places.is_mistaken(&self.places.path_in_file(key))) {
+        if about.iter().any(|key| self.places.is_mistaken(&self.places.path_in_file(key))) {
             return;
         }
         let key = self.places.path_in_file(key);
-        let place = self.places.value(&key);
-        self.found.borrow_mut().push(*self.reporter.at(place, &key, message));
+        self.push(&key, self.places.value(&key), message);
+    }
+
+    fn push(&self, key: &str, place: Option<Place>, message: impl Into<String>) {
+        let mut found = self.found.borrow_mut();
+        if found.len() <= MISTAKES_MAX {
+            found.push(*self.reporter.at(place, key, message));
+        }
     }
 
     /// Adds an error within `section` whose message begins with the key that it is about: `a.b: why`, `a.b is why`.
@@ -82,7 +94,7 @@ impl<'a> Faults<'a> {
 /// Makes a configuration of the file. It may be used only if no fault was found.
 pub(super) fn validate(file: File, lookup: env::Lookup<'_>, faults: &Faults<'_>) -> Config {
     let settings = inputs::input_settings(file.inputs(), &file.inputs.clone().unwrap_or_default(), faults);
-    let listeners = inputs::listeners(&file, faults);
+    let listeners = listeners::listeners(&file, faults);
     let labels = file.global.and_then(|global| global.external_labels).unwrap_or_default();
     let external_labels = external_labels(labels, lookup, faults);
     let mut destinations = file.remote_write.unwrap_or_default();
@@ -134,7 +146,7 @@ fn external_labels(
         let key = format!("global.external_labels.{name}");
         // Prometheus accepts any other name: `__replica__` for the tracker of Mimir and Cortex, or `a.b`.
         if name.is_empty() {
-            faults.add(&key, "an external label needs a name");
+            faults.add_at_key(&key, "an external label needs a name");
         }
         match env::label(&value, lookup) {
             Ok(value) => drop(labels.insert(name, value)),
@@ -145,25 +157,16 @@ fn external_labels(
 }
 
 fn max_in_memory(section: file::Send, faults: &Faults<'_>) -> usize {
-    let default = remote::config::MAX_IN_MEMORY;
-    match section.max_in_memory {
-        None => default,
-        Some(Size::Percent(_)) => {
-            faults.add("send.max_in_memory", "an amount such as 32MiB, not a share");
-            default
-        }
-        Some(Size::Bytes(bytes)) => {
-            let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-            if bytes < MAX_IN_MEMORY_MIN {
-                let least = Human(MAX_IN_MEMORY_MIN as u64);
-                faults.add("send.max_in_memory", format!("too small: at least {least}"));
-            }
-            bytes
-        }
+    let Some(bytes) = section.max_in_memory else { return remote::config::MAX_IN_MEMORY };
+    let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+    if bytes < MAX_IN_MEMORY_MIN {
+        let least = Human(MAX_IN_MEMORY_MIN as u64);
+        faults.add("send.max_in_memory", format!("too small: at least {least}"));
     }
+    bytes
 }
 
-fn collect(section: Option<file::Collect>, faults: &Faults<'_>) -> Collect {
+fn collect(section: Option<super::inputs::Collect>, faults: &Faults<'_>) -> Collect {
     let is_host_configured = section.is_some();
     let default = if section.is_some() { CollectorSet::default() } else { CollectorSet::EMPTY };
     let section = section.unwrap_or_default();
