@@ -5,6 +5,8 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use wal::RealFilesystem;
+use wal::small_file::make_folder_by;
 
 /// The file whose lock says that the folder is in use; it holds the process' number.
 pub const LOCK_FILE: &str = "lock";
@@ -72,7 +74,8 @@ impl DataDir {
     /// Makes the folder if it is not there (mode 0700), tries to write to it, and locks it.
     pub fn open(path: &Path) -> Result<DataDir, DataDirError> {
         let failed = |what| move |source| explain(path, what, source);
-        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed("making it"))?;
+        let make = || DirBuilder::new().recursive(true).mode(0o700).create(path);
+        make_folder_by(&RealFilesystem, path, make).map_err(failed("making it"))?;
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)

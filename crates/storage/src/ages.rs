@@ -4,7 +4,7 @@
 //! added up over all runs, and of each segment it is known at which of these moments it was closed.
 //!
 //! ```text
-//! the content of a file of slots (`slots.rs`):
+//! the content of a `wal::small_file::SlotFile`:
 //! ┌────────────┬───────┬─────────────────────────────────────────────┐
 //! │ running    │ count │ up to segment u64, closed at u64: count times│
 //! │ u64        │ u32   │                                             │
@@ -16,12 +16,14 @@
 //! Losing it makes segments younger, never older: what is dropped is older than it may be in any case. A kill
 //! loses what was not saved yet, [`SAVE_EVERY`] at most.
 
-use crate::slots::{self, Slots, take_u32, take_u64};
+use crate::little_endian::{take_u32, take_u64};
+use crate::state::CONTENT_BYTES;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use wal::Filesystem;
+use wal::small_file::SlotFile;
 
 /// Its name in the data folder.
 pub(crate) const FILE: &str = "ages";
@@ -43,7 +45,7 @@ pub(crate) struct Ages {
     fs: Arc<dyn Filesystem>,
     path: PathBuf,
     /// Opened when it is saved for the first time.
-    slots: Option<Slots>,
+    slots: Option<SlotFile>,
     note: Note,
     /// Until when running time was counted, by the monotonic clock of this run.
     counted: Duration,
@@ -54,7 +56,7 @@ pub(crate) struct Ages {
 impl Ages {
     /// Reads the note, if it is there. `segment` is the one that is being written, `now` the monotonic time.
     pub(crate) fn open(fs: Arc<dyn Filesystem>, path: PathBuf, segment: u64, now: Duration) -> Ages {
-        let content = slots::read(&*fs, &path).unwrap_or_else(|error| {
+        let content = SlotFile::read(&*fs, &path, CONTENT_BYTES).unwrap_or_else(|error| {
             let why = "how old segments are can't be read: their ages begin anew";
             tracing::warn!(path = %path.display(), %error, "{why}");
             None
@@ -110,7 +112,7 @@ impl Ages {
         let content = encode(&self.note);
         let slots = match &mut self.slots {
             Some(slots) => slots,
-            none => none.insert(Slots::open(&*self.fs, &self.path, &content)?.0),
+            none => none.insert(SlotFile::open(&*self.fs, &self.path, CONTENT_BYTES, &content)?.0),
         };
         slots.save(&content, true)?;
         self.saved = Some(self.note.running);
@@ -120,7 +122,7 @@ impl Ages {
 
 fn encode(note: &Note) -> Vec<u8> {
     let ms = |time: Duration| time.as_millis() as u64;
-    let mut content = Vec::with_capacity(slots::CONTENT_BYTES);
+    let mut content = Vec::with_capacity(CONTENT_BYTES);
     content.extend_from_slice(&ms(note.running).to_le_bytes());
     content.extend_from_slice(&(note.closed.len() as u32).to_le_bytes());
     for (up_to, then) in &note.closed {

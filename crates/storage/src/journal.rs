@@ -20,7 +20,7 @@
 use model::MetricType;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use wal::fs::Patience;
 use wal::record::{self, MetadataBuilder, MetadataEntry};
 use wal::{
     Aside, CommitError, Damage, Filesystem, OpenReport, RawRecord, SegmentReader, WalError, Writer,
@@ -48,21 +48,11 @@ impl Found {
     pub(crate) const MANY_SEGMENTS: usize = 32;
 }
 
-/// How often a start tries a page of a journal, and how long the first pause is; each one after that is twice
-/// as long. The start waits for it: 2.5 s in all.
-const START_TRIES: u32 = 8;
-const START_PAUSE: Duration = Duration::from_millis(20);
-
-/// The next record. A page that can't be read is tried again, and then given up: the rest is worth more than
-/// a start that fails for ever.
-fn patiently(reader: &mut SegmentReader) -> Option<RawRecord<'_>> {
-    reader.next_or(|error, tries| {
-        if tries >= START_TRIES {
-            return true;
-        }
+/// The next record. A page that can't be read is tried again, and then given up: the rest is worth more than a start that
+/// fails for ever.
+fn next_record(reader: &mut SegmentReader) -> Option<RawRecord<'_>> {
+    reader.next_with(Patience::AT_START, |error| {
         tracing::warn!(%error, "a journal can't be read; trying again");
-        std::thread::sleep(START_PAUSE * (1 << (tries - 1)));
-        false
     })
 }
 
@@ -95,7 +85,7 @@ impl JournalLog {
             let before = entries.len();
             settle(&*fs, &dir, number)?;
             let mut reader = SegmentReader::open(&*fs, &dir, number, 0)?;
-            while let Some(record) = patiently(&mut reader) {
+            while let Some(record) = next_record(&mut reader) {
                 let entry = record::metadata(record.bytes).ok().and_then(|mut all| all.next()?.ok());
                 match entry {
                     Some(MetadataEntry { reference: ENTRY, help, .. }) => entries.push(help.to_vec()),

@@ -1,7 +1,7 @@
 //! The state file: the few numbers that a start needs and must never get wrong.
 //!
 //! ```text
-//! the content of a file of slots (`slots.rs`):
+//! the content of a `wal::small_file::SlotFile`:
 //! ┌────────────┬──────────────┬─────────────┬────────────┬───────┬──────────────────────┐
 //! │ references │ next segment │ end.segment │ end.offset │ count │ closed (segment, end)│
 //! │ u64        │ u64          │ u64         │ u64        │ u32   │ count × 2 u64        │
@@ -16,12 +16,15 @@
 //! - `closed`: segments that end before their file does, because a failed fsync left the rest unknown.
 
 use crate::error::OpenError;
-use crate::slots::{self, Slots, take_u32, take_u64};
+use crate::little_endian::{take_u32, take_u64};
 use std::path::{Path, PathBuf};
+use wal::small_file::SlotFile;
 use wal::{DurableEnd, Filesystem};
 
 /// Its name in the data folder.
 pub(crate) const FILE: &str = "state";
+/// The most bytes of its content, and of that of the ages.
+pub(crate) const CONTENT_BYTES: usize = 4084;
 /// Closed segments remembered. One comes with each failed fsync; the oldest give way, which is harmless
 /// once their segments are truncated.
 const MAX_CLOSED: usize = 200;
@@ -43,13 +46,14 @@ pub struct State {
 /// as in a folder of Prometheus, or none that is whole.
 pub fn read_state(fs: &dyn Filesystem, dir: &Path) -> Result<Option<State>, OpenError> {
     let path = dir.join(FILE);
-    let content = slots::read(fs, &path).map_err(|source| OpenError::Io { path, source })?;
+    let content =
+        SlotFile::read(fs, &path, CONTENT_BYTES).map_err(|source| OpenError::Io { path, source })?;
     Ok(content.and_then(|content| decode(&content)))
 }
 
 /// The open file.
 pub(crate) struct StateFile {
-    slots: Slots,
+    slots: SlotFile,
     path: PathBuf,
     pub(crate) state: State,
     /// Nothing could be read, although the file was there.
@@ -59,8 +63,12 @@ pub(crate) struct StateFile {
 impl StateFile {
     /// Opens `path`, or makes it.
     pub(crate) fn open(fs: &dyn Filesystem, path: &Path) -> Result<StateFile, OpenError> {
-        let opened = Slots::open(fs, path, &encode(&State::default()));
+        let opened = SlotFile::open(fs, path, CONTENT_BYTES, &encode(&State::default()));
         let (slots, content) = opened.map_err(|source| OpenError::Io { path: path.to_path_buf(), source })?;
+        let content = content.unwrap_or_else(|error| {
+            tracing::warn!(path = %path.display(), %error, "the state file can't be read");
+            None
+        });
         let state = content.and_then(|content| decode(&content));
         let damaged = state.is_none();
         Ok(StateFile { slots, path: path.to_path_buf(), state: state.unwrap_or_default(), damaged })
@@ -86,7 +94,7 @@ impl StateFile {
 }
 
 fn encode(state: &State) -> Vec<u8> {
-    let mut content = Vec::with_capacity(slots::CONTENT_BYTES);
+    let mut content = Vec::with_capacity(CONTENT_BYTES);
     for number in [state.references, state.next_segment, state.end.segment, state.end.offset] {
         content.extend_from_slice(&number.to_le_bytes());
     }
@@ -123,7 +131,7 @@ mod tests {
         let mut state = some();
         state.closed = (0..MAX_CLOSED as u64).map(|n| DurableEnd { segment: n, offset: n * 2 }).collect();
         let content = encode(&state);
-        assert!(content.len() <= slots::CONTENT_BYTES);
+        assert!(content.len() <= CONTENT_BYTES);
         assert_eq!(decode(&content), Some(state));
     }
 

@@ -21,6 +21,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use wal::record::{self, RecordType};
+use wal::small_file::make_folder_by;
 use wal::{Filesystem, Position, SegmentReader, Writer, WriterOptions, dir};
 
 /// The log, open. A handle: clones are the same log.
@@ -69,7 +70,8 @@ impl Storage {
         options: Options,
     ) -> Result<(Storage, OpenReport), OpenError> {
         let root = options.dir.clone();
-        make_durable_dir(&*fs, &root)?;
+        make_folder_by(&*fs, &root, || fs.create_dir_all(&root))
+            .map_err(|source| OpenError::Io { path: root.clone(), source })?;
         let wal_dir = root.join("wal");
         let mut state = StateFile::open(&*fs, &root.join(crate::state::FILE))?;
         let aside = options.aside();
@@ -407,20 +409,6 @@ fn next_reference(fs: &dyn Filesystem, dir: &Path, segments: &[dir::Segment]) ->
         }
     }
     next
-}
-
-/// Makes a folder whose name, and the names of those above it, outlast a power cut.
-fn make_durable_dir(fs: &dyn Filesystem, dir: &Path) -> Result<(), OpenError> {
-    let io = |source| OpenError::Io { path: dir.to_path_buf(), source };
-    let there = |path: &Path| matches!(fs.metadata(path), Ok(Some(_)));
-    let missing: Vec<&Path> = dir.ancestors().take_while(|ancestor| !there(ancestor)).collect();
-    fs.create_dir_all(dir).map_err(io)?;
-    for made in missing {
-        if let Some(parent) = made.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            fs.sync_dir(parent).map_err(io)?;
-        }
-    }
-    Ok(())
 }
 
 /// Reports the end of a thread, also by a panic.

@@ -22,7 +22,7 @@
 //! # Where to start
 //!
 //! [`Writer`] and [`SegmentReader`], then [`record`] for what is inside. All files are reached through the
-//! [`fs`] seam; [`sim`] is a file system that loses, tears and refuses, for tests. Whole logs, of Prometheus
+//! [`fs`] seam, and what is kept beside the log by [`small_file`]; [`sim`] is a file system that loses, tears and refuses, for tests. Whole logs, of Prometheus
 //! too, are for [`verify`](verify::verify), [`repair`](repair::repair), [`stat`](stat::stat) and
 //! [`dump`](dump::dump).
 //!
@@ -50,6 +50,7 @@ pub mod record;
 mod recover;
 pub mod repair;
 pub mod sim;
+pub mod small_file;
 pub mod stat;
 pub mod verify;
 mod writer;

@@ -16,8 +16,8 @@ use remote::{State, Stats};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use storage::SmallFile;
 use wal::Filesystem;
+use wal::small_file::SlotFile;
 
 /// The name of the file in the data folder.
 pub const FILE: &str = "last-hour";
@@ -34,7 +34,7 @@ pub struct Monitor {
     clock: Arc<dyn Clock>,
     inner: Mutex<Inner>,
     /// Nothing where the file could not be opened: then the hour is not kept.
-    file: Mutex<Option<SmallFile>>,
+    file: Mutex<Option<SlotFile>>,
 }
 
 #[derive(Debug, Default)]
@@ -72,8 +72,8 @@ impl Monitor {
         data: &Path,
     ) -> Monitor {
         let path = data.join(FILE);
-        let (file, content) = match SmallFile::open(fs, &path, CONTENT_BYTES_MAX) {
-            Ok((file, content)) => (Some(file), content),
+        let (file, content) = match SlotFile::open(fs, &path, CONTENT_BYTES_MAX, &[]) {
+            Ok((file, content)) => (Some(file), content.unwrap_or_default()),
             Err(error) => {
                 tracing::warn!(path = %path.display(), %error, "losses of the last hour will not be remembered");
                 (None, None)
@@ -194,7 +194,7 @@ impl Monitor {
             inner.saved_ms = Some(now_ms);
             (inner.window.clone(), inner.window.encode(now_ms, self.clock.now_ms()))
         };
-        match file.save(&content) {
+        match file.save(&content, true) {
             Ok(()) => self.inner().saved = window,
             Err(error) => tracing::warn!(%error, "losses of the last hour could not be saved"),
         }

@@ -5,7 +5,7 @@
 //! long narthex was not running.
 //!
 //! ```text
-//! the content of a small file of the storage:
+//! the content of a `wal::small_file::SlotFile`:
 //! ┌────────────┬─────────────┬────────────┬───────────────────────────────────────────────────────────────┐
 //! │ version u8 │ saved at ms │ rows       │ event u8, place, reason, age ms of the last, buckets, and for  │
 //! │ now 1      │ i64         │ u64        │ each bucket: age ms, count                                     │

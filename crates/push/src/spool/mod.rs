@@ -28,10 +28,12 @@ mod parked;
 use crate::entry::Entry;
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+use wal::RealFilesystem;
+use wal::small_file;
 
 /// The most entries that wait for one target.
 pub const ENTRIES_MAX: usize = 1000;
@@ -97,10 +99,8 @@ impl Spool {
             parked_max: PARKED_MAX,
             parked_retry: PARKED_RETRY,
         };
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&spool.folder)
+        let make = || DirBuilder::new().recursive(true).mode(0o700).create(&spool.folder);
+        small_file::make_folder_by(&RealFilesystem, &spool.folder, make)
             .map_err(|source| spool.failed("making it", source))?;
         // It may have been there before, open to others.
         std::fs::set_permissions(&spool.folder, Permissions::from_mode(0o700))
@@ -233,11 +233,12 @@ impl Spool {
     }
 
     fn write(&self, number: Number, bytes: &[u8]) -> io::Result<()> {
-        let mut file = self.file("new")?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(self.folder.join("new"), self.path(number))?;
-        File::open(&self.folder)?.sync_all()
+        let unfinished = self.folder.join("new");
+        small_file::create(&RealFilesystem, &self.path(number), &unfinished, |file| {
+            std::fs::set_permissions(&unfinished, Permissions::from_mode(0o600))?;
+            file.write_all_at(bytes, 0)?;
+            file.sync_data()
+        })
     }
 
     async fn exclusively(&self) -> Result<File, SpoolError> {
@@ -284,9 +285,8 @@ impl Spool {
 
 /// Reads an entry; nothing where its file is damaged.
 fn read_entry(path: &Path) -> io::Result<Option<Entry>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(2 * BYTES_MAX).read_to_end(&mut bytes)?;
-    Ok(Entry::from_bytes(&bytes))
+    let bytes = small_file::read(&RealFilesystem, path, 2 * BYTES_MAX)?;
+    Ok(Entry::from_bytes(&bytes.ok_or(io::ErrorKind::NotFound)?))
 }
 
 #[cfg(test)]

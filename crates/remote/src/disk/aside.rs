@@ -18,7 +18,6 @@
 //! Limits: [`ENTRIES_MAX`] and [`BYTES_MAX`] for each destination. Past them the oldest entry goes to the dead
 //! letters, counted as refused.
 
-use crate::disk::{beside, make_folder, replace};
 use crate::outgoing::Outgoing;
 use formats::compress::{Compressor, Decompressor, Encoding};
 use formats::remote_write::{DecodeOptions, Encoder, Protocol, decode};
@@ -29,6 +28,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use wal::Filesystem;
 use wal::fs::patiently;
+use wal::small_file::{self, make_folder, with_ending};
 
 /// Most entries of a destination.
 pub const ENTRIES_MAX: usize = 1024;
@@ -173,19 +173,12 @@ impl Files {
     pub fn write(&self, fs: &dyn Filesystem, id: u64, bytes: &[u8]) -> io::Result<()> {
         make_folder(fs, &self.folder)?;
         let unfinished = self.folder.join(format!("{}new", self.prefix));
-        replace(fs, &self.path(id), &unfinished, |file| {
-            file.write_all_at(bytes, 0)?;
-            file.sync_data()
-        })
+        small_file::write(fs, &self.path(id), &unfinished, bytes)
     }
 
     /// The bytes of an entry.
     pub fn load(&self, fs: &dyn Filesystem, id: u64) -> io::Result<Vec<u8>> {
-        let file = fs.open(&self.path(id), false)?;
-        let mut bytes = vec![0; usize::try_from(file.len()?.min(BYTES_MAX)).unwrap_or_default()];
-        let length = file.read_full_at(&mut bytes, 0)?;
-        bytes.truncate(length);
-        Ok(bytes)
+        small_file::read(fs, &self.path(id), BYTES_MAX)?.ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     /// Forgets an entry.
@@ -196,7 +189,7 @@ impl Files {
     /// Sets an entry that can't be read out of the way.
     pub fn set_out_of_the_way(&self, fs: &dyn Filesystem, id: u64) -> io::Result<()> {
         let path = self.path(id);
-        fs.rename(&path, &beside(&path, ".damaged"))
+        fs.rename(&path, &with_ending(&path, ".damaged"))
     }
 
     /// What is there.

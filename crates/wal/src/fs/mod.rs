@@ -1,8 +1,10 @@
 //! The seam between the log and the disk: the few operations it needs, so that a test can put a hostile
 //! file system underneath ([`crate::sim`]). Whatever stores bytes in narthex goes through it.
 
+mod patience;
 mod real;
 
+pub use patience::{Patience, READ_TRIES, patiently};
 pub use real::RealFilesystem;
 
 use std::ffi::OsString;
@@ -111,22 +113,5 @@ pub trait File: Send + Sync + Debug {
             }
         }
         Ok(done)
-    }
-}
-
-/// How often a read is tried at once, without a pause, before it is taken for one that fails: by [`patiently`],
-/// and by [`crate::SegmentReader::next_readable`]. Whoever can wait tries longer.
-pub const READ_TRIES: u32 = 4;
-
-/// Tries to read a few times: what a disk can't give at once it often gives in the end.
-pub fn patiently<T>(mut read: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-    let lasting =
-        |error: &io::Error| matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied);
-    let mut tries = 1;
-    loop {
-        match read() {
-            Err(error) if tries < READ_TRIES && !lasting(&error) => tries += 1,
-            done => return done,
-        }
     }
 }

@@ -11,7 +11,7 @@
 
 use crate::compression::{Compression, Decompressor};
 use crate::error::{Damage, DamageKind, WalError};
-use crate::fs::{File, Filesystem, READ_TRIES};
+use crate::fs::{File, Filesystem, Patience};
 use crate::page::{FragmentType, HEADER_BYTES, Header, PAGE_BYTES, next_start};
 use crate::record::{self, RecordType};
 use crate::{MAX_RECORD_BYTES, dir};
@@ -165,23 +165,30 @@ impl SegmentReader {
     }
 
     /// The next whole record, for readers that nothing waits for: a page that the disk cannot read after
-    /// [`READ_TRIES`] tries in a row is given up.
+    /// the tries of [`Patience::AT_ONCE`] is given up.
     pub fn next_readable(&mut self) -> Option<RawRecord<'_>> {
-        self.next_or(|_, tries| tries >= READ_TRIES)
+        self.next_with(Patience::AT_ONCE, |_| {})
     }
 
-    /// The next whole record. `give_up` is asked after each try to read a page that failed, with how many there
-    /// were: whether to give up the page, or to try again.
-    pub fn next_or(&mut self, mut give_up: impl FnMut(&WalError, u32) -> bool) -> Option<RawRecord<'_>> {
+    /// The next whole record. A page that the disk cannot read is given up after the tries of `patience`; before each
+    /// further try `failed` is called.
+    pub fn next_with(
+        &mut self,
+        patience: Patience,
+        mut failed: impl FnMut(&WalError),
+    ) -> Option<RawRecord<'_>> {
         let mut tries = 0;
         let found = loop {
             match self.find() {
                 Ok(found) => break found,
                 Err(error) => {
                     tries += 1;
-                    if give_up(&error, tries) {
+                    if patience.is_last(tries) {
                         self.skip_page();
                         tries = 0;
+                    } else {
+                        failed(&error);
+                        patience.pause_after(tries);
                     }
                 }
             }

@@ -7,6 +7,7 @@ use crate::fs::Filesystem;
 use crate::page::PAGE_BYTES;
 use crate::position::DurableEnd;
 use crate::reader::SegmentReader;
+use crate::small_file::make_folder;
 use std::path::{Path, PathBuf};
 
 /// What opening a log found.
@@ -37,7 +38,7 @@ pub(crate) fn recover(
     known_end: Option<DurableEnd>,
     aside: Option<&Aside>,
 ) -> Result<OpenReport, WalError> {
-    make_folder(fs, dir)?;
+    make_folder(fs, dir).map_err(WalError::io("create", dir))?;
     let listing = dir::list(fs, dir)?;
     let mut report = OpenReport { segment: at_least, ..OpenReport::default() };
     let after_known = known_end.map_or(0, |end| end.segment + 1);
@@ -53,23 +54,6 @@ pub(crate) fn recover(
         }
     }
     Ok(report)
-}
-
-/// Makes the folder, if it isn't there, so that it is there after a power cut too.
-fn make_folder(fs: &dyn Filesystem, dir: &Path) -> Result<(), WalError> {
-    let mut made = vec![dir];
-    while let Some(parent) = made.last().and_then(|path| path.parent()).filter(|path| *path != Path::new(""))
-    {
-        if fs.metadata(parent).map_err(WalError::io("look at", parent))?.is_some() {
-            break;
-        }
-        made.push(parent);
-    }
-    fs.create_dir_all(dir).map_err(WalError::io("create", dir))?;
-    for parent in made.iter().rev().filter_map(|path| path.parent()).filter(|path| *path != Path::new("")) {
-        fs.sync_dir(parent).map_err(WalError::io("sync", parent))?;
-    }
-    Ok(())
 }
 
 /// Reads the newest segment from `from` on and cuts it behind its last whole record.

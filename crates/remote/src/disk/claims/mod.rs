@@ -16,12 +16,12 @@
 //! same answer again, as a file is found by its name whatever its owner is.
 
 use crate::config::identity::Identity;
-use crate::disk::UNFINISHED;
 use crate::disk::positions::{self, Content};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use wal::fs::patiently;
+use wal::small_file::UNFINISHED;
 use wal::{Filesystem, Position};
 
 /// How long the positions and dead letters of a removed destination are kept.

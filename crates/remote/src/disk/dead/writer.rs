@@ -1,10 +1,10 @@
 //! The file of dead letters.
 
 use super::{FILE_BYTES, Lines};
-use crate::disk::{beside, make_folder};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use wal::small_file::{make_folder, with_ending};
 use wal::{File, Filesystem};
 
 /// The file.
@@ -32,7 +32,7 @@ impl Writer {
     fn write_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
         if self.len + bytes.len() as u64 > FILE_BYTES && self.len > 0 {
             self.file = None;
-            self.fs.rename(&self.path, &beside(&self.path, ".1"))?;
+            self.fs.rename(&self.path, &with_ending(&self.path, ".1"))?;
         }
         let file = match self.file.take() {
             Some(file) => file,

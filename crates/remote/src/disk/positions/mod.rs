@@ -20,13 +20,13 @@ use self::layout::{
     put_only_in_memory, read_header, read_lanes, read_only_in_memory, read_removed,
 };
 use crate::config::identity::Owner;
-use crate::disk::{UNFINISHED, beside, make_folder, replace};
 use crate::queue::lanes::LANES;
 use model::Kinds;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use wal::fs::patiently;
+use wal::small_file::{self, UNFINISHED, make_folder, with_ending};
 use wal::{File, Filesystem, Position};
 
 /// Positions of all lanes.
@@ -96,12 +96,7 @@ pub fn bytes_after(segments: &[wal::dir::Segment], position: Position) -> u64 {
 }
 
 fn read_bytes(fs: &dyn Filesystem, path: &Path) -> io::Result<Vec<u8>> {
-    patiently(|| {
-        let mut bytes = vec![0; FILE_BYTES as usize];
-        let length = fs.open(path, false)?.read_full_at(&mut bytes, 0)?;
-        bytes.truncate(length);
-        Ok(bytes)
-    })
+    small_file::read(fs, path, FILE_BYTES)?.ok_or_else(|| io::ErrorKind::NotFound.into())
 }
 
 /// An open file of positions.
@@ -212,7 +207,7 @@ impl PositionFile {
 
     /// Makes the file anew, beside the old one, and puts it in its place.
     fn make(fs: &dyn Filesystem, path: &Path, header: &[u8], settled: &Settled) -> io::Result<Self> {
-        replace(fs, path, &beside(path, UNFINISHED), |file| {
+        small_file::create(fs, path, &with_ending(path, UNFINISHED), |file| {
             file.allocate(FILE_BYTES)?;
             file.write_all_at(header, 0)?;
             let file = file.into();

@@ -1,0 +1,15 @@
+//! Numbers in the content of small files.
+
+/// Takes a number off the front of a content.
+pub(crate) fn take_u64(input: &mut &[u8]) -> Option<u64> {
+    let (number, rest) = input.split_first_chunk::<8>()?;
+    *input = rest;
+    Some(u64::from_le_bytes(*number))
+}
+
+/// The same of four bytes.
+pub(crate) fn take_u32(input: &mut &[u8]) -> Option<u32> {
+    let (number, rest) = input.split_first_chunk::<4>()?;
+    *input = rest;
+    Some(u32::from_le_bytes(*number))
+}
