@@ -84,9 +84,11 @@ async fn what_arrives_just_before_the_end_is_kept_and_its_bytes_count() {
     // The runtime has this one thread, so it can't read them before it is told to stop.
     send(&client, "after 1\n");
     udp.send(b"after;by=udp 1").unwrap();
+    let late = lines.connect();
+    send(&late, "late 1\n");
     let input = lines.stop().await;
     let counters = input.counters();
-    assert_eq!((counters.points.get(), counters.bytes.get()), (4, 4 + 3 + 8 + 14));
+    assert_eq!((counters.points.get(), counters.bytes.get()), (5, 4 + 3 + 8 + 14 + 7));
     assert_eq!(input.listener_counters().connections.get(), 0);
 }
 
