@@ -99,7 +99,7 @@ fn every_path_but_those_that_tell_that_it_lives_asks_who_comes() {
         assert_eq!(status("GET", path, None), 200, "{path}");
         assert_eq!(status("GET", path, Some(&wrong[0])), 200, "{path}");
     }
-    // Counted, and not logged, however many there are.
+    // Counted, and logged once a minute, however many there are.
     let own = narthex.request("GET", "/metrics", &[("authorization", &right)], None).text();
     let count = own.lines().find_map(|line| line.strip_prefix("narthex_receive_unauthorized_total "));
     assert_eq!(
@@ -107,6 +107,7 @@ fn every_path_but_those_that_tell_that_it_lives_asks_who_comes() {
         Some(2.0 * 11.0 + wrong.len() as f64),
         "{count:?}"
     );
+    narthex.process.wait_for_line("a request without valid credentials was refused", SOON);
     let said = narthex.process.lines().len();
     for _ in 0..100 {
         assert_eq!(status("POST", "/metrics/job/stranger", Some("Bearer guess")), 401);
