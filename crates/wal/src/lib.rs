@@ -22,9 +22,9 @@
 //! # Where to start
 //!
 //! [`Writer`] and [`SegmentReader`], then [`record`] for what is inside. All files are reached through the
-//! [`fs`] seam, and what is kept beside the log by [`small_file`]; [`sim`] is a file system that loses, tears and refuses, for tests. Whole logs, of Prometheus
-//! too, are for [`verify`](verify::verify), [`repair`](repair::repair), [`stat`](stat::stat) and
-//! [`dump`](dump::dump).
+//! [`fs`] seam; [`sim`] is a file system that loses, tears and refuses, for tests. [`small_file`] is for what
+//! narthex keeps beside the log. Whole logs, of Prometheus too, are for [`verify`](verify::verify),
+//! [`repair`](repair::repair), [`stat`](stat::stat) and [`dump`](dump::dump).
 //!
 //! # Prometheus reading such a log
 //!
