@@ -1,4 +1,4 @@
-//! What the commands of the program share, so that they behave alike: `run`, `demo`, `sink`, `push`, `exec`, `wal` and
+//! What the commands of the program share, so that all of them behave the same way: `run`, `demo`, `sink`, `push`, `exec`, `wal` and
 //! `check`.
 //!
 //! - [`Failure`]: why a command ends with an error, and its exit code.

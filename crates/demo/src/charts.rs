@@ -1,5 +1,5 @@
-//! What the demo's page draws, out of what arrived at the sink: counters become rates, series of the same
-//! kind are added up, and only what the page does not have yet is sent.
+//! The charts of the demo's page, made from what arrived at the sink. Counters become rates, series of the same kind are
+//! added up, and only points that the page does not have yet are sent.
 
 use model::LabelsRef;
 use serde::Serialize;

@@ -1,13 +1,12 @@
-//! Double entry: what the log acknowledged on one side, what arrived at the sink on the other, series by
-//! series and sample by sample. So "lost 0" is counted, not claimed.
+//! Double entry: the samples that the log acknowledged on one side, and the samples that arrived at the sink on the other,
+//! series by series. So "lost 0" is counted, not claimed.
 //!
-//! A queue delivers each series in order and may repeat. So a sample has arrived once a point of its
-//! series with its timestamp came; and a sample that was passed over, since a newer one of its series
-//! came first, is lost. Until either shows, it is under way. Both sides count steps forward in time of a
-//! series: a repetition, or a point older than the newest, is none, on either side.
+//! A queue delivers each series in order and may repeat samples. So a sample has arrived once a point of its series with
+//! its timestamp arrives, and it is lost once a newer point of its series arrives first. Until then it is under way. On
+//! both sides only points count that are newer than all earlier ones of their series.
 //!
-//! Memory is bounded by [`UNDER_WAY_MAX`] samples. Past that, the ledger says that it has stopped
-//! counting, which is not the same as saying that nothing was lost.
+//! Memory is bounded by [`UNDER_WAY_MAX`] samples. Beyond that the ledger says that it has stopped counting, which is not
+//! the same as saying that nothing was lost.
 
 use model::{Batch, Value};
 use std::collections::{HashMap, VecDeque};

@@ -39,7 +39,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const SEND_DEADLINE: Duration = Duration::from_millis(200);
 /// The longest wait between tries, so that a sink that is back is noticed at once.
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
-/// How often groups that were pushed are sent anew.
+/// How often pushed groups are sent again.
 const GROUP_INTERVAL: Duration = Duration::from_secs(5);
 /// The log's budget.
 const LOG_BYTES_MAX: u64 = 1 << 30;

@@ -69,7 +69,7 @@ impl Record {
         let mut record = Record::new(*metadata.level(), String::new(), time_ms);
         record.target = metadata.target().to_string();
         event.record(&mut record);
-        // Whoever asks for debug wants to see each event.
+        // A user who asks for debug lines wants to see each event.
         record.throttled = record.target != crate::ANSWER && record.level <= Level::INFO;
         let mut hasher = DefaultHasher::new();
         metadata.callsite().hash(&mut hasher);

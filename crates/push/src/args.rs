@@ -1,4 +1,4 @@
-//! What can be said to `narthex push`, and of a target to `narthex exec` too.
+//! Flags of `narthex push`, and those about the target, which `narthex exec` has too.
 
 use clap::{Args, ValueEnum};
 use model::MetricType;

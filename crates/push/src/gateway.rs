@@ -1,5 +1,5 @@
-//! A push to a gateway: POST to `/metrics/job/JOB{/LABEL/VALUE}`. By POST, so that families that a push
-//! does not name stay as they were.
+//! Pushes to a gateway: POST to `/metrics/job/JOB{/LABEL/VALUE}`. By POST, families that a push does not name stay as they
+//! were.
 
 use crate::credentials::{Credentials, with_flag};
 use crate::entry::Entry;

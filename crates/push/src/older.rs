@@ -1,4 +1,4 @@
-//! What a delivery did to entries that had waited, in sentences.
+//! Sentences about entries that were in the spool: what a delivery did with them.
 
 use crate::spool::PARKED_RETRY;
 

@@ -1,4 +1,4 @@
-//! A push straight to a remote-write endpoint: 2.0, or 1.0 where it speaks no other.
+//! Pushes to a remote-write endpoint: by 2.0, or by 1.0 if the endpoint does not support 2.0.
 
 use crate::credentials::{Credentials, with_flag};
 use crate::entry::Entry;

@@ -1,4 +1,4 @@
-//! What the sink has been told to do wrong.
+//! The faults that the sink simulates on request.
 
 use serde::{Deserialize, Serialize};
 use std::sync::Mutex;

@@ -209,7 +209,7 @@ async fn status(State(sink): State<Sink>, Query(search): Query<Search>) -> axum:
         "repeated": counts.repeated,
         "out_of_order": counts.out_of_order,
         "series": book.window.len(),
-        "series_let_go": counts.series_let_go,
+        "series_let_go": counts.series_evicted,
         "window_bytes": book.window.bytes(),
         "listed": listed,
     }))

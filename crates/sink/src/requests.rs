@@ -1,5 +1,4 @@
-//! Requests of remote write: each is answered as the specifications ask, or fails as the sink has been told to, and
-//! is noted in the book.
+//! Requests of remote write. Each is answered as the specifications ask, or fails as the sink was told, and is recorded.
 
 use crate::{Accept, BODY_BYTES_MAX, BODY_TIMEOUT, REQUESTS_AT_A_TIME_MAX, REQUESTS_REMEMBERED, Seen, Sink};
 use axum::body::Body;

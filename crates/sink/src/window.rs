@@ -1,7 +1,7 @@
 //! The recent past of what arrived, in memory: the newest points of each series, bounded three ways.
 //!
-//! When a limit is reached, the series that have been silent longest are let go, a sixteenth of them at
-//! a time, so that a flood of new series costs little each. What is let go is counted.
+//! When a limit is reached, the series without samples for the longest time are evicted, a sixteenth of all series at
+//! a time, so that a flood of new series costs little for each of them. Evicted series are counted.
 
 use model::{Batch, LabelsRef, Value};
 use std::collections::{HashMap, VecDeque};
@@ -59,8 +59,8 @@ pub struct Counts {
     pub repeated: u64,
     /// Points older than their series' newest one.
     pub out_of_order: u64,
-    /// Series let go because a limit was reached.
-    pub series_let_go: u64,
+    /// Series evicted because a limit was reached.
+    pub series_evicted: u64,
 }
 
 /// See the module.
@@ -79,7 +79,7 @@ impl Window {
         Window { limits, series: HashMap::new(), bytes: 0, batches: 0, counts: Counts::default() }
     }
 
-    /// Takes in what arrived.
+    /// Adds the points of a batch.
     pub fn add(&mut self, batch: &Batch) {
         self.batches += 1;
         for point in &batch.points {
@@ -101,14 +101,14 @@ impl Window {
             self.add_point(labels, Point { timestamp: point.timestamp, value });
         }
         if self.is_over() {
-            self.let_go();
+            self.evict();
         }
     }
 
     fn add_point(&mut self, labels: &[u8], point: Point) {
         if !self.series.contains_key(labels) {
             if self.is_over() {
-                self.let_go();
+                self.evict();
             }
             self.series.insert(labels.into(), Series::default());
             self.bytes += labels.len() + SERIES_OVERHEAD;
@@ -140,7 +140,7 @@ impl Window {
 
     /// Forgets the sixteenth of all series that have been silent longest, and as many more as the limit
     /// of bytes asks for.
-    fn let_go(&mut self) {
+    fn evict(&mut self) {
         let mut by_age: Vec<(u64, Box<[u8]>)> =
             self.series.iter().map(|(labels, series)| (series.last_batch, labels.clone())).collect();
         by_age.sort_unstable();
@@ -151,7 +151,7 @@ impl Window {
             }
             if let Some(series) = self.series.remove(&labels) {
                 self.bytes -= labels.len() + SERIES_OVERHEAD + series.points.capacity() * size_of::<Point>();
-                self.counts.series_let_go += 1;
+                self.counts.series_evicted += 1;
             }
         }
     }
@@ -253,7 +253,7 @@ mod tests {
         }
         assert!(window.recent("old", 10).is_empty());
         assert_eq!(window.recent("s", 1).first().unwrap().0, "s39");
-        assert_eq!(window.counts().series_let_go, 41 - window.len() as u64);
+        assert_eq!(window.counts().series_evicted, 41 - window.len() as u64);
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! The dead letters, as `narthex wal dump --dead` shows them. Their format stands in [`remote::disk::dead`].
+//! The dead letters, as `narthex wal dump --dead` shows them. Their format is described in [`remote::disk::dead`].
 //!
-//! They are few (two files of [`remote::disk::dead::FILE_BYTES`] for each destination), so for OpenMetrics they
-//! are sorted in memory: they stand in the order in which they were refused, not in that of their times.
+//! There are few of them (two files of [`remote::disk::dead::FILE_BYTES`] for each destination), and they are stored in
+//! the order in which they were refused. For OpenMetrics, which wants them in the order of time, they are sorted in memory.
 
 use crate::args::Format;
 use command::Failure;

@@ -1,4 +1,4 @@
-//! Which folder is meant, and what narthex keeps in it beside the log.
+//! Finds the folder that the user means, and what narthex keeps in it beside the log.
 
 use command::Failure;
 use command::data_dir;

@@ -1,4 +1,4 @@
-//! A line on a terminal that says how far long work has come. Where standard error is none, nothing.
+//! A progress line on a terminal for work that takes long. If standard error is no terminal, nothing is written.
 
 use model::size::Human;
 use std::io::{IsTerminal, Write, stderr};

@@ -1,4 +1,4 @@
-//! Where the spool is, and taking over what waits in another one.
+//! The folder of the spool, and moving entries from another spool into it.
 
 use crate::spool::{Spool, SpoolError};
 use command::Lookup;

@@ -1,4 +1,4 @@
-//! What can be said to `narthex exec`.
+//! Flags of `narthex exec`.
 
 use crate::args::TargetArgs;
 use clap::Args;

@@ -1,7 +1,7 @@
-//! What is pushed of a job, and when. Pure.
+//! The metrics of a job, and when each is pushed. Pure.
 //!
-//! A push names only what has changed, and goes by POST: so a failure leaves the last success as it was, and
-//! a heartbeat all but itself.
+//! A push by POST replaces only the families that it names. So after a failed run the time of the last success stays,
+//! and a heartbeat changes only itself.
 
 use super::tree::Cpu;
 use model::{Family, MetricType};

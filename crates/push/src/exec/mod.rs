@@ -1,8 +1,8 @@
 //! `narthex exec`: runs a command and pushes how it went.
 //!
-//! The command comes first: it is started before anything is sent, what is sent is sent beside it, and
-//! nothing that goes wrong with that changes its exit status. Only its end is held up by the last push, for
-//! at most [`crate::courier::PATIENCE`] and a request.
+//! The command comes first. It is started before anything is pushed, and pushes are sent while it runs. A push that
+//! fails never changes the exit code. Only the last push delays the end, by at most [`crate::courier::PATIENCE`] and one
+//! request.
 
 pub mod args;
 mod gauges;

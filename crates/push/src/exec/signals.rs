@@ -1,8 +1,8 @@
-//! Signals on their way to the command.
+//! Passes signals on to the command.
 //!
-//! A signal that the kernel itself sends (Ctrl-C, a terminal that goes away) reaches the whole process group
-//! at once, the command included, so only those that somebody sent to us are passed on: twice would be one
-//! too many for programs that end at once at the second.
+//! A signal that the kernel sends (Ctrl-C, a terminal that is closed) reaches the whole process group at once, the
+//! command included. So only signals that another process sent to this one are passed on: some programs end at once at
+//! the second signal.
 
 use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::iterator::SignalsInfo;

@@ -1,5 +1,5 @@
-//! Starts the command as a shell, `env` or cron would: also an executable script without `#!`, which the
-//! kernel refuses with `ENOEXEC` and POSIX has run by `/bin/sh`.
+//! Starts the command as a shell, `env` or cron does. An executable script without `#!`, which the kernel refuses with
+//! `ENOEXEC`, is run by `/bin/sh`, as POSIX says.
 
 use rustix::fs::{Access, access};
 use rustix::io::Errno;

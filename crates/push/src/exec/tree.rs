@@ -1,12 +1,12 @@
-//! What a job and all its descendants use: memory and processor time.
+//! Memory and processor time of a job with all its descendants.
 //!
-//! **Memory**, the peak: the cgroup's `memory.peak` where this process has a cgroup to itself when the job
-//! starts (a systemd unit, a container). It counts what the kernel charges to the cgroup, the page cache
-//! included, and this process' own few MiB. Elsewhere the resident memory of all descendants is added up
-//! now and then, often at first and then every second, so a short spike of several processes can be missed
-//! (one of a single process can't: the kernel remembers that), and memory that they share counts for each.
+//! **Memory** is the peak. If this process has a cgroup to itself when the job starts (a systemd unit, a container), it is
+//! `memory.peak` of the cgroup. That counts what the kernel charges to the cgroup: also the page cache, and the few MiB of
+//! this process. Otherwise the resident memory of all descendants is added up, often at first and then every second. So a
+//! short spike of several processes can be missed, and memory that they share counts for each of them. The peak of a
+//! single process is exact, since the kernel keeps it.
 //!
-//! Orphans are kept in the tree: this process is made the one that they fall to.
+//! Orphans stay in the tree: this process is their subreaper.
 
 use rustix::process::{Pid, WaitOptions, getpid, waitpid};
 use std::collections::HashSet;

@@ -1,4 +1,4 @@
-//! Where pushes wait that could not be sent: a folder for each target, safe for several processes.
+//! Pushes that could not be sent wait here: a folder for each target, which several processes may use at once.
 //!
 //! ```text
 //! SPOOL/                            0700
@@ -13,15 +13,15 @@
 //! ```
 //!
 //! Rules:
-//! - Entries are sent in the order of their numbers, by whoever holds the turn. Who finds entries there adds
-//!   his own behind them, so nothing overtakes.
-//! - Who adds an entry without having the turn tries for it again afterwards, and who gives the turn up does
-//!   so holding the lock and seeing no entry. So none is left behind by a target that answers.
-//! - An entry is whole: written aside, synced, and renamed. Locks go with their process, however it ends.
-//! - An entry that the target keeps failing on while it takes others is parked: the others go on, and it is
-//!   tried again every [`PARKED_RETRY`]. At most [`PARKED_MAX`] are parked; beyond that the oldest are dropped.
-//! - There are at most [`ENTRIES_MAX`] entries and [`BYTES_MAX`] bytes. Beyond that the oldest are dropped,
-//!   since what a job last did says more than what it did weeks ago; whoever drops one says so.
+//! - Only the process that holds the turn sends, in the order of the entries' numbers. A process that finds entries
+//!   adds its own behind them, so the order is kept.
+//! - A process that adds an entry without the turn tries to get the turn afterwards. A process releases the turn only
+//!   while it holds the lock and sees no entry. So no entry is left waiting for a target that answers.
+//! - An entry is written as a whole ([`wal::small_file`]). Locks end with their process, however it ends.
+//! - An entry that the target keeps failing on while it accepts others is parked: the others are sent, and the parked
+//!   one is tried again every [`PARKED_RETRY`]. At most [`PARKED_MAX`] are parked; beyond that the oldest are dropped.
+//! - There are at most [`ENTRIES_MAX`] entries and [`BYTES_MAX`] bytes. Beyond that the oldest are dropped, since the
+//!   last run of a job says more than one of weeks ago. The process that drops an entry reports it.
 
 mod parked;
 
