@@ -51,6 +51,11 @@ pub(crate) fn explain(error: &HyperError, to: &Uri, tls: &TlsConfig) -> Failure 
     Failure::unreachable(format!("{during}: {by_proxy}{inner}")).advise(advice)
 }
 
+/// Returns true if the connection ended between its handshake and the request, so that nothing was sent.
+pub(crate) fn is_unsent(error: &HyperError) -> bool {
+    reasons(error).filter_map(|reason| reason.downcast_ref::<hyper::Error>()).any(hyper::Error::is_canceled)
+}
+
 /// How hyper's connector begins what it says of a name that has no address.
 const LOOKUP_FAILED: &str = "dns error";
 

@@ -13,6 +13,10 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use std::sync::Arc;
 
+/// How often a request is tried whose connection ends before the request is sent. The error of such a try does not
+/// say why the connection ended, for example that the server refuses our certificate. Most tries do say it.
+const TRIES: u32 = 4;
+
 /// Why a [`Fetcher`] can't be made.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
@@ -54,7 +58,17 @@ impl Fetcher {
         if let Some(value) = self.connecting.proxies.authorization_for(&uri) {
             request.headers_mut().insert(PROXY_AUTHORIZATION, value);
         }
-        self.http.request(request).await.map_err(|error| explain::explain(&error, &uri, &self.connecting.tls))
+        let mut tries = 1;
+        loop {
+            let error = match self.http.request(request.clone()).await {
+                Ok(response) => return Ok(response),
+                Err(error) => error,
+            };
+            if tries == TRIES || !explain::is_unsent(&error) {
+                return Err(explain::explain(&error, &uri, &self.connecting.tls));
+            }
+            tries += 1;
+        }
     }
 
     /// Looks for the cause of a failed request to `uri`: if the URL is `http` and the port speaks TLS, the failure says
