@@ -232,6 +232,14 @@ fn by_the_code() -> Vec<(&'static str, &'static str, String)> {
         ),
         (
             "A destination",
+            "streams of lanes that are sent apart, because their samples fail or are refused",
+            format!(
+                "{} (`ISOLATED_MAX`); with as many, further such lanes delay the others of their shard",
+                remote::ISOLATED_MAX
+            ),
+        ),
+        (
+            "A destination",
             "the pause that a `Retry-After` may ask for",
             named(time(remote::queue::backoff::RETRY_AFTER_MAX), "RETRY_AFTER_MAX"),
         ),

@@ -10,9 +10,10 @@ use command::say;
 use formats::compress::{Compressor, Encoding};
 use formats::remote_write::{Encoder, Protocol};
 use http_server::security::Policy;
-use model::Labels;
+use model::{Kinds, Labels};
 use remote::RemoteWrite;
-use remote::client::answer::{Answer, Resend, Verdict, verdict};
+use remote::Verdict;
+use remote::client::answer::{Answer, Resend, Sent, verdict};
 use remote::client::{Client, Post};
 use remote::stats::Counter;
 use std::collections::BTreeMap;
@@ -127,10 +128,13 @@ enum Judgement {
 }
 
 fn judge(answer: &Answer, protocol: Protocol, dry: bool) -> Judgement {
-    match verdict(answer, protocol, false, Resend::default()) {
+    let kinds = Kinds { samples: u64::from(!dry), ..Kinds::default() };
+    let sent = Sent { protocol, kinds, whole: true };
+    let Some(verdict) = verdict(answer, sent, false, Resend::default()) else {
+        return Judgement::OtherVersion;
+    };
+    match verdict {
         Verdict::Delivered => Judgement::Accepted,
-        Verdict::Settled(written) if dry || written.total() > 0 => Judgement::Accepted,
-        Verdict::OtherProtocol => Judgement::OtherVersion,
         Verdict::Denied => Judgement::Failed(match answer.status {
             401 => "check the user and password, or the token",
             403 => "these credentials may not write here: check the permissions, and the tenant's header",
@@ -141,8 +145,12 @@ fn judge(answer: &Answer, protocol: Protocol, dry: bool) -> Judgement {
             407 => "the proxy asks for credentials: check proxy_url",
             _ => concat!("this is no receiver of remote write: ", paths!()),
         }),
-        Verdict::Retry if answer.status == 429 => Judgement::Failed("it limits the rate: try again later"),
-        Verdict::Retry => Judgement::Failed("it is reachable and has a problem of its own: see its log"),
+        Verdict::Failed { .. } if answer.status == 429 => {
+            Judgement::Failed("it limits the rate: try again later")
+        }
+        Verdict::Failed { .. } => {
+            Judgement::Failed("it is reachable and has a problem of its own: see its log")
+        }
         _ if dry => {
             Judgement::Failed("it is reachable and refuses a request without samples: try without --dry")
         }

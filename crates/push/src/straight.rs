@@ -9,9 +9,10 @@ use formats::remote_write::{Encoder, Protocol};
 use formats::text::{Format, ParseOptions};
 use http_client::Url;
 use http_client::{ClientError, FailureKind};
-use model::Batch;
+use model::{Batch, Kinds};
 use remote::RemoteWrite;
-use remote::client::answer::{Answer, Resend, Verdict, verdict};
+use remote::Verdict;
+use remote::client::answer::{Answer, Resend, Sent, verdict};
 use remote::client::{Client, Post};
 use remote::stats::Counter;
 use std::time::SystemTime;
@@ -41,7 +42,9 @@ impl Straight {
                 Ok(answer) => answer,
                 Err(failure) => return Err(not_answered(self.client.ask_for_tls(failure).await)),
             };
-            if let Some(result) = judge(&answer, protocol, batch.points.len() as u64) {
+            let mut kinds = Kinds::default();
+            batch.points.iter().for_each(|point| kinds.count(&point.value));
+            if let Some(result) = judge(&answer, Sent { protocol, kinds, whole: true }) {
                 return result;
             }
         }
@@ -59,22 +62,21 @@ pub(crate) fn not_answered(failure: http_client::Failure) -> NotSent {
     }
 }
 
-/// What an answer means; nothing where the other version is to be tried.
-fn judge(answer: &Answer, protocol: Protocol, points: u64) -> Option<Result<(), NotSent>> {
-    let said = answer.shown();
-    match verdict(answer, protocol, false, Resend::default()) {
-        Verdict::Delivered => Some(Ok(())),
-        Verdict::Settled(written) => {
-            let all = written.samples + written.histograms + written.exemplars >= points;
-            Some(if all { Ok(()) } else { Err(NotSent::Never(said)) })
-        }
-        Verdict::OtherProtocol => None,
-        Verdict::Retry => Some(Err(NotSent::Failed(said))),
-        Verdict::Denied => Some(Err(NotSent::Denied(said))),
-        Verdict::Refused | Verdict::RefusedWhole | Verdict::NoHistograms | Verdict::TooLarge => {
-            Some(Err(NotSent::Never(said)))
-        }
-    }
+/// What an answer means; `None` if the other version is to be tried.
+fn judge(answer: &Answer, sent: Sent) -> Option<Result<(), NotSent>> {
+    let words = answer.shown();
+    Some(match verdict(answer, sent, false, Resend::default())? {
+        Verdict::Delivered => Ok(()),
+        Verdict::Failed { .. } => Err(NotSent::Failed(words)),
+        Verdict::Denied => Err(NotSent::Denied(words)),
+        Verdict::Partial { .. }
+        | Verdict::Refused { .. }
+        | Verdict::RefusedWhole
+        | Verdict::HistogramsRefused
+        | Verdict::TooLarge
+        | Verdict::Resend
+        | Verdict::Unsent => Err(NotSent::Never(words)),
+    })
 }
 
 /// The entry's text with its labels and time. An error was found when it was pushed, if it was pushed by

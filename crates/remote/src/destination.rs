@@ -4,13 +4,16 @@ use crate::base::Base;
 use crate::client::Client;
 use crate::config::identity::{Duplicate, Identity};
 use crate::config::{NEEDS_WINDOW, RemoteWrite, StartAt};
+use crate::delivery::{self, Delivery, Parking, Settings};
 use crate::disk::aside::Files;
 use crate::disk::claims;
 use crate::disk::keep::Keeper;
 use crate::disk::place;
 use crate::disk::positions::{Found, PositionFile};
+use crate::disk::progress::Progress;
 use crate::members::RingsFailed;
 use crate::outgoing::Rules;
+use crate::output::RemoteWriteOutput;
 use crate::queue::lanes::LANE_HASH_VERSION;
 use crate::stats::{State, Stats};
 use crate::supervise::supervise;
@@ -178,22 +181,21 @@ impl Prepared {
         let shelf = files.list_or_leave(&*fs, clock.now_ms());
         let dead = dead.join(format!("{}.jsonl", identity.file()));
         let keeper = Keeper::start(fs.clone(), clock.clone(), dead, files.clone(), stats.clone());
-        let parts = Parts {
+        let repeats_until = (found != Found::New).then(|| storage.end());
+        let (settings, now) = (Settings::of(&config), clock.monotonic());
+        let output = RemoteWriteOutput::new(&config, client, storage.clone(), clock.clone(), stats.clone());
+        let delivery = delivery::Parts {
             name: name.clone(),
+            output,
             rules,
-            client,
-            storage,
-            clock,
+            clock: clock.clone(),
             stats: stats.clone(),
-            file,
-            settled: Box::new(settled),
-            went_before: found != Found::New,
-            keeper,
-            fs,
-            files,
-            shelf,
+            parking: Parking::new(shelf, now),
+            seed: fastrand::u64(..),
         };
-        Ok(Worker::new(&config, parts))
+        let delivery = Delivery::new(settings, &settled, repeats_until, delivery);
+        let progress = Progress::new(name, stats.clone(), file, settled);
+        Ok(Worker::new(Parts { delivery, progress, keeper, storage, clock, fs, files }))
     }
 }
 

@@ -1,6 +1,7 @@
-//! What an answer means: status and headers in, verdict out. Pure; the table is the test.
+//! What an answer means: status and headers in, [`Verdict`] out. Pure; the table is the test.
 
 use crate::refusal::RefusedReason;
+use crate::verdict::{Reached, Verdict};
 use formats::remote_write::Protocol;
 use http_client::status_and_words;
 use model::Kinds;
@@ -27,27 +28,15 @@ impl Answer {
     }
 }
 
-/// What an answer means for what was sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// All of it was taken.
-    Delivered,
-    /// This much was written and the rest never will be. Nothing is to be sent again.
-    Settled(Kinds),
-    /// To be sent again. What fails so for long while others pass is the queue's to put aside.
-    Retry,
-    /// Something in it is refused for good; what, is not known.
-    Refused,
-    /// All of it is refused for good.
-    RefusedWhole,
-    /// Native histograms are refused for good, and nothing of the request was written.
-    NoHistograms,
-    /// Too large for the receiver.
-    TooLarge,
-    /// The receiver does not speak this version of the protocol.
-    OtherProtocol,
-    /// Nobody is let in, or nothing is there: the configuration is wrong, here or there.
-    Denied,
+/// What an answer is about.
+#[derive(Debug, Clone, Copy)]
+pub struct Sent {
+    /// The version of the request.
+    pub protocol: Protocol,
+    /// What it held.
+    pub kinds: Kinds,
+    /// Whether it was a whole batch, rather than a part of one that is being narrowed.
+    pub whole: bool,
 }
 
 /// Which refusals may be followed by another request with the same samples; the user says so.
@@ -76,44 +65,66 @@ impl Resend {
     }
 }
 
-/// The verdict on an answer to a request of version `protocol`. `confirmed` says that the receiver has
-/// shown before that it speaks 2.0; one that has not may answer a 2.0 request with a bare 400.
-pub fn verdict(answer: &Answer, protocol: Protocol, confirmed: bool, resend: Resend) -> Verdict {
-    use Verdict::{Denied, Refused, RefusedWhole, Retry, TooLarge};
-    match by_status(answer, protocol, confirmed) {
-        Retry | Refused | TooLarge | Denied if resend.is_final(answer.status) => RefusedWhole,
-        verdict => verdict,
+/// The verdict on an answer. `confirmed` says that the receiver has shown before that it speaks 2.0; one that has not
+/// may answer a 2.0 request with a bare 400.
+///
+/// `None` if the receiver does not speak this version of the protocol.
+pub fn verdict(answer: &Answer, sent: Sent, confirmed: bool, resend: Resend) -> Option<Verdict> {
+    use Verdict::{Denied, Failed, HistogramsRefused, Refused, RefusedWhole, TooLarge};
+    match by_status(answer, sent, confirmed)? {
+        Failed { .. } | Refused { .. } | TooLarge | Denied | HistogramsRefused
+            if resend.is_final(answer.status) =>
+        {
+            Some(RefusedWhole)
+        }
+        verdict => Some(verdict),
     }
 }
 
-fn by_status(answer: &Answer, protocol: Protocol, confirmed: bool) -> Verdict {
-    let second = protocol == Protocol::V2;
+fn by_status(answer: &Answer, sent: Sent, confirmed: bool) -> Option<Verdict> {
+    let second = sent.protocol == Protocol::V2;
+    let failed = Verdict::Failed { reached: Reached::by(answer.status), retry_after: answer.retry_after };
+    let reason = RefusedReason::of(&answer.words);
+    let refused = Verdict::Refused { fits_a_repeat: reason.fits_a_repeat() };
     // Prometheus answers both with 500, and undoes the request; receivers made of it do so with other statuses.
     if answer.status >= 500 || answer.written.is_none() && answer.status >= 400 {
-        match RefusedReason::of(&answer.words) {
-            RefusedReason::NativeHistogramsDisabled => return Verdict::NoHistograms,
-            _ if is_about_order_of_histograms(&answer.words) => return Verdict::Refused,
-            _ => {}
+        if reason == RefusedReason::NativeHistogramsDisabled {
+            return Some(without_histograms(sent, failed));
+        }
+        if is_about_order_of_histograms(&answer.words) {
+            return Some(refused);
         }
     }
-    match (answer.status, answer.written) {
-        // A login page, or some other web server: whoever it is, it is no receiver of remote write.
+    let verdict = match (answer.status, answer.written) {
+        // A login page, or some other web server: it is no receiver of remote write.
         (200..=299, None) if is_page(&answer.words) => Verdict::Denied,
-        (200..=299, None) if second => Verdict::OtherProtocol,
-        (200..=299, Some(written)) if second => Verdict::Settled(written),
-        (200..=299, _) => Verdict::Delivered,
-        (408 | 429 | 500..=599, _) => Verdict::Retry,
-        (400 | 409 | 422, Some(written)) if second => Verdict::Settled(written),
-        (400 | 422, None) if second && (!confirmed || is_undecodable(&answer.words)) => {
-            Verdict::OtherProtocol
+        (200..=299, None) if second => return None,
+        (200..=299 | 400 | 409 | 422, Some(written)) if second => {
+            let refused = sent.kinds.minus(written.at_most(sent.kinds));
+            if refused.total() == 0 { Verdict::Delivered } else { Verdict::Partial { refused } }
         }
-        (400 | 409 | 422, _) => Verdict::Refused,
+        (200..=299, _) => Verdict::Delivered,
+        (408 | 429 | 500..=599, _) => failed,
+        (400 | 422, None) if second && (!confirmed || is_undecodable(&answer.words)) => return None,
+        (400 | 409 | 422, _) => refused,
         (413, _) => Verdict::TooLarge,
-        (415, _) => Verdict::OtherProtocol,
+        (415, _) => return None,
         (300..=399 | 401 | 403 | 404 | 405 | 407, _) => Verdict::Denied,
         (402..=499, _) => Verdict::RefusedWhole,
-        // Nothing that HTTP knows; whatever it was, it has not been a yes.
-        _ => Verdict::Retry,
+        // No status that HTTP knows. In any case it was not accepted.
+        _ => failed,
+    };
+    Some(verdict)
+}
+
+/// The receiver accepts no native histograms, and has written nothing of the request.
+fn without_histograms(sent: Sent, failed: Verdict) -> Verdict {
+    match sent.kinds.histograms {
+        0 => failed,
+        all if all == sent.kinds.total() => Verdict::RefusedWhole,
+        _ if sent.whole => Verdict::HistogramsRefused,
+        // Narrowing finds the histograms by itself.
+        _ => Verdict::Refused { fits_a_repeat: true },
     }
 }
 
@@ -160,94 +171,134 @@ pub fn parse_retry_after(value: &str, now: SystemTime) -> Option<Duration> {
 mod tests {
     use super::*;
 
+    const KINDS: Kinds = Kinds { samples: 5, histograms: 2, exemplars: 0 };
+
+    fn judge(answer: &Answer, protocol: Protocol, confirmed: bool, resend: Resend) -> Option<Verdict> {
+        verdict(answer, Sent { protocol, kinds: KINDS, whole: true }, confirmed, resend)
+    }
+
     #[test]
     fn each_answer_has_its_verdict() {
         use Protocol::{V1, V2};
-        use Verdict::*;
+        use Verdict::{Delivered, Denied, HistogramsRefused, RefusedWhole, TooLarge};
+        let failed = |reached| Some(Verdict::Failed { reached, retry_after: None });
+        let (retry, gateway) = (failed(Reached::Receiver), failed(Reached::Gateway));
+        let refused = Some(Verdict::Refused { fits_a_repeat: false });
         let some = Some(Kinds { samples: 3, ..Kinds::default() });
-        let settled = Settled(Kinds { samples: 3, ..Kinds::default() });
+        let partial = Some(Verdict::Partial { refused: Kinds { samples: 2, histograms: 2, exemplars: 0 } });
         // status, -Written headers, version, 2.0 was confirmed, verdict
         let table = [
-            (200, None, V1, false, Delivered),
-            (204, None, V1, true, Delivered),
-            (204, some, V1, true, Delivered),
-            (204, some, V2, false, settled),
-            (204, None, V2, false, OtherProtocol),
-            (204, None, V2, true, OtherProtocol),
-            (302, None, V2, true, Denied),
-            (400, some, V2, false, settled),
-            (400, None, V2, false, OtherProtocol),
-            (400, None, V2, true, Refused),
-            (400, None, V1, false, Refused),
-            (400, some, V1, false, Refused),
-            (401, None, V1, false, Denied),
-            (402, None, V1, false, RefusedWhole),
-            (403, None, V2, true, Denied),
-            (404, None, V2, true, Denied),
-            (405, None, V2, true, Denied),
-            (408, None, V1, false, Retry),
-            (409, None, V1, false, Refused),
-            (409, some, V2, true, settled),
-            (410, None, V1, false, RefusedWhole),
-            (413, None, V1, false, TooLarge),
-            (415, None, V2, true, OtherProtocol),
-            (415, None, V1, true, OtherProtocol),
-            (422, None, V1, true, Refused),
-            (429, None, V1, true, Retry),
-            (499, None, V1, true, RefusedWhole),
-            (500, None, V1, true, Retry),
-            (500, some, V2, true, Retry),
-            (503, None, V1, true, Retry),
-            (599, None, V1, true, Retry),
-            (100, None, V1, true, Retry),
-            (700, None, V1, true, Retry),
+            (200, None, V1, false, Some(Delivered)),
+            (204, None, V1, true, Some(Delivered)),
+            (204, some, V1, true, Some(Delivered)),
+            (204, some, V2, false, partial),
+            (204, Some(KINDS), V2, false, Some(Delivered)),
+            (204, None, V2, false, None),
+            (204, None, V2, true, None),
+            (302, None, V2, true, Some(Denied)),
+            (400, some, V2, false, partial),
+            (400, None, V2, false, None),
+            (400, None, V2, true, refused),
+            (400, None, V1, false, refused),
+            (400, some, V1, false, refused),
+            (401, None, V1, false, Some(Denied)),
+            (402, None, V1, false, Some(RefusedWhole)),
+            (403, None, V2, true, Some(Denied)),
+            (404, None, V2, true, Some(Denied)),
+            (405, None, V2, true, Some(Denied)),
+            (408, None, V1, false, retry),
+            (409, None, V1, false, refused),
+            (409, some, V2, true, partial),
+            (410, None, V1, false, Some(RefusedWhole)),
+            (413, None, V1, false, Some(TooLarge)),
+            (415, None, V2, true, None),
+            (415, None, V1, true, None),
+            (422, None, V1, true, refused),
+            (429, None, V1, true, retry),
+            (499, None, V1, true, Some(RefusedWhole)),
+            (500, None, V1, true, retry),
+            (500, some, V2, true, retry),
+            (502, None, V1, true, gateway),
+            (503, None, V1, true, retry),
+            (504, None, V1, true, gateway),
+            (599, None, V1, true, retry),
+            (100, None, V1, true, retry),
+            (700, None, V1, true, retry),
         ];
         for (status, written, protocol, confirmed, right) in table {
             let answer = Answer { status, written, ..Answer::default() };
             assert_eq!(
-                verdict(&answer, protocol, confirmed, Resend::default()),
+                judge(&answer, protocol, confirmed, Resend::default()),
                 right,
                 "{status} {written:?} {protocol:?}"
             );
         }
         for (status, resend, right) in [
-            (429, Resend { after_429: false, after_4xx: true }, RefusedWhole),
-            (429, Resend { after_429: true, after_4xx: false }, Retry),
-            (408, Resend { after_429: false, after_4xx: true }, Retry),
-            (408, Resend { after_429: true, after_4xx: false }, RefusedWhole),
-            (413, Resend { after_429: true, after_4xx: false }, RefusedWhole),
-            (302, Resend { after_429: false, after_4xx: false }, Denied),
-            (503, Resend { after_429: false, after_4xx: false }, Retry),
+            (429, Resend { after_429: false, after_4xx: true }, Some(RefusedWhole)),
+            (429, Resend { after_429: true, after_4xx: false }, retry),
+            (408, Resend { after_429: false, after_4xx: true }, retry),
+            (408, Resend { after_429: true, after_4xx: false }, Some(RefusedWhole)),
+            (413, Resend { after_429: true, after_4xx: false }, Some(RefusedWhole)),
+            (302, Resend { after_429: false, after_4xx: false }, Some(Denied)),
+            (503, Resend { after_429: false, after_4xx: false }, retry),
         ] {
             let answer = Answer { status, ..Answer::default() };
-            assert_eq!(verdict(&answer, V1, true, resend), right, "{status} {resend:?}");
+            assert_eq!(judge(&answer, V1, true, resend), right, "{status} {resend:?}");
         }
+        let nothing = Some(Verdict::Partial { refused: KINDS });
         for (status, written, words, right) in [
-            (500, None, "native histograms are disabled", NoHistograms),
-            (500, Some(Kinds::default()), "native histograms are disabled", NoHistograms),
-            (409, None, "add 1 samples: native histograms are disabled", NoHistograms),
-            (400, Some(Kinds::default()), "native histograms are disabled", Settled(Kinds::default())),
-            (500, None, "out-of-order native histogram ingestion is disabled", Refused),
+            (500, None, "native histograms are disabled", Some(HistogramsRefused)),
+            (500, Some(Kinds::default()), "native histograms are disabled", Some(HistogramsRefused)),
+            (409, None, "add 1 samples: native histograms are disabled", Some(HistogramsRefused)),
+            (400, Some(Kinds::default()), "native histograms are disabled", nothing),
+            (
+                500,
+                None,
+                "out-of-order native histogram ingestion is disabled",
+                Some(Verdict::Refused { fits_a_repeat: true }),
+            ),
         ] {
             let answer = Answer { status, written, words: words.into(), ..Answer::default() };
-            assert_eq!(verdict(&answer, V2, true, Resend::default()), right, "{status} {words}");
+            assert_eq!(judge(&answer, V2, true, Resend::default()), right, "{status} {words}");
             let by_1_0 = Answer { written: None, ..answer };
-            let right = if matches!(right, Settled(_)) { NoHistograms } else { right };
-            assert_eq!(verdict(&by_1_0, V1, true, Resend::default()), right, "{status} {words}");
+            let right = if right == nothing { Some(HistogramsRefused) } else { right };
+            assert_eq!(judge(&by_1_0, V1, true, Resend::default()), right, "{status} {words}");
         }
         for protocol in [V1, V2] {
             let answer =
                 Answer { status: 200, words: "<!DOCTYPE html><title>Log in".into(), ..Answer::default() };
-            assert_eq!(verdict(&answer, protocol, false, Resend::default()), Denied, "a page is no receiver");
+            assert_eq!(
+                judge(&answer, protocol, false, Resend::default()),
+                Some(Denied),
+                "a page is no receiver"
+            );
         }
     }
 
     #[test]
-    fn a_confirmed_receiver_that_says_it_cannot_decode_was_exchanged_for_an_older_one() {
+    fn histograms_are_told_apart_only_in_a_whole_batch_with_others() {
+        let words = "native histograms are disabled".into();
+        let answer = Answer { status: 500, words, ..Answer::default() };
+        let failed = Verdict::Failed { reached: Reached::Receiver, retry_after: None };
+        for (samples, histograms, whole, right) in [
+            (3, 2, true, Verdict::HistogramsRefused),
+            (3, 2, false, Verdict::Refused { fits_a_repeat: true }),
+            (0, 2, true, Verdict::RefusedWhole),
+            (3, 0, true, failed),
+        ] {
+            let kinds = Kinds { samples, histograms, exemplars: 0 };
+            let sent = Sent { protocol: Protocol::V1, kinds, whole };
+            assert_eq!(verdict(&answer, sent, true, Resend::default()), Some(right), "{kinds:?}");
+        }
+    }
+
+    #[test]
+    fn a_confirmed_receiver_that_can_not_decode_was_replaced_by_an_older_one() {
         let words = "proto: WriteRequest: illegal wireType 7".into();
         let answer = Answer { status: 400, words, ..Answer::default() };
-        assert_eq!(verdict(&answer, Protocol::V2, true, Resend::default()), Verdict::OtherProtocol);
-        assert_eq!(verdict(&answer, Protocol::V1, true, Resend::default()), Verdict::Refused);
+        assert_eq!(judge(&answer, Protocol::V2, true, Resend::default()), None);
+        let refused = Some(Verdict::Refused { fits_a_repeat: false });
+        assert_eq!(judge(&answer, Protocol::V1, true, Resend::default()), refused);
     }
 
     #[test]

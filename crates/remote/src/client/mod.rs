@@ -2,6 +2,7 @@
 
 pub mod answer;
 pub mod compression;
+pub(crate) mod metadata;
 pub mod protocol;
 
 use crate::client::answer::{Answer, parse_retry_after};

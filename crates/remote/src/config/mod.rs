@@ -7,6 +7,9 @@
 
 pub mod duration;
 pub mod identity;
+mod queue;
+
+pub use queue::{BATCH_SEND_DEADLINE, BYTES_PER_SECOND_MIN, MetadataConfig, QueueConfig};
 
 use crate::members::share::Part;
 use formats::remote_write::Protocol;
@@ -253,97 +256,6 @@ impl RemoteWrite {
     }
 }
 
-/// The least that `queue_config.max_bytes_per_second` may be.
-pub const BYTES_PER_SECOND_MIN: u64 = 1 << 10;
-
-/// The default of `queue_config.batch_send_deadline`.
-pub const BATCH_SEND_DEADLINE: Duration = Duration::from_secs(1);
-
-/// Settings of a queue.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct QueueConfig {
-    /// Samples that wait in memory, per shard. They are references: the batches are shared.
-    pub capacity: usize,
-    /// Most requests under way at once.
-    pub max_shards: usize,
-    /// Shards to begin with, and never fewer.
-    pub min_shards: usize,
-    /// Most samples in a request.
-    pub max_samples_per_send: usize,
-    /// How long a sample waits for a request to fill up. Prometheus has 5 s.
-    #[serde(deserialize_with = "duration::deserialize")]
-    pub batch_send_deadline: Duration,
-    /// The user has set it: then no request is sent before it because the destination is idle.
-    #[serde(skip)]
-    pub deadline_is_set: bool,
-    /// The most bytes of bodies that are sent in a second, as sent, by all streams of the destination together; no
-    /// limit where absent.
-    #[serde(deserialize_with = "model::size::deserialize_rate")]
-    pub max_bytes_per_second: Option<u64>,
-    /// First wait after a failed request; it is doubled each time.
-    #[serde(deserialize_with = "duration::deserialize")]
-    pub min_backoff: Duration,
-    /// Longest wait after a failed request.
-    #[serde(deserialize_with = "duration::deserialize")]
-    pub max_backoff: Duration,
-    /// Whether what is answered with 429 is sent again (in Prometheus: off by default).
-    pub retry_on_http_429: bool,
-    /// Samples older than this are dropped, and counted. Off where 0.
-    #[serde(deserialize_with = "duration::deserialize")]
-    pub sample_age_limit: Duration,
-}
-
-impl QueueConfig {
-    /// The keys that are 0 although nothing would be sent then.
-    pub fn zero_keys(&self) -> impl Iterator<Item = &'static str> {
-        let keys = [
-            ("queue_config.capacity", self.capacity),
-            ("queue_config.max_shards", self.max_shards),
-            ("queue_config.min_shards", self.min_shards),
-            ("queue_config.max_samples_per_send", self.max_samples_per_send),
-        ];
-        keys.into_iter().filter(|(_, value)| *value == 0).map(|(key, _)| key)
-    }
-}
-
-impl Default for QueueConfig {
-    fn default() -> Self {
-        QueueConfig {
-            capacity: 10_000,
-            max_shards: 50,
-            min_shards: 1,
-            max_samples_per_send: 2000,
-            batch_send_deadline: BATCH_SEND_DEADLINE,
-            deadline_is_set: false,
-            max_bytes_per_second: None,
-            min_backoff: Duration::from_millis(30),
-            max_backoff: Duration::from_secs(5),
-            retry_on_http_429: true,
-            sample_age_limit: Duration::ZERO,
-        }
-    }
-}
-
-/// How metadata is sent in 1.0.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct MetadataConfig {
-    /// Whether it is sent.
-    pub send: bool,
-    /// How often all of it is sent.
-    #[serde(deserialize_with = "duration::deserialize")]
-    pub send_interval: Duration,
-    /// Most families in a request.
-    pub max_samples_per_send: usize,
-}
-
-impl Default for MetadataConfig {
-    fn default() -> Self {
-        MetadataConfig { send: true, send_interval: Duration::from_secs(60), max_samples_per_send: 2000 }
-    }
-}
-
 /// How members share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -429,52 +341,4 @@ fn yes() -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(json: &str) -> Result<RemoteWrite, String> {
-        serde_json::from_str(json).map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn defaults_are_prometheus_own() {
-        let config = parse(r#"{"url": "http://h/x"}"#).unwrap();
-        assert_eq!(config.queue_config, QueueConfig::default());
-        assert_eq!(config.remote_timeout, Duration::from_secs(30));
-        assert_eq!((config.protobuf_message, config.start_at), (None, StartAt::Now));
-    }
-
-    #[test]
-    fn keys_are_read() {
-        let config = parse(
-            r#"{"url": "http://h/x", "name": "a", "remote_timeout": "1m30s", "protobuf_message":
-                "io.prometheus.write.v2.Request", "headers": {"X-Scope-OrgID": "1"}, "start_at": "oldest",
-                "narrow": "never", "retry_on_http_4xx": false, "put_aside": false, "catch_up": "newest_first", "out_of_order_window": "1h", "queue_config": {"capacity": 7, "min_backoff": "1s"}}"#,
-        )
-        .unwrap();
-        assert_eq!(config.remote_timeout, Duration::from_secs(90));
-        assert_eq!(config.protobuf_message, Some(Message::V2));
-        assert_eq!((config.start_at, config.narrow), (StartAt::Oldest, Narrowing::Never));
-        assert!(!config.retry_on_http_4xx && !config.put_aside);
-        assert_eq!((config.queue_config.capacity, config.queue_config.max_shards), (7, 50));
-        let hour = Duration::from_secs(3600);
-        assert_eq!((config.catch_up, config.out_of_order_window), (CatchUp::NewestFirst, hour));
-        assert!(!format!("{config:?}").contains("\"1\""), "headers may be secrets");
-    }
-
-    #[test]
-    fn what_is_not_there_is_an_error_that_names_it() {
-        for (section, key) in [("azuread", "certificate"), ("google_iam", "scope")] {
-            let text = format!(r#"{{"url": "http://h/x", "{section}": {{"{key}": "y"}}}}"#);
-            let error = parse(&text).unwrap_err();
-            assert!(error.contains(&format!("unknown field `{key}`")), "{error}");
-        }
-        let cloud = r#"{"url": "http://h/x", "azuread": {"cloud": "AzureMoon"}}"#;
-        let error = parse(cloud).unwrap_err();
-        assert!(error.contains("unknown variant `AzureMoon`") && error.contains("AzureChina"), "{error}");
-        let error = parse(r#"{"url": "http://h/x", "colour": 1}"#).unwrap_err();
-        assert!(error.contains("unknown field `colour`"), "{error}");
-        let error = parse(r#"{"url": "http://h/x", "remote_timeout": "soon"}"#).unwrap_err();
-        assert!(error.contains("\"soon\" is not a duration"), "{error}");
-    }
-}
+mod tests;

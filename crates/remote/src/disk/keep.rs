@@ -36,7 +36,7 @@ pub(crate) struct Keep {
 }
 
 impl Keep {
-    fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.lines.is_empty()
             && self.entry.is_none()
             && self.done.is_none()
@@ -80,8 +80,7 @@ impl Keeper {
         let (progress, kept) = watch::channel(0);
         let waiting = Arc::new(Waiting::default());
         let in_task = waiting.clone();
-        let mut disk =
-            Some(Disk { writer: Writer::new(fs.clone(), dead), fs, clock, files, stats: stats.clone() });
+        let mut disk = Some(Disk::new(fs, clock, dead, files, stats.clone()));
         let task = tokio::spawn(async move {
             let mut handed_in = Vec::new();
             while receiver.recv_many(&mut handed_in, 64).await > 0 {
@@ -190,9 +189,9 @@ fn given_up(stats: &Stats, words: &str, kinds: Kinds) {
     stats.aside_settled.add(kinds);
 }
 
-/// What the task works on.
+/// Writes what is to be kept. Waits for the disk.
 #[derive(Debug)]
-struct Disk {
+pub(crate) struct Disk {
     writer: Writer,
     fs: Arc<dyn Filesystem>,
     clock: Arc<dyn Clock>,
@@ -201,7 +200,17 @@ struct Disk {
 }
 
 impl Disk {
-    fn keep(&mut self, all: Vec<Keep>) {
+    pub(crate) fn new(
+        fs: Arc<dyn Filesystem>,
+        clock: Arc<dyn Clock>,
+        dead: std::path::PathBuf,
+        files: Files,
+        stats: Arc<Stats>,
+    ) -> Self {
+        Disk { writer: Writer::new(fs.clone(), dead), fs, clock, files, stats }
+    }
+
+    pub(crate) fn keep(&mut self, all: Vec<Keep>) {
         let mut lines = Lines::default();
         for keep in &all {
             lines.append(&keep.lines);

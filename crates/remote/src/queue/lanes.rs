@@ -10,6 +10,9 @@ use xxhash_rust::xxh3::xxh3_64;
 /// Number of lanes. Fixed: saved positions depend on it.
 pub const LANES: usize = 256;
 
+/// A set of lanes.
+pub type Mask = [bool; LANES];
+
 /// Version of [`series_hash`] and [`lane_of`], part of the fingerprint of saved positions.
 pub const LANE_HASH_VERSION: u32 = 1;
 

@@ -1,5 +1,7 @@
 //! How many shards a destination should have: Prometheus' rule, as a pure function of measured rates.
 
+use crate::stats::Stats;
+use model::Kinds;
 use std::time::Duration;
 
 /// How often the rule is asked.
@@ -56,17 +58,54 @@ pub fn decide(now: usize, rates: Rates, min: usize, max: usize) -> usize {
     (desired.clamp(0.0, max as f64) as usize).clamp(min, max)
 }
 
+/// Measures the rates that the rule looks at.
+#[derive(Debug, Default)]
+pub struct Resharding {
+    input: MovingRate,
+    output: MovingRate,
+    dropped: MovingRate,
+    sending: MovingRate,
+    last: Duration,
+}
+
+impl Resharding {
+    /// Measures from now on.
+    pub fn since(now: Duration) -> Self {
+        Resharding { last: now, ..Resharding::default() }
+    }
+
+    /// Whether the rule is to be asked again.
+    pub fn is_due(&self, now: Duration) -> bool {
+        now >= self.last + INTERVAL
+    }
+
+    /// The rates since the last time. `delay` is how far delivery is behind.
+    pub fn measure(&mut self, stats: &Stats, delay: Duration, now: Duration) -> Rates {
+        let seconds = now.saturating_sub(self.last).as_secs_f64();
+        self.last = now;
+        let total = |kinds: Kinds| kinds.total() as f64;
+        let output = total(stats.delivered.get()) + total(stats.refused.get());
+        Rates {
+            input: self.input.tick(total(stats.queued.get()), seconds),
+            output: self.output.tick(output, seconds),
+            dropped: self.dropped.tick(total(stats.dropped_by_rule.get()), seconds),
+            sending: self.sending.tick(stats.request_duration.sum_ns.get() as f64 / 1e9, seconds),
+            delay: delay.as_secs_f64(),
+        }
+    }
+}
+
 /// A rate as a moving average over intervals.
 #[derive(Debug, Default)]
-pub struct MovingRate {
+struct MovingRate {
     last_total: f64,
     rate: f64,
     started: bool,
 }
 
 impl MovingRate {
-    /// Takes a counter's value after an interval of `seconds`, gives the averaged rate per second.
-    pub fn tick(&mut self, total: f64, seconds: f64) -> f64 {
+    /// Takes a counter's value after an interval of `seconds`, and returns the averaged rate per second.
+    fn tick(&mut self, total: f64, seconds: f64) -> f64 {
         let newest = (total - self.last_total).max(0.0) / seconds.max(0.001);
         self.last_total = total;
         self.rate =

@@ -1,233 +1,106 @@
-//! The task of one destination: it feeds the queue from the log, sends what the queue names, and tells
-//! it what became of that. All decisions are the queue's; here are the clock, the files and the sockets.
+//! The task of one destination: it reads the log for [`Delivery`], sends the requests that it names, and writes to
+//! disk what it says. All decisions are in [`crate::delivery`]; here are the files and the sockets.
 
-mod aside;
-mod backlog;
-mod dropped;
-mod metadata;
+mod every_second;
 mod orders;
-mod outcome;
-mod reading;
-mod refused;
-mod saving;
-mod second;
-mod sending;
-mod shards;
-mod stragglers;
+mod readers;
 mod unread;
 
-use self::aside::{Aside, wait_for_entry};
-use self::backlog::{Backlog, NewestFirst};
 use self::orders::Ending;
 pub use self::orders::ShutdownReport;
 pub(crate) use self::orders::{Orders, Stop};
-use self::sending::Flight;
-use self::shards::Rate;
-use self::stragglers::{Straggler, next_of};
-use self::unread::Passed;
-use crate::batch::{Batcher, REQUEST_BYTES};
-use crate::client::Client;
-use crate::client::answer::Resend;
-use crate::client::protocol::Negotiator;
-use crate::config::{BATCH_SEND_DEADLINE, CatchUp, MetadataConfig, Narrowing, RemoteWrite};
-use crate::disk::aside::{Files, Shelf};
+use self::readers::{Read, Readers};
+use crate::client::Post;
+use crate::client::answer::Answer;
+use crate::delivery::{Delivery, Flight};
+use crate::disk::aside::Files;
 use crate::disk::keep::Keeper;
-use crate::disk::positions::{self, PositionFile, Settled};
-use crate::outgoing::{Outgoing, Rules};
-use crate::pace::Pace;
-use crate::queue::{Queue, Settings};
-use crate::stats::{State, Stats};
-use formats::remote_write::Protocol;
+use crate::disk::progress::{Progress, Saving};
+use crate::output::{Output, RemoteWriteOutput};
+use crate::stats::State;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use model::Clock;
-use model::Kinds;
+use http_client::Failure;
+use model::{Clock, Kinds};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use storage::{Follower, Pin, Storage};
+use storage::{Pin, ReadError, Storage};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 use wal::Filesystem;
 
 /// How often positions are synced. They are written with each answer.
 const SAVE_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a destination that fails is given when the worker is told to stop: enough for one more try.
 const LAST_TRY: Duration = Duration::from_secs(5);
-/// How often files with credentials, certificates and keys are read again.
-const REFRESH_INTERVAL: Duration = Duration::from_secs(5);
-
-type Saved = (positions::Sync, Box<Settled>, io::Result<()>);
-type Saving = JoinHandle<Saved>;
 
 /// What a worker is made of.
 pub(crate) struct Parts {
-    pub(crate) name: String,
-    pub(crate) rules: Rules,
-    pub(crate) client: Client,
+    pub(crate) delivery: Delivery<RemoteWriteOutput>,
+    pub(crate) progress: Progress,
+    pub(crate) keeper: Keeper,
     pub(crate) storage: Storage,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) stats: Arc<Stats>,
-    pub(crate) file: PositionFile,
-    pub(crate) settled: Box<Settled>,
-    /// It goes on where an earlier run has ended.
-    pub(crate) went_before: bool,
-    pub(crate) keeper: Keeper,
     pub(crate) fs: Arc<dyn Filesystem>,
+    /// The parked entries.
     pub(crate) files: Files,
-    pub(crate) shelf: Shelf,
 }
 
 /// See the module.
 pub(crate) struct Worker {
-    name: String,
-    resend: Resend,
-    age_limit: Option<Duration>,
-    rules: Rules,
-    client: Client,
-    storage: Storage,
-    follower: Follower,
-    /// What lies before the follower.
-    passed: Passed,
+    delivery: Delivery<RemoteWriteOutput>,
+    progress: Progress,
+    keeper: Keeper,
+    readers: Readers,
     pin: Pin,
     clock: Arc<dyn Clock>,
-    stats: Arc<Stats>,
-    /// The number of the queue that goes on to the log's end.
-    main: u64,
-    queue: Queue<Outgoing>,
-    settings: Settings,
-    newest_first: NewestFirst,
-    /// What that queue leaves out, where the newest is sent first.
-    backlog: Option<Backlog>,
-    stragglers: Vec<Straggler>,
-    /// The highest number of a queue so far.
-    queue_number: u64,
-    batcher: Batcher,
-    pace: Pace,
-    negotiator: Negotiator,
-    request_bytes: usize,
-    flights: FuturesUnordered<BoxFuture<'static, Flight>>,
-    file: PositionFile,
-    /// What was written last.
-    written: Box<Settled>,
-    saving: Option<Saving>,
-    /// What was synced last.
-    saved: Box<Settled>,
-    keeper: Keeper,
-    /// Positions that may be written once all up to a ticket of the keeper is kept.
-    held: Option<(u64, Box<Settled>)>,
-    aside: Aside,
-    /// What the pin had lost the last time that it was asked, and how much of it for its age.
+    fs: Arc<dyn Filesystem>,
+    files: Files,
+    /// Everything that is waited for, but for the log.
+    tasks: FuturesUnordered<BoxFuture<'static, Done>>,
+    is_saving: bool,
+    /// What the pin had lost when it was last asked, and how much of it for its age.
     lost: [Kinds; 2],
-    rate: Rate,
-    was_full: bool,
-    /// Up to here the log was read from disk: chunks of it do not say when they arrived.
-    behind_until: wal::Position,
     refresh_at: Duration,
-    metadata_config: MetadataConfig,
-    metadata_at: Duration,
-    metadata: Option<BoxFuture<'static, ()>>,
-    closed: bool,
-    /// Where the part of a member that leaves ends.
-    until: Option<wal::Position>,
-    /// It has delivered that part.
-    through: bool,
-    /// It is to end.
-    stopping: bool,
-    /// When the newest request was sent of which the destination wrote a sample.
-    accepted_at: Option<Duration>,
+}
+
+/// A task that has ended.
+enum Done {
+    /// A request has its reply.
+    Replied(Box<Flight<Post>>, Result<Answer, Failure>),
+    /// Positions were synced. `None` if the runtime ends.
+    Saved(Option<(Saving, io::Result<()>)>),
+    /// A parked entry was read.
+    Loaded(Option<io::Result<Vec<u8>>>),
+    /// Metadata was sent, or failed.
+    MetadataSent,
 }
 
 impl Worker {
-    pub(crate) fn new(config: &RemoteWrite, parts: Parts) -> Self {
-        let Parts { name, rules, client, storage, clock, stats, file, settled, went_before, .. } = parts;
-        let Parts { keeper, fs, files, shelf, .. } = parts;
-        let queue_config = &config.queue_config;
-        let max_shards = queue_config.max_shards.clamp(1, crate::queue::lanes::LANES);
-        let settings = Settings {
-            min_shards: queue_config.min_shards.clamp(1, max_shards),
-            max_shards,
-            capacity: queue_config.capacity.max(queue_config.max_samples_per_send),
-            max_points: queue_config.max_samples_per_send,
-            deadline: queue_config.batch_send_deadline,
-            early: !queue_config.deadline_is_set && queue_config.batch_send_deadline == BATCH_SEND_DEADLINE,
-            min_backoff: queue_config.min_backoff,
-            max_backoff: queue_config.max_backoff,
-            memory: config.max_in_memory,
-            narrow: config.narrow == Narrowing::Auto,
-            put_aside: config.put_aside,
-        };
-        stats.shards.set(settings.min_shards as i64);
-        stats.shards_min.set(settings.min_shards as i64);
-        stats.shards_max.set(max_shards as i64);
-        stats.shards_desired_milli.set(settings.min_shards as i64 * 1000);
-        stats.shard_capacity.set(settings.capacity as i64);
-        stats.max_samples_per_send.set(settings.max_points as i64);
-        stats.batch_send_deadline_ms.set(settings.deadline.as_millis() as i64);
-        let Settled { lanes: done, ahead } = *settled;
-        let queue = Queue::new(settings.clone(), &ahead.map_or(done, |ahead| ahead.lanes));
-        let pin = storage.pin(&name, done.iter().min().copied().unwrap_or_default());
-        let follower = storage.follow(queue.head());
-        let passed = Passed::before(&storage, queue.head());
-        let rate = Rate::since(clock.monotonic());
-        let aside = Aside::new(fs, files, shelf, clock.monotonic());
-        let window = Some(config.out_of_order_window).filter(|_| config.catch_up == CatchUp::NewestFirst);
-        // Dropped from the log by an earlier worker that was never able to deliver them.
-        stats.lost.add(file.only_in_memory());
+    pub(crate) fn new(parts: Parts) -> Self {
+        let Parts { delivery, progress, keeper, storage, clock, fs, files } = parts;
+        let lowest = progress.saved().lanes.iter().min().copied().unwrap_or_default();
+        let pin = storage.pin(delivery.name(), lowest);
+        // Samples that the log dropped while an earlier worker had them in memory, and that it did not deliver.
+        delivery.stats().lost.add(progress.only_in_memory());
         pin.note(wal::Position::default());
-        let pace = Pace::new(queue_config.max_bytes_per_second, clock.monotonic());
+        let (readers, tasks) = (Readers::new(storage), FuturesUnordered::new());
+        let (is_saving, lost, refresh_at) = (false, [Kinds::default(); 2], Duration::ZERO);
         let mut worker = Worker {
-            resend: Resend { after_429: queue_config.retry_on_http_429, after_4xx: config.retry_on_http_4xx },
-            age_limit: Some(queue_config.sample_age_limit).filter(|limit| !limit.is_zero()),
-            negotiator: Negotiator::new(config.protobuf_message.map(Protocol::from)),
-            name,
-            rules,
-            client,
-            storage,
-            follower,
-            passed,
+            delivery,
+            progress,
+            keeper,
+            readers,
             pin,
             clock,
-            stats,
-            main: 0,
-            queue,
-            settings,
-            newest_first: NewestFirst { window, taken_at: None, held: false },
-            backlog: None,
-            stragglers: Vec::new(),
-            queue_number: 0,
-            pace,
-            batcher: Batcher::default(),
-            request_bytes: REQUEST_BYTES,
-            flights: FuturesUnordered::new(),
-            file,
-            written: settled.clone(),
-            saving: None,
-            saved: settled,
-            keeper,
-            held: None,
-            aside,
-            lost: [Kinds::default(); 2],
-            rate,
-            was_full: false,
-            behind_until: wal::Position::default(),
-            refresh_at: Duration::ZERO,
-            metadata_config: config.metadata_config.clone(),
-            metadata_at: Duration::ZERO,
-            metadata: None,
-            closed: false,
-            until: config.part.as_ref().and_then(|part| part.end),
-            through: false,
-            stopping: false,
-            accepted_at: None,
+            fs,
+            files,
+            tasks,
+            is_saving,
+            lost,
+            refresh_at,
         };
-        if let Some(ahead) = ahead {
-            worker.resume_backlog(&done, ahead.from);
-        }
-        if went_before {
-            let end = worker.storage.end();
-            worker.queues_mut().for_each(|(_, queue)| queue.expect_repeats(end));
-        }
+        worker.update();
         worker
     }
 
@@ -236,57 +109,43 @@ impl Worker {
         second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut ending: Option<Ending> = None;
         let complete = loop {
-            let handing_over = ending.is_some_and(|ending| ending.hands_over);
-            if !handing_over {
-                self.send_ready();
+            let hands_over = ending.is_some_and(|ending| ending.hands_over);
+            if !hands_over {
+                self.send();
             }
+            self.update();
             let now = self.clock.monotonic();
-            self.end_backlog();
             if let Some(complete) = ending.and_then(|ending| self.has_ended(ending, now)) {
                 break complete;
             }
             if self.is_through() {
                 break true;
             }
-            let wants_more = self.queue.wants_more();
-            if !wants_more && !self.was_full {
-                self.stats.full.add(1);
-            }
-            self.was_full = !wants_more;
-            let reads = wants_more
-                && !handing_over
-                && !self.closed
-                && self.until.is_none_or(|until| self.follower.position() < until);
-            let reads_backlog = !handing_over && self.backlog.as_ref().is_some_and(Backlog::reads);
-            let to_send = self.next_wakeup();
-            let end_at = ending.map(|ending| ending.at);
-            let end_if_failing = ending.and_then(|ending| ending.at_if_failing).filter(|at| *at > now);
-            let ends = end_at.into_iter().chain(end_if_failing);
-            let wake = to_send.filter(|_| !handing_over).into_iter().chain(ends).min();
+            let wake = self.delivery.next_wakeup().filter(|_| !hands_over);
+            let ends = ending.into_iter().flat_map(|ending| ending.wakes(now));
+            let wake = wake.into_iter().chain(ends).min();
+            let delivery = &self.delivery;
+            let is_wanted = |number| {
+                let mut streams = delivery.streams().iter();
+                streams.any(|stream| stream.number == number && delivery.wants_chunk(stream))
+            };
             tokio::select! {
-                chunk = self.follower.next(), if reads => self.read(chunk),
-                chunk = backlog::next_of(&mut self.backlog), if reads_backlog => self.read_for_backlog(chunk),
-                Some(flight) = self.flights.next(), if !self.flights.is_empty() => self.answered(flight),
+                read = self.readers.next(is_wanted), if !hands_over => self.read(read),
+                Some(done) = self.tasks.next(), if !self.tasks.is_empty() => self.done(done),
                 () = tokio::time::sleep(wake.unwrap_or_default().saturating_sub(now)), if wake.is_some() => {}
                 _ = second.tick() => self.every_second(),
-                (index, chunk) = next_of(&mut self.stragglers), if !handing_over && !self.stragglers.is_empty() => {
-                    self.read_for_straggler(index, chunk);
-                }
-                () = wait_for_metadata(&mut self.metadata), if self.metadata.is_some() => self.metadata = None,
-                saved = wait(&mut self.saving), if self.saving.is_some() => self.save_ended(saved),
-                () = self.keeper.progress(), if self.held.is_some() => self.write_positions(),
-                () = self.pin.wait_for_drop() => self.note_dropped(),
-                read = wait_for_entry(&mut self.aside), if self.aside.is_loading() => self.entry_read(read),
+                () = self.keeper.progress(), if self.progress.is_held() => self.write_positions(),
+                () = self.pin.wait_for_drop() => self.segment_dropped(),
                 changed = orders.changed(), if ending.is_none() => {
                     let orders = *orders.borrow_and_update();
-                    // Nobody holds the handle any more: stop, but not without the positions.
-                    let nobody = changed.is_err().then_some(Stop::Flush(Duration::ZERO));
-                    ending = self.obey(orders.memory, nobody.or(orders.stop));
+                    // The handle was dropped: stop, but not without the positions.
+                    let dropped = changed.is_err().then_some(Stop::Flush(Duration::ZERO));
+                    ending = self.apply(orders.memory, dropped.or(orders.stop));
                 }
             }
         };
         let report = self.finish(complete).await;
-        if self.through {
+        if self.is_through() {
             self.pin.release();
         }
         report
@@ -297,133 +156,193 @@ impl Worker {
         self.keeper.ended()
     }
 
-    /// Does what it is told to, and says how it ends then.
-    fn obey(&mut self, memory: usize, stop: Option<Stop>) -> Option<Ending> {
-        self.settings.memory = memory;
-        self.share_memory();
+    /// Sends the requests that are to be sent now.
+    fn send(&mut self) {
+        while let Some(flight) = self.delivery.begin_request() {
+            let Some(message) = &flight.encoded.message else { continue };
+            let reply = self.delivery.output().send(message, flight.request.tries);
+            let flight = Box::new(flight);
+            self.tasks.push(Box::pin(async move { Done::Replied(flight, reply.await) }));
+        }
+    }
+
+    /// Does what follows from any event: to be called after each.
+    fn update(&mut self) {
+        self.delivery.count_full();
+        self.delivery.take_keeps().into_iter().for_each(|keep| self.keeper.put(keep));
+        self.readers.update(self.delivery.streams());
+        for (stream, position) in self.readers.positions() {
+            self.delivery.advance(stream, position);
+        }
+        let rereads = self.delivery.take_rereads();
+        if !rereads.is_empty() {
+            // Points whose segment was dropped can't be read again.
+            let dropped_before = self.pin.set_read(self.readers.read_up_to(self.delivery.streams()));
+            let lost = rereads.iter().filter(|(position, _)| *position < dropped_before);
+            let lost = lost.fold(Kinds::default(), |sum, (_, kinds)| sum.plus(*kinds));
+            self.delivery.stats().lost.add(lost);
+        }
+        if let Some(id) = self.delivery.entry_to_load() {
+            let (fs, files) = (self.fs.clone(), self.files.clone());
+            let loading = tokio::task::spawn_blocking(move || files.load(&*fs, id));
+            self.tasks.push(Box::pin(async move { Done::Loaded(loading.await.ok()) }));
+        }
+    }
+
+    /// A chunk was read for a stream.
+    fn read(&mut self, read: Read) {
+        let chunk = match read.chunk {
+            Ok(chunk) => chunk,
+            Err(ReadError::Closed) => return self.delivery.close(read.stream),
+            Err(error) => {
+                // The reader tries again by itself, ever more slowly.
+                self.delivery.stats().set_error(error.to_string());
+                tracing::error!(
+                    destination = self.delivery.name(), %error, "the log can't be read; trying again"
+                );
+                return;
+            }
+        };
+        let streams = self.delivery.streams();
+        if streams
+            .iter()
+            .any(|stream| stream.number == read.stream && stream.is_live() && !stream.is_isolated)
+        {
+            let records = chunk.records.len() as u64;
+            let stats = self.delivery.stats();
+            stats.records_read.add(records);
+            stats.records_read_behind.add(if read.is_from_disk { records } else { 0 });
+        }
+        let is_there = self.pin.take(chunk.segment, self.readers.read_up_to(streams));
+        self.delivery.feed(read.stream, chunk, read.is_from_disk, is_there);
+    }
+
+    /// A task has ended.
+    fn done(&mut self, done: Done) {
+        match done {
+            Done::Replied(flight, reply) => {
+                self.delivery.answered(*flight, &reply);
+                self.update();
+                // Before anything else is sent, so that a kill costs no more than what is under way then.
+                self.write_positions();
+            }
+            Done::Saved(saved) => {
+                self.is_saving = false;
+                let Some((saving, result)) = saved else { return };
+                if let Some(settled) = self.progress.end_sync(saving, result)
+                    && let Some(lowest) = settled.lanes.iter().min()
+                {
+                    self.pin.set(*lowest);
+                }
+            }
+            Done::Loaded(read) => self.delivery.entry_loaded(read),
+            Done::MetadataSent => self.delivery.output_mut().metadata_sent(),
+        }
+    }
+
+    /// Writes the positions, if they have changed and everything that they are past is kept.
+    fn write_positions(&mut self) {
+        // First: a kill between the two then costs no wrong count, because the segment of these samples is gone.
+        self.write_only_in_memory();
+        self.progress.write(self.delivery.settled(), self.keeper.handed(), self.keeper.kept());
+    }
+
+    /// Saves how many undelivered samples are only in memory, because the log's budget has dropped their segments. The
+    /// next start counts them as lost if this process is killed before.
+    fn write_only_in_memory(&mut self) {
+        let dropped = self.pin.dropped();
+        let mut kinds = Kinds::default();
+        for (outgoing, index) in self.delivery.log_queues().flat_map(|queue| queue.pending_before(dropped)) {
+            if let Some(point) = outgoing.point(index) {
+                kinds.count(&point.value);
+            }
+        }
+        self.progress.write_only_in_memory(kinds);
+    }
+
+    /// A segment was dropped. It is deleted once it is saved how many of its samples are in memory.
+    fn segment_dropped(&mut self) {
+        let dropped = self.pin.dropped();
+        self.write_only_in_memory();
+        self.pin.note(dropped);
+    }
+
+    /// Writes the positions, and begins to sync them if no sync is under way.
+    fn save(&mut self) {
+        self.write_positions();
+        if self.is_saving {
+            return;
+        }
+        let Some(saving) = self.progress.begin_sync() else { return };
+        self.is_saving = true;
+        let task = tokio::task::spawn_blocking(move || {
+            let result = saving.wait();
+            (saving, result)
+        });
+        self.tasks.push(Box::pin(async move {
+            match task.await {
+                Ok(saved) => Done::Saved(Some(saved)),
+                Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+                // The runtime ends.
+                Err(_) => Done::Saved(None),
+            }
+        }));
+    }
+
+    /// Does what it is told to, and returns how it ends then.
+    fn apply(&mut self, memory: usize, stop: Option<Stop>) -> Option<Ending> {
+        self.delivery.set_memory(memory);
         let (deadline, hands_over) = match stop? {
             Stop::Flush(deadline) => (deadline, false),
             Stop::HandOver(deadline) => (deadline, true),
         };
-        self.stopping = true;
-        self.queues_mut().for_each(|(_, queue)| queue.set_flushing(true));
+        self.delivery.stop();
         let now = self.clock.monotonic();
-        let accepts = matches!(self.stats.state(), State::Delivering | State::Refusing { .. });
+        let accepts = matches!(self.delivery.stats().state(), State::Delivering | State::Refusing { .. });
         let at_if_failing = (!accepts && !hands_over).then_some(now + LAST_TRY);
         Some(Ending { at: now + deadline, at_if_failing, hands_over })
     }
 
     /// Whether it is over: then, whether everything was delivered.
     fn has_ended(&self, ending: Ending, now: Duration) -> Option<bool> {
-        let read = self.closed || self.follower.position() >= self.storage.end();
-        if read && self.queue.pending() == 0 && self.backlog.is_none() && self.stragglers.is_empty() {
+        let end = self.readers.storage.end();
+        let live = self.delivery.main(crate::delivery::Kind::Live);
+        let is_read = live.is_none_or(|live| live.is_read() || live.queue.head() >= end);
+        if is_read && self.delivery.is_all_delivered() {
             return Some(true);
         }
-        let fails = || matches!(self.stats.state(), State::Waiting { .. } | State::Denied { .. });
+        let fails = || matches!(self.delivery.stats().state(), State::Waiting { .. } | State::Denied { .. });
         let has_failed = ending.at_if_failing.is_some_and(|at| now >= at && fails());
-        (now >= ending.at || has_failed || ending.hands_over && self.flights.is_empty()).then_some(false)
+        let is_answered = ending.hands_over && self.delivery.health().is_idle();
+        (now >= ending.at || has_failed || is_answered).then_some(false)
     }
 
     /// Whether a member that leaves has delivered its part.
-    fn is_through(&mut self) -> bool {
-        let read = self.until.is_some_and(|until| self.follower.position() >= until);
-        let settled = self.queue.pending() == 0
-            && self.backlog.is_none()
-            && self.stragglers.is_empty()
-            && self.aside.is_empty();
-        self.through |= read && settled;
-        self.through
-    }
-
-    /// When something may next be to be sent, if nothing else happens.
-    fn next_wakeup(&self) -> Option<Duration> {
-        let held = |number: u64| self.newest_first.held && number == self.main;
-        let main = Some(&self.queue).filter(|_| !held(self.main));
-        let backlog = self.backlog.as_ref().map(|backlog| &backlog.queue);
-        let stragglers = self.stragglers.iter().filter(|straggler| !held(straggler.parent));
-        let queues = stragglers.map(|straggler| &straggler.queue).chain(main).chain(backlog);
-        let next = queues.filter_map(Queue::next_wakeup).chain(self.aside.next_wakeup()).min();
-        next.map(|at| at.max(self.pace.opens_at()))
+    fn is_through(&self) -> bool {
+        self.delivery.is_through()
     }
 
     /// Saves the positions for the last time.
     async fn finish(&mut self, complete: bool) -> ShutdownReport {
         self.keeper.close().await;
-        if self.saving.is_some() {
-            let saved = wait(&mut self.saving).await;
-            self.save_ended(saved);
+        for _ in 0..2 {
+            while self.is_saving {
+                match self.tasks.next().await {
+                    Some(Done::Saved(saved)) => self.done(Done::Saved(saved)),
+                    // What is under way is sent again after the next start.
+                    Some(_) => {}
+                    None => break,
+                }
+            }
+            self.save();
         }
-        self.save();
-        if self.saving.is_some() {
-            let saved = wait(&mut self.saving).await;
-            self.save_ended(saved);
-        }
-        let positions_saved = self.settled() == *self.saved;
+        let settled = self.delivery.settled();
+        let positions_saved = settled == *self.progress.saved();
         self.update_gauges();
-        self.stats.set_state(if self.through { State::Left } else { State::Stopped });
-        let pending: usize = self.queues_mut().map(|(_, queue)| queue.pending()).sum();
-        tracing::info!(destination = %self.name, complete, pending, positions_saved, "stopped");
+        let state = if self.is_through() { State::Left } else { State::Stopped };
+        self.delivery.stats().set_state(state);
+        let pending = self.delivery.pending();
+        tracing::info!(destination = self.delivery.name(), complete, pending, positions_saved, "stopped");
         ShutdownReport { complete, pending, positions_saved }
-    }
-
-    /// All queues with their numbers, but for the side queue's.
-    fn queues_mut(&mut self) -> impl Iterator<Item = (u64, &mut Queue<Outgoing>)> {
-        queues_of((self.main, &mut self.queue), &mut self.backlog, &mut self.stragglers)
-    }
-
-    fn queue_mut(&mut self, number: u64) -> Option<&mut Queue<Outgoing>> {
-        let main = (self.main, &mut self.queue);
-        queue_of(number, main, &mut self.backlog, &mut self.stragglers, &mut self.aside)
-    }
-}
-
-/// See [`Worker::queues_mut`].
-fn queues_of<'a>(
-    (main, queue): (u64, &'a mut Queue<Outgoing>),
-    backlog: &'a mut Option<Backlog>,
-    stragglers: &'a mut [Straggler],
-) -> impl Iterator<Item = (u64, &'a mut Queue<Outgoing>)> {
-    let backlog = backlog.iter_mut().map(|backlog| (backlog.number, &mut backlog.queue));
-    let stragglers = stragglers.iter_mut().map(|straggler| (straggler.number, &mut straggler.queue));
-    std::iter::once((main, queue)).chain(backlog).chain(stragglers)
-}
-
-/// The side queue's too.
-fn all_queues_of<'a>(
-    main: (u64, &'a mut Queue<Outgoing>),
-    backlog: &'a mut Option<Backlog>,
-    stragglers: &'a mut [Straggler],
-    aside: &'a mut Aside,
-) -> impl Iterator<Item = (u64, &'a mut Queue<Outgoing>)> {
-    queues_of(main, backlog, stragglers).chain(aside.queue())
-}
-
-/// The one of all with this number.
-fn queue_of<'a>(
-    number: u64,
-    main: (u64, &'a mut Queue<Outgoing>),
-    backlog: &'a mut Option<Backlog>,
-    stragglers: &'a mut [Straggler],
-    aside: &'a mut Aside,
-) -> Option<&'a mut Queue<Outgoing>> {
-    let mut all = all_queues_of(main, backlog, stragglers, aside);
-    all.find(|(own, _)| *own == number).map(|(_, queue)| queue)
-}
-
-async fn wait_for_metadata(metadata: &mut Option<BoxFuture<'static, ()>>) {
-    if let Some(metadata) = metadata {
-        metadata.await;
-    }
-}
-
-async fn wait(saving: &mut Option<Saving>) -> Option<Saved> {
-    match saving {
-        Some(task) => match task.await {
-            Ok(saved) => Some(saved),
-            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            // The runtime ends.
-            Err(_) => None,
-        },
-        None => None,
     }
 }

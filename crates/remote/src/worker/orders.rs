@@ -32,10 +32,18 @@ pub(super) struct Ending {
     pub(super) hands_over: bool,
 }
 
+impl Ending {
+    /// When it has to be looked at again.
+    pub(super) fn wakes(&self, now: Duration) -> impl Iterator<Item = Duration> + use<> {
+        let if_failing = self.at_if_failing.filter(|at| *at > now);
+        [Some(self.at), if_failing].into_iter().flatten()
+    }
+}
+
 /// How a destination ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ShutdownReport {
-    /// Everything in the log has been settled.
+    /// Everything in the log is delivered, or refused, or dropped by a rule.
     pub complete: bool,
     /// Points in memory that were not settled. They, and what was not read yet, are sent after the next
     /// start.

@@ -1,0 +1,190 @@
+//! What a reply means: for the stream, for numbers, and for the words that are shown.
+
+use super::refused::{About, Refused};
+use super::{Delivery, Flight};
+use crate::disk::keep::Keep;
+use crate::outgoing::Outgoing;
+use crate::output::{Judged, Output};
+use crate::queue::PROBE_AFTER;
+use crate::stats::State;
+use crate::verdict::{Reached, Verdict};
+use model::Kinds;
+use std::time::Duration;
+
+/// A destination that refuses samples, and has written none for this long, refuses everything.
+const REFUSING_AFTER: Duration = Duration::from_secs(10);
+
+impl<O: Output> Delivery<O> {
+    /// Takes the reply to a request.
+    pub(crate) fn answered(&mut self, flight: Flight<O::Message>, reply: &O::Reply) {
+        let now = self.clock.monotonic();
+        self.stats.requests.add(1);
+        self.stats.request_duration.observe(now.saturating_sub(flight.sent_at));
+        let Flight { stream: number, is_parked, request, encoded, .. } = &flight;
+        let (number, is_parked) = (*number, *is_parked);
+        let Judged { verdict, words, refusal } = self.output.judge(encoded, request.whole, reply, now);
+        self.show(&flight, verdict, &words, now);
+        let refused_parts =
+            if let Verdict::Partial { refused } = verdict { refused } else { Kinds::default() };
+        let about = About {
+            time: self.clock.now_ms(),
+            words: &words,
+            fits_a_repeat: refusal.reason.fits_a_repeat(),
+            is_parked,
+            sent: encoded.sent(),
+            partial: refused_parts,
+        };
+        let mut refused = Refused::default();
+        let Some(stream) = self.streams.iter_mut().find(|stream| stream.number == number) else {
+            // A parked entry is laid down while requests of it are under way.
+            model::invariant!(is_parked, "a stream outlives its requests", stream = number);
+            return;
+        };
+        let queue = &mut stream.queue;
+        let mut settle = |outgoing: &Outgoing, index, fate| refused.take(&about, outgoing, index, fate);
+        if verdict == Verdict::HistogramsRefused {
+            queue.refuse_some(request.shard, Outgoing::is_histogram, &mut settle);
+        }
+        let jitter = self.rng.f64();
+        let isolate = queue.answer(request.shard, verdict, now, jitter, &mut self.health, settle);
+        self.stats.raise_sent(refused.newest);
+        let is_refusal = matches!(
+            verdict,
+            Verdict::Partial { .. }
+                | Verdict::Refused { .. }
+                | Verdict::RefusedWhole
+                | Verdict::HistogramsRefused
+        );
+        if is_refusal && !is_parked {
+            self.was_refused(refused.is_loss(&about), now, &words);
+        }
+        refused.end_partial(&about);
+        self.stats.refused_by.add(refusal, refused.kinds.total() + refused_parts.total());
+        self.count_refused(&refused, refused_parts, &words);
+        let mut keep = Keep { lines: refused.lines, ..Keep::default() };
+        if let Some(parked) = refused.parked {
+            if !is_parked {
+                self.stats.set_aside.add(parked.kinds());
+            }
+            self.park(parked, &words, &mut keep);
+        }
+        self.keeps.push(keep);
+        if let Some(lanes) = isolate {
+            self.isolate(number, request.shard, &lanes);
+        }
+        if is_parked {
+            self.parked_answered(number, verdict);
+        }
+        self.end_streams();
+    }
+
+    fn count_refused(&mut self, refused: &Refused, partial: Kinds, words: &str) {
+        // In this order: whoever reads between the two does not take a repeat for a loss.
+        self.stats.refused_or_already_written.add(refused.maybe);
+        self.stats.refused.add(refused.kinds.plus(partial));
+        self.stats.refused_presumed.add(refused.presumed);
+        self.stats.aside_settled.add(refused.from_parked);
+        let Some(example) = &refused.example else { return };
+        self.stats.set_error(format!("refused for good: {example}: {words}"));
+        let count = refused.kinds.total();
+        tracing::warn!(destination = %self.name, count, %example, answer = %words, "refused for good");
+    }
+
+    /// Shows what a reply says about the destination.
+    fn show(&mut self, flight: &Flight<O::Message>, verdict: Verdict, words: &str, now: Duration) {
+        let sent = flight.encoded.sent();
+        match verdict {
+            Verdict::Delivered => self.written(flight, sent, now),
+            Verdict::Partial { refused } => {
+                self.written(flight, sent.minus(refused), now);
+                let count = refused.total();
+                self.stats.set_error(format!("refused for good: {count} of a request: {words}"));
+                tracing::warn!(destination = %self.name, count, answer = %words, "refused for good");
+            }
+            Verdict::Failed { reached, .. } => self.show_failure(flight, reached, words, now),
+            Verdict::Denied => {
+                let reason = format!("{words} ({})", self.output.endpoint());
+                self.stats.set_error(reason.clone());
+                if !flight.is_parked {
+                    self.stats.set_state(State::Denied { reason });
+                    tracing::error!(
+                        destination = %self.name, answer = %words,
+                        "the destination refuses; asking it once a minute"
+                    );
+                }
+            }
+            Verdict::TooLarge => self.stats.set_error(words.to_string()),
+            Verdict::Refused { .. }
+            | Verdict::RefusedWhole
+            | Verdict::HistogramsRefused
+            | Verdict::Resend
+            | Verdict::Unsent => {}
+        }
+    }
+
+    /// The destination has written this much of a request.
+    fn written(&mut self, flight: &Flight<O::Message>, written: Kinds, now: Duration) {
+        let encoded = &flight.encoded;
+        self.stats.delivered.add(written);
+        self.stats.dropped_unsupported.add(encoded.unsupported);
+        self.stats.without_start.add(encoded.without_start);
+        if !flight.is_parked {
+            self.written_at = Some(now);
+        }
+        if written.samples + written.histograms == 0 {
+            return;
+        }
+        self.accepted_at = self.accepted_at.max(Some(flight.sent_at));
+        let now_ms = self.clock.now_ms();
+        if self.stats.first_accepted_ms.get() == 0 {
+            self.stats.first_accepted_ms.set(now_ms);
+            tracing::debug!(destination = %self.name, "the first samples were accepted");
+        }
+        self.stats.last_accepted_ms.set(now_ms);
+        if self.stats.set_state(State::Delivering) {
+            tracing::debug!(destination = %self.name, "delivering");
+        }
+    }
+
+    /// The destination refused something for good. It is shown as refusing samples if these were others than repeats of
+    /// what it had written, and it has written nothing for a while.
+    fn was_refused(&mut self, is_loss: bool, now: Duration, words: &str) {
+        let accepts = self.accepted_at.is_some_and(|at| now < at + REFUSING_AFTER);
+        if is_loss && !accepts {
+            let reason = format!("{words} ({})", self.output.endpoint());
+            self.stats.set_state(State::Refusing { reason });
+        } else {
+            self.stats.set_reached();
+        }
+    }
+
+    fn show_failure(&mut self, flight: &Flight<O::Message>, reached: Reached, words: &str, now: Duration) {
+        self.stats.requests_retried.add(1);
+        let reason = format!("{words} ({})", self.output.endpoint());
+        self.stats.set_error(reason.clone());
+        if self.accepts_others(flight, reached, now) {
+            if self.stats.set_stuck(Some(reason)) {
+                tracing::warn!(
+                    destination = %self.name, reason = %words,
+                    "the destination fails over some series and accepts others; trying again"
+                );
+            }
+            return;
+        }
+        // A retry of parked samples does not show what the destination does.
+        if !flight.is_parked && self.stats.set_state(State::Waiting { reason }) {
+            tracing::warn!(destination = %self.name, reason = %words, "waiting, and trying again");
+        }
+    }
+
+    /// Whether the destination has written other samples since the data of this request first failed: then it is not
+    /// away, as long as it answers. One that does not answer may be away unless it has written something lately.
+    fn accepts_others(&self, flight: &Flight<O::Message>, reached: Reached, now: Duration) -> bool {
+        let stream = self.streams.iter().find(|stream| stream.number == flight.stream);
+        let since = stream.and_then(|stream| stream.queue.failing_since(flight.request.shard));
+        let since = since.unwrap_or(flight.sent_at);
+        let answers = reached == Reached::Receiver;
+        !flight.is_parked
+            && self.accepted_at.is_some_and(|at| at > since && (answers || now < at + PROBE_AFTER))
+    }
+}

@@ -1,0 +1,371 @@
+//! Delivery to one destination: all decisions, and no I/O.
+//!
+//! ```text
+//!           feed             begin_request           answered
+//!  log ───────────► streams ───────────────► output ──────────► streams
+//!                                                       │
+//!                                  positions, dead letters, parked samples
+//! ```
+//!
+//! The worker, or a simulation, gives it chunks of the log ([`Delivery::feed`]), sends the requests that it names
+//! ([`Delivery::begin_request`]), tells it the replies ([`Delivery::answered`]), and writes to disk what it says:
+//! what is to be kept ([`Delivery::take_keeps`]) and how far delivery is ([`Delivery::settled`]). Positions may be
+//! written only once everything that was to be kept before is kept.
+
+mod answers;
+mod feed;
+mod isolation;
+mod newest_first;
+mod parking;
+mod refused;
+mod sending;
+mod settings;
+mod stream;
+
+pub use isolation::ISOLATED_MAX;
+pub(crate) use parking::Parking;
+pub(crate) use sending::Flight;
+pub(crate) use settings::Settings;
+pub(crate) use stream::{Kind, Stream};
+
+use crate::disk::keep::Keep;
+use crate::disk::positions::{Ahead, Settled};
+use crate::outgoing::{Outgoing, Rules};
+use crate::output::Output;
+use crate::pace::Pace;
+use crate::queue::lanes::LANES;
+use crate::queue::reshard::{self, Resharding};
+use crate::queue::{Health, Queue, Source};
+use crate::stats::Stats;
+use model::{Clock, Kinds};
+use std::sync::Arc;
+use std::time::Duration;
+use wal::Position;
+
+/// What a [`Delivery`] is made of.
+pub(crate) struct Parts<O> {
+    pub(crate) name: String,
+    pub(crate) output: O,
+    pub(crate) rules: Rules,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) stats: Arc<Stats>,
+    pub(crate) parking: Parking,
+    /// Decides the jitter of pauses.
+    pub(crate) seed: u64,
+}
+
+/// See the module.
+pub(crate) struct Delivery<O> {
+    name: String,
+    output: O,
+    rules: Rules,
+    settings: Settings,
+    clock: Arc<dyn Clock>,
+    stats: Arc<Stats>,
+    rng: fastrand::Rng,
+    /// In the order in which they send.
+    streams: Vec<Stream>,
+    last_number: u64,
+    health: Health,
+    pace: Pace,
+    resharding: Resharding,
+    parking: Parking,
+    keeps: Vec<Keep>,
+    /// Points that were dropped from memory and are read again.
+    rereads: Vec<(Position, Kinds)>,
+    /// Up to here the log was read from disk: such chunks do not say when they arrived.
+    behind_until: Position,
+    /// The newest waits for the backlog.
+    is_live_held: bool,
+    /// When the destination last wrote something, by the time of the answer.
+    written_at: Option<Duration>,
+    /// When the newest request was sent of which the destination wrote a sample.
+    accepted_at: Option<Duration>,
+    /// It is to end: nothing is begun any more.
+    is_stopping: bool,
+    was_full: bool,
+}
+
+/// What delivery asks the log.
+pub(crate) trait Log {
+    /// Where the next sample will be.
+    fn end(&self) -> Position;
+    /// When what lies at a position arrived, by the monotonic clock.
+    fn arrived(&self, at: Position) -> Duration;
+}
+
+impl Log for storage::Storage {
+    fn end(&self) -> Position {
+        storage::Storage::end(self)
+    }
+
+    fn arrived(&self, at: Position) -> Duration {
+        storage::Storage::arrived(self, at)
+    }
+}
+
+impl<O: Output> Delivery<O> {
+    /// Goes on from where an earlier run was. `repeats_until` is the end of the log then: requests with samples before
+    /// it may have been under way.
+    pub(crate) fn new(
+        settings: Settings,
+        settled: &Settled,
+        repeats_until: Option<Position>,
+        parts: Parts<O>,
+    ) -> Self {
+        let Parts { name, output, rules, clock, stats, parking, seed } = parts;
+        settings.show(&stats);
+        let now = clock.monotonic();
+        let (pace, resharding) = (Pace::new(settings.max_bytes_per_second, now), Resharding::since(now));
+        let mut delivery = Delivery {
+            name,
+            output,
+            rules,
+            settings,
+            clock,
+            stats,
+            rng: fastrand::Rng::with_seed(seed),
+            streams: Vec::new(),
+            last_number: 0,
+            health: Health::default(),
+            pace,
+            resharding,
+            parking,
+            keeps: Vec::new(),
+            rereads: Vec::new(),
+            behind_until: Position::default(),
+            is_live_held: false,
+            written_at: None,
+            accepted_at: None,
+            is_stopping: false,
+            was_full: false,
+        };
+        delivery.begin_streams(settled);
+        if let Some(until) = repeats_until {
+            delivery.streams.iter_mut().for_each(|stream| stream.queue.expect_repeats(until));
+        }
+        delivery
+    }
+
+    /// Adds a stream, and returns its number.
+    fn add_stream(
+        &mut self,
+        kind: Kind,
+        is_isolated: bool,
+        queue: Queue<Outgoing>,
+        until: Option<Position>,
+    ) -> u64 {
+        self.last_number += 1;
+        let (number, is_closed) = (self.last_number, matches!(kind, Kind::Parked(_)));
+        self.insert(Stream { number, kind, is_isolated, until, queue, is_closed, is_rejoining: false });
+        number
+    }
+
+    fn insert(&mut self, stream: Stream) {
+        let at = self.streams.partition_point(|other| other.rank() <= stream.rank());
+        self.streams.insert(at, stream);
+    }
+
+    fn stream_mut(&mut self, number: u64) -> Option<&mut Stream> {
+        self.streams.iter_mut().find(|stream| stream.number == number)
+    }
+
+    /// All streams.
+    pub(crate) fn streams(&self) -> &[Stream] {
+        &self.streams
+    }
+
+    /// The live stream's queue.
+    pub(crate) fn live(&self) -> Option<&Queue<Outgoing>> {
+        self.main(Kind::Live).map(|stream| &stream.queue)
+    }
+
+    /// The stream of this kind that is not isolated.
+    pub(crate) fn main(&self, kind: Kind) -> Option<&Stream> {
+        self.streams.iter().find(|stream| stream.kind == kind && !stream.is_isolated)
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn stats(&self) -> &Arc<Stats> {
+        &self.stats
+    }
+
+    pub(crate) fn output(&self) -> &O {
+        &self.output
+    }
+
+    pub(crate) fn output_mut(&mut self) -> &mut O {
+        &mut self.output
+    }
+
+    pub(crate) fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// Points in memory that are not settled, without those of parked entries.
+    pub(crate) fn pending(&self) -> usize {
+        self.log_queues().map(Queue::pending).sum()
+    }
+
+    /// The queues of streams that read from the log.
+    pub(crate) fn log_queues(&self) -> impl Iterator<Item = &Queue<Outgoing>> {
+        self.streams.iter().filter(|stream| stream.follows_log()).map(|stream| &stream.queue)
+    }
+
+    /// Whether everything is delivered: the live stream up to what it has read, and everything else.
+    pub(crate) fn is_all_delivered(&self) -> bool {
+        let mut others = self.streams.iter().filter(|stream| stream.follows_log() && !is_main_live(stream));
+        self.live().is_none_or(|live| live.pending() == 0)
+            && others
+                .all(|stream| stream.queue.pending() == 0 && (stream.is_read() || self.has_caught_up(stream)))
+    }
+
+    /// Whether a stream has read as far as the live one.
+    fn has_caught_up(&self, stream: &Stream) -> bool {
+        self.live().is_some_and(|live| stream.queue.head() >= live.head())
+    }
+
+    /// Whether a member that leaves has delivered its part.
+    pub(crate) fn is_through(&self) -> bool {
+        self.settings.until.is_some()
+            && self.streams.iter().all(Stream::is_delivered)
+            && self.parking.is_empty()
+    }
+
+    /// The log has nothing before `position` that a stream was not given.
+    pub(crate) fn advance(&mut self, number: u64, position: Position) {
+        if let Some(stream) = self.stream_mut(number) {
+            let until = stream.until.unwrap_or(position);
+            stream.queue.advance(position.min(until));
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_parking_empty(&self) -> bool {
+        self.parking.is_empty()
+    }
+
+    /// What was to be kept since the last call, in this order.
+    pub(crate) fn take_keeps(&mut self) -> Vec<Keep> {
+        std::mem::take(&mut self.keeps)
+    }
+
+    /// Points that were dropped from memory since the last call and are read again, with their positions.
+    pub(crate) fn take_rereads(&mut self) -> Vec<(Position, Kinds)> {
+        std::mem::take(&mut self.rereads)
+    }
+
+    /// Up to where the log is delivered, lane by lane.
+    pub(crate) fn settled(&self) -> Settled {
+        let mut live = [Position::default(); LANES];
+        let (is_live, is_backlog) =
+            (|stream: &Stream| stream.is_live(), |stream: &Stream| stream.kind == Kind::Backlog);
+        self.put_positions(&mut live, is_live);
+        if let Some(until) = self.settings.until.filter(|_| self.is_through()) {
+            // Nothing of it lies before that.
+            live.iter_mut().for_each(|position| *position = until.max(*position));
+        }
+        let Some(from) =
+            self.streams.iter().find(|stream| is_backlog(stream)).and_then(|stream| stream.until)
+        else {
+            return live.into();
+        };
+        // A lane without a backlog of its own is delivered as far as the live position says.
+        let mut lanes = live;
+        self.put_positions(&mut lanes, is_backlog);
+        Settled { lanes, ahead: Some(Ahead { from, lanes: live.map(|position| position.max(from)) }) }
+    }
+
+    fn put_positions(&self, lanes: &mut [Position; LANES], of: impl Fn(&Stream) -> bool) {
+        for stream in self.streams.iter().filter(|stream| of(stream)) {
+            for (lane, (position, own)) in lanes.iter_mut().zip(stream.queue.positions()).enumerate() {
+                if stream.queue.serves(lane) {
+                    *position = own;
+                }
+            }
+        }
+    }
+
+    /// The memory of all queues of the destination.
+    pub(crate) fn set_memory(&mut self, bytes: usize) {
+        self.settings.queue.memory = bytes;
+        self.share_memory();
+    }
+
+    /// Sends what is there from now on, full batch or not, and begins nothing else.
+    pub(crate) fn stop(&mut self) {
+        self.is_stopping = true;
+        self.streams.iter_mut().for_each(|stream| stream.queue.set_flushing(true));
+    }
+
+    /// Counts how often reading stops because the live stream is full.
+    pub(crate) fn count_full(&mut self) {
+        let is_full = self.live().is_some_and(|live| !live.wants_more());
+        self.stats.full.add(u64::from(is_full && !self.was_full));
+        self.was_full = is_full;
+    }
+
+    /// Our credentials have changed.
+    pub(crate) fn credentials_changed(&mut self) {
+        self.health.probe_now(self.clock.monotonic());
+    }
+
+    /// Shards of all streams that are not isolated.
+    pub(crate) fn shards(&self) -> usize {
+        let mains = self.streams.iter().filter(|stream| stream.follows_log() && !stream.is_isolated);
+        mains.map(|stream| stream.queue.shards()).sum()
+    }
+
+    /// Decides again how many shards there are to be, if it is time.
+    fn reshard(&mut self, log: &impl Log) {
+        let now = self.clock.monotonic();
+        if !self.resharding.is_due(now) {
+            return;
+        }
+        // By the arrival of the oldest point: the clock of a client that pushes must not change the number of shards.
+        let oldest = self.log_queues().filter_map(Queue::oldest).map(|(outgoing, point)| {
+            let at = outgoing.position(point);
+            if self.is_from_disk(outgoing, point) { log.arrived(at) } else { outgoing.arrived() }
+        });
+        let delay = oldest.min().map_or(Duration::ZERO, |arrived| now.saturating_sub(arrived));
+        let rates = self.resharding.measure(&self.stats, delay, now);
+        if let Some(desired) = reshard::desired(rates) {
+            self.stats.shards_desired_milli.set((desired * 1000.0) as i64);
+        }
+        let (min, max) = (self.settings.queue.min_shards, self.settings.queue.max_shards);
+        let shards = self.shards().min(max);
+        let decided = reshard::decide(shards, rates, min, max);
+        if decided != shards {
+            tracing::info!(destination = %self.name, from = shards, to = decided, ?rates, "resharding");
+            self.set_shards(decided);
+        }
+    }
+
+    /// Divides shards among the live stream and the backlog.
+    fn set_shards(&mut self, shards: usize) {
+        let has_backlog = self.main(Kind::Backlog).is_some();
+        for stream in self.streams.iter_mut().filter(|stream| stream.follows_log() && !stream.is_isolated) {
+            let own = match (stream.kind, has_backlog) {
+                (Kind::Backlog, _) => shards - shards / 2,
+                (_, true) => shards / 2,
+                (_, false) => shards,
+            };
+            stream.queue.reshard(own);
+        }
+    }
+
+    /// To be called every second.
+    pub(crate) fn every_second(&mut self, log: &impl Log) {
+        self.tick_newest_first(log);
+        self.tick_parking();
+        self.end_streams();
+        self.reshard(log);
+    }
+}
+
+fn is_main_live(stream: &Stream) -> bool {
+    stream.is_live() && !stream.is_isolated
+}

@@ -1,0 +1,178 @@
+//! Parked samples: a destination kept failing on them while it accepted others. They are kept on disk, and every
+//! [`RETRY_INTERVAL`] one entry after the other is retried, the oldest first. Each has a stream of its own, so what is
+//! refused of it is narrowed like anything else.
+
+use super::{Delivery, Kind};
+use crate::disk::aside::{self, Entry, Gathered, Shelf};
+use crate::disk::keep::Keep;
+use crate::outgoing::{Outgoing, Rules};
+use crate::output::Output;
+use crate::queue::{self, Queue};
+use crate::verdict::Verdict;
+use model::Kinds;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use storage::Chunk;
+use wal::Position;
+
+/// How often parked samples are retried.
+pub(crate) const RETRY_INTERVAL: Duration = Duration::from_secs(5 * 60);
+/// After as many entries that failed again the rest waits for the next time.
+const FAILURES_MAX: u32 = 16;
+
+/// What is known of the parked entries.
+#[derive(Debug)]
+pub(crate) struct Parking {
+    shelf: Shelf,
+    /// The entry that is being read.
+    loading: Option<u64>,
+    /// While they are retried: the next one has at least this number.
+    cursor: Option<u64>,
+    /// Entries that have failed again this time.
+    failures: u32,
+    next_round: Duration,
+}
+
+impl Parking {
+    pub(crate) fn new(shelf: Shelf, now: Duration) -> Self {
+        Parking { shelf, loading: None, cursor: None, failures: 0, next_round: now + RETRY_INTERVAL }
+    }
+
+    /// Whether nothing is parked.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.shelf.is_empty() && self.loading.is_none()
+    }
+}
+
+impl<O: Output> Delivery<O> {
+    /// Adds points to the parked ones, which makes room if necessary.
+    pub(super) fn park(&mut self, gathered: Gathered, words: &str, keep: &mut Keep) {
+        let (kinds, now) = (gathered.kinds(), self.clock.monotonic());
+        if self.parking.shelf.is_empty() {
+            self.parking.next_round = now + RETRY_INTERVAL;
+        }
+        let bytes = gathered.finish(self.clock.now_ms(), words);
+        let id = self.parking.shelf.add(bytes.len() as u64, kinds);
+        keep.entry = Some((id, bytes, kinds));
+        let current = self.parked_entry();
+        while let Some(oldest) = self.parking.shelf.one_too_many(current) {
+            self.parking.shelf.remove(oldest);
+            keep.evicted.push(oldest);
+        }
+        let count = kinds.total();
+        tracing::warn!(
+            destination = %self.name, count, answer = %words,
+            "the destination keeps failing on these samples; parked, retried every 5 min"
+        );
+    }
+
+    /// The entry that is retried now.
+    fn parked_entry(&self) -> Option<u64> {
+        self.streams.iter().find_map(|stream| match stream.kind {
+            Kind::Parked(id) => Some(id),
+            Kind::Live | Kind::Backlog => None,
+        })
+    }
+
+    pub(super) fn tick_parking(&mut self) {
+        let now = self.clock.monotonic();
+        let parking = &mut self.parking;
+        self.stats.aside_points.set(parking.shelf.points() as i64);
+        self.stats.aside_bytes.set(parking.shelf.bytes() as i64);
+        if now >= parking.next_round && !parking.shelf.is_empty() {
+            parking.next_round = now + RETRY_INTERVAL;
+            // From where the last round was broken off, or from the beginning.
+            parking.cursor.get_or_insert(0);
+            parking.failures = 0;
+        }
+    }
+
+    /// The entry that is to be read from disk now. [`Delivery::entry_loaded`] has to follow.
+    pub(crate) fn entry_to_load(&mut self) -> Option<u64> {
+        let is_busy = self.parked_entry().is_some() || self.is_stopping;
+        let parking = &mut self.parking;
+        if is_busy || parking.loading.is_some() || parking.failures >= FAILURES_MAX {
+            return None;
+        }
+        let next = parking.shelf.next_from(parking.cursor?);
+        parking.cursor = next.map(|id| id + 1);
+        parking.loading = next;
+        next
+    }
+
+    /// An entry has been read. `None` if it could not be, without an error that says why.
+    pub(crate) fn entry_loaded(&mut self, read: Option<io::Result<Vec<u8>>>) {
+        let Some(id) = self.parking.loading.take() else { return };
+        match read {
+            Some(Ok(bytes)) => match aside::read(&bytes) {
+                Some(entry) => self.retry_entry(id, entry),
+                None => {
+                    tracing::error!(destination = %self.name, id, "an entry of parked samples is damaged");
+                    self.parking.shelf.remove(id);
+                    self.keeps.push(Keep { damaged: Some(id), ..Keep::default() });
+                }
+            },
+            Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => {
+                // It could not be written, and was counted then.
+                self.parking.shelf.remove(id);
+            }
+            Some(Err(error)) => {
+                tracing::error!(destination = %self.name, %error, id, "an entry of parked samples can't be read");
+            }
+            None => {}
+        }
+    }
+
+    fn retry_entry(&mut self, id: u64, entry: Entry) {
+        let mut readable = Kinds::default();
+        entry.batch.points.iter().for_each(|point| readable.count(&point.value));
+        self.stats.dropped_no_series.add(entry.kinds.minus(readable));
+        let count = entry.batch.points.len();
+        let settings = queue::Settings {
+            min_shards: 1,
+            max_shards: 1,
+            capacity: count.max(1),
+            max_points: count.max(1),
+            min_backoff: RETRY_INTERVAL,
+            max_backoff: RETRY_INTERVAL,
+            memory: usize::MAX,
+            // It was parked, whatever the configuration says now.
+            park: true,
+            ..self.settings.queue.clone()
+        };
+        let mut queue = Queue::new(settings, &[]);
+        queue.set_flushing(true);
+        let (start, end) = (Position::default(), Position::start_of(1));
+        let refs = (0..entry.batch.series.len() as u64).collect();
+        let arrived = self.clock.monotonic();
+        let chunk = Chunk { batch: entry.batch, refs, segment: 0, records: Vec::new(), start, end, arrived };
+        // Its labels are those that are sent.
+        let outgoing = Outgoing::new(Arc::new(chunk), &mut Rules::default());
+        queue.push(outgoing, end, count as u32, |_, _| true);
+        let number = self.add_stream(Kind::Parked(id), false, queue, None);
+        self.parked_answered(number, Verdict::Unsent);
+    }
+
+    /// To be called after each verdict on a request for a parked entry.
+    pub(super) fn parked_answered(&mut self, number: u64, verdict: Verdict) {
+        let Some(stream) = self.streams.iter().find(|stream| stream.number == number) else { return };
+        let Kind::Parked(id) = stream.kind else { return };
+        // Lanes of it may have been isolated.
+        let mut all = self.streams.iter().filter(|stream| stream.kind == Kind::Parked(id));
+        if all.all(|stream| stream.queue.pending() == 0) {
+            self.parking.shelf.remove(id);
+            self.keeps.push(Keep { done: Some(id), ..Keep::default() });
+        } else {
+            match verdict {
+                // It is read again, so that no entry keeps others from their turn. An outage ends the round.
+                Verdict::Failed { reached, .. } if !stream.queue.is_narrowing() => {
+                    self.parking.failures += if reached.is_answer() { 1 } else { FAILURES_MAX };
+                }
+                Verdict::Denied => self.parking.failures = FAILURES_MAX,
+                _ => return,
+            }
+        }
+        self.streams.retain(|stream| stream.kind != Kind::Parked(id));
+    }
+}

@@ -1,0 +1,113 @@
+//! Requests: what the streams name is encoded, and kept until its answer.
+
+use super::{Delivery, Kind};
+use crate::outgoing::Outgoing;
+use crate::output::{Encoded, Output};
+use crate::queue::{Request, Source};
+use crate::verdict::Verdict;
+use model::Kinds;
+use std::time::Duration;
+
+/// A request that is under way.
+#[derive(Debug)]
+pub(crate) struct Flight<M> {
+    /// The number of its stream.
+    pub(crate) stream: u64,
+    /// Whether that serves a parked entry.
+    pub(crate) is_parked: bool,
+    pub(crate) request: Request,
+    pub(crate) encoded: Encoded<M>,
+    pub(crate) sent_at: Duration,
+}
+
+impl<O: Output> Delivery<O> {
+    /// The next request, if one is to be sent now.
+    pub(crate) fn begin_request(&mut self) -> Option<Flight<O::Message>> {
+        let numbers: Vec<u64> = self.streams.iter().map(|stream| stream.number).collect();
+        numbers.into_iter().find_map(|number| self.begin_request_of(number))
+    }
+
+    fn begin_request_of(&mut self, number: u64) -> Option<Flight<O::Message>> {
+        loop {
+            let now = self.clock.monotonic();
+            if self.pace.opens_at() > now {
+                return None;
+            }
+            let stream = self.streams.iter_mut().find(|stream| stream.number == number)?;
+            if self.is_live_held && stream.is_live() {
+                return None;
+            }
+            let is_parked = matches!(stream.kind, Kind::Parked(_));
+            let queue = &mut stream.queue;
+            let mut request = queue.begin_request(now, &mut self.health)?;
+            if let Some(limit) = self.settings.age_limit {
+                // At each try: after an outage what is too old by then is not sent, as in Prometheus.
+                let oldest = self.clock.now_ms().saturating_sub(limit.as_millis() as i64);
+                let (mut expired, mut newest) = (Kinds::default(), None);
+                let is_old = |outgoing: &Outgoing, index| outgoing.timestamp(index) < oldest;
+                queue.expire(&mut request, is_old, |outgoing, index| {
+                    newest = newest.max(Some(outgoing.timestamp(index)));
+                    outgoing.point(index).inspect(|point| expired.count(&point.value));
+                });
+                self.stats.raise_sent(newest);
+                self.stats.dropped_too_old.add(expired);
+                if is_parked {
+                    self.stats.aside_settled.add(expired);
+                }
+                self.stats.expired.add(expired);
+            }
+            let limit = request.whole.then(|| self.pace.request_bytes());
+            let encoded = self.output.encode(queue.points(request.shard), limit, now);
+            if request.whole {
+                queue.trim(request.shard, encoded.taken);
+            }
+            if encoded.message.is_none() {
+                self.not_sent(number, is_parked, request, &encoded, now);
+                continue;
+            }
+            self.stats.requests_sent_again.add(u64::from(request.sent_before));
+            if request.tries > 0 {
+                self.stats.retried.add(encoded.kinds);
+            }
+            self.stats.plain_bytes.add(encoded.plain_bytes as u64);
+            self.stats.verbatim.add(u64::from(encoded.verbatim));
+            self.pace.sent(encoded.bytes, now);
+            return Some(Flight { stream: number, is_parked, request, encoded, sent_at: now });
+        }
+    }
+
+    /// Nothing of a request can be carried by this version of the protocol, or is still wanted.
+    fn not_sent(
+        &mut self,
+        number: u64,
+        is_parked: bool,
+        request: Request,
+        encoded: &Encoded<O::Message>,
+        now: Duration,
+    ) {
+        self.stats.dropped_unsupported.add(encoded.unsupported);
+        self.stats.raise_sent(encoded.newest);
+        if let Some(stream) = self.streams.iter_mut().find(|stream| stream.number == number) {
+            stream.queue.answer(request.shard, Verdict::Unsent, now, 0.0, &mut self.health, |_, _, _| {});
+        }
+        if is_parked {
+            self.stats.aside_settled.add(encoded.unsupported);
+            self.parked_answered(number, Verdict::Unsent);
+        }
+    }
+
+    /// When something may next be to be sent, if nothing else happens.
+    pub(crate) fn next_wakeup(&self) -> Option<Duration> {
+        let sending = self.streams.iter().filter(|stream| !(self.is_live_held && stream.is_live()));
+        let next = sending.filter_map(|stream| stream.queue.next_wakeup(&self.health)).min();
+        next.map(|at| at.max(self.pace.opens_at()))
+    }
+
+    /// When the destination is tried next, while it is waited for.
+    pub(crate) fn waits_until(&self) -> Option<Duration> {
+        let sending = self.streams.iter().filter(|stream| {
+            stream.follows_log() && !stream.is_isolated && !(self.is_live_held && stream.is_live())
+        });
+        sending.filter_map(|stream| stream.queue.waits_until(&self.health)).min()
+    }
+}

@@ -1,0 +1,67 @@
+//! A stream: a range of the log for a set of lanes, with its queue. Everything that a destination is sent belongs to
+//! one of its streams.
+//!
+//! | stream | lanes | range | ends |
+//! | --- | --- | --- | --- |
+//! | live | all but isolated ones | to the log's end | never |
+//! | backlog, with `catch_up: newest_first` | all but isolated ones | to where the live stream began | when it is delivered |
+//! | isolated | those that keep failing or are refused | that of the stream they were in | when it has caught up, or is delivered |
+//! | parked | | an entry of the parked samples | when it is delivered, or has failed again |
+
+use crate::outgoing::Outgoing;
+use crate::queue::Queue;
+use wal::Position;
+
+/// What a stream serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    /// The log up to its end.
+    Live,
+    /// A parked entry, by its number.
+    Parked(u64),
+    /// The log up to where the live stream began.
+    Backlog,
+}
+
+/// See the module.
+pub(crate) struct Stream {
+    /// Identifies it for its requests and its reader. Never used again.
+    pub(crate) number: u64,
+    pub(crate) kind: Kind,
+    /// Whether its lanes were taken out of another stream.
+    pub(crate) is_isolated: bool,
+    /// Where its range ends.
+    pub(crate) until: Option<Position>,
+    pub(crate) queue: Queue<Outgoing>,
+    /// There is nothing more to read.
+    pub(crate) is_closed: bool,
+    /// It reads nothing more, because it goes back to the live stream as soon as it is empty.
+    pub(crate) is_rejoining: bool,
+}
+
+impl Stream {
+    /// Whether it has read its whole range.
+    pub(crate) fn is_read(&self) -> bool {
+        self.is_closed || self.until.is_some_and(|until| self.queue.head() >= until)
+    }
+
+    /// Whether its whole range is delivered.
+    pub(crate) fn is_delivered(&self) -> bool {
+        self.is_read() && self.queue.pending() == 0
+    }
+
+    /// Whether it reads from the log.
+    pub(crate) fn follows_log(&self) -> bool {
+        !matches!(self.kind, Kind::Parked(_))
+    }
+
+    pub(crate) fn is_live(&self) -> bool {
+        self.kind == Kind::Live
+    }
+
+    /// The order in which streams send: live before backlog.
+    pub(crate) fn rank(&self) -> (Kind, bool) {
+        let kind = if let Kind::Parked(_) = self.kind { Kind::Parked(0) } else { self.kind };
+        (kind, self.is_isolated)
+    }
+}

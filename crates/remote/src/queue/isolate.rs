@@ -1,0 +1,162 @@
+//! Lanes that leave for a queue of their own, so that they delay only themselves, and return.
+
+use super::{Queue, Settings, Source};
+use crate::queue::attempt::Attempt;
+use crate::queue::chunks::{Chunks, Ref};
+use crate::queue::lanes::{Mask, lane_of};
+use crate::queue::shard::Shard;
+use std::time::Duration;
+
+impl<C: Source> Queue<C> {
+    /// Gives these lanes of a shard a queue of their own, with what waits of them and what is being sent. No request
+    /// of the shard may be under way.
+    ///
+    /// At most `memory` bytes go with them, but always the whole batch. The rest is dropped and has to be fed to the new
+    /// queue, from its [`Queue::head`] on; `dropped` is called for each of these points.
+    pub fn split(
+        &mut self,
+        index: usize,
+        lanes: &Mask,
+        memory: usize,
+        now: Duration,
+        mut dropped: impl FnMut(&C, u32),
+    ) -> Queue<C> {
+        self.keep_floors();
+        let mut part = self.empty_part(index, lanes, memory, now);
+        let Some(shard) = self.shards.get_mut(index) else {
+            model::invariant!(false, "lanes are isolated from a shard of the queue", shard = index);
+            return part;
+        };
+        part.shards.iter_mut().for_each(|own| own.not_before = shard.not_before);
+        let attempt = shard.attempt.take();
+        let (waiting, failing) =
+            (std::mem::take(&mut shard.waiting), attempt.as_ref().and_then(|a| a.failing));
+        let unsettled: Vec<Ref> = attempt.iter().flat_map(Attempt::unsettled).collect();
+        let leaves = |at: &Ref| {
+            let lane = self.chunks.get(*at).map(|chunk| usize::from(lane_of(chunk.series(at.point))));
+            lane.and_then(|lane| lanes.get(lane)) == Some(&true)
+        };
+        let (batch, rest): (Vec<Ref>, Vec<Ref>) = unsettled.into_iter().partition(leaves);
+        let (waiting, staying): (Vec<Ref>, Vec<Ref>) = waiting.into_iter().partition(leaves);
+        if let Some(shard) = self.shards.get_mut(index) {
+            shard.waiting = staying.into();
+        }
+        self.put_back(index, rest);
+        // What is being sent and failing goes on as it is. Otherwise all of it waits.
+        let attempt = attempt.filter(|_| failing.is_some() && !batch.is_empty());
+        self.hand_over(&mut part, &batch, &waiting, attempt, &mut dropped);
+        for at in batch.into_iter().chain(waiting) {
+            self.chunks.release(at);
+        }
+        let mut left = 0;
+        for (lane, leaves) in self.lanes.iter_mut().zip(lanes) {
+            if *leaves && lane.is_served && lane.shard == index {
+                lane.is_served = false;
+                left += 1;
+            }
+        }
+        if let Some(shard) = self.shards.get_mut(index) {
+            shard.lanes -= left;
+        }
+        part
+    }
+
+    /// A queue for some of the lanes, as far as they are, without points.
+    fn empty_part(&self, index: usize, lanes: &Mask, memory: usize, now: Duration) -> Queue<C> {
+        let settings = Settings { min_shards: 1, max_shards: 1, memory, ..self.settings.clone() };
+        let limit = settings.max_points.max(1);
+        let mut own = self.lanes.clone();
+        for (lane, leaves) in own.iter_mut().zip(lanes) {
+            lane.is_served &= *leaves && lane.shard == index;
+            lane.shard = 0;
+        }
+        let count = own.iter().filter(|lane| lane.is_served).count();
+        Queue {
+            settings,
+            chunks: Chunks::new(),
+            head: self.head,
+            skip_before: self.skip_before,
+            lanes: own,
+            shards: vec![Shard { lanes: count, limit, ..Shard::default() }],
+            wanted_shards: 1,
+            flushing: self.flushing,
+            next_shard: 0,
+            newest: i64::MIN,
+            restart: self.restart,
+            troubled_at: Some(now),
+        }
+    }
+
+    /// Copies points to the new queue: all of the batch, and what waits as far as there is room.
+    fn hand_over(
+        &self,
+        part: &mut Queue<C>,
+        batch: &[Ref],
+        waiting: &[Ref],
+        attempt: Option<Attempt>,
+        dropped: &mut impl FnMut(&C, u32),
+    ) {
+        let order = |at: &Ref| self.chunks.order(*at);
+        let needed = batch.last().map(order);
+        let mut all: Vec<(Ref, bool)> = batch.iter().map(|at| (*at, attempt.is_some())).collect();
+        all.extend(waiting.iter().map(|at| (*at, false)));
+        all.sort_by_key(|(at, _)| order(at));
+        let [mut sent, mut waits] = [const { Vec::new() }; 2];
+        let mut is_full = false;
+        for points in all.chunk_by(|(one, _), (other, _)| one.chunk == other.chunk) {
+            let Some((first, _)) = points.first().copied() else { continue };
+            let (Some(chunk), Some((end, newest))) = (self.chunks.get(first), self.chunks.end(first)) else {
+                continue;
+            };
+            let is_needed = needed.is_some_and(|needed| order(&first) <= needed);
+            is_full |= !is_needed && part.chunks.bytes() >= part.settings.memory;
+            if is_full {
+                // Everything that is dropped lies behind what was copied.
+                part.head = part.head.min(chunk.position(first.point));
+                points.iter().for_each(|(at, _)| dropped(chunk, at.point));
+                continue;
+            }
+            let number = part.chunks.next_number();
+            part.chunks.push(chunk.clone(), end, points.len() as u32, newest);
+            part.newest = newest;
+            for (at, is_sent) in points {
+                let at = Ref { chunk: number, point: at.point };
+                if *is_sent { sent.push(at) } else { waits.push(at) }
+            }
+        }
+        if let Some(shard) = part.shards.first_mut() {
+            shard.waiting = waits.into();
+            shard.attempt = attempt.map(|attempt| Attempt { batch: sent, narrow: None, ..attempt });
+        }
+    }
+
+    /// From now on serves only these of its lanes. It must be empty.
+    pub fn serve_only(&mut self, serves: impl Fn(usize) -> bool) {
+        for (number, lane) in self.lanes.iter_mut().enumerate().filter(|(number, _)| !serves(*number)) {
+            if let Some(shard) = self.shards.get_mut(lane.shard).filter(|_| lane.is_served) {
+                model::invariant!(
+                    shard.waiting.is_empty(),
+                    "a queue gives up lanes only while it is empty",
+                    lane = number
+                );
+                shard.lanes -= 1;
+                lane.is_served = false;
+            }
+        }
+    }
+
+    /// Takes lanes back. The other queue must be empty, and must have been fed at least as far as this one.
+    pub fn rejoin(&mut self, other: &Queue<C>) {
+        let positions = other.positions();
+        let returning = other.lanes.iter().zip(positions).enumerate().filter(|(_, (lane, _))| lane.is_served);
+        for (number, (theirs, position)) in returning {
+            let shard = number % self.wanted_shards;
+            if let (Some(lane), Some(shard_of)) = (self.lanes.get_mut(number), self.shards.get_mut(shard)) {
+                *lane = super::Lane { shard, floor: position.max(lane.floor), ..*theirs };
+                shard_of.lanes += 1;
+            }
+        }
+        // What the other queue has settled lies before this.
+        self.skip_before = self.skip_before.max(other.head);
+    }
+}

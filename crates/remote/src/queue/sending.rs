@@ -1,0 +1,237 @@
+//! What is sent next, and when.
+
+use super::{EARLY_INTERVAL, Health, LINGER, NARROWED_AFTER, PARKED_AFTER, Queue, Request, Source};
+use crate::queue::attempt::Attempt;
+use crate::queue::chunks::Ref;
+use crate::queue::lanes::LANES;
+use crate::queue::narrow::{Candidate, Goal, Narrow};
+use crate::queue::shard::Shard;
+use crate::verdict::{Fate, REFUSED};
+use std::time::Duration;
+
+impl<C: Source> Queue<C> {
+    /// The next request, if one is to be sent now. It is under way until [`Queue::answer`].
+    pub fn begin_request(&mut self, now: Duration, health: &mut Health) -> Option<Request> {
+        if health.opens_at().is_none_or(|at| at > now) {
+            return None;
+        }
+        let count = self.shards.len();
+        for offset in 0..count {
+            let index = (self.next_shard + offset) % count;
+            if self.ready_at(index, health).is_none_or(|at| at > now) {
+                continue;
+            }
+            self.prepare(index, now, health);
+            let shard = self.shards.get_mut(index)?;
+            let Some(attempt) = &mut shard.attempt else { continue };
+            attempt.under_way = true;
+            shard.sent_at = now;
+            health.sent(now);
+            self.next_shard = (index + 1) % count;
+            let Attempt { tries, sent_before, .. } = *attempt;
+            return Some(Request { shard: index, tries, sent_before, whole: attempt.narrow.is_none() });
+        }
+        None
+    }
+
+    /// Makes a batch, or goes on with the one that is there.
+    fn prepare(&mut self, index: usize, now: Duration, health: &Health) {
+        let Some(shard) = self.shards.get_mut(index) else { return };
+        if shard.attempt.is_none() {
+            let batch = self.draw(index, self.batch_len(index));
+            if let Some(shard) = self.shards.get_mut(index) {
+                shard.attempt = Some(Attempt { batch, ..Attempt::default() });
+            }
+        }
+        let Some(attempt) = self.shards.get(index).and_then(|shard| shard.attempt.as_ref()) else { return };
+        let fails_long = attempt.failing.is_some_and(|failing| {
+            // Before anything is parked all of it is tried once more.
+            let is_parked_next = self.settings.park && failing.beside >= PARKED_AFTER;
+            !is_parked_next && now >= (failing.since + NARROWED_AFTER).max(failing.narrow_at)
+        });
+        // A single point is enough to ask whether our credentials are accepted.
+        if self.settings.narrow && attempt.narrow.is_none() && (fails_long || health.is_closed()) {
+            self.refill(index);
+            self.begin_narrowing(index, Goal::Isolate);
+        }
+    }
+
+    /// If everything in a batch fails, only other points can tell whether the destination accepts anything: as many
+    /// as a batch may have of those that wait are added.
+    fn refill(&mut self, index: usize) {
+        let Some(batch) = self
+            .shards
+            .get_mut(index)
+            .and_then(|shard| Some(std::mem::take(&mut shard.attempt.as_mut()?.batch)))
+        else {
+            return;
+        };
+        self.put_back(index, batch);
+        let batch = self.draw(index, self.settings.max_points.max(1));
+        if let Some(attempt) = self.shards.get_mut(index).and_then(|shard| shard.attempt.as_mut()) {
+            attempt.batch = batch;
+        }
+    }
+
+    /// Begins to narrow the shard's batch, if that is allowed and there is anything to narrow. Returns whether it did.
+    pub(super) fn begin_narrowing(&mut self, index: usize, goal: Goal) -> bool {
+        let Some(attempt) = self.shards.get(index).and_then(|shard| shard.attempt.as_ref()) else {
+            return false;
+        };
+        // A single point can be isolated, but it needs no search to be refused or parked.
+        let least = if goal == Goal::Isolate { 1 } else { 2 };
+        if !self.settings.narrow || attempt.batch.len() < least {
+            return false;
+        }
+        let candidate = |at: &Ref| {
+            self.chunks.get(*at).map_or(Candidate { series: 0, timestamp: 0 }, |chunk| Candidate {
+                series: chunk.series(at.point),
+                timestamp: chunk.timestamp(at.point),
+            })
+        };
+        let narrow = Narrow::new(attempt.batch.iter().map(candidate).collect(), goal);
+        if let Some(attempt) = self.shards.get_mut(index).and_then(|shard| shard.attempt.as_mut()) {
+            attempt.narrow = Some(narrow);
+        }
+        true
+    }
+
+    /// How many of the points that wait make the shard's next batch: as many as it may have, but a chunk that is
+    /// cheaper to send whole is not cut if it fits into the batch after this one.
+    fn batch_len(&self, index: usize) -> usize {
+        let Some(shard) = self.shards.get(index) else { return 0 };
+        let (waiting, limit) = (&shard.waiting, shard.limit);
+        let Some(next) = waiting.get(limit) else { return waiting.len() };
+        // With several shards each of them has a part of each chunk.
+        if shard.lanes < LANES || !self.chunks.get(*next).is_some_and(|chunk| chunk.keeps_together()) {
+            return limit;
+        }
+        let is_of_next = |at: &&Ref| at.chunk == next.chunk;
+        let cut = limit - waiting.range(..limit).rev().take_while(is_of_next).count();
+        let fits = waiting.get(cut + limit).is_none_or(|after| after.chunk != next.chunk);
+        if cut > 0 && fits { cut } else { limit }
+    }
+
+    /// Takes the first points that wait, so many or all.
+    fn draw(&mut self, index: usize, count: usize) -> Vec<Ref> {
+        let Some(shard) = self.shards.get_mut(index) else { return Vec::new() };
+        let batch = shard.waiting.drain(..count.min(shard.waiting.len())).collect();
+        if shard.waiting.is_empty() {
+            shard.urgent_since = None;
+        }
+        batch
+    }
+
+    /// When [`Queue::begin_request`] may next have something, if nothing else happens.
+    pub fn next_wakeup(&self, health: &Health) -> Option<Duration> {
+        let opens_at = health.opens_at()?;
+        let ready = (0..self.shards.len()).filter_map(|shard| self.ready_at(shard, health)).min()?;
+        Some(ready.max(opens_at))
+    }
+
+    /// When the shard has something to send: now or in the past if it is ready, in the future if it waits.
+    fn ready_at(&self, index: usize, health: &Health) -> Option<Duration> {
+        let shard = self.shards.get(index)?;
+        if let Some(attempt) = &shard.attempt {
+            // While our credentials are refused the pause is the destination's, and each shard gets its turn.
+            let at = if health.is_closed() { Duration::ZERO } else { shard.not_before };
+            return (!attempt.under_way).then_some(at);
+        }
+        let oldest = shard.waiting.front()?;
+        // At a limit nothing more comes that could fill the batch up.
+        if self.flushing || shard.waiting.len() >= shard.limit || !self.wants_more() {
+            return Some(shard.not_before);
+        }
+        let (deadline, sent_at) = (self.settings.deadline, shard.sent_at);
+        let arrived = self.chunks.get(*oldest)?.arrived();
+        // One batch that is not full per deadline, so the first after a pause need not wait for it.
+        let filled = (arrived + LINGER.min(deadline)).max((sent_at + deadline).min(arrived + deadline));
+        let early = shard.urgent_since.and_then(|since| health.early_at(since, LINGER, EARLY_INTERVAL));
+        Some(filled.min(early.unwrap_or(filled)).max(shard.not_before))
+    }
+
+    /// The earliest time of the next try, while the destination is waited for.
+    pub fn waits_until(&self, health: &Health) -> Option<Duration> {
+        let is_waiting = |shard: &&Shard| {
+            shard.attempt.as_ref().is_some_and(|attempt| attempt.tries > 0 && !attempt.under_way)
+        };
+        let next = || self.shards.iter().filter(is_waiting).map(|shard| shard.not_before).min();
+        health.probe_at().or_else(next)
+    }
+
+    /// The points of the request that is under way in `shard`, in the log's order.
+    pub fn points(&self, shard: usize) -> impl Iterator<Item = (&C, u32)> + Clone {
+        let attempt = self.shards.get(shard).and_then(|shard| shard.attempt.as_ref());
+        let request = attempt.into_iter().flat_map(Attempt::request);
+        request.filter_map(|at| Some((&**self.chunks.get(at)?, at.point)))
+    }
+
+    /// Only the first `count` points of a whole batch fit into the request: the rest waits again.
+    pub fn trim(&mut self, shard: usize, count: usize) {
+        let Some(attempt) = self.shards.get_mut(shard).and_then(|shard| shard.attempt.as_mut()) else {
+            return;
+        };
+        let batch = &mut attempt.batch;
+        let rest = batch.split_off(count.max(1).min(batch.len()));
+        self.put_back(shard, rest);
+    }
+
+    /// Drops the points of the batch in `shard` that are no longer wanted. A batch that is being narrowed and has such
+    /// points is sent whole again. If none is left the request is [`crate::Verdict::Unsent`].
+    /// `dropped` is called for each of the points.
+    pub fn expire(
+        &mut self,
+        request: &mut Request,
+        is_unwanted: impl Fn(&C, u32) -> bool,
+        mut dropped: impl FnMut(&C, u32),
+    ) {
+        let has_unwanted = {
+            let attempt = self.shards.get(request.shard).and_then(|shard| shard.attempt.as_ref());
+            let mut unsettled = attempt.into_iter().flat_map(Attempt::unsettled);
+            unsettled.any(|at| self.chunks.get(at).is_some_and(|chunk| is_unwanted(chunk, at.point)))
+        };
+        if !has_unwanted {
+            return;
+        }
+        self.stop_narrowing(request.shard);
+        request.whole = true;
+        for at in self.take_from_batch(request.shard, is_unwanted) {
+            if let Some(chunk) = self.chunks.get(at) {
+                dropped(chunk, at.point);
+            }
+            self.chunks.release(at);
+        }
+    }
+
+    /// From now on the batch is what is not settled of it.
+    pub(super) fn stop_narrowing(&mut self, shard: usize) {
+        if let Some(attempt) = self.shards.get_mut(shard).and_then(|shard| shard.attempt.as_mut()) {
+            attempt.batch = attempt.unsettled().collect();
+            attempt.narrow = None;
+        }
+    }
+
+    /// The receiver refuses these points of the batch in `shard`, and nothing is known of the others. Not while it is
+    /// being narrowed.
+    pub fn refuse_some(
+        &mut self,
+        shard: usize,
+        is_refused: impl FnMut(&C, u32) -> bool,
+        settle: &mut impl FnMut(&C, u32, Fate),
+    ) {
+        for at in self.take_from_batch(shard, is_refused) {
+            self.settle(at, REFUSED, settle);
+        }
+    }
+
+    /// Takes points out of a batch that is not being narrowed.
+    fn take_from_batch(&mut self, shard: usize, mut is_taken: impl FnMut(&C, u32) -> bool) -> Vec<Ref> {
+        let attempt = self.shards.get_mut(shard).and_then(|shard| shard.attempt.as_mut());
+        let Some(attempt) = attempt.filter(|attempt| attempt.narrow.is_none()) else { return Vec::new() };
+        let batch = std::mem::take(&mut attempt.batch);
+        let is_taken = |at: &Ref| self.chunks.get(*at).is_some_and(|chunk| is_taken(chunk, at.point));
+        let (taken, kept): (Vec<Ref>, Vec<Ref>) = batch.into_iter().partition(is_taken);
+        attempt.batch = kept;
+        taken
+    }
+}

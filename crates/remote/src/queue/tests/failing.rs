@@ -1,0 +1,364 @@
+//! 408, 429 and 5xx: because the destination is away, and because of the data.
+
+use super::*;
+
+#[test]
+fn an_outage_that_begins_beside_a_success_parks_nothing() {
+    let mut queue = started(2);
+    push(&mut queue, chunk(0, 0..20));
+    let mut now = Duration::from_secs(1);
+    let (a, b) = (queue.poll(now).unwrap(), queue.poll(now).unwrap());
+    // Both were under way; the one is taken a moment after the other has failed.
+    answer(&mut queue, a, RETRY, now);
+    answer(&mut queue, b, Verdict::Delivered, now + Duration::from_millis(1));
+    push(&mut queue, chunk(1, 0..20));
+    let mut probes = 0;
+    while now < PARKED_AFTER * 3 {
+        now = now.max(queue.next_wakeup().unwrap()) + Duration::from_millis(1);
+        while let Some(request) = queue.poll(now) {
+            probes += usize::from(sent(&queue, request).len() == 1);
+            assert_eq!(answer(&mut queue, request, RETRY, now), [], "an outage settles nothing");
+        }
+    }
+    assert!(probes > 100, "a single point is enough to ask");
+    // It comes back: after one probe everything goes out whole.
+    now += Duration::from_secs(5);
+    let (mut delivered, mut requests) = (0, 0);
+    while queue.pending() > 0 {
+        now = now.max(queue.next_wakeup().unwrap());
+        while let Some(request) = queue.poll(now) {
+            requests += 1;
+            delivered += answer(&mut queue, request, Verdict::Delivered, now).len();
+            now += Duration::from_millis(1);
+        }
+    }
+    assert!(delivered == 30 && requests <= 6, "{delivered} points in {requests} requests");
+}
+
+#[test]
+fn credentials_that_expire_beside_a_success_refuse_nothing() {
+    let mut queue = started(2);
+    push(&mut queue, chunk(0, 0..20));
+    let mut now = Duration::from_secs(1);
+    let (a, b) = (queue.poll(now).unwrap(), queue.poll(now).unwrap());
+    answer(&mut queue, a, Verdict::Denied, now);
+    answer(&mut queue, b, Verdict::Delivered, now + Duration::from_millis(1));
+    push(&mut queue, chunk(1, 0..20));
+    for _ in 0..20 {
+        now = now.max(queue.next_wakeup().unwrap()) + Duration::from_millis(1);
+        while let Some(request) = queue.poll(now) {
+            assert_eq!(answer(&mut queue, request, Verdict::Denied, now), []);
+        }
+    }
+}
+
+/// Answers by whether a bad series is in the request until nothing is pending, with a chunk pushed each
+/// second while there is time. Gives the parked points, when each was, and how many were delivered.
+fn run_with_bad(queue: &mut Tested, bad: impl Fn(u64) -> bool) -> (Vec<(u64, Duration)>, usize) {
+    let (mut now, mut number, mut delivered) = (Duration::ZERO, 1, 0);
+    let mut parked = Vec::new();
+    while queue.pending() > 0 && now < PARKED_AFTER * 4 {
+        if now < PARKED_AFTER * 2 && now.as_secs() >= number && queue.wants_more() {
+            push(queue, chunk(number, (0..64).filter(|series| !bad(*series))));
+            number += 1;
+        }
+        let next = queue.next_wakeup().unwrap_or(now).min(now + Duration::from_secs(1));
+        now = now.max(next) + Duration::from_millis(1);
+        while let Some(request) = queue.poll(now) {
+            let hurts = sent(queue, request).iter().any(|(series, _)| bad(*series));
+            let outcome = if hurts { RETRY } else { Verdict::Delivered };
+            queue.answer(request.shard, outcome, now, |chunk, point, fate| match fate {
+                Fate::Delivered => delivered += 1,
+                Fate::Parked => parked.push((chunk.points[point as usize].0, now)),
+                other => panic!("{other:?}"),
+            });
+        }
+    }
+    assert_eq!(queue.pending(), 0);
+    (parked, delivered)
+}
+
+#[test]
+fn only_the_sample_that_fails_is_parked_and_the_rest_is_delivered() {
+    let mut queue = started(4);
+    push(&mut queue, chunk(0, 0..64));
+    let (parked, delivered) = run_with_bad(&mut queue, |series| series == 17);
+    assert!(matches!(parked[..], [(17, at)] if at >= PARKED_AFTER && at < PARKED_AFTER * 2), "{parked:?}");
+    assert!(delivered >= 63);
+}
+
+#[test]
+fn many_series_that_fail_are_all_parked() {
+    let mut queue = started(4);
+    push(&mut queue, chunk(0, 0..64));
+    let (parked, _) = run_with_bad(&mut queue, |series| series % 2 == 1);
+    let hurts = (0..64u64).filter(|series| series % 2 == 1);
+    let aside: std::collections::HashSet<u64> = parked.iter().map(|(series, _)| *series).collect();
+    assert!(hurts.clone().all(|series| aside.contains(&series)));
+    assert!(parked.iter().all(|(_, at)| *at < PARKED_AFTER * 2), "its lanes go on");
+}
+
+#[test]
+fn without_narrowing_the_whole_batch_is_parked() {
+    let mut queue = Tested::new(
+        Settings { min_shards: 4, max_points: 100, narrow: false, capacity: 100_000, ..settings() },
+        &[],
+    );
+    queue.set_flushing(true);
+    push(&mut queue, chunk(0, 0..64));
+    let (parked, _) = run_with_bad(&mut queue, |series| series == 17);
+    let mut at_17: Vec<u64> = parked.iter().map(|(series, _)| series % 4).collect();
+    at_17.dedup();
+    assert_eq!((parked.len(), at_17), (16, vec![1]), "its shard's batch");
+}
+
+#[test]
+fn points_that_expire_are_dropped_and_the_rest_is_sent() {
+    let mut queue = started(1);
+    push(&mut queue, chunk(0, 0..10));
+    push(&mut queue, chunk(1, 0..10));
+    let now = Duration::from_secs(1);
+    let request = queue.poll(now).unwrap();
+    answer(&mut queue, request, RETRY, now);
+    let now = queue.next_wakeup().unwrap();
+    let request = queue.poll(now).unwrap();
+    queue.expire(request, |chunk, point| chunk.points[point as usize].1 == 0);
+    assert!(sent(&queue, request).iter().all(|(_, time)| *time == 1));
+    assert_eq!((sent(&queue, request).len(), queue.pending()), (10, 10));
+    queue.expire(request, |_, _| true);
+    assert_eq!(sent(&queue, request), []);
+    answer(&mut queue, request, Verdict::Unsent, now);
+    assert_eq!((queue.pending(), queue.next_wakeup()), (0, None));
+    assert!(queue.positions().iter().all(|position| *position == queue.head()));
+}
+
+/// One of two points can't be sent at all, the other meets an outage.
+#[test]
+fn a_probe_that_was_not_sent_parks_nothing() {
+    let mut queue = started(1);
+    push(&mut queue, chunk(0, 0..2));
+    let (mut now, mut unsent) = (Duration::from_secs(1), 0);
+    while now < PARKED_AFTER * 4 {
+        now = now.max(queue.next_wakeup().unwrap()) + Duration::from_millis(1);
+        while let Some(request) = queue.poll(now) {
+            if unsent == 0 && sent(&queue, request).len() == 1 {
+                unsent += answer(&mut queue, request, Verdict::Unsent, now).len();
+            } else {
+                assert_eq!(answer(&mut queue, request, RETRY, now), [], "an outage settles nothing");
+            }
+        }
+    }
+    assert_eq!((unsent, queue.pending()), (1, 1));
+}
+
+/// With one shard the only batch may be of what fails alone.
+#[test]
+fn others_go_on_with_one_shard_when_a_whole_batch_fails() {
+    let mut queue = started(1);
+    let mut now = Duration::from_secs(1);
+    let hurts = |points: &[(u64, i64)]| points.iter().any(|(series, _)| *series == 17).then_some(RETRY);
+    push(&mut queue, chunk(0, [17]));
+    work(&mut queue, &mut now, 30, hurts);
+    for number in 1..300 {
+        push(&mut queue, chunk(number, [16, 17]));
+        work(&mut queue, &mut now, 1, hurts);
+    }
+    assert_eq!(queue.pending(), 300, "all of the one series, and nothing else");
+}
+
+/// A receiver that takes one request in five minutes is overloaded: that says nothing of what it does not take.
+#[test]
+fn rare_successes_park_nothing_within_an_hour() {
+    let mut queue = started(4);
+    let mut now = Duration::from_secs(1);
+    push(&mut queue, chunk(0, 0..40));
+    let mut number = 0;
+    while now < Duration::from_secs(3600) {
+        let lucky = now.as_secs().is_multiple_of(300);
+        if lucky {
+            number += 1;
+            push(&mut queue, chunk(number, [3]));
+        }
+        work(&mut queue, &mut now, 1, |points| {
+            (!lucky || points.iter().any(|(series, _)| *series != 3)).then_some(RETRY)
+        });
+    }
+}
+
+/// A receiver fails over each request with a sample of one series for ten minutes, and then takes it.
+#[test]
+fn the_rest_goes_on_soon_while_one_series_fails() {
+    const BAD: u64 = 17;
+    let recovers = Duration::from_secs(10 * 60);
+    for shards in [1, 4] {
+        let mut queue = started(shards);
+        let (mut now, mut number, mut requests) = (Duration::ZERO, 0, 0);
+        let mut newest: std::collections::HashMap<u64, i64> = std::collections::HashMap::new();
+        let mut longest = Duration::ZERO;
+        while queue.pending() > 0 || now < recovers {
+            if now < recovers && now.as_secs() >= number {
+                push(&mut queue, chunk(number, 0..64));
+                number += 1;
+            }
+            let next = queue.next_wakeup().unwrap_or(now).min(now + Duration::from_secs(1));
+            now = now.max(next) + Duration::from_millis(1);
+            queue.tick(now);
+            while let Some(request) = queue.poll(now) {
+                requests += 1;
+                let hurts = now < recovers && sent(&queue, request).iter().any(|(series, _)| *series == BAD);
+                let outcome = if hurts { RETRY } else { Verdict::Delivered };
+                queue.answer(request.shard, outcome, now, |chunk, point, fate| {
+                    let (series, time) = chunk.points[point as usize];
+                    assert_eq!(fate, Fate::Delivered);
+                    assert_eq!(
+                        newest.insert(series, time).unwrap_or(-1),
+                        time - 1,
+                        "series {series}, in order"
+                    );
+                    if series != BAD {
+                        // Its second is its time, too.
+                        longest = longest.max(now.saturating_sub(Duration::from_secs(time as u64)));
+                    }
+                });
+                let done = newest.get(&BAD).map_or(0, |time| time + 1) as u64;
+                let position = queue.positions()[BAD as usize];
+                assert!(position.offset <= done, "{position:?} is past what was delivered, {done}");
+            }
+            assert!(now < recovers * 2, "{} still wait", queue.pending());
+        }
+        assert_eq!(newest.len(), 64);
+        let soon = PROBE_AFTER + NARROWED_AFTER * 2;
+        assert!(longest < soon, "with {shards} shards others waited for {longest:?}");
+        assert!(requests < 4000, "{requests} requests");
+    }
+}
+
+/// Answers `outcome` to what `hurts`, and delivers the rest, each second for so long.
+fn work(
+    queue: &mut Tested,
+    now: &mut Duration,
+    seconds: u64,
+    mut hurts: impl FnMut(&[(u64, i64)]) -> Option<Verdict>,
+) -> Vec<(Duration, usize, Option<Verdict>)> {
+    let mut requests = Vec::new();
+    for _ in 0..seconds {
+        *now += Duration::from_secs(1);
+        queue.tick(*now);
+        while let Some(request) = queue.poll(*now) {
+            let outcome = hurts(&sent(queue, request));
+            requests.push((*now, request.shard, outcome));
+            let settled = answer(queue, request, outcome.unwrap_or(Verdict::Delivered), *now);
+            assert!(outcome.is_none() || settled.is_empty(), "a failure settled something");
+        }
+    }
+    requests
+}
+
+#[test]
+fn failures_of_a_delivered_batch_do_not_count_for_the_next() {
+    let mut queue = started(2);
+    let mut now = Duration::from_secs(1);
+    // Batches of many fail for a while, and their parts don't.
+    push(&mut queue, chunk(0, (0..40).filter(|series| series % 2 == 0)));
+    for number in 1..60 {
+        push(&mut queue, chunk(number, [1]));
+        work(&mut queue, &mut now, 1, |points| (points.len() > 15).then_some(RETRY));
+    }
+    assert_eq!(queue.pending(), 0);
+    for number in 60..120 {
+        push(&mut queue, chunk(number, [1]));
+        work(&mut queue, &mut now, 60, |_| None);
+    }
+    push(&mut queue, chunk(120, [0]));
+    let failed = work(&mut queue, &mut now, 60, |points| {
+        points.iter().any(|(series, _)| *series == 0).then_some(RETRY)
+    });
+    assert!(failed.iter().filter(|(_, _, outcome)| outcome.is_some()).count() > 3, "it is tried again");
+    assert_eq!(queue.pending(), 1);
+}
+
+#[test]
+fn an_outage_after_isolation_parks_nothing() {
+    let mut queue = started(1);
+    let mut now = Duration::from_secs(1);
+    for number in 0..200 {
+        push(&mut queue, chunk(number, [16, 17]));
+        work(&mut queue, &mut now, 1, |points| {
+            points.iter().any(|(series, _)| *series == 17).then_some(RETRY)
+        });
+    }
+    assert_eq!(queue.pending(), 200, "one series waits");
+    for number in 200..3000 {
+        if queue.wants_more() {
+            push(&mut queue, chunk(number, [16, 17]));
+        }
+        work(&mut queue, &mut now, 1, |_| Some(RETRY));
+    }
+}
+
+#[test]
+fn a_pause_is_kept_when_narrowing_ends() {
+    const PAUSE: Duration = Duration::from_secs(20);
+    let mut queue = started(2);
+    let mut now = Duration::from_secs(1);
+    push(&mut queue, chunk(0, (0..40).filter(|series| series % 2 == 0)));
+    let mut asked: Option<Duration> = None;
+    let wait = Verdict::Failed { reached: Reached::Receiver, retry_after: Some(PAUSE) };
+    for number in 1..600 {
+        push(&mut queue, chunk(number, [1]));
+        let requests = work(&mut queue, &mut now, 1, |points| {
+            points.iter().any(|(series, _)| series % 2 == 0).then_some(wait)
+        });
+        for (at, _, outcome) in requests.iter().filter(|(_, _, outcome)| outcome.is_some()) {
+            assert!(asked.is_none_or(|asked| *at >= asked + PAUSE), "sent again at {at:?}, {outcome:?}");
+            asked = Some(*at);
+        }
+    }
+    assert!(asked.is_some());
+}
+
+/// Some series fail for a long time, with pauses between its tries, and at some time everything does. Gives how many
+/// points were put aside since, and the most requests of one moment.
+fn outage_after(begins: Duration, pause: Duration, shards: usize, bad: fn(u64) -> bool) -> (usize, usize) {
+    let mut queue = started(shards);
+    let mut now = Duration::from_secs(1);
+    let (mut number, mut given_up, mut most) = (0, 0, 0);
+    while now < begins + Duration::from_secs(600) {
+        now += Duration::from_secs(1);
+        queue.tick(now);
+        if queue.wants_more() {
+            push(&mut queue, chunk(number, 0..300));
+            number += 1;
+        }
+        let mut requests = 0;
+        while let Some(request) = queue.poll(now) {
+            requests += 1;
+            let away = now >= begins;
+            let hurts = sent(&queue, request).iter().any(|(series, _)| bad(*series));
+            let wait = Verdict::Failed { reached: Reached::Receiver, retry_after: Some(pause) };
+            let outcome = if hurts || away { wait } else { Verdict::Delivered };
+            let settled = answer(&mut queue, request, outcome, now);
+            given_up += settled.iter().filter(|fate| away && **fate != Fate::Delivered).count();
+            assert!(!away || requests < 1000, "{requests} requests at {now:?}");
+        }
+        most = most.max(if now >= begins { requests } else { 0 });
+    }
+    (given_up, most)
+}
+
+#[test]
+fn an_outage_during_parking_costs_no_more_than_one_search() {
+    let one: fn(u64) -> bool = |series| series == 17;
+    let many: fn(u64) -> bool = |series| series % 2 == 1 && series < 150;
+    for (shards, bad) in [(1, one), (4, one), (2, many)] {
+        for pause in [65, 100] {
+            for begins in (850..1150).step_by(23) {
+                let begins = Duration::from_secs(begins);
+                let (given_up, most) = outage_after(begins, Duration::from_secs(pause), shards, bad);
+                let about = format!("{shards} shards, {pause} s of pause, outage from {begins:?}");
+                assert!(given_up <= 2 * narrow::PROBES, "{given_up} given up, {about}");
+                assert!(most <= 12, "{most} requests at once, {about}");
+            }
+        }
+    }
+}

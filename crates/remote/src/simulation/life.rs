@@ -1,0 +1,345 @@
+//! One run of a destination in a simulation, from its start to its kill: everything around [`Delivery`], with virtual
+//! time and a simulated disk.
+
+use super::log::SimLog;
+use super::receiver::SimOutput;
+use crate::config::identity::Owner;
+use crate::delivery::{self, Delivery, Flight, Log, Parking, Settings};
+use crate::disk::aside::Files;
+use crate::disk::keep::{self, Keep};
+use crate::disk::positions::{Found, PositionFile};
+use crate::disk::progress::{Progress, Saving};
+use crate::members::share::Share;
+use crate::outgoing::Rules;
+use crate::output::Output;
+use crate::stats::Stats;
+use futures_util::FutureExt;
+use model::Clock;
+use std::collections::{BTreeMap, VecDeque};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use wal::Position;
+use wal::sim::SimFilesystem;
+
+/// Most events of one moment.
+const ROUNDS_MAX: u64 = 10_000;
+/// When the simulation begins, in milliseconds since 1970.
+pub(super) const EPOCH_MS: i64 = 1_700_000_000_000;
+pub(super) const DATA: &str = "/data";
+
+/// The virtual time, in nanoseconds.
+#[derive(Debug, Default)]
+pub(super) struct SimClock(AtomicU64);
+
+impl SimClock {
+    pub(super) fn set(&self, now: Duration) {
+        self.0.store(now.as_nanos() as u64, Ordering::Relaxed);
+    }
+}
+
+impl Clock for SimClock {
+    fn now_ms(&self) -> i64 {
+        EPOCH_MS + self.monotonic().as_millis() as i64
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::from_nanos(self.0.load(Ordering::Relaxed))
+    }
+}
+
+/// What a life stands on.
+pub(super) struct Ground {
+    pub(super) clock: Arc<SimClock>,
+    pub(super) log: SimLog,
+    pub(super) fs: SimFilesystem,
+    pub(super) rng: fastrand::Rng,
+    /// Most milliseconds that an answer takes.
+    pub(super) slowness: u64,
+    /// Grows with everything that happens, so that two runs can be compared.
+    pub(super) trace: u64,
+}
+
+impl Ground {
+    pub(super) fn note(&mut self, what: u64) {
+        self.trace = (self.trace ^ what).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(17);
+    }
+}
+
+/// What comes to its end at some time.
+enum Due {
+    Reply(Box<Flight<Vec<super::log::Sample>>>, crate::Verdict),
+    Kept(Keep),
+    Synced(Box<Saving>),
+    Loaded(u64),
+}
+
+/// See the module.
+pub(super) struct Life {
+    pub(super) delivery: Delivery<SimOutput>,
+    pub(super) stats: Arc<Stats>,
+    progress: Progress,
+    disk: keep::Disk,
+    files: Files,
+    due: BTreeMap<(Duration, u64), Due>,
+    number: u64,
+    /// How far each stream's reader is.
+    readers: BTreeMap<u64, Position>,
+    opened: Position,
+    handed: u64,
+    kept: u64,
+    /// What is kept only once what was handed in before is.
+    keeping: VecDeque<Duration>,
+    is_saving: bool,
+    tick_at: Duration,
+}
+
+impl Life {
+    /// `None` if the disk does not let it start.
+    pub(super) fn begin(
+        ground: &mut Ground,
+        name: &str,
+        settings: Settings,
+        output: SimOutput,
+        share: Option<Arc<Share>>,
+        begin: Position,
+    ) -> Option<Life> {
+        let clock: Arc<dyn Clock> = ground.clock.clone();
+        let stats: Arc<Stats> = Arc::default();
+        let owner = Owner { name: Some(name.to_string()), url: "http://simulated/".into(), variant: 0 };
+        let path = Path::new(DATA).join("positions").join(name);
+        let opened = PositionFile::open(&ground.fs, &path, &owner, 1, begin, Position::default());
+        let (file, settled, found) = opened.ok()?;
+        let dead = Path::new(DATA).join("dead");
+        let files = Files::new(&dead, name);
+        let shelf = files.list(&ground.fs).ok()?;
+        let fs: Arc<dyn wal::Filesystem> = Arc::new(ground.fs.clone());
+        let (letters, now) = (dead.join(format!("{name}.jsonl")), clock.monotonic());
+        let disk = keep::Disk::new(fs, clock.clone(), letters, files.clone(), stats.clone());
+        let mut rules = Rules::default();
+        rules.share = share;
+        let parts = delivery::Parts {
+            name: name.to_string(),
+            output,
+            rules,
+            clock,
+            stats: stats.clone(),
+            parking: Parking::new(shelf, now),
+            seed: ground.rng.u64(..),
+        };
+        let repeats_until = (found != Found::New).then(|| ground.log.end());
+        let delivery = Delivery::new(settings, &settled, repeats_until, parts);
+        let progress = Progress::new(name.to_string(), stats.clone(), file, settled);
+        Some(Life {
+            delivery,
+            stats,
+            progress,
+            disk,
+            files,
+            due: BTreeMap::new(),
+            number: 0,
+            readers: BTreeMap::new(),
+            opened: ground.log.end(),
+            handed: 0,
+            kept: 0,
+            keeping: VecDeque::new(),
+            is_saving: false,
+            tick_at: now,
+        })
+    }
+
+    fn add(&mut self, at: Duration, due: Due) {
+        self.number += 1;
+        self.due.insert((at, self.number), due);
+    }
+
+    /// Lets everything happen until `until`.
+    pub(super) fn run(&mut self, ground: &mut Ground, until: Duration) {
+        let (mut begun, mut rounds) = (ground.clock.monotonic(), 0);
+        loop {
+            self.work(ground);
+            let now = ground.clock.monotonic();
+            // Something that is repeated without a pause would never end.
+            (begun, rounds) = if now == begun { (begun, rounds + 1) } else { (now, 0) };
+            assert!(rounds < ROUNDS_MAX, "{rounds} rounds at {now:?}: {}", self.shown());
+            let due = self.due.keys().next().map(|(at, _)| *at);
+            let wake = self.delivery.next_wakeup();
+            let next = due.into_iter().chain(wake).chain([self.tick_at]).min().unwrap_or(until).max(now);
+            if next > until {
+                break;
+            }
+            ground.clock.set(next);
+            ground.note(next.as_nanos() as u64);
+            if let Some(entry) = self.due.first_entry().filter(|entry| entry.key().0 <= next) {
+                let due = entry.remove();
+                self.ended(ground, due);
+            } else if self.tick_at <= next {
+                self.tick_at = next + Duration::from_secs(1);
+                self.delivery.every_second(&ground.log);
+                self.update(ground);
+                self.save(ground);
+            }
+        }
+        ground.clock.set(until.max(ground.clock.monotonic()));
+    }
+
+    fn shown(&self) -> String {
+        let due = self.due.keys().next();
+        let streams = self.delivery.streams().iter().map(|stream| {
+            let queue = &stream.queue;
+            (
+                stream.number,
+                stream.kind,
+                stream.is_isolated,
+                queue.pending(),
+                queue.head(),
+                stream.is_rejoining,
+            )
+        });
+        let streams: Vec<_> = streams.collect();
+        format!(
+            "due {due:?}, wakes {:?}, {streams:?}, {:?}",
+            self.delivery.next_wakeup(),
+            self.delivery.health()
+        )
+    }
+
+    /// Reads and sends what there is.
+    fn work(&mut self, ground: &mut Ground) {
+        self.update(ground);
+        while self.read(ground) {
+            self.update(ground);
+        }
+        let mut requests = 0;
+        while let Some(flight) = self.delivery.begin_request() {
+            requests += 1;
+            assert!(requests < ROUNDS_MAX, "{requests} requests at once: {}", self.shown());
+            let message = flight.encoded.message.as_ref().unwrap();
+            ground.note(
+                message
+                    .iter()
+                    .fold(flight.stream, |sum, (series, time)| sum.rotate_left(7) ^ series ^ *time as u64),
+            );
+            let reply = self.delivery.output().send(message, flight.request.tries);
+            let reply = reply.now_or_never().unwrap();
+            let latency = Duration::from_millis(1 + ground.rng.u64(..ground.slowness));
+            let at = ground.clock.monotonic() + latency;
+            self.add(at, Due::Reply(Box::new(flight), reply));
+        }
+    }
+
+    /// Gives the next chunk to a stream that wants one. Returns false if there is none.
+    fn read(&mut self, ground: &Ground) -> bool {
+        let wanted = self.delivery.streams().iter().filter(|stream| self.delivery.wants_chunk(stream));
+        let next = wanted.filter_map(|stream| {
+            let from = self.readers.get(&stream.number).copied().unwrap_or(stream.queue.head());
+            Some((stream.number, ground.log.next(from, self.opened)?))
+        });
+        let Some((number, (chunk, is_from_disk))) = next.min_by_key(|(number, _)| *number) else {
+            return false;
+        };
+        self.readers.insert(number, chunk.end);
+        self.delivery.feed(number, chunk, is_from_disk, true);
+        true
+    }
+
+    /// Does what follows from any event.
+    fn update(&mut self, ground: &mut Ground) {
+        let now = ground.clock.monotonic();
+        for keep in self.delivery.take_keeps().into_iter().filter(|keep| !keep.is_empty()) {
+            self.handed += 1;
+            let at = self.keeping.back().copied().unwrap_or(now).max(now)
+                + Duration::from_millis(ground.rng.u64(..50));
+            self.keeping.push_back(at);
+            self.add(at, Due::Kept(keep));
+        }
+        self.delivery.take_rereads();
+        let end = ground.log.end();
+        let streams = self.delivery.streams();
+        let read = |number: u64, head| self.readers.get(&number).copied().unwrap_or(head);
+        let nothing_left = streams.iter().filter(|stream| stream.follows_log()).filter(|stream| {
+            ground.log.next(read(stream.number, stream.queue.head()), self.opened).is_none()
+        });
+        let level: Vec<u64> = nothing_left.map(|stream| stream.number).collect();
+        for number in level {
+            self.delivery.advance(number, end);
+        }
+        if let Some(id) = self.delivery.entry_to_load() {
+            self.add(now + Duration::from_millis(5), Due::Loaded(id));
+        }
+    }
+
+    fn ended(&mut self, ground: &mut Ground, due: Due) {
+        match due {
+            Due::Reply(flight, reply) => {
+                self.delivery.answered(*flight, &reply);
+                self.update(ground);
+                self.write();
+            }
+            Due::Kept(keep) => {
+                self.keeping.pop_front();
+                self.disk.keep(vec![keep]);
+                self.kept += 1;
+                if self.progress.is_held() {
+                    self.write();
+                }
+            }
+            Due::Synced(saving) => {
+                self.is_saving = false;
+                let result = saving.wait();
+                self.progress.end_sync(*saving, result);
+            }
+            Due::Loaded(id) => {
+                let read = self.files.load(&ground.fs, id);
+                self.delivery.entry_loaded(Some(read));
+            }
+        }
+    }
+
+    fn write(&mut self) {
+        self.progress.write(self.delivery.settled(), self.handed, self.kept);
+    }
+
+    fn save(&mut self, ground: &mut Ground) {
+        self.write();
+        if self.is_saving {
+            return;
+        }
+        if let Some(saving) = self.progress.begin_sync() {
+            self.is_saving = true;
+            let at = ground.clock.monotonic() + Duration::from_millis(ground.rng.u64(..300));
+            self.add(at, Due::Synced(Box::new(saving)));
+        }
+    }
+
+    /// Whether nothing is under way, waits, or is parked.
+    pub(super) fn is_delivered(&self, ground: &Ground) -> bool {
+        let main = self.delivery.main(delivery::Kind::Live).unwrap();
+        let is_read = main.is_read() || main.queue.head() >= ground.log.end();
+        is_read
+            && self.delivery.is_all_delivered()
+            && self.stats.pending().total() == 0
+            && self.delivery.is_parking_empty()
+            && self.due.is_empty()
+    }
+
+    /// Hands over as a reload does: sends nothing more, waits for the answers, and saves.
+    pub(super) fn hand_over(mut self, ground: &mut Ground) {
+        self.delivery.stop();
+        while let Some(entry) = self.due.first_entry() {
+            let at = entry.key().0;
+            let due = entry.remove();
+            ground.clock.set(at.max(ground.clock.monotonic()));
+            self.ended(ground, due);
+            self.update(ground);
+        }
+        for _ in 0..2 {
+            self.write();
+            if let Some(saving) = self.progress.begin_sync() {
+                let result = saving.wait();
+                self.progress.end_sync(saving, result);
+            }
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! What delivery does when a receiver has one trouble for an hour: how many requests it costs, and what it delays.
+
+use super::life::Life;
+use super::receiver::{Mode, Receiver, SimOutput};
+use super::{SECOND, ground, receiver, settings};
+use crate::delivery::{ISOLATED_MAX, Settings};
+use crate::queue::{NARROWED_AFTER, PROBE_AFTER};
+use crate::simulation::life::{EPOCH_MS, Ground};
+use model::Clock;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use wal::Position;
+
+const HOUR: Duration = Duration::from_secs(3600);
+const SERIES: u64 = 40;
+
+struct Scenario {
+    ground: Ground,
+    receiver: Arc<Mutex<Receiver>>,
+    life: Life,
+}
+
+impl Scenario {
+    fn new(settings: Settings) -> Scenario {
+        let (mut ground, receiver) = (ground(1), Arc::new(Mutex::new(receiver(1))));
+        let output = SimOutput { receiver: receiver.clone() };
+        let life = Life::begin(&mut ground, "only", settings, output, None, Position::default());
+        Scenario { life: life.unwrap(), ground, receiver }
+    }
+
+    /// Appends a sample of each series every 15 seconds, for so long.
+    fn pass(&mut self, time: Duration) {
+        let until = self.ground.clock.monotonic() + time;
+        while self.ground.clock.monotonic() < until {
+            let now = self.ground.clock.monotonic();
+            let time = EPOCH_MS + now.as_millis() as i64;
+            let samples: Vec<_> = (0..SERIES).map(|series| (series, time)).collect();
+            self.ground.log.append(&samples, now);
+            self.life.run(&mut self.ground, (now + 15 * SECOND).min(until));
+        }
+    }
+
+    fn requests(&self) -> u64 {
+        self.receiver.lock().unwrap().requests
+    }
+
+    /// How many samples of a series were written.
+    fn written(&self, series: u64) -> usize {
+        self.receiver.lock().unwrap().written.get(&series).map_or(0, Vec::len)
+    }
+
+    fn set(&self, mode: Mode) {
+        self.receiver.lock().unwrap().mode = mode;
+    }
+}
+
+#[test]
+fn an_hour_of_trouble_costs_few_requests_and_no_sample() {
+    // Shards wait for up to 5 s each. The pauses that the receiver asks for are 10 s on average.
+    let by_pause = |seconds: f64| (4.0 * 3600.0 / seconds) as u64;
+    for (mode, most) in [
+        (Mode::Away, by_pause(2.5)),
+        (Mode::Fails, by_pause(2.5)),
+        (Mode::Limits, by_pause(5.0)),
+        (Mode::Denies, 4 + 61),
+    ] {
+        let mut settings = settings();
+        settings.queue.min_shards = 4;
+        let mut scenario = Scenario::new(settings);
+        scenario.pass(60 * SECOND);
+        let before = scenario.requests();
+        scenario.set(mode);
+        scenario.pass(HOUR);
+        let requests = scenario.requests() - before;
+        assert!((20..=most).contains(&requests), "{requests} requests in an hour, {mode:?}");
+        scenario.set(Mode::Works);
+        scenario.pass(600 * SECOND);
+        let appended = (60 + 3600 + 600) / 15;
+        for series in 0..SERIES {
+            // The last one waits for its deadline.
+            let written = scenario.written(series);
+            assert!((appended - 1..=appended).contains(&written), "{written} of {appended}, {mode:?}");
+        }
+        assert_eq!(scenario.life.stats.refused.get().total(), 0);
+        assert_eq!(scenario.life.stats.set_aside.get().total(), 0, "{mode:?} is not about the data");
+    }
+}
+
+#[test]
+fn a_series_that_fails_for_an_hour_delays_only_itself() {
+    for shards in [1, 4] {
+        let mut settings = settings();
+        (settings.queue.min_shards, settings.queue.max_shards) = (shards, shards);
+        settings.queue.park = false;
+        let mut scenario = Scenario::new(settings);
+        scenario.receiver.lock().unwrap().poison = vec![17];
+        scenario.pass(NARROWED_AFTER + PROBE_AFTER + 60 * SECOND);
+        for _ in 0..60 {
+            let before: Vec<usize> = (0..SERIES).map(|series| scenario.written(series)).collect();
+            scenario.pass(60 * SECOND);
+            for series in (0..SERIES).filter(|series| *series != 17) {
+                let written = scenario.written(series) - before[series as usize];
+                assert!(written >= 3, "series {series}: {written} in a minute, {shards} shards");
+            }
+        }
+        assert_eq!((scenario.written(17), scenario.life.delivery.stuck_lanes()), (0, 1));
+        scenario.receiver.lock().unwrap().poison.clear();
+        scenario.pass(300 * SECOND);
+        let all = scenario.written(16);
+        assert!(scenario.written(17) >= all - 1, "{} of {all}", scenario.written(17));
+        assert_eq!(scenario.life.delivery.streams().len(), 1, "its lane is back");
+    }
+}
+
+#[test]
+fn isolated_streams_are_limited_and_the_rest_waits() {
+    let mut settings = settings();
+    settings.queue.park = false;
+    settings.queue.max_shards = 1;
+    let mut scenario = Scenario::new(settings);
+    // More than there may be streams, one after the other.
+    for series in 0..ISOLATED_MAX as u64 + 3 {
+        scenario.receiver.lock().unwrap().poison.push(series);
+        scenario.pass(300 * SECOND);
+        assert!(scenario.life.delivery.streams().len() <= ISOLATED_MAX + 1);
+    }
+    assert_eq!(scenario.life.delivery.streams().len(), ISOLATED_MAX + 1);
+    scenario.receiver.lock().unwrap().poison.clear();
+    scenario.pass(600 * SECOND);
+    let all = scenario.written(39);
+    for series in 0..SERIES {
+        assert!(scenario.written(series) >= all - 1, "{series}: {} of {all}", scenario.written(series));
+    }
+}

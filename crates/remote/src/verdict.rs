@@ -1,0 +1,140 @@
+//! What an answer means for a request ([`Verdict`]), and what becomes of each of its samples ([`Fate`]).
+
+use model::Kinds;
+use std::time::Duration;
+
+/// What the answer to a request means, or what became of a request that got no answer.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Verdict {
+    /// The receiver has written everything.
+    Delivered,
+    /// The receiver has written some of it, and refuses this much for good. It does not say which samples.
+    Partial {
+        /// How many it refuses.
+        refused: Kinds,
+    },
+    /// Something in the request is refused for good. The answer does not say what.
+    Refused {
+        /// A receiver may refuse samples for this reason because it has written them before. For any other reason
+        /// it may have written the rest of the request.
+        fits_a_repeat: bool,
+    },
+    /// Everything in the request is refused for good.
+    RefusedWhole,
+    /// The native histograms in the request are refused for good, and the receiver has written nothing of it.
+    HistogramsRefused,
+    /// The request is larger than the receiver accepts.
+    TooLarge,
+    /// The request failed: 408, 429, 5xx, or no answer. It is sent again after a pause.
+    Failed {
+        /// How far the request came.
+        reached: Reached,
+        /// The receiver's `Retry-After`.
+        retry_after: Option<Duration>,
+    },
+    /// Our credentials are refused, or the URL is not that of a receiver.
+    Denied,
+    /// The request is sent again at once, in another version of the protocol.
+    Resend,
+    /// Nothing was sent: no sample of the request can be sent in this version, or is still wanted.
+    Unsent,
+}
+
+impl Verdict {
+    /// Whether the endpoint exists and accepted our credentials. A refusal of the data proves that too.
+    pub(crate) fn proves_access(self) -> bool {
+        match self {
+            Self::Delivered
+            | Self::Partial { .. }
+            | Self::Refused { .. }
+            | Self::RefusedWhole
+            | Self::HistogramsRefused
+            | Self::TooLarge => true,
+            Self::Failed { .. } | Self::Denied | Self::Resend | Self::Unsent => false,
+        }
+    }
+
+    /// Whether the receiver has written the request, as far as it ever will.
+    pub(crate) fn is_success(self) -> bool {
+        matches!(self, Self::Delivered | Self::Partial { .. })
+    }
+}
+
+/// How far a request came that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reached {
+    /// There was no connection, so nothing was sent.
+    Nothing,
+    /// It was sent, at least in part, and there was no answer: the receiver may have written it.
+    NoAnswer,
+    /// A gateway answered that the receiver did not answer: the receiver may have written it.
+    Gateway,
+    /// The receiver answered that it has not written it.
+    Receiver,
+}
+
+impl Reached {
+    /// How far a request came that was answered with 408, 429 or 5xx.
+    pub fn by(status: u16) -> Reached {
+        match status {
+            502 | 504 => Reached::Gateway,
+            _ => Reached::Receiver,
+        }
+    }
+
+    /// Whether there was an answer (408, 429, 5xx) rather than a failure of the network.
+    pub(crate) fn is_answer(self) -> bool {
+        matches!(self, Reached::Gateway | Reached::Receiver)
+    }
+
+    /// Whether the receiver may have written the request although we do not know of it.
+    pub(crate) fn may_be_written(self) -> bool {
+        matches!(self, Reached::NoAnswer | Reached::Gateway)
+    }
+}
+
+/// What became of a sample that leaves the queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// The receiver has written it.
+    Delivered,
+    /// Its request got [`Verdict::Partial`]: the receiver has written it or refused it.
+    Partial {
+        /// An earlier try may have written it.
+        maybe_written: bool,
+    },
+    /// The receiver refuses it.
+    Refused {
+        /// An earlier try may have written it.
+        maybe_written: bool,
+    },
+    /// It was not sent alone, but it is no newer than samples of its batch that were refused alone.
+    Presumed {
+        /// An earlier try may have written it.
+        maybe_written: bool,
+    },
+    /// It kept failing while other samples were delivered: it is kept on disk and retried.
+    Parked,
+    /// It was not sent: [`Verdict::Unsent`].
+    Unsent,
+}
+
+impl Fate {
+    /// Whether it is known whether the receiver has written it.
+    pub(crate) fn is_certain(self) -> bool {
+        matches!(self, Fate::Delivered | Fate::Parked | Fate::Unsent)
+    }
+
+    /// The same for a sample that an earlier try may have written, or not.
+    pub(crate) fn with(self, maybe_written: bool) -> Fate {
+        match self {
+            Fate::Partial { .. } => Fate::Partial { maybe_written },
+            Fate::Refused { .. } => Fate::Refused { maybe_written },
+            Fate::Presumed { .. } => Fate::Presumed { maybe_written },
+            Fate::Delivered | Fate::Parked | Fate::Unsent => self,
+        }
+    }
+}
+
+/// A refusal of which nothing is known yet about repeats.
+pub(crate) const REFUSED: Fate = Fate::Refused { maybe_written: false };
