@@ -71,6 +71,8 @@ pub enum Reached {
     Gateway,
     /// The receiver answered that it has not written it.
     Receiver,
+    /// The receiver answered 429: it is sent too much, and has not written it.
+    Limit,
 }
 
 impl Reached {
@@ -78,13 +80,14 @@ impl Reached {
     pub fn by(status: u16) -> Reached {
         match status {
             502 | 504 => Reached::Gateway,
+            429 => Reached::Limit,
             _ => Reached::Receiver,
         }
     }
 
     /// Whether there was an answer (408, 429, 5xx) rather than a failure of the network.
     pub(crate) fn is_answer(self) -> bool {
-        matches!(self, Reached::Gateway | Reached::Receiver)
+        matches!(self, Reached::Gateway | Reached::Receiver | Reached::Limit)
     }
 
     /// Whether the receiver may have written the request although we do not know of it.

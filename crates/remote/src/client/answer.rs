@@ -214,7 +214,7 @@ mod tests {
             (415, None, V2, true, None),
             (415, None, V1, true, None),
             (422, None, V1, true, refused),
-            (429, None, V1, true, retry),
+            (429, None, V1, true, failed(Reached::Limit)),
             (499, None, V1, true, Some(RefusedWhole)),
             (500, None, V1, true, retry),
             (500, some, V2, true, retry),
@@ -235,7 +235,7 @@ mod tests {
         }
         for (status, resend, right) in [
             (429, Resend { after_429: false, after_4xx: true }, Some(RefusedWhole)),
-            (429, Resend { after_429: true, after_4xx: false }, retry),
+            (429, Resend { after_429: true, after_4xx: false }, failed(Reached::Limit)),
             (408, Resend { after_429: false, after_4xx: true }, retry),
             (408, Resend { after_429: true, after_4xx: false }, Some(RefusedWhole)),
             (413, Resend { after_429: true, after_4xx: false }, Some(RefusedWhole)),

@@ -101,7 +101,12 @@ impl<O: Output> Delivery<O> {
                 self.stats.set_error(format!("refused for good: {count} of a request: {words}"));
                 tracing::warn!(destination = %self.name, count, answer = %words, "refused for good");
             }
-            Verdict::Failed { reached, .. } => self.show_failure(flight, reached, words, now),
+            Verdict::Failed { reached, retry_after } => {
+                if reached == Reached::Limit {
+                    self.pace.limited(sent.total(), flight.sent_at, retry_after, now);
+                }
+                self.show_failure(flight, reached, words, now);
+            }
             Verdict::Denied => {
                 let reason = format!("{words} ({})", self.output.endpoint());
                 self.stats.set_error(reason.clone());
@@ -125,6 +130,7 @@ impl<O: Output> Delivery<O> {
     /// The destination has written this much of a request.
     fn written(&mut self, flight: &Flight<O::Message>, written: Kinds, now: Duration) {
         let encoded = &flight.encoded;
+        self.pace.accepted(written.total(), now);
         self.stats.delivered.add(written);
         self.stats.dropped_unsupported.add(encoded.unsupported);
         self.stats.without_start.add(encoded.without_start);
@@ -183,7 +189,7 @@ impl<O: Output> Delivery<O> {
         let stream = self.streams.iter().find(|stream| stream.number == flight.stream);
         let since = stream.and_then(|stream| stream.queue.failing_since(flight.request.shard));
         let since = since.unwrap_or(flight.sent_at);
-        let answers = reached == Reached::Receiver;
+        let answers = matches!(reached, Reached::Receiver | Reached::Limit);
         !flight.is_parked
             && self.accepted_at.is_some_and(|at| at > since && (answers || now < at + PROBE_AFTER))
     }

@@ -116,7 +116,8 @@ impl<O: Output> Delivery<O> {
         let Parts { name, output, rules, clock, stats, parking, seed } = parts;
         settings.show(&stats);
         let now = clock.monotonic();
-        let (pace, resharding) = (Pace::new(settings.max_bytes_per_second, now), Resharding::since(now));
+        let (pace, resharding) =
+            (Pace::new(settings.max_bytes_per_second, slowest(&settings.queue), now), Resharding::since(now));
         let mut delivery = Delivery {
             name,
             output,
@@ -364,6 +365,12 @@ impl<O: Output> Delivery<O> {
         self.end_streams();
         self.reshard(log);
     }
+}
+
+/// The samples a second that a destination is sent at least, however often it answers 429: one full request in the time
+/// after which a request is sent again at the latest.
+fn slowest(settings: &crate::queue::Settings) -> f64 {
+    settings.max_points as f64 / settings.max_backoff.as_secs_f64().max(1.0)
 }
 
 fn is_main_live(stream: &Stream) -> bool {

@@ -95,7 +95,7 @@ impl Receiver {
         match self.mode {
             Mode::Away => return failed(Reached::Nothing, None),
             Mode::Fails => return failed(Reached::Receiver, None),
-            Mode::Limits => return failed(Reached::Receiver, Some(Duration::from_secs(self.rng.u64(..20)))),
+            Mode::Limits => return failed(Reached::Limit, Some(Duration::from_secs(self.rng.u64(..20)))),
             Mode::Denies => {
                 self.denied += 1;
                 return Verdict::Denied;
