@@ -1,33 +1,35 @@
 //! Everything between the log and a destination's answer.
 //!
 //! ```text
-//!            ┌─ positions on disk ◄────────────────────────────┐
-//!            ▼                                                 │
-//!  log ─► follower ─► outgoing labels ─► queue ─► batch ─► client ─► answer ─► queue
-//!                                     (lanes, shards)
+//!            ┌─ positions on disk ◄───────────────────────────────────────┐
+//!            ▼                                                            │
+//!  log ─► reader ─► outgoing labels ─► stream: queue ─► output ─► answer ─► verdict ─► queue
+//!                                      (lanes, shards)
 //! ```
 //!
 //! # What it promises
 //!
-//! - **What is in the log arrives**, at least once, each series in its order, across restarts and kills:
-//!   what was not settled when narthex ended is sent again from the saved positions.
-//! - **One bad sample costs one sample**: a refused request is settled by the receiver's counts or narrowed
-//!   down to what it was refused for ([`queue::narrow`]).
+//! - **What is in the log arrives**, at least once, each series in its order, across restarts and kills: what was not
+//!   delivered when narthex ended is sent again from the saved positions.
+//! - **One bad sample costs one sample**: a refused request is settled by the receiver's counts, or narrowed to what it
+//!   was refused for ([`queue::narrow`]). If the first single samples are all refused, the rest of the batch is presumed
+//!   to be refused, too.
 //! - **Nothing is dropped silently**: what is not delivered is counted by reason ([`stats`]).
-//! - **Memory is bounded**: queues hold references into chunks that all destinations share, and stop reading
-//!   at their limits on references and bytes.
+//! - **Memory is bounded**: queues hold references into chunks that all destinations share, and stop reading at their
+//!   limits on references and bytes.
 //!
 //! # Where to start
 //!
-//! [`Destination`] is the handle, [`Destinations`] are all of a configuration. [`queue`] has all decisions, without
-//! any I/O; `worker` is the task around it. [`queue::lanes`] explains what order and positions rest on. In the
-//! order of a sample's way:
+//! [`Destination`] is the handle, [`Destinations`] are all of a configuration. `delivery` has all decisions of one
+//! destination, without I/O: its streams, each with a [`queue`]. `worker` is the task around it. [`verdict`] has what an
+//! answer means. ARCHITECTURE.md says in ten sentences what happens to a batch that does not get through.
+//! [`queue::lanes`] explains what order and positions rest on. In the order of a sample's way:
 //!
 //! - [`members`]: which of an entry's members a series belongs to;
 //! - [`outgoing`]: the labels it leaves with;
-//! - [`queue`]: what is sent next, and what an answer means for it;
-//! - [`mod@batch`] and [`client`]: the request, and the answer to it;
-//! - [`disk`]: positions, dead letters and what is put aside.
+//! - [`queue`]: what is sent next, and what a verdict means for it;
+//! - `output`: the protocol, with [`mod@batch`] for the request and [`client`] for the answer to it;
+//! - [`disk`]: positions, dead letters and parked samples.
 
 mod base;
 pub mod batch;

@@ -345,7 +345,6 @@ impl Stats {
         self.words().protocol
     }
 
-    /// Sets the state; says whether it is another one than before.
     /// The destination has answered: it is neither away nor does it deny access.
     pub(crate) fn set_reached(&self) {
         let has_accepted = self.last_accepted_ms.get() > 0;
@@ -355,6 +354,7 @@ impl Stats {
         }
     }
 
+    /// Sets the state. Returns whether it was another one before.
     pub(crate) fn set_state(&self, state: State) -> bool {
         let mut words = self.words();
         let changed = words.state != state;

@@ -36,8 +36,12 @@ impl<O: Output> Delivery<O> {
         };
         let mut refused = Refused::default();
         let Some(stream) = self.streams.iter_mut().find(|stream| stream.number == number) else {
-            // A parked entry is laid down while requests of it are under way.
+            // The stream of a parked entry ends while requests of it are under way. The entry is retried as a whole.
             model::invariant!(is_parked, "a stream outlives its requests", stream = number);
+            self.health.answered(verdict, flight.sent_at, now);
+            if verdict.is_success() {
+                self.stats.aside_settled.add(encoded.sent().minus(refused_parts));
+            }
             return;
         };
         let queue = &mut stream.queue;
@@ -48,13 +52,14 @@ impl<O: Output> Delivery<O> {
         let jitter = self.rng.f64();
         let isolate = queue.answer(request.shard, verdict, now, jitter, &mut self.health, settle);
         self.stats.raise_sent(refused.newest);
-        let is_refusal = matches!(
-            verdict,
-            Verdict::Partial { .. }
-                | Verdict::Refused { .. }
-                | Verdict::RefusedWhole
-                | Verdict::HistogramsRefused
-        );
+        let is_refusal = refused.kinds.total() > 0
+            || matches!(
+                verdict,
+                Verdict::Partial { .. }
+                    | Verdict::Refused { .. }
+                    | Verdict::RefusedWhole
+                    | Verdict::HistogramsRefused
+            );
         if is_refusal && !is_parked {
             self.was_refused(refused.is_loss(&about), now, &words);
         }
@@ -110,7 +115,9 @@ impl<O: Output> Delivery<O> {
             Verdict::Denied => {
                 let reason = format!("{words} ({})", self.output.endpoint());
                 self.stats.set_error(reason.clone());
-                if !flight.is_parked {
+                if self.accepts_others(flight, Reached::Receiver, now) {
+                    self.show_stuck(reason, words);
+                } else if !flight.is_parked {
                     self.stats.set_state(State::Denied { reason });
                     tracing::error!(
                         destination = %self.name, answer = %words,
@@ -169,17 +176,20 @@ impl<O: Output> Delivery<O> {
         let reason = format!("{words} ({})", self.output.endpoint());
         self.stats.set_error(reason.clone());
         if self.accepts_others(flight, reached, now) {
-            if self.stats.set_stuck(Some(reason)) {
-                tracing::warn!(
-                    destination = %self.name, reason = %words,
-                    "the destination fails over some series and accepts others; trying again"
-                );
-            }
-            return;
+            return self.show_stuck(reason, words);
         }
         // A retry of parked samples does not show what the destination does.
         if !flight.is_parked && self.stats.set_state(State::Waiting { reason }) {
             tracing::warn!(destination = %self.name, reason = %words, "waiting, and trying again");
+        }
+    }
+
+    fn show_stuck(&self, reason: String, words: &str) {
+        if self.stats.set_stuck(Some(reason)) {
+            tracing::warn!(
+                destination = %self.name, reason = %words,
+                "the destination fails over some series and accepts others; trying again"
+            );
         }
     }
 

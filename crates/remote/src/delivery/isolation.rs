@@ -16,7 +16,7 @@ impl<O: Output> Delivery<O> {
     pub(super) fn isolate(&mut self, number: u64, shard: usize, lanes: &Mask) {
         let now = self.clock.monotonic();
         let count = lanes.iter().filter(|leaves| **leaves).count();
-        let isolated = self.streams.iter().filter(|stream| stream.is_isolated).count();
+        let isolated = self.isolated().filter(|stream| stream.follows_log()).count();
         let memory = self.settings.queue.memory / MEMORY_PART;
         let Some(stream) = self.stream_mut(number) else { return };
         let memory = if stream.follows_log() { memory } else { usize::MAX };
@@ -50,7 +50,7 @@ impl<O: Output> Delivery<O> {
     /// it goes on.
     pub(super) fn share_memory(&mut self) {
         let memory = self.settings.queue.memory;
-        let isolated = self.streams.iter().filter(|stream| stream.is_isolated).count();
+        let isolated = self.isolated().filter(|stream| stream.follows_log()).count();
         let mains = self.streams.iter().filter(|stream| stream.follows_log() && !stream.is_isolated).count();
         let rest = memory.saturating_sub(memory / MEMORY_PART * isolated);
         for stream in self.streams.iter_mut().filter(|stream| stream.follows_log()) {
@@ -77,6 +77,10 @@ impl<O: Output> Delivery<O> {
         };
         for stream in &mut self.streams {
             stream.is_rejoining = !is_stopping && may_return(stream);
+            if stream.is_isolated {
+                // The live stream waits for it.
+                stream.queue.set_flushing(stream.is_rejoining || is_stopping);
+            }
         }
         let ends = |stream: &Stream| {
             let is_backlog = stream.is_isolated && stream.kind == Kind::Backlog && stream.is_delivered();

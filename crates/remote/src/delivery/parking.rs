@@ -55,7 +55,7 @@ impl<O: Output> Delivery<O> {
         let bytes = gathered.finish(self.clock.now_ms(), words);
         let id = self.parking.shelf.add(bytes.len() as u64, kinds);
         keep.entry = Some((id, bytes, kinds));
-        let current = self.parked_entry();
+        let current = self.parked_entry().or(self.parking.loading);
         while let Some(oldest) = self.parking.shelf.one_too_many(current) {
             self.parking.shelf.remove(oldest);
             keep.evicted.push(oldest);

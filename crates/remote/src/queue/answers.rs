@@ -182,12 +182,16 @@ impl<C: Source> Queue<C> {
         settle: &mut impl FnMut(&C, u32, Fate),
     ) -> Option<Mask> {
         if self.attempt_mut(index)?.narrow.is_some() {
-            return self.narrowed(index, Answer::Accepted, fate, now, settle);
+            let answer = if fate == Fate::Unsent { Answer::Unsent } else { Answer::Accepted };
+            return self.narrowed(index, answer, fate, now, settle);
         }
         let most = self.settings.max_points.max(1);
         let shard = self.shards.get_mut(index)?;
-        shard.limit = (shard.limit * 2).min(most);
+        if fate != REFUSED {
+            shard.limit = (shard.limit * 2).min(most);
+        }
         shard.not_before = Duration::ZERO;
+        shard.drawn_to = None;
         for at in shard.attempt.take()?.batch {
             self.settle(at, fate, settle);
         }
@@ -254,9 +258,7 @@ impl<C: Source> Queue<C> {
         if open.is_empty() {
             return None;
         }
-        // A refusal proves as well that the destination is not away.
-        let is_reachable =
-            narrow.known().iter().any(|known| matches!(known, Known::Accepted | Known::Culprit));
+        let is_reachable = narrow.has_answer();
         attempt.batch = open;
         if let Some(failing) = attempt.failing.as_mut().filter(|_| is_reachable) {
             // Next time after twice as long: it costs requests.

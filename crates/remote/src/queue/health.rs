@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// A destination that takes longer to answer is not sent anything early.
 pub const FAST_ANSWER: Duration = Duration::from_millis(200);
-/// The pause after 401, 403 or 404. While nothing is accepted there is one request in this time, for all queues.
+/// The pause after 401, 403, 404, 405, 407 or a redirect that is not followed. While nothing is accepted there is one request in this time, for all queues.
 pub const DENIED_INTERVAL: Duration = Duration::from_secs(60);
 
 /// See the module.

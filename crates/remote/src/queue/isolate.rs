@@ -11,7 +11,7 @@ impl<C: Source> Queue<C> {
     /// Gives these lanes of a shard a queue of their own, with what waits of them and what is being sent. No request
     /// of the shard may be under way.
     ///
-    /// At most `memory` bytes go with them, but always the whole batch. The rest is dropped and has to be fed to the new
+    /// At most `memory` bytes go with them, but always what is left of the batch, because some of it may be settled. The rest is dropped and has to be fed to the new
     /// queue, from its [`Queue::head`] on; `dropped` is called for each of these points.
     pub fn split(
         &mut self,
@@ -29,6 +29,7 @@ impl<C: Source> Queue<C> {
         };
         part.shards.iter_mut().for_each(|own| own.not_before = shard.not_before);
         let attempt = shard.attempt.take();
+        let drawn_to = shard.drawn_to;
         let (waiting, failing) =
             (std::mem::take(&mut shard.waiting), attempt.as_ref().and_then(|a| a.failing));
         let unsettled: Vec<Ref> = attempt.iter().flat_map(Attempt::unsettled).collect();
@@ -44,7 +45,7 @@ impl<C: Source> Queue<C> {
         self.put_back(index, rest);
         // What is being sent and failing goes on as it is. Otherwise all of it waits.
         let attempt = attempt.filter(|_| failing.is_some() && !batch.is_empty());
-        self.hand_over(&mut part, &batch, &waiting, attempt, &mut dropped);
+        self.hand_over(&mut part, (&batch, drawn_to), &waiting, attempt, &mut dropped);
         for at in batch.into_iter().chain(waiting) {
             self.chunks.release(at);
         }
@@ -91,13 +92,16 @@ impl<C: Source> Queue<C> {
     fn hand_over(
         &self,
         part: &mut Queue<C>,
-        batch: &[Ref],
+        (batch, drawn_to): (&[Ref], Option<Ref>),
         waiting: &[Ref],
         attempt: Option<Attempt>,
         dropped: &mut impl FnMut(&C, u32),
     ) {
         let order = |at: &Ref| self.chunks.order(*at);
-        let needed = batch.last().map(order);
+        // A chunk of which everything is settled is gone.
+        let drawn_to =
+            drawn_to.map(|at| order(&at)).filter(|(chunk, _)| (*chunk as usize) < self.chunks.len());
+        let needed = batch.last().map(order).max(drawn_to);
         let mut all: Vec<(Ref, bool)> = batch.iter().map(|at| (*at, attempt.is_some())).collect();
         all.extend(waiting.iter().map(|at| (*at, false)));
         all.sort_by_key(|(at, _)| order(at));

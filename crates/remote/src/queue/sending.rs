@@ -115,7 +115,8 @@ impl<C: Source> Queue<C> {
     /// Takes the first points that wait, so many or all.
     fn draw(&mut self, index: usize, count: usize) -> Vec<Ref> {
         let Some(shard) = self.shards.get_mut(index) else { return Vec::new() };
-        let batch = shard.waiting.drain(..count.min(shard.waiting.len())).collect();
+        let batch: Vec<Ref> = shard.waiting.drain(..count.min(shard.waiting.len())).collect();
+        shard.drawn_to = batch.last().copied();
         if shard.waiting.is_empty() {
             shard.urgent_since = None;
         }
@@ -176,8 +177,7 @@ impl<C: Source> Queue<C> {
         self.put_back(shard, rest);
     }
 
-    /// Drops the points of the batch in `shard` that are no longer wanted. A batch that is being narrowed and has such
-    /// points is sent whole again. If none is left the request is [`crate::Verdict::Unsent`].
+    /// Drops the points of the request's batch that are no longer wanted. If it is being narrowed, that begins again. If none is left the request is [`crate::Verdict::Unsent`].
     /// `dropped` is called for each of the points.
     pub fn expire(
         &mut self,
@@ -193,22 +193,21 @@ impl<C: Source> Queue<C> {
         if !has_unwanted {
             return;
         }
-        self.stop_narrowing(request.shard);
-        request.whole = true;
+        let goal = self.stop_narrowing(request.shard);
         for at in self.take_from_batch(request.shard, is_unwanted) {
             if let Some(chunk) = self.chunks.get(at) {
                 dropped(chunk, at.point);
             }
             self.chunks.release(at);
         }
+        request.whole = !goal.is_some_and(|goal| self.begin_narrowing(request.shard, goal));
     }
 
-    /// From now on the batch is what is not settled of it.
-    pub(super) fn stop_narrowing(&mut self, shard: usize) {
-        if let Some(attempt) = self.shards.get_mut(shard).and_then(|shard| shard.attempt.as_mut()) {
-            attempt.batch = attempt.unsettled().collect();
-            attempt.narrow = None;
-        }
+    /// From now on the batch is what is not settled of it. Returns what it was narrowed for.
+    pub(super) fn stop_narrowing(&mut self, shard: usize) -> Option<Goal> {
+        let attempt = self.shards.get_mut(shard).and_then(|shard| shard.attempt.as_mut())?;
+        attempt.batch = attempt.unsettled().collect();
+        attempt.narrow.take().map(|narrow| narrow.goal())
     }
 
     /// The receiver refuses these points of the batch in `shard`, and nothing is known of the others. Not while it is

@@ -16,6 +16,8 @@ pub(crate) struct Shard {
     pub(crate) waiting: VecDeque<Ref>,
     /// What is being sent.
     pub(crate) attempt: Option<Attempt>,
+    /// The last point that was in the present batch when it was made: what is before it may have been sent.
+    pub(crate) drawn_to: Option<Ref>,
     /// Nothing is sent before this time. It outlives the attempt, because the receiver may have asked for the pause.
     pub(crate) not_before: Duration,
     /// When the request under way, or the last one, was sent.

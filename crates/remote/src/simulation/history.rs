@@ -287,7 +287,9 @@ impl History {
                 || written.contains(sample);
             assert!(is_right, "seed {seed}: {sample:?} was refused for nothing: {reason}");
         }
-        if self.newest_first || self.rings.is_some() {
+        // Without narrowing a good sample is refused with its batch. If its letter is lost with the power, it is sent
+        // again, and perhaps accepted.
+        if self.newest_first || self.rings.is_some() || !self.narrows {
             return;
         }
         let mut late = 0;

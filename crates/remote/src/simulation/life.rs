@@ -265,7 +265,9 @@ impl Life {
         for number in level {
             self.delivery.advance(number, end);
         }
-        if let Some(id) = self.delivery.entry_to_load() {
+        if self.kept == self.handed
+            && let Some(id) = self.delivery.entry_to_load()
+        {
             self.add(now + Duration::from_millis(5), Due::Loaded(id));
         }
     }

@@ -182,7 +182,9 @@ impl Worker {
             let lost = lost.fold(Kinds::default(), |sum, (_, kinds)| sum.plus(*kinds));
             self.delivery.stats().lost.add(lost);
         }
-        if let Some(id) = self.delivery.entry_to_load() {
+        // An entry that is not written yet would be taken for one that could not be.
+        let is_kept = self.keeper.kept() == self.keeper.handed();
+        if is_kept && let Some(id) = self.delivery.entry_to_load() {
             let (fs, files) = (self.fs.clone(), self.files.clone());
             let loading = tokio::task::spawn_blocking(move || files.load(&*fs, id));
             self.tasks.push(Box::pin(async move { Done::Loaded(loading.await.ok()) }));

@@ -51,6 +51,8 @@ pub enum Answer {
     Refused,
     /// It failed.
     Failed,
+    /// It was not sent, because its points can't be carried by the protocol. They are settled.
+    Unsent,
 }
 
 /// What is known of a point.
@@ -110,6 +112,8 @@ pub struct Narrow {
     probed: Vec<u64>,
     /// The newest time of a culprit.
     newest_bad: i64,
+    /// A request was accepted or refused, so the destination is not away.
+    has_answer: bool,
 }
 
 impl Narrow {
@@ -126,6 +130,7 @@ impl Narrow {
             requests_left: 2 * (log2 - 1) + REQUESTS_SLACK,
             probed: Vec::new(),
             newest_bad: i64::MIN,
+            has_answer: false,
         };
         narrow.advance();
         narrow
@@ -146,6 +151,11 @@ impl Narrow {
         self.goal
     }
 
+    /// Whether a request was accepted or refused.
+    pub fn has_answer(&self) -> bool {
+        self.has_answer
+    }
+
     /// What is known of each point. Open points are left when the requests are used up.
     pub fn known(&self) -> &[Known] {
         &self.known
@@ -160,10 +170,13 @@ impl Narrow {
     pub fn answer(&mut self, answer: Answer) {
         let request = std::mem::take(&mut self.request);
         let accepted = answer == Answer::Accepted;
-        if answer != Answer::Failed && matches!(self.phase, Phase::Probing { .. }) {
-            self.release_held();
+        if matches!(answer, Answer::Accepted | Answer::Refused) {
+            self.has_answer = true;
+            if matches!(self.phase, Phase::Probing { .. }) {
+                self.release_held();
+            }
         }
-        if accepted {
+        if matches!(answer, Answer::Accepted | Answer::Unsent) {
             request.iter().for_each(|index| self.set(*index, Known::Accepted));
         } else if let [index] = request[..] {
             self.not_accepted_alone(index, answer);
