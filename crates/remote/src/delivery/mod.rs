@@ -23,6 +23,8 @@ mod settings;
 mod stream;
 
 pub use isolation::ISOLATED_MAX;
+#[cfg(test)]
+pub(crate) use isolation::MEMORY_PART;
 pub(crate) use parking::Parking;
 pub(crate) use sending::Flight;
 pub(crate) use settings::Settings;

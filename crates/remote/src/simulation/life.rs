@@ -1,13 +1,14 @@
 //! One run of a destination in a simulation, from its start to its kill: everything around [`Delivery`], with virtual
 //! time and a simulated disk.
 
+use super::checks::Checks;
 use super::log::SimLog;
 use super::receiver::SimOutput;
 use crate::config::identity::Owner;
 use crate::delivery::{self, Delivery, Flight, Log, Parking, Settings};
 use crate::disk::aside::Files;
 use crate::disk::keep::{self, Keep};
-use crate::disk::positions::{Found, PositionFile};
+use crate::disk::positions::{Found, Lanes, PositionFile};
 use crate::disk::progress::{Progress, Saving};
 use crate::members::share::Share;
 use crate::outgoing::Rules;
@@ -57,6 +58,8 @@ pub(super) struct Ground {
     pub(super) rng: fastrand::Rng,
     /// Most milliseconds that an answer takes.
     pub(super) slowness: u64,
+    /// Most milliseconds until something is on disk.
+    pub(super) disk_slowness: u64,
     /// Grows with everything that happens, so that two runs can be compared.
     pub(super) trace: u64,
 }
@@ -93,6 +96,8 @@ pub(super) struct Life {
     keeping: VecDeque<Duration>,
     is_saving: bool,
     tick_at: Duration,
+    memory: usize,
+    checks: Checks,
 }
 
 impl Life {
@@ -106,6 +111,7 @@ impl Life {
         begin: Position,
     ) -> Option<Life> {
         let clock: Arc<dyn Clock> = ground.clock.clone();
+        let (memory, checks) = (settings.queue.memory, Checks::new(&settings));
         let stats: Arc<Stats> = Arc::default();
         let owner = Owner { name: Some(name.to_string()), url: "http://simulated/".into(), variant: 0 };
         let path = Path::new(DATA).join("positions").join(name);
@@ -146,6 +152,8 @@ impl Life {
             keeping: VecDeque::new(),
             is_saving: false,
             tick_at: now,
+            memory,
+            checks,
         })
     }
 
@@ -179,6 +187,7 @@ impl Life {
                 self.delivery.every_second(&ground.log);
                 self.update(ground);
                 self.save(ground);
+                Checks::tick(&self.delivery);
             }
         }
         ground.clock.set(until.max(ground.clock.monotonic()));
@@ -215,6 +224,7 @@ impl Life {
         while let Some(flight) = self.delivery.begin_request() {
             requests += 1;
             assert!(requests < ROUNDS_MAX, "{requests} requests at once: {}", self.shown());
+            self.checks.sent(&self.delivery, &flight);
             let message = flight.encoded.message.as_ref().unwrap();
             ground.note(
                 message
@@ -239,6 +249,8 @@ impl Life {
         let Some((number, (chunk, is_from_disk))) = next.min_by_key(|(number, _)| *number) else {
             return false;
         };
+        let stream = self.delivery.streams().iter().find(|stream| stream.number == number);
+        Checks::read(stream.unwrap(), self.memory);
         self.readers.insert(number, chunk.end);
         self.delivery.feed(number, chunk, is_from_disk, true);
         true
@@ -250,7 +262,7 @@ impl Life {
         for keep in self.delivery.take_keeps().into_iter().filter(|keep| !keep.is_empty()) {
             self.handed += 1;
             let at = self.keeping.back().copied().unwrap_or(now).max(now)
-                + Duration::from_millis(ground.rng.u64(..50));
+                + Duration::from_millis(ground.rng.u64(..ground.disk_slowness));
             self.keeping.push_back(at);
             self.add(at, Due::Kept(keep));
         }
@@ -275,7 +287,10 @@ impl Life {
     fn ended(&mut self, ground: &mut Ground, due: Due) {
         match due {
             Due::Reply(flight, reply) => {
+                let sent_at = flight.sent_at;
+                self.checks.replied(&flight, reply, ground.clock.monotonic());
                 self.delivery.answered(*flight, &reply);
+                self.checks.told(&self.delivery, sent_at, reply);
                 self.update(ground);
                 self.write();
             }
@@ -300,7 +315,9 @@ impl Life {
     }
 
     fn write(&mut self) {
-        self.progress.write(self.delivery.settled(), self.handed, self.kept);
+        let settled = self.delivery.settled();
+        self.checks.positions(&settled);
+        self.progress.write(settled, self.handed, self.kept);
     }
 
     fn save(&mut self, ground: &mut Ground) {
@@ -310,9 +327,19 @@ impl Life {
         }
         if let Some(saving) = self.progress.begin_sync() {
             self.is_saving = true;
-            let at = ground.clock.monotonic() + Duration::from_millis(ground.rng.u64(..300));
+            let at = ground.clock.monotonic() + Duration::from_millis(ground.rng.u64(..ground.disk_slowness));
             self.add(at, Due::Synced(Box::new(saving)));
         }
+    }
+
+    /// The positions that are said to be durable. The log may have been deleted before them.
+    pub(super) fn saved(&self) -> Lanes {
+        self.progress.saved().lanes
+    }
+
+    /// Whether positions, dead letters or parked entries are on their way to the disk.
+    pub(super) fn is_writing(&self) -> bool {
+        !self.keeping.is_empty() || self.is_saving
     }
 
     /// Whether nothing is under way, waits, or is parked.

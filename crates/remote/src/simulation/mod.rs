@@ -5,11 +5,14 @@
 //! answers, and accepts only small requests. Lives end by kills, power cuts and reloads, and go on with other settings;
 //! members of an entry come and go.
 //!
-//! In the end each acknowledged sample has arrived, is in the dead letters, or is counted as not kept.
+//! In the end each acknowledged sample has arrived, is in the dead letters, or is counted as not kept. At every
+//! moment each series is in at most one request of the live stream and one of the backlog, positions do not go back, and
+//! failed requests are few (`checks.rs`).
 //!
 //! `NARTHEX_SIMULATIONS` sets how many histories, `NARTHEX_SIMULATIONS_SEED` where they begin.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test reports")]
 
+mod checks;
 mod history;
 mod life;
 mod log;
@@ -65,6 +68,7 @@ fn ground(seed: u64) -> Ground {
         fs,
         rng: fastrand::Rng::with_seed(seed),
         slowness: 20,
+        disk_slowness: 50,
         trace: seed,
     }
 }
@@ -76,6 +80,7 @@ fn receiver(seed: u64) -> Receiver {
         is_sick: true,
         most: usize::MAX,
         rarity: u64::MAX,
+        spans: u64::MAX,
         poison: Vec::new(),
         written: BTreeMap::new(),
         requests: 0,

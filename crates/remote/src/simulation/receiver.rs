@@ -33,8 +33,10 @@ pub(super) enum Opinion {
     Good,
     /// It is refused.
     Bad,
-    /// The receiver fails on it.
+    /// The receiver fails on it while it is sick.
     Poison,
+    /// The receiver fails on it while it is sick, and refuses it afterwards.
+    PoisonBad,
 }
 
 /// How the receiver answers a request with a bad sample.
@@ -48,6 +50,11 @@ pub(super) enum Style {
     WritesTheRest,
 }
 
+/// How long the receiver has one opinion of many samples, in milliseconds of sample time.
+const SPAN_MS: i64 = 5 * 60 * 1000;
+/// In some spans the receiver fails on this many series.
+const POISON_SERIES: u64 = 6;
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Receiver {
@@ -59,6 +66,9 @@ pub(super) struct Receiver {
     pub(super) most: usize,
     /// Of so many samples one is bad, and one is poison.
     pub(super) rarity: u64,
+    /// Of so many spans of [`SPAN_MS`] there is one in which it refuses everything, one in which it refuses every other
+    /// series, and one in which it fails on some series.
+    pub(super) spans: u64,
     /// Series that it always fails on.
     pub(super) poison: Vec<u64>,
     /// Each series' times in the order in which they were written.
@@ -73,6 +83,13 @@ impl Receiver {
     pub(super) fn opinion(&self, (series, time): Sample) -> Opinion {
         if self.poison.contains(&series) {
             return Opinion::Poison;
+        }
+        match (time / SPAN_MS) as u64 % self.spans {
+            0 => return Opinion::Bad,
+            1 if series % 2 == 0 => return Opinion::Bad,
+            2 if series < POISON_SERIES && time % 2 == 0 => return Opinion::Poison,
+            2 if series < POISON_SERIES => return Opinion::PoisonBad,
+            _ => {}
         }
         let mixed =
             (series ^ (time as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)).wrapping_mul(0xd6e8_feb8_6659_fd93);
@@ -106,11 +123,13 @@ impl Receiver {
             return Verdict::TooLarge;
         }
         let opinions: Vec<Opinion> = samples.iter().map(|sample| self.opinion(*sample)).collect();
-        if self.is_sick && opinions.contains(&Opinion::Poison) {
+        let is_poison = |opinion: &Opinion| matches!(opinion, Opinion::Poison | Opinion::PoisonBad);
+        if self.is_sick && opinions.iter().any(is_poison) {
             return failed(Reached::Receiver, None);
         }
-        let bad = opinions.iter().filter(|opinion| **opinion == Opinion::Bad).count() as u64;
-        let good = samples.iter().zip(&opinions).filter(|(_, opinion)| **opinion != Opinion::Bad);
+        let is_bad = |opinion: &Opinion| matches!(opinion, Opinion::Bad | Opinion::PoisonBad);
+        let bad = opinions.iter().filter(|opinion| is_bad(opinion)).count() as u64;
+        let good = samples.iter().zip(&opinions).filter(|(_, opinion)| !is_bad(opinion));
         let good: Vec<Sample> = good.map(|(sample, _)| *sample).collect();
         if bad == 0 || self.style != Style::WritesNothing {
             self.write(&good);

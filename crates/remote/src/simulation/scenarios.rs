@@ -3,7 +3,7 @@
 use super::life::Life;
 use super::receiver::{Mode, Receiver, SimOutput};
 use super::{SECOND, ground, receiver, settings};
-use crate::delivery::{ISOLATED_MAX, Settings};
+use crate::delivery::{ISOLATED_MAX, Kind, Settings};
 use crate::queue::{NARROWED_AFTER, PROBE_AFTER};
 use crate::simulation::life::{EPOCH_MS, Ground};
 use model::Clock;
@@ -23,9 +23,14 @@ struct Scenario {
 impl Scenario {
     fn new(settings: Settings) -> Scenario {
         let (mut ground, receiver) = (ground(1), Arc::new(Mutex::new(receiver(1))));
-        let output = SimOutput { receiver: receiver.clone() };
-        let life = Life::begin(&mut ground, "only", settings, output, None, Position::default());
-        Scenario { life: life.unwrap(), ground, receiver }
+        let life = begin(&mut ground, &receiver, settings);
+        Scenario { life, ground, receiver }
+    }
+
+    /// Kills narthex, and starts it again.
+    fn restart(&mut self, settings: Settings) {
+        self.ground.log.begin_segment();
+        self.life = begin(&mut self.ground, &self.receiver, settings);
     }
 
     /// Appends a sample of each series every 15 seconds, for so long.
@@ -52,6 +57,18 @@ impl Scenario {
     fn set(&self, mode: Mode) {
         self.receiver.lock().unwrap().mode = mode;
     }
+
+    /// The age of the newest sample that was written, of the series of which that is the oldest.
+    fn delay(&self) -> Duration {
+        let receiver = self.receiver.lock().unwrap();
+        let newest = receiver.written.values().map(|times| *times.iter().max().unwrap()).min().unwrap();
+        Duration::from_millis((self.ground.clock.now_ms() - newest) as u64)
+    }
+}
+
+fn begin(ground: &mut Ground, receiver: &Arc<Mutex<Receiver>>, settings: Settings) -> Life {
+    let output = SimOutput { receiver: receiver.clone() };
+    Life::begin(ground, "only", settings, output, None, Position::default()).unwrap()
 }
 
 #[test]
@@ -131,4 +148,53 @@ fn isolated_streams_are_limited_and_the_rest_waits() {
     for series in 0..SERIES {
         assert!(scenario.written(series) >= all - 1, "{series}: {} of {all}", scenario.written(series));
     }
+}
+
+#[test]
+fn the_newest_arrives_while_a_backlog_is_delivered() {
+    let mut settings = settings();
+    settings.window = Some(4 * HOUR);
+    // Four times what is appended.
+    settings.max_bytes_per_second = Some(170);
+    let mut scenario = Scenario::new(settings.clone());
+    scenario.pass(60 * SECOND);
+    scenario.set(Mode::Away);
+    scenario.pass(HOUR);
+    scenario.set(Mode::Works);
+    scenario.pass(60 * SECOND);
+    for is_restarted in [false, true] {
+        if is_restarted {
+            scenario.restart(settings.clone());
+            scenario.pass(60 * SECOND);
+        }
+        for _ in 0..10 {
+            scenario.pass(30 * SECOND);
+            assert!(scenario.life.delivery.main(Kind::Backlog).is_some(), "the backlog takes its time");
+            assert!(scenario.delay() <= 30 * SECOND, "{:?}, restarted: {is_restarted}", scenario.delay());
+        }
+    }
+    scenario.pass(HOUR);
+    assert!(scenario.life.delivery.main(Kind::Backlog).is_none(), "the backlog is delivered");
+}
+
+#[test]
+fn all_samples_of_parked_entries_are_settled() {
+    let mut settings = settings();
+    (settings.queue.min_shards, settings.queue.max_points, settings.queue.capacity) = (4, 60, 200);
+    settings.queue.narrow = false;
+    let mut scenario = Scenario::new(settings.clone());
+    scenario.receiver.lock().unwrap().poison = vec![17];
+    scenario.pass(HOUR);
+    let parked = scenario.life.stats.set_aside.get().total();
+    assert!(parked > 100, "{parked} samples are parked, many of them in one entry");
+    // Now many samples of each entry are refused.
+    {
+        let mut receiver = scenario.receiver.lock().unwrap();
+        receiver.poison.clear();
+        (receiver.is_sick, receiver.rarity) = (false, 3);
+    }
+    settings.queue.narrow = true;
+    scenario.restart(settings);
+    scenario.pass(HOUR);
+    assert_eq!(scenario.life.stats.aside_settled.get().total(), parked);
 }
