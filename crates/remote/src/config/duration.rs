@@ -1,50 +1,7 @@
-//! Durations as Prometheus writes them: `30s`, `1m30s`, `5d`, `500ms`, `0`.
+//! Durations in a configuration, see [`model::duration`].
 
+use model::duration::parse;
 use std::time::Duration;
-
-/// Why a duration is refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{0:?} is not a duration; expected something like 30s, 1m30s or 5d (units y, w, d, h, m, s, ms, largest first)"
-)]
-pub struct DurationError(String);
-
-const UNITS: [(&str, u64); 7] = [
-    ("y", 365 * 24 * 3_600_000),
-    ("w", 7 * 24 * 3_600_000),
-    ("d", 24 * 3_600_000),
-    ("h", 3_600_000),
-    ("m", 60_000),
-    ("s", 1000),
-    ("ms", 1),
-];
-
-/// Reads a duration. As in Prometheus each unit may be there once, from large to small.
-pub fn parse(text: &str) -> Result<Duration, DurationError> {
-    let error = || DurationError(text.chars().take(64).collect());
-    if text == "0" {
-        return Ok(Duration::ZERO);
-    }
-    let mut rest = text;
-    let mut total: u64 = 0;
-    let mut next_unit = 0;
-    while !rest.is_empty() || next_unit == 0 {
-        let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(error)?;
-        let (number, tail) = rest.split_at(digits);
-        let number: u64 = number.parse().map_err(|_| error())?;
-        let letters = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
-        let (unit, tail) = tail.split_at(letters);
-        let index = UNITS.iter().position(|(name, _)| *name == unit).ok_or_else(error)?;
-        if index < next_unit {
-            return Err(error());
-        }
-        next_unit = index + 1;
-        let ms = UNITS.get(index).map_or(0, |(_, ms)| *ms);
-        total = number.checked_mul(ms).and_then(|ms| total.checked_add(ms)).ok_or_else(error)?;
-        rest = tail;
-    }
-    Ok(Duration::from_millis(total))
-}
 
 /// For serde's `deserialize_with`.
 pub fn deserialize<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
@@ -65,28 +22,4 @@ pub fn deserialize<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<
         }
     }
     deserializer.deserialize_any(Visitor)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reads_what_prometheus_reads() {
-        for (text, ms) in [
-            ("0", 0),
-            ("0s", 0),
-            ("30ms", 30),
-            ("30s", 30_000),
-            ("1m30s", 90_000),
-            ("5d", 432_000_000),
-            ("1y2w3d4h5m6s7ms", 33_019_506_007),
-        ] {
-            assert_eq!(parse(text), Ok(Duration::from_millis(ms)), "{text}");
-        }
-        for text in ["", "5", "s", "-1s", "1.5s", "1s1m", "1m1m", "1 s", "1x", "99999999999y", "5s ", "1ms1s"]
-        {
-            assert!(parse(text).is_err(), "{text:?}");
-        }
-    }
 }

@@ -8,6 +8,3 @@ pub(crate) mod keep;
 pub(crate) mod place;
 pub mod positions;
 pub(crate) mod progress;
-
-// The names by which the rings of members use them.
-pub(crate) use wal::small_file::{UNFINISHED, create as replace, make_folder, with_ending as beside};

@@ -17,12 +17,12 @@
 //! destination by itself before takes its positions along ([`crate::disk::claims`]), and what it had not delivered
 //! by then was all its own. For all others the log begins with the first ring.
 
-use crate::disk::{UNFINISHED, beside, make_folder, replace};
 use crate::members::ring::{self, MEMBERS_MAX, Slots};
 use crate::members::share::Share;
 use serde_json::{Value, json};
 use std::io;
 use std::path::Path;
+use wal::small_file::{self, UNFINISHED, make_folder, with_ending};
 use wal::{Filesystem, Position};
 
 /// Version of the file and of what [`crate::members::ring`] makes of it.
@@ -67,13 +67,12 @@ pub enum RingsError {
 impl Rings {
     /// Reads the file; no rings where there is none.
     pub fn load(fs: &dyn Filesystem, path: &Path) -> Result<Self, RingsError> {
-        let Some(metadata) = fs.metadata(path)? else { return Ok(Rings::default()) };
-        if metadata.len > FILE_BYTES_MAX {
+        let Some(bytes) = small_file::read(fs, path, FILE_BYTES_MAX + 1)? else {
+            return Ok(Rings::default());
+        };
+        if bytes.len() as u64 > FILE_BYTES_MAX {
             return Err(RingsError::Damaged("it is too large"));
         }
-        let mut bytes = vec![0; metadata.len as usize];
-        let length = fs.open(path, false)?.read_full_at(&mut bytes, 0)?;
-        bytes.truncate(length);
         Self::decode(&bytes)
     }
 
@@ -88,10 +87,7 @@ impl Rings {
             return Ok(());
         }
         make_folder(fs, folder)?;
-        replace(fs, path, &beside(path, UNFINISHED), |file| {
-            file.write_all_at(&self.encode(), 0)?;
-            file.sync_data()
-        })
+        small_file::write(fs, path, &with_ending(path, UNFINISHED), &self.encode())
     }
 
     fn encode(&self) -> Vec<u8> {

@@ -29,10 +29,10 @@ fn a_file_is_read_as_it_was_written_and_replaced_as_a_whole() {
     assert_eq!(Rings::load(&RealFilesystem, &path).unwrap(), rings);
     let from = Position { segment: 11, offset: 32_768, index: 7 };
     rings.change(from, &names("abcd"), 3).unwrap();
-    std::fs::write(beside(&path, UNFINISHED), "left by a kill").unwrap();
+    std::fs::write(with_ending(&path, UNFINISHED), "left by a kill").unwrap();
     rings.save(&RealFilesystem, &path).unwrap();
     assert_eq!(Rings::load(&RealFilesystem, &path).unwrap(), rings);
-    assert!(!beside(&path, UNFINISHED).exists());
+    assert!(!with_ending(&path, UNFINISHED).exists());
 }
 
 #[test]
