@@ -7,7 +7,7 @@ use crate::config::{NEEDS_WINDOW, RemoteWrite, StartAt};
 use crate::delivery::{self, Delivery, Parking, Settings};
 use crate::disk::aside::Files;
 use crate::disk::claims;
-use crate::disk::keep::Keeper;
+use crate::disk::keep::{Disk, Keeper};
 use crate::disk::place;
 use crate::disk::positions::{Found, PositionFile};
 use crate::disk::progress::Progress;
@@ -180,7 +180,7 @@ impl Prepared {
         let files = Files::new(&dead, identity.file());
         let shelf = files.list_or_leave(&*fs, clock.now_ms());
         let dead = dead.join(format!("{}.jsonl", identity.file()));
-        let keeper = Keeper::start(fs.clone(), clock.clone(), dead, files.clone(), stats.clone());
+        let keeper = Keeper::start(Disk::new(fs.clone(), clock.clone(), dead, files.clone(), stats.clone()));
         let repeats_until = (found != Found::New).then(|| storage.end());
         let (settings, now) = (Settings::of(&config), clock.monotonic());
         let output = RemoteWriteOutput::new(&config, client, storage.clone(), clock.clone(), stats.clone());

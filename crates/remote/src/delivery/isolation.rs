@@ -51,7 +51,7 @@ impl<O: Output> Delivery<O> {
     pub(super) fn share_memory(&mut self) {
         let memory = self.settings.queue.memory;
         let isolated = self.isolated().filter(|stream| stream.follows_log()).count();
-        let mains = self.streams.iter().filter(|stream| stream.follows_log() && !stream.is_isolated).count();
+        let mains = self.streams.iter().filter(|stream| stream.is_main()).count();
         let rest = memory.saturating_sub(memory / MEMORY_PART * isolated);
         for stream in self.streams.iter_mut().filter(|stream| stream.follows_log()) {
             let part = if stream.is_isolated { memory / MEMORY_PART } else { rest / mains.max(1) };

@@ -318,7 +318,7 @@ impl<O: Output> Delivery<O> {
 
     /// Shards of all streams that are not isolated.
     pub(crate) fn shards(&self) -> usize {
-        let mains = self.streams.iter().filter(|stream| stream.follows_log() && !stream.is_isolated);
+        let mains = self.streams.iter().filter(|stream| stream.is_main());
         mains.map(|stream| stream.queue.shards()).sum()
     }
 
@@ -350,7 +350,7 @@ impl<O: Output> Delivery<O> {
     /// Divides shards among the live stream and the backlog.
     fn set_shards(&mut self, shards: usize) {
         let has_backlog = self.main(Kind::Backlog).is_some();
-        for stream in self.streams.iter_mut().filter(|stream| stream.follows_log() && !stream.is_isolated) {
+        for stream in self.streams.iter_mut().filter(|stream| stream.is_main()) {
             let own = match (stream.kind, has_backlog) {
                 (Kind::Backlog, _) => shards - shards / 2,
                 (_, true) => shards / 2,

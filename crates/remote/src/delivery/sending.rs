@@ -105,9 +105,8 @@ impl<O: Output> Delivery<O> {
 
     /// When the destination is tried next, while it is waited for.
     pub(crate) fn waits_until(&self) -> Option<Duration> {
-        let sending = self.streams.iter().filter(|stream| {
-            stream.follows_log() && !stream.is_isolated && !(self.is_live_held && stream.is_live())
-        });
+        let sending =
+            self.streams.iter().filter(|stream| stream.is_main() && !(self.is_live_held && stream.is_live()));
         sending.filter_map(|stream| stream.queue.waits_until(&self.health)).min()
     }
 }

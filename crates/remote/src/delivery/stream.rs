@@ -55,6 +55,11 @@ impl Stream {
         !matches!(self.kind, Kind::Parked(_))
     }
 
+    /// Whether it follows the log for all lanes but those that were isolated.
+    pub(crate) fn is_main(&self) -> bool {
+        self.follows_log() && !self.is_isolated
+    }
+
     pub(crate) fn is_live(&self) -> bool {
         self.kind == Kind::Live
     }

@@ -69,18 +69,13 @@ pub(crate) struct Keeper {
 
 impl Keeper {
     /// Starts the task.
-    pub(crate) fn start(
-        fs: Arc<dyn Filesystem>,
-        clock: Arc<dyn Clock>,
-        dead: std::path::PathBuf,
-        files: Files,
-        stats: Arc<Stats>,
-    ) -> Self {
+    pub(crate) fn start(disk: Disk) -> Self {
+        let stats = disk.stats.clone();
         let (sender, mut receiver) = mpsc::unbounded_channel::<Keep>();
         let (progress, kept) = watch::channel(0);
         let waiting = Arc::new(Waiting::default());
         let in_task = waiting.clone();
-        let mut disk = Some(Disk::new(fs, clock, dead, files, stats.clone()));
+        let mut disk = Some(disk);
         let task = tokio::spawn(async move {
             let mut handed_in = Vec::new();
             while receiver.recv_many(&mut handed_in, 64).await > 0 {

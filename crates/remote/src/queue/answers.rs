@@ -48,8 +48,7 @@ impl<C: Source> Queue<C> {
             }
             Verdict::Failed { reached, retry_after } => {
                 let tries = self.note_try(index, reached);
-                let (min, max) = (self.settings.min_backoff, self.settings.max_backoff);
-                let until = now + backoff::delay(min, max, tries, retry_after, jitter);
+                let until = now + self.backoff(tries, retry_after, jitter);
                 self.pause(index, until);
                 // While our credentials are refused nothing else would keep the pause.
                 health.pause_until(until);
@@ -61,9 +60,7 @@ impl<C: Source> Queue<C> {
                 health.denied(since, sent_at, now);
                 // A search asks on as long as other requests are accepted.
                 let asks_on = is_narrowing && !health.is_closed();
-                let (min, max) = (self.settings.min_backoff, self.settings.max_backoff);
-                let pause =
-                    if asks_on { backoff::delay(min, max, tries, None, jitter) } else { DENIED_INTERVAL };
+                let pause = if asks_on { self.backoff(tries, None, jitter) } else { DENIED_INTERVAL };
                 self.pause(index, now + pause);
                 self.failed(index, now, health, settle)
             }
@@ -105,6 +102,10 @@ impl<C: Source> Queue<C> {
     }
 
     /// The next request of the shard is sent at this time at the earliest.
+    fn backoff(&self, tries: u32, retry_after: Option<Duration>, jitter: f64) -> Duration {
+        backoff::delay(self.settings.min_backoff, self.settings.max_backoff, tries, retry_after, jitter)
+    }
+
     fn pause(&mut self, index: usize, until: Duration) {
         if let Some(shard) = self.shards.get_mut(index) {
             shard.not_before = until;

@@ -118,7 +118,7 @@ impl Worker {
             if let Some(complete) = ending.and_then(|ending| self.has_ended(ending, now)) {
                 break complete;
             }
-            if self.is_through() {
+            if self.delivery.is_through() {
                 break true;
             }
             let wake = self.delivery.next_wakeup().filter(|_| !hands_over);
@@ -145,7 +145,7 @@ impl Worker {
             }
         };
         let report = self.finish(complete).await;
-        if self.is_through() {
+        if self.delivery.is_through() {
             self.pin.release();
         }
         report
@@ -319,11 +319,6 @@ impl Worker {
         (now >= ending.at || has_failed || is_answered).then_some(false)
     }
 
-    /// Whether a member that leaves has delivered its part.
-    fn is_through(&self) -> bool {
-        self.delivery.is_through()
-    }
-
     /// Saves the positions for the last time.
     async fn finish(&mut self, complete: bool) -> ShutdownReport {
         self.keeper.close().await;
@@ -341,7 +336,7 @@ impl Worker {
         let settled = self.delivery.settled();
         let positions_saved = settled == *self.progress.saved();
         self.update_gauges();
-        let state = if self.is_through() { State::Left } else { State::Stopped };
+        let state = if self.delivery.is_through() { State::Left } else { State::Stopped };
         self.delivery.stats().set_state(state);
         let pending = self.delivery.pending();
         tracing::info!(destination = self.delivery.name(), complete, pending, positions_saved, "stopped");
