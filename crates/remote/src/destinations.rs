@@ -1,7 +1,8 @@
 //! All destinations of a configuration: how they start, change and end together.
 //!
 //! A reload is all or nothing. What can be wrong is looked for before anything stops; where the disk fails
-//! after that, the old destinations are started again. Those that did not change are not touched.
+//! after that, the old destinations are started again. Those that did not change are not touched. What is to be done is
+//! decided in [`crate::plan`].
 
 use crate::base::Base;
 use crate::config::RemoteWrite;
@@ -10,14 +11,10 @@ use crate::destination::{Destination, Prepared, StartError};
 use crate::disk::claims::{self, Removed};
 use crate::members::rings::RingsError;
 use crate::members::{self, Divided};
+use crate::plan::{Asked, Before, Changes, Moved, Plan, Step};
 use crate::stats::Stats;
 use futures_util::future::join_all;
 use std::sync::Arc;
-
-/// Labels that everything that is sent gets.
-type Labels = Vec<(String, String)>;
-/// The files of destinations that go on under another name: the old, the new.
-type Moved = Vec<(String, String)>;
 
 /// The destinations that run, and what is kept of those that did.
 #[derive(Debug)]
@@ -33,26 +30,12 @@ struct Running {
     destination: Destination,
 }
 
-/// What a destination was made from.
-#[derive(Debug, Clone, PartialEq)]
-struct Asked {
-    config: RemoteWrite,
-    identity: Identity,
-    labels: Labels,
-}
-
-/// What a reload did, as names.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Changes {
-    /// These were not touched.
-    pub kept: Vec<String>,
-    /// These have changed, and went on from their positions. `(was …)` follows where they had another name or
-    /// URL.
-    pub changed: Vec<String>,
-    /// These are new.
-    pub new: Vec<String>,
-    /// These are gone; their positions are kept for a while.
-    pub removed: Vec<String>,
+/// A destination from before a reload. It has none if it was stopped.
+#[derive(Debug)]
+struct Known {
+    asked: Asked,
+    stats: Arc<Stats>,
+    destination: Option<Destination>,
 }
 
 impl Destinations {
@@ -84,104 +67,89 @@ impl Destinations {
         memory: usize,
     ) -> Result<Changes, StartError> {
         let asked = ask(divide(&self.base, &configs)?.destinations, labels, memory)?;
-        let is_same = |old: &Running, new: &Asked| {
-            !old.destination.has_ended() && old.asked.with_memory(new.config.max_in_memory) == *new
-        };
-        for new in &asked {
-            if !self.running.iter().any(|old| is_same(old, new)) {
-                new.prepare()?;
-            }
-        }
+        let before = self
+            .running
+            .iter()
+            .map(|running| Before { asked: &running.asked, has_ended: running.destination.has_ended() });
+        let plan = Plan::new(&before.collect::<Vec<_>>(), &asked);
+        plan.starts(&asked).try_for_each(|new| new.prepare().map(|_| ()))?;
         // Nothing has been touched so far.
-        let stays = |old: &Running| asked.iter().any(|new| is_same(old, new));
-        let (mut kept, old): (Vec<Running>, Vec<Running>) =
-            std::mem::take(&mut self.running).into_iter().partition(stays);
-        let before: Vec<(Asked, Arc<Stats>)> =
-            old.iter().map(|old| (old.asked.clone(), old.destination.stats().clone())).collect();
-        // What they have not delivered stays in the log: nobody lets go of it before another one holds it.
-        join_all(old.into_iter().map(|old| old.destination.hand_over())).await;
-
-        let mut changes = Changes::default();
-        let mut running = Vec::new();
-        let mut moved = Vec::new();
-        let result = self.go_over(configs, labels, memory).and_then(|(divided, asked, moves)| {
-            moved = moves;
-            for new in asked {
-                let name = new.identity.shown().to_string();
-                if let Some(index) = kept.iter().position(|kept| is_same(kept, &new)) {
-                    let one = kept.swap_remove(index);
-                    one.destination.set_memory(new.config.max_in_memory);
-                    running.push(Running { asked: new, destination: one.destination });
-                    changes.kept.push(name);
-                    continue;
-                }
-                let known = before.iter().find(|(old, _)| old.is_shown_as(&new));
-                let stats = known.map(|(_, stats)| stats.clone()).unwrap_or_default();
-                let destination = new.prepare()?.start(&self.base, stats)?;
-                let mut was = moved.iter().filter(|(_, to)| to == new.identity.file());
-                let was =
-                    was.find_map(|(from, _)| before.iter().find(|(old, _)| old.identity.file() == from));
-                match was.map(|(old, _)| old.identity.shown()).filter(|old| *old != name) {
-                    Some(old) => changes.changed.push(format!("{name} (was {old})")),
-                    None if known.is_some() => changes.changed.push(name),
-                    None => changes.new.push(name),
-                }
-                running.push(Running { asked: new, destination });
-            }
-            Ok(divided.save(&*self.base.fs)?)
+        let known = std::mem::take(&mut self.running).into_iter().map(|Running { asked, destination }| {
+            let stats = destination.stats().clone();
+            Known { asked, stats, destination: Some(destination) }
         });
-        self.running = running;
-        if let Err(error) = result {
-            changes.kept.extend(kept.iter().map(|kept| kept.asked.identity.shown().to_string()));
-            self.running.append(&mut kept);
-            self.go_back(before, &changes).await;
-            return Err(error);
-        }
-        // Of those that were to stay, a member that was leaving may have come to its end.
-        let gone = before.iter().map(|(asked, _)| asked).chain(kept.iter().map(|kept| &kept.asked));
-        for gone in gone {
-            let name = gone.identity.shown();
-            if !self.running.iter().any(|running| running.asked.identity.shown() == name) {
-                self.base.storage.release(name);
-                if !moved.iter().any(|(from, _)| from == gone.identity.file()) {
-                    changes.removed.push(name.to_string());
-                }
+        let mut known: Vec<Known> = known.collect();
+        let stops = plan.stops.iter().filter_map(|index| known.get_mut(*index)?.destination.take());
+        // What they have not delivered stays in the log: it is not released before another one holds it.
+        join_all(stops.map(Destination::hand_over).collect::<Vec<_>>()).await;
+        let mut started = Vec::new();
+        match self.go_over(configs, labels, memory, &mut known, &mut started) {
+            Ok(changes) => Ok(changes),
+            Err(error) => {
+                self.go_back(known, started).await;
+                Err(error)
             }
         }
-        Ok(changes)
     }
 
-    /// Finds out what is to run from now on, and gives each its positions.
+    /// Gives each destination its positions, and starts those that do not run. On an error, `started` has those that
+    /// were started, and nothing else has changed but files.
     fn go_over(
         &mut self,
         configs: Vec<RemoteWrite>,
         labels: &[(String, String)],
         memory: usize,
-    ) -> Result<(Divided, Vec<Asked>, Moved), StartError> {
-        // Once more: only now is the end of the log where a change of members can take effect, as nobody
-        // concerned has read beyond it.
+        known: &mut [Known],
+        started: &mut Vec<Destination>,
+    ) -> Result<Changes, StartError> {
+        // Once more: only now is the end of the log where a change of members can take effect, because none of the
+        // destinations concerned has read beyond it.
         let divided = divide(&self.base, &configs)?;
         let asked = ask(divided.destinations.clone(), labels, memory)?;
         let moved = self.settle(&asked)?;
-        Ok((divided, asked, moved))
+        let before: Vec<Before<'_>> = known.iter().map(Known::before).collect();
+        let plan = Plan::new(&before, &asked);
+        for (step, new) in plan.steps.iter().zip(&asked) {
+            if let Step::Start { numbers_of } = step {
+                let numbers = numbers_of.and_then(|index| known.get(index));
+                let stats = numbers.map(|known| known.stats.clone()).unwrap_or_default();
+                started.push(new.prepare()?.start(&self.base, stats)?);
+            }
+        }
+        divided.save(&*self.base.fs)?;
+        // Nothing fails from here on.
+        plan.gone(&before, &asked).for_each(|gone| {
+            self.base.storage.release(gone.name());
+        });
+        let changes = plan.changes(&before, &asked, &moved);
+        let mut started = std::mem::take(started).into_iter();
+        for (step, asked) in plan.steps.iter().zip(asked) {
+            let destination = match step {
+                Step::Keep(index) => known.get_mut(*index).and_then(|known| known.destination.take()),
+                Step::Start { .. } => started.next(),
+            };
+            model::invariant!(destination.is_some(), "each step of a reload has its destination");
+            if let Some(destination) = destination {
+                destination.set_memory(asked.config.max_in_memory);
+                self.running.push(Running { asked, destination });
+            }
+        }
+        Ok(changes)
     }
 
     /// Starts those again that a reload had stopped.
-    async fn go_back(&mut self, before: Vec<(Asked, Arc<Stats>)>, changes: &Changes) {
-        let started = |running: &Running| {
-            let name = running.asked.identity.shown();
-            !changes.kept.iter().any(|kept| kept == name)
-        };
-        let (undone, kept) = std::mem::take(&mut self.running).into_iter().partition(started);
-        self.running = kept;
-        join_all(Vec::into_iter(undone).map(|undone: Running| undone.destination.hand_over())).await;
-        let mut all: Vec<Asked> = self.running.iter().map(|running| running.asked.clone()).collect();
-        all.extend(before.iter().map(|(asked, _)| asked.clone()));
+    async fn go_back(&mut self, known: Vec<Known>, started: Vec<Destination>) {
+        join_all(started.into_iter().map(Destination::hand_over)).await;
+        let all: Vec<Asked> = known.iter().map(|known| known.asked.clone()).collect();
         if let Err(error) = self.settle(&all) {
             tracing::error!(%error, "saved positions may be under another name");
         }
-        for (asked, stats) in before {
-            match asked.prepare().and_then(|prepared| prepared.start(&self.base, stats)) {
+        for Known { asked, stats, destination } in known {
+            let started = match destination {
+                Some(destination) => Ok(destination),
+                None => asked.prepare().and_then(|prepared| prepared.start(&self.base, stats)),
+            };
+            match started {
                 Ok(destination) => self.running.push(Running { asked, destination }),
                 Err(error) => tracing::error!(
                     %error,
@@ -231,21 +199,16 @@ impl Destinations {
     }
 }
 
+impl Known {
+    fn before(&self) -> Before<'_> {
+        let has_ended = self.destination.as_ref().is_none_or(Destination::has_ended);
+        Before { asked: &self.asked, has_ended }
+    }
+}
+
 impl Asked {
     fn prepare(&self) -> Result<Prepared, StartError> {
         Prepared::new(self.config.clone(), self.identity.clone(), &self.labels)
-    }
-
-    fn with_memory(&self, bytes: usize) -> Asked {
-        let mut same = self.clone();
-        same.config.max_in_memory = bytes;
-        same
-    }
-
-    /// Whether its numbers go on under the same name and URL.
-    fn is_shown_as(&self, other: &Asked) -> bool {
-        self.identity.shown() == other.identity.shown()
-            && self.config.url.redacted() == other.config.url.redacted()
     }
 }
 

@@ -43,6 +43,7 @@ pub mod members;
 pub mod outgoing;
 mod output;
 mod pace;
+mod plan;
 pub mod queue;
 pub mod refusal;
 #[cfg(test)]
@@ -57,8 +58,9 @@ pub use config::RemoteWrite;
 pub use config::identity::Identity;
 pub use delivery::ISOLATED_MAX;
 pub use destination::{Destination, Prepared, StartError};
-pub use destinations::{Changes, Destinations};
+pub use destinations::Destinations;
 pub use http_client::{Secret, Url};
+pub use plan::Changes;
 pub use refusal::{Refusal, RefusedReason};
 pub use stats::{State, Stats};
 pub use verdict::Verdict;
