@@ -163,6 +163,9 @@ fn a_removed_destination_is_reported_holds_nothing_and_goes_on_when_it_is_back()
     b.go_away();
     let backlog = place.push(&narthex, 1000);
     arrived(&a, &[&first, &backlog]);
+    // The other one holds the log too, so that what is behind can be counted at any time.
+    a.go_away();
+    let held = place.push(&narthex, 10);
     end(narthex);
 
     let narthex = place.run_with(&[entry(&a)]);
@@ -177,12 +180,14 @@ fn a_removed_destination_is_reported_holds_nothing_and_goes_on_when_it_is_back()
         30 * 86_400_000
     );
     assert_eq!(narthex.metric("narthex_removed_destinations"), Some(1.0));
+    a.come_back();
+    arrived(&a, &[&first, &backlog, &held]);
     end(narthex);
     // What it held is let go of at the next start at the latest; that a segment has gone is told when it
     // comes back.
     let narthex = place.run_with(&[entry(&a)]);
     let between = place.push(&narthex, 10);
-    arrived(&a, &[&first, &backlog, &between]);
+    arrived(&a, &[&first, &backlog, &held, &between]);
     let oldest = || narthex.metric("narthex_log_oldest_segment").unwrap_or_default();
     wait_until("its segment to go", SOON, || oldest() > 0.0);
     end(narthex);
