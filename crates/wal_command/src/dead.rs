@@ -73,6 +73,9 @@ pub(crate) fn dump(
             }
             done += read as u64;
             progress(Progress { done, total });
+            if line.trim_ascii().is_empty() {
+                continue;
+            }
             let Some(letter) = Letter::read(&line) else {
                 count.unreadable += 1;
                 continue;
@@ -322,6 +325,19 @@ mod tests {
     fn json_is_passed_on() {
         let (text, _) = dumped(Format::Json, DumpOptions::default());
         assert_eq!(text, LETTERS.strip_suffix("half a li").unwrap());
+    }
+
+    /// Each process that writes dead letters begins with an empty line.
+    #[test]
+    fn empty_lines_are_skipped() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.jsonl");
+        let letter = r#"{"timestamp":1,"value":"1"}"#;
+        std::fs::write(&path, format!("{letter}\n\n\n{letter}\n\n")).unwrap();
+        let mut out = Vec::new();
+        let sentences = dump(&[path], Format::Json, DumpOptions::default(), &mut out, &mut |_| {}).unwrap();
+        assert_eq!(sentences, Vec::<String>::new());
+        assert_eq!(String::from_utf8(out).unwrap(), format!("{letter}\n{letter}\n"));
     }
 
     #[test]

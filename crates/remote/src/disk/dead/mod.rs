@@ -18,7 +18,8 @@
 //!
 //! At [`FILE_BYTES`] the file becomes `….jsonl.1`, replacing the one before. Lines that come faster than
 //! the disk takes them are dropped at [`WAITING_BYTES`], and their samples counted; so are those of lines that
-//! could not be written. A line that a kill or a full disk cut short is ended by the next one's beginning.
+//! could not be written. Each process begins with an empty line, and so does each write after a failed one, so that an
+//! unfinished line costs only itself. Readers skip empty lines.
 
 mod letter;
 mod writer;

@@ -7,21 +7,19 @@ use std::sync::Arc;
 use wal::small_file::{make_folder, with_ending};
 use wal::{File, Filesystem};
 
-/// The file.
+/// Appends dead letters to a destination's file.
 #[derive(Debug)]
 pub struct Writer {
     fs: Arc<dyn Filesystem>,
     path: PathBuf,
     file: Option<Box<dyn File>>,
     len: u64,
-    /// The file ends in the middle of a line.
-    torn: bool,
 }
 
 impl Writer {
-    /// Nothing is touched before the first line.
+    /// Touches no file before the first line.
     pub fn new(fs: Arc<dyn Filesystem>, path: PathBuf) -> Self {
-        Writer { fs, path, file: None, len: 0, torn: false }
+        Writer { fs, path, file: None, len: 0 }
     }
 
     /// Adds lines, durably.
@@ -30,47 +28,38 @@ impl Writer {
     }
 
     fn write_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if self.len + bytes.len() as u64 > FILE_BYTES && self.len > 0 {
-            self.file = None;
-            self.fs.rename(&self.path, &with_ending(&self.path, ".1"))?;
-        }
-        let file = match self.file.take() {
+        let mut file = match self.file.take() {
             Some(file) => file,
             None => self.open()?,
         };
-        if self.torn {
-            file.write_all_at(b"\n", self.len)?;
-            self.len += 1;
+        if self.len > 0 && self.len + bytes.len() as u64 > FILE_BYTES {
+            drop(file);
+            self.fs.rename(&self.path, &with_ending(&self.path, ".1"))?;
+            file = self.open()?;
         }
-        // Where it fails, the file is opened again. After a sync that failed a power cut may leave anything where
-        // reading shows these lines, so that the next ones must not rely on their end.
-        self.torn = true;
         file.write_all_at(bytes, self.len)?;
         file.sync_data()?;
-        self.torn = false;
         self.len += bytes.len() as u64;
+        // After a failure the file is opened again.
         self.file = Some(file);
         Ok(())
     }
 
+    /// Opens the file. One that exists already gets a line end first: its last line may be unfinished, or its last
+    /// sync may have failed. After a failed sync a power cut may leave anything in place of the last line, also if it
+    /// reads as a whole line now. So no later line relies on the line end before it.
     fn open(&mut self) -> io::Result<Box<dyn File>> {
         let folder = self.path.parent().unwrap_or(Path::new("."));
         make_folder(&*self.fs, folder)?;
-        if self.fs.metadata(&self.path)?.is_some() {
-            let file = self.fs.open(&self.path, true)?;
-            // Whoever made it may have failed to sync its name.
-            self.fs.sync_dir(folder)?;
-            self.len = file.len()?;
-            let mut last = [b'\n'];
-            if let Some(at) = self.len.checked_sub(1) {
-                file.read_full_at(&mut last, at)?;
-            }
-            self.torn |= last != [b'\n'];
-            return Ok(file);
-        }
-        let file = self.fs.create_new(&self.path)?;
+        let exists = self.fs.metadata(&self.path)?.is_some();
+        let file = if exists { self.fs.open(&self.path, true)? } else { self.fs.create_new(&self.path)? };
+        // Also for a file that exists: the sync of its name may have failed when it was made.
         self.fs.sync_dir(folder)?;
-        self.len = 0;
+        self.len = file.len()?;
+        if self.len > 0 {
+            file.write_all_at(b"\n", self.len)?;
+            self.len += 1;
+        }
         Ok(file)
     }
 }
@@ -79,6 +68,7 @@ impl Writer {
 mod tests {
     use super::*;
     use wal::RealFilesystem;
+    use wal::sim::Op;
 
     #[test]
     fn the_file_is_bounded_and_survives_restarts() {
@@ -89,7 +79,7 @@ mod tests {
         writer.write_bytes(b"one\n").unwrap();
         let mut writer = Writer::new(fs, path.clone());
         writer.write_bytes(b"two\n").unwrap();
-        assert_eq!(std::fs::read(&path).unwrap(), b"one\ntwo\n");
+        assert_eq!(std::fs::read(&path).unwrap(), b"one\n\ntwo\n");
         let chunk = vec![b'x'; FILE_BYTES as usize / 4];
         for _ in 0..11 {
             writer.write_bytes(&chunk).unwrap();
@@ -114,35 +104,61 @@ mod tests {
         assert!(lines.len() <= 3, "{text:?}");
     }
 
-    /// What is said to be written is there after a power cut, whatever failed before.
+    /// A process that is killed again and again writes little each time.
     #[test]
-    fn no_failure_costs_a_letter_that_was_written_later() {
-        use wal::sim::Op;
-        let path = PathBuf::from("/data/dead/a.jsonl");
+    fn the_file_is_bounded_if_each_writer_writes_once() {
+        let fs = wal::sim::SimFilesystem::new(1);
+        let path = PathBuf::from("/dead/a.jsonl");
+        let chunk = vec![b'x'; FILE_BYTES as usize / 4];
+        for _ in 0..11 {
+            Writer::new(Arc::new(fs.clone()), path.clone()).write_bytes(&chunk).unwrap();
+            assert!(fs.contents(&path).unwrap().len() as u64 <= FILE_BYTES);
+        }
+    }
+
+    #[test]
+    fn a_power_cut_keeps_each_line_that_was_written() {
         for op in [Op::Create, Op::SyncDir, Op::Write, Op::Sync] {
             for seed in 0..40 {
-                let fs = wal::sim::SimFilesystem::new(seed);
-                let mut writer = Writer::new(Arc::new(fs.clone()), path.clone());
-                fs.create_dir_all(Path::new("/data")).unwrap();
-                fs.sync_dir(Path::new("/")).unwrap();
-                let mut written = Vec::new();
-                for number in 0..6 {
-                    if number % 2 == 0 {
-                        fs.fail(op, seed % 3, 1);
-                    }
-                    let line = format!("{{\"number\":{number}}}\n");
-                    if writer.write_bytes(line.as_bytes()).is_ok() {
-                        written.push(line);
-                    }
-                    fs.heal();
-                }
-                fs.power_cut();
-                let bytes = fs.contents(&path).unwrap_or_default();
-                let text = String::from_utf8_lossy(&bytes).into_owned();
-                for line in &written {
-                    assert!(text.lines().any(|is| is == line.trim()), "{op:?}, {seed}: {line} in {text:?}");
-                }
+                expect_written_lines_after_power_cut(op, seed, false);
             }
+        }
+    }
+
+    /// The second process finds a line that ends in a line end, but was not synced.
+    #[test]
+    fn a_power_cut_after_a_failed_sync_and_a_kill_keeps_later_lines() {
+        for op in [Op::Create, Op::SyncDir, Op::Write, Op::Sync] {
+            for seed in 0..40 {
+                expect_written_lines_after_power_cut(op, seed, true);
+            }
+        }
+    }
+
+    fn expect_written_lines_after_power_cut(fails: Op, seed: u64, is_killed: bool) {
+        let path = PathBuf::from("/data/dead/a.jsonl");
+        let fs = wal::sim::SimFilesystem::new(seed);
+        let mut writer = Writer::new(Arc::new(fs.clone()), path.clone());
+        fs.create_dir_all(Path::new("/data")).unwrap();
+        fs.sync_dir(Path::new("/")).unwrap();
+        let mut written = Vec::new();
+        for number in 0..6 {
+            if number % 2 == 0 {
+                fs.fail(fails, seed % 3, 1);
+            }
+            let line = format!("{{\"number\":{number}}}\n");
+            if writer.write_bytes(line.as_bytes()).is_ok() {
+                written.push(line);
+            } else if is_killed {
+                writer = Writer::new(Arc::new(fs.clone()), path.clone());
+            }
+            fs.heal();
+        }
+        fs.power_cut();
+        let bytes = fs.contents(&path).unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        for line in &written {
+            assert!(text.lines().any(|is| is == line.trim()), "{fails:?}, {seed}: {line} in {text:?}");
         }
     }
 }
