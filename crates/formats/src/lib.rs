@@ -19,6 +19,7 @@ mod parsed;
 mod recognise;
 mod rejected;
 pub mod remote_write;
+pub mod statsd;
 pub mod text;
 pub mod time_unit;
 mod wire;

@@ -3,6 +3,7 @@
 
 use formats::compress::{Compressor, Decompressor, Encoding};
 use formats::remote_write::{DecodeOptions, Encoder, Protocol, decode};
+use formats::statsd;
 use formats::text::{Format, ParseOptions, parse, parse_recognising};
 use formats::{Parsed, Recognise, Unknown};
 use model::{Batch, LabelsRef, Limits, Value};
@@ -36,6 +37,31 @@ pub fn graphite(bytes: &[u8]) {
     check_whole(&batch);
     let lines = bytes.split(|byte| *byte == b'\n').count() as u64;
     assert!(batch.points.len() as u64 + rejected.samples <= lines);
+}
+
+/// A datagram of StatsD. Numbers are finite, a value stands for at least one event, and names are valid.
+pub fn statsd(bytes: &[u8]) {
+    for line in statsd::lines(bytes) {
+        let Ok(statsd::Line::Metric(metric)) = statsd::parse(line) else { continue };
+        assert!(!metric.name.is_empty());
+        let mut samples = 0;
+        for sample in metric.samples() {
+            samples += 1;
+            assert!(samples <= line.len());
+            let Ok(sample) = sample else { continue };
+            assert!(sample.weight.is_finite() && sample.weight >= 1.0);
+            assert!(sample.timestamp_s.is_none_or(|time| time > 0));
+            if sample.kind != statsd::Kind::Set {
+                assert!(sample.numbers().count() >= 1);
+                assert!(sample.numbers().flatten().all(|number| number.value.is_finite()));
+            }
+            let described = statsd::describe(metric.name, sample.tags, statsd::TagStyles::default());
+            for (name, value) in described.iter().flat_map(|described| &described.labels) {
+                let is_allowed = |c: char| c.is_ascii_alphanumeric() || c == '_';
+                assert!(!name.is_empty() && name.chars().all(is_allowed) && !value.is_empty());
+            }
+        }
+    }
 }
 
 /// OpenMetrics.

@@ -38,5 +38,6 @@ pub const TARGETS: &[(&str, Check)] = &[
     ("rings", outgoing::rings),
     ("segment", disk::segment),
     ("state", disk::state),
+    ("statsd", formats::statsd),
     ("text", formats::text),
 ];
