@@ -11,6 +11,11 @@ pub fn compile_anchored(pattern: &str) -> Result<Regex, regex::Error> {
     Regex::new(&format!("^(?s:{})$", translate(pattern)))
 }
 
+/// Compiles a pattern as Go does by itself: it may match any part of the text, and `.` does not match a newline.
+pub fn compile(pattern: &str) -> Result<Regex, regex::Error> {
+    Regex::new(&translate(pattern))
+}
+
 /// The character of an octal escape, `text` being what follows the backslash, and the rest. Up to three digits;
 /// a single one that is not 0 would be a backreference, which RE2 does not have.
 fn octal(text: &str) -> Option<(u32, &str)> {
