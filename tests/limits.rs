@@ -158,7 +158,7 @@ fn by_the_code() -> Vec<(&'static str, &'static str, String)> {
         (
             "HTTP inputs",
             "metric names that are remembered because new series of theirs were refused",
-            format!("{} of each input (`BLAMED_MAX`)", intake::series_limit::BLAMED_MAX),
+            format!("{} of each input (`BLAMED_MAX`)", intake::BLAMED_MAX),
         ),
         ("HTTP inputs", "time for a TLS handshake", time(http_server::HANDSHAKE_TIMEOUT)),
         ("HTTP inputs", "logins whose password is being checked", count(http_server::auth::WAITING)),

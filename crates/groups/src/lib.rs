@@ -4,7 +4,7 @@
 //!
 //! - A group is sent when it is pushed and then once each interval, because a query sees a sample for five minutes only.
 //!   The groups are spread over the interval.
-//! - Each group has its own clock ([`clock`]), so that no two values of a series share a millisecond.
+//! - Each group has its own clock ([`model::emission_time`]), so that no two values of a series share a millisecond.
 //! - A series that a PUT or a POST no longer has, that is deleted, or that expires ends with a staleness marker.
 //! - An expired group goes on sending its two push times until it is forgotten.
 //! - All of this is in a journal that is committed together with the samples.
@@ -16,7 +16,6 @@
 
 pub mod ask;
 pub mod change;
-pub mod clock;
 pub mod consistency;
 pub mod emit;
 pub mod entry;

@@ -4,10 +4,11 @@
 //! Replaying a journal applies the same changes without sending anything. A commit that failed is undone.
 
 use super::change::Change;
+use super::emit;
 use super::group::{Group, Kept, Member};
 use super::packed::{self, Families, Packed};
 use super::types::Types;
-use super::{clock, emit};
+use model::emission_time;
 use model::words::cut;
 use model::{Batch, Labels, MetricType};
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
@@ -142,7 +143,7 @@ impl State {
             Some(group) => group.clock,
             None => self.departed.get(key).copied().unwrap_or(i64::MIN),
         };
-        clock::next(last, now)
+        emission_time::next(last, now)
     }
 
     /// The types that groups give to the family `name`, once `own`, the type that one group gives it, is taken away

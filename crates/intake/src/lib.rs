@@ -19,6 +19,7 @@
 //! [`Intake`] is shared by all inputs. Each has an [`Input`], which has its name and its counters. A request begins
 //! with [`Input::admit`].
 
+mod blamed;
 mod budget;
 mod counters;
 mod exposure;
@@ -34,6 +35,7 @@ pub mod series_limit;
 mod settings;
 mod time;
 
+pub use blamed::{BLAMED_MAX, Blamed};
 pub use budget::{Budget, Share};
 pub use counters::{Counters, InputCounters, LAST_ANSWER_BYTES, Number, RefusedReason};
 pub use exposure::{Exposed, Exposure};

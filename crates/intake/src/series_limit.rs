@@ -3,6 +3,7 @@
 //! A series is known by a keyed hash of its labels, and is active for an hour after its last sample. Memory: one entry
 //! of [`ENTRY_BYTES`] for each active series, which the limit itself bounds. Inputs without a limit keep nothing.
 
+use crate::blamed::Blamed;
 use crate::labels;
 use crate::settings::InputSettings;
 use formats::Rejected;
@@ -15,10 +16,6 @@ use storage::registry::Hasher;
 
 /// How long a series is active after its last sample.
 pub const ACTIVE: Duration = Duration::from_secs(3600);
-/// Most metric names that are remembered because series of theirs were refused.
-pub const BLAMED_MAX: usize = 100;
-/// In the place of the metric names beyond [`BLAMED_MAX`].
-const OTHERS: &str = "";
 /// Memory of an active series, in bytes, give or take.
 pub const ENTRY_BYTES: usize = 32;
 /// Most active series of an input with a limit for each metric name only.
@@ -34,10 +31,7 @@ pub(crate) struct SeriesLimit {
     /// Active series by the hash of the metric name.
     by_name: HashMap<u64, usize>,
     swept: Duration,
-    /// Series that were refused, by metric name.
-    blamed: BTreeMap<String, u64>,
-    /// The metric name of the series that was refused last.
-    last_blamed: String,
+    blamed: Blamed,
 }
 
 #[derive(Debug)]
@@ -69,7 +63,7 @@ impl SeriesLimit {
             let name = batch.labels(number as u32).metric_name().unwrap_or_default();
             if let Some(reason) = self.refusal(settings, *hash, name, now) {
                 *over = true;
-                self.blame(name);
+                self.blamed.add(name);
                 rejected.series += 1;
                 rejected.over_series_limit += 1;
                 rejected.explain(|| reason);
@@ -99,13 +93,13 @@ impl SeriesLimit {
         }
     }
 
-    /// Series that were refused, by metric name: the [`BLAMED_MAX`] that were first, and all others under the empty name.
+    /// Series that were refused, by metric name.
     pub(crate) fn blamed(&self) -> &BTreeMap<String, u64> {
-        &self.blamed
+        self.blamed.by_name()
     }
 
     pub(crate) fn last_blamed(&self) -> &str {
-        &self.last_blamed
+        self.blamed.last()
     }
 
     /// Active series.
@@ -147,18 +141,6 @@ impl SeriesLimit {
         *of_name += 1;
         self.series.insert(hash, Active { name: name_hash, seen });
         None
-    }
-
-    fn blame(&mut self, name: &[u8]) {
-        let name = String::from_utf8_lossy(name);
-        self.last_blamed = name.to_string();
-        if let Some(count) = self.blamed.get_mut(&*name) {
-            *count += 1;
-        } else if self.blamed.len() < BLAMED_MAX {
-            self.blamed.insert(name.into_owned(), 1);
-        } else {
-            *self.blamed.entry(OTHERS.into()).or_default() += 1;
-        }
     }
 
     fn sweep(&mut self, now: Duration) {

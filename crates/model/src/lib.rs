@@ -15,6 +15,7 @@ pub mod arena;
 pub mod batch;
 pub mod clock;
 pub mod duration;
+pub mod emission_time;
 pub mod family;
 pub mod histogram;
 pub mod invariant;

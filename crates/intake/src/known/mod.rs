@@ -16,9 +16,11 @@
 //! [`crate::Settings::known_series_bytes`] and is taken as it is used. Where it is full, series that were not seen for a
 //! while make room for others (`shard.rs` says when), so that more active series than fit do not displace each other.
 
+mod raw_keys;
 mod recogniser;
 mod shard;
 
+pub use raw_keys::RawKeys;
 pub use recogniser::{ParseLines, Recognised, Recogniser};
 
 use crate::counters::Number;

@@ -81,6 +81,13 @@ impl Entry {
 
 impl Shard {
     pub(super) fn find(&mut self, hash: u64, key: Key<'_>) -> Option<Known<'_>> {
+        let index = self.position(hash, key)?;
+        let entry = self.entries.get_mut(index as usize)?;
+        entry.is_found = true;
+        Some(entry.known(&self.arena))
+    }
+
+    fn position(&self, hash: u64, key: Key<'_>) -> Option<u32> {
         let Shard { table, entries, arena, .. } = self;
         let context = halves(key.context);
         let is_it = |index: &u32| {
@@ -91,10 +98,14 @@ impl Shard {
                     && entry.raw(arena) == key.raw
             })
         };
-        let index = *table.find(hash, is_it)?;
-        let entry = entries.get_mut(index as usize)?;
-        entry.is_found = true;
-        Some(entry.known(arena))
+        table.find(hash, is_it).copied()
+    }
+
+    /// Replaces the hash of a series that is there. Returns false for one that is not.
+    pub(super) fn replace_hash(&mut self, hash: u64, key: Key<'_>, labels_hash: u128) -> bool {
+        let Some(index) = self.position(hash, key) else { return false };
+        let entry = self.entries.get_mut(index as usize);
+        entry.map(|entry| entry.labels_hash = halves(labels_hash)).is_some()
     }
 
     /// Remembers a series, if there is room for it within `bytes_max`.

@@ -1,19 +1,19 @@
-//! A group's own clock. Pure.
+//! The times with which narthex sends values of its own keeping (groups, totals). Pure.
 //!
-//! A receiver takes one value for a series and a millisecond: a second one that differs, a staleness
-//! marker included, is refused, and so is anything older than what it has. So each group counts its own
-//! time, which never stands still and never goes back, over restarts and steps of the wall clock alike.
+//! A receiver accepts one value for a series and a millisecond. It refuses a second value that differs, and it
+//! refuses anything older than the newest value that it has. So each such source counts a time of its own, which
+//! never stands still and never goes back, over restarts and steps of the wall clock alike.
 
-/// Where a group is further ahead of the wall clock than this, it was set when the wall clock was wrong, and
-/// starts over: whatever it sent from that far ahead no receiver has kept, Prometheus' limit being ten
-/// minutes. In milliseconds.
+/// A source that is further ahead of the wall clock than this was set when the wall clock was wrong, and starts
+/// over. No receiver has kept samples from that far ahead, since Prometheus' limit is ten minutes. In
+/// milliseconds.
 pub const GIVE_UP_MS: i64 = 86_400_000;
 
 /// A wall clock before this, the beginning of 2025, has not been set yet, as on a machine without a battery
 /// that has just started: then it is the wall clock that is wrong. In milliseconds since 1970.
 pub const NOT_SET_BEFORE_MS: i64 = 1_735_689_600_000;
 
-/// The group's next time: now, or a millisecond after its last where that is later.
+/// The next time of a source: now, or a millisecond after its last time where that is later.
 pub fn next(last: i64, now: i64) -> i64 {
     let wrong = last.saturating_sub(now) > GIVE_UP_MS && now >= NOT_SET_BEFORE_MS;
     if wrong { now } else { now.max(last.saturating_add(1)) }

@@ -1,0 +1,92 @@
+//! Known series for an input that keeps a state of its own for each: a number by the bytes that name the series.
+//!
+//! It is the table of [`super::KnownSeries`] with numbers instead of labels. Nothing depends on a key being there: the
+//! owner finds the number again from the labels, at the cost of making them.
+
+use super::shard::Shard;
+use super::{KNOWN_SET_BYTES, Key, Known, Outcome};
+use std::hash::BuildHasher;
+
+/// See the module.
+#[derive(Debug)]
+pub struct RawKeys<S = hashbrown::DefaultHashBuilder> {
+    hasher: S,
+    keys: Shard,
+    bytes_max: usize,
+}
+
+impl RawKeys {
+    /// Keys that take at most `bytes_max` bytes of memory.
+    pub fn new(bytes_max: usize) -> Self {
+        RawKeys { hasher: hashbrown::DefaultHashBuilder::default(), keys: Shard::default(), bytes_max }
+    }
+}
+
+impl<S: BuildHasher> RawKeys<S> {
+    #[inline]
+    pub fn get(&mut self, raw: &[u8]) -> Option<u64> {
+        let hash = self.hasher.hash_one(raw);
+        self.keys.find(hash, key(raw)).map(|known| known.hash as u64)
+    }
+
+    /// Remembers a number, in place of the one that was remembered for this key, if there is room for it.
+    pub fn set(&mut self, raw: &[u8], number: u64) {
+        if raw.len() > KNOWN_SET_BYTES {
+            return;
+        }
+        let hash = self.hasher.hash_one(raw);
+        if self.keys.replace_hash(hash, key(raw), number.into()) {
+            return;
+        }
+        let known = Known { labels: raw, outcome: Outcome::Same, hash: number.into() };
+        self.keys.insert(hash, key(raw), known, self.bytes_max);
+    }
+
+    /// Forgets all keys: what numbers stand for has changed.
+    pub fn clear(&mut self) {
+        self.keys.clear();
+    }
+
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Memory in bytes.
+    pub fn bytes(&self) -> usize {
+        self.keys.bytes()
+    }
+}
+
+fn key(raw: &[u8]) -> Key<'_> {
+    Key { raw, variant: 0, context: 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_found_replaced_and_forgotten() {
+        let mut keys = RawKeys::new(1 << 20);
+        assert_eq!(keys.get(b"a:|c"), None);
+        keys.set(b"a:|c", 7);
+        keys.set(b"b:|c", u64::MAX);
+        keys.set(b"a:|c", 8);
+        assert_eq!((keys.get(b"a:|c"), keys.get(b"b:|c"), keys.len()), (Some(8), Some(u64::MAX), 2));
+        keys.clear();
+        assert_eq!((keys.get(b"a:|c"), keys.bytes()), (None, 0));
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let mut keys = RawKeys::new(100_000);
+        for number in 0..50_000u64 {
+            keys.set(format!("metric.number.{number}:|c").as_bytes(), number);
+        }
+        assert!(keys.bytes() <= 100_000 && keys.len() > 100, "{} bytes", keys.bytes());
+    }
+}

@@ -1,0 +1,355 @@
+//! The pure parts together: histories of changes, flushes, failed commits and restarts.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test helpers")]
+
+use crate::entry::Replay;
+use crate::flush::{Begin, Flush};
+use crate::limits::{Limits, Refused};
+use crate::table::{Handle, NewSeries, Now, Totals};
+use crate::value::{Kind, Shape};
+use model::{Batch, Labels, Limits as BatchLimits, Value, is_stale};
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+const START: i64 = 1_800_000_000_000;
+
+fn now(seconds: u64) -> Now {
+    Now { wall_ms: START + seconds as i64 * 1000, monotonic: Duration::from_secs(seconds) }
+}
+
+fn labels(name: &str, x: u8) -> Labels {
+    Labels::from_pairs([("__name__", name), ("x", x.to_string().as_str())])
+}
+
+fn classic() -> Kind {
+    Kind::Histogram(Arc::new(Shape::classic(&[0.5, 2.0]).unwrap()))
+}
+
+fn open(totals: &mut Totals, name: &str, x: u8, kind: &Kind, at: Now) -> Result<Handle, Refused> {
+    let labels = labels(name, x);
+    let ttl = Some(Duration::from_secs(3600));
+    totals.open(NewSeries { labels: labels.as_ref(), kind, help: "a help", ttl }, at)
+}
+
+/// `series value@seconds after START`, in order.
+fn lines(batch: &Batch) -> Vec<String> {
+    let line = |point: &model::Point| {
+        let value = match point.value {
+            Value::Float(value) if is_stale(value) => "stale".to_string(),
+            Value::Float(value) => value.to_string(),
+            Value::Histogram(index) => {
+                let histogram = &batch.histograms[index as usize];
+                histogram.validate(&BatchLimits::default()).unwrap();
+                if histogram.is_stale() { "stale".into() } else { format!("native sum {}", histogram.sum) }
+            }
+            Value::Exemplar(_) => "exemplar".into(),
+        };
+        format!("{} {value}@{}", batch.labels(point.series), point.timestamp - START)
+    };
+    batch.points.iter().map(line).collect()
+}
+
+fn flush(totals: &mut Totals, at: Now) -> Flush {
+    totals.flush(at, Begin::WithZero, usize::MAX).unwrap()
+}
+
+fn sent(totals: &mut Totals, at: Now) -> Vec<String> {
+    let flush = flush(totals, at);
+    let lines = lines(&flush.batch);
+    totals.confirm(flush);
+    lines
+}
+
+#[test]
+fn a_counter_begins_with_zero_is_repeated_and_ends_with_a_marker() {
+    let mut totals = Totals::new(Limits::default());
+    let handle = open(&mut totals, "c", 1, &Kind::Counter, now(0)).unwrap();
+    totals.add(handle, 3.0).unwrap();
+    let first = flush(&mut totals, now(10));
+    assert_eq!(lines(&first.batch), [r#"c{x="1"} 0@-1"#, r#"c{x="1"} 3@10000"#]);
+    assert_eq!(first.batch.points[1].start_timestamp, START - 1);
+    assert_eq!(first.batch.metadata[0].help, "a help");
+    totals.confirm(first);
+    assert!(totals.flush(now(20), Begin::WithZero, 9).is_none(), "nothing changed");
+    assert_eq!(sent(&mut totals, now(70)), [r#"c{x="1"} 3@70000"#]);
+    totals.add(handle, 1.0).unwrap();
+    assert_eq!(sent(&mut totals, now(80)), [r#"c{x="1"} 4@80000"#]);
+    assert_eq!(sent(&mut totals, now(3680)), [r#"c{x="1"} stale@3680000"#]);
+    assert_eq!((totals.len(), totals.series(), totals.bytes(), totals.ended()), (0, 0, 0, 1));
+    assert!(totals.add(handle, 1.0).is_err());
+    let again = open(&mut totals, "c", 1, &Kind::Counter, now(3680)).unwrap();
+    assert_ne!(again, handle);
+    totals.add(again, 1.0).unwrap();
+    assert_eq!(
+        sent(&mut totals, now(3690)),
+        [r#"c{x="1"} 0@3680001"#, r#"c{x="1"} 1@3690000"#],
+        "a series that comes back begins after its marker"
+    );
+}
+
+#[test]
+fn a_total_that_changes_while_its_end_is_committed_goes_on() {
+    let mut totals = Totals::new(Limits::default());
+    let handle = open(&mut totals, "c", 1, &Kind::Counter, now(0)).unwrap();
+    totals.add(handle, 3.0).unwrap();
+    sent(&mut totals, now(10));
+    let end = flush(&mut totals, now(4000));
+    assert_eq!(lines(&end.batch), [r#"c{x="1"} stale@4000000"#]);
+    totals.add(handle, 1.0).unwrap();
+    totals.confirm(end);
+    assert_eq!(sent(&mut totals, now(4010)), [r#"c{x="1"} 4@4010000"#]);
+}
+
+#[test]
+fn classic_buckets_are_cumulative_and_native_ones_may_go_along() {
+    let mut totals = Totals::new(Limits::default());
+    let both = Kind::Histogram(Arc::new(Shape::classic(&[0.5, 2.0]).unwrap().and_native()));
+    let handle = open(&mut totals, "h", 1, &both, now(0)).unwrap();
+    for value in [0.1, 0.5, 1.0, 9.0] {
+        totals.observe(handle, value, 2.0).unwrap();
+    }
+    let flush = totals.flush(now(10), Begin::WithFirstValue, 99).unwrap();
+    assert_eq!(
+        lines(&flush.batch),
+        [
+            r#"h{x="1"} native sum 21.2@10000"#,
+            r#"h_bucket{le="0.5",x="1"} 4@10000"#,
+            r#"h_bucket{le="2",x="1"} 6@10000"#,
+            r#"h_bucket{le="+Inf",x="1"} 8@10000"#,
+            r#"h_sum{x="1"} 21.2@10000"#,
+            r#"h_count{x="1"} 8@10000"#,
+        ]
+    );
+    assert_eq!(totals.series(), flush.batch.points.len());
+}
+
+#[test]
+fn over_a_limit_new_series_are_refused_and_counted_and_known_ones_go_on() {
+    let limits = Limits { series: 11, series_per_name: 6, bytes: 1 << 20 };
+    let mut totals = Totals::new(limits);
+    let known = open(&mut totals, "h", 1, &classic(), now(0)).unwrap();
+    assert!(matches!(open(&mut totals, "h", 2, &classic(), now(0)), Err(Refused::SeriesOfName { .. })));
+    for x in 0..6 {
+        open(&mut totals, "c", x, &Kind::Counter, now(0)).unwrap();
+    }
+    assert!(matches!(open(&mut totals, "c", 9, &Kind::Counter, now(0)), Err(Refused::Series { .. })));
+    let refused = totals.refused().by_name().clone();
+    assert_eq!(refused, [("c".to_string(), 1), ("h".into(), 1)].into());
+    totals.observe(known, 1.0, 1.0).unwrap();
+    totals.set_limits(Limits { bytes: 1, ..Limits::default() });
+    assert!(matches!(open(&mut totals, "d", 9, &Kind::Counter, now(0)), Err(Refused::Memory { .. })));
+}
+
+#[test]
+fn names_have_one_type() {
+    let mut totals = Totals::new(Limits::default());
+    open(&mut totals, "h", 1, &classic(), now(0)).unwrap();
+    let mut refused = |name: &str, x, kind: &Kind| open(&mut totals, name, x, kind, now(0)).unwrap_err();
+    assert!(matches!(refused("h_sum", 1, &Kind::Counter), Refused::Part { .. }));
+    assert!(matches!(refused("h", 1, &Kind::Counter), Refused::Kind { .. }));
+    assert!(matches!(refused("h", 2, &Kind::Gauge), Refused::NameKind { .. }));
+    open(&mut totals, "g_count", 1, &Kind::Gauge, now(0)).unwrap();
+    let error = open(&mut totals, "g", 1, &classic(), now(0)).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        r#""g_count" collides with the histogram "g", which has a series of that name"#
+    );
+}
+
+#[test]
+fn parts_of_a_flush_have_one_time() {
+    let mut totals = Totals::new(Limits::default());
+    for x in 0..10 {
+        open(&mut totals, "g", x, &Kind::Gauge, now(0)).unwrap();
+    }
+    let (mut parts, mut points) = (0, Vec::new());
+    while let Some(part) = totals.flush(now(10 + parts), Begin::WithZero, 4) {
+        parts += 1;
+        points.extend(part.batch.points.iter().map(|point| point.timestamp));
+        let more = part.more;
+        totals.confirm(part);
+        if !more {
+            break;
+        }
+    }
+    assert_eq!((parts, points), (3, vec![START + 10_000; 10]));
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Add {
+        x: u8,
+        value: u16,
+    },
+    Set {
+        x: u8,
+        value: i16,
+    },
+    Shift {
+        x: u8,
+        by: i16,
+    },
+    Observe {
+        x: u8,
+        value: u8,
+        weight: u8,
+    },
+    Flush {
+        fails: bool,
+    },
+    Wait {
+        seconds: u16,
+    },
+    /// A kill: what was not flushed is gone.
+    Restart {
+        rewritten: bool,
+    },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let x = || 0u8..3;
+    prop_oneof![
+        3 => (x(), any::<u16>()).prop_map(|(x, value)| Step::Add { x, value }),
+        1 => (x(), any::<i16>()).prop_map(|(x, value)| Step::Set { x, value }),
+        1 => (x(), any::<i16>()).prop_map(|(x, by)| Step::Shift { x, by }),
+        2 => (x(), any::<u8>(), 1u8..9).prop_map(|(x, value, weight)| Step::Observe { x, value, weight }),
+        4 => prop::bool::weighted(0.3).prop_map(|fails| Step::Flush { fails }),
+        2 => prop_oneof![0u16..20, 3500u16..3700].prop_map(|seconds| Step::Wait { seconds }),
+        1 => any::<bool>().prop_map(|rewritten| Step::Restart { rewritten }),
+    ]
+}
+
+/// The totals that the log shows, and those that were never committed.
+type Shown = BTreeMap<String, f64>;
+
+fn restarted(journal: &[Vec<u8>], at: Duration) -> Totals {
+    let mut replay = Replay::new(Totals::new(Limits::default()), at);
+    journal.iter().for_each(|entry| replay.entry(entry).unwrap());
+    replay.finish()
+}
+
+proptest! {
+    #[test]
+    fn any_history_is_exact_and_nothing_goes_back(steps in prop::collection::vec(step(), 1..60)) {
+        let mut totals = Totals::new(Limits::default());
+        let mut journal: Vec<Vec<u8>> = Vec::new();
+        let mut seconds = 0;
+        // What must be shown, in memory and as committed.
+        let (mut expected, mut committed) = (Shown::new(), Shown::new());
+        let mut shown: BTreeMap<String, (i64, f64)> = BTreeMap::new();
+        let mut shown_and_committed = shown.clone();
+        for step in steps {
+            let at = now(seconds);
+            match step {
+                Step::Add { x, value } => {
+                    let handle = open(&mut totals, "c", x, &Kind::Counter, at).unwrap();
+                    totals.add(handle, f64::from(value)).unwrap();
+                    *expected.entry(labels("c", x).to_string()).or_default() += f64::from(value);
+                }
+                Step::Set { x, value } => {
+                    let handle = open(&mut totals, "g", x, &Kind::Gauge, at).unwrap();
+                    totals.set(handle, f64::from(value)).unwrap();
+                    expected.insert(labels("g", x).to_string(), f64::from(value));
+                }
+                Step::Shift { x, by } => {
+                    let handle = open(&mut totals, "g", x, &Kind::Gauge, at).unwrap();
+                    totals.shift(handle, f64::from(by)).unwrap();
+                    *expected.entry(labels("g", x).to_string()).or_default() += f64::from(by);
+                }
+                Step::Observe { x, value, weight } => {
+                    let handle = open(&mut totals, "h", x, &classic(), at).unwrap();
+                    totals.observe(handle, f64::from(value), f64::from(weight)).unwrap();
+                    *expected.entry(labels("h_count", x).to_string()).or_default() += f64::from(weight);
+                    let sum = f64::from(value) * f64::from(weight);
+                    *expected.entry(labels("h_sum", x).to_string()).or_default() += sum;
+                }
+                Step::Flush { fails } => {
+                    let Some(flush) = totals.flush(at, Begin::WithZero, usize::MAX) else { continue };
+                    let mut ended = Vec::new();
+                    for point in &flush.batch.points {
+                        let series = flush.batch.labels(point.series).to_string();
+                        let Value::Float(value) = point.value else { continue };
+                        let last = shown.get(&series).copied();
+                        // Failed commits may have been written all the same, so their samples count.
+                        prop_assert!(last.is_none_or(|(time, _)| point.timestamp > time), "{series}");
+                        let is_zero = value == 0.0 && point.start_timestamp == 0;
+                        if !series.starts_with('g') && !is_stale(value) && !is_zero {
+                            let before = last.map_or(0.0, |(_, value)| value);
+                            // Only a restart loses what was not committed.
+                            prop_assert!(fails || value >= before, "{series} {before} {value}");
+                        }
+                        if is_stale(value) {
+                            ended.push(series.clone());
+                        }
+                        // A failed commit: assume here that nothing of it was written but its time.
+                        let value = if is_stale(value) || is_zero { 0.0 } else { value };
+                        let value = if fails { last.map_or(0.0, |(_, value)| value) } else { value };
+                        shown.insert(series, (point.timestamp, value));
+                    }
+                    if fails {
+                        totals.retract(flush);
+                    } else {
+                        journal.push(flush.entry.clone());
+                        totals.confirm(flush);
+                        expected.retain(|series, _| !ended.contains(series));
+                        committed = expected.clone();
+                        shown_and_committed = shown.clone();
+                    }
+                }
+                Step::Wait { seconds: by } => seconds += u64::from(by),
+                Step::Restart { rewritten } => {
+                    if rewritten {
+                        // A snapshot has what was not flushed yet of series that were.
+                        journal = totals.snapshot();
+                    } else {
+                        expected = committed.clone();
+                        shown = shown_and_committed.clone();
+                    }
+                    let before = totals;
+                    totals = restarted(&journal, Duration::from_secs(seconds));
+                    if rewritten {
+                        let known = |series: &String| {
+                            let (name, x) = (series.chars().next().unwrap(), series.rsplit('"').nth(1).unwrap());
+                            let key = labels(&name.to_string(), x.parse().unwrap());
+                            totals.find(key.as_ref()).is_some()
+                        };
+                        expected.retain(|series, _| known(series));
+                        committed = expected.clone();
+                    }
+                    prop_assert!(totals.len() <= before.len());
+                }
+            }
+            prop_assert_eq!(totals.is_empty(), totals.series() == 0);
+        }
+        // All of it is shown once more, exactly.
+        let mut last = Shown::new();
+        let mut from = 0;
+        while let Some((handle, next)) = totals.next(from) {
+            from = next;
+            totals.get_mut(handle).unwrap().is_changed = true;
+        }
+        if let Some(flush) = totals.flush(now(seconds), Begin::WithFirstValue, usize::MAX) {
+            for point in &flush.batch.points {
+                let series = flush.batch.labels(point.series).to_string();
+                if let Value::Float(value) = point.value && !series.contains("le=") {
+                    last.insert(series, value);
+                }
+            }
+        }
+        prop_assert_eq!(last, expected);
+    }
+
+    #[test]
+    fn any_bytes_are_an_entry_or_an_error(mut bytes: Vec<u8>) {
+        let mut replay = Replay::new(Totals::new(Limits::default()), Duration::ZERO);
+        let _ = replay.entry(&bytes);
+        bytes.insert(0, 1);
+        let _ = replay.entry(&bytes);
+        let _ = flush_all(replay.finish());
+    }
+}
+
+fn flush_all(mut totals: Totals) -> usize {
+    totals.flush(now(1000), Begin::WithZero, usize::MAX).map_or(0, |flush| flush.batch.points.len())
+}
