@@ -93,17 +93,11 @@ pub(crate) fn settle(batch: &mut Batch, made: AllMade, rejected: &mut Rejected) 
     let AllMade { series: mut made, changed, hashes } = made;
     let mut dropped = Kinds::default();
     batch.hashes = hashes;
-    let Batch { bytes: arena, series, verbatim, .. } = &mut *batch;
-    for (series, made) in series.iter_mut().zip(&mut made) {
-        if let Made::Changed(labels) = made {
-            let labels = model::batch::slice(&changed, *labels);
-            if arena.len() + labels.len() > Batch::MAX_BYTES {
-                *made = too_many_labels();
-                continue;
-            }
-            series.labels = Span { start: arena.len() as u32, len: labels.len() as u32 };
-            arena.extend_from_slice(labels);
-            *verbatim = None;
+    for (number, made) in made.iter_mut().enumerate().take(batch.series.len()) {
+        if let Made::Changed(labels) = made
+            && !batch.set_labels(number as u32, model::batch::slice(&changed, *labels))
+        {
+            *made = too_many_labels();
         }
     }
     for made in &made {
@@ -142,7 +136,7 @@ pub(crate) fn check(labels: LabelsRef<'_>, limits: &Limits) -> Result<(), String
 mod tests {
     #![allow(clippy::unwrap_used, reason = "helper functions of tests")]
     use super::*;
-    use model::{Labels, Series, Verbatim};
+    use model::{Labels, Series};
     use relabel::AddedLabels;
 
     fn apply(settings: &InputSettings, batch: &mut Batch, rejected: &mut Rejected) -> Kinds {
@@ -161,8 +155,8 @@ mod tests {
             let number = batch.add_series(labels.as_ref(), Series::NO_METADATA);
             batch.push_float(number, 1, 1.0);
         }
-        let verbatim = Verbatim { content_type: "x", encoding: "y", body: "z".into(), plain_bytes: 1 };
-        batch.verbatim = Some(Box::new(verbatim));
+        batch.mark_exact("x");
+        batch.keep_original("y", b"z".to_vec(), 1);
         batch
     }
 
@@ -196,7 +190,7 @@ mod tests {
         let dropped = apply(&settings, &mut batch, &mut rejected);
         assert_eq!((dropped.samples, rejected.is_empty()), (1, true));
         assert_eq!(series(&batch), [r#"a{place="boat",site="boat"}"#, r#"b{place="own",site="own"}"#]);
-        assert_eq!(batch.verbatim, None, "the body does not have these labels");
+        assert_eq!(batch.original(), None, "the body does not have these labels");
     }
 
     #[test]
@@ -207,6 +201,7 @@ mod tests {
         let settings = settings(&[("site", "boat")], rules);
         apply(&settings, &mut batch, &mut Rejected::default());
         assert_eq!(batch, before);
+        assert!(batch.original().is_some());
     }
 
     #[test]

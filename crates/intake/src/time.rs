@@ -95,7 +95,7 @@ fn wrong_unit(timestamp: i64, format: Format) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::{Labels, Series, Verbatim};
+    use model::{Labels, Series};
 
     #[test]
     fn the_unit_is_recognised_by_the_number_of_digits() {
@@ -166,15 +166,15 @@ mod tests {
             let series = batch.add_series(labels.as_ref(), Series::NO_METADATA);
             timestamps.iter().for_each(|timestamp| batch.push_float(series, *timestamp, 1.0));
         }
-        let verbatim = Verbatim { content_type: "x", encoding: "y", body: "z".into(), plain_bytes: 1 };
-        batch.verbatim = Some(Box::new(verbatim));
+        batch.mark_exact("x");
+        batch.keep_original("y", b"z".to_vec(), 1);
         let mut rejected = Rejected::default();
         let kept = bounds.apply(&mut batch, None, &mut rejected);
         assert_eq!((kept.samples, rejected.samples, batch.points.len()), (3, 3, 3));
         let names: Vec<String> =
             batch.points.iter().map(|point| batch.labels(point.series).to_string()).collect();
         assert_eq!((names, batch.series.len()), (vec!["good".into(), "good".into(), "half".into()], 2));
-        assert_eq!(batch.verbatim, None, "the body says more than what is left");
+        assert_eq!(batch.original(), None, "the body says more than what is left");
         assert_eq!(
             rejected.reasons,
             [

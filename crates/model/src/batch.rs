@@ -5,8 +5,8 @@
 
 use crate::labels::LabelsRef;
 use crate::metadata::Metadata;
+use crate::original::Origin;
 use crate::{Family, Histogram, Kinds};
-use bytes::Bytes;
 
 /// A run of bytes in [`Batch::bytes`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -64,20 +64,6 @@ pub struct Exemplar {
     pub value: f64,
 }
 
-/// A request as it came. It says what the batch that was made of it says, each series in the same order, and
-/// nothing else: so whoever sends on all of the batch as it is may send this.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Verbatim {
-    /// What the body is, as in `Content-Type`.
-    pub content_type: &'static str,
-    /// How it is compressed, as in `Content-Encoding`.
-    pub encoding: &'static str,
-    /// The body.
-    pub body: Bytes,
-    /// How many bytes it takes when decompressed.
-    pub plain_bytes: usize,
-}
-
 /// What a door accepted in one go.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Batch {
@@ -93,13 +79,13 @@ pub struct Batch {
     pub exemplars: Vec<Exemplar>,
     /// Metadata: of series (by [`Series::metadata`]), or of whole families (remote write 1.0).
     pub metadata: Vec<Metadata>,
-    /// The request that it was made of, if that says the same. Not in the log.
-    pub verbatim: Option<Box<Verbatim>>,
     /// The hashes of the label sets by the hash of the log's registry, one for each series, or none at all. Code that
     /// adds series or changes their labels after the hashes were set has to clear them. The log takes them out.
     pub hashes: Vec<u128>,
     /// Nobody waits for it: no request is sent early because of it. Not in the log.
     pub can_wait: bool,
+    /// Not in the log. See [`crate::original`].
+    pub(crate) origin: Origin,
 }
 
 impl Batch {
@@ -186,14 +172,25 @@ impl Batch {
         self.points.push(Point { series, timestamp, start_timestamp: 0, value });
     }
 
-    /// Removes the points for which `keep` returns false, and the series that have no points left. If any is removed,
-    /// [`Batch::verbatim`] goes too, because it does not say the same any more.
+    /// Gives a series other canonical labels. Returns false if the arena has no room for them, or there is no such series.
+    pub fn set_labels(&mut self, series: u32, labels: &[u8]) -> bool {
+        if self.bytes.len() + labels.len() > Self::MAX_BYTES {
+            return false;
+        }
+        let Some(series) = self.series.get_mut(series as usize) else { return false };
+        series.labels = Span { start: self.bytes.len() as u32, len: labels.len() as u32 };
+        self.bytes.extend_from_slice(labels);
+        self.origin = Origin::None;
+        true
+    }
+
+    /// Removes the points for which `keep` returns false, and the series that have no points left.
     pub fn retain_points(&mut self, mut keep: impl FnMut(&Batch, &Point) -> bool) {
         let mut points = std::mem::take(&mut self.points);
         let before = points.len();
         points.retain(|point| keep(self, point));
         if points.len() < before {
-            self.verbatim = None;
+            self.origin = Origin::None;
             self.drop_series_without(&mut points);
         }
         self.points = points;
@@ -261,7 +258,7 @@ impl Batch {
                 .map(|m| size_of::<Metadata>() + m.family.len() + m.help.len() + m.unit.len())
                 .sum::<usize>()
             + self.hashes.capacity() * size_of::<u128>()
-            + self.verbatim.as_ref().map_or(0, |verbatim| size_of::<Verbatim>() + verbatim.body.len())
+            + self.origin.heap_bytes()
     }
 }
 

@@ -24,13 +24,14 @@ pub mod labels;
 pub mod limits;
 pub mod metadata;
 pub mod moment;
+pub mod original;
 pub mod secret;
 pub mod size;
 pub mod stale;
 pub mod varint;
 pub mod words;
 
-pub use batch::{Batch, Exemplar, Point, Series, Span, Value, Verbatim};
+pub use batch::{Batch, Exemplar, Point, Series, Span, Value};
 pub use clock::{Clock, SystemClock};
 pub use family::{Family, Metric};
 pub use histogram::{BucketSpan, Counts, Histogram, HistogramError, ResetHint};
@@ -38,6 +39,7 @@ pub use kinds::Kinds;
 pub use labels::{LabelError, Labels, LabelsBuilder, LabelsRef};
 pub use limits::Limits;
 pub use metadata::{Metadata, MetricType};
+pub use original::Original;
 pub use secret::Secret;
 pub use stale::{STALE_NAN, is_stale, stale_nan};
 /// For [`invariant!`].

@@ -16,7 +16,7 @@ use http::request::Parts;
 use http_server::{Route, Routes};
 use intake::known::{Recognised, Recogniser};
 use intake::{Input, Outcome, TimeBounds};
-use model::{Limits, Verbatim};
+use model::Limits;
 use std::sync::Arc;
 
 /// What holds while a request is read. One snapshot of the settings and one time for all of it.
@@ -36,8 +36,6 @@ pub(crate) struct Decoded {
     pub(crate) decoded: Recognised,
     /// The text format that the timestamps were written in, if any.
     pub(crate) written_in: Option<Format>,
-    /// The media type with which the body can be sent on as it came; `None` if it has to be encoded anew.
-    pub(crate) verbatim: Option<&'static str>,
 }
 
 /// An input that is pushed to over HTTP. Neither of its functions reads a clock, a file or a socket.
@@ -123,11 +121,7 @@ async fn append<I: HttpInput>(
     };
     let limit = doors.options().decoded_bytes;
     let ((decoded, plain_bytes), body) = decode(body, admission.memory(), encoding, limit, decoder).await?;
-    let Decoded { mut decoded, written_in, verbatim } = decoded?;
-    if let Some(content_type) = verbatim {
-        let (encoding, body) = (encoding.as_str(), body.into_boxed_slice().into());
-        decoded.parsed.batch.verbatim =
-            Some(Box::new(Verbatim { content_type, encoding, body, plain_bytes }));
-    }
+    let Decoded { mut decoded, written_in } = decoded?;
+    decoded.parsed.batch.keep_original(encoding.as_str(), body, plain_bytes);
     Ok(admission.append(decoded, written_in).await?)
 }

@@ -57,9 +57,8 @@ impl HttpInput for RemoteWrite {
         let options = DecodeOptions { limits: conditions.limits, ..DecodeOptions::default() };
         let decoded = remote_write::decode(*protocol, body, &options)
             .map_err(|error| Refusal::Malformed(error.to_string()))?;
-        let verbatim = decoded.exact.then(|| protocol.content_type());
         let parsed = Parsed { batch: decoded.batch, rejected: decoded.rejected };
-        Ok(Decoded { decoded: parsed.into(), written_in: None, verbatim })
+        Ok(Decoded { decoded: parsed.into(), written_in: None })
     }
 
     fn answer(head: Option<&Protocol>, outcome: Option<&Outcome>, refusal: Option<&Refusal>) -> Response {

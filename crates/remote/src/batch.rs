@@ -4,11 +4,15 @@
 //! label sets go from the chunks' canonical bytes straight into a buffer that is used again for the next
 //! request.
 
+mod original;
+
+use crate::client::Post;
 use crate::outgoing::Outgoing;
+use crate::output::Encoded;
 use bytes::Bytes;
-use formats::compress::{Compressor, Encoding, join_snappy};
+use formats::compress::{Compressor, Encoding};
 use formats::remote_write::{Encoder, Protocol};
-use model::{Kinds, LabelsRef, Metadata, Point, Series, Value, Verbatim};
+use model::{Kinds, LabelsRef, Metadata, Point, Value};
 use std::sync::Arc;
 
 /// Most bytes of a request before compression, unless the receiver asks for less with 413. Prometheus
@@ -16,29 +20,6 @@ use std::sync::Arc;
 pub const REQUEST_BYTES: usize = 4 << 20;
 /// It is not lowered below this.
 pub const REQUEST_BYTES_MIN: usize = 16 << 10;
-
-/// An encoded request.
-#[derive(Debug, Clone)]
-pub struct Encoded {
-    /// The compressed body; empty where nothing could be sent at all.
-    pub body: Bytes,
-    /// How it is compressed: in snappy, unless it came in zstd.
-    pub encoding: Encoding,
-    /// How many points it holds: the first so many of those that were given.
-    pub taken: usize,
-    /// Of which kinds.
-    pub kinds: Kinds,
-    /// Points among them that this version of the protocol can't carry.
-    pub unsupported: Kinds,
-    /// Points among them that go out without their start timestamp, since this version has none.
-    pub without_start: u64,
-    /// Bytes before compression.
-    pub plain_bytes: usize,
-    /// The newest timestamp in it, in milliseconds; `None` where there is no sample.
-    pub newest: Option<i64>,
-    /// Whether it is what came in, rather than encoded here.
-    pub verbatim: bool,
-}
 
 /// Makes requests. Keeps its buffers.
 #[derive(Debug)]
@@ -99,9 +80,9 @@ impl Batcher {
         points: impl Iterator<Item = (&'a Outgoing, u32)> + Clone,
         limit: usize,
         metadata: impl Fn(&[u8]) -> Option<Arc<Metadata>>,
-    ) -> Encoded {
+    ) -> Encoded<Post> {
         let mut known = Known { find: metadata, last: None };
-        if let Some(encoded) = verbatim(protocol, points.clone(), limit, &mut known) {
+        if let Some(encoded) = original::encode(protocol, points.clone(), limit, &mut known) {
             return encoded;
         }
         let (entries, groups, newest) = self.group(points, limit);
@@ -149,16 +130,18 @@ impl Batcher {
             }
         };
         encoder.clear();
+        let bytes = body.len();
+        let message = (bytes > 0).then_some(Post { protocol, body, encoding, attempt: 0 });
         Encoded {
-            body,
-            encoding,
+            message,
             taken,
             kinds,
             unsupported,
             without_start,
-            plain_bytes,
             newest,
-            verbatim: false,
+            bytes,
+            plain_bytes,
+            is_original: false,
         }
     }
 
@@ -243,77 +226,6 @@ impl Batcher {
             }
         }
     }
-}
-
-/// The requests in which these points came, where the points are all of them and go out as they came: then
-/// nothing has to be encoded. Those of 1.0 in snappy are joined to one, since its messages can be written one
-/// after the other; one of 2.0, with its table of symbols, and one in zstd only go alone.
-fn verbatim<'a>(
-    protocol: Protocol,
-    points: impl Iterator<Item = (&'a Outgoing, u32)>,
-    limit: usize,
-    known: &mut Known<'a, impl Fn(&[u8]) -> Option<Arc<Metadata>>>,
-) -> Option<Encoded> {
-    let mut requests: Vec<&Verbatim> = Vec::new();
-    let (mut taken, mut plain_bytes, mut newest) = (0, 0, None);
-    let mut kinds = Kinds::default();
-    let mut expected: &[Point] = &[];
-    for (source, index) in points {
-        if expected.is_empty() {
-            let request = source.verbatim()?;
-            plain_bytes += request.plain_bytes;
-            if request.content_type != protocol.content_type() || plain_bytes > limit {
-                return None;
-            }
-            // 2.0 could say more than came.
-            let batch = &source.chunk().batch;
-            let mut bare =
-                batch.series.iter().enumerate().filter(|(_, series)| series.metadata == Series::NO_METADATA);
-            if protocol == Protocol::V2
-                && bare.any(|(number, _)| known.of(batch.labels(number as u32)).is_some())
-            {
-                return None;
-            }
-            requests.push(request);
-            expected = source.chunk().points();
-        }
-        let (point, rest) = expected.split_first()?;
-        if !source.point(index).is_some_and(|given| std::ptr::eq(given, point)) {
-            return None;
-        }
-        if !matches!(point.value, Value::Exemplar(_)) {
-            newest = newest.max(Some(point.timestamp));
-        }
-        kinds.count(&point.value);
-        taken += 1;
-        expected = rest;
-    }
-    if !expected.is_empty() {
-        return None;
-    }
-    let snappy = requests.iter().all(|request| request.encoding == Encoding::Snappy.as_str());
-    let (body, encoding) = match requests.as_slice() {
-        [] => return None,
-        [request] => (request.body.clone(), if snappy { Encoding::Snappy } else { Encoding::Zstd }),
-        several if snappy && protocol == Protocol::V1 => {
-            let joined = join_snappy(several.iter().map(|request| request.body.as_ref()))?;
-            (joined.into(), Encoding::Snappy)
-        }
-        _ => return None,
-    };
-    // What this version can't carry didn't come in it.
-    let (unsupported, without_start) = (Kinds::default(), 0);
-    Some(Encoded {
-        body,
-        encoding,
-        taken,
-        kinds,
-        unsupported,
-        without_start,
-        plain_bytes,
-        newest,
-        verbatim: true,
-    })
 }
 
 /// About how many bytes the point takes beyond its time and value.

@@ -155,7 +155,8 @@ mod tests {
 
     fn chunk(from: u64, to: u64, bytes: usize) -> Arc<Chunk> {
         let at = |offset| Position { segment: 0, offset, index: 0 };
-        let batch = Batch { bytes: Vec::with_capacity(bytes), ..Batch::new() };
+        let mut batch = Batch::new();
+        batch.bytes = Vec::with_capacity(bytes);
         Arc::new(Chunk {
             batch,
             refs: vec![],

@@ -39,10 +39,14 @@ pub fn decode(protocol: Protocol, body: &[u8], options: &DecodeOptions) -> Resul
         return Err(DecodeError::TooMany { what: "bytes", limit: MAX_BODY_BYTES });
     }
     let decoder = decode::Decoder::new(options);
-    match protocol {
+    let mut decoded = match protocol {
         Protocol::V1 => v1::decode(decoder, body),
         Protocol::V2 => v2::decode(decoder, body),
+    }?;
+    if decoded.exact {
+        decoded.batch.mark_exact(protocol.content_type());
     }
+    Ok(decoded)
 }
 
 /// A version of the protocol.

@@ -24,9 +24,13 @@ fn outgoing(series: &[&str], points: &[(u32, i64)], rules: &mut Rules) -> Outgoi
     Outgoing::new(Arc::new(Chunk { batch, refs, segment: 0, records: vec![], start, end, arrived }), rules)
 }
 
-fn decoded(protocol: Protocol, encoded: &Encoded) -> Batch {
+fn post(encoded: &Encoded<Post>) -> &Post {
+    encoded.message.as_ref().unwrap()
+}
+
+fn decoded(protocol: Protocol, encoded: &Encoded<Post>) -> Batch {
     let mut plain = Vec::new();
-    Decompressor::new().decode(Encoding::Snappy, &encoded.body, 1 << 30, &mut plain).unwrap();
+    Decompressor::new().decode(Encoding::Snappy, &post(encoded).body, 1 << 30, &mut plain).unwrap();
     assert_eq!(plain.len(), encoded.plain_bytes);
     decode(protocol, &plain, &DecodeOptions::default()).unwrap().batch
 }
@@ -43,12 +47,8 @@ fn pushed(protocol: Protocol, series: &[&str], external: &[(&str, &str)]) -> Out
     let all = (0..points.len() as u32).map(|point| (&source, point));
     let encoded = Batcher::default().encode(protocol, all, usize::MAX, |_| None);
     let mut chunk = Chunk::clone(source.chunk());
-    chunk.batch.verbatim = Some(Box::new(Verbatim {
-        content_type: protocol.content_type(),
-        encoding: "snappy",
-        body: encoded.body,
-        plain_bytes: encoded.plain_bytes,
-    }));
+    chunk.batch.mark_exact(protocol.content_type());
+    chunk.batch.keep_original("snappy", post(&encoded).body.to_vec(), encoded.plain_bytes);
     Outgoing::new(Arc::new(chunk), &mut rules)
 }
 
@@ -60,14 +60,14 @@ fn all(source: &Outgoing) -> impl Iterator<Item = (&Outgoing, u32)> + Clone {
 fn a_request_that_needs_no_change_goes_out_as_it_came() {
     for protocol in [Protocol::V1, Protocol::V2] {
         let a = pushed(protocol, &["x", "y", "z"], &[]);
-        let came = &a.verbatim().unwrap().body;
+        let came = &a.original().unwrap().body;
         let encoded = Batcher::default().encode(protocol, all(&a), usize::MAX, |_| None);
-        assert!(encoded.verbatim && encoded.body == came);
+        assert!(encoded.is_original && post(&encoded).body == came);
         assert_eq!((encoded.taken, encoded.kinds.samples, encoded.newest), (3, 3, Some(7)));
         let other = if protocol == Protocol::V1 { Protocol::V2 } else { Protocol::V1 };
         let encode = |points: &[(&Outgoing, u32)], protocol, limit| {
             let encoded = Batcher::default().encode(protocol, points.iter().copied(), limit, |_| None);
-            (encoded.verbatim, encoded.taken, decoded(protocol, &encoded).points.len())
+            (encoded.is_original, encoded.taken, decoded(protocol, &encoded).points.len())
         };
         let points: Vec<_> = all(&a).collect();
         assert_eq!(encode(&points, other, usize::MAX), (false, 3, 3), "in the other version");
@@ -81,7 +81,7 @@ fn a_request_that_needs_no_change_goes_out_as_it_came() {
         let c = outgoing(&["x"], &[(0, 1)], &mut Rules::default());
         let known = |name: &[u8]| (name == b"z").then(|| Arc::new(Metadata::default()));
         let told = Batcher::default().encode(protocol, all(&a), usize::MAX, known);
-        assert_eq!(told.verbatim, protocol == Protocol::V1, "2.0 tells what is known besides");
+        assert_eq!(told.is_original, protocol == Protocol::V1, "2.0 tells what is known besides");
         let mixed: Vec<_> = all(&a).chain([(&c, 0)]).collect();
         assert_eq!(encode(&mixed, protocol, usize::MAX), (false, 4, 4), "beside what came otherwise");
     }
@@ -93,7 +93,7 @@ fn whole_requests_of_1_0_are_joined_and_those_of_2_0_are_not() {
         let [a, b] = [&["x", "y"], &["x", "z"]].map(|series| pushed(protocol, series, &[]));
         let both: Vec<_> = all(&a).chain(all(&b)).collect();
         let encoded = Batcher::default().encode(protocol, both.iter().copied(), usize::MAX, |_| None);
-        assert_eq!((encoded.verbatim, encoded.taken), (protocol == Protocol::V1, 4));
+        assert_eq!((encoded.is_original, encoded.taken), (protocol == Protocol::V1, 4));
         let batch = decoded(protocol, &encoded);
         let mut names: Vec<String> =
             batch.points.iter().map(|point| batch.labels(point.series).to_string()).collect();
@@ -106,16 +106,18 @@ fn whole_requests_of_1_0_are_joined_and_those_of_2_0_are_not() {
 fn a_request_in_zstd_goes_out_by_itself_only() {
     let zstd = |series| {
         let mut chunk = Chunk::clone(pushed(Protocol::V1, series, &[]).chunk());
-        let mut verbatim = chunk.batch.verbatim.take().unwrap();
-        (verbatim.encoding, verbatim.body) = ("zstd", Bytes::from_static(b"in zstd"));
-        chunk.batch.verbatim = Some(verbatim);
+        chunk.batch.mark_exact(Protocol::V1.content_type());
+        chunk.batch.keep_original("zstd", b"in zstd".to_vec(), 100);
         Outgoing::new(Arc::new(chunk), &mut Rules::default())
     };
     let (a, b) = (zstd(&["x"]), zstd(&["y"]));
     let alone = Batcher::default().encode(Protocol::V1, all(&a), usize::MAX, |_| None);
-    assert_eq!((alone.verbatim, alone.encoding, &alone.body[..]), (true, Encoding::Zstd, &b"in zstd"[..]));
+    assert_eq!(
+        (alone.is_original, post(&alone).encoding, &post(&alone).body[..]),
+        (true, Encoding::Zstd, &b"in zstd"[..])
+    );
     let both = Batcher::default().encode(Protocol::V1, all(&a).chain(all(&b)), usize::MAX, |_| None);
-    assert_eq!((both.verbatim, both.encoding), (false, Encoding::Snappy));
+    assert_eq!((both.is_original, post(&both).encoding), (false, Encoding::Snappy));
     assert_eq!(decoded(Protocol::V1, &both).points.len(), 2);
 }
 

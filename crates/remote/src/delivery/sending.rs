@@ -70,7 +70,7 @@ impl<O: Output> Delivery<O> {
                 self.stats.retried.add(encoded.kinds);
             }
             self.stats.plain_bytes.add(encoded.plain_bytes as u64);
-            self.stats.verbatim.add(u64::from(encoded.verbatim));
+            self.stats.verbatim.add(u64::from(encoded.is_original));
             self.pace.sent(encoded.bytes, encoded.sent().total(), now);
             return Some(Flight { stream: number, is_parked, request, encoded, sent_at: now });
         }

@@ -4,7 +4,7 @@ use crate::members::rings::RINGS_MAX;
 use crate::members::share::Share;
 use crate::queue::Source;
 use crate::queue::lanes::series_hash;
-use model::{LabelsRef, Point, Span, Value, Verbatim};
+use model::{LabelsRef, Original, Point, Span, Value};
 use relabel::{AddedLabels, Relabelled, Relabeller};
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -232,8 +232,8 @@ impl Outgoing {
     }
 
     /// The request that the chunk came in, if it says what is sent of the chunk as long as that is all of it.
-    pub fn verbatim(&self) -> Option<&Verbatim> {
-        self.chunk.batch.verbatim.as_deref().filter(|_| self.labels.is_empty())
+    pub fn original(&self) -> Option<&Original> {
+        self.chunk.batch.original().filter(|_| self.labels.is_empty())
     }
 
     /// The hash of this series' outgoing labels.
@@ -305,7 +305,7 @@ impl Source for Outgoing {
     }
 
     fn keeps_together(&self) -> bool {
-        self.verbatim().is_some()
+        self.original().is_some()
     }
 
     fn bytes(&self) -> usize {

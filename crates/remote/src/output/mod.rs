@@ -47,7 +47,7 @@ pub(crate) trait Output {
 
 /// An encoded request.
 #[derive(Debug)]
-pub(crate) struct Encoded<M> {
+pub struct Encoded<M> {
     /// `None` if none of the points can be sent.
     pub(crate) message: Option<M>,
     /// How many points it holds: the first so many of those that were given.
@@ -65,7 +65,7 @@ pub(crate) struct Encoded<M> {
     /// Bytes before compression.
     pub(crate) plain_bytes: usize,
     /// Whether it is what a client sent us, rather than encoded here.
-    pub(crate) verbatim: bool,
+    pub(crate) is_original: bool,
 }
 
 impl<M> Encoded<M> {

@@ -1,6 +1,6 @@
 //! Remote write as an [`Output`]: versions are negotiated, and metadata has requests of its own in 1.0.
 
-use crate::batch::{self, Batcher, REQUEST_BYTES, REQUEST_BYTES_MIN};
+use crate::batch::{Batcher, REQUEST_BYTES, REQUEST_BYTES_MIN};
 use crate::client::answer::{self, Answer, Resend, Sent};
 use crate::client::metadata::MetadataSender;
 use crate::client::protocol::{Negotiator, Next};
@@ -113,20 +113,7 @@ impl Output for RemoteWriteOutput {
         let protocol = self.negotiator.choose(now);
         let limit = limit.map_or(usize::MAX, |limit| limit.min(self.request_bytes));
         let storage = &self.storage;
-        let batch::Encoded {
-            body,
-            encoding,
-            taken,
-            kinds,
-            unsupported,
-            without_start,
-            plain_bytes,
-            newest,
-            verbatim,
-        } = self.batcher.encode(protocol, points, limit, |name| storage.metadata(name));
-        let bytes = body.len();
-        let message = (bytes > 0).then_some(Post { protocol, body, encoding, attempt: 0 });
-        Encoded { message, taken, kinds, unsupported, without_start, newest, bytes, plain_bytes, verbatim }
+        self.batcher.encode(protocol, points, limit, |name| storage.metadata(name))
     }
 
     fn send(&self, message: &Post, tries: u32) -> BoxFuture<'static, Self::Reply> {

@@ -181,7 +181,7 @@ impl Output for SimOutput {
             newest,
             bytes,
             plain_bytes: bytes,
-            verbatim: false,
+            is_original: false,
         }
     }
 
