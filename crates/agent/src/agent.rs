@@ -148,7 +148,7 @@ impl Agent {
         // Each destination has pinned what it still wants; only now may the rest go.
         storage.begin_truncating();
         let doors = Doors::open(storage.clone(), clock.clone(), config.receive).await?;
-        listeners.apply(sockets, doors.intake()).await;
+        listeners.apply(sockets, doors.intake()).await?;
         let outlets = outlets(&destinations);
         let telemetry = Arc::new(Telemetry::new(storage.clone(), outlets, doors.clone(), about.started_ms));
         let about = Arc::new(about);
@@ -200,14 +200,19 @@ impl Agent {
         config.receive.check()?;
         let sockets = self.listeners.prepare(config.listeners)?;
         let labels: Vec<(String, String)> = config.external_labels.into_iter().collect();
+        let inputs = self.listeners.current();
+        // Before the destinations, since an address may turn out to be taken.
+        self.listeners.apply(sockets, self.doors.intake()).await?;
         let changes = self.destinations.reload(config.destinations, &labels, config.max_in_memory).await;
         // Also where that failed: those that are there again may be others.
         self.show_destinations();
+        if changes.is_err() {
+            self.listeners.restore(inputs, self.doors.intake()).await;
+        }
         let changes = changes?;
         if *self.doors.options() != config.receive {
             self.doors.set_options(config.receive).await?;
         }
-        self.listeners.apply(sockets, self.doors.intake()).await;
         let collecting = measurement(config.collect, &self.job, &self.about.instance);
         if collecting != self.collecting {
             self.collecting = collecting;

@@ -1,6 +1,6 @@
 //! Inputs with sockets of their own: started, stopped and changed by the configuration, and supervised.
 
-use intake::{BindError, Bound, Exposure, Intake, Listener, Stop, Stopper};
+use intake::{BindError, Bound, Exposure, Intake, Listener, State, Stop, Stopper};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
@@ -38,12 +38,11 @@ enum Sockets {
 impl Listeners {
     /// Opens the sockets that `wanted` needs and that are not open yet. Changes nothing that runs.
     pub(crate) fn prepare(&self, wanted: Vec<Arc<dyn Listener>>) -> Result<Prepared, BindError> {
-        let is_kept = |listener: &dyn Listener| {
-            let running = self.running.get(listener.name());
-            running.is_some_and(|running| running.listener.endpoints() == listener.endpoints())
-        };
-        let kept: BTreeSet<&str> =
-            wanted.iter().filter(|listener| is_kept(&***listener)).map(|listener| listener.name()).collect();
+        let kept: BTreeSet<&str> = wanted
+            .iter()
+            .filter(|listener| self.has_sockets_of(&***listener))
+            .map(|listener| listener.name())
+            .collect();
         let ending: Vec<&dyn Listener> = self
             .running
             .iter()
@@ -63,10 +62,49 @@ impl Listeners {
         Ok(Prepared(wanted.into_iter().zip(sockets).collect()))
     }
 
+    /// What runs, to be restored.
+    pub(crate) fn current(&self) -> Vec<Arc<dyn Listener>> {
+        self.running.values().map(|running| running.listener.clone()).collect()
+    }
+
     /// Starts, stops and changes inputs. One whose addresses stay keeps its sockets, so that nothing that arrives
     /// meanwhile is lost. One with other addresses listens on the new ones before the old ones are closed, unless both
-    /// can't be open at once.
-    pub(crate) async fn apply(&mut self, Prepared(wanted): Prepared, intake: &Intake) {
+    /// can't be open at once. On an error the inputs run as before.
+    pub(crate) async fn apply(&mut self, wanted: Prepared, intake: &Intake) -> Result<(), BindError> {
+        let before = self.current();
+        match self.change(wanted, intake).await.pop() {
+            None => Ok(()),
+            Some((_, error)) => {
+                self.restore(before, intake).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Runs these inputs again, which ran before, and no others.
+    pub(crate) async fn restore(&mut self, before: Vec<Arc<dyn Listener>>, intake: &Intake) {
+        let sockets = |listener: Arc<dyn Listener>| {
+            let kept = self.has_sockets_of(&*listener);
+            (listener, if kept { Sockets::Kept } else { Sockets::Taken })
+        };
+        let wanted = Prepared(before.into_iter().map(sockets).collect());
+        for (listener, _) in self.change(wanted, intake).await {
+            // Another program has taken the address meanwhile: this is logged and shown, and it is tried again.
+            self.running.insert(listener.name(), start(listener, None, intake.clone()));
+        }
+    }
+
+    fn has_sockets_of(&self, listener: &dyn Listener) -> bool {
+        let running = self.running.get(listener.name());
+        running.is_some_and(|running| running.listener.endpoints() == listener.endpoints())
+    }
+
+    /// Goes over to other inputs. Gives those whose sockets can't be opened; they don't run.
+    async fn change(
+        &mut self,
+        Prepared(wanted): Prepared,
+        intake: &Intake,
+    ) -> Vec<(Arc<dyn Listener>, BindError)> {
         let mut old = std::mem::take(&mut self.running);
         let mut waiting = Vec::new();
         for (listener, sockets) in wanted {
@@ -101,11 +139,16 @@ impl Listeners {
             tracing::info!(input = name, "the input is not in the configuration any more and stops");
             removed.stop().await;
         }
+        let mut failed = Vec::new();
         for listener in waiting {
-            // Should another program take the address just now, this is logged and tried again.
-            let bound = listener.bind().ok();
-            self.running.insert(listener.name(), start(listener, bound, intake.clone()));
+            match listener.bind() {
+                Ok(bound) => {
+                    self.running.insert(listener.name(), start(listener, Some(bound), intake.clone()));
+                }
+                Err(error) => failed.push((listener, error)),
+            }
         }
+        failed
     }
 
     /// Stops all inputs: what has arrived is appended.
@@ -141,8 +184,7 @@ async fn supervise(
     mut stop: Stop,
 ) {
     let input = intake.input(listener.name());
-    // So that they are shown from the start.
-    input.listener_counters();
+    let counters = input.listener_counters();
     let (task, mut pauses) = (Task::of("input", input.name()), Pauses::default());
     loop {
         let started = Instant::now();
@@ -151,19 +193,25 @@ async fn supervise(
                 for endpoint in sockets.endpoints() {
                     tracing::info!(input = input.name(), "listening on {endpoint}");
                 }
+                counters.set_state(State::Listening);
                 let run = sockets.run(input.clone(), exposures.clone(), stop.clone());
                 if supervisor::catch(&task, run).await.is_ok() {
-                    return;
+                    break;
                 }
+                counters.set_state(State::Down("it panicked, by a mistake in narthex".into()));
                 tracing::error!(input = input.name(), "the input panicked and is started again");
             }
-            Err(error) => tracing::error!(input = input.name(), %error, "the input can't listen again yet"),
+            Err(error) => {
+                counters.set_state(State::Down(error.to_string()));
+                tracing::error!(input = input.name(), %error, "the input can't listen again yet");
+            }
         }
         tokio::select! {
-            () = stop.requested() => return,
+            () = stop.requested() => break,
             () = tokio::time::sleep(pauses.after_panic(started.elapsed())) => supervisor::count_restart(&task),
         }
     }
+    counters.set_state(State::Off);
 }
 
 #[cfg(test)]
@@ -229,11 +277,21 @@ mod tests {
         let (mut listeners, panics) = (Listeners::default(), Panics::default());
         let runs = panics.runs.clone();
         let prepared = listeners.prepare(vec![Arc::new(panics)]).unwrap();
-        listeners.apply(prepared, &intake).await;
+        listeners.apply(prepared, &intake).await.unwrap();
+        let state = || intake.input("panics").listener_counters().state();
+        while runs.load(Ordering::Relaxed) < 1 {
+            tokio::task::yield_now().await;
+        }
+        while state() == State::Listening {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(state(), State::Down("it panicked, by a mistake in narthex".into()));
         while runs.load(Ordering::Relaxed) < 2 {
             tokio::time::sleep(supervisor::FIRST_PAUSE).await;
         }
+        assert_eq!(state(), State::Listening);
         listeners.stop().await;
+        assert_eq!(state(), State::Off);
         assert_eq!(runs.load(Ordering::Relaxed), 2);
         assert_eq!(supervisor::restarts().get(&Task::of("input", "panics")), Some(&1));
     }
@@ -305,7 +363,7 @@ mod tests {
         ] {
             let inputs = wanted.iter().map(|(name, address)| At::wanted(name, *address)).collect();
             let prepared = listeners.prepare(inputs).unwrap();
-            listeners.apply(prepared, &intake).await;
+            listeners.apply(prepared, &intake).await.unwrap();
             let running: Vec<&str> = listeners.running.keys().copied().collect();
             assert_eq!(running, wanted.iter().map(|(name, _)| *name).collect::<Vec<_>>());
             for (name, address) in &wanted {
@@ -317,5 +375,41 @@ mod tests {
         assert!(TcpStream::connect(first).is_ok() && TcpStream::connect(second).is_ok());
         listeners.stop().await;
         assert!(TcpStream::connect(first).is_err() && TcpStream::connect(second).is_err());
+    }
+
+    #[tokio::test]
+    async fn inputs_listen_where_they_did_if_the_new_addresses_fail() {
+        let folder = tempfile::tempdir().unwrap();
+        let intake = intake(folder.path());
+        let mut listeners = Listeners::default();
+        let [one, two] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        let [first, second] = [&one, &two].map(|listener| listener.local_addr().unwrap());
+        drop((one, two));
+        let before = vec![At::wanted("a", first), At::wanted("b", second)];
+        let prepared = listeners.prepare(before.clone()).unwrap();
+        listeners.apply(prepared, &intake).await.unwrap();
+        // Another program has the port at another address, so that all addresses can't be had.
+        let _other = TcpListener::bind(SocketAddr::new("127.0.0.2".parse().unwrap(), first.port())).unwrap();
+        let all = SocketAddr::new("0.0.0.0".parse().unwrap(), first.port());
+        // This machine has no such address (RFC 5737).
+        let foreign = SocketAddr::new("192.0.2.1".parse().unwrap(), first.port());
+        for (wanted, kind) in [
+            (vec![At::wanted("a", all), At::wanted("b", second)], std::io::ErrorKind::AddrInUse),
+            (vec![At::wanted("a", all)], std::io::ErrorKind::AddrInUse),
+            (vec![At::wanted("b", all), At::wanted("c", second)], std::io::ErrorKind::AddrInUse),
+            (vec![At::wanted("c", all), At::wanted("b", first)], std::io::ErrorKind::AddrInUse),
+            (vec![At::wanted("a", foreign)], std::io::ErrorKind::AddrNotAvailable),
+        ] {
+            let tried = match listeners.prepare(wanted.clone()) {
+                Ok(prepared) => listeners.apply(prepared, &intake).await,
+                Err(error) => Err(error),
+            };
+            assert_eq!(tried.map_err(|error| error.source.kind()), Err(kind), "{wanted:?}");
+            assert_eq!(listeners.running.keys().copied().collect::<Vec<_>>(), ["a", "b"], "{wanted:?}");
+            for address in [first, second] {
+                assert!(TcpStream::connect(address).is_ok(), "{address}: {wanted:?}");
+            }
+        }
+        listeners.stop().await;
     }
 }

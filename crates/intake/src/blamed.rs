@@ -11,14 +11,12 @@ const OTHERS: &str = "";
 #[derive(Debug, Default)]
 pub struct Blamed {
     by_name: BTreeMap<String, u64>,
-    last: String,
 }
 
 impl Blamed {
     /// Counts a series that was refused.
     pub fn add(&mut self, name: &[u8]) {
         let name = String::from_utf8_lossy(name);
-        self.last = name.to_string();
         if let Some(count) = self.by_name.get_mut(&*name) {
             *count += 1;
         } else if self.by_name.len() < BLAMED_MAX {
@@ -30,10 +28,5 @@ impl Blamed {
 
     pub fn by_name(&self) -> &BTreeMap<String, u64> {
         &self.by_name
-    }
-
-    /// The metric name of the series that was refused last.
-    pub fn last(&self) -> &str {
-        &self.last
     }
 }

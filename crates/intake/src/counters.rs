@@ -112,12 +112,19 @@ pub struct InputCounters {
     pub series_refused: Number,
     /// Set once the input listens on sockets of its own.
     pub(crate) listener: OnceLock<ListenerCounters>,
-    refusals: Mutex<BTreeMap<RefusedReason, Refusals>>,
+    refusals: Mutex<Refusals>,
+}
+
+/// The refusals of one input.
+#[derive(Debug, Default)]
+struct Refusals {
+    by_reason: BTreeMap<RefusedReason, OfReason>,
+    last: Option<RefusedReason>,
 }
 
 /// The refusals for one reason.
 #[derive(Debug, Default)]
-struct Refusals {
+struct OfReason {
     count: u64,
     last_answer: String,
 }
@@ -130,10 +137,16 @@ impl InputCounters {
 
     /// How many requests were refused for this reason.
     pub fn refused_for(&self, reason: RefusedReason) -> u64 {
-        self.refusals().get(&reason).map_or(0, |refusals| refusals.count)
+        self.refusals().by_reason.get(&reason).map_or(0, |refusals| refusals.count)
     }
 
-    fn refusals(&self) -> std::sync::MutexGuard<'_, BTreeMap<RefusedReason, Refusals>> {
+    /// The text of the last answer to a refused request. For an input without answers: what it would be.
+    pub fn last_answer(&self) -> Option<String> {
+        let refusals = self.refusals();
+        refusals.by_reason.get(&refusals.last?).map(|refusals| refusals.last_answer.clone())
+    }
+
+    fn refusals(&self) -> std::sync::MutexGuard<'_, Refusals> {
         self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -142,8 +155,8 @@ impl InputCounters {
 #[derive(Debug, Default)]
 pub struct Counters {
     inputs: RwLock<BTreeMap<&'static str, Arc<InputCounters>>>,
-    /// The input and the reason of the last refusal.
-    last: Mutex<Option<(&'static str, RefusedReason)>>,
+    /// The input that refused a request last.
+    last: Mutex<Option<&'static str>>,
 }
 
 impl Counters {
@@ -164,16 +177,17 @@ impl Counters {
     pub fn refused(&self, input: &'static str, reason: RefusedReason, answer: &str) {
         let counters = self.of(input);
         let mut refusals = counters.refusals();
-        let refusals = refusals.entry(reason).or_default();
+        refusals.last = Some(reason);
+        let refusals = refusals.by_reason.entry(reason).or_default();
         refusals.count += 1;
         refusals.last_answer = model::words::cut(answer.to_string(), LAST_ANSWER_BYTES);
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((input, reason));
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(input);
     }
 
     /// The text of the last answer to a refused request.
     pub fn last_answer(&self) -> Option<String> {
-        let (input, reason) = (*self.last.lock().unwrap_or_else(PoisonError::into_inner))?;
-        self.last_answers().remove(&(input, reason))
+        let input = (*self.last.lock().unwrap_or_else(PoisonError::into_inner))?;
+        self.of(input).last_answer()
     }
 
     /// The text of the last answer for each input and reason that had one.
@@ -181,7 +195,8 @@ impl Counters {
         let mut answers = BTreeMap::new();
         for (input, counters) in self.all() {
             let refusals = counters.refusals();
-            answers.extend(refusals.iter().map(|(reason, of)| ((input, *reason), of.last_answer.clone())));
+            let by_reason = refusals.by_reason.iter();
+            answers.extend(by_reason.map(|(reason, of)| ((input, *reason), of.last_answer.clone())));
         }
         answers
     }
@@ -204,6 +219,7 @@ mod tests {
         assert_eq!(text("import", RefusedReason::Invalid), Some("second"));
         assert_eq!(text("pushgateway", RefusedReason::Invalid), Some("third"));
         assert_eq!(text("pushgateway", RefusedReason::TooMany), None);
+        assert_eq!(counters.of("pushgateway").last_answer().as_deref(), Some("third"));
         let cut = text("import", RefusedReason::TooMany).unwrap_or_default();
         assert_eq!((cut.len(), counters.last_answer().as_deref()), (LAST_ANSWER_BYTES, Some(cut)));
         assert_eq!(counters.of("import").refused_for(RefusedReason::Invalid), 2);

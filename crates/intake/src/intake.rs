@@ -241,16 +241,16 @@ impl Input {
         let before = rejected.over_series_limit;
         let now = self.intake.0.clock.monotonic();
         let hasher = self.intake.0.storage.hasher();
-        self.series().apply(&settings.of(self.section), now, hasher, batch, rejected);
-        let refused = rejected.over_series_limit - before;
-        if refused > 0 {
-            self.counters.series_refused.add(refused);
-            let metric = self.series().last_blamed().to_string();
+        let worst = self.series().apply(&settings.of(self.section), now, hasher, batch, rejected);
+        if let Some((metric, series_of_metric)) = worst {
+            let series = rejected.over_series_limit - before;
+            self.counters.series_refused.add(series);
             tracing::warn!(
                 input = self.name,
-                series = refused,
+                series,
                 metric,
-                "new series over a limit were refused"
+                series_of_metric,
+                "new series over a limit were refused; metric has the most of them"
             );
         }
     }

@@ -43,7 +43,7 @@ pub use intake::{Admission, Input, Intake, Outcome};
 pub use kernel_drops::KernelDrops;
 pub use known::{KNOWN_SET_BYTES, ParseLines};
 pub use listener::{BindError, Bound, Endpoint, Listener, Running, Stop, Stopper, Transport};
-pub use listener_counters::{ListenerCounters, OpenConnection};
+pub use listener_counters::{ListenerCounters, OpenConnection, State};
 pub use refusal::Refusal;
 pub use rules::MADE_LABELS_BYTES;
 pub use settings::{InputSettings, KNOWN_SERIES_BYTES, Settings, SettingsError};

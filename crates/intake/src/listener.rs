@@ -2,7 +2,8 @@
 //!
 //! A [`Listener`] is a value made of its settings: it says its name and its addresses, and does nothing. Opening its
 //! sockets gives a [`Bound`], which can run. The program opens all sockets before it starts or stops anything, so a
-//! port in use changes nothing. Only an address that another of its inputs gives up is opened after that. It supervises
+//! port in use changes nothing. Only an address that another of its inputs gives up is opened after that one has closed
+//! it; if that fails, all listen again where they did. It supervises
 //! what runs: a panic is logged and counted, and the sockets are opened again.
 
 use crate::Input;

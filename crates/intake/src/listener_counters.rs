@@ -2,7 +2,7 @@
 
 use crate::{Input, InputCounters, Number, Refusal};
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The counters of one input.
 #[derive(Debug, Default)]
@@ -23,9 +23,30 @@ pub struct ListenerCounters {
     pub buffer_wanted: Number,
     /// Samples that were lost when narthex stopped: the log did not accept them, and nobody else has them.
     pub lost: Number,
+    state: Mutex<State>,
+}
+
+/// Whether an input listens.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum State {
+    /// It is not to listen: the configuration does not have it.
+    #[default]
+    Off,
+    Listening,
+    /// It is to listen, and does not. Says why.
+    Down(String),
 }
 
 impl ListenerCounters {
+    /// Whether it listens now.
+    pub fn state(&self) -> State {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn set_state(&self, state: State) {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
+    }
+
     /// Whether all connections are in use, so that further ones wait.
     pub fn is_full(&self) -> bool {
         let most = self.connections_max.get();

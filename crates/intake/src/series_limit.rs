@@ -42,7 +42,8 @@ struct Active {
 }
 
 impl SeriesLimit {
-    /// Removes new series that are over a limit; known ones stay. `now` is by the monotonic clock.
+    /// Removes new series that are over a limit; known ones stay. `now` is by the monotonic clock. Gives the metric
+    /// name with the most series that were removed, and their number.
     pub(crate) fn apply(
         &mut self,
         settings: &InputSettings,
@@ -50,26 +51,31 @@ impl SeriesLimit {
         hasher: &Hasher,
         batch: &mut Batch,
         rejected: &mut Rejected,
-    ) {
+    ) -> Option<(String, u64)> {
         if !settings.limits_series() {
             self.series = HashMap::new();
             self.by_name = HashMap::new();
-            return;
+            return None;
         }
         self.sweep(now);
         hasher.fill(batch);
         let mut over = vec![false; batch.series.len()];
+        let mut removed = BTreeMap::<&[u8], u64>::new();
         for ((number, hash), over) in batch.hashes.iter().enumerate().zip(&mut over) {
             let name = batch.labels(number as u32).metric_name().unwrap_or_default();
             if let Some(reason) = self.refusal(settings, *hash, name, now) {
                 *over = true;
                 self.blamed.add(name);
+                *removed.entry(name).or_default() += 1;
                 rejected.series += 1;
                 rejected.over_series_limit += 1;
                 rejected.explain(|| reason);
             }
         }
+        let worst = removed.into_iter().max_by_key(|(_, series)| *series);
+        let worst = worst.map(|(name, series)| (String::from_utf8_lossy(name).into_owned(), series));
         labels::reject(batch, &over, rejected);
+        worst
     }
 
     /// Notes that the series of a batch are active, also those that are new and over a limit.
@@ -96,10 +102,6 @@ impl SeriesLimit {
     /// Series that were refused, by metric name.
     pub(crate) fn blamed(&self) -> &BTreeMap<String, u64> {
         self.blamed.by_name()
-    }
-
-    pub(crate) fn last_blamed(&self) -> &str {
-        self.blamed.last()
     }
 
     /// Active series.

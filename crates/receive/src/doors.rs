@@ -32,7 +32,7 @@ struct Inner {
     started: i64,
 }
 
-/// Requests without valid credentials. They are not logged, so that an attacker can't fill the disk.
+/// Requests without valid credentials. They are logged once a minute at most, so that an attacker can't fill the disk.
 #[derive(Debug, Default)]
 pub struct Denied {
     pub requests: Number,

@@ -182,8 +182,9 @@ fn killed_in_the_middle_neither_half_is_lost_or_sent_again() {
         destination = Some(peer.world.start(config));
     }
     let tally = peer.world.wait_for_all();
-    // At most what was under way at each kill: two requests of two samples.
-    assert!(tally.repeated <= 3 * 4, "{tally:?}");
+    // At most what was under way at each kill: two requests of two samples, and one more while lanes move from one
+    // shard to another.
+    assert!(tally.repeated <= 3 * (2 + 1) * 2, "{tally:?}");
     let destination = destination.unwrap();
     assert_eq!(destination.stats().refused.get().total(), 0);
     assert!(peer.world.stop(destination).complete);

@@ -2,7 +2,7 @@
 
 use super::facts::{Delivery, DestinationFacts, Facts};
 use super::summary::{Detail, Kind, NOW_MS};
-use super::window::{Entry, Event, Key};
+use super::window::{Entry, Event};
 use super::words::{input_name, span};
 use command::shell::wal_command;
 use model::size::Human;
@@ -262,8 +262,7 @@ fn event_sentence(entry: &Entry, count: u64, ago: i64, facts: &Facts) -> String 
             "{place}: {samples} lost in the last hour, {last}: the log accepted none until narthex stopped."
         ),
         Event::SamplesRejected => {
-            let text = facts.last_answers.get(&Key::new(Event::InputRefused, place, "invalid"));
-            let words = text.map_or(String::new(), |text| format!(" The last reasons: {text}"));
+            let words = last_reasons(entry, facts);
             format!("{place}: {samples} rejected in the last 10 minutes, {last}.{words}")
         }
         Event::DatagramsDropped => format!(
@@ -278,9 +277,19 @@ fn event_sentence(entry: &Entry, count: u64, ago: i64, facts: &Facts) -> String 
                 }
                 _ => "the log did not accept what narthex collects itself",
             };
-            format!("{} lost in the last hour{why}, {last}: {because}.", was(count, "collected sample"))
+            let words = last_reasons(entry, facts);
+            format!(
+                "{} lost in the last hour{why}, {last}: {because}.{words}",
+                was(count, "collected sample")
+            )
         }
     }
+}
+
+/// ` The last reasons: …`, where samples were rejected that nobody got an answer for.
+fn last_reasons(entry: &Entry, facts: &Facts) -> String {
+    let text = facts.last_answers.get(&entry.key);
+    text.map_or(String::new(), |text| format!(" The last reasons: {text}"))
 }
 
 /// What to do about dropped datagrams: it depends on the size of the kernel's buffer.
@@ -307,6 +316,13 @@ fn buffer_advice(input: &str, facts: &Facts) -> String {
 /// Inputs with sockets of their own.
 fn listeners(facts: &Facts, details: &mut Vec<Detail>) {
     for listener in &facts.listeners {
+        if let Some(why) = &listener.down {
+            let sentence = format!(
+                "{} is not listening: {why}. It is tried again, after at most 5 minutes.",
+                listener.name
+            );
+            add(details, Kind::InputDown, None, sentence);
+        }
         if let Some(connections) = listener.connections_full {
             let (name, connections) = (&listener.name, number(connections));
             let sentence = format!(

@@ -141,6 +141,17 @@ fn input_words(reason: InputReason) -> String {
 
 /// The text of the last answer for each input and reason, by the key of the events that it belongs to.
 pub(super) fn last_answers(inputs: &intake::Counters) -> BTreeMap<Key, String> {
-    let answers = inputs.last_answers().into_iter();
-    answers.map(|((input, reason), text)| (input_key(input, reason), text)).collect()
+    let mut answers = BTreeMap::new();
+    for ((input, reason), text) in inputs.last_answers() {
+        let key = match input {
+            crate::host::INPUT => Key::new(Event::CollectionFailed, "", &input_words(reason)),
+            input => input_key(input, reason),
+        };
+        answers.insert(key, text);
+    }
+    for (input, counters) in inputs.all() {
+        let text = counters.listener().and_then(|_| counters.last_answer());
+        answers.extend(text.map(|text| (Key::new(Event::SamplesRejected, input, input), text)));
+    }
+    answers
 }

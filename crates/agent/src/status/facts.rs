@@ -71,6 +71,8 @@ impl DestinationFacts {
 pub struct ListenerFacts {
     /// Its name.
     pub name: String,
+    /// Why it does not listen although it is to.
+    pub down: Option<String>,
     /// The number of its connections, where all are in use and further ones wait.
     pub connections_full: Option<u64>,
     /// The size of the kernel's buffer for its datagrams, in bytes.

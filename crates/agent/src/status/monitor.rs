@@ -257,6 +257,10 @@ fn listeners(counters: &intake::Counters) -> Vec<ListenerFacts> {
         let listener = counters.listener()?;
         Some(ListenerFacts {
             name: name.to_string(),
+            down: match listener.state() {
+                intake::State::Down(why) => Some(why),
+                intake::State::Off | intake::State::Listening => None,
+            },
             connections_full: listener.is_full().then(|| listener.connections.get()),
             buffer_granted: listener.buffer_granted.get(),
             buffer_wanted: listener.buffer_wanted.get(),

@@ -180,6 +180,11 @@ async fn collected_series_over_a_limit_are_told() {
         summary.sentence.ends_with("collected samples were lost in the last hour (too many)."),
         "{summary:?}"
     );
+    let detail = &summary.details.first().unwrap().sentence;
+    assert!(
+        detail.contains("The last reasons: left out ") && detail.contains("a new series over the limit"),
+        "{detail}"
+    );
 }
 
 #[tokio::test]
@@ -236,6 +241,13 @@ async fn what_an_input_without_answers_rejects_or_loses_is_told_in_samples_also_
     assert!(says("graphite: 7 datagrams were dropped by the kernel in the last hour"), "{summary:?}");
     assert!(says("graphite: 3 samples were rejected in the last 10 minutes"), "{summary:?}");
     assert!(says("a line is PATH VALUE TIMESTAMP") && !says("push"), "{summary:?}");
+    // The newest reason is the one that is shown.
+    input.counters().rejected.add(1);
+    refuse(&run, "graphite", &Refusal::TooMany("requests: a new series over the limit".into()));
+    let summary = run.monitor.observe().summary;
+    let says = |words: &str| summary.details.iter().any(|one| one.sentence.contains(words));
+    assert!(says("The last reasons: requests: a new series over the limit"), "{summary:?}");
+    assert!(!says("a line is PATH VALUE TIMESTAMP"), "{summary:?}");
     input.listener_counters().lost.add(2);
     let summary = run.monitor.observe().summary;
     assert_eq!(

@@ -36,6 +36,7 @@ pub enum Kind {
     LogFull,
     TaskDead,
     DestinationDead,
+    InputDown,
     Losing,
     Refusing,
     Unauthorized,
@@ -83,6 +84,7 @@ impl Kind {
             | Kind::Lost
             | Kind::CollectionsFailed
             | Kind::InputLost
+            | Kind::InputDown
             | Kind::LogUnreadable
             | Kind::DeadLettersLost
             | Kind::Refused => Level::Error,
@@ -120,6 +122,7 @@ impl Kind {
             Kind::LogUnreadable => "log_unreadable",
             Kind::DeadLettersLost => "dead_letters_lost",
             Kind::Refused => "refused",
+            Kind::InputDown => "input_down",
             Kind::DestinationRetrying => "destination_retrying",
             Kind::CatchingUp => "catching_up",
             Kind::Parked => "parked",

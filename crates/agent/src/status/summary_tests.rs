@@ -432,7 +432,17 @@ fn refused_native_histograms_come_with_the_flag_to_set() {
 }
 
 fn listener(connections_full: Option<u64>, buffer_granted: u64) -> ListenerFacts {
-    ListenerFacts { name: "graphite".into(), connections_full, buffer_granted, buffer_wanted: 4 << 20 }
+    let name = "graphite".into();
+    ListenerFacts { name, down: None, connections_full, buffer_granted, buffer_wanted: 4 << 20 }
+}
+
+#[test]
+fn an_input_that_does_not_listen_is_an_error_that_says_why() {
+    let down = Some("graphite.listen: can't listen on TCP 127.0.0.1:2003: the port is already in use".into());
+    let facts = with(|facts| facts.listeners = vec![ListenerFacts { down, ..listener(None, 0) }]);
+    let sentence = "graphite is not listening: graphite.listen: can't listen on TCP 127.0.0.1:2003: the port is already \
+                    in use. It is tried again, after at most 5 minutes.";
+    expect(&facts, Level::Error, Kind::InputDown, sentence);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::{counter, gauge};
 use groups::Stats;
 use intake::known::KnownSeries;
-use intake::{Counters, Intake, RefusedReason};
+use intake::{Counters, Intake, RefusedReason, State};
 use model::{Family, MetricType};
 use receive::Denied;
 use std::collections::BTreeSet;
@@ -93,6 +93,11 @@ fn control(intake: &Intake, out: &mut Vec<Family>) {
 
 /// Inputs with sockets of their own.
 fn listeners(intake: &Intake, out: &mut Vec<Family>) {
+    let mut listening = Family::new(
+        "narthex_receive_listening",
+        "Whether the input listens on its sockets: 0 while it can't, or after a panic.",
+        MetricType::Gauge,
+    );
     let mut denied = Family::new(
         "narthex_receive_denied_total",
         "Connections and datagrams from addresses outside of allow_from.",
@@ -125,6 +130,12 @@ fn listeners(intake: &Intake, out: &mut Vec<Family>) {
     );
     for input in intake.inputs() {
         if let Some(counters) = input.counters().listener() {
+            match counters.state() {
+                State::Off => {}
+                state => {
+                    listening.push(&of(input.name(), &[]), f64::from(u8::from(state == State::Listening)))
+                }
+            }
             denied.push(&of(input.name(), &[]), counters.denied.get() as f64);
             connections.push(&of(input.name(), &[]), counters.connections.get() as f64);
             connections_max.push(&of(input.name(), &[]), counters.connections_max.get() as f64);
@@ -133,7 +144,7 @@ fn listeners(intake: &Intake, out: &mut Vec<Family>) {
             lost.push(&of(input.name(), &[]), counters.lost.get() as f64);
         }
     }
-    let families = [denied, connections, connections_max, full, drops, lost];
+    let families = [listening, denied, connections, connections_max, full, drops, lost];
     out.extend(families.into_iter().filter(|family| !family.metrics.is_empty()));
 }
 

@@ -1,12 +1,14 @@
 //! Environment variables in a configuration.
 //!
 //! They are expanded where Prometheus does it, in the values of `external_labels` ([`label`]), and in
-//! narthex's own sections ([`sections`]). Nowhere else: `${1}` in a relabelling rule is no variable.
+//! narthex's own sections ([`sections`]). Nowhere else: in relabelling rules, also those of narthex's own sections,
+//! `${1}` and `${name}` are groups of the regular expression.
 //!
 //! In narthex's own sections a value may be of any type, so the text is expanded before it is parsed.
 //! What a variable holds is quoted where it would otherwise be read as YAML.
 
 pub use command::Lookup;
+use std::ops::Range;
 
 /// A variable that can't be expanded. Says nothing of any variable's value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -81,23 +83,89 @@ pub struct Expanded {
     pub errors: Vec<Located>,
 }
 
-/// Expands `${NAME}` in the top-level sections of the YAML `text` whose names are `wanted`. `$${` stands for `${`.
+/// Expands `${NAME}` in the top-level sections of the YAML `text` whose names are `wanted`, except in relabelling
+/// rules. `$${` stands for `${`.
 pub fn sections(text: &str, wanted: impl Fn(&str) -> bool, lookup: Lookup<'_>) -> Expanded {
     let mut expanded = Expanded::default();
     let mut inside = false;
+    let mut rules = Rules::default();
     for (index, line) in text.split_inclusive('\n').enumerate() {
         if line.starts_with(|c: char| !c.is_whitespace() && c != '#') {
             let key = line.split(':').next().unwrap_or_default().trim().trim_matches(['"', '\'']);
             inside = wanted(key);
         }
-        if !inside || !line.contains("${") {
+        let verbatim = rules.verbatim(line);
+        if !inside || !line.contains("${") || verbatim == (0..line.len()) {
             expanded.text.push_str(line);
             continue;
         }
         expanded.changed.push(index + 1);
-        expand_line(line, index + 1, lookup, &mut expanded);
+        expand_line(line, &verbatim, index + 1, lookup, &mut expanded);
     }
     expanded
+}
+
+/// The key of relabelling rules in narthex's own sections.
+const RULES: &str = "metric_relabel_configs:";
+
+/// Finds relabelling rules, line by line.
+#[derive(Default)]
+enum Rules {
+    #[default]
+    Outside,
+    /// Rules in lines of their own, below a key with this indentation.
+    Below(usize),
+    /// Rules in brackets, of which so many are open.
+    Brackets(usize),
+}
+
+impl Rules {
+    /// The part of the next line that belongs to relabelling rules.
+    fn verbatim(&mut self, line: &str) -> Range<usize> {
+        let text = line.trim_start();
+        let indentation = line.len() - text.len();
+        match *self {
+            Rules::Brackets(open) => return 0..self.close(line, 0, open),
+            Rules::Below(_) if text.is_empty() || text.starts_with('#') => return 0..line.len(),
+            // A list may stand as deep as its key.
+            Rules::Below(key) if indentation > key || (indentation == key && text.starts_with("- ")) => {
+                return 0..line.len();
+            }
+            Rules::Below(_) | Rules::Outside => *self = Rules::Outside,
+        }
+        let Some(key) =
+            line.find(RULES).filter(|key| !line.get(..*key).is_some_and(|before| before.contains('#')))
+        else {
+            return 0..0;
+        };
+        let begin = key + RULES.len();
+        let value = line.get(begin..).unwrap_or_default().trim_start();
+        if value.starts_with('[') {
+            return begin..self.close(line, begin, 0);
+        }
+        if value.is_empty() || value.starts_with('#') {
+            // The first key after a dash is as deep as the others.
+            *self = Rules::Below(key);
+        }
+        begin..line.len()
+    }
+
+    /// Where the brackets end of which `open` are open at `begin`.
+    fn close(&mut self, line: &str, begin: usize, mut open: usize) -> usize {
+        for (at, c) in line.char_indices().skip_while(|(at, _)| *at < begin) {
+            match c {
+                '[' | '{' => open += 1,
+                ']' | '}' => open = open.saturating_sub(1),
+                _ => continue,
+            }
+            if open == 0 {
+                *self = Rules::Outside;
+                return at + 1;
+            }
+        }
+        *self = Rules::Brackets(open);
+        line.len()
+    }
 }
 
 /// How the characters at some place of a line are read.
@@ -108,12 +176,25 @@ enum Quotes {
     Double,
 }
 
-fn expand_line(line: &str, number: usize, lookup: Lookup<'_>, expanded: &mut Expanded) {
+/// Expands the variables of a line, except in the range `verbatim`.
+fn expand_line(
+    line: &str,
+    verbatim: &Range<usize>,
+    number: usize,
+    lookup: Lookup<'_>,
+    expanded: &mut Expanded,
+) {
     let mut quotes = Quotes::None;
     let mut rest = line;
     let mut previous = ' ';
     while let Some(c) = rest.chars().next() {
         let out = &mut expanded.text;
+        if verbatim.contains(&(line.len() - rest.len())) {
+            out.push(c);
+            previous = c;
+            rest = rest.get(c.len_utf8()..).unwrap_or_default();
+            continue;
+        }
         if rest.starts_with("$${") {
             out.push_str("${");
             rest = rest.get(3..).unwrap_or_default();
@@ -269,6 +350,25 @@ mod tests {
         let want = "log:\n  max_size: 10GiB # ${NOPE}\nremote_write:\n  - x: ${1}\n";
         let want = Expanded { text: want.into(), changed: vec![2], errors: Vec::new() };
         assert_eq!(sections(text, |name| name == "log", &lookup), want);
+    }
+
+    #[test]
+    fn groups_of_relabelling_rules_are_no_variables() {
+        for text in [
+            "log:\n  metric_relabel_configs:\n  - replacement: ${1}\n    regex: ${SIZE}\n\n  - replacement: ${NOPE}\n",
+            "log:\n  metric_relabel_configs: # x\n    - {replacement: '${SIZE}'}\n",
+            "log:\n  metric_relabel_configs: [{replacement: '${1}-${SIZE}'}]\n",
+            "log: {metric_relabel_configs: [{replacement: '${1}'},\n {replacement: '$${SIZE}'}]}\n",
+            "log:\n- metric_relabel_configs:\n  - replacement: ${1}\n",
+        ] {
+            assert_eq!(expand(text).as_deref(), Ok(text));
+        }
+        let after = "log:\n  metric_relabel_configs:\n  - replacement: ${1}\n  a: ${SIZE}\n";
+        assert_eq!(expand(after).unwrap(), after.replace("${SIZE}", "10GiB"));
+        let beside = "log: {metric_relabel_configs: [{replacement: '${1}'}], a: ${SIZE}}\n";
+        assert_eq!(expand(beside).unwrap(), beside.replace("${SIZE}", "10GiB"));
+        let comment = "log:\n  # metric_relabel_configs:\n  a: ${SIZE}\n";
+        assert_eq!(expand(comment).unwrap(), comment.replace("${SIZE}", "10GiB"));
     }
 
     #[test]
