@@ -26,6 +26,8 @@ pub(crate) struct Counts {
 #[derive(Debug)]
 pub(crate) struct Counter {
     plan: Plan,
+    /// Samples belong to the first sweep, whatever their timestamp is.
+    any_time: bool,
     seen: Vec<u64>,
     /// One more than the latest sweep, 0 for none.
     latest: Vec<u32>,
@@ -48,12 +50,18 @@ impl Counter {
         let bits = series * plan.workload.sweeps as usize;
         Counter {
             plan,
+            any_time: false,
             seen: vec![0; bits.div_ceil(64)],
             latest: vec![0; series],
             counts: Counts::default(),
             last_new: Instant::now(),
             most: None,
         }
+    }
+
+    /// Samples belong to the first sweep, whatever their timestamp is.
+    pub(crate) fn at_any_time(self) -> Counter {
+        Counter { any_time: true, ..self }
     }
 
     /// Counts the series of a request that are written; its body as it came was `bytes` long. Gives the numbers of
@@ -105,7 +113,7 @@ impl Counter {
     /// Which sample of the plan that is, if it is one; else it is counted as foreign.
     fn place(&mut self, id: Option<SeriesId>, timestamp: i64) -> Option<(SeriesId, u32)> {
         let known = id.filter(|&id| (id as usize) < self.latest.len());
-        let place = known.zip(self.plan.sweep(timestamp));
+        let place = known.zip(if self.any_time { Some(0) } else { self.plan.sweep(timestamp) });
         self.counts.foreign += u64::from(place.is_none());
         place
     }
@@ -212,6 +220,15 @@ mod tests {
         count(&mut counter, id, &[], &[(plan.timestamp(2), &second)]);
         count(&mut counter, 19, &[right], &[]);
         assert_eq!(counter.counts.wrong, 7);
+    }
+
+    #[test]
+    fn values_that_are_sent_again_at_other_times_are_repetitions() {
+        let mut counter = Counter { any_time: true, ..counter() };
+        let value = counter.plan.value(3, 0);
+        count(&mut counter, 3, &[(5, value)], &[]);
+        count(&mut counter, 3, &[(9, value), (12, value + 1.0)], &[]);
+        assert_eq!(counter.counts, Counts { arrived: 1, repeated: 2, wrong: 1, ..Counts::default() });
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The dialects of remote write that the sender speaks and the receiver takes.
+//! The formats that the sender speaks and the receiver accepts.
 
 use support::wire::{self, V1_TYPE, Version};
 
@@ -11,6 +11,8 @@ pub(crate) enum Dialect {
     V2,
     /// VictoriaMetrics' variant of 1.0, in zstd.
     Zstd,
+    /// Prometheus' text format with timestamps, uncompressed. Only the sender speaks it.
+    Text,
 }
 
 impl Dialect {
@@ -21,15 +23,25 @@ impl Dialect {
 
     /// `Content-Encoding`.
     pub(crate) fn encoding(self) -> &'static str {
-        if self == Dialect::Zstd { "zstd" } else { "snappy" }
+        match self {
+            Dialect::V1 | Dialect::V2 => "snappy",
+            Dialect::Zstd => "zstd",
+            Dialect::Text => "identity",
+        }
+    }
+
+    /// The path of the endpoint that accepts it; narthex and vmagent have the same one for text.
+    pub(crate) fn path(self) -> &'static str {
+        if self == Dialect::Text { "/api/v1/import/prometheus" } else { "/api/v1/write" }
     }
 
     /// The headers of a request.
-    pub(crate) fn headers(self) -> [(&'static str, &'static str); 4] {
+    pub(crate) fn headers(self) -> Vec<(&'static str, &'static str)> {
         match self {
-            Dialect::V1 | Dialect::V2 => self.version().headers(),
+            Dialect::V1 | Dialect::V2 => self.version().headers().into(),
+            Dialect::Text => vec![("Content-Type", "text/plain"), ("User-Agent", "narthex-bench/0")],
             // As vmagent sends them.
-            Dialect::Zstd => [
+            Dialect::Zstd => vec![
                 ("Content-Type", V1_TYPE),
                 ("Content-Encoding", "zstd"),
                 ("X-VictoriaMetrics-Remote-Write-Version", "1"),
@@ -40,6 +52,10 @@ impl Dialect {
 
     /// A body of this content.
     pub(crate) fn compress(self, content: &[u8]) -> Vec<u8> {
-        if self == Dialect::Zstd { wire::zstd(content) } else { wire::snappy(content) }
+        match self {
+            Dialect::V1 | Dialect::V2 => wire::snappy(content),
+            Dialect::Zstd => wire::zstd(content),
+            Dialect::Text => content.to_vec(),
+        }
     }
 }

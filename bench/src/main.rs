@@ -9,6 +9,7 @@ mod bulk;
 mod count;
 mod dialect;
 mod floor;
+mod groups;
 mod grow;
 mod idle;
 mod lost;
@@ -41,6 +42,8 @@ enum Command {
     Floor(floor::Floor),
     /// How cost and memory grow with series, destinations and senders
     Grow(grow::Grow),
+    /// What groups cost: pushing them, keeping them, sending them again
+    Groups(groups::Groups),
     /// Time from a start to readiness, with a full log
     Start(start::Start),
     /// Memory and CPU of collecting this machine's own metrics
@@ -57,6 +60,7 @@ fn main() -> Result<()> {
         Command::Stages(options) => stages::run(&options),
         Command::Floor(options) => floor::run(&options),
         Command::Grow(options) => grow::run(&options),
+        Command::Groups(options) => groups::run(&options),
         Command::Start(options) => start::run(&options),
         Command::Idle(options) => idle::run(&options),
         Command::Lost(options) => lost::run(&options),

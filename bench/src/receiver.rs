@@ -110,6 +110,11 @@ impl Receiver {
         *self.counter() = Some(Counter::new(plan));
     }
 
+    /// The same for values that the system sends again and again with timestamps of its own.
+    pub(crate) fn expect_at_any_time(&self, plan: Plan) {
+        *self.counter() = Some(Counter::new(plan).at_any_time());
+    }
+
     /// What has arrived since, and when.
     pub(crate) fn arrived(&self) -> Arrived {
         match &*self.counter() {

@@ -23,8 +23,10 @@ const RETRY_AFTER: Duration = Duration::from_millis(50);
 const GIVE_UP_AFTER: Duration = Duration::from_secs(120);
 /// The most memory that requests made in advance may take.
 const PREPARED_BYTES_MAX: u64 = 4 << 30;
-/// More than any request takes on the wire for each of its samples.
+/// More than any compressed request takes on the wire for each of its samples.
 const BYTES_PER_SAMPLE: u64 = 60;
+/// The same for text, which is sent uncompressed.
+const TEXT_BYTES_PER_SAMPLE: u64 = 420;
 
 /// The requests of a plan.
 #[derive(Debug)]
@@ -38,7 +40,8 @@ pub(crate) enum Requests {
 impl Requests {
     /// Makes all requests of a plan, on two threads.
     pub(crate) fn prepare(plan: &Plan, dialect: Dialect) -> Result<Requests> {
-        let estimate = plan.workload.samples() * BYTES_PER_SAMPLE;
+        let each = if dialect == Dialect::Text { TEXT_BYTES_PER_SAMPLE } else { BYTES_PER_SAMPLE };
+        let estimate = plan.workload.samples() * each;
         if estimate > PREPARED_BYTES_MAX {
             return Err(format!(
                 "{} samples would take {} MiB in advance: choose fewer seconds or a lower rate",
@@ -207,7 +210,8 @@ impl Lane {
             }
         };
         sender.ready().await?;
-        let mut request = Request::post("/api/v1/write").header("host", self.target.address().to_string());
+        let mut request =
+            Request::post(self.dialect.path()).header("host", self.target.address().to_string());
         for (name, value) in self.dialect.headers() {
             request = request.header(name, value);
         }

@@ -35,6 +35,9 @@ pub(crate) enum Route {
     /// VictoriaMetrics' zstd variant of 1.0 in and out.
     #[value(name = "zstd")]
     Zstd,
+    /// Prometheus' text format in, remote write 1.0 out.
+    #[value(name = "text-1")]
+    TextOne,
 }
 
 impl Route {
@@ -44,13 +47,14 @@ impl Route {
             Route::OneOne | Route::OneTwo => Dialect::V1,
             Route::TwoTwo => Dialect::V2,
             Route::Zstd => Dialect::Zstd,
+            Route::TextOne => Dialect::Text,
         }
     }
 
     /// What the receiver takes.
     pub(crate) fn output(self) -> Dialect {
         match self {
-            Route::OneOne => Dialect::V1,
+            Route::OneOne | Route::TextOne => Dialect::V1,
             Route::OneTwo | Route::TwoTwo => Dialect::V2,
             Route::Zstd => Dialect::Zstd,
         }
@@ -63,6 +67,7 @@ impl Route {
             Route::OneTwo => "1.0 -> 2.0",
             Route::TwoTwo => "2.0 -> 2.0",
             Route::Zstd => "zstd -> zstd",
+            Route::TextOne => "text -> 1.0",
         }
     }
 }
@@ -86,6 +91,8 @@ impl System {
             (System::Vmagent, Route::OneTwo | Route::TwoTwo) => Some("does not speak remote write 2.0"),
             (System::Vmagent, _) if histograms => Some("turns native histograms into buckets of its own"),
             (System::Prometheus, Route::Zstd) => Some("does not speak the zstd variant"),
+            (System::Prometheus, Route::TextOne) => Some("accepts no text"),
+            (_, Route::TextOne) if histograms => Some("has no native histograms in text"),
             _ => None,
         }
     }
@@ -193,7 +200,7 @@ impl Programs {
             (System::Prometheus, _, Some(peers)) => {
                 let message = match route {
                     Route::OneTwo | Route::TwoTwo => "io.prometheus.write.v2.Request",
-                    Route::OneOne | Route::Zstd => "prometheus.WriteRequest",
+                    Route::OneOne | Route::Zstd | Route::TextOne => "prometheus.WriteRequest",
                 };
                 let mut options = Options { data: Some(data.into()), ..Options::agent(to, message) };
                 if asked.label {

@@ -181,11 +181,10 @@ impl Plan {
 
     /// The body of request number `request`, compressed. Requests go sweep by sweep.
     pub(crate) fn request(&self, dialect: Dialect, request: u32) -> Bytes {
-        let version = dialect.version();
         let per_sweep = self.workload.requests_per_sweep();
         let (sweep, chunk) = (request / per_sweep, request % per_sweep);
         let first = chunk * PODS_PER_REQUEST;
-        let mut out = RequestBuilder { version, symbols: wire::Symbols::default(), series: Vec::new() };
+        let mut out = RequestBuilder { dialect, symbols: wire::Symbols::default(), series: Vec::new() };
         for slot in first..(first + PODS_PER_REQUEST).min(self.workload.pods()) {
             let pod = self.workload.pod(slot, sweep);
             for index in 0..PER_POD {
@@ -193,6 +192,23 @@ impl Plan {
             }
         }
         Bytes::from(dialect.compress(&out.finish()))
+    }
+
+    /// A pod as a group of the Pushgateway's interface: the path and the body of its push.
+    pub(crate) fn group(&self, pod: u32) -> (String, String) {
+        let mut body = String::new();
+        let mut path = String::new();
+        for index in 0..PER_POD {
+            let [(_, metric), _, code, _, handler, _, _, method, _, _, (_, pod_name), _] =
+                &labels(pod, index);
+            path = format!("/metrics/job/backup/pod/{pod_name}");
+            if index % HANDLERS as u32 == 0 {
+                body.push_str(&format!("# TYPE {metric} gauge\n"));
+            }
+            let labels = [code, handler, method].map(|(name, value)| format!("{name}=\"{value}\"")).join(",");
+            body.push_str(&format!("{metric}{{{labels}}} {}\n", self.value(pod * PER_POD + index, 0)));
+        }
+        (path, body)
     }
 
     /// How many samples that request has.
@@ -203,16 +219,22 @@ impl Plan {
 }
 
 struct RequestBuilder {
-    version: Version,
+    dialect: Dialect,
     symbols: wire::Symbols,
     series: Vec<u8>,
 }
 
 impl RequestBuilder {
     fn push(&mut self, plan: &Plan, pod: u32, index: u32, sweep: u32) {
-        let mut message = Vec::with_capacity(512);
         let labels = labels(pod, index);
-        match self.version {
+        if self.dialect == Dialect::Text {
+            let value = plan.value(pod * PER_POD + index, sweep);
+            put_line(&mut self.series, &labels, value, plan.timestamp(sweep));
+            return;
+        }
+        let version = self.dialect.version();
+        let mut message = Vec::with_capacity(512);
+        match version {
             Version::V1 => {
                 for (name, value) in &labels {
                     wire::put_label(&mut message, name, value);
@@ -228,28 +250,39 @@ impl RequestBuilder {
         let series = pod * PER_POD + index;
         let is_histogram = plan.workload.is_histogram(series);
         if is_histogram {
-            let field = if self.version == Version::V1 { 4 } else { 3 };
+            let field = if version == Version::V1 { 4 } else { 3 };
             wire::put_message(&mut message, field, &histogram(series, sweep).encode(timestamp));
         } else {
             wire::put_sample(&mut message, timestamp, plan.value(series, sweep));
         }
-        if self.version == Version::V2 {
+        if version == Version::V2 {
             let help = self.symbols.reference(HELP);
             let mut metadata = vec![1 << 3, if is_histogram { 3 } else { 1 }, 3 << 3];
             put_u64(&mut metadata, help);
             wire::put_message(&mut message, 5, &metadata);
         }
-        wire::put_message(&mut self.series, if self.version == Version::V1 { 1 } else { 5 }, &message);
+        wire::put_message(&mut self.series, if version == Version::V1 { 1 } else { 5 }, &message);
     }
 
     fn finish(self) -> Vec<u8> {
         let mut out = Vec::new();
-        if self.version == Version::V2 {
+        if self.dialect == Dialect::V2 {
             self.symbols.put(&mut out);
         }
         out.extend_from_slice(&self.series);
         out
     }
+}
+
+/// A line of Prometheus' text format. No value of these labels has a character that needs escaping.
+fn put_line(out: &mut Vec<u8>, labels: &[(&'static str, String); 12], value: f64, timestamp: i64) {
+    let [(_, metric), labels @ ..] = labels;
+    out.extend_from_slice(metric.as_bytes());
+    for (number, (name, value)) in labels.iter().enumerate() {
+        let open = if number == 0 { '{' } else { ',' };
+        out.extend_from_slice(format!("{open}{name}=\"{value}\"").as_bytes());
+    }
+    out.extend_from_slice(format!("}} {value} {timestamp}\n").as_bytes());
 }
 
 /// Twelve labels, as a service in a cluster has them, in order of their names. Which pod it is stands in
@@ -360,6 +393,44 @@ mod tests {
             };
             assert!(sweeps.values().all(gapless));
         }
+    }
+
+    #[test]
+    fn text_says_the_same_as_remote_write() {
+        let workload = Workload { histograms: false, ..workload() };
+        let plan = Plan { workload, base: 1_700_000_000_000 };
+        for request in 0..plan.workload.requests() {
+            let body = plan.request(Dialect::Text, request);
+            let options = formats::text::ParseOptions::new(formats::text::Format::Text, 0);
+            let batch = formats::text::parse(&body, &options).unwrap().batch;
+            assert_eq!(batch.points.len() as u32, plan.samples_in(request));
+            for point in &batch.points {
+                let labels: Vec<_> = batch.labels(point.series).pairs().collect();
+                let id = series_id(&labels).unwrap();
+                let model::Value::Float(value) = point.value else { panic!("{point:?}") };
+                assert!(plan.has_value(id, plan.sweep(point.timestamp).unwrap(), value));
+                let sent = plan.labels(id);
+                let sent = sent.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+                assert!(labels.iter().copied().eq(sent));
+            }
+        }
+    }
+
+    #[test]
+    fn a_group_has_the_series_of_its_pod() {
+        let plan = Plan { workload: Workload::plain(4100, 1), base: 0 };
+        let (path, body) = plan.group(7);
+        let pod = path.rsplit('/').next().unwrap();
+        let options = formats::text::ParseOptions::new(formats::text::Format::Text, 0);
+        let batch = formats::text::parse(body.as_bytes(), &options).unwrap().batch;
+        let mut ids = BTreeSet::new();
+        for point in &batch.points {
+            let labels = batch.labels(point.series).pairs().chain([(&b"pod"[..], pod.as_bytes())]);
+            let id = series_id(&labels.collect::<Vec<_>>()).unwrap();
+            assert_eq!(point.value, model::Value::Float(plan.value(id, 0)));
+            ids.insert(id);
+        }
+        assert_eq!(ids, (7 * PER_POD..8 * PER_POD).collect());
     }
 
     #[test]
