@@ -13,15 +13,19 @@ use formats::compress::{Compressor, Decompressor, Encoding};
 use formats::remote_write::{DecodeOptions, Encoder, Protocol, decode};
 use formats::text::{Format, ParseOptions};
 use model::{Batch, Value};
+use relabel::{AddedLabels, Relabeller};
+use remote::batch::{Batcher, REQUEST_BYTES};
+use remote::outgoing::{Outgoing, Rules};
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use storage::Chunk;
 use storage::registry::{Hasher, Registry};
 use support::wire::Version;
 use wal::record::SamplesBuilder;
-use wal::{Durability, RealFilesystem, SegmentReader, Writer, WriterOptions};
+use wal::{Durability, Position, RealFilesystem, SegmentReader, Writer, WriterOptions};
 
 /// Options of `bench stages`.
 #[derive(Debug, Clone, clap::Args)]
@@ -47,7 +51,7 @@ const LIMIT: usize = 32 << 20;
 const KNOWN: u32 = 100_000;
 
 /// The stages in the order of a sample's way: name, and what makes the work.
-const STAGES: [(&str, Make); 12] = [
+const STAGES: [(&str, Make); 14] = [
     ("decompress 1.0", decompress),
     ("decode 1.0", || decoding(Version::V1)),
     ("decode 2.0", || decoding(Version::V2)),
@@ -60,6 +64,8 @@ const STAGES: [(&str, Make); 12] = [
     ("encode 1.0", || encoding(Protocol::V1)),
     ("encode 2.0", || encoding(Protocol::V2)),
     ("compress 1.0", compress),
+    ("add a label, encode and compress 1.0", || sending(Protocol::V1)),
+    ("add a label, encode and compress 2.0", || sending(Protocol::V2)),
 ];
 
 /// One run over a request's samples.
@@ -296,6 +302,23 @@ fn encoding(protocol: Protocol) -> Result<Work> {
             let _ = encoder.push_point(&batch, point);
         }
         black_box(encoder.finish());
+    }))
+}
+
+/// What a destination with an external label does with a committed batch until its request can be sent.
+fn sending(protocol: Protocol) -> Result<Work> {
+    let batch = batch(0)?;
+    let refs = (1..=batch.series.len() as u64).collect();
+    let (start, end) = (Position::start_of(0), Position::start_of(1));
+    let chunk = Chunk { batch, refs, segment: 0, records: vec![], start, end, arrived: Duration::ZERO };
+    let chunk = Arc::new(chunk);
+    let added = AddedLabels::new(&[("replica".into(), "a".into())]);
+    let mut rules = Rules::new(added, Relabeller::default(), true, true);
+    let mut batcher = Batcher::default();
+    Ok(Box::new(move || {
+        let outgoing = Outgoing::new(chunk.clone(), &mut rules);
+        let points = (0..chunk.batch.points.len() as u32).map(|point| (&outgoing, point));
+        black_box(batcher.encode(protocol, points, REQUEST_BYTES, |_| None));
     }))
 }
 

@@ -38,6 +38,12 @@ impl AddedLabels {
         self.0.iter().map(|label| (label.name.as_slice(), label.value.as_slice()))
     }
 
+    /// The most bytes by which labels become longer.
+    pub fn bytes(&self) -> usize {
+        // The number of labels may take one byte more.
+        1 + self.0.iter().map(|label| label.canonical.len()).sum::<usize>()
+    }
+
     /// Appends the canonical bytes of `labels` with these added to `out`. Hot path: the labels between two insertions
     /// are copied with a single memcpy.
     pub fn apply(&self, labels: LabelsRef<'_>, out: &mut Vec<u8>) {

@@ -73,7 +73,7 @@ fn has_news<'a>(
 ) -> bool {
     let batch = &source.chunk().batch;
     let mut bare = (0..).zip(&batch.series).filter(|(_, series)| series.metadata == Series::NO_METADATA);
-    bare.any(|(number, _)| known.of(batch.labels(number)).is_some())
+    bare.any(|(number, _)| known.of(source.metric_name(number)).is_some())
 }
 
 /// One body for all of the requests, if there is one.

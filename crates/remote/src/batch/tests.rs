@@ -18,7 +18,8 @@ fn outgoing(series: &[&str], points: &[(u32, i64)], rules: &mut Rules) -> Outgoi
     for (series, timestamp) in points {
         batch.push_float(*series, *timestamp, *timestamp as f64);
     }
-    let refs = (0..series.len() as u64).collect();
+    // As the log's registry gives them.
+    let refs = series.iter().map(|name| u64::from(crc32c::crc32c(name.as_bytes()))).collect();
     let (start, end) = (Position::default(), Position::start_of(1));
     let arrived = Duration::ZERO;
     Outgoing::new(Arc::new(Chunk { batch, refs, segment: 0, records: vec![], start, end, arrived }), rules)
@@ -136,7 +137,31 @@ fn samples_of_one_series_share_a_time_series_across_chunks() {
         let times: Vec<_> = batch.points.iter().map(|point| (point.series, point.timestamp)).collect();
         assert_eq!(times, [(0, 1), (0, 2), (0, 3), (1, 1), (1, 2)]);
     }
-    assert_eq!(a.hash(0), hash_of(a.labels(2)));
+    let encoded = batcher.encode(Protocol::V1, (0..3).map(|point| (&a, point)), usize::MAX, |_| None);
+    let times: Vec<_> =
+        decoded(Protocol::V1, &encoded).points.iter().map(|point| (point.series, point.timestamp)).collect();
+    assert_eq!(times, [(0, 1), (0, 2), (1, 1)], "of one chunk, too");
+    assert_eq!(a.hash(0), hash_of(a.labels(2, &mut Vec::new())));
+}
+
+/// Without a rule that sees labels, only external labels make two series equal: a series may have one itself.
+#[test]
+fn series_that_external_labels_make_equal_stay_in_order() {
+    let external = AddedLabels::new(&[("job".into(), "a".into())]);
+    let mut rules = Rules::new(external, relabel::Relabeller::default(), true, true);
+    let chunk = |reference: u64, pairs: &[(&str, &str)], timestamp, rules: &mut Rules| {
+        let mut chunk = Chunk::clone(outgoing(&["x"], &[(0, timestamp)], rules).chunk());
+        chunk.batch.set_labels(0, Labels::from_pairs(pairs.iter().copied()).as_ref().as_bytes());
+        chunk.refs = vec![reference];
+        Outgoing::new(Arc::new(chunk), rules)
+    };
+    let [own, none] = [&[("__name__", "x"), ("job", "a")][..], &[("__name__", "x")]];
+    let chunks = [chunk(1, own, 1, &mut rules), chunk(2, none, 2, &mut rules), chunk(1, own, 3, &mut rules)];
+    let points = chunks.iter().map(|chunk| (chunk, 0));
+    let encoded = Batcher::default().encode(Protocol::V1, points, usize::MAX, |_| None);
+    let batch = decoded(Protocol::V1, &encoded);
+    let times: Vec<_> = batch.points.iter().map(|point| (point.series, point.timestamp)).collect();
+    assert_eq!((batch.series.len(), times), (1, vec![(0, 1), (0, 2), (0, 3)]));
 }
 
 #[test]

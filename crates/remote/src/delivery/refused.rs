@@ -60,6 +60,8 @@ pub(super) struct Refused {
     large: dead::Request,
     /// The newest time of all points that it settles.
     pub(super) newest: Option<i64>,
+    /// For labels.
+    buffer: Vec<u8>,
 }
 
 impl Refused {
@@ -83,7 +85,8 @@ impl Refused {
                 }
                 self.maybe_partial += u64::from(maybe_written && about.fits_a_repeat);
                 if about.is_large() {
-                    self.large.add(outgoing.labels(point.series), outgoing.series(index), point.timestamp);
+                    let labels = outgoing.labels(point.series, &mut self.buffer);
+                    self.large.add(labels, outgoing.series(index), point.timestamp);
                     return;
                 }
                 part = Some(of_its_kind).filter(|part| part.refused < part.of);
@@ -104,7 +107,7 @@ impl Refused {
                 return;
             }
         };
-        let labels = outgoing.labels(point.series);
+        let labels = outgoing.labels(point.series, &mut self.buffer);
         let batch = &outgoing.chunk().batch;
         let said = Said { time: about.time, reason, answer: about.words, part };
         self.lines.sample(&said, labels, batch, point);

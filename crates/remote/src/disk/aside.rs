@@ -48,11 +48,18 @@ pub struct Gathered {
     /// The chunk (by its address, which stays while points are gathered) and series of the last point.
     last: Option<(usize, u32)>,
     kinds: Kinds,
+    /// For labels.
+    buffer: Vec<u8>,
 }
 
 impl Default for Gathered {
     fn default() -> Self {
-        Gathered { encoder: Encoder::new(Protocol::V2), last: None, kinds: Kinds::default() }
+        Gathered {
+            encoder: Encoder::new(Protocol::V2),
+            last: None,
+            kinds: Kinds::default(),
+            buffer: Vec::new(),
+        }
     }
 }
 
@@ -65,7 +72,7 @@ impl Gathered {
             self.last = this;
             let series = batch.series.get(point.series as usize);
             let metadata = series.and_then(|series| batch.metadata.get(series.metadata as usize));
-            self.encoder.push_series(outgoing.labels(point.series), metadata);
+            self.encoder.push_series(outgoing.labels(point.series, &mut self.buffer), metadata);
         }
         let is_encoded = self.encoder.push_point(batch, point).is_ok();
         if model::invariant!(is_encoded, "remote write 2.0 can carry every kind of point") {

@@ -32,7 +32,7 @@ const CACHE_ENTRY_BYTES: usize = 64;
 #[derive(Debug, Default)]
 pub struct Rules {
     /// Labels to add.
-    pub external: AddedLabels,
+    pub external: Arc<AddedLabels>,
     /// `write_relabel_configs`.
     pub relabel: Relabeller,
     /// Whether exemplars are sent.
@@ -50,7 +50,7 @@ impl Rules {
     /// The rules of a destination.
     pub fn new(external: AddedLabels, relabel: Relabeller, exemplars: bool, histograms: bool) -> Self {
         Rules {
-            external,
+            external: Arc::new(external),
             relabel,
             exemplars,
             histograms,
@@ -90,9 +90,13 @@ pub struct Outgoing {
     /// By series: the hash of the outgoing labels. Worked out when first asked for: as long as one shard has all
     /// lanes and requests go out as they came, nobody does.
     hashes: OnceLock<Vec<u64>>,
-    /// By series; empty where all keep their own.
+    /// By series, what relabelling made of its labels; empty where all keep their own.
     labels: Vec<Labels>,
     rewritten: Vec<u8>,
+    /// Labels that each series gets when its labels are asked for. A copy of all labels of the chunk would be read
+    /// once, from memory that has left the processor's cache by then. With relabelling rules, which see these labels,
+    /// they are in `labels` already.
+    added: Option<Arc<AddedLabels>>,
     /// By series, for a member of a sharded entry: a bit for each ring that makes the series its own, of
     /// those that the chunk lies in. By the labels in the log, so that other rules move no series, and what
     /// is somebody else's costs no rewriting.
@@ -113,21 +117,25 @@ impl Outgoing {
             hashes: OnceLock::new(),
             labels: Vec::new(),
             rewritten: Vec::new(),
+            added: None,
             owned: Vec::new(),
             crosses: false,
         };
         if let Some(share) = &rules.share {
             outgoing.divide(share);
         }
-        if !rules.external.is_empty() || !rules.relabel.is_empty() {
+        if !rules.relabel.is_empty() {
             outgoing.rewrite(rules);
+        } else if !rules.external.is_empty() {
+            outgoing.added = Some(rules.external.clone());
         }
         outgoing
     }
 
     fn hash_all(&self) -> Vec<u64> {
+        let mut buffer = Vec::new();
         let hash = |series| match self.owns_some(series) {
-            true => series_hash(self.labels(series).as_bytes()),
+            true => series_hash(self.labels(series, &mut buffer).as_bytes()),
             false => 0,
         };
         (0..self.chunk.batch.series.len() as u32).map(hash).collect()
@@ -163,9 +171,6 @@ impl Outgoing {
     fn rewrite(&mut self, rules: &mut Rules) {
         let batch = &self.chunk.batch;
         self.labels.reserve(batch.series.len());
-        if !rules.external.is_empty() && self.owned.is_empty() {
-            self.rewritten.reserve(batch.bytes.len() + 64 * batch.series.len());
-        }
         let mut with_external = Vec::new();
         for series in 0..batch.series.len() as u32 {
             let own = batch.labels(series);
@@ -174,42 +179,32 @@ impl Outgoing {
                 continue;
             }
             let start = self.rewritten.len();
-            let made = if rules.relabel.is_empty() {
-                rules.external.apply(own, &mut self.rewritten);
-                Labels::Rewritten(Span::default())
-            } else {
-                let reference = self.chunk.refs.get(series as usize).copied();
-                let known = reference.and_then(|reference| rules.cache.made.get(&reference));
-                let made = match known {
-                    Some(made) => made.clone(),
-                    None => {
-                        with_external.clear();
-                        rules.external.apply(own, &mut with_external);
-                        let mut out = Vec::new();
-                        let made = match rules.relabel.apply(LabelsRef::trusted(&with_external), &mut out) {
-                            Relabelled::Dropped => Made::Dropped,
-                            Relabelled::Changed => Made::Changed(out.into()),
-                            Relabelled::Same if rules.external.is_empty() => Made::Own,
-                            Relabelled::Same => Made::Changed(with_external.as_slice().into()),
-                        };
-                        rules.cache.keep(reference, &made);
-                        made
-                    }
-                };
-                match made {
-                    Made::Own => Labels::Own,
-                    Made::Dropped => Labels::Dropped,
-                    Made::Changed(bytes) => {
-                        self.rewritten.extend_from_slice(&bytes);
-                        Labels::Rewritten(Span::default())
-                    }
+            let reference = self.chunk.refs.get(series as usize).copied();
+            let known = reference.and_then(|reference| rules.cache.made.get(&reference));
+            let made = match known {
+                Some(made) => made.clone(),
+                None => {
+                    with_external.clear();
+                    rules.external.apply(own, &mut with_external);
+                    let mut out = Vec::new();
+                    let made = match rules.relabel.apply(LabelsRef::trusted(&with_external), &mut out) {
+                        Relabelled::Dropped => Made::Dropped,
+                        Relabelled::Changed => Made::Changed(out.into()),
+                        Relabelled::Same if rules.external.is_empty() => Made::Own,
+                        Relabelled::Same => Made::Changed(with_external.as_slice().into()),
+                    };
+                    rules.cache.keep(reference, &made);
+                    made
                 }
             };
-            let span = Span { start: start as u32, len: (self.rewritten.len() - start) as u32 };
-            self.labels.push(if matches!(made, Labels::Rewritten(_)) {
-                Labels::Rewritten(span)
-            } else {
-                made
+            self.labels.push(match made {
+                Made::Own => Labels::Own,
+                Made::Dropped => Labels::Dropped,
+                Made::Changed(bytes) => {
+                    self.rewritten.extend_from_slice(&bytes);
+                    let len = (self.rewritten.len() - start) as u32;
+                    Labels::Rewritten(Span { start: start as u32, len })
+                }
             });
         }
         if self.labels.iter().all(|labels| *labels == Labels::Own) {
@@ -222,8 +217,17 @@ impl Outgoing {
         &self.chunk
     }
 
-    /// The outgoing labels of this series.
-    pub fn labels(&self, series: u32) -> LabelsRef<'_> {
+    /// The outgoing labels of this series; `buffer` is for those that have to be written first.
+    pub fn labels<'a>(&'a self, series: u32, buffer: &'a mut Vec<u8>) -> LabelsRef<'a> {
+        let labels = self.labels_without_added(series);
+        let Some(added) = &self.added else { return labels };
+        buffer.clear();
+        added.apply(labels, buffer);
+        LabelsRef::trusted(buffer)
+    }
+
+    /// The outgoing labels of this series, without those that are added.
+    fn labels_without_added(&self, series: u32) -> LabelsRef<'_> {
         match self.labels.get(series as usize) {
             None | Some(Labels::Own) => self.chunk.batch.labels(series),
             Some(Labels::Rewritten(span)) => LabelsRef::trusted(model::batch::slice(&self.rewritten, *span)),
@@ -233,7 +237,23 @@ impl Outgoing {
 
     /// The request that the chunk came in, if it says what is sent of the chunk as long as that is all of it.
     pub fn original(&self) -> Option<&Original> {
-        self.chunk.batch.original().filter(|_| self.labels.is_empty())
+        self.chunk.batch.original().filter(|_| self.labels.is_empty() && self.added.is_none())
+    }
+
+    /// About how many bytes the outgoing labels of this series have: never too few.
+    pub fn labels_bytes(&self, series: u32) -> usize {
+        let added = self.added.as_ref().map_or(0, |added| added.bytes());
+        self.labels_without_added(series).as_bytes().len() + added
+    }
+
+    /// The series' reference in the log. Two series with the same one are the same.
+    pub fn reference(&self, series: u32) -> Option<u64> {
+        self.chunk.refs.get(series as usize).copied()
+    }
+
+    /// The metric name of this series, as it goes out: labels that are added never replace one.
+    pub fn metric_name(&self, series: u32) -> &[u8] {
+        self.labels_without_added(series).metric_name().unwrap_or_default()
     }
 
     /// The hash of this series' outgoing labels.

@@ -26,7 +26,10 @@ fn relabelling_sees_external_labels_and_is_remembered_by_reference() {
     let mut rules = rules(json, &[("region".into(), "eu-west".into())]);
     for _ in 0..2 {
         let outgoing = Outgoing::new(chunk(&["up", "secret"], 5), &mut rules);
-        assert_eq!(outgoing.labels(0).to_string(), r#"up{job="a",region="eu-west",short="eu"}"#);
+        assert_eq!(
+            outgoing.labels(0, &mut Vec::new()).to_string(),
+            r#"up{job="a",region="eu-west",short="eu"}"#
+        );
         let left = |point| outgoing.left_out(outgoing.point(point).unwrap(), &rules);
         assert_eq!((left(0), left(1)), (None, Some(Left::Rule)));
         assert_eq!(rules.cache.made.len(), 2);
