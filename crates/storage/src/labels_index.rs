@@ -26,6 +26,8 @@ pub(crate) struct LabelsIndex {
     places: Places,
     cache: VecDeque<(u32, Arc<[u8]>)>,
     cached_bytes: usize,
+    /// Of all label sets.
+    total_bytes: usize,
     /// The record that was used last, which is nearly always the one that is used next.
     last: Option<(u32, Arc<[u8]>)>,
 }
@@ -39,6 +41,7 @@ impl LabelsIndex {
             places: Places::default(),
             cache: VecDeque::new(),
             cached_bytes: 0,
+            total_bytes: 0,
             last: None,
         }
     }
@@ -54,6 +57,7 @@ impl LabelsIndex {
             let place = labels.as_ptr().addr() - bytes.as_ptr().addr();
             let place = Place { record, start: place as u32, len: labels.len() as u32 };
             self.places.insert(reference, place);
+            self.total_bytes += labels.len();
         }
         self.keep(record, bytes.into());
         Ok(())
@@ -116,6 +120,11 @@ impl LabelsIndex {
             Verdict::Again => Err(error),
             Verdict::GiveUp => Ok(None),
         }
+    }
+
+    /// How many bytes a label set has on average.
+    pub(crate) fn mean_bytes(&self) -> usize {
+        self.total_bytes / self.len().max(1)
     }
 
     /// Number of series.
