@@ -5,12 +5,15 @@
 //!
 //! ```text
 //!                                          ┌─ canonical labels
-//!   hash(raw) ─► entry: raw, context ══════┼─ after the input's rules: the same, other labels, or dropped
-//!                 (compared in full)       └─ hash for the registry
+//!   hash(raw), context ─► entry ───────────┼─ after the input's rules: the same, other labels, or dropped
+//!                                          └─ hash for the registry
 //! ```
 //!
-//! The *context* is everything else that the outcome depends on: settings, limits, labels of the request. It is a keyed
-//! 128-bit hash, as the registry's. Settings are in it by a number that each change of the settings makes new.
+//! The raw bytes are not kept: a series is known by their hash, which has 128 bits and a key that is made anew at each
+//! start, as the registry knows series. That halves the memory of a series, and what a hit reads.
+//!
+//! The *context* is everything else that the outcome depends on: settings, limits, labels of the request. It is such a
+//! hash, too. Settings are in it by a number that each change of the settings makes new.
 //!
 //! Nothing depends on an entry being there: an unknown series costs its decoding. Memory is bounded by
 //! [`crate::Settings::known_series_bytes`] and is taken as it is used. Where it is full, series that were not seen for a
@@ -25,18 +28,16 @@ pub use recogniser::{ParseLines, Recognised, Recogniser};
 
 use crate::counters::Number;
 use shard::Shard;
-use std::hash::{BuildHasher, Hasher};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Longest raw bytes, and longest label set, of a series that is remembered.
+/// Longest label set of a series that is remembered.
 pub const KNOWN_SET_BYTES: usize = 8 << 10;
 /// Parts with a lock of their own.
 const SHARDS: usize = 16;
 
 /// The known series of all inputs.
 #[derive(Debug)]
-pub struct KnownSeries<S = hashbrown::DefaultHashBuilder> {
-    hasher: S,
+pub struct KnownSeries {
     shards: Box<[Mutex<Shard>]>,
     shard_bytes_max: usize,
     /// Series that were recognised, and that were not.
@@ -44,16 +45,11 @@ pub struct KnownSeries<S = hashbrown::DefaultHashBuilder> {
     pub misses: Number,
 }
 
-impl KnownSeries {
-    pub(crate) fn new(bytes_max: usize) -> Self {
-        KnownSeries::with_hasher(bytes_max, SHARDS, hashbrown::DefaultHashBuilder::default())
-    }
-}
-
 /// By what a series is known.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Key<'k> {
-    pub(crate) raw: &'k [u8],
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Key {
+    /// The hash of the raw bytes.
+    pub(crate) raw: u128,
     /// See [`formats::Recognise`].
     pub(crate) variant: u8,
     pub(crate) context: u128,
@@ -77,10 +73,13 @@ pub(crate) enum Outcome<'k> {
     Dropped,
 }
 
-impl<S: BuildHasher> KnownSeries<S> {
-    fn with_hasher(bytes_max: usize, shards: usize, hasher: S) -> Self {
+impl KnownSeries {
+    pub(crate) fn new(bytes_max: usize) -> Self {
+        KnownSeries::with_shards(bytes_max, SHARDS)
+    }
+
+    fn with_shards(bytes_max: usize, shards: usize) -> Self {
         KnownSeries {
-            hasher,
             shards: (0..shards).map(|_| Mutex::default()).collect(),
             shard_bytes_max: bytes_max / shards.max(1),
             hits: Number::default(),
@@ -88,32 +87,21 @@ impl<S: BuildHasher> KnownSeries<S> {
         }
     }
 
-    fn hash(&self, key: Key<'_>) -> u64 {
-        let mut hasher = self.hasher.build_hasher();
-        hasher.write(key.raw);
-        hasher.write_u128(key.context);
-        hasher.write_u8(key.variant);
-        hasher.finish()
-    }
-
-    fn shard(&self, hash: u64) -> Option<MutexGuard<'_, Shard>> {
+    fn shard(&self, key: Key) -> Option<MutexGuard<'_, Shard>> {
         // Other bits than those by which the shard's table places its entries.
-        let index = (hash >> 32) as usize % self.shards.len().max(1);
+        let index = (key.raw >> 64) as usize % self.shards.len().max(1);
         Some(self.shards.get(index)?.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Passes what is known of a series to `take`.
     #[inline]
-    fn with<T>(&self, key: Key<'_>, take: impl FnOnce(Known<'_>) -> T) -> Option<T> {
-        let hash = self.hash(key);
-        let mut shard = self.shard(hash)?;
-        shard.find(hash, key).map(take)
+    fn with<T>(&self, key: Key, take: impl FnOnce(Known<'_>) -> T) -> Option<T> {
+        self.shard(key)?.find(key).map(take)
     }
 
-    fn insert(&self, key: Key<'_>, known: Known<'_>) {
-        let hash = self.hash(key);
-        if let Some(mut shard) = self.shard(hash) {
-            shard.insert(hash, key, known, self.shard_bytes_max);
+    fn insert(&self, key: Key, known: Known<'_>) {
+        if let Some(mut shard) = self.shard(key) {
+            shard.insert(key, known, self.shard_bytes_max);
         }
     }
 

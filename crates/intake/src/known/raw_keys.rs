@@ -4,13 +4,13 @@
 //! owner finds the number again from the labels, at the cost of making them.
 
 use super::shard::Shard;
-use super::{KNOWN_SET_BYTES, Key, Known, Outcome};
-use std::hash::BuildHasher;
+use super::{Key, Known, Outcome};
+use storage::registry::Hasher;
 
 /// See the module.
 #[derive(Debug)]
-pub struct RawKeys<S = hashbrown::DefaultHashBuilder> {
-    hasher: S,
+pub struct RawKeys {
+    hasher: Hasher,
     keys: Shard,
     bytes_max: usize,
 }
@@ -18,28 +18,23 @@ pub struct RawKeys<S = hashbrown::DefaultHashBuilder> {
 impl RawKeys {
     /// Keys that take at most `bytes_max` bytes of memory.
     pub fn new(bytes_max: usize) -> Self {
-        RawKeys { hasher: hashbrown::DefaultHashBuilder::default(), keys: Shard::default(), bytes_max }
+        RawKeys { hasher: Hasher::new(), keys: Shard::default(), bytes_max }
     }
-}
 
-impl<S: BuildHasher> RawKeys<S> {
     #[inline]
     pub fn get(&mut self, raw: &[u8]) -> Option<u64> {
-        let hash = self.hasher.hash_one(raw);
-        self.keys.find(hash, key(raw)).map(|known| known.hash as u64)
+        let key = self.key(raw);
+        self.keys.find(key).map(|known| known.hash as u64)
     }
 
     /// Remembers a number, in place of the one that was remembered for this key, if there is room for it.
     pub fn set(&mut self, raw: &[u8], number: u64) {
-        if raw.len() > KNOWN_SET_BYTES {
+        let key = self.key(raw);
+        if self.keys.replace_hash(key, number.into()) {
             return;
         }
-        let hash = self.hasher.hash_one(raw);
-        if self.keys.replace_hash(hash, key(raw), number.into()) {
-            return;
-        }
-        let known = Known { labels: raw, outcome: Outcome::Same, hash: number.into() };
-        self.keys.insert(hash, key(raw), known, self.bytes_max);
+        let known = Known { labels: &[], outcome: Outcome::Same, hash: number.into() };
+        self.keys.insert(key, known, self.bytes_max);
     }
 
     /// Forgets all keys: what numbers stand for has changed.
@@ -59,10 +54,10 @@ impl<S: BuildHasher> RawKeys<S> {
     pub fn bytes(&self) -> usize {
         self.keys.bytes()
     }
-}
 
-fn key(raw: &[u8]) -> Key<'_> {
-    Key { raw, variant: 0, context: 0 }
+    fn key(&self, raw: &[u8]) -> Key {
+        Key { raw: self.hasher.hash(raw), variant: 0, context: 0 }
+    }
 }
 
 #[cfg(test)]

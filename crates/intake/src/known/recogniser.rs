@@ -6,7 +6,6 @@ use crate::settings::InputSettings;
 use formats::text::{self, ParseError, ParseOptions};
 use formats::{Parsed, Recognise, Rejected};
 use model::{Batch, Kinds, LabelsRef, Limits};
-use std::hash::BuildHasher;
 use std::sync::Arc;
 use storage::registry::Hasher;
 
@@ -16,8 +15,8 @@ const CANONICAL: u8 = u8::MAX;
 /// Recognises the series of an input's requests, and applies the input's rules to those that are new. It has one snapshot
 /// of the settings.
 #[derive(Debug)]
-pub struct Recogniser<S = hashbrown::DefaultHashBuilder> {
-    pub(crate) known: Arc<KnownSeries<S>>,
+pub struct Recogniser {
+    pub(crate) known: Arc<KnownSeries>,
     pub(crate) hasher: Hasher,
     pub(crate) settings: Arc<InputSettings>,
     pub(crate) limits: Limits,
@@ -44,7 +43,7 @@ impl From<Parsed> for Recognised {
     }
 }
 
-impl<S: BuildHasher> Recogniser<S> {
+impl Recogniser {
     /// Reads a text, as [`text::parse`] does.
     pub fn parse_text(&self, bytes: &[u8], options: &ParseOptions<'_>) -> Result<Recognised, ParseError> {
         // Strings are quoted, so that different labels are never written the same.
@@ -77,13 +76,14 @@ impl<S: BuildHasher> Recogniser<S> {
     }
 
     /// `depends_on`: what the labels of this request's series depend on besides their raw bytes and the settings.
-    fn begin(&self, depends_on: &str) -> Request<'_, S> {
+    fn begin(&self, depends_on: &str) -> Request<'_> {
         let context = format!("{} {} {depends_on}", self.generation, self.section);
         Request {
             known: &self.known,
             hasher: &self.hasher,
             rules: Rules::new(self.settings.clone(), self.limits),
             context: self.hasher.hash(context.as_bytes()),
+            hashed: None,
             last: None,
             made: AllMade::default(),
             hits: 0,
@@ -94,11 +94,14 @@ impl<S: BuildHasher> Recogniser<S> {
 
 /// The series of one request.
 #[derive(Debug)]
-struct Request<'r, S> {
-    known: &'r KnownSeries<S>,
+struct Request<'r> {
+    known: &'r KnownSeries,
     hasher: &'r Hasher,
     rules: Rules,
     context: u128,
+    /// The raw bytes that were hashed last, as they lie in the request, and their hash: a series that is not found is
+    /// learned next.
+    hashed: Option<(*const [u8], u128)>,
     /// The series of the last call of `find` or `learn`.
     last: Option<(Made, u128)>,
     made: AllMade,
@@ -106,11 +109,21 @@ struct Request<'r, S> {
     misses: u64,
 }
 
-impl<S: BuildHasher> Request<'_, S> {
+impl Request<'_> {
+    fn key(&mut self, raw: &[u8], variant: u8) -> Key {
+        let hash = match self.hashed {
+            Some((last, hash)) if std::ptr::eq(last, raw) => hash,
+            _ => self.hasher.hash(raw),
+        };
+        self.hashed = Some((raw, hash));
+        Key { raw: hash, variant, context: self.context }
+    }
+
     #[inline]
     fn look_up(&mut self, raw: &[u8], variant: u8, take: impl FnOnce(&[u8])) -> bool {
+        let key = self.key(raw, variant);
         let changed = &mut self.made.changed;
-        let found = self.known.with(Key { raw, variant, context: self.context }, |known| {
+        let found = self.known.with(key, |known| {
             take(known.labels);
             let made = match known.outcome {
                 Outcome::Same => Made::Same,
@@ -128,12 +141,13 @@ impl<S: BuildHasher> Request<'_, S> {
     }
 }
 
-impl<S: BuildHasher> Recognise for Request<'_, S> {
+impl Recognise for Request<'_> {
     fn find(&mut self, raw: &[u8], variant: u8, out: &mut Vec<u8>) -> bool {
         self.look_up(raw, variant, |labels| out.extend_from_slice(labels))
     }
 
     fn learn(&mut self, raw: &[u8], variant: u8, labels: &[u8]) {
+        let key = self.key(raw, variant);
         let made = self.rules.make(LabelsRef::trusted(labels), &mut self.made.changed);
         let (outcome, after) = match &made {
             Made::Same => (Some(Outcome::Same), labels),
@@ -145,9 +159,8 @@ impl<S: BuildHasher> Recognise for Request<'_, S> {
             Made::Invalid(_) => (None, labels),
         };
         let hash = self.hasher.hash(after);
-        let is_small = [raw, labels, after].iter().all(|bytes| bytes.len() <= KNOWN_SET_BYTES);
+        let is_small = [labels, after].iter().all(|bytes| bytes.len() <= KNOWN_SET_BYTES);
         if let Some(outcome) = outcome.filter(|_| is_small) {
-            let key = Key { raw, variant, context: self.context };
             self.known.insert(key, Known { labels, outcome, hash });
         }
         self.last = Some((made, hash));
@@ -164,7 +177,7 @@ impl<S: BuildHasher> Recognise for Request<'_, S> {
     }
 }
 
-impl<S> Drop for Request<'_, S> {
+impl Drop for Request<'_> {
     fn drop(&mut self) {
         self.known.hits.add(self.hits);
         self.known.misses.add(self.misses);

@@ -1,7 +1,7 @@
 //! A part of the known series: a table of entries, and an arena with their bytes.
 //!
 //! ```text
-//! arena: │ raw │ labels │ labels after the rules │ raw │ labels │ ...     labels that equal the ones before are left out
+//! arena: │ labels │ labels after the rules │ labels │ ...     labels that equal the ones before are left out
 //! ```
 //!
 //! The arena only grows. When it is full, new series are turned away until [`TURNED_AWAY`] times as many were turned away
@@ -28,13 +28,11 @@ pub(super) struct Shard {
 
 #[derive(Debug, Clone, Copy)]
 struct Entry {
-    hash: u64,
+    raw: [u64; 2],
     context: [u64; 2],
     labels_hash: [u64; 2],
     /// Where it begins in the arena.
     start: u32,
-    raw: u16,
-    /// 0: as `raw`.
     labels: u16,
     /// 0: as the labels.
     changed: u16,
@@ -51,9 +49,14 @@ fn halves(number: u128) -> [u64; 2] {
     [(number >> 64) as u64, number as u64]
 }
 
+/// The bits of keyed hashes are good as they are.
+fn place(raw: u64, context: u64, variant: u8) -> u64 {
+    raw ^ context ^ u64::from(variant)
+}
+
 impl Entry {
     fn bytes(&self) -> usize {
-        usize::from(self.raw) + usize::from(self.labels) + usize::from(self.changed)
+        usize::from(self.labels) + usize::from(self.changed)
     }
 
     fn slice<'a>(&self, arena: &'a [u8]) -> &'a [u8] {
@@ -61,73 +64,67 @@ impl Entry {
         arena.get(start..start + self.bytes()).unwrap_or_default()
     }
 
-    fn raw<'a>(&self, arena: &'a [u8]) -> &'a [u8] {
-        let start = self.start as usize;
-        arena.get(start..start + usize::from(self.raw)).unwrap_or_default()
+    /// By what the table places it.
+    fn place(&self) -> u64 {
+        let ([_, raw], [_, context]) = (self.raw, self.context);
+        place(raw, context, self.variant)
     }
 
     fn known<'a>(&self, arena: &'a [u8]) -> Known<'a> {
-        let (raw, rest) = self.slice(arena).split_at_checked(self.raw.into()).unwrap_or_default();
-        let (labels, changed) = rest.split_at_checked(self.labels.into()).unwrap_or_default();
+        let (labels, changed) = self.slice(arena).split_at_checked(self.labels.into()).unwrap_or_default();
         let outcome = match (self.is_dropped, changed) {
             (true, _) => Outcome::Dropped,
             (false, []) => Outcome::Same,
             (false, changed) => Outcome::Changed(changed),
         };
         let [high, low] = self.labels_hash.map(u128::from);
-        Known { labels: if labels.is_empty() { raw } else { labels }, outcome, hash: high << 64 | low }
+        Known { labels, outcome, hash: high << 64 | low }
     }
 }
 
 impl Shard {
-    pub(super) fn find(&mut self, hash: u64, key: Key<'_>) -> Option<Known<'_>> {
-        let index = self.position(hash, key)?;
+    pub(super) fn find(&mut self, key: Key) -> Option<Known<'_>> {
+        let index = self.position(key)?;
         let entry = self.entries.get_mut(index as usize)?;
         entry.is_found = true;
         Some(entry.known(&self.arena))
     }
 
-    fn position(&self, hash: u64, key: Key<'_>) -> Option<u32> {
-        let Shard { table, entries, arena, .. } = self;
-        let context = halves(key.context);
+    fn position(&self, key: Key) -> Option<u32> {
+        let (raw, context) = (halves(key.raw), halves(key.context));
         let is_it = |index: &u32| {
-            entries.get(*index as usize).is_some_and(|entry| {
-                entry.hash == hash
-                    && entry.variant == key.variant
-                    && entry.context == context
-                    && entry.raw(arena) == key.raw
+            self.entries.get(*index as usize).is_some_and(|entry| {
+                entry.raw == raw && entry.context == context && entry.variant == key.variant
             })
         };
-        table.find(hash, is_it).copied()
+        self.table.find(place(raw[1], context[1], key.variant), is_it).copied()
     }
 
     /// Replaces the hash of a series that is there. Returns false for one that is not.
-    pub(super) fn replace_hash(&mut self, hash: u64, key: Key<'_>, labels_hash: u128) -> bool {
-        let Some(index) = self.position(hash, key) else { return false };
+    pub(super) fn replace_hash(&mut self, key: Key, labels_hash: u128) -> bool {
+        let Some(index) = self.position(key) else { return false };
         let entry = self.entries.get_mut(index as usize);
         entry.map(|entry| entry.labels_hash = halves(labels_hash)).is_some()
     }
 
     /// Remembers a series, if there is room for it within `bytes_max`.
-    pub(super) fn insert(&mut self, hash: u64, key: Key<'_>, known: Known<'_>, bytes_max: usize) {
-        let labels = if known.labels == key.raw { &[] } else { known.labels };
+    pub(super) fn insert(&mut self, key: Key, known: Known<'_>, bytes_max: usize) {
         let changed = if let Outcome::Changed(changed) = known.outcome { changed } else { &[] };
-        let parts = [key.raw, labels, changed];
-        let [Ok(raw), Ok(labels), Ok(changed)] = parts.map(|part| u16::try_from(part.len())) else { return };
-        // Another request may have learned the series meanwhile.
-        if self.find(hash, key).is_some()
-            || !self.make_room(parts.iter().map(|part| part.len()).sum(), bytes_max)
+        let parts = [known.labels, changed];
+        let [Ok(labels), Ok(changed)] = parts.map(|part| u16::try_from(part.len())) else { return };
+        if !self.make_room(parts.iter().map(|part| part.len()).sum(), bytes_max)
+            // Another request may have learned the series meanwhile.
+            || self.find(key).is_some()
         {
             return;
         }
         let Ok(start) = u32::try_from(self.arena.len()) else { return };
         parts.into_iter().for_each(|part| self.arena.extend_from_slice(part));
         self.push(Entry {
-            hash,
+            raw: halves(key.raw),
             context: halves(key.context),
             labels_hash: halves(known.hash),
             start,
-            raw,
             labels,
             changed,
             variant: key.variant,
@@ -138,8 +135,8 @@ impl Shard {
 
     fn push(&mut self, entry: Entry) {
         let Shard { table, entries, .. } = self;
-        let hash_of = |index: &u32| entries.get(*index as usize).map_or(0, |entry| entry.hash);
-        table.insert_unique(entry.hash, entries.len() as u32, hash_of);
+        let place_of = |index: &u32| entries.get(*index as usize).map_or(0, Entry::place);
+        table.insert_unique(entry.place(), entries.len() as u32, place_of);
         entries.push(entry);
     }
 

@@ -16,24 +16,6 @@ const NOW: i64 = 1_700_000_000_000;
 /// Enough for all series of a test.
 const LARGE: usize = 1 << 20;
 
-/// The same hash for everything.
-#[derive(Debug, Default, Clone)]
-struct Collides;
-
-impl Hasher for Collides {
-    fn finish(&self) -> u64 {
-        0
-    }
-    fn write(&mut self, _: &[u8]) {}
-}
-
-impl BuildHasher for Collides {
-    type Hasher = Collides;
-    fn build_hasher(&self) -> Collides {
-        Collides
-    }
-}
-
 /// Settings as they may follow each other by reloads: their numbers are their generations.
 fn all_settings() -> Vec<Arc<InputSettings>> {
     let settings = |labels: &[(&str, &str)], rules: &str| {
@@ -57,11 +39,7 @@ fn all_settings() -> Vec<Arc<InputSettings>> {
     ]
 }
 
-fn recogniser<S: BuildHasher>(
-    known: &Arc<KnownSeries<S>>,
-    hasher: &registry::Hasher,
-    generation: usize,
-) -> Recogniser<S> {
+fn recogniser(known: &Arc<KnownSeries>, hasher: &registry::Hasher, generation: usize) -> Recogniser {
     Recogniser {
         known: known.clone(),
         hasher: hasher.clone(),
@@ -108,7 +86,7 @@ type Sent = (Vec<String>, bool, usize, usize);
 
 const EXTRA: [&[(&str, &str)]; 3] = [&[], &[("job", "a")], &[("x", "")]];
 
-fn check<S: BuildHasher>(known: &Arc<KnownSeries<S>>, requests: &[Sent]) -> Result<(), TestCaseError> {
+fn check(known: &Arc<KnownSeries>, requests: &[Sent]) -> Result<(), TestCaseError> {
     let hasher = registry::Hasher::new();
     for (lines, open_metrics, extra, generation) in requests {
         let mut lines = lines.clone();
@@ -243,13 +221,13 @@ fn requests() -> impl Strategy<Value = Vec<Sent>> {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
-    /// Whatever is known, forgotten, evicted or collides: each request comes to what it comes to without known series.
+    /// Whatever is known, forgotten, or evicted: each request comes to what it comes to without known series.
     #[test]
     fn recognised_requests_are_as_decoded_ones(
         requests in requests(), bytes_max in prop_oneof![Just(0), Just(ENTRY_BYTES + 20), 0usize..4000, Just(LARGE)]
     ) {
-        check(&Arc::new(KnownSeries::with_hasher(bytes_max, 1, Collides)), &requests)?;
-        check(&Arc::new(KnownSeries::with_hasher(bytes_max, 2, hashbrown::DefaultHashBuilder::default())), &requests)?;
+        check(&Arc::new(KnownSeries::with_shards(bytes_max, 1)), &requests)?;
+        check(&Arc::new(KnownSeries::with_shards(bytes_max, 2)), &requests)?;
     }
 }
 
