@@ -1,7 +1,10 @@
 //! What a group sends: its values, its two push times, its staleness markers. Pure.
 
 use super::group::{Family, Group, Member, PushedExemplar, Reading};
-use model::{Batch, Counts, Histogram, Labels, Metadata, MetricType, Series, stale_nan};
+use super::packed::Visitor;
+use super::state::Sent;
+use crate::entry::family::Head;
+use model::{Batch, Counts, Histogram, Labels, LabelsRef, Metadata, MetricType, Series, stale_nan};
 use std::collections::HashMap;
 
 /// Appends all series of a family. Each is sent at `at`, or with the timestamp it was pushed with where
@@ -52,17 +55,50 @@ pub fn pushed_family(
     }
 }
 
+/// Appends what a group sends again. `is_mixed` says whether other groups give a family another type.
+pub fn again(sent: &mut Sent, group: &Group, is_mixed: impl Fn(&str) -> bool, at: i64) {
+    group.families.visit(&mut Again { sent, is_mixed, at, metadata: Series::NO_METADATA });
+}
+
+struct Again<'s, F> {
+    sent: &'s mut Sent,
+    is_mixed: F,
+    at: i64,
+    /// Of the family under way.
+    metadata: u32,
+}
+
+impl<F: Fn(&str) -> bool> Visitor for Again<'_, F> {
+    fn family(&mut self, head: &Head<'_>) {
+        let is_mixed = (self.is_mixed)(head.name);
+        let kind = if is_mixed { MetricType::Unknown } else { head.kind };
+        self.metadata = match says_something(kind, head.help, head.unit, is_mixed) {
+            true => self.sent.metadata(head.name, kind, head.help, head.unit),
+            false => Series::NO_METADATA,
+        };
+    }
+
+    fn series(&mut self, labels: LabelsRef<'_>, start: i64, reading: Reading) {
+        let batch = &mut self.sent.batch;
+        let series = batch.add_series(labels, self.metadata);
+        match reading {
+            Reading::Float(value) => batch.push_float(series, self.at, value),
+            Reading::Histogram(histogram) => batch.push_histogram(series, self.at, 0, *histogram),
+        }
+        if let Some(point) = batch.points.last_mut() {
+            point.start_timestamp = start;
+        }
+    }
+}
+
 /// Appends the two push times of a group.
-pub fn push_times(batch: &mut Batch, group: &Group, at: i64) {
+pub fn push_times(sent: &mut Sent, group: &Group, at: i64) {
     for (name, help, value) in group.push_times() {
-        batch.metadata.push(Metadata {
-            family: name.to_string(),
-            kind: MetricType::Gauge,
-            help: help.to_string(),
-            unit: String::new(),
-        });
-        let metadata = batch.metadata.len() as u32 - 1;
-        let series = batch.add_series(group.time_labels(name).as_ref(), metadata);
+        let metadata = sent.metadata(name, MetricType::Gauge, help, "");
+        let batch = &mut sent.batch;
+        let start = batch.bytes.len();
+        group.put_time_labels(name, &mut batch.bytes);
+        let series = batch.push_series(start, metadata);
         batch.push_float(series, at, value);
     }
 }
@@ -80,7 +116,9 @@ pub fn marker(batch: &mut Batch, member: &Member, at: i64) {
 /// Appends the end of a group's push times.
 pub fn push_time_markers(batch: &mut Batch, group: &Group, at: i64) {
     for (name, ..) in group.push_times() {
-        let series = batch.add_series(group.time_labels(name).as_ref(), Series::NO_METADATA);
+        let start = batch.bytes.len();
+        group.put_time_labels(name, &mut batch.bytes);
+        let series = batch.push_series(start, Series::NO_METADATA);
         batch.push_float(series, at, stale_nan());
     }
 }
@@ -100,8 +138,7 @@ fn stale_histogram() -> Histogram {
 
 fn metadata(batch: &mut Batch, name: &str, family: &Family, mixed: bool) -> u32 {
     let kind = if mixed { MetricType::Unknown } else { family.kind };
-    // Said even without a type where another one was said before.
-    if kind == MetricType::Unknown && family.help.is_empty() && family.unit.is_empty() && !mixed {
+    if !says_something(kind, &family.help, &family.unit, mixed) {
         return Series::NO_METADATA;
     }
     batch.metadata.push(Metadata {
@@ -111,4 +148,9 @@ fn metadata(batch: &mut Batch, name: &str, family: &Family, mixed: bool) -> u32 
         unit: family.unit.clone(),
     });
     batch.metadata.len() as u32 - 1
+}
+
+/// Whether metadata is worth sending: even without a type if another one was sent before.
+fn says_something(kind: MetricType, help: &str, unit: &str, is_mixed: bool) -> bool {
+    kind != MetricType::Unknown || !help.is_empty() || !unit.is_empty() || is_mixed
 }

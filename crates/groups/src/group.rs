@@ -1,6 +1,7 @@
 //! A group: what was pushed under one set of labels, and when. Pure.
 
 use crate::packed::Packed;
+use model::varint::{put_bytes, put_u64};
 use model::{Histogram, Labels, LabelsRef, MetricType};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -183,9 +184,16 @@ impl Group {
         ]
     }
 
+    /// Appends the canonical labels of one of its push times.
+    pub fn put_time_labels(&self, name: &str, out: &mut Vec<u8>) {
+        put_with_name(self.key.as_ref(), name, out);
+    }
+
     /// The labels of one of its push times.
     pub fn time_labels(&self, name: &str) -> Labels {
-        with_name(self.key.as_ref(), name)
+        let mut bytes = Vec::new();
+        self.put_time_labels(name, &mut bytes);
+        LabelsRef::trusted(&bytes).to_labels()
     }
 }
 
@@ -193,9 +201,16 @@ fn seconds(ms: i64) -> f64 {
     ms as f64 / 1000.0
 }
 
-/// `key` with a metric name.
-fn with_name(key: LabelsRef<'_>, name: &str) -> Labels {
-    let pairs: Vec<_> = key.iter().collect();
-    let pairs = pairs.iter().map(|(name, value)| (name.as_ref(), value.as_ref()));
-    Labels::from_pairs(pairs.chain([(model::labels::METRIC_NAME, name)]))
+/// Appends `key`, which has no metric name, with this one.
+fn put_with_name(key: LabelsRef<'_>, metric: &str, out: &mut Vec<u8>) {
+    const METRIC_NAME: &[u8] = model::labels::METRIC_NAME.as_bytes();
+    put_u64(out, key.len() as u64 + 1);
+    let (before, after) = (|name: &[u8]| name < METRIC_NAME, |name: &[u8]| name >= METRIC_NAME);
+    let put = |out: &mut Vec<u8>, (name, value): (&[u8], &[u8])| {
+        put_bytes(out, name);
+        put_bytes(out, value);
+    };
+    key.pairs().filter(|(name, _)| before(name)).for_each(|pair| put(out, pair));
+    put(out, (METRIC_NAME, metric.as_bytes()));
+    key.pairs().filter(|(name, _)| after(name)).for_each(|pair| put(out, pair));
 }

@@ -13,9 +13,10 @@
 //! ```
 
 use crate::entry::bytes::{put_f64, put_labels, put_option, take_f64, take_labels, take_list, take_option};
-use crate::entry::family::{put_family, take_family};
-use crate::group::{Family, Kept, PushedExemplar};
-use model::varint::{put_i64, put_u64, take_i64};
+use crate::entry::family::{Head, put_family, take_family, take_head, take_reading};
+use crate::group::{Family, Kept, PushedExemplar, Reading};
+use model::LabelsRef;
+use model::varint::{put_i64, put_u64, take_bytes, take_i64, take_u64};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -66,15 +67,29 @@ impl Packed {
         Packed { plain: plain.len(), bytes: plain.into(), series }
     }
 
+    fn plain(&self) -> Cow<'_, [u8]> {
+        match self.bytes.len() == self.plain {
+            true => Cow::Borrowed(&*self.bytes),
+            false => snap::raw::Decoder::new().decompress_vec(&self.bytes).unwrap_or_default().into(),
+        }
+    }
+
+    /// Hot path, for groups that are sent again: passes each family, and each of its series with its labels, when it
+    /// began to count, and its value. Nothing is unpacked into structures.
+    pub(crate) fn visit(&self, visitor: &mut impl Visitor) {
+        if self.bytes.is_empty() {
+            return;
+        }
+        let visited = visit_families(&mut &*self.plain(), visitor);
+        model::invariant!(visited.is_some(), "what was packed can be read");
+    }
+
     /// The families, as they were packed.
     pub fn unpack(&self) -> Families {
         if self.bytes.is_empty() {
             return Families::new();
         }
-        let plain: Cow<'_, [u8]> = match self.bytes.len() == self.plain {
-            true => Cow::Borrowed(&*self.bytes),
-            false => snap::raw::Decoder::new().decompress_vec(&self.bytes).unwrap_or_default().into(),
-        };
+        let plain = self.plain();
         let families = take_families(&mut &*plain);
         model::invariant!(families.is_some(), "what was packed can be unpacked");
         families.unwrap_or_default()
@@ -120,6 +135,33 @@ fn put_exemplars(out: &mut Vec<u8>, family: &Family) {
     }
 }
 
+/// What is told of packed families.
+pub(crate) trait Visitor {
+    fn family(&mut self, head: &Head<'_>);
+    fn series(&mut self, labels: LabelsRef<'_>, start: i64, reading: Reading);
+}
+
+fn visit_families(input: &mut &[u8], visitor: &mut impl Visitor) -> Option<()> {
+    for _ in 0..take_u64(input)? {
+        visitor.family(&take_head(input)?);
+        let series = take_u64(input)?;
+        for _ in 0..series {
+            let labels = LabelsRef::trusted(take_bytes(input)?);
+            let (start, reading) = take_reading(input)?;
+            visitor.series(labels, start, reading);
+        }
+        take_i64(input)?;
+        for _ in 0..series {
+            for _ in 0..take_u64(input)? {
+                take_bytes(input)?;
+                take_f64(input)?;
+                take_option(input)?;
+            }
+        }
+    }
+    Some(())
+}
+
 fn take_families(input: &mut &[u8]) -> Option<Families> {
     let families = take_list(input, |input| {
         let (name, mut family) = take_family(input)?;
@@ -141,7 +183,7 @@ fn take_families(input: &mut &[u8]) -> Option<Families> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::group::{Member, Reading};
+    use crate::group::Member;
     use model::{Labels, MetricType};
     use proptest::prelude::*;
 
@@ -173,12 +215,38 @@ mod tests {
         prop::collection::btree_map("[a-z_]{1,20}", kept, 0..8)
     }
 
+    #[derive(Default)]
+    struct Visited {
+        head: String,
+        series: Vec<(String, Labels, i64, Reading)>,
+    }
+
+    impl Visitor for Visited {
+        fn family(&mut self, Head { name, kind, help, .. }: &Head<'_>) {
+            self.head = format!("{name} {kind:?} {help}");
+        }
+
+        fn series(&mut self, labels: LabelsRef<'_>, start: i64, reading: Reading) {
+            self.series.push((self.head.clone(), labels.to_labels(), start, reading));
+        }
+    }
+
     proptest! {
         #[test]
         fn families_are_unpacked_as_they_were_packed(families in families()) {
             let packed = Packed::new(&families);
             let series: usize = families.values().map(|kept| kept.family.members.len()).sum();
             prop_assert_eq!(packed.series(), series);
+            let mut visited = Visited::default();
+            packed.visit(&mut visited);
+            let expected = families.iter().flat_map(|(name, kept)| {
+                kept.family.members.iter().map(move |member| {
+                    let Family { kind, help, .. } = &*kept.family;
+                    let head = format!("{name} {kind:?} {help}");
+                    (head, member.labels.clone(), member.start, member.reading.clone())
+                })
+            });
+            prop_assert_eq!(visited.series, expected.collect::<Vec<_>>());
             prop_assert_eq!(packed.unpack(), families);
         }
     }

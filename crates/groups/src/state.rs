@@ -10,7 +10,7 @@ use super::packed::{self, Families, Packed};
 use super::types::Types;
 use model::emission_time;
 use model::words::cut;
-use model::{Batch, Labels, MetricType};
+use model::{Batch, Labels, Metadata, MetricType};
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -21,7 +21,7 @@ pub const REASON_BYTES: usize = 300;
 /// All groups there are.
 #[derive(Debug)]
 pub struct State {
-    groups: BTreeMap<Labels, Arc<Group>>,
+    groups: hashbrown::HashMap<Labels, Arc<Group>>,
     by_id: HashMap<u64, Labels>,
     /// Types of family names over all groups.
     types: Types,
@@ -59,13 +59,31 @@ pub struct Sent {
     pub batch: Batch,
     /// How many staleness markers are among it.
     pub markers: u64,
+    /// The newest metadata of the batch by family.
+    families: HashMap<String, u32>,
+}
+
+impl Sent {
+    /// The number of a family's metadata in the batch. Groups mostly say the same of a family, which is sent once then.
+    pub(super) fn metadata(&mut self, name: &str, kind: MetricType, help: &str, unit: &str) -> u32 {
+        let list = &mut self.batch.metadata;
+        let known = self.families.get(name).copied();
+        let is_same = |of: &Metadata| of.kind == kind && of.help == help && of.unit == unit;
+        if let Some(number) = known.filter(|number| list.get(*number as usize).is_some_and(is_same)) {
+            return number;
+        }
+        let number = list.len() as u32;
+        list.push(Metadata { family: name.into(), kind, help: help.into(), unit: unit.into() });
+        self.families.insert(name.into(), number);
+        number
+    }
 }
 
 impl State {
     /// No groups yet. Of as many groups as `departed_max` that are no more the last time is remembered.
     pub fn new(departed_max: usize) -> Self {
         State {
-            groups: BTreeMap::new(),
+            groups: hashbrown::HashMap::new(),
             by_id: HashMap::new(),
             types: Types::default(),
             series: HashMap::new(),
@@ -81,9 +99,11 @@ impl State {
         }
     }
 
-    /// The groups, by their labels.
+    /// The groups, in the order of their labels. They are sorted for it.
     pub fn groups(&self) -> impl Iterator<Item = &Arc<Group>> {
-        self.groups.values()
+        let mut groups: Vec<_> = self.groups.values().collect();
+        groups.sort_unstable_by(|one, other| one.key.cmp(&other.key));
+        groups.into_iter()
     }
 
     /// The group with these labels.
@@ -203,7 +223,7 @@ impl State {
                 group.ttl = *ttl;
                 group.expires = ttl.map(|ttl| wall.saturating_add(ttl));
                 group.expired = None;
-                emit::push_times(&mut sent.batch, &group, *at);
+                emit::push_times(sent, &group, *at);
                 self.put(key, Some(Arc::new(group)), undo);
             }
             Change::Refused { id, key, at, wall, reason } => {
@@ -214,7 +234,7 @@ impl State {
                 group.failed = *wall;
                 group.failure = cut(reason.clone(), REASON_BYTES);
                 group.clock = *at;
-                emit::push_times(&mut sent.batch, &group, *at);
+                emit::push_times(sent, &group, *at);
                 self.put(key, Some(Arc::new(group)), undo);
             }
             Change::Deleted { key, at } => {
@@ -240,19 +260,16 @@ impl State {
                 group.expires = None;
                 group.expired = Some(*wall);
                 group.clock = *at;
-                emit::push_times(&mut sent.batch, &group, *at);
+                emit::push_times(sent, &group, *at);
                 self.put(key, Some(Arc::new(group)), undo);
             }
             Change::Emitted { at, ids } => {
                 for id in ids {
                     let Some(group) = self.by_id(*id) else { continue };
                     let mut group = (**group).clone();
-                    for (name, kept) in &group.families.unpack() {
-                        let mixed = self.types.mixed().contains_key(name);
-                        emit::family(&mut sent.batch, name, &kept.family, mixed, at.saturating_sub(1), *at);
-                    }
+                    emit::again(sent, &group, |name| self.types.mixed().contains_key(name), *at);
                     group.clock = *at;
-                    emit::push_times(&mut sent.batch, &group, *at);
+                    emit::push_times(sent, &group, *at);
                     let key = group.key.clone();
                     self.put(&key, Some(Arc::new(group)), undo);
                 }
@@ -305,7 +322,7 @@ impl State {
             .departed_order
             .iter()
             .filter_map(|key| Some(Change::Departed { key: key.clone(), at: *self.departed.get(key)? }));
-        departed.chain(self.groups.values().map(|group| Change::Snapshot(group.clone()))).collect()
+        departed.chain(self.groups().map(|group| Change::Snapshot(group.clone()))).collect()
     }
 
     /// Sets a group, or removes it, and keeps the indexes.

@@ -1,8 +1,8 @@
 //! A family with its series in an entry.
 
-use super::bytes::{put_f64, put_labels, take_f64, take_labels, take_list, take_text, take_u8};
+use super::bytes::{put_f64, put_labels, take_f64, take_labels, take_list, take_u8};
 use crate::group::{Family, Member, Reading};
-use model::varint::{put_bytes, put_i64, put_u64, take_i64, take_u64};
+use model::varint::{put_bytes, put_i64, put_u64, take_bytes, take_i64, take_u64};
 use model::{BucketSpan, Counts, Histogram, MetricType, ResetHint};
 
 pub(crate) fn put_family(out: &mut Vec<u8>, name: &str, family: &Family) {
@@ -28,23 +28,42 @@ pub(crate) fn put_family(out: &mut Vec<u8>, name: &str, family: &Family) {
 }
 
 pub(crate) fn take_family(input: &mut &[u8]) -> Option<(String, Family)> {
-    let name = take_text(input)?;
-    let family = Family {
+    let Head { name, kind, help, unit } = take_head(input)?;
+    let members = take_list(input, |input| {
+        let labels = take_labels(input)?;
+        let (start, reading) = take_reading(input)?;
+        Some(Member { labels, reading, start, time: 0, exemplars: Vec::new() })
+    })?;
+    Some((name.into(), Family { kind, help: help.into(), unit: unit.into(), members }))
+}
+
+/// What is before the series of a family. The list of series follows: each is its labels, then [`take_reading`].
+pub(crate) struct Head<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) kind: MetricType,
+    pub(crate) help: &'a str,
+    pub(crate) unit: &'a str,
+}
+
+pub(crate) fn take_head<'a>(input: &mut &'a [u8]) -> Option<Head<'a>> {
+    let text = |input: &mut &'a [u8]| std::str::from_utf8(take_bytes(input)?).ok();
+    Some(Head {
+        name: text(input)?,
         kind: MetricType::from_number(u64::from(take_u8(input)?)),
-        help: take_text(input)?,
-        unit: take_text(input)?,
-        members: take_list(input, |input| {
-            let labels = take_labels(input)?;
-            let start = take_i64(input)?;
-            let reading = match take_u8(input)? {
-                0 => Reading::Float(take_f64(input)?),
-                1 => Reading::Histogram(Box::new(take_histogram(input)?)),
-                _ => return None,
-            };
-            Some(Member { labels, reading, start, time: 0, exemplars: Vec::new() })
-        })?,
+        help: text(input)?,
+        unit: text(input)?,
+    })
+}
+
+/// When a series began to count, and its value.
+pub(crate) fn take_reading(input: &mut &[u8]) -> Option<(i64, Reading)> {
+    let start = take_i64(input)?;
+    let reading = match take_u8(input)? {
+        0 => Reading::Float(take_f64(input)?),
+        1 => Reading::Histogram(Box::new(take_histogram(input)?)),
+        _ => return None,
     };
-    Some((name, family))
+    Some((start, reading))
 }
 
 fn put_histogram(out: &mut Vec<u8>, histogram: &Histogram) {
