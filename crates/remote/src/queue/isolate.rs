@@ -21,7 +21,6 @@ impl<C: Source> Queue<C> {
         now: Duration,
         mut dropped: impl FnMut(&C, u32),
     ) -> Queue<C> {
-        self.keep_floors();
         let mut part = self.empty_part(index, lanes, memory, now);
         let Some(shard) = self.shards.get_mut(index) else {
             model::invariant!(false, "lanes are isolated from a shard of the queue", shard = index);
