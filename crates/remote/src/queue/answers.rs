@@ -8,6 +8,7 @@ use crate::queue::health::{DENIED_INTERVAL, Health};
 use crate::queue::lanes::{LANES, Mask, lane_of};
 use crate::queue::narrow::{Answer, Goal, Known};
 use crate::verdict::{Fate, REFUSED, Reached, Verdict};
+use std::collections::HashSet;
 use std::time::Duration;
 
 impl<C: Source> Queue<C> {
@@ -97,7 +98,7 @@ impl<C: Source> Queue<C> {
         isolate
     }
 
-    fn attempt_mut(&mut self, index: usize) -> Option<&mut Attempt> {
+    pub(super) fn attempt_mut(&mut self, index: usize) -> Option<&mut Attempt> {
         self.shards.get_mut(index)?.attempt.as_mut()
     }
 
@@ -220,6 +221,10 @@ impl<C: Source> Queue<C> {
         if answer != Answer::Failed {
             attempt.tries = 0;
         }
+        if answer != Answer::Failed && narrow.goal() == Goal::Refuse {
+            // Only the request that has its answer now had failed, and no other part of the batch.
+            attempt.failing = None;
+        }
         let batch = attempt.batch.clone();
         for (position, (at, (before, after))) in batch.iter().zip(before.iter().zip(&after)).enumerate() {
             if *before == Known::Open && after.is_settled() {
@@ -238,6 +243,7 @@ impl<C: Source> Queue<C> {
     fn narrowing_ended(&mut self, index: usize, now: Duration) -> Option<Mask> {
         let mut attempt = self.shards.get_mut(index)?.attempt.take()?;
         let open: Vec<Ref> = attempt.unsettled().collect();
+        let held: HashSet<Ref> = attempt.held().collect();
         let narrow = attempt.narrow.take()?;
         let goal = narrow.goal();
         let mut bad = [false; LANES];
@@ -259,15 +265,25 @@ impl<C: Source> Queue<C> {
         if open.is_empty() {
             return None;
         }
+        // Without an answer nothing was found out.
         let is_reachable = narrow.has_answer();
-        attempt.batch = open;
         if let Some(failing) = attempt.failing.as_mut().filter(|_| is_reachable) {
             // Next time after twice as long: it costs requests.
             failing.narrow_at = now + now.saturating_sub(failing.since).max(NARROWED_AFTER);
         }
-        self.shards.get_mut(index)?.attempt = Some(attempt);
-        // Without an answer nothing was found out.
-        (goal == Goal::Isolate && is_reachable).then_some(bad)
+        if goal == Goal::Park || !is_reachable {
+            attempt.batch = open;
+            self.shards.get_mut(index)?.attempt = Some(attempt);
+            return None;
+        }
+        let (held, others): (Vec<Ref>, Vec<Ref>) = open.into_iter().partition(|at| held.contains(at));
+        if !held.is_empty() {
+            attempt.batch = held;
+            self.shards.get_mut(index)?.attempt = Some(attempt);
+        }
+        // The requests were used up before these had one of their own, so they do not count as failing.
+        self.put_back(index, others);
+        Some(bad)
     }
 
     pub(super) fn settle(&mut self, at: Ref, fate: Fate, settle: &mut impl FnMut(&C, u32, Fate)) {

@@ -3,7 +3,7 @@
 use crate::queue::PROBE_AFTER;
 use crate::queue::chunks::Ref;
 use crate::queue::health::Health;
-use crate::queue::narrow::Narrow;
+use crate::queue::narrow::{Goal, Known, Narrow};
 use std::time::Duration;
 
 /// A batch that is being sent, or waits to be sent again.
@@ -31,6 +31,17 @@ impl Attempt {
             .iter()
             .copied()
             .filter(move |_| open.as_mut().is_none_or(|open| open.next().unwrap_or(true)))
+    }
+
+    /// The points that are held: they fail while the destination answers other requests.
+    pub(crate) fn held(&self) -> impl Iterator<Item = Ref> + '_ {
+        let known = self.narrow.iter().flat_map(Narrow::known);
+        self.batch.iter().zip(known).filter(|(_, known)| **known == Known::Held).map(|(at, _)| *at)
+    }
+
+    /// Whether only its held points count as failing: the destination has answered for others.
+    pub(crate) fn only_held_fail(&self) -> bool {
+        self.narrow.as_ref().is_some_and(|narrow| narrow.goal() == Goal::Isolate && narrow.has_answer())
     }
 
     /// The points of the present request, in the log's order.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use wal::Position;
 
 /// A point in the queue: its chunk by a running number, which may wrap around, and its index in the chunk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Ref {
     pub(crate) chunk: u32,
     pub(crate) point: u32,

@@ -185,20 +185,24 @@ impl<C: Source> Queue<C> {
         is_unwanted: impl Fn(&C, u32) -> bool,
         mut dropped: impl FnMut(&C, u32),
     ) {
-        let has_unwanted = {
-            let attempt = self.shards.get(request.shard).and_then(|shard| shard.attempt.as_ref());
-            let mut unsettled = attempt.into_iter().flat_map(Attempt::unsettled);
-            unsettled.any(|at| self.chunks.get(at).is_some_and(|chunk| is_unwanted(chunk, at.point)))
+        let Some(attempt) = self.shards.get(request.shard).and_then(|shard| shard.attempt.as_ref()) else {
+            return;
         };
-        if !has_unwanted {
+        let goes = |at: Ref| self.chunks.get(at).is_some_and(|chunk| is_unwanted(chunk, at.point));
+        if !attempt.unsettled().any(goes) {
             return;
         }
-        let goal = self.stop_narrowing(request.shard);
+        let is_failing = !attempt.only_held_fail() || attempt.held().any(|at| !goes(at));
+        let goal = self.stop_narrowing(request.shard).filter(|_| is_failing);
         for at in self.take_from_batch(request.shard, is_unwanted) {
             if let Some(chunk) = self.chunks.get(at) {
                 dropped(chunk, at.point);
             }
             self.chunks.release(at);
+        }
+        if let Some(attempt) = self.attempt_mut(request.shard).filter(|_| !is_failing) {
+            // What failed is gone, and the rest has never failed.
+            attempt.failing = None;
         }
         request.whole = !goal.is_some_and(|goal| self.begin_narrowing(request.shard, goal));
     }

@@ -362,3 +362,67 @@ fn an_outage_during_parking_costs_no_more_than_one_search() {
         }
     }
 }
+
+/// A queue that fails for more than half a minute on its odd series, while other queues succeed. Ends as soon as some of
+/// a batch that is narrowed was accepted, and some fails alone. Gives the time, and the request that follows.
+fn narrowing_with_answers(queue: &mut Queue<Points>, health: &mut Health) -> (Duration, Request) {
+    let mut now = Duration::from_secs(1);
+    let (mut has_accepted, mut has_failed) = (false, false);
+    loop {
+        now += Duration::from_secs(1);
+        health.sent(now);
+        health.answered(Verdict::Delivered, now, now);
+        while let Some(request) = queue.begin_request(now, health) {
+            if has_accepted && has_failed && !request.whole {
+                return (now, request);
+            }
+            let points: Vec<u64> = queue.points(request.shard).map(|(chunk, at)| chunk.series(at)).collect();
+            let is_bad = points.iter().any(|series| series % 2 == 1);
+            has_failed |= is_bad && points.len() == 1 && has_accepted;
+            has_accepted |= !is_bad;
+            let outcome = if is_bad { RETRY } else { Verdict::Delivered };
+            queue.answer(request.shard, outcome, now, 0.0, health, |_, _, _| {});
+        }
+    }
+}
+
+fn queue_with_bad_half() -> (Queue<Points>, Health) {
+    let settings = Settings { max_shards: 1, max_points: 200, capacity: 100_000, ..settings() };
+    let mut queue = Queue::new(settings, &[]);
+    queue.set_flushing(true);
+    // The odd series, which are bad, are older.
+    for (number, first) in [(0, 1), (1, 0)] {
+        let points = chunk(number, (first..200).step_by(2));
+        let count = points.points.len() as u32;
+        queue.push(points, Position { segment: 0, offset: number + 1, index: 0 }, count, |_, _| true);
+    }
+    (queue, Health::default())
+}
+
+#[test]
+fn the_rest_of_a_batch_does_not_fail_once_what_failed_has_expired() {
+    let (mut queue, mut health) = queue_with_bad_half();
+    let (_, mut request) = narrowing_with_answers(&mut queue, &mut health);
+    assert!(queue.failing_since(0).is_some());
+    let mut expired = 0;
+    queue.expire(&mut request, |chunk, at| chunk.series(at) % 2 == 1, |_, _| expired += 1);
+    assert_eq!((expired, queue.failing_since(0)), (100, None));
+    assert!(request.whole, "the rest is one batch");
+    assert!(queue.points(0).count() > 50);
+}
+
+#[test]
+fn points_without_a_request_of_their_own_do_not_fail_when_the_requests_are_used_up() {
+    let (mut queue, mut health) = queue_with_bad_half();
+    let (mut now, mut request) = narrowing_with_answers(&mut queue, &mut health);
+    while queue.is_narrowing() {
+        let points: Vec<u64> = queue.points(request.shard).map(|(chunk, at)| chunk.series(at)).collect();
+        let outcome = if points.iter().any(|series| series % 2 == 1) { RETRY } else { Verdict::Delivered };
+        queue.answer(request.shard, outcome, now, 0.0, &mut health, |_, _, _| {});
+        now += Duration::from_secs(5);
+        request = queue.begin_request(now, &mut health).unwrap();
+    }
+    let failing = queue.points(request.shard).count();
+    assert!((1..30).contains(&failing) && queue.pending() > 100, "{failing} of {}", queue.pending());
+    assert!(queue.points(request.shard).all(|(chunk, at)| chunk.series(at) % 2 == 1));
+}
