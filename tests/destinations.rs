@@ -375,3 +375,52 @@ fn a_stop_keeps_to_the_rate_limit_and_the_next_start_sends_the_rest() {
     wait_until("the rest", SOON, || receiver.stored() >= SAMPLES);
     end(narthex);
 }
+
+/// What the status says of the only destination.
+fn status(narthex: &Narthex) -> serde_json::Value {
+    narthex.get("/api/v1/status/remote_write").json()["destinations"][0].clone()
+}
+
+#[test]
+fn a_destination_behind_its_own_limit_is_a_warning_that_names_the_key() {
+    let (receiver, place) = (FakeReceiver::start(), Place::new());
+    let limited = format!("{}, name: prod, queue_config: {{max_bytes_per_second: 1KiB}}", entry(&receiver));
+    let narthex = place.run_with(&[limited]);
+    let text: String = (0..8000_u64).map(|number| format!("m{:x} 1\n", (number + 1).pow(4))).collect();
+    assert_eq!(narthex.post("/api/v1/import/prometheus", &[], text.as_bytes()).status, 204);
+    wait_until("the limit to be named", SOON, || status(&narthex)["slowed_by"] == "max_bytes_per_second");
+    let summary = || narthex.get("/api/v1/status/summary").json();
+    wait_until("samples to be late", SOON * 2, || summary()["kind"] == "catching_up");
+    let summary = summary();
+    assert_eq!(summary["level"], "warning", "{summary}");
+    let sentence = summary["sentence"].as_str().unwrap();
+    let limit =
+        "prod is catching up. It is sent at most 1.00 KiB a second (queue_config.max_bytes_per_second).";
+    assert!(sentence.starts_with(limit), "{sentence}");
+    let status = status(&narthex);
+    assert_eq!((&status["level"], &status["pause_until_ms"]), (&"warning".into(), &0.into()), "{status}");
+    assert!(status["words"].as_str().unwrap().contains("queue_config.max_bytes_per_second"), "{status}");
+    end(narthex);
+}
+
+#[test]
+fn a_pause_that_a_receiver_asks_for_is_shown_with_its_end() {
+    for code in [429, 503] {
+        let (receiver, place) = (FakeReceiver::start(), Place::new());
+        receiver.answer(move |_| Answer::status(code).header("Retry-After", "60"));
+        let narthex = place.run_with(&[entry(&receiver)]);
+        let pushed = place.push(&narthex, 1);
+        wait_until("the pause", SOON, || status(&narthex)["slowed_by"] == "retry_after");
+        let now_ms = narthex.get("/api/v1/status/remote_write").json()["now_ms"].as_i64().unwrap();
+        let status = status(&narthex);
+        let left = status["pause_until_ms"].as_i64().unwrap() - now_ms;
+        assert!((20_000..=61_000).contains(&left), "{left} ms: {status}");
+        let words = status["words"].as_str().unwrap();
+        assert!(words.contains("It has asked for a pause (Retry-After) until "), "{words}");
+        let summary = narthex.get("/api/v1/status/summary").json();
+        let sentence = summary["sentence"].as_str().unwrap();
+        assert!(sentence.contains("It has asked for a pause (Retry-After) until "), "{sentence}");
+        drop(pushed);
+        end(narthex);
+    }
+}

@@ -266,6 +266,10 @@ pub struct Stats {
     pub behind: Gauge,
     /// How long the next try is away, in milliseconds; 0 where nothing is waited for.
     pub retry_in_ms: Gauge,
+    /// `queue_config.max_bytes_per_second`, while samples wait because of it; 0 otherwise.
+    pub held_to_bytes_per_second: Gauge,
+    /// Until when the destination has asked for a pause (`Retry-After`), in milliseconds since 1970; 0 if it has not.
+    pub pause_until_ms: Gauge,
     /// When a sample was first written by the destination, in milliseconds since 1970; 0 while nothing was.
     pub first_accepted_ms: Gauge,
     /// When a sample was last written by the destination, in milliseconds since 1970; 0 while nothing was.

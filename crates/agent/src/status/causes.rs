@@ -5,6 +5,7 @@ use super::summary::{Detail, Kind, NOW_MS};
 use super::window::{Entry, Event};
 use super::words::{input_name, span};
 use command::shell::wal_command;
+use model::moment;
 use model::size::Human;
 use model::words::{are, counted, number, was};
 use remote::RefusedReason;
@@ -81,7 +82,8 @@ fn delivery(destination: &DestinationFacts, details: &mut Vec<Detail>) {
     match &destination.delivery {
         Delivery::Failing(reason) => {
             let kind = if late { Kind::DestinationFailing } else { Kind::DestinationRetrying };
-            add(details, kind, Some(name), format!("{name} is failing: {reason}.{waiting}"));
+            let slowed = slowed(destination);
+            add(details, kind, Some(name), format!("{name} is failing: {reason}.{slowed}{waiting}"));
         }
         Delivery::Unauthorized(reason) => {
             let sentence = format!(
@@ -96,7 +98,8 @@ fn delivery(destination: &DestinationFacts, details: &mut Vec<Detail>) {
             add(details, Kind::WrongUrl, Some(name), sentence);
         }
         Delivery::Refusing(_) | Delivery::Accepting | Delivery::Idle if late => {
-            add(details, Kind::CatchingUp, Some(name), format!("{name} is catching up.{waiting}"));
+            let slowed = slowed(destination);
+            add(details, Kind::CatchingUp, Some(name), format!("{name} is catching up.{slowed}{waiting}"));
         }
         // That samples are refused is an event; the state itself outlasts the hour where nothing else is sent.
         Delivery::Refusing(_) | Delivery::Accepting | Delivery::Idle | Delivery::Ended => {}
@@ -125,6 +128,20 @@ fn delivery(destination: &DestinationFacts, details: &mut Vec<Detail>) {
         let sentence = format!("{dropped} not sent to {name} because of its rules, since the start.");
         add(details, Kind::DroppedByRule, Some(name), sentence);
     }
+}
+
+/// Why a destination is sent less than could be sent: a sentence for each reason.
+pub(super) fn slowed(destination: &DestinationFacts) -> String {
+    let mut text = String::new();
+    if let Some(rate) = destination.held_to_bytes_per_second {
+        let rate = Human(rate);
+        text.push_str(&format!(" It is sent at most {rate} a second (queue_config.max_bytes_per_second)."));
+    }
+    if let Some(until) = destination.pause_until_ms {
+        let until = moment::show(until);
+        text.push_str(&format!(" It has asked for a pause (Retry-After) until {until}."));
+    }
+    text
 }
 
 /// ` 52,439 samples are waiting in the log, the oldest for 2 min 48 s.`; nothing where none waits.

@@ -42,6 +42,10 @@ pub struct DestinationFacts {
     pub moving_ms: i64,
     /// How long a sample may wait for a request to fill up, in milliseconds.
     pub deadline_ms: i64,
+    /// `queue_config.max_bytes_per_second`, while samples wait because of it.
+    pub held_to_bytes_per_second: Option<u64>,
+    /// Until when it has asked for a pause, in milliseconds since 1970.
+    pub pause_until_ms: Option<i64>,
     /// Samples that are parked.
     pub parked: u64,
     /// Lanes that the destination fails on while it accepts others, and why.

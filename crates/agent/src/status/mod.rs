@@ -134,6 +134,10 @@ pub struct Delivery {
     /// Points in the side queue.
     aside: i64,
     retry_in_seconds: f64,
+    /// Why it is sent less than could be sent: `max_bytes_per_second`, or `retry_after` if it has asked for a pause.
+    slowed_by: Option<&'static str>,
+    /// Until when it has asked for a pause; 0 if it has not.
+    pause_until_ms: i64,
     last_accepted_ms: i64,
     last_error: Option<String>,
     /// When that was; 0 where nothing went wrong.
@@ -284,6 +288,12 @@ fn delivery(destination: &Outlet, lag_bytes: u64, data: &Path) -> Delivery {
         stuck_lanes: stats.stuck_lanes.get(),
         aside: stats.aside_points.get(),
         retry_in_seconds: stats.retry_in_ms.get() as f64 / 1000.0,
+        slowed_by: match (facts.pause_until_ms, facts.held_to_bytes_per_second) {
+            (Some(_), _) => Some("retry_after"),
+            (None, Some(_)) => Some("max_bytes_per_second"),
+            (None, None) => None,
+        },
+        pause_until_ms: facts.pause_until_ms.unwrap_or(0),
         last_accepted_ms: stats.last_accepted_ms.get(),
         last_error,
         last_error_ms,

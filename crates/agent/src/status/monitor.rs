@@ -244,6 +244,9 @@ pub(super) fn destination(outlet: &Outlet) -> DestinationFacts {
         waiting_ms: stats.waiting_ms.get(),
         moving_ms: stats.moving_ms.get(),
         deadline_ms: stats.batch_send_deadline_ms.get(),
+        held_to_bytes_per_second: Some(positive(stats.held_to_bytes_per_second.get()))
+            .filter(|rate| *rate > 0),
+        pause_until_ms: Some(stats.pause_until_ms.get()).filter(|until| *until > 0),
         parked: positive(stats.aside_points.get()),
         stuck_lanes: positive(stats.stuck_lanes.get()),
         stuck_reason: stats.stuck().map(|reason| reason_without_url(reason, &outlet.name)),

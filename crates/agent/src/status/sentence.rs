@@ -2,7 +2,7 @@
 //! and what to do.
 
 use super::CATCHING_UP_MS;
-use super::causes::{ENDPOINT_ADVICE, UNSUPPORTED_ADVICE, waiting_of_all};
+use super::causes::{ENDPOINT_ADVICE, UNSUPPORTED_ADVICE, slowed, waiting_of_all};
 use super::facts::DestinationFacts;
 use super::words::{is_about_authorization, span};
 use model::words::{are, was};
@@ -51,6 +51,7 @@ fn of(state: State, stats: &Stats, facts: &DestinationFacts, data: &Path) -> Str
                 .to_string()
         }
     };
+    text.push_str(&slowed(facts));
     if facts.stuck_lanes > 0 {
         let (stuck, reason) = (facts.stuck_lanes, facts.stuck_reason.as_deref().unwrap_or("no reason given"));
         text.push_str(&match stuck {
@@ -140,6 +141,8 @@ mod tests {
             waiting_ms,
             moving_ms: waiting_ms,
             deadline_ms: 5000,
+            held_to_bytes_per_second: None,
+            pause_until_ms: None,
             parked: 0,
             stuck_lanes: 0,
             stuck_reason: None,
@@ -192,6 +195,22 @@ mod tests {
         assert_eq!(
             behind,
             "Accepts samples and is catching up, 1 h behind. 1 sample is waiting in the log, the oldest for 1 h."
+        );
+    }
+
+    #[test]
+    fn the_reason_for_sending_slower_is_named() {
+        let stats = Stats::default();
+        let slow = DestinationFacts { held_to_bytes_per_second: Some(100 << 10), ..facts(0, 0) };
+        assert_eq!(
+            of(State::Delivering, &stats, &slow),
+            "Accepts samples. It is sent at most 100 KiB a second (queue_config.max_bytes_per_second)."
+        );
+        let asks = DestinationFacts { pause_until_ms: Some(1_700_000_000_000), ..facts(0, 0) };
+        assert_eq!(
+            of(State::Waiting { reason: "429 Too Many Requests".into() }, &stats, &asks),
+            "Fails: 429 Too Many Requests. It is retried within a second. It has asked for a pause (Retry-After) until \
+             2023-11-14T22:13:20.000Z."
         );
     }
 

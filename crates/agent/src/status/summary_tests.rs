@@ -17,6 +17,8 @@ fn accepting(name: &str) -> DestinationFacts {
         waiting_ms: 0,
         moving_ms: 0,
         deadline_ms: 5000,
+        held_to_bytes_per_second: None,
+        pause_until_ms: None,
         parked: 0,
         stuck_lanes: 0,
         stuck_reason: None,
@@ -476,4 +478,30 @@ fn advice_about_dropped_datagrams_depends_on_the_buffer() {
         let said = sentence.split_once("faster than narthex read them.").map(|(_, advice)| advice);
         assert_eq!(said, Some(advice), "{sentence}");
     }
+}
+
+#[test]
+fn a_destination_behind_its_own_limit_names_the_key() {
+    let facts = with_destination(|one| {
+        (one.waiting, one.waiting_ms, one.held_to_bytes_per_second) = (100, 15_001, Some(100 << 10));
+    });
+    let verdict = decide(&facts);
+    assert_eq!((verdict.kind, verdict.kind.level()), (Kind::CatchingUp, Level::Warning));
+    assert_eq!(
+        verdict.sentence,
+        "prod is catching up. It is sent at most 100 KiB a second (queue_config.max_bytes_per_second). 100 samples \
+         are waiting in the log, the oldest for 15 s."
+    );
+}
+
+#[test]
+fn a_pause_that_a_destination_asks_for_is_named_with_its_end() {
+    let facts = with_destination(|one| {
+        one.delivery = Delivery::Failing("429 Too Many Requests".into());
+        one.pause_until_ms = Some(1_700_000_000_000);
+    });
+    assert_eq!(
+        decide(&facts).sentence,
+        "prod is failing: 429 Too Many Requests. It has asked for a pause (Retry-After) until 2023-11-14T22:13:20.000Z."
+    );
 }

@@ -6,6 +6,7 @@ use crate::disk::keep::Keep;
 use crate::outgoing::Outgoing;
 use crate::output::{Judged, Output};
 use crate::queue::PROBE_AFTER;
+use crate::queue::backoff::RETRY_AFTER_MAX;
 use crate::stats::State;
 use crate::verdict::{Reached, Verdict};
 use model::Kinds;
@@ -110,7 +111,7 @@ impl<O: Output> Delivery<O> {
                 if reached == Reached::Limit {
                     self.pace.limited(sent.total(), flight.sent_at, retry_after, now);
                 }
-                self.show_failure(flight, reached, words, now);
+                self.show_failure(flight, reached, retry_after, words, now);
             }
             Verdict::Denied => {
                 let reason = format!("{words} ({})", self.output.endpoint());
@@ -171,11 +172,24 @@ impl<O: Output> Delivery<O> {
         }
     }
 
-    fn show_failure(&mut self, flight: &Flight<O::Message>, reached: Reached, words: &str, now: Duration) {
+    fn show_failure(
+        &mut self,
+        flight: &Flight<O::Message>,
+        reached: Reached,
+        retry_after: Option<Duration>,
+        words: &str,
+        now: Duration,
+    ) {
         self.stats.requests_retried.add(1);
+        let accepts_others = self.accepts_others(flight, reached, now);
+        // After 429 all requests wait. After other answers only those of its shard do.
+        let is_for_all = reached == Reached::Limit || !accepts_others && !flight.is_parked;
+        if let Some(pause) = retry_after.filter(|_| is_for_all) {
+            self.pause_until = self.pause_until.max(now + pause.min(RETRY_AFTER_MAX));
+        }
         let reason = format!("{words} ({})", self.output.endpoint());
         self.stats.set_error(reason.clone());
-        if self.accepts_others(flight, reached, now) {
+        if accepts_others {
             return self.show_stuck(reason, words);
         }
         // A retry of parked samples does not show what the destination does.

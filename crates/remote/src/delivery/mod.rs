@@ -67,6 +67,8 @@ pub(crate) struct Delivery<O> {
     rng: fastrand::Rng,
     /// In the order in which they send.
     streams: Vec<Stream>,
+    /// Requests of other streams since the last one of isolated lanes.
+    since_isolated: u32,
     last_number: u64,
     health: Health,
     pace: Pace,
@@ -83,6 +85,8 @@ pub(crate) struct Delivery<O> {
     written_at: Option<Duration>,
     /// When the newest request was sent of which the destination wrote a sample.
     accepted_at: Option<Duration>,
+    /// The destination has asked for a pause until then.
+    pause_until: Duration,
     /// It is to end: nothing is begun any more.
     is_stopping: bool,
     was_full: bool,
@@ -129,6 +133,7 @@ impl<O: Output> Delivery<O> {
             stats,
             rng: fastrand::Rng::with_seed(seed),
             streams: Vec::new(),
+            since_isolated: 0,
             last_number: 0,
             health: Health::default(),
             pace,
@@ -140,6 +145,7 @@ impl<O: Output> Delivery<O> {
             is_live_held: false,
             written_at: None,
             accepted_at: None,
+            pause_until: Duration::ZERO,
             is_stopping: false,
             was_full: false,
         };
@@ -366,6 +372,19 @@ impl<O: Output> Delivery<O> {
         self.tick_parking();
         self.end_streams();
         self.reshard(log);
+        self.show_pace();
+    }
+
+    /// Shows why it is sent less than it could be.
+    fn show_pace(&self) {
+        let now = self.clock.monotonic();
+        let mut streams = self.sending_streams();
+        let waits = streams.any(|stream| stream.queue.next_wakeup(&self.health).is_some_and(|at| at <= now));
+        let limit = self.settings.max_bytes_per_second.filter(|_| waits && self.pace.is_held_by_limit(now));
+        self.stats.held_to_bytes_per_second.set(limit.map_or(0, |limit| limit as i64));
+        let pause = self.pause_until.checked_sub(now).filter(|left| !left.is_zero());
+        let until = pause.map_or(0, |left| self.clock.now_ms() + left.as_millis() as i64);
+        self.stats.pause_until_ms.set(until);
     }
 }
 

@@ -1,12 +1,15 @@
 //! Requests: what the streams name is encoded, and kept until its answer.
 
-use super::{Delivery, Kind};
+use super::{Delivery, Kind, Stream};
 use crate::outgoing::Outgoing;
 use crate::output::{Encoded, Output};
 use crate::queue::{Request, Source};
 use crate::verdict::Verdict;
 use model::Kinds;
 use std::time::Duration;
+
+/// Of so many requests one is of isolated lanes, if they have anything to send.
+const ISOLATED_TURN: u32 = 8;
 
 /// A request that is under way.
 #[derive(Debug)]
@@ -22,9 +25,45 @@ pub(crate) struct Flight<M> {
 
 impl<O: Output> Delivery<O> {
     /// The next request, if one is to be sent now.
+    ///
+    /// The streams have their turns in their order. Where the pace leaves room for one request at a time, isolated lanes
+    /// would never get theirs, so each [`ISOLATED_TURN`]th request is one of them.
     pub(crate) fn begin_request(&mut self) -> Option<Flight<O::Message>> {
-        let numbers: Vec<u64> = self.streams.iter().map(|stream| stream.number).collect();
-        numbers.into_iter().find_map(|number| self.begin_request_of(number))
+        if self.since_isolated >= ISOLATED_TURN - 1
+            && let Some(flight) = self.begin_request_from(Stream::is_isolated_live)
+        {
+            return Some(flight);
+        }
+        self.begin_request_from(|_| true)
+    }
+
+    /// The next request of one of these streams.
+    fn begin_request_from(&mut self, is_wanted: impl Fn(&Stream) -> bool) -> Option<Flight<O::Message>> {
+        let mut at = 0;
+        while let Some(stream) = self.streams.get(at) {
+            let number = stream.number;
+            if is_wanted(stream)
+                && let Some(flight) = self.begin_request_of(number)
+            {
+                self.had_turn(number);
+                return Some(flight);
+            }
+            // Without anything to send, the stream of a parked entry has ended.
+            at += usize::from(self.streams.get(at).is_some_and(|stream| stream.number == number));
+        }
+        None
+    }
+
+    /// A request of this stream begins. The other isolated streams have their turns before it has another one.
+    fn had_turn(&mut self, number: u64) {
+        let Some(at) = self.streams.iter().position(|stream| stream.number == number) else { return };
+        if !self.streams.get(at).is_some_and(Stream::is_isolated_live) {
+            self.since_isolated = self.since_isolated.saturating_add(1);
+            return;
+        }
+        self.since_isolated = 0;
+        let stream = self.streams.remove(at);
+        self.insert(stream);
     }
 
     fn begin_request_of(&mut self, number: u64) -> Option<Flight<O::Message>> {
@@ -96,17 +135,20 @@ impl<O: Output> Delivery<O> {
         }
     }
 
+    /// The streams that need not wait for another one.
+    pub(super) fn sending_streams(&self) -> impl Iterator<Item = &Stream> {
+        self.streams.iter().filter(|stream| !(self.is_live_held && stream.is_live()))
+    }
+
     /// When something may next be to be sent, if nothing else happens.
     pub(crate) fn next_wakeup(&self) -> Option<Duration> {
-        let sending = self.streams.iter().filter(|stream| !(self.is_live_held && stream.is_live()));
-        let next = sending.filter_map(|stream| stream.queue.next_wakeup(&self.health)).min();
+        let next = self.sending_streams().filter_map(|stream| stream.queue.next_wakeup(&self.health)).min();
         next.map(|at| at.max(self.pace.opens_at()))
     }
 
     /// When the destination is tried next, while it is waited for.
     pub(crate) fn waits_until(&self) -> Option<Duration> {
-        let sending =
-            self.streams.iter().filter(|stream| stream.is_main() && !(self.is_live_held && stream.is_live()));
+        let sending = self.sending_streams().filter(|stream| stream.is_main());
         sending.filter_map(|stream| stream.queue.waits_until(&self.health)).min()
     }
 }

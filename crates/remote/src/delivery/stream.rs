@@ -60,11 +60,15 @@ impl Stream {
         self.follows_log() && !self.is_isolated
     }
 
+    pub(crate) fn is_isolated_live(&self) -> bool {
+        self.is_isolated && self.is_live()
+    }
+
     pub(crate) fn is_live(&self) -> bool {
         self.kind == Kind::Live
     }
 
-    /// The order in which streams send: live before backlog.
+    /// The order in which streams send: live before backlog. Isolated lanes also get a share, see `sending.rs`.
     pub(crate) fn rank(&self) -> (Kind, bool) {
         let kind = if let Kind::Parked(_) = self.kind { Kind::Parked(0) } else { self.kind };
         (kind, self.is_isolated)

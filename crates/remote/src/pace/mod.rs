@@ -36,6 +36,11 @@ impl Pace {
         bytes.max(self.samples.opens_at())
     }
 
+    /// Whether the user's limit allows no request now.
+    pub(crate) fn is_held_by_limit(&self, now: Duration) -> bool {
+        self.bytes.as_ref().is_some_and(|bucket| bucket.opens_at() > now)
+    }
+
     /// The most bytes of a request before compression.
     pub(crate) fn request_bytes(&self) -> usize {
         self.bytes.as_ref().map_or(usize::MAX, |bucket| (bucket.burst() as usize).max(REQUEST_BYTES_MIN))

@@ -2,7 +2,8 @@
 //! time and a simulated disk.
 
 use super::checks::Checks;
-use super::log::SimLog;
+use super::history::letters;
+use super::log::{Sample, SimLog};
 use super::receiver::SimOutput;
 use crate::config::identity::Owner;
 use crate::delivery::{self, Delivery, Flight, Log, Parking, Settings};
@@ -16,7 +17,7 @@ use crate::output::Output;
 use crate::stats::Stats;
 use futures_util::FutureExt;
 use model::Clock;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -60,6 +61,8 @@ pub(super) struct Ground {
     pub(super) slowness: u64,
     /// Most milliseconds until something is on disk.
     pub(super) disk_slowness: u64,
+    /// Samples that were refused, whether their letters were kept or not.
+    pub(super) refused: BTreeSet<Sample>,
     /// Grows with everything that happens, so that two runs can be compared.
     pub(super) trace: u64,
 }
@@ -72,7 +75,7 @@ impl Ground {
 
 /// What comes to its end at some time.
 enum Due {
-    Reply(Box<Flight<Vec<super::log::Sample>>>, crate::Verdict),
+    Reply(Box<Flight<Vec<Sample>>>, crate::Verdict),
     Kept(Keep),
     Synced(Box<Saving>),
     Loaded(u64),
@@ -261,6 +264,7 @@ impl Life {
         let now = ground.clock.monotonic();
         for keep in self.delivery.take_keeps().into_iter().filter(|keep| !keep.is_empty()) {
             self.handed += 1;
+            ground.refused.extend(letters(keep.lines.as_bytes()).map(|(sample, _)| sample));
             let at = self.keeping.back().copied().unwrap_or(now).max(now)
                 + Duration::from_millis(ground.rng.u64(..ground.disk_slowness));
             self.keeping.push_back(at);

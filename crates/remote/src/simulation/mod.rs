@@ -26,7 +26,7 @@ use life::{DATA, Ground, SimClock};
 use log::SimLog;
 use model::Clock;
 use receiver::{Mode, Receiver, Style};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,6 +69,7 @@ fn ground(seed: u64) -> Ground {
         rng: fastrand::Rng::with_seed(seed),
         slowness: 20,
         disk_slowness: 50,
+        refused: BTreeSet::new(),
         trace: seed,
     }
 }

@@ -35,13 +35,17 @@ impl Scenario {
 
     /// Appends a sample of each series every 15 seconds, for so long.
     fn pass(&mut self, time: Duration) {
+        self.pass_with(time, 15 * SECOND);
+    }
+
+    fn pass_with(&mut self, time: Duration, interval: Duration) {
         let until = self.ground.clock.monotonic() + time;
         while self.ground.clock.monotonic() < until {
             let now = self.ground.clock.monotonic();
             let time = EPOCH_MS + now.as_millis() as i64;
             let samples: Vec<_> = (0..SERIES).map(|series| (series, time)).collect();
             self.ground.log.append(&samples, now);
-            self.life.run(&mut self.ground, (now + 15 * SECOND).min(until));
+            self.life.run(&mut self.ground, (now + interval).min(until));
         }
     }
 
@@ -175,6 +179,34 @@ fn the_newest_arrives_while_a_backlog_is_delivered() {
     }
     scenario.pass(HOUR);
     assert!(scenario.life.delivery.main(Kind::Backlog).is_none(), "the backlog is delivered");
+}
+
+/// More is appended than may be sent, so the live stream always has something to send.
+#[test]
+fn isolated_lanes_get_a_share_of_a_limited_rate() {
+    const LIMIT: u64 = 170;
+    const BAD: [u64; 2] = [17, 18];
+    let mut settings = settings();
+    settings.queue.park = false;
+    settings.max_bytes_per_second = Some(LIMIT);
+    let mut scenario = Scenario::new(settings);
+    for series in BAD {
+        scenario.receiver.lock().unwrap().poison.push(series);
+        scenario.pass(300 * SECOND);
+    }
+    let isolated = scenario.life.delivery.streams().iter().filter(|stream| stream.is_isolated).count();
+    assert_eq!(isolated, BAD.len());
+    scenario.pass_with(120 * SECOND, 2 * SECOND);
+    scenario.receiver.lock().unwrap().poison.clear();
+    let before: Vec<usize> = (0..SERIES).map(|series| scenario.written(series)).collect();
+    scenario.pass_with(300 * SECOND, 2 * SECOND);
+    let written = |series: u64| scenario.written(series) - before[series as usize];
+    let (all, own) = ((0..SERIES).map(written).sum::<usize>(), BAD.map(written));
+    assert!(own.iter().all(|written| *written > 50), "the isolated series: {own:?}");
+    let share = own.iter().sum::<usize>() as f64 / all as f64;
+    assert!(share < 0.15, "the live stream comes first: {share}");
+    let rate = all as f64 * 16.0 / 300.0;
+    assert!(rate > LIMIT as f64 * 0.9, "{rate} bytes a second");
 }
 
 #[test]
