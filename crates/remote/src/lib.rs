@@ -22,7 +22,7 @@
 //!
 //! [`Destination`] is the handle, [`Destinations`] are all of a configuration. `delivery` has all decisions of one
 //! destination, without I/O: its streams, each with a [`queue`]. `worker` is the task around it. [`verdict`] has what an
-//! answer means. ARCHITECTURE.md says in ten sentences what happens to a batch that does not get through.
+//! answer means. ARCHITECTURE.md says in ten rules what happens to a batch that does not get through.
 //! [`queue::lanes`] explains what order and positions rest on. In the order of a sample's way:
 //!
 //! - [`members`]: which of an entry's members a series belongs to;

@@ -10,7 +10,7 @@
 //! The worker, or a simulation, gives it chunks of the log ([`Delivery::feed`]), sends the requests that it names
 //! ([`Delivery::begin_request`]), tells it the replies ([`Delivery::answered`]), and writes to disk what it says:
 //! what is to be kept ([`Delivery::take_keeps`]) and how far delivery is ([`Delivery::settled`]). Positions may be
-//! written only once everything that was to be kept before is kept.
+//! written only once everything that was to be kept before is on disk, or is counted because it could not be kept.
 
 mod answers;
 mod feed;

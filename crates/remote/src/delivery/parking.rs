@@ -139,6 +139,7 @@ impl<O: Output> Delivery<O> {
             memory: usize::MAX,
             // It was parked, whatever the configuration says now.
             park: true,
+            was_parked: true,
             ..self.settings.queue.clone()
         };
         let mut queue = Queue::new(settings, &[]);

@@ -35,6 +35,7 @@ impl Settings {
             memory: config.max_in_memory,
             narrow: config.narrow == Narrowing::Auto,
             park: config.put_aside,
+            was_parked: false,
         };
         Settings {
             queue,

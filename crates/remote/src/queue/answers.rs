@@ -51,17 +51,19 @@ impl<C: Source> Queue<C> {
                 let tries = self.note_try(index, reached);
                 let until = now + self.backoff(tries, retry_after, jitter);
                 self.pause(index, until);
-                // While our credentials are refused nothing else would keep the pause.
+                // While access is denied the pauses of shards are not looked at: the probe has to wait for this one.
                 health.pause_until(until);
                 self.failed(index, now, health, settle)
             }
             Verdict::Denied => {
                 let tries = self.note_try(index, Reached::Nothing);
-                let since = self.failing_since(index).unwrap_or(sent_at);
+                // What was parked has failed before, while others succeeded.
+                let since = if self.settings.was_parked { Duration::ZERO } else { sent_at };
+                let since = self.failing_since(index).unwrap_or(since);
                 health.denied(since, sent_at, now);
-                // A search asks on as long as other requests are accepted.
-                let asks_on = is_narrowing && !health.is_closed();
-                let pause = if asks_on { self.backoff(tries, None, jitter) } else { DENIED_INTERVAL };
+                // While other requests are accepted, a search goes on after short pauses.
+                let goes_on = is_narrowing && !health.is_closed();
+                let pause = if goes_on { self.backoff(tries, None, jitter) } else { DENIED_INTERVAL };
                 self.pause(index, now + pause);
                 self.failed(index, now, health, settle)
             }
@@ -87,7 +89,11 @@ impl<C: Source> Queue<C> {
                     self.restart_tries(index, now);
                     None
                 } else {
-                    self.request_settled(index, REFUSED, now, settle)
+                    let settled = self.request_settled(index, REFUSED, now, settle);
+                    if verdict == Verdict::TooLarge {
+                        self.pause_if_all_is_too_large(index, now, jitter);
+                    }
+                    settled
                 }
             }
         };
@@ -111,6 +117,15 @@ impl<C: Source> Queue<C> {
         if let Some(shard) = self.shards.get_mut(index) {
             shard.not_before = until;
         }
+    }
+
+    /// A receiver that takes no request at all for its size must not be sent one for each sample at full speed.
+    fn pause_if_all_is_too_large(&mut self, index: usize, now: Duration, jitter: f64) {
+        let Some(shard) = self.shards.get_mut(index) else { return };
+        shard.too_large = shard.too_large.saturating_add(1);
+        let tries = shard.too_large;
+        let pause = self.backoff(tries, None, jitter);
+        self.pause(index, now + pause);
     }
 
     fn restart_tries(&mut self, index: usize, now: Duration) {
@@ -191,6 +206,7 @@ impl<C: Source> Queue<C> {
         let shard = self.shards.get_mut(index)?;
         if fate != REFUSED {
             shard.limit = (shard.limit * 2).min(most);
+            shard.too_large = 0;
         }
         shard.not_before = Duration::ZERO;
         shard.drawn_to = None;

@@ -50,6 +50,8 @@ pub struct Settings {
     pub narrow: bool,
     /// Whether what keeps failing while other data is delivered is parked.
     pub park: bool,
+    /// Whether what it sends was parked, and so has failed while other data was delivered.
+    pub was_parked: bool,
 }
 
 /// A request to send.

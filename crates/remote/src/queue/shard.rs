@@ -26,6 +26,8 @@ pub(crate) struct Shard {
     pub(crate) urgent_since: Option<Duration>,
     /// Most points of a batch; lowered by refusals and 413, raised again by success.
     pub(crate) limit: usize,
+    /// How many single points have been too large since something was accepted.
+    pub(crate) too_large: u32,
 }
 
 impl Shard {

@@ -54,6 +54,7 @@ fn settings() -> Settings {
         memory: 1 << 20,
         narrow: true,
         park: true,
+        was_parked: false,
     };
     Settings { queue, age_limit: None, window: None, until: None, max_bytes_per_second: None }
 }

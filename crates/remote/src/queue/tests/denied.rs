@@ -1,6 +1,7 @@
 //! 401, 403 and 404: of everything, of one series, and beside other answers.
 
 use super::*;
+use crate::queue::health::Health;
 
 /// Denies access so many times.
 fn deny(queue: &mut Tested, now: &mut Duration, times: usize) {
@@ -63,6 +64,24 @@ fn credentials_that_work_for_a_moment_now_and_then_cost_no_sample() {
         // Of each shard a point that has failed beside a quarter of an hour of successes may be parked for each further
         // success.
         assert!(refused <= if moment > 0 { 2 } else { 0 }, "{refused} parked at moment {moment}");
+    }
+}
+
+#[test]
+fn a_parked_sample_that_is_denied_stops_nothing_else() {
+    for (was_parked, closes) in [(true, false), (false, true)] {
+        let mut health = Health::default();
+        let at = Duration::from_secs;
+        health.sent(at(1));
+        health.answered(Verdict::Delivered, at(1), at(1));
+        let settings = Settings { was_parked, ..settings() };
+        let mut queue = Queue::new(settings, &[]);
+        queue.set_flushing(true);
+        queue.push(chunk(0, 0..3), Position { segment: 0, offset: 1, index: 0 }, 3, |_, _| true);
+        let request = queue.begin_request(at(2), &mut health).unwrap();
+        queue
+            .answer(request.shard, Verdict::Denied, at(2), 0.0, &mut health, |_, _, fate| panic!("{fate:?}"));
+        assert_eq!(health.is_closed(), closes);
     }
 }
 

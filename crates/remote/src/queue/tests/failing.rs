@@ -426,3 +426,37 @@ fn points_without_a_request_of_their_own_do_not_fail_when_the_requests_are_used_
     assert!((1..30).contains(&failing) && queue.pending() > 100, "{failing} of {}", queue.pending());
     assert!(queue.points(request.shard).all(|(chunk, at)| chunk.series(at) % 2 == 1));
 }
+
+#[test]
+fn a_receiver_to_which_everything_is_too_large_is_not_flooded() {
+    let mut queue = started(1);
+    push(&mut queue, chunk(0, 0..100));
+    let (mut now, mut requests, mut refused) = (Duration::from_secs(1), 0, 0);
+    let end = now + Duration::from_secs(600);
+    for number in 1.. {
+        now = now.max(queue.next_wakeup().unwrap());
+        if now > end {
+            break;
+        }
+        push(&mut queue, chunk(number, 0..100));
+        while let Some(request) = queue.poll(now) {
+            requests += 1;
+            refused += answer(&mut queue, request, Verdict::TooLarge, now).len();
+        }
+    }
+    // Six to get to a single sample, then each is refused after a pause that grows to five seconds.
+    assert!(
+        (100..150).contains(&requests) && refused == requests - 6,
+        "{requests} requests, {refused} refused"
+    );
+    // Once something is accepted, one that is too large costs a short pause only.
+    let mut next = |queue: &mut Tested, verdict| {
+        now = now.max(queue.next_wakeup().unwrap());
+        let request = queue.poll(now).unwrap();
+        answer(queue, request, verdict, now);
+        queue.next_wakeup().unwrap().saturating_sub(now)
+    };
+    assert_eq!(next(&mut queue, Verdict::Delivered), Duration::ZERO);
+    assert_eq!(next(&mut queue, Verdict::TooLarge), Duration::ZERO, "two, which are halved");
+    assert_eq!(next(&mut queue, Verdict::TooLarge), Duration::from_millis(30));
+}

@@ -27,6 +27,7 @@ fn settings() -> Settings {
         memory: 1 << 20,
         narrow: true,
         park: true,
+        was_parked: false,
     }
 }
 
