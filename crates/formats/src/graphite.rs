@@ -10,7 +10,7 @@
 
 use crate::text::{FloatError, float};
 use crate::time_unit::{SECONDS, TimeUnit};
-use crate::{Parsed, Recognise, Rejected};
+use crate::{Mapped, Parsed, Recognise, Rejected};
 use model::labels::METRIC_NAME;
 use model::{LabelsBuilder, Limits, Series};
 
@@ -23,6 +23,8 @@ pub enum LineError {
     Parts(usize),
     #[error("the path is empty")]
     NoPath,
+    #[error("the mapping rule makes an empty metric name of the path")]
+    NoMappedName,
     #[error("tag {0:?} is not NAME=VALUE")]
     Tag(String),
     #[error("value {0:?}: {1}")]
@@ -95,7 +97,12 @@ fn read(
     let batch = &mut parsed.batch;
     let start = batch.bytes.len();
     if !known.find(path.as_bytes(), 0, &mut batch.bytes) {
-        labels(path, limits, scratch, &mut batch.bytes)?;
+        let dotted = path.split(';').next().unwrap_or_default().trim_matches('.');
+        let mapped = known.map(dotted);
+        if mapped == Mapped::Dropped {
+            return Ok(());
+        }
+        labels(path, mapped, limits, scratch, &mut batch.bytes)?;
         known.learn(path.as_bytes(), 0, batch.bytes.get(start..).unwrap_or_default());
     }
     let series = batch.push_series(start, Series::NO_METADATA);
@@ -104,9 +111,10 @@ fn read(
     Ok(())
 }
 
-/// Appends the labels of a path with its tags to `out`. `scratch` is for the metric name and the names of tags.
+/// Appends the labels of a path with its tags to `out`, as `mapped` says. `scratch` is for the metric name and the names of tags.
 fn labels(
     path: &str,
+    mapped: Mapped,
     limits: &Limits,
     (name, tags): (&mut String, &mut String),
     out: &mut Vec<u8>,
@@ -117,7 +125,17 @@ fn labels(
         return Err(LineError::NoPath);
     }
     name.clear();
-    metric_name(path, name);
+    let (mut of_rule, mut tags_win) = (Vec::new(), false);
+    match mapped {
+        Mapped::To { name: mapped, labels, tags_win: win } => {
+            if mapped.is_empty() {
+                return Err(LineError::NoMappedName);
+            }
+            name.push_str(&mapped);
+            (of_rule, tags_win) = (labels, win);
+        }
+        Mapped::Not | Mapped::Dropped => metric_name(path, name),
+    }
     // Names of tags that are no label names are written into one buffer, so that the builder can borrow them.
     tags.clear();
     let mut pairs = Vec::new();
@@ -133,8 +151,18 @@ fn labels(
     }
     let mut builder = LabelsBuilder::new();
     builder.push(METRIC_NAME.as_bytes(), name.as_bytes());
+    let tag_name = |key: &std::ops::Range<usize>| tags.get(key.clone()).unwrap_or_default();
+    let of_rule =
+        of_rule.iter().filter(|(key, _)| !tags_win || !pairs.iter().any(|(tag, _)| tag_name(tag) == key));
+    let of_rule: Vec<&(String, String)> = of_rule.collect();
     for (key, value) in &pairs {
-        builder.push(tags.get(key.clone()).unwrap_or_default().as_bytes(), value.as_bytes());
+        let key = tag_name(key);
+        if !of_rule.iter().any(|(of_rule, _)| of_rule == key) {
+            builder.push(key.as_bytes(), value.as_bytes());
+        }
+    }
+    for (key, value) in of_rule {
+        builder.push(key.as_bytes(), value.as_bytes());
     }
     builder.finish(limits, out)?;
     Ok(())

@@ -25,5 +25,5 @@ pub mod time_unit;
 mod wire;
 
 pub use parsed::Parsed;
-pub use recognise::{Recognise, Unknown};
+pub use recognise::{Mapped, Recognise, Unknown};
 pub use rejected::Rejected;

@@ -12,9 +12,28 @@ pub trait Recognise {
     /// Remembers the canonical labels of a series that was parsed.
     fn learn(&mut self, raw: &[u8], variant: u8, labels: &[u8]);
 
+    /// What mapping rules make of a dotted name. A name that is dropped has no series.
+    fn map(&mut self, _name: &str) -> Mapped {
+        Mapped::Not
+    }
+
     /// The labels of the last call, which found or learned them, are those of this series of the batch. Called for
     /// each series of the batch, in order.
     fn assign(&mut self, series: u32);
+}
+
+/// What mapping rules make of a dotted name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mapped {
+    /// No rule matches.
+    Not,
+    Dropped,
+    /// A metric name, and labels. Tags of the line win over these labels only if the rule says so.
+    To {
+        name: String,
+        labels: Vec<(String, String)>,
+        tags_win: bool,
+    },
 }
 
 /// Knows no series.

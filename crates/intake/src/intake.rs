@@ -387,11 +387,13 @@ impl Admission {
         decoded: impl Into<Recognised>,
         written_in: Option<Format>,
     ) -> Result<Outcome, Refusal> {
-        let Recognised { parsed: Parsed { mut batch, mut rejected }, made } = decoded.into();
-        let dropped = match made {
+        let Recognised { parsed: Parsed { mut batch, mut rejected }, made, dropped: unmapped } =
+            decoded.into();
+        let mut dropped = match made {
             Some(made) => rules::settle(&mut batch, made, &mut rejected),
             None => self.input.apply_rules(&self.settings, &mut batch, &mut rejected),
         };
+        dropped.samples += unmapped;
         self.input.counters.dropped.add(dropped.total());
         let kept = self.input.screen(self.settings(), &mut batch, written_in, &mut rejected);
         self.memory.resize(batch.heap_bytes()).await?;

@@ -1,5 +1,6 @@
 //! What a user may set about all inputs together, with the defaults, which are the numbers of `docs/limits.md`.
 
+use mapping::Mapping;
 use relabel::{AddedLabels, Rule};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,6 +20,8 @@ pub struct InputSettings {
     pub max_series: Option<usize>,
     /// The same for each metric name.
     pub max_series_per_metric: Option<usize>,
+    /// Rules for dotted names, before everything else.
+    pub mapping: Option<Arc<Mapping>>,
 }
 
 impl InputSettings {

@@ -4,7 +4,8 @@
 mod common;
 
 use common::World;
-use intake::{Exposure, Input, Listener, ListenerCounters, Stopper};
+use intake::{Exposure, Input, InputSettings, Listener, ListenerCounters, Stopper};
+use mapping::Mapping;
 use receive::graphite::{Graphite, NAME};
 use receive::lines::LINE_BYTES_MAX;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
@@ -133,4 +134,46 @@ async fn a_connection_that_waits_for_the_log_is_cut_off_once_it_may_not_send() {
     until("the line is kept", || lines.input.counters().points.get() == 1).await;
     let input = lines.stop().await;
     assert_eq!(input.listener_counters().denied.get(), 1);
+}
+
+/// The settings with the rules of a mapping file, as JSON.
+fn mapped(rules: &str) -> Arc<InputSettings> {
+    let mapping = Mapping::new(serde_json::from_str(rules).unwrap()).unwrap();
+    Arc::new(InputSettings { mapping: Some(mapping.into()), ..InputSettings::default() })
+}
+
+#[tokio::test]
+async fn graphite_paths_are_mapped_and_a_reload_changes_the_rules() {
+    let rules = r#"{"mappings": [
+        {"match": "servers.*.load", "name": "load", "labels": {"host": "$1", "dc": "rule"}},
+        {"match": "tags.*", "name": "tags", "labels": {"dc": "rule"}, "honor_labels": true},
+        {"match": "noise\\..*", "match_type": "regex", "action": "drop"}]}"#;
+    let set = |options: &mut receive::Options| drop(options.intake.inputs.insert(NAME, mapped(rules)));
+    let mut world = World::with(set, |_| {}).await;
+    let lines = Lines::start(&world);
+    let udp = lines.udp();
+    for _ in 0..2 {
+        let text = "servers.web-1.load;dc=eu;x=y 1\ntags.a;dc=eu 1\nnoise.a 1\nother.path 1\nservers.a.b.load 1";
+        udp.send(text.as_bytes()).unwrap();
+    }
+    until("all is read", || lines.input.counters().points.get() == 8).await;
+    assert_eq!(lines.input.counters().dropped.get(), 2);
+    let mut settings = (*world.doors.intake().settings()).clone();
+    let other = r#"{"mappings": [{"match": "servers.*.load", "name": "other", "labels": {"host": "$1"}}]}"#;
+    settings.inputs.insert(NAME, mapped(other));
+    world.doors.intake().set_settings(settings).unwrap();
+    udp.send(b"servers.web-1.load 1").unwrap();
+    until("the line is read", || lines.input.counters().points.get() == 9).await;
+    lines.stop().await;
+    let mut series: Vec<String> = world.lines().await.into_iter().map(|line| line.series).collect();
+    series.sort();
+    series.dedup();
+    let wanted = [
+        r#"load{dc="rule",host="web-1",x="y"}"#,
+        "other_path",
+        r#"other{host="web-1"}"#,
+        "servers_a_b_load",
+        r#"tags{dc="eu"}"#,
+    ];
+    assert_eq!(series, wanted);
 }

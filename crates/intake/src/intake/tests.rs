@@ -101,7 +101,7 @@ async fn a_reload_holds_for_series_that_are_known() {
     let intake = intake.unwrap();
     let input = intake.input("test");
     let labels = || {
-        let (_, Recognised { parsed: Parsed { mut batch, mut rejected }, made }) =
+        let (_, Recognised { parsed: Parsed { mut batch, mut rejected }, made, .. }) =
             recognised(&input, "a 1\n");
         rules::settle(&mut batch, made.unwrap(), &mut rejected);
         batch.labels(0).to_string()

@@ -4,7 +4,7 @@ use super::{KNOWN_SET_BYTES, Key, Known, KnownSeries, Outcome};
 use crate::rules::{self, AllMade, Made, Rules};
 use crate::settings::InputSettings;
 use formats::text::{self, ParseError, ParseOptions};
-use formats::{Parsed, Recognise, Rejected};
+use formats::{Mapped, Parsed, Recognise, Rejected};
 use model::{Batch, Kinds, LabelsRef, Limits};
 use std::sync::Arc;
 use storage::registry::Hasher;
@@ -35,11 +35,13 @@ pub struct Recognised {
     pub parsed: Parsed,
     /// `None`: the input's rules are still to be applied.
     pub(crate) made: Option<AllMade>,
+    /// Samples that mapping rules dropped.
+    pub(crate) dropped: u64,
 }
 
 impl From<Parsed> for Recognised {
     fn from(parsed: Parsed) -> Self {
-        Recognised { parsed, made: None }
+        Recognised { parsed, made: None, dropped: 0 }
     }
 }
 
@@ -49,14 +51,14 @@ impl Recogniser {
         // Strings are quoted, so that different labels are never written the same.
         let mut request = self.begin(&format!("{:?} {:?}", options.extra_labels, options.limits));
         let parsed = text::parse_recognising(bytes, options, &mut request)?;
-        Ok(Recognised { parsed, made: Some(std::mem::take(&mut request.made)) })
+        Ok(request.finish(parsed))
     }
 
     /// Reads lines of a protocol whose `parse` takes the time of arrival in milliseconds since 1970.
     pub fn parse_lines(&self, text: &[u8], now_ms: i64, parse: ParseLines) -> Recognised {
         let mut request = self.begin(&format!("{:?}", self.limits));
         let parsed = parse(text, now_ms, &self.limits, &mut request);
-        Recognised { parsed, made: Some(std::mem::take(&mut request.made)) }
+        request.finish(parsed)
     }
 
     /// Applies the rules to a batch that was decoded without being recognised. Returns how many points they dropped.
@@ -82,6 +84,8 @@ impl Recogniser {
             known: &self.known,
             hasher: &self.hasher,
             rules: Rules::new(self.settings.clone(), self.limits),
+            settings: &self.settings,
+            dropped: 0,
             context: self.hasher.hash(context.as_bytes()),
             hashed: None,
             last: None,
@@ -98,6 +102,7 @@ struct Request<'r> {
     known: &'r KnownSeries,
     hasher: &'r Hasher,
     rules: Rules,
+    settings: &'r InputSettings,
     context: u128,
     /// The raw bytes that were hashed last, as they lie in the request, and their hash: a series that is not found is
     /// learned next.
@@ -105,6 +110,8 @@ struct Request<'r> {
     /// The series of the last call of `find` or `learn`.
     last: Option<(Made, u128)>,
     made: AllMade,
+    /// Samples that mapping rules dropped.
+    dropped: u64,
     hits: u64,
     misses: u64,
 }
@@ -117,6 +124,10 @@ impl Request<'_> {
         };
         self.hashed = Some((raw, hash));
         Key { raw: hash, variant, context: self.context }
+    }
+
+    fn finish(mut self, parsed: Parsed) -> Recognised {
+        Recognised { parsed, made: Some(std::mem::take(&mut self.made)), dropped: self.dropped }
     }
 
     #[inline]
@@ -164,6 +175,17 @@ impl Recognise for Request<'_> {
             self.known.insert(key, Known { labels, outcome, hash });
         }
         self.last = Some((made, hash));
+    }
+
+    fn map(&mut self, name: &str) -> Mapped {
+        let Some(mapping) = &self.settings.mapping else { return Mapped::Not };
+        let Some(found) = mapping.find(name, mapping::Kind::Gauge) else { return Mapped::Not };
+        if found.rule.is_drop {
+            self.dropped += 1;
+            return Mapped::Dropped;
+        }
+        let labels = found.labels.into_iter().map(|(label, value)| (label.to_string(), value)).collect();
+        Mapped::To { name: found.name, labels, tags_win: found.rule.honor_labels }
     }
 
     fn assign(&mut self, series: u32) {

@@ -72,7 +72,7 @@ fn decoded(settings: Arc<InputSettings>, hasher: &registry::Hasher, parsed: Pars
 }
 
 fn recognised(recognised: Recognised) -> String {
-    let Recognised { parsed: Parsed { mut batch, mut rejected }, made } = recognised;
+    let Recognised { parsed: Parsed { mut batch, mut rejected }, made, .. } = recognised;
     let dropped = settle(&mut batch, made.unwrap(), &mut rejected);
     outcome(&batch, dropped, &rejected)
 }

@@ -37,7 +37,7 @@ pub struct ConfigErrors {
 impl ConfigErrors {
     /// Sorts the mistakes, and leaves out those that are too many.
     pub fn new(mut mistakes: Vec<ConfigError>, warnings: Vec<String>) -> Self {
-        mistakes.sort_by_key(|mistake| mistake.place);
+        mistakes.sort_by(|one, other| (&one.file, one.place).cmp(&(&other.file, other.place)));
         let has_more = mistakes.len() > MISTAKES_MAX;
         mistakes.truncate(MISTAKES_MAX);
         ConfigErrors { mistakes, warnings, has_more }

@@ -52,10 +52,26 @@ impl File {
         if let Some(receive) = &mut self.receive {
             receive.resolve_paths(folder);
         }
+        for file in self.mapping_files_mut() {
+            *file = folder.join(&*file);
+        }
         let host = self.collect.as_mut().and_then(|collect| collect.host.as_mut());
         if let Some(root) = host.and_then(|host| host.root.as_mut()) {
             *root = folder.join(&*root);
         }
+    }
+}
+
+impl File {
+    /// The mapping files of the inputs, by the inputs' sections.
+    pub fn mapping_files(&self) -> Vec<(&'static str, &Path)> {
+        let graphite = self.graphite.as_ref().and_then(|section| section.mapping_config.as_deref());
+        [("graphite", graphite)].into_iter().filter_map(|(section, file)| Some((section, file?))).collect()
+    }
+
+    fn mapping_files_mut(&mut self) -> Vec<&mut PathBuf> {
+        let graphite = self.graphite.as_mut().and_then(|section| section.mapping_config.as_mut());
+        [graphite].into_iter().flatten().collect()
     }
 }
 

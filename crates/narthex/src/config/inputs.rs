@@ -111,6 +111,8 @@ input_section!(
         pub allow_from: Vec<Network>,
         /// Whether anybody may send who reaches the address.
         pub allow_unauthenticated: bool,
+        /// A mapping file of statsd_exporter.
+        pub mapping_config: Option<PathBuf>,
     }
 );
 

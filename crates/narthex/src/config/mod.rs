@@ -12,6 +12,7 @@ pub mod file;
 mod hints;
 pub mod inputs;
 mod known;
+mod mapping_file;
 #[cfg(test)]
 mod mistakes_tests;
 pub mod read;

@@ -130,6 +130,7 @@ fn settings(section: &str, own: Input, defaults: &Input, faults: &Faults<'_>) ->
         metric_relabel_configs: rules.unwrap_or_default(),
         max_series: own.max_series.or(defaults.max_series),
         max_series_per_metric: own.max_series_per_metric.or(defaults.max_series_per_metric),
+        mapping: None,
     }
 }
 

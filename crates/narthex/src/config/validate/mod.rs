@@ -6,12 +6,14 @@ mod listeners;
 
 use super::error::{ConfigError, Reporter};
 use super::file::{self, File};
+use super::mapping_file;
 use super::read::{MISTAKES_MAX, Place, Places};
 use super::size::{Human, Size};
 use super::{Collect, Config, INTERVAL, INTERVAL_MAX, INTERVAL_MIN, Log, MAX_IN_MEMORY_MIN, env};
 use collect::CollectorSet;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Collects what is wrong.
 pub(super) struct Faults<'a> {
@@ -32,6 +34,14 @@ impl<'a> Faults<'a> {
     /// Adds an error about the value of `key`, unless that could not be read.
     pub(super) fn add(&self, key: &str, message: impl Into<String>) {
         self.add_about(key, &[key], message);
+    }
+
+    /// Adds an error that was found in another file, which the configuration names.
+    pub(super) fn add_of_file(&self, error: ConfigError) {
+        let mut found = self.found.borrow_mut();
+        if found.len() <= MISTAKES_MAX {
+            found.push(error);
+        }
     }
 
     /// Adds an error about the name of `key`, and not about its value.
@@ -93,7 +103,12 @@ impl<'a> Faults<'a> {
 
 /// Makes a configuration of the file. It may be used only if no fault was found.
 pub(super) fn validate(file: File, lookup: env::Lookup<'_>, faults: &Faults<'_>) -> Config {
-    let settings = inputs::input_settings(file.inputs(), &file.inputs.clone().unwrap_or_default(), faults);
+    let mappings = mapping_file::read_files(file.mapping_files(), faults);
+    let mut settings =
+        inputs::input_settings(file.inputs(), &file.inputs.clone().unwrap_or_default(), faults);
+    for (section, mapping) in mappings {
+        Arc::make_mut(settings.entry(section).or_default()).mapping = Some(mapping);
+    }
     let listeners = listeners::listeners(&file, faults);
     let labels = file.global.and_then(|global| global.external_labels).unwrap_or_default();
     let external_labels = external_labels(labels, lookup, faults);
