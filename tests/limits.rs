@@ -118,6 +118,24 @@ fn by_the_code() -> Vec<(&'static str, &'static str, String)> {
             bytes(lines::BUFFER_BYTES),
         ),
         ("Graphite", "a connection whose client no longer answers", time(lines::KEEPALIVE_MAX)),
+        ("StatsD", "series of the totals", count(totals::Limits::default().series)),
+        ("StatsD", "series of one metric name", count(totals::Limits::default().series_per_name)),
+        ("StatsD", "memory of the totals", bytes(totals::Limits::default().bytes)),
+        (
+            "StatsD",
+            "memory of the bytes by which series are recognised",
+            named(bytes(statsd::KEYS_BYTES), "KEYS_BYTES"),
+        ),
+        ("StatsD", "sets with values in an interval", named(count(statsd::SETS_MAX), "SETS_MAX")),
+        ("StatsD", "values of a set that are counted exactly", named(count(statsd::EXACT_MAX), "EXACT_MAX")),
+        ("StatsD", "summaries", named(count(statsd::SUMMARIES_MAX), "SUMMARIES_MAX")),
+        (
+            "StatsD",
+            "gauges with a time of their own, in an interval",
+            named(count(statsd::DIRECT_MAX), "DIRECT_MAX"),
+        ),
+        ("StatsD", "bounds of classic buckets", named(count(totals::BOUNDS_MAX), "BOUNDS_MAX")),
+        ("StatsD", "a mapping file", bytes(narthex::config::FILE_BYTES_MAX as usize)),
         ("HTTP inputs", "connections at a time", count(http_server::CONNECTIONS_MAX)),
         ("HTTP inputs", "a request's head", bytes(http_server::HEAD_BYTES_MAX)),
         ("HTTP inputs", "the path of a push to a group", bytes(groups::path::PATH_BYTES)),
@@ -388,7 +406,7 @@ fn the_document_says_the_numbers_of_the_code_and_no_limit_of_the_inputs_without(
         }
         known.insert(key);
     }
-    let checked = |section: &str| matches!(section, "A series" | "HTTP inputs" | "Graphite");
+    let checked = |section: &str| matches!(section, "A series" | "HTTP inputs" | "Graphite" | "StatsD");
     for key in documented.keys().filter(|key| checked(&key.0) && !known.contains(key)) {
         wrong.push(format!("{key:?} is not tied to the code: add it here"));
     }

@@ -109,6 +109,7 @@ impl Listeners {
         let mut waiting = Vec::new();
         for (listener, sockets) in wanted {
             let name = listener.name();
+            listener.configure(&intake.input(name));
             let running = match (sockets, old.remove(name)) {
                 (Sockets::Kept, Some(running)) => {
                     running.exposure.send_replace(Arc::new(listener.exposure().clone()));
@@ -217,7 +218,7 @@ async fn supervise(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use intake::{Endpoint, Input, Settings, Transport};
+    use intake::{Endpoint, Input, Settings};
     use std::net::{SocketAddr, TcpListener, TcpStream};
     use std::pin::Pin;
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -311,13 +312,13 @@ mod tests {
             self.0
         }
         fn endpoints(&self) -> Vec<Endpoint> {
-            vec![Endpoint { transport: Transport::Tcp, address: self.1 }]
+            vec![Endpoint::Tcp(self.1)]
         }
         fn exposure(&self) -> &Exposure {
             &self.2
         }
         fn bind(&self) -> Result<Box<dyn Bound>, BindError> {
-            let failed = |source| BindError { key: "at.listen", endpoint: self.endpoints()[0], source };
+            let failed = |source| BindError { key: "at.listen", endpoint: Endpoint::Tcp(self.1), source };
             Ok(Box::new(Open(TcpListener::bind(self.1).map_err(failed)?)))
         }
     }

@@ -12,6 +12,7 @@ use crate::time::TimeBounds;
 use formats::text::Format;
 use formats::{Parsed, Rejected};
 use model::{Batch, Clock, Kinds};
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use storage::{AppendError, Journal, Storage};
@@ -34,6 +35,8 @@ struct Inner {
     series: Mutex<BTreeMap<&'static str, Arc<Mutex<SeriesLimit>>>>,
     /// The section of each input, by its name.
     inputs: Mutex<BTreeMap<&'static str, &'static str>>,
+    /// What inputs keep while they are started again, by their names.
+    states: Mutex<BTreeMap<&'static str, Arc<dyn Any + Send + Sync>>>,
 }
 
 /// Settings, and a number that no other settings of this intake have.
@@ -65,6 +68,7 @@ impl Intake {
             counters: Counters::default(),
             series: Mutex::default(),
             inputs: Mutex::default(),
+            states: Mutex::default(),
         })))
     }
 
@@ -122,6 +126,10 @@ impl Intake {
         self.0.clock.now_ms()
     }
 
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        self.0.clock.clone()
+    }
+
     /// Requests that are worked on.
     pub fn requests(&self) -> usize {
         self.0.requests_max.saturating_sub(self.0.requests.available_permits())
@@ -165,6 +173,14 @@ impl Input {
 
     pub fn counters(&self) -> &InputCounters {
         &self.counters
+    }
+
+    /// What the input keeps for as long as the intake exists, over its own restarts. It is made by the first call.
+    /// `None`: an earlier call was for another type.
+    pub fn state<T: Default + Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        let mut states = self.intake.0.states.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = states.entry(self.name).or_insert_with(|| Arc::new(T::default()));
+        state.clone().downcast().ok()
     }
 
     /// Begins a request: takes a place among those that are worked on at once, and the settings that hold for it.
@@ -277,6 +293,12 @@ impl Input {
 
     fn series(&self) -> MutexGuard<'_, SeriesLimit> {
         self.series.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a new series that the input refused by a limit of its own, with the metric name that has too many.
+    pub fn count_refused_series(&self, metric: &[u8]) {
+        self.series().blame(metric);
+        self.counters.series_refused.add(1);
     }
 
     /// Series that were active within the last hour; 0 for an input without a limit.

@@ -11,44 +11,57 @@ use crate::exposure::Exposure;
 use std::fmt;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use tokio::sync::watch;
 
-/// How an address is listened on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Transport {
-    Tcp,
-    Udp,
-}
-
-/// An address that an input listens on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Endpoint {
-    pub transport: Transport,
-    pub address: SocketAddr,
+/// What an input listens on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Endpoint {
+    Tcp(SocketAddr),
+    Udp(SocketAddr),
+    /// Unix datagrams at a path.
+    Unixgram(PathBuf),
 }
 
 impl Endpoint {
+    /// The address, unless it is a path.
+    pub fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Endpoint::Tcp(address) | Endpoint::Udp(address) => Some(*address),
+            Endpoint::Unixgram(_) => None,
+        }
+    }
+
     /// Whether both can't be listened on at the same time. Port 0 is any free one.
     pub fn conflicts_with(&self, other: &Endpoint) -> bool {
-        let (own, others) = (self.address.ip().to_canonical(), other.address.ip().to_canonical());
-        // `::` includes all addresses of IPv4.
-        let includes = |all: IpAddr, one: IpAddr| all.is_unspecified() && (all.is_ipv6() || one.is_ipv4());
-        self.transport == other.transport
-            && self.address.port() == other.address.port()
-            && self.address.port() != 0
-            && (own == others || includes(own, others) || includes(others, own))
+        match (self, other) {
+            (Endpoint::Tcp(own), Endpoint::Tcp(other)) | (Endpoint::Udp(own), Endpoint::Udp(other)) => {
+                addresses_conflict(*own, *other)
+            }
+            (Endpoint::Unixgram(own), Endpoint::Unixgram(other)) => own == other,
+            _ => false,
+        }
     }
+}
+
+fn addresses_conflict(own: SocketAddr, other: SocketAddr) -> bool {
+    let (ip, others) = (own.ip().to_canonical(), other.ip().to_canonical());
+    // `::` includes all addresses of IPv4.
+    let includes = |all: IpAddr, one: IpAddr| all.is_unspecified() && (all.is_ipv6() || one.is_ipv4());
+    own.port() == other.port()
+        && own.port() != 0
+        && (ip == others || includes(ip, others) || includes(others, ip))
 }
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let transport = match self.transport {
-            Transport::Tcp => "TCP",
-            Transport::Udp => "UDP",
-        };
-        write!(f, "{transport} {}", self.address)
+        match self {
+            Endpoint::Tcp(address) => write!(f, "TCP {address}"),
+            Endpoint::Udp(address) => write!(f, "UDP {address}"),
+            Endpoint::Unixgram(path) => write!(f, "unix datagrams {}", path.display()),
+        }
     }
 }
 
@@ -111,6 +124,11 @@ pub trait Listener: fmt::Debug + Send + Sync + 'static {
     /// What it listens on. Two listeners with equal endpoints can use the same sockets.
     fn endpoints(&self) -> Vec<Endpoint>;
 
+    /// The key in the configuration of the endpoint with the same transport.
+    fn key(&self, _endpoint: &Endpoint) -> String {
+        format!("{}.listen", self.name())
+    }
+
     /// Who may send.
     fn exposure(&self) -> &Exposure;
 
@@ -119,6 +137,9 @@ pub trait Listener: fmt::Debug + Send + Sync + 'static {
         let others = other.endpoints();
         self.endpoints().into_iter().find(|own| others.iter().any(|other| own.conflicts_with(other)))
     }
+
+    /// Gives settings to an input that runs, or is about to. For those beside its addresses and [`Listener::exposure`].
+    fn configure(&self, _input: &Input) {}
 
     /// Opens the sockets. Waits for nothing.
     fn bind(&self) -> Result<Box<dyn Bound>, BindError>;
@@ -153,13 +174,15 @@ mod tests {
             ("[::ffff:127.0.0.1]:2003", "127.0.0.1:2003", true),
             ("127.0.0.1:0", "127.0.0.1:0", false),
         ] {
-            let endpoint =
-                |transport, address: &str| Endpoint { transport, address: address.parse().unwrap() };
-            let (one, udp) = (endpoint(Transport::Tcp, one), endpoint(Transport::Udp, one));
-            let other = endpoint(Transport::Tcp, other);
+            let (one, udp) = (Endpoint::Tcp(one.parse().unwrap()), Endpoint::Udp(one.parse().unwrap()));
+            let other = Endpoint::Tcp(other.parse().unwrap());
             assert_eq!(one.conflicts_with(&other), conflict, "{one} {other}");
             assert_eq!(other.conflicts_with(&one), conflict, "{one} {other}");
             assert!(!udp.conflicts_with(&other), "{udp} {other}");
         }
+        let path = |path: &str| Endpoint::Unixgram(path.into());
+        assert!(
+            path("/run/a").conflicts_with(&path("/run/a")) && !path("/run/a").conflicts_with(&path("/run/b"))
+        );
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::{Input, InputCounters, Number, Refusal};
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// The counters of one input.
 #[derive(Debug, Default)]
@@ -23,7 +23,43 @@ pub struct ListenerCounters {
     pub buffer_wanted: Number,
     /// Samples that were lost when narthex stopped: the log did not accept them, and nobody else has them.
     pub lost: Number,
+    /// For an input that counts lines by type and errors by reason.
+    pub protocol: OnceLock<Protocol>,
     state: Mutex<State>,
+}
+
+/// What an input counts of its protocol.
+#[derive(Debug)]
+pub struct Protocol {
+    /// By type.
+    pub lines: ByName,
+    /// By reason.
+    pub errors: ByName,
+}
+
+/// A counter for each of a few names.
+#[derive(Debug)]
+pub struct ByName {
+    names: &'static [&'static str],
+    numbers: Box<[Number]>,
+}
+
+impl ByName {
+    pub fn new(names: &'static [&'static str]) -> Self {
+        ByName { names, numbers: names.iter().map(|_| Number::default()).collect() }
+    }
+
+    /// Adds to the counter of the name with this index.
+    pub fn add(&self, index: usize, by: u64) {
+        if let Some(number) = self.numbers.get(index) {
+            number.add(by);
+        }
+    }
+
+    /// All names with their counts.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.names.iter().zip(&self.numbers).map(|(name, number)| (*name, number.get()))
+    }
 }
 
 /// Whether an input listens.

@@ -100,6 +100,11 @@ impl SeriesLimit {
     }
 
     /// Series that were refused, by metric name.
+    /// Counts a series that the input refused by a limit of its own.
+    pub(crate) fn blame(&mut self, name: &[u8]) {
+        self.blamed.add(name);
+    }
+
     pub(crate) fn blamed(&self) -> &BTreeMap<String, u64> {
         self.blamed.by_name()
     }

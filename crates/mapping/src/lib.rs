@@ -24,7 +24,7 @@ pub use file::{
     Action, Defaults, File, GoDuration, HistogramOptions, MatchType, MetricType, ObserverType, Quantile,
     Rule, SummaryOptions,
 };
-pub use observer::{DEFAULT_BUCKETS, Native, Observer};
+pub use observer::{BUCKETS_MAX, DEFAULT_BUCKETS, Native, Observer};
 
 use glob::Globs;
 use regex::Regex;

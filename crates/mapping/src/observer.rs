@@ -6,6 +6,8 @@ use std::time::Duration;
 
 /// The buckets of Prometheus' client libraries.
 pub const DEFAULT_BUCKETS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+/// Most buckets of a histogram.
+pub const BUCKETS_MAX: usize = 200;
 /// The quantiles of statsd_exporter.
 const DEFAULT_QUANTILES: [f64; 3] = [0.5, 0.9, 0.99];
 /// How long observations count for quantiles, in statsd_exporter.
@@ -95,6 +97,8 @@ fn of(kind: Option<ObserverType>, rule: &Rule, defaults: &Defaults) -> Observer 
             let other = defaults.histogram_options.clone().unwrap_or_default();
             let lists = [&rule.buckets, &own.buckets, &other.buckets, &defaults.buckets];
             let buckets = lists.into_iter().flatten().find(|list| !list.is_empty()).cloned();
+            // Infinity is always a bound.
+            let buckets = buckets.map(|list| list.into_iter().filter(|bound| bound.is_finite()).collect());
             let factor = own.native_histogram_bucket_factor.or(other.native_histogram_bucket_factor);
             let most = own.native_histogram_max_buckets.or(other.native_histogram_max_buckets);
             let max_buckets = most.filter(|most| *most > 0).unwrap_or(DEFAULT_NATIVE_BUCKETS);
@@ -132,6 +136,10 @@ fn check_options(
     ];
     for (list, below) in buckets {
         let list = list.map(Vec::as_slice).unwrap_or_default();
+        if list.len() > BUCKETS_MAX {
+            let message = format!("{} buckets are too many: at most {BUCKETS_MAX}", list.len());
+            faults.push(Fault { key: format!("{key}.{below}"), message });
+        }
         if list.iter().any(|bound| bound.is_nan()) || !list.is_sorted_by(|one, next| one < next) {
             let message = "the bounds of buckets have to increase".to_string();
             faults.push(Fault { key: format!("{key}.{below}"), message });

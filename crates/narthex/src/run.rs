@@ -30,6 +30,7 @@ const ENDING_AFTER_PANIC: Duration = Duration::from_secs(10);
 /// Runs until a signal.
 pub async fn run(args: RunArgs) -> Result<(), Failure> {
     let environment = |name: &str| std::env::var(name).ok();
+    service_manager::sockets::keep();
     // From here on it ends nothing.
     let mut hangups = Hangups::listen().map_err(Failure::running)?;
     let (config, warnings) = configure(&args, &environment)?;

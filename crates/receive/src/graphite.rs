@@ -23,7 +23,7 @@ impl Listener for Graphite {
     }
 
     fn endpoints(&self) -> Vec<Endpoint> {
-        lines::endpoints(self.listen)
+        lines::Places::both(LISTEN, self.listen).endpoints()
     }
 
     fn exposure(&self) -> &Exposure {

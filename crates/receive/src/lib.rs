@@ -7,6 +7,7 @@
 //! | `POST /api/v1/import/prometheus` | text and OpenMetrics with timestamps ([`import`]) |
 //! | `GET /api/v1/status`, `GET /api/v1/metrics`, `PUT /api/v1/admin/wipe` | the rest of the Pushgateway ([`status`]) |
 //! | TCP and UDP at `graphite.listen` | Graphite plaintext ([`graphite`]) |
+//! | the sockets of `statsd` | StatsD and DogStatsD ([`mod@statsd`]) |
 //!
 //! # What they promise
 //!
@@ -34,6 +35,7 @@ pub mod import;
 pub mod lines;
 pub mod options;
 pub mod pushgateway;
+pub mod statsd;
 pub mod status;
 pub mod write;
 

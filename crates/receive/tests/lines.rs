@@ -31,7 +31,7 @@ impl Lines {
     fn start(world: &World) -> Lines {
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let bound = Graphite { listen, exposure: Exposure::default() }.bind().unwrap();
-        let address = bound.endpoints()[0].address;
+        let address = bound.endpoints()[0].address().unwrap();
         let input = world.doors.intake().input(NAME);
         let (exposure, exposures) = watch::channel(Arc::default());
         let (stopper, stop) = Stopper::new();
@@ -153,7 +153,8 @@ async fn graphite_paths_are_mapped_and_a_reload_changes_the_rules() {
     let lines = Lines::start(&world);
     let udp = lines.udp();
     for _ in 0..2 {
-        let text = "servers.web-1.load;dc=eu;x=y 1\ntags.a;dc=eu 1\nnoise.a 1\nother.path 1\nservers.a.b.load 1";
+        let text =
+            "servers.web-1.load;dc=eu;x=y 1\ntags.a;dc=eu 1\nnoise.a 1\nother.path 1\nservers.a.b.load 1";
         udp.send(text.as_bytes()).unwrap();
     }
     until("all is read", || lines.input.counters().points.get() == 8).await;

@@ -1,7 +1,7 @@
 //! What came to the inputs, for the status.
 
 use crate::host;
-use intake::{Counters, InputCounters, RefusedReason};
+use intake::{ByName, Counters, InputCounters, Protocol, RefusedReason};
 use receive::Denied;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -18,7 +18,13 @@ pub(super) struct Inputs {
     refused_by: BTreeMap<&'static str, BTreeMap<&'static str, u64>>,
     /// The last answer to one of them.
     last_refused: Option<String>,
+    /// Samples in lines by input and type, of inputs whose lines have types; without those that are 0.
+    lines: ByInput,
+    /// Lines, samples and tags that were left out, by input and reason; without those that are 0.
+    line_errors: ByInput,
 }
+
+type ByInput = BTreeMap<&'static str, BTreeMap<&'static str, u64>>;
 
 impl Inputs {
     pub(super) fn now(counters: &Counters, denied: &Denied) -> Inputs {
@@ -44,8 +50,23 @@ impl Inputs {
             refused: refused_by.values().flat_map(BTreeMap::values).sum(),
             refused_by,
             last_refused: counters.last_answer(),
+            lines: by_name(&inputs, |protocol| &protocol.lines),
+            line_errors: by_name(&inputs, |protocol| &protocol.errors),
         }
     }
+}
+
+fn by_name(
+    inputs: &BTreeMap<&'static str, Arc<InputCounters>>,
+    of: impl Fn(&Protocol) -> &ByName,
+) -> ByInput {
+    let mut all = ByInput::new();
+    for (name, counters) in inputs {
+        if let Some(protocol) = counters.listener().and_then(|listener| listener.protocol.get()) {
+            all.insert(*name, of(protocol).iter().filter(|(_, count)| *count > 0).collect());
+        }
+    }
+    all
 }
 
 /// The inputs that clients push to: all but the collection.

@@ -128,8 +128,26 @@ fn listeners(intake: &Intake, out: &mut Vec<Family>) {
         "Samples that were lost because the log accepted none until narthex stopped.",
         MetricType::Counter,
     );
+    let mut lines = Family::new(
+        "narthex_receive_lines_total",
+        "Samples in lines by type, of inputs whose lines have types; events and service checks are ignored.",
+        MetricType::Counter,
+    );
+    let mut errors = Family::new(
+        "narthex_receive_line_errors_total",
+        "Lines, samples and tags that were left out, by reason.",
+        MetricType::Counter,
+    );
     for input in intake.inputs() {
         if let Some(counters) = input.counters().listener() {
+            if let Some(protocol) = counters.protocol.get() {
+                for (name, count) in protocol.lines.iter() {
+                    lines.push(&of(input.name(), &[("type", name)]), count as f64);
+                }
+                for (name, count) in protocol.errors.iter() {
+                    errors.push(&of(input.name(), &[("reason", name)]), count as f64);
+                }
+            }
             match counters.state() {
                 State::Off => {}
                 state => {
@@ -144,7 +162,7 @@ fn listeners(intake: &Intake, out: &mut Vec<Family>) {
             lost.push(&of(input.name(), &[]), counters.lost.get() as f64);
         }
     }
-    let families = [listening, denied, connections, connections_max, full, drops, lost];
+    let families = [listening, denied, connections, connections_max, full, drops, lost, lines, errors];
     out.extend(families.into_iter().filter(|family| !family.metrics.is_empty()));
 }
 

@@ -1,6 +1,6 @@
 //! The file's sections as they are written, before anything is made of them.
 
-use super::inputs::{Collect, Input, Listener, Pushgateway};
+use super::inputs::{Collect, Input, Listener, Pushgateway, Statsd};
 use super::size::Size;
 use http_client::Secret;
 use http_server::web_config::TlsServerConfig;
@@ -33,6 +33,9 @@ pub struct File {
     /// Graphite plaintext.
     #[serde(deserialize_with = "section")]
     pub graphite: Option<Listener>,
+    /// StatsD and DogStatsD.
+    #[serde(deserialize_with = "section")]
+    pub statsd: Option<Statsd>,
     /// Not for an agent.
     pub rule_files: Option<IgnoredAny>,
     /// Not for an agent.
@@ -52,6 +55,9 @@ impl File {
         if let Some(receive) = &mut self.receive {
             receive.resolve_paths(folder);
         }
+        if let Some(path) = self.statsd.as_mut().and_then(|section| section.listen_unixgram.as_mut()) {
+            *path = folder.join(&*path);
+        }
         for file in self.mapping_files_mut() {
             *file = folder.join(&*file);
         }
@@ -66,12 +72,17 @@ impl File {
     /// The mapping files of the inputs, by the inputs' sections.
     pub fn mapping_files(&self) -> Vec<(&'static str, &Path)> {
         let graphite = self.graphite.as_ref().and_then(|section| section.mapping_config.as_deref());
-        [("graphite", graphite)].into_iter().filter_map(|(section, file)| Some((section, file?))).collect()
+        let statsd = self.statsd.as_ref().and_then(|section| section.mapping_config.as_deref());
+        [("graphite", graphite), ("statsd", statsd)]
+            .into_iter()
+            .filter_map(|(section, file)| Some((section, file?)))
+            .collect()
     }
 
     fn mapping_files_mut(&mut self) -> Vec<&mut PathBuf> {
         let graphite = self.graphite.as_mut().and_then(|section| section.mapping_config.as_mut());
-        [graphite].into_iter().flatten().collect()
+        let statsd = self.statsd.as_mut().and_then(|section| section.mapping_config.as_mut());
+        [graphite, statsd].into_iter().flatten().collect()
     }
 }
 

@@ -6,7 +6,7 @@ use http_client::url::without_password;
 use serde::de::DeserializeOwned;
 
 /// The sections whose keys are known here, by their types: so that nothing has to be listed twice.
-fn sections() -> [(&'static str, Vec<String>); 14] {
+fn sections() -> [(&'static str, Vec<String>); 15] {
     [
         ("remote_write", keys::<remote::config::RemoteWrite>()),
         ("queue_config", keys::<remote::config::QueueConfig>()),
@@ -18,6 +18,7 @@ fn sections() -> [(&'static str, Vec<String>); 14] {
         ("collect.host", keys::<inputs::Host>()),
         ("inputs", keys::<inputs::Input>()),
         ("graphite", keys::<inputs::Listener>()),
+        ("statsd", keys::<inputs::Statsd>()),
         ("receive", keys::<file::Receive>()),
         ("receive.remote_write", keys::<inputs::Input>()),
         ("receive.import", keys::<inputs::Input>()),

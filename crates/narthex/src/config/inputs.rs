@@ -46,12 +46,14 @@ impl File {
         let pushgateway = pushgateway.map(|input| Input { max_series: None, ..input });
         let collect = self.collect.as_ref().map(Collect::input);
         let graphite = self.graphite.as_ref().map(Listener::input);
+        let statsd = self.statsd.as_ref().map(Statsd::input);
         [
             (receive::REMOTE_WRITE, "receive.remote_write", Source::Http, remote_write),
             (receive::IMPORT, "receive.import", Source::Http, import),
             (receive::PUSHGATEWAY, "receive.pushgateway", Source::Http, pushgateway),
             (agent::host::INPUT, "collect", Source::Collection, collect),
             (receive::graphite::NAME, "graphite", Source::Listener, graphite),
+            (receive::statsd::NAME, "statsd", Source::Listener, statsd),
         ]
         .map(|(name, section, source, settings)| InputSection {
             name,
@@ -115,6 +117,69 @@ input_section!(
         pub mapping_config: Option<PathBuf>,
     }
 );
+
+input_section!(
+    /// `statsd`. Its `max_series` and `max_series_per_metric` are the limits of the totals.
+    #[derive(Default)]
+    pub struct Statsd {
+        /// The address for UDP.
+        pub listen_udp: Option<ListenAddress>,
+        /// The address for TCP.
+        pub listen_tcp: Option<ListenAddress>,
+        /// The path of the socket for unix datagrams.
+        pub listen_unixgram: Option<PathBuf>,
+        /// The mode of that socket, in octal digits.
+        pub unix_socket_mode: Option<String>,
+        /// Networks that may send.
+        pub allow_from: Vec<Network>,
+        /// Whether anybody may send who reaches the address.
+        pub allow_unauthenticated: bool,
+        /// How often totals are appended to the log.
+        #[serde(deserialize_with = "maybe_duration")]
+        pub interval: Option<Duration>,
+        /// How long a series lives without a line.
+        #[serde(deserialize_with = "maybe_duration")]
+        pub ttl: Option<Duration>,
+        /// What timers, histograms and distributions become.
+        pub timers: Option<Timers>,
+        /// The bounds of classic buckets.
+        pub buckets: Option<Vec<f64>>,
+        /// A mapping file of statsd_exporter.
+        pub mapping_config: Option<PathBuf>,
+        /// Which tags are read.
+        pub tag_styles: Option<Vec<TagStyle>>,
+        /// Whether the container of a DogStatsD line becomes a label.
+        pub container_id: bool,
+        /// Whether a new series begins with a sample of 0.
+        pub begin_with_zero: Option<bool>,
+    }
+);
+
+/// `statsd.timers`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Timers {
+    /// Classic buckets.
+    Classic,
+    /// Native histograms.
+    Native,
+    /// Both.
+    Both,
+}
+
+/// An entry of `statsd.tag_styles`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TagStyle {
+    /// After `|#`.
+    Dogstatsd,
+    /// `name,k=v`
+    Influxdb,
+    /// `name#k=v`
+    Librato,
+    /// `name[k=v]`
+    Signalfx,
+}
 
 input_section!(
     /// `collect`.

@@ -7,6 +7,7 @@
 //! `watchdog` decides when the watchdog is fed, and `parts` says which parts of narthex have to work for that.
 
 pub(crate) mod parts;
+pub(crate) mod sockets;
 pub(crate) mod watchdog;
 
 use sd_notify::NotifyState;

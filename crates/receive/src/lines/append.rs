@@ -1,8 +1,8 @@
 //! The way of lines that have arrived into the intake.
 
-use super::Shared;
 use super::buffer::{Buffer, LINE_BYTES_MAX};
-use intake::Refusal;
+use super::{Shared, Sink};
+use intake::{ParseLines, Refusal};
 use std::time::Duration;
 
 /// How long lines wait for others before they are appended.
@@ -16,8 +16,12 @@ impl Shared {
     /// Appends lines, and tries again for as long as the intake can't accept any. Once the input has to stop, it tries
     /// once more and counts the lines as lost after that.
     pub(super) async fn append(&self, text: &[u8]) {
+        let parse = match &self.sink {
+            Sink::Append(parse) => *parse,
+            Sink::Apply(apply) => return apply(text),
+        };
         let (input, mut stop, mut stopping, mut deferred) = (&self.input, self.stop.clone(), false, false);
-        while let Err(refusal) = self.append_once(text).await {
+        while let Err(refusal) = self.append_once(text, parse).await {
             // However often it is tried again.
             if !std::mem::replace(&mut deferred, true) {
                 input.count_refusal(&refusal);
@@ -48,10 +52,10 @@ impl Shared {
     }
 
     /// Lines that are rejected are counted and logged; they are not an error.
-    async fn append_once(&self, text: &[u8]) -> Result<(), Refusal> {
+    async fn append_once(&self, text: &[u8], parse: ParseLines) -> Result<(), Refusal> {
         let mut admission = self.input.admit()?;
         admission.memory().grow(text.len().saturating_mul(WORK)).await?;
-        let recognised = admission.recogniser().parse_lines(text, admission.now_ms(), self.parse);
+        let recognised = admission.recogniser().parse_lines(text, admission.now_ms(), parse);
         let outcome = admission.append(recognised, None).await?;
         self.input.count(&outcome);
         if !outcome.rejected.is_empty() {

@@ -1,28 +1,114 @@
-//! Inputs whose protocol is lines of text, over TCP and UDP at one address. Such an input is a value with its settings
-//! and a function that reads lines ([`ParseLines`]); `bind` does the rest.
+//! Inputs whose protocol is lines of text, over TCP, UDP and unix datagrams. An input whose lines are samples is a value
+//! with its settings and a function that reads lines ([`ParseLines`]); `bind` does the rest. An input whose lines change
+//! something in memory has a [`Sink::Apply`].
 //!
 //! Nothing is acknowledged. Over TCP a connection is not read while the log accepts nothing, so that senders with a
 //! buffer keep their samples. Over UDP the kernel drops what is not read in time; that is counted.
 
 mod append;
 mod buffer;
+mod datagrams;
+mod reader;
 mod tcp;
-mod udp;
 
 pub use append::WAIT;
 pub use buffer::LINE_BYTES_MAX;
+pub use datagrams::BUFFER_BYTES;
+pub use reader::{BATCH_BYTES, BATCHES_MAX};
 pub use tcp::{BATCH_BYTES as CONNECTION_BATCH_BYTES, CONNECTIONS_MAX, KEEPALIVE_MAX};
-pub use udp::{BATCH_BYTES, BATCHES_MAX, BUFFER_BYTES};
 
-use intake::{BindError, Bound, Endpoint, Exposure, Input, ParseLines, Running, Stop, Transport};
+use buffer::Buffer;
+use datagrams::Datagrams;
+use intake::{BindError, Bound, Endpoint, Exposure, Input, ParseLines, Running, Stop};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-/// What an input at `address` listens on.
-pub(crate) fn endpoints(address: SocketAddr) -> Vec<Endpoint> {
-    [Transport::Tcp, Transport::Udp].map(|transport| Endpoint { transport, address }).into()
+/// What such an input listens on, with the keys of its configuration.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Places {
+    pub(crate) tcp: Option<(&'static str, SocketAddr)>,
+    pub(crate) udp: Option<(&'static str, SocketAddr)>,
+    pub(crate) unixgram: Option<(&'static str, PathBuf)>,
+    /// Who may write to the unix socket.
+    pub(crate) unix_mode: u32,
+}
+
+impl Places {
+    /// TCP and UDP at one address.
+    pub(crate) fn both(key: &'static str, address: SocketAddr) -> Self {
+        Places { tcp: Some((key, address)), udp: Some((key, address)), ..Places::default() }
+    }
+
+    pub(crate) fn endpoints(&self) -> Vec<Endpoint> {
+        let tcp = self.tcp.map(|(_, address)| Endpoint::Tcp(address));
+        let udp = self.udp.map(|(_, address)| Endpoint::Udp(address));
+        let unixgram = self.unixgram.clone().map(|(_, path)| Endpoint::Unixgram(path));
+        [tcp, udp, unixgram].into_iter().flatten().collect()
+    }
+
+    /// Opens the sockets.
+    pub(crate) fn bind(&self) -> Result<Sockets, BindError> {
+        let failed = |key, endpoint: &Endpoint| {
+            let endpoint = endpoint.clone();
+            move |source| BindError { key, endpoint, source }
+        };
+        let mut sockets = Sockets::default();
+        if let Some((key, address)) = self.tcp {
+            let endpoint = Endpoint::Tcp(address);
+            let tcp = tcp::listen(address).map_err(failed(key, &endpoint))?;
+            let address = tcp.local_addr().map_err(failed(key, &endpoint))?;
+            sockets.tcp = Some((address, tcp));
+        }
+        if let Some((key, mut address)) = self.udp {
+            // With port 0 at one address both have the port that the system chose for TCP.
+            if let (Some((_, asked)), Some((chosen, _))) = (self.tcp, &sockets.tcp)
+                && asked == address
+            {
+                address = *chosen;
+            }
+            let endpoint = Endpoint::Udp(address);
+            sockets.udp = Some(Datagrams::udp(address).map_err(failed(key, &endpoint))?);
+        }
+        if let Some((key, path)) = &self.unixgram {
+            let endpoint = Endpoint::Unixgram(path.clone());
+            sockets.unixgram = Some(Datagrams::unix(path, self.unix_mode).map_err(failed(key, &endpoint))?);
+        }
+        Ok(sockets)
+    }
+}
+
+/// The open sockets of an input.
+#[derive(Debug, Default)]
+pub(crate) struct Sockets {
+    tcp: Option<(SocketAddr, TcpListener)>,
+    udp: Option<Datagrams>,
+    unixgram: Option<Datagrams>,
+}
+
+impl Sockets {
+    pub(crate) fn endpoints(&self) -> Vec<Endpoint> {
+        let tcp = self.tcp.iter().map(|(address, _)| Endpoint::Tcp(*address));
+        let datagrams = [&self.udp, &self.unixgram].into_iter().flatten();
+        tcp.chain(datagrams.map(|socket| socket.endpoint().clone())).collect()
+    }
+
+    /// Reads lines until the input has to stop, and what has arrived then.
+    pub(crate) async fn run(self, shared: Shared) {
+        let tcp = async {
+            if let Some((_, listener)) = self.tcp {
+                tcp::run(listener, shared.clone()).await;
+            }
+        };
+        let read = async |socket: Option<Datagrams>| {
+            if let Some(socket) = socket {
+                reader::run(socket, shared.clone()).await;
+            }
+        };
+        tokio::join!(tcp, read(self.udp), read(self.unixgram));
+    }
 }
 
 /// Opens the sockets of an input at `address`, which `key` in the configuration has.
@@ -31,42 +117,45 @@ pub(crate) fn bind(
     address: SocketAddr,
     parse: ParseLines,
 ) -> Result<Box<dyn Bound>, BindError> {
-    let failed = |transport, address| {
-        move |source| BindError { key, endpoint: Endpoint { transport, address }, source }
-    };
-    let tcp = tcp::listen(address).map_err(failed(Transport::Tcp, address))?;
-    // With port 0 both have the port that the system chose for TCP.
-    let address = tcp.local_addr().map_err(failed(Transport::Tcp, address))?;
-    let udp = udp::listen(address).map_err(failed(Transport::Udp, address))?;
-    Ok(Box::new(Sockets { address, parse, tcp, udp }))
+    let sockets = Places::both(key, address).bind()?;
+    Ok(Box::new(ParsedLines { sockets, parse }))
 }
 
-struct Sockets {
-    address: SocketAddr,
+/// An input whose lines are samples.
+struct ParsedLines {
+    sockets: Sockets,
     parse: ParseLines,
-    tcp: TcpListener,
-    udp: UdpSocket,
 }
 
-impl Bound for Sockets {
+impl Bound for ParsedLines {
     fn endpoints(&self) -> Vec<Endpoint> {
-        endpoints(self.address)
+        self.sockets.endpoints()
     }
 
     fn run(self: Box<Self>, input: Input, exposure: watch::Receiver<Arc<Exposure>>, stop: Stop) -> Running {
-        let Sockets { parse, tcp, udp, .. } = *self;
-        let shared = Shared { input, parse, exposure, stop };
-        Box::pin(async move {
-            tokio::join!(tcp::run(tcp, shared.clone()), udp::run(udp, shared));
-        })
+        let ParsedLines { sockets, parse } = *self;
+        let shared = Shared { input, sink: Sink::Append(parse), exposure, stop };
+        Box::pin(sockets.run(shared))
     }
 }
 
-/// What all connections and the reader of datagrams share.
+/// Takes lines.
+pub(crate) type Apply = dyn Fn(&[u8]) + Send + Sync;
+
+/// What becomes of lines.
 #[derive(Clone)]
-struct Shared {
-    input: Input,
-    parse: ParseLines,
-    exposure: watch::Receiver<Arc<Exposure>>,
-    stop: Stop,
+pub(crate) enum Sink {
+    /// They are samples, and are appended to the log.
+    Append(ParseLines),
+    /// They are changes of something in memory.
+    Apply(Arc<Apply>),
+}
+
+/// What all connections and the readers of datagrams share.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) input: Input,
+    pub(crate) sink: Sink,
+    pub(crate) exposure: watch::Receiver<Arc<Exposure>>,
+    pub(crate) stop: Stop,
 }

@@ -1,7 +1,7 @@
 //! Connections: lines until the client closes.
 
-use super::buffer::Buffer;
-use super::{Shared, WAIT};
+use super::{Buffer, Shared, WAIT};
+use intake::{Endpoint, InheritedSockets};
 use rustix::net::sockopt::{set_socket_keepalive, set_tcp_keepcnt, set_tcp_keepidle, set_tcp_keepintvl};
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
@@ -28,6 +28,11 @@ const BACKLOG: u32 = 1024;
 const STOP_DEADLINE: Duration = Duration::from_secs(5);
 
 pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    if let Some(inherited) = InheritedSockets::of(&Endpoint::Tcp(address)) {
+        let listener = std::net::TcpListener::from(inherited);
+        listener.set_nonblocking(true)?;
+        return TcpListener::from_std(listener);
+    }
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;

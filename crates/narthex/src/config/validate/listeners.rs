@@ -2,6 +2,7 @@
 
 use super::Faults;
 use super::file::File;
+use super::statsd::statsd;
 use crate::config::inputs;
 use intake::{Exposure, Listener};
 use receive::graphite::Graphite;
@@ -14,6 +15,10 @@ pub(super) fn listeners(file: &File, faults: &Faults<'_>) -> Vec<Arc<dyn Listene
     if let Some((listen, exposure)) = address(receive::graphite::NAME, file.graphite.as_ref(), faults) {
         all.push(Arc::new(Graphite { listen, exposure }));
     }
+    let defaults = file.inputs.clone().unwrap_or_default();
+    if let Some(statsd) = file.statsd.as_ref().and_then(|section| statsd(section, &defaults, faults)) {
+        all.push(Arc::new(statsd));
+    }
     check_addresses(&all, faults);
     all
 }
@@ -22,12 +27,10 @@ pub(super) fn listeners(file: &File, faults: &Faults<'_>) -> Vec<Arc<dyn Listene
 fn check_addresses(all: &[Arc<dyn Listener>], faults: &Faults<'_>) {
     for (index, listener) in all.iter().enumerate() {
         let before = all.iter().take(index);
-        let conflict =
-            before.flat_map(|other| listener.conflict(&**other).map(|endpoint| (other.name(), endpoint)));
+        let conflict = before.flat_map(|other| listener.conflict(&**other).map(|endpoint| (other, endpoint)));
         if let Some((other, endpoint)) = conflict.into_iter().next() {
-            let key = format!("{}.listen", listener.name());
-            let other = format!("{other}.listen");
-            let why = format!("{endpoint} is the address of {other} already: choose another port");
+            let (key, other) = (listener.key(&endpoint), other.key(&endpoint));
+            let why = format!("{endpoint} is the address of {other} already: choose another one");
             faults.add_about(&key, &[&key, &other], why);
         }
     }
@@ -58,22 +61,18 @@ mod tests {
     use super::super::{Places, Reporter};
     use super::*;
     use crate::config::read::read_all;
-    use intake::{BindError, Bound, Endpoint, Transport};
+    use intake::{BindError, Bound, Endpoint};
     use serde::de::IgnoredAny;
 
     #[derive(Debug)]
-    struct At(&'static str, Vec<(Transport, &'static str)>, Exposure);
+    struct At(&'static str, Vec<Endpoint>, Exposure);
 
     impl Listener for At {
         fn name(&self) -> &'static str {
             self.0
         }
         fn endpoints(&self) -> Vec<Endpoint> {
-            let endpoint = |(transport, address): &(Transport, &str)| Endpoint {
-                transport: *transport,
-                address: address.parse().unwrap(),
-            };
-            self.1.iter().map(endpoint).collect()
+            self.1.clone()
         }
         fn exposure(&self) -> &Exposure {
             &self.2
@@ -85,23 +84,24 @@ mod tests {
 
     #[test]
     fn an_address_of_two_inputs_is_reported_at_the_second_one() {
-        use Transport::{Tcp, Udp};
+        let tcp = |address: &str| Endpoint::Tcp(address.parse().unwrap());
+        let udp = |address: &str| Endpoint::Udp(address.parse().unwrap());
         let text = "one: {listen: x}\ntwo:\n  listen: x\nthree: {listen: x}\n";
         let reporter = Reporter { file: "n.yml", text, expanded: &[] };
         let places: Places = read_all::<IgnoredAny>(text, &reporter).places;
-        let listener = |name, endpoints: &[(Transport, &'static str)]| -> Arc<dyn Listener> {
-            Arc::new(At(name, endpoints.to_vec(), Exposure::default()))
+        let listener = |name, endpoints: Vec<Endpoint>| -> Arc<dyn Listener> {
+            Arc::new(At(name, endpoints, Exposure::default()))
         };
         let all = [
-            listener("one", &[(Tcp, "0.0.0.0:2003"), (Udp, "0.0.0.0:2003")]),
-            listener("two", &[(Udp, "127.0.0.1:2003")]),
-            listener("three", &[(Tcp, "127.0.0.1:2004"), (Udp, "127.0.0.1:2004")]),
+            listener("one", vec![tcp("0.0.0.0:2003"), udp("0.0.0.0:2003")]),
+            listener("two", vec![udp("127.0.0.1:2003")]),
+            listener("three", vec![tcp("127.0.0.1:2004"), udp("127.0.0.1:2004")]),
         ];
         let faults = Faults::new(&reporter, &places);
         check_addresses(&all, &faults);
         let found: Vec<String> = faults.found().iter().map(ToString::to_string).collect();
         let wanted = "n.yml:3:11: two.listen: UDP 127.0.0.1:2003 is the address of one.listen already: choose another \
-                      port\n  3 |   listen: x\n    |           ^";
+                      one\n  3 |   listen: x\n    |           ^";
         assert_eq!(found, [wanted]);
     }
 
@@ -112,7 +112,8 @@ mod tests {
             let text = match section.split_once('.') {
                 Some((above, key)) => format!("{above}: {{{key}: {{}}}}\n"),
                 None if input.source == inputs::Source::Listener => {
-                    format!("{section}: {{listen: '127.0.0.1:0'}}\n")
+                    let key = if section == "statsd" { "listen_udp" } else { "listen" };
+                    format!("{section}: {{{key}: '127.0.0.1:0'}}\n")
                 }
                 None => format!("{section}: {{}}\n"),
             };

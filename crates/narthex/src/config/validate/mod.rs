@@ -3,6 +3,7 @@
 mod destinations;
 mod inputs;
 mod listeners;
+mod statsd;
 
 use super::error::{ConfigError, Reporter};
 use super::file::{self, File};

@@ -1,20 +1,13 @@
 //! Datagrams: one or more lines each.
 
-use super::buffer::Buffer;
-use super::{Shared, WAIT};
-use intake::KernelDrops;
-use rustix::net::RecvFlags;
-use rustix::net::sockopt::{set_socket_recv_buffer_size, socket_recv_buffer_size};
-use std::net::SocketAddr;
+use super::datagrams::{BUFFER_BYTES, Datagrams};
+use super::{Buffer, Shared, WAIT};
 use std::time::Duration;
-use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 /// The longest datagram.
 const DATAGRAM_BYTES: usize = 64 << 10;
-/// What is asked of the kernel for datagrams that wait to be read. It gives at most `net.core.rmem_max`.
-pub const BUFFER_BYTES: usize = 4 << 20;
 /// Lines are appended once they take this many bytes, or [`WAIT`] after the first of them.
 pub const BATCH_BYTES: usize = 256 << 10;
 /// Batches of lines that wait to be appended. When there are as many, the kernel's buffer fills up.
@@ -24,15 +17,7 @@ const STOP_DEADLINE: Duration = Duration::from_secs(1);
 /// How often the kernel's drops are counted.
 const DROPS_INTERVAL: Duration = Duration::from_secs(1);
 
-pub(super) fn listen(address: SocketAddr) -> std::io::Result<UdpSocket> {
-    let socket = std::net::UdpSocket::bind(address)?;
-    socket.set_nonblocking(true)?;
-    // A smaller buffer than asked for is no error: drops are counted.
-    let _ = set_socket_recv_buffer_size(&socket, BUFFER_BYTES);
-    UdpSocket::from_std(socket)
-}
-
-pub(super) async fn run(socket: UdpSocket, shared: Shared) {
+pub(super) async fn run(socket: Datagrams, shared: Shared) {
     // Reading goes on while the disk is waited for.
     let (sender, mut batches) = mpsc::channel::<Vec<u8>>(BATCHES_MAX);
     let appending = async {
@@ -40,13 +25,13 @@ pub(super) async fn run(socket: UdpSocket, shared: Shared) {
             shared.append(&text).await;
         }
     };
-    // The kernel reports twice of what it grants.
-    let granted = socket_recv_buffer_size(&socket).unwrap_or_default() / 2;
-    let counters = shared.input.listener_counters();
-    counters.buffer_granted.set(granted as u64);
-    counters.buffer_wanted.set(BUFFER_BYTES as u64);
+    if let Some(granted) = socket.buffer_granted() {
+        let counters = shared.input.listener_counters();
+        counters.buffer_granted.set(granted as u64);
+        counters.buffer_wanted.set(BUFFER_BYTES as u64);
+    }
     let reading = async {
-        let mut drops = socket.local_addr().ok().map(KernelDrops::new);
+        let mut drops = socket.drops();
         let mut count_drops = || drops.iter_mut().for_each(|drops| drops.count(&shared.input));
         let mut reading = std::pin::pin!(read(&socket, shared.clone(), sender));
         loop {
@@ -61,7 +46,7 @@ pub(super) async fn run(socket: UdpSocket, shared: Shared) {
 }
 
 /// Gathers the lines of datagrams to batches. At the end it still reads what has arrived.
-async fn read(socket: &UdpSocket, shared: Shared, batches: mpsc::Sender<Vec<u8>>) {
+async fn read(socket: &Datagrams, shared: Shared, batches: mpsc::Sender<Vec<u8>>) {
     let (mut stop, mut stop_at) = (shared.stop.clone(), None);
     let mut datagram = vec![0; DATAGRAM_BYTES];
     let mut buffer = Buffer::default();
@@ -69,17 +54,17 @@ async fn read(socket: &UdpSocket, shared: Shared, batches: mpsc::Sender<Vec<u8>>
     loop {
         let received = match stop_at {
             Some(at) if Instant::now() >= at => None,
-            Some(_) => read_now(socket, &mut datagram),
+            Some(_) => socket.receive_now(&mut datagram),
             None => tokio::select! {
                 biased;
                 () = stop.requested() => { stop_at = Some(Instant::now() + STOP_DEADLINE); continue }
                 () = tokio::time::sleep_until(flush_at), if buffer.len() > 0 => None,
-                received = socket.recv_from(&mut datagram) => received.ok(),
+                received = socket.receive(&mut datagram) => received.ok(),
             },
         };
         match received {
-            Some((_, from)) if !shared.exposure.borrow().allows(from.ip()) => {
-                shared.input.count_denied(from.ip());
+            Some((_, Some(from))) if !shared.exposure.borrow().allows(from) => {
+                shared.input.count_denied(from);
                 continue;
             }
             Some((bytes, _)) => {
@@ -103,10 +88,4 @@ async fn read(socket: &UdpSocket, shared: Shared, batches: mpsc::Sender<Vec<u8>>
             return;
         }
     }
-}
-
-/// A datagram that has arrived. The kernel is asked itself, because the runtime may not know yet of the last ones.
-fn read_now(socket: &UdpSocket, datagram: &mut [u8]) -> Option<(usize, SocketAddr)> {
-    let (bytes, _, from) = rustix::net::recvfrom(socket, datagram, RecvFlags::DONTWAIT).ok()?;
-    Some((bytes, SocketAddr::try_from(from?).ok()?))
 }

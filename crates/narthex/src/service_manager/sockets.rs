@@ -1,0 +1,32 @@
+//! Sockets that the service manager opened (socket activation, sd_listen_fds(3)). They stay open during a restart.
+
+use intake::InheritedSockets;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+
+/// Keeps the sockets for the inputs that listen on their addresses. Call it once, before anything opens a file.
+pub(crate) fn keep() {
+    let sockets: Vec<OwnedFd> = match sd_notify::listen_fds() {
+        Ok(sockets) => sockets.map(own).collect(),
+        Err(error) => {
+            return tracing::warn!(%error, "the sockets of the service manager (LISTEN_FDS) can't be used");
+        }
+    };
+    let count = sockets.len();
+    if count == 0 {
+        return;
+    }
+    let unusable = InheritedSockets::keep(sockets);
+    logging::info(format_args!("the service manager handed over {count} sockets"));
+    if unusable > 0 {
+        logging::warn(format_args!(
+            "{unusable} of the service manager's sockets are neither TCP, UDP nor unix datagrams, and stay unused"
+        ));
+    }
+}
+
+#[allow(unsafe_code, reason = "the protocol hands sockets over as numbers")]
+fn own(number: RawFd) -> OwnedFd {
+    // SAFETY: LISTEN_PID says that the descriptors from 3 on are for this process, and `keep` runs once and before
+    // anything else could have taken them.
+    unsafe { OwnedFd::from_raw_fd(number) }
+}

@@ -1,0 +1,340 @@
+//! StatsD: lines over UDP, TCP and unix datagrams into a real Prometheus; restarts, kills, reloads, socket activation.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a panic is how a test reports"
+)]
+
+use rustix::process::Signal;
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use support::narthex::config;
+use support::prometheus::Options;
+use support::{Client, FakeReceiver, Narthex, Prometheus, SOON, VictoriaMetrics, wait_for};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
+const QUIET: &str = "collect: {self: false, host: {collectors: none}}\n";
+const DROPS: &str = r#"narthex_receive_kernel_drops_total{door="statsd",input="statsd"}"#;
+
+fn write_config(folder: &Path, url: &str, statsd: &str) -> String {
+    config(folder, &format!("remote_write: [{{url: '{url}'}}]\n{QUIET}statsd: {{{statsd}}}\n"))
+}
+
+fn start_program(program: &Path, folder: &Path, url: &str, statsd: &str) -> Narthex {
+    let path = write_config(folder, url, statsd);
+    Narthex::start_in(program, "run", &folder.join("data"), &["--config", &path, "--flush-deadline", "5s"])
+}
+
+fn start(folder: &Path, url: &str, statsd: &str) -> Narthex {
+    start_program(Path::new(PROGRAM), folder, url, statsd)
+}
+
+/// Where it listens, by the transport's name in its log.
+fn address(narthex: &Narthex, transport: &str) -> SocketAddr {
+    wait_for("a line with the address", SOON, || {
+        let lines = narthex.process.lines();
+        let mut found =
+            lines.iter().filter_map(|line| line.split("listening on ").nth(1)?.strip_prefix(transport));
+        let line = found.next().ok_or_else(|| lines.join("\n"))?;
+        let text = line.trim().split([' ', '"']).next().unwrap_or_default();
+        text.parse::<SocketAddr>().map_err(|error| error.to_string())
+    })
+}
+
+fn udp() -> UdpSocket {
+    UdpSocket::bind("127.0.0.1:0").unwrap()
+}
+
+fn lines_metric(kind: &str) -> String {
+    format!(r#"narthex_receive_lines_total{{door="statsd",input="statsd",type="{kind}"}}"#)
+}
+
+/// Waits until narthex has read so many samples of a type.
+#[track_caller]
+fn wait_for_lines(narthex: &Narthex, kind: &str, count: usize) {
+    wait_for("all lines", SOON, || match narthex.metric(&lines_metric(kind)) {
+        Some(now) if now == count as f64 => Ok(()),
+        now => Err(format!("{now:?} of {count}; dropped {:?}", narthex.metric(DROPS))),
+    });
+}
+
+#[track_caller]
+fn wait_for_value(prometheus: &Prometheus, narthex: &Narthex, query: &str, value: f64) {
+    wait_for(query, SOON, || {
+        let found: Vec<f64> = prometheus.query(query).iter().map(|sample| sample.value).collect();
+        let is_it = found.len() == 1 && (found[0] - value).abs() < 1e-9;
+        if is_it { Ok(()) } else { Err(format!("{found:?} is not {value}{}", narthex.process.tail())) }
+    });
+}
+
+#[test]
+fn lines_over_each_transport_reach_a_default_prometheus() {
+    let Some(peers) = support::peers() else { return };
+    let prometheus = Prometheus::start(&peers, Options::receiver());
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("dsd.socket");
+    let statsd = format!(
+        "listen_udp: '127.0.0.1:0', listen_tcp: '127.0.0.1:0', listen_unixgram: '{}', interval: 1s, labels: {{site: boat}}",
+        path.display()
+    );
+    let narthex = start(folder.path(), &prometheus.write_url(), &statsd);
+    udp()
+        .send_to(
+            b"web.hits:3|c|@0.5|#page:home\ntemp:21.5|g\ntemp:-1|g\nwait:200:700|ms\n",
+            address(&narthex, "UDP "),
+        )
+        .unwrap();
+    let mut tcp = TcpStream::connect(address(&narthex, "TCP ")).unwrap();
+    tcp.write_all(b"web.hits:1|c|#page:home\nusers:ann|s\nusers:bob|s\nbroken\n_e{1,1}:a|b\n").unwrap();
+    let unix = UnixDatagram::unbound().unwrap();
+    wait_for("the socket", SOON, || {
+        unix.send_to(b"web.hits:2|c|#page:home", &path).map_err(|e| e.to_string())
+    });
+    for (query, value) in [
+        (r#"web_hits{page="home",site="boat"}"#, 9.0),
+        ("temp", 20.5),
+        ("wait_count", 2.0),
+        ("wait_sum", 0.9),
+        (r#"wait_bucket{le="0.25"}"#, 1.0),
+        // The increase is seen although the series has just begun.
+        (r#"increase(web_hits[1m]) > bool 0"#, 1.0),
+        ("max_over_time(users[5m])", 2.0),
+    ] {
+        wait_for_value(&prometheus, &narthex, query, value);
+    }
+    let error = r#"narthex_receive_line_errors_total{door="statsd",input="statsd",reason="malformed_line"}"#;
+    assert_eq!(narthex.metric(error), Some(1.0));
+    assert_eq!(narthex.metric(&lines_metric("event")), Some(1.0));
+}
+
+/// What each library sends, by each transport: the same at Prometheus with default settings and at VictoriaMetrics.
+fn client_reaches_both_receivers(client: Client, program: &str, series: &[(&str, &str)]) {
+    let Some(peers) = support::peers() else { return };
+    let program = support::peers::repository().join("tests/clients").join(program);
+    let Some(mut client) = client.script(&program) else { return };
+    let prometheus = Prometheus::start(&peers, Options::receiver());
+    let victoria = VictoriaMetrics::start(&peers);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("dsd.socket");
+    let text = format!(
+        "remote_write: [{{url: '{}', name: a}}, {{url: '{}', name: b}}]\n{QUIET}statsd: {{listen_udp: '127.0.0.1:0', \
+         listen_unixgram: '{}', interval: 1s}}\n",
+        prometheus.write_url(),
+        victoria.write_url(),
+        path.display()
+    );
+    let file = config(folder.path(), &text);
+    let narthex = Narthex::start_in(PROGRAM, "run", &folder.path().join("data"), &["--config", &file]);
+    let output = client.arg(address(&narthex, "UDP ").port().to_string()).arg(&path).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    for (name, labels) in series {
+        for (query, value) in [
+            (format!("{name}_hits{labels}"), 7.0),
+            (format!("{name}_level{labels}"), 2.5),
+            (format!("{name}_wait_count{labels}"), 1.0),
+            (format!("{name}_wait_sum{labels}"), 0.25),
+            (format!("max_over_time({name}_users{labels}[5m])"), 1.0),
+        ] {
+            wait_for_value(&prometheus, &narthex, &query, value);
+            wait_for(&query, SOON, || {
+                victoria.flush();
+                let found: Vec<f64> = victoria.query(&query).iter().map(|sample| sample.value).collect();
+                if found == [value] { Ok(()) } else { Err(format!("{found:?} at VictoriaMetrics")) }
+            });
+        }
+    }
+    let errors = narthex.get("/metrics").text();
+    let errors = errors.lines().filter(|line| line.starts_with("narthex_receive_line_errors_total"));
+    assert!(errors.clone().count() > 0);
+    errors.for_each(|line| assert!(line.ends_with(" 0"), "{line}"));
+}
+
+#[test]
+fn pythons_clients_reach_both_receivers() {
+    let series = [("python", r#"{by="udp"}"#), ("python", r#"{by="unix"}"#), ("pystatsd", "")];
+    client_reaches_both_receivers(Client::Python, "dogstatsd.py", &series);
+}
+
+#[test]
+fn javascripts_client_reaches_both_receivers() {
+    client_reaches_both_receivers(Client::JavaScript, "statsd.js", &[("javascript", r#"{by="udp"}"#)]);
+}
+
+#[test]
+fn gos_client_reaches_both_receivers() {
+    let series = [("go", r#"{by="udp"}"#), ("go", r#"{by="unix"}"#)];
+    client_reaches_both_receivers(Client::Go, "statsd.go", &series);
+}
+
+#[test]
+fn javas_client_reaches_both_receivers() {
+    let series = [("java", r#"{by="udp"}"#), ("java", r#"{by="unix"}"#)];
+    client_reaches_both_receivers(Client::Java, "Statsd.java", &series);
+}
+
+#[test]
+fn totals_go_on_after_a_stop_and_a_kill() {
+    let Some(peers) = support::peers() else { return };
+    let prometheus = Prometheus::start(&peers, Options::receiver());
+    let folder = tempfile::tempdir().unwrap();
+    let statsd = "listen_udp: '127.0.0.1:0', interval: 1s";
+    let url = prometheus.write_url();
+    let mut total = 0.0;
+    for round in 0..4 {
+        let narthex = start(folder.path(), &url, statsd);
+        let to = address(&narthex, "UDP ");
+        udp().send_to(b"n:5|c\ng:+2|g\nt:100|ms", to).unwrap();
+        total += 1.0;
+        wait_for_lines(&narthex, "timer", 1);
+        if round % 2 == 0 {
+            assert!(narthex.process.terminate(SOON).success());
+        } else {
+            // What was flushed is on disk.
+            wait_for_value(&prometheus, &narthex, "n", 5.0 * total);
+            narthex.process.kill();
+        }
+    }
+    let narthex = start(folder.path(), &url, statsd);
+    for (query, value) in [
+        ("n", 5.0 * total),
+        ("g", 2.0 * total),
+        ("t_count", total),
+        ("resets(n[5m])", 0.0),
+        ("resets(t_count[5m])", 0.0),
+    ] {
+        wait_for_value(&prometheus, &narthex, query, value);
+    }
+}
+
+#[test]
+fn a_reload_changes_the_mapping_and_refuses_a_bad_file() {
+    let receiver = FakeReceiver::start();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("mapping.yml");
+    std::fs::write(&file, "mappings:\n- {match: a.*, name: first, labels: {of: $1}}\n").unwrap();
+    let narthex = start(
+        folder.path(),
+        &receiver.write_url(),
+        "listen_udp: '127.0.0.1:0', interval: 1s, mapping_config: mapping.yml",
+    );
+    let (to, socket) = (address(&narthex, "UDP "), udp());
+    let names = || -> Vec<String> {
+        receiver.arrivals().keys().filter_map(|labels| labels.get("__name__").cloned()).collect()
+    };
+    let mut sent = 0;
+    let mut send_until = |name: &str| {
+        socket.send_to(b"a.x:1|c", to).unwrap();
+        sent += 1;
+        wait_for_lines(&narthex, "counter", sent);
+        wait_for(name, SOON, || {
+            if names().iter().any(|one| one == name) { Ok(()) } else { Err(format!("{:?}", names())) }
+        });
+    };
+    send_until("first");
+    std::fs::write(&file, "mappings:\n- {match: 'a.*b', name: broken}\n").unwrap();
+    let said = narthex.reload();
+    assert!(said.contains("was not reloaded") && said.contains("mappings[0].match"), "{said}");
+    std::fs::write(&file, "mappings:\n- {match: a.*, name: second}\n").unwrap();
+    assert!(narthex.reload().contains("was reloaded"));
+    send_until("second");
+    assert!(!names().contains(&"broken".into()));
+}
+
+#[test]
+fn what_has_arrived_is_kept_when_narthex_stops() {
+    let receiver = FakeReceiver::start();
+    let folder = tempfile::tempdir().unwrap();
+    let narthex = start(folder.path(), &receiver.write_url(), "listen_udp: '127.0.0.1:0', interval: 1m");
+    let (to, socket) = (address(&narthex, "UDP "), udp());
+    for number in 0..100 {
+        socket.send_to(format!("last:{number}|g|#n:{number}").as_bytes(), to).unwrap();
+    }
+    assert!(narthex.process.terminate(SOON).success());
+    wait_for("all series", SOON, || match receiver.arrivals().len() {
+        100 => Ok(()),
+        stored => Err(format!("{stored} of 100")),
+    });
+}
+
+/// A copy of a socket with a high number that the programs which this process starts inherit.
+fn inheritable(socket: impl AsFd) -> OwnedFd {
+    let copy = rustix::io::fcntl_dupfd_cloexec(socket, 50).unwrap();
+    rustix::io::fcntl_setfd(&copy, rustix::io::FdFlags::empty()).unwrap();
+    copy
+}
+
+/// The test holds the sockets, as systemd does, and restarts narthex while lines arrive.
+#[test]
+fn no_datagram_is_lost_by_a_restart_with_the_service_managers_sockets() {
+    const LINES: usize = 10_000;
+    let Some(peers) = support::peers() else { return };
+    let prometheus = Prometheus::start(&peers, Options::receiver());
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("dsd.socket");
+    let (udp_socket, unix_socket) = (udp(), UnixDatagram::bind(&path).unwrap());
+    let to = udp_socket.local_addr().unwrap();
+    let (held_udp, held_unix) = (inheritable(&udp_socket), inheritable(&unix_socket));
+    let program = folder.path().join("activated");
+    let script = format!(
+        "#!/bin/bash\nexport LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=udp:unix\nexec '{PROGRAM}' \"$@\" 3<&{} 4<&{}\n",
+        held_udp.as_raw_fd(),
+        held_unix.as_raw_fd()
+    );
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let statsd = format!("listen_udp: '{to}', listen_unixgram: '{}', interval: 1s", path.display());
+    let run = || start_program(&program, folder.path(), &prometheus.write_url(), &statsd);
+    let mut narthex = run();
+    narthex.process.wait_for_line("handed over 2 sockets", SOON);
+    let sending = std::thread::spawn(move || {
+        let (by_udp, by_unix) = (udp(), UnixDatagram::unbound().unwrap());
+        for number in 0..LINES {
+            by_udp.send_to(format!("udp.n:1|c|#mod:{}", number % 7).as_bytes(), to).unwrap();
+            by_unix.send_to(b"unix.n:1|c", &path).unwrap();
+            if number % 10 == 0 {
+                std::thread::sleep(std::time::Duration::from_millis(2));
+            }
+        }
+    });
+    let mut restarts = 0;
+    while !sending.is_finished() {
+        assert!(narthex.process.terminate(SOON).success());
+        narthex = run();
+        restarts += 1;
+        // Meanwhile the sender waits for room in the buffer of the unix socket.
+        wait_for("some lines to be read", SOON, || {
+            let read = narthex.metric(&lines_metric("counter")).unwrap_or_default();
+            if read > 1000.0 || sending.is_finished() { Ok(()) } else { Err(format!("{read}")) }
+        });
+    }
+    sending.join().unwrap();
+    assert!(restarts > 0);
+    wait_for_value(&prometheus, &narthex, "unix_n", LINES as f64);
+    wait_for_value(&prometheus, &narthex, "sum(udp_n)", LINES as f64);
+    assert_eq!(narthex.metric(DROPS), Some(0.0));
+}
+
+#[test]
+fn what_the_kernel_drops_is_counted() {
+    const SENT: usize = 5000;
+    let receiver = FakeReceiver::start();
+    let folder = tempfile::tempdir().unwrap();
+    let narthex = start(folder.path(), &receiver.write_url(), "listen_udp: '127.0.0.1:0', interval: 1s");
+    let (to, socket) = (address(&narthex, "UDP "), udp());
+    narthex.process.signal(Signal::STOP);
+    let padding = "x".repeat(1000);
+    for _ in 0..SENT {
+        socket.send_to(format!("drops.{padding}:1|c").as_bytes(), to).unwrap();
+    }
+    narthex.process.signal(Signal::CONT);
+    wait_for("the counters to add up", SOON, || {
+        let (drops, lines) = (narthex.metric(DROPS), narthex.metric(&lines_metric("counter")));
+        let sum = drops.unwrap_or_default() + lines.unwrap_or_default();
+        let is_all = sum == SENT as f64 && drops > Some(0.0) && lines > Some(0.0);
+        if is_all { Ok(()) } else { Err(format!("{drops:?} dropped, {lines:?} read")) }
+    });
+}
