@@ -50,7 +50,7 @@ impl Client {
                 command.arg(program);
                 command
             }
-            Client::Go => Command::new(folder.join("go/push")),
+            Client::Go => Command::new(folder.join("go").join(program.file_stem().unwrap_or_default())),
             Client::Java => {
                 let mut command = Command::new("java");
                 // Without the compiler for code that runs for long, which this does not.
