@@ -20,6 +20,7 @@ mod relay;
 mod sender;
 mod stages;
 mod start;
+mod statsd;
 mod svg;
 mod systems;
 mod table;
@@ -46,6 +47,8 @@ enum Command {
     Groups(groups::Groups),
     /// Time from a start to readiness, with a full log
     Start(start::Start),
+    /// Lines of StatsD a second that one core takes
+    Statsd(statsd::Statsd),
     /// Memory and CPU of collecting this machine's own metrics
     Idle(idle::Idle),
     /// What is lost of acknowledged samples by kills, outages, refusals and a full budget
@@ -62,6 +65,7 @@ fn main() -> Result<()> {
         Command::Grow(options) => grow::run(&options),
         Command::Groups(options) => groups::run(&options),
         Command::Start(options) => start::run(&options),
+        Command::Statsd(options) => statsd::run(&options),
         Command::Idle(options) => idle::run(&options),
         Command::Lost(options) => lost::run(&options),
         Command::PushOrPull(options) => push_or_pull::run(&options),
