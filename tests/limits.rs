@@ -202,7 +202,7 @@ fn by_the_code() -> Vec<(&'static str, &'static str, String)> {
         ),
         (
             "HTTP inputs",
-            "labels of such a series, as they came or as they are stored",
+            "labels of such a series, as they are stored",
             named(bytes(intake::KNOWN_SET_BYTES), "KNOWN_SET_BYTES"),
         ),
         (

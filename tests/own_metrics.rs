@@ -181,9 +181,10 @@ fn each_name_that_the_document_tells_is_there_and_each_of_a_destination_is_told(
     let receiver = FakeReceiver::start();
     // With an input that has metrics of its own.
     let folder = tempfile::tempdir().unwrap();
-    let graphite = support::narthex::config(folder.path(), "graphite: {listen: '127.0.0.1:0'}\n");
+    let sections = "graphite: {listen: '127.0.0.1:0'}\nstatsd: {listen_udp: '127.0.0.1:0'}\n";
+    let config = support::narthex::config(folder.path(), sections);
     let url = receiver.write_url();
-    let narthex = Narthex::start(PROGRAM, &["--to", &url, "--config", &graphite, "--collect", "none"]);
+    let narthex = Narthex::start(PROGRAM, &["--to", &url, "--config", &config, "--collect", "none"]);
     let own = families(&narthex.get("/metrics").text());
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/own-metrics.md");
     let docs = std::fs::read_to_string(docs).unwrap();

@@ -13,7 +13,7 @@
 //! [`lines`] splits a datagram, [`parse`] reads a line, [`Metric::samples`] has its samples, and [`describe`] makes a name
 //! and labels of what names a series. The first three run for each line; the last one only for a new series.
 //!
-//! Facts: `statsd/statsd: docs/metric_types.md`, the datagram format in Datadog's documentation, and
+//! Facts: the metric types in the documentation of `statsd/statsd`, the datagram format in Datadog's, and
 //! `prometheus/statsd_exporter: pkg/line/line.go`, whose reasons for errors have the same names here.
 
 mod name;
