@@ -307,15 +307,6 @@ impl State {
         }
     }
 
-    /// What a journal must hold so that replaying it gives this group, or that there is none, whatever it
-    /// held of it before.
-    pub fn snapshot_of(&self, key: &Labels) -> Option<Change> {
-        match self.groups.get(key) {
-            Some(group) => Some(Change::Snapshot(group.clone())),
-            None => Some(Change::Departed { key: key.clone(), at: *self.departed.get(key)? }),
-        }
-    }
-
     /// What a journal must hold so that replaying it gives these groups.
     pub fn snapshot(&self) -> Vec<Change> {
         let departed = self

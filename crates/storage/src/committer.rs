@@ -10,10 +10,10 @@
 //!    would be given to another series.
 //! 2. In each segment a series' record stands before its first point (`recorder`): a reader begins with the
 //!    segment, and knows the labels it has read.
-//! 3. The journals are committed before the log (`journals`): a door that keeps its clock in one never finds
-//!    samples in the log, after a power cut, that its journal doesn't know. Where the log then fails, the
-//!    journal knows of what was refused; a door sets that right with its next entry, and types and help texts
-//!    are true all the same.
+//! 3. The journals are committed before the log (`journals`): the log never has samples, after a power cut, that the
+//!    journal of their input does not know. An entry says how far the log must reach for it to count (`journal`). Where
+//!    the log fails, the entries of that commit are voided before anything else is written to the log. Types and help
+//!    texts are true all the same.
 //! 4. The log is synced before the tail and the askers hear of it: what is delivered or acknowledged is there
 //!    after a power cut.
 //! 5. When a commit fails, what was marked as recorded is unmarked before the next batch is looked at: its
@@ -95,6 +95,8 @@ pub(crate) struct Committer {
     last_end: Position,
     /// The segment was closed after a failure, and no new one could be begun yet.
     needs_segment: bool,
+    /// Where the failed segment ends could not be stored yet.
+    unsaved_end: bool,
     /// The disk is full since, and was last looked at then.
     full_checked: Option<Instant>,
     reserve: Reserve,
@@ -115,6 +117,7 @@ impl Committer {
             writer,
             state,
             needs_segment: false,
+            unsaved_end: false,
             full_checked: None,
         })
     }
@@ -227,6 +230,9 @@ impl Committer {
             return Err(AppendError::LogFull);
         }
         self.look_for_room()?;
+        self.save_end()
+            .map_err(|error| AppendError::Failed(format!("{}: {error}", self.state.path().display())))?;
+        self.journals.void_failed().map_err(|error| self.why(&error))?;
         let limit = self.shared.options.segment_limit(self.recorder.series_bytes());
         if self.needs_segment || self.writer.segment_bytes() >= limit {
             self.begin_segment().map_err(|error| self.why(&error))?;
@@ -277,14 +283,24 @@ impl Committer {
                 return None;
             }
         };
+        let before = self.writer.pending();
         let write = || {
-            self.journals.append(&batch.metadata, entry)?;
-            self.recorder.write(&mut self.writer, &mut batch, &hashes, &references)
+            let written = self.recorder.write(&mut self.writer, &mut batch, &hashes, &references)?;
+            let needs = Position::record(
+                self.writer.segment(),
+                match &written {
+                    // The end of the first record.
+                    Some((records, end)) => records.get(1).map_or(end.offset, |second| second.offset),
+                    None => self.writer.segment_bytes(),
+                },
+            );
+            self.journals.append(&batch.metadata, entry, needs)?;
+            Ok(written)
         };
         let written = match write() {
             Ok(written) => written,
             Err(error) => {
-                // Part of it may be in the buffers, and so may arrive; it is not acknowledged.
+                self.writer.discard_from(before);
                 self.recorder.unmark(&references.marked);
                 let why = match &error {
                     RecordError::Wal(error) => self.why(error),
@@ -309,6 +325,7 @@ impl Committer {
         let before = self.writer.durable_end();
         if let Err(error) = self.journals.commit() {
             // Nobody is told of success, so nothing goes into the log either.
+            self.journals.log_committed(false);
             self.writer.discard();
             self.last_end = before.position();
             self.shared.stats.commits_failed.add(1);
@@ -316,6 +333,7 @@ impl Committer {
             return self.refuse_all(pending, &why);
         }
         let main = if self.writer.pending() > 0 { self.writer.commit().map(|_| ()) } else { Ok(()) };
+        self.journals.log_committed(main.is_ok());
         self.shared.stats.fsync.observe(started.elapsed());
         self.shared.stats.commits.add(1);
         let end = self.writer.durable_end();
@@ -380,9 +398,21 @@ impl Committer {
         self.shared.close_segment(closed);
         self.state.close_segment(closed);
         self.state.state.end = closed;
-        if let Err(error) = self.state.save(true) {
+        self.needs_segment = true;
+        self.unsaved_end = true;
+        if let Err(error) = self.save_end() {
             tracing::error!(path = %self.state.path().display(), %error, "the end of a failed segment could not be stored");
         }
+    }
+
+    /// Stores where failed segments end, if that could not be done yet. Before it is, nothing may be written to the log: a
+    /// start would find what was refused.
+    fn save_end(&mut self) -> std::io::Result<()> {
+        if self.unsaved_end {
+            self.state.save(true)?;
+            self.unsaved_end = false;
+        }
+        Ok(())
     }
 
     /// The disk is full: delivery, which frees the log, gets the reserve.
@@ -398,9 +428,16 @@ impl Committer {
         self.shared.stats.commits_failed.add(1);
         tracing::error!(%error, "a commit failed; what waited for it is refused");
         self.last_end = self.writer.durable_end().position();
-        if let Some(closed) = error.closed() {
-            self.close_segment(closed);
-            if let Err(error) = self.begin_segment() {
+        // Else a power cut could bring back what was cut, at positions that later entries of journals belong to.
+        let is_cut = error.closed().is_none() && self.writer.sync_cut().is_ok();
+        if !is_cut {
+            self.close_segment(self.writer.durable_end());
+            // In this order: a start that finds a newer segment takes for granted that the log had all entries before.
+            let begun = match self.unsaved_end {
+                true => Ok(()),
+                false => self.journals.void_failed().and_then(|()| self.begin_segment()),
+            };
+            if let Err(error) = begun {
                 tracing::error!(%error, "a new segment could not be begun");
             }
         }

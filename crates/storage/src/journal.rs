@@ -1,12 +1,29 @@
-//! Journals: small logs of a door's own state, committed together with the samples that go with it.
+//! Journals: small logs of an input's own state, committed together with the samples that go with it.
 //!
 //! A journal is a folder of segments like the log's, with metadata records of one entry each, of which only
-//! the reference and the text mean something, and that only to its owner:
+//! the reference and the text mean something:
 //!
 //! ```text
-//! reference  0: an entry; 1: all before this segment is void (a rewrite is whole)
-//! help       the entry
+//! reference  0: an entry that depends on nothing
+//!            1: all before this segment is void (a rewrite is whole)
+//!            2: an entry that belongs to samples in the log
+//!            3: entries of kind 2 from a number on are void, as far as they stand before this record
+//! help       0: the entry       2: number, segment, offset (varints), then the entry       3: number (varint)
 //! ```
+//!
+//! # Entries and samples become durable together
+//!
+//! An entry of kind 2 names the *position that the log must reach*: the end of the first record with samples of its
+//! batch. Entries are synced before the log is. If the log does not get there, the entry does not count:
+//!
+//! - After a kill, or a power cut, the log ends before that position. A start discards the entry, and all after it.
+//! - After a commit that failed, the log goes on at the same positions. So before it does, a record of kind 3 voids the
+//!   entries of that commit. The committer writes nothing to the log until this record is durable. An entry whose own
+//!   sync failed, and that a power cut brings back, is voided by the same record, since it has a number above.
+//!
+//! If the log has a part of the batch, the entry counts, since its samples may have been delivered.
+//!
+//! # Rewriting
 //!
 //! A rewrite puts all live entries into a segment of their own and, once they are durable, the mark behind
 //! them, so that a crash in the middle leaves the old entries in force, followed by copies of some. (In one
@@ -18,17 +35,76 @@
 //! nor narthex.
 
 use model::MetricType;
+use model::varint::{put_u64, take_u64};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use wal::fs::Patience;
 use wal::record::{self, MetadataBuilder, MetadataEntry};
 use wal::{
-    Aside, CommitError, Damage, Filesystem, OpenReport, RawRecord, SegmentReader, WalError, Writer,
+    Aside, CommitError, Damage, Filesystem, OpenReport, Position, RawRecord, SegmentReader, WalError, Writer,
     WriterOptions, dir,
 };
 
 const ENTRY: u64 = 0;
 const RESET: u64 = 1;
+const BOUND: u64 = 2;
+const VOID: u64 = 3;
+
+/// An entry as it was read.
+struct Read {
+    /// For entries that belong to samples: the number, and the position that the log must reach.
+    bound: Option<(u64, Position)>,
+    bytes: Vec<u8>,
+}
+
+/// The entries of a journal, as far as they have been read.
+#[derive(Default)]
+struct Reading {
+    entries: Vec<Read>,
+    /// The number above all that were read.
+    next: u64,
+}
+
+impl Reading {
+    /// Reads a record; `segment_start` is how many entries there were before its segment. False: it is none of ours.
+    fn record(&mut self, reference: u64, text: &[u8], segment_start: usize) -> bool {
+        match reference {
+            ENTRY => self.entries.push(Read { bound: None, bytes: text.to_vec() }),
+            RESET => drop(self.entries.drain(..segment_start.min(self.entries.len()))),
+            BOUND => {
+                let Some((number, needs, bytes)) = take_bound(text) else { return false };
+                self.next = self.next.max(number.saturating_add(1));
+                self.entries.push(Read { bound: Some((number, needs)), bytes: bytes.to_vec() });
+            }
+            VOID => {
+                let mut text = text;
+                let Some(number) = take_u64(&mut text) else { return false };
+                self.next = self.next.max(number.saturating_add(1));
+                self.void_from(number);
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn void_from(&mut self, first: u64) {
+        self.entries.retain(|entry| entry.bound.is_none_or(|(number, _)| number < first));
+    }
+
+    /// Removes the entries whose samples the log, which ends at `end`, does not have. Returns the number of the first.
+    fn discard_beyond(&mut self, end: Position) -> Option<u64> {
+        let beyond = self.entries.iter().filter_map(|entry| entry.bound).find(|(_, needs)| *needs > end);
+        let (first, _) = beyond?;
+        self.void_from(first);
+        Some(first)
+    }
+}
+
+fn take_bound(mut text: &[u8]) -> Option<(u64, Position, &[u8])> {
+    let number = take_u64(&mut text)?;
+    let needs = Position::record(take_u64(&mut text)?, take_u64(&mut text)?);
+    Some((number, needs, text))
+}
 
 /// What opening a journal found.
 pub(crate) struct Found {
@@ -40,6 +116,10 @@ pub(crate) struct Found {
     pub(crate) damage: Vec<Damage>,
     /// How many segments there were.
     pub(crate) segments: usize,
+    /// Whether some of the entries belong to samples in the log.
+    pub(crate) has_bound: bool,
+    /// Entries whose samples the log does not have. They are void from now on.
+    pub(crate) discarded: usize,
 }
 
 impl Found {
@@ -64,44 +144,99 @@ pub(crate) struct JournalLog {
     /// A segment could not be begun yet after a failure.
     broken: bool,
     builder: MetadataBuilder,
+    /// The number of the next entry that belongs to samples.
+    next: u64,
+    /// The number of the first such entry since the last commit of the log that succeeded.
+    uncommitted: Option<u64>,
+    /// A commit failed: the entries from this number on are to be voided.
+    to_void: Option<u64>,
 }
 
 impl JournalLog {
-    /// Opens the journal in `dir` and returns its entries in order.
+    /// Opens the journal in `dir` and returns its entries in order. `log_end` is where the log ended when it was opened:
+    /// entries that belong to samples beyond it are discarded.
     pub(crate) fn open(
         fs: Arc<dyn Filesystem>,
         dir: PathBuf,
         options: WriterOptions,
         aside: Option<&Aside>,
+        log_end: Option<Position>,
     ) -> Result<(JournalLog, Found), WalError> {
         let (writer, report) = Writer::open_keeping(fs.clone(), &dir, options, 0, None, aside)?;
-        let mut found = Found { report, entries: Vec::new(), damage: Vec::new(), segments: 0 };
-        let entries = &mut found.entries;
+        let (mut reading, mut damage, mut segments) = (Reading::default(), Vec::new(), 0);
         for dir::Segment { number, .. } in dir::segments(&*fs, &dir)? {
             if number >= writer.segment() {
                 break;
             }
-            found.segments += 1;
-            let before = entries.len();
+            segments += 1;
+            let before = reading.entries.len();
             settle(&*fs, &dir, number)?;
             let mut reader = SegmentReader::open(&*fs, &dir, number, 0)?;
             while let Some(record) = next_record(&mut reader) {
                 let entry = record::metadata(record.bytes).ok().and_then(|mut all| all.next()?.ok());
-                match entry {
-                    Some(MetadataEntry { reference: ENTRY, help, .. }) => entries.push(help.to_vec()),
-                    Some(MetadataEntry { reference: RESET, .. }) => drop(entries.drain(..before)),
-                    _ => tracing::warn!(dir = %dir.display(), segment = number, "an entry that is none"),
+                if !entry.is_some_and(|entry| reading.record(entry.reference, entry.help, before)) {
+                    tracing::warn!(dir = %dir.display(), segment = number, "an entry that is none");
                 }
             }
-            found.damage.append(&mut reader.take_damage());
+            damage.append(&mut reader.take_damage());
         }
-        let journal = JournalLog { fs, dir, writer, broken: false, builder: MetadataBuilder::new() };
-        Ok((journal, found))
+        let before = reading.entries.len();
+        let to_void = log_end.and_then(|end| reading.discard_beyond(end));
+        let mut journal = JournalLog {
+            fs,
+            dir,
+            writer,
+            broken: false,
+            builder: MetadataBuilder::new(),
+            next: reading.next,
+            uncommitted: None,
+            to_void,
+        };
+        if let Err(error) = journal.void_failed() {
+            // As on a full disk. The committer tries again before it writes anything to the log.
+            tracing::warn!(dir = %journal.dir.display(), %error, "what a journal has to void could not be voided yet");
+        }
+        let has_bound = reading.entries.iter().any(|entry| entry.bound.is_some());
+        let discarded = before - reading.entries.len();
+        let entries = reading.entries.into_iter().map(|entry| entry.bytes).collect();
+        Ok((journal, Found { report, entries, damage, segments, has_bound, discarded }))
     }
 
     /// Adds an entry to the next commit.
     pub(crate) fn append(&mut self, entry: &[u8]) -> Result<(), WalError> {
         self.record(ENTRY, entry)
+    }
+
+    /// Adds an entry to the next commit that counts only if the log reaches the position `needs`.
+    pub(crate) fn append_bound(&mut self, entry: &[u8], needs: Position) -> Result<(), WalError> {
+        let mut text = Vec::with_capacity(entry.len() + 3 * 10);
+        put_u64(&mut text, self.next);
+        put_u64(&mut text, needs.segment);
+        put_u64(&mut text, needs.offset);
+        text.extend_from_slice(entry);
+        self.record(BOUND, &text)?;
+        self.uncommitted.get_or_insert(self.next);
+        self.next += 1;
+        Ok(())
+    }
+
+    /// The log has what the entries since the last call belong to; or it does not, and they have to be voided.
+    pub(crate) fn log_committed(&mut self, succeeded: bool) {
+        let first = self.uncommitted.take();
+        if !succeeded {
+            self.to_void = self.to_void.or(first);
+        }
+    }
+
+    /// Makes durable that the entries of failed commits are void. Until then nothing may be written to the log.
+    pub(crate) fn void_failed(&mut self) -> Result<(), WalError> {
+        let Some(first) = self.to_void else { return Ok(()) };
+        let mut text = Vec::new();
+        put_u64(&mut text, first);
+        self.record(VOID, &text)?;
+        self.commit()?;
+        self.to_void = None;
+        Ok(())
     }
 
     fn record(&mut self, mark: u64, entry: &[u8]) -> Result<(), WalError> {
@@ -146,6 +281,8 @@ impl JournalLog {
         self.commit().map_err(|error| error.to_string())?;
         self.record(RESET, &[]).map_err(text)?;
         self.commit().map_err(|error| error.to_string())?;
+        // The mark voids all that was before.
+        self.to_void = None;
         dir::truncate_below(&*self.fs, &self.dir, self.writer.segment()).map_err(text)?;
         Ok(())
     }
@@ -167,7 +304,7 @@ mod tests {
 
     fn open(dir: &Path) -> (JournalLog, Vec<Vec<u8>>) {
         let options = WriterOptions { compression: Compression::None, durability: Durability::Os };
-        let opened = JournalLog::open(Arc::new(RealFilesystem), dir.to_path_buf(), options, None);
+        let opened = JournalLog::open(Arc::new(RealFilesystem), dir.to_path_buf(), options, None, None);
         opened.map(|(journal, found)| (journal, found.entries)).unwrap()
     }
 
@@ -217,7 +354,7 @@ mod tests {
             let fs = wal::sim::SimFilesystem::new(seed);
             let options = WriterOptions { compression: Compression::None, durability: Durability::Fsync };
             let open = || {
-                let opened = JournalLog::open(Arc::new(fs.clone()), PathBuf::from("/j"), options, None);
+                let opened = JournalLog::open(Arc::new(fs.clone()), PathBuf::from("/j"), options, None, None);
                 opened.map(|(journal, found)| (journal, found.entries)).unwrap()
             };
             let (mut journal, _) = open();
@@ -242,7 +379,7 @@ mod tests {
             let fs = wal::sim::SimFilesystem::new(seed);
             let options = WriterOptions { compression: Compression::None, durability: Durability::Fsync };
             let open = || {
-                let opened = JournalLog::open(Arc::new(fs.clone()), PathBuf::from("/j"), options, None);
+                let opened = JournalLog::open(Arc::new(fs.clone()), PathBuf::from("/j"), options, None, None);
                 opened.map(|(journal, found)| (journal, found.entries)).unwrap()
             };
             let (mut journal, _) = open();

@@ -1,5 +1,6 @@
 //! The journals together, as the committer writes them: the storage's own, of types and help texts, and those
-//! that doors opened. All that came with a group of batches is committed before the group's samples are.
+//! that inputs opened. All that came with a group of batches is committed before the group's samples are, and entries
+//! that came with samples count only once the samples are in the log (`journal`).
 
 use crate::error::OpenError;
 use crate::journal::{Found, JournalLog};
@@ -8,7 +9,7 @@ use crate::recorder::RecordError;
 use crate::shared::Shared;
 use model::Metadata;
 use std::sync::Arc;
-use wal::{CommitError, WriterOptions};
+use wal::{CommitError, Position, WalError, WriterOptions};
 
 /// The number of the journal of types and help texts: it is opened first.
 const METADATA: usize = 0;
@@ -61,16 +62,26 @@ impl Journals {
         }
         let dir = self.shared.options.dir.join(name);
         let (fs, aside) = (self.shared.fs.clone(), &self.shared.aside);
-        let (mut journal, found) = JournalLog::open(fs, dir, self.options, Some(aside))?;
+        let log_end = self.shared.recovered;
+        let (mut journal, found) = JournalLog::open(fs, dir, self.options, Some(aside), log_end)?;
+        if found.discarded > 0 {
+            tracing::info!(
+                journal = name,
+                entries = found.discarded,
+                "entries whose samples are not in the log were discarded; nothing of them was acknowledged"
+            );
+        }
         for damage in &found.damage {
             self.shared.count_damage_at_end(damage);
             self.shared.keep_aside(&damage.file);
         }
         self.shared.cut_at_start(&found.report);
-        if found.segments >= Found::MANY_SEGMENTS
+        // In a log that is new, positions mean something else than in the one that the entries belonged to.
+        let of_another_log = log_end.is_none() && found.has_bound;
+        if (found.segments >= Found::MANY_SEGMENTS || of_another_log)
             && let Err(error) = journal.rewrite(&found.entries)
         {
-            tracing::warn!(journal = name, %error, "a journal of many segments could not be rewritten");
+            tracing::warn!(journal = name, %error, "a journal could not be rewritten");
         }
         self.open.push((name, journal));
         Ok((self.open.len() - 1, found.entries))
@@ -84,17 +95,29 @@ impl Journals {
         }
     }
 
-    /// Puts what came with a batch into the buffers: what is new of metrics, and an entry of a door.
+    /// Makes durable that the entries of failed commits are void. Until then nothing may be written to the log.
+    pub(crate) fn void_failed(&mut self) -> Result<(), WalError> {
+        self.open.iter_mut().try_for_each(|(_, journal)| journal.void_failed())
+    }
+
+    /// Whether what was committed last is in the log too.
+    pub(crate) fn log_committed(&mut self, succeeded: bool) {
+        self.open.iter_mut().for_each(|(_, journal)| journal.log_committed(succeeded));
+    }
+
+    /// Puts what came with a batch into the buffers: what is new of metrics, and an input's entry, which counts once
+    /// the log has reached `needs`.
     pub(crate) fn append(
         &mut self,
         metadata: &[Metadata],
         entry: Option<(usize, Vec<u8>)>,
+        needs: Position,
     ) -> Result<(), RecordError> {
         let (_, journal) = opened(&mut self.open, METADATA)?;
         self.shared.metadata.learn(&mut self.news, metadata, |entry| journal.append(entry))?;
         if let Some((number, entry)) = entry {
             let (_, journal) = opened(&mut self.open, number)?;
-            journal.append(&entry)?;
+            journal.append_bound(&entry, needs)?;
         }
         Ok(())
     }

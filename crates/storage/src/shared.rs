@@ -40,19 +40,21 @@ pub(crate) struct Shared {
     pub(crate) truncating: AtomicBool,
     /// The committer has ended.
     pub(crate) closed: AtomicBool,
+    /// Where the log ended when it was opened. `None`: it is new.
+    pub(crate) recovered: Option<wal::Position>,
     /// Segments that end before their file does.
     ends: Mutex<HashMap<u64, u64>>,
     arrivals: Mutex<Arrivals>,
 }
 
 impl Shared {
-    /// `end` is where what is appended from now on begins, `ended` where the log ended when it was opened.
+    /// `end` is where what is appended from now on begins, `recovered` where the log ended when it was opened.
     pub(crate) fn new(
         fs: Arc<dyn Filesystem>,
         clock: Arc<dyn Clock>,
         options: Options,
         end: wal::Position,
-        ended: wal::Position,
+        recovered: Option<wal::Position>,
         closed: &[DurableEnd],
     ) -> Shared {
         let ends = closed.iter().map(|closed| (closed.segment, closed.offset)).collect();
@@ -73,8 +75,9 @@ impl Shared {
             over_budget: AtomicBool::new(false),
             truncating: AtomicBool::new(false),
             closed: AtomicBool::new(false),
+            recovered,
             ends: Mutex::new(ends),
-            arrivals: Mutex::new(Arrivals::new(opened, ended)),
+            arrivals: Mutex::new(Arrivals::new(opened, recovered.unwrap_or(end))),
             options,
         }
     }

@@ -22,7 +22,7 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use wal::record::{self, RecordType};
 use wal::small_file::make_folder_by;
-use wal::{Filesystem, Position, SegmentReader, Writer, WriterOptions, dir};
+use wal::{DurableEnd, Filesystem, Position, SegmentReader, Writer, WriterOptions, dir};
 
 /// The log, open. A handle: clones are the same log.
 #[derive(Clone)]
@@ -117,8 +117,8 @@ impl Storage {
         }
 
         let end = writer.durable_end().position();
-        let ended = report.end.map_or(end, |ended| ended.position());
-        let shared = Arc::new(Shared::new(fs, clock, options, end, ended, &state.state.closed));
+        let recovered = recovered(&segments, report.end, known_end, &state.state.closed);
+        let shared = Arc::new(Shared::new(fs, clock, options, end, recovered, &state.state.closed));
         if state.damaged {
             shared.stats.damages.add(1);
         }
@@ -151,7 +151,9 @@ impl Storage {
         self.submit(batch, None).await
     }
 
-    /// The same, with an entry of a journal that is durable before the answer too.
+    /// The same, with an entry of a journal. Both become durable together: after a kill, a power cut or an error the
+    /// journal has the entry only if the log has at least a part of the batch's samples. (After an error the caller
+    /// undoes what the entry says.)
     pub async fn append_with(
         &self,
         batch: Batch,
@@ -190,8 +192,8 @@ impl Storage {
         answer.await.unwrap_or(Err(AppendError::Closed))
     }
 
-    /// Opens a journal: a small log of a door's own state in the folder `name` of the data folder. Returns
-    /// the entries it held, in order. Once a name.
+    /// Opens a journal: a small log of an input's own state in the folder `name` of the data folder. Returns
+    /// the entries it held, in order. Once a name, before anything is appended with it.
     pub async fn journal(&self, name: &'static str) -> Result<(Journal, Vec<Vec<u8>>), OpenError> {
         let (reply, answer) = oneshot::channel();
         let sent = self.inner.jobs.send(Job::OpenJournal { name, reply });
@@ -394,6 +396,28 @@ impl Drop for Inner {
     fn drop(&mut self) {
         self.close();
     }
+}
+
+/// Where the log ended when it was opened: the end of the last of `segments` that has anything in it, since each start
+/// begins another, also one that then can't write. Not before an end that was durable once, even if it was damaged since,
+/// nor beyond the end of a segment that was closed after a failure. `None`: there were no segments.
+fn recovered(
+    segments: &[dir::Segment],
+    newest: Option<DurableEnd>,
+    known: Option<DurableEnd>,
+    closed: &[DurableEnd],
+) -> Option<Position> {
+    let newest = newest?;
+    let end_of = |segment: &dir::Segment| {
+        let closed = closed.iter().find(|closed| closed.segment == segment.number);
+        let read = if segment.number == newest.segment { newest.offset } else { segment.bytes };
+        DurableEnd { segment: segment.number, offset: closed.map_or(read, |closed| read.min(closed.offset)) }
+    };
+    let before = segments.iter().filter(|segment| segment.number <= newest.segment);
+    let end = before.rev().map(end_of).find(|end| end.offset > 0);
+    let known = known.filter(|known| known.offset > 0);
+    let start = Position::start_of(segments.first().map_or(newest.segment, |oldest| oldest.number));
+    Some(end.max(known).map_or(start, DurableEnd::position))
 }
 
 /// A reference above all that the log holds; 0 where it holds none.

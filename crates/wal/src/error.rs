@@ -134,6 +134,19 @@ impl CommitError {
     }
 }
 
+impl From<CommitError> for WalError {
+    fn from(error: CommitError) -> WalError {
+        match error {
+            CommitError::Write { path, source } | CommitError::Full { path, source } => {
+                WalError::Io { what: "write to", path, source }
+            }
+            CommitError::Sync { path, source, .. } => WalError::Io { what: "sync", path, source },
+            CommitError::Cut { path, source, .. } => WalError::Io { what: "write to, or cut,", path, source },
+            CommitError::Closed(closed) => WalError::SegmentClosed(closed),
+        }
+    }
+}
+
 /// A stretch of a segment that could not be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Damage {

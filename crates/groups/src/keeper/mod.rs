@@ -3,7 +3,7 @@
 //! and a reader of the groups sees only what is durable.
 //!
 //! A round is all requests that wait, up to a size, and the groups that are due: one append, one sync. If the
-//! append fails, the changes of the round are undone. If the batch itself was the reason, each request is tried
+//! append fails, the changes of the round are undone, here and by the log in the journal. If the batch itself was the reason, each request is tried
 //! alone, so that one push that is too large does not make the others fail.
 
 mod journal;
@@ -22,7 +22,6 @@ use crate::Refusal;
 use crate::Stats;
 use intake::Input;
 use model::{Clock, Labels};
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use storage::{AppendError, Journal};
 use tokio::sync::{mpsc, oneshot};
@@ -51,8 +50,6 @@ pub struct Keeper {
     journal_bytes: usize,
     /// The journal is rewritten once it has grown by more bytes than this.
     journal_limit: usize,
-    /// Groups of which the journal may hold a change that was undone, since its commit failed.
-    doubtful: BTreeSet<Labels>,
 }
 
 /// A request that is answered after the commit of its round.
@@ -97,7 +94,6 @@ impl Keeper {
             turns: Turns::default(),
             ends: Turns::default(),
             journal_bytes,
-            doubtful: BTreeSet::new(),
         };
         let keys: Vec<Labels> = keeper.state.groups().map(|group| group.key.clone()).collect();
         keys.iter().for_each(|key| keeper.schedule(key));
@@ -107,9 +103,6 @@ impl Keeper {
 
     /// Runs until all senders of requests are dropped.
     pub async fn run(mut self, mut asks: mpsc::Receiver<Asked>) {
-        // If a commit failed before this start, the journal may hold a change that was not read now and would be
-        // read after a power cut. A rewritten journal holds exactly what was read.
-        self.rewrite_journal().await;
         loop {
             let mut waiting = Vec::new();
             tokio::select! {
@@ -208,22 +201,19 @@ impl Keeper {
         }
     }
 
-    async fn commit(&mut self, mut round: Round) -> Result<(), AppendError> {
+    async fn commit(&mut self, round: Round) -> Result<(), AppendError> {
         if round.changes.is_empty() {
             return Ok(());
         }
         let touched: Vec<(Labels, Option<u64>)> =
             round.undo.touched().map(|(key, id)| (key.clone(), id)).collect();
-        let corrections = std::mem::take(&mut round.corrections);
-        let keys: Vec<Labels> = round.changes.iter().filter_map(Change::key).cloned().collect();
-        let entry = entry::encode(&[corrections, round.changes].concat());
+        let entry = entry::encode(&round.changes);
         let bytes = entry.len();
         let markers = round.sent.markers;
         let result = self.input.append_kept(round.sent.batch, &self.journal, entry).await;
         match &result {
             Ok(()) => {
                 self.journal_bytes += bytes;
-                self.doubtful.clear();
                 self.stats.markers.add(markers);
                 self.stats.push_failures.add(round.counts.failures);
                 self.stats.emissions.add(round.counts.emissions);
@@ -234,7 +224,6 @@ impl Keeper {
                 self.stats.emissions_failed.add(round.counts.emissions);
                 tracing::debug!(%error, "a round of groups was not committed");
                 self.state.undo(round.undo);
-                self.doubtful.extend(keys);
             }
         }
         for (key, id) in touched {

@@ -16,8 +16,6 @@ const TURN_POINTS: usize = 20_000;
 pub(super) struct Round {
     pub(super) sent: Sent,
     pub(super) changes: Vec<Change>,
-    /// What goes into the journal before the changes, because of `Keeper::doubtful`.
-    pub(super) corrections: Vec<Change>,
     pub(super) undo: Undo,
     pub(super) counts: Counts,
 }
@@ -47,10 +45,6 @@ impl Keeper {
                 let (key, at) = (key.clone(), self.state.next_time(key, self.clock.now_ms()));
                 if self.state.get(&key).is_some() {
                     self.make(Change::Deleted { key, at }, round);
-                } else if self.doubtful.contains(&key) {
-                    // The journal may hold the group although the state does not. That has to be corrected before
-                    // the answer.
-                    self.make(Change::Departed { key, at }, round);
                 }
                 Outcome::Done
             }
@@ -112,11 +106,6 @@ impl Keeper {
 
     /// Applies a change to the state and adds it to the round.
     pub(super) fn make(&mut self, change: Change, round: &mut Round) {
-        if round.changes.is_empty() {
-            // First the journal gets the true state of the groups whose last commit failed.
-            let corrections = self.doubtful.iter().filter_map(|key| self.state.snapshot_of(key));
-            round.corrections = corrections.collect();
-        }
         self.state.apply(&change, &mut round.undo, &mut round.sent);
         round.changes.push(change);
     }

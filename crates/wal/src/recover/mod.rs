@@ -94,6 +94,10 @@ fn find_end(
         });
         file.set_len(end).map_err(WalError::io("cut", &path))?;
         report.cut_bytes = newest.bytes - end;
+    } else if end < newest.bytes && !scan.hidden && (scan.records > 0 || scan.from == 0) {
+        // Zeros: the file grew before a power cut, and its content did not get there. The size says from here on how far
+        // the segment was written.
+        file.set_len(end).map_err(WalError::io("cut", &path))?;
     }
     // Also where nothing is cut: what was read, or cut before the program was killed, may not be on disk yet.
     file.sync_data().map_err(WalError::io("sync", &path))?;

@@ -225,6 +225,11 @@ impl Writer {
         Ok(self.end)
     }
 
+    /// Forgets what was appended since [`Writer::pending`] was this. Only since the last commit.
+    pub fn discard_from(&mut self, pending: usize) {
+        self.buffer.truncate(pending);
+    }
+
     /// Forgets what was appended since the last commit.
     pub fn discard(&mut self) {
         self.buffer.clear();
@@ -254,12 +259,9 @@ impl Writer {
         let _ = self.file.set_len(self.end.offset);
     }
 
-    /// Begins the next segment, after syncing what of the old one is not synced yet. After an error the old
-    /// segment can be used on if it could before, and trying again takes the next number.
-    pub fn begin_segment(&mut self) -> Result<u64, WalError> {
-        if !self.buffer.is_empty() {
-            return Err(WalError::Uncommitted(self.buffer.len()));
-        }
+    /// Makes durable that the file was cut back after a failed write, so that a power cut does not bring back what was
+    /// cut. If that fails, the segment is closed.
+    pub fn sync_cut(&mut self) -> Result<(), WalError> {
         if !self.synced && !self.closed {
             if let Err(source) = self.file.sync_data() {
                 self.close();
@@ -267,6 +269,16 @@ impl Writer {
             }
             self.synced = true;
         }
+        Ok(())
+    }
+
+    /// Begins the next segment, after syncing what of the old one is not synced yet. After an error the old
+    /// segment can be used on if it could before, and trying again takes the next number.
+    pub fn begin_segment(&mut self) -> Result<u64, WalError> {
+        if !self.buffer.is_empty() {
+            return Err(WalError::Uncommitted(self.buffer.len()));
+        }
+        self.sync_cut()?;
         let number = self.next;
         self.next += 1;
         let (file, path) = match create_segment(&*self.fs, &self.dir, number) {
