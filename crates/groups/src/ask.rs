@@ -1,6 +1,8 @@
 //! What is asked of the keeper.
 
+use super::add::Gauges;
 use super::group::Family;
+use super::keys::Keyed;
 use super::state::State;
 use crate::Options;
 use crate::Refusal;
@@ -16,6 +18,11 @@ pub struct Push {
     pub key: Labels,
     /// Replace the whole group (PUT) rather than families of the same name (POST).
     pub replace: bool,
+    /// Add to what the group has, with this rule for gauges. Then `replace` has no meaning, and a push of which something
+    /// was left out is refused as a whole.
+    pub add: Option<Gauges>,
+    /// Of a request with a key, which is applied once.
+    pub keyed: Option<Keyed>,
     /// The group's time to live from now on: none to leave it as it is, `Some(None)` for ever.
     pub ttl: Option<Option<Duration>>,
     /// What is pushed, or why it is refused although it could be read.

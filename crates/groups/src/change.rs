@@ -1,6 +1,7 @@
 //! What can happen to groups. [`super::entry`] has its bytes in the journal. Pure.
 
 use super::group::{Family, Group};
+use super::keys::Applied;
 use model::Labels;
 use std::sync::Arc;
 
@@ -62,6 +63,8 @@ pub enum Change {
     },
     /// A group as it is.
     Snapshot(Arc<Group>),
+    /// A request with a key was applied.
+    Keyed(Applied),
     /// The last time of a group that is no more: should it come back, it goes on from there.
     Departed {
         /// The group's labels.
@@ -81,7 +84,7 @@ impl Change {
             | Self::Expired { key, .. }
             | Self::Departed { key, .. } => Some(key),
             Self::Snapshot(group) => Some(&group.key),
-            Self::Emitted { .. } => None,
+            Self::Emitted { .. } | Self::Keyed(_) => None,
         }
     }
 }

@@ -7,6 +7,7 @@
 //! - Each group has its own clock ([`model::emission_time`]), so that no two values of a series share a millisecond.
 //! - A series that a PUT or a POST no longer has, that is deleted, or that expires ends with a staleness marker.
 //! - An expired group goes on sending its two push times until it is forgotten.
+//! - A push may be added to what the group has ([`add`]), and one with a key is applied once ([`keys`]).
 //! - All of this is in a journal that is committed together with the samples.
 //!
 //! # Where to start
@@ -14,6 +15,8 @@
 //! [`Groups`] is the handle. Everything but [`keeper`], the task that holds the groups, is pure: [`group`], then
 //! [`state`]. [`packed`] has the families of a group in few bytes. [`path`] reads the labels of a group from a URL, [`exposition`] writes the page to scrape.
 
+pub mod add;
+mod add_histogram;
 pub mod ask;
 pub mod change;
 pub mod consistency;
@@ -25,6 +28,7 @@ pub mod exposition;
 pub mod group;
 mod handle;
 pub mod keeper;
+pub mod keys;
 pub mod limits;
 mod options;
 pub mod packed;

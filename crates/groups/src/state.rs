@@ -6,6 +6,7 @@
 use super::change::Change;
 use super::emit;
 use super::group::{Group, Kept, Member};
+use super::keys::{Applied, KEY_MEMORY_BYTES, Keyed, Keys, Known};
 use super::packed::{self, Families, Packed};
 use super::types::Types;
 use model::emission_time;
@@ -32,6 +33,7 @@ pub struct State {
     departed: HashMap<Labels, i64>,
     departed_order: VecDeque<Labels>,
     departed_max: usize,
+    keys: Keys,
     next_id: u64,
     series_count: usize,
     bytes: usize,
@@ -43,6 +45,7 @@ pub struct State {
 #[derive(Debug, Default)]
 pub struct Undo {
     before: Vec<(Labels, Option<Arc<Group>>)>,
+    keys: Vec<Applied>,
 }
 
 impl Undo {
@@ -91,6 +94,7 @@ impl State {
             departed: HashMap::new(),
             departed_order: VecDeque::new(),
             departed_max,
+            keys: Keys::default(),
             next_id: 1,
             series_count: 0,
             bytes: 0,
@@ -141,9 +145,19 @@ impl State {
         self.expired
     }
 
-    /// Memory that all groups take, in bytes.
+    /// Memory that all groups take, in bytes, with the keys of their requests.
     pub fn bytes(&self) -> usize {
-        self.bytes
+        self.bytes + self.keys.len() * KEY_MEMORY_BYTES
+    }
+
+    /// Requests with a key that are remembered.
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// Whether a request to the group with the labels `key` was applied already.
+    pub fn known(&self, key: &Labels, keyed: Keyed) -> Known {
+        self.groups.get(key).map_or(Known::New, |group| self.keys.known(group.id, keyed))
     }
 
     /// The number that `key` has, or would have. It is then taken, whether or not it comes to anything.
@@ -275,6 +289,10 @@ impl State {
                 }
             }
             Change::Snapshot(group) => self.put(&group.key, Some(group.clone()), undo),
+            Change::Keyed(applied) => {
+                self.keys.insert(*applied);
+                undo.keys.push(*applied);
+            }
             Change::Departed { key, at } => {
                 self.put(key, None, undo);
                 self.depart(key, *at);
@@ -290,6 +308,7 @@ impl State {
     /// Puts everything back as it was, except that times that were used are never used again: what could
     /// not be acknowledged may still have been written.
     pub fn undo(&mut self, undo: Undo) {
+        undo.keys.iter().rev().for_each(|applied| self.keys.remove(applied.group, applied.keyed.key));
         for (key, before) in undo.before.into_iter().rev() {
             let used = self.groups.get(&key).map(|group| group.clock);
             let used = used.or_else(|| self.departed.get(&key).copied()).unwrap_or(i64::MIN);
@@ -313,7 +332,10 @@ impl State {
             .departed_order
             .iter()
             .filter_map(|key| Some(Change::Departed { key: key.clone(), at: *self.departed.get(key)? }));
-        departed.chain(self.groups().map(|group| Change::Snapshot(group.clone()))).collect()
+        let groups = self.groups().map(|group| Change::Snapshot(group.clone()));
+        let is_there = |applied: &&Applied| self.by_id.contains_key(&applied.group);
+        let keys = self.keys.iter().filter(is_there).map(|applied| Change::Keyed(*applied));
+        departed.chain(groups).chain(keys).collect()
     }
 
     /// Sets a group, or removes it, and keeps the indexes.

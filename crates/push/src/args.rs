@@ -94,6 +94,13 @@ pub struct PushArgs {
     #[arg(long, value_name = "DURATION", value_parser = parse_ttl)]
     pub ttl: Option<String>,
 
+    /// Add to what the group has instead of replacing it: counters and histograms become sums. Gauges become the last
+    /// value, or the max, min or sum as given here. It is added once, however often it has to be sent. A narthex only: a
+    /// Pushgateway answers 404.
+    #[arg(long, value_name = "GAUGES", num_args = 0..=1, require_equals = true, default_missing_value = "last",
+        value_parser = ["last", "max", "min", "sum"], conflicts_with_all = ["to", "to_file", "timestamp"])]
+    pub add: Option<String>,
+
     /// End with 1 whenever the target does not have this push yet, also where it waits in the spool.
     #[arg(long)]
     pub strict: bool,

@@ -1,7 +1,7 @@
 //! One push, as it is sent and as it lies in the spool, and why it did not arrive. Pure.
 //!
 //! ```text
-//! {"at":1700000000000,"labels":{"instance":"h","job":"backup"},"ttl":"7d","bytes":26}\n
+//! {"at":1700000000000,"labels":{"instance":"h","job":"backup"},"ttl":"7d","bytes":26}\n     and "add", see Add
 //! # TYPE a gauge\na 1\n ...                     the body: text format, so many bytes
 //! ```
 //!
@@ -10,6 +10,7 @@
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
 /// How long one request may take, connecting included.
@@ -37,8 +38,27 @@ pub(crate) struct Entry {
     pub(crate) labels: BTreeMap<String, String>,
     /// How long a gateway is to keep the group, in the words of `--ttl`.
     pub(crate) ttl: Option<String>,
+    /// Add it to what the group has.
+    pub(crate) add: Option<Add>,
     /// Text format 0.0.4.
     pub(crate) body: String,
+}
+
+/// How an entry is added to a group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Add {
+    /// What becomes of gauges, in the words of `--add`.
+    pub(crate) gauges: String,
+    /// By which narthex adds it once, however often it is sent.
+    pub(crate) key: String,
+}
+
+impl Add {
+    pub(crate) fn new(gauges: String) -> Add {
+        // Each hasher has random keys of its own.
+        let [high, low] = [0; 2].map(|_: u8| RandomState::new().build_hasher().finish());
+        Add { gauges, key: format!("{high:016x}{low:016x}") }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -47,6 +67,8 @@ struct Head<'a> {
     labels: Cow<'a, BTreeMap<String, String>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     ttl: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    add: Option<Cow<'a, Add>>,
     bytes: usize,
 }
 
@@ -57,6 +79,7 @@ impl Entry {
             at: self.at,
             labels: Cow::Borrowed(&self.labels),
             ttl: self.ttl.as_deref().map(Cow::Borrowed),
+            add: self.add.as_ref().map(Cow::Borrowed),
             bytes: self.body.len(),
         };
         // Strings and numbers always have a JSON.
@@ -75,6 +98,7 @@ impl Entry {
             at: head.at,
             labels: head.labels.into_owned(),
             ttl: head.ttl.map(Cow::into_owned),
+            add: head.add.map(Cow::into_owned),
             body: body.to_string(),
         })
     }
@@ -87,10 +111,11 @@ mod tests {
     #[test]
     fn entries_read_back_and_damaged_ones_do_not() {
         let labels: BTreeMap<_, _> = [("job".to_string(), "a\"\n".to_string())].into();
-        let entry = Entry { at: -5, labels, ttl: Some("7d".into()), body: "a 1\né 2\n".into() };
+        let add = Some(Add::new("max".into()));
+        let entry = Entry { at: -5, labels, ttl: Some("7d".into()), add, body: "a 1\né 2\n".into() };
         let bytes = entry.to_bytes();
         assert_eq!(Entry::from_bytes(&bytes), Some(entry.clone()));
-        let without = Entry { ttl: None, body: String::new(), ..entry };
+        let without = Entry { ttl: None, add: None, body: String::new(), ..entry };
         assert_eq!(Entry::from_bytes(&without.to_bytes()), Some(without));
         for length in 0..bytes.len() {
             assert_eq!(Entry::from_bytes(&bytes[..length]), None, "{length}");

@@ -1,5 +1,5 @@
 //! Pushes to a gateway: POST to `/metrics/job/JOB{/LABEL/VALUE}`. By POST, families that a push does not name stay as they
-//! were.
+//! were. What is added goes to `/add/metrics/job/...`, where a Pushgateway answers 404 instead of overwriting a total.
 
 use crate::credentials::{Credentials, with_flag};
 use crate::entry::Entry;
@@ -66,7 +66,8 @@ impl Gateway {
         let before = self.url.uri().path().trim_end_matches('/');
         let query = self.url.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
         let mut parts = self.url.uri().clone().into_parts();
-        parts.path_and_query = Some(format!("{before}{path}{query}").parse().ok()?);
+        let add = if entry.add.is_some() { groups::add::PATH_PREFIX } else { "" };
+        parts.path_and_query = Some(format!("{before}{add}{path}{query}").parse().ok()?);
         let mut body = entry.body.clone();
         // A Pushgateway refuses a text whose last line does not end.
         if !body.ends_with('\n') {
@@ -81,6 +82,10 @@ impl Gateway {
         headers.insert(header::USER_AGENT, HeaderValue::from_static(agent));
         if let Some(ttl) = entry.ttl.as_deref().and_then(|ttl| HeaderValue::from_str(ttl).ok()) {
             headers.insert(groups::path::TTL_HEADER, ttl);
+        }
+        if let Some(add) = &entry.add {
+            headers.insert(groups::add::ADD_HEADER, HeaderValue::from_str(&add.gauges).ok()?);
+            headers.insert(groups::keys::KEY_HEADER, HeaderValue::from_str(&add.key).ok()?);
         }
         Some(request)
     }
@@ -104,7 +109,7 @@ mod tests {
 
     fn entry(labels: &[(&str, &str)]) -> Entry {
         let labels = labels.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
-        Entry { at: 0, labels, ttl: Some("7d".into()), body: "a 1\n".into() }
+        Entry { at: 0, labels, ttl: Some("7d".into()), add: None, body: "a 1\n".into() }
     }
 
     #[test]
@@ -118,6 +123,13 @@ mod tests {
         assert_eq!(authorization.unwrap().unwrap(), "Basic bWU6cHc=");
         let bare = Gateway::new(Url::parse("http://h:1").unwrap(), Credentials::default()).unwrap();
         assert_eq!(bare.request(&entry(&[("job", "j")])).unwrap().uri(), "http://h:1/metrics/job/j");
+        let add = Some(crate::entry::Add { gauges: "max".into(), key: "k".into() });
+        let added = gateway.request(&Entry { add, ..entry(&[("job", "j")]) }).unwrap();
+        assert_eq!(added.uri(), "http://h:1/p/add/metrics/job/j?x=1");
+        assert_eq!(
+            (&added.headers()["narthex-add"], &added.headers()["idempotency-key"]),
+            (&"max".parse().unwrap(), &"k".parse().unwrap())
+        );
         let cut = Entry { body: "a 1".into(), ..entry(&[("job", "j")]) };
         let body = futures_util::FutureExt::now_or_never(http_body_util::BodyExt::collect(
             bare.request(&cut).unwrap().into_body(),

@@ -24,10 +24,10 @@ use args::{Kind, PushArgs};
 use command::Failure;
 use command::say;
 use courier::{Courier, Outcome, Report};
-use entry::Entry;
+use entry::{Add, Entry};
 use formats::hint::Hint;
 use formats::text::{Format, ParseOptions};
-use model::Clock;
+use model::{Clock, MetricType};
 use std::io::{IsTerminal, Read};
 
 /// The most bytes that are read from standard input.
@@ -48,11 +48,21 @@ pub async fn run(args: PushArgs) -> Result<(), Failure> {
     if args.ttl.is_some() && straight {
         return Err(Failure::usage("--ttl needs --gateway: a remote-write endpoint keeps what it is given"));
     }
-    let body = if args.values.is_empty() { read_text(args.kind)? } else { write_text(&args)? };
+    if args.add.is_some() && straight {
+        return Err(Failure::usage("--add needs --gateway: a remote-write endpoint has no totals to add to"));
+    }
+    if args.add.is_some() && !args.values.is_empty() && args.kind == Kind::Untyped {
+        return Err(Failure::usage("--add needs --type counter or --type gauge, which says how to add"));
+    }
+    let body = match args.values.is_empty() {
+        true => read_text(args.kind, args.add.is_some())?,
+        false => write_text(&args)?,
+    };
     let mut labels: std::collections::BTreeMap<_, _> = args.labels.into_iter().collect();
     labels.insert("job".into(), args.job);
     let at = args.timestamp.unwrap_or_else(|| model::SystemClock::new().now_ms());
-    let entry = Entry { at, labels, ttl: args.ttl, body };
+    let add = args.add.map(Add::new);
+    let entry = Entry { at, labels, ttl: args.ttl, add, body };
     let Report { outcome, notes } = courier.deliver(&entry).await;
     for note in notes {
         say(format_args!("narthex: {note}"));
@@ -95,7 +105,7 @@ fn compressed(text: &[u8]) -> Option<String> {
 }
 
 /// Standard input. Read once here, so that a mistake shows now and not when the spool is drained.
-fn read_text(kind: Kind) -> Result<String, Failure> {
+fn read_text(kind: Kind, is_added: bool) -> Result<String, Failure> {
     if kind != Kind::Untyped {
         return Err(Failure::usage("--type is for values given as arguments; in a text, write # TYPE lines"));
     }
@@ -122,6 +132,15 @@ fn read_text(kind: Kind) -> Result<String, Failure> {
     let batch = batch.whole().map_err(|rejected| wrong(&rejected))?;
     if batch.points.is_empty() {
         return Err(wrong(&"there is no sample in it, and no NAME=VALUE was given"));
+    }
+    let has_no_type = |series: &&model::Series| {
+        let metadata = batch.metadata.get(series.metadata as usize);
+        metadata.is_none_or(|metadata| metadata.kind == MetricType::Unknown)
+    };
+    if let Some(series) = batch.series.iter().find(has_no_type).filter(|_| is_added) {
+        let labels = model::LabelsRef::trusted(batch.slice(series.labels));
+        let name = String::from_utf8_lossy(labels.metric_name().unwrap_or_default()).into_owned();
+        return Err(wrong(&format!("--add needs to know the type of {name}: write `# TYPE {name} counter`")));
     }
     String::from_utf8(text).map_err(|error| wrong(&error))
 }

@@ -1,4 +1,4 @@
-//! The Pushgateway's interface: PUT, POST and DELETE on `/metrics/job/JOB{/LABEL/VALUE}`.
+//! The Pushgateway's interface: PUT, POST and DELETE on `/metrics/job/JOB{/LABEL/VALUE}`, and pushes that are added.
 
 use crate::answer::Refusal;
 use crate::decode::{TEXT_ENCODINGS, decode, encoding};
@@ -11,11 +11,13 @@ use formats::Parsed;
 use formats::compress::Encoding;
 use formats::exposition::{self, ExpositionError};
 use formats::text::{self, Fault, Format, ParseOptions, Timestamps};
+use groups::add::{ADD_HEADER, Gauges, PATH_PREFIX};
 use groups::ask::{LeftOut, Push};
 use groups::group::{FAILURE_TIME, Family};
+use groups::keys::{KEY_BYTES_MAX, KEY_HEADER, Keyed};
 use groups::path::{GroupingLabels, PathError};
 use groups::pushed::{self, NO_TIMESTAMP, PushedError};
-use http::header::{CONTENT_TYPE, HeaderValue};
+use http::header::CONTENT_TYPE;
 use http::{Method, StatusCode, Uri};
 use http_server::{Route, Routes};
 use model::labels::METRIC_NAME;
@@ -34,18 +36,34 @@ const GROUP: Route = Route {
     what: "groups, as in the Pushgateway",
 };
 
+/// Where a push is added to a group. A Pushgateway has nothing at this path, and so never overwrites a total.
+const ADD: Route = Route {
+    methods: "POST",
+    path: "/add/metrics/job/JOB{/LABEL/VALUE}",
+    what: "pushes that are added to what the group has",
+};
+
+/// What a request does to its group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Action {
+    Replace,
+    Update,
+    Add(Gauges),
+}
+
 pub(crate) fn routes() -> Routes<Doors> {
     let without_job = || put(without_job).post(without_job);
     Routes::default()
         .add_at("/metrics/{*group}", GROUP, |_| any(push))
+        .add_at("/add/metrics/{*group}", ADD, |_| any(push_added))
         .merge_unlisted(Router::new().route("/metrics", without_job()).route("/metrics/", without_job()))
 }
 
 /// Handles a request.
 async fn push(State(doors): State<Doors>, request: Request) -> Response {
     let result = match *request.method() {
-        Method::PUT => take(&doors, request, true).await.map(|()| StatusCode::OK),
-        Method::POST => take(&doors, request, false).await.map(|()| StatusCode::OK),
+        Method::PUT => take(&doors, request, Action::Replace).await.map(|()| StatusCode::OK),
+        Method::POST => take(&doors, request, Action::Update).await.map(|()| StatusCode::OK),
         Method::DELETE => delete(&doors, request).await.map(|()| StatusCode::ACCEPTED),
         // It pushes nothing, so it is no push that was refused.
         _ => {
@@ -55,6 +73,15 @@ async fn push(State(doors): State<Doors>, request: Request) -> Response {
             };
         }
     };
+    doors.answer(doors.pushgateway(), result)
+}
+
+/// Handles a push to [`ADD`].
+async fn push_added(State(doors): State<Doors>, request: Request) -> Response {
+    if request.method() != Method::POST {
+        return ADD.method_not_allowed();
+    }
+    let result = take(&doors, request, Action::Add(Gauges::Last)).await.map(|()| StatusCode::OK);
     doors.answer(doors.pushgateway(), result)
 }
 
@@ -69,16 +96,21 @@ async fn delete(doors: &Doors, request: Request) -> Result<(), Refusal> {
     Ok(doors.groups().delete(labels.key()).await?)
 }
 
-async fn take(doors: &Doors, request: Request, replace: bool) -> Result<(), Refusal> {
+async fn take(doors: &Doors, request: Request, action: Action) -> Result<(), Refusal> {
     let mut admission = doors.pushgateway().admit()?;
     let options = doors.options();
     let encoding = encoding(request.headers(), Encoding::Identity, TEXT_ENCODINGS)?;
-    let labels = GroupingLabels::from_path(request.uri().path())?;
+    let path = request.uri().path();
+    let labels = GroupingLabels::from_path(path.strip_prefix(PATH_PREFIX).unwrap_or(path))?;
     let ttl = ttl(&request)?;
+    let action = asked(&request, action)?;
+    let key = key(&request)?;
     let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let how = format!("{action:?} {ttl:?} {content_type:?}");
     let (protobuf, format) =
         (exposition::is_content_type(content_type), Format::from_content_type(content_type));
     let body = doors.read_body(&mut admission, request.into_body()).await?;
+    let keyed = key.map(|key| Keyed { key, request: hash(&body, &how) });
 
     let (input, settings) = (admission.input().clone(), admission.settings().clone());
     let limits = settings.limits;
@@ -130,7 +162,9 @@ async fn take(doors: &Doors, request: Request, replace: bool) -> Result<(), Refu
     let Body { families, left_out } = body.map_err(Refusal::Malformed)?;
     let members = families.iter().flatten().flat_map(|(_, family)| &family.members);
     let points: usize = members.map(|member| 1 + member.exemplars.len()).sum();
-    doors.groups().push(Push { key: labels.key(), replace, ttl, families, left_out }).await?;
+    let add = if let Action::Add(gauges) = action { Some(gauges) } else { None };
+    let (key, replace) = (labels.key(), action == Action::Replace);
+    doors.groups().push(Push { key, replace, add, keyed, ttl, families, left_out }).await?;
     admission.input().counters().points.add(points as u64);
     Ok(())
 }
@@ -181,15 +215,48 @@ fn check_key(labels: &GroupingLabels, limits: &Limits) -> Result<(), Refusal> {
 
 /// What the request says of the group's time to live: nothing, or `Some(None)` for ever.
 fn ttl(request: &Request) -> Result<Option<Option<Duration>>, Refusal> {
-    let parameter = parameters(request.uri())?.into_iter().rev().find(|(name, _)| name == "ttl");
-    let header = request.headers().get(groups::path::TTL_HEADER).map(HeaderValue::to_str);
-    let text = match (&parameter, header) {
-        (Some((_, text)), _) => text.as_str(),
-        (None, Some(text)) => text.unwrap_or("(not text)"),
-        (None, None) => return Ok(None),
-    };
-    let ttl = duration::parse_ttl(text.trim()).map_err(|error| Refusal::Malformed(error.to_string()))?;
+    let Some(text) = said(request, "ttl", groups::path::TTL_HEADER)? else { return Ok(None) };
+    let ttl = duration::parse_ttl(&text).map_err(|error| Refusal::Malformed(error.to_string()))?;
     Ok(Some(ttl))
+}
+
+/// What the request asks for: `action`, unless it says that it is to be added.
+fn asked(request: &Request, action: Action) -> Result<Action, Refusal> {
+    let Some(text) = said(request, "add", ADD_HEADER)? else { return Ok(action) };
+    if action == Action::Replace {
+        let why = "PUT replaces the group: send what is to be added by POST";
+        return Err(Refusal::Malformed(why.into()));
+    }
+    Gauges::parse(&text).map(Action::Add).map_err(Refusal::Malformed)
+}
+
+/// What the request says by a parameter or else by a header.
+fn said(request: &Request, parameter: &str, header: &str) -> Result<Option<String>, Refusal> {
+    let said = parameters(request.uri())?.into_iter().rev().find(|(name, _)| name == parameter);
+    let header = || Some(request.headers().get(header)?.to_str().unwrap_or("(not text)").to_string());
+    let text = said.map(|(_, text)| text).or_else(header);
+    Ok(text.map(|text| text.trim().to_string()))
+}
+
+/// The hash of the request's key, if it has one.
+fn key(request: &Request) -> Result<Option<u128>, Refusal> {
+    let Some(key) = request.headers().get(KEY_HEADER) else { return Ok(None) };
+    // In quotes, as the header's draft has it, it is the same key.
+    let key = key.as_bytes().trim_ascii();
+    let key = key.strip_prefix(b"\"").and_then(|key| key.strip_suffix(b"\"")).unwrap_or(key);
+    if key.is_empty() || key.len() > KEY_BYTES_MAX {
+        let bytes = key.len();
+        return Err(Refusal::Malformed(format!(
+            "the Idempotency-Key has {bytes} bytes: it must have 1 to {KEY_BYTES_MAX}"
+        )));
+    }
+    // Stored, so not keyed. Keys that collide on purpose harm only the group that they are sent to.
+    Ok(Some(xxhash_rust::xxh3::xxh3_128(key)))
+}
+
+/// A hash of what is pushed and how, by which a key that is used for something else is noticed.
+fn hash(body: &[u8], how: &str) -> u64 {
+    xxhash_rust::xxh3::xxh3_64_with_seed(body, xxhash_rust::xxh3::xxh3_64(how.as_bytes()))
 }
 
 /// The parameters of a URL, in order.

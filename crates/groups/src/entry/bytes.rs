@@ -19,9 +19,13 @@ pub(crate) fn put_f64(out: &mut Vec<u8>, value: f64) {
 }
 
 pub(crate) fn take_f64(input: &mut &[u8]) -> Option<f64> {
-    let (bytes, rest) = input.split_first_chunk::<8>()?;
+    Some(f64::from_bits(u64::from_le_bytes(take_array(input)?)))
+}
+
+pub(crate) fn take_array<const N: usize>(input: &mut &[u8]) -> Option<[u8; N]> {
+    let (bytes, rest) = input.split_first_chunk::<N>()?;
     *input = rest;
-    Some(f64::from_bits(u64::from_le_bytes(*bytes)))
+    Some(*bytes)
 }
 
 pub(crate) fn put_option(out: &mut Vec<u8>, value: Option<i64>) {

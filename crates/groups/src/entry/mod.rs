@@ -15,10 +15,13 @@
 pub(crate) mod bytes;
 pub(crate) mod family;
 
-use self::bytes::{put_labels, put_option, take_labels, take_list, take_option, take_text, take_u8};
+use self::bytes::{
+    put_labels, put_option, take_array, take_labels, take_list, take_option, take_text, take_u8,
+};
 use self::family::{put_family, take_family};
 use super::change::Change;
 use super::group::{Family, Group, Kept};
+use super::keys::{Applied, Keyed};
 use super::packed::Packed;
 use model::varint::{put_bytes, put_i64, put_u64, take_i64, take_u64};
 use std::collections::BTreeMap;
@@ -112,6 +115,13 @@ fn put_change(out: &mut Vec<u8>, change: &Change) {
             out.push(6);
             put_group(out, group);
         }
+        Change::Keyed(Applied { group, keyed, wall }) => {
+            out.push(8);
+            put_u64(out, *group);
+            out.extend_from_slice(&keyed.key.to_le_bytes());
+            out.extend_from_slice(&keyed.request.to_le_bytes());
+            put_i64(out, *wall);
+        }
         Change::Departed { key, at } => {
             out.push(7);
             put_labels(out, key);
@@ -147,6 +157,14 @@ fn take_change(input: &mut &[u8]) -> Option<Change> {
         5 => Change::Emitted { at: take_i64(input)?, ids: take_list(input, take_u64)? },
         6 => Change::Snapshot(Arc::new(take_group(input)?)),
         7 => Change::Departed { key: take_labels(input)?, at: take_i64(input)? },
+        8 => Change::Keyed(Applied {
+            group: take_u64(input)?,
+            keyed: Keyed {
+                key: u128::from_le_bytes(take_array(input)?),
+                request: u64::from_le_bytes(take_array(input)?),
+            },
+            wall: take_i64(input)?,
+        }),
         _ => return None,
     })
 }

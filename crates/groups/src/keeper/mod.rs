@@ -161,7 +161,8 @@ impl Keeper {
                 ask => {
                     let before = round.changes.len();
                     let outcome = self.plan(&ask, &mut round);
-                    let changed = round.changes.len() > before;
+                    // What an earlier request of this round applied is known only once the round is committed.
+                    let changed = round.changes.len() > before || matches!(outcome, Outcome::Repeated);
                     asked.push(Planned { ask, reply: next.reply, changed, outcome });
                 }
             }
@@ -182,7 +183,7 @@ impl Keeper {
             let answer = match (&result, outcome) {
                 (Err(_), _) if changed && alone => self.alone(&ask).await,
                 (Err(error), _) if changed => Err(error.clone().into()),
-                (_, Outcome::Done) => Ok(()),
+                (_, Outcome::Done | Outcome::Repeated) => Ok(()),
                 (_, Outcome::Refused(refusal)) => Err(refusal),
             };
             // A client that has gone away gets no answer.
@@ -196,7 +197,7 @@ impl Keeper {
         let outcome = self.plan(ask, &mut round);
         self.commit(round).await?;
         match outcome {
-            Outcome::Done => Ok(()),
+            Outcome::Done | Outcome::Repeated => Ok(()),
             Outcome::Refused(refusal) => Err(refusal),
         }
     }

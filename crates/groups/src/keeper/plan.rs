@@ -3,10 +3,14 @@
 use super::Keeper;
 use super::timing::as_ms;
 use crate::Refusal;
+use crate::add;
 use crate::ask::{Ask, Push};
 use crate::change::Change;
+use crate::group::{Family, Group};
+use crate::keys::{Applied, Known};
 use crate::state::{Sent, Undo};
 use crate::{consistency, limits};
+use std::sync::Arc;
 
 /// The most points of groups that are sent again in one round (one group may have more).
 const TURN_POINTS: usize = 20_000;
@@ -33,6 +37,8 @@ pub(super) struct Counts {
 pub(super) enum Outcome {
     /// It was planned, or there was nothing to do.
     Done,
+    /// It was applied before: by a round that is committed, or by this one.
+    Repeated,
     /// It is refused, whatever becomes of the round.
     Refused(Refusal),
 }
@@ -54,6 +60,14 @@ impl Keeper {
 
     fn plan_push(&mut self, push: &Push, round: &mut Round) -> Outcome {
         let wall = self.clock.now_ms();
+        match push.keyed.map_or(Known::New, |keyed| self.state.known(&push.key, keyed)) {
+            Known::New => {}
+            Known::Applied => return Outcome::Repeated,
+            Known::Other => {
+                let text = "the Idempotency-Key was used for another push to this group: each push needs a key of its own";
+                return Outcome::Refused(Refusal::Invalid(text.into()));
+            }
+        }
         let group = self.state.get(&push.key).cloned();
         let group = group.as_deref();
         if group.is_none() && self.state.len() >= self.options.max_groups {
@@ -64,10 +78,9 @@ impl Keeper {
         }
         let key = push.key.clone();
         let at = self.state.next_time(&key, wall);
-        let checked = push.families.as_ref().map_err(String::clone).and_then(|families| {
-            consistency::check(&self.state, group, push.replace, families)
-                .map(|()| families)
-                .map_err(|error| error.to_string())
+        let checked = push_families(push, group, wall).and_then(|families| {
+            let checked = consistency::check(&self.state, group, push.replace, &families);
+            checked.map(|()| families).map_err(|error| error.to_string())
         });
         let families = match checked {
             Ok(families) => families,
@@ -76,7 +89,8 @@ impl Keeper {
                 self.make(Change::Refused { id, key, at, wall, reason: reason.clone() }, round);
                 round.counts.failures += 1;
                 // Nothing is wrong with a push of which everything is over a limit.
-                if let (Some(left_out), Err(_)) = (&push.left_out, &push.families) {
+                if let (Some(left_out), true) = (&push.left_out, push.families.is_err() || push.add.is_some())
+                {
                     return Outcome::Refused(left_out.refusal());
                 }
                 let text =
@@ -84,7 +98,7 @@ impl Keeper {
                 return Outcome::Refused(Refusal::Invalid(text));
             }
         };
-        if let Some(over) = limits::broken(&self.options, &self.state, &key, group, push.replace, families) {
+        if let Some(over) = limits::broken(&self.options, &self.state, &key, group, push.replace, &families) {
             return Outcome::Refused(Refusal::TooMany(over));
         }
         let ttl = match push.ttl {
@@ -93,9 +107,12 @@ impl Keeper {
             None => group.map_or_else(|| self.options.ttl.map(as_ms), |group| group.ttl),
         };
         let id = self.state.id_of(&key);
-        let families = families.clone();
         let pushed = Change::Pushed { id, key: key.clone(), replace: push.replace, at, wall, ttl, families };
         self.make(pushed, round);
+        // A push of which something was left out is answered with 4xx, each time that it is sent.
+        if let Some(keyed) = push.keyed.filter(|_| push.left_out.is_none()) {
+            self.make(Change::Keyed(Applied { group: id, keyed, wall }), round);
+        }
         let Some(left_out) = &push.left_out else { return Outcome::Done };
         // After the push time, so that `push_failure_time_seconds > push_time_seconds` holds: alerts compare them.
         let (at, wall) = (self.state.next_time(&key, wall), wall.saturating_add(1));
@@ -143,4 +160,19 @@ impl Keeper {
             self.make(Change::Emitted { at, ids }, round);
         }
     }
+}
+
+/// What the group gets: what was pushed, or the sum of that and what the group has.
+fn push_families(
+    push: &Push,
+    group: Option<&Group>,
+    wall: i64,
+) -> Result<Vec<(String, Arc<Family>)>, String> {
+    let families = push.families.clone()?;
+    let Some(gauges) = push.add else { return Ok(families) };
+    if let Some(left_out) = &push.left_out {
+        return Err(left_out.text.clone());
+    }
+    let had = group.map(|group| group.families.unpack()).unwrap_or_default();
+    add::added(&had, &families, gauges, wall).map_err(|error| error.to_string())
 }

@@ -196,7 +196,7 @@ impl Reporter {
     fn entry(&mut self, at: i64, families: &[Family]) -> Entry {
         self.last_at = at.max(self.last_at.saturating_add(1));
         let body = formats::text::encode(families);
-        Entry { at: self.last_at, labels: self.labels.clone(), ttl: None, body }
+        Entry { at: self.last_at, labels: self.labels.clone(), ttl: None, add: None, body }
     }
 
     /// Tells what went wrong, in one line.

@@ -68,7 +68,8 @@ impl Spool {
         let mut removed = 0;
         for (number, _) in self.list_parked()? {
             let entry = read_entry(&self.parked_path(number)).ok().flatten();
-            if entry.is_some_and(|entry| entry.labels == *labels) {
+            // One that is added is not replaced by a later one.
+            if entry.is_some_and(|entry| entry.labels == *labels && entry.add.is_none()) {
                 self.remove_parked(number)?;
                 removed += 1;
             }

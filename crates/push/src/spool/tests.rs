@@ -1,7 +1,7 @@
 use super::*;
 
 fn entry(body: &str) -> Entry {
-    Entry { at: 1, labels: [("job".into(), "j".into())].into(), ttl: None, body: body.into() }
+    Entry { at: 1, labels: [("job".into(), "j".into())].into(), ttl: None, add: None, body: body.into() }
 }
 
 fn drain(spool: &Spool) -> Vec<String> {
