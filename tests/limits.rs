@@ -207,6 +207,21 @@ fn by_the_code() -> Vec<(&'static str, &'static str, String)> {
         ),
         (
             "HTTP inputs",
+            "keys of pushes that were applied, of all groups together",
+            format!(
+                "{} (`KEYS_MAX`); each takes {} (`KEY_MEMORY_BYTES`) of the memory of all groups",
+                count(groups::keys::KEYS_MAX),
+                bytes(groups::keys::KEY_MEMORY_BYTES)
+            ),
+        ),
+        ("HTTP inputs", "an `Idempotency-Key`", named(bytes(groups::keys::KEY_BYTES_MAX), "KEY_BYTES_MAX")),
+        (
+            "HTTP inputs",
+            "how long such a key is remembered",
+            time(Duration::from_millis(groups::keys::KEY_AGE_MS.unsigned_abs())),
+        ),
+        (
+            "HTTP inputs",
             "groups that are no more whose last time is remembered",
             count(groups::keeper::DEPARTED),
         ),

@@ -1,0 +1,168 @@
+//! narthex is killed again and again while clients add to groups. Each client sends an unanswered push again, byte for
+//! byte, until it is answered; `narthex push --add` does so through its spool. In the end each total is the number of
+//! distinct pushes, and nothing went back.
+//!
+//! It is killed six times, or as often as `NARTHEX_CRASH_ROUNDS` says.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a panic is how a test reports"
+)]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+use support::narthex::listening_url;
+use support::process::free_port;
+use support::{FakeReceiver, Process, Pushgateway, SOON, http, wait_for};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
+const CLIENTS: u64 = 3;
+const KILLS: u64 = 6;
+
+fn kills() -> u64 {
+    std::env::var("NARTHEX_CRASH_ROUNDS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(KILLS)
+}
+
+/// `narthex push --add`; the push waits in the spool if it can't be sent.
+fn push(url: &str, spool: &Path) -> bool {
+    let mut command = Command::new(PROGRAM);
+    command.args(["push", "--job", "spooled", "--add", "--type", "counter", "pushed_total=1"]);
+    command.args(["--gateway", url, "--spool"]).arg(spool);
+    command.env_remove("NARTHEX_TO").env_remove("NARTHEX_GATEWAY").env_remove("NARTHEX_LOG");
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success()
+}
+
+/// One push, sent until it is answered with 200.
+fn add(url: &str, client: u64, number: u64) {
+    let key = format!("{client}-{number}");
+    let headers = [("Idempotency-Key", key.as_str())];
+    let body = b"# TYPE pushed_total counter\npushed_total 1\n";
+    loop {
+        let at = format!("{url}/add/metrics/job/client/client/{client}");
+        match http::post(&at, &headers, body) {
+            Ok(answer) if answer.is_success() => return,
+            Ok(answer) if answer.status == 503 => {}
+            Ok(answer) => panic!("{}: {}", answer.status, answer.text()),
+            Err(_) => std::thread::sleep(Duration::from_millis(5)),
+        }
+    }
+}
+
+/// A narthex at an address that stays, so that the spool's target does.
+fn start(data: &Path, to: &str, address: &str) -> Process {
+    let data = data.display().to_string();
+    let process =
+        Process::start(Path::new(PROGRAM), ["run", "--listen", address, "--data", &data, "--to", to]);
+    listening_url(&process);
+    process
+}
+
+#[test]
+fn totals_are_exact_after_many_kills() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, spool) = (folder.path().join("data"), folder.path().join("spool"));
+    let receiver = FakeReceiver::start();
+    let (to, address) = (receiver.write_url(), format!("127.0.0.1:{}", free_port()));
+    let url = format!("http://{address}");
+    let mut narthex = start(&data, &to, &address);
+    let stop = AtomicBool::new(false);
+    let (sent, spooled): (Vec<AtomicU64>, _) =
+        ((0..CLIENTS).map(|_| AtomicU64::new(0)).collect(), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        for (client, sent) in (0..).zip(&sent) {
+            let (url, stop) = (&url, &stop);
+            scope.spawn(move || {
+                while !stop.load(Ordering::SeqCst) {
+                    add(url, client, sent.fetch_add(1, Ordering::SeqCst));
+                }
+            });
+        }
+        scope.spawn(|| {
+            while !stop.load(Ordering::SeqCst) {
+                spooled.fetch_add(1, Ordering::SeqCst);
+                assert!(push(&url, &spool), "it is sent, or waits in the spool");
+            }
+        });
+        for kill in 0..kills() {
+            std::thread::sleep(Duration::from_millis(100 + kill * 37 % 200));
+            narthex.kill();
+            narthex = start(&data, &to, &address);
+        }
+        stop.store(true, Ordering::SeqCst);
+    });
+    // The next push sends what waits. It may take several, since a delivery has a deadline.
+    wait_for("the spool to be sent", SOON, || {
+        spooled.fetch_add(1, Ordering::SeqCst);
+        assert!(push(&url, &spool));
+        match waiting(&spool) {
+            0 => Ok(()),
+            waiting => Err(format!("{waiting} wait")),
+        }
+    });
+    let groups = http::get(&format!("{url}/api/v1/metrics")).unwrap().json();
+    let mut expected: Vec<(String, u64)> = sent
+        .iter()
+        .enumerate()
+        .map(|(client, sent)| (client.to_string(), sent.load(Ordering::SeqCst)))
+        .collect();
+    expected.push((String::new(), spooled.load(Ordering::SeqCst)));
+    let mut totals = Vec::new();
+    for group in groups["data"].as_array().unwrap() {
+        let client = group["labels"]["client"].as_str().unwrap_or_default().to_string();
+        let value = group["pushed_total"]["metrics"][0]["value"].as_str().unwrap();
+        totals.push((client, value.parse::<f64>().unwrap() as u64));
+    }
+    expected.sort();
+    totals.sort();
+    assert_eq!(totals, expected, "each distinct push counts once");
+    wait_for("the totals to arrive", SOON, || {
+        let arrived = arrived(&receiver);
+        if arrived == expected { Ok(()) } else { Err(format!("{arrived:?} instead of {expected:?}")) }
+    });
+}
+
+/// The last total of each client at the receiver. Samples may arrive again, but none shows less than an older one.
+fn arrived(receiver: &FakeReceiver) -> Vec<(String, u64)> {
+    let mut totals = Vec::new();
+    for (labels, samples) in receiver.arrivals() {
+        if labels["__name__"] != "pushed_total" {
+            continue;
+        }
+        let by_time: BTreeMap<i64, f64> = samples.into_iter().collect();
+        let values: Vec<f64> = by_time.into_values().collect();
+        assert!(values.is_sorted(), "{labels:?} goes back: {values:?}");
+        let client = labels.get("client").cloned().unwrap_or_default();
+        totals.push((client, *values.last().unwrap() as u64));
+    }
+    totals.sort();
+    totals
+}
+
+/// Entries in the spools.
+fn waiting(spool: &Path) -> usize {
+    let folders = std::fs::read_dir(spool).into_iter().flatten().flatten();
+    let files = folders.flat_map(|folder| std::fs::read_dir(folder.path()).into_iter().flatten().flatten());
+    files.filter(|file| file.file_name().to_string_lossy().bytes().all(|byte| byte.is_ascii_digit())).count()
+}
+
+/// A Pushgateway has nothing at the path, so it keeps what it has.
+#[test]
+fn a_pushgateway_answers_404_and_overwrites_nothing() {
+    let Some(peers) = support::peers() else { return };
+    let gateway = Pushgateway::start(&peers, &[]);
+    let put = http::request(
+        "PUT",
+        &format!("{}/metrics/job/spooled", gateway.url()),
+        &[],
+        Some(b"pushed_total 5\n"),
+    );
+    put.unwrap().expect_success();
+    let folder = tempfile::tempdir().unwrap();
+    assert!(!push(gateway.url(), folder.path()), "somebody has to look at it");
+    assert_eq!(waiting(folder.path()), 1);
+    assert_eq!(gateway.metric(r#"pushed_total{instance="",job="spooled"}"#), Some(5.0));
+}
