@@ -68,6 +68,13 @@ fn plan(state: &mut State, push: &[u8], now: i64) -> Option<Change> {
     let families = families(batch, TimeBounds::at(now, &Settings::default()), options.format).ok()?;
     let replace = method.eq_ignore_ascii_case(&b'P');
     let group = state.get(&key).cloned();
+    // A is added.
+    let families = if *method == b'A' {
+        let had = group.as_ref().map(|group| group.families.unpack()).unwrap_or_default();
+        groups::add::added(&had, &families, groups::add::Gauges::Sum, now).ok()?
+    } else {
+        families
+    };
     if let Err(reason) = consistency::check(state, group.as_deref(), replace, &families) {
         return Some(Change::Refused { id, key, at, wall: now, reason: reason.to_string() });
     }

@@ -15,6 +15,7 @@ pub mod disk;
 pub mod formats;
 pub mod groups;
 pub mod outgoing;
+pub mod totals;
 
 /// A check of some bytes, which panics where something is wrong.
 pub type Check = fn(&[u8]);
@@ -40,4 +41,5 @@ pub const TARGETS: &[(&str, Check)] = &[
     ("state", disk::state),
     ("statsd", formats::statsd),
     ("text", formats::text),
+    ("totals", totals::entry),
 ];

@@ -133,7 +133,7 @@ macro_rules! targets {
 
 targets! {
     aside decompress exposition gateway graphite journal letter metadata openmetrics path positions record
-    remote_write_1 remote_write_2 rings segment state statsd text
+    remote_write_1 remote_write_2 rings segment state statsd text totals
 }
 
 /// Set this variable to write the seeds anew after a change.

@@ -4,10 +4,13 @@
 use groups::change::Change;
 use groups::entry::encode;
 use groups::group::{Family, Group, Kept, Member, Reading};
+use groups::keys::{Applied, Keyed};
 use groups::packed::Packed;
 use model::{BucketSpan, Counts, Histogram, Labels, MetricType, ResetHint};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
+use totals::{Kind, NewSeries, Now, Shape, Totals};
 use wal::record::{
     ExemplarsBuilder, HistogramsBuilder, MetadataBuilder, MetadataEntry, SamplesBuilder, SeriesBuilder,
 };
@@ -36,6 +39,8 @@ pub(crate) fn seeds() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         ("rings", "one", rings(&[(0, 1, "ab")])),
         ("rings", "several", rings(&[(0, 1, "a"), (5, 2, "ab"), (9, 3, "abc")])),
         ("state", "everything", state()),
+        ("totals", "everything", totals()),
+        ("gateway", "added", b"Aa\n# TYPE c counter\nc 1\n# TYPE g gauge\ng 1\n# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_sum 1\nh_count 1\n\0Aa\n# TYPE c counter\nc 2\n# TYPE g gauge\ng 0\n# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_sum 1\nh_count 1\n\0Aa\n# TYPE c gauge\nc 1\n".to_vec()),
     ];
     for (name, record) in records() {
         seeds.push(("record", name, record));
@@ -141,6 +146,32 @@ fn segment(compression: Compression, times: usize) -> Vec<u8> {
     [vec![1], fs.contents(&path).unwrap()].concat()
 }
 
+/// A total of each kind, after a flush.
+fn totals() -> Vec<u8> {
+    let classic = Shape::classic(&[0.5, 2.0]).unwrap();
+    let kinds = [
+        ("c", Kind::Counter),
+        ("g", Kind::Gauge),
+        ("h", Kind::Histogram(Arc::new(classic.clone()))),
+        ("n", Kind::Histogram(Arc::new(Shape::native()))),
+        ("b", Kind::Histogram(Arc::new(classic.and_native()))),
+    ];
+    let now = Now { wall_ms: 1_800_000_000_000, monotonic: Duration::from_secs(9) };
+    let mut totals = Totals::new(totals::Limits::default());
+    for (name, kind) in &kinds {
+        let labels = labels(name);
+        let ttl = Some(Duration::from_secs(60));
+        let new = NewSeries { labels: labels.as_ref(), kind, help: "a help", ttl };
+        let handle = totals.open(new, now).unwrap();
+        // Each takes one of these only.
+        let _ = (totals.add(handle, 0.1), totals.add(handle, 0.2), totals.set(handle, -7.5));
+        for value in [0.1, -3.0, 1e9, 0.0] {
+            let _ = totals.observe(handle, value, 1.5);
+        }
+    }
+    totals.flush(now, totals::Begin::WithZero, 1000).unwrap().entry
+}
+
 fn journal() -> Vec<u8> {
     let key = Labels::from_pairs([("job", "a"), ("instance", "b")]);
     let member = |name: &str, reading| Member {
@@ -173,6 +204,7 @@ fn journal() -> Vec<u8> {
         Change::Snapshot(Arc::new(group)),
         Change::Deleted { key: key.clone(), at: 16 },
         Change::Departed { key, at: 17 },
+        Change::Keyed(Applied { group: 3, keyed: Keyed { key: 1 << 100, request: 1 << 50 }, wall: 18 }),
     ])
 }
 
