@@ -88,7 +88,7 @@ impl Input {
             assert!(value >= *shown, "counter {counter} goes back from {shown} to {value}");
             *shown = value;
         }
-        for counter in 0..COUNTERS {
+        for (counter, shown) in shown.into_iter().enumerate() {
             let (total, acknowledged) = (&self.totals[counter], &clients.acknowledged[counter]);
             assert!(total.is_superset(acknowledged), "acknowledged and lost: {acknowledged:?} of {total:?}");
             for request in total.difference(acknowledged) {
@@ -99,7 +99,7 @@ impl Input {
                      told of an error would add it twice"
                 );
             }
-            assert!(shown[counter] <= total.len() as f64, "the log shows more than the journal has");
+            assert!(shown <= total.len() as f64, "the log shows more than the journal has");
         }
     }
 }

@@ -249,7 +249,10 @@ fn take_change(input: &mut &[u8]) -> Option<Change> {
     Some(match take_u8(input)? {
         OPENED => Change::Opened {
             id: take_u64(input)?,
-            labels: LabelsRef::parse(take_bytes(input)?).ok()?.to_labels(),
+            labels: {
+                let labels = LabelsRef::parse(take_bytes(input)?).ok()?;
+                labels.metric_name().is_some_and(|name| !name.is_empty()).then(|| labels.to_labels())?
+            },
             kind: take_kind(input)?,
             help: String::from_utf8(take_bytes(input)?.to_vec()).ok()?,
             ttl: Some(take_u64(input)?).filter(|ttl| *ttl > 0).map(Duration::from_millis),
