@@ -51,32 +51,47 @@ impl AddedLabels {
         let most = labels.len() + self.0.len();
         varint::put_u64(out, most as u64);
         let counted = out.len();
-        let mut pairs = labels.pairs();
-        let mut rest = pairs.as_bytes();
-        let mut own = 0;
+        let pairs = labels.pairs();
+        let bytes = pairs.as_bytes();
+        let (mut copied, mut at, mut own) = (0, 0, 0);
         for label in &self.0 {
-            let mut next = pairs.clone();
-            let mut found = next.next();
-            while found.is_some_and(|(name, _)| is_before(name, &label.name)) {
-                pairs = next.clone();
-                found = next.next();
-            }
+            let found = loop {
+                let pair = bytes.get(at..).and_then(first_pair);
+                match pair {
+                    Some((name, len)) if is_before(name, &label.name) => at += len,
+                    pair => break pair,
+                }
+            };
             if found.is_some_and(|(name, _)| name == label.name) {
                 own += 1;
                 continue;
             }
-            let here = pairs.as_bytes();
-            out.extend_from_slice(rest.strip_suffix(here).unwrap_or_default());
+            out.extend_from_slice(bytes.get(copied..at).unwrap_or_default());
             out.extend_from_slice(&label.canonical);
-            rest = here;
+            copied = at;
         }
-        out.extend_from_slice(rest);
+        out.extend_from_slice(bytes.get(copied..).unwrap_or_default());
         if own > 0 {
             let mut count = Vec::new();
             varint::put_u64(&mut count, (most - own) as u64);
             out.splice(start..counted, count);
         }
     }
+}
+
+/// The name at the front of canonical pairs, and how many bytes its pair takes.
+#[inline]
+fn first_pair(pairs: &[u8]) -> Option<(&[u8], usize)> {
+    // Lengths below 128 take one byte.
+    if let [name_len @ 0..128, rest @ ..] = pairs
+        && let Some((name, [value_len @ 0..128, ..])) = rest.split_at_checked(usize::from(*name_len))
+    {
+        return Some((name, 2 + name.len() + usize::from(*value_len)));
+    }
+    let mut rest = pairs;
+    let name = varint::take_bytes(&mut rest)?;
+    varint::take_bytes(&mut rest)?;
+    Some((name, pairs.len() - rest.len()))
 }
 
 /// `a < b`. The first bytes mostly decide.
