@@ -3,6 +3,7 @@
 mod known;
 mod labels;
 mod options;
+mod plain;
 
 pub use options::{Format, ParseOptions, Timestamps};
 
@@ -241,6 +242,9 @@ impl<'a, 'o: 'a, 'k> Parser<'a, 'o, 'k> {
     /// Parses the name and the labels of a sample, and appends the canonical labels to the batch. Returns the limit that
     /// they are over, if any.
     fn unknown_series(&mut self, cursor: &mut Cursor<'a>) -> Result<(Member, Option<LabelError>), Fault> {
+        if let Some(member) = self.plain_series(cursor) {
+            return Ok((member, None));
+        }
         let start = *cursor;
         self.begin_labels();
         let plain = cursor.metric_name();
@@ -272,6 +276,23 @@ impl<'a, 'o: 'a, 'k> Parser<'a, 'o, 'k> {
                 Err(error.into())
             }
         }
+    }
+
+    /// The same for a sample whose labels are plain: see `plain`.
+    fn plain_series(&mut self, cursor: &mut Cursor<'a>) -> Option<Member> {
+        if !self.options.extra_labels.is_empty() {
+            return None;
+        }
+        let (line, labels_start) = (cursor.rest(), self.batch.bytes.len());
+        let head = plain::put_plain_labels(line, &self.options.limits, &mut self.batch.bytes)?;
+        let member = self.families.find(&self.batch.metadata, line.get(..head.name)?);
+        if self.bound_label(member).is_some() {
+            self.batch.bytes.truncate(labels_start);
+            return None;
+        }
+        self.learn(line.get(..head.all)?, member, labels_start);
+        cursor.at += head.all;
+        Some(member)
     }
 
     fn admit(&self) -> Result<(), Fault> {
