@@ -23,7 +23,7 @@ pub const REASON_BYTES: usize = 300;
 #[derive(Debug)]
 pub struct State {
     groups: hashbrown::HashMap<Labels, Arc<Group>>,
-    by_id: HashMap<u64, Labels>,
+    by_id: hashbrown::HashMap<u64, Arc<Group>>,
     /// Types of family names over all groups.
     types: Types,
     /// Which group has a series, by the hash of its labels: a series belongs to one group.
@@ -63,21 +63,28 @@ pub struct Sent {
     /// How many staleness markers are among it.
     pub markers: u64,
     /// The newest metadata of the batch by family.
-    families: HashMap<String, u32>,
+    families: hashbrown::HashMap<String, u32>,
+    /// The metadata that was asked for last: the next one is asked for next, as a rule.
+    last: u32,
 }
 
 impl Sent {
     /// The number of a family's metadata in the batch. Groups mostly say the same of a family, which is sent once then.
     pub(super) fn metadata(&mut self, name: &str, kind: MetricType, help: &str, unit: &str) -> u32 {
         let list = &mut self.batch.metadata;
-        let known = self.families.get(name).copied();
-        let is_same = |of: &Metadata| of.kind == kind && of.help == help && of.unit == unit;
-        if let Some(number) = known.filter(|number| list.get(*number as usize).is_some_and(is_same)) {
+        let is_same = |number: &u32| {
+            list.get(*number as usize)
+                .is_some_and(|of| of.kind == kind && of.family == name && of.help == help && of.unit == unit)
+        };
+        let next = Some(self.last.wrapping_add(1)).filter(is_same);
+        if let Some(number) = next.or_else(|| self.families.get(name).copied().filter(is_same)) {
+            self.last = number;
             return number;
         }
         let number = list.len() as u32;
         list.push(Metadata { family: name.into(), kind, help: help.into(), unit: unit.into() });
         self.families.insert(name.into(), number);
+        self.last = number;
         number
     }
 }
@@ -87,7 +94,7 @@ impl State {
     pub fn new(departed_max: usize) -> Self {
         State {
             groups: hashbrown::HashMap::new(),
-            by_id: HashMap::new(),
+            by_id: hashbrown::HashMap::new(),
             types: Types::default(),
             series: HashMap::new(),
             hasher: RandomState::new(),
@@ -117,7 +124,7 @@ impl State {
 
     /// The group with this number.
     pub fn by_id(&self, id: u64) -> Option<&Arc<Group>> {
-        self.groups.get(self.by_id.get(&id)?)
+        self.by_id.get(&id)
     }
 
     /// How many groups there are.
@@ -363,7 +370,7 @@ impl State {
             self.bytes += new.bytes();
             self.expired += usize::from(new.expired.is_some());
             self.failing += usize::from(new.is_failing());
-            self.by_id.insert(new.id, key.clone());
+            self.by_id.insert(new.id, new.clone());
             self.next_id = self.next_id.max(new.id.saturating_add(1));
             if self.departed.remove(key).is_some() {
                 self.departed_order.retain(|other| other != key);
