@@ -15,6 +15,7 @@ mod idle;
 mod lost;
 mod measure;
 mod push_or_pull;
+mod quick;
 mod receiver;
 mod relay;
 mod sender;
@@ -45,6 +46,8 @@ enum Command {
     Grow(grow::Grow),
     /// What groups cost: pushing them, keeping them, sending them again
     Groups(groups::Groups),
+    /// narthex beside a peer in a minute, for CI
+    Quick(quick::Quick),
     /// Time from a start to readiness, with a full log
     Start(start::Start),
     /// Lines of StatsD a second that one core takes
@@ -64,6 +67,7 @@ fn main() -> Result<()> {
         Command::Floor(options) => floor::run(&options),
         Command::Grow(options) => grow::run(&options),
         Command::Groups(options) => groups::run(&options),
+        Command::Quick(options) => quick::run(&options),
         Command::Start(options) => start::run(&options),
         Command::Statsd(options) => statsd::run(&options),
         Command::Idle(options) => idle::run(&options),

@@ -68,8 +68,8 @@ pub(crate) struct Relay {
 
 /// What one round of one system gave.
 #[derive(Debug)]
-struct Round {
-    cpu_seconds_per_million: f64,
+pub(crate) struct Round {
+    pub(crate) cpu_seconds_per_million: f64,
     peak_mib: f64,
     idle_mib: f64,
     samples_per_second: f64,
@@ -102,36 +102,30 @@ pub(crate) fn run(mut options: Relay) -> Result<()> {
     }
     let workload = options.workload()?;
     let programs = Programs::find(&options.which)?;
-    let mut cases = Vec::new();
-    for &route in &options.protocol {
-        for &system in &options.which.systems {
-            match system.lacks(route, options.histograms) {
-                Some(why) => eprintln!("SKIPPED: {}, {}: it {why}", system.name(), route.name()),
-                None if !programs.has(system) => eprintln!("SKIPPED: {}: not here", system.name()),
-                None => cases.push((system, route, Vec::new())),
-            }
-        }
-    }
-    // Round by round rather than system by system, so that a slow minute of the machine hits them alike.
-    for round in 1..=options.rounds {
-        for (system, route, rounds) in &mut cases {
-            eprintln!("round {round} of {}: {}, {}", options.rounds, system.name(), route.name());
-            rounds.push(options.round(&programs, *system, *route, workload)?);
-        }
-    }
+    let cases = options.measure(&programs)?;
     print(&options, &workload, &cases);
-    let failed = cases
-        .iter()
-        .filter(|(system, _, _)| *system == System::Narthex)
-        .flat_map(|(_, _, rounds)| rounds)
-        .any(|round| round.lost() > 0 || round.sent.refused > 0 || round.counts.out_of_order > 0);
-    if failed {
+    check(&cases)
+}
+
+/// One system in one workload.
+#[derive(Debug)]
+pub(crate) struct Case {
+    pub(crate) system: System,
+    pub(crate) route: Route,
+    pub(crate) rounds: Vec<Round>,
+}
+
+/// An error if narthex lost, refused or reordered samples, or if any system delivered wrong values.
+pub(crate) fn check(cases: &[Case]) -> Result<()> {
+    let own = cases.iter().filter(|case| case.system == System::Narthex).flat_map(|case| &case.rounds);
+    let failed = |round: &Round| round.lost() > 0 || round.sent.refused > 0 || round.counts.out_of_order > 0;
+    if own.into_iter().any(failed) {
         return Err("narthex lost, refused or reordered samples".into());
     }
     // Where any system's values are wrong, its numbers stand for other work, if not the check is at fault.
-    let wrong = |(_, _, rounds): &(_, _, Vec<Round>)| rounds.iter().any(|round| round.counts.wrong > 0);
-    match cases.iter().find(|case| wrong(case)) {
-        Some((system, route, _)) => Err(format!("{}, {}: wrong values", system.name(), route.name()).into()),
+    let wrong = |case: &&Case| case.rounds.iter().any(|round| round.counts.wrong > 0);
+    match cases.iter().find(wrong) {
+        Some(case) => Err(format!("{}, {}: wrong values", case.system.name(), case.route.name()).into()),
         None => Ok(()),
     }
 }
@@ -152,6 +146,48 @@ fn agree(receiver: &Receiver, running: &Running) -> Result<()> {
 }
 
 impl Relay {
+    /// A short run of one workload, flat out.
+    pub(crate) fn flat_out(route: Route, label: bool, which: Which, rounds: u32) -> Relay {
+        Relay {
+            protocol: vec![route],
+            series: 20_000,
+            rate: 50_000,
+            seconds: 8,
+            flat_out: true,
+            values: Values::Realistic,
+            churn: 0.0,
+            histograms: false,
+            label,
+            outage: 0,
+            which,
+            rounds,
+            short: false,
+        }
+    }
+
+    /// Runs all systems that there are in all workloads.
+    pub(crate) fn measure(&self, programs: &Programs) -> Result<Vec<Case>> {
+        let workload = self.workload()?;
+        let mut cases = Vec::new();
+        for &route in &self.protocol {
+            for &system in &self.which.systems {
+                match system.lacks(route, self.histograms) {
+                    Some(why) => eprintln!("SKIPPED: {}, {}: it {why}", system.name(), route.name()),
+                    None if !programs.has(system) => eprintln!("SKIPPED: {}: not here", system.name()),
+                    None => cases.push(Case { system, route, rounds: Vec::new() }),
+                }
+            }
+        }
+        // Round by round rather than system by system, so that a slow minute of the machine hits them alike.
+        for round in 1..=self.rounds {
+            for Case { system, route, rounds } in &mut cases {
+                eprintln!("round {round} of {}: {}, {}", self.rounds, system.name(), route.name());
+                rounds.push(self.round(programs, *system, *route, workload)?);
+            }
+        }
+        Ok(cases)
+    }
+
     fn workload(&self) -> Result<Workload> {
         let series = self.series.next_multiple_of(PER_POD).max(PER_POD);
         let samples = u64::from(self.rate) * u64::from(self.seconds);
@@ -225,7 +261,7 @@ impl Relay {
     }
 }
 
-fn print(options: &Relay, workload: &Workload, cases: &[(System, Route, Vec<Round>)]) {
+fn print(options: &Relay, workload: &Workload, cases: &[Case]) {
     println!(
         "\n{} series, {} samples, {}, {:?} values{}{}{}{}; medians of {} rounds\n",
         thousands(i64::from(workload.series)),
@@ -259,7 +295,7 @@ fn print(options: &Relay, workload: &Workload, cases: &[(System, Route, Vec<Roun
         "refused",
         "wrong",
     ]);
-    for (system, route, rounds) in cases {
+    for Case { system, route, rounds } in cases {
         let values = |of: fn(&Round) -> f64| rounds.iter().map(of).collect::<Vec<_>>();
         let middle = |of: fn(&Round) -> f64| number(median(&values(of)));
         let sum = |of: fn(&Round) -> u64| thousands(rounds.iter().map(of).sum::<u64>() as i64);
@@ -283,7 +319,7 @@ fn print(options: &Relay, workload: &Workload, cases: &[(System, Route, Vec<Roun
         ]);
     }
     println!("{table}");
-    let retries: u64 = cases.iter().flat_map(|(_, _, rounds)| rounds).map(|round| round.sent.retries).sum();
+    let retries: u64 = cases.iter().flat_map(|case| &case.rounds).map(|round| round.sent.retries).sum();
     if retries > 0 {
         println!("{} requests had to be sent to a system more than once", thousands(retries as i64));
     }
