@@ -79,7 +79,11 @@ impl Progress {
     fn write_now(&mut self, settled: Settled) {
         match self.file.write(&settled) {
             Ok(()) => *self.written = settled,
-            Err(error) => self.failed(&error),
+            Err(error) => {
+                // A part of it may be in the place of what was written before: nothing there is to be synced.
+                *self.written = *self.saved;
+                self.failed(&error);
+            }
         }
     }
 

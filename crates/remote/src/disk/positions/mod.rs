@@ -16,7 +16,7 @@ mod settled;
 pub use self::settled::{Ahead, Settled};
 
 use self::layout::{
-    FILE_BYTES, ONLY_IN_MEMORY, REMOVED_AT, SEQUENCE_MAX, SLOTS, header, newest_of, put_area,
+    AREA_BYTES, FILE_BYTES, ONLY_IN_MEMORY, REMOVED_AT, SEQUENCE_MAX, SLOTS, header, newest_of, put_area,
     put_only_in_memory, read_header, read_lanes, read_only_in_memory, read_removed,
 };
 use crate::config::identity::Owner;
@@ -189,10 +189,12 @@ impl PositionFile {
                 let age = |area: &usize| newest_of(&bytes, *area);
                 let open = (0..SLOTS.len()).min_by_key(age).unwrap_or(0);
                 let durable = (0..SLOTS.len()).max_by_key(age).unwrap_or(1);
-                let file = fs.open(path, true)?.into();
+                let file: Arc<dyn File> = fs.open(path, true)?.into();
+                // An earlier process may have written them and not synced them.
+                file.sync_data()?;
                 let mut opened =
                     PositionFile { file, sequence, only_in_memory, buffer: Vec::new(), open, durable };
-                opened.save(&settled)?;
+                opened.save(&settled).inspect_err(|_| opened.empty(open))?;
                 return Ok((opened, settled, found));
             }
             Found::Damaged(LANES) => settled = [oldest; LANES].into(),
@@ -203,6 +205,15 @@ impl PositionFile {
         // The new file says none.
         made.only_in_memory = only_in_memory;
         Ok((made, settled, found))
+    }
+
+    /// Empties an area whose sync has failed. Otherwise it would be the newest one at the next start, which would
+    /// write to another one, although that may be the only one that is durable.
+    fn empty(&self, area: usize) {
+        let at = SLOTS.get(area).copied().unwrap_or(SLOTS[0]);
+        if let Err(error) = self.file.write_all_at(&vec![0; AREA_BYTES as usize], at) {
+            tracing::error!(%error, "positions that could not be saved can't be removed");
+        }
     }
 
     /// Makes the file anew, beside the old one, and puts it in its place.
