@@ -1,14 +1,14 @@
-//! The dead letters, as `narthex wal dump --dead` shows them. Their format is described in [`remote::disk::dead`].
+//! The dead letters, as `narthex wal dump --dead` shows them. Their format is described in [`dead_letters`].
 //!
-//! There are few of them (two files of [`remote::disk::dead::FILE_BYTES`] for each destination), and they are stored in
+//! There are few of them (two files of [`dead_letters::FILE_BYTES`] for each destination), and they are stored in
 //! the order in which they were refused. For OpenMetrics, which wants them in the order of time, they are sorted in memory.
 
 use crate::args::Format;
 use command::Failure;
+use dead_letters::{Content, Letter, Part, Sample, SampleKind};
 use model::moment;
 use model::words::{are, counted, number};
 use remote::disk::claims;
-use remote::disk::dead::{Content, Letter, Part, Sample, SampleKind};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};

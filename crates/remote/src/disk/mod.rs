@@ -3,8 +3,9 @@
 
 pub mod aside;
 pub mod claims;
-pub mod dead;
 pub(crate) mod keep;
 pub(crate) mod place;
 pub mod positions;
 pub(crate) mod progress;
+
+pub use dead_letters as dead;

@@ -24,9 +24,7 @@
 //! A kill at any moment loses nothing: the members' positions are on disk before the ring is, and the ring
 //! before anything that comes after it is acknowledged.
 
-pub mod ring;
-pub mod rings;
-pub mod share;
+pub use ::rings::{ring, rings, share};
 
 use crate::config::identity::{Identity, NAME_CUT};
 use crate::config::{RemoteWrite, ShardBy, StartAt};

@@ -1,8 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "helper functions of tests")]
 use super::*;
-use crate::disk::dead::tests::add_histogram_and_exemplar;
 use crate::outgoing::Rules;
-use model::{Labels, Series};
+use model::{BucketSpan, Counts, Histogram, Labels, ResetHint, Series};
 use std::sync::Arc;
 use std::time::Duration;
 use storage::Chunk;
@@ -21,6 +20,23 @@ pub(super) fn outgoing() -> Outgoing {
     let (refs, arrived) = (vec![1, 2], Duration::ZERO);
     let chunk = Chunk { batch, refs, segment: 0, records: vec![], start, end, arrived };
     Outgoing::new(Arc::new(chunk), &mut Rules::default())
+}
+
+fn add_histogram_and_exemplar(batch: &mut Batch, one: u32, other: u32) {
+    let histogram = Histogram {
+        reset_hint: ResetHint::Gauge,
+        schema: 3,
+        zero_threshold: 0.5,
+        sum: 9.0,
+        positive_spans: vec![BucketSpan { offset: -1, length: 2 }],
+        negative_spans: vec![],
+        counts: Counts::Integer { count: 4, zero: 1, positive: vec![2, -1], negative: vec![] },
+        custom_values: vec![],
+    };
+    batch.push_histogram(one, 7, 3, histogram);
+    let start = batch.bytes.len();
+    batch.bytes.extend_from_slice(Labels::from_pairs([("trace_id", "x")]).as_ref().as_bytes());
+    batch.push_exemplar(other, 8, start, 2.0);
 }
 
 fn entry() -> Vec<u8> {

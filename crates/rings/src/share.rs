@@ -1,6 +1,6 @@
 //! What of the log is one member's: of the rings, it knows its own slots only.
 
-use crate::members::ring::Slots;
+use crate::ring::Slots;
 use std::sync::Arc;
 use wal::Position;
 
@@ -10,7 +10,7 @@ pub struct Share(Vec<(Position, Slots)>);
 
 impl Share {
     /// From `from` on, behind all others, these slots are its own.
-    pub(super) fn push(&mut self, from: Position, slots: Slots) {
+    pub(crate) fn push(&mut self, from: Position, slots: Slots) {
         self.0.push((from, slots));
     }
 
@@ -20,7 +20,7 @@ impl Share {
         self.at(start)..=last.max(self.at(start))
     }
 
-    /// The number of the ring that holds for the point at this position, from 1 to [`super::rings::RINGS_MAX`];
+    /// The number of the ring that holds for the point at this position, from 1 to [`crate::rings::RINGS_MAX`];
     /// 0 before the first one.
     pub fn at(&self, position: Position) -> usize {
         self.0.partition_point(|(from, _)| *from <= position)

@@ -14,18 +14,18 @@
 //! are past the next one's position.
 //!
 //! An entry's first ring has one before it that gives everything to everybody: a member that was a
-//! destination by itself before takes its positions along ([`crate::disk::claims`]), and what it had not delivered
+//! destination by itself before takes its positions along, and what it had not delivered
 //! by then was all its own. For all others the log begins with the first ring.
 
-use crate::members::ring::{self, MEMBERS_MAX, Slots};
-use crate::members::share::Share;
+use crate::ring::{self, MEMBERS_MAX, Slots};
+use crate::share::Share;
 use serde_json::{Value, json};
 use std::io;
 use std::path::Path;
 use wal::small_file::{self, UNFINISHED, make_folder, with_ending};
 use wal::{Filesystem, Position};
 
-/// Version of the file and of what [`crate::members::ring`] makes of it.
+/// Version of the file and of what [`crate::ring`] makes of it.
 const VERSION: u64 = 1;
 /// Most rings that are kept: changes of members that some member has not passed yet.
 pub const RINGS_MAX: usize = 16;

@@ -1,6 +1,6 @@
 use super::*;
-use crate::queue::lanes::series_hash;
 use wal::RealFilesystem;
+use xxhash_rust::xxh3::xxh3_64 as series_hash;
 
 fn at(segment: u64) -> Position {
     Position::start_of(segment)

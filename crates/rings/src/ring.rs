@@ -5,11 +5,11 @@
 //! written does not matter, a member that joins takes slots and gives none away, and one that leaves gives
 //! its own away, evenly, and nothing else moves.
 //!
-//! The slot comes from the upper bits of the hash whose lowest eight make the lane ([`crate::queue::lanes`]), so a
-//! member's series spread over all its lanes. Slots are what makes ownership cheap: which of them are a
+//! The slot comes from the upper bits of the hash, whose lowest eight make the lane of the queue, so a member's series
+//! spread over all its lanes. Slots are what makes ownership cheap: which of them are a
 //! member's is worked out once, and then a series costs its hash and one bit.
 //!
-//! Nothing here may ever change for a ring that is stored: where it has to, [`crate::members::rings`]' version
+//! Nothing here may ever change for a ring that is stored: where it has to, [`crate::rings`]' version
 //! changes with it.
 
 use xxhash_rust::xxh3::xxh3_64;
@@ -37,7 +37,7 @@ impl Slots {
         Slots(vec![0; SLOTS / 64].into())
     }
 
-    /// Whether the series with this hash ([`crate::queue::lanes::series_hash`]) is this member's.
+    /// Whether the series with this hash of its labels in the log is this member's.
     #[inline]
     pub fn holds(&self, series_hash: u64) -> bool {
         let slot = (series_hash >> (64 - SLOT_BITS)) as usize;
@@ -87,7 +87,6 @@ fn mix(mut bits: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::queue::lanes::{LANES, lane_of};
 
     fn named(count: usize) -> Vec<String> {
         (0..count).map(|number| format!("http://store-{number}:8428/api/v1/write")).collect()
@@ -168,11 +167,11 @@ mod tests {
     #[test]
     fn a_members_series_spread_over_all_lanes() {
         let of = slots(&named(8), 1);
-        let mut lanes = [0; LANES];
+        let mut lanes = [0; 256];
         for number in 0..200_000u64 {
             let hash = xxh3_64(&number.to_le_bytes());
             if of[3].holds(hash) {
-                lanes[usize::from(lane_of(hash))] += 1;
+                lanes[(hash & 0xff) as usize] += 1;
             }
         }
         // Some 98 each.

@@ -1,6 +1,6 @@
 //! A line of dead letters as it is read again.
 
-use super::{Part, STALE};
+use crate::{Part, STALE};
 use model::Labels;
 use serde::Deserialize;
 use serde_json::Value as Json;
@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 /// One line.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Letter {
-    /// Why it is there, see [`super::Reason`].
+    /// Why it is there, see [`crate::Reason`].
     pub reason: String,
     /// The receiver's words.
     pub answer: String,
@@ -122,9 +122,9 @@ impl Letter {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{add_histogram_and_exemplar, said};
-    use super::super::{Lines, Reason, Request, Said};
     use super::*;
+    use crate::tests::{add_histogram_and_exemplar, said};
+    use crate::{Lines, Reason, Request, Said};
     use model::{Batch, Series};
 
     #[test]

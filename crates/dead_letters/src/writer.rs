@@ -1,6 +1,6 @@
 //! The file of dead letters.
 
-use super::{FILE_BYTES, Lines};
+use crate::{FILE_BYTES, Lines};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

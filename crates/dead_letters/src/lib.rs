@@ -300,7 +300,7 @@ pub(crate) mod tests {
     }
 
     /// Adds a histogram of the one series and an exemplar of the other.
-    pub(crate) fn add_histogram_and_exemplar(batch: &mut Batch, one: u32, other: u32) {
+    pub(super) fn add_histogram_and_exemplar(batch: &mut Batch, one: u32, other: u32) {
         let histogram = Histogram {
             reset_hint: ResetHint::Gauge,
             schema: 3,
