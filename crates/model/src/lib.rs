@@ -14,6 +14,7 @@
 pub mod arena;
 pub mod batch;
 pub mod clock;
+pub mod counter;
 pub mod duration;
 pub mod emission_time;
 pub mod family;
@@ -33,6 +34,7 @@ pub mod words;
 
 pub use batch::{Batch, Exemplar, Point, Series, Span, Value};
 pub use clock::{Clock, SystemClock};
+pub use counter::Counter;
 pub use family::{Family, Metric};
 pub use histogram::{BucketSpan, Counts, Histogram, HistogramError, ResetHint};
 pub use kinds::Kinds;

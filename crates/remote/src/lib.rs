@@ -33,7 +33,6 @@
 
 mod base;
 pub mod batch;
-pub mod client;
 pub mod config;
 mod delivery;
 mod destination;
@@ -45,7 +44,6 @@ mod output;
 mod pace;
 mod plan;
 pub mod queue;
-pub mod refusal;
 #[cfg(test)]
 mod simulation;
 pub mod stats;
@@ -65,3 +63,4 @@ pub use refusal::{Refusal, RefusedReason};
 pub use stats::{State, Stats};
 pub use verdict::Verdict;
 pub use worker::ShutdownReport;
+pub use write_client::{self as client, refusal};

@@ -1,22 +1,8 @@
 //! What the log has to tell of itself, as numbers that are read without waiting.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+pub use model::Counter;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
-
-/// A number that only grows.
-#[derive(Debug, Default)]
-pub struct Counter(AtomicU64);
-
-impl Counter {
-    /// Adds.
-    pub fn add(&self, by: u64) {
-        self.0.fetch_add(by, Ordering::Relaxed);
-    }
-    /// The sum so far.
-    pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
 
 /// A number that goes up and down.
 #[derive(Debug, Default)]

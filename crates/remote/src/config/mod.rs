@@ -149,6 +149,17 @@ pub struct RemoteWrite {
     pub google_iam: Option<GoogleIam>,
 }
 
+impl From<&RemoteWrite> for write_client::Settings {
+    fn from(config: &RemoteWrite) -> Self {
+        write_client::Settings {
+            url: config.url.clone(),
+            http: config.http(),
+            connections: config.queue_config.max_shards,
+            timeout: config.remote_timeout,
+        }
+    }
+}
+
 impl RemoteWrite {
     /// Whether the newest is to be sent first, and the window that this needs is not declared.
     pub fn lacks_window(&self) -> bool {

@@ -1,6 +1,7 @@
 //! Where samples go: how they are encoded, sent, and what the answers mean. Everything else in this crate is
 //! independent of the protocol.
 
+mod metadata;
 mod remote_write;
 
 pub(crate) use remote_write::RemoteWriteOutput;

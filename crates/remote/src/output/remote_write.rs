@@ -1,8 +1,8 @@
 //! Remote write as an [`Output`]: versions are negotiated, and metadata has requests of its own in 1.0.
 
+use super::metadata::{self, MetadataSender};
 use crate::batch::{Batcher, REQUEST_BYTES, REQUEST_BYTES_MIN};
 use crate::client::answer::{self, Answer, Resend, Sent};
-use crate::client::metadata::MetadataSender;
 use crate::client::protocol::{Negotiator, Next};
 use crate::client::{Client, Post};
 use crate::config::RemoteWrite;
@@ -68,7 +68,7 @@ impl RemoteWriteOutput {
         self.metadata.due(now).filter(|_| is_needed).map(|per_request| {
             self.metadata.begin(now);
             let all = self.storage.all_metadata();
-            crate::client::metadata::send(self.client.clone(), all, per_request, self.stats.clone())
+            metadata::send(self.client.clone(), all, per_request, self.stats.clone())
         })
     }
 

@@ -1,14 +1,18 @@
 //! The client of a remote-write endpoint: one request out, an [`Answer`] or a [`Failure`] back.
+//!
+//! [`answer::verdict`] says what an answer means, [`refusal`] what samples were refused for, and [`protocol`] decides the
+//! version of the next request.
 
 pub mod answer;
 pub mod compression;
-pub(crate) mod metadata;
 pub mod protocol;
+pub mod refusal;
+pub mod verdict;
 
-use crate::client::answer::{Answer, parse_retry_after};
-use crate::client::compression::{ASK_TIMEOUT, Compression, QUESTION, SIGN, YES, recode};
-use crate::config::RemoteWrite;
-use crate::stats::Counter;
+pub use verdict::Verdict;
+
+use crate::answer::{Answer, parse_retry_after};
+use crate::compression::{ASK_TIMEOUT, Compression, QUESTION, SIGN, YES, recode};
 use bytes::Bytes;
 use formats::compress::Encoding;
 use formats::remote_write::Protocol;
@@ -16,9 +20,10 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode, Uri};
 use http_body_util::{BodyExt, Limited};
 use http_client::{
-    ANSWER_BYTES, ClientError, Deadline, Failure, Request, Url, is_for_tls, read_words, status_and_words,
+    ANSWER_BYTES, ClientError, Deadline, Failure, HttpConfig, Request, Url, is_for_tls, read_words,
+    status_and_words,
 };
-use model::Kinds;
+use model::{Counter, Kinds};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -55,6 +60,17 @@ impl Post {
     }
 }
 
+/// Where requests go, and how.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub url: Url,
+    pub http: HttpConfig,
+    /// Most connections that are kept while they are idle.
+    pub connections: usize,
+    /// How long an answer may take.
+    pub timeout: Duration,
+}
+
 /// The client of one endpoint. Clones share their connections.
 #[derive(Debug, Clone)]
 pub struct Client {
@@ -65,10 +81,10 @@ pub struct Client {
 
 impl Client {
     /// Checks the settings and reads their files. Connects with the first request.
-    pub fn new(config: &RemoteWrite) -> Result<Self, ClientError> {
-        let http =
-            http_client::Client::new(config.url.clone(), config.http(), config.queue_config.max_shards)?;
-        Ok(Client { http, timeout: config.remote_timeout, compression: Arc::default() })
+    pub fn new(settings: impl Into<Settings>) -> Result<Self, ClientError> {
+        let Settings { url, http, connections, timeout } = settings.into();
+        let http = http_client::Client::new(url, http, connections)?;
+        Ok(Client { http, timeout, compression: Arc::default() })
     }
 
     /// Reads files with credentials, certificates and keys again. On an error nothing changes. Returns true if

@@ -10,6 +10,11 @@ fn post(protocol: Protocol) -> Post {
     Post { protocol, body: body.into(), encoding: Encoding::Snappy, attempt: 0 }
 }
 
+fn to(url: &str) -> Settings {
+    let timeout = Duration::from_secs(30);
+    Settings { url: Url::parse(url).unwrap(), http: HttpConfig::default(), connections: 10, timeout }
+}
+
 async fn send(client: &Client) -> u16 {
     client.post(post(Protocol::V1), SystemTime::now(), &Default::default()).await.unwrap().status
 }
@@ -34,8 +39,8 @@ fn shown(request: &Received) -> String {
 }
 
 async fn three_times(receiver: &FakeReceiver) -> (Client, Vec<String>) {
-    let config = RemoteWrite::to(Url::parse(&format!("{}/write?a=1", receiver.url())).unwrap());
-    let client = Client::new(&config).unwrap();
+    let config = to(&format!("{}/write?a=1", receiver.url()));
+    let client = Client::new(config).unwrap();
     for _ in 0..3 {
         assert_eq!(send(&client).await, 204);
     }
@@ -69,8 +74,8 @@ async fn bytes_are_counted_as_they_went_out() {
     let mut sums = Vec::new();
     for takes_zstd in [true, false] {
         let receiver = victoria(true, "1", takes_zstd);
-        let config = RemoteWrite::to(Url::parse(&format!("{}/write", receiver.url())).unwrap());
-        let (client, sent) = (Client::new(&config).unwrap(), Counter::default());
+        let config = to(&format!("{}/write", receiver.url()));
+        let (client, sent) = (Client::new(config).unwrap(), Counter::default());
         let body = Compressor::new().encode(Encoding::Snappy, &[7; 5000]).unwrap().to_vec();
         for _ in 0..3 {
             let post = Post {
@@ -106,8 +111,8 @@ async fn what_came_in_zstd_goes_out_as_it_is_where_that_has_been_agreed_on() {
     let zstd = Compressor::new().encode(Encoding::Zstd, b"body body body").unwrap().to_vec();
     for takes_zstd in [true, false] {
         let receiver = victoria(true, "1", takes_zstd);
-        let config = RemoteWrite::to(Url::parse(&format!("{}/write?a=1", receiver.url())).unwrap());
-        let client = Client::new(&config).unwrap();
+        let config = to(&format!("{}/write?a=1", receiver.url()));
+        let client = Client::new(config).unwrap();
         for _ in 0..3 {
             let body = zstd.clone().into();
             let post = Post { protocol: Protocol::V1, body, encoding: Encoding::Zstd, attempt: 0 };
