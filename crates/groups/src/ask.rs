@@ -42,7 +42,7 @@ pub struct LeftOut {
 
 impl LeftOut {
     /// The answer to the push.
-    pub(crate) fn refusal(&self) -> Refusal {
+    pub fn refusal(&self) -> Refusal {
         let text = self.text.clone();
         if self.is_over_series_limit { Refusal::SeriesLimit(text) } else { Refusal::Invalid(text) }
     }

@@ -132,13 +132,14 @@ async fn take(doors: &Doors, request: Request, action: Action) -> Result<(), Ref
                 // does not. Both may be true of one body.
                 options.timestamps = Timestamps::Ignore;
                 return if error.timestamp && read(bytes, protobuf, &options).is_ok() {
-                    Ok(Body { families: Err(error.text), left_out: None })
+                    Ok(Body { families: Err(error.text), left_out: None, rejected: 0 })
                 } else {
                     Err(error.text)
                 };
             }
         };
         input.limit_series(&settings, &mut parsed.batch, &mut parsed.rejected);
+        let rejected = parsed.rejected.kinds().total();
         let left_out = (!parsed.rejected.is_empty()).then(|| LeftOut {
             text: parsed.rejected.to_string(),
             is_over_series_limit: parsed.rejected.is_only_over_series_limit(),
@@ -153,20 +154,26 @@ async fn take(doors: &Doors, request: Request, action: Action) -> Result<(), Ref
         Ok(match (families, left_out) {
             // Nothing of it is left: a PUT of nothing would clear the group.
             (Ok(families), Some(left_out)) if families.is_empty() => {
-                Body { families: Err(left_out.text.clone()), left_out: Some(left_out) }
+                Body { families: Err(left_out.text.clone()), left_out: Some(left_out), rejected }
             }
-            (families, left_out) => Body { families, left_out },
+            (families, left_out) => Body { families, left_out, rejected },
         })
     };
     let (body, _) = decode(body, admission.memory(), encoding, options.decoded_bytes, parse).await?;
-    let Body { families, left_out } = body.map_err(Refusal::Malformed)?;
+    let Body { families, left_out, rejected } = body.map_err(Refusal::Malformed)?;
     let members = families.iter().flatten().flat_map(|(_, family)| &family.members);
     let points: usize = members.map(|member| 1 + member.exemplars.len()).sum();
     let add = if let Action::Add(gauges) = action { Some(gauges) } else { None };
     let (key, replace) = (labels.key(), action == Action::Replace);
-    doors.groups().push(Push { key, replace, add, keyed, ttl, families, left_out }).await?;
-    admission.input().counters().points.add(points as u64);
-    Ok(())
+    // What is added is kept as a whole or not at all.
+    let refused_in_part = left_out.as_ref().filter(|_| add.is_none()).map(LeftOut::refusal);
+    let result = doors.groups().push(Push { key, replace, add, keyed, ttl, families, left_out }).await;
+    if result.as_ref().err() == refused_in_part.as_ref() {
+        let counters = admission.input().counters();
+        counters.points.add(points as u64);
+        counters.rejected.add(rejected);
+    }
+    Ok(result?)
 }
 
 /// A body that could be read.
@@ -175,6 +182,8 @@ struct Body {
     families: Result<Vec<(String, Arc<Family>)>, String>,
     /// What was left out of them.
     left_out: Option<LeftOut>,
+    /// How many points that is.
+    rejected: u64,
 }
 
 /// Why a body can't be read.

@@ -95,4 +95,9 @@ async fn a_push_over_a_limit_keeps_what_is_within_it_and_stays_active_while_it_i
     let counts =
         [intake::RefusedReason::TooMany, intake::RefusedReason::Invalid].map(|why| counters.refused_for(why));
     assert_eq!(counts, [2, 0]);
+    assert_eq!(
+        (counters.points.get(), counters.rejected.get()),
+        (2, 2),
+        "also of pushes that were kept in part"
+    );
 }
