@@ -57,7 +57,7 @@ impl Log {
     fn take(&self, record: Record) {
         let now = self.began.elapsed();
         let mut throttle = self.throttle.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut ready = throttle.due(now);
+        let mut ready = throttle.due(now, record.time_ms);
         ready.extend(throttle.admit(now, record));
         // Still under the lock, so that lines are written in the order of their events.
         self.write(&ready);
@@ -65,7 +65,7 @@ impl Log {
 
     fn flush(&self, all: bool) {
         let mut throttle = self.throttle.lock().unwrap_or_else(PoisonError::into_inner);
-        let ready = if all { throttle.drain() } else { throttle.due(self.began.elapsed()) };
+        let ready = if all { throttle.drain(now_ms()) } else { throttle.due(self.began.elapsed(), now_ms()) };
         self.write(&ready);
     }
 }

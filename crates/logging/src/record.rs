@@ -13,8 +13,11 @@ pub const VALUE_BYTES_MAX: usize = 4 << 10;
 ///
 /// `segment` is missing on purpose: a full log drops one segment after the other, and each would get a line of
 /// its own.
-const SUBJECTS: [&str; 8] =
-    ["destination", "input", "collector", "path", "journal", "url", "address", "damage"];
+const SUBJECTS: [&str; 10] =
+    ["destination", "input", "collector", "path", "journal", "url", "address", "damage", "state", "about"];
+
+/// The field whose value says what kind of event it is, where the message has numbers that differ each time.
+const STATE: &str = "state";
 
 /// Fields that count samples of this event alone. A line that stands for several events has their sums.
 const COUNTS: [&str; 5] = ["count", "series", "samples", "histograms", "exemplars"];
@@ -73,7 +76,9 @@ impl Record {
         record.throttled = record.target != crate::ANSWER && record.level <= Level::INFO;
         let mut hasher = DefaultHasher::new();
         metadata.callsite().hash(&mut hasher);
-        record.message.hash(&mut hasher);
+        if !record.fields.iter().any(|(name, _)| *name == STATE) {
+            record.message.hash(&mut hasher);
+        }
         for (name, value) in &record.fields {
             if let (true, Value::Text(text) | Value::Plain(text)) = (SUBJECTS.contains(name), value) {
                 text.hash(&mut hasher);
@@ -179,6 +184,21 @@ mod tests {
         let records = dropped(&[("a", 1, 10), ("a", 2, 20), ("b", 2, 20)]);
         assert_eq!(records[0].key, records[1].key);
         assert_ne!(records[1].key, records[2].key);
+    }
+
+    #[test]
+    fn lines_of_one_state_are_throttled_together_whatever_their_numbers() {
+        let kept = Kept::default();
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(kept.clone()), || {
+            for (state, destination, count) in
+                [("refusing", "a", 4), ("refusing", "a", 5), ("refusing", "b", 5), ("losing", "a", 5)]
+            {
+                tracing::warn!(state, destination, "{count} samples");
+            }
+        });
+        let keys: Vec<u64> = kept.0.lock().unwrap().iter().map(|record| record.key).collect();
+        assert_eq!(keys[0], keys[1]);
+        assert!(keys[2] != keys[0] && keys[3] != keys[0] && keys[2] != keys[3], "{keys:?}");
     }
 
     #[test]

@@ -2,9 +2,12 @@
 //!
 //! The first event is written at once. Of those that follow within the minute the newest is held and the others
 //! are counted. The held one adds up their counts of samples. When the minute is over the held one is written
-//! with `suppressed=N`, and the next minute begins.
+//! with the time of then, so that lines are in the order of their times, and the next minute begins. `suppressed=N`
+//! says how many others the line stands for, `first_event` and `last_event` when the first and the newest of all
+//! happened.
 
 use crate::record::{Record, Value};
+use model::moment;
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -28,13 +31,15 @@ pub struct Throttle {
 struct Window {
     end: Duration,
     held: Option<Record>,
+    /// When the first event happened that was not written, in milliseconds since 1970.
+    first_ms: i64,
     /// Events that were not written and are not held.
     suppressed: u64,
 }
 
 impl Window {
     fn begin(now: Duration) -> Window {
-        Window { end: now + WINDOW, held: None, suppressed: 0 }
+        Window { end: now + WINDOW, held: None, first_ms: 0, suppressed: 0 }
     }
 }
 
@@ -52,9 +57,12 @@ impl Throttle {
                 Some(record)
             }
             Some(window) => {
-                if let Some(replaced) = window.held.take() {
-                    record.add_counts(&replaced);
-                    window.suppressed += 1;
+                match window.held.take() {
+                    Some(replaced) => {
+                        record.add_counts(&replaced);
+                        window.suppressed += 1;
+                    }
+                    None => window.first_ms = record.time_ms,
                 }
                 window.held = Some(record);
                 None
@@ -62,34 +70,39 @@ impl Throttle {
         }
     }
 
-    /// The held records whose minute is over, the oldest first.
-    pub fn due(&mut self, now: Duration) -> Vec<Record> {
-        self.end_windows(|window| window.end <= now, now)
+    /// The held records whose minute is over, the oldest first. `wall_ms` is milliseconds since 1970.
+    pub fn due(&mut self, now: Duration, wall_ms: i64) -> Vec<Record> {
+        self.end_windows(|window| window.end <= now, now, wall_ms)
     }
 
-    /// All held records, the oldest first.
-    pub fn drain(&mut self) -> Vec<Record> {
-        self.end_windows(|_| true, Duration::ZERO)
+    /// All held records, the oldest first. `wall_ms` is milliseconds since 1970.
+    pub fn drain(&mut self, wall_ms: i64) -> Vec<Record> {
+        self.end_windows(|_| true, Duration::ZERO, wall_ms)
     }
 
-    fn end_windows(&mut self, is_over: impl Fn(&Window) -> bool, now: Duration) -> Vec<Record> {
+    fn end_windows(&mut self, is_over: impl Fn(&Window) -> bool, now: Duration, wall_ms: i64) -> Vec<Record> {
         let mut ready = Vec::new();
         self.windows.retain(|_, window| {
             if !is_over(window) {
                 return true;
             }
-            let Window { held, suppressed, .. } = std::mem::replace(window, Window::begin(now));
+            let Window { held, first_ms, suppressed, .. } = std::mem::replace(window, Window::begin(now));
             let is_kept = held.is_some();
-            ready.extend(held.map(|mut record| {
-                if suppressed > 0 {
-                    record.fields.push(("suppressed", Value::Plain(suppressed.to_string())));
-                }
-                record
-            }));
+            ready.extend(held.map(|record| (first_ms, suppressed, record)));
             is_kept
         });
-        ready.sort_by_key(|record| record.time_ms);
-        ready
+        ready.sort_by_key(|(_, _, record)| record.time_ms);
+        let written_now = |(first_ms, suppressed, mut record): (i64, u64, Record)| {
+            let at = |ms: i64| Value::Text(moment::show(ms));
+            if suppressed > 0 {
+                record.fields.push(("suppressed", Value::Plain(suppressed.to_string())));
+                record.fields.push(("first_event", at(first_ms)));
+            }
+            record.fields.push(("last_event", at(record.time_ms)));
+            record.time_ms = wall_ms;
+            record
+        };
+        ready.into_iter().map(written_now).collect()
     }
 }
 
@@ -118,10 +131,11 @@ mod tests {
         let mut written = Vec::new();
         for number in 0..count {
             let now = time * number / count;
-            written.extend(throttle.due(now));
+            written.extend(throttle.due(now, now.as_millis() as i64));
             written.extend(throttle.admit(now, event(7, now)));
         }
-        written.extend(throttle.due(time + WINDOW));
+        let end = time + WINDOW;
+        written.extend(throttle.due(end, end.as_millis() as i64));
         written
     }
 
@@ -133,6 +147,7 @@ mod tests {
             assert_eq!(written.len(), want, "{count} events in {seconds} s");
             let all = written.iter().map(|record| 1 + suppressed(record)).sum::<u64>();
             assert_eq!(all, u64::from(count), "each event is written or counted");
+            assert!(written.is_sorted_by_key(|record| record.time_ms), "in the order of their times");
         }
     }
 
@@ -151,7 +166,7 @@ mod tests {
     fn after_a_quiet_minute_an_event_is_written_at_once() {
         let mut throttle = Throttle::default();
         assert!(throttle.admit(Duration::ZERO, event(1, Duration::ZERO)).is_some());
-        assert!(throttle.due(WINDOW).is_empty() && throttle.windows.is_empty(), "nothing was held");
+        assert!(throttle.due(WINDOW, 0).is_empty() && throttle.windows.is_empty(), "nothing was held");
         assert!(throttle.admit(WINDOW, event(1, WINDOW)).is_some());
     }
 
@@ -161,9 +176,9 @@ mod tests {
         for number in 0..10 {
             throttle.admit(Duration::ZERO, event(1, Duration::from_millis(number)));
         }
-        let rest = throttle.drain();
-        assert_eq!((rest.len(), suppressed(&rest[0]), rest[0].time_ms), (1, 8, 9));
-        assert!(throttle.drain().is_empty());
+        let rest = throttle.drain(30_000);
+        assert_eq!((rest.len(), suppressed(&rest[0]), rest[0].time_ms), (1, 8, 30_000));
+        assert!(throttle.drain(30_000).is_empty());
     }
 
     #[test]
@@ -175,7 +190,25 @@ mod tests {
             throttle.admit(Duration::ZERO, record);
         }
         let samples = ("samples", Value::Plain("4500".into()));
-        assert_eq!(throttle.drain()[0].fields, [samples, ("suppressed", Value::Plain("8".into()))]);
+        assert_eq!(throttle.drain(0)[0].fields[..2], [samples, ("suppressed", Value::Plain("8".into()))]);
+    }
+
+    #[test]
+    fn a_held_line_has_the_time_at_which_it_is_written_and_says_which_span_it_stands_for() {
+        let mut throttle = Throttle::default();
+        let at = |seconds| event(1, Duration::from_secs(seconds));
+        for seconds in [0, 5, 20, 40] {
+            throttle.admit(Duration::from_secs(seconds), at(seconds));
+        }
+        let [line] = throttle.due(WINDOW, 60_500).try_into().unwrap();
+        assert_eq!(line.time_ms, 60_500);
+        let time = |text: &str| Value::Text(format!("1970-01-01T00:00:{text}Z"));
+        let span = [("first_event", time("05.000")), ("last_event", time("40.000"))];
+        assert_eq!(line.fields[1..], span, "{:?}", line.fields);
+        // A line of one event has its time.
+        throttle.admit(WINDOW, at(70));
+        let [line] = throttle.due(WINDOW * 2, 120_000).try_into().unwrap();
+        assert_eq!(line.fields, [("last_event", Value::Text("1970-01-01T00:01:10.000Z".into()))]);
     }
 
     #[test]
@@ -187,7 +220,7 @@ mod tests {
         assert_eq!(written, KEYS_MAX + 1, "all beyond the limit share one line");
         assert!(throttle.windows.len() <= KEYS_MAX + 1);
         let later = WINDOW;
-        let rest = throttle.due(later);
+        let rest = throttle.due(later, 0);
         assert_eq!(rest.iter().map(|record| 1 + suppressed(record)).sum::<u64>(), 9 * KEYS_MAX as u64 - 1);
     }
 }
