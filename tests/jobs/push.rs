@@ -82,6 +82,16 @@ fn faults_of_a_push_have_a_sentence_and_the_right_code() {
 }
 
 #[test]
+fn success_that_writes_nothing_is_a_refusal_that_says_so() {
+    let (place, receiver) = (Place::new(), FakeReceiver::start());
+    receiver.answer(|_| Answer::status(200).header("X-Prometheus-Remote-Write-Samples-Written", "0"));
+    let output = place.run(&["push", "--to", &receiver.write_url(), "--job", "j", "a=1"]);
+    let text = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("it answered 200 OK, but wrote 0 of 1 sample"), "{text}");
+}
+
+#[test]
 fn compressed_text_on_standard_input_is_told_how_to_decompress() {
     let place = Place::new();
     for (text, command) in

@@ -102,14 +102,16 @@ async fn try_one(
             Some(advice) => format!("{failure}; {advice}"),
             None => failure.to_string(),
         })?;
-        match judge(&answer, protocol, dry) {
+        match judge(&answer, protocol, kinds(dry)) {
             Judgement::Accepted => {
                 let what = if dry { "a request without samples" } else { "one sample" };
                 let (version, took) = (protocol.name(), milliseconds(began.elapsed()));
                 return Ok(format!("accepted {what} by remote write {version} in {took} ms"));
             }
-            Judgement::OtherVersion => last = words(&answer),
-            Judgement::Failed(advice) => return Err(format!("{}; {advice}", words(&answer))),
+            Judgement::OtherVersion => last = answer.shown_for(kinds(dry)),
+            Judgement::Failed(advice) => {
+                return Err(format!("{}; {advice}", answer.shown_for(kinds(dry))));
+            }
         }
     }
     let paths = paths!();
@@ -127,8 +129,12 @@ enum Judgement {
     Failed(&'static str),
 }
 
-fn judge(answer: &Answer, protocol: Protocol, dry: bool) -> Judgement {
-    let kinds = Kinds { samples: u64::from(!dry), ..Kinds::default() };
+/// What is sent.
+fn kinds(dry: bool) -> Kinds {
+    Kinds { samples: u64::from(!dry), ..Kinds::default() }
+}
+
+fn judge(answer: &Answer, protocol: Protocol, kinds: Kinds) -> Judgement {
     let sent = Sent { protocol, kinds, whole: true };
     let Some(verdict) = verdict(answer, sent, false, Resend::default()) else {
         return Judgement::OtherVersion;
@@ -151,7 +157,7 @@ fn judge(answer: &Answer, protocol: Protocol, dry: bool) -> Judgement {
         Verdict::Failed { .. } => {
             Judgement::Failed("it is reachable and has a problem of its own: see its log")
         }
-        _ if dry => {
+        _ if kinds.total() == 0 => {
             Judgement::Failed("it is reachable and refuses a request without samples: try without --dry")
         }
         _ => Judgement::Failed(
@@ -180,15 +186,6 @@ fn body(
     Compressor::new().encode(Encoding::Snappy, encoder.finish()).map(Bytes::copy_from_slice)
 }
 
-/// `404 Not Found: the receiver's words`
-fn words(answer: &Answer) -> String {
-    let reason = http::StatusCode::from_u16(answer.status).ok().and_then(|status| status.canonical_reason());
-    let status = format!("{} {}", answer.status, reason.unwrap_or_default());
-    let said = answer.words.trim();
-    let is_new = !said.is_empty() && reason.is_none_or(|reason| !said.eq_ignore_ascii_case(reason));
-    if is_new { format!("{}: {said}", status.trim()) } else { status.trim().to_string() }
-}
-
 fn milliseconds(duration: Duration) -> u128 {
     duration.as_millis().max(1)
 }
@@ -196,7 +193,6 @@ fn milliseconds(duration: Duration) -> u128 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::Kinds;
 
     #[test]
     fn an_answer_is_judged_by_what_was_written() {
@@ -215,7 +211,7 @@ mod tests {
             (401, None, true, "failed"),
             (503, None, true, "failed"),
         ] {
-            let got = match judge(&answer(status, written), Protocol::V2, dry) {
+            let got = match judge(&answer(status, written), Protocol::V2, kinds(dry)) {
                 Judgement::Accepted => "accepted",
                 Judgement::OtherVersion => "other",
                 Judgement::Failed(_) => "failed",

@@ -64,7 +64,7 @@ pub(crate) fn not_answered(failure: http_client::Failure) -> NotSent {
 
 /// What an answer means; `None` if the other version is to be tried.
 fn judge(answer: &Answer, sent: Sent) -> Option<Result<(), NotSent>> {
-    let words = answer.shown();
+    let words = answer.shown_for(sent.kinds);
     Some(match verdict(answer, sent, false, Resend::default())? {
         Verdict::Delivered => Ok(()),
         Verdict::Failed { .. } => Err(NotSent::Failed(words)),

@@ -5,6 +5,7 @@ use crate::verdict::{Reached, Verdict};
 use formats::remote_write::Protocol;
 use http_client::status_and_words;
 use model::Kinds;
+use model::words::{counted, number};
 use std::time::{Duration, SystemTime};
 
 /// What an HTTP answer says.
@@ -25,6 +26,27 @@ impl Answer {
     /// Status and body in one line, for people: `404 Not Found: remote write receiver needs to be enabled`.
     pub fn shown(&self) -> String {
         status_and_words(self.status, &self.words)
+    }
+
+    /// The same as an answer to a request with `sent`. A successful status alone would be no reason for a refusal, so
+    /// an answer that not everything was written says how much was: `it answered 200 OK, but wrote 0 of 5 samples`.
+    pub fn shown_for(&self, sent: Kinds) -> String {
+        let shown = self.shown();
+        let Some(written) = self.written.filter(|_| (200..=299).contains(&self.status)) else { return shown };
+        let kinds = [
+            ("sample", written.samples, sent.samples),
+            ("native histogram", written.histograms, sent.histograms),
+            ("exemplar", written.exemplars, sent.exemplars),
+        ];
+        let missing = kinds.into_iter().filter(|(_, written, sent)| written < sent);
+        let parts: Vec<String> = missing
+            .map(|(noun, written, sent)| format!("{} of {}", number(written), counted(sent, noun)))
+            .collect();
+        if parts.is_empty() {
+            shown
+        } else {
+            format!("it answered {shown}, but wrote {}", parts.join(" and "))
+        }
     }
 }
 
@@ -273,6 +295,22 @@ mod tests {
                 "a page is no receiver"
             );
         }
+    }
+
+    #[test]
+    fn success_that_wrote_less_is_shown_with_what_it_wrote() {
+        let kinds = |samples, histograms, exemplars| Kinds { samples, histograms, exemplars };
+        let shown = |status, written, sent| {
+            let words = if status == 400 { "out of bounds".to_string() } else { String::new() };
+            Answer { status, written, words, ..Answer::default() }.shown_for(sent)
+        };
+        let none = Some(kinds(0, 0, 0));
+        assert_eq!(shown(200, none, kinds(1, 0, 0)), "it answered 200 OK, but wrote 0 of 1 sample");
+        let more = "it answered 204 No Content, but wrote 7 of 1,336 samples and 0 of 2 exemplars";
+        assert_eq!(shown(204, Some(kinds(7, 3, 0)), kinds(1336, 3, 2)), more);
+        assert_eq!(shown(200, Some(kinds(5, 0, 0)), kinds(5, 0, 0)), "200 OK");
+        assert_eq!(shown(200, None, kinds(5, 0, 0)), "200 OK");
+        assert_eq!(shown(400, none, kinds(5, 0, 0)), "400 Bad Request: out of bounds");
     }
 
     #[test]

@@ -133,7 +133,7 @@ impl Output for RemoteWriteOutput {
                 return Judged { verdict, words: failure.to_string(), refusal: Refusal::of(0, "") };
             }
         };
-        let mut words = answer.shown();
+        let mut words = answer.shown_for(sent.sent());
         let protocol = sent.message.as_ref().map_or(Protocol::V2, |post| post.protocol);
         let about = Sent { protocol, kinds: sent.sent(), whole };
         let verdict = match answer::verdict(answer, about, self.negotiator.is_confirmed(), self.resend) {
