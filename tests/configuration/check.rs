@@ -102,6 +102,48 @@ fn check_send_tries_each_destination_and_says_what_to_fix() {
     );
 }
 
+/// Starts nothing there: the port was free a moment ago.
+fn dead(scheme: &str) -> String {
+    format!("{scheme}://127.0.0.1:{}", support::process::free_port())
+}
+
+#[test]
+fn check_send_names_the_part_that_fails_and_what_to_fix() {
+    let folder = tempfile::tempdir().unwrap();
+    let [nothing, receiver, tokens] = std::array::from_fn(|_| FakeReceiver::start());
+    nothing.answer(|_| Answer::status(200).header("X-Prometheus-Remote-Write-Samples-Written", "0"));
+    tokens.answer(|_| Answer::status(401).body("unknown client"));
+    let url = receiver.write_url();
+    let oauth2 = |token_url: &str| {
+        format!("oauth2: {{client_id: c, client_secret: s, token_url: '{token_url}/token'}}")
+    };
+    let entries = [
+        format!("{{name: nothing, url: '{}'}}", nothing.write_url()),
+        format!("{{name: socks, url: '{url}', proxy_url: '{}'}}", dead("socks5")),
+        format!("{{name: proxy, url: '{url}', proxy_url: '{}'}}", dead("http")),
+        format!("{{name: tunnel, url: 'https://receiver.invalid/w', proxy_url: '{}'}}", dead("http")),
+        format!("{{name: denied, url: '{url}', {}}}", oauth2(&tokens.url())),
+        format!("{{name: tokenless, url: '{url}', {}}}", oauth2(&dead("http"))),
+    ];
+    let file =
+        support::narthex::config(folder.path(), &format!("remote_write:\n- {}\n", entries.join("\n- ")));
+    let (code, said) = check_send(&[&file]);
+    assert_eq!(code, Some(1), "{said}");
+    let line = |name: &str| said.lines().find(|line| line.starts_with(&format!("{name} http"))).unwrap();
+    assert!(line("nothing").contains("FAILED: it answered 200 OK, but wrote 0 of 1 sample; "), "{said}");
+    for name in ["socks", "proxy", "tunnel"] {
+        let advice = "; nothing listens on the proxy's port: start the proxy, or check proxy_url";
+        assert!(line(name).contains("the proxy ") && line(name).contains(advice), "{name}: {said}");
+    }
+    for name in ["denied", "tokenless"] {
+        let advice = "; check token_url, client_id and client_secret of oauth2";
+        assert!(
+            line(name).contains("FAILED: no token from ") && line(name).contains(advice),
+            "{name}: {said}"
+        );
+    }
+}
+
 #[test]
 fn check_send_dry_sends_no_sample() {
     let folder = tempfile::tempdir().unwrap();

@@ -241,8 +241,8 @@ impl Client {
         let mut headers = request.signed_headers.clone();
         if is_configured_server {
             let proof = self.proof.headers(request, within).await;
-            let failed =
-                |words| Failure { kind: FailureKind::Credentials, words, advice: None, is_sent: false };
+            let advice = self.proof.advice();
+            let failed = |words| Failure { kind: FailureKind::Credentials, words, advice, is_sent: false };
             headers.extend(proof.map_err(failed)?);
         }
         headers.extend(request.headers.clone());

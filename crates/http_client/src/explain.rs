@@ -47,7 +47,12 @@ pub(crate) fn explain(error: &HyperError, to: &Uri, tls: &TlsConfig) -> Failure 
     let during = if error.is_connect() { "can't connect" } else { "the connection broke" };
     let io = reasons.iter().rev().find_map(|reason| reason.downcast_ref::<std::io::Error>());
     let is_lookup = reasons.iter().any(|reason| reason.to_string() == LOOKUP_FAILED);
-    let advice = error.is_connect().then(|| advice(is_lookup, io.map(std::io::Error::kind))).flatten();
+    let kind = io.map(std::io::Error::kind);
+    let advice = match (error.is_connect(), proxy) {
+        (false, _) => None,
+        (true, None) => advice(is_lookup, kind),
+        (true, Some(_)) => Some(proxy_advice(is_lookup, kind)),
+    };
     Failure::unreachable(format!("{during}: {by_proxy}{inner}")).advise(advice)
 }
 
@@ -72,6 +77,23 @@ fn advice(is_lookup: bool, kind: Option<ErrorKind>) -> Option<&'static str> {
             Some("check the host in the URL, the network, and firewalls on the way")
         }
         _ => None,
+    }
+}
+
+/// The same for a connection by a proxy. Errors of the network are about the connection to the proxy; others are what
+/// the proxy answers.
+fn proxy_advice(is_lookup: bool, kind: Option<ErrorKind>) -> &'static str {
+    if is_lookup {
+        return "check the proxy's name in proxy_url (or in HTTPS_PROXY and HTTP_PROXY), and this machine's name servers";
+    }
+    match kind {
+        Some(ErrorKind::ConnectionRefused) => {
+            "nothing listens on the proxy's port: start the proxy, or check proxy_url (or HTTPS_PROXY and HTTP_PROXY)"
+        }
+        Some(ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable | ErrorKind::TimedOut) => {
+            "check the proxy's host in proxy_url (or in HTTPS_PROXY and HTTP_PROXY), the network, and firewalls on the way"
+        }
+        _ => "see the log of the proxy, and check that it allows connections to the host and port of the URL",
     }
 }
 

@@ -45,6 +45,18 @@ impl Proof {
         Ok(Proof::Header(super::header(config.basic_auth.as_ref(), authorization, from_url)?))
     }
 
+    /// What to check where there are no credentials to send.
+    pub(crate) fn advice(&self) -> Option<&'static str> {
+        match self {
+            Proof::Header(_) => None,
+            Proof::Token(source) => Some(source.advice()),
+            Proof::Signature(_) => Some(
+                "check where sigv4 finds its keys (access_key and secret_key, profile, the environment, or the role of \
+                 this machine), and its role_arn",
+            ),
+        }
+    }
+
     /// The headers to add to a request.
     pub(crate) async fn headers(&self, request: &Request, within: Duration) -> Result<HeaderMap, String> {
         let mut headers = HeaderMap::new();

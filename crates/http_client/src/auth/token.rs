@@ -82,6 +82,23 @@ impl TokenSource {
         TokenSource { issuer, state: Mutex::default() }
     }
 
+    /// What to check where there is no token.
+    pub(crate) fn advice(&self) -> &'static str {
+        match &self.issuer {
+            Issuer::OAuth2(_) => {
+                "check token_url, client_id and client_secret of oauth2, its scopes, and that the token server is reachable"
+            }
+            Issuer::AzureAd(_) => {
+                "check the tenant, the client and its secret or token file in azuread, and that Azure's token server is \
+                 reachable"
+            }
+            Issuer::GoogleIam(_) => {
+                "check credentials_file of google_iam (without it: this machine's service account), and that Google's \
+                 token server is reachable"
+            }
+        }
+    }
+
     /// An `Authorization` header that is valid now, within this time.
     pub(crate) async fn header(&self, within: Duration) -> Result<HeaderValue, String> {
         let mut state = self.state.lock().await;
