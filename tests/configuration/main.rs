@@ -377,6 +377,26 @@ fn mistakes_of_form_come_with_a_hint() {
             "check the indentation: this line begins in column 4",
         ),
         ("log:\n    max_size: 1GiB\n  max_age: 7d\n", "check the indentation: this line begins in column 3"),
+        (
+            "remote_write:\n  - url: http://h/w\n    basic_auth:\n    username: a\n",
+            "\"username\" is a key of `basic_auth`: is it at the right depth?",
+        ),
+        (
+            "remote_write:\n  - url: http://h/w\n    authorization:\n    credentials: a\n",
+            "\"credentials\" is a key of `authorization`: is it at the right depth?",
+        ),
+        ("remote_write:\n  - url: http://h/w\n    ca_file: a\n", "\"ca_file\" is a key of `tls_config`"),
+        (
+            "remote_write:\n  - url: http://h/w\n    action: drop\n",
+            "\"action\" is a key of `write_relabel_configs`",
+        ),
+        ("-url: http://h/w\n", "put a space after the dash: `- url: ...`, below `remote_write:`"),
+        (
+            "remote_write:\n-url: http://h/w\n",
+            "put a space after the dash: `- url: ...`, below `remote_write:`",
+        ),
+        ("remote_write: {url: http://h/w}\n", "write a list, also of one entry: `remote_write: [{...}]`"),
+        ("- url: http://h/w\n", "write the key of the list above it, such as `remote_write:`"),
     ] {
         let error = wrong(text);
         assert!(error.contains(hint), "{error}\n--- wanted\n{hint}");

@@ -144,10 +144,9 @@ impl Reporter<'_> {
                 Some(why) => why.to_string(),
                 None => {
                     hint = Some(right_key(field, expected));
-                    if nearest(field, expected).is_none()
-                        && let Some(section) = hints::other_section(field, path)
-                    {
-                        hint = Some(section);
+                    if nearest(field, expected).is_none() {
+                        let other = hints::other_section(field, path);
+                        hint = hints::dash_in_key(field, path).or(other).or(hint);
                     }
                     format!("unknown key {field:?}")
                 }
@@ -168,7 +167,8 @@ impl Reporter<'_> {
             E::Unexpected { expected, .. } => {
                 hint = place.and_then(|place| match *expected {
                     "sequence start" => hints::missing_list(self.text, place, path, hidden),
-                    "mapping start" => hints::bare_url(self.text, place),
+                    "mapping start" => hints::bare_url(self.text, place)
+                        .or_else(|| hints::list_without_key(self.text, place, path)),
                     _ => None,
                 });
                 format!("expected {}", words(expected))

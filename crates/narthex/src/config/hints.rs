@@ -6,11 +6,22 @@ use http_client::url::without_password;
 use serde::de::DeserializeOwned;
 
 /// The sections whose keys are known here, by their types: so that nothing has to be listed twice.
-fn sections() -> [(&'static str, Vec<String>); 15] {
-    [
+fn sections() -> Vec<(&'static str, Vec<String>)> {
+    vec![
         ("remote_write", keys::<remote::config::RemoteWrite>()),
         ("queue_config", keys::<remote::config::QueueConfig>()),
         ("metadata_config", keys::<remote::config::MetadataConfig>()),
+        ("write_relabel_configs", keys::<relabel::Rule>()),
+        ("basic_auth", keys::<http_client::auth::BasicAuth>()),
+        ("authorization", keys::<http_client::auth::Authorization>()),
+        ("tls_config", keys::<http_client::tls::TlsConfig>()),
+        ("oauth2", keys::<http_client::auth::oauth2::OAuth2>()),
+        ("sigv4", keys::<http_client::auth::sigv4::SigV4>()),
+        ("azuread", keys::<http_client::auth::azuread::AzureAd>()),
+        ("azuread.managed_identity", keys::<http_client::auth::azuread::ManagedIdentity>()),
+        ("azuread.oauth", keys::<http_client::auth::azuread::OAuth>()),
+        ("azuread.workload_identity", keys::<http_client::auth::azuread::WorkloadIdentity>()),
+        ("google_iam", keys::<http_client::auth::google_iam::GoogleIam>()),
         ("global", vec!["external_labels".into()]),
         ("log", keys::<file::Log>()),
         ("send", keys::<file::Send>()),
@@ -70,6 +81,19 @@ pub(super) fn other_section(key: &str, path: &str) -> Option<String> {
     }
 }
 
+/// For an unknown key that begins with a dash: to YAML, `-url` is one word.
+pub(super) fn dash_in_key(key: &str, path: &str) -> Option<String> {
+    let bare = key.strip_prefix('-').filter(|rest| rest.starts_with(char::is_alphabetic))?;
+    let hint = format!("put a space after the dash: `- {bare}: ...`");
+    let sections: Vec<&str> = sections()
+        .iter()
+        .filter(|(_, keys)| keys.iter().any(|known| known == bare))
+        .map(|(name, _)| *name)
+        .collect();
+    let is_elsewhere = path == key && !sections.is_empty();
+    Some(if is_elsewhere { format!("{hint}, below `{}:`", sections.join(":` or `")) } else { hint })
+}
+
 /// For a value of `key` that should be a list, at a line and column. `is_secret` values are not shown.
 pub(super) fn missing_list(text: &str, place: Place, key: &str, is_secret: bool) -> Option<String> {
     let first = from_place(text, place)?;
@@ -81,6 +105,13 @@ pub(super) fn missing_list(text: &str, place: Place, key: &str, is_secret: bool)
         let value = if is_secret { "...".into() } else { without_password(value) };
         let key = key.rsplit('.').next().unwrap_or_default();
         return Some(format!("write a list, also of one value: `{key}: [{value}]`"));
+    }
+    if first.starts_with('{') {
+        // What is in the brackets may be secret.
+        let key = key.rsplit('.').next().unwrap_or_default();
+        return Some(format!(
+            "write a list, also of one entry: `{key}: [{{...}}]`, or each entry behind a dash"
+        ));
     }
     let is_key = first.contains(": ") || first.ends_with(':');
     let is_mapping = is_key && !first.starts_with(['-', '[', '{']);
@@ -104,6 +135,12 @@ fn single_value(text: &str) -> Option<&str> {
     let value = if is_within_brackets { text.split([',', '}']).next()?.trim_end() } else { text };
     let is_key = value.contains(": ") || value.ends_with(':');
     (!is_key).then_some(value)
+}
+
+/// For a list where a file should begin with keys.
+pub(super) fn list_without_key(text: &str, place: Place, path: &str) -> Option<String> {
+    let is_list = path.is_empty() && from_place(text, place)?.starts_with("- ");
+    is_list.then(|| "write the key of the list above it, such as `remote_write:`".to_string())
 }
 
 /// For a URL where an entry of `remote_write` should be.
@@ -257,6 +294,17 @@ mod tests {
         let hint = other_section("max_shards", "remote_write[0].max_shards");
         assert!(hint.is_some_and(|hint| hint.contains("`queue_config`")));
         assert_eq!(other_section("nonsense", "nonsense"), None);
+        for (key, section) in [
+            ("username", "`basic_auth`"),
+            ("credentials", "`authorization`"),
+            ("ca_file", "`tls_config`"),
+            ("action", "`write_relabel_configs`"),
+            ("token_url", "`oauth2`"),
+            ("role_arn", "`sigv4`"),
+        ] {
+            let hint = other_section(key, &format!("remote_write[0].{key}")).unwrap_or_default();
+            assert!(hint.contains(section), "{key}: {hint}");
+        }
     }
 
     #[test]
