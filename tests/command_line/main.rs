@@ -41,9 +41,9 @@ fn what_is_wrong_with_flags_ends_with_2_and_a_sentence() {
         (vec!["run", "--to-file", "/does/not/exist"], "--to-file /does/not/exist: No such file"),
         (
             vec!["run", "--to", "http://h", "--collect", "cpus"],
-            "there is no collector \"cpus\" (is cpu meant?)",
+            "there is no collector \\\"cpus\\\" (is cpu meant?)",
         ),
-        (vec!["run", "--to", "http://h", "--listen", "h:http"], "\"http\" is not a port from 0 to 65535"),
+        (vec!["run", "--to", "http://h", "--listen", "h:http"], "\\\"http\\\" is not a port from 0 to 65535"),
         (vec!["run", "--to", "http://h", "--job", ""], "--job is empty"),
         (vec!["run", "--config", "/does/not/exist.yml"], "the configuration can't be read: No such file"),
         (vec!["run", "--to", "http://h", "--log", "a=b=c"], "--log \\\"a=b=c\\\": "),
@@ -53,7 +53,7 @@ fn what_is_wrong_with_flags_ends_with_2_and_a_sentence() {
         ),
         (vec!["run", "--to", "http://h", "--log-format", "xml"], "[possible values: logfmt, json]"),
         (vec!["sink", "--fail", "200"], "200 is not in 400..=599"),
-        (vec!["sink", "--delay", "soon"], "\"soon\" is not a duration"),
+        (vec!["sink", "--delay", "soon"], "\\\"soon\\\" is not a duration"),
         (vec!["nonsense"], "unrecognized subcommand"),
     ] {
         let (code, text) = end_with(&arguments, &[("NARTHEX_TO", "")]);

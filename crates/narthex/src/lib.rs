@@ -21,6 +21,7 @@ mod reload;
 pub mod run;
 pub mod service_manager;
 mod static_libc;
+mod wrong_value;
 
 use cli::{Cli, Command};
 use command::{Failure, failure, say};
@@ -44,6 +45,13 @@ pub fn cli_main() -> ExitCode {
     let (cli, log) = match log_settings::parse() {
         Ok(parsed) => parsed,
         Err(error) => {
+            let words: Vec<String> =
+                std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+            let format = log_settings::format_variable();
+            if let Some(failure) = wrong_value::failure(&error, &words, format.as_deref()) {
+                failure.log();
+                return ExitCode::from(failure.code());
+            }
             // Help and version are no errors, and go to standard output; clap knows.
             let _ = error.print();
             return ExitCode::from(if error.use_stderr() { failure::USAGE } else { 0 });

@@ -22,11 +22,15 @@ pub(crate) struct LogSettings {
     wrong_format: Option<String>,
 }
 
+/// The value of [`FORMAT_VARIABLE`].
+pub(crate) fn format_variable() -> Option<String> {
+    std::env::var(FORMAT_VARIABLE).ok()
+}
+
 /// Parses the command line.
 pub(crate) fn parse() -> Result<(Cli, LogSettings), clap::Error> {
     // clap would report a wrong variable as a mistake in the flag, and end even `narthex exec`.
-    let variable = std::env::var(FORMAT_VARIABLE).ok();
-    let wrong = variable.filter(|format| Format::from_str(format, false).is_err());
+    let wrong = format_variable().filter(|format| Format::from_str(format, false).is_err());
     let mut command = Cli::command();
     if wrong.is_some() {
         command = command.mut_arg("log_format", |argument| argument.env(Resettable::Reset));
