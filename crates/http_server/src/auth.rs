@@ -43,7 +43,7 @@ pub enum AuthError {
 /// Why credentials could not be checked now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unchecked {
-    #[error("too many logins at once: try again in a moment")]
+    #[error("too many passwords are being checked at once: try again in a second")]
     Busy,
     #[error("narthex is stopping")]
     Stopping,

@@ -56,8 +56,8 @@ impl Guard {
             let host = host.unwrap_or_default();
             let name = host_name(host);
             return Err(format!(
-                "unknown Host {host:?}: what is here can be read by this machine's address or name. To allow this \
-                 name as well, start narthex with --allowed-host {name}, or add {name} to receive.allowed_hosts \
+                "unknown Host {host:?}: use an address or the name of the machine that narthex runs on. To allow this name \
+                 as well, start narthex with --allowed-host {name}, or add {name} to receive.allowed_hosts \
                  in its configuration"
             ));
         }
@@ -66,7 +66,9 @@ impl Guard {
             // Behind a proxy, `Host` may be what the proxy calls this machine.
             let allowed = |from| self.live.borrow().hosts().iter().any(|allowed| allowed.is_origin(from));
             if from.is_none() || (from != host && !from.is_some_and(allowed)) {
-                return Err("foreign Origin: this can be asked for by narthex' own page only".into());
+                return Err(
+                    "foreign Origin: only narthex' own page may send this request from a browser".into()
+                );
             }
         }
         Ok(())

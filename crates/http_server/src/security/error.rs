@@ -1,4 +1,4 @@
-//! Why what is asked for can't be had.
+//! Why the settings of authentication and TLS are refused.
 
 use super::policy::HEADERS;
 use crate::auth::AuthError;
@@ -6,19 +6,19 @@ use crate::web_config::WebConfigError;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-/// Why it can't be had. Never contains a secret.
+/// Why they are refused. Never contains a secret.
 #[derive(Debug, thiserror::Error)]
 pub enum SecurityError {
     /// The web configuration file.
     #[error("--web.config.file: {0}")]
     WebConfig(String),
-    /// Said in both files.
+    /// A key is in both files.
     #[error("{key} is in the configuration file and in the file of --web.config.file: leave it out of one")]
     Twice {
-        /// What.
+        /// The key.
         key: &'static str,
     },
-    /// A file.
+    /// A file can't be read.
     #[error("{what}: {}: {source}", path.display())]
     File {
         /// The key.
@@ -28,7 +28,7 @@ pub enum SecurityError {
         /// What the file system says.
         source: std::io::Error,
     },
-    /// A file whose content is of no use.
+    /// A file with wrong content.
     #[error("{what}: {}: {reason}", path.display())]
     Content {
         /// The key.
@@ -41,7 +41,7 @@ pub enum SecurityError {
     /// Certificate and key, or the authorities of clients, as rustls sees them.
     #[error("TLS: {0}")]
     Tls(String),
-    /// Users or token.
+    /// A password or a token.
     #[error(transparent)]
     Auth(#[from] AuthError),
     /// Settings of TLS that do not make sense together.
@@ -53,11 +53,11 @@ pub enum SecurityError {
         /// Its name.
         name: String,
     },
-    /// Everybody would be let in.
+    /// Other machines could connect without authentication.
     #[error(
-        "{address} can be reached by other machines, and nothing tells who comes: set receive.basic_auth, \
-         receive.bearer or client certificates (or --web.config.file), listen on 127.0.0.1, or say that it \
-         is meant by --allow-unauthenticated"
+        "other machines can reach {address}, and no authentication is configured: set receive.basic_auth, \
+         receive.bearer or client certificates (or --web.config.file), listen on 127.0.0.1, or allow access without \
+         authentication with --allow-unauthenticated"
     )]
     Exposed {
         /// Where it would listen.
@@ -66,7 +66,7 @@ pub enum SecurityError {
     /// The thread that read the files ended.
     #[error("the files could not be read: narthex is ending")]
     Unfinished,
-    /// Not while it runs.
-    #[error("TLS can't be switched on or off while narthex runs: restart it")]
+    /// A reload can't change this.
+    #[error("TLS can't be switched on or off while narthex runs: restart narthex")]
     Switched,
 }
