@@ -105,6 +105,12 @@ fn a_start_that_fails_says_why_in_log_lines() {
             ),
             (&["run", "--config", "/does/not/exist"], 2, &["the configuration can't be read: No such file"]),
             (&["run"], 2, &["nowhere to push to: give --to URL"]),
+            (
+                &["run", "--listen", "foo"],
+                2,
+                &["invalid value 'foo' for '--listen <ADDR>': the port is missing; write ADDRESS:PORT"],
+            ),
+            (&["sink", "--delay", "soon"], 2, &["invalid value 'soon' for '--delay <"]),
             (&level, 2, &["--log \"loud\": there is no log level \"loud\""]),
             (&data, 1, &["the data folder "]),
             (&["sink", "--log", "loud"], 2, &["--log \"loud\": there is no log level \"loud\""]),
@@ -187,8 +193,59 @@ fn a_receiver_that_limits_the_rate_gives_few_lines() {
     assert_eq!(written("waiting, and trying again"), 1, "{}", narthex.process.tail());
     assert_eq!(narthex.process.terminate(SOON).code(), Some(0));
     let last = narthex.process.wait_for_line("suppressed=", SOON);
-    assert!(last.contains("destination="), "{last}");
+    assert!(last.contains("destination=") && last.contains("first_event="), "{last}");
     assert_eq!(written("waiting, and trying again"), 2, "{}", narthex.process.tail());
+}
+
+/// What is known of a destination is logged although another one is in a worse state.
+#[test]
+fn each_destination_has_lines_of_its_own() {
+    let refusing = FakeReceiver::start();
+    refusing.answer(|_| Answer::status(400).body("label name too long"));
+    let away = FakeReceiver::start();
+    away.go_away();
+    let limiting = FakeReceiver::start();
+    limiting.answer(|_| Answer::status(429).body("slow down"));
+    let folder = tempfile::tempdir().unwrap();
+    let entry = |name: &str, receiver: &FakeReceiver| {
+        format!(
+            "- {{name: {name}, url: '{}', queue_config: {{max_backoff: 200ms, batch_send_deadline: 50ms}}}}\n",
+            receiver.write_url()
+        )
+    };
+    let entries = [("refusing", &refusing), ("away", &away), ("limiting", &limiting)];
+    let entries: String = entries.iter().map(|(name, receiver)| entry(name, receiver)).collect();
+    let file = support::narthex::config(folder.path(), &format!("remote_write:\n{entries}"));
+    let narthex = Narthex::start(PROGRAM, &["--config", &file, "--flush-deadline", "100ms"]);
+    let line = |state: &str, name: &str| {
+        let is = format!(" state={state} destination={name} ");
+        wait_until(&format!("{is:?} in the log"), SOON * 2, || {
+            narthex.process.lines().iter().any(|line| format!("{line} ").contains(&is))
+        });
+        let lines = narthex.process.lines();
+        lines.into_iter().find(|line| format!("{line} ").contains(&is)).unwrap()
+    };
+    assert!(line("refusing", "refusing").contains("level=ERROR"));
+    assert!(line("destination_retrying", "away").contains("level=WARN"));
+    for name in ["away", "limiting"] {
+        let failing = line("destination_failing", name);
+        assert!(failing.contains("level=ERROR") && failing.contains("waiting in the log"), "{failing}");
+    }
+    // The end of one of them, with how long it lasted and how many requests failed meanwhile.
+    limiting.answer(Answer::success);
+    wait_until("the end to be logged", SOON * 2, || {
+        let over = |line: &String| {
+            line.contains("level=INFO")
+                && line.contains(": over\"")
+                && line.contains("destination=limiting")
+                && line.contains(" lasted=")
+                && line.contains(" failed_requests=")
+        };
+        narthex.process.lines().iter().any(over)
+    });
+    // Lines are in the order of their times.
+    let times: Vec<String> = narthex.process.lines().iter().map(|line| logfmt(line)[0].1.clone()).collect();
+    assert!(times.is_sorted(), "{times:#?}");
 }
 
 #[test]

@@ -72,7 +72,7 @@ fn a_stuck_series_is_yellow_and_says_nothing_of_the_others() {
          min_shards: 4, max_shards: 4}}\ncollect: {{host: {{collectors: none}}, self: false}}\n",
         receiver.write_url()
     );
-    let Some(shown) = Shown::start_with(&text) else { return };
+    let Some(mut shown) = Shown::start_with(&text) else { return };
     assert_eq!(shown.import("stuck 1\n"), 204);
     shown.expect(
         "warning",
@@ -105,6 +105,13 @@ fn a_stuck_series_is_yellow_and_says_nothing_of_the_others() {
     let is = page.lines().filter(|line| line.starts_with(state) && line.ends_with(" 1")).collect::<Vec<_>>();
     assert!(matches!(is[..], [one] if one.contains("state=\"delivering\"")), "{is:?}");
     shown.shoot("series-stuck");
+    // After a kill it is stuck again once others are accepted.
+    shown.restart();
+    wait_until("the sample to be stuck again", SOON * 2, || {
+        assert_eq!(shown.import(&samples(50)), 204);
+        shown.narthex().get("/api/v1/status/summary").json()["kind"] == "series_stuck"
+    });
+    shown.expect("warning", &["series_stuck"], stuck);
     receiver.answer(Answer::success);
     shown.expect("ok", &["delivered"], "Everything is delivered.");
 }

@@ -135,7 +135,7 @@ fn what_rules_drop_is_a_detail_and_stays_green() {
             (&"ok".into(), &20.into()),
             "{destination}"
         );
-        assert_eq!(shown.page.eval("document.querySelector('.who i').className"), "good");
+        shown.page.wait_for("document.querySelector('.who i.good') !== null", SOON);
     }
     shown.shoot("dropped-by-rule");
 }

@@ -55,7 +55,8 @@ async fn watch(telemetry: Arc<Telemetry>) {
             }
             if let Some(Turn::CaughtUp { lasted, took, samples }) = turn {
                 let (name, lasted, took) = (&outlet.name, human(lasted), human(took));
-                tracing::info!(destination = %name, outage = %lasted, %took, samples, "caught up after an outage");
+                let sentence = caught_up(outlet.stats.stuck_lanes.get(), outlet.stats.aside_points.get());
+                tracing::info!(destination = %name, outage = %lasted, %took, samples, "{sentence}");
             }
         }
         tokio::time::sleep(LOOK).await;
@@ -71,6 +72,15 @@ fn accepted(outlet: &Outlet, sentence: &str, turn: Option<Turn>) {
             tracing::info!(destination = %name, %url, %outage, "{sentence} (remote write {protocol})");
         }
         _ => tracing::info!(destination = %name, %url, "{sentence} (remote write {protocol})"),
+    }
+}
+
+/// What is said once nothing is late any more but what the destination fails on: stuck lanes and parked points.
+fn caught_up(stuck: i64, parked: i64) -> &'static str {
+    match (stuck > 0, parked > 0) {
+        (false, false) => "caught up after an outage",
+        (true, false) => "caught up after an outage, without the series that the destination still fails on",
+        (_, true) => "caught up after an outage, without the samples that the destination still fails on",
     }
 }
 
@@ -106,6 +116,15 @@ mod tests {
             })
             .collect();
         assert_eq!(said, [None, Some("accepted what was sent"), None, None, None, Some("accepts again")]);
+    }
+
+    #[test]
+    fn series_that_still_fail_are_not_said_to_be_caught_up() {
+        assert_eq!(caught_up(0, 0), "caught up after an outage");
+        assert!(caught_up(3, 0).ends_with("without the series that the destination still fails on"));
+        for stuck in [0, 3] {
+            assert!(caught_up(stuck, 9).ends_with("without the samples that the destination still fails on"));
+        }
     }
 
     #[test]

@@ -26,6 +26,7 @@ pub(super) fn causes(facts: &Facts) -> Vec<Detail> {
     for destination in &facts.destinations {
         delivery(destination, &mut details);
     }
+    removed(facts, &mut details);
     events(facts, &mut details);
     listeners(facts, &mut details);
     own(facts, &mut details);
@@ -41,7 +42,10 @@ fn add(details: &mut Vec<Detail>, kind: Kind, destination: Option<&str>, sentenc
         destination,
         short: String::new(),
         count: 0,
+        about: String::new(),
+        retries: None,
         first_ms: None,
+        last_ms: None,
     });
 }
 
@@ -84,6 +88,9 @@ fn delivery(destination: &DestinationFacts, details: &mut Vec<Detail>) {
             let kind = if late { Kind::DestinationFailing } else { Kind::DestinationRetrying };
             let slowed = slowed(destination);
             add(details, kind, Some(name), format!("{name} is failing: {reason}.{slowed}{waiting}"));
+            if let Some(detail) = details.last_mut() {
+                detail.retries = Some(destination.retries);
+            }
         }
         Delivery::Unauthorized(reason) => {
             let sentence = format!(
@@ -144,6 +151,19 @@ pub(super) fn slowed(destination: &DestinationFacts) -> String {
     text
 }
 
+/// What was not delivered to destinations that are not in the configuration any more.
+fn removed(facts: &Facts, details: &mut Vec<Detail>) {
+    for removed in &facts.removed {
+        let (name, behind) = (&removed.name, Human(removed.behind_bytes));
+        let sentence = format!(
+            "{name} is not in the configuration any more: {behind} of the log were not delivered to it. Its position \
+             is kept until {}: add the destination again before then to deliver what is still in the log.",
+            moment::show(removed.until_ms)
+        );
+        add(details, Kind::DestinationRemoved, Some(name), sentence);
+    }
+}
+
 /// ` 52,439 samples are waiting in the log, the oldest for 2 min 48 s.`; nothing where none waits.
 pub(super) fn waiting_of_all<'a>(destinations: impl Iterator<Item = &'a DestinationFacts>) -> String {
     // What waits for several destinations is in the log once.
@@ -181,14 +201,19 @@ fn events(facts: &Facts, details: &mut Vec<Detail>) {
         if let Some(detail) = details.last_mut() {
             detail.count = count;
             detail.short.clone_from(&entry.key.reason);
-            detail.first_ms = Some(entry.first_ms);
+            detail.about = match (entry.key.event.is_of_an_input(), entry.key.reason.as_str()) {
+                (true, reason) if reason != place => format!("{place} {reason}").trim().to_string(),
+                (_, reason) => reason.to_string(),
+            };
+            (detail.first_ms, detail.last_ms) = (Some(entry.first_ms), Some(entry.last_ms));
         }
     }
 }
 
 /// What an entry is, and how many; `None` where it is too old.
 fn kind_of(entry: &Entry, running_ms: i64) -> Option<(Kind, u64)> {
-    let is_now = running_ms.saturating_sub(entry.last_ms) < NOW_MS;
+    // Whether what an earlier run saw still happens is not known.
+    let is_now = entry.is_of_this_run && running_ms.saturating_sub(entry.last_ms) < NOW_MS;
     let (kind, count) = match entry.key.event {
         Event::Lost if is_now => (Kind::Losing, entry.hour),
         Event::Lost => (Kind::Lost, entry.hour),
@@ -202,6 +227,7 @@ fn kind_of(entry: &Entry, running_ms: i64) -> Option<(Kind, u64)> {
         Event::InputRefused => (Kind::PushesRefused, entry.ten_minutes),
         Event::CollectionFailed => (Kind::CollectionsFailed, entry.hour),
         Event::InputLost => (Kind::InputLost, entry.hour),
+        Event::Forgotten => (Kind::HourForgotten, entry.hour),
         Event::SamplesRejected => (Kind::SamplesRejected, entry.ten_minutes),
         Event::DatagramsDropped => (Kind::DatagramsDropped, entry.hour),
     };
@@ -278,6 +304,12 @@ fn event_sentence(entry: &Entry, count: u64, ago: i64, facts: &Facts) -> String 
         Event::InputLost => format!(
             "{place}: {samples} lost in the last hour, {last}: the log accepted none until narthex stopped."
         ),
+        Event::Forgotten => format!(
+            "Losses and refusals of the last hour may be missing here: the file last-hour in {} could not be used when \
+             narthex started {} ago.",
+            facts.data,
+            span(ago)
+        ),
         Event::SamplesRejected => {
             let words = last_reasons(entry, facts);
             format!("{place}: {samples} rejected in the last 10 minutes, {last}.{words}")
@@ -339,6 +371,9 @@ fn listeners(facts: &Facts, details: &mut Vec<Detail>) {
                 listener.name
             );
             add(details, Kind::InputDown, None, sentence);
+            if let Some(detail) = details.last_mut() {
+                detail.about.clone_from(&listener.name);
+            }
         }
         if let Some(connections) = listener.connections_full {
             let (name, connections) = (&listener.name, number(connections));
@@ -347,6 +382,9 @@ fn listeners(facts: &Facts, details: &mut Vec<Detail>) {
                  keep one connection, and close those that it does not use."
             );
             add(details, Kind::ConnectionsFull, None, sentence);
+            if let Some(detail) = details.last_mut() {
+                detail.about.clone_from(name);
+            }
         }
     }
 }

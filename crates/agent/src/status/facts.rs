@@ -54,6 +54,8 @@ pub struct DestinationFacts {
     pub stuck_reason: Option<String>,
     /// Samples that relabelling or a setting of the user's left out, since the start.
     pub dropped_by_rule: u64,
+    /// Requests that failed and are sent again, since the start.
+    pub retries: u64,
 }
 
 impl DestinationFacts {
@@ -85,6 +87,17 @@ pub struct ListenerFacts {
     pub buffer_wanted: u64,
 }
 
+/// A destination that the configuration has no more, and that has not got all samples.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemovedFacts {
+    /// Its name.
+    pub name: String,
+    /// The bytes of the log that are not delivered to it.
+    pub behind_bytes: u64,
+    /// Until when its position is kept, in milliseconds since 1970.
+    pub until_ms: i64,
+}
+
 /// All of it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Facts {
@@ -108,6 +121,8 @@ pub struct Facts {
     pub dead_destinations: Vec<String>,
     /// The destinations.
     pub destinations: Vec<DestinationFacts>,
+    /// Destinations that are not in the configuration any more, and that have not got all samples.
+    pub removed: Vec<RemovedFacts>,
     /// What happened within the last hour.
     pub window: Vec<Entry>,
     /// Why the last reload failed, if it did.

@@ -9,6 +9,9 @@ pub mod facts;
 pub mod groups;
 pub mod hold;
 mod inputs;
+mod log_lines;
+#[cfg(test)]
+mod log_lines_tests;
 pub mod monitor;
 #[cfg(test)]
 mod monitor_tests;

@@ -3,13 +3,14 @@
 
 use super::About;
 use super::counters::{Counters, last_answers};
-use super::facts::{Delivery, DestinationFacts, Facts, ListenerFacts};
+use super::facts::{Delivery, DestinationFacts, Facts, ListenerFacts, RemovedFacts};
 use super::hold::{Held, Summary};
+use super::log_lines::{Line, LogLines};
 use super::rate::Rate;
-use super::summary::{Kind, Level, decide};
-use super::window::{CONTENT_BYTES_MAX, Entry, Window};
+use super::summary::{Level, decide};
+use super::window::{CONTENT_BYTES_MAX, Entry, Event, Key, Window};
 use super::words::is_about_authorization;
-use crate::telemetry::{Outlet, Telemetry};
+use crate::telemetry::{Outlet, Telemetry, Undelivered};
 use collect::stamp::{EARLIEST_PLAUSIBLE_MS, LATEST_PLAUSIBLE_MS};
 use model::Clock;
 use remote::{State, Stats};
@@ -47,8 +48,8 @@ struct Inner {
     /// The window as it was saved last.
     saved: Window,
     saved_ms: Option<i64>,
-    /// The state that the log was told of.
-    logged: Option<(Kind, Level)>,
+    /// What was logged of the summary.
+    log_lines: LogLines,
 }
 
 /// What an observation gives.
@@ -87,7 +88,11 @@ impl Monitor {
         if window.is_none() && !is_new && file.is_some() {
             tracing::warn!(path = %path.display(), "the file with losses of the last hour can't be read; it is replaced");
         }
-        let window = window.unwrap_or_default();
+        let is_lost = window.is_none() && !is_new;
+        let mut window = window.unwrap_or_default();
+        if is_lost {
+            window.add(Key::new(Event::Forgotten, "", ""), 1, now_ms);
+        }
         let inner = Inner { saved: window.clone(), window, ..Inner::default() };
         Monitor { telemetry, about, clock, inner: Mutex::new(inner), file: Mutex::new(file) }
     }
@@ -137,6 +142,7 @@ impl Monitor {
             dead_task: self.telemetry.dead_task(),
             dead_destinations: storage.orphans(),
             destinations: running.iter().map(destination).collect(),
+            removed: self.telemetry.undelivered().into_iter().map(removed).collect(),
             window,
             reload_error: self.telemetry.reload_error(),
             groups_failing: doors.groups().stats().groups_failing.get(),
@@ -150,8 +156,7 @@ impl Monitor {
     /// Watches until it is dropped.
     pub async fn run(self: Arc<Self>) {
         loop {
-            let summary = self.observe().summary;
-            self.log(&summary);
+            self.log();
             if self.save_is_due() {
                 let monitor = self.clone();
                 // Waits for the disk, so not on a thread that serves.
@@ -161,20 +166,12 @@ impl Monitor {
         }
     }
 
-    /// Says it where the state is another one than the log was told of.
-    fn log(&self, summary: &Summary) {
-        let mut inner = self.inner();
-        let now = (summary.kind, summary.level);
-        let before = inner.logged.replace(now);
-        if before == Some(now) || before.is_none() && summary.level == Level::Ok {
-            return;
-        }
-        let state = summary.kind.as_str();
-        match summary.level {
-            Level::Error => tracing::error!(state, "{}", summary.sentence),
-            Level::Warning => tracing::warn!(state, "{}", summary.sentence),
-            Level::Ok => tracing::info!(state, "{}", summary.sentence),
-        }
+    /// Looks at all, and logs what has changed.
+    fn log(&self) {
+        let summary = self.observe().summary;
+        let now_ms = running_ms(&*self.clock);
+        let lines = self.inner().log_lines.next(&summary, now_ms);
+        lines.iter().for_each(log_line);
     }
 
     fn save_is_due(&self) -> bool {
@@ -210,6 +207,17 @@ pub(super) fn delivery(state: State) -> Delivery {
         State::Denied { reason } if is_about_authorization(&reason) => Delivery::Unauthorized(reason),
         State::Denied { reason } => Delivery::NotAnEndpoint(reason),
         State::Stopped | State::Left => Delivery::Ended,
+    }
+}
+
+fn log_line(line: &Line) {
+    let Line { kind, text, .. } = line;
+    let (state, destination, about) = (kind.as_str(), line.destination.as_deref(), line.about.as_deref());
+    let (lasted, failed_requests) = (line.lasted.as_deref(), line.failed_requests);
+    match line.level {
+        Level::Error => tracing::error!(state, destination, about, lasted, failed_requests, "{text}"),
+        Level::Warning => tracing::warn!(state, destination, about, lasted, failed_requests, "{text}"),
+        Level::Ok => tracing::info!(state, destination, about, lasted, failed_requests, "{text}"),
     }
 }
 
@@ -251,7 +259,13 @@ pub(super) fn destination(outlet: &Outlet) -> DestinationFacts {
         stuck_lanes: positive(stats.stuck_lanes.get()),
         stuck_reason: stats.stuck().map(|reason| reason_without_url(reason, &outlet.name)),
         dropped_by_rule: stats.dropped_by_rule.get().total(),
+        retries: stats.requests_retried.get(),
     }
+}
+
+fn removed(undelivered: Undelivered) -> RemovedFacts {
+    let Undelivered { removed, bytes } = undelivered;
+    RemovedFacts { behind_bytes: bytes, until_ms: removed.until_ms(), name: removed.name }
 }
 
 /// The inputs with sockets of their own.

@@ -7,16 +7,17 @@ use super::summary::{Kind, Level};
 use crate::telemetry::{Outlet, Outlets, Telemetry};
 use collect::stamp::EARLIEST_PLAUSIBLE_MS;
 use intake::RefusedReason;
-use model::{Clock, Kinds};
+use model::{Batch, Clock, Kinds};
 use receive::Doors;
 use receive::answer::Refusal;
+use remote::disk::claims::Removed;
 use remote::{State, Stats};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 use storage::Storage;
-use wal::RealFilesystem;
+use wal::{Position, RealFilesystem};
 
 /// A clock that is set.
 #[derive(Debug, Default)]
@@ -301,9 +302,7 @@ async fn loss_before_a_restart_is_shown_since_the_loss() {
     let run = start(data.path(), START + 10 * MINUTE).await;
     let summary = run.monitor.observe().summary;
     assert_eq!(summary.kind, Kind::Lost);
-    // Events are kept to the minute, and so is the age in the file.
-    let early = START - summary.since;
-    assert!((0..=2 * MINUTE).contains(&early), "{early} ms before the loss");
+    assert_eq!(summary.since, START, "when it happened");
     run.end();
 }
 
@@ -413,12 +412,62 @@ async fn states_of_now_are_read_from_all_parts() {
 }
 
 #[tokio::test]
+async fn a_clock_that_is_not_set_shows_until_it_is_also_after_a_restart() {
+    let data = tempfile::tempdir().unwrap();
+    for _ in 0..2 {
+        let run = start(data.path(), 1000).await;
+        assert_eq!(run.now(), (Level::Warning, Kind::ClockNotSet));
+        run.end();
+    }
+    let run = start(data.path(), 1000).await;
+    assert_eq!(run.now().1, Kind::ClockNotSet);
+    run.clock.wall_ms.store(START, Ordering::Relaxed);
+    run.clock.pass(20_000);
+    assert_eq!(run.now(), (Level::Ok, Kind::Idle));
+    run.end();
+}
+
+#[tokio::test]
+async fn a_removed_destination_is_told_with_what_it_did_not_get() {
+    let data = tempfile::tempdir().unwrap();
+    let run = start(data.path(), START).await;
+    let family = model::Family::single("a", "A.", model::MetricType::Gauge, 1.0);
+    let mut batch = Batch::default();
+    batch.push_families(&[family], &[], START);
+    run.storage.append(batch).await.unwrap();
+    let end = run.storage.end();
+    let removed = |name: &str, offset: u64, since_ms| Removed {
+        name: name.into(),
+        since_ms,
+        lowest: Position { offset: end.offset - offset, ..end },
+    };
+    let all = vec![removed("late", end.offset, START + 5000), removed("whole", 0, START + 5000)];
+    run.telemetry.set_outlets(Outlets { running: Vec::new(), removed: all.clone() });
+    let kept = |run: &Run| {
+        let details = run.monitor.observe().summary.details;
+        let removed: Vec<_> =
+            details.into_iter().filter(|one| one.kind == Kind::DestinationRemoved).collect();
+        removed.into_iter().map(|one| (one.destination.unwrap_or_default(), one.sentence)).collect::<Vec<_>>()
+    };
+    let first = kept(&run);
+    assert!(matches!(first.as_slice(), [(name, _)] if name == "late"), "{first:?}");
+    // What is written later it was not to get.
+    run.telemetry.set_outlets(Outlets { running: Vec::new(), removed: all });
+    assert_eq!(kept(&run), first);
+    run.telemetry.set_outlets(Outlets::default());
+    assert_eq!(kept(&run), []);
+    run.end();
+}
+
+#[tokio::test]
 async fn a_damaged_or_missing_file_prevents_no_start() {
-    for damage in [
-        |path: &Path| std::fs::remove_file(path).unwrap(),
-        |path: &Path| std::fs::write(path, "").unwrap(),
-        |path: &Path| std::fs::write(path, [0xa5; 100_000]).unwrap(),
-    ] {
+    let (ok, forgotten) = ((Level::Ok, Kind::Idle), (Level::Warning, Kind::HourForgotten));
+    let damages: [(fn(&Path), _); 3] = [
+        (|path| std::fs::remove_file(path).unwrap(), ok),
+        (|path| std::fs::write(path, "").unwrap(), forgotten),
+        (|path| std::fs::write(path, [0xa5; 100_000]).unwrap(), forgotten),
+    ];
+    for (damage, shown) in damages {
         let data = tempfile::tempdir().unwrap();
         let run = start(data.path(), START).await;
         run.stats.refused.add(kinds(5));
@@ -426,7 +475,7 @@ async fn a_damaged_or_missing_file_prevents_no_start() {
         run.end();
         damage(&data.path().join(FILE));
         let run = start(data.path(), START + MINUTE).await;
-        assert_eq!(run.now(), (Level::Ok, Kind::Idle));
+        assert_eq!(run.now(), shown);
         // It is used again.
         run.stats.refused.add(kinds(5));
         run.monitor.observe();

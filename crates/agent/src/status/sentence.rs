@@ -75,7 +75,7 @@ fn of(state: State, stats: &Stats, facts: &DestinationFacts, data: &Path) -> Str
     if lost > 0 {
         let lost = was(lost, "sample");
         text.push_str(&format!(
-            " {lost} dropped undelivered because the log was full or too old: raise log.max_size, or fix what holds up this destination."
+            " {lost} dropped undelivered since the start because the log was full or too old: raise log.max_size, or fix what holds up this destination."
         ));
     }
     let not_kept = stats.dead_letters_dropped.get();
@@ -88,7 +88,7 @@ fn of(state: State, stats: &Stats, facts: &DestinationFacts, data: &Path) -> Str
             some if some < refused => format!("; `{command}` shows what is known of those that were kept"),
             _ => String::new(),
         };
-        text.push_str(&format!(" {} refused for good{shows}.", was(refused, "sample")));
+        text.push_str(&format!(" {} refused for good since the start{shows}.", was(refused, "sample")));
     }
     if not_kept > 0 {
         let not_kept = was(not_kept, "refused sample");
@@ -147,6 +147,7 @@ mod tests {
             stuck_lanes: 0,
             stuck_reason: None,
             dropped_by_rule: 0,
+            retries: 0,
         }
     }
 
@@ -229,7 +230,7 @@ mod tests {
         for words in [
             "7 samples were dropped",
             "log.max_size",
-            "3 samples were refused",
+            "3 samples were refused for good since the start",
             "fails on a part of the series (3 of 256 lanes)",
             "9 samples are parked",
             "`narthex wal dump --dead /data` shows what is known of those that were kept",

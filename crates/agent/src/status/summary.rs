@@ -5,11 +5,12 @@
 
 use super::causes::{causes, waiting_of_all};
 use super::facts::{Delivery, Facts};
+use super::words::span;
 use model::words::{are, number, was};
 use serde::Serialize;
 use std::collections::BTreeSet;
 
-/// What happened at most this long ago happens now.
+/// What this run of narthex saw at most this long ago happens now.
 pub const NOW_MS: i64 = 60_000;
 /// How much older than the batch deadline a sample may be before it counts as late.
 pub const LATE_MS: i64 = 10_000;
@@ -62,6 +63,8 @@ pub enum Kind {
     SamplesRejected,
     DatagramsDropped,
     ConnectionsFull,
+    HourForgotten,
+    DestinationRemoved,
     AlreadyWritten,
     DroppedByRule,
     Idle,
@@ -101,8 +104,13 @@ impl Kind {
             | Kind::PushesRefused
             | Kind::SamplesRejected
             | Kind::DatagramsDropped
-            | Kind::ConnectionsFull => Level::Warning,
-            Kind::AlreadyWritten | Kind::DroppedByRule | Kind::Idle | Kind::Delivered => Level::Ok,
+            | Kind::ConnectionsFull
+            | Kind::HourForgotten => Level::Warning,
+            Kind::DestinationRemoved
+            | Kind::AlreadyWritten
+            | Kind::DroppedByRule
+            | Kind::Idle
+            | Kind::Delivered => Level::Ok,
         }
     }
 
@@ -139,6 +147,8 @@ impl Kind {
             Kind::SamplesRejected => "samples_rejected",
             Kind::DatagramsDropped => "datagrams_dropped",
             Kind::ConnectionsFull => "connections_full",
+            Kind::HourForgotten => "hour_forgotten",
+            Kind::DestinationRemoved => "destination_removed",
             Kind::AlreadyWritten => "already_written",
             Kind::DroppedByRule => "dropped_by_rule",
             Kind::Idle => "idle",
@@ -164,9 +174,18 @@ pub struct Detail {
     /// How many samples or pushes it is about.
     #[serde(skip)]
     pub count: u64,
+    /// What tells it from other details of this kind and destination, in few words: the input, the reason.
+    #[serde(skip)]
+    pub about: String,
+    /// Requests that failed since the start, where the destination is failing.
+    #[serde(skip)]
+    pub retries: Option<u64>,
     /// When the first event of the last hour that it is about happened, by the monotonic clock.
     #[serde(skip)]
     pub first_ms: Option<i64>,
+    /// When the last one did; `None` where the detail is a state and not an event.
+    #[serde(skip)]
+    pub last_ms: Option<i64>,
 }
 
 /// What was decided.
@@ -190,6 +209,9 @@ pub fn decide(facts: &Facts) -> Verdict {
     let (kind, sentence) = match worst.filter(|worst| worst.level > Level::Ok) {
         Some(worst) => (worst.kind, headline(worst.kind, &details, facts)),
         None if is_idle(facts) => (Kind::Idle, "Nothing has been delivered yet.".to_string()),
+        None if !facts.removed.is_empty() => {
+            (Kind::Delivered, "Everything is delivered to the destinations of the configuration.".to_string())
+        }
         None => (Kind::Delivered, "Everything is delivered.".to_string()),
     };
     let first_ms = details.iter().filter(|one| one.kind == kind).filter_map(|one| one.first_ms).min();
@@ -220,10 +242,14 @@ fn headline(kind: Kind, details: &[Detail], facts: &Facts) -> String {
         Some(only) if destinations.len() == 1 => *only,
         _ => several.as_str(),
     };
+    let last = all.iter().filter_map(|detail| detail.last_ms).max();
+    let last = last.map_or(String::new(), |last_ms| {
+        format!(", the last {} ago", span(facts.running_ms.saturating_sub(last_ms)))
+    });
     let (is, keep) = if destinations.len() == 1 { ("is", "keeps") } else { ("are", "keep") };
     match kind {
         Kind::Losing => format!("Samples are being lost: {} in the last hour{why}.", number(total)),
-        Kind::Lost => format!("{} lost in the last hour{why}.", was(total, "sample")),
+        Kind::Lost => format!("{} lost in the last hour{why}{last}.", was(total, "sample")),
         Kind::CollectionsFailed => {
             format!("{} lost in the last hour{why}.", was(total, "collected sample"))
         }
@@ -242,7 +268,7 @@ fn headline(kind: Kind, details: &[Detail], facts: &Facts) -> String {
         Kind::Refusing => {
             format!("{who} {is} refusing samples: {} in the last hour{why}.", number(total))
         }
-        Kind::Refused => format!("{} refused by {who} in the last hour{why}.", was(total, "sample")),
+        Kind::Refused => format!("{} refused by {who} in the last hour{why}{last}.", was(total, "sample")),
         Kind::DeadLettersLost => {
             format!("{} not kept as dead letters in the last hour.", was(total, "refused sample"))
         }

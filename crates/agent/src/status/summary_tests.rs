@@ -1,6 +1,6 @@
 //! Each state by name: from facts to level and sentence.
 
-use super::facts::{Delivery, DestinationFacts, Facts, ListenerFacts};
+use super::facts::{Delivery, DestinationFacts, Facts, ListenerFacts, RemovedFacts};
 use super::summary::{Kind, Level, decide};
 use super::window::{Entry, Event, Key};
 
@@ -23,6 +23,7 @@ fn accepting(name: &str) -> DestinationFacts {
         stuck_lanes: 0,
         stuck_reason: None,
         dropped_by_rule: 0,
+        retries: 0,
     }
 }
 
@@ -47,7 +48,8 @@ fn with(change: impl FnOnce(&mut Facts)) -> Facts {
 fn event(event: Event, place: &str, reason: &str, count: u64, ago_ms: i64) -> Entry {
     let ten_minutes = if ago_ms < 10 * MINUTE { count } else { 0 };
     let key = Key::new(event, place, reason);
-    Entry { key, hour: count, ten_minutes, first_ms: NOW - ago_ms, last_ms: NOW - ago_ms }
+    let at = NOW - ago_ms;
+    Entry { key, hour: count, ten_minutes, first_ms: at, last_ms: at, is_of_this_run: true }
 }
 
 fn with_event(entry: Entry) -> Facts {
@@ -113,9 +115,11 @@ fn samples_dropped_for_the_budget_are_an_error_for_an_hour() {
     let sentence = "Samples are being lost: 180,204 in the last hour (log full).";
     expect(&now, Level::Error, Kind::Losing, sentence);
     let later = with_event(event(Event::Lost, "prod", "log full", 180_204, 50 * MINUTE));
-    expect(&later, Level::Error, Kind::Lost, "180,204 samples were lost in the last hour (log full).");
+    let sentence = "180,204 samples were lost in the last hour (log full), the last 50 min ago.";
+    expect(&later, Level::Error, Kind::Lost, sentence);
     let one = with_event(event(Event::Lost, "prod", "older than log.max_age", 1, 50 * MINUTE));
-    expect(&one, Level::Error, Kind::Lost, "1 sample was lost in the last hour (older than log.max_age).");
+    let sentence = "1 sample was lost in the last hour (older than log.max_age), the last 50 min ago.";
+    expect(&one, Level::Error, Kind::Lost, sentence);
 }
 
 #[test]
@@ -124,7 +128,8 @@ fn refusals_by_a_receiver_are_an_error_for_an_hour() {
     let sentence = "prod is refusing samples: 1,336 in the last hour (out of bounds).";
     expect(&now, Level::Error, Kind::Refusing, sentence);
     let later = with_event(event(Event::Refused, "prod", "out of bounds", 1336, 30 * MINUTE));
-    let sentence = "1,336 samples were refused by prod in the last hour (out of bounds).";
+    let sentence =
+        "1,336 samples were refused by prod in the last hour (out of bounds), the last 30 min ago.";
     expect(&later, Level::Error, Kind::Refused, sentence);
     let two = with(|facts| {
         facts.window.push(event(Event::Refused, "a", "out of order", 10, 0));
@@ -133,6 +138,45 @@ fn refusals_by_a_receiver_are_an_error_for_an_hour() {
     let sentence =
         "2 destinations are refusing samples: 15 in the last hour (out of order, too many labels).";
     expect(&two, Level::Error, Kind::Refusing, sentence);
+}
+
+#[test]
+fn what_an_earlier_run_saw_is_told_in_the_past_tense() {
+    for (kind, shown, sentence) in [
+        (
+            Event::Refused,
+            Kind::Refused,
+            "7 samples were refused by prod in the last hour (x), the last 36 s ago.",
+        ),
+        (Event::Lost, Kind::Lost, "7 samples were lost in the last hour (x), the last 36 s ago."),
+    ] {
+        let entry = Entry { is_of_this_run: false, ..event(kind, "prod", "x", 7, 36_000) };
+        expect(&with_event(entry), Level::Error, shown, sentence);
+    }
+}
+
+#[test]
+fn samples_that_a_removed_destination_did_not_get_change_the_sentence_and_no_colour() {
+    let until_ms = 1_800_000_000_000;
+    let removed = RemovedFacts { name: "old".into(), behind_bytes: 3 << 20, until_ms };
+    let facts = with(|facts| facts.removed = vec![removed]);
+    let sentence = "Everything is delivered to the destinations of the configuration.";
+    expect(&facts, Level::Ok, Kind::Delivered, sentence);
+    let details = decide(&facts).details;
+    let is = (details[0].kind, details[0].level, details[0].destination.as_deref());
+    assert_eq!(is, (Kind::DestinationRemoved, Level::Ok, Some("old")));
+    let sentence = "old is not in the configuration any more: 3.00 MiB of the log were not delivered to it. Its position \
+                    is kept until 2027-01-15T08:00:00.000Z: add the destination again before then to deliver what is \
+                    still in the log.";
+    assert_eq!(details[0].sentence, sentence);
+}
+
+#[test]
+fn a_forgotten_hour_is_a_warning() {
+    let facts = with_event(event(Event::Forgotten, "", "", 1, 3 * MINUTE));
+    let sentence = "Losses and refusals of the last hour may be missing here: the file last-hour in /var/lib/narthex \
+                    could not be used when narthex started 3 min ago.";
+    expect(&facts, Level::Warning, Kind::HourForgotten, sentence);
 }
 
 #[test]

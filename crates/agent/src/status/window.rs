@@ -8,7 +8,7 @@
 //! the content of a `wal::small_file::SlotFile`:
 //! ┌────────────┬─────────────┬────────────┬───────────────────────────────────────────────────────────────┐
 //! │ version u8 │ saved at ms │ rows       │ event u8, place, reason, age ms of the last, buckets, and for  │
-//! │ now 1      │ i64         │ u64        │ each bucket: age ms, count                                     │
+//! │ now 1      │ i64         │ u64        │ each bucket: age ms of the first event, count                  │
 //! └────────────┴─────────────┴────────────┴───────────────────────────────────────────────────────────────┘
 //! ```
 //!
@@ -23,8 +23,9 @@ pub const WINDOW_MS: i64 = 3_600_000;
 const BUCKET_MS: i64 = 60_000;
 /// How many buckets a row has at most: the one that is being filled comes on top.
 const BUCKETS_MAX: usize = (WINDOW_MS / BUCKET_MS) as usize + 2;
-/// The most rows. Events of further kinds are counted in one row for each [`Event`], which is always there to have.
-pub const ROWS_MAX: usize = 32;
+/// The most rows. Events of further kinds are counted in one row for each [`Event`], for which there is always room.
+/// The sum of both must not change: the size of the file's slots follows from it.
+pub const ROWS_MAX: usize = 44 - Event::ALL.len();
 /// The longest name of a place or reason, in bytes.
 pub const NAME_BYTES_MAX: usize = 64;
 /// The most bytes of the file's content.
@@ -60,10 +61,12 @@ pub enum Event {
     DatagramsDropped,
     /// Samples of an input whose senders get no answer could not be stored, and are lost.
     InputLost,
+    /// The file that keeps these events could not be read at a start.
+    Forgotten,
 }
 
 impl Event {
-    const ALL: [Event; 12] = [
+    const ALL: [Event; 13] = [
         Event::Lost,
         Event::Unreadable,
         Event::DeadLetterLost,
@@ -76,6 +79,7 @@ impl Event {
         Event::SamplesRejected,
         Event::DatagramsDropped,
         Event::InputLost,
+        Event::Forgotten,
     ];
 
     /// Whether its place is an input, not a destination.
@@ -101,6 +105,7 @@ impl Event {
             Event::SamplesRejected => 10,
             Event::DatagramsDropped => 11,
             Event::InputLost => 12,
+            Event::Forgotten => 13,
         }
     }
 }
@@ -131,9 +136,18 @@ impl Key {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Row {
-    /// Counts by the number of the bucket.
-    buckets: BTreeMap<i64, u64>,
+    /// By the number of the bucket.
+    buckets: BTreeMap<i64, Bucket>,
     last_ms: i64,
+    /// Whether this run saw an event of it; otherwise all of it was read from the file.
+    is_of_this_run: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Bucket {
+    count: u64,
+    /// When the first event of it happened.
+    first_ms: i64,
 }
 
 /// One row, summed up.
@@ -145,10 +159,12 @@ pub struct Entry {
     pub hour: u64,
     /// How often in the last ten minutes.
     pub ten_minutes: u64,
-    /// When it happened for the first time within the window, to the minute.
+    /// When it happened for the first time within the window.
     pub first_ms: i64,
     /// When it last happened.
     pub last_ms: i64,
+    /// Whether it happened in this run of the process; otherwise an earlier run saw all of it.
+    pub is_of_this_run: bool,
 }
 
 /// See the module.
@@ -161,18 +177,22 @@ impl Window {
     /// Counts `count` events that happened at `now_ms`.
     pub fn add(&mut self, key: Key, count: u64, now_ms: i64) {
         if count > 0 {
-            self.put(key, count, now_ms, now_ms);
+            self.put(key, Bucket { count, first_ms: now_ms }, now_ms, true);
         }
     }
 
-    fn put(&mut self, key: Key, count: u64, bucket_ms: i64, last_ms: i64) {
+    fn put(&mut self, key: Key, new: Bucket, last_ms: i64, is_of_this_run: bool) {
         let further = Key::further(key.event);
         let is_new = !self.rows.contains_key(&key);
         let key = if is_new && key != further && self.rows.len() >= ROWS_MAX { further } else { key };
-        let row = self.rows.entry(key).or_insert(Row { buckets: BTreeMap::new(), last_ms });
-        let bucket = row.buckets.entry(bucket_ms.div_euclid(BUCKET_MS)).or_default();
-        *bucket = bucket.saturating_add(count);
+        let none = Row { buckets: BTreeMap::new(), last_ms, is_of_this_run };
+        let row = self.rows.entry(key).or_insert(none);
+        let empty = Bucket { count: 0, ..new };
+        let bucket = row.buckets.entry(new.first_ms.div_euclid(BUCKET_MS)).or_insert(empty);
+        bucket.count = bucket.count.saturating_add(new.count);
+        bucket.first_ms = bucket.first_ms.min(new.first_ms);
         row.last_ms = row.last_ms.max(last_ms);
+        row.is_of_this_run |= is_of_this_run;
     }
 
     /// Forgets what is older than an hour at `now_ms`.
@@ -192,15 +212,16 @@ impl Window {
                     return 0;
                 }
                 let oldest = (now_ms - ms).div_euclid(BUCKET_MS);
-                row.buckets.range(oldest..).fold(0u64, |sum, (_, count)| sum.saturating_add(*count))
+                row.buckets.range(oldest..).fold(0u64, |sum, (_, bucket)| sum.saturating_add(bucket.count))
             };
-            let first = row.buckets.keys().next().map_or(now_ms, |bucket| bucket * BUCKET_MS);
+            let first = row.buckets.values().next().map_or(now_ms, |bucket| bucket.first_ms);
             Entry {
                 key: key.clone(),
                 hour: since(WINDOW_MS),
                 ten_minutes: since(600_000),
                 first_ms: first.min(row.last_ms),
                 last_ms: row.last_ms,
+                is_of_this_run: row.is_of_this_run,
             }
         };
         self.rows.iter().map(entry).collect()
@@ -217,9 +238,9 @@ impl Window {
             put_bytes(&mut out, key.reason.as_bytes());
             put_i64(&mut out, now_ms - row.last_ms);
             put_u64(&mut out, row.buckets.len() as u64);
-            for (bucket, count) in &row.buckets {
-                put_i64(&mut out, now_ms - bucket * BUCKET_MS);
-                put_u64(&mut out, *count);
+            for bucket in row.buckets.values() {
+                put_i64(&mut out, now_ms - bucket.first_ms);
+                put_u64(&mut out, bucket.count);
             }
         }
         out
@@ -253,11 +274,11 @@ impl Window {
             // An event of a later narthex is left out.
             let event = Event::ALL.into_iter().find(|event| event.number() == *number);
             for _ in 0..take_u64(input)? {
-                let (bucket_ms, count) = (time(take_i64(input)?), take_u64(input)?);
+                let (first_ms, count) = (time(take_i64(input)?), take_u64(input)?);
                 if let Some(event) = event
-                    && bucket_ms >= now_ms - WINDOW_MS - BUCKET_MS
+                    && first_ms >= now_ms - WINDOW_MS - BUCKET_MS
                 {
-                    window.put(Key::new(event, &place, &reason), count, bucket_ms, last_ms);
+                    window.put(Key::new(event, &place, &reason), Bucket { count, first_ms }, last_ms, false);
                 }
             }
         }
@@ -308,6 +329,9 @@ mod tests {
         let entries = read.entries(1000);
         assert_eq!(entries.iter().map(|entry| entry.hour).collect::<Vec<_>>(), [180_204, 3]);
         assert_eq!(entries[0].last_ms, 1000 + 7 - 15 * MINUTE);
+        assert_eq!(entries[0].first_ms, entries[0].last_ms, "exactly when it first happened");
+        assert!(entries.iter().all(|entry| !entry.is_of_this_run), "{entries:?}");
+        assert!(window.entries(100 * MINUTE).iter().all(|entry| entry.is_of_this_run));
         // Away for longer than the hour: forgotten, unless the clock was not set.
         let late = saved + 61 * MINUTE;
         assert_eq!(Window::decode(&content, 0, late, |_| true), Some(Window::default()));

@@ -46,11 +46,21 @@ pub struct Outlets {
     pub removed: Vec<Removed>,
 }
 
+/// What a destination had not got when it was removed from the configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Undelivered {
+    /// The destination.
+    pub removed: Removed,
+    /// The bytes of the log from its position to the log's end of that time.
+    pub bytes: u64,
+}
+
 /// Everything that has something to tell.
 #[derive(Debug)]
 pub struct Telemetry {
     storage: Storage,
     outlets: RwLock<Arc<Outlets>>,
+    undelivered: Mutex<Vec<Undelivered>>,
     reload: Reload,
     doors: Doors,
     host: HostCounts,
@@ -76,12 +86,23 @@ struct HostCounts {
     failing: Mutex<Vec<&'static str>>,
 }
 
+/// Those of `removed` that have not got everything that is in the log now.
+fn undelivered(storage: &Storage, removed: Vec<Removed>) -> Vec<Undelivered> {
+    let positions: Vec<_> = removed.iter().map(|removed| removed.lowest).collect();
+    let bytes = storage.bytes_from(&positions);
+    let all = removed.into_iter().zip(bytes).map(|(removed, bytes)| Undelivered { removed, bytes });
+    all.filter(|one| one.bytes > 0).collect()
+}
+
 impl Telemetry {
     /// Of these parts; `now_ms` is milliseconds since 1970, when the configuration was read.
     pub fn new(storage: Storage, outlets: Outlets, doors: Doors, now_ms: i64) -> Self {
         let reload = Reload { error: Mutex::new(None), success_ms: AtomicI64::new(now_ms) };
+        // What was removed in an earlier run is left out: how much of the log was written since is not known.
+        let new = outlets.removed.iter().filter(|removed| removed.since_ms >= now_ms).cloned().collect();
+        let undelivered = Mutex::new(undelivered(&storage, new));
         let outlets = RwLock::new(Arc::new(outlets));
-        Telemetry { storage, outlets, reload, doors, host: HostCounts::default() }
+        Telemetry { storage, outlets, undelivered, reload, doors, host: HostCounts::default() }
     }
 
     /// The log.
@@ -96,7 +117,20 @@ impl Telemetry {
 
     /// Where it goes from now on.
     pub fn set_outlets(&self, outlets: Outlets) {
+        let before = self.outlets();
+        let mut known = self.undelivered.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|one| outlets.removed.contains(&one.removed));
+        let new =
+            outlets.removed.iter().filter(|removed| !before.removed.contains(removed)).cloned().collect();
+        known.extend(undelivered(&self.storage, new));
+        drop(known);
         *self.outlets.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(outlets);
+    }
+
+    /// Destinations that were removed from the configuration in this run, or between the last one and this one, before
+    /// they had got all samples.
+    pub fn undelivered(&self) -> Vec<Undelivered> {
+        self.undelivered.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Notes that the configuration was read again; `now_ms` is milliseconds since 1970.

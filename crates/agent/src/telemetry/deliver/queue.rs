@@ -41,9 +41,12 @@ pub(super) fn shards(table: &mut Table) {
 
 /// How far it is behind, and what it waits for.
 pub(super) fn lag(table: &mut Table) {
-    table.gauge("narthex_remote_lag_seconds", "How old the oldest point is that is not settled.", |s| {
-        s.lag_ms.get() as f64 / 1000.0
-    });
+    table.gauge(
+        "narthex_remote_lag_seconds",
+        "Age of the oldest point that is neither delivered nor refused; without series that were isolated because \
+         the destination keeps failing on them (narthex_remote_stuck_lanes), and without parked points.",
+        |s| s.lag_ms.get() as f64 / 1000.0,
+    );
     table.gauge(
         "narthex_remote_newest_lag_seconds",
         "The same without the backlog, while the newest is sent before it.",
