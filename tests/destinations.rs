@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use support::narthex::config;
 use support::numbered::sum;
 use support::wire::Version;
-use support::{Answer, FakeReceiver, Labels, Narthex, Numbered, Pushed, SOON, wait_until};
+use support::{Answer, FakeReceiver, Labels, Narthex, Numbered, Pushed, SOON, wait_for, wait_until};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
 
@@ -182,6 +182,16 @@ fn a_removed_destination_is_reported_holds_nothing_and_goes_on_when_it_is_back()
     assert_eq!(narthex.metric("narthex_removed_destinations"), Some(1.0));
     a.come_back();
     arrived(&a, &[&first, &backlog, &held]);
+    // Not everything is delivered: this one's part is not.
+    let summary = wait_for("all else to be delivered", SOON, || {
+        let summary = narthex.get("/api/v1/status/summary").json();
+        if summary["kind"] == "delivered" { Ok(summary) } else { Err(summary.to_string()) }
+    });
+    assert_eq!(summary["sentence"], "Everything is delivered to the destinations of the configuration.");
+    let details = summary["details"].as_array().unwrap();
+    let gone = details.iter().find(|detail| detail["kind"] == "destination_removed").unwrap();
+    let sentence = gone["sentence"].as_str().unwrap();
+    assert!(sentence.starts_with("gone is not in the configuration any more: "), "{sentence}");
     end(narthex);
     // What it held is let go of at the next start at the latest; that a segment has gone is told when it
     // comes back.

@@ -1,9 +1,8 @@
 //! The state that narthex shows, each by name: at the API, on the page in a real browser, and after a kill. While a
 //! page is open it is checked at each of its updates that no green shows beside a loss or a refusal.
 //!
-//! A full disk is in `tests/full_disk.rs`. Two states can't be had here, and are tested with numbers and clocks that are
-//! set by hand in `crates/agent/src/status`: a wall clock that is not plausible (a process can't be given one without
-//! other tools), and a task that has ended unexpectedly.
+//! A full disk is in `tests/full_disk.rs`. A task that has ended unexpectedly can't be had here, and is tested with
+//! numbers that are set by hand in `crates/agent/src/status`.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -11,6 +10,7 @@
     reason = "a panic is how a test reports"
 )]
 
+mod clock;
 mod losses;
 mod readiness;
 mod states;
