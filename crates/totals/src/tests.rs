@@ -176,6 +176,32 @@ fn parts_of_a_flush_have_one_time() {
     assert_eq!((parts, points), (3, vec![START + 10_000; 10]));
 }
 
+/// What docs/benchmarks.md says of the journal.
+#[test]
+fn a_changed_total_takes_few_bytes_of_the_journal() {
+    let bounds = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+    let classic = Kind::Histogram(Arc::new(Shape::classic(&bounds).unwrap()));
+    for (kind, most) in [(Kind::Counter, 13), (Kind::Gauge, 12), (classic, 52)] {
+        let mut totals = Totals::new(Limits::default());
+        let handles: Vec<Handle> =
+            (0..200).map(|x| open(&mut totals, "m", x, &kind, now(0)).unwrap()).collect();
+        let change = |totals: &mut Totals| {
+            for handle in &handles {
+                let _ = (totals.add(*handle, 1.0), totals.set(*handle, 1.0));
+                for value in bounds {
+                    let _ = totals.observe(*handle, value, 100.0);
+                }
+            }
+        };
+        change(&mut totals);
+        sent(&mut totals, now(10));
+        change(&mut totals);
+        let bytes = flush(&mut totals, now(20)).entry.len() as f64 / handles.len() as f64;
+        assert!(bytes <= f64::from(most), "{bytes} bytes for {kind:?}");
+        assert!(bytes > f64::from(most) - 3.0, "{bytes} bytes for {kind:?}: correct docs/benchmarks.md");
+    }
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Add {

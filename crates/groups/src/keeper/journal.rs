@@ -32,9 +32,8 @@ impl Keeper {
                 self.stats.journal_rewrites.add(1);
             }
             Err(error) => {
-                // Retried once the journal has doubled. Until a first success: after each round.
-                let never = self.stats.journal_rewrites.get() == 0;
-                self.journal_limit = if never { 0 } else { self.journal_bytes.saturating_mul(2) };
+                // Tried again once the journal has doubled.
+                self.journal_limit = self.journal_bytes.saturating_mul(2);
                 tracing::warn!(%error, "the journal of groups could not be rewritten");
             }
         }
