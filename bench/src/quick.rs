@@ -1,7 +1,7 @@
 //! `bench quick`: narthex beside a peer in the workloads where it has to encode, in about a minute, for CI.
 //!
 //! Machines differ and others may work on them, so only the ratio of the two counts, and it fails only beyond
-//! [`FACTOR`] times what `bench/ratios.txt` has. A lost sample fails, too. Small changes show in `bench stages --check`,
+//! [`FACTOR`] times what is committed beside the code. A lost sample fails, too. Small changes show in `bench stages --check`,
 //! which counts instructions.
 
 use crate::Result;
