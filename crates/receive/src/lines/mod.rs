@@ -1,6 +1,6 @@
 //! Inputs whose protocol is lines of text, over TCP, UDP and unix datagrams. An input whose lines are samples is a value
 //! with its settings and a function that reads lines ([`ParseLines`]); `bind` does the rest. An input whose lines change
-//! something in memory has a [`Sink::Apply`].
+//! something in memory has a `Sink::Apply`.
 //!
 //! Nothing is acknowledged. Over TCP a connection is not read while the log accepts nothing, so that senders with a
 //! buffer keep their samples. Over UDP the kernel drops what is not read in time; that is counted.
