@@ -323,8 +323,13 @@ fn check(made: &Made, case: &Case) -> Result<String, String> {
         wrong.push(format!("{tally:?}"));
     }
     let groups = narthex.get("/api/v1/metrics").expect_success().json();
-    if groups["data"].as_array().unwrap().len() != made.groups {
-        wrong.push(format!("not {} groups: {groups}", made.groups));
+    // Where the log's end is gone, it is as after a kill in the middle of a commit: what groups remember of pushes whose
+    // samples were there goes with these. At most those of the newest segment.
+    let lost_at_end = case.aside.contains(&"wal-00000004-from-");
+    let least = made.groups - if lost_at_end { made.groups / SEGMENTS } else { 0 };
+    let there = groups["data"].as_array().unwrap().len();
+    if !(least..=made.groups).contains(&there) {
+        wrong.push(format!("{there} groups, not {least} to {}: {groups}", made.groups));
     }
     let lines = narthex.process.lines();
     let tellings: Vec<&String> = lines.iter().filter(|line| line.contains("WARN")).collect();

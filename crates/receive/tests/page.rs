@@ -130,7 +130,7 @@ fn normal(page: &str) -> BTreeSet<String> {
 #[tokio::test]
 async fn names_are_escaped_as_by_the_real_pushgateway() {
     let Some(peers) = support::peers() else { return };
-    let real = Pushgateway::start(&peers, &["--push.enable-utf8-names", "--persistence.file="]);
+    let real = Pushgateway::start(&peers, &["--push.enable-utf8-names"]);
     let world = world().await;
     let body = "# TYPE h histogram\nh_bucket{\"l.x\"=\"1\",le=\"+Inf\"} 1\nh_sum{\"l.x\"=\"1\"} 1\nh_count{\"l.x\"=\"1\"} 1\n\
                 # TYPE \"h.é\" histogram\n{\"h.é_bucket\",le=\"+Inf\"} 2\n{\"h.é_sum\"} 2\n{\"h.é_count\"} 2\n\

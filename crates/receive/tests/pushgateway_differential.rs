@@ -45,7 +45,7 @@ impl Pair {
 
     async fn with(flags: &[&str]) -> Option<Pair> {
         let peers = support::peers()?;
-        let flags = [&["--web.enable-admin-api", "--persistence.file="], flags].concat();
+        let flags = [&["--web.enable-admin-api"], flags].concat();
         let real = Pushgateway::start(&peers, &flags);
         let set = |options: &mut receive::Options| {
             options.pushgateway.expose = true;

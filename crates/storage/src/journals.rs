@@ -68,7 +68,7 @@ impl Journals {
             tracing::info!(
                 journal = name,
                 entries = found.discarded,
-                "entries whose samples are not in the log were discarded; nothing of them was acknowledged"
+                "entries whose samples are not in the log were discarded, as after a kill in the middle of a commit"
             );
         }
         for damage in &found.damage {

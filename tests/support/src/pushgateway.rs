@@ -20,7 +20,9 @@ impl Pushgateway {
     pub fn start(peers: &Peers, arguments: &[&str]) -> Pushgateway {
         let (process, url) = start_server("/-/ready", |port| {
             let listen = format!("--web.listen-address=127.0.0.1:{port}");
-            Process::start(&peers.pushgateway, arguments.iter().copied().chain([&*listen]))
+            // Debian's keeps groups in /var/lib unless told otherwise, also those of another test.
+            let own = [&*listen, "--persistence.file="];
+            Process::start(&peers.pushgateway, arguments.iter().copied().chain(own))
         });
         Pushgateway { process, url }
     }

@@ -48,6 +48,8 @@ pub struct Keeper {
     ends: Turns,
     /// Bytes added to the journal since it was rewritten.
     journal_bytes: usize,
+    /// The last commit failed.
+    has_failed: bool,
     /// The journal is rewritten once it has grown by more bytes than this.
     journal_limit: usize,
 }
@@ -94,6 +96,7 @@ impl Keeper {
             turns: Turns::default(),
             ends: Turns::default(),
             journal_bytes,
+            has_failed: false,
         };
         let keys: Vec<Labels> = keeper.state.groups().map(|group| group.key.clone()).collect();
         keys.iter().for_each(|key| keeper.schedule(key));
@@ -212,6 +215,7 @@ impl Keeper {
         let bytes = entry.len();
         let markers = round.sent.markers;
         let result = self.input.append_kept(round.sent.batch, &self.journal, entry).await;
+        self.has_failed = result.is_err();
         match &result {
             Ok(()) => {
                 self.journal_bytes += bytes;

@@ -49,7 +49,9 @@ impl Keeper {
             Ask::Push(push) => self.plan_push(push, round),
             Ask::Delete(key) => {
                 let (key, at) = (key.clone(), self.state.next_time(key, self.clock.now_ms()));
-                if self.state.get(&key).is_some() {
+                // After a commit that failed, the answer needs one that succeeds: until then a power cut may bring the
+                // group back that the failed one would have made.
+                if self.state.get(&key).is_some() || self.has_failed {
                     self.make(Change::Deleted { key, at }, round);
                 }
                 Outcome::Done
