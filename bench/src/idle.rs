@@ -24,8 +24,8 @@ pub(crate) struct Idle {
     which: Which,
 }
 
-/// What narthex may keep resident at most: 15 MiB, and half a MiB for what the kernel maps around the pages of the program
-/// that are used. That differs between runs of one program: 14.9 to 15.4 MiB were measured of the same file.
+/// What narthex may keep resident at most. Half a MiB of it is for what the kernel maps around the pages of the program
+/// that are used, which differs between runs of one program: 14.9 to 15.4 MiB were measured of the same file.
 const RESIDENT_MAX: u64 = 16 << 20;
 
 /// Runs it and prints the table. An error where narthex takes more than [`RESIDENT_MAX`].
