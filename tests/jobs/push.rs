@@ -129,9 +129,7 @@ fn another_protocol_than_that_of_the_url_is_a_failure_once_the_value_is_kept() {
     let alert = &[21, 3, 3, 0, 2, 2, 40];
     let silent = format!("http://127.0.0.1:{}", server(move |first| if first == 22 { alert } else { b"" }));
     let plain = format!("https://127.0.0.1:{}", server(|_| b"HTTP/1.1 400 Bad Request\r\n\r\n"));
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap();
-    let nobody = format!("http://{}", closed.local_addr().unwrap());
-    drop(closed);
+    let nobody = format!("http://127.0.0.1:{}", support::process::free_port());
     for (url, code, words) in [
         (receiver.url(), 1, "this port speaks TLS: use https in the URL (Client sent an HTTP request"),
         (silent, 1, "this port speaks TLS: use https in the URL; kept for the next push"),

@@ -342,14 +342,18 @@ mod tests {
         }
     }
 
+    fn free_address() -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], support::process::free_port()))
+    }
+
     #[tokio::test]
     async fn an_address_moves_to_another_input() {
         let folder = tempfile::tempdir().unwrap();
         let intake = intake(folder.path());
         let mut listeners = Listeners::default();
-        let [one, two, other] = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-        let [first, second, taken] = [&one, &two, &other].map(|listener| listener.local_addr().unwrap());
-        drop((one, two));
+        let [first, second] = [(); 2].map(|()| free_address());
+        let other = TcpListener::bind("127.0.0.1:0").unwrap();
+        let taken = other.local_addr().unwrap();
         let all = |first: SocketAddr| SocketAddr::new("0.0.0.0".parse().unwrap(), first.port());
         for wanted in [
             vec![("a", first), ("b", second)],
@@ -383,9 +387,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let intake = intake(folder.path());
         let mut listeners = Listeners::default();
-        let [one, two] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-        let [first, second] = [&one, &two].map(|listener| listener.local_addr().unwrap());
-        drop((one, two));
+        let [first, second] = [(); 2].map(|()| free_address());
         let before = vec![At::wanted("a", first), At::wanted("b", second)];
         let prepared = listeners.prepare(before.clone()).unwrap();
         listeners.apply(prepared, &intake).await.unwrap();

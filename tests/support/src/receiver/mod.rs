@@ -145,9 +145,10 @@ impl std::fmt::Debug for FakeReceiver {
 }
 
 impl FakeReceiver {
-    /// Starts one that accepts everything, on a free port.
+    /// Starts one that accepts everything, on a port that nobody else gets while it is away. Otherwise the sender
+    /// under test may be given it to listen at, and sends to itself.
     pub fn start() -> FakeReceiver {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = TcpListener::bind(("127.0.0.1", crate::process::free_port())).unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             script: Mutex::new(Box::new(Answer::success)),
