@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use support::Process;
 
 mod cost;
+mod steady;
 mod ways;
 
 /// How long a value may take to be found.
@@ -30,7 +31,7 @@ const KILLED_GROUPS: u64 = 20;
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct PushOrPull {
     /// Which tables; several after commas
-    #[arg(long = "table", value_enum, value_delimiter = ',', default_value = "late,lost,cost")]
+    #[arg(long = "table", value_enum, value_delimiter = ',', default_value = "late,steady,lost,cost")]
     tables: Vec<Question>,
     /// How many values are pushed to see how late they are
     #[arg(long, default_value_t = 24)]
@@ -38,7 +39,7 @@ pub(crate) struct PushOrPull {
     /// Seconds between two scrapes, two emissions of a group, two collections
     #[arg(long, default_value_t = 15)]
     interval: u64,
-    /// How long each is watched for its cost
+    /// How long each is watched for its cost, or pushed to in a steady stream
     #[arg(long, default_value_t = 120)]
     seconds: u64,
     /// Series of the pushed group whose cost is watched
@@ -54,6 +55,8 @@ pub(crate) struct PushOrPull {
 enum Question {
     /// How late a value is.
     Late,
+    /// How late it is while narthex sends other things too.
+    Steady,
     /// How many values arrive.
     Lost,
     /// CPU, memory and bytes.
@@ -78,6 +81,9 @@ pub(crate) fn run(options: &PushOrPull) -> Result<()> {
         if asked(Question::Lost) {
             println!("\n{}", losses(&mut ways, options.interval)?);
         }
+    }
+    if asked(Question::Steady) {
+        println!("\n{}", steady::table(narthex, peers, options)?);
     }
     if asked(Question::Cost) {
         println!("\n{}", cost::table(narthex, peers, options)?);
