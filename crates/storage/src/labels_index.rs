@@ -26,8 +26,6 @@ pub(crate) struct LabelsIndex {
     places: Places,
     cache: VecDeque<(u32, Arc<[u8]>)>,
     cached_bytes: usize,
-    /// Of all label sets.
-    total_bytes: usize,
     /// The record that was used last, which is nearly always the one that is used next.
     last: Option<(u32, Arc<[u8]>)>,
 }
@@ -41,7 +39,6 @@ impl LabelsIndex {
             places: Places::default(),
             cache: VecDeque::new(),
             cached_bytes: 0,
-            total_bytes: 0,
             last: None,
         }
     }
@@ -57,7 +54,6 @@ impl LabelsIndex {
             let place = labels.as_ptr().addr() - bytes.as_ptr().addr();
             let place = Place { record, start: place as u32, len: labels.len() as u32 };
             self.places.insert(reference, place);
-            self.total_bytes += labels.len();
         }
         self.keep(record, bytes.into());
         Ok(())
@@ -120,11 +116,6 @@ impl LabelsIndex {
             Verdict::Again => Err(error),
             Verdict::GiveUp => Ok(None),
         }
-    }
-
-    /// How many bytes a label set has on average.
-    pub(crate) fn mean_bytes(&self) -> usize {
-        self.total_bytes / self.len().max(1)
     }
 
     /// Number of series.

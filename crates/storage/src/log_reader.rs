@@ -20,9 +20,6 @@ use wal::{Damage, DamageKind, Position, SegmentReader, WalError, dir};
 const READ_CHUNKS: usize = 64;
 const READ_BYTES: usize = 4 << 20;
 
-/// About how many bytes a sample takes in a record.
-const SAMPLE_BYTES: usize = 11;
-
 /// See the module.
 pub(crate) struct LogReader {
     shared: Arc<Shared>,
@@ -34,8 +31,6 @@ struct Open {
     segment: u64,
     reader: SegmentReader,
     index: LabelsIndex,
-    /// The numbers of series in the batch that is being read; kept for its memory.
-    numbers: HashMap<u64, u32>,
     /// The record that is to be read once more, since a label set of it could not be read.
     once_more: Option<u64>,
 }
@@ -109,8 +104,7 @@ impl LogReader {
             match SegmentReader::open(fs, dir, segment, 0) {
                 Ok(reader) => {
                     let index = LabelsIndex::new(dir, segment);
-                    let numbers = HashMap::new();
-                    self.open = Some(Open { segment, reader, index, numbers, once_more: None });
+                    self.open = Some(Open { segment, reader, index, once_more: None });
                     return Ok(true);
                 }
                 Err(WalError::NoSegment { .. }) => {
@@ -157,8 +151,7 @@ impl LogReader {
                 }
             }
         }
-        let Some(open) = &mut self.open else { return Ok(None) };
-        let Open { segment, reader, index, numbers, once_more } = open;
+        let Some(Open { segment, reader, index, once_more }) = &mut self.open else { return Ok(None) };
         let (shared, segment) = (&self.shared, *segment);
         let limit = if segment == end.segment { Some(end.offset) } else { shared.end_of(segment) };
         reader.set_limit(limit.unwrap_or(u64::MAX));
@@ -197,7 +190,7 @@ impl LogReader {
             let chunk_end = Position::record(segment, record.end);
             let (offset, arrived) = (record.start, shared.clock.monotonic());
             let Decoded { batch, refs, unknown, malformed } =
-                match decode(shared, index, numbers, record.kind, record.bytes) {
+                match decode(shared, index, record.kind, record.bytes) {
                     Ok(decoded) => decoded,
                     Err(error) => {
                         *once_more = Some(offset);
@@ -239,21 +232,11 @@ struct Decoded {
 fn decode(
     shared: &Shared,
     index: &mut LabelsIndex,
-    numbers: &mut HashMap<u64, u32>,
     kind: RecordType,
     bytes: &[u8],
 ) -> Result<Decoded, WalError> {
     let (mut batch, mut refs) = (Batch::new(), Vec::new());
-    if matches!(kind, RecordType::Samples) {
-        // As a rule each sample is of another series, and label sets are about as long as those before.
-        let samples = bytes.len() / SAMPLE_BYTES;
-        let series = samples.min(index.len());
-        batch.points.reserve_exact(samples);
-        batch.series.reserve_exact(series);
-        batch.bytes = model::arena::take((series * index.mean_bytes()).min(model::arena::BYTES_MAX));
-        refs.reserve_exact(series);
-    }
-    numbers.clear();
+    let mut numbers: HashMap<u64, u32> = HashMap::new();
     let mut failed = None;
     let series = |batch: &mut Batch, reference: u64| {
         if let Some(number) = numbers.get(&reference) {
@@ -278,10 +261,6 @@ fn decode(
         Ok(unknown) => (unknown, None),
         Err(error) => (0, Some(error.entry)),
     };
-    // What is reserved counts against the memory of whoever holds the batch.
-    if batch.bytes.len() < batch.bytes.capacity() / 2 {
-        batch.bytes.shrink_to_fit();
-    }
     match failed {
         Some(error) => Err(error),
         None => Ok(Decoded { batch, refs, unknown, malformed }),

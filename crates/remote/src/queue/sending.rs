@@ -103,16 +103,13 @@ impl<C: Source> Queue<C> {
         let (waiting, limit) = (&shard.waiting, shard.limit);
         let Some(next) = waiting.get(limit) else { return waiting.len() };
         // With several shards each of them has a part of each chunk.
-        if shard.lanes < LANES {
+        if shard.lanes < LANES || !self.chunks.get(*next).is_some_and(|chunk| chunk.keeps_together()) {
             return limit;
         }
         let is_of_next = |at: &&Ref| at.chunk == next.chunk;
         let cut = limit - waiting.range(..limit).rev().take_while(is_of_next).count();
         let fits = waiting.get(cut + limit).is_none_or(|after| after.chunk != next.chunk);
-        // Other chunks are cheaper to send whole, too, as long as that costs no more requests to speak of.
-        let is_nearly_full = cut >= limit - limit / 4;
-        let keeps_together = || self.chunks.get(*next).is_some_and(|chunk| chunk.keeps_together());
-        if cut > 0 && fits && (is_nearly_full || keeps_together()) { cut } else { limit }
+        if cut > 0 && fits { cut } else { limit }
     }
 
     /// Takes the first points that wait, so many or all.

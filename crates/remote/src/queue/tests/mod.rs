@@ -358,8 +358,6 @@ fn chunks_that_are_kept_together_are_not_cut_if_they_fit_into_a_batch() {
     assert_eq!(batches(&[4, 4, 4, 4, 4], true, 1), [8, 8, 4], "as many as fit");
     assert_eq!(batches(&[4, 11, 10, 3], true, 1), [10, 5, 10, 3], "a larger one is cut, and the next is not");
     assert_eq!(batches(&[4, 10, 10], false, 1), [10, 10, 4]);
-    assert_eq!(batches(&[8, 10, 3], false, 1), [8, 10, 3], "a batch that is nearly full ends with a chunk");
-    assert_eq!(batches(&[7, 10, 3], false, 1), [10, 10]);
     let divided = batches(&[40, 40], true, 2);
     assert!(
         divided.iter().filter(|size| **size == 10).count() >= 6,
