@@ -434,3 +434,23 @@ fn a_pause_that_a_receiver_asks_for_is_shown_with_its_end() {
         end(narthex);
     }
 }
+
+#[test]
+fn an_address_of_its_own_is_told_and_its_samples_wait_for_the_right_one() {
+    let receiver = FakeReceiver::start();
+    let place = Place::new();
+    let named = |url: &str| vec![format!("name: mended, url: '{url}'")];
+    let narthex = place.run_with(&named(&receiver.write_url()));
+    place.config(&named(&narthex.write_url()));
+    assert!(narthex.reload().contains("reloaded"));
+    let pushed = place.push(&narthex, 3);
+    let is_told = "508 Loop Detected: this is the narthex that sends it: the URL of the destination is its own \
+                   address";
+    wait_for("what is wrong", SOON, || {
+        let text = narthex.get("/api/v1/status/remote_write").text();
+        if text.contains(is_told) { Ok(()) } else { Err(text) }
+    });
+    place.config(&named(&receiver.write_url()));
+    assert!(narthex.reload().contains("reloaded"));
+    arrived(&receiver, &[&pushed]);
+}

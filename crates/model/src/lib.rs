@@ -26,6 +26,7 @@ pub mod limits;
 pub mod metadata;
 pub mod moment;
 pub mod original;
+pub mod process;
 pub mod secret;
 pub mod size;
 pub mod stale;

@@ -47,6 +47,10 @@ pub enum Refusal {
     /// The intake did not accept it.
     #[error(transparent)]
     Intake(#[from] intake::Refusal),
+    /// It was sent by this process. What is sent to itself would never be anywhere else, so it has to wait for the
+    /// right URL: a status with which a sender keeps it.
+    #[error("this is the narthex that sends it: the URL of the destination is its own address")]
+    OwnRequest,
     /// The task that keeps the groups has ended.
     #[error("narthex is stopping")]
     Stopping,
@@ -61,6 +65,7 @@ impl Refusal {
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::OwnRequest => StatusCode::LOOP_DETECTED,
             Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             Self::Intake(refusal) => match refusal.reason() {
@@ -74,7 +79,7 @@ impl Refusal {
     /// Its kind, for counters.
     pub const fn reason(&self) -> RefusedReason {
         match self {
-            Self::Malformed(_) => RefusedReason::Invalid,
+            Self::Malformed(_) | Self::OwnRequest => RefusedReason::Invalid,
             Self::Unsupported(_) => RefusedReason::UnsupportedMedia,
             Self::BodyTooLarge { .. } => RefusedReason::TooLarge,
             Self::TooSlow { .. } | Self::Broken(_) => RefusedReason::Incomplete,

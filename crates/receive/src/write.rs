@@ -40,6 +40,10 @@ impl HttpInput for RemoteWrite {
     type Head = Protocol;
 
     fn head(parts: &Parts) -> Result<Protocol, Refusal> {
+        let sender = parts.headers.get(model::process::HEADER);
+        if sender.is_some_and(|id| *id == HeaderValue::from(model::process::id())) {
+            return Err(Refusal::OwnRequest);
+        }
         let header = parts.headers.get(CONTENT_TYPE).map(HeaderValue::to_str);
         let content_type = header.map(|value| value.unwrap_or("not text"));
         Protocol::from_content_type(content_type).map_err(|error| Refusal::Unsupported(error.to_string()))

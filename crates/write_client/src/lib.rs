@@ -33,6 +33,7 @@ const WRITTEN_HISTOGRAMS: HeaderName =
 const WRITTEN_EXEMPLARS: HeaderName = HeaderName::from_static("x-prometheus-remote-write-exemplars-written");
 const REMOTE_WRITE_VERSION: HeaderName = HeaderName::from_static("x-prometheus-remote-write-version");
 const RETRY_ATTEMPT: HeaderName = HeaderName::from_static("retry-attempt");
+const PROCESS: HeaderName = HeaderName::from_static(model::process::HEADER);
 
 /// With zstd, which says which dialect this is.
 const DIALECT: HeaderName = HeaderName::from_static("x-victoriametrics-remote-write-version");
@@ -185,6 +186,7 @@ impl Client {
         signed_headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(post.encoding.as_str()));
         signed_headers.insert(REMOTE_WRITE_VERSION, HeaderValue::from_static(post.protocol.version()));
         let mut headers = HeaderMap::new();
+        headers.insert(PROCESS, HeaderValue::from(model::process::id()));
         if post.encoding == Encoding::Zstd {
             headers.insert(DIALECT, HeaderValue::from_static("1"));
         }

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// Headers that a user can't set, because the protocol, HTTP, a proxy or another key does. The same as in
-/// Prometheus, and the protocol's `Retry-Attempt`.
-const RESERVED: [&str; 18] = [
+/// Prometheus, the protocol's `Retry-Attempt`, and [`model::process::HEADER`].
+const RESERVED: [&str; 19] = [
     "authorization",
     "host",
     "content-encoding",
@@ -28,6 +28,7 @@ const RESERVED: [&str; 18] = [
     "x-amz-security-token",
     "x-amz-content-sha256",
     "retry-attempt",
+    model::process::HEADER,
 ];
 
 /// The values of one of `http_headers`. They are sent in this order.
