@@ -57,10 +57,10 @@ impl<C: Source> Queue<C> {
             }
             Verdict::Denied => {
                 let tries = self.note_try(index, Reached::Nothing);
-                // What was parked has failed before, while others succeeded.
-                let since = if self.settings.was_parked { Duration::ZERO } else { sent_at };
-                let since = self.failing_since(index).unwrap_or(since);
-                health.denied(since, sent_at, now);
+                // What was parked has failed before, while others succeeded: its denial says nothing of these.
+                if !self.settings.was_parked || health.is_closed() {
+                    health.denied(self.failing_since(index).unwrap_or(sent_at), sent_at, now);
+                }
                 // While other requests are accepted, a search goes on after short pauses.
                 let goes_on = is_narrowing && !health.is_closed();
                 let pause = if goes_on { self.backoff(tries, None, jitter) } else { DENIED_INTERVAL };

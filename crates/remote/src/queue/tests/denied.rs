@@ -69,11 +69,15 @@ fn credentials_that_work_for_a_moment_now_and_then_cost_no_sample() {
 
 #[test]
 fn a_parked_sample_that_is_denied_stops_nothing_else() {
-    for (was_parked, closes) in [(true, false), (false, true)] {
+    for (was_parked, others_succeed, closes) in
+        [(true, true, false), (true, false, false), (false, true, true), (false, false, true)]
+    {
         let mut health = Health::default();
         let at = Duration::from_secs;
-        health.sent(at(1));
-        health.answered(Verdict::Delivered, at(1), at(1));
+        if others_succeed {
+            health.sent(at(1));
+            health.answered(Verdict::Delivered, at(1), at(1));
+        }
         let settings = Settings { was_parked, ..settings() };
         let mut queue = Queue::new(settings, &[]);
         queue.set_flushing(true);
