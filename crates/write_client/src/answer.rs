@@ -123,7 +123,12 @@ fn by_status(answer: &Answer, sent: Sent, confirmed: bool) -> Option<Verdict> {
         (200..=299, None) if second => return None,
         (200..=299 | 400 | 409 | 422, Some(written)) if second => {
             let refused = sent.kinds.minus(written.at_most(sent.kinds));
-            if refused.total() == 0 { Verdict::Delivered } else { Verdict::Partial { refused } }
+            match refused.total() {
+                0 => Verdict::Delivered,
+                // Nothing was accepted: that is no success beside which something else could count as failing.
+                all if all == sent.kinds.total() => Verdict::RefusedWhole,
+                _ => Verdict::Partial { refused },
+            }
         }
         (200..=299, _) => Verdict::Delivered,
         (408 | 429 | 500..=599, _) => failed,
@@ -267,7 +272,7 @@ mod tests {
             let answer = Answer { status, ..Answer::default() };
             assert_eq!(judge(&answer, V1, true, resend), right, "{status} {resend:?}");
         }
-        let nothing = Some(Verdict::Partial { refused: KINDS });
+        let nothing = Some(RefusedWhole);
         for (status, written, words, right) in [
             (500, None, "native histograms are disabled", Some(HistogramsRefused)),
             (500, Some(Kinds::default()), "native histograms are disabled", Some(HistogramsRefused)),
