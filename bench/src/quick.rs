@@ -1,4 +1,4 @@
-//! `bench quick`: narthex beside a peer in the workloads where it has to encode, in about a minute, for CI.
+//! `bench quick`: narthex beside a peer, with and without anything to encode, in about a minute, for CI.
 //!
 //! Machines differ and others may work on them, so only the ratio of the two counts, and it fails only beyond
 //! [`FACTOR`] times what is committed beside the code. A lost sample fails, too. Small changes show in `bench stages --check`,
@@ -29,7 +29,9 @@ pub(crate) struct Quick {
 }
 
 /// Protocols, whether a label is added, and the peer.
-const WORKLOADS: [(Route, bool, System); 4] = [
+const WORKLOADS: [(Route, bool, System); 6] = [
+    (Route::OneOne, false, System::Vmagent),
+    (Route::TwoTwo, false, System::Prometheus),
     (Route::OneOne, true, System::Vmagent),
     (Route::TwoTwo, true, System::Prometheus),
     (Route::OneTwo, false, System::Prometheus),
