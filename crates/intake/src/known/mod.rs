@@ -45,6 +45,10 @@ pub struct KnownSeries {
     pub misses: Number,
 }
 
+/// Where in each part the series that a request names next is likely to be.
+#[derive(Debug, Default)]
+struct Next([u32; SHARDS]);
+
 /// By what a series is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Key {
@@ -87,20 +91,24 @@ impl KnownSeries {
         }
     }
 
-    fn shard(&self, key: Key) -> Option<MutexGuard<'_, Shard>> {
-        // Other bits than those by which the shard's table places its entries.
-        let index = (key.raw >> 64) as usize % self.shards.len().max(1);
+    /// Other bits than those by which the shard's table places its entries.
+    fn shard_of(&self, key: Key) -> usize {
+        (key.raw >> 64) as usize % self.shards.len().max(1)
+    }
+
+    fn shard(&self, index: usize) -> Option<MutexGuard<'_, Shard>> {
         Some(self.shards.get(index)?.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Passes what is known of a series to `take`.
+    /// Passes what is known of a series to `take`. `next` is where the request's next series are likely to be.
     #[inline]
-    fn with<T>(&self, key: Key, take: impl FnOnce(Known<'_>) -> T) -> Option<T> {
-        self.shard(key)?.find(key).map(take)
+    fn with<T>(&self, key: Key, next: &mut Next, take: impl FnOnce(Known<'_>) -> T) -> Option<T> {
+        let index = self.shard_of(key);
+        self.shard(index)?.find_from(key, next.0.get_mut(index)?).map(take)
     }
 
     fn insert(&self, key: Key, known: Known<'_>) {
-        if let Some(mut shard) = self.shard(key) {
+        if let Some(mut shard) = self.shard(self.shard_of(key)) {
             shard.insert(key, known, self.shard_bytes_max);
         }
     }

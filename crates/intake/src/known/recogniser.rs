@@ -1,6 +1,6 @@
 //! One request's use of the known series.
 
-use super::{KNOWN_SET_BYTES, Key, Known, KnownSeries, Outcome};
+use super::{KNOWN_SET_BYTES, Key, Known, KnownSeries, Next, Outcome};
 use crate::rules::{self, AllMade, Made, Rules};
 use crate::settings::InputSettings;
 use formats::text::{self, ParseError, ParseOptions};
@@ -88,6 +88,7 @@ impl Recogniser {
             dropped: 0,
             context: self.hasher.hash(context.as_bytes()),
             hashed: None,
+            next: Next::default(),
             last: None,
             made: AllMade::default(),
             hits: 0,
@@ -107,6 +108,7 @@ struct Request<'r> {
     /// The raw bytes that were hashed last, as they lie in the request, and their hash: a series that is not found is
     /// learned next.
     hashed: Option<(*const [u8], u128)>,
+    next: Next,
     /// The series of the last call of `find` or `learn`.
     last: Option<(Made, u128)>,
     made: AllMade,
@@ -134,7 +136,7 @@ impl Request<'_> {
     fn look_up(&mut self, raw: &[u8], variant: u8, take: impl FnOnce(&[u8])) -> bool {
         let key = self.key(raw, variant);
         let changed = &mut self.made.changed;
-        let found = self.known.with(key, |known| {
+        let found = self.known.with(key, &mut self.next, |known| {
             take(known.labels);
             let made = match known.outcome {
                 Outcome::Same => Made::Same,
