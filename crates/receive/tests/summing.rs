@@ -4,9 +4,9 @@
 mod common;
 
 use axum::body::Body;
+use common::history::{self, Clients, Event};
 use common::{TestClock, World};
 use http::Request;
-use model::Value;
 use proptest::prelude::*;
 use receive::{Doors, Options};
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use storage::Storage;
 use tower::ServiceExt;
-use wal::sim::{Op, SimFilesystem};
+use wal::sim::Op;
 
 const COUNTER: &str = "# TYPE c_total counter\nc_total 2\n";
 
@@ -133,51 +133,25 @@ enum Step {
     All,
     /// Everything that was not answered with 200, once more.
     Again,
-    Fail {
-        op: Op,
-        after: u64,
-        times: u64,
-    },
-    Full {
-        bytes: u64,
-    },
-    Heal,
-    DieAfter {
-        operations: u64,
-    },
-    PowerCut,
-    Kill,
 }
 
 const GROUPS: u8 = 3;
 
-fn step() -> impl Strategy<Value = Step> {
-    let op = prop::sample::select(vec![Op::Write, Op::Sync, Op::Sync, Op::SetLen, Op::Create, Op::SyncDir]);
-    prop_oneof![
+fn event() -> impl Strategy<Value = Event<Step>> {
+    let step = prop_oneof![
         8 => (0..GROUPS).prop_map(|group| Step::Add { group }),
         2 => Just(Step::All),
         3 => Just(Step::Again),
-        3 => (op, 0u64..6, 1u64..4).prop_map(|(op, after, times)| Step::Fail { op, after, times }),
-        1 => (0u64..2000).prop_map(|bytes| Step::Full { bytes }),
-        2 => Just(Step::Heal),
-        1 => (0u64..40).prop_map(|operations| Step::DieAfter { operations }),
-        2 => Just(Step::PowerCut),
-        1 => Just(Step::Kill),
-    ]
+    ];
+    history::event(step, &[Op::Write, Op::Sync, Op::Sync, Op::SetLen, Op::Create, Op::SyncDir])
 }
 
-/// What the clients know.
+/// Clients that send each push until it is answered with 200.
 #[derive(Default)]
-struct Clients {
+struct Adding {
     sent: BTreeMap<u8, u64>,
     next: u64,
     unanswered: Vec<(u8, u64)>,
-}
-
-fn open(fs: &SimFilesystem) -> Option<Storage> {
-    let mut options = storage::Options::new("/data");
-    (options.reserve_bytes, options.max_size) = (0, 64 << 20);
-    Storage::open(Arc::new(fs.clone()), TestClock::new(), options).ok().map(|(storage, _)| storage)
 }
 
 async fn send(doors: &Doors, group: u8, key: u64) -> u16 {
@@ -187,7 +161,7 @@ async fn send(doors: &Doors, group: u8, key: u64) -> u16 {
     doors.router().oneshot(request).await.unwrap().status().as_u16()
 }
 
-impl Clients {
+impl Adding {
     fn new_key(&mut self, group: u8) -> u64 {
         self.next += 1;
         *self.sent.entry(group).or_default() += 1;
@@ -225,113 +199,51 @@ async fn totals(doors: &Doors) -> BTreeMap<u8, u64> {
     groups.iter().map(total).collect()
 }
 
-/// One life of the process, until a step ends it.
-async fn live(
-    storage: &Storage,
-    fs: &SimFilesystem,
-    clients: &mut Clients,
-    steps: &mut impl Iterator<Item = Step>,
-) -> Option<Step> {
-    let clock = TestClock::new();
-    let Ok(doors) = Doors::open(storage.clone(), clock, Options::default()).await else {
-        return Some(Step::Kill);
-    };
-    for step in steps.by_ref() {
+impl Clients for Adding {
+    type Step = Step;
+    type Process = Doors;
+
+    async fn start(&mut self, storage: &Storage) -> Option<Doors> {
+        Doors::open(storage.clone(), TestClock::new(), Options::default()).await.ok()
+    }
+
+    async fn step(&mut self, doors: &Doors, step: Step) {
         match step {
             Step::Add { group } => {
-                let key = clients.new_key(group);
-                let status = send(&doors, group, key).await;
-                clients.answered(group, key, status);
+                let key = self.new_key(group);
+                let status = send(doors, group, key).await;
+                self.answered(group, key, status);
             }
             Step::All => {
                 let mut sends: Vec<(u8, u64)> =
-                    (0..GROUPS).map(|group| (group, clients.new_key(group))).collect();
+                    (0..GROUPS).map(|group| (group, self.new_key(group))).collect();
                 sends.push(sends[0]);
-                let statuses = sends.iter().map(|(group, key)| send(&doors, *group, *key));
+                let statuses = sends.iter().map(|(group, key)| send(doors, *group, *key));
                 let statuses = futures_util::future::join_all(statuses).await;
                 for ((group, key), status) in sends.into_iter().zip(statuses) {
-                    clients.answered(group, key, status);
+                    self.answered(group, key, status);
                 }
             }
-            Step::Again => clients.again(&doors).await,
-            Step::Fail { op, after, times } => fs.fail(op, after, times),
-            Step::Full { bytes } => fs.set_space(Some(bytes)),
-            Step::Heal if fs.is_dead() => {}
-            Step::Heal => fs.heal(),
-            Step::DieAfter { operations } => fs.die_after(operations),
-            Step::PowerCut | Step::Kill => return Some(step),
+            Step::Again => self.again(doors).await,
         }
     }
-    None
-}
 
-/// What each counter's samples in the log were, in order.
-async fn shown(storage: &Storage) -> BTreeMap<String, Vec<f64>> {
-    let mut follower = storage.follow(storage.oldest());
-    let mut shown: BTreeMap<String, Vec<f64>> = BTreeMap::new();
-    let end = storage.end();
-    while follower.position() < end {
-        let next = tokio::time::timeout(Duration::from_millis(5), follower.next());
-        let Ok(chunk) = next.await else { break };
-        let chunk = chunk.unwrap();
-        for point in chunk.points() {
-            let Value::Float(value) = point.value else { continue };
-            let series = chunk.batch.labels(point.series).to_string();
-            if series.starts_with("c_total") {
-                shown.entry(series).or_default().push(value);
-            }
+    async fn check(&mut self, doors: &Doors, storage: &Storage) {
+        self.again(doors).await;
+        assert_eq!(self.unanswered, []);
+        assert_eq!(totals(doors).await, self.sent, "each request counts once");
+        for (series, samples) in history::samples(storage).await {
+            let goes_up = samples.is_sorted_by_key(|(_, value)| *value);
+            assert!(goes_up || !series.starts_with("c_total"), "{series} goes back: {samples:?}");
         }
     }
-    shown
-}
-
-fn run(seed: u64, steps: Vec<Step>) {
-    let fs = SimFilesystem::new(seed);
-    let mut clients = Clients::default();
-    let mut steps = steps.into_iter();
-    loop {
-        let storage = open(&fs).or_else(|| {
-            if fs.is_dead() {
-                fs.power_cut();
-            }
-            fs.heal();
-            open(&fs)
-        });
-        let storage = storage.expect("opens on a disk that works");
-        // A runtime for each life: with it goes the task that keeps the groups, as with the process.
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let ended = runtime.block_on(live(&storage, &fs, &mut clients, &mut steps));
-        let last = ended.is_none();
-        if matches!(ended, Some(Step::PowerCut)) || fs.is_dead() || last {
-            fs.power_cut();
-            drop((runtime, storage));
-            fs.power_cut();
-        } else {
-            drop((runtime, storage));
-        }
-        if last {
-            break;
-        }
-    }
-    fs.heal();
-    let storage = open(&fs).expect("opens on a disk that works");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let doors = Doors::open(storage.clone(), TestClock::new(), Options::default()).await.unwrap();
-        clients.again(&doors).await;
-        assert_eq!(clients.unanswered, []);
-        assert_eq!(totals(&doors).await, clients.sent, "each request counts once");
-        for (series, values) in shown(&storage).await {
-            assert!(values.is_sorted(), "{series} goes back: {values:?}");
-        }
-    });
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, max_shrink_iters: 500, ..ProptestConfig::default() })]
 
     #[test]
-    fn totals_are_the_requests_that_were_sent(seed: u64, steps in prop::collection::vec(step(), 1..50)) {
-        run(seed, steps);
+    fn totals_are_the_requests_that_were_sent(seed: u64, events in prop::collection::vec(event(), 1..50)) {
+        history::run(Adding::default(), seed, events);
     }
 }

@@ -11,7 +11,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 use storage::{Journal, Options, Storage};
-use wal::sim::{Op, SimFilesystem};
+use wal::sim::{Fault, Op, SimFilesystem};
 
 const COUNTERS: usize = 2;
 
@@ -204,18 +204,7 @@ enum Step {
     },
     /// All that was not answered.
     Again,
-    Fail {
-        op: Op,
-        after: u64,
-        times: u64,
-    },
-    Full {
-        bytes: u64,
-    },
-    Heal,
-    DieAfter {
-        operations: u64,
-    },
+    Disk(Fault),
     /// An entry for each total in the place of the journal.
     Rewrite,
     Kill,
@@ -224,13 +213,16 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     let op = prop::sample::select(vec![Op::Write, Op::Sync, Op::Sync, Op::SetLen, Op::Create, Op::SyncDir]);
+    let fault = prop_oneof![
+        4 => (op, 0u64..6, 1u64..4).prop_map(|(op, after, times)| Fault::Fail { op, after, times }),
+        1 => (0u64..400).prop_map(|bytes| Fault::Full { bytes }),
+        2 => Just(Fault::Heal),
+        1 => (0u64..20).prop_map(|operations| Fault::DieAfter { operations }),
+    ];
     prop_oneof![
         8 => (0..COUNTERS).prop_map(|counter| Step::Request { counter }),
         3 => Just(Step::Again),
-        4 => (op, 0u64..6, 1u64..4).prop_map(|(op, after, times)| Step::Fail { op, after, times }),
-        1 => (0u64..400).prop_map(|bytes| Step::Full { bytes }),
-        2 => Just(Step::Heal),
-        1 => (0u64..20).prop_map(|operations| Step::DieAfter { operations }),
+        8 => fault.prop_map(Step::Disk),
         1 => Just(Step::Rewrite),
         1 => Just(Step::Kill),
         2 => Just(Step::PowerCut),
@@ -250,10 +242,7 @@ async fn run(seed: u64, steps: Vec<Step>) {
                 let entries = (0..COUNTERS).map(|counter| input.entry(counter)).collect();
                 let _ = input.storage.rewrite(&input.journal, entries).await;
             }
-            (Step::Fail { op, after, times }, _) => fs.fail(op, after, times),
-            (Step::Full { bytes }, _) => fs.set_space(Some(bytes)),
-            (Step::Heal, _) if !fs.is_dead() => fs.heal(),
-            (Step::DieAfter { operations }, _) => fs.die_after(operations),
+            (Step::Disk(fault), _) => fault.apply(&fs),
             (end @ (Step::Kill | Step::PowerCut), running) => {
                 time = running.as_ref().map_or(time, |input| input.time);
                 let running = running.take();

@@ -8,6 +8,8 @@
     reason = "test helpers, of which each test uses some"
 )]
 
+pub mod history;
+
 use axum::body::Body;
 use axum::response::Response;
 use http::Request;

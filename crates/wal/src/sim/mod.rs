@@ -68,15 +68,43 @@ struct State {
     dies_after: Option<u64>,
     space: Option<u64>,
     max_transfer: Option<usize>,
-    faults: Vec<Fault>,
+    faults: Vec<Failing>,
     counts: BTreeMap<Op, u64>,
 }
 
 #[derive(Debug)]
-struct Fault {
+struct Failing {
     op: Op,
     after: u64,
     times: u64,
+}
+
+/// What a test does to the disk in the middle of a history.
+#[derive(Debug, Clone)]
+pub enum Fault {
+    /// See [`SimFilesystem::fail`].
+    Fail { op: Op, after: u64, times: u64 },
+    /// Little room is left: see [`SimFilesystem::set_space`].
+    Full { bytes: u64 },
+    /// See [`SimFilesystem::set_max_transfer`].
+    Short { bytes: Option<usize> },
+    /// See [`SimFilesystem::die_after`].
+    DieAfter { operations: u64 },
+    /// See [`SimFilesystem::heal`]. A machine that has stopped is not healed.
+    Heal,
+}
+
+impl Fault {
+    pub fn apply(&self, fs: &SimFilesystem) {
+        match *self {
+            Fault::Fail { op, after, times } => fs.fail(op, after, times),
+            Fault::Full { bytes } => fs.set_space(Some(bytes)),
+            Fault::Short { bytes } => fs.set_max_transfer(bytes),
+            Fault::DieAfter { operations } => fs.die_after(operations),
+            Fault::Heal if fs.is_dead() => {}
+            Fault::Heal => fs.heal(),
+        }
+    }
 }
 
 impl SimFilesystem {
@@ -108,7 +136,7 @@ impl SimFilesystem {
 
     /// Makes operations of a kind fail (`EIO`): the next `after` succeed, then `times` fail.
     pub fn fail(&self, op: Op, after: u64, times: u64) {
-        self.lock().faults.push(Fault { op, after, times });
+        self.lock().faults.push(Failing { op, after, times });
     }
 
     /// Takes back what [`SimFilesystem::fail`], [`SimFilesystem::die_after`] and the limits said.
