@@ -3,7 +3,6 @@
 
 use crate::Doors;
 use crate::answer::Refusal;
-use crate::duration::rfc3339;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use formats::text::type_word;
@@ -12,7 +11,7 @@ use groups::group::{Family, Group, Kept, Member, Reading};
 use http::StatusCode;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use http_server::{Route, Routes};
-use model::{Counts, MetricType};
+use model::{Counts, MetricType, moment};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
@@ -43,7 +42,7 @@ async fn status(State(doors): State<Doors>) -> Response {
     answer(json!({
         "build_information": { "version": env!("CARGO_PKG_VERSION"), "program": "narthex" },
         "flags": flags,
-        "start_time": rfc3339(doors.started_ms()),
+        "start_time": moment::show(doors.started_ms()),
     }))
 }
 
@@ -92,7 +91,7 @@ fn group_json(group: &Group) -> Value {
 fn family_json(kept: &Kept) -> Value {
     let family = &kept.family;
     let mut out = Map::new();
-    out.insert("time_stamp".into(), json!(rfc3339(kept.pushed)));
+    out.insert("time_stamp".into(), json!(moment::show(kept.pushed)));
     out.insert("type".into(), json!(type_word(family.kind).to_uppercase()));
     if !family.help.is_empty() {
         out.insert("help".into(), json!(family.help));
