@@ -1,18 +1,24 @@
 //! Requests that were applied, by the `Idempotency-Key` that they came with, so that each is applied once however often
 //! it is sent. Pure.
+//!
+//! The number of keys is limited over all groups, because it is a limit on memory. When there are too many, the group
+//! with most keys loses its oldest: so each group keeps at least its share, and a group with many pushes does not make
+//! narthex forget the keys of the others.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
 /// The header with the key.
 pub const KEY_HEADER: &str = "idempotency-key";
 /// The longest key, in bytes.
 pub const KEY_BYTES_MAX: usize = 255;
-/// Most keys that are remembered, of all groups together: the newest.
+/// Most keys that are remembered, of all groups together.
 pub const KEYS_MAX: usize = 200_000;
 /// How long a key is remembered, in milliseconds: a day.
 pub const KEY_AGE_MS: i64 = 86_400_000;
 /// Memory of a key that is remembered, in bytes, give or take.
 pub const KEY_MEMORY_BYTES: usize = 112;
+/// Memory that a group with keys takes besides, in bytes, give or take.
+pub const KEYS_OF_GROUP_MEMORY_BYTES: usize = 240;
 
 /// A request with a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,8 +52,19 @@ pub struct Applied {
 #[derive(Debug, Default)]
 pub struct Keys {
     requests: HashMap<(u64, u128), u64>,
-    /// The oldest first.
-    order: VecDeque<Applied>,
+    /// The keys of each group, the oldest first.
+    groups: HashMap<u64, VecDeque<Remembered>>,
+    /// The groups by their number of keys.
+    by_count: BTreeSet<(usize, u64)>,
+    /// The groups by the time of their oldest key.
+    by_age: BTreeSet<(i64, u64)>,
+}
+
+/// A key of a group.
+#[derive(Debug, Clone, Copy)]
+struct Remembered {
+    key: u128,
+    wall: i64,
 }
 
 impl Keys {
@@ -61,38 +78,88 @@ impl Keys {
 
     /// Remembers a request, and forgets those that are too old or too many.
     pub(crate) fn insert(&mut self, applied: Applied) {
-        if self.requests.insert((applied.group, applied.keyed.key), applied.keyed.request).is_some() {
+        let Applied { group, keyed: Keyed { key, request }, wall } = applied;
+        if self.requests.insert((group, key), request).is_some() {
             return;
         }
-        self.order.push_back(applied);
-        let oldest = applied.wall.saturating_sub(KEY_AGE_MS);
-        while let Some(first) = self.order.front()
-            && (self.order.len() > KEYS_MAX || first.wall < oldest)
+        self.change(group, |keys| keys.push_back(Remembered { key, wall }));
+        let oldest = wall.saturating_sub(KEY_AGE_MS);
+        while let Some((_, group)) = self.by_age.first().copied().filter(|(wall, _)| *wall < oldest) {
+            self.forget_oldest(group);
+        }
+        while self.len() > KEYS_MAX
+            && let Some(group) = self.to_shorten()
         {
-            self.requests.remove(&(first.group, first.keyed.key));
-            self.order.pop_front();
+            self.forget_oldest(group);
+        }
+    }
+
+    /// The group with most keys. If each group has one key, the group with the oldest.
+    fn to_shorten(&self) -> Option<u64> {
+        match self.by_count.last()? {
+            (1, _) => self.by_age.first().map(|(_, group)| *group),
+            (_, group) => Some(*group),
+        }
+    }
+
+    fn forget_oldest(&mut self, group: u64) {
+        if let Some(forgotten) = self.change(group, VecDeque::pop_front) {
+            self.requests.remove(&(group, forgotten.key));
         }
     }
 
     /// The request was not applied after all. It is among the newest.
     pub(crate) fn remove(&mut self, group: u64, key: u128) {
         self.requests.remove(&(group, key));
-        let is_it = |applied: &Applied| (applied.group, applied.keyed.key) == (group, key);
-        if let Some(at) = self.order.iter().rposition(is_it) {
-            self.order.remove(at);
-        }
+        self.change(group, |keys| {
+            if let Some(at) = keys.iter().rposition(|remembered| remembered.key == key) {
+                keys.remove(at);
+            }
+        });
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = &Applied> {
-        self.order.iter()
+    /// Changes the keys of a group, and what depends on them.
+    fn change<T>(&mut self, group: u64, change: impl FnOnce(&mut VecDeque<Remembered>) -> T) -> T {
+        let keys = self.groups.entry(group).or_default();
+        let place = |keys: &VecDeque<Remembered>| keys.front().map(|oldest| (keys.len(), oldest.wall));
+        let before = place(keys);
+        let result = change(keys);
+        let after = place(keys);
+        if let Some((count, wall)) = before.filter(|_| before != after) {
+            self.by_count.remove(&(count, group));
+            self.by_age.remove(&(wall, group));
+        }
+        match after {
+            Some((count, wall)) => {
+                self.by_count.insert((count, group));
+                self.by_age.insert((wall, group));
+            }
+            None => drop(self.groups.remove(&group)),
+        }
+        result
+    }
+
+    /// Those of each group together, the oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = Applied> {
+        self.groups.iter().flat_map(|(group, keys)| {
+            keys.iter().filter_map(|Remembered { key, wall }| {
+                let request = *self.requests.get(&(*group, *key))?;
+                Some(Applied { group: *group, keyed: Keyed { key: *key, request }, wall: *wall })
+            })
+        })
     }
 
     pub fn len(&self) -> usize {
-        self.order.len()
+        self.requests.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.order.is_empty()
+        self.requests.is_empty()
+    }
+
+    /// Memory in bytes, give or take.
+    pub(crate) fn bytes(&self) -> usize {
+        self.len() * KEY_MEMORY_BYTES + self.groups.len() * KEYS_OF_GROUP_MEMORY_BYTES
     }
 }
 
@@ -121,6 +188,29 @@ mod tests {
         (0..KEYS_MAX as u128 + 10).for_each(|key| keys.insert(applied(key, 0)));
         assert_eq!((keys.len(), keys.known(1, Keyed { key: 9, request: 7 })), (KEYS_MAX, Known::New));
         keys.insert(applied(1 << 70, KEY_AGE_MS + 1));
-        assert_eq!((keys.len(), keys.requests.len()), (1, 1));
+        assert_eq!((keys.len(), keys.requests.len(), keys.by_age.len(), keys.by_count.len()), (1, 1, 1, 1));
+        keys.remove(1, 1 << 70);
+        assert_eq!((keys.groups.len(), keys.by_age.len(), keys.by_count.len(), keys.bytes()), (0, 0, 0, 0));
+    }
+
+    #[test]
+    fn a_group_with_many_keys_does_not_make_others_lose_theirs() {
+        let mut keys = Keys::default();
+        let of = |group, key, wall| Applied { group, keyed: Keyed { key, request: 7 }, wall };
+        let is_known =
+            |keys: &Keys, group, key| keys.known(group, Keyed { key, request: 7 }) == Known::Applied;
+        keys.insert(of(1, 1, 0));
+        (0..KEYS_MAX as u128 * 2).for_each(|key| keys.insert(of(2, key, 1)));
+        assert!(is_known(&keys, 1, 1), "the oldest of all");
+        assert_eq!((keys.len(), is_known(&keys, 2, KEYS_MAX as u128 * 2 - 1)), (KEYS_MAX, true));
+        assert!(!is_known(&keys, 2, KEYS_MAX as u128));
+        // Another group with many: they share.
+        (0..KEYS_MAX as u128).for_each(|key| keys.insert(of(3, key, 2)));
+        let counts: Vec<(usize, u64)> = keys.by_count.iter().copied().collect();
+        assert_eq!(counts, [(1, 1), (KEYS_MAX / 2 - 1, 3), (KEYS_MAX / 2, 2)]);
+        // As many groups as keys: the oldest is forgotten, not the new one.
+        (0..KEYS_MAX as u64 + 5).for_each(|group| keys.insert(of(10 + group, 0, 3)));
+        assert_eq!(keys.len(), KEYS_MAX);
+        assert!(is_known(&keys, KEYS_MAX as u64 + 14, 0) && !is_known(&keys, 1, 1));
     }
 }

@@ -6,7 +6,7 @@
 use super::change::Change;
 use super::emit;
 use super::group::{Group, Kept, Member};
-use super::keys::{Applied, KEY_MEMORY_BYTES, Keyed, Keys, Known};
+use super::keys::{Applied, Keyed, Keys, Known};
 use super::packed::{self, Families, Packed};
 use super::types::Types;
 use model::emission_time;
@@ -154,7 +154,7 @@ impl State {
 
     /// Memory that all groups take, in bytes, with the keys of their requests.
     pub fn bytes(&self) -> usize {
-        self.bytes + self.keys.len() * KEY_MEMORY_BYTES
+        self.bytes + self.keys.bytes()
     }
 
     /// Requests with a key that are remembered.
@@ -340,8 +340,8 @@ impl State {
             .iter()
             .filter_map(|key| Some(Change::Departed { key: key.clone(), at: *self.departed.get(key)? }));
         let groups = self.groups().map(|group| Change::Snapshot(group.clone()));
-        let is_there = |applied: &&Applied| self.by_id.contains_key(&applied.group);
-        let keys = self.keys.iter().filter(is_there).map(|applied| Change::Keyed(*applied));
+        let is_there = |applied: &Applied| self.by_id.contains_key(&applied.group);
+        let keys = self.keys.iter().filter(is_there).map(Change::Keyed);
         departed.chain(groups).chain(keys).collect()
     }
 
