@@ -1,7 +1,8 @@
 //! The totals of an input, with their journal.
 
+use crate::commit::Waiting;
 use crate::entry::Replay;
-use crate::flush::Begin;
+use crate::flush::{Begin, Flush};
 use crate::limits::Limits;
 use crate::table::{Now, Totals};
 use intake::Input;
@@ -29,14 +30,15 @@ pub struct Accumulators {
     clock: Arc<dyn Clock>,
     totals: Mutex<Totals>,
     begin: Mutex<Begin>,
-    /// Held during a flush.
-    file: tokio::sync::Mutex<File>,
+    /// Held during a flush, and while changes are committed.
+    pub(crate) file: tokio::sync::Mutex<File>,
+    pub(crate) waiting: Mutex<Vec<Waiting>>,
     damaged: AtomicU64,
     rewrites: AtomicU64,
 }
 
 #[derive(Debug)]
-struct File {
+pub(crate) struct File {
     journal: Journal,
     /// Bytes added since it was rewritten, and how many may be added.
     bytes: usize,
@@ -67,6 +69,7 @@ impl Accumulators {
             totals: Mutex::new(replay.finish()),
             begin: Mutex::new(settings.begin),
             file: tokio::sync::Mutex::new(File { journal, bytes, limit: JOURNAL_SLACK_BYTES }),
+            waiting: Mutex::default(),
             damaged: damaged.into(),
             rewrites: AtomicU64::new(0),
         })
@@ -97,32 +100,49 @@ impl Accumulators {
         self.rewrites.load(Ordering::Relaxed)
     }
 
+    pub(crate) fn begin(&self) -> Begin {
+        *self.begin.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Makes durable what changed, and sends it: returns once it is in the log. What changes meanwhile belongs to the
     /// next flush. If the commit fails nothing is lost: the next flush has it again.
     pub async fn flush(&self) -> Result<(), AppendError> {
         let mut file = self.file.lock().await;
-        let begin = *self.begin.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = self.now();
+        let (now, begin) = (self.now(), self.begin());
         loop {
             let flush = self.totals().flush(now, begin, PART_POINTS);
-            let Some(mut flush) = flush else { break };
-            let (batch, entry) = (std::mem::take(&mut flush.batch), std::mem::take(&mut flush.entry));
-            let (points, bytes, more) = (batch.points.len(), entry.len(), flush.more);
-            if let Err(error) = self.input.append_kept(batch, &file.journal, entry).await {
-                self.totals().retract(flush);
-                return Err(error);
-            }
-            self.totals().confirm(flush);
-            self.input.counters().points.add(points as u64);
-            file.bytes += bytes;
+            let Some(flush) = flush else { break };
+            let more = flush.more;
+            self.append(&mut file, flush).await?;
             if !more {
                 break;
             }
         }
-        if file.bytes > file.limit {
-            self.rewrite(&mut file).await;
-        }
+        self.rewrite_if_long(&mut file).await;
         Ok(())
+    }
+
+    /// Commits a part of a flush.
+    pub(crate) async fn append(&self, file: &mut File, mut flush: Flush) -> Result<(), AppendError> {
+        let (batch, entry) = (std::mem::take(&mut flush.batch), std::mem::take(&mut flush.entry));
+        let (points, bytes) = (batch.points.len(), entry.len());
+        let result = self.input.append_kept(batch, &file.journal, entry).await;
+        let mut totals = self.totals();
+        match &result {
+            Ok(()) => {
+                totals.confirm(flush);
+                self.input.counters().points.add(points as u64);
+                file.bytes += bytes;
+            }
+            Err(_) => totals.retract(flush),
+        }
+        result
+    }
+
+    pub(crate) async fn rewrite_if_long(&self, file: &mut File) {
+        if file.bytes > file.limit {
+            self.rewrite(file).await;
+        }
     }
 
     /// Replaces the journal by a snapshot. If that fails, the old journal stays.

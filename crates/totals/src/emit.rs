@@ -2,7 +2,7 @@
 
 use crate::names::PARTS;
 use crate::table::Series;
-use crate::value::{HistogramTotal, Total};
+use crate::value::{HistogramTotal, SummaryPart, Total};
 use model::labels::METRIC_NAME;
 use model::{Batch, Counts, Histogram, LabelsBuilder, LabelsRef, Limits, Metadata, ResetHint, stale_nan};
 use std::collections::HashMap;
@@ -30,7 +30,7 @@ pub(crate) fn total(batch: &mut Batch, series: &Series, at_ms: i64, in_batch: &m
 
 /// Appends the sample of 0 with which a counter or histogram begins.
 pub(crate) fn zero(batch: &mut Batch, series: &Series) {
-    if !matches!(series.total, Total::Gauge(_)) {
+    if !matches!(series.total, Total::Gauge(_) | Total::Summary(SummaryPart::Quantile, _)) {
         say(batch, series, series.start_ms, model::Series::NO_METADATA, Say::Zero);
     }
 }
@@ -43,7 +43,13 @@ pub(crate) fn markers(batch: &mut Batch, series: &Series, at_ms: i64) {
 fn say(batch: &mut Batch, series: &Series, at_ms: i64, metadata: u32, say: Say) {
     let mut rows = Rows { batch, at_ms, start_ms: series.start_ms, metadata, say };
     match &series.total {
-        Total::Counter(sum) => rows.float(series.labels.as_ref(), sum.value()),
+        Total::Counter(sum) | Total::Summary(SummaryPart::Count | SummaryPart::Sum, sum) => {
+            rows.float(series.labels.as_ref(), sum.value());
+        }
+        Total::Summary(SummaryPart::Quantile, value) => {
+            rows.start_ms = 0;
+            rows.float(series.labels.as_ref(), value.value());
+        }
         Total::Gauge(value) => {
             rows.start_ms = 0;
             rows.float(series.labels.as_ref(), *value);

@@ -4,9 +4,11 @@
 //! ┌─────────┬──────────────────┬──────────────┬────
 //! │ version │ time of the flush│ tag │ fields │ ...      version, tag: 1 byte
 //! └─────────┴──────────────────┴──────────────┴────
-//! 1  opened: number, labels, kind, help, time to live in milliseconds or nothing, start
-//! 2  state:  number, the whole total: a counter, a gauge, or a histogram
-//! 3  ended:  number
+//! 1  opened:  number, labels, kind, help, time to live in milliseconds or nothing, start
+//! 2  state:   number, the whole total: a counter, a gauge, or a histogram
+//! 3  ended:   number
+//! 4  marked:  number, two numbers of the input's (see `Totals::set_mark`)
+//! 5  applied: the hash of a request (16 bytes, little-endian), when
 //! ```
 //!
 //! Numbers are varints, signed ones zigzag-encoded; floats are their 8 bytes, little-endian; texts and labels are
@@ -15,7 +17,7 @@
 use crate::native::{Buckets, SCHEMA, SCHEMA_MIN};
 use crate::sum::Sum;
 use crate::table::{Series, Totals};
-use crate::value::{HistogramTotal, Kind, Shape, Total};
+use crate::value::{HistogramTotal, Kind, Shape, SummaryPart, Total};
 use model::varint::{put_bytes, put_i64, put_u64, take_bytes, take_i64, take_u64};
 use model::{Labels, LabelsRef};
 use std::collections::HashMap;
@@ -26,6 +28,8 @@ const VERSION: u8 = 1;
 const OPENED: u8 = 1;
 const STATE: u8 = 2;
 const ENDED: u8 = 3;
+const MARKED: u8 = 4;
+const APPLIED: u8 = 5;
 
 /// An entry that can't be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -42,6 +46,8 @@ enum Change {
     Opened { id: u64, labels: Labels, kind: Kind, help: String, ttl: Option<Duration>, start_ms: i64 },
     State { id: u64, total: State },
     Ended { id: u64 },
+    Marked { id: u64, mark: [u64; 2] },
+    Applied { request: u128, wall_ms: i64 },
 }
 
 /// A total as an entry has it: without the shape of a histogram, which it has once.
@@ -80,16 +86,27 @@ impl Writer {
         out.push(STATE);
         put_u64(out, series.id);
         match &series.total {
-            Total::Counter(sum) => {
+            Total::Counter(sum) | Total::Summary(SummaryPart::Count | SummaryPart::Sum, sum) => {
                 out.push(1);
                 put_sum(out, sum);
             }
-            Total::Gauge(value) => {
+            Total::Gauge(value) | Total::Summary(SummaryPart::Quantile, Sum { sum: value, .. }) => {
                 out.push(2);
                 put_f64(out, *value);
             }
             Total::Histogram(histogram) => put_histogram(out, histogram),
         }
+        if series.mark != [0; 2] {
+            out.push(MARKED);
+            put_u64(out, series.id);
+            series.mark.iter().for_each(|number| put_u64(out, *number));
+        }
+    }
+
+    pub(crate) fn applied(&mut self, request: u128, wall_ms: i64) {
+        self.0.push(APPLIED);
+        self.0.extend_from_slice(&request.to_le_bytes());
+        put_i64(&mut self.0, wall_ms);
     }
 
     pub(crate) fn ended(&mut self, id: u64) {
@@ -123,6 +140,9 @@ fn put_kind(out: &mut Vec<u8>, kind: &Kind) {
     match kind {
         Kind::Counter => out.push(1),
         Kind::Gauge => out.push(2),
+        Kind::Summary(SummaryPart::Count) => out.push(5),
+        Kind::Summary(SummaryPart::Sum) => out.push(6),
+        Kind::Summary(SummaryPart::Quantile) => out.push(7),
         Kind::Histogram(shape) => {
             out.push(3 + u8::from(shape.is_native()));
             let bounds = shape.bounds();
@@ -188,6 +208,9 @@ fn take_kind(input: &mut &[u8]) -> Option<Kind> {
         1 => return Some(Kind::Counter),
         2 => return Some(Kind::Gauge),
         3 | 4 => {}
+        5 => return Some(Kind::Summary(SummaryPart::Count)),
+        6 => return Some(Kind::Summary(SummaryPart::Sum)),
+        7 => return Some(Kind::Summary(SummaryPart::Quantile)),
         _ => return None,
     }
     let bounds = match take_u64(input)?.checked_sub(1) {
@@ -260,6 +283,12 @@ fn take_change(input: &mut &[u8]) -> Option<Change> {
         },
         STATE => Change::State { id: take_u64(input)?, total: take_state(input)? },
         ENDED => Change::Ended { id: take_u64(input)? },
+        MARKED => Change::Marked { id: take_u64(input)?, mark: [take_u64(input)?, take_u64(input)?] },
+        APPLIED => {
+            let (request, rest) = input.split_first_chunk::<16>()?;
+            *input = rest;
+            Change::Applied { request: u128::from_le_bytes(*request), wall_ms: take_i64(input)? }
+        }
         _ => return None,
     })
 }
@@ -312,6 +341,7 @@ impl Replay {
                     metadata: self.totals.metadata(labels.as_ref(), &kind, &help),
                     total: Total::new(&kind),
                     labels,
+                    mark: [0; 2],
                     ttl,
                     start_ms,
                     is_changed: false,
@@ -319,6 +349,7 @@ impl Replay {
                     flushed_at: self.now,
                     is_journalled: true,
                     is_begun: true,
+                    is_remembered: false,
                 };
                 if let Some(handle) = self.totals.insert(series) {
                     self.by_id.insert(id, handle);
@@ -328,8 +359,14 @@ impl Replay {
                 let handle = self.by_id.get(&id).copied();
                 let Some(series) = handle.and_then(|handle| self.totals.get_mut(handle)) else { return };
                 match (&mut series.total, total) {
-                    (Total::Counter(own), State::Counter(sum)) => *own = sum,
+                    (
+                        Total::Counter(own) | Total::Summary(SummaryPart::Count | SummaryPart::Sum, own),
+                        State::Counter(sum),
+                    ) => *own = sum,
                     (Total::Gauge(own), State::Gauge(value)) => *own = value,
+                    (Total::Summary(SummaryPart::Quantile, own), State::Gauge(value)) => {
+                        *own = Sum::from(value)
+                    }
                     (Total::Histogram(own), State::Histogram { count, carry, sum, classic, native })
                         if own.classic.len() == classic.len() =>
                     {
@@ -344,6 +381,15 @@ impl Replay {
                 if let Some(handle) = self.by_id.remove(&id) {
                     self.totals.remove(handle);
                 }
+            }
+            Change::Marked { id, mark } => {
+                let handle = self.by_id.get(&id).copied();
+                if let Some(series) = handle.and_then(|handle| self.totals.get_mut(handle)) {
+                    series.mark = mark;
+                }
+            }
+            Change::Applied { request, wall_ms } => {
+                self.totals.requests.insert(request, wall_ms);
             }
         }
     }
@@ -360,6 +406,7 @@ impl Totals {
     /// What a journal must hold so that replaying it gives these totals.
     pub fn snapshot(&self) -> Vec<Vec<u8>> {
         let (mut entries, mut entry) = (Vec::new(), Writer::new(self.last_flush_ms));
+        self.requests.iter().for_each(|(request, wall_ms)| entry.applied(request, wall_ms));
         let mut from = 0;
         while let Some((handle, next)) = self.next(from) {
             from = next;

@@ -6,7 +6,7 @@
 
 use crate::emit;
 use crate::entry;
-use crate::table::{Handle, Now, Totals};
+use crate::table::{Handle, Now, Series, Totals};
 use model::{Batch, emission_time};
 use std::collections::HashMap;
 use std::time::Duration;
@@ -53,65 +53,107 @@ struct Flushed {
     before: (Duration, Duration),
 }
 
+/// A part of a flush that is being put together.
+pub(crate) struct Part {
+    round: Round,
+    batch: Batch,
+    entry: entry::Writer,
+    metadata: emit::InBatch,
+    flushed: Vec<Flushed>,
+}
+
+impl Part {
+    pub(crate) fn new(round: Round) -> Part {
+        let entry = entry::Writer::new(round.at_ms);
+        Part { round, batch: Batch::new(), entry, metadata: HashMap::new(), flushed: Vec::new() }
+    }
+
+    /// Appends the samples of a series, and what the journal needs. `at`: now, by the monotonic clock.
+    pub(crate) fn add(&mut self, handle: Handle, series: &mut Series, at: Duration) {
+        let Round { at_ms, last_ms, begin, .. } = self.round;
+        let ends = is_over(series, at);
+        let before = (series.changed_at, series.flushed_at);
+        self.flushed.push(Flushed { handle, was_changed: series.is_changed, ends, before });
+        if ends {
+            emit::markers(&mut self.batch, series, at_ms);
+            self.entry.ended(series.id);
+            return;
+        }
+        if !series.is_begun {
+            let start = series.start_ms.saturating_sub(1).max(last_ms.saturating_add(1));
+            series.start_ms = start.min(at_ms.saturating_sub(1));
+            // At most once: what could not be acknowledged may still have been written.
+            series.is_begun = true;
+            if begin == Begin::WithZero && series.start_ms > last_ms {
+                emit::zero(&mut self.batch, series);
+            }
+        }
+        emit::total(&mut self.batch, series, at_ms, &mut self.metadata);
+        if !series.is_journalled {
+            self.entry.opened(series);
+        }
+        // What did not change is in the journal already.
+        if series.is_changed || !series.is_journalled {
+            self.entry.state(series);
+        }
+        if series.is_changed {
+            series.changed_at = at;
+        }
+        (series.is_changed, series.flushed_at) = (false, at);
+    }
+
+    /// Notes in the journal that a request was applied.
+    pub(crate) fn applied(&mut self, request: u128, wall_ms: i64) {
+        self.entry.applied(request, wall_ms);
+    }
+}
+
+/// Whether a series did not change for its time to live.
+fn is_over(series: &Series, at: Duration) -> bool {
+    !series.is_changed && series.ttl.is_some_and(|ttl| at.saturating_sub(series.changed_at) >= ttl)
+}
+
+impl Flush {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.flushed.is_empty()
+    }
+}
+
 impl Totals {
     /// Takes the next part of a flush, with at least one series and about `points` samples; a new flush begins once the
     /// one before has no more parts. `None`: there is nothing to send.
     pub fn flush(&mut self, now: Now, begin: Begin, points: usize) -> Option<Flush> {
-        let mut round = self.round.take().unwrap_or_else(|| {
-            let last_ms = self.last_flush_ms;
-            let at_ms = emission_time::next(last_ms, now.wall_ms);
-            Round { at_ms, last_ms, begin, next: 0 }
-        });
-        let mut flush = Flush { batch: Batch::new(), entry: Vec::new(), more: false, flushed: Vec::new() };
-        let (mut entry, mut metadata) = (entry::Writer::new(round.at_ms), HashMap::new());
+        let mut round = self.round.take().unwrap_or_else(|| self.next_round(now, begin));
+        let mut part = Part::new(round);
+        let (at, mut more) = (now.monotonic, false);
         while let Some((handle, next)) = self.next(round.next) {
-            if flush.batch.points.len() >= points {
-                flush.more = true;
+            if part.batch.points.len() >= points {
+                more = true;
                 break;
             }
             round.next = next;
-            let at = now.monotonic;
             let Some(series) = self.get_mut(handle) else { continue };
-            let ends = !series.is_changed
-                && series.ttl.is_some_and(|ttl| at.saturating_sub(series.changed_at) >= ttl);
-            if !series.is_changed && !ends && at.saturating_sub(series.flushed_at) < REPEAT {
-                continue;
+            if series.is_changed || is_over(series, at) || at.saturating_sub(series.flushed_at) >= REPEAT {
+                part.add(handle, series, at);
             }
-            let before = (series.changed_at, series.flushed_at);
-            flush.flushed.push(Flushed { handle, was_changed: series.is_changed, ends, before });
-            if ends {
-                emit::markers(&mut flush.batch, series, round.at_ms);
-                entry.ended(series.id);
-                continue;
-            }
-            if !series.is_begun {
-                let start = series.start_ms.saturating_sub(1).max(round.last_ms.saturating_add(1));
-                series.start_ms = start.min(round.at_ms.saturating_sub(1));
-                // At most once: what could not be acknowledged may still have been written.
-                series.is_begun = true;
-                if round.begin == Begin::WithZero && series.start_ms > round.last_ms {
-                    emit::zero(&mut flush.batch, series);
-                }
-            }
-            emit::total(&mut flush.batch, series, round.at_ms, &mut metadata);
-            if !series.is_journalled {
-                entry.opened(series);
-            }
-            // What did not change is in the journal already.
-            if series.is_changed || !series.is_journalled {
-                entry.state(series);
-            }
-            if series.is_changed {
-                series.changed_at = at;
-            }
-            (series.is_changed, series.flushed_at) = (false, at);
         }
-        self.last_flush_ms = round.at_ms;
-        flush.entry = entry.finish();
-        if flush.more {
+        let flush = self.finish_part(part);
+        if more {
             self.round = Some(round);
         }
-        (!flush.flushed.is_empty()).then_some(flush)
+        (!flush.is_empty()).then_some(Flush { more, ..flush })
+    }
+
+    /// A flush that begins now.
+    pub(crate) fn next_round(&self, now: Now, begin: Begin) -> Round {
+        let last_ms = self.last_flush_ms;
+        Round { at_ms: emission_time::next(last_ms, now.wall_ms), last_ms, begin, next: 0 }
+    }
+
+    pub(crate) fn finish_part(&mut self, part: Part) -> Flush {
+        let Part { round, batch, entry, flushed, .. } = part;
+        self.last_flush_ms = round.at_ms;
+        Flush { batch, entry: entry.finish(), more: false, flushed }
     }
 
     /// The part is committed. Returns how many totals ended.

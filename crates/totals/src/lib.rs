@@ -12,6 +12,8 @@
 //! - **A total never goes back**, over restarts, kills and failed commits: what a sample in the log shows is in the
 //!   journal too, because the log's committer makes them durable together ([`storage::Storage::append_with`]).
 //! - **What was not flushed is lost by a kill**, at most one interval. What was flushed is not.
+//! - **A request that is answered counts once** ([`Accumulators::commit`]): its changes are durable before the answer, and
+//!   undone if their commit fails.
 //! - **Start times stay true**: a series that ends and comes back is a new one, with a start of its own.
 //! - **It is bounded** ([`Limits`]): over a limit new series are refused and counted by their metric name, known ones
 //!   go on. A series without changes for its time to live ends with a staleness marker.
@@ -22,22 +24,26 @@
 //! [`Accumulators`] is what an input holds. [`Totals`] has the rules and is pure, as everything but [`Accumulators`] is.
 
 mod accumulators;
+mod commit;
 mod emit;
 mod entry;
 mod flush;
 mod limits;
 mod names;
 pub mod native;
+mod requests;
 mod sum;
 mod table;
 #[cfg(test)]
 mod tests;
+mod undo;
 mod value;
 
 pub use accumulators::{Accumulators, Settings};
 pub use entry::{EntryError, Replay};
 pub use flush::{Begin, Flush, REPEAT};
 pub use limits::{Limits, Refused};
+pub use requests::{REQUEST_AGE_MS, REQUESTS_MAX};
 pub use sum::Sum;
 pub use table::{Handle, NewSeries, Now, Totals};
-pub use value::{BOUNDS_MAX, ChangeError, Kind, Shape, ShapeError};
+pub use value::{BOUNDS_MAX, ChangeError, Kind, Shape, ShapeError, SummaryPart};

@@ -40,7 +40,7 @@ impl Names {
         match self.names.get(name) {
             Some(name) => name.metadata.clone(),
             None => Arc::new(Metadata {
-                family: String::from_utf8_lossy(name).into_owned(),
+                family: String::from_utf8_lossy(kind.family(name)).into_owned(),
                 kind: kind.metric_type(),
                 help: help.to_string(),
                 unit: String::new(),

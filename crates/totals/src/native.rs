@@ -47,6 +47,34 @@ impl Default for Buckets {
 }
 
 impl Buckets {
+    /// Buckets as OpenTelemetry counts them: the first of each side has the index `offset`, and the bucket with index i
+    /// begins above `2^(i / 2^scale)`, where ours ends at such a bound. A finer scale than [`SCHEMA`] is reduced to it.
+    /// `None`: the scale is coarser than [`SCHEMA_MIN`], or a number is too large.
+    pub fn exponential(
+        scale: i32,
+        zero: u64,
+        positive: (i32, &[u64]),
+        negative: (i32, &[u64]),
+    ) -> Option<Buckets> {
+        let schema = scale.min(SCHEMA);
+        let steps = u32::try_from(scale.checked_sub(schema)?).ok().filter(|steps| *steps < 32)?;
+        (schema >= SCHEMA_MIN).then_some(())?;
+        let round_up = (1i64 << steps) - 1;
+        let side = |(offset, counts): (i32, &[u64])| -> Option<Vec<(i32, u64)>> {
+            let mut side = Vec::new();
+            for (index, count) in (i64::from(offset) + 1..).zip(counts).filter(|(_, count)| **count > 0) {
+                side.push((i32::try_from((index + round_up) >> steps).ok()?, *count));
+            }
+            Some(side)
+        };
+        let mut buckets = Buckets { schema, zero, positive: side(positive)?, negative: side(negative)? };
+        let counts = buckets.positive.iter().chain(&buckets.negative).map(|(_, count)| *count);
+        counts.into_iter().try_fold(zero, u64::checked_add)?;
+        [&mut buckets.positive, &mut buckets.negative].into_iter().for_each(join);
+        buckets.limit();
+        Some(buckets)
+    }
+
     /// Counts `count` observations of a finite value.
     pub fn observe(&mut self, value: f64, count: u64) {
         if value.abs() <= ZERO_THRESHOLD {
@@ -239,6 +267,42 @@ mod tests {
         let mut buckets = Buckets::default();
         (-50..50).for_each(|exponent| buckets.observe(1.1f64.powi(exponent * 5), 1));
         assert!(buckets.len() <= BUCKETS_MAX && buckets.schema > SCHEMA_MIN, "{}", buckets.schema);
+    }
+
+    /// OpenTelemetry's bucket i is above 2^(i / 2^scale), up to the next bound.
+    #[test]
+    fn buckets_of_opentelemetry_have_their_index_one_lower() {
+        // 1.5, 3 and 3.1 at scale 3: indices 4, 12 and 13.
+        let mut counted = Buckets::default();
+        for value in [1.5, 3.0, 3.1, 3.1] {
+            counted.observe(value, 1);
+        }
+        counted.observe(-1.5, 2);
+        let mut counts = [0; 10];
+        (counts[0], counts[8], counts[9]) = (1, 1, 2);
+        let given = Buckets::exponential(3, 0, (4, &counts), (4, &[2])).unwrap();
+        assert_eq!(given, counted);
+        // The same values at scale 20.
+        let fine = |value: f64| ((value.log2() * 2f64.powi(20)).ceil() as i32 - 1, [1]);
+        let mut merged = Buckets::default();
+        for value in [1.5, 3.0, 3.1, 3.1] {
+            let (offset, counts) = fine(value);
+            merged.merge(&Buckets::exponential(20, 0, (offset, &counts), (0, &[])).unwrap());
+        }
+        merged.merge(&Buckets::exponential(20, 0, (0, &[]), (fine(1.5).0, &[2])).unwrap());
+        assert_eq!(merged, counted);
+        assert_eq!(Buckets::exponential(-4, 7, (-1, &[3]), (0, &[])).unwrap().count(), 10);
+        for wrong in [
+            Buckets::exponential(-5, 0, (0, &[]), (0, &[])),
+            Buckets::exponential(i32::MIN, 0, (0, &[]), (0, &[])),
+            Buckets::exponential(i32::MAX, 0, (0, &[]), (0, &[])),
+            Buckets::exponential(0, u64::MAX, (0, &[1]), (0, &[])),
+            Buckets::exponential(0, 0, (i32::MAX, &[1]), (0, &[])),
+        ] {
+            assert_eq!(wrong, None);
+        }
+        let wide = [1; 100_000];
+        assert!(Buckets::exponential(20, 0, (i32::MIN, &wide), (0, &wide)).unwrap().len() <= BUCKETS_MAX);
     }
 
     fn observations() -> impl Strategy<Value = Vec<(f64, u64)>> {

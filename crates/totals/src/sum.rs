@@ -7,6 +7,12 @@ pub struct Sum {
     pub(crate) lost: f64,
 }
 
+impl From<f64> for Sum {
+    fn from(sum: f64) -> Sum {
+        Sum { sum, lost: 0.0 }
+    }
+}
+
 impl Sum {
     pub fn add(&mut self, value: f64) {
         let sum = self.sum + value;

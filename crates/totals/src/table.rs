@@ -2,6 +2,9 @@
 
 use crate::limits::{Limits, Refused};
 use crate::names::Names;
+use crate::native::Buckets;
+use crate::requests::Requests;
+use crate::undo::Undo;
 use crate::value::{ChangeError, Kind, Total};
 use hashbrown::HashTable;
 use intake::Blamed;
@@ -55,6 +58,8 @@ pub(crate) struct Series {
     pub(crate) labels: Labels,
     pub(crate) metadata: Arc<Metadata>,
     pub(crate) total: Total,
+    /// See [`Totals::set_mark`]; zeros for none.
+    pub(crate) mark: [u64; 2],
     pub(crate) ttl: Option<Duration>,
     /// When it began, in milliseconds since 1970.
     pub(crate) start_ms: i64,
@@ -67,6 +72,8 @@ pub(crate) struct Series {
     pub(crate) is_journalled: bool,
     /// A flush tried to show where it begins.
     pub(crate) is_begun: bool,
+    /// What it was before the changes that wait for their commit is in [`Totals::undo`].
+    pub(crate) is_remembered: bool,
 }
 
 #[derive(Debug, Default)]
@@ -92,6 +99,9 @@ pub struct Totals {
     pub(crate) last_flush_ms: i64,
     /// The flush that is under way.
     pub(crate) round: Option<crate::flush::Round>,
+    /// How to undo the changes that wait for their commit.
+    pub(crate) undo: Option<Undo>,
+    pub(crate) requests: Requests,
 }
 
 impl Totals {
@@ -109,6 +119,8 @@ impl Totals {
             ended: 0,
             last_flush_ms: i64::MIN,
             round: None,
+            undo: None,
+            requests: Requests::default(),
         }
     }
 
@@ -145,6 +157,7 @@ impl Totals {
                 labels: new.labels.to_labels(),
                 metadata: self.names.metadata(new.labels, new.kind, new.help),
                 total: Total::new(new.kind),
+                mark: [0; 2],
                 ttl: new.ttl,
                 start_ms: now.wall_ms,
                 // A gauge that is set to its first value, or a counter to which 0 is added, is shown too.
@@ -153,11 +166,13 @@ impl Totals {
                 flushed_at: now.monotonic,
                 is_journalled: false,
                 is_begun: false,
+                is_remembered: false,
             })
             .ok_or(Refused::Series { name: String::new(), limit: u32::MAX as usize })
         });
-        if result.is_err() {
-            self.refused.add(new.labels.metric_name().unwrap_or_default());
+        match &result {
+            Ok(handle) => self.remember_new(*handle),
+            Err(_) => self.refused.add(new.labels.metric_name().unwrap_or_default()),
         }
         result
     }
@@ -187,12 +202,40 @@ impl Totals {
         self.change(handle, |total| total.observe(value, weight))
     }
 
+    /// Adds to a histogram with classic buckets only: the observations in each bucket, not added up, with one number for
+    /// each bound and one for infinity, and the sum of the observations.
+    pub fn add_classic(&mut self, handle: Handle, counts: &[u64], sum: f64) -> Result<(), ChangeError> {
+        self.change(handle, |total| total.add_classic(counts, sum))
+    }
+
+    /// Adds to a histogram with native buckets only.
+    pub fn add_native(&mut self, handle: Handle, buckets: &Buckets, sum: f64) -> Result<(), ChangeError> {
+        self.change(handle, |total| total.add_native(buckets, sum))
+    }
+
+    /// What [`Totals::set_mark`] noted last.
+    pub fn mark(&self, handle: Handle) -> Option<[u64; 2]> {
+        self.get(handle).map(|series| series.mark).filter(|mark| *mark != [0; 2])
+    }
+
+    /// Notes two numbers of the owner's about a series, such as the start and time of the newest change, by which a
+    /// repeated change is recognised. They are in the journal, like the total. Zeros are none.
+    pub fn set_mark(&mut self, handle: Handle, mark: [u64; 2]) -> Result<(), ChangeError> {
+        self.remember(handle);
+        let series = self.get_mut(handle).ok_or(ChangeError::Mismatch)?;
+        (series.mark, series.is_changed) = (mark, true);
+        Ok(())
+    }
+
     #[inline]
     fn change(
         &mut self,
         handle: Handle,
         change: impl FnOnce(&mut Total) -> Result<(), ChangeError>,
     ) -> Result<(), ChangeError> {
+        if self.undo.is_some() {
+            self.remember(handle);
+        }
         let series = self.get_mut(handle).ok_or(ChangeError::Mismatch)?;
         change(&mut series.total)?;
         series.is_changed = true;

@@ -176,6 +176,66 @@ fn parts_of_a_flush_have_one_time() {
     assert_eq!((parts, points), (3, vec![START + 10_000; 10]));
 }
 
+#[test]
+fn changes_whose_commit_fails_are_undone() {
+    let mut totals = Totals::new(Limits::default());
+    let [known, gauge] = [("c", Kind::Counter), ("g", Kind::Gauge)]
+        .map(|(name, kind)| open(&mut totals, name, 1, &kind, now(0)).unwrap());
+    let histogram = open(&mut totals, "h", 1, &classic(), now(0)).unwrap();
+    totals.add(known, 3.0).unwrap();
+    totals.set_mark(known, [1, 2]).unwrap();
+    let shown = sent(&mut totals, now(10));
+    totals.begin_changes();
+    for _ in 0..2 {
+        totals.add(known, 5.0).unwrap();
+        totals.set(gauge, 7.0).unwrap();
+        totals.add_classic(histogram, &[1, 1, 0], 2.0).unwrap();
+    }
+    totals.set_mark(known, [3, 4]).unwrap();
+    totals.set_applied(9, now(20));
+    let new = open(&mut totals, "c", 2, &Kind::Counter, now(20)).unwrap();
+    totals.add(new, 1.0).unwrap();
+    let flush = totals.flush_changes(now(20), Begin::WithZero).unwrap();
+    let series =
+        |lines: &[String]| lines.iter().map(|line| line.split('@').next().unwrap().to_string()).collect();
+    let changed: Vec<String> = series(&lines(&flush.batch));
+    assert!(
+        changed.contains(&r#"c{x="1"} 13"#.into()) && changed.contains(&r#"c{x="2"} 1"#.into()),
+        "{changed:?}"
+    );
+    totals.retract(flush);
+    totals.undo_changes();
+    assert!(!totals.is_open(new) && !totals.is_applied(9));
+    assert_eq!((totals.len(), totals.mark(known)), (3, Some([1, 2])));
+    assert!(totals.flush(now(30), Begin::WithZero, 99).is_none(), "nothing changed");
+    let again: Vec<String> = series(&sent(&mut totals, now(100)));
+    let before: Vec<String> = series(&shown);
+    assert!(again.iter().all(|line| before.contains(line)), "{again:?}");
+    assert!(again.contains(&r#"c{x="1"} 3"#.into()) && again.contains(&r#"g{x="1"} 0"#.into()), "{again:?}");
+}
+
+#[test]
+fn marks_and_applied_requests_are_in_the_journal_and_in_a_snapshot() {
+    let mut totals = Totals::new(Limits::default());
+    totals.begin_changes();
+    let handle = open(&mut totals, "c", 1, &Kind::Counter, now(0)).unwrap();
+    totals.set_mark(handle, [1_800_000_000_000_000_000, u64::MAX]).unwrap();
+    totals.set_applied(u128::MAX - 5, now(0));
+    let flush = totals.flush_changes(now(0), Begin::WithZero).unwrap();
+    let journal = vec![flush.entry.clone()];
+    totals.confirm(flush);
+    totals.end_changes();
+    totals.begin_changes();
+    assert!(totals.flush_changes(now(1), Begin::WithZero).is_none(), "a repeated request changes nothing");
+    totals.end_changes();
+    for journal in [journal, totals.snapshot()] {
+        let totals = restarted(&journal, Duration::ZERO);
+        let handle = totals.find(labels("c", 1).as_ref()).unwrap();
+        assert_eq!(totals.mark(handle), Some([1_800_000_000_000_000_000, u64::MAX]));
+        assert!(totals.is_applied(u128::MAX - 5) && !totals.is_applied(5));
+    }
+}
+
 /// What docs/benchmarks.md says of the journal.
 #[test]
 fn a_changed_total_takes_few_bytes_of_the_journal() {

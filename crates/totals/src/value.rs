@@ -11,6 +11,29 @@ pub enum Kind {
     Counter,
     Gauge,
     Histogram(Arc<Shape>),
+    /// One of the series of a summary.
+    Summary(SummaryPart),
+}
+
+/// The series of a summary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SummaryPart {
+    /// `NAME_count`: only goes up.
+    Count,
+    /// `NAME_sum`: falls when a negative value is observed.
+    Sum,
+    /// `NAME{quantile="..."}`: is set.
+    Quantile,
+}
+
+impl SummaryPart {
+    fn suffix(self) -> &'static [u8] {
+        match self {
+            SummaryPart::Count => b"_count",
+            SummaryPart::Sum => b"_sum",
+            SummaryPart::Quantile => b"",
+        }
+    }
 }
 
 impl Kind {
@@ -19,14 +42,23 @@ impl Kind {
             Kind::Counter => MetricType::Counter,
             Kind::Gauge => MetricType::Gauge,
             Kind::Histogram(_) => MetricType::Histogram,
+            Kind::Summary(_) => MetricType::Summary,
         }
     }
 
     /// How many series it is at a receiver: a classic histogram has one for each bucket.
     pub fn rows(&self) -> usize {
         match self {
-            Kind::Counter | Kind::Gauge => 1,
+            Kind::Counter | Kind::Gauge | Kind::Summary(_) => 1,
             Kind::Histogram(shape) => shape.rows(),
+        }
+    }
+
+    /// The name that type and help text are about.
+    pub(crate) fn family<'n>(&self, name: &'n [u8]) -> &'n [u8] {
+        match self {
+            Kind::Summary(part) => name.strip_suffix(part.suffix()).unwrap_or(name),
+            Kind::Counter | Kind::Gauge | Kind::Histogram(_) => name,
         }
     }
 }
@@ -122,6 +154,8 @@ pub(crate) enum Total {
     Counter(Sum),
     Gauge(f64),
     Histogram(Box<HistogramTotal>),
+    /// The sum of a quantile is the quantile.
+    Summary(SummaryPart, Sum),
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -144,6 +178,7 @@ impl Total {
         match kind {
             Kind::Counter => Total::Counter(Sum::default()),
             Kind::Gauge => Total::Gauge(0.0),
+            Kind::Summary(part) => Total::Summary(*part, Sum::default()),
             Kind::Histogram(shape) => Total::Histogram(Box::new(HistogramTotal {
                 shape: shape.clone(),
                 count: 0,
@@ -160,13 +195,14 @@ impl Total {
             Total::Counter(_) => Kind::Counter,
             Total::Gauge(_) => Kind::Gauge,
             Total::Histogram(histogram) => Kind::Histogram(histogram.shape.clone()),
+            Total::Summary(part, _) => Kind::Summary(*part),
         }
     }
 
     /// Memory of a total of this kind, in bytes: the most that it will take.
     pub(crate) fn bytes(kind: &Kind) -> usize {
         match kind {
-            Kind::Counter | Kind::Gauge => 0,
+            Kind::Counter | Kind::Gauge | Kind::Summary(_) => 0,
             Kind::Histogram(shape) => {
                 let classic = shape.bounds.as_ref().map_or(0, |bounds| (bounds.len() + 1) * size_of::<u64>());
                 let native = if shape.native { BUCKETS_MAX * 2 * size_of::<(i32, u64)>() } else { 0 };
@@ -176,9 +212,13 @@ impl Total {
     }
 
     pub(crate) fn add(&mut self, value: f64) -> Result<(), ChangeError> {
-        let Total::Counter(total) = self else { return Err(ChangeError::Mismatch) };
+        let (total, may_fall) = match self {
+            Total::Counter(total) | Total::Summary(SummaryPart::Count, total) => (total, false),
+            Total::Summary(SummaryPart::Sum, total) => (total, true),
+            _ => return Err(ChangeError::Mismatch),
+        };
         finite(value)?;
-        if value < 0.0 {
+        if value < 0.0 && !may_fall {
             return Err(ChangeError::Negative);
         }
         let mut after = *total;
@@ -188,8 +228,12 @@ impl Total {
     }
 
     pub(crate) fn set(&mut self, value: f64) -> Result<(), ChangeError> {
-        let Total::Gauge(gauge) = self else { return Err(ChangeError::Mismatch) };
-        *gauge = finite(value)?;
+        let value = finite(value)?;
+        match self {
+            Total::Gauge(gauge) => *gauge = value,
+            Total::Summary(SummaryPart::Quantile, quantile) => *quantile = Sum::from(value),
+            _ => return Err(ChangeError::Mismatch),
+        }
         Ok(())
     }
 
@@ -204,9 +248,44 @@ impl Total {
         let Total::Histogram(histogram) = self else { return Err(ChangeError::Mismatch) };
         histogram.observe(value, weight)
     }
+
+    pub(crate) fn add_classic(&mut self, counts: &[u64], sum: f64) -> Result<(), ChangeError> {
+        let Total::Histogram(histogram) = self else { return Err(ChangeError::Mismatch) };
+        if histogram.shape.native || counts.len() != histogram.classic.len() {
+            return Err(ChangeError::Mismatch);
+        }
+        let count = counts.iter().try_fold(0u64, |all, count| all.checked_add(*count));
+        histogram.add_counts(count.ok_or(ChangeError::TooLarge)?, sum)?;
+        for (bucket, count) in histogram.classic.iter_mut().zip(counts) {
+            *bucket += count;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn add_native(&mut self, buckets: &Buckets, sum: f64) -> Result<(), ChangeError> {
+        let Total::Histogram(histogram) = self else { return Err(ChangeError::Mismatch) };
+        if !histogram.shape.native || histogram.shape.bounds.is_some() {
+            return Err(ChangeError::Mismatch);
+        }
+        histogram.add_counts(buckets.count(), sum)?;
+        histogram.native.merge(buckets);
+        Ok(())
+    }
 }
 
+/// Most observations of a histogram: beyond this a float has no ones any more.
+const COUNT_MAX: u64 = 1 << 53;
+
 impl HistogramTotal {
+    /// Adds to the count and the sum of the observations.
+    fn add_counts(&mut self, count: u64, sum: f64) -> Result<(), ChangeError> {
+        let mut after = self.sum;
+        after.add(finite(sum)?);
+        let count = self.count.checked_add(count).filter(|count| *count <= COUNT_MAX);
+        (self.count, self.sum) = (count.ok_or(ChangeError::TooLarge)?, finite_sum(after)?);
+        Ok(())
+    }
+
     /// Counts `weight` observations of a value. Buckets have whole observations: what is left over of a weight is
     /// carried to the next observation, so that the count is exact in total.
     fn observe(&mut self, value: f64, weight: f64) -> Result<(), ChangeError> {
@@ -219,8 +298,7 @@ impl HistogramTotal {
         sum.add(value * weight);
         let sum = finite_sum(sum)?;
         let whole = (self.carry + weight + CARRY_ROUNDING).floor();
-        // Beyond this a float has no ones any more.
-        if self.count as f64 + whole > 2f64.powi(53) {
+        if self.count as f64 + whole > COUNT_MAX as f64 {
             return Err(ChangeError::TooLarge);
         }
         self.sum = sum;
@@ -294,5 +372,48 @@ mod tests {
         assert_eq!((gauge.set(2.0), gauge.shift(-5.0)), (Ok(()), Ok(())));
         assert_eq!(gauge, Total::Gauge(-3.0));
         assert_eq!(histogram(Shape::native()).observe(1.0, -1.0), Err(ChangeError::Negative));
+    }
+
+    #[test]
+    fn the_sum_of_a_summary_falls_with_negative_observations() {
+        let part = |part| Total::new(&Kind::Summary(part));
+        let mut sum = part(SummaryPart::Sum);
+        assert_eq!((sum.add(2.0), sum.add(-5.0)), (Ok(()), Ok(())));
+        assert_eq!(sum, Total::Summary(SummaryPart::Sum, Sum::from(-3.0)));
+        assert_eq!(part(SummaryPart::Count).add(-1.0), Err(ChangeError::Negative));
+        assert_eq!(part(SummaryPart::Count).set(1.0), Err(ChangeError::Mismatch));
+        assert_eq!(part(SummaryPart::Quantile).set(-1.0), Ok(()));
+        assert_eq!(part(SummaryPart::Quantile).add(1.0), Err(ChangeError::Mismatch));
+        for (part, name) in
+            [(SummaryPart::Count, "t_count"), (SummaryPart::Sum, "t_sum"), (SummaryPart::Quantile, "t")]
+        {
+            assert_eq!(Kind::Summary(part).family(name.as_bytes()), b"t");
+        }
+    }
+
+    #[test]
+    fn whole_histograms_are_added_to_those_of_their_shape() {
+        let mut total = histogram(Shape::classic(&[1.0, 2.0]).unwrap());
+        assert_eq!(total.add_classic(&[1, 2, 3], -4.5), Ok(()));
+        assert_eq!(total.add_classic(&[1, 0, 0], 0.5), Ok(()));
+        let wrong = [
+            (vec![1, 2], 0.0, ChangeError::Mismatch),
+            (vec![0, 0, 0], f64::NAN, ChangeError::NotFinite),
+            (vec![0, COUNT_MAX, 0], 0.0, ChangeError::TooLarge),
+            (vec![u64::MAX, 1, 0], 0.0, ChangeError::TooLarge),
+        ];
+        for (counts, sum, error) in wrong {
+            assert_eq!(total.add_classic(&counts, sum), Err(error), "{counts:?}");
+        }
+        assert_eq!(total.add_native(&Buckets::default(), 0.0), Err(ChangeError::Mismatch));
+        let Total::Histogram(total) = total else { panic!("a histogram") };
+        assert_eq!((&*total.classic, total.count, total.sum), (&[2, 2, 3][..], 7, Sum::from(-4.0)));
+        let mut total = histogram(Shape::native());
+        let mut buckets = Buckets::default();
+        buckets.observe(1.5, 3);
+        assert_eq!((total.add_native(&buckets, 4.5), total.add_native(&buckets, 4.5)), (Ok(()), Ok(())));
+        assert_eq!(total.add_classic(&[1], 0.0), Err(ChangeError::Mismatch));
+        let Total::Histogram(total) = total else { panic!("a histogram") };
+        assert_eq!((total.native.count(), total.count, total.sum), (6, 6, Sum::from(9.0)));
     }
 }
