@@ -10,7 +10,7 @@ use intake::known::RawKeys;
 use mapping::Mapping;
 use model::{Batch, Limits, Series};
 use std::sync::Arc;
-use totals::{ChangeError, Handle, NewSeries, Now, Shape, Totals};
+use totals::{ChangeError, Handle, NewSeries, Now, Shape, SummaryPart, Totals};
 
 /// Most memory of the bytes by which series are recognised. All of them are forgotten when it is full.
 pub const KEYS_BYTES: usize = 32 << 20;
@@ -319,20 +319,23 @@ impl Aggregator {
         now: Now,
         counts: &Counts<'_>,
     ) -> Result<Target, Error> {
-        let (counter, gauge) = (totals::Kind::Counter, totals::Kind::Gauge);
-        if self.summaries.is_full() {
+        let labels = described.labels(Part::Count, &self.limits, &mut self.labels)?;
+        let is_known = totals.find(labels).is_some_and(|count| self.summaries.has(count));
+        if !is_known && self.summaries.is_full() {
             return Err(Error::SetLimit);
         }
-        let count = self.open_one(described, Part::Count, &counter, totals, now, counts)?;
-        if !self.summaries.has(count) {
-            let sum = self.open_one(described, Part::Sum, &counter, totals, now, counts)?;
-            let mut gauges = Vec::new();
-            for part in quantiles {
-                gauges.push((
-                    *part,
-                    self.open_one(described, Part::Quantile(*part), &gauge, totals, now, counts)?,
-                ));
-            }
+        let mut open = |part: Part, kind: SummaryPart| {
+            self.open_one(described, part, &totals::Kind::Summary(kind), totals, now, counts)
+        };
+        // The quantiles have the name that other series may have, so a conflict is found before the count and sum are
+        // there.
+        let mut gauges = Vec::new();
+        for part in quantiles {
+            gauges.push((*part, open(Part::Quantile(*part), SummaryPart::Quantile)?));
+        }
+        let sum = open(Part::Sum, SummaryPart::Sum)?;
+        let count = open(Part::Count, SummaryPart::Count)?;
+        if !self.summaries.get(count).is_some_and(|summary| summary.sum == sum) {
             self.summaries.add(count, sum, gauges, max_age, now.monotonic);
         }
         Ok(Target::Summary(count))

@@ -193,6 +193,37 @@ fn summaries_have_a_sum_a_count_and_quantiles_of_the_last_minutes() {
     assert_shows(&shown, &[(r#"t_count{of="a"}"#, 1001.0)]);
 }
 
+/// Timers may be negative, in a summary and in buckets: their sums fall.
+#[test]
+fn negative_observations_lower_the_sum() {
+    let rules = r#"{"mappings": [{"match": "s", "name": "s"},
+        {"match": "h", "name": "h", "observer_type": "histogram", "histogram_options": {"buckets": [-1, 1]}}]}"#;
+    let mut world = World::new(rules);
+    world.send("s:-3:1|d\nh:-3:1|d");
+    let sums = [("s_sum", -2.0), ("s_count", 2.0), ("h_sum", -2.0), (r#"h_bucket{le="-1"}"#, 1.0)];
+    assert_shows(&world.flush(10), &sums);
+    world.send("s:-7|d|@0.5\nh:-7|d|@0.5");
+    let sums = [("s_sum", -16.0), ("s_count", 4.0), ("h_sum", -16.0), (r#"h_bucket{le="-1"}"#, 3.0)];
+    let shown = world.flush(10);
+    assert_shows(&shown, &sums);
+    assert!((shown[r#"s{quantile="0.5"}"#] / -7.0 - 1.0).abs() < 0.05, "{shown:?}");
+    assert_eq!(world.errors(), [], "nothing is refused");
+}
+
+#[test]
+fn the_series_of_a_summary_are_of_that_type() {
+    let mut world = World::new("{}");
+    world.send("t:300|ms");
+    let flush = world.totals.flush(world.now(), Begin::WithZero, usize::MAX).unwrap();
+    let types = flush.batch.metadata.iter().map(|metadata| (metadata.family.as_str(), metadata.kind));
+    assert_eq!(types.collect::<Vec<_>>(), [("t", model::MetricType::Summary); 3]);
+    // No other series may have one of the names, and nothing of a summary is left over where one has it.
+    world.totals.confirm(flush);
+    world.send("t:1|g\nt_sum:1|c\ng:1|g\ng:5|ms");
+    assert_eq!(world.errors(), [("type_conflict", 3)]);
+    assert!(!world.flush(10).keys().any(|series| series.starts_with("g_")));
+}
+
 /// As for statsd_exporter, whose default for a mapping file without `observer_type` is a summary.
 #[test]
 fn a_mapping_file_decides_on_timers_that_no_rule_matches() {
@@ -247,6 +278,26 @@ fn new_series_over_the_limit_are_refused_and_known_ones_go_on() {
     assert_shows(&world.flush(10), &[("a", 2.0), ("b", 1.0)]);
     assert_eq!(world.errors(), [("series_limit", 2)]);
     assert_eq!(*world.refused.borrow(), ["c", "d"]);
+}
+
+#[test]
+fn sets_and_summaries_over_their_limit_are_refused_and_known_ones_go_on() {
+    let limits = totals::Limits { series: 200_000, series_per_name: 200_000, ..totals::Limits::default() };
+    let rules = r#"{"defaults": {"summary_options": {"quantiles": [{"quantile": 0.5}]}}}"#;
+    for (of, most) in [("s", SETS_MAX), ("ms", SUMMARIES_MAX)] {
+        let mut world = World::with(rules, Options::default(), limits);
+        let lines: String = (0..most + 2).map(|number| format!("n{number}:1|{of}\n")).collect();
+        world.send(&lines);
+        assert_eq!(world.errors(), [("set_limit", 2)], "{of}");
+        world.send(&format!("n0:1|{of}\nn{most}:1|{of}"));
+        assert_eq!(world.errors(), [("set_limit", 3)], "{of}");
+        // After a change of options all series are described again.
+        let mapping = Arc::new(Mapping::new(serde_json::from_str(rules).unwrap()).unwrap());
+        let options = Arc::new(Options { container_id: true, ..Options::default() });
+        world.aggregator.set(&options, Some(&mapping), Limits::default());
+        world.send(&format!("n0:1|{of}\nn{most}:1|{of}"));
+        assert_eq!(world.errors(), [("set_limit", 4)], "{of}");
+    }
 }
 
 #[test]
