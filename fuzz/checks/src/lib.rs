@@ -29,6 +29,7 @@ pub const TARGETS: &[(&str, Check)] = &[
     ("graphite", formats::graphite),
     ("journal", groups::journal),
     ("letter", outgoing::letter),
+    ("mapping", totals::mapping),
     ("metadata", disk::metadata),
     ("openmetrics", formats::openmetrics),
     ("path", groups::path),

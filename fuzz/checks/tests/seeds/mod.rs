@@ -10,7 +10,7 @@ use model::{BucketSpan, Counts, Histogram, Labels, MetricType, ResetHint};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use totals::{Kind, NewSeries, Now, Shape, Totals};
+use totals::{Kind, NewSeries, Now, Shape, SummaryPart, Totals};
 use wal::record::{
     ExemplarsBuilder, HistogramsBuilder, MetadataBuilder, MetadataEntry, SamplesBuilder, SeriesBuilder,
 };
@@ -40,6 +40,7 @@ pub(crate) fn seeds() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         ("rings", "several", rings(&[(0, 1, "a"), (5, 2, "ab"), (9, 3, "abc")])),
         ("state", "everything", state()),
         ("totals", "everything", totals()),
+        ("mapping", "everything", mapping()),
         ("gateway", "added", b"Aa\n# TYPE c counter\nc 1\n# TYPE g gauge\ng 1\n# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_sum 1\nh_count 1\n\0Aa\n# TYPE c counter\nc 2\n# TYPE g gauge\ng 0\n# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_sum 1\nh_count 1\n\0Aa\n# TYPE c gauge\nc 1\n".to_vec()),
     ];
     for (name, record) in records() {
@@ -155,6 +156,9 @@ fn totals() -> Vec<u8> {
         ("h", Kind::Histogram(Arc::new(classic.clone()))),
         ("n", Kind::Histogram(Arc::new(Shape::native()))),
         ("b", Kind::Histogram(Arc::new(classic.and_native()))),
+        ("s", Kind::Summary(SummaryPart::Quantile)),
+        ("s_sum", Kind::Summary(SummaryPart::Sum)),
+        ("s_count", Kind::Summary(SummaryPart::Count)),
     ];
     let now = Now { wall_ms: 1_800_000_000_000, monotonic: Duration::from_secs(9) };
     let mut totals = Totals::new(totals::Limits::default());
@@ -168,8 +172,27 @@ fn totals() -> Vec<u8> {
         for value in [0.1, -3.0, 1e9, 0.0] {
             let _ = totals.observe(handle, value, 1.5);
         }
+        totals.set_mark(handle, [3, 400]).unwrap();
     }
-    totals.flush(now, totals::Begin::WithZero, 1000).unwrap().entry
+    totals.set_applied(5 << 100, now);
+    let flush = totals.flush(now, totals::Begin::WithZero, 1000).unwrap();
+    totals.confirm(flush);
+    totals.snapshot().concat()
+}
+
+/// A mapping file with everything in it, and lines for each of its rules.
+fn mapping() -> Vec<u8> {
+    let file = b"defaults: {observer_type: histogram, match_type: glob, glob_disable_ordering: false, ttl: 1h2m, \
+        summary_options: {quantiles: [{quantile: 0.5, error: 0.05}], max_age: 30s, age_buckets: 3, buf_cap: 9}, \
+        histogram_options: {buckets: [0.1, 1], native_histogram_bucket_factor: 1.1, \
+        native_histogram_max_buckets: 99}}\nmappings:\n\
+        - {match: a.*.*, name: 'a_$2', labels: {of: $1}, scale: 0.5, help: a help, honor_labels: true}\n\
+        - {match: a.x.*, match_metric_type: gauge, action: drop, name: n}\n\
+        - {match: t.*, name: t, observer_type: summary, ttl: 5s}\n\
+        - {match: '^r(.*)_(?P<n>.)', match_type: regex, name: '${n}_${1}'}\n";
+    let lines = b"a.x.y:1|c|#of:tag\na.x.y:1|g\nt.1:-3:4|ms|@0.5\nh:2|h\nrab_c:1|c\nrab_c:u|s\n\
+        a.b.c:5|g|T1800000000\nb[c=d]:+1|g";
+    [&file[..], &[0], lines].concat()
 }
 
 fn journal() -> Vec<u8> {
