@@ -21,7 +21,7 @@
 //! # Where to start
 //!
 //! [`Destination`] is the handle, [`Destinations`] are all of a configuration. `delivery` has all decisions of one
-//! destination, without I/O: its streams, each with a [`queue`]. `worker` is the task around it. [`verdict`] has what an
+//! destination, without I/O: its streams, each with a [`queue`], a crate of its own. `worker` is the task around it. [`Verdict`] is what an
 //! answer means. ARCHITECTURE.md says in ten rules what happens to a batch that does not get through.
 //! [`queue::lanes`] explains what order and positions rest on. In the order of a sample's way:
 //!
@@ -43,12 +43,10 @@ pub mod outgoing;
 mod output;
 mod pace;
 mod plan;
-pub mod queue;
 #[cfg(test)]
 mod simulation;
 pub mod stats;
 mod supervise;
-pub mod verdict;
 mod worker;
 
 pub use base::Base;
@@ -59,8 +57,9 @@ pub use destination::{Destination, Prepared, StartError};
 pub use destinations::Destinations;
 pub use http_client::{Secret, Url};
 pub use plan::Changes;
+pub use queue;
 pub use refusal::{Refusal, RefusedReason};
 pub use stats::{State, Stats};
-pub use verdict::Verdict;
 pub use worker::ShutdownReport;
+pub use write_client::Verdict;
 pub use write_client::{self as client, refusal};

@@ -8,9 +8,9 @@ use crate::output::{Judged, Output};
 use crate::queue::PROBE_AFTER;
 use crate::queue::backoff::RETRY_AFTER_MAX;
 use crate::stats::State;
-use crate::verdict::{Reached, Verdict};
 use model::Kinds;
 use std::time::Duration;
+use write_client::verdict::{Reached, Verdict};
 
 /// A destination that refuses samples, and has written none for this long, refuses everything.
 const REFUSING_AFTER: Duration = Duration::from_secs(10);

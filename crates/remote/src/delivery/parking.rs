@@ -8,13 +8,13 @@ use crate::disk::keep::Keep;
 use crate::outgoing::{Outgoing, Rules};
 use crate::output::Output;
 use crate::queue::{self, Queue};
-use crate::verdict::Verdict;
 use model::Kinds;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use storage::Chunk;
 use wal::Position;
+use write_client::verdict::Verdict;
 
 /// How often parked samples are retried.
 pub(crate) const RETRY_INTERVAL: Duration = Duration::from_secs(5 * 60);

@@ -3,8 +3,8 @@
 use crate::disk::aside::Gathered;
 use crate::disk::dead::{self, Lines, Part, Reason, Said};
 use crate::outgoing::Outgoing;
+use crate::queue::Fate;
 use crate::queue::Source;
-use crate::verdict::Fate;
 use model::{Kinds, Value};
 
 /// If a receiver says how many samples of a request it refused but not which, each sample of requests up to this size

@@ -4,9 +4,9 @@ use super::{Delivery, Kind, Stream};
 use crate::outgoing::Outgoing;
 use crate::output::{Encoded, Output};
 use crate::queue::{Request, Source};
-use crate::verdict::Verdict;
 use model::Kinds;
 use std::time::Duration;
+use write_client::verdict::Verdict;
 
 /// Of so many requests one is of isolated lanes, if they have anything to send.
 const ISOLATED_TURN: u32 = 8;

@@ -8,10 +8,10 @@ pub(crate) use remote_write::RemoteWriteOutput;
 
 use crate::outgoing::Outgoing;
 use crate::refusal::Refusal;
-use crate::verdict::Verdict;
 use futures_util::future::BoxFuture;
 use model::Kinds;
 use std::time::Duration;
+use write_client::verdict::Verdict;
 
 /// A protocol in which samples are sent to one destination: about as large as Prometheus' `WriteClient`, with the
 /// encoding.

@@ -10,7 +10,6 @@ use crate::outgoing::Outgoing;
 use crate::output::{Encoded, Judged, Output};
 use crate::refusal::Refusal;
 use crate::stats::Stats;
-use crate::verdict::{Reached, Verdict};
 use formats::remote_write::Protocol;
 use futures_util::future::BoxFuture;
 use http_client::{ClientError, Failure};
@@ -18,6 +17,7 @@ use model::Clock;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use storage::Storage;
+use write_client::verdict::{Reached, Verdict};
 
 /// See the module.
 pub(crate) struct RemoteWriteOutput {

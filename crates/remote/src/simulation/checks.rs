@@ -5,9 +5,9 @@ use super::receiver::SimOutput;
 use crate::delivery::{Delivery, Flight, Kind, MEMORY_PART, Settings, Stream};
 use crate::disk::positions::Settled;
 use crate::queue::lanes::LANES;
-use crate::verdict::Verdict;
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
+use write_client::verdict::Verdict;
 
 /// Most requests that fail, or are denied, in [`FAILED_WITHIN`]. Each stream has pauses of its own, and begins with
 /// short ones.

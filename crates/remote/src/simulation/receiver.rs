@@ -4,12 +4,12 @@ use super::log::Sample;
 use crate::outgoing::Outgoing;
 use crate::output::{Encoded, Judged, Output};
 use crate::refusal::Refusal;
-use crate::verdict::{Reached, Verdict};
 use futures_util::future::BoxFuture;
 use model::{Kinds, Value};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use write_client::verdict::{Reached, Verdict};
 
 /// How the receiver is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! A shard: a set of lanes with one queue of references and at most one request under way.
 
-use crate::queue::attempt::Attempt;
-use crate::queue::chunks::Ref;
+use crate::attempt::Attempt;
+use crate::chunks::Ref;
 use std::collections::VecDeque;
 use std::time::Duration;
 

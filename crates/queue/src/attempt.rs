@@ -1,9 +1,9 @@
 //! What a shard is sending. An [`Attempt`] is everything that belongs to one batch, so dropping it forgets all of it.
 
-use crate::queue::PROBE_AFTER;
-use crate::queue::chunks::Ref;
-use crate::queue::health::Health;
-use crate::queue::narrow::{Goal, Known, Narrow};
+use crate::PROBE_AFTER;
+use crate::chunks::Ref;
+use crate::health::Health;
+use crate::narrow::{Goal, Known, Narrow};
 use std::time::Duration;
 
 /// A batch that is being sent, or waits to be sent again.

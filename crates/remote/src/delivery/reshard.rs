@@ -5,7 +5,7 @@ use model::Kinds;
 use std::time::Duration;
 
 /// How often the rule is asked.
-pub const INTERVAL: Duration = Duration::from_secs(10);
+pub(super) const INTERVAL: Duration = Duration::from_secs(10);
 /// Weight of the newest rate in the moving averages.
 const NEWEST_WEIGHT: f64 = 0.2;
 /// Part of the backlog that one interval should work off.
@@ -17,7 +17,7 @@ const DELAY_MAX_TO_LOWER: f64 = 10.0;
 
 /// What the rule looks at. Rates are in samples a second.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Rates {
+pub(super) struct Rates {
     /// Samples read for this destination.
     pub input: f64,
     /// Samples settled.
@@ -33,7 +33,7 @@ pub struct Rates {
 
 /// The number of shards wanted, before it is held against the bounds: what the `shards_desired` metric
 /// shows. `None` while nothing goes out, since then nothing is known.
-pub fn desired(rates: Rates) -> Option<f64> {
+pub(super) fn desired(rates: Rates) -> Option<f64> {
     if rates.output <= 0.0 {
         return None;
     }
@@ -44,7 +44,7 @@ pub fn desired(rates: Rates) -> Option<f64> {
 }
 
 /// The number of shards to have, for `now` shards within `min` and `max`.
-pub fn decide(now: usize, rates: Rates, min: usize, max: usize) -> usize {
+pub(super) fn decide(now: usize, rates: Rates, min: usize, max: usize) -> usize {
     let max = max.max(min);
     let Some(desired) = desired(rates) else { return now.clamp(min, max) };
     let desired = desired.ceil();
@@ -60,7 +60,7 @@ pub fn decide(now: usize, rates: Rates, min: usize, max: usize) -> usize {
 
 /// Measures the rates that the rule looks at.
 #[derive(Debug, Default)]
-pub struct Resharding {
+pub(super) struct Resharding {
     input: MovingRate,
     output: MovingRate,
     dropped: MovingRate,
@@ -70,17 +70,17 @@ pub struct Resharding {
 
 impl Resharding {
     /// Measures from now on.
-    pub fn since(now: Duration) -> Self {
+    pub(super) fn since(now: Duration) -> Self {
         Resharding { last: now, ..Resharding::default() }
     }
 
     /// Whether the rule is to be asked again.
-    pub fn is_due(&self, now: Duration) -> bool {
+    pub(super) fn is_due(&self, now: Duration) -> bool {
         now >= self.last + INTERVAL
     }
 
     /// The rates since the last time. `delay` is how far delivery is behind.
-    pub fn measure(&mut self, stats: &Stats, delay: Duration, now: Duration) -> Rates {
+    pub(super) fn measure(&mut self, stats: &Stats, delay: Duration, now: Duration) -> Rates {
         let seconds = now.saturating_sub(self.last).as_secs_f64();
         self.last = now;
         let total = |kinds: Kinds| kinds.total() as f64;

@@ -1,10 +1,10 @@
 //! Lanes that leave for a queue of their own, so that they delay only themselves, and return.
 
 use super::{Queue, Settings, Source};
-use crate::queue::attempt::Attempt;
-use crate::queue::chunks::{Chunks, Ref};
-use crate::queue::lanes::{Mask, lane_of};
-use crate::queue::shard::Shard;
+use crate::attempt::Attempt;
+use crate::chunks::{Chunks, Ref};
+use crate::lanes::{Mask, lane_of};
+use crate::shard::Shard;
 use std::time::Duration;
 
 impl<C: Source> Queue<C> {

@@ -1,6 +1,6 @@
 //! The chunks that a queue holds, and how many of their points are still in the queue.
 
-use crate::queue::Source;
+use crate::Source;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use wal::Position;

@@ -1,6 +1,7 @@
-//! What an answer means for a request ([`Verdict`]), and what becomes of each of its samples ([`Fate`]).
+//! What becomes of a sample by the verdict on its request.
 
-pub use write_client::verdict::{Reached, Verdict};
+#[cfg(doc)]
+use write_client::verdict::Verdict;
 
 /// What became of a sample that leaves the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,8 +10,8 @@
 //! This is kept as a position for each lane, so that it holds wherever the points wait.
 
 use super::{Queue, Source};
-use crate::queue::chunks::Ref;
-use crate::queue::lanes::lane_of;
+use crate::chunks::Ref;
+use crate::lanes::lane_of;
 use wal::Position;
 
 /// Points that may have been under way when narthex ended.

@@ -1,15 +1,16 @@
 //! What an answer means for the points of its request.
 
 use super::{NARROWED_AFTER, PARKED_AFTER, Queue, SMALLEST_BATCH, Source};
-use crate::queue::attempt::{Attempt, Failing};
-use crate::queue::backoff;
-use crate::queue::chunks::Ref;
-use crate::queue::health::{DENIED_INTERVAL, Health};
-use crate::queue::lanes::{LANES, Mask, lane_of};
-use crate::queue::narrow::{Answer, Goal, Known};
-use crate::verdict::{Fate, REFUSED, Reached, Verdict};
+use crate::attempt::{Attempt, Failing};
+use crate::backoff;
+use crate::chunks::Ref;
+use crate::fate::{Fate, REFUSED};
+use crate::health::{DENIED_INTERVAL, Health};
+use crate::lanes::{LANES, Mask, lane_of};
+use crate::narrow::{Answer, Goal, Known};
 use std::collections::HashSet;
 use std::time::Duration;
+use write_client::verdict::{Reached, Verdict};
 
 impl<C: Source> Queue<C> {
     /// Takes the verdict on the request under way in `shard`. Calls `settle` for each point that is settled by it, in

@@ -1,7 +1,7 @@
 //! 401, 403 and 404: of everything, of one series, and beside other answers.
 
 use super::*;
-use crate::queue::health::Health;
+use crate::health::Health;
 
 /// Denies access so many times.
 fn deny(queue: &mut Tested, now: &mut Duration, times: usize) {

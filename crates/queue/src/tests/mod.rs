@@ -11,8 +11,9 @@ mod repeats;
 
 use self::harness::{Points, Tested};
 use super::*;
-use crate::verdict::{Fate, Reached, Verdict};
+use crate::fate::Fate;
 use std::rc::Rc;
+use write_client::verdict::{Reached, Verdict};
 
 fn settings() -> Settings {
     Settings {

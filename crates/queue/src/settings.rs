@@ -9,7 +9,7 @@ use wal::Position;
 pub trait Source {
     /// The position before this point.
     fn position(&self, point: u32) -> Position;
-    /// Hash of the point's series by its outgoing labels, see [`crate::queue::lanes`].
+    /// Hash of the point's series by its outgoing labels, see [`crate::lanes`].
     fn series(&self, point: u32) -> u64;
     /// The point's time in milliseconds.
     fn timestamp(&self, point: u32) -> i64;

@@ -1,7 +1,7 @@
 //! Lanes that get a queue of their own, and return.
 
 use super::*;
-use crate::queue::lanes::{LANES, lane_of};
+use crate::lanes::{LANES, lane_of};
 
 fn mask(lanes: &[usize]) -> [bool; LANES] {
     std::array::from_fn(|lane| lanes.contains(&lane))

@@ -2,9 +2,10 @@
 //! an isolated one returns when it is clean and empty.
 
 use super::super::*;
-use crate::queue::lanes::Mask;
-use crate::verdict::{Fate, Verdict};
+use crate::fate::Fate;
+use crate::lanes::Mask;
 use std::rc::Rc;
+use write_client::verdict::Verdict;
 
 /// Most queues: with more lanes to be isolated they stay where they are.
 pub(super) const QUEUES_MAX: usize = 9;

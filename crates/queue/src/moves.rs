@@ -4,8 +4,8 @@
 //! reorder anything.
 
 use super::{Queue, Source};
-use crate::queue::chunks::Ref;
-use crate::queue::lanes::{LANES, lane_of};
+use crate::chunks::Ref;
+use crate::lanes::{LANES, lane_of};
 use std::collections::VecDeque;
 use std::time::Duration;
 

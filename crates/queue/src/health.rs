@@ -1,7 +1,7 @@
 //! What the answers so far say of the destination as a whole. All queues of a destination share one [`Health`].
 
-use crate::verdict::Verdict;
 use std::time::Duration;
+use write_client::verdict::Verdict;
 
 /// A destination that takes longer to answer is not sent anything early.
 pub const FAST_ANSWER: Duration = Duration::from_millis(200);
@@ -49,13 +49,13 @@ impl Health {
     }
 
     /// Whether our credentials are refused, and nothing was accepted since.
-    pub(crate) fn is_closed(&self) -> bool {
+    pub fn is_closed(&self) -> bool {
         self.closed.is_some()
     }
 
     /// The earliest time of the next request, as far as the destination as a whole is concerned. `None` while the
     /// answer to a probe has to come first.
-    pub(crate) fn opens_at(&self) -> Option<Duration> {
+    pub fn opens_at(&self) -> Option<Duration> {
         match &self.closed {
             None => Some(Duration::ZERO),
             Some(closed) => (self.under_way == 0).then_some(closed.probe_at),
@@ -63,25 +63,25 @@ impl Health {
     }
 
     /// When the next probe is sent, while our credentials are refused.
-    pub(crate) fn probe_at(&self) -> Option<Duration> {
+    pub fn probe_at(&self) -> Option<Duration> {
         self.closed.as_ref().map(|closed| closed.probe_at)
     }
 
     /// When a request may be sent early that is wanted since `since`: nothing is under way, and the destination
     /// answers fast.
-    pub(crate) fn early_at(&self, since: Duration, linger: Duration, interval: Duration) -> Option<Duration> {
+    pub fn early_at(&self, since: Duration, linger: Duration, interval: Duration) -> Option<Duration> {
         let may = self.is_fast && self.under_way == 0;
         may.then(|| (since + linger).max(self.sent_at.map_or(since, |sent| sent + interval)))
     }
 
     /// A request is sent.
-    pub(crate) fn sent(&mut self, now: Duration) {
+    pub fn sent(&mut self, now: Duration) {
         self.under_way += 1;
         self.sent_at = Some(now);
     }
 
     /// A request that was sent at `sent_at` is answered.
-    pub(crate) fn answered(&mut self, verdict: Verdict, sent_at: Duration, now: Duration) {
+    pub fn answered(&mut self, verdict: Verdict, sent_at: Duration, now: Duration) {
         self.under_way = self.under_way.saturating_sub(1);
         if verdict == Verdict::Unsent {
             return;
@@ -97,7 +97,7 @@ impl Health {
 
     /// Our credentials were refused in a request that was sent at `sent_at`, of a batch that has failed since `since`.
     /// That closes the destination, unless it has accepted other requests since then, and lately.
-    pub(crate) fn denied(&mut self, since: Duration, sent_at: Duration, now: Duration) {
+    pub fn denied(&mut self, since: Duration, sent_at: Duration, now: Duration) {
         let others_succeed =
             self.last_success.is_some_and(|success| success > since && now < success + DENIED_INTERVAL);
         if self.closed.is_some() || !others_succeed {
@@ -107,14 +107,14 @@ impl Health {
     }
 
     /// While our credentials are refused: the next probe waits at least until then.
-    pub(crate) fn pause_until(&mut self, at: Duration) {
+    pub fn pause_until(&mut self, at: Duration) {
         if let Some(closed) = &mut self.closed {
             closed.probe_at = closed.probe_at.max(at);
         }
     }
 
     /// Our credentials have changed: ask again now.
-    pub(crate) fn probe_now(&mut self, now: Duration) {
+    pub fn probe_now(&mut self, now: Duration) {
         if let Some(closed) = &mut self.closed {
             closed.probe_at = now;
         }

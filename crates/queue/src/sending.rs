@@ -1,12 +1,12 @@
 //! What is sent next, and when.
 
 use super::{EARLY_INTERVAL, Health, LINGER, NARROWED_AFTER, PARKED_AFTER, Queue, Request, Source};
-use crate::queue::attempt::Attempt;
-use crate::queue::chunks::Ref;
-use crate::queue::lanes::LANES;
-use crate::queue::narrow::{Candidate, Goal, Narrow};
-use crate::queue::shard::Shard;
-use crate::verdict::{Fate, REFUSED};
+use crate::attempt::Attempt;
+use crate::chunks::Ref;
+use crate::fate::{Fate, REFUSED};
+use crate::lanes::LANES;
+use crate::narrow::{Candidate, Goal, Narrow};
+use crate::shard::Shard;
 use std::time::Duration;
 
 impl<C: Source> Queue<C> {
@@ -177,7 +177,7 @@ impl<C: Source> Queue<C> {
         self.put_back(shard, rest);
     }
 
-    /// Drops the points of the request's batch that are no longer wanted. If it is being narrowed, that begins again. If none is left the request is [`crate::Verdict::Unsent`].
+    /// Drops the points of the request's batch that are no longer wanted. If it is being narrowed, that begins again. If none is left the request is [`write_client::Verdict::Unsent`].
     /// `dropped` is called for each of the points.
     pub fn expire(
         &mut self,

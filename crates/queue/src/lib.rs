@@ -19,25 +19,26 @@ mod answers;
 mod attempt;
 pub mod backoff;
 mod chunks;
+mod fate;
 pub mod health;
 mod isolate;
 pub mod lanes;
 mod moves;
 pub mod narrow;
 mod repeats;
-pub mod reshard;
 mod sending;
 mod settings;
 mod shard;
 #[cfg(test)]
 mod tests;
 
+pub use fate::Fate;
 pub use health::{DENIED_INTERVAL, FAST_ANSWER, Health};
 pub use settings::{Request, Settings, Source};
 
-use crate::queue::chunks::{Chunks, Ref};
-use crate::queue::lanes::{LANES, lane_of};
-use crate::queue::shard::Shard;
+use crate::chunks::{Chunks, Ref};
+use crate::lanes::{LANES, lane_of};
+use crate::shard::Shard;
 use std::sync::Arc;
 use std::time::Duration;
 use wal::Position;
