@@ -12,6 +12,15 @@ pub trait Recognise {
     /// Remembers the canonical labels of a series that was parsed.
     fn learn(&mut self, raw: &[u8], variant: u8, labels: &[u8]);
 
+    /// The same as [`Recognise::find`] for a series that is named by two texts, such as the tags and the field of a line.
+    /// `head` is hashed once if calls with the same one follow each other; it has to stay where it is meanwhile.
+    fn find_pair(&mut self, _head: &[u8], _part: &[u8], _variant: u8, _out: &mut Vec<u8>) -> bool {
+        false
+    }
+
+    /// Remembers the canonical labels of a series that is named by two texts.
+    fn learn_pair(&mut self, _head: &[u8], _part: &[u8], _variant: u8, _labels: &[u8]) {}
+
     /// What mapping rules make of a dotted name. A name that is dropped has no series.
     fn map(&mut self, _name: &str) -> Mapped {
         Mapped::Not

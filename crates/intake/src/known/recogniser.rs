@@ -56,8 +56,19 @@ impl Recogniser {
 
     /// Reads lines of a protocol whose `parse` takes the time of arrival in milliseconds since 1970.
     pub fn parse_lines(&self, text: &[u8], now_ms: i64, parse: ParseLines) -> Recognised {
-        let mut request = self.begin(&format!("{:?}", self.limits));
-        let parsed = parse(text, now_ms, &self.limits, &mut request);
+        self.read("", |known| parse(text, now_ms, &self.limits, known))
+    }
+
+    /// The limits that hold for the request.
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// Reads something else. `depends_on` is what the labels of its series depend on besides their raw bytes and the
+    /// settings.
+    pub fn read(&self, depends_on: &str, read: impl FnOnce(&mut dyn Recognise) -> Parsed) -> Recognised {
+        let mut request = self.begin(&format!("{depends_on} {:?}", self.limits));
+        let parsed = read(&mut request);
         request.finish(parsed)
     }
 
@@ -69,7 +80,8 @@ impl Recogniser {
         let mut request = self.begin(&format!("{:?}", self.limits));
         for number in 0..batch.series.len() as u32 {
             let labels = batch.labels(number).as_bytes();
-            if !request.look_up(labels, CANONICAL, |_| ()) {
+            let key = request.key(labels, CANONICAL);
+            if !request.look_up(key, |_| ()) {
                 request.learn(labels, CANONICAL, labels);
             }
             request.assign(number);
@@ -89,6 +101,8 @@ impl Recogniser {
             context: self.hasher.hash(context.as_bytes()),
             hashed: None,
             next: Next::default(),
+            head: None,
+            pair: Vec::new(),
             last: None,
             made: AllMade::default(),
             hits: 0,
@@ -109,6 +123,10 @@ struct Request<'r> {
     /// learned next.
     hashed: Option<(*const [u8], u128)>,
     next: Next,
+    /// The same for the first text of series that are named by two.
+    head: Option<(*const [u8], u128)>,
+    /// The hash of the first text, followed by the second one.
+    pair: Vec<u8>,
     /// The series of the last call of `find` or `learn`.
     last: Option<(Made, u128)>,
     made: AllMade,
@@ -128,13 +146,26 @@ impl Request<'_> {
         Key { raw: hash, variant, context: self.context }
     }
 
+    /// The key of a series that is named by two texts.
+    #[inline]
+    fn pair_key(&mut self, head: &[u8], part: &[u8], variant: u8) -> Key {
+        let hash = match self.head {
+            Some((last, hash)) if std::ptr::eq(last, head) => hash,
+            _ => self.hasher.hash(head),
+        };
+        self.head = Some((head, hash));
+        self.pair.clear();
+        self.pair.extend_from_slice(&hash.to_le_bytes());
+        self.pair.extend_from_slice(part);
+        Key { raw: self.hasher.hash(&self.pair), variant, context: self.context }
+    }
+
     fn finish(mut self, parsed: Parsed) -> Recognised {
         Recognised { parsed, made: Some(std::mem::take(&mut self.made)), dropped: self.dropped }
     }
 
     #[inline]
-    fn look_up(&mut self, raw: &[u8], variant: u8, take: impl FnOnce(&[u8])) -> bool {
-        let key = self.key(raw, variant);
+    fn look_up(&mut self, key: Key, take: impl FnOnce(&[u8])) -> bool {
         let changed = &mut self.made.changed;
         let found = self.known.with(key, &mut self.next, |known| {
             take(known.labels);
@@ -152,15 +183,9 @@ impl Request<'_> {
         self.last = found;
         self.last.is_some()
     }
-}
 
-impl Recognise for Request<'_> {
-    fn find(&mut self, raw: &[u8], variant: u8, out: &mut Vec<u8>) -> bool {
-        self.look_up(raw, variant, |labels| out.extend_from_slice(labels))
-    }
-
-    fn learn(&mut self, raw: &[u8], variant: u8, labels: &[u8]) {
-        let key = self.key(raw, variant);
+    /// Remembers a series that was not found.
+    fn remember(&mut self, key: Key, labels: &[u8]) {
         let made = self.rules.make(LabelsRef::trusted(labels), &mut self.made.changed);
         let (outcome, after) = match &made {
             Made::Same => (Some(Outcome::Same), labels),
@@ -177,6 +202,28 @@ impl Recognise for Request<'_> {
             self.known.insert(key, Known { labels, outcome, hash });
         }
         self.last = Some((made, hash));
+    }
+}
+
+impl Recognise for Request<'_> {
+    fn find(&mut self, raw: &[u8], variant: u8, out: &mut Vec<u8>) -> bool {
+        let key = self.key(raw, variant);
+        self.look_up(key, |labels| out.extend_from_slice(labels))
+    }
+
+    fn learn(&mut self, raw: &[u8], variant: u8, labels: &[u8]) {
+        let key = self.key(raw, variant);
+        self.remember(key, labels);
+    }
+
+    fn find_pair(&mut self, head: &[u8], part: &[u8], variant: u8, out: &mut Vec<u8>) -> bool {
+        let key = self.pair_key(head, part, variant);
+        self.look_up(key, |labels| out.extend_from_slice(labels))
+    }
+
+    fn learn_pair(&mut self, head: &[u8], part: &[u8], variant: u8, labels: &[u8]) {
+        let key = self.pair_key(head, part, variant);
+        self.remember(key, labels);
     }
 
     fn map(&mut self, name: &str) -> Mapped {

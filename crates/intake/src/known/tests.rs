@@ -6,7 +6,7 @@ use crate::rules::{AllMade, Rules, settle};
 use crate::settings::InputSettings;
 use formats::text::{self, Format, ParseOptions};
 use formats::{Parsed, Rejected};
-use model::{Batch, Limits};
+use model::{Batch, Labels, Limits};
 use proptest::prelude::*;
 use relabel::AddedLabels;
 use std::sync::Arc;
@@ -292,4 +292,38 @@ fn a_series_with_more_bytes_than_are_kept_is_decoded_each_time() {
     send(&known, &hasher, 0, &text);
     send(&known, &hasher, 0, &text);
     assert_eq!((known.hits.get(), known.entries()), (0, 0));
+}
+
+#[test]
+fn series_named_by_two_texts_are_told_apart() {
+    let (known, hasher) = (Arc::new(KnownSeries::new(LARGE)), registry::Hasher::new());
+    let pairs =
+        [("m,a=1", "x"), ("m,a=1", "y"), ("m,a=2", "x"), ("m,a=2", "y"), ("m,a=", "2x"), ("", "m,a=2x")];
+    let labels = |head: &str, part: &str| Labels::from_pairs([("__name__", part), ("head", head)]);
+    for round in 0..2 {
+        let recognised = recogniser(&known, &hasher, 1).read("", |request| {
+            let mut batch = Batch::new();
+            for (head, part) in pairs {
+                let start = batch.bytes.len();
+                let is_known = request.find_pair(head.as_bytes(), part.as_bytes(), 0, &mut batch.bytes);
+                assert_eq!(is_known, round > 0, "{head} {part}");
+                if !is_known {
+                    batch.bytes.extend_from_slice(labels(head, part).as_ref().as_bytes());
+                    request.learn_pair(head.as_bytes(), part.as_bytes(), 0, &batch.bytes[start..]);
+                }
+                let series = batch.push_series(start, model::Series::NO_METADATA);
+                request.assign(series);
+                batch.push_float(series, NOW, 1.0);
+                assert_eq!(batch.labels(series), labels(head, part).as_ref());
+            }
+            assert!(!request.find_pair(b"m,a=1", b"x", 1, &mut Vec::new()), "another variant");
+            assert!(!request.find(b"m,a=1x", 0, &mut Vec::new()));
+            Parsed { batch, ..Parsed::default() }
+        });
+        assert_eq!(recognised.made.unwrap().hashes.len(), pairs.len());
+    }
+    recogniser(&known, &hasher, 1).read("another label", |request| {
+        assert!(!request.find_pair(b"m,a=1", b"x", 0, &mut Vec::new()), "of another request");
+        Parsed::default()
+    });
 }
