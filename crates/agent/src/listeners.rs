@@ -109,7 +109,7 @@ impl Listeners {
         let mut waiting = Vec::new();
         for (listener, sockets) in wanted {
             let name = listener.name();
-            listener.configure(&intake.input(name));
+            listener.configure(&intake.input_of(name, listener.section()));
             let running = match (sockets, old.remove(name)) {
                 (Sockets::Kept, Some(running)) => {
                     running.exposure.send_replace(Arc::new(listener.exposure().clone()));
@@ -184,7 +184,7 @@ async fn supervise(
     exposures: watch::Receiver<Arc<Exposure>>,
     mut stop: Stop,
 ) {
-    let input = intake.input(listener.name());
+    let input = intake.input_of(listener.name(), listener.section());
     let counters = input.listener_counters();
     let (task, mut pauses) = (Task::of("input", input.name()), Pauses::default());
     loop {

@@ -20,10 +20,10 @@ use model::Clock;
 use page::{Mode, page};
 use receive::Doors;
 use receive::answer::Refusal;
+use receive::influx::ANY_HOST_PATHS;
+use receive::influx::dialect::around;
 use std::sync::Arc;
 
-/// Routes for which no credentials are needed.
-const OPEN: [Route; 2] = [READY, HEALTHY];
 const READY: Route = get("/-/ready", "whether pushes are accepted");
 const HEALTHY: Route = get("/-/healthy", "whether narthex answers");
 
@@ -42,10 +42,15 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// All that it serves, and `more`. Everything is behind the guard, and all but `/-/ready` and `/-/healthy` asks for the
-    /// credentials that `security` wants.
+    /// All that it serves, and `more`. Everything is behind the guard, and all but `/-/ready`, `/-/healthy` and the probes of
+    /// InfluxDB's clients asks for the credentials that `security` wants.
     pub fn router(&self, mode: Mode, more: Routes, security: &Security) -> Router {
         let watch = self.clone();
+        let open = Routes::default()
+            .add(READY, |other| other.get(ready))
+            .add(HEALTHY, |other| other.get(|| async { "healthy\n" }))
+            .with_state(watch.clone())
+            .merge(self.doors.open_routes());
         let inside = Routes::default()
             .add(get("/", "the page"), |other| other.get(move || async move { page(mode) }))
             .add(get("/metrics", "narthex' own metrics, and the groups if they are exposed"), |other| {
@@ -56,22 +61,17 @@ impl Watch {
                 other.get(status)
             })
             .add(get("/api/v1/status/groups", "the groups"), |other| other.get(groups))
-            .with_state(watch.clone())
+            .with_state(watch)
             .merge(self.doors.routes())
             .merge(more)
-            .into_router(&OPEN);
+            .into_router(open.listed());
+        let guarding = Guard::new(&hostname(), security).answering(&ANY_HOST_PATHS);
         let router = security
             .protect(inside)
             .layer(axum::middleware::from_fn_with_state(self.doors.clone(), count_unauthorized))
-            .merge(
-                Routes::default()
-                    .add(HEALTHY, |other| other.get(|| async { "healthy\n" }))
-                    .add(READY, |other| other.get(ready))
-                    .with_state(watch)
-                    .into_open_router(),
-            )
-            .layer(axum::middleware::from_fn_with_state(Guard::new(&hostname(), security), guard));
-        security.decorate(router)
+            .merge(open.into_open_router())
+            .layer(axum::middleware::from_fn_with_state(guarding, guard));
+        security.decorate(around(router, self.doors.clone()))
     }
 
     /// Milliseconds since 1970.

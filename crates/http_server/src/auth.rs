@@ -1,4 +1,5 @@
-//! Who may come in: basic authentication with bcrypt hashes, and bearer tokens.
+//! Who may come in: basic authentication with bcrypt hashes, and bearer tokens. Clients of InfluxDB send either as
+//! `Token USER:PASSWORD` or `Token TOKEN`.
 //!
 //! A bcrypt check takes some 50 ms of a processor, by design, so what was verified once is remembered, in a
 //! cache of limited size that holds keyed hashes of what was sent, never a password. Checks that are not
@@ -123,6 +124,13 @@ impl Auth {
         if scheme.eq_ignore_ascii_case("bearer") {
             return Ok(self.knows_token(given));
         }
+        if scheme.eq_ignore_ascii_case("token") {
+            return match given.split_once(':') {
+                _ if self.knows_token(given) => Ok(true),
+                Some((user, password)) => self.verify(user, password).await,
+                None => Ok(false),
+            };
+        }
         let decoded = STANDARD.decode(given).ok().and_then(|bytes| String::from_utf8(bytes).ok());
         match decoded.as_deref().and_then(|text| text.split_once(':')) {
             Some((user, password)) if scheme.eq_ignore_ascii_case("basic") => {
@@ -235,6 +243,8 @@ mod tests {
             &*basic("bob", "pässword"),
             "Bearer token-1",
             "bearer token-2",
+            "Token token-1",
+            "token ann:secret:with colon",
             "BASIC YW5uOnNlY3JldDp3aXRoIGNvbG9u",
         ] {
             assert_eq!(status(&auth, Some(header)).await, 200, "{header}");
@@ -248,6 +258,9 @@ mod tests {
             "Bearer token-",
             "Bearer token-11",
             "Bearer",
+            "Token token-3",
+            "Token ann:wrong",
+            "Token ",
             "Basic !!!",
             "Basic YW5u",
             "Digest x",

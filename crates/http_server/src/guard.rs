@@ -26,6 +26,8 @@ pub const OPEN: [&str; 2] = ["/-/healthy", "/-/ready"];
 #[derive(Debug, Clone)]
 pub struct Guard {
     names: Arc<[String]>,
+    /// Paths that answer to any name besides [`OPEN`].
+    open: &'static [&'static str],
     live: watch::Receiver<Arc<Current>>,
 }
 
@@ -35,7 +37,12 @@ impl Guard {
         let short = hostname.split('.').next().unwrap_or_default();
         let names = [hostname, short].map(str::to_ascii_lowercase);
         let names = names.into_iter().filter(|name| !name.is_empty()).collect();
-        Guard { names, live: security.current() }
+        Guard { names, open: &[], live: security.current() }
+    }
+
+    /// Answers at these paths to any name, too. Nothing may be learned there.
+    pub fn answering(self, open: &'static [&'static str]) -> Self {
+        Guard { open, ..self }
     }
 
     /// Whether a `Host` header names this machine.
@@ -51,7 +58,7 @@ impl Guard {
         let host = text(headers, header::HOST);
         let origin = text(headers, header::ORIGIN);
         let reads = *method == Method::GET || *method == Method::HEAD;
-        let guarded = origin.is_some() || (reads && !OPEN.contains(&path));
+        let guarded = origin.is_some() || (reads && !OPEN.contains(&path) && !self.open.contains(&path));
         if guarded && !host.is_some_and(|host| self.knows(host)) {
             let host = host.unwrap_or_default();
             let name = host_name(host);
@@ -109,7 +116,7 @@ mod tests {
         let address = "127.0.0.1:1".parse().unwrap();
         let current = Policy { settings, address, allow_unauthenticated: false }.load().unwrap();
         let names = ["box.example.org", "box"].map(String::from);
-        Guard { names: names.into(), live: watch::channel(Arc::new(current)).1 }
+        Guard { names: names.into(), open: &[], live: watch::channel(Arc::new(current)).1 }
     }
 
     fn check(guard: &Guard, request: (&str, &str), host: Option<&str>, origin: Option<&str>) -> bool {
@@ -161,6 +168,8 @@ mod tests {
             assert!(check(&guard_of(&[]), ("GET", path), Some("whatever:80"), None), "{path}");
             assert!(check(&guard_of(&[]), ("GET", path), None, None), "{path}");
         }
+        assert!(!check(&guard_of(&[]), ("GET", "/ping"), Some("whatever:80"), None));
+        assert!(check(&guard_of(&[]).answering(&["/ping"]), ("GET", "/ping"), Some("whatever:80"), None));
     }
 
     #[test]

@@ -70,6 +70,11 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         self
     }
 
+    /// What is listed.
+    pub fn listed(&self) -> &[Route] {
+        &self.listed
+    }
+
     pub fn with_state<T>(self, state: S) -> Routes<T> {
         Routes { router: self.router.with_state(state), listed: self.listed }
     }

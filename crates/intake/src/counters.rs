@@ -1,6 +1,6 @@
 //! The counters of the inputs, read without waiting.
 
-use crate::listener_counters::ListenerCounters;
+use crate::listener_counters::{ByName, ListenerCounters};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
@@ -110,6 +110,8 @@ pub struct InputCounters {
     pub dropped: Number,
     /// Series that were refused because of a limit on active series.
     pub series_refused: Number,
+    /// For an input whose requests have parts that are no samples, and no mistakes either: how many, by reason.
+    pub left_out: OnceLock<ByName>,
     /// Set once the input listens on sockets of its own.
     pub(crate) listener: OnceLock<ListenerCounters>,
     refusals: Mutex<Refusals>,

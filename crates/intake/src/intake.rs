@@ -401,6 +401,16 @@ impl Admission {
         TimeBounds::at(self.now_ms(), self.settings())
     }
 
+    /// Appends a part of a request that is read in parts, as [`Admission::append`] does. `held_bytes` is the memory that
+    /// the rest of the request takes meanwhile.
+    pub async fn append_part(
+        &mut self,
+        decoded: impl Into<Recognised>,
+        held_bytes: usize,
+    ) -> Result<Outcome, Refusal> {
+        self.append_beside(decoded, None, held_bytes).await
+    }
+
     /// Applies the input's rules, the time bounds and the limits on series, appends the batch, waits for the commit,
     /// and counts. `written_in` is the text format that the timestamps were written in, if any: it has a unit that
     /// people get wrong. `decoded` says what decoding has left out already.
@@ -408,6 +418,15 @@ impl Admission {
         &mut self,
         decoded: impl Into<Recognised>,
         written_in: Option<Format>,
+    ) -> Result<Outcome, Refusal> {
+        self.append_beside(decoded, written_in, 0).await
+    }
+
+    async fn append_beside(
+        &mut self,
+        decoded: impl Into<Recognised>,
+        written_in: Option<Format>,
+        held_bytes: usize,
     ) -> Result<Outcome, Refusal> {
         let Recognised { parsed: Parsed { mut batch, mut rejected }, made, dropped: unmapped } =
             decoded.into();
@@ -418,7 +437,7 @@ impl Admission {
         dropped.samples += unmapped;
         self.input.counters.dropped.add(dropped.total());
         let kept = self.input.screen(self.settings(), &mut batch, written_in, &mut rejected);
-        self.memory.resize(batch.heap_bytes()).await?;
+        self.memory.resize(held_bytes + batch.heap_bytes()).await?;
         self.input.intake.0.storage.append(batch).await?;
         self.input.count_points(kept, &rejected);
         Ok(Outcome { kept, dropped, rejected })

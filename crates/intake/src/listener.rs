@@ -118,8 +118,13 @@ pub type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// An input with its settings, not started.
 pub trait Listener: fmt::Debug + Send + Sync + 'static {
-    /// The name in labels and the section of its settings.
+    /// The name in labels.
     fn name(&self) -> &'static str;
+
+    /// The section of its settings, by the name that these have in [`crate::Settings::inputs`].
+    fn section(&self) -> &'static str {
+        self.name()
+    }
 
     /// What it listens on. Two listeners with equal endpoints can use the same sockets.
     fn endpoints(&self) -> Vec<Endpoint>;

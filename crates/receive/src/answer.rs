@@ -26,6 +26,9 @@ pub enum Refusal {
         /// The limit.
         limit: usize,
     },
+    /// The body is too large once it is decompressed.
+    #[error("{0}")]
+    DecodedTooLarge(String),
     /// The sender took too long for its body.
     #[error("the body did not arrive within {seconds} s")]
     TooSlow {
@@ -60,7 +63,9 @@ impl Refusal {
     /// The status to answer with.
     pub const fn status(&self) -> StatusCode {
         match self {
-            Self::Malformed(_) | Self::Broken(_) | Self::SeriesLimit(_) => StatusCode::BAD_REQUEST,
+            Self::Malformed(_) | Self::DecodedTooLarge(_) | Self::Broken(_) | Self::SeriesLimit(_) => {
+                StatusCode::BAD_REQUEST
+            }
             Self::Unsupported(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
@@ -79,7 +84,7 @@ impl Refusal {
     /// Its kind, for counters.
     pub const fn reason(&self) -> RefusedReason {
         match self {
-            Self::Malformed(_) | Self::OwnRequest => RefusedReason::Invalid,
+            Self::Malformed(_) | Self::DecodedTooLarge(_) | Self::OwnRequest => RefusedReason::Invalid,
             Self::Unsupported(_) => RefusedReason::UnsupportedMedia,
             Self::BodyTooLarge { .. } => RefusedReason::TooLarge,
             Self::TooSlow { .. } | Self::Broken(_) => RefusedReason::Incomplete,

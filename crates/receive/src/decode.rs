@@ -77,6 +77,9 @@ pub(crate) async fn decode<T: Send + 'static>(
 
 /// What a body that could not be decompressed is instead, where its first bytes tell.
 fn explained(error: &DecompressError, encoding: Encoding, body: &[u8]) -> Refusal {
+    if error.is_too_large() {
+        return Refusal::DecodedTooLarge(error.to_string());
+    }
     match hint::compressed(body) {
         Some(Hint::Compressed(found)) if found != encoding.as_str() || encoding == Encoding::Snappy => {
             let format = if found == "snappy" { "framed snappy" } else { found };

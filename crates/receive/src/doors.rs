@@ -6,7 +6,7 @@ use crate::http_input::routes;
 use crate::import::Import;
 use crate::options::{Options, OptionsError};
 use crate::write::RemoteWrite;
-use crate::{pushgateway, status};
+use crate::{influx, pushgateway, status};
 use axum::Router;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -25,6 +25,7 @@ struct Inner {
     intake: Intake,
     /// Groups.
     pushgateway: Input,
+    influx: Input,
     routes: Routes<Doors>,
     options: RwLock<Arc<Options>>,
     groups: Groups,
@@ -74,13 +75,17 @@ impl Doors {
         let routes = routes(RemoteWrite::new(&intake))
             .merge(routes(Import::new(&intake)))
             .merge(pushgateway::routes())
+            .merge(influx::routes())
             .merge(status::routes());
         let pushgateway = intake.input(PUSHGATEWAY);
+        let influx = intake.input(influx::NAME);
+        influx::count_left_out(&influx, Default::default());
         let gateway = options.pushgateway.groups.clone();
         let groups = Groups::open(pushgateway.clone(), clock.clone(), gateway).await?;
         Ok(Doors(Arc::new(Inner {
             intake,
             pushgateway,
+            influx,
             routes,
             started: clock.now_ms(),
             options: RwLock::new(Arc::new(options)),
@@ -94,9 +99,14 @@ impl Doors {
         self.0.routes.clone().with_state(self.clone())
     }
 
-    /// The routes as a router.
+    /// The routes for which no credentials are needed.
+    pub fn open_routes<S: Clone + Send + Sync + 'static>(&self) -> Routes<S> {
+        influx::open_routes().with_state(self.clone())
+    }
+
+    /// All routes as a router, with what is around them for clients of InfluxDB.
     pub fn router(&self) -> Router {
-        self.routes().into_router(&[])
+        influx::dialect::around(self.routes().merge(self.open_routes()).into_router(&[]), self.clone())
     }
 
     /// The settings.
@@ -140,6 +150,11 @@ impl Doors {
     /// The input for groups.
     pub(crate) fn pushgateway(&self) -> &Input {
         &self.0.pushgateway
+    }
+
+    /// The input for InfluxDB's line protocol over HTTP.
+    pub(crate) fn influx(&self) -> &Input {
+        &self.0.influx
     }
 
     /// Reads a body to its end, and counts its bytes.

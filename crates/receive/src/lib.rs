@@ -6,6 +6,7 @@
 //! | `PUT`, `POST`, `DELETE /metrics/job/...` | the Pushgateway's interface ([`pushgateway`], [`groups`]) |
 //! | `POST /api/v1/import/prometheus` | text and OpenMetrics with timestamps ([`import`]) |
 //! | `GET /api/v1/status`, `GET /api/v1/metrics`, `PUT /api/v1/admin/wipe` | the rest of the Pushgateway ([`status`]) |
+//! | `POST /influx/write` and others | InfluxDB's line protocol ([`mod@influx`]) |
 //! | TCP and UDP at `graphite.listen` | Graphite plaintext ([`graphite`]) |
 //! | the sockets of `statsd` | StatsD and DogStatsD ([`mod@statsd`]) |
 //!
@@ -32,6 +33,7 @@ mod duration;
 pub mod graphite;
 mod http_input;
 pub mod import;
+pub mod influx;
 pub mod lines;
 pub mod options;
 pub mod pushgateway;

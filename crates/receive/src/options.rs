@@ -21,6 +21,8 @@ pub struct Options {
     pub body_time: Duration,
     /// The Pushgateway's interface.
     pub pushgateway: Pushgateway,
+    /// InfluxDB's line protocol.
+    pub influx: crate::influx::Settings,
 }
 
 impl Default for Options {
@@ -32,6 +34,7 @@ impl Default for Options {
             body_pause: Duration::from_secs(10),
             body_time: Duration::from_secs(60),
             pushgateway: Pushgateway::default(),
+            influx: crate::influx::Settings::default(),
         }
     }
 }

@@ -41,6 +41,10 @@ fn requests(inputs: &Counters, out: &mut Vec<Family>) {
         "narthex_receive_refused_total",
         "Requests to the inputs that were refused or deferred, by reason.",
     );
+    let mut left_out = counters(
+        "narthex_receive_left_out_total",
+        "Parts of requests that are no samples and no mistakes, by reason: string_field, repeated_sample.",
+    );
     for (name, own) in inputs.all() {
         for (answer, count) in
             [("accepted", &own.accepted), ("refused", &own.refused), ("deferred", &own.deferred)]
@@ -50,12 +54,15 @@ fn requests(inputs: &Counters, out: &mut Vec<Family>) {
         bytes.push(&of(name, &[]), own.bytes.get() as f64);
         points.push(&of(name, &[]), own.points.get() as f64);
         rejected.push(&of(name, &[]), own.rejected.get() as f64);
+        for (reason, count) in own.left_out.get().iter().flat_map(|left_out| left_out.iter()) {
+            left_out.push(&of(name, &[("reason", reason)]), count as f64);
+        }
         for reason in RefusedReason::ALL {
             let count = own.refused_for(reason) as f64;
             reasons.push(&of(name, &[("reason", reason.as_str())]), count);
         }
     }
-    out.extend([requests, bytes, points, rejected, reasons]);
+    out.extend([requests, bytes, points, rejected, reasons, left_out]);
 }
 
 /// The effect of `labels`, `metric_relabel_configs` and limits on series.

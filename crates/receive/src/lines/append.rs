@@ -1,27 +1,25 @@
 //! The way of lines that have arrived into the intake.
 
 use super::buffer::{Buffer, LINE_BYTES_MAX};
-use super::{Shared, Sink};
-use intake::{ParseLines, Refusal};
+use super::{ReadLines, Shared, Sink};
+use intake::Refusal;
 use std::time::Duration;
 
 /// How long lines wait for others before they are appended.
 pub const WAIT: Duration = Duration::from_millis(200);
 /// The longest pause before lines that the intake refused are tried again.
 const RETRY_MAX: Duration = Duration::from_secs(1);
-/// What is reserved for lines, as a multiple of their bytes: themselves, and what they are parsed into.
-const WORK: usize = 3;
 
 impl Shared {
     /// Appends lines, and tries again for as long as the intake can't accept any. Once the input has to stop, it tries
     /// once more and counts the lines as lost after that.
     pub(super) async fn append(&self, text: &[u8]) {
-        let parse = match &self.sink {
-            Sink::Append(parse) => *parse,
+        let (read, work) = match &self.sink {
+            Sink::Append { read, work } => (&**read, *work),
             Sink::Apply(apply) => return apply(text),
         };
         let (input, mut stop, mut stopping, mut deferred) = (&self.input, self.stop.clone(), false, false);
-        while let Err(refusal) = self.append_once(text, parse).await {
+        while let Err(refusal) = self.append_once(text, read, work).await {
             // However often it is tried again.
             if !std::mem::replace(&mut deferred, true) {
                 input.count_refusal(&refusal);
@@ -52,10 +50,10 @@ impl Shared {
     }
 
     /// Lines that are rejected are counted and logged; they are not an error.
-    async fn append_once(&self, text: &[u8], parse: ParseLines) -> Result<(), Refusal> {
+    async fn append_once(&self, text: &[u8], read: &ReadLines, work: usize) -> Result<(), Refusal> {
         let mut admission = self.input.admit()?;
-        admission.memory().grow(text.len().saturating_mul(WORK)).await?;
-        let recognised = admission.recogniser().parse_lines(text, admission.now_ms(), parse);
+        admission.memory().grow(text.len().saturating_mul(work)).await?;
+        let recognised = read(&admission.recogniser(), text, admission.now_ms());
         let outcome = admission.append(recognised, None).await?;
         self.input.count(&outcome);
         if !outcome.rejected.is_empty() {

@@ -19,12 +19,16 @@ pub use tcp::{BATCH_BYTES as CONNECTION_BATCH_BYTES, CONNECTIONS_MAX, KEEPALIVE_
 
 use buffer::Buffer;
 use datagrams::Datagrams;
+use intake::known::{Recognised, Recogniser};
 use intake::{BindError, Bound, Endpoint, Exposure, Input, ParseLines, Running, Stop};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+
+/// What is reserved for lines, as a multiple of their bytes: themselves, and what they are parsed into.
+const WORK: usize = 3;
 
 /// What such an input listens on, with the keys of its configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -134,10 +138,15 @@ impl Bound for ParsedLines {
 
     fn run(self: Box<Self>, input: Input, exposure: watch::Receiver<Arc<Exposure>>, stop: Stop) -> Running {
         let ParsedLines { sockets, parse } = *self;
-        let shared = Shared { input, sink: Sink::Append(parse), exposure, stop };
+        let read: Arc<ReadLines> =
+            Arc::new(move |recogniser, text, now_ms| recogniser.parse_lines(text, now_ms, parse));
+        let shared = Shared { input, sink: Sink::Append { read, work: WORK }, exposure, stop };
         Box::pin(sockets.run(shared))
     }
 }
+
+/// Reads lines into a batch, by the time of arrival in milliseconds since 1970.
+pub(crate) type ReadLines = dyn Fn(&Recogniser, &[u8], i64) -> Recognised + Send + Sync;
 
 /// Takes lines.
 pub(crate) type Apply = dyn Fn(&[u8]) + Send + Sync;
@@ -145,8 +154,9 @@ pub(crate) type Apply = dyn Fn(&[u8]) + Send + Sync;
 /// What becomes of lines.
 #[derive(Clone)]
 pub(crate) enum Sink {
-    /// They are samples, and are appended to the log.
-    Append(ParseLines),
+    /// They are samples, and are appended to the log. `work` is the memory that is reserved for them, as a multiple of
+    /// their bytes.
+    Append { read: Arc<ReadLines>, work: usize },
     /// They are changes of something in memory.
     Apply(Arc<Apply>),
 }
