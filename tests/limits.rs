@@ -98,6 +98,31 @@ fn by_the_code() -> Vec<(&'static str, &'static str, String)> {
             count(storage::metadata::MAX_FAMILIES),
         ),
         ("A series", "a help text or unit", bytes(storage::metadata::MAX_TEXT_BYTES)),
+        (
+            "InfluxDB's line protocol",
+            "memory of the samples of one request that are read before they are appended",
+            named(bytes(receive::influx::PART_BYTES), "PART_BYTES"),
+        ),
+        (
+            "InfluxDB's line protocol",
+            "fields of one line",
+            named(count(influx::LINE_FIELDS_MAX), "LINE_FIELDS_MAX"),
+        ),
+        (
+            "InfluxDB's line protocol",
+            "labels of all fields of one line together",
+            named(bytes(influx::LINE_LABEL_BYTES_MAX), "LINE_LABEL_BYTES_MAX"),
+        ),
+        (
+            "InfluxDB's line protocol",
+            "rejected lines of one request that the answer describes",
+            named(count(influx::FAULTS_MAX), "FAULTS_MAX"),
+        ),
+        (
+            "InfluxDB's line protocol",
+            "characters of a rejected line that the answer shows",
+            named(count(influx::LINE_SHOWN_CHARS), "LINE_SHOWN_CHARS"),
+        ),
         ("Graphite", "connections at a time", named(count(lines::CONNECTIONS_MAX), "CONNECTIONS_MAX")),
         ("Graphite", "a line, without its end", named(bytes(lines::LINE_BYTES_MAX), "LINE_BYTES_MAX")),
         (

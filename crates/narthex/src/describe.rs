@@ -66,6 +66,9 @@ fn received(config: &Config) -> Vec<String> {
         if name == receive::PUSHGATEWAY {
             parts.extend(pushgateway_parts(&options.pushgateway));
         }
+        if name == receive::influx::NAME {
+            parts.extend(influx_parts(&options.influx));
+        }
         if !parts.is_empty() {
             out.push(format!("{section}: {}", parts.join("; ")));
         }
@@ -94,6 +97,24 @@ fn input_parts(settings: &InputSettings) -> Vec<String> {
     }
     if let Some(most) = settings.max_series_per_metric {
         parts.push(format!("at most {} active series of one metric name", number(most as u64)));
+    }
+    parts
+}
+
+fn influx_parts(settings: &receive::influx::Settings) -> Vec<String> {
+    use receive::influx::{Precision, ValueField};
+    let mut parts = Vec::new();
+    if settings.at_root {
+        parts.push("also at InfluxDB's own paths, such as /write".to_string());
+    }
+    if settings.precision != Precision::default() {
+        parts.push(format!("timestamps without a precision are read as {}", settings.precision));
+    }
+    if settings.value_field == ValueField::Suffix {
+        parts.push("the field value keeps its name".to_string());
+    }
+    if let Some(label) = &settings.db_label {
+        parts.push(format!("the database becomes the label {label}"));
     }
     parts
 }
@@ -161,7 +182,7 @@ mod tests {
         let default = of("remote_write: [{url: http://h/x}]\n");
         let inputs: Vec<&String> =
             default.iter().filter(|one| one.contains("input") || one.contains("receive")).collect();
-        assert_eq!(inputs, ["inputs over HTTP: remote_write, import, pushgateway"]);
+        assert_eq!(inputs, ["inputs over HTTP: remote_write, import, pushgateway, influx"]);
         let said = of(
             "inputs: {labels: {site: boat}, max_series_per_metric: 1000}\ncollect: {labels: {}, max_series: 70000}\nreceive:\n  \
              max_age: 1h\n  import: {max_series: 50000, metric_relabel_configs: [{action: labeldrop, regex: a}]}\n  \
@@ -188,6 +209,22 @@ mod tests {
             "{pushgateway}"
         );
         assert!(!pushgateway.contains("every"), "{pushgateway}");
+    }
+
+    #[test]
+    fn settings_of_influx_are_described_where_they_differ() {
+        let of_influx =
+            |text: &str| of(text).into_iter().filter(|one| one.contains("influx")).collect::<Vec<_>>();
+        assert_eq!(of_influx("influx: {at_root: false, precision: ns}\n").len(), 1, "the list of inputs");
+        let said = of_influx(
+            "influx: {at_root: true, precision: auto, value_field: suffix, db_label: db, listen_udp: '127.0.0.1:8089'}\n",
+        );
+        let wanted = [
+            "input influx_udp: UDP 127.0.0.1:8089",
+            "influx: also at InfluxDB's own paths, such as /write; timestamps without a precision are read as their size \
+             suggests; the field value keeps its name; the database becomes the label db",
+        ];
+        assert_eq!(said[1..], wanted);
     }
 
     #[test]

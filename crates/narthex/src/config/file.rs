@@ -1,6 +1,6 @@
 //! The file's sections as they are written, before anything is made of them.
 
-use super::inputs::{Collect, Input, Listener, Pushgateway, Statsd};
+use super::inputs::{Collect, Influx, Input, Listener, Pushgateway, Statsd};
 use super::size::Size;
 use http_client::Secret;
 use http_server::web_config::TlsServerConfig;
@@ -36,6 +36,9 @@ pub struct File {
     /// StatsD and DogStatsD.
     #[serde(deserialize_with = "section")]
     pub statsd: Option<Statsd>,
+    /// InfluxDB's line protocol.
+    #[serde(deserialize_with = "section")]
+    pub influx: Option<Influx>,
     /// Not for an agent.
     pub rule_files: Option<IgnoredAny>,
     /// Not for an agent.

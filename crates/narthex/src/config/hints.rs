@@ -30,6 +30,7 @@ fn sections() -> Vec<(&'static str, Vec<String>)> {
         ("inputs", keys::<inputs::Input>()),
         ("graphite", keys::<inputs::Listener>()),
         ("statsd", keys::<inputs::Statsd>()),
+        ("influx", keys::<inputs::Influx>()),
         ("receive", keys::<file::Receive>()),
         ("receive.remote_write", keys::<inputs::Input>()),
         ("receive.import", keys::<inputs::Input>()),

@@ -47,10 +47,12 @@ impl File {
         let collect = self.collect.as_ref().map(Collect::input);
         let graphite = self.graphite.as_ref().map(Listener::input);
         let statsd = self.statsd.as_ref().map(Statsd::input);
+        let influx = self.influx.as_ref().map(Influx::input);
         [
             (receive::REMOTE_WRITE, "receive.remote_write", Source::Http, remote_write),
             (receive::IMPORT, "receive.import", Source::Http, import),
             (receive::PUSHGATEWAY, "receive.pushgateway", Source::Http, pushgateway),
+            (receive::influx::NAME, "influx", Source::Http, influx),
             (agent::host::INPUT, "collect", Source::Collection, collect),
             (receive::graphite::NAME, "graphite", Source::Listener, graphite),
             (receive::statsd::NAME, "statsd", Source::Listener, statsd),
@@ -154,6 +156,53 @@ input_section!(
         pub begin_with_zero: Option<bool>,
     }
 );
+
+input_section!(
+    /// `influx`: InfluxDB's line protocol, which is accepted over HTTP also without this section.
+    #[derive(Default)]
+    pub struct Influx {
+        /// Whether InfluxDB's own paths are served, too.
+        pub at_root: bool,
+        /// The address for UDP.
+        pub listen_udp: Option<ListenAddress>,
+        /// Networks that may send datagrams.
+        pub allow_from: Vec<Network>,
+        /// Whether anybody may send datagrams who reaches the address.
+        pub allow_unauthenticated: bool,
+        /// The unit of timestamps where a request does not say it.
+        pub precision: Option<Precision>,
+        /// What a series is called whose field is `value`.
+        pub value_field: Option<ValueField>,
+        /// The label for the database or bucket.
+        pub db_label: Option<String>,
+    }
+);
+
+/// `influx.precision`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// Nanoseconds.
+    Ns,
+    /// Microseconds.
+    Us,
+    /// Milliseconds.
+    Ms,
+    /// Seconds.
+    S,
+    /// By the size of the number.
+    Auto,
+}
+
+/// `influx.value_field`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ValueField {
+    /// As the measurement.
+    Measurement,
+    /// As the measurement with `_value`.
+    Suffix,
+}
 
 /// `statsd.timers`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]

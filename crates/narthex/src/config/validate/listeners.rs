@@ -2,6 +2,7 @@
 
 use super::Faults;
 use super::file::File;
+use super::influx;
 use super::statsd::statsd;
 use crate::config::inputs;
 use intake::{Exposure, Listener};
@@ -10,7 +11,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// Inputs with sockets of their own.
-pub(super) fn listeners(file: &File, faults: &Faults<'_>) -> Vec<Arc<dyn Listener>> {
+pub(super) fn listeners(
+    file: &File,
+    of_influx: &receive::influx::Settings,
+    faults: &Faults<'_>,
+) -> Vec<Arc<dyn Listener>> {
     let mut all: Vec<Arc<dyn Listener>> = Vec::new();
     if let Some((listen, exposure)) = address(receive::graphite::NAME, file.graphite.as_ref(), faults) {
         all.push(Arc::new(Graphite { listen, exposure }));
@@ -18,6 +23,9 @@ pub(super) fn listeners(file: &File, faults: &Faults<'_>) -> Vec<Arc<dyn Listene
     let defaults = file.inputs.clone().unwrap_or_default();
     if let Some(statsd) = file.statsd.as_ref().and_then(|section| statsd(section, &defaults, faults)) {
         all.push(Arc::new(statsd));
+    }
+    if let Some(udp) = file.influx.as_ref().and_then(|section| influx::udp(section, of_influx, faults)) {
+        all.push(Arc::new(udp));
     }
     check_addresses(&all, faults);
     all

@@ -1,6 +1,7 @@
 //! What is wrong with the values of a file, beyond their form. All of it is found, not only the first.
 
 mod destinations;
+mod influx;
 mod inputs;
 mod listeners;
 mod statsd;
@@ -110,7 +111,8 @@ pub(super) fn validate(file: File, lookup: env::Lookup<'_>, faults: &Faults<'_>)
     for (section, mapping) in mappings {
         Arc::make_mut(settings.entry(section).or_default()).mapping = Some(mapping);
     }
-    let listeners = listeners::listeners(&file, faults);
+    let influx = file.influx.as_ref().map(|section| influx::settings(section, faults)).unwrap_or_default();
+    let listeners = listeners::listeners(&file, &influx, faults);
     let labels = file.global.and_then(|global| global.external_labels).unwrap_or_default();
     let external_labels = external_labels(labels, lookup, faults);
     let mut destinations = file.remote_write.unwrap_or_default();
@@ -148,7 +150,7 @@ pub(super) fn validate(file: File, lookup: env::Lookup<'_>, faults: &Faults<'_>)
     let collect = collect(file.collect, faults);
     let mut section = file.receive.unwrap_or_default();
     let security = inputs::security(&mut section, faults);
-    let receive = inputs::options(section, settings, faults);
+    let receive = receive::Options { influx, ..inputs::options(section, settings, faults) };
     Config { external_labels, destinations, log, max_in_memory, collect, receive, listeners, security }
 }
 
