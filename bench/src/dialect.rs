@@ -13,6 +13,8 @@ pub(crate) enum Dialect {
     Zstd,
     /// Prometheus' text format with timestamps, uncompressed. Only the sender speaks it.
     Text,
+    /// InfluxDB's line protocol with ten fields a line, uncompressed. Only the sender speaks it.
+    Influx,
 }
 
 impl Dialect {
@@ -26,20 +28,26 @@ impl Dialect {
         match self {
             Dialect::V1 | Dialect::V2 => "snappy",
             Dialect::Zstd => "zstd",
-            Dialect::Text => "identity",
+            Dialect::Text | Dialect::Influx => "identity",
         }
     }
 
-    /// The path of the endpoint that accepts it; narthex and vmagent have the same one for text.
+    /// The path of the endpoint that accepts it; narthex and vmagent have the same ones.
     pub(crate) fn path(self) -> &'static str {
-        if self == Dialect::Text { "/api/v1/import/prometheus" } else { "/api/v1/write" }
+        match self {
+            Dialect::V1 | Dialect::V2 | Dialect::Zstd => "/api/v1/write",
+            Dialect::Text => "/api/v1/import/prometheus",
+            Dialect::Influx => "/influx/write",
+        }
     }
 
     /// The headers of a request.
     pub(crate) fn headers(self) -> Vec<(&'static str, &'static str)> {
         match self {
             Dialect::V1 | Dialect::V2 => self.version().headers().into(),
-            Dialect::Text => vec![("Content-Type", "text/plain"), ("User-Agent", "narthex-bench/0")],
+            Dialect::Text | Dialect::Influx => {
+                vec![("Content-Type", "text/plain"), ("User-Agent", "narthex-bench/0")]
+            }
             // As vmagent sends them.
             Dialect::Zstd => vec![
                 ("Content-Type", V1_TYPE),
@@ -55,7 +63,7 @@ impl Dialect {
         match self {
             Dialect::V1 | Dialect::V2 => wire::snappy(content),
             Dialect::Zstd => wire::zstd(content),
-            Dialect::Text => content.to_vec(),
+            Dialect::Text | Dialect::Influx => content.to_vec(),
         }
     }
 }

@@ -40,7 +40,10 @@ pub(crate) enum Requests {
 impl Requests {
     /// Makes all requests of a plan, on two threads.
     pub(crate) fn prepare(plan: &Plan, dialect: Dialect) -> Result<Requests> {
-        let each = if dialect == Dialect::Text { TEXT_BYTES_PER_SAMPLE } else { BYTES_PER_SAMPLE };
+        let each = match dialect {
+            Dialect::Text => TEXT_BYTES_PER_SAMPLE,
+            Dialect::V1 | Dialect::V2 | Dialect::Zstd | Dialect::Influx => BYTES_PER_SAMPLE,
+        };
         let estimate = plan.workload.samples() * each;
         if estimate > PREPARED_BYTES_MAX {
             return Err(format!(

@@ -38,6 +38,9 @@ pub(crate) enum Route {
     /// Prometheus' text format in, remote write 1.0 out.
     #[value(name = "text-1")]
     TextOne,
+    /// InfluxDB's line protocol in, remote write 1.0 out.
+    #[value(name = "influx-1")]
+    InfluxOne,
 }
 
 impl Route {
@@ -48,13 +51,14 @@ impl Route {
             Route::TwoTwo => Dialect::V2,
             Route::Zstd => Dialect::Zstd,
             Route::TextOne => Dialect::Text,
+            Route::InfluxOne => Dialect::Influx,
         }
     }
 
     /// What the receiver takes.
     pub(crate) fn output(self) -> Dialect {
         match self {
-            Route::OneOne | Route::TextOne => Dialect::V1,
+            Route::OneOne | Route::TextOne | Route::InfluxOne => Dialect::V1,
             Route::OneTwo | Route::TwoTwo => Dialect::V2,
             Route::Zstd => Dialect::Zstd,
         }
@@ -68,6 +72,7 @@ impl Route {
             Route::TwoTwo => "2.0 -> 2.0",
             Route::Zstd => "zstd -> zstd",
             Route::TextOne => "text -> 1.0",
+            Route::InfluxOne => "Influx -> 1.0",
         }
     }
 }
@@ -91,8 +96,8 @@ impl System {
             (System::Vmagent, Route::OneTwo | Route::TwoTwo) => Some("does not speak remote write 2.0"),
             (System::Vmagent, _) if histograms => Some("turns native histograms into buckets of its own"),
             (System::Prometheus, Route::Zstd) => Some("does not speak the zstd variant"),
-            (System::Prometheus, Route::TextOne) => Some("accepts no text"),
-            (_, Route::TextOne) if histograms => Some("has no native histograms in text"),
+            (System::Prometheus, Route::TextOne | Route::InfluxOne) => Some("accepts no text"),
+            (_, Route::TextOne | Route::InfluxOne) if histograms => Some("has no native histograms in text"),
             _ => None,
         }
     }
@@ -200,7 +205,9 @@ impl Programs {
             (System::Prometheus, _, Some(peers)) => {
                 let message = match route {
                     Route::OneTwo | Route::TwoTwo => "io.prometheus.write.v2.Request",
-                    Route::OneOne | Route::Zstd | Route::TextOne => "prometheus.WriteRequest",
+                    Route::OneOne | Route::Zstd | Route::TextOne | Route::InfluxOne => {
+                        "prometheus.WriteRequest"
+                    }
                 };
                 let mut options = Options { data: Some(data.into()), ..Options::agent(to, message) };
                 if asked.label {
@@ -223,6 +230,8 @@ impl Programs {
                 let budget =
                     asked.budget.map(|budget| format!("-remoteWrite.maxDiskUsagePerURL={}", budget.bytes));
                 let mut flags = vec![protocol];
+                // The name of a series is that of its field; narthex does that where the measurement is `prometheus`.
+                flags.extend((route == Route::InfluxOne).then_some("-influxSkipMeasurement"));
                 flags.extend(asked.label.then_some(&*label));
                 flags.extend(budget.as_deref());
                 Kind::Vmagent(Vmagent::start(peers, to, Some(data), &flags))

@@ -187,6 +187,11 @@ impl Plan {
         let mut out = RequestBuilder { dialect, symbols: wire::Symbols::default(), series: Vec::new() };
         for slot in first..(first + PODS_PER_REQUEST).min(self.workload.pods()) {
             let pod = self.workload.pod(slot, sweep);
+            if dialect == Dialect::Influx {
+                (0..HANDLERS as u32)
+                    .for_each(|handler| put_point(&mut out.series, self, pod, handler, sweep));
+                continue;
+            }
             for index in 0..PER_POD {
                 out.push(self, pod, index, sweep);
             }
@@ -283,6 +288,21 @@ fn put_line(out: &mut Vec<u8>, labels: &[(&'static str, String); 12], value: f64
         out.extend_from_slice(format!("{open}{name}=\"{value}\"").as_bytes());
     }
     out.extend_from_slice(format!("}} {value} {timestamp}\n").as_bytes());
+}
+
+/// A line of InfluxDB's protocol with one series of each name as its fields. Their labels but the name are those of the
+/// first one.
+fn put_point(out: &mut Vec<u8>, plan: &Plan, pod: u32, handler: u32, sweep: u32) {
+    out.extend_from_slice(b"prometheus");
+    for (name, value) in labels(pod, handler).iter().skip(1) {
+        out.extend_from_slice(format!(",{name}={value}").as_bytes());
+    }
+    for (number, name) in NAMES.iter().enumerate() {
+        let series = pod * PER_POD + (number * HANDLERS) as u32 + handler;
+        let separator = if number == 0 { ' ' } else { ',' };
+        out.extend_from_slice(format!("{separator}{name}={}", plan.value(series, sweep)).as_bytes());
+    }
+    out.extend_from_slice(format!(" {}\n", plan.timestamp(sweep) * 1_000_000).as_bytes());
 }
 
 /// Twelve labels, as a service in a cluster has them, in order of their names. Which pod it is stands in
@@ -412,6 +432,33 @@ mod tests {
                 let sent = plan.labels(id);
                 let sent = sent.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
                 assert!(labels.iter().copied().eq(sent));
+            }
+        }
+    }
+
+    #[test]
+    fn lines_of_influxdb_have_the_values_of_remote_write() {
+        let workload = Workload { histograms: false, ..workload() };
+        let plan = Plan { workload, base: 1_700_000_000_000 };
+        for request in 0..plan.workload.requests() {
+            let body = plan.request(Dialect::Influx, request);
+            let options = influx::Options {
+                precision: influx::Precision::Nanoseconds,
+                value_field: influx::ValueField::Measurement,
+                label: None,
+                multiline_strings: true,
+                now_ms: 0,
+                limits: model::Limits::default(),
+            };
+            let part = influx::Lines::new(&body).read(&options, usize::MAX, &mut formats::Unknown);
+            let batch = part.parsed.batch;
+            assert_eq!((batch.points.len() as u32, part.faults), (plan.samples_in(request), vec![]));
+            for point in &batch.points {
+                let labels: Vec<_> = batch.labels(point.series).pairs().collect();
+                let id = series_id(&labels).unwrap();
+                let model::Value::Float(value) = point.value else { panic!("{point:?}") };
+                assert!(plan.has_value(id, plan.sweep(point.timestamp).unwrap(), value));
+                assert_eq!(labels.len(), 12);
             }
         }
     }

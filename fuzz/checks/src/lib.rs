@@ -14,6 +14,7 @@
 pub mod disk;
 pub mod formats;
 pub mod groups;
+pub mod influx;
 pub mod outgoing;
 pub mod totals;
 
@@ -27,6 +28,7 @@ pub const TARGETS: &[(&str, Check)] = &[
     ("exposition", formats::exposition),
     ("gateway", groups::gateway),
     ("graphite", formats::graphite),
+    ("influx", influx::influx),
     ("journal", groups::journal),
     ("letter", outgoing::letter),
     ("mapping", totals::mapping),

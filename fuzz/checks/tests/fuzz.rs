@@ -132,7 +132,7 @@ macro_rules! targets {
 }
 
 targets! {
-    aside decompress exposition gateway graphite journal letter mapping metadata openmetrics path positions record
+    aside decompress exposition gateway graphite influx journal letter mapping metadata openmetrics path positions record
     remote_write_1 remote_write_2 rings segment state statsd text totals
 }
 
