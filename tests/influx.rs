@@ -237,7 +237,7 @@ fn values_and_times_are_those_of_vmagent() {
     let Some(peers) = support::peers() else { return };
     let [own, other] = [(); 2].map(|()| Prometheus::start(&peers, Options::receiver()));
     let folder = tempfile::tempdir().unwrap();
-    let narthex = start(folder.path(), &own.write_url(), "influx: {value_field: suffix}");
+    let narthex = start(folder.path(), &own.write_url(), "influx: {value_field: suffix, db_label: db}");
     let vmagent =
         support::Vmagent::start(&peers, &other.write_url(), None, &["-remoteWrite.forcePromProto=true"]);
     let now = now_ms() - 5000;
@@ -266,6 +266,11 @@ fn values_and_times_are_those_of_vmagent() {
     });
     wait_for("the same through narthex", SOON, || {
         let shown = shown(&own);
-        if shown == wanted { Ok(()) } else { Err(format!("{} series: {:?}", shown.len(), shown.first())) }
+        let differs = wanted.iter().zip(&shown).find(|(wanted, shown)| wanted != shown);
+        if shown == wanted {
+            Ok(())
+        } else {
+            Err(format!("{} series; wanted, found: {differs:?}", shown.len()))
+        }
     });
 }
