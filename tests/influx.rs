@@ -7,12 +7,13 @@
     reason = "a panic is how a test reports"
 )]
 
+use std::collections::BTreeMap;
 use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use support::narthex::config;
 use support::prometheus::Options;
-use support::{Client, FakeReceiver, Narthex, Prometheus, SOON, now_ms, wait_for};
+use support::{Client, FakeReceiver, Labels, Narthex, Prometheus, SOON, now_ms, wait_for};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
 const QUIET: &str = "collect: {self: false, host: {collectors: none}}\n";
@@ -250,27 +251,31 @@ fn values_and_times_are_those_of_vmagent() {
         ));
     }
     assert_eq!(narthex.post("/influx/write?db=x", &[], text.as_bytes()).status, 204);
-    let url = vmagent.write_url().replace("/api/v1/write", "/influx/write");
+    let url = vmagent.write_url().replace("/api/v1/write", "/influx/write?db=x");
     assert!(support::http::post(&url, &[], text.as_bytes()).unwrap().is_success());
-    let selector = r#"{__name__=~"cpu_.*"}"#;
-    let shown = |prometheus: &Prometheus| {
-        let all = prometheus.raw(selector, "10m");
-        let mut shown: Vec<String> =
-            all.iter().map(|series| format!("{:?} {:?}", series.labels, series.samples)).collect();
-        shown.sort();
-        shown
+    let samples = |prometheus: &Prometheus| -> BTreeMap<Labels, Vec<(i64, f64)>> {
+        let all = prometheus.raw(r#"{__name__=~"cpu_.*"}"#, "10m");
+        all.into_iter().map(|series| (series.labels, series.samples)).collect()
     };
     let wanted = wait_for("all of vmagent", SOON, || {
-        let shown = shown(&other);
-        if shown.len() == 800 { Ok(shown) } else { Err(format!("{} series", shown.len())) }
+        let samples = samples(&other);
+        if samples.len() == 800 { Ok(samples) } else { Err(format!("{} series", samples.len())) }
     });
     wait_for("the same through narthex", SOON, || {
-        let shown = shown(&own);
-        let differs = wanted.iter().zip(&shown).find(|(wanted, shown)| wanted != shown);
-        if shown == wanted {
-            Ok(())
-        } else {
-            Err(format!("{} series; wanted, found: {differs:?}", shown.len()))
+        let found = samples(&own);
+        // vmagent's decimal fractions are not exact in the last bit.
+        let is_same = |(time, value): &(i64, f64), of: &[(i64, f64)]| matches!(of, [(at, is)] if at == time && (is - value).abs() <= value.abs() * 1e-15);
+        let differs = wanted.iter().find(|(labels, samples)| {
+            let found = found.get(*labels).map(Vec::as_slice).unwrap_or_default();
+            !samples.iter().all(|sample| is_same(sample, found))
+        });
+        match differs {
+            None if found.len() == wanted.len() => Ok(()),
+            _ => Err(format!(
+                "{} series, wanted {differs:?}, found {:?}",
+                found.len(),
+                differs.map(|(labels, _)| found.get(labels))
+            )),
         }
     });
 }
