@@ -22,7 +22,7 @@ pub mod remote_write;
 pub mod statsd;
 pub mod text;
 pub mod time_unit;
-mod wire;
+pub mod wire;
 
 pub use parsed::Parsed;
 pub use recognise::{Mapped, Recognise, Unknown};

@@ -2,7 +2,7 @@
 //! bound, and spans.
 
 use crate::wire::{Fault, Reader};
-use model::{BucketSpan, varint};
+use model::BucketSpan;
 
 /// A list that stops growing at a limit, and counts on.
 #[derive(Debug)]
@@ -40,15 +40,10 @@ pub(crate) fn span(message: &[u8], exact: &mut bool) -> Result<BucketSpan, Fault
     let mut fields = Reader::new(message);
     while let Some(field) = fields.next()? {
         match field.number {
-            1 => span.offset = sint32(field.varint()?),
+            1 => span.offset = field.sint32()?,
             2 => span.length = field.varint()? as u32,
             _ => *exact = false,
         }
     }
     Ok(span)
-}
-
-/// A `sint32` is the low half of what is on the wire, as in any protocol buffer decoder.
-pub(crate) fn sint32(wire: u64) -> i32 {
-    varint::unzigzag(u64::from(wire as u32)) as i32
 }

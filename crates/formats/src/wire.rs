@@ -4,27 +4,27 @@ use model::varint;
 
 /// What is wrong with a message, and where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Fault {
-    pub(crate) what: &'static str,
+pub struct Fault {
+    pub what: &'static str,
     /// The address of the byte at fault, or one past the end; see [`Fault::offset_in`].
     at: usize,
 }
 
 impl Fault {
     #[cold]
-    pub(crate) fn new(what: &'static str, at: &[u8]) -> Self {
+    pub fn new(what: &'static str, at: &[u8]) -> Self {
         Fault { what, at: at.as_ptr().addr() }
     }
 
     /// Where it is in `message`, of which the faulty slice is a part.
-    pub(crate) fn offset_in(&self, message: &[u8]) -> usize {
+    pub fn offset_in(&self, message: &[u8]) -> usize {
         self.at.saturating_sub(message.as_ptr().addr()).min(message.len())
     }
 }
 
 /// What a field carries.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Value<'a> {
+pub enum Value<'a> {
     Varint(u64),
     Fixed64(u64),
     Fixed32,
@@ -33,16 +33,16 @@ pub(crate) enum Value<'a> {
 
 /// One field of a message.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Field<'a> {
-    pub(crate) number: u32,
-    pub(crate) value: Value<'a>,
+pub struct Field<'a> {
+    pub number: u32,
+    pub value: Value<'a>,
     /// What was left of the message at its tag.
     at: &'a [u8],
 }
 
 impl<'a> Field<'a> {
     #[inline]
-    pub(crate) fn bytes(&self) -> Result<&'a [u8], Fault> {
+    pub fn bytes(&self) -> Result<&'a [u8], Fault> {
         match self.value {
             Value::Bytes(bytes) => Ok(bytes),
             _ => Err(self.fault("a field with a length was expected")),
@@ -50,15 +50,30 @@ impl<'a> Field<'a> {
     }
 
     #[inline]
-    pub(crate) fn varint(&self) -> Result<u64, Fault> {
+    pub fn varint(&self) -> Result<u64, Fault> {
         match self.value {
             Value::Varint(value) => Ok(value),
             _ => Err(self.fault("an integer was expected")),
         }
     }
 
+    /// A `fixed64` or `sfixed64`.
     #[inline]
-    pub(crate) fn double(&self) -> Result<f64, Fault> {
+    pub fn fixed64(&self) -> Result<u64, Fault> {
+        match self.value {
+            Value::Fixed64(bits) => Ok(bits),
+            _ => Err(self.fault("a 64-bit integer was expected")),
+        }
+    }
+
+    /// A `sint32`, which is the low half of what is on the wire, as in any protocol buffer decoder.
+    #[inline]
+    pub fn sint32(&self) -> Result<i32, Fault> {
+        Ok(varint::unzigzag(u64::from(self.varint()? as u32)) as i32)
+    }
+
+    #[inline]
+    pub fn double(&self) -> Result<f64, Fault> {
         match self.value {
             Value::Fixed64(bits) => Ok(f64::from_bits(bits)),
             _ => Err(self.fault("a 64-bit float was expected")),
@@ -67,7 +82,7 @@ impl<'a> Field<'a> {
 
     /// A `repeated` integer field, packed or not: calls `each` for every number in it.
     #[inline]
-    pub(crate) fn varints(&self, mut each: impl FnMut(u64)) -> Result<(), Fault> {
+    pub fn varints(&self, mut each: impl FnMut(u64)) -> Result<(), Fault> {
         match self.value {
             Value::Varint(value) => each(value),
             Value::Bytes(mut packed) => {
@@ -81,47 +96,64 @@ impl<'a> Field<'a> {
     }
 
     /// A `repeated double` field, packed or not.
-    pub(crate) fn doubles(&self, mut each: impl FnMut(f64)) -> Result<(), Fault> {
+    pub fn doubles(&self, mut each: impl FnMut(f64)) -> Result<(), Fault> {
+        self.fixed64s_or("packed floats are cut short", "64-bit floats were expected", |bits| {
+            each(f64::from_bits(bits));
+        })
+    }
+
+    /// A `repeated fixed64` field, packed or not.
+    pub fn fixed64s(&self, each: impl FnMut(u64)) -> Result<(), Fault> {
+        self.fixed64s_or("packed 64-bit integers are cut short", "64-bit integers were expected", each)
+    }
+
+    fn fixed64s_or(
+        &self,
+        cut_short: &'static str,
+        wanted: &'static str,
+        mut each: impl FnMut(u64),
+    ) -> Result<(), Fault> {
         match self.value {
-            Value::Fixed64(bits) => each(f64::from_bits(bits)),
+            Value::Fixed64(bits) => each(bits),
             Value::Bytes(packed) => {
                 let (values, rest) = packed.as_chunks::<8>();
                 if !rest.is_empty() {
-                    return Err(Fault::new("packed floats are cut short", rest));
+                    return Err(Fault::new(cut_short, rest));
                 }
-                values.iter().for_each(|bytes| each(f64::from_le_bytes(*bytes)));
+                values.iter().for_each(|bytes| each(u64::from_le_bytes(*bytes)));
             }
-            _ => return Err(self.fault("64-bit floats were expected")),
+            _ => return Err(self.fault(wanted)),
         }
         Ok(())
     }
 
     #[cold]
-    pub(crate) fn fault(&self, what: &'static str) -> Fault {
+    pub fn fault(&self, what: &'static str) -> Fault {
         Fault::new(what, self.at)
     }
 }
 
 #[inline]
-pub(crate) fn take_varint(input: &mut &[u8]) -> Result<u64, Fault> {
+pub fn take_varint(input: &mut &[u8]) -> Result<u64, Fault> {
     varint::take_u64(input).ok_or_else(|| Fault::new("an integer is cut short or too long", input))
 }
 
 /// Reads the fields of one message.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Reader<'a> {
+pub struct Reader<'a> {
     input: &'a [u8],
 }
 
 impl<'a> Reader<'a> {
     #[inline]
-    pub(crate) fn new(input: &'a [u8]) -> Self {
+    pub fn new(input: &'a [u8]) -> Self {
         Reader { input }
     }
 
     /// The next field, or nothing at the end of the message.
     #[inline]
-    pub(crate) fn next(&mut self) -> Result<Option<Field<'a>>, Fault> {
+    #[allow(clippy::should_implement_trait, reason = "an iterator does not end with its first error")]
+    pub fn next(&mut self) -> Result<Option<Field<'a>>, Fault> {
         let at = self.input;
         if at.is_empty() {
             return Ok(None);

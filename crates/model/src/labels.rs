@@ -270,6 +270,15 @@ impl<'a> LabelsBuilder<'a> {
         Self::default()
     }
 
+    /// An empty builder for strings that live elsewhere, with the memory of this one.
+    pub fn recycle<'b>(self) -> LabelsBuilder<'b> {
+        let mut pairs = self.pairs;
+        pairs.clear();
+        // Collecting what has the same layout happens in place.
+        let pairs = pairs.into_iter().map(|_| (&[][..], &[][..])).collect();
+        LabelsBuilder { pairs, unsorted: false, absent: false }
+    }
+
     /// Adds a pair. An empty value means that the label is absent.
     #[inline]
     pub fn push(&mut self, name: &'a [u8], value: &'a [u8]) {

@@ -1,7 +1,7 @@
 //! Histograms of the exposition format, classic and native, which share one message.
 
 use super::{Decoder, Exemplar, ExpositionError, Family, Metric, Stop, bound, short, timestamp};
-use crate::lists::{Bounded, longest, sint32, span};
+use crate::lists::{Bounded, longest, span};
 use crate::wire::{Fault, Reader};
 use model::{BucketSpan, Counts, Histogram, HistogramError, MetricType, Point, ResetHint, Value, varint};
 
@@ -117,7 +117,7 @@ impl Decoder<'_> {
                 2 => out.sum = field.double()?,
                 3 => out.buckets.push(self.read_bucket(field.bytes()?)?),
                 4 => out.count_float = field.double()?,
-                5 => out.schema = sint32(field.varint()?),
+                5 => out.schema = field.sint32()?,
                 6 => out.zero_threshold = field.double()?,
                 7 => out.zero_count = field.varint()?,
                 8 => out.zero_count_float = field.double()?,

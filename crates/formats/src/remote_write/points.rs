@@ -2,7 +2,7 @@
 //! timestamps of 2.0.
 
 use super::Protocol;
-use crate::lists::{Bounded, longest, sint32, span};
+use crate::lists::{Bounded, longest, span};
 use crate::wire::{Fault, Field, Reader};
 use model::{Counts, Histogram, HistogramError, ResetHint, histogram, varint};
 
@@ -91,7 +91,7 @@ pub(super) fn histogram(
         match field.number {
             1 | 2 => count = Count::read(&field, field.number == 1)?,
             3 => sum = field.double()?,
-            4 => schema = sint32(field.varint()?),
+            4 => schema = field.sint32()?,
             5 => zero_threshold = field.double()?,
             6 | 7 => zero = Count::read(&field, field.number == 6)?,
             8 => negative_spans.push(span(field.bytes()?, &mut exact)?),
