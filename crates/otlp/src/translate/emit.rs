@@ -1,0 +1,173 @@
+//! Writes series and points into the batch.
+
+use super::labels::LabelSet;
+use super::{Metric, Options, Stop};
+use crate::rejected::Reason;
+use formats::wire::Fault;
+use model::{Batch, Histogram, LabelsBuilder, Point, Series, Value};
+
+/// Why a data point is not in the batch.
+#[derive(Debug)]
+pub(super) enum Refused {
+    /// The request can't be read to its end.
+    Stop(Stop),
+    /// Only this data point is left out.
+    Point(Reason, String),
+}
+
+impl From<Fault> for Refused {
+    fn from(fault: Fault) -> Self {
+        Refused::Stop(fault.into())
+    }
+}
+
+/// When a data point was measured, and since when it counts, in milliseconds since 1970. A start of 0 is not known.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Times {
+    pub(super) time: i64,
+    pub(super) start: i64,
+}
+
+/// Lengths to go back to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Marks {
+    bytes: usize,
+    series: usize,
+    points: usize,
+    histograms: usize,
+    exemplars: usize,
+    metadata: usize,
+    family: u32,
+}
+
+pub(super) struct Emitter<'o> {
+    options: &'o Options<'o>,
+    pub(super) batch: Batch,
+    builder: LabelsBuilder<'static>,
+    /// The metadata of the metric under way, once one of its series has been written.
+    family: u32,
+    pub(super) name: String,
+}
+
+impl<'o> Emitter<'o> {
+    pub(super) fn new(options: &'o Options<'o>) -> Self {
+        Emitter {
+            options,
+            batch: Batch::new(),
+            builder: LabelsBuilder::new(),
+            family: Series::NO_METADATA,
+            name: String::new(),
+        }
+    }
+
+    pub(super) fn begin_metric(&mut self) {
+        self.family = Series::NO_METADATA;
+    }
+
+    pub(super) fn marks(&self) -> Marks {
+        let Batch { bytes, series, points, histograms, exemplars, metadata, .. } = &self.batch;
+        Marks {
+            bytes: bytes.len(),
+            series: series.len(),
+            points: points.len(),
+            histograms: histograms.len(),
+            exemplars: exemplars.len(),
+            metadata: metadata.len(),
+            family: self.family,
+        }
+    }
+
+    pub(super) fn back_to(&mut self, marks: Marks) {
+        let batch = &mut self.batch;
+        batch.bytes.truncate(marks.bytes);
+        batch.series.truncate(marks.series);
+        batch.points.truncate(marks.points);
+        batch.histograms.truncate(marks.histograms);
+        batch.exemplars.truncate(marks.exemplars);
+        batch.metadata.truncate(marks.metadata);
+        self.family = marks.family;
+    }
+
+    /// Adds a series of `metric` with the labels of the data point, a suffix to the metric's name and one more label.
+    pub(super) fn series(
+        &mut self,
+        metric: &Metric<'_>,
+        labels: &LabelSet<'_>,
+        suffix: &str,
+        extra: Option<(&str, &str)>,
+    ) -> Result<u32, Refused> {
+        self.name.clear();
+        self.name.push_str(&metric.family);
+        self.name.push_str(suffix);
+        if self.family == Series::NO_METADATA {
+            self.batch.metadata.push(metric.metadata());
+            self.family = self.batch.metadata.len() as u32 - 1;
+        }
+        let start = self.batch.bytes.len();
+        let builder = std::mem::take(&mut self.builder);
+        let limits = &self.options.limits;
+        let (builder, result) = labels.write(&self.name, extra, limits, builder, &mut self.batch.bytes);
+        self.builder = builder;
+        result.map_err(|error| Refused::Point(Reason::Labels, error.to_string()))?;
+        self.check_bytes()?;
+        Ok(self.batch.push_series(start, self.family))
+    }
+
+    fn check_bytes(&self) -> Result<(), Refused> {
+        let limit = self.options.label_bytes_max;
+        match self.batch.bytes.len() > limit {
+            true => Err(Refused::Stop(Stop::TooMany { what: "bytes of labels", limit })),
+            false => Ok(()),
+        }
+    }
+
+    pub(super) fn float(&mut self, series: u32, times: Times, value: f64) -> Result<(), Refused> {
+        let Times { time, start } = times;
+        let value = Value::Float(value);
+        self.batch.points.push(Point { series, timestamp: time, start_timestamp: start, value });
+        self.check_points()
+    }
+
+    pub(super) fn histogram(
+        &mut self,
+        series: u32,
+        times: Times,
+        histogram: Histogram,
+    ) -> Result<(), Refused> {
+        histogram
+            .validate(&self.options.limits)
+            .map_err(|error| Refused::Point(Reason::Histogram, error.to_string()))?;
+        self.batch.push_histogram(series, times.time, times.start, histogram);
+        self.check_points()
+    }
+
+    /// Adds an exemplar with these labels.
+    pub(super) fn exemplar(
+        &mut self,
+        series: u32,
+        time: i64,
+        value: f64,
+        labels: &[(&[u8], &[u8])],
+    ) -> Result<Result<(), String>, Refused> {
+        let start = self.batch.bytes.len();
+        let mut builder = std::mem::take(&mut self.builder).recycle();
+        labels.iter().for_each(|(name, value)| builder.push(name, value));
+        let result = builder.finish(&self.options.limits, &mut self.batch.bytes);
+        self.builder = builder.recycle();
+        if let Err(error) = result {
+            return Ok(Err(error.to_string()));
+        }
+        self.check_bytes()?;
+        self.batch.push_exemplar(series, time, start, value);
+        self.check_points()?;
+        Ok(Ok(()))
+    }
+
+    fn check_points(&self) -> Result<(), Refused> {
+        let limit = self.options.points_max;
+        match self.batch.points.len() > limit {
+            true => Err(Refused::Stop(Stop::TooMany { what: "samples, histograms and exemplars", limit })),
+            false => Ok(()),
+        }
+    }
+}
