@@ -1,15 +1,20 @@
 //! One connection: its handshake where TLS is asked for, and its requests, until the client or the server ends it.
+//!
+//! HTTP/2 is for gRPC. Over TLS the two sides agree on the version in the handshake (ALPN). Without TLS a client of HTTP/2
+//! begins with a fixed text, `PRI * HTTP/2.0`, and two bytes tell it from the methods of HTTP/1.
 
-use super::{HEAD_BYTES_MAX, Limits};
+use super::idle::Activity;
+use super::{HEAD_BYTES_MAX, Limits, STREAMS_MAX};
 use axum::Router;
 use axum::body::Body;
 use axum::response::IntoResponse;
 use futures_util::FutureExt;
-use http::{Request, StatusCode};
+use http::header::{HOST, HeaderValue};
+use http::{Request, StatusCode, Version};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -30,13 +35,26 @@ pub(super) async fn connection(
     mut stop: watch::Receiver<Option<Duration>>,
 ) {
     let _ = stream.set_nodelay(true);
-    let Some(tls) = tls else { return converse(stream, limits, router, stop).await };
+    let Some(tls) = tls else {
+        let version = tokio::select! {
+            version = tokio::time::timeout(limits.head, version(&stream)) => version,
+            _ = stop.wait_for(Option::is_some) => return,
+        };
+        if let Ok(Ok(version)) = version {
+            converse(stream, version, limits, router, stop).await;
+        }
+        return;
+    };
     let stream = tokio::select! {
         stream = tokio::time::timeout(limits.handshake, handshake(stream, tls)) => stream,
         _ = stop.wait_for(Option::is_some) => return,
     };
     match stream {
-        Ok(Ok(stream)) => converse(stream, limits, router, stop).await,
+        Ok(Ok(stream)) => {
+            let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+            let version = if is_http2 { Version::HTTP_2 } else { Version::HTTP_11 };
+            converse(stream, version, limits, router, stop).await;
+        }
         // Whoever scans the port must not fill the log.
         Ok(Err(error)) => tracing::debug!(%error, "a connection was not begun"),
         Err(_) => tracing::debug!("a client took too long for its handshake"),
@@ -51,6 +69,25 @@ const TLS_HANDSHAKE: u8 = 22;
 /// What is said to whoever speaks plainly where TLS is spoken.
 const NOT_PLAIN: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n\
     this port speaks TLS: use https://\n";
+
+/// How long it takes until the second byte is looked for again, if the first one came alone.
+const SECOND_BYTE: Duration = Duration::from_millis(10);
+
+/// The version of HTTP that a client speaks, by its first two bytes, which stay in the socket.
+async fn version(stream: &TcpStream) -> std::io::Result<Version> {
+    let mut first = [0; 2];
+    loop {
+        return Ok(match (stream.peek(&mut first).await?, &first) {
+            (2, b"PR") => Version::HTTP_2,
+            // `PUT` and `POST` begin with the same byte.
+            (1, [b'P', _]) => {
+                tokio::time::sleep(SECOND_BYTE).await;
+                continue;
+            }
+            _ => Version::HTTP_11,
+        });
+    }
+}
 
 async fn handshake(
     mut stream: TcpStream,
@@ -68,16 +105,29 @@ async fn handshake(
     TlsAcceptor::from(tls).accept(stream).await
 }
 
-async fn converse<S>(stream: S, limits: Limits, router: Router, mut stop: watch::Receiver<Option<Duration>>)
-where
+async fn converse<S>(
+    stream: S,
+    version: Version,
+    limits: Limits,
+    router: Router,
+    mut stop: watch::Receiver<Option<Duration>>,
+) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let service = service_fn(move |request: Request<Incoming>| {
-        let router = router.clone();
+    let activity = Activity::default();
+    let service = service_fn(|mut request: Request<Incoming>| {
+        let (router, running) = (router.clone(), activity.begin());
         async move {
             let uri = request.uri().clone();
+            // HTTP/2 has the name that it was asked by in the URI.
+            if let Some(host) = uri.authority().and_then(|host| HeaderValue::from_str(host.as_str()).ok())
+                && request.version() == Version::HTTP_2
+            {
+                request.headers_mut().entry(HOST).or_insert(host);
+            }
             // A panic costs its own request. Without this it would end the connection without an answer.
             let answered = AssertUnwindSafe(router.oneshot(request.map(Body::new))).catch_unwind().await;
+            drop(running);
             Ok::<_, Infallible>(match answered {
                 Ok(Ok(response)) => response,
                 Err(_) => {
@@ -90,11 +140,40 @@ where
             })
         }
     });
+    let stream = TokioIo::new(stream);
+    if version == Version::HTTP_2 {
+        let connection = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(STREAMS_MAX)
+            .max_header_list_size(HEAD_BYTES_MAX as u32)
+            .keep_alive_interval(Some(limits.head))
+            .serve_connection(stream, service);
+        tokio::pin!(connection);
+        tokio::select! {
+            _ = connection.as_mut() => return,
+            _ = stop.wait_for(Option::is_some) => {}
+            () = activity.idle_for(limits.idle) => {}
+        }
+        connection.as_mut().graceful_shutdown();
+        // Without requests under way it ends at once, unless the client does not read.
+        let end = async {
+            if stop.borrow().is_none() {
+                tokio::time::sleep(limits.handshake).await
+            } else {
+                std::future::pending().await
+            }
+        };
+        tokio::select! {
+            _ = connection => {}
+            () = end => {}
+        }
+        return;
+    }
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head)
         .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(stream, service);
     tokio::pin!(connection);
     tokio::select! {
         // Whatever went wrong with one connection is the client's to notice.
@@ -109,8 +188,39 @@ where
 mod tests {
     #![allow(clippy::unwrap_used, reason = "helpers of tests")]
     use super::*;
+    use crate::Listening;
     use crate::listen::tests::{ok_router, until_closed};
+    use http::HeaderMap;
     use tokio::net::TcpListener;
+
+    #[tokio::test]
+    async fn http_2_without_tls_is_recognised_and_ends_once_it_is_idle() {
+        assert_eq!(Limits::DEFAULT.idle, Duration::from_secs(300));
+        let mut listening = Listening::on(([127, 0, 0, 1], 0).into()).unwrap();
+        (listening.limits.idle, listening.limits.head) =
+            (Duration::from_millis(100), Duration::from_millis(200));
+        let host = |headers: HeaderMap| async move { headers[HOST].to_str().unwrap().to_string() };
+        let server = listening.serve(Router::new().route("/", axum::routing::post(host)));
+        let address = server.address();
+        let stream = TokioIo::new(TcpStream::connect(address).await.unwrap());
+        let (mut client, connection) =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+        let ended = tokio::spawn(connection);
+        let request = Request::post(format!("http://{address}/")).body(Body::empty()).unwrap();
+        let response = client.send_request(request).await.unwrap();
+        assert_eq!((response.status().as_u16(), response.version()), (200, Version::HTTP_2));
+        let body = axum::body::to_bytes(Body::new(response.into_body()), 1000).await.unwrap();
+        assert_eq!(body, address.to_string(), "the name is that of the URI");
+        assert!(tokio::time::timeout(Duration::from_secs(20), ended).await.is_ok());
+        // A client that sends the beginning and no more, or its first byte alone.
+        for beginning in [&b"PRI * HTTP/2.0\r\n"[..], b"P"] {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(beginning).await.unwrap();
+            stream.shutdown().await.unwrap();
+            until_closed(&mut stream).await;
+        }
+        server.stop().await;
+    }
 
     #[tokio::test]
     async fn a_handshake_that_does_not_end_is_cut() {

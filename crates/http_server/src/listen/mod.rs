@@ -1,6 +1,7 @@
 //! The HTTP server: it listens, accepts as many connections as it may, and stops in order.
 
 mod connection;
+mod idle;
 mod switch;
 
 use crate::security::Current;
@@ -20,6 +21,10 @@ pub const CONNECTIONS_MAX: usize = 1024;
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a client may take to begin TLS.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection of HTTP/2 may be without requests, and up to twice as long.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+/// The most requests at a time on a connection of HTTP/2.
+pub const STREAMS_MAX: u32 = 100;
 /// The most bytes of a request's head, give or take one read.
 pub const HEAD_BYTES_MAX: usize = 64 << 10;
 /// What a client may take, which a test makes smaller.
@@ -28,11 +33,16 @@ struct Limits {
     connections: usize,
     head: Duration,
     handshake: Duration,
+    idle: Duration,
 }
 
 impl Limits {
-    const DEFAULT: Limits =
-        Limits { connections: CONNECTIONS_MAX, head: HEAD_TIMEOUT, handshake: HANDSHAKE_TIMEOUT };
+    const DEFAULT: Limits = Limits {
+        connections: CONNECTIONS_MAX,
+        head: HEAD_TIMEOUT,
+        handshake: HANDSHAKE_TIMEOUT,
+        idle: IDLE_TIMEOUT,
+    };
 }
 
 /// How long requests under way may take when the server stops.

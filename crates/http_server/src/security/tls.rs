@@ -32,7 +32,7 @@ pub(super) fn server_config(
         None => builder.with_no_client_auth(),
     };
     let mut server = builder.with_single_cert(chain, private).map_err(refused)?;
-    server.alpn_protocols = vec![b"http/1.1".to_vec()];
+    server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(server)
 }
 
