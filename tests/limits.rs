@@ -259,6 +259,47 @@ fn by_the_code() -> Vec<(&'static str, &'static str, String)> {
         ("HTTP inputs", "the text of an answer", bytes(receive::answer::TEXT_BYTES)),
         (
             "HTTP inputs",
+            "requests at a time on a connection of HTTP/2",
+            named(count(http_server::STREAMS_MAX as usize), "STREAMS_MAX"),
+        ),
+        (
+            "HTTP inputs",
+            "how long a connection of HTTP/2 may be without requests",
+            named(time(http_server::IDLE_TIMEOUT), "IDLE_TIMEOUT"),
+        ),
+        (
+            "OTLP",
+            "attributes of a resource or a scope",
+            named(count(otlp::RESOURCE_ATTRIBUTES_MAX), "RESOURCE_ATTRIBUTES_MAX"),
+        ),
+        ("OTLP", "exemplars of a data point", named(count(otlp::EXEMPLARS_MAX), "EXEMPLARS_MAX")),
+        (
+            "OTLP",
+            "levels of lists and maps in the value of an attribute",
+            named(count(otlp::NESTING_MAX), "NESTING_MAX"),
+        ),
+        (
+            "OTLP",
+            "samples of `target_info` for one resource of a request",
+            named(count(otlp::TARGET_INFO_SAMPLES_MAX), "TARGET_INFO_SAMPLES_MAX"),
+        ),
+        (
+            "OTLP",
+            "data points of a request, and what becomes of them",
+            format!("{} each", count(formats::remote_write::DecodeOptions::default().max_points)),
+        ),
+        (
+            "OTLP",
+            "labels of a request, all series together",
+            bytes(formats::remote_write::DecodeOptions::default().max_label_bytes),
+        ),
+        (
+            "OTLP",
+            "the message about data points that were left out",
+            named(bytes(receive::otlp_input::MESSAGE_BYTES), "MESSAGE_BYTES"),
+        ),
+        (
+            "HTTP inputs",
             "groups in one answer of `/api/v1/status/groups`, and so on the page",
             count(status::groups::GROUPS_MAX),
         ),

@@ -53,7 +53,7 @@ const TABLE: [(&str, Expected); 24] = [
     ("of_a_server", Accepted(of_a_server)),
     ("of_azure", AcceptedAtLeast(of_azure)),
     ("of_google", AcceptedAtLeast(of_google)),
-    ("with_otlp", Refused("otlp")),
+    ("with_otlp", Accepted(with_otlp)),
     ("with_tracing", Refused("tracing")),
     ("with_runtime", Refused("runtime")),
     ("with_scrape_files", Refused("scrape_config_files")),
@@ -61,6 +61,11 @@ const TABLE: [(&str, Expected); 24] = [
     ("without_scheme", Refused("remote_write[0].url")),
     ("two_schemes", RefusedByBoth("basic_auth and authorization exclude each other")),
 ];
+
+fn with_otlp(config: &Config) {
+    let promote = otlp::Promote::Only(["service.name".to_string()].into());
+    assert_eq!(config.receive.otlp, otlp::Settings { promote, ..Default::default() });
+}
 
 fn agent_smallest(config: &Config) {
     let one = &config.destinations[0];

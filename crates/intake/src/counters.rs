@@ -112,6 +112,8 @@ pub struct InputCounters {
     pub series_refused: Number,
     /// For an input whose requests have parts that are no samples, and no mistakes either: how many, by reason.
     pub left_out: OnceLock<ByName>,
+    /// Data points that were left out, by reason, of inputs whose requests have data points.
+    pub data_points_rejected: OnceLock<ByName>,
     /// Set once the input listens on sockets of its own.
     pub(crate) listener: OnceLock<ListenerCounters>,
     refusals: Mutex<Refusals>,

@@ -69,6 +69,9 @@ fn received(config: &Config) -> Vec<String> {
         if name == receive::influx::NAME {
             parts.extend(influx_parts(&options.influx));
         }
+        if name == receive::OTLP {
+            parts.extend(otlp_parts(&options.otlp));
+        }
         if !parts.is_empty() {
             out.push(format!("{section}: {}", parts.join("; ")));
         }
@@ -115,6 +118,31 @@ fn influx_parts(settings: &receive::influx::Settings) -> Vec<String> {
     }
     if let Some(label) = &settings.db_label {
         parts.push(format!("the database becomes the label {label}"));
+    }
+    parts
+}
+
+fn otlp_parts(settings: &otlp::Settings) -> Vec<String> {
+    let default = otlp::Settings::default();
+    let mut parts = Vec::new();
+    match &settings.promote {
+        otlp::Promote::Only(names) if names.is_empty() => {}
+        otlp::Promote::Only(names) => {
+            parts.push(format!("{} become labels", counted(names.len() as u64, "resource attribute")));
+        }
+        otlp::Promote::AllBut(names) if names.is_empty() => {
+            parts.push("all resource attributes become labels".into());
+        }
+        otlp::Promote::AllBut(names) => {
+            parts.push(format!("all resource attributes but {} become labels", number(names.len() as u64)));
+        }
+    }
+    if settings.translation_strategy != default.translation_strategy {
+        let strategy = otlp::Strategy::ALL.iter().find(|(_, one)| *one == settings.translation_strategy);
+        parts.extend(strategy.map(|(name, _)| format!("translation strategy {name}")));
+    }
+    if settings.exponential_histograms != default.exponential_histograms {
+        parts.push("exponential histograms become classic ones".into());
     }
     parts
 }

@@ -89,16 +89,17 @@ fn explained(error: &DecompressError, encoding: Encoding, body: &[u8]) -> Refusa
     }
 }
 
-/// The encoding that a `Content-Encoding` header names; `default` where there is none, or an empty one.
+/// The encoding that `header` (`Content-Encoding`) names; `default` where there is none, or an empty one.
 ///
 /// The header is a list of what was done to the body, in order. `identity` in it says nothing, and more than one
 /// compression is not supported.
 pub(crate) fn encoding(
     headers: &http::HeaderMap,
+    header: &str,
     default: Encoding,
     known: &[(&str, Encoding)],
 ) -> Result<Encoding, Refusal> {
-    let values = headers.get_all(http::header::CONTENT_ENCODING).iter();
+    let values = headers.get_all(header).iter();
     let text: Vec<_> = values.map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
     let text = text.join(",");
     let mut names: Vec<&str> = text.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
@@ -138,7 +139,7 @@ mod tests {
         for value in values {
             headers.append(CONTENT_ENCODING, value.parse().unwrap());
         }
-        encoding(&headers, Encoding::Snappy, known)
+        encoding(&headers, "content-encoding", Encoding::Snappy, known)
     }
 
     #[test]

@@ -2,9 +2,11 @@
 
 use crate::answer::Refusal;
 use crate::body;
-use crate::http_input::routes;
+use crate::http_input::{CountedAs, routes};
 use crate::import::Import;
 use crate::options::{Options, OptionsError};
+use crate::otlp_input::grpc::OtlpGrpc;
+use crate::otlp_input::{OtlpHttp, other_signals};
 use crate::write::RemoteWrite;
 use crate::{influx, pushgateway, status};
 use axum::Router;
@@ -47,6 +49,8 @@ pub const REMOTE_WRITE: &str = "remote_write";
 pub const PUSHGATEWAY: &str = "pushgateway";
 /// The input for text.
 pub const IMPORT: &str = "import";
+/// The settings of OTLP, over HTTP and gRPC.
+pub const OTLP: &str = "otlp";
 
 impl std::fmt::Debug for Doors {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -74,6 +78,9 @@ impl Doors {
         let intake = intake.map_err(OptionsError::from)?;
         let routes = routes(RemoteWrite::new(&intake))
             .merge(routes(Import::new(&intake)))
+            .merge(routes(OtlpHttp::new(&intake)))
+            .merge(routes(OtlpGrpc::new(&intake)))
+            .merge_unlisted(other_signals())
             .merge(pushgateway::routes())
             .merge(influx::routes())
             .merge(status::routes());
@@ -190,7 +197,8 @@ impl Doors {
             );
         }
         let counters = input.counters();
-        match response.status().as_u16() {
+        let status = response.extensions().get().map_or(response.status(), |CountedAs(status)| *status);
+        match status.as_u16() {
             200..=299 => counters.accepted.add(1),
             429 | 500..=599 => counters.deferred.add(1),
             _ => counters.refused.add(1),

@@ -7,6 +7,8 @@
 use crate::Doors;
 use crate::answer::{Refusal, whole};
 use crate::decode::{decode, encoding};
+use crate::options::Options;
+use crate::otlp_input::count_rejected;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use formats::compress::Encoding;
@@ -28,6 +30,7 @@ pub(crate) struct Conditions {
     pub(crate) now_ms: i64,
     /// For series that are named by the same bytes in each request.
     pub(crate) recogniser: Recogniser,
+    pub(crate) options: Arc<Options>,
 }
 
 /// What a body says.
@@ -36,13 +39,21 @@ pub(crate) struct Decoded {
     pub(crate) decoded: Recognised,
     /// The text format that the timestamps were written in, if any.
     pub(crate) written_in: Option<Format>,
+    /// Data points of OTLP that were left out, by reason.
+    pub(crate) rejected: Option<otlp::Counts>,
 }
+
+/// An extension of an answer: the status by which it is counted, where its own says nothing.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CountedAs(pub(crate) StatusCode);
 
 /// An input that is pushed to over HTTP. Neither of its functions reads a clock, a file or a socket.
 pub(crate) trait HttpInput: Send + Sync + 'static {
     /// Where it is reached, by POST.
     const ROUTES: &'static [Route];
-    /// The encodings of bodies, by their names in `Content-Encoding`.
+    /// The header with the encoding of a body.
+    const ENCODING_HEADER: &'static str = "content-encoding";
+    /// The encodings of bodies, by their names in that header.
     const ENCODINGS: &'static [(&'static str, Encoding)];
     /// The encoding of a body without that header.
     const DEFAULT_ENCODING: Encoding;
@@ -54,6 +65,11 @@ pub(crate) trait HttpInput: Send + Sync + 'static {
 
     /// The input that a request is counted for. Without a head: one whose head could not be read.
     fn input(&self, head: Option<&Self::Head>) -> &Input;
+
+    /// Takes a body out of its frame. `encoding` is that of the header. Returns the encoding of what is in the frame.
+    fn unframe(encoding: Encoding, body: Vec<u8>) -> Result<(Encoding, Vec<u8>), Refusal> {
+        Ok((encoding, body))
+    }
 
     /// Reads a body that has been decompressed.
     fn decode(head: &Self::Head, body: &[u8], conditions: &Conditions) -> Result<Decoded, Refusal>;
@@ -107,21 +123,28 @@ async fn append<I: HttpInput>(
     body: axum::body::Body,
 ) -> Result<Outcome, Refusal> {
     let mut admission = input.admit()?;
-    let encoding = encoding(&parts.headers, I::DEFAULT_ENCODING, I::ENCODINGS)?;
+    let encoding = encoding(&parts.headers, I::ENCODING_HEADER, I::DEFAULT_ENCODING, I::ENCODINGS)?;
     let body = doors.read_body(&mut admission, body).await?;
+    let (encoding, body) = I::unframe(encoding, body)?;
+    let options = doors.options();
+    let limit = options.decoded_bytes;
     let conditions = Conditions {
         limits: admission.settings().limits,
         bounds: admission.time_bounds(),
         now_ms: admission.now_ms(),
         recogniser: admission.recogniser(),
+        options,
     };
     let decoder = {
         let head = head.clone();
         move |bytes: &[u8]| (I::decode(&head, bytes, &conditions), bytes.len())
     };
-    let limit = doors.options().decoded_bytes;
     let ((decoded, plain_bytes), body) = decode(body, admission.memory(), encoding, limit, decoder).await?;
-    let Decoded { mut decoded, written_in } = decoded?;
+    let Decoded { mut decoded, written_in, rejected } = decoded?;
     decoded.parsed.batch.keep_original(encoding.as_str(), body, plain_bytes);
-    Ok(admission.append(decoded, written_in).await?)
+    let outcome = admission.append(decoded, written_in).await?;
+    if let Some(rejected) = rejected {
+        count_rejected(input, &rejected, &outcome);
+    }
+    Ok(outcome)
 }

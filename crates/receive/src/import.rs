@@ -64,7 +64,7 @@ impl HttpInput for Import {
         (options.extra_labels, options.limits) = (&extra, conditions.limits);
         let decoded = conditions.recogniser.parse_text(body, &options);
         let decoded = decoded.map_err(|error| Refusal::Malformed(error.to_string()))?;
-        Ok(Decoded { decoded, written_in: Some(*format) })
+        Ok(Decoded { decoded, written_in: Some(*format), rejected: None })
     }
 }
 

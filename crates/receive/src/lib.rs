@@ -5,6 +5,7 @@
 //! | `POST /api/v1/write` | remote write 1.0 and 2.0 ([`mod@write`]) |
 //! | `PUT`, `POST`, `DELETE /metrics/job/...` | the Pushgateway's interface ([`pushgateway`], [`groups`]) |
 //! | `POST /api/v1/import/prometheus` | text and OpenMetrics with timestamps ([`import`]) |
+//! | `POST /v1/metrics`, `POST /api/v1/otlp/v1/metrics`, gRPC | OTLP ([`otlp_input`]) |
 //! | `GET /api/v1/status`, `GET /api/v1/metrics`, `PUT /api/v1/admin/wipe` | the rest of the Pushgateway ([`status`]) |
 //! | `POST /influx/write` and others | InfluxDB's line protocol ([`mod@influx`]) |
 //! | TCP and UDP at `graphite.listen` | Graphite plaintext ([`graphite`]) |
@@ -36,10 +37,11 @@ pub mod import;
 pub mod influx;
 pub mod lines;
 pub mod options;
+pub mod otlp_input;
 pub mod pushgateway;
 pub mod statsd;
 pub mod status;
 pub mod write;
 
-pub use doors::{Denied, Doors, IMPORT, OpenError, PUSHGATEWAY, REMOTE_WRITE};
+pub use doors::{Denied, Doors, IMPORT, OTLP, OpenError, PUSHGATEWAY, REMOTE_WRITE};
 pub use options::{Options, OptionsError, Pushgateway};

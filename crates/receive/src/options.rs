@@ -23,6 +23,8 @@ pub struct Options {
     pub pushgateway: Pushgateway,
     /// InfluxDB's line protocol.
     pub influx: crate::influx::Settings,
+    /// How OTLP becomes series.
+    pub otlp: otlp::Settings,
 }
 
 impl Default for Options {
@@ -35,6 +37,7 @@ impl Default for Options {
             body_time: Duration::from_secs(60),
             pushgateway: Pushgateway::default(),
             influx: crate::influx::Settings::default(),
+            otlp: otlp::Settings::default(),
         }
     }
 }

@@ -99,7 +99,7 @@ async fn delete(doors: &Doors, request: Request) -> Result<(), Refusal> {
 async fn take(doors: &Doors, request: Request, action: Action) -> Result<(), Refusal> {
     let mut admission = doors.pushgateway().admit()?;
     let options = doors.options();
-    let encoding = encoding(request.headers(), Encoding::Identity, TEXT_ENCODINGS)?;
+    let encoding = encoding(request.headers(), "content-encoding", Encoding::Identity, TEXT_ENCODINGS)?;
     let path = request.uri().path();
     let labels = GroupingLabels::from_path(path.strip_prefix(PATH_PREFIX).unwrap_or(path))?;
     let ttl = ttl(&request)?;

@@ -62,7 +62,7 @@ impl HttpInput for RemoteWrite {
         let decoded = remote_write::decode(*protocol, body, &options)
             .map_err(|error| Refusal::Malformed(error.to_string()))?;
         let parsed = Parsed { batch: decoded.batch, rejected: decoded.rejected };
-        Ok(Decoded { decoded: parsed.into(), written_in: None })
+        Ok(Decoded { decoded: parsed.into(), written_in: None, rejected: None })
     }
 
     fn answer(head: Option<&Protocol>, outcome: Option<&Outcome>, refusal: Option<&Refusal>) -> Response {

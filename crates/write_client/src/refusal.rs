@@ -81,7 +81,8 @@ impl RefusedReason {
         match self {
             Self::NativeHistogramsDisabled => Some(
                 "The receiver has native histograms switched off: start Prometheus with \
-                 --enable-feature=native-histograms, or set send_native_histograms: false here.",
+                 --enable-feature=native-histograms, or set send_native_histograms: false here. \
+                 Those that come by OTLP can be sent as buckets: otlp.exponential_histograms: classic.",
             ),
             _ => None,
         }

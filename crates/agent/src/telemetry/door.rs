@@ -3,7 +3,7 @@
 use super::{counter, gauge};
 use groups::Stats;
 use intake::known::KnownSeries;
-use intake::{Counters, Intake, RefusedReason, State};
+use intake::{ByName, Counters, Intake, RefusedReason, State};
 use model::{Family, MetricType};
 use receive::Denied;
 use std::collections::BTreeSet;
@@ -82,8 +82,17 @@ fn control(intake: &Intake, out: &mut Vec<Family>) {
         "New series that were refused because of max_series or max_series_per_metric, by metric name.",
         MetricType::Counter,
     );
+    let mut left_out = Family::new(
+        "narthex_receive_data_points_rejected_total",
+        "Data points of OTLP that were left out, by reason.",
+        MetricType::Counter,
+    );
     let mut sections = BTreeSet::new();
     for input in intake.inputs() {
+        for (reason, count) in input.counters().data_points_rejected.get().into_iter().flat_map(ByName::iter)
+        {
+            left_out.push(&of(input.name(), &[("reason", reason)]), count as f64);
+        }
         dropped.push(&of(input.name(), &[]), input.counters().dropped.get() as f64);
         // Both versions of remote write share one limit.
         let section = input.section();
@@ -95,7 +104,7 @@ fn control(intake: &Intake, out: &mut Vec<Family>) {
             refused.push(&of(section, &[("metric", &metric)]), count as f64);
         }
     }
-    out.extend([dropped, active, refused]);
+    out.extend([dropped, active, refused, left_out]);
 }
 
 /// Inputs with sockets of their own.

@@ -1,6 +1,6 @@
 //! The file's sections as they are written, before anything is made of them.
 
-use super::inputs::{Collect, Influx, Input, Listener, Pushgateway, Statsd};
+use super::inputs::{Collect, Influx, Input, Listener, Otlp, Pushgateway, Statsd};
 use super::size::Size;
 use http_client::Secret;
 use http_server::web_config::TlsServerConfig;
@@ -39,6 +39,9 @@ pub struct File {
     /// InfluxDB's line protocol.
     #[serde(deserialize_with = "section")]
     pub influx: Option<Influx>,
+    /// OTLP.
+    #[serde(deserialize_with = "section")]
+    pub otlp: Option<Otlp>,
     /// Not for an agent.
     pub rule_files: Option<IgnoredAny>,
     /// Not for an agent.

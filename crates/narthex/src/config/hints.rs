@@ -31,6 +31,7 @@ fn sections() -> Vec<(&'static str, Vec<String>)> {
         ("graphite", keys::<inputs::Listener>()),
         ("statsd", keys::<inputs::Statsd>()),
         ("influx", keys::<inputs::Influx>()),
+        ("otlp", keys::<inputs::Otlp>()),
         ("receive", keys::<file::Receive>()),
         ("receive.remote_write", keys::<inputs::Input>()),
         ("receive.import", keys::<inputs::Input>()),

@@ -48,11 +48,13 @@ impl File {
         let graphite = self.graphite.as_ref().map(Listener::input);
         let statsd = self.statsd.as_ref().map(Statsd::input);
         let influx = self.influx.as_ref().map(Influx::input);
+        let otlp = self.otlp.as_ref().map(Otlp::input);
         [
             (receive::REMOTE_WRITE, "receive.remote_write", Source::Http, remote_write),
             (receive::IMPORT, "receive.import", Source::Http, import),
             (receive::PUSHGATEWAY, "receive.pushgateway", Source::Http, pushgateway),
             (receive::influx::NAME, "influx", Source::Http, influx),
+            (receive::OTLP, "otlp", Source::Http, otlp),
             (agent::host::INPUT, "collect", Source::Collection, collect),
             (receive::graphite::NAME, "graphite", Source::Listener, graphite),
             (receive::statsd::NAME, "statsd", Source::Listener, statsd),
@@ -228,6 +230,51 @@ pub enum TagStyle {
     Librato,
     /// `name[k=v]`
     Signalfx,
+}
+
+input_section!(
+    /// `otlp`: Prometheus' keys, and one more.
+    #[derive(Default)]
+    pub struct Otlp {
+        /// Whether all resource attributes become labels.
+        pub promote_all_resource_attributes: bool,
+        /// Which become labels otherwise.
+        pub promote_resource_attributes: Vec<String>,
+        /// Which do not, of all.
+        pub ignore_resource_attributes: Vec<String>,
+        /// How names are made.
+        pub translation_strategy: Option<TranslationStrategy>,
+        /// Whether `service.*` are labels of `target_info`, too.
+        pub keep_identifying_resource_attributes: bool,
+        /// Whether explicit histograms become native ones with custom buckets.
+        pub convert_histograms_to_nhcb: bool,
+        /// Whether scopes become labels.
+        pub promote_scope_metadata: bool,
+        /// Whether `_x` becomes `key_x`.
+        pub label_name_underscore_sanitization: Option<bool>,
+        /// Whether several `_` in a row stay.
+        pub label_name_preserve_multiple_underscores: Option<bool>,
+        /// What exponential histograms become. Not a key of Prometheus'.
+        pub exponential_histograms: Option<ExponentialHistograms>,
+    }
+);
+
+/// `otlp.translation_strategy`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub enum TranslationStrategy {
+    UnderscoreEscapingWithSuffixes,
+    UnderscoreEscapingWithoutSuffixes,
+    #[serde(rename = "NoUTF8EscapingWithSuffixes")]
+    NoUtf8EscapingWithSuffixes,
+    NoTranslation,
+}
+
+/// `otlp.exponential_histograms`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExponentialHistograms {
+    Native,
+    Classic,
 }
 
 input_section!(

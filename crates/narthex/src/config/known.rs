@@ -24,7 +24,6 @@ const ABSENT: &[(&str, &str)] = &[
         "scrape_config_files",
         "narthex does not scrape yet: let the programs push, or keep Prometheus in agent mode for these",
     ),
-    ("otlp", "narthex takes no OTLP yet"),
     ("tracing", "narthex sends no traces"),
     ("runtime", "this is a setting of Go's runtime, which narthex has not"),
     (

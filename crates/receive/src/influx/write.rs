@@ -60,7 +60,7 @@ async fn append(doors: &Doors, api: Api, request: Request) -> Result<Written, Fa
     let (Parts { uri, headers, .. }, body) = request.into_parts();
     let settings = doors.options().influx.clone();
     let asked = Asked::of(api, &uri, &settings)?;
-    let encoding = encoding(&headers, Encoding::Identity, TEXT_ENCODINGS)?;
+    let encoding = encoding(&headers, "content-encoding", Encoding::Identity, TEXT_ENCODINGS)?;
     let body = doors.read_body(&mut admission, body).await?;
     let text = match encoding {
         Encoding::Identity => body,

@@ -1,0 +1,129 @@
+//! `otlp`: how OTLP becomes series.
+
+use super::Faults;
+use crate::config::inputs::{ExponentialHistograms, Otlp, TranslationStrategy};
+use otlp::{Promote, Settings, Strategy};
+use std::collections::BTreeSet;
+
+/// The settings, Prometheus' defaults where there is no section. The rules for promotion are those of Prometheus.
+pub(super) fn settings(section: Option<&Otlp>, faults: &Faults<'_>) -> Settings {
+    let default = Settings::default();
+    let Some(section) = section else { return default };
+    let all = section.promote_all_resource_attributes;
+    if all && !section.promote_resource_attributes.is_empty() {
+        let why = "promote_all_resource_attributes promotes all of them: leave one of the two out";
+        faults.add("otlp.promote_resource_attributes", why);
+    }
+    if !all && !section.ignore_resource_attributes.is_empty() {
+        let why = "it needs promote_all_resource_attributes: true; without that nothing has to be ignored";
+        faults.add("otlp.ignore_resource_attributes", why);
+    }
+    let promoted = names("promote_resource_attributes", &section.promote_resource_attributes, faults);
+    let ignored = names("ignore_resource_attributes", &section.ignore_resource_attributes, faults);
+    Settings {
+        promote: if all { Promote::AllBut(ignored) } else { Promote::Only(promoted) },
+        translation_strategy: match section.translation_strategy {
+            None => default.translation_strategy,
+            Some(TranslationStrategy::UnderscoreEscapingWithSuffixes) => {
+                Strategy::UnderscoreEscapingWithSuffixes
+            }
+            Some(TranslationStrategy::UnderscoreEscapingWithoutSuffixes) => {
+                Strategy::UnderscoreEscapingWithoutSuffixes
+            }
+            Some(TranslationStrategy::NoUtf8EscapingWithSuffixes) => Strategy::NoUtf8EscapingWithSuffixes,
+            Some(TranslationStrategy::NoTranslation) => Strategy::NoTranslation,
+        },
+        keep_identifying_resource_attributes: section.keep_identifying_resource_attributes,
+        convert_histograms_to_nhcb: section.convert_histograms_to_nhcb,
+        promote_scope_metadata: section.promote_scope_metadata,
+        label_name_underscore_sanitization: section
+            .label_name_underscore_sanitization
+            .unwrap_or(default.label_name_underscore_sanitization),
+        label_name_preserve_multiple_underscores: section
+            .label_name_preserve_multiple_underscores
+            .unwrap_or(default.label_name_preserve_multiple_underscores),
+        exponential_histograms: match section.exponential_histograms {
+            None => default.exponential_histograms,
+            Some(ExponentialHistograms::Native) => otlp::ExponentialHistograms::Native,
+            Some(ExponentialHistograms::Classic) => otlp::ExponentialHistograms::Classic,
+        },
+    }
+}
+
+fn names(key: &str, given: &[String], faults: &Faults<'_>) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for (index, name) in given.iter().enumerate() {
+        let key = format!("otlp.{key}[{index}]");
+        let name = name.trim();
+        if name.is_empty() {
+            faults.add(&key, "the name of a resource attribute is missing");
+        } else if !names.insert(name.to_string()) {
+            faults.add(&key, format!("{name:?} is there twice"));
+        }
+    }
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::parse;
+    use otlp::{ExponentialHistograms, Promote, Settings, Strategy};
+    use std::path::Path;
+
+    fn settings(section: &str) -> Result<Settings, Vec<String>> {
+        let text = format!("otlp: {section}\n");
+        match parse("n.yml", Path::new(""), &text, &|_| None) {
+            Ok((config, _)) => Ok(config.receive.otlp),
+            Err(errors) => {
+                Err(errors.mistakes.iter().map(|one| format!("{}: {}", one.key, one.message)).collect())
+            }
+        }
+    }
+
+    #[test]
+    fn the_keys_of_prometheus_are_read() {
+        assert_eq!(settings(""), Ok(Settings::default()));
+        for (name, strategy) in Strategy::ALL {
+            let found = settings(&format!("{{translation_strategy: {name}}}")).unwrap();
+            assert_eq!(found.translation_strategy, strategy);
+        }
+        let found = settings(
+            "{promote_all_resource_attributes: true, ignore_resource_attributes: [a, ' b '], \
+             keep_identifying_resource_attributes: true, convert_histograms_to_nhcb: true, promote_scope_metadata: true, \
+             label_name_underscore_sanitization: false, label_name_preserve_multiple_underscores: false, \
+             exponential_histograms: classic}",
+        );
+        let wanted = Settings {
+            promote: Promote::AllBut(["a", "b"].map(String::from).into()),
+            translation_strategy: Strategy::default(),
+            keep_identifying_resource_attributes: true,
+            convert_histograms_to_nhcb: true,
+            promote_scope_metadata: true,
+            label_name_underscore_sanitization: false,
+            label_name_preserve_multiple_underscores: false,
+            exponential_histograms: ExponentialHistograms::Classic,
+        };
+        assert_eq!(found, Ok(wanted));
+    }
+
+    #[test]
+    fn mistakes_say_what_would_be_right() {
+        for (section, wanted) in [
+            (
+                "{promote_all_resource_attributes: true, promote_resource_attributes: [a]}",
+                "otlp.promote_resource_attributes: promote_all_resource_attributes promotes all",
+            ),
+            ("{ignore_resource_attributes: [a]}", "otlp.ignore_resource_attributes: it needs promote_all"),
+            ("{promote_resource_attributes: [a, '']}", "otlp.promote_resource_attributes[1]: the name of"),
+            (
+                "{promote_resource_attributes: [a, ' a']}",
+                "otlp.promote_resource_attributes[1]: \"a\" is there twice",
+            ),
+            ("{translation_strategy: None}", "otlp.translation_strategy: "),
+            ("{exponential_histograms: both}", "otlp.exponential_histograms: "),
+        ] {
+            let found = settings(section).unwrap_err();
+            assert!(found.iter().any(|one| one.starts_with(wanted)), "{section}: {found:?}");
+        }
+    }
+}
