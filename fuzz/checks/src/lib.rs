@@ -15,6 +15,7 @@ pub mod disk;
 pub mod formats;
 pub mod groups;
 pub mod influx;
+pub mod otlp;
 pub mod outgoing;
 pub mod totals;
 
@@ -34,6 +35,8 @@ pub const TARGETS: &[(&str, Check)] = &[
     ("mapping", totals::mapping),
     ("metadata", disk::metadata),
     ("openmetrics", formats::openmetrics),
+    ("otlp_json", otlp::json),
+    ("otlp_protobuf", otlp::protobuf),
     ("path", groups::path),
     ("positions", disk::positions),
     ("record", disk::record),

@@ -132,8 +132,8 @@ macro_rules! targets {
 }
 
 targets! {
-    aside decompress exposition gateway graphite influx journal letter mapping metadata openmetrics path positions record
-    remote_write_1 remote_write_2 rings segment state statsd text totals
+    aside decompress exposition gateway graphite influx journal letter mapping metadata openmetrics otlp_json
+    otlp_protobuf path positions record remote_write_1 remote_write_2 rings segment state statsd text totals
 }
 
 /// Set this variable to write the seeds anew after a change.
