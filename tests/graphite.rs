@@ -15,19 +15,18 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use support::narthex::config;
+use support::narthex::{QUIET, config, config_with};
 use support::prometheus::Options;
 use support::{Client, FakeReceiver, Narthex, Prometheus, SOON, now_ms, wait_for};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
-const QUIET: &str = "collect: {self: false, host: {collectors: none}}\n";
 const DROPS: &str = r#"narthex_receive_kernel_drops_total{door="graphite",input="graphite"}"#;
 const POINTS: &str = r#"narthex_receive_points_total{door="graphite",input="graphite"}"#;
 const BYTES: &str = r#"narthex_receive_bytes_total{door="graphite",input="graphite"}"#;
 const DENIED: &str = r#"narthex_receive_denied_total{door="graphite",input="graphite"}"#;
 
 fn write_config(folder: &Path, url: &str, graphite: &str) -> String {
-    config(folder, &format!("remote_write: [{{url: '{url}'}}]\n{QUIET}graphite: {{{graphite}}}\n"))
+    config_with(folder, url, "graphite", graphite)
 }
 
 fn start(folder: &Path, url: &str, graphite: &str) -> Narthex {
@@ -37,19 +36,7 @@ fn start(folder: &Path, url: &str, graphite: &str) -> Narthex {
 
 /// The address of the `number`th time that it began to listen, both by TCP and UDP.
 fn address(narthex: &Narthex, number: usize) -> SocketAddr {
-    let [tcp, udp] = ["TCP ", "UDP "].map(|transport| {
-        wait_for("a line with the address", SOON, || {
-            let lines = narthex.process.lines();
-            let mut found =
-                lines.iter().filter_map(|line| line.split("listening on ").nth(1)?.strip_prefix(transport));
-            let line = found.nth(number).ok_or_else(|| lines.join("\n"))?;
-            line.split([' ', '"'])
-                .next()
-                .unwrap_or_default()
-                .parse::<SocketAddr>()
-                .map_err(|error| error.to_string())
-        })
-    });
+    let [tcp, udp] = ["TCP", "UDP"].map(|transport| narthex.input_address(transport, number));
     assert_eq!(tcp, udp);
     tcp
 }

@@ -8,43 +8,26 @@
 
 use rustix::process::Signal;
 use std::io::Write;
-use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::net::{TcpStream, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use support::narthex::config;
+use support::narthex::{QUIET, config, config_with};
 use support::prometheus::Options;
 use support::{Client, FakeReceiver, Narthex, Prometheus, SOON, VictoriaMetrics, wait_for};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
-const QUIET: &str = "collect: {self: false, host: {collectors: none}}\n";
 const DROPS: &str = r#"narthex_receive_kernel_drops_total{door="statsd",input="statsd"}"#;
 
-fn write_config(folder: &Path, url: &str, statsd: &str) -> String {
-    config(folder, &format!("remote_write: [{{url: '{url}'}}]\n{QUIET}statsd: {{{statsd}}}\n"))
-}
-
 fn start_program(program: &Path, folder: &Path, url: &str, statsd: &str) -> Narthex {
-    let path = write_config(folder, url, statsd);
+    let path = config_with(folder, url, "statsd", statsd);
     Narthex::start_in(program, "run", &folder.join("data"), &["--config", &path, "--flush-deadline", "5s"])
 }
 
 fn start(folder: &Path, url: &str, statsd: &str) -> Narthex {
     start_program(Path::new(PROGRAM), folder, url, statsd)
-}
-
-/// Where it listens, by the transport's name in its log.
-fn address(narthex: &Narthex, transport: &str) -> SocketAddr {
-    wait_for("a line with the address", SOON, || {
-        let lines = narthex.process.lines();
-        let mut found =
-            lines.iter().filter_map(|line| line.split("listening on ").nth(1)?.strip_prefix(transport));
-        let line = found.next().ok_or_else(|| lines.join("\n"))?;
-        let text = line.trim().split([' ', '"']).next().unwrap_or_default();
-        text.parse::<SocketAddr>().map_err(|error| error.to_string())
-    })
 }
 
 fn udp() -> UdpSocket {
@@ -87,10 +70,10 @@ fn lines_over_each_transport_reach_a_default_prometheus() {
     udp()
         .send_to(
             b"web.hits:3|c|@0.5|#page:home\ntemp:21.5|g\ntemp:-1|g\nwait:200:700|ms\n",
-            address(&narthex, "UDP "),
+            narthex.input_address("UDP", 0),
         )
         .unwrap();
-    let mut tcp = TcpStream::connect(address(&narthex, "TCP ")).unwrap();
+    let mut tcp = TcpStream::connect(narthex.input_address("TCP", 0)).unwrap();
     tcp.write_all(b"web.hits:1|c|#page:home\nusers:ann|s\nusers:bob|s\nbroken\n_e{1,1}:a|b\n").unwrap();
     let unix = UnixDatagram::unbound().unwrap();
     wait_for("the socket", SOON, || {
@@ -131,7 +114,7 @@ fn client_reaches_both_receivers(client: Client, program: &str, series: &[(&str,
     );
     let file = config(folder.path(), &text);
     let narthex = Narthex::start_in(PROGRAM, "run", &folder.path().join("data"), &["--config", &file]);
-    let output = client.arg(address(&narthex, "UDP ").port().to_string()).arg(&path).output().unwrap();
+    let output = client.arg(narthex.input_address("UDP", 0).port().to_string()).arg(&path).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     for (name, labels) in series {
         for (query, value) in [
@@ -188,7 +171,7 @@ fn totals_go_on_after_a_stop_and_a_kill() {
     let mut total = 0.0;
     for round in 0..4 {
         let narthex = start(folder.path(), &url, statsd);
-        let to = address(&narthex, "UDP ");
+        let to = narthex.input_address("UDP", 0);
         udp().send_to(b"n:5|c\ng:+2|g\nt:100|ms", to).unwrap();
         total += 1.0;
         wait_for_lines(&narthex, "timer", 1);
@@ -223,7 +206,7 @@ fn a_reload_changes_the_mapping_and_refuses_a_bad_file() {
         &receiver.write_url(),
         "listen_udp: '127.0.0.1:0', interval: 1s, mapping_config: mapping.yml",
     );
-    let (to, socket) = (address(&narthex, "UDP "), udp());
+    let (to, socket) = (narthex.input_address("UDP", 0), udp());
     let names = || -> Vec<String> {
         receiver.arrivals().keys().filter_map(|labels| labels.get("__name__").cloned()).collect()
     };
@@ -251,7 +234,7 @@ fn what_has_arrived_is_kept_when_narthex_stops() {
     let receiver = FakeReceiver::start();
     let folder = tempfile::tempdir().unwrap();
     let narthex = start(folder.path(), &receiver.write_url(), "listen_udp: '127.0.0.1:0', interval: 1m");
-    let (to, socket) = (address(&narthex, "UDP "), udp());
+    let (to, socket) = (narthex.input_address("UDP", 0), udp());
     for number in 0..100 {
         socket.send_to(format!("last:{number}|g|#n:{number}").as_bytes(), to).unwrap();
     }
@@ -326,7 +309,7 @@ fn what_the_kernel_drops_is_counted() {
     let receiver = FakeReceiver::start();
     let folder = tempfile::tempdir().unwrap();
     let narthex = start(folder.path(), &receiver.write_url(), "listen_udp: '127.0.0.1:0', interval: 1s");
-    let (to, socket) = (address(&narthex, "UDP "), udp());
+    let (to, socket) = (narthex.input_address("UDP", 0), udp());
     narthex.process.signal(Signal::STOP);
     let padding = "x".repeat(1000);
     for _ in 0..SENT {

@@ -6,6 +6,7 @@ use crate::query;
 use crate::wait::{SOON, wait_for};
 use rustix::process::Signal;
 use std::ffi::OsStr;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 /// A running `narthex run` (or `demo`, `sink`).
@@ -99,6 +100,22 @@ impl Narthex {
             .unwrap_or_else(|error| self.fail(&error))
     }
 
+    /// Where an input listens by a transport (`TCP` or `UDP`), the `number`th time that one began to, from 0.
+    ///
+    /// # Panics
+    /// If it does not listen in time.
+    #[track_caller]
+    pub fn input_address(&self, transport: &str, number: usize) -> SocketAddr {
+        let before = format!("listening on {transport} ");
+        wait_for("a line with the address", SOON, || {
+            let lines = self.process.lines();
+            let mut found = lines.iter().filter_map(|line| line.split(&before).nth(1));
+            let address = found.nth(number).ok_or_else(|| lines.join("\n"))?;
+            let address = address.trim().split([' ', '"']).next().unwrap_or_default();
+            address.parse::<SocketAddr>().map_err(|error| error.to_string())
+        })
+    }
+
     /// The value of one of its own metrics: a name, or a whole series as its page spells it.
     pub fn metric(&self, series: &str) -> Option<f64> {
         query::metric(&self.url, series)
@@ -123,6 +140,14 @@ impl Narthex {
     fn fail(&self, error: &str) -> ! {
         panic!("{error}{}", self.process.tail())
     }
+}
+
+/// Collects nothing, so that only what a test sends arrives.
+pub const QUIET: &str = "collect: {self: false, host: {collectors: none}}\n";
+
+/// Writes a configuration with one destination and one section, such as `statsd`, that collects nothing; gives its path.
+pub fn config_with(folder: &Path, url: &str, section: &str, settings: &str) -> String {
+    config(folder, &format!("remote_write: [{{url: '{url}'}}]\n{QUIET}{section}: {{{settings}}}\n"))
 }
 
 /// Writes a configuration file for `--config` into a folder, which is made if need be; gives its path.
