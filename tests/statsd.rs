@@ -1,4 +1,4 @@
-//! StatsD: lines over UDP, TCP and unix datagrams into a real Prometheus; restarts, kills, reloads, socket activation.
+//! StatsD: lines over UDP, TCP and unix datagrams into a real Prometheus; restarts, reloads, socket activation.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -12,7 +12,6 @@ use std::net::{TcpStream, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use support::narthex::{QUIET, config, config_with};
 use support::peers::skip;
@@ -329,66 +328,4 @@ fn what_the_kernel_drops_is_counted() {
         let is_all = sum == SENT as f64 && drops > Some(0.0) && lines > Some(0.0);
         if is_all { Ok(()) } else { Err(format!("{drops:?} dropped, {lines:?} read")) }
     });
-}
-
-/// How often narthex is killed; `NARTHEX_CRASH_ROUNDS` says another number.
-const KILLS: u32 = 4;
-/// Lines a second in the test of kills.
-const LINES_A_SECOND: u32 = 500;
-
-/// Lines that were read and not appended yet are lost by a kill, at most those of an interval; what was appended is not.
-#[test]
-fn no_total_goes_back_over_kills_and_little_is_lost() {
-    let kills =
-        std::env::var("NARTHEX_CRASH_ROUNDS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(KILLS);
-    let receiver = FakeReceiver::start();
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("dsd.socket");
-    let statsd = format!("listen_unixgram: '{}', interval: 1s", path.display());
-    let stop = AtomicBool::new(false);
-    let sent = std::thread::scope(|scope| {
-        let sending = scope.spawn(|| {
-            let socket = UnixDatagram::unbound().unwrap();
-            let mut sent = 0;
-            while !stop.load(Ordering::Relaxed) {
-                // Fails while nobody listens.
-                sent += u32::from(socket.send_to(b"n:1|c\nt:5|ms", &path).is_ok());
-                std::thread::sleep(Duration::from_secs(1) / LINES_A_SECOND);
-            }
-            sent
-        });
-        for _ in 0..kills {
-            let narthex = start(folder.path(), &receiver.write_url(), &statsd);
-            wait_for("lines", SOON, || match narthex.metric(&lines_metric("counter")) {
-                Some(read) if read > 0.0 => Ok(()),
-                read => Err(format!("{read:?}")),
-            });
-            std::thread::sleep(Duration::from_millis(fastrand::u64(0..2500)));
-            narthex.process.kill();
-        }
-        let narthex = start(folder.path(), &receiver.write_url(), &statsd);
-        wait_for("lines", SOON, || match narthex.metric(&lines_metric("counter")) {
-            Some(read) if read > 0.0 => Ok(()),
-            read => Err(format!("{read:?}")),
-        });
-        stop.store(true, Ordering::Relaxed);
-        let sent = sending.join().unwrap();
-        assert!(narthex.process.terminate(SOON).success());
-        sent
-    });
-    let arrivals = receiver.arrivals();
-    // An interval may take longer on a busy machine.
-    let least = sent.saturating_sub(kills * LINES_A_SECOND * 2);
-    for name in ["n", "t_count"] {
-        let of_name = arrivals.iter().filter(|(labels, _)| labels["__name__"] == name);
-        // What was under way at a kill is sent again, so the order is that of the timestamps.
-        let mut samples: Vec<(i64, f64)> = of_name.flat_map(|(_, samples)| samples.clone()).collect();
-        samples.sort_by_key(|(time, _)| *time);
-        assert!(samples.is_sorted_by_key(|(_, value)| *value), "{name} goes back: {samples:?}");
-        let last = samples.last().map_or(0.0, |(_, value)| *value);
-        assert!(
-            last <= f64::from(sent) && last >= f64::from(least),
-            "{name}: {last} of {sent}, at least {least}"
-        );
-    }
 }

@@ -1,6 +1,7 @@
-//! narthex is killed again and again while clients add to groups. Each client sends an unanswered push again, byte for
-//! byte, until it is answered; `narthex push --add` does so through its spool. In the end each total is the number of
-//! distinct pushes, and nothing went back.
+//! narthex is killed again and again while clients add to groups and lines of StatsD come in. Each client sends an
+//! unanswered push again, byte for byte, until it is answered; `narthex push --add` does so through its spool. In the end
+//! each total of pushes is the number of distinct pushes, StatsD lost at most the lines of an interval with each kill, and
+//! nothing went back.
 //!
 //! It is killed six times, or as often as `NARTHEX_CRASH_ROUNDS` says.
 #![allow(
@@ -11,17 +12,22 @@
 )]
 
 use std::collections::BTreeMap;
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
-use support::narthex::listening_url;
+use std::time::{Duration, Instant};
+use support::narthex::{config_with, listening_url};
 use support::process::free_port;
 use support::{FakeReceiver, Process, Pushgateway, SOON, http, wait_for};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
 const CLIENTS: u64 = 3;
 const KILLS: u64 = 6;
+/// How often totals of StatsD are appended.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// Lines of StatsD a second, each with a counter and a timer.
+const LINES_A_SECOND: u32 = 200;
 
 fn kills() -> u64 {
     std::env::var("NARTHEX_CRASH_ROUNDS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(KILLS)
@@ -53,26 +59,43 @@ fn add(url: &str, client: u64, number: u64) {
 }
 
 /// A narthex at an address that stays, so that the spool's target does.
-fn start(data: &Path, to: &str, address: &str) -> Process {
+fn start(data: &Path, config: &str, address: &str) -> Process {
     let data = data.display().to_string();
     let process =
-        Process::start(Path::new(PROGRAM), ["run", "--listen", address, "--data", &data, "--to", to]);
+        Process::start(Path::new(PROGRAM), ["run", "--listen", address, "--data", &data, "--config", config]);
     listening_url(&process);
     process
+}
+
+/// Sends lines of StatsD until it is told to stop, and returns when each of them was sent. While nobody listens a line
+/// can't be sent, which its sender notices.
+fn send_lines(path: &Path, stop: &AtomicBool) -> Vec<Instant> {
+    let socket = UnixDatagram::unbound().unwrap();
+    let mut sent = Vec::new();
+    while !stop.load(Ordering::SeqCst) {
+        if socket.send_to(b"lines:1|c\nwait:5|ms", path).is_ok() {
+            sent.push(Instant::now());
+        }
+        std::thread::sleep(Duration::from_secs(1) / LINES_A_SECOND);
+    }
+    sent
 }
 
 #[test]
 fn totals_are_exact_after_many_kills() {
     let folder = tempfile::tempdir().unwrap();
     let (data, spool) = (folder.path().join("data"), folder.path().join("spool"));
-    let receiver = FakeReceiver::start();
-    let (to, address) = (receiver.write_url(), format!("127.0.0.1:{}", free_port()));
+    let (receiver, socket) = (FakeReceiver::start(), folder.path().join("dsd.socket"));
+    let address = format!("127.0.0.1:{}", free_port());
+    let statsd = format!("listen_unixgram: '{}', interval: {}s", socket.display(), INTERVAL.as_secs());
+    let config = config_with(folder.path(), &receiver.write_url(), "statsd", &statsd);
     let url = format!("http://{address}");
-    let mut narthex = start(&data, &to, &address);
+    let mut narthex = start(&data, &config, &address);
     let stop = AtomicBool::new(false);
     let (sent, spooled): (Vec<AtomicU64>, _) =
         ((0..CLIENTS).map(|_| AtomicU64::new(0)).collect(), AtomicU64::new(0));
-    std::thread::scope(|scope| {
+    let mut killed = Vec::new();
+    let lines = std::thread::scope(|scope| {
         for (client, sent) in (0..).zip(&sent) {
             let (url, stop) = (&url, &stop);
             scope.spawn(move || {
@@ -87,12 +110,16 @@ fn totals_are_exact_after_many_kills() {
                 assert!(push(&url, &spool), "it is sent, or waits in the spool");
             }
         });
+        let lines = scope.spawn(|| send_lines(&socket, &stop));
         for kill in 0..kills() {
-            std::thread::sleep(Duration::from_millis(100 + kill * 37 % 200));
+            // Some lives end before the first interval, others after several.
+            std::thread::sleep(Duration::from_millis(100 + kill * 377 % 2500));
+            killed.push(Instant::now());
             narthex.kill();
-            narthex = start(&data, &to, &address);
+            narthex = start(&data, &config, &address);
         }
         stop.store(true, Ordering::SeqCst);
+        lines.join().unwrap()
     });
     // The next push sends what waits. It may take several, since a delivery has a deadline.
     wait_for("the spool to be sent", SOON, || {
@@ -120,16 +147,28 @@ fn totals_are_exact_after_many_kills() {
     totals.sort();
     assert_eq!(totals, expected, "each distinct push counts once");
     wait_for("the totals to arrive", SOON, || {
-        let arrived = arrived(&receiver);
+        let arrived = arrived(&receiver, "pushed_total");
         if arrived == expected { Ok(()) } else { Err(format!("{arrived:?} instead of {expected:?}")) }
     });
+    // A stop appends the lines of the last interval.
+    assert!(narthex.terminate(SOON).success());
+    // What was sent within an interval before a kill may be lost, and what came in while that interval was appended.
+    let window = INTERVAL * 5 / 4;
+    let may_be_lost =
+        |sent: &&Instant| killed.iter().any(|killed| **sent <= *killed && **sent + window > *killed);
+    let (most, least) = (lines.len(), lines.len() - lines.iter().filter(may_be_lost).count());
+    for name in ["lines", "wait_count"] {
+        let [(_, total)] = arrived(&receiver, name)[..] else { panic!("one series of {name}") };
+        println!("{name}: {total} of {most} lines after {} kills, at least {least}", killed.len());
+        assert!((least..=most).contains(&(total as usize)), "{name}: {total} of {most}, at least {least}");
+    }
 }
 
 /// The last total of each client at the receiver. Samples may arrive again, but none shows less than an older one.
-fn arrived(receiver: &FakeReceiver) -> Vec<(String, u64)> {
+fn arrived(receiver: &FakeReceiver, name: &str) -> Vec<(String, u64)> {
     let mut totals = Vec::new();
     for (labels, samples) in receiver.arrivals() {
-        if labels["__name__"] != "pushed_total" {
+        if labels["__name__"] != name {
             continue;
         }
         let by_time: BTreeMap<i64, f64> = samples.into_iter().collect();
