@@ -236,6 +236,42 @@ fn a_reload_changes_the_mapping_and_refuses_a_bad_file() {
 }
 
 #[test]
+fn totals_go_on_when_a_reload_moves_removes_and_adds_the_section() {
+    let receiver = FakeReceiver::start();
+    let folder = tempfile::tempdir().unwrap();
+    let (url, data) = (receiver.write_url(), folder.path());
+    let narthex = start(data, &url, "listen_udp: '127.0.0.1:0', interval: 1s");
+    let reload = || assert!(narthex.reload().contains("was reloaded"));
+    let mut total = 0;
+    let mut add = |number: usize, value: i32| {
+        udp().send_to(format!("n:{value}|c").as_bytes(), narthex.input_address("UDP", number)).unwrap();
+        total += value;
+        wait_for("the total", SOON, || {
+            let arrivals = receiver.arrivals();
+            let samples =
+                arrivals.iter().find(|(labels, _)| labels["__name__"] == "n").map(|(_, samples)| samples);
+            let last = samples.and_then(|samples| samples.last()).map(|(_, value)| *value);
+            if last == Some(f64::from(total)) { Ok(()) } else { Err(format!("{last:?} is not {total}")) }
+        });
+    };
+    add(0, 5);
+    let port = support::process::free_port();
+    config_with(
+        data,
+        &url,
+        "statsd",
+        &format!("listen_udp: '127.0.0.1:{port}', interval: 1s, ttl: 2h, timers: both"),
+    );
+    reload();
+    add(1, 3);
+    config(data, &format!("remote_write: [{{url: '{url}'}}]\n{QUIET}"));
+    reload();
+    config_with(data, &url, "statsd", "listen_udp: '127.0.0.1:0', interval: 1s");
+    reload();
+    add(2, 1);
+}
+
+#[test]
 fn what_has_arrived_is_kept_when_narthex_stops() {
     let receiver = FakeReceiver::start();
     let folder = tempfile::tempdir().unwrap();
