@@ -73,9 +73,11 @@ fn shown() -> BTreeSet<String> {
     let receiver = FakeReceiver::start();
     // With an input that has metrics of its own.
     let folder = tempfile::tempdir().unwrap();
-    let graphite = support::narthex::config(folder.path(), "graphite: {listen: '127.0.0.1:0'}\n");
+    let inputs =
+        "graphite: {listen: '127.0.0.1:0', max_series: 1000000}\nstatsd: {listen_udp: '127.0.0.1:0'}\n";
+    let inputs = support::narthex::config(folder.path(), inputs);
     let url = receiver.write_url();
-    let narthex = Narthex::start(PROGRAM, &["--to", &url, "--config", &graphite, "--collect", "none"]);
+    let narthex = Narthex::start(PROGRAM, &["--to", &url, "--config", &inputs, "--collect", "none"]);
     narthex.process.wait_for_line("accepted what was sent", SOON);
     let text = narthex.get("/metrics").expect_success().text();
     let lines = text.lines().filter(|line| !line.starts_with('#'));
