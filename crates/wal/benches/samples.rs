@@ -1,8 +1,9 @@
-//! What a sample costs on its way into the log and out again, in nanoseconds: building the record, framing and
-//! compressing it, reading and decompressing it, walking its entries. Without the disk.
+//! Measures the CPU time per sample, in nanoseconds, of each step on the way into and out of the log: build
+//! the record, frame and compress it, read and decompress it, decode its entries. The disk is not part of the
+//! measurement.
 //!
 //! `cargo bench -p wal` prints a line for each compression and kind of values.
-#![allow(clippy::unwrap_used, clippy::print_stdout)] // A program for people.
+#![allow(clippy::unwrap_used, clippy::print_stdout)] // Prints a table.
 
 use std::hint::black_box;
 use std::path::Path;
@@ -15,7 +16,8 @@ use wal::{Compression, Durability, Filesystem, SegmentReader, Writer, WriterOpti
 const SAMPLES: u64 = 2000;
 const RECORDS: u64 = 400;
 
-/// Values as they are: many counters of whole numbers that grow a little, some gauges with all digits.
+/// Realistic values: mostly integer counters with small increments, and some gauges that use the full
+/// precision of a float.
 fn value(kind: &str, series: u64, round: u64) -> f64 {
     match (kind, series % 4) {
         ("counters", _) | ("mixed", 0..=2) => (series * 1000 + round * (series % 7)) as f64,

@@ -1,13 +1,16 @@
-//! Writes a log with every type of record that a Prometheus agent bears, to be opened by one:
+//! Writes a log with every type of record that a Prometheus agent accepts, so that a real agent can open it:
 //!
 //! ```text
 //! write_log DIR whole|truncated|torn|gap|repaired [snappy|zstd|none]
 //! prometheus --agent --config.file=... --storage.agent.path=DATA      with DIR = DATA/wal
 //! ```
 //!
-//! There are 4 segments with the same 106 series. `truncated` removes the first two as retention does, `torn`
-//! leaves the newest with half a record and then opens the log again as a start does, `gap` loses a segment's
-//! file and opens it again, `repaired` has a byte changed in the middle of two segments and repairs them.
+//! The log has 4 segments with the same 106 series. What happens to it then depends on the mode:
+//!
+//! - `truncated` deletes the first two segments, as retention does.
+//! - `torn` cuts the last record of the newest segment in half and opens the log again, as a start does.
+//! - `gap` deletes the file of one segment and opens the log again.
+//! - `repaired` changes a byte in the middle of two segments and repairs them.
 
 use model::{BucketSpan, Counts, Histogram, Labels, ResetHint};
 use std::path::Path;

@@ -1,48 +1,49 @@
-//! The folder where damaged files are set aside: what a person, or a tool that knows more, may still look at
-//! after the log has gone on without it.
+//! The folder for quarantined files: copies of damaged data, kept for a person or for a tool that can recover
+//! more than this crate can.
 //!
 //! ```text
 //! damaged/
 //!   000001-wal-00000007              a segment in which something was damaged
-//!   000002-wal-00000009-from-40213   what was cut from the end of one, from this byte on
-//!   000003-positions-NAME            another file, that was made anew
+//!   000002-wal-00000009-from-40213   what was cut from the end of a segment, from this byte on
+//!   000003-positions-NAME            another file, which was written again from scratch
 //! ```
 //!
-//! The numbers in front say what came first. A segment is set aside by a second name for the same file, so that
-//! it costs no time and, until the log lets go of it, no room. The folder is bounded: the oldest give way.
+//! The numbers in front give the order in which the files were quarantined. A segment is quarantined by a
+//! hard link. The link costs no time, and no disk space until retention deletes the segment. The size of the
+//! folder is limited: the oldest files are deleted first.
 
 use crate::fs::Filesystem;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// See the module.
+/// Quarantines files in one folder; see the module's documentation.
 #[derive(Debug, Clone)]
 pub struct Aside {
     dir: PathBuf,
     max_bytes: u64,
 }
 
-/// A file in the folder.
 struct Kept {
     order: u64,
-    /// Its name without the number.
+    /// The file's name without the number.
     name: String,
     path: PathBuf,
     bytes: u64,
 }
 
 impl Aside {
-    /// The most files in the folder.
     pub const MAX_FILES: usize = 32;
-    /// What is copied at a time.
+    /// Bytes that [`Aside::copy`] copies at a time.
     const STEP: usize = 1 << 20;
 
-    /// The folder `dir` with at most `max_bytes`, or one file, whichever is more. It is made when needed.
+    /// Quarantines files in the folder `dir`, which is created when it is first needed. The folder holds at
+    /// most `max_bytes`, or a single file that is larger.
     pub fn new(dir: PathBuf, max_bytes: u64) -> Self {
         Aside { dir, max_bytes }
     }
 
-    /// Sets the file at `path` aside under `name`; says where. Once a name: what is there already stays.
+    /// Links the file at `path` into the folder under `name` and returns the new path. If the folder already
+    /// has a file of that name, the older file stays and its path is returned.
     pub fn keep(&self, fs: &dyn Filesystem, path: &Path, name: &str) -> io::Result<PathBuf> {
         let mut there = self.list(fs)?;
         if let Some(kept) = there.iter().find(|kept| kept.name == name) {
@@ -51,7 +52,8 @@ impl Aside {
         self.link(fs, path, &mut there, name)
     }
 
-    /// The same for a file that is about to be replaced by another one of its name: each time.
+    /// Links the file like [`Aside::keep`], even if the folder already has a file of that name. For a file
+    /// that is about to be replaced by a new one with the same name.
     pub fn keep_each(&self, fs: &dyn Filesystem, path: &Path, name: &str) -> io::Result<PathBuf> {
         let mut there = self.list(fs)?;
         self.link(fs, path, &mut there, name)
@@ -71,8 +73,9 @@ impl Aside {
         Ok(to)
     }
 
-    /// Copies the bytes of the file at `path` from `offset` on under `name`, in the place of an older copy; says
-    /// where. Of more than the folder may hold, only the beginning.
+    /// Copies the bytes of the file at `path`, starting at `offset`, to a file called `name`, and returns the
+    /// path of the copy. An older copy of the same name is replaced. If there are more bytes than the folder
+    /// may hold, only the first ones are copied.
     pub fn copy(&self, fs: &dyn Filesystem, path: &Path, offset: u64, name: &str) -> io::Result<PathBuf> {
         let from = fs.open(path, false)?;
         let bytes = from.len()?.saturating_sub(offset).min(self.max_bytes);
@@ -99,14 +102,14 @@ impl Aside {
             fs.sync_dir(&self.dir)
         })();
         if let Err(error) = copied {
-            // Half a copy only takes up room.
+            // An incomplete copy would only take up space.
             let _ = fs.remove_file(&path);
             return Err(error);
         }
         Ok(path)
     }
 
-    /// What is there, oldest first. Other names are left alone.
+    /// Lists the quarantined files, oldest first. Files whose names do not start with a number are ignored.
     fn list(&self, fs: &dyn Filesystem) -> io::Result<Vec<Kept>> {
         if fs.metadata(&self.dir)?.is_none() {
             return Ok(Vec::new());
@@ -123,7 +126,7 @@ impl Aside {
         Ok(there)
     }
 
-    /// Removes the oldest until another one with `bytes` fits; says where that goes.
+    /// Deletes the oldest files until another one with `bytes` fits. Returns the path for the new file.
     fn make_room(
         &self,
         fs: &dyn Filesystem,
@@ -160,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_kept_once_and_outlives_its_name_in_the_log() {
+    fn quarantined_files_survive_deletion_from_the_log() {
         let fs = SimFilesystem::new(1);
         let aside = Aside::new("/d".into(), 100);
         fs.plant(Path::new("/wal/7"), b"damaged");
@@ -177,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_give_way_to_both_limits_and_the_newest_is_kept_whatever_its_size() {
+    fn the_oldest_files_are_deleted_at_either_limit() {
         let fs = SimFilesystem::new(1);
         let aside = Aside::new("/d".into(), 100);
         for number in 0..Aside::MAX_FILES + 3 {
@@ -198,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_that_fails_leaves_nothing_and_one_with_the_same_name_replaces_it() {
+    fn failed_copies_leave_no_file_and_copies_replace_their_namesake() {
         let fs = SimFilesystem::new(1);
         let aside = Aside::new("/d".into(), 100);
         fs.plant(Path::new("/state"), b"first");

@@ -1,11 +1,11 @@
-//! Compression of records, each by itself.
+//! Compression of records. Each record is compressed separately.
 
 use crate::MAX_RECORD_BYTES;
 
 /// How records are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub enum Compression {
-    /// Not at all.
+    /// Records are stored uncompressed.
     None,
     /// Snappy's block format, Prometheus' default.
     #[default]
@@ -29,7 +29,7 @@ impl std::str::FromStr for Compression {
 
 const ZSTD_LEVEL: i32 = 1;
 
-/// Compresses records, with buffers of its own.
+/// Compresses records into buffers that it reuses.
 pub(crate) struct Compressor {
     snappy: snap::raw::Encoder,
     zstd: Option<zstd::bulk::Compressor<'static>>,
@@ -47,7 +47,8 @@ impl Compressor {
         Compressor { snappy: snap::raw::Encoder::new(), zstd: None, out: Vec::new() }
     }
 
-    /// The bytes to store for `record`, and how they are compressed: not at all where that gains nothing.
+    /// Returns the bytes to store for `record` and their compression. A record that compression would not
+    /// shorten is stored uncompressed.
     pub(crate) fn compress<'a>(&'a mut self, record: &'a [u8], how: Compression) -> (&'a [u8], Compression) {
         let compressed = match how {
             Compression::None => None,
@@ -71,7 +72,6 @@ impl Compressor {
     }
 }
 
-/// Decompresses records.
 pub(crate) struct Decompressor {
     snappy: snap::raw::Decoder,
     zstd: Option<zstd::bulk::Decompressor<'static>>,
@@ -88,14 +88,15 @@ impl Decompressor {
         Decompressor { snappy: snap::raw::Decoder::new(), zstd: None }
     }
 
-    /// Puts the decompressed bytes at the front of `out` and says how many there are. `None` where they
-    /// are none of this compression, or would be more than [`MAX_RECORD_BYTES`].
+    /// Decompresses `bytes` into the front of `out` and returns the decompressed length. Returns `None` if
+    /// the bytes are not valid for this compression, or would decompress to more than [`MAX_RECORD_BYTES`].
     pub(crate) fn decompress(&mut self, bytes: &[u8], how: Compression, out: &mut Vec<u8>) -> Option<usize> {
         match how {
             Compression::None => None,
             Compression::Snappy => {
                 let length = snap::raw::decompress_len(bytes).ok().filter(|&len| len <= MAX_RECORD_BYTES)?;
-                // A block expands at most 64 bytes to 3, so that a lying length allocates little.
+                // Snappy expands at most 3 bytes to 64. The check keeps a wrong length from causing a large
+                // allocation.
                 if length / 32 > bytes.len() {
                     return None;
                 }
@@ -116,7 +117,7 @@ impl Decompressor {
         }
     }
 
-    /// A frame that does not say how long its content is: tried with ever larger buffers.
+    /// Decompresses a frame that does not state the length of its content, by trying ever larger buffers.
     fn decompress_unsized(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Option<usize> {
         let mut length = bytes.len().max(1024).saturating_mul(4).min(MAX_RECORD_BYTES);
         loop {
@@ -139,7 +140,8 @@ impl Decompressor {
     }
 }
 
-/// Makes `out` at least `length` bytes long. It is never made shorter, so that its bytes are set once.
+/// Makes `out` at least `length` bytes long. `out` never gets shorter, so that each of its bytes is
+/// initialised only once.
 fn grow(out: &mut Vec<u8>, length: usize) {
     if out.len() < length {
         out.resize(length, 0);
@@ -151,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_compression_round_trips_and_is_left_out_where_it_gains_nothing() {
+    fn compressions_round_trip_and_are_skipped_when_they_gain_nothing() {
         let record = b"one two one two one two one two one two one two".repeat(100);
         let (mut compressor, mut decompressor, mut out) =
             (Compressor::new(), Decompressor::new(), Vec::new());
@@ -182,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_zstd_frame_that_does_not_say_its_length_is_read() {
+    fn a_zstd_frame_without_a_content_length_is_read() {
         use std::io::Write;
         let record = vec![7u8; 300_000];
         let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();

@@ -1,75 +1,73 @@
-//! What can go wrong with a log: an operation that fails, a commit that fails, and damage that is read.
+//! The errors of a log: failed operations, failed commits, and damage found while reading.
 
 use crate::position::DurableEnd;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// An operation on the log failed.
 #[derive(Debug, thiserror::Error)]
 pub enum WalError {
-    /// The file system said no.
+    /// The operating system reported an error.
     #[error("cannot {what} {}: {source}", path.display())]
     Io {
-        /// What was being done: `open`, `read`, ...
+        /// The operation that failed: `open`, `read`, ...
         what: &'static str,
-        /// To which file or folder.
+        /// The file or folder of the operation.
         path: PathBuf,
-        /// What the system says.
         source: io::Error,
     },
-    /// A record above the limit.
+    /// The record is larger than the limit.
     #[error("a record of {bytes} bytes, the limit is {limit}")]
     RecordTooLarge {
-        /// Its size.
         bytes: usize,
         /// [`crate::MAX_RECORD_BYTES`].
         limit: usize,
     },
-    /// More was appended without a commit than the buffer may hold.
+    /// The records that wait for a commit would exceed the buffer's limit.
     #[error("{pending} bytes wait for a commit, and {more} more would exceed the limit of {limit}")]
     BufferFull {
-        /// What waits.
+        /// Bytes that wait for a commit.
         pending: usize,
-        /// What was to be appended.
+        /// Bytes that were to be appended.
         more: usize,
         /// [`crate::Writer::MAX_PENDING_BYTES`].
         limit: usize,
     },
-    /// The segment was closed after a failure; a new one has to be begun first.
+    /// The segment was closed after a failure. The caller has to begin a new segment first.
     #[error("segment {} was closed after a failure at byte {}; begin a new one", .0.segment, .0.offset)]
     SegmentClosed(DurableEnd),
-    /// A new segment was to be begun while records wait for a commit.
+    /// The caller tried to begin a new segment while records wait for a commit.
     #[error("{0} bytes wait for a commit; commit them before beginning a new segment")]
     Uncommitted(usize),
-    /// What is there is no log.
+    /// The folder contains no log.
     #[error("no segments in {}: a log is a folder with files named 00000000, 00000001, ...", .0.display())]
     NoLog(PathBuf),
-    /// Where a log was looked for there is nothing, or a file.
+    /// The path does not exist, or is not a folder.
     #[error("there is no folder {}", .0.display())]
     NoFolder(PathBuf),
-    /// There is no such segment (it was truncated, or never written).
+    /// The segment does not exist: it was truncated, or never written.
     #[error("there is no segment {segment} in {}", dir.display())]
     NoSegment {
-        /// The folder of the log.
+        /// The log's folder.
         dir: PathBuf,
-        /// The number that was asked for.
+        /// The requested segment.
         segment: u64,
     },
 }
 
 impl WalError {
-    /// An [`WalError::Io`], for `map_err`.
+    /// Makes an [`WalError::Io`], for `map_err`.
     pub(crate) fn io<'a>(what: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> WalError + 'a {
         move |source| WalError::Io { what, path: path.to_path_buf(), source }
     }
 
-    /// Whether the disk is full.
+    /// Returns true if the operation failed because the disk is full.
     pub fn is_full(&self) -> bool {
         matches!(self, WalError::Io { source, .. } if is_full(source))
     }
 }
 
-/// Whether an I/O error says that there is no room left.
+/// Returns true if the error means that there is no space left: the disk, the user's quota or the file is
+/// full.
 pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -77,54 +75,42 @@ pub(crate) fn is_full(error: &io::Error) -> bool {
     )
 }
 
-/// A commit failed: everything appended since the last one is void (though it may still be read after a
-/// restart).
+/// A commit failed. All records that were appended since the last commit are void, although some of them may
+/// still be read after a restart.
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
-    /// Writing failed; the file was cut back to the durable end, and the segment can be used on.
+    /// Writing failed. The file was cut back to the durable end, and the segment can still be used.
     #[error("cannot write to {}: {source}", path.display())]
-    Write {
-        /// The segment's file.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// The disk is full; the file was cut back to the durable end, and the segment can be used on.
+    Write { path: PathBuf, source: io::Error },
+    /// The disk is full. The file was cut back to the durable end, and the segment can still be used.
     #[error("no room left to write to {}: {source}", path.display())]
-    Full {
-        /// The segment's file.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// Syncing failed. What the disk holds behind the durable end is unknown, so the segment is closed
-    /// there: store `closed`, so that a restart stops there too, and begin a new segment.
+    Full { path: PathBuf, source: io::Error },
+    /// Syncing failed. It is unknown what the disk holds after the durable end, so the segment is closed
+    /// there. The caller has to store `closed`, so that a restart stops there too, and begin a new segment.
     #[error("cannot sync {}: {source}", path.display())]
     Sync {
-        /// The segment's file.
         path: PathBuf,
-        /// Where the segment ends from now on.
+        /// The end of the segment from now on.
         closed: DurableEnd,
-        /// What the system says.
         source: io::Error,
     },
-    /// Writing failed, and cutting the file back failed too. As after [`CommitError::Sync`].
+    /// Writing failed, and cutting the file back failed too. The caller has to do the same as after
+    /// [`CommitError::Sync`].
     #[error("cannot write to {}, nor cut it back: {source}", path.display())]
     Cut {
-        /// The segment's file.
         path: PathBuf,
-        /// Where the segment ends from now on.
+        /// The end of the segment from now on.
         closed: DurableEnd,
-        /// What the system says.
         source: io::Error,
     },
-    /// The segment was closed by an earlier failure.
+    /// The segment was already closed by an earlier failure.
     #[error("segment {} was closed after a failure at byte {}; begin a new one", .0.segment, .0.offset)]
     Closed(DurableEnd),
 }
 
 impl CommitError {
-    /// Where the segment was closed, if it was: then a new one has to be begun.
+    /// Returns where the segment was closed, or `None` if it is still usable. After `Some`, the caller has to
+    /// begin a new segment.
     pub fn closed(&self) -> Option<DurableEnd> {
         match self {
             CommitError::Write { .. } | CommitError::Full { .. } => None,
@@ -147,16 +133,14 @@ impl From<CommitError> for WalError {
     }
 }
 
-/// A stretch of a segment that could not be read.
+/// A range of bytes in a segment that could not be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Damage {
-    /// The file.
     pub file: PathBuf,
-    /// Where the unreadable stretch begins.
+    /// First byte of the unreadable range.
     pub offset: u64,
-    /// How long it is; what follows is readable again, or is the end.
+    /// Length of the range. The bytes after it are readable, or it ends the file.
     pub bytes: u64,
-    /// What is wrong there.
     pub kind: DamageKind,
 }
 
@@ -166,32 +150,32 @@ impl std::fmt::Display for Damage {
     }
 }
 
-/// What is wrong with a stretch of a segment.
+/// The kind of damage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DamageKind {
-    /// A fragment whose checksum is not that of its bytes.
+    /// The checksum of a fragment does not match its data.
     #[error("checksum is {is:08x}, should be {should:08x}")]
     Checksum {
-        /// Computed from the bytes.
+        /// Computed from the data.
         is: u32,
-        /// What the header says.
+        /// Stated in the header.
         should: u32,
     },
-    /// A fragment's first byte that means nothing.
+    /// The type byte of a fragment is invalid.
     #[error("fragment type {0:#04x} is none that exists")]
     FragmentType(u8),
-    /// A fragment that would be longer than what is left of its page.
+    /// A fragment would be longer than the rest of its page.
     #[error("fragment of {length} bytes where the page has {left} left")]
     FragmentLength {
-        /// What the header says.
+        /// Stated in the header.
         length: u16,
-        /// What there is.
+        /// Bytes from the fragment's data to the end of the page.
         left: u32,
     },
-    /// Bytes other than zero in what should be a page's empty rest.
+    /// The unused rest of a page contains bytes other than zero.
     #[error("bytes in the empty rest of a page")]
     Padding,
-    /// A page of zeros with records behind it, or in the middle of a record: it was never written.
+    /// A page was never written: it is all zeros, although records follow, or a record should continue in it.
     #[error("zeros where a page should be")]
     Zeros,
     /// A record's later part without its beginning, or its beginning without the rest.
@@ -200,27 +184,26 @@ pub enum DamageKind {
     /// The file ends within a record.
     #[error("the file ends within a record")]
     Torn,
-    /// The file is shorter than what was known to be durable.
+    /// The file is shorter than its known durable length.
     #[error("the file is shorter than it was")]
     Short,
-    /// The disk cannot read it.
+    /// The disk reported an error for these bytes.
     #[error("the disk cannot read it")]
     Unreadable,
-    /// Compressed bytes that cannot be decompressed, or to more than the limit.
+    /// A record that cannot be decompressed, or would decompress to more than the limit.
     #[error("a record that cannot be decompressed")]
     Decompress,
-    /// A record above [`crate::MAX_RECORD_BYTES`].
+    /// A record is larger than [`crate::MAX_RECORD_BYTES`].
     #[error("a record above the limit of {} bytes", crate::MAX_RECORD_BYTES)]
     TooLarge,
-    /// A whole record, with a type that is not known here.
+    /// A complete record of a type that this crate does not know.
     #[error("record type {0} is not known")]
     RecordType(u8),
-    /// A whole record whose contents end too early or make no sense.
+    /// A complete record whose contents end too early or are invalid.
     #[error("the contents of a {kind} record are malformed at entry {entry}")]
     Record {
-        /// The record's type.
         kind: crate::record::RecordType,
-        /// Number of the entry, from 0.
+        /// Number of the malformed entry, from 0.
         entry: u32,
     },
 }

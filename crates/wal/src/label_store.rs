@@ -1,24 +1,26 @@
-//! The label sets of a log's references, for tools, within a budget.
+//! The label sets of a log's references, for tools, with a memory limit.
 
 use model::LabelsRef;
 use std::collections::HashMap;
 
-/// Label sets, each kept once, by reference. What no longer fits the budget is left out and counted.
+/// Label sets by reference. Each set is stored once. Sets that exceed the memory limit are left out and
+/// counted.
 #[derive(Debug)]
 pub(crate) struct LabelStore {
     arena: Vec<u8>,
-    /// Where each set lies in the arena, by its number.
+    /// Offset and length of each set in the arena, by the set's number.
     sets: Vec<(u64, u32)>,
-    /// Numbers of sets by hash; of two sets with the same hash the second is kept twice, no more.
+    /// Numbers of sets by hash. If two sets have the same hash, the older one may be stored again; nothing
+    /// else depends on it.
     by_hash: HashMap<u64, u32>,
     by_reference: HashMap<u64, u32>,
     budget_bytes: usize,
     left_out: u64,
 }
 
-/// About what a set costs besides its bytes: its place, and its entry in the table.
+/// Approximate memory per set besides its bytes: its offset and length, and its entry in `by_hash`.
 const SET_BYTES: usize = 16 + 32;
-/// About what a reference costs.
+/// Approximate memory per reference.
 const REFERENCE_BYTES: usize = 32;
 
 impl LabelStore {
@@ -33,7 +35,8 @@ impl LabelStore {
         }
     }
 
-    /// Notes that `reference` stands for `labels`; says the number of the set, if there is room for it.
+    /// Stores `labels` for `reference`. Returns the number of the set, or `None` if the memory limit is
+    /// reached.
     pub(crate) fn insert(&mut self, reference: u64, labels: LabelsRef<'_>) -> Option<u32> {
         let bytes = labels.as_bytes();
         let hash = xxhash_rust::xxh3::xxh3_64(bytes);
@@ -44,7 +47,7 @@ impl LabelStore {
         match known {
             Some(set) if self.by_reference.get(&reference) == Some(&set) => Some(set),
             _ if !room => {
-                // Better nothing than the set that the reference stood for before.
+                // The old set of a reference that was used again would be wrong, so the reference has no set.
                 self.by_reference.remove(&reference);
                 self.left_out += 1;
                 None
@@ -64,12 +67,12 @@ impl LabelStore {
         }
     }
 
-    /// The number of the set that `reference` stands for.
+    /// Returns the number of the set of `reference`.
     pub(crate) fn find(&self, reference: u64) -> Option<u32> {
         self.by_reference.get(&reference).copied()
     }
 
-    /// Set number `set`.
+    /// Returns the set with this number.
     pub(crate) fn get(&self, set: u32) -> LabelsRef<'_> {
         let place = self.sets.get(set as usize).copied();
         let bytes =
@@ -77,7 +80,7 @@ impl LabelStore {
         bytes.map_or(LabelsRef::EMPTY, LabelsRef::trusted)
     }
 
-    /// How many series did not fit.
+    /// Number of insertions that exceeded the memory limit.
     pub(crate) fn left_out(&self) -> u64 {
         self.left_out
     }

@@ -1,38 +1,39 @@
-//! Prometheus' write-ahead log: pages, records, segments; written, read, checked, mended.
+//! Prometheus' write-ahead log: writing, reading, checking and repairing it.
 //!
-//! A log is a folder of *segments*, files named `00000000`, `00000001` and so on. A segment is a row of
-//! *pages* of 32 KiB ([`page`]), a page a row of *fragments* with a checksum each, and one to many
-//! fragments make a *record* ([`record`]): some series, or some samples, or some histograms. Prometheus
-//! and promtool read what this crate writes, and it reads what they write.
+//! A log is a folder of *segments*, files named `00000000`, `00000001` and so on. A segment is a sequence of
+//! *pages* of 32 KiB ([`page`]). A page is a sequence of *fragments*, each with a checksum. One or more
+//! fragments make a *record* ([`record`]), which holds series, samples or histograms, for example. Prometheus
+//! and promtool can read the logs of this crate, and this crate can read theirs.
 //!
-//! This crate knows files, not networks; it is synchronous, has no threads and no timers.
+//! This crate handles files only, no network. It is synchronous and has no threads and no timers.
 //!
-//! # What it promises
+//! # Guarantees
 //!
-//! - **What [`Writer::commit`] answered with `Ok` is readable afterwards**, in order, exactly once, across
-//!   kill -9, power cuts and full disks (with [`Durability::Fsync`]).
-//! - **What was never appended is never read.** A record appended by a commit that failed may be read, or
-//!   not.
-//! - **Damage is local.** It costs at most the rest of its page and the record that runs across it, and is
-//!   reported with file, offset and length ([`Damage`]). Nothing panics, whatever the bytes are.
-//! - **What can't be read is set aside**, if a folder is given for it ([`aside`]), before it is cut.
-//! - **Numbers are never used twice**: a new segment is above every other in the folder.
-//! - **Memory is bounded**: a reader holds a page and a record, a record is at most [`MAX_RECORD_BYTES`].
+//! - **Records whose [`Writer::commit`] returned `Ok` can be read afterwards**, in order and exactly once,
+//!   even after kill -9, a power cut or a full disk (with [`Durability::Fsync`]).
+//! - **Records that were never appended are never read.** A record whose commit failed may be read or not.
+//! - **Damage is local.** It costs at most the rest of its page and the record that continues across that
+//!   page. It is reported with file, offset and length ([`Damage`]). No input makes this crate panic.
+//! - **Unreadable data is quarantined** before it is cut, if the caller provides a folder for it ([`aside`]).
+//! - **Segment numbers are never reused**: the number of a new segment is above all others in the folder.
+//! - **Memory is bounded**: a reader holds one page and one record. A record has at most
+//!   [`MAX_RECORD_BYTES`].
 //!
 //! # Where to start
 //!
-//! [`Writer`] and [`SegmentReader`], then [`record`] for what is inside. All files are reached through the
-//! [`fs`] seam; [`sim`] is a file system that loses, tears and refuses, for tests. [`small_file`] is for what
-//! narthex keeps beside the log. Whole logs, of Prometheus too, are for [`verify`](verify::verify),
-//! [`repair`](repair::repair), [`stat`](stat::stat) and [`dump`](dump::dump).
+//! Start with [`Writer`] and [`SegmentReader`], then [`record`] for the contents. All files are accessed
+//! through the [`fs`] interface. [`sim`] implements it for tests, with lost, torn and failing writes.
+//! [`small_file`] stores the other files that narthex keeps next to the log. [`verify`](verify::verify),
+//! [`repair`](repair::repair), [`stat`](stat::stat) and [`dump`](dump::dump) work on whole logs, including
+//! those of Prometheus.
 //!
-//! # Prometheus reading such a log
+//! # Compatibility with Prometheus
 //!
-//! An agent opens it and finds every series, in all compressions, after truncation and after a torn end
-//! (`examples/write_log.rs` writes such logs). A server that replays it keeps only the samples behind the last
-//! series record of each series, which stands in the last segment. Neither may meet a torn record in a
-//! segment that isn't the newest, a gap in the numbers, or, for an agent, metadata: see [`Writer::open`],
-//! [`dir`] and [`record`].
+//! A Prometheus agent opens such a log and finds every series, with every compression, after truncation and
+//! after a torn end (`examples/write_log.rs` writes such logs). A server that replays the log keeps only the
+//! samples after the last series record of each series, which is in the last segment. Neither accepts a torn
+//! record in a segment that is not the newest, or a gap in the segment numbers. An agent does not accept
+//! metadata records. See [`Writer::open`], [`dir`] and [`record`].
 
 pub mod aside;
 pub mod compression;
@@ -64,6 +65,6 @@ pub use reader::{RawRecord, SegmentReader};
 pub use recover::OpenReport;
 pub use writer::{Durability, Framed, Span, Writer, WriterOptions};
 
-/// The most bytes a record may have, before and after compression. Prometheus itself writes at most one
-/// request or one scrape as a record, which its receiver limits to 32 MiB.
+/// Largest record, before and after compression. Prometheus writes at most one request or one scrape as a
+/// record, and its remote-write receiver limits requests to 32 MiB.
 pub const MAX_RECORD_BYTES: usize = 64 << 20;

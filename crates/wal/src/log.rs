@@ -1,5 +1,5 @@
-//! A whole log, as a tool reads it: the newest checkpoint, then the segments behind it, whatever damage
-//! there is. Of Prometheus as well as of narthex.
+//! Reads a whole log for a tool: the newest checkpoint, then the segments after it. Damage does not stop it.
+//! Logs of Prometheus and of narthex are both supported.
 
 use crate::dir::{self, Listing};
 use crate::error::{Damage, WalError};
@@ -10,30 +10,26 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-/// A file of a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogFile {
-    /// The folder it is in: that of the log, or that of a checkpoint.
+    /// The folder that contains the file: the log's, or a checkpoint's.
     pub dir: PathBuf,
-    /// Number of the segment.
     pub segment: u64,
-    /// Its size.
+    /// Size of the file.
     pub bytes: u64,
-    /// The checkpoint it is part of.
+    /// The checkpoint that the file belongs to.
     pub checkpoint: Option<u64>,
-    /// Where it ends although the file is longer: it was closed there by a failure, and what is behind was
-    /// never acknowledged.
+    /// Where the segment ends if the file is longer: the segment was closed there by a failure, and the bytes
+    /// after it were never acknowledged.
     pub end: Option<u64>,
 }
 
 impl LogFile {
-    /// The file.
     pub fn path(&self) -> PathBuf {
         dir::segment_path(&self.dir, self.segment)
     }
 }
 
-/// How far a tool has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
     /// Bytes read.
@@ -42,15 +38,15 @@ pub struct Progress {
     pub total: u64,
 }
 
-/// What a tool calls now and then, about once a MiB.
+/// Called about once per MiB that a tool reads.
 pub type ProgressFn<'a> = &'a mut dyn FnMut(Progress);
 
-/// The log that a tool is to read. Just a folder becomes one whose segments end where their files do.
+/// The log that a tool reads. Made from a folder alone, its segments end where their files end.
 #[derive(Debug, Clone, Copy)]
 pub struct LogSource<'a> {
-    /// The folder of the log, or one with the log in `wal`.
+    /// The folder of the log, or a folder that has the log in `wal`.
     pub dir: &'a Path,
-    /// Where segments end that were closed by a failure.
+    /// The ends of segments that were closed by a failure.
     pub ends: &'a [DurableEnd],
 }
 
@@ -61,7 +57,7 @@ impl<'a> From<&'a Path> for LogSource<'a> {
 }
 
 impl LogSource<'_> {
-    /// Its files, as [`files`] lists them.
+    /// Lists the files of the log, as [`files`] does, and sets their ends.
     pub fn files(self, fs: &dyn Filesystem) -> Result<Vec<LogFile>, WalError> {
         let mut files = files(fs, &find(fs, self.dir)?)?;
         for file in files.iter_mut().filter(|file| file.checkpoint.is_none()) {
@@ -72,10 +68,9 @@ impl LogSource<'_> {
     }
 }
 
-/// Why a tool stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum ToolError {
-    /// The log cannot be read, or not be written.
+    /// The log cannot be read or written.
     #[error(transparent)]
     Log(#[from] WalError),
     /// The output cannot be written.
@@ -88,22 +83,20 @@ pub enum ToolError {
         numbers.start, numbers.end.saturating_sub(1), dir.display(), dir::MAX_FILLED
     )]
     TooManyMissing {
-        /// The folder.
         dir: PathBuf,
         /// The largest gap.
         numbers: Range<u64>,
     },
-    /// A repaired file is still damaged.
+    /// A file is still damaged after the repair.
     #[error("{} could not be repaired: {damage}", file.display())]
     StillDamaged {
-        /// The file.
         file: PathBuf,
-        /// The first damage that is left.
+        /// The first remaining damage.
         damage: Damage,
     },
 }
 
-/// The folder of the log that a user means with `dir`: that itself, or `wal` in it, as in the data folder of
+/// Finds the log that a user means by `dir`: `dir` itself, or its subfolder `wal`, as in a data folder of
 /// Prometheus or narthex.
 pub fn find(fs: &dyn Filesystem, dir: &Path) -> Result<PathBuf, WalError> {
     let is_log = |listing: &Listing| !listing.segments.is_empty() || !listing.checkpoints.is_empty();
@@ -122,8 +115,8 @@ pub fn find(fs: &dyn Filesystem, dir: &Path) -> Result<PathBuf, WalError> {
     Err(WalError::NoLog(dir.to_path_buf()))
 }
 
-/// The files of the log in `dir` in the order in which they are to be read. Segments that the checkpoint
-/// stands for are left out, as Prometheus does; a checkpoint that is empty stands for nothing.
+/// Lists the files of the log in `dir` in reading order. Segments that the newest checkpoint replaces are
+/// left out, as Prometheus does. An empty checkpoint replaces none.
 pub fn files(fs: &dyn Filesystem, dir: &Path) -> Result<Vec<LogFile>, WalError> {
     let listing = dir::list(fs, dir)?;
     let checkpoint = listing.checkpoints.iter().rfind(|checkpoint| checkpoint.bytes > 0);
@@ -151,8 +144,8 @@ pub fn files(fs: &dyn Filesystem, dir: &Path) -> Result<Vec<LogFile>, WalError> 
     Ok(files)
 }
 
-/// Hands each record of `files` to `visit`, in order; says what was damaged in between. A page that the disk
-/// cannot read is damage too.
+/// Calls `visit` for each record of `files`, in order, and returns the damage. A page that the disk cannot
+/// read counts as damage.
 pub fn for_each_record<E: From<WalError>>(
     fs: &dyn Filesystem,
     files: &[LogFile],

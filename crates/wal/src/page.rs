@@ -1,4 +1,4 @@
-//! Pages and fragments: how records lie in a segment.
+//! Pages and fragments: the layout of records in a segment.
 //!
 //! ```text
 //! segment  ┌────────────────┬────────────────┬──────────
@@ -22,58 +22,53 @@
 //!                    └────────── the record is compressed with zstd
 //! ```
 //!
-//! A record that does not fit the rest of its page fills it with a first fragment, goes on in middle
-//! fragments that fill pages, and ends in a last fragment. The first may have no data at all, if exactly
-//! a header fits. All fragments of a record have the same flags. A record never crosses a segment.
+//! A record that does not fit into the rest of its page starts with a first fragment that fills the page,
+//! continues in middle fragments that fill whole pages, and ends in a last fragment. The first fragment has
+//! no data if exactly a header fits. All fragments of a record have the same flags. A record never continues
+//! in another segment.
 //!
-//! The checksum covers a fragment's data, not its header, and not the record. So a reader has to mistrust
-//! a record whose fragments do not follow each other as they should: see [`crate::SegmentReader`].
+//! The checksum covers the data of a fragment, not its header, and not the whole record. So a reader must
+//! also check that the fragments of a record follow each other correctly: see [`crate::SegmentReader`].
 
 use crate::compression::Compression;
 
-/// Bytes of a page.
 pub const PAGE_BYTES: usize = 32 * 1024;
 
-/// Bytes of a fragment's header.
 pub const HEADER_BYTES: usize = 7;
 
-/// The type and flags byte of a fragment.
+/// Which part of a record a fragment holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FragmentType {
-    /// A whole record.
+    /// A complete record.
     Full,
-    /// A record's beginning; fills its page.
+    /// The beginning of a record. It fills its page.
     First,
-    /// Fills a page.
+    /// A later part that is not the last. It fills its page.
     Middle,
-    /// A record's end.
+    /// The end of a record.
     Last,
 }
 
 const SNAPPY: u8 = 1 << 3;
 const ZSTD: u8 = 1 << 4;
 
-/// The header of a fragment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
-    /// Which part of a record it is.
     pub part: FragmentType,
-    /// How the record is compressed.
+    /// The compression of the record.
     pub compression: Compression,
-    /// Bytes of data.
     pub length: u16,
-    /// Checksum of the data.
+    /// CRC-32C of the data.
     pub crc: u32,
 }
 
 impl Header {
-    /// The header of `data`.
+    /// Makes the header for `data`.
     pub fn of(part: FragmentType, compression: Compression, data: &[u8]) -> Self {
         debug_assert!(data.len() <= PAGE_BYTES - HEADER_BYTES);
         Header { part, compression, length: data.len() as u16, crc: crc32c::crc32c(data) }
     }
 
-    /// Its bytes.
     pub fn to_bytes(self) -> [u8; HEADER_BYTES] {
         let part = match self.part {
             FragmentType::Full => 1,
@@ -91,7 +86,8 @@ impl Header {
         [part | flag, l0, l1, c0, c1, c2, c3]
     }
 
-    /// Reads a header; the type byte where it means nothing (0, the end of a page, included).
+    /// Parses a header. If the type byte is invalid, it is returned as the error; this includes 0, which ends
+    /// a page.
     pub fn parse(bytes: [u8; HEADER_BYTES]) -> Result<Self, u8> {
         let [kind, l0, l1, c0, c1, c2, c3] = bytes;
         let part = match kind & 7 {
@@ -112,8 +108,8 @@ impl Header {
     }
 }
 
-/// Where the next fragment can start, at or after `offset`: there, or on the next page where no header
-/// fits.
+/// Returns where the next fragment can start: at `offset`, or at the start of the next page if no header fits
+/// into the rest of this one.
 pub const fn next_start(offset: u64) -> u64 {
     let left = PAGE_BYTES as u64 - offset % PAGE_BYTES as u64;
     if left < HEADER_BYTES as u64 { offset + left } else { offset }
@@ -124,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_header_has_the_bytes_of_prometheus() {
+    fn headers_are_encoded_as_in_prometheus() {
         let header = Header::of(FragmentType::Last, Compression::Snappy, b"123456789");
         // The check value of CRC-32C.
         assert_eq!(header.to_bytes(), [0x0c, 0, 9, 0xe3, 0x06, 0x92, 0x83]);
@@ -132,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn type_bytes_that_mean_nothing_are_refused() {
+    fn invalid_type_bytes_are_refused() {
         let known: Vec<u8> =
             (0..=255u8).filter(|&kind| Header::parse([kind, 0, 0, 0, 0, 0, 0]).is_ok()).collect();
         assert_eq!(known, [1, 2, 3, 4, 9, 10, 11, 12, 17, 18, 19, 20]);

@@ -1,12 +1,12 @@
-//! Repair: makes a damaged log whole again for readers that give up at damage, as Prometheus does.
+//! Repairs a damaged log for readers that stop at damage, such as Prometheus.
 //!
-//! Segments that are missing get an empty file, or an empty checkpoint if they are in front of the first one.
-//! What Prometheus takes for a segment by mistake gets another name.
+//! Missing segments are replaced by empty files, or by an empty checkpoint if they are before the first
+//! segment. Files that Prometheus mistakes for a segment are renamed.
 //!
-//! A damaged file is set aside as `NNNNNNNN.damaged`; in its place comes a copy in which every damaged
-//! stretch is filled. What can be read stays at its place, byte for byte, so that positions in the log stay
-//! true. The filling is a record of tombstones of series 0, which there is not: every Prometheus reads it
-//! and does nothing.
+//! A damaged file is kept as `NNNNNNNN.damaged`. It is replaced by a copy in which each damaged range is
+//! overwritten by a filler. The readable bytes stay at their offsets, so that positions in the log stay
+//! valid. The filler is a record of tombstones for series 0, which does not exist: every Prometheus reads and
+//! ignores it.
 
 use crate::dir;
 use crate::error::{Damage, DamageKind, WalError};
@@ -19,41 +19,38 @@ use crate::verify::{Missing, VerifyReport, verify};
 use crate::{Compression, SegmentReader, record};
 use std::path::{Path, PathBuf};
 
-/// How often a copy is filled and read again before giving up.
+/// How many times a copy is filled and read again before the repair fails.
 const ROUNDS: u32 = 8;
 
-/// A file that was repaired.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Repaired {
-    /// The file.
     pub file: PathBuf,
-    /// Where the damaged one is now.
+    /// Where the damaged file is now.
     pub set_aside: PathBuf,
-    /// What was damaged and is filled or cut now.
+    /// The damage that was filled or cut.
     pub damage: Vec<Damage>,
-    /// Bytes of whole records that had to go too, since nothing fits into so small a gap.
+    /// Bytes of complete records that were lost because no filler fits into so small a gap.
     pub sacrificed_bytes: u64,
-    /// Bytes that were cut since they are behind the end of a segment that was closed by a failure.
+    /// Bytes that were cut because they are after the end of a segment that was closed by a failure.
     pub cut_bytes: u64,
 }
 
-/// What [`repair`] did.
+/// Result of [`repair`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RepairReport {
-    /// The files that were damaged.
     pub repaired: Vec<Repaired>,
-    /// Files and folders with a name that Prometheus takes for a segment or a checkpoint, and their new name.
+    /// Files and folders whose names Prometheus misinterprets, and their new names.
     pub renamed: Vec<(Misnamed, PathBuf)>,
-    /// Segments that were missing and are there now, empty.
+    /// Missing segments that were created, empty.
     pub filled: Vec<PathBuf>,
-    /// The empty checkpoint that was made for the segments that are missing in front of the first one.
+    /// The empty checkpoint that was created because segments before the first one are missing.
     pub checkpoint: Option<u64>,
-    /// What [`verify`] says of the log now; nothing where nothing had to be repaired.
+    /// The result of [`verify`] after the repair. `None` if nothing had to be repaired.
     pub verified: Option<VerifyReport>,
 }
 
-/// Repairs a log. Nobody may be writing it. A crash at any moment leaves the damaged file, or the repaired
-/// one, under its name.
+/// Repairs a log. No other process may write it at the same time. A crash at any moment leaves either the
+/// damaged file or the repaired one under its name.
 pub fn repair<'a>(
     fs: &dyn Filesystem,
     log: impl Into<LogSource<'a>>,
@@ -81,10 +78,10 @@ pub fn repair<'a>(
     Ok(report)
 }
 
-/// Fails where there are too many segments to replace, before anything is changed.
+/// Fails if too many segments are missing, before anything is changed.
 fn check_missing(fs: &dyn Filesystem, dir: &Path, missing: &[Missing]) -> Result<(), ToolError> {
     let listing = dir::list(fs, dir)?;
-    // An empty checkpoint stands for any number of segments in front of the first one.
+    // An empty checkpoint replaces any number of segments before the first one.
     let by_checkpoint = listing.checkpoints.last().is_none_or(|newest| newest.bytes == 0);
     let first = listing.segments.first().map_or(0, |segment| segment.number);
     let is_leading = |missing: &Missing| missing.dir == *dir && missing.numbers.end == first;
@@ -118,7 +115,7 @@ fn fill_missing(
     Ok(())
 }
 
-/// Gives a file or folder a name that Prometheus ignores; says which.
+/// Gives a file or folder a name that Prometheus ignores. Returns the new path.
 fn rename(fs: &dyn Filesystem, path: &Path) -> Result<PathBuf, WalError> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let to = free_name(fs, &path.with_file_name(format!("misnamed-{name}")))?;
@@ -139,7 +136,8 @@ fn repair_file(fs: &dyn Filesystem, file: &LogFile, damage: Vec<Damage>) -> Resu
     let length = file.end.map_or(whole, |end| end.min(whole));
     copy.set_len(length).map_err(WalError::io("cut", &patched))?;
     let (mut left, mut sacrificed_bytes) = (damage.clone(), 0);
-    // Where a whole record had to go, a part of another may have gone with it, hence the rounds.
+    // Filling a small gap may overwrite a part of the next record, whose other part then has to be filled
+    // too. Hence several rounds.
     for _ in 0..ROUNDS {
         for damage in &left {
             let end = (damage.offset + damage.bytes).min(length);
@@ -161,7 +159,7 @@ fn repair_file(fs: &dyn Filesystem, file: &LogFile, damage: Vec<Damage>) -> Resu
     Ok(Repaired { file: path, set_aside, damage, sacrificed_bytes, cut_bytes: whole - length })
 }
 
-/// `wanted`, with a number behind it if there is something of that name.
+/// Returns `wanted`, with a number appended if the name is taken.
 fn free_name(fs: &dyn Filesystem, wanted: &Path) -> Result<PathBuf, WalError> {
     let mut name = wanted.to_path_buf();
     for number in 1.. {
@@ -175,7 +173,7 @@ fn free_name(fs: &dyn Filesystem, wanted: &Path) -> Result<PathBuf, WalError> {
     Ok(name)
 }
 
-/// Copies a file, durably. What cannot be read becomes zeros.
+/// Copies a file durably. Bytes that cannot be read become zeros.
 fn copy(fs: &dyn Filesystem, from: &Path, to: &Path) -> Result<u64, WalError> {
     let source = fs.open(from, false).map_err(WalError::io("open", from))?;
     let target = fs.create_new(to).map_err(WalError::io("create", to))?;
@@ -196,8 +194,8 @@ fn copy(fs: &dyn Filesystem, from: &Path, to: &Path) -> Result<u64, WalError> {
     Ok(length)
 }
 
-/// Fills a damaged stretch page by page, or cuts it where nothing follows; says how many bytes behind it
-/// had to go too.
+/// Fills a damaged range page by page, or cuts it if it ends the file. Returns the number of good bytes after
+/// the range that were lost too.
 fn fill(file: &dyn File, from: u64, to: u64, length: u64) -> std::io::Result<u64> {
     if to >= length {
         file.set_len(from)?;
@@ -209,7 +207,7 @@ fn fill(file: &dyn File, from: u64, to: u64, length: u64) -> std::io::Result<u64
         let end = to.min(page_end);
         match filler((end - at) as usize) {
             Some(filler) => file.write_all_at(&filler, at)?,
-            // Zeros are only understood up to the page's end.
+            // Prometheus accepts zeros only if they extend to the end of the page.
             None => {
                 file.write_all_at(&vec![0; (page_end.min(length) - at) as usize], at)?;
                 sacrificed += page_end.min(length) - end;
@@ -220,9 +218,10 @@ fn fill(file: &dyn File, from: u64, to: u64, length: u64) -> std::io::Result<u64
     Ok(sacrificed)
 }
 
-/// A fragment of exactly `length` bytes, at most a page, that means nothing.
+/// Returns a fragment of exactly `length` bytes, at most a page, that readers ignore. Returns `None` if no
+/// fragment has this length.
 fn filler(length: usize) -> Option<Vec<u8>> {
-    // An entry has 8 bytes of reference and two varints of 1 to 10.
+    // An entry has a reference of 8 bytes and two varints of 1 to 10 bytes each.
     const ENTRY: std::ops::RangeInclusive<usize> = 10..=28;
     let mut left =
         length.checked_sub(HEADER_BYTES + 1).filter(|&left| left == 0 || left >= *ENTRY.start())?;
@@ -230,12 +229,12 @@ fn filler(length: usize) -> Option<Vec<u8>> {
     while left > 0 {
         let entry = match left {
             entry if ENTRY.contains(&entry) => entry,
-            // So that at least a smallest entry is left.
+            // Leave enough bytes for at least the smallest entry.
             more => (*ENTRY.end()).min(more - *ENTRY.start()),
         };
         record.extend_from_slice(&[0; 8]);
         for bytes in [(entry - 8) / 2, (entry - 8).div_ceil(2)] {
-            // A zero with leading zeros.
+            // A varint 0 with leading zero groups.
             record.resize(record.len() + bytes - 1, 0x80);
             record.push(0);
         }
@@ -246,7 +245,7 @@ fn filler(length: usize) -> Option<Vec<u8>> {
     Some(fragment)
 }
 
-/// What is wrong with a segment, whatever its file is called.
+/// Returns the damage of a segment whose file may have another name.
 fn damage_of(fs: &dyn Filesystem, path: &Path, segment: u64) -> Result<Vec<Damage>, WalError> {
     let file = fs.open(path, false).map_err(WalError::io("open", path))?;
     let mut reader = SegmentReader::new(file, path.to_path_buf(), segment, 0);
@@ -267,7 +266,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_filler_of_any_length_is_a_record_without_meaning() {
+    fn fillers_of_any_length_are_tombstones_of_series_zero() {
         for length in 0..=PAGE_BYTES {
             let Some(filler) = filler(length) else {
                 assert!(length < 8 || (9..18).contains(&length), "{length}");

@@ -1,4 +1,4 @@
-//! Statistics: what is in a log, how much of it, and of which metrics.
+//! Statistics of a log: its records, entries and bytes, and its largest metrics.
 
 use crate::error::{Damage, WalError};
 use crate::fs::Filesystem;
@@ -6,95 +6,94 @@ use crate::log::{self, LogFile, LogSource, ProgressFn};
 use crate::record::{self, RecordType};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-/// The most references whose metric is remembered; samples of further ones count as [`StatReport::other`].
+/// Largest number of references whose metric is remembered. Samples of further references count as
+/// [`StatReport::other`].
 pub const MAX_REFERENCES: usize = 4 << 20;
 
-/// The most metrics that are counted one by one; further ones count as [`StatReport::other`].
+/// Largest number of metrics that are counted separately. Samples of further metrics count as
+/// [`StatReport::other`].
 pub const MAX_METRICS: usize = 100_000;
 
-/// What [`stat`] found.
+/// Result of [`stat`].
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct StatReport {
-    /// The files, in the order in which they were read.
+    /// The files in reading order.
     pub files: Vec<LogFile>,
-    /// Bytes of all files.
+    /// Total size of the files.
     pub bytes: u64,
-    /// Records, their bytes (decompressed) and their entries, by type.
+    /// Number of records, their decompressed bytes and their entries, by type.
     pub records: BTreeMap<RecordType, RecordStat>,
-    /// References that are named in it, up to [`MAX_REFERENCES`].
+    /// Number of references with a series record, up to [`MAX_REFERENCES`].
     pub references: u64,
-    /// Different label sets, by their hash, up to [`MAX_REFERENCES`].
+    /// Number of different label sets, by their hash, up to [`MAX_REFERENCES`].
     pub series: u64,
     /// The earliest and latest timestamp of samples and histograms, in milliseconds since 1970.
     pub time_range: Option<(i64, i64)>,
-    /// The metrics with the most samples (of any kind), most first.
+    /// The metrics with the most samples of any kind, in descending order.
     pub top: Vec<MetricStat>,
-    /// How many metrics there are, up to [`MAX_METRICS`].
+    /// Number of metrics, up to [`MAX_METRICS`].
     pub metrics: u64,
-    /// Samples of metrics that are not known, or beyond the limits.
+    /// Samples whose metric is unknown, or beyond the limits.
     pub other: u64,
     /// What could not be read.
     pub damage: Vec<Damage>,
 }
 
-/// Records of one type.
+/// Statistics of one type of record.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RecordStat {
-    /// How many.
     pub records: u64,
-    /// Their bytes, decompressed.
+    /// Decompressed bytes of these records.
     pub bytes: u64,
-    /// Their entries.
     pub entries: u64,
 }
 
-/// A metric.
+/// Statistics of a metric.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MetricStat {
-    /// Its name.
     pub name: String,
-    /// How many references of it are named.
+    /// Number of references with a series record.
     pub references: u64,
-    /// How many samples and histograms.
+    /// Number of samples and histograms.
     pub samples: u64,
 }
 
 impl StatReport {
-    /// Entries of these types.
+    /// Number of entries of the types for which `of` returns true.
     fn entries(&self, of: impl Fn(RecordType) -> bool) -> u64 {
         self.records.iter().filter(|(kind, _)| of(**kind)).map(|(_, stat)| stat.entries).sum()
     }
 
-    /// How many float samples.
+    /// Number of float samples.
     pub fn floats(&self) -> u64 {
         self.entries(|kind| matches!(kind, RecordType::Samples | RecordType::SamplesWithStart))
     }
 
-    /// How many native histograms.
+    /// Number of native histograms.
     pub fn histograms(&self) -> u64 {
         self.entries(RecordType::is_histograms)
     }
 
-    /// How many exemplars.
+    /// Number of exemplars.
     pub fn exemplars(&self) -> u64 {
         self.entries(|kind| kind == RecordType::Exemplars)
     }
 
-    /// Samples and histograms a second, by their own timestamps; `None` where they are all of one moment.
+    /// Samples and histograms per second, by their timestamps. `None` if all have the same timestamp.
     pub fn rate(&self) -> Option<f64> {
         let (from, to) = self.time_range?;
         let seconds = to.checked_sub(from).filter(|&range| range > 0)? as f64 / 1000.0;
         Some((self.floats() + self.histograms()) as f64 / seconds)
     }
 
-    /// Bytes on disk for each sample, histogram and exemplar.
+    /// Bytes on disk per sample, histogram and exemplar.
     pub fn bytes_per_sample(&self) -> Option<f64> {
         let samples = self.floats() + self.histograms() + self.exemplars();
         (samples > 0).then(|| self.bytes as f64 / samples as f64)
     }
 }
 
-/// Counts what is in a log, checkpoint included, and lists the `top` metrics.
+/// Computes the statistics of a log, checkpoint included, with the `top` largest metrics.
 pub fn stat<'a>(
     fs: &dyn Filesystem,
     log: impl Into<LogSource<'a>>,

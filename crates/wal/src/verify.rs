@@ -1,4 +1,4 @@
-//! Verification: exactly what of a log is damaged, and what Prometheus would do with it.
+//! Verification: finds what is damaged in a log, and what Prometheus would do with the log.
 
 use crate::dir;
 use crate::error::{Damage, DamageKind, WalError};
@@ -10,32 +10,33 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-/// The most references of series that are remembered. A log with more is read all the same, but samples of
-/// unknown series are no longer noticed.
+/// Largest number of references of series that are remembered. A log with more is still verified, but samples
+/// of unknown series are no longer detected.
 pub const MAX_REFERENCES: usize = 8 << 20;
 
-/// What [`verify`] found.
+/// Result of [`verify`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct VerifyReport {
-    /// The files, in the order in which they were read.
+    /// The files in reading order.
     pub files: Vec<LogFile>,
-    /// Whole records, by type.
+    /// Number of complete records, by type.
     pub records: BTreeMap<RecordType, u64>,
-    /// Their entries, by type.
+    /// Number of their entries, by type.
     pub entries: BTreeMap<RecordType, u64>,
-    /// What cannot be read: file, offset, length and why.
+    /// What cannot be read: file, offset, length and cause.
     pub damage: Vec<Damage>,
-    /// Segments that are missing: between two others, or in front of the first one.
+    /// Segments that are missing between two others, or before the first one.
     pub missing: Vec<Missing>,
-    /// What has a name that Prometheus takes for a segment or a checkpoint, and that narthex does not read.
+    /// Files and folders that Prometheus mistakes for a segment or a checkpoint, and that narthex does not
+    /// read.
     pub misnamed: Vec<Misnamed>,
-    /// Files with bytes that an earlier repair replaced by filling, and how many.
+    /// Files with fillers that an earlier repair wrote, and the bytes of these fillers.
     pub filled: Vec<(PathBuf, u64)>,
-    /// Files with entries of series that nothing before them names, and how many. Their series record was in
-    /// damage that was repaired, or in a segment that is gone. Everybody skips them, and nothing can bring them
-    /// back, so they make no log damaged.
+    /// Files with entries of series that have no earlier series record, and the number of these entries. The
+    /// series record was in damage that was repaired, or in a segment that was deleted. All readers skip such
+    /// entries, and nothing can restore their series, so they do not count as damage.
     pub unknown_series: Vec<(PathBuf, u64)>,
-    /// Whether there were more than [`MAX_REFERENCES`].
+    /// Whether the log has more references than [`MAX_REFERENCES`].
     pub references_left_out: bool,
     /// What a Prometheus agent would do with the log.
     pub agent: Opening,
@@ -43,28 +44,25 @@ pub struct VerifyReport {
     pub server: Opening,
 }
 
-/// Segments that are missing in a folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Missing {
     /// The folder of the log, or of a checkpoint.
     pub dir: PathBuf,
-    /// Their numbers.
     pub numbers: Range<u64>,
 }
 
 impl VerifyReport {
-    /// Whether nothing is wrong.
+    /// Returns true if nothing is wrong with the log.
     pub fn is_clean(&self) -> bool {
         self.damage.is_empty() && self.missing.is_empty() && self.misnamed.is_empty()
     }
 
-    /// Bytes that cannot be read.
     pub fn damaged_bytes(&self) -> u64 {
         self.damage.iter().map(|damage| damage.bytes).sum()
     }
 }
 
-/// Reads a log, checkpoint included, and checks every record's contents.
+/// Reads a log, checkpoint included, and decodes every record.
 pub fn verify<'a>(
     fs: &dyn Filesystem,
     log: impl Into<LogSource<'a>>,
@@ -77,7 +75,7 @@ pub fn verify<'a>(
         misnamed: opening::misnamed(fs, &dir)?,
         ..VerifyReport::default()
     };
-    // Files with records that an agent refuses, although they are well-formed.
+    // Files with well-formed records that an agent refuses.
     let mut refused_by_agent = BTreeSet::new();
     let mut known = HashSet::new();
     let mut malformed = Vec::new();
@@ -121,7 +119,7 @@ pub fn verify<'a>(
         report.damage.sort_by_key(|damage| (number.get(&damage.file).copied(), damage.offset));
     }
     let damaged: BTreeSet<PathBuf> = report.damage.iter().map(|damage| damage.file.clone()).collect();
-    // Prometheus also reads what is behind the end of a segment that was closed by a failure.
+    // Prometheus also reads the bytes after the end of a segment that was closed by a failure.
     let suspect = |file: &&LogFile| file.end.is_some() || damaged.contains(&file.path());
     report.server = opening::opening(fs, &dir, files.iter().filter(suspect), Program::Server)?;
     let suspect = |file: &&LogFile| suspect(file) || refused_by_agent.contains(&file.path());
@@ -130,7 +128,7 @@ pub fn verify<'a>(
     Ok(report)
 }
 
-/// What is missing in the folder of the log and in the checkpoint that is read.
+/// Returns the segments that are missing in the folder of the log and in the checkpoint that is read.
 fn missing(fs: &dyn Filesystem, dir: &Path, files: &[LogFile]) -> Result<Vec<Missing>, WalError> {
     let in_dir = |dir: &Path, numbers| Missing { dir: dir.to_path_buf(), numbers };
     let mut missing = Vec::new();
@@ -142,7 +140,7 @@ fn missing(fs: &dyn Filesystem, dir: &Path, files: &[LogFile]) -> Result<Vec<Mis
     Ok(missing)
 }
 
-/// Adds to the count of a file; files come in order.
+/// Adds to the count of a file. Files are visited in order.
 fn count(counts: &mut Vec<(PathBuf, u64)>, file: &LogFile, more: u64) {
     let path = file.path();
     match counts.last_mut().filter(|last| last.0 == path) {
@@ -151,14 +149,14 @@ fn count(counts: &mut Vec<(PathBuf, u64)>, file: &LogFile, more: u64) {
     }
 }
 
-/// Whether a record is what [`crate::repair`] writes over damage: tombstones of series 0.
+/// Returns true if the record is a filler that [`crate::repair`] wrote over damage: tombstones of series 0.
 fn is_filling(kind: RecordType, bytes: &[u8]) -> bool {
     let nothing = record::Tombstone { reference: 0, from: 0, to: 0 };
     kind == RecordType::Tombstones
         && record::tombstones(bytes).is_ok_and(|mut entries| entries.all(|entry| entry == Ok(nothing)))
 }
 
-/// The references in a record, and whether it names their series.
+/// Calls `each` for every reference in a record; the flag is true if the record names the reference's series.
 fn references(kind: RecordType, bytes: &[u8], mut each: impl FnMut(u64, bool)) {
     match kind {
         RecordType::Series => {

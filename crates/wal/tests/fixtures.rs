@@ -1,6 +1,6 @@
-//! Logs that the real Prometheus wrote, in all compressions, as a server and as an agent, old and new, with
-//! checkpoints. How they were made stands in `fixtures/README.md`; what must be in them follows from
-//! `fixtures/make.py`.
+//! Reads logs that the real Prometheus wrote: with all compressions, as a server and as an agent, by old and
+//! new versions, with checkpoints. `fixtures/README.md` says how they were made; their expected contents
+//! follow from `fixtures/make.py`.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)] // Helpers of tests.
 
 mod support;
@@ -11,8 +11,8 @@ use support::{Census, census, fixture};
 use wal::record::RecordType;
 use wal::verify::verify;
 
-/// Six rounds of 40 series of floats, and with `all` of six native histograms and three exemplars, over two
-/// segments.
+/// Checks a log of six rounds in two segments. Each round has 40 series of floats and, with `all`, six native
+/// histograms and three exemplars.
 fn check_rounds(name: &str, all: bool) -> Census {
     let fs = fixture(name);
     let (census, files, damage) = census(&fs, Path::new("/"));
@@ -62,7 +62,7 @@ fn check_histograms(census: &Census) {
 }
 
 #[test]
-fn logs_of_a_server_are_read_whole_in_every_compression() {
+fn server_logs_are_read_completely_with_every_compression() {
     for name in ["server-snappy", "server-zstd", "server-none"] {
         let census = check_rounds(name, true);
         assert_eq!(census.distinct_series(), 49);
@@ -83,7 +83,7 @@ fn logs_of_a_server_are_read_whole_in_every_compression() {
 }
 
 #[test]
-fn logs_of_an_agent_are_read_whole_in_every_compression() {
+fn agent_logs_are_read_completely_with_every_compression() {
     for name in ["agent-snappy", "agent-zstd", "agent-none"] {
         let census = check_rounds(name, true);
         assert_eq!(census.distinct_series(), 46);
@@ -95,7 +95,7 @@ fn logs_of_an_agent_are_read_whole_in_every_compression() {
 }
 
 #[test]
-fn logs_of_2023_are_read_whole() {
+fn logs_of_2023_are_read_completely() {
     for name in ["server-2.42", "agent-2.42"] {
         let census = check_rounds(name, false);
         assert_eq!((census.distinct_series(), census.sample_count()), (40, 6 * 40));
@@ -103,7 +103,7 @@ fn logs_of_2023_are_read_whole() {
 }
 
 #[test]
-fn the_checkpoint_of_a_server_is_read_in_place_of_the_segments_it_stands_for() {
+fn a_server_checkpoint_replaces_its_segments() {
     let fs = fixture("server-checkpoint");
     let (census, files, damage) = census(&fs, Path::new("/"));
     assert_eq!(damage, []);
@@ -111,26 +111,26 @@ fn the_checkpoint_of_a_server_is_read_in_place_of_the_segments_it_stands_for() {
     assert_eq!(found, [(Some(2), 0), (None, 3), (None, 4), (None, 5)]);
     assert_eq!(census.distinct_series(), 40);
     assert!(census.unknown.is_empty());
-    // Four pushes at the fourth start and one at the fifth; the older ones are in blocks.
+    // Four pushes after the fourth start and one after the fifth. The older samples are in blocks.
     assert!(census.samples.values().all(|samples| samples.len() == 5));
 }
 
 #[test]
-fn the_checkpoint_of_an_agent_names_the_series_of_the_segments_behind_it() {
+fn an_agent_checkpoint_names_the_series_of_later_segments() {
     let fs = fixture("agent-checkpoint");
     let (census, files, damage) = census(&fs, Path::new("/"));
     assert_eq!(damage, []);
     let found: Vec<_> = files.iter().map(|file| (file.checkpoint, file.segment)).collect();
     assert_eq!(found, [(Some(1), 0), (None, 2), (None, 3), (None, 4)]);
     assert_eq!(census.distinct_series(), 46);
-    // Three pushes at the third start, one at the fourth.
+    // Three pushes after the third start, one after the fourth.
     assert_eq!(census.sample_count(), 4 * 40);
     assert_eq!(census.histograms.values().map(Vec::len).sum::<usize>(), 4 * 6);
     assert!(census.unknown.is_empty());
 }
 
 #[test]
-fn the_checkpoints_of_2023_are_read_too() {
+fn checkpoints_of_2023_are_read() {
     let fs = fixture("agent-2.42-checkpoint");
     let (agent, files, damage) = census(&fs, Path::new("/"));
     assert_eq!(damage, []);
@@ -145,7 +145,7 @@ fn the_checkpoints_of_2023_are_read_too() {
     assert_eq!(found, [(Some(2), 0), (None, 3), (None, 4), (None, 5)]);
     assert_eq!(server.distinct_series(), 40);
     assert!(server.unknown.is_empty());
-    // Five of the head that was cut, 20 minutes apart, and the one at the end.
+    // Five samples of the head that was cut, 20 minutes apart, and the last one.
     let minutes = server.samples.values().map(|samples| {
         let first = samples[0].0;
         samples.iter().map(|(time, _)| (time - first) / 60_000).collect::<Vec<_>>()
@@ -156,22 +156,22 @@ fn the_checkpoints_of_2023_are_read_too() {
 }
 
 #[test]
-fn what_a_server_deleted_is_read_as_stretches_of_series() {
+fn deletions_of_a_server_are_read_as_tombstones() {
     let fs = fixture("server-deleted");
     let (census, _, damage) = census(&fs, Path::new("/"));
     assert_eq!(damage, []);
     assert_eq!((census.distinct_series(), census.sample_count()), (40, 3 * 40));
-    // Every fourth series, and of those the first two samples.
+    // Every fourth series, and the first two samples of each.
     assert_eq!(census.count(RecordType::Tombstones), 10);
 }
 
 #[test]
-fn the_log_of_what_came_out_of_order_is_read() {
+fn the_log_of_out_of_order_samples_is_read() {
     let fs = fixture("server-out-of-order");
     let (census, _, damage) = census(&fs, Path::new("/"));
     assert_eq!(damage, []);
-    // Two series, whose label sets are in the other log; a marker each where a chunk is begun: the first, and
-    // the one after 32 samples.
+    // Two series, whose label sets are in the other log. Each has a marker where a chunk begins: at the first
+    // sample, and after 32 samples.
     assert_eq!(census.count(RecordType::Samples), 2 * 40);
     assert_eq!(census.count(RecordType::MmapMarkers), 2 * 2);
     assert_eq!((census.distinct_series(), census.unknown.len()), (0, 2));

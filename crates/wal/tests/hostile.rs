@@ -1,6 +1,6 @@
-//! Random histories of a log on a hostile file system, held against a model of what must be left: what a
-//! commit answered with `Ok` is there, in order, exactly once; what was never appended is not; numbers are
-//! never used twice. Both through readers that stop at the durable end and after restarts.
+//! Random histories of a log on a hostile file system, compared with a model. Committed records must be
+//! readable, in order and exactly once. Records that were never appended must not be. Segment numbers are
+//! never reused. This is checked by readers that stop at the durable end, and after restarts.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::expect_used)] // Helpers of tests.
 
 use proptest::prelude::*;
@@ -16,7 +16,6 @@ use wal::{
 
 const DIR: &str = "/data/wal";
 
-/// What happens in a history.
 #[derive(Debug, Clone)]
 enum Event {
     Append {
@@ -27,7 +26,8 @@ enum Event {
     Discard,
     Begin,
     Truncate,
-    /// The program is killed and starts again; `known` says which of the durable ends so far it remembers.
+    /// The program is killed and starts again. `known` selects which of the earlier durable ends it
+    /// remembers.
     Restart {
         known: Option<prop::sample::Index>,
     },
@@ -46,7 +46,7 @@ enum Event {
         bytes: u64,
     },
     Heal,
-    /// Readers go on to the durable end.
+    /// Readers continue to the durable end.
     Read,
 }
 
@@ -81,25 +81,25 @@ fn any_event() -> impl Strategy<Value = Event> {
     ]
 }
 
-/// Where a record is meant to be: its segment and first byte.
+/// Position of a record: its segment and first byte.
 type Place = (u64, u64);
 
 struct World {
     fs: SimFilesystem,
-    /// Reads and writes transfer at most so many bytes at a time, whatever else happens.
+    /// Largest number of bytes that a read or write transfers at a time; stays set for the whole history.
     max_transfer: Option<usize>,
     options: WriterOptions,
     writer: Option<Writer>,
     reader: Option<(SegmentReader, u64)>,
     /// Records that wait for a commit.
     waiting: Vec<(Span, Vec<u8>)>,
-    /// What must be there.
+    /// Records that must be readable.
     committed: BTreeMap<Place, Vec<u8>>,
-    /// What may be there: of commits that failed, or that the program did not live to see.
+    /// Records that may be readable: their commit failed, or the program was killed before it returned.
     possible: Vec<Vec<u8>>,
     /// Ends of segments that failures closed, as the program would store them.
     closed: BTreeMap<u64, u64>,
-    /// Segments that were left in good order: nothing in them is torn.
+    /// Segments that were ended without a failure, so nothing in them is torn.
     orderly: BTreeSet<u64>,
     ends: Vec<DurableEnd>,
     highest: Option<u64>,
@@ -141,7 +141,7 @@ impl World {
         self.fs.set_max_transfer(self.max_transfer);
     }
 
-    /// Starts the program. Where the disk fails, it is mended, as an operator would.
+    /// Starts the program. If the disk fails, it is repaired, as an operator would do.
     fn start(&mut self, known: Option<prop::sample::Index>) {
         let known = known.filter(|_| !self.ends.is_empty()).map(|index| *index.get(&self.ends));
         let (writer, report) = match self.open(known) {
@@ -159,7 +159,7 @@ impl World {
         if let Some(end) = report.end
             && report.damage.iter().all(|damage| damage.offset >= end.offset)
         {
-            // What could not be read was not cut either, for it may hold what was committed.
+            // Unreadable bytes were not cut, because they may be committed.
             if report.damage.iter().all(|damage| damage.kind != DamageKind::Unreadable) {
                 self.orderly.insert(end.segment);
             }
@@ -184,12 +184,12 @@ impl World {
         Writer::open_keeping(fs, Path::new(DIR), self.options, 0, known, Some(&aside))
     }
 
-    /// Whatever waited was not committed, but may be on disk.
+    /// The waiting records were not committed, but may be on disk.
     fn lose_waiting(&mut self) {
         self.possible.extend(self.waiting.drain(..).map(|(_, bytes)| bytes));
     }
 
-    /// Reads all there is, as a start that remembers nothing but closed ends would.
+    /// Reads the whole log, like a start that knows only the ends of closed segments.
     fn check_all(&self) {
         let mut found = 0;
         let mut possible = self.possible.clone();
@@ -218,7 +218,8 @@ impl World {
         assert_eq!(found, expected, "committed records are missing");
     }
 
-    /// A reader that stops at the durable end sees what was committed since the start, and nothing else.
+    /// A reader that stops at the durable end returns exactly the records that were committed since the
+    /// start.
     fn read_live(&mut self) {
         let Some(writer) = &self.writer else { return };
         let end = writer.durable_end();
@@ -339,13 +340,14 @@ impl World {
     fn truncate(&mut self) {
         let Some(writer) = &self.writer else { return };
         let below = writer.segment();
-        // One that fails may have removed all or nothing, and what was not synced may come back.
+        // A failed truncation may have deleted all segments or none, and deletions that were not synced may
+        // be undone.
         let _ = dir::truncate_below(&self.fs, Path::new(DIR), below);
         self.truncated_below = below;
     }
 }
 
-/// What a disk gives that fails now and then, but not for ever.
+/// Retries an operation on a disk that fails temporarily until it succeeds.
 fn in_the_end<T>(mut attempt: impl FnMut() -> Result<T, WalError>) -> T {
     (0..10_000).find_map(|_| attempt().ok()).expect("a disk that fails for ever")
 }
@@ -363,7 +365,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 3000, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_was_committed_is_there_and_nothing_else(
+    fn committed_records_are_read_and_nothing_else(
         seed: u64,
         options in any_options(Durability::Fsync),
         max_transfer in prop_oneof![
@@ -379,7 +381,7 @@ proptest! {
     }
 
     #[test]
-    fn without_syncs_what_was_committed_survives_the_program(
+    fn without_syncs_committed_records_survive_a_kill(
         seed: u64,
         options in any_options(Durability::Os),
         events in prop::collection::vec(any_event(), 1..60),
@@ -387,7 +389,8 @@ proptest! {
         let mut world = World::new(seed, options, None);
         for event in events {
             match event {
-                // What the system says that it wrote is lost with the system.
+                // Data that was written but not synced does not survive the system, so a restart replaces the
+                // power cut.
                 Event::PowerCut { known } => world.happen(Event::Restart { known }),
                 Event::Die { .. } | Event::Fail { op: Op::Sync, .. } => {}
                 event => world.happen(event),

@@ -1,4 +1,4 @@
-//! Verify, repair and stat, on damaged logs and on those of the real Prometheus.
+//! Tests of verify, repair and stat with damaged logs and with logs of the real Prometheus.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)] // Helpers of tests.
 
 mod support;
@@ -19,7 +19,8 @@ use wal::{Compression, DamageKind, DurableEnd, SegmentReader, Span, Writer, Writ
 
 const DIR: &str = "/wal";
 
-/// A log of two segments with the spans of its records: series and their samples, of many sizes.
+/// A log of two segments with series and their samples in records of many sizes, and the spans of the
+/// records.
 fn log(compression: Compression) -> (SimFilesystem, Vec<Vec<Span>>) {
     let fs = SimFilesystem::new(1);
     let options = WriterOptions { compression, ..WriterOptions::default() };
@@ -49,7 +50,7 @@ fn segment(number: u64) -> std::path::PathBuf {
     dir::segment_path(Path::new(DIR), number)
 }
 
-/// The records of a segment, by where they start.
+/// The records of a segment, with their first bytes.
 fn records(fs: &SimFilesystem, number: u64) -> Vec<(u64, Vec<u8>)> {
     let mut reader = SegmentReader::open(fs, Path::new(DIR), number, 0).unwrap();
     let mut records = Vec::new();
@@ -60,7 +61,7 @@ fn records(fs: &SimFilesystem, number: u64) -> Vec<(u64, Vec<u8>)> {
 }
 
 #[test]
-fn verify_names_file_offset_length_and_cause() {
+fn verify_reports_file_offset_length_and_cause() {
     let (fs, spans) = log(Compression::Snappy);
     let clean = verify(&fs, Path::new(DIR), &mut |_| {}).unwrap();
     assert!(clean.is_clean() && clean.damaged_bytes() == 0);
@@ -82,7 +83,7 @@ fn verify_names_file_offset_length_and_cause() {
         (last.start, last.end - 1 - last.start, DamageKind::Torn)
     );
     assert_eq!(report.missing, [Missing { dir: DIR.into(), numbers: 2..4 }]);
-    // The series record that was hit takes the samples behind it with it.
+    // The damaged series record also costs the samples after it.
     assert_eq!(report.unknown_series, [(segment(1), 1 + 42 * 42 % 90)]);
     assert!(steps.is_sorted_by_key(|step| step.done) && steps.last().unwrap().done == steps[0].total);
     let line = changed.to_string();
@@ -112,7 +113,7 @@ fn verify_finds_records_whose_contents_are_malformed() {
 }
 
 #[test]
-fn repair_leaves_a_whole_log_alone() {
+fn repair_does_not_change_an_undamaged_log() {
     let (fs, _) = log(Compression::Zstd);
     let before = fs.contents(&segment(0));
     assert_eq!(repair(&fs, Path::new(DIR), &mut |_| {}).unwrap(), wal::repair::RepairReport::default());
@@ -120,7 +121,7 @@ fn repair_leaves_a_whole_log_alone() {
 }
 
 #[test]
-fn repair_sets_the_damaged_file_aside_and_keeps_all_else_in_its_place() {
+fn repair_keeps_the_damaged_file_and_all_other_offsets() {
     let (fs, spans) = log(Compression::Snappy);
     let mut damaged = fs.contents(&segment(0)).unwrap();
     let hit = spans[0][21];
@@ -146,7 +147,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_is_damaged_can_be_repaired_and_nothing_else_changes(
+    fn any_damage_can_be_repaired_and_nothing_else_changes(
         hits in prop::collection::vec((any::<prop::sample::Index>(), 1usize..40_000, 0u8..4, any::<u8>()), 1..5),
         cut in prop::option::weighted(0.3, any::<prop::sample::Index>()),
         compression in prop::sample::select(vec![Compression::None, Compression::Snappy]),
@@ -155,7 +156,7 @@ proptest! {
         let mut bytes = fs.contents(&segment(0)).unwrap();
         for (place, length, how, byte) in hits {
             let from = place.index(bytes.len());
-            // Mostly single bytes, some stretches of zeros or noise.
+            // Mostly single bytes, sometimes a range of zeros or random bytes.
             let length = if how < 2 { 1 } else { length };
             for (index, target) in bytes.iter_mut().skip(from).take(length).enumerate() {
                 *target = match how { 2 => 0, _ => target.wrapping_add(byte).wrapping_add(index as u8) };
@@ -179,7 +180,7 @@ proptest! {
 }
 
 #[test]
-fn stat_counts_what_is_there() {
+fn stat_counts_records_entries_and_bytes() {
     let fs = fixture("server-snappy");
     let report = stat(&fs, Path::new("/"), 2, &mut |_| {}).unwrap();
     assert_eq!((report.floats(), report.histograms(), report.exemplars()), (243, 36, 18));
@@ -194,7 +195,7 @@ fn stat_counts_what_is_there() {
 }
 
 #[test]
-fn a_log_without_labels_is_counted_all_the_same() {
+fn a_log_without_labels_is_counted() {
     let fs = SimFilesystem::new(1);
     let (mut writer, _) =
         Writer::open(Arc::new(fs.clone()), Path::new(DIR), WriterOptions::default(), 0, None).unwrap();
@@ -210,7 +211,7 @@ fn a_log_without_labels_is_counted_all_the_same() {
 }
 
 #[test]
-fn tools_say_where_a_log_was_expected() {
+fn tools_report_where_a_log_was_expected() {
     let fs = SimFilesystem::new(1);
     fs.plant(Path::new("/data/meta.json"), b"{}");
     let error = verify(&fs, Path::new("/data"), &mut |_| {}).unwrap_err().to_string();
@@ -219,7 +220,7 @@ fn tools_say_where_a_log_was_expected() {
 }
 
 #[test]
-fn a_damaged_log_of_prometheus_gives_all_but_what_is_damaged() {
+fn a_damaged_prometheus_log_loses_only_the_damaged_records() {
     let fs = fixture("server-none");
     let path = Path::new("/wal/00000000");
     let mut bytes = fs.contents(path).unwrap();
@@ -237,12 +238,12 @@ fn a_damaged_log_of_prometheus_gives_all_but_what_is_damaged() {
 }
 
 #[test]
-fn what_lies_behind_the_end_of_a_closed_segment_is_neither_read_nor_damage() {
+fn bytes_after_a_closed_segments_end_are_ignored() {
     let (fs, spans) = log(Compression::Snappy);
     let last = *spans[1].last().unwrap();
     let ends = [DurableEnd { segment: 1, offset: spans[1][5].end }];
     let source = LogSource { dir: Path::new(DIR), ends: &ends };
-    // A failed sync left whole records behind the end, and rubbish behind those.
+    // A failed sync left complete records after the end, and random bytes after those.
     let mut bytes = fs.contents(&segment(1)).unwrap();
     bytes.extend_from_slice(b"rubbish");
     fs.plant(&segment(1), &bytes);

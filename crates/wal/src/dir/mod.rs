@@ -1,4 +1,4 @@
-//! The folder of a log: which segments there are, and truncation.
+//! The folder of a log: listing its segments and checkpoints, and truncation.
 //!
 //! ```text
 //! wal/
@@ -7,10 +7,10 @@
 //!   00000004
 //! ```
 //!
-//! Segments of narthex need no checkpoint: each repeats the series that its samples refer to. But
-//! Prometheus does not start on a log whose first segment is above 0 unless there is a checkpoint for the
-//! segments before it, so truncation leaves an empty one. It does not start where a number is missing between
-//! two segments either, so `close_gaps` puts an empty segment there.
+//! Segments of narthex need no checkpoint, because each segment repeats the series that its samples refer to.
+//! But Prometheus does not start on a log whose first segment is above 0 unless there is a checkpoint for the
+//! segments before it. So truncation leaves an empty checkpoint. Prometheus does not start either if a number
+//! is missing between two segments. So `close_gaps` creates an empty segment for each missing number.
 
 use crate::error::WalError;
 use crate::fs::Filesystem;
@@ -18,48 +18,45 @@ use crate::position::DurableEnd;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-/// A segment of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Segment {
-    /// Its number.
     pub number: u64,
-    /// Its size.
+    /// Size of the file.
     pub bytes: u64,
 }
 
-/// A checkpoint of a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkpoint {
-    /// It stands for the segments up to this one.
+    /// The checkpoint replaces the segments up to and including this number.
     pub number: u64,
-    /// Its folder.
     pub path: PathBuf,
-    /// Size of its segments; 0 for one that only fills the place.
+    /// Total size of the checkpoint's segments. It is 0 for an empty checkpoint, which only marks deleted
+    /// segments.
     pub bytes: u64,
 }
 
-/// What is in the folder of a log.
+/// The segments and checkpoints in the folder of a log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Listing {
-    /// Its segments, by number.
+    /// Sorted by number.
     pub segments: Vec<Segment>,
-    /// Its checkpoints, by number.
+    /// Sorted by number.
     pub checkpoints: Vec<Checkpoint>,
 }
 
-/// How the name of a checkpoint begins.
+/// Prefix of a checkpoint's name.
 pub(crate) const CHECKPOINT: &str = "checkpoint.";
 
-/// The most missing numbers that are filled with empty segments. More are a mistake somewhere else, such as a
-/// file that was copied in from another log.
+/// Largest number of missing segments that are replaced by empty ones. A larger gap has another cause, such
+/// as a file that was copied in from another log.
 pub const MAX_FILLED: u64 = 1024;
 
-/// The file of segment `number`.
 pub fn segment_path(dir: &Path, number: u64) -> PathBuf {
     dir.join(format!("{number:08}"))
 }
 
-/// What a file of a log is called where there are files of several logs: with the name of its folder in front.
+/// Returns a name for a file of a log that is unique among several logs: the name of its folder, a dash, and
+/// its own name.
 pub fn name_of(path: &Path) -> String {
     let last =
         |path: Option<&Path>| path.and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
@@ -70,13 +67,13 @@ fn checkpoint_path(dir: &Path, number: u64) -> PathBuf {
     dir.join(format!("{CHECKPOINT}{number:08}"))
 }
 
-/// The number in a file's name, if it is that of a segment.
+/// Returns the number of the segment with this name, or `None` if it is not the name of a segment.
 fn parse_number(name: &str) -> Option<u64> {
     let number = name.parse().ok().filter(|_| name.bytes().all(|byte| byte.is_ascii_digit()))?;
     (format!("{number:08}") == name).then_some(number)
 }
 
-/// What is in the folder. Other files are left alone.
+/// Lists the segments and checkpoints in the folder. Other files are ignored.
 pub fn list(fs: &dyn Filesystem, dir: &Path) -> Result<Listing, WalError> {
     let mut listing = Listing::default();
     for name in fs.read_dir(dir).map_err(WalError::io("list", dir))? {
@@ -89,7 +86,8 @@ pub fn list(fs: &dyn Filesystem, dir: &Path) -> Result<Listing, WalError> {
         };
         let Some(number) = number else { continue };
         let metadata = fs.metadata(&path).map_err(WalError::io("look at", &path))?;
-        // Removed in between, or not what its name says.
+        // The file was deleted since `read_dir`, or it is a folder named like a segment or a file named like
+        // a checkpoint.
         let Some(metadata) = metadata.filter(|metadata| metadata.is_dir == is_checkpoint) else { continue };
         if is_checkpoint {
             let bytes = list(fs, &path)?.segments.iter().map(|segment| segment.bytes).sum();
@@ -103,23 +101,22 @@ pub fn list(fs: &dyn Filesystem, dir: &Path) -> Result<Listing, WalError> {
     Ok(listing)
 }
 
-/// The segments in the folder, by number.
+/// Lists the segments in the folder, sorted by number.
 pub fn segments(fs: &dyn Filesystem, dir: &Path) -> Result<Vec<Segment>, WalError> {
     Ok(list(fs, dir)?.segments)
 }
 
-/// What [`truncate_below`] did.
+/// Result of [`truncate_below`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Truncated {
-    /// Segments removed.
+    /// Segments deleted.
     pub segments: u64,
-    /// Bytes freed.
     pub bytes: u64,
 }
 
-/// Removes the segments below `number`, oldest first, after leaving an empty `checkpoint` for them. A crash
-/// at any moment leaves a log without gaps. A checkpoint of Prometheus' own stays, since segments behind it
-/// may need its series.
+/// Deletes the segments below `number`, oldest first. Before that, it creates an empty checkpoint for them. A
+/// crash at any moment leaves a log without gaps. A checkpoint that Prometheus wrote stays, because later
+/// segments may need its series.
 pub fn truncate_below(fs: &dyn Filesystem, dir: &Path, number: u64) -> Result<Truncated, WalError> {
     let listing = list(fs, dir)?;
     let mut truncated = Truncated::default();
@@ -131,7 +128,7 @@ pub fn truncate_below(fs: &dyn Filesystem, dir: &Path, number: u64) -> Result<Tr
     let newest = listing.checkpoints.iter().map(|checkpoint| checkpoint.number).max();
     if newest.is_none_or(|newest| newest < last) {
         let path = checkpoint_path(dir, last);
-        // One that is empty has nothing to lose, so it moves along.
+        // An empty checkpoint holds no data, so it can be renamed instead of creating another one.
         match listing.checkpoints.iter().rfind(|checkpoint| is_empty_dir(fs, &checkpoint.path)) {
             Some(old) => fs.rename(&old.path, &path).map_err(WalError::io("rename", &old.path))?,
             None => fs.create_dir_all(&path).map_err(WalError::io("create", &path))?,
@@ -152,8 +149,8 @@ fn is_empty_dir(fs: &dyn Filesystem, dir: &Path) -> bool {
     fs.read_dir(dir).is_ok_and(|names| names.is_empty())
 }
 
-/// Cuts a segment that was closed by a failure to its stored end, if it is longer. For a start: readers stop
-/// there anyway, but Prometheus does not know of it.
+/// Cuts a segment that was closed by a failure to its stored end, if the file is longer. Called at a start:
+/// narthex's readers stop at the stored end anyway, but Prometheus does not know it.
 pub fn cut(fs: &dyn Filesystem, dir: &Path, closed: DurableEnd) -> Result<(), WalError> {
     let path = segment_path(dir, closed.segment);
     let Some(metadata) = fs.metadata(&path).map_err(WalError::io("look at", &path))? else { return Ok(()) };
@@ -165,8 +162,8 @@ pub fn cut(fs: &dyn Filesystem, dir: &Path, closed: DurableEnd) -> Result<(), Wa
     Ok(())
 }
 
-/// The numbers that have to be there so that Prometheus starts, and are not: between two segments, and between
-/// the newest checkpoint (or 0) and the first segment.
+/// Returns the numbers of the segments that Prometheus needs in order to start and that are missing: between
+/// two segments, and between the newest checkpoint (or 0) and the first segment.
 pub fn missing(listing: &Listing) -> Vec<Range<u64>> {
     let Some(first) = listing.segments.first() else { return Vec::new() };
     let expected = after_checkpoint(listing);
@@ -174,7 +171,7 @@ pub fn missing(listing: &Listing) -> Vec<Range<u64>> {
     leading.into_iter().chain(gaps(&listing.segments)).collect()
 }
 
-/// The numbers that are missing between two segments.
+/// Returns the numbers that are missing between two segments.
 pub(crate) fn gaps(segments: &[Segment]) -> impl Iterator<Item = Range<u64>> {
     let pairs = segments.iter().zip(segments.iter().skip(1));
     pairs.map(|(this, next)| this.number + 1..next.number).filter(|missing| !missing.is_empty())
@@ -184,18 +181,19 @@ fn after_checkpoint(listing: &Listing) -> u64 {
     listing.checkpoints.last().map_or(0, |checkpoint| checkpoint.number.saturating_add(1))
 }
 
-/// What [`close_gaps`] did.
+/// Result of [`close_gaps`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Closed {
-    /// Numbers that were missing and have an empty segment now.
+    /// Missing numbers for which an empty segment was created.
     pub(crate) filled: Vec<u64>,
-    /// The empty checkpoint that was made for the segments that are missing in front of the first one.
+    /// The empty checkpoint that was created because segments before the first one are missing.
     pub(crate) checkpoint: Option<u64>,
 }
 
-/// Makes what is missing up to `below`: empty segments in gaps, and in front of the first segment an empty
-/// checkpoint. A checkpoint with contents must remain the newest one, because Prometheus reads only that; then
-/// the numbers behind it get empty segments, too. Where more than [`MAX_FILLED`] segments are needed, none is made.
+/// Creates what Prometheus needs to accept the segments below `below`: empty segments in gaps, and an empty
+/// checkpoint before the first segment. If the newest checkpoint has contents, it must remain the newest,
+/// because Prometheus reads only that one; the missing numbers after it get empty segments instead. If more
+/// than [`MAX_FILLED`] segments are needed, none are created.
 pub(crate) fn close_gaps(
     fs: &dyn Filesystem,
     dir: &Path,
@@ -218,7 +216,8 @@ pub(crate) fn close_gaps(
     Ok(closed)
 }
 
-/// Makes empty segments for the numbers that are missing; says for which. Beyond [`MAX_FILLED`] none are made.
+/// Creates an empty segment for each missing number and returns these numbers. If more than [`MAX_FILLED`]
+/// are missing, none are created.
 pub(crate) fn fill(
     fs: &dyn Filesystem,
     dir: &Path,
@@ -242,7 +241,7 @@ pub(crate) fn fill(
     Ok(filled)
 }
 
-/// Makes an empty checkpoint for the segments before `number`, with which the log begins.
+/// Creates an empty checkpoint for the segments before `number`, the first segment of the log.
 pub(crate) fn begin_at(fs: &dyn Filesystem, dir: &Path, number: u64) -> Result<(), WalError> {
     let Some(last) = number.checked_sub(1) else { return Ok(()) };
     let path = checkpoint_path(dir, last);

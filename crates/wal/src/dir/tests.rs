@@ -19,7 +19,7 @@ fn names(fs: &SimFilesystem) -> Vec<String> {
 }
 
 #[test]
-fn only_what_is_named_like_a_segment_is_one() {
+fn only_files_named_like_segments_are_segments() {
     let fs = with(3..5);
     for name in ["123", "+0000006", "00000007.repair", "meta.json", "000000008", "123456789"] {
         fs.plant(&Path::new(DIR).join(name), b"x");
@@ -37,7 +37,7 @@ fn only_what_is_named_like_a_segment_is_one() {
 }
 
 #[test]
-fn truncation_leaves_an_empty_checkpoint_that_moves_along() {
+fn truncation_renames_its_empty_checkpoint() {
     let fs = with(0..6);
     let path = Path::new(DIR);
     assert_eq!(truncate_below(&fs, path, 0).unwrap(), Truncated::default());
@@ -58,7 +58,7 @@ fn a_checkpoint_with_series_stays() {
 }
 
 #[test]
-fn a_crash_at_any_moment_of_a_truncation_leaves_a_log_without_gaps() {
+fn a_crash_during_truncation_leaves_no_gaps() {
     for seed in 0..40 {
         for operations in 0.. {
             let fs = SimFilesystem::new(seed);
@@ -96,7 +96,7 @@ fn a_closed_segment_is_cut_to_its_stored_end() {
     assert_eq!(fs.count(Op::SetLen), writes);
 }
 
-/// What [`close_gaps`] does to a log with these segments and checkpoints; the latter with their size.
+/// Returns the result of [`close_gaps`] for a log with these segments and checkpoints (number and size).
 fn closed(segments: &[u64], checkpoints: &[(u64, usize)], below: u64) -> (Closed, Option<Range<u64>>) {
     let (fs, path) = (SimFilesystem::new(1), Path::new(DIR));
     fs.create_dir_all(path).unwrap();

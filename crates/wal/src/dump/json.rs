@@ -1,5 +1,5 @@
-//! A dump for programs: a JSON object on a line for each entry. Numbers that JSON lacks (NaN, the infinities)
-//! are strings; the staleness marker is `"stale"`.
+//! A dump for programs: one JSON object per line and entry. Numbers that JSON cannot express (NaN, the
+//! infinities) are strings; the staleness marker is `"stale"`.
 
 use super::{Entry, Format, Wrote};
 use model::{BucketSpan, Counts, Histogram, LabelsRef};

@@ -1,13 +1,14 @@
-//! Dumps: what is in a log, as text, JSON lines, or OpenMetrics.
+//! Dumps the contents of a log as text, JSON lines, or OpenMetrics.
 //!
-//! All three write what they read as they read it. Memory is that of the label sets, which have a budget:
-//! series beyond it are counted as left out, and their samples are written with their reference only, or,
-//! in OpenMetrics, not at all.
+//! All three formats are written while the log is read. Memory is needed only for label sets, and has a
+//! limit. Series beyond the limit are counted as left out. Text and JSON write the samples of these series
+//! with their reference only; OpenMetrics leaves the samples out.
 //!
-//! OpenMetrics is written for `promtool tsdb create-blocks-from openmetrics`, which takes samples in any
-//! order of series, but of each series in the order of time, each moment once. So a sample that is not newer
-//! than the one before it in its series is left out, as is what the format cannot say: native histograms,
-//! exemplars of anything but counters and buckets (so all of them), and staleness markers.
+//! The OpenMetrics output is meant for `promtool tsdb create-blocks-from openmetrics`. promtool accepts
+//! series in any order, but the samples of one series must be sorted by time, with one sample per timestamp.
+//! So a sample that is not newer than the one before it in its series is left out. What the format cannot
+//! express is left out too: native histograms, staleness markers, and all exemplars (OpenMetrics allows them
+//! only on counters and buckets).
 
 mod json;
 pub mod open_metrics;
@@ -21,13 +22,12 @@ use crate::record::{self, ExemplarEntry, HistogramEntry, MetadataEntry, RecordTy
 use model::LabelsRef;
 use std::io::{self, Write};
 
-/// How a dump looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum DumpFormat {
-    /// A line for each entry, for people.
+    /// One line per entry, for people.
     #[default]
     Text,
-    /// A JSON object on a line for each entry.
+    /// One JSON object per line and entry.
     Json,
     /// OpenMetrics, for `promtool tsdb create-blocks-from openmetrics`.
     OpenMetrics,
@@ -46,44 +46,41 @@ impl std::str::FromStr for DumpFormat {
     }
 }
 
-/// What to dump, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DumpOptions {
-    /// How it looks.
     pub format: DumpFormat,
-    /// Samples from this time on, in milliseconds since 1970.
+    /// Earliest timestamp of the samples to dump, in milliseconds since 1970.
     pub from: i64,
-    /// Samples up to this time.
+    /// Latest timestamp of the samples to dump.
     pub to: i64,
-    /// Memory for label sets.
+    /// Memory for label sets, in bytes.
     pub label_bytes: usize,
 }
 
 impl Default for DumpOptions {
-    /// All of it as text, with 512 MiB for label sets.
+    /// Dumps all samples as text, with 512 MiB for label sets.
     fn default() -> Self {
         DumpOptions { format: DumpFormat::Text, from: i64::MIN, to: i64::MAX, label_bytes: 512 << 20 }
     }
 }
 
-/// What [`dump`] did.
+/// Result of [`dump`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DumpReport {
     /// Entries written.
     pub written: u64,
-    /// Series whose labels did not fit the budget.
+    /// Series records whose labels did not fit into the memory limit.
     pub series_left_out: u64,
-    /// Entries that are not in the output: of a kind that the format lacks.
+    /// Entries that are left out because the format cannot express them.
     pub inexpressible: u64,
-    /// Samples that are not in the output: not newer than the one before in their series.
+    /// Samples that are left out because they are not newer than the previous sample of their series.
     pub out_of_order: u64,
-    /// Samples that are not in the output: of a series whose labels are not known.
+    /// Samples that are left out because the labels of their series are unknown.
     pub unknown_series: u64,
     /// What could not be read.
     pub damage: Vec<Damage>,
 }
 
-/// An entry of a record.
 #[derive(Debug)]
 enum Entry<'a> {
     Series(u64),
@@ -116,7 +113,8 @@ impl Entry<'_> {
     }
 }
 
-/// What a format does with an entry and its series' number and labels.
+/// Writes entries in one format. `series` is the number of the entry's label set, with the labels; `None` if
+/// the labels are unknown.
 trait Format {
     fn entry(
         &mut self,
@@ -130,17 +128,16 @@ trait Format {
     }
 }
 
-/// Whether an entry was written.
 enum Wrote {
     It,
-    /// It is not to be seen in this format, but nothing is missing.
+    /// The format has no line for this entry, but its content appears in other lines.
     Implied,
     Inexpressible,
     OutOfOrder,
     UnknownSeries,
 }
 
-/// Writes what is in a log, checkpoint included, to `out`, which should be buffered.
+/// Writes the contents of a log, checkpoint included, to `out`. `out` should be buffered.
 pub fn dump<'a>(
     fs: &dyn Filesystem,
     log: impl Into<LogSource<'a>>,
@@ -184,7 +181,7 @@ pub fn dump<'a>(
     Ok(DumpReport { damage, series_left_out: labels.left_out(), ..report })
 }
 
-/// Hands out the entries of a record, up to where it is malformed.
+/// Calls `each` for the entries of a record, up to the first malformed one.
 fn each_entry(
     kind: RecordType,
     bytes: &[u8],

@@ -5,13 +5,14 @@ use model::LabelsRef;
 use model::labels::{METRIC_NAME, is_legacy_label_name, is_legacy_metric_name};
 use std::io::{self, Write};
 
-/// Remembers the newest timestamp of each series.
+/// The OpenMetrics format. Tracks the newest timestamp of each series, by the number of its label set.
 #[derive(Default)]
 pub(super) struct OpenMetrics {
     newest: Vec<Option<i64>>,
 }
 
-/// Writes a sample as a line of OpenMetrics; says whether it could: a series without a name has no place there.
+/// Writes a sample as a line of OpenMetrics. Returns false, and writes nothing, if the series has no metric
+/// name, which OpenMetrics requires.
 pub fn write_sample(
     out: &mut dyn Write,
     labels: LabelsRef<'_>,
@@ -19,7 +20,7 @@ pub fn write_sample(
     value: f64,
 ) -> io::Result<bool> {
     let Some(name) = labels.metric_name() else { return Ok(false) };
-    // A name beyond the old pattern stands in quotes among the labels.
+    // A name that does not match the old pattern is written in quotes, among the labels.
     let plain = is_legacy_metric_name(name);
     if plain {
         out.write_all(name)?;
@@ -55,7 +56,7 @@ pub fn write_sample(
     Ok(true)
 }
 
-/// Ends the text.
+/// Writes the line that ends an OpenMetrics text.
 pub fn write_end(out: &mut dyn Write) -> io::Result<()> {
     out.write_all(b"# EOF\n")
 }

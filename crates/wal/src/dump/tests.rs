@@ -67,7 +67,7 @@ fn text_has_a_line_for_each_entry() {
 }
 
 #[test]
-fn json_lines_say_all() {
+fn json_lines_contain_every_field() {
     let (text, _) = dumped(DumpOptions { format: DumpFormat::Json, ..DumpOptions::default() });
     let lines: Vec<serde_json::Value> =
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -84,7 +84,7 @@ fn json_lines_say_all() {
 }
 
 #[test]
-fn open_metrics_has_each_series_in_the_order_of_time_and_leaves_out_what_it_cannot_say() {
+fn open_metrics_sorts_by_time_and_omits_inexpressible_entries() {
     let (text, report) = dumped(DumpOptions { format: DumpFormat::OpenMetrics, ..DumpOptions::default() });
     let expected = concat!(
         r#"up{job="a \"b\" \\ c\nd"} 1.5 1700000000.123"#,
@@ -99,7 +99,7 @@ fn open_metrics_has_each_series_in_the_order_of_time_and_leaves_out_what_it_cann
 }
 
 #[test]
-fn a_time_range_and_a_budget_for_labels_hold() {
+fn time_range_and_label_memory_limit_are_applied() {
     let options = DumpOptions { from: 5, to: 7, ..DumpOptions::default() };
     assert_eq!(dumped(options).0.lines().filter(|line| !line.starts_with("series")).count(), 3);
     let (text, report) = dumped(DumpOptions { label_bytes: 150, ..DumpOptions::default() });

@@ -1,4 +1,5 @@
-//! A dump for people: the kind of entry, the series, the time in milliseconds, what is there.
+//! A dump for people. Each line has the kind of entry, the series, the timestamp in milliseconds, and the
+//! value.
 
 use super::{Entry, Format, Wrote};
 use model::{Counts, Histogram, LabelsRef};

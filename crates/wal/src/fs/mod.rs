@@ -1,5 +1,6 @@
-//! The seam between the log and the disk: the few operations it needs, so that a test can put a hostile
-//! file system underneath ([`crate::sim`]). Whatever stores bytes in narthex goes through it.
+//! The file system interface that the log uses. It has only the operations that narthex needs, so that tests
+//! can replace it by a hostile file system ([`crate::sim`]). All code of narthex that stores data uses this
+//! interface.
 
 mod patience;
 mod real;
@@ -12,28 +13,28 @@ use std::fmt::Debug;
 use std::io;
 use std::path::Path;
 
-/// Folders and names.
+/// Operations on folders and on names in them.
 pub trait Filesystem: Send + Sync + Debug {
-    /// Makes a folder, and those above it.
+    /// Creates a folder and its missing parents.
     fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
 
-    /// The names in a folder, in any order.
+    /// Lists the names in a folder, in any order.
     fn read_dir(&self, dir: &Path) -> io::Result<Vec<OsString>>;
 
-    /// Makes a file, for reading and writing; fails with `AlreadyExists` if it is there.
+    /// Creates a file for reading and writing. Fails with `AlreadyExists` if the name is taken.
     fn create_new(&self, path: &Path) -> io::Result<Box<dyn File>>;
 
-    /// Opens a file that is there, for reading and, with `write`, for writing too.
+    /// Opens an existing file for reading and, with `write`, for writing.
     fn open(&self, path: &Path, write: bool) -> io::Result<Box<dyn File>>;
 
-    /// Renames a file or an (empty) folder within its folder, replacing a file that has the new name.
+    /// Renames a file or an empty folder within its folder. An existing file with the new name is replaced.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
-    /// Gives a file a second name; fails with `AlreadyExists` if that is taken. The file is there until both
-    /// are removed. Not every file system can.
+    /// Gives a file a second name. Fails with `AlreadyExists` if that name is taken. The file exists until
+    /// both names are removed. Not every file system supports this.
     fn hard_link(&self, path: &Path, to: &Path) -> io::Result<()>;
 
-    /// Removes a file. Who has it open can still read it.
+    /// Removes a file. Handles that are open can still read it.
     fn remove_file(&self, path: &Path) -> io::Result<()>;
 
     /// Removes an empty folder.
@@ -42,47 +43,45 @@ pub trait Filesystem: Send + Sync + Debug {
     /// Makes creations, renames and removals in this folder durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
 
-    /// What is there under a name; `None` where there is nothing.
+    /// Returns the metadata of a file or folder, or `None` if it does not exist.
     fn metadata(&self, path: &Path) -> io::Result<Option<Metadata>>;
 
-    /// Free bytes (for this user) of the file system that holds `dir`.
+    /// Returns the free bytes, for this user, of the file system that holds `dir`.
     fn available(&self, dir: &Path) -> io::Result<u64>;
 }
 
-/// What is there under a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Metadata {
     /// Whether it is a folder.
     pub is_dir: bool,
-    /// Size in bytes; of a folder, anything.
+    /// Size in bytes. Undefined for a folder.
     pub len: u64,
 }
 
-/// An open file, read and written at positions.
+/// An open file with positioned reads and writes.
 pub trait File: Send + Sync + Debug {
     /// Reads some bytes at `offset`: at least one, unless `buf` is empty or the file ends there.
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;
 
-    /// Writes some bytes of `buf` at `offset`; the file grows as needed.
+    /// Writes some bytes of `buf` at `offset`. The file grows if necessary.
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize>;
 
-    /// Makes all that was written durable, with the file's length. After a failure nobody knows what
-    /// is on disk of what was written since the last success; trying again proves nothing.
+    /// Makes all written data and the file's length durable. After a failure it is unknown which of the data
+    /// written since the last successful sync is on disk. A later sync that succeeds does not prove that it
+    /// is.
     fn sync_data(&self) -> io::Result<()>;
 
-    /// Cuts the file, or fills it with zeros, to `len` bytes.
+    /// Sets the length: cuts the file, or extends it with zeros.
     fn set_len(&self, len: u64) -> io::Result<()>;
 
-    /// The file's length.
     fn len(&self) -> io::Result<u64>;
 
-    /// Whether the file is empty.
     fn is_empty(&self) -> io::Result<bool> {
         Ok(self.len()? == 0)
     }
 
-    /// Makes the file at least `len` bytes long, of zeros, with room on disk for all of them, so that
-    /// writing there cannot fail for lack of room.
+    /// Makes the file at least `len` bytes long, filled with zeros, and reserves disk space for all of them,
+    /// so that writing there cannot fail for lack of space.
     fn allocate(&self, len: u64) -> io::Result<()>;
 
     /// Writes all of `buf` at `offset`.
@@ -101,7 +100,7 @@ pub trait File: Send + Sync + Debug {
         Ok(())
     }
 
-    /// Reads until `buf` is full or the file ends; says how many bytes there were.
+    /// Reads until `buf` is full or the file ends. Returns the number of bytes read.
     fn read_full_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut done = 0;
         while let Some(rest) = buf.get_mut(done..).filter(|rest| !rest.is_empty()) {

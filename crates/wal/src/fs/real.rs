@@ -1,4 +1,4 @@
-//! The machine's own file system.
+//! The file system of the operating system.
 
 use super::{File, Filesystem, Metadata};
 use std::ffi::OsString;
@@ -7,7 +7,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-/// The machine's own file system.
+/// Performs each operation with the operating system.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RealFilesystem;
 
@@ -91,7 +91,7 @@ impl File for RealFile {
     fn allocate(&self, len: u64) -> io::Result<()> {
         use rustix::fs::{FallocateFlags, fallocate};
         match fallocate(&self.0, FallocateFlags::empty(), 0, len) {
-            // A file system without the operation (NFS, FUSE) gives the length at least.
+            // A file system that does not support it (NFS, FUSE) at least sets the length.
             Err(rustix::io::Errno::OPNOTSUPP) if self.len()? < len => self.set_len(len),
             Err(rustix::io::Errno::OPNOTSUPP) => Ok(()),
             other => Ok(other?),
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_are_made_read_written_renamed_and_removed() {
+    fn files_are_created_read_written_renamed_and_removed() {
         let temp = tempfile::tempdir().unwrap();
         let fs = RealFilesystem;
         let dir = temp.path().join("a/b");

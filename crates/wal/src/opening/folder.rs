@@ -1,8 +1,8 @@
-//! The names in the folder of a log, as Prometheus reads them.
+//! How Prometheus interprets the names in the folder of a log.
 //!
-//! Prometheus takes every name that Go's `strconv.Atoi` reads as a number for a segment: `4` and `+4` as well
-//! as `00000004`, folders included. Then it opens `00000004`. And every name that begins with `checkpoint.`
-//! must be a folder.
+//! Prometheus treats every name that Go's `strconv.Atoi` accepts as a segment: `4` and `+4` as well as
+//! `00000004`, including folders. Then it opens `00000004`. Every name that begins with `checkpoint.` must be
+//! a folder.
 
 use super::Opening;
 use crate::dir;
@@ -11,16 +11,15 @@ use crate::fs::Filesystem;
 use crate::log::LogFile;
 use std::path::{Path, PathBuf};
 
-/// Something in the folder of a log that Prometheus takes for a segment or a checkpoint, and that is none.
+/// A file or folder that Prometheus mistakes for a segment or a checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Misnamed {
-    /// The file or folder.
     pub path: PathBuf,
-    /// What Prometheus takes it for: `segment 4`.
+    /// What Prometheus mistakes it for, such as `segment 4`.
     pub taken_for: String,
 }
 
-/// A name that Prometheus takes for a segment.
+/// A name that Prometheus treats as a segment.
 #[derive(Debug)]
 struct Named {
     number: i64,
@@ -29,7 +28,7 @@ struct Named {
 }
 
 impl Named {
-    /// Whether Prometheus finds it when it opens the segment with this number.
+    /// Returns true if this is the name that Prometheus opens for the segment's number.
     fn is_found(&self) -> bool {
         let name = self.path.file_name().and_then(|name| name.to_str());
         name.is_some_and(|name| name == format!("{:08}", self.number))
@@ -40,14 +39,13 @@ impl Named {
     }
 }
 
-/// The names in the folder of a log.
 #[derive(Debug)]
 pub(super) struct Folder {
-    /// What Prometheus takes for segments, by number.
+    /// Names that Prometheus treats as segments, sorted by number.
     segments: Vec<Named>,
     /// The checkpoint that Prometheus reads: the one with the largest number.
     checkpoint: Option<(i64, PathBuf)>,
-    /// Files that are called like a checkpoint.
+    /// Files whose names begin like that of a checkpoint.
     not_folders: Vec<PathBuf>,
 }
 
@@ -79,18 +77,17 @@ impl Folder {
         Ok(folder)
     }
 
-    /// The segment with which Prometheus begins.
+    /// Number of the first segment that Prometheus reads.
     fn first(&self) -> i64 {
         self.checkpoint.as_ref().map_or(0, |(number, _)| number.saturating_add(1))
     }
 
-    /// The names from which Prometheus reads.
+    /// The segments that Prometheus reads: those after the checkpoint.
     fn behind_checkpoint(&self) -> impl Iterator<Item = &Named> {
         let first = self.first();
         self.segments.iter().filter(move |segment| segment.number >= first)
     }
 
-    /// Whether Prometheus reads this file.
     pub(super) fn reads(&self, file: &LogFile) -> bool {
         match file.checkpoint {
             Some(_) => self.checkpoint.as_ref().is_some_and(|(_, path)| *path == file.dir),
@@ -98,19 +95,18 @@ impl Folder {
         }
     }
 
-    /// Whether there is a segment with this number.
     pub(super) fn has(&self, number: u64) -> bool {
         self.segments.iter().any(|segment| segment.number == number as i64)
     }
 
-    /// The first folder that Prometheus reads as if it were a segment.
+    /// Returns the first folder that Prometheus reads as if it were a segment.
     pub(super) fn first_subfolder(&self) -> Option<(i64, &Path)> {
         let folder = self.behind_checkpoint().find(|segment| segment.is_dir)?;
         Some((folder.number, &folder.path))
     }
 
-    /// Prometheus replaces a folder by an empty segment, as it does with a damaged segment. It can do so only if
-    /// the folder is empty.
+    /// Returns what Prometheus does at a folder that it reads as a segment. It replaces the folder by an
+    /// empty segment, as it does with a damaged segment. This works only if the folder is empty.
     pub(super) fn opening_at_subfolder(
         &self,
         fs: &dyn Filesystem,
@@ -123,7 +119,7 @@ impl Folder {
         Ok(Opening::Fails { reason: format!("segment {number} is a folder"), deletes: true })
     }
 
-    /// Why Prometheus does not start, if names are the reason.
+    /// Returns why Prometheus does not start, if names are the reason.
     pub(super) fn obstacle(&self, fs: &dyn Filesystem) -> Result<Option<String>, WalError> {
         if let Some(reason) = self.gap() {
             return Ok(Some(reason));
@@ -161,7 +157,7 @@ fn not_found(segment: &Named) -> Option<String> {
     (!segment.is_found()).then(|| format!("{} is not called {:08}", segment.path.display(), segment.number))
 }
 
-/// What is in `dir` and has a name that Prometheus misunderstands.
+/// Returns the files and folders in `dir` whose names Prometheus misinterprets.
 pub(crate) fn misnamed(fs: &dyn Filesystem, dir: &Path) -> Result<Vec<Misnamed>, WalError> {
     let folder = Folder::read(fs, dir)?;
     let segments = folder.segments.iter().filter(|segment| segment.is_dir || !segment.is_found());

@@ -1,10 +1,11 @@
-//! What a real Prometheus does when it starts on a log: opens it, deletes a part of it, or fails.
+//! Predicts what a real Prometheus does with a log when it starts: it opens the log, deletes a part of it, or
+//! fails.
 //!
-//! Prometheus is stricter than narthex. It stops at the first damaged byte, and then *repairs* by deleting
-//! the rest of that segment and every later segment. It does not start at all where segments are missing.
-//! The rules here are those of Prometheus 3.5 (`wlog.Segments`, `wlog.LastCheckpoint`, `wlog.Reader`,
-//! `WL.Repair`); 2.42 behaves the same. `tests/prometheus_opens_logs.rs` of this workspace compares each of
-//! them with the real agent and the real server.
+//! Prometheus is stricter than narthex. It stops at the first damaged byte. Then its *repair* deletes the
+//! rest of that segment and every later segment. It does not start at all if segments are missing. The rules
+//! in this module are those of Prometheus 3.5 (`wlog.Segments`, `wlog.LastCheckpoint`, `wlog.Reader`,
+//! `WL.Repair`); 2.42 behaves the same. `tests/prometheus_opens_logs.rs` of this workspace compares each rule
+//! with the real agent and the real server.
 //!
 //! The rules for names are in `folder`, those for bytes in `strict`.
 
@@ -24,10 +25,10 @@ use std::path::{Path, PathBuf};
 /// What Prometheus does with a log when it starts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Opening {
-    /// It reads the log and changes nothing in it.
+    /// It reads the log and does not change it.
     #[default]
     Opens,
-    /// It starts, after it deleted everything behind this place: the rest of the file and all later segments.
+    /// It starts after it deleted everything beyond this offset: the rest of the file and all later segments.
     Deletes {
         /// The file in which it stops reading.
         file: PathBuf,
@@ -36,31 +37,30 @@ pub enum Opening {
     },
     /// It does not start.
     Fails {
-        /// Why.
         reason: String,
-        /// Whether it deletes segments before it gives up.
+        /// Whether it deletes segments before it fails.
         deletes: bool,
     },
 }
 
 impl Opening {
-    /// Whether Prometheus starts, even if it deletes a part of the log.
+    /// Returns true if Prometheus starts, even if it deletes a part of the log.
     pub fn starts(&self) -> bool {
         !matches!(self, Opening::Fails { .. })
     }
 }
 
-/// Which Prometheus opens the log.
+/// The mode in which Prometheus runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Program {
     /// `prometheus --agent`.
     Agent,
-    /// A server.
+    /// Prometheus without `--agent`.
     Server,
 }
 
 impl Program {
-    /// Whether it stops at records of this type, however well-formed they are.
+    /// Returns true if the program stops at records of this type, even if they are well-formed.
     pub(crate) fn refuses(self, kind: Option<RecordType>) -> bool {
         use RecordType as T;
         match (self, kind) {
@@ -72,7 +72,7 @@ impl Program {
         }
     }
 
-    /// Whether it reads the contents of records of this type, and therefore stops where they are malformed.
+    /// Returns true if the program decodes records of this type, so that it stops at malformed ones.
     fn decodes(self, kind: RecordType) -> bool {
         use RecordType as T;
         match kind {
@@ -84,8 +84,9 @@ impl Program {
     }
 }
 
-/// What `program` does with the log in `dir`. Only `suspects` are read again: the files with damage, and those
-/// with records that `program` refuses. narthex reads strictly enough that no other file can stop Prometheus.
+/// Returns what `program` does with the log in `dir`. Only `suspects` are read again: the files with damage,
+/// and those with records that `program` refuses. No other file can stop Prometheus, because every other byte
+/// that stops it is damage for narthex too.
 pub(crate) fn opening<'a>(
     fs: &dyn Filesystem,
     dir: &Path,
@@ -112,8 +113,8 @@ pub(crate) fn opening<'a>(
     }
     Ok(match stop {
         None => Opening::Opens,
-        // Prometheus takes the number of the checkpoint's file for that of a segment. It deletes the segments
-        // above it and then fails because there is no such segment.
+        // Prometheus mistakes the number of the checkpoint's file for that of a segment. It deletes the
+        // segments above that number, and then fails because there is no such segment.
         Some((file, _)) if file.checkpoint.is_some() && !folder.has(file.segment) => {
             Opening::Fails { reason: format!("{} is damaged", file.path().display()), deletes: true }
         }

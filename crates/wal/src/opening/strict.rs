@@ -1,8 +1,8 @@
-//! Reads a segment as strictly as Prometheus: up to the first byte that is not as it should be.
+//! Reads a segment as strictly as Prometheus: up to the first invalid byte.
 //!
-//! [`crate::SegmentReader`] differs in two ways. It reads on behind damage, and it checks more: Prometheus does
-//! not notice a page of zeros, a fragment that crosses a page, or bytes that are missing at the end of a file if
-//! they were zeros.
+//! [`crate::SegmentReader`] differs in two ways. It continues after damage, and it checks more. Prometheus
+//! does not notice a page of zeros, a fragment that crosses a page, or zeros that are missing at the end of a
+//! file.
 
 use super::Program;
 use crate::MAX_RECORD_BYTES;
@@ -16,7 +16,7 @@ const FIRST: u8 = 2;
 const MIDDLE: u8 = 3;
 const LAST: u8 = 4;
 
-/// Where `program` stops reading the segment; nothing if it reads all of it.
+/// Returns where `program` stops reading the segment, or `None` if it reads all of it.
 pub(crate) fn first_stop(file: &dyn File, program: Program) -> Option<u64> {
     let length = file.len().ok()?;
     let (data, decompressed, decompressor) = (Vec::new(), Vec::new(), Decompressor::new());
@@ -31,23 +31,22 @@ pub(crate) fn first_stop(file: &dyn File, program: Program) -> Option<u64> {
     }
 }
 
-/// Something that Prometheus calls a corruption.
+/// Prometheus found what it calls a corruption.
 struct Stop;
 
 struct Reader<'a> {
     file: &'a dyn File,
     length: u64,
     at: u64,
-    /// The type of the last fragment; 0 for the empty rest of a page.
+    /// The type of the last fragment; 0 for the unused rest of a page.
     kind: u8,
-    /// Data of the record.
     data: Vec<u8>,
     decompressed: Vec<u8>,
     decompressor: Decompressor,
 }
 
 impl Reader<'_> {
-    /// Reads a record and looks at its contents as `program` does; false at the end of the file.
+    /// Reads a record and, if `program` does, decodes it. Returns false at the end of the file.
     fn record(&mut self, program: Program) -> Result<bool, Stop> {
         self.data.clear();
         let (mut fragments, mut too_large) = (0u64, false);
@@ -79,7 +78,7 @@ impl Reader<'_> {
             if crc32c::crc32c(&part) != u32::from_be_bytes([c0, c1, c2, c3]) || !in_order {
                 return Err(Stop);
             }
-            // Prometheus has no such limit, so it goes on.
+            // Prometheus has no such limit, so it continues.
             too_large |= self.data.len() + part.len() > MAX_RECORD_BYTES;
             if !too_large {
                 self.data.append(&mut part);
@@ -94,12 +93,12 @@ impl Reader<'_> {
         }
     }
 
-    /// The end of the file. A record that is not complete there is a torn one.
+    /// Handles the end of the file. A record that is incomplete there is torn.
     fn end(&self) -> Result<bool, Stop> {
         if matches!(self.kind, FIRST | MIDDLE) { Err(Stop) } else { Ok(false) }
     }
 
-    /// The rest of a page behind a byte 0: all of it must be 0.
+    /// Reads the rest of a page after a byte 0. All of its bytes must be 0.
     fn padding(&mut self) -> Result<(), Stop> {
         let page = PAGE_BYTES as u64;
         let mut rest = vec![0; ((page - self.at % page) % page) as usize];
@@ -126,7 +125,7 @@ impl Reader<'_> {
         if malformed || program.refuses(kind) { Err(Stop) } else { Ok(()) }
     }
 
-    /// Fills `buf`; true if the file ends before the first byte, and a stop if it ends in the middle.
+    /// Fills `buf`. Returns true if the file ends before the first byte, and `Stop` if it ends after that.
     fn read_or_end(&mut self, buf: &mut [u8]) -> Result<bool, Stop> {
         match self.read(buf)? {
             count if count == buf.len() => Ok(false),
@@ -135,7 +134,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Reads as much as there is. Prometheus adds zeros where the last page is not complete.
+    /// Reads as many bytes as the file has. Like Prometheus, it adds zeros if the last page is incomplete.
     fn read(&mut self, buf: &mut [u8]) -> Result<usize, Stop> {
         let left = self.length.next_multiple_of(PAGE_BYTES as u64) - self.at;
         let count = (buf.len() as u64).min(left) as usize;

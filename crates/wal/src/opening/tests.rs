@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 const DIR: &str = "/wal";
 
-/// A segment of three pages: series and their samples, in records of many sizes.
+/// A segment of three pages with series and their samples, in records of many sizes.
 fn log(compression: Compression) -> (SimFilesystem, PathBuf) {
     let fs = SimFilesystem::new(1);
     let options = WriterOptions { compression, ..WriterOptions::default() };
@@ -37,9 +37,9 @@ fn stop(fs: &SimFilesystem, path: &Path, program: Program) -> Option<u64> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
-    /// Only files with damage are read strictly. So nothing else may stop Prometheus.
+    /// Only files with damage are read strictly, so nothing but damage may stop Prometheus.
     #[test]
-    fn whatever_stops_prometheus_is_damage_and_can_be_repaired(
+    fn everything_that_stops_prometheus_is_repairable_damage(
         hits in prop::collection::vec((any::<prop::sample::Index>(), 1usize..40_000, 0u8..4, any::<u8>()), 0..4),
         cut in prop::option::weighted(0.3, any::<prop::sample::Index>()),
         compression in prop::sample::select(vec![Compression::None, Compression::Snappy, Compression::Zstd]),
@@ -48,7 +48,7 @@ proptest! {
         let mut bytes = fs.contents(&path).unwrap();
         for (place, length, how, byte) in hits {
             let from = place.index(bytes.len());
-            // Mostly single bytes, some stretches of zeros or noise.
+            // Mostly single bytes, sometimes a range of zeros or random bytes.
             let length = if how < 2 { 1 } else { length };
             for (index, target) in bytes.iter_mut().skip(from).take(length).enumerate() {
                 *target = match how { 2 => 0, _ => target.wrapping_add(byte).wrapping_add(index as u8) };
@@ -75,7 +75,7 @@ proptest! {
 }
 
 #[test]
-fn prometheus_stops_behind_the_last_record_before_the_damage() {
+fn prometheus_stops_after_the_last_record_before_the_damage() {
     let (fs, path) = log(Compression::None);
     let mut reader = crate::SegmentReader::open(&fs, Path::new(DIR), 0, 0).unwrap();
     let first = reader.next().unwrap().unwrap().end;
@@ -86,7 +86,7 @@ fn prometheus_stops_behind_the_last_record_before_the_damage() {
 }
 
 #[test]
-fn names_are_read_as_prometheus_reads_them() {
+fn names_are_interpreted_as_in_prometheus() {
     let fs = SimFilesystem::new(1);
     let path = Path::new(DIR);
     for name in ["00000003", "4", "+5", "-6", "x", "00000007.damaged", "checkpoint.00000002", "checkpoint.x"]
@@ -108,7 +108,7 @@ fn names_are_read_as_prometheus_reads_them() {
 }
 
 #[test]
-fn two_names_of_one_number_are_told() {
+fn two_segments_with_the_same_number_are_reported() {
     let fs = SimFilesystem::new(1);
     ["00000000", "0"].iter().for_each(|name| fs.plant(&Path::new(DIR).join(name), b""));
     let opening = opening(&fs, Path::new(DIR), [].iter(), Program::Server).unwrap();

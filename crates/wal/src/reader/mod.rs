@@ -1,13 +1,14 @@
-//! The reader of one segment. It goes on behind damage, and never hands out a record that was not written.
+//! The reader of one segment. It continues after damage, and never returns a record that was not written.
 //!
-//! Checksums cover a fragment's data but not its type, so that a flipped type could make a whole record of
-//! a part. What follows from the layout is therefore checked too: a first or middle fragment fills its
-//! page, a middle or last one starts a page, all have the same flags; and where a record's fragments could
-//! be explained by a flipped type, its contents must decode to their last byte.
+//! The checksums cover the data of a fragment but not its type. A flipped bit in the type could make a part
+//! of a record look like a complete record. So the reader also checks the layout: a first or middle fragment
+//! fills its page, a middle or last one starts a page, and all fragments of a record have the same flags. If
+//! the fragments of a record could be the result of a flipped type, its contents must also decode to their
+//! last byte.
 //!
-//! Behind a damaged fragment the reader goes on with the next one if the length leads to one with a correct
-//! checksum, else with the next page. Later parts of a record whose beginning is lost count as part of the
-//! damage.
+//! After a damaged fragment, the reader continues at the next fragment if the damaged one's length leads to a
+//! fragment with a correct checksum. Otherwise it continues at the next page. Later parts of a record whose
+//! beginning is lost belong to the damage.
 
 use crate::compression::{Compression, Decompressor};
 use crate::error::{Damage, DamageKind, WalError};
@@ -18,41 +19,40 @@ use crate::{MAX_RECORD_BYTES, dir};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// A record as it stands in a segment.
+/// A record in a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RawRecord<'a> {
-    /// Its first byte in the segment.
+    /// First byte of the record in the segment.
     pub start: u64,
     /// Where the next record can start.
     pub end: u64,
-    /// Its type.
     pub kind: RecordType,
-    /// Its bytes, decompressed, the type byte first.
+    /// The decompressed bytes, starting with the type byte.
     pub bytes: &'a [u8],
 }
 
-/// Reads the records of one segment in order, with a page and a record in memory.
+/// Reads the records of one segment in order. It holds one page and one record in memory.
 #[derive(Debug)]
 pub struct SegmentReader {
     file: Box<dyn File>,
     path: PathBuf,
     segment: u64,
     limit: u64,
-    /// The page that is read: where it starts in the file, how much of it is in memory, and how far it is
-    /// consumed.
+    /// The current page: `page_start` is its offset in the file, `filled` the number of bytes in memory, and
+    /// `place` the number of bytes consumed.
     page: Box<[u8]>,
     page_start: u64,
     filled: usize,
     place: usize,
-    /// The record whose first fragments were read.
+    /// The record of which only the first fragments are read so far.
     partial: Option<Partial>,
     /// Data of that record, or of the last one.
     data: Vec<u8>,
     decompressed: Vec<u8>,
     decompressor: Decompressor,
-    /// Where a run of pages that hold nothing began.
+    /// Start of a series of empty pages.
     empty_pages: Option<u64>,
-    /// A record that was found, where the disk could not read what decides whether it is whole.
+    /// A record that was found, but the disk could not read the page that decides whether it is complete.
     undecided: Option<Found>,
     given_up: Option<u64>,
     damage: Vec<Damage>,
@@ -62,11 +62,11 @@ pub struct SegmentReader {
 struct Partial {
     start: u64,
     compression: Compression,
-    /// Whether the fragments could be explained by a flipped type.
+    /// True if the fragments could be the result of a flipped type.
     doubtful: bool,
 }
 
-/// A whole record that was found.
+/// A complete record.
 #[derive(Debug, Clone, Copy)]
 struct Found {
     start: u64,
@@ -76,14 +76,14 @@ struct Found {
     place: Place,
 }
 
-/// Where a record's stored bytes are.
+/// Where the stored bytes of a record are: in the page (from, to), or in `data`.
 #[derive(Debug, Clone, Copy)]
 enum Place {
     Page(usize, usize),
     Data,
 }
 
-/// A whole record, how long it is, and of which type.
+/// A complete record, its decompressed length, and its type.
 type Whole = (Found, usize, RecordType);
 
 enum Step {
@@ -93,11 +93,11 @@ enum Step {
 }
 
 impl SegmentReader {
-    /// The most stretches of damage that are kept; behind the last it grows to cover later ones.
+    /// Largest number of separate damages that are kept. Later damage extends the last one.
     pub const MAX_DAMAGE: usize = 4096;
 
-    /// Opens segment number `segment` of the log in `dir`, to read it up to its end from `from`: 0, or where a
-    /// record starts.
+    /// Opens segment number `segment` of the log in `dir`. Reading starts at `from`, which is 0 or the start
+    /// of a record.
     pub fn open(fs: &dyn Filesystem, dir: &Path, segment: u64, from: u64) -> Result<Self, WalError> {
         let path = dir::segment_path(dir, segment);
         let file = fs.open(&path, false).map_err(|source| match source.kind() {
@@ -107,7 +107,6 @@ impl SegmentReader {
         Ok(Self::new(file, path, segment, from))
     }
 
-    /// Reads `file` as segment number `segment`.
     pub(crate) fn new(file: Box<dyn File>, path: PathBuf, segment: u64, from: u64) -> Self {
         let place = (from % PAGE_BYTES as u64) as usize;
         SegmentReader {
@@ -130,48 +129,47 @@ impl SegmentReader {
         }
     }
 
-    /// Reads up to `limit` only: the durable end of a segment that is still written, or where a closed one
-    /// ends. It may be raised later, to go on; it must be where a record ends.
+    /// Sets where reading ends: at the durable end of a segment that is still written, or at the end of a
+    /// closed one. The limit must be the end of a record. It can be raised later, and reading continues.
     pub fn set_limit(&mut self, limit: u64) {
         self.limit = limit;
     }
 
-    /// Number of the segment.
     pub fn segment(&self) -> u64 {
         self.segment
     }
 
-    /// Where the next record can start, as far as is known.
+    /// The earliest byte at which the next record can start.
     pub fn offset(&self) -> u64 {
         next_start(self.page_start + self.place as u64)
     }
 
-    /// What could not be read so far, in order. Damage that touches is one stretch.
+    /// The damage found so far, in order. Damages that touch each other are one.
     pub fn damage(&self) -> &[Damage] {
         &self.damage
     }
 
-    /// As [`SegmentReader::damage`], and forgets it.
+    /// Returns [`SegmentReader::damage`] and clears it.
     pub fn take_damage(&mut self) -> Vec<Damage> {
         std::mem::take(&mut self.damage)
     }
 
-    /// The next whole record, or `None` at the limit. An error is one of the disk; after it, the same call
-    /// tries again, and [`SegmentReader::skip_page`] gives up the page.
+    /// Reads the next complete record. Returns `None` at the limit. An error is an error of the disk. After
+    /// an error, another call retries the read, and [`SegmentReader::skip_page`] gives up the page.
     #[allow(clippy::should_implement_trait)] // The record borrows from the reader.
     pub fn next(&mut self) -> Result<Option<RawRecord<'_>>, WalError> {
         let found = self.find()?;
         Ok(found.map(|whole| self.record(whole)))
     }
 
-    /// The next whole record, for readers that nothing waits for: a page that the disk cannot read after
-    /// the tries of [`Patience::AT_ONCE`] is given up.
+    /// Reads the next complete record. A page that the disk cannot read in the tries of [`Patience::AT_ONCE`]
+    /// is given up. For readers that nothing waits for.
     pub fn next_readable(&mut self) -> Option<RawRecord<'_>> {
         self.next_with(Patience::AT_ONCE, |_| {})
     }
 
-    /// The next whole record. A page that the disk cannot read is given up after the tries of `patience`; before each
-    /// further try `failed` is called.
+    /// Reads the next complete record. A page that the disk cannot read in the tries of `patience` is given
+    /// up. `failed` is called before each retry.
     pub fn next_with(
         &mut self,
         patience: Patience,
@@ -200,7 +198,7 @@ impl SegmentReader {
         RawRecord { start: found.start, end: found.end, kind, bytes: self.bytes(found, length) }
     }
 
-    /// Finds the next whole record.
+    /// Finds the next complete record.
     fn find(&mut self) -> Result<Option<Whole>, WalError> {
         loop {
             let found = match self.undecided.take() {
@@ -223,12 +221,12 @@ impl SegmentReader {
         }
     }
 
-    /// After an error of [`SegmentReader::next`]: where the page begins that the disk could not read.
+    /// Where the page starts that the disk could not read. Valid after an error of [`SegmentReader::next`].
     pub fn unreadable_page(&self) -> u64 {
         self.undecided.map_or(self.page_start, |found| found.end)
     }
 
-    /// Where the last page begins that was given up.
+    /// Where the last page starts that was given up.
     pub fn given_up(&self) -> Option<u64> {
         self.given_up
     }
@@ -236,7 +234,8 @@ impl SegmentReader {
     /// Gives up the rest of the page that the disk cannot read.
     pub fn skip_page(&mut self) {
         if let Some(found) = &mut self.undecided {
-            // It may be whole, and nothing can be learnt any more; the page is met again as the next one.
+            // The record may be complete, and the unreadable page cannot tell. So the record is accepted. The
+            // page is read again, as the next one.
             found.doubtful = false;
             return;
         }
@@ -247,7 +246,7 @@ impl SegmentReader {
         self.next_page();
     }
 
-    /// The bytes of a record that was found and decompressed to `length` bytes.
+    /// The bytes of a record after decompression to `length` bytes.
     fn bytes(&self, found: Found, length: usize) -> &[u8] {
         let bytes = match (found.compression, found.place) {
             (Compression::None, Place::Page(from, to)) => self.page.get(from..to),
@@ -257,7 +256,7 @@ impl SegmentReader {
         bytes.unwrap_or_default()
     }
 
-    /// Decompresses what was found, if it is compressed; says how long it is.
+    /// Decompresses a record if it is compressed. Returns its length.
     fn decompress(&mut self, found: Found) -> Option<usize> {
         let stored = match found.place {
             Place::Page(from, to) => self.page.get(from..to).unwrap_or_default(),
@@ -273,10 +272,10 @@ impl SegmentReader {
         length
     }
 
-    /// The type of a record, if it can be handed out.
+    /// Returns the type of a record, or `None` if the record must not be returned to the caller.
     fn accept(&mut self, found: Found, length: usize) -> Result<Option<RecordType>, WalError> {
         let bytes = self.bytes(found, length);
-        // Prometheus can write a record without any bytes, which says nothing.
+        // Prometheus can write a record without any bytes. It has no meaning.
         let Some(&first) = bytes.first() else { return Ok(None) };
         let damage = match RecordType::from_number(first) {
             None => DamageKind::RecordType(first),
@@ -288,8 +287,9 @@ impl SegmentReader {
         Ok(None)
     }
 
-    /// Whether the page behind a record begins with what can only be a later part of it. Then the type of its
-    /// last fragment is wrong, and it only looks whole. Compressed records cannot look whole by chance.
+    /// Returns true if the page after a record begins with a fragment that can only be a later part of the
+    /// same record. Then the type of the record's last fragment is wrong, and the record only looks complete.
+    /// Compressed records are not checked, because a part of one does not decompress.
     fn goes_on(&mut self, found: Found) -> Result<bool, WalError> {
         if found.compression != Compression::None || !found.end.is_multiple_of(PAGE_BYTES as u64) {
             return Ok(false);
@@ -304,7 +304,7 @@ impl SegmentReader {
         Ok(next.is_some_and(|(header, data)| later(&header) && record::check(data).is_err()))
     }
 
-    /// Reads one fragment, or one reason why there is none.
+    /// Reads one fragment, or handles one reason why there is none.
     fn step(&mut self) -> Result<Step, WalError> {
         let here = self.page_start + self.place as u64;
         if self.place >= PAGE_BYTES {
@@ -359,13 +359,13 @@ impl SegmentReader {
         Ok(self.fragment(header, here, from, to))
     }
 
-    /// Takes a fragment whose checksum is right.
+    /// Handles a fragment whose checksum is correct.
     fn fragment(&mut self, header: Header, here: u64, from: usize, to: usize) -> Step {
         let ends = self.page_start + to as u64;
         self.place = to;
         let begins = matches!(header.part, FragmentType::Full | FragmentType::First);
         let completes = matches!(header.part, FragmentType::Full | FragmentType::Last);
-        // Only a fragment that fills its page can be another than its type says.
+        // Only the type of a fragment that fills its page can be flipped without breaking the layout.
         let mut doubtful = completes && PAGE_BYTES - to < HEADER_BYTES;
         let fits = (completes || to == PAGE_BYTES) && (begins || from == HEADER_BYTES);
         let partial = self.partial.take();
@@ -394,7 +394,7 @@ impl SegmentReader {
         } else {
             if begins {
                 self.data.clear();
-                // A large record's memory isn't kept for ever.
+                // Releases the memory of a large record.
                 self.data.shrink_to(1 << 20);
             }
             if self.data.len() + (to - from) > MAX_RECORD_BYTES {
@@ -412,7 +412,7 @@ impl SegmentReader {
         Step::Again
     }
 
-    /// Whether the next fragment is in memory, so that the disk needn't be asked for more.
+    /// Returns true if the next fragment is in memory, so that nothing has to be read from the disk.
     fn has_fragment(&self) -> bool {
         let rest = self.page.get(self.place..self.filled).unwrap_or_default();
         match rest {
@@ -423,7 +423,7 @@ impl SegmentReader {
         }
     }
 
-    /// Reads what the page still lacks, up to the limit.
+    /// Reads the rest of the page, up to the limit.
     fn fill(&mut self) -> Result<(), WalError> {
         let want = self.limit.saturating_sub(self.page_start).min(PAGE_BYTES as u64) as usize;
         if self.filled < want {
@@ -434,7 +434,7 @@ impl SegmentReader {
         Ok(())
     }
 
-    /// At the end of a page: zeros up to its end, or as far as the page is there.
+    /// Handles the unused rest of a page: zeros up to the end of the page, or of the file.
     fn padding(&mut self, here: u64) -> Step {
         let rest = self.page.get(self.place..self.filled).unwrap_or_default();
         let clean = rest.iter().all(|&byte| byte == 0);
@@ -452,13 +452,12 @@ impl SegmentReader {
         Step::Again
     }
 
-    /// At the limit, or at the end of the file.
+    /// Handles the limit, or the end of the file.
     fn at_end(&mut self, here: u64) -> Step {
         if let Some(partial) = self.partial.take() {
             self.report(partial.start, here, DamageKind::Torn);
         }
-        // Zeros at the end of a segment are what a writer leaves; a segment of nothing else was one that held
-        // something.
+        // A writer may leave zeros at the end of a segment. A segment that is all zeros lost its contents.
         if self.empty_pages == Some(0) {
             self.empty_pages = None;
             self.report(0, here, DamageKind::Zeros);
@@ -469,7 +468,7 @@ impl SegmentReader {
         Step::End
     }
 
-    /// A fragment that goes beyond the limit or the end of the file.
+    /// Handles a fragment that extends beyond the limit or the end of the file.
     fn torn(&mut self, here: u64) -> Step {
         self.report(here, self.page_start + self.filled as u64, DamageKind::Torn);
         self.place = self.filled;
@@ -481,17 +480,17 @@ impl SegmentReader {
         (self.filled, self.place) = (0, 0);
     }
 
-    /// Whether a fragment with a correct checksum stands at `place` of the page.
+    /// Returns true if a fragment with a correct checksum is at `place` of the page.
     fn is_fragment(&self, place: usize) -> bool {
         let rest = self.page.get(place..self.filled).unwrap_or_default();
-        // Without data the checksum proves nothing: it is 0, as much else is. But where only a header fits,
-        // a record begins without data.
+        // The checksum of empty data is 0, as are many other bytes, so it proves nothing. A fragment without
+        // data is real only where exactly a header fits: then it begins a record.
         fragment_at(rest).is_some_and(|(header, data)| {
             !data.is_empty() || (header.part == FragmentType::First && rest.len() == HEADER_BYTES)
         })
     }
 
-    /// Notes damage, and gives up the record that was being put together.
+    /// Records damage, and gives up the incomplete record.
     fn report(&mut self, from: u64, to: u64, kind: DamageKind) {
         let from = self.partial.take().map_or(from, |partial| partial.start.min(from));
         let to = to.min(self.limit.max(from));
@@ -509,7 +508,7 @@ impl SegmentReader {
     }
 }
 
-/// The fragment at the beginning of `bytes`, if its checksum is correct.
+/// Returns the fragment at the beginning of `bytes`, if its checksum is correct.
 fn fragment_at(bytes: &[u8]) -> Option<(Header, &[u8])> {
     let (header, rest) = bytes.split_first_chunk()?;
     let header = Header::parse(*header).ok()?;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 const DIR: &str = "/wal";
 
-/// A log of one segment with records of all sizes, some across pages, and where each lies.
+/// A log of one segment with records of all sizes, some of which cross pages, and the span of each record.
 struct Log {
     bytes: Vec<u8>,
     records: Vec<(Span, Vec<u8>)>,
@@ -29,7 +29,7 @@ fn samples_record(count: u64) -> Vec<u8> {
     let mut builder = SamplesBuilder::new();
     let mut value = 1u64;
     for i in 0..count {
-        // Hard to compress, so that records stay as long as they are.
+        // Random characters, which hardly compress, so that records keep their length.
         value = value.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         builder.push(value % 5000, 1_700_000_000_000 + i as i64, 0, f64::from_bits(value));
     }
@@ -53,12 +53,12 @@ fn log(compression: Compression) -> Log {
     for count in [1, 40, 400, 7, 3500, 1] {
         add(&mut writer, samples_record(count));
     }
-    // Up to where a header no longer fits into the page, then where exactly one does.
+    // First fill the page so far that no header fits into the rest, then so far that exactly one fits.
     for left in [HEADER_BYTES as u64 - 3, HEADER_BYTES as u64] {
         while page - writer.segment_bytes() % page > 9000 {
             add(&mut writer, samples_record(400));
         }
-        // A series record with one label, whose value has the length that is wanted.
+        // A series record with one label, whose value has the required length.
         let room = page - writer.segment_bytes() % page - left - HEADER_BYTES as u64;
         let mut filler = vec![1, 0, 0, 0, 0, 0, 0, 0, 9, 1, 1, b'a'];
         let mut noise = 7u64;
@@ -78,7 +78,7 @@ fn log(compression: Compression) -> Log {
     Log { bytes: fs.contents(&dir::segment_path(Path::new(DIR), 0)).unwrap(), records }
 }
 
-/// Reads a segment with these bytes: its records and its damage.
+/// Reads a segment with these bytes. Returns its records and its damage.
 fn read(fs: &SimFilesystem, bytes: &[u8]) -> (Vec<(Span, Vec<u8>)>, Vec<Damage>) {
     fs.plant(&dir::segment_path(Path::new(DIR), 0), bytes);
     let mut reader = SegmentReader::open(fs, Path::new(DIR), 0, 0).unwrap();
@@ -90,7 +90,7 @@ fn read(fs: &SimFilesystem, bytes: &[u8]) -> (Vec<(Span, Vec<u8>)>, Vec<Damage>)
     (records, reader.take_damage())
 }
 
-/// Where the headers of fragments are.
+/// Offsets of the fragment headers.
 fn headers(log: &Log) -> Vec<usize> {
     let mut headers = Vec::new();
     for page in (0..log.bytes.len()).step_by(PAGE_BYTES) {
@@ -107,7 +107,7 @@ fn headers(log: &Log) -> Vec<usize> {
 const ALL: [Compression; 3] = [Compression::None, Compression::Snappy, Compression::Zstd];
 
 #[test]
-fn an_undamaged_log_is_read_whole() {
+fn an_undamaged_log_is_read_completely() {
     for compression in ALL {
         let log = log(compression);
         let (records, damage) = read(&SimFilesystem::new(0), &log.bytes);
@@ -117,10 +117,10 @@ fn an_undamaged_log_is_read_whole() {
 }
 
 #[test]
-fn a_log_cut_at_any_byte_gives_all_records_in_front_of_the_cut() {
+fn a_cut_log_returns_all_records_before_the_cut() {
     let log = log(Compression::Snappy);
     let fs = SimFilesystem::new(0);
-    // Where the last fragment of each record ends; the page's padding may follow.
+    // Offsets of the end of each record's last fragment. The padding of the page may follow.
     let fragments: Vec<u64> = headers(&log).iter().map(|&header| fragment_end(&log, header)).collect();
     let ends: Vec<u64> = log.records.iter().map(|(span, _)| last_up_to(&fragments, span.end)).collect();
     for cut in 0..log.bytes.len() {
@@ -149,14 +149,14 @@ fn last_up_to(sorted: &[u64], limit: u64) -> u64 {
     sorted[sorted.partition_point(|&value| value <= limit) - 1]
 }
 
-/// Checks what is read from a log in which the byte at `place` was changed.
+/// Checks the records that are read from a log in which the byte at `place` was changed.
 fn check_changed(fs: &SimFilesystem, log: &Log, bytes: &[u8], place: usize) -> usize {
     let (records, damage) = read(fs, bytes);
     let page = (place / PAGE_BYTES * PAGE_BYTES) as u64;
     let outside = |span: &Span| span.end <= page || span.start >= page + PAGE_BYTES as u64;
     let mut read = records.iter().peekable();
     for (span, record) in &log.records {
-        // By their ends: a record whose empty first fragment is lost is read from its second on.
+        // Compare the ends: a record that lost an empty first fragment is read from its second fragment on.
         match read.next_if(|(found, _)| found.end == span.end) {
             Some((_, bytes)) => assert!(bytes == record, "byte {place} changed what is read"),
             None => assert!(!outside(span), "byte {place} cost the record at {}", span.start),
@@ -170,7 +170,7 @@ fn check_changed(fs: &SimFilesystem, log: &Log, bytes: &[u8], place: usize) -> u
 }
 
 #[test]
-fn a_changed_header_costs_at_most_its_page_and_makes_nothing_up() {
+fn a_changed_header_costs_at_most_its_page() {
     for compression in ALL {
         let log = log(compression);
         let fs = SimFilesystem::new(0);
@@ -178,7 +178,8 @@ fn a_changed_header_costs_at_most_its_page_and_makes_nothing_up() {
         for header in headers(&log) {
             for place in header..header + HEADER_BYTES {
                 let was = bytes[place];
-                // All values of the type, which no checksum covers, and all single bits of the rest.
+                // All values of the type byte, which no checksum covers, and all single bits of the other
+                // bytes.
                 let others: Vec<u8> = match place == header && compression == Compression::None {
                     true => (0..=255).filter(|&value| value != was).collect(),
                     false => (0..8).map(|bit| was ^ (1 << bit)).collect(),
@@ -202,7 +203,7 @@ fn a_flipped_bit_in_a_record_costs_that_record() {
     for place in 0..bytes.len() {
         let after = headers.partition_point(|&header| header <= place);
         let header = headers[after - 1];
-        // Headers have a test of their own.
+        // Headers have their own test.
         if place < header + HEADER_BYTES {
             continue;
         }
@@ -214,7 +215,7 @@ fn a_flipped_bit_in_a_record_costs_that_record() {
 }
 
 #[test]
-fn a_page_that_was_never_written_is_damage_and_the_rest_survives() {
+fn an_unwritten_page_is_damage_and_other_pages_survive() {
     let log = log(Compression::Snappy);
     let fs = SimFilesystem::new(0);
     let pages = log.bytes.len() / PAGE_BYTES;
@@ -234,7 +235,7 @@ fn a_page_that_was_never_written_is_damage_and_the_rest_survives() {
 }
 
 #[test]
-fn zeros_at_the_end_are_room_and_not_damage() {
+fn zeros_at_the_end_are_not_damage() {
     let mut log = log(Compression::Snappy);
     for zeros in [1, 6, 7, 8, PAGE_BYTES, 5 * PAGE_BYTES + 3] {
         let mut bytes = log.bytes.clone();
@@ -242,7 +243,7 @@ fn zeros_at_the_end_are_room_and_not_damage() {
         let (records, damage) = read(&SimFilesystem::new(0), &bytes);
         assert_eq!((records.len(), damage), (log.records.len(), vec![]), "{zeros} zeros");
     }
-    // In front of a record they are not.
+    // Zeros before a record are damage.
     let end = log.bytes.len().next_multiple_of(PAGE_BYTES);
     log.bytes.resize(end + PAGE_BYTES, 0);
     let again = log.bytes[..PAGE_BYTES].to_vec();
@@ -253,7 +254,7 @@ fn zeros_at_the_end_are_room_and_not_damage() {
 }
 
 #[test]
-fn a_limit_holds_and_can_be_raised() {
+fn reading_stops_at_the_limit_until_it_is_raised() {
     let log = log(Compression::Snappy);
     let fs = SimFilesystem::new(0);
     fs.plant(&dir::segment_path(Path::new(DIR), 0), &log.bytes);
@@ -274,7 +275,7 @@ fn a_limit_holds_and_can_be_raised() {
 }
 
 #[test]
-fn reading_can_begin_at_every_record() {
+fn reading_can_start_at_every_record() {
     let log = log(Compression::Zstd);
     let fs = SimFilesystem::new(0);
     fs.plant(&dir::segment_path(Path::new(DIR), 0), &log.bytes);
@@ -289,7 +290,7 @@ fn reading_can_begin_at_every_record() {
 }
 
 #[test]
-fn an_unreadable_page_can_be_tried_again_or_given_up() {
+fn an_unreadable_page_can_be_retried_or_given_up() {
     let log = log(Compression::Snappy);
     let fs = SimFilesystem::new(0);
     fs.plant(&dir::segment_path(Path::new(DIR), 0), &log.bytes);
@@ -314,7 +315,7 @@ fn an_unreadable_page_can_be_tried_again_or_given_up() {
 }
 
 #[test]
-fn a_missing_segment_is_said_to_be_missing() {
+fn a_missing_segment_is_reported() {
     let fs = SimFilesystem::new(0);
     fs.create_dir_all(Path::new(DIR)).unwrap();
     let error = SegmentReader::open(&fs, Path::new(DIR), 7, 0).unwrap_err();
@@ -322,7 +323,7 @@ fn a_missing_segment_is_said_to_be_missing() {
 }
 
 #[test]
-fn transfers_of_single_bytes_read_the_same() {
+fn reads_of_single_bytes_give_the_same_records() {
     let log = log(Compression::Snappy);
     let fs = SimFilesystem::new(3);
     fs.set_max_transfer(Some(1));

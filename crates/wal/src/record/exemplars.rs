@@ -1,29 +1,26 @@
-//! Exemplar records: as samples, with a label set behind each value.
+//! Exemplar records: like sample records, with a label set after each value.
 //!
 //! ```text
 //! ┌───┬───────────┬───────────┬──────────────────────┬──────────────────────┬─────────┬───────────┐
-//! │ 4 │ reference │ timestamp │ reference less the   │ timestamp less the   │ value   │ label set │ ...
-//! │   │ 8 bytes   │ 8 bytes   │ one in front, varint │ one in front, varint │ 8 bytes │           │
+//! │ 4 │ reference │ timestamp │ reference minus the  │ timestamp minus the  │ value   │ label set │ ...
+//! │   │ 8 bytes   │ 8 bytes   │ first one, varint    │ first one, varint    │ 8 bytes │           │
 //! └───┴───────────┴───────────┴──────────────────────┴──────────────────────┴─────────┴───────────┘
 //! ```
 
 use super::{Base, Cursor, DecodeError, RecordType, take_f64};
 use model::{LabelsRef, varint};
 
-/// An exemplar of a record.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ExemplarEntry<'a> {
-    /// Which series.
+    /// Reference of the series.
     pub reference: u64,
     /// Milliseconds since 1970.
     pub timestamp: i64,
-    /// The observed value.
     pub value: f64,
     /// The exemplar's own labels.
     pub labels: LabelsRef<'a>,
 }
 
-/// Builds a record of exemplars.
 #[derive(Debug, Clone)]
 pub struct ExemplarsBuilder {
     bytes: Vec<u8>,
@@ -32,12 +29,10 @@ pub struct ExemplarsBuilder {
 }
 
 impl ExemplarsBuilder {
-    /// An empty record.
     pub fn new() -> Self {
         ExemplarsBuilder { bytes: vec![RecordType::Exemplars as u8], entries: 0, base: Base::default() }
     }
 
-    /// Adds an exemplar.
     pub fn push(&mut self, reference: u64, timestamp: i64, value: f64, labels: LabelsRef<'_>) {
         if self.entries == 0 {
             self.base = Base { reference, timestamp };
@@ -59,7 +54,7 @@ impl Default for ExemplarsBuilder {
     }
 }
 
-/// Reads a record of exemplars.
+/// Decodes a record of exemplars.
 pub fn exemplars(record: &[u8]) -> Result<Exemplars<'_>, DecodeError> {
     let (mut cursor, _) = Cursor::new(record, |kind| kind == RecordType::Exemplars)?;
     let base = cursor.take_base()?;

@@ -3,10 +3,10 @@
 //!
 //! ```text
 //! ┌──────┬───────────┬───────────┬──────────────────────┬──────────────────────┬───────────┐
-//! │ 7-10 │ reference │ timestamp │ reference less the   │ timestamp less the   │ histogram │ ...
-//! │      │ 8 bytes   │ 8 bytes   │ one in front, varint │ one in front, varint │           │
+//! │ 7-10 │ reference │ timestamp │ reference minus the  │ timestamp minus the  │ histogram │ ...
+//! │      │ 8 bytes   │ 8 bytes   │ first one, varint    │ first one, varint    │           │
 //! └──────┴───────────┴───────────┴──────────────────────┴──────────────────────┴───────────┘
-//! 12, 13: in front of each histogram what is in front of each value in record type 11
+//! 12, 13: each histogram is preceded by the same fields as each value in record type 11
 //!
 //! histogram     integer counts (7, 9, 12)     float counts (8, 10, 13)
 //! reset hint    1 byte
@@ -17,7 +17,7 @@
 //! sum           8 bytes
 //! positive, then negative spans: number, uvarint; each offset, varint, and length, uvarint
 //! positive, then negative buckets: number, uvarint; each
-//!               varint, less the one before   8 bytes
+//!               varint, minus the previous    8 bytes
 //! custom bounds, with schema -53 only: number, uvarint; each 8 bytes
 //! ```
 
@@ -25,16 +25,15 @@ use super::{Base, Cursor, DecodeError, RecordType, StartBase, take_byte, take_f6
 use model::histogram::CUSTOM_BUCKETS_SCHEMA;
 use model::{BucketSpan, Counts, Histogram, ResetHint, varint};
 
-/// A native histogram of a record.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HistogramEntry {
-    /// Which series.
+    /// Reference of the series.
     pub reference: u64,
     /// Milliseconds since 1970.
     pub timestamp: i64,
-    /// Milliseconds since 1970; 0 is unset.
+    /// Milliseconds since 1970; 0 means unset.
     pub start_timestamp: i64,
-    /// The histogram, as it stands there; see [`Histogram::validate`].
+    /// The histogram as stored, not validated; see [`Histogram::validate`].
     pub histogram: Histogram,
 }
 
@@ -49,7 +48,7 @@ pub struct HistogramsBuilder {
 }
 
 impl HistogramsBuilder {
-    /// The type of record that `histogram` has to be in.
+    /// Returns the type of record that can hold `histogram`.
     pub fn kind(histogram: &Histogram, start_timestamp: i64) -> RecordType {
         let float = matches!(histogram.counts, Counts::Float { .. });
         let custom = histogram.schema == CUSTOM_BUCKETS_SCHEMA;
@@ -63,7 +62,7 @@ impl HistogramsBuilder {
         }
     }
 
-    /// An empty record of type `kind`; `None` where that holds no histograms.
+    /// Makes an empty record of type `kind`, or returns `None` if that type does not hold histograms.
     pub fn new(kind: RecordType) -> Option<Self> {
         let (base, start) = (Base::default(), StartBase::default());
         kind.is_histograms().then(|| HistogramsBuilder {
@@ -75,8 +74,8 @@ impl HistogramsBuilder {
         })
     }
 
-    /// Adds a histogram. Says `false`, and adds nothing, where the histogram is not one of this record's
-    /// type: the shapes differ, so that it would be read as something else.
+    /// Adds a histogram. Returns false, and adds nothing, if the histogram does not belong into this type of
+    /// record: it would be decoded wrongly.
     #[must_use]
     pub fn push(
         &mut self,
@@ -87,7 +86,7 @@ impl HistogramsBuilder {
     ) -> bool {
         let with_start =
             matches!(self.kind, RecordType::HistogramsWithStart | RecordType::FloatHistogramsWithStart);
-        // A record with start timestamps may hold a histogram without.
+        // A record with start timestamps may also hold a histogram without one.
         let asked = if with_start { start_timestamp | 1 } else { start_timestamp };
         if Self::kind(histogram, asked) != self.kind {
             return false;
@@ -154,8 +153,8 @@ fn put_histogram(out: &mut Vec<u8>, histogram: &Histogram) {
     }
 }
 
-/// Takes a number, then so many items of at least `bytes` bytes each: more than there can be are refused
-/// before anything is allocated for them.
+/// Reads a count, then that many items of at least `bytes` bytes each. A count that exceeds the remaining
+/// input is refused before memory is allocated for it.
 fn take_list<T>(
     input: &mut &[u8],
     bytes: usize,
@@ -213,7 +212,7 @@ fn take_histogram(input: &mut &[u8], float: bool) -> Option<Histogram> {
     })
 }
 
-/// Reads a record of native histograms of any type.
+/// Decodes a record of native histograms of any type.
 pub fn histograms(record: &[u8]) -> Result<Histograms<'_>, DecodeError> {
     let (mut cursor, kind) = Cursor::new(record, RecordType::is_histograms)?;
     let float = matches!(

@@ -8,26 +8,22 @@
 //!                                     └── as often as the number says ───────────────┘
 //! ```
 //!
-//! A Prometheus agent deletes or hangs on a log with such records, so narthex keeps them in a log of
-//! their own.
+//! A Prometheus agent deletes or hangs on a log with such records, so narthex keeps them in a separate log.
 
 use super::{Cursor, DecodeError, RecordType, take_byte};
 use model::{MetricType, varint};
 
-/// The metadata of a reference. The texts are as they were written; Prometheus' own are UTF-8.
+/// The metadata of a reference. The texts are the stored bytes; those that Prometheus writes are UTF-8.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MetadataEntry<'a> {
-    /// Which series.
+    /// Reference of the series.
     pub reference: u64,
-    /// Its type. The log's numbers are those of remote write.
+    /// The metric's type. Its numbers in the log are those of remote write.
     pub kind: MetricType,
-    /// Its unit.
     pub unit: &'a [u8],
-    /// Its help text.
     pub help: &'a [u8],
 }
 
-/// Builds a record of metadata.
 #[derive(Debug, Clone)]
 pub struct MetadataBuilder {
     bytes: Vec<u8>,
@@ -35,7 +31,6 @@ pub struct MetadataBuilder {
 }
 
 impl MetadataBuilder {
-    /// An empty record.
     pub fn new() -> Self {
         MetadataBuilder { bytes: vec![RecordType::Metadata as u8], entries: 0 }
     }
@@ -60,7 +55,7 @@ impl Default for MetadataBuilder {
     }
 }
 
-/// Reads a record of metadata.
+/// Decodes a record of metadata.
 pub fn metadata(record: &[u8]) -> Result<MetadataEntries<'_>, DecodeError> {
     Ok(MetadataEntries(Cursor::new(record, |kind| kind == RecordType::Metadata)?.0))
 }
@@ -77,7 +72,7 @@ impl<'a> Iterator for MetadataEntries<'a> {
             let reference = varint::take_u64(rest)?;
             let kind = MetricType::from_number(u64::from(take_byte(rest)?));
             let mut entry = MetadataEntry { reference, kind, unit: b"", help: b"" };
-            // A field takes two bytes at least, so a lying number ends with the record.
+            // A field has at least two bytes, so a wrong count stops at the end of the record.
             for _ in 0..varint::take_u64(rest)? {
                 let (name, value) = (varint::take_bytes(rest)?, varint::take_bytes(rest)?);
                 match name {

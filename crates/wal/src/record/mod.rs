@@ -1,5 +1,5 @@
-//! Records: what is inside. The first byte says the type; builders write them, iterators read them,
-//! without allocating per entry (histograms aside).
+//! The contents of records. The first byte is the type. Builders write records and iterators decode them,
+//! without an allocation per entry (except for histograms).
 //!
 //! | type | holds | builder | iterator |
 //! | --- | --- | --- | --- |
@@ -12,29 +12,28 @@
 //! | 7 to 10, 12, 13 | native histograms | [`HistogramsBuilder`] | [`histograms()`] |
 //! | 14 | the time before which a checkpoint dropped samples | | |
 //!
-//! Numbers are varints (`uvarint`), zigzag varints (`varint`), or big-endian of 8 bytes. A *reference* is
-//! the number of a series. Types 11 to 14 came in 2026: an older Prometheus cannot read them.
+//! Numbers are varints (`uvarint`), zigzag varints (`varint`), or 8 bytes in big-endian order. A *reference*
+//! is the number of a series. Types 11 to 14 were introduced in 2026; an older Prometheus cannot read them.
 
-/// What all builders have in common: the record as it is, and beginning anew.
+/// Methods that all builders share.
 macro_rules! finished_record {
     ($builder:ty) => {
         impl $builder {
-            /// The record.
             pub fn bytes(&self) -> &[u8] {
                 &self.bytes
             }
 
-            /// How many entries it has.
+            /// Number of entries in the record.
             pub fn len(&self) -> u32 {
                 self.entries
             }
 
-            /// Whether it has none; then it is not to be written.
+            /// Returns true if the record has no entries. Such a record must not be written.
             pub fn is_empty(&self) -> bool {
                 self.entries == 0
             }
 
-            /// Begins anew, with the same type, keeping the memory.
+            /// Removes all entries. The type of the record and its memory stay.
             pub fn clear(&mut self) {
                 self.bytes.truncate(1);
                 self.entries = 0;
@@ -57,21 +56,18 @@ pub use samples::{SampleEntry, Samples, SamplesBuilder, samples};
 pub use series::{Series, SeriesBuilder, series};
 pub use tombstones::{Tombstone, Tombstones, tombstones};
 
-/// The type of a record: its first byte.
+/// The type of a record, which is its first byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum RecordType {
-    /// Label sets of references.
     Series = 1,
-    /// Float samples.
     Samples = 2,
-    /// Deleted stretches of series.
+    /// Deleted time ranges of series.
     Tombstones = 3,
-    /// Exemplars.
     Exemplars = 4,
-    /// Where a server's out-of-order samples went. Never in an agent's log.
+    /// Where a server's out-of-order samples were stored. Never in an agent's log.
     MmapMarkers = 5,
-    /// Types, units and help texts. Never in an agent's log: it cannot bear them.
+    /// Types, units and help texts. Never in an agent's log: an agent cannot read them.
     Metadata = 6,
     /// Native histograms with integer counts.
     Histograms = 7,
@@ -92,7 +88,7 @@ pub enum RecordType {
 }
 
 impl RecordType {
-    /// All types, by number.
+    /// All types, in the order of their numbers.
     pub const ALL: [RecordType; 14] = [
         Self::Series,
         Self::Samples,
@@ -110,17 +106,15 @@ impl RecordType {
         Self::MinValidTime,
     ];
 
-    /// The type with this number.
     pub fn from_number(number: u8) -> Option<Self> {
         Self::ALL.get(usize::from(number).checked_sub(1)?).copied()
     }
 
-    /// The type of `record`.
+    /// Returns the type of `record`, or `None` if it is unknown or the record is empty.
     pub fn of(record: &[u8]) -> Option<Self> {
         Self::from_number(*record.first()?)
     }
 
-    /// Whether it holds native histograms.
     pub const fn is_histograms(self) -> bool {
         matches!(
             self,
@@ -133,13 +127,13 @@ impl RecordType {
         )
     }
 
-    /// Whether it holds what a queue delivers (samples, histograms or exemplars), and not only what says
-    /// something about it.
+    /// Returns true if the record holds data that a queue delivers (samples, histograms or exemplars), not
+    /// information about such data.
     pub const fn is_data(self) -> bool {
         self.is_histograms() || matches!(self, Self::Samples | Self::SamplesWithStart | Self::Exemplars)
     }
 
-    /// Its name, as Prometheus calls it in its metrics.
+    /// The type's name in the metrics of Prometheus.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Series => "series",
@@ -166,17 +160,17 @@ impl std::fmt::Display for RecordType {
     }
 }
 
-/// The contents of a record end too early or make no sense.
+/// The contents of a record end too early or are invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a record of type {kind:?} is malformed at entry {entry}")]
 pub struct DecodeError {
-    /// The record's type, if it is the one that was asked for.
+    /// The type of the record, or `None` if it is unknown or not the requested one.
     pub kind: Option<RecordType>,
-    /// Number of the entry, from 0. Those before it are good.
+    /// Number of the malformed entry, from 0. The entries before it are valid.
     pub entry: u32,
 }
 
-/// Takes 8 bytes, big-endian.
+/// Reads 8 bytes in big-endian order.
 fn take_be64(input: &mut &[u8]) -> Option<u64> {
     let (bytes, rest) = input.split_first_chunk()?;
     *input = rest;
@@ -193,8 +187,8 @@ fn take_byte(input: &mut &[u8]) -> Option<u8> {
     Some(byte)
 }
 
-/// How references and timestamps of a record's entries are written: the old way, as differences to the
-/// first entry, which stands in full before it.
+/// The older encoding of references and timestamps: as differences to those of the first entry, which are
+/// stored in full at the start of the record.
 #[derive(Debug, Clone, Copy, Default)]
 struct Base {
     reference: u64,
@@ -214,8 +208,9 @@ impl Base {
     }
 }
 
-/// How references and timestamps are written together with start timestamps: references as differences
-/// to the entry before, timestamps to the first, start timestamps behind a marker.
+/// The encoding of references and timestamps in records with start timestamps. A reference is stored as the
+/// difference to the previous entry, a timestamp as the difference to the first entry. A marker precedes each
+/// start timestamp.
 #[derive(Debug, Clone, Copy, Default)]
 struct StartBase {
     previous_reference: u64,
@@ -273,7 +268,7 @@ impl StartBase {
     }
 }
 
-/// The reading side of a record: what is left of it, and how many entries went by.
+/// Decodes a record: `rest` is the remaining input, `entry` the number of entries decoded so far.
 #[derive(Debug, Clone)]
 struct Cursor<'a> {
     kind: Option<RecordType>,
@@ -292,7 +287,7 @@ impl<'a> Cursor<'a> {
         Ok((Cursor { kind: Some(kind), rest, entry: 0 }, kind))
     }
 
-    /// What stands in front of all entries; nothing does in a record without entries.
+    /// Reads the base that precedes the entries. A record without entries has no base.
     fn take_base(&mut self) -> Result<Base, DecodeError> {
         if self.rest.is_empty() {
             return Ok(Base::default());
@@ -300,7 +295,7 @@ impl<'a> Cursor<'a> {
         Base::take(&mut self.rest).ok_or(DecodeError { kind: self.kind, entry: 0 })
     }
 
-    /// The next entry, read by `take`; after an error nothing more.
+    /// Decodes the next entry with `take`. After an error there are no more entries.
     #[inline]
     fn next<T>(
         &mut self,
@@ -322,7 +317,7 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// Reads a whole record without keeping anything of it: how many entries it has, or where it is malformed.
+/// Decodes a whole record and discards it. Returns the number of entries, or where the record is malformed.
 pub fn check(record: &[u8]) -> Result<u32, DecodeError> {
     fn count<T>(entries: impl Iterator<Item = Result<T, DecodeError>>) -> Result<u32, DecodeError> {
         entries.map(|entry| entry.map(drop)).try_fold(0, |count, entry| entry.map(|()| count + 1))

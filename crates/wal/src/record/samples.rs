@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! ┌───┬───────────┬───────────┬──────────────────────┬──────────────────────┬─────────┐
-//! │ 2 │ reference │ timestamp │ reference less the   │ timestamp less the   │ value   │ ...
-//! │   │ 8 bytes   │ 8 bytes   │ one in front, varint │ one in front, varint │ 8 bytes │
+//! │ 2 │ reference │ timestamp │ reference minus the  │ timestamp minus the  │ value   │ ...
+//! │   │ 8 bytes   │ 8 bytes   │ first one, varint    │ first one, varint    │ 8 bytes │
 //! └───┴───────────┴───────────┴──────────────────────┴──────────────────────┴─────────┘
 //!
 //! ┌────┬───────────┬───────────┬─────────────┬─────────┬──────────────┬───────────┬────────────┬─────────┐
@@ -11,26 +11,23 @@
 //! │    │ varint    │ varint    │ stamp varint│ 8 bytes │ less the one │ less the  │ stamp      │ 8 bytes │
 //! │    │           │           │             │         │ before       │ first     │            │         │
 //! └────┴───────────┴───────────┴─────────────┴─────────┴──────────────┴───────────┴────────────┴─────────┘
-//! start timestamp:  0 none │ 1 that of the entry before │ 2, then a varint: less the first's
+//! start timestamp:  0 none │ 1 that of the entry before │ 2, then a varint: minus the first start timestamp
 //! ```
 
 use super::{Base, Cursor, DecodeError, RecordType, StartBase, take_f64};
 use model::varint;
 
-/// A float sample of a record.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SampleEntry {
-    /// Which series.
+    /// Reference of the series.
     pub reference: u64,
     /// Milliseconds since 1970.
     pub timestamp: i64,
-    /// Milliseconds since 1970; 0 is unset.
+    /// Milliseconds since 1970; 0 means unset.
     pub start_timestamp: i64,
-    /// The value.
     pub value: f64,
 }
 
-/// Builds a record of float samples.
 #[derive(Debug, Clone)]
 pub struct SamplesBuilder {
     bytes: Vec<u8>,
@@ -40,7 +37,7 @@ pub struct SamplesBuilder {
 }
 
 impl SamplesBuilder {
-    /// An empty record without start timestamps, which every Prometheus can read.
+    /// Makes an empty record without start timestamps, which every version of Prometheus can read.
     pub fn new() -> Self {
         SamplesBuilder {
             bytes: vec![RecordType::Samples as u8],
@@ -50,13 +47,13 @@ impl SamplesBuilder {
         }
     }
 
-    /// An empty record with start timestamps.
+    /// Makes an empty record with start timestamps.
     pub fn with_start_timestamps() -> Self {
         let start = Some(StartBase::default());
         SamplesBuilder { bytes: vec![RecordType::SamplesWithStart as u8], start, ..Self::new() }
     }
 
-    /// Adds a sample. A record without start timestamps drops `start_timestamp`.
+    /// Adds a sample. A record without start timestamps ignores `start_timestamp`.
     #[inline]
     pub fn push(&mut self, reference: u64, timestamp: i64, start_timestamp: i64, value: f64) {
         let first = self.entries == 0;
@@ -85,7 +82,7 @@ impl Default for SamplesBuilder {
     }
 }
 
-/// Reads a record of float samples, with or without start timestamps.
+/// Decodes a record of float samples, with or without start timestamps.
 pub fn samples(record: &[u8]) -> Result<Samples<'_>, DecodeError> {
     let accepts = |kind| matches!(kind, RecordType::Samples | RecordType::SamplesWithStart);
     let (mut cursor, kind) = Cursor::new(record, accepts)?;

@@ -7,12 +7,11 @@
 //! └───┴───────────┴───────────────────────────┘
 //! ```
 //!
-//! The label set is in the canonical bytes of [`model::labels`].
+//! The label set is stored in the canonical bytes of [`model::labels`].
 
 use super::{Cursor, DecodeError, RecordType, take_be64};
 use model::LabelsRef;
 
-/// Builds a series record.
 #[derive(Debug, Clone)]
 pub struct SeriesBuilder {
     bytes: Vec<u8>,
@@ -26,12 +25,10 @@ impl Default for SeriesBuilder {
 }
 
 impl SeriesBuilder {
-    /// An empty record.
     pub fn new() -> Self {
         SeriesBuilder { bytes: vec![RecordType::Series as u8], entries: 0 }
     }
 
-    /// Adds a series.
     #[inline]
     pub fn push(&mut self, reference: u64, labels: LabelsRef<'_>) {
         self.bytes.extend_from_slice(&reference.to_be_bytes());
@@ -42,8 +39,8 @@ impl SeriesBuilder {
 
 finished_record!(SeriesBuilder);
 
-/// Reads a series record: references and their label sets. Their shape is checked, the order of names is
-/// not (see [`LabelsRef::parse`]).
+/// Decodes a series record into references and their label sets. The encoding of the label sets is checked,
+/// the order of their names is not (see [`LabelsRef::parse`]).
 pub fn series(record: &[u8]) -> Result<Series<'_>, DecodeError> {
     Ok(Series(Cursor::new(record, |kind| kind == RecordType::Series)?.0))
 }

@@ -13,7 +13,7 @@ fn all<T>(entries: impl Iterator<Item = Result<T, DecodeError>>) -> Vec<T> {
 }
 
 #[test]
-fn a_series_record_has_the_bytes_of_prometheus() {
+fn series_records_are_encoded_as_in_prometheus() {
     let mut builder = SeriesBuilder::new();
     builder.push(1, labels(&[("__name__", "up"), ("job", "a")]).as_ref());
     builder.push(0x0102_0304_0506_0708, labels(&[("x", "é")]).as_ref());
@@ -29,7 +29,7 @@ fn a_series_record_has_the_bytes_of_prometheus() {
 }
 
 #[test]
-fn a_sample_record_has_the_bytes_of_prometheus() {
+fn sample_records_are_encoded_as_in_prometheus() {
     let mut builder = SamplesBuilder::new();
     builder.push(10, 1000, 77, 1.5);
     builder.push(7, 1130, 0, -0.0);
@@ -44,7 +44,7 @@ fn a_sample_record_has_the_bytes_of_prometheus() {
 }
 
 #[test]
-fn a_sample_record_with_start_timestamps_has_the_bytes_of_prometheus() {
+fn sample_records_with_start_timestamps_are_encoded_as_in_prometheus() {
     let mut builder = SamplesBuilder::with_start_timestamps();
     let entries = [(10, 1000, 900, 1.5), (7, 1130, 900, 0.0), (8, 1130, 0, 0.0), (9, 990, 905, 0.0)];
     for (reference, timestamp, start, value) in entries {
@@ -62,7 +62,7 @@ fn a_sample_record_with_start_timestamps_has_the_bytes_of_prometheus() {
 }
 
 #[test]
-fn an_exemplar_record_has_the_bytes_of_prometheus() {
+fn exemplar_records_are_encoded_as_in_prometheus() {
     let mut builder = ExemplarsBuilder::new();
     builder.push(10, 1000, 1.5, labels(&[("trace_id", "ab")]).as_ref());
     builder.push(12, 999, 1.5, LabelsRef::EMPTY);
@@ -79,14 +79,14 @@ fn an_exemplar_record_has_the_bytes_of_prometheus() {
 }
 
 #[test]
-fn a_metadata_record_has_the_bytes_of_prometheus() {
+fn metadata_records_are_encoded_as_in_prometheus() {
     let mut builder = MetadataBuilder::new();
     let entry = MetadataEntry { reference: 300, kind: MetricType::Counter, unit: b"s", help: b"Runs." };
     builder.push(entry);
     let golden = b"\x06\xac\x02\x01\x02\x04UNIT\x01s\x04HELP\x05Runs.";
     assert_eq!(builder.bytes(), golden);
     assert_eq!(all(metadata(golden).unwrap()), [entry]);
-    // A field that came later is passed over, one that is missing is empty.
+    // An unknown field is skipped, a missing one is empty.
     let other = b"\x06\x01\x02\x01\x05COLOR\x03red\x02\x03\x00";
     let read = all(metadata(other).unwrap());
     assert_eq!(read[0], MetadataEntry { reference: 1, kind: MetricType::Gauge, unit: b"", help: b"" });
@@ -94,7 +94,7 @@ fn a_metadata_record_has_the_bytes_of_prometheus() {
 }
 
 #[test]
-fn tombstones_mmap_markers_and_valid_times_are_read() {
+fn tombstones_mmap_markers_and_valid_times_are_decoded() {
     let record = b"\x03\0\0\0\0\0\0\0\x05\x14\xc8\x01\0\0\0\0\0\0\0\x06\x01\x00";
     let read = all(tombstones(record).unwrap());
     assert_eq!(read[0], Tombstone { reference: 5, from: 10, to: 100 });
@@ -133,7 +133,7 @@ fn custom() -> Histogram {
 }
 
 #[test]
-fn histogram_records_have_the_bytes_of_prometheus() {
+fn histogram_records_are_encoded_as_in_prometheus() {
     let mut builder = HistogramsBuilder::new(RecordType::Histograms).unwrap();
     assert!(builder.push(10, 1000, 0, &exponential()));
     let golden = b"\x07\
@@ -167,7 +167,7 @@ fn histogram_records_have_the_bytes_of_prometheus() {
 }
 
 #[test]
-fn a_histogram_goes_only_into_a_record_of_its_type() {
+fn a_histogram_is_accepted_only_by_records_of_its_type() {
     let kinds = [
         (exponential(), 0, RecordType::Histograms),
         (exponential(), 5, RecordType::HistogramsWithStart),
@@ -180,7 +180,7 @@ fn a_histogram_goes_only_into_a_record_of_its_type() {
             let Some(mut builder) = HistogramsBuilder::new(other) else { continue };
             let with_start =
                 matches!(other, RecordType::HistogramsWithStart | RecordType::FloatHistogramsWithStart);
-            // A record with start timestamps also takes histograms without.
+            // A record with start timestamps also accepts histograms without one.
             let fits = other == kind || (with_start && HistogramsBuilder::kind(&histogram, 1) == other);
             assert_eq!(builder.push(1, 2, start, &histogram), fits, "{histogram:?} in {other}");
             assert_eq!(builder.is_empty(), !fits);
@@ -190,7 +190,7 @@ fn a_histogram_goes_only_into_a_record_of_its_type() {
 }
 
 #[test]
-fn a_record_without_entries_is_empty_and_one_that_ends_early_says_where() {
+fn a_truncated_record_reports_the_malformed_entry() {
     for kind in RecordType::ALL {
         let expected = if kind == RecordType::MinValidTime { Err(()) } else { Ok(0) };
         assert_eq!(check(&[kind as u8]).map_err(drop), expected, "{kind}");
@@ -206,7 +206,7 @@ fn a_record_without_entries_is_empty_and_one_that_ends_early_says_where() {
 }
 
 #[test]
-fn lengths_that_lie_allocate_nothing() {
+fn wrong_lengths_allocate_nothing() {
     let mut builder = HistogramsBuilder::new(RecordType::Histograms).unwrap();
     assert!(builder.push(10, 1000, 0, &exponential()));
     let mut record = builder.bytes().to_vec();
@@ -269,7 +269,8 @@ proptest! {
     fn samples_round_trip(entries: Vec<(u64, i64, i64, u64)>, near in any::<(u64, i64)>(), with_start: bool) {
         let mut builder =
             if with_start { SamplesBuilder::with_start_timestamps() } else { SamplesBuilder::new() };
-        // Of each entry also one near by, which is the usual case, and of the same start.
+        // For each entry, add one with a near reference and timestamp, which is the usual case, and the same
+        // start.
         let entries: Vec<_> = entries.into_iter().flat_map(|(r, t, s, v)| [(r, t, s, v),
             (r.wrapping_add(near.0 % 9), t.wrapping_add(near.1 % 99), s, v + near.0 % 2)]).collect();
         for &(r, t, s, v) in &entries {

@@ -1,4 +1,5 @@
-//! Tombstone records: stretches of series that a server was asked to delete. Read, never written.
+//! Tombstone records: time ranges of series that a server deleted on request. narthex reads them; only a
+//! repair writes them.
 //!
 //! ```text
 //! ┌───┬───────────┬──────────┬──────────┐
@@ -10,18 +11,18 @@
 use super::{Cursor, DecodeError, RecordType, take_be64};
 use model::varint;
 
-/// A deleted stretch of a series.
+/// A deleted time range of a series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tombstone {
-    /// Which series.
+    /// Reference of the series.
     pub reference: u64,
-    /// First timestamp that is deleted, in milliseconds since 1970.
+    /// First deleted timestamp, in milliseconds since 1970.
     pub from: i64,
-    /// Last timestamp that is deleted.
+    /// Last deleted timestamp.
     pub to: i64,
 }
 
-/// Reads a record of tombstones.
+/// Decodes a record of tombstones.
 pub fn tombstones(record: &[u8]) -> Result<Tombstones<'_>, DecodeError> {
     Ok(Tombstones(Cursor::new(record, |kind| kind == RecordType::Tombstones)?.0))
 }

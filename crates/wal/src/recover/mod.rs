@@ -1,4 +1,4 @@
-//! Opening a log again: finding its end, and cutting what was torn.
+//! Opening an existing log: finding its end, and cutting a torn record.
 
 use crate::aside::Aside;
 use crate::dir;
@@ -10,24 +10,25 @@ use crate::reader::SegmentReader;
 use crate::small_file::make_folder;
 use std::path::{Path, PathBuf};
 
-/// What opening a log found.
+/// What [`crate::Writer::open`] found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OpenReport {
-    /// Number of the segment that was begun.
+    /// Number of the new segment.
     pub segment: u64,
-    /// Where the newest segment that was there ends, after cutting; `None` in an empty log.
+    /// The end of the newest existing segment, after cutting. `None` if the log was empty.
     pub end: Option<DurableEnd>,
-    /// From which byte it was read.
+    /// The byte from which that segment was read.
     pub scanned_from: u64,
-    /// How many records were read there.
+    /// Number of records that were read.
     pub records: u64,
-    /// How many bytes were cut from its end: a torn record.
+    /// Bytes of a torn record that were cut from its end.
     pub cut_bytes: u64,
-    /// What was damaged: what was cut, and what stays because whole records follow it.
+    /// The damage found, both what was cut and what stays because complete records follow it.
     pub damage: Vec<Damage>,
-    /// Where what was cut is kept, or why it isn't; `None` where nothing was cut, or nothing was to be kept.
+    /// Where the bytes that were cut are quarantined, or why they could not be. `None` if nothing was cut, or
+    /// no folder was given.
     pub cut_kept: Option<Result<PathBuf, String>>,
-    /// Numbers that were missing and got empty segments.
+    /// Missing numbers for which an empty segment was created.
     pub filled: Vec<u64>,
 }
 
@@ -56,7 +57,7 @@ pub(crate) fn recover(
     Ok(report)
 }
 
-/// Reads the newest segment from `from` on and cuts it behind its last whole record.
+/// Reads the newest segment from `from` on and cuts it after its last complete record.
 fn find_end(
     fs: &dyn Filesystem,
     dir: &Path,
@@ -78,15 +79,16 @@ fn find_end(
     } else {
         Scan::read(fs, dir, newest.number, from)?
     };
-    // Damage right at the known end may as well mean that the known end is wrong, and then cutting there
-    // would cut good records.
+    // Damage exactly at the known end may also mean that the known end is wrong. Cutting there would then
+    // delete good records.
     if from > 0 && scan.damage.first().is_some_and(|damage| damage.offset == from) {
         scan = Scan::read(fs, dir, newest.number, 0)?;
     }
     let end = scan.end.min(newest.bytes);
     let torn = scan.damage.iter().any(|damage| damage.offset + damage.bytes > end);
     let file = fs.open(&path, true).map_err(WalError::io("open", &path))?;
-    // What cannot be read now may be readable some other time, and hold what was acknowledged.
+    // A page that cannot be read now may be readable later, and may hold acknowledged samples. So it is not
+    // cut.
     if torn && end < newest.bytes && !scan.hidden {
         report.cut_kept = aside.map(|aside| {
             let name = format!("{}-from-{end}", dir::name_of(&path));
@@ -95,11 +97,12 @@ fn find_end(
         file.set_len(end).map_err(WalError::io("cut", &path))?;
         report.cut_bytes = newest.bytes - end;
     } else if end < newest.bytes && !scan.hidden && (scan.records > 0 || scan.from == 0) {
-        // Zeros: the file grew before a power cut, and its content did not get there. The size says from here on how far
-        // the segment was written.
+        // Zeros: the file grew before a power cut, but its content was not written. After cutting, the size
+        // of the file is again the end of the written data.
         file.set_len(end).map_err(WalError::io("cut", &path))?;
     }
-    // Also where nothing is cut: what was read, or cut before the program was killed, may not be on disk yet.
+    // Sync even if nothing was cut: the records that were read, or a cut before the program was killed, may
+    // not be on disk yet.
     file.sync_data().map_err(WalError::io("sync", &path))?;
     report.end = Some(DurableEnd { segment: newest.number, offset: end });
     report.scanned_from = scan.from;
@@ -112,7 +115,7 @@ struct Scan {
     from: u64,
     end: u64,
     records: u64,
-    /// Behind the last whole record there is a page that could not be read.
+    /// A page after the last complete record could not be read.
     hidden: bool,
     damage: Vec<Damage>,
 }

@@ -43,7 +43,7 @@ fn plant(fs: &SimFilesystem, bytes: &[u8]) {
 }
 
 #[test]
-fn each_start_begins_a_new_segment_and_leaves_the_old_ones() {
+fn each_start_begins_a_segment_and_keeps_the_old_ones() {
     let fs = SimFilesystem::new(1);
     for number in 0..3 {
         let (mut writer, report) = open(&fs, 0, None);
@@ -56,7 +56,7 @@ fn each_start_begins_a_new_segment_and_leaves_the_old_ones() {
 }
 
 #[test]
-fn a_torn_end_is_cut_at_whatever_byte_it_is_torn() {
+fn a_torn_end_is_cut_wherever_it_is_torn() {
     let (_, spans, bytes) = written();
     for cut in (0..bytes.len()).step_by(7) {
         let fs = SimFilesystem::new(cut as u64);
@@ -110,7 +110,7 @@ fn a_small_log_is_cut_at_each_byte() {
 }
 
 #[test]
-fn only_what_was_written_since_the_known_end_is_read() {
+fn only_records_after_the_known_end_are_read() {
     let (fs, spans, bytes) = written();
     let known = DurableEnd { segment: 0, offset: spans[399].start };
     plant(&fs, &[&bytes[..], b"\x01\x05torn"].concat());
@@ -120,13 +120,13 @@ fn only_what_was_written_since_the_known_end_is_read() {
     assert!(reads <= 6, "{reads}");
     assert_eq!((report.records, report.scanned_from, report.cut_bytes), (1, known.offset, 6));
     assert_eq!(report.end, Some(DurableEnd { segment: 0, offset: bytes.len() as u64 }));
-    // Of an older segment it says nothing.
+    // A known end in an older segment has no effect.
     let (_, report) = open(&fs, 0, Some(known));
     assert_eq!((report.segment, report.records, report.scanned_from), (2, 0, 0));
 }
 
 #[test]
-fn a_known_end_that_is_wrong_costs_nothing() {
+fn a_wrong_known_end_loses_no_records() {
     let (fs, spans, bytes) = written();
     for offset in [3, spans[200].start + 9, spans[399].end - 1] {
         plant(&fs, &bytes);
@@ -143,7 +143,7 @@ fn a_known_end_that_is_wrong_costs_nothing() {
 }
 
 #[test]
-fn damage_in_front_of_whole_records_stays() {
+fn damage_before_complete_records_stays() {
     let (fs, spans, mut bytes) = written();
     bytes[spans[10].start as usize + 20] ^= 1;
     plant(&fs, &bytes);
@@ -153,11 +153,11 @@ fn damage_in_front_of_whole_records_stays() {
 }
 
 #[test]
-fn a_disk_that_cannot_read_the_end_does_not_lose_it() {
+fn an_unreadable_end_is_not_cut() {
     let (fs, spans, mut bytes) = written();
     fs.fail(Op::Read, 1, 1);
     assert_eq!(open(&fs, 0, None).1.damage, [], "tried again");
-    // One that fails for longer, at an end that is torn: what is not read could be whole.
+    // The disk fails for longer, at an end that is torn: the unreadable part could be complete.
     let (fs, ..) = written();
     bytes.truncate(bytes.len() - 5);
     plant(&fs, &bytes);
@@ -171,7 +171,7 @@ fn a_disk_that_cannot_read_the_end_does_not_lose_it() {
 }
 
 #[test]
-fn what_is_cut_is_copied_first_and_cut_all_the_same_where_that_fails() {
+fn torn_bytes_are_copied_if_possible_and_then_cut() {
     let aside = Aside::new("/data/damaged".into(), 1 << 20);
     for full in [false, true] {
         let (fs, spans, mut bytes) = written();
@@ -194,7 +194,7 @@ fn what_is_cut_is_copied_first_and_cut_all_the_same_where_that_fails() {
 }
 
 #[test]
-fn numbers_are_above_all_that_was_ever_used_and_without_gaps() {
+fn segment_numbers_are_never_reused_and_have_no_gaps() {
     let fs = SimFilesystem::new(1);
     assert_eq!(open(&fs, 5, None).1.segment, 5);
     let names = |fs: &SimFilesystem| fs.read_dir(Path::new(DIR)).unwrap();
@@ -207,11 +207,11 @@ fn numbers_are_above_all_that_was_ever_used_and_without_gaps() {
     let (_, report) = open(&fs, 0, None);
     assert_eq!((report.segment, report.filled), (12, vec![7]));
     assert_eq!(numbers(&fs), [5, 6, 7, 8, 9, 10, 11, 12]);
-    // So many are a mistake somewhere else.
+    // A gap this large has another cause.
     let far = 13 + dir::MAX_FILLED;
     let (_, report) = open(&fs, far + 1, None);
     assert_eq!((report.segment, report.filled), (far + 1, vec![]));
-    // Without segments, a checkpoint says what was used.
+    // Without segments, a checkpoint shows which numbers were used.
     for number in numbers(&fs) {
         fs.remove_file(&dir::segment_path(Path::new(DIR), number)).unwrap();
     }
@@ -220,7 +220,7 @@ fn numbers_are_above_all_that_was_ever_used_and_without_gaps() {
 }
 
 #[test]
-fn a_start_without_the_first_segment_leaves_a_log_that_prometheus_opens() {
+fn a_log_without_its_first_segment_still_opens_in_prometheus() {
     let fs = SimFilesystem::new(1);
     (0..3).for_each(|_| drop(open(&fs, 0, None)));
     fs.remove_file(&dir::segment_path(Path::new(DIR), 0)).unwrap();

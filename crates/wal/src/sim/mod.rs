@@ -1,17 +1,17 @@
-//! A hostile file system in memory, for tests of whatever stores bytes.
+//! A hostile file system in memory, for tests of code that stores data.
 //!
-//! It keeps to the letter of what a file system promises and to nothing more:
+//! It guarantees exactly what a real file system guarantees, and no more:
 //!
-//! - What was not synced is lost, kept or torn at any byte by [`SimFilesystem::power_cut`]; a file that has
-//!   grown may have zeros where its bytes were to come. Lengths follow each other in order.
-//! - A name that was made, changed or removed is as it was before unless its folder was synced; of several
-//!   such changes the first few happened.
-//! - After a sync that failed, each write since the last one is on disk or not, and no later sync changes
-//!   that, though reading shows it all until the power goes.
-//! - Reads and writes transfer fewer bytes than asked for, or are interrupted, if a test wants that.
-//! - The disk fills up, or any operation fails, when a test says so.
+//! - Data that was not synced is lost, kept, or torn at any byte by [`SimFilesystem::power_cut`]. A file that
+//!   has grown may have zeros instead of its data. Changes of length take effect in order.
+//! - A creation, rename or removal of a name is undone by a power cut unless its folder was synced. Of
+//!   several such changes, the first few may survive.
+//! - After a failed sync, each write since the last sync is either on disk or lost. Later syncs do not change
+//!   that, although reads return all of the data until the power cut.
+//! - Reads and writes transfer fewer bytes than requested, or are interrupted, if the test enables that.
+//! - The disk becomes full, or an operation fails, when the test says so.
 //!
-//! All that is left to chance follows from the seed.
+//! All random choices follow from the seed.
 
 mod node;
 
@@ -28,7 +28,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub enum Op {
     /// `File::read_at`.
     Read,
-    /// `File::write_at`: some of the bytes are written all the same.
+    /// `File::write_at`. A failed write still writes some of the bytes.
     Write,
     /// `File::sync_data`.
     Sync,
@@ -52,17 +52,17 @@ impl Op {
     }
 }
 
-/// A file system in memory. Clones are handles of the same one.
+/// A file system in memory. Clones refer to the same one.
 #[derive(Debug, Clone)]
 pub struct SimFilesystem(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 struct State {
     rng: fastrand::Rng,
-    /// By number; the root is 0.
+    /// By number; the root folder is 0.
     nodes: BTreeMap<u64, Node>,
     next_node: u64,
-    /// How often the power went: files opened before are gone.
+    /// Number of power cuts. Handles that were opened before a power cut are invalid.
     power_cuts: u64,
     dead: bool,
     dies_after: Option<u64>,
@@ -79,18 +79,18 @@ struct Failing {
     times: u64,
 }
 
-/// What a test does to the disk in the middle of a history.
+/// A change of the disk's behaviour in the middle of a test.
 #[derive(Debug, Clone)]
 pub enum Fault {
     /// See [`SimFilesystem::fail`].
     Fail { op: Op, after: u64, times: u64 },
-    /// Little room is left: see [`SimFilesystem::set_space`].
+    /// Little space is left: see [`SimFilesystem::set_space`].
     Full { bytes: u64 },
     /// See [`SimFilesystem::set_max_transfer`].
     Short { bytes: Option<usize> },
     /// See [`SimFilesystem::die_after`].
     DieAfter { operations: u64 },
-    /// See [`SimFilesystem::heal`]. A machine that has stopped is not healed.
+    /// See [`SimFilesystem::heal`]. Has no effect on a machine that has stopped.
     Heal,
 }
 
@@ -108,7 +108,7 @@ impl Fault {
 }
 
 impl SimFilesystem {
-    /// An empty file system; the same seed makes the same choices.
+    /// Makes an empty file system. The same seed leads to the same random choices.
     pub fn new(seed: u64) -> Self {
         SimFilesystem(Arc::new(Mutex::new(State {
             rng: fastrand::Rng::with_seed(seed),
@@ -124,41 +124,43 @@ impl SimFilesystem {
         })))
     }
 
-    /// From now on at most `bytes` more fit, and with none left no new file; `None` for no limit.
+    /// Limits the space: `bytes` more fit, and if none are left no file can be created. `None` removes the
+    /// limit.
     pub fn set_space(&self, bytes: Option<u64>) {
         self.lock().space = bytes;
     }
 
-    /// From now on a read or write transfers between 1 and `bytes` bytes, or is interrupted; `None` for all.
+    /// Makes each read or write transfer between 1 and `bytes` bytes, or be interrupted. `None` restores full
+    /// transfers.
     pub fn set_max_transfer(&self, bytes: Option<usize>) {
         self.lock().max_transfer = bytes;
     }
 
-    /// Makes operations of a kind fail (`EIO`): the next `after` succeed, then `times` fail.
+    /// Makes operations of one kind fail (`EIO`): the next `after` succeed, then `times` fail.
     pub fn fail(&self, op: Op, after: u64, times: u64) {
         self.lock().faults.push(Failing { op, after, times });
     }
 
-    /// Takes back what [`SimFilesystem::fail`], [`SimFilesystem::die_after`] and the limits said.
+    /// Undoes [`SimFilesystem::fail`], [`SimFilesystem::die_after`] and the limits.
     pub fn heal(&self) {
         let mut state = self.lock();
         state.faults.clear();
         (state.space, state.max_transfer, state.dies_after) = (None, None, None);
     }
 
-    /// After `operations` more operations that change the disk the machine stops, in the middle of the last,
-    /// and nothing works until [`SimFilesystem::power_cut`].
+    /// Stops the machine after `operations` more operations that change the disk, in the middle of the next
+    /// one. Then everything fails until [`SimFilesystem::power_cut`].
     pub fn die_after(&self, operations: u64) {
         self.lock().dies_after = Some(operations);
     }
 
-    /// Whether the machine stopped ([`SimFilesystem::die_after`]).
+    /// Returns true if the machine stopped because of [`SimFilesystem::die_after`].
     pub fn is_dead(&self) -> bool {
         self.lock().dead
     }
 
-    /// Switches the machine off and on: what was not synced is lost, kept or torn, files that were open are
-    /// gone, and faults, limits and [`SimFilesystem::die_after`] are forgotten.
+    /// Switches the machine off and on. Data that was not synced is lost, kept or torn. Open handles become
+    /// invalid. Faults, limits and [`SimFilesystem::die_after`] are cleared.
     pub fn power_cut(&self) {
         let mut state = self.lock();
         let State { rng, nodes, .. } = &mut *state;
@@ -169,18 +171,18 @@ impl SimFilesystem {
         self.heal();
     }
 
-    /// Nothing goes on as long as what this gives is kept: a disk that is slow. Whoever keeps it must not ask for
-    /// anything meanwhile.
+    /// Blocks all operations until the returned guard is dropped, like a slow disk. The holder must not use
+    /// the file system meanwhile.
     pub fn hold(&self) -> impl Drop + '_ {
         self.lock()
     }
 
-    /// How often an operation was asked for.
+    /// Number of times that an operation was requested.
     pub fn count(&self, op: Op) -> u64 {
         self.lock().counts.get(&op).copied().unwrap_or(0)
     }
 
-    /// The bytes of a file as reading shows them.
+    /// The bytes of a file as a read returns them.
     pub fn contents(&self, path: &Path) -> Option<Vec<u8>> {
         let state = self.lock();
         match state.nodes.get(&state.find(path).ok()?)? {
@@ -189,7 +191,7 @@ impl SimFilesystem {
         }
     }
 
-    /// Puts a file there with these bytes, durably, whatever was there: what a fault of the disk may do.
+    /// Stores a file with these bytes durably, replacing any existing one. Simulates damage by the disk.
     pub fn plant(&self, path: &Path, bytes: &[u8]) {
         let mut state = self.lock();
         let file = Node::File(Regular { view: bytes.to_vec(), durable: bytes.to_vec(), changes: Vec::new() });
@@ -219,7 +221,8 @@ fn off() -> io::Error {
 }
 
 impl State {
-    /// Counts an operation, and says whether it fails. `Err` with `off` means that nothing at all happens.
+    /// Counts an operation and decides whether it fails. The outer `Err` means that the machine is off and
+    /// the operation has no effect at all; the inner `Err` is the failure.
     fn begin(&mut self, op: Op) -> io::Result<Result<(), io::Error>> {
         if self.dead {
             return Err(off());
@@ -265,7 +268,7 @@ impl State {
         Ok(number)
     }
 
-    /// The folder in which `path` is or would be, and its name there.
+    /// Returns the parent folder of `path`, and the name in it.
     fn parent(&mut self, path: &Path) -> io::Result<(&mut Dir, OsString)> {
         let (parent, name) = path.parent().zip(path.file_name()).ok_or(io::ErrorKind::InvalidInput)?;
         let number = self.find(parent)?;
@@ -298,7 +301,7 @@ impl State {
         }
     }
 
-    /// How many of `asked` bytes to transfer.
+    /// Decides how many of `asked` bytes are transferred.
     fn transfer(&mut self, asked: usize) -> io::Result<usize> {
         match self.max_transfer {
             Some(most) if asked > 0 => {
@@ -311,7 +314,7 @@ impl State {
         }
     }
 
-    /// A name of a file goes; with the last one its room.
+    /// Called before a name of a file is removed. Frees the space of the file if this is its last name.
     fn free(&mut self, number: u64) {
         let dirs = self.nodes.values().filter_map(|node| match node {
             Node::Dir(dir) => Some(dir),
@@ -457,7 +460,7 @@ impl Filesystem for SimFilesystem {
     }
 }
 
-/// An open file. The power going makes it useless.
+/// An open file. A power cut makes it invalid.
 #[derive(Debug)]
 struct SimFile {
     fs: SimFilesystem,

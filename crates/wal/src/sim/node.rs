@@ -1,5 +1,5 @@
-//! Files and folders of the simulated file system: what reading shows, what is on disk, and the changes in
-//! between.
+//! Files and folders of the simulated file system. Each has a view (what reads return), its durable state
+//! (what is on disk), and the changes between the two.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -28,14 +28,13 @@ impl Node {
     }
 }
 
-/// A change of a file that is not known to be on disk.
+/// A change of a file that may not be on disk yet.
 #[derive(Debug)]
 pub(super) enum Change {
     Write(u64, Vec<u8>),
     Len(u64),
 }
 
-/// A file.
 #[derive(Debug, Default)]
 pub(super) struct Regular {
     pub(super) view: Vec<u8>,
@@ -61,12 +60,13 @@ impl Regular {
         }
     }
 
-    /// A sync that failed: nobody will try to write these pages again.
+    /// A failed sync: each pending change reaches the disk or is lost now, because no later sync writes it
+    /// again.
     pub(super) fn sync_some(&mut self, rng: &mut fastrand::Rng) {
         self.settle(rng);
     }
 
-    /// Brings each change to disk, wholly, partly or not at all, but lengths always.
+    /// Applies each write to the disk wholly, partly or not at all. Changes of length always apply.
     fn settle(&mut self, rng: &mut fastrand::Rng) {
         for change in self.changes.drain(..) {
             match change {
@@ -82,7 +82,8 @@ impl Regular {
                         0 => {}
                         1 | 2 => put(&mut self.durable, offset, head),
                         3 => put(&mut self.durable, offset + tear as u64, tail),
-                        // Torn where the file ends, as it is if lengths wait for bytes.
+                        // The file ends inside the write, as on a file system that updates the length after
+                        // the data.
                         4 if end == self.durable.len() => {
                             put(&mut self.durable, offset, head);
                             self.durable.truncate(offset as usize + tear);
@@ -109,17 +110,17 @@ fn put(file: &mut Vec<u8>, offset: u64, bytes: &[u8]) {
     }
 }
 
-/// A folder.
 #[derive(Debug, Default)]
 pub(super) struct Dir {
     pub(super) view: BTreeMap<OsString, u64>,
     durable: BTreeMap<OsString, u64>,
-    /// Names and what they stand for from now on; a rename is two such at once.
+    /// Pending changes: names and their new nodes (`None` for a removal). A rename is two of them in one
+    /// step.
     changes: Vec<Vec<(OsString, Option<u64>)>>,
 }
 
 impl Dir {
-    /// A name that is there and on disk.
+    /// Adds a name to the view and to the disk.
     pub(super) fn plant(&mut self, name: OsString, node: u64) {
         self.view.insert(name.clone(), node);
         self.durable.insert(name, node);
@@ -142,7 +143,7 @@ impl Dir {
         self.changes.drain(..).for_each(|change| apply(&mut self.durable, &change));
     }
 
-    /// Brings the first few changes to disk.
+    /// Applies the first few changes to the disk.
     pub(super) fn sync_some(&mut self, rng: &mut fastrand::Rng) {
         let kept = rng.usize(..=self.changes.len());
         self.changes.drain(..kept).for_each(|change| apply(&mut self.durable, &change));

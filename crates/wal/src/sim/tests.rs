@@ -19,7 +19,7 @@ fn contents(fs: &SimFilesystem) -> Vec<u8> {
 }
 
 #[test]
-fn what_was_synced_survives_and_the_rest_may_be_lost_kept_or_torn() {
+fn only_synced_data_is_sure_to_survive_a_power_cut() {
     let mut seen = BTreeSet::new();
     for seed in 0..400 {
         let (fs, file) = with_file(seed);
@@ -39,7 +39,7 @@ fn what_was_synced_survives_and_the_rest_may_be_lost_kept_or_torn() {
 }
 
 #[test]
-fn names_that_were_not_synced_may_be_lost_but_in_order() {
+fn unsynced_names_are_lost_in_order() {
     let mut seen = BTreeSet::new();
     for seed in 0..100 {
         let (fs, _file) = with_file(seed);
@@ -55,7 +55,7 @@ fn names_that_were_not_synced_may_be_lost_but_in_order() {
 }
 
 #[test]
-fn after_a_failed_sync_a_later_one_saves_nothing() {
+fn after_a_failed_sync_a_later_sync_writes_nothing() {
     let mut lost = 0;
     for seed in 0..100 {
         let (fs, file) = with_file(seed);
@@ -71,7 +71,7 @@ fn after_a_failed_sync_a_later_one_saves_nothing() {
 }
 
 #[test]
-fn a_full_disk_takes_what_fits_and_cutting_makes_room() {
+fn a_full_disk_accepts_what_fits_and_truncation_frees_space() {
     let (fs, file) = with_file(1);
     fs.set_space(Some(5));
     assert_eq!(file.write_at(b"12345678", 0).unwrap(), 5);
@@ -87,7 +87,7 @@ fn a_full_disk_takes_what_fits_and_cutting_makes_room() {
 }
 
 #[test]
-fn transfers_are_short_and_a_dead_machine_does_nothing() {
+fn transfers_are_short_and_a_stopped_machine_does_nothing() {
     let (fs, file) = with_file(2);
     fs.set_max_transfer(Some(1));
     file.write_all_at(b"hello", 0).unwrap();

@@ -1,16 +1,17 @@
-//! Small files that outlast a power cut: what narthex keeps beside its log.
+//! Small files that survive a power cut: the files that narthex keeps next to its log.
 //!
 //! There are two ways to write one.
 //!
-//! - **As a new file**: [`write()`], or [`create`] where the caller goes on with the open file. The file is written under
-//!   another name, synced, renamed, and its folder is synced. After a power cut at any moment there is the file before
-//!   or the new one, whole. It needs room on the disk.
-//! - **In place**: [`SlotFile`]. It needs room only once, so a full disk does not prevent it. For files that are saved
-//!   often, and for those that have to be saved when the disk is full.
+//! - **As a new file**: [`write()`], or [`create`] if the caller continues to use the open file. The file is
+//!   written under another name, synced and renamed, and its folder is synced. After a power cut at any
+//!   moment, either the old or the new file exists, complete. Each write needs free space on the disk.
+//! - **In place**: [`SlotFile`]. It needs free space only when the file is created, so a full disk does not
+//!   prevent later writes. For files that are saved often, and for those that must be saved when the disk is
+//!   full.
 //!
-//! Both are read by one rule: a read that fails is tried again, as [`fs::Patience`](crate::fs::Patience) says, and a file
-//! that is not there is nothing, and no error. Whether the content is whole is known only to the one who reads it: each
-//! format has a checksum, or is text.
+//! Both are read by one rule: a failed read is retried, as [`fs::Patience`](crate::fs::Patience) says, and a
+//! missing file is not an error. Only the caller can tell whether the content is complete: each format has a
+//! checksum, or is text.
 //!
 //! | file | written | read by |
 //! | --- | --- | --- |
@@ -27,18 +28,18 @@ use crate::fs::{File, Filesystem, patiently};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// How the name of a file usually ends until it is whole and gets its own name.
+/// Usual suffix of a file's name until the file is complete and gets its own name.
 pub const UNFINISHED: &str = ".new";
 
-/// A name with an ending more.
+/// Returns `path` with `ending` appended to its name.
 pub fn with_ending(path: &Path, ending: &str) -> PathBuf {
     let mut longer = path.as_os_str().to_owned();
     longer.push(ending);
     longer.into()
 }
 
-/// Reads a file: at most `bytes_max` bytes of it, so that a damaged length costs no memory. A caller for whom a longer
-/// file is an error asks for one byte more than is right. Nothing where there is no such file.
+/// Reads a file: at most its first `bytes_max` bytes, so that a damaged length costs no memory. A caller for
+/// whom a longer file is an error passes its limit plus 1. Returns `None` if there is no such file.
 pub fn read(fs: &dyn Filesystem, path: &Path, bytes_max: u64) -> io::Result<Option<Vec<u8>>> {
     let read = patiently(|| {
         let file = fs.open(path, false)?;
@@ -54,8 +55,8 @@ pub fn read(fs: &dyn Filesystem, path: &Path, bytes_max: u64) -> io::Result<Opti
     }
 }
 
-/// Writes a file, in the place of one that is there. It is durable afterwards. `unfinished` is the name, in the same
-/// folder, that it has until then.
+/// Writes a file and replaces an existing one. The file is durable afterwards. Until it is complete it is
+/// called `unfinished`, a name in the same folder.
 pub fn write(fs: &dyn Filesystem, path: &Path, unfinished: &Path, bytes: &[u8]) -> io::Result<()> {
     create(fs, path, unfinished, |file| {
         file.write_all_at(bytes, 0)?;
@@ -63,14 +64,14 @@ pub fn write(fs: &dyn Filesystem, path: &Path, unfinished: &Path, bytes: &[u8]) 
     })
 }
 
-/// The same; `fill` writes the file and syncs it.
+/// Writes a file like [`write()`]. `fill` writes the content and syncs it.
 pub fn create<T>(
     fs: &dyn Filesystem,
     path: &Path,
     unfinished: &Path,
     fill: impl FnOnce(Box<dyn File>) -> io::Result<T>,
 ) -> io::Result<T> {
-    // Left by a kill.
+    // A killed process left it.
     if fs.metadata(unfinished)?.is_some() {
         fs.remove_file(unfinished)?;
     }
@@ -82,8 +83,8 @@ pub fn create<T>(
     Ok(filled)
 }
 
-/// Makes a folder and those above it, so that they outlast a power cut. The folder above this one is synced even if this
-/// one is there already: an earlier try may have made it and failed to sync it.
+/// Creates a folder and its parents durably. The parent of `folder` is synced even if `folder` already
+/// exists: an earlier call may have created it and failed to sync.
 pub fn make_folder(fs: &dyn Filesystem, folder: &Path) -> io::Result<()> {
     if make_folder_by(fs, folder, || fs.create_dir_all(folder))? {
         return Ok(());
@@ -91,8 +92,8 @@ pub fn make_folder(fs: &dyn Filesystem, folder: &Path) -> io::Result<()> {
     sync_above(fs, folder)
 }
 
-/// The same by `make`, such as with a mode of its own. Returns whether the folder was missing; one that is there is left
-/// alone.
+/// Creates a folder like [`make_folder`] by calling `make`, which can set a mode, for example. Returns true
+/// if the folder was missing; an existing one is not changed.
 pub fn make_folder_by(
     fs: &dyn Filesystem,
     folder: &Path,
@@ -115,7 +116,7 @@ pub fn make_folder_by(
 fn sync_above(fs: &dyn Filesystem, folder: &Path) -> io::Result<()> {
     let Some(above) = folder.parent().filter(|above| !above.as_os_str().is_empty()) else { return Ok(()) };
     match fs.sync_dir(above) {
-        // This user may add to the folder and not read it: only its owner could sync it.
+        // This user may add to the folder but not read it. Only the folder's owner could sync it.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
         synced => synced,
     }
@@ -145,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_failure_at_any_step_and_a_power_cut_the_file_is_the_old_or_the_new_one() {
+    fn a_failed_write_leaves_the_old_or_the_new_file() {
         let ops = [Op::Remove, Op::Create, Op::Write, Op::Sync, Op::Rename, Op::SyncDir];
         for op in ops {
             for seed in 0..40 {
@@ -169,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_kill_left_does_not_prevent_the_next_write() {
+    fn an_unfinished_file_does_not_prevent_the_next_write() {
         let fs = folder(1);
         fs.create_new(&with_ending(Path::new(PATH), UNFINISHED))
             .unwrap()
@@ -181,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_read_is_tried_again_and_a_missing_file_is_nothing() {
+    fn reads_are_retried_and_a_missing_file_is_none() {
         let fs = folder(1);
         assert_eq!(read_in(&fs).unwrap(), None);
         write_in(&fs, b"new").unwrap();
@@ -197,12 +198,12 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_and_those_above_it_survive_a_power_cut() {
+    fn a_folder_and_its_parents_survive_a_power_cut() {
         let below = Path::new("/a/b/c");
         for seed in 0..20 {
             let fs = SimFilesystem::new(seed);
             make_folder(&fs, Path::new("/a/b")).unwrap();
-            // The first try makes the folder and can't sync it.
+            // The first call creates the folder but cannot sync it.
             fs.fail(Op::SyncDir, 0, 1);
             assert!(make_folder(&fs, below).is_err());
             make_folder(&fs, below).unwrap();

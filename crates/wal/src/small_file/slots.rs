@@ -1,17 +1,19 @@
-//! A small file that is written in place, so that it needs no room on disk after the first time, and that is
-//! whole after a power cut at any moment.
+//! A small file that is written in place. It needs no disk space after it was created, and has complete
+//! content after a power cut at any moment.
+//!
+//! The file has three slots of the same size. The one with the highest sequence number is valid. A slot that
+//! was just synced is not written again until another slot is synced, so that at least one survives a power
+//! cut. A start writes to the oldest slot first. It must keep the two newest, because the newest may not be
+//! on disk yet.
 //!
 //! ```text
-//! three slots of the same size, of which the one with the highest sequence number counts. The one that was synced
-//! last is not written to until another one is, so that a power cut leaves at least that; and a start leaves
-//! alone what it finds, and what is second to it, since the newest may be there only until the power goes:
 //! ┌────────┬──────────┬─────────┬───────┐
 //! │ crc32c │ sequence │ content │ zeros │
 //! │ u32    │ u64      │         │       │
 //! └────────┴──────────┴─────────┴───────┘
 //! ```
 //!
-//! Integers are little-endian; the checksum covers the rest of the slot.
+//! Integers are little-endian. The checksum covers the rest of the slot.
 
 use super::read;
 use crate::fs::{File, Filesystem, patiently};
@@ -21,28 +23,29 @@ use std::path::Path;
 const SLOTS: usize = 3;
 const HEAD_BYTES: usize = 12;
 
-/// An open file of slots.
 #[derive(Debug)]
 pub struct SlotFile {
     file: Box<dyn File>,
     content_bytes_max: usize,
     sequence: u64,
-    /// The slot that is written to, until it is synced.
+    /// The slot that saves write to until one of them syncs.
     slot: usize,
-    /// The slots could not be read: what stands in them may have higher numbers than what is written now.
+    /// True if the slots could not be read. They may have higher sequence numbers than new content gets, so
+    /// the next save overwrites all of them.
     unknown: bool,
 }
 
-/// Each slot's sequence number and content; none where it is not whole.
+/// Sequence number and content of each slot; `None` for a slot that is damaged or incomplete.
 type Found = [Option<(u64, Vec<u8>)>; SLOTS];
 
-/// The content that was saved last, with zeros behind it. `None` where no slot is whole; an error where the disk could
-/// not read them.
+/// The content that was saved last, followed by zeros. `None` if no slot is complete; an error if the disk
+/// could not read the slots.
 pub type Content = io::Result<Option<Vec<u8>>>;
 
 impl SlotFile {
-    /// Opens `path`, or makes it with the content `first`. It takes three times `content_bytes_max` on disk, and some.
-    /// A file that can't be read is no error of this function: what is saved next replaces it.
+    /// Opens `path`, or creates it with the content `first`. The file needs slightly more than three times
+    /// `content_bytes_max` on disk. If the slots cannot be read, the file opens all the same: the error is
+    /// returned as the content, and the next save replaces it.
     pub fn open(
         fs: &dyn Filesystem,
         path: &Path,
@@ -62,7 +65,7 @@ impl SlotFile {
             Ok(slots) => (slots, None),
             Err(error) => (Found::default(), Some(error)),
         };
-        // What was found may not be on disk yet.
+        // The content that was read may not be on disk yet.
         file.sync_data()?;
         let age = |slot: &usize| slots.get(*slot).and_then(Option::as_ref).map(|(sequence, _)| *sequence);
         let slot = (0..SLOTS).min_by_key(age).unwrap_or(0);
@@ -79,8 +82,8 @@ impl SlotFile {
         Ok((opened, error.map_or(Ok(content), Err)))
     }
 
-    /// Reads the content without opening the file for writing. `None` where there is no such file, or no slot of it is
-    /// whole.
+    /// Reads the content without opening the file for writing. Returns `None` if there is no such file, or no
+    /// complete slot.
     pub fn read(fs: &dyn Filesystem, path: &Path, content_bytes_max: usize) -> Content {
         let slot_bytes = HEAD_BYTES + content_bytes_max;
         if patiently(|| fs.metadata(path))?.is_some_and(|metadata| metadata.is_dir) {
@@ -90,7 +93,8 @@ impl SlotFile {
         Ok(newest(slots_in(&bytes, slot_bytes)).map(|(_, content)| content))
     }
 
-    /// Replaces the content; with `sync` it is durable afterwards. An error leaves what was saved before.
+    /// Replaces the content. With `sync` it is durable afterwards. After an error, the previous content is
+    /// still valid.
     pub fn save(&mut self, content: &[u8], sync: bool) -> io::Result<()> {
         if content.len() > self.content_bytes_max {
             let text = format!("{} bytes, the limit is {}", content.len(), self.content_bytes_max);
@@ -117,7 +121,7 @@ fn slots_in(bytes: &[u8], slot_bytes: usize) -> Found {
     std::array::from_fn(|_| slots.next().and_then(decode))
 }
 
-/// The one that counts.
+/// Returns the valid slot: the one with the highest sequence number.
 fn newest(slots: Found) -> Option<(u64, Vec<u8>)> {
     slots.into_iter().flatten().max_by_key(|(sequence, _)| *sequence)
 }
@@ -160,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_with_any_bit_flipped_does_not_count() {
+    fn a_slot_with_any_bit_flipped_is_ignored() {
         let slot = encode(1, &[7; 68], SLOT_BYTES);
         assert_eq!(slot.len(), SLOT_BYTES);
         for bit in 0..80 * 8 {
@@ -171,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_torn_write_the_slot_before_counts() {
+    fn after_a_torn_write_the_previous_slot_is_valid() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("slots");
         let (mut slots, first) = open(&RealFilesystem, &path);
@@ -189,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn content_that_could_not_be_read_does_not_come_back() {
+    fn unreadable_content_does_not_return_after_a_save() {
         let fs = SimFilesystem::new(1);
         fs.create_dir_all(Path::new("/data")).unwrap();
         let path = Path::new("/data/slots");
@@ -206,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_save_survives_a_failed_one_and_a_power_cut() {
+    fn the_last_save_survives_a_failed_save_and_power_cut() {
         let fs = SimFilesystem::new(1);
         fs.create_dir_all(Path::new("/data")).unwrap();
         fs.sync_dir(Path::new("/")).unwrap();

@@ -1,13 +1,13 @@
-//! The writer: frames records into a buffer, and commits the buffer with one write and one sync.
+//! The writer: it frames records into a buffer, and commits the buffer with one write and one sync.
 //!
-//! How a commit goes:
+//! A commit works as follows:
 //!
-//! 1. What was appended is written behind the *durable end* of the segment, then synced; then the durable
-//!    end moves behind it. No reader goes beyond the durable end.
-//! 2. If writing fails, the file is cut back to the durable end: as if nothing had been appended.
-//! 3. If syncing fails, nobody knows what is on disk (the system may have dropped the pages and call the
-//!    next sync a success), and if cutting fails, there is a torn record; so the segment is *closed* at its
-//!    durable end, and the next record goes to a new one.
+//! 1. The buffer is written after the *durable end* of the segment and synced. Then the durable end moves
+//!    past it. No reader reads past the durable end.
+//! 2. If the write fails, the file is cut back to the durable end, as if nothing had been appended.
+//! 3. If the sync fails, it is unknown what is on disk: the system may have dropped the pages and report the
+//!    next sync as a success. If cutting back fails, there is a torn record. In both cases the segment is
+//!    *closed* at its durable end, and the next record goes into a new segment.
 
 use crate::aside::Aside;
 use crate::compression::{Compression, Compressor};
@@ -25,43 +25,41 @@ use std::time::{Duration, Instant};
 /// What a commit waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Durability {
-    /// For the disk: what was committed survives a power cut.
+    /// The disk: committed records survive a power cut.
     #[default]
     Fsync,
-    /// For the operating system: what was committed survives kill -9, not a power cut.
+    /// The operating system: committed records survive kill -9, but not a power cut.
     Os,
 }
 
-/// How a log is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct WriterOptions {
-    /// How records are compressed.
     pub compression: Compression,
     /// What a commit waits for.
     pub durability: Durability,
 }
 
-/// What was framed since the log was opened, whether or not its commit succeeded.
+/// Totals of framed data since the log was opened, including commits that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Framed {
-    /// Fragments: records, and the parts of those that run over a page.
+    /// Fragments: complete records, and the parts of records that cross a page.
     pub parts: u64,
-    /// Their bytes, headers included.
+    /// Bytes of the fragments, headers included.
     pub bytes: u64,
     /// Bytes that compression saved.
     pub saved: u64,
 }
 
-/// Where a record lies in its segment.
+/// The position of a record in its segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
-    /// Its first byte.
     pub start: u64,
     /// Where the next record starts.
     pub end: u64,
 }
 
-/// Appends records to the newest segment of a log. There must be one per folder; the caller sees to that.
+/// Appends records to the newest segment of a log. The caller must make sure that a folder has only one
+/// writer.
 #[derive(Debug)]
 pub struct Writer {
     fs: Arc<dyn Filesystem>,
@@ -70,33 +68,34 @@ pub struct Writer {
     file: Box<dyn File>,
     path: PathBuf,
     end: DurableEnd,
-    /// What waits for a commit, framed; its first byte goes to the durable end.
+    /// The framed records that wait for a commit. The first byte will be written at the durable end.
     buffer: Vec<u8>,
     compressor: Compressor,
     framed: Framed,
-    /// After a failure: nothing is appended any more.
+    /// Set after a failure. Nothing more is appended to this segment.
     closed: bool,
-    /// Whether the file is on disk as it should be: not with [`Durability::Os`], nor after cutting it back.
+    /// False if the file may differ from what is on disk: with [`Durability::Os`], and after it was cut back.
     synced: bool,
-    /// Number of the next segment. Above the current one by more than 1 after a failure to begin one.
+    /// Number of the next segment. After a failure to begin a segment it can be more than one above the
+    /// current number.
     next: u64,
     last_sync: Duration,
 }
 
 impl Writer {
-    /// The most bytes that may wait for a commit.
+    /// Largest number of bytes that may wait for a commit.
     pub const MAX_PENDING_BYTES: usize = 256 << 20;
 
-    /// Memory that the buffer keeps after a commit.
+    /// Memory of the buffer that is kept after a commit.
     const KEPT_BYTES: usize = 4 << 20;
 
-    /// Opens the log in `dir`, making the folder if it isn't there, and begins a new segment, numbered above
-    /// every segment there is, and at least `at_least` (0 for an empty log).
+    /// Opens the log in `dir` and begins a new segment. A missing folder is created. The new segment's number
+    /// is above all existing ones and at least `at_least` (0 for an empty log).
     ///
-    /// Only the newest segment can be torn: it is read from `known_end` if that lies in it, else from its
-    /// start, and cut behind its last whole record. So a start costs what was written since `known_end`.
-    /// Damage in front of a whole record stays, for readers skip it. Numbers that would be missing get empty
-    /// segments, since Prometheus refuses a log with gaps.
+    /// Only the newest segment can be torn. It is read from `known_end` if that is in this segment, otherwise
+    /// from its start, and cut after its last complete record. So a start has to read only what was written
+    /// since `known_end`. Damage before a complete record stays, because readers skip it. Missing numbers get
+    /// empty segments, because Prometheus refuses a log with gaps.
     pub fn open(
         fs: Arc<dyn Filesystem>,
         dir: &Path,
@@ -107,8 +106,8 @@ impl Writer {
         Self::open_keeping(fs, dir, options, at_least, known_end, None)
     }
 
-    /// As [`Writer::open`]; what is cut is copied to `aside` first. If it can't be, it is cut all the same:
-    /// [`OpenReport::cut_kept`] says so.
+    /// Opens the log like [`Writer::open`]. The bytes that are cut are first copied to `aside`. They are cut
+    /// even if copying fails; [`OpenReport::cut_kept`] has the result.
     pub fn open_keeping(
         fs: Arc<dyn Filesystem>,
         dir: &Path,
@@ -138,9 +137,9 @@ impl Writer {
         Ok((writer, report))
     }
 
-    /// Frames `record` (its type byte first) into the buffer, compressed. It is in the log after the next
-    /// commit. Fails, changing nothing, where the record or the buffer would exceed its limit, or the
-    /// segment is closed.
+    /// Compresses `record`, whose first byte is its type, and frames it into the buffer. The next commit
+    /// writes it to the log. Fails without any change if the record or the buffer would exceed its limit, or
+    /// if the segment is closed.
     pub fn append(&mut self, record: &[u8]) -> Result<Span, WalError> {
         if self.closed {
             return Err(WalError::SegmentClosed(self.end));
@@ -171,8 +170,8 @@ impl Writer {
             place += HEADER_BYTES + data.len();
             self.framed.parts += 1;
             self.framed.bytes += (HEADER_BYTES + data.len()) as u64;
-            // Where no further header fits, the page ends here; so a record always starts at the end of
-            // the one before it.
+            // No further header fits, so the page ends here. As a result, a record always starts exactly
+            // where the one before it ends.
             if PAGE_BYTES - place < HEADER_BYTES {
                 self.buffer.resize(self.buffer.len() + PAGE_BYTES - place, 0);
                 place = 0;
@@ -185,7 +184,7 @@ impl Writer {
         Ok(Span { start, end: self.end.offset + self.buffer.len() as u64 })
     }
 
-    /// What was framed so far.
+    /// Totals of the data framed so far.
     pub fn framed(&self) -> Framed {
         self.framed
     }
@@ -195,8 +194,8 @@ impl Writer {
         self.buffer.len()
     }
 
-    /// Writes and syncs what was appended, and moves the durable end behind it. On an error everything that
-    /// was appended since the last commit is void; see [`CommitError`] for what to do.
+    /// Writes and syncs the appended records, and moves the durable end past them. After an error all records
+    /// since the last commit are void; [`CommitError`] says what the caller has to do.
     pub fn commit(&mut self) -> Result<DurableEnd, CommitError> {
         if self.closed {
             return Err(CommitError::Closed(self.end));
@@ -225,25 +224,27 @@ impl Writer {
         Ok(self.end)
     }
 
-    /// Forgets what was appended since [`Writer::pending`] was this. Only since the last commit.
+    /// Discards the records that were appended since [`Writer::pending`] returned `pending`. No commit may
+    /// have happened in between.
     pub fn discard_from(&mut self, pending: usize) {
         self.buffer.truncate(pending);
     }
 
-    /// Forgets what was appended since the last commit.
+    /// Discards all records that were appended since the last commit.
     pub fn discard(&mut self) {
         self.buffer.clear();
         self.buffer.shrink_to(Self::KEPT_BYTES);
     }
 
-    /// After a failed write: cuts the file back to the durable end.
+    /// Cuts the file back to the durable end after a failed write.
     fn cut_back(&mut self, source: io::Error) -> CommitError {
         let path = self.path.clone();
         if self.file.set_len(self.end.offset).is_err() {
             self.closed = true;
             return CommitError::Cut { path, closed: self.end, source };
         }
-        // Before the segment is left for good, the cut has to be on disk: only the newest may be torn.
+        // The cut must be on disk before the next segment begins, because only the newest segment may be
+        // torn.
         self.synced = false;
         if is_full(&source) {
             CommitError::Full { path, source }
@@ -252,15 +253,15 @@ impl Writer {
         }
     }
 
-    /// After a failed sync: appends nothing more. Cutting is tried, so that other readers of the log find a
-    /// clean end, but nothing depends on it.
+    /// Closes the segment after a failed sync. Tries to cut the file, so that other readers of the log find a
+    /// clean end; the result does not matter.
     fn close(&mut self) {
         self.closed = true;
         let _ = self.file.set_len(self.end.offset);
     }
 
-    /// Makes durable that the file was cut back after a failed write, so that a power cut does not bring back what was
-    /// cut. If that fails, the segment is closed.
+    /// Syncs the file after it was cut back, so that a power cut does not restore the bytes that were cut. If
+    /// that fails, the segment is closed.
     pub fn sync_cut(&mut self) -> Result<(), WalError> {
         if !self.synced && !self.closed {
             if let Err(source) = self.file.sync_data() {
@@ -272,8 +273,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Begins the next segment, after syncing what of the old one is not synced yet. After an error the old
-    /// segment can be used on if it could before, and trying again takes the next number.
+    /// Syncs the current segment if necessary, and begins the next one. After an error, the current segment
+    /// is as usable as before, and another call uses the next number.
     pub fn begin_segment(&mut self) -> Result<u64, WalError> {
         if !self.buffer.is_empty() {
             return Err(WalError::Uncommitted(self.buffer.len()));
@@ -284,7 +285,7 @@ impl Writer {
         let (file, path) = match create_segment(&*self.fs, &self.dir, number) {
             Ok(created) => created,
             Err(error) => {
-                // If the file isn't there, nobody saw the number, and skipping it would leave a gap.
+                // The file was not created, so the number is unused. Skipping it would leave a gap.
                 let path = dir::segment_path(&self.dir, number);
                 if matches!(self.fs.metadata(&path), Ok(None)) {
                     self.next = number;
@@ -298,38 +299,37 @@ impl Writer {
         Ok(number)
     }
 
-    /// How far the log is committed.
+    /// The end of the committed log.
     pub fn durable_end(&self) -> DurableEnd {
         self.end
     }
 
-    /// Number of the segment that is written.
+    /// Number of the current segment.
     pub fn segment(&self) -> u64 {
         self.end.segment
     }
 
-    /// Bytes of the segment that is written, those that wait for a commit included.
+    /// Bytes of the current segment, including records that wait for a commit.
     pub fn segment_bytes(&self) -> u64 {
         self.end.offset + self.buffer.len() as u64
     }
 
-    /// Whether the segment was closed by a failure, so that a new one has to be begun.
+    /// Returns true if a failure closed the segment, so that a new one has to be begun.
     pub fn is_closed(&self) -> bool {
         self.closed
     }
 
-    /// How long the last sync took.
+    /// Duration of the last sync.
     pub fn last_sync(&self) -> Duration {
         self.last_sync
     }
 
-    /// The folder of the log.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 }
 
-/// Makes the file of a segment, with a durable name.
+/// Creates the file of a segment and makes its name durable.
 fn create_segment(
     fs: &dyn Filesystem,
     dir: &Path,

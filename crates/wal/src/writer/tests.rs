@@ -4,7 +4,7 @@ use crate::record::SamplesBuilder;
 use crate::{Position, RealFilesystem};
 
 #[test]
-fn what_was_committed_is_read_at_the_offsets_that_append_gave() {
+fn committed_records_are_read_at_the_offsets_that_append_returned() {
     let temp = tempfile::tempdir().unwrap();
     let dir = temp.path().join("wal");
     let fs: Arc<dyn Filesystem> = Arc::new(RealFilesystem);

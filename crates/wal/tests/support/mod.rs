@@ -1,5 +1,5 @@
-//! What the tests of whole logs share: fixtures, and a census of what is in a log.
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)] // Each test uses a part of it.
+//! Helpers that the tests of whole logs share: fixtures, and a census of a log's contents.
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)] // Each test uses a part of this module.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -8,7 +8,7 @@ use wal::record::{self, RecordType};
 use wal::sim::SimFilesystem;
 use wal::{Damage, Filesystem, WalError};
 
-/// A fixture, in a file system in memory under `/`.
+/// Loads a fixture into the root folder of a file system in memory.
 pub(crate) fn fixture(name: &str) -> SimFilesystem {
     let fs = SimFilesystem::new(1);
     let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
@@ -30,12 +30,12 @@ fn plant(fs: &SimFilesystem, from: &Path, to: &Path) {
     }
 }
 
-/// What is in a log.
+/// The contents of a log.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Census {
     pub(crate) entries: BTreeMap<RecordType, usize>,
     pub(crate) series: BTreeMap<u64, String>,
-    /// Of known series: samples, histograms and exemplars by label set.
+    /// Samples, histograms and exemplars of known series, by label set.
     pub(crate) samples: BTreeMap<String, Vec<(i64, f64)>>,
     pub(crate) histograms: BTreeMap<String, Vec<(i64, model::Histogram)>>,
     pub(crate) exemplars: BTreeMap<String, Vec<(i64, f64, String)>>,
