@@ -1,7 +1,8 @@
-//! How old segments are, in running time: a note that outlasts restarts.
+//! The ages of segments in running time, kept in a file so that they survive restarts.
 //!
-//! Wall clocks jump, and a monotonic one begins anew with the machine. So the time in which the log was open is
-//! added up over all runs, and of each segment it is known at which of these moments it was closed.
+//! Wall clocks jump, and a monotonic clock starts again with the machine. So the time during which the log
+//! was open is added up over all runs, and each segment is stored with the running time at which it was
+//! closed.
 //!
 //! ```text
 //! the content of a `wal::small_file::SlotFile`:
@@ -11,10 +12,10 @@
 //! └────────────┴───────┴─────────────────────────────────────────────┘
 //! ```
 //!
-//! Integers are little-endian, times milliseconds of running time.
+//! Integers are little-endian, times are milliseconds of running time.
 //!
-//! Losing it makes segments younger, never older: what is dropped is older than it may be in any case. A kill
-//! loses what was not saved yet, [`SAVE_EVERY`] at most.
+//! If the file is lost, segments count as younger than they are, never as older. So a segment is never
+//! dropped too early. A kill loses the running time since the last save, at most [`SAVE_EVERY`].
 
 use crate::little_endian::{take_u32, take_u64};
 use crate::state::CONTENT_BYTES;
@@ -25,36 +26,37 @@ use std::time::Duration;
 use wal::Filesystem;
 use wal::small_file::SlotFile;
 
-/// Its name in the data folder.
+/// Name of the file in the data folder.
 pub(crate) const FILE: &str = "ages";
-/// How often it is saved.
+/// How often the file is saved.
 pub(crate) const SAVE_EVERY: Duration = Duration::from_secs(60);
-/// Most moments remembered. Past them two that are close count as the later one.
+/// Largest number of entries. If there are more, the two entries with the smallest difference are merged into
+/// the later one.
 const MAX_ENTRIES: usize = 200;
 
-/// What the note says.
+/// The content of the file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Note {
     running: Duration,
-    /// Segments up to this one, from behind the entry before, were closed then. Both ascend.
+    /// Last segment and running time of each entry: the segments after those of the previous entry, up to
+    /// this one, were closed at this time. Both numbers ascend.
     closed: Vec<(u64, Duration)>,
 }
 
-/// The ages of segments.
 pub(crate) struct Ages {
     fs: Arc<dyn Filesystem>,
     path: PathBuf,
-    /// Opened when it is saved for the first time.
+    /// Opened by the first save.
     slots: Option<SlotFile>,
     note: Note,
-    /// Until when running time was counted, by the monotonic clock of this run.
+    /// Monotonic time of this run up to which running time is counted.
     counted: Duration,
-    /// Which running time is on disk.
+    /// The running time that was saved last.
     saved: Option<Duration>,
 }
 
 impl Ages {
-    /// Reads the note, if it is there. `segment` is the one that is being written, `now` the monotonic time.
+    /// Reads the file if it exists. `segment` is the segment that is being written, `now` the monotonic time.
     pub(crate) fn open(fs: Arc<dyn Filesystem>, path: PathBuf, segment: u64, now: Duration) -> Ages {
         let content = SlotFile::read(&*fs, &path, CONTENT_BYTES).unwrap_or_else(|error| {
             let why = "how old segments are can't be read: their ages begin anew";
@@ -62,19 +64,19 @@ impl Ages {
             None
         });
         let mut note = content.and_then(|content| decode(&content)).unwrap_or_default();
-        // Those are of a log that was taken away.
+        // Entries of other segments belong to a log that was deleted.
         note.closed.retain(|(number, _)| *number < segment);
         Ages { fs, path, slots: None, note, counted: now, saved: None }
     }
 
-    /// Counts the time up to `now`, which is monotonic.
+    /// Adds the time until `now`, a monotonic time, to the running time.
     pub(crate) fn tick(&mut self, now: Duration) {
         self.note.running += now.saturating_sub(self.counted);
         self.counted = now;
     }
 
-    /// How long ago a closed segment was closed; to be asked in ascending order. One that was not asked for yet
-    /// is closed since now.
+    /// Returns how long ago a closed segment was closed. A segment that is new counts as closed now. Segments
+    /// have to be passed in ascending order.
     pub(crate) fn of(&mut self, number: u64) -> Duration {
         let running = self.note.running;
         let closed = &mut self.note.closed;
@@ -97,17 +99,17 @@ impl Ages {
         Duration::ZERO
     }
 
-    /// Forgets segments that are gone.
+    /// Removes the entries of deleted segments.
     pub(crate) fn forget_below(&mut self, number: u64) {
         self.note.closed.retain(|(up_to, _)| *up_to >= number);
     }
 
-    /// Whether it is time to save.
+    /// Returns true if the file has to be saved.
     pub(crate) fn is_due(&self) -> bool {
         self.saved.is_none_or(|saved| self.note.running.saturating_sub(saved) >= SAVE_EVERY)
     }
 
-    /// Saves durably.
+    /// Saves the file durably.
     pub(crate) fn save(&mut self) -> io::Result<()> {
         let content = encode(&self.note);
         let slots = match &mut self.slots {
@@ -163,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn many_moments_make_a_segment_younger_and_never_older() {
+    fn merged_entries_make_a_segment_younger_never_older() {
         let sim = disk();
         let mut ages = open(&sim, 0, secs(0));
         for number in 0..1000 {
@@ -176,12 +178,12 @@ mod tests {
         for number in 0..1000 {
             assert!(ages.of(number) <= secs(999 - number), "{number}");
         }
-        // A log that began anew has none of these.
+        // A new log has no entries.
         assert_eq!(open(&sim, 0, secs(0)).note.closed, []);
     }
 
     #[test]
-    fn a_save_that_is_torn_or_fails_leaves_the_one_before() {
+    fn a_torn_or_failed_save_keeps_the_previous_content() {
         let sim = disk();
         let mut ages = open(&sim, 0, secs(50));
         for run in 1..20 {

@@ -1,22 +1,22 @@
-//! Puts a batch's points into the order in which the log will have them.
+//! Sorts the points of a batch into the order in which the log stores them.
 //!
-//! The log's records are of one kind each (floats, integer histograms, ...), a batch is not. Points are
-//! grouped by kind, which keeps records few and large; but never so that two points of one series would
-//! swap: where a series has points of two kinds, a new record begins at each change of kind instead.
-//! Exemplars are apart: they have no order against samples, and come last.
+//! A record of the log holds points of one kind (floats, integer histograms, ...); a batch may mix them.
+//! Points are grouped by kind, so that there are few large records. Two points of one series never change
+//! their order: if a series has points of two kinds, a new record begins at each change of kind. Exemplars
+//! come last, because their order relative to samples does not matter.
 
 use model::{Batch, Point, Value};
 use std::collections::HashMap;
 use std::ops::Range;
 use wal::record::{HistogramsBuilder, RecordType};
 
-/// Most points of one record, so that reading it back takes bounded memory.
+/// Largest number of points per record, so that reading a record takes bounded memory.
 pub(crate) const MAX_RECORD_POINTS: usize = 16_384;
-/// The same for native histograms, which may have thousands of buckets each: with the default limits a
-/// record stays below what the log allows.
+/// Largest number of native histograms per record. A histogram may have thousands of buckets; with the
+/// default limits a record stays below the log's limit.
 pub(crate) const MAX_RECORD_HISTOGRAMS: usize = 512;
 
-/// The type of the record that a point goes into.
+/// Returns the type of the record that can hold the point.
 fn kind_of(point: &Point, batch: &Batch) -> RecordType {
     let start = point.start_timestamp;
     match point.value {
@@ -30,22 +30,22 @@ fn kind_of(point: &Point, batch: &Batch) -> RecordType {
     }
 }
 
-/// Samples and histograms by type; exemplars behind them.
+/// Sort key: samples and histograms by type, then exemplars.
 fn order(kind: RecordType) -> (bool, RecordType) {
     (kind == RecordType::Exemplars, kind)
 }
 
-/// A record to be: its kind and its points.
+/// The points of one future record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Run {
     pub(crate) kind: RecordType,
     pub(crate) points: Range<usize>,
 }
 
-/// Reorders the points of `batch` and says which of them make a record. `refs` has the reference of each
-/// series, since two series of a batch may be the same.
+/// Reorders the points of `batch` and returns which of them form a record. `refs` has the reference of each
+/// series. It is needed because two series of a batch can have the same labels.
 pub(crate) fn arrange(batch: &mut Batch, refs: &[u64]) -> Vec<Run> {
-    // Nearly every batch has only floats without start timestamps: nothing to do then.
+    // Hot path: nearly every batch has only floats without start timestamps and needs no sorting.
     let plain = |point: &Point| matches!(point.value, Value::Float(_)) && point.start_timestamp == 0;
     if batch.points.iter().all(plain) {
         return cut(RecordType::Samples, 0..batch.points.len()).collect();
@@ -81,7 +81,7 @@ fn a_series_has_two_kinds(points: &[Point], batch: &Batch, refs: &[u64]) -> bool
     let mut kinds: HashMap<u64, RecordType> = HashMap::new();
     points.iter().filter(|point| !matches!(point.value, Value::Exemplar(_))).any(|point| {
         let kind = kind_of(point, batch);
-        // A point without a reference makes the whole batch fail later, in `records`.
+        // A missing reference makes the whole batch fail later, in `records`.
         let reference = refs.get(point.series as usize).copied().unwrap_or_default();
         *kinds.entry(reference).or_insert(kind) != kind
     })
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn floats_alone_are_left_as_they_are_and_cut_at_the_limit() {
+    fn floats_keep_their_order_and_are_split_at_the_limit() {
         let mut batch = Batch::new();
         for timestamp in 0..(MAX_RECORD_POINTS as i64 + 1) {
             batch.push_float(0, timestamp, 1.0);
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn different_series_of_different_kinds_make_one_record_a_kind() {
+    fn different_series_of_different_kinds_make_one_record_per_kind() {
         let mut batch = Batch::new();
         for series in 0..6 {
             if series % 2 == 0 {
@@ -136,8 +136,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the mix: every point is there once, in a run of its kind, and points of one series
-        /// (exemplars apart) keep their order.
+        /// For any mix of points, each point appears once, in a run of its kind, and the points of a series
+        /// (except for exemplars) keep their order.
         #[test]
         fn no_two_points_of_a_series_swap(input in prop::collection::vec((0u32..4, 0u8..5), 0..60)) {
             let mut batch = Batch::new();
@@ -151,7 +151,7 @@ mod tests {
                     _ => batch.push_float(*series, timestamp, 2.0),
                 }
             }
-            // Series 2 and 3 are the same one.
+            // Series 2 and 3 are the same series.
             let refs = [10, 11, 12, 12];
             let before = batch.points.clone();
             let runs = arrange(&mut batch, &refs);

@@ -1,44 +1,44 @@
-//! When what lies in the log arrived, by the monotonic clock, and how many points were committed before it: a
-//! bounded list of notes, finer for what is younger. Timestamps of samples can't tell the first, since a client's
-//! clock may be wrong.
+//! When the points in the log arrived, by the monotonic clock, and how many points were committed before
+//! them. The timestamps of samples can't tell when they arrived, because the clock of a client may be wrong.
+//! The notes are a bounded list, with smaller gaps for younger points.
 
 use std::time::Duration;
 use wal::Position;
 
-/// Most notes; 40 bytes each.
+/// Largest number of notes, of 48 bytes each.
 const NOTES_MAX: usize = 1024;
-/// So long after a note the next one is taken.
+/// Shortest time between two notes of the same segment.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// See the module.
+/// Notes of when points arrived; see the module's documentation.
 #[derive(Debug)]
 pub(crate) struct Arrivals {
-    /// When the log was opened: what lies before the first note is taken to have arrived then.
+    /// When the log was opened. Points before the first note count as arrived then.
     opened: Duration,
-    /// Where the log ended then.
+    /// The end of the log when it was opened.
     ended: Position,
     notes: Vec<Note>,
-    /// Points committed since the log was opened.
     points: u64,
 }
 
-/// About something in the log. All three ascend from note to note.
+/// A note about points in the log. All three fields ascend from note to note.
 #[derive(Debug, Clone, Copy)]
 struct Note {
-    /// Where it begins.
+    /// Position of the first of these points.
     start: Position,
     arrived: Duration,
-    /// Points committed before it since the log was opened.
+    /// Points committed before this position since the log was opened.
     points: u64,
 }
 
-/// What of the log lies behind a position.
+/// The points of the log after a position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Waiting {
-    /// Samples and histograms: exact at the log's end, to about a second's worth elsewhere. Only those that were
-    /// committed since the log was opened are counted.
+    /// Number of samples and histograms. It is exact at the notes and at the log's end, and elsewhere off by
+    /// at most the points of a second, or of a longer gap between notes. Only points that were committed
+    /// since the log was opened are counted.
     pub points: u64,
-    /// Whether there are points before those: committed before the log was opened, and not counted.
+    /// True if there are also points that were committed before the log was opened. They are not counted.
     pub before_open: bool,
 }
 
@@ -47,8 +47,8 @@ impl Arrivals {
         Arrivals { opened, ended, notes: Vec::new(), points: 0 }
     }
 
-    /// Counts `points` that begin at `start`. Takes a note of them, unless the last note is younger than a second
-    /// and about the same segment.
+    /// Counts `points` that start at position `start`. Adds a note unless the last note is less than a second
+    /// old and about the same segment.
     pub(crate) fn note(&mut self, start: Position, arrived: Duration, points: u64) {
         let before = self.points;
         self.points += points;
@@ -62,7 +62,7 @@ impl Arrivals {
         self.notes.push(Note { start, arrived, points: before });
     }
 
-    /// Drops the note that is missed least: without which the gap is smallest for its age.
+    /// Removes the note whose removal leaves the smallest gap relative to the age of the gap.
     fn thin_out(&mut self, now: Duration) {
         let without = |range: &[Note]| match range {
             [before, _, after] => {
@@ -77,17 +77,16 @@ impl Arrivals {
         }
     }
 
-    /// When what lies at this position arrived; earlier by up to the gap between two notes.
+    /// Returns when the point at this position arrived, or earlier, by up to the gap between two notes.
     pub(crate) fn at(&self, position: Position) -> Duration {
         self.before(position).0.map_or(self.opened, |note| note.arrived)
     }
 
-    /// Points committed since the log was opened.
     pub(crate) fn points(&self) -> u64 {
         self.points
     }
 
-    /// What lies from `position` to `end`, the log's end.
+    /// Returns the points from `position` to `end`, the end of the log.
     pub(crate) fn waiting(&self, position: Position, end: Position) -> Waiting {
         if position >= end {
             return Waiting::default();
@@ -98,7 +97,7 @@ impl Arrivals {
         let after = after.unwrap_or(Note { start: end, points: self.points, ..before });
         let mut passed = before.points;
         if before.start.segment == after.start.segment && position.segment == before.start.segment {
-            // Between two notes points are taken to be evenly spread over the bytes.
+            // Between two notes, assume that points are distributed evenly over the bytes.
             let bytes = after.start.offset.saturating_sub(before.start.offset).max(1);
             let of = position.offset.saturating_sub(before.start.offset).min(bytes);
             let points = u128::from(after.points - before.points) * u128::from(of) / u128::from(bytes);
@@ -107,7 +106,7 @@ impl Arrivals {
         Waiting { points: self.points.saturating_sub(passed), before_open: false }
     }
 
-    /// The last note at or before a position, and the one that follows it.
+    /// Returns the last note at or before a position, and the note after it.
     fn before(&self, position: Position) -> (Option<Note>, Option<Note>) {
         let after = self.notes.partition_point(|note| note.start <= position);
         let before = after.checked_sub(1).and_then(|index| self.notes.get(index));
@@ -124,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_position_arrived_when_the_note_before_it_was_taken() {
+    fn a_position_has_the_arrival_time_of_the_note_before() {
         let mut arrivals = Arrivals::new(seconds(5), Position::record(2, 90));
         assert_eq!(arrivals.at(Position::record(3, 100)), seconds(5), "nothing is noted yet");
         arrivals.note(Position::record(3, 100), seconds(10), 1);
@@ -140,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_day_fits_the_young_to_the_second_and_the_old_to_a_fiftieth_of_its_age() {
+    fn gaps_between_notes_grow_with_age_from_one_second() {
         let day = 24 * 3600;
         let mut arrivals = Arrivals::new(Duration::ZERO, Position::start_of(0));
         for second in 0..day {
@@ -156,12 +155,12 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_is_counted_from_any_position() {
+    fn waiting_points_are_counted_from_any_position() {
         let mut arrivals = Arrivals::new(seconds(5), Position::record(2, 90));
         let end = Position::record(3, 500);
         let all = |points| Waiting { points, before_open: false };
         assert_eq!(arrivals.waiting(end, end), all(0));
-        // Notes at 100 and 300; the chunk at 200 comes too soon for one.
+        // Notes at 100 and 300. The chunk at 200 comes too early for a note.
         for (offset, at) in [(100, 10.0), (200, 10.5), (300, 20.0)] {
             arrivals.note(Position::record(3, offset), Duration::from_secs_f64(at), 1000);
         }
@@ -171,7 +170,7 @@ mod tests {
         let old = arrivals.waiting(Position::record(2, 7), end);
         assert_eq!(old, Waiting { points: 3000, before_open: true });
         assert_eq!(arrivals.waiting(Position::record(2, 90), end), all(3000), "where the log ended before");
-        // A segment's first chunk has a note of its own.
+        // The first chunk of a segment always has a note.
         arrivals.note(Position::record(4, 0), seconds(20), 50);
         assert_eq!(arrivals.waiting(Position::record(4, 0), Position::record(4, 90)), all(50));
     }

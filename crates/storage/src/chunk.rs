@@ -1,4 +1,4 @@
-//! What one batch became in the log, as every queue sees it: from memory or read back, the same.
+//! A committed batch as queues see it. It is the same whether it comes from memory or is read from disk.
 
 use model::{Batch, Point};
 use std::time::Duration;
@@ -7,32 +7,33 @@ use wal::Position;
 /// A data record of a chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecordSpan {
-    /// Byte in the segment where the record starts.
+    /// Byte of the segment where the record starts.
     pub offset: u64,
-    /// The first of [`Chunk::batch`]'s points that it holds; it ends where the next one begins.
+    /// The record's first point in [`Chunk::batch`]. The record's points end where those of the next record
+    /// begin.
     pub first_point: u32,
 }
 
-/// A committed batch with its place in the log. Shared by all queues, never changed.
+/// A committed batch and its position in the log. All queues share it, and it is never changed.
 #[derive(Debug, Clone)]
 pub struct Chunk {
-    /// Label sets and points, the points in the log's order.
+    /// The label sets, and the points in the order of the log.
     pub batch: Batch,
-    /// The reference of each of the batch's series.
+    /// The reference of each series of the batch.
     pub refs: Vec<u64>,
-    /// The segment that holds it.
+    /// The segment that contains the chunk.
     pub segment: u64,
-    /// Its data records, in order.
+    /// The chunk's data records, in order.
     pub records: Vec<RecordSpan>,
-    /// Where it begins. Nothing lies between this and the end of the chunk before it.
+    /// Start of the chunk, which is the end of the previous chunk.
     pub start: Position,
-    /// Where what follows begins.
+    /// End of the chunk.
     pub end: Position,
-    /// When it was accepted, by the monotonic clock; when it was read, for what comes from disk.
+    /// Monotonic time at which the batch was accepted or, if it comes from disk, was read.
     pub arrived: Duration,
 }
 
-/// Its labels' memory goes to the next large request.
+/// Returns the memory of the labels to the arena, for the next large request.
 impl Drop for Chunk {
     fn drop(&mut self) {
         model::arena::give(std::mem::take(&mut self.batch.bytes));
@@ -40,7 +41,7 @@ impl Drop for Chunk {
 }
 
 impl Chunk {
-    /// The position before point number `point`; the chunk's end where there is no such point.
+    /// Returns the position before point number `point`, or the chunk's end if there is no such point.
     pub fn position(&self, point: u32) -> Position {
         if point as usize >= self.batch.points.len() {
             return self.end;
@@ -54,8 +55,8 @@ impl Chunk {
         }
     }
 
-    /// The first point at or after `position`, as an index into the batch's points: a chunk that was
-    /// handed out for a position in its middle is used from there on.
+    /// Returns the index of the first point at or after `position`. Needed when a chunk is returned for a
+    /// position in its middle.
     pub fn first_point_from(&self, position: Position) -> u32 {
         if position <= self.start {
             return 0;
@@ -68,12 +69,11 @@ impl Chunk {
         low
     }
 
-    /// The points.
     pub fn points(&self) -> &[Point] {
         &self.batch.points
     }
 
-    /// Bytes of memory behind it.
+    /// Bytes of memory that the chunk uses.
     pub fn heap_bytes(&self) -> usize {
         self.batch.heap_bytes()
             + self.refs.capacity() * size_of::<u64>()
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_point_is_numbered_by_its_record() {
+    fn a_points_position_is_its_record_and_its_index() {
         let mut batch = Batch::new();
         let series = batch.add_series(model::LabelsRef::EMPTY, model::Series::NO_METADATA);
         for timestamp in 0..5 {

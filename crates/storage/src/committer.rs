@@ -1,24 +1,26 @@
-//! The committer: the one thread that writes the log.
+//! The committer: the only thread that writes the log.
 //!
-//! It takes everything that waits (no timer), gives series their references, writes all of it and syncs
-//! once; then all of them are answered. What arrives meanwhile is the next group, bounded in bytes. So a
-//! lone push costs one sync, and a thousand at once cost one too.
+//! It takes all waiting jobs as a group (there is no timer), assigns references to series, writes all
+//! batches, syncs once, and then answers all clients of the group. Jobs that arrive meanwhile form the next
+//! group. The size of a group is limited. So one push alone costs one sync, and a thousand pushes at the same
+//! time cost one sync too.
 //!
 //! # The order of the steps
 //!
-//! 1. References are reserved in the state file before they are given out: one that a power cut takes back
-//!    would be given to another series.
-//! 2. In each segment a series' record stands before its first point (`recorder`): a reader begins with the
-//!    segment, and knows the labels it has read.
-//! 3. The journals are committed before the log (`journals`): the log never has samples, after a power cut, that the
-//!    journal of their input does not know. An entry says how far the log must reach for it to count (`journal`). Where
-//!    the log fails, the entries of that commit are voided before anything else is written to the log. Types and help
-//!    texts are true all the same.
-//! 4. The log is synced before the tail and the askers hear of it: what is delivered or acknowledged is there
-//!    after a power cut.
-//! 5. When a commit fails, what was marked as recorded is unmarked before the next batch is looked at: its
-//!    series need their records again. After a failed sync nobody knows what the disk holds behind the durable
-//!    end, so first that is stored as the segment's end and another segment begun.
+//! 1. References are reserved in the state file before they are assigned. Otherwise a power cut could undo an
+//!    assignment, and another series would get the same reference.
+//! 2. In each segment, the record of a series precedes its first point (`recorder`). A reader starts at the
+//!    beginning of a segment and knows only the labels that it has read there.
+//! 3. The journals are committed before the log (`journals`). So after a power cut the log has no samples
+//!    that the journal of their input does not know. An entry states how far the log must reach for it to
+//!    count (`journal`). If the commit of the log fails, the entries of that commit are voided before
+//!    anything else is written to the log. Types and help texts stay valid.
+//! 4. The log is synced before the batches go to the tail and before clients are answered. So delivered or
+//!    acknowledged samples survive a power cut.
+//! 5. When a commit fails, the series that were marked as recorded are unmarked before the next batch is
+//!    handled, because they need their records again. After a failed sync it is unknown what the disk holds
+//!    after the durable end. So the durable end is first stored as the segment's end, and then a new segment
+//!    is begun.
 
 use crate::chunk::Chunk;
 use crate::error::{AppendError, OpenError};
@@ -35,16 +37,16 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use wal::{CommitError, DurableEnd, Position, Writer, WriterOptions};
 
-/// The state file's hint of the durable end is renewed when the log has grown by this much.
+/// The state file's durable end is updated whenever the log has grown by this much.
 const HINT_BYTES: u64 = 1 << 20;
-/// Most jobs of one group, whatever their size.
+/// Largest number of jobs in one group.
 const MAX_GROUP_JOBS: usize = 4096;
-/// How often a full disk is looked at again.
+/// How often a full disk is checked for free space.
 const FULL_RETRY: Duration = Duration::from_millis(500);
 
 pub(crate) type Reply<T> = oneshot::Sender<T>;
 
-/// What the committer is asked to do.
+/// A request to the committer.
 #[expect(clippy::large_enum_variant, reason = "nearly every job is an append")]
 pub(crate) enum Job {
     Append(Append),
@@ -57,29 +59,29 @@ pub(crate) enum Job {
         entries: Vec<Vec<u8>>,
         reply: Reply<Result<(), AppendError>>,
     },
-    /// Answered at once: the thread takes jobs.
+    /// Answered at once, to show that the thread handles jobs.
     Ping {
         reply: Reply<()>,
     },
     Close,
 }
 
-/// A batch to be committed.
+/// A batch to commit.
 pub(crate) struct Append {
-    /// With the hash of each series' label set.
+    /// The batch, with the hash of each label set.
     pub(crate) batch: Batch,
-    /// An entry of a journal to go with it.
+    /// A journal's number and an entry that belongs to the batch.
     pub(crate) entry: Option<(usize, Vec<u8>)>,
-    /// What it counts against the bytes that may wait.
+    /// Bytes of the job that count against the limit on waiting bytes.
     pub(crate) bytes: usize,
     pub(crate) arrived: Duration,
     pub(crate) reply: Reply<Result<(), AppendError>>,
 }
 
-/// A batch that is in the writer's buffer and waits for the sync.
+/// A batch in the writer's buffer that waits for the sync.
 struct Pending {
     chunk: Option<Chunk>,
-    /// Series that were marked as recorded for it.
+    /// Series that were marked as recorded because of this batch.
     marked: Vec<u128>,
     kinds: Kinds,
     reply: Reply<Result<(), AppendError>>,
@@ -91,13 +93,13 @@ pub(crate) struct Committer {
     recorder: Recorder,
     state: StateFile,
     journals: Journals,
-    /// End of the last chunk; the next one begins here.
+    /// End of the last chunk, where the next one begins.
     last_end: Position,
     /// The segment was closed after a failure, and no new one could be begun yet.
     needs_segment: bool,
-    /// Where the failed segment ends could not be stored yet.
+    /// The end of the failed segment could not be stored yet.
     unsaved_end: bool,
-    /// The disk is full since, and was last looked at then.
+    /// When a full disk was last checked. `None` if the disk is not full.
     full_checked: Option<Instant>,
     reserve: Reserve,
 }
@@ -122,7 +124,7 @@ impl Committer {
         })
     }
 
-    /// Works until told to close or until nobody can ask for anything any more.
+    /// Handles jobs until it is told to close, or until no sender is left.
     pub(crate) fn run(mut self, jobs: &Receiver<Job>) {
         let mut closing = false;
         while !closing {
@@ -130,7 +132,7 @@ impl Committer {
             let mut next = match self.next_job(jobs) {
                 Ok(first) => Some(first),
                 Err(RecvTimeoutError::Timeout) => {
-                    // Whether there is room again must not depend on a push: readiness waits for it.
+                    // Checks without waiting for a push, because `/-/ready` depends on the result.
                     let _ = self.look_for_room();
                     continue;
                 }
@@ -146,7 +148,7 @@ impl Committer {
                         let _ = reply.send(self.journals.add(name));
                     }
                     Job::Rewrite { journal, entries, reply } => {
-                        // What was asked for before has to be in the journal before.
+                        // Entries that were requested before the rewrite must be in the journal before it.
                         self.commit_group(std::mem::take(&mut group));
                         let result = self.journals.rewrite(journal, &entries).map_err(AppendError::Failed);
                         let _ = reply.send(result);
@@ -169,7 +171,7 @@ impl Committer {
         }
     }
 
-    /// The next job; a time-out only while the disk is full.
+    /// Waits for the next job. Times out only while the disk is full.
     fn next_job(&self, jobs: &Receiver<Job>) -> Result<Job, RecvTimeoutError> {
         match self.full_checked {
             Some(_) => jobs.recv_timeout(FULL_RETRY),
@@ -177,7 +179,7 @@ impl Committer {
         }
     }
 
-    /// Where the disk was full: checks, at most every [`FULL_RETRY`], whether it has room again.
+    /// If the disk was full, checks whether it has free space again, at most every [`FULL_RETRY`].
     fn look_for_room(&mut self) -> Result<(), AppendError> {
         let Some(checked) = self.full_checked else { return Ok(()) };
         if checked.elapsed() < FULL_RETRY {
@@ -193,7 +195,7 @@ impl Committer {
         Ok(())
     }
 
-    /// Writes, syncs and answers a group.
+    /// Writes and syncs a group, and answers its clients.
     fn commit_group(&mut self, group: Vec<Append>) {
         if group.is_empty() {
             return;
@@ -224,7 +226,7 @@ impl Committer {
         let _ = reply.send(Err(error));
     }
 
-    /// Sees to it that there is a segment to write to, and room.
+    /// Makes sure that there is a usable segment and free space.
     fn make_ready(&mut self) -> Result<(), AppendError> {
         if self.shared.over_budget.load(Ordering::Acquire) {
             return Err(AppendError::LogFull);
@@ -240,8 +242,7 @@ impl Committer {
         Ok(())
     }
 
-    /// What is said to those whose batch could not be taken. Where that is for lack of room, something is done
-    /// about it.
+    /// Converts an error into the client's answer. If the disk is full, it also releases the reserve.
     fn why(&mut self, error: &wal::WalError) -> AppendError {
         if error.is_full() {
             self.give_way();
@@ -254,7 +255,7 @@ impl Committer {
         self.needs_segment = true;
         let begun = self.writer.begin_segment();
         if begun.is_err() && self.writer.is_closed() {
-            // What was cut back before could not be synced now.
+            // The file was cut back earlier, and that cut could not be synced now.
             self.close_segment(self.writer.durable_end());
         }
         let segment = begun?;
@@ -272,7 +273,7 @@ impl Committer {
         Ok(())
     }
 
-    /// Puts a batch into the writer's buffer; answers it at once where that can't be.
+    /// Puts a batch into the writer's buffer. If that fails, the client is answered at once.
     fn prepare(&mut self, append: Append) -> Option<Pending> {
         let Append { mut batch, entry, arrived, reply, .. } = append;
         let hashes = std::mem::take(&mut batch.hashes);
@@ -289,7 +290,7 @@ impl Committer {
             let needs = Position::record(
                 self.writer.segment(),
                 match &written {
-                    // The end of the first record.
+                    // The end of the batch's first record.
                     Some((records, end)) => records.get(1).map_or(end.offset, |second| second.offset),
                     None => self.writer.segment_bytes(),
                 },
@@ -319,12 +320,12 @@ impl Committer {
         Some(Pending { chunk, marked, kinds, reply })
     }
 
-    /// Commits what is in the buffers, and answers.
+    /// Commits the buffers and answers the clients.
     fn finish(&mut self, pending: Vec<Pending>) {
         let started = Instant::now();
         let before = self.writer.durable_end();
         if let Err(error) = self.journals.commit() {
-            // Nobody is told of success, so nothing goes into the log either.
+            // Clients get an error, so nothing is written to the log either.
             self.journals.log_committed(false);
             self.writer.discard();
             self.last_end = before.position();
@@ -346,7 +347,7 @@ impl Committer {
             || end.offset >= self.state.state.end.offset + HINT_BYTES
         {
             self.state.state.end = end;
-            // Only a hint: a start that finds an older one merely looks at more.
+            // Losing this is harmless: a start with an older durable end only reads more.
             let _ = self.state.save(false);
         }
         self.shared.stats.series.set(self.recorder.registry().len() as u64);
@@ -371,7 +372,7 @@ impl Committer {
         }
     }
 
-    /// Refuses what was in the buffers and is not committed.
+    /// Answers the clients of batches that were in the buffers and are not committed.
     fn refuse_all(&mut self, pending: Vec<Pending>, why: &AppendError) {
         for waiting in pending {
             self.recorder.unmark(&waiting.marked);
@@ -379,7 +380,7 @@ impl Committer {
         }
     }
 
-    /// Counts what a commit wrote to the segment, from one offset to the other.
+    /// Updates the counters for a commit that wrote the segment's bytes from `from` to `to`.
     fn count_written(&self, from: u64, to: u64) {
         let (stats, page) = (&self.shared.stats, wal::page::PAGE_BYTES as u64);
         let bytes = to.saturating_sub(from);
@@ -393,7 +394,7 @@ impl Committer {
         stats.record_bytes_saved.set(framed.saved);
     }
 
-    /// Remembers, and stores, where a segment ends that was closed by a failure.
+    /// Stores the end of a segment that was closed by a failure.
     fn close_segment(&mut self, closed: DurableEnd) {
         self.shared.close_segment(closed);
         self.state.close_segment(closed);
@@ -405,8 +406,8 @@ impl Committer {
         }
     }
 
-    /// Stores where failed segments end, if that could not be done yet. Before it is, nothing may be written to the log: a
-    /// start would find what was refused.
+    /// Stores the ends of failed segments, if that was not possible yet. Nothing may be written to the log
+    /// before it succeeds, because a start would read batches that were refused.
     fn save_end(&mut self) -> std::io::Result<()> {
         if self.unsaved_end {
             self.state.save(true)?;
@@ -415,7 +416,8 @@ impl Committer {
         Ok(())
     }
 
-    /// The disk is full: delivery, which frees the log, gets the reserve.
+    /// Reacts to a full disk: releases the reserve, so that delivery can write and thereby free space in the
+    /// log.
     fn give_way(&mut self) {
         self.full_checked = Some(Instant::now());
         self.shared.stats.disk_full.set(1);
@@ -423,16 +425,18 @@ impl Committer {
         self.reserve.release(&*self.shared.fs);
     }
 
-    /// Puts things in order after a failed commit; says what the askers are told.
+    /// Restores a consistent state after a failed commit. Returns the clients' answer.
     fn commit_failed(&mut self, error: &CommitError) -> AppendError {
         self.shared.stats.commits_failed.add(1);
         tracing::error!(%error, "a commit failed; what waited for it is refused");
         self.last_end = self.writer.durable_end().position();
-        // Else a power cut could bring back what was cut, at positions that later entries of journals belong to.
+        // Without this sync a power cut could restore the bytes that were cut, at positions that later
+        // journal entries refer to.
         let is_cut = error.closed().is_none() && self.writer.sync_cut().is_ok();
         if !is_cut {
             self.close_segment(self.writer.durable_end());
-            // In this order: a start that finds a newer segment takes for granted that the log had all entries before.
+            // Void the entries before the new segment begins: a start that finds a newer segment assumes that
+            // the log reached all earlier entries.
             let begun = match self.unsaved_end {
                 true => Ok(()),
                 false => self.journals.void_failed().and_then(|()| self.begin_segment()),
@@ -444,7 +448,7 @@ impl Committer {
         self.why_not_committed(error)
     }
 
-    /// As [`Committer::why`], for a commit.
+    /// Like [`Committer::why`], for a failed commit.
     fn why_not_committed(&mut self, error: &CommitError) -> AppendError {
         if matches!(error, CommitError::Full { .. }) {
             self.give_way();

@@ -1,4 +1,4 @@
-//! A follower: the log from a position on, from memory while it keeps up and from disk when it doesn't.
+//! A follower reads the log from a position on: from memory while it keeps up, otherwise from disk.
 
 use crate::chunk::Chunk;
 use crate::error::ReadError;
@@ -14,21 +14,21 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use wal::Position;
 
-/// Hands out the log's chunks in order, each once.
+/// Returns the chunks of the log in order, each once.
 pub struct Follower {
     shared: Arc<Shared>,
     id: u64,
     position: Position,
     changed: watch::Receiver<Position>,
     mode: Mode,
-    /// Read from disk, not handed out yet.
+    /// Chunks that were read from disk and not returned yet.
     ready: VecDeque<Arc<Chunk>>,
-    /// Reads that failed in a row, and when the next is tried.
+    /// Number of failed reads in a row, and when the next read may start.
     failures: u32,
     not_before: Option<Instant>,
 }
 
-/// The pause after a read of the log that failed, and the longest one: each is twice as long as the one before.
+/// The first and the longest pause after a failed read. Each pause is twice as long as the one before.
 const READ_BACKOFF: Duration = Duration::from_millis(100);
 const READ_BACKOFF_MAX: Duration = Duration::from_secs(10);
 
@@ -37,7 +37,7 @@ type ReadTask = JoinHandle<(LogReader, Result<Vec<Arc<Chunk>>, ReadError>)>;
 enum Mode {
     Memory,
     Disk(Box<LogReader>),
-    /// A read is under way on a thread that may wait for the disk.
+    /// A read is running on a thread that may block.
     Reading(ReadTask),
 }
 
@@ -55,20 +55,21 @@ impl Follower {
         Follower { shared, id, position, changed, mode, ready, failures: 0, not_before: None }
     }
 
-    /// All before it was handed out.
+    /// Everything before this position was returned.
     pub fn position(&self) -> Position {
         self.position
     }
 
-    /// Whether it reads from disk.
+    /// Returns true if the follower reads from disk.
     pub fn is_behind(&self) -> bool {
         !matches!(self.mode, Mode::Memory)
     }
 
-    /// The next chunk; waits where there is none yet. The first may begin before the position that was
-    /// asked for: see [`Chunk::first_point_from`]. Can be dropped at any moment without losing anything.
+    /// Returns the next chunk, and waits if there is none yet. The first chunk may begin before the position
+    /// that was passed to [`crate::Storage::follow`]: see [`Chunk::first_point_from`]. The future can be
+    /// dropped at any time without losing a chunk.
     ///
-    /// After [`ReadError::Wal`] the next call waits a little, and then tries again from the same place.
+    /// After [`ReadError::Wal`], the next call waits for a while and then retries at the same position.
     pub async fn next(&mut self) -> Result<Arc<Chunk>, ReadError> {
         loop {
             if let Some(chunk) = self.ready.pop_front() {
@@ -77,7 +78,8 @@ impl Follower {
             }
             match &mut self.mode {
                 Mode::Memory => {
-                    // Seen before looking, so that what comes between looking and waiting wakes us.
+                    // Marked as seen before the lookup, so that a change between the lookup and the wait ends
+                    // the wait.
                     self.changed.borrow_and_update();
                     match self.shared.tail.get(self.id, self.position) {
                         Lookup::Chunk(chunk) => {
@@ -88,7 +90,7 @@ impl Follower {
                             if self.shared.closed.load(Ordering::Acquire) {
                                 return Err(ReadError::Closed);
                             }
-                            // The sender lives in what we share, so this can't fail.
+                            // Cannot fail: `self.shared` holds the sender.
                             let _ = self.changed.changed().await;
                         }
                         Lookup::Behind => {
@@ -115,7 +117,7 @@ impl Follower {
                     let (reader, result) = match task.await {
                         Ok(done) => done,
                         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-                        // The runtime is going away.
+                        // The runtime is shutting down.
                         Err(_) => {
                             (LogReader::new(self.shared.clone(), self.position), Err(ReadError::Closed))
                         }

@@ -1,38 +1,42 @@
-//! Journals: small logs of an input's own state, committed together with the samples that go with it.
+//! Journals: small logs of the state of an input, committed together with the samples that belong to it.
 //!
-//! A journal is a folder of segments like the log's, with metadata records of one entry each, of which only
-//! the reference and the text mean something:
+//! A journal is a folder of segments like the log's. It consists of metadata records with one entry each, of
+//! which only the reference and the help text are used:
 //!
 //! ```text
 //! reference  0: an entry that depends on nothing
-//!            1: all before this segment is void (a rewrite is whole)
+//!            1: all entries before this segment are void (a rewrite is complete)
 //!            2: an entry that belongs to samples in the log
-//!            3: entries of kind 2 from a number on are void, as far as they stand before this record
+//!            3: entries of kind 2 from a number on are void if they are before this record
 //! help       0: the entry       2: number, segment, offset (varints), then the entry       3: number (varint)
 //! ```
 //!
 //! # Entries and samples become durable together
 //!
-//! An entry of kind 2 names the *position that the log must reach*: the end of the first record with samples of its
-//! batch. Entries are synced before the log is. If the log does not get there, the entry does not count:
+//! An entry of kind 2 has the *position that the log must reach*: the end of the first record with samples of
+//! its batch. Entries are synced before the log. If the log does not reach that position, the entry does not
+//! count:
 //!
-//! - After a kill, or a power cut, the log ends before that position. A start discards the entry, and all after it.
-//! - After a commit that failed, the log goes on at the same positions. So before it does, a record of kind 3 voids the
-//!   entries of that commit. The committer writes nothing to the log until this record is durable. An entry whose own
-//!   sync failed, and that a power cut brings back, is voided by the same record, since it has a number above.
+//! - After a kill or a power cut, the log ends before that position. A start discards the entry and all later
+//!   ones.
+//! - After a failed commit, the log continues at the same positions. So a record of kind 3 voids the entries
+//!   of that commit. The committer writes nothing to the log until this record is durable. If the sync of an
+//!   entry failed and a power cut restores the entry, the same record voids it too, because the entry's
+//!   number is not below the record's.
 //!
-//! If the log has a part of the batch, the entry counts, since its samples may have been delivered.
+//! If the log has a part of the batch, the entry counts, because that part may have been delivered.
 //!
 //! # Rewriting
 //!
-//! A rewrite puts all live entries into a segment of their own and, once they are durable, the mark behind
-//! them, so that a crash in the middle leaves the old entries in force, followed by copies of some. (In one
-//! commit a power cut could leave the mark and tear what stands in front of it.) Entries are therefore whole
-//! states, of which a repeated one is harmless, never changes.
+//! A rewrite writes all current entries into a new segment. Once they are durable, it writes the mark of
+//! kind 1 after them. After a crash in between, the old entries still count, followed by copies of some of
+//! them.
+//! (If entries and mark were one commit, a power cut could keep the mark and tear the entries before it.) So
+//! an entry must be a complete state, not a change, so that repeating it is harmless.
 //!
-//! Why metadata records: a reader of the log looks into a record that ends where its page does, since only
-//! its contents tell then whether it is whole. And unlike others, Prometheus' agent never has them in its log,
-//! nor narthex.
+//! Journals use metadata records for two reasons. If a record ends where its page ends, only its contents
+//! tell the reader whether it is complete, so they must be of a known type. And neither narthex nor a
+//! Prometheus agent ever writes metadata records to its log.
 
 use model::MetricType;
 use model::varint::{put_u64, take_u64};
@@ -50,23 +54,24 @@ const RESET: u64 = 1;
 const BOUND: u64 = 2;
 const VOID: u64 = 3;
 
-/// An entry as it was read.
+/// An entry that was read.
 struct Read {
-    /// For entries that belong to samples: the number, and the position that the log must reach.
+    /// For an entry that belongs to samples: its number, and the position that the log must reach.
     bound: Option<(u64, Position)>,
     bytes: Vec<u8>,
 }
 
-/// The entries of a journal, as far as they have been read.
+/// The entries of a journal that were read so far.
 #[derive(Default)]
 struct Reading {
     entries: Vec<Read>,
-    /// The number above all that were read.
+    /// One above the highest number that was read.
     next: u64,
 }
 
 impl Reading {
-    /// Reads a record; `segment_start` is how many entries there were before its segment. False: it is none of ours.
+    /// Handles a record. `segment_start` is the number of entries that were read before its segment. Returns
+    /// false if the record is invalid.
     fn record(&mut self, reference: u64, text: &[u8], segment_start: usize) -> bool {
         match reference {
             ENTRY => self.entries.push(Read { bound: None, bytes: text.to_vec() }),
@@ -91,7 +96,8 @@ impl Reading {
         self.entries.retain(|entry| entry.bound.is_none_or(|(number, _)| number < first));
     }
 
-    /// Removes the entries whose samples the log, which ends at `end`, does not have. Returns the number of the first.
+    /// Removes the entries whose samples are beyond `end`, the end of the log. Returns the number of the
+    /// first one.
     fn discard_beyond(&mut self, end: Position) -> Option<u64> {
         let beyond = self.entries.iter().filter_map(|entry| entry.bound).find(|(_, needs)| *needs > end);
         let (first, _) = beyond?;
@@ -106,55 +112,54 @@ fn take_bound(mut text: &[u8]) -> Option<(u64, Position, &[u8])> {
     Some((number, needs, text))
 }
 
-/// What opening a journal found.
+/// The result of opening a journal.
 pub(crate) struct Found {
-    /// How the newest segment ended.
+    /// The state of the newest segment's end.
     pub(crate) report: OpenReport,
-    /// The entries, in order.
     pub(crate) entries: Vec<Vec<u8>>,
-    /// What could not be read; what was cut from the newest segment's end is in the report only.
+    /// What could not be read, except for what was cut from the end of the newest segment, which is only in
+    /// the report.
     pub(crate) damage: Vec<Damage>,
-    /// How many segments there were.
     pub(crate) segments: usize,
-    /// Whether some of the entries belong to samples in the log.
+    /// Whether any entry belongs to samples in the log.
     pub(crate) has_bound: bool,
-    /// Entries whose samples the log does not have. They are void from now on.
+    /// Number of entries whose samples the log does not have. They are void.
     pub(crate) discarded: usize,
 }
 
 impl Found {
-    /// Each start begins a segment, and reads and syncs those that are there. From this many on they are to be
-    /// made one by [`JournalLog::rewrite`], so that a start costs the same after a thousand of them.
+    /// Each start begins a segment, and reads and syncs the existing ones. From this number of segments on,
+    /// [`JournalLog::rewrite`] should merge them, so that a start does not take longer after many starts.
     pub(crate) const MANY_SEGMENTS: usize = 32;
 }
 
-/// The next record. A page that can't be read is tried again, and then given up: the rest is worth more than a start that
-/// fails for ever.
+/// Reads the next record. A page that can't be read is retried and then given up: losing a page is better
+/// than a start that always fails.
 fn next_record(reader: &mut SegmentReader) -> Option<RawRecord<'_>> {
     reader.next_with(Patience::AT_START, |error| {
         tracing::warn!(%error, "a journal can't be read; trying again");
     })
 }
 
-/// An open journal, as the committer has it.
+/// An open journal, owned by the committer.
 pub(crate) struct JournalLog {
     fs: Arc<dyn Filesystem>,
     dir: PathBuf,
     writer: Writer,
-    /// A segment could not be begun yet after a failure.
+    /// A failure closed the segment, and a new one could not be begun yet.
     broken: bool,
     builder: MetadataBuilder,
     /// The number of the next entry that belongs to samples.
     next: u64,
-    /// The number of the first such entry since the last commit of the log that succeeded.
+    /// The number of the first such entry since the last commit of the log.
     uncommitted: Option<u64>,
-    /// A commit failed: the entries from this number on are to be voided.
+    /// A commit failed, and the entries from this number on still have to be voided.
     to_void: Option<u64>,
 }
 
 impl JournalLog {
-    /// Opens the journal in `dir` and returns its entries in order. `log_end` is where the log ended when it was opened:
-    /// entries that belong to samples beyond it are discarded.
+    /// Opens the journal in `dir` and returns its entries in order. `log_end` is the end of the log when it
+    /// was opened: entries that belong to samples beyond it are discarded.
     pub(crate) fn open(
         fs: Arc<dyn Filesystem>,
         dir: PathBuf,
@@ -193,7 +198,8 @@ impl JournalLog {
             to_void,
         };
         if let Err(error) = journal.void_failed() {
-            // As on a full disk. The committer tries again before it writes anything to the log.
+            // Fails on a full disk, for example. The committer tries again before it writes anything to the
+            // log.
             tracing::warn!(dir = %journal.dir.display(), %error, "what a journal has to void could not be voided yet");
         }
         let has_bound = reading.entries.iter().any(|entry| entry.bound.is_some());
@@ -207,7 +213,7 @@ impl JournalLog {
         self.record(ENTRY, entry)
     }
 
-    /// Adds an entry to the next commit that counts only if the log reaches the position `needs`.
+    /// Adds an entry to the next commit. The entry counts only if the log reaches the position `needs`.
     pub(crate) fn append_bound(&mut self, entry: &[u8], needs: Position) -> Result<(), WalError> {
         let mut text = Vec::with_capacity(entry.len() + 3 * 10);
         put_u64(&mut text, self.next);
@@ -220,7 +226,8 @@ impl JournalLog {
         Ok(())
     }
 
-    /// The log has what the entries since the last call belong to; or it does not, and they have to be voided.
+    /// Called after the commit of the log. If it did not succeed, the entries since the last call have to be
+    /// voided.
     pub(crate) fn log_committed(&mut self, succeeded: bool) {
         let first = self.uncommitted.take();
         if !succeeded {
@@ -228,7 +235,7 @@ impl JournalLog {
         }
     }
 
-    /// Makes durable that the entries of failed commits are void. Until then nothing may be written to the log.
+    /// Voids the entries of failed commits, durably. Nothing may be written to the log before this succeeds.
     pub(crate) fn void_failed(&mut self) -> Result<(), WalError> {
         let Some(first) = self.to_void else { return Ok(()) };
         let mut text = Vec::new();
@@ -254,7 +261,7 @@ impl JournalLog {
         self.writer.append(self.builder.bytes()).map(|_| ())
     }
 
-    /// Makes what was appended durable.
+    /// Makes the appended entries durable.
     pub(crate) fn commit(&mut self) -> Result<(), CommitError> {
         if self.writer.pending() == 0 {
             return Ok(());
@@ -268,7 +275,7 @@ impl JournalLog {
         result.map(|_| ())
     }
 
-    /// Replaces everything by `entries`, in a segment of their own, and removes the older ones.
+    /// Replaces the contents by `entries`: writes them to a new segment and deletes the older segments.
     pub(crate) fn rewrite(&mut self, entries: &[Vec<u8>]) -> Result<(), String> {
         let text = |error: WalError| error.to_string();
         self.writer.begin_segment().map_err(text)?;
@@ -281,15 +288,15 @@ impl JournalLog {
         self.commit().map_err(|error| error.to_string())?;
         self.record(RESET, &[]).map_err(text)?;
         self.commit().map_err(|error| error.to_string())?;
-        // The mark voids all that was before.
+        // The mark voids all earlier entries.
         self.to_void = None;
         dir::truncate_below(&*self.fs, &self.dir, self.writer.segment()).map_err(text)?;
         Ok(())
     }
 }
 
-/// Makes durable what a segment shows now. One that was closed after a failed sync was cut, but not durably:
-/// without this a later power cut could bring back what a start before it did not see.
+/// Syncs a segment as it is now. A segment that was closed after a failed sync was cut, but not durably:
+/// without this sync, a later power cut could restore bytes that an earlier start did not see.
 fn settle(fs: &dyn Filesystem, dir: &Path, number: u64) -> Result<(), WalError> {
     let path = dir::segment_path(dir, number);
     let synced = fs.open(&path, true).and_then(|file| file.sync_data());
@@ -308,9 +315,9 @@ mod tests {
         opened.map(|(journal, found)| (journal, found.entries)).unwrap()
     }
 
-    /// The last entry and one in the middle end at, before and behind the end of a page.
+    /// The last entry and an entry in the middle end at, before and after the end of a page.
     #[test]
-    fn entries_are_there_again_wherever_their_pages_end() {
+    fn entries_survive_a_reopen_wherever_their_pages_end() {
         const PAGE: usize = 32 << 10;
         for length in PAGE - 40..PAGE - 20 {
             let folder = tempfile::tempdir().unwrap();
@@ -330,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rewrite_replaces_all_entries_and_one_that_broke_off_replaces_none() {
+    fn a_rewrite_replaces_all_entries_or_none() {
         let folder = tempfile::tempdir().unwrap();
         let (mut journal, _) = open(folder.path());
         journal.append(b"old").unwrap();
@@ -347,9 +354,10 @@ mod tests {
         assert_eq!(open(folder.path()).1, [b"new".to_vec(), b"more".to_vec(), b"newer".to_vec()]);
     }
 
-    /// What a failed sync left behind is anybody's guess once; after a start has looked, it is settled.
+    /// After a failed sync it is unknown what is on disk. After a start has read the journal, its contents no
+    /// longer change.
     #[test]
-    fn what_one_start_saw_the_next_sees_too_whatever_the_power_does() {
+    fn entries_seen_by_one_start_are_seen_by_the_next() {
         for seed in 0..100 {
             let fs = wal::sim::SimFilesystem::new(seed);
             let options = WriterOptions { compression: Compression::None, durability: Durability::Fsync };
@@ -371,7 +379,7 @@ mod tests {
         }
     }
 
-    /// The mark that voids what was before must not outlast what it stands for.
+    /// The mark that voids the old entries must not become durable before the new entries.
     #[test]
     fn a_power_cut_in_a_rewrite_costs_no_entry() {
         let all: Vec<Vec<u8>> = (0..40u8).map(|n| vec![n; 3000]).collect();

@@ -1,5 +1,6 @@
-//! The journals together, as the committer writes them: the storage's own, of types and help texts, and those
-//! that inputs opened. All that came with a group of batches is committed before the group's samples are, and entries
+//! All journals, as the committer uses them: the storage's own journal of types and help texts, and those
+//! that inputs opened. Entries are committed before the samples of their group. Entries that belong to
+//! samples count only once the samples are in the log (`journal`).
 //! that came with samples count only once the samples are in the log (`journal`).
 
 use crate::error::OpenError;
@@ -11,27 +12,26 @@ use model::Metadata;
 use std::sync::Arc;
 use wal::{CommitError, Position, WalError, WriterOptions};
 
-/// The number of the journal of types and help texts: it is opened first.
+/// The number of the journal of types and help texts, which is opened first.
 const METADATA: usize = 0;
 
 /// The number of a journal, and its entries.
 pub(crate) type OpenedJournal = (usize, Vec<Vec<u8>>);
 
-/// A journal with its name.
 type Named = (&'static str, JournalLog);
 
-/// See the module.
+/// The open journals; see the module's documentation.
 pub(crate) struct Journals {
     shared: Arc<Shared>,
     options: WriterOptions,
     /// Names and journals, by number.
     open: Vec<Named>,
-    /// What is in the buffer of [`METADATA`].
+    /// The metadata in the buffer of journal [`METADATA`].
     news: News,
 }
 
 impl Journals {
-    /// Opens the journal of types and help texts, and takes back what it holds.
+    /// Opens the journal of types and help texts, and restores them.
     pub(crate) fn open(shared: Arc<Shared>, options: WriterOptions) -> Result<Journals, OpenError> {
         let mut journals = Journals { shared, options, open: Vec::new(), news: News::default() };
         let (number, entries) = journals.add("meta")?;
@@ -45,7 +45,7 @@ impl Journals {
                 "types and help texts could not be read back; they are known again after the next push of each"
             );
         }
-        // Each start begins a segment, and so does each change of a text: once in a while all goes into one.
+        // Each change of a text adds an entry, so the journal is rewritten when most entries are outdated.
         if entries.len() > 2 * metadata.len() + 1000 {
             let live = metadata.entries();
             if let Err(error) = journals.rewrite(METADATA, &live) {
@@ -55,7 +55,7 @@ impl Journals {
         Ok(journals)
     }
 
-    /// Opens the journal in the folder `name` of the data folder; once a name.
+    /// Opens the journal in the folder `name` of the data folder. Each name can be opened once.
     pub(crate) fn add(&mut self, name: &'static str) -> Result<OpenedJournal, OpenError> {
         if self.open.iter().any(|(other, _)| *other == name) {
             return Err(OpenError::JournalOpen(name));
@@ -76,7 +76,7 @@ impl Journals {
             self.shared.keep_aside(&damage.file);
         }
         self.shared.cut_at_start(&found.report);
-        // In a log that is new, positions mean something else than in the one that the entries belonged to.
+        // The log is new, so the positions in these entries belong to another log.
         let of_another_log = log_end.is_none() && found.has_bound;
         if (found.segments >= Found::MANY_SEGMENTS || of_another_log)
             && let Err(error) = journal.rewrite(&found.entries)
@@ -87,7 +87,7 @@ impl Journals {
         Ok((self.open.len() - 1, found.entries))
     }
 
-    /// Replaces what a journal holds. Nothing may wait for a commit.
+    /// Replaces the contents of a journal. No entry may wait for a commit.
     pub(crate) fn rewrite(&mut self, number: usize, entries: &[Vec<u8>]) -> Result<(), String> {
         match self.open.get_mut(number) {
             Some((_, journal)) => journal.rewrite(entries),
@@ -95,18 +95,18 @@ impl Journals {
         }
     }
 
-    /// Makes durable that the entries of failed commits are void. Until then nothing may be written to the log.
+    /// Voids the entries of failed commits, durably. Nothing may be written to the log before this succeeds.
     pub(crate) fn void_failed(&mut self) -> Result<(), WalError> {
         self.open.iter_mut().try_for_each(|(_, journal)| journal.void_failed())
     }
 
-    /// Whether what was committed last is in the log too.
+    /// Called after the commit of the log, with its success.
     pub(crate) fn log_committed(&mut self, succeeded: bool) {
         self.open.iter_mut().for_each(|(_, journal)| journal.log_committed(succeeded));
     }
 
-    /// Puts what came with a batch into the buffers: what is new of metrics, and an input's entry, which counts once
-    /// the log has reached `needs`.
+    /// Appends to the buffers what came with a batch: new metadata, and the entry of an input. The entry
+    /// counts once the log has reached `needs`.
     pub(crate) fn append(
         &mut self,
         metadata: &[Metadata],
@@ -122,8 +122,8 @@ impl Journals {
         Ok(())
     }
 
-    /// Commits what is in the buffers; where it fails for several journals, the last error is told. What was
-    /// new of metrics is known then, or comes as new again.
+    /// Commits the buffers. If several journals fail, the last error is returned. New metadata becomes known
+    /// if all succeed; otherwise it still counts as new when it comes again.
     pub(crate) fn commit(&mut self) -> Result<(), CommitError> {
         let news = std::mem::take(&mut self.news);
         let mut result = Ok(());
@@ -140,7 +140,8 @@ impl Journals {
     }
 }
 
-/// The journal with this number. Without it an entry would be acknowledged and lost.
+/// Returns the journal with this number. If it is missing the batch is refused, because its entry would be
+/// acknowledged and lost.
 fn opened(open: &mut [Named], number: usize) -> Result<&mut Named, RecordError> {
     let count = open.len();
     model::invariant!(number < count, "an entry belongs to an open journal", number = number);

@@ -1,10 +1,10 @@
-//! Where a segment's label sets are: what a reader of the log needs to turn references back into label
-//! sets, in bounded memory.
+//! Finds the label sets of a segment by reference, in bounded memory. A reader of the log needs it to turn
+//! references into label sets.
 //!
-//! It remembers where a label set stands in the segment rather than the label set: the series record's
-//! number and the place inside it, 20 bytes a series and some ([`crate::places`]). The records themselves are read again when
-//! needed; the last few are kept, and since samples come in the order in which their series were first
-//! seen, that is nearly always enough.
+//! It stores where a label set is in the segment, not the label set: the number of the series record and the
+//! offset in it, about 20 bytes per series ([`crate::places`]). The records are read again when needed, and
+//! the newest ones are cached. Samples come in the order in which their series were first seen, so the cache
+//! nearly always suffices.
 
 use crate::damage::{OPENING, Verdict};
 use crate::places::{Place, Places};
@@ -15,18 +15,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use wal::{SegmentReader, WalError};
 
-/// Most bytes of series records kept, decompressed.
+/// Limit on the decompressed bytes of cached series records.
 pub(crate) const CACHE_BYTES: usize = 8 << 20;
 
 pub(crate) struct LabelsIndex {
     dir: PathBuf,
     segment: u64,
-    /// Where each series record starts in the segment.
+    /// First byte of each series record in the segment.
     records: Vec<u64>,
     places: Places,
     cache: VecDeque<(u32, Arc<[u8]>)>,
     cached_bytes: usize,
-    /// The record that was used last, which is nearly always the one that is used next.
+    /// The record that was used last. It is nearly always the next one too.
     last: Option<(u32, Arc<[u8]>)>,
 }
 
@@ -43,14 +43,14 @@ impl LabelsIndex {
         }
     }
 
-    /// Takes a series record in.
+    /// Adds the label sets of a series record.
     pub(crate) fn add(&mut self, start: u64, bytes: &[u8]) -> Result<(), wal::record::DecodeError> {
         let record = self.records.len() as u32;
         self.records.push(start);
         for entry in wal::record::series(bytes)? {
             let (reference, labels) = entry?;
             let labels = labels.as_bytes();
-            // The label set is a part of `bytes`, so its place is the distance of the two.
+            // The label set is a part of `bytes`, so the difference of the addresses is its offset.
             let place = labels.as_ptr().addr() - bytes.as_ptr().addr();
             let place = Place { record, start: place as u32, len: labels.len() as u32 };
             self.places.insert(reference, place);
@@ -69,8 +69,8 @@ impl LabelsIndex {
         }
     }
 
-    /// Hands the label set of `reference` to `take`; `None` where no series record named it, or it can't be
-    /// read again. An error is one of the disk that may pass.
+    /// Calls `take` with the label set of `reference`. Returns `None` if no series record has the reference,
+    /// or if the record could not be read again. After an error the caller should try again.
     pub(crate) fn with<T>(
         &mut self,
         shared: &Shared,
@@ -88,7 +88,7 @@ impl LabelsIndex {
     }
 
     fn record(&mut self, shared: &Shared, record: u32) -> Result<Option<Arc<[u8]>>, WalError> {
-        // Newest last: the one in use is nearly always among the last.
+        // Search the newest records first: the right one is nearly always among them.
         if let Some((_, bytes)) = self.cache.iter().rev().find(|(number, _)| *number == record) {
             return Ok(Some(bytes.clone()));
         }
@@ -98,7 +98,7 @@ impl LabelsIndex {
         };
         let mut reader = match SegmentReader::open(&*shared.fs, &self.dir, self.segment, start) {
             Ok(reader) => reader,
-            // Dropped by the budget while it was read.
+            // The segment was deleted for the log's budget while it was read.
             Err(WalError::NoSegment { .. }) => return Ok(None),
             Err(error) => return self.failed(shared, OPENING, error),
         };

@@ -1,27 +1,29 @@
-//! The storage: what is appended becomes durable here, and is handed on to whoever delivers it.
+//! The storage makes batches durable and passes them on to the queues that deliver them.
 //!
 //! ```text
-//!   doors ─ append ─► committer ─► log on disk ─ fsync ─► tail in memory ─► followers that keep up
-//!                     (registry)        │                                        ▲
-//!                                       └────────────── read back ── followers that are behind
+//!   inputs ─ append ─► committer ─► log on disk ─ fsync ─► tail in memory ─► followers that keep up
+//!                      (registry)        │                                        ▲
+//!                                        └────────────── read back ── followers that are behind
 //! ```
 //!
-//! # What it promises
+//! # Guarantees
 //!
-//! - **[`Storage::append`] answers `Ok` after the samples are on disk**, with one sync for all that waited.
-//! - **A follower sees every committed point once, in order**, whether it comes from memory or from disk:
-//!   both ways number points the same ([`wal::Position`]).
-//! - **Nobody waits for a follower.** The tail is bounded; who falls behind reads the log.
-//! - **A segment stays until every pin has passed it**, or the budget is used up; then what is lost is
-//!   counted for each pin before the segment goes. A pin whose owner is gone holds on.
-//! - **What the disk refuses is asked for again**, for minutes; what is wrong is passed over, counted once and
-//!   set aside.
-//! - **A start costs the same whatever lies in the log**: nothing of it is read but an unsynced end.
+//! - **[`Storage::append`] returns `Ok` after the samples are on disk.** All waiting batches share one sync.
+//! - **A follower gets every committed point once, in order**, from memory or from disk. Positions of points
+//!   are the same in both cases ([`wal::Position`]).
+//! - **The committer never waits for a follower.** The tail is bounded, and a follower that is behind reads
+//!   from disk.
+//! - **A segment stays until every pin has passed it**, or until the log's budget is used up. In the latter
+//!   case the lost samples are counted for each pin before the segment is deleted. A pin whose owner is gone
+//!   still counts.
+//! - **I/O errors are retried** for minutes. Corrupt bytes are skipped, counted once, and quarantined.
+//! - **The time of a start does not depend on the size of the log**: a start reads only the end that may not
+//!   be synced.
 //!
 //! # Where to start
 //!
-//! [`Storage`], then `committer` for how a batch becomes durable, and `follower` for how it is read. The
-//! data folder:
+//! Start with [`Storage`], then read `committer` for how a batch becomes durable, and `follower` for how it
+//! is read. The data folder:
 //!
 //! | path | holds |
 //! | --- | --- |
@@ -29,8 +31,8 @@
 //! | `meta/` | types, help texts and units of metrics: a journal |
 //! | `state` | reserved references, the durable end, segments closed by a failure |
 //! | `ages` | how old segments are in running time, where that is limited |
-//! | `damaged/` | damaged files, set aside |
-//! | `reserve` | nothing; removed when the disk is full, so that delivery can go on |
+//! | `damaged/` | quarantined files |
+//! | `reserve` | zeros; deleted when the disk is full, so that delivery can continue |
 
 mod ages;
 mod arrange;

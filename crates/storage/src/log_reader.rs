@@ -1,7 +1,7 @@
-//! Reads the log for a follower that has fallen behind: records back into chunks, from a position on.
+//! Reads the log for a follower that has fallen behind, and turns its records back into chunks.
 //!
-//! A segment is read from its start, since that is where its label sets begin; data records before the
-//! position are passed over without being decoded.
+//! A segment is read from its start, because its label sets begin there. Data records before the position are
+//! skipped without being decoded.
 
 use crate::chunk::{Chunk, RecordSpan};
 use crate::damage::{OPENING, Verdict};
@@ -16,11 +16,11 @@ use std::sync::atomic::Ordering;
 use wal::record::RecordType;
 use wal::{Damage, DamageKind, Position, SegmentReader, WalError, dir};
 
-/// Most chunks and bytes of one [`LogReader::read`].
+/// Limits on the chunks and bytes of one [`LogReader::read`].
 const READ_CHUNKS: usize = 64;
 const READ_BYTES: usize = 4 << 20;
 
-/// See the module.
+/// Reads chunks from disk; see the module's documentation.
 pub(crate) struct LogReader {
     shared: Arc<Shared>,
     position: Position,
@@ -31,7 +31,7 @@ struct Open {
     segment: u64,
     reader: SegmentReader,
     index: LabelsIndex,
-    /// The record that is to be read once more, since a label set of it could not be read.
+    /// Start of a record that has to be read again, because a label set for it could not be read.
     once_more: Option<u64>,
 }
 
@@ -40,13 +40,13 @@ impl LogReader {
         LogReader { shared, position, open: None }
     }
 
-    /// All before it was read.
+    /// Everything before this position was read.
     pub(crate) fn position(&self) -> Position {
         self.position
     }
 
-    /// The next chunks; none when the durable end (as of this call) is reached. Bounded in size and number. An
-    /// error is one of the disk that may pass: the next call goes on where this one stopped.
+    /// Returns the next chunks, limited in size and number. Returns none if the durable end (at the time of
+    /// the call) is reached. After an I/O error, the next call continues at the same position.
     pub(crate) fn read(&mut self) -> Result<Vec<Arc<Chunk>>, ReadError> {
         let end = self.shared.tail.end();
         let (mut chunks, mut bytes) = (Vec::new(), 0);
@@ -63,7 +63,7 @@ impl LogReader {
                 Err(error) => Err(error),
             };
             let next = match next {
-                // What was read is read; the error comes again.
+                // Return the chunks that were read; the next call meets the error again.
                 Err(_) if !chunks.is_empty() => break,
                 next => next?,
             };
@@ -73,7 +73,7 @@ impl LogReader {
                     self.position = chunk.end;
                     chunks.push(Arc::new(chunk));
                 }
-                // The segment's end. What is being written goes on later.
+                // The end of the segment that is still written. The next call continues here.
                 None if self.position.segment >= end.segment => {
                     self.position = self.position.max(end);
                     break;
@@ -87,11 +87,11 @@ impl LogReader {
         Ok(chunks)
     }
 
-    /// Opens the segment of the position, or the next one that is there. `false` where there is none.
+    /// Opens the segment of the current position, or the next existing one. Returns false if there is none.
     fn open_segment(&mut self, end: Position) -> Result<bool, ReadError> {
         let oldest = self.shared.oldest.load(Ordering::Acquire);
         if self.position.segment < oldest {
-            // Dropped by the budget while it was read, or before.
+            // The segment was deleted for the log's budget, before or during the read.
             self.position = Position::start_of(oldest);
         }
         if self.open.as_ref().is_some_and(|open| open.segment == self.position.segment) {
@@ -130,7 +130,7 @@ impl LogReader {
         Ok(false)
     }
 
-    /// A whole segment that the disk does not give.
+    /// Reports a whole segment that could not be opened.
     fn give_up(&self, segment: u64) {
         let file = dir::segment_path(&self.shared.wal_dir, segment);
         let bytes = self.shared.fs.metadata(&file).ok().flatten().map_or(0, |metadata| metadata.len);
@@ -145,7 +145,7 @@ impl LogReader {
             match SegmentReader::open(&*self.shared.fs, &self.shared.wal_dir, open.segment, from) {
                 Ok(reader) => open.reader = reader,
                 Err(error) => {
-                    // From its beginning, next time.
+                    // Read the segment from its start next time.
                     self.open = None;
                     return Err(error.into());
                 }
@@ -185,7 +185,8 @@ impl LogReader {
             if !records::is_data(record.kind) || record.start < self.position.offset {
                 continue;
             }
-            // A position inside the record begins with the record: points have their own positions.
+            // If the position is inside the record, the chunk still begins with the record: each point has
+            // its own position.
             let start = Position { index: 0, ..self.position };
             let chunk_end = Position::record(segment, record.end);
             let (offset, arrived) = (record.start, shared.clock.monotonic());
@@ -217,18 +218,18 @@ impl LogReader {
     }
 }
 
-/// What a data record holds.
+/// The decoded contents of a data record.
 struct Decoded {
     batch: Batch,
-    /// The reference of each of its series.
+    /// The reference of each series.
     refs: Vec<u64>,
-    /// Points of series that no series record named.
+    /// Number of points whose series has no series record.
     unknown: u64,
-    /// The entry at which it ends too early.
+    /// The first malformed entry.
     malformed: Option<u32>,
 }
 
-/// An error is one of the disk that may pass.
+/// Decodes a data record. After an error the caller should try again.
 fn decode(
     shared: &Shared,
     index: &mut LabelsIndex,

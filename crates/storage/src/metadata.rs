@@ -1,38 +1,38 @@
-//! What is known of each metric: type, help, unit.
+//! Metadata of metric families: type, help text and unit.
 //!
-//! A real Prometheus agent deletes log segments when it meets metadata records, so these live in a
-//! journal of their own (`DATA/meta`), committed together with the samples they came with. They are kept
-//! by family, the newest counts: a series finds its family by its name, or by its name without the suffix
-//! of a histogram's or summary's parts.
+//! A Prometheus agent deletes log segments that contain metadata records, so the metadata is in a separate
+//! journal (`DATA/meta`). It is committed together with the samples that it came with. Only the newest
+//! metadata of a family is kept. A series finds its family by its name, or by its name without a suffix such
+//! as `_bucket` or `_sum`.
 //!
-//! What is new is known once the journal has it, and not before: what is known is never written again, so
-//! what was known too early would be missing after the next start.
+//! New metadata counts as known only once the journal has it. Known metadata is not written again, so
+//! metadata that counted as known too early would be missing after the next start.
 
 use model::{Metadata, MetricType, varint};
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// Most families remembered; of further ones nothing is kept.
+/// Largest number of families. The metadata of further families is ignored.
 pub const MAX_FAMILIES: usize = 100_000;
-/// Longest help text and unit kept, in bytes; longer ones are cut.
+/// Longest help text and unit, in bytes. Longer ones are cut.
 pub const MAX_TEXT_BYTES: usize = 4096;
-/// What the name of a part of a family ends in.
+/// Suffixes of the series names of a family.
 const SUFFIXES: [&[u8]; 6] = [b"_bucket", b"_sum", b"_count", b"_total", b"_created", b"_info"];
 
 type Families = HashMap<Box<[u8]>, Arc<Metadata>>;
 
-/// See the module.
+/// Metadata by family; see the module's documentation.
 #[derive(Default)]
 pub(crate) struct MetadataStore {
     families: RwLock<Families>,
 }
 
-/// What was written to the journal, and is not known before that is committed.
+/// Metadata that was written to the journal, and is not known until the journal is committed.
 #[derive(Default)]
 pub(crate) struct News(Families);
 
 impl MetadataStore {
-    /// What is known of the metric that a series with this name belongs to.
+    /// Returns the metadata of the metric that a series with this name belongs to.
     pub(crate) fn get(&self, metric_name: &[u8]) -> Option<Arc<Metadata>> {
         let families = self.families.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(found) = families.get(metric_name) {
@@ -41,7 +41,7 @@ impl MetadataStore {
         SUFFIXES.iter().find_map(|suffix| families.get(metric_name.strip_suffix(*suffix)?).cloned())
     }
 
-    /// Everything that is known, by family, in any order.
+    /// Returns the metadata of all families, in any order.
     pub(crate) fn all(&self) -> Vec<Arc<Metadata>> {
         self.families.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
@@ -51,8 +51,8 @@ impl MetadataStore {
         self.families.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// Hands journal entries for what is new or changed in `metadata` to `write`, and adds it to `news`. What
-    /// could not be written, and what follows it, is not added.
+    /// Writes journal entries for new or changed `metadata` with `write`, and adds it to `news`. After an
+    /// error, the entry that failed and all later ones are not added.
     pub(crate) fn learn<E>(
         &self,
         news: &mut News,
@@ -64,7 +64,7 @@ impl MetadataStore {
             let name = new.family.as_bytes();
             match news.0.get(name).or_else(|| families.get(name)) {
                 Some(known) if same(known, new) => continue,
-                // Changes among the news count too here: that only lets a new family wait for the next group.
+                // Counts changed families twice. That only delays a new family until the next group.
                 None if families.len() + news.0.len() >= MAX_FAMILIES => continue,
                 _ => {}
             }
@@ -75,14 +75,14 @@ impl MetadataStore {
         Ok(())
     }
 
-    /// The journal has these: from now on they are known.
+    /// Makes `news` known, after the journal was committed.
     pub(crate) fn take(&self, news: News) {
         if !news.0.is_empty() {
             self.families.write().unwrap_or_else(PoisonError::into_inner).extend(news.0);
         }
     }
 
-    /// Takes a journal entry back; returns false if it can't be read.
+    /// Restores a journal entry. Returns false if the entry is invalid.
     pub(crate) fn replay(&self, entry: &[u8]) -> bool {
         let Some(metadata) = decode(entry).map(shortened) else { return false };
         let mut families = self.families.write().unwrap_or_else(PoisonError::into_inner);
@@ -92,7 +92,7 @@ impl MetadataStore {
         true
     }
 
-    /// Journal entries for all that is known.
+    /// Returns journal entries for all known metadata.
     pub(crate) fn entries(&self) -> Vec<Vec<u8>> {
         let families = self.families.read().unwrap_or_else(PoisonError::into_inner);
         families.values().map(|metadata| encode(metadata)).collect()
@@ -112,7 +112,7 @@ fn cut_to(text: &str) -> &str {
     text.get(..end).unwrap_or_default()
 }
 
-/// With the texts cut where they are too long.
+/// Cuts texts that are too long.
 fn shortened(mut metadata: Metadata) -> Metadata {
     for text in [&mut metadata.help, &mut metadata.unit] {
         text.truncate(cut_to(text).len());
@@ -120,7 +120,7 @@ fn shortened(mut metadata: Metadata) -> Metadata {
     metadata
 }
 
-/// Journal entry: type, then family, help and unit, each with its length before it.
+/// Encodes a journal entry: the type, then family, help text and unit, each preceded by its length.
 #[doc(hidden)] // public for fuzzing
 pub fn encode(metadata: &Metadata) -> Vec<u8> {
     let mut out = vec![metadata.kind as u8];
@@ -130,7 +130,7 @@ pub fn encode(metadata: &Metadata) -> Vec<u8> {
     out
 }
 
-/// Reads an entry.
+/// Decodes a journal entry.
 #[doc(hidden)] // public for fuzzing
 pub fn decode(entry: &[u8]) -> Option<Metadata> {
     let (kind, mut rest) = entry.split_first()?;
@@ -147,7 +147,7 @@ mod tests {
         Metadata { family: family.into(), kind: MetricType::Histogram, help: help.into(), unit: "s".into() }
     }
 
-    /// Learns these; says how many entries were written.
+    /// Learns `metadata` and returns the number of entries written.
     fn learnt(store: &MetadataStore, metadata: &[Metadata]) -> usize {
         let (mut news, mut written) = (News::default(), 0);
         let count = |_: &[u8]| {
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_counts_and_only_what_changed_is_written() {
+    fn the_newest_metadata_is_kept_and_only_changes_are_written() {
         let store = MetadataStore::default();
         assert_eq!(learnt(&store, &[metadata("a", "1"), metadata("b", "1"), metadata("a", "1")]), 2);
         assert_eq!(learnt(&store, &[metadata("a", "1"), metadata("b", "2")]), 1);
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn news_are_known_once_they_are_taken_and_those_that_were_not_written_are_none() {
+    fn metadata_is_known_only_after_take() {
         let (store, mut news, mut room) = (MetadataStore::default(), News::default(), 1);
         let write = |_: &[u8]| {
             room -= 1;
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_of_a_family_find_it() {
+    fn series_of_a_family_find_its_metadata() {
         let store = MetadataStore::default();
         learnt(&store, &[metadata("rpc", "")]);
         assert_eq!(store.get(b"rpc_bucket").unwrap().family, "rpc");
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn it_comes_back_from_its_entries_and_long_texts_are_cut_once() {
+    fn metadata_is_restored_from_entries_and_long_texts_are_cut() {
         let store = MetadataStore::default();
         let long = metadata("a", &"é".repeat(MAX_TEXT_BYTES));
         assert_eq!(learnt(&store, std::slice::from_ref(&long)), 1);
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn families_are_bounded() {
+    fn the_number_of_families_is_limited() {
         let store = MetadataStore::default();
         let many: Vec<_> = (0..MAX_FAMILIES + 5).map(|n| metadata(&n.to_string(), "")).collect();
         assert_eq!(learnt(&store, &many), MAX_FAMILIES);

@@ -1,58 +1,57 @@
-//! What a user may set about the log, with the defaults.
+//! The settings of the log and their defaults.
 
 use std::path::PathBuf;
 use std::time::Duration;
 use wal::{Aside, Compression, Durability};
 
-/// What to do when the log's budget is used up by what some destination has not acknowledged yet.
+/// What to do when the log's budget is used up by samples that a destination has not acknowledged yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum WhenFull {
-    /// Drop the oldest segment, and count what each destination loses by it.
+    /// Delete the oldest segment, and count what each destination loses.
     #[default]
     DropOldest,
-    /// Refuse what is pushed until a destination has made room.
+    /// Refuse pushes until a destination has freed space.
     Refuse,
 }
 
-/// Settings of a [`crate::Storage`].
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The data folder. The log goes into `wal` below it.
+    /// The data folder. The log is in its subfolder `wal`.
     pub dir: PathBuf,
-    /// How records are compressed.
     pub compression: Compression,
-    /// What an acknowledgement promises.
+    /// What must have happened before a batch is acknowledged.
     pub durability: Durability,
     /// Budget of the log in bytes.
     pub max_size: u64,
-    /// Segments closed longer ago than this, in running time, are dropped. Off where absent.
+    /// Segments that were closed longer ago than this, in running time, are deleted. `None` means no limit.
     pub max_age: Option<Duration>,
-    /// What gives way at `max_size`.
+    /// What happens at `max_size`.
     pub when_full: WhenFull,
-    /// Most bytes of committed batches kept in memory for destinations that keep up.
+    /// Limit on the bytes of committed batches in memory, for destinations that keep up.
     pub tail_bytes: usize,
-    /// Most bytes of batches that wait for the commit; more get [`crate::AppendError::Busy`]. More than what the
-    /// intake admits, so that requests wait there.
+    /// Limit on the bytes of batches that wait for the commit. Further batches get
+    /// [`crate::AppendError::Busy`]. The limit is above what the intake admits, so that requests wait in the
+    /// intake.
     pub waiting_bytes: usize,
-    /// Most bytes of batches that are committed as one group.
+    /// Limit on the bytes of batches that are committed as one group.
     pub group_bytes: usize,
-    /// Most series in the registry: those seen in this segment and the one before it.
+    /// Limit on the series in the registry: those of the current segment and the one before it.
     pub max_series: usize,
-    /// Most bytes of damaged files that are set aside, beside the budget; never more than a quarter of
-    /// [`Options::max_size`], or one file.
+    /// Limit on the bytes of quarantined files, in addition to the budget. At most a quarter of
+    /// [`Options::max_size`], or a single file that is larger.
     pub damaged_bytes: u64,
-    /// Kept aside on disk and released when the disk is full, so that delivery can go on writing.
+    /// Bytes of the file that is deleted when the disk is full, so that delivery can continue to write.
     pub reserve_bytes: u64,
 }
 
 impl Options {
-    /// A segment is closed when it has reached this size; more with many series, less with a small
-    /// budget: see `segment_limit`.
+    /// A segment is closed when it reaches this size. The size is larger with many series and smaller with a
+    /// small budget: see `segment_limit`.
     pub const SEGMENT_BYTES: u64 = 128 << 20;
-    /// The smallest budget that is taken seriously.
+    /// The smallest accepted budget.
     pub const MIN_SIZE: u64 = 8 << 20;
 
-    /// The defaults, for the data folder `dir`.
+    /// Returns the defaults for the data folder `dir`.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Options {
             dir: dir.into(),
@@ -70,14 +69,15 @@ impl Options {
         }
     }
 
-    /// The folder for damaged files.
+    /// The folder for quarantined files.
     pub(crate) fn aside(&self) -> Aside {
         Aside::new(self.dir.join("damaged"), self.damaged_bytes.min(self.max_size / 4))
     }
 
-    /// The size at which a segment with this many bytes of series records is closed. Every segment
-    /// repeats the series it has samples of, so one with many series must be large for that to stay cheap;
-    /// it must also be small beside the budget, since a segment is what gets freed.
+    /// Returns the size at which a segment with this many bytes of series records is closed. Each segment
+    /// repeats the series that it has samples of. So with many series, segments must be large to keep that
+    /// overhead small. They must also be small compared with the budget, because space is freed by whole
+    /// segments.
     pub(crate) fn segment_limit(&self, series_bytes: u64) -> u64 {
         Self::SEGMENT_BYTES
             .max(series_bytes.saturating_mul(10))
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_segment_grows_with_its_series_and_never_above_an_eighth_of_the_budget() {
+    fn segments_grow_with_series_within_an_eighth_of_the_budget() {
         let options = Options::new("x");
         assert_eq!(options.segment_limit(0), 128 << 20);
         assert_eq!(options.segment_limit(30 << 20), 300 << 20);

@@ -1,4 +1,4 @@
-//! Pins: who still wants which part of the log.
+//! Pins: the positions from which owners still need the log.
 
 use model::Kinds;
 use std::collections::HashMap;
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use wal::Position;
 
-/// All pins of a log, and the bell that wakes the janitor.
+/// All pins of a log, and the condition variable that wakes the retention thread.
 #[derive(Default)]
 pub(crate) struct Pins {
     inner: Mutex<Inner>,
@@ -25,29 +25,29 @@ struct Inner {
 struct Held {
     name: String,
     position: Position,
-    /// The owner has everything before this in memory, or needs it no longer.
+    /// The owner has everything before this position in memory, or no longer needs it.
     read: Position,
-    /// Everything before this was dropped although the owner still needed it.
+    /// Everything before this position was dropped although the owner still needed some of it.
     dropped: Position,
-    /// Up to here the owner has saved how many of the dropped samples it holds in memory. Nothing for an owner
-    /// that holds none.
+    /// The owner has saved how many of the dropped samples before this position it holds in memory. `None`
+    /// for an owner that never called [`Pin::note`].
     noted: Option<Position>,
     drops: Arc<Notify>,
-    /// Where the part begins that the owner loses with the segment that is being dropped. Kept until its samples
-    /// are counted, since the owner goes on reading behind the segment.
+    /// Start of what the owner loses with the segment that is being dropped. Kept until its samples are
+    /// counted, because the owner continues to read after the segment.
     losing_from: Option<Position>,
     lost: Kinds,
-    /// Of these: what was dropped for its age.
+    /// The part of `lost` that was dropped because of its age.
     lost_too_old: Kinds,
-    /// Its owner went without letting go.
+    /// The pin was dropped without being released.
     orphaned: bool,
 }
 
-/// Holds segments back from truncation until it is released.
+/// Keeps segments from being deleted until it is released.
 ///
-/// Dropping it releases nothing: an owner that ended unexpectedly still wants what it has not delivered. Then
-/// it holds on until somebody pins under the same name, [`crate::Storage::release`] is called with it, or the
-/// process ends. The log's budget bounds it like any other.
+/// Dropping a pin does not release it, because an owner that ended unexpectedly still needs what it has not
+/// delivered. The pin is kept until another pin with the same name is made, [`crate::Storage::release`] is
+/// called with the name, or the process ends. The log's budget limits it like any other pin.
 pub struct Pin {
     pins: Arc<Pins>,
     id: u64,
@@ -70,7 +70,7 @@ impl Pins {
         inner.next += 1;
         let id = inner.next;
         let (name, lost) = (name.to_string(), Kinds::default());
-        // Whoever pins in the place of an owner that has gone knows what it still wanted.
+        // The new owner knows what the previous one still needed.
         inner.pins.retain(|_, held| !held.orphaned || held.name != name);
         let drops = Arc::new(Notify::new());
         let held = Held {
@@ -89,7 +89,7 @@ impl Pins {
         Pin { pins: self.clone(), id, drops }
     }
 
-    /// Lets go of what is held under `name` for an owner that has gone; says whether something was.
+    /// Releases the dropped pins called `name`. Returns true if there were any.
     pub(crate) fn release(&self, name: &str) -> bool {
         let mut inner = self.inner();
         let before = inner.pins.len();
@@ -100,19 +100,20 @@ impl Pins {
         released
     }
 
-    /// The names under which something is held for owners that have gone.
+    /// Returns the names of pins that were dropped without being released.
     pub(crate) fn orphans(&self) -> Vec<String> {
         let inner = self.inner();
         inner.pins.values().filter(|held| held.orphaned).map(|held| held.name.clone()).collect()
     }
 
-    /// The lowest segment that somebody wants.
+    /// Returns the lowest segment that a pin still needs.
     pub(crate) fn lowest_segment(&self) -> Option<u64> {
         self.inner().pins.values().map(|held| held.position.segment).min()
     }
 
-    /// Drops everything before `end` for all owners that need some of it: from now on none of them may read it.
-    /// Returns for each owner its number, its name, and where the part begins that it has not read and so loses.
+    /// Drops everything before `end` for all owners that need some of it: from now on they must not use it.
+    /// Returns each owner's number, its name, and the position at which the part begins that it has not read
+    /// and therefore loses.
     pub(crate) fn drop_unread(&self, end: Position) -> Vec<(u64, String, Position)> {
         let mut inner = self.inner();
         let needing = inner.pins.iter_mut().filter(|(_, held)| held.position < end);
@@ -125,8 +126,9 @@ impl Pins {
         dropped.collect()
     }
 
-    /// Waits, at most this long, until each owner has saved how many samples before `end` it holds in memory.
-    /// After that the segment may be deleted: a kill can no longer lose samples that nobody counts.
+    /// Waits, at most `at_most`, until each owner has saved how many samples before `end` it holds in memory.
+    /// After that the segment may be deleted: if the process is killed, the next start can still count the
+    /// lost samples.
     pub(crate) fn wait_until_noted(&self, end: Position, at_most: Duration) {
         let deadline = Instant::now() + at_most;
         let mut inner = self.inner();
@@ -144,7 +146,7 @@ impl Pins {
         }
     }
 
-    /// Moves a pin on over what is about to be dropped.
+    /// Counts lost points for a pin and moves the pin to `end`.
     pub(crate) fn drop_before(&self, id: u64, end: Position, lost: Kinds, too_old: bool) {
         if let Some(held) = self.inner().pins.get_mut(&id) {
             held.lost = held.lost.plus(lost);
@@ -156,19 +158,19 @@ impl Pins {
         }
     }
 
-    /// Wakes the janitor.
+    /// Wakes the retention thread.
     pub(crate) fn ring(&self) {
         self.inner().rung = true;
         self.bell.notify_all();
     }
 
-    /// Tells the janitor to end.
+    /// Tells the retention thread to end.
     pub(crate) fn close(&self) {
         self.inner().closed = true;
         self.bell.notify_all();
     }
 
-    /// Waits for the bell or the time-out; `false` once closed.
+    /// Waits for [`Pins::ring`] or the time-out. Returns false once the pins are closed.
     pub(crate) fn wait(&self, timeout: Duration) -> bool {
         let waiting = |inner: &mut Inner| !inner.rung && !inner.closed;
         let (mut inner, _) = self
@@ -181,7 +183,7 @@ impl Pins {
 }
 
 impl Pin {
-    /// Everything before `position` is no longer wanted by the owner.
+    /// Moves the pin: the owner no longer needs anything before `position`.
     pub fn set(&self, position: Position) {
         let mut inner = self.pins.inner();
         let Some(held) = inner.pins.get_mut(&self.id) else {
@@ -197,9 +199,9 @@ impl Pin {
         }
     }
 
-    /// To be called with the segment of each chunk before the chunk is used. `read` is the position before which
-    /// the owner has everything in memory then, or needs it no longer. Returns false where the segment was dropped,
-    /// and the chunk counted as lost, before: the chunk must not be used.
+    /// Must be called with the segment of each chunk before the chunk is used. `read` is the position before
+    /// which the owner then has everything in memory, or no longer needs it. Returns false if the segment was
+    /// dropped and the chunk already counted as lost. Then the chunk must not be used.
     pub fn take(&self, segment: u64, read: Position) -> bool {
         let mut inner = self.pins.inner();
         let Some(held) = inner.pins.get_mut(&self.id) else { return true };
@@ -207,8 +209,9 @@ impl Pin {
         segment >= held.dropped.segment
     }
 
-    /// Sets the position before which the owner has everything in memory, or needs it no longer: lower than before
-    /// where it is about to read something again. Returns the position before which everything was dropped.
+    /// Sets the position before which the owner has everything in memory, or no longer needs it. It is lower
+    /// than before if the owner is about to read something again. Returns the position before which
+    /// everything was dropped.
     pub fn set_read(&self, read: Position) -> Position {
         let mut inner = self.pins.inner();
         let Some(held) = inner.pins.get_mut(&self.id) else { return Position::default() };
@@ -216,7 +219,7 @@ impl Pin {
         held.dropped
     }
 
-    /// The position before which everything was dropped although the owner still needed some of it.
+    /// Returns the position before which everything was dropped although the owner still needed some of it.
     pub fn dropped(&self) -> Position {
         self.pins.inner().pins.get(&self.id).map(|held| held.dropped).unwrap_or_default()
     }
@@ -226,8 +229,8 @@ impl Pin {
         self.drops.notified().await;
     }
 
-    /// The owner has saved how many of the samples before `dropped` it holds in memory. Segments are deleted only
-    /// after that, once an owner has called this for the first time.
+    /// Reports that the owner has saved how many of the samples before `dropped` it holds in memory. Once an
+    /// owner has called this, segments wait for its next report before they are deleted.
     pub fn note(&self, dropped: Position) {
         let mut inner = self.pins.inner();
         if let Some(held) = inner.pins.get_mut(&self.id) {
@@ -237,20 +240,20 @@ impl Pin {
         self.pins.bell.notify_all();
     }
 
-    /// What was dropped before the owner had read it: counted from the lowest position that it still has to read,
-    /// so never too low.
+    /// Returns the points that were dropped before the owner had read them. They are counted from the lowest
+    /// position that the owner still has to read, so the count is never too low.
     pub fn lost(&self) -> Kinds {
         self.pins.inner().pins.get(&self.id).map(|held| held.lost).unwrap_or_default()
     }
 
-    /// Of [`Pin::lost`]: what was dropped because it was older than the log may become.
+    /// Returns the part of [`Pin::lost`] that was dropped because it exceeded the maximum age.
     pub fn lost_too_old(&self) -> Kinds {
         self.pins.inner().pins.get(&self.id).map(|held| held.lost_too_old).unwrap_or_default()
     }
 }
 
 impl Pin {
-    /// Lets go: the owner wants nothing more of the log.
+    /// Releases the pin: the owner needs nothing more of the log.
     pub fn release(self) {
         self.pins.inner().pins.remove(&self.id);
         self.pins.ring();
@@ -262,7 +265,7 @@ impl Drop for Pin {
         let mut inner = self.pins.inner();
         let id = self.id;
         let Some(name) = inner.pins.get(&id).map(|held| held.name.clone()) else { return };
-        // One that took its place already holds what is still wanted.
+        // A newer pin with the same name holds what is still needed.
         if inner.pins.iter().any(|(other, held)| *other > id && held.name == name) {
             inner.pins.remove(&id);
             inner.rung = true;
@@ -279,7 +282,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_dropped_is_counted_and_moves_the_pin_on_never_back() {
+    fn drops_are_counted_and_move_the_pin_only_forward() {
         let pins = Arc::<Pins>::default();
         let pin = pins.pin("a", Position::start_of(3));
         let ten = Kinds { samples: 10, ..Kinds::default() };
@@ -290,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pin_that_is_dropped_holds_on_until_another_takes_its_place_or_it_is_released() {
+    fn a_dropped_pin_counts_until_replaced_or_released() {
         let pins = Arc::<Pins>::default();
         drop(pins.pin("a", Position::start_of(3)));
         assert_eq!((pins.lowest_segment(), pins.orphans()), (Some(3), vec!["a".to_string()]));
@@ -298,7 +301,7 @@ mod tests {
         assert_eq!(pins.lowest_segment(), Some(3), "another one's name says nothing");
         let again = pins.pin("a", Position::start_of(5));
         assert_eq!((pins.lowest_segment(), pins.orphans()), (Some(5), vec![]));
-        // The next one is there before this one goes, as where settings change.
+        // As after a change of settings, the next pin is made before this one is dropped.
         let next = pins.pin("a", Position::start_of(6));
         drop(again);
         assert_eq!((pins.lowest_segment(), pins.orphans()), (Some(6), vec![]));
@@ -311,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dropped_segment_costs_an_owner_only_what_it_has_not_read() {
+    fn a_dropped_segment_costs_an_owner_only_unread_points() {
         let pins = Arc::<Pins>::default();
         let pin = pins.pin("a", Position::start_of(3));
         let [read, next] = [Position::record(4, 100), Position::record(4, 200)];
@@ -320,14 +323,14 @@ mod tests {
         assert!(!pin.take(4, next), "it was counted as lost");
         assert!(pin.take(5, Position::record(5, 1)));
         assert_eq!(pin.dropped(), Position::start_of(5));
-        // What it is about to read again is lost if it is dropped before that.
+        // What the owner is about to read again is lost if it is dropped before that.
         pins.drop_before(pin.id, Position::start_of(5), Kinds::default(), false);
         pin.set_read(Position::record(5, 0));
         assert_eq!(pins.drop_unread(Position::start_of(6))[0].2, Position::record(5, 0));
     }
 
     #[test]
-    fn a_segment_waits_until_its_owners_have_saved_their_counts() {
+    fn a_segment_waits_until_owners_have_saved_their_counts() {
         let pins = Arc::<Pins>::default();
         let [pin, without] = ["a", "b"].map(|name| pins.pin(name, Position::start_of(3)));
         pin.note(Position::default());
@@ -340,7 +343,7 @@ mod tests {
             assert!(!waiting.is_finished());
             pin.note(end);
         });
-        // Nobody saves anything for an owner that has ended.
+        // An owner that has ended will not save anything, so nothing waits for it.
         pins.drop_unread(Position::start_of(5));
         drop(pin);
         pins.wait_until_noted(Position::start_of(5), long);

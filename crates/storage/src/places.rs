@@ -1,24 +1,26 @@
-//! Where the label sets of a segment stand, by reference: few bytes a series, and no doubling while it grows.
+//! Positions of the label sets of a segment, by reference. It needs few bytes per series, and its memory
+//! never doubles while it grows.
 //!
-//! Nearly all references of a segment come in rising order, so they lie in a sorted row. What comes out of
-//! order waits in a table, and is merged once that is an eighth of the row. A look-up first tries the place
-//! behind the last one found, since samples come in the order in which their series were first seen.
+//! Nearly all references of a segment are added in ascending order, so they are in a sorted vector. Others go
+//! into a hash table, which is merged into the vector when it has an eighth of the vector's size. A lookup
+//! first tries the entry after the last one found, because samples come in the order in which their series
+//! were first seen.
 
 use hashbrown::HashMap;
 use std::cell::Cell;
 
-/// Where a label set stands.
+/// Position of a label set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Place {
     /// Number of the series record.
     pub(crate) record: u32,
-    /// Its first byte there.
+    /// Offset of the label set in the record.
     pub(crate) start: u32,
-    /// Its bytes.
+    /// Length of the label set in bytes.
     pub(crate) len: u32,
 }
 
-/// 20 bytes: the reference in halves, so that nothing is lost to alignment.
+/// An entry of 20 bytes. The reference is stored in two halves, to avoid padding.
 #[derive(Debug, Clone, Copy)]
 struct Entry {
     reference: [u32; 2],
@@ -31,22 +33,22 @@ impl Entry {
     }
 }
 
-/// See the module.
+/// Positions by reference; see the module's documentation.
 #[derive(Debug, Default)]
 pub(crate) struct Places {
-    /// By reference, each once.
+    /// Sorted by reference, without duplicates.
     row: Vec<Entry>,
-    /// What is not in the row, or was there before.
+    /// Entries that are not in `row`, or replace an entry there.
     others: HashMap<u64, Place>,
     /// The index after the one that was found last.
     next: Cell<usize>,
 }
 
-/// So many wait at least before they are merged.
+/// Minimum size of the table before it is merged.
 const OTHERS_MIN: usize = 4096;
 
 impl Places {
-    /// Takes a place in; a later one for the same reference holds.
+    /// Adds a position. It replaces an earlier one of the same reference.
     pub(crate) fn insert(&mut self, reference: u64, place: Place) {
         if self.row.last().is_none_or(|last| last.reference() < reference) {
             if self.row.len() == self.row.capacity() {
@@ -64,7 +66,8 @@ impl Places {
     fn merge(&mut self) {
         self.row.reserve_exact(self.others.len());
         self.row.extend(self.others.drain().map(|(reference, place)| entry(reference, place)));
-        // Stable, so of two with one reference the one from the table, which is newer, is the second.
+        // The sort is stable, so of two entries with the same reference, the newer one from the table comes
+        // second.
         self.row.sort_by_key(Entry::reference);
         self.row.dedup_by(|later, kept| {
             let same = later.reference() == kept.reference();
@@ -75,7 +78,7 @@ impl Places {
         });
     }
 
-    /// The place of a reference.
+    /// Returns the position of a reference.
     pub(crate) fn get(&self, reference: u64) -> Option<Place> {
         if let Some(place) = self.others.get(&reference) {
             return Some(*place);
@@ -89,7 +92,7 @@ impl Places {
         self.row.get(index).map(|entry| entry.place)
     }
 
-    /// How many there are.
+    /// Number of references.
     pub(crate) fn len(&self) -> usize {
         let both = self
             .others
@@ -117,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn it_says_what_a_table_says_whatever_the_order() {
+    fn places_match_a_hash_map_in_any_order() {
         for seed in 0..20 {
             let mut rng = fastrand::Rng::with_seed(seed);
             let (mut places, mut table) = (Places::default(), HashMap::new());
@@ -143,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_million_series_cost_some_twenty_bytes_each_at_any_time() {
+    fn a_million_series_cost_about_twenty_bytes_each() {
         let (mut rising, mut shuffled) = (Places::default(), Places::default());
         let mut all: Vec<u64> = (0..1_000_000).collect();
         fastrand::Rng::with_seed(1).shuffle(&mut all);

@@ -1,7 +1,7 @@
-//! The recorder: makes a batch into the log's records. It knows what the segment being written has already, so
-//! it gives each series its reference, writes the series that the segment lacks before their first points, and
-//! then the points, in records of one kind each. What it marks as written counts only once it is durable: the
-//! committer has it unmarked where that fails.
+//! The recorder turns a batch into records of the log. It knows which series the current segment already has.
+//! It assigns each series its reference, writes the series that the segment lacks, and then the points, in
+//! records of one kind each. Series are marked as recorded before they are durable; if the commit fails, the
+//! committer has to unmark them.
 
 use crate::arrange::arrange;
 use crate::chunk::RecordSpan;
@@ -13,12 +13,12 @@ use crate::state::StateFile;
 use model::Batch;
 use wal::{Position, WalError, Writer};
 
-/// References are reserved in the state file by this many at a time.
+/// Number of references that are reserved in the state file at a time.
 const REFERENCE_STEP: u64 = 1_000_000;
-/// A series record is cut at this size, so that a reader that looks a label set up reads little.
+/// Size at which a series record is split, so that a lookup of one label set has to read little.
 const SERIES_RECORD_BYTES: usize = 256 << 10;
 
-/// See the module.
+/// Turns batches into records; see the module's documentation.
 pub(crate) struct Recorder {
     registry: Registry,
     builders: Builders,
@@ -28,32 +28,33 @@ pub(crate) struct Recorder {
 
 /// The references of a batch's series.
 pub(crate) struct References {
-    /// By the series' number in the batch.
+    /// Reference of each series, by its number in the batch.
     pub(crate) refs: Vec<u64>,
-    /// The hashes, in order, of those that this segment lacks: they are marked as recorded.
+    /// Hashes, in order, of the series that this segment lacks. They are marked as recorded.
     pub(crate) marked: Vec<u128>,
 }
 
-/// Why the records of a batch are not in the writer's buffer, or only some of them.
+/// Why no record, or only some records, of a batch are in the writer's buffer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RecordError {
     #[error(transparent)]
     Wal(#[from] WalError),
-    /// A broken invariant, which has been counted and logged.
+    /// An invariant was broken. It has been counted and logged.
     #[error("the batch does not fit together, by a mistake in narthex that its log describes")]
     Malformed,
 }
 
-/// The data records of a batch, and where what follows them begins.
+/// The data records of a batch, and the position after them.
 pub(crate) type Written = (Vec<RecordSpan>, Position);
 
 impl Recorder {
-    /// One that gives out references from `next` on, for segment `segment`, which is empty.
+    /// Makes a recorder that assigns references from `next` on. `segment` is the current segment, which is
+    /// empty.
     pub(crate) fn new(next: u64, segment: u64) -> Recorder {
         Recorder { registry: Registry::new(next, segment), builders: Builders::default(), series_bytes: 0 }
     }
 
-    /// Another segment, which is empty, is being written.
+    /// Starts another, empty segment.
     pub(crate) fn begin_segment(&mut self, segment: u64) {
         self.registry.begin_segment(segment);
         self.series_bytes = 0;
@@ -64,13 +65,12 @@ impl Recorder {
         self.series_bytes
     }
 
-    /// What is known of series.
     pub(crate) fn registry(&self) -> &Registry {
         &self.registry
     }
 
-    /// The references of the series with these hashes, new ones where needed, and durably reserved in `state`
-    /// before they are given out. On an error nothing is marked.
+    /// Returns the references of the series with these hashes. New series get new references, which are
+    /// durably reserved in `state` first. After an error no series is marked.
     pub(crate) fn resolve(
         &mut self,
         hashes: &[u128],
@@ -102,19 +102,19 @@ impl Recorder {
         }
         let reserved = std::mem::replace(&mut state.state.references, needed + REFERENCE_STEP);
         state.save(true).map_err(|error| {
-            // What is not durable is not reserved: the next batch has to try again.
+            // The reservation is not durable, so the next batch has to try again.
             state.state.references = reserved;
             AppendError::Failed(format!("{}: {error}", state.path().display()))
         })
     }
 
-    /// The records of these series are not in the log after all.
+    /// Unmarks series whose records are not in the log.
     pub(crate) fn unmark(&mut self, marked: &[u128]) {
         marked.iter().for_each(|hash| self.registry.unmark(*hash));
     }
 
     /// Appends the records of a batch to the writer's buffer: the series that this segment lacks, then the
-    /// points. `None` where the batch has no points.
+    /// points. Returns `None` if the batch has no points.
     pub(crate) fn write(
         &mut self,
         writer: &mut Writer,

@@ -1,4 +1,4 @@
-//! Batches into records, and records back into batches.
+//! Converts batches into records, and records back into batches.
 
 use crate::arrange::Run;
 use model::{Batch, Exemplar, LabelsRef, Point, Span, Value};
@@ -6,7 +6,7 @@ use wal::record::{
     self, DecodeError, ExemplarsBuilder, HistogramsBuilder, RecordType, SamplesBuilder, SeriesBuilder,
 };
 
-/// The builders of all kinds of records, with their memory.
+/// Builders for all kinds of records, which keep their memory.
 #[derive(Default)]
 pub(crate) struct Builders {
     pub(crate) series: SeriesBuilder,
@@ -17,8 +17,8 @@ pub(crate) struct Builders {
 }
 
 impl Builders {
-    /// The record of a run of points. `None` if the batch does not fit together, which only a mistake in narthex
-    /// can cause: a point without its series would otherwise be logged as a point of another series.
+    /// Encodes a run of points as a record. Returns `None` if the batch is inconsistent, which only a bug in
+    /// narthex can cause. Otherwise a point without its series would be stored as a point of another series.
     pub(crate) fn points(&mut self, batch: &Batch, refs: &[u64], run: &Run) -> Option<&[u8]> {
         let record = self.record(batch, refs, run);
         model::invariant!(
@@ -79,8 +79,9 @@ impl Builders {
     }
 }
 
-/// Reads a data record into `batch`, whose arena gets the exemplars' labels. `series` gives the batch's
-/// number of a reference; points of a reference it does not know are left out, and counted in the answer.
+/// Decodes a data record into `batch`; the exemplars' labels go into the batch's arena. `series` returns the
+/// batch's number of a reference. Points with an unknown reference get [`NO_SERIES`]. Returns the number of
+/// these points.
 pub(crate) fn read_points(
     kind: RecordType,
     bytes: &[u8],
@@ -89,7 +90,7 @@ pub(crate) fn read_points(
 ) -> Result<u64, DecodeError> {
     let mut unknown = 0;
     let mut push = |batch: &mut Batch, reference, timestamp, start_timestamp, value| {
-        // A point without a series keeps its place, so that the numbering stays that of the log.
+        // A point without a series keeps its place, so that the indexes of later points match the log.
         let series = series(batch, reference).unwrap_or_else(|| {
             unknown += 1;
             NO_SERIES
@@ -133,10 +134,10 @@ pub(crate) fn read_points(
     Ok(unknown)
 }
 
-/// In place of a series' number: the series record could not be read. Whoever delivers points skips these.
+/// Used instead of a series' number if the series record could not be read. Queues skip these points.
 pub const NO_SERIES: u32 = u32::MAX;
 
-/// Whether a record holds points.
+/// Returns true if records of this type hold points.
 pub(crate) fn is_data(kind: RecordType) -> bool {
     matches!(kind, RecordType::Samples | RecordType::SamplesWithStart | RecordType::Exemplars)
         || kind.is_histograms()

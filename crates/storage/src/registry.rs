@@ -1,7 +1,8 @@
-//! The series registry: which reference a label set has, and whether the segment being written says so.
+//! The series registry: the reference of each label set, and whether the current segment has its series
+//! record.
 //!
-//! It holds no labels. A label set is known by a keyed 128-bit hash of its canonical bytes; the key is
-//! made anew at each start, so nobody outside can aim for a collision. One entry is 24 bytes:
+//! It holds no labels. A label set is identified by a keyed 128-bit hash of its canonical bytes. The key is
+//! new at each start, so that a client cannot construct a collision. An entry has 24 bytes:
 //!
 //! ```text
 //! ┌────────────────┬───────────┬─────────┐
@@ -10,21 +11,22 @@
 //! └────────────────┴───────────┴─────────┘
 //! ```
 //!
-//! `segment` is the last one that has the series' record, modulo 2²⁴ - 1. A series that was not seen in
-//! the segment before the current one is forgotten when a segment begins: if it comes back it gets a new
-//! reference, which the log allows, and churn can't grow the table.
+//! `segment` is the last segment that has the series' record, modulo 2²⁴ - 1. When a segment begins, series
+//! that the previous segment did not have are removed. If such a series comes back it gets a new reference,
+//! which the log allows. So series churn cannot grow the table without limit.
 
 use hashbrown::HashTable;
 use model::Batch;
 use xxhash_rust::xxh3::xxh3_128_with_secret;
 
-/// Bytes of the hash's key: what the hash function asks for at least is 136.
+/// Bytes of the hash's key. The hash function requires at least 136.
 const SECRET_BYTES: usize = 192;
-/// Sub-tables, so that growth moves a small share of all entries at a time and never doubles the whole.
+/// Number of sub-tables. When one grows, only its entries are moved, and the memory of the whole never
+/// doubles.
 const TABLES: usize = 256;
-/// References are below this.
+/// References are below this number.
 const MAX_REFERENCE: u64 = 1 << 40;
-/// In place of a segment: no segment that counts has the record.
+/// Used instead of a segment if the record did not get into the current one, because a commit failed.
 const NO_SEGMENT: u64 = (1 << 24) - 1;
 
 /// The keyed hash of canonical label bytes.
@@ -32,13 +34,13 @@ const NO_SEGMENT: u64 = (1 << 24) - 1;
 pub struct Hasher(std::sync::Arc<[u8; SECRET_BYTES]>);
 
 impl Hasher {
-    /// A hash with a key of its own.
+    /// Makes a hasher with a new key.
     #[allow(clippy::new_without_default, reason = "each has another key: there is no default one")]
     pub fn new() -> Self {
         use std::hash::{BuildHasher, RandomState};
         let mut secret = [0u8; SECRET_BYTES];
         for (index, chunk) in secret.chunks_mut(8).enumerate() {
-            // std's RandomState is keyed by the operating system's randomness.
+            // std's `RandomState` gets its key from the operating system's randomness.
             let word = RandomState::new().hash_one(index).to_le_bytes();
             for (byte, random) in chunk.iter_mut().zip(word) {
                 *byte = random;
@@ -47,13 +49,13 @@ impl Hasher {
         Hasher(std::sync::Arc::new(secret))
     }
 
-    /// The hash of a label set's canonical bytes.
+    /// Returns the hash of a label set's canonical bytes.
     #[inline]
     pub fn hash(&self, canonical: &[u8]) -> u128 {
         xxh3_128_with_secret(canonical, self.0.as_slice())
     }
 
-    /// Sets the hashes of a batch's label sets, unless the batch has them.
+    /// Sets the hashes of a batch's label sets, unless they are already set.
     pub fn fill(&self, batch: &mut Batch) {
         let hashes = |batch: &Batch| -> Vec<u128> {
             batch.series.iter().map(|series| self.hash(batch.slice(series.labels))).collect()
@@ -90,16 +92,15 @@ impl Entry {
     }
 }
 
-/// What [`Registry::resolve`] found.
+/// Result of [`Registry::resolve`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Resolved {
-    /// The series' reference.
     pub reference: u64,
-    /// The current segment has no record of it yet, so one has to be written first.
+    /// The current segment has no record of the series yet, so one has to be written first.
     pub needs_record: bool,
 }
 
-/// See the module.
+/// Maps label sets to references; see the module's documentation.
 pub struct Registry {
     tables: Vec<HashTable<Entry>>,
     len: usize,
@@ -108,31 +109,31 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// An empty registry whose first reference is `next`, for segment `segment`.
+    /// Makes an empty registry for segment `segment`. The first new series gets the reference `next`.
     pub fn new(next: u64, segment: u64) -> Self {
         let tables = (0..TABLES).map(|_| HashTable::new()).collect();
         Registry { tables, len: 0, next, current: segment % NO_SEGMENT }
     }
 
-    /// Entries.
+    /// Number of series.
     #[allow(clippy::len_without_is_empty, reason = "nobody asks whether it is empty")]
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// The reference that the next new series gets. Those below are in use, or were.
+    /// The reference of the next new series. All lower ones are or were in use.
     pub fn next_reference(&self) -> u64 {
         self.next
     }
 
-    /// Bytes of memory behind it.
+    /// Bytes of memory that the tables use.
     pub fn heap_bytes(&self) -> usize {
         self.tables.iter().map(HashTable::allocation_size).sum()
     }
 
-    /// Looks a label set up, gives it a reference if it has none, and marks it as recorded in the current
-    /// segment: if that turns out wrong because the commit failed, [`Registry::unmark`] has to be called.
-    /// `None` where the table is full (`max`) or references have run out.
+    /// Looks up a label set and gives it a reference if it has none. It is marked as recorded in the current
+    /// segment. If its record does not get there because the commit fails, [`Registry::unmark`] has to be
+    /// called. Returns `None` if the table has `max` entries, or if no reference is left.
     #[inline]
     pub fn resolve(&mut self, hash: u128, max: usize) -> Option<Resolved> {
         let current = self.current;
@@ -156,7 +157,7 @@ impl Registry {
         Some(Resolved { reference, needs_record: true })
     }
 
-    /// Says that the series' record did not make it into the current segment after all.
+    /// Unmarks a series whose record was not written to the current segment.
     pub fn unmark(&mut self, hash: u128) {
         let (high, key) = split(hash);
         let table = self.tables.get_mut((high >> 56) as usize);
@@ -165,15 +166,15 @@ impl Registry {
         }
     }
 
-    /// A new segment begins: no series is recorded in it, and those that the one before it did not have
-    /// are forgotten.
+    /// Starts a new segment: no series is recorded in it, and series that the previous segment did not have
+    /// are removed.
     pub fn begin_segment(&mut self, segment: u64) {
         let last = self.current;
         self.current = segment % NO_SEGMENT;
         self.len = 0;
         for table in &mut self.tables {
             table.retain(|entry| entry.segment() == last);
-            // What churn has left behind is given back, with some room to stay.
+            // Release memory that is no longer needed, but keep some for growth.
             if table.capacity() > 4 * table.len() + 64 {
                 table.shrink_to(2 * table.len(), |entry| entry.hash[1]);
             }
@@ -192,7 +193,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_series_needs_one_record_in_each_segment() {
+    fn a_series_needs_one_record_per_segment() {
         let mut registry = Registry::new(7, 0);
         let first = registry.resolve(42, 10).unwrap();
         assert_eq!(first, Resolved { reference: 7, needs_record: true });
@@ -203,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_commit_makes_the_record_needed_again() {
+    fn after_a_failed_commit_the_record_is_needed_again() {
         let mut registry = Registry::new(1, 5);
         registry.resolve(42, 10);
         registry.unmark(42);
@@ -211,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_whole_segment_did_not_see_is_forgotten_and_its_reference_not_reused() {
+    fn series_absent_from_a_segment_are_removed_without_reusing_references() {
         let mut registry = Registry::new(1, 0);
         registry.resolve(1, 10);
         registry.resolve(2, 10);
@@ -223,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_bounded() {
+    fn the_registry_is_limited() {
         let mut registry = Registry::new(1, 0);
         assert!(registry.resolve(1, 1).is_some());
         assert_eq!(registry.resolve(2, 1), None);

@@ -1,28 +1,29 @@
-//! The reserve: a file that is only there to be removed when the disk is full, so that delivery, which frees the
-//! log, never lacks room for its own small writes.
+//! The reserve: a file that is deleted when the disk is full. Delivery frees space in the log, and the
+//! deleted file leaves it room for its own small writes.
 
 use crate::options::Options;
 use std::path::PathBuf;
 use wal::Filesystem;
 
-/// See the module.
+/// The reserve of one data folder.
 pub(crate) struct Reserve {
     path: PathBuf,
     bytes: u64,
 }
 
-/// The free bytes that a disk needs after it was full: for the reserve and for a commit.
+/// Free bytes that a disk needs, after it was full, before samples are accepted: for the reserve and for a
+/// commit.
 pub(crate) fn bytes_to_go_on(options: &Options) -> u64 {
     options.reserve_bytes + (options.group_bytes as u64).min(options.reserve_bytes)
 }
 
 impl Reserve {
-    /// The reserve of a storage with these options, there or not.
+    /// Describes the reserve; the file may exist or not.
     pub(crate) fn new(options: &Options) -> Reserve {
         Reserve { path: options.dir.join("reserve"), bytes: options.reserve_bytes }
     }
 
-    /// Makes the file; on a failure there is none.
+    /// Creates the file if it is missing. Returns true if the file exists; after a failure it does not.
     pub(crate) fn take(&self, fs: &dyn Filesystem) -> bool {
         let path = &self.path;
         if self.bytes == 0 || matches!(fs.metadata(path), Ok(Some(there)) if there.len >= self.bytes) {
@@ -36,13 +37,12 @@ impl Reserve {
         taken.is_ok()
     }
 
-    /// Makes it again, where there is room for it and for a commit.
+    /// Creates the file again if the disk has room for it and for a commit.
     pub(crate) fn retake(&self, fs: &dyn Filesystem, options: &Options) -> bool {
         fs.available(&options.dir).is_ok_and(|available| available >= bytes_to_go_on(options))
             && self.take(fs)
     }
 
-    /// Removes it.
     pub(crate) fn release(&self, fs: &dyn Filesystem) {
         if matches!(fs.metadata(&self.path), Ok(Some(_)))
             && let Err(error) = fs.remove_file(&self.path)

@@ -1,10 +1,11 @@
-//! Retention: which segments may go, and what has to go when the budget is used up.
+//! Retention: which segments can be deleted, and which have to be when the budget is used up.
 //!
-//! A thread of its own sweeps when a pin crosses into another segment, when a segment begins, and every few
-//! seconds. What all destinations have acknowledged goes at once. Past the budget (or the age) the oldest
-//! segment is deleted whether or not it was delivered. Before that, the samples that each destination has not read
-//! are counted as lost. Those that a destination has read are still in its memory and will be sent; it saves their
-//! number before the segment is deleted, so that they can be counted as lost if the process is killed first.
+//! A thread of its own runs a sweep when a pin moves to another segment, when a segment begins, and every few
+//! seconds. Segments that all destinations have acknowledged are deleted. If the log exceeds its budget or
+//! its maximum age, the oldest segment is deleted even if it is not delivered. Before that, the samples that
+//! each destination has not read are counted as lost. Samples that a destination has read are still in its
+//! memory and will be sent. The destination saves their number before the segment is deleted, so that they
+//! can be counted as lost if the process is killed first.
 
 use crate::ages::{self, Ages};
 use crate::damage::{OPENING, Verdict};
@@ -18,14 +19,15 @@ use std::time::Duration;
 use wal::record::{self, RecordType};
 use wal::{Position, SegmentReader, WalError, dir};
 
-/// How often to look when nothing happens.
+/// How often to sweep when nothing else wakes the thread.
 const IDLE: Duration = Duration::from_secs(10);
-/// How long a segment waits at most until all destinations have saved how many of its samples they hold in memory.
+/// How long a deletion waits at most until all destinations have saved how many samples of the segment they
+/// hold in memory.
 const NOTE_WAIT: Duration = Duration::from_secs(2);
 
-/// The thread's work. Ends when the pins are closed.
+/// Runs the retention thread until the pins are closed.
 pub(crate) fn run(shared: &Arc<Shared>) {
-    // Without a limit nobody asks for ages.
+    // Ages are needed only if there is a maximum age.
     let ages = shared.options.max_age.map(|_| {
         let path = shared.options.dir.join(ages::FILE);
         Ages::open(shared.fs.clone(), path, shared.tail.end().segment, shared.clock.monotonic())
@@ -47,7 +49,7 @@ pub(crate) fn run(shared: &Arc<Shared>) {
 
 struct Janitor {
     shared: Arc<Shared>,
-    /// How old segments are, where they may not be of any age.
+    /// The ages of segments, if there is a maximum age.
     ages: Option<Ages>,
 }
 
@@ -63,7 +65,7 @@ impl Janitor {
         if let Some(ages) = &mut self.ages {
             ages.tick(shared.clock.monotonic());
             ages.forget_below(segments.first().map_or(current, |segment| segment.number));
-            // All of them, so that each has its own age when those before it are gone.
+            // Register every closed segment now, so that each gets its own closing time.
             for closed in segments.iter().filter(|segment| segment.number < current) {
                 ages.of(closed.number);
             }
@@ -74,7 +76,7 @@ impl Janitor {
             let age = self.ages.as_mut().map(|ages| ages.of(segment.number));
             let too_old = options.max_age.zip(age).is_some_and(|(max, age)| age > max);
             let too_much = total > options.max_size && options.when_full == WhenFull::DropOldest;
-            // Until all destinations have pinned what they need, nobody would count what they lose.
+            // Before all destinations have pinned what they need, losses could not be counted.
             if !too_old && !too_much || !shared.truncating.load(Ordering::Acquire) {
                 break;
             }
@@ -124,7 +126,7 @@ impl Janitor {
 
     fn truncate(&self, below: u64, dropped: bool) -> Result<(), WalError> {
         let shared = &self.shared;
-        // Readers are told first; who has the file open can read on.
+        // New readers skip the segment from here on. A reader that has the file open can still read it.
         shared.oldest.fetch_max(below, Ordering::AcqRel);
         let truncated = dir::truncate_below(&*shared.fs, &shared.wal_dir, below)?;
         let counter = if dropped { &shared.stats.segments_dropped } else { &shared.stats.segments_truncated };
@@ -134,7 +136,7 @@ impl Janitor {
         Ok(())
     }
 
-    /// The points of a segment from `position` on.
+    /// Counts the points of a segment from `position` on.
     fn count(&self, number: u64, position: Position) -> Result<Kinds, WalError> {
         let shared = &self.shared;
         if position.segment > number {

@@ -1,4 +1,4 @@
-//! What the storage's threads and its users share.
+//! State that the storage's threads and its users share.
 
 use crate::arrivals::{Arrivals, Waiting};
 use crate::damage::Damages;
@@ -28,27 +28,27 @@ pub(crate) struct Shared {
     pub(crate) metadata: MetadataStore,
     pub(crate) hasher: Hasher,
     pub(crate) damages: Damages,
-    /// Where damaged files are set aside.
+    /// The folder for quarantined files.
     pub(crate) aside: Aside,
     /// Bytes of batches that wait for the committer.
     pub(crate) waiting: AtomicUsize,
     /// Number of the oldest segment that readers may use.
     pub(crate) oldest: AtomicU64,
-    /// The budget is used up and set to refuse.
+    /// The budget is used up and `log.when_full` is `refuse`.
     pub(crate) over_budget: AtomicBool,
-    /// All destinations have pinned what they need.
+    /// All destinations have pinned what they need, so segments may be deleted.
     pub(crate) truncating: AtomicBool,
     /// The committer has ended.
     pub(crate) closed: AtomicBool,
-    /// Where the log ended when it was opened. `None`: it is new.
+    /// The end of the log when it was opened. `None` if the log is new.
     pub(crate) recovered: Option<wal::Position>,
-    /// Segments that end before their file does.
+    /// Ends of segments whose file is longer.
     ends: Mutex<HashMap<u64, u64>>,
     arrivals: Mutex<Arrivals>,
 }
 
 impl Shared {
-    /// `end` is where what is appended from now on begins, `recovered` where the log ended when it was opened.
+    /// `end` is where the next append begins, `recovered` the end of the log when it was opened.
     pub(crate) fn new(
         fs: Arc<dyn Filesystem>,
         clock: Arc<dyn Clock>,
@@ -82,33 +82,33 @@ impl Shared {
         }
     }
 
-    /// Remembers where a segment ends that was closed after a failure.
+    /// Stores the end of a segment that was closed after a failure.
     pub(crate) fn close_segment(&self, closed: DurableEnd) {
         self.ends.lock().unwrap_or_else(PoisonError::into_inner).insert(closed.segment, closed.offset);
     }
 
-    /// Notes when the `points` that begin at `start` arrived.
+    /// Records when the `points` that begin at `start` arrived.
     pub(crate) fn note_arrival(&self, start: wal::Position, arrived: Duration, points: u64) {
         self.arrivals.lock().unwrap_or_else(PoisonError::into_inner).note(start, arrived, points);
     }
 
-    /// When what lies at `position` arrived, by the monotonic clock.
+    /// Returns when the point at `position` arrived, by the monotonic clock.
     pub(crate) fn arrived(&self, position: wal::Position) -> Duration {
         self.arrivals.lock().unwrap_or_else(PoisonError::into_inner).at(position)
     }
 
-    /// What lies from `position` to the log's end.
+    /// Returns the points from `position` to the end of the log.
     pub(crate) fn waiting(&self, position: wal::Position) -> Waiting {
         let arrivals = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
         arrivals.waiting(position, self.tail.end())
     }
 
-    /// Points committed since the log was opened.
+    /// Number of points committed since the log was opened.
     pub(crate) fn committed(&self) -> u64 {
         self.arrivals.lock().unwrap_or_else(PoisonError::into_inner).points()
     }
 
-    /// Where segment `number` ends, if that is known to be before its file does.
+    /// Returns the end of segment `number`, if its file is known to be longer.
     pub(crate) fn end_of(&self, number: u64) -> Option<u64> {
         self.ends.lock().unwrap_or_else(PoisonError::into_inner).get(&number).copied()
     }

@@ -1,4 +1,4 @@
-//! The state file: the few numbers that a start needs and must never get wrong.
+//! The state file: the few numbers that a start needs and that must never be wrong.
 //!
 //! ```text
 //! the content of a `wal::small_file::SlotFile`:
@@ -8,12 +8,13 @@
 //! └────────────┴──────────────┴─────────────┴────────────┴───────┴──────────────────────┘
 //! ```
 //!
-//! All integers little-endian. What is in it:
-//! - `references`: no reference at or above it was ever given out. Raised (and synced) before it is reached.
-//! - `next segment`: no segment at or above it was ever begun by a log that is gone since.
-//! - `end`: a durable end of the log that was true once, so that a start looks for a torn tail from there
-//!   only. It may lag behind; it never runs ahead, since it is written after the fsync it tells of.
-//! - `closed`: segments that end before their file does, because a failed fsync left the rest unknown.
+//! All integers are little-endian. The fields are:
+//! - `references`: no reference at or above this was ever assigned. It is raised and synced before it is
+//!   reached.
+//! - `next segment`: no segment at or above this was ever begun, not even by a log that was deleted since.
+//! - `end`: an earlier durable end of the log. A start looks for a torn end only after it. It may be too low
+//!   but never too high, because it is written after the fsync.
+//! - `closed`: segments that end before their file does, because a failed fsync made the rest unknown.
 
 use crate::error::OpenError;
 use crate::little_endian::{take_u32, take_u64};
@@ -21,29 +22,29 @@ use std::path::{Path, PathBuf};
 use wal::small_file::SlotFile;
 use wal::{DurableEnd, Filesystem};
 
-/// Its name in the data folder.
+/// Name of the file in the data folder.
 pub(crate) const FILE: &str = "state";
-/// The most bytes of its content, and of that of the ages.
+/// Limit on the content of the state file, and on that of `ages`.
 pub(crate) const CONTENT_BYTES: usize = 4084;
-/// Closed segments remembered. One comes with each failed fsync; the oldest give way, which is harmless
-/// once their segments are truncated.
+/// Largest number of closed segments that are remembered. Each failed fsync adds one. The oldest are removed,
+/// which is harmless once their segments are truncated.
 const MAX_CLOSED: usize = 200;
 
-/// What the state file says.
+/// The content of the state file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct State {
-    /// No reference at or above it was ever given out.
+    /// No reference at or above this was ever assigned.
     pub references: u64,
-    /// No segment at or above it was ever begun by a log that is gone since.
+    /// No segment at or above this was ever begun, not even by a log that was deleted since.
     pub next_segment: u64,
-    /// A durable end of the log that was true once.
+    /// An earlier durable end of the log.
     pub end: DurableEnd,
-    /// Segments that end before their file does.
+    /// Ends of segments whose file is longer.
     pub closed: Vec<DurableEnd>,
 }
 
-/// What the state file of the data folder `dir` says, for tools that only look; `None` where there is none,
-/// as in a folder of Prometheus, or none that is whole.
+/// Reads the state file of the data folder `dir`, for tools that do not change it. Returns `None` if the file
+/// is missing, as in a folder of Prometheus, or damaged.
 pub fn read_state(fs: &dyn Filesystem, dir: &Path) -> Result<Option<State>, OpenError> {
     let path = dir.join(FILE);
     let content =
@@ -51,17 +52,17 @@ pub fn read_state(fs: &dyn Filesystem, dir: &Path) -> Result<Option<State>, Open
     Ok(content.and_then(|content| decode(&content)))
 }
 
-/// The open file.
+/// The open state file.
 pub(crate) struct StateFile {
     slots: SlotFile,
     path: PathBuf,
     pub(crate) state: State,
-    /// Nothing could be read, although the file was there.
+    /// The file existed, but its content could not be read.
     pub(crate) damaged: bool,
 }
 
 impl StateFile {
-    /// Opens `path`, or makes it.
+    /// Opens `path`, or creates the file.
     pub(crate) fn open(fs: &dyn Filesystem, path: &Path) -> Result<StateFile, OpenError> {
         let opened = SlotFile::open(fs, path, CONTENT_BYTES, &encode(&State::default()));
         let (slots, content) = opened.map_err(|source| OpenError::Io { path: path.to_path_buf(), source })?;
@@ -74,17 +75,16 @@ impl StateFile {
         Ok(StateFile { slots, path: path.to_path_buf(), state: state.unwrap_or_default(), damaged })
     }
 
-    /// Where it lies.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Writes [`StateFile::state`]; with `sync` it is durable afterwards.
+    /// Writes [`StateFile::state`]. With `sync` it is durable afterwards.
     pub(crate) fn save(&mut self, sync: bool) -> std::io::Result<()> {
         self.slots.save(&encode(&self.state), sync)
     }
 
-    /// Remembers that a segment ends before its file does.
+    /// Stores the end of a segment whose file is longer.
     pub(crate) fn close_segment(&mut self, closed: DurableEnd) {
         self.state.closed.retain(|other| other.segment != closed.segment);
         self.state.closed.push(closed);
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn round_trips_with_as_many_closed_segments_as_are_remembered() {
+    fn the_state_round_trips_with_the_newest_closed_segments() {
         let mut state = some();
         state.closed = (0..MAX_CLOSED as u64).map(|n| DurableEnd { segment: n, offset: n * 2 }).collect();
         let content = encode(&state);
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_saved_is_there_for_the_next_start_and_for_tools() {
+    fn saved_state_is_read_by_starts_and_tools() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(FILE);
         let fs = wal::RealFilesystem;
@@ -150,10 +150,10 @@ mod tests {
         assert_eq!(read_state(&fs, dir.path()).unwrap(), Some(some()));
     }
 
-    /// Hints, which are not synced, syncs that fail, kills and starts, in any order, and then a power cut that
-    /// tears whatever was not on disk.
+    /// Any order of hints (saves without a sync), failed syncs, kills and starts, and then a power cut that
+    /// tears what was not on disk.
     #[test]
-    fn what_was_synced_once_outlasts_a_power_cut_whatever_was_written_since() {
+    fn synced_state_survives_a_power_cut_and_later_writes() {
         use wal::sim::{Op, SimFilesystem};
         for seed in 0..2000 {
             let fs = SimFilesystem::new(seed);
@@ -176,7 +176,7 @@ mod tests {
                         assert!(file.save(true).is_err());
                     }
                     _ => {
-                        // A kill, and a start, which writes it: what the system holds is still there.
+                        // A kill and a start. The start syncs what the operating system still holds.
                         file = StateFile::open(&fs, path).unwrap();
                         file.save(true).unwrap();
                         synced = file.state.references;

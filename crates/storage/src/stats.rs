@@ -1,4 +1,4 @@
-//! What the log has to tell of itself, as numbers that are read without waiting.
+//! Statistics of the log, which can be read without locking.
 
 pub use model::Counter;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -9,11 +9,9 @@ use std::time::Duration;
 pub struct Gauge(AtomicI64);
 
 impl Gauge {
-    /// Sets.
     pub fn set(&self, to: u64) {
         self.0.store(to as i64, Ordering::Relaxed);
     }
-    /// The number now.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed).max(0) as u64
     }
@@ -22,17 +20,16 @@ impl Gauge {
 /// Upper bounds of [`Stats::fsync`]'s buckets, in microseconds.
 pub const FSYNC_BUCKETS_US: [u64; 10] = [50, 100, 250, 500, 1_000, 2_500, 10_000, 50_000, 250_000, 1_000_000];
 
-/// How long something took: counts per bucket (the last is for all above), sum in nanoseconds.
+/// A histogram of durations.
 #[derive(Debug, Default)]
 pub struct Durations {
-    /// Counts, not cumulative.
+    /// Counts per bucket, not cumulative. The last bucket is for all longer durations.
     pub buckets: [Counter; FSYNC_BUCKETS_US.len() + 1],
     /// Sum in nanoseconds.
     pub sum_ns: Counter,
 }
 
 impl Durations {
-    /// Counts one.
     pub fn observe(&self, duration: Duration) {
         let micros = duration.as_micros() as u64;
         let bucket = FSYNC_BUCKETS_US.partition_point(|bound| *bound < micros);
@@ -43,7 +40,7 @@ impl Durations {
     }
 }
 
-/// The log's own numbers.
+/// Statistics of the log.
 #[derive(Debug, Default)]
 pub struct Stats {
     /// Float samples acknowledged.
@@ -54,71 +51,71 @@ pub struct Stats {
     pub exemplars: Counter,
     /// Batches acknowledged.
     pub batches: Counter,
-    /// Batches refused, for whatever reason.
+    /// Batches refused for any reason.
     pub refused: Counter,
-    /// Commits (groups of batches written and synced together).
+    /// Commits: groups of batches that were written and synced together.
     pub commits: Counter,
     /// Commits that failed.
     pub commits_failed: Counter,
     /// Series in the registry.
     pub series: Gauge,
-    /// Series that were given a reference.
+    /// Series that got a new reference.
     pub series_created: Counter,
-    /// Bytes of the registry in memory.
+    /// Bytes of memory that the registry uses.
     pub registry_bytes: Gauge,
     /// Bytes of all segments on disk.
     pub log_bytes: Gauge,
     /// Bytes written to the log.
     pub bytes_written: Counter,
-    /// Pages (32 KiB) of the log that were written to, each time that they were.
+    /// Number of times that a page (32 KiB) of the log was written to.
     pub page_flushes: Counter,
-    /// Pages of the log that became full.
+    /// Pages of the log that were filled.
     pub pages_completed: Counter,
     /// Fragments of records framed for the log.
     pub record_parts: Gauge,
-    /// Bytes of those fragments, headers included.
+    /// Bytes of these fragments, headers included.
     pub record_bytes: Gauge,
     /// Bytes that compression saved in the log.
     pub record_bytes_saved: Gauge,
-    /// Number of the oldest segment kept.
+    /// Number of the oldest segment.
     pub oldest_segment: Gauge,
-    /// Number of the segment being written.
+    /// Number of the segment that is being written.
     pub segment: Gauge,
-    /// How long fsync took.
+    /// Durations of commits: writing and syncing the journals and the log.
     pub fsync: Durations,
-    /// Segments removed because all had acknowledged them.
+    /// Segments deleted because all destinations had acknowledged them.
     pub segments_truncated: Counter,
-    /// Segments removed by the budget or by age, whether or not they had been delivered.
+    /// Segments deleted because of the budget or their age, delivered or not.
     pub segments_dropped: Counter,
-    /// How often retention looked.
+    /// Sweeps of the retention thread.
     pub sweeps: Counter,
-    /// Truncations that failed.
+    /// Sweeps that failed to delete segments.
     pub truncations_failed: Counter,
-    /// 1 while nothing is accepted because the disk is full.
+    /// 1 while appends are refused because the disk is full.
     pub disk_full: Gauge,
-    /// 1 while nothing is accepted because the log's budget is used up.
+    /// 1 while appends are refused because the log's budget is used up.
     pub budget_full: Gauge,
     /// Bytes of batches that wait for the committer.
     pub waiting_bytes: Gauge,
-    /// Reads of the log that the disk refused; they are tried again.
+    /// Reads of the log that failed. They are retried.
     pub reads_failed: Counter,
-    /// Stretches of the log, of the journals and of the state file that could not be read.
+    /// Damaged ranges of the log, of the journals and of the state file.
     pub damages: Counter,
-    /// Of these stretches: torn ends that a start cut off, as after a kill in the middle of a write. Nothing in
-    /// them was acknowledged.
+    /// The part of `damages` that was a torn end, which a start cut off: for example after a kill in the
+    /// middle of a write. Nothing in a torn end was acknowledged.
     pub torn_ends: Counter,
-    /// Bytes of all stretches that could not be read.
+    /// Bytes of all damaged ranges.
     pub damaged_bytes: Counter,
-    /// Points read back whose series record could not be read.
+    /// Points read from disk whose series record could not be read.
     pub points_without_series: Counter,
-    /// Records read back from the log by followers.
+    /// Records that followers read from disk.
     pub records_read: Counter,
-    /// Metadata entries known.
+    /// Metric families with known metadata.
     pub metadata: Gauge,
 }
 
 impl Stats {
-    /// Whether nothing is accepted because there is no room, for whichever reason.
+    /// Returns true if appends are refused because the disk or the budget is full.
     pub fn is_full(&self) -> bool {
         self.disk_full.get() > 0 || self.budget_full.get() > 0
     }

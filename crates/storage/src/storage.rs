@@ -1,4 +1,4 @@
-//! The handle that doors and queues hold.
+//! The handle of the storage that inputs and queues use.
 
 use crate::arrivals::Waiting;
 use crate::committer::{Append, Committer, Job};
@@ -24,7 +24,7 @@ use wal::record::{self, RecordType};
 use wal::small_file::make_folder_by;
 use wal::{DurableEnd, Filesystem, Position, SegmentReader, Writer, WriterOptions, dir};
 
-/// The log, open. A handle: clones are the same log.
+/// The open log. Clones are handles of the same log.
 #[derive(Clone)]
 pub struct Storage {
     inner: Arc<Inner>,
@@ -34,24 +34,24 @@ struct Inner {
     shared: Arc<Shared>,
     jobs: Sender<Job>,
     threads: Mutex<Vec<JoinHandle<()>>>,
-    /// The value becomes true when one of the threads ends.
+    /// Becomes true when one of the threads ends.
     ended: watch::Sender<bool>,
-    /// Holds everything that was there at the start, until those who want some of it have their own pins.
+    /// Keeps every segment that existed at the start, until all destinations have their own pins.
     opening: Mutex<Option<Pin>>,
 }
 
-/// A journal of a door's own state; see [`Storage::journal`].
+/// A journal of an input's state; see [`Storage::journal`].
 #[derive(Debug)]
 pub struct Journal(usize);
 
-/// What opening found.
+/// Result of opening the log.
 #[derive(Debug, Clone)]
 pub struct OpenReport {
-    /// What the log's end looked like.
+    /// The state of the log's end.
     pub wal: wal::OpenReport,
-    /// The oldest segment.
+    /// Start of the oldest segment.
     pub oldest: Position,
-    /// Where what is appended from now on begins.
+    /// Where the next append begins.
     pub end: Position,
 }
 
@@ -62,8 +62,8 @@ impl std::fmt::Debug for Storage {
 }
 
 impl Storage {
-    /// Opens the log in `options.dir`, making what isn't there. Nothing of it is read but what was written
-    /// since its durable end was last stored, so it costs the same whatever lies in the log.
+    /// Opens the log in `options.dir`, and creates missing folders and files. Only what was written since the
+    /// durable end was last stored is read, so the duration does not depend on the size of the log.
     pub fn open(
         fs: Arc<dyn Filesystem>,
         clock: Arc<dyn Clock>,
@@ -83,7 +83,7 @@ impl Storage {
             }
         }
         for closed in &state.state.closed {
-            // No reader of ours goes beyond.
+            // Not needed by narthex's readers, which stop at the stored end.
             if let Err(error) = dir::cut(&*fs, &wal_dir, *closed) {
                 let segment = closed.segment;
                 tracing::warn!(segment, %error, "what lies behind a segment's end could not be cut off");
@@ -103,7 +103,8 @@ impl Storage {
         let segments = dir::segments(&*fs, &wal_dir)?;
         let oldest = segments.first().map_or(writer.segment(), |segment| segment.number);
         if state.state.next_segment == 0 {
-            // New, or lost: what the log holds says which references were given out.
+            // The log is new, or the state file was lost. In the latter case the log itself shows which
+            // references were assigned.
             state.state.references = next_reference(&*fs, &wal_dir, &segments);
         }
         state.state.next_segment = writer.segment() + 1;
@@ -124,7 +125,7 @@ impl Storage {
         }
         shared.damaged_at_start(&report);
         if let (None, Some(known)) = (report.end, known_end) {
-            // There always is the one that was written last.
+            // The segment that was written last must exist.
             shared.missing(known.segment);
         }
         shared.oldest.store(oldest, Ordering::Release);
@@ -145,15 +146,15 @@ impl Storage {
         Ok((Storage { inner: Arc::new(inner) }, report))
     }
 
-    /// Appends a batch. Answers once it is in the log and as durable as was asked for. On an error nothing
-    /// was acknowledged, but the batch may arrive all the same.
+    /// Appends a batch. Returns once the batch is in the log, as durable as [`Options::durability`] requires.
+    /// After an error the batch is not acknowledged, but may still be delivered.
     pub async fn append(&self, batch: Batch) -> Result<(), AppendError> {
         self.submit(batch, None).await
     }
 
-    /// The same, with an entry of a journal. Both become durable together: after a kill, a power cut or an error the
-    /// journal has the entry only if the log has at least a part of the batch's samples. (After an error the caller
-    /// undoes what the entry says.)
+    /// Appends a batch like [`Storage::append`], with an entry of a journal. Both become durable together:
+    /// after a kill, a power cut or an error, the journal has the entry only if the log has at least a part
+    /// of the batch's samples. After an error the caller must undo the change that the entry describes.
     pub async fn append_with(
         &self,
         batch: Batch,
@@ -192,8 +193,9 @@ impl Storage {
         answer.await.unwrap_or(Err(AppendError::Closed))
     }
 
-    /// Opens a journal: a small log of an input's own state in the folder `name` of the data folder. Returns
-    /// the entries it held, in order. Once a name, before anything is appended with it.
+    /// Opens a journal: a small log of an input's own state, in the folder `name` of the data folder. Returns
+    /// the entries of the journal, in order. Each journal can be opened once, and must be opened before
+    /// anything is appended with it.
     pub async fn journal(&self, name: &'static str) -> Result<(Journal, Vec<Vec<u8>>), OpenError> {
         let (reply, answer) = oneshot::channel();
         let sent = self.inner.jobs.send(Job::OpenJournal { name, reply });
@@ -202,8 +204,8 @@ impl Storage {
         Ok((Journal(index), entries))
     }
 
-    /// Replaces what the journal holds. Entries are whole states: after a crash in the middle the old ones
-    /// are read, and then some of these again.
+    /// Replaces the contents of the journal. Each entry must be a complete state: after a crash during the
+    /// rewrite, a start reads the old entries and then some of the new ones.
     pub async fn rewrite(&self, journal: &Journal, entries: Vec<Vec<u8>>) -> Result<(), AppendError> {
         let (reply, answer) = oneshot::channel();
         let sent = self.inner.jobs.send(Job::Rewrite { journal: journal.0, entries, reply });
@@ -211,19 +213,19 @@ impl Storage {
         answer.await.unwrap_or(Err(AppendError::Closed))
     }
 
-    /// Asks the thread that writes the log for a sign of life: true once it has answered, false if it has ended.
-    /// Waits while the thread waits for the disk.
+    /// Checks that the thread that writes the log responds. Returns true once it has answered, and false if
+    /// it has ended. Waits while the thread waits for the disk.
     pub async fn committer_answers(&self) -> bool {
         let (reply, answer) = oneshot::channel();
         self.inner.jobs.send(Job::Ping { reply }).is_ok() && answer.await.is_ok()
     }
 
-    /// The hash by which the registry knows label sets, for [`Batch::hashes`].
+    /// The hasher of the registry, for [`Batch::hashes`].
     pub fn hasher(&self) -> &Hasher {
         &self.inner.shared.hasher
     }
 
-    /// Most bytes of batches that may wait for the commit; more get [`AppendError::Busy`].
+    /// Limit on the bytes of batches that wait for the commit. Further batches get [`AppendError::Busy`].
     pub fn max_waiting_bytes(&self) -> usize {
         self.inner.shared.options.waiting_bytes
     }
@@ -233,44 +235,44 @@ impl Storage {
         self.inner.shared.options.max_size
     }
 
-    /// The free bytes that the disk needs, once it was full, until samples are accepted again.
+    /// Free bytes that the disk needs, after it was full, before samples are accepted again.
     pub fn bytes_to_go_on(&self) -> u64 {
         crate::reserve::bytes_to_go_on(&self.inner.shared.options)
     }
 
-    /// The durable end: where what is appended from now on begins.
+    /// The durable end, where the next append begins.
     pub fn end(&self) -> Position {
         self.inner.shared.tail.end()
     }
 
-    /// When what lies at `position` arrived, by the monotonic clock and whatever its own timestamp says: to
-    /// the second for what is young, to a few hundredths of its age for what is old. What was there before
-    /// the log was opened counts from then.
+    /// Returns when the point at `position` arrived, by the monotonic clock, regardless of its timestamp. The
+    /// result is accurate to a second for young points, and to a few hundredths of their age for old ones.
+    /// Points from before the log was opened count as arrived when it was opened.
     pub fn arrived(&self, position: Position) -> Duration {
         self.inner.shared.arrived(position)
     }
 
-    /// How many samples and histograms lie from `position` to the durable end.
+    /// Returns the number of samples and histograms from `position` to the durable end.
     pub fn waiting(&self, position: Position) -> Waiting {
         self.inner.shared.waiting(position)
     }
 
-    /// How many samples and histograms were committed since the log was opened.
+    /// Number of samples and histograms committed since the log was opened.
     pub fn committed(&self) -> u64 {
         self.inner.shared.committed()
     }
 
-    /// Whether the threads of the log are there: without them nothing can be appended.
+    /// Returns true if the threads of the log are running. Without them nothing can be appended.
     pub fn is_alive(&self) -> bool {
         let threads = self.inner.threads.lock().unwrap_or_else(PoisonError::into_inner);
         !threads.is_empty() && threads.iter().all(|thread| !thread.is_finished())
     }
 
-    /// Resolves once one of the threads of the log has ended: because of [`Storage::close`], or of a panic. They
-    /// can't be started again, since nobody knows what a panic left behind in memory.
+    /// Resolves once one of the threads of the log has ended, because of [`Storage::close`] or of a panic.
+    /// The threads can't be restarted, because it is unknown what a panic left in memory.
     pub async fn ended(&self) {
         let mut ended = self.inner.ended.subscribe();
-        // The sender lives in what we share, so this can't fail.
+        // Cannot fail: `self.inner` holds the sender.
         let _ = ended.wait_for(|ended| *ended).await;
     }
 
@@ -279,11 +281,12 @@ impl Storage {
         Position::start_of(self.inner.shared.oldest.load(Ordering::Acquire))
     }
 
-    /// Bytes of the log from each of these positions to the durable end, by the sizes of the segments.
+    /// Returns the bytes of the log from each of these positions to the durable end, by the sizes of the
+    /// segments.
     pub fn bytes_from(&self, positions: &[Position]) -> Vec<u64> {
         let (shared, end) = (&self.inner.shared, self.end());
         let needs_sizes = positions.iter().any(|position| position.segment < end.segment);
-        // Where the folder can't be read, what is in the segment being written is still known.
+        // If the folder can't be read, at least the bytes of the current segment are counted.
         let segments = match needs_sizes {
             true => wal::dir::segments(&*shared.fs, &shared.wal_dir).unwrap_or_default(),
             false => Vec::new(),
@@ -300,30 +303,29 @@ impl Storage {
         positions.iter().map(from).collect()
     }
 
-    /// The log from a position on.
+    /// Follows the log from a position on.
     pub fn follow(&self, from: Position) -> Follower {
         Follower::new(self.inner.shared.clone(), from)
     }
 
     /// Keeps everything from `position` on until the pin moves or is released (or the budget is used up). It
-    /// takes the place of one with the same name that was dropped.
+    /// replaces a dropped pin with the same name.
     pub fn pin(&self, name: &str, position: Position) -> Pin {
         self.inner.shared.pins.pin(name, position)
     }
 
-    /// Lets go of what is still held under `name` although the pin was dropped: its owner is not coming back.
-    /// Says whether something was.
+    /// Releases a pin that was dropped and whose owner does not come back. Returns true if there was one.
     pub fn release(&self, name: &str) -> bool {
         self.inner.shared.pins.release(name)
     }
 
-    /// The names under which parts of the log are held for owners that ended without letting go.
+    /// Returns the names of pins that were dropped without being released.
     pub fn orphans(&self) -> Vec<String> {
         self.inner.shared.pins.orphans()
     }
 
-    /// To be called once every destination has pinned what it needs of the log. Until then no segment is deleted,
-    /// not even for the log's budget.
+    /// Must be called once every destination has pinned what it needs of the log. Until then no segment is
+    /// deleted, not even because of the log's budget.
     pub fn begin_truncating(&self) {
         self.inner.shared.truncating.store(true, Ordering::Release);
         let opening = self.inner.opening.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -332,8 +334,8 @@ impl Storage {
         }
     }
 
-    /// Gives a damaged file of the data folder, which its owner is about to make anew, a second name in the
-    /// folder for such; says whether it has one. It is small, and so is kept on a full disk too.
+    /// Quarantines a damaged file of the data folder that its owner is about to replace. Returns true if it
+    /// succeeded. The file is small, so this is done even on a full disk.
     pub fn set_aside(&self, path: &Path) -> bool {
         let shared = &self.inner.shared;
         let kept = shared.aside.keep_each(&*shared.fs, path, &dir::name_of(path));
@@ -348,17 +350,16 @@ impl Storage {
         kept.is_ok()
     }
 
-    /// What is known of the metric with this name.
+    /// Returns the metadata of the metric with this name.
     pub fn metadata(&self, metric_name: &[u8]) -> Option<Arc<Metadata>> {
         self.inner.shared.metadata.get(metric_name)
     }
 
-    /// What is known of all metrics, in any order.
+    /// Returns the metadata of all metrics, in any order.
     pub fn all_metadata(&self) -> Vec<Arc<Metadata>> {
         self.inner.shared.metadata.all()
     }
 
-    /// The log's own numbers.
     pub fn stats(&self) -> &Stats {
         let stats = &self.inner.shared.stats;
         stats.metadata.set(self.inner.shared.metadata.len() as u64);
@@ -370,8 +371,8 @@ impl Storage {
         self.inner.shared.tail.bytes()
     }
 
-    /// Commits what waits, saves the durable end and ends the threads. Later appends are refused; followers
-    /// read what is there and then end. Waits for the disk.
+    /// Commits waiting batches, saves the durable end and ends the threads. Later appends are refused.
+    /// Followers read the rest of the log and then end. Blocks while it waits for the disk.
     pub fn close(&self) {
         self.inner.close();
     }
@@ -387,7 +388,7 @@ impl Inner {
                 tracing::error!("a thread of the log panicked");
             }
         }
-        // Followers that wait have to see that it is closed.
+        // Wakes waiting followers, so that they notice the end.
         self.shared.tail.publish(Vec::new(), self.shared.tail.end());
     }
 }
@@ -398,9 +399,10 @@ impl Drop for Inner {
     }
 }
 
-/// Where the log ended when it was opened: the end of the last of `segments` that has anything in it, since each start
-/// begins another, also one that then can't write. Not before an end that was durable once, even if it was damaged since,
-/// nor beyond the end of a segment that was closed after a failure. `None`: there were no segments.
+/// Returns the end of the log when it was opened: the end of the last of `segments` that is not empty. (Each
+/// start begins a segment, which stays empty if nothing can be written.) The result is not below an end that
+/// was once durable, even if that part was damaged since, and not beyond the end of a segment that was closed
+/// after a failure. Returns `None` if there were no segments.
 fn recovered(
     segments: &[dir::Segment],
     newest: Option<DurableEnd>,
@@ -420,7 +422,7 @@ fn recovered(
     Some(end.max(known).map_or(start, DurableEnd::position))
 }
 
-/// A reference above all that the log holds; 0 where it holds none.
+/// Returns a reference above all references in the log; 0 if there are none.
 fn next_reference(fs: &dyn Filesystem, dir: &Path, segments: &[dir::Segment]) -> u64 {
     let mut next = 0;
     for segment in segments {
@@ -435,7 +437,7 @@ fn next_reference(fs: &dyn Filesystem, dir: &Path, segments: &[dir::Segment]) ->
     next
 }
 
-/// Reports the end of a thread, also by a panic.
+/// Reports the end of a thread, including by a panic.
 struct Ending(watch::Sender<bool>);
 
 impl Drop for Ending {
@@ -454,7 +456,7 @@ fn spawn(
         let _ending = ending;
         work();
     };
-    // A small stack: these threads are there in every agent, and go nowhere deep.
+    // A small stack saves memory in every agent; these threads have no deep call chains.
     let builder = std::thread::Builder::new().name(name.into()).stack_size(512 << 10);
     builder.spawn(work).map_err(|source| OpenError::Io { path: name.into(), source })
 }

@@ -1,8 +1,9 @@
-//! The tail: the newest chunks in memory, for queues that keep up, and the durable end for those that
+//! The tail: the newest chunks in memory, for queues that keep up, and the durable end, for followers that
 //! read the log.
 //!
-//! It is a ring bounded in bytes that waits for nobody: what all followers have passed goes at once, and
-//! past the bound the oldest goes whether or not somebody still wanted it; who did finds it in the log.
+//! It is a ring with a limit in bytes, and never waits for a follower. Chunks that all followers have passed
+//! are removed. If the ring exceeds its limit, the oldest chunk is removed even if a follower still needs it;
+//! that follower then reads from disk.
 
 use crate::chunk::Chunk;
 use std::collections::{HashMap, VecDeque};
@@ -10,10 +11,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 use wal::Position;
 
-/// See the module.
+/// The ring of the newest chunks; see the module's documentation.
 pub(crate) struct Tail {
     ring: Mutex<Ring>,
-    /// The durable end. Moved after fsync only.
+    /// The durable end. It moves only after an fsync.
     end: watch::Sender<Position>,
 }
 
@@ -28,17 +29,17 @@ struct Ring {
     next_follower: u64,
 }
 
-/// What follows a position.
+/// Result of [`Tail::get`].
 pub(crate) enum Lookup {
     Chunk(Arc<Chunk>),
-    /// Nothing yet.
+    /// There is no later chunk yet.
     CaughtUp,
-    /// It is not in memory any more.
+    /// The next chunk is no longer in memory.
     Behind,
 }
 
 impl Tail {
-    /// A tail that begins at `end`, of at most `limit` bytes.
+    /// Makes an empty tail at `end` with a limit of `limit` bytes.
     pub(crate) fn new(end: Position, limit: usize) -> Self {
         let ring = Ring {
             chunks: VecDeque::new(),
@@ -56,7 +57,7 @@ impl Tail {
         self.ring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hands on what was committed; `end` is the durable end now.
+    /// Adds committed chunks; `end` is the new durable end.
     pub(crate) fn publish(&self, chunks: Vec<Arc<Chunk>>, end: Position) {
         let mut ring = self.ring();
         for chunk in chunks {
@@ -69,22 +70,20 @@ impl Tail {
         self.end.send_replace(end);
     }
 
-    /// The durable end.
     pub(crate) fn end(&self) -> Position {
         *self.end.borrow()
     }
 
-    /// Tells when the durable end moves.
+    /// Returns a receiver that reports each move of the durable end.
     pub(crate) fn watch(&self) -> watch::Receiver<Position> {
         self.end.subscribe()
     }
 
-    /// Bytes in the ring.
     pub(crate) fn bytes(&self) -> usize {
         self.ring().bytes
     }
 
-    /// A new follower at `position`; returns its number.
+    /// Registers a follower at `position` and returns its number.
     pub(crate) fn join(&self, position: Position) -> u64 {
         let mut ring = self.ring();
         ring.next_follower += 1;
@@ -93,14 +92,14 @@ impl Tail {
         id
     }
 
-    /// A follower has gone.
+    /// Removes a follower.
     pub(crate) fn leave(&self, id: u64) {
         let mut ring = self.ring();
         ring.followers.remove(&id);
         ring.trim();
     }
 
-    /// What follows `position`; the follower is then past it.
+    /// Returns the chunk at or after `position` and moves the follower past it.
     pub(crate) fn get(&self, id: u64, position: Position) -> Lookup {
         let mut ring = self.ring();
         let found = if position < ring.floor {
@@ -115,14 +114,15 @@ impl Tail {
         match &found {
             Lookup::Chunk(chunk) => ring.followers.insert(id, chunk.end),
             Lookup::CaughtUp => ring.followers.insert(id, position),
-            // Who reads the log is no reason to keep anything here; it joins again when it has caught up.
+            // A follower that reads from disk does not keep chunks in memory. It registers again once it has
+            // caught up.
             Lookup::Behind => ring.followers.remove(&id),
         };
         ring.trim();
         found
     }
 
-    /// Whether everything after `position` is in memory.
+    /// Returns true if everything after `position` is in memory.
     pub(crate) fn holds(&self, position: Position) -> bool {
         position >= self.ring().floor
     }
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_all_have_passed_goes_and_what_one_still_wants_stays() {
+    fn chunks_stay_until_all_followers_have_passed_them() {
         let tail = Tail::new(at(0), 1 << 20);
         let (a, b) = (tail.join(at(0)), tail.join(at(0)));
         tail.publish(vec![chunk(0, 10, 100), chunk(10, 20, 100)], at(20));
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn past_its_bound_the_oldest_goes_and_who_wanted_it_is_behind() {
+    fn beyond_the_limit_the_oldest_chunk_is_removed() {
         let tail = Tail::new(at(0), 2500);
         let slow = tail.join(at(0));
         for n in 0..5 {
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_position_inside_a_chunk_gets_that_chunk() {
+    fn a_position_inside_a_chunk_returns_that_chunk() {
         let tail = Tail::new(at(0), 1 << 20);
         let id = tail.join(at(0));
         tail.publish(vec![chunk(0, 10, 10), chunk(10, 20, 10)], at(20));

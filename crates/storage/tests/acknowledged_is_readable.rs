@@ -1,6 +1,6 @@
-//! What was acknowledged is read back: from memory, from disk, after a restart; each time the same.
+//! Acknowledged points are read back identically from memory, from disk, and after a restart.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)] // A test; its helpers too may fail loudly.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // Tests and their helpers.
 
 mod common;
 
@@ -14,7 +14,7 @@ use storage::{Options, Storage};
 use wal::RealFilesystem;
 use wal::sim::{Op, SimFilesystem};
 
-/// A batch of everything there is, one point for each of `kinds`.
+/// A batch with one point for each of `kinds`, of any type.
 fn mixed(kinds: &[(u8, u8)], timestamp: i64) -> Batch {
     let mut batch = Batch::new();
     for (number, (series, kind)) in kinds.iter().enumerate() {
@@ -52,7 +52,7 @@ fn mixed(kinds: &[(u8, u8)], timestamp: i64) -> Batch {
     batch
 }
 
-/// Small segments, and a tail in memory or none at all.
+/// Small segments, and a tail in memory of `tail_bytes`, possibly none.
 fn small(dir: &std::path::Path, tail_bytes: usize) -> Options {
     Options { max_size: 8 << 20, tail_bytes, ..options(dir) }
 }
@@ -63,7 +63,7 @@ async fn all(storage: &Storage) -> Vec<common::Seen> {
 }
 
 #[tokio::test]
-async fn what_comes_while_the_disk_is_busy_costs_one_sync_and_all_of_it_is_there() {
+async fn batches_that_arrive_during_a_sync_share_the_next_one() {
     const PUSHES: u32 = 200;
     let fs = SimFilesystem::new(1);
     let storage =
@@ -71,7 +71,7 @@ async fn what_comes_while_the_disk_is_busy_costs_one_sync_and_all_of_it_is_there
     storage.begin_truncating();
     let _pin = storage.pin("all", storage.end());
     let mut follower = storage.follow(storage.end());
-    // The first sync of all makes the files.
+    // The first sync also creates the files.
     storage.append(floats([0], 999, 1.0)).await.unwrap();
     let (commits, syncs) = (storage.stats().commits.get(), fs.count(Op::Sync));
     let busy = fs.hold();
@@ -96,16 +96,16 @@ async fn what_comes_while_the_disk_is_busy_costs_one_sync_and_all_of_it_is_there
     assert_eq!(seen.len(), 1 + PUSHES as usize);
     assert!(seen.is_sorted_by_key(|(position, ..)| *position));
     assert_eq!(storage.stats().samples.get(), 1 + u64::from(PUSHES));
-    // One may have been under way; what came meanwhile is one group.
+    // One commit may have been running; the batches that arrived meanwhile are one group.
     let (commits, syncs) = (storage.stats().commits.get() - commits, fs.count(Op::Sync) - syncs);
     assert!(commits <= 3 && syncs <= 3, "{commits} commits, {syncs} syncs");
 }
 
 #[tokio::test]
-async fn it_is_there_after_a_restart_and_a_position_goes_on_where_it_was() {
+async fn after_a_restart_points_are_there_and_positions_continue() {
     let dir = tempfile::tempdir().unwrap();
     let storage = open(options(dir.path()));
-    // A destination that holds everything back, as one that is away does.
+    // A destination that is away, so it holds everything.
     let pin = storage.pin("away", storage.end());
     for timestamp in 0..50 {
         storage.append(floats(0..10, timestamp, 1.0)).await.unwrap();
@@ -117,7 +117,7 @@ async fn it_is_there_after_a_restart_and_a_position_goes_on_where_it_was() {
     assert!(storage.append(floats([1], 1, 1.0)).await.is_err());
     drop((pin, storage));
 
-    // The same again, and then a kill (nothing is saved on the way out).
+    // The same again, and then a kill: nothing is saved at the end.
     let storage = open_on(Arc::new(RealFilesystem), options(dir.path()));
     let _pin = storage.pin("away", middle);
     storage.begin_truncating();
@@ -147,7 +147,7 @@ async fn metadata_is_known_after_a_restart() {
 }
 
 #[tokio::test]
-async fn a_journal_is_durable_with_its_samples_and_can_be_rewritten() {
+async fn a_journal_is_durable_with_its_samples_and_rewritable() {
     let dir = tempfile::tempdir().unwrap();
     let storage = open(options(dir.path()));
     let (journal, entries) = storage.journal("groups").await.unwrap();
@@ -168,7 +168,7 @@ async fn a_journal_is_durable_with_its_samples_and_can_be_rewritten() {
 }
 
 #[tokio::test]
-async fn too_much_waiting_is_refused_and_nothing_is_lost_by_it() {
+async fn too_many_waiting_bytes_are_refused_without_loss() {
     let dir = tempfile::tempdir().unwrap();
     let storage = open(Options { waiting_bytes: 20_000, ..options(dir.path()) });
     let large = storage.append(floats(0..10_000, 1, 1.0)).await;
@@ -185,8 +185,8 @@ async fn too_much_waiting_is_refused_and_nothing_is_lost_by_it() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
 
-    /// Whatever is appended: memory, disk and disk after a restart give the same points at the same
-    /// positions.
+    /// For any batches, reads from memory, from disk and from disk after a restart return the same points at
+    /// the same positions.
     #[test]
     fn memory_and_disk_agree(batches in prop::collection::vec(
         prop::collection::vec((0u8..4, any::<u8>()), 1..12), 1..12)) {

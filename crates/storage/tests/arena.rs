@@ -1,5 +1,5 @@
-//! Memory of large batches, from one request to the next. Alone in its program, since all threads of one share
-//! the buffers that are kept.
+//! Reuse of the memory of large batches. The test has a program of its own, because all threads of a process
+//! share the buffers that are kept.
 
 use model::{Batch, arena};
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use storage::Chunk;
 use wal::Position;
 
 #[test]
-fn the_labels_memory_of_a_chunk_is_used_again_once_nobody_holds_it() {
+fn the_label_memory_of_a_dropped_chunk_is_reused() {
     const BYTES: usize = 1 << 20;
     let place = Position { segment: 1, offset: 0, index: 0 };
     let mut batch = Batch::new();

@@ -1,7 +1,7 @@
-//! Segments that are zeros, empty, gone or shorter than they were, positions that point into them, and clocks
-//! that jump: all that can be read is delivered, the rest is counted, and no number is used twice.
+//! Segments that are all zeros, empty, missing or too short, positions that point into them, and clocks that
+//! jump. All readable points are delivered, the others are counted, and no number is reused.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)] // A test; its helpers too may fail loudly.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)] // Tests and their helpers.
 
 mod common;
 
@@ -16,14 +16,14 @@ use wal::{Filesystem, Position};
 const SEGMENTS: u64 = 4;
 const RECORDS: usize = 3;
 const SERIES: usize = 10;
-/// Samples of a segment.
+/// Samples per segment.
 const SEGMENT: usize = RECORDS * SERIES;
 
 fn small() -> Options {
     Options { max_size: 8 << 20, reserve_bytes: 4096, ..options(Path::new("/data")) }
 }
 
-/// Opened, with nothing of what is there let go.
+/// Opens the storage without allowing truncation.
 fn open(fs: &SimFilesystem, clock: &Arc<TestClock>) -> Storage {
     Storage::open(Arc::new(fs.clone()), clock.clone(), small()).unwrap().0
 }
@@ -35,7 +35,7 @@ async fn append(storage: &Storage) {
     }
 }
 
-/// A log of some whole segments, and nobody who has it open.
+/// Writes a log of some complete segments, and closes it.
 async fn written() -> (SimFilesystem, Arc<TestClock>) {
     let (fs, clock) = (SimFilesystem::new(1), TestClock::new());
     for _ in 0..SEGMENTS {
@@ -50,7 +50,7 @@ fn segment(number: u64) -> PathBuf {
     wal::dir::segment_path(Path::new("/data/wal"), number)
 }
 
-/// How many samples of which segment are there from `from` on.
+/// Counts the samples from `from` on by segment.
 async fn seen(storage: &Storage, from: Position) -> BTreeMap<u64, usize> {
     let mut follower = storage.follow(from);
     let mut seen = BTreeMap::new();
@@ -65,10 +65,10 @@ fn damage(storage: &Storage) -> (u64, u64) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_segment_of_zeros_costs_itself_and_is_counted() {
+async fn a_segment_of_zeros_loses_only_its_samples() {
     let (fs, clock) = written().await;
     let bytes = fs.contents(&segment(1)).unwrap().len();
-    // A page at least: less is what a writer leaves behind.
+    // At least a page: fewer zeros are valid at the end of a segment.
     fs.plant(&segment(1), &vec![0; bytes.max(32 << 10)]);
     let storage = open(&fs, &clock);
     let seen = seen(&storage, storage.oldest()).await;
@@ -77,7 +77,7 @@ async fn a_segment_of_zeros_costs_itself_and_is_counted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_empty_segment_costs_itself() {
+async fn an_empty_segment_loses_only_its_samples() {
     let (fs, clock) = written().await;
     fs.plant(&segment(2), &[]);
     let storage = open(&fs, &clock);
@@ -86,13 +86,13 @@ async fn an_empty_segment_costs_itself() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_newest_segment_empty_is_counted_at_the_start_and_of_zeros_when_it_is_read() {
+async fn an_empty_newest_segment_is_counted_at_the_start() {
     for zeros in [0, 32 << 10] {
         let (fs, clock) = written().await;
         let bytes = fs.contents(&segment(SEGMENTS - 1)).unwrap().len() as u64;
         fs.plant(&segment(SEGMENTS - 1), &vec![0; zeros]);
         let storage = open(&fs, &clock);
-        // A start looks behind the end that it knows only.
+        // A start reads only what is after the known end.
         let at_start = if zeros == 0 { (1, bytes) } else { (0, 0) };
         assert_eq!(damage(&storage), at_start);
         let seen = seen(&storage, storage.oldest()).await;
@@ -102,7 +102,7 @@ async fn the_newest_segment_empty_is_counted_at_the_start_and_of_zeros_when_it_i
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_segment_that_goes_missing_is_counted_once_at_the_start_or_when_it_is_wanted() {
+async fn a_missing_segment_is_counted_once() {
     let (fs, clock) = written().await;
     fs.remove_file(&segment(1)).unwrap();
     let storage = open(&fs, &clock);
@@ -117,14 +117,14 @@ async fn a_segment_that_goes_missing_is_counted_once_at_the_start_or_when_it_is_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_position_into_a_segment_that_a_power_cut_took_goes_on_behind_it() {
+async fn a_position_in_a_lost_segment_continues_after_it() {
     let (fs, clock) = written().await;
     let length = fs.contents(&segment(2)).unwrap().len() as u64;
     let inside = Position { segment: 2, offset: length / 2, index: 3 };
     let all_behind: BTreeMap<u64, usize> = [(3, SEGMENT), (4, SEGMENT)].into();
     for left in [None, Some(0), Some(10)] {
         let fs = {
-            // Each its own copy.
+            // Each case needs its own copy.
             let (copy, _) = written().await;
             copy
         };
@@ -137,7 +137,7 @@ async fn a_position_into_a_segment_that_a_power_cut_took_goes_on_behind_it() {
         assert_eq!(seen(&storage, inside).await, all_behind, "{left:?} bytes left");
         assert_eq!(seen(&storage, Position { offset: 1 << 40, ..inside }).await, all_behind);
     }
-    // In a whole segment, in the middle of a record: what comes after that record.
+    // In a complete segment, in the middle of a record: delivery continues after that record.
     let storage = open(&fs, &clock);
     append(&storage).await;
     let seen = seen(&storage, inside).await;
@@ -146,7 +146,7 @@ async fn a_position_into_a_segment_that_a_power_cut_took_goes_on_behind_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_clock_that_jumps_over_restarts_reuses_no_number_and_holds_nothing_up() {
+async fn clock_jumps_across_restarts_reuse_no_numbers() {
     let (fs, clock) = (SimFilesystem::new(1), TestClock::new());
     let mut segments = BTreeSet::new();
     let mut references: BTreeMap<u64, String> = BTreeMap::new();
@@ -158,7 +158,7 @@ async fn a_clock_that_jumps_over_restarts_reuses_no_number_and_holds_nothing_up(
         clock.set_back(by_ms);
         let storage = open(&fs, &clock);
         assert!(segments.insert(storage.end().segment), "start {start} used a segment's number again");
-        // Other series each time, and some in common.
+        // Some series are new after each start, and some are shared.
         let first = start as u32 * 5;
         for _ in 0..3 {
             storage.append(floats(first..first + 10, model::Clock::now_ms(&*clock), 1.0)).await.unwrap();

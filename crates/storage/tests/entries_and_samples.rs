@@ -1,7 +1,7 @@
-//! An entry of a journal and the samples that it comes with become durable together, wherever the machine stops and
-//! whatever fails. So totals are exact if each request that was not answered is sent again.
+//! A journal entry and the samples that belong to it become durable together, wherever the machine stops and
+//! whatever fails. So totals are exact if every request that was not answered is sent again.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)] // A test; its helpers too may fail loudly.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)] // Tests and their helpers.
 
 mod common;
 
@@ -15,10 +15,10 @@ use wal::sim::{Fault, Op, SimFilesystem};
 
 const COUNTERS: usize = 2;
 
-/// The requests that each counter has added, which is what an entry holds: 1 byte of the counter, 1 a request.
+/// The requests that each counter has added. An entry has 1 byte for the counter, then 1 byte per request.
 type Totals = [BTreeSet<u8>; COUNTERS];
 
-/// An input that adds 1 for each request it has not seen yet.
+/// An input that adds 1 for each request that it has not seen yet.
 struct Input {
     storage: Storage,
     journal: Journal,
@@ -31,9 +31,9 @@ struct Input {
 struct Clients {
     next: u8,
     acknowledged: Totals,
-    /// Not answered, or answered with an error.
+    /// Requests that were not answered, or answered with an error.
     unanswered: Vec<(usize, u8)>,
-    /// The timestamps of the samples that came with each request, one for each time that it was sent.
+    /// Timestamps of the samples of each request, one for each time that it was sent.
     times: HashMap<(usize, u8), Vec<i64>>,
 }
 
@@ -58,7 +58,7 @@ impl Input {
         [counter as u8].into_iter().chain(self.totals[counter].iter().copied()).collect()
     }
 
-    /// Says whether the request was answered with success.
+    /// Sends a request. Returns true if it was answered with success.
     async fn request(&mut self, counter: usize, request: u8) -> bool {
         if !self.totals[counter].insert(request) {
             return true;
@@ -73,7 +73,7 @@ impl Input {
         is_ok
     }
 
-    /// Checks what a start found against what the clients know and what the log shows.
+    /// Compares what a start found with what the clients know and what the log contains.
     async fn check(&self, clients: &Clients) {
         let mut follower = self.storage.follow(self.storage.oldest());
         let (mut shown, mut times) = ([0.0; COUNTERS], BTreeSet::new());
@@ -81,7 +81,7 @@ impl Input {
             times.insert(time);
             let Some(counter) = series.strip_prefix("m{n=\"").and_then(|rest| rest.strip_suffix("\"}"))
             else {
-                continue; // Its series record was lost with what was not acknowledged.
+                continue; // The series record was lost together with samples that were not acknowledged.
             };
             let value: f64 = value.strip_suffix(" from 0").unwrap().parse().unwrap();
             let shown = &mut shown[counter.parse::<usize>().unwrap()];
@@ -127,7 +127,7 @@ impl Clients {
         }
     }
 
-    /// At last everything is answered, and each total is the number of requests.
+    /// Sends all unanswered requests again. Then each total must be the number of requests.
     async fn check_all(mut self, fs: &SimFilesystem, time: i64) {
         let mut input = open(fs, time).await.expect("opens on a disk that works");
         input.check(&self).await;
@@ -142,7 +142,7 @@ impl Clients {
 }
 
 fn runtime() -> tokio::runtime::Runtime {
-    // Paused: nobody waits for the pauses between tries.
+    // The clock is paused, so that pauses between tries take no time.
     tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()
 }
 
@@ -152,14 +152,14 @@ fn stop(fs: &SimFilesystem, input: Option<Input>) {
     fs.power_cut();
 }
 
-/// A history that ends in the middle of operation number `dies_after`; `failing` is the operation that fails once
-/// before that, for the first entry of which number `after` is the sync or write.
+/// Runs a history that ends in the middle of operation number `dies_after`. Before that, one operation of the
+/// kind in `failing` fails, the one with this number since the first entry.
 async fn dies(seed: u64, dies_after: u64, failing: Option<(Op, u64)>) -> bool {
     let fs = SimFilesystem::new(seed);
     let mut clients = Clients::default();
     let mut input = open(&fs, 0).await.unwrap();
     clients.send_new(&mut input, 0).await;
-    // Each write is many operations, so that the machine stops between any two bytes.
+    // Each write is many operations, so that the machine can stop between any two bytes.
     fs.set_max_transfer(Some(6));
     if let Some((op, after)) = failing {
         fs.fail(op, after, 1);
@@ -179,7 +179,7 @@ async fn dies(seed: u64, dies_after: u64, failing: Option<(Op, u64)>) -> bool {
 #[test]
 fn totals_are_exact_wherever_the_machine_stops() {
     let runtime = runtime();
-    // A request is two syncs (journal, log) and many writes. Which of them fails:
+    // A request has two syncs (journal, log) and many writes. These of them fail:
     let failing = [
         None,
         Some((Op::Sync, 0)),
@@ -202,10 +202,10 @@ enum Step {
     Request {
         counter: usize,
     },
-    /// All that was not answered.
+    /// Send all unanswered requests again.
     Again,
     Disk(Fault),
-    /// An entry for each total in the place of the journal.
+    /// Rewrite the journal with one entry per total.
     Rewrite,
     Kill,
     PowerCut,
@@ -270,7 +270,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 1000, max_shrink_iters: 2000, ..ProptestConfig::default() })]
 
     #[test]
-    fn totals_are_exact_whatever_fails(seed: u64, steps in prop::collection::vec(step(), 1..40)) {
+    fn totals_are_exact_after_any_failures(seed: u64, steps in prop::collection::vec(step(), 1..40)) {
         runtime().block_on(run(seed, steps));
     }
 }

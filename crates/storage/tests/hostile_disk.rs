@@ -1,6 +1,6 @@
-//! What was acknowledged is there whatever the disk does: a model of it runs beside the storage.
+//! Acknowledged samples are never lost, whatever the disk does. A model runs next to the storage.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)] // A test; its helpers too may fail loudly.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // Tests and their helpers.
 
 mod common;
 
@@ -15,27 +15,27 @@ use wal::sim::{Op, SimFilesystem};
 
 #[derive(Debug, Clone)]
 enum Step {
-    /// A push of one sample each to `series` series from `first` on.
+    /// Push one sample each for `series` series, starting with series `first`.
     Push { first: u8, series: u8 },
-    /// Pushes at once, as one group.
+    /// Several pushes at the same time, as one group.
     Group { pushes: u8 },
-    /// The next operations of a kind fail.
+    /// The next operations of one kind fail.
     Fail { op: Op, after: u64, times: u64 },
-    /// Little room left.
+    /// Little space is left.
     Full { bytes: u64 },
-    /// The disk is well again, and has room.
+    /// The disk works again and has free space.
     Heal,
-    /// Power goes after so many operations.
+    /// The power fails after this many operations.
     DieAfter { operations: u64 },
-    /// Off and on.
+    /// A power cut and a new start.
     PowerCut,
-    /// Reads and writes transfer at most so many bytes at once.
+    /// Reads and writes transfer at most this many bytes at a time.
     Short { bytes: Option<usize> },
-    /// The only destination has everything, so the log may go.
+    /// The only destination has acknowledged everything, so the log may be truncated.
     Delivered,
-    /// A clean end and a new start.
+    /// A clean stop and a new start.
     Restart,
-    /// An end without any goodbye, and a new start.
+    /// A kill and a new start.
     Kill,
 }
 
@@ -69,18 +69,18 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What the pushers know. Each sample's timestamp is a number of its own.
+/// What the clients know. Each sample has a unique timestamp.
 #[derive(Default)]
 struct Model {
     next: i64,
-    /// Answered with success, in order: series and timestamp. What was delivered is no longer here.
+    /// Series and timestamps of acknowledged samples, in order. Delivered samples are removed.
     acknowledged: Vec<(u8, i64)>,
-    /// How far it was delivered.
+    /// Position up to which samples are delivered.
     wanted: Option<Position>,
-    /// The highest segment that was ever begun.
+    /// The highest segment number that was ever used.
     highest: Option<u64>,
     short: Option<usize>,
-    /// Pushed at all.
+    /// All samples that were pushed.
     pushed: HashSet<(u8, i64)>,
 }
 
@@ -97,7 +97,8 @@ impl Model {
         let seen: Vec<(u8, i64)> = drain(storage, &mut follower)
             .await
             .into_iter()
-            // Never acknowledged: of what was under way at a power cut, later bytes may stay and earlier go.
+            // Never acknowledged: a power cut may keep later bytes of an unfinished write and lose earlier
+            // ones.
             .filter(|(_, series, ..)| series != "?")
             .map(|(_, series, timestamp, _)| {
                 let number = series.trim_start_matches("m{n=\"").trim_end_matches("\"}");
@@ -129,7 +130,7 @@ fn heal(fs: &SimFilesystem, model: &Model) {
     fs.set_max_transfer(model.short);
 }
 
-/// Opens; where the disk refuses even that, heals it first, as somebody would.
+/// Opens the storage. If the disk prevents that, the disk is repaired first, as an operator would do.
 fn reopen(fs: &SimFilesystem, model: &mut Model) -> (Storage, Pin) {
     let open = || Storage::open(Arc::new(fs.clone()), Arc::new(model::SystemClock::new()), small());
     let (storage, report) = open().unwrap_or_else(|_| {
@@ -198,7 +199,7 @@ async fn run(seed: u64, steps: Vec<Step>) -> Result<(), TestCaseError> {
                 if fs.is_dead() {
                     continue;
                 }
-                // The rest of what fails stays, as long as it passes at all.
+                // The other failures stay, as long as they are temporary.
                 fs.set_space(None);
                 fs.die_after(u64::MAX);
                 model.check(&storage).await?;
@@ -222,7 +223,7 @@ proptest! {
     fn nothing_acknowledged_is_lost_repeated_or_out_of_order(
         seed: u64, steps in prop::collection::vec(step(), 1..40))
     {
-        // Paused: nobody waits for the pauses between tries.
+        // The clock is paused, so that pauses between tries take no time.
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
         runtime.block_on(run(seed, steps))?;

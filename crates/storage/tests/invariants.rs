@@ -1,4 +1,4 @@
-//! What a release build does with a batch that does not fit together: it refuses that batch, counts, and goes on.
+//! A release build refuses an inconsistent batch, counts it, and continues.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test reports")]
 
@@ -8,7 +8,7 @@ use common::{drain, floats, open, options};
 use model::{Batch, Point, Value};
 use storage::AppendError;
 
-/// A batch of a good series and a point of a series that is not in it.
+/// A batch with a valid series and a point of a series that is not in the batch.
 fn without_series() -> Batch {
     let mut batch = floats(7..8, 1, 1.0);
     batch.push_float(1, 2, 2.0);
@@ -23,7 +23,7 @@ fn without_value(value: Value) -> Batch {
 }
 
 #[tokio::test]
-async fn a_batch_that_does_not_fit_together_is_refused_and_counted() {
+async fn an_inconsistent_batch_is_refused_and_counted() {
     model::invariant::count_only();
     let folder = tempfile::tempdir().unwrap();
     let storage = open(options(folder.path()));
@@ -38,7 +38,7 @@ async fn a_batch_that_does_not_fit_together_is_refused_and_counted() {
         );
         assert_eq!(model::invariant::broken(), number);
     }
-    // Before, the sample without a series was logged as one of the first series.
+    // A regression test: the sample without a series was once stored as one of the first series.
     storage.append(floats(0..1, 3, 3.0)).await.unwrap();
     let read_back: Vec<_> =
         drain(&storage, &mut storage.follow(from)).await.into_iter().map(|seen| (seen.1, seen.2)).collect();

@@ -1,6 +1,6 @@
-//! Types and help texts are known once they are on disk, and not before.
+//! Types and help texts are known only once they are on disk.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)] // A test; its helpers too may fail loudly.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // Tests and their helpers.
 
 mod common;
 
@@ -15,7 +15,7 @@ fn small() -> Options {
     Options { max_size: 8 << 20, reserve_bytes: 4096, ..options(Path::new("/data")) }
 }
 
-/// A sample with what its metric is.
+/// A sample with the metadata of its metric.
 fn explained(help: &str) -> Batch {
     let mut batch = floats(0..1, 0, 0.0);
     let unit = String::new();
@@ -28,8 +28,8 @@ fn help(storage: &Storage) -> Option<String> {
 }
 
 #[tokio::test]
-async fn what_came_with_a_refused_push_is_learnt_when_the_push_comes_again() {
-    // The first of each is for the journal.
+async fn metadata_of_a_refused_push_is_learnt_from_its_retry() {
+    // The first sync and the first write are those of the journal.
     let failed_sync = (Op::Sync, 1);
     let failures = [
         ("a sync", vec![failed_sync], 1),
@@ -57,9 +57,9 @@ async fn what_came_with_a_refused_push_is_learnt_when_the_push_comes_again() {
     }
 }
 
-/// The journal has it, so it is known, whatever becomes of the samples.
+/// The journal has the metadata, so it is known even if the samples are refused.
 #[tokio::test]
-async fn what_the_journal_has_of_a_refused_push_is_known() {
+async fn metadata_in_the_journal_is_known_although_the_push_failed() {
     let fs = SimFilesystem::new(1);
     let storage = open_on(Arc::new(fs.clone()), small());
     storage.append(floats(0..1, 0, 0.0)).await.unwrap();

@@ -1,6 +1,7 @@
-//! What may go, goes; what has to go is counted first.
+//! Segments that nobody needs are deleted. If a needed segment has to be deleted, its samples are counted
+//! first.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)] // A test; its helpers too may fail loudly.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // Tests and their helpers.
 
 mod common;
 
@@ -20,13 +21,13 @@ async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     panic!("never happened: {what}");
 }
 
-/// Appends until `segments` segments have been begun since, and says how many samples that took.
+/// Appends until `segments` new segments have been begun. Returns the number of samples.
 async fn fill(storage: &Storage, segments: u64) -> u64 {
     let first = storage.end().segment;
     let mut samples = 0;
     let mut random = fastrand_like(7);
     while storage.end().segment < first + segments {
-        // Values that don't compress.
+        // Values that hardly compress.
         let mut batch = floats(0..2000, samples as i64, 0.0);
         for point in &mut batch.points {
             point.value = model::Value::Float(f64::from_bits(random()));
@@ -46,7 +47,7 @@ fn fastrand_like(seed: u64) -> impl FnMut() -> u64 {
 }
 
 #[tokio::test]
-async fn a_pin_holds_its_segments_and_passing_them_frees_them() {
+async fn a_segment_is_deleted_once_the_pin_has_passed_it() {
     let dir = tempfile::tempdir().unwrap();
     let storage = open(Options { max_size: 64 << 20, ..options(dir.path()) });
     let pin = storage.pin("slow", storage.end());
@@ -60,14 +61,14 @@ async fn a_pin_holds_its_segments_and_passing_them_frees_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn past_the_budget_the_oldest_goes_and_every_lost_sample_is_counted() {
+async fn over_budget_the_oldest_segment_is_deleted_and_losses_counted() {
     let dir = tempfile::tempdir().unwrap();
     let storage = open(Options { max_size: 8 << 20, ..options(dir.path()) });
     let pin = storage.pin("away", storage.end());
     let appended = fill(&storage, 12).await;
     until("the budget is kept", || storage.stats().log_bytes.get() <= 8 << 20 && pin.lost().samples > 0)
         .await;
-    // Nothing more is appended, so what is left and what was lost have to add up once sweeping has ended.
+    // Nothing more is appended, so once sweeping has ended, remaining and lost samples must add up.
     let mut left = 0;
     until("lost and left add up", || {
         let mut follower = storage.follow(storage.oldest());
@@ -84,7 +85,7 @@ fn futures_block<T>(future: impl Future<Output = T>) -> T {
 }
 
 #[tokio::test]
-async fn set_to_refuse_it_drops_nothing_and_takes_again_when_there_is_room() {
+async fn when_full_refuse_drops_nothing_and_accepts_again_later() {
     let dir = tempfile::tempdir().unwrap();
     let storage = open(Options { max_size: 8 << 20, when_full: WhenFull::Refuse, ..options(dir.path()) });
     let pin = storage.pin("away", storage.end());
@@ -118,7 +119,7 @@ async fn set_to_refuse_it_drops_nothing_and_takes_again_when_there_is_room() {
 }
 
 #[tokio::test]
-async fn a_start_with_a_smaller_budget_counts_what_each_destination_loses() {
+async fn a_start_with_a_smaller_budget_counts_each_destinations_losses() {
     let dir = tempfile::tempdir().unwrap();
     let storage = open(Options { max_size: 64 << 20, ..options(dir.path()) });
     let _pin = storage.pin("away", storage.end());
@@ -137,9 +138,9 @@ async fn a_start_with_a_smaller_budget_counts_what_each_destination_loses() {
     assert_eq!(pin.lost().samples, appended - left);
 }
 
-/// Only the time in which narthex runs counts: an agent that was off for a month has had no chance to deliver.
+/// Only running time counts: an agent that was off for a month could not deliver.
 #[tokio::test]
-async fn past_max_age_in_running_time_a_segment_goes_whatever_the_wall_clock_says() {
+async fn max_age_counts_running_time_not_the_wall_clock() {
     const DAY: Duration = Duration::from_secs(86_400);
     let dir = tempfile::tempdir().unwrap();
     let clock = TestClock::new();
@@ -148,7 +149,7 @@ async fn past_max_age_in_running_time_a_segment_goes_whatever_the_wall_clock_say
     let storage = open();
     storage.append(floats(0..10, 1, 1.0)).await.unwrap();
     storage.close();
-    // Off for a year, and a wall clock that goes wild.
+    // The agent is off for a year, and the wall clock is wrong.
     clock.set_back(-365 * 86_400_000);
     let storage = open();
     let pin = storage.pin("away", storage.oldest());
@@ -157,7 +158,7 @@ async fn past_max_age_in_running_time_a_segment_goes_whatever_the_wall_clock_say
     let swept = || {
         let before = storage.stats().sweeps.get();
         storage.pin("bell", storage.end()).release();
-        // One that was under way may not have seen the time.
+        // A sweep that was running may not have seen the new time, so wait for another one.
         let mut rung = before;
         while storage.stats().sweeps.get() < before + 2 {
             if storage.stats().sweeps.get() > rung {
@@ -180,7 +181,7 @@ async fn past_max_age_in_running_time_a_segment_goes_whatever_the_wall_clock_say
     assert_eq!(storage.oldest(), Position::start_of(1));
     assert_eq!(pin.lost().samples, 10);
     assert_eq!(storage.stats().segments_dropped.get(), 1);
-    // The segment that is written is not closed, so it has no age.
+    // The current segment is not closed, so it has no age.
     clock.pass(30 * DAY);
     swept();
     assert_eq!(storage.oldest(), Position::start_of(1));
@@ -188,9 +189,10 @@ async fn past_max_age_in_running_time_a_segment_goes_whatever_the_wall_clock_say
     assert_eq!(drain(&storage, &mut follower).await.len(), 10);
 }
 
-/// Kills lose what was not saved; an end in order loses nothing. What the wall clock does says nothing.
+/// A kill loses the running time since the last save, a clean stop loses nothing. The wall clock does not
+/// matter.
 #[tokio::test]
-async fn a_program_that_restarts_more_often_than_max_age_drops_by_it_all_the_same() {
+async fn max_age_applies_across_frequent_restarts() {
     const HOUR: Duration = Duration::from_secs(3600);
     let dir = tempfile::tempdir().unwrap();
     let clock = TestClock::new();
@@ -200,7 +202,7 @@ async fn a_program_that_restarts_more_often_than_max_age_drops_by_it_all_the_sam
     storage.append(floats(0..10, 1, 1.0)).await.unwrap();
     storage.close();
     let mut dropped = 0;
-    // It is closed from this start on; each run is of an hour.
+    // The segment is closed by this start. Each run takes an hour.
     for run in 0..=24 {
         clock.set_back(if run % 2 == 0 { 400 } else { -400 } * 86_400_000);
         let storage = open();

@@ -1,6 +1,6 @@
-//! What goes wrong between two segments, and over many starts.
+//! Failures between two segments, and over many starts.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)] // A test; its helpers too may fail loudly.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)] // Tests and their helpers.
 
 mod common;
 
@@ -16,7 +16,8 @@ fn small() -> Options {
     Options { max_size: 8 << 20, reserve_bytes: 4096, ..options(Path::new("/data")) }
 }
 
-/// Pushes until the segment is as large as it gets, so that the next push begins another. Returns how many.
+/// Pushes until the segment has its full size, so that the next push begins another one. Returns the number
+/// of pushes.
 async fn fill(storage: &Storage) -> i64 {
     let mut pushes = 0;
     while storage.end().offset < 1 << 20 {
@@ -26,10 +27,10 @@ async fn fill(storage: &Storage) -> i64 {
     pushes
 }
 
-/// Until here nothing was synced (`durability: os`), or the file was cut back before; the sync is made up for
-/// when the segment is left, and fails.
+/// Nothing was synced so far (`durability: os`), or the file was cut back. So the segment is synced before
+/// the next one begins, and this sync fails.
 #[tokio::test]
-async fn a_segment_whose_last_sync_fails_when_it_is_left_is_closed_and_that_is_stored() {
+async fn a_failed_last_sync_closes_the_segment_durably() {
     let fs = SimFilesystem::new(1);
     let storage = open_on(Arc::new(fs.clone()), Options { durability: Durability::Os, ..small() });
     let _pin = storage.pin("a", storage.oldest());
@@ -47,7 +48,7 @@ async fn a_segment_whose_last_sync_fails_when_it_is_left_is_closed_and_that_is_s
 }
 
 #[tokio::test]
-async fn no_room_for_the_next_segment_is_a_full_disk_too() {
+async fn no_room_for_the_next_segment_counts_as_full_disk() {
     let fs = SimFilesystem::new(1);
     let storage = open_on(Arc::new(fs.clone()), small());
     let _pin = storage.pin("a", storage.oldest());
@@ -58,7 +59,7 @@ async fn no_room_for_the_next_segment_is_a_full_disk_too() {
     assert_eq!((storage.stats().disk_full.get(), storage.stats().budget_full.get()), (1, 0));
     assert!(fs.metadata(Path::new("/data/reserve")).unwrap().is_none(), "it is there for delivery now");
     fs.set_space(None);
-    // The disk is looked at by itself, now and then.
+    // A full disk is checked regularly, without a push.
     while storage.stats().is_full() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -69,7 +70,7 @@ async fn no_room_for_the_next_segment_is_a_full_disk_too() {
 }
 
 #[tokio::test]
-async fn a_thousand_starts_leave_a_few_segments_of_journals() {
+async fn a_thousand_starts_leave_few_journal_segments() {
     let fs = SimFilesystem::new(1);
     for start in 0..1000 {
         let storage = open_on(Arc::new(fs.clone()), small());
@@ -87,20 +88,20 @@ async fn a_thousand_starts_leave_a_few_segments_of_journals() {
     }
 }
 
-/// A disk that does not let a closed segment be cut says nothing about the rest.
+/// A failure to cut a closed segment must not prevent a start.
 #[tokio::test]
-async fn a_closed_segment_that_can_not_be_cut_keeps_nobody_from_starting() {
+async fn a_closed_segment_that_cannot_be_cut_allows_a_start() {
     let fs = SimFilesystem::new(3);
     let storage = open_on(Arc::new(fs.clone()), small());
     let _pin = storage.pin("a", storage.oldest());
     storage.append(floats(0..10, 0, 0.0)).await.unwrap();
-    // Neither synced nor cut.
+    // Neither the sync nor the cut succeeds.
     fs.fail(Op::Sync, 0, 1);
     fs.fail(Op::SetLen, 0, 1);
     assert!(storage.append(floats(0..10, 1, 0.0)).await.is_err());
     storage.append(floats(0..10, 2, 0.0)).await.unwrap();
     drop(storage);
-    // The first one is for the state file.
+    // The first one is that of the state file.
     fs.fail(Op::SetLen, 1, 1);
     let storage = open_on(Arc::new(fs.clone()), small());
     let mut follower = storage.follow(storage.oldest());

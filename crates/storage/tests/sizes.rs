@@ -1,6 +1,6 @@
-//! How much of the log is still wanted, and what was written to it, in numbers that match the files.
+//! The reported sizes of the log match its files.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)] // A test; its helpers too may fail loudly.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // Tests and their helpers.
 
 mod common;
 
@@ -9,7 +9,7 @@ use storage::Options;
 use wal::Position;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bytes_from_a_position_are_those_of_the_files() {
+async fn bytes_from_a_position_match_the_files() {
     let dir = tempfile::tempdir().unwrap();
     let storage = open(Options { max_size: 8 << 20, ..options(dir.path()) });
     let start = storage.end();
@@ -40,7 +40,7 @@ async fn bytes_from_a_position_are_those_of_the_files() {
     let full: u64 = (start.segment..=end.segment).map(|number| size(number) / page).sum();
     assert_eq!(stats.pages_completed.get(), full);
     assert!(stats.page_flushes.get() >= full.max(stats.commits.get()));
-    // What was framed is what was written, but for the ends of pages where no header fits.
+    // Framed bytes are written bytes, except for the ends of pages where no header fits.
     let (framed, written) = (stats.record_bytes.get(), stats.bytes_written.get());
     assert!(framed <= written && written - framed < 7 * (full + 1), "{framed} of {written}");
     assert!(stats.record_parts.get() > full && stats.record_bytes_saved.get() > 0);

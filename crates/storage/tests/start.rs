@@ -1,6 +1,6 @@
-//! A start reads the newest segment, from the end that was last noted, and nothing of the others.
+//! A start reads the newest segment from its stored end on, and none of the others.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)] // A test; its helpers too may fail loudly.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // Tests and their helpers.
 
 mod common;
 
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use storage::Options;
 use wal::sim::{Op, SimFilesystem};
 
-/// How often files are read by a start on a log of so many segments, all of which somebody wants.
+/// Number of file reads of a start on a log with this many segments, all of which a pin needs.
 async fn reads_of_a_start(segments: u64) -> u64 {
     let fs = SimFilesystem::new(1);
     let small = || Options { max_size: 64 << 20, reserve_bytes: 4096, ..options(Path::new("/data")) };
@@ -23,10 +23,10 @@ async fn reads_of_a_start(segments: u64) -> u64 {
     }
     storage.close();
     drop((_pin, storage));
-    // How often files are opened depends on what its threads save meanwhile, and would say less.
+    // Opens are not counted, because their number depends on what the threads save meanwhile.
     let before = fs.count(Op::Read);
     let storage = open_on(Arc::new(fs.clone()), small());
-    // The doors are open: what comes is taken before anybody has read what lies there.
+    // An append is accepted before anything in the log was read.
     storage.append(floats(0..1, time, 0.0)).await.unwrap();
     let after = fs.count(Op::Read);
     assert_eq!(storage.oldest().segment, 0);
@@ -36,7 +36,7 @@ async fn reads_of_a_start(segments: u64) -> u64 {
 }
 
 #[tokio::test]
-async fn a_start_reads_as_much_of_a_long_log_as_of_a_short_one() {
+async fn a_start_reads_equally_much_of_short_and_long_logs() {
     let (short, long) = (reads_of_a_start(2).await, reads_of_a_start(6).await);
     assert_eq!(short, long, "reads");
     assert!(long < 40, "{long}");

@@ -1,6 +1,6 @@
-//! A disk that does not give what it holds: for a while, and for good.
+//! A disk whose reads fail, for a while or for good.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)] // A test; its helpers too may fail loudly.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)] // Tests and their helpers.
 
 mod common;
 
@@ -20,13 +20,13 @@ fn small() -> Options {
 
 fn open(fs: &SimFilesystem, clock: &Arc<TestClock>) -> Storage {
     let storage = Storage::open(Arc::new(fs.clone()), clock.clone(), small()).unwrap().0;
-    // So much for what is there at the start.
+    // Keeps everything that exists at the start.
     storage.pin("reader", storage.oldest());
     storage.begin_truncating();
     storage
 }
 
-/// A log of `segments` segments of three records each, and what is begun behind it.
+/// A log of `segments` segments with three records each, and the segment that follows them.
 async fn written(segments: u64) -> (SimFilesystem, Arc<TestClock>, Storage) {
     let (fs, clock) = (SimFilesystem::new(1), TestClock::new());
     for segment in 0..segments {
@@ -52,7 +52,7 @@ fn segment(number: u64) -> PathBuf {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_read_that_fails_for_a_while_costs_nothing_and_is_no_damage() {
+async fn a_temporary_read_failure_is_no_damage() {
     for op in [Op::Read, Op::Open] {
         let (fs, _, storage) = written(2).await;
         let mut follower = storage.follow(storage.oldest());
@@ -69,7 +69,7 @@ async fn a_read_that_fails_for_a_while_costs_nothing_and_is_no_damage() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_page_that_stays_unreadable_is_given_up_in_the_end_counted_once_and_named() {
+async fn a_permanently_unreadable_page_is_given_up_and_counted_once() {
     for op in [Op::Read, Op::Open] {
         let (fs, clock, storage) = written(2).await;
         let bytes = fs.contents(&segment(0)).unwrap().len() as u64;
@@ -82,17 +82,17 @@ async fn a_page_that_stays_unreadable_is_given_up_in_the_end_counted_once_and_na
         assert!(matches!(follower.next().await, Err(ReadError::Wal(_))));
         assert_eq!(storage.stats().damages.get(), 0);
         clock.pass(Duration::from_secs(2));
-        // The first segment is given up here; the second one has a patience of its own.
+        // The first segment is given up here. The time limit of the second one starts separately.
         assert!(matches!(follower.next().await, Err(ReadError::Wal(_))));
         fs.heal();
         assert_eq!(drain(&storage, &mut follower).await.len(), 30, "the rest is delivered");
         assert_eq!(storage.stats().damages.get(), 1);
-        // What can't even be opened has no size either.
+        // A segment that can't be opened has no known size.
         if op == Op::Read {
             assert!(storage.stats().damaged_bytes.get() >= bytes);
             assert_eq!(aside(&fs), ["000001-wal-00000000"]);
         }
-        // For another reader the disk may be well again by then.
+        // Another reader may succeed, because the disk may work again by then.
         let mut other = storage.follow(storage.oldest());
         assert_eq!(drain(&storage, &mut other).await.len(), 60);
         assert_eq!(storage.stats().damages.get(), 1);
@@ -100,7 +100,7 @@ async fn a_page_that_stays_unreadable_is_given_up_in_the_end_counted_once_and_na
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_end_does_not_wait_for_a_disk_that_fails() {
+async fn closing_does_not_wait_for_a_failing_disk() {
     let (fs, _, storage) = written(1).await;
     fs.fail(Op::Read, 0, ALWAYS);
     let mut follower = storage.follow(storage.oldest());
@@ -116,7 +116,7 @@ async fn an_end_does_not_wait_for_a_disk_that_fails() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn damage_that_two_readers_meet_is_counted_once_and_the_file_outlives_its_segment() {
+async fn damage_found_by_two_readers_is_counted_once() {
     let (fs, _, storage) = written(2).await;
     let mut bytes = fs.contents(&segment(0)).unwrap();
     let last = bytes.len() - 3;
@@ -138,12 +138,12 @@ async fn damage_that_two_readers_meet_is_counted_once_and_the_file_outlives_its_
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_start_finds_is_counted_and_set_aside() {
+async fn damage_found_by_a_start_is_counted_and_quarantined() {
     let (fs, clock, storage) = written(2).await;
     storage.append(floats(0..10, 100, 1.0)).await.unwrap();
     storage.append(floats(0..10, 101, 1.0)).await.unwrap();
     drop(storage);
-    // The end is torn, the state file is rubbish, and a segment is gone.
+    // The end is torn, the state file contains random bytes, and a segment is missing.
     let mut bytes = fs.contents(&segment(2)).unwrap();
     bytes.truncate(bytes.len() - 3);
     fs.plant(&segment(2), &bytes);
@@ -164,7 +164,7 @@ async fn what_a_start_finds_is_counted_and_set_aside() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn on_a_full_disk_nothing_is_set_aside_and_all_goes_on() {
+async fn on_a_full_disk_nothing_is_quarantined() {
     let (fs, clock, storage) = written(2).await;
     drop(storage);
     let mut bytes = fs.contents(&segment(1)).unwrap();

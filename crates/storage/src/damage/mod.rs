@@ -1,11 +1,11 @@
-//! What of the log can't be read: tried again while it may pass, then counted and named once, however many
-//! destinations meet it, and set aside.
+//! Handling of unreadable parts of the log. Reads that may succeed later are retried. Damage is counted and
+//! logged once, however many destinations read it, and the damaged file is quarantined.
 //!
-//! Two things are told apart. Bytes that are wrong stay wrong, so they are passed over at once. A disk that says
-//! no may say yes later, and what it holds was acknowledged: a page is given up only when it was tried
-//! [`GIVE_UP_TRIES`] times and its segment has made trouble for [`READ_PATIENCE`]. Then what lies in it is passed
-//! over, so that one bad sector does not end delivery for good. Errors that say nothing about the disk (no more
-//! open files, no permission) are waited out for ever.
+//! There are two cases. Corrupt bytes stay corrupt, so they are skipped at once. After an I/O error the read
+//! may succeed later, and the bytes were acknowledged, so the read is retried. A page is given up only after
+//! [`GIVE_UP_TRIES`] tries and after its segment has failed for [`READ_PATIENCE`]. Then it is skipped, so
+//! that one bad sector does not stop delivery for ever. Errors that do not come from the disk (too many open
+//! files, missing permission) are retried without a limit.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -14,35 +14,35 @@ use std::time::Duration;
 
 mod report;
 
-/// How often a page is tried at least before it is given up.
+/// Minimum number of tries before a page is given up.
 pub const GIVE_UP_TRIES: u32 = 5;
-/// How long, in running time, a segment may make trouble before pages of it are given up. Counted for all its
-/// pages together, so that a broken stretch costs this once.
+/// How long, in running time, reads of a segment must fail before its pages are given up. The time is
+/// measured per segment, so that a range of bad pages costs it only once.
 pub const READ_PATIENCE: Duration = Duration::from_secs(300);
 
-/// In place of a page: the segment could not be opened.
+/// Used instead of a page's offset if the segment could not be opened.
 pub(crate) const OPENING: u64 = u64::MAX;
-/// Most stretches of a segment that are remembered, so as not to count them again.
+/// Largest number of damaged ranges per segment that are remembered. Further ones are counted each time.
 const KNOWN_MAX: usize = 256;
-/// Most pages of a segment whose tries are counted; past it the count begins anew.
+/// Largest number of pages per segment whose tries are counted. If there are more, all counts are reset.
 const PAGES_MAX: usize = 4096;
 
-/// What to do about a read that failed.
+/// What to do after a failed read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// It may pass.
+    /// Try again: the read may succeed later.
     Again,
-    /// It was tried long enough.
+    /// Skip the page: it was tried often and long enough.
     GiveUp,
 }
 
-/// What is known of damaged segments, until they go.
+/// Damaged ranges and failed reads by segment, kept until the segment is deleted.
 #[derive(Debug, Default)]
 pub(crate) struct Damages(Mutex<BTreeMap<u64, Segment>>);
 
 #[derive(Debug, Default)]
 struct Segment {
-    /// Begin and end of each stretch.
+    /// Start and end of each damaged range.
     known: Vec<(u64, u64)>,
     trouble: Option<Trouble>,
 }
@@ -51,7 +51,7 @@ struct Segment {
 struct Trouble {
     since: Duration,
     last: Duration,
-    /// Tries by page.
+    /// Number of tries by the offset of the page.
     tries: BTreeMap<u64, u32>,
 }
 
@@ -61,7 +61,7 @@ impl Damages {
         act(segments.entry(segment).or_default())
     }
 
-    /// Remembers a stretch; says whether nothing of it was known.
+    /// Remembers a damaged range. Returns true if no part of it was known.
     pub(super) fn is_new(&self, segment: u64, from: u64, to: u64) -> bool {
         self.with(segment, |segment| {
             let known = segment.known.iter().any(|known| from < known.1.max(known.0 + 1) && known.0 < to);
@@ -72,7 +72,7 @@ impl Damages {
         })
     }
 
-    /// Counts a read that failed at `now`, running time; says what to do about it.
+    /// Counts a read that failed at `now`, a running time. Returns what to do about it.
     pub(super) fn failed(&self, segment: u64, page: u64, now: Duration) -> Verdict {
         self.with(segment, |segment| {
             let fresh = || Trouble { since: now, last: now, tries: BTreeMap::new() };
@@ -91,14 +91,14 @@ impl Damages {
         })
     }
 
-    /// Segments below `number` are gone.
+    /// Forgets the segments below `number`, which are deleted.
     pub(crate) fn forget_below(&self, number: u64) {
         let mut segments = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *segments = segments.split_off(&number);
     }
 }
 
-/// Whether an error comes from something else than the disk: no permission, no memory, too many open files.
+/// Returns true if the error does not come from the disk: missing permission, no memory, too many open files.
 pub fn is_elsewhere(source: &io::Error) -> bool {
     const ENFILE: i32 = 23;
     const EMFILE: i32 = 24;
@@ -113,7 +113,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn a_page_is_given_up_after_enough_tries_and_time_and_a_broken_stretch_costs_the_time_once() {
+    fn pages_are_given_up_after_enough_tries_and_time() {
         let damages = Damages::default();
         for second in 0..300 {
             assert_eq!(damages.failed(3, 0, SECOND * second), Verdict::Again);
@@ -124,12 +124,12 @@ mod tests {
         }
         assert_eq!(damages.failed(3, 32768, SECOND * 301), Verdict::GiveUp);
         assert_eq!(damages.failed(4, 0, SECOND * 301), Verdict::Again, "another segment has its own time");
-        // Long after: what was bad then says nothing of now.
+        // Long after the last failure, the older failures no longer count.
         assert_eq!(damages.failed(3, 0, SECOND * 900), Verdict::Again);
     }
 
     #[test]
-    fn what_several_readers_meet_is_known_after_the_first() {
+    fn damage_is_new_only_to_its_first_reader() {
         let damages = Damages::default();
         assert!(damages.is_new(1, 100, 200));
         assert!(!damages.is_new(1, 100, 200) && !damages.is_new(1, 150, 160) && !damages.is_new(1, 0, 101));
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn too_many_open_files_say_nothing_about_the_disk() {
+    fn too_many_open_files_is_no_disk_error() {
         assert!(is_elsewhere(&io::Error::from_raw_os_error(24)));
         assert!(is_elsewhere(&io::ErrorKind::PermissionDenied.into()));
         assert!(!is_elsewhere(&io::Error::from_raw_os_error(5)));

@@ -1,4 +1,4 @@
-//! What is done about damage that was met: counted, named in the log, and the file set aside.
+//! Reporting of damage: it is counted and logged, and the file is quarantined.
 
 use super::{Verdict, is_elsewhere};
 use crate::shared::Shared;
@@ -6,7 +6,8 @@ use std::path::Path;
 use wal::{Damage, DamageKind, WalError, dir};
 
 impl Shared {
-    /// What to do about a page of a segment (or [`super::OPENING`] it) that could not be read.
+    /// Returns what to do after a page of a segment could not be read ([`super::OPENING`]: after it could not
+    /// be opened).
     pub(crate) fn read_failed(&self, segment: u64, page: u64, error: &WalError) -> Verdict {
         self.stats.reads_failed.add(1);
         match self.damages.failed(segment, page, self.clock.monotonic()) {
@@ -18,7 +19,7 @@ impl Shared {
         }
     }
 
-    /// Counts, names and sets aside damage that was met in a segment of the log, once.
+    /// Counts and logs damage in a segment of the log and quarantines the file, once per damage.
     pub(crate) fn damaged(&self, segment: u64, damage: &Damage) {
         if self.damages.is_new(segment, damage.offset, damage.offset + damage.bytes) {
             self.count_damage(damage);
@@ -26,10 +27,10 @@ impl Shared {
         }
     }
 
-    /// The same for what a start found. What lies behind `end` is gone already, and was copied.
+    /// Reports the damage that a start found. The bytes after `end` were already cut, and copied.
     pub(crate) fn damaged_at_start(&self, report: &wal::OpenReport) {
         for damage in &report.damage {
-            // It is still there, and is tried again by who wants it.
+            // The bytes are still there, and followers will retry the read.
             if damage.kind == DamageKind::Unreadable {
                 tracing::warn!(%damage, "part of the log can't be read now; it is tried again when it is needed");
                 continue;
@@ -45,7 +46,7 @@ impl Shared {
         }
     }
 
-    /// Says what became of what was cut.
+    /// Logs the result of cutting a torn end.
     pub(crate) fn cut_at_start(&self, report: &wal::OpenReport) {
         let cut = report.cut_bytes;
         match &report.cut_kept {
@@ -60,7 +61,7 @@ impl Shared {
         }
     }
 
-    /// Counts and names a segment that is not there, once.
+    /// Counts and logs a missing segment, once.
     pub(crate) fn missing(&self, segment: u64) {
         if self.damages.is_new(segment, 0, u64::MAX) {
             let path = dir::segment_path(&self.wal_dir, segment);
@@ -72,24 +73,24 @@ impl Shared {
         }
     }
 
-    /// Counts and names damage of any of the logs.
+    /// Counts and logs damage of the log or of a journal.
     pub(crate) fn count_damage(&self, damage: &Damage) {
         tracing::warn!(%damage, "part of the log could not be read");
         self.stats.damages.add(1);
         self.stats.damaged_bytes.add(damage.bytes);
     }
 
-    /// The same for the end of a log that a start found.
+    /// Counts and logs damage at the end of the log or of a journal, found by a start.
     pub(crate) fn count_damage_at_end(&self, damage: &Damage) {
         self.count_damage(damage);
-        // A kill leaves these behind what was durable; other kinds mean that durable bytes have changed.
+        // A kill leaves these kinds after the durable end. Other kinds mean that durable bytes have changed.
         if matches!(damage.kind, DamageKind::Torn | DamageKind::Zeros) {
             self.stats.torn_ends.add(1);
         }
     }
 
-    /// Gives a damaged file a second name in the folder for such, unless the disk is full: then what the log
-    /// lets go of has to be free at once.
+    /// Quarantines a damaged file by a hard link. Not on a full disk, where the space of deleted segments
+    /// must be free at once.
     pub(crate) fn keep_aside(&self, path: &Path) {
         if self.stats.is_full() {
             tracing::warn!(path = %path.display(), "not set aside, since there is no room");

@@ -1,5 +1,5 @@
-//! What the storage's tests share.
-#![allow(dead_code, clippy::unwrap_used, clippy::indexing_slicing, unreachable_pub)] // Not every test uses all of it.
+//! Helpers of the storage's tests.
+#![allow(dead_code, clippy::unwrap_used, clippy::indexing_slicing, unreachable_pub)] // Each test uses a part of this module.
 
 use model::{Batch, Clock, Labels, Series, SystemClock, Value};
 use std::path::Path;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use storage::{Follower, NO_SERIES, Options, Storage};
 use wal::{Filesystem, Position, RealFilesystem};
 
-/// One delivered point: its position, its series, its time, its value's bits.
+/// A delivered point: its position, series, timestamp, and the bits of its value.
 pub type Seen = (Position, String, i64, String);
 
 pub fn options(dir: &Path) -> Options {
@@ -22,12 +22,12 @@ pub fn open(options: Options) -> Storage {
     storage
 }
 
-/// Opened, but holding what was there, so that a pin can be set first.
+/// Opens the storage without allowing truncation, so that a test can set a pin first.
 pub fn open_on(fs: Arc<dyn Filesystem>, options: Options) -> Storage {
     Storage::open(fs, Arc::new(SystemClock::new()), options).unwrap().0
 }
 
-/// A batch of one float sample for each of these series.
+/// A batch with one float sample for each of these series.
 pub fn floats(series: impl IntoIterator<Item = u32>, timestamp: i64, value: f64) -> Batch {
     let mut batch = Batch::new();
     for number in series {
@@ -39,15 +39,15 @@ pub fn floats(series: impl IntoIterator<Item = u32>, timestamp: i64, value: f64)
     batch
 }
 
-/// Everything from the follower's position up to the durable end.
+/// Reads everything from the follower's position to the durable end.
 pub async fn drain(storage: &Storage, follower: &mut Follower) -> Vec<Seen> {
     let (from, end) = (follower.position(), storage.end());
     let mut seen = Vec::new();
     while follower.position() < end {
-        // Behind the last chunk there may be a segment without any: then the follower waits, at the end.
+        // An empty segment may follow the last chunk. Then the follower waits at the end.
         let next = tokio::time::timeout(std::time::Duration::from_millis(2), follower.next());
         let Ok(chunk) = next.await else { continue };
-        // A disk that fails now and then; it is asked again.
+        // After an error of the disk, the next call tries again.
         let chunk = match chunk {
             Err(storage::ReadError::Wal(_)) => continue,
             chunk => chunk.unwrap(),
@@ -74,7 +74,7 @@ pub async fn drain(storage: &Storage, follower: &mut Follower) -> Vec<Seen> {
     seen
 }
 
-/// A clock that stands still until it is told otherwise.
+/// A clock that moves only when a test moves it.
 #[derive(Debug)]
 pub struct TestClock {
     wall: AtomicI64,
@@ -86,13 +86,13 @@ impl TestClock {
         Arc::new(TestClock { wall: AtomicI64::new(1_800_000_000_000), monotonic: AtomicU64::new(1_000_000) })
     }
 
-    /// Time passes.
+    /// Advances the monotonic clock.
     pub fn pass(&self, time: Duration) {
         self.set_back(-(time.as_millis() as i64));
         self.monotonic.fetch_add(time.as_millis() as u64, Ordering::SeqCst);
     }
 
-    /// The wall clock is set back, or forth.
+    /// Sets the wall clock back, or forward.
     pub fn set_back(&self, by_ms: i64) {
         self.wall.fetch_sub(by_ms, Ordering::SeqCst);
     }
