@@ -1,22 +1,24 @@
-//! Memory of large batches, used again.
+//! Reuses the memory of large batches.
 //!
-//! A request of thousands of series takes a good half a megabyte for its labels. The allocator gives that
-//! back to the system and asks for it again, page by page, many times a second; keeping a few such buffers
-//! spares the kernel from clearing them. Small ones are not worth keeping: the allocator does that itself.
+//! The labels of a request with thousands of series take more than half a megabyte. The allocator returns
+//! such buffers to the operating system and requests them again, page by page, many times a second. Keeping a
+//! few of them saves the kernel from clearing the pages. Small buffers are not kept, because the allocator
+//! reuses them itself.
 
 use std::sync::{Mutex, PoisonError};
 
 /// Smaller buffers are not kept.
 pub const BYTES_MIN: usize = 128 << 10;
-/// Larger ones neither.
+/// Larger buffers are not kept.
 pub const BYTES_MAX: usize = 2 << 20;
-/// How many are kept: 8 MiB at most, and only where requests are that large.
+/// Largest number of buffers that are kept. They take at most 8 MiB, and only if requests are that large.
 pub const KEPT_MAX: usize = 4;
 
 static KEPT: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 
-/// An empty buffer for about so many bytes: one that was given back, if it has that room and not twice as
-/// much (what it has counts against budgets), else a new one.
+/// Returns an empty buffer for about `bytes` bytes. A kept buffer is used if it has at least that capacity
+/// and less than twice as much, because the whole capacity counts against memory budgets. Otherwise the
+/// buffer is new.
 pub fn take(bytes: usize) -> Vec<u8> {
     if (BYTES_MIN..=BYTES_MAX).contains(&bytes) {
         let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
@@ -28,7 +30,7 @@ pub fn take(bytes: usize) -> Vec<u8> {
     Vec::with_capacity(bytes)
 }
 
-/// Gives a buffer back. Where enough are kept, the one that was kept for longest goes.
+/// Keeps a buffer for reuse. If the limit is reached, the buffer that was kept longest is freed.
 pub fn give(mut buffer: Vec<u8>) {
     if !(BYTES_MIN..=BYTES_MAX).contains(&buffer.capacity()) {
         return;
@@ -38,7 +40,7 @@ pub fn give(mut buffer: Vec<u8>) {
     let goes = if kept.len() < KEPT_MAX { None } else { Some(kept.remove(0)) };
     kept.push(buffer);
     drop(kept);
-    // Freed without the lock.
+    // Free the buffer after the lock is released.
     drop(goes);
 }
 
@@ -46,16 +48,16 @@ pub fn give(mut buffer: Vec<u8>) {
 mod tests {
     use super::*;
 
-    /// One test, since all threads share the buffers.
+    /// A single test, because all threads share the buffers.
     #[test]
-    fn a_few_large_buffers_are_used_again() {
+    fn a_few_large_buffers_are_reused() {
         let kept = || KEPT.lock().unwrap().len();
         let mut buffer = Vec::with_capacity(1 << 20);
         buffer.extend_from_slice(b"of another request");
         let address = buffer.as_ptr();
         give(buffer);
         assert_eq!(kept(), 1);
-        // It would count twice as much as is needed, or has not enough.
+        // The kept buffer is twice as large as needed, or too small.
         let others = [take(500 << 10), take((1 << 20) + 1)];
         assert!(others.iter().all(|other| other.as_ptr() != address));
         let again = take(700 << 10);

@@ -1,40 +1,38 @@
-//! A batch: what a door accepted in one go, from its decoding to its acknowledgement.
+//! A batch: the series and samples of one request or one collection, from decoding to acknowledgement.
 //!
-//! One arena holds the canonical bytes of all label sets; series and points refer into it by number.
-//! So a batch of 2000 series costs a handful of allocations, and handing it on costs none.
+//! One arena holds the canonical bytes of all label sets, and series and points refer to it by number. So a
+//! batch of 2000 series needs only a few allocations, and passing it on needs none.
 
 use crate::labels::LabelsRef;
 use crate::metadata::Metadata;
 use crate::original::Origin;
 use crate::{Family, Histogram, Kinds};
 
-/// A run of bytes in [`Batch::bytes`].
+/// A range of bytes in [`Batch::bytes`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Span {
-    /// First byte.
     pub start: u32,
     /// Number of bytes.
     pub len: u32,
 }
 
-/// A series of a batch. The same label set may stand in a batch more than once.
+/// A series of a batch. A batch may contain the same label set more than once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Series {
-    /// Its label set, canonical, in [`Batch::bytes`].
+    /// The canonical label set, in [`Batch::bytes`].
     pub labels: Span,
     /// Index into [`Batch::metadata`], or [`Series::NO_METADATA`].
     pub metadata: u32,
 }
 
 impl Series {
-    /// The series came without metadata.
+    /// Value of [`Series::metadata`] for a series without metadata.
     pub const NO_METADATA: u32 = u32::MAX;
 }
 
-/// What a point carries.
+/// The value of a point.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Value {
-    /// A float sample.
     Float(f64),
     /// A native histogram: index into [`Batch::histograms`].
     Histogram(u32),
@@ -49,73 +47,70 @@ pub struct Point {
     pub series: u32,
     /// Milliseconds since 1970.
     pub timestamp: i64,
-    /// When the counter or histogram began to count, in milliseconds since 1970; 0 is unset.
+    /// When the counter or histogram started to count, in milliseconds since 1970; 0 means unset.
     pub start_timestamp: i64,
-    /// The value.
     pub value: Value,
 }
 
-/// An example of what was counted, with labels of its own (often `trace_id`).
+/// An example of an observation, with labels of its own (often `trace_id`).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Exemplar {
-    /// Its own labels, canonical, in [`Batch::bytes`].
+    /// The exemplar's own labels, canonical, in [`Batch::bytes`].
     pub labels: Span,
     /// The observed value.
     pub value: f64,
 }
 
-/// What a door accepted in one go.
+/// A batch of series and points, as an input decoded them.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Batch {
     /// The arena of label sets.
     pub bytes: Vec<u8>,
-    /// The series.
     pub series: Vec<Series>,
-    /// The points. Points of one series are in the order in which they are to be delivered.
+    /// The points. Those of the same series are in delivery order.
     pub points: Vec<Point>,
     /// Native histograms, for [`Value::Histogram`].
     pub histograms: Vec<Histogram>,
     /// Exemplars, for [`Value::Exemplar`].
     pub exemplars: Vec<Exemplar>,
-    /// Metadata: of series (by [`Series::metadata`]), or of whole families (remote write 1.0).
+    /// Metadata of series (by [`Series::metadata`]), or of whole families (remote write 1.0).
     pub metadata: Vec<Metadata>,
-    /// The hashes of the label sets by the hash of the log's registry, one for each series, or none at all. Code that
-    /// adds series or changes their labels after the hashes were set has to clear them. The log takes them out.
+    /// The registry's hashes of the label sets: one per series, or none at all. Code that adds series or
+    /// changes their labels after the hashes were set must clear them. The log removes them.
     pub hashes: Vec<u128>,
-    /// Nobody waits for it: no request is sent early because of it. Not in the log.
+    /// No client waits for this batch, so no request is sent early because of it. Not stored in the log.
     pub can_wait: bool,
-    /// Not in the log. See [`crate::original`].
+    /// The original request; see [`crate::original`]. Not stored in the log.
     pub(crate) origin: Origin,
 }
 
 impl Batch {
-    /// The most bytes the arena may hold, so that spans fit.
+    /// Largest size of the arena, so that every offset fits into a span.
     pub const MAX_BYTES: usize = u32::MAX as usize;
 
-    /// An empty batch.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The number of points of each kind.
+    /// Counts the points of each kind.
     pub fn kinds(&self) -> Kinds {
         let mut kinds = Kinds::default();
         self.points.iter().for_each(|point| kinds.count(&point.value));
         kinds
     }
 
-    /// Whether there is nothing to store.
+    /// Returns true if there is nothing to store.
     pub fn is_empty(&self) -> bool {
         self.points.is_empty() && self.metadata.is_empty()
     }
 
-    /// The bytes of a span; empty where it lies outside.
+    /// Returns the bytes of a span, or none if the span is not inside the arena.
     #[inline]
     pub fn slice(&self, span: Span) -> &[u8] {
         slice(&self.bytes, span)
     }
 
-    /// The label set of series number `series`; the empty one where there is no such series.
+    /// Returns the label set of series number `series`, or the empty set if there is no such series.
     #[inline]
     pub fn labels(&self, series: u32) -> LabelsRef<'_> {
         match self.series.get(series as usize) {
@@ -124,13 +119,13 @@ impl Batch {
         }
     }
 
-    /// Marks what was appended to the arena since `start` as a span.
+    /// Returns the span of the arena from `start` to its end.
     #[inline]
     pub fn span_since(&self, start: usize) -> Span {
         Span { start: start as u32, len: (self.bytes.len() - start) as u32 }
     }
 
-    /// Adds a series whose canonical label bytes were just appended to the arena at `start`.
+    /// Adds a series whose canonical label bytes are the arena's bytes from `start` on. Returns its number.
     #[inline]
     pub fn push_series(&mut self, start: usize, metadata: u32) -> u32 {
         let labels = self.span_since(start);
@@ -138,20 +133,18 @@ impl Batch {
         self.series.len() as u32 - 1
     }
 
-    /// Adds a series by copying its label set.
+    /// Adds a series with a copy of `labels`. Returns its number.
     pub fn add_series(&mut self, labels: LabelsRef<'_>, metadata: u32) -> u32 {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(labels.as_bytes());
         self.push_series(start, metadata)
     }
 
-    /// Adds a float sample.
     #[inline]
     pub fn push_float(&mut self, series: u32, timestamp: i64, value: f64) {
         self.points.push(Point { series, timestamp, start_timestamp: 0, value: Value::Float(value) });
     }
 
-    /// Adds a native histogram.
     pub fn push_histogram(
         &mut self,
         series: u32,
@@ -164,7 +157,7 @@ impl Batch {
         self.points.push(Point { series, timestamp, start_timestamp, value });
     }
 
-    /// Adds an exemplar whose canonical label bytes were just appended to the arena at `start`.
+    /// Adds an exemplar whose canonical label bytes are the arena's bytes from `start` on.
     pub fn push_exemplar(&mut self, series: u32, timestamp: i64, start: usize, value: f64) {
         let labels = self.span_since(start);
         self.exemplars.push(Exemplar { labels, value });
@@ -172,7 +165,8 @@ impl Batch {
         self.points.push(Point { series, timestamp, start_timestamp: 0, value });
     }
 
-    /// Gives a series other canonical labels. Returns false if the arena has no room for them, or there is no such series.
+    /// Replaces the canonical labels of a series. Returns false if the arena has no room for them, or if
+    /// there is no such series.
     pub fn set_labels(&mut self, series: u32, labels: &[u8]) -> bool {
         if self.bytes.len() + labels.len() > Self::MAX_BYTES {
             return false;
@@ -184,7 +178,7 @@ impl Batch {
         true
     }
 
-    /// Removes the points for which `keep` returns false, and the series that have no points left.
+    /// Removes the points for which `keep` returns false, and the series that then have no points.
     pub fn retain_points(&mut self, mut keep: impl FnMut(&Batch, &Point) -> bool) {
         let mut points = std::mem::take(&mut self.points);
         let before = points.len();
@@ -196,7 +190,7 @@ impl Batch {
         self.points = points;
     }
 
-    /// Removes the series without any of `points`, and renumbers the others.
+    /// Removes the series that have none of `points`, and renumbers the others.
     fn drop_series_without(&mut self, points: &mut [Point]) {
         const GONE: u32 = u32::MAX;
         let mut numbers = vec![GONE; self.series.len()];
@@ -222,8 +216,8 @@ impl Batch {
         }
     }
 
-    /// Adds all metrics of `families` at one time, each with `extra` labels. A label of the metric's own
-    /// wins over one of `extra`.
+    /// Adds all metrics of `families` with one timestamp, each with the labels `extra`. If a metric has a
+    /// label of the same name, the metric's own label is used.
     pub fn push_families(&mut self, families: &[Family], extra: &[(&str, &str)], timestamp: i64) {
         for family in families {
             self.metadata.push(Metadata {
@@ -245,7 +239,7 @@ impl Batch {
         }
     }
 
-    /// Bytes of memory behind it, for budgets.
+    /// Bytes of heap memory, for memory budgets.
     pub fn heap_bytes(&self) -> usize {
         self.bytes.capacity()
             + self.series.capacity() * size_of::<Series>()
@@ -262,7 +256,7 @@ impl Batch {
     }
 }
 
-/// The bytes of `span` in `arena`; empty where it lies outside.
+/// Returns the bytes of `span` in `arena`, or none if the span is not inside it.
 #[inline]
 pub fn slice(arena: &[u8], span: Span) -> &[u8] {
     let start = span.start as usize;
@@ -274,7 +268,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_removed_series_takes_its_hash_with_it() {
+    fn removing_a_series_removes_its_hash() {
         let mut batch = Batch::new();
         for (number, name) in ["a", "b", "c"].into_iter().enumerate() {
             let labels = crate::Labels::from_pairs([(crate::labels::METRIC_NAME, name)]);

@@ -1,22 +1,22 @@
-//! Time behind a seam, so that a test can step a wall clock back or run a day in a second.
+//! Clocks, as an interface that tests can replace: to set a wall clock back, or to run a day in a second.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Where a part of narthex reads the time.
+/// Source of the current time.
 pub trait Clock: Send + Sync + std::fmt::Debug {
-    /// Milliseconds since 1970, by the wall clock. It may step, in either direction.
+    /// Milliseconds since 1970, by the wall clock. The wall clock may jump in either direction.
     fn now_ms(&self) -> i64;
 
-    /// Time since some fixed moment, which never goes back. For ages, deadlines and rates.
+    /// Time since a fixed moment. It never goes back. For ages, deadlines and rates.
     fn monotonic(&self) -> Duration;
 }
 
-/// The machine's own clocks.
+/// The clocks of the operating system.
 #[derive(Debug)]
 pub struct SystemClock(Instant);
 
 impl SystemClock {
-    /// A clock whose monotonic time counts from now.
+    /// Makes a clock whose monotonic time starts at zero now.
     pub fn new() -> Self {
         SystemClock(Instant::now())
     }

@@ -1,15 +1,15 @@
-//! Durations: read as Prometheus writes them (`30s`, `1m30s`, `5d`, `500ms`, `0`), and shown for a person.
+//! Durations: parsed in Prometheus' format (`30s`, `1m30s`, `5d`, `500ms`, `0`), and formatted for people.
 
 use std::time::Duration;
 
-/// Why a text is no duration.
+/// The text is not a duration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{0:?} is not a duration; expected something like 30s, 1m30s or 5d (units y, w, d, h, m, s, ms, largest first)"
 )]
 pub struct DurationError(String);
 
-/// Units and their milliseconds, largest first.
+/// Units with their milliseconds, largest first.
 const UNITS: [(&str, u64); 7] = [
     ("y", 365 * 24 * 3_600_000),
     ("w", 7 * 24 * 3_600_000),
@@ -20,7 +20,7 @@ const UNITS: [(&str, u64); 7] = [
     ("ms", 1),
 ];
 
-/// Parses a duration. As in Prometheus, each unit may be there once, from large to small.
+/// Parses a duration. As in Prometheus, each unit may appear once, from the largest to the smallest.
 pub fn parse(text: &str) -> Result<Duration, DurationError> {
     let error = || DurationError(text.chars().take(64).collect());
     if text == "0" {
@@ -47,7 +47,7 @@ pub fn parse(text: &str) -> Result<Duration, DurationError> {
     Ok(Duration::from_millis(total))
 }
 
-/// A duration for a person, in its two largest units: `3 s`, `2 min 5 s`, `4 h 10 min`, `2 d 3 h`.
+/// Formats a duration for people, in its two largest units: `3 s`, `2 min 5 s`, `4 h 10 min`, `2 d 3 h`.
 pub fn human(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let two = |large: u64, unit: &str, small: u64, sub: &str| {
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_what_prometheus_reads() {
+    fn durations_are_parsed_as_in_prometheus() {
         for (text, ms) in [
             ("0", 0),
             ("0s", 0),

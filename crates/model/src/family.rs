@@ -1,35 +1,31 @@
-//! Metrics that the program itself measures, before they become a batch or a page of text: this
-//! machine's, and narthex's own.
+//! Metrics that narthex measures itself, before they become a batch or a page of text: those of the machine,
+//! and its own.
 
 use crate::metadata::MetricType;
 use std::borrow::Cow;
 
-/// Metrics of one name, with what the name means.
+/// A metric family: metrics with the same name.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Family {
-    /// The family's name.
     pub name: Cow<'static, str>,
-    /// What it means, for a person.
+    /// Help text for people.
     pub help: Cow<'static, str>,
-    /// Its type.
     pub kind: MetricType,
-    /// Its metrics.
     pub metrics: Vec<Metric>,
 }
 
-/// One series of a family and its value now.
+/// A series of a family, and its current value.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Metric {
-    /// What follows the family's name: nothing, or `_bucket`, `_sum`, `_count`.
+    /// Suffix of the family's name: empty, `_bucket`, `_sum` or `_count`.
     pub suffix: &'static str,
-    /// Labels, without the metric name, in any order.
+    /// Labels without the metric name, in any order.
     pub labels: Vec<(Cow<'static, str>, String)>,
-    /// The value.
     pub value: f64,
 }
 
 impl Family {
-    /// A family without metrics yet.
+    /// Makes a family without metrics.
     pub fn new(
         name: impl Into<Cow<'static, str>>,
         help: impl Into<Cow<'static, str>>,
@@ -38,7 +34,7 @@ impl Family {
         Family { name: name.into(), help: help.into(), kind, metrics: Vec::new() }
     }
 
-    /// A family of one metric without labels.
+    /// Makes a family with one metric that has no labels.
     pub fn single(
         name: impl Into<Cow<'static, str>>,
         help: impl Into<Cow<'static, str>>,
@@ -55,7 +51,7 @@ impl Family {
         self.push_suffixed("", labels, value);
     }
 
-    /// Adds a metric whose name is the family's with `suffix`.
+    /// Adds a metric whose name is the family's name with `suffix`.
     pub fn push_suffixed(&mut self, suffix: &'static str, labels: &[(&'static str, &str)], value: f64) {
         let labels =
             labels.iter().map(|(name, value)| (Cow::Borrowed(*name), (*value).to_string())).collect();

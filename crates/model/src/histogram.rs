@@ -2,35 +2,36 @@
 
 use crate::words::counted;
 
-/// The schema number that means custom bucket bounds (`custom_values`) instead of exponential ones.
+/// The schema number of histograms with custom bucket bounds (`custom_values`) instead of exponential ones.
 pub const CUSTOM_BUCKETS_SCHEMA: i32 = -53;
 
-/// A run of buckets that are there: skip `offset` buckets from the last, then `length` follow.
+/// A sequence of consecutive buckets: skip `offset` buckets after the previous span, then `length` buckets
+/// follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BucketSpan {
-    /// Gap to the previous span; the first span's is the index of its first bucket and may be negative.
+    /// Gap to the previous span. For the first span it is the index of its first bucket, and may be negative.
     pub offset: i32,
     /// Number of consecutive buckets.
     pub length: u32,
 }
 
-/// What a sender knows of a counter reset between a histogram and the one before it.
+/// What a sender knows about a counter reset between this histogram and the previous one of the series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[repr(u8)]
 pub enum ResetHint {
-    /// The reader has to find out.
+    /// The reader has to detect resets.
     #[default]
     Unknown = 0,
     /// There was a reset.
     Yes = 1,
-    /// There was none.
+    /// There was no reset.
     No = 2,
     /// A gauge histogram, which has no resets.
     Gauge = 3,
 }
 
 impl ResetHint {
-    /// The hint with this number in remote write and in the log; `Unknown` for a number that has none.
+    /// Returns the hint with this number in remote write and in the log, or `Unknown` if there is none.
     pub const fn from_number(number: u64) -> Self {
         match number {
             1 => Self::Yes,
@@ -41,7 +42,8 @@ impl ResetHint {
     }
 }
 
-/// The counts of a histogram: integers (buckets as differences) or floats (buckets as they are).
+/// The counts of a histogram: integers, with buckets as differences, or floats, with buckets as absolute
+/// values.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Counts {
     /// Integer counts.
@@ -50,9 +52,9 @@ pub enum Counts {
         count: u64,
         /// Observations in the zero bucket.
         zero: u64,
-        /// Each positive bucket's count less the one before it.
+        /// Each positive bucket's count minus the previous bucket's.
         positive: Vec<i64>,
-        /// Each negative bucket's count less the one before it.
+        /// Each negative bucket's count minus the previous bucket's.
         negative: Vec<i64>,
     },
     /// Float counts.
@@ -68,68 +70,67 @@ pub enum Counts {
     },
 }
 
-/// A native histogram as remote write and the log carry it.
+/// A native histogram as in remote write and in the log.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Histogram {
-    /// What is known of a reset before it.
+    /// What the sender knows about a reset before this histogram.
     pub reset_hint: ResetHint,
-    /// Resolution: -4 to 8 for exponential buckets, -53 for custom bounds.
+    /// Resolution: -4 to 8 for exponential buckets, -53 for custom bounds. [`Histogram::validate`] also
+    /// accepts other exponential schemas from -9 to 52.
     pub schema: i32,
-    /// Width of the zero bucket.
+    /// Observations with an absolute value up to this are in the zero bucket.
     pub zero_threshold: f64,
-    /// Sum of the observations; the staleness marker makes the whole histogram one.
+    /// Sum of the observations. If it is the staleness marker, the whole histogram is one.
     pub sum: f64,
-    /// Where positive buckets are.
+    /// Spans of the positive buckets.
     pub positive_spans: Vec<BucketSpan>,
-    /// Where negative buckets are.
+    /// Spans of the negative buckets.
     pub negative_spans: Vec<BucketSpan>,
-    /// The counts.
     pub counts: Counts,
-    /// Upper bounds of custom buckets, increasing, without +Inf; empty for exponential ones.
+    /// Upper bounds of custom buckets, in increasing order and without +Inf. Empty for exponential buckets.
     pub custom_values: Vec<f64>,
 }
 
 /// Why a histogram is refused.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum HistogramError {
-    /// The schema is none that exists.
+    /// There is no such schema.
     #[error("histogram schema {0} is none of -53 and -9 to 52")]
     Schema(i32),
-    /// Spans ask for another number of buckets than there are.
+    /// The number of buckets differs from the sum of the spans.
     #[error("{side} spans need {}, have {buckets}", counted(*spans, "bucket"))]
     BucketCount {
         /// `positive` or `negative`.
         side: &'static str,
-        /// What the spans add up to.
+        /// Number of buckets according to the spans.
         spans: u64,
-        /// What is there.
+        /// Actual number of buckets.
         buckets: usize,
     },
-    /// A span after the first steps back.
+    /// A span after the first one has a negative offset.
     #[error("{side} span {index} has a negative offset {offset}")]
     SpanOffset {
         /// `positive` or `negative`.
         side: &'static str,
-        /// Which span, from 0.
+        /// Number of the span, from 0.
         index: usize,
-        /// Its offset.
         offset: i32,
     },
-    /// A bucket's count is negative.
+    /// The count of a bucket is negative.
     #[error("{side} bucket {index} has a negative count")]
     NegativeBucket {
         /// `positive` or `negative`.
         side: &'static str,
-        /// Which bucket, from 0.
+        /// Number of the bucket, from 0.
         index: usize,
     },
-    /// A count is negative or not a number.
+    /// A count is negative, or the buckets' sum overflows.
     #[error("histogram has a negative {0}")]
     NegativeCount(&'static str),
-    /// The buckets do not add up to the count.
+    /// The sum of the buckets differs from the count.
     #[error("{buckets} observations in buckets, but a count of {count}")]
     Sum {
-        /// Sum over all buckets.
+        /// Sum of all buckets.
         buckets: u64,
         /// The count field.
         count: u64,
@@ -137,30 +138,29 @@ pub enum HistogramError {
     /// Custom bounds are not increasing, or not finite.
     #[error("custom bound {index} is not above the one before it, or not finite")]
     CustomBounds {
-        /// Which bound, from 0.
+        /// Number of the bound, from 0.
         index: usize,
     },
-    /// Spans point at more buckets than there are custom bounds, or at negative ones.
+    /// The histogram has fields or spans that a histogram of its schema must not have.
     #[error("{0}")]
     CustomShape(&'static str),
-    /// More buckets than the limit.
+    /// The histogram has more buckets and custom bounds than the limit.
     #[error("histogram has {buckets} buckets, the limit is {limit}")]
     TooManyBuckets {
-        /// How many.
+        /// Number of buckets and custom bounds.
         buckets: usize,
-        /// How many are allowed.
         limit: usize,
     },
 }
 
 impl Histogram {
-    /// Whether it says that its series has ended.
+    /// Returns true if the histogram is a staleness marker.
     pub fn is_stale(&self) -> bool {
         crate::is_stale(self.sum)
     }
 
-    /// Checks what Prometheus checks of a histogram before it appends one (`histogram.Validate`),
-    /// and the limit on buckets. A staleness marker passes, whatever its other fields are.
+    /// Checks what Prometheus checks before it appends a histogram (`histogram.Validate`), and the limit on
+    /// buckets. A staleness marker is valid regardless of its other fields.
     pub fn validate(&self, limits: &crate::Limits) -> Result<(), HistogramError> {
         if self.is_stale() {
             return Ok(());
@@ -188,7 +188,7 @@ impl Histogram {
                     .checked_add(add_deltas("negative", negative)?)
                     .and_then(|sum| sum.checked_add(*zero))
                     .ok_or(HistogramError::NegativeCount("count (its buckets overflow)"))?;
-                // A NaN observation is counted but lies in no bucket, so then only `<=` holds.
+                // A NaN observation is counted but is in no bucket. So if there may be one, only `<=` holds.
                 let consistent = if self.sum.is_nan() { sum <= *count } else { sum == *count };
                 if !consistent {
                     return Err(HistogramError::Sum { buckets: sum, count: *count });
@@ -242,7 +242,7 @@ impl Histogram {
         Ok(())
     }
 
-    /// Heap bytes behind it, for budgets.
+    /// Bytes of heap memory, for memory budgets.
     pub fn heap_bytes(&self) -> usize {
         let (positive, negative) = match &self.counts {
             Counts::Integer { positive, negative, .. } => (positive.capacity(), negative.capacity()),
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_are_named() {
+    fn each_fault_has_its_own_error() {
         let check = |change: fn(&mut Histogram)| {
             let mut histogram = integer();
             change(&mut histogram);
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn a_staleness_marker_passes_whatever_else_it_says() {
+    fn a_staleness_marker_is_valid_with_any_other_fields() {
         let mut marker = integer();
         marker.sum = crate::stale_nan();
         marker.schema = 99;

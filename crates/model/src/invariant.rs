@@ -1,15 +1,15 @@
-//! Invariants: conditions that only a mistake in narthex itself can break.
+//! Invariants: conditions that only a bug in narthex can break.
 //!
-//! [`invariant!`](crate::invariant!) panics in a debug build, so that tests find the mistake. A release build
-//! counts and logs it, and the caller goes on without what it can't handle: it refuses the batch, or leaves a
-//! position where it is. Input from outside is never checked with it: that gets an error.
+//! [`invariant!`](crate::invariant!) panics in a debug build, so that tests find the bug. A release build
+//! counts and logs it, and the caller continues without the data that it can't handle: it refuses the batch,
+//! or does not move a position. Input from outside is never checked with this macro; it leads to an error.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 static BROKEN: AtomicU64 = AtomicU64::new(0);
 static PANICS: AtomicBool = AtomicBool::new(cfg!(debug_assertions));
 
-/// How often an invariant was broken since the process started.
+/// Number of broken invariants since the process started.
 pub fn broken() -> u64 {
     BROKEN.load(Ordering::Relaxed)
 }
@@ -22,15 +22,15 @@ pub fn count(sentence: &str, details: std::fmt::Arguments<'_>) {
     assert!(!PANICS.load(Ordering::Relaxed), "broken invariant: {sentence}{details}");
 }
 
-/// From now on a broken invariant is counted and logged, as in a release build. For tests of what the callers do
-/// then: it holds for the whole process.
+/// From now on, broken invariants are counted and logged as in a release build. For tests of how callers
+/// react. The setting holds for the whole process.
 #[doc(hidden)]
 pub fn count_only() {
     PANICS.store(false, Ordering::Relaxed);
 }
 
-/// Checks a condition that only a mistake in narthex can break, and returns whether it holds. The sentence says
-/// what has to hold. Fields, such as `segment = 3`, say which case it is.
+/// Checks a condition that only a bug in narthex can break, and returns whether it holds. The sentence says
+/// what has to hold. Fields, such as `segment = 3`, identify the case.
 ///
 /// ```
 /// let (series, references) = (7, 8);
@@ -47,7 +47,7 @@ macro_rules! invariant {
                 $sentence,
                 format_args!(concat!("" $(, ", ", stringify!($field), " = {}")*) $(, $value)*),
             );
-            // The log has at most one line a minute for each place in the code.
+            // The log writes at most one line a minute for each place in the code.
             $crate::tracing::error!($($field = %$value,)* "a mistake in narthex, please report it: not true that {}", $sentence);
         }
         holds

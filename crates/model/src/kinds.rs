@@ -1,15 +1,12 @@
-//! Numbers by kind of point.
+//! Counts of points by kind.
 
 use crate::Value;
 
-/// Numbers by kind of point.
+/// Counts of points by kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Kinds {
-    /// Float samples.
     pub samples: u64,
-    /// Native histograms.
     pub histograms: u64,
-    /// Exemplars.
     pub exemplars: u64,
 }
 
@@ -23,7 +20,7 @@ impl Kinds {
         }
     }
 
-    /// How many there are of the kind of this point.
+    /// The count of the kind that this value has.
     pub fn of_kind(&self, value: &Value) -> u64 {
         match value {
             Value::Float(_) => self.samples,
@@ -32,22 +29,22 @@ impl Kinds {
         }
     }
 
-    /// All of them.
+    /// Total of all kinds.
     pub fn total(&self) -> u64 {
         self.samples + self.histograms + self.exemplars
     }
 
-    /// Both together.
+    /// The sums, kind by kind.
     pub fn plus(self, other: Kinds) -> Kinds {
         self.with(other, u64::saturating_add)
     }
 
-    /// Without the others; where there are more of these, none.
+    /// The differences, kind by kind, but not below 0.
     pub fn minus(self, other: Kinds) -> Kinds {
         self.with(other, u64::saturating_sub)
     }
 
-    /// Of each kind no more than of the other.
+    /// The smaller count of each kind.
     pub fn at_most(self, other: Kinds) -> Kinds {
         self.with(other, u64::min)
     }

@@ -1,4 +1,4 @@
-//! Label sets in their one representation, the *canonical bytes*:
+//! Label sets in their only representation, the *canonical bytes*:
 //!
 //! ```text
 //! ┌─────────┬──────────┬──────┬───────────┬───────┬─────
@@ -7,87 +7,80 @@
 //! └─────────┴──────────┴──────┴───────────┴───────┴─────
 //! ```
 //!
-//! It is what follows the reference in a series record of Prometheus' log. An empty value means that
-//! the label is absent, so the canonical form has none. Equal label sets have equal bytes, so comparing
-//! and hashing need no parsing.
+//! This is the encoding of label sets in the series records of Prometheus' log. A label with an empty value
+//! counts as absent, so the canonical form contains none. Equal label sets have equal bytes, so they can be
+//! compared and hashed without parsing.
 
 use crate::limits::Limits;
 use crate::varint;
 use std::fmt;
 
-/// The label that carries the metric's name.
+/// The label with the metric's name.
 pub const METRIC_NAME: &str = "__name__";
 
-/// Why a label set is refused. Names and values in it are cut to a printable length.
+/// Why a label set is refused. Long names and values are shortened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LabelError {
     /// No label has a value.
     #[error("a series without labels")]
     Empty,
-    /// No `__name__`.
+    /// There is no `__name__` label.
     #[error("a series without a metric name ({METRIC_NAME})")]
     NoMetricName,
-    /// A label without a name.
+    /// A label has no name.
     #[error("a label without a name (its value is {value:?})")]
     EmptyName {
-        /// The value it has.
+        /// The label's value.
         value: String,
     },
-    /// The same name twice.
+    /// A name appears twice.
     #[error("label {name:?} is there twice")]
-    Duplicate {
-        /// The name.
-        name: String,
-    },
-    /// A name that the protocol's pattern does not allow.
+    Duplicate { name: String },
+    /// A name does not match the pattern of the protocol.
     #[error("label name {name:?} is not of the form {pattern}")]
     Name {
-        /// The name.
         name: String,
-        /// What would be right.
+        /// The pattern that names must match.
         pattern: &'static str,
     },
-    /// Bytes that are not UTF-8.
+    /// A name or value is not UTF-8.
     #[error("{what} is not valid UTF-8: {text:?}")]
     Utf8 {
-        /// `label name` or `value of label x`.
+        /// `label name`, or `the value of label` and the name.
         what: String,
-        /// The bytes, with replacement characters.
+        /// The text, with replacement characters.
         text: String,
     },
-    /// Over one of the [`Limits`].
+    /// One of the [`Limits`] is exceeded.
     #[error("{what} is {is}, the limit is {limit}")]
     Limit {
-        /// What is too large.
+        /// Description of what is too large.
         what: String,
-        /// How large it is.
+        /// The actual size.
         is: usize,
-        /// How large it may be.
+        /// The allowed size.
         limit: usize,
     },
-    /// Bytes that are no canonical label set at all (a damaged record).
+    /// The bytes are not a canonical label set, as in a damaged record.
     #[error("not a label set in canonical bytes")]
     Malformed,
 }
 
 /// A borrowed label set in canonical bytes.
 ///
-/// The bytes are trusted to be canonical: they come from a [`LabelsBuilder`] or passed
-/// [`LabelsRef::parse`].
+/// The bytes must be canonical: they come from a [`LabelsBuilder`] or were checked by [`LabelsRef::parse`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LabelsRef<'a>(&'a [u8]);
 
 impl<'a> LabelsRef<'a> {
-    /// The label set without labels.
     pub const EMPTY: LabelsRef<'static> = LabelsRef(&[0]);
 
-    /// Takes bytes that are known to be canonical. Others make [`LabelsRef::pairs`] end early, nothing
-    /// worse.
+    /// Wraps bytes that are known to be canonical. With other bytes, [`LabelsRef::pairs`] only ends early.
     pub const fn trusted(bytes: &'a [u8]) -> Self {
         LabelsRef(bytes)
     }
 
-    /// Takes a label set from the front of `input`, checking its shape (lengths), not its order.
+    /// Reads a label set from the front of `input`. Its lengths are checked, its order is not.
     pub fn take(input: &mut &'a [u8]) -> Result<Self, LabelError> {
         let start = *input;
         let mut rest = start;
@@ -102,7 +95,7 @@ impl<'a> LabelsRef<'a> {
         Ok(LabelsRef(bytes))
     }
 
-    /// Checks that `bytes` are one whole canonical label set: its shape, and that names increase.
+    /// Checks that `bytes` are exactly one canonical label set: lengths and the order of names.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, LabelError> {
         let mut rest = bytes;
         let labels = Self::take(&mut rest)?;
@@ -116,51 +109,48 @@ impl<'a> LabelsRef<'a> {
         if rest.is_empty() { Ok(labels) } else { Err(LabelError::Malformed) }
     }
 
-    /// The canonical bytes.
     pub const fn as_bytes(self) -> &'a [u8] {
         self.0
     }
 
-    /// How many labels there are.
+    /// Number of labels.
     pub fn len(self) -> usize {
         let mut input = self.0;
         varint::take_u64(&mut input).unwrap_or(0) as usize
     }
 
-    /// Whether there is no label.
     pub fn is_empty(self) -> bool {
         self.len() == 0
     }
 
-    /// Names and values in order, as bytes.
+    /// The names and values in order, as bytes.
     pub fn pairs(self) -> Pairs<'a> {
         let mut input = self.0;
         let left = varint::take_u64(&mut input).unwrap_or(0);
         Pairs { input, left }
     }
 
-    /// Names and values in order, as text, with replacement characters where they are not UTF-8.
+    /// The names and values in order, as text. Bytes that are not UTF-8 become replacement characters.
     pub fn iter(self) -> impl Iterator<Item = (std::borrow::Cow<'a, str>, std::borrow::Cow<'a, str>)> {
         self.pairs().map(|(name, value)| (String::from_utf8_lossy(name), String::from_utf8_lossy(value)))
     }
 
-    /// The value of label `name`.
+    /// Returns the value of label `name`.
     pub fn get(self, name: &str) -> Option<&'a [u8]> {
         self.pairs().find(|(candidate, _)| *candidate == name.as_bytes()).map(|(_, value)| value)
     }
 
-    /// The metric's name, or nothing.
+    /// Returns the metric's name, or `None`.
     pub fn metric_name(self) -> Option<&'a [u8]> {
         self.get(METRIC_NAME)
     }
 
-    /// An owned copy.
     pub fn to_labels(self) -> Labels {
         Labels(self.0.into())
     }
 }
 
-/// `name{a="b"}`, as in a query.
+/// Formats the set as in a query: `name{a="b"}`.
 impl fmt::Display for LabelsRef<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(name) = self.metric_name() {
@@ -189,7 +179,7 @@ pub struct Pairs<'a> {
 }
 
 impl<'a> Pairs<'a> {
-    /// The canonical bytes of those that are still to come, without their number.
+    /// The canonical bytes of the remaining pairs, without their number.
     pub const fn as_bytes(&self) -> &'a [u8] {
         self.input
     }
@@ -210,8 +200,8 @@ impl<'a> Iterator for Pairs<'a> {
 pub struct Labels(Box<[u8]>);
 
 impl Labels {
-    /// A label set of these pairs, in any order. For what the program itself names, not for input from
-    /// outside: pairs with an empty value are left out, and of a repeated name the last counts.
+    /// Makes a label set of pairs in any order. Pairs with an empty value are left out, and the last value of
+    /// a repeated name is used. For labels that narthex itself defines, not for input from outside.
     pub fn from_pairs<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let mut by_name = std::collections::BTreeMap::new();
         for (name, value) in pairs {
@@ -227,7 +217,6 @@ impl Labels {
         Labels(bytes.into())
     }
 
-    /// Borrows it.
     pub fn as_ref(&self) -> LabelsRef<'_> {
         LabelsRef(&self.0)
     }
@@ -245,8 +234,8 @@ impl fmt::Display for Labels {
     }
 }
 
-/// Puts a label set from outside into canonical bytes: collects pairs, then checks, sorts and writes
-/// them. One builder serves many sets, so that nothing is allocated per series.
+/// Converts a label set from outside into canonical bytes: it collects pairs, then checks, sorts and writes
+/// them. A builder can be used for many sets, so that no memory is allocated per series.
 ///
 /// ```
 /// use model::{LabelsBuilder, LabelsRef, Limits};
@@ -265,7 +254,6 @@ pub struct LabelsBuilder<'a> {
 }
 
 impl<'a> LabelsBuilder<'a> {
-    /// An empty builder.
     pub fn new() -> Self {
         Self::default()
     }
@@ -279,7 +267,7 @@ impl<'a> LabelsBuilder<'a> {
         LabelsBuilder { pairs, unsorted: false, absent: false }
     }
 
-    /// Adds a pair. An empty value means that the label is absent.
+    /// Adds a pair. A label with an empty value counts as absent.
     #[inline]
     pub fn push(&mut self, name: &'a [u8], value: &'a [u8]) {
         if value.is_empty() && !name.is_empty() {
@@ -292,37 +280,38 @@ impl<'a> LabelsBuilder<'a> {
         self.pairs.push((name, value));
     }
 
-    /// How many pairs there are so far.
+    /// Number of pairs added so far.
     pub fn len(&self) -> usize {
         self.pairs.len()
     }
 
-    /// Whether there is no pair so far.
+    /// Returns true if no pair was added.
     pub fn is_empty(&self) -> bool {
         self.pairs.is_empty()
     }
 
-    /// Whether the pairs came as they will be written: in order, and each with a value.
+    /// Returns true if the pairs were added in the form in which they will be written: in order, and each
+    /// with a value.
     pub fn is_canonical(&self) -> bool {
         !self.unsorted && !self.absent
     }
 
-    /// The pairs so far, in the order in which they came.
+    /// The pairs so far, in the order in which they were added.
     pub fn pairs(&self) -> &[(&'a [u8], &'a [u8])] {
         &self.pairs
     }
 
-    /// Forgets the pairs, keeps the memory.
+    /// Removes the pairs and keeps the memory.
     #[inline]
     pub fn clear(&mut self) {
         self.pairs.clear();
         (self.unsorted, self.absent) = (false, false);
     }
 
-    /// Checks the set against the rules that both protocol versions share (each name there, once, UTF-8;
-    /// values UTF-8) and `limits`, and appends its canonical bytes to `out`. The metric name is not asked
-    /// for: see [`LabelsRef::metric_name`]. On an error `out` is as it was. The builder is empty afterwards
-    /// either way.
+    /// Appends the canonical bytes of the set to `out`. First it checks the rules that both protocol versions
+    /// share (each name present, unique and UTF-8, each value UTF-8), and `limits`. A metric name is not
+    /// required: see [`LabelsRef::metric_name`]. After an error `out` is unchanged. The builder is empty
+    /// afterwards in any case.
     #[inline]
     pub fn finish(&mut self, limits: &Limits, out: &mut Vec<u8>) -> Result<(), LabelError> {
         let start = out.len();
@@ -362,8 +351,8 @@ impl<'a> LabelsBuilder<'a> {
             let (is, limit) = (written.len(), limits.set_bytes);
             return Err(LabelError::Limit { what: "the label set's size in bytes".into(), is, limit });
         }
-        // Lengths below 128 are ASCII themselves, so in most sets one check over all of it is enough;
-        // otherwise each string is checked by itself.
+        // Hot path: lengths below 128 are ASCII bytes too, so for most sets one check of all bytes suffices.
+        // Otherwise each string is checked separately.
         if !written.is_ascii() {
             for &(name, value) in &self.pairs {
                 if std::str::from_utf8(name).is_err() {
@@ -395,7 +384,7 @@ impl<'a> LabelsBuilder<'a> {
     }
 }
 
-/// The most bytes that the value of this label may have.
+/// The longest value, in bytes, that this label may have.
 #[inline]
 fn longest_value(name: &[u8], limits: &Limits) -> usize {
     if name == METRIC_NAME.as_bytes() {
@@ -405,7 +394,7 @@ fn longest_value(name: &[u8], limits: &Limits) -> usize {
     }
 }
 
-/// Text for an error: at most 64 characters of `bytes`.
+/// Returns at most 64 characters of `bytes`, for an error message.
 fn shorten(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes.get(..bytes.len().min(256)).unwrap_or_default());
     let mut short: String = text.chars().take(64).collect();
@@ -415,13 +404,14 @@ fn shorten(bytes: &[u8]) -> String {
     short
 }
 
-/// Whether `name` is `[a-zA-Z_][a-zA-Z0-9_]*`, which remote write 1.0 asks of label names.
+/// Returns true if `name` matches `[a-zA-Z_][a-zA-Z0-9_]*`, which remote write 1.0 requires of label names.
 pub fn is_legacy_label_name(name: &[u8]) -> bool {
     name.first().is_some_and(|first| !first.is_ascii_digit())
         && name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
 }
 
-/// Whether `name` is `[a-zA-Z_:][a-zA-Z0-9_:]*`, which remote write 1.0 asks of metric names.
+/// Returns true if `name` matches `[a-zA-Z_:][a-zA-Z0-9_:]*`, which remote write 1.0 requires of metric
+/// names.
 pub fn is_legacy_metric_name(name: &[u8]) -> bool {
     name.first().is_some_and(|first| !first.is_ascii_digit())
         && name.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b':'))
@@ -458,7 +448,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_are_named() {
+    fn each_fault_has_its_own_error() {
         assert_eq!(
             build(&[(b"a", b"1"), (b"b", b"2"), (b"a", b"3")]),
             Err(LabelError::Duplicate { name: "a".into() })
@@ -473,13 +463,13 @@ mod tests {
     }
 
     #[test]
-    fn text_split_between_a_name_and_a_value_is_not_utf8() {
-        // Each string is checked by itself, not the run of bytes.
+    fn characters_split_across_strings_are_not_utf8() {
+        // Each string is checked separately: together these bytes would be valid UTF-8.
         assert!(matches!(build(&[(b"a", b"\xc3"), (b"b", b"\xa9")]), Err(LabelError::Utf8 { .. })));
     }
 
     #[test]
-    fn a_whole_set_has_a_limit_of_its_own() {
+    fn the_whole_set_has_its_own_limit() {
         let limits = Limits::default();
         let build = |bytes: usize| {
             // Each value is within its own limit.
@@ -497,7 +487,7 @@ mod tests {
     }
 
     #[test]
-    fn legacy_names() {
+    fn legacy_name_patterns_are_checked() {
         assert!(is_legacy_label_name(b"_a1") && !is_legacy_label_name(b"1a") && !is_legacy_label_name(b""));
         assert!(!is_legacy_label_name(b"a:b") && is_legacy_metric_name(b"a:b"));
     }

@@ -1,15 +1,15 @@
-//! What flows through narthex: label sets, samples, native histograms, exemplars and metadata,
-//! and the batch that carries them from a door to a destination.
+//! The data of narthex: label sets, samples, native histograms, exemplars and metadata, and the batch that
+//! carries them from an input to a destination.
 //!
-//! This crate does no I/O and knows no wire format; the one thing in it that reads a clock is [`SystemClock`],
-//! behind [`Clock`]. Everything else depends on it.
+//! This crate does no I/O and knows no wire format. Only [`SystemClock`] reads a clock, behind [`Clock`]. All
+//! other crates depend on this one.
 //!
-//! The one idea to know first: a label set has exactly one representation, the *canonical bytes* of
-//! [`labels`]: sorted pairs in the encoding of the write-ahead log's series record. It is what a door
-//! builds, what the registry hashes, what the log stores and what a queue re-encodes for the wire, so
-//! that a label set is copied once on its way and never parsed into strings.
+//! The most important idea: a label set has exactly one representation, the *canonical bytes* of [`labels`].
+//! These are sorted pairs in the encoding of the write-ahead log's series record. Inputs produce them, the
+//! registry hashes them, the log stores them, and queues encode them for the wire. So a label set is copied
+//! once on its way and is never parsed into strings.
 //!
-//! Where to start: [`Batch`], then [`LabelsRef`].
+//! Start with [`Batch`], then [`LabelsRef`].
 
 pub mod arena;
 pub mod batch;
@@ -45,6 +45,6 @@ pub use metadata::{Metadata, MetricType};
 pub use original::Original;
 pub use secret::Secret;
 pub use stale::{STALE_NAN, is_stale, stale_nan};
-/// For [`invariant!`].
+/// Used by [`invariant!`].
 #[doc(hidden)]
 pub use tracing;

@@ -1,23 +1,24 @@
-//! Limits on what a series may be. They hold at every door, so that nothing that is accepted can be
-//! too large for the log, the wire or a page.
+//! Limits on the size of a series. All inputs apply them, so that nothing that is accepted is too large for
+//! the log, the wire or a page.
 
-/// What a label set may measure. Over any of these a series is refused, with the limit's name.
+/// Limits on a label set and on a histogram. A series that exceeds one is refused with the name of the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// The most labels a series may have, `__name__` included.
+    /// Largest number of labels of a series, including `__name__`.
     pub labels: usize,
-    /// The longest label name and metric name, in bytes.
+    /// Longest label name and metric name, in bytes.
     pub name_bytes: usize,
-    /// The longest label value, in bytes.
+    /// Longest label value, in bytes.
     pub value_bytes: usize,
-    /// The most bytes of a whole label set in its canonical encoding.
+    /// Largest label set in its canonical encoding, in bytes.
     pub set_bytes: usize,
-    /// The most buckets (positive and negative together) of a native histogram.
+    /// Largest number of buckets of a native histogram: positive and negative buckets, and custom bounds,
+    /// together.
     pub buckets: usize,
 }
 
 impl Limits {
-    /// What no limit may exceed, so that lengths fit the spans of a [`crate::Batch`].
+    /// The largest configurable limits, so that lengths fit into the spans of a [`crate::Batch`].
     pub const MAX: Limits = Limits {
         labels: 1 << 12,
         name_bytes: 1 << 16,

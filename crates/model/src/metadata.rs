@@ -1,30 +1,30 @@
-//! What a metric is: its type, help text and unit.
+//! Metadata of a metric: its type, help text and unit.
 
-/// The type of a metric, with remote write 2.0's numbers.
+/// The type of a metric. The numbers are those of remote write 2.0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[repr(u8)]
 pub enum MetricType {
-    /// Not said.
+    /// The type is not known.
     #[default]
     Unknown = 0,
-    /// Only goes up, or restarts at zero.
+    /// Increases, or restarts at zero.
     Counter = 1,
-    /// Goes up and down.
+    /// Increases and decreases.
     Gauge = 2,
     /// Buckets, sum and count; classic or native.
     Histogram = 3,
-    /// A histogram whose buckets may go down.
+    /// A histogram whose buckets may decrease.
     GaugeHistogram = 4,
     /// Quantiles, sum and count.
     Summary = 5,
-    /// A constant 1 whose labels say something.
+    /// A constant 1 whose labels carry information.
     Info = 6,
     /// A set of booleans.
     StateSet = 7,
 }
 
 impl MetricType {
-    /// The type with this number in remote write; `Unknown` for a number that has none.
+    /// Returns the type with this number in remote write, or `Unknown` if there is none.
     pub const fn from_number(number: u64) -> Self {
         match number {
             1 => Self::Counter,
@@ -38,8 +38,8 @@ impl MetricType {
         }
     }
 
-    /// The word used in a `# TYPE` line of OpenMetrics (and of the text format, which calls the first
-    /// `untyped` and has not the last three).
+    /// The word in a `# TYPE` line of OpenMetrics. (The text format calls the first type `untyped` and does
+    /// not have the last three.)
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Unknown => "unknown",
@@ -53,7 +53,7 @@ impl MetricType {
         }
     }
 
-    /// The type named in a `# TYPE` line of either text format.
+    /// Returns the type for the word in a `# TYPE` line of either text format.
     pub fn from_word(word: &str) -> Option<Self> {
         Some(match word {
             "unknown" | "untyped" => Self::Unknown,
@@ -69,15 +69,12 @@ impl MetricType {
     }
 }
 
-/// What is known of a metric family. Strings are empty where nothing is known.
+/// The metadata of a metric family. Unknown strings are empty.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Metadata {
-    /// The family's name: without `_bucket`, `_sum`, `_count` for histograms and summaries.
+    /// The family's name, without the suffixes `_bucket`, `_sum` and `_count` of histograms and summaries.
     pub family: String,
-    /// Its type.
     pub kind: MetricType,
-    /// Its help text.
     pub help: String,
-    /// Its unit.
     pub unit: String,
 }

@@ -1,13 +1,13 @@
-//! Points in time as people write and read them. In the program they are milliseconds since 1970.
+//! Points in time as text. In narthex they are milliseconds since 1970.
 
 const DAY_MS: i64 = 86_400_000;
 
-/// Reads `2006-01-02T15:04:05Z` (with or without a fraction of a second) or seconds since 1970.
+/// Parses `2006-01-02T15:04:05Z` (with or without a fraction of a second) or seconds since 1970.
 pub fn parse(text: &str) -> Result<i64, String> {
     let wrong = || format!("{text:?} is no time; write 2006-01-02T15:04:05Z, or seconds since 1970");
     if let Ok(seconds) = text.parse::<f64>() {
         let millis = (seconds * 1000.0).round();
-        // Beyond that a float is no exact number of milliseconds.
+        // A larger float cannot represent milliseconds exactly.
         return if millis.abs() < 9e15 { Ok(millis as i64) } else { Err(wrong()) };
     }
     let (date, time) = text.strip_suffix('Z').and_then(|text| text.split_once('T')).ok_or_else(wrong)?;
@@ -27,10 +27,10 @@ pub fn parse(text: &str) -> Result<i64, String> {
     Ok(days_from(year, month, day) * DAY_MS + seconds * 1000 + (fraction * 1000.0).round() as i64)
 }
 
-/// Shows a moment in UTC, with milliseconds.
+/// Formats a time in UTC, with milliseconds.
 pub fn show(millis: i64) -> String {
     let (days, rest) = (millis.div_euclid(DAY_MS), millis.rem_euclid(DAY_MS));
-    // Timestamps come from anywhere: beyond four digits of a year a number says more.
+    // Timestamps can have any value. If the year has more than four digits, the number is more useful.
     if !(-719_528..2_932_897).contains(&days) {
         return format!("{millis} ms");
     }
@@ -48,9 +48,9 @@ fn days_in(year: u32, month: u32) -> u32 {
     }
 }
 
-/// Days from 1970 to the first of a year's January.
+/// Days from 1970 to January 1 of the year.
 fn days_to(year: u32) -> i64 {
-    // Years that are over since the year 0, which was a leap year, and their leap days.
+    // Leap days in the years before this one. Year 0 was a leap year, hence the last 1.
     let over = i64::from(year) - 1;
     let leap = over.div_euclid(4) - over.div_euclid(100) + over.div_euclid(400) + 1;
     365 * i64::from(year) + leap - 719_528
@@ -61,7 +61,7 @@ fn days_from(year: u32, month: u32, day: u32) -> i64 {
     days_to(year) + i64::from(months + day) - 1
 }
 
-/// Year, month and day of a day since 1970, between the years 0 and 9999.
+/// Year, month and day of a number of days since 1970. For the years 0 to 9999.
 fn date(days: i64) -> (u32, u32, u32) {
     let mut year = ((days + 719_528) / 366) as u32;
     while days_to(year + 1) <= days {
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_read_and_shown() {
+    fn times_are_parsed_and_formatted() {
         for (text, millis) in [
             ("1970-01-01T00:00:00.000Z", 0),
             ("2024-02-29T23:59:59.999Z", 1_709_251_199_999),
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn every_day_of_four_centuries_comes_back() {
+    fn dates_round_trip_over_a_thousand_years() {
         for day in -200_000..200_000 {
             let (year, month, of) = date(day);
             assert_eq!(days_from(year, month, of), day);
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_time_is_refused() {
+    fn invalid_times_are_refused() {
         for text in ["", "soon", "2023-02-29T00:00:00Z", "2023-01-01", "2023-01-01T24:00:00Z", "1e300", "nan"]
         {
             assert!(parse(text).is_err(), "{text}");

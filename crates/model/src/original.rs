@@ -1,42 +1,43 @@
-//! The bytes of a request beside the batch that was decoded from it, so that they can be sent on without encoding.
+//! Keeps the bytes of a request with the batch that was decoded from it, so that they can be forwarded
+//! without encoding.
 //!
-//! Three parts of the program take part, and no other needs to know of it:
+//! Three parts of the program use it, and no other part needs to know it:
 //!
-//! 1. The decoder calls [`Batch::mark_exact`] if the body says what the batch says and nothing else.
-//! 2. The code that has read the body calls [`Batch::keep_original`]. It keeps the body of a batch that is marked.
-//! 3. The code that encodes requests finds the body with [`Batch::original`].
+//! 1. The decoder calls [`Batch::mark_exact`] if the body contains exactly what the batch contains.
+//! 2. The code that has read the body calls [`Batch::keep_original`], which keeps the body if the batch is
+//!    marked.
+//! 3. The code that encodes requests gets the body from [`Batch::original`].
 //!
-//! Functions of [`Batch`] that change what the batch says forget the body.
+//! Methods of [`Batch`] that change its contents discard the body.
 
 use crate::Batch;
 use bytes::Bytes;
 
-/// A request as it came. It says what the batch that was decoded from it says, each series in the same order, and
-/// nothing else: code that sends all of the batch unchanged may send this instead.
+/// A request as it was received. It contains exactly what the batch that was decoded from it contains, with
+/// the series in the same order. So code that sends the whole batch unchanged may send this instead.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Original {
-    /// What the body is, as in `Content-Type`.
+    /// The body's media type, as in `Content-Type`.
     pub content_type: &'static str,
-    /// How it is compressed, as in `Content-Encoding`.
+    /// The body's compression, as in `Content-Encoding`.
     pub encoding: &'static str,
-    /// The body.
     pub body: Bytes,
-    /// How many bytes it has when decompressed.
+    /// Size of the decompressed body in bytes.
     pub plain_bytes: usize,
 }
 
-/// Whether a batch has its original.
+/// Whether a batch has its original request.
 #[derive(Debug, Clone, Default)]
 pub(crate) enum Origin {
-    /// It has none, or no longer says the same.
+    /// There is no original, or the batch was changed.
     #[default]
     None,
-    /// The body with this media type says the same, but was not kept yet.
+    /// A body with this media type matches the batch exactly, but was not kept yet.
     Exact(&'static str),
     Kept(Box<Original>),
 }
 
-/// The original adds nothing to what a batch says, so it does not tell batches apart.
+/// The original adds nothing to the contents of a batch, so it is ignored when batches are compared.
 impl PartialEq for Origin {
     fn eq(&self, _: &Origin) -> bool {
         true
@@ -53,12 +54,12 @@ impl Origin {
 }
 
 impl Batch {
-    /// The body that the batch was decoded from says the same, and has this media type.
+    /// Marks the batch as exactly equal to the body that it was decoded from. The body has this media type.
     pub fn mark_exact(&mut self, content_type: &'static str) {
         self.origin = Origin::Exact(content_type);
     }
 
-    /// Keeps the body that the batch was decoded from, if it is marked as exact.
+    /// Keeps the body that the batch was decoded from, if the batch is marked as exact.
     pub fn keep_original(&mut self, encoding: &'static str, body: Vec<u8>, plain_bytes: usize) {
         if let Origin::Exact(content_type) = self.origin {
             let body = body.into_boxed_slice().into();
@@ -66,7 +67,7 @@ impl Batch {
         }
     }
 
-    /// The request that it was decoded from, if that says the same.
+    /// Returns the request that the batch was decoded from, if it still matches.
     pub fn original(&self) -> Option<&Original> {
         match &self.origin {
             Origin::Kept(original) => Some(original),
@@ -112,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_that_changes_forgets_its_original() {
+    fn a_changed_batch_discards_its_original() {
         let mut batch = with_original();
         batch.retain_points(|_, _| true);
         assert!(batch.original().is_some(), "nothing was removed");

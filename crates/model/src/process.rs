@@ -1,12 +1,13 @@
-//! What tells this process from all others.
+//! The identity of this process.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::OnceLock;
 
-/// The name of the header in which requests of remote write carry [`id`].
+/// Name of the header with [`id`] in remote-write requests.
 pub const HEADER: &str = "narthex-process";
 
-/// A number that no other process has. A receiver that finds its own in a request has been sent to by itself.
+/// Returns a random number that identifies this process. A receiver that finds its own number in a request
+/// detects that narthex sends to itself.
 pub fn id() -> u64 {
     static ID: OnceLock<u64> = OnceLock::new();
     *ID.get_or_init(|| RandomState::new().hash_one(std::process::id()))

@@ -1,8 +1,8 @@
-//! Texts that must not be shown.
+//! Secrets, which must not be printed.
 
 use serde::Deserialize;
 
-/// A string that is never printed.
+/// A string whose `Debug` output hides it.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);
@@ -12,7 +12,7 @@ impl Secret {
         Secret(text.into())
     }
 
-    /// The secret itself.
+    /// Returns the secret itself.
     pub fn reveal(&self) -> &str {
         &self.0
     }

@@ -1,27 +1,26 @@
-//! Amounts of bytes as people write them: `512MiB`, `10GiB`, `10%`.
+//! Sizes in bytes as text: `512MiB`, `10GiB`, `10%`.
 
 use serde::de::{Deserialize, Deserializer, Error};
 use std::fmt;
 
-/// An amount, absolute or as a share of the file system.
+/// A size, absolute or relative to the file system.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Size {
-    /// So many bytes.
     Bytes(u64),
-    /// So many hundredths of the file system; above 0, at most 100.
+    /// Percentage of the file system: above 0, at most 100.
     Percent(f64),
 }
 
-/// Why a text is no amount.
+/// The text is not a size.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct SizeError(String);
 
-/// What a text has to be, for errors.
+/// The expected kind of text, for error messages.
 struct Wanted {
     noun: &'static str,
     examples: &'static str,
-    /// Whether a share of the file system is possible.
+    /// Whether a percentage of the file system is allowed.
     share: bool,
 }
 
@@ -29,7 +28,7 @@ const SIZE: Wanted = Wanted { noun: "a size", examples: "10GiB, 512MiB or 10%", 
 const AMOUNT: Wanted = Wanted { noun: "an amount of bytes", examples: "512KiB or 32MiB", share: false };
 const RATE: Wanted = Wanted { noun: "a number of bytes a second", examples: "100KiB or 10MiB", share: false };
 
-/// Units and their powers of 1024. As everywhere in Prometheus, `MB` and `MiB` mean the same.
+/// Units and their powers of 1024. As in Prometheus, `MB` and `MiB` mean the same.
 const UNITS: [(&str, u32); 14] = [
     ("", 0),
     ("B", 0),
@@ -48,7 +47,6 @@ const UNITS: [(&str, u32); 14] = [
 ];
 
 impl Size {
-    /// Reads `text`.
     pub fn parse(text: &str) -> Result<Size, SizeError> {
         Size::parse_as(text, &SIZE)
     }
@@ -87,7 +85,7 @@ impl Size {
         }
     }
 
-    /// The bytes it means on a file system of `total` bytes.
+    /// Returns the size in bytes on a file system of `total` bytes.
     pub fn of(self, total: u64) -> u64 {
         match self {
             Size::Bytes(bytes) => bytes,
@@ -103,12 +101,12 @@ impl<'de> Deserialize<'de> for Size {
     }
 }
 
-/// Reads an amount of bytes, which can't be a share.
+/// Parses a number of bytes. A percentage is not allowed.
 pub fn amount(text: &str) -> Result<u64, SizeError> {
     bytes(text, &AMOUNT)
 }
 
-/// Reads a number of bytes a second.
+/// Parses a rate in bytes per second.
 pub fn rate(text: &str) -> Result<u64, SizeError> {
     bytes(text, &RATE)
 }
@@ -116,7 +114,7 @@ pub fn rate(text: &str) -> Result<u64, SizeError> {
 fn bytes(text: &str, wanted: &Wanted) -> Result<u64, SizeError> {
     Ok(match Size::parse_as(text, wanted)? {
         Size::Bytes(bytes) => bytes,
-        // Refused unless `wanted` allows a share.
+        // Not reached: a percentage is an error unless `wanted` allows it.
         Size::Percent(_) => 0,
     })
 }
@@ -133,7 +131,7 @@ pub fn deserialize_rate<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Op
     text.map(|text| rate(&text).map_err(D::Error::custom)).transpose()
 }
 
-/// An amount of bytes for a person: three digits and a unit.
+/// Formats a number of bytes for people: three digits and a unit.
 pub struct Human(pub u64);
 
 impl fmt::Display for Human {
@@ -162,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_are_read_as_people_write_them() {
+    fn sizes_are_parsed() {
         assert_eq!(Size::parse("10GiB"), Ok(Size::Bytes(10 << 30)));
         assert_eq!(Size::parse("10GB"), Ok(Size::Bytes(10 << 30)));
         assert_eq!(Size::parse("1.5 mib"), Ok(Size::Bytes(3 << 19)));
@@ -172,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_size_is_refused_with_what_would_be_right() {
+    fn invalid_sizes_are_refused_with_valid_examples() {
         for text in ["", "GiB", "10 parsecs", "-1GiB", "0", "0%", "101%", "1e9", "99999999999TiB", "1.2.3M"] {
             let error = Size::parse(text).expect_err(text);
             assert!(error.to_string().ends_with("such as 10GiB, 512MiB or 10%"), "{error}");
@@ -180,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_amount_or_rate_is_told_without_shares() {
+    fn errors_of_amounts_and_rates_do_not_mention_percentages() {
         assert_eq!((amount("32MiB"), rate("100KiB")), (Ok(32 << 20), Ok(100 << 10)));
         for text in ["", "lots", "10%", "10 parsecs", "10MiB/s", "0"] {
             let (amount, rate) = (amount(text).unwrap_err().to_string(), rate(text).unwrap_err().to_string());
@@ -193,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn amounts_are_shown_with_three_digits() {
+    fn amounts_are_formatted_with_three_digits() {
         let show = |bytes| Human(bytes).to_string();
         assert_eq!(show(0), "0 B");
         assert_eq!(show(999), "999 B");

@@ -1,10 +1,9 @@
-//! Base-128 integers, little-endian groups of seven bits: the encoding that protobuf and Prometheus'
-//! log share. Signed values are zigzag-encoded (`sint64` in protobuf, `Varint64` in the log).
+//! Base-128 integers: groups of seven bits in little-endian order, as in protobuf and in Prometheus' log.
+//! Signed values are zigzag-encoded (`sint64` in protobuf, `Varint64` in the log).
 
-/// The most bytes a 64-bit varint may take.
+/// Largest number of bytes of a 64-bit varint.
 pub const MAX_LEN: usize = 10;
 
-/// Appends `value`.
 #[inline]
 pub fn put_u64(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
@@ -20,11 +19,11 @@ pub fn put_i64(out: &mut Vec<u8>, value: i64) {
     put_u64(out, zigzag(value));
 }
 
-/// Takes a varint from the front of `input`. `None` where it is cut short or does not fit 64 bits;
+/// Reads a varint from the front of `input`. Returns `None` if it is incomplete or does not fit into 64 bits;
 /// `input` is then unchanged.
 #[inline]
 pub fn take_u64(input: &mut &[u8]) -> Option<u64> {
-    // One and two bytes are lengths and references; these are most of what is ever read.
+    // Hot path: lengths and references have one or two bytes, and are most of the varints.
     let bytes = *input;
     if let [first, rest @ ..] = bytes
         && *first < 0x80
@@ -41,8 +40,8 @@ pub fn take_u64(input: &mut &[u8]) -> Option<u64> {
     take_long(input)
 }
 
-/// A varint of three bytes or more. Timestamps have six: up to eight are read in one go, where they are
-/// there to be read.
+/// Reads a varint of three bytes or more. Timestamps have six bytes. Up to eight bytes are read at once if
+/// the input has that many.
 fn take_long(input: &mut &[u8]) -> Option<u64> {
     let Some(chunk) = input.first_chunk::<8>() else { return take_each(input) };
     let word = u64::from_le_bytes(*chunk);
@@ -52,14 +51,14 @@ fn take_long(input: &mut &[u8]) -> Option<u64> {
     }
     let bits = ends.trailing_zeros() + 1;
     *input = input.get(bits as usize / 8..)?;
-    // Drop what comes after, then pull groups of 7, 14 and 28 bits together.
+    // Drop the bytes after the varint, then join groups of 7, 14 and 28 bits.
     let groups = word & (u64::MAX >> (64 - bits));
     let pairs = (groups & 0x007f_007f_007f_007f) | (groups & 0x7f00_7f00_7f00_7f00) >> 1;
     let halves = (pairs & 0x0000_3fff_0000_3fff) | (pairs & 0x3fff_0000_3fff_0000) >> 2;
     Some((halves & 0x0fff_ffff) | (halves & 0x0fff_ffff_0000_0000) >> 4)
 }
 
-/// Any varint, byte by byte.
+/// Reads a varint of any length byte by byte.
 fn take_each(input: &mut &[u8]) -> Option<u64> {
     let mut value = 0;
     for (index, &byte) in input.iter().take(MAX_LEN).enumerate() {
@@ -76,13 +75,13 @@ fn take_each(input: &mut &[u8]) -> Option<u64> {
     None
 }
 
-/// Takes a zigzag-encoded varint from the front of `input`.
+/// Reads a zigzag-encoded varint from the front of `input`.
 #[inline]
 pub fn take_i64(input: &mut &[u8]) -> Option<i64> {
     take_u64(input).map(unzigzag)
 }
 
-/// Takes a length-prefixed run of bytes from the front of `input`.
+/// Reads a length and that many bytes from the front of `input`.
 #[inline]
 pub fn take_bytes<'a>(input: &mut &'a [u8]) -> Option<&'a [u8]> {
     let mut rest = *input;
@@ -92,21 +91,21 @@ pub fn take_bytes<'a>(input: &mut &'a [u8]) -> Option<&'a [u8]> {
     Some(bytes)
 }
 
-/// Appends a length-prefixed run of bytes.
+/// Appends the length of `bytes`, then `bytes`.
 #[inline]
 pub fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     put_u64(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
 }
 
-/// The number of bytes [`put_u64`] writes for `value`.
+/// The number of bytes that [`put_u64`] writes for `value`.
 #[inline]
 pub const fn len_u64(value: u64) -> usize {
-    // 1 + floor(log2(value) / 7), and one byte for zero.
+    // 1 + floor(log2(value) / 7); one byte for zero.
     (((63 - (value | 1).leading_zeros()) / 7) + 1) as usize
 }
 
-/// Maps small magnitudes of either sign to small numbers.
+/// Maps numbers with a small absolute value to small unsigned numbers.
 #[inline]
 pub const fn zigzag(value: i64) -> u64 {
     ((value << 1) ^ (value >> 63)) as u64
@@ -124,7 +123,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn a_cut_or_overlong_varint_is_refused_and_leaves_the_input() {
+    fn incomplete_and_overlong_varints_are_refused() {
         for bytes in [&[][..], &[0x80], &[0xff; 10], &[0x80; 11]] {
             let mut input = bytes;
             assert_eq!(take_u64(&mut input), None, "{bytes:?}");
@@ -137,8 +136,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn all_ways_of_reading_agree(mut bytes in prop::collection::vec(any::<u8>(), 0..14), ends in 0usize..14) {
-            // Continuation bytes, so that long ones occur at all.
+        fn fast_and_slow_paths_agree(mut bytes in prop::collection::vec(any::<u8>(), 0..14), ends in 0usize..14) {
+            // Set continuation bits, so that long varints occur.
             bytes.iter_mut().take(ends).for_each(|byte| *byte |= 0x80);
             let (mut quick, mut each) = (&bytes[..], &bytes[..]);
             prop_assert_eq!(take_u64(&mut quick), take_each(&mut each));

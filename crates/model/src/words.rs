@@ -1,6 +1,6 @@
-//! Numbers and nouns in sentences for people: `1 sample`, `2 samples`, `an untyped metric`.
+//! Numbers and nouns in sentences: `1 sample`, `2 samples`, `an untyped metric`.
 
-/// A number with commas: `180,204`.
+/// Formats a number with commas: `180,204`.
 pub fn number(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
@@ -13,7 +13,8 @@ pub fn number(number: u64) -> String {
     text
 }
 
-/// A number with its noun: `1 sample`, `0 samples`, `1,000 pushes`. The word "series" is the same in both.
+/// Formats a number with its noun: `1 sample`, `0 samples`, `1,000 pushes`. The plural of "series" is
+/// "series".
 pub fn counted(count: u64, singular: &str) -> String {
     let vowel_before_y = ["ay", "ey", "oy", "uy"].iter().any(|end| singular.ends_with(end));
     let (stem, ending) = match singular {
@@ -27,23 +28,23 @@ pub fn counted(count: u64, singular: &str) -> String {
     format!("{} {stem}{ending}", number(count))
 }
 
-/// The same with a verb: `1 sample was`, `2 samples were`.
+/// Formats a number with its noun and a verb: `1 sample was`, `2 samples were`.
 pub fn was(count: u64, singular: &str) -> String {
     format!("{} {}", counted(count, singular), if count == 1 { "was" } else { "were" })
 }
 
-/// The same with the verb in the present: `1 sample is`, `2 samples are`.
+/// Formats a number with its noun and a verb: `1 sample is`, `2 samples are`.
 pub fn are(count: u64, singular: &str) -> String {
     format!("{} {}", counted(count, singular), if count == 1 { "is" } else { "are" })
 }
 
-/// A noun with its indefinite article: `a gauge`, `an info`.
+/// Puts the indefinite article before a noun: `a gauge`, `an info`.
 pub fn with_article(noun: &str) -> String {
     let vowel = noun.starts_with(['a', 'e', 'i', 'o', 'u', 'A', 'E', 'I', 'O', 'U']);
     format!("{} {noun}", if vowel { "an" } else { "a" })
 }
 
-/// A text of at most `bytes` bytes, with an ellipsis at its end if it was longer.
+/// Cuts a text to at most `bytes` bytes. A text that was cut ends with an ellipsis.
 pub fn cut(mut text: String, bytes: usize) -> String {
     if text.len() > bytes {
         let most = bytes.saturating_sub('…'.len_utf8());
