@@ -15,7 +15,7 @@ struct Label {
 }
 
 impl AddedLabels {
-    /// Pairs in any order. The last value of a repeated name counts; an empty value means no label.
+    /// Pairs in any order. The last value of a repeated name is used. A pair with an empty value is ignored.
     pub fn new(pairs: &[(String, String)]) -> Self {
         let sorted: std::collections::BTreeMap<&[u8], &[u8]> =
             pairs.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
@@ -38,14 +38,14 @@ impl AddedLabels {
         self.0.iter().map(|label| (label.name.as_slice(), label.value.as_slice()))
     }
 
-    /// The most bytes by which labels become longer.
+    /// The largest number of bytes by which a label set grows.
     pub fn bytes(&self) -> usize {
-        // The number of labels may take one byte more.
+        // The encoded number of labels may grow by one byte.
         1 + self.0.iter().map(|label| label.canonical.len()).sum::<usize>()
     }
 
-    /// Appends the canonical bytes of `labels` with these added to `out`. Hot path: the labels between two insertions
-    /// are copied with a single memcpy.
+    /// Appends the canonical bytes of `labels` to `out`, with the missing labels added. Hot path: the labels
+    /// between two insertions are copied with a single memcpy.
     pub fn apply(&self, labels: LabelsRef<'_>, out: &mut Vec<u8>) {
         let start = out.len();
         let most = labels.len() + self.0.len();
@@ -79,7 +79,7 @@ impl AddedLabels {
     }
 }
 
-/// The name at the front of canonical pairs, and how many bytes its pair takes.
+/// The name of the first canonical pair, and the length of the pair.
 #[inline]
 fn first_pair(pairs: &[u8]) -> Option<(&[u8], usize)> {
     // Lengths below 128 take one byte.
@@ -94,7 +94,7 @@ fn first_pair(pairs: &[u8]) -> Option<(&[u8], usize)> {
     Some((name, pairs.len() - rest.len()))
 }
 
-/// `a < b`. The first bytes mostly decide.
+/// Returns true if `a < b`. Hot path: the first bytes usually decide.
 fn is_before(a: &[u8], b: &[u8]) -> bool {
     match (a.first(), b.first()) {
         (Some(first), Some(other)) if first != other => first < other,
@@ -112,7 +112,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn own_labels_win_over_added_ones(own in prop::collection::btree_map("[a-f]", "[a-z]{1,3}", 0..5),
+        fn added_labels_do_not_replace_own_labels(own in prop::collection::btree_map("[a-f]", "[a-z]{1,3}", 0..5),
             external in prop::collection::btree_map("[a-f]", "[a-z]{0,3}", 0..5)) {
             let pairs: Vec<(String, String)> = external.clone().into_iter().collect();
             let mut right: BTreeMap<_, _> = external;
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn names_may_be_any_that_prometheus_accepts() {
+    fn all_label_names_that_prometheus_accepts_can_be_added() {
         let names = ["__replica__", "a-b", "a.b", "\u{fc}", "a b"];
         let pairs: Vec<_> = names.iter().map(|name| (name.to_string(), "x".to_string())).collect();
         let mut out = Vec::new();
@@ -142,9 +142,9 @@ mod tests {
         assert!(sorted.is_sorted());
     }
 
-    /// From 128 on the number of labels takes two bytes.
+    /// At 128 labels, their encoded number grows to two bytes.
     #[test]
-    fn the_number_of_labels_is_right_where_it_grows_by_a_byte() {
+    fn the_label_count_may_grow_to_two_bytes() {
         let names: Vec<String> = (0..130).map(|number| format!("l{number:03}")).collect();
         for own in 125..=129 {
             let labels = Labels::from_pairs(names[..own].iter().map(|name| (name.as_str(), "own")));

@@ -1,22 +1,22 @@
-//! Rules applied to the labels of a series.
+//! Applies rules to the labels of a series.
 
 use crate::rule::{Action, Rule};
 use md5::{Digest, Md5};
 use model::{LabelsRef, varint};
 use std::borrow::Cow;
 
-/// What the rules did with a series.
+/// Result of applying the rules to a series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Relabelled {
-    /// Its labels did not change.
+    /// The labels did not change.
     Same,
-    /// Its labels changed. The new ones were appended to the buffer.
+    /// The labels changed. The new ones were appended to the buffer.
     Changed,
-    /// It is to be dropped.
+    /// The series has to be dropped.
     Dropped,
 }
 
-/// Applies rules to one series after another. Reuses its buffers.
+/// Applies rules to one series after another. It reuses its buffers.
 #[derive(Debug, Default)]
 pub struct Relabeller {
     rules: Vec<Rule>,
@@ -33,12 +33,12 @@ impl Relabeller {
         self.rules.is_empty()
     }
 
-    /// Text that is equal for equal rules only. It is part of a destination's identity.
+    /// Returns a text that is equal only for equal rules. It is part of a destination's identity.
     pub fn description(&self) -> String {
         self.rules.iter().map(|rule| format!("{:?};", rule.config)).collect()
     }
 
-    /// Applies the rules to a series; where its labels change, appends their canonical bytes to `out`.
+    /// Applies the rules to a series. If the labels change, their canonical bytes are appended to `out`.
     pub fn apply(&mut self, labels: LabelsRef<'_>, out: &mut Vec<u8>) -> Relabelled {
         self.labels.clear();
         self.labels.extend(labels.iter().map(|(name, value)| (name.into_owned(), value.into_owned())));

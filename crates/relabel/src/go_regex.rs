@@ -1,23 +1,24 @@
-//! Go's regular expressions, which rules are written in, as the `regex` crate reads them.
+//! Translates Go's regular expressions, in which rules are written, for the `regex` crate.
 //!
-//! Both are RE2's dialect and linear in time. They differ in a few places, which are rewritten here:
-//! `\d \s \w \b` are ASCII in Go; `\Q...\E` quotes; a brace that is no repetition is literal; inside
+//! Both are dialects of RE2 and run in linear time. They differ in a few places, which are rewritten:
+//! `\d \s \w \b` are ASCII in Go; `\Q...\E` quotes; a brace that is not a repetition is literal; inside
 //! brackets `[`, `&&`, `--` and `~~` are literal; `\101` and `\0` are octal escapes.
 
 use regex::Regex;
 
-/// Compiles a pattern as Prometheus does: it has to match the whole text, and `.` matches newlines.
+/// Compiles a pattern like Prometheus: it must match the whole text, and `.` matches newlines.
 pub fn compile_anchored(pattern: &str) -> Result<Regex, regex::Error> {
     Regex::new(&format!("^(?s:{})$", translate(pattern)))
 }
 
-/// Compiles a pattern as Go does by itself: it may match any part of the text, and `.` does not match a newline.
+/// Compiles a pattern like Go: it may match any part of the text, and `.` does not match a newline.
 pub fn compile(pattern: &str) -> Result<Regex, regex::Error> {
     Regex::new(&translate(pattern))
 }
 
-/// The character of an octal escape, `text` being what follows the backslash, and the rest. Up to three digits;
-/// a single one that is not 0 would be a backreference, which RE2 does not have.
+/// Reads an octal escape of up to three digits; `text` starts after the backslash. Returns the character's
+/// code and the rest of the text. A single digit other than 0 would be a backreference, which RE2 does not
+/// support.
 fn octal(text: &str) -> Option<(u32, &str)> {
     let digits = text.bytes().take(3).take_while(|byte| (b'0'..=b'7').contains(byte)).count();
     let (octal, rest) = text.split_at_checked(digits)?;
@@ -66,7 +67,7 @@ fn translate(pattern: &str) -> String {
                             out.push_str(&format!("\\x{{{code:x}}}"));
                             rest = after;
                         }
-                        // Left as it is, so that the compiler refuses it.
+                        // Copied unchanged, so that the compiler refuses it.
                         None => out.extend(['\\', escaped.unwrap_or_default()]),
                     },
                     Some(other) => out.extend(['\\', other]),
@@ -116,7 +117,7 @@ fn translate(pattern: &str) -> String {
     out
 }
 
-/// Whether what stands between braces makes them a repetition: `3`, `3,` or `3,5`.
+/// Returns true if the text between braces is a repetition: `3`, `3,` or `3,5`.
 fn is_repetition(inside: &str) -> bool {
     let (least, most) = inside.split_once(',').unwrap_or((inside, ""));
     let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
@@ -128,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_go_reads_is_read_the_same() {
+    fn patterns_match_as_in_go() {
         // pattern, text, matches
         let table = [
             ("a|b", "b", true),

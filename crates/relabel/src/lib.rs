@@ -1,10 +1,11 @@
-//! Relabelling: rules that rename, add and drop labels, or drop series. Keys and meanings are those of
-//! Prometheus' `relabel_config`.
+//! Relabelling: rules that rename, add and drop labels, or drop series. The keys and their meanings are those
+//! of Prometheus' `relabel_config`.
 //!
-//! [`AddedLabels`] are labels that every series gets unless it has them, such as `external_labels`.
+//! [`AddedLabels`] are labels that are added to every series that does not have them, such as
+//! `external_labels`.
 //!
-//! A [`Rule`] is deserialised from the configuration, which checks it and compiles its regular expression. A
-//! [`Relabeller`] applies a list of rules to one series after another.
+//! A [`Rule`] is deserialised from the configuration. This checks the rule and compiles its regular
+//! expression. A [`Relabeller`] applies a list of rules to one series after another.
 
 mod added;
 mod apply;

@@ -1,14 +1,13 @@
-//! A rule as it is written in the configuration, checked and compiled.
+//! A rule as configured, checked and compiled.
 
 use crate::go_regex;
 use regex::Regex;
 use serde::Deserialize;
 
-/// What a rule does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(try_from = "String")]
 pub enum Action {
-    /// Where the source matches, sets the target label to the replacement.
+    /// If the source matches, sets the target label to the replacement.
     #[default]
     Replace,
     /// Drops series whose source does not match.
@@ -21,7 +20,7 @@ pub enum Action {
     DropEqual,
     /// Sets the target label to the source's hash modulo `modulus`.
     HashMod,
-    /// Copies labels whose name matches to the name that the replacement makes.
+    /// Copies each label whose name matches to the name that the replacement gives.
     LabelMap,
     /// Drops labels whose name matches.
     LabelDrop,
@@ -48,7 +47,7 @@ impl Action {
         Action::Uppercase,
     ];
 
-    /// As it is written.
+    /// The action's name in the configuration.
     fn name(self) -> String {
         format!("{self:?}").to_lowercase()
     }
@@ -57,14 +56,14 @@ impl Action {
 impl TryFrom<String> for Action {
     type Error = RuleError;
 
-    /// Upper and lower case are the same, as in Prometheus.
+    /// Parses a name. Upper and lower case are equal, as in Prometheus.
     fn try_from(text: String) -> Result<Self, RuleError> {
         let found = Action::ALL.into_iter().find(|action| action.name() == text.to_lowercase());
         found.ok_or(RuleError::Action { action: text })
     }
 }
 
-/// A rule as it is configured.
+/// A rule as it is written in the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Config {
@@ -84,7 +83,8 @@ fn list_or_null<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// Checked here as well as where the rule is made, so that the error is about this key and not about the whole rule.
+/// Checks the pattern during deserialisation too, so that the error refers to this key and not to the whole
+/// rule.
 fn valid_pattern<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     let pattern = Option::<String>::deserialize(deserializer)?;
     if let Some(pattern) = &pattern {
@@ -108,42 +108,40 @@ const REPLACEMENT: &str = "$1";
 /// Why a rule is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RuleError {
-    /// The pattern.
+    /// The pattern is invalid.
     #[error("regex {pattern:?}: {reason}")]
     Regex {
-        /// As configured.
+        /// The pattern in the configuration.
         pattern: String,
-        /// What is wrong with it.
+        /// What is wrong with the pattern.
         reason: String,
     },
     /// The action is unknown.
     #[error("unknown action {action:?}: one of {}", Action::ALL.map(Action::name).join(", "))]
     Action {
-        /// As configured.
+        /// The action in the configuration.
         action: String,
     },
-    /// A source label's name is empty.
+    /// The name of a source label is empty.
     #[error("a source label needs a name")]
     SourceLabel,
-    /// The action needs a key that is not there.
+    /// The action requires a key that is missing.
     #[error("action {action} needs {key}")]
     Missing {
-        /// The action, as it is written.
+        /// The action's name in the configuration.
         action: String,
-        /// The key.
         key: &'static str,
     },
-    /// The action has no use for a key that is there.
+    /// The action does not use a key that is present.
     #[error("action {action} has no use for {key}")]
     Useless {
-        /// The action, as it is written.
+        /// The action's name in the configuration.
         action: String,
-        /// The key.
         key: &'static str,
     },
 }
 
-/// A rule, ready for use.
+/// A checked rule with its compiled regular expression.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "Config")]
 pub struct Rule {
@@ -176,7 +174,7 @@ impl TryFrom<Config> for Rule {
         if config.source_labels.iter().any(String::is_empty) {
             return Err(RuleError::SourceLabel);
         }
-        // As in Prometheus, a key with its default value counts as absent.
+        // As in Prometheus, these keys may be present if they have their default values.
         let replaces = config.replacement.as_deref().is_some_and(|replacement| replacement != REPLACEMENT);
         let separates = config.separator.as_deref().is_some_and(|separator| separator != SEPARATOR);
         let divides = config.modulus.unwrap_or(0) != 0;
@@ -208,7 +206,7 @@ impl TryFrom<Config> for Rule {
 }
 
 impl Rule {
-    /// A sentence about a rule that is valid but does what nobody can want.
+    /// Returns a hint about a valid rule whose effect is certainly not intended.
     pub fn hint(&self) -> Option<&'static str> {
         if self.config.regex.is_some() {
             return None;

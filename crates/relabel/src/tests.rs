@@ -1,4 +1,4 @@
-//! Every action, against what Prometheus does with it.
+//! Compares every action with its result in Prometheus.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helper functions of tests")]
 use crate::{Relabelled, Relabeller, Rule};
@@ -22,7 +22,7 @@ fn apply(json: &str, labels: &[(&str, &str)]) -> String {
 }
 
 #[test]
-fn each_action_does_what_it_does_in_prometheus() {
+fn each_action_gives_the_same_result_as_prometheus() {
     let abc = &[("a", "foo"), ("b", "bar"), ("c", "baz")];
     let table = [
         (
@@ -84,7 +84,7 @@ fn each_action_does_what_it_does_in_prometheus() {
 }
 
 #[test]
-fn rules_that_make_no_sense_are_refused() {
+fn invalid_rules_are_refused() {
     for (rule, words) in [
         (r#"[{"action": "replace"}]"#, "action replace needs target_label"),
         (r#"[{"action": "hashmod", "target_label": "a"}]"#, "action hashmod needs modulus"),
@@ -117,7 +117,7 @@ fn actions_are_case_insensitive() {
 }
 
 #[test]
-fn a_rule_that_cannot_be_meant_has_a_hint() {
+fn a_rule_with_an_unintended_effect_has_a_hint() {
     for (rule, words) in [
         (r#"[{"action": "LabelDrop"}]"#, Some("removes all labels")),
         (r#"[{"action": "labelkeep"}]"#, Some("keeps all labels")),
