@@ -1,4 +1,4 @@
-//! The file as it is written. Unknown keys are mistakes, as for statsd_exporter.
+//! The file format. Unknown keys are errors, as in statsd_exporter.
 
 use super::Kind;
 use serde::Deserialize;
@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-/// The whole file.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct File {
@@ -15,21 +14,21 @@ pub struct File {
     pub mappings: Option<Vec<Rule>>,
 }
 
-/// `defaults`.
+/// The section `defaults`.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Defaults {
     pub observer_type: Option<ObserverType>,
-    /// The old name of `observer_type`.
+    /// The older name of `observer_type`.
     pub timer_type: Option<ObserverType>,
     pub match_type: Option<MatchType>,
     pub glob_disable_ordering: Option<bool>,
     pub ttl: Option<GoDuration>,
     pub summary_options: Option<SummaryOptions>,
     pub histogram_options: Option<HistogramOptions>,
-    /// The old place of `summary_options.quantiles`.
+    /// The older key for `summary_options.quantiles`.
     pub quantiles: Option<Vec<Quantile>>,
-    /// The old place of `histogram_options.buckets`.
+    /// The older key for `histogram_options.buckets`.
     pub buckets: Option<Vec<f64>>,
 }
 
@@ -51,7 +50,7 @@ pub struct Rule {
     pub match_metric_type: Option<MetricType>,
     pub action: Option<Action>,
     pub observer_type: Option<ObserverType>,
-    /// The old name of `observer_type`.
+    /// The older name of `observer_type`.
     pub timer_type: Option<ObserverType>,
     pub ttl: Option<GoDuration>,
     pub help: Option<String>,
@@ -59,13 +58,13 @@ pub struct Rule {
     pub honor_labels: Option<bool>,
     pub summary_options: Option<SummaryOptions>,
     pub histogram_options: Option<HistogramOptions>,
-    /// The old place of `summary_options.quantiles`.
+    /// The older key for `summary_options.quantiles`.
     pub quantiles: Option<Vec<Quantile>>,
-    /// The old place of `histogram_options.buckets`.
+    /// The older key for `histogram_options.buckets`.
     pub buckets: Option<Vec<f64>>,
 }
 
-/// `match_type`.
+/// Values of `match_type`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MatchType {
@@ -74,13 +73,13 @@ pub enum MatchType {
     Regex,
 }
 
-/// `match_metric_type`.
+/// Values of `match_metric_type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MetricType {
     Counter,
     Gauge,
-    /// `timer` is its old name.
+    /// The older name is `timer`.
     #[serde(alias = "timer")]
     Observer,
 }
@@ -95,7 +94,7 @@ impl MetricType {
     }
 }
 
-/// `action`.
+/// Values of `action`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
@@ -104,7 +103,7 @@ pub enum Action {
     Drop,
 }
 
-/// `observer_type`.
+/// Values of `observer_type`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ObserverType {
@@ -113,19 +112,19 @@ pub enum ObserverType {
     Histogram,
 }
 
-/// `summary_options`.
+/// The section `summary_options`.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SummaryOptions {
     pub quantiles: Option<Vec<Quantile>>,
     pub max_age: Option<GoDuration>,
-    /// Of the exporter's way to calculate quantiles; no effect here.
+    /// Accepted without effect: it tunes the quantile calculation of statsd_exporter.
     pub age_buckets: Option<u32>,
-    /// Of the exporter's way to calculate quantiles; no effect here.
+    /// Accepted without effect: it tunes the quantile calculation of statsd_exporter.
     pub buf_cap: Option<u32>,
 }
 
-/// `histogram_options`.
+/// The section `histogram_options`.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct HistogramOptions {
@@ -139,12 +138,12 @@ pub struct HistogramOptions {
 #[serde(deny_unknown_fields)]
 pub struct Quantile {
     pub quantile: f64,
-    /// Of the exporter's way to calculate quantiles; no effect here.
+    /// Accepted without effect: it tunes the quantile calculation of statsd_exporter.
     #[serde(default)]
     pub error: f64,
 }
 
-/// A duration as Go reads it: `1m30s`, `1.5h`, `250ms`, `0`.
+/// A duration in Go's format: `1m30s`, `1.5h`, `250ms`, `0`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct GoDuration(pub Duration);
 
@@ -201,7 +200,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_read_as_go_reads_them() {
+    fn durations_are_parsed_as_in_go() {
         for (text, seconds) in [
             ("0", 0.0),
             ("10s", 10.0),

@@ -1,13 +1,13 @@
-//! All globs of a file as one tree, whose edges are the components of names.
+//! All globs of a file as one tree. Its edges are the components of names.
 
 use super::Kind;
 use std::collections::HashMap;
 
-/// The root is the first node.
+/// The tree. The root is the first node.
 #[derive(Debug, Clone)]
 pub(crate) struct Globs {
     nodes: Vec<Node>,
-    /// The most specific glob is used, not the first one in the file.
+    /// If true, the most specific matching glob is used; otherwise the first one in the file.
     most_specific: bool,
 }
 
@@ -15,15 +15,16 @@ pub(crate) struct Globs {
 struct Node {
     components: HashMap<String, usize>,
     star: Option<usize>,
-    /// The first rule that ends here, for each [`Kind`].
+    /// The first rule that ends at this node, for each [`Kind`].
     rules: [Option<usize>; 3],
-    /// The first rule that ends here or below. A search needs no node whose first rule comes after what was found.
+    /// The first rule that ends at this node or below it. A search skips the node if this rule comes after
+    /// the rule found so far.
     first: usize,
-    /// How many components may follow at least and at most.
+    /// Smallest and largest number of components that may follow.
     depth: (usize, usize),
 }
 
-/// Whether a text is a glob: components, or whole stars.
+/// Returns true if the text is a glob: each component is literal or a star.
 pub(crate) fn is_valid(pattern: &str) -> bool {
     let is_allowed = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     let is_component = |text: &str| text == "*" || (!text.is_empty() && text.chars().all(is_allowed));
@@ -39,7 +40,7 @@ impl Globs {
         }
     }
 
-    /// Adds the glob of the rule with this index. Rules are added in their order.
+    /// Adds the glob of the rule with this index. Rules must be added in the order of the file.
     pub(crate) fn add(&mut self, pattern: &str, kind: Option<Kind>, rule: usize) {
         let length = pattern.split('.').count();
         let mut at = 0;
@@ -73,7 +74,7 @@ impl Globs {
         child
     }
 
-    /// The rule for a name, and what its stars match.
+    /// Returns the index of the rule for a name, and the components that its stars match.
     pub(crate) fn find<'n>(&self, name: &'n str, kind: Kind) -> Option<(usize, Vec<&'n str>)> {
         let components: Vec<&str> = name.split('.').collect();
         let mut search =
@@ -92,7 +93,7 @@ struct Search<'s, 'n> {
 }
 
 impl Search<'_, '_> {
-    /// Visits each node at most once, the more specific ones first.
+    /// Visits each node at most once, more specific ones first.
     fn visit(&mut self, at: usize, depth: usize) {
         let Some(node) = self.globs.nodes.get(at) else { return };
         let left = self.components.len() - depth;

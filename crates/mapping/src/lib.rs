@@ -1,17 +1,18 @@
-//! The mapping file of statsd_exporter: rules that make metric names and labels of dotted names.
+//! The mapping file of statsd_exporter: rules that turn dotted names into metric names and labels.
 //!
-//! [`File`] is the file as it is written. [`Mapping::new`] checks it and compiles its rules; every mistake has the key that
-//! it is about. [`Mapping::find`] looks a name up. Nothing here does I/O.
+//! [`File`] is the file's content. [`Mapping::new`] checks it and compiles its rules; each error names the
+//! key that it is about. [`Mapping::find`] looks up a name. This crate does no I/O.
 //!
-//! The rules are those of statsd_exporter:
+//! The rules work as in statsd_exporter:
 //!
-//! - A glob matches whole components of a name. Of the globs that match, the first one in the file is used, or the most
-//!   specific one with `glob_disable_ordering`. They are kept as a tree, so that a lookup does not depend on their number.
-//! - Regular expressions are in Go's syntax and not anchored. They are tried in their order, after all globs.
-//! - `$1`, `${1}` and, for regular expressions, `${name}` stand for what was matched. `$1_a` is the group named `1_a`,
-//!   which does not exist and is empty, as in Go.
+//! - A glob matches whole components of a name. If several globs match, the first one in the file is used, or
+//!   the most specific one with `glob_disable_ordering`. The globs are stored as a tree, so that a lookup
+//!   does not depend on their number.
+//! - Regular expressions use Go's syntax and are not anchored. They are tried in order, after all globs.
+//! - `$1`, `${1}` and, for regular expressions, `${name}` refer to what was matched. `$1_a` is the group
+//!   named `1_a`. It does not exist, so it is empty, as in Go.
 //!
-//! Facts: `prometheus/statsd_exporter: pkg/mapper`.
+//! The reference is `prometheus/statsd_exporter: pkg/mapper`.
 
 mod file;
 mod glob;
@@ -32,7 +33,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use template::Template;
 
-/// What a rule may ask of the type of a sample.
+/// The type of a sample, to which a rule can be restricted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Counter,
@@ -40,15 +41,15 @@ pub enum Kind {
     Observer,
 }
 
-/// A mistake in the file.
+/// An error in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// The key that it is about, such as `mappings[2].match`.
+    /// The key that the error is about, such as `mappings[2].match`.
     pub key: String,
     pub message: String,
 }
 
-/// The rules of a file, ready to be used.
+/// The checked and compiled rules of a file.
 #[derive(Debug, Clone)]
 pub struct Mapping {
     file: File,
@@ -59,37 +60,37 @@ pub struct Mapping {
     default_observer: Observer,
 }
 
-/// Mappings are equal if their files say the same.
+/// Mappings are equal if their files have equal contents.
 impl PartialEq for Mapping {
     fn eq(&self, other: &Self) -> bool {
         self.file == other.file
     }
 }
 
-/// A rule.
+/// A compiled rule.
 #[derive(Debug, Clone)]
 pub struct Compiled {
     regex: Option<Regex>,
     kind: Option<Kind>,
     name: Template,
     labels: Vec<(String, Template)>,
-    /// Samples that match are dropped.
+    /// Matching samples are dropped.
     pub is_drop: bool,
     pub observer: Observer,
-    /// How long a series lives after its last sample. `None`: as long as the input says.
+    /// How long a series lives after its last sample. `None` means the default of the input.
     pub ttl: Option<Duration>,
     pub help: Option<String>,
-    /// Values are multiplied by this.
+    /// Factor by which values are multiplied.
     pub scale: Option<f64>,
-    /// Tags win over the labels of the rule.
+    /// If a tag and a label of the rule have the same name, the tag is used.
     pub honor_labels: bool,
 }
 
-/// A rule that matches a name, and what it makes of it.
+/// A rule that matches a name, with the resulting metric name and labels.
 #[derive(Debug, Clone)]
 pub struct Found<'m> {
     pub rule: &'m Compiled,
-    /// The metric name, with `_` for the characters that one may not have. It may be empty.
+    /// The metric name. Invalid characters are replaced by `_`. It may be empty.
     pub name: String,
     pub labels: Vec<(&'m str, String)>,
 }
@@ -112,22 +113,22 @@ impl Mapping {
         if faults.is_empty() { Ok(mapping) } else { Err(faults) }
     }
 
-    /// How many rules there are.
+    /// Number of rules.
     pub fn rules(&self) -> usize {
         self.rules.len()
     }
 
-    /// What observations become that no rule matches.
+    /// What observations become if no rule matches.
     pub fn default_observer(&self) -> &Observer {
         &self.default_observer
     }
 
-    /// The time to live of series that no rule matches, if the file says one.
+    /// The lifetime of series if no rule matches, or `None` if the file has none.
     pub fn default_ttl(&self) -> Option<Duration> {
         self.file.defaults.ttl()
     }
 
-    /// The rule for a name.
+    /// Finds the rule for a name.
     pub fn find<'m>(&'m self, name: &str, kind: Kind) -> Option<Found<'m>> {
         if let Some((rule, captures)) = self.globs.find(name, kind) {
             let captured = |group: &str| {
@@ -226,7 +227,7 @@ fn is_label_name(name: &str) -> bool {
     name.len() >= 2 && name.chars().all(is_allowed) && !name.starts_with(|c: char| c.is_ascii_digit())
 }
 
-/// Whether a name has only what a metric name may have, beside references by number.
+/// Returns true if all characters are valid in a metric name. References by number are valid too.
 fn is_metric_name(name: &str) -> bool {
     let mut rest = name;
     let mut is_first = true;

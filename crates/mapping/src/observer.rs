@@ -1,18 +1,18 @@
-//! What the file makes of observations: a histogram, or a summary.
+//! What observations become according to the file: a histogram or a summary.
 
 use super::Fault;
 use super::file::{Defaults, HistogramOptions, ObserverType, Quantile, Rule, SummaryOptions};
 use std::time::Duration;
 
-/// The buckets of Prometheus' client libraries.
+/// The default buckets of Prometheus' client libraries.
 pub const DEFAULT_BUCKETS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
-/// Most buckets of a histogram.
+/// Largest number of buckets of a histogram.
 pub const BUCKETS_MAX: usize = 200;
-/// The quantiles of statsd_exporter.
+/// The default quantiles of statsd_exporter.
 const DEFAULT_QUANTILES: [f64; 3] = [0.5, 0.9, 0.99];
-/// How long observations count for quantiles, in statsd_exporter.
+/// The default time for which observations count in quantiles, as in statsd_exporter.
 const DEFAULT_MAX_AGE: Duration = Duration::from_secs(600);
-/// The buckets of a native histogram, if the file only gives the factor.
+/// Largest number of buckets of a native histogram if the file has only the factor.
 const DEFAULT_NATIVE_BUCKETS: u32 = 256;
 
 /// What observations become.
@@ -22,22 +22,22 @@ pub enum Observer {
         buckets: Vec<f64>,
         native: Option<Native>,
     },
-    /// The sum, the count, and these quantiles of the observations of the last `max_age`.
+    /// The sum, the count, and these quantiles of the observations in the last `max_age`.
     Summary {
         quantiles: Vec<f64>,
         max_age: Duration,
     },
 }
 
-/// A native histogram.
+/// Settings of a native histogram.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Native {
-    /// How much larger one bound is than the one before at most.
+    /// Upper limit for the ratio of a bound to the previous one.
     pub factor: f64,
     pub max_buckets: u32,
 }
 
-/// For what no rule matches.
+/// Observer for names that no rule matches.
 pub(crate) fn default(defaults: &Defaults, faults: &mut Vec<Fault>) -> Observer {
     check_options(
         "defaults",
@@ -97,7 +97,7 @@ fn of(kind: Option<ObserverType>, rule: &Rule, defaults: &Defaults) -> Observer 
             let other = defaults.histogram_options.clone().unwrap_or_default();
             let lists = [&rule.buckets, &own.buckets, &other.buckets, &defaults.buckets];
             let buckets = lists.into_iter().flatten().find(|list| !list.is_empty()).cloned();
-            // Infinity is always a bound.
+            // The bound infinity is implied.
             let buckets = buckets.map(|list| list.into_iter().filter(|bound| bound.is_finite()).collect());
             let factor = own.native_histogram_bucket_factor.or(other.native_histogram_bucket_factor);
             let most = own.native_histogram_max_buckets.or(other.native_histogram_max_buckets);
@@ -111,7 +111,7 @@ fn of(kind: Option<ObserverType>, rule: &Rule, defaults: &Defaults) -> Observer 
     }
 }
 
-/// Checks the numbers below `key`.
+/// Checks the numbers in the sections below `key`.
 fn check_options(
     key: &str,
     summary: Option<&SummaryOptions>,

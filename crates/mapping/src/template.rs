@@ -1,6 +1,6 @@
-//! Texts with references to what was matched, as Go's `Regexp.Expand` reads them.
+//! Texts with references to matched groups, in the syntax of Go's `Regexp.Expand`.
 
-/// A text with references.
+/// A text with references to groups.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Template {
     parts: Vec<Part>,
@@ -9,7 +9,7 @@ pub(crate) struct Template {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Part {
     Text(String),
-    /// The number or name of a group.
+    /// Number or name of a group.
     Group(String),
 }
 
@@ -37,7 +37,7 @@ impl Template {
         Template { parts }
     }
 
-    /// The text, with what `captured` says of each group; one that it does not know is empty.
+    /// Returns the text with each reference replaced by `captured`'s result, or by nothing if there is none.
     pub(crate) fn expand<'c>(&self, captured: &dyn Fn(&str) -> Option<&'c str>) -> String {
         let part = |part: &Part| match part {
             Part::Text(text) => text.clone(),
@@ -47,7 +47,8 @@ impl Template {
     }
 }
 
-/// The group at the beginning of what follows a `$`, and the rest. Without braces its name is as long as possible.
+/// Splits `text`, which follows a `$`, into the group and the rest. Without braces, the group's name is as
+/// long as possible.
 fn reference(text: &str) -> Option<(&str, &str)> {
     let is_name = |c: char| c.is_alphanumeric() || c == '_';
     let (inside, is_braced) = text.strip_prefix('{').map_or((text, false), |inside| (inside, true));
@@ -61,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn references_are_read_as_go_reads_them() {
+    fn references_are_parsed_as_in_go() {
         let captured = |group: &str| match group {
             "1" => Some("one"),
             "12" => Some("twelve"),

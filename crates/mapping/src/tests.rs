@@ -1,4 +1,4 @@
-//! Files and names are those of `prometheus/statsd_exporter: pkg/mapper/mapper_test.go`.
+//! The files and names are those of `prometheus/statsd_exporter: pkg/mapper/mapper_test.go`.
 
 use super::*;
 
@@ -14,7 +14,7 @@ fn read(text: &str) -> Result<Mapping, String> {
     Mapping::new(file.unwrap_or_default()).map_err(shown)
 }
 
-/// What a name becomes: `NAME{LABELS}`, or nothing.
+/// Formats what a name becomes: `NAME{LABELS}`, or nothing.
 fn of(mapping: &Mapping, name: &str, kind: Kind) -> String {
     let Some(found) = mapping.find(name, kind) else { return "no rule".into() };
     let labels: Vec<String> = found.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
@@ -30,7 +30,7 @@ fn check(text: &str, names: &[(&str, &str)]) {
 }
 
 #[test]
-fn globs_and_regular_expressions_make_names_and_labels() {
+fn globs_and_regular_expressions_produce_names_and_labels() {
     check(
         r#"---
 mappings:
@@ -94,7 +94,7 @@ mappings:
 }
 
 #[test]
-fn the_first_glob_of_the_file_wins_or_the_most_specific_one() {
+fn the_first_or_the_most_specific_glob_is_used() {
     check(
         "defaults: {glob_disable_ordering: true}\nmappings:\n- {match: backtrack.*.bbb, name: testb, labels: {label: \
          '${1}_foo'}}\n- {match: backtrack.justatest.aaa, name: testa, labels: {label: '${1}_foo'}}\n",
@@ -121,9 +121,9 @@ fn the_first_glob_of_the_file_wins_or_the_most_specific_one() {
     );
 }
 
-/// A list that is searched from its beginning has to give the same as the tree.
+/// A linear search of the rules must give the same result as the tree.
 #[test]
-fn the_tree_finds_what_a_search_from_the_first_rule_finds() {
+fn the_tree_finds_the_same_rule_as_a_linear_search() {
     let words = ["a", "b", "*"];
     let mut patterns = Vec::new();
     let mut seed: u64 = 7;
@@ -157,7 +157,7 @@ fn the_tree_finds_what_a_search_from_the_first_rule_finds() {
 }
 
 #[test]
-fn rules_can_be_for_one_type_only() {
+fn rules_can_be_restricted_to_one_type() {
     let mapping = read(
         "mappings:\n- {match: test.foo.*, name: test_foo_sum, match_metric_type: counter}\n- {match: test.foo.*, name: \
          test_foo_current, match_metric_type: gauge}\n- {match: '^test\\.', match_type: regex, match_metric_type: timer, \
@@ -170,7 +170,7 @@ fn rules_can_be_for_one_type_only() {
 }
 
 #[test]
-fn rules_can_drop() {
+fn rules_can_drop_samples() {
     check(
         "mappings:\n- {match: web.*, name: web, labels: {site: $1}}\n- {match: ., match_type: regex, name: drop, action: \
          drop}\n",
@@ -180,7 +180,7 @@ fn rules_can_drop() {
 }
 
 #[test]
-fn options_of_observers_come_from_the_rule_then_from_the_defaults() {
+fn observer_options_come_from_the_rule_then_the_defaults() {
     let observer = |text: &str| {
         let mapping = read(text).unwrap();
         mapping.find("test.a.b", Kind::Observer).unwrap().rule.observer.clone()
@@ -240,7 +240,7 @@ fn options_of_observers_come_from_the_rule_then_from_the_defaults() {
 }
 
 #[test]
-fn a_rule_has_a_time_to_live_a_factor_and_a_help_text() {
+fn a_rule_can_have_ttl_scale_and_help() {
     let mapping = read(
         "defaults: {ttl: 1m2s}\nmappings:\n- {match: a.*, name: a1}\n- {match: b.*, name: b1, ttl: 5s, scale: 0.001, help: \
          Text., honor_labels: true}\n- {match: c.*, name: c1, ttl: 0}\n",
@@ -262,7 +262,7 @@ fn an_empty_file_has_no_rules() {
 }
 
 #[test]
-fn mistakes_name_the_key() {
+fn errors_name_the_key() {
     for (rule, wanted) in [
         ("match: test.*.*\n  name: 0foo", "mappings[0].name: a metric name has"),
         ("match: test.*.*\n  name: 'a b'", "mappings[0].name: a metric name has"),
