@@ -133,7 +133,7 @@ impl From<Kind> for MetricType {
 
 /// Seconds since 1970, fractions allowed (`date +%s.%N`), into milliseconds.
 fn parse_timestamp(text: &str) -> Result<i64, String> {
-    /// The year 9999: beyond it are milliseconds taken for seconds.
+    /// The last second of the year 9999. A larger number is probably in milliseconds.
     const LAST: f64 = 253_402_300_799.0;
     match text.parse::<f64>() {
         Ok(seconds) if (-LAST..=LAST).contains(&seconds) => Ok((seconds * 1000.0).round() as i64),
@@ -144,8 +144,8 @@ fn parse_timestamp(text: &str) -> Result<i64, String> {
     }
 }
 
-/// A time to live as narthex' door reads it: a duration or a number of seconds. Checked here, so that a
-/// mistake shows now and not when the spool is drained.
+/// A time to live as narthex' HTTP input reads it: a duration or a number of seconds. It is checked here so
+/// that a mistake is reported by this push and not by a later one that sends the spool.
 fn parse_ttl(text: &str) -> Result<String, String> {
     let seconds = text.parse::<u32>().is_ok();
     if seconds || model::duration::parse(text).is_ok() {

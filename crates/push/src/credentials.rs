@@ -7,22 +7,22 @@ use http_client::tls::{KeyNames, TlsConfig};
 use http_client::url::{Url, UrlError};
 use remote::RemoteWrite;
 
-/// Keys in messages of the HTTP client, and the flags that stand for them here.
+/// Keys in the messages of the HTTP client, and the flags of `narthex push` that set them.
 const FLAGS: [(&str, &str); 3] = [
     ("basic_auth.password_file", "--password-file"),
     ("authorization.credentials_file", "--bearer-token-file"),
     ("proxy_url", "--proxy-url"),
 ];
 
-/// A message of the HTTP client with the flag instead of the key that it begins with.
+/// Replaces the key at the beginning of a message of the HTTP client with its flag.
 pub(crate) fn with_flag(message: &str) -> String {
     let found =
         FLAGS.iter().find_map(|(key, flag)| message.strip_prefix(key).map(|rest| format!("{flag}{rest}")));
     found.unwrap_or_else(|| message.to_string())
 }
 
-/// What flags say of it. Secrets are in files, which are read for each push: one that can't be read now
-/// makes a push wait in the spool.
+/// Credentials, TLS settings and proxy from the flags. Secrets are in files, which are read for each push: if
+/// one can't be read, the push waits in the spool.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Credentials {
     basic: Option<BasicAuth>,
@@ -32,7 +32,6 @@ pub(crate) struct Credentials {
 }
 
 impl Credentials {
-    /// From flags.
     pub(crate) fn new(args: &TargetArgs) -> Result<Self, UrlError> {
         let basic = args.user.as_ref().map(|user| BasicAuth {
             username: Some(user.clone()),
@@ -54,12 +53,12 @@ impl Credentials {
         Ok(Credentials { basic, bearer, tls, proxy })
     }
 
-    /// The `Authorization` header; `from_url` is what user and password in the URL make.
+    /// The `Authorization` header. `from_url` is the header value made of the user and password in the URL.
     pub(crate) fn header(&self, from_url: Option<&str>) -> Result<Option<HeaderValue>, AuthError> {
         header(self.basic.as_ref(), self.bearer.as_ref(), from_url)
     }
 
-    /// Gives them to a remote-write client.
+    /// Copies the settings into the configuration of a remote-write client.
     pub(crate) fn give_to(self, config: &mut RemoteWrite) {
         config.basic_auth = self.basic;
         config.authorization = self.bearer;

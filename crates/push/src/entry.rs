@@ -1,11 +1,11 @@
-//! One push, as it is sent and as it lies in the spool, and why it did not arrive. Pure.
+//! One push as it is sent and as it is stored in the spool, and why it did not arrive. No I/O.
 //!
 //! ```text
 //! {"at":1700000000000,"labels":{"instance":"h","job":"backup"},"ttl":"7d","bytes":26}\n     and "add", see Add
 //! # TYPE a gauge\na 1\n ...                     the body: text format, so many bytes
 //! ```
 //!
-//! The target stands nowhere in it, as its URL may hold a password.
+//! The entry does not contain the target, because its URL may hold a password.
 
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -13,32 +13,32 @@ use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
-/// How long one request may take, connecting included.
+/// The timeout of one request, connecting included.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why an entry did not arrive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum NotSent {
-    /// The target can't be reached, or is busy: it may take the entry later.
+    /// The target can't be reached or is busy. It may accept the entry later.
     Later(String),
-    /// The target answered that it failed. The reason may be the target or this entry.
+    /// The target answered with an error. The cause may be the target or this entry.
     Failed(String),
-    /// It needs somebody: credentials, a certificate or the URL are wrong. Until then nothing arrives.
+    /// Credentials, a certificate or the URL are wrong. No entry arrives until the user has fixed them.
     Denied(String),
-    /// It never will be.
+    /// The target refused the entry for good.
     Never(String),
 }
 
-/// What is pushed in one request.
+/// The content of one request.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Entry {
-    /// Milliseconds since 1970: the time of samples without one, where it goes straight to a receiver.
+    /// Milliseconds since 1970. A remote-write endpoint gets it as the time of samples that have none.
     pub(crate) at: i64,
-    /// Labels of all samples: a gateway's group. `job` is among them.
+    /// Labels of all samples, which are the group's labels at a gateway. `job` is among them.
     pub(crate) labels: BTreeMap<String, String>,
-    /// How long a gateway is to keep the group, in the words of `--ttl`.
+    /// How long a gateway keeps the group, as given with `--ttl`.
     pub(crate) ttl: Option<String>,
-    /// Add it to what the group has.
+    /// If set, the gateway adds the entry to the group's values instead of replacing them.
     pub(crate) add: Option<Add>,
     /// Text format 0.0.4.
     pub(crate) body: String,
@@ -47,15 +47,15 @@ pub(crate) struct Entry {
 /// How an entry is added to a group.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Add {
-    /// What becomes of gauges, in the words of `--add`.
+    /// How gauges are combined, as given with `--add`.
     pub(crate) gauges: String,
-    /// By which narthex adds it once, however often it is sent.
+    /// The idempotency key: narthex adds an entry once, however often it is sent.
     pub(crate) key: String,
 }
 
 impl Add {
     pub(crate) fn new(gauges: String) -> Add {
-        // Each hasher has random keys of its own.
+        // Each hasher has random keys of its own, so the two numbers are random.
         let [high, low] = [0; 2].map(|_: u8| RandomState::new().build_hasher().finish());
         Add { gauges, key: format!("{high:016x}{low:016x}") }
     }
@@ -73,7 +73,7 @@ struct Head<'a> {
 }
 
 impl Entry {
-    /// The file's content.
+    /// The content of the entry's file.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let head = Head {
             at: self.at,
@@ -82,14 +82,14 @@ impl Entry {
             add: self.add.as_ref().map(Cow::Borrowed),
             bytes: self.body.len(),
         };
-        // Strings and numbers always have a JSON.
+        // Serialising strings and numbers can't fail.
         let mut out = serde_json::to_vec(&head).unwrap_or_default();
         out.push(b'\n');
         out.extend_from_slice(self.body.as_bytes());
         out
     }
 
-    /// Reads a file's content; nothing where it is damaged.
+    /// Reads the content of an entry's file. Returns `None` if it is damaged.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Entry> {
         let end = bytes.iter().position(|byte| *byte == b'\n')?;
         let head: Head<'_> = serde_json::from_slice(bytes.get(..end)?).ok()?;

@@ -1,9 +1,9 @@
-//! `NAME{LABELS}=VALUE`, as given on the command line. Pure.
+//! `NAME{LABELS}=VALUE`, as given on the command line. No I/O.
 //!
 //! ```text
 //! backup_bytes=17
 //! backup_bytes{disk="a",path="/srv"}=1.5e9      values as in the text format: \\, \" and \n are escapes
-//! backup_bytes{disk=a}=17                       quotes may be left out, as shells make them a nuisance
+//! backup_bytes{disk=a}=17                       quotes may be left out, as they need escaping in shells
 //! {"name.of any kind",disk=a}=17                a name outside the old pattern stands in quotes
 //! ```
 
@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Expression {
     pub(crate) name: String,
-    /// Without the metric name; each name once.
+    /// Without the metric name. Each label name occurs once.
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) value: f64,
 }
@@ -24,24 +24,20 @@ pub(crate) struct Expression {
 /// Why an argument is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ExpressionError {
-    /// Something else was expected.
     #[error("{text:?}, character {column}: expected {wanted}, found {found}")]
     Expected {
         /// The argument, cut to a printable length.
         text: String,
         /// Counted from 1.
         column: usize,
-        /// What would be right.
         wanted: &'static str,
-        /// What is there.
         found: String,
     },
-    /// A label that is there twice.
+    /// A label name that occurs twice.
     #[error("{text:?}: label {name} is there twice")]
     Twice {
         /// The argument, cut to a printable length.
         text: String,
-        /// The label.
         name: String,
     },
     /// The same series in two arguments.
@@ -49,12 +45,11 @@ pub(crate) enum ExpressionError {
     Duplicate(String),
 }
 
-/// Reads one argument.
 pub(crate) fn parse(text: &str) -> Result<Expression, ExpressionError> {
     Parser { text, at: 0 }.expression()
 }
 
-/// Puts values of the same name into one family each, in the order in which the names come.
+/// Groups values of the same name into families, in the order of first occurrence.
 pub(crate) fn families(
     expressions: Vec<Expression>,
     kind: MetricType,
@@ -84,7 +79,7 @@ pub(crate) fn families(
 
 struct Parser<'a> {
     text: &'a str,
-    /// Bytes taken; always at a character.
+    /// The number of bytes read; always at a character boundary.
     at: usize,
 }
 
@@ -180,7 +175,7 @@ impl<'a> Parser<'a> {
                 '\\' => match characters.next() {
                     Some((_, 'n')) => out.push('\n'),
                     Some((_, escaped @ ('\\' | '"'))) => out.push(escaped),
-                    // Any other backslash stands for itself, as Prometheus has it.
+                    // Any other backslash stands for itself, as in Prometheus.
                     Some((_, other)) => out.extend(['\\', other]),
                     None => break,
                 },
@@ -255,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_are_named_with_their_place() {
+    fn errors_name_the_position() {
         for (text, words) in [
             ("", "\"\", character 1: expected a metric name, found the end"),
             ("a", "\"a\", character 2: expected {LABELS} or =VALUE, found the end"),

@@ -1,5 +1,6 @@
-//! Pushes to a gateway: POST to `/metrics/job/JOB{/LABEL/VALUE}`. By POST, families that a push does not name stay as they
-//! were. What is added goes to `/add/metrics/job/...`, where a Pushgateway answers 404 instead of overwriting a total.
+//! Pushes to a gateway: POST to `/metrics/job/JOB{/LABEL/VALUE}`. After a POST, families that the push does
+//! not name keep their values. Entries with `add` go to `/add/metrics/job/...`, where a Pushgateway answers
+//! 404 instead of overwriting a total.
 
 use crate::credentials::{Credentials, with_flag};
 use crate::entry::Entry;
@@ -14,7 +15,6 @@ use http_client::proxy::ProxyConfig;
 use http_client::status_and_words;
 use http_client::{Failure, FetchError, Fetcher};
 
-/// A gateway.
 #[derive(Debug)]
 pub(crate) struct Gateway {
     url: Url,
@@ -23,16 +23,15 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
-    /// Nothing is connected yet.
+    /// Makes a gateway without connecting to it.
     pub(crate) fn new(url: Url, credentials: Credentials) -> Result<Self, FetchError> {
         let proxy = ProxyConfig { url: credentials.proxy.clone(), ..ProxyConfig::default() };
-        // A connection that is kept from the start of a job to its end may be dead by then without
-        // anybody knowing, so each push has its own.
+        // Each push opens a new connection: one that is kept from the start of a job to its end may be broken
+        // by then.
         let fetcher = Fetcher::new(url.uri(), &credentials.tls, &proxy, 0)?;
         Ok(Gateway { url, credentials, fetcher })
     }
 
-    /// Sends an entry.
     pub(crate) async fn send(&self, entry: &Entry) -> Result<(), NotSent> {
         let mut request = self.request(entry).ok_or_else(|| {
             NotSent::Never("its labels make a URL that is longer than HTTP allows".to_string())
@@ -47,7 +46,7 @@ impl Gateway {
                 Err(failure) => return Err(not_answered(self.fetcher.ask_for_tls(&uri, failure).await)),
             };
             let (head, body) = response.into_parts();
-            // The status counts; a body that breaks off changes nothing.
+            // Only the status matters; it does not matter if the body can't be read completely.
             Ok((head.status, http_client::read_words(body, REQUEST_TIMEOUT).await))
         };
         match tokio::time::timeout(REQUEST_TIMEOUT, exchange).await {
@@ -69,7 +68,7 @@ impl Gateway {
         let add = if entry.add.is_some() { groups::add::PATH_PREFIX } else { "" };
         parts.path_and_query = Some(format!("{before}{add}{path}{query}").parse().ok()?);
         let mut body = entry.body.clone();
-        // A Pushgateway refuses a text whose last line does not end.
+        // A Pushgateway refuses a text whose last line has no line end.
         if !body.ends_with('\n') {
             body.push('\n');
         }
@@ -91,8 +90,8 @@ impl Gateway {
     }
 }
 
-/// What a status means for an entry. Credentials, a wrong path and a moved gateway can be fixed while the
-/// entry waits; what a gateway finds wrong with the push itself can't.
+/// The meaning of a status for an entry. Wrong credentials, a wrong path and a moved gateway can be fixed
+/// while the entry waits. A push that the gateway refuses can't.
 fn verdict(status: StatusCode, words: &str) -> Result<(), NotSent> {
     let said = status_and_words(status.as_u16(), words);
     match status.as_u16() {
@@ -113,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn the_group_is_in_the_path_below_the_gateways_own() {
+    fn the_group_path_follows_the_path_of_the_gateway() {
         let gateway =
             Gateway::new(Url::parse("http://me:pw@h:1/p/?x=1").unwrap(), Credentials::default()).unwrap();
         let request = gateway.request(&entry(&[("job", "a/b"), ("instance", "h")])).unwrap();

@@ -1,4 +1,4 @@
-//! Labels of a group, as `--label NAME=VALUE` gives them. Pure.
+//! Labels of a group, as `--label NAME=VALUE` gives them. No I/O.
 
 /// Reads `NAME=VALUE`. The rules are those of a gateway's path: a name of the old pattern, not beginning
 /// with `__`, and not `job`, which has a flag of its own.

@@ -1,11 +1,14 @@
-//! The commands `narthex push` (one push from a script) and `narthex exec` (a command, and a push of how it went).
+//! The commands `narthex push` (one push from a script) and `narthex exec` (a command, and a push of how it
+//! went).
 //!
 //! They promise:
-//! - **A job never fails because of its metrics**: `exec` ends with the exit code of the command that it runs.
-//! - **Nothing is lost while a target can't be reached**: what could not be sent waits in the [`spool`], in order.
+//! - **A job never fails because of its metrics**: `exec` ends with the exit code of the command that it
+//!   runs.
+//! - **Nothing is lost while a target can't be reached**: entries that could not be sent wait in the
+//!   [`spool`], in order, up to its limits.
 //!
-//! Both make entries ([`entry`]); the [`courier`] sends them to a [`target`], and keeps in the spool what it could not
-//! send. Start at [`run`] and [`exec::run`].
+//! Both commands make entries ([`entry`]). The [`courier`] sends them to a [`target`], and keeps those that
+//! could not be sent in the spool. Start at [`run`] and [`exec::run`].
 
 pub mod args;
 pub mod courier;
@@ -33,7 +36,6 @@ use std::io::{IsTerminal, Read};
 /// The most bytes that are read from standard input.
 pub const STDIN_BYTES_MAX: u64 = 8 << 20;
 
-/// Pushes once.
 pub async fn run(args: PushArgs) -> Result<(), Failure> {
     if args.job.is_empty() {
         return Err(Failure::usage("--job is empty: a gateway tells groups apart by it"));
@@ -84,14 +86,14 @@ pub async fn run(args: PushArgs) -> Result<(), Failure> {
     }
 }
 
-/// The arguments as text.
+/// The values from the arguments in the text format.
 fn write_text(args: &PushArgs) -> Result<String, Failure> {
     let parsed: Result<Vec<_>, _> = args.values.iter().map(|text| expression::parse(text)).collect();
     let families = parsed.and_then(|parsed| expression::families(parsed, args.kind.into()));
     Ok(formats::text::encode(&families.map_err(Failure::usage)?))
 }
 
-/// What to do about a compressed text. `push` has no headers, which the hint of an HTTP input names.
+/// The advice for a compressed text. The hint of an HTTP input names a header, and `push` has no headers.
 fn compressed(text: &[u8]) -> Option<String> {
     let Hint::Compressed(encoding) = formats::hint::compressed(text)? else { return None };
     let command = match encoding {
@@ -104,7 +106,8 @@ fn compressed(text: &[u8]) -> Option<String> {
     ))
 }
 
-/// Standard input. Read once here, so that a mistake shows now and not when the spool is drained.
+/// Reads and checks standard input, so that a mistake is reported by this push and not by a later one that
+/// sends the spool.
 fn read_text(kind: Kind, is_added: bool) -> Result<String, Failure> {
     if kind != Kind::Untyped {
         return Err(Failure::usage("--type is for values given as arguments; in a text, write # TYPE lines"));

@@ -1,8 +1,7 @@
-//! Sentences about entries that were in the spool: what a delivery did with them.
+//! Messages about older entries from the spool: what a delivery did with them.
 
 use crate::spool::PARKED_RETRY;
 
-/// What happened to older entries.
 #[derive(Default)]
 pub(crate) struct Older {
     pub(crate) refused: Vec<String>,
@@ -13,7 +12,7 @@ pub(crate) struct Older {
 }
 
 impl Older {
-    /// In sentences.
+    /// Writes the messages.
     pub(crate) fn tell(self, notes: &mut Vec<String>) {
         let pushes = |count: usize| if count == 1 { "1 push".to_string() } else { format!("{count} pushes") };
         let were = |count: usize| if count == 1 { "was" } else { "were" };

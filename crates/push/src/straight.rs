@@ -17,14 +17,13 @@ use remote::client::{Client, Post};
 use remote::stats::Counter;
 use std::time::SystemTime;
 
-/// A remote-write endpoint.
 #[derive(Debug)]
 pub(crate) struct Straight {
     client: Client,
 }
 
 impl Straight {
-    /// Nothing is connected yet.
+    /// Makes a client without connecting to the endpoint.
     pub(crate) fn new(url: Url, credentials: Credentials) -> Result<Self, ClientError> {
         let mut config = RemoteWrite::to(url);
         credentials.give_to(&mut config);
@@ -32,7 +31,6 @@ impl Straight {
         Ok(Straight { client: Client::new(&config)? })
     }
 
-    /// Sends an entry.
     pub(crate) async fn send(&self, entry: &Entry) -> Result<(), NotSent> {
         let batch = batch(entry).map_err(NotSent::Never)?;
         for protocol in [Protocol::V2, Protocol::V1] {
@@ -52,7 +50,7 @@ impl Straight {
     }
 }
 
-/// A request without an answer.
+/// The result of a request that got no answer.
 pub(crate) fn not_answered(failure: http_client::Failure) -> NotSent {
     match failure.kind {
         FailureKind::Unreachable => NotSent::Later(failure.words),
@@ -62,7 +60,7 @@ pub(crate) fn not_answered(failure: http_client::Failure) -> NotSent {
     }
 }
 
-/// What an answer means; `None` if the other version is to be tried.
+/// The meaning of an answer. `None` means that the other version of the protocol is to be tried.
 fn judge(answer: &Answer, sent: Sent) -> Option<Result<(), NotSent>> {
     let words = answer.shown_for(sent.kinds);
     Some(match verdict(answer, sent, false, Resend::default())? {
@@ -79,8 +77,8 @@ fn judge(answer: &Answer, sent: Sent) -> Option<Result<(), NotSent>> {
     })
 }
 
-/// The entry's text with its labels and time. An error was found when it was pushed, if it was pushed by
-/// this version.
+/// The batch of an entry's text, with its labels and time. An entry that was pushed by this version has been
+/// checked already, so it gives no error.
 fn batch(entry: &Entry) -> Result<Batch, String> {
     let extra: Vec<_> = entry.labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let mut options = ParseOptions::new(Format::Text, entry.at);
@@ -91,7 +89,7 @@ fn batch(entry: &Entry) -> Result<Batch, String> {
 
 fn encode(batch: &Batch, protocol: Protocol) -> Result<Bytes, String> {
     let mut encoder = Encoder::new(protocol);
-    // Points of one series follow each other in a request, by time.
+    // A request holds the points of a series together, ordered by time.
     let mut order: Vec<_> = batch.points.iter().collect();
     order.sort_by_key(|point| (batch.labels(point.series).as_bytes(), point.timestamp));
     let mut last = None;

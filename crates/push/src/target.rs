@@ -1,4 +1,4 @@
-//! Where a push goes, and what came of sending it there.
+//! The target of a push, and the result of sending an entry to it.
 
 use crate::args::TargetArgs;
 use crate::credentials::{Credentials, with_flag};
@@ -10,10 +10,9 @@ use command::{Failure, Lookup};
 use http_client::url::{Url, UrlError, without_password};
 use http_client::{ClientError, FetchError};
 
-/// The gateway unless told otherwise: the narthex on this machine.
+/// The default gateway: narthex on this machine.
 pub const DEFAULT_GATEWAY: &str = "http://127.0.0.1:9091";
 
-/// A target.
 #[derive(Debug)]
 pub(crate) struct Target {
     url: Url,
@@ -24,28 +23,29 @@ pub(crate) struct Target {
 enum Sender {
     Gateway(Box<Gateway>),
     Straight(Box<Straight>),
-    /// A file that a flag names can't be used: entries wait in the spool until it can.
+    /// A file that a flag names can't be used. Entries wait in the spool until it can.
     Unusable {
         is_straight: bool,
         reason: String,
     },
 }
 
-/// A target with what its spool is called.
+/// A target with the names of its spools.
 #[derive(Debug)]
 pub(crate) struct Chosen {
     pub(crate) target: Target,
-    /// The spool's folder: the same for the same target, whatever its password is.
+    /// The name of the spool's folder. It does not depend on the target's password.
     pub(crate) key: String,
-    /// The spool's folder of the same port without TLS, if the target has TLS. Both can't be right, so what waits
-    /// there was for this target.
+    /// The name of the spool's folder for the same port without TLS, if the target uses TLS. One port can't
+    /// serve both, so the entries in that folder were meant for this target.
     pub(crate) key_without_tls: Option<String>,
 }
 
 impl Target {
-    /// The target that flags and environment name. Flags win over variables, a gateway over an endpoint.
+    /// The target that the flags and the environment name. Flags take precedence over variables, a gateway
+    /// over an endpoint.
     pub(crate) fn choose(args: &TargetArgs, environment: Lookup<'_>) -> Result<Chosen, Failure> {
-        // A variable that is set to nothing is not set.
+        // An empty variable counts as not set.
         let variable = |name: &str| environment(name).filter(|value| !value.trim().is_empty());
         let straight = match (&args.to, &args.to_file, &args.gateway) {
             (Some(url), _, _) => Some(("--to", url.clone())),
@@ -82,7 +82,6 @@ impl Target {
         Ok(Chosen::new("gateway", Target { url, sender }, &text, args.user.as_deref()))
     }
 
-    /// Sends an entry.
     pub(crate) async fn send(&self, entry: &Entry) -> Result<(), NotSent> {
         match &self.sender {
             Sender::Gateway(gateway) => gateway.send(entry).await,
@@ -91,12 +90,12 @@ impl Target {
         }
     }
 
-    /// Whether it is a remote-write endpoint.
+    /// Returns true if the target is a remote-write endpoint.
     pub(crate) fn is_straight(&self) -> bool {
         matches!(self.sender, Sender::Straight(_) | Sender::Unusable { is_straight: true, .. })
     }
 
-    /// Its URL, for people.
+    /// The target's URL without the password, for messages.
     pub(crate) fn shown(&self) -> String {
         self.url.redacted()
     }
@@ -124,14 +123,14 @@ impl Chosen {
     }
 }
 
-/// A gateway's URL; without a scheme `http` is meant.
+/// Parses a gateway's URL. The default scheme is `http`.
 fn gateway_url(text: &str) -> Result<Url, UrlError> {
     let text = text.trim();
     if text.contains("://") { Url::parse(text) } else { Url::parse(&format!("http://{text}")) }
 }
 
-/// What tells targets apart: kind, address, path, parameters and user, but not the password, so that what
-/// waits is still sent when that was changed.
+/// The name of a target's spool: kind, address, path, parameters and user. The password is left out, so that
+/// waiting entries are still sent after it was changed.
 fn key(kind: &str, uri: &str, text: &str, user: Option<&str>) -> String {
     let authority = text.split("://").last().unwrap_or_default().split(['/', '?', '#']).next();
     let in_url = authority.and_then(|authority| authority.rsplit_once('@')).map(|(user, _)| user);
@@ -182,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_can_not_be_used_is_named_with_its_flag() {
+    fn an_unusable_file_is_reported_with_its_flag() {
         let file = || Some("/no.pem".into());
         for (flag, args) in [
             ("--ca-file", TargetArgs { ca_file: file(), ..TargetArgs::default() }),
@@ -199,7 +198,7 @@ mod tests {
                 assert!(said.starts_with(&format!("{kind}: {flag}: /no.pem: No such file")), "{said}");
             }
         }
-        // These are read again for each push to a gateway.
+        // These files are read again for each push to a gateway.
         for (flag, args) in [
             (
                 "--password-file",
@@ -213,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_has_one_spool_whatever_its_password() {
+    fn the_spool_does_not_depend_on_the_password() {
         let of = |text: &str| key("gateway", &Url::parse(text).unwrap().uri().to_string(), text, None);
         assert_eq!(of("http://a:1@h/"), of("http://a:2@h/"));
         assert_eq!(of("http://a:1@h/"), key("gateway", "http://h/", "http://h/", Some("a")));
@@ -224,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_with_tls_takes_over_what_waits_for_it_without() {
+    fn a_tls_target_takes_over_the_spool_without_tls() {
         let choose = |url: &str| {
             let args = TargetArgs { gateway: Some(url.into()), ..TargetArgs::default() };
             Target::choose(&args, &|_| None).unwrap()
@@ -232,7 +231,7 @@ mod tests {
         let with = choose("https://h:9091/p");
         assert_eq!(with.key_without_tls, Some(choose("http://h:9091/p").key));
         assert_eq!(choose("http://h:9091/p").key_without_tls, None);
-        // These are two ports.
+        // The two URLs have different ports.
         assert_eq!(choose("https://h/p").key_without_tls, None);
     }
 }

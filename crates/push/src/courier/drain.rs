@@ -1,9 +1,9 @@
-//! Sending the entries that wait. Only the process that has the turn does this.
+//! Sends the waiting entries. Only the process that has the turn does this.
 //!
-//! An entry may be one that the target always fails on (5xx). After [`FAILURES_BEFORE_PROBE`] deliveries that
-//! ended at it, the entries behind it are sent, at most [`PROBES_MAX`], until the target accepts one. The entries
-//! before that one are then sent again, and parked if the target fails on them, so that they hold nothing up (see
-//! [`crate::spool`]).
+//! The target may fail on every try of one entry (5xx). After [`FAILURES_BEFORE_PROBE`] deliveries that
+//! stopped at the same entry, the entries behind it are sent, at most [`PROBES_MAX`], until the target
+//! accepts one. The entries that failed are then sent once more. Those that fail again are parked, so that
+//! they delay no others (see [`crate::spool`]).
 
 use super::PATIENCE;
 use super::{Courier, Held, held_by};
@@ -12,21 +12,22 @@ use crate::older::Older;
 use crate::spool::{Number, Spool};
 use std::time::Instant;
 
-/// How many deliveries end at an entry that the target fails on before another entry is tried instead. Until
-/// then the order is kept, as after an outage of the target.
+/// The number of deliveries that stop at a failing entry before another entry is tried instead. Until then
+/// the order is kept, because the target may be down as a whole.
 pub const FAILURES_BEFORE_PROBE: u32 = 3;
-/// The most entries that are sent behind a failing one to find out whether the target fails or the entry.
+/// The most entries behind a failing one that are sent to find out whether the target or the entry is at
+/// fault.
 pub const PROBES_MAX: usize = 16;
 
-/// How sending the entries that wait ended.
+/// The result of sending the waiting entries.
 pub(super) enum Drained {
     All,
     Stuck(Held),
-    /// The target failed again on the oldest entry, and no other one waits that could tell why.
+    /// The target failed again on the oldest entry, and no other entry waits that could be tried instead.
     Failing(Suspect),
 }
 
-/// An entry that the target fails on, perhaps because of the entry.
+/// An entry that the target fails on. The cause may be the entry itself.
 pub(super) struct Suspect {
     number: Number,
     entry: Entry,
@@ -34,7 +35,7 @@ pub(super) struct Suspect {
 }
 
 impl Courier {
-    /// Sends what waits, oldest first. For the process that has the turn.
+    /// Sends the waiting entries, oldest first. The caller must have the turn.
     pub(super) async fn drain(&self, spool: &Spool, notes: &mut Vec<String>, deadline: Instant) -> Drained {
         let mut older = Older::default();
         let end = self.drain_into(spool, &mut older, deadline).await;
@@ -61,14 +62,16 @@ impl Courier {
             if spool.count_failure(number) < FAILURES_BEFORE_PROBE {
                 return Err(Held::later(reason));
             }
-            // Is it the target that fails, or this entry? Entries behind it tell. Several in a row may be at fault.
+            // Entries behind this one show whether the target or this entry is at fault. Several in a row may
+            // be at fault.
             let mut suspects = vec![Suspect { number, entry, reason }];
             let mut last = number;
             loop {
                 let next = spool.next(last + 1).map_err(|error| Held::later(error.to_string()))?;
                 let probe = match next {
                     Some((number, Some(entry))) => Some((number, entry)),
-                    // The push's own entry may tell. It must not overtake entries that may still be sent.
+                    // The push's own entry can be tried instead. It must not overtake entries that may still
+                    // be sent.
                     _ if suspects.len() == 1 => return Ok(Drained::Failing(suspects.swap_remove(0))),
                     _ => None,
                 };
@@ -87,8 +90,8 @@ impl Courier {
         }
     }
 
-    /// Sends an entry although the target fails on the oldest one that waits; parks that one if the target
-    /// takes this one.
+    /// Sends `entry` although the target fails on the oldest waiting entry. If the target accepts `entry`,
+    /// the oldest one is tried once more and parked if it fails again.
     pub(super) async fn send_beside(
         &self,
         spool: &Spool,
@@ -107,7 +110,7 @@ impl Courier {
         sent
     }
 
-    /// The target took another entry: tries this one once more, and parks it where that fails again.
+    /// Tries an entry once more after the target accepted another one, and parks it if it fails again.
     async fn try_again_or_park(
         &self,
         spool: &Spool,
@@ -123,7 +126,7 @@ impl Courier {
         Ok(())
     }
 
-    /// Removes an entry that is settled. Returns the reason where the target failed on it.
+    /// Removes an entry that was delivered or refused. Returns the reason if the target failed on it.
     fn settle(
         &self,
         spool: &Spool,
@@ -141,15 +144,16 @@ impl Courier {
         remove(spool, number).map(|()| None)
     }
 
-    /// A gateway has this entry: a parked one of the same group must not come after it.
+    /// Removes parked entries of the same group after a gateway accepted this entry: they are older and must
+    /// not be sent after it.
     pub(super) fn replace_parked(&self, spool: &Spool, entry: &Entry, older: &mut Older) {
         if !self.target.is_straight() {
             older.replaced += spool.remove_parked_of(&entry.labels).unwrap_or(0);
         }
     }
 
-    /// Tries parked entries again that have rested long enough. For the process that has the turn, once all
-    /// others are sent.
+    /// Retries the parked entries that are due. The caller must have the turn and have sent all other
+    /// entries.
     pub(super) async fn retry_parked(&self, spool: &Spool, notes: &mut Vec<String>, deadline: Instant) {
         let mut older = Older::default();
         for (number, entry) in spool.parked_due().unwrap_or_default() {

@@ -1,8 +1,8 @@
-//! Sends entries to a target, and keeps them in its spool where that can't be done.
+//! Sends entries to a target, and keeps them in its spool if they can't be sent.
 //!
-//! The process that has the turn first sends the entries that wait, oldest first (`drain`), then its own. If that
-//! takes longer than [`PATIENCE`], its entry joins the spool. Nothing here ends the program: a `Report` says what
-//! went wrong.
+//! The process that has the turn first sends the waiting entries, oldest first (`drain`), then its own. If
+//! that takes longer than [`PATIENCE`], its own entry is added to the spool. No function here ends the
+//! program: a `Report` says what went wrong.
 
 mod drain;
 mod place;
@@ -21,31 +21,30 @@ use command::Lookup;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// How long one delivery may take before what is left waits for the next; a request under way then is
-/// still awaited ([`crate::entry::REQUEST_TIMEOUT`]).
+/// The longest time for one delivery. Entries that are left wait for the next delivery. A request that is in
+/// flight at the end of this time is still awaited ([`crate::entry::REQUEST_TIMEOUT`]).
 pub const PATIENCE: Duration = Duration::from_secs(10);
-/// How long to wait while another process is sending.
+/// The longest wait for the turn while another process is sending.
 pub const TURN_PATIENCE: Duration = Duration::from_secs(5);
-/// After a failure the target is not asked again for so long; what comes meanwhile joins the spool at once.
+/// The pause after a failure. Entries that are delivered during it are added to the spool without a request.
 const FAILURE_HOLDS: Duration = Duration::from_secs(10);
 
 /// The result of delivering an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// The target has it.
     Delivered,
-    /// It waits in the spool.
+    /// The entry waits in the spool.
     Kept {
-        /// Why it could not be sent.
+        /// Why the entry could not be sent.
         reason: String,
-        /// Entries there, this one included.
+        /// The number of waiting entries, this one included.
         waiting: usize,
-        /// Whether somebody has to fix credentials, a certificate or the URL before it can be sent.
+        /// True if the entry can be sent only after the user has fixed credentials, a certificate or the URL.
         denied: bool,
     },
-    /// The target refuses it for good.
+    /// The target refused the entry for good.
     Refused(String),
-    /// It could neither be sent nor kept.
+    /// The entry could neither be sent nor kept.
     Lost(String),
 }
 
@@ -71,7 +70,7 @@ pub(crate) struct Courier {
 #[derive(Debug, Clone)]
 struct Held {
     reason: String,
-    /// Whether waiting does not help; see [`Outcome::Kept`].
+    /// True if waiting does not help; see [`Outcome::Kept`].
     denied: bool,
 }
 
@@ -82,8 +81,8 @@ impl Held {
 }
 
 impl Courier {
-    /// A courier for the target that flags and environment name. A spool that can't be used is no error
-    /// until it is needed.
+    /// A courier for the target that the flags and the environment name. A spool that can't be used is an
+    /// error only once an entry has to be kept.
     pub(crate) fn new(args: &TargetArgs, environment: Lookup<'_>) -> Result<Courier, Failure> {
         let Chosen { target, key, key_without_tls } = Target::choose(args, environment)?;
         let base = match &args.spool {
@@ -98,12 +97,11 @@ impl Courier {
         Ok(Courier { target, spool, earlier, failed: None })
     }
 
-    /// The target.
     pub(crate) fn target(&self) -> &Target {
         &self.target
     }
 
-    /// The target's spool, for people.
+    /// The path of the target's spool, for messages.
     pub(crate) fn spool_shown(&self) -> String {
         self.spool.as_ref().map_or_else(String::clone, |spool| spool.folder().display().to_string())
     }
@@ -121,8 +119,8 @@ impl Courier {
         Report { outcome, notes }
     }
 
-    /// Sends the entries that wait, then this one. It is not kept if that can't be done now: a later one replaces
-    /// it.
+    /// Sends the waiting entries, then this one. This entry is not added to the spool if it can't be sent: a
+    /// later entry replaces it.
     pub(crate) async fn try_now(&mut self, entry: &Entry) {
         let mut notes = Vec::new();
         let Ok(spool) = &self.spool else {
@@ -160,7 +158,8 @@ impl Courier {
         };
         let Some(turn) = turn else {
             let outcome = self.keep(spool, entry, Held::later("another push is under way"), notes).await;
-            // The other one may have left between our last try and our adding.
+            // The other process may have given up the turn between our attempt to take it and the addition of
+            // our entry.
             if let Ok(Some(turn)) = spool.turn(Duration::ZERO).await {
                 self.leave(turn, notes, deadline).await;
                 if spool.waiting() == 0 {
@@ -199,7 +198,7 @@ impl Courier {
         outcome
     }
 
-    /// Gives the turn up. Entries that other processes added meanwhile are sent first.
+    /// Gives up the turn. Entries that other processes added meanwhile are sent first.
     async fn leave(&self, turn: Turn, notes: &mut Vec<String>, deadline: Instant) {
         let Ok(spool) = &self.spool else { return };
         let mut turn = turn;
@@ -222,7 +221,8 @@ impl Courier {
         }
     }
 
-    /// Without a spool: `trouble` is what is wrong with it.
+    /// Sends an entry that can't be kept because the spool can't be used. `trouble` says why it can't be
+    /// used.
     async fn send_or_lose(&self, entry: &Entry, trouble: Option<String>) -> Outcome {
         let trouble = trouble.or_else(|| self.spool.as_ref().err().cloned()).unwrap_or_default();
         match self.target.send(entry).await {

@@ -6,8 +6,8 @@ use command::data_dir::DataDirError;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The spool where no flag names one. The state folder of a unit of systemd belongs to the job, so the spool is a
-/// folder in it.
+/// The default folder of the spool, used if no flag names one. The state folder of a systemd unit belongs to
+/// the job, so the spool is a subfolder of it.
 pub(super) fn default_spool(environment: Lookup<'_>) -> Result<PathBuf, DataDirError> {
     let state = command::data_dir::default_path(environment)?;
     let of_unit = environment("STATE_DIRECTORY").is_some_and(|paths| paths.starts_with('/'));
@@ -22,7 +22,7 @@ pub(super) async fn take_over(base: &Path, from: &str, spool: &Spool) -> Result<
         return Ok(dropped);
     }
     let from = Spool::open(base, from, "")?;
-    // Another process that has the turn is sending from there.
+    // Without the turn, another process is sending from that spool.
     let Some(_turn) = from.turn(Duration::ZERO).await? else { return Ok(dropped) };
     while let Some((number, Some(entry))) = from.oldest()? {
         dropped += spool.add(&entry).await?.dropped;

@@ -1,7 +1,7 @@
-//! The metrics of a job, and when each is pushed. Pure.
+//! The metrics of a job, for each of its pushes. No I/O.
 //!
-//! A push by POST replaces only the families that it names. So after a failed run the time of the last success stays,
-//! and a heartbeat changes only itself.
+//! A push by POST replaces only the families that it names. So the time of the last success is kept after a
+//! failed run, and a heartbeat changes only its own families.
 
 use super::tree::Cpu;
 use model::{Family, MetricType};
@@ -19,17 +19,17 @@ pub(super) struct Ended {
     pub(super) peak_memory_bytes: Option<u64>,
 }
 
-/// A job begins, at so many milliseconds since 1970.
+/// The metrics of a job that starts at `at`, in milliseconds since 1970.
 pub(super) fn start(at: i64) -> Vec<Family> {
     vec![last_start(at), running(true), heartbeat(at)]
 }
 
-/// A job still runs.
+/// The metrics of a heartbeat.
 pub(super) fn beat(at: i64) -> Vec<Family> {
     vec![running(true), heartbeat(at)]
 }
 
-/// A job has ended. Its start is told again, in case that push was lost.
+/// The metrics of a job that has ended. They repeat its start, in case that push was lost.
 pub(super) fn end(started: i64, ended: &Ended) -> Vec<Family> {
     let mut families = vec![
         last_start(started),

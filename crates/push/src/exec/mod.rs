@@ -1,8 +1,8 @@
 //! `narthex exec`: runs a command and pushes how it went.
 //!
-//! The command comes first. It is started before anything is pushed, and pushes are sent while it runs. A push that
-//! fails never changes the exit code. Only the last push delays the end, by at most [`crate::courier::PATIENCE`] and one
-//! request.
+//! The command is started before anything is pushed, and pushes are sent while it runs. A push that fails
+//! never changes the exit code. Only the last push delays the end, by at most [`crate::courier::PATIENCE`]
+//! and one request.
 
 pub mod args;
 mod gauges;
@@ -27,14 +27,14 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tree::{Cpu, Roots, Sampler, own_cgroup};
 
-/// The exit code where there is no such command, as shells have it.
+/// The exit code for a command that does not exist, as in shells.
 const NOT_FOUND: u8 = 127;
-/// The exit code where it can't be run.
+/// The exit code for a command that can't be run.
 const NOT_RUNNABLE: u8 = 126;
-/// Added to the number of the signal that ended the command.
+/// Added to the number of the signal that ended the command to make the exit code.
 const SIGNALED: i32 = 128;
 
-/// Runs the command; its exit code.
+/// Runs the command and returns its exit code.
 pub async fn run(args: ExecArgs) -> ExitCode {
     let clock = SystemClock::new();
     let job = Job::start(&args.command, &clock);
@@ -55,14 +55,14 @@ pub async fn run(args: ExecArgs) -> ExitCode {
             }
         }
     };
-    // The thread that waits never ends without saying how the command did, except by a bug of ours.
+    // The waiting thread always sends the result, unless it has a bug.
     let Ok(ended) = ended else { return ExitCode::from(NOT_RUNNABLE) };
     reporter.push(ended.at, gauges::end(started, &ended)).await;
     reporter.tell();
     ExitCode::from(ended.code)
 }
 
-/// A command that was started, or could not be.
+/// A command that was started, or that could not be started.
 struct Job {
     /// Milliseconds since 1970.
     started: i64,
@@ -73,7 +73,8 @@ impl Job {
     fn start(command: &[std::ffi::OsString], clock: &SystemClock) -> Job {
         let roots = Roots::default();
         let caught = Caught::new();
-        // Orphans of the job fall to us, so that they still count. Where that is not allowed they don't.
+        // Become the subreaper of the job's orphans, so that they are measured, too. Where this is not
+        // allowed, orphans are not counted.
         let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
         let cgroup = own_cgroup(&roots, rustix::process::getpid());
         let cpu_before = Cpu::of_children(&roots);
@@ -81,7 +82,7 @@ impl Job {
         let (started, since) = (clock.now_ms(), std::time::Instant::now());
         let (program, arguments) = match command.split_first() {
             Some((program, arguments)) => (program.as_os_str(), arguments),
-            // clap asks for one.
+            // clap requires at least one argument.
             None => (std::ffi::OsStr::new(""), command),
         };
         match start::spawn(program, arguments) {
@@ -115,7 +116,8 @@ impl Job {
     }
 }
 
-/// Waits for the command's end. Only once no more signals go to it is it reaped and its number free.
+/// Waits for the command's end. The command is reaped only after signals are no longer passed on, because its
+/// process number can then be reused.
 fn wait(pid: Pid, receiver: &Receiver) -> Option<WaitStatus> {
     let ended = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
     while matches!(waitid(WaitId::Pid(pid), ended), Err(Errno::INTR)) {}
@@ -129,7 +131,7 @@ fn wait(pid: Pid, receiver: &Receiver) -> Option<WaitStatus> {
     }
 }
 
-/// The exit code that stands for a status, as in shells.
+/// The exit code for a wait status, as in shells.
 fn code(status: Option<WaitStatus>) -> u8 {
     let code = status.and_then(|status| {
         status.exit_status().or_else(|| status.terminating_signal().map(|number| SIGNALED + number))
@@ -137,13 +139,13 @@ fn code(status: Option<WaitStatus>) -> u8 {
     code.and_then(|code| u8::try_from(code).ok()).unwrap_or(NOT_RUNNABLE)
 }
 
-/// Pushes what is to be told of the job, and remembers what went wrong with that.
+/// Pushes the job's metrics, and remembers what went wrong with the pushes.
 struct Reporter {
     courier: Result<Courier, String>,
     labels: BTreeMap<String, String>,
-    /// Of the last push, as no two may have the same.
+    /// The time of the last push. Two pushes must not have the same time.
     last_at: i64,
-    /// What came of the last push, where that is worth a word.
+    /// Why the last push was not delivered; `None` if it was.
     trouble: Option<String>,
     notes: Vec<String>,
 }
@@ -161,7 +163,7 @@ impl Reporter {
         Reporter { courier, labels, last_at: i64::MIN, trouble: None, notes: Vec::new() }
     }
 
-    /// Delivers or keeps.
+    /// Delivers the metrics or keeps them in the spool.
     async fn push(&mut self, at: i64, families: Vec<Family>) {
         let entry = self.entry(at, &families);
         let courier = match &mut self.courier {
@@ -185,7 +187,7 @@ impl Reporter {
         };
     }
 
-    /// Delivers now or not at all: the next one says the same.
+    /// Delivers a heartbeat if that is possible now. It is not kept: the next heartbeat replaces it.
     async fn beat(&mut self, at: i64, families: Vec<Family>) {
         let entry = self.entry(at, &families);
         if let Ok(courier) = &mut self.courier {
@@ -199,7 +201,7 @@ impl Reporter {
         Entry { at: self.last_at, labels: self.labels.clone(), ttl: None, add: None, body }
     }
 
-    /// Tells what went wrong, in one line.
+    /// Prints what went wrong, in one line.
     fn tell(&self) {
         let parts: Vec<_> = self.trouble.iter().chain(&self.notes).map(String::as_str).collect();
         if !parts.is_empty() {

@@ -1,8 +1,8 @@
 //! Passes signals on to the command.
 //!
-//! A signal that the kernel sends (Ctrl-C, a terminal that is closed) reaches the whole process group at once, the
-//! command included. So only signals that another process sent to this one are passed on: some programs end at once at
-//! the second signal.
+//! A signal from the kernel (Ctrl-C, a terminal that is closed) reaches the whole process group at once, the
+//! command included. So only signals that another process sent to this one are passed on: some programs exit
+//! immediately at the second signal.
 
 use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::iterator::SignalsInfo;
@@ -14,16 +14,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 const PASSED: [Signal; 6] =
     [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT, Signal::USR1, Signal::USR2];
 
-/// From now on these signals don't end this process.
+/// The caught signals. As long as this value exists, they don't end this process.
 pub(super) struct Caught(SignalsInfo<WithOrigin>);
 
-/// The command while it may be sent signals: until it is reaped, when its number may become another's.
+/// The command's process number as long as signals may be sent to it. It is removed before the command is
+/// reaped, because another process may then get the same number.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Receiver(Arc<Mutex<Option<Pid>>>);
 
 impl Caught {
-    /// Catches them, before the command starts, so that none is missed. Those that are ignored stay ignored
-    /// here and for the command, which `nohup` relies on.
+    /// Catches the signals. This is called before the command starts, so that no signal is missed. Ignored
+    /// signals stay ignored in this process and in the command: `nohup` relies on that.
     pub(super) fn new() -> std::io::Result<Self> {
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         let ignored = ignored(&status);
@@ -31,7 +32,7 @@ impl Caught {
         SignalsInfo::new(caught).map(Caught)
     }
 
-    /// Passes them on, from a thread of its own.
+    /// Passes the signals on, in a thread of its own.
     pub(super) fn pass_on_to(mut self, receiver: Receiver) {
         std::thread::spawn(move || {
             for origin in &mut self.0 {
@@ -44,12 +45,12 @@ impl Caught {
 }
 
 impl Receiver {
-    /// The command has started.
+    /// Sets the command's process number after its start.
     pub(super) fn is(&self, pid: Pid) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(pid);
     }
 
-    /// The command has ended and is about to be reaped.
+    /// Removes the command's process number. It has ended and is about to be reaped.
     pub(super) fn is_gone(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
@@ -58,7 +59,7 @@ impl Receiver {
         let guard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let signal = PASSED.iter().find(|signal| signal.as_raw() == number);
         if let (Some(pid), Some(signal)) = (*guard, signal) {
-            // It may be another user's by now (sudo); then the signal is not ours to send.
+            // The command may run as another user by now (sudo); then we may not send it a signal.
             let _ = kill_process(pid, *signal);
         }
     }

@@ -9,12 +9,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
-/// The most bytes of a file that are looked at to tell a script from a program for another machine.
+/// The most bytes of a file that are read to tell a script from a program for another machine.
 const LOOK_BYTES: u64 = 4096;
-/// Where commands are looked for where there is no `PATH`.
+/// The search path for commands if `PATH` is not set.
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
 
-/// Starts the command.
 pub(super) fn spawn(program: &OsStr, arguments: &[OsString]) -> io::Result<Child> {
     match Command::new(program).args(arguments).spawn() {
         Err(error) if error.raw_os_error() == Some(Errno::NOEXEC.raw_os_error()) => {
@@ -37,12 +36,13 @@ fn find(program: &OsStr, path: &OsStr) -> Option<PathBuf> {
     std::env::split_paths(path).map(|folder| absolute(&folder.join(program))).find(runs)
 }
 
-/// So that a name that begins with `-` is not taken for an option.
+/// Makes the path one that does not begin with `-`, so that a shell does not take it for an option.
 fn absolute(path: &Path) -> PathBuf {
     if path.is_absolute() { path.to_path_buf() } else { Path::new(".").join(path) }
 }
 
-/// Whether a file is text, judged by its first line as shells do: programs have a zero byte there.
+/// Returns true if a file is text. Like shells, this looks for a zero byte in the first line: programs have
+/// one there.
 fn is_text(file: &Path) -> bool {
     let mut line = Vec::new();
     let read = std::fs::File::open(file)

@@ -1,10 +1,11 @@
 //! Memory and processor time of a job with all its descendants.
 //!
-//! **Memory** is the peak. If this process has a cgroup to itself when the job starts (a systemd unit, a container), it is
-//! `memory.peak` of the cgroup. That counts what the kernel charges to the cgroup: also the page cache, and the few MiB of
-//! this process. Otherwise the resident memory of all descendants is added up, often at first and then every second. So a
-//! short spike of several processes can be missed, and memory that they share counts for each of them. The peak of a
-//! single process is exact, since the kernel keeps it.
+//! **Memory** is the peak. If this process has a cgroup to itself when the job starts (a systemd unit, a
+//! container), it is `memory.peak` of the cgroup. This file has all memory that the kernel charges to the
+//! cgroup, including the page cache and the few MiB of this process. Otherwise the resident memory of all
+//! descendants is added up, at intervals that grow from 10 ms to 1 s. So a short spike of several processes
+//! can be missed, and memory that they share counts for each of them. The peak of a single process is exact,
+//! since the kernel keeps it.
 //!
 //! Orphans stay in the tree: this process is their subreaper.
 
@@ -16,14 +17,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// The first pause between two samples; each is twice the one before.
+/// The first pause between two samples. Each pause is twice the one before.
 const PAUSE_MIN: Duration = Duration::from_millis(10);
-/// The longest pause.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
-/// The most processes that are looked at in one sample.
+/// The most processes that are read in one sample.
 const PROCESSES_MAX: usize = 10_000;
 
-/// Where the kernel shows processes and cgroups.
+/// Where procfs and cgroupfs are mounted.
 #[derive(Debug, Clone)]
 pub(super) struct Roots {
     pub(super) proc: PathBuf,
@@ -36,7 +36,7 @@ impl Default for Roots {
     }
 }
 
-/// Seconds of processor time of the children that were waited for, and theirs.
+/// Processor time in seconds of the children that were waited for, with their descendants.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(super) struct Cpu {
     pub(super) user: f64,
@@ -44,19 +44,19 @@ pub(super) struct Cpu {
 }
 
 impl Cpu {
-    /// Those of this process up to now, in steps of the kernel's clock (10 ms).
+    /// The time used by this process' children so far, in steps of the kernel's clock (10 ms).
     pub(super) fn of_children(roots: &Roots) -> Option<Cpu> {
         let text = std::fs::read_to_string(roots.proc.join("self/stat")).ok()?;
         let ticks = rustix::param::clock_ticks_per_second() as f64;
         Cpu::parse(&text).map(|cpu| Cpu { user: cpu.user / ticks, system: cpu.system / ticks })
     }
 
-    /// What was added since `before`.
+    /// The time used after `before` was read.
     pub(super) fn since(self, before: Cpu) -> Cpu {
         Cpu { user: self.user - before.user, system: self.system - before.system }
     }
 
-    /// In ticks.
+    /// Reads user and system time in clock ticks.
     fn parse(stat: &str) -> Option<Cpu> {
         // The second field is the name in parentheses and may contain anything, so count from its end.
         let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(13);
@@ -75,7 +75,7 @@ pub(super) fn own_cgroup(roots: &Roots, pid: Pid) -> Option<PathBuf> {
     let folder = roots.cgroup.join(path);
     let processes = std::fs::read_to_string(folder.join("cgroup.procs")).ok()?;
     let alone = processes.split_whitespace().eq([pid.as_raw_nonzero().to_string()]);
-    // The root cgroup, which is everybody's, has no such file.
+    // The root cgroup, which contains all processes, has no such file.
     let peak = folder.join("memory.peak");
     (alone && peak.is_file()).then_some(peak)
 }
@@ -89,7 +89,7 @@ pub(super) struct Sampler {
 }
 
 impl Sampler {
-    /// Begins. `job` is the command's process; `cgroup` is from [`own_cgroup`].
+    /// Starts sampling. `job` is the command's process; `cgroup` is from [`own_cgroup`].
     pub(super) fn start(roots: Roots, job: Pid, cgroup: Option<PathBuf>) -> Sampler {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
@@ -111,7 +111,7 @@ impl Sampler {
         Sampler { stop, thread, cgroup }
     }
 
-    /// Ends, when the job has: the peak in bytes, unless there was never anything to see.
+    /// Stops sampling after the job's end. Returns the peak in bytes, or `None` if no sample succeeded.
     pub(super) fn stop(self) -> Option<u64> {
         self.stop.store(true, Ordering::Release);
         self.thread.thread().unpark();
@@ -121,7 +121,8 @@ impl Sampler {
     }
 }
 
-/// The resident memory of all descendants of `root` now, or what one of them once had where that is more.
+/// The resident memory in bytes of all descendants of `root` now, or the peak of a single descendant if that
+/// is higher.
 fn memory(roots: &Roots, root: Pid) -> u64 {
     let root = root.as_raw_nonzero().get();
     let (mut now, mut once) = (0, 0);
@@ -140,14 +141,14 @@ fn memory(roots: &Roots, root: Pid) -> u64 {
     now.max(once)
 }
 
-/// The children of a process: of each of its threads.
+/// The child processes of all threads of a process.
 fn children(proc: &Path, pid: i32) -> Vec<i32> {
     let mut all = Vec::new();
     let Ok(tasks) = std::fs::read_dir(proc.join(pid.to_string()).join("task")) else { return all };
     for task in tasks.flatten() {
         match std::fs::read_to_string(task.path().join("children")) {
             Ok(text) => all.extend(text.split_whitespace().filter_map(|pid| pid.parse::<i32>().ok())),
-            // A kernel without that file, or a thread that has just ended.
+            // Either the kernel does not have this file, or the thread has just ended.
             Err(_) if task.path().join("stat").exists() => return children_by_search(proc, pid),
             Err(_) => {}
         }
@@ -155,7 +156,7 @@ fn children(proc: &Path, pid: i32) -> Vec<i32> {
     all
 }
 
-/// The same by looking at every process, for kernels that don't list children.
+/// Finds the child processes by reading every process, for kernels that don't list children.
 fn children_by_search(proc: &Path, parent: i32) -> Vec<i32> {
     let Ok(folder) = std::fs::read_dir(proc) else { return Vec::new() };
     let of_parent = |pid: &i32| {
@@ -170,7 +171,7 @@ fn children_by_search(proc: &Path, parent: i32) -> Vec<i32> {
         .collect()
 }
 
-/// Waits for descendants that fell to this process and have ended; nobody else can. Not for the job.
+/// Waits for orphans that this process adopted and that have ended. The job itself is not waited for here.
 fn reap_orphans(roots: &Roots, job: Pid) {
     for pid in children(&roots.proc, getpid().as_raw_nonzero().get()) {
         if let Some(pid) = Pid::from_raw(pid).filter(|pid| *pid != job) {
@@ -231,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_that_of_all_descendants_without_ones_own() {
+    fn memory_counts_all_descendants_but_not_this_process() {
         for listed in [true, false] {
             let made = made();
             let children = |text| listed.then_some(text);
@@ -246,9 +247,10 @@ mod tests {
     }
 
     #[test]
-    fn processes_past_the_limit_are_not_looked_at() {
+    fn processes_above_the_limit_are_not_read() {
         let made = made();
-        // Looked at from the last one: the limit is reached at 12. Most have ended since they were listed.
+        // Processes are read from the last one, so the limit is reached at 12. Most have ended since they
+        // were listed.
         let last = 11 + i32::try_from(PROCESSES_MAX).unwrap();
         let all: Vec<String> = (2..=last).map(|pid| pid.to_string()).collect();
         made.process(1, 0, Some(&all.join(" ")), (1, 1));
@@ -259,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cgroup_counts_where_it_is_ones_own() {
+    fn a_cgroup_counts_only_if_it_has_one_process() {
         let made = made();
         let own = || own_cgroup(&made.roots, pid(7));
         assert_eq!(own(), None, "no such file");
@@ -278,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn processor_time_is_that_of_children() {
+    fn processor_time_is_read_for_children() {
         let stat = "7 (a (b) c) S 1 7 7 0 -1 4194560 500 90000 0 0 11 12 345 67 20 0 1 0 5 6 7";
         assert_eq!(Cpu::parse(stat), Some(Cpu { user: 345.0, system: 67.0 }));
         assert_eq!(Cpu::parse("7 (a) S 1"), None);

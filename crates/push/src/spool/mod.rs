@@ -1,4 +1,5 @@
-//! Pushes that could not be sent wait here: a folder for each target, which several processes may use at once.
+//! Entries that could not be sent wait here. Each target has a folder, which several processes may use at
+//! once.
 //!
 //! ```text
 //! SPOOL/                            0700
@@ -13,15 +14,18 @@
 //! ```
 //!
 //! Rules:
-//! - Only the process that holds the turn sends, in the order of the entries' numbers. A process that finds entries
-//!   adds its own behind them, so the order is kept.
-//! - A process that adds an entry without the turn tries to get the turn afterwards. A process releases the turn only
-//!   while it holds the lock and sees no entry. So no entry is left waiting for a target that answers.
-//! - An entry is written as a whole ([`wal::small_file`]). Locks end with their process, however it ends.
-//! - An entry that the target keeps failing on while it accepts others is parked: the others are sent, and the parked
-//!   one is tried again every [`PARKED_RETRY`]. At most [`PARKED_MAX`] are parked; beyond that the oldest are dropped.
-//! - There are at most [`ENTRIES_MAX`] entries and [`BYTES_MAX`] bytes. Beyond that the oldest are dropped, since the
-//!   last run of a job says more than one of weeks ago. The process that drops an entry reports it.
+//! - Only the process that holds the turn sends, in the order of the entries' numbers. A process that finds
+//!   entries adds its own behind them, so the order is kept.
+//! - A process that adds an entry without the turn tries to get the turn afterwards. A process releases the
+//!   turn only while it holds the lock and sees no entry. So no entry is left waiting for a target that
+//!   answers.
+//! - An entry is written as a whole ([`wal::small_file`]). The kernel releases the locks of a process when it
+//!   ends.
+//! - An entry that the target keeps failing on while it accepts others is parked: the others are sent, and
+//!   the parked one is retried every [`PARKED_RETRY`]. At most [`PARKED_MAX`] are parked. Above that the
+//!   oldest are dropped.
+//! - There are at most [`ENTRIES_MAX`] entries and [`BYTES_MAX`] bytes. Above that the oldest are dropped:
+//!   the last run of a job matters more than one of weeks ago. The process that drops an entry reports it.
 
 mod parked;
 
@@ -41,13 +45,13 @@ pub const ENTRIES_MAX: usize = 1000;
 pub const BYTES_MAX: u64 = 16 << 20;
 /// The most parked entries of one target. They are among [`ENTRIES_MAX`] and [`BYTES_MAX`].
 pub const PARKED_MAX: usize = 100;
-/// How long a parked entry rests before it is tried again.
+/// The time between two tries of a parked entry.
 pub const PARKED_RETRY: Duration = Duration::from_secs(5 * 60);
 /// What the name of a parked entry begins with.
 const PARKED: &str = "parked-";
-/// How often a lock that another process holds is tried again.
+/// The pause between two tries to take a lock that another process holds.
 const LOCK_RETRY: Duration = Duration::from_millis(10);
-/// How long to wait for the lock on the folder, which is held for moments only.
+/// The longest wait for the lock on the folder, which is held only briefly.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 /// Digits of a number in a file name, so that names sort as numbers do.
 const DIGITS: usize = 20;
@@ -71,25 +75,24 @@ pub(crate) struct Spool {
     parked_retry: Duration,
 }
 
-/// What adding an entry did.
+/// The result of adding an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Added {
-    /// Entries there now, this one included.
+    /// The number of waiting entries, this one included.
     pub(crate) waiting: usize,
-    /// Older ones that had to go.
+    /// The number of older entries that were dropped.
     pub(crate) dropped: usize,
 }
 
-/// An entry's number.
 pub(crate) type Number = u64;
 
-/// The right to send. It ends when dropped, and with the process.
+/// The right to send. It ends when this value is dropped, and with the process.
 #[derive(Debug)]
 pub(crate) struct Turn(#[expect(dead_code, reason = "its lock is what counts")] File);
 
 impl Spool {
-    /// Opens the spool of the target with this key below `base`, and makes it where it isn't there. `shown`
-    /// is the target for people.
+    /// Opens the spool of the target with this key below `base`, and creates it if it does not exist. `shown`
+    /// is the target's URL for messages.
     pub(crate) fn open(base: &Path, key: &str, shown: &str) -> Result<Spool, SpoolError> {
         let folder = base.join(key);
         let spool = Spool {
@@ -102,7 +105,7 @@ impl Spool {
         let make = || DirBuilder::new().recursive(true).mode(0o700).create(&spool.folder);
         small_file::make_folder_by(&RealFilesystem, &spool.folder, make)
             .map_err(|source| spool.failed("making it", source))?;
-        // It may have been there before, open to others.
+        // An existing folder may be accessible to others.
         std::fs::set_permissions(&spool.folder, Permissions::from_mode(0o700))
             .map_err(|source| spool.failed("making it private", source))?;
         let target = spool.folder.join("target");
@@ -115,19 +118,18 @@ impl Spool {
         Ok(spool)
     }
 
-    /// Where it is.
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Takes the turn, waiting for it at most so long; nothing where another process has it all the while.
+    /// Takes the turn. Returns `None` if another process holds it during the whole of `patience`.
     pub(crate) async fn turn(&self, patience: Duration) -> Result<Option<Turn>, SpoolError> {
         let turn =
             self.lock("turn", patience).await.map_err(|error| self.failed("taking the turn", error))?;
         Ok(turn.map(Turn))
     }
 
-    /// Gives the turn up if nothing waits; gives it back otherwise.
+    /// Gives up the turn if no entry waits; otherwise returns it to the caller.
     pub(crate) async fn leave(&self, turn: Turn) -> Result<Option<Turn>, SpoolError> {
         let lock = self.exclusively().await?;
         let left = self.list()?;
@@ -141,7 +143,6 @@ impl Spool {
         Ok(turn)
     }
 
-    /// Adds an entry behind all others.
     pub(crate) async fn add(&self, entry: &Entry) -> Result<Added, SpoolError> {
         let _lock = self.exclusively().await?;
         let bytes = entry.to_bytes();
@@ -170,7 +171,7 @@ impl Spool {
         Ok(Added { waiting: waiting.len() + parked.len() + 1, dropped })
     }
 
-    /// The oldest entry; `None` inside where its file is damaged.
+    /// The oldest entry. The inner `None` means that its file is damaged.
     pub(crate) fn oldest(&self) -> Result<Option<(Number, Option<Entry>)>, SpoolError> {
         self.next(0)
     }
@@ -182,19 +183,19 @@ impl Spool {
             let Some(&(number, _)) = list.iter().find(|(number, _)| *number >= from) else { return Ok(None) };
             match read_entry(&self.path(number)) {
                 Ok(entry) => return Ok(Some((number, entry))),
-                // Dropped by another process for the bounds.
+                // Another process dropped it because of the limits.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(source) => return Err(self.failed("reading an entry", source)),
             }
         }
     }
 
-    /// How many wait.
+    /// The number of waiting entries.
     pub(crate) fn waiting(&self) -> usize {
         self.list().map_or(0, |list| list.len())
     }
 
-    /// Removes an entry: it was sent, or never will be.
+    /// Removes an entry that was delivered or refused.
     pub(crate) fn remove(&self, number: Number) -> Result<(), SpoolError> {
         self.remove_file(&self.path(number))
     }
@@ -283,7 +284,7 @@ impl Spool {
     }
 }
 
-/// Reads an entry; nothing where its file is damaged.
+/// Reads an entry. Returns `None` if its file is damaged.
 fn read_entry(path: &Path) -> io::Result<Option<Entry>> {
     let bytes = small_file::read(&RealFilesystem, path, 2 * BYTES_MAX)?;
     Ok(Entry::from_bytes(&bytes.ok_or(io::ErrorKind::NotFound)?))

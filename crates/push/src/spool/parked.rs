@@ -1,4 +1,4 @@
-//! Parked entries: those that the target keeps failing on while it takes others.
+//! Parked entries: those that the target keeps failing on while it accepts others.
 
 use super::{DIGITS, Number, PARKED, Spool, SpoolError, read_entry};
 use crate::entry::Entry;
@@ -8,18 +8,19 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 impl Spool {
-    /// Counts a delivery that failed on the oldest entry, which has this number; returns how many did so far.
+    /// Counts a delivery that failed on the oldest entry, which has this number. Returns how many have failed
+    /// so far.
     pub(crate) fn count_failure(&self, number: Number) -> u32 {
         let text = std::fs::read_to_string(self.folder.join("failing")).unwrap_or_default();
         let before = text.trim().split_once(' ').filter(|(of, _)| of.parse() == Ok(number));
         let before: u32 = before.and_then(|(_, count)| count.parse().ok()).unwrap_or(0);
         let count = before.saturating_add(1);
-        // Lost in a crash it costs some further tries.
+        // If a crash loses the count, the entry is parked some tries later.
         let _ = self.file("failing").and_then(|mut file| writeln!(file, "{number} {count}"));
         count
     }
 
-    /// Parks an entry. Returns how many parked entries had to go for it.
+    /// Parks an entry. Returns how many parked entries were dropped for it.
     pub(crate) async fn park(&self, number: Number) -> Result<usize, SpoolError> {
         let _lock = self.exclusively().await?;
         let renamed = std::fs::rename(self.path(number), self.parked_path(number));
@@ -37,14 +38,14 @@ impl Spool {
         Ok(excess)
     }
 
-    /// The parked entries whose last try is long enough ago, oldest first; `None` inside where the file is
+    /// The parked entries that are due for a retry, oldest first. The inner `None` means that the file is
     /// damaged.
     pub(crate) fn parked_due(&self) -> Result<Vec<(Number, Option<Entry>)>, SpoolError> {
         let mut due = Vec::new();
         for (number, _) in self.list_parked()? {
             let path = self.parked_path(number);
             let tried = std::fs::metadata(&path).and_then(|data| data.modified());
-            // A time in the future is one of another clock.
+            // A time in the future comes from another clock; the entry is due.
             let rests = tried.is_ok_and(|tried| tried.elapsed().is_ok_and(|age| age < self.parked_retry));
             if rests {
                 continue;
@@ -58,17 +59,17 @@ impl Spool {
         Ok(due)
     }
 
-    /// A parked entry was tried in vain.
+    /// Marks a parked entry as tried, after a try that failed.
     pub(crate) fn tried(&self, number: Number) -> Result<(), SpoolError> {
         self.touch(number).map_err(|source| self.failed("marking an entry", source))
     }
 
-    /// Removes the parked entries with these labels; returns how many.
+    /// Removes the parked entries with these labels. Returns how many.
     pub(crate) fn remove_parked_of(&self, labels: &BTreeMap<String, String>) -> Result<usize, SpoolError> {
         let mut removed = 0;
         for (number, _) in self.list_parked()? {
             let entry = read_entry(&self.parked_path(number)).ok().flatten();
-            // One that is added is not replaced by a later one.
+            // An entry with `add` is not replaced by a later one.
             if entry.is_some_and(|entry| entry.labels == *labels && entry.add.is_none()) {
                 self.remove_parked(number)?;
                 removed += 1;
@@ -77,7 +78,6 @@ impl Spool {
         Ok(removed)
     }
 
-    /// Removes a parked entry.
     pub(crate) fn remove_parked(&self, number: Number) -> Result<(), SpoolError> {
         self.remove_file(&self.parked_path(number))
     }

@@ -20,7 +20,7 @@ async fn entries_come_back_in_order_after_a_restart() {
         let spool = Spool::open(base.path(), "k", "http://h").unwrap();
         spool.add(&entry(body)).await.unwrap();
     }
-    // What a process left behind that was killed while it wrote.
+    // A file that a process left behind because it was killed during the write.
     std::fs::write(base.path().join("k/new"), "half").unwrap();
     let spool = Spool::open(base.path(), "k", "http://h").unwrap();
     assert_eq!(spool.waiting(), 3);
@@ -29,7 +29,7 @@ async fn entries_come_back_in_order_after_a_restart() {
 }
 
 #[tokio::test]
-async fn it_is_private_even_where_it_was_not() {
+async fn an_existing_spool_folder_becomes_private() {
     let base = tempfile::tempdir().unwrap();
     std::fs::create_dir(base.path().join("k")).unwrap();
     std::fs::set_permissions(base.path().join("k"), Permissions::from_mode(0o755)).unwrap();
@@ -43,7 +43,7 @@ async fn it_is_private_even_where_it_was_not() {
 }
 
 #[tokio::test]
-async fn beyond_its_bounds_the_oldest_go() {
+async fn oldest_entries_are_dropped_above_the_limits() {
     let base = tempfile::tempdir().unwrap();
     let mut spool = Spool::open(base.path(), "k", "x").unwrap();
     spool.entries_max = 3;
@@ -57,7 +57,7 @@ async fn beyond_its_bounds_the_oldest_go() {
 }
 
 #[tokio::test]
-async fn parked_entries_have_a_limit_and_rest_between_tries() {
+async fn parked_entries_have_a_limit_and_wait_between_tries() {
     let base = tempfile::tempdir().unwrap();
     let mut spool = Spool::open(base.path(), "k", "x").unwrap();
     spool.parked_max = 2;
@@ -75,7 +75,7 @@ async fn parked_entries_have_a_limit_and_rest_between_tries() {
     spool.parked_retry = Duration::ZERO;
     assert_eq!(due(&spool), [1, 2]);
     assert_eq!(spool.oldest().unwrap().unwrap().0, 3);
-    // Parked entries count, and go before others.
+    // Parked entries count for the limit, and are dropped before others.
     spool.entries_max = 3;
     assert_eq!(spool.add(&entry("e")).await.unwrap(), Added { waiting: 3, dropped: 1 });
     assert_eq!(due(&spool), [2]);
@@ -84,7 +84,7 @@ async fn parked_entries_have_a_limit_and_rest_between_tries() {
 }
 
 #[tokio::test]
-async fn a_damaged_entry_is_told_from_a_good_one() {
+async fn a_damaged_entry_reads_as_none() {
     let base = tempfile::tempdir().unwrap();
     let spool = Spool::open(base.path(), "k", "x").unwrap();
     spool.add(&entry("a")).await.unwrap();
@@ -94,7 +94,7 @@ async fn a_damaged_entry_is_told_from_a_good_one() {
 }
 
 #[tokio::test]
-async fn one_at_a_time_has_the_turn_and_keeps_it_while_anything_waits() {
+async fn one_process_has_the_turn_until_no_entry_waits() {
     let base = tempfile::tempdir().unwrap();
     let spool = Spool::open(base.path(), "k", "x").unwrap();
     let other = Spool::open(base.path(), "k", "x").unwrap();
