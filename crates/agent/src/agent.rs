@@ -1,4 +1,4 @@
-//! The agent: log, destinations, doors and measuring, put together. `run` and `demo` both are one.
+//! The agent: log, inputs, destinations and collection put together. `run` and `demo` both start one.
 
 use crate::config::{Collect, Config, Log, default_max_size};
 use crate::host;
@@ -25,12 +25,10 @@ use storage::Storage;
 use supervisor::Task;
 use tokio::task::JoinHandle;
 
-/// What an agent is made of.
 #[derive(Debug)]
 pub struct Settings {
-    /// From the file or the command line.
+    /// The configuration from the file or the command line.
     pub config: Config,
-    /// The data folder.
     pub data: PathBuf,
     /// The label `job` of this machine's metrics.
     pub job: String,
@@ -41,43 +39,38 @@ pub struct Settings {
 /// Why an agent could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The data folder.
+    /// The data folder can't be used.
     #[error(transparent)]
     Data(#[from] DataDirError),
-    /// The log.
+    /// The log can't be opened.
     #[error("the log in {} can't be opened: {source}", dir.display())]
-    Log {
-        /// The data folder.
-        dir: PathBuf,
-        /// Why.
-        source: storage::OpenError,
-    },
-    /// The doors.
+    Log { dir: PathBuf, source: storage::OpenError },
+    /// The HTTP inputs can't be opened.
     #[error("the doors can't be opened: {0}")]
     Doors(#[from] receive::OpenError),
-    /// A destination.
+    /// A destination can't be started.
     #[error(transparent)]
     Destination(#[from] remote::StartError),
-    /// An input with sockets of its own.
+    /// The sockets of an input can't be opened.
     #[error(transparent)]
     Listener(#[from] intake::BindError),
 }
 
-/// Why an agent goes on with the configuration that it has.
+/// Why a reload failed. The agent keeps its current configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ReloadError {
-    /// A destination.
+    /// A destination can't be started.
     #[error(transparent)]
     Destination(#[from] remote::StartError),
-    /// The doors.
+    /// The options of the HTTP inputs are wrong.
     #[error("receive: {0}")]
     Doors(#[from] receive::OptionsError),
-    /// An input with sockets of its own.
+    /// The sockets of an input can't be opened.
     #[error(transparent)]
     Listener(#[from] intake::BindError),
 }
 
-/// What differs between two configurations of the log and can't be changed while it runs, as keys.
+/// The keys of the log's settings that differ between two configurations and that only a restart can change.
 pub fn needs_restart(old: &Log, new: &Log) -> Vec<&'static str> {
     let differs = [
         ("log.max_size", old.max_size != new.max_size),
@@ -89,7 +82,6 @@ pub fn needs_restart(old: &Log, new: &Log) -> Vec<&'static str> {
     differs.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
 }
 
-/// A running agent.
 #[derive(Debug)]
 pub struct Agent {
     storage: Storage,
@@ -101,26 +93,26 @@ pub struct Agent {
     watching: JoinHandle<()>,
     about: Arc<About>,
     clock: Arc<dyn Clock>,
-    /// What to measure; nothing where absent.
+    /// The settings of the collection; `None` if nothing is collected.
     collecting: Option<host::Settings>,
     measuring: Option<JoinHandle<()>>,
     job: String,
     began: wal::Position,
-    /// Held until the end: the folder is ours.
+    /// Held until the end, so that no other process uses the data folder.
     _data: DataDir,
 }
 
 impl Agent {
-    /// Starts all parts, but does not measure yet: see [`Agent::measure`].
+    /// Starts all parts except the collection of metrics: see [`Agent::measure`].
     pub async fn start(settings: Settings) -> Result<Agent, StartError> {
         Self::start_by(settings, Arc::new(SystemClock::new())).await
     }
 
-    /// The same with another clock.
+    /// Like [`Agent::start`], with another clock.
     pub async fn start_by(settings: Settings, clock: Arc<dyn Clock>) -> Result<Agent, StartError> {
         let Settings { config, data, job, instance } = settings;
         let mut listeners = Listeners::default();
-        // A port in use shows before anything is done.
+        // Opened first, so that a port that is in use is reported before anything is changed.
         let sockets = listeners.prepare(config.listeners)?;
         let data = DataDir::open(&data)?;
         let options = log_options(&config.log, &data);
@@ -145,7 +137,7 @@ impl Agent {
             data_dir: data.path().to_path_buf(),
         };
         let destinations = Destinations::start(config.destinations, &labels, config.max_in_memory, base)?;
-        // Each destination has pinned what it still wants; only now may the rest go.
+        // Each destination has pinned the segments that it still needs; now the others may be deleted.
         storage.begin_truncating();
         let doors = Doors::open(storage.clone(), clock.clone(), config.receive).await?;
         listeners.apply(sockets, doors.intake()).await?;
@@ -176,7 +168,7 @@ impl Agent {
         })
     }
 
-    /// Starts to measure what the configuration says.
+    /// Starts to collect the metrics that the configuration names.
     pub fn measure(&mut self) {
         if let Some(settings) = self.collecting.clone() {
             let input = self.doors.intake().input(host::INPUT);
@@ -194,17 +186,17 @@ impl Agent {
         }
     }
 
-    /// Goes over to another configuration: destinations, external labels, inputs, and what is measured. On an
-    /// error all is as it was before. What [`needs_restart`] names is left alone.
+    /// Changes to another configuration: destinations, external labels, inputs and collection. After an error
+    /// everything is as it was before. Settings that [`needs_restart`] names are not changed.
     pub async fn reload(&mut self, config: Config) -> Result<Changes, ReloadError> {
         config.receive.check()?;
         let sockets = self.listeners.prepare(config.listeners)?;
         let labels: Vec<(String, String)> = config.external_labels.into_iter().collect();
         let inputs = self.listeners.current();
-        // Before the destinations, since an address may turn out to be taken.
+        // Before the destinations are reloaded, since an address may turn out to be in use.
         self.listeners.apply(sockets, self.doors.intake()).await?;
         let changes = self.destinations.reload(config.destinations, &labels, config.max_in_memory).await;
-        // Also where that failed: those that are there again may be others.
+        // Also after a failed reload: the destinations that were started again have new counters.
         self.show_destinations();
         if changes.is_err() {
             self.listeners.restore(inputs, self.doors.intake()).await;
@@ -222,19 +214,19 @@ impl Agent {
         Ok(changes)
     }
 
-    /// Deletes what was kept of destinations that were removed long ago; to be called now and then.
+    /// Deletes what was kept of destinations that were removed long ago. To be called from time to time.
     pub fn tidy(&mut self) {
         self.destinations.tidy();
         self.show_destinations();
     }
 
     fn show_destinations(&self) {
-        // What the ones that are gone have counted last.
+        // Read the last values of the counters of the removed destinations.
         self.monitor.observe();
         self.telemetry.set_outlets(outlets(&self.destinations));
     }
 
-    /// For each destination that the configuration has no more: its name, and what becomes of its position.
+    /// For each removed destination its name and a sentence about its saved position.
     pub fn removed(&self) -> Vec<(String, String)> {
         let removed = self.destinations.removed();
         let positions: Vec<_> = removed.iter().map(|removed| removed.lowest).collect();
@@ -254,32 +246,30 @@ impl Agent {
         self.clock.now_ms()
     }
 
-    /// What it tells of itself.
+    /// The agent's own metrics.
     pub fn telemetry(&self) -> &Arc<Telemetry> {
         &self.telemetry
     }
 
-    /// The log's end when it was opened: all that this run acknowledges comes after it.
+    /// The log's end when it was opened. Everything that this run acknowledges comes after it.
     pub fn began(&self) -> wal::Position {
         self.began
     }
 
-    /// The log.
     pub fn storage(&self) -> &Storage {
         &self.storage
     }
 
-    /// The inputs.
     pub fn doors(&self) -> &Doors {
         &self.doors
     }
 
-    /// Where things are.
+    /// Facts that do not change while the agent runs.
     pub fn about(&self) -> &About {
         &self.about
     }
 
-    /// What its status is made of.
+    /// The parts that the status is made of.
     pub fn watch(&self) -> Watch {
         Watch {
             about: self.about.clone(),
@@ -290,12 +280,12 @@ impl Agent {
         }
     }
 
-    /// All that it serves, with `more`: see `Watch::router`.
+    /// The router for all paths of the agent and for `more`: see `Watch::router`.
     pub fn router(&self, mode: Mode, more: Routes, security: &Security) -> Router {
         self.watch().router(mode, more, security)
     }
 
-    /// Waits until no push is under way, at most this long.
+    /// Waits until no request is being handled, for at most `at_most`.
     pub async fn end_of_requests(&self, at_most: Duration) {
         let ended = async {
             while self.doors.intake().requests() > 0 {
@@ -305,19 +295,19 @@ impl Agent {
         let _ = tokio::time::timeout(at_most, ended).await;
     }
 
-    /// Ends: inputs and measuring first, then the destinations, which send what is left until `deadline` and save
-    /// their positions, then the log. Says for each destination that had more to send.
+    /// Stops the inputs and the collection, then the destinations, then the log. The destinations send what
+    /// is left until `deadline`, and save their positions. Logs each destination that had more to send.
     pub async fn stop(mut self, deadline: Duration) {
         self.listeners.stop().await;
         self.stop_measuring().await;
-        // What they have not delivered stays in the log for the next start: ending releases no pin.
+        // Samples that are not delivered stay in the log for the next start: stopping releases no pin.
         let ends = self.destinations.into_all().into_iter().map(|destination| end(destination, deadline));
         futures_util::future::join_all(ends).await;
         self.watching.abort();
-        // Counts of the last second, too.
+        // Read the counters of the last second.
         self.monitor.observe();
         let (storage, monitor) = (self.storage.clone(), self.monitor.clone());
-        // Waits for the disk, so not on a thread that serves.
+        // This waits for the disk, so it runs on a blocking thread.
         let closing = tokio::task::spawn_blocking(move || {
             monitor.save();
             storage.close();
@@ -328,7 +318,7 @@ impl Agent {
     }
 }
 
-/// How often it is looked whether requests are under way.
+/// How often [`Agent::end_of_requests`] checks whether requests are being handled.
 const REQUESTS_LOOK: Duration = Duration::from_millis(10);
 const DAY_MS: i64 = 86_400_000;
 
@@ -368,7 +358,7 @@ fn measurement(collect: Collect, job: &str, instance: &str) -> Option<host::Sett
 
 fn log_options(log: &Log, data: &DataDir) -> storage::Options {
     let mut options = storage::Options::new(data.path());
-    // Where the size of the file system can't be asked for, the fixed bound is the budget.
+    // If the size of the file system can't be read, the budget is the fixed upper limit.
     let total = data.file_system_bytes().unwrap_or(u64::MAX);
     let budget = log.max_size.map_or_else(|| default_max_size(total), |size| size.of(total));
     options.max_size = budget.max(storage::Options::MIN_SIZE);

@@ -1,5 +1,5 @@
-//! What is logged of destinations while they run: when one first accepted, when an outage ended, and when the
-//! samples that waited are delivered. Failures are logged where they happen.
+//! Logs changes in the state of destinations: the first accepted request, the end of an outage, and the
+//! delivery of the samples that waited. Failures are logged where they happen.
 
 use crate::outage::{Outage, Seen, Turn};
 use crate::telemetry::{Outlet, Telemetry};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use supervisor::Task;
 use tokio::task::JoinHandle;
 
-/// How often the destinations are looked at.
+/// How often the state of the destinations is read.
 const LOOK: Duration = Duration::from_millis(200);
 
 const FIRST: &str = "accepted what was sent";
@@ -23,7 +23,7 @@ enum Told {
     Trouble,
 }
 
-/// Watches in a task of its own, until that is aborted.
+/// Watches the destinations in a task, until the task is aborted.
 pub fn spawn(telemetry: Arc<Telemetry>) -> JoinHandle<()> {
     let watch = move || watch(telemetry.clone());
     tokio::spawn(supervisor::supervise(Task::only("announcements"), watch))
@@ -75,7 +75,8 @@ fn accepted(outlet: &Outlet, sentence: &str, turn: Option<Turn>) {
     }
 }
 
-/// What is said once nothing is late any more but what the destination fails on: stuck lanes and parked points.
+/// The log message once no samples are late except those that the destination still fails on: stuck lanes and
+/// parked points.
 fn caught_up(stuck: i64, parked: i64) -> &'static str {
     match (stuck > 0, parked > 0) {
         (false, false) => "caught up after an outage",
@@ -84,7 +85,8 @@ fn caught_up(stuck: i64, parked: i64) -> &'static str {
     }
 }
 
-/// What to remember and what to say. A destination that has refused everything has accepted nothing.
+/// The next state to remember, and the message to log. A destination that has refused everything has accepted
+/// nothing.
 fn look(told: Told, state: &State, delivered: bool) -> (Told, Option<&'static str>) {
     match (told, state) {
         (_, State::Delivering) if !delivered => (told, None),
@@ -102,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn acceptance_is_told_once_and_after_trouble_again() {
+    fn acceptance_is_logged_once_and_again_after_failures() {
         let trouble = State::Waiting { reason: "connection refused".into() };
         let states =
             [&trouble, &State::Delivering, &State::Delivering, &trouble, &trouble, &State::Delivering];
@@ -119,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn series_that_still_fail_are_not_said_to_be_caught_up() {
+    fn caught_up_message_excludes_series_that_still_fail() {
         assert_eq!(caught_up(0, 0), "caught up after an outage");
         assert!(caught_up(3, 0).ends_with("without the series that the destination still fails on"));
         for stuck in [0, 3] {
@@ -128,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_destination_that_refuses_everything_does_not_accept() {
+    fn a_destination_that_refuses_everything_has_not_accepted() {
         let refusing = State::Refusing { reason: "400 Bad Request: out of bounds".into() };
         assert_eq!(look(Told::Nothing, &refusing, false), (Told::Nothing, None));
         assert_eq!(look(Told::Accepts, &refusing, true), (Told::Trouble, None));
@@ -137,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_destination_that_accepted_no_sample_is_not_said_to_accept() {
+    fn nothing_is_logged_before_a_sample_was_accepted() {
         assert_eq!(look(Told::Nothing, &State::Delivering, false), (Told::Nothing, None));
         let first = look(Told::Nothing, &State::Delivering, true);
         assert_eq!(first, (Told::Accepts, Some("accepted what was sent")));

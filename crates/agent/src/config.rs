@@ -1,4 +1,4 @@
-//! What an agent is asked for: a configuration that is checked, whether it comes from a file or from flags.
+//! The checked configuration of an agent, whether it comes from a file or from flags.
 
 use collect::CollectorSet;
 use http_server::security::Settings;
@@ -9,62 +9,53 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How often this machine's metrics are collected unless the configuration says otherwise.
+/// The default interval of collections.
 pub const INTERVAL: Duration = Duration::from_secs(15);
 
-/// What to collect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Collect {
-    /// This machine's metrics; none where the set is empty.
+    /// The collectors of this machine's metrics; the set may be empty.
     pub host: CollectorSet,
-    /// Whether the file or a flag is about this machine's metrics, so that an empty set is meant.
+    /// True if the file or a flag configures this machine's metrics, so that an empty set is intended.
     pub is_host_configured: bool,
-    /// Where its `proc`, `sys`, `etc` and `run` are.
+    /// The folder that contains this machine's `proc`, `sys`, `etc` and `run`.
     pub root: PathBuf,
-    /// How often.
     pub interval: Duration,
-    /// narthex' own metrics.
+    /// Whether narthex' own metrics are pushed.
     pub own: bool,
 }
 
-/// The log.
+/// The log's settings.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Log {
-    /// Its budget; 10 % of the file system and at most 10 GiB where absent.
+    /// Its budget; the default is 10 % of the file system and at most 10 GiB.
     pub max_size: Option<Size>,
-    /// How long it keeps what no destination has taken, in running time.
+    /// How long the log keeps samples that no destination has read, in running time.
     pub max_age: Option<Duration>,
-    /// What gives way at the budget.
+    /// What happens when the budget is used up.
     pub when_full: storage::WhenFull,
-    /// What an acknowledgement promises.
     pub durability: wal::Durability,
-    /// How its records are compressed.
     pub compression: wal::Compression,
 }
 
-/// A configuration, checked.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Labels that everything that is sent gets, unless it has them.
+    /// Labels that are added to everything that is sent, unless the series has them already.
     pub external_labels: BTreeMap<String, String>,
-    /// Where to push.
     pub destinations: Vec<RemoteWrite>,
-    /// The log, as it is until a restart.
+    /// The log's settings. Changes of them take effect after a restart.
     pub log: Log,
-    /// Bytes of batches that wait in memory, for all destinations together.
+    /// The most bytes of batches that wait in memory, for all destinations together.
     pub max_in_memory: usize,
-    /// What to collect.
     pub collect: Collect,
-    /// The HTTP inputs.
     pub receive: receive::Options,
     /// Inputs with sockets of their own.
     pub listeners: Vec<Arc<dyn intake::Listener>>,
-    /// Who may send requests.
     pub security: Settings,
 }
 
 impl Default for Config {
-    /// What `narthex run --to URL` does, but for the URL.
+    /// The configuration of `narthex run --to URL`, without the destination.
     fn default() -> Self {
         Config {
             external_labels: BTreeMap::new(),
@@ -85,7 +76,7 @@ impl Default for Config {
     }
 }
 
-/// The log's budget on a file system of `total` bytes where none was given.
+/// The log's default budget on a file system of `total` bytes.
 pub fn default_max_size(total: u64) -> u64 {
     (total / 10).clamp(storage::Options::MIN_SIZE, 10 << 30)
 }

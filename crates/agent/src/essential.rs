@@ -1,6 +1,6 @@
-//! The parts without which narthex can't keep its promises, and that can't be started again within the process. If
-//! one of them ends, the process ends with an error, and its service manager starts it again: that is cheap, and
-//! what was acknowledged is on disk.
+//! The parts without which narthex can't keep its promises, and which can't be started again within the
+//! process. If one of them ends, the process ends with an error, so that its service manager starts it again.
+//! A restart is cheap, and acknowledged samples are on disk.
 //!
 //! All other long-lived tasks are started again by the `supervisor`.
 
@@ -8,8 +8,8 @@ use http_server::Server;
 use receive::Doors;
 use storage::Storage;
 
-/// Waits until one of the essential parts has ended, which only a panic can cause while narthex runs. Returns what
-/// the part is.
+/// Waits until one of the essential parts has ended. While narthex runs, only a panic causes that. Returns
+/// the name of the part.
 pub async fn ended(storage: &Storage, doors: &Doors, server: &mut Server) -> &'static str {
     tokio::select! {
         () = storage.ended() => "the part that writes and truncates the log",
@@ -18,7 +18,7 @@ pub async fn ended(storage: &Storage, doors: &Doors, server: &mut Server) -> &'s
     }
 }
 
-/// Why the process ends, for the log.
+/// The message that is logged when the process ends because a part has ended.
 pub fn sentence(part: &str) -> String {
     format!(
         "{part} has ended unexpectedly, by a mistake in narthex; narthex ends, so that it is started again. What was \

@@ -1,4 +1,4 @@
-//! The loop that measures: this machine, and narthex itself, at an interval.
+//! The loop that collects metrics of this machine and of narthex itself, at an interval.
 
 use crate::telemetry::Telemetry;
 use collect::{Host, HostOptions, Stamp, Stamper, Ticker};
@@ -8,12 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use supervisor::Task;
 
-/// What to measure and what to call it.
+/// What to collect, and the labels of the result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// This machine's metrics; may be none of them.
+    /// The collectors of this machine's metrics; the set may be empty.
     pub host: HostOptions,
-    /// How often.
     pub interval: Duration,
     /// Whether narthex' own metrics are pushed.
     pub own: bool,
@@ -28,7 +27,7 @@ pub const INPUT: &str = "collect";
 /// The label `job` of narthex' own metrics.
 pub const OWN_JOB: &str = "narthex";
 
-/// Measures until it is dropped.
+/// Collects until the future is dropped.
 pub async fn run(settings: Settings, input: Input, telemetry: Arc<Telemetry>, clock: Arc<dyn Clock>) {
     let mut host = Host::new(settings.host.clone());
     let mut stamper = Stamper::new(settings.interval);
@@ -36,7 +35,8 @@ pub async fn run(settings: Settings, input: Input, telemetry: Arc<Telemetry>, cl
     let mut stamped = true;
     loop {
         let started = clock.monotonic();
-        // Taken before the measuring, whose time is then part of the interval's and not of the stamp's.
+        // The stamp is taken before the collection, so that the duration of the collection does not delay the
+        // stamp.
         let given = stamper.stamp(&*clock);
         let stamp = given.timestamp();
         if stamped != stamp.is_some() {
@@ -79,7 +79,7 @@ pub async fn run(settings: Settings, input: Input, telemetry: Arc<Telemetry>, cl
     }
 }
 
-/// Collects on a thread that may wait for files.
+/// Collects on a blocking thread, because collectors read files.
 async fn measure(mut host: Host, options: &HostOptions, now_ms: i64) -> (Host, Vec<Family>) {
     let nothing = options.collectors.is_empty();
     let collected = tokio::task::spawn_blocking(move || {
@@ -88,7 +88,7 @@ async fn measure(mut host: Host, options: &HostOptions, now_ms: i64) -> (Host, V
     });
     match collected.await {
         Ok(collected) => collected,
-        // What narthex tells of itself is collected all the same.
+        // narthex' own metrics are collected even so.
         Err(error) => {
             tracing::error!(%error, "a collector panicked, by a mistake in narthex; all are started again");
             supervisor::count_restart(&Task::only("collectors"));
@@ -119,7 +119,7 @@ fn batch(
     batch
 }
 
-/// What a scrape would have left: dashboards and alerts look at it.
+/// The series that a scrape would add: dashboards and alerts use them.
 fn up() -> Family {
     Family::single("up", "1 while it is there.", MetricType::Gauge, 1.0)
 }

@@ -1,13 +1,15 @@
-//! The agent that `narthex run` and `narthex demo` start: the log, the inputs, the destinations and the collection of
-//! metrics put together, and what the agent tells of itself.
+//! The agent that `narthex run` and `narthex demo` start: the log, the inputs, the destinations and the
+//! collection of metrics put together, with the agent's own metrics and status.
 //!
 //! It promises:
-//! - **A start that says what is wrong before anything is changed**: sockets first, then the data folder, then the log.
+//! - **A start that reports errors before anything is changed**: sockets first, then the data folder, then
+//!   the log.
 //! - **A reload that is all or nothing**: after an error everything is as it was before.
-//! - **An end that loses nothing**: inputs first, then the destinations, which send what is left, then the log.
+//! - **A stop that loses nothing**: inputs first, then the destinations, which send what is left, then the
+//!   log.
 //!
-//! Start at [`Agent`]. [`Config`] says what it is asked for, [`routes`] what it serves, [`status`] its state in JSON
-//! and in sentences, and [`telemetry`] its own metrics.
+//! Start at [`Agent`]. [`Config`] is its configuration. [`routes`] has the paths that it serves, [`status`]
+//! its state in JSON and in sentences, and [`telemetry`] its own metrics.
 
 mod agent;
 pub mod announce;

@@ -1,4 +1,5 @@
-//! Inputs with sockets of their own: started, stopped and changed by the configuration, and supervised.
+//! Inputs with sockets of their own: they are started, stopped and changed by the configuration, and
+//! supervised.
 
 use intake::{BindError, Bound, Exposure, Intake, Listener, State, Stop, Stopper};
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,7 +9,7 @@ use supervisor::{Pauses, Task};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// The inputs that run.
+/// The running inputs.
 #[derive(Debug, Default)]
 pub(crate) struct Listeners {
     running: BTreeMap<&'static str, Running>,
@@ -22,21 +23,22 @@ struct Running {
     task: JoinHandle<()>,
 }
 
-/// What a configuration asks for.
+/// The inputs that a configuration asks for, with their sockets.
 pub(crate) struct Prepared(Vec<(Arc<dyn Listener>, Sockets)>);
 
-/// The sockets of an input that a configuration asks for.
+/// The sockets of a configured input.
 enum Sockets {
-    /// They stay open.
+    /// The input keeps the sockets that it has.
     Kept,
-    /// They are open beside those that the input has now, if any.
+    /// The new sockets are open. The input may still have its old ones.
     Opened(Box<dyn Bound>),
-    /// An input that stops, or moves, has the address. They are opened after that one has closed its own.
+    /// An input that stops or moves has the address. The sockets are opened after that input has closed its
+    /// own.
     Taken,
 }
 
 impl Listeners {
-    /// Opens the sockets that `wanted` needs and that are not open yet. Changes nothing that runs.
+    /// Opens the sockets that `wanted` needs and that are not open yet. Running inputs are not changed.
     pub(crate) fn prepare(&self, wanted: Vec<Arc<dyn Listener>>) -> Result<Prepared, BindError> {
         let kept: BTreeSet<&str> = wanted
             .iter()
@@ -62,14 +64,14 @@ impl Listeners {
         Ok(Prepared(wanted.into_iter().zip(sockets).collect()))
     }
 
-    /// What runs, to be restored.
+    /// The running inputs, for [`Listeners::restore`].
     pub(crate) fn current(&self) -> Vec<Arc<dyn Listener>> {
         self.running.values().map(|running| running.listener.clone()).collect()
     }
 
-    /// Starts, stops and changes inputs. One whose addresses stay keeps its sockets, so that nothing that arrives
-    /// meanwhile is lost. One with other addresses listens on the new ones before the old ones are closed, unless both
-    /// can't be open at once. On an error the inputs run as before.
+    /// Starts, stops and changes inputs. An input whose addresses stay the same keeps its sockets, so that
+    /// nothing that arrives meanwhile is lost. An input with other addresses listens on the new ones before
+    /// the old ones are closed, unless both can't be open at once. After an error the inputs run as before.
     pub(crate) async fn apply(&mut self, wanted: Prepared, intake: &Intake) -> Result<(), BindError> {
         let before = self.current();
         match self.change(wanted, intake).await.pop() {
@@ -81,7 +83,7 @@ impl Listeners {
         }
     }
 
-    /// Runs these inputs again, which ran before, and no others.
+    /// Runs the inputs in `before`, which ran earlier, and stops all others.
     pub(crate) async fn restore(&mut self, before: Vec<Arc<dyn Listener>>, intake: &Intake) {
         let sockets = |listener: Arc<dyn Listener>| {
             let kept = self.has_sockets_of(&*listener);
@@ -89,7 +91,8 @@ impl Listeners {
         };
         let wanted = Prepared(before.into_iter().map(sockets).collect());
         for (listener, _) in self.change(wanted, intake).await {
-            // Another program has taken the address meanwhile: this is logged and shown, and it is tried again.
+            // Another program has taken the address meanwhile. This is logged and shown in the status, and
+            // the input retries.
             self.running.insert(listener.name(), start(listener, None, intake.clone()));
         }
     }
@@ -99,7 +102,7 @@ impl Listeners {
         running.is_some_and(|running| running.listener.endpoints() == listener.endpoints())
     }
 
-    /// Goes over to other inputs. Gives those whose sockets can't be opened; they don't run.
+    /// Changes to the wanted inputs. Returns those whose sockets can't be opened; they don't run.
     async fn change(
         &mut self,
         Prepared(wanted): Prepared,
@@ -152,7 +155,7 @@ impl Listeners {
         failed
     }
 
-    /// Stops all inputs: what has arrived is appended.
+    /// Stops all inputs. Everything that has arrived is appended first.
     pub(crate) async fn stop(&mut self) {
         for running in std::mem::take(&mut self.running).into_values() {
             running.stop().await;
@@ -170,13 +173,13 @@ fn start(listener: Arc<dyn Listener>, bound: Option<Box<dyn Bound>>, intake: Int
 impl Running {
     async fn stop(self) {
         self.stopper.stop();
-        // It ends with an error only if the runtime ends.
+        // The task ends with an error only if the runtime ends.
         let _ = self.task.await;
     }
 }
 
-/// Runs an input until it is stopped, with its sockets if they are open. One that panics is started again: an input
-/// holds nothing that was acknowledged.
+/// Runs an input until it is stopped, with its sockets if they are open. An input that panics is started
+/// again: it holds nothing that was acknowledged.
 async fn supervise(
     listener: Arc<dyn Listener>,
     mut bound: Option<Box<dyn Bound>>,
@@ -224,7 +227,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use storage::{Options, Storage};
 
-    /// Panics when it runs for the first time.
+    /// An input that panics when it runs for the first time.
     #[derive(Debug, Default)]
     struct Panics {
         runs: Arc<AtomicUsize>,
@@ -297,7 +300,7 @@ mod tests {
         assert_eq!(supervisor::restarts().get(&Task::of("input", "panics")), Some(&1));
     }
 
-    /// Listens at an address.
+    /// An input that listens at an address.
     #[derive(Debug)]
     struct At(&'static str, SocketAddr, Exposure);
 
@@ -357,12 +360,12 @@ mod tests {
         let all = |first: SocketAddr| SocketAddr::new("0.0.0.0".parse().unwrap(), first.port());
         for wanted in [
             vec![("a", first), ("b", second)],
-            // Both change places.
+            // The two inputs swap their addresses.
             vec![("a", second), ("b", first)],
-            // One moves to the address of another that stops.
+            // One input moves to the address of another one that stops.
             vec![("a", first)],
             vec![("c", first)],
-            // The same port at all addresses, and back.
+            // One input moves to the same port at all addresses, and back.
             vec![("c", all(first))],
             vec![("b", second), ("c", first)],
         ] {
@@ -375,7 +378,7 @@ mod tests {
                 assert!(TcpStream::connect(address).is_ok(), "{name} {address}: {wanted:?}");
             }
         }
-        // The address of another program is refused, and nothing has changed.
+        // An address that another program uses is refused, and nothing has changed.
         assert!(listeners.prepare(vec![At::wanted("b", taken)]).is_err());
         assert!(TcpStream::connect(first).is_ok() && TcpStream::connect(second).is_ok());
         listeners.stop().await;
@@ -383,7 +386,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn inputs_listen_where_they_did_if_the_new_addresses_fail() {
+    async fn inputs_keep_their_addresses_if_the_new_ones_fail() {
         let folder = tempfile::tempdir().unwrap();
         let intake = intake(folder.path());
         let mut listeners = Listeners::default();
@@ -391,7 +394,7 @@ mod tests {
         let before = vec![At::wanted("a", first), At::wanted("b", second)];
         let prepared = listeners.prepare(before.clone()).unwrap();
         listeners.apply(prepared, &intake).await.unwrap();
-        // Another program has the port at another address, so that all addresses can't be had.
+        // Another program has the port at another address, so that listening on all addresses fails.
         let _other = TcpListener::bind(SocketAddr::new("127.0.0.2".parse().unwrap(), first.port())).unwrap();
         let all = SocketAddr::new("0.0.0.0".parse().unwrap(), first.port());
         // This machine has no such address (RFC 5737).

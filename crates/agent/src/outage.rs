@@ -4,66 +4,64 @@
 use remote::State;
 use std::time::Duration;
 
-/// A destination has caught up when its oldest waiting sample is younger than this: the default batch deadline
-/// and ten seconds.
+/// A destination has caught up when its oldest waiting sample is younger than this: the default batch
+/// deadline and ten seconds.
 const CAUGHT_UP: Duration = Duration::from_secs(15);
 
-/// What is seen of a destination at a time.
+/// The state of a destination at one time.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Seen<'a> {
-    /// The monotonic clock.
+    /// The time by the monotonic clock.
     pub now: Duration,
-    /// What it does.
     pub state: &'a State,
-    /// How old its oldest waiting sample is.
+    /// The age of its oldest waiting sample.
     pub lag: Duration,
-    /// Samples delivered since the start.
+    /// Samples delivered since the start of narthex.
     pub delivered: u64,
 }
 
-/// Where a destination is.
+/// The state of a destination with respect to outages.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Outage {
-    /// There is none.
     #[default]
     None,
-    /// It fails.
+    /// The destination fails.
     Failing {
-        /// When the first failure was seen.
+        /// The time of the first failure.
         since: Duration,
-        /// Samples delivered until then.
+        /// Samples delivered before the outage.
         delivered: u64,
     },
-    /// It accepts again, and what waited is being sent.
+    /// The destination accepts requests again, and the samples that waited are being sent.
     CatchingUp {
-        /// How long it failed.
+        /// How long the destination failed.
         lasted: Duration,
-        /// When it accepted again.
+        /// When it accepted a request again.
         since: Duration,
-        /// Samples delivered until it failed.
+        /// Samples delivered before the outage.
         delivered: u64,
     },
 }
 
-/// What there is to say.
+/// A change that is logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Turn {
-    /// It accepts again.
+    /// The destination accepts requests again.
     Accepts { lasted: Duration },
-    /// What waited is delivered.
+    /// The samples that waited are delivered.
     CaughtUp { lasted: Duration, took: Duration, samples: u64 },
 }
 
 impl Outage {
-    /// Where it is now, and what there is to say.
+    /// The next state, and the change to log.
     pub(crate) fn next(self, seen: Seen<'_>) -> (Outage, Option<Turn>) {
         let fails =
             matches!(seen.state, State::Waiting { .. } | State::Refusing { .. } | State::Denied { .. });
         match self {
             Outage::Failing { since, delivered } if *seen.state == State::Delivering => {
                 let lasted = seen.now.saturating_sub(since);
-                // The first look that finds the destination delivering comes after samples were delivered,
-                // so the count from before the outage is kept.
+                // The destination is first seen delivering after some samples were delivered, so the count
+                // from before the outage is kept.
                 let next = Outage::CatchingUp { lasted, since: seen.now, delivered };
                 (next, Some(Turn::Accepts { lasted }))
             }
@@ -72,7 +70,8 @@ impl Outage {
             Outage::CatchingUp { lasted, since, delivered } if seen.lag < CAUGHT_UP => {
                 let took = seen.now.saturating_sub(since);
                 let samples = seen.delivered.saturating_sub(delivered);
-                // Nothing waited longer than it does without an outage.
+                // If the outage was short, no sample waited longer than it does without an outage, and
+                // nothing is logged.
                 let turn = (lasted >= CAUGHT_UP).then_some(Turn::CaughtUp { lasted, took, samples });
                 (Outage::None, turn)
             }
@@ -91,7 +90,8 @@ mod tests {
         State::Waiting { reason: "connection refused".into() }
     }
 
-    /// What is said at each of these: seconds, state, lag in seconds, samples delivered.
+    /// The changes that are logged for a series of observations: seconds, state, lag in seconds, samples
+    /// delivered.
     fn turns(seen: &[(u32, State, u32, u64)]) -> Vec<Turn> {
         let mut outage = Outage::None;
         let mut turns = Vec::new();
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_an_outage_says_how_long_it_was_and_what_was_caught_up() {
+    fn the_end_of_an_outage_reports_its_length_and_samples() {
         let said = turns(&[
             (0, State::Delivering, 0, 50),
             (10, waiting(), 1, 50),

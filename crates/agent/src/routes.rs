@@ -1,4 +1,4 @@
-//! What an agent serves: the page, its status as JSON, its metrics, whether it is ready, and the inputs.
+//! The paths that an agent serves: the page, the status as JSON, the metrics, readiness, and the inputs.
 
 use crate::status::groups::{Ask, Groups};
 use crate::status::hold::Summary;
@@ -31,7 +31,7 @@ const fn get(path: &'static str, what: &'static str) -> Route {
     Route { methods: "GET", path, what }
 }
 
-/// What handlers look at.
+/// The parts that the handlers read.
 #[derive(Debug, Clone)]
 pub struct Watch {
     pub(crate) about: Arc<About>,
@@ -42,8 +42,9 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// All that it serves, and `more`. Everything is behind the guard, and all but `/-/ready`, `/-/healthy` and the probes of
-    /// InfluxDB's clients asks for the credentials that `security` wants.
+    /// The router for all paths of the agent and for `more`. All of them are behind the checks of `security`.
+    /// All except `/-/ready`, `/-/healthy` and the probes of InfluxDB's clients need the credentials that `security`
+    /// asks for.
     pub fn router(&self, mode: Mode, more: Routes, security: &Security) -> Router {
         let watch = self.clone();
         let open = Routes::default()
@@ -79,17 +80,16 @@ impl Watch {
         self.clock.now_ms()
     }
 
-    /// The status now.
     pub fn status(&self) -> Status {
         Status::now(&self.about, &self.telemetry, &self.monitor, &*self.clock)
     }
 
-    /// The state in one sentence.
+    /// The summary of the state.
     pub fn summary(&self) -> Summary {
         self.monitor.observe().summary
     }
 
-    /// Why the inputs can't accept; `None` where they can.
+    /// Why the inputs can't accept requests; `None` if they can.
     pub fn why_not_ready(&self) -> Option<String> {
         let log = self.telemetry.storage().stats();
         why_not_ready(&InputFacts {
@@ -100,7 +100,7 @@ impl Watch {
     }
 }
 
-/// Counts requests without a login, or with a wrong one.
+/// Counts requests that are refused for missing or wrong credentials.
 async fn count_unauthorized(State(doors): State<Doors>, request: Request, next: Next) -> Response {
     let only_reads = request.method().is_safe();
     let response = next.run(request).await;
@@ -157,7 +157,7 @@ mod tests {
     use tokio::time::Instant;
     use tower::ServiceExt;
 
-    /// Goes as fast as the runtime's own time, which a test can stop and move.
+    /// A clock that follows the runtime's time, which a test can stop and move.
     #[derive(Debug)]
     struct RuntimeClock(Instant);
 
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_is_ready_while_a_destination_is_away_for_an_hour() {
+    async fn it_is_ready_during_an_outage_of_an_hour() {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("http://127.0.0.1:{}", support::process::free_port());
         let url = Url::parse_short(&url).unwrap();

@@ -1,4 +1,4 @@
-//! What may be the matter: from facts to one [`Detail`] for each thing that is. Pure.
+//! Turns facts into one [`Detail`] for each problem. No I/O.
 
 use super::facts::{Delivery, DestinationFacts, Facts};
 use super::summary::{Detail, Kind, NOW_MS};
@@ -12,14 +12,14 @@ use remote::RefusedReason;
 use remote::queue::lanes::LANES;
 use std::path::Path;
 
-/// What to do about samples that a version of the protocol can't carry.
+/// The advice for samples that a version of the protocol can't carry.
 pub(super) const UNSUPPORTED_ADVICE: &str = "Only remote write 2.0 carries native histograms with custom buckets: set \
      protobuf_message to io.prometheus.write.v2.Request if the receiver accepts it.";
 
-/// What to do about a URL where nothing accepts remote write.
+/// The advice for a URL that is no endpoint of remote write.
 pub(super) const ENDPOINT_ADVICE: &str = "Check the URL (the path of Prometheus is /api/v1/write), and that the receiver has remote write enabled.";
 
-/// All that is to know, in no order.
+/// All details, in no particular order.
 pub(super) fn causes(facts: &Facts) -> Vec<Detail> {
     let mut details = Vec::new();
     log(facts, &mut details);
@@ -79,7 +79,7 @@ fn log(facts: &Facts, details: &mut Vec<Detail>) {
     }
 }
 
-/// How it goes with one destination now.
+/// The problems of one destination now.
 fn delivery(destination: &DestinationFacts, details: &mut Vec<Detail>) {
     let (name, late) = (&destination.name, destination.is_late());
     let waiting = waiting_of_all(std::iter::once(destination));
@@ -108,7 +108,8 @@ fn delivery(destination: &DestinationFacts, details: &mut Vec<Detail>) {
             let slowed = slowed(destination);
             add(details, Kind::CatchingUp, Some(name), format!("{name} is catching up.{slowed}{waiting}"));
         }
-        // That samples are refused is an event; the state itself outlasts the hour where nothing else is sent.
+        // Refused samples are reported as an event. The state itself lasts longer than the hour if nothing
+        // else is sent.
         Delivery::Refusing(_) | Delivery::Accepting | Delivery::Idle | Delivery::Ended => {}
     }
     if destination.parked > 0 {
@@ -137,7 +138,7 @@ fn delivery(destination: &DestinationFacts, details: &mut Vec<Detail>) {
     }
 }
 
-/// Why a destination is sent less than could be sent: a sentence for each reason.
+/// Why less is sent to a destination than could be sent: one sentence for each reason.
 pub(super) fn slowed(destination: &DestinationFacts) -> String {
     let mut text = String::new();
     if let Some(rate) = destination.held_to_bytes_per_second {
@@ -151,7 +152,7 @@ pub(super) fn slowed(destination: &DestinationFacts) -> String {
     text
 }
 
-/// What was not delivered to destinations that are not in the configuration any more.
+/// Samples that were not delivered to destinations that have been removed from the configuration.
 fn removed(facts: &Facts, details: &mut Vec<Detail>) {
     for removed in &facts.removed {
         let (name, behind) = (&removed.name, Human(removed.behind_bytes));
@@ -164,9 +165,9 @@ fn removed(facts: &Facts, details: &mut Vec<Detail>) {
     }
 }
 
-/// ` 52,439 samples are waiting in the log, the oldest for 2 min 48 s.`; nothing where none waits.
+/// ` 52,439 samples are waiting in the log, the oldest for 2 min 48 s.`; empty if none waits.
 pub(super) fn waiting_of_all<'a>(destinations: impl Iterator<Item = &'a DestinationFacts>) -> String {
-    // What waits for several destinations is in the log once.
+    // Samples that wait for several destinations are in the log once.
     let (mut waiting, mut before, mut oldest) = (0, false, 0);
     for destination in destinations {
         waiting = destination.waiting.max(waiting);
@@ -182,14 +183,14 @@ pub(super) fn waiting_of_all<'a>(destinations: impl Iterator<Item = &'a Destinat
         (some, false) => {
             format!(" {} waiting in the log, the oldest for {oldest}.", are(some, "sample"))
         }
-        // The queue may hold some of those from before the start by now.
+        // Some of the samples from before the start may be counted by now, because the queue has read them.
         (some, true) => {
             format!(" At least {} waiting in the log, the oldest for {oldest}.", are(some, "sample"))
         }
     }
 }
 
-/// What happened within the window.
+/// The events of the window.
 fn events(facts: &Facts, details: &mut Vec<Detail>) {
     for entry in &facts.window {
         let Some((kind, count)) = kind_of(entry, facts.running_ms) else { continue };
@@ -210,9 +211,9 @@ fn events(facts: &Facts, details: &mut Vec<Detail>) {
     }
 }
 
-/// What an entry is, and how many; `None` where it is too old.
+/// The kind of an entry, and its count; `None` if the entry is too old.
 fn kind_of(entry: &Entry, running_ms: i64) -> Option<(Kind, u64)> {
-    // Whether what an earlier run saw still happens is not known.
+    // It is not known whether an event that an earlier run saw still happens.
     let is_now = entry.is_of_this_run && running_ms.saturating_sub(entry.last_ms) < NOW_MS;
     let (kind, count) = match entry.key.event {
         Event::Lost if is_now => (Kind::Losing, entry.hour),
@@ -234,13 +235,13 @@ fn kind_of(entry: &Entry, running_ms: i64) -> Option<(Kind, u64)> {
     (count > 0).then_some((kind, count))
 }
 
-/// What to do where a receiver refuses samples for this reason.
+/// The advice for samples that a receiver refuses for this reason.
 fn advice(reason: &str) -> String {
     let known = RefusedReason::ALL.into_iter().find(|known| known.as_str().replace('_', " ") == reason);
     known.and_then(RefusedReason::advice).map_or(String::new(), |advice| format!("{advice} "))
 }
 
-/// Where to look for the samples that a destination has refused, as far as they could be kept.
+/// The command that shows the samples that a destination refused, if any of them could be kept.
 fn dead_letters(place: &str, facts: &Facts) -> String {
     let count = |event: Event| {
         let of = facts.window.iter().filter(|entry| entry.key.event == event && entry.key.place == place);
@@ -255,7 +256,7 @@ fn dead_letters(place: &str, facts: &Facts) -> String {
     format!("`{}` shows {shows}.", command("dump --dead", facts))
 }
 
-/// A command on the log or the dead letters, as it is typed.
+/// A `narthex wal` command with its data folder, as a user types it.
 fn command(words: &str, facts: &Facts) -> String {
     wal_command(words, Path::new(&facts.data))
 }
@@ -335,13 +336,13 @@ fn event_sentence(entry: &Entry, count: u64, ago: i64, facts: &Facts) -> String 
     }
 }
 
-/// ` The last reasons: …`, where samples were rejected that nobody got an answer for.
+/// ` The last reasons: …`, for samples that were rejected without an answer to the sender.
 fn last_reasons(entry: &Entry, facts: &Facts) -> String {
     let text = facts.last_answers.get(&entry.key);
     text.map_or(String::new(), |text| format!(" The last reasons: {text}"))
 }
 
-/// What to do about dropped datagrams: it depends on the size of the kernel's buffer.
+/// The advice for dropped datagrams, which depends on the size of the kernel's buffer.
 fn buffer_advice(input: &str, facts: &Facts) -> String {
     let Some(listener) = facts.listeners.iter().find(|listener| listener.name == input) else {
         return String::new();
@@ -362,7 +363,7 @@ fn buffer_advice(input: &str, facts: &Facts) -> String {
     )
 }
 
-/// Inputs with sockets of their own.
+/// Problems of inputs with sockets of their own.
 fn listeners(facts: &Facts, details: &mut Vec<Detail>) {
     for listener in &facts.listeners {
         if let Some(why) = &listener.down {
@@ -389,7 +390,7 @@ fn listeners(facts: &Facts, details: &mut Vec<Detail>) {
     }
 }
 
-/// What is about narthex itself.
+/// Problems of narthex itself.
 fn own(facts: &Facts, details: &mut Vec<Detail>) {
     if let Some(error) = &facts.reload_error {
         let sentence = format!("The configuration was not reloaded, and the old one is in use: {error}");

@@ -1,4 +1,5 @@
-//! From counters, which begin at 0 with each start, to events: what was added to each since it was read last.
+//! Makes events of counters: what was added to each counter after it was last read. Counters begin at 0 at
+//! each start.
 
 use super::inputs::pushed_to;
 use super::refusals::{Read, Refusals};
@@ -9,11 +10,11 @@ use remote::{Refusal, RefusedReason, Stats};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-/// What was read last.
+/// The values that were read last.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     own: HashMap<Key, u64>,
-    /// Those of each destination; one whose settings have changed counts from 0 again.
+    /// The counters of each destination. A destination whose settings were changed counts from 0 again.
     destinations: Vec<Known>,
 }
 
@@ -25,7 +26,7 @@ struct Known {
 }
 
 impl Counters {
-    /// Reads all counters, and puts what was added into `window`.
+    /// Reads all counters, and adds the increases to `window`.
     pub(super) fn read(&mut self, telemetry: &Telemetry, window: &mut Window, now_ms: i64) {
         for (key, count) in own(telemetry) {
             added(&mut self.own, key, count, window, now_ms);
@@ -58,7 +59,7 @@ impl Counters {
     }
 }
 
-/// The counters of refusals, in the order that [`Refusals`] asks for.
+/// A destination's counters of refusals, for [`Refusals`].
 fn refusals(stats: &Stats) -> Read {
     let refused = stats.refused.get().total();
     let repeats = stats.refused_or_already_written.get();
@@ -70,7 +71,7 @@ fn refusals(stats: &Stats) -> Read {
     Read { refused, repeats, reasons: reasons.collect() }
 }
 
-/// `out of bounds`; `status 400` where the receiver's words are not known.
+/// `out of bounds`; or `status 400` if the receiver's words are not known.
 fn refusal_words(said: Refusal) -> String {
     match said.reason {
         RefusedReason::Other => format!("status {}", said.status),
@@ -117,7 +118,7 @@ fn own(telemetry: &Telemetry) -> Vec<(Key, u64)> {
         out.push((Key::new(Event::CollectionFailed, "", &input_words(reason)), samples));
     }
     for (input, counters) in pushed_to(telemetry.doors().intake().counters()) {
-        // Senders that get no answer don't send anything again: what counts are samples, not requests.
+        // Senders that get no answer send nothing again. So samples are counted here, not requests.
         if let Some(listener) = counters.listener() {
             out.push((Key::new(Event::SamplesRejected, input, input), counters.rejected.get()));
             out.push((Key::new(Event::DatagramsDropped, input, input), listener.kernel_drops.get()));
@@ -139,7 +140,7 @@ fn input_words(reason: InputReason) -> String {
     reason.as_str().replace('_', " ")
 }
 
-/// The text of the last answer for each input and reason, by the key of the events that it belongs to.
+/// The text of the last answer for each input and reason, by the key of its events.
 pub(super) fn last_answers(inputs: &intake::Counters) -> BTreeMap<Key, String> {
     let mut answers = BTreeMap::new();
     for ((input, reason), text) in inputs.last_answers() {

@@ -1,49 +1,47 @@
-//! `GET /api/v1/status/groups`: the groups that were pushed, those in trouble first, a bounded number.
+//! `GET /api/v1/status/groups`: the pushed groups, failing ones first, up to a limit.
 
 use groups::GroupStatus;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// The most groups of one answer.
+/// The most groups in one answer.
 pub const GROUPS_MAX: usize = 200;
-/// The longest text that is searched for, in characters.
+/// The most characters of a search text that are used.
 pub const SEARCH_MAX: usize = 256;
 
-/// What is asked for.
+/// The query parameters.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Ask {
-    /// A part of a name or value of the group's labels; all where it is empty.
+    /// A part of a name or value of the group's labels. If it is empty, all groups are found.
     pub search: String,
 }
 
-/// The answer.
 #[derive(Debug, Serialize)]
 pub struct Groups {
     now_ms: i64,
-    /// All that there are.
+    /// The number of all groups.
     total: usize,
-    /// Those that were searched for; of them [`GROUPS_MAX`] are listed.
+    /// The number of groups that were found; at most [`GROUPS_MAX`] of them are listed.
     found: usize,
     groups: Vec<Group>,
 }
 
-/// One group.
 #[derive(Debug, Serialize)]
 struct Group {
     labels: BTreeMap<String, String>,
-    /// Where a DELETE of it goes.
+    /// The path for a DELETE of the group.
     path: String,
     series: usize,
-    /// The last push that succeeded; 0 where none did.
+    /// The time of the last push that succeeded; 0 if none did.
     pushed_ms: i64,
-    /// The last push that was refused; 0 where none was.
+    /// The time of the last push that was refused; 0 if none was.
     failed_ms: i64,
-    /// Why it was.
+    /// Why the last refused push was refused.
     failure: String,
-    /// Whether that was after the last success.
+    /// True if the last push was refused.
     failing: bool,
-    /// What the user should know although pushes are accepted.
+    /// Warnings for the user about pushes that were accepted.
     warnings: Vec<String>,
     ttl_ms: Option<i64>,
     expires_ms: Option<i64>,
@@ -51,8 +49,8 @@ struct Group {
 }
 
 impl Groups {
-    /// Of all groups those that `ask` is for: failing ones first, then expired ones, then the others, each by
-    /// the age of the last success, oldest first.
+    /// The groups that `ask` searches for. Failing groups come first, then expired ones, then the others.
+    /// Within each kind they are ordered by the time of the last success, oldest first.
     pub fn of(all: Vec<GroupStatus>, ask: &Ask, now_ms: i64) -> Groups {
         let total = all.len();
         let words: String = ask.search.chars().take(SEARCH_MAX).collect::<String>().to_lowercase();
@@ -112,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn those_in_trouble_come_first_and_then_the_oldest() {
+    fn failing_groups_come_first_then_the_oldest() {
         let expired = GroupStatus { expired_ms: Some(9), ..group("expired", 8, 0) };
         let all = vec![
             group("new", 30, 0),

@@ -1,5 +1,5 @@
-//! A state holds for a while, so that nothing flickers: a worse one takes its place at once, a better one after
-//! [`HOLD_MS`]. Pure.
+//! Keeps a state for a while, so that the display does not flicker. A worse state replaces it immediately, a
+//! better one after [`HOLD_MS`]. No I/O.
 
 use super::summary::{Detail, HOLD_MS, Kind, Level, Verdict};
 use serde::Serialize;
@@ -7,20 +7,18 @@ use serde::Serialize;
 /// The state of all of narthex, as `GET /api/v1/status/summary` answers it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Summary {
-    /// How bad it is.
     pub level: Level,
-    /// What the sentence is about.
     pub kind: Kind,
-    /// The worst of the details in a sentence.
+    /// The worst detail in a sentence.
     pub sentence: String,
-    /// Since when it is so, in milliseconds since 1970. Where it was so already when narthex started: when the
-    /// first event of the last hour happened that it is about.
+    /// When the state began, in milliseconds since 1970. If narthex started in this state, it is the time of
+    /// the first event of the last hour that caused it.
     pub since: i64,
-    /// All that is to know, the worst first.
+    /// All details, the worst first.
     pub details: Vec<Detail>,
 }
 
-/// What is shown.
+/// The state that is shown.
 #[derive(Debug, Default)]
 pub struct Held {
     shown: Option<Shown>,
@@ -30,14 +28,15 @@ pub struct Held {
 struct Shown {
     kind: Kind,
     sentence: String,
-    /// By the monotonic clock; before the start where an earlier run saw the events.
+    /// The beginning of the state by the monotonic clock. It is before the start if an earlier run saw the
+    /// events.
     since_ms: i64,
-    /// When it was shown first, by the monotonic clock.
+    /// When the state was shown first, by the monotonic clock.
     shown_ms: i64,
 }
 
 impl Held {
-    /// The summary at `now_ms` of the monotonic clock, which is `wall_ms` by the wall clock.
+    /// The summary at `now_ms` of the monotonic clock and `wall_ms` of the wall clock.
     pub fn show(&mut self, verdict: Verdict, now_ms: i64, wall_ms: i64) -> Summary {
         let Verdict { kind, sentence, first_ms, details } = verdict;
         let shown = match self.shown.take() {
@@ -60,7 +59,7 @@ impl Held {
     }
 }
 
-/// Whether `kind` is not as bad as `than`. Nothing is worth being held where all is well.
+/// Returns true if `kind` is less bad than `than`. A state with level `Ok` is never held.
 fn is_better(kind: Kind, than: Kind) -> bool {
     let rank = |kind: Kind| (kind.level(), std::cmp::Reverse(kind));
     than.level() > Level::Ok && rank(kind) < rank(than)
@@ -75,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worse_state_shows_at_once_and_a_better_one_after_ten_seconds() {
+    fn worse_states_show_at_once_and_better_ones_later() {
         let mut held = Held::default();
         let mut show = |kind, now_ms| {
             let summary = held.show(verdict(kind), now_ms, 1_000_000 + now_ms);
@@ -99,14 +98,15 @@ mod tests {
         let lost = || Verdict { first_ms: Some(-300_000), ..verdict(Kind::Lost) };
         assert_eq!(held.show(lost(), 1000, 1_001_000).since, 700_000);
         assert_eq!(held.show(lost(), 2000, 1_002_000).since, 700_000);
-        // The state is held from when it was shown, and a later state begins when it is seen.
+        // A held state is held from the time when it was first shown. A later state begins when it is first
+        // seen.
         assert_eq!(held.show(verdict(Kind::Delivered), 3000, 1_003_000).kind, Kind::Lost);
         assert_eq!(held.show(verdict(Kind::Delivered), 11_000, 1_011_000).since, 1_011_000);
         assert_eq!(held.show(lost(), 12_000, 1_012_000).since, 1_012_000);
     }
 
     #[test]
-    fn the_numbers_of_a_state_that_goes_on_are_new() {
+    fn a_continuing_state_shows_new_numbers() {
         let mut held = Held::default();
         held.show(verdict(Kind::Lost), 0, 0);
         let more = Verdict { sentence: "more".into(), ..verdict(Kind::Lost) };

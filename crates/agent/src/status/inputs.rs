@@ -1,4 +1,4 @@
-//! What came to the inputs, for the status.
+//! The requests and samples of the inputs, for the status.
 
 use crate::host;
 use intake::{ByName, Counters, InputCounters, Protocol, RefusedReason};
@@ -12,15 +12,16 @@ use std::sync::Arc;
 pub(super) struct Inputs {
     /// Requests answered with 2xx.
     accepted: u64,
-    /// Requests that were not, whatever the reason.
+    /// Requests answered with anything else.
     refused: u64,
-    /// The same by input and reason; without those that are 0.
+    /// The refused requests by input and reason; numbers that are 0 are left out.
     refused_by: BTreeMap<&'static str, BTreeMap<&'static str, u64>>,
-    /// The last answer to one of them.
+    /// The last answer to a refused request.
     last_refused: Option<String>,
-    /// Samples in lines by input and type, of inputs whose lines have types; without those that are 0.
+    /// Samples in lines by input and type, for inputs whose lines have types; numbers that are 0 are left
+    /// out.
     lines: ByInput,
-    /// Lines, samples and tags that were left out, by input and reason; without those that are 0.
+    /// Lines, samples and tags that were left out, by input and reason; numbers that are 0 are left out.
     line_errors: ByInput,
 }
 
@@ -34,7 +35,7 @@ impl Inputs {
         unauthorized.insert(RefusedReason::Unauthorized.as_str(), denied.pushes.get());
         refused_by.insert("any", unauthorized);
         for (name, counters) in &inputs {
-            // Where senders get no answer, nothing was refused that is not tried again.
+            // Senders that get no answer do not retry, so nothing counts as a refused request.
             if counters.listener().is_some() {
                 continue;
             }
@@ -69,7 +70,7 @@ fn by_name(
     all
 }
 
-/// The inputs that clients push to: all but the collection.
+/// The inputs that clients push to: all except the collection.
 pub(super) fn pushed_to(counters: &Counters) -> BTreeMap<&'static str, Arc<InputCounters>> {
     let mut inputs = counters.all();
     inputs.remove(host::INPUT);

@@ -1,22 +1,22 @@
-//! Which lines the log gets of the summary: each detail of level `warning` or `error` when it begins, again while it
-//! goes on, and when it is over. Pure.
+//! Which lines of the summary are logged: each detail of level `warning` or `error` when it begins, again as
+//! long as it lasts, and when it ends. No I/O.
 //!
-//! One line for all of narthex would hide a failing destination behind a worse state of another one, so each detail
-//! has lines of its own. The throttle of the log allows each of them once a minute.
+//! One line for all of narthex would hide a failing destination behind a worse state of another one, so each
+//! detail has lines of its own. The throttle of the log allows each of them once a minute.
 
 use super::hold::Summary;
 use super::summary::{Detail, HOLD_MS, Kind, Level};
 use super::words::span;
 use std::collections::BTreeMap;
 
-/// How often a detail is logged again while it goes on, with its numbers of then.
+/// How often a detail is logged again as long as it lasts, with its current numbers.
 pub(super) const REPEAT_MS: i64 = 5 * 60_000;
-/// A detail that is gone for this long is over; one that comes back sooner goes on.
+/// A detail has ended when it was not seen for this long. A detail that is seen again sooner has not ended.
 pub(super) const OVER_MS: i64 = HOLD_MS;
-/// The most details that are told apart. There are at most as many as destinations, inputs and rows of the last hour.
+/// The most details that are tracked. There are at most as many as destinations, inputs and rows of the last
+/// hour.
 pub(super) const DETAILS_MAX: usize = 1000;
 
-/// A line to log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Line {
     pub(super) level: Level,
@@ -24,13 +24,13 @@ pub(super) struct Line {
     pub(super) destination: Option<String>,
     pub(super) about: Option<String>,
     pub(super) text: String,
-    /// How long the state has lasted; nothing in its first line.
+    /// How long the state has lasted; `None` in its first line.
     pub(super) lasted: Option<String>,
-    /// Requests that have failed since the state began; nothing in its first line.
+    /// Requests that have failed since the state began; `None` in its first line.
     pub(super) failed_requests: Option<u64>,
 }
 
-/// What is one thing to the log while it goes on, however it changes.
+/// Identifies a detail in the log as long as it lasts, even if its text changes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
     kind: Kind,
@@ -52,14 +52,14 @@ impl Key {
 
 #[derive(Debug)]
 struct Open {
-    /// As it was seen last.
+    /// The detail as it was last seen.
     detail: Detail,
     /// The worst level that was logged.
     level: Level,
     began_ms: i64,
     seen_ms: i64,
     logged_ms: i64,
-    /// Failed requests when it began.
+    /// The number of failed requests when the state began.
     retries: u64,
 }
 
@@ -78,12 +78,13 @@ impl Open {
         }
     }
 
-    /// The first line of the sentence: the rest, such as a part of a file, is in the details of the status.
+    /// The first line of the sentence. The rest, such as a part of a file, is in the details of the status.
     fn text(&self) -> String {
         self.detail.sentence.lines().next().unwrap_or_default().to_string()
     }
 
-    /// Whether there is something new to repeat: a state lasts, events may not have gone on.
+    /// Returns true if there is something new to repeat. A state lasts as long as it is seen; an event lasts
+    /// only if it has happened again.
     fn goes_on(&self) -> bool {
         self.detail.last_ms.is_none_or(|last_ms| last_ms > self.logged_ms)
     }
@@ -105,11 +106,11 @@ impl Open {
     }
 }
 
-/// See the module.
+/// The details that were logged; see the module.
 #[derive(Debug, Default)]
 pub(super) struct LogLines {
     open: BTreeMap<Key, Open>,
-    /// The level of all of narthex that was logged.
+    /// The logged level of narthex as a whole.
     level: Option<Level>,
 }
 

@@ -1,4 +1,4 @@
-//! Which lines the log gets, as time passes.
+//! Which lines are logged in the course of time.
 
 use super::hold::Summary;
 use super::log_lines::{LogLines, OVER_MS, REPEAT_MS};
@@ -25,7 +25,7 @@ fn summary(details: &[Detail]) -> Summary {
     Summary { level, kind, sentence, since: 0, details: details.to_vec() }
 }
 
-/// The lines as they are compared: level, state, destination and text.
+/// The lines in the form that the tests compare: level, and state, destination and text.
 fn next(log: &mut LogLines, details: &[Detail], now_ms: i64) -> Vec<(Level, String)> {
     let lines = log.next(&summary(details), now_ms).into_iter();
     lines
@@ -43,7 +43,7 @@ fn next(log: &mut LogLines, details: &[Detail], now_ms: i64) -> Vec<(Level, Stri
 }
 
 #[test]
-fn each_destination_has_lines_of_its_own_beside_a_worse_one() {
+fn each_destination_has_its_own_lines_beside_a_worse_one() {
     let mut log = LogLines::default();
     let refusing = detail(Kind::Refusing, "g", "g is refusing samples: 4.");
     let failing = detail(Kind::DestinationFailing, "a", "a is failing: connection refused.");
@@ -55,14 +55,14 @@ fn each_destination_has_lines_of_its_own_beside_a_worse_one() {
 }
 
 #[test]
-fn a_state_is_repeated_slowly_with_its_numbers_and_its_end_is_told() {
+fn a_state_is_logged_again_slowly_and_when_it_ends() {
     let mut log = LogLines::default();
     let failing = |retries: u64, waiting: u64| Detail {
         retries: Some(retries),
         ..detail(Kind::DestinationFailing, "a", &format!("a is failing: 429. {waiting} samples are waiting."))
     };
     assert_eq!(next(&mut log, &[failing(10, 1)], 0).len(), 1);
-    // Half an hour of the same words.
+    // Half an hour with the same detail.
     let mut lines = Vec::new();
     for second in 1..1800u32 {
         let details = [failing(10 + u64::from(second), u64::from(second))];
@@ -71,7 +71,8 @@ fn a_state_is_repeated_slowly_with_its_numbers_and_its_end_is_told() {
     assert_eq!(lines.len(), 5, "{lines:?}");
     let repeated = "a is failing: 429. 300 samples are waiting. lasted=5 min failed=300".to_string();
     assert_eq!(lines[0], (Level::Error, repeated));
-    // It accepts again, and what waited is delivered a little later: one thing to the log.
+    // The destination accepts requests again, and the samples that waited are delivered a little later. The
+    // log treats both as one state.
     let late = detail(Kind::CatchingUp, "a", "a is catching up.");
     assert_eq!(next(&mut log, &[late], 1_799_500), []);
     assert_eq!(next(&mut log, &[], 1_801_000), [(Level::Ok, "Everything is delivered.".into())]);
@@ -81,7 +82,7 @@ fn a_state_is_repeated_slowly_with_its_numbers_and_its_end_is_told() {
 }
 
 #[test]
-fn a_state_that_gets_worse_is_told_at_once_and_one_that_comes_and_goes_is_not() {
+fn a_worse_state_is_logged_at_once_and_flapping_is_not() {
     let mut log = LogLines::default();
     let retrying = detail(Kind::DestinationRetrying, "a", "a is failing.");
     let failing = detail(Kind::DestinationFailing, "a", "a is failing.");

@@ -1,7 +1,7 @@
-//! What `GET /api/v1/status/...` answers: the state of narthex, its destinations and groups in numbers and sentences,
-//! for the page and for scripts. `docs/own-metrics.md` describes each key.
+//! The answers of `GET /api/v1/status/...`: the state of narthex, its destinations and groups in numbers and
+//! sentences, for the page and for scripts. `docs/own-metrics.md` describes each key.
 //!
-//! [`monitor`] reads all counters and [`summary`] decides what they mean; nothing is decided in the browser.
+//! [`monitor`] reads all counters and [`summary`] decides what they mean. The browser decides nothing.
 
 mod causes;
 mod counters;
@@ -40,22 +40,19 @@ use summary::Level;
 /// A destination that is further behind than this is catching up, in milliseconds.
 const CATCHING_UP_MS: i64 = 15_000;
 
-/// What does not change while the program runs.
+/// Facts that do not change while the program runs.
 #[derive(Debug, Clone)]
 pub struct About {
-    /// The label `instance`.
     pub instance: String,
-    /// The data folder.
     pub data: PathBuf,
-    /// When it started, in milliseconds since 1970.
+    /// The start of the program, in milliseconds since 1970.
     pub started_ms: i64,
     /// The log's budget in bytes.
     pub max_bytes: u64,
-    /// What an acknowledgement promises.
+    /// The durability of acknowledged samples, as in `log.durability`.
     pub durability: &'static str,
 }
 
-/// The whole status.
 #[derive(Debug, Serialize)]
 pub struct Status {
     version: &'static str,
@@ -65,7 +62,7 @@ pub struct Status {
     now_ms: i64,
     started_ms: i64,
     resident_bytes: u64,
-    /// Over how long rates are measured.
+    /// The period over which rates are measured.
     rate_window_seconds: i64,
     summary: Summary,
     inputs: Inputs,
@@ -85,22 +82,22 @@ struct Log {
     series: u64,
     waiting_bytes: u64,
     full: bool,
-    /// `disk` or `budget`, while it is full.
+    /// `disk` or `budget` while it is full.
     full_reason: Option<&'static str>,
     durability: &'static str,
     fsync_mean_seconds: Option<f64>,
 }
 
-/// One destination.
 #[derive(Debug, Serialize)]
 pub struct Delivery {
     name: String,
     url: String,
     /// `idle`, `delivering`, `catching up`, `retrying`, `refusing`, `denied`, `stopped` or `left`.
     pub state: &'static str,
-    /// The worst of what the summary says about it; nothing while nothing was sent.
+    /// The worst level of the details about it. Without a detail it is `ok` once a request was accepted, and
+    /// `None` before.
     level: Option<Level>,
-    /// The same in sentences, with what may be done about it.
+    /// The state in sentences, with advice.
     words: String,
     protocol: Option<&'static str>,
     shards: i64,
@@ -109,7 +106,7 @@ pub struct Delivery {
     samples: u64,
     samples_per_second: Option<f64>,
     pending: u64,
-    /// In the queue and in the log.
+    /// Samples in the queue and in the log.
     waiting: u64,
     waiting_before_start: bool,
     waiting_seconds: f64,
@@ -118,48 +115,49 @@ pub struct Delivery {
     requests_sent_again: u64,
     retried: u64,
     failed: u64,
-    /// Of the failed: those that an earlier request without an answer may have written.
+    /// Part of the failed samples: those that an earlier request without an answer may have written.
     already_written: u64,
     dropped: u64,
     lost: u64,
     bytes: u64,
     lag_seconds: f64,
-    /// The same without the backlog, while the newest is sent before it.
+    /// The lag without the backlog, while the newest samples are sent before the backlog.
     newest_lag_seconds: f64,
     newest_first: bool,
-    /// From the saved position to the log's end.
+    /// The bytes from the saved position to the log's end.
     lag_bytes: u64,
-    /// The lowest position that is saved: all before it is settled.
+    /// The lowest saved position. Everything before it was delivered, refused, dropped or parked.
     position: Place,
     behind: bool,
-    /// Lanes that the destination fails over while it accepts the others.
+    /// Lanes that the destination fails on while it accepts others.
     stuck_lanes: i64,
-    /// Points in the side queue.
+    /// Parked samples.
     aside: i64,
     retry_in_seconds: f64,
-    /// Why it is sent less than could be sent: `max_bytes_per_second`, or `retry_after` if it has asked for a pause.
+    /// Why less is sent to it than could be sent: `max_bytes_per_second`, or `retry_after` if it has asked
+    /// for a pause.
     slowed_by: Option<&'static str>,
-    /// Until when it has asked for a pause; 0 if it has not.
+    /// The end of the pause that it asked for; 0 if it did not ask for one.
     pause_until_ms: i64,
     last_accepted_ms: i64,
     last_error: Option<String>,
-    /// When that was; 0 where nothing went wrong.
+    /// The time of the last error; 0 if there was none.
     last_error_ms: i64,
 }
 
-/// A destination that the configuration has no more. Its position is kept, but holds nothing of the log.
+/// A destination that was removed from the configuration. Its position is kept, but it pins no segment of the
+/// log.
 #[derive(Debug, Serialize)]
 struct Gone {
-    /// Its name, else its URL.
+    /// Its name, or its URL if it has no name.
     name: String,
     since_ms: i64,
-    /// Until when its position is kept.
+    /// How long its position is kept.
     until_ms: i64,
-    /// What of the log that is there it has not settled.
+    /// The bytes of the log after its position.
     behind_bytes: u64,
 }
 
-/// A place in the log.
 #[derive(Debug, Serialize)]
 struct Place {
     segment: i64,
@@ -167,7 +165,6 @@ struct Place {
 }
 
 impl Status {
-    /// The status now.
     pub fn now(about: &About, telemetry: &Telemetry, monitor: &Monitor, clock: &dyn Clock) -> Self {
         let mut destinations = deliveries(telemetry, &about.data);
         let inputs = Inputs::now(telemetry.doors().intake().counters(), telemetry.doors().denied());
@@ -175,7 +172,7 @@ impl Status {
         let stats = storage.stats();
         let fsyncs: u64 = stats.fsync.buckets.iter().map(storage::stats::Counter::get).sum();
         let samples = stats.samples.get() + stats.histograms.get();
-        // Read after the numbers, so that it knows of all that they show.
+        // Read after the numbers, so that the summary covers everything that they show.
         let Observation { summary, accepted_per_second, delivered_per_second } = monitor.observe();
         for (destination, rate) in destinations.iter_mut().zip(delivered_per_second) {
             destination.samples_per_second = rate;
@@ -217,7 +214,7 @@ impl Status {
     }
 }
 
-/// The worst of what the summary says about a destination; `None` where nothing is the matter.
+/// The worst level of the summary's details about a destination; `None` if there are none.
 fn level_of(name: &str, summary: &Summary) -> Option<Level> {
     let own = summary.details.iter().filter(|detail| detail.destination.as_deref() == Some(name));
     own.map(|detail| detail.level).max().filter(|level| *level > Level::Ok)
@@ -257,7 +254,7 @@ fn delivery(destination: &Outlet, lag_bytes: u64, data: &Path) -> Delivery {
     let state = stats.state();
     let positive = |number: i64| u64::try_from(number).unwrap_or(0);
     Delivery {
-        // Set by who knows of all: see `Status::now`.
+        // `Status::now` sets these two later, because they depend on the other parts.
         level: (stats.last_accepted_ms.get() > 0).then_some(Level::Ok),
         samples_per_second: None,
         waiting: positive(stats.waiting.get()),
@@ -321,7 +318,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_state_has_its_word() {
+    fn each_state_has_its_name() {
         let reason = String::new;
         let late = CATCHING_UP_MS + 1;
         for (state, lag_ms, word) in [

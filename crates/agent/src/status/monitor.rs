@@ -1,5 +1,5 @@
-//! Watches all parts: reads their counters, keeps the last hour in the data folder, and says when the state
-//! changes. The decisions are in [`super::summary`], [`super::hold`], [`super::window`] and [`super::rate`].
+//! Monitors all parts: reads their counters, keeps the last hour in the data folder, and logs changes of the
+//! state. The decisions are in [`super::summary`], [`super::hold`], [`super::window`] and [`super::rate`].
 
 use super::About;
 use super::counters::{Counters, last_answers};
@@ -22,9 +22,9 @@ use wal::small_file::SlotFile;
 
 /// The name of the file in the data folder.
 pub const FILE: &str = "last-hour";
-/// How often all is looked at.
+/// How often all counters are read.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// How long events wait at most before they are saved; the first ones of a quiet time are saved at once.
+/// The longest time until events are saved. The first events after a quiet time are saved immediately.
 const SAVE_MS: i64 = 10_000;
 
 /// See the module.
@@ -34,7 +34,7 @@ pub struct Monitor {
     about: Arc<About>,
     clock: Arc<dyn Clock>,
     inner: Mutex<Inner>,
-    /// Nothing where the file could not be opened: then the hour is not kept.
+    /// `None` if the file could not be opened; the last hour is not kept then.
     file: Mutex<Option<SlotFile>>,
 }
 
@@ -45,26 +45,25 @@ struct Inner {
     held: Held,
     accepted: Rate,
     delivered: Vec<(Arc<Stats>, Rate)>,
-    /// The window as it was saved last.
+    /// The window as it was last saved.
     saved: Window,
     saved_ms: Option<i64>,
-    /// What was logged of the summary.
+    /// The details that were logged.
     log_lines: LogLines,
 }
 
-/// What an observation gives.
+/// The result of reading all counters.
 #[derive(Debug)]
 pub struct Observation {
-    /// The summary.
     pub summary: Summary,
-    /// Samples that the log accepts a second.
+    /// Samples per second that the log accepts.
     pub accepted_per_second: Option<f64>,
-    /// Samples that each destination accepts a second, in the order of the destinations that run.
+    /// Samples per second that each destination accepts, in the order of the running destinations.
     pub delivered_per_second: Vec<Option<f64>>,
 }
 
 impl Monitor {
-    /// Reads what an earlier run has kept in `data`. Nothing that is wrong with the file prevents a start.
+    /// Reads the last hour that an earlier run saved in `data`. Errors of the file do not prevent a start.
     pub fn open(
         telemetry: Arc<Telemetry>,
         about: Arc<About>,
@@ -81,7 +80,7 @@ impl Monitor {
             }
         };
         let (now_ms, wall_ms) = (running_ms(&*clock), clock.now_ms());
-        // A new file is empty, which is no version either.
+        // A new file is filled with zeros, which is not a known version.
         let read = |content: &Vec<u8>| Window::decode(content, now_ms, wall_ms, is_plausible);
         let is_new = content.as_ref().is_some_and(|content| content.iter().all(|byte| *byte == 0));
         let window = content.as_ref().and_then(read);
@@ -101,7 +100,7 @@ impl Monitor {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How it is now.
+    /// Reads all counters, and returns the summary and the rates.
     pub fn observe(&self) -> Observation {
         let mut inner = self.inner();
         let inner = &mut *inner;
@@ -153,20 +152,20 @@ impl Monitor {
         }
     }
 
-    /// Watches until it is dropped.
+    /// Monitors until the future is dropped.
     pub async fn run(self: Arc<Self>) {
         loop {
             self.log();
             if self.save_is_due() {
                 let monitor = self.clone();
-                // Waits for the disk, so not on a thread that serves.
+                // This waits for the disk, so it runs on a blocking thread.
                 let _ = tokio::task::spawn_blocking(move || monitor.save()).await;
             }
             tokio::time::sleep(INTERVAL).await;
         }
     }
 
-    /// Looks at all, and logs what has changed.
+    /// Reads all counters, and logs what has changed.
     fn log(&self) {
         let summary = self.observe().summary;
         let now_ms = running_ms(&*self.clock);
@@ -180,14 +179,14 @@ impl Monitor {
         inner.window != inner.saved && inner.saved_ms.is_none_or(|saved| now_ms - saved >= SAVE_MS)
     }
 
-    /// Saves the last hour. Waits for the disk.
+    /// Saves the last hour. This blocks on the disk.
     pub fn save(&self) {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(file) = file.as_mut() else { return };
         let (window, content) = {
             let mut inner = self.inner();
             let now_ms = running_ms(&*self.clock);
-            // After an error, too: the disk is not asked more often.
+            // Also after an error, so that saving is not tried more often.
             inner.saved_ms = Some(now_ms);
             (inner.window.clone(), inner.window.encode(now_ms, self.clock.now_ms()))
         };
@@ -221,7 +220,8 @@ fn log_line(line: &Line) {
     }
 }
 
-/// A reason ends with the URL. A destination without a name has its URL as the name, which sentences begin with.
+/// Removes the URL at the end of a reason if the destination has no name: the sentence already begins with
+/// the URL.
 fn reason_without_url(reason: String, name: &str) -> String {
     let short = reason.strip_suffix(')').and_then(|reason| reason.strip_suffix(name)?.strip_suffix(" ("));
     short.map(str::to_string).unwrap_or(reason)
@@ -238,7 +238,7 @@ fn without_url(delivery: Delivery, name: &str) -> Delivery {
     }
 }
 
-/// What there is to know of one destination.
+/// The facts about one destination.
 pub(super) fn destination(outlet: &Outlet) -> DestinationFacts {
     let stats = &outlet.stats;
     let delivery = without_url(delivery(stats.state()), &outlet.name);

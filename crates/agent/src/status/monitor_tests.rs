@@ -1,4 +1,4 @@
-//! From the counters of all parts to the summary, and over a restart.
+//! Tests from the counters of all parts to the summary, also over a restart.
 
 use super::About;
 use super::facts::Delivery;
@@ -19,7 +19,7 @@ use std::time::Duration;
 use storage::Storage;
 use wal::{Position, RealFilesystem};
 
-/// A clock that is set.
+/// A clock whose time the test sets.
 #[derive(Debug, Default)]
 struct Set {
     wall_ms: AtomicI64,
@@ -42,7 +42,7 @@ impl Clock for Set {
     }
 }
 
-/// narthex without the parts that work: their numbers are set by hand.
+/// narthex without its working parts. The tests set their numbers directly.
 struct Run {
     monitor: Monitor,
     telemetry: Arc<Telemetry>,
@@ -90,7 +90,7 @@ fn kinds(samples: u64) -> Kinds {
     Kinds { samples, ..Kinds::default() }
 }
 
-/// Makes something happen, and expects a state at once, two minutes later and after a restart.
+/// Makes something happen, and expects the given states at once, two minutes later and after a restart.
 async fn row(name: &str, happens: impl Fn(&Run), now: Kind, later: Kind) {
     let data = tempfile::tempdir().unwrap();
     let run = start(data.path(), START).await;
@@ -108,7 +108,7 @@ async fn row(name: &str, happens: impl Fn(&Run), now: Kind, later: Kind) {
 }
 
 #[tokio::test]
-async fn what_is_lost_shows_for_an_hour_and_over_a_restart() {
+async fn losses_are_shown_for_an_hour_and_after_a_restart() {
     row("log full", |run| run.stats.lost.add(kinds(180_204)), Kind::Losing, Kind::Lost).await;
     let aged = |run: &Run| {
         run.stats.lost.add(kinds(1));
@@ -123,7 +123,7 @@ async fn what_is_lost_shows_for_an_hour_and_over_a_restart() {
 }
 
 #[tokio::test]
-async fn what_a_destination_refuses_or_cannot_carry_shows_for_an_hour_and_over_a_restart() {
+async fn refusals_and_unsupported_samples_are_shown_for_an_hour() {
     row("refused", |run| run.stats.refused.add(kinds(1336)), Kind::Refusing, Kind::Refused).await;
     let exemplar = Kinds { exemplars: 1, ..Kinds::default() };
     row("exemplar", |run| run.stats.refused.add(exemplar), Kind::Refusing, Kind::Refused).await;
@@ -133,7 +133,7 @@ async fn what_a_destination_refuses_or_cannot_carry_shows_for_an_hour_and_over_a
 }
 
 #[tokio::test]
-async fn collections_that_fail_show_for_an_hour_and_over_a_restart() {
+async fn failed_collections_are_shown_for_an_hour_and_after_a_restart() {
     let failed = Kind::CollectionsFailed;
     let lose = |run: &Run| run.telemetry.collection_failed(720, RefusedReason::LogFull);
     row("collections", lose, failed, failed).await;
@@ -167,7 +167,7 @@ async fn collect_until_samples_are_lost(run: &Run) {
 }
 
 #[tokio::test]
-async fn collected_series_over_a_limit_are_told() {
+async fn collected_series_over_a_limit_are_shown() {
     let data = tempfile::tempdir().unwrap();
     let run = start(data.path(), START).await;
     let mut options = (*run.telemetry.doors().options()).clone();
@@ -205,7 +205,7 @@ fn refuse(run: &Run, input: &'static str, refusal: &Refusal) {
 }
 
 #[tokio::test]
-async fn refused_pushes_show_for_ten_minutes_and_over_a_restart() {
+async fn refused_pushes_are_shown_for_ten_minutes_and_after_a_restart() {
     let data = tempfile::tempdir().unwrap();
     let run = start(data.path(), START).await;
     let refusal = Refusal::Malformed("line 1: \"}\" is no metric name".into());
@@ -221,14 +221,14 @@ async fn refused_pushes_show_for_ten_minutes_and_over_a_restart() {
     assert_eq!(run.now(), (Level::Warning, Kind::PushesRefused));
     run.clock.pass(11 * MINUTE);
     assert_eq!(run.now(), (Level::Ok, Kind::Idle));
-    // One scanner does not turn the page red.
+    // A single scanner does not turn the page red.
     run.telemetry.doors().denied().pushes.add(1000);
     assert_eq!(run.now(), (Level::Warning, Kind::PushesRefused));
     run.end();
 }
 
 #[tokio::test]
-async fn what_an_input_without_answers_rejects_or_loses_is_told_in_samples_also_after_a_restart() {
+async fn inputs_without_answers_report_rejected_and_lost_samples() {
     let data = tempfile::tempdir().unwrap();
     let run = start(data.path(), START).await;
     let input = run.telemetry.doors().intake().input("graphite");
@@ -242,7 +242,7 @@ async fn what_an_input_without_answers_rejects_or_loses_is_told_in_samples_also_
     assert!(says("graphite: 7 datagrams were dropped by the kernel in the last hour"), "{summary:?}");
     assert!(says("graphite: 3 samples were rejected in the last 10 minutes"), "{summary:?}");
     assert!(says("a line is PATH VALUE TIMESTAMP") && !says("push"), "{summary:?}");
-    // The newest reason is the one that is shown.
+    // The newest reason is shown.
     input.counters().rejected.add(1);
     refuse(&run, "graphite", &Refusal::TooMany("requests: a new series over the limit".into()));
     let summary = run.monitor.observe().summary;
@@ -307,7 +307,7 @@ async fn loss_before_a_restart_is_shown_since_the_loss() {
 }
 
 #[tokio::test]
-async fn relabelling_repeats_and_a_torn_end_change_no_colour() {
+async fn relabelling_repeats_and_a_torn_end_leave_the_level_ok() {
     let data = tempfile::tempdir().unwrap();
     let run = start(data.path(), START).await;
     run.stats.dropped_by_rule.add(kinds(10));
@@ -326,12 +326,12 @@ async fn relabelling_repeats_and_a_torn_end_change_no_colour() {
 }
 
 #[tokio::test]
-async fn a_destination_that_is_started_again_counts_from_zero_and_nothing_twice() {
+async fn a_restarted_destination_counts_nothing_twice() {
     let data = tempfile::tempdir().unwrap();
     let run = start(data.path(), START).await;
     run.stats.refused.add(kinds(5));
     run.monitor.observe();
-    // After a reload that changed it.
+    // As after a reload that changed the destination.
     let stats = Arc::new(Stats::default());
     let outlet = Outlet { name: "prod".into(), url: "http://prod".into(), stats: stats.clone() };
     run.telemetry.set_outlets(Outlets { running: vec![outlet], removed: Vec::new() });
@@ -343,7 +343,7 @@ async fn a_destination_that_is_started_again_counts_from_zero_and_nothing_twice(
 }
 
 #[tokio::test]
-async fn refusals_are_named_by_what_the_receiver_said() {
+async fn refusals_are_named_by_the_receivers_answer() {
     let data = tempfile::tempdir().unwrap();
     let run = start(data.path(), START).await;
     for (status, words, count) in [(409, "out of bounds", 5), (418, "a teapot", 2)] {
@@ -356,7 +356,7 @@ async fn refusals_are_named_by_what_the_receiver_said() {
 }
 
 #[test]
-fn denied_access_is_told_by_its_status() {
+fn denied_access_is_recognised_by_its_status() {
     for (reason, is_url) in [
         ("404 Not Found (http://prod)", true),
         ("405 Method Not Allowed (http://prod)", true),
@@ -372,11 +372,11 @@ fn denied_access_is_told_by_its_status() {
 }
 
 #[tokio::test]
-async fn states_of_now_are_read_from_all_parts() {
+async fn current_states_are_read_from_all_parts() {
     let data = tempfile::tempdir().unwrap();
     let run = start(data.path(), START).await;
     let expect = |kind: Kind, what: &str| {
-        // Past the time that a worse state is held.
+        // Longer than a worse state is held.
         run.clock.pass(20_000);
         assert_eq!(run.now(), (kind.level(), kind), "{what}");
     };
@@ -412,7 +412,7 @@ async fn states_of_now_are_read_from_all_parts() {
 }
 
 #[tokio::test]
-async fn a_clock_that_is_not_set_shows_until_it_is_also_after_a_restart() {
+async fn an_unset_clock_is_shown_until_it_is_set() {
     let data = tempfile::tempdir().unwrap();
     for _ in 0..2 {
         let run = start(data.path(), 1000).await;
@@ -428,7 +428,7 @@ async fn a_clock_that_is_not_set_shows_until_it_is_also_after_a_restart() {
 }
 
 #[tokio::test]
-async fn a_removed_destination_is_told_with_what_it_did_not_get() {
+async fn a_removed_destination_is_shown_with_its_undelivered_bytes() {
     let data = tempfile::tempdir().unwrap();
     let run = start(data.path(), START).await;
     let family = model::Family::single("a", "A.", model::MetricType::Gauge, 1.0);
@@ -451,7 +451,7 @@ async fn a_removed_destination_is_told_with_what_it_did_not_get() {
     };
     let first = kept(&run);
     assert!(matches!(first.as_slice(), [(name, _)] if name == "late"), "{first:?}");
-    // What is written later it was not to get.
+    // Samples that are written later were not meant for this destination.
     run.telemetry.set_outlets(Outlets { running: Vec::new(), removed: all });
     assert_eq!(kept(&run), first);
     run.telemetry.set_outlets(Outlets::default());
@@ -460,7 +460,7 @@ async fn a_removed_destination_is_told_with_what_it_did_not_get() {
 }
 
 #[tokio::test]
-async fn a_damaged_or_missing_file_prevents_no_start() {
+async fn a_damaged_or_missing_file_does_not_prevent_a_start() {
     let (ok, forgotten) = ((Level::Ok, Kind::Idle), (Level::Warning, Kind::HourForgotten));
     let damages: [(fn(&Path), _); 3] = [
         (|path| std::fs::remove_file(path).unwrap(), ok),
@@ -476,7 +476,7 @@ async fn a_damaged_or_missing_file_prevents_no_start() {
         damage(&data.path().join(FILE));
         let run = start(data.path(), START + MINUTE).await;
         assert_eq!(run.now(), shown);
-        // It is used again.
+        // The file is used again.
         run.stats.refused.add(kinds(5));
         run.monitor.observe();
         run.end();

@@ -1,14 +1,15 @@
-//! Rates over the last minute. Pure.
+//! Rates over the last minute. No I/O.
 //!
-//! Most counters grow in bursts, one for each collection or push. Counting what falls between two fixed moments
-//! would make the rate jump by a burst, so it is measured from burst to burst. The first burst of all counts from the
-//! counter's start, unless it came sooner than the later ones follow each other: a collection comes right at the start.
+//! Most counters grow in bursts, one for each collection or push. If the rate were measured between two fixed
+//! moments, it would jump with each burst. So it is measured from burst to burst. The first burst after the
+//! start counts from the start, unless it came sooner than the interval between later bursts: the first
+//! collection happens right at the start.
 
 use std::collections::VecDeque;
 
-/// The window in milliseconds.
+/// The length of the window in milliseconds.
 pub const RATE_WINDOW_MS: i64 = 60_000;
-/// The closest that two readings are kept to each other.
+/// The shortest time between two readings that are kept.
 const STEP_MS: i64 = 900;
 
 /// One counter's readings within the window, and the last one before it.
@@ -29,7 +30,7 @@ impl Rate {
         }
     }
 
-    /// How much is added a second; `None` while too little is known.
+    /// The increase per second; `None` until enough is known.
     pub fn per_second(&self) -> Option<f64> {
         let (first, last) = (*self.readings.front()?, *self.readings.back()?);
         let mut changes: Vec<(i64, u64)> = self.changes().collect();
@@ -40,7 +41,8 @@ impl Rate {
         }
         if let ([begin, .., end], bursts) = (changes.as_slice(), changes.len() as i64 - 1) {
             let between = end.0 - begin.0;
-            // Overdue for two bursts: it has stopped, and the window is emptying.
+            // If a burst is overdue by more than two intervals, the bursts have stopped and the window is
+            // emptying.
             if between > 0 && last.0 - end.0 <= 2 * between / bursts + STEP_MS {
                 return Some((end.1 - begin.1) as f64 * 1000.0 / between as f64);
             }
@@ -63,7 +65,7 @@ impl Rate {
 mod tests {
     use super::*;
 
-    /// The rates of a counter that grows by `burst` every `every` seconds, read each second.
+    /// The rates of a counter that grows by `burst` every `every` seconds and is read each second.
     fn rates(burst: u64, every: i64, seconds: i64, stops: i64) -> Vec<Option<f64>> {
         let mut rate = Rate::default();
         let read = |second: i64| {
@@ -95,10 +97,10 @@ mod tests {
             }
             rate.per_second()
         };
-        // Two pushes: all samples since the start.
+        // Two pushes: all samples are counted from the start.
         assert_eq!(rate(&[(10, 1000), (20, 10)]), Some(1010.0 / 20.0));
         assert_eq!(rate(&[(10, 1000), (15, 10), (20, 10)]), Some(1020.0 / 20.0));
-        // Collections of 697 every 15 s, the first one at once.
+        // Collections of 697 samples every 15 s, the first one right at the start.
         assert_eq!(rate(&[(1, 697), (16, 697)]), Some(697.0 / 15.0));
         assert_eq!(rate(&[(1, 697), (16, 697), (31, 697)]), Some(697.0 / 15.0));
     }

@@ -1,7 +1,7 @@
-//! `GET /-/ready`: whether the inputs can accept now. Destinations, collectors, groups and reloads have no say: an
-//! outage of a destination is what the log is for, and clients must still reach narthex then.
+//! `GET /-/ready`: whether the inputs can accept requests. Destinations, collectors, groups and reloads do
+//! not matter: the log bridges an outage of a destination, so clients must still reach narthex then.
 
-/// What the inputs depend on.
+/// The conditions that the inputs depend on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct InputFacts {
     /// The inputs accept nothing because the disk is full.
@@ -12,7 +12,7 @@ pub struct InputFacts {
     pub dead_task: Option<&'static str>,
 }
 
-/// Why the inputs can't accept; `None` where they can.
+/// Why the inputs can't accept requests; `None` if they can.
 pub fn why_not_ready(facts: &InputFacts) -> Option<String> {
     if let Some(task) = facts.dead_task {
         return Some(format!("{task} has ended unexpectedly, so narthex ends, too"));
@@ -28,7 +28,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_reason_not_to_accept_is_named() {
+    fn each_reason_for_not_being_ready_is_named() {
         assert_eq!(why_not_ready(&InputFacts::default()), None);
         for (facts, says) in [
             (InputFacts { disk_full: true, ..InputFacts::default() }, "the disk is full"),

@@ -1,28 +1,27 @@
-//! How many refusals of a destination are losses, by reason, from counters that are not read at the same moment. Pure.
+//! Decides how many refusals of a destination are losses, by reason. Its counters are not read at the same
+//! moment. No I/O.
 //!
-//! What an earlier request without an answer may have written is refused when it is sent again. Such repeats are no
-//! loss, and must not look like one for a moment either: the worker counts a repeat before it counts the refusal, and
-//! here the counters are read in the other order.
+//! A sample that an earlier request without an answer may have written is refused when it is sent again. Such
+//! a repeat is not a loss, and must never be shown as one. So the worker counts a repeat before it counts the
+//! refusal, and the counters are read here in the opposite order.
 
 use std::collections::BTreeMap;
 
 /// The counters of one destination.
 #[derive(Debug, Default)]
 pub(super) struct Read {
-    /// All refusals.
     pub(super) refused: u64,
-    /// Of these: repeats.
+    /// The refusals that are repeats.
     pub(super) repeats: u64,
     /// All refusals by reason, and whether a repeat can be refused for it.
     pub(super) reasons: Vec<(String, bool, u64)>,
 }
 
-/// What was added since the last reading.
+/// The increase after the last reading.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Added {
-    /// Repeats.
     pub(super) repeats: u64,
-    /// The others by reason; an empty one where the receiver's reason is not counted yet.
+    /// The other refusals by reason. The reason is empty if the receiver's reason is not counted yet.
     pub(super) refused: Vec<(String, u64)>,
 }
 
@@ -32,12 +31,11 @@ pub(super) struct Refusals {
     refused: u64,
     repeats: u64,
     reasons: BTreeMap<String, u64>,
-    /// By reason, what is not yet part of what was added.
+    /// The refusals by reason that are not yet part of a result.
     pending: BTreeMap<(bool, String), u64>,
 }
 
 impl Refusals {
-    /// Takes a reading.
     pub(super) fn read(&mut self, read: Read) -> Added {
         for (reason, fits_a_repeat, count) in read.reasons {
             let before = self.reasons.insert(reason.clone(), count).unwrap_or(0);
@@ -49,7 +47,7 @@ impl Refusals {
         self.refused = read.refused.max(self.refused);
         self.repeats += repeats;
         let mut left = repeats;
-        // Those that fit a repeat are the last ones in the order of the keys.
+        // Reasons that a repeat can have come last in the order of the keys.
         for (_, pending) in self.pending.iter_mut().rev().filter(|((fits, _), _)| *fits) {
             let of = left.min(*pending);
             (*pending, left) = (*pending - of, left - of);
@@ -89,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_are_told_by_reason_without_the_repeats() {
+    fn refusals_are_counted_by_reason_without_repeats() {
         let mut refusals = Refusals::default();
         let reasons = [("out of order", true, 10), ("too many labels", false, 3)];
         assert_eq!(
@@ -102,18 +100,18 @@ mod tests {
     }
 
     #[test]
-    fn a_repeat_never_looks_like_a_loss_whenever_it_is_read() {
+    fn a_repeat_is_never_counted_as_a_loss() {
         let mut refusals = Refusals::default();
-        // The repeat is counted, its refusal not yet.
+        // The repeat is counted; its refusal is not yet.
         assert_eq!(refusals.read(read(0, 1, &[])), added(0, &[]));
         assert_eq!(refusals.read(read(1, 1, &[("duplicate", true, 1)])), added(1, &[]));
-        // The reason comes before the refusal.
+        // The reason is counted before the refusal.
         assert_eq!(refusals.read(read(1, 2, &[("duplicate", true, 2)])), added(0, &[]));
         assert_eq!(refusals.read(read(2, 2, &[("duplicate", true, 2)])), added(1, &[]));
     }
 
     #[test]
-    fn a_refusal_without_its_reason_yet_counts_at_once_and_once() {
+    fn a_refusal_counts_once_before_its_reason_is_known() {
         let mut refusals = Refusals::default();
         assert_eq!(refusals.read(read(4, 0, &[])), added(0, &[("", 4)]));
         assert_eq!(refusals.read(read(4, 0, &[("out of bounds", true, 4)])), added(0, &[]));

@@ -1,5 +1,5 @@
-//! How it goes with one destination, in sentences for the person on call: its state, what that means for the samples,
-//! and what to do.
+//! The state of one destination in sentences for the person on call: the state, what it means for the
+//! samples, and what to do.
 
 use super::CATCHING_UP_MS;
 use super::causes::{ENDPOINT_ADVICE, UNSUPPORTED_ADVICE, slowed, waiting_of_all};
@@ -11,7 +11,6 @@ use remote::{RefusedReason, State, Stats};
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// One or more sentences.
 pub(super) fn sentence(stats: &Stats, facts: &DestinationFacts, data: &Path) -> String {
     of(stats.state(), stats, facts, data)
 }
@@ -152,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn each_state_says_what_becomes_of_the_samples() {
+    fn each_sentence_says_what_happens_to_the_samples() {
         let stats = Stats::default();
         let reason = || "503 Service Unavailable: later".to_string();
         let waiting = "52,439 samples are waiting in the log, the oldest for 2 min 48 s.";
@@ -216,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_lost_or_refused_is_named_with_what_to_do() {
+    fn losses_and_refusals_are_named_with_advice() {
         let stats = Stats::default();
         stats.lost.add(Kinds { samples: 7, ..Kinds::default() });
         stats.refused.add(Kinds { samples: 1, exemplars: 2, ..Kinds::default() });

@@ -1,7 +1,7 @@
-//! The state of all of narthex in one sentence: a pure decision, which the page, the API and the log share.
+//! The state of narthex in one sentence: a decision without I/O, which the page, the API and the log share.
 //!
-//! Each thing that is the matter is a [`Detail`]; the worst of them is the summary. [`Kind`] lists them from the
-//! worst on, and says how bad each is.
+//! Each problem is a [`Detail`], and the worst of them is the summary. [`Kind`] lists the problems from the
+//! worst on, and defines the level of each.
 
 use super::causes::{causes, waiting_of_all};
 use super::facts::{Delivery, Facts};
@@ -10,26 +10,26 @@ use model::words::{are, number, was};
 use serde::Serialize;
 use std::collections::BTreeSet;
 
-/// What this run of narthex saw at most this long ago happens now.
+/// Events of this run that are at most this old are reported as happening now.
 pub const NOW_MS: i64 = 60_000;
 /// How much older than the batch deadline a sample may be before it counts as late.
 pub const LATE_MS: i64 = 10_000;
-/// How long a state is shown at least, unless a worse one takes its place.
+/// The shortest time that a state is shown, unless a worse one replaces it.
 pub const HOLD_MS: i64 = 10_000;
 
-/// How bad it is.
+/// How bad a state is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
-    /// All is well.
+    /// No problem.
     Ok,
-    /// Somebody should look at it at some time.
+    /// Somebody should look at it, but it is not urgent.
     Warning,
     /// Samples are lost, refused or late, or will be.
     Error,
 }
 
-/// What may be the matter, the worst first.
+/// The kinds of states, the worst first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
@@ -72,7 +72,6 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// How bad it is.
     pub const fn level(self) -> Level {
         match self {
             Kind::DiskFull
@@ -157,51 +156,48 @@ impl Kind {
     }
 }
 
-/// One thing to know.
+/// One problem or fact.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Detail {
-    /// How bad it is.
     pub level: Level,
-    /// What it is.
     pub kind: Kind,
-    /// The same in a sentence or two, with what may be done.
+    /// One or two sentences with advice.
     pub sentence: String,
-    /// The destination that it is about.
+    /// The destination that the detail is about.
     pub destination: Option<String>,
-    /// The same in few words and without the name, for a sentence about several destinations.
+    /// The detail in few words and without the name, for a sentence about several destinations.
     #[serde(skip)]
     pub short: String,
-    /// How many samples or pushes it is about.
+    /// The number of samples or pushes that the detail is about.
     #[serde(skip)]
     pub count: u64,
-    /// What tells it from other details of this kind and destination, in few words: the input, the reason.
+    /// Distinguishes it from other details of this kind and destination, in few words: the input, the reason.
     #[serde(skip)]
     pub about: String,
-    /// Requests that failed since the start, where the destination is failing.
+    /// Requests that failed since the start, if the destination is failing.
     #[serde(skip)]
     pub retries: Option<u64>,
-    /// When the first event of the last hour that it is about happened, by the monotonic clock.
+    /// The time of the first event in the last hour that the detail is about, by the monotonic clock.
     #[serde(skip)]
     pub first_ms: Option<i64>,
-    /// When the last one did; `None` where the detail is a state and not an event.
+    /// The time of the last event; `None` if the detail is a state and not an event.
     #[serde(skip)]
     pub last_ms: Option<i64>,
 }
 
-/// What was decided.
+/// The result of the decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
-    /// What the sentence is about: the worst of the details.
+    /// The kind of the worst detail, which the sentence is about.
     pub kind: Kind,
-    /// The sentence.
     pub sentence: String,
-    /// When the first event happened that the sentence is about, by the monotonic clock.
+    /// The time of the first event that the sentence is about, by the monotonic clock.
     pub first_ms: Option<i64>,
-    /// All that is to know, the worst first.
+    /// All details, the worst first.
     pub details: Vec<Detail>,
 }
 
-/// Decides.
+/// Decides the state from the facts.
 pub fn decide(facts: &Facts) -> Verdict {
     let mut details = causes(facts);
     details.sort_by_key(|detail| detail.kind);
@@ -225,7 +221,7 @@ fn is_idle(facts: &Facts) -> bool {
         .any(|destination| destination.delivery == Delivery::Accepting || destination.delivered)
 }
 
-/// The sentence about the worst kind, of which there may be several details.
+/// The sentence about the worst kind, which may have several details.
 fn headline(kind: Kind, details: &[Detail], facts: &Facts) -> String {
     let all: Vec<&Detail> = details.iter().filter(|detail| detail.kind == kind).collect();
     let (Some(first), total) = (all.first(), all.iter().map(|detail| detail.count).sum::<u64>()) else {
@@ -296,12 +292,12 @@ fn headline(kind: Kind, details: &[Detail], facts: &Facts) -> String {
             let about = facts.destinations.iter().filter(|one| destinations.contains(one.name.as_str()));
             format!("{who} are {does}: {}.{}", list(&destinations), waiting_of_all(about))
         }
-        // The details have the rest, such as the line of the file that is wrong.
+        // The details have the other lines, such as the wrong line of the file.
         _ => first.sentence.lines().next().unwrap_or_default().to_string(),
     }
 }
 
-/// At most five names.
+/// At most five names, and the number of the others.
 fn list(names: &BTreeSet<&str>) -> String {
     let some: Vec<&str> = names.iter().take(5).copied().collect();
     let more = names.len().saturating_sub(some.len());

@@ -1,4 +1,4 @@
-//! Each state by name: from facts to level and sentence.
+//! A test for each state, from facts to level and sentence.
 
 use super::facts::{Delivery, DestinationFacts, Facts, ListenerFacts, RemovedFacts};
 use super::summary::{Kind, Level, decide};
@@ -27,7 +27,7 @@ fn accepting(name: &str) -> DestinationFacts {
     }
 }
 
-/// One destination, `prod`, and nothing that is the matter.
+/// One destination, `prod`, and no problem.
 fn well() -> Facts {
     Facts {
         running_ms: NOW,
@@ -77,13 +77,13 @@ fn all_delivered_is_green() {
 }
 
 #[test]
-fn idle_is_no_claim_of_delivery() {
+fn idle_does_not_claim_delivery() {
     let idle = with_destination(|one| (one.delivery, one.delivered) = (Delivery::Idle, false));
     expect(&idle, Level::Ok, Kind::Idle, "Nothing has been delivered yet.");
 }
 
 #[test]
-fn a_full_disk_and_a_full_log_are_told_apart() {
+fn a_full_disk_and_a_full_log_are_different_states() {
     let disk = with(|facts| (facts.disk_full, facts.disk_bytes_to_go_on) = (true, 24 << 20));
     let sentence = "The disk is full: the inputs accept no samples until 24.0 MiB are free on the file \
                     system of /var/lib/narthex. Free space there.";
@@ -141,7 +141,7 @@ fn refusals_by_a_receiver_are_an_error_for_an_hour() {
 }
 
 #[test]
-fn what_an_earlier_run_saw_is_told_in_the_past_tense() {
+fn events_of_an_earlier_run_are_in_the_past_tense() {
     for (kind, shown, sentence) in [
         (
             Event::Refused,
@@ -156,7 +156,7 @@ fn what_an_earlier_run_saw_is_told_in_the_past_tense() {
 }
 
 #[test]
-fn samples_that_a_removed_destination_did_not_get_change_the_sentence_and_no_colour() {
+fn undelivered_samples_of_a_removed_destination_are_level_ok() {
     let until_ms = 1_800_000_000_000;
     let removed = RemovedFacts { name: "old".into(), behind_bytes: 3 << 20, until_ms };
     let facts = with(|facts| facts.removed = vec![removed]);
@@ -195,7 +195,7 @@ fn dead_letters_that_could_not_be_kept_are_an_error() {
 }
 
 #[test]
-fn only_dead_letters_that_were_kept_can_be_looked_at() {
+fn advice_names_only_dead_letters_that_were_kept() {
     for (lost, shows) in [
         (0, "shows what is known of them"),
         (9, "shows what is known of those that were kept"),
@@ -327,7 +327,7 @@ fn parked_samples_and_stuck_series_are_warnings() {
     });
     let on_all = "prod fails on all series: 503 Service Unavailable.";
     expect(&all, Level::Warning, Kind::SeriesStuck, on_all);
-    // What waits in stuck lanes is not late for the others.
+    // Samples in stuck lanes do not make the others late.
     let late = |moving_ms| {
         let mut facts = facts.clone();
         (facts.destinations[0].waiting_ms, facts.destinations[0].moving_ms) = (240_000, moving_ms);
@@ -344,7 +344,7 @@ fn parked_samples_and_stuck_series_are_warnings() {
 }
 
 #[test]
-fn what_a_protocol_cannot_carry_and_what_is_too_old_are_warnings() {
+fn unsupported_and_too_old_samples_are_warnings() {
     let why = "not in its version of remote write";
     let facts = with_event(event(Event::Unsupported, "prod", why, 12, 30 * MINUTE));
     let sentence = "12 samples were not sent to prod in the last hour (not in its version of remote write).";
@@ -372,7 +372,7 @@ fn refused_pushes_are_a_warning_for_ten_minutes() {
 }
 
 #[test]
-fn what_is_about_narthex_itself_is_a_warning() {
+fn problems_of_narthex_itself_are_warnings() {
     let facts = with(|facts| facts.reload_error = Some("narthex.yml: line 3: unknown key".into()));
     let sentence =
         "The configuration was not reloaded, and the old one is in use: narthex.yml: line 3: unknown key";
@@ -414,7 +414,7 @@ fn collected_samples_that_could_not_be_stored_are_an_error_for_an_hour() {
 }
 
 #[test]
-fn rules_and_repeats_change_no_colour_but_are_details() {
+fn rules_and_repeats_are_details_with_level_ok() {
     let mut facts = with_destination(|one| one.dropped_by_rule = 7);
     facts.dropped_at_inputs = vec![("remote_write_v1".into(), 1), ("import".into(), 4000)];
     facts.window.push(event(Event::AlreadyWritten, "prod", "", 200, 0));
@@ -437,7 +437,7 @@ fn rules_and_repeats_change_no_colour_but_are_details() {
 }
 
 #[test]
-fn the_worst_comes_first_and_all_are_details() {
+fn details_are_complete_and_the_worst_is_first() {
     let mut facts = with_destination(|one| one.delivery = Delivery::Failing("away".into()));
     facts.disk_full = true;
     facts.reload_error = Some("x".into());

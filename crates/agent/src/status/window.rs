@@ -1,8 +1,8 @@
-//! What went wrong in the last hour, in buckets of a minute. Pure: it reads no clock and no file.
+//! What went wrong in the last hour, in buckets of a minute. The module reads no clock and no file.
 //!
-//! Times are milliseconds of the monotonic clock of this run; those of an earlier run are negative. So a wall clock
-//! that is set does not make anything disappear. In the file each time is an age, and the wall clock only says how
-//! long narthex was not running.
+//! Times are milliseconds of the monotonic clock of this run; times of an earlier run are negative. So no
+//! event disappears when the wall clock is set. In the file each time is an age, and the wall clock is used
+//! only for the time that narthex was not running.
 //!
 //! ```text
 //! the content of a `wal::small_file::SlotFile`:
@@ -17,14 +17,14 @@
 use model::varint::{put_bytes, put_i64, put_u64, take_bytes, take_i64, take_u64};
 use std::collections::BTreeMap;
 
-/// How far back it looks.
+/// The length of the window.
 pub const WINDOW_MS: i64 = 3_600_000;
-/// The length of a bucket: an event is forgotten at most this much later than it could be.
+/// The length of a bucket. An event is forgotten up to this much later than an hour after it happened.
 const BUCKET_MS: i64 = 60_000;
-/// How many buckets a row has at most: the one that is being filled comes on top.
+/// The most buckets of a row. The bucket that is being filled is additional.
 const BUCKETS_MAX: usize = (WINDOW_MS / BUCKET_MS) as usize + 2;
-/// The most rows. Events of further kinds are counted in one row for each [`Event`], for which there is always room.
-/// The sum of both must not change: the size of the file's slots follows from it.
+/// The most rows. Events of further kinds are counted in one row for each [`Event`], for which there is
+/// always space. The sum of both must not change: the size of the file's slots follows from it.
 pub const ROWS_MAX: usize = 44 - Event::ALL.len();
 /// The longest name of a place or reason, in bytes.
 pub const NAME_BYTES_MAX: usize = 64;
@@ -34,10 +34,9 @@ pub const CONTENT_BYTES_MAX: usize =
 
 const VERSION: u8 = 1;
 
-/// What can happen to samples or pushes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Event {
-    /// Samples left the log before they were delivered, or can't be delivered.
+    /// Samples were deleted from the log before they were delivered, or can't be delivered.
     Lost,
     /// A part of the log could not be read.
     Unreadable,
@@ -82,7 +81,7 @@ impl Event {
         Event::Forgotten,
     ];
 
-    /// Whether its place is an input, not a destination.
+    /// Returns true if the event's place is an input, not a destination.
     pub const fn is_of_an_input(self) -> bool {
         matches!(
             self,
@@ -110,14 +109,13 @@ impl Event {
     }
 }
 
-/// What is counted apart from each other.
+/// Identifies a row. Events with different keys are counted separately.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
-    /// What happened.
     pub event: Event,
-    /// The destination or the input; empty where it is about all of narthex.
+    /// The destination or the input; empty if the event is about narthex as a whole.
     pub place: String,
-    /// Why, in a few words; empty where that says nothing more.
+    /// Why, in a few words; empty if the event says everything.
     pub reason: String,
 }
 
@@ -128,7 +126,7 @@ impl Key {
         Key { event, place: name(place), reason: name(reason) }
     }
 
-    /// Where the events of rows that are too many are counted.
+    /// The key for events that would need more rows than the limit allows.
     fn further(event: Event) -> Key {
         Key::new(event, "", "further kinds")
     }
@@ -136,34 +134,33 @@ impl Key {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Row {
-    /// By the number of the bucket.
+    /// Each bucket by its number: its time divided by [`BUCKET_MS`].
     buckets: BTreeMap<i64, Bucket>,
     last_ms: i64,
-    /// Whether this run saw an event of it; otherwise all of it was read from the file.
+    /// True if this run saw an event of this row; otherwise all of it was read from the file.
     is_of_this_run: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Bucket {
     count: u64,
-    /// When the first event of it happened.
+    /// The time of the first event in the bucket.
     first_ms: i64,
 }
 
-/// One row, summed up.
+/// The sums of one row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// What it is about.
     pub key: Key,
-    /// How often in the last hour.
+    /// The number of events in the last hour.
     pub hour: u64,
-    /// How often in the last ten minutes.
+    /// The number of events in the last ten minutes.
     pub ten_minutes: u64,
-    /// When it happened for the first time within the window.
+    /// The time of the first event in the window.
     pub first_ms: i64,
-    /// When it last happened.
+    /// The time of the last event.
     pub last_ms: i64,
-    /// Whether it happened in this run of the process; otherwise an earlier run saw all of it.
+    /// True if an event happened in this run of the process; otherwise an earlier run saw all of them.
     pub is_of_this_run: bool,
 }
 
@@ -195,7 +192,7 @@ impl Window {
         row.is_of_this_run |= is_of_this_run;
     }
 
-    /// Forgets what is older than an hour at `now_ms`.
+    /// Removes events that are older than an hour at `now_ms`.
     pub fn forget(&mut self, now_ms: i64) {
         let oldest = (now_ms - WINDOW_MS).div_euclid(BUCKET_MS);
         self.rows.retain(|_, row| {
@@ -204,7 +201,6 @@ impl Window {
         });
     }
 
-    /// All rows.
     pub fn entries(&self, now_ms: i64) -> Vec<Entry> {
         let entry = |(key, row): (&Key, &Row)| {
             let since = |ms: i64| {
@@ -227,7 +223,7 @@ impl Window {
         self.rows.iter().map(entry).collect()
     }
 
-    /// The content of the file, at `now_ms`, which is `wall_ms` by the wall clock.
+    /// Encodes the file's content at `now_ms` of the monotonic clock and `wall_ms` of the wall clock.
     pub fn encode(&self, now_ms: i64, wall_ms: i64) -> Vec<u8> {
         let mut out = vec![VERSION];
         put_i64(&mut out, wall_ms);
@@ -246,8 +242,8 @@ impl Window {
         out
     }
 
-    /// What a file says, read at `now_ms`, which is `wall_ms` by the wall clock; `None` where the file says
-    /// nothing that is known. `is_plausible` tells whether a wall clock was set.
+    /// Decodes the file's content at `now_ms` of the monotonic clock and `wall_ms` of the wall clock. Returns
+    /// `None` for an unknown version or a damaged file. `is_plausible` tells whether a wall clock was set.
     pub fn decode(
         content: &[u8],
         now_ms: i64,
@@ -260,7 +256,7 @@ impl Window {
         }
         let input = &mut rest;
         let saved_ms = take_i64(input)?;
-        // Where one of the clocks was not set, the events are taken to be as young as when they were saved.
+        // If the wall clock was not set at one of the two times, the time between them counts as 0.
         let clocks_set = is_plausible(saved_ms) && is_plausible(wall_ms);
         let gap = if clocks_set { wall_ms.saturating_sub(saved_ms).max(0) } else { 0 };
         let mut window = Window::default();
@@ -271,7 +267,7 @@ impl Window {
             let reason = String::from_utf8(take_bytes(input)?.to_vec()).ok()?;
             let time = |age: i64| now_ms.saturating_sub(age.clamp(0, 2 * WINDOW_MS)).saturating_sub(gap);
             let last_ms = time(take_i64(input)?);
-            // An event of a later narthex is left out.
+            // An event of a later version of narthex is left out.
             let event = Event::ALL.into_iter().find(|event| event.number() == *number);
             for _ in 0..take_u64(input)? {
                 let (first_ms, count) = (time(take_i64(input)?), take_u64(input)?);
@@ -307,7 +303,7 @@ mod tests {
         let now = 60 * MINUTE;
         assert_eq!((entry(&window, now).hour, entry(&window, now).ten_minutes), (7, 2));
         assert_eq!(entry(&window, now).last_ms, 55 * MINUTE);
-        // The bucket of the last event reaches a little further back.
+        // The bucket of the last event begins a little earlier.
         let later = 65 * MINUTE + 2000;
         assert_eq!((entry(&window, later).hour, entry(&window, later).ten_minutes), (7, 0));
         window.forget(91 * MINUTE);
@@ -324,7 +320,7 @@ mod tests {
         let saved = 1_800_000_000_000;
         let mut content = window.encode(100 * MINUTE, saved);
         content.resize(CONTENT_BYTES_MAX, 0);
-        // Narthex was away for five minutes; its monotonic clock begins again.
+        // narthex was not running for five minutes; its monotonic clock begins again.
         let read = Window::decode(&content, 1000, saved + 5 * MINUTE, |_| true).unwrap();
         let entries = read.entries(1000);
         assert_eq!(entries.iter().map(|entry| entry.hour).collect::<Vec<_>>(), [180_204, 3]);
@@ -332,7 +328,7 @@ mod tests {
         assert_eq!(entries[0].first_ms, entries[0].last_ms, "exactly when it first happened");
         assert!(entries.iter().all(|entry| !entry.is_of_this_run), "{entries:?}");
         assert!(window.entries(100 * MINUTE).iter().all(|entry| entry.is_of_this_run));
-        // Away for longer than the hour: forgotten, unless the clock was not set.
+        // After more than an hour the events are forgotten, unless the clock was not set.
         let late = saved + 61 * MINUTE;
         assert_eq!(Window::decode(&content, 0, late, |_| true), Some(Window::default()));
         let unset = Window::decode(&content, 0, late, |ms| ms == saved).unwrap();

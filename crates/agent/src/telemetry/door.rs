@@ -8,7 +8,7 @@ use model::{Family, MetricType};
 use receive::Denied;
 use std::collections::BTreeSet;
 
-/// Adds them.
+/// Adds the families.
 pub(super) fn families(intake: &Intake, denied: &Denied, stats: &Stats, out: &mut Vec<Family>) {
     requests(intake.counters(), out);
     control(intake, out);
@@ -18,7 +18,7 @@ pub(super) fn families(intake: &Intake, denied: &Denied, stats: &Stats, out: &mu
     events(denied, stats, out);
 }
 
-/// The labels of an input's series: its name, also under the name that the label had first, and `more`.
+/// The labels of an input's series: its name as `input` and, as in earlier versions, as `door`, and `more`.
 fn of<'a>(input: &'a str, more: &[(&'static str, &'a str)]) -> Vec<(&'static str, &'a str)> {
     [&[("door", input), ("input", input)], more].concat()
 }
@@ -182,7 +182,7 @@ fn listeners(intake: &Intake, out: &mut Vec<Family>) {
     out.extend(families.into_iter().filter(|family| !family.metrics.is_empty()));
 }
 
-/// The series that inputs recognise.
+/// The cache of known series.
 fn known_series(known: &KnownSeries, out: &mut Vec<Family>) {
     out.push(counter(
         "narthex_known_series_hits_total",
@@ -203,7 +203,7 @@ fn known_series(known: &KnownSeries, out: &mut Vec<Family>) {
     out.push(gauge("narthex_known_series_bytes", "Memory of the known series.", known.bytes() as f64));
 }
 
-/// The groups there are.
+/// The number of groups.
 fn groups(stats: &Stats, out: &mut Vec<Family>) {
     out.push(gauge(
         "narthex_groups",
@@ -223,7 +223,7 @@ fn groups(stats: &Stats, out: &mut Vec<Family>) {
     ));
 }
 
-/// What happened, mostly to groups.
+/// Events of the HTTP inputs, mostly about groups.
 fn events(denied: &Denied, stats: &Stats, out: &mut Vec<Family>) {
     for (name, help, count) in [
         (

@@ -1,11 +1,12 @@
-//! The log's metrics: under Prometheus' names, those of its agent and of its write-ahead log, where it has them.
+//! The log's metrics. They have the names of Prometheus' agent and write-ahead log if those have such a
+//! metric.
 
 use super::{counter, gauge};
 use model::{Family, MetricType};
 use storage::stats::FSYNC_BUCKETS_US;
 use storage::{Stats, Storage};
 
-/// Adds them, in the order of the page.
+/// Adds the families, in the order of the page.
 pub(super) fn families(storage: &Storage, out: &mut Vec<Family>) {
     let stats = storage.stats();
     appended(stats, out);
@@ -22,7 +23,7 @@ pub(super) fn families(storage: &Storage, out: &mut Vec<Family>) {
     ));
 }
 
-/// What was put into it.
+/// Series and samples that were appended.
 fn appended(stats: &Stats, out: &mut Vec<Family>) {
     out.push(gauge(
         "prometheus_agent_active_series",
@@ -49,7 +50,7 @@ fn appended(stats: &Stats, out: &mut Vec<Family>) {
     ));
 }
 
-/// What was written: syncs, pages and records.
+/// Syncs, pages and records that were written.
 fn written(stats: &Stats, out: &mut Vec<Family>) {
     out.push(fsync(stats));
     out.push(counter(
@@ -86,7 +87,6 @@ fn written(stats: &Stats, out: &mut Vec<Family>) {
     out.push(saved);
 }
 
-/// Its segments.
 fn segments(stats: &Stats, out: &mut Vec<Family>) {
     out.push(gauge(
         "prometheus_tsdb_wal_segment_current",
@@ -115,7 +115,7 @@ fn segments(stats: &Stats, out: &mut Vec<Family>) {
     ));
 }
 
-/// What it may have on disk, and what that cost.
+/// The log's budget, and what was deleted or refused because of it.
 fn budget(storage: &Storage, out: &mut Vec<Family>) {
     let stats = storage.stats();
     out.push(gauge(
@@ -131,7 +131,7 @@ fn budget(storage: &Storage, out: &mut Vec<Family>) {
     ));
 }
 
-/// Batches on their way to the disk.
+/// Batches that wait for a commit.
 fn commits(stats: &Stats, out: &mut Vec<Family>) {
     out.push(counter(
         "narthex_log_commits_total",
@@ -166,7 +166,7 @@ fn commits(stats: &Stats, out: &mut Vec<Family>) {
     ));
 }
 
-/// What it has in memory.
+/// What the log holds in memory.
 fn memory(storage: &Storage, out: &mut Vec<Family>) {
     let stats = storage.stats();
     out.push(counter(
@@ -186,7 +186,7 @@ fn memory(storage: &Storage, out: &mut Vec<Family>) {
     ));
 }
 
-/// What destinations read of it from disk.
+/// What destinations read back from disk.
 fn read_back(stats: &Stats, out: &mut Vec<Family>) {
     out.push(counter(
         "narthex_log_records_read_back_total",
@@ -210,7 +210,7 @@ fn read_back(stats: &Stats, out: &mut Vec<Family>) {
     ));
 }
 
-/// Prometheus has a summary here; buckets can be added up over agents, so this is a histogram. Queries
+/// Prometheus has a summary here. This is a histogram, because buckets can be added up over agents. Queries
 /// for `_sum` and `_count` work on both.
 fn fsync(stats: &Stats) -> Family {
     let fsync = &stats.fsync;

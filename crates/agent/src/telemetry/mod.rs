@@ -1,7 +1,7 @@
-//! narthex' own metrics: what dashboards and alerts of Prometheus' pipeline already know, under the same
-//! names where the meaning is the same, and what only narthex has, under `narthex_`.
+//! narthex' own metrics. Metrics with the same meaning as one of Prometheus have the same name, so that
+//! dashboards and alerts work. All others begin with `narthex_`.
 //!
-//! One list of families serves both ways out: the page `/metrics`, and the series that are pushed.
+//! The same list of families is used for the page `/metrics` and for the series that are pushed.
 
 mod deliver;
 mod door;
@@ -23,39 +23,36 @@ use storage::Storage;
 pub use deliver::lag_bytes;
 pub use process::resident_bytes;
 
-/// The longest text of a reload that failed, in bytes.
+/// The longest text of a failed reload that is kept, in bytes.
 pub const RELOAD_ERROR_BYTES: usize = 1000;
 
-/// What a destination has to tell.
+/// A destination with its counters.
 #[derive(Debug, Clone)]
 pub struct Outlet {
-    /// Its name in metrics.
     pub name: String,
     /// Its URL without secrets.
     pub url: String,
-    /// Its numbers.
     pub stats: Arc<Stats>,
 }
 
-/// Where what is taken goes; another one after a reload.
+/// The destinations. A reload replaces this value.
 #[derive(Debug, Default)]
 pub struct Outlets {
-    /// The destinations.
+    /// The running destinations.
     pub running: Vec<Outlet>,
-    /// Those that the configuration has no more, while their positions are kept.
+    /// Destinations that were removed from the configuration and whose positions are still kept.
     pub removed: Vec<Removed>,
 }
 
-/// What a destination had not got when it was removed from the configuration.
+/// What was not delivered to a destination when it was removed from the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Undelivered {
-    /// The destination.
     pub removed: Removed,
-    /// The bytes of the log from its position to the log's end of that time.
+    /// The bytes from its position to the log's end at that time.
     pub bytes: u64,
 }
 
-/// Everything that has something to tell.
+/// Everything that own metrics are read from.
 #[derive(Debug)]
 pub struct Telemetry {
     storage: Storage,
@@ -66,10 +63,10 @@ pub struct Telemetry {
     host: HostCounts,
 }
 
-/// How the configuration was read last.
+/// The result of the last reload.
 #[derive(Debug)]
 struct Reload {
-    /// Why the last one failed, if it did.
+    /// Why the last reload failed, if it did.
     error: Mutex<Option<String>>,
     success_ms: AtomicI64,
 }
@@ -80,13 +77,13 @@ struct HostCounts {
     missed: AtomicU64,
     collections: AtomicU64,
     failed: AtomicU64,
-    /// Samples of the collections that could not be stored, by why.
+    /// Collected samples that could not be stored, by reason.
     lost: Mutex<BTreeMap<RefusedReason, u64>>,
     last_nanos: AtomicU64,
     failing: Mutex<Vec<&'static str>>,
 }
 
-/// Those of `removed` that have not got everything that is in the log now.
+/// The removed destinations that have not received everything that is in the log now.
 fn undelivered(storage: &Storage, removed: Vec<Removed>) -> Vec<Undelivered> {
     let positions: Vec<_> = removed.iter().map(|removed| removed.lowest).collect();
     let bytes = storage.bytes_from(&positions);
@@ -95,27 +92,27 @@ fn undelivered(storage: &Storage, removed: Vec<Removed>) -> Vec<Undelivered> {
 }
 
 impl Telemetry {
-    /// Of these parts; `now_ms` is milliseconds since 1970, when the configuration was read.
+    /// `now_ms` is when the configuration was read, in milliseconds since 1970.
     pub fn new(storage: Storage, outlets: Outlets, doors: Doors, now_ms: i64) -> Self {
         let reload = Reload { error: Mutex::new(None), success_ms: AtomicI64::new(now_ms) };
-        // What was removed in an earlier run is left out: how much of the log was written since is not known.
+        // Destinations that were removed in an earlier run are left out: how much was written to the log
+        // since then is not known.
         let new = outlets.removed.iter().filter(|removed| removed.since_ms >= now_ms).cloned().collect();
         let undelivered = Mutex::new(undelivered(&storage, new));
         let outlets = RwLock::new(Arc::new(outlets));
         Telemetry { storage, outlets, undelivered, reload, doors, host: HostCounts::default() }
     }
 
-    /// The log.
     pub fn storage(&self) -> &Storage {
         &self.storage
     }
 
-    /// Where what is taken goes now.
+    /// The current destinations.
     pub fn outlets(&self) -> Arc<Outlets> {
         self.outlets.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Where it goes from now on.
+    /// Replaces the destinations.
     pub fn set_outlets(&self, outlets: Outlets) {
         let before = self.outlets();
         let mut known = self.undelivered.lock().unwrap_or_else(PoisonError::into_inner);
@@ -127,13 +124,13 @@ impl Telemetry {
         *self.outlets.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(outlets);
     }
 
-    /// Destinations that were removed from the configuration in this run, or between the last one and this one, before
-    /// they had got all samples.
+    /// Destinations that were removed from the configuration in this run, or between the last run and this
+    /// one, before all samples were delivered to them.
     pub fn undelivered(&self) -> Vec<Undelivered> {
         self.undelivered.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Notes that the configuration was read again; `now_ms` is milliseconds since 1970.
+    /// Notes the result of a reload; `now_ms` is milliseconds since 1970.
     pub fn reloaded(&self, result: Result<(), &str>, now_ms: i64) {
         if result.is_ok() {
             self.reload.success_ms.store(now_ms, Ordering::Relaxed);
@@ -142,12 +139,11 @@ impl Telemetry {
         *self.reload.error.lock().unwrap_or_else(PoisonError::into_inner) = error;
     }
 
-    /// Why the last reload failed; `None` where it did not.
+    /// Why the last reload failed; `None` if it succeeded.
     pub fn reload_error(&self) -> Option<String> {
         self.reload.error.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The inputs.
     pub fn doors(&self) -> &Doors {
         &self.doors
     }
@@ -161,17 +157,15 @@ impl Telemetry {
         }
     }
 
-    /// Notes which collectors fail.
     pub fn set_collectors_failing(&self, names: Vec<&'static str>) {
         *self.host.failing.lock().unwrap_or_else(PoisonError::into_inner) = names;
     }
 
-    /// The collectors that fail.
     pub fn collectors_failing(&self) -> Vec<&'static str> {
         self.host.failing.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Samples of the collections that could not be stored, by the reason of the log.
+    /// Collected samples that could not be stored, by reason.
     pub fn collected_lost(&self) -> BTreeMap<RefusedReason, u64> {
         self.host.lost.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -182,13 +176,13 @@ impl Telemetry {
         self.host.missed.store(missed, Ordering::Relaxed);
     }
 
-    /// Notes a collection.
+    /// Notes a collection that took this long.
     pub fn collected(&self, took: Duration) {
         self.host.collections.fetch_add(1, Ordering::Relaxed);
         self.host.last_nanos.store(took.as_nanos() as u64, Ordering::Relaxed);
     }
 
-    /// Notes a collection of `samples` that could not be stored.
+    /// Notes a collection whose `samples` could not be stored.
     pub fn collection_failed(&self, samples: u64, reason: RefusedReason) {
         self.host.failed.fetch_add(1, Ordering::Relaxed);
         self.collected_samples_lost(samples, reason);
@@ -200,7 +194,7 @@ impl Telemetry {
         *lost.entry(reason).or_default() += samples;
     }
 
-    /// All of it, now.
+    /// All families with their current values.
     pub fn families(&self) -> Vec<Family> {
         let mut out = Vec::with_capacity(128);
         let mut build = Family::new("narthex_build_info", "What was built: 1.", MetricType::Gauge);

@@ -1,10 +1,10 @@
-//! What every Prometheus client library tells of its process.
+//! The metrics that every Prometheus client library has for its process.
 
 use super::{counter, gauge};
 use model::{Family, MetricType};
 use supervisor::Task;
 
-/// Adds what is known of mistakes in narthex itself, as far as it has noticed them.
+/// Adds the counters of internal errors that narthex has noticed.
 pub(super) fn mistakes(out: &mut Vec<Family>) {
     let mut restarts = Family::new(
         "narthex_task_restarts_total",
@@ -23,7 +23,7 @@ pub(super) fn mistakes(out: &mut Vec<Family>) {
     ));
 }
 
-/// Adds what `/proc/self` has to tell; leaves out what can't be read.
+/// Adds the values from `/proc/self`; values that can't be read are left out.
 pub(super) fn families(out: &mut Vec<Family>) {
     if let Some(stat) = std::fs::read_to_string("/proc/self/stat").ok().and_then(|text| parse_stat(&text)) {
         let ticks = rustix::param::clock_ticks_per_second().max(1) as f64;
@@ -44,7 +44,7 @@ pub(super) fn families(out: &mut Vec<Family>) {
         }
     }
     if let Ok(entries) = std::fs::read_dir("/proc/self/fd") {
-        // One of them is this directory's own.
+        // One of the descriptors belongs to this listing of the folder.
         let open = entries.count().saturating_sub(1);
         out.push(gauge("process_open_fds", "Number of open file descriptors.", open as f64));
     }
@@ -60,7 +60,7 @@ pub(super) fn families(out: &mut Vec<Family>) {
     }
 }
 
-/// Bytes of resident memory now; 0 where that can't be read.
+/// The resident memory in bytes now; 0 if it can't be read.
 pub fn resident_bytes() -> u64 {
     let stat = std::fs::read_to_string("/proc/self/stat").ok().and_then(|text| parse_stat(&text));
     stat.map_or(0, |stat| stat.resident_pages * rustix::param::page_size() as u64)
@@ -74,8 +74,9 @@ struct Stat {
     resident_pages: u64,
 }
 
-/// The fields of `/proc/self/stat` (proc_pid_stat(5)). The second is the program's name in brackets and
-/// may hold anything, so they are counted from behind the last bracket; that one is field 3.
+/// Reads the fields of `/proc/self/stat` (proc_pid_stat(5)). The second field is the program's name in
+/// parentheses and may contain anything. So the fields are counted from the last parenthesis; field 3 comes
+/// after it.
 fn parse_stat(text: &str) -> Option<Stat> {
     let fields: Vec<&str> = text.get(text.rfind(')')? + 1..)?.split_whitespace().collect();
     let field = |number: usize| fields.get(number - 3).and_then(|field| field.parse::<u64>().ok());

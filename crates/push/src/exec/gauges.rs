@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_success_tells_all() {
+    fn a_success_pushes_all_metrics() {
         assert_eq!(
             text(0),
             "narthex_job_last_start_timestamp_seconds 1700000000\n\
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_says_nothing_of_success() {
+    fn a_failure_pushes_no_time_of_success() {
         assert!(!text(1).contains("success") && text(1).contains("exit_code 1\n"));
         let running = formats::text::encode(&beat(0));
         assert!(!running.contains("start") && running.contains("narthex_job_running 1\n"));

@@ -1,5 +1,5 @@
-//! The destinations' metrics, under the names that Prometheus' remote storage has given them, and under
-//! `narthex_remote_` where it has none.
+//! The destinations' metrics, under the names of Prometheus' remote storage, or under `narthex_remote_` if it
+//! has no such metric.
 
 mod points;
 mod position;
@@ -15,7 +15,7 @@ use table::Table;
 
 pub use position::lag_bytes;
 
-/// Adds them, in the order of the page.
+/// Adds the families, in the order of the page.
 pub(super) fn families(destinations: &[Outlet], storage: &Storage, out: &mut Vec<Family>) {
     let mut table = Table { destinations, out };
     points::kinds(&mut table);

@@ -1,4 +1,4 @@
-//! What became of points: sent, refused, dropped, set aside; and how many came in.
+//! The fate of points (sent, refused, dropped, parked), and the number of points appended to the log.
 
 use super::seconds;
 use super::table::Table;
@@ -7,7 +7,7 @@ use model::{Family, Kinds};
 
 type Pick = fn(Kinds) -> u64;
 
-/// A kind of point: Prometheus' names for what happened to it.
+/// Prometheus' metric names for one kind of point.
 struct Kind {
     pick: Pick,
     total: &'static str,
@@ -44,10 +44,10 @@ const KINDS: [Kind; 3] = [
     },
 ];
 
-/// What became of each kind.
+/// The fate of points of each kind.
 pub(super) fn kinds(table: &mut Table) {
     for Kind { pick, total, failed, retried, dropped, pending } in KINDS {
-        // As in Prometheus, what was sent and refused counts as sent, so that failed/total is a share.
+        // As in Prometheus, refused points count as sent, so that failed/total is a fraction.
         table.counter(total, "Points sent, those that the destination refused included.", |s| {
             pick(s.delivered.get()) + pick(s.refused.get())
         });
@@ -66,7 +66,7 @@ pub(super) fn kinds(table: &mut Table) {
     }
 }
 
-/// Those that were kept elsewhere, or not delivered whole.
+/// Points that are dead letters or parked, and points that were not delivered as a whole.
 pub(super) fn aside(table: &mut Table) {
     table.counter(
         "narthex_remote_dead_letters_dropped_total",
@@ -91,7 +91,8 @@ pub(super) fn aside(table: &mut Table) {
     });
 }
 
-/// Why they were refused: by what the receiver said with its status, and, without one, by how narthex found out.
+/// The reasons of refusals: by the receiver's answer and its status, or, without a status, by how narthex
+/// found the refused points.
 pub(super) fn refused(table: &mut Table) {
     table.labelled(
         "narthex_remote_refused_total",
@@ -111,7 +112,7 @@ pub(super) fn refused(table: &mut Table) {
     );
 }
 
-/// What came into the log, for comparison with what went out.
+/// The points that were appended to the log, for comparison with the points sent.
 pub(super) fn came_in(destinations: &[Outlet], log: &storage::Stats, out: &mut Vec<Family>) {
     for (name, help, count) in [
         (

@@ -1,4 +1,4 @@
-//! Where destinations are in the log.
+//! The destinations' positions in the log.
 
 use super::table::{Table, own};
 use crate::telemetry::{Outlet, counter};
@@ -7,7 +7,7 @@ use remote::Stats;
 use storage::Storage;
 use wal::Position;
 
-/// Saved positions that failed: they could not be used, or not be saved.
+/// Saved positions that could not be used, and failures to save one.
 pub(super) fn failures(table: &mut Table) {
     table.reasons(
         "narthex_remote_positions_reset_total",
@@ -27,7 +27,7 @@ pub(super) fn failures(table: &mut Table) {
     });
 }
 
-/// Bytes of the log that each destination has not settled: from its saved position to the end.
+/// The bytes of the log after each destination's saved position.
 pub fn lag_bytes(destinations: &[Outlet], storage: &Storage) -> Vec<u64> {
     let position = |stats: &Stats| Position {
         segment: u64::try_from(stats.position_segment.get()).unwrap_or(0),
@@ -38,7 +38,7 @@ pub fn lag_bytes(destinations: &[Outlet], storage: &Storage) -> Vec<u64> {
     storage.bytes_from(&positions)
 }
 
-/// The same as a family.
+/// [`lag_bytes`] as a family.
 pub(super) fn lag(destinations: &[Outlet], storage: &Storage, out: &mut Vec<Family>) {
     let mut family = Family::new(
         "narthex_remote_lag_bytes",
@@ -51,8 +51,8 @@ pub(super) fn lag(destinations: &[Outlet], storage: &Storage, out: &mut Vec<Fami
     out.push(family);
 }
 
-/// What Prometheus' watcher tells of its way through the log. There is one for each destination there; here
-/// what is read back is decoded for one of them, but damage is counted for all.
+/// The metrics of Prometheus' log watcher. Prometheus has one watcher for each destination. Here the records
+/// are also counted for each destination, but damage is counted for all of them together.
 pub(super) fn watcher(destinations: &[Outlet], log: &storage::Stats, out: &mut Vec<Family>) {
     let mut add = |name, help, kind, value: fn(&Stats) -> f64| {
         let mut family = Family::new(name, help, kind);

@@ -1,9 +1,9 @@
-//! The queue: what went through it, its shards, how far it is behind, and what it reads from.
+//! The queue: its throughput, its shards, its lag, and its reader.
 
 use super::seconds;
 use super::table::Table;
 
-/// What went through it.
+/// The throughput of the queue.
 pub(super) fn through(table: &mut Table) {
     table.counter("prometheus_remote_storage_bytes_total", "Bytes sent, compressed.", |s| s.bytes.get());
     table.counter(
@@ -23,7 +23,7 @@ pub(super) fn through(table: &mut Table) {
     );
 }
 
-/// Its shards: how many there are, may be and should be, and what each holds and sends.
+/// The number of shards (now, allowed and desired), and what each holds and sends.
 pub(super) fn shards(table: &mut Table) {
     table.gauge("prometheus_remote_storage_shards", "Shards now.", |s| s.shards.get() as f64);
     table.gauge("prometheus_remote_storage_shards_min", "Fewest shards.", |s| s.shards_min.get() as f64);
@@ -39,7 +39,7 @@ pub(super) fn shards(table: &mut Table) {
     });
 }
 
-/// How far it is behind, and what it waits for.
+/// How far the queue is behind, and what it waits for.
 pub(super) fn lag(table: &mut Table) {
     table.gauge(
         "narthex_remote_lag_seconds",
@@ -67,7 +67,7 @@ pub(super) fn lag(table: &mut Table) {
     );
 }
 
-/// What it reads from and holds, and when something of it was last taken.
+/// What the queue reads from and holds, and when the destination last accepted something.
 pub(super) fn reading(table: &mut Table) {
     table.gauge("narthex_remote_behind", "1 while the queue reads from disk rather than from memory.", |s| {
         s.behind.get() as f64

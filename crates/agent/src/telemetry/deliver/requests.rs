@@ -1,11 +1,11 @@
-//! Requests: how many, how large, how long, and those with nothing but metadata.
+//! Requests: their number, size and duration, and those with metadata alone.
 
 use super::table::{Table, own};
 use crate::telemetry::Outlet;
 use model::{Family, MetricType};
 use remote::stats::DURATION_BUCKETS;
 
-/// Requests with metadata alone, which remote write 1.0 has.
+/// Requests with metadata alone, which exist in remote write 1.0.
 pub(super) fn metadata(table: &mut Table) {
     table.counter(
         "prometheus_remote_storage_metadata_total",
@@ -29,7 +29,7 @@ pub(super) fn metadata(table: &mut Table) {
     );
 }
 
-/// All the others.
+/// All other requests.
 pub(super) fn requests(table: &mut Table) {
     table.counter("narthex_remote_requests_total", "Requests answered or failed.", |s| s.requests.get());
     table.counter(
@@ -52,7 +52,7 @@ pub(super) fn requests(table: &mut Table) {
     );
 }
 
-/// How long they took.
+/// The duration of requests.
 pub(super) fn duration(destinations: &[Outlet], out: &mut Vec<Family>) {
     let mut family = Family::new(
         "prometheus_remote_storage_sent_batch_duration_seconds",

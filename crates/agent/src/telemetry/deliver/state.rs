@@ -1,14 +1,12 @@
-//! The state that destinations are in, and the version of remote write they speak.
+//! The destinations' states, and the version of remote write that they use.
 
 use super::table::Table;
 use model::MetricType;
 use remote::State;
 
-/// The states of a destination, by the names that `narthex_remote_state` has for them. The status has words of
-/// its own, which tell of the lag as well.
+/// The names of the states in `narthex_remote_state`. The status has other names, which include the lag.
 const STATES: [&str; 7] = ["starting", "delivering", "waiting", "refusing", "denied", "stopped", "left"];
 
-/// The name of a state.
 const fn state_name(state: &State) -> &'static str {
     match state {
         State::Starting => "starting",
@@ -21,7 +19,7 @@ const fn state_name(state: &State) -> &'static str {
     }
 }
 
-/// Adds both.
+/// Adds the families.
 pub(super) fn families(table: &mut Table) {
     table.each(
         "narthex_remote_state",

@@ -1,17 +1,17 @@
-//! Numbers that each destination has, as families with one metric a destination.
+//! Families with one metric for each destination.
 
 use crate::telemetry::Outlet;
 use model::{Family, MetricType};
 use remote::Stats;
 
-/// Where families of the destinations' numbers are added, one after the other.
+/// Adds families of the destinations' numbers, one after the other.
 pub(super) struct Table<'a> {
     pub(super) destinations: &'a [Outlet],
     pub(super) out: &'a mut Vec<Family>,
 }
 
 impl Table<'_> {
-    /// One number a destination.
+    /// A family with one number for each destination.
     fn add(
         &mut self,
         name: &'static str,
@@ -26,17 +26,17 @@ impl Table<'_> {
         self.out.push(family);
     }
 
-    /// One number a destination that only grows.
+    /// A counter for each destination.
     pub(super) fn counter(&mut self, name: &'static str, help: &'static str, value: impl Fn(&Stats) -> u64) {
         self.add(name, help, MetricType::Counter, |stats| value(stats) as f64);
     }
 
-    /// One number a destination that goes up and down.
+    /// A gauge for each destination.
     pub(super) fn gauge(&mut self, name: &'static str, help: &'static str, value: impl Fn(&Stats) -> f64) {
         self.add(name, help, MetricType::Gauge, value);
     }
 
-    /// One number a destination and reason.
+    /// A counter for each destination and reason.
     pub(super) fn reasons(
         &mut self,
         name: &'static str,
@@ -47,7 +47,7 @@ impl Table<'_> {
         self.each(name, help, MetricType::Counter, "reason", |stats| values(stats).collect());
     }
 
-    /// A number a destination for each set of more labels.
+    /// A counter for each destination and each further set of labels.
     pub(super) fn labelled(
         &mut self,
         name: &'static str,
@@ -64,7 +64,7 @@ impl Table<'_> {
         self.out.push(family);
     }
 
-    /// One number a destination and value of one more label.
+    /// A number for each destination and value of one further label.
     pub(super) fn each(
         &mut self,
         name: &'static str,
@@ -84,7 +84,7 @@ impl Table<'_> {
     }
 }
 
-/// The labels that tell destinations apart.
+/// The labels that identify a destination.
 pub(super) fn own(destination: &Outlet) -> [(&'static str, &str); 2] {
     [("remote_name", &destination.name), ("url", &destination.url)]
 }
