@@ -1,4 +1,5 @@
-//! `narthex check`: what a configuration file would do, and with `--send` whether its destinations accept.
+//! `narthex check`: says what a configuration file would do. With `--send` it also tests whether its
+//! destinations accept a sample.
 
 use crate::config::{self, Config};
 use crate::configure::NOWHERE;
@@ -21,7 +22,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// The paths of remote write, for a URL that has another one.
+/// The paths of remote write, for the message about a URL with another path.
 macro_rules! paths {
     () => {
         "remote write is at /api/v1/write (Prometheus, VictoriaMetrics), /api/v1/push (Mimir, Cortex) or \
@@ -32,7 +33,6 @@ macro_rules! paths {
 /// The series of the sample that is sent.
 const METRIC: &str = "narthex_check";
 
-/// `narthex check FILE`.
 pub(crate) fn check(file: &Path) -> Result<Config, Failure> {
     let name = config::shown(file);
     let (config, mut warnings) = config::load(file, &|name| std::env::var(name).ok())?;
@@ -42,7 +42,8 @@ pub(crate) fn check(file: &Path) -> Result<Config, Failure> {
     for warning in warnings {
         say(format_args!("warning: {warning}"));
     }
-    // The address is not part of the file. Whether certificates and tokens can be read does not depend on it.
+    // The listen address is not part of the file. Whether certificates and tokens can be read does not depend
+    // on it.
     let address = SocketAddr::from(([127, 0, 0, 1], 0));
     let policy = Policy { settings: config.security.clone(), address, allow_unauthenticated: false };
     policy.load().map_err(Failure::usage)?;
@@ -53,7 +54,7 @@ pub(crate) fn check(file: &Path) -> Result<Config, Failure> {
     Ok(config)
 }
 
-/// `narthex check --send FILE`. All destinations are tried at the same time.
+/// `narthex check --send FILE`. All destinations are tested at the same time.
 pub(crate) async fn check_and_send(file: &Path, dry: bool) -> Result<(), Failure> {
     let config = check(file)?;
     let destinations: Vec<RemoteWrite> =
@@ -81,7 +82,7 @@ pub(crate) async fn check_and_send(file: &Path, dry: bool) -> Result<(), Failure
     }
 }
 
-/// One sample, or none, to one destination: what to say of it.
+/// Sends one sample, or none if `dry`, to one destination. Returns the message about it.
 async fn try_one(
     entry: &RemoteWrite,
     labels: &BTreeMap<String, String>,
@@ -120,16 +121,16 @@ async fn try_one(
     ))
 }
 
-/// What an answer says of the destination.
+/// What an answer shows about the destination.
 #[derive(Debug, PartialEq, Eq)]
 enum Judgement {
     Accepted,
     OtherVersion,
-    /// With what to fix.
+    /// The destination did not accept; the text says what to fix.
     Failed(&'static str),
 }
 
-/// What is sent.
+/// The number of points that are sent.
 fn kinds(dry: bool) -> Kinds {
     Kinds { samples: u64::from(!dry), ..Kinds::default() }
 }
@@ -195,7 +196,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_is_judged_by_what_was_written() {
+    fn an_answer_is_judged_by_the_number_of_samples_written() {
         let answer = |status, written: Option<u64>| Answer {
             status,
             written: written.map(|samples| Kinds { samples, ..Kinds::default() }),

@@ -1,4 +1,4 @@
-//! The command line: what can be said, and nothing of what is then done.
+//! The command line: its definition, without the commands themselves.
 
 use clap::{Args, Parser, Subcommand};
 use collect::CollectorSet;
@@ -41,13 +41,13 @@ pub struct Cli {
 }
 
 impl Cli {
-    /// The level of the log where neither flag nor environment names one. Commands that run until a signal
-    /// tell what they do; the others are silent unless something is wrong.
+    /// The default level of the log. Commands that run until a signal log what they do; the others log only
+    /// problems.
     pub fn default_level(&self) -> &'static str {
         if self.runs_until_a_signal() { "info" } else { "warn" }
     }
 
-    /// Whether standard error is a log rather than a conversation.
+    /// Returns true if standard error is a log, and not the messages of a short command.
     pub fn runs_until_a_signal(&self) -> bool {
         match self.command {
             Command::Run(_) => true,
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn it_listens_on_loopback_unless_told_otherwise() {
+    fn the_default_address_is_on_loopback() {
         let parse = |arguments: &[&str]| Cli::try_parse_from(arguments).unwrap().command;
         let Command::Run(run) = parse(&["narthex", "run", "--to", "http://h:1"]) else { panic!("run") };
         assert_eq!((run.listen.ip().is_loopback(), run.listen.port()), (true, 9091), "{}", run.listen);
@@ -196,9 +196,9 @@ mod tests {
         }
     }
 
-    /// A single sample is gone from queries after five minutes.
+    /// The help says what alerts need, because queries find a single sample for five minutes only.
     #[test]
-    fn whoever_pushes_straight_is_told_what_alerts_need_then() {
+    fn help_of_a_direct_push_says_what_alerts_need() {
         for name in ["push", "exec"] {
             let mut command = Cli::command();
             let help = command.find_subcommand_mut(name).unwrap().render_long_help().to_string();

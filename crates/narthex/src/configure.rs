@@ -1,4 +1,4 @@
-//! What is asked for: flags, environment and file, put together.
+//! The configuration, from flags, environment and file.
 
 use crate::cli::RunArgs;
 use crate::config::{self, Config, web};
@@ -10,11 +10,12 @@ use remote::Identity;
 use remote::config::RemoteWrite;
 use std::path::Path;
 
-/// What is wrong with a file without destinations.
+/// The error about a file without destinations.
 pub(crate) const NOWHERE: &str = "remote_write: nowhere to push to: give at least one destination, `remote_write: [{url: \
     http://HOST:9090/api/v1/write}]`";
 
-/// Flags and file, put together: a flag adds a destination, and wins over the file elsewhere.
+/// The configuration from flags and file. A flag adds a destination; otherwise flags take precedence over the
+/// file.
 pub(crate) fn configure(
     args: &RunArgs,
     environment: config::env::Lookup<'_>,
@@ -38,7 +39,7 @@ pub(crate) fn configure(
             Some(file) => format!("{}: {NOWHERE}, or give --to URL", file.display()),
         }));
     }
-    // The one of the flag may be in the file, too.
+    // The destination of the flag may also be in the file.
     Identity::of_all(&config.destinations).map_err(Failure::usage)?;
     let parse = |path: &Path, text: &str| web::parse(path, text).map_err(|errors| errors.to_string());
     let web_config = args.web_config_file.clone();
@@ -59,7 +60,7 @@ pub(crate) fn configure(
     Ok((config, warnings))
 }
 
-/// The destination that flags or environment name, and which of them.
+/// The URL of the destination from a flag or the environment, and the flag's or variable's name.
 fn destination(
     args: &RunArgs,
     environment: config::env::Lookup<'_>,
@@ -70,6 +71,6 @@ fn destination(
     if let Some(url) = &args.to {
         return Ok(Some(("--to", url.clone())));
     }
-    // A variable that is set to nothing is not set.
+    // An empty variable counts as not set.
     Ok(environment("NARTHEX_TO").filter(|url| !url.trim().is_empty()).map(|url| ("NARTHEX_TO", url)))
 }

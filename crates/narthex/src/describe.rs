@@ -1,4 +1,4 @@
-//! What a configuration does, in sentences for `narthex run` and `narthex check`.
+//! Sentences about what a configuration does, for `narthex run` and `narthex check`.
 
 use crate::config::file::File;
 use crate::config::inputs::{InputSection, Source};
@@ -11,7 +11,7 @@ use model::words::{counted, number};
 use remote::RemoteWrite;
 use std::time::Duration;
 
-/// All sentences, in the order in which a sample passes: what is collected, what is received, where it is sent.
+/// All sentences, in the order of the data flow: what is collected, what is received, where it is sent.
 pub(crate) fn sentences(config: &Config, job: &str, instance: &str) -> Vec<String> {
     let mut out = collected(&config.collect, job, instance);
     out.extend(received(config));
@@ -45,7 +45,7 @@ fn collected(collect: &Collect, job: &str, instance: &str) -> Vec<String> {
     out
 }
 
-/// The inputs that are on, and then each section whose settings differ from the defaults.
+/// The enabled inputs, then each section whose settings differ from the defaults.
 fn received(config: &Config) -> Vec<String> {
     let options = &config.receive;
     let inputs = File::default().inputs();
@@ -167,7 +167,7 @@ fn pushgateway_parts(options: &receive::Pushgateway) -> Vec<String> {
             parts.push(format!("at most {} {what}", number(most as u64)));
         }
     }
-    // All of them are off by default.
+    // All of these are off by default.
     for (is_on, words) in [
         (options.expose, "groups can be scraped at /metrics"),
         (options.allow_timestamps, "samples may have timestamps"),
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn an_input_with_sockets_is_described_only_if_it_is_on() {
+    fn an_input_with_sockets_is_described_only_if_enabled() {
         let labels = "inputs: {labels: {site: boat}}\n";
         let is_described = |text: &str| of(text).iter().any(|one| one.starts_with("graphite: "));
         assert!(!is_described(labels));
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_of_a_destination_is_told_beside_it() {
+    fn the_description_of_a_destination_names_its_limit() {
         let rate = "queue_config: {max_bytes_per_second: 100KiB}";
         let said = of(&format!(
             "remote_write:\n  - {{url: http://h/x, {rate}}}\n  - url: http://i/x\n  - {{members: [http://j/x, \

@@ -1,4 +1,5 @@
-//! Commands that a smaller build leaves out: the error about such a command names the Cargo feature that has it.
+//! Commands that a smaller build does not have. The error about such a command names the Cargo feature that
+//! adds it.
 
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -15,7 +16,7 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("completions", "manual"),
 ];
 
-/// Adds to the error about an unknown command that this build leaves it out, if it does.
+/// Adds to the error about an unknown command that this build does not have it, if that is the reason.
 pub(crate) fn explain(error: clap::Error) -> clap::Error {
     explain_by(LEFT_OUT, error)
 }
@@ -40,7 +41,7 @@ mod tests {
     use clap::Command;
 
     #[test]
-    fn a_command_that_is_left_out_is_named_with_its_feature() {
+    fn an_unknown_command_of_a_smaller_build_names_its_feature() {
         let left_out = [("demo", "demo"), ("man", "manual")];
         let text = |words: &[&str]| {
             let command = Command::new("narthex").subcommand(Command::new("run"));

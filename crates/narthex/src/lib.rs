@@ -1,10 +1,12 @@
-//! The program: the command line with all commands, the configuration file, and the commands `run` and `check`. The
-//! other commands are crates of their own: `demo`, `push` (with `exec`), `sink` and `wal_command`.
+//! The program: the command line with all commands, the configuration file, and the commands `run` and
+//! `check`. The other commands are crates of their own: `demo`, `push` (with `exec`), `sink` and
+//! `wal_command`.
 //!
-//! It promises **clear ends**: exit code 2 for what is wrong with flags or configuration, 1 for what went wrong later, 0
-//! after a signal. Each failure has a sentence that says what is wrong and what would be right. There are no backtraces.
+//! It promises **clear exits**: exit code 2 for wrong flags or a wrong configuration, 1 for later failures, 0
+//! after a signal. Each failure has a sentence that says what is wrong and how to fix it. There are no
+//! backtraces.
 //!
-//! Where to start: [`run`] for `narthex run`, then the crate [`agent`] for how the parts are put together.
+//! Start at [`run`] for `narthex run`, then the crate [`agent`] for how the parts are put together.
 
 mod check;
 pub mod cli;
@@ -29,14 +31,14 @@ use log_settings::LogSettings;
 use std::process::ExitCode;
 use supervisor::Task;
 
-/// Threads that serve and send. Collecting and reading back have threads of their own.
+/// Worker threads of the runtime, which serve and send. Collection and reading from disk have threads of
+/// their own.
 const WORKERS: usize = 2;
-/// The most threads that may wait for files.
+/// The most threads that block on files.
 const BLOCKING_THREADS_MAX: usize = 16;
-/// Stack of each; nothing here goes deep.
+/// The stack size of each thread. There is no deep recursion.
 const STACK_BYTES: usize = 1 << 20;
 
-/// The whole program.
 pub fn cli_main() -> ExitCode {
     static_libc::restrict_name_resolution();
     std::panic::set_hook(Box::new(|panic| {
@@ -52,7 +54,8 @@ pub fn cli_main() -> ExitCode {
                 failure.log();
                 return ExitCode::from(failure.code());
             }
-            // Help and version are no errors, and go to standard output; clap knows.
+            // clap also returns help and version as errors. They go to standard output, and the exit code is
+            // 0.
             let _ = error.print();
             return ExitCode::from(if error.use_stderr() { failure::USAGE } else { 0 });
         }
@@ -76,7 +79,7 @@ pub fn cli_main() -> ExitCode {
 
 fn start(cli: Cli, log: &LogSettings) -> Result<ExitCode, Failure> {
     match log.start(&cli) {
-        // A job must not fail because of a flag that is about its metrics.
+        // A job must not fail because of a flag about its metrics.
         Err(failure) if matches!(cli.command, Command::Exec(_)) => say(format_args!("narthex: {failure}")),
         done => done?,
     }
@@ -108,12 +111,12 @@ fn start(cli: Cli, log: &LogSettings) -> Result<ExitCode, Failure> {
             #[cfg(feature = "demo")]
             Command::Sink(args) => sink::run(args).await,
             Command::Check(args) => check::check_and_send(&args.file, args.dry).await,
-            // The others have ended above.
+            // The other commands have returned above.
             _ => Ok(()),
         };
         ended.map(|()| ExitCode::SUCCESS)
     });
-    // A file system that never answers must not hold up the end.
+    // A file system that never answers must not delay the end.
     runtime.shutdown_background();
     ended
 }

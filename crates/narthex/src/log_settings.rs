@@ -1,4 +1,5 @@
-//! The level and the format of the log, by flags or environment variables, and which of them a mistake is in.
+//! The level and the format of the log, from flags or environment variables. A mistake is reported with the
+//! flag or variable that it is in.
 
 use crate::cli::Cli;
 use crate::left_out;
@@ -8,28 +9,26 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, ValueEnum};
 use command::Failure;
 use logging::format::Format;
 
-/// The variable that stands for `--log`.
+/// The variable for `--log`.
 const LEVEL_VARIABLE: &str = "NARTHEX_LOG";
-/// The variable that stands for `--log-format`.
+/// The variable for `--log-format`.
 const FORMAT_VARIABLE: &str = "NARTHEX_LOG_FORMAT";
 
-/// What the command line does not say of the log.
+/// The settings of the log that are not in [`Cli`].
 #[derive(Debug)]
 pub(crate) struct LogSettings {
-    /// The flag or the variable that gives the level.
+    /// The flag or the variable that sets the level, for messages.
     level_from: &'static str,
-    /// The value of [`FORMAT_VARIABLE`], where that is no format and no flag gives one.
+    /// The value of [`FORMAT_VARIABLE`] if it is not a format and no flag sets one.
     wrong_format: Option<String>,
 }
 
-/// The value of [`FORMAT_VARIABLE`].
 pub(crate) fn format_variable() -> Option<String> {
     std::env::var(FORMAT_VARIABLE).ok()
 }
 
-/// Parses the command line.
 pub(crate) fn parse() -> Result<(Cli, LogSettings), clap::Error> {
-    // clap would report a wrong variable as a mistake in the flag, and end even `narthex exec`.
+    // clap would report a wrong variable as a mistake in the flag, and would end even `narthex exec`.
     let wrong = format_variable().filter(|format| Format::from_str(format, false).is_err());
     let mut command = Cli::command();
     if wrong.is_some() {
@@ -46,7 +45,7 @@ pub(crate) fn parse() -> Result<(Cli, LogSettings), clap::Error> {
     Ok((cli, settings))
 }
 
-/// Where the value of a global argument comes from. clap hands it down to the innermost subcommand.
+/// The source of the value of a global argument. clap copies the argument to the innermost subcommand.
 fn source(matches: &ArgMatches, argument: &str) -> Option<ValueSource> {
     let mut at = matches;
     while let Some((_, inner)) = at.subcommand() {
@@ -56,7 +55,6 @@ fn source(matches: &ArgMatches, argument: &str) -> Option<ValueSource> {
 }
 
 impl LogSettings {
-    /// Starts the log.
     pub(crate) fn start(&self, cli: &Cli) -> Result<(), Failure> {
         let level = cli.log.as_deref().unwrap_or_else(|| cli.default_level());
         let from = self.level_from;

@@ -1,4 +1,4 @@
-//! The program. All of it is in the library; see `narthex::run_cli`.
+//! The entry point. The program itself is in the library; see `narthex::cli_main`.
 
 use std::process::ExitCode;
 

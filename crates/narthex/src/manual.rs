@@ -1,4 +1,4 @@
-//! `narthex man` and `narthex completions`: both are generated from the command line's own definition.
+//! `narthex man` and `narthex completions`. Both are generated from the definition of the command line.
 
 use crate::cli::Cli;
 use clap::{Arg, Args, Command, CommandFactory};
@@ -31,9 +31,9 @@ pub(crate) fn completions(args: &CompletionsArgs) -> Result<(), Failure> {
     print(&text)
 }
 
-/// Writes the manual.
+/// Writes one manual page to standard output, or all pages into a folder.
 pub(crate) fn man(args: &ManArgs) -> Result<(), Failure> {
-    // Every page would otherwise have a copy for `help`.
+    // Otherwise every page would have a copy for `help`.
     let mut command = Cli::command().disable_help_subcommand(true);
     command.build();
     match &args.dir {
@@ -55,7 +55,8 @@ fn write_pages(command: &Command, dir: &Path) -> std::io::Result<()> {
     std::fs::write(dir.join(Man::new(command.clone()).get_filename()), page(command)?)
 }
 
-/// Environment variables that the command line's definition does not have, and the subcommands that read them.
+/// Environment variables that are not part of the command line's definition, and the subcommands that read
+/// them.
 const ENVIRONMENT: [(&str, &[&str], &str); 6] = [
     (
         "NARTHEX_GATEWAY",
@@ -85,10 +86,10 @@ const ENVIRONMENT: [(&str, &[&str], &str); 6] = [
     ("NO_COLOR", &["narthex run", "narthex demo", "narthex sink"], "If set, log lines have no colors."),
 ];
 
-/// The environment variables that a subcommand reads, besides those that its options name.
+/// The section about the environment variables that a subcommand reads, apart from those of its options.
 fn environment(command: &Command) -> Option<Roff> {
     let name = command.get_bin_name().unwrap_or_else(|| command.get_name());
-    // `narthex wal dump` reads what is listed for `narthex wal`.
+    // `narthex wal dump` also reads the variables of `narthex wal`.
     let is_for =
         |wanted: &str| name.strip_prefix(wanted).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '));
     let mut roff = Roff::new();
@@ -102,7 +103,7 @@ fn environment(command: &Command) -> Option<Roff> {
     (count > 0).then_some(roff)
 }
 
-/// The command with the other names of each flag in its help.
+/// The command with the aliases of each flag in its help.
 fn with_aliases(command: &Command) -> Command {
     command.clone().mut_args(|argument| {
         let aliases = argument.get_visible_aliases().unwrap_or_default();
@@ -116,8 +117,9 @@ fn with_aliases(command: &Command) -> Command {
     })
 }
 
-/// One manual page. The synopsis, the aliases, the environment and the exit status are written here: clap_mangen
-/// leaves out the values of flags and their aliases, and puts the text after the help under the heading EXTRA.
+/// One manual page. The synopsis, the aliases, the environment and the exit status are written here, because
+/// clap_mangen leaves out the values of flags and their aliases, and puts the text after the help under the
+/// heading EXTRA.
 fn page(command: &Command) -> std::io::Result<Vec<u8>> {
     let command = &with_aliases(command);
     let man = Man::new(command.clone()).source(concat!("narthex ", env!("CARGO_PKG_VERSION")));
@@ -162,7 +164,7 @@ fn synopsis(command: &Command) -> Roff {
     roff
 }
 
-/// Appends ` [--flag VALUE]` or ` [VALUE]...`; a required argument has no brackets.
+/// Appends ` [--flag VALUE]` or ` [VALUE]...`. A required argument has no brackets.
 fn append_argument(line: &mut Vec<Inline>, argument: &Arg) {
     let required = argument.is_required_set();
     line.push(roman(if required { " " } else { " [" }));
@@ -189,7 +191,7 @@ fn append_argument(line: &mut Vec<Inline>, argument: &Arg) {
     }
 }
 
-/// Writes to standard output. A reader that has closed the pipe, as `head` does, is no error.
+/// Writes to standard output. It is no error if the reader has closed the pipe, as `head` does.
 fn print(text: &[u8]) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text).and_then(|()| out.flush()) {
@@ -233,11 +235,11 @@ mod tests {
     }
 
     #[test]
-    fn the_synopsis_shows_values_and_marks_what_is_required() {
+    fn the_synopsis_shows_values_and_required_arguments() {
         let synopsis = |name: &str| {
             let page = page_of(name);
             let line = page.split(".SH SYNOPSIS\n").nth(1).unwrap().lines().next().unwrap().to_string();
-            // Under a locale without UTF-8, `man` leaves out what is not ASCII.
+            // In a locale without UTF-8, `man` leaves out characters that are not ASCII.
             assert!(line.is_ascii(), "{line}");
             ["\\fB", "\\fI", "\\fR"].iter().fold(line, |line, font| line.replace(font, ""))
         };
@@ -276,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn environment_variables_are_in_the_manual_of_what_reads_them() {
+    fn manual_pages_list_the_environment_variables_of_their_command() {
         for (name, read, not_read) in [
             ("run", &["NARTHEX_TO", "NARTHEX_LOG", "STATE_DIRECTORY", "NO_COLOR"][..], "NARTHEX_GATEWAY"),
             ("push", &["NARTHEX_TO", "NARTHEX_GATEWAY", "XDG_STATE_HOME"], "NO_COLOR"),
@@ -298,7 +300,7 @@ mod tests {
             let page = page_of(name);
             assert!(page.contains(".SH \"EXIT STATUS\"\n") && !page.contains("EXTRA"), "{page}");
         }
-        // All other text after a help would get the same heading.
+        // The text after a help always gets the same heading, so only these two commands may have one.
         let with_text =
             Cli::command().get_subcommands().filter(|command| command.get_after_help().is_some()).count();
         assert_eq!(with_text, 2);

@@ -1,5 +1,6 @@
-//! `POST /-/panic/PART` makes a part of narthex panic, so that tests can see what that costs. It is compiled only
-//! into builds with debug assertions, and served only if [`ENVIRONMENT`] is set: no release build has it.
+//! `POST /-/panic/PART` makes a part of narthex panic, so that tests can observe the consequences. It is
+//! compiled only into builds with debug assertions, and served only if [`ENVIRONMENT`] is set: no release
+//! build has it.
 
 use agent::Agent;
 use axum::Router;
@@ -8,7 +9,7 @@ use axum::routing::post;
 use model::{Batch, Labels, Series};
 use supervisor::Task;
 
-/// The environment variable that switches the route on.
+/// The environment variable that enables the route.
 const ENVIRONMENT: &str = "NARTHEX_TEST_PANICS";
 
 pub(crate) fn router(agent: &Agent) -> Router {
@@ -31,7 +32,7 @@ pub(crate) fn router(agent: &Agent) -> Router {
     Router::new().route("/-/panic/{part}", post(essential))
 }
 
-/// A batch that breaks an invariant: in a debug build the thread that writes the log panics over it.
+/// A batch that breaks an invariant: in a debug build the thread that writes the log panics.
 fn without_series() -> Batch {
     let mut batch = Batch::new();
     batch.add_series(Labels::from_pairs([("__name__", "unfit")]).as_ref(), Series::NO_METADATA);

@@ -1,7 +1,8 @@
-//! Reading the configuration again while narthex runs, on SIGHUP and on `POST /-/reload`.
+//! Reloads the configuration while narthex runs, on SIGHUP and on `POST /-/reload`.
 //!
-//! All or nothing: everything is read and checked before anything changes, and what can't be used leaves
-//! the old in place. Flags hold as before; what they read from files (`--to-file`) is read again, too.
+//! All or nothing: everything is read and checked before anything changes, and after an error the old
+//! configuration stays in use. Flags keep their values, but files that they name (`--to-file`) are read
+//! again.
 
 use crate::cli::RunArgs;
 use crate::config::Config;
@@ -16,10 +17,11 @@ use http_server::{Route, Routes};
 use remote::Changes;
 use tokio::sync::{mpsc, oneshot};
 
-/// Requests to reload that wait for the one under way; more of them wait to be heard.
+/// The most reload requests that are queued behind the current one. Further requests wait until they can be
+/// queued.
 const QUEUE: usize = 4;
 
-/// Somebody asks for a reload over HTTP; where the answer goes.
+/// A request for a reload over HTTP; the result is sent through it.
 pub(crate) type Asked = oneshot::Sender<Result<(), String>>;
 
 const RELOAD: Route = Route {
@@ -28,8 +30,8 @@ const RELOAD: Route = Route {
     what: "reads the configuration again, if that is enabled",
 };
 
-/// The route, and where what is asked for comes out. As in Prometheus: PUT works as well, and 403 tells
-/// that it is not enabled.
+/// The route, and the receiver of its reload requests. As in Prometheus, PUT works as well, and the answer is
+/// 403 if the route is not enabled.
 pub(crate) fn route(enabled: bool) -> (Routes, mpsc::Receiver<Asked>) {
     let (sender, asked) = mpsc::channel(QUEUE);
     let reload = move || ask(enabled.then(|| sender.clone()));
@@ -52,10 +54,10 @@ async fn ask(sender: Option<mpsc::Sender<Asked>>) -> Response {
     }
 }
 
-/// What is reloaded, and from where.
+/// Reloads the configuration, and keeps what that needs.
 pub(crate) struct Reloader {
     args: RunArgs,
-    /// What was asked for last.
+    /// The last configuration that was applied.
     config: Config,
 }
 
@@ -64,7 +66,7 @@ impl Reloader {
         Reloader { args, config }
     }
 
-    /// Reads the configuration again and goes over to it; says what changed, or why nothing did.
+    /// Reads the configuration again and applies it. Logs what changed, or why nothing did.
     pub(crate) async fn reload(&mut self, agent: &mut Agent, security: &Security) -> Result<(), String> {
         service_manager::reloading();
         let result = self.try_reload(agent, security).await;
@@ -84,7 +86,7 @@ impl Reloader {
 
     async fn try_reload(&mut self, agent: &mut Agent, security: &Security) -> Result<(), Failure> {
         let args = self.args.clone();
-        // A file system that doesn't answer must not hold up what is served.
+        // Files are read on a blocking thread: a file system that does not answer must not delay requests.
         let read = tokio::task::spawn_blocking(move || configure(&args, &|name| std::env::var(name).ok()));
         let (config, warnings) = read.await.map_err(Failure::running)??;
         let renewal = security.prepare(config.security.clone()).await.map_err(Failure::running)?;
@@ -103,7 +105,8 @@ impl Reloader {
                 logging::info(format_args!("{sentence}"));
             }
         }
-        // What holds, to be compared with the next time.
+        // The configuration now in use, for comparison with the next one. The log's settings stay as they
+        // were at the start.
         self.config = Config { log: self.config.log, ..config };
         Ok(())
     }
@@ -129,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_reload_did_is_told_by_name() {
+    fn changes_of_a_reload_are_reported_by_name() {
         let names = |names: &[&str]| names.iter().map(|name| name.to_string()).collect::<Vec<_>>();
         assert_eq!(sentence(&Changes::default()), "the destinations are the same");
         let changes = Changes {

@@ -19,19 +19,19 @@ use page::Mode;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How often it is looked whether something that was kept for a while can go.
+/// How often old data of removed destinations is deleted.
 const TIDY_INTERVAL: Duration = Duration::from_secs(3600);
 
-/// How long requests under way may take when it ends.
+/// The longest wait for requests that are being handled at the end.
 const LAST_REQUESTS: Duration = Duration::from_secs(5);
-/// How long the end may take after a panic of an essential part: for saving positions.
+/// The most time for saving positions and closing the log after a panic of an essential part.
 const ENDING_AFTER_PANIC: Duration = Duration::from_secs(10);
 
-/// Runs until a signal.
+/// Runs the agent until a signal arrives or an essential part ends.
 pub async fn run(args: RunArgs) -> Result<(), Failure> {
     let environment = |name: &str| std::env::var(name).ok();
     service_manager::sockets::keep();
-    // From here on it ends nothing.
+    // From here on SIGHUP does not end the process.
     let mut hangups = Hangups::listen().map_err(Failure::running)?;
     let (config, warnings) = configure(&args, &environment)?;
     for warning in warnings {
@@ -77,7 +77,7 @@ pub async fn run(args: RunArgs) -> Result<(), Failure> {
     let mut reloader = Reloader::new(args, config);
     let (watchdog, mut questions) = watchdog::start(parts::of(agent.storage(), agent.doors()));
     service_manager::ready();
-    // A start has just looked.
+    // The first tick is one interval later: the start has just checked this.
     let mut tidying = tokio::time::interval_at(Instant::now() + TIDY_INTERVAL, TIDY_INTERVAL);
     let (storage, doors) = (agent.storage().clone(), agent.doors().clone());
     let end = loop {
@@ -85,11 +85,11 @@ pub async fn run(args: RunArgs) -> Result<(), Failure> {
             signal = signals.next() => break End::Signal(signal),
             part = essential::ended(&storage, &doors, &mut server) => break End::Panic(part),
             () = hangups.next() => {
-                // What is wrong is said; nobody waits for an answer.
+                // The reload logs its errors; a signal needs no answer.
                 let _ = reloader.reload(&mut agent, &security).await;
             }
             Some(reply) = asked.recv() => {
-                // Whoever has gone away doesn't hear of it.
+                // The client may have disconnected.
                 let _ = reply.send(reloader.reload(&mut agent, &security).await);
             }
             Some(question) = questions.recv() => {
@@ -99,7 +99,7 @@ pub async fn run(args: RunArgs) -> Result<(), Failure> {
             _ = tidying.tick() => agent.tidy(),
         }
     };
-    // So that the log can be closed.
+    // The log can be closed only after these handles are dropped.
     drop((storage, doors));
     let deadline = end.flush_deadline(flush_deadline);
     service_manager::stopping(deadline);
@@ -112,7 +112,7 @@ pub async fn run(args: RunArgs) -> Result<(), Failure> {
         End::Panic(part) => logging::error(format_args!("{}", essential::sentence(part))),
     }
     drop(asked);
-    // Requests under way are answered; later ones are told to come again.
+    // Requests that are being handled get their answers; later ones get 503.
     switch.set_not_ready("narthex is ending");
     let ending = async {
         agent.end_of_requests(end.flush_deadline(LAST_REQUESTS)).await;
@@ -128,7 +128,7 @@ pub async fn run(args: RunArgs) -> Result<(), Failure> {
         }
         End::Panic(part) => {
             let failure = Failure::running(format_args!("{part} has ended unexpectedly"));
-            // Whatever the panic left behind must not hold the end up.
+            // The state after a panic must not delay the end.
             if tokio::time::timeout(ENDING_AFTER_PANIC, ending).await.is_err() {
                 failure.log();
                 logging::finish();
@@ -139,7 +139,7 @@ pub async fn run(args: RunArgs) -> Result<(), Failure> {
     }
 }
 
-/// Why it ends.
+/// The reason for the end.
 #[derive(Debug, Clone, Copy)]
 enum End {
     Signal(&'static str),
@@ -148,7 +148,7 @@ enum End {
 }
 
 impl End {
-    /// After a panic nothing is sent before the end: a start is cheap, and goes on with it.
+    /// After a panic nothing is sent before the end, because the next start continues immediately.
     fn flush_deadline(self, deadline: Duration) -> Duration {
         match self {
             End::Signal(_) => deadline,

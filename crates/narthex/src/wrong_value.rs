@@ -1,7 +1,8 @@
-//! Wrong values of flags, where standard error is a log: they are log lines, as mistakes of a configuration file are.
+//! Wrong values of flags for commands whose standard error is a log. They are reported as log lines, like
+//! mistakes of a configuration file.
 //!
-//! What clap finds by itself, such as an unknown flag, stays plain text with a hint at the usage: then it is not known
-//! what was meant to run.
+//! Errors that clap finds by itself, such as an unknown flag, stay plain text with a hint at the usage: it is
+//! not known which command was intended.
 
 use clap::ValueEnum;
 use clap::error::ErrorKind;
@@ -11,15 +12,15 @@ use logging::format::Format;
 /// The commands whose standard error is a log.
 const LOGGING: [&str; 3] = ["run", "demo", "sink"];
 
-/// The error of one of our own parsers of values as a failure for the log, which is started for it. `words` are the
-/// arguments without the program.
+/// Turns an error of one of narthex' own value parsers into a failure for the log, and starts the log.
+/// `words` are the arguments without the program's name.
 pub(crate) fn failure(error: &clap::Error, words: &[String], variable: Option<&str>) -> Option<Failure> {
     let command = words.iter().find(|word| LOGGING.contains(&word.as_str()));
     if error.kind() != ErrorKind::ValueValidation || command.is_none() {
         return None;
     }
     let format = format(words).or_else(|| variable.and_then(of_name)).unwrap_or_default();
-    // The level that was asked for may be what is wrong.
+    // The value of `--log` itself may be wrong, so the default level is used.
     let _ = logging::start("info", format);
     Some(Failure::usage(sentence(&error.to_string())))
 }
@@ -32,7 +33,7 @@ fn sentence(text: &str) -> String {
     line.strip_prefix("error: ").map(str::to_string).unwrap_or(line)
 }
 
-/// The format that a flag asks for.
+/// The format that a flag sets.
 fn format(words: &[String]) -> Option<Format> {
     let flags = ["--log-format", "--log.format"];
     let value = |(index, word): (usize, &String)| {
@@ -53,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_format_is_read_from_arguments_that_are_wrong_elsewhere() {
+    fn the_log_format_is_read_from_otherwise_wrong_arguments() {
         for (words, want) in [
             ("run --listen foo", None),
             ("run --log-format json --listen foo", Some(Format::Json)),
@@ -68,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn the_sentence_has_no_hint_at_the_usage() {
+    fn the_message_does_not_contain_the_usage() {
         let text = "error: invalid value 'foo' for '--listen <ADDR>': the port is missing\n\nFor more, try '--help'.\n";
         assert_eq!(sentence(text), "invalid value 'foo' for '--listen <ADDR>': the port is missing");
     }

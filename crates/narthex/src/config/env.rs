@@ -1,40 +1,37 @@
 //! Environment variables in a configuration.
 //!
-//! They are expanded where Prometheus does it, in the values of `external_labels` ([`label`]), and in
-//! narthex's own sections ([`sections`]). Nowhere else: in relabelling rules, also those of narthex's own sections,
-//! `${1}` and `${name}` are groups of the regular expression.
+//! They are expanded in the values of `external_labels` ([`label`]), as in Prometheus, and in narthex's own
+//! sections ([`sections`]). They are not expanded anywhere else: in relabelling rules, also those of
+//! narthex's own sections, `${1}` and `${name}` are groups of the regular expression.
 //!
-//! In narthex's own sections a value may be of any type, so the text is expanded before it is parsed.
-//! What a variable holds is quoted where it would otherwise be read as YAML.
+//! In narthex's own sections a value may be of any type, so the text is expanded before it is parsed. A
+//! variable's value is quoted if YAML would otherwise read parts of it as syntax.
 
 pub use command::Lookup;
 use std::ops::Range;
 
-/// A variable that can't be expanded. Says nothing of any variable's value.
+/// A variable that can't be expanded. The message does not contain any variable's value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EnvError {
-    /// There is none of this name.
+    /// There is no variable of this name.
     #[error("environment variable {0} is not set")]
     Unset(String),
-    /// `${` without a `}`, or around what can't be a name.
+    /// `${` without a `}`, or with a text inside that can't be a name.
     #[error("{0:?} is not a variable: write ${{NAME}}, or $$ for a dollar sign")]
     Syntax(String),
-    /// The value has line breaks.
     #[error("the value of environment variable {0} has line breaks")]
     Lines(String),
-    /// Part of an unquoted text, and not plain.
+    /// The variable is part of an unquoted text, and its value needs quotes.
     #[error(
         "the value of environment variable {0} has characters that need quotes: put quotes around this value"
     )]
     NeedsQuotes(String),
 }
 
-/// An [`EnvError`] and where it is, counted from 1.
+/// An [`EnvError`] and its place, counted from 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Located {
-    /// What is wrong.
     pub error: EnvError,
-    /// The line.
     pub line: usize,
     /// The column, in characters.
     pub column: usize,
@@ -42,8 +39,8 @@ pub struct Located {
     pub column_in_text: usize,
 }
 
-/// Expands `${NAME}`, `$NAME` and `$$` in the value of an external label, as Prometheus does; except
-/// that a variable that is not set is an error, since a label that goes missing unseen does harm.
+/// Expands `${NAME}`, `$NAME` and `$$` in the value of an external label, as Prometheus does. Unlike there, a
+/// variable that is not set is an error, because a missing label is easily overlooked and does harm.
 pub fn label(value: &str, lookup: Lookup<'_>) -> Result<String, EnvError> {
     let mut out = String::with_capacity(value.len());
     let mut rest = value;
@@ -72,14 +69,13 @@ pub fn label(value: &str, lookup: Lookup<'_>) -> Result<String, EnvError> {
     Ok(out)
 }
 
-/// A text with its variables expanded. It has the same lines.
+/// A text with its variables expanded. It has the same number of lines.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Expanded {
-    /// The text.
     pub text: String,
     /// The numbers (from 1) of the lines that have variables.
     pub changed: Vec<usize>,
-    /// Variables that can't be expanded. The text has a plain word in their place.
+    /// Variables that can't be expanded. The text has a placeholder instead.
     pub errors: Vec<Located>,
 }
 
@@ -113,9 +109,9 @@ const RULES: &str = "metric_relabel_configs:";
 enum Rules {
     #[default]
     Outside,
-    /// Rules in lines of their own, below a key with this indentation.
+    /// The rules are in the lines below a key with this indentation.
     Below(usize),
-    /// Rules in brackets, of which so many are open.
+    /// The rules are in brackets; this many brackets are open.
     Brackets(usize),
 }
 
@@ -127,7 +123,7 @@ impl Rules {
         match *self {
             Rules::Brackets(open) => return 0..self.close(line, 0, open),
             Rules::Below(_) if text.is_empty() || text.starts_with('#') => return 0..line.len(),
-            // A list may stand as deep as its key.
+            // A list may have the same indentation as its key.
             Rules::Below(key) if indentation > key || (indentation == key && text.starts_with("- ")) => {
                 return 0..line.len();
             }
@@ -144,13 +140,13 @@ impl Rules {
             return begin..self.close(line, begin, 0);
         }
         if value.is_empty() || value.starts_with('#') {
-            // The first key after a dash is as deep as the others.
+            // The first key after a dash has the same indentation as the other keys of the entry.
             *self = Rules::Below(key);
         }
         begin..line.len()
     }
 
-    /// Where the brackets end of which `open` are open at `begin`.
+    /// The position after the closing brackets, if `open` brackets are open at `begin`.
     fn close(&mut self, line: &str, begin: usize, mut open: usize) -> usize {
         for (at, c) in line.char_indices().skip_while(|(at, _)| *at < begin) {
             match c {
@@ -168,7 +164,7 @@ impl Rules {
     }
 }
 
-/// How the characters at some place of a line are read.
+/// The kind of quotes around a character of a line.
 #[derive(Clone, Copy, PartialEq)]
 enum Quotes {
     None,
@@ -237,10 +233,11 @@ fn expand_line(
     }
 }
 
-/// What stands for a variable that can't be expanded.
+/// The placeholder for a variable that can't be expanded.
 const UNKNOWN: &str = "unknown";
 
-/// The value of the variable at the start of `rest`, as it is written in YAML there, and what follows.
+/// The value of the variable at the start of `rest`, as it is written in YAML at this place, and the rest of
+/// the text.
 fn expand<'t>(
     rest: &'t str,
     quotes: Quotes,
@@ -262,7 +259,7 @@ fn expand<'t>(
     Ok((written, after))
 }
 
-/// The name in `${NAME}` at the start of `text`, and what follows.
+/// The name in `${NAME}` at the start of `text`, and the rest of the text.
 fn braced(text: &str) -> Result<(&str, &str), EnvError> {
     let syntax = || EnvError::Syntax(text.trim_end().chars().take(20).collect());
     let inner = text.strip_prefix("${").ok_or_else(syntax)?;
@@ -278,7 +275,8 @@ fn is_name(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && name.chars().all(is_name_char)
 }
 
-/// Whether YAML reads `value` as itself wherever it stands.
+/// Returns true if `value` needs no quotes in any place. Numbers and booleans need none, because a value may
+/// be of any type.
 fn is_plain(value: &str) -> bool {
     value.starts_with(|c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '_'))
         && value
@@ -291,7 +289,7 @@ fn starts_scalar(previous: char) -> bool {
     previous.is_whitespace() || matches!(previous, '[' | '{' | ',' | ':')
 }
 
-/// Whether a variable after `previous` and before `after` is a scalar of its own.
+/// Returns true if a variable after `previous` and before `after` is a whole scalar.
 fn is_whole(previous: char, after: &str) -> bool {
     let next = after.trim_start_matches(' ');
     let ends = next.starts_with(['\n', '\r', ',', ']', '}'])
@@ -300,7 +298,7 @@ fn is_whole(previous: char, after: &str) -> bool {
     starts_scalar(previous) && ends
 }
 
-/// For the inside of double quotes.
+/// Escapes a value for use within double quotes.
 fn escape(value: &str) -> String {
     let mut out = String::with_capacity(value.len());
     for c in value.chars() {
@@ -353,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn groups_of_relabelling_rules_are_no_variables() {
+    fn groups_of_relabelling_rules_are_not_variables() {
         for text in [
             "log:\n  metric_relabel_configs:\n  - replacement: ${1}\n    regex: ${SIZE}\n\n  - replacement: ${NOPE}\n",
             "log:\n  metric_relabel_configs: # x\n    - {replacement: '${SIZE}'}\n",
@@ -372,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_never_becomes_yaml() {
+    fn a_value_is_never_read_as_yaml_syntax() {
         assert_eq!(expand("log:\n  a: ${ODD}\n").unwrap(), "log:\n  a: \"a: #\\\"b'\\\\\"\n");
         assert_eq!(expand("log: {a: ${ODD}}\n").unwrap(), "log: {a: \"a: #\\\"b'\\\\\"}\n");
         assert_eq!(expand("log:\n  a: \"x${ODD}\"\n").unwrap(), "log:\n  a: \"xa: #\\\"b'\\\\\"\n");
@@ -382,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_say_where() {
+    fn errors_name_their_place() {
         let fault = |text| expand(text).expect_err(text);
         let unset = Located { error: EnvError::Unset("NOPE".into()), line: 2, column: 6, column_in_text: 6 };
         assert_eq!(fault("log:\n  a: ${NOPE}\n"), unset);

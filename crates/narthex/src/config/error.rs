@@ -1,41 +1,40 @@
-//! What is wrong with a configuration, so that a person can fix it: which file, line, column and key,
-//! the line itself, and what would be right. Never a secret.
+//! Errors of a configuration, with all that a user needs to fix them: the file, line, column and key, the
+//! line itself, and a correct form. They never contain a secret.
 
 use super::hints;
 use super::read::MISTAKES_MAX;
 use http_client::url::without_password;
 use std::fmt;
 
-/// Something wrong with a configuration.
+/// One mistake in a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
     /// The file, as the user named it.
     pub file: String,
-    /// Line and column, counted from 1, where one is to blame.
+    /// Line and column, counted from 1, if the mistake has a place.
     pub place: Option<(usize, usize)>,
-    /// The key, from the top: `remote_write[0].queue_config.capacity`. May be empty.
+    /// The path of the key: `remote_write[0].queue_config.capacity`. May be empty.
     pub key: String,
-    /// What is wrong.
     pub message: String,
-    /// What would be right.
+    /// How to fix it.
     pub hint: Option<String>,
-    /// The line, unless it may hold a secret.
+    /// The text of the line, unless it may hold a secret.
     pub line: Option<String>,
 }
 
-/// All that is wrong with a file.
+/// All mistakes in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigErrors {
-    /// In the order of its lines; at most [`MISTAKES_MAX`].
+    /// The mistakes in the order of their lines; at most [`MISTAKES_MAX`].
     pub mistakes: Vec<ConfigError>,
-    /// What is valid and probably not meant; each is a sentence.
+    /// Sentences about values that are valid but probably not intended.
     pub warnings: Vec<String>,
-    /// There are more mistakes.
+    /// True if there are more mistakes.
     pub has_more: bool,
 }
 
 impl ConfigErrors {
-    /// Sorts the mistakes, and leaves out those that are too many.
+    /// Sorts the mistakes, and removes those above the limit.
     pub fn new(mut mistakes: Vec<ConfigError>, warnings: Vec<String>) -> Self {
         mistakes.sort_by(|one, other| (&one.file, one.place).cmp(&(&other.file, other.place)));
         let has_more = mistakes.len() > MISTAKES_MAX;
@@ -78,7 +77,7 @@ impl fmt::Display for ConfigError {
         if let (Some(text), Some((line, column))) = (&self.line, self.place) {
             let number = line.to_string();
             let indent = " ".repeat(number.len());
-            // Tabs are kept, so that the mark stands below what it marks.
+            // Tabs are kept, so that the mark is below the character that it marks.
             let before: String =
                 text.chars().take(column - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
             write!(f, "\n  {number} | {text}\n  {indent} | {before}^")?;
@@ -95,9 +94,9 @@ impl fmt::Display for ConfigError {
 pub struct Reporter<'a> {
     /// The file, as the user named it.
     pub file: &'a str,
-    /// Its text, as it is on disk.
+    /// Its text as it is on disk.
     pub text: &'a str,
-    /// Lines (from 1) into which environment variables were put, so that their values are hidden.
+    /// Numbers of the lines (from 1) with expanded environment variables, whose values must not be shown.
     pub expanded: &'a [usize],
 }
 
@@ -125,8 +124,8 @@ impl Reporter<'_> {
         Box::new(ConfigError { place, key: key.into(), line, ..*self.whole(message) })
     }
 
-    /// An error of the YAML reader, or of the types that it filled, at `path`. Without a `place` it is where the
-    /// reader stopped.
+    /// An error of the YAML reader, or of the types that it deserialises, at `path`. Without a `place` the
+    /// error is reported where the reader stopped.
     pub fn yaml(
         &self,
         error: &serde_saphyr::Error,
@@ -182,7 +181,7 @@ impl Reporter<'_> {
                 syntax = true;
                 hint = place.and_then(|(line, _)| hints::broken_line(self.text, line));
                 let text = other.to_string();
-                // The reader appends the place, which stands in front already.
+                // The reader appends the place, which is already at the beginning of the message.
                 let text = text.split(" at line ").next().unwrap_or_default();
                 format!("not valid YAML: {}", without_password(text))
             }
@@ -193,7 +192,7 @@ impl Reporter<'_> {
         let line = place.and_then(|(line, _)| {
             // After broken quotes any line may be part of a secret.
             let end = match error.without_snippet() {
-                // What stands behind a key that means nothing may be anything.
+                // The value of an unknown key may be a secret.
                 E::SerdeUnknownField { field, .. } => place.map(|(_, column)| column + field.chars().count()),
                 _ => None,
             };
@@ -228,7 +227,7 @@ impl Reporter<'_> {
 const SECRET_WORDS: [&str; 10] =
     ["passw", "credentials", "secret", "token", "bearer", "auth", "sigv4", "azuread", "_key", "headers"];
 
-/// Whether the value of this key, or of one above it, is a secret. Names of files are none.
+/// Returns true if the value of this key, or of one above it, is a secret. Names of files are not secret.
 fn secret_key(path: &str) -> bool {
     path.split('.').any(|key| {
         let key = key.split('[').next().unwrap_or_default().to_ascii_lowercase();
@@ -236,19 +235,19 @@ fn secret_key(path: &str) -> bool {
     })
 }
 
-/// Whether a line of YAML may show a secret.
+/// Returns true if a line of YAML may contain a secret.
 fn secret_in(line: &str) -> bool {
     line.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').any(secret_key)
 }
 
-/// The line up to the colon after column `end`, where there is one to cut at.
+/// The line up to column `end`, if the place to cut is known.
 fn cut(text: String, end: Option<usize>) -> String {
     let Some(end) = end else { return text };
     let kept: String = text.chars().take(end).collect();
     if kept.len() < text.trim_end().len() { format!("{kept} …") } else { text }
 }
 
-/// The reader's names of types, as people say them.
+/// A description for users of a type that the YAML reader names.
 fn words(ty: &str) -> &str {
     match ty {
         "boolean" => "true or false",
@@ -262,7 +261,7 @@ fn words(ty: &str) -> &str {
     }
 }
 
-/// Which key was probably meant, else which there are.
+/// The hint about an unknown key: the key that was probably intended, or the list of valid keys.
 fn right_key(field: &str, expected: &[&str]) -> String {
     match nearest(field, expected) {
         Some(key) => format!("did you mean {key:?}?"),
@@ -271,13 +270,13 @@ fn right_key(field: &str, expected: &[&str]) -> String {
     }
 }
 
-/// The key that differs from `field` by a slip only.
+/// The known key that differs from `field` by a typing error.
 pub(super) fn nearest<'a>(field: &str, expected: &[&'a str]) -> Option<&'a str> {
     let near = expected.iter().map(|key| (distance(field, key), *key)).min();
     near.filter(|(distance, _)| *distance <= 1 + field.len() / 4).map(|(_, key)| key)
 }
 
-/// Edits that make `b` of `a`: inserted, deleted, changed or swapped letters.
+/// The number of edits that turn `a` into `b`: inserted, deleted, changed or swapped letters.
 fn distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     let width = b.len() + 1;
@@ -309,7 +308,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_line_is_shown_with_a_mark_below_the_fault() {
+    fn the_line_is_shown_with_a_mark_below_the_mistake() {
         let reporter = Reporter { file: "n.yml", text: "log:\n  max_size: lots\n", expanded: &[] };
         let error = reporter.at(Some((2, 13)), "log.max_size", "not a size");
         assert_eq!(

@@ -1,4 +1,4 @@
-//! The file's sections as they are written, before anything is made of them.
+//! The sections of the file as they are written, before they are checked.
 
 use super::inputs::{Collect, Influx, Input, Listener, Otlp, Pushgateway, Statsd};
 use super::size::Size;
@@ -11,24 +11,20 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The whole file. Sections of Prometheus' that do not concern an agent are read and left alone.
+/// The whole file. Sections of Prometheus' that do not concern an agent are accepted and ignored.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct File {
-    /// What holds for all of it.
+    /// Settings for everything.
     pub global: Option<Global>,
-    /// Where to push.
     pub remote_write: Option<Vec<RemoteWrite>>,
-    /// The log.
     pub log: Option<Log>,
-    /// What holds for all destinations.
+    /// Settings for all destinations.
     pub send: Option<Send>,
-    /// What to measure.
     #[serde(deserialize_with = "section")]
     pub collect: Option<Collect>,
-    /// What holds for each input that does not say otherwise.
+    /// Defaults for all inputs.
     pub inputs: Option<Input>,
-    /// The HTTP inputs.
     pub receive: Option<Receive>,
     /// Graphite plaintext.
     #[serde(deserialize_with = "section")]
@@ -42,18 +38,18 @@ pub struct File {
     /// OTLP.
     #[serde(deserialize_with = "section")]
     pub otlp: Option<Otlp>,
-    /// Not for an agent.
+    /// Does not concern an agent.
     pub rule_files: Option<IgnoredAny>,
-    /// Not for an agent.
+    /// Does not concern an agent.
     pub alerting: Option<IgnoredAny>,
-    /// Not for an agent.
+    /// Does not concern an agent.
     pub storage: Option<IgnoredAny>,
-    /// Not for an agent.
+    /// Does not concern an agent.
     pub remote_read: Option<IgnoredAny>,
 }
 
 impl File {
-    /// Makes relative paths relative to `folder`, in which the file is.
+    /// Makes relative paths relative to `folder`, the folder of the file.
     pub fn resolve_paths(&mut self, folder: &Path) {
         for destination in self.remote_write.iter_mut().flatten() {
             destination.resolve_paths(folder);
@@ -75,7 +71,7 @@ impl File {
 }
 
 impl File {
-    /// The mapping files of the inputs, by the inputs' sections.
+    /// The mapping files, each with the section of its input.
     pub fn mapping_files(&self) -> Vec<(&'static str, &Path)> {
         let graphite = self.graphite.as_ref().and_then(|section| section.mapping_config.as_deref());
         let statsd = self.statsd.as_ref().and_then(|section| section.mapping_config.as_deref());
@@ -92,23 +88,22 @@ impl File {
     }
 }
 
-/// `global`, with those of its keys that are about scraping and rules: read, and left alone.
+/// Defines `global`. The given keys are about scraping and rules; they are accepted and ignored.
 macro_rules! global {
     ($($idle:ident)*) => {
-        /// `global`.
         #[derive(Debug, Default, Deserialize)]
         #[serde(deny_unknown_fields, default)]
         pub struct Global {
-            /// Labels that everything that is sent gets, unless it has them.
+            /// Labels that are added to everything that is sent, unless the series has them already.
             pub external_labels: Option<BTreeMap<String, String>>,
             $(
-                /// Has no effect here.
+                /// Has no effect in narthex.
                 pub $idle: Option<IgnoredAny>,
             )*
         }
 
         impl Global {
-            /// The keys that are there and have no effect.
+            /// The keys that are in the file and have no effect.
             pub fn idle(&self) -> Vec<&'static str> {
                 let mut idle = Vec::new();
                 $(if self.$idle.is_some() {
@@ -128,87 +123,77 @@ global!(
     convert_classic_histograms_to_nhcb always_scrape_classic_histograms extra_scrape_metrics
 );
 
-/// `log`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Log {
-    /// Its budget on disk.
+    /// The budget of the log on disk.
     pub max_size: Option<Size>,
-    /// How long it keeps what no destination has taken.
+    /// How long the log keeps samples that no destination has read.
     #[serde(deserialize_with = "maybe_duration")]
     pub max_age: Option<Duration>,
-    /// What gives way at the budget.
+    /// What happens when the budget is used up.
     pub when_full: WhenFull,
-    /// What an acknowledgement promises.
+    /// When a push is acknowledged.
     pub durability: Durability,
-    /// How its records are compressed.
+    /// How records are compressed.
     pub compression: Compression,
 }
 
-/// `log.when_full`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WhenFull {
-    /// The oldest goes, and is counted.
+    /// The oldest segment is deleted, and its unread samples are counted as lost.
     #[default]
     DropOldest,
     /// The inputs accept nothing; HTTP requests get 503.
     Refuse,
 }
 
-/// `log.durability`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Durability {
-    /// On disk.
+    /// After the write is synced to disk.
     #[default]
     Fsync,
-    /// In the operating system's hands.
+    /// After the write, without a sync.
     Os,
 }
 
-/// `log.compression`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Compression {
-    /// Not at all.
+    /// No compression.
     None,
-    /// Little, at little cost.
+    /// Less compression at a lower cost.
     #[default]
     Snappy,
-    /// More, at more cost.
+    /// More compression at a higher cost.
     Zstd,
 }
 
-/// `send`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Send {
-    /// Bytes of batches that wait in memory, for all destinations together.
+    /// The most bytes of batches that wait in memory, for all destinations together.
     #[serde(deserialize_with = "model::size::deserialize_amount")]
     pub max_in_memory: Option<u64>,
 }
 
-/// `receive`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Receive {
     /// Samples older than this are refused.
     #[serde(deserialize_with = "maybe_duration")]
     pub max_age: Option<Duration>,
-    /// Remote write.
     pub remote_write: Option<Input>,
-    /// The import of text.
     pub import: Option<Input>,
-    /// Groups, as the Pushgateway has them.
+    /// The Pushgateway's interface.
     pub pushgateway: Option<Pushgateway>,
-    /// How connections begin; the keys are those of Prometheus' `tls_server_config`.
+    /// TLS for connections; the keys are those of Prometheus' `tls_server_config`.
     pub tls: Option<TlsServerConfig>,
-    /// Users.
     pub basic_auth: Option<BasicAuth>,
-    /// A token.
     pub bearer: Option<Bearer>,
-    /// Names by which narthex may be asked besides its machine's own.
+    /// Additional host names that requests may name.
     pub allowed_hosts: Vec<String>,
 }
 
@@ -224,25 +209,21 @@ impl Receive {
     }
 }
 
-/// `receive.basic_auth`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BasicAuth {
-    /// Names and bcrypt hashes.
+    /// User names with their bcrypt hashes.
     pub users: BTreeMap<String, Secret>,
 }
 
-/// `receive.bearer`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Bearer {
-    /// The token.
     pub token: Option<Secret>,
-    /// A file with the token.
     pub token_file: Option<PathBuf>,
 }
 
-/// A section that is there although nothing stands in it (`collect:`).
+/// Reads an empty section (`collect:`) as one that exists.
 fn section<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {

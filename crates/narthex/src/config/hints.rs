@@ -1,11 +1,12 @@
-//! Hints for mistakes of form: a key at the wrong depth, a list without dashes, a line out of its column.
+//! Hints for mistakes of form: a key at the wrong depth, a list without dashes, a line with the wrong
+//! indentation.
 
 use super::read::Place;
 use super::{file, inputs};
 use http_client::url::without_password;
 use serde::de::DeserializeOwned;
 
-/// The sections whose keys are known here, by their types: so that nothing has to be listed twice.
+/// The sections and their keys. The keys come from the types, so that they are not listed a second time.
 fn sections() -> Vec<(&'static str, Vec<String>)> {
     vec![
         ("remote_write", keys::<remote::config::RemoteWrite>()),
@@ -39,7 +40,7 @@ fn sections() -> Vec<(&'static str, Vec<String>)> {
     ]
 }
 
-/// The keys of a type, from what it says to one that it does not have.
+/// The keys of a type, taken from its error about a key that it does not have.
 fn keys<T: DeserializeOwned>() -> Vec<String> {
     use serde::de::Error;
     #[derive(Debug)]
@@ -63,7 +64,7 @@ fn keys<T: DeserializeOwned>() -> Vec<String> {
     T::deserialize(reader).err().map(|Expected(keys)| keys).unwrap_or_default()
 }
 
-/// Where an unknown key at `path` would be known.
+/// The section in which an unknown key at `path` is valid.
 pub(super) fn other_section(key: &str, path: &str) -> Option<String> {
     let is_of_inputs = keys::<inputs::Input>().iter().any(|known| known == key);
     if is_of_inputs && path.strip_suffix(key) == Some("receive.") {
@@ -83,7 +84,7 @@ pub(super) fn other_section(key: &str, path: &str) -> Option<String> {
     }
 }
 
-/// For an unknown key that begins with a dash: to YAML, `-url` is one word.
+/// The hint for an unknown key that begins with a dash: to YAML, `-url` is one word.
 pub(super) fn dash_in_key(key: &str, path: &str) -> Option<String> {
     let bare = key.strip_prefix('-').filter(|rest| rest.starts_with(char::is_alphabetic))?;
     let hint = format!("put a space after the dash: `- {bare}: ...`");
@@ -96,7 +97,8 @@ pub(super) fn dash_in_key(key: &str, path: &str) -> Option<String> {
     Some(if is_elsewhere { format!("{hint}, below `{}:`", sections.join(":` or `")) } else { hint })
 }
 
-/// For a value of `key` that should be a list, at a line and column. `is_secret` values are not shown.
+/// The hint for a value of `key` that should be a list, at a line and column. `is_secret` values are not
+/// shown.
 pub(super) fn missing_list(text: &str, place: Place, key: &str, is_secret: bool) -> Option<String> {
     let first = from_place(text, place)?;
     let url = if key == "remote_write" { bare_url(text, place) } else { None };
@@ -109,7 +111,7 @@ pub(super) fn missing_list(text: &str, place: Place, key: &str, is_secret: bool)
         return Some(format!("write a list, also of one value: `{key}: [{value}]`"));
     }
     if first.starts_with('{') {
-        // What is in the brackets may be secret.
+        // The text within the brackets may be secret.
         let key = key.rsplit('.').next().unwrap_or_default();
         return Some(format!(
             "write a list, also of one entry: `{key}: [{{...}}]`, or each entry behind a dash"
@@ -121,7 +123,7 @@ pub(super) fn missing_list(text: &str, place: Place, key: &str, is_secret: bool)
         .then(|| format!("put a dash before the first key of each entry: `- {}`", without_password(first)))
 }
 
-/// The value at the start of `text` if it is a single one, in quotes or plain, and not a key with a value.
+/// The single value at the start of `text`, in quotes or plain; `None` if it is a key with a value.
 fn single_value(text: &str) -> Option<&str> {
     let first = text.chars().next()?;
     if matches!(first, '"' | '\'') {
@@ -132,34 +134,36 @@ fn single_value(text: &str) -> Option<&str> {
         return None;
     }
     let text = text.split(" #").next()?.trim_end();
-    // Within brackets, what follows a comma belongs to the next key.
+    // Within brackets, the text after a comma belongs to the next key.
     let is_within_brackets = text.matches('}').count() > text.matches('{').count();
     let value = if is_within_brackets { text.split([',', '}']).next()?.trim_end() } else { text };
     let is_key = value.contains(": ") || value.ends_with(':');
     (!is_key).then_some(value)
 }
 
-/// For a list where a file should begin with keys.
+/// The hint for a list at a place where the file should begin with keys.
 pub(super) fn list_without_key(text: &str, place: Place, path: &str) -> Option<String> {
     let is_list = path.is_empty() && from_place(text, place)?.starts_with("- ");
     is_list.then(|| "write the key of the list above it, such as `remote_write:`".to_string())
 }
 
-/// For a URL where an entry of `remote_write` should be.
+/// The hint for a URL in place of an entry of `remote_write`.
 pub(super) fn bare_url(text: &str, place: Place) -> Option<String> {
     let first = from_place(text, place)?;
     let is_url = first.starts_with("http://") || first.starts_with("https://");
     is_url.then(|| format!("write each URL as an entry of the list: `- url: {}`", without_password(first)))
 }
 
-/// For a line that begins with a dash and a key, such as `-url: x`: to YAML, the dash is part of the key.
+/// The hint for a line that begins with a dash and a key, such as `-url: x`: to YAML, the dash is part of the
+/// key.
 fn dash_without_space(line: &str) -> Option<String> {
     let key =
         line.strip_prefix('-').filter(|rest| rest.starts_with(char::is_alphabetic) && rest.contains(':'))?;
     Some(format!("put a space after the dash: `- {}`", without_password(key)))
 }
 
-/// For a value that is wrong because the lines below it are indented more than its key: YAML reads them as part of it.
+/// The hint for a value that is wrong because the lines below it have more indentation than its key: YAML
+/// reads them as part of the value.
 pub(super) fn continued_value(text: &str, (line, _): Place) -> Option<String> {
     let mut lines = text.lines().enumerate().skip(line.checked_sub(1)?);
     let (_, first) = lines.next()?;
@@ -189,7 +193,7 @@ fn indent(line: &str) -> usize {
     line.len() - line.trim_start_matches(' ').len()
 }
 
-/// Where the content of a line begins, behind dashes.
+/// The column at which the content of a line begins, after any dashes.
 fn content(line: &str) -> usize {
     let mut rest = line.trim_start_matches(' ');
     while let Some(after) = rest.strip_prefix("- ") {
@@ -198,17 +202,17 @@ fn content(line: &str) -> usize {
     line.len() - rest.len()
 }
 
-/// For text that is not YAML at a line.
+/// The hint for text that is not YAML at a line.
 pub(super) fn broken_line(text: &str, line: usize) -> Option<String> {
     let lines: Vec<&str> = text.lines().take(line).map(str::trim).filter(|line| !line.is_empty()).collect();
-    // The line above may be the cause.
+    // The mistake may be in the line above.
     let dash = lines.iter().rev().take(2).find_map(|line| dash_without_space(line));
     dash.or_else(|| tab(text, line))
         .or_else(|| column_of_dash(text, line))
         .or_else(|| wrong_column(text, line))
 }
 
-/// For a line that is indented with a tab. The reader may stop in the line before.
+/// The hint for a line that is indented with a tab. The reader may stop in the line before it.
 fn tab(text: &str, line: usize) -> Option<String> {
     let near = text.lines().enumerate().skip(line.checked_sub(1)?).take(2);
     let has_tab = |line: &str| {
@@ -219,7 +223,7 @@ fn tab(text: &str, line: usize) -> Option<String> {
     Some(format!("line {} is indented with a tab: YAML allows only spaces there", number + 1))
 }
 
-/// For a key that begins in the column of the dashes of the list above it.
+/// The hint for a key with the indentation of the dashes of the list above it.
 fn column_of_dash(text: &str, line: usize) -> Option<String> {
     let lines: Vec<&str> = text.lines().take(line).collect();
     let (key, above) = lines.split_last()?;
@@ -238,7 +242,7 @@ fn column_of_dash(text: &str, line: usize) -> Option<String> {
     })
 }
 
-/// For a line that begins in a column in which no line of its section does.
+/// The hint for a line whose indentation no other line of its section has.
 fn wrong_column(text: &str, line: usize) -> Option<String> {
     let mut open: Vec<usize> = Vec::new();
     let mut may_open = true;
@@ -310,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_out_of_its_column_is_found() {
+    fn a_line_with_wrong_indentation_is_found() {
         let text = "a:\n  - b: 1\n   c: 2\nd:\n    e: 1\n  f: 2\n";
         assert!(
             wrong_column(text, 3).is_some_and(|hint| hint.contains("column 4")),

@@ -1,4 +1,4 @@
-//! The sections of the inputs as they are written, and which inputs there are.
+//! The sections of the inputs as they are written, and the list of all inputs.
 
 use super::file::{File, maybe_duration};
 use collect::{CollectorError, CollectorSet};
@@ -12,32 +12,32 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How samples come to an input.
+/// How an input receives samples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
     /// In requests to the HTTP server.
     Http,
-    /// Through sockets of its own, which are open if its section is in the file.
+    /// Through sockets of its own. They are open if its section is in the file.
     Listener,
     /// narthex collects them itself.
     Collection,
 }
 
-/// An input, and its section as it is written.
+/// An input with its section.
 #[derive(Debug)]
 pub struct InputSection {
     /// Its name in labels and settings.
     pub name: &'static str,
-    /// Where its section is in the file.
+    /// The path of its section in the file.
     pub section: &'static str,
     pub source: Source,
-    /// The settings that each input has.
+    /// The settings that all inputs have.
     pub settings: Input,
 }
 
 impl File {
-    /// All inputs, also those that are not in the file. The settings of the Pushgateway's interface lack `max_series`,
-    /// which means something else there.
+    /// All inputs, also those that are not in the file. The settings of the Pushgateway's interface do not
+    /// include `max_series`, which has another meaning there.
     pub fn inputs(&self) -> Vec<InputSection> {
         let receive = self.receive.as_ref();
         let remote_write = receive.and_then(|receive| receive.remote_write.clone());
@@ -69,7 +69,7 @@ impl File {
     }
 }
 
-/// A section with keys of its own and those that each input has.
+/// Defines a section with keys of its own and the keys that all inputs have.
 macro_rules! input_section {
     ($(#[$meta:meta])* pub struct $name:ident { $($(#[$field_meta:meta])* pub $field:ident: $type:ty,)* }) => {
         $(#[$meta])*
@@ -77,18 +77,18 @@ macro_rules! input_section {
         #[serde(deny_unknown_fields, default)]
         pub struct $name {
             $($(#[$field_meta])* pub $field: $type,)*
-            /// Labels that each series gets, unless it has them.
+            /// Labels that are added to each series, unless the series has them already.
             pub labels: Option<BTreeMap<String, String>>,
-            /// Rules for each series.
+            /// Relabelling rules for each series.
             pub metric_relabel_configs: Option<Vec<Rule>>,
-            /// Most series that are active within an hour.
+            /// The most series that are active within an hour.
             pub max_series: Option<usize>,
-            /// The same for each metric name.
+            /// The most active series of one metric name.
             pub max_series_per_metric: Option<usize>,
         }
 
         impl $name {
-            /// The settings that each input has.
+            /// The settings that all inputs have.
             pub fn input(&self) -> Input {
                 Input {
                     labels: self.labels.clone(),
@@ -102,7 +102,7 @@ macro_rules! input_section {
 }
 
 input_section!(
-    /// The keys that each input has, and the section `inputs`.
+    /// The keys that all inputs have, and the section `inputs`.
     #[derive(Default, Clone)]
     pub struct Input {}
 );
@@ -111,11 +111,10 @@ input_section!(
     /// An input with sockets of its own.
     #[derive(Default)]
     pub struct Listener {
-        /// The address.
         pub listen: Option<ListenAddress>,
-        /// Networks that may send.
+        /// Networks whose machines may send.
         pub allow_from: Vec<Network>,
-        /// Whether anybody may send who reaches the address.
+        /// If true, every machine that reaches the address may send.
         pub allow_unauthenticated: bool,
         /// A mapping file of statsd_exporter.
         pub mapping_config: Option<PathBuf>,
@@ -126,35 +125,33 @@ input_section!(
     /// `statsd`. Its `max_series` and `max_series_per_metric` are the limits of the totals.
     #[derive(Default)]
     pub struct Statsd {
-        /// The address for UDP.
         pub listen_udp: Option<ListenAddress>,
-        /// The address for TCP.
         pub listen_tcp: Option<ListenAddress>,
-        /// The path of the socket for unix datagrams.
+        /// The path of the socket for datagrams.
         pub listen_unixgram: Option<PathBuf>,
         /// The mode of that socket, in octal digits.
         pub unix_socket_mode: Option<String>,
-        /// Networks that may send.
+        /// Networks whose machines may send.
         pub allow_from: Vec<Network>,
-        /// Whether anybody may send who reaches the address.
+        /// If true, every machine that reaches the address may send.
         pub allow_unauthenticated: bool,
         /// How often totals are appended to the log.
         #[serde(deserialize_with = "maybe_duration")]
         pub interval: Option<Duration>,
-        /// How long a series lives without a line.
+        /// How long a series is kept after its last line.
         #[serde(deserialize_with = "maybe_duration")]
         pub ttl: Option<Duration>,
-        /// What timers, histograms and distributions become.
+        /// The kinds of histogram that are made of timers, histograms and distributions.
         pub timers: Option<Timers>,
         /// The bounds of classic buckets.
         pub buckets: Option<Vec<f64>>,
         /// A mapping file of statsd_exporter.
         pub mapping_config: Option<PathBuf>,
-        /// Which tags are read.
+        /// The tag styles that are parsed.
         pub tag_styles: Option<Vec<TagStyle>>,
-        /// Whether the container of a DogStatsD line becomes a label.
+        /// If true, the container id of a DogStatsD line becomes a label.
         pub container_id: bool,
-        /// Whether a new series begins with a sample of 0.
+        /// If true, a new series begins with a sample of 0.
         pub begin_with_zero: Option<bool>,
     }
 );
@@ -210,11 +207,8 @@ pub enum ValueField {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Timers {
-    /// Classic buckets.
     Classic,
-    /// Native histograms.
     Native,
-    /// Both.
     Both,
 }
 
@@ -222,7 +216,7 @@ pub enum Timers {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TagStyle {
-    /// After `|#`.
+    /// Tags after `|#`.
     Dogstatsd,
     /// `name,k=v`
     Influxdb,
@@ -280,9 +274,9 @@ pub enum ExponentialHistograms {
 input_section!(
     /// `collect`.
     pub struct Collect {
-        /// This machine.
+        /// The metrics of this machine.
         pub host: Option<Host>,
-        /// narthex itself.
+        /// narthex' own metrics.
         #[serde(rename = "self")]
         pub own: bool,
     }
@@ -301,7 +295,7 @@ impl Default for Collect {
     }
 }
 
-/// An address to listen on, written as for `--listen`.
+/// An address to listen on, in the format of `--listen`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ListenAddress(pub SocketAddr);
 
@@ -312,7 +306,7 @@ impl<'de> Deserialize<'de> for ListenAddress {
     }
 }
 
-/// A network, as an address with the length of its prefix, or a single address.
+/// A network (an address with the length of its prefix) or a single address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Network(pub IpNet);
 
@@ -325,25 +319,22 @@ impl<'de> Deserialize<'de> for Network {
     }
 }
 
-/// `collect.host`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Host {
-    /// How often.
+    /// The interval of collections.
     #[serde(deserialize_with = "maybe_duration")]
     pub interval: Option<Duration>,
-    /// Which.
     pub collectors: Option<Collectors>,
-    /// Where the machine's own root is.
+    /// The folder where the machine's root is mounted.
     pub root: Option<PathBuf>,
 }
 
-/// Names of collectors, as a list or separated by commas; `none` is none.
+/// Names of collectors, as a list or separated by commas. `none` stands for the empty set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Collectors(pub CollectorSet);
 
 impl Collectors {
-    /// Reads names separated by commas.
     pub fn parse(text: &str) -> Result<Self, String> {
         if text.trim() == "none" {
             return Ok(Collectors(CollectorSet::EMPTY));
@@ -352,7 +343,8 @@ impl Collectors {
     }
 }
 
-/// The name of a collector that exists, so that each unknown one of a list is an error of its own.
+/// The name of a collector that exists. It is a type of its own so that each unknown name in a list is a
+/// separate error.
 struct CollectorName(String);
 
 impl<'de> Deserialize<'de> for CollectorName {
@@ -360,7 +352,8 @@ impl<'de> Deserialize<'de> for CollectorName {
         let name = String::deserialize(deserializer)?;
         match name.parse::<CollectorSet>() {
             Err(error @ CollectorError::Unknown(_)) => Err(D::Error::custom(error)),
-            // A name may also take something out of the list, or be the only one, `none`.
+            // A name may also begin with `-`, which removes it from the list, or be `none`, which must be the
+            // only one.
             _ => Ok(CollectorName(name)),
         }
     }
@@ -396,21 +389,19 @@ input_section!(
     /// `receive.pushgateway`. Its `max_series` counts the series of all groups.
     #[derive(Default)]
     pub struct Pushgateway {
-        /// How often each group is sent anew.
+        /// How often each group is sent again.
         #[serde(deserialize_with = "maybe_duration")]
         pub interval: Option<Duration>,
-        /// How long a group lives after its last push.
+        /// How long a group is kept after its last push.
         #[serde(deserialize_with = "maybe_duration")]
         pub ttl: Option<Duration>,
-        /// Whether groups can be scraped, too.
+        /// If true, groups can be scraped, too.
         pub expose: Option<bool>,
-        /// Whether bodies may have timestamps.
+        /// If true, bodies may have timestamps.
         pub allow_timestamps: Option<bool>,
-        /// Whether all groups can be wiped over HTTP.
+        /// If true, all groups can be wiped over HTTP.
         pub enable_admin: Option<bool>,
-        /// The most groups.
         pub max_groups: Option<usize>,
-        /// The most series of one group.
         pub max_group_series: Option<usize>,
     }
 );

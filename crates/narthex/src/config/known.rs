@@ -1,6 +1,6 @@
-//! What a `prometheus.yml` may hold that narthex has no use for, or does not have.
+//! Keys of a `prometheus.yml` that narthex ignores or does not support.
 
-/// Sections that do not concern an agent, accepted with a warning each, and why nothing is lost.
+/// Sections that do not concern an agent. Each is accepted with a warning that says why nothing is lost.
 pub(super) const NOT_FOR_AN_AGENT: [(&str, &str); 4] = [
     ("rule_files", "rules are evaluated by the server that narthex pushes to"),
     ("alerting", "alerts are sent by the server that narthex pushes to"),
@@ -11,10 +11,10 @@ pub(super) const NOT_FOR_AN_AGENT: [(&str, &str); 4] = [
     ("remote_read", "queries are answered by the server that narthex pushes to"),
 ];
 
-/// Of the ways in which Prometheus asks for tokens, this one is there.
+/// The only way of requesting tokens that narthex supports, out of those of Prometheus.
 const CLIENT_SECRET: &str = "narthex asks for tokens with a client's secret only";
 
-/// What Prometheus has and narthex does not: the last part of the key, and what to say.
+/// Keys of Prometheus that narthex does not support: the last part of the key, and the message.
 const ABSENT: &[(&str, &str)] = &[
     (
         "scrape_configs",
@@ -45,7 +45,7 @@ const ABSENT: &[(&str, &str)] = &[
     ("claims", CLIENT_SECRET),
 ];
 
-/// Whether the unknown key at `path` is one of Prometheus' that narthex does not have; then what to say.
+/// The message about the unknown key at `path`, if it is a key of Prometheus that narthex does not support.
 pub(super) fn absent(path: &str) -> Option<&'static str> {
     let key = path.rsplit('.').next().unwrap_or_default();
     ABSENT.iter().find(|(name, _)| *name == key).map(|(_, why)| *why)

@@ -1,4 +1,4 @@
-//! The mapping files that inputs name, with the errors of a configuration file.
+//! The mapping files of inputs. Their errors have the form of errors of a configuration file.
 
 use super::FILE_BYTES_MAX;
 use super::error::{ConfigErrors, Reporter};
@@ -10,7 +10,7 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Reads the file of each section.
+/// Reads the mapping file of each section.
 pub(super) fn read_files(
     files: Vec<(&'static str, &Path)>,
     faults: &Faults<'_>,
@@ -39,7 +39,7 @@ fn read_text(path: &Path) -> Result<String, String> {
     Ok(text)
 }
 
-/// Reads the text of the file at `path`.
+/// Parses the text of the file at `path`.
 fn parse(path: &Path, text: &str) -> Result<Mapping, ConfigErrors> {
     let name = path.display().to_string();
     let reporter = Reporter { file: &name, text, expanded: &[] };
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mapping_file_is_read_beside_the_configuration() {
+    fn a_mapping_file_is_read_with_the_configuration() {
         let settings =
             read("mappings:\n- {match: servers.*.load, name: load, labels: {host: $1}}\n").unwrap();
         assert_eq!(settings.mapping.unwrap().rules(), 1);

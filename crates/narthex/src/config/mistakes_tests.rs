@@ -1,10 +1,10 @@
-//! All mistakes of a file are reported at once: each at its key and line, and nothing else.
+//! All mistakes of a file are reported at once, each at its key and line, and nothing else is reported.
 
 use super::parse;
 use std::path::Path;
 
-/// A line that is right, the same line with a mistake, and the key at which the mistake is reported. Lines without a
-/// mistake are for the others to stand in.
+/// A correct line, the same line with a mistake, and the key at which the mistake is reported. Lines without
+/// a mistake are the context for the others.
 const LINES: &[(&str, &str, &str)] = &[
     ("global:", "", ""),
     ("  external_labels:", "", ""),
@@ -52,7 +52,7 @@ const LINES: &[(&str, &str, &str)] = &[
     ("    token: hunter2", "    token_file: /does/not/exist", "receive.bearer.token_file"),
 ];
 
-/// The file in which the lines that `is_wrong` chooses have their mistake, and each mistake as `LINE: KEY`.
+/// The file with mistakes in the lines that `is_wrong` selects, and each mistake as `LINE: KEY`.
 fn file(is_wrong: impl Fn(usize) -> bool) -> (String, Vec<String>) {
     let (mut text, mut wanted) = (String::new(), Vec::new());
     for (index, (right, wrong, key)) in LINES.iter().enumerate() {
@@ -66,7 +66,7 @@ fn file(is_wrong: impl Fn(usize) -> bool) -> (String, Vec<String>) {
     (text, wanted)
 }
 
-/// The mistakes of a file, each as `LINE: KEY`, and their text.
+/// The mistakes of a file, each as `LINE: KEY`, and the text of all errors.
 fn mistakes(text: &str) -> (Vec<String>, String) {
     match parse("n.yml", Path::new(""), text, &|_| None) {
         Ok(_) => (Vec::new(), String::new()),
@@ -144,7 +144,7 @@ fn mistakes_beyond_a_missing_dash_are_found() {
         ],
     );
     assert!(said.contains("put a dash before the first key of each entry: `- url: http://h/x`"), "{said}");
-    // Of the second entry only; the file is no YAML then.
+    // Only the second entry lacks the dash; the file is not valid YAML then.
     check(
         "remote_write:\n  - url: http://h/x\n  url: http://i/x\n  - {url: http://j/x, nmae: a}\nlog: {max_size: lots}\n",
         &["3: remote_write[0]", "4: remote_write[1].nmae", "5: log.max_size"],
@@ -165,31 +165,31 @@ fn a_section_that_is_not_yaml_does_not_hide_the_others() {
             "11: send",
         ],
     );
-    // An anchor of another section is no mistake, and hides none.
+    // An anchor from another section is not a mistake, and does not hide any.
     check(
         "remote_write:\n  - &a {url: http://h/x, name: a}\nlog: [\nsend: {}\ncollect: {host: {interval: 5m}}\n",
         &["3: log", "5: collect.host.interval"],
     );
     check("global: {external_labels: &a {b: c}}\nlog: *a\nsend: [\n", &["2: log.b", "3: send"]);
-    // It can't be told which section has this one.
+    // It is not known which section the mistake is in.
     assert_eq!(mistakes("log: {}\n--- x\n...\n%\n").0.len(), 1);
 }
 
 #[test]
-fn what_follows_from_a_mistake_is_no_mistake() {
+fn consequences_of_a_mistake_are_not_reported() {
     for (text, wanted) in [
         // Two URLs that can't be read are not the same destination.
         (
             "remote_write: [{url: ftp://h/}, {url: ftp://h/}]\n",
             &["1: remote_write[0].url", "1: remote_write[1].url"][..],
         ),
-        // The key that was meant is not missing.
+        // The intended key is not reported as missing.
         ("remote_write:\n  - urll: http://h/x\n", &["2: remote_write[0].urll"]),
         (
             "remote_write:\n  - name: a\n    queue_config: {url: http://h/x}\n",
             &["3: remote_write[0].queue_config.url"],
         ),
-        // A key that is needed has a value that can't be read.
+        // The value of a required key can't be read.
         (
             "remote_write:\n  - url: http://h/x\n    oauth2: {client_id: a, client_secret: b, token_url: ftp://h}\n",
             &["3: remote_write[0].oauth2.token_url"],
@@ -216,7 +216,7 @@ fn what_follows_from_a_mistake_is_no_mistake() {
 }
 
 #[test]
-fn several_missing_keys_are_reported_each() {
+fn each_of_several_missing_keys_is_reported() {
     check(
         "remote_write:\n  - url: http://h/x\n    oauth2: {client_secret: a}\n",
         &["3: remote_write[0].oauth2", "3: remote_write[0].oauth2"],
@@ -250,7 +250,7 @@ fn all_mistakes_within_the_credentials_of_a_destination_are_reported() {
 }
 
 #[test]
-fn the_right_entry_is_named_where_one_before_it_can_not_be_read() {
+fn the_right_entry_is_named_after_an_unreadable_one() {
     let said = check(
         "remote_write:\n  - url: ftp://h/\n  - nonsense\n  - url: http://h/x\n    queue_config: {capacity: 0}\n  - url: http://i\n",
         &["2: remote_write[0].url", "3: remote_write[1]", "5: remote_write[2].queue_config.capacity"],
@@ -259,7 +259,7 @@ fn the_right_entry_is_named_where_one_before_it_can_not_be_read() {
 }
 
 #[test]
-fn destinations_that_are_the_same_are_reported_at_the_later_ones() {
+fn equal_destinations_are_reported_at_the_later_ones() {
     check(
         "remote_write:\n  - url: http://h/x\n  - url: http://h/x\n  - {url: http://h/x, name: a}\n  - url: http://h/x\n",
         &["3: remote_write[1]", "5: remote_write[3]"],
@@ -293,7 +293,7 @@ fn merged_and_overridden_keys_are_valid() {
 }
 
 #[test]
-fn hints_say_what_a_wrong_form_means() {
+fn hints_explain_mistakes_of_form() {
     for (text, hint) in [
         ("remote_write:\n  -url: http://h/x\n", "put a space after the dash: `- url: http://h/x`"),
         (
@@ -378,7 +378,7 @@ fn hints_say_what_a_wrong_form_means() {
 }
 
 #[test]
-fn tabs_that_yaml_allows_are_no_mistakes() {
+fn tabs_that_yaml_allows_are_not_mistakes() {
     check("\t# a\n\t\nlog:\t\n  max_size:\t1GiB\t# b\n\t\n", &[]);
 }
 

@@ -1,9 +1,11 @@
-//! The configuration file: from YAML to what [`crate::run`] is given, and errors that help.
+//! The configuration file: from YAML to the configuration that [`crate::run`] gets, with errors that say how
+//! to fix mistakes.
 //!
-//! `global` and `remote_write` are Prometheus' own sections; `log`, `collect` and `receive` are narthex'.
-//! `docs/configuration.md` describes every key. Where to start: [`load`]. The sections as written are in [`mod@file`];
-//! [`read`] reads them with all mistakes of form, `validate` finds what is wrong with their values, and [`error`]
-//! makes sentences of both.
+//! `global` and `remote_write` are sections of Prometheus; `log`, `send`, `collect`, `inputs`, `receive`,
+//! `graphite` and `statsd` are narthex' own. `docs/configuration.md` describes every key.
+//!
+//! Start at [`load`]. The sections as they are written are in [`mod@file`]. [`read`] parses them and finds
+//! all mistakes of form, `validate` finds the mistakes in their values, and [`error`] makes messages of both.
 
 pub mod env;
 pub mod error;
@@ -33,23 +35,25 @@ use std::time::Duration;
 pub const FILE_BYTES_MAX: u64 = 4 << 20;
 /// The shortest interval of collection.
 pub const INTERVAL_MIN: Duration = Duration::from_secs(1);
-/// The longest: twice in the five minutes for which a query sees a sample.
+/// The longest interval of collection: a query sees a sample for five minutes, so two collections fall into
+/// that time.
 pub const INTERVAL_MAX: Duration = Duration::from_secs(120);
-/// The least memory for what waits for destinations.
+/// The least memory for batches that wait for destinations.
 pub const MAX_IN_MEMORY_MIN: usize = 1 << 20;
-/// Prometheus' sections. Environment variables are expanded in all others.
+/// The sections of Prometheus. Environment variables are expanded in all other sections.
 const PROMETHEUS_SECTIONS: [&str; 6] =
     ["global", "remote_write", "rule_files", "alerting", "storage", "remote_read"];
 
 /// The path that means standard input.
 const STDIN: &str = "-";
 
-/// A configuration file, for people.
+/// The name of a configuration file in messages.
 pub fn shown(path: &Path) -> String {
     if path == Path::new(STDIN) { "standard input".into() } else { path.display().to_string() }
 }
 
-/// Reads a file, or standard input where the path is `-`. Besides the configuration: warnings, each a sentence.
+/// Reads a file, or standard input if the path is `-`. Returns the configuration and warnings, each a
+/// sentence.
 pub fn load(path: &Path, lookup: env::Lookup<'_>) -> Result<(Config, Vec<String>), ConfigErrors> {
     let (is_stdin, name) = (path == Path::new(STDIN), shown(path));
     let whole = |message| Reporter { file: &name, text: "", expanded: &[] }.whole(message);
@@ -68,7 +72,7 @@ pub fn load(path: &Path, lookup: env::Lookup<'_>) -> Result<(Config, Vec<String>
         ))
         .into());
     }
-    // UTF-16 without a mark and with ASCII only is UTF-8, too, with a NUL in each character.
+    // ASCII text in UTF-16 without a byte order mark is also valid UTF-8, with a NUL in each character.
     let text = match String::from_utf8(bytes) {
         Ok(text) if !text.contains('\0') => text,
         Ok(text) => return Err(whole(not_utf8(text.as_bytes())).into()),
@@ -78,7 +82,7 @@ pub fn load(path: &Path, lookup: env::Lookup<'_>) -> Result<(Config, Vec<String>
     parse(&name, folder, &text, lookup)
 }
 
-/// What is wrong with a file that is not text in UTF-8.
+/// The message about a file that is not text in UTF-8.
 fn not_utf8(bytes: &[u8]) -> String {
     let is_utf16 = bytes.starts_with(&[0xFF, 0xFE]) || bytes.starts_with(&[0xFE, 0xFF]) || bytes.contains(&0);
     if is_utf16 {
@@ -90,7 +94,8 @@ fn not_utf8(bytes: &[u8]) -> String {
     }
 }
 
-/// Reads the text of a file; `name` is for errors, relative paths in it are relative to `folder`.
+/// Parses the text of a file. `name` is its name in errors; relative paths in the file are relative to
+/// `folder`.
 pub fn parse(
     name: &str,
     folder: &Path,
@@ -115,7 +120,7 @@ pub fn parse(
     }
     for located in &expanded.errors {
         let key = reading.places.key_at((located.line, located.column_in_text)).unwrap_or_default();
-        // Nothing else can be said of a value whose variable could not be expanded.
+        // Other errors about a value whose variable could not be expanded are consequences, and are removed.
         let value = reading.places.value(&key);
         mistakes.retain(|mistake| mistake.key != key || mistake.place != value);
         mistakes.push(*reporter.at(Some((located.line, located.column)), &key, located.error.to_string()));
@@ -126,8 +131,8 @@ pub fn parse(
     Err(ConfigErrors::new(mistakes, warnings))
 }
 
-/// The place of the first key if a tab is before it in its line. The YAML reader accepts a tab there, and nowhere else
-/// in the indentation; Prometheus' does not.
+/// The place of the first key if a tab is before it in its line. The YAML reader accepts a tab there, but
+/// nowhere else in the indentation. Prometheus' reader does not accept it.
 fn tab_before_first_key(text: &str) -> Option<(usize, usize)> {
     let is_content = |line: &str| !line.trim().is_empty() && !line.trim_start().starts_with(['#', '{']);
     let (number, first) = text.lines().enumerate().find(|(_, line)| is_content(line))?;
@@ -141,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_in_another_encoding_is_named_with_what_to_do() {
+    fn a_file_in_another_encoding_is_reported_with_advice() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("n.yml");
         let error_of = |bytes: &[u8]| {

@@ -1,4 +1,4 @@
-//! What is valid in a file and probably not what its author meant.
+//! Warnings about settings that are valid and probably not intended.
 
 use super::env::{self, EnvError};
 use super::file::File;
@@ -6,7 +6,7 @@ use super::known;
 use super::read::Places;
 use std::collections::BTreeSet;
 
-/// Each is a sentence that begins with the file and the key. `text` is what the file holds.
+/// Each warning is a sentence that begins with the file and the key. `text` is the text of the file.
 pub(super) fn warnings(name: &str, text: &str, file: &File, places: &Places) -> Vec<String> {
     let mut warnings = Vec::new();
     for (key, why) in known::NOT_FOR_AN_AGENT {
@@ -72,7 +72,8 @@ pub(super) fn warnings(name: &str, text: &str, file: &File, places: &Places) -> 
     warnings
 }
 
-/// The keys of destinations with `${NAME}` in their value, apart from relabelling rules, where it means something else.
+/// The keys of destinations with `${NAME}` in their value. Relabelling rules are left out: `${NAME}` is a
+/// group of the regular expression there.
 fn variables(text: &str, places: &Places) -> BTreeSet<String> {
     let found = env::sections(text, |section| section == "remote_write", &|_| None);
     let variables = found.errors.into_iter().filter(|located| matches!(located.error, EnvError::Unset(_)));
@@ -82,7 +83,7 @@ fn variables(text: &str, places: &Places) -> BTreeSet<String> {
         .collect()
 }
 
-/// What to write instead of a variable.
+/// The advice for a variable in a place where it is not expanded.
 fn instead_of_variable(key: &str) -> String {
     let last = key.rsplit('.').next().unwrap_or_default();
     match last {
@@ -108,7 +109,7 @@ mod tests {
     use std::path::Path;
 
     #[test]
-    fn a_variable_in_a_destination_gets_a_warning_with_what_to_write() {
+    fn a_variable_in_a_destination_gets_a_warning_with_advice() {
         let text = "global: {external_labels: {site: '${SITE}'}}\nremote_write:\n  - url: http://h/x # ${COMMENT}\n    \
                     basic_auth: {username: '${USER}', password: \"x${PASSWORD}\"}\n    headers: {X-Tenant: '${TENANT}'}\n    \
                     http_headers: {X-Token: {values: ['${TOKEN}']}}\n    write_relabel_configs: [{regex: (?P<a>.*), \

@@ -1,4 +1,4 @@
-//! Prometheus' own web configuration file, with the errors of a configuration file.
+//! Prometheus' web configuration file. Its errors have the form of errors of a configuration file.
 
 use super::error::{ConfigErrors, Reporter};
 use super::read::read_all;
@@ -8,11 +8,11 @@ use http_server::security::tls;
 use http_server::web_config::WebConfig;
 use std::path::Path;
 
-/// Reads the text of the file at `path`; relative paths in it are relative to its folder.
+/// Parses the text of the file at `path`. Relative paths in it are relative to its folder.
 pub fn parse(path: &Path, text: &str) -> Result<WebConfig, ConfigErrors> {
     let name = path.display().to_string();
     let reporter = Reporter { file: &name, text, expanded: &[] };
-    // An empty file is one that asks for nothing, in Prometheus, too.
+    // An empty file sets nothing, as in Prometheus.
     let mut reading = read_all::<Option<WebConfig>>(text, &reporter);
     let mut mistakes = std::mem::take(&mut reading.mistakes);
     let mut file = reading.value.take().flatten().unwrap_or_default();
@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_name_place_and_key_and_no_secret() {
+    fn errors_name_place_and_key_but_no_secret() {
         let text = error("tls_server_config:\n  cert_file: a.crt\n");
         assert!(text.starts_with("/etc/web.yml:2:3: tls_server_config: key_file is missing"), "{text}");
         let text = error("basic_auth_users:\n  ann: hunter2\n");

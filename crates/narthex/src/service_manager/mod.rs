@@ -1,10 +1,11 @@
-//! The service manager (systemd): it is told when narthex is ready, reloads and stops, and its watchdog is
-//! fed as long as narthex works.
+//! The service manager (systemd): narthex tells it when it is ready, reloads and stops, and sends watchdog
+//! messages as long as it works.
 //!
 //! The protocol is sd_notify(3): datagrams to the socket in `NOTIFY_SOCKET`. Without that variable nothing is
-//! sent. The watchdog is on where the service manager sets `WATCHDOG_USEC` (`WatchdogSec=` in the unit).
+//! sent. The watchdog is enabled if the service manager sets `WATCHDOG_USEC` (`WatchdogSec=` in the unit).
 //!
-//! `watchdog` decides when the watchdog is fed, and `parts` says which parts of narthex have to work for that.
+//! `watchdog` decides when a watchdog message is sent. `parts` has the parts of narthex that must work for
+//! that.
 
 pub(crate) mod parts;
 pub(crate) mod sockets;
@@ -13,18 +14,18 @@ pub(crate) mod watchdog;
 use sd_notify::NotifyState;
 use std::time::Duration;
 
-/// What the stop may take beyond the time for sending: closing the log, saving positions.
+/// The time that the stop may take in addition to the time for sending: closing the log, saving positions.
 const CLOSING_TIME: Duration = Duration::from_secs(30);
 
-/// Most characters of the reason that systemd is told.
+/// The most characters of a reason in the status for systemd.
 pub const STATUS_CHARS_MAX: usize = 300;
 
-/// Start-up has finished.
+/// Reports that the start has finished.
 pub(crate) fn ready() {
     send(&[NotifyState::Ready]);
 }
 
-/// A reload has begun; [`reloaded`] ends it.
+/// Reports that a reload has begun; [`reloaded`] reports its end.
 pub(crate) fn reloading() {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => send(&[NotifyState::Reloading, now]),
@@ -32,7 +33,8 @@ pub(crate) fn reloading() {
     }
 }
 
-/// A reload has ended. `systemctl status` shows how: systemd has no other way to report a reload that was refused.
+/// Reports the end of a reload. `systemctl status` shows the result: systemd has no other way to report a
+/// reload that failed.
 pub(crate) fn reloaded(result: Result<(), &str>) {
     let status = match result {
         Ok(()) => "The configuration was reloaded".to_string(),
@@ -45,7 +47,7 @@ pub(crate) fn reloaded(result: Result<(), &str>) {
     send(&[NotifyState::Ready, NotifyState::Status(&status)]);
 }
 
-/// The stop has begun, and may take `sending` plus some time to close the log.
+/// Reports that the stop has begun. It may take `sending` and some time to close the log.
 pub(crate) fn stopping(sending: Duration) {
     let limit = sending.saturating_add(CLOSING_TIME).as_micros();
     let limit = u32::try_from(limit).unwrap_or(u32::MAX);

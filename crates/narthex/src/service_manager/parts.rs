@@ -1,21 +1,21 @@
-//! The parts without which narthex does not work, and how each is asked whether it does.
+//! The parts without which narthex does not work, and how to check that each works.
 
 use futures_util::future::BoxFuture;
 use receive::Doors;
 use storage::Storage;
 use tokio::sync::{mpsc, oneshot};
 
-/// An essential part of narthex, and how to ask whether it works.
+/// An essential part of narthex, and how to check that it works.
 pub(crate) struct Part {
     pub(crate) name: &'static str,
     /// Resolves to true once the part has answered; to false if it has ended.
     pub(crate) ask: Box<dyn Fn() -> BoxFuture<'static, bool> + Send + Sync>,
 }
 
-/// A question to the run loop, which answers between two events.
+/// A question to the run loop, which it answers between two events.
 pub(crate) type Question = oneshot::Sender<()>;
 
-/// The thread that writes the log, and the task that keeps the Pushgateway groups.
+/// The thread that writes the log, and the task that keeps the groups.
 pub(crate) fn of(storage: &Storage, doors: &Doors) -> Vec<Part> {
     let (storage, doors) = (storage.clone(), doors.clone());
     let committer = move || -> BoxFuture<'static, bool> {

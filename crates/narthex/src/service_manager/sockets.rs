@@ -3,7 +3,7 @@
 use intake::InheritedSockets;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
-/// Keeps the sockets for the inputs that listen on their addresses. Call it once, before anything opens a file.
+/// Stores the sockets for the inputs that listen on their addresses. Call it once, before any file is opened.
 pub(crate) fn keep() {
     let sockets: Vec<OwnedFd> = match sd_notify::listen_fds() {
         Ok(sockets) => sockets.map(own).collect(),
@@ -26,7 +26,7 @@ pub(crate) fn keep() {
 
 #[allow(unsafe_code, reason = "the protocol hands sockets over as numbers")]
 fn own(number: RawFd) -> OwnedFd {
-    // SAFETY: LISTEN_PID says that the descriptors from 3 on are for this process, and `keep` runs once and before
-    // anything else could have taken them.
+    // SAFETY: LISTEN_PID says that the descriptors from 3 on are for this process. `keep` runs once, before
+    // other code could have taken ownership of them.
     unsafe { OwnedFd::from_raw_fd(number) }
 }

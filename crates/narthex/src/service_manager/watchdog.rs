@@ -1,6 +1,6 @@
-//! The watchdog is fed only while narthex works: [`supervise`] asks each essential part a question and waits for
-//! all answers before every `WATCHDOG=1`. A part that hangs or has ended never answers, so the service manager
-//! restarts narthex once `WatchdogSec=` has passed. A slow disk only delays an answer.
+//! Watchdog messages are sent only while narthex works. Before every `WATCHDOG=1`, [`supervise`] asks each
+//! essential part and waits for all answers. A part that hangs or has ended never answers, so the service
+//! manager restarts narthex after `WatchdogSec=`. A slow disk only delays an answer.
 
 use super::parts::{Part, Question, run_loop};
 use super::send;
@@ -10,9 +10,9 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
-/// The watchdog is fed this many times in each `WatchdogSec=`.
+/// The number of watchdog messages in each `WatchdogSec=`.
 const BEATS_PER_TIMEOUT: u32 = 4;
-/// The watchdog's task; it ends with this value.
+/// The watchdog's task. It is aborted when this value is dropped.
 pub(crate) struct Watchdog(Option<JoinHandle<()>>);
 
 impl Drop for Watchdog {
@@ -23,11 +23,11 @@ impl Drop for Watchdog {
     }
 }
 
-/// Starts feeding the service manager's watchdog, if it has one. The run loop answers what comes out of the
-/// receiver; `parts` are all others.
+/// Starts to send watchdog messages, if the service manager expects them. `parts` are all essential parts
+/// except the run loop, which must answer the questions from the receiver.
 pub(crate) fn start(mut parts: Vec<Part>) -> (Watchdog, mpsc::Receiver<Question>) {
     let (questions, receiver) = mpsc::channel(1);
-    // Zero switches it off.
+    // Zero disables it.
     let timeout = sd_notify::watchdog_enabled().filter(|timeout| !timeout.is_zero());
     let Some(timeout) = timeout else { return (Watchdog(None), receiver) };
     parts.push(run_loop(questions));
@@ -35,8 +35,8 @@ pub(crate) fn start(mut parts: Vec<Part>) -> (Watchdog, mpsc::Receiver<Question>
     (Watchdog(Some(tokio::spawn(task))), receiver)
 }
 
-/// Asks all parts every `interval`, and calls `beat` each time that all have answered. Ends without another
-/// beat when a part has ended.
+/// Asks all parts every `interval`, and calls `beat` each time that all have answered. Returns without
+/// another beat if a part has ended.
 async fn supervise(parts: Vec<Part>, interval: Duration, beat: impl Fn()) {
     let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -52,7 +52,7 @@ async fn supervise(parts: Vec<Part>, interval: Duration, beat: impl Fn()) {
     }
 }
 
-/// Waits for the part's answer, however long it takes, and logs that it is late.
+/// Waits for the part's answer without a limit. Logs if the answer is late.
 async fn answers(part: &Part, late: Duration) -> bool {
     let mut answer = (part.ask)();
     match tokio::time::timeout(late, &mut answer).await {
@@ -88,7 +88,8 @@ mod tests {
         Part { name, ask: Box::new(ask) }
     }
 
-    /// Beats in a minute while the second of three parts works, and in the minute after it changed to `then`.
+    /// The number of beats in a minute while the second of three parts works, and in the minute after it
+    /// changed to `then`.
     async fn beats(then: u8) -> (u32, u32) {
         let (good, changing) = (Arc::new(AtomicU8::new(WORKS)), Arc::new(AtomicU8::new(WORKS)));
         let parts = vec![part("first", &good), part("second", &changing), part("third", &good)];

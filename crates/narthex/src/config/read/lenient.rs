@@ -1,7 +1,7 @@
-//! A deserializer that leaves out what is known to be wrong, so that the next mistake is found.
+//! A deserializer that leaves out the mistakes that are already known, so that the next one is found.
 //!
-//! It wraps the one of the YAML reader. It keeps track of the path, and applies [`Remedies`] on the way: keys and
-//! entries are skipped, a mapping is read as a list with one entry, a missing key gets a placeholder.
+//! It wraps the deserializer of the YAML reader, tracks the path, and applies [`Remedies`]: keys and entries
+//! are skipped, a mapping is read as a list with one entry, a missing key gets a placeholder.
 
 use super::outline::options;
 use super::{join, join_index};
@@ -14,10 +14,10 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 
-/// The value of a key that is missing: a text that is also a URL.
+/// The placeholder value of a missing key: a text that is also a URL.
 const PLACEHOLDER: &str = "http://placeholder.invalid/";
 
-/// What to do about the mistakes that are known.
+/// The remedies for the known mistakes.
 #[derive(Debug, Default)]
 pub(super) struct Remedies {
     /// Paths of keys and entries to leave out.
@@ -29,7 +29,8 @@ pub(super) struct Remedies {
 }
 
 impl Remedies {
-    /// The path in the file of something in the value that was read, whose lists lack the entries that were skipped.
+    /// Translates a path in the value into a path in the file. The lists in the value lack the skipped
+    /// entries.
     pub(super) fn path_in_file(&self, path: &str) -> String {
         let mut out = String::new();
         let mut rest = path;
@@ -51,11 +52,11 @@ impl Remedies {
 pub(super) struct Stop {
     pub(super) error: serde_saphyr::Error,
     pub(super) path: String,
-    /// The key is wrong, and not its value.
+    /// True if the key is wrong, and not its value.
     pub(super) at_key: bool,
 }
 
-/// Reads a value without what the remedies leave out.
+/// Deserialises a value without the parts that the remedies leave out.
 pub(super) fn read<T: DeserializeOwned>(text: &str, remedies: &Remedies) -> Result<T, Box<Stop>> {
     let watch = Watch { remedies, stop: RefCell::default() };
     let read = serde_saphyr::with_deserializer_from_str_with_options(text, options(), |inner| {
@@ -70,11 +71,11 @@ pub(super) fn read<T: DeserializeOwned>(text: &str, remedies: &Remedies) -> Resu
 
 struct Watch<'w> {
     remedies: &'w Remedies,
-    /// The path, and whether its last key is wrong.
+    /// The path of the error, and whether the last key of the path is wrong.
     stop: RefCell<Option<(String, bool)>>,
 }
 
-/// A path, and what to do there.
+/// A path, with the remedies and the place to note an error.
 #[derive(Clone)]
 struct At<'w> {
     path: String,
@@ -105,7 +106,7 @@ impl At<'_> {
     }
 }
 
-/// A deserializer, a seed or a visitor, and its path.
+/// A deserializer, a seed or a visitor, with its path.
 struct Reader<'w, X> {
     inner: X,
     at: At<'w>,
@@ -210,7 +211,7 @@ impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Reader<'_, S> {
     }
 }
 
-/// A list of one entry, which lacks its dash.
+/// A list with one entry, whose dash is missing in the file.
 struct Only<'w, D> {
     inner: Option<D>,
     at: At<'w>,
@@ -262,7 +263,7 @@ struct Entries<'w, A> {
     value: Value<'w>,
 }
 
-/// Where the next value comes from.
+/// The source of the next value.
 enum Value<'w> {
     Inner(At<'w>),
     Placeholder(At<'w>),
@@ -273,7 +274,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Entries<'_, A> {
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, A::Error> {
         while let Some(key) = self.inner.next_key::<String>()? {
-            // The first dash of an entry without the space behind it.
+            // The dash of the first entry has no space after it, so it is part of the key.
             let is_only = self
                 .at
                 .path

@@ -1,8 +1,9 @@
-//! Reads a file and finds all of its mistakes, although the YAML reader and the types stop at the first one.
+//! Parses a file and finds all of its mistakes, although the YAML reader and the types stop at the first one.
 //!
-//! The text is parsed once into an `Outline`, which knows the place of each key. Then the types are read again and
-//! again: after each mistake, the key or entry that has it is left out (`lenient::Remedies`). Text that is not YAML
-//! is left out by whole sections and entries before that (`syntax`).
+//! The text is parsed once into an `Outline`, which knows the place of each key. Then the types are
+//! deserialised repeatedly: after each mistake, the key or entry that has it is left out
+//! (`lenient::Remedies`). Before that, sections and entries that are not valid YAML are left out as a whole
+//! (`syntax`).
 
 mod lenient;
 mod outline;
@@ -17,33 +18,34 @@ use serde_saphyr::Error;
 /// The most mistakes that are reported at once.
 pub const MISTAKES_MAX: usize = 20;
 
-/// The most times that the types are read. A mistake can need a second remedy, where the first one does not suffice.
+/// The most times that the types are deserialised. A mistake can need a second remedy if the first one does
+/// not suffice.
 const READS_MAX: usize = 4 * MISTAKES_MAX;
 
-/// What could be read, and what could not.
+/// The value that could be read, and the mistakes.
 pub(super) struct Reading<T> {
-    /// None where nothing could be read, or where there are too many mistakes.
+    /// `None` if nothing could be read, or if there are too many mistakes.
     pub(super) value: Option<T>,
     pub(super) mistakes: Vec<ConfigError>,
     pub(super) places: Places,
 }
 
-/// Where things are in a file, and about what nothing can be said since a mistake is there.
+/// The places of keys and values in a file, and the paths that have a mistake.
 #[derive(Default)]
 pub(super) struct Places {
     outline: Option<Outline>,
     remedies: Remedies,
-    /// Paths at which there is a mistake, or something is missing because of one.
+    /// Paths with a mistake, or with something missing because of one.
     mistaken: Vec<String>,
 }
 
 impl Places {
-    /// Whether the value that was read at `path` differs from the file because of a mistake.
+    /// Returns true if the value at `path` differs from the file because of a mistake.
     pub(super) fn is_mistaken(&self, path: &str) -> bool {
         self.mistaken.iter().any(|mistake| is_within(mistake, path) || is_within(path, mistake))
     }
 
-    /// The path in the file of something in the value that was read.
+    /// Translates a path in the value into a path in the file.
     pub(super) fn path_in_file(&self, path: &str) -> String {
         self.remedies.path_in_file(path)
     }
@@ -58,23 +60,23 @@ impl Places {
         self.outline.as_ref().and_then(|outline| outline.key_place(path))
     }
 
-    /// The path of what is at a line and column: of the value or key that begins there or, last, before it.
+    /// The path of the last value or key that begins at or before a line and column.
     pub(super) fn key_at(&self, place: Place) -> Option<String> {
         self.outline.as_ref().and_then(|outline| outline.path_at(place))
     }
 
-    /// Whether the file has something at a path.
+    /// Returns true if the file has a value at `path`.
     pub(super) fn has(&self, path: &str) -> bool {
         self.outline.as_ref().is_some_and(|outline| outline.has(path))
     }
 }
 
-/// Whether `path` is `above` or something below it.
+/// Returns true if `path` is `above` or below it.
 fn is_within(path: &str, above: &str) -> bool {
     path.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }
 
-/// The path of the mapping or list that something is in.
+/// The path of the mapping or list that contains `path`.
 fn parent(path: &str) -> Option<&str> {
     let end = if path.ends_with(']') { path.rfind('[') } else { path.rfind('.') };
     (!path.is_empty()).then(|| path.get(..end.unwrap_or(0)).unwrap_or_default())
@@ -88,14 +90,14 @@ fn join_index(path: &str, index: usize) -> String {
     format!("{path}[{index}]")
 }
 
-/// Reads the text with all of its mistakes.
+/// Parses the text and finds all of its mistakes.
 pub(super) fn read_all<T: DeserializeOwned>(text: &str, reporter: &Reporter<'_>) -> Reading<T> {
     let readable = syntax::readable(text, reporter);
     let mut reading = Reading { value: None, mistakes: readable.mistakes, places: Places::default() };
     let Some(outline) = readable.outline else { return reading };
     for duplicate in outline.duplicates() {
         let key = duplicate.path.rsplit('.').next().unwrap_or_default();
-        // The dash of an entry without the space behind it: that is the mistake.
+        // A key that begins with a dash lacks the space after it. That is the mistake, and not the duplicate.
         if !key.starts_with('-') {
             let message = format!("the key is here twice; the first one is in line {}", duplicate.first_line);
             reading.mistakes.push(*reporter.at(duplicate.place, &duplicate.path, message));
@@ -127,7 +129,7 @@ pub(super) fn read_all<T: DeserializeOwned>(text: &str, reporter: &Reporter<'_>)
     reading
 }
 
-/// The path of the key that an error of a whole mapping is about: its message begins with the key.
+/// The exact path of a key, for an error about a whole mapping whose message begins with the key.
 fn exact_path(stop: &Stop, outline: &Outline) -> String {
     let path = &stop.path;
     if let Error::Message { msg, .. } = stop.error.without_snippet() {
@@ -141,8 +143,8 @@ fn exact_path(stop: &Stop, outline: &Outline) -> String {
 }
 
 impl Places {
-    /// Finds a remedy. Returns whether the error is a mistake of the user's, and not only the consequence of an
-    /// earlier one; None where there is no remedy.
+    /// Finds a remedy for an error. Returns true if the error is a mistake of the user's, and false if it
+    /// follows from an earlier one. Returns `None` if there is no remedy.
     fn remedy(&mut self, stop: &Stop, outline: &Outline) -> Option<bool> {
         let (path, error) = (&stop.path, stop.error.without_snippet());
         if path.is_empty() {
@@ -157,7 +159,7 @@ impl Places {
                 return Some(is_new);
             }
             Error::SerdeUnknownField { field, expected, .. } => {
-                // The key that was meant is not missing, and neither is one that is at the wrong depth.
+                // The intended key is not missing, and neither is a key that is at the wrong depth.
                 let mut meant = Vec::new();
                 let mut at = parent(path);
                 meant.extend(at.zip(nearest(field, expected)).map(|(mapping, key)| join(mapping, key)));
@@ -174,11 +176,11 @@ impl Places {
             }
             _ => {}
         }
-        // Where a placeholder does not fit, nothing can be read of its mapping.
+        // If a placeholder has the wrong type, the whole mapping is left out.
         let is_filled = |map: &str, keys: &[&str]| keys.iter().any(|key| join(map, key) == *path);
         let filled =
             self.remedies.filled.iter().find(|(map, keys)| is_filled(map, keys)).map(|(map, _)| map.clone());
-        // A mapping that is wrong as a whole may be so because a part of it was left out.
+        // An error about a whole mapping may be caused by a part of it that was left out.
         let is_whole = matches!(error, Error::Message { .. });
         let is_consequence = is_whole && self.mistaken.iter().any(|mistake| is_within(mistake, path));
         let is_new = filled.is_none() && !is_consequence;

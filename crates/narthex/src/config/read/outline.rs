@@ -10,7 +10,8 @@ use std::fmt;
 /// Line and column, counted from 1.
 pub(in crate::config) type Place = (usize, usize);
 
-/// How files are read. A repeated key is not an error of the YAML reader: [`Outline::duplicates`] finds all of them.
+/// The options of the YAML reader. A repeated key is not an error for it: [`Outline::duplicates`] finds all
+/// of them.
 pub(super) fn options() -> Options {
     serde_saphyr::options! { with_snippet: false, duplicate_keys: DuplicateKeyPolicy::PassThrough }
 }
@@ -26,12 +27,12 @@ enum Node {
     Value,
 }
 
-/// A key that is in a mapping twice.
+/// A key that occurs twice in a mapping.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Duplicate {
     pub(super) path: String,
     pub(super) place: Option<Place>,
-    /// The line of the first one.
+    /// The line of the first occurrence.
     pub(super) first_line: usize,
 }
 
@@ -40,31 +41,31 @@ impl Outline {
         serde_saphyr::from_str_with_options(text, options()).map(|root| Outline { root })
     }
 
-    /// The place of the value at `path` (`remote_write[1].name`), or of the nearest value above it that exists.
+    /// The place of the value at `path` (`remote_write[1].name`), or of the nearest existing value above it.
     pub(in crate::config) fn value_place(&self, path: &str) -> Option<Place> {
         place(self.nearest(path).1.referenced)
     }
 
-    /// The place of the last key of `path`, or of the nearest value above it that exists.
+    /// The place of the last key of `path`, or of the nearest existing value above it.
     pub(super) fn key_place(&self, path: &str) -> Option<Place> {
         let (key, node, _) = self.nearest(path);
         place(key.map_or(node.referenced, |key| key.referenced))
     }
 
-    /// The path of the key or value that begins at a place or, last, before it.
+    /// The path of the last key or value that begins at or before a place.
     pub(super) fn path_at(&self, at: Place) -> Option<String> {
         let mut last = None;
         find_last_before(&self.root, "", at, &mut last);
         last.map(|(_, path)| path)
     }
 
-    /// Whether there is a value at `path`.
+    /// Returns true if there is a value at `path`.
     pub(super) fn has(&self, path: &str) -> bool {
         self.nearest(path).2
     }
 
-    /// Whether the value at `path` is a mapping that was probably meant as the entry of a list: one of its values is
-    /// not a mapping itself.
+    /// Returns true if the value at `path` is a mapping that was probably intended as the entry of a list:
+    /// one of its values is not a mapping itself.
     pub(super) fn is_entry_without_dash(&self, path: &str) -> bool {
         match self.nearest(path) {
             (_, node, true) => match &node.value {
@@ -75,15 +76,15 @@ impl Outline {
         }
     }
 
-    /// All keys that are in their mapping already, up to one more than are reported.
+    /// All keys that occur again in their mapping, up to one more than are reported.
     pub(super) fn duplicates(&self) -> Vec<Duplicate> {
         let mut found = Vec::new();
         collect_duplicates(&self.root.value, "", &mut found);
         found
     }
 
-    /// Goes down `path` as far as it exists: the last key, the value, and whether that is the whole path. A mapping
-    /// is also the only entry of the list that it should have been.
+    /// Follows `path` as far as it exists. Returns the last key, the value, and whether the whole path
+    /// exists. A mapping in place of a list counts as the only entry of that list.
     fn nearest(&self, path: &str) -> (Option<&Spanned<String>>, &Spanned<Node>, bool) {
         let (mut key, mut node, mut rest) = (None, &self.root, path);
         while !rest.is_empty() {
@@ -103,7 +104,7 @@ impl Outline {
     }
 }
 
-/// The entry whose key begins `path`, and the rest of the path. A key may have dots itself.
+/// The entry whose key is at the beginning of `path`, and the rest of the path. A key may contain dots.
 fn step<'n, 'p>(
     entries: &'n [(Spanned<String>, Spanned<Node>)],
     path: &'p str,
@@ -114,7 +115,7 @@ fn step<'n, 'p>(
     found.min_by_key(|(_, _, rest)| rest.len())
 }
 
-/// `[3].name` is 3 and `.name`.
+/// Splits `[3].name` into 3 and `.name`.
 fn index(path: &str) -> Option<(usize, &str)> {
     let (index, rest) = path.strip_prefix('[')?.split_once(']')?;
     Some((index.parse().ok()?, rest))
@@ -124,7 +125,7 @@ fn place(at: Location) -> Option<Place> {
     (at.line() > 0).then(|| (at.line() as usize, at.column().max(1) as usize))
 }
 
-/// Keeps the last key or value that begins at `at` or before it, with its path.
+/// Stores the last key or value that begins at or before `at`, with its path.
 fn find_last_before(node: &Spanned<Node>, path: &str, at: Place, last: &mut Option<(Place, String)>) {
     fn keep(begin: Location, path: &str, at: Place, last: &mut Option<(Place, String)>) {
         let Some(begin) = place(begin).filter(|begin| *begin <= at) else { return };
@@ -237,7 +238,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_and_values_are_found_in_either_style() {
+    fn keys_and_values_are_found_in_block_and_flow_style() {
         let outline = Outline::read("a:\n  - b: 1\n  - b: {c.d: [2, 3]}\nd: x\n").unwrap();
         assert_eq!(outline.value_place("a[1].b.c.d"), Some((3, 14)));
         assert_eq!(outline.key_place("a[1].b.c.d"), Some((3, 9)));
@@ -257,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_merged_key_is_no_duplicate() {
+    fn a_merged_key_is_not_a_duplicate() {
         let outline = Outline::read("a: &a {b: 1, c: 2}\nd:\n  <<: *a\n  b: 3\n").unwrap();
         assert_eq!(outline.duplicates(), []);
     }

@@ -1,28 +1,30 @@
-//! Text that is not YAML: which sections and entries of lists are broken, so that the others can be read.
+//! Text that is not valid YAML: finds the broken sections and entries of lists, so that the others can be
+//! read.
 //!
-//! A parser stops at the first broken line, and where it stops says little about where the mistake is: a quote that
-//! is not closed breaks everything after it. So each top-level section is parsed alone, and each entry of a list in a
-//! broken section.
+//! A parser stops at the first broken line, and that line is often not the one with the mistake: a quote that
+//! is not closed breaks everything after it. So each top-level section is parsed alone, and in a broken
+//! section each entry of a list.
 
 use super::super::error::{ConfigError, Reporter};
 use super::{Outline, join_index};
 use serde_saphyr::Error;
 use std::ops::Range;
 
-/// Most sections of a broken file that are parsed alone. In a file with more, only the first mistake is reported.
+/// The most sections of a broken file that are parsed alone. In a file with more, only the first mistake is
+/// reported.
 const SECTIONS_MAX: usize = 100;
-/// Most entries of a broken section that are parsed alone. A section with more is left out as a whole.
+/// The most entries of a broken section that are parsed alone. A section with more is left out as a whole.
 const ENTRIES_MAX: usize = 1000;
 
-/// What can be read of a file.
+/// The readable part of a file.
 pub(super) struct Readable {
-    /// The text without what is broken. Lines keep their numbers and lists their entries.
+    /// The text without the broken parts. Lines keep their numbers and lists their entries.
     pub(super) text: String,
-    /// None where nothing can be read.
+    /// `None` if nothing can be read.
     pub(super) outline: Option<Outline>,
-    /// What is broken.
+    /// The errors about the broken parts.
     pub(super) mistakes: Vec<ConfigError>,
-    /// The paths of what is broken.
+    /// The paths of the broken parts.
     pub(super) left_out: Vec<String>,
 }
 
@@ -59,18 +61,18 @@ pub(super) fn readable(text: &str, reporter: &Reporter<'_>) -> Readable {
 struct Broken {
     path: String,
     lines: Range<usize>,
-    /// What takes their place.
+    /// The text that replaces them.
     filler: String,
     error: Error,
 }
 
-/// A section: its key, and its lines.
+/// A top-level section: its key and its lines.
 struct Section {
     key: String,
     lines: Range<usize>,
 }
 
-/// The top-level sections. What is before the first one belongs to none.
+/// The top-level sections. Lines before the first key belong to no section.
 fn sections(lines: &[&str]) -> Vec<Section> {
     let starts: Vec<(usize, String)> =
         lines.iter().enumerate().filter_map(|(at, line)| Some((at, section_key(line)?))).collect();
@@ -92,13 +94,13 @@ fn section_key(line: &str) -> Option<String> {
         .then(|| key.to_string())
 }
 
-/// What is broken in a section: entries of its list where that explains all of it, else the whole section.
+/// The broken parts of a section: entries of its list if they explain all errors, else the whole section.
 fn broken_parts(lines: &[&str], section: Section) -> Vec<Broken> {
     let Err(error) = Outline::read(&only(lines, std::slice::from_ref(&section.lines))) else {
         return Vec::new();
     };
     if matches!(error.without_snippet(), Error::UnknownAnchor { .. }) {
-        // The anchor may be in another section.
+        // The anchor may be defined in another section.
         return Vec::new();
     }
     let header = section.lines.start..section.lines.start + 1;
@@ -138,13 +140,13 @@ fn indent(line: &str) -> usize {
     line.len() - line.trim_start_matches(' ').len()
 }
 
-/// The text with these lines only; the others are empty.
+/// The text with the given lines; all others are empty.
 fn only(lines: &[&str], kept: &[Range<usize>]) -> String {
     let is_kept = |at: &usize| kept.iter().any(|range| range.contains(at));
     lines.iter().enumerate().map(|(at, line)| if is_kept(&at) { *line } else { "\n" }).collect()
 }
 
-/// The text without the broken lines.
+/// The text with fillers in place of the broken lines.
 fn without(lines: &[&str], broken: &[Broken]) -> String {
     let mut out = String::new();
     for (at, line) in lines.iter().enumerate() {

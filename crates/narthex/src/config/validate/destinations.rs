@@ -1,4 +1,4 @@
-//! `remote_write`: each entry alone, and what two of them have in common.
+//! `remote_write`: checks each entry alone, and compares the entries with each other.
 
 use super::Faults;
 use http_client::Client;
@@ -6,7 +6,7 @@ use remote::config::{BYTES_PER_SECOND_MIN, RemoteWrite};
 use remote::{Identity, members};
 use std::collections::BTreeSet;
 
-/// Says of each destination whether the user has set its deadline.
+/// Sets `deadline_is_set` of each destination to whether the file sets its deadline.
 pub(super) fn note_deadlines(entries: &mut [RemoteWrite], faults: &Faults<'_>) {
     for (index, entry) in entries.iter_mut().enumerate() {
         let key = format!("remote_write[{index}].queue_config.batch_send_deadline");
@@ -51,9 +51,9 @@ fn check_members(entry: &RemoteWrite, path: &str, faults: &Faults<'_>) {
     }
 }
 
-/// What can be told before anything is sent: headers, credentials, certificates, proxies.
+/// Checks what can be checked without sending: headers, credentials, certificates, proxies.
 fn check_client(entry: &RemoteWrite, path: &str, faults: &Faults<'_>) {
-    // What is wrong for one member is wrong for all.
+    // A mistake in one member is in all of them.
     let errors = members::destinations(entry)
         .iter()
         .map(|one| Client::errors(&one.url, &one.http()))
@@ -63,7 +63,8 @@ fn check_client(entry: &RemoteWrite, path: &str, faults: &Faults<'_>) {
     }
 }
 
-/// Destinations that nothing tells apart. Those with another mistake are left out: it may be what makes them the same.
+/// Reports destinations that can't be told apart. Those with another mistake are left out, because the
+/// mistake may be what makes them equal.
 fn check_identities(entries: &[RemoteWrite], faults: &Faults<'_>) {
     let sound = entries.iter().enumerate().filter(|(index, _)| {
         let path = format!("remote_write[{index}]");

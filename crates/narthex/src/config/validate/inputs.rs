@@ -1,4 +1,4 @@
-//! `receive` and `inputs`: the inputs, and who is authorised to use them.
+//! `receive` and `inputs`: the settings of the inputs, and who is authorised to use them.
 
 use super::Faults;
 use super::file;
@@ -12,7 +12,8 @@ use relabel::AddedLabels;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Who is authorised. The files are read as well, so that a mistake in them is found before narthex starts.
+/// The users and tokens that are authorised. Their files are read here, so that mistakes in them are found
+/// before narthex starts.
 pub(super) fn security(section: &mut file::Receive, faults: &Faults<'_>) -> Settings {
     let mut settings = Settings { tls: section.tls.take(), ..Settings::default() };
     for error in settings.tls.iter().flat_map(tls::errors) {
@@ -63,8 +64,8 @@ pub(super) fn input_settings(
 ) -> BTreeMap<&'static str, Arc<InputSettings>> {
     settings("inputs", defaults.clone(), &Input::default(), faults);
     let own = |InputSection { name, section, source, settings: own }: InputSection| {
-        // `pushgateway.max_series`, which counts the series of all groups, takes the place of `inputs.max_series`. What
-        // narthex collects itself is limited only where its own section says so.
+        // For the Pushgateway's interface, `pushgateway.max_series` replaces `inputs.max_series`: it counts
+        // the series of all groups. narthex' own collection is limited only by its own section.
         let is_collected = source == Source::Collection;
         let max_series = defaults.max_series.filter(|_| name != receive::PUSHGATEWAY && !is_collected);
         let max_series_per_metric = defaults.max_series_per_metric.filter(|_| !is_collected);
@@ -74,7 +75,7 @@ pub(super) fn input_settings(
     inputs.into_iter().map(own).collect()
 }
 
-/// Limits, and the Pushgateway's interface.
+/// The limits, and the settings of the Pushgateway's interface.
 pub(super) fn options(
     section: file::Receive,
     inputs: BTreeMap<&'static str, Arc<InputSettings>>,
@@ -100,7 +101,7 @@ pub(super) fn options(
     options
 }
 
-/// The settings of one input: its own keys, and the defaults for those that it does not have.
+/// The settings of one input: its own keys, with defaults for those that it does not set.
 fn settings(section: &str, own: Input, defaults: &Input, faults: &Faults<'_>) -> InputSettings {
     let limits = Limits::default();
     for (name, value) in own.labels.iter().flatten() {
@@ -173,7 +174,7 @@ mod tests {
 
     #[test]
     fn labels_over_a_limit_are_mistakes() {
-        // YAML itself has a limit of 1,024 characters for a key.
+        // YAML has a limit of 1,024 characters for a key.
         let (name, value) = ("ü".repeat(513), "v".repeat((16 << 10) + 1));
         let found = mistakes(&format!("receive: {{import: {{labels: {{{name}: a, b: {value}}}}}}}\n"));
         assert_eq!(found.len(), 2, "{found:?}");

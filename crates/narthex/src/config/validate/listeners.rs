@@ -31,7 +31,7 @@ pub(super) fn listeners(
     all
 }
 
-/// An address that two inputs want is a mistake of the second one.
+/// Reports an address that two inputs use, as a mistake of the second one.
 fn check_addresses(all: &[Arc<dyn Listener>], faults: &Faults<'_>) {
     for (index, listener) in all.iter().enumerate() {
         let before = all.iter().take(index);
@@ -44,7 +44,7 @@ fn check_addresses(all: &[Arc<dyn Listener>], faults: &Faults<'_>) {
     }
 }
 
-/// The address of an input, and who may send to it. `None` without the section, and where something is wrong.
+/// The address of an input, and who may send to it. `None` if the section does not exist or has a mistake.
 fn address(
     section: &'static str,
     given: Option<&inputs::Listener>,

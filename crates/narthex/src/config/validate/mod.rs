@@ -1,4 +1,4 @@
-//! What is wrong with the values of a file, beyond their form. All of it is found, not only the first.
+//! Mistakes in the values of a file, which has the right form. All of them are found, not only the first.
 
 mod destinations;
 mod influx;
@@ -18,7 +18,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Collects what is wrong.
+/// Collects the mistakes.
 pub(super) struct Faults<'a> {
     reporter: &'a Reporter<'a>,
     places: &'a Places,
@@ -34,12 +34,12 @@ impl<'a> Faults<'a> {
         self.found.into_inner()
     }
 
-    /// Adds an error about the value of `key`, unless that could not be read.
+    /// Adds an error about the value of `key`, unless the value could not be read.
     pub(super) fn add(&self, key: &str, message: impl Into<String>) {
         self.add_about(key, &[key], message);
     }
 
-    /// Adds an error that was found in another file, which the configuration names.
+    /// Adds an error in another file that the configuration names.
     pub(super) fn add_of_file(&self, error: ConfigError) {
         let mut found = self.found.borrow_mut();
         if found.len() <= MISTAKES_MAX {
@@ -47,13 +47,13 @@ impl<'a> Faults<'a> {
         }
     }
 
-    /// Adds an error about the name of `key`, and not about its value.
+    /// Adds an error about the name of `key`, instead of its value.
     fn add_at_key(&self, key: &str, message: impl Into<String>) {
         let key = self.places.path_in_file(key);
         self.push(&key, self.places.key(&key), message);
     }
 
-    /// Adds an error at `key` that follows from the values of several keys, unless one of them could not be read.
+    /// Adds an error at `key` about the values of several keys, unless one of them could not be read.
     fn add_about(&self, key: &str, about: &[&str], message: impl Into<String>) {
         if about.iter().any(|key| self.places.is_mistaken(&self.places.path_in_file(key))) {
             return;
@@ -69,7 +69,8 @@ impl<'a> Faults<'a> {
         }
     }
 
-    /// Adds an error within `section` whose message begins with the key that it is about: `a.b: why`, `a.b is why`.
+    /// Adds an error within `section`. Its message begins with the key that it is about: `a.b: why`, `a.b is
+    /// why`.
     pub(super) fn add_within(&self, section: &str, message: &str) {
         let (mut key, mut rest) = (section.to_string(), message);
         loop {
@@ -86,12 +87,12 @@ impl<'a> Faults<'a> {
         self.add(&key, rest);
     }
 
-    /// Whether the file has `key`.
+    /// Returns true if the file has `key`.
     fn is_given(&self, key: &str) -> bool {
         self.places.has(&self.places.path_in_file(key))
     }
 
-    /// Whether an error was found at `key` or below it.
+    /// Returns true if an error was found at `key` or below it.
     fn has(&self, key: &str) -> bool {
         let key = self.places.path_in_file(key);
         self.places.is_mistaken(&key)
@@ -104,7 +105,7 @@ impl<'a> Faults<'a> {
     }
 }
 
-/// Makes a configuration of the file. It may be used only if no fault was found.
+/// Makes the configuration. It may be used only if no mistake was found.
 pub(super) fn validate(file: File, lookup: env::Lookup<'_>, faults: &Faults<'_>) -> Config {
     let mappings = mapping_file::read_files(file.mapping_files(), faults);
     let mut settings =
@@ -164,7 +165,8 @@ fn external_labels(
     let mut labels = BTreeMap::new();
     for (name, value) in given {
         let key = format!("global.external_labels.{name}");
-        // Prometheus accepts any other name: `__replica__` for the tracker of Mimir and Cortex, or `a.b`.
+        // As in Prometheus any other name is valid: `__replica__` for the tracker of Mimir and Cortex, or
+        // `a.b`.
         if name.is_empty() {
             faults.add_at_key(&key, "an external label needs a name");
         }
@@ -196,7 +198,8 @@ fn collect(section: Option<super::inputs::Collect>, faults: &Faults<'_>) -> Coll
         let why = "from 1s to 2m: queries look back five minutes only, and one collection may be lost";
         faults.add("collect.host.interval", why);
     }
-    // Otherwise each collector would find nothing and say little: on any machine something is missing.
+    // With a wrong root each collector finds nothing and reports little, because on every machine some files
+    // are missing. So the root is checked here.
     if let Some(root) = host.root.as_ref().filter(|root| !root.join("proc/stat").exists()) {
         let why = format!(
             "no proc/stat below {}: give the folder where the machine's root is mounted",

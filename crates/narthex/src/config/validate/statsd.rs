@@ -1,4 +1,4 @@
-//! `statsd`: its addresses, and what lines become.
+//! `statsd`: its addresses, and how its lines become series.
 
 use super::Faults;
 use crate::config::inputs::{Input, Statsd as Section, TagStyle, Timers};
@@ -10,10 +10,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The shortest and the longest interval: a query sees a sample for five minutes.
+/// The shortest and the longest interval. A query sees a sample for five minutes.
 const INTERVALS: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(120);
 
-/// The input. `None` where its addresses are wrong.
+/// The StatsD input. `None` if its addresses have a mistake.
 pub(super) fn statsd(section: &Section, defaults: &Input, faults: &Faults<'_>) -> Option<Statsd> {
     let allow_from = section.allow_from.iter().map(|network| network.0).collect();
     let exposure = Exposure { allow_from, allow_unauthenticated: section.allow_unauthenticated };
@@ -93,7 +93,7 @@ fn options(section: &Section, faults: &Faults<'_>) -> statsd::Options {
     options
 }
 
-/// The limits of `inputs` hold where the section has none.
+/// The settings of the totals. The limits of `inputs` are the defaults for those of the section.
 fn totals(section: &Section, defaults: &Input) -> totals::Settings {
     let mut limits = totals::Limits::default();
     limits.series = section.max_series.or(defaults.max_series).unwrap_or(limits.series);
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_told_at_their_keys() {
+    fn mistakes_are_reported_at_their_keys() {
         for (section, wanted) in [
             ("", "statsd: there is nothing to listen on"),
             (
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_of_graphite_is_taken() {
+    fn an_address_of_graphite_is_reported_as_in_use() {
         let text = "graphite: {listen: '127.0.0.1:2003'}\nstatsd: {listen_udp: '127.0.0.1:2003'}\n";
         let errors = parse("n.yml", Path::new(""), text, &|_| None).unwrap_err().to_string();
         let wanted = "statsd.listen_udp: UDP 127.0.0.1:2003 is the address of graphite.listen already";
