@@ -1,5 +1,5 @@
-//! Notes the date of the build: a wall clock before it is not set. `SOURCE_DATE_EPOCH` is used where it is
-//! there, so that builds can be reproduced.
+//! Passes the date of the build to the crate: a wall clock before it is not set. `SOURCE_DATE_EPOCH` is used
+//! if it is set, so that builds can be reproduced.
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");

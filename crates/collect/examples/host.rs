@@ -1,4 +1,4 @@
-//! Prints this machine's metrics in the text format, and what collecting them costs.
+//! Prints this machine's metrics in the text format, and the cost of collecting them.
 //!
 //! `cargo run --release -p collect --example host [COLLECTORS] [ROUNDS]`
 #![allow(clippy::print_stdout, reason = "printing is what it is for")]

@@ -1,11 +1,11 @@
-//! The collectors by name, and sets of them as they are written on a command line.
+//! The collectors by name, and sets of collectors as written on a command line.
 
 use std::fmt;
 use std::str::FromStr;
 
 macro_rules! collectors {
     ($($variant:ident $name:literal $default:literal $doc:literal)*) => {
-        /// A collector, named as node_exporter names it.
+        /// A collector with the name that it has in node_exporter.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[repr(u8)]
         pub enum Collector {
@@ -13,17 +13,17 @@ macro_rules! collectors {
         }
 
         impl Collector {
-            /// All there are, in the order in which they run.
+            /// All collectors, in the order in which they run.
             pub const ALL: &[Collector] = &[$(Collector::$variant,)*];
 
-            /// Its name on the command line and in the label `collector`.
+            /// The name on the command line and in the label `collector`.
             pub const fn name(self) -> &'static str {
                 match self {
                     $(Collector::$variant => $name,)*
                 }
             }
 
-            /// Whether it runs where nothing else is said. As in node_exporter.
+            /// Returns true if the collector is enabled by default, as in node_exporter.
             pub const fn is_default(self) -> bool {
                 match self {
                     $(Collector::$variant => $default,)*
@@ -86,50 +86,44 @@ impl fmt::Display for Collector {
     }
 }
 
-/// Some of the collectors. Written as a comma list of names; `default` and `all` stand for several, and
-/// a `-` before a name takes it out again: `default,processes,-netclass`.
+/// A set of collectors. It is written as names separated by commas. `default` and `all` stand for several
+/// collectors, and a `-` before a name removes it: `default,processes,-netclass`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct CollectorSet(u64);
 
 const _: () = assert!(Collector::ALL.len() <= 64, "a set has 64 bits");
 
 impl CollectorSet {
-    /// None of them.
     pub const EMPTY: CollectorSet = CollectorSet(0);
 
-    /// All there are.
     pub fn all() -> Self {
         Collector::ALL.iter().copied().collect()
     }
 
-    /// Whether it has `collector`.
     pub const fn contains(self, collector: Collector) -> bool {
         self.0 & (1 << collector as u8) != 0
     }
 
-    /// Adds `collector`.
     pub const fn insert(&mut self, collector: Collector) {
         self.0 |= 1 << collector as u8;
     }
 
-    /// Takes `collector` out.
     pub const fn remove(&mut self, collector: Collector) {
         self.0 &= !(1 << collector as u8);
     }
 
-    /// Whether it has none.
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// Those in it, in the order in which they run.
+    /// The collectors of the set, in the order in which they run.
     pub fn iter(self) -> impl Iterator<Item = Collector> {
         Collector::ALL.iter().copied().filter(move |collector| self.contains(*collector))
     }
 }
 
 impl Default for CollectorSet {
-    /// Those that node_exporter runs by default.
+    /// The collectors that node_exporter runs by default.
     fn default() -> Self {
         Collector::ALL.iter().copied().filter(|collector| collector.is_default()).collect()
     }
@@ -163,13 +157,13 @@ impl fmt::Display for CollectorSet {
     }
 }
 
-/// What is wrong with a list of collectors.
+/// A mistake in a list of collectors.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CollectorError {
-    /// Names that no collector has, each with the collector that may be meant.
+    /// Unknown names, each with the collector that may be intended.
     #[error("there is {}; there are: {}, and default and all for several", unknown(.0), CollectorSet::all())]
     Unknown(Vec<(String, Option<Collector>)>),
-    /// The list is empty, or has nothing left in it.
+    /// The list is empty, or empty after removals.
     #[error("the list of collectors {0:?} has none in it")]
     Empty(String),
 }
@@ -212,7 +206,7 @@ impl FromStr for CollectorSet {
     }
 }
 
-/// Words that people write for a collector whose name is another.
+/// Other words for collectors that users may write.
 const ALIASES: &[(&str, Collector)] = &[
     ("memory", Collector::Meminfo),
     ("ram", Collector::Meminfo),
@@ -231,8 +225,8 @@ const ALIASES: &[(&str, Collector)] = &[
     ("files", Collector::Filefd),
 ];
 
-/// The collector that `name` may mean: an alias, one that begins with it, one that is spelled nearly the
-/// same, or one that has it within.
+/// The collector that `name` may stand for: one with this alias, one whose name begins with it, one with a
+/// similar spelling, or one whose name contains it.
 fn suggest(name: &str) -> Option<Collector> {
     let alias = ALIASES.iter().find(|(alias, _)| *alias == name).map(|(_, collector)| *collector);
     let find = |fits: &dyn Fn(&str) -> bool| {
@@ -244,7 +238,7 @@ fn suggest(name: &str) -> Option<Collector> {
         .or_else(|| find(&|other| other.contains(name) || name.contains(other)))
 }
 
-/// Changes of a letter, Levenshtein's, that make `a` into `b`.
+/// The Levenshtein distance of `a` and `b`.
 fn distance(a: &str, b: &str) -> usize {
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.bytes().enumerate() {
@@ -268,7 +262,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_list_names_collectors_and_takes_some_out() {
+    fn a_list_adds_and_removes_collectors() {
         let set: CollectorSet = "cpu, meminfo,".parse().unwrap();
         assert_eq!(set.iter().collect::<Vec<_>>(), [Collector::Cpu, Collector::Meminfo]);
         assert_eq!(set.to_string(), "cpu,meminfo");
@@ -282,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_name_is_told_with_what_there_is() {
+    fn an_unknown_name_is_reported_with_all_names() {
         for (name, meant) in [
             ("mem", "meminfo"),
             ("memory", "meminfo"),

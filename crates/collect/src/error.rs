@@ -1,48 +1,36 @@
-//! Why a collector gave nothing, or not all.
+//! Why a collector returned no metrics, or not all.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Why a collector failed. The others go on.
+/// Why a collector failed. The other collectors are not affected.
 #[derive(Debug, thiserror::Error)]
 pub enum CollectError {
     /// A file or directory could not be read.
     #[error("cannot read {}: {source}", path.display())]
-    Read {
-        /// Which one.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// A file is larger than anything that is expected of it.
+    Read { path: PathBuf, source: io::Error },
+    /// A file is larger than expected.
     #[error("{} has more than {limit} bytes", path.display())]
     TooLarge {
-        /// Which one.
         path: PathBuf,
-        /// The limit.
+        /// The limit in bytes.
         limit: usize,
     },
-    /// A file's text is not what the kernel's documentation says.
+    /// A file does not have the documented format.
     #[error("{path}: {expected} expected, found {found:?}")]
     Malformed {
-        /// Which file, from the root.
+        /// The file, relative to the root.
         path: String,
-        /// What should stand there.
         expected: &'static str,
-        /// What does, shortened.
+        /// The text in the file, shortened.
         found: String,
     },
-    /// This machine has not got it: no such hardware, or not in this kernel.
+    /// The machine does not have it: no such hardware, or not in this kernel.
     #[error("nothing to collect: {0}")]
     NoData(&'static str),
     /// A call other than reading a file failed.
     #[error("{call}: {source}")]
-    System {
-        /// The call.
-        call: &'static str,
-        /// What the system said.
-        source: io::Error,
-    },
+    System { call: &'static str, source: io::Error },
 }
 
 impl CollectError {
@@ -55,8 +43,8 @@ impl CollectError {
         CollectError::Malformed { path: path.into(), expected, found }
     }
 
-    /// Whether the reason is that this machine, kernel or container has no such thing, which is no fault
-    /// and worth no warning.
+    /// Returns true if this machine, kernel or container does not have the thing that is collected. This is
+    /// no failure, and no warning is logged.
     pub fn is_absence(&self) -> bool {
         match self {
             CollectError::NoData(_) => true,
@@ -73,7 +61,7 @@ impl CollectError {
         }
     }
 
-    /// Whether a file or directory is not there (and not: unreadable).
+    /// Returns true if a file or directory does not exist, and false if it can't be read.
     pub(crate) fn is_missing(&self) -> bool {
         matches!(self, CollectError::Read { source, .. }
             if matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory))

@@ -1,4 +1,4 @@
-//! The host: runs the chosen collectors one after the other, times them, and says which failed.
+//! Runs the chosen collectors one after the other, measures how long each takes, and records which failed.
 
 use crate::collector::{Collector, CollectorSet};
 use crate::collectors::{self, Context, Memory};
@@ -8,12 +8,12 @@ use model::Family;
 use std::path::PathBuf;
 use std::time::Instant;
 
-/// What to collect and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostOptions {
-    /// Where `proc`, `sys`, `etc` and `run` are: `/`, or where a container has the host's root mounted.
+    /// The folder with `proc`, `sys`, `etc` and `run`: `/`, or the mount point of the host's root in a
+    /// container.
     pub root: PathBuf,
-    /// Which collectors run.
+    /// The collectors that run.
     pub collectors: CollectorSet,
 }
 
@@ -29,16 +29,16 @@ pub struct Host {
     collectors: CollectorSet,
     source: Source,
     memory: Memory,
-    /// Those whose failure was logged, so that it is logged once and not at each interval.
+    /// The failing collectors. A failure is logged when it begins, and not at each interval.
     failing: CollectorSet,
-    /// Of these: those that failed although this machine has what they read.
+    /// Those of the failing collectors that failed although the machine has what they read.
     broken: CollectorSet,
-    /// Those of which it was logged that a limit cuts them.
+    /// The collectors whose truncation by a limit was logged.
     cut: CollectorSet,
 }
 
 impl Host {
-    /// A host that has collected nothing yet. Reads nothing.
+    /// Makes a host without reading anything.
     pub fn new(options: HostOptions) -> Self {
         Host {
             collectors: options.collectors,
@@ -50,16 +50,17 @@ impl Host {
         }
     }
 
-    /// The names of the collectors that failed the last time. One that found nothing to read did not fail.
+    /// The names of the collectors that failed the last time. A collector did not fail if the machine does
+    /// not have what it reads.
     pub fn failing(&self) -> Vec<&'static str> {
         self.broken.iter().map(Collector::name).collect()
     }
 
-    /// Collects once. `now_ms` is the wall clock, in milliseconds since 1970, for `node_time_seconds`.
+    /// Collects once. `now_ms` is the wall clock in milliseconds since 1970, for `node_time_seconds`.
     ///
-    /// A collector that fails leaves out what it couldn't read and has `node_scrape_collector_success` 0.
-    /// Blocks while it reads files (some milliseconds); for file systems that don't answer at most
-    /// [`crate::STATFS_PATIENCE`].
+    /// A collector that fails leaves out what it could not read, and has `node_scrape_collector_success` 0.
+    /// The call blocks while it reads files (some milliseconds), and for at most [`crate::STATFS_PATIENCE`]
+    /// if file systems do not answer.
     pub fn collect(&mut self, now_ms: i64) -> Vec<Family> {
         let mut out = Out::default();
         let mut took = Vec::with_capacity(Collector::ALL.len());

@@ -1,19 +1,19 @@
-//! This machine's own metrics, under node_exporter's names, so that its dashboards and alerts work on
-//! what an agent pushes.
+//! This machine's own metrics, under node_exporter's names, so that its dashboards and alerts work with an
+//! agent.
 //!
 //! It promises:
-//! - **the same**: names, labels, units, types, help texts and default filters are node_exporter's; the
-//!   test `against_node_exporter` compares the two on one machine, and `docs/host-metrics.md` lists what
-//!   is missing.
-//! - **nothing stops it**: a file that is missing, unreadable or odd costs its own metrics and is told by
-//!   `node_scrape_collector_success`; a file system that never answers costs its own sizes.
-//! - **bounded**: bytes of a file, devices of a kind, time waited for file systems and threads left
-//!   waiting all have limits.
-//! - **cheap**: one buffer, no child processes, no regular expressions.
+//! - **Compatibility**: names, labels, units, types, help texts and default filters are those of
+//!   node_exporter. The test `against_node_exporter` compares the two on one machine, and
+//!   `docs/host-metrics.md` lists what is missing.
+//! - **Isolated failures**: a file that is missing, unreadable or malformed costs its own metrics only, and
+//!   shows in `node_scrape_collector_success`. A file system that never answers costs its own sizes only.
+//! - **Limits**: there are limits on the bytes of a file, the devices of a kind, the time that is waited for
+//!   file systems, and the threads that wait for them.
+//! - **Low cost**: one buffer, no child processes, no regular expressions.
 //!
-//! Where to start: [`Host`], which runs the collectors; then one of `collectors/`, say `loadavg.rs`.
-//! [`stamp`] decides which timestamp a collection may carry when the clock is set, and [`ticker`] when
-//! the next one is due; both are pure.
+//! Start at [`Host`], which runs the collectors, then read one of `collectors/`, such as `loadavg.rs`.
+//! [`stamp`] decides which timestamp a collection may have when the clock is set, and [`ticker`] when the
+//! next one is due. Both do no I/O.
 
 mod collector;
 mod collectors;

@@ -1,9 +1,9 @@
-//! What a collector writes into: families, opened by name and filled metric by metric.
+//! The output of collectors: families that are opened by name and filled metric by metric.
 
 use model::{Family, MetricType};
 use std::borrow::Cow;
 
-/// A metric that a collector knows beforehand.
+/// A metric whose name is known in advance.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Def {
     pub(crate) name: &'static str,
@@ -19,7 +19,6 @@ pub(crate) const fn counter(name: &'static str, help: &'static str) -> Def {
     Def { name, help, kind: MetricType::Counter }
 }
 
-/// A family that was opened.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Slot(usize);
 
@@ -30,7 +29,7 @@ pub(crate) struct Out {
 }
 
 impl Out {
-    /// Opens a family; it is left out at the end if nothing is pushed to it.
+    /// Opens a family. An empty family is removed at the end.
     pub(crate) fn open(&mut self, def: Def) -> Slot {
         self.open_named(def.name, def.help, def.kind)
     }
@@ -45,7 +44,7 @@ impl Out {
         Slot(self.families.len() - 1)
     }
 
-    /// Opens several; they are numbered from the slot that is returned, see [`Slot::plus`].
+    /// Opens several families. The first slot is returned; see [`Slot::plus`] for the others.
     pub(crate) fn open_all(&mut self, defs: &[Def]) -> Slot {
         let first = Slot(self.families.len());
         for def in defs {
@@ -60,14 +59,15 @@ impl Out {
         }
     }
 
-    /// A family of one metric without labels.
+    /// Adds a family of one metric without labels.
     pub(crate) fn single(&mut self, def: Def, value: f64) {
         let slot = self.open(def);
         self.push(slot, &[], value);
     }
 
-    /// Adds a metric to the family of this name, which is opened where it isn't yet. For the few
-    /// collectors that don't know their names beforehand; it searches what was opened since `since`.
+    /// Adds a metric to the family of this name, which is opened if it does not exist. This is for the few
+    /// collectors that do not know their names in advance. It searches the families that were opened after
+    /// `since`.
     pub(crate) fn push_named(
         &mut self,
         since: Mark,
@@ -95,12 +95,12 @@ impl Out {
     }
 }
 
-/// How many families there were at some moment.
+/// The number of families at a time.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Mark(usize);
 
 impl Slot {
-    /// The slot `index` after this one, of those opened by [`Out::open_all`].
+    /// The slot with this index of those that [`Out::open_all`] opened. `self` is the first one.
     pub(crate) fn plus(self, index: usize) -> Slot {
         Slot(self.0 + index)
     }

@@ -1,4 +1,4 @@
-//! Reading `/proc` and `/sys`: small files, one buffer, limits.
+//! Reads files of `/proc` and `/sys`: small files, one buffer, limits.
 
 use crate::error::CollectError;
 use rustix::fs::{Mode, OFlags};
@@ -8,28 +8,26 @@ use std::ops::ControlFlow;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-/// The most bytes that are read of one file. `/proc/stat` of a machine with 4096 processors has some
-/// 600 KiB.
+/// The most bytes that are read of one file. `/proc/stat` of a machine with 4096 processors has about 600
+/// KiB.
 pub const MAX_FILE_BYTES: usize = 1 << 20;
 
-/// The most devices, mounts, zones or sensors of one kind. What a machine has beyond is left out, with
-/// a warning.
+/// The most devices, mounts, zones or sensors of one kind. Any more are left out with a warning.
 pub const MAX_DEVICES: usize = 1000;
 
-/// The most processors.
 pub const MAX_CPUS: usize = 8192;
 
-/// What a sysfs attribute can have: a page.
+/// The largest sysfs attribute: a page.
 const ATTRIBUTE_BYTES: usize = 4096;
 
-/// The first size of the buffer, enough for all files of a small machine.
+/// The initial size of the buffer, enough for all files of a small machine.
 const FIRST_BYTES: usize = 16 << 10;
 
-/// A directory that is open for looking up files.
+/// An open directory in which files are looked up.
 #[derive(Debug)]
 pub(crate) struct Directory(OwnedFd);
 
-/// Where files are read from. One buffer serves all of them, so what was read must be used before the
+/// The root from which files are read. All files share one buffer, so the content must be used before the
 /// next read.
 #[derive(Debug)]
 pub(crate) struct Source {
@@ -54,8 +52,8 @@ impl Source {
         self.path.push(relative);
     }
 
-    /// The bytes of a file, at most [`MAX_FILE_BYTES`]. `relative` is from the root, without a slash in
-    /// front.
+    /// The bytes of a file, at most [`MAX_FILE_BYTES`]. `relative` is the path from the root, without a
+    /// leading slash.
     pub(crate) fn read_bytes(&mut self, relative: &str) -> Result<&[u8], CollectError> {
         self.locate(relative);
         let length = self.fill().map_err(|source| CollectError::read(&self.path, source))?;
@@ -65,7 +63,7 @@ impl Source {
         Ok(self.bytes.get(..length).unwrap_or_default())
     }
 
-    /// Reads the file at `self.path` into the buffer; stops one byte past the limit.
+    /// Reads the file at `self.path` into the buffer. Stops one byte after the limit.
     fn fill(&mut self) -> std::io::Result<usize> {
         let mut file = File::open(&self.path)?;
         if self.bytes.is_empty() {
@@ -88,7 +86,7 @@ impl Source {
         }
     }
 
-    /// The text of a file. What is not UTF-8 in it becomes replacement characters.
+    /// The text of a file. Invalid UTF-8 becomes replacement characters.
     pub(crate) fn read(&mut self, relative: &str) -> Result<&str, CollectError> {
         let length = self.read_bytes(relative)?.len();
         Ok(self.text(length))
@@ -105,8 +103,9 @@ impl Source {
         }
     }
 
-    /// Hands `each` the lines of a file that may be larger than [`MAX_FILE_BYTES`], as tables of sockets
-    /// are; stops where it says so. Only a line must fit the limit. What is not UTF-8 is left out.
+    /// Calls `each` for every line of a file that may be larger than [`MAX_FILE_BYTES`], such as a table of
+    /// sockets, until `each` breaks. Only a single line must be within the limit. Lines that are not UTF-8
+    /// are left out.
     pub(crate) fn each_line(
         &mut self,
         relative: &str,
@@ -130,7 +129,7 @@ impl Source {
                     more => more?,
                 };
                 let filled = self.bytes.get(..kept + more).unwrap_or_default();
-                // Without a newline at its end the last line is whole at the end of the file only.
+                // A last line without a newline is complete only at the end of the file.
                 let whole = if more == 0 { filled.len() } else { past_last_newline(filled) };
                 for line in filled.get(..whole).unwrap_or_default().split(|byte| *byte == b'\n') {
                     let Ok(line) = std::str::from_utf8(line) else { continue };
@@ -152,8 +151,8 @@ impl Source {
         }
     }
 
-    /// The text of a file of one value, without white space around it. One read: sysfs hands an
-    /// attribute over whole.
+    /// The text of a file with one value, without white space around it. A single read suffices, because
+    /// sysfs returns a whole attribute at once.
     pub(crate) fn value(&mut self, relative: &str) -> Result<&str, CollectError> {
         self.locate(relative);
         if self.bytes.is_empty() {
@@ -167,15 +166,15 @@ impl Source {
         }
     }
 
-    /// A directory of which several files are to be read: looking each up from here rather than from the
-    /// root takes half the time.
+    /// Opens a directory of which several files are to be read. Looking each file up in it takes half the
+    /// time of looking it up from the root.
     pub(crate) fn directory(&mut self, relative: &str) -> Option<Directory> {
         self.locate(relative);
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         rustix::fs::open(&self.path, flags, Mode::empty()).ok().map(Directory)
     }
 
-    /// The value of a file in `directory`, as [`Self::value`] has it; nothing where it can't be read.
+    /// The value of a file in `directory`, as from [`Self::value`]; `None` if it can't be read.
     pub(crate) fn value_in(&mut self, directory: &Directory, file: &str) -> Option<&str> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&directory.0, file, flags, Mode::empty()).ok()?;
@@ -186,23 +185,23 @@ impl Source {
         Some(self.text(length).trim_ascii())
     }
 
-    /// A file of one number: decimal, or hexadecimal with `0x`.
+    /// The number in a file: decimal, or hexadecimal with `0x`.
     pub(crate) fn number(&mut self, relative: &str) -> Result<f64, CollectError> {
         let text = self.value(relative)?;
         parse_number(text).ok_or_else(|| CollectError::malformed(relative, "a number", text))
     }
 
-    /// A file of one number, or nothing where there is none, it can't be read or has something else.
+    /// The number in a file. Returns `None` if the file can't be read or has something else.
     pub(crate) fn number_if_any(&mut self, relative: &str) -> Option<f64> {
         parse_number(self.value(relative).ok()?)
     }
 
-    /// A file of one value as text of its own, or nothing where it can't be read or is empty.
+    /// The value in a file as an owned text. Returns `None` if the file can't be read or is empty.
     pub(crate) fn text_if_any(&mut self, relative: &str) -> Option<String> {
         self.value(relative).ok().filter(|text| !text.is_empty()).map(str::to_owned)
     }
 
-    /// The names in a directory, sorted, at most [`MAX_DEVICES`] for which `wanted` says yes.
+    /// The names in a directory for which `wanted` returns true, sorted, at most [`MAX_DEVICES`].
     pub(crate) fn list(
         &mut self,
         relative: &str,
@@ -245,7 +244,7 @@ impl Source {
         self.cut = true;
     }
 
-    /// Whether a limit left something out since the last call.
+    /// Returns true if a limit left something out after the last call.
     pub(crate) fn take_cut(&mut self) -> bool {
         std::mem::take(&mut self.cut)
     }
@@ -255,12 +254,12 @@ fn past_last_newline(bytes: &[u8]) -> usize {
     bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1)
 }
 
-/// A number as the kernel writes it: decimal, with a sign or a fraction, or hexadecimal with `0x`.
+/// Parses a number as the kernel writes it: decimal, with a sign or a fraction, or hexadecimal with `0x`.
 pub(crate) fn parse_number(text: &str) -> Option<f64> {
     if let Some(digits) = text.strip_prefix("0x") {
         return u64::from_str_radix(digits, 16).ok().map(|number| number as f64);
     }
-    // Not everything that Rust takes for a float ("inf", "nan") is one here.
+    // Some texts that Rust parses as a float ("inf", "nan") are not valid here.
     if !text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'-' | b'+' | b'.' | b'e' | b'E')) {
         return None;
     }
@@ -287,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_of_a_file_larger_than_the_limit_are_handed_over_one_by_one() {
+    fn each_line_reads_files_larger_than_the_limit() {
         let lines: Vec<String> = (0..200_000).map(|number| format!("line {number}")).collect();
         let (_dir, mut source) = source_with("f", lines.join("\n").as_bytes());
         assert!(matches!(source.read("f"), Err(CollectError::TooLarge { .. })));
@@ -318,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_utf8_is_replaced() {
+    fn invalid_utf8_is_replaced() {
         let (_dir, mut source) = source_with("f", b"a\xffb\n");
         assert_eq!(source.value("f").unwrap(), "a\u{fffd}b");
         assert_eq!(source.read_bytes("f").unwrap(), b"a\xffb\n");
@@ -334,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_is_cut_at_the_limit_and_says_so() {
+    fn a_directory_is_truncated_at_the_limit_and_that_is_noted() {
         let dir = tempfile::tempdir().unwrap();
         for index in 0..12 {
             fs::write(dir.path().join(format!("d{index}")), b"").unwrap();
@@ -348,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_what_the_kernel_writes() {
+    fn numbers_are_parsed_as_the_kernel_writes_them() {
         assert_eq!(parse_number("-1"), Some(-1.0));
         assert_eq!(parse_number("0x1003"), Some(4099.0));
         assert_eq!(parse_number("0.25"), Some(0.25));

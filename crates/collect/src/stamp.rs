@@ -1,62 +1,61 @@
-//! Which timestamp a collection may carry, when the wall clock can be wrong and can be set.
+//! Decides which timestamp a collection may have when the wall clock can be wrong and can be set.
 //!
-//! A series must not go back in time: receivers refuse samples that are older than the newest they have
-//! of it. Yet machines start with a clock of 1970, or of next year, and are put right minutes later.
-//! The rules, in this order:
+//! A series must not go back in time: receivers refuse samples that are older than their newest one of the
+//! series. Yet machines start with a clock of 1970, or of next year, which is corrected minutes later. The
+//! rules, in this order:
 //!
-//! 1. **Implausible**: a clock before [`EARLIEST_PLAUSIBLE_MS`] (or after [`LATEST_PLAUSIBLE_MS`]) is not
-//!    set yet. No timestamp; what was measured is not sent.
-//! 2. **Ahead of the last stamp**: taken as it is, however far ahead. A clock that jumps forward is far
-//!    more often put right than put wrong.
-//! 3. **Back by less than an interval**: the last stamp plus a millisecond. By the next collection the
-//!    clock has passed the last stamp, so this can't run away from the clock.
-//! 4. **Back by up to [`MAX_WAIT`]**: no timestamp until the clock has passed the last stamp again, which
-//!    takes as long as the step was.
-//! 5. **Back by more**: the old time was wrong, or the new one is a slip that somebody is about to mend.
-//!    After [`SETTLE`] of running time with the clock still there, the new time is taken. Waiting until
-//!    the old time comes round again could mean waiting for years. Receivers that stored the samples from
-//!    the future may go on refusing that series; that can only be mended there, and what they refuse is
-//!    counted like any refusal.
+//! 1. **Implausible**: a clock before [`EARLIEST_PLAUSIBLE_MS`] or after [`LATEST_PLAUSIBLE_MS`] is not set
+//!    yet. There is no timestamp, and the collection is not sent.
+//! 2. **Ahead of the last stamp**: the clock's time is used, however far ahead it is. A clock that jumps
+//!    forward was probably corrected.
+//! 3. **Back by less than an interval**: the last stamp plus a millisecond is used. By the next collection
+//!    the clock has passed the last stamp, so stamps do not move away from the clock.
+//! 4. **Back by up to [`MAX_WAIT`]**: there is no timestamp until the clock has passed the last stamp again.
+//!    This takes as long as the step was.
+//! 5. **Back by more**: either the old time was wrong, or the new one is a mistake that will soon be
+//!    corrected. If the clock still shows it after [`SETTLE`] of running time, the new time is used. Waiting
+//!    until the clock reaches the old time again could take years. Receivers that stored samples from the
+//!    future may continue to refuse that series. This can be fixed only at the receiver, and refused samples
+//!    are counted like any others.
 //!
-//! In 4 and 5 running time is measured by a clock that nobody can set, so no sequence of steps waits
-//! longer than [`MAX_WAIT`] from the first step back.
+//! In 4 and 5 running time is measured by the monotonic clock, which can't be set. So no sequence of steps
+//! waits longer than [`MAX_WAIT`] from the first step back.
 
 use model::Clock;
 use std::time::Duration;
 
-/// A wall clock before this is not set: a day before this was built (`SOURCE_DATE_EPOCH` where that was
-/// set), which leaves room for a builder whose clock is a little ahead.
+/// A wall clock before this is not set: a day before the build (or `SOURCE_DATE_EPOCH` if that was set). The
+/// day allows for a build machine whose clock is a little ahead.
 pub const EARLIEST_PLAUSIBLE_MS: i64 = match i64::from_str_radix(env!("NARTHEX_BUILD_SECONDS"), 10) {
     Ok(seconds) => (seconds - 86_400) * 1000,
     Err(_) => 0,
 };
 
-/// A wall clock after this (fifty years later) is not set either. One sample from 2099 can stop a
-/// receiver from taking any other.
+/// A wall clock after this (fifty years later) is not set, either. One sample from 2099 can make a receiver
+/// refuse all others.
 pub const LATEST_PLAUSIBLE_MS: i64 = EARLIEST_PLAUSIBLE_MS + 50 * 365 * 86_400_000;
 
-/// How far a clock may be set back for the stamper to wait until it has caught up, and how long it waits
-/// at most.
+/// The largest step back after which the stamper waits until the clock has caught up, and the longest wait.
 pub const MAX_WAIT: Duration = Duration::from_secs(3600);
 
-/// How long a clock that was set back by more than [`MAX_WAIT`] has to stay there before it is believed.
+/// How long a clock that was set back by more than [`MAX_WAIT`] must keep its new time before that is used.
 pub const SETTLE: Duration = Duration::from_secs(60);
 
-/// What to put on a collection. Milliseconds since 1970.
+/// The timestamp of a collection, in milliseconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stamp {
     /// The clock's time.
     At(i64),
-    /// The clock was set back a little: one past the last stamp.
+    /// The clock was set back a little: a millisecond after the last stamp.
     Restamped(i64),
-    /// The clock was set back: nothing can be sent now.
+    /// The clock was set back. The collection can't be sent.
     Wait,
-    /// The clock is not set: nothing can be sent now.
+    /// The clock is not set. The collection can't be sent.
     Implausible,
 }
 
 impl Stamp {
-    /// The timestamp, where there is one.
+    /// The timestamp, if there is one.
     pub const fn timestamp(self) -> Option<i64> {
         match self {
             Stamp::At(timestamp) | Stamp::Restamped(timestamp) => Some(timestamp),
@@ -65,37 +64,37 @@ impl Stamp {
     }
 }
 
-/// How often each happened.
+/// How often each rule was applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct StampCounts {
-    /// Stamps past the last one while the clock was a little behind it.
+    /// Stamps a millisecond after the last one, because the clock was a little behind it.
     pub restamped: u64,
-    /// Collections without a stamp because the clock had been set back.
+    /// Collections without a stamp because the clock was set back.
     pub waited: u64,
     /// Collections without a stamp because the clock was not set.
     pub implausible: u64,
-    /// Times a clock set far back was believed in the end.
+    /// How often a clock that was set far back was accepted after a wait.
     pub accepted_back: u64,
 }
 
-/// Gives out timestamps that go forward, as far as the clock allows it. See the module.
+/// Gives out timestamps that go forward as far as the clock allows. See the module.
 #[derive(Debug)]
 pub struct Stamper {
     interval_ms: i64,
     last: Option<i64>,
-    /// When the wait that is on began, by the monotonic clock.
+    /// The beginning of the current wait, by the monotonic clock.
     waiting_since: Option<Duration>,
     counts: StampCounts,
 }
 
 impl Stamper {
-    /// A stamper for collections every `interval` that has given out nothing yet.
+    /// A stamper for collections every `interval`, without a last stamp.
     pub fn new(interval: Duration) -> Self {
         let interval_ms = i64::try_from(interval.as_millis()).unwrap_or(i64::MAX);
         Stamper { interval_ms, last: None, waiting_since: None, counts: StampCounts::default() }
     }
 
-    /// The timestamp for what is collected now.
+    /// The timestamp for a collection that happens now.
     pub fn stamp(&mut self, clock: &dyn Clock) -> Stamp {
         let (now, running) = (clock.now_ms(), clock.monotonic());
         if !(EARLIEST_PLAUSIBLE_MS..=LATEST_PLAUSIBLE_MS).contains(&now) {
@@ -125,7 +124,7 @@ impl Stamper {
         Stamp::At(stamp)
     }
 
-    /// How often each happened since the start.
+    /// How often each rule was applied since the start.
     pub fn counts(&self) -> StampCounts {
         self.counts
     }
@@ -180,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_runs_is_taken_as_it_is() {
+    fn a_running_clock_is_used_unchanged() {
         let mut world = World::at(START);
         for tick in 0..10 {
             assert_eq!(world.stamp(), Stamp::At(START + tick * 15_000));
@@ -190,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_never_set_stamps_nothing_until_it_is() {
+    fn an_unset_clock_gives_no_stamps() {
         let mut world = World::at(0);
         assert_eq!(world.stamp(), Stamp::Implausible);
         world.step(LATEST_PLAUSIBLE_MS + 1);
@@ -201,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_jump_forward_is_taken() {
+    fn a_jump_forward_is_used() {
         let mut world = World::at(START);
         world.stamp();
         world.step(400 * 24 * HOUR);
@@ -221,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_step_back_of_an_interval_or_more_waits_until_the_last_stamp_has_passed() {
+    fn larger_steps_back_wait_until_the_last_stamp_has_passed() {
         let mut world = World::at(START);
         world.stamp();
         world.step(-60_000);
@@ -230,7 +229,7 @@ mod tests {
             waited += 1;
             world.pass(15_000);
         }
-        // At -60, -45, -30 and -15 s; at 0 it is one past the last.
+        // At -60, -45, -30 and -15 s. At 0 s the stamp is a millisecond after the last one.
         assert_eq!(waited, 4);
         assert_eq!(world.stamper.counts(), StampCounts { waited: 4, restamped: 1, ..StampCounts::default() });
         world.pass(15_000);
@@ -238,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_put_right_from_a_far_future_is_believed_after_it_settled() {
+    fn a_clock_corrected_from_the_far_future_is_used_after_settling() {
         let mut world = World::at(START + 5 * 365 * 24 * HOUR);
         world.stamp();
         world.step(-5 * 365 * 24 * HOUR);
@@ -253,14 +252,14 @@ mod tests {
     }
 
     #[test]
-    fn a_slip_of_a_day_that_is_mended_at_once_sends_nothing_from_yesterday() {
+    fn a_step_of_a_day_that_is_undone_sends_nothing() {
         let mut world = World::at(START);
         world.stamp();
         world.pass(15_000).step(-24 * HOUR);
         assert_eq!(world.stamp(), Stamp::Wait);
         world.pass(15_000).step(24 * HOUR);
         assert_eq!(world.stamp(), Stamp::At(START + 30_000));
-        // The wait that is over doesn't count for the next one.
+        // A wait that is over does not count for the next one.
         world.pass(50_000);
         world.stamp();
         world.step(-24 * HOUR);
@@ -268,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_set_back_again_and_again_is_not_waited_for_longer_than_the_limit() {
+    fn repeated_steps_back_do_not_extend_the_wait() {
         let mut world = World::at(START);
         world.stamp();
         world.step(-HOUR / 2);

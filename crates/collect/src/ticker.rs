@@ -1,32 +1,30 @@
-//! When the next collection is due.
+//! Decides when the next collection is due.
 //!
-//! Ticks are at multiples of the interval plus an offset that is an instance's own and always the same,
-//! so that ten thousand machines that started together don't push together, and a restart doesn't move
-//! an instance's place.
+//! Ticks are at multiples of the interval plus an offset. The offset depends on the instance only. So ten
+//! thousand machines that started together do not push together, and a restart does not change an instance's
+//! offset.
 
 use std::time::Duration;
 
-/// The shortest interval.
 pub const MIN_INTERVAL: Duration = Duration::from_millis(1);
 
-/// Ticks at `k * interval + offset`, by the monotonic clock.
+/// Ticks at `k * interval + offset` of the monotonic clock.
 #[derive(Debug)]
 pub struct Ticker {
     interval: Duration,
     offset: Duration,
-    /// The tick that was handed out last.
+    /// The last tick that was returned.
     last: Option<Duration>,
     missed: u64,
 }
 
 impl Ticker {
-    /// Ticks every `interval` (at least [`MIN_INTERVAL`]), at the place in it that is `instance`'s own.
+    /// A ticker with an interval of at least [`MIN_INTERVAL`] and the offset of `instance`.
     pub fn new(interval: Duration, instance: &str) -> Self {
         let interval = interval.max(MIN_INTERVAL);
         Ticker { interval, offset: offset(interval, instance), last: None, missed: 0 }
     }
 
-    /// The first tick after `now`.
     pub fn after(&self, now: Duration) -> Duration {
         let interval = self.interval.as_nanos();
         let past = now.as_nanos() + interval - self.offset.as_nanos();
@@ -34,8 +32,8 @@ impl Ticker {
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 
-    /// The tick to wait for. Asked again when the work of the last one is done; those that went by
-    /// meanwhile are skipped and counted.
+    /// The tick to wait for. Call it when the work of the last tick is done. Ticks in the past are skipped
+    /// and counted.
     pub fn wait_for(&mut self, now: Duration) -> Duration {
         let next = match self.last.map(|last| last.saturating_add(self.interval)) {
             Some(next) if now <= next => next,
@@ -51,13 +49,14 @@ impl Ticker {
         next
     }
 
-    /// How many ticks were skipped.
+    /// The number of skipped ticks.
     pub fn missed(&self) -> u64 {
         self.missed
     }
 }
 
-/// A place in the interval, by a hash of the name (FNV-1a, which is easy to keep the same for ever).
+/// An offset within the interval, from a hash of the name. The hash is FNV-1a, because it must never change
+/// and is easy to specify.
 fn offset(interval: Duration, instance: &str) -> Duration {
     let hash = instance.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
@@ -104,11 +103,11 @@ mod tests {
     fn ticks_that_went_by_are_skipped_and_counted() {
         let mut ticker = Ticker::new(INTERVAL, "b");
         let first = ticker.wait_for(ms(0));
-        // The work took three intervals and a bit.
+        // The work took a little more than three intervals.
         let next = ticker.wait_for(first + INTERVAL * 3 + ms(1));
         assert_eq!(next, first + INTERVAL * 4);
         assert_eq!(ticker.missed(), 3);
-        // Work that ends just in time misses nothing.
+        // Work that ends right at the next tick misses none.
         assert_eq!(ticker.wait_for(next + INTERVAL), next + INTERVAL);
         assert_eq!(ticker.missed(), 3);
     }
@@ -124,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interval_of_nothing_is_a_millisecond() {
+    fn an_interval_of_zero_is_a_millisecond() {
         let mut ticker = Ticker::new(Duration::ZERO, "c");
         let first = ticker.wait_for(Duration::ZERO);
         assert_eq!(ticker.wait_for(first), first + MIN_INTERVAL);

@@ -1,9 +1,9 @@
-//! What this crate gives against what node_exporter gives, on the same machine at the same time: names,
-//! labels, types and help texts have to be equal, all of them but those listed here, and values have to
-//! agree. Once on the machine that runs the test, and once on the machine made of files, which has
-//! something for every collector.
+//! Compares the metrics of this crate with those of node_exporter, on the same machine at the same time.
+//! Names, labels, types and help texts must be equal, except those listed here, and values must agree. One
+//! test does this on the real machine, the other one on a machine made of files, which has something for
+//! every collector.
 //!
-//! Without node_exporter the tests say that they are skipped; with `NARTHEX_REQUIRE_PEERS` they fail.
+//! Without node_exporter the tests report that they are skipped; with `NARTHEX_REQUIRE_PEERS` they fail.
 
 mod common;
 
@@ -12,7 +12,7 @@ use common::Page;
 use std::time::{SystemTime, UNIX_EPOCH};
 use support::exporter::NodeExporter;
 
-/// What node_exporter has and this crate hasn't, by the beginning of the name, and why.
+/// Metrics that only node_exporter has, by the beginning of the name, and why.
 const ABSENT: &[(&str, &str)] = &[
     ("go_", "about the Go program itself"),
     ("process_", "about the Go program itself"),
@@ -22,8 +22,8 @@ const ABSENT: &[(&str, &str)] = &[
     ("node_systemd_", "off by default in node_exporter; Debian's package turns it on"),
 ];
 
-/// Collectors that node_exporter runs by default and this crate hasn't: their names in the label
-/// `collector`, and the beginning of their metrics' names.
+/// Collectors that node_exporter runs by default and this crate does not have: their names in the label
+/// `collector`, the beginning of their metrics' names, and why.
 const ABSENT_COLLECTORS: &[(&str, &str, &str)] = &[
     ("bcache", "node_bcache_", "rare"),
     ("bcachefs", "node_bcachefs_", "rare"),
@@ -39,7 +39,7 @@ const ABSENT_COLLECTORS: &[(&str, &str, &str)] = &[
     ("zfs", "node_zfs_", "not yet"),
 ];
 
-/// What this crate has and node_exporter hasn't.
+/// Metrics that only this crate has, and why.
 const MORE: &[(&str, &str)] = &[
     (
         "node_memory_",
@@ -60,7 +60,8 @@ fn now_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }
 
-/// How `ours` differs from `theirs`, in words. `agree` says of a series whether the values do.
+/// The differences between `ours` and `theirs` as messages. `agree` decides whether two values of a series
+/// agree.
 fn differences(ours: &Page, theirs: &Page, agree: impl Fn(&str, f64, f64) -> bool) -> Vec<String> {
     let mut differences = Vec::new();
     for (series, value) in &theirs.samples {
@@ -85,11 +86,11 @@ fn differences(ours: &Page, theirs: &Page, agree: impl Fn(&str, f64, f64) -> boo
     differences
 }
 
-/// node_exporter 1.11 takes the size of an NVMe namespace for logical blocks, and it is in sectors of 512
-/// bytes; the namespace of the test has blocks of 4096.
+/// node_exporter 1.11 treats the size of an NVMe namespace as a number of logical blocks, but it is a number
+/// of sectors of 512 bytes. The namespace in the test has blocks of 4096 bytes.
 ///
-/// And it joins the options of a mount without commas and then looks for `ro` between commas,
-/// so that it finds it only where a mount has no other option.
+/// It also joins the options of a mount without commas and then looks for `ro` between commas. So it finds
+/// `ro` only if a mount has no other option.
 fn is_their_mistake(series: &str, own: f64, theirs: f64) -> bool {
     let of_nvme = ["node_nvme_namespace_size_bytes{", "node_nvme_namespace_capacity_bytes{"];
     (of_nvme.iter().any(|start| series.starts_with(start)) && theirs == 8.0 * own)
@@ -112,7 +113,7 @@ fn the_same_metrics_on_the_machine_that_runs_the_test() {
     let mut host = Host::new(HostOptions { collectors: CollectorSet::all(), ..HostOptions::default() });
     let mut collect = || without_rotation(common::parse(&common::render(&host.collect(now_ms()))));
 
-    // A process, an interface or a mount may come or go between two looks; a real difference stays.
+    // A process, an interface or a mount may come or go between two collections. A real difference stays.
     let mut found = Vec::new();
     for _ in 0..5 {
         let before = collect();
@@ -122,7 +123,7 @@ fn the_same_metrics_on_the_machine_that_runs_the_test() {
             let before = before.samples.get(series).copied().unwrap_or(after);
             lies_between(series, before, theirs, after)
         });
-        // How many processes sleep at a moment is up to the moment.
+        // The number of sleeping processes changes all the time.
         found.retain(|difference| !difference.contains("node_processes_") || !difference.contains("state{"));
         if found.is_empty() {
             let both = theirs.samples.keys().filter(|series| after.samples.contains_key(*series)).count();
@@ -133,24 +134,25 @@ fn the_same_metrics_on_the_machine_that_runs_the_test() {
     panic!("{} differences:\n{}", found.len(), found.join("\n"));
 }
 
-/// Whether a disk turns: node_exporter says 0 where any of the thirty files it reads beside that one is
-/// missing, as some are on new kernels.
+/// Removes the label that says whether a disk rotates. node_exporter reports 0 if any of the thirty files
+/// that it reads besides that one is missing, as some are on new kernels.
 fn without_rotation(mut page: Page) -> Page {
     let unknown = |series: String| series.replace(",rotational=\"1\"", "").replace(",rotational=\"0\"", "");
     page.samples = page.samples.into_iter().map(|(series, value)| (unknown(series), value)).collect();
     page
 }
 
-/// Whether node_exporter's value fits between ours from before and after it, with some room where the
-/// value may have gone up and down meanwhile.
+/// Returns true if node_exporter's value is between ours from before and after it. There is a tolerance for
+/// values that may have gone up and down meanwhile.
 fn lies_between(series: &str, before: f64, theirs: f64, after: f64) -> bool {
-    // How long a collector took is its own.
+    // The duration of a collector differs.
     if series.starts_with("node_scrape_collector_duration_seconds") || (before == theirs && theirs == after) {
         return true;
     }
-    // It has a memory of its own of the highest value of each of these, which go back now and then.
+    // node_exporter has its own memory of the highest value of each of these counters, which go back at
+    // times.
     let clumsy = series.starts_with("node_cpu_");
-    // In whole blocks, pages and sockets, which come and go: right is what is about as large.
+    // Blocks, pages and sockets come and go, so the value only has to be similar.
     let lively = [
         "node_memory_",
         "node_filesystem_avail_bytes",
@@ -199,7 +201,7 @@ fn the_same_metrics_on_a_machine_made_of_files() {
             &format!("--path.rootfs={}", root.display()),
             &format!("--path.udev.data={}", below("run/udev/data")),
             "--collector.processes",
-            // They would ask the kernel that runs.
+            // These read the running kernel instead of the files.
             "--no-collector.netdev.netlink",
             "--no-collector.arp.netlink",
             "--no-collector.uname",
@@ -225,7 +227,7 @@ fn the_same_metrics_on_a_machine_made_of_files() {
             near(1e-9 * own.abs())
         }
     });
-    // Which it reads over netlink only.
+    // node_exporter reads this metric over netlink only.
     let netlink = "node_exporter has not: node_network_receive_nohandler_total{";
     let found: Vec<String> =
         found.into_iter().filter(|difference| !difference.starts_with(netlink)).collect();

@@ -1,8 +1,8 @@
-//! Each collector on a machine made of files, against exactly what it should give.
+//! Each collector on a machine made of files, compared with the exact expected result.
 //!
-//! `fixtures/expected.txt` was held against node_exporter on the same files (see
-//! `against_node_exporter.rs`). To write it anew after a change that is meant:
-//! `NARTHEX_BLESS=1 cargo test -p collect --test fixtures`, and read the difference.
+//! `fixtures/expected.txt` was compared with node_exporter on the same files (see
+//! `against_node_exporter.rs`). To write it again after an intended change, run `NARTHEX_BLESS=1 cargo test
+//! -p collect --test fixtures` and read the difference.
 
 mod common;
 
@@ -14,13 +14,13 @@ use std::path::Path;
 
 const NOW_MS: i64 = 1_793_600_000_123;
 
-/// Collectors that ask the kernel instead of reading files, so that no files change them.
+/// Collectors that read the kernel instead of files, so that the files do not affect them.
 const NOT_OF_FILES: [Collector; 2] = [Collector::Uname, Collector::Timex];
 
 fn collect(root: &Path, collector: Collector) -> String {
     let collectors = CollectorSet::from_iter([collector]);
     let mut families = Host::new(HostOptions { root: root.to_path_buf(), collectors }).collect(NOW_MS);
-    // Whatever file system the test runs on.
+    // The sizes depend on the file system that the test runs on.
     const SIZES: [&str; 5] = [
         "node_filesystem_size_bytes",
         "node_filesystem_free_bytes",
@@ -39,7 +39,7 @@ fn collect(root: &Path, collector: Collector) -> String {
 }
 
 #[test]
-fn every_collector_gives_exactly_what_the_files_say() {
+fn every_collector_returns_exactly_the_expected_metrics() {
     let machine = common::machine();
     let collectors = Collector::ALL.iter().filter(|collector| !NOT_OF_FILES.contains(collector));
     let given: Vec<(Collector, String)> =
@@ -75,7 +75,7 @@ fn a_machine_without_any_file_fails_collectors_and_nothing_else() {
         for collector in Collector::ALL {
             let success =
                 page.samples[&format!("node_scrape_collector_success{{collector=\"{collector}\"}}")];
-            // These ask the kernel, or have nothing to tell without failing.
+            // These read the kernel, or have no metrics without failing.
             let without_files = NOT_OF_FILES.contains(collector)
                 || matches!(
                     collector,
@@ -92,7 +92,7 @@ fn a_machine_without_any_file_fails_collectors_and_nothing_else() {
 }
 
 #[test]
-fn one_odd_file_fails_one_collector() {
+fn one_malformed_file_fails_one_collector() {
     let machine = common::machine();
     fs::write(machine.path().join("proc/loadavg"), "what load?\n").unwrap();
     let options = HostOptions {

@@ -11,7 +11,7 @@ const ENTRIES: Def = gauge("node_arp_entries", "ARP entries by device");
 pub(super) fn collect(context: &mut Context<'_>, out: &mut Out) -> Outcome {
     let mut entries: BTreeMap<String, u64> = BTreeMap::new();
     context.source.each_line("proc/net/arp", |line| {
-        // The heading has blanks within its columns, and so no device that is one.
+        // The heading has spaces within its column names, so its sixth word is no device.
         let Some(device) = line.split_ascii_whitespace().nth(5).filter(|_| !line.starts_with("IP address"))
         else {
             return ControlFlow::Continue(());

@@ -1,4 +1,4 @@
-//! `bonding`: of how many interfaces a bond consists, and how many of them are up.
+//! `bonding`: the number of interfaces of a bond, and how many of them are up.
 
 use super::{Context, Outcome};
 use crate::out::{Def, Out, gauge};
@@ -17,7 +17,7 @@ pub(super) fn collect(context: &mut Context<'_>, out: &mut Out) -> Outcome {
         let slaves = source.value(&format!("{NET}/{master}/bonding/slaves"))?.to_owned();
         let (mut count, mut active) = (0_u32, 0_u32);
         for slave in slaves.split_ascii_whitespace() {
-            // Old kernels say slave_ instead of lower_.
+            // Old kernels use slave_ instead of lower_.
             let state = ["lower", "slave"].iter().find_map(|prefix| {
                 source.text_if_any(&format!("{NET}/{master}/{prefix}_{slave}/bonding_slave/mii_status"))
             });

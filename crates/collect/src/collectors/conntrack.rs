@@ -1,4 +1,4 @@
-//! `conntrack`: the table of tracked connections. How full it is, and what happened to its entries.
+//! `conntrack`: the table of tracked connections: its size, its limit, and counters of its entries.
 
 use super::{Context, Outcome};
 use crate::error::CollectError;
@@ -8,7 +8,7 @@ const ENTRIES: Def =
     gauge("node_nf_conntrack_entries", "Number of currently allocated flow entries for connection tracking.");
 const LIMIT: Def = gauge("node_nf_conntrack_entries_limit", "Maximum size of connection tracking table.");
 
-/// Columns by their heading.
+/// Columns by their headings.
 const COLUMNS: [(&str, Def); 8] = [
     ("found", gauge("node_nf_conntrack_stat_found", "Number of searched entries which were successful.")),
     ("invalid", gauge("node_nf_conntrack_stat_invalid", "Number of packets seen which can not be tracked.")),
@@ -47,7 +47,7 @@ const COLUMNS: [(&str, Def); 8] = [
 
 pub(super) fn collect(context: &mut Context<'_>, out: &mut Out) -> Outcome {
     const FILE: &str = "proc/net/stat/nf_conntrack";
-    // Missing where the module isn't loaded.
+    // The files do not exist if the kernel module is not loaded.
     let entries = context.source.number("proc/sys/net/netfilter/nf_conntrack_count")?;
     out.single(ENTRIES, entries);
     let limit = context.source.number("proc/sys/net/netfilter/nf_conntrack_max")?;
@@ -57,7 +57,7 @@ pub(super) fn collect(context: &mut Context<'_>, out: &mut Out) -> Outcome {
     let mut lines = text.lines();
     let headings: Vec<&str> = lines.next().unwrap_or_default().split_ascii_whitespace().collect();
     let mut sums = [0_u64; COLUMNS.len()];
-    // A line for each processor, in hexadecimal.
+    // One line for each processor, with hexadecimal numbers.
     for line in lines {
         for (heading, field) in headings.iter().zip(line.split_ascii_whitespace()) {
             let Some(index) = COLUMNS.iter().position(|(name, _)| name == heading) else { continue };

@@ -1,4 +1,4 @@
-//! `cpu`: processor time by mode, from `/proc/stat`; throttling, isolation and which are online, from
+//! `cpu`: processor time by mode, from `/proc/stat`. Throttling, isolation and online processors, from
 //! `/sys/devices/system/cpu`.
 
 use super::{Context, Outcome};
@@ -7,17 +7,18 @@ use crate::out::{Def, Out, counter, gauge};
 use crate::source::{MAX_CPUS, Source};
 use std::collections::BTreeMap;
 
-/// Ticks a second in `/proc/stat` (USER_HZ), 100 on every architecture that is left.
+/// Ticks per second in `/proc/stat` (USER_HZ): 100 on every architecture that Linux still supports.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// The columns of a processor's line. The last two are contained in the first two.
+/// The columns of a processor's line. The two columns of guests, which come last, are also counted in `user`
+/// and `nice`.
 const MODES: [&str; 8] = ["user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal"];
 const GUEST_MODES: [&str; 2] = ["user", "nice"];
 const COLUMNS: usize = MODES.len() + GUEST_MODES.len();
 const IDLE: usize = 3;
 
-/// When idle time goes back by this many ticks, the processor was taken out and put in again and its
-/// counters begin anew. Smaller steps back are the kernel's imprecision.
+/// If idle time goes back by this many ticks, the processor was removed and added again, and its counters
+/// restarted. Smaller steps back come from the kernel's imprecision.
 const RESET_TICKS: u64 = 300;
 
 const SECONDS: Def = counter("node_cpu_seconds_total", "Seconds the CPUs spent in each mode.");
@@ -35,7 +36,7 @@ const PACKAGE_THROTTLES: Def =
 
 const SYS_CPU: &str = "sys/devices/system/cpu";
 
-/// The highest value seen of each counter: some (iowait) go back now and then, which a rate would take
+/// The highest value seen of each counter. Some counters (iowait) go back at times, which a rate would take
 /// for a restart.
 #[derive(Debug, Default)]
 pub(super) struct Held {
@@ -69,7 +70,7 @@ fn time_by_mode(context: &mut Context<'_>, out: &mut Out) -> Outcome {
     for line in context.source.read(FILE)?.lines() {
         let Some(rest) = line.strip_prefix("cpu") else { continue };
         let mut fields = rest.split_ascii_whitespace();
-        // The sum over all has a blank here.
+        // The line with the sum of all processors has a space here.
         let Some(cpu) = rest.split(' ').next().filter(|number| !number.is_empty()) else { continue };
         let cpu = cpu.parse().map_err(|_| CollectError::malformed(FILE, "a processor's number", line))?;
         fields.next();
@@ -118,7 +119,7 @@ fn isolated(source: &mut Source, out: &mut Out) -> Outcome {
     Ok(())
 }
 
-/// The numbers of a list like `1,3-5`. Nothing where it is something else or absurdly long.
+/// The numbers of a list like `1,3-5`. Returns `None` for any other text, or if the list is too long.
 pub(super) fn cpu_list(text: &str) -> Option<Vec<u32>> {
     let mut numbers = Vec::new();
     for part in text.split(',').filter(|part| !part.is_empty()) {
@@ -135,7 +136,7 @@ pub(super) fn cpu_list(text: &str) -> Option<Vec<u32>> {
     Some(numbers)
 }
 
-/// The directories `cpu0`, `cpu1`, ... as numbers, in order; those offline too.
+/// The numbers of the directories `cpu0`, `cpu1`, ..., in order, including offline processors.
 pub(super) fn directories(source: &mut Source) -> Result<Vec<u32>, CollectError> {
     let number = |name: &str| name.strip_prefix("cpu").and_then(|number| number.parse::<u32>().ok());
     let names = source.list_limited(SYS_CPU, MAX_CPUS, |name| number(name).is_some())?;
@@ -144,20 +145,20 @@ pub(super) fn directories(source: &mut Source) -> Result<Vec<u32>, CollectError>
     Ok(numbers)
 }
 
-/// Throttling, once for each core and package: hyperthreads share the counter.
+/// Throttling, once for each core and package, because hyperthreads share the counter.
 fn throttles(source: &mut Source, out: &mut Out) -> Outcome {
     let mut cores: BTreeMap<(u64, u64), f64> = BTreeMap::new();
     let mut packages: BTreeMap<u64, f64> = BTreeMap::new();
     for cpu in directories(source)? {
         let directory = format!("{SYS_CPU}/cpu{cpu}/thermal_throttle");
-        // Virtual machines and most that is not x86 have none.
+        // Virtual machines and most architectures other than x86 do not have this folder.
         if !source.is_directory(&directory) {
             continue;
         }
         let package = source.number_if_any(&format!("{SYS_CPU}/cpu{cpu}/topology/physical_package_id"));
         let core = source.number_if_any(&format!("{SYS_CPU}/cpu{cpu}/topology/core_id"));
         let (Some(package), Some(core)) = (package, core) else { continue };
-        // A machine without topology has package -1.
+        // A machine without topology has the package -1.
         if package < 0.0 || core < 0.0 {
             continue;
         }
@@ -184,8 +185,8 @@ fn throttles(source: &mut Source, out: &mut Out) -> Outcome {
     Ok(())
 }
 
-/// Which processors are online. Told only where the first one can be taken offline too (as node_exporter
-/// does): elsewhere `node_cpu_seconds_total` says the same.
+/// The online processors. Like node_exporter, this adds the metric only if the first processor can be taken
+/// offline. Otherwise `node_cpu_seconds_total` has the same information.
 fn online(source: &mut Source, out: &mut Out) -> Outcome {
     let Ok(first) = source.value(&format!("{SYS_CPU}/cpu0/online")) else { return Ok(()) };
     let _ = first;
@@ -202,7 +203,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_counter_that_goes_back_a_little_is_held() {
+    fn a_counter_that_goes_back_a_little_keeps_its_value() {
         let mut held = Held::default();
         held.advance(0, [10, 0, 5, 1000, 50, 0, 0, 0, 0, 0]);
         held.advance(0, [11, 0, 5, 990, 40, 0, 0, 0, 0, 0]);
@@ -210,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_processor_that_was_taken_out_begins_anew() {
+    fn a_processor_that_was_removed_restarts_its_counters() {
         let mut held = Held::default();
         held.advance(0, [10, 0, 5, 1000, 50, 0, 0, 0, 0, 0]);
         held.advance(0, [1, 0, 1, 700, 3, 0, 0, 0, 0, 0]);

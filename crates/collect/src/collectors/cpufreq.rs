@@ -1,10 +1,10 @@
-//! `cpufreq`: at which frequency each processor runs and may run, and who decides.
+//! `cpufreq`: the current and the possible frequencies of each processor, and its governor.
 
 use super::{Context, Outcome, cpu};
 use crate::out::{Def, Out, gauge};
 use crate::source::parse_number;
 
-/// Files of a processor's `cpufreq` directory, in kilohertz.
+/// Files of a processor's `cpufreq` folder. Their unit is kilohertz.
 const FREQUENCIES: [(&str, Def); 6] = [
     ("cpuinfo_cur_freq", gauge("node_cpu_frequency_hertz", "Current CPU thread frequency in hertz.")),
     ("cpuinfo_min_freq", gauge("node_cpu_frequency_min_hertz", "Minimum CPU thread frequency in hertz.")),

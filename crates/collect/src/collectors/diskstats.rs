@@ -1,18 +1,18 @@
-//! `diskstats`: operations, bytes and time of block devices, from `/proc/diskstats`; what they are, from
-//! `/sys/block` and udev's database.
+//! `diskstats`: operations, bytes and time of block devices, from `/proc/diskstats`. Properties of the
+//! devices, from `/sys/block` and udev's database.
 
 use super::{Context, Outcome};
 use crate::error::CollectError;
 use crate::out::{Def, Out, counter, gauge};
 use crate::source::{MAX_DEVICES, Source, parse_number};
 
-/// The kernel counts sectors of 512 bytes, whatever the device's own are.
+/// The kernel counts sectors of 512 bytes, even if the device has another sector size.
 const SECTOR_BYTES: f64 = 512.0;
 const SECONDS_PER_MILLI: f64 = 0.001;
 
 const INFO: Def = gauge("node_disk_info", "Info of /sys/block/<block_device>.");
 
-/// The columns after major, minor and name, and what one is worth. Old kernels have the first eleven;
+/// The columns after major, minor and name, and the unit of each. Old kernels have the first eleven. Linux
 /// 4.18 added discards, 5.5 flushes.
 const COLUMNS: [(Def, f64); 17] = [
     (counter("node_disk_reads_completed_total", "The total number of reads completed successfully."), 1.0),
@@ -100,7 +100,7 @@ pub(super) fn collect(context: &mut Context<'_>, out: &mut Out) -> Outcome {
     let first = out.open_all(&COLUMNS.map(|(def, _)| def));
     for device in &devices {
         for (index, (value, (_, unit))) in device.columns.iter().zip(COLUMNS).enumerate() {
-            // Divided rather than multiplied by a thousandth, which is not exact.
+            // A division is exact here; 0.001 has no exact floating-point value.
             let value = if unit == SECONDS_PER_MILLI { value / 1000.0 } else { value * unit };
             out.push(first.plus(index), &[("device", &device.name)], value);
         }
@@ -124,7 +124,7 @@ pub(super) fn collect(context: &mut Context<'_>, out: &mut Out) -> Outcome {
                 ("model", udev.get("ID_MODEL")),
                 ("serial", udev.first_of(&["SCSI_IDENT_SERIAL", "ID_SERIAL_SHORT", "ID_SERIAL"])),
                 ("revision", udev.get("ID_REVISION")),
-                // A partition has no queue of its own.
+                // A partition has no queue of its own, and so no such file.
                 ("rotational", rotational.as_deref().unwrap_or("0")),
             ],
             1.0,
@@ -198,7 +198,7 @@ fn devices(source: &mut Source) -> Result<Vec<Device>, CollectError> {
     Ok(devices)
 }
 
-/// node_exporter's default, `^(z?ram|loop|fd|(h|s|v|xv)d[a-z]|nvme\d+n\d+p)\d+$`: memory, loop and floppy
+/// node_exporter's default, `^(z?ram|loop|fd|(h|s|v|xv)d[a-z]|nvme\d+n\d+p)\d+$`: RAM, loop and floppy
 /// devices, and partitions.
 fn is_excluded(name: &str) -> bool {
     let stem = name.trim_end_matches(|c: char| c.is_ascii_digit());
@@ -221,7 +221,7 @@ fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// What udev found out about a device: lines `E:KEY=VALUE`.
+/// udev's properties of a device: lines `E:KEY=VALUE`.
 struct Udev(Vec<(String, String)>);
 
 impl Udev {

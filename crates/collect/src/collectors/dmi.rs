@@ -1,5 +1,5 @@
-//! `dmi`: what the machine's firmware calls itself. Serial numbers can be read by root only; what can't
-//! be read is left out.
+//! `dmi`: the names of the machine and its parts from the firmware. Only root can read serial numbers; files
+//! that can't be read are left out.
 
 use super::{Context, Outcome};
 use crate::error::CollectError;

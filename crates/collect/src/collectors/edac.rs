@@ -1,4 +1,4 @@
-//! `edac`: memory errors that were corrected, and that couldn't be.
+//! `edac`: corrected and uncorrected memory errors.
 
 use super::{Context, Outcome};
 use crate::out::{Def, Out, counter};
@@ -22,7 +22,7 @@ pub(super) fn collect(context: &mut Context<'_>, out: &mut Out) -> Outcome {
     };
     let controllers = match source.list(CONTROLLERS, |name| numbered(name, "mc")) {
         Ok(controllers) => controllers,
-        // Without such memory there is nothing to tell, which is no failure.
+        // A machine without such memory has no metrics here, which is no failure.
         Err(error) if error.is_missing() => return Ok(()),
         Err(error) => return Err(error),
     };

@@ -1,4 +1,4 @@
-//! `filefd`: how many files are open in the whole system, and how many may be.
+//! `filefd`: the number of open files in the whole system, and its limit.
 
 use super::{Context, Outcome};
 use crate::error::CollectError;
@@ -11,7 +11,7 @@ pub(super) fn collect(context: &mut Context<'_>, out: &mut Out) -> Outcome {
     const FILE: &str = "proc/sys/fs/file-nr";
     let text = context.source.value(FILE)?;
     let numbers: Vec<f64> = text.split_ascii_whitespace().map_while(|field| field.parse().ok()).collect();
-    // The second has been 0 since Linux 2.6.
+    // The second number has been 0 since Linux 2.6.
     let [allocated, _, maximum] = numbers[..] else {
         return Err(CollectError::malformed(FILE, "three numbers", text));
     };

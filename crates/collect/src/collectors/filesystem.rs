@@ -1,4 +1,4 @@
-//! `filesystem`: size and use of what is mounted.
+//! `filesystem`: size and use of the mounted file systems.
 
 use super::mounts::{self, Mount};
 use super::statfs::Answer;
@@ -27,13 +27,13 @@ const PURGEABLE: Def = gauge(
 );
 const MOUNT_INFO: Def = gauge("node_filesystem_mount_info", "Filesystem mount information.");
 
-/// What the label `device_error` says of a mount that doesn't answer; node_exporter's words.
+/// The label `device_error` of a mount that does not answer, as in node_exporter.
 const STUCK: &str = "mountpoint timeout";
 
 pub(super) fn collect(context: &mut Context<'_>, out: &mut Out) -> Outcome {
     let mut mounts = mounts::read(context.source)?;
     mounts.retain(|mount| !is_excluded_mount(&mount.mountpoint) && !is_excluded_type(&mount.fstype));
-    // What is mounted twice in the same place is one series.
+    // Several mounts of the same device at the same place are one series.
     let mut seen = HashSet::new();
     mounts
         .retain(|mount| seen.insert((mount.device.clone(), mount.mountpoint.clone(), mount.fstype.clone())));
@@ -88,7 +88,7 @@ pub(super) fn collect(context: &mut Context<'_>, out: &mut Out) -> Outcome {
     Ok(())
 }
 
-/// The system's words without the number, in lower case, as Go writes them: `permission denied`.
+/// The error text of the system in lower case and without the number, as Go writes it: `permission denied`.
 fn describe(error: &io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or_default().to_lowercase()

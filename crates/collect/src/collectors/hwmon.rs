@@ -1,7 +1,7 @@
 //! `hwmon`: sensors of hardware monitoring chips: temperatures, fans, voltages, currents, power.
 //!
-//! A chip's directory has files `TYPE` `NUMBER` `_ELEMENT`, such as `temp1_input` and `temp1_crit`. The
-//! kernel's numbers are in thousandths and millionths; the metrics are in base units.
+//! A chip's folder has files `TYPE` `NUMBER` `_ELEMENT`, such as `temp1_input` and `temp1_crit`. The kernel's
+//! units are thousandths and millionths; the metrics are in base units.
 
 use super::{Context, Outcome};
 use crate::out::Out;
@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 const CHIPS: &str = "sys/class/hwmon";
 
-/// What sensors there are.
+/// The types of sensors.
 const TYPES: [&str; 14] = [
     "vrm",
     "beep_enable",
@@ -32,7 +32,7 @@ const TYPES: [&str; 14] = [
 const MILLI: f64 = 0.001;
 const MICRO: f64 = 1e6;
 
-/// A sensor's elements and their values, by (type, number).
+/// The elements of the sensors and their values, by type and number.
 type Sensors = BTreeMap<(String, u32), BTreeMap<String, String>>;
 
 pub(super) fn collect(context: &mut Context<'_>, out: &mut Out) -> Outcome {
@@ -55,7 +55,8 @@ pub(super) fn collect(context: &mut Context<'_>, out: &mut Out) -> Outcome {
 fn one_chip(source: &mut Source, directory: &str, path: &str, metrics: &mut Metrics<'_>) -> Outcome {
     let name = source.text_if_any(&format!("{path}/name")).map(|name| clean(&name));
     let name = name.filter(|name| !name.is_empty());
-    // The number of a chip depends on the order of loading; where its device stands does not.
+    // The number of a chip depends on the order in which drivers were loaded. The location of its device does
+    // not.
     let chip = device_name(source, path).or_else(|| name.clone()).unwrap_or_else(|| clean(directory));
     let mut sensors = Sensors::new();
     read_sensors(source, path, &mut sensors)?;
@@ -92,7 +93,7 @@ fn device_name(source: &Source, path: &str) -> Option<String> {
 fn read_sensors(source: &mut Source, path: &str, sensors: &mut Sensors) -> Outcome {
     for file in source.list(path, |file| explode(file).is_some())? {
         let Some((kind, number, element)) = explode(&file) else { continue };
-        // Some drivers have files that can't be read just now.
+        // Some drivers have files that can't be read at times.
         let Ok(value) = source.value(&format!("{path}/{file}")) else { continue };
         let sensor = sensors.entry((kind.to_owned(), number)).or_default();
         sensor.insert(element.to_owned(), value.to_owned());
@@ -100,7 +101,7 @@ fn read_sensors(source: &mut Source, path: &str, sensors: &mut Sensors) -> Outco
     Ok(())
 }
 
-/// `temp1_crit_alarm` is `temp`, 1, `crit_alarm`. A number that isn't there is 0.
+/// Splits `temp1_crit_alarm` into `temp`, 1 and `crit_alarm`. A missing number is 0.
 fn explode(file: &str) -> Option<(&str, u32, &str)> {
     let kind = TYPES.iter().copied().filter(|kind| file.starts_with(kind)).find(|kind| {
         let rest = file.get(kind.len()..).unwrap_or_default();
@@ -146,7 +147,7 @@ fn one_sensor(
     }
     for (element, value) in elements.iter().filter(|(element, _)| *element != "label") {
         let Ok(value) = value.parse::<f64>() else { continue };
-        // The input is the value itself, unless there is one without a name too.
+        // `input` is the value of the sensor itself, unless there is also an element without a name.
         let suffix = match element.as_str() {
             "input" if whole.is_none() => String::new(),
             "" => String::new(),
@@ -154,7 +155,7 @@ fn one_sensor(
         };
         let name = format!("node_hwmon_{kind}{suffix}");
         if kind == "freq" && element == "input" {
-            // Graphics clocks are told apart by their label.
+            // Graphics clocks differ in their label.
             if let Some(label) = elements.get("label") {
                 let labels = [("chip", chip), ("sensor", &clean(label))];
                 let help = "Hardware monitor for GPU frequency in MHz";
@@ -212,7 +213,8 @@ fn describe(kind: &str, element: &str, value: f64) -> (&'static str, String, f64
     }
 }
 
-/// A name of letters, digits, colons and underscores, in lower case.
+/// A name in lower case, in which all characters other than letters, digits, colons and underscores are
+/// underscores.
 fn clean(name: &str) -> String {
     let replace = |c: char| match c.to_ascii_lowercase() {
         c if c.is_ascii_alphanumeric() || matches!(c, ':' | '_') => c,
@@ -222,7 +224,7 @@ fn clean(name: &str) -> String {
     replaced.trim_matches('_').to_owned()
 }
 
-/// Families by name, since which there are depends on the sensors.
+/// Families by name. The names depend on the sensors of the machine.
 struct Metrics<'a> {
     out: &'a mut Out,
     since: crate::out::Mark,

@@ -1,4 +1,4 @@
-//! `kernel_hung`: tasks that were found hanging (Linux 6.13).
+//! `kernel_hung`: tasks that the kernel found hanging (since Linux 6.13).
 
 use super::{Context, Outcome};
 use crate::out::{Def, Out, counter};

@@ -21,7 +21,7 @@ const DEGRADED: Def = gauge("node_md_degraded", "Number of degraded disks on dev
 
 const BLOCK_DEVICES: &str = "sys/block";
 
-/// Levels with redundancy: only these have a file that counts the disks that are missing.
+/// Levels with redundancy. Only these have a file with the number of missing disks.
 const REDUNDANT_LEVELS: [&str; 5] = ["raid1", "raid4", "raid5", "raid6", "raid10"];
 
 const STATES: [&str; 5] = ["active", "inactive", "recovering", "resync", "check"];
@@ -62,8 +62,8 @@ pub(super) fn collect(context: &mut Context<'_>, out: &mut Out) -> Outcome {
     collect_devices(context.source, out)
 }
 
-/// What sysfs says of each array. A file that is missing belongs to an array that is being assembled or
-/// stopped; then only that metric is left out.
+/// The metrics of each array from sysfs. If a file is missing, the array is being assembled or stopped; then
+/// only that metric is left out.
 fn collect_devices(source: &mut Source, out: &mut Out) -> Outcome {
     let devices = match source.list(BLOCK_DEVICES, |name| name.starts_with("md")) {
         Err(error) if error.is_missing() => return Ok(()),
@@ -92,8 +92,8 @@ fn collect_devices(source: &mut Source, out: &mut Out) -> Outcome {
     Ok(())
 }
 
-/// A number of disks; nothing where the file is missing or empty. While the number of disks changes, the kernel
-/// adds the old one: `4 (3)`.
+/// A number of disks. Returns `None` if the file is missing or empty. While the number of disks changes, the
+/// kernel appends the old one: `4 (3)`.
 fn disks(source: &mut Source, path: &str) -> Result<Option<f64>, CollectError> {
     let text = match source.value(path) {
         Err(error) if error.is_missing() => return Ok(None),
@@ -140,18 +140,18 @@ fn device(line: &str) -> Option<Array> {
             array.active += 1;
         }
     }
-    // Without redundancy there is no [8/7] to say otherwise.
+    // An array without redundancy has no [8/7] with other numbers.
     array.required = array.active;
     Some(array)
 }
 
-/// A line below it: blocks, progress, or another (bitmap), which says nothing here. Nothing where one of
-/// the first two is odd.
+/// A line below the first one: blocks, progress, or another (bitmap), which is ignored. Returns `None` if the
+/// format of blocks or progress is unknown.
 fn detail(array: &mut Array, line: &str) -> Option<()> {
     if let Some((blocks, rest)) = line.split_once(" blocks") {
         array.blocks = blocks.trim().parse().ok()?;
         array.synced = array.blocks;
-        // One that doesn't run has no disks at work, whatever it had.
+        // An inactive array has no active disks.
         if array.state == "inactive" {
             (array.required, array.active) = (0, 0);
             return Some(());
@@ -217,13 +217,13 @@ mod tests {
     }
 
     #[test]
-    fn an_array_that_does_not_run_has_no_disks_at_work() {
+    fn an_inactive_array_has_no_active_disks() {
         let array = one("md4 : inactive raid1 sda3[0](F) sdb3[1](S)\n      4883648 blocks [2/2] [UU]\n");
         assert_eq!((array.state, array.active, array.required), ("inactive", 0, 0));
         assert_eq!((array.failed, array.spare, array.blocks), (1, 1, 4_883_648));
     }
 
-    /// What sysfs gives for one array with these files.
+    /// The metrics of one array whose sysfs folder has these files.
     fn device_metrics(files: &[(&str, &str)]) -> Result<Vec<(String, f64)>, CollectError> {
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join("sys/block/md0/md");
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_odd_is_refused() {
+    fn malformed_values_are_refused() {
         for text in ["md1\n", "md1 : active raid1 sda[0]\n   many blocks\n", "md1 : active\n  resync = x\n"] {
             assert!(parse("proc/mdstat", text).is_err(), "{text}");
         }

@@ -14,7 +14,7 @@ pub(super) fn collect(context: &mut Context<'_>, out: &mut Out) -> Outcome {
             value.parse().map_err(|_| CollectError::malformed(FILE, "a key and a number", line))?;
         let mut key = metric_name(key);
         let value = match fields.next() {
-            // It says kB and means KiB.
+            // The file says kB, but the unit is KiB.
             Some("kB") => {
                 key.push_str("_bytes");
                 value * 1024.0

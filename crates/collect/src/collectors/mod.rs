@@ -1,7 +1,7 @@
-//! One module for each collector: what it reads, and the families it makes of it.
+//! One module for each collector: the files that it reads, and the families that it makes of them.
 //!
-//! Names, help texts, types and units are node_exporter's, since dashboards and alerts are written for
-//! them; `tests/against_node_exporter.rs` holds them against the original.
+//! Names, help texts, types and units are those of node_exporter, because dashboards and alerts are written
+//! for them. `tests/against_node_exporter.rs` compares them with node_exporter itself.
 
 mod arp;
 mod bonding;
@@ -51,16 +51,16 @@ use crate::error::CollectError;
 use crate::out::Out;
 use crate::source::Source;
 
-/// What a collector works with.
+/// The arguments of a collector.
 #[derive(Debug)]
 pub(crate) struct Context<'a> {
     pub(crate) source: &'a mut Source,
     pub(crate) memory: &'a mut Memory,
-    /// The wall clock, milliseconds since 1970.
+    /// The wall clock in milliseconds since 1970.
     pub(crate) now_ms: i64,
 }
 
-/// What collectors keep from one collection to the next.
+/// The state that collectors keep from one collection to the next.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
     cpu: cpu::Held,
@@ -69,7 +69,7 @@ pub(crate) struct Memory {
 
 type Outcome = Result<(), CollectError>;
 
-/// Runs one collector. What it pushed before a failure stays.
+/// Runs one collector. Metrics that it added before a failure are kept.
 pub(crate) fn run(collector: Collector, context: &mut Context<'_>, out: &mut Out) -> Outcome {
     match collector {
         Collector::Cpu => cpu::collect(context, out),

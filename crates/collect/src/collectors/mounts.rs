@@ -1,4 +1,4 @@
-//! What is mounted: `/proc/PID/mountinfo`.
+//! Mounted file systems, from `/proc/PID/mountinfo`.
 //!
 //! ```text
 //! 36 35 98:0 /mnt1 /mnt/with\040space rw,noatime master:1 - ext3 /dev/root rw,errors=continue
@@ -23,9 +23,9 @@ use std::path::PathBuf;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Mount {
     pub(super) device: String,
-    /// The mount point as it is.
+    /// The mount point in bytes as the kernel has it.
     pub(super) path: PathBuf,
-    /// The mount point for a label.
+    /// The mount point as a label value.
     pub(super) mountpoint: String,
     pub(super) fstype: String,
     pub(super) major: String,
@@ -33,7 +33,8 @@ pub(super) struct Mount {
     pub(super) read_only: bool,
 }
 
-/// The mounts of the first process, which sees the whole machine; where it is hidden, our own.
+/// The mounts of process 1, which sees the whole machine. If its file can't be read, the mounts of this
+/// process.
 pub(super) fn read(source: &mut Source) -> Result<Vec<Mount>, CollectError> {
     const FIRST: &str = "proc/1/mountinfo";
     const OWN: &str = "proc/self/mountinfo";
@@ -119,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn read_only_is_said_by_the_mount_or_by_the_file_system() {
+    fn read_only_is_an_option_of_mount_or_file_system() {
         assert!(parse(b"1 2 8:1 / / ro - ext4 /dev/sda1 rw").unwrap().read_only);
         assert!(parse(b"1 2 8:1 / / rw - ext4 /dev/sda1 ro,x").unwrap().read_only);
     }
@@ -132,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_short_is_refused() {
+    fn a_truncated_line_is_refused() {
         for line in ["", "1 2", "1 2 8:1 / / rw", "1 2 8:1 / / rw - ext4", "1 2 8 / / rw - ext4 x rw"] {
             assert_eq!(parse(line.as_bytes()), None, "{line}");
         }

@@ -1,4 +1,4 @@
-//! `netclass`: what network interfaces are and how they are set, from `/sys/class/net`.
+//! `netclass`: properties and settings of network interfaces, from `/sys/class/net`.
 
 use super::{Context, Outcome};
 use crate::out::{Def, Out, counter, gauge};
@@ -8,7 +8,7 @@ const UP: Def = gauge("node_network_up", "Value is 1 if operstate is 'up', 0 oth
 const INFO: Def =
     gauge("node_network_info", "Non-numeric data from /sys/class/net/<iface>, value is always 1.");
 
-/// Bytes a second in a megabit a second.
+/// Bytes per second in a megabit per second.
 const MEGABIT: f64 = 1_000_000.0 / 8.0;
 
 macro_rules! property {
@@ -17,8 +17,8 @@ macro_rules! property {
     };
 }
 
-/// Files of an interface's directory and their metrics. Which of them can be read depends on the driver,
-/// and on whether the interface is up.
+/// Files of an interface's folder and their metrics. The driver and the state of the interface decide which
+/// of them can be read.
 const PROPERTIES: [(&str, Def); 17] = [
     property!(gauge "addr_assign_type" "address_assign_type"),
     property!(gauge "carrier" "carrier"),
@@ -39,24 +39,24 @@ const PROPERTIES: [(&str, Def); 17] = [
     property!(gauge "type" "protocol_type"),
 ];
 
-/// The flag that an interface was set up (IFF_UP).
+/// The flag of an interface that is enabled (IFF_UP).
 const IFF_UP: u64 = 1;
 
 pub(super) fn collect(context: &mut Context<'_>, out: &mut Out) -> Outcome {
     let source = &mut *context.source;
-    // Bonding puts a file among the interfaces.
+    // The bonding driver has a file in this folder that is no interface.
     let devices = source.list("sys/class/net", |name| name != "bonding_masters")?;
     let up = out.open(UP);
     let info = out.open(INFO);
     let first = out.open_all(&PROPERTIES.map(|(_, def)| def));
     for device in devices {
-        // It may have gone since they were listed.
+        // The interface may have been removed after the listing.
         let Some(directory) = source.directory(&format!("sys/class/net/{device}")) else { continue };
         let mut flags = None;
         for (index, (file, _)) in PROPERTIES.iter().enumerate() {
             let Some(mut value) = source.value_in(&directory, file).and_then(parse_number) else { continue };
             match *file {
-                // -1 where there is no telling.
+                // The speed is -1 if it is unknown.
                 "speed" => value = (value * MEGABIT).trunc(),
                 "flags" => flags = Some(value as u64),
                 _ => {}

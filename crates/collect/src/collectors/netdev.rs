@@ -1,4 +1,4 @@
-//! `netdev`: counters of network interfaces, from `/proc/net/dev`, and packets that nothing took, from
+//! `netdev`: counters of network interfaces, from `/proc/net/dev`, and packets without a handler, from
 //! `/sys/class/net`.
 
 use super::{Context, Outcome};
@@ -27,9 +27,9 @@ pub(super) fn collect(context: &mut Context<'_>, out: &mut Out) -> Outcome {
     out.open_all(&TRANSMIT);
     let mut names = Vec::new();
     let mut cut = false;
-    // Two lines of headings.
+    // The file begins with two lines of headings.
     for line in context.source.read(FILE)?.lines().skip(2) {
-        // A name may have colons; numbers don't.
+        // A name may contain colons; the numbers do not.
         let Some((name, numbers)) = line.rsplit_once(':') else { continue };
         if names.len() == MAX_DEVICES {
             cut = true;

@@ -1,5 +1,5 @@
-//! `netstat`: counters of the network protocols, from `/proc/net/netstat`, `snmp` and `snmp6`; those that
-//! node_exporter has by default.
+//! `netstat`: the counters of network protocols that node_exporter has by default, from `/proc/net/netstat`,
+//! `snmp` and `snmp6`.
 
 use super::{Context, Outcome};
 use crate::error::CollectError;
@@ -10,7 +10,7 @@ pub(super) fn collect(context: &mut Context<'_>, out: &mut Out) -> Outcome {
     for path in ["proc/net/netstat", "proc/net/snmp"] {
         let text = context.source.read(path)?;
         let mut lines = text.lines();
-        // Two lines each: names and values, both behind the protocol.
+        // Pairs of lines: names and values. Both begin with the protocol.
         while let (Some(names), Some(values)) = (lines.next(), lines.next()) {
             let malformed = || CollectError::malformed(path, "a line of names and one of values", values);
             let (protocol, names) = names.split_once(':').ok_or_else(malformed)?;
@@ -26,14 +26,14 @@ pub(super) fn collect(context: &mut Context<'_>, out: &mut Out) -> Outcome {
     let path = "proc/net/snmp6";
     let text = match context.source.read(path) {
         Ok(text) => text,
-        // Without IPv6.
+        // A kernel without IPv6.
         Err(error) if error.is_missing() => return Ok(()),
         Err(error) => return Err(error),
     };
     for line in text.lines() {
         let mut fields = line.split_ascii_whitespace();
         let (Some(key), Some(value)) = (fields.next(), fields.next()) else { continue };
-        // "Ip6InOctets": the protocol ends in the 6.
+        // "Ip6InOctets": the name of the protocol ends with the 6.
         let Some((protocol, name)) = key.split_once('6') else { continue };
         push(out, &format!("{protocol}6"), name, value, path)?;
     }

@@ -25,7 +25,7 @@ const BLOCK: Def = gauge(
      /sys/class/nvme/<device>/<namespace>/queue/logical_block_size",
 );
 
-/// The kernel tells sizes of block devices in sectors of 512 bytes, whatever their blocks are.
+/// The kernel reports sizes of block devices in sectors of 512 bytes, even if the blocks are larger.
 const SECTOR_BYTES: f64 = 512.0;
 
 const DEVICES: &str = "sys/class/nvme";
@@ -60,7 +60,7 @@ pub(super) fn collect(context: &mut Context<'_>, out: &mut Out) -> Outcome {
             let in_use = source.number_if_any(&format!("{path}/nuse"));
             let bytes = source.number_if_any(&format!("{path}/queue/logical_block_size"));
             let (Some(sectors), Some(in_use), Some(bytes)) = (sectors, in_use, bytes) else { continue };
-            // node_exporter takes sectors for blocks, so that it is eight times too large where blocks
+            // node_exporter treats the sectors as blocks. So its value is eight times too large if blocks
             // have 4096 bytes.
             out.push(capacity, &labels, sectors * SECTOR_BYTES);
             out.push(size, &labels, sectors * SECTOR_BYTES);
@@ -71,8 +71,8 @@ pub(super) fn collect(context: &mut Context<'_>, out: &mut Out) -> Outcome {
     Ok(())
 }
 
-/// The number of a namespace: 2 of `nvme0n2`. Where a namespace has several paths, each path has a
-/// directory too, `nvme0c1n2`; those are not told, as in node_exporter.
+/// The number of a namespace: 2 of `nvme0n2`. If a namespace has several paths, each path has a folder, too,
+/// such as `nvme0c1n2`. As in node_exporter, these are left out.
 fn namespace<'a>(device: &str, name: &'a str) -> Option<&'a str> {
     let number = name.strip_prefix(device)?.strip_prefix('n')?;
     let digits = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());

@@ -15,7 +15,7 @@ const SUPPORT_END: Def = gauge(
     "Metric containing the end-of-life date timestamp of the OS.",
 );
 
-/// Keys of the file, in lower case, which are the labels too.
+/// Keys of the file in lower case, which are also the labels.
 const LABELS: [&str; 12] = [
     "build_id",
     "id",
@@ -65,8 +65,7 @@ pub(super) fn collect(context: &mut Context<'_>, out: &mut Out) -> Outcome {
     Ok(())
 }
 
-/// A value as a shell would take it: without quotes, and without the backslash before `"`, `$`, `` ` ``
-/// and `\`.
+/// Unquotes a value like a shell: without quotes, and without the backslash before `"`, `$`, `` ` `` and `\`.
 fn unquote(value: &str) -> String {
     let value = value.trim();
     if let Some(inside) = value.strip_prefix('\'').and_then(|value| value.strip_suffix('\'')) {
@@ -87,7 +86,7 @@ fn unquote(value: &str) -> String {
     unquoted
 }
 
-/// `24.04.1` is 24.04.
+/// The first two numbers of a version: `24.04.1` is 24.04.
 fn major_minor(version: &str) -> Option<f64> {
     let end = version.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(version.len());
     let mut parts = version.get(..end)?.split('.');
@@ -98,14 +97,14 @@ fn major_minor(version: &str) -> Option<f64> {
     }
 }
 
-/// Days from 1970-01-01 to a date like `2027-05-14`.
+/// The days from 1970-01-01 to a date like `2027-05-14`.
 fn days_since_1970(date: &str) -> Option<i64> {
     let mut parts = date.split('-').map(|part| part.parse::<i64>().ok());
     let (year, month, day) = (parts.next()??, parts.next()??, parts.next()??);
     if !(1970..10_000).contains(&year) || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
         return None;
     }
-    // Counting years from March puts the leap day at the end of a year, where it disturbs nothing.
+    // If years begin in March, the leap day is the last day of a year and changes no other month.
     let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1;
     Some(days - 719_468)
@@ -116,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_are_taken_as_a_shell_would() {
+    fn values_are_unquoted_as_in_a_shell() {
         assert_eq!(unquote("debian"), "debian");
         assert_eq!(unquote(r#""Debian GNU/Linux 12 (bookworm)""#), "Debian GNU/Linux 12 (bookworm)");
         assert_eq!(unquote(r"'as $is'"), "as $is");

@@ -1,4 +1,4 @@
-//! `powersupplyclass`: batteries and mains, from `/sys/class/power_supply`.
+//! `powersupplyclass`: batteries and mains adapters, from `/sys/class/power_supply`.
 
 use super::{Context, Outcome};
 use crate::out::{Def, Out, gauge};
@@ -17,8 +17,8 @@ macro_rules! file {
     };
 }
 
-/// What one of the kernel's numbers is divided by: it counts in millionths of volts, amperes, watts and
-/// hours of them, and temperatures in tenths of a degree.
+/// The divisors of the kernel's numbers: it counts in millionths of volts, amperes, watts, ampere-hours and
+/// watt-hours, and temperatures in tenths of a degree.
 const ONE: f64 = 1.0;
 const MICRO: f64 = 1e6;
 const TENTH: f64 = 10.0;
@@ -77,7 +77,7 @@ const FILES: [(&str, Def, f64); 49] = [
 
 const INFO: Def = gauge("node_power_supply_info", "info of /sys/class/power_supply/<power_supply>.");
 
-/// Files that are labels of the same name; empty ones are left out.
+/// Files that become labels of the same name. Empty ones are left out.
 const LABELS: [&str; 11] = [
     "capacity_level",
     "charge_type",
@@ -101,12 +101,12 @@ pub(super) fn collect(context: &mut Context<'_>, out: &mut Out) -> Outcome {
     let info = out.open(INFO);
     for supply in supplies {
         let path = format!("{SUPPLIES}/{supply}");
-        // A battery has some ten of the fifty, so what there is is looked up first.
+        // A battery has about ten of the fifty files, so the folder is listed first.
         let present = source.list(&path, |_| true)?;
         let Some(directory) = source.directory(&path) else { continue };
         let has = |file: &str| present.binary_search_by(|name| name.as_str().cmp(file)).is_ok();
         for (index, (file, _, unit)) in FILES.iter().enumerate().filter(|(_, (file, ..))| has(file)) {
-            // A value may be unknown for now, which reading says with an error.
+            // A value may be unknown at present; reading it gives an error then.
             if let Some(value) = source.value_in(&directory, file).and_then(parse_number) {
                 out.push(first.plus(index), &[("power_supply", &supply)], value / unit);
             }

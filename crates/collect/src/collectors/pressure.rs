@@ -1,12 +1,12 @@
-//! `pressure`: how long processes waited for processor, memory and disk (pressure stall information,
+//! `pressure`: how long processes waited for processor, memory and disk (pressure stall information, since
 //! Linux 4.20).
 
 use super::{Context, Outcome};
 use crate::error::CollectError;
 use crate::out::{Def, Out, counter};
 
-/// A file of `/proc/pressure` and its metrics: some waited, all waited. The kernel's "full" of the
-/// processor means nothing for the whole system; interrupts have no "some".
+/// A file of `/proc/pressure` and its metrics: the time in which some processes waited, and the time in which
+/// all did. For the whole system "full" of the processor has no meaning. Interrupts have no "some".
 type Resource = (&'static str, Option<Def>, Option<Def>);
 
 const RESOURCES: [Resource; 4] = [
@@ -55,7 +55,7 @@ pub(super) fn collect(context: &mut Context<'_>, out: &mut Out) -> Outcome {
         let path = format!("proc/pressure/{resource}");
         let text = match context.source.value(&path) {
             Ok(text) => text,
-            // Interrupts came later than the others, and need a kernel that accounts for them.
+            // The file about interrupts is newer than the others, and needs a kernel that accounts for them.
             Err(error) if resource == "irq" && error.is_absence() => continue,
             Err(error) => return Err(error),
         };

@@ -1,5 +1,5 @@
-//! `processes`: how many processes and threads there are, by state. It reads a file of every process,
-//! and of every thread of those with several; hence off by default, as in node_exporter.
+//! `processes`: the number of processes and threads, by state. It reads a file for each process, and for each
+//! thread of processes with several threads. So it is off by default, as in node_exporter.
 
 use super::{Context, Outcome};
 use crate::error::CollectError;
@@ -24,7 +24,7 @@ pub(super) fn collect(context: &mut Context<'_>, out: &mut Out) -> Outcome {
     let (mut pids, mut threads) = (0u64, 0u64);
     let mut left = MAX_TASKS;
     for pid in source.list_limited("proc", MAX_TASKS, is_number)? {
-        // It may have ended since the directory was read.
+        // The process may have ended after the listing.
         let Some(task) = read(source, &format!("proc/{pid}/stat"))? else { continue };
         left = left.saturating_sub(1);
         pids += 1;
@@ -67,9 +67,9 @@ struct Task {
     threads: u64,
 }
 
-/// A process' or thread's `stat`; nothing where it has ended or is hidden from us.
+/// The `stat` file of a process or thread. Returns `None` if it has ended or may not be read.
 fn read(source: &mut Source, path: &str) -> Result<Option<Task>, CollectError> {
-    /// ESRCH, what reading the file of a process that ends gives.
+    /// ESRCH: the error on reading the file of a process that is ending.
     const NO_SUCH_PROCESS: i32 = 3;
     match source.value(path) {
         Ok(text) => match parse(text) {
@@ -82,7 +82,8 @@ fn read(source: &mut Source, path: &str) -> Result<Option<Task>, CollectError> {
     }
 }
 
-/// `PID (NAME) STATE ...`, where the name may have blanks and brackets; threads are the 20th field.
+/// `PID (NAME) STATE ...`. The name may contain spaces and parentheses; the number of threads is the 20th
+/// field.
 fn parse(text: &str) -> Option<Task> {
     let (_, rest) = text.rsplit_once(')')?;
     let mut fields = rest.split_ascii_whitespace();

@@ -1,5 +1,5 @@
-//! `rapl`: energy that processors and memory used (running average power limit). For root only, since
-//! it tells too much about what a processor computes.
+//! `rapl`: energy used by processors and memory (running average power limit). Only root may read it, because
+//! it reveals too much about what a processor computes.
 
 use super::{Context, Outcome};
 use crate::out::Out;
@@ -15,7 +15,7 @@ pub(super) fn collect(context: &mut Context<'_>, out: &mut Out) -> Outcome {
     let mut used: HashMap<String, u32> = HashMap::new();
     for zone in source.list(ZONES, |_| true)? {
         let Some(name) = source.text_if_any(&format!("{ZONES}/{zone}/name")) else { continue };
-        // "package-1" has its number in it; of others, like "dram", there may be several.
+        // "package-1" contains its number. There may be several zones with another name, like "dram".
         let numbered = name.split_once('-').and_then(|(name, number)| Some((name, number.parse().ok()?)));
         let (name, index): (&str, u32) = numbered.unwrap_or_else(|| {
             let count = used.entry(name.clone()).or_default();

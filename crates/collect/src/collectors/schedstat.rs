@@ -1,4 +1,4 @@
-//! `schedstat`: what each processor's scheduler did, from `/proc/schedstat`.
+//! `schedstat`: counters of each processor's scheduler, from `/proc/schedstat`.
 
 use super::{Context, Outcome};
 use crate::error::CollectError;
@@ -13,7 +13,7 @@ const COLUMNS: [Def; 3] = [
     counter("node_schedstat_timeslices_total", "Number of timeslices executed by CPU."),
 ];
 
-/// The first of the three in a line `cpuN a b c d e f RUNNING WAITING TIMESLICES`.
+/// The first of the three columns that are read, in a line `cpuN a b c d e f RUNNING WAITING TIMESLICES`.
 const FIRST_COLUMN: usize = 6;
 const NANOS_PER_SECOND: f64 = 1e9;
 

@@ -1,4 +1,4 @@
-//! `selinux`: whether it is on, in which mode, and how its cache does.
+//! `selinux`: whether SELinux is enabled, its mode, and counters of its cache.
 
 use super::{Context, Outcome};
 use crate::error::CollectError;
@@ -9,7 +9,7 @@ const ENABLED: Def = gauge("node_selinux_enabled", "SELinux is enabled, 1 is tru
 const CONFIG_MODE: Def = gauge("node_selinux_config_mode", "Configured SELinux enforcement mode");
 const CURRENT_MODE: Def = gauge("node_selinux_current_mode", "Current SELinux enforcement mode");
 
-/// Columns of `avc/cache_stats`, by their heading.
+/// Columns of `avc/cache_stats` by their headings.
 const CACHE: [(&str, Def); 6] = [
     ("lookups", counter("node_selinux_avc_lookups_total", "SELinux AVC lookups")),
     ("hits", counter("node_selinux_avc_hits_total", "SELinux AVC hits")),
@@ -48,7 +48,7 @@ pub(super) fn collect(context: &mut Context<'_>, out: &mut Out) -> Outcome {
     Ok(())
 }
 
-/// 1 enforcing, 0 permissive, -1 off or not said.
+/// 1 for enforcing, 0 for permissive, -1 for disabled or not configured.
 fn configured_mode(source: &mut Source) -> f64 {
     let Ok(text) = source.read("etc/selinux/config") else { return -1.0 };
     let said = text.lines().find_map(|line| line.trim().strip_prefix("SELINUX="));
@@ -59,7 +59,7 @@ fn configured_mode(source: &mut Source) -> f64 {
     }
 }
 
-/// A heading, and a line for each processor.
+/// Reads a line of headings and a line for each processor.
 fn cache(source: &mut Source, out: &mut Out) -> Outcome {
     let path = format!("{FILES}/avc/cache_stats");
     let text = source.read(&path)?;
@@ -81,7 +81,7 @@ fn cache(source: &mut Source, out: &mut Out) -> Outcome {
     Ok(())
 }
 
-/// `entries: 503`, `buckets used: 283/512`, `longest chain: 7`.
+/// Reads `entries: 503`, `buckets used: 283/512`, `longest chain: 7`.
 fn hash(source: &mut Source, out: &mut Out) -> Outcome {
     let path = format!("{FILES}/avc/hash_stats");
     for line in source.read(&path)?.lines() {

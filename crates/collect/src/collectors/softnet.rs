@@ -1,10 +1,10 @@
-//! `softnet`: how each processor gets on with incoming packets, from `/proc/net/softnet_stat`.
+//! `softnet`: incoming packets that each processor handled or dropped, from `/proc/net/softnet_stat`.
 
 use super::{Context, Outcome};
 use crate::error::CollectError;
 use crate::out::{Def, Out, counter, gauge};
 
-/// Columns of a processor's line, which are hexadecimal.
+/// Columns of a processor's line. The numbers are hexadecimal.
 const COLUMNS: [(usize, Def); 7] = [
     (0, counter("node_softnet_processed_total", "Number of processed packets")),
     (1, counter("node_softnet_dropped_total", "Number of dropped packets")),
@@ -21,7 +21,7 @@ const COLUMNS: [(usize, Def); 7] = [
     (11, gauge("node_softnet_backlog_len", "Softnet backlog status")),
 ];
 
-/// The column of the processor's number, since Linux 5.10; before, lines are counted.
+/// The column with the processor's number, since Linux 5.10. On older kernels the lines are counted.
 const CPU: usize = 12;
 
 pub(super) fn collect(context: &mut Context<'_>, out: &mut Out) -> Outcome {
@@ -33,7 +33,7 @@ pub(super) fn collect(context: &mut Context<'_>, out: &mut Out) -> Outcome {
         let columns = columns.map_err(|_| CollectError::malformed(FILE, "hexadecimal numbers", line))?;
         let cpu = columns.get(CPU).copied().unwrap_or(number as u64).to_string();
         for (index, (column, _)) in COLUMNS.iter().enumerate() {
-            // Old kernels have fewer; node_exporter says 0 then.
+            // Old kernels have fewer columns; as in node_exporter, a missing one is 0.
             let value = columns.get(*column).copied().unwrap_or(0);
             out.push(first.plus(index), &[("cpu", &cpu)], value as f64);
         }

@@ -1,9 +1,9 @@
-//! Asking file systems for their size, some of which never answer: a network file system whose server is
-//! gone blocks whoever asks, in the kernel, beyond the reach of any signal.
+//! Reads the sizes of file systems. Some never answer: a network file system without its server blocks the
+//! calling thread in the kernel, where no signal can end it.
 //!
-//! So a thread of its own asks, one mount after the other, and its answers come through a channel. When
-//! one doesn't come in time, the mount counts as stuck, its thread is left to wait, and a new one goes on
-//! with the rest. A stuck mount is not asked again before the thread that waits for it has returned.
+//! So a separate thread reads the sizes, one mount after the other, and sends them through a channel. If an
+//! answer does not come in time, the mount is stuck. Its thread is abandoned, and a new thread continues with
+//! the other mounts. A stuck mount is not tried again before the abandoned thread has returned.
 
 use rustix::fs::StatVfs;
 use std::collections::HashMap;
@@ -14,21 +14,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
-/// How long one collection waits for all file systems together. What hasn't answered then counts as
-/// stuck.
+/// The longest time that one collection waits for all file systems together. File systems that have not
+/// answered then are stuck.
 pub const STATFS_PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long one mount is waited for before the next is asked, so that one that is stuck leaves time for
-/// the others.
+/// The longest wait for one mount before the next one is tried, so that a stuck mount leaves time for the
+/// others.
 const MOUNT_PATIENCE: Duration = Duration::from_secs(1);
 
-/// The most threads left waiting. Beyond it no file system is asked until one of them has returned.
+/// The most abandoned threads. At this number no file system is tried until one of the threads has returned.
 const MAX_STUCK: usize = 32;
 
-/// What a thread that calls `statvfs` needs, generously.
+/// The stack size of a thread that calls `statvfs`, with a reserve.
 const STACK_BYTES: usize = 64 << 10;
 
-/// The size of a file system, in bytes, and its files.
+/// The size of a file system in bytes, and its number of files.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Size {
     pub(super) size: f64,
@@ -38,7 +38,7 @@ pub(super) struct Size {
     pub(super) files_free: f64,
 }
 
-/// What became of asking one mount.
+/// The result for one mount.
 #[derive(Debug)]
 pub(super) enum Answer {
     Size(Size),
@@ -48,15 +48,15 @@ pub(super) enum Answer {
 
 type Ask = dyn Fn(&Path) -> io::Result<Size> + Send + Sync;
 
-/// A thread that asks, seen from here.
+/// The handle of a thread that reads sizes.
 struct Asking {
     answers: Receiver<io::Result<Size>>,
-    /// Set when its answers are no longer wanted.
+    /// Set when the thread is abandoned.
     abandoned: Arc<AtomicBool>,
 }
 
 impl Asking {
-    /// Whether the thread has ended; throws away what it still had to say.
+    /// Returns true if the thread has ended. Its remaining answers are dropped.
     fn has_ended(&self) -> bool {
         loop {
             match self.answers.try_recv() {
@@ -68,11 +68,11 @@ impl Asking {
     }
 }
 
-/// Asks mounts, and remembers which are stuck.
+/// Reads the sizes of mounts, and remembers which are stuck.
 pub(super) struct Prober {
     ask: Arc<Ask>,
     mount_patience: Duration,
-    /// By path, with the thread that waits for it.
+    /// The stuck mounts by path, with the threads that wait for them.
     stuck: HashMap<PathBuf, Asking>,
 }
 
@@ -94,9 +94,9 @@ impl Prober {
         Prober { ask, mount_patience, stuck: HashMap::new() }
     }
 
-    /// Asks all of `paths`; as many answers, in their order.
+    /// Reads the sizes of all `paths`. Returns one answer for each, in the same order.
     pub(super) fn ask(&mut self, paths: &[PathBuf]) -> io::Result<Vec<Answer>> {
-        // A late answer is of no use any more: the mount is asked anew.
+        // A late answer is outdated, so the mount is tried again.
         self.stuck.retain(|_, asking| !asking.has_ended());
         let deadline = Instant::now() + STATFS_PATIENCE;
         let mut answers: Vec<Answer> = paths.iter().map(|_| Answer::Stuck).collect();
@@ -133,7 +133,7 @@ impl Prober {
         Ok(answers)
     }
 
-    /// A thread that asks `paths`, until it is abandoned.
+    /// Starts a thread that reads the sizes of `paths` until it is abandoned.
     fn start(&self, paths: Vec<PathBuf>) -> io::Result<Asking> {
         let (sender, answers) = mpsc::sync_channel(1);
         let abandoned = Arc::new(AtomicBool::new(false));
@@ -152,7 +152,8 @@ impl Prober {
 
 fn statvfs(path: &Path) -> io::Result<Size> {
     let StatVfs { f_blocks, f_bfree, f_bavail, f_frsize, f_files, f_ffree, .. } = rustix::fs::statvfs(path)?;
-    // Blocks are counted in fragments (POSIX), which only some FUSE file systems have smaller than blocks.
+    // Blocks are counted in fragments (POSIX). Only some FUSE file systems have fragments that are smaller
+    // than blocks.
     let bytes = |blocks: u64| blocks as f64 * f_frsize as f64;
     Ok(Size {
         size: bytes(f_blocks),
@@ -170,7 +171,7 @@ mod tests {
 
     const SIZE: Size = Size { size: 5.0, free: 4.0, available: 3.0, files: 2.0, files_free: 1.0 };
 
-    /// A file system that answers at once, except below `/stuck` where it waits until it is let go.
+    /// A file system that answers immediately, except below `/stuck`, where it waits until it is released.
     #[derive(Default)]
     struct Fake {
         released: Mutex<bool>,
@@ -215,14 +216,14 @@ mod tests {
     }
 
     #[test]
-    fn each_mount_has_its_answer_in_its_place() {
+    fn answers_are_in_the_order_of_the_mounts() {
         let (_, mut prober) = prober(Duration::from_secs(5));
         assert_eq!(kinds(&prober.ask(&paths(&["/a", "/denied", "/b"])).unwrap()), "sfs");
         assert_eq!(kinds(&prober.ask(&[]).unwrap()), "");
     }
 
     #[test]
-    fn a_stuck_mount_costs_only_itself_and_is_asked_again_once_it_has_returned() {
+    fn a_stuck_mount_affects_only_itself_and_recovers() {
         let (fake, mut prober) = prober(Duration::from_millis(50));
         let mounts = paths(&["/a", "/stuck/1", "/b", "/stuck/2", "/c"]);
         assert_eq!(kinds(&prober.ask(&mounts).unwrap()), "s!s!s");
@@ -232,7 +233,7 @@ mod tests {
 
         *fake.released.lock().unwrap() = true;
         fake.change.notify_all();
-        // The threads return in their own time.
+        // It is not known when the threads return.
         let deadline = Instant::now() + Duration::from_secs(30);
         while kinds(&prober.ask(&mounts).unwrap()) != "sssss" {
             assert!(Instant::now() < deadline, "the mounts never recovered");
@@ -242,14 +243,14 @@ mod tests {
     }
 
     #[test]
-    fn threads_left_waiting_are_bounded() {
+    fn abandoned_threads_are_limited() {
         let (fake, mut prober) = prober(Duration::from_millis(1));
         let mounts: Vec<PathBuf> = (0..MAX_STUCK + 8).map(|n| format!("/stuck/{n}").into()).collect();
         for _ in 0..3 {
             assert!(prober.ask(&mounts).unwrap().iter().all(|answer| matches!(answer, Answer::Stuck)));
         }
         assert_eq!(prober.stuck.len(), MAX_STUCK);
-        // The last thread may not have got to asking yet.
+        // The last thread may not have tried its mount yet.
         assert!(fake.asked.lock().unwrap().len() <= MAX_STUCK);
         *fake.released.lock().unwrap() = true;
         fake.change.notify_all();

@@ -1,4 +1,4 @@
-//! `thermal_zone`: temperatures of the machine's zones, and how hard its cooling works.
+//! `thermal_zone`: temperatures of the machine's zones, and the states of its cooling devices.
 
 use super::{Context, Outcome};
 use crate::out::{Def, Out, gauge};
@@ -15,7 +15,7 @@ pub(super) fn collect(context: &mut Context<'_>, out: &mut Out) -> Outcome {
     let source = &mut *context.source;
     let names = match source.list(THERMAL, |name| name.starts_with(ZONE) || name.starts_with(COOLING)) {
         Ok(names) => names,
-        // Nothing to tell, and no failure either: most virtual machines.
+        // Most virtual machines have no zones, which is no failure.
         Err(error) if error.is_missing() => return Ok(()),
         Err(error) => return Err(error),
     };
@@ -26,7 +26,7 @@ pub(super) fn collect(context: &mut Context<'_>, out: &mut Out) -> Outcome {
         let path = format!("{THERMAL}/{name}");
         let Some(kind) = source.text_if_any(&format!("{path}/type")) else { continue };
         if let Some(zone) = name.strip_prefix(ZONE) {
-            // A sensor that sleeps has no temperature.
+            // A sensor that is powered down has no temperature.
             if let Some(milli) = source.number_if_any(&format!("{path}/temp")) {
                 out.push(temperature, &[("zone", zone), ("type", &kind)], milli / 1000.0);
             }

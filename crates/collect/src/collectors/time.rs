@@ -1,4 +1,4 @@
-//! `time`: the wall clock, its zone and its sources.
+//! `time`: the wall clock, its time zone and its clock sources.
 
 use super::{Context, Outcome};
 use crate::error::CollectError;
@@ -28,11 +28,12 @@ pub(super) fn collect(context: &mut Context<'_>, out: &mut Out) -> Outcome {
 
 struct Zone {
     name: String,
-    /// Seconds east of Greenwich.
+    /// Seconds east of UTC.
     offset: i32,
 }
 
-/// The system's zone at a moment, from `/etc/localtime`; UTC where there is none, as everywhere else.
+/// The system's time zone at a time, from `/etc/localtime`. Without that file it is UTC, as in other
+/// programs.
 fn zone(source: &mut Source, seconds: i64) -> Zone {
     let utc = || Zone { name: "UTC".to_owned(), offset: 0 };
     let Ok(bytes) = source.read_bytes("etc/localtime") else { return utc() };
@@ -67,7 +68,7 @@ mod tests {
     use super::*;
     use std::fs;
 
-    /// A zone of one offset that never changes, as `/etc/localtime` has it (RFC 8536, version 1).
+    /// An `/etc/localtime` with a single offset that never changes (RFC 8536, version 1).
     fn zone_file(offset: i32, name: &str) -> Vec<u8> {
         let mut bytes = b"TZif".to_vec();
         bytes.extend([0; 16]);

@@ -1,5 +1,5 @@
-//! `timex`: how the kernel keeps its clock right, from `adjtimex(2)`, above all whether anything does.
-//! Asks the kernel that runs, not a file.
+//! `timex`: the state of the kernel's clock, from `adjtimex(2)`, mainly whether it is synchronised. The
+//! values come from the running kernel, not from a file.
 
 use super::{Context, Outcome};
 use crate::error::CollectError;
@@ -35,14 +35,14 @@ const PPS_STABILITY_EXCEEDED: Def = counter(
     "Pulse per second count of stability limit exceeded events.",
 );
 
-/// What the kernel's frequencies are in: parts per million with 16 bits of fraction.
+/// The unit of the kernel's frequencies: parts per million with 16 bits of fraction.
 const PPM_16: f64 = 1_000_000.0 * 65_536.0;
 const MICROS: f64 = 1e6;
 const NANOS: f64 = 1e9;
 
 pub(super) fn collect(_: &mut Context<'_>, out: &mut Out) -> Outcome {
     let (state, timex) = read().map_err(|source| match source.kind() {
-        // Some sandboxes forbid the call altogether.
+        // Some sandboxes forbid the call.
         io::ErrorKind::PermissionDenied => CollectError::NoData("adjtimex is not permitted"),
         _ => CollectError::System { call: "adjtimex", source },
     })?;
@@ -67,11 +67,11 @@ pub(super) fn collect(_: &mut Context<'_>, out: &mut Out) -> Outcome {
     Ok(())
 }
 
-/// The state of the clock (TIME_OK and the like) and its parameters.
+/// The state of the clock (such as TIME_OK) and its parameters.
 #[allow(unsafe_code, reason = "no crate in use wraps adjtimex, and the kernel tells it nowhere else")]
 fn read() -> io::Result<(libc::c_int, libc::timex)> {
-    // SAFETY: `timex` is a C structure of integers, for which zero bytes are a value; `modes` 0 makes the
-    // call one that only reads the clock and fills in the structure, which lives until after the call.
+    // SAFETY: `timex` is a C structure of integers, for which zero bytes are a valid value. With `modes` 0
+    // the call only reads the clock and fills in the structure, which lives until after the call.
     let (state, timex) = unsafe {
         let mut timex: libc::timex = std::mem::zeroed();
         let state = libc::adjtimex(&raw mut timex);
@@ -84,7 +84,7 @@ fn read() -> io::Result<(libc::c_int, libc::timex)> {
 mod tests {
     #[test]
     fn the_clock_ticks_a_hundred_times_a_second() {
-        // Whether the call is permitted is up to the machine; its structure is as expected where it is.
+        // The machine decides whether the call is permitted. If it is, the structure has a valid value.
         if let Ok((_, timex)) = super::read() {
             assert!((9_000..=11_000).contains(&timex.tick), "{}", timex.tick);
         }

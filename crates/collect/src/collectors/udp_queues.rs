@@ -1,4 +1,4 @@
-//! `udp_queues`: bytes that wait in the queues of all UDP sockets together.
+//! `udp_queues`: the bytes in the queues of all UDP sockets together.
 
 use super::{Context, Outcome};
 use crate::error::CollectError;
@@ -14,7 +14,7 @@ pub(super) fn collect(context: &mut Context<'_>, out: &mut Out) -> Outcome {
     for (path, version) in [("proc/net/udp", "v4"), ("proc/net/udp6", "v6")] {
         let (mut sent, mut received) = (0_u64, 0_u64);
         let read = context.source.each_line(path, |line| {
-            // "sl local_address rem_address st tx_queue:rx_queue ...", the queues in hexadecimal.
+            // "sl local_address rem_address st tx_queue:rx_queue ...". The queues are hexadecimal.
             let queues = line.split_ascii_whitespace().nth(4).and_then(|queues| queues.split_once(':'));
             let number = |text: &str| u64::from_str_radix(text, 16).ok();
             if let Some((Some(tx), Some(rx))) = queues.map(|(tx, rx)| (number(tx), number(rx))) {

@@ -1,5 +1,5 @@
-//! `uname`: kernel and host name. Asks the kernel that runs, not a file, so a root elsewhere changes
-//! nothing.
+//! `uname`: kernel and host name. The values come from the running kernel, not from a file, so another root
+//! has no effect.
 
 use super::{Context, Outcome};
 use crate::out::{Def, Out, gauge};

@@ -1,5 +1,5 @@
-//! `vmstat`: those lines of `/proc/vmstat` that node_exporter has by default: paging, swapping, page
-//! faults and out-of-memory kills.
+//! `vmstat`: the lines of `/proc/vmstat` that node_exporter has by default: paging, swapping, page faults and
+//! out-of-memory kills.
 
 use super::{Context, Outcome};
 use crate::error::CollectError;

@@ -1,4 +1,4 @@
-//! `watchdog`: the timers that restart a machine that hangs.
+//! `watchdog`: the hardware timers that restart a machine that hangs.
 
 use super::{Context, Outcome};
 use crate::out::{Def, Out, gauge};

@@ -1,4 +1,4 @@
-//! `xfs`: what XFS did, by file system.
+//! `xfs`: counters of XFS, by file system.
 
 use super::{Context, Outcome};
 use crate::error::CollectError;
@@ -10,7 +10,7 @@ macro_rules! stat {
     };
 }
 
-/// The first word of a line, the column behind it, and what that is.
+/// The first word of a line, the index of a column after it, and the metric of that column.
 const STATS: [(&str, usize, Def); 39] = [
     stat!("extent_alloc" 0 "extent_allocation_extents_allocated" "Number of extents allocated for a filesystem."),
     stat!("extent_alloc" 1 "extent_allocation_blocks_allocated" "Number of blocks allocated for a filesystem."),
@@ -57,10 +57,10 @@ const XFS: &str = "sys/fs/xfs";
 
 pub(super) fn collect(context: &mut Context<'_>, out: &mut Out) -> Outcome {
     let source = &mut *context.source;
-    // Beside the file systems there is a directory of the sum over all.
+    // The folder `stats` has the sums over all file systems.
     let devices = match source.list(XFS, |name| name != "stats") {
         Ok(devices) => devices,
-        // A kernel without it has nothing to tell, which is no failure.
+        // A kernel without XFS has no metrics here, which is no failure.
         Err(error) if error.is_missing() => return Ok(()),
         Err(error) => return Err(error),
     };
@@ -69,7 +69,7 @@ pub(super) fn collect(context: &mut Context<'_>, out: &mut Out) -> Outcome {
         let path = format!("{XFS}/{device}/stats/stats");
         let text = match source.read(&path) {
             Ok(text) => text,
-            // Other things stand there too, such as `debug`.
+            // Folders such as `debug` are not file systems.
             Err(error) if error.is_missing() => continue,
             Err(error) => return Err(error),
         };

@@ -1,4 +1,4 @@
-//! What the tests share: a machine made of files, and the text format both ways.
+//! Helpers of the tests: a machine made of files, and a writer and a parser of the text format.
 #![allow(
     dead_code,
     unreachable_pub,
@@ -14,12 +14,12 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The fixtures beside the tests.
+/// The path of a fixture.
 pub fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
 }
 
-/// Unpacks `fixtures/machine.txt`, which says how it is written.
+/// Unpacks `fixtures/machine.txt`, which describes its own format.
 pub fn machine() -> tempfile::TempDir {
     let root = tempfile::tempdir().unwrap();
     for (name, content) in sections(&fs::read_to_string(fixture("machine.txt")).unwrap()) {
@@ -41,7 +41,7 @@ pub fn machine() -> tempfile::TempDir {
     root
 }
 
-/// A text's sections `== NAME`, with what follows each.
+/// The sections `== NAME` of a text, each with its content.
 pub fn sections(text: &str) -> Vec<(String, String)> {
     let mut sections: Vec<(String, String)> = Vec::new();
     for line in text.lines() {
@@ -55,7 +55,7 @@ pub fn sections(text: &str) -> Vec<(String, String)> {
     sections
 }
 
-/// Families in the text format; names and labels in order, so that equal metrics are equal texts.
+/// Families in the text format. Names and labels are sorted, so that equal metrics give equal texts.
 pub fn render(families: &[Family]) -> String {
     let mut families: Vec<&Family> = families.iter().collect();
     families.sort_by(|a, b| a.name.cmp(&b.name));
@@ -95,16 +95,16 @@ fn escape(value: &str) -> String {
     value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
-/// What a page of the text format says.
+/// The content of a page in the text format.
 #[derive(Debug, Default)]
 pub struct Page {
     /// Help text and type by family.
     pub families: HashMap<String, (String, String)>,
-    /// Values by name and labels, written `name{a="1",b="2"}` with labels in order.
+    /// Values by name and labels, written `name{a="1",b="2"}` with sorted labels.
     pub samples: BTreeMap<String, f64>,
 }
 
-/// Reads a page. Good for what `render` and node_exporter write, not for all that the format allows.
+/// Parses a page. It supports what `render` and node_exporter write, not the whole format.
 pub fn parse(text: &str) -> Page {
     let mut page = Page::default();
     for line in text.lines() {
@@ -131,7 +131,7 @@ pub fn parse(text: &str) -> Page {
     page
 }
 
-/// `a="1",b="x,\"y"` at the commas outside quotes.
+/// Splits `a="1",b="x,\"y"` at the commas outside quotes.
 fn split_labels(text: &str) -> Vec<String> {
     let mut labels = vec![String::new()];
     let (mut quoted, mut escaped) = (false, false);
