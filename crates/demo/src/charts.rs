@@ -1,5 +1,5 @@
-//! The charts of the demo's page, made from what arrived at the sink. Counters become rates, series of the same kind are
-//! added up, and only points that the page does not have yet are sent.
+//! The charts of the demo's page, made from the samples that arrived at the sink. Counters become rates,
+//! series of the same kind are added up, and only points that the page does not have yet are sent.
 
 use model::LabelsRef;
 use serde::Serialize;
@@ -13,35 +13,31 @@ pub type Dot = (i64, f64);
 /// A line of a chart.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Line {
-    /// What the legend says.
+    /// The text in the legend.
     pub name: &'static str,
     /// Oldest first.
     pub points: Vec<Dot>,
 }
 
-/// A chart.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Chart {
-    /// What stands above it.
     pub title: &'static str,
-    /// `%`, `bytes`, `bytes/s`, `samples` or nothing.
+    /// `%`, `bytes`, `bytes/s`, `samples` or empty.
     pub unit: &'static str,
-    /// Where the scale ends, if that is fixed.
+    /// The end of the scale, if it is fixed.
     pub max: Option<f64>,
-    /// Whether the lines stand on each other.
+    /// True if the lines are stacked.
     pub stacked: bool,
-    /// The lines.
     pub lines: Vec<Line>,
 }
 
-/// How full a file system is.
+/// The usage of a file system.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Mount {
-    /// Where it is mounted.
     pub mount: String,
     /// Its size in bytes.
     pub size: f64,
-    /// Bytes free for ordinary users.
+    /// Bytes available to ordinary users.
     pub available: f64,
 }
 
@@ -50,17 +46,17 @@ pub struct Mount {
 pub struct Pushed {
     /// Name and labels.
     pub series: String,
-    /// The newest value; null where it has ended or is no number.
+    /// The newest value; null if the series has ended or the value is not a number.
     pub value: Option<f64>,
-    /// When, in milliseconds since 1970.
+    /// The time of the newest value, in milliseconds since 1970.
     pub timestamp: i64,
     /// Recent points, oldest first.
     pub points: Vec<(i64, Option<f64>)>,
 }
 
-/// The most file systems and pushed series that are shown.
+/// The most rows of each table: file systems and pushed series.
 const ROWS_MAX: usize = 5;
-/// Smaller file systems are not shown: they hold no data of anybody.
+/// Smaller file systems are not shown, because they hold no user data.
 const MOUNT_BYTES_MIN: f64 = (16 << 20) as f64;
 /// The most points of a pushed series that are shown.
 const SPARK_POINTS: usize = 60;
@@ -68,13 +64,13 @@ const SPARK_POINTS: usize = 60;
 /// The series of one metric.
 type Found<'a> = Vec<(LabelsRef<'a>, &'a Series)>;
 
-/// The series that the charts need, by metric, found in one pass.
+/// The series for the charts by metric, found in one pass.
 #[derive(Debug)]
 pub struct Material<'a> {
     by_name: BTreeMap<&'static str, Found<'a>>,
 }
 
-/// Metrics that the charts need.
+/// The metrics of the charts.
 const NAMES: [&str; 12] = [
     "node_cpu_seconds_total",
     "node_memory_MemTotal_bytes",
@@ -95,7 +91,7 @@ fn label<'a>(labels: LabelsRef<'a>, name: &str) -> &'a str {
 }
 
 impl<'a> Material<'a> {
-    /// Finds it.
+    /// Finds the series in the window.
     pub fn find(window: &'a Window) -> Self {
         let mut by_name: BTreeMap<&'static str, Found<'a>> = BTreeMap::new();
         for (labels, series) in window.iter().filter(|(labels, _)| label(*labels, "job") == "node") {
@@ -111,7 +107,7 @@ impl<'a> Material<'a> {
         self.by_name.get(name).map_or(&[], Vec::as_slice)
     }
 
-    /// The sum over the series of `name` that `which` picks, at each time.
+    /// The sum of the series of `name` that `which` selects, for each timestamp.
     fn sum(&self, name: &str, which: impl Fn(LabelsRef<'_>) -> bool) -> Vec<Dot> {
         let picked: Vec<&VecDeque<Point>> =
             self.series(name).iter().filter(|(labels, _)| which(*labels)).map(|(_, s)| &s.points).collect();
@@ -121,12 +117,13 @@ impl<'a> Material<'a> {
             sum.0 += point.value;
             sum.1 += 1;
         }
-        // Where a series is not there yet, or no more, the sum would jump.
+        // A timestamp at which some of the series have no point is left out, because the sum would jump
+        // there.
         let most = sums.values().map(|(_, count)| *count).max().unwrap_or(0);
         sums.into_iter().filter(|(_, (_, count))| *count == most).map(|(t, (sum, _))| (t, sum)).collect()
     }
 
-    /// All charts, with the points after `since` only.
+    /// All charts, with only the points after `since`.
     pub fn charts(&self, since: i64) -> Vec<Chart> {
         let all = |_: LabelsRef<'_>| true;
         let mode = |modes: &'static [&'static str]| {
@@ -206,7 +203,7 @@ impl<'a> Material<'a> {
         let mut mounts: BTreeMap<String, Mount> = BTreeMap::new();
         for ((device, mount), size) in newest("node_filesystem_size_bytes") {
             let Some(available) = available.get(&(device.clone(), mount.clone())).copied() else { continue };
-            // A device that is mounted in several places is one file system: the shortest path shows.
+            // A device that is mounted in several places is one file system. The shortest path is shown.
             let known = mounts.get(&device).is_some_and(|known| known.mount.len() <= mount.len());
             if size >= MOUNT_BYTES_MIN && !known {
                 let device = if device.starts_with('/') { device } else { format!("{device} {mount}") };
@@ -220,8 +217,8 @@ impl<'a> Material<'a> {
     }
 }
 
-/// The series that came in at a door by themselves rather than from this machine's collectors or from
-/// narthex, the ones that changed most recently first.
+/// The series that clients pushed, without those of this machine's collectors and of narthex itself. Those
+/// that changed last come first.
 pub fn pushed(window: &Window) -> Vec<Pushed> {
     let mut found: Vec<Pushed> = window
         .iter()
@@ -252,7 +249,8 @@ fn after(mut points: Vec<Dot>, since: i64) -> Vec<Dot> {
     points
 }
 
-/// Growth per second between neighbours; nothing where a counter went back.
+/// The increase per second between neighbouring points. Intervals in which the counter went back are left
+/// out.
 fn rate(counter: &[Dot]) -> Vec<Dot> {
     let step = |pair: &[Dot]| match pair {
         [(t0, v0), (t1, v1)] if t1 > t0 && v1 >= v0 => Some((*t1, (v1 - v0) * 1000.0 / (t1 - t0) as f64)),
@@ -261,7 +259,7 @@ fn rate(counter: &[Dot]) -> Vec<Dot> {
     counter.windows(2).filter_map(step).collect()
 }
 
-/// `part` in hundredths of `whole`, where both have a point.
+/// `part` as a percentage of `whole`, at the timestamps that both have.
 fn line_share(part: &[Dot], whole: &[Dot]) -> Vec<Dot> {
     join(part, whole, |part, whole| if whole > 0.0 { part / whole * 100.0 } else { 0.0 })
 }
@@ -343,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_pushed_is_told_from_what_was_collected() {
+    fn pushed_series_are_separated_from_collected_ones() {
         let window = window(&[
             (&[("__name__", "my_metric"), ("job", "demo")], 5, 42.0),
             (&[("__name__", "push_time_seconds"), ("job", "demo")], 5, 1.0),

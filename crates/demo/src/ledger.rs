@@ -1,36 +1,34 @@
-//! Double entry: the samples that the log acknowledged on one side, and the samples that arrived at the sink on the other,
-//! series by series. So "lost 0" is counted, not claimed.
+//! Counts losses by double entry. One side has the samples that the log acknowledged, the other one the
+//! samples that arrived at the sink, for each series. So the page's "lost 0" is a measurement.
 //!
-//! A queue delivers each series in order and may repeat samples. So a sample has arrived once a point of its series with
-//! its timestamp arrives, and it is lost once a newer point of its series arrives first. Until then it is under way. On
-//! both sides only points count that are newer than all earlier ones of their series.
+//! A queue delivers each series in order and may repeat samples. So a sample has arrived once a point of its
+//! series with its timestamp arrives. It is lost if a newer point of its series arrives first. Until then it
+//! is in flight. On both sides only points count that are newer than all earlier ones of their series.
 //!
-//! Memory is bounded by [`UNDER_WAY_MAX`] samples. Beyond that the ledger says that it has stopped counting, which is not
-//! the same as saying that nothing was lost.
+//! Memory is limited by [`UNDER_WAY_MAX`] samples. Beyond that the ledger reports that it has stopped
+//! counting, which is not a report that nothing was lost.
 
 use model::{Batch, Value};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// The most samples that may be under way; 8 bytes each, and as many again in the worst case.
+/// The most samples in flight. Each takes 8 bytes, or twice that in the worst case.
 pub const UNDER_WAY_MAX: u64 = 8_000_000;
-/// The most series.
 pub const SERIES_MAX: usize = 200_000;
 
-/// The sums.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct Balance {
-    /// Samples acknowledged.
+    /// Samples that the log acknowledged.
     pub acknowledged: u64,
-    /// Of these, samples that arrived.
+    /// Acknowledged samples that arrived.
     pub arrived: u64,
-    /// Acknowledged and not there yet.
+    /// Acknowledged samples that have not arrived yet.
     pub under_way: u64,
-    /// Acknowledged and passed over: a newer one of the same series came first.
+    /// Acknowledged samples that did not arrive before a newer one of the same series.
     pub lost: u64,
-    /// Arrived a second time.
+    /// Samples that arrived again.
     pub repeated: u64,
-    /// The ledger was too small for what is under way; the other numbers stand still.
+    /// True if the ledger has reached a limit. The other numbers don't change any more.
     pub stopped: bool,
 }
 
@@ -38,8 +36,8 @@ pub struct Balance {
 struct Account {
     /// Timestamps that were acknowledged and have not arrived.
     under_way: VecDeque<i64>,
-    /// Timestamps that arrived before their acknowledgement was seen here: the log hands a batch to the
-    /// queue and to the ledger in no order.
+    /// Timestamps that arrived before the ledger saw their acknowledgement: the log hands a batch to the
+    /// queue and to the ledger in no fixed order.
     early: VecDeque<i64>,
     newest_acknowledged: Option<i64>,
     newest_arrived: Option<i64>,
@@ -52,12 +50,12 @@ struct Book {
     early: u64,
 }
 
-/// The ledger. Both sides write to it from where they are.
+/// The ledger. Both sides write to it.
 #[derive(Debug, Default)]
 pub struct Ledger(Mutex<Book>);
 
 impl Ledger {
-    /// Enters what was acknowledged.
+    /// Enters acknowledged samples.
     pub fn acknowledged(&self, batch: &Batch, first_point: u32) {
         let mut book = self.book();
         for point in batch.points.iter().skip(first_point as usize) {
@@ -67,7 +65,7 @@ impl Ledger {
         }
     }
 
-    /// Enters what arrived.
+    /// Enters samples that arrived.
     pub fn arrived(&self, batch: &Batch) {
         let mut book = self.book();
         for point in &batch.points {
@@ -77,7 +75,6 @@ impl Ledger {
         }
     }
 
-    /// The sums now.
     pub fn balance(&self) -> Balance {
         self.book().balance
     }
@@ -107,7 +104,7 @@ impl Book {
             return;
         }
         account.newest_acknowledged = Some(timestamp);
-        // What arrived and was never acknowledged here was sent from a log of an earlier run.
+        // Samples that arrived without an acknowledgement were sent from the log of an earlier run.
         while account.early.front().is_some_and(|first| *first < timestamp) {
             account.early.pop_front();
             *early -= 1;
@@ -119,7 +116,7 @@ impl Book {
                 balance.acknowledged += 1;
                 balance.arrived += 1;
             }
-            // What arrived early is newer: this one was passed over.
+            // The early sample is newer, so this one is lost.
             Some(_) => {
                 balance.acknowledged += 1;
                 balance.lost += 1;
@@ -179,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_acknowledged_and_has_not_come_is_under_way() {
+    fn acknowledged_samples_that_have_not_arrived_are_in_flight() {
         let ledger = Ledger::default();
         ledger.acknowledged(&batch("a", &[1, 2, 3]), 0);
         ledger.arrived(&batch("a", &[1]));
@@ -188,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sample_that_was_passed_over_is_lost() {
+    fn a_sample_is_lost_if_a_newer_one_arrives_first() {
         let ledger = Ledger::default();
         ledger.acknowledged(&batch("a", &[1, 2, 3]), 0);
         ledger.arrived(&batch("a", &[1, 3]));
@@ -197,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sample_that_was_passed_over_is_lost_whichever_side_is_seen_first() {
+    fn a_lost_sample_counts_whichever_side_is_seen_first() {
         let ledger = Ledger::default();
         ledger.arrived(&batch("a", &[1, 3]));
         ledger.acknowledged(&batch("a", &[1, 2, 3]), 0);
@@ -206,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn repetition_is_no_arrival() {
+    fn repeated_samples_are_not_counted_as_arrived() {
         let ledger = Ledger::default();
         ledger.acknowledged(&batch("a", &[1, 2, 3]), 0);
         ledger.arrived(&batch("a", &[1, 2]));
@@ -216,14 +213,14 @@ mod tests {
     }
 
     #[test]
-    fn what_was_entered_before_the_first_point_asked_for_is_left_out() {
+    fn points_before_the_first_requested_one_are_left_out() {
         let ledger = Ledger::default();
         ledger.acknowledged(&batch("a", &[1, 2, 3]), 2);
         assert_eq!(ledger.balance().acknowledged, 1);
     }
 
     proptest! {
-        /// Any interleaving of the two sides, with repeated stretches and dropped samples, is counted right.
+        /// Every interleaving of the two sides, with repeated and dropped samples, is counted correctly.
         #[test]
         fn the_balance_is_exact(
             dropped in prop::collection::btree_set(0i64..50, 0..5),
@@ -231,7 +228,7 @@ mod tests {
             repeat_every in 2usize..20,
         ) {
             let ledger = Ledger::default();
-            // The last sample always arrives, so that what was dropped before it shows.
+            // The last sample always arrives, so that dropped samples before it are noticed.
             let sent: Vec<i64> = (0..=50).collect();
             let mut delivered = Vec::new();
             for (index, timestamp) in sent.iter().filter(|t| !dropped.contains(t)).enumerate() {

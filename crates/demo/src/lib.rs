@@ -1,7 +1,8 @@
-//! `narthex demo`: an agent and a sink in one process, which speak HTTP over loopback, and a page that shows both ends
-//! and the way between.
+//! `narthex demo`: an agent and a sink in one process, which speak HTTP over loopback, and a page that shows
+//! both and the samples in flight between them.
 //!
-//! Start at [`run`]. [`charts`] makes the charts of the page from what arrived; [`ledger`] counts what was lost.
+//! Start at [`run`]. [`charts`] makes the charts of the page from the samples that arrived; [`ledger`] counts
+//! lost samples.
 
 mod args;
 pub mod charts;
@@ -33,24 +34,24 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use storage::Storage;
 
-/// How often this machine is looked at.
+/// The interval of collections.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// How long a sample may wait for a request to fill up: short, so that a push shows within a second.
+/// How long a sample may wait for a request to fill up. It is short, so that a push is visible within a
+/// second.
 const SEND_DEADLINE: Duration = Duration::from_millis(200);
-/// The longest wait between tries, so that a sink that is back is noticed at once.
+/// The longest pause between tries, so that the agent soon notices that the sink is back.
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
 /// How often pushed groups are sent again.
 const GROUP_INTERVAL: Duration = Duration::from_secs(5);
-/// The log's budget.
 const LOG_BYTES_MAX: u64 = 1 << 30;
-/// How long to go on sending at the end.
+/// The most time for sending at the end.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(2);
-/// Seconds of the chart of what is on the way.
+/// The length of the chart of samples in flight, in seconds.
 const HISTORY_MAX: usize = 300;
-/// Points of a series that the sink keeps: as many seconds as the charts show, and some.
+/// The points of a series that the sink keeps: one for each second of the charts, and some more.
 const WINDOW_POINTS: usize = 320;
 
-/// What the page's handlers look at.
+/// The parts that the page's handlers read.
 #[derive(Debug, Clone)]
 struct Stage {
     watch: Watch,
@@ -126,7 +127,7 @@ pub async fn run(args: DemoArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The address that was asked for; where none was, the default one or, if that is taken, another.
+/// Listens at the requested address, or else at the default one, or at another port if that one is in use.
 fn listen(asked: Option<SocketAddr>) -> Result<Listening, Failure> {
     if let Some(address) = asked {
         return Listening::on(address).map_err(Failure::running);
@@ -164,7 +165,7 @@ fn config(sink: SocketAddr) -> Result<Config, Failure> {
     Ok(config)
 }
 
-/// Enters what the log acknowledges, from when it was opened.
+/// Enters everything that the log acknowledges after it was opened.
 async fn follow(storage: Storage, from: wal::Position, ledger: Arc<Ledger>) {
     let mut follower = storage.follow(from);
     loop {
@@ -179,7 +180,7 @@ async fn follow(storage: Storage, from: wal::Position, ledger: Arc<Ledger>) {
     }
 }
 
-/// Remembers once a second how much was on the way.
+/// Records the number of samples in flight once a second.
 async fn remember(stage: Stage) {
     let mut second = tokio::time::interval(Duration::from_secs(1));
     loop {
@@ -195,18 +196,18 @@ async fn remember(stage: Stage) {
 
 #[derive(Debug, Deserialize)]
 struct Since {
-    /// Only points after this, in milliseconds since 1970.
+    /// Only points after this time are returned, in milliseconds since 1970.
     #[serde(default)]
     since: i64,
 }
 
-/// What `GET /api/v1/status/demo` answers.
+/// The answer of `GET /api/v1/status/demo`.
 #[derive(Debug, Serialize)]
 struct DemoStatus {
-    /// As `GET /api/v1/status/remote_write`.
+    /// The answer of `GET /api/v1/status/remote_write`.
     way: Status,
     interval_seconds: f64,
-    /// What was acknowledged against what arrived.
+    /// The counts of acknowledged and arrived samples.
     ledger: Balance,
     behaviour: Behaviour,
     requests: sink::Requests,
