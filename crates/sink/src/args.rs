@@ -6,7 +6,7 @@ use command::{flags, listen_address};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Where it listens unless told otherwise.
+/// The default address.
 const DEFAULT_LISTEN: &str = "127.0.0.1:9095";
 
 /// `narthex sink`.

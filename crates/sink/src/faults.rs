@@ -5,13 +5,13 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// How the sink behaves. Sent by the page's buttons, and shown by it.
+/// The behaviour of the sink. The page shows it, and sends it when a button is pressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Behaviour {
-    /// Answer with this status (400 to 599) instead of taking the request.
+    /// Answer with this status (400 to 599) instead of accepting the request.
     pub fail: Option<u16>,
-    /// Do so with one request in this many; 0 is taken as 1.
+    /// Fail only one request in this many; 0 counts as 1.
     pub fail_every: u64,
     /// Send this many seconds as Retry-After with each failure.
     pub retry_after: Option<u64>,
@@ -25,7 +25,7 @@ impl Behaviour {
     /// The longest delay.
     pub const DELAY_MS_MAX: u64 = 600_000;
 
-    /// Whether all of it can be done; else what can't.
+    /// Returns what is wrong if a value is not allowed.
     pub fn check(&self) -> Result<(), &'static str> {
         if self.fail.is_some_and(|status| !(400..=599).contains(&status)) {
             return Err("`fail` is a status from 400 to 599");
@@ -37,39 +37,36 @@ impl Behaviour {
     }
 }
 
-/// The behaviour now, and which request comes next.
+/// The current behaviour, and the number of requests so far.
 #[derive(Debug, Default)]
 pub struct Faults {
     now: Mutex<Behaviour>,
     requests: AtomicU64,
 }
 
-/// What to do with a request.
+/// What the sink does with a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Verdict {
-    /// Wait this long first.
+    /// The delay before the answer.
     pub delay: Duration,
-    /// Then answer with this status and Retry-After, if any.
+    /// The status and Retry-After of the answer, if the request is to fail.
     pub fail: Option<(u16, Option<u64>)>,
 }
 
 impl Faults {
-    /// With this behaviour from the start.
     pub fn new(behaviour: Behaviour) -> Self {
         Faults { now: Mutex::new(behaviour), requests: AtomicU64::new(0) }
     }
 
-    /// The behaviour now.
     pub fn get(&self) -> Behaviour {
         *self.now.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Changes it.
     pub fn set(&self, behaviour: Behaviour) {
         *self.now.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = behaviour;
     }
 
-    /// What to do with the request that has just come.
+    /// Decides what to do with the next request.
     pub fn verdict(&self) -> Verdict {
         let now = self.get();
         let number = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
@@ -86,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_request_in_so_many_fails() {
+    fn one_request_in_n_fails() {
         let faults = Faults::new(Behaviour { fail: Some(503), fail_every: 3, ..Behaviour::default() });
         let failed: Vec<bool> = (0..6).map(|_| faults.verdict().fail.is_some()).collect();
         assert_eq!(failed, [false, false, true, false, false, true]);

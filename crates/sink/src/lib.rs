@@ -1,7 +1,8 @@
-//! A remote-write receiver for tests of senders. It accepts 1.0 and 2.0 as the specifications ask, keeps the recent
-//! past in a bounded [`window`], and can be told to fail, delay and refuse ([`faults`]).
+//! A remote-write receiver for tests of senders. It accepts 1.0 and 2.0 according to the specifications and
+//! keeps the recent points in a [`window`] with limits. On request it fails, delays and refuses ([`faults`]).
 //!
-//! `narthex sink` serves it alone: start at [`run`]. `narthex demo` serves a [`Sink`] by a [`Server`] that can be away.
+//! `narthex sink` serves it alone: start at [`run`]. In `narthex demo` a [`Server`] serves a [`Sink`] and can
+//! stop listening for a while.
 
 mod args;
 pub mod faults;
@@ -37,48 +38,47 @@ pub enum Accept {
     V2,
 }
 
-/// The most bytes of a request's body, before and after decompression (Prometheus has the same).
+/// The most bytes of a request's body, before and after decompression, as in Prometheus.
 pub const BODY_BYTES_MAX: usize = 32 << 20;
-/// How long a client may take for a request's body.
+/// The timeout of reading a request's body.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(60);
-/// Requests worked on at a time; more get 503.
+/// The most requests that are handled at the same time. Others get 503.
 pub const REQUESTS_AT_A_TIME_MAX: usize = 16;
-/// Requests that are remembered for the page.
+/// The number of requests that are kept for the page.
 pub const REQUESTS_REMEMBERED: usize = 50;
 /// The most series that one answer of `/api/v1/status/sink` lists.
 pub const SERIES_LISTED_MAX: usize = 100;
 
-/// What a request was and how it was answered.
+/// A request and its answer.
 #[derive(Debug, Clone, Serialize)]
 pub struct Seen {
-    /// When it was answered, milliseconds since 1970.
+    /// The time of the answer, in milliseconds since 1970.
     pub at_ms: i64,
-    /// `1.0`, `2.0`, or empty where the content type is neither's.
+    /// `1.0`, `2.0`, or empty if the content type is of neither version.
     pub protocol: &'static str,
-    /// The answer's status.
     pub status: u16,
-    /// Samples and histograms taken.
+    /// The number of accepted samples and histograms.
     pub samples: u64,
-    /// Bytes of the body as it came.
+    /// The size of the body as it was received.
     pub bytes: usize,
-    /// How long it took, the told delay included.
+    /// How long it took, including the configured delay.
     pub took_ms: u64,
-    /// The sender's name for itself, cut to a printable length.
+    /// The `User-Agent` of the sender, cut to a printable length.
     pub user_agent: String,
-    /// What was answered, if it was an error.
+    /// The text of the answer if it was an error.
     pub answer: String,
 }
 
-/// Counts of requests.
+/// Counters of requests.
 #[derive(Debug, Default, Clone, Copy, Serialize)]
 pub struct Requests {
-    /// All.
+    /// All requests.
     pub all: u64,
-    /// Answered with 2xx.
+    /// Requests answered with 2xx.
     pub taken: u64,
-    /// Failed because the sink was told to.
+    /// Requests that failed because the sink was configured to fail.
     pub failed_on_purpose: u64,
-    /// Bytes of bodies as they came.
+    /// Bytes of the bodies as they were received.
     pub bytes: u64,
 }
 
@@ -89,7 +89,7 @@ struct Book {
     recent: VecDeque<Seen>,
 }
 
-/// What else wants to know of each batch that is taken.
+/// A function that is called with each accepted batch.
 pub type Observer = Box<dyn Fn(&model::Batch) + Send + Sync>;
 
 /// The sink. Cheap to clone.
@@ -111,7 +111,7 @@ struct Inner {
 }
 
 impl Sink {
-    /// A sink that has seen nothing yet.
+    /// An empty sink.
     pub fn new(
         limits: WindowLimits,
         accept: Accept,
@@ -129,7 +129,7 @@ impl Sink {
         }))
     }
 
-    /// The doors for remote write, at the paths that receivers usually have.
+    /// The routes for remote write, at the usual paths of receivers.
     pub fn router(&self) -> Router {
         let take = post(requests::take).with_state(self.clone());
         Router::new()
@@ -141,35 +141,32 @@ impl Sink {
             .route("/-/ready", get(|| async { "ready\n" }))
     }
 
-    /// How it behaves.
     pub fn behaviour(&self) -> Behaviour {
         self.0.faults.get()
     }
 
-    /// Tells it how to behave.
     pub fn behave(&self, behaviour: Behaviour) {
         self.0.faults.set(behaviour);
     }
 
-    /// Looks into the window.
+    /// Calls `look` with the window.
     pub fn look<T>(&self, look: impl FnOnce(&Window) -> T) -> T {
         look(&self.book().window)
     }
 
-    /// How many requests came.
     pub fn requests(&self) -> Requests {
         self.book().requests
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
-        // A panic elsewhere must not take the page with it; counts may then be one off.
+        // A panic elsewhere must not break the page. A counter may be off by one then.
         self.0.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[derive(Debug, Deserialize)]
 struct Search {
-    /// Only series whose text contains this.
+    /// Only series whose text contains this are returned.
     #[serde(default)]
     search: String,
 }
@@ -180,7 +177,7 @@ struct Listed {
     series: String,
     /// Milliseconds since 1970.
     timestamp: i64,
-    /// As text, since JSON has no infinities.
+    /// Text, because JSON has no infinities.
     value: String,
     arrived: u64,
 }

@@ -1,4 +1,5 @@
-//! Requests of remote write. Each is answered as the specifications ask, or fails as the sink was told, and is recorded.
+//! Remote-write requests. Each is answered according to the specifications, or fails as configured, and is
+//! recorded.
 
 use crate::{Accept, BODY_BYTES_MAX, BODY_TIMEOUT, REQUESTS_AT_A_TIME_MAX, REQUESTS_REMEMBERED, Seen, Sink};
 use axum::body::Body;
@@ -9,10 +10,10 @@ use formats::remote_write::{DecodeOptions, Protocol, Rejected, decode};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-/// What is wrong with a request: the status, and the words.
+/// The status and the text of the answer to a refused request.
 struct Refusal(StatusCode, String);
 
-/// Answers one, and notes it.
+/// Answers a request and records it.
 pub(crate) async fn take(State(sink): State<Sink>, request: Request) -> Response {
     let started = Instant::now();
     let user_agent = request.headers().get(header::USER_AGENT).and_then(|value| value.to_str().ok());
@@ -91,7 +92,7 @@ impl Sink {
     }
 }
 
-/// The answer to a request that could be decoded: 204, or 400 where something in it was invalid.
+/// The answer to a request that could be decoded: 204, or 400 if something in it was invalid.
 fn answer(protocol: Protocol, written: model::Kinds, rejected: &Rejected, seen: &mut Seen) -> Response {
     let mut response = if rejected.is_empty() {
         StatusCode::NO_CONTENT.into_response()
@@ -159,8 +160,8 @@ mod tests {
     use crate::{Behaviour, WindowLimits};
     use tower::ServiceExt;
 
-    /// `up 7` at millisecond 9, as remote write 1.0: written by hand, so that the test does not lean on
-    /// our own encoder.
+    /// `up 7` at millisecond 9, as remote write 1.0. The bytes are written by hand, so that the test does not
+    /// depend on our own encoder.
     fn body_v1() -> Vec<u8> {
         let label = b"\x0a\x08__name__\x12\x02up";
         let mut sample = vec![0x09];
@@ -173,7 +174,7 @@ mod tests {
         let mut raw = vec![0x0a, series.len() as u8];
         raw.extend(series);
         let mut body = Vec::new();
-        // A snappy block of one literal.
+        // A snappy block with one literal.
         body.extend([raw.len() as u8, ((raw.len() - 1) << 2) as u8]);
         body.extend(raw);
         body
@@ -198,7 +199,7 @@ mod tests {
     const V2: &str = "application/x-protobuf;proto=io.prometheus.write.v2.Request";
 
     #[tokio::test]
-    async fn a_request_of_1_0_is_taken_with_204_and_no_written_headers() {
+    async fn a_request_of_1_0_is_answered_with_204_without_written_headers() {
         let sink = sink(Accept::Both, Behaviour::default());
         let response = send(&sink, V1, "snappy", body_v1()).await;
         assert_eq!(response.status(), 204);
@@ -222,7 +223,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_it_does_not_speak_is_415_and_what_is_broken_400() {
+    async fn unsupported_types_get_415_and_broken_bodies_400() {
         let both = sink(Accept::Both, Behaviour::default());
         assert_eq!(send(&both, "text/plain", "snappy", body_v1()).await.status(), 415);
         assert_eq!(send(&both, V1, "gzip", body_v1()).await.status(), 415);
@@ -242,7 +243,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_fails_as_it_is_told_and_takes_nothing_then() {
+    async fn configured_failures_accept_no_samples() {
         let behaviour = Behaviour { fail: Some(503), retry_after: Some(7), ..Behaviour::default() };
         let sink = sink(Accept::Both, behaviour);
         let response = send(&sink, V1, "snappy", body_v1()).await;

@@ -19,7 +19,7 @@ use http_server::security::{Security, check_exposure};
 use page::{Mode, page};
 use std::time::Duration;
 
-/// The most bytes of a button's request.
+/// The most bytes of the request that a button sends.
 const BUTTON_BYTES_MAX: usize = 4 << 10;
 
 /// Runs until a signal.
@@ -68,22 +68,23 @@ struct Control {
     presence: Option<Presence>,
 }
 
-/// The page's buttons, which change how the sink behaves. While it is to refuse connections, its server is away where
-/// there is a `presence`.
+/// The routes of the page's buttons, which change the behaviour of the sink. With a `presence`, the sink's
+/// server stops listening as long as connections are to be refused.
 pub fn control(sink: &Sink, presence: Option<Presence>) -> Router {
     let state = Control { sink: sink.clone(), presence };
     Router::new().route("/api/v1/sink/behaviour", post(behave)).with_state(state)
 }
 
-/// Cuts connections without an answer while the sink is to refuse them. The page is on the same port, so the port stays
-/// open, and the page and its buttons are answered.
+/// Closes connections without an answer while the sink refuses connections. The page is on the same port, so
+/// the port stays open, and the page and its buttons still work.
 async fn cut(State(sink): State<Sink>, request: Request, next: Next) -> Response {
     let path = request.uri().path();
     let is_page = path == "/" || path.starts_with("/api/v1/status/") || path.starts_with("/api/v1/sink/");
     if !sink.behaviour().refuse || is_page {
         return next.run(request).await;
     }
-    // The body fails before its first byte. The server has not sent the head by then, and closes the connection.
+    // The body fails before its first byte. The server has not sent the head at that time, and closes the
+    // connection.
     let broken = futures_util::stream::once(async { Err::<bytes::Bytes, _>("cut on purpose") });
     Response::new(Body::from_stream(broken))
 }
@@ -119,7 +120,7 @@ mod tests {
         let head = format!("{method} {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n");
         stream.write_all(format!("{head}content-length: 1\r\n\r\nx").as_bytes()).await.unwrap();
         let mut answer = Vec::new();
-        // A reset closes the connection, too.
+        // A reset also closes the connection.
         let _ = stream.read_to_end(&mut answer).await;
         String::from_utf8(answer).unwrap()
     }

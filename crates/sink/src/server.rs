@@ -1,4 +1,5 @@
-//! The HTTP server of a sink that can be away, as if the program were down, and comes back on the same port.
+//! The HTTP server of a sink. It can stop listening for a while, as if the program were not running, and
+//! listens on the same port again.
 
 use axum::Router;
 use http_server::Listening;
@@ -8,16 +9,16 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// Connections that the system queues before they are accepted.
+/// The number of connections that the kernel queues before they are accepted.
 const BACKLOG: u32 = 1024;
-/// The pause before listening is tried again.
+/// The pause before the next try to listen.
 const LISTEN_RETRY: Duration = Duration::from_secs(1);
 
-/// What the server is to do.
+/// The wanted state of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Serve,
-    /// Refuse connections.
+    /// Connections are refused.
     BeAway,
     End,
 }
@@ -30,12 +31,12 @@ pub struct Server {
     task: JoinHandle<()>,
 }
 
-/// Sends a server away and calls it back. Cheap to clone.
+/// Makes a server stop listening and listen again. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Presence(watch::Sender<State>);
 
 impl Presence {
-    /// Closes all connections and refuses new ones, or accepts them again.
+    /// Closes all connections and refuses new ones, or listens again.
     pub fn set_away(&self, away: bool) {
         self.0.send_if_modified(|state| {
             let wanted = if away { State::BeAway } else { State::Serve };
@@ -49,10 +50,10 @@ impl Presence {
 }
 
 impl Server {
-    /// Serves `router` on a port of loopback that the system chooses. No other process gets the port while the server
-    /// is away, and no outgoing connection uses it.
+    /// Serves `router` on a port of loopback that the system chooses. While the server does not listen, no
+    /// other process gets the port and no outgoing connection uses it.
     pub fn start(router: Router) -> std::io::Result<Server> {
-        // It keeps the port and never listens.
+        // This socket reserves the port and never listens.
         let reservation = socket(SocketAddr::from(([127, 0, 0, 1], 0)))?;
         let address = reservation.local_addr()?;
         let listener = listen(address)?;
@@ -61,24 +62,23 @@ impl Server {
         Ok(Server { address, state, task })
     }
 
-    /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// By which it is sent away and called back.
+    /// The handle to make the server stop listening and listen again.
     pub fn presence(&self) -> Presence {
         Presence(self.state.clone())
     }
 
-    /// Lets requests under way finish for some seconds, and ends.
+    /// Gives requests that are being handled some seconds to finish, and ends.
     pub async fn stop(self) {
         self.state.send_replace(State::End);
         let _ = self.task.await;
     }
 }
 
-/// A socket on an address that several sockets may share.
+/// A socket at an address that several sockets may share.
 fn socket(address: SocketAddr) -> std::io::Result<TcpSocket> {
     let socket = TcpSocket::new_v4()?;
     socket.set_reuseaddr(true)?;
@@ -149,13 +149,13 @@ mod tests {
         assert!(ask(address).await.unwrap().starts_with("HTTP/1.1 200"));
         let mut open = TcpStream::connect(address).await.unwrap();
         server.presence().set_away(true);
-        // The listener is closed by the server's task: wait for that.
+        // The server's task closes the listener; wait for that.
         while TcpStream::connect(address).await.is_ok() {
             tokio::task::yield_now().await;
         }
         let error = ask(address).await.unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
-        // An open connection is closed, by an end or a reset.
+        // An open connection is closed normally or by a reset.
         let mut rest = Vec::new();
         let _ = open.read_to_end(&mut rest).await;
         assert_eq!(rest, b"");

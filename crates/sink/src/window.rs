@@ -1,29 +1,28 @@
-//! The recent past of what arrived, in memory: the newest points of each series, bounded three ways.
+//! The recent points of each series, in memory, with three limits.
 //!
-//! When a limit is reached, the series without samples for the longest time are evicted, a sixteenth of all series at
-//! a time, so that a flood of new series costs little for each of them. Evicted series are counted.
+//! When a limit is reached, the series that have had no samples for the longest time are evicted, a sixteenth
+//! of all series at a time. So a flood of new series costs little for each of them. Evicted series are
+//! counted.
 
 use model::{Batch, LabelsRef, Value};
 use std::collections::{HashMap, VecDeque};
 
-/// What the window may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WindowLimits {
-    /// The most series.
     pub series: usize,
-    /// The most points of a series; the oldest give way.
+    /// The most points of a series. The oldest are removed first.
     pub points_per_series: usize,
     /// The most bytes of memory, as counted by [`Window::bytes`].
     pub bytes: usize,
 }
 
 impl WindowLimits {
-    /// The defaults.
     pub const DEFAULT: WindowLimits =
         WindowLimits { series: 20_000, points_per_series: 300, bytes: 64 << 20 };
 }
 
-/// What is charged for a series besides its labels and points: the table's slot and the structure.
+/// The bytes that are counted for a series in addition to its labels and points: the slot of the table and
+/// the structure.
 const SERIES_OVERHEAD: usize = 160;
 
 /// A point as it arrived.
@@ -31,31 +30,28 @@ const SERIES_OVERHEAD: usize = 160;
 pub struct Point {
     /// Milliseconds since 1970.
     pub timestamp: i64,
-    /// The value; of a native histogram, how many observations it holds.
+    /// The value. For a native histogram it is the number of observations.
     pub value: f64,
 }
 
-/// A series' recent points, oldest first.
+/// The recent points of a series.
 #[derive(Debug, Default)]
 pub struct Series {
-    /// The points.
+    /// Oldest first.
     pub points: VecDeque<Point>,
-    /// All that arrived of it, the forgotten ones included.
+    /// The number of all points that arrived, including removed ones.
     pub arrived: u64,
-    /// The batch in which it last arrived, counted from 1.
+    /// The number of the batch in which it last arrived, counted from 1.
     last_batch: u64,
 }
 
-/// Counts of all that arrived.
+/// Counters of everything that arrived.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Counts {
-    /// Float samples.
     pub samples: u64,
-    /// Native histograms.
     pub histograms: u64,
-    /// Exemplars.
     pub exemplars: u64,
-    /// Points that repeat a series' newest one.
+    /// Points with the timestamp of their series' newest one.
     pub repeated: u64,
     /// Points older than their series' newest one.
     pub out_of_order: u64,
@@ -74,12 +70,10 @@ pub struct Window {
 }
 
 impl Window {
-    /// An empty window.
     pub fn new(limits: WindowLimits) -> Self {
         Window { limits, series: HashMap::new(), bytes: 0, batches: 0, counts: Counts::default() }
     }
 
-    /// Adds the points of a batch.
     pub fn add(&mut self, batch: &Batch) {
         self.batches += 1;
         for point in &batch.points {
@@ -138,8 +132,8 @@ impl Window {
         self.series.len() >= self.limits.series || self.bytes >= self.limits.bytes
     }
 
-    /// Forgets the sixteenth of all series that have been silent longest, and as many more as the limit
-    /// of bytes asks for.
+    /// Evicts the sixteenth of all series that have had no samples for the longest time, and more if the
+    /// limit of bytes requires it.
     fn evict(&mut self) {
         let mut by_age: Vec<(u64, Box<[u8]>)> =
             self.series.iter().map(|(labels, series)| (series.last_batch, labels.clone())).collect();
@@ -156,32 +150,30 @@ impl Window {
         }
     }
 
-    /// What arrived so far.
     pub fn counts(&self) -> Counts {
         self.counts
     }
 
-    /// Bytes of memory, as charged against the limit.
+    /// The bytes of memory that count towards the limit.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// How many series there are.
+    /// The number of series.
     pub fn len(&self) -> usize {
         self.series.len()
     }
 
-    /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.series.is_empty()
     }
 
-    /// All series, in no order.
+    /// All series, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = (LabelsRef<'_>, &Series)> {
         self.series.iter().map(|(labels, series)| (LabelsRef::trusted(labels), series))
     }
 
-    /// The series that have arrived most recently, newest first, of those whose text contains `search`.
+    /// The series whose text contains `search`, the one that arrived last first.
     pub fn recent(&self, search: &str, most: usize) -> Vec<(String, &Series)> {
         let mut found: Vec<(u64, String, &Series)> = self
             .iter()
@@ -244,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn at_the_limit_of_series_the_longest_silent_go() {
+    fn at_the_limit_of_series_the_least_recent_are_evicted() {
         let mut window = Window::new(limits());
         window.add(&batch(&[("old", 1, 1.0)]));
         for index in 0..40 {
@@ -257,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_of_bytes_holds_and_the_account_is_exact() {
+    fn the_limit_of_bytes_holds_and_the_count_is_exact() {
         let limits = WindowLimits { series: 1000, points_per_series: 100, bytes: 20_000 };
         let mut window = Window::new(limits);
         for timestamp in 0..50 {
