@@ -40,7 +40,7 @@ pub struct FolderArgs {
 }
 
 impl FolderArgs {
-    /// The folder that the user named in one of the two ways.
+    /// The folder that the user named in either way.
     pub fn named(&self) -> Option<&Path> {
         self.dir.as_deref().or(self.data.as_deref())
     }
@@ -98,7 +98,7 @@ pub struct DumpArgs {
 }
 
 impl DumpArgs {
-    /// The folder or file that the user named in one of the two ways.
+    /// The folder or file that the user named in either way.
     pub fn named(&self) -> Option<&Path> {
         self.dir.as_deref().or(self.data.as_deref())
     }

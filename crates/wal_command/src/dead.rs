@@ -1,7 +1,8 @@
 //! The dead letters, as `narthex wal dump --dead` shows them. Their format is described in [`dead_letters`].
 //!
-//! There are few of them (two files of [`dead_letters::FILE_BYTES`] for each destination), and they are stored in
-//! the order in which they were refused. For OpenMetrics, which wants them in the order of time, they are sorted in memory.
+//! They are limited (two files of [`dead_letters::FILE_BYTES`] for each destination), and are stored in the
+//! order in which they were refused. OpenMetrics needs the order of time, so for that format they are sorted
+//! in memory.
 
 use crate::args::Format;
 use command::Failure;
@@ -17,11 +18,11 @@ use wal::RealFilesystem;
 use wal::dump::{DumpOptions, open_metrics};
 use wal::log::{Progress, ProgressFn};
 
-/// The longest line that is read. A letter has one sample, and what the receiver said.
+/// The longest line that is read. A letter has one sample and the receiver's answer.
 const LINE_BYTES_MAX: u64 = 1 << 20;
 
-/// The files that a user means with `path`: the data folder, `dead` in it, or one of the files there. Those
-/// of a destination follow each other, the older first. A data folder without dead letters has none.
+/// The files of `path`: the data folder, its folder `dead`, or one of the files there. The files of a
+/// destination are adjacent, the older one first. A data folder without dead letters has none.
 pub(crate) fn files(path: &Path) -> Result<Vec<PathBuf>, Failure> {
     if path.is_file() {
         return Ok(vec![path.to_path_buf()]);
@@ -49,7 +50,7 @@ pub(crate) fn files(path: &Path) -> Result<Vec<PathBuf>, Failure> {
     Ok(names.iter().map(|name| folder.join(name)).collect())
 }
 
-/// Writes the letters; says what is not in the output.
+/// Writes the letters. Returns sentences about what is not in the output.
 pub(crate) fn dump(
     files: &[PathBuf],
     format: Format,
@@ -116,8 +117,8 @@ pub(crate) fn dump(
     Ok(count.sentences())
 }
 
-/// The destination whose letters are in a file: its name or URL, as its positions say; the file's name if they are not
-/// in the data folder.
+/// The destination of the letters in a file: its name or URL, as in its file of positions. It is the file's
+/// name if the file is not in a data folder.
 fn destination(file: &Path) -> String {
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     let name = name.trim_end_matches(".1").trim_end_matches(".jsonl");
@@ -125,7 +126,7 @@ fn destination(file: &Path) -> String {
     data.and_then(|data| claims::destination(&RealFilesystem, data, name)).unwrap_or_else(|| name.to_string())
 }
 
-/// The destination, why the sample is here, the sample with its time as a date, and what the receiver said.
+/// A line with the destination, the reason, the sample with its time as a date, and the receiver's answer.
 fn line_for_people(destination: &str, letter: &Letter) -> String {
     let Letter { reason, answer, content } = letter;
     match content {
@@ -143,8 +144,8 @@ fn line_for_people(destination: &str, letter: &Letter) -> String {
     }
 }
 
-/// Several lines show the samples of a request. This says how many of them were refused: `1 of these 7 samples was
-/// refused`.
+/// How many of the samples of a request were refused: `1 of these 7 samples was refused`. The samples are
+/// shown in several lines, and it is not known which of them were refused.
 fn of_these(Part { refused, of }: Part, kind: SampleKind) -> String {
     let was = if refused == 1 { "was" } else { "were" };
     format!("{} of these {} {was} refused", number(refused), counted(of, kind.noun()))
@@ -155,7 +156,7 @@ trait TakeLine {
 }
 
 impl<R: BufRead> TakeLine for R {
-    /// A line, or the next part of one that is too long.
+    /// Reads a line, or the next part of one that is too long.
     fn take_line(self, line: &mut Vec<u8>) -> io::Result<usize> {
         self.take(LINE_BYTES_MAX).read_until(b'\n', line)
     }
@@ -169,7 +170,7 @@ struct Counts {
     inexpressible: u64,
     twice: u64,
     summarized: u64,
-    /// Samples of which only some were refused.
+    /// Samples of a request of which only some were refused.
     in_parts: u64,
 }
 
@@ -256,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn text_says_why() {
+    fn text_shows_the_reason() {
         let options = DumpOptions { to: 1500, ..DumpOptions::default() };
         let (text, _) = dumped(Format::Text, options);
         assert_eq!(
@@ -267,7 +268,7 @@ mod tests {
         );
     }
 
-    /// The receiver said of seven samples that it had refused one.
+    /// The receiver refused one of seven samples.
     #[test]
     fn samples_of_a_part_are_not_shown_as_refused() {
         let folder = tempfile::tempdir().unwrap();
@@ -289,7 +290,7 @@ mod tests {
              {\"labels\":{},\"value\":\"1\"}: 400: old\n"
         );
         assert!(sentences.len() == 1 && sentences[0].contains("the others were delivered"), "{sentences:?}");
-        // Replay imports all of them: which one the receiver lacks is not known.
+        // OpenMetrics contains all of them, because it is not known which one the receiver lacks.
         assert_eq!(dumped(Format::OpenMetrics).0, "up{} 1 1.000\n# EOF\n");
     }
 
@@ -311,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn letters_of_other_times_are_told() {
+    fn letters_outside_the_period_are_reported() {
         let options = DumpOptions { from: 5000, ..DumpOptions::default() };
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.jsonl");
@@ -322,12 +323,12 @@ mod tests {
     }
 
     #[test]
-    fn json_is_passed_on() {
+    fn json_letters_are_written_unchanged() {
         let (text, _) = dumped(Format::Json, DumpOptions::default());
         assert_eq!(text, LETTERS.strip_suffix("half a li").unwrap());
     }
 
-    /// Each process that writes dead letters begins with an empty line.
+    /// Each process that writes dead letters first writes an empty line.
     #[test]
     fn empty_lines_are_skipped() {
         let folder = tempfile::tempdir().unwrap();
@@ -341,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_too_long_is_no_letter_and_hides_no_other() {
+    fn a_line_that_is_too_long_is_skipped_alone() {
         let letter = |answer: &str| format!("{{\"answer\":\"{answer}\",\"timestamp\":1,\"value\":\"1\"}}\n");
         let limit = LINE_BYTES_MAX as usize;
         let whole = letter(&"x".repeat(limit - letter("").len()));

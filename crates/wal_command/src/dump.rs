@@ -23,7 +23,7 @@ pub(crate) fn run(args: &DumpArgs) -> Result<ExitCode, Failure> {
         ..DumpOptions::default()
     };
     let dir = folder::or_default(args.named())?;
-    // Found before a file is made.
+    // Checked before the output file is created.
     let log = if args.dead { None } else { Some(Folder::find(&dir)?) };
     let dead = if args.dead { dead::files(&dir)? } else { Vec::new() };
     let mut out: Box<dyn Write> = match &args.out {
@@ -33,7 +33,7 @@ pub(crate) fn run(args: &DumpArgs) -> Result<ExitCode, Failure> {
         None => Box::new(io::stdout()),
     };
     let mut out = BufWriter::with_capacity(BUFFER_BYTES, &mut out);
-    // On a terminal the two would be written over each other.
+    // On a terminal the output and the progress line would overwrite each other.
     let shows_itself = args.out.is_none() && io::stdout().is_terminal();
     let mut line = (!shows_itself).then(|| Line::new("dumping"));
     let mut progress = |progress| {
@@ -47,7 +47,7 @@ pub(crate) fn run(args: &DumpArgs) -> Result<ExitCode, Failure> {
         None => dead::dump(&dead, args.format, options, &mut out, &mut progress).map_err(ToolError::Output),
     };
     let flushed = out.flush();
-    // What was not written because nobody reads any more must not be tried again.
+    // After a closed pipe the rest of the buffer must not be written again.
     drop(out.into_parts());
     drop(line);
     match result {
@@ -61,7 +61,7 @@ pub(crate) fn run(args: &DumpArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What is not in the output, and why.
+/// Sentences about what is not in the output, and why.
 fn left_out(report: &DumpReport, format: Format) -> Vec<String> {
     let mut sentences = Vec::new();
     let mut say = |count: u64, what: &str| {

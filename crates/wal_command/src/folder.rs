@@ -1,4 +1,4 @@
-//! Finds the folder that the user means, and what narthex keeps in it beside the log.
+//! Finds the folder of a log, and the other files of narthex there.
 
 use command::Failure;
 use command::data_dir;
@@ -11,21 +11,21 @@ use storage::State;
 use wal::log::{LogSource, ToolError};
 use wal::{Filesystem, Position, RealFilesystem, WalError, dir, log};
 
-/// A log, and the data folder around it.
+/// A log and its data folder.
 #[derive(Debug)]
 pub(crate) struct Folder {
     /// The folder of the log.
     pub(crate) wal: PathBuf,
-    /// The data folder: the one above it.
+    /// The data folder, which contains the folder of the log.
     pub(crate) data: PathBuf,
-    /// What narthex' state file says; none in a folder of Prometheus.
+    /// narthex' state file; `None` in a folder of Prometheus.
     pub(crate) state: Option<State>,
 }
 
-/// The data folder of the packaged service. systemd names it by STATE_DIRECTORY, which a shell does not have.
+/// The data folder of the packaged service. systemd sets STATE_DIRECTORY to it, which is not set in a shell.
 const SERVICE_DATA: &str = "/var/lib/narthex";
 
-/// The folder that the user named, else the default data folder, else that of the packaged service.
+/// The folder that the user named, or else the default data folder, or else that of the packaged service.
 pub(crate) fn or_default(named: Option<&Path>) -> Result<PathBuf, Failure> {
     choose(named, |name| std::env::var(name).ok(), Path::new(SERVICE_DATA))
 }
@@ -38,7 +38,7 @@ fn choose(
     if let Some(path) = named {
         return Ok(path.to_path_buf());
     }
-    // STATE_DIRECTORY names one folder; no other one is tried then.
+    // STATE_DIRECTORY names one folder, and no other one is tried then.
     let service = variable("STATE_DIRECTORY").is_none().then_some(service);
     let default = data_dir::default_path(variable).ok();
     if let Some(path) = default.as_deref().into_iter().chain(service).find(|path| has_data(path)) {
@@ -57,55 +57,55 @@ fn choose(
     )))
 }
 
-/// Whether narthex has kept a log or dead letters in a folder. `narthex push` makes only its spool in the
-/// default one. A folder that this user may not read counts, so that the error says so.
+/// Returns true if narthex has kept a log or dead letters in a folder. The default folder may have nothing
+/// but the spool of `narthex push`. A folder that this user may not read counts, so that the error says so.
 fn has_data(path: &Path) -> bool {
     [path.join("wal"), claims::dead_folder(path)].iter().any(|path| path.try_exists().unwrap_or(true))
 }
 
-/// Where a destination stands.
+/// The position of a destination.
 #[derive(Debug)]
 pub(crate) struct Standing {
     /// The name of its file.
     pub(crate) destination: String,
-    /// Its lane that is furthest behind; none where no lane could be read.
+    /// The position of the lane that is furthest behind; `None` if no lane could be read.
     pub(crate) lowest: Option<Position>,
-    /// Lanes that cannot be read. They begin at the oldest segment.
+    /// The number of lanes whose position can't be read. They begin at the oldest segment.
     pub(crate) unreadable: usize,
-    /// Bytes of the log from there to its end.
+    /// The bytes of the log after that position.
     pub(crate) behind_bytes: u64,
 }
 
 impl Folder {
-    /// Finds the log that a user means by `path`.
+    /// Finds the log at `path`.
     pub(crate) fn find(path: &Path) -> Result<Folder, Failure> {
         let path = std::path::absolute(path).map_err(Failure::usage)?;
         let wal = log::find(&RealFilesystem, &path).map_err(failed)?;
         let data = match wal.parent().filter(|_| wal.file_name() == Some(OsStr::new("wal"))) {
             Some(parent) => parent.to_path_buf(),
-            // A log that lies somewhere by itself.
+            // A log that is not in a data folder.
             None => wal.clone(),
         };
         let state = storage::read_state(&RealFilesystem, &data).map_err(Failure::running)?;
         Ok(Folder { wal, data, state })
     }
 
-    /// The log, and where its segments end.
+    /// The log, with the ends of its segments.
     pub(crate) fn log(&self) -> LogSource<'_> {
         let ends = self.state.as_ref().map_or(&[][..], |state| &state.closed);
         LogSource { dir: &self.wal, ends }
     }
 
-    /// Whose it is.
+    /// The program that the log belongs to.
     pub(crate) fn owner(&self) -> &'static str {
         if self.state.is_some() { "narthex" } else { "Prometheus" }
     }
 
-    /// Takes the lock that narthex and Prometheus hold on their data folder while they run, if there is one
-    /// to take; says who has it.
+    /// Takes the lock that narthex and Prometheus hold on their data folder while they run, if the folder has
+    /// one. The error names the process that holds it.
     pub(crate) fn lock(&self) -> Result<Option<File>, InUse> {
         let path = self.data.join(command::data_dir::LOCK_FILE);
-        // Prometheus' own lock cannot be asked for its holder; the file is empty then.
+        // Prometheus' lock file is empty, so its holder is not known.
         let Ok(file) = File::open(&path) else { return Ok(None) };
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Err(rustix::io::Errno::WOULDBLOCK) => {
@@ -116,12 +116,13 @@ impl Folder {
         }
     }
 
-    /// Where narthex sets damaged files aside.
+    /// The folder of quarantined files.
     pub(crate) fn damaged(&self) -> PathBuf {
         self.data.join("damaged")
     }
 
-    /// What is there, with sizes. It is no part of the log any more, so nothing there makes a log damaged.
+    /// The quarantined files with their sizes. They are not part of the log any more, so they do not make a
+    /// log damaged.
     pub(crate) fn set_aside(&self) -> Vec<(String, u64)> {
         let fs = &RealFilesystem;
         let names =
@@ -137,7 +138,7 @@ impl Folder {
         files
     }
 
-    /// Where each destination stands, by name.
+    /// The positions of all destinations, by name.
     pub(crate) fn standings(&self) -> Result<Vec<Standing>, Failure> {
         let folder = claims::folder(&self.data);
         let fs = &RealFilesystem;
@@ -147,7 +148,7 @@ impl Folder {
         let segments = dir::segments(fs, &self.wal).map_err(failed)?;
         let mut standings = Vec::new();
         for name in fs.read_dir(&folder).map_err(Failure::running)? {
-            // Others are there for a moment only, or are none.
+            // Other files are temporary, or hold no positions.
             let Ok(Some(content)) = positions::read(fs, &folder.join(&name)) else { continue };
             let known = content.lanes.iter().flatten();
             let lowest = known.clone().min().copied();
@@ -161,10 +162,10 @@ impl Folder {
     }
 }
 
-/// A running narthex or Prometheus has the folder.
+/// A running narthex or Prometheus uses the folder.
 #[derive(Debug)]
 pub(crate) struct InUse {
-    /// Its process, where it wrote its number.
+    /// Its process, if it has written its number.
     process: Option<u32>,
 }
 
@@ -177,7 +178,7 @@ impl std::fmt::Display for InUse {
     }
 }
 
-/// Why a tool could not do its work: a folder without a log is the user's mistake.
+/// The failure for an error of a tool. A folder without a log is a mistake of the user's.
 pub(crate) fn failed(error: impl Into<ToolError>) -> Failure {
     let error = error.into();
     match &error {
@@ -192,7 +193,7 @@ mod tests {
     use crate::args::{WalArgs, WalCommand};
     use clap::Parser;
 
-    /// The command by itself.
+    /// The command alone.
     #[derive(Debug, Parser)]
     struct Wal {
         #[command(flatten)]
@@ -200,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn the_folder_may_be_named_as_for_run() {
+    fn the_folder_may_be_given_by_the_flag_of_run() {
         for command in ["stat", "dump", "verify", "repair"] {
             for named in [&["d1"][..], &["--data", "d1"]] {
                 let words = ["wal", command].into_iter().chain(named.iter().copied());
@@ -218,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_name_the_folder_with_a_log_is_found() {
+    fn the_default_is_a_folder_with_a_log() {
         let root = tempfile::tempdir().unwrap();
         let (default, service) = (root.path().join("narthex"), root.path().join("service"));
         let state = root.path().display().to_string();
@@ -229,7 +230,7 @@ mod tests {
         let chosen = || chosen_by("XDG_STATE_HOME", &state);
         let error = chosen().unwrap_err();
         assert!(error.contains(&format!("{} does not exist", default.display())), "{error}");
-        // What `narthex push` makes.
+        // The folder that `narthex push` creates.
         std::fs::create_dir_all(default.join("spool")).unwrap();
         let error = chosen().unwrap_err();
         assert!(error.contains(&format!("{} has no log", default.display())), "{error}");

@@ -1,6 +1,8 @@
-//! `narthex wal`: shows what is in a log of narthex or of Prometheus, checks it, writes it out, and repairs it.
+//! `narthex wal`: shows the content of a log of narthex or of Prometheus, checks it, writes it out, and
+//! repairs it.
 //!
-//! All but `repair` only read, and may be used while the log is being written. Start at [`run`].
+//! All subcommands except `repair` only read, and may be used while the log is being written. Start at
+//! [`run`].
 
 pub mod args;
 mod dead;
@@ -15,7 +17,6 @@ use command::Failure;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-/// Does what is asked for.
 pub fn run(args: WalArgs) -> Result<ExitCode, Failure> {
     match args.command {
         WalCommand::Stat(args) => stat::run(&args),
@@ -25,13 +26,13 @@ pub fn run(args: WalArgs) -> Result<ExitCode, Failure> {
     }
 }
 
-/// Writes on standard output. A reader that has seen enough (`| head`) is no failure.
+/// Writes to standard output. It is no failure if the reader has closed the pipe (`| head`).
 fn print(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     quiet_if_closed(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
 }
 
-/// Takes a closed pipe as the end.
+/// Treats a closed pipe as success.
 fn quiet_if_closed(result: io::Result<()>) -> Result<(), Failure> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

@@ -1,16 +1,17 @@
-//! A progress line on a terminal for work that takes long. If standard error is no terminal, nothing is written.
+//! A progress line on a terminal for work that takes long. Nothing is written if standard error is no
+//! terminal.
 
 use model::size::Human;
 use std::io::{IsTerminal, Write, stderr};
 use std::time::{Duration, Instant};
 use wal::log::Progress;
 
-/// Work that is over sooner needs no line.
+/// Shorter work gets no progress line.
 const AFTER: Duration = Duration::from_millis(500);
-/// How often it is renewed.
+/// How often the line is updated.
 const EVERY: Duration = Duration::from_millis(100);
 
-/// The line.
+/// The progress line.
 #[derive(Debug)]
 pub(crate) struct Line {
     what: &'static str,
@@ -21,12 +22,12 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    /// For work that is called `what`.
+    /// A line for work with the name `what`.
     pub(crate) fn new(what: &'static str) -> Line {
         Line { what, on: stderr().is_terminal(), since: Instant::now(), next: AFTER, shown: false }
     }
 
-    /// Shows `progress`, if it is time to.
+    /// Shows `progress`, if an update is due.
     pub(crate) fn show(&mut self, progress: Progress) {
         let elapsed = self.since.elapsed();
         if !self.on || elapsed < self.next {
@@ -39,7 +40,7 @@ impl Line {
 }
 
 impl Drop for Line {
-    /// Takes the line away.
+    /// Clears the line.
     fn drop(&mut self) {
         if self.shown {
             let _ = write!(stderr(), "\r\x1b[K");
@@ -66,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_line_says_how_much_and_how_long() {
+    fn the_line_shows_progress_and_remaining_time() {
         let progress = Progress { done: 256 << 20, total: 1 << 30 };
         assert_eq!(
             text("reading", progress, Duration::from_secs(2)),

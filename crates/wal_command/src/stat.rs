@@ -33,7 +33,7 @@ pub(crate) fn run(args: &StatArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The segments, apart from those of a checkpoint: how many, the first and the last one.
+/// The segments without those of a checkpoint: their number, and the first and the last one.
 fn segments(report: &StatReport) -> (usize, Option<(u64, u64)>) {
     let mut numbers = report.files.iter().filter(|file| file.checkpoint.is_none()).map(|file| file.segment);
     let count = numbers.clone().count();
@@ -124,7 +124,8 @@ fn shown(name: &str) -> String {
     if name.is_empty() { "(no name)".into() } else { name.into() }
 }
 
-/// Rows with a heading, the first column to the left, numbers to the right; an empty line before.
+/// Writes rows with a heading after an empty line. The first column is left-aligned, all others are
+/// right-aligned.
 fn table<const N: usize>(out: &mut String, rows: &[[String; N]]) -> std::fmt::Result {
     let widths: [usize; N] = std::array::from_fn(|column| {
         rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)

@@ -29,7 +29,7 @@ pub(crate) fn run(args: &FolderArgs) -> Result<ExitCode, Failure> {
     }
     // Writing to a string does not fail.
     let _ = describe(&mut text, &folder, &report);
-    // Prometheus cannot open it while it is in use.
+    // Prometheus can't open the log while it is in use.
     if in_use.is_none() {
         let _ = describe_openings(&mut text, &folder, &report);
     }
@@ -37,7 +37,7 @@ pub(crate) fn run(args: &FolderArgs) -> Result<ExitCode, Failure> {
     Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::from(failure::RUNNING) })
 }
 
-/// While a log is written, its last record may be read half.
+/// Removes damage at the end of the newest file: while a log is written, its last record may be read in part.
 fn being_written(report: &mut VerifyReport) {
     let Some(newest) = report.files.last() else { return };
     let (path, bytes) = (newest.path(), newest.bytes);
@@ -119,7 +119,7 @@ fn describe(out: &mut String, folder: &Folder, report: &VerifyReport) -> std::fm
     Ok(())
 }
 
-/// Entries that no reader can use. They stay, and nothing can bring their labels back.
+/// Reports entries that no reader can use. They are not removed, and their labels can't be restored.
 fn lost_series(out: &mut String, lost: &[(PathBuf, u64)]) -> std::fmt::Result {
     for (file, entries) in lost {
         let file = file.display();
@@ -132,7 +132,7 @@ fn lost_series(out: &mut String, lost: &[(PathBuf, u64)]) -> std::fmt::Result {
     Ok(())
 }
 
-/// What Prometheus would do with the log.
+/// Describes what Prometheus would do with the log.
 fn describe_openings(out: &mut String, folder: &Folder, report: &VerifyReport) -> std::fmt::Result {
     let both = report.agent == report.server;
     let programs = [("Prometheus", both, &report.server), ("a Prometheus agent", !both, &report.agent)];
@@ -161,7 +161,7 @@ fn describe_openings(out: &mut String, folder: &Folder, report: &VerifyReport) -
 /// `narthex wal repair`.
 pub(crate) fn repair(args: &FolderArgs) -> Result<ExitCode, Failure> {
     let folder = Folder::find(&or_default(args.named())?)?;
-    // Held to the end, so that nobody starts on it meanwhile.
+    // Held to the end, so that neither program starts on the folder meanwhile.
     let _lock = folder.lock().map_err(|in_use| {
         Failure::running(format!("{} is {in_use}: stop that one first", folder.data.display()))
     })?;
