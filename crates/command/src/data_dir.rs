@@ -1,4 +1,4 @@
-//! The data folder: where it is, that it is ours to write, and that nobody else uses it.
+//! The data folder: its path, a check that it can be written, and a lock so that only one process uses it.
 
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{DirBuilder, File, OpenOptions};
@@ -8,53 +8,48 @@ use std::path::{Path, PathBuf};
 use wal::RealFilesystem;
 use wal::small_file::make_folder_by;
 
-/// The file whose lock says that the folder is in use; it holds the process' number.
+/// The file whose lock shows that the folder is in use. It contains the number of the process.
 pub const LOCK_FILE: &str = "lock";
 
 /// Why the data folder can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirError {
-    /// No flag and no variable says where it is.
+    /// No flag and no variable names the folder.
     #[error("no data folder: give --data DIR, or set STATE_DIRECTORY, XDG_STATE_HOME or HOME")]
     Unknown,
-    /// It can't be made or written.
+    /// The folder can't be created or written.
     #[error("the data folder {} can't be used: {what}: {source}", path.display())]
     Io {
-        /// The folder.
         path: PathBuf,
-        /// What was tried.
+        /// The step that failed.
         what: &'static str,
-        /// What the system said.
         source: std::io::Error,
     },
-    /// A file is in its way.
+    /// There is a file in place of a folder.
     #[error("the data folder {} can't be used: {} is not a folder; choose another with --data", path.display(), file.display())]
     NotFolder {
-        /// The folder.
         path: PathBuf,
-        /// The file: the folder itself, or one above it.
+        /// The file: it has the path of the folder or of one above it.
         file: PathBuf,
     },
-    /// It belongs to another user.
+    /// The folder belongs to another user.
     #[error("the data folder {} can't be used: {} belongs to user {owner}, and narthex runs as user {own}; \
         run it as user {owner}, change the owner (chown -R {own} {}), or choose another folder with --data",
         path.display(), of.display(), of.display())]
     Foreign {
-        /// The folder.
         path: PathBuf,
-        /// What belongs to the other user: the folder, something in it, or a folder above it.
+        /// The path that belongs to the other user: the folder, a file in it, or a folder above it.
         of: PathBuf,
         /// The other user's number.
         owner: u32,
         /// The number of this process' user.
         own: u32,
     },
-    /// Another process has it.
+    /// Another process uses the folder.
     #[error("the data folder {} is in use by another narthex{}: stop that one, or choose another folder with --data", path.display(), process(*pid))]
     InUse {
-        /// The folder.
         path: PathBuf,
-        /// The other process, where it wrote its number.
+        /// The other process, if it has written its number.
         pid: Option<u32>,
     },
 }
@@ -63,7 +58,7 @@ fn process(pid: Option<u32>) -> String {
     pid.map(|pid| format!(" (process {pid})")).unwrap_or_default()
 }
 
-/// A data folder that this process has to itself until it is dropped.
+/// A data folder that this process has to itself until the value is dropped.
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
@@ -71,7 +66,7 @@ pub struct DataDir {
 }
 
 impl DataDir {
-    /// Makes the folder if it is not there (mode 0700), tries to write to it, and locks it.
+    /// Creates the folder if it does not exist (mode 0700), checks that it can be written, and locks it.
     pub fn open(path: &Path) -> Result<DataDir, DataDirError> {
         let failed = |what| move |source| explain(path, what, source);
         let make = || DirBuilder::new().recursive(true).mode(0o700).create(path);
@@ -88,7 +83,7 @@ impl DataDir {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
                 let mut text = String::new();
-                // Who has it is a help only; without it the message is still right.
+                // The number is only additional information, so errors are ignored.
                 let _ = Read::by_ref(&mut file).take(32).read_to_string(&mut text);
                 return Err(DataDirError::InUse { path: path.to_path_buf(), pid: text.trim().parse().ok() });
             }
@@ -102,19 +97,18 @@ impl DataDir {
         Ok(DataDir { path: path.to_path_buf(), _lock: file })
     }
 
-    /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The size of the file system it lies on, in bytes.
+    /// The size of its file system in bytes.
     pub fn file_system_bytes(&self) -> std::io::Result<u64> {
         let stat = rustix::fs::statvfs(&self.path)?;
         Ok(stat.f_blocks.saturating_mul(stat.f_frsize))
     }
 }
 
-/// The error with its cause, where a look at the file system shows one.
+/// Turns an I/O error into a more specific one, if the file system shows its cause.
 fn explain(path: &Path, what: &'static str, source: std::io::Error) -> DataDirError {
     let path_buf = path.to_path_buf();
     match source.kind() {
@@ -129,7 +123,7 @@ fn explain(path: &Path, what: &'static str, source: std::io::Error) -> DataDirEr
             let own = rustix::process::geteuid().as_raw();
             let owner = |of: &Path| of.metadata().ok().map(|data| data.uid());
             let seen = std::iter::once(lock.as_path()).chain(path.ancestors());
-            // Only the nearest folder that is there counts: those above it may belong to anybody.
+            // Only the nearest existing folder matters: folders above it often belong to other users.
             let mut there = seen.filter_map(|of| Some((of, owner(of)?))).take(2);
             if let Some((of, owner)) = there.find(|(_, owner)| *owner != own) {
                 return DataDirError::Foreign { path: path_buf, of: of.to_path_buf(), owner, own };
@@ -140,11 +134,11 @@ fn explain(path: &Path, what: &'static str, source: std::io::Error) -> DataDirEr
     DataDirError::Io { path: path_buf, what, source }
 }
 
-/// The data folder where no flag names one; `variable` looks up the environment.
+/// The data folder if no flag names one. `variable` looks up the environment.
 pub fn default_path(variable: impl Fn(&str) -> Option<String>) -> Result<PathBuf, DataDirError> {
     let absolute = |name| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
     if let Some(paths) = variable("STATE_DIRECTORY") {
-        // systemd separates several by colons; the first one is ours.
+        // systemd separates several folders by colons; narthex uses the first one.
         let first = paths.split(':').next().map(PathBuf::from).filter(|path| path.is_absolute());
         if let Some(path) = first {
             return Ok(path);

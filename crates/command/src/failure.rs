@@ -1,20 +1,20 @@
-//! Why the program ends with an error, and with which code.
+//! Why the program ends with an error, and its exit code.
 
 use logging::record::Value;
 use std::fmt;
 use tracing::Level;
 
-/// Exit code for what is wrong with flags or configuration.
+/// Exit code for mistakes in flags or configuration.
 pub const USAGE: u8 = 2;
-/// Exit code for what went wrong while it started or ran.
+/// Exit code for errors during the start or later.
 pub const RUNNING: u8 = 1;
 
-/// The reason, for a person, and the exit code.
+/// The reason, as text for a user, and the exit code.
 #[derive(Debug)]
 pub struct Failure {
     code: u8,
     text: String,
-    /// How the log says it. Empty where the log says [`Failure::text`].
+    /// The log lines about it. If there are none, [`Failure::text`] is logged.
     lines: Vec<Line>,
 }
 
@@ -23,35 +23,33 @@ pub struct Failure {
 pub struct Line {
     /// `ERROR` for a mistake, `WARN` for a warning.
     pub level: Level,
-    /// The sentence.
     pub message: String,
-    /// Where the mistake is.
+    /// The place of the mistake.
     pub fields: Vec<(&'static str, Value)>,
 }
 
 impl Failure {
-    /// Flags or configuration.
+    /// A mistake in flags or configuration.
     pub fn usage(text: impl fmt::Display) -> Self {
         Failure { code: USAGE, text: text.to_string(), lines: Vec::new() }
     }
 
-    /// Something on the machine.
+    /// An error during the start or later.
     pub fn running(text: impl fmt::Display) -> Self {
         Failure { code: RUNNING, text: text.to_string(), lines: Vec::new() }
     }
 
-    /// A configuration file with mistakes. `text` names all of them, the first one first; the log has `lines` instead,
-    /// with one line for each mistake.
+    /// A configuration file with mistakes. `text` names all of them, the first one first. The log gets
+    /// `lines` instead, with one line for each mistake.
     pub fn mistakes(text: impl fmt::Display, lines: Vec<Line>) -> Self {
         Failure { code: USAGE, text: text.to_string(), lines }
     }
 
-    /// The exit code.
     pub fn code(&self) -> u8 {
         self.code
     }
 
-    /// Writes the reason to the log: a line for each mistake of a configuration file.
+    /// Logs the reason: one line for each mistake of a configuration file.
     pub fn log(&self) {
         if self.lines.is_empty() {
             logging::fatal(format_args!("{}", self.text));
@@ -59,14 +57,14 @@ impl Failure {
         self.log_mistakes();
     }
 
-    /// Writes a line to the log for each mistake of a configuration file.
+    /// Logs one line for each mistake of a configuration file.
     pub fn log_mistakes(&self) {
         for Line { level, message, fields } in &self.lines {
             logging::write_now(*level, message.clone(), fields.clone());
         }
     }
 
-    /// The reason in one line: of several mistakes the first.
+    /// The reason in one line. Of several mistakes it is the first.
     pub fn short(&self) -> String {
         let first = self.text.lines().next().unwrap_or_default();
         let mistakes = self.lines.iter().filter(|line| line.level == Level::ERROR).count();

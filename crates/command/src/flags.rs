@@ -8,7 +8,6 @@ use std::time::Duration;
 /// The largest file that `--to-file` may name, in bytes.
 pub const TO_FILE_BYTES_MAX: u64 = 64 << 10;
 
-/// Parses a duration.
 pub fn duration(text: &str) -> Result<Duration, String> {
     model::duration::parse(text).map_err(|error| error.to_string())
 }
@@ -18,7 +17,7 @@ pub fn bytes(text: &str) -> Result<u64, String> {
     model::size::amount(text).map_err(|error| error.to_string())
 }
 
-/// Reads the URL in the file that `--to-file` names.
+/// Reads the URL from the file that `--to-file` names.
 pub fn read_url(file: &Path) -> Result<String, Failure> {
     let failed = |why: String| Failure::usage(format!("--to-file {}: {why}", file.display()));
     let size = std::fs::metadata(file).map_err(|error| failed(error.to_string()))?.len();
@@ -39,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_share_is_no_number_of_bytes() {
+    fn a_percentage_is_not_a_number_of_bytes() {
         assert_eq!(bytes("64MiB"), Ok(64 << 20));
         assert!(bytes("10%").unwrap_err().contains("such as 512KiB or 32MiB"));
     }

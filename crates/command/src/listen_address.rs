@@ -1,12 +1,12 @@
-//! The address of `--listen`, as people write it.
+//! Parses the address of `--listen`.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
 
-/// Where `run` and `demo` listen unless told otherwise: the Pushgateway's port, on loopback.
+/// The default address of `run` and `demo`: the Pushgateway's port on loopback.
 pub const DEFAULT: &str = "127.0.0.1:9091";
 
-/// Reads `ADDRESS:PORT`, `NAME:PORT`, `PORT` (loopback) or `:PORT` (all addresses, as in Prometheus). A name is
-/// looked up; where it has several addresses the first one of IPv4 is taken, else the first one.
+/// Parses `ADDRESS:PORT`, `NAME:PORT`, `PORT` (loopback) or `:PORT` (all addresses, as in Prometheus). A name
+/// is resolved. If it has several addresses, the first one of IPv4 is used, or else the first one.
 pub fn parse(text: &str) -> Result<SocketAddr, String> {
     let text = text.trim();
     if let Ok(address) = text.parse() {
@@ -39,7 +39,8 @@ pub fn parse(text: &str) -> Result<SocketAddr, String> {
     first.copied().ok_or_else(|| format!("{host:?} has no address"))
 }
 
-/// IPv6's unspecified address takes connections of both kinds. A machine without IPv6 has only the other.
+/// A socket at IPv6's unspecified address accepts connections of both versions. A machine without IPv6 needs
+/// IPv4's.
 fn all_addresses() -> IpAddr {
     match UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)) {
         Ok(_) => Ipv6Addr::UNSPECIFIED.into(),
@@ -52,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_read_as_people_write_them() {
+    fn all_forms_of_addresses_are_parsed() {
         let shown = |text| parse(text).map(|address| address.to_string());
         for (text, want) in [
             ("127.0.0.1:9091", "127.0.0.1:9091"),
@@ -68,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_answered_with_what_would_be_right() {
+    fn invalid_addresses_are_reported_with_valid_forms() {
         for text in ["", "localhost", "127.0.0.1", ":", ":http", "1:2:3", "::1", "70000", "h:70000", "+80"] {
             let error = parse(text).expect_err(text);
             assert!(error.contains("such as 127.0.0.1:9091"), "{text}: {error}");

@@ -1,8 +1,9 @@
-//! Commands that a message tells a person to type.
+//! Commands in messages, for a user to type.
 
 use std::path::Path;
 
-/// `narthex wal` with a command and a data folder, such as `dump --dead`, as it is typed into a shell in any folder.
+/// `narthex wal` with a command, such as `dump --dead`, and a data folder. The text works in a shell in any
+/// folder.
 pub fn wal_command(command: &str, data: &Path) -> String {
     let path = std::path::absolute(data).unwrap_or_else(|_| data.to_path_buf());
     let path = path.to_string_lossy();

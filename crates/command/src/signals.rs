@@ -1,30 +1,29 @@
-//! Signals: the first SIGTERM or SIGINT asks a command to end, and the second one ends it at once. SIGHUP asks it to
-//! read its configuration again.
+//! Signals. The first SIGTERM or SIGINT asks a command to end, and the second one ends it immediately. SIGHUP
+//! makes it reload its configuration.
 
 use std::path::PathBuf;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Exit code of a process ended by a second signal, as shells have it for SIGINT.
+/// Exit code after a second signal, as shells have it for SIGINT.
 const SECOND_SIGNAL_CODE: i32 = 130;
 
-/// Listens for SIGHUP, which from then on does not end the process.
+/// Listens for SIGHUP. The signal does not end the process any more.
 #[derive(Debug)]
 pub struct Hangups(Signal);
 
 impl Hangups {
-    /// Starts listening.
     pub fn listen() -> std::io::Result<Self> {
         Ok(Hangups(signal(SignalKind::hangup())?))
     }
 
-    /// Waits for the next one; several that come together are one.
+    /// Waits for the next signal. Several that arrive together count as one.
     pub async fn next(&mut self) {
-        // It ends only with the runtime.
+        // The stream ends only with the runtime.
         let _ = self.0.recv().await;
     }
 }
 
-/// Listens for the signals that ask for an end.
+/// Listens for the signals that end a command.
 #[derive(Debug)]
 pub struct Signals {
     terminate: Signal,
@@ -32,7 +31,7 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Starts listening; from here on the signals do not end the process by themselves.
+    /// Starts listening. From here on the signals do not end the process by themselves.
     pub fn listen() -> std::io::Result<Self> {
         Ok(Signals {
             terminate: signal(SignalKind::terminate())?,
@@ -40,7 +39,7 @@ impl Signals {
         })
     }
 
-    /// Waits for the next signal; its name.
+    /// Waits for the next signal and returns its name.
     pub async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
@@ -48,8 +47,9 @@ impl Signals {
         }
     }
 
-    /// From now on the next signal ends the process at once. What is acknowledged is on disk already, and
-    /// what was under way is sent again at the next start. `remove` is a folder that goes with it.
+    /// From now on the next signal ends the process immediately. Everything that is acknowledged is on disk
+    /// already, and requests in flight are sent again after the next start. The folder `remove` is deleted
+    /// first.
     pub fn end_at_next(mut self, remove: Option<PathBuf>) {
         tokio::spawn(async move {
             let name = self.next().await;
