@@ -1,4 +1,4 @@
-//! What `--log` says: a level, and levels for parts of the program.
+//! Parses `--log`: a level, and levels for parts of the program.
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
@@ -12,13 +12,11 @@ const LEVELS: [(&str, LevelFilter); 6] = [
     ("trace", LevelFilter::TRACE),
 ];
 
-/// Why a text is no filter.
+/// A mistake in `--log`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FilterError {
-    /// There is no such level.
     #[error("there is no log level {0:?}; the levels are off, error, warn, info, debug and trace{hint}", hint = hint(.0))]
     Level(String),
-    /// A part without a name.
     #[error("{0:?} names no part; write LEVEL, or LEVEL,PART=LEVEL such as warn,remote=debug")]
     Part(String),
 }
@@ -27,7 +25,7 @@ fn hint(level: &str) -> &'static str {
     if level.eq_ignore_ascii_case("warning") { "; did you mean \"warn\"?" } else { "" }
 }
 
-/// Reads `LEVEL`, `PART=LEVEL`, or several of them separated by commas.
+/// Parses `LEVEL`, `PART=LEVEL`, or several of them separated by commas.
 pub fn parse(text: &str) -> Result<Targets, FilterError> {
     let mut targets = Targets::new();
     for directive in text.split(',').map(str::trim) {
@@ -56,7 +54,7 @@ mod tests {
     use tracing::Level;
 
     #[test]
-    fn levels_hold_for_all_or_for_a_part() {
+    fn levels_apply_to_all_or_to_a_part() {
         let filter = parse("warn,remote=debug").unwrap();
         assert!(filter.would_enable("storage::committer", &Level::WARN));
         assert!(!filter.would_enable("storage::committer", &Level::INFO));

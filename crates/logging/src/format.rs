@@ -1,4 +1,4 @@
-//! How a line looks: logfmt as Prometheus writes it, or JSON.
+//! The format of log lines: logfmt as Prometheus writes it, or JSON.
 
 use crate::record::{Record, Value};
 use clap::ValueEnum;
@@ -16,7 +16,7 @@ pub enum Format {
     Json,
 }
 
-/// The line of an event, with its line break. Module paths are shown at debug and trace only.
+/// The line of an event, with its line break. Module paths are included at levels debug and trace only.
 pub fn line(record: &Record, format: Format, color: bool) -> String {
     let target = (record.level >= Level::DEBUG).then_some(record.target.as_str());
     let mut out = String::with_capacity(128 + record.message.len());
@@ -69,13 +69,13 @@ fn ansi(level: Level) -> u8 {
     }
 }
 
-/// Whether logfmt would read the text as something else.
+/// Returns true if logfmt needs quotes around the text.
 fn needs_quotes(text: &str) -> bool {
     text.is_empty() || text.contains(|c: char| c.is_whitespace() || c.is_control() || matches!(c, '"' | '='))
 }
 
-/// The text as a JSON string. Control characters are escaped, so that a receiver's words can neither begin a
-/// line of their own nor send commands to a terminal.
+/// Appends the text as a JSON string. Control characters are escaped, so that the text of a receiver can
+/// neither start a new line nor send commands to a terminal.
 fn quote(out: &mut String, text: &str) {
     out.push('"');
     for c in text.chars() {

@@ -1,13 +1,13 @@
-//! The log on standard error. Every line has a time, a level, a message and `key=value` pairs, as logfmt or as
-//! JSON.
+//! The log on standard error. Every line has a time, a level, a message and `key=value` pairs, as logfmt or
+//! as JSON.
 //!
 //! It promises:
 //! - **Few lines**: an event that repeats is written once a minute for each destination ([`throttle`]).
-//! - **One line an event**: line breaks and control characters are escaped ([`mod@format`]).
-//! - **No panic** when nobody reads standard error any more.
+//! - **One line for each event**: line breaks and control characters are escaped ([`mod@format`]).
+//! - **No panic** if the reader of standard error has closed it.
 //!
-//! Commands that a person or a script waits for (`check`, `push`, `exec`, `wal`) write plain sentences
-//! instead: see `command::say`.
+//! Commands that a user or a script waits for (`check`, `push`, `exec`, `wal`) write plain sentences instead:
+//! see `command::say`.
 //!
 //! Start at [`start`].
 
@@ -27,17 +27,15 @@ use throttle::Throttle;
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
-/// Target of events that answer something that a person did, such as a start or a reload. They are written
-/// each time.
+/// The target of events that answer a user's action, such as a start or a reload. They are never throttled.
 const ANSWER: &str = "narthex::answer";
 
-/// How often held lines are looked at.
+/// How often held lines are checked.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Where the lines go, once [`start`] was called.
+/// The log, after [`start`] was called.
 static LOG: OnceLock<Log> = OnceLock::new();
 
-/// The log of this process.
 struct Log {
     format: Format,
     color: bool,
@@ -49,7 +47,7 @@ impl Log {
     fn write(&self, records: &[Record]) {
         for record in records {
             let line = format::line(record, self.format, self.color);
-            // When nobody reads standard error any more there is nowhere to report it.
+            // An error here can't be reported anywhere.
             let _ = std::io::stderr().lock().write_all(line.as_bytes());
         }
     }
@@ -59,7 +57,7 @@ impl Log {
         let mut throttle = self.throttle.lock().unwrap_or_else(PoisonError::into_inner);
         let mut ready = throttle.due(now, record.time_ms);
         ready.extend(throttle.admit(now, record));
-        // Still under the lock, so that lines are written in the order of their events.
+        // This is still under the lock, so that lines are written in the order of their events.
         self.write(&ready);
     }
 
@@ -70,7 +68,7 @@ impl Log {
     }
 }
 
-/// Hands events to the log.
+/// Passes events to the log.
 struct Events;
 
 impl<S: Subscriber> Layer<S> for Events {
@@ -90,13 +88,13 @@ pub fn start(level: &str, format: Format) -> Result<(), FilterError> {
     if LOG.set(log).is_ok() {
         let filter = filter?;
         let subscriber = tracing_subscriber::registry().with(Events.with_filter(filter));
-        // An error means that a subscriber is there already, which this function has then set.
+        // An error means that a subscriber is set already, which this function did itself.
         let _ = tracing::subscriber::set_global_default(subscriber);
     }
     Ok(())
 }
 
-/// Writes held lines when their minute is over. Runs until it is dropped.
+/// Writes held lines when their minute is over. Runs until the future is dropped.
 pub async fn tick() {
     let mut interval = tokio::time::interval(TICK);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -115,28 +113,28 @@ pub fn finish() {
     }
 }
 
-/// Logs an answer to something that a person did. It is never throttled.
+/// Logs the answer to a user's action. It is never throttled.
 pub fn info(message: fmt::Arguments<'_>) {
     tracing::info!(target: ANSWER, "{message}");
 }
 
-/// [`info`], for what needs attention.
+/// Like [`info`], for a warning.
 pub fn warn(message: fmt::Arguments<'_>) {
     tracing::warn!(target: ANSWER, "{message}");
 }
 
-/// [`info`], for what failed.
+/// Like [`info`], for an error.
 pub fn error(message: fmt::Arguments<'_>) {
     tracing::error!(target: ANSWER, "{message}");
 }
 
-/// Writes an error at once, past filter and throttle: for the reason why the process ends, and for a panic,
-/// which may hold their locks.
+/// Writes an error immediately, without filter and throttle. It is for the reason why the process ends, and
+/// for a panic, which may hold the locks of both.
 pub fn fatal(message: fmt::Arguments<'_>) {
     write_now(Level::ERROR, message.to_string(), Vec::new());
 }
 
-/// Writes a line past filter and throttle.
+/// Writes a line immediately, without filter and throttle.
 pub fn write_now(level: Level, message: String, fields: Vec<(&'static str, Value)>) {
     let (format, color) = LOG.get().map_or((Format::Logfmt, false), |log| (log.format, log.color));
     let record = Record { fields, ..Record::new(level, message, now_ms()) };

@@ -1,33 +1,32 @@
-//! One event, with all that is written of it.
+//! One event, with everything that is written about it.
 
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level};
 
-/// The longest message or value that is written, in bytes; the rest is cut off.
+/// The longest message or value that is written, in bytes. Longer ones are cut.
 pub const VALUE_BYTES_MAX: usize = 4 << 10;
 
-/// Fields that say what an event is about. Events of one kind that differ in one of these are throttled
-/// apart.
+/// Fields that name the subject of an event. Events of one kind with different values in one of these are
+/// throttled separately.
 ///
-/// `segment` is missing on purpose: a full log drops one segment after the other, and each would get a line of
-/// its own.
+/// `segment` is not one of them: a full log drops one segment after the other, and each would get its own
+/// line.
 const SUBJECTS: [&str; 10] =
     ["destination", "input", "collector", "path", "journal", "url", "address", "damage", "state", "about"];
 
-/// The field whose value says what kind of event it is, where the message has numbers that differ each time.
+/// The field that names the kind of the event, if the message has numbers that differ each time.
 const STATE: &str = "state";
 
-/// Fields that count samples of this event alone. A line that stands for several events has their sums.
+/// Fields that count samples of this event alone. A line for several events has their sums.
 const COUNTS: [&str; 5] = ["count", "series", "samples", "histograms", "exemplars"];
 
 /// A value of a field.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
-    /// Words.
     Text(String),
-    /// A number or a truth value, as it is written in JSON, too.
+    /// A number or a boolean, which JSON writes without quotes.
     Plain(String),
 }
 
@@ -40,39 +39,36 @@ impl Value {
     }
 }
 
-/// An event.
 #[derive(Debug, Clone)]
 pub struct Record {
-    /// How important it is.
     pub level: Level,
-    /// When, in milliseconds since 1970.
+    /// The time in milliseconds since 1970.
     pub time_ms: i64,
-    /// The part of the program: a path of modules.
+    /// The part of the program, as a module path.
     pub target: String,
-    /// The sentence.
     pub message: String,
-    /// The rest, in the order of the event's fields.
+    /// The other fields, in the order of the event's fields.
     pub fields: Vec<(&'static str, Value)>,
-    /// The same for events of one kind about one subject.
+    /// Equal for events of one kind about one subject.
     pub key: u64,
-    /// Whether the throttle may hold it back.
+    /// True if the throttle may hold it back.
     pub throttled: bool,
 }
 
 impl Record {
-    /// A sentence alone.
+    /// A record of a message without fields.
     pub fn new(level: Level, message: String, time_ms: i64) -> Record {
         let target = crate::ANSWER.to_string();
         Record { level, time_ms, target, message, fields: Vec::new(), key: 0, throttled: false }
     }
 
-    /// What an event says.
+    /// The record of an event.
     pub fn of(event: &Event<'_>, time_ms: i64) -> Record {
         let metadata = event.metadata();
         let mut record = Record::new(*metadata.level(), String::new(), time_ms);
         record.target = metadata.target().to_string();
         event.record(&mut record);
-        // A user who asks for debug lines wants to see each event.
+        // A user who sets the level debug wants to see each event.
         record.throttled = record.target != crate::ANSWER && record.level <= Level::INFO;
         let mut hasher = DefaultHasher::new();
         metadata.callsite().hash(&mut hasher);
@@ -88,8 +84,8 @@ impl Record {
         record
     }
 
-    /// Adds the counts of an event that this one replaces. Events of another kind have other counts: theirs
-    /// are not added.
+    /// Adds the counts of an event that this one replaces. Counts of an event of another kind have another
+    /// meaning, and are not added.
     pub fn add_counts(&mut self, replaced: &Record) {
         if self.key != replaced.key {
             return;
@@ -112,7 +108,7 @@ impl Record {
 
 impl Visit for Record {
     fn record_f64(&mut self, field: &Field, value: f64) {
-        // JSON has no number that is not finite.
+        // JSON has only finite numbers.
         let text = value.to_string();
         self.put(field, if value.is_finite() { Value::Plain(text) } else { Value::Text(text) });
     }
@@ -133,7 +129,7 @@ impl Visit for Record {
     }
 }
 
-/// At most [`VALUE_BYTES_MAX`] of a text, and a sign where something was cut off.
+/// The text, cut at [`VALUE_BYTES_MAX`]. A cut is marked.
 fn bounded(text: fmt::Arguments<'_>) -> String {
     struct Bounded(String);
     impl fmt::Write for Bounded {
@@ -158,7 +154,7 @@ mod tests {
     use tracing::Subscriber;
     use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
-    /// Keeps the records of all events.
+    /// A layer that keeps the records of all events.
     #[derive(Clone, Default)]
     struct Kept(Arc<Mutex<Vec<Record>>>);
 
@@ -168,7 +164,7 @@ mod tests {
         }
     }
 
-    /// The records of dropped segments, each with its destination, its number and the lost samples.
+    /// The records of dropped segments. Each has its destination, its number and the lost samples.
     fn dropped(segments: &[(&str, u64, u64)]) -> Vec<Record> {
         let kept = Kept::default();
         tracing::subscriber::with_default(tracing_subscriber::registry().with(kept.clone()), || {
@@ -187,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_of_one_state_are_throttled_together_whatever_their_numbers() {
+    fn lines_of_one_state_share_a_throttle() {
         let kept = Kept::default();
         tracing::subscriber::with_default(tracing_subscriber::registry().with(kept.clone()), || {
             for (state, destination, count) in

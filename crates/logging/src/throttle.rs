@@ -1,10 +1,10 @@
-//! One line a minute for each kind of event about each subject. The decision reads no clock.
+//! Limits each kind of event about each subject to one line a minute. The decision reads no clock.
 //!
-//! The first event is written at once. Of those that follow within the minute the newest is held and the others
-//! are counted. The held one adds up their counts of samples. When the minute is over the held one is written
-//! with the time of then, so that lines are in the order of their times, and the next minute begins. `suppressed=N`
-//! says how many others the line stands for, `first_event` and `last_event` when the first and the newest of all
-//! happened.
+//! The first event is written immediately. Of those that follow within the minute the newest is held and the
+//! others are counted. The held event has the sum of their counts of samples. When the minute is over, the
+//! held event is written with the current time, so that lines are in the order of their times, and the next
+//! minute begins. `suppressed=N` is the number of other events that the line stands for. `first_event` and
+//! `last_event` are the times of the first and the newest of them.
 
 use crate::record::{Record, Value};
 use model::moment;
@@ -14,14 +14,13 @@ use std::time::Duration;
 /// How long events of one kind about one subject share one line.
 pub const WINDOW: Duration = Duration::from_secs(60);
 
-/// The most kinds and subjects that are told apart at a time. Beyond that, all others share one line a
-/// minute.
+/// The most kinds and subjects that are tracked at a time. All others share one line a minute.
 pub const KEYS_MAX: usize = 512;
 
-/// The key of all events for which there is no room.
+/// The key of all events that are not tracked separately.
 const OVERFLOW: u64 = 0;
 
-/// What was written less than a [`WINDOW`] ago.
+/// The events that were written less than a [`WINDOW`] ago.
 #[derive(Debug, Default)]
 pub struct Throttle {
     windows: HashMap<u64, Window>,
@@ -31,9 +30,9 @@ pub struct Throttle {
 struct Window {
     end: Duration,
     held: Option<Record>,
-    /// When the first event happened that was not written, in milliseconds since 1970.
+    /// The time of the first event that was not written, in milliseconds since 1970.
     first_ms: i64,
-    /// Events that were not written and are not held.
+    /// The number of events that were not written and are not held.
     suppressed: u64,
 }
 
@@ -44,7 +43,7 @@ impl Window {
 }
 
 impl Throttle {
-    /// Gives the record back if it is to be written now. [`Throttle::due`] comes before.
+    /// Returns the record if it must be written now. Call [`Throttle::due`] first.
     pub fn admit(&mut self, now: Duration, mut record: Record) -> Option<Record> {
         if !record.throttled {
             return Some(record);
@@ -125,7 +124,8 @@ mod tests {
         }
     }
 
-    /// Lines that are written for `count` events of one kind spread over `time`, and all that come after.
+    /// The lines that are written for `count` events of one kind spread over `time`, including the held ones
+    /// at the end.
     fn lines(count: u32, time: Duration) -> Vec<Record> {
         let mut throttle = Throttle::default();
         let mut written = Vec::new();
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn repeated_failures_give_one_line_a_minute_and_are_all_counted() {
-        // What was seen: 379 lines in 200 s, and 129 lines in 8 s while a receiver answered 429.
+        // Cases from practice: 379 lines in 200 s, and 129 lines in 8 s while a receiver answered 429.
         for (count, seconds, want) in [(379, 200, 5), (129, 8, 2), (1, 10, 1), (2, 10, 2)] {
             let written = lines(count, Duration::from_secs(seconds));
             assert_eq!(written.len(), want, "{count} events in {seconds} s");
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn another_subject_and_an_answer_are_not_held_back() {
+    fn other_subjects_and_answers_are_not_held_back() {
         let mut throttle = Throttle::default();
         let now = Duration::ZERO;
         assert!(throttle.admit(now, event(1, now)).is_some());
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_held_line_has_the_samples_of_all_events_that_it_stands_for() {
+    fn a_held_line_has_the_sum_of_the_samples() {
         let mut throttle = Throttle::default();
         for number in 0..10u64 {
             let mut record = event(1, Duration::ZERO);
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_held_line_has_the_time_at_which_it_is_written_and_says_which_span_it_stands_for() {
+    fn a_held_line_has_the_time_of_writing_and_its_period() {
         let mut throttle = Throttle::default();
         let at = |seconds| event(1, Duration::from_secs(seconds));
         for seconds in [0, 5, 20, 40] {
@@ -205,7 +205,7 @@ mod tests {
         let time = |text: &str| Value::Text(format!("1970-01-01T00:00:{text}Z"));
         let span = [("first_event", time("05.000")), ("last_event", time("40.000"))];
         assert_eq!(line.fields[1..], span, "{:?}", line.fields);
-        // A line of one event has its time.
+        // A line for a single event has the time of the event.
         throttle.admit(WINDOW, at(70));
         let [line] = throttle.due(WINDOW * 2, 120_000).try_into().unwrap();
         assert_eq!(line.fields, [("last_event", Value::Text("1970-01-01T00:01:10.000Z".into()))]);
