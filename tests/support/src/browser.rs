@@ -1,4 +1,4 @@
-//! A real browser, for narthex' page: Debian's `chromium`, spoken to over its DevTools protocol.
+//! A real browser for the tests of narthex' page: Debian's `chromium`, controlled by its DevTools protocol.
 
 use crate::peers::skip;
 use crate::process::{Process, find_in_path};
@@ -21,10 +21,10 @@ pub struct Chromium {
 }
 
 impl Chromium {
-    /// The browser's program; nothing (said aloud) where there is none.
+    /// The browser's program. Without one the test is skipped with a message, and this returns `None`.
     ///
     /// # Panics
-    /// Where there is none and `NARTHEX_REQUIRE_BROWSER` is set.
+    /// If there is no browser and `NARTHEX_REQUIRE_BROWSER` is set.
     pub fn find() -> Option<PathBuf> {
         let found = ["chromium", "chromium-browser", "google-chrome"].into_iter().find_map(find_in_path);
         if found.is_none() {
@@ -33,10 +33,10 @@ impl Chromium {
         found
     }
 
-    /// Starts it with an empty profile.
+    /// Starts the browser with an empty profile.
     ///
     /// # Panics
-    /// Where it doesn't start.
+    /// If it doesn't start.
     #[track_caller]
     pub fn start(program: &Path) -> Chromium {
         let profile = tempfile::tempdir().unwrap();
@@ -66,14 +66,14 @@ impl Chromium {
     /// Opens a page and waits until it is loaded.
     ///
     /// # Panics
-    /// Where it doesn't load in time.
+    /// If it doesn't load in time.
     #[track_caller]
     pub fn open(&self, url: &str) -> Page {
         let browser = Page::attach(&self.devtools);
         let target = browser.call("Target.createTarget", json!({ "url": "about:blank" }));
         let host = self.devtools.split("/devtools/").next().unwrap_or_default();
         let page = Page::attach(&format!("{host}/devtools/page/{}", target["targetId"].as_str().unwrap()));
-        // Before the page itself, so that nothing of it is missed.
+        // Enabled before the page is loaded, so that no event is missed.
         for domain in ["Page", "Runtime", "Log", "Network"] {
             page.call(&format!("{domain}.enable"), json!({}));
         }
@@ -97,7 +97,7 @@ struct State {
 }
 
 impl Page {
-    /// Speaks to what has this DevTools address.
+    /// Connects to a DevTools address.
     fn attach(address: &str) -> Page {
         let host = address.trim_start_matches("ws://").split('/').next().unwrap_or_default();
         let stream = TcpStream::connect(host).unwrap();
@@ -106,7 +106,7 @@ impl Page {
         Page { state: Mutex::new(State { socket, next: 0, problems: vec![], requests: vec![] }) }
     }
 
-    /// Loads a page in place of this one.
+    /// Loads another page in place of this one.
     #[track_caller]
     pub fn navigate(&self, url: &str) {
         let result = self.call("Page.navigate", json!({ "url": url }));
@@ -116,10 +116,10 @@ impl Page {
         });
     }
 
-    /// The value of a JavaScript expression (a promise is awaited).
+    /// The value of a JavaScript expression. A promise is awaited.
     ///
     /// # Panics
-    /// Where it throws.
+    /// If the expression throws.
     #[track_caller]
     pub fn eval(&self, expression: &str) -> Json {
         let parameters = json!({ "expression": expression, "returnByValue": true, "awaitPromise": true });
@@ -137,23 +137,23 @@ impl Page {
         });
     }
 
-    /// The visible text of the first element that matches a CSS selector; empty where there is none.
+    /// The visible text of the first element that matches a CSS selector; empty if there is none.
     #[track_caller]
     pub fn text(&self, selector: &str) -> String {
         let text = self.eval(&format!("document.querySelector({})?.innerText ?? ''", json!(selector)));
         text.as_str().unwrap_or_default().to_string()
     }
 
-    /// The document as it stands now, as HTML.
+    /// The current document as HTML.
     #[track_caller]
     pub fn html(&self) -> String {
         self.eval("document.documentElement.outerHTML").as_str().unwrap_or_default().to_string()
     }
 
-    /// Clicks, with the mouse, in the middle of the first element that matches a CSS selector.
+    /// Clicks with the mouse in the middle of the first element that matches a CSS selector.
     ///
     /// # Panics
-    /// Where there is none, or something else lies over it.
+    /// If there is none, or if another element covers it.
     #[track_caller]
     pub fn click(&self, selector: &str) {
         let place = self.eval(&format!(
@@ -179,7 +179,7 @@ impl Page {
         }
     }
 
-    /// Presses a key that writes nothing, such as `Tab` or `Escape`, or `Enter`.
+    /// Presses a key that writes no text, such as `Tab`, `Escape` or `Enter`.
     #[track_caller]
     pub fn press(&self, key: &str) {
         let code = match key {
@@ -197,27 +197,27 @@ impl Page {
         self.call("Input.dispatchKeyEvent", event);
     }
 
-    /// Types text into what has the focus.
+    /// Types text into the focused element.
     #[track_caller]
     pub fn type_text(&self, text: &str) {
         self.call("Input.insertText", json!({ "text": text }));
     }
 
-    /// Makes the page this many CSS pixels wide and high.
+    /// Sets the page's width and height in CSS pixels.
     #[track_caller]
     pub fn resize(&self, width: u32, height: u32) {
         let metrics = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
         self.call("Emulation.setDeviceMetricsOverride", metrics);
     }
 
-    /// Sets a feature of the reader's surroundings: `prefers-color-scheme` to `dark`.
+    /// Sets a media feature, such as `prefers-color-scheme` to `dark`.
     #[track_caller]
     pub fn prefer(&self, feature: &str, value: &str) {
         let features = json!({ "features": [{ "name": feature, "value": value }] });
         self.call("Emulation.setEmulatedMedia", features);
     }
 
-    /// Writes what is seen to a PNG file; with `whole`, the part below the window's edge too.
+    /// Writes a screenshot to a PNG file. With `whole` it includes the part below the window.
     #[track_caller]
     pub fn screenshot(&self, file: &Path, whole: bool) {
         let result =
@@ -226,21 +226,21 @@ impl Page {
         std::fs::write(file, data.unwrap()).unwrap();
     }
 
-    /// What went wrong on the page so far: exceptions, errors on its console, files that didn't load.
+    /// The problems of the page so far: exceptions, errors on its console, files that didn't load.
     #[track_caller]
     pub fn problems(&self) -> Vec<String> {
         self.eval("0"); // takes in what has come meanwhile
         self.state.lock().unwrap().problems.clone()
     }
 
-    /// The addresses that the page has asked for so far.
+    /// The addresses that the page has requested so far.
     #[track_caller]
     pub fn requests(&self) -> Vec<String> {
         self.eval("0");
         self.state.lock().unwrap().requests.clone()
     }
 
-    /// One DevTools command and its result.
+    /// Sends a DevTools command and returns its result.
     #[track_caller]
     pub fn call(&self, method: &str, parameters: Json) -> Json {
         let mut state = self.state.lock().unwrap();
@@ -262,7 +262,7 @@ impl Page {
 }
 
 impl State {
-    /// Takes in an event.
+    /// Processes an event.
     fn note(&mut self, event: &Json) {
         let parameters = &event["params"];
         match event["method"].as_str().unwrap_or_default() {

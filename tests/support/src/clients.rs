@@ -1,14 +1,14 @@
-//! The Prometheus client libraries of other languages, which push as applications do.
+//! The Prometheus client libraries of other languages, which push like applications.
 
 use crate::peers::{repository, script, shout, skip};
 use std::ffi::OsStr;
 use std::path::Path;
 use std::process::Command;
 
-/// The exit status of `scripts/clients` where the language is too old for its library.
+/// The exit status of `scripts/clients` if the installed language is too old for its library.
 const TOO_OLD: i32 = 3;
 
-/// A language whose client library can be had.
+/// A language with a client library.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Client {
     /// Python's `prometheus_client`.
@@ -22,12 +22,13 @@ pub enum Client {
 }
 
 impl Client {
-    /// A command that runs `program`, in that language, with the library; nothing (said aloud) where language or
-    /// library can't be had. `scripts/clients` fetches the library, once.
+    /// A command that runs `program` in that language with the library. If the language or the library is
+    /// missing, the test is skipped with a message, and this returns `None`. `scripts/clients` fetches the
+    /// library once.
     ///
     /// # Panics
-    /// Where it can't be had and `NARTHEX_REQUIRE_CLIENTS` is set. A language that is here and too old for the library
-    /// (Go in Debian 12) skips the test all the same.
+    /// If it is missing and `NARTHEX_REQUIRE_CLIENTS` is set. A language that is installed but too old for
+    /// the library (Go in Debian 12) never panics: the test is skipped.
     pub fn script(self, program: &Path) -> Option<Command> {
         let folder = repository().join("target/clients");
         if let Err(failure) = script("scripts/clients", [OsStr::new(self.name()), folder.as_os_str()]) {
@@ -53,12 +54,12 @@ impl Client {
             Client::Go => Command::new(folder.join("go").join(program.file_stem().unwrap_or_default())),
             Client::Java => {
                 let mut command = Command::new("java");
-                // Without the compiler for code that runs for long, which this does not.
+                // Without the compiler that optimises code that runs for long, because this code does not.
                 command.args(["-XX:TieredStopAtLevel=1", "-cp"]).arg(folder.join("java/lib/*")).arg(program);
                 command
             }
         };
-        // What the tests talk to is on loopback, wherever this machine's proxy is.
+        // The tests' servers are on loopback, so a proxy of this machine must not be used.
         command.env("no_proxy", "*").env("PYTHONDONTWRITEBYTECODE", "1");
         Some(command)
     }

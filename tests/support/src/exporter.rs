@@ -1,4 +1,4 @@
-//! The real node_exporter, to hold narthex' host collectors against.
+//! The real node_exporter, for comparison with narthex' host collectors.
 
 use crate::process::{Process, start_server};
 use crate::{Peers, http};
@@ -12,10 +12,10 @@ pub struct NodeExporter {
 }
 
 impl NodeExporter {
-    /// Starts it, with further arguments (`--collector.disable-defaults`), and waits until it answers.
+    /// Starts it with further arguments (`--collector.disable-defaults`), and waits until it answers.
     ///
     /// # Panics
-    /// Where it doesn't become ready.
+    /// If it doesn't become ready.
     #[track_caller]
     pub fn start(peers: &Peers, arguments: &[&str]) -> NodeExporter {
         let (process, url) = start_server("/", |port| {
@@ -30,10 +30,10 @@ impl NodeExporter {
         &self.url
     }
 
-    /// What a scrape gives now, in the text format.
+    /// The page of a scrape, in the text format.
     ///
     /// # Panics
-    /// Where it doesn't answer 200.
+    /// If the answer is not 200.
     #[track_caller]
     pub fn scrape(&self) -> String {
         http::get(&format!("{}/metrics", self.url)).unwrap().expect_success().text()

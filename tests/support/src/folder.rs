@@ -1,8 +1,8 @@
-//! Folders of data, copied or unpacked so that each case has its own.
+//! Copies and unpacks data folders, so that each case has its own.
 
 use std::path::Path;
 
-/// Copies a folder with all that is in it. `to` may be there already.
+/// Copies a folder with its content. `to` may exist.
 pub fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
@@ -16,7 +16,7 @@ pub fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Unpacks a folder of files `*.zst`, with all folders in it; other files are left out. `to` may be there already.
+/// Unpacks a folder of files `*.zst` with all its folders. Other files are left out. `to` may exist.
 pub fn unpack(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
@@ -30,7 +30,8 @@ pub fn unpack(from: &Path, to: &Path) {
     }
 }
 
-/// Packs a data folder as [`unpack`] reads it: all but the lock, and the reserve, which is 16 MiB of nothing.
+/// Packs a data folder in the form that [`unpack`] reads. The lock is left out, and the reserve, which is 16
+/// MiB without content.
 pub fn pack(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
@@ -38,7 +39,7 @@ pub fn pack(from: &Path, to: &Path) {
         let name = path.file_name().unwrap().to_str().unwrap();
         if path.is_dir() {
             pack(&path, &to.join(name));
-            // git keeps no empty folders, and an empty checkpoint is one.
+            // git does not store empty folders, and an empty checkpoint is one.
             if std::fs::read_dir(&path).unwrap().next().is_none() {
                 std::fs::write(to.join(name).join("empty"), "").unwrap();
             }

@@ -1,21 +1,19 @@
-//! A small blocking HTTP client: any method, any status is an answer, no proxies, no redirects.
+//! A small blocking HTTP client for any method, without proxies and redirects. Every status is an answer and
+//! not an error.
 
 use std::sync::OnceLock;
 use std::time::Duration;
 
-/// Longer than any answer a test waits for.
+/// Longer than any answer that a test waits for.
 const TIMEOUT: Duration = Duration::from_secs(60);
 /// The largest answer that is read.
 const MAX_ANSWER: u64 = 1 << 30;
 
-/// An answer.
 #[derive(Debug, Clone)]
 pub struct Response {
-    /// The status code.
     pub status: u16,
-    /// Header names (in lower case) and values.
+    /// Header names in lower case, with their values.
     pub headers: Vec<(String, String)>,
-    /// The whole body.
     pub body: Vec<u8>,
 }
 
@@ -28,27 +26,26 @@ impl Response {
     /// The body as JSON.
     ///
     /// # Panics
-    /// Where it is none, showing it.
+    /// If it is not JSON. The message has the body.
     #[track_caller]
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body)
             .unwrap_or_else(|error| panic!("no JSON ({error}): {}: {}", self.status, self.text()))
     }
 
-    /// The first header called `name`, in any case.
+    /// The first header with this name, in any case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
-    /// Whether the status is 2xx.
     pub fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
     }
 
-    /// Itself.
+    /// Returns the answer itself.
     ///
     /// # Panics
-    /// Where the status is not 2xx, showing it and the body.
+    /// If the status is not 2xx. The message has the status and the body.
     #[track_caller]
     pub fn expect_success(self) -> Self {
         assert!(self.is_success(), "status {}: {}", self.status, self.text());
@@ -56,7 +53,7 @@ impl Response {
     }
 }
 
-/// Sends a request. An error is one of the connection; every status is an answer.
+/// Sends a request. Only a failure of the connection is an error; every status is an answer.
 pub fn request(
     method: &str,
     url: &str,
@@ -82,17 +79,15 @@ pub fn request(
     Ok(Response { status, headers, body: body.map_err(|error| format!("{method} {url}: {error}"))? })
 }
 
-/// `GET url`.
 pub fn get(url: &str) -> Result<Response, String> {
     request("GET", url, &[], None)
 }
 
-/// `POST url`.
 pub fn post(url: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Response, String> {
     request("POST", url, headers, Some(body))
 }
 
-/// One agent for all, so that connections are reused; it holds no cookies or other state.
+/// One agent for all requests, so that connections are reused. It holds no cookies or other state.
 fn agent() -> &'static ureq::Agent {
     static AGENT: OnceLock<ureq::Agent> = OnceLock::new();
     AGENT.get_or_init(|| {
@@ -108,7 +103,7 @@ fn agent() -> &'static ureq::Agent {
     })
 }
 
-/// `text` with all but unreserved characters percent-encoded, for a query string or a path segment.
+/// Percent-encodes all characters of `text` except unreserved ones, for a query string or a path segment.
 pub fn encode(text: &str) -> String {
     let mut out = String::new();
     for &byte in text.as_bytes() {
@@ -126,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn encodes_what_a_query_string_cannot_hold() {
+    fn encodes_special_characters_in_a_query_string() {
         assert_eq!(encode("up{a=\"ü\"}[1h]"), "up%7Ba%3D%22%C3%BC%22%7D%5B1h%5D");
     }
 

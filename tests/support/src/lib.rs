@@ -1,8 +1,8 @@
-//! What whole-program tests and benchmarks stand on: the real programs that narthex talks to, narthex
-//! itself as a process, a browser, and a receiver that fails on command.
+//! Support for whole-program tests and benchmarks: the real programs that narthex talks to, narthex itself as
+//! a process, a browser, and a receiver that fails on request.
 //!
-//! Where to start: [`fn@peers`] for the real programs, [`Narthex::start`], [`FakeReceiver::start`],
-//! [`wait_until`]. A test reads:
+//! Start at [`fn@peers`] for the real programs, [`Narthex::start`], [`FakeReceiver::start`] and
+//! [`wait_until`]. A test begins like this:
 //!
 //! ```no_run
 //! let Some(peers) = support::peers() else { return };
@@ -10,16 +10,16 @@
 //! # let _ = prometheus;
 //! ```
 //!
-//! What it promises:
-//! - Whatever it starts ends with the value that stands for it, and with the test process, however that
-//!   ends ([`process`]).
-//! - Ports are the system's choice, on loopback.
-//! - Waiting is for conditions, with a deadline and a message that shows what was there instead.
-//! - A test that can't run says `SKIPPED` and why; with `NARTHEX_REQUIRE_PEERS`,
-//!   `NARTHEX_REQUIRE_CLIENTS`, `NARTHEX_REQUIRE_MOUNT` or `NARTHEX_REQUIRE_BROWSER` set, as in CI, it fails instead.
+//! It promises:
+//! - Every process that it starts ends when its value is dropped, and when the test process ends or is killed
+//!   ([`process`]).
+//! - Ports are on loopback, and are chosen so that no two test processes get the same one.
+//! - Waiting is for a condition, with a deadline and a message that shows the last state.
+//! - A test that can't run reports `SKIPPED` and the reason. With `NARTHEX_REQUIRE_PEERS`,
+//!   `NARTHEX_REQUIRE_CLIENTS`, `NARTHEX_REQUIRE_MOUNT` or `NARTHEX_REQUIRE_BROWSER` set, as in CI, it fails
+//!   instead.
 //!
-//! Everything here is blocking and panics where a test has to fail: it is test code that several crates
-//! share.
+//! All functions block, and panic if a test has to fail: this is test code that several crates share.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,4 +1,4 @@
-//! narthex itself, as a process.
+//! narthex as a process.
 
 use crate::http::{self, Response};
 use crate::process::Process;
@@ -20,12 +20,11 @@ pub struct Narthex {
 }
 
 impl Narthex {
-    /// Starts `narthex run` with `arguments`, its data in a temporary folder, listening on a free port,
-    /// and waits until it listens. `program` is what a test of the crate `narthex` finds in
-    /// `env!("CARGO_BIN_EXE_narthex")`.
+    /// Starts `narthex run` with `arguments` on a free port, with its data in a temporary folder, and waits
+    /// until it listens. `program` is `env!("CARGO_BIN_EXE_narthex")` in tests of the crate `narthex`.
     ///
     /// # Panics
-    /// Where it doesn't listen in time.
+    /// If it doesn't listen in time.
     #[track_caller]
     pub fn start(program: impl AsRef<Path>, arguments: &[&str]) -> Narthex {
         let folder = tempfile::tempdir().unwrap();
@@ -35,17 +34,17 @@ impl Narthex {
         narthex
     }
 
-    /// Starts `narthex COMMAND` on the data folder `data`, which outlives it: for a test that starts it
-    /// again. `command` is one that has `--data` and `--listen`.
+    /// Starts `narthex COMMAND` on the data folder `data`, which is kept afterwards, for a test that starts
+    /// narthex again. `command` must have `--data` and `--listen`.
     ///
     /// # Panics
-    /// Where it doesn't listen in time.
+    /// If it doesn't listen in time.
     #[track_caller]
     pub fn start_in(program: impl AsRef<Path>, command: &str, data: &Path, arguments: &[&str]) -> Narthex {
         Narthex::start_with_env(program, command, data, arguments, &[])
     }
 
-    /// The same with environment variables.
+    /// Like [`Narthex::start_in`], with environment variables.
     ///
     /// # Panics
     /// If it doesn't listen in time.
@@ -70,24 +69,21 @@ impl Narthex {
         &self.url
     }
 
-    /// Where it takes remote write.
+    /// The URL of its remote-write input.
     pub fn write_url(&self) -> String {
         format!("{}/api/v1/write", self.url)
     }
 
-    /// `GET` of a path.
     #[track_caller]
     pub fn get(&self, path: &str) -> Response {
         http::get(&format!("{}{path}", self.url)).unwrap_or_else(|error| self.fail(&error))
     }
 
-    /// `POST` to a path.
     #[track_caller]
     pub fn post(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Response {
         self.request("POST", path, headers, Some(body))
     }
 
-    /// Any request.
     #[track_caller]
     pub fn request(
         &self,
@@ -116,12 +112,13 @@ impl Narthex {
         })
     }
 
-    /// The value of one of its own metrics: a name, or a whole series as its page spells it.
+    /// The value of one of its own metrics. `series` is a name, or a series as it is written on the page.
     pub fn metric(&self, series: &str) -> Option<f64> {
         query::metric(&self.url, series)
     }
 
-    /// Sends SIGHUP and waits until the configuration has been read again; gives the line that says how it went.
+    /// Sends SIGHUP and waits until the configuration has been read again. Returns the log line about the
+    /// result.
     #[track_caller]
     pub fn reload(&self) -> String {
         let said = || -> Vec<String> {
@@ -150,10 +147,11 @@ pub fn config_with(folder: &Path, url: &str, section: &str, settings: &str) -> S
     config(folder, &format!("remote_write: [{{url: '{url}'}}]\n{QUIET}{section}: {{{settings}}}\n"))
 }
 
-/// Writes a configuration file for `--config` into a folder, which is made if need be; gives its path.
+/// Writes a configuration file for `--config` into a folder, which is created if necessary. Returns the
+/// file's path.
 ///
 /// # Panics
-/// Where that fails.
+/// If that fails.
 pub fn config(folder: &Path, text: &str) -> String {
     std::fs::create_dir_all(folder).unwrap();
     let path = folder.join("narthex.yml");
@@ -161,10 +159,10 @@ pub fn config(folder: &Path, text: &str) -> String {
     path.into_os_string().into_string().unwrap()
 }
 
-/// The address in the line `listening on http://...` that narthex writes once it listens.
+/// The address in the line `listening on http://...`, which narthex writes when it listens.
 ///
 /// # Panics
-/// Where no such line comes.
+/// If there is no such line in time.
 #[track_caller]
 pub fn listening_url(process: &Process) -> String {
     const BEFORE: &str = "listening on ";

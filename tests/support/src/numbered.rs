@@ -1,14 +1,15 @@
-//! Samples of one series, each later than all before, so that it can be told what arrived and in which order.
+//! Samples of one series with increasing timestamps, so that a test can tell which of them arrived and in
+//! which order.
 
 use crate::wire::{self, Series, Version};
 use crate::{Labels, Narthex, now_ms};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-/// Timestamps per series, in their order.
+/// The timestamps of each series, in order.
 pub type Pushed = BTreeMap<Labels, Vec<i64>>;
 
-/// Pushes them, from an hour ago on.
+/// Pushes the samples. Their timestamps begin an hour ago.
 #[derive(Debug)]
 pub struct Numbered {
     time: AtomicI64,
@@ -21,7 +22,7 @@ impl Default for Numbered {
 }
 
 impl Numbered {
-    /// The timestamp of the next one.
+    /// The timestamp of the next sample.
     pub fn next_ms(&self) -> i64 {
         self.time.load(Ordering::Relaxed)
     }
@@ -29,7 +30,7 @@ impl Numbered {
     /// Pushes `count` samples.
     ///
     /// # Panics
-    /// Where they are not taken.
+    /// If they are not accepted.
     #[track_caller]
     pub fn push(&self, narthex: &Narthex, count: i64) -> Pushed {
         let first = self.time.fetch_add(count, Ordering::Relaxed);
@@ -42,7 +43,7 @@ impl Numbered {
     }
 }
 
-/// All of several pushes, one after the other.
+/// The samples of several pushes, one after the other.
 pub fn sum(pushed: &[&Pushed]) -> Pushed {
     let mut sum = Pushed::new();
     for pushed in pushed {

@@ -1,4 +1,4 @@
-//! Finding the real programs.
+//! Finds the real programs.
 
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
@@ -7,33 +7,30 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-/// Where the real programs are.
+/// The paths of the real programs.
 #[derive(Debug, Clone)]
 pub struct Peers {
-    /// `prometheus`, a 3.x.
+    /// `prometheus` 3.x.
     pub prometheus: PathBuf,
-    /// `promtool`.
     pub promtool: PathBuf,
-    /// `victoria-metrics`.
     pub victoria_metrics: PathBuf,
-    /// `vmagent`.
     pub vmagent: PathBuf,
-    /// `pushgateway`.
     pub pushgateway: PathBuf,
-    /// `node_exporter`.
     pub node_exporter: PathBuf,
 }
 
-/// After a failed attempt to fetch them, how long the next test process believes that it would fail too.
+/// After a failed attempt to fetch the programs, later test processes assume for this long that another
+/// attempt would fail.
 const FAILURE_HOLDS: Duration = Duration::from_secs(600);
 
-/// The real programs, or nothing (said aloud) where they can't be had.
+/// The real programs. If they are missing, the test is skipped with a message, and this returns `None`.
 ///
-/// The first that is complete of: the folder in `NARTHEX_PEERS` (or its `bin`), `PATH`, `target/peers`,
-/// which `scripts/peers` fills if need be, once for all test processes.
+/// They come from the first of these places that has all of them: the folder in `NARTHEX_PEERS` (or its
+/// `bin`), `PATH`, `target/peers`. `scripts/peers` fills the last one if necessary, once for all test
+/// processes.
 ///
 /// # Panics
-/// Where they can't be had and `NARTHEX_REQUIRE_PEERS` is set.
+/// If they are missing and `NARTHEX_REQUIRE_PEERS` is set.
 pub fn peers() -> Option<Peers> {
     static FOUND: OnceLock<Result<Peers, String>> = OnceLock::new();
     match FOUND.get_or_init(find) {
@@ -45,19 +42,18 @@ pub fn peers() -> Option<Peers> {
     }
 }
 
-/// Says that a test doesn't run.
+/// Reports that a test is skipped.
 ///
 /// # Panics
-/// Where the environment variable `require` is set.
+/// If the environment variable `require` is set.
 pub fn skip(require: &str, why: &str) {
     assert!(!is_set(require), "{require} is set, but {why}");
     shout(&format!("SKIPPED: {why} (set {require} to make this a failure)"));
 }
 
-/// Says something on standard error that the test runner does not swallow, as it does what a passing test
-/// prints.
+/// Writes a message to standard error. The test runner captures what a passing test prints, but not this.
 pub fn shout(text: &str) {
-    // Where nobody reads it, nobody misses it.
+    // If standard error is closed, the message can be lost.
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
@@ -66,8 +62,9 @@ fn is_set(name: &str) -> bool {
 }
 
 impl Peers {
-    /// Prometheus 2.42 of Debian 12: `prometheus-2.42` in the folder in `NARTHEX_PEERS` or in `target/peers`, where
-    /// `scripts/peers --old` puts it. Nothing (said aloud) where it can't be had.
+    /// Prometheus 2.42 of Debian 12: `prometheus-2.42` in the folder in `NARTHEX_PEERS` or in `target/peers`,
+    /// where `scripts/peers --old` puts it. If it is missing, the test is skipped with a message, and this
+    /// returns `None`.
     pub fn old_prometheus() -> Option<PathBuf> {
         let repository = repository();
         let own = std::env::var_os("NARTHEX_PEERS").map(PathBuf::from);
@@ -87,7 +84,7 @@ impl Peers {
         None
     }
 
-    /// The programs in one of `folders`; each may lie in another. An error names what is missing.
+    /// The programs in `folders`; each may be in another folder. The error names a program that is missing.
     fn in_folders(folders: &[PathBuf]) -> Result<Peers, String> {
         let find = |names: &[&str]| {
             folders
@@ -122,8 +119,8 @@ fn find() -> Result<Peers, String> {
         .map_err(|name| format!("{} has no {name}; remove the folder to fetch it again", folder.display()))
 }
 
-/// Runs `scripts/peers`, which does nothing where the programs are there already, and which locks.
-/// A failure (no network, say) is remembered for a while, so that not each test process waits for it.
+/// Runs `scripts/peers`, which holds a lock and does nothing if the programs exist already. A failure (such
+/// as no network) is remembered for a while, so that not every test process waits for it.
 fn fetch(folder: &Path) -> Result<(), String> {
     let failed = folder.join(".failed");
     let fresh = |path: &Path| {
@@ -146,7 +143,7 @@ fn fetch(folder: &Path) -> Result<(), String> {
 pub(crate) struct ScriptFailure {
     /// Its exit status, if it ran.
     pub(crate) status: Option<i32>,
-    /// The last line that it wrote.
+    /// The last line of its output.
     pub(crate) why: String,
 }
 

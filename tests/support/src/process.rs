@@ -1,11 +1,11 @@
-//! Child processes that end with the value that stands for them, and with this process.
+//! Child processes that are killed when their [`Process`] is dropped and when this process ends.
 //!
-//! Each child leads a process group of its own, which is killed as a whole when its [`Process`] is
-//! dropped. For the case that this process itself is killed, the kernel is asked to kill the child then:
-//! that request (`PR_SET_PDEATHSIG`) has to be made in the child between fork and exec, which in Rust
-//! takes `unsafe`, so util-linux' `setpriv --pdeathsig` makes it instead and then becomes the program,
-//! under the same pid. The kernel sends that signal when the *thread* that forked ends, so one thread
-//! that never ends forks all children.
+//! Each child leads a process group of its own, which is killed as a whole when its [`Process`] is dropped.
+//! This process may also be killed itself. For that case the kernel is asked to kill the child then. That
+//! request (`PR_SET_PDEATHSIG`) must be made in the child between fork and exec, which needs `unsafe` in
+//! Rust. So util-linux' `setpriv --pdeathsig` makes it and then becomes the program, with the same process
+//! number. The kernel sends the signal when the *thread* that forked ends, so a single thread that never ends
+//! forks all children.
 
 use crate::wait::SOON;
 use rustix::process::Pid;
@@ -24,43 +24,43 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Condvar, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
-/// The most lines of output that are kept; the oldest go first.
+/// The most lines of output that are kept. The oldest are removed first.
 pub const MAX_LINES: usize = 20_000;
 
-/// What a child has written to stdout and stderr, line by line in order of arrival.
+/// The lines that a child has written to standard output and standard error, in order of arrival.
 #[derive(Debug, Default)]
 struct Output {
     lines: Mutex<VecDeque<String>>,
     more: Condvar,
-    /// Streams that are read to their end.
+    /// The number of streams that have ended.
     ended: AtomicUsize,
 }
 
-/// A child process. Killed, with what it started itself, when dropped.
+/// A child process. It is killed with its descendants when this value is dropped.
 #[derive(Debug)]
 pub struct Process {
     name: String,
     child: Mutex<Child>,
     pid: Pid,
     output: Arc<Output>,
-    /// Deleted once the process is gone.
+    /// These folders are deleted after the process has ended.
     _data: Vec<tempfile::TempDir>,
 }
 
 impl Process {
-    /// Starts a program, its standard input closed.
+    /// Starts a program with its standard input closed.
     ///
     /// # Panics
-    /// Where that fails.
+    /// If that fails.
     #[track_caller]
     pub fn start(program: &Path, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Process {
         Process::with_env(program, arguments, &[])
     }
 
-    /// Starts a program with environment variables added to this process' own.
+    /// Starts a program with environment variables in addition to those of this process.
     ///
     /// # Panics
-    /// Where that fails.
+    /// If that fails.
     #[track_caller]
     pub fn with_env(
         program: &Path,
@@ -88,29 +88,27 @@ impl Process {
         Process { name, child: Mutex::new(child), pid, output, _data: Vec::new() }
     }
 
-    /// Keeps a folder until the process is gone.
+    /// Keeps a folder until the process has ended.
     pub fn holding(mut self, folder: tempfile::TempDir) -> Process {
         self._data.push(folder);
         self
     }
 
-    /// Its process id.
     pub fn id(&self) -> u32 {
         self.pid.as_raw_nonzero().get() as u32
     }
 
-    /// Whether it runs.
     pub fn is_running(&self) -> bool {
         self.exit_status().is_none()
     }
 
-    /// How it ended, if it has.
+    /// The exit status, if the process has ended.
     pub fn exit_status(&self) -> Option<ExitStatus> {
         self.child.lock().unwrap().try_wait().unwrap()
     }
 
-    /// After its end: waits until what it said last has been read. Not for long, since what it started may
-    /// hold its streams open.
+    /// Waits after the process' end until its last output has been read. The wait is short, because
+    /// descendants may hold the streams open.
     fn drain(&self) {
         let start = Instant::now();
         while self.output.ended.load(Ordering::Acquire) < 2 && start.elapsed() < Duration::from_secs(1) {
@@ -118,15 +116,15 @@ impl Process {
         }
     }
 
-    /// Sends a signal to the process alone.
+    /// Sends a signal to the process, without its descendants.
     pub fn signal(&self, signal: Signal) {
-        // It may have ended by itself, which is no failure of this call.
+        // The process may have ended by itself, which is no failure here.
         if self.is_running() {
             let _ = rustix::process::kill_process(self.pid, signal);
         }
     }
 
-    /// Kills it (SIGKILL) with what it started, and waits for its end.
+    /// Kills the process (SIGKILL) with its descendants, and waits for its end.
     pub fn kill(&self) -> ExitStatus {
         let mut child = self.child.lock().unwrap();
         if child.try_wait().unwrap().is_none() {
@@ -135,7 +133,7 @@ impl Process {
         child.wait().unwrap()
     }
 
-    /// Asks it to end (SIGTERM) and waits for that.
+    /// Asks the process to end (SIGTERM), and waits for its end.
     ///
     /// # Panics
     /// After `deadline`.
@@ -145,10 +143,10 @@ impl Process {
         self.wait(deadline)
     }
 
-    /// Waits for its end.
+    /// Waits for the process' end.
     ///
     /// # Panics
-    /// After `deadline`, showing its output.
+    /// After `deadline`. The message has its output.
     #[track_caller]
     pub fn wait(&self, deadline: Duration) -> ExitStatus {
         let start = Instant::now();
@@ -164,15 +162,17 @@ impl Process {
         }
     }
 
-    /// All lines that it has written so far (the newest [`MAX_LINES`]), stdout and stderr together.
+    /// All lines that it has written so far (the newest [`MAX_LINES`]), of standard output and standard error
+    /// together.
     pub fn lines(&self) -> Vec<String> {
         self.output.lines.lock().unwrap().iter().cloned().collect()
     }
 
-    /// Waits for a line that contains `pattern`, which may have come already, and gives it.
+    /// Waits for a line that contains `pattern`, and returns it. The line may have been written before the
+    /// call.
     ///
     /// # Panics
-    /// Where it ends without such a line, or after `deadline`: with its last lines.
+    /// If the process ends without such a line, or after `deadline`. The message has its last lines.
     #[track_caller]
     pub fn wait_for_line(&self, pattern: &str, deadline: Duration) -> String {
         let start = Instant::now();
@@ -183,7 +183,7 @@ impl Process {
                 return line.clone();
             }
             let waited = start.elapsed();
-            // The last lines may still be in the pipe when the process has just ended.
+            // The last lines may still be in the pipe if the process has just ended.
             let over = if ended.is_some() { Duration::from_millis(200) } else { deadline };
             if waited > over {
                 drop(lines);
@@ -194,7 +194,7 @@ impl Process {
         }
     }
 
-    /// Its last lines, for a failure's message.
+    /// Its last lines, for the message of a failure.
     pub fn tail(&self) -> String {
         let lines = self.output.lines.lock().unwrap();
         let skip = lines.len().saturating_sub(20);
@@ -202,23 +202,23 @@ impl Process {
         format!("; its last lines:{}", last.concat())
     }
 
-    /// Bytes of memory that are in RAM now (resident).
+    /// The resident memory in bytes.
     pub fn rss_bytes(&self) -> u64 {
         self.status_kib("VmRSS:") * 1024
     }
 
-    /// Of these, the bytes that it allocated, rather than mapped from its own program file: those depend on how
-    /// it was built.
+    /// The resident memory in bytes that the process allocated, without mapped pages of its program file: the
+    /// number of those depends on the build.
     pub fn allocated_bytes(&self) -> u64 {
         self.status_kib("RssAnon:") * 1024
     }
 
-    /// The most bytes that were ever resident.
+    /// The highest resident memory in bytes.
     pub fn peak_rss_bytes(&self) -> u64 {
         self.status_kib("VmHWM:") * 1024
     }
 
-    /// Seconds of CPU used so far, user and system, by all its threads; in steps of 10 ms.
+    /// Seconds of processor time (user and system) of all its threads so far, in steps of 10 ms.
     pub fn cpu_seconds(&self) -> f64 {
         let text = std::fs::read_to_string(self.proc("stat")).unwrap_or_default();
         // The second field is the name in parentheses and may contain anything, so count from its end.
@@ -227,7 +227,7 @@ impl Process {
         (ticks(11) + ticks(12)) as f64 / rustix::param::clock_ticks_per_second() as f64
     }
 
-    /// Bytes that it caused to be written to disks, as `/proc/PID/io` counts them.
+    /// The bytes that it caused to be written to disks, from `/proc/PID/io`.
     pub fn written_bytes(&self) -> u64 {
         number_after(&self.proc("io"), "write_bytes:")
     }
@@ -247,7 +247,7 @@ impl Drop for Process {
     }
 }
 
-/// The number after `key` at the beginning of a line; 0 where there is none, as after the process' end.
+/// The number after `key` at the beginning of a line; 0 if there is none, as after the process' end.
 fn number_after(file: &Path, key: &str) -> u64 {
     let text = std::fs::read_to_string(file).unwrap_or_default();
     let rest = text.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default();
@@ -272,7 +272,7 @@ fn collect(from: impl Read + Send + 'static, output: Arc<Output>) {
     });
 }
 
-/// util-linux' `setpriv`, which is on every Debian; without it a child may outlive a killed test.
+/// util-linux' `setpriv`, which every Debian has. Without it a child may outlive a killed test.
 static SETPRIV: LazyLock<Option<PathBuf>> = LazyLock::new(|| find_in_path("setpriv"));
 
 /// The program `name` in `PATH`.
@@ -283,7 +283,7 @@ pub fn find_in_path(name: &str) -> Option<PathBuf> {
 
 type Order = (Command, Sender<std::io::Result<Child>>);
 
-/// Starts `command` from the one thread that never ends.
+/// Starts `command` from the thread that never ends.
 fn spawn(command: Command) -> std::io::Result<Child> {
     static SPAWNER: LazyLock<Mutex<Sender<Order>>> = LazyLock::new(|| {
         let (orders, queue) = channel::<Order>();
@@ -299,17 +299,19 @@ fn spawn(command: Command) -> std::io::Result<Child> {
     child.recv().map_err(std::io::Error::other)?
 }
 
-/// A port on loopback for a program that can't choose one itself. It is this process' own until it ends.
+/// A port on loopback for a program that can't choose one itself. It is reserved for this process until this
+/// process ends.
 ///
-/// No other test process on this machine gets it, and no socket that lets the system choose its port: it lies
-/// outside the range that the kernel chooses from. So whoever answers at it is the program that was given it.
+/// No other test process on this machine gets it, and no socket whose port the system chooses: it is outside
+/// the range that the kernel chooses from. So only the program that was given the port answers there.
 ///
 /// # Panics
-/// Where no port is free.
+/// If no port is free.
 pub fn free_port() -> u16 {
     static CLAIMS: Mutex<Vec<UnixListener>> = Mutex::new(Vec::new());
     let candidates = ports_that_nothing_chooses();
-    // Somewhere, so that processes that start together do not ask for the same ones in turn.
+    // The start depends on the process, so that processes that start together do not try the same ports one
+    // after the other.
     let start = RandomState::new().hash_one(std::process::id()) as usize;
     for step in 0..candidates.len() {
         let port = candidates[start.wrapping_add(step) % candidates.len()];
@@ -322,15 +324,15 @@ pub fn free_port() -> u16 {
     panic!("none of {} ports is free", candidates.len());
 }
 
-/// A name that only one socket in this network namespace can have at a time, and that the kernel frees when
-/// this process ends, however it ends.
+/// Reserves a port: binds a name that only one socket in this network namespace can have at a time. The
+/// kernel frees it when this process ends.
 fn claim(port: u16) -> Option<UnixListener> {
     let name = SocketAddr::from_abstract_name(format!("narthex-test-port-{port}")).unwrap();
     UnixListener::bind_addr(&name).ok()
 }
 
-/// The ports outside the range from which the kernel chooses for sockets that name none; all, where it chooses
-/// from nearly all or doesn't say from which, for then the claim alone has to do.
+/// The ports outside the range that the kernel chooses from. If the range is unknown or has nearly all ports,
+/// it is all ports, and only the reservation protects them.
 fn ports_that_nothing_chooses() -> Vec<u16> {
     let all = 10_000..=u16::MAX;
     let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
@@ -340,17 +342,17 @@ fn ports_that_nothing_chooses() -> Vec<u16> {
     if apart.len() < 1_000 { all.collect() } else { apart }
 }
 
-/// Starts a server that has to be told its port, and waits until `ready` (a path) answers 200.
-/// Where a program of somebody else took the port meanwhile, it is tried again with the next.
+/// Starts a server that needs a given port, and waits until `ready` (a path) answers 200. If another program
+/// has taken the port meanwhile, the next one is tried.
 ///
 /// # Panics
-/// Where it ends or isn't ready in time, with its last lines.
+/// If the server ends or isn't ready in time. The message has its last lines.
 #[track_caller]
 pub fn start_server(ready: &str, start: impl Fn(u16) -> Process) -> (Process, String) {
     start_server_on(ready, None, start)
 }
 
-/// The same on a given port, for a server that comes back where it was.
+/// Like [`start_server`], on a given port, for a server that starts again at its old address.
 ///
 /// # Panics
 /// As [`start_server`].
@@ -359,7 +361,8 @@ pub fn start_server_on(ready: &str, port: Option<u16>, start: impl Fn(u16) -> Pr
     try_start_server_on(ready, port, start).unwrap_or_else(|message| panic!("{message}"))
 }
 
-/// The same for a server that may end instead of becoming ready: then with a message that has its last lines.
+/// Like [`start_server_on`], for a server that may end instead of becoming ready. The error has its last
+/// lines.
 pub fn try_start_server_on(
     ready: &str,
     port: Option<u16>,
@@ -376,7 +379,7 @@ pub fn try_start_server_on(
     Err(format!("no free port in {ATTEMPTS} attempts"))
 }
 
-/// Whether it became ready; not so where its port was taken.
+/// Returns true if the server became ready, and false if its port was in use.
 fn wait_ready(process: &Process, url: &str) -> Result<bool, String> {
     let start = Instant::now();
     loop {
@@ -408,13 +411,13 @@ mod tests {
     }
 
     fn runs(pid: &str) -> bool {
-        // A killed process whose parent is gone stays as a zombie until somebody reaps it.
+        // A killed process without a parent stays a zombie until it is reaped.
         std::fs::read_to_string(format!("/proc/{pid}/stat"))
             .is_ok_and(|stat| !stat.rsplit(')').next().unwrap().trim_start().starts_with('Z'))
     }
 
     #[test]
-    fn a_port_is_given_once_and_the_kernel_does_not_choose_it() {
+    fn a_port_is_given_once_and_outside_the_kernels_range() {
         let mut given: Vec<u16> = (0..50).map(|_| free_port()).collect();
         assert!(given.iter().all(|port| claim(*port).is_none()), "another process could get one of them");
         let apart = ports_that_nothing_chooses();
@@ -434,12 +437,12 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "no line with \"ready\" from sh (exit status: 3); its last lines:\n  | oops")]
-    fn an_early_end_is_told_with_the_last_lines() {
+    fn an_early_end_is_reported_with_the_last_lines() {
         shell("echo oops; exit 3").wait_for_line("ready", SOON);
     }
 
     #[test]
-    fn dropping_kills_what_the_child_started_too() {
+    fn dropping_also_kills_the_descendants_of_the_child() {
         let process = shell("sleep 600 & echo grandchild $!; wait");
         let line = process.wait_for_line("grandchild", SOON);
         let pid = line.rsplit(' ').next().unwrap().to_string();

@@ -1,39 +1,39 @@
-//! The real Prometheus: as a server that receives remote write, or as an agent.
+//! The real Prometheus, as a server that receives remote write or as an agent.
 
 use crate::process::{Process, try_start_server_on};
 use crate::query::{self, RawSeries, Sample};
 use crate::{Peers, http};
 use std::path::{Path, PathBuf};
 
-/// How to start it.
+/// The options of a start.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// Take remote write at `/api/v1/write`.
+    /// Accept remote write at `/api/v1/write`.
     pub remote_write_receiver: bool,
-    /// How far back samples may be out of order (`10m`); nothing at all where it isn't set.
+    /// How far samples may be out of order (`10m`). Without it no sample may be out of order.
     pub out_of_order_window: Option<String>,
-    /// Run as an agent: no queries, a log at `DATA/wal` only.
+    /// Run as an agent: no queries, and only a log at `DATA/wal`.
     pub agent: bool,
     /// Further sections of the configuration (`remote_write: ...`), after `global`.
     pub config: String,
-    /// Where its data is: a temporary folder where it isn't set.
+    /// The data folder; the default is a temporary one.
     pub data: Option<PathBuf>,
     /// Further command-line arguments.
     pub arguments: Vec<String>,
-    /// Another program than the peers' Prometheus.
+    /// Another program than Prometheus of the peers.
     pub program: Option<PathBuf>,
-    /// The port it had before, for one that comes back. A free one where it isn't set.
+    /// The port of an earlier start, for a server that starts again. The default is a free port.
     pub port: Option<u16>,
 }
 
 impl Options {
-    /// A server that takes remote write, up to an hour out of order.
+    /// A server that accepts remote write.
     pub fn receiver() -> Options {
         Options { remote_write_receiver: true, ..Options::default() }
     }
 
-    /// An agent that takes remote write and sends to `url`, by the message `protobuf_message` of the
-    /// configuration's `remote_write`: `prometheus.WriteRequest` or `io.prometheus.write.v2.Request`.
+    /// An agent that accepts remote write and sends to `url`. `protobuf_message` is the setting in
+    /// `remote_write`: `prometheus.WriteRequest` or `io.prometheus.write.v2.Request`.
     pub fn agent(url: &str, protobuf_message: &str) -> Options {
         let config = format!("remote_write:\n- url: {url}\n  protobuf_message: {protobuf_message}\n");
         Options { remote_write_receiver: true, agent: true, config, ..Options::default() }
@@ -46,7 +46,7 @@ pub struct Prometheus {
     /// The process.
     pub process: Process,
     url: String,
-    /// Where its data is.
+    /// The data folder.
     pub data: PathBuf,
 }
 
@@ -54,13 +54,13 @@ impl Prometheus {
     /// Starts it and waits until it is ready.
     ///
     /// # Panics
-    /// Where it doesn't become ready.
+    /// If it doesn't become ready.
     #[track_caller]
     pub fn start(peers: &Peers, options: Options) -> Prometheus {
         Prometheus::try_start(peers, options).unwrap_or_else(|message| panic!("{message}"))
     }
 
-    /// Starts it and waits until it is ready, or has ended: then with a message that has its last lines.
+    /// Starts it and waits until it is ready or has ended. The error has its last lines.
     pub fn try_start(peers: &Peers, options: Options) -> Result<Prometheus, String> {
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("prometheus.yml");
@@ -84,23 +84,23 @@ impl Prometheus {
         &self.url
     }
 
-    /// Its port, for one that comes back.
+    /// Its port, for another start at the same address.
     pub fn port(&self) -> u16 {
         self.url.rsplit(':').next().unwrap().parse().unwrap()
     }
 
-    /// Where it takes remote write.
+    /// The URL of its remote-write receiver.
     pub fn write_url(&self) -> String {
         format!("{}/api/v1/write", self.url)
     }
 
-    /// An instant query, now.
+    /// An instant query at the current time.
     #[track_caller]
     pub fn query(&self, promql: &str) -> Vec<Sample> {
         query::instant(&self.url, promql, None)
     }
 
-    /// An instant query at `time`, milliseconds since 1970.
+    /// An instant query at `time`, in milliseconds since 1970.
     #[track_caller]
     pub fn query_at(&self, promql: &str, time: i64) -> Vec<Sample> {
         query::instant(&self.url, promql, Some(time))
@@ -112,19 +112,19 @@ impl Prometheus {
         query::range(&self.url, promql, from, to, step)
     }
 
-    /// The stored samples, exactly, of what matches `selector` in the `window` (`1h`) before now.
+    /// The exact stored samples of the series that match `selector`, in the `window` (`1h`) before now.
     #[track_caller]
     pub fn raw(&self, selector: &str, window: &str) -> Vec<RawSeries> {
         query::raw(&self.url, selector, window, None)
     }
 
-    /// The same in the `window` before `time`, milliseconds since 1970.
+    /// Like [`Prometheus::raw`], in the `window` before `time`, in milliseconds since 1970.
     #[track_caller]
     pub fn raw_at(&self, selector: &str, window: &str, time: i64) -> Vec<RawSeries> {
         query::raw(&self.url, selector, window, Some(time))
     }
 
-    /// How many series match `selector` at all, however old their samples.
+    /// The number of series that match `selector`, regardless of the age of their samples.
     #[track_caller]
     pub fn series_count(&self, selector: &str) -> usize {
         let url = format!("{}/api/v1/series?match[]={}&start=0", self.url, http::encode(selector));
@@ -132,7 +132,7 @@ impl Prometheus {
         json["data"].as_array().map_or(0, Vec::len)
     }
 
-    /// What `/api/v1/metadata` says of one metric: its entries, empty where it is unknown.
+    /// The entries of `/api/v1/metadata` for one metric; empty if the metric is unknown.
     #[track_caller]
     pub fn metadata(&self, metric: &str) -> Vec<serde_json::Value> {
         let url = format!("{}/api/v1/metadata?metric={}", self.url, http::encode(metric));
@@ -140,7 +140,7 @@ impl Prometheus {
         json["data"][metric].as_array().cloned().unwrap_or_default()
     }
 
-    /// The value of one of its own metrics: a name, or a whole series as its page spells it.
+    /// The value of one of its own metrics. `series` is a name, or a series as it is written on the page.
     pub fn metric(&self, series: &str) -> Option<f64> {
         query::metric(&self.url, series)
     }

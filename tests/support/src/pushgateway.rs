@@ -1,4 +1,4 @@
-//! The real Pushgateway, to hold narthex' own door against.
+//! The real Pushgateway, for comparison with narthex' input.
 
 use crate::process::{Process, start_server};
 use crate::{Peers, query};
@@ -12,15 +12,15 @@ pub struct Pushgateway {
 }
 
 impl Pushgateway {
-    /// Starts it, with further arguments (`--web.enable-admin-api`), and waits until it is ready.
+    /// Starts it with further arguments (`--web.enable-admin-api`), and waits until it is ready.
     ///
     /// # Panics
-    /// Where it doesn't become ready.
+    /// If it doesn't become ready.
     #[track_caller]
     pub fn start(peers: &Peers, arguments: &[&str]) -> Pushgateway {
         let (process, url) = start_server("/-/ready", |port| {
             let listen = format!("--web.listen-address=127.0.0.1:{port}");
-            // Debian's keeps groups in /var/lib unless told otherwise, also those of another test.
+            // By default Debian's package keeps groups in /var/lib, also those of another test.
             let own = [&*listen, "--persistence.file="];
             Process::start(&peers.pushgateway, arguments.iter().copied().chain(own))
         });
@@ -32,7 +32,7 @@ impl Pushgateway {
         &self.url
     }
 
-    /// The value of one of the metrics it shows: a name, or a whole series as its page spells it.
+    /// The value of a metric on its page. `series` is a name, or a series as it is written on the page.
     pub fn metric(&self, series: &str) -> Option<f64> {
         query::metric(&self.url, series)
     }

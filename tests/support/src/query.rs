@@ -1,29 +1,25 @@
-//! Answers of Prometheus' query API, which VictoriaMetrics has too, and of metrics pages.
+//! Parses answers of Prometheus' query API, which VictoriaMetrics also has, and metrics pages.
 
 use crate::http::{Response, encode, get};
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
 
-/// A label set, with `__name__`.
+/// A label set, including `__name__`.
 pub type Labels = BTreeMap<String, String>;
 
-/// One series' value in an instant query.
+/// The value of one series in the answer to an instant query.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample {
-    /// Its labels.
     pub labels: Labels,
-    /// Its value.
     pub value: f64,
 }
 
-/// Stored samples of one series, as they came: milliseconds since 1970, and the value.
+/// The stored samples of one series: milliseconds since 1970, and the value.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RawSeries {
-    /// Its labels.
     pub labels: Labels,
-    /// Float samples.
     pub samples: Vec<(i64, f64)>,
-    /// Native histograms, as the API shows them.
+    /// Native histograms as the API returns them.
     pub histograms: Vec<(i64, Json)>,
 }
 
@@ -32,7 +28,8 @@ pub fn labels<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Labels
     pairs.into_iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
 }
 
-/// An instant query, now or at `time` (milliseconds since 1970). Native histograms are left out.
+/// An instant query at the current time or at `time` (milliseconds since 1970). Native histograms are left
+/// out.
 #[track_caller]
 pub(crate) fn instant(base: &str, promql: &str, time: Option<i64>) -> Vec<Sample> {
     let at = time.map_or(String::new(), |time| format!("&time={}", seconds(time)));
@@ -44,7 +41,7 @@ pub(crate) fn instant(base: &str, promql: &str, time: Option<i64>) -> Vec<Sample
     result.iter().filter_map(sample).collect()
 }
 
-/// A range query from `from` to `to` in steps of `step` (all milliseconds): what was computed at each step.
+/// A range query from `from` to `to` in steps of `step` (all in milliseconds): the value at each step.
 #[track_caller]
 pub(crate) fn range(base: &str, promql: &str, from: i64, to: i64, step: i64) -> Vec<RawSeries> {
     let url = format!(
@@ -57,8 +54,8 @@ pub(crate) fn range(base: &str, promql: &str, from: i64, to: i64, step: i64) -> 
     result(get(&url), promql).iter().map(raw_series).collect()
 }
 
-/// The stored samples of all series that match `selector` in the `window` (`1h`) before now, or before
-/// `time`. Staleness markers are left out: that is the API's way.
+/// The stored samples of all series that match `selector`, in the `window` (`1h`) before now or before
+/// `time`. The API leaves out staleness markers.
 #[track_caller]
 pub(crate) fn raw(base: &str, selector: &str, window: &str, time: Option<i64>) -> Vec<RawSeries> {
     let at = time.map_or(String::new(), |time| format!("&time={}", seconds(time)));
@@ -67,13 +64,13 @@ pub(crate) fn raw(base: &str, selector: &str, window: &str, time: Option<i64>) -
     result(get(&url), &query).iter().map(raw_series).collect()
 }
 
-/// The value of a metric on a metrics page: `name`, or `name{label="value"}` in the page's own spelling.
+/// The value of a metric on a metrics page: `name`, or `name{label="value"}` as it is written on the page.
 pub(crate) fn metric(base: &str, series: &str) -> Option<f64> {
     let page = get(&format!("{base}/metrics")).ok()?.text();
     metric_in(&page, series)
 }
 
-/// The same in a page that is there already. A bare name means the first series of that name.
+/// The value of a metric in the text of a metrics page. A bare name stands for the first series of that name.
 pub fn metric_in(page: &str, series: &str) -> Option<f64> {
     page.lines().filter(|line| !line.starts_with('#')).find_map(|line| {
         let rest = line.strip_prefix(series)?;
@@ -117,7 +114,8 @@ pub(crate) fn labels_from(metric: &Json) -> Labels {
     pairs.iter().map(|(name, value)| (name.clone(), value.as_str().unwrap_or_default().into())).collect()
 }
 
-/// A value in either notation: text (Prometheus' API), a number, or null for NaN (VictoriaMetrics' export).
+/// A value in any of these notations: text (Prometheus' API), a number, or null for NaN (VictoriaMetrics'
+/// export).
 pub(crate) fn number(value: &Json) -> f64 {
     match value {
         Json::String(text) => number_text(text).unwrap_or_else(|| panic!("no number: {text:?}")),
@@ -127,7 +125,7 @@ pub(crate) fn number(value: &Json) -> f64 {
 }
 
 fn number_text(text: &str) -> Option<f64> {
-    // Rust reads "NaN", "+Inf" and "-Inf" in the spelling that Prometheus writes.
+    // Rust parses "NaN", "+Inf" and "-Inf" in the spelling of Prometheus.
     text.parse().ok()
 }
 

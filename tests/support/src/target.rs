@@ -1,5 +1,5 @@
-//! A target to be scraped: a page that a test knows, a little further with each scrape, as text or, for
-//! a scraper that asks for it, as protobuf with a native histogram and exemplars.
+//! A target to be scraped. Its page is known to the test and changes with each scrape. It is in the text
+//! format or, if the scraper asks for that, in protobuf with a native histogram and exemplars.
 //!
 //! The protobuf messages are those of `io/prometheus/client/metrics.proto`, each preceded by its length.
 
@@ -14,8 +14,8 @@ const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 const PROTOBUF: &str =
     "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited";
 
-/// Values that a decimal number on the way, a smaller float or a comparison would change, by label. Not -0:
-/// Prometheus' own encoder leaves it out like a 0.
+/// Values that would be changed by a decimal notation, a smaller float type or a comparison on the way, by
+/// label. -0 is not among them: Prometheus' own encoder leaves it out like a 0.
 pub const ODD: [(&str, f64); 8] = [
     ("tenth", 0.1),
     ("third", 1.0 / 3.0),
@@ -27,7 +27,7 @@ pub const ODD: [(&str, f64); 8] = [
     ("ü \"quoted\" \\", 9_007_199_254_740_993.0),
 ];
 
-/// A running target; it ends when dropped.
+/// A running target. It ends when dropped.
 #[derive(Debug)]
 pub struct Target {
     address: SocketAddr,
@@ -41,7 +41,7 @@ struct Shared {
 }
 
 impl Target {
-    /// Starts it on a free port.
+    /// Starts a target on a free port.
     pub fn start() -> Target {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let target = Target { address: listener.local_addr().unwrap(), shared: Arc::default() };
@@ -58,12 +58,12 @@ impl Target {
         target
     }
 
-    /// `127.0.0.1:PORT`, as a scrape configuration names targets.
+    /// `127.0.0.1:PORT`, as in the list of targets of a scrape configuration.
     pub fn address(&self) -> String {
         self.address.to_string()
     }
 
-    /// How often it was scraped.
+    /// The number of scrapes so far.
     pub fn scrapes(&self) -> u64 {
         self.shared.scrapes.load(Ordering::Relaxed)
     }
@@ -72,12 +72,12 @@ impl Target {
 impl Drop for Target {
     fn drop(&mut self) {
         self.shared.over.store(true, Ordering::Relaxed);
-        // Wakes the thread that accepts.
+        // Wakes the thread that accepts connections.
         let _ = TcpStream::connect(self.address);
     }
 }
 
-/// Answers one request, whatever it asks for, and hangs up.
+/// Answers one request regardless of its path, and closes the connection.
 fn serve(mut stream: TcpStream, shared: &Shared) {
     let mut protobuf = false;
     for line in BufReader::new(&stream).lines() {
@@ -98,7 +98,7 @@ fn serve(mut stream: TcpStream, shared: &Shared) {
     let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body));
 }
 
-/// The page of scrape number `scrape` (from 1), as text.
+/// The page of scrape number `scrape` (from 1) as text.
 fn text_page(scrape: u64) -> String {
     let mut page = String::from("# HELP odd Values easily lost.\n# TYPE odd gauge\n");
     for (what, value) in ODD {
@@ -123,7 +123,7 @@ fn classic_counts(scrape: u64) -> [u64; 2] {
     [scrape, scrape * 3]
 }
 
-/// The same as protobuf: exemplars with the counter and the classic histogram, and a native histogram.
+/// The page as protobuf: exemplars with the counter and the classic histogram, and a native histogram.
 fn protobuf_page(scrape: u64) -> Vec<u8> {
     let mut page = Vec::new();
     let odd = ODD.map(|(what, value)| metric(&[("what", what)], GAUGE, &double(1, value)));
@@ -143,7 +143,7 @@ fn protobuf_page(scrape: u64) -> Vec<u8> {
     put_message(&mut classic, 3, &[number(1, all), double(2, f64::INFINITY)].concat());
     put_family(&mut page, "classic", TYPE_HISTOGRAM, &[metric(&[], HISTOGRAM, &classic)]);
 
-    // Two runs of positive buckets with a gap, one of negative ones, and a zero bucket.
+    // Two spans of positive buckets with a gap, one of negative ones, and a zero bucket.
     let mut native =
         [number(1, 6 * scrape), double(2, tenths - 1.0), signed(5, 3), double(6, 0.001)].concat();
     native.extend(number(7, scrape));
@@ -162,7 +162,7 @@ fn protobuf_page(scrape: u64) -> Vec<u8> {
 const TYPE_COUNTER: u64 = 0;
 const TYPE_GAUGE: u64 = 1;
 const TYPE_HISTOGRAM: u64 = 4;
-/// Fields of `Metric`.
+/// Field numbers of `Metric`.
 const GAUGE: u64 = 2;
 const COUNTER: u64 = 3;
 const HISTOGRAM: u64 = 7;
@@ -190,7 +190,7 @@ fn label(name: &str, value: &str) -> Vec<u8> {
     label
 }
 
-/// An exemplar of its own for each scrape, at the time of that scrape.
+/// Each scrape has its own exemplar with the time of the scrape.
 fn exemplar(scrape: u64) -> Vec<u8> {
     let now = std::time::UNIX_EPOCH.elapsed().unwrap();
     let mut exemplar = Vec::new();
@@ -215,7 +215,7 @@ fn number(field: u64, value: u64) -> Vec<u8> {
     out
 }
 
-/// A `sint32` or `sint64`: zigzag.
+/// A `sint32` or `sint64` in zigzag encoding.
 fn signed(field: u64, value: i64) -> Vec<u8> {
     number(field, ((value << 1) ^ (value >> 63)) as u64)
 }

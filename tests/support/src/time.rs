@@ -1,6 +1,6 @@
 //! The clock of the tests.
 
-/// Now, in milliseconds since 1970.
+/// The current time in milliseconds since 1970.
 pub fn now_ms() -> i64 {
     std::time::UNIX_EPOCH.elapsed().unwrap().as_millis() as i64
 }

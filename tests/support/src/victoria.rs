@@ -1,11 +1,11 @@
-//! The real VictoriaMetrics, and its agent.
+//! The real VictoriaMetrics and vmagent.
 
 use crate::process::{Process, start_server};
 use crate::query::{self, RawSeries, Sample};
 use crate::{Peers, http};
 use std::path::{Path, PathBuf};
 
-/// The year 2100, in seconds: its API ends at the current second where none is given.
+/// The year 2100 in seconds. Without an end the API stops at the current second.
 const ALL: &str = "4102444800";
 
 /// A running VictoriaMetrics, single node.
@@ -17,10 +17,10 @@ pub struct VictoriaMetrics {
 }
 
 impl VictoriaMetrics {
-    /// Starts it on an empty temporary folder and waits until it is ready. It keeps samples for 100 years.
+    /// Starts it on an empty temporary folder, and waits until it is ready. It keeps samples for 100 years.
     ///
     /// # Panics
-    /// Where it doesn't become ready.
+    /// If it doesn't become ready.
     #[track_caller]
     pub fn start(peers: &Peers) -> VictoriaMetrics {
         let folder = tempfile::tempdir().unwrap();
@@ -38,25 +38,25 @@ impl VictoriaMetrics {
         &self.url
     }
 
-    /// Where it takes remote write.
+    /// The URL of its remote-write receiver.
     pub fn write_url(&self) -> String {
         format!("{}/api/v1/write", self.url)
     }
 
-    /// Makes what has been written so far visible to queries.
+    /// Makes everything that was written visible to queries.
     pub fn flush(&self) {
         http::get(&format!("{}/internal/force_flush", self.url)).unwrap().expect_success();
     }
 
-    /// An instant query, now.
+    /// An instant query at the current time.
     #[track_caller]
     pub fn query(&self, promql: &str) -> Vec<Sample> {
         self.flush();
         query::instant(&self.url, promql, None)
     }
 
-    /// The stored samples of all series that match `selector`, of all time. It stores decimal numbers with
-    /// one exponent for a whole block of values, so they are exact only where they have few digits.
+    /// All stored samples of the series that match `selector`. VictoriaMetrics stores decimal numbers with
+    /// one exponent for a whole block, so values are exact only if they have few digits.
     #[track_caller]
     pub fn export(&self, selector: &str) -> Vec<RawSeries> {
         self.flush();
@@ -65,7 +65,7 @@ impl VictoriaMetrics {
         text.lines().map(exported_series).collect()
     }
 
-    /// The value of one of its own metrics: a name, or a whole series as its page spells it.
+    /// The value of one of its own metrics. `series` is a name, or a series as it is written on the page.
     pub fn metric(&self, series: &str) -> Option<f64> {
         query::metric(&self.url, series)
     }
@@ -94,11 +94,11 @@ pub struct Vmagent {
 }
 
 impl Vmagent {
-    /// Starts it to send to `to`, with further arguments (`-remoteWrite.forcePromProto=true`), and waits
-    /// until it is ready. Its buffer is in `data`, or a temporary folder.
+    /// Starts it to send to `to` with further arguments (`-remoteWrite.forcePromProto=true`), and waits until
+    /// it is ready. Its buffer is in `data` or a temporary folder.
     ///
     /// # Panics
-    /// Where it doesn't become ready.
+    /// If it doesn't become ready.
     #[track_caller]
     pub fn start(peers: &Peers, to: &str, data: Option<&Path>, arguments: &[&str]) -> Vmagent {
         let folder = tempfile::tempdir().unwrap();
@@ -121,12 +121,12 @@ impl Vmagent {
         &self.url
     }
 
-    /// Where it takes remote write.
+    /// The URL of its remote-write receiver.
     pub fn write_url(&self) -> String {
         format!("{}/api/v1/write", self.url)
     }
 
-    /// The value of one of its own metrics: a name, or a whole series as its page spells it.
+    /// The value of one of its own metrics. `series` is a name, or a series as it is written on the page.
     pub fn metric(&self, series: &str) -> Option<f64> {
         query::metric(&self.url, series)
     }

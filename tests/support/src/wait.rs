@@ -2,24 +2,25 @@
 
 use std::time::{Duration, Instant};
 
-/// How long a test waits for what should come at once: long, because a loaded machine is no failure.
+/// How long a test waits for something that normally happens immediately. It is long, because a loaded
+/// machine is no failure.
 pub const SOON: Duration = Duration::from_secs(30);
 
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Waits until `condition` holds.
+/// Waits until `condition` returns true.
 ///
 /// # Panics
-/// After `deadline`, naming `what`.
+/// After `deadline`. The message contains `what`.
 #[track_caller]
 pub fn wait_until(what: &str, deadline: Duration, mut condition: impl FnMut() -> bool) {
     wait_for(what, deadline, || if condition() { Ok(()) } else { Err("it does not hold") });
 }
 
-/// Waits until `attempt` succeeds and gives what it gave.
+/// Waits until `attempt` succeeds, and returns its value.
 ///
 /// # Panics
-/// After `deadline`, naming `what` and showing the last attempt's error: what was there instead.
+/// After `deadline`. The message contains `what` and the error of the last attempt.
 #[track_caller]
 pub fn wait_for<T, E: std::fmt::Display>(
     what: &str,
@@ -43,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gives_what_came_at_last() {
+    fn returns_the_last_value() {
         let mut left = 3;
         let value = wait_for("three attempts", SOON, || {
             left -= 1;
@@ -54,7 +55,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "for a pig to fly; at the end: it walks")]
-    fn says_what_it_waited_for_and_what_was_there_instead() {
+    fn a_timeout_names_the_condition_and_the_last_value() {
         wait_for::<(), _>("a pig to fly", Duration::from_millis(1), || Err("it walks"));
     }
 }

@@ -1,4 +1,4 @@
-//! The browser: it sees, clicks, types, and notices what goes wrong on a page.
+//! Tests of the browser support: it renders, clicks, types, and reports errors of a page.
 
 use support::{Answer, Chromium, FakeReceiver, SOON};
 

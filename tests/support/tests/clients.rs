@@ -1,17 +1,17 @@
-//! `scripts/clients`, which fetches the client libraries.
+//! Tests of `scripts/clients`, which fetches the client libraries.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test reports")]
 
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-/// Debian 12 has Go 1.19, which can neither build client_golang nor fetch a Go that can.
+/// Debian 12 has Go 1.19, which can neither build client_golang nor fetch a Go version that can.
 #[test]
 fn a_go_that_is_too_old_has_an_exit_status_of_its_own() {
     let folder = tempfile::tempdir().unwrap();
     for (version, is_too_old) in
         [("go1.19.8", true), ("go1.20", true), ("go1.21.0", false), ("go1.26rc1", false)]
     {
-        // After its version it fails, as without a network.
+        // After the command for its version it fails, as it does without a network.
         let go = folder.path().join("go");
         std::fs::write(&go, format!("#!/bin/sh\n[ \"$*\" = 'env GOVERSION' ] && echo {version}\n")).unwrap();
         std::fs::set_permissions(&go, std::fs::Permissions::from_mode(0o755)).unwrap();

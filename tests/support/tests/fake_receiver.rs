@@ -1,4 +1,4 @@
-//! What the fake receiver does on command, seen from a sender's side.
+//! The fake receiver's behaviours, as a sender sees them.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ fn sample(timestamp: i64) -> [Series; 1] {
 }
 
 #[test]
-fn a_good_receiver_says_how_much_it_wrote_in_2_0_and_nothing_in_1_0() {
+fn the_receiver_reports_written_samples_only_in_2_0() {
     let receiver = FakeReceiver::start();
     let one = push(&receiver.write_url(), Version::V1, &sample(1)).unwrap();
     assert_eq!((one.status, one.header("x-prometheus-remote-write-samples-written")), (204, None));
@@ -70,7 +70,7 @@ fn an_outage_refuses_connections_and_ends_at_the_same_address() {
 }
 
 #[test]
-fn what_cannot_be_decompressed_is_told() {
+fn a_body_that_cannot_be_decompressed_is_an_error() {
     let receiver = FakeReceiver::start();
     receiver.answer(|request| Answer::status(if request.decoding.is_some() { 400 } else { 204 }));
     let headers = Version::V1.headers();

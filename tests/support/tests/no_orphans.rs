@@ -1,9 +1,9 @@
-//! A test process that is killed leaves nothing behind.
+//! A killed test process leaves no child processes.
 
 use std::path::Path;
 use support::{Process, SOON, wait_until};
 
-/// Not a test of its own: what the killed process runs, in this same binary.
+/// This is not a test: the killed process runs it, from the same binary.
 #[test]
 #[ignore = "the other test starts it"]
 fn starts_a_child_and_stays() {
@@ -24,7 +24,7 @@ fn a_killed_test_process_takes_its_children_along() {
     let pid = line.rsplit(' ').next().unwrap().to_string();
     let name = || std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     wait_until("the child to run", SOON, || name().contains("(sleep)"));
-    // The child leads a process group of its own, so that killing this group doesn't reach it.
+    // The child leads a process group of its own, so killing this group does not reach it.
     other.kill();
     wait_until("the child's end", SOON, || !name().contains("(sleep)") || name().contains(") Z "));
 }

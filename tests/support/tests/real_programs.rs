@@ -1,4 +1,4 @@
-//! The support library against the real programs: what it sends by hand is what they give back.
+//! The support library with the real programs: they must return what it sends by hand.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests, outside of #[test]")]
 
 use std::cell::Cell;
@@ -15,7 +15,7 @@ fn now() -> i64 {
 }
 
 #[test]
-fn prometheus_gives_back_the_exact_samples_of_both_versions() {
+fn prometheus_returns_the_exact_samples_of_both_versions() {
     let Some(peers) = support::peers() else { return };
     let prometheus = Prometheus::start(&peers, Options::receiver());
     let now = now();
@@ -36,7 +36,7 @@ fn prometheus_gives_back_the_exact_samples_of_both_versions() {
 }
 
 #[test]
-fn an_out_of_order_window_is_what_lets_old_samples_in() {
+fn old_samples_need_an_out_of_order_window() {
     let Some(peers) = support::peers() else { return };
     let now = now();
     for (window, status) in [(None, 400), (Some("10m".to_string()), 204)] {
@@ -50,8 +50,9 @@ fn an_out_of_order_window_is_what_lets_old_samples_in() {
     }
 }
 
-/// Pushes samples of one series until `receiver` has one of them, and gives its `Content-Type` and
-/// `Content-Encoding`. Again and again, since an agent sends only what is newer than its own start.
+/// Pushes samples of one series until `receiver` has one of them. Returns its `Content-Type` and
+/// `Content-Encoding`. The push is repeated, because an agent sends only samples that are newer than its
+/// start.
 fn first_arrival(write_url: &str, receiver: &FakeReceiver) -> (String, String) {
     wait_until("a sample that was sent on", SOON, || {
         let series = Series::new("relayed", &[("job", "j")], &[(now(), 1.5)]);
@@ -65,7 +66,7 @@ fn first_arrival(write_url: &str, receiver: &FakeReceiver) -> (String, String) {
 }
 
 #[test]
-fn the_agents_send_on_and_the_fake_receiver_reads_their_protocols() {
+fn the_fake_receiver_reads_the_protocols_of_the_agents() {
     let Some(peers) = support::peers() else { return };
     for (message, content_type) in [
         ("prometheus.WriteRequest", "application/x-protobuf"),
@@ -117,7 +118,7 @@ fn pushgateway_and_node_exporter_show_their_metrics() {
 }
 
 #[test]
-fn a_port_that_was_taken_meanwhile_is_tried_again() {
+fn a_port_that_is_in_use_is_tried_again() {
     let Some(peers) = support::peers() else { return };
     let attempts = Cell::new(0);
     let (_process, url) = process::start_server("/-/ready", |port| {

@@ -1,5 +1,5 @@
-//! The fake receiver's side of HTTP/1.1: by hand, because servers made for use have no way to hang up in
-//! the middle of an answer.
+//! HTTP/1.1 of the fake receiver. It is written by hand, because HTTP server libraries can't close a
+//! connection in the middle of an answer.
 
 use super::{Answer, Ending, Shared};
 use crate::wire::{Version, decompress};
@@ -12,33 +12,31 @@ const MAX_HEAD: usize = 64 << 10;
 const MAX_HEADERS: usize = 100;
 const MAX_BODY: usize = 64 << 20;
 
-/// A request, and what became of it.
+/// A request with its answer.
 #[derive(Debug, Clone)]
 pub struct Received {
-    /// Which it was, from 0, in order of arrival (the script sees it so).
+    /// Its number from 0, in order of arrival, as the script sees it.
     pub number: usize,
-    /// When its last byte came.
+    /// When its last byte arrived.
     pub at: Instant,
-    /// The method.
     pub method: String,
-    /// The path, with its query string.
+    /// The path with its query string.
     pub path: String,
-    /// Header names (in lower case) and values.
+    /// Header names in lower case, with their values.
     pub headers: Vec<(String, String)>,
-    /// The body as it came.
+    /// The body as it was received.
     pub body: Vec<u8>,
-    /// The body decompressed; empty where that failed, as `decoding` tells.
+    /// The decompressed body; empty if decompression failed, see `decoding`.
     pub content: Vec<u8>,
-    /// Why the body couldn't be decompressed, if so.
+    /// Why the body couldn't be decompressed, if it couldn't.
     pub decoding: Option<String>,
-    /// The status of the answer.
     pub status: u16,
-    /// Whether its samples count as written.
+    /// True if its samples count as written.
     pub stored: bool,
 }
 
 impl Received {
-    /// The first header called `name`, in any case.
+    /// The first header with this name, in any case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
@@ -68,7 +66,7 @@ pub(super) fn serve(mut stream: TcpStream, shared: &Shared) {
     }
 }
 
-/// The next request; nothing at the end of the connection or where it is no HTTP/1.1 with a length.
+/// The next request; `None` at the end of the connection, or if it is not HTTP/1.1 with a length.
 fn read(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Received> {
     let (head, mut request) = loop {
         if let Some(parsed) = parse_head(buffer) {
@@ -103,7 +101,7 @@ fn more(stream: &mut TcpStream, buffer: &mut Vec<u8>, limit: usize) -> Option<()
     (buffer.len() <= limit).then_some(())
 }
 
-/// A complete head: its length and what it says.
+/// Parses a complete head. Returns its length and its content.
 fn parse_head(buffer: &[u8]) -> Option<(usize, Received)> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut head = httparse::Request::new(&mut headers);
@@ -133,7 +131,7 @@ fn write(stream: &mut TcpStream, answer: &Answer) -> Option<()> {
     for (name, value) in &answer.headers {
         text.push_str(&format!("{name}: {value}\r\n"));
     }
-    // A 204 has no body and no length; the script may give a wrong one.
+    // A 204 has no body and no length. The script may set a wrong length.
     let says_length = answer.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-length"));
     if answer.status != 204 && !says_length {
         text.push_str(&format!("Content-Length: {}\r\n", answer.body.len()));

@@ -1,5 +1,5 @@
-//! A remote-write receiver that does what a test tells it: refuse, delay, hang up, go away. It keeps
-//! every request and what became of it, and tells loss, repetition and disorder apart.
+//! A remote-write receiver that a test controls: it can refuse, delay, close connections and stop listening.
+//! It keeps every request with its answer, and counts losses, repetitions and wrong order separately.
 
 mod http;
 mod tally;
@@ -33,24 +33,20 @@ pub enum Ending {
 /// What the receiver does with a request.
 #[derive(Debug, Clone, Default)]
 pub struct Answer {
-    /// The status code.
     pub status: u16,
-    /// Further headers.
     pub headers: Vec<(String, String)>,
-    /// The body.
     pub body: String,
-    /// How long it takes.
+    /// The delay before the answer.
     pub delay: Duration,
-    /// Not before this is set.
+    /// If set, the answer waits until the flag is true.
     pub once: Option<Arc<AtomicBool>>,
-    /// How it ends.
     pub ending: Ending,
-    /// Whether the request's samples count as written.
+    /// True if the request's samples count as written.
     pub stored: bool,
 }
 
 impl Answer {
-    /// What a good receiver says: 204, and for 2.0 how much was written.
+    /// The answer of a correct receiver: 204, and for 2.0 the numbers of written samples.
     pub fn success(request: &Received) -> Answer {
         let mut headers = Vec::new();
         if request.version() == Version::V2 {
@@ -68,36 +64,35 @@ impl Answer {
         Answer { status: 204, headers, stored: true, ..Answer::default() }
     }
 
-    /// A refusal: nothing is stored.
+    /// A refusal, after which nothing is stored.
     pub fn status(status: u16) -> Answer {
         Answer { status, ..Answer::default() }
     }
 
-    /// With a header more.
+    /// Adds a header.
     pub fn header(mut self, name: &str, value: &str) -> Answer {
         self.headers.push((name.into(), value.into()));
         self
     }
 
-    /// With this body.
     pub fn body(mut self, body: &str) -> Answer {
         self.body = body.into();
         self
     }
 
-    /// After a delay.
     pub fn delay(mut self, delay: Duration) -> Answer {
         self.delay = delay;
         self
     }
 
-    /// Not before this is set.
+    /// Makes the answer wait until the flag is true.
     pub fn once(mut self, ready: &Arc<AtomicBool>) -> Answer {
         self.once = Some(ready.clone());
         self
     }
 
-    /// Ending so. A request that gets no answer may have been stored all the same: see [`Answer::stored`].
+    /// Sets how the answer ends. A request that gets no answer may still have been stored: see
+    /// [`Answer::stored`].
     pub fn ending(mut self, ending: Ending) -> Answer {
         self.ending = ending;
         self
@@ -109,17 +104,18 @@ type Script = Box<dyn FnMut(&Received) -> Answer + Send>;
 struct Shared {
     script: Mutex<Script>,
     requests: Mutex<Vec<Received>>,
-    /// How many requests there have been, those included that are not answered yet.
+    /// The number of requests so far, including those without an answer yet.
     decided: AtomicUsize,
-    /// Those that are open, by number, so that a test with very many does not run out of files.
+    /// The open connections by number. Closed ones are removed, so that a test with very many does not run
+    /// out of file descriptors.
     connections: Mutex<BTreeMap<u64, TcpStream>>,
     connected: AtomicU64,
     away: AtomicBool,
 }
 
 impl Shared {
-    /// What the script says, kept until the test asks: the lock is held so that a script that counts
-    /// sees its requests one at a time, and each with a number of its own.
+    /// Asks the script for the answer. The lock is held, so that a script that counts gets its requests one
+    /// at a time, each with its own number.
     fn decide(&self, request: &mut Received) -> Answer {
         let mut script = self.script.lock().unwrap();
         request.number = self.decided.fetch_add(1, Ordering::Relaxed);
@@ -131,7 +127,6 @@ impl Shared {
     }
 }
 
-/// The receiver.
 pub struct FakeReceiver {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -145,8 +140,8 @@ impl std::fmt::Debug for FakeReceiver {
 }
 
 impl FakeReceiver {
-    /// Starts one that accepts everything, on a port that nobody else gets while it is away. Otherwise the sender
-    /// under test may be given it to listen at, and sends to itself.
+    /// Starts a receiver that accepts everything. No other process gets its port while it does not listen.
+    /// Otherwise the sender under test might get the port as its listen address, and send to itself.
     pub fn start() -> FakeReceiver {
         let listener = TcpListener::bind(("127.0.0.1", crate::process::free_port())).unwrap();
         let address = listener.local_addr().unwrap();
@@ -168,17 +163,17 @@ impl FakeReceiver {
         format!("http://{}", self.address)
     }
 
-    /// Where it takes remote write. It takes it at any other path too.
+    /// The URL for remote write. Every other path works, too.
     pub fn write_url(&self) -> String {
         format!("{}/api/v1/write", self.url())
     }
 
-    /// From the next request on, does what `script` says. [`Answer::success`] is how to accept.
+    /// Sets the script that answers requests from now on. Use [`Answer::success`] to accept one.
     pub fn answer(&self, script: impl FnMut(&Received) -> Answer + Send + 'static) {
         *self.shared.script.lock().unwrap() = Box::new(script);
     }
 
-    /// Goes away: closes all connections and refuses new ones, until [`FakeReceiver::come_back`].
+    /// Closes all connections and refuses new ones, until [`FakeReceiver::come_back`].
     pub fn go_away(&self) {
         self.shared.away.store(true, Ordering::SeqCst);
         let _ = TcpStream::connect(self.address); // wakes the acceptor, which then ends
@@ -197,20 +192,20 @@ impl FakeReceiver {
         self.accept(listener);
     }
 
-    /// How many connections have been made to it so far.
+    /// The number of connections so far.
     pub fn connections(&self) -> u64 {
         self.shared.connected.load(Ordering::Relaxed)
     }
 
-    /// All requests so far, in order of their decision.
+    /// All requests so far, in the order in which they were answered.
     pub fn requests(&self) -> MutexGuard<'_, Vec<Received>> {
         self.shared.requests.lock().unwrap()
     }
 
-    /// What was stored, per series in order of arrival.
+    /// The stored samples of each series, in order of arrival.
     ///
     /// # Panics
-    /// Where a stored request can't be decoded.
+    /// If a stored request can't be decoded.
     pub fn arrivals(&self) -> Arrivals {
         let mut arrivals = Arrivals::new();
         for request in self.requests().iter().filter(|request| request.stored) {
@@ -224,20 +219,20 @@ impl FakeReceiver {
         arrivals
     }
 
-    /// How many samples and histograms were stored, repetitions included.
+    /// The number of stored samples and histograms, including repetitions.
     pub fn stored(&self) -> usize {
         self.arrivals().values().map(Vec::len).sum()
     }
 
-    /// Holds what was stored against the timestamps that each series was to have, in their order.
+    /// Compares the stored samples with the expected timestamps of each series, in order.
     pub fn tally(&self, expected: &BTreeMap<crate::Labels, Vec<i64>>) -> Tally {
         tally::tally(expected, &self.arrivals())
     }
 
-    /// Waits until each of the samples has arrived, and gives what became of all.
+    /// Waits until each of the samples has arrived, and returns the tally of all.
     ///
     /// # Panics
-    /// Where one of them doesn't arrive in time.
+    /// If one of them doesn't arrive in time.
     #[track_caller]
     pub fn wait_for_all(&self, expected: &BTreeMap<crate::Labels, Vec<i64>>) -> Tally {
         crate::wait_for("everything to arrive", crate::SOON, || {

@@ -1,28 +1,28 @@
-//! Telling loss, repetition and disorder apart.
+//! Counts losses, repetitions and wrong order separately.
 
 use crate::Labels;
 use std::collections::{BTreeMap, HashSet};
 
-/// Per series, timestamps (milliseconds since 1970) and values in order of arrival. A histogram's value
-/// is NaN.
+/// For each series timestamps (milliseconds since 1970) and values, in order of arrival. The value of a
+/// histogram is NaN.
 pub type Arrivals = BTreeMap<Labels, Vec<(i64, f64)>>;
 
-/// What became of what was to arrive, in samples.
+/// The result of comparing expected and stored samples, in samples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Tally {
-    /// Expected, and there.
+    /// Expected samples that arrived.
     pub arrived: usize,
-    /// Expected, and never there.
+    /// Expected samples that did not arrive.
     pub lost: usize,
-    /// There once more than needed.
+    /// Samples that arrived again.
     pub repeated: usize,
-    /// There for the first time, but after one that was to come later.
+    /// Samples that arrived for the first time after one with a later place in the order.
     pub out_of_order: usize,
-    /// There, but nobody expected it.
+    /// Samples that arrived and were not expected.
     pub unexpected: usize,
 }
 
-/// Holds `got` against the timestamps that each series was to have, in their order.
+/// Compares `got` with the expected timestamps of each series, in order.
 pub(super) fn tally(expected: &BTreeMap<Labels, Vec<i64>>, got: &Arrivals) -> Tally {
     let mut tally = Tally::default();
     for (labels, arrivals) in got {
@@ -52,11 +52,11 @@ mod tests {
     use crate::query::labels;
 
     #[test]
-    fn loss_repetition_and_disorder_are_told_apart() {
+    fn loss_repetition_and_disorder_are_counted_separately() {
         let series = |name| labels([("__name__", name)]);
         let expected = BTreeMap::from([(series("a"), vec![1, 2, 3, 4]), (series("b"), vec![1])]);
         let values = |list: &[i64]| list.iter().map(|&timestamp| (timestamp, 0.0)).collect::<Vec<_>>();
-        // Repeated from 1 on, which is what a sender does after a restart: repetition, no disorder.
+        // The sender repeats from 1 on, as after a restart: that is repetition and not a wrong order.
         let got = Arrivals::from([(series("a"), values(&[1, 3, 1, 2, 3, 9])), (series("c"), values(&[1]))]);
         let tally = tally(&expected, &got);
         assert_eq!(tally, Tally { arrived: 3, lost: 2, repeated: 2, out_of_order: 1, unexpected: 2 });

@@ -1,27 +1,27 @@
-//! A native histogram with whole counts, as a test writes it by hand and as a receiver checks it.
+//! A native histogram with integer counts: an encoder for tests, and a comparison for receivers.
 
 use super::{Field, Fields, put_message};
 use model::varint::{put_i64, put_u64, take_i64, zigzag};
 
-/// A native histogram of one span of positive buckets, apart from its timestamp.
+/// A native histogram with one span of positive buckets, without its timestamp.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Histogram {
-    /// All observations.
+    /// The number of all observations.
     pub count: u64,
-    /// Their sum.
+    /// The sum of the observations.
     pub sum: f64,
-    /// How fine the buckets are.
+    /// The resolution of the buckets.
     pub schema: i32,
-    /// Up to this a value is as good as zero.
+    /// Observations up to this value count as zero.
     pub zero_threshold: f64,
-    /// The first bucket's number.
+    /// The number of the first bucket.
     pub offset: i32,
-    /// What is in each bucket, less what is in the one before.
+    /// For each bucket the difference of its count from that of the previous bucket.
     pub deltas: Vec<i64>,
 }
 
 impl Histogram {
-    /// Its message, the same in both versions.
+    /// Encodes the histogram. The message is the same in both versions.
     pub fn encode(&self, timestamp: i64) -> Vec<u8> {
         let mut out = Vec::with_capacity(96);
         let number = |out: &mut Vec<u8>, field: u64, number: u64| {
@@ -47,8 +47,8 @@ impl Histogram {
         out
     }
 
-    /// Whether `message` holds the same, bit by bit, and nothing beside it but a timestamp and a hint at
-    /// resets. Fields may be in any order, and those that are zero may be there.
+    /// Returns true if `message` has the same values, bit by bit, and nothing else apart from a timestamp and
+    /// a reset hint. Fields may be in any order, and fields with the value zero may be present.
     pub fn is_in(&self, message: &[u8]) -> bool {
         self.compare(message).unwrap_or(false)
     }
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_difference_shows() {
+    fn every_difference_is_reported() {
         let one = Histogram {
             count: 6,
             sum: 1.25,
@@ -124,7 +124,8 @@ mod tests {
         for other in others {
             assert!(!other.is_in(&message), "{other:?}");
         }
-        // A zero count that is said, a hint at resets; then buckets for negative values, and a cut.
+        // An explicit zero count and a reset hint are allowed. Then negative buckets and a truncated message,
+        // which are not.
         let with = |field: u64, value: u64| {
             let mut more = message.clone();
             put_u64(&mut more, field << 3);

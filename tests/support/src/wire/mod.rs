@@ -1,8 +1,8 @@
-//! Remote write, 1.0 and 2.0, as a test writes it by hand and as a receiver checks it.
+//! Remote write 1.0 and 2.0, encoded by hand for tests and decoded for receivers.
 //!
-//! Not the program's own codec, on purpose: a mistake that encoder and decoder share would hide from
-//! every test that uses both. This one knows only what tests and benchmarks look at, and is flat enough
-//! to count a million samples a second beside the program that is measured.
+//! This is not the program's own codec, because tests that use it for both directions would not notice a
+//! mistake that its encoder and decoder share. It supports only what tests and benchmarks need. It is fast
+//! enough to count a million samples a second beside the program that is measured.
 
 use crate::http::{self, Response};
 use model::varint::{put_bytes, put_u64, take_bytes, take_u64};
@@ -11,7 +11,7 @@ mod histogram;
 
 pub use histogram::Histogram;
 
-/// The protocol's versions.
+/// The versions of the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Version {
     /// 1.0, `prometheus.WriteRequest`.
@@ -24,16 +24,16 @@ pub enum Version {
 pub const V1_TYPE: &str = "application/x-protobuf";
 /// `Content-Type` of a 2.0 request.
 pub const V2_TYPE: &str = "application/x-protobuf;proto=io.prometheus.write.v2.Request";
-/// The most bytes that a body may have once decompressed.
+/// The most bytes of a decompressed body.
 pub const MAX_BODY: usize = 64 << 20;
 
 impl Version {
-    /// The version that a `Content-Type` names.
+    /// The version in a `Content-Type`.
     pub fn of_content_type(content_type: &str) -> Version {
         if content_type.contains("io.prometheus.write.v2.Request") { Version::V2 } else { Version::V1 }
     }
 
-    /// The four headers that the specification asks for.
+    /// The four headers that the specification requires.
     pub fn headers(self) -> [(&'static str, &'static str); 4] {
         let (content_type, version) = match self {
             Version::V1 => (V1_TYPE, "0.1.0"),
@@ -48,17 +48,17 @@ impl Version {
     }
 }
 
-/// A series with its samples, owned: what a test writes down.
+/// A series with its samples, as a test writes it.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Series {
-    /// Names and values, in the order in which they are sent.
+    /// Names and values in the order in which they are sent.
     pub labels: Vec<(String, String)>,
     /// Milliseconds since 1970, and values.
     pub samples: Vec<(i64, f64)>,
 }
 
 impl Series {
-    /// A series of that name, other labels (in order of their names), and samples.
+    /// A series with a name, other labels (sorted by their names), and samples.
     pub fn new(name: &str, labels: &[(&str, &str)], samples: &[(i64, f64)]) -> Series {
         let name = std::iter::once(("__name__", name));
         let pairs = name.chain(labels.iter().copied());
@@ -98,7 +98,7 @@ pub fn encode(version: Version, series: &[Series]) -> Vec<u8> {
     out
 }
 
-/// Sends a request made of `series`. An error is one of the connection.
+/// Sends a request with `series`. Only a failure of the connection is an error.
 pub fn push(url: &str, version: Version, series: &[Series]) -> Result<Response, String> {
     http::post(url, &version.headers(), &snappy(&encode(version, series)))
 }
@@ -108,12 +108,12 @@ pub fn snappy(bytes: &[u8]) -> Vec<u8> {
     snap::raw::Encoder::new().compress_vec(bytes).expect("less than 4 GiB")
 }
 
-/// Compresses with zstd, at the library's own level.
+/// Compresses with zstd at the library's default level.
 pub fn zstd(bytes: &[u8]) -> Vec<u8> {
     zstd::bulk::compress(bytes, zstd::DEFAULT_COMPRESSION_LEVEL).expect("memory enough")
 }
 
-/// Decompresses a body by its `Content-Encoding`.
+/// Decompresses a body according to its `Content-Encoding`.
 pub fn decompress(encoding: &str, bytes: &[u8]) -> Result<Vec<u8>, String> {
     match encoding {
         "snappy" => match snap::raw::decompress_len(bytes) {
@@ -126,7 +126,7 @@ pub fn decompress(encoding: &str, bytes: &[u8]) -> Result<Vec<u8>, String> {
     }
 }
 
-/// The strings of a 2.0 request, each once; number 0 is the empty one.
+/// The strings of a 2.0 request, each once. Number 0 is the empty string.
 #[derive(Debug, Default)]
 pub struct Symbols {
     known: std::collections::HashMap<String, u64>,
@@ -134,7 +134,7 @@ pub struct Symbols {
 }
 
 impl Symbols {
-    /// The number of `text`.
+    /// The number of `text`, which is added if it is new.
     pub fn reference(&mut self, text: &str) -> u64 {
         if text.is_empty() {
             return 0;
@@ -148,7 +148,7 @@ impl Symbols {
         number
     }
 
-    /// Appends them as the request's `symbols`.
+    /// Appends all strings as the request's `symbols`.
     pub fn put(&self, out: &mut Vec<u8>) {
         put_message(out, 4, b"");
         for symbol in &self.list {
@@ -188,30 +188,29 @@ pub fn put_sample(out: &mut Vec<u8>, timestamp: i64, value: f64) {
     put_message(out, 2, &sample);
 }
 
-/// One series of a request as [`visit`] shows it, borrowed from the request.
+/// One series of a request, borrowed from it. See [`visit`].
 #[derive(Debug, Default)]
 pub struct SeriesView<'a> {
     /// Names and values in the order on the wire.
     pub labels: Vec<(&'a [u8], &'a [u8])>,
     /// Milliseconds since 1970, and values.
     pub samples: Vec<(i64, f64)>,
-    /// Milliseconds since 1970, and the histogram's message as it stands there.
+    /// Milliseconds since 1970, and the encoded message of the histogram.
     pub histograms: Vec<(i64, &'a [u8])>,
-    /// The exemplars' messages as they stand there.
+    /// The encoded messages of the exemplars.
     pub exemplars: Vec<&'a [u8]>,
     /// Metadata of a 2.0 series: type number, help, unit.
     pub metadata: Option<(u64, &'a [u8], &'a [u8])>,
 }
 
 impl SeriesView<'_> {
-    /// The labels as a map.
     pub fn labels_map(&self) -> crate::Labels {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         self.labels.iter().map(|(name, value)| (text(name), text(value))).collect()
     }
 }
 
-/// Shows each series of an uncompressed request to `each`, in order.
+/// Calls `each` for each series of an uncompressed request, in order.
 pub fn visit<'a>(
     version: Version,
     body: &'a [u8],
@@ -329,7 +328,7 @@ fn read_sample(message: &[u8]) -> Result<(i64, f64), String> {
     Ok((timestamp, value))
 }
 
-/// A histogram's timestamp tells it from others of its series.
+/// The timestamp of a histogram, which identifies it within its series.
 fn histogram_timestamp(message: &[u8]) -> Result<i64, String> {
     let mut timestamp = 0;
     for field in Fields(message) {
@@ -422,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn bodies_that_would_be_too_large_are_refused() {
+    fn bodies_above_the_limit_are_refused() {
         let mut bomb = Vec::new();
         put_u64(&mut bomb, MAX_BODY as u64 + 1);
         assert!(decompress("snappy", &bomb).unwrap_err().contains("are over"));
