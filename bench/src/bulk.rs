@@ -1,5 +1,5 @@
-//! A large log, written straight to the disk: what a system may find after a long outage, without the time
-//! that it would take to push it.
+//! Writes a large log straight to the disk. A system may find such a log after a long outage; pushing it
+//! would take too long.
 
 use crate::Result;
 use crate::workload::Plan;
@@ -9,13 +9,13 @@ use std::sync::Arc;
 use wal::record::{SamplesBuilder, SeriesBuilder};
 use wal::{Durability, RealFilesystem, Writer, WriterOptions};
 
-/// Entries of a record.
+/// The number of samples in a record.
 const PER_RECORD: u32 = 2000;
-/// As large as narthex lets a segment grow at the default budget of 10 GiB.
+/// The largest segment of narthex at the default budget of 10 GiB.
 const SEGMENT_BYTES_MAX: u64 = 1280 << 20;
 
-/// Writes `bytes` of log into the folder `dir`: segments that stand alone, as those of narthex do, each with
-/// all series of `plan` and ten times as much in samples. Says how many samples.
+/// Writes `bytes` of log into the folder `dir`. Like those of narthex, each segment stands alone: it has all
+/// series of `plan`, and ten times as many bytes of samples. Returns the number of samples.
 pub(crate) fn write(dir: &Path, plan: &Plan, bytes: u64) -> Result<u64> {
     let options = WriterOptions { durability: Durability::Os, ..WriterOptions::default() };
     let (mut writer, _) = Writer::open(Arc::new(RealFilesystem), dir, options, 0, None)?;

@@ -1,50 +1,49 @@
-//! What has arrived, and how: each sample once, in order, with its value, or not.
+//! Counts what has arrived: each sample once, in order and with its value, or not.
 
 use crate::workload::{Plan, SeriesId, series_id};
 use std::time::Instant;
 use support::wire::{SeriesView, Version, visit};
 
-/// What has arrived, in samples (histograms count as samples).
+/// Counters of what has arrived, in samples (histograms count as samples).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
-    /// For the first time.
+    /// Samples that arrived for the first time.
     pub(crate) arrived: u64,
-    /// Once more.
+    /// Samples that arrived again.
     pub(crate) repeated: u64,
-    /// For the first time, but after a later one of the same series.
+    /// Samples that arrived for the first time after a later one of the same series.
     pub(crate) out_of_order: u64,
-    /// With another value than was sent, the first time or again.
+    /// Samples with another value than was sent, whether they arrived for the first time or again.
     pub(crate) wrong: u64,
-    /// Not of the plan: metrics of the system's own.
+    /// Samples that are not part of the plan: the system's own metrics.
     pub(crate) foreign: u64,
-    /// Bytes of all bodies, as they came.
+    /// The bytes of all bodies as they were received.
     pub(crate) bytes: u64,
 }
 
-/// Counts what arrives of a plan. One bit a sample tells what was there already, and one number a series
-/// what its latest was: 12 MB for a million series and sixty sweeps.
+/// Counts the arrivals of a plan. It has one bit for each sample that arrived and one number for the latest
+/// sweep of each series: 12 MB for a million series and sixty sweeps.
 #[derive(Debug)]
 pub(crate) struct Counter {
     plan: Plan,
-    /// Samples belong to the first sweep, whatever their timestamp is.
+    /// If true, samples belong to the first sweep, regardless of their timestamp.
     any_time: bool,
     seen: Vec<u64>,
-    /// One more than the latest sweep, 0 for none.
+    /// The latest sweep plus one; 0 if there is none.
     latest: Vec<u32>,
-    /// What it has come to.
     pub(crate) counts: Counts,
-    /// When something arrived for the first time, last.
+    /// When something last arrived for the first time.
     pub(crate) last_new: Instant,
     /// When [`MOST`] of the plan had arrived.
     pub(crate) most: Option<Instant>,
 }
 
-/// What counts as most, for a rate from end to end: the rest of the last batches waits for its deadline
-/// (five seconds by default), which says nothing of how much can go through.
+/// The part of a plan that counts as most, for the rate from end to end. The last batches wait for their
+/// deadline (five seconds by default), which would distort the rate.
 pub(crate) const MOST: f64 = 0.98;
 
 impl Counter {
-    /// Nothing has arrived yet.
+    /// A counter without arrivals.
     pub(crate) fn new(plan: Plan) -> Counter {
         let series = plan.workload.all_series() as usize;
         let bits = series * plan.workload.sweeps as usize;
@@ -59,13 +58,13 @@ impl Counter {
         }
     }
 
-    /// Samples belong to the first sweep, whatever their timestamp is.
+    /// Treats all samples as part of the first sweep, regardless of their timestamp.
     pub(crate) fn at_any_time(self) -> Counter {
         Counter { any_time: true, ..self }
     }
 
-    /// Counts the series of a request that are written; its body as it came was `bytes` long. Gives the numbers of
-    /// samples and histograms, which an answer in 2.0 says.
+    /// Counts the series of a request that are written. `bytes` is the length of the body as it was received.
+    /// Returns the numbers of samples and histograms for the answer in 2.0.
     pub(crate) fn request(
         &mut self,
         version: Version,
@@ -110,7 +109,7 @@ impl Counter {
         }
     }
 
-    /// Which sample of the plan that is, if it is one; else it is counted as foreign.
+    /// The place of a sample in the plan. A sample of another series or time is counted as foreign.
     fn place(&mut self, id: Option<SeriesId>, timestamp: i64) -> Option<(SeriesId, u32)> {
         let known = id.filter(|&id| (id as usize) < self.latest.len());
         let place = known.zip(if self.any_time { Some(0) } else { self.plan.sweep(timestamp) });
@@ -151,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn all_in_order_is_nothing_but_arrivals() {
+    fn samples_in_order_count_as_arrived() {
         let mut counter = counter();
         for request in 0..4 {
             let body = counter.plan.request(Dialect::V2, request);
@@ -164,9 +163,9 @@ mod tests {
     }
 
     #[test]
-    fn repetition_and_disorder_are_told_apart() {
+    fn repetition_and_wrong_order_are_counted_separately() {
         let mut counter = counter();
-        // 3 before 1 and 2 is disorder of 1 and 2; sending all again, as after a restart, is repetition.
+        // 3 before 1 and 2 is wrong order of 1 and 2. Sending all again, as after a restart, is repetition.
         for sweep in [0, 3, 1, 2, 0, 1, 2, 3] {
             counter.arrival(7, sweep);
         }
@@ -187,10 +186,10 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_is_not_the_one_sent_is_wrong() {
+    fn a_value_other_than_the_one_sent_is_wrong() {
         let mut counter = counter();
         let plan = counter.plan;
-        // A series whose value moves; the last one of a pod has histograms.
+        // A series whose value changes. The last series of a pod has histograms.
         let id = (0..10).find(|&id| plan.value(id, 1) != plan.value(id, 2)).unwrap();
         let right = (plan.timestamp(1), plan.value(id, 1));
         count(&mut counter, id, &[right], &[]);
@@ -200,7 +199,7 @@ mod tests {
             count(&mut counter, id, &[(plan.timestamp(1), value)], &[]);
         }
         assert_eq!((counter.counts.wrong, counter.counts.repeated), (4, 4));
-        // A histogram of another moment, one for a float, a float for one.
+        // A histogram of another sweep, a histogram in place of a float, and a float in place of a histogram.
         let message = |sweep| {
             let mut found = None;
             let body = plan.request(Dialect::V2, sweep);
@@ -232,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_of_the_plan_is_foreign() {
+    fn samples_outside_the_plan_are_foreign() {
         let mut counter = counter();
         let plan = counter.plan;
         count(&mut counter, 2000, &[(plan.timestamp(0), 1.0)], &[]);

@@ -1,29 +1,29 @@
-//! The formats that the sender speaks and the receiver accepts.
+//! The formats of the sender and the receiver.
 
 use support::wire::{self, V1_TYPE, Version};
 
-/// What a request is on the wire.
+/// The format of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Dialect {
-    /// Remote write 1.0, in snappy.
+    /// Remote write 1.0 with snappy.
     V1,
-    /// Remote write 2.0, in snappy.
+    /// Remote write 2.0 with snappy.
     V2,
-    /// VictoriaMetrics' variant of 1.0, in zstd.
+    /// VictoriaMetrics' variant of 1.0 with zstd.
     Zstd,
-    /// Prometheus' text format with timestamps, uncompressed. Only the sender speaks it.
+    /// Prometheus' text format with timestamps, uncompressed. Only the sender supports it.
     Text,
     /// InfluxDB's line protocol with ten fields a line, uncompressed. Only the sender speaks it.
     Influx,
 }
 
 impl Dialect {
-    /// The message that a body holds.
+    /// The version of the message in a body.
     pub(crate) fn version(self) -> Version {
         if self == Dialect::V2 { Version::V2 } else { Version::V1 }
     }
 
-    /// `Content-Encoding`.
+    /// The value of `Content-Encoding`.
     pub(crate) fn encoding(self) -> &'static str {
         match self {
             Dialect::V1 | Dialect::V2 => "snappy",
@@ -41,14 +41,13 @@ impl Dialect {
         }
     }
 
-    /// The headers of a request.
     pub(crate) fn headers(self) -> Vec<(&'static str, &'static str)> {
         match self {
             Dialect::V1 | Dialect::V2 => self.version().headers().into(),
             Dialect::Text | Dialect::Influx => {
                 vec![("Content-Type", "text/plain"), ("User-Agent", "narthex-bench/0")]
             }
-            // As vmagent sends them.
+            // The same headers as those of vmagent.
             Dialect::Zstd => vec![
                 ("Content-Type", V1_TYPE),
                 ("Content-Encoding", "zstd"),
@@ -58,7 +57,7 @@ impl Dialect {
         }
     }
 
-    /// A body of this content.
+    /// A body with this content.
     pub(crate) fn compress(self, content: &[u8]) -> Vec<u8> {
         match self {
             Dialect::V1 | Dialect::V2 => wire::snappy(content),

@@ -1,5 +1,5 @@
-//! `bench floor`: the work that nobody who relays remote write and keeps a log can leave out, done by the
-//! bare parts on the same bytes: libraries and system calls, with nothing between them.
+//! `bench floor`: the work that every program that relays remote write and keeps a log must do. It is done on
+//! the same bytes by libraries and system calls alone.
 
 use crate::Result;
 use crate::dialect::Dialect;
@@ -20,7 +20,7 @@ pub(crate) struct Floor {
     seconds: f64,
 }
 
-/// Runs it and prints the table.
+/// Runs the benchmark and prints the table.
 pub(crate) fn run(options: &Floor) -> Result<()> {
     let time = Duration::from_secs_f64(options.seconds);
     let mut table = Table::new(&["ns of CPU a sample", "1.0 -> 1.0", "2.0 -> 2.0"]);
@@ -53,7 +53,7 @@ fn parts(dialect: Dialect, time: Duration) -> Result<Parts> {
 
     let folder = crate::systems::data_folder()?;
     let mut file = OpenOptions::new().create(true).append(true).open(folder.path().join("log"))?;
-    // The other end of a connection, which sends the request and takes it back.
+    // The other end of a connection, which receives the request and returns it.
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let mut near = TcpStream::connect(listener.local_addr()?)?;
     let (mut far, _) = listener.accept()?;
@@ -92,7 +92,7 @@ fn parts(dialect: Dialect, time: Duration) -> Result<Parts> {
     ])
 }
 
-/// Nanoseconds of this thread's CPU time a sample.
+/// The processor time of this thread per sample, in nanoseconds.
 fn measure(time: Duration, mut work: impl FnMut() -> Result<()>) -> Result<f64> {
     work()?;
     let (begun, before, mut rounds) = (Instant::now(), cpu_ns()?, 0_u32);
@@ -103,7 +103,7 @@ fn measure(time: Duration, mut work: impl FnMut() -> Result<()>) -> Result<f64> 
     Ok((cpu_ns()? - before) / f64::from(rounds) / f64::from(PER_REQUEST))
 }
 
-/// CPU time of this thread, as the scheduler counts it.
+/// The processor time of this thread in nanoseconds, as the scheduler counts it.
 fn cpu_ns() -> Result<f64> {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat")?;
     Ok(text.split_whitespace().next().ok_or("no CPU time in schedstat")?.parse()?)

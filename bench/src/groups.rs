@@ -1,5 +1,5 @@
-//! `bench groups`: groups as the Pushgateway has them. What a push costs, what keeping them costs in memory, and what
-//! sending them again each interval costs.
+//! `bench groups`: the cost of the Pushgateway's groups: of a push, of keeping them in memory, and of sending
+//! them again each interval.
 
 use crate::Result;
 use crate::dialect::Dialect;
@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 use support::narthex::config;
 use support::{Narthex, http, now_ms};
 
-/// Connections that push.
+/// The number of connections that push.
 const CONNECTIONS: u32 = 4;
-/// After the last new arrival: what isn't there by then is lost.
+/// How long to wait after the last new arrival. Samples that arrive later are lost.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Options of `bench groups`.
@@ -38,21 +38,21 @@ pub(crate) struct Groups {
     rounds: u32,
 }
 
-/// What one round gave.
+/// The result of one round.
 #[derive(Debug)]
 pub(crate) struct Round {
     pushes_per_second: f64,
     cpu_ms_per_push: f64,
     resident_mib: f64,
     peak_mib: f64,
-    /// While the groups are only sent again.
+    /// Measured while the groups are only sent again.
     pub(crate) cpu_seconds_per_million: f64,
-    /// Series that never arrived, and series that were sent again less often than the interval says.
+    /// Series that never arrived, and series that were sent again less often than the interval requires.
     lost: u64,
     wrong: u64,
 }
 
-/// Runs it and prints the table. An error where anything is lost or wrong.
+/// Runs the benchmark and prints the table. Returns an error if anything is lost or wrong.
 pub(crate) fn run(options: &Groups) -> Result<()> {
     let programs = Programs::find(&options.which)?;
     if !programs.has(System::Narthex) {
@@ -128,7 +128,8 @@ impl Groups {
         std::thread::sleep(Duration::from_secs(u64::from(self.seconds)));
         let (after, watched) = (receiver.arrived().counts, narthex.process.cpu_seconds() - cpu);
         let again = after.repeated - before;
-        // Each whole interval sends each series once; up to a send deadline's worth of them is still under way.
+        // Each complete interval sends each series once. The series of one send deadline may still be in
+        // flight.
         let due = u64::from(self.seconds / self.interval) * plan.workload.samples();
         let under_way = plan.workload.samples() * 2 / u64::from(self.interval);
         Ok(Round {

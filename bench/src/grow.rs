@@ -1,5 +1,5 @@
-//! `bench grow`: what a sample costs and how much memory there is, over the number of series, destinations
-//! and senders, and of series and connections that are only known and do nothing.
+//! `bench grow`: the cost of a sample and the memory, by the number of series, destinations and senders, and
+//! by the number of idle series and connections.
 
 use crate::Result;
 use crate::dialect::Dialect;
@@ -16,9 +16,9 @@ use std::time::{Duration, Instant};
 use support::narthex::config;
 use support::{Narthex, now_ms};
 
-/// After the last new arrival: what isn't there by then is lost.
+/// How long to wait after the last new arrival. Samples that arrive later are lost.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Samples a second, or as many as send all series every ten seconds.
+/// Samples per second, unless sending all series every ten seconds needs more.
 const RATE: u32 = 50_000;
 
 /// Options of `bench grow`.
@@ -49,7 +49,7 @@ struct Case {
 const USUAL: Case =
     Case { series: 100_000, destinations: 1, senders: CONNECTIONS, idle_series: 0, idle_connections: 0 };
 
-/// What grows: its name, and the cases.
+/// The quantities that grow: their names and the cases.
 fn axes() -> Vec<(&'static str, Vec<(f64, Case)>)> {
     let over = |values: &[u32], case: &dyn Fn(u32) -> Case| {
         values.iter().map(|&value| (f64::from(value), case(value))).collect()
@@ -57,7 +57,7 @@ fn axes() -> Vec<(&'static str, Vec<(f64, Case)>)> {
     vec![
         ("series", over(&[10_000, 30_000, 100_000, 300_000, 1_000_000], &|series| Case { series, ..USUAL })),
         ("destinations", over(&[1, 2, 4, 8], &|count| Case { destinations: count as usize, ..USUAL })),
-        // Each sender has series of its own, a request at least.
+        // Each sender has its own series, at least one request of them.
         ("senders", over(&[1, 10, 100], &|senders| Case { series: 200_000, senders, ..USUAL })),
         (
             "idle series",
@@ -78,11 +78,11 @@ fn axes() -> Vec<(&'static str, Vec<(f64, Case)>)> {
 struct Cost {
     cpu_seconds_per_million: f64,
     peak_mib: f64,
-    /// Beyond what it has without any.
+    /// The memory in addition to that without any.
     bytes_per_series: f64,
 }
 
-/// Runs it, prints the tables and draws the charts.
+/// Runs the benchmark, prints the tables and draws the charts.
 pub(crate) fn run(options: &Grow) -> Result<()> {
     let programs = Programs::find(&options.which)?;
     let program = programs.narthex().ok_or("--systems has to have narthex")?;
@@ -132,7 +132,7 @@ impl Case {
         wait_ready(narthex.url())?;
         let idle = narthex.process.rss_bytes();
 
-        // Everything once; then only the first ones of it go on.
+        // All series are sent once, and then only the first ones.
         if self.idle_series > 0 {
             let all = Case::plan(self.series + self.idle_series, 1);
             self.send_and_wait(all, &narthex, &receivers)?;

@@ -1,4 +1,4 @@
-//! `bench idle`: what it costs to collect this machine's own metrics and push them, and nothing else.
+//! `bench idle`: the cost of collecting this machine's own metrics and pushing them, without other work.
 
 use crate::Result;
 use crate::receiver::{Accepts, Receiver};
@@ -24,11 +24,12 @@ pub(crate) struct Idle {
     which: Which,
 }
 
-/// What narthex may keep resident at most. Half a MiB of it is for what the kernel maps around the pages of the program
-/// that are used, which differs between runs of one program: 14.9 to 15.4 MiB were measured of the same file.
+/// The most memory that narthex may keep resident. Half a MiB of it is for pages that the kernel maps around
+/// the used pages of the program. Their number differs between runs of one program: 14.9 to 15.4 MiB were
+/// measured with the same file.
 const RESIDENT_MAX: u64 = 16 << 20;
 
-/// Runs it and prints the table. An error where narthex takes more than [`RESIDENT_MAX`].
+/// Runs the benchmark and prints the table. Returns an error if narthex takes more than [`RESIDENT_MAX`].
 pub(crate) fn run(options: &Idle) -> Result<()> {
     let programs = Programs::find(&options.which)?;
     let mut too_much = None;
@@ -36,7 +37,7 @@ pub(crate) fn run(options: &Idle) -> Result<()> {
     for &system in options.which.systems.iter().filter(|system| programs.has(**system)) {
         eprintln!("watching {} for {} s", system.name(), options.seconds);
         let receiver = Receiver::start(Accepts::Anything)?;
-        // No metric of a host fits this plan, so that all that arrives is counted as foreign.
+        // No metric of a host is part of this plan, so that everything that arrives is counted as foreign.
         receiver.expect(Plan { workload: Workload::plain(100, 1), base: now_ms() });
         let folder = data_folder()?;
         let mut parts = Parts::default();
@@ -79,7 +80,7 @@ pub(crate) fn run(options: &Idle) -> Result<()> {
             }
             (_, None) => continue,
         };
-        // Starting is not idling: the measure begins after the first collections.
+        // The start is not measured: the measurement begins after the first collections.
         std::thread::sleep(Duration::from_secs(2 * options.interval));
         let (cpu, before) = (parts.sum(Process::cpu_seconds), receiver.arrived().counts.foreign);
         std::thread::sleep(Duration::from_secs(options.seconds));

@@ -1,8 +1,8 @@
-//! `bench lost`: what each system loses of the samples that it acknowledged, when it is killed, when its
-//! receiver is away or refuses a sample, and when its disk budget is used up.
+//! `bench lost`: the acknowledged samples that each system loses when it is killed, when its receiver does
+//! not listen or refuses a sample, and when its disk budget is used up.
 //!
-//! Each system runs with its own defaults. The systems of one event run at the same time, on their own
-//! receivers: the numbers say what arrives, not how fast.
+//! Each system runs with its own defaults. The systems of one event run at the same time, each with its own
+//! receiver: the numbers show what arrives, not how fast.
 
 use crate::Result;
 use crate::count::Counts;
@@ -16,20 +16,21 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use support::now_ms;
 
-/// Series that are sent, each once a second at the usual rate.
+/// The number of series. At the usual rate each is sent once a second.
 const SERIES: u32 = 20_000;
-/// Samples that are sent each second.
+/// Samples per second.
 const RATE: u32 = 20_000;
-/// The smallest limit on disk that narthex has, and a rate that uses it up within some seconds.
+/// The smallest limit on disk of narthex, and a rate that uses it up within some seconds.
 const NARTHEX_BUDGET: (u64, u32) = (8 << 20, 80_000);
-/// The same for vmagent, which rounds a smaller limit up to this one.
+/// The smallest limit on disk of vmagent, which rounds a smaller one up to this, and a rate that uses it up.
 const VMAGENT_BUDGET: (u64, u32) = (512 << 20, 250_000);
-/// One series in so many is refused by the receiver of the events with a bad sample.
+/// In events with a bad sample the receiver refuses one series in this many.
 const REFUSED_OF: u32 = 2000;
-/// After the last new arrival, beyond the length of the outage. What has not arrived by then is lost: each
-/// system's pause between two attempts is at most about as long as the outage was.
+/// How long to wait after the last new arrival, in addition to the length of the outage. Samples that arrive
+/// later are lost. Each system's pause between two attempts is at most about as long as the outage was.
 const PATIENCE: Duration = Duration::from_secs(25);
-/// Timestamps begin a little after now: the Prometheus agent sends nothing that is older than its start.
+/// Timestamps begin a little after the current time: the Prometheus agent sends nothing that is older than
+/// its start.
 const AHEAD_MS: i64 = 1000;
 
 /// Options of `bench lost`.
@@ -42,27 +43,27 @@ pub(crate) struct Lost {
     at_once: usize,
 }
 
-/// Something that happens to a system while it is sent samples. Times are seconds from the first sample.
+/// Something that happens to a system while samples are sent to it. Times are seconds from the first sample.
 #[derive(Debug, Clone, Copy)]
 struct Event {
     name: &'static str,
     rate: u32,
     seconds: u32,
-    /// When the system is killed with SIGKILL, and started again at once.
+    /// When the system is killed with SIGKILL and immediately started again.
     kills: &'static [u64],
-    /// From when to when the receiver takes no connections.
+    /// The beginning and the end of the time in which the receiver does not listen.
     away: Option<(u64, u64)>,
-    /// The receiver answers 400 where a request has a sample of a refused series.
+    /// The receiver answers 400 if a request has a sample of a refused series.
     refuses: Option<Refusal>,
-    /// The disk budget, where the event is about one.
+    /// The disk budget, for an event about a full one.
     budget: Option<Budget>,
 }
 
 const PLAIN: Event =
     Event { name: "", rate: RATE, seconds: 12, kills: &[], away: None, refuses: None, budget: None };
 
-/// Each event with the systems that it is for. The last two are about a limit on disk: each system has the
-/// smallest that it takes. The Prometheus agent has none in bytes.
+/// Each event with its systems. The last two are about a limit on disk: each system has the smallest limit
+/// that it accepts. The Prometheus agent has no limit in bytes.
 const EVENTS: [(Event, &[System]); 8] = [
     (Event { name: "killed twice under load", kills: &[4, 8], ..PLAIN }, &System::ALL),
     (Event { name: "killed in an outage of 10 s", kills: &[7], away: Some((2, 12)), ..PLAIN }, &System::ALL),
@@ -116,23 +117,23 @@ const EVENTS: [(Event, &[System]); 8] = [
     ),
 ];
 
-/// What one system made of one event.
+/// The result of one event for one system.
 #[derive(Debug)]
 struct Outcome {
     sent: Sent,
     counts: Counts,
-    /// Acknowledged samples that the receiver refuses whatever is done: they are not lost.
+    /// Acknowledged samples that the receiver always refuses. They are not lost.
     bad: u64,
 }
 
 impl Outcome {
-    /// Acknowledged samples that were neither refused by the receiver nor have arrived.
+    /// Acknowledged samples that the receiver did not refuse and that have not arrived.
     fn lost(&self) -> u64 {
         self.sent.acknowledged.saturating_sub(self.bad).saturating_sub(self.counts.arrived)
     }
 }
 
-/// One row of the table: an event and a system, and what came of it.
+/// One row of the table: an event, a system and the result.
 struct Case {
     event: Event,
     system: System,
@@ -152,7 +153,7 @@ pub(crate) fn run(options: &Lost) -> Result<()> {
             }
         }
     }
-    // The longest first, so that the last one does not run alone.
+    // The longest event runs first, so that the last one does not run alone.
     let mut order: Vec<&Case> = cases.iter().collect();
     order.sort_by_key(|case| std::cmp::Reverse(case.event.seconds));
     let order = Mutex::new(order.into_iter());
@@ -173,7 +174,7 @@ pub(crate) fn run(options: &Lost) -> Result<()> {
     report(cases)
 }
 
-/// Prints the table. An error where narthex lost what it must not lose.
+/// Prints the table. Returns an error if narthex lost samples that it must not lose.
 fn report(cases: Vec<Case>) -> Result<()> {
     let mut table = Table::new(&["", "acknowledged", "lost", "repeated", "out of order"]);
     let (mut broken, mut retries) = (Vec::new(), 0);
@@ -270,7 +271,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_samples_that_the_receiver_would_take_count_as_lost() {
+    fn refused_samples_do_not_count_as_lost() {
         let outcome = |arrived| Outcome {
             sent: Sent { acknowledged: 4000, ..Sent::default() },
             counts: Counts { arrived, ..Counts::default() },
@@ -281,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_over_when_its_samples_are_sent_or_soon_after() {
+    fn an_event_ends_when_its_samples_are_sent_or_soon_after() {
         for (event, _) in EVENTS {
             let ends = event.kills.iter().copied().chain(event.away.map(|(_, to)| to));
             assert!(ends.max().is_none_or(|end| end <= u64::from(event.seconds) + 2), "{}", event.name);

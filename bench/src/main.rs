@@ -1,8 +1,8 @@
 //! Benchmarks of narthex beside the real Prometheus agent and the real vmagent, on one machine.
 //!
-//! `relay` is the main one: a sender, the system, and a receiver that knows each sample and so tells loss,
-//! repetition and disorder apart. Sender and receiver are in this process; the system is a process of its
-//! own, measured from outside. Where to start reading: `relay.rs`, then `workload.rs` and `count.rs`.
+//! `relay` is the main one: a sender, the system, and a receiver that knows each sample and so counts losses,
+//! repetitions and wrong order separately. Sender and receiver are in this process. The system is a process
+//! of its own that is measured from outside. Start at `relay.rs`, then read `workload.rs` and `count.rs`.
 #![allow(clippy::print_stdout, reason = "a table on standard output is what this program is for")]
 
 mod bulk;
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_commands_in_the_documents_are_understood() {
+    fn the_commands_in_the_documents_are_valid() {
         let mut count = 0;
         for text in [
             include_str!("../../docs/benchmarks.md"),

@@ -1,4 +1,4 @@
-//! Measuring a process and its folder from outside.
+//! Measures a process and its folder from outside.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 const SAMPLE_EVERY: Duration = Duration::from_millis(200);
 
-/// Bytes of all files below a folder. Files may come and go meanwhile.
+/// The bytes of all files below a folder. Files may come and go meanwhile.
 pub(crate) fn disk_bytes(folder: &Path) -> u64 {
     let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
     entries
@@ -20,7 +20,7 @@ pub(crate) fn disk_bytes(folder: &Path) -> u64 {
         .sum()
 }
 
-/// Watches how large a folder becomes, until dropped.
+/// Records how large a folder becomes, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct DiskWatch {
     folder: PathBuf,
@@ -29,7 +29,6 @@ pub(crate) struct DiskWatch {
 }
 
 impl DiskWatch {
-    /// Begins.
     pub(crate) fn start(folder: &Path) -> DiskWatch {
         let state = Arc::new((AtomicBool::new(true), AtomicU64::new(0)));
         let watch =
@@ -44,7 +43,7 @@ impl DiskWatch {
         watch
     }
 
-    /// The most bytes that it has grown by.
+    /// The largest increase so far, in bytes.
     pub(crate) fn growth(&self) -> u64 {
         let peak = self.state.1.load(Ordering::Relaxed).max(disk_bytes(&self.folder));
         peak.saturating_sub(self.before)
@@ -57,7 +56,8 @@ impl Drop for DiskWatch {
     }
 }
 
-/// The value below which `part` (0 to 1) of the values are, by the nearest rank; NaN where there are none.
+/// The value below which a fraction `part` (0 to 1) of the values lie, by the nearest rank; NaN without
+/// values.
 pub(crate) fn quantile(values: &[f64], part: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -65,7 +65,7 @@ pub(crate) fn quantile(values: &[f64], part: f64) -> f64 {
     sorted.get(rank - 1).copied().unwrap_or(f64::NAN)
 }
 
-/// The middle value, or the mean of the two in the middle; NaN where there are none.
+/// The middle value, or the mean of the two middle ones; NaN without values.
 pub(crate) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_size_is_kept_when_files_go() {
+    fn the_largest_size_is_kept_when_files_are_deleted() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("before"), [1; 10_000]).unwrap();
         let watch = DiskWatch::start(folder.path());

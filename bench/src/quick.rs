@@ -1,8 +1,8 @@
-//! `bench quick`: narthex beside a peer, with and without anything to encode, in about a minute, for CI.
+//! `bench quick`: narthex beside a peer, with and without an encoding step, in about a minute, for CI.
 //!
-//! Machines differ and others may work on them, so only the ratio of the two counts, and it fails only beyond
-//! [`FACTOR`] times what is committed beside the code. A lost sample fails, too. Small changes show in `bench stages --check`,
-//! which counts instructions.
+//! Machines differ and may have other work, so only the ratio of the two is compared. The benchmark fails if
+//! the ratio is more than [`FACTOR`] times the one that is committed with the code, or if a sample is lost.
+//! `bench stages --check` detects small changes, because it counts instructions.
 
 use crate::Result;
 use crate::measure::median;
@@ -11,7 +11,7 @@ use crate::systems::{Programs, Route, System, Which};
 use crate::table::{Table, number};
 use std::path::{Path, PathBuf};
 
-/// How many times the committed ratio is too much.
+/// The factor of the committed ratio at which the benchmark fails.
 const FACTOR: f64 = 2.0;
 
 /// Options of `bench quick`.
@@ -28,7 +28,7 @@ pub(crate) struct Quick {
     write: bool,
 }
 
-/// Protocols, whether a label is added, and the peer.
+/// The protocols, whether a label is added, and the peer.
 const WORKLOADS: [(Route, bool, System); 6] = [
     (Route::OneOne, false, System::Vmagent),
     (Route::TwoTwo, false, System::Prometheus),
@@ -38,7 +38,7 @@ const WORKLOADS: [(Route, bool, System); 6] = [
     (Route::TextOne, false, System::Vmagent),
 ];
 
-/// Runs it and prints the table.
+/// Runs the benchmark and prints the table.
 pub(crate) fn run(options: &Quick) -> Result<()> {
     let expected = std::fs::read_to_string(ratios()).unwrap_or_default();
     let mut lines = String::from(

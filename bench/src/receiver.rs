@@ -1,4 +1,4 @@
-//! The receiver at the end of the way: it takes one protocol, counts, and can be away for a while.
+//! The receiver at the end: it accepts one protocol, counts samples, and can stop listening for a while.
 
 use crate::Result;
 use crate::count::{Counter, Counts};
@@ -21,13 +21,13 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// What it accepts; anything else is answered 415.
+/// The requests that it accepts. Others are answered with 415.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Accepts {
-    /// Requests in one dialect. For zstd it behaves as VictoriaMetrics does: it shows who it is, says yes to
-    /// whoever asks for zstd, and takes snappy until then.
+    /// Requests in one format. For zstd it behaves like VictoriaMetrics: its answers have a header that
+    /// identifies it, it agrees to zstd if an agent asks, and accepts snappy before that.
     Only(Dialect),
-    /// Whatever comes.
+    /// All requests.
     Anything,
 }
 
@@ -36,38 +36,37 @@ struct Shared {
     accepts: Accepts,
     counter: Mutex<Option<Counter>>,
     refusal: Mutex<Option<Refusal>>,
-    /// Somebody has asked for zstd, or used it.
+    /// True once an agent has asked for zstd or used it.
     agreed: AtomicBool,
 }
 
-/// Which series the receiver refuses, and what it does with the rest of such a request.
+/// The series that the receiver refuses, and what it does with the rest of such a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Refusal {
-    /// The last of each so many series is refused.
+    /// The last series of each group of this many is refused.
     pub(crate) one_in: u32,
-    /// The rest of the request is written before the answer 400. Otherwise nothing of it is.
+    /// If true, the rest of the request is written before the answer 400. Otherwise nothing of it is written.
     pub(crate) writes_rest: bool,
 }
 
 impl Refusal {
-    /// Whether samples of this series are refused.
+    /// Returns true if samples of this series are refused.
     fn refuses(self, series: &SeriesView<'_>) -> bool {
         series_id(&series.labels).is_some_and(|id| id % self.one_in == self.one_in - 1)
     }
 }
 
-/// What an agent that knows zstd asks VictoriaMetrics, and what this shows with its answers.
+/// The query by which an agent asks VictoriaMetrics for zstd, and the header that identifies VictoriaMetrics.
 const QUESTION: &str = "get_vm_proto_version=1";
 const SIGN: &str = "x-server-hostname";
 
-/// What has arrived, and when.
+/// The arrivals so far, with times.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Arrived {
-    /// How much.
     pub(crate) counts: Counts,
-    /// When something arrived for the first time, last.
+    /// When something last arrived for the first time.
     pub(crate) last_new: Instant,
-    /// When most of it had arrived, if it has.
+    /// When most of it had arrived; `None` before.
     pub(crate) most: Option<Instant>,
 }
 
@@ -100,22 +99,22 @@ impl Receiver {
         Ok(Receiver { address, shared, here })
     }
 
-    /// Where it takes remote write.
+    /// The URL for remote write.
     pub(crate) fn url(&self) -> String {
         format!("http://{}/api/v1/write", self.address)
     }
 
-    /// Counts what arrives of `plan` from now on.
+    /// Counts the arrivals of `plan` from now on.
     pub(crate) fn expect(&self, plan: Plan) {
         *self.counter() = Some(Counter::new(plan));
     }
 
-    /// The same for values that the system sends again and again with timestamps of its own.
+    /// Like [`Receiver::expect`], for values that the system sends repeatedly with its own timestamps.
     pub(crate) fn expect_at_any_time(&self, plan: Plan) {
         *self.counter() = Some(Counter::new(plan).at_any_time());
     }
 
-    /// What has arrived since, and when.
+    /// The arrivals since then.
     pub(crate) fn arrived(&self) -> Arrived {
         match &*self.counter() {
             Some(counter) => {
@@ -125,19 +124,19 @@ impl Receiver {
         }
     }
 
-    /// From now on answers 400 to requests with a sample of a refused series.
+    /// From now on requests with a sample of a refused series are answered with 400.
     pub(crate) fn refuse(&self, refusal: Option<Refusal>) {
         *self.shared.refusal.lock().unwrap_or_else(PoisonError::into_inner) = refusal;
     }
 
-    /// Whether the system and this one have agreed on zstd.
+    /// Returns true if the system and the receiver have agreed on zstd.
     pub(crate) fn agreed(&self) -> bool {
         self.shared.agreed.load(Ordering::Relaxed)
     }
 
-    /// Refuses connections and closes those that there are (`false`), or is back (`true`).
+    /// With `false` the receiver closes all connections and refuses new ones; with `true` it listens again.
     pub(crate) fn set_here(&self, here: bool) {
-        // An error means that its thread has ended, which a run notices by what doesn't arrive.
+        // An error means that the receiver's thread has ended. The run notices that by the missing samples.
         let _ = self.here.send(here);
     }
 
@@ -146,7 +145,7 @@ impl Receiver {
     }
 }
 
-/// Until the [`Receiver`] is dropped.
+/// Serves until the [`Receiver`] is dropped.
 async fn serve(
     listener: std::net::TcpListener,
     address: SocketAddr,
@@ -224,11 +223,11 @@ async fn answer(
     Ok(response)
 }
 
-/// Whether such a body is taken.
+/// Returns true if a body of this format is accepted.
 fn takes(shared: &Shared, version: Version, encoding: &str) -> bool {
     let Accepts::Only(dialect) = shared.accepts else { return true };
     let agreed = (dialect.version(), dialect.encoding()) == (version, encoding);
-    // Once the plan is known, the agreement has to stand: what is measured is zstd and nothing else.
+    // When the plan is known, zstd must have been agreed on, because only zstd is to be measured.
     let known = || shared.counter.lock().unwrap_or_else(PoisonError::into_inner).is_some();
     agreed || dialect == Dialect::Zstd && (version, encoding) == (Version::V1, "snappy") && !known()
 }
@@ -250,16 +249,16 @@ fn count(
         Some(counter) => {
             counter.request(version, &content, body.len(), is_written).map_err(|_| StatusCode::BAD_REQUEST)?
         }
-        // Before the plan is known only the system's own metrics come.
+        // Before the plan is known, only the system's own metrics arrive.
         None => (0, 0),
     };
     if refusal.is_some() { Err(StatusCode::BAD_REQUEST) } else { Ok(written) }
 }
 
-/// Whether a series that is refused is in a request.
+/// Returns true if a request has a series that is refused.
 fn has_refused(version: Version, content: &[u8], refusal: Refusal) -> bool {
     let mut found = false;
-    // What can't be read is answered where it is counted.
+    // A body that can't be decoded is answered when it is counted.
     let _ = visit(version, content, |series| found |= refusal.refuses(series));
     found
 }
@@ -271,7 +270,7 @@ mod tests {
     use support::http;
 
     #[test]
-    fn zstd_is_offered_and_snappy_is_taken_until_the_plan_is_known() {
+    fn snappy_is_accepted_until_the_plan_is_known() {
         let plan = Plan { workload: Workload::plain(100, 1), base: 1000 };
         let receiver = Receiver::start(Accepts::Only(Dialect::Zstd)).unwrap();
         let post = |dialect: Dialect| {

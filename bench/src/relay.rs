@@ -12,15 +12,16 @@ use std::time::{Duration, Instant};
 use support::now_ms;
 use support::wire::{self, Version};
 
-/// Between the system's readiness and the measure of its idle memory.
+/// The time from the system's readiness to the measurement of its idle memory.
 const SETTLE: Duration = Duration::from_secs(1);
-/// After the last new arrival: what isn't there by then is lost.
+/// How long to wait after the last new arrival. Samples that arrive later are lost.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// The same after an outage: senders wait longer and longer between attempts, up to a minute.
+/// The longer wait after an outage: senders increase the pause between attempts up to a minute.
 const PATIENCE_OUTAGE: Duration = Duration::from_secs(90);
-/// Timestamps begin a little after now: the Prometheus agent sends nothing that is older than its start.
+/// Timestamps begin a little after the current time: the Prometheus agent sends nothing that is older than
+/// its start.
 const AHEAD_MS: i64 = 1000;
-/// Prometheus takes nothing that is further ahead than ten minutes.
+/// The longest span of timestamps: Prometheus accepts no sample that is more than ten minutes ahead.
 const SPAN_MAX_SECONDS: u32 = 500;
 
 /// Options of `bench relay`.
@@ -66,7 +67,7 @@ pub(crate) struct Relay {
     short: bool,
 }
 
-/// What one round of one system gave.
+/// The result of one round for one system.
 #[derive(Debug)]
 pub(crate) struct Round {
     pub(crate) cpu_seconds_per_million: f64,
@@ -88,7 +89,7 @@ impl Round {
     }
 }
 
-/// Runs it and prints the table.
+/// Runs the benchmark and prints the table.
 pub(crate) fn run(mut options: Relay) -> Result<()> {
     if options.short {
         options = Relay {
@@ -107,7 +108,7 @@ pub(crate) fn run(mut options: Relay) -> Result<()> {
     check(&cases)
 }
 
-/// One system in one workload.
+/// One system with one workload.
 #[derive(Debug)]
 pub(crate) struct Case {
     pub(crate) system: System,
@@ -115,14 +116,15 @@ pub(crate) struct Case {
     pub(crate) rounds: Vec<Round>,
 }
 
-/// An error if narthex lost, refused or reordered samples, or if any system delivered wrong values.
+/// Returns an error if narthex lost, refused or reordered samples, or if any system delivered wrong values.
 pub(crate) fn check(cases: &[Case]) -> Result<()> {
     let own = cases.iter().filter(|case| case.system == System::Narthex).flat_map(|case| &case.rounds);
     let failed = |round: &Round| round.lost() > 0 || round.sent.refused > 0 || round.counts.out_of_order > 0;
     if own.into_iter().any(failed) {
         return Err("narthex lost, refused or reordered samples".into());
     }
-    // Where any system's values are wrong, its numbers stand for other work, if not the check is at fault.
+    // If the values of a system are wrong, either it did other work, so that its numbers can't be compared,
+    // or this check has a mistake.
     let wrong = |case: &&Case| case.rounds.iter().any(|round| round.counts.wrong > 0);
     match cases.iter().find(wrong) {
         Some(case) => Err(format!("{}, {}: wrong values", case.system.name(), case.route.name()).into()),
@@ -130,7 +132,8 @@ pub(crate) fn check(cases: &[Case]) -> Result<()> {
     }
 }
 
-/// Has a system that finds out by a first request whether its destination takes zstd find out.
+/// Sends a first sample and waits until the system has found out by its first request whether the destination
+/// accepts zstd.
 fn agree(receiver: &Receiver, running: &Running) -> Result<()> {
     let now = now_ms();
     let first = wire::Series::new("bench_first_request", &[], &[(now, 1.0)]);
@@ -146,7 +149,7 @@ fn agree(receiver: &Receiver, running: &Running) -> Result<()> {
 }
 
 impl Relay {
-    /// A short run of one workload, flat out.
+    /// A short run of one workload as fast as samples are acknowledged.
     pub(crate) fn flat_out(route: Route, label: bool, which: Which, rounds: u32) -> Relay {
         Relay {
             protocol: vec![route],
@@ -165,7 +168,7 @@ impl Relay {
         }
     }
 
-    /// Runs all systems that there are in all workloads.
+    /// Runs all available systems with all workloads.
     pub(crate) fn measure(&self, programs: &Programs) -> Result<Vec<Case>> {
         let workload = self.workload()?;
         let mut cases = Vec::new();
@@ -178,7 +181,7 @@ impl Relay {
                 }
             }
         }
-        // Round by round rather than system by system, so that a slow minute of the machine hits them alike.
+        // All systems run once in each round, so that a slow minute of the machine affects all of them.
         for round in 1..=self.rounds {
             for Case { system, route, rounds } in &mut cases {
                 eprintln!("round {round} of {}: {}, {}", self.rounds, system.name(), route.name());
@@ -325,7 +328,6 @@ fn print(options: &Relay, workload: &Workload, cases: &[Case]) {
     }
 }
 
-/// Bytes as MiB.
 pub(crate) fn mib(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }

@@ -1,5 +1,5 @@
-//! The sender at the beginning of the way: requests one after the other on a few connections, at a rate
-//! or as fast as they are acknowledged, each until it is.
+//! The sender at the beginning. It sends requests one after the other on a few connections, at a rate or as
+//! fast as they are acknowledged. Each request is retried until it is acknowledged.
 
 use crate::Result;
 use crate::dialect::Dialect;
@@ -14,24 +14,24 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 
-/// Connections, unless asked for otherwise. A series always goes by the same one, so that its samples go in
+/// The default number of connections. A series always uses the same one, so that its samples are sent in
 /// order.
 pub(crate) const CONNECTIONS: u32 = 4;
-/// Between two attempts of one request.
+/// The pause between two attempts of a request.
 const RETRY_AFTER: Duration = Duration::from_millis(50);
-/// How long one request is tried before the run is given up.
+/// How long one request is tried before the run fails.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(120);
-/// The most memory that requests made in advance may take.
+/// The most memory for requests that are made in advance.
 const PREPARED_BYTES_MAX: u64 = 4 << 30;
-/// More than any compressed request takes on the wire for each of its samples.
+/// An upper limit of a compressed request's bytes per sample.
 const BYTES_PER_SAMPLE: u64 = 60;
-/// The same for text, which is sent uncompressed.
+/// An upper limit of a text's bytes per sample. Text is sent uncompressed.
 const TEXT_BYTES_PER_SAMPLE: u64 = 420;
 
 /// The requests of a plan.
 #[derive(Debug)]
 pub(crate) enum Requests {
-    /// Made in advance, so that making them takes no time from the system.
+    /// Made in advance, so that making them takes no processor time from the system.
     Prepared(Vec<Bytes>),
     /// Made when they are sent.
     OnTheFly,
@@ -68,21 +68,19 @@ impl Requests {
     }
 }
 
-/// What sending gave.
+/// The result of sending.
 #[derive(Debug, Default)]
 pub(crate) struct Sent {
-    /// Samples that were acknowledged.
     pub(crate) acknowledged: u64,
     /// Samples that were refused for good (a 4xx).
     pub(crate) refused: u64,
     /// Requests that had to be sent again.
     pub(crate) retries: u64,
-    /// From sending to the acknowledgement, of each request, in milliseconds.
+    /// The time from sending to the acknowledgement of each request, in milliseconds.
     pub(crate) latencies_ms: Vec<f64>,
 }
 
-/// Where requests go. It can change while they are sent: a system that is started again listens on another
-/// port.
+/// The address for requests. It can change meanwhile: a system that is started again listens on another port.
 #[derive(Debug, Clone)]
 pub(crate) struct Target(Arc<Mutex<SocketAddr>>);
 
@@ -92,7 +90,7 @@ impl Target {
         Ok(Target(Arc::new(Mutex::new(address(url)?))))
     }
 
-    /// From now on requests go to this URL. A request that is under way ends where it began.
+    /// Sends requests to this URL from now on. A request in flight ends at the old address.
     pub(crate) fn set(&self, url: &str) -> Result<()> {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = address(url)?;
         Ok(())
@@ -107,7 +105,8 @@ fn address(url: &str) -> Result<SocketAddr> {
     Ok(url.trim_start_matches("http://").split('/').next().unwrap_or_default().parse()?)
 }
 
-/// Sends all requests of `plan` to `target`, at the plan's rate or flat out, over so many connections.
+/// Sends all requests of `plan` to `target` over this many connections, at the plan's rate or as fast as they
+/// are acknowledged.
 pub(crate) fn send(
     plan: Plan,
     dialect: Dialect,
@@ -139,7 +138,7 @@ pub(crate) fn send(
     })
 }
 
-/// What one connection sends.
+/// The part of the requests that one connection sends.
 struct Lane {
     plan: Plan,
     dialect: Dialect,
@@ -158,7 +157,7 @@ impl Lane {
         let mut connection = None;
         let workload = &self.plan.workload;
         for request in 0..workload.requests() {
-            // By its place in the sweep, so that a series keeps its connection.
+            // The connection depends on the place in the sweep, so that a series keeps its connection.
             if request % workload.requests_per_sweep() % self.connections != number {
                 continue;
             }
@@ -200,7 +199,7 @@ impl Lane {
         Ok(sent)
     }
 
-    /// One attempt, on the connection that there is or a new one.
+    /// One attempt, on the open connection or a new one.
     async fn attempt(&self, connection: &mut Connection, body: Bytes) -> Result<StatusCode> {
         let mut sender = match connection.take().filter(|sender| !sender.is_closed()) {
             Some(sender) => sender,

@@ -1,9 +1,9 @@
-//! `bench stages`: what each stage costs, one by one, in nanoseconds or in instructions.
+//! `bench stages`: the cost of each stage alone, in nanoseconds or in instructions.
 //!
-//! Instructions are counted by valgrind's callgrind. They hardly depend on the machine and not at all on
-//! what else runs there, so that a regression of a few percent shows. `bench/instructions.txt` has what is
-//! expected; `--check` compares with it. Valgrind offers no AVX-512, so that the C library's functions take
-//! their AVX2 variants on every machine that has those.
+//! Instructions are counted by valgrind's callgrind. They hardly depend on the machine, and not at all on its
+//! other work, so that a regression of a few percent is noticed. `bench/instructions.txt` has the expected
+//! numbers; `--check` compares with it. Valgrind does not support AVX-512, so the C library's functions use
+//! their AVX2 variants on every machine that has AVX2.
 
 use crate::Result;
 use crate::dialect::Dialect;
@@ -44,13 +44,13 @@ pub(crate) struct Stages {
     once: Option<String>,
 }
 
-/// By how much a stage may differ from what is expected.
+/// The fraction by which a stage may differ from the expected number.
 const TOLERANCE: f64 = 0.1;
 const LIMIT: usize = 32 << 20;
-/// Series that the registry knows: more than fit a cache.
+/// The series that the registry knows: more than fit into a processor cache.
 const KNOWN: u32 = 100_000;
 
-/// The stages in the order of a sample's way: name, and what makes the work.
+/// The stages in the order of the data flow, each with the function that prepares its work.
 const STAGES: [(&str, Make); 14] = [
     ("decompress 1.0", decompress),
     ("decode 1.0", || decoding(Version::V1)),
@@ -68,16 +68,16 @@ const STAGES: [(&str, Make); 14] = [
     ("add a label, encode and compress 2.0", || sending(Protocol::V2)),
 ];
 
-/// One run over a request's samples.
+/// One run over the samples of a request.
 type Work = Box<dyn FnMut()>;
 type Make = fn() -> Result<Work>;
 
-/// Runs it and prints the table.
+/// Runs the benchmark and prints the table.
 pub(crate) fn run(options: &Stages) -> Result<()> {
     if let Some(name) = &options.once {
         let (_, make) = STAGES.iter().find(|(stage, _)| stage == name).ok_or("no such stage")?;
         let mut work = make()?;
-        // The first run takes memory.
+        // The first run allocates memory.
         work();
         measured_run(&mut work);
         return Ok(());
@@ -103,7 +103,7 @@ pub(crate) fn run(options: &Stages) -> Result<()> {
     Ok(())
 }
 
-/// What callgrind looks for by its name.
+/// callgrind finds the measured code by the name of this function.
 #[inline(never)]
 fn measured_run(work: &mut Work) {
     black_box(&mut *work)();
@@ -200,7 +200,7 @@ fn decoding(version: Version) -> Result<Work> {
     }))
 }
 
-/// A request as text, without decompressing it; what is known may take `known_bytes`.
+/// Decodes a request as text, without decompression. The cache of known series may take `known_bytes`.
 fn decoding_text(known_bytes: usize) -> Result<Work> {
     let batch = batch(0)?;
     let mut text = String::new();
@@ -272,7 +272,7 @@ fn log_encode() -> Result<Work> {
         record(&mut builder, black_box(&batch));
         let _ = black_box(writer.append(builder.bytes()));
         writer.discard();
-        // The folder stays as long as the writer does.
+        // The folder must exist as long as the writer.
         black_box(&folder);
     }))
 }
@@ -305,7 +305,7 @@ fn encoding(protocol: Protocol) -> Result<Work> {
     }))
 }
 
-/// What a destination with an external label does with a committed batch until its request can be sent.
+/// The work of a destination with an external label, from a committed batch to a request that can be sent.
 fn sending(protocol: Protocol) -> Result<Work> {
     let batch = batch(0)?;
     let refs = (1..=batch.series.len() as u64).collect();

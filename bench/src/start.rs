@@ -1,4 +1,4 @@
-//! `bench start`: how long a system takes to be ready with a full log.
+//! `bench start`: how long a system with a full log takes until it is ready.
 
 use crate::Result;
 use crate::bulk;
@@ -35,13 +35,13 @@ pub(crate) struct Start {
     rounds: u32,
 }
 
-/// Runs it and prints the table.
+/// Runs the benchmark and prints the table.
 pub(crate) fn run(options: &Start) -> Result<()> {
     let programs = Programs::find(&options.which)?;
     let mut table = Table::new(&["", "log MiB", "ready after s (each)", "peak MiB"]);
     for &system in options.which.systems.iter().filter(|system| programs.has(**system)) {
         eprintln!("filling the log of {}", system.name());
-        // The destination is away, so that everything stays in the log.
+        // The destination does not listen, so that everything stays in the log.
         let receiver = Receiver::start(Accepts::Anything)?;
         receiver.set_here(false);
         let folder = data_folder()?;
@@ -52,14 +52,14 @@ pub(crate) fn run(options: &Start) -> Result<()> {
         let workload = Workload::plain(series, options.sweeps);
         let plan = Plan { workload, base: now };
         if options.bulk > 0 {
-            // A destination begins where the log ends when it is first seen, and holds what comes after.
+            // A new destination begins at the log's end, and pins everything after it.
             start()?.process().kill();
             let before = Plan { base: now - 86_400_000, ..plan };
             let samples = bulk::write(&data.join("wal"), &before, options.bulk << 30)?;
             eprintln!("{} samples lie in it already", thousands(samples as i64));
         }
         let running = start()?;
-        // The log alone counts, not what a system keeps beside it.
+        // Only the log counts, not the other files of a system.
         let empty = disk_bytes(&data).saturating_sub(disk_bytes(&data.join("wal")));
         let (dialect, url) = (Route::OneOne.input(), running.write_url());
         let sent = send(plan, dialect, Requests::OnTheFly, Target::of(&url)?, true, CONNECTIONS)?;
@@ -67,9 +67,10 @@ pub(crate) fn run(options: &Start) -> Result<()> {
             return Err(format!("{} took only {} samples", system.name(), sent.acknowledged).into());
         }
         match system {
-            // What it has acknowledged is in its log; in order it would go on trying to send for a minute.
+            // Its acknowledged samples are in its log. After SIGTERM it would continue trying to send for a
+            // minute.
             System::Prometheus => running.process().kill(),
-            // narthex syncs what it acknowledges anyway, vmagent writes its memory down.
+            // narthex has synced what it acknowledged, and vmagent writes its memory to disk.
             System::Narthex | System::Vmagent => running.process().terminate(SOON * 4),
         };
         drop(running);
@@ -78,7 +79,7 @@ pub(crate) fn run(options: &Start) -> Result<()> {
         for _ in 0..options.rounds {
             let running = start()?;
             times.push(number(running.ready_after.as_secs_f64()));
-            // What a start has begun in the background counts into its peak.
+            // The peak includes work that a start continues in the background.
             std::thread::sleep(Duration::from_secs(1));
             peak = peak.max(mib(running.process().peak_rss_bytes()));
             running.process().kill();

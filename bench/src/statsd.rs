@@ -1,7 +1,8 @@
-//! `bench statsd`: how many lines of StatsD narthex takes on one core without losing any.
+//! `bench statsd`: how many lines of StatsD narthex accepts on one core without losing any.
 //!
-//! Half of the series are counters, a fifth gauges, a fifth timers, the rest counters with tags. Datagrams have up to
-//! 1,432 bytes. The sender keeps to a rate; at the end the totals at the receiver are held against what was sent.
+//! Half of the series are counters, a fifth gauges, a fifth timers, the rest counters with tags. Datagrams
+//! have up to 1,432 bytes. The sender keeps to a rate. At the end the totals at the receiver are compared
+//! with what was sent.
 
 use crate::Result;
 use crate::systems::{Programs, System, Which, data_folder};
@@ -35,12 +36,12 @@ pub(crate) struct Statsd {
 
 /// The largest datagram.
 const DATAGRAM_BYTES: usize = 1432;
-/// How often the sender looks at the clock.
+/// The sender's interval.
 const TICK: Duration = Duration::from_millis(1);
-/// How long the totals may take to arrive after the last line.
+/// The longest wait for the totals after the last line.
 const ARRIVAL: Duration = Duration::from_secs(60);
 
-/// Runs it and prints the table. An error if a line was lost.
+/// Runs the benchmark and prints the table. Returns an error if a line was lost.
 pub(crate) fn run(options: &Statsd) -> Result<()> {
     let which = Which { systems: vec![System::Narthex], narthex: options.narthex.clone() };
     let programs = Programs::find(&which)?;
@@ -116,7 +117,7 @@ fn once(options: &Statsd, program: &Path, rate: u64) -> Result<Outcome> {
     }
     let seconds = began.elapsed().as_secs_f64();
     let cpu_seconds = narthex.process.cpu_seconds() - cpu_before;
-    // Gauges tell nothing of how many lines there were.
+    // The value of a gauge does not depend on the number of lines.
     let wanted = (cycles * (lines - options.series / 5)) as i64;
     let drops = r#"narthex_receive_kernel_drops_total{door="statsd",input="statsd"}"#;
     let drops = narthex.metric(drops).unwrap_or(f64::NAN);
@@ -141,7 +142,7 @@ fn once(options: &Statsd, program: &Path, rate: u64) -> Result<Outcome> {
     })
 }
 
-/// All series once, as datagrams with their numbers of lines; and the number of all lines.
+/// All series once, as datagrams with their numbers of lines, and the number of all lines.
 fn datagrams(series: u64) -> (Vec<(Vec<u8>, u64)>, u64) {
     let mut datagrams: Vec<(Vec<u8>, u64)> = Vec::new();
     for index in 0..series {
@@ -162,7 +163,7 @@ fn datagrams(series: u64) -> (Vec<(Vec<u8>, u64)>, u64) {
     (datagrams, series)
 }
 
-/// A program that runs `program` on one core.
+/// Writes a script that runs `program` on one core.
 fn pinned(folder: &Path, program: &Path, core: &str) -> Result<PathBuf> {
     let pinned = folder.join("pinned");
     std::fs::write(&pinned, format!("#!/bin/sh\nexec taskset -c {core} '{}' \"$@\"\n", program.display()))?;

@@ -1,15 +1,13 @@
-//! Line charts for the docs: a few points each, one or two lines, a logarithmic axis below.
+//! Line charts for the docs: a few points each, one or two lines, a logarithmic horizontal axis.
 
 use std::fmt::Write;
 
-/// A chart of one quantity.
 #[derive(Debug)]
 pub(crate) struct Chart {
-    /// What is drawn.
     pub(crate) title: String,
-    /// What is below.
+    /// The label of the horizontal axis.
     pub(crate) axis: String,
-    /// Points, their axis rising.
+    /// The points, in rising order of the horizontal axis.
     pub(crate) points: Vec<(f64, f64)>,
 }
 
@@ -18,7 +16,7 @@ const HEIGHT: f64 = 170.0;
 const COLUMNS: usize = 3;
 const MARGIN: (f64, f64) = (46.0, 34.0);
 
-/// Charts side by side, in as many rows as it takes.
+/// Charts side by side, in as many rows as necessary.
 pub(crate) fn charts(charts: &[Chart]) -> String {
     let (cell_width, cell_height) = (WIDTH + MARGIN.0 + 24.0, HEIGHT + 2.0 * MARGIN.1 + 10.0);
     let columns = charts.len().min(COLUMNS);
@@ -92,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_chart_has_its_points_in_their_places() {
+    fn a_chart_draws_its_points() {
         let points = vec![(10_000.0, 1.0), (100_000.0, 2.0), (1_000_000.0, 4.0)];
         let svg = charts(&[Chart { title: "cost".into(), axis: "series".into(), points }]);
         assert_eq!(svg.matches("<circle").count(), 3);

@@ -44,7 +44,7 @@ pub(crate) enum Route {
 }
 
 impl Route {
-    /// What the sender speaks.
+    /// The sender's format.
     pub(crate) fn input(self) -> Dialect {
         match self {
             Route::OneOne | Route::OneTwo => Dialect::V1,
@@ -55,7 +55,7 @@ impl Route {
         }
     }
 
-    /// What the receiver takes.
+    /// The receiver's format.
     pub(crate) fn output(self) -> Dialect {
         match self {
             Route::OneOne | Route::TextOne | Route::InfluxOne => Dialect::V1,
@@ -78,7 +78,6 @@ impl Route {
 }
 
 impl System {
-    /// All of them.
     pub(crate) const ALL: [System; 3] = [System::Narthex, System::Prometheus, System::Vmagent];
 
     /// Its name in a table.
@@ -90,7 +89,7 @@ impl System {
         }
     }
 
-    /// Why it can't do that, if it can't.
+    /// Why the system does not support the route; `None` if it does.
     pub(crate) fn lacks(self, route: Route, histograms: bool) -> Option<&'static str> {
         match (self, route) {
             (System::Vmagent, Route::OneTwo | Route::TwoTwo) => Some("does not speak remote write 2.0"),
@@ -103,23 +102,22 @@ impl System {
     }
 }
 
-/// What a system is asked to do beyond forwarding.
+/// Optional features of a system.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Asked {
-    /// To send native histograms.
+    /// Native histograms are sent.
     pub(crate) histograms: bool,
-    /// To add a label to each series.
+    /// A label is added to each series.
     pub(crate) label: bool,
-    /// To keep at most so much on disk; its own default where absent. The Prometheus agent can't.
+    /// A limit on disk; the default is the system's own. The Prometheus agent has no such limit.
     pub(crate) budget: Option<Budget>,
 }
 
-/// What a system may keep on disk.
+/// The limit of a system on disk.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Budget {
-    /// The limit.
     pub(crate) bytes: u64,
-    /// At the limit, pushes are refused with 503. Otherwise the oldest samples are dropped.
+    /// If true, pushes are refused with 503 at the limit. Otherwise the oldest samples are dropped.
     pub(crate) refuse: bool,
 }
 
@@ -137,16 +135,15 @@ pub(crate) struct Which {
     pub(crate) narthex: Option<PathBuf>,
 }
 
-/// The programs that there are.
+/// The programs that were found.
 #[derive(Debug)]
 pub(crate) struct Programs {
     narthex: Option<PathBuf>,
-    /// The real programs.
     pub(crate) peers: Option<Peers>,
 }
 
 impl Programs {
-    /// Finds the real programs, and builds narthex (in release mode) where it is asked for and not given.
+    /// Finds the real programs. If narthex is requested without a program, it is built in release mode.
     pub(crate) fn find(which: &Which) -> Result<Programs> {
         let narthex = match &which.narthex {
             _ if !which.systems.contains(&System::Narthex) => None,
@@ -157,12 +154,11 @@ impl Programs {
         Ok(Programs { narthex, peers: if needs_peers { support::peers() } else { None } })
     }
 
-    /// narthex' program.
     pub(crate) fn narthex(&self) -> Option<&Path> {
         self.narthex.as_deref()
     }
 
-    /// Whether there is a program for `system`.
+    /// Returns true if there is a program for `system`.
     pub(crate) fn has(&self, system: System) -> bool {
         match system {
             System::Narthex => self.narthex.is_some(),
@@ -170,7 +166,7 @@ impl Programs {
         }
     }
 
-    /// Starts `system` on the folder `data` to send to `to`, and waits until it is ready.
+    /// Starts `system` with the data folder `data` to send to `to`, and waits until it is ready.
     pub(crate) fn start(
         &self,
         system: System,
@@ -251,12 +247,11 @@ enum Kind {
 /// A running system. It is killed when dropped.
 pub(crate) struct Running {
     kind: Kind,
-    /// From its start to its readiness.
+    /// The time from its start to its readiness.
     pub(crate) ready_after: Duration,
 }
 
 impl Running {
-    /// The process.
     pub(crate) fn process(&self) -> &Process {
         match &self.kind {
             Kind::Narthex(narthex) => &narthex.process,
@@ -265,7 +260,7 @@ impl Running {
         }
     }
 
-    /// Waits until so many samples have arrived, or nothing new has for as long as `patience`.
+    /// Waits until `expected` samples have arrived, or until nothing new has arrived for `patience`.
     pub(crate) fn drain(&self, receiver: &Receiver, expected: u64, patience: Duration) -> Result<Arrived> {
         let done = Instant::now();
         loop {
@@ -281,7 +276,7 @@ impl Running {
         }
     }
 
-    /// Where it receives remote write.
+    /// The URL of its remote-write input.
     pub(crate) fn write_url(&self) -> String {
         match &self.kind {
             Kind::Narthex(narthex) => narthex.write_url(),
@@ -302,15 +297,15 @@ pub(crate) fn wait_ready(url: &str) -> Result<()> {
     Err(format!("{url} is not ready").into())
 }
 
-/// A folder for data on the disk that the build is on: the system's temporary folder may be in memory,
-/// where fsync costs nothing.
+/// A data folder on the disk of the build. The system's temporary folder may be in memory, where fsync costs
+/// nothing.
 pub(crate) fn data_folder() -> Result<tempfile::TempDir> {
     let folder = target_folder()?.join("bench");
     std::fs::create_dir_all(&folder)?;
     Ok(tempfile::tempdir_in(folder)?)
 }
 
-/// `target`, in which this program lies in `target/release`.
+/// The folder `target`: this program is in `target/release`.
 fn target_folder() -> Result<PathBuf> {
     let program = std::env::current_exe()?;
     program.ancestors().nth(2).map(Path::to_path_buf).ok_or_else(|| "no target folder".into())

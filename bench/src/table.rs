@@ -1,18 +1,15 @@
-//! A table in Markdown, its columns aligned so that it reads well as text too.
+//! A Markdown table with aligned columns, so that it is also readable as text.
 
-/// A table, row by row.
 #[derive(Debug)]
 pub(crate) struct Table {
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
-    /// A table with these headings.
     pub(crate) fn new(headings: &[&str]) -> Table {
         Table { rows: vec![headings.iter().map(|text| text.to_string()).collect()] }
     }
 
-    /// Adds a row.
     pub(crate) fn push(&mut self, row: Vec<String>) {
         self.rows.push(row);
     }
@@ -27,7 +24,7 @@ impl std::fmt::Display for Table {
         for (number, row) in self.rows.iter().enumerate() {
             for (column, &width) in widths.iter().enumerate() {
                 let text = cell(row, column);
-                // The first column names the row; numbers stand to the right.
+                // The first column names the row; numbers are right-aligned.
                 if column == 0 { write!(f, "| {text:<width$} ")? } else { write!(f, "| {text:>width$} ")? }
             }
             writeln!(f, "|")?;
@@ -43,7 +40,7 @@ impl std::fmt::Display for Table {
     }
 }
 
-/// A number with about three digits that count.
+/// A number with about three significant digits.
 pub(crate) fn number(value: f64) -> String {
     match value.abs() {
         _ if value.is_nan() => "-".into(),

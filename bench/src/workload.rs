@@ -1,10 +1,10 @@
-//! What is sent: which series, when, with which values, and the requests that carry them.
+//! The samples that are sent: series, times and values, and the requests with them.
 //!
-//! Each sample can be told from all others by its series and its timestamp, so that the receiver knows
-//! what is missing, there twice or late whatever the values are; and these two say what its value is, so
-//! that the receiver knows whether it is the right one. Series live in *pods* of [`PER_POD`];
-//! all series are sent once in a *sweep*; the sweep's number is in the timestamp. With churn, some pods
-//! end and new ones take their slots at each sweep, as in a rolling deployment.
+//! Series and timestamp identify each sample, so that the receiver recognises missing, repeated and late
+//! samples regardless of the values. They also determine the value, so that the receiver can check it. A
+//! *pod* has [`PER_POD`] series. In a *sweep* all series are sent once; the number of the sweep is part of
+//! the timestamp. With churn, some pods end and new ones take their slots at each sweep, as in a rolling
+//! deployment.
 
 use crate::dialect::Dialect;
 use bytes::Bytes;
@@ -17,7 +17,7 @@ pub(crate) const PER_POD: u32 = (NAMES.len() * HANDLERS) as u32;
 pub(crate) const PER_REQUEST: u32 = 2000;
 const PODS_PER_REQUEST: u32 = PER_REQUEST / PER_POD;
 const HANDLERS: usize = 2;
-/// The last one's series carry native histograms where they are asked for.
+/// The series of the last name have native histograms if the workload asks for them.
 const NAMES: [&str; 10] = [
     "http_requests_total",
     "http_request_duration_seconds_sum",
@@ -41,42 +41,39 @@ pub(crate) enum Values {
     Realistic,
 }
 
-/// What is sent, apart from the moment at which it begins.
+/// The samples that are sent, without the time at which they begin.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Workload {
-    /// Series in a sweep, a multiple of [`PER_POD`].
+    /// Series in a sweep: a multiple of [`PER_POD`].
     pub(crate) series: u32,
-    /// How many sweeps.
     pub(crate) sweeps: u32,
-    /// Samples a second.
     pub(crate) rate: u32,
-    /// The values.
     pub(crate) values: Values,
-    /// Pods that are replaced at each sweep.
+    /// The number of pods that are replaced at each sweep.
     pub(crate) replaced: u32,
-    /// Whether one name's series carry native histograms instead of floats.
+    /// If true, the series of one name have native histograms instead of floats.
     pub(crate) histograms: bool,
 }
 
-/// A workload whose first sweep has the timestamp `base`.
+/// A workload with the timestamp of its first sweep.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Plan {
-    /// What is sent.
     pub(crate) workload: Workload,
-    /// Milliseconds since 1970 of the first sweep.
+    /// The time of the first sweep in milliseconds since 1970.
     pub(crate) base: i64,
 }
 
-/// A series of all that a plan will ever have: its pod's number times [`PER_POD`], and its place there.
+/// The number of a series among all that a plan will ever have: the number of its pod times [`PER_POD`], plus
+/// its index in the pod.
 pub(crate) type SeriesId = u32;
 
 impl Workload {
-    /// The plainest: series that stay, all of them once a second, floats that move as most do.
+    /// The simplest workload: series without churn, all of them once a second, floats that change as most do.
     pub(crate) fn plain(series: u32, sweeps: u32) -> Workload {
         Workload { series, sweeps, rate: series, values: Values::Realistic, replaced: 0, histograms: false }
     }
 
-    /// Pods at any one time.
+    /// The number of pods at any time.
     fn pods(&self) -> u32 {
         self.series / PER_POD
     }
@@ -86,31 +83,31 @@ impl Workload {
         self.pods().div_ceil(PODS_PER_REQUEST)
     }
 
-    /// Requests in all.
+    /// Requests in total.
     pub(crate) fn requests(&self) -> u32 {
         self.requests_per_sweep() * self.sweeps
     }
 
-    /// Samples in all.
+    /// Samples in total.
     pub(crate) fn samples(&self) -> u64 {
         u64::from(self.series) * u64::from(self.sweeps)
     }
 
-    /// Series over the whole time, ended ones included.
+    /// The number of series over the whole time, including ended ones.
     pub(crate) fn all_series(&self) -> u32 {
         self.series + self.replaced * PER_POD * self.sweeps.saturating_sub(1)
     }
 
-    /// Milliseconds from one sweep to the next, so that timestamps go with the clock at the given rate.
+    /// Milliseconds from one sweep to the next, so that timestamps keep up with the clock at the given rate.
     fn step(&self) -> i64 {
         (i64::from(self.series) * 1000 / i64::from(self.rate)).max(1)
     }
 
-    /// The pod in a slot at a sweep. At sweep s, the `replaced` slots from `(s - 1) * replaced` on (round
-    /// and round) get new pods, numbered on from the first ones.
+    /// The pod in a slot at a sweep. At sweep s, the `replaced` slots from `(s - 1) * replaced` on, modulo
+    /// the number of slots, get new pods. Their numbers continue after those of the first pods.
     fn pod(&self, slot: u32, sweep: u32) -> u32 {
         let pods = self.pods();
-        // The newest k with k % pods == slot among the k below `total` tells who was put there last.
+        // The last pod in the slot is the largest k with k % pods == slot among the k below `total`.
         let total = self.replaced * sweep;
         if total <= slot {
             return slot;
@@ -119,7 +116,7 @@ impl Workload {
         pods + newest
     }
 
-    /// Whether a series carries native histograms.
+    /// Returns true if a series has native histograms.
     fn is_histogram(&self, series: SeriesId) -> bool {
         self.histograms && (series % PER_POD) as usize / HANDLERS == NAMES.len() - 1
     }
@@ -139,7 +136,7 @@ impl Workload {
     }
 }
 
-/// A cheap, fixed mixing of bits.
+/// A cheap hash that never changes.
 fn mix(mut x: u32) -> u32 {
     x = (x ^ (x >> 16)).wrapping_mul(0x7feb_352d);
     x = (x ^ (x >> 15)).wrapping_mul(0x846c_a68b);
@@ -162,24 +159,24 @@ impl Plan {
         self.workload.value(series, sweep)
     }
 
-    /// Whether a series has this value at a sweep, bit by bit.
+    /// Returns true if a series has this value at a sweep, bit by bit.
     pub(crate) fn has_value(&self, series: SeriesId, sweep: u32, value: f64) -> bool {
         !self.workload.is_histogram(series) && self.value(series, sweep).to_bits() == value.to_bits()
     }
 
-    /// Whether a series has the histogram of this message at a sweep.
+    /// Returns true if a series has the histogram in this message at a sweep.
     pub(crate) fn has_histogram(&self, series: SeriesId, sweep: u32, message: &[u8]) -> bool {
         self.workload.is_histogram(series) && histogram(series, sweep).is_in(message)
     }
 
-    /// The sweep of a timestamp; nothing where it is none of this plan.
+    /// The sweep of a timestamp; `None` if the timestamp is not part of this plan.
     pub(crate) fn sweep(&self, timestamp: i64) -> Option<u32> {
         let since = timestamp - self.base;
         let sweep = u32::try_from(since / self.workload.step()).ok()?;
         (self.timestamp(sweep) == timestamp && sweep < self.workload.sweeps).then_some(sweep)
     }
 
-    /// The body of request number `request`, compressed. Requests go sweep by sweep.
+    /// The compressed body of a request. Requests are numbered sweep by sweep.
     pub(crate) fn request(&self, dialect: Dialect, request: u32) -> Bytes {
         let per_sweep = self.workload.requests_per_sweep();
         let (sweep, chunk) = (request / per_sweep, request % per_sweep);
@@ -216,7 +213,7 @@ impl Plan {
         (path, body)
     }
 
-    /// How many samples that request has.
+    /// The number of samples in a request.
     pub(crate) fn samples_in(&self, request: u32) -> u32 {
         let chunk = request % self.workload.requests_per_sweep();
         PODS_PER_REQUEST.min(self.workload.pods() - chunk * PODS_PER_REQUEST) * PER_POD
@@ -279,7 +276,7 @@ impl RequestBuilder {
     }
 }
 
-/// A line of Prometheus' text format. No value of these labels has a character that needs escaping.
+/// Appends a line of Prometheus' text format. No value of these labels has a character that needs escaping.
 fn put_line(out: &mut Vec<u8>, labels: &[(&'static str, String); 12], value: f64, timestamp: i64) {
     let [(_, metric), labels @ ..] = labels;
     out.extend_from_slice(metric.as_bytes());
@@ -305,9 +302,8 @@ fn put_point(out: &mut Vec<u8>, plan: &Plan, pod: u32, handler: u32, sweep: u32)
     out.extend_from_slice(format!(" {}\n", plan.timestamp(sweep) * 1_000_000).as_bytes());
 }
 
-/// Twelve labels, as a service in a cluster has them, in order of their names. Which pod it is stands in
-/// the pod's name; its address and node are as arbitrary as they are in life, which is what a compressor
-/// has its work with.
+/// Twelve labels like those of a service in a cluster, sorted by name. The pod's name contains its number.
+/// Its address and node are as random as in practice, so that compression is realistic.
 fn labels(pod: u32, index: u32) -> [(&'static str, String); 12] {
     let (name, handler) = (index as usize / HANDLERS, index as usize % HANDLERS);
     let [a, b, c, d] = mix(pod).to_le_bytes();
@@ -330,7 +326,7 @@ fn labels(pod: u32, index: u32) -> [(&'static str, String); 12] {
     ]
 }
 
-/// Which series has these labels; nothing where it is none of ours.
+/// The series with these labels; `None` if it is not part of a plan.
 pub(crate) fn series_id(labels: &[(&[u8], &[u8])]) -> Option<SeriesId> {
     let (mut pod, mut name, mut handler) = (None, None, None);
     for &(label, value) in labels {
@@ -354,7 +350,7 @@ fn number_at_end(value: &[u8]) -> Option<u32> {
     Some(digits.iter().fold(0, |number, digit| number * 10 + u32::from(digit - b'0')))
 }
 
-/// A native histogram with ten buckets around a moving middle, as a latency has them.
+/// A native histogram with ten buckets around a centre that moves, like one of a latency.
 fn histogram(series: SeriesId, sweep: u32) -> Histogram {
     const BUCKETS: u32 = 10;
     let mut last = 0;
@@ -379,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn every_sample_is_sent_once_and_known_again_in_either_version() {
+    fn every_sample_is_sent_once_and_recognised_in_both_versions() {
         let plan = Plan { workload: workload(), base: 1_700_000_000_000 };
         for dialect in [Dialect::V1, Dialect::V2, Dialect::Zstd] {
             let version = dialect.version();
@@ -416,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn text_says_the_same_as_remote_write() {
+    fn text_has_the_same_samples_as_remote_write() {
         let workload = Workload { histograms: false, ..workload() };
         let plan = Plan { workload, base: 1_700_000_000_000 };
         for request in 0..plan.workload.requests() {
@@ -488,7 +484,7 @@ mod tests {
     }
 
     #[test]
-    fn other_timestamps_and_other_series_are_not_ours() {
+    fn other_timestamps_and_series_are_outside_the_plan() {
         let plan = Plan { workload: workload(), base: 1_700_000_000_000 };
         assert_eq!(plan.sweep(1_700_000_004_000), Some(4));
         for other in [1_700_000_005_000, 1_700_000_000_001, 1_699_999_999_000] {

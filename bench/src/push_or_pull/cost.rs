@@ -1,4 +1,4 @@
-//! What each way costs while nothing but its usual work is done: CPU, memory, bytes on the wire.
+//! The cost of each way without other work: processor time, memory, bytes on the wire.
 
 use super::ways::{host, narthex_config, scrape};
 use super::{PushOrPull, usage};
@@ -12,7 +12,7 @@ use std::time::Duration;
 use support::prometheus::Options;
 use support::{Narthex, NodeExporter, Peers, Process, Prometheus, Pushgateway, http};
 
-/// A table of all of them, one watched after the other.
+/// A table of all ways, which are measured one after the other.
 pub(super) fn table(narthex: &Path, peers: &Peers, options: &PushOrPull) -> Result<Table> {
     let mut table = Table::new(&[
         "per minute",
@@ -87,15 +87,15 @@ fn of_scrape(peers: &Peers, options: &PushOrPull, what: &str, host_metrics: bool
     Ok(row(&format!("{what}: {name}"), options, usage, samples, bytes))
 }
 
-/// CPU of the sender and of Prometheus in milliseconds a minute, and the sender's memory.
+/// Processor time of the sender and of Prometheus in milliseconds per minute, and the sender's memory.
 struct Usage {
     sender: (f64, f64),
     prometheus: f64,
 }
 
-/// Watches both after they have settled; `begin` is called when the watch begins.
+/// Measures both after they have settled; `begin` is called when the measurement begins.
 fn watch(options: &PushOrPull, sender: &Process, prometheus: &Process, begin: impl FnOnce()) -> Usage {
-    // Starting is no part of it.
+    // The start is not measured.
     std::thread::sleep(Duration::from_secs(2 * options.interval));
     begin();
     let cpu = (sender.cpu_seconds(), prometheus.cpu_seconds());
@@ -118,7 +118,7 @@ fn row(name: &str, options: &PushOrPull, usage: Usage, samples: f64, bytes: f64)
     ]
 }
 
-/// Bytes of the body of `/metrics` as Prometheus fetches it: compressed.
+/// The size of the body of `/metrics` as Prometheus fetches it, which is compressed.
 fn compressed_page(target: &str) -> Result<usize> {
     let mut stream = TcpStream::connect(target)?;
     let request = format!(

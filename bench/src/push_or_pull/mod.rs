@@ -1,6 +1,6 @@
-//! `bench push-or-pull`: can remote write make Prometheus a push system, and what is that worth? The same
-//! values on three ways into a real Prometheus: pushed by narthex, by a Pushgateway that is scraped, and by
-//! node_exporter that is scraped (its textfile collector). How late is a value, what is lost, what does it cost?
+//! `bench push-or-pull`: compares pushing by remote write with scraping. The same values reach a real
+//! Prometheus in three ways: pushed by narthex, by a Pushgateway that is scraped, and by node_exporter's
+//! textfile collector, which is scraped. It measures how late a value is, how many are lost, and the cost.
 
 use crate::Result;
 use crate::measure::{median, quantile};
@@ -16,13 +16,14 @@ mod cost;
 mod steady;
 mod ways;
 
-/// How long a value may take to be found.
+/// The longest wait for a value.
 const FOUND_WITHIN: Duration = Duration::from_secs(180);
-/// How often Prometheus is asked for it.
+/// The pause between two queries for it.
 const ASK_EVERY: Duration = Duration::from_millis(20);
-/// Values of a count, one a second.
+/// The number of values that are counted, one each second.
 const COUNTED: u64 = 60;
-/// What has not arrived after this, or two intervals, is lost: longer than a batch waits for its deadline.
+/// Values that have not arrived after this time or two intervals are lost. It is longer than a batch waits
+/// for its deadline.
 const SETTLED_AFTER: Duration = Duration::from_secs(15);
 /// Groups that are pushed right before a kill.
 const KILLED_GROUPS: u64 = 20;
@@ -63,7 +64,7 @@ enum Question {
     Cost,
 }
 
-/// Runs it and prints the tables.
+/// Runs the benchmark and prints the tables.
 pub(crate) fn run(options: &PushOrPull) -> Result<()> {
     let which =
         Which { systems: vec![System::Narthex, System::Prometheus], narthex: options.narthex.clone() };
@@ -91,7 +92,8 @@ pub(crate) fn run(options: &PushOrPull) -> Result<()> {
     Ok(())
 }
 
-/// How many values arrive: in calm, over an outage, and of what was acknowledged right before a kill.
+/// The number of values that arrive: without events, over an outage, and of the values that were acknowledged
+/// right before a kill.
 fn losses(ways: &mut Ways, interval: u64) -> Result<Table> {
     eprintln!("what is lost");
     let calm = count(ways, "bench_calm", false, interval)?;
@@ -112,12 +114,13 @@ fn losses(ways: &mut Ways, interval: u64) -> Result<Table> {
     Ok(table)
 }
 
-/// How late the values are: all ways at once, at moments spread evenly over the interval.
+/// How late the values are. All ways run at the same time, and values are set at times spread evenly over the
+/// interval.
 fn latency(ways: &Ways, options: &PushOrPull) -> Result<Table> {
     eprintln!("how late: {} values on each way", options.rounds);
     let mut took: Vec<Vec<f64>> = ways.all.iter().map(|_| Vec::new()).collect();
     for round in 1..=options.rounds {
-        // The golden ratio's multiples are spread evenly however many there are.
+        // Multiples of the golden ratio are spread evenly for every number of values.
         let part = (f64::from(round) * 0.618_033_988_749_895).fract();
         std::thread::sleep(Duration::from_secs_f64(part * options.interval as f64));
         let value = f64::from(round);
@@ -157,7 +160,7 @@ fn until_found(way: &Way, value: f64) -> Result<f64> {
     Err(format!("{}: a value was not found within {FOUND_WITHIN:?}", way.name).into())
 }
 
-/// Counts up once a second, and then how many of the values each Prometheus has.
+/// Sets a value that increases once a second, and then counts how many of the values each Prometheus has.
 fn count(ways: &mut Ways, name: &str, outage: bool, interval: u64) -> Result<Vec<Option<usize>>> {
     let begun = Instant::now();
     for value in 1..=COUNTED {
@@ -176,8 +179,8 @@ fn count(ways: &mut Ways, name: &str, outage: bool, interval: u64) -> Result<Vec
     Ok(ways.all.iter().map(|way| Some(way.values(name))).collect())
 }
 
-/// Pushes groups, kills what took them right after the last answer, and starts it again: how many there are
-/// in the end.
+/// Pushes groups, kills the process that received them right after the last answer, and starts it again.
+/// Returns how many groups arrive in the end.
 fn killed(ways: &mut Ways, interval: u64) -> Result<Vec<Option<usize>>> {
     let mut pushed = Vec::new();
     for way in &mut ways.all {
@@ -195,7 +198,7 @@ fn killed(ways: &mut Ways, interval: u64) -> Result<Vec<Option<usize>>> {
     Ok(ways.all.iter().zip(pushed).map(|(way, pushed)| pushed.then(|| found(way))).collect())
 }
 
-/// Milliseconds of CPU and MiB, for a table.
+/// Milliseconds of processor time per minute and MiB, for a table.
 fn usage(process: &Process, cpu_before: f64, minutes: f64) -> (f64, f64) {
     ((process.cpu_seconds() - cpu_before) * 1000.0 / minutes, mib(process.rss_bytes()))
 }

@@ -1,5 +1,5 @@
-//! How late a value is while narthex is busy: groups are sent again and this machine is measured, as everywhere
-//! where narthex runs, and the requests a second that this takes.
+//! How late a value is while narthex is busy. As in practice, groups are sent again and this machine's
+//! metrics are collected. It also counts the requests per second that this takes.
 
 use super::ways::narthex_config;
 use super::{ASK_EVERY, FOUND_WITHIN, PushOrPull};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use support::prometheus::Options;
 use support::{Narthex, Peers, Prometheus};
 
-/// What narthex does besides, and what its queue is told.
+/// The other work of narthex, and the settings of its queue.
 const ROWS: [(&str, usize, bool, &str); 5] = [
     ("nothing else", 0, false, ""),
     ("host metrics", 0, true, ""),
@@ -22,7 +22,7 @@ const ROWS: [(&str, usize, bool, &str); 5] = [
 ];
 const METRIC: &str = "bench_steady";
 
-/// A row for each, one after the other.
+/// One row for each setup, one after the other.
 pub(super) fn table(narthex: &Path, peers: &Peers, options: &PushOrPull) -> Result<Table> {
     let mut table = Table::new(&[
         "a value a second beside",
@@ -61,7 +61,7 @@ fn row(
         let path = format!("/metrics/job/bench/group/{group}");
         narthex.post(&path, &[], b"bench_group 1\nbench_group_other 2\n").expect_success();
     }
-    // Until the first pushes of the groups have gone out, these are not sent again.
+    // Groups are not sent again before their first pushes have been sent.
     std::thread::sleep(Duration::from_secs(2 * options.interval));
     let sent = || {
         ["narthex_remote_requests_total", "prometheus_remote_storage_samples_total"]
@@ -87,12 +87,12 @@ fn row(
     ])
 }
 
-/// Pushes 1, 2, 3, … once a second; gives when each push began.
+/// Pushes 1, 2, 3, … once a second. Returns when each push began.
 fn push(narthex: &Narthex, values: u64) -> Result<Vec<Instant>> {
     let begun = Instant::now();
     let mut pushed = Vec::new();
     for value in 1..=values {
-        // Not in step with anything: up to half a second later, spread evenly.
+        // The pushes are not in step with other work: each is up to half a second later, spread evenly.
         let late = (value as f64 * 0.618_033_988_749_895).fract() / 2.0;
         let at = Duration::from_secs_f64(value as f64 + late);
         std::thread::sleep(at.saturating_sub(begun.elapsed()));
@@ -102,7 +102,7 @@ fn push(narthex: &Narthex, values: u64) -> Result<Vec<Instant>> {
     Ok(pushed)
 }
 
-/// When Prometheus was first seen to have each of the values, or a later one.
+/// When Prometheus was first seen to have each of the values or a later one.
 fn find(prometheus: &Prometheus, values: u64) -> Result<Vec<Instant>> {
     let begun = Instant::now();
     let mut found = Vec::new();

@@ -1,4 +1,4 @@
-//! The ways into a Prometheus, each with a Prometheus of its own.
+//! The ways into a Prometheus. Each has its own Prometheus.
 
 use crate::Result;
 use std::path::{Path, PathBuf};
@@ -7,12 +7,11 @@ use support::process::start_server_on;
 use support::prometheus::Options;
 use support::{Narthex, NodeExporter, Peers, Process, Prometheus, http};
 
-/// All of them, running.
+/// All ways, running.
 pub(super) struct Ways {
     pub(super) all: Vec<Way>,
 }
 
-/// One way.
 pub(super) struct Way {
     pub(super) name: &'static str,
     prometheus: Option<Prometheus>,
@@ -36,7 +35,8 @@ pub(super) fn scrape(target: &str, interval: u64) -> String {
     )
 }
 
-/// A file in `folder` that has narthex push groups to `to`. With `more`, a further section.
+/// Writes a configuration file into `folder` that makes narthex push groups to `to`. `more` is a further
+/// section.
 pub(super) fn narthex_config(folder: &Path, to: &str, interval: u64, queue: &str, more: &str) -> String {
     let text = format!(
         "remote_write:\n- url: {to}\n{queue}receive:\n  pushgateway:\n    interval: {interval}s\n{more}"
@@ -44,13 +44,12 @@ pub(super) fn narthex_config(folder: &Path, to: &str, interval: u64, queue: &str
     config(folder, &text)
 }
 
-/// The part of a URL behind `http://`.
+/// The part of a URL after `http://`.
 pub(super) fn host(url: &str) -> &str {
     url.trim_start_matches("http://")
 }
 
 impl Ways {
-    /// Starts all of them.
     pub(super) fn start(narthex: &Path, peers: &Peers, folder: &Path, interval: u64) -> Result<Ways> {
         let mut all = Vec::new();
         for (name, queue) in [
@@ -122,7 +121,6 @@ impl Door {
 }
 
 impl Way {
-    /// Its Prometheus.
     pub(super) fn prometheus(&self) -> &Prometheus {
         match &self.prometheus {
             Some(prometheus) => prometheus,
@@ -130,7 +128,7 @@ impl Way {
         }
     }
 
-    /// Sets a metric to a value, in the way of this way.
+    /// Sets a metric to a value in this way.
     pub(super) fn put(&self, metric: &str, value: f64) -> Result<()> {
         match &self.door {
             Door::Exporter { folder, .. } => {
@@ -142,19 +140,18 @@ impl Way {
         }
     }
 
-    /// Pushes a group.
     pub(super) fn push(&self, path: &str, body: &str) -> Result<()> {
         let url = format!("http://{}{path}", self.door.target());
         let status = http::request("PUT", &url, &[], Some(body.as_bytes()))?.status;
         if matches!(status, 200 | 202) { Ok(()) } else { Err(format!("{url}: {status}").into()) }
     }
 
-    /// Whether it is pushed to.
+    /// Returns true if clients push to it.
     pub(super) fn takes_pushes(&self) -> bool {
         !matches!(self.door, Door::Exporter { .. })
     }
 
-    /// SIGKILL to what is pushed to, and a new start.
+    /// Kills the process that clients push to with SIGKILL, and starts it again.
     pub(super) fn kill_and_restart(&mut self) -> Result<()> {
         match &mut self.door {
             Door::Narthex { running, .. } => drop(running.take().map(|narthex| narthex.process.kill())),
@@ -165,7 +162,7 @@ impl Way {
         Ok(())
     }
 
-    /// Its Prometheus ends, in order.
+    /// Ends its Prometheus with SIGTERM.
     pub(super) fn stop_prometheus(&mut self) {
         if let Some(prometheus) = self.prometheus.take() {
             self.options.port = Some(prometheus.port());
@@ -173,7 +170,7 @@ impl Way {
         }
     }
 
-    /// It starts again, with its data and on its port.
+    /// Starts its Prometheus again, with its data and on its port.
     pub(super) fn start_prometheus(&mut self) {
         self.prometheus = Some(Prometheus::start(&self.peers, self.options.clone()));
     }
