@@ -1,8 +1,8 @@
 //! Each collector on a machine made of files, compared with the exact expected result.
 //!
 //! `fixtures/expected.txt` was compared with node_exporter on the same files (see
-//! `against_node_exporter.rs`). To write it again after an intended change, run `NARTHEX_BLESS=1 cargo test
-//! -p collect --test fixtures` and read the difference.
+//! `against_node_exporter.rs`). To write it again after an intended change, run
+//! `NARTHEX_BLESS=1 cargo test -p collect --test fixtures` and read the difference.
 
 mod common;
 

@@ -4,8 +4,8 @@
 use std::fmt;
 use std::io::Write;
 
-/// Writes a line. `eprintln!` panics if the reader of standard error has closed it (`narthex check x 2>&1 |
-/// head`), so no command uses it.
+/// Writes a line. `eprintln!` panics if the reader of standard error has closed it, as in
+/// `narthex check x 2>&1 | head`, so no command uses it.
 pub fn say(sentence: fmt::Arguments<'_>) {
     let _ = writeln!(std::io::stderr().lock(), "{sentence}");
 }

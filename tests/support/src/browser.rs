@@ -229,7 +229,7 @@ impl Page {
     /// The problems of the page so far: exceptions, errors on its console, files that didn't load.
     #[track_caller]
     pub fn problems(&self) -> Vec<String> {
-        self.eval("0"); // takes in what has come meanwhile
+        self.eval("0"); // processes the events that have arrived
         self.state.lock().unwrap().problems.clone()
     }
 

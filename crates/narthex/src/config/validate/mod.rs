@@ -69,8 +69,8 @@ impl<'a> Faults<'a> {
         }
     }
 
-    /// Adds an error within `section`. Its message begins with the key that it is about: `a.b: why`, `a.b is
-    /// why`.
+    /// Adds an error within `section`. Its message begins with the key that it is about: `a.b: why` or
+    /// `a.b is why`.
     pub(super) fn add_within(&self, section: &str, message: &str) {
         let (mut key, mut rest) = (section.to_string(), message);
         loop {
