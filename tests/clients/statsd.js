@@ -1,5 +1,5 @@
 // Sends with hot-shots by UDP and by unix datagrams: `statsd.js PORT SOCKET`. The latter need a module that is compiled;
-// without it they are left out, which is said.
+// without it they are left out, with a message.
 'use strict';
 const StatsD = require('hot-shots');
 
