@@ -13,10 +13,10 @@ use std::time::Duration;
 use write_client::verdict::{Reached, Verdict};
 
 impl<C: Source> Queue<C> {
-    /// Takes the verdict on the request under way in `shard`. Calls `settle` for each point that is settled by it, in
-    /// the log's order. `jitter` is between 0 and 1, see [`backoff::delay`].
+    /// Takes the verdict on the request under way in `shard`. Calls `settle` for each point that the verdict
+    /// settles, in the log's order. `jitter` is between 0 and 1, see [`backoff::delay`].
     ///
-    /// Returns lanes of the shard that had better be isolated: [`Queue::split`].
+    /// Returns the lanes of the shard that should be isolated with [`Queue::split`].
     pub fn answer(
         &mut self,
         shard: usize,
@@ -52,17 +52,19 @@ impl<C: Source> Queue<C> {
                 let tries = self.note_try(index, reached);
                 let until = now + self.backoff(tries, retry_after, jitter);
                 self.pause(index, until);
-                // While access is denied the pauses of shards are not looked at: the probe has to wait for this one.
+                // While access is denied, the pauses of shards are ignored, so the probe has to keep this
+                // pause.
                 health.pause_until(until);
                 self.failed(index, now, health, settle)
             }
             Verdict::Denied => {
                 let tries = self.note_try(index, Reached::Nothing);
-                // What was parked has failed before, while others succeeded: its denial says nothing of these.
+                // Parked points have failed before while others succeeded, so a denial of them proves nothing
+                // about access.
                 if !self.settings.was_parked || health.is_closed() {
                     health.denied(self.failing_since(index).unwrap_or(sent_at), sent_at, now);
                 }
-                // While other requests are accepted, a search goes on after short pauses.
+                // While other requests are accepted, narrowing continues after short pauses.
                 let goes_on = is_narrowing && !health.is_closed();
                 let pause = if goes_on { self.backoff(tries, None, jitter) } else { DENIED_INTERVAL };
                 self.pause(index, now + pause);
@@ -79,7 +81,7 @@ impl<C: Source> Queue<C> {
                 None
             }
             Verdict::Refused { .. } | Verdict::RefusedWhole | Verdict::TooLarge => {
-                // The receiver may have written the rest of a request that it refuses because of one sample.
+                // A receiver that refuses a request because of one sample may have written the others.
                 if verdict == (Verdict::Refused { fits_a_repeat: false }) {
                     self.note_request_tried(index);
                 }
@@ -98,7 +100,7 @@ impl<C: Source> Queue<C> {
                 }
             }
         };
-        // Lanes that are to be isolated must be found in this shard.
+        // Lanes that are to be isolated must stay in this shard.
         if isolate.is_none() {
             self.move_lanes(index);
         }
@@ -109,7 +111,6 @@ impl<C: Source> Queue<C> {
         self.shards.get_mut(index)?.attempt.as_mut()
     }
 
-    /// The next request of the shard is sent at this time at the earliest.
     fn backoff(&self, tries: u32, retry_after: Option<Duration>, jitter: f64) -> Duration {
         backoff::delay(self.settings.min_backoff, self.settings.max_backoff, tries, retry_after, jitter)
     }
@@ -120,7 +121,7 @@ impl<C: Source> Queue<C> {
         }
     }
 
-    /// A receiver that takes no request at all for its size must not be sent one for each sample at full speed.
+    /// A receiver to which every request is too large must not get one request per sample at full speed.
     fn pause_if_all_is_too_large(&mut self, index: usize, now: Duration, jitter: f64) {
         let Some(shard) = self.shards.get_mut(index) else { return };
         shard.too_large = shard.too_large.saturating_add(1);
@@ -136,7 +137,7 @@ impl<C: Source> Queue<C> {
         self.pause(index, now);
     }
 
-    /// The request failed. Returns how often it has now.
+    /// Notes a failed try. Returns the number of failed tries.
     fn note_try(&mut self, index: usize, reached: Reached) -> u32 {
         if reached.may_be_written() {
             self.note_request_tried(index);
@@ -147,7 +148,7 @@ impl<C: Source> Queue<C> {
         attempt.tries
     }
 
-    /// The request failed: that is because of the destination, which is waited for, or because of its data.
+    /// Decides whether a request failed because of the destination, which is waited for, or because of its data.
     fn failed(
         &mut self,
         index: usize,
@@ -163,12 +164,12 @@ impl<C: Source> Queue<C> {
         let Failing { since, beside, .. } = *failing;
         match attempt.narrow.as_ref().map(|narrow| narrow.goal()) {
             Some(Goal::Isolate) => self.narrowed(index, Answer::Failed, Fate::Parked, now, settle),
-            // Without a success in between it may be the destination that fails.
+            // Without a success in between, the destination itself may be failing.
             Some(Goal::Park) if others_succeeded => {
                 self.narrowed(index, Answer::Failed, Fate::Parked, now, settle)
             }
             Some(Goal::Refuse) if now >= since + NARROWED_AFTER => {
-                // It can't find out what is refused, because something else in the batch fails.
+                // Narrowing can't find the refused points, because other points of the batch fail.
                 self.stop_narrowing(index);
                 None
             }
@@ -179,7 +180,7 @@ impl<C: Source> Queue<C> {
                 }
                 None
             }
-            // A batch that may not be narrowed is isolated with all lanes of its shard.
+            // A batch that must not be narrowed is isolated with all lanes of its shard.
             None if !narrow && now >= since + NARROWED_AFTER && !beside.is_zero() => {
                 let mut mask = [false; LANES];
                 for (lane, is_own) in self.lanes.iter().zip(&mut mask) {
@@ -191,7 +192,7 @@ impl<C: Source> Queue<C> {
         }
     }
 
-    /// All points of the request are settled.
+    /// Settles all points of the request.
     fn request_settled(
         &mut self,
         index: usize,
@@ -217,7 +218,8 @@ impl<C: Source> Queue<C> {
         None
     }
 
-    /// The request of a batch that is being narrowed has its answer. `fate` is that of the points it settles.
+    /// Takes the answer to the request of a batch that is being narrowed. `fate` is that of the points it
+    /// settles.
     fn narrowed(
         &mut self,
         index: usize,
@@ -234,7 +236,7 @@ impl<C: Source> Queue<C> {
         let (after, has_ended) = (narrow.known().to_vec(), narrow.request().is_empty());
         let presumed =
             if narrow.goal() == Goal::Park { Fate::Parked } else { Fate::Presumed { maybe_written: false } };
-        // A destination that is away is asked ever more rarely.
+        // Only failures make the pauses grow.
         if answer != Answer::Failed {
             attempt.tries = 0;
         }
@@ -255,8 +257,8 @@ impl<C: Source> Queue<C> {
         if has_ended { self.narrowing_ended(index, now) } else { None }
     }
 
-    /// Puts back what is open, and names the lanes that had better be isolated, so that they do not delay the others
-    /// again.
+    /// Puts the open points back. Returns the lanes that should be isolated, so that they do not delay the
+    /// others again.
     fn narrowing_ended(&mut self, index: usize, now: Duration) -> Option<Mask> {
         let mut attempt = self.shards.get_mut(index)?.attempt.take()?;
         let open: Vec<Ref> = attempt.unsettled().collect();
@@ -282,10 +284,10 @@ impl<C: Source> Queue<C> {
         if open.is_empty() {
             return None;
         }
-        // Without an answer nothing was found out.
+        // Without an answer the search has found nothing.
         let is_reachable = narrow.has_answer();
         if let Some(failing) = attempt.failing.as_mut().filter(|_| is_reachable) {
-            // Next time after twice as long: it costs requests.
+            // Narrowing costs requests, so the next one begins after twice the time.
             failing.narrow_at = now + now.saturating_sub(failing.since).max(NARROWED_AFTER);
         }
         if goal == Goal::Park || !is_reachable {
@@ -298,13 +300,15 @@ impl<C: Source> Queue<C> {
             attempt.batch = held;
             self.shards.get_mut(index)?.attempt = Some(attempt);
         }
-        // The requests were used up before these had one of their own, so they do not count as failing.
+        // These points had no request of their own before the requests were used up, so they do not count as
+        // failing.
         self.put_back(index, others);
         Some(bad)
     }
 
     pub(super) fn settle(&mut self, at: Ref, fate: Fate, settle: &mut impl FnMut(&C, u32, Fate)) {
-        // Hot path: whether an earlier try may have written it takes the hash of its labels.
+        // Hot path: to decide whether an earlier try may have written the point, its labels have to be
+        // hashed.
         let fate = if fate.is_certain() { fate } else { fate.with(self.may_be_written(at)) };
         if let Some(chunk) = self.chunks.get(at) {
             settle(chunk, at.point, fate);

@@ -1,4 +1,5 @@
-//! What a shard is sending. An [`Attempt`] is everything that belongs to one batch, so dropping it forgets all of it.
+//! The batch that a shard is sending. An [`Attempt`] has all state of one batch, so dropping it resets all of
+//! it.
 
 use crate::PROBE_AFTER;
 use crate::chunks::Ref;
@@ -9,22 +10,20 @@ use std::time::Duration;
 /// A batch that is being sent, or waits to be sent again.
 #[derive(Debug, Default)]
 pub(crate) struct Attempt {
-    /// In the log's order. While it is narrowed, points that are settled stay in it.
+    /// In the log's order. While the batch is narrowed, settled points stay in it.
     pub(crate) batch: Vec<Ref>,
-    /// How it is narrowed, if it is.
     pub(crate) narrow: Option<Narrow>,
-    /// A request with it is under way.
+    /// A request with points of the batch is under way.
     pub(crate) under_way: bool,
-    /// Failed tries of the present request.
+    /// Number of failed tries of the present request.
     pub(crate) tries: u32,
-    /// A request with it, or with a part of it, was sent and is sent again.
+    /// A request with the batch, or with a part of it, was sent before.
     pub(crate) sent_before: bool,
-    /// Since its first failure.
+    /// How the batch fails, if its last try did.
     pub(crate) failing: Option<Failing>,
 }
 
 impl Attempt {
-    /// The points that are not settled.
     pub(crate) fn unsettled(&self) -> impl Iterator<Item = Ref> + '_ {
         let mut open = self.narrow.as_ref().map(Narrow::unsettled);
         self.batch
@@ -33,18 +32,19 @@ impl Attempt {
             .filter(move |_| open.as_mut().is_none_or(|open| open.next().unwrap_or(true)))
     }
 
-    /// The points that are held: they fail while the destination answers other requests.
+    /// Returns the held points: they fail while the destination answers other requests.
     pub(crate) fn held(&self) -> impl Iterator<Item = Ref> + '_ {
         let known = self.narrow.iter().flat_map(Narrow::known);
         self.batch.iter().zip(known).filter(|(_, known)| **known == Known::Held).map(|(at, _)| *at)
     }
 
-    /// Whether only its held points count as failing: the destination has answered for others.
+    /// Returns true if only the held points count as failing, because the destination answered other
+    /// requests.
     pub(crate) fn only_held_fail(&self) -> bool {
         self.narrow.as_ref().is_some_and(|narrow| narrow.goal() == Goal::Isolate && narrow.has_answer())
     }
 
-    /// The points of the present request, in the log's order.
+    /// Returns the points of the present request, in the log's order.
     pub(crate) fn request(&self) -> impl Iterator<Item = Ref> + Clone + '_ {
         let (whole, part) = match &self.narrow {
             None => (self.batch.as_slice(), Default::default()),
@@ -55,32 +55,30 @@ impl Attempt {
     }
 }
 
-/// How a batch has failed so far. A refusal is no failure.
+/// How a batch has failed so far. A refusal is not a failure.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Failing {
-    /// When it first failed.
     pub(crate) since: Duration,
-    /// When it last failed.
     last: Duration,
-    /// Up to when the successes of other requests have been added to `beside`.
+    /// Up to here, the successes of other requests have been added to `beside`.
     counted_to: Duration,
-    /// For how long other requests succeeded while it failed.
+    /// For how long other requests succeeded while the batch failed.
     pub(crate) beside: Duration,
-    /// When it may be narrowed again.
+    /// The batch may be narrowed again from this time on.
     pub(crate) narrow_at: Duration,
 }
 
 impl Failing {
-    /// The first failure.
+    /// Notes the first failure.
     pub(crate) fn new(now: Duration) -> Self {
         Failing { since: now, last: now, counted_to: now, beside: Duration::ZERO, narrow_at: now }
     }
 
-    /// Notes another failure. Returns whether a request succeeded since the failure before: then it is the data of
-    /// this batch that fails, and not the destination.
+    /// Notes another failure. Returns true if a request succeeded since the previous failure: then the batch
+    /// fails because of its data, and not because the destination is away.
     ///
-    /// Of the time between two successes at most a minute counts, or the time between two tries if that is longer: the
-    /// destination may have been away in the rest of it.
+    /// Of the time between two successes at most a minute counts, or the time between two tries if that is
+    /// longer. The destination may have been away for the rest of it.
     pub(crate) fn again(&mut self, health: &Health, now: Duration) -> bool {
         let most = now.saturating_sub(std::mem::replace(&mut self.last, now)).max(PROBE_AFTER);
         let Some(success) = health.last_success().filter(|success| *success > self.counted_to) else {

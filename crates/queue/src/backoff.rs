@@ -1,13 +1,14 @@
-//! How long to wait before a request is sent again.
+//! The pause before a request is sent again.
 
 use std::time::Duration;
 
-/// A `Retry-After` above this is cut to it: nobody may switch a destination off for a day.
+/// A longer `Retry-After` is cut to this, so that a receiver can't switch a destination off for a day.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(5 * 60);
 
-/// The wait before the next try: `min` doubled with every failed try up to `max`, less up to half of it
-/// by `jitter` (0 to 1), so that many senders don't come back at once. `attempt` counts failed tries and
-/// is at least 1. A `Retry-After` is waited for in full (up to [`RETRY_AFTER_MAX`]), and jitter is added.
+/// Returns the pause before the next try: `min`, doubled with every failed try up to `max`, less up to half
+/// of it by `jitter` (0 to 1), so that many senders don't retry at the same time. `attempt` counts failed
+/// tries and is at least
+/// 1. A `Retry-After` is kept in full (up to [`RETRY_AFTER_MAX`]), and jitter is added.
 pub fn delay(
     min: Duration,
     max: Duration,
@@ -36,7 +37,7 @@ mod tests {
     const MAX: Duration = Duration::from_secs(5);
 
     #[test]
-    fn doubles_up_to_the_most_and_jitter_takes_at_most_half() {
+    fn doubles_up_to_the_maximum_and_jitter_subtracts_at_most_half() {
         let waits: Vec<u128> =
             (1..=10).map(|attempt| delay(MIN, MAX, attempt, None, 0.0).as_millis()).collect();
         assert_eq!(waits, [30, 60, 120, 240, 480, 960, 1920, 3840, 5000, 5000]);
@@ -45,7 +46,7 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_is_waited_for_but_not_for_ever() {
+    fn retry_after_is_kept_up_to_the_maximum() {
         let wait = |seconds| delay(MIN, MAX, 1, Some(Duration::from_secs(seconds)), 0.0);
         assert_eq!(wait(7), Duration::from_secs(7));
         assert_eq!(wait(0), MIN);

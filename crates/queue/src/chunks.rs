@@ -1,11 +1,11 @@
-//! The chunks that a queue holds, and how many of their points are still in the queue.
+//! The chunks of the points in a queue, with the number of their points that are still in it.
 
 use crate::Source;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use wal::Position;
 
-/// A point in the queue: its chunk by a running number, which may wrap around, and its index in the chunk.
+/// A point in the queue: the running number of its chunk, which may wrap around, and its index in the chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Ref {
     pub(crate) chunk: u32,
@@ -14,21 +14,20 @@ pub(crate) struct Ref {
 
 #[derive(Debug)]
 struct Slot<C> {
-    /// `None` once none of its points is in the queue.
+    /// `None` when none of its points is in the queue any more.
     chunk: Option<Arc<C>>,
     end: Position,
-    /// How many of its points are in the queue.
+    /// Number of its points in the queue.
     open: u32,
     bytes: usize,
-    /// The newest timestamp of the log up to here.
+    /// The newest timestamp of the log up to the chunk's end.
     newest: i64,
 }
 
-/// See the module. Chunks are in the log's order.
+/// In the log's order.
 #[derive(Debug)]
 pub(crate) struct Chunks<C> {
     slots: VecDeque<Slot<C>>,
-    /// The number of the first slot.
     first: u32,
     references: usize,
     bytes: usize,
@@ -39,12 +38,12 @@ impl<C: Source> Chunks<C> {
         Chunks { slots: VecDeque::new(), first: 0, references: 0, bytes: 0 }
     }
 
-    /// The number that the next chunk gets.
     pub(crate) fn next_number(&self) -> u32 {
         self.first.wrapping_add(self.slots.len() as u32)
     }
 
-    /// Adds the chunk that has [`Chunks::next_number`], with this many points in the queue, at least one.
+    /// Adds a chunk, whose number is [`Chunks::next_number`]. `open` of its points are in the queue, at least
+    /// one.
     pub(crate) fn push(&mut self, chunk: Arc<C>, end: Position, open: u32, newest: i64) {
         let bytes = chunk.bytes();
         self.references += open as usize;
@@ -52,22 +51,21 @@ impl<C: Source> Chunks<C> {
         self.slots.push_back(Slot { chunk: Some(chunk), end, open, bytes, newest });
     }
 
-    /// How many chunks there are.
     pub(crate) fn len(&self) -> usize {
         self.slots.len()
     }
 
-    /// Points in the queue.
+    /// Returns the number of points in the queue.
     pub(crate) fn references(&self) -> usize {
         self.references
     }
 
-    /// Bytes of memory.
+    /// Returns the bytes of memory that the chunks keep.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Sorts points in the log's order.
+    /// Returns a key that sorts points in the log's order.
     pub(crate) fn order(&self, at: Ref) -> (u32, u32) {
         (at.chunk.wrapping_sub(self.first), at.point)
     }
@@ -76,30 +74,29 @@ impl<C: Source> Chunks<C> {
         self.slots.get(at.chunk.wrapping_sub(self.first) as usize)
     }
 
-    /// The chunk of a point. It is there as long as the point is in the queue.
+    /// Returns the chunk of a point. It exists as long as the point is in the queue.
     pub(crate) fn get(&self, at: Ref) -> Option<&Arc<C>> {
         let chunk = self.slot(at).and_then(|slot| slot.chunk.as_ref());
         model::invariant!(chunk.is_some(), "the chunk of a point in the queue is there");
         chunk
     }
 
-    /// The end of a point's chunk, and the newest timestamp of the log up to there.
+    /// Returns the end of a point's chunk, and the newest timestamp of the log up to there.
     pub(crate) fn end(&self, at: Ref) -> Option<(Position, i64)> {
         self.slot(at).map(|slot| (slot.end, slot.newest))
     }
 
-    /// The newest timestamp of the log up to the end of the oldest chunk.
     pub(crate) fn newest_of_oldest(&self) -> Option<i64> {
         self.slots.front().map(|slot| slot.newest)
     }
 
-    /// Tells the points of chunks that end at `position` or before it from those behind.
+    /// Returns a filter for points whose chunks end at or before `position`.
     pub(crate) fn before(&self, position: Position) -> impl Fn(&Ref) -> bool + Clone + 'static {
         let (count, first) = (self.slots.partition_point(|slot| slot.end <= position), self.first);
         move |at| (at.chunk.wrapping_sub(first) as usize) < count
     }
 
-    /// The point is no longer in the queue.
+    /// Notes that the point has left the queue.
     pub(crate) fn release(&mut self, at: Ref) {
         let index = at.chunk.wrapping_sub(self.first) as usize;
         let Some(slot) = self.slots.get_mut(index).filter(|slot| slot.open > 0) else {

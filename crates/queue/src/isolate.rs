@@ -1,4 +1,4 @@
-//! Lanes that leave for a queue of their own, so that they delay only themselves, and return.
+//! Lanes that move to a queue of their own, so that they delay only themselves, and return.
 
 use super::{Queue, Settings, Source};
 use crate::attempt::Attempt;
@@ -8,11 +8,12 @@ use crate::shard::Shard;
 use std::time::Duration;
 
 impl<C: Source> Queue<C> {
-    /// Gives these lanes of a shard a queue of their own, with what waits of them and what is being sent. No request
-    /// of the shard may be under way.
+    /// Moves these lanes of a shard to a new queue, with their waiting points and their part of the batch.
+    /// The shard must have no request under way.
     ///
-    /// At most `memory` bytes go with them, but always what is left of the batch, because some of it may be settled. The rest is dropped and has to be fed to the new
-    /// queue, from its [`Queue::head`] on; `dropped` is called for each of these points.
+    /// At most `memory` bytes move, but always the rest of the batch, because some of it may be settled. The
+    /// other points are dropped: `dropped` is called for each, and the new queue has to be fed from its
+    /// [`Queue::head`] on.
     pub fn split(
         &mut self,
         index: usize,
@@ -42,7 +43,7 @@ impl<C: Source> Queue<C> {
             shard.waiting = staying.into();
         }
         self.put_back(index, rest);
-        // What is being sent and failing goes on as it is. Otherwise all of it waits.
+        // A failing batch stays a batch. Otherwise all points wait.
         let attempt = attempt.filter(|_| failing.is_some() && !batch.is_empty());
         self.hand_over(&mut part, (&batch, drawn_to), &waiting, attempt, &mut dropped);
         for at in batch.into_iter().chain(waiting) {
@@ -61,7 +62,7 @@ impl<C: Source> Queue<C> {
         part
     }
 
-    /// A queue for some of the lanes, as far as they are, without points.
+    /// Returns a queue for some of the lanes, with their positions and without points.
     fn empty_part(&self, index: usize, lanes: &Mask, memory: usize, now: Duration) -> Queue<C> {
         let settings = Settings { min_shards: 1, max_shards: 1, memory, ..self.settings.clone() };
         let limit = settings.max_points.max(1);
@@ -87,7 +88,7 @@ impl<C: Source> Queue<C> {
         }
     }
 
-    /// Copies points to the new queue: all of the batch, and what waits as far as there is room.
+    /// Copies points to the new queue: the whole batch, and as many waiting points as there is room for.
     fn hand_over(
         &self,
         part: &mut Queue<C>,
@@ -97,7 +98,7 @@ impl<C: Source> Queue<C> {
         dropped: &mut impl FnMut(&C, u32),
     ) {
         let order = |at: &Ref| self.chunks.order(*at);
-        // A chunk of which everything is settled is gone.
+        // A chunk is removed when all its points are settled.
         let drawn_to =
             drawn_to.map(|at| order(&at)).filter(|(chunk, _)| (*chunk as usize) < self.chunks.len());
         let needed = batch.last().map(order).max(drawn_to);
@@ -114,7 +115,7 @@ impl<C: Source> Queue<C> {
             let is_needed = needed.is_some_and(|needed| order(&first) <= needed);
             is_full |= !is_needed && part.chunks.bytes() >= part.settings.memory;
             if is_full {
-                // Everything that is dropped lies behind what was copied.
+                // All dropped points are after the copied ones.
                 part.head = part.head.min(chunk.position(first.point));
                 points.iter().for_each(|(at, _)| dropped(chunk, at.point));
                 continue;
@@ -133,7 +134,7 @@ impl<C: Source> Queue<C> {
         }
     }
 
-    /// From now on serves only these of its lanes. It must be empty.
+    /// Gives up all other lanes. The queue must be empty.
     pub fn serve_only(&mut self, serves: impl Fn(usize) -> bool) {
         for (number, lane) in self.lanes.iter_mut().enumerate().filter(|(number, _)| !serves(*number)) {
             if let Some(shard) = self.shards.get_mut(lane.shard).filter(|_| lane.is_served) {
@@ -148,7 +149,8 @@ impl<C: Source> Queue<C> {
         }
     }
 
-    /// Takes lanes back. The other queue must be empty, and must have been fed at least as far as this one.
+    /// Takes lanes back from `other`, which must be empty and must have been fed at least as far as this
+    /// queue.
     pub fn rejoin(&mut self, other: &Queue<C>) {
         let positions = other.positions();
         let returning = other.lanes.iter().zip(positions).enumerate().filter(|(_, (lane, _))| lane.is_served);
@@ -159,7 +161,7 @@ impl<C: Source> Queue<C> {
                 shard_of.lanes += 1;
             }
         }
-        // What the other queue has settled lies before this.
+        // The points that the other queue settled are before this position.
         self.skip_before = self.skip_before.max(other.head);
     }
 }

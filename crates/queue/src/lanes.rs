@@ -1,28 +1,27 @@
-//! Lanes: the fixed classes of series that order and positions are kept for.
+//! Lanes: fixed classes of series, each with its own order and position.
 //!
 //! A series belongs to one of [`LANES`] lanes by a hash of its *outgoing* canonical labels (after external
-//! labels and relabelling), so that two series which become one on their way stay in order. The hash must
-//! be the same in every run: saved positions are per lane. Where it has to change, [`LANE_HASH_VERSION`]
-//! changes with it, and the positions' fingerprint notices.
+//! labels and relabelling). So two series that become one by these rules stay in order. The hash must be the
+//! same in every run, because saved positions are per lane. If the hash has to change, increment
+//! [`LANE_HASH_VERSION`], which changes the fingerprint of saved positions.
 
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Number of lanes. Fixed: saved positions depend on it.
+/// Number of lanes. Saved positions depend on it.
 pub const LANES: usize = 256;
 
-/// A set of lanes.
 pub type Mask = [bool; LANES];
 
 /// Version of [`series_hash`] and [`lane_of`], part of the fingerprint of saved positions.
 pub const LANE_HASH_VERSION: u32 = 1;
 
-/// The hash of a series by its outgoing canonical labels.
+/// Hashes a series by its outgoing canonical labels.
 #[inline]
 pub fn series_hash(labels: &[u8]) -> u64 {
     xxh3_64(labels)
 }
 
-/// The lane of the series with this hash.
+/// Returns the lane of the series with this hash.
 #[inline]
 pub const fn lane_of(hash: u64) -> u8 {
     (hash & 0xff) as u8
@@ -35,7 +34,7 @@ mod tests {
 
     #[test]
     fn lanes_are_the_same_in_every_run() {
-        // Saved positions depend on these numbers. Where they change, LANE_HASH_VERSION must too.
+        // Saved positions depend on these numbers. If they change, LANE_HASH_VERSION must change, too.
         let lane = |name: &str| {
             lane_of(series_hash(Labels::from_pairs([("__name__", name), ("job", "a")]).as_ref().as_bytes()))
         };

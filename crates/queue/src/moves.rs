@@ -1,7 +1,7 @@
-//! Lanes moving between shards when their number changes.
+//! Moves lanes between shards when the number of shards changes.
 //!
-//! Only queued references move, and only while the shard that they leave has no attempt, so a move can't drop or
-//! reorder anything.
+//! Only waiting references move, and only while the shard that they leave has no attempt. So a move can
+//! neither drop nor reorder points.
 
 use super::{Queue, Source};
 use crate::chunks::Ref;
@@ -10,8 +10,8 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 impl<C: Source> Queue<C> {
-    /// Spreads the lanes over this many shards (within the bounds). A shard with an attempt hands its lanes over when
-    /// that is settled.
+    /// Spreads the lanes over this many shards, within the configured bounds. A shard with an attempt gives
+    /// up its lanes when the attempt is settled.
     pub fn reshard(&mut self, shards: usize) {
         self.wanted_shards = shards.clamp(1, self.settings.max_shards.clamp(1, LANES));
         for shard in &mut self.shards {
@@ -22,7 +22,7 @@ impl<C: Source> Queue<C> {
         }
     }
 
-    /// Hands the lanes that belong elsewhere over, if `from` has no attempt.
+    /// Moves the lanes that belong to other shards, if `from` has no attempt.
     pub(super) fn move_lanes(&mut self, from: usize) {
         let Some(shard) = self.shards.get_mut(from) else { return };
         if !shard.has_misplaced_lanes || shard.attempt.is_some() {
@@ -61,7 +61,7 @@ impl<C: Source> Queue<C> {
         }
     }
 
-    /// Lets these wait in a shard, at their places in the log's order.
+    /// Puts points back among the waiting points of a shard, in the log's order.
     pub(super) fn put_back(&mut self, shard: usize, points: Vec<Ref>) {
         if points.is_empty() {
             return;
@@ -79,14 +79,15 @@ impl<C: Source> Queue<C> {
         } else {
             shard.waiting = merge(std::mem::take(&mut shard.waiting), points, order);
         }
-        // It is not known any more when the first of these arrived that should not wait. They have waited long enough.
+        // The arrival time of the first urgent point is not known any more. These points have waited long
+        // enough.
         if self.settings.early {
             shard.urgent_since.get_or_insert(Duration::ZERO);
         }
     }
 }
 
-/// Both are in the log's order, and so is the result.
+/// Merges two lists that are in the log's order into one in the log's order.
 fn merge(a: VecDeque<Ref>, b: Vec<Ref>, order: impl Fn(&Ref) -> (u32, u32)) -> VecDeque<Ref> {
     if a.is_empty() {
         return b.into();

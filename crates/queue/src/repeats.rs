@@ -1,13 +1,15 @@
 //! Points that an earlier try may have written.
 //!
-//! A receiver that has written a request whose answer was lost may refuse the same samples when they come again, for
-//! example as out of order. That is no loss, and it is counted apart. Three things make a point one of these:
+//! A receiver that has written a request whose answer was lost may refuse the same samples when they are sent
+//! again, for example as out of order. No sample is lost then, and such refusals are counted separately. A
+//! refused point may be a repeat in three cases:
 //!
-//! - a request with it was sent and got no answer of the receiver's;
-//! - a request with it was refused for a reason that is about another point: many receivers write the rest;
-//! - it was among the first that were read after a restart: requests may have been under way when narthex ended.
+//! - A request with the point was sent and got no answer from the receiver.
+//! - A request with the point was refused because of another point. Many receivers write the other points.
+//! - The point was among the first that were read after a restart. Its request may have been under way when
+//!   narthex ended.
 //!
-//! This is kept as a position for each lane, so that it holds wherever the points wait.
+//! Each lane keeps this as a position, so that it holds wherever the points wait.
 
 use super::{Queue, Source};
 use crate::chunks::Ref;
@@ -17,21 +19,21 @@ use wal::Position;
 /// Points that may have been under way when narthex ended.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Restart {
-    /// They are before this.
+    /// They are before this position.
     until: Position,
-    /// There are at most so many more.
+    /// At most this many more points were under way.
     left: usize,
 }
 
 impl<C: Source> Queue<C> {
-    /// Requests with points before `until` may have been under way when an earlier run ended, but not more than all
-    /// shards can have under way at once.
+    /// Notes that requests with points before `until` may have been under way when an earlier run ended.
+    /// There were at most as many points as all shards can have under way at once.
     pub fn expect_repeats(&mut self, until: Position) {
         let left = self.settings.max_shards.saturating_mul(self.settings.max_points);
         self.restart = Some(Restart { until, left });
     }
 
-    /// A point was fed.
+    /// Called for each point that was pushed.
     pub(super) fn note_fed(&mut self, chunk: &C, point: u32) {
         let Some(restart) = &mut self.restart else { return };
         let at = chunk.position(point);
@@ -43,7 +45,7 @@ impl<C: Source> Queue<C> {
         self.note_tried(at, chunk.series(point));
     }
 
-    /// The request of this shard may have been written, at least a part of it.
+    /// Notes that the receiver may have written the shard's request, or a part of it.
     pub(super) fn note_request_tried(&mut self, shard: usize) {
         let points = self.points(shard).map(|(chunk, point)| (chunk.position(point), chunk.series(point)));
         for (at, series) in points.collect::<Vec<_>>() {
@@ -57,7 +59,6 @@ impl<C: Source> Queue<C> {
         }
     }
 
-    /// Whether an earlier try may have written the point.
     pub(super) fn may_be_written(&self, at: Ref) -> bool {
         self.chunks.get(at).is_some_and(|chunk| {
             let lane = self.lanes.get(usize::from(lane_of(chunk.series(at.point))));

@@ -1,4 +1,4 @@
-//! What is sent next, and when.
+//! Decides what is sent next, and when.
 
 use super::{EARLY_INTERVAL, Health, LINGER, NARROWED_AFTER, PARKED_AFTER, Queue, Request, Source};
 use crate::attempt::Attempt;
@@ -10,7 +10,7 @@ use crate::shard::Shard;
 use std::time::Duration;
 
 impl<C: Source> Queue<C> {
-    /// The next request, if one is to be sent now. It is under way until [`Queue::answer`].
+    /// Returns the next request, if one is to be sent now. It is under way until [`Queue::answer`].
     pub fn begin_request(&mut self, now: Duration, health: &mut Health) -> Option<Request> {
         if health.opens_at().is_none_or(|at| at > now) {
             return None;
@@ -34,7 +34,7 @@ impl<C: Source> Queue<C> {
         None
     }
 
-    /// Makes a batch, or goes on with the one that is there.
+    /// Makes a batch for the shard, or continues its present one.
     fn prepare(&mut self, index: usize, now: Duration, health: &Health) {
         let Some(shard) = self.shards.get_mut(index) else { return };
         if shard.attempt.is_none() {
@@ -45,19 +45,19 @@ impl<C: Source> Queue<C> {
         }
         let Some(attempt) = self.shards.get(index).and_then(|shard| shard.attempt.as_ref()) else { return };
         let fails_long = attempt.failing.is_some_and(|failing| {
-            // Before anything is parked all of it is tried once more.
+            // Before points are parked, the whole batch is tried once more.
             let is_parked_next = self.settings.park && failing.beside >= PARKED_AFTER;
             !is_parked_next && now >= (failing.since + NARROWED_AFTER).max(failing.narrow_at)
         });
-        // A single point is enough to ask whether our credentials are accepted.
+        // While access is denied, a single point is enough as a probe.
         if self.settings.narrow && attempt.narrow.is_none() && (fails_long || health.is_closed()) {
             self.refill(index);
             self.begin_narrowing(index, Goal::Isolate);
         }
     }
 
-    /// If everything in a batch fails, only other points can tell whether the destination accepts anything: as many
-    /// as a batch may have of those that wait are added.
+    /// Adds waiting points to a batch in which all points fail, as many as a batch may have. Only other
+    /// points can show whether the destination accepts any data.
     fn refill(&mut self, index: usize) {
         let Some(batch) = self
             .shards
@@ -73,12 +73,13 @@ impl<C: Source> Queue<C> {
         }
     }
 
-    /// Begins to narrow the shard's batch, if that is allowed and there is anything to narrow. Returns whether it did.
+    /// Begins to narrow the shard's batch, if the settings allow it and the batch has enough points. Returns
+    /// true if it did.
     pub(super) fn begin_narrowing(&mut self, index: usize, goal: Goal) -> bool {
         let Some(attempt) = self.shards.get(index).and_then(|shard| shard.attempt.as_ref()) else {
             return false;
         };
-        // A single point can be isolated, but it needs no search to be refused or parked.
+        // A single point can be isolated. To be refused or parked, it needs no search.
         let least = if goal == Goal::Isolate { 1 } else { 2 };
         if !self.settings.narrow || attempt.batch.len() < least {
             return false;
@@ -96,13 +97,13 @@ impl<C: Source> Queue<C> {
         true
     }
 
-    /// How many of the points that wait make the shard's next batch: as many as it may have, but a chunk that is
-    /// cheaper to send whole is not cut if it fits into the batch after this one.
+    /// Returns how many waiting points make the shard's next batch. That is the shard's limit, except that a
+    /// chunk that is cheaper to send whole is not cut if it fits into the batch after this one.
     fn batch_len(&self, index: usize) -> usize {
         let Some(shard) = self.shards.get(index) else { return 0 };
         let (waiting, limit) = (&shard.waiting, shard.limit);
         let Some(next) = waiting.get(limit) else { return waiting.len() };
-        // With several shards each of them has a part of each chunk.
+        // With several shards, each of them has a part of each chunk.
         if shard.lanes < LANES || !self.chunks.get(*next).is_some_and(|chunk| chunk.keeps_together()) {
             return limit;
         }
@@ -112,7 +113,7 @@ impl<C: Source> Queue<C> {
         if cut > 0 && fits { cut } else { limit }
     }
 
-    /// Takes the first points that wait, so many or all.
+    /// Takes the first `count` waiting points, or all if there are fewer.
     fn draw(&mut self, index: usize, count: usize) -> Vec<Ref> {
         let Some(shard) = self.shards.get_mut(index) else { return Vec::new() };
         let batch: Vec<Ref> = shard.waiting.drain(..count.min(shard.waiting.len())).collect();
@@ -123,35 +124,37 @@ impl<C: Source> Queue<C> {
         batch
     }
 
-    /// When [`Queue::begin_request`] may next have something, if nothing else happens.
+    /// Returns when [`Queue::begin_request`] may next return a request, if nothing else happens.
     pub fn next_wakeup(&self, health: &Health) -> Option<Duration> {
         let opens_at = health.opens_at()?;
         let ready = (0..self.shards.len()).filter_map(|shard| self.ready_at(shard, health)).min()?;
         Some(ready.max(opens_at))
     }
 
-    /// When the shard has something to send: now or in the past if it is ready, in the future if it waits.
+    /// Returns when the shard has a request to send. The time is in the past if it is ready now.
     fn ready_at(&self, index: usize, health: &Health) -> Option<Duration> {
         let shard = self.shards.get(index)?;
         if let Some(attempt) = &shard.attempt {
-            // While our credentials are refused the pause is the destination's, and each shard gets its turn.
+            // While access is denied, the destination's pause replaces those of the shards, so that each
+            // shard gets its turn.
             let at = if health.is_closed() { Duration::ZERO } else { shard.not_before };
             return (!attempt.under_way).then_some(at);
         }
         let oldest = shard.waiting.front()?;
-        // At a limit nothing more comes that could fill the batch up.
+        // At a limit no more points come that could fill the batch.
         if self.flushing || shard.waiting.len() >= shard.limit || !self.wants_more() {
             return Some(shard.not_before);
         }
         let (deadline, sent_at) = (self.settings.deadline, shard.sent_at);
         let arrived = self.chunks.get(*oldest)?.arrived();
-        // One batch that is not full per deadline, so the first after a pause need not wait for it.
+        // There is one batch that is not full per deadline, so the first one after a pause need not wait for
+        // the deadline.
         let filled = (arrived + LINGER.min(deadline)).max((sent_at + deadline).min(arrived + deadline));
         let early = shard.urgent_since.and_then(|since| health.early_at(since, LINGER, EARLY_INTERVAL));
         Some(filled.min(early.unwrap_or(filled)).max(shard.not_before))
     }
 
-    /// The earliest time of the next try, while the destination is waited for.
+    /// Returns the earliest time of a retry, while the queue waits for the destination.
     pub fn waits_until(&self, health: &Health) -> Option<Duration> {
         let is_waiting = |shard: &&Shard| {
             shard.attempt.as_ref().is_some_and(|attempt| attempt.tries > 0 && !attempt.under_way)
@@ -160,14 +163,14 @@ impl<C: Source> Queue<C> {
         health.probe_at().or_else(next)
     }
 
-    /// The points of the request that is under way in `shard`, in the log's order.
+    /// Returns the points of the request that is under way in `shard`, in the log's order.
     pub fn points(&self, shard: usize) -> impl Iterator<Item = (&C, u32)> + Clone {
         let attempt = self.shards.get(shard).and_then(|shard| shard.attempt.as_ref());
         let request = attempt.into_iter().flat_map(Attempt::request);
         request.filter_map(|at| Some((&**self.chunks.get(at)?, at.point)))
     }
 
-    /// Only the first `count` points of a whole batch fit into the request: the rest waits again.
+    /// Keeps the first `count` points of a whole batch in the request. The others wait again.
     pub fn trim(&mut self, shard: usize, count: usize) {
         let Some(attempt) = self.shards.get_mut(shard).and_then(|shard| shard.attempt.as_mut()) else {
             return;
@@ -177,8 +180,9 @@ impl<C: Source> Queue<C> {
         self.put_back(shard, rest);
     }
 
-    /// Drops the points of the request's batch that are no longer wanted. If it is being narrowed, that begins again. If none is left the request is [`write_client::Verdict::Unsent`].
-    /// `dropped` is called for each of the points.
+    /// Drops unwanted points of the request's batch and calls `dropped` for each. If the batch is being
+    /// narrowed, the narrowing starts again. If no point is left, the request's verdict is
+    /// [`write_client::Verdict::Unsent`].
     pub fn expire(
         &mut self,
         request: &mut Request,
@@ -201,21 +205,21 @@ impl<C: Source> Queue<C> {
             self.chunks.release(at);
         }
         if let Some(attempt) = self.attempt_mut(request.shard).filter(|_| !is_failing) {
-            // What failed is gone, and the rest has never failed.
+            // The failed points are gone, and the others have never failed.
             attempt.failing = None;
         }
         request.whole = !goal.is_some_and(|goal| self.begin_narrowing(request.shard, goal));
     }
 
-    /// From now on the batch is what is not settled of it. Returns what it was narrowed for.
+    /// Ends the narrowing: the unsettled points become the batch. Returns the goal of the narrowing.
     pub(super) fn stop_narrowing(&mut self, shard: usize) -> Option<Goal> {
         let attempt = self.shards.get_mut(shard).and_then(|shard| shard.attempt.as_mut())?;
         attempt.batch = attempt.unsettled().collect();
         attempt.narrow.take().map(|narrow| narrow.goal())
     }
 
-    /// The receiver refuses these points of the batch in `shard`, and nothing is known of the others. Not while it is
-    /// being narrowed.
+    /// Settles the points that the receiver refuses. Nothing is known of the other points of the batch. Must
+    /// not be called while the batch is being narrowed.
     pub fn refuse_some(
         &mut self,
         shard: usize,
@@ -227,7 +231,6 @@ impl<C: Source> Queue<C> {
         }
     }
 
-    /// Takes points out of a batch that is not being narrowed.
     fn take_from_batch(&mut self, shard: usize, mut is_taken: impl FnMut(&C, u32) -> bool) -> Vec<Ref> {
         let attempt = self.shards.get_mut(shard).and_then(|shard| shard.attempt.as_mut());
         let Some(attempt) = attempt.filter(|attempt| attempt.narrow.is_none()) else { return Vec::new() };

@@ -1,68 +1,65 @@
-//! What a queue is told, and what it tells.
+//! The settings of a queue, the chunks it reads, and the requests it returns.
 
 #[cfg(doc)]
 use super::{EARLY_INTERVAL, LINGER, Queue};
 use std::time::Duration;
 use wal::Position;
 
-/// What the queue needs to know of a chunk.
+/// A chunk of the log, as the queue sees it.
 pub trait Source {
-    /// The position before this point.
+    /// The position in front of this point.
     fn position(&self, point: u32) -> Position;
-    /// Hash of the point's series by its outgoing labels, see [`crate::lanes`].
+    /// Hash of the point's outgoing labels, see [`crate::lanes`].
     fn series(&self, point: u32) -> u64;
-    /// The point's time in milliseconds.
+    /// In milliseconds.
     fn timestamp(&self, point: u32) -> i64;
-    /// When it arrived, by the monotonic clock.
+    /// When the chunk arrived, by the monotonic clock.
     fn arrived(&self) -> Duration;
-    /// Whether no client waits for it, so that no request is sent early because of it.
+    /// True if no client waits for the chunk. Such a chunk is not sent early.
     fn can_wait(&self) -> bool;
-    /// Whether it is cheaper to send all of it in one request.
+    /// True if one request with the whole chunk is cheaper to make than several.
     fn keeps_together(&self) -> bool;
-    /// Bytes of memory it keeps.
+    /// Bytes of memory that the chunk keeps.
     fn bytes(&self) -> usize;
 }
 
-/// Settings of a queue.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
-    /// Shards to begin with.
+    /// Number of shards at the start.
     pub min_shards: usize,
-    /// Most shards.
     pub max_shards: usize,
-    /// References per shard; all shards together share them.
+    /// References per shard. All shards share the sum.
     pub capacity: usize,
-    /// Points per request.
+    /// Most points in a request.
     pub max_points: usize,
-    /// How long a point waits at most for a batch to fill up: so long after the shard's last request, or [`LINGER`]
-    /// if that was long ago.
+    /// How long a point waits at most for a batch to fill up. The time counts from the shard's last request,
+    /// or is [`LINGER`] if that was long ago.
     pub deadline: Duration,
-    /// Whether what waits is sent before the deadline while the destination is idle and answers fast: see
+    /// Whether batches are sent before the deadline while the destination is idle and answers fast, see
     /// [`EARLY_INTERVAL`].
     pub early: bool,
     /// First pause after a failed request.
     pub min_backoff: Duration,
     /// Longest pause after a failed request.
     pub max_backoff: Duration,
-    /// Bytes of chunks held.
+    /// Most bytes of chunks.
     pub memory: usize,
-    /// Whether batches are narrowed.
     pub narrow: bool,
-    /// Whether what keeps failing while other data is delivered is parked.
+    /// Whether points that keep failing while other data is delivered are parked.
     pub park: bool,
-    /// Whether what it sends was parked, and so has failed while other data was delivered.
+    /// Whether the points of this queue were parked before, and so have failed while other data was
+    /// delivered.
     pub was_parked: bool,
 }
 
-/// A request to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Request {
-    /// The shard, to be given back with the answer.
+    /// The shard, to be passed to [`Queue::answer`].
     pub shard: usize,
-    /// Failed tries before this one.
+    /// Number of failed tries before this one.
     pub tries: u32,
-    /// Whether it, or a larger request with its points, was sent before.
+    /// Whether this request, or a larger one with its points, was sent before.
     pub sent_before: bool,
-    /// Whether it is a whole batch, so that [`Queue::trim`] may be used.
+    /// Whether the request is a whole batch, so that [`Queue::trim`] may be used.
     pub whole: bool,
 }

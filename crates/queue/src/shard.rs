@@ -5,33 +5,35 @@ use crate::chunks::Ref;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// A shard. Each of its lanes is delivered up to the shard's oldest reference.
+/// Each lane of a shard is delivered up to the shard's oldest reference.
 #[derive(Debug, Default)]
 pub(crate) struct Shard {
-    /// How many lanes it has.
+    /// Number of lanes.
     pub(crate) lanes: usize,
-    /// Some of its lanes belong to another shard, and move there when there is no attempt.
+    /// Some of the lanes belong to another shard. They move there when the shard has no attempt.
     pub(crate) has_misplaced_lanes: bool,
-    /// What waits, in the log's order.
+    /// The waiting points, in the log's order.
     pub(crate) waiting: VecDeque<Ref>,
-    /// What is being sent.
+    /// The batch that is being sent.
     pub(crate) attempt: Option<Attempt>,
-    /// The last point that was in the present batch when it was made: what is before it may have been sent.
+    /// The last point of the present batch when it was made. Points before it may have been sent.
     pub(crate) drawn_to: Option<Ref>,
-    /// Nothing is sent before this time. It outlives the attempt, because the receiver may have asked for the pause.
+    /// The shard sends nothing before this time. It outlives the attempt, because the receiver may have asked
+    /// for the pause.
     pub(crate) not_before: Duration,
-    /// When the request under way, or the last one, was sent.
+    /// When the present or last request was sent.
     pub(crate) sent_at: Duration,
-    /// When the first arrived of what waits and should not wait for long.
+    /// When the first waiting point arrived that should be sent early.
     pub(crate) urgent_since: Option<Duration>,
-    /// Most points of a batch; lowered by refusals and 413, raised again by success.
+    /// Most points of a batch. Refusals and 413 lower it, successes raise it again.
     pub(crate) limit: usize,
-    /// How many single points have been too large since something was accepted.
+    /// Number of single points that were too large since the last success.
     pub(crate) too_large: u32,
 }
 
 impl Shard {
-    /// The references of which all others are younger: at most two.
+    /// Returns the first unsettled point of the batch and the first waiting point. One of the two is the
+    /// shard's oldest.
     pub(crate) fn oldest(&self) -> impl Iterator<Item = Ref> + '_ {
         let in_batch = self.attempt.as_ref().and_then(|attempt| attempt.unsettled().next());
         in_batch.into_iter().chain(self.waiting.front().copied())

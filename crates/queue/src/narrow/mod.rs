@@ -1,77 +1,75 @@
-//! Narrowing: finding the samples of a batch that it was refused for, or that a receiver fails on.
+//! Narrowing: finds the samples of a batch because of which the receiver refuses it or fails.
 //!
-//! A receiver that answers 400 without saying how much it wrote has refused "something in there". Only smaller
-//! requests tell what. This is the pure search: it names the points of the next request and is told whether they
-//! were accepted.
+//! An answer 400 that does not say how much was written does not tell which samples were refused. Smaller
+//! requests do. This module is the pure search: it returns the points of the next request and takes the
+//! answer to it.
 //!
 //! Rules:
-//! - **Order.** A point is sent only when all earlier points of its series are settled, or in the same request. So
-//!   single points are always the oldest open point of their series, and halves go left to right.
-//! - **Cheap if everything is bad.** First up to [`PROBES`] single points are tried. If none of them is accepted,
-//!   every point that is not newer than the newest of them is presumed to be bad, too ([`Known::Presumed`]): a
-//!   receiver that refuses everything (too old, already written, wrong tenant) refuses by time or altogether. Newer
-//!   points are tried.
-//! - **Bounded.** At most `2·log2(n) + 16` requests a batch. The points that are open then go back to the queue and
-//!   come again in smaller batches, in their order.
-//! - **Nothing is given up to isolate.** With [`Goal::Isolate`], a point that fails alone is held, and so is what
-//!   follows in its series. Both stay in the queue. Only a failure after the first success or refusal counts, because
-//!   before it the destination may have been away. If all probes fail, everything is held.
+//! - **Order.** A point is sent only when all earlier points of its series are settled or in the same
+//!   request. So single points are always the oldest open point of their series, and halves are sent left to
+//!   right.
+//! - **Cheap if all points are bad.** First, up to [`PROBES`] single points are sent. If none of them is
+//!   accepted, all points that are not newer than the newest of them are presumed to be bad, too
+//!   ([`Known::Presumed`]). A receiver that refuses everything (too old, already written, wrong tenant)
+//!   refuses by time or altogether. Newer points are sent.
+//! - **Bounded.** A batch costs at most `2·log2(n) + 16` requests. The points that are open after that go
+//!   back to the queue and are sent in smaller batches, in their order.
+//! - **Isolating settles no failing point.** With [`Goal::Isolate`], a point that fails alone is held, and so
+//!   are the later points of its series. All of them stay in the queue. Only a failure after the first
+//!   success or refusal counts, because before it the destination may have been away. If all probes fail, all
+//!   points are held.
 
-/// Single points that are tried first.
+/// Number of single points that are sent first.
 pub const PROBES: usize = 8;
-/// Requests a batch may cost beyond `2·log2(n)`.
+/// Requests that a batch may cost beyond `2·log2(n)`.
 const REQUESTS_SLACK: u32 = 16;
 
-/// What the search needs to know of a point.
+/// A point as the search sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Candidate {
-    /// Hash of its series. Two series with one hash are taken for one, which is safe.
+    /// Hash of the point's series. Two series with the same hash are treated as one, which is safe.
     pub series: u64,
-    /// Its time in milliseconds.
+    /// In milliseconds.
     pub timestamp: i64,
 }
 
-/// What a batch is narrowed for.
+/// Why a batch is narrowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Goal {
-    /// It was refused. What is refused alone is settled as refused.
+    /// The batch was refused. Points that are refused alone are settled as refused.
     Refuse,
-    /// It keeps failing. What fails alone is held, so that the rest is delivered.
+    /// The batch keeps failing. Points that fail alone are held, so that the others are delivered.
     Isolate,
-    /// It kept failing for so long that what fails alone is settled as parked.
+    /// The batch has failed for so long that points that fail alone are settled as parked.
     Park,
 }
 
-/// What became of a request.
+/// The result of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
-    /// All of it was accepted.
     Accepted,
-    /// Something in it was refused.
+    /// At least one point was refused.
     Refused,
-    /// It failed.
     Failed,
-    /// It was not sent, because its points can't be carried by the protocol. They are settled.
+    /// The request was not sent, because the protocol can't carry its points. They are settled.
     Unsent,
 }
 
-/// What is known of a point.
+/// The search's result for a point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Known {
-    /// Nothing yet.
+    /// Nothing is known yet.
     Open,
-    /// It was accepted.
     Accepted,
-    /// It was refused, alone in its request; or it failed, and is to be parked.
+    /// The point was refused alone in its request; or it failed alone and is to be parked.
     Culprit,
-    /// It was not sent alone, and is presumed to be bad because all probes were.
+    /// The point was not sent alone, and is presumed to be bad because all probes were.
     Presumed,
-    /// It failed alone, or an older point of its series did: it is still to be delivered.
+    /// The point, or an older point of its series, failed alone. It is still to be delivered.
     Held,
 }
 
 impl Known {
-    /// Whether nothing is to be done for the point any more.
     pub fn is_settled(self) -> bool {
         !matches!(self, Known::Open | Known::Held)
     }
@@ -81,9 +79,9 @@ impl Known {
 struct Part {
     start: usize,
     end: usize,
-    /// Something in it is bad, so that the whole of it need not be tried.
+    /// The range has a bad point, so it is split without being sent as a whole.
     bad: bool,
-    /// The part below it on the stack is the other half of a refused one.
+    /// The range below this one on the stack is the right half of the same refused range.
     is_left_half: bool,
 }
 
@@ -92,7 +90,8 @@ enum Phase {
     Probing {
         sent: usize,
     },
-    /// `open` are the points that were open when halving began, `stack` has ranges of it, next one last.
+    /// `open` has the points that were open when halving began. `stack` has ranges of `open`, the next one
+    /// last.
     Halving {
         open: Vec<u32>,
         stack: Vec<Part>,
@@ -110,14 +109,14 @@ pub struct Narrow {
     request: Vec<u32>,
     requests_left: u32,
     probed: Vec<u64>,
-    /// The newest time of a culprit.
+    /// The newest timestamp of a culprit.
     newest_bad: i64,
     /// A request was accepted or refused, so the destination is not away.
     has_answer: bool,
 }
 
 impl Narrow {
-    /// Begins with a batch whose points are in the log's order.
+    /// Begins a search. The points are in the log's order.
     pub fn new(points: Vec<Candidate>, goal: Goal) -> Self {
         let count = points.len();
         let log2 = usize::BITS - count.max(1).leading_zeros();
@@ -136,32 +135,32 @@ impl Narrow {
         narrow
     }
 
-    /// The points to send next, as increasing indices into the batch; empty when it is through.
+    /// Returns the points to send next, as increasing indices into the batch. It is empty when the search has
+    /// ended.
     pub fn request(&self) -> &[u32] {
         &self.request
     }
 
-    /// The batch.
+    /// Returns all points of the batch.
     pub fn points(&self) -> &[Candidate] {
         &self.points
     }
 
-    /// See the type.
     pub fn goal(&self) -> Goal {
         self.goal
     }
 
-    /// Whether a request was accepted or refused.
+    /// Returns true if a request was accepted or refused.
     pub fn has_answer(&self) -> bool {
         self.has_answer
     }
 
-    /// What is known of each point. Open points are left when the requests are used up.
+    /// Returns the result for each point. Points stay open when the requests are used up.
     pub fn known(&self) -> &[Known] {
         &self.known
     }
 
-    /// Of each point whether it is still to be settled.
+    /// Returns for each point whether it is still to be settled.
     pub fn unsettled(&self) -> impl Iterator<Item = bool> + '_ {
         self.known.iter().map(|known| !known.is_settled())
     }
@@ -185,8 +184,8 @@ impl Narrow {
             Phase::Probing { sent } => {
                 let sent = *sent;
                 if accepted {
-                    // A batch that was refused although this point is good has something bad in the rest. One that
-                    // failed may be accepted by now.
+                    // If a batch was refused although this point is good, the rest has a bad point. A batch
+                    // that failed may be accepted by now.
                     self.begin_halving(self.goal == Goal::Refuse && sent == 1);
                 } else if sent == PROBES || !self.known.contains(&Known::Open) {
                     match self.goal {
@@ -230,7 +229,7 @@ impl Narrow {
         }
     }
 
-    /// The destination answers: what failed before may have failed because it was away.
+    /// The destination answers. Points that failed before may have failed because it was away.
     fn release_held(&mut self) {
         self.known.iter_mut().filter(|known| **known == Known::Held).for_each(|known| *known = Known::Open);
     }
@@ -257,7 +256,7 @@ impl Narrow {
         self.phase = Phase::Halving { open, stack: vec![whole], current: whole };
     }
 
-    /// Finds the next request.
+    /// Chooses the next request.
     fn advance(&mut self) {
         if self.requests_left == 0 {
             return;
@@ -279,7 +278,7 @@ impl Narrow {
                     }
                     *current = part;
                     let part = open.get(part.start..part.end).unwrap_or_default();
-                    // Some may be held by now because of an older point of their series.
+                    // Points may have been held since because of an older point of their series.
                     let is_open = |index: &&u32| self.known.get(**index as usize) == Some(&Known::Open);
                     self.request.extend(part.iter().filter(is_open));
                     if !self.request.is_empty() {
@@ -296,8 +295,8 @@ impl Narrow {
         }
     }
 
-    /// The oldest open point of a series: by turns the one with the newest time and one from across the batch, of
-    /// series that were not probed yet as long as there are any.
+    /// Chooses the oldest open point of a series: alternately the one with the newest timestamp and one from
+    /// across the batch. Series that were not probed yet come first.
     fn pick_probe(&self, number: usize) -> Option<u32> {
         let mut seen = std::collections::HashSet::new();
         let mut heads: Vec<(u32, Candidate)> = Vec::new();

@@ -1,10 +1,10 @@
-//! The search alone.
+//! Tests of the search alone.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helper functions of tests")]
 
 use super::*;
 use proptest::prelude::*;
 
-/// Runs the search against a receiver that accepts no request with a bad point. Checks the order, and returns the
+/// Runs the search against a receiver that accepts no request with a bad point. Checks the order. Returns the
 /// number of requests.
 fn run(points: &[Candidate], bad: &[bool], goal: Goal) -> (Narrow, u32) {
     let mut narrow = Narrow::new(points.to_vec(), goal);
@@ -43,7 +43,7 @@ fn limit(points: usize) -> u32 {
 }
 
 #[test]
-fn one_bad_sample_of_two_thousand_costs_that_sample() {
+fn one_bad_sample_of_two_thousand_refuses_only_that_sample() {
     let points: Vec<_> = (0..2000).map(|i| Candidate { series: i, timestamp: 7 }).collect();
     for at in [0, 1, 999, 1000, 1500, 1999] {
         let bad: Vec<_> = (0..2000).map(|i| i == at).collect();
@@ -57,7 +57,7 @@ fn one_bad_sample_of_two_thousand_costs_that_sample() {
 }
 
 #[test]
-fn a_wholly_refused_batch_costs_eight_requests() {
+fn wholly_refused_batch_costs_eight_requests() {
     let points: Vec<_> = (0..2000).map(|i| Candidate { series: i, timestamp: 7 }).collect();
     let (narrow, requests) = run(&points, &[true; 2000], Goal::Refuse);
     assert_eq!(requests, 8);
@@ -65,7 +65,7 @@ fn a_wholly_refused_batch_costs_eight_requests() {
 }
 
 #[test]
-fn isolating_holds_the_culprit_and_what_follows_in_its_series() {
+fn isolating_holds_the_culprit_and_later_points_of_its_series() {
     let points: Vec<_> = (0..2000).map(|i| Candidate { series: i % 100, timestamp: i as i64 }).collect();
     let bad: Vec<_> = (0..2000).map(|i| i == 717).collect();
     let (narrow, requests) = run(&points, &bad, Goal::Isolate);
@@ -82,7 +82,7 @@ fn isolating_holds_the_culprit_and_what_follows_in_its_series() {
 
 #[test]
 fn points_newer_than_all_culprits_are_not_presumed_bad() {
-    // Ten slices of time of 100 series; the first five are already there and refused.
+    // Ten time steps of 100 series. The receiver refuses the first five, which it has already.
     let points: Vec<_> =
         (0..1000).map(|i| Candidate { series: i % 100, timestamp: i as i64 / 100 }).collect();
     let bad: Vec<_> = points.iter().map(|point| point.timestamp < 5).collect();
@@ -94,7 +94,7 @@ fn points_newer_than_all_culprits_are_not_presumed_bad() {
 
 proptest! {
     #[test]
-    fn no_good_point_is_lost_nothing_is_out_of_order_and_requests_are_bounded(
+    fn random_batches_lose_no_good_point_keep_order_and_bound_requests(
         points in prop::collection::vec((0u64..40, 0i64..20, prop::bool::weighted(0.1)), 1..300)) {
         let mut last = std::collections::HashMap::new();
         let candidates: Vec<_> = points.iter().map(|(series, step, _)| {
@@ -114,11 +114,11 @@ proptest! {
                 Known::Held => prop_assert!(false, "nothing is held for a refusal"),
             }
         }
-        // Presuming takes eight refused probes.
+        // Points are presumed bad only after eight refused probes.
         let refused = narrow.known().iter().filter(|known| **known == Known::Culprit).count();
         let presumed = narrow.known().iter().filter(|known| **known == Known::Presumed).count();
         prop_assert!(presumed == 0 || refused >= PROBES);
-        // Something always becomes known, so that what is left gets smaller.
+        // Each search settles or holds at least one point, so that the open rest gets smaller.
         prop_assert!(narrow.known().iter().any(|known| *known != Known::Open));
 
         let (narrow, requests) = run(&candidates, &bad, Goal::Isolate);

@@ -1,9 +1,9 @@
-//! 401, 403 and 404: of everything, of one series, and beside other answers.
+//! 401, 403 and 404: for everything, for one series, and mixed with other answers.
 
 use super::*;
 use crate::health::Health;
 
-/// Denies access so many times.
+/// Denies access this many times.
 fn deny(queue: &mut Tested, now: &mut Duration, times: usize) {
     for _ in 0..times {
         *now = (*now).max(queue.next_wakeup().unwrap());
@@ -39,7 +39,7 @@ fn a_pause_is_kept_while_access_is_denied() {
 }
 
 #[test]
-fn credentials_that_work_for_a_moment_now_and_then_cost_no_sample() {
+fn credentials_that_work_only_now_and_then_refuse_no_sample() {
     let mut queue = started(2);
     push(&mut queue, chunk(0, 0..40));
     let mut now = Duration::from_secs(1);
@@ -61,14 +61,14 @@ fn credentials_that_work_for_a_moment_now_and_then_cost_no_sample() {
                 refused += answer(&mut queue, request, Verdict::Denied, now).len();
             }
         }
-        // Of each shard a point that has failed beside a quarter of an hour of successes may be parked for each further
-        // success.
+        // Each further success may park one point per shard that has failed during a quarter of an hour of
+        // successes.
         assert!(refused <= if moment > 0 { 2 } else { 0 }, "{refused} parked at moment {moment}");
     }
 }
 
 #[test]
-fn a_parked_sample_that_is_denied_stops_nothing_else() {
+fn denied_parked_sample_delays_nothing_else() {
     for (was_parked, others_succeed, closes) in
         [(true, true, false), (true, false, false), (false, true, true), (false, false, true)]
     {
@@ -107,17 +107,17 @@ fn a_refusal_proves_access() {
     assert!(requests <= 150, "{requests} requests for 1000 points that are refused wholesale");
 }
 
-/// What became of points, and when.
+/// Points that were refused or delivered, and when.
 #[derive(Default)]
 struct Ran {
-    /// By series.
+    /// With their series.
     refused: Vec<(u64, Duration)>,
-    /// By time.
+    /// With their timestamps.
     delivered: Vec<(i64, Duration)>,
     requests: usize,
 }
 
-/// Answers each request, which takes ten milliseconds, and comes back twice a second.
+/// Answers each request after ten milliseconds, and looks for requests twice a second.
 fn run(
     queue: &mut Tested,
     until: Duration,
@@ -147,9 +147,9 @@ fn run(
     ran
 }
 
-/// Other series are accepted all the time, and one never is.
+/// All series but one are accepted.
 #[test]
-fn a_series_that_is_always_denied_is_parked_and_delays_its_own_shard_only() {
+fn always_denied_series_is_parked_and_delays_only_its_shard() {
     let mut queue = started(4);
     let mut number = 0;
     let more = |queue: &mut Tested, now: Duration| {
@@ -165,7 +165,7 @@ fn a_series_that_is_always_denied_is_parked_and_delays_its_own_shard_only() {
 }
 
 #[test]
-fn with_one_shard_the_rest_goes_on_wherever_the_denied_points_are() {
+fn one_shard_delivers_the_rest_wherever_the_denied_points_are() {
     for bad in [&[0][..], &[17], &[17, 18], &[39]] {
         let mut queue = started(1);
         for number in 0..50 {
@@ -180,7 +180,7 @@ fn with_one_shard_the_rest_goes_on_wherever_the_denied_points_are() {
 }
 
 #[test]
-fn others_do_not_wait_while_a_denied_batch_is_narrowed() {
+fn narrowing_a_denied_batch_delays_no_other_series() {
     let mut queue = started(4);
     let mut number = 0;
     let more = |queue: &mut Tested, now: Duration| {
@@ -193,13 +193,13 @@ fn others_do_not_wait_while_a_denied_batch_is_narrowed() {
         run(&mut queue, Duration::from_secs(1500), more, |series| series % 4 == 1);
     assert!(refused.is_empty() || refused.iter().all(|(series, _)| series % 4 == 1));
     let mut late = delivered.iter().filter(|(number, at)| at.as_secs() > *number as u64 * 5 + 6);
-    // Nothing was known of others when the first was denied.
+    // When the first request was denied, no other request had been accepted yet.
     let later = late.find(|(_, at)| *at >= DENIED_INTERVAL + Duration::from_secs(2));
     assert_eq!(later, None, "others waited");
 }
 
 #[test]
-fn when_nothing_is_accepted_any_more_a_probe_costs_no_sample() {
+fn probe_refuses_no_sample_when_nothing_is_accepted() {
     let mut queue = started(1);
     push(&mut queue, chunk(0, 0..100));
     let mut next = Duration::ZERO;
@@ -214,7 +214,7 @@ fn when_nothing_is_accepted_any_more_a_probe_costs_no_sample() {
 }
 
 #[test]
-fn a_denial_shortens_no_pause_and_a_refusal_ends_it() {
+fn denial_keeps_the_pause_and_refusal_ends_it() {
     let pause = Duration::from_secs(300);
     let wait = Verdict::Failed { reached: Reached::Receiver, retry_after: Some(pause) };
     let mut queue = started(3);
@@ -226,7 +226,7 @@ fn a_denial_shortens_no_pause_and_a_refusal_ends_it() {
     }
     assert_eq!(queue.next_wakeup(), Some(now + pause));
     now += Duration::from_secs(5);
-    // The credentials are others now.
+    // The credentials have changed.
     queue.probe_now(now);
     let request = queue.poll(now).unwrap();
     assert_eq!(sent(&queue, request).len(), 1);

@@ -7,15 +7,14 @@ use std::time::Duration;
 const DEADLINE: Duration = Duration::from_secs(1);
 const STEP: Duration = Duration::from_millis(5);
 
-/// A value every 50 ms for a minute.
+/// A stream with a value every 50 ms for a minute.
 struct Stream {
     early: bool,
     can_wait: bool,
-    /// How long the destination takes to answer.
     answers_after: Duration,
 }
 
-/// What came of it: the requests in that minute, and the longest time from a value's arrival to its request.
+/// The requests in that minute, and the longest time between a value's arrival and its request.
 struct Seen {
     requests: usize,
     longest: Duration,
@@ -56,14 +55,14 @@ impl Stream {
 const STEADY: Stream = Stream { early: true, can_wait: false, answers_after: Duration::from_millis(10) };
 
 #[test]
-fn a_value_in_a_steady_stream_waits_no_longer_than_the_shortest_interval() {
+fn value_in_a_steady_stream_waits_at_most_the_shortest_interval() {
     let seen = STEADY.run();
     assert!(seen.longest <= EARLY_INTERVAL.max(LINGER) + STEP, "{:?}", seen.longest);
     assert!((250..=301).contains(&seen.requests), "{} requests in a minute", seen.requests);
 }
 
 #[test]
-fn without_early_requests_there_is_one_a_deadline() {
+fn without_early_one_request_per_deadline() {
     for (why, stream) in [
         ("the user has set the deadline", Stream { early: false, ..STEADY }),
         ("nobody waits for it", Stream { can_wait: true, ..STEADY }),

@@ -3,12 +3,12 @@
 use super::*;
 
 #[test]
-fn an_outage_that_begins_beside_a_success_parks_nothing() {
+fn outage_that_begins_during_a_success_parks_nothing() {
     let mut queue = started(2);
     push(&mut queue, chunk(0, 0..20));
     let mut now = Duration::from_secs(1);
     let (a, b) = (queue.poll(now).unwrap(), queue.poll(now).unwrap());
-    // Both were under way; the one is taken a moment after the other has failed.
+    // Both requests were under way. One is accepted a moment after the other has failed.
     answer(&mut queue, a, RETRY, now);
     answer(&mut queue, b, Verdict::Delivered, now + Duration::from_millis(1));
     push(&mut queue, chunk(1, 0..20));
@@ -21,7 +21,7 @@ fn an_outage_that_begins_beside_a_success_parks_nothing() {
         }
     }
     assert!(probes > 100, "a single point is enough to ask");
-    // It comes back: after one probe everything goes out whole.
+    // The destination is back: after one probe all points are sent in whole batches.
     now += Duration::from_secs(5);
     let (mut delivered, mut requests) = (0, 0);
     while queue.pending() > 0 {
@@ -36,7 +36,7 @@ fn an_outage_that_begins_beside_a_success_parks_nothing() {
 }
 
 #[test]
-fn credentials_that_expire_beside_a_success_refuse_nothing() {
+fn credentials_that_expire_during_a_success_refuse_nothing() {
     let mut queue = started(2);
     push(&mut queue, chunk(0, 0..20));
     let mut now = Duration::from_secs(1);
@@ -52,8 +52,8 @@ fn credentials_that_expire_beside_a_success_refuse_nothing() {
     }
 }
 
-/// Answers by whether a bad series is in the request until nothing is pending, with a chunk pushed each
-/// second while there is time. Gives the parked points, when each was, and how many were delivered.
+/// Fails requests with a bad series until nothing is pending, and pushes a chunk each second while there is
+/// time. Returns the parked points with their times, and how many points were delivered.
 fn run_with_bad(queue: &mut Tested, bad: impl Fn(u64) -> bool) -> (Vec<(u64, Duration)>, usize) {
     let (mut now, mut number, mut delivered) = (Duration::ZERO, 1, 0);
     let mut parked = Vec::new();
@@ -79,7 +79,7 @@ fn run_with_bad(queue: &mut Tested, bad: impl Fn(u64) -> bool) -> (Vec<(u64, Dur
 }
 
 #[test]
-fn only_the_sample_that_fails_is_parked_and_the_rest_is_delivered() {
+fn only_the_failing_sample_is_parked() {
     let mut queue = started(4);
     push(&mut queue, chunk(0, 0..64));
     let (parked, delivered) = run_with_bad(&mut queue, |series| series == 17);
@@ -88,7 +88,7 @@ fn only_the_sample_that_fails_is_parked_and_the_rest_is_delivered() {
 }
 
 #[test]
-fn many_series_that_fail_are_all_parked() {
+fn all_failing_series_are_parked() {
     let mut queue = started(4);
     push(&mut queue, chunk(0, 0..64));
     let (parked, _) = run_with_bad(&mut queue, |series| series % 2 == 1);
@@ -113,7 +113,7 @@ fn without_narrowing_the_whole_batch_is_parked() {
 }
 
 #[test]
-fn points_that_expire_are_dropped_and_the_rest_is_sent() {
+fn expired_points_are_dropped_and_the_rest_is_sent() {
     let mut queue = started(1);
     push(&mut queue, chunk(0, 0..10));
     push(&mut queue, chunk(1, 0..10));
@@ -132,9 +132,9 @@ fn points_that_expire_are_dropped_and_the_rest_is_sent() {
     assert!(queue.positions().iter().all(|position| *position == queue.head()));
 }
 
-/// One of two points can't be sent at all, the other meets an outage.
+/// One of two points can't be sent at all, and the other one is sent during an outage.
 #[test]
-fn a_probe_that_was_not_sent_parks_nothing() {
+fn unsent_probe_parks_nothing() {
     let mut queue = started(1);
     push(&mut queue, chunk(0, 0..2));
     let (mut now, mut unsent) = (Duration::from_secs(1), 0);
@@ -151,9 +151,9 @@ fn a_probe_that_was_not_sent_parks_nothing() {
     assert_eq!((unsent, queue.pending()), (1, 1));
 }
 
-/// With one shard the only batch may be of what fails alone.
+/// With one shard, the only batch may consist of points that fail alone.
 #[test]
-fn others_go_on_with_one_shard_when_a_whole_batch_fails() {
+fn one_shard_delivers_others_when_a_whole_batch_fails() {
     let mut queue = started(1);
     let mut now = Duration::from_secs(1);
     let hurts = |points: &[(u64, i64)]| points.iter().any(|(series, _)| *series == 17).then_some(RETRY);
@@ -166,7 +166,8 @@ fn others_go_on_with_one_shard_when_a_whole_batch_fails() {
     assert_eq!(queue.pending(), 300, "all of the one series, and nothing else");
 }
 
-/// A receiver that takes one request in five minutes is overloaded: that says nothing of what it does not take.
+/// A receiver that accepts one request in five minutes is overloaded. Its failures say nothing about the
+/// data.
 #[test]
 fn rare_successes_park_nothing_within_an_hour() {
     let mut queue = started(4);
@@ -185,9 +186,9 @@ fn rare_successes_park_nothing_within_an_hour() {
     }
 }
 
-/// A receiver fails over each request with a sample of one series for ten minutes, and then takes it.
+/// A receiver fails on each request with a sample of one series for ten minutes, and then accepts it.
 #[test]
-fn the_rest_goes_on_soon_while_one_series_fails() {
+fn one_failing_series_delays_the_others_only_briefly() {
     const BAD: u64 = 17;
     let recovers = Duration::from_secs(10 * 60);
     for shards in [1, 4] {
@@ -216,7 +217,7 @@ fn the_rest_goes_on_soon_while_one_series_fails() {
                         "series {series}, in order"
                     );
                     if series != BAD {
-                        // Its second is its time, too.
+                        // The timestamp is the second in which the point was pushed.
                         longest = longest.max(now.saturating_sub(Duration::from_secs(time as u64)));
                     }
                 });
@@ -233,7 +234,7 @@ fn the_rest_goes_on_soon_while_one_series_fails() {
     }
 }
 
-/// Answers `outcome` to what `hurts`, and delivers the rest, each second for so long.
+/// Answers `outcome` to requests for which `hurts` is true, and accepts the others, each second for so long.
 fn work(
     queue: &mut Tested,
     now: &mut Duration,
@@ -258,7 +259,7 @@ fn work(
 fn failures_of_a_delivered_batch_do_not_count_for_the_next() {
     let mut queue = started(2);
     let mut now = Duration::from_secs(1);
-    // Batches of many fail for a while, and their parts don't.
+    // Large batches fail for a while, and their parts don't.
     push(&mut queue, chunk(0, (0..40).filter(|series| series % 2 == 0)));
     for number in 1..60 {
         push(&mut queue, chunk(number, [1]));
@@ -297,7 +298,7 @@ fn an_outage_after_isolation_parks_nothing() {
 }
 
 #[test]
-fn a_pause_is_kept_when_narrowing_ends() {
+fn pause_is_kept_when_narrowing_ends() {
     const PAUSE: Duration = Duration::from_secs(20);
     let mut queue = started(2);
     let mut now = Duration::from_secs(1);
@@ -317,8 +318,8 @@ fn a_pause_is_kept_when_narrowing_ends() {
     assert!(asked.is_some());
 }
 
-/// Some series fail for a long time, with pauses between its tries, and at some time everything does. Gives how many
-/// points were put aside since, and the most requests of one moment.
+/// Some series fail for a long time, with pauses between their tries, and from `begins` on all requests fail.
+/// Returns how many points were parked since then, and the most requests of one moment.
 fn outage_after(begins: Duration, pause: Duration, shards: usize, bad: fn(u64) -> bool) -> (usize, usize) {
     let mut queue = started(shards);
     let mut now = Duration::from_secs(1);
@@ -347,7 +348,7 @@ fn outage_after(begins: Duration, pause: Duration, shards: usize, bad: fn(u64) -
 }
 
 #[test]
-fn an_outage_during_parking_costs_no_more_than_one_search() {
+fn outage_during_parking_costs_at_most_one_search() {
     let one: fn(u64) -> bool = |series| series == 17;
     let many: fn(u64) -> bool = |series| series % 2 == 1 && series < 150;
     for (shards, bad) in [(1, one), (4, one), (2, many)] {
@@ -363,8 +364,9 @@ fn an_outage_during_parking_costs_no_more_than_one_search() {
     }
 }
 
-/// A queue that fails for more than half a minute on its odd series, while other queues succeed. Ends as soon as some of
-/// a batch that is narrowed was accepted, and some fails alone. Gives the time, and the request that follows.
+/// Runs a queue that fails for more than half a minute on its odd series, while other queues succeed. Ends as
+/// soon as points of a narrowed batch were accepted and another one failed alone. Returns the time and the
+/// next request.
 fn narrowing_with_answers(queue: &mut Queue<Points>, health: &mut Health) -> (Duration, Request) {
     let mut now = Duration::from_secs(1);
     let (mut has_accepted, mut has_failed) = (false, false);
@@ -390,7 +392,7 @@ fn queue_with_bad_half() -> (Queue<Points>, Health) {
     let settings = Settings { max_shards: 1, max_points: 200, capacity: 100_000, ..settings() };
     let mut queue = Queue::new(settings, &[]);
     queue.set_flushing(true);
-    // The odd series, which are bad, are older.
+    // The odd series, which are bad, have the older points.
     for (number, first) in [(0, 1), (1, 0)] {
         let points = chunk(number, (first..200).step_by(2));
         let count = points.points.len() as u32;
@@ -400,7 +402,7 @@ fn queue_with_bad_half() -> (Queue<Points>, Health) {
 }
 
 #[test]
-fn the_rest_of_a_batch_does_not_fail_once_what_failed_has_expired() {
+fn batch_is_not_failing_once_its_failed_points_expired() {
     let (mut queue, mut health) = queue_with_bad_half();
     let (_, mut request) = narrowing_with_answers(&mut queue, &mut health);
     assert!(queue.failing_since(0).is_some());
@@ -412,7 +414,7 @@ fn the_rest_of_a_batch_does_not_fail_once_what_failed_has_expired() {
 }
 
 #[test]
-fn points_without_a_request_of_their_own_do_not_fail_when_the_requests_are_used_up() {
+fn points_not_tried_alone_do_not_count_as_failing() {
     let (mut queue, mut health) = queue_with_bad_half();
     let (mut now, mut request) = narrowing_with_answers(&mut queue, &mut health);
     while queue.is_narrowing() {
@@ -428,7 +430,7 @@ fn points_without_a_request_of_their_own_do_not_fail_when_the_requests_are_used_
 }
 
 #[test]
-fn a_receiver_to_which_everything_is_too_large_is_not_flooded() {
+fn receiver_to_which_all_is_too_large_is_not_flooded() {
     let mut queue = started(1);
     push(&mut queue, chunk(0, 0..100));
     let (mut now, mut requests, mut refused) = (Duration::from_secs(1), 0, 0);
@@ -444,12 +446,13 @@ fn a_receiver_to_which_everything_is_too_large_is_not_flooded() {
             refused += answer(&mut queue, request, Verdict::TooLarge, now).len();
         }
     }
-    // Six to get to a single sample, then each is refused after a pause that grows to five seconds.
+    // Six requests lead to a single sample. Then each sample is refused after a pause that grows to five
+    // seconds.
     assert!(
         (100..150).contains(&requests) && refused == requests - 6,
         "{requests} requests, {refused} refused"
     );
-    // Once something is accepted, one that is too large costs a short pause only.
+    // Once a request was accepted, one that is too large costs only a short pause.
     let mut next = |queue: &mut Tested, verdict| {
         now = now.max(queue.next_wakeup().unwrap());
         let request = queue.poll(now).unwrap();

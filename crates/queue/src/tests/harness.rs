@@ -1,5 +1,5 @@
-//! A queue with the queues of lanes that were isolated from it, as delivery runs them: all are fed the same chunks, and
-//! an isolated one returns when it is clean and empty.
+//! A queue together with the queues of lanes that were isolated from it, as delivery runs them. All are fed
+//! the same chunks, and the lanes of an isolated queue return when it is clean and empty.
 
 use super::super::*;
 use crate::fate::Fate;
@@ -7,9 +7,9 @@ use crate::lanes::Mask;
 use std::rc::Rc;
 use write_client::verdict::Verdict;
 
-/// Most queues: with more lanes to be isolated they stay where they are.
+/// Most queues. With as many, no more lanes are isolated.
 pub(super) const QUEUES_MAX: usize = 9;
-/// Shards are numbered over all queues.
+/// Shards have one numbering over all queues.
 const SHARDS: usize = 100;
 
 #[derive(Debug, Clone)]
@@ -45,9 +45,8 @@ impl Source for Points {
     }
 }
 
-/// See the module.
 pub(super) struct Tested {
-    /// The first one is the one that the others were isolated from.
+    /// The others were isolated from the first one.
     queues: Vec<Queue<Points>>,
     health: Health,
 }
@@ -61,7 +60,7 @@ impl Tested {
         &mut self.queues[0]
     }
 
-    /// Feeds a chunk; says how many of its points any of the queues accepted.
+    /// Feeds a chunk. Returns how many of its points the queues accepted together.
     pub(super) fn push(&mut self, chunk: &Points) -> usize {
         let count = chunk.points.len() as u32;
         let end = Position { segment: 0, offset: chunk.number + 1, index: 0 };
@@ -174,7 +173,7 @@ impl Tested {
         queue.expire(&mut Request { shard: own, ..request }, is_unwanted, |_, _| {});
     }
 
-    /// A request that was sent at this time succeeded, of another queue.
+    /// A request of a queue outside this test, sent at this time, succeeded.
     pub(super) fn others_pass(&mut self, sent_at: Duration) {
         self.health.sent(sent_at);
         self.health.answered(Verdict::Delivered, sent_at, sent_at);

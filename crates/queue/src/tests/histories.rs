@@ -5,7 +5,6 @@ use ::model::Kinds;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, HashMap};
 
-/// Something that happens.
 #[derive(Debug, Clone)]
 enum Event {
     Push(Vec<u64>),
@@ -46,13 +45,13 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-/// The model beside the queue.
+/// The queue and its model.
 struct World {
     queue: Tested,
     now: Duration,
     log: Vec<Points>,
     settled: BTreeMap<(u64, u32), Fate>,
-    /// Per lane, what was in the last request that was answered as taken, to see disorder.
+    /// Per series, the newest point of a request that was answered as delivered, to detect reordering.
     newest_taken: HashMap<u64, (u64, u32)>,
     under_way: Vec<Request>,
     saved: [Position; LANES],
@@ -76,7 +75,7 @@ impl World {
                 );
             }
         }
-        // Nothing older of the same series may be open outside this request.
+        // Outside this request, no older point of the same series may be open.
         for (chunk, point) in self.queue.points(request.shard) {
             let series = chunk.series(point);
             for older in &self.log[..=chunk.number as usize] {
@@ -130,12 +129,12 @@ impl World {
         );
     }
 
-    /// Killed and started again from the saved positions, with answers lost.
+    /// Simulates a kill and a start from the saved positions. Answers that are under way are lost.
     fn restart(&mut self) {
         self.under_way.clear();
         self.queue = Tested::new(settings(), &self.saved);
         let head = self.queue.head();
-        // What the positions don't cover comes again: forget that it was settled.
+        // Points after the positions are sent again, so the model forgets that they were settled.
         self.settled.retain(|(number, point), _| {
             let chunk = &self.log[*number as usize];
             self.saved[usize::from(lane_of(chunk.series(*point)))] > chunk.position(*point)
@@ -153,7 +152,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
     #[test]
-    fn nothing_is_lost_or_reordered_whatever_happens(events in prop::collection::vec(event(), 1..120)) {
+    fn random_histories_lose_and_reorder_nothing(events in prop::collection::vec(event(), 1..120)) {
         let mut world = World {
             queue: Tested::new(settings(), &[]),
             now: Duration::ZERO,
@@ -185,7 +184,7 @@ proptest! {
             }
             world.check_positions();
         }
-        // In the end the destination takes everything, and everything is settled.
+        // In the end the destination accepts all requests, and all points are settled.
         while !world.under_way.is_empty() {
             world.answer(0, Verdict::Delivered);
         }

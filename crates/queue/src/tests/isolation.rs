@@ -1,4 +1,4 @@
-//! Lanes that get a queue of their own, and return.
+//! Lanes that move to a queue of their own, and return.
 
 use super::*;
 use crate::lanes::{LANES, lane_of};
@@ -7,7 +7,7 @@ fn mask(lanes: &[usize]) -> [bool; LANES] {
     std::array::from_fn(|lane| lanes.contains(&lane))
 }
 
-/// What a queue sends at once, by series and time.
+/// Returns the points that a queue sends at once, with series and timestamp.
 fn drain(queue: &mut Queue<Points>, health: &mut Health, now: Duration) -> Vec<(u64, i64)> {
     let mut sent = Vec::new();
     while let Some(request) = queue.begin_request(now, health) {
@@ -40,7 +40,7 @@ fn split_moves_the_points_of_its_lanes_and_no_others() {
 }
 
 #[test]
-fn what_does_not_fit_is_dropped_and_read_again_from_its_head() {
+fn points_without_room_are_dropped_and_read_again() {
     let (mut queue, mut health, now) =
         (Queue::new(settings(), &[]), Health::default(), Duration::from_secs(1));
     queue.set_flushing(true);
@@ -59,7 +59,7 @@ fn what_does_not_fit_is_dropped_and_read_again_from_its_head() {
 }
 
 #[test]
-fn a_failing_batch_goes_on_where_it_is_isolated() {
+fn failing_batch_continues_in_the_isolated_queue() {
     let (mut queue, mut health) = (Queue::new(settings(), &[]), Health::default());
     queue.set_flushing(true);
     feed(&mut queue, &chunk(0, 0..4));
@@ -82,13 +82,13 @@ fn a_failing_batch_goes_on_where_it_is_isolated() {
 }
 
 #[test]
-fn a_lane_that_returns_goes_on_where_its_queue_was() {
+fn returning_lane_continues_at_its_queues_position() {
     let (mut queue, mut health, now) =
         (Queue::new(settings(), &[]), Health::default(), Duration::from_secs(1));
     queue.set_flushing(true);
     feed(&mut queue, &chunk(0, 0..4));
     let mut part = queue.split(0, &mask(&[2]), usize::MAX, now, |_, _| {});
-    // It is fed further than the other one.
+    // The isolated queue is fed further than the main one.
     let (one, two, three) = (chunk(1, 0..4), chunk(2, 0..4), chunk(3, 0..4));
     [&one, &two].iter().for_each(|chunk| assert_eq!(feed(&mut part, chunk), 1));
     feed(&mut queue, &one);

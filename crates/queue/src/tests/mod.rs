@@ -1,4 +1,4 @@
-//! The queue alone, against a receiver that a test plays.
+//! The queue alone, against a receiver that the test scripts.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helper functions of tests")]
 
 mod denied;
@@ -32,7 +32,7 @@ fn settings() -> Settings {
     }
 }
 
-/// With large batches, which wait for nothing.
+/// Returns a queue with large batches that wait for nothing.
 fn started(shards: usize) -> Tested {
     let mut queue =
         Tested::new(Settings { min_shards: shards, max_points: 100, capacity: 100_000, ..settings() }, &[]);
@@ -81,7 +81,7 @@ fn a_batch_is_sent_when_full_or_when_its_oldest_point_has_waited() {
 }
 
 #[test]
-fn the_first_batch_after_a_pause_waits_only_a_moment() {
+fn first_batch_after_a_pause_waits_only_a_moment() {
     let mut queue = Tested::new(settings(), &[]);
     let at = |seconds: f64| Duration::from_secs_f64(seconds);
     let arrive = |queue: &mut Tested, number, seconds| {
@@ -92,8 +92,8 @@ fn the_first_batch_after_a_pause_waits_only_a_moment() {
     assert_eq!(queue.poll(at(60.0)), None);
     let request = queue.poll(at(60.1)).unwrap();
     answer(&mut queue, request, Verdict::Delivered, at(60.2));
-    // What comes soon after shares one request, a deadline after the last; at the latest a deadline after
-    // it arrived.
+    // Points that arrive soon after share one request. It is sent a deadline after the last request, or at
+    // the latest a deadline after they arrived.
     assert_eq!(arrive(&mut queue, 1, 61.0), at(65.1));
     let request = queue.poll(at(65.1)).unwrap();
     answer(&mut queue, request, Verdict::Delivered, at(65.2));
@@ -120,7 +120,7 @@ fn a_failed_request_is_sent_again_after_growing_pauses() {
 }
 
 #[test]
-fn one_bad_sample_costs_one_sample_and_its_lane_is_isolated_for_a_while() {
+fn one_bad_sample_is_refused_and_its_lane_isolated_for_a_while() {
     let mut queue = Tested::new(Settings { max_points: 64, ..settings() }, &[]);
     queue.set_flushing(true);
     push(&mut queue, chunk(0, 0..64));
@@ -140,7 +140,7 @@ fn one_bad_sample_costs_one_sample_and_its_lane_is_isolated_for_a_while() {
     }
     assert_eq!((delivered, refused), (63, 1));
     assert!(requests <= 1 + 12 + 16, "{requests}");
-    // The next batch goes out in two: the lane of the bad series by itself.
+    // The next batch is sent in two requests: the lane of the bad series has its own.
     push(&mut queue, chunk(1, 0..64));
     let a = queue.poll(now).unwrap();
     let b = queue.poll(now).unwrap();
@@ -172,7 +172,7 @@ fn a_batch_that_is_too_large_is_halved() {
 }
 
 #[test]
-fn a_destination_that_denies_access_is_asked_once_a_minute_and_loses_nothing() {
+fn denied_access_is_probed_once_a_minute_and_loses_nothing() {
     let mut queue = Tested::new(Settings { min_shards: 3, ..settings() }, &[]);
     queue.set_flushing(true);
     push(&mut queue, chunk(0, 0..30));
@@ -202,7 +202,7 @@ fn a_destination_that_denies_access_is_asked_once_a_minute_and_loses_nothing() {
 }
 
 #[test]
-fn data_that_is_denied_while_other_data_is_accepted_delays_only_itself() {
+fn data_denied_while_other_data_is_accepted_delays_only_itself() {
     for culprit in 0..10 {
         let mut queue = Tested::new(settings(), &[]);
         queue.set_flushing(true);
@@ -225,7 +225,7 @@ fn data_that_is_denied_while_other_data_is_accepted_delays_only_itself() {
 }
 
 #[test]
-fn a_sample_that_the_receiver_fails_on_is_parked_after_a_quarter_of_an_hour() {
+fn failing_sample_is_parked_after_a_quarter_of_an_hour() {
     let mut queue = Tested::new(settings(), &[]);
     queue.set_flushing(true);
     push(&mut queue, chunk(0, 0..10));
@@ -254,7 +254,7 @@ fn a_sample_that_the_receiver_fails_on_is_parked_after_a_quarter_of_an_hour() {
 }
 
 #[test]
-fn it_wants_no_more_at_each_of_its_limits() {
+fn wants_no_more_at_each_of_its_limits() {
     let mut queue = Tested::new(Settings { capacity: 5, ..settings() }, &[]);
     push(&mut queue, chunk(0, 0..4));
     assert!(queue.wants_more());
@@ -289,7 +289,7 @@ fn the_oldest_moving_point_is_not_in_a_stuck_shard() {
     assert_eq!(sent(&queue, first), [(0, 5)]);
     answer(&mut queue, first, RETRY, Duration::ZERO);
     answer(&mut queue, second, RETRY, Duration::ZERO);
-    // The destination is away: nothing is stuck.
+    // The destination is away: no shard is stuck.
     assert_eq!(oldest(&queue, 100), Some(0));
     push(&mut queue, chunk(9, [1]));
     queue.others_pass(Duration::from_secs(90));
@@ -298,7 +298,7 @@ fn the_oldest_moving_point_is_not_in_a_stuck_shard() {
     let other = queue.poll(Duration::from_secs(100)).unwrap();
     let passing = if sent(&queue, again)[0].0 == 1 { again } else { other };
     answer(&mut queue, passing, Verdict::Delivered, Duration::from_secs(100));
-    // What it narrows goes on being accepted.
+    // Other parts of the narrowed batch are still accepted.
     while let Some(request) = queue.poll(Duration::from_secs(100)) {
         assert_eq!(sent(&queue, request)[0].0, 1);
         answer(&mut queue, request, Verdict::Delivered, Duration::from_secs(100));
@@ -324,14 +324,14 @@ fn reading_stays_within_a_quarter_of_an_hour_of_the_oldest_unsettled_point() {
     assert_eq!((sent(&queue, first), sent(&queue, second)), (vec![(0, 0)], vec![(1, 15 * 60_000)]));
     answer(&mut queue, second, Verdict::Delivered, now);
     push(&mut queue, at(2, 1, 16));
-    // However quick the one lane is: the other still has a sample of 16 minutes before that to deliver.
+    // However fast the one lane is: the other one still has to deliver a sample that is 16 minutes older.
     assert!(!queue.wants_more());
     let third = queue.poll(now).unwrap();
     answer(&mut queue, third, Verdict::Delivered, now);
     assert!(!queue.wants_more());
     answer(&mut queue, first, Verdict::Delivered, now);
     assert!(queue.wants_more());
-    // What comes late by its own time holds nothing up once it is settled, either.
+    // A sample with a late timestamp holds up nothing either, once it is settled.
     push(&mut queue, at(3, 1, -60));
     let late = queue.poll(now).unwrap();
     answer(&mut queue, late, Verdict::Delivered, now);

@@ -1,4 +1,4 @@
-//! Which refusals are repeats of what an earlier try may have written.
+//! Which refusals are repeats of samples that an earlier try may have written.
 
 use super::*;
 use ::model::Kinds;
@@ -6,8 +6,9 @@ use ::model::Kinds;
 const REPEAT: Verdict = Verdict::Refused { fits_a_repeat: true };
 const NOW: Duration = Duration::from_secs(1);
 
-/// Sends until all is settled; the first requests have these outcomes and all others the last one. Gives how many
-/// points were refused or presumed to be, and of how many of these an earlier try may have written them.
+/// Sends until all points are settled. The first requests have these outcomes, all others the last one.
+/// Returns how many points were refused or presumed refused, and how many of these an earlier try may have
+/// written.
 fn refused(queue: &mut Tested, outcomes: &[Verdict]) -> (usize, usize) {
     let mut now = NOW;
     let mut outcomes = outcomes.iter().copied().peekable();
@@ -33,7 +34,7 @@ fn refused(queue: &mut Tested, outcomes: &[Verdict]) -> (usize, usize) {
 }
 
 #[test]
-fn only_a_try_whose_answer_was_lost_makes_a_repeat() {
+fn only_a_try_with_a_lost_answer_makes_a_repeat() {
     let retry = |reached| Verdict::Failed { reached, retry_after: None };
     for (reached, maybe) in
         [(Reached::Nothing, 0), (Reached::Receiver, 0), (Reached::NoAnswer, 40), (Reached::Gateway, 40)]
@@ -47,7 +48,7 @@ fn only_a_try_whose_answer_was_lost_makes_a_repeat() {
 }
 
 #[test]
-fn what_is_refused_at_once_is_no_repeat() {
+fn refusal_at_the_first_try_is_no_repeat() {
     let mut queue = started(1);
     push(&mut queue, chunk(0, 0..40));
     assert_eq!(refused(&mut queue, &[REPEAT]), (40, 0));
@@ -62,7 +63,7 @@ fn a_request_refused_for_another_point_may_have_been_written() {
 }
 
 #[test]
-fn repeats_after_a_restart_are_those_that_were_in_the_log_before() {
+fn repeats_after_a_restart_were_in_the_log_before() {
     let mut queue = started(1);
     queue.main().expect_repeats(Position { segment: 0, offset: 1, index: 0 });
     push(&mut queue, chunk(0, 0..5));
@@ -71,7 +72,7 @@ fn repeats_after_a_restart_are_those_that_were_in_the_log_before() {
 }
 
 #[test]
-fn repeats_after_a_restart_are_at_most_what_can_be_under_way() {
+fn repeats_after_a_restart_are_bounded_by_requests_under_way() {
     let mut queue = Tested::new(Settings { max_shards: 2, max_points: 3, ..settings() }, &[]);
     queue.main().expect_repeats(Position { segment: 9, offset: 0, index: 0 });
     for number in 0..4 {
