@@ -1,4 +1,4 @@
-//! What all destinations stand on.
+//! The parts of the program that all destinations use.
 
 use model::Clock;
 use std::path::PathBuf;
@@ -6,15 +6,11 @@ use std::sync::Arc;
 use storage::Storage;
 use wal::Filesystem;
 
-/// What all destinations stand on.
 #[derive(Debug, Clone)]
 pub struct Base {
-    /// The log.
     pub storage: Storage,
-    /// Where positions and dead letters are written.
+    /// For positions, dead letters and parked samples.
     pub fs: Arc<dyn Filesystem>,
-    /// The time.
     pub clock: Arc<dyn Clock>,
-    /// The data folder.
     pub data_dir: PathBuf,
 }

@@ -1,8 +1,7 @@
-//! Requests: points of the queue in, a compressed body out.
+//! Makes requests: points of the queue in, a compressed body out.
 //!
-//! Several samples of one series share one time series of the request. Nothing is allocated per series:
-//! label sets go from the chunks' canonical bytes straight into a buffer that is used again for the next
-//! request.
+//! Samples of one series share one time series of the request. Nothing is allocated per series: label sets go
+//! from the chunks' canonical bytes straight into a buffer that the next request uses again.
 
 mod original;
 mod series;
@@ -17,20 +16,19 @@ use formats::remote_write::{Encoder, Protocol};
 use model::Metadata;
 use std::sync::Arc;
 
-/// Most bytes of a request before compression, unless the receiver asks for less with 413. Prometheus
-/// takes 32 MiB.
+/// Most bytes of a request before compression, unless the receiver asks for less with 413. Prometheus accepts
+/// 32 MiB.
 pub const REQUEST_BYTES: usize = 4 << 20;
-/// It is not lowered below this.
+/// A 413 does not lower the limit below this.
 pub const REQUEST_BYTES_MIN: usize = 16 << 10;
 
-/// Makes requests. Keeps its buffers.
+/// Makes requests, and reuses its buffers.
 #[derive(Debug)]
 pub struct Batcher {
     v1: Encoder,
     v2: Encoder,
     compressor: Compressor,
     groups: Groups,
-    /// For labels.
     buffer: Vec<u8>,
 }
 
@@ -46,7 +44,7 @@ impl Default for Batcher {
     }
 }
 
-/// What is known of metrics whose series came without. Series of one metric follow each other, as a rule.
+/// The metadata of metrics whose series came without. Series of one metric mostly follow each other.
 struct Known<'a, F> {
     find: F,
     last: Option<(&'a [u8], Option<Arc<Metadata>>)>,
@@ -62,8 +60,8 @@ impl<'a, F: Fn(&[u8]) -> Option<Arc<Metadata>>> Known<'a, F> {
 }
 
 impl Batcher {
-    /// Encodes as many of these points as fit `limit` bytes before compression (at least one). `metadata`
-    /// finds what is known of a metric, for what came without.
+    /// Encodes as many of these points as fit into `limit` bytes before compression, at least one. `metadata`
+    /// finds the metadata of a metric whose series came without.
     pub fn encode<'a>(
         &mut self,
         protocol: Protocol,
@@ -94,7 +92,7 @@ impl Batcher {
         let body = match self.compressor.encode(encoding, plain) {
             Ok(_) if plain.is_empty() => Bytes::new(),
             Ok(body) => Bytes::copy_from_slice(body),
-            // Snappy refuses only what is over 4 GiB, which `limit` rules out.
+            // Snappy fails only above 4 GiB, which `limit` rules out.
             Err(error) => {
                 tracing::error!(%error, "a request could not be compressed");
                 Bytes::new()
@@ -117,7 +115,7 @@ impl Batcher {
     }
 }
 
-/// The hash under which a series is found again in tests.
+/// The hash by which tests find a series again.
 #[cfg(test)]
 fn hash_of(labels: model::LabelsRef<'_>) -> u64 {
     crate::queue::lanes::series_hash(labels.as_bytes())

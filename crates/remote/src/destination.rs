@@ -1,4 +1,4 @@
-//! A destination: the handle, and how it starts and stops.
+//! A destination: its handle, and how it starts and stops.
 
 use crate::base::Base;
 use crate::client::Client;
@@ -31,64 +31,49 @@ use tokio::task::JoinHandle;
 use wal::Filesystem;
 use xxhash_rust::xxh3::Xxh3;
 
-/// Why a destination can't be started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// Its configuration.
+    /// The configuration of its HTTP client is invalid.
     #[error("remote_write {destination}: {source}")]
-    Client {
-        /// Which one.
-        destination: String,
-        /// What is wrong with it.
-        source: ClientError,
-    },
-    /// A number in its configuration.
+    Client { destination: String, source: ClientError },
+    /// A number in its configuration is too small.
     #[error("remote_write {destination}: {key} must be at least {least}")]
     TooSmall {
-        /// Which one.
         destination: String,
-        /// Its key.
+        /// The configuration key.
         key: &'static str,
-        /// The smallest that would be right.
+        /// The smallest valid value.
         least: usize,
     },
-    /// The newest is to be sent first, which the receiver has to allow.
+    /// `catch_up: newest_first` without a window of the receiver for samples out of order.
     #[error("remote_write {destination}: {}", NEEDS_WINDOW)]
-    OutOfOrder {
-        /// Which one.
-        destination: String,
-    },
-    /// Two that nothing tells apart.
+    OutOfOrder { destination: String },
+    /// Two destinations without any difference.
     #[error("remote_write: {0}")]
     Duplicate(#[from] Duplicate),
-    /// The folder of saved positions.
+    /// The folder of saved positions can't be listed.
     #[error("the saved positions in {path} can't be looked through: {source}", path = path.display())]
-    Folder {
-        /// The folder.
-        path: PathBuf,
-        /// What the file system says.
-        source: std::io::Error,
-    },
-    /// The rings of an entry with members.
+    Folder { path: PathBuf, source: std::io::Error },
+    /// The rings of an entry with members can't be used.
     #[error(transparent)]
     Rings(#[from] RingsFailed),
-    /// Its saved positions.
+    /// Its saved positions can't be used.
     #[error("remote_write {destination}: the saved positions in {path} can't be used: {source}", path = path.display())]
     Positions {
-        /// Which one.
         destination: String,
-        /// The file.
+        /// The file of positions.
         path: PathBuf,
-        /// What the file system says.
         source: std::io::Error,
     },
 }
 
-/// How long a destination that is replaced waits for answers. What has got none by then is sent once more.
+/// How long a destination that is replaced waits for answers. Requests without an answer by then are sent
+/// once more.
 pub(crate) const HAND_OVER: Duration = Duration::from_secs(2);
 
-/// A running destination. Dropping it stops it at once, as a kill would. However it ends, the log keeps what it
-/// has not delivered, until it is started again or [`Storage::release`] is called with its name.
+/// A running destination. Dropping it stops it at once, as a kill would. However it ends, the log keeps the
+/// undelivered samples until the destination is started again or [`Storage::release`] is called with its
+/// name.
 #[derive(Debug)]
 pub struct Destination {
     name: String,
@@ -98,7 +83,7 @@ pub struct Destination {
     task: Option<JoinHandle<ShutdownReport>>,
 }
 
-/// What a destination is made from.
+/// The settings from which a destination, or another worker after a panic, is made.
 #[derive(Debug, Clone)]
 pub(crate) struct Recipe {
     config: RemoteWrite,
@@ -106,7 +91,7 @@ pub(crate) struct Recipe {
     external_labels: Vec<(String, String)>,
 }
 
-/// A destination that is checked and ready to start, but does nothing yet and has touched no file.
+/// A destination that is checked and ready to start. It does nothing yet and has touched no file.
 #[derive(Debug)]
 pub struct Prepared {
     recipe: Recipe,
@@ -115,7 +100,6 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// Checks a configuration.
     pub fn new(
         config: RemoteWrite,
         identity: Identity,
@@ -124,8 +108,8 @@ impl Prepared {
         Recipe { config, identity, external_labels: external_labels.to_vec() }.prepare()
     }
 
-    /// Starts delivery from where the saved positions say, or, for a new destination, from the log's end
-    /// (or as `start_at` says). Its task runs on the current tokio runtime. `stats` go on counting.
+    /// Starts delivery at the saved positions. A new destination starts at the log's end, or as `start_at`
+    /// says. Its task runs on the current tokio runtime. `stats` continue to count.
     pub fn start(self, base: &Base, stats: Arc<Stats>) -> Result<Destination, StartError> {
         let recipe = self.recipe.clone();
         let worker = self.worker(base, &stats)?;
@@ -136,11 +120,11 @@ impl Prepared {
         Ok(Destination { name, url, stats, orders, task: Some(tokio::spawn(supervised)) })
     }
 
-    /// A worker that goes on from the saved positions.
+    /// Returns a worker that continues from the saved positions.
     pub(crate) fn worker(self, base: &Base, stats: &Arc<Stats>) -> Result<Worker, StartError> {
         let Prepared { recipe, client, rules } = self;
         let (name, Recipe { config, identity, .. }) = (recipe.name(), recipe);
-        // What another one held in memory is read and counted again.
+        // Points that an earlier worker held in memory are read and counted again.
         stats.left_behind.add(stats.pending());
         stats.set_state(State::Starting);
         let Base { storage, fs, clock, data_dir } = base.clone();
@@ -231,7 +215,7 @@ impl Recipe {
 }
 
 impl Destination {
-    /// Starts a destination that is alone: see [`Prepared::start`].
+    /// Starts a single destination, see [`Prepared::start`].
     pub fn start(
         config: RemoteWrite,
         external_labels: &[(String, String)],
@@ -245,40 +229,40 @@ impl Destination {
         Prepared::new(config, identity, external_labels)?.start(&base, Arc::default())
     }
 
-    /// Its name, for metrics: the configured one, or one made from the URL.
+    /// Returns its name for metrics: the configured one, or one made from the URL.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Its URL without credentials and query.
+    /// Returns its URL without credentials and query.
     pub fn url_redacted(&self) -> String {
         self.url.redacted()
     }
 
-    /// Its numbers.
     pub fn stats(&self) -> &Arc<Stats> {
         &self.stats
     }
 
-    /// Goes on sending until everything in the log is settled, at most for `flush_deadline`; then saves the
-    /// positions. A destination that fails, and has failed or accepted nothing before, gets at most 5 s. What is left
-    /// is sent after the next start.
+    /// Sends until everything in the log is settled, at most for `flush_deadline`, and saves the positions. A
+    /// destination that is failing, and has failed or accepted nothing before, gets at most 5 s. The rest is
+    /// sent after the next start.
     pub async fn shutdown(self, flush_deadline: Duration) -> ShutdownReport {
         self.stop(Stop::Flush(flush_deadline)).await
     }
 
-    /// Sends nothing more, waits for the answers of what is under way, at most for two seconds, and saves
-    /// the positions, so that another one can go on from there.
+    /// Sends nothing more, waits at most two seconds for the answers of requests under way, and saves the
+    /// positions, so that another worker can continue from there.
     pub async fn hand_over(self) -> ShutdownReport {
         self.stop(Stop::HandOver(HAND_OVER)).await
     }
 
-    /// From now on as many bytes of batches may wait in memory.
+    /// Changes how many bytes of batches may wait in memory.
     pub fn set_memory(&self, bytes: usize) {
         self.orders.send_if_modified(|orders| std::mem::replace(&mut orders.memory, bytes) != bytes);
     }
 
-    /// Whether its task has ended, whatever it was told. After a panic the task goes on with another worker.
+    /// Returns true if its task has ended for any reason. After a panic the task continues with another
+    /// worker.
     pub fn has_ended(&self) -> bool {
         self.task.as_ref().is_none_or(JoinHandle::is_finished)
     }
@@ -301,7 +285,7 @@ impl Drop for Destination {
     }
 }
 
-/// Stands for what decides lanes and outgoing labels.
+/// Returns a hash of all settings that decide lanes and outgoing labels.
 fn fingerprint(rules: &Rules) -> u64 {
     let mut hash = Xxh3::new();
     hash.update(&LANE_HASH_VERSION.to_le_bytes());
@@ -320,7 +304,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_fingerprint_stands_for_the_labels_that_are_added() {
+    fn fingerprint_depends_on_the_added_labels() {
         let rules = |pairs: &[(&str, &str)]| {
             let pairs: Vec<_> = pairs.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect();
             Rules::new(AddedLabels::new(&pairs), relabel::Relabeller::default(), true, true)

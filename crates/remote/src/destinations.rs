@@ -1,8 +1,8 @@
 //! All destinations of a configuration: how they start, change and end together.
 //!
-//! A reload is all or nothing. What can be wrong is looked for before anything stops; where the disk fails
-//! after that, the old destinations are started again. Those that did not change are not touched. What is to be done is
-//! decided in [`crate::plan`].
+//! A reload is all or nothing. It looks for errors before it stops anything. If the disk fails after that,
+//! the old destinations are started again. Unchanged destinations are not touched. [`crate::plan`] decides
+//! the steps.
 
 use crate::base::Base;
 use crate::config::RemoteWrite;
@@ -16,7 +16,7 @@ use crate::stats::Stats;
 use futures_util::future::join_all;
 use std::sync::Arc;
 
-/// The destinations that run, and what is kept of those that did.
+/// The running destinations, and those that were removed and whose positions are kept.
 #[derive(Debug)]
 pub struct Destinations {
     base: Base,
@@ -30,7 +30,7 @@ struct Running {
     destination: Destination,
 }
 
-/// A destination from before a reload. It has none if it was stopped.
+/// A destination from before a reload. `destination` is `None` if it was stopped.
 #[derive(Debug)]
 struct Known {
     asked: Asked,
@@ -39,7 +39,7 @@ struct Known {
 }
 
 impl Destinations {
-    /// Starts those of a configuration. `memory` is shared by all their queues, in bytes.
+    /// Starts the destinations of a configuration. All queues share `memory`, in bytes.
     pub fn start(
         configs: Vec<RemoteWrite>,
         labels: &[(String, String)],
@@ -59,7 +59,7 @@ impl Destinations {
         Ok(all)
     }
 
-    /// Goes over to another configuration. On an error everything is as it was before.
+    /// Changes to another configuration. After an error everything is as it was before.
     pub async fn reload(
         &mut self,
         configs: Vec<RemoteWrite>,
@@ -80,7 +80,7 @@ impl Destinations {
         });
         let mut known: Vec<Known> = known.collect();
         let stops = plan.stops.iter().filter_map(|index| known.get_mut(*index)?.destination.take());
-        // What they have not delivered stays in the log: it is not released before another one holds it.
+        // The log keeps their undelivered samples: nothing is released before another destination pins them.
         join_all(stops.map(Destination::hand_over).collect::<Vec<_>>()).await;
         let mut started = Vec::new();
         match self.go_over(configs, labels, memory, &mut known, &mut started) {
@@ -92,8 +92,8 @@ impl Destinations {
         }
     }
 
-    /// Gives each destination its positions, and starts those that do not run. On an error, `started` has those that
-    /// were started, and nothing else has changed but files.
+    /// Gives each destination its positions, and starts those that do not run. On an error, `started` has the
+    /// destinations that were started, and nothing else has changed but files.
     fn go_over(
         &mut self,
         configs: Vec<RemoteWrite>,
@@ -102,8 +102,8 @@ impl Destinations {
         known: &mut [Known],
         started: &mut Vec<Destination>,
     ) -> Result<Changes, StartError> {
-        // Once more: only now is the end of the log where a change of members can take effect, because none of the
-        // destinations concerned has read beyond it.
+        // Divides again. Only now is the end of the log a position at which a change of members can take
+        // effect, because none of these destinations has read beyond it.
         let divided = divide(&self.base, &configs)?;
         let asked = ask(divided.destinations.clone(), labels, memory)?;
         let moved = self.settle(&asked)?;
@@ -137,7 +137,7 @@ impl Destinations {
         Ok(changes)
     }
 
-    /// Starts those again that a reload had stopped.
+    /// Starts the destinations again that a reload had stopped.
     async fn go_back(&mut self, known: Vec<Known>, started: Vec<Destination>) {
         join_all(started.into_iter().map(Destination::hand_over)).await;
         let all: Vec<Asked> = known.iter().map(|known| known.asked.clone()).collect();
@@ -160,7 +160,7 @@ impl Destinations {
         }
     }
 
-    /// Deletes what was removed long ago; to be called now and then.
+    /// Deletes the positions of destinations that were removed long ago. To be called now and then.
     pub fn tidy(&mut self) {
         let all: Vec<Asked> = self.running.iter().map(|running| running.asked.clone()).collect();
         if let Err(error) = self.settle(&all) {
@@ -168,7 +168,7 @@ impl Destinations {
         }
     }
 
-    /// See [`claims::settle`]; gives what goes on under another name.
+    /// Calls [`claims::settle`]. Returns the destinations that continue under another name.
     fn settle(&mut self, all: &[Asked]) -> Result<Moved, StartError> {
         let identities: Vec<Identity> = all.iter().map(|asked| asked.identity.clone()).collect();
         let Base { fs, clock, data_dir, .. } = &self.base;
@@ -183,17 +183,16 @@ impl Destinations {
         Ok(claims.moved)
     }
 
-    /// Those that run.
     pub fn iter(&self) -> impl Iterator<Item = &Destination> {
         self.running.iter().map(|running| &running.destination)
     }
 
-    /// Those that the configuration has no more, while their positions are kept.
+    /// Returns the destinations that were removed from the configuration and whose positions are kept.
     pub fn removed(&self) -> &[Removed] {
         &self.removed
     }
 
-    /// All of them, each to be shut down.
+    /// Returns all destinations, so that the caller can shut each down.
     pub fn into_all(self) -> Vec<Destination> {
         self.running.into_iter().map(|running| running.destination).collect()
     }
@@ -212,8 +211,9 @@ impl Asked {
     }
 }
 
-/// The destinations, those of members too, and the part of the log of each of these. Rings that are damaged are
-/// set aside: without them what members have not delivered may be sent to several of them.
+/// Returns all destinations, including those of members, with the part of the log that each member owns.
+/// Damaged rings are quarantined. Without them, samples that members have not delivered may be sent to
+/// several members.
 fn divide(base: &Base, entries: &[RemoteWrite]) -> Result<Divided, StartError> {
     let Base { storage, fs, data_dir, .. } = base;
     loop {
@@ -221,7 +221,7 @@ fn divide(base: &Base, entries: &[RemoteWrite]) -> Result<Divided, StartError> {
             Ok(divided) => return Ok(divided),
             Err(error) => error,
         };
-        // Each time one file less, so this ends.
+        // Each round removes one file, so the loop ends.
         let gone = matches!(error.source, RingsError::Damaged(_))
             && storage.set_aside(&error.path)
             && fs.remove_file(&error.path).is_ok();
@@ -233,7 +233,7 @@ fn divide(base: &Base, entries: &[RemoteWrite]) -> Result<Divided, StartError> {
     }
 }
 
-/// What each is to be made from: the queues share the memory equally.
+/// Returns the settings of each destination. The queues share the memory equally.
 fn ask(
     configs: Vec<RemoteWrite>,
     labels: &[(String, String)],

@@ -1,4 +1,4 @@
-//! Everything between the log and a destination's answer.
+//! Delivery: everything between the log and a destination's answer.
 //!
 //! ```text
 //!            ┌─ positions on disk ◄───────────────────────────────────────┐
@@ -9,26 +9,27 @@
 //!
 //! # What it promises
 //!
-//! - **What is in the log arrives**, at least once, each series in its order, across restarts and kills: what was not
-//!   delivered when narthex ended is sent again from the saved positions.
-//! - **One bad sample costs one sample**: a refused request is settled by the receiver's counts, or narrowed to what it
-//!   was refused for ([`queue::narrow`]). If the first single samples are all refused, the rest of the batch is presumed
-//!   to be refused, too.
-//! - **Nothing is dropped silently**: what is not delivered is counted by reason ([`stats`]).
-//! - **Memory is bounded**: queues hold references into chunks that all destinations share, and stop reading at their
-//!   limits on references and bytes.
+//! - **What is in the log arrives**, at least once, each series in its order, across restarts and kills.
+//!   Samples that were not delivered when narthex ended are sent again from the saved positions.
+//! - **One bad sample costs one sample.** A refused request is settled by the receiver's counts, or narrowed
+//!   to the samples that are refused ([`queue::narrow`]). If the first single samples are all refused, the
+//!   rest of the batch is presumed to be refused, too.
+//! - **Nothing is dropped silently.** Samples that are not delivered are counted by reason ([`stats`]).
+//! - **Memory is bounded.** Queues hold references into chunks that all destinations share, and stop reading
+//!   at their limits on references and bytes.
 //!
 //! # Where to start
 //!
-//! [`Destination`] is the handle, [`Destinations`] are all of a configuration. `delivery` has all decisions of one
-//! destination, without I/O: its streams, each with a [`queue`], a crate of its own. `worker` is the task around it. [`Verdict`] is what an
-//! answer means. ARCHITECTURE.md says in ten rules what happens to a batch that does not get through.
-//! [`queue::lanes`] explains what order and positions rest on. In the order of a sample's way:
+//! [`Destination`] is the handle, and [`Destinations`] are all destinations of a configuration. `delivery`
+//! has all decisions of one destination, without I/O: its streams, each with a [`queue`], which is a crate of
+//! its own. `worker` is the task around it. [`Verdict`] is what an answer means. ARCHITECTURE.md has the ten
+//! rules for a batch that does not get through. [`queue::lanes`] explains the basis of order and positions.
+//! In the order in which a sample passes them:
 //!
-//! - [`members`]: which of an entry's members a series belongs to;
-//! - [`outgoing`]: the labels it leaves with;
+//! - [`members`]: which of an entry's members owns a series;
+//! - [`outgoing`]: the labels with which a series is sent;
 //! - [`queue`]: what is sent next, and what a verdict means for it;
-//! - `output`: the protocol, with [`mod@batch`] for the request and [`client`] for the answer to it;
+//! - `output`: the protocol, with [`mod@batch`] for the request and [`client`] for its answer;
 //! - [`disk`]: positions, dead letters and parked samples.
 
 mod base;

@@ -1,15 +1,15 @@
-//! What a reload does, as a value: which destinations stay, stop and start, and under which names their numbers go on.
-//! Pure: [`crate::Destinations`] carries it out.
+//! What a reload does, as a value: which destinations stay, stop and start, and under which names their
+//! counters continue. Pure: [`crate::Destinations`] carries it out.
 
 use crate::config::RemoteWrite;
 use crate::config::identity::Identity;
 
-/// Labels that everything that is sent gets.
+/// Labels that are added to all series.
 pub(crate) type Labels = Vec<(String, String)>;
-/// The files of destinations that go on under another name: the old one, the new one.
+/// Destinations whose files continue under another name: the old name and the new one.
 pub(crate) type Moved = Vec<(String, String)>;
 
-/// What a destination is made from.
+/// The settings from which a destination is made.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Asked {
     pub(crate) config: RemoteWrite,
@@ -22,14 +22,14 @@ impl Asked {
         self.identity.shown()
     }
 
-    /// Whether nothing but its share of the memory differs.
+    /// Returns true if at most the share of the memory differs.
     fn is_same(&self, other: &Asked) -> bool {
         let mut same = self.clone();
         same.config.max_in_memory = other.config.max_in_memory;
         same == *other
     }
 
-    /// Whether its numbers go on under the same name and URL.
+    /// Returns true if name and URL are the same, so that its counters continue under them.
     fn is_shown_as(&self, other: &Asked) -> bool {
         self.name() == other.name() && self.config.url.redacted() == other.config.url.redacted()
     }
@@ -38,47 +38,43 @@ impl Asked {
 /// What a reload did, as names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// These were not touched.
+    /// Not touched.
     pub kept: Vec<String>,
-    /// These have changed, and went on from their positions. `(was …)` follows where they had another name or
-    /// URL.
+    /// Changed, and continued from their positions. `(was …)` follows if the name or the URL was another one.
     pub changed: Vec<String>,
-    /// These are new.
     pub new: Vec<String>,
-    /// These are gone; their positions are kept for a while.
+    /// Removed. Their positions are kept for a while.
     pub removed: Vec<String>,
 }
 
-/// A destination before a reload.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Before<'a> {
     pub(crate) asked: &'a Asked,
-    /// Whether its task has ended.
     pub(crate) has_ended: bool,
 }
 
-/// What becomes of a destination that is asked for, in the configuration's order.
+/// The step for one wanted destination, in the configuration's order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// The one with this index stays; only its share of the memory may change.
+    /// The destination with this index stays. At most its share of the memory changes.
     Keep(usize),
-    /// One is started. Its numbers go on with those of the one with this index.
+    /// A destination is started. Its counters continue those of the destination with index `numbers_of`.
     Start {
-        /// `None` if its numbers begin at zero.
+        /// `None` if its counters begin at zero.
         numbers_of: Option<usize>,
     },
 }
 
-/// See the module. Indices are of the destinations before the reload.
+/// Indices are those of the destinations before the reload.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Plan {
     pub(crate) steps: Vec<Step>,
-    /// These stop.
+    /// The destinations to stop.
     pub(crate) stops: Vec<usize>,
 }
 
 impl Plan {
-    /// What leads from the destinations before to the ones that are asked for.
+    /// Decides the steps from the destinations before the reload to the wanted ones.
     pub(crate) fn new(before: &[Before<'_>], asked: &[Asked]) -> Plan {
         let mut stays = vec![false; before.len()];
         let mut keep = |new: &Asked| {
@@ -98,13 +94,14 @@ impl Plan {
         Plan { steps, stops }
     }
 
-    /// The destinations that are asked for and have to be started.
+    /// Returns the wanted destinations that have to be started.
     pub(crate) fn starts<'a>(&'a self, asked: &'a [Asked]) -> impl Iterator<Item = &'a Asked> {
         let both = self.steps.iter().zip(asked);
         both.filter(|(step, _)| matches!(step, Step::Start { .. })).map(|(_, asked)| asked)
     }
 
-    /// What it is called, once it is carried out. `moved` are the files that go on under another name.
+    /// Returns the names for the log message about the reload. `moved` has the destinations whose files
+    /// continue under another name.
     pub(crate) fn changes(&self, before: &[Before<'_>], asked: &[Asked], moved: &Moved) -> Changes {
         let mut changes = Changes::default();
         for (step, new) in self.steps.iter().zip(asked) {
@@ -131,7 +128,7 @@ impl Plan {
         changes
     }
 
-    /// The destinations whose names are asked for no more: nothing of the log is held for them any longer.
+    /// Returns the destinations whose names are not wanted any more, so that the log keeps nothing for them.
     pub(crate) fn gone<'a>(&self, before: &[Before<'a>], asked: &[Asked]) -> impl Iterator<Item = &'a Asked> {
         let stopped = self.stops.iter().filter_map(|index| before.get(*index));
         stopped.map(|old| old.asked).filter(|old| !asked.iter().any(|new| new.name() == old.name()))

@@ -1,8 +1,8 @@
-//! The task of a destination: it runs the worker, and another one after a panic.
+//! The task of a destination: it runs the worker, and starts another one after a panic.
 //!
-//! That is safe because a worker keeps nothing that is not on disk. What it had not delivered stays in the log: its
-//! pin was not released, and the next worker takes the pin's place. That one goes on from the saved positions, so
-//! what was under way is sent once more.
+//! This is safe because a worker keeps no state that is not on disk. The log keeps the undelivered samples,
+//! because their pin was not released, and the next worker takes over the pin. It continues from the saved
+//! positions, so the requests that were under way are sent once more.
 
 use crate::base::Base;
 use crate::destination::Recipe;
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use supervisor::{Panicked, Pauses, Task};
 use tokio::sync::watch;
 
-/// The label `task` of a destination.
+/// The value of the label `task` for destinations.
 const KIND: &str = "destination";
 
 /// Runs workers until one ends by itself or the destination is told to stop.
@@ -60,7 +60,7 @@ pub(crate) async fn supervise(
     }
 }
 
-/// Makes the next worker. `None` if it can't be started, which has been logged.
+/// Makes the next worker. `None` if it can't be started, which is logged here.
 async fn start(
     task: &Task,
     recipe: &Recipe,
@@ -81,7 +81,7 @@ async fn start(
     supervisor::catch(task, made).await
 }
 
-/// Waits for the pause; returns true if the destination is told to stop, or nobody holds it any more.
+/// Waits for the pause. Returns true if the destination is told to stop, or its handle was dropped.
 async fn is_stopped_within(pause: Duration, orders: &mut watch::Receiver<Orders>) -> bool {
     let stopped = orders.wait_for(|orders| orders.stop.is_some());
     tokio::time::timeout(pause, stopped).await.is_ok()

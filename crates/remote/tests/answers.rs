@@ -1,4 +1,4 @@
-//! What each answer of a receiver leads to.
+//! How delivery reacts to each answer of a receiver.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod common;
@@ -141,7 +141,7 @@ fn what_can_be_retried_is_retried_until_it_arrives_once_and_in_order() {
         let mut config = world.config();
         config.queue_config.max_samples_per_send = 10;
         config.queue_config.min_shards = 3;
-        // Every other request of the first twenty meets the fault.
+        // Every second one of the first twenty requests fails.
         world.receiver.answer(move |request| {
             if request.number.is_multiple_of(2) && request.number < 20 {
                 fault(request)
@@ -173,7 +173,7 @@ fn what_can_be_retried_is_retried_until_it_arrives_once_and_in_order() {
 }
 
 #[test]
-fn a_receiver_that_does_not_answer_in_time_is_asked_again() {
+fn request_without_an_answer_in_time_is_sent_again() {
     let world = World::new();
     let mut config = world.config();
     config.remote_timeout = Duration::from_millis(200);
@@ -191,7 +191,7 @@ fn a_receiver_that_does_not_answer_in_time_is_asked_again() {
 }
 
 #[test]
-fn an_answer_that_comes_byte_by_byte_counts_if_it_ends_in_time() {
+fn answer_that_comes_byte_by_byte_counts_if_it_ends_in_time() {
     for (pause, timeout, in_time) in [(1, 10_000, true), (20, 300, false)] {
         let world = World::new();
         let mut config = world.config();
@@ -268,14 +268,14 @@ fn only_samples_that_may_have_been_refused_become_dead_letters() {
         assert!(world.stop(destination).complete);
         let dead = world.dead_letters();
         assert_eq!(dead.len(), letters, "{written}");
-        // Where all were refused, there is no doubt about any of them.
+        // If all samples were refused, each of them certainly was.
         let of = |letter: &serde_json::Value| letter.get("of").and_then(|of| of.as_u64());
         assert!(dead.iter().all(|letter| of(letter) == (written > 0).then_some(50)), "{written}: {dead:?}");
     }
 }
 
 #[test]
-fn what_a_receiver_says_it_wrote_is_held_against_what_was_sent() {
+fn written_counts_are_compared_with_the_request() {
     let sent = 50;
     for (status, says, taken) in
         [(400, "999", 50), (204, "999", 50), (204, "50", 50), (204, "20", 20), (204, "0", 0)]
@@ -298,7 +298,7 @@ fn what_a_receiver_says_it_wrote_is_held_against_what_was_sent() {
         assert!(world.stop(destination).complete);
         assert_eq!(world.receiver.requests().len(), 1, "{status} {says}: nothing is sent again");
     }
-    // What is no number says nothing: as without the header, the receiver is one of 1.0.
+    // A header that is no number is ignored: the receiver counts as one of 1.0, as without the header.
     for says in ["many", "-3", ""] {
         let world = World::new();
         world.receiver.answer(move |request| match request.version() {
@@ -315,7 +315,7 @@ fn what_a_receiver_says_it_wrote_is_held_against_what_was_sent() {
 }
 
 #[test]
-fn of_a_large_request_the_numbers_the_range_and_the_series_are_kept() {
+fn large_request_keeps_numbers_range_and_series() {
     let world = World::new();
     world.receiver.answer(|request| {
         let written = (count(request) - 1).to_string();
@@ -344,7 +344,7 @@ fn of_a_large_request_the_numbers_the_range_and_the_series_are_kept() {
 }
 
 #[test]
-fn a_refusal_without_counts_is_narrowed_down_to_the_bad_sample() {
+fn refusal_without_counts_is_narrowed_to_the_bad_sample() {
     for status in [400, 409, 422] {
         let world = World::new();
         world.receiver.answer(move |request| {
@@ -391,7 +391,7 @@ fn narrowing_can_be_switched_off() {
 }
 
 #[test]
-fn a_batch_that_is_wholly_refused_costs_nine_requests() {
+fn wholly_refused_batch_costs_nine_requests() {
     let world = World::new();
     world.receiver.answer(|_| Answer::status(400).body("out of bounds"));
     let mut config = world.config();
@@ -406,8 +406,9 @@ fn a_batch_that_is_wholly_refused_costs_nine_requests() {
 }
 
 #[test]
-fn a_request_that_is_too_large_is_halved_and_the_size_remembered() {
-    // The remembered size has a floor, `REQUEST_BYTES_MIN`; a receiver that takes less still gets all.
+fn too_large_request_is_halved_and_the_size_remembered() {
+    // The remembered size is at least `REQUEST_BYTES_MIN`. A receiver that accepts less still gets all
+    // samples.
     for (takes, remembers) in [(40_000, true), (5000, false)] {
         let world = World::new();
         world.receiver.answer(move |request| {
@@ -436,7 +437,7 @@ fn a_request_that_is_too_large_is_halved_and_the_size_remembered() {
 }
 
 #[test]
-fn a_destination_that_refuses_everybody_is_shown_in_its_own_words_and_asked_once_a_minute() {
+fn denied_access_is_shown_and_probed_once_a_minute() {
     let words = "remote write receiver needs to be enabled with --web.enable-remote-write-receiver";
     for status in [401, 403, 404] {
         let world = World::new();
@@ -466,7 +467,7 @@ fn a_destination_that_refuses_everybody_is_shown_in_its_own_words_and_asked_once
 }
 
 #[test]
-fn other_refusals_are_counted_with_the_whole_batch() {
+fn other_refusals_refuse_the_whole_batch() {
     let world = World::new();
     world.receiver.answer(|_| Answer::status(410).body("gone"));
     let destination = world.start(world.config());
@@ -490,7 +491,7 @@ fn redirects_are_followed_with_method_and_body() {
 }
 
 #[test]
-fn a_redirect_that_leads_nowhere_is_shown() {
+fn redirect_without_a_target_is_shown() {
     let world = World::new();
     world.receiver.answer(|_| Answer::status(302).header("Location", "https://login.example/?secret=1"));
     let destination = world.start(world.config());
@@ -523,7 +524,7 @@ fn types_and_help_texts_go_with_each_series_in_2_0_and_by_themselves_in_1_0() {
                     unit: String::new(),
                 });
             }
-            // The series itself says nothing of it.
+            // The series itself has no metadata.
             let labels = Labels::from_pairs([("__name__", "things_total")]);
             let series = batch.add_series(labels.as_ref(), Series::NO_METADATA);
             batch.push_float(series, step, 1.0);
@@ -546,7 +547,7 @@ fn types_and_help_texts_go_with_each_series_in_2_0_and_by_themselves_in_1_0() {
 }
 
 #[test]
-fn the_age_limit_holds_at_each_try() {
+fn age_limit_applies_at_each_try() {
     use model::{Batch, Clock, Labels, Series};
     let world = World::new();
     world.receiver.answer(|_| Answer::status(503));
@@ -565,7 +566,7 @@ fn the_age_limit_holds_at_each_try() {
     wait_until("a failure", SOON, || stats.requests_retried.get() > 0);
     assert_eq!(stats.dropped_too_old.get().total(), 0);
     world.clock.jump(Duration::from_secs(2700));
-    // A try that was under way when the clock jumped still has both, so it must not be the one that succeeds.
+    // A try that was under way when the clock jumped still has both samples, so it must not succeed.
     wait_for_number("the old one", 1, || stats.dropped_too_old.get().samples);
     world.receiver.answer(Answer::success);
     wait_for_number("the young one", 1, || stats.delivered.get().samples);

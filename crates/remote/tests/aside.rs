@@ -1,4 +1,4 @@
-//! The side queue: what a receiver keeps failing over while it takes the rest.
+//! Parked samples: the receiver keeps failing on them while it accepts the others.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod common;
@@ -21,7 +21,7 @@ use wal::{Position, RealFilesystem};
 
 const SERIES: usize = 40;
 
-/// Whether the first sample of series 17 is in it.
+/// Returns true if the request has the first sample of series 17.
 fn hurts(request: &Received) -> bool {
     let mut hurts = false;
     visit(request.version(), &request.content, |view| {
@@ -34,7 +34,7 @@ fn hurts(request: &Received) -> bool {
 
 struct Hurt {
     world: World,
-    /// What is answered to a request with the sample in it; 204 for taking it.
+    /// The answer to a request with the sample. 204 means that it is accepted.
     status: Arc<AtomicU16>,
 }
 
@@ -58,8 +58,8 @@ impl Hurt {
         config
     }
 
-    /// Lets time pass and others go through until the batch is put aside. Not so much at once that nothing seems
-    /// to go through.
+    /// Lets time pass and others be delivered until the batch is parked. The steps are small, so that the
+    /// destination does not count as away.
     fn until_put_aside(&self, destination: &Destination) {
         let stats = destination.stats();
         for round in 0.. {
@@ -89,7 +89,7 @@ impl Hurt {
         names.filter(|name| name.contains(".aside-")).count()
     }
 
-    /// Waits until all but the one sample are there, each once and in order.
+    /// Waits until all samples but the one have arrived, each once and in order.
     fn wait_for_all_others(&self) {
         support::wait_for("the others", SOON, || {
             let tally = self.world.tally();
@@ -112,7 +112,7 @@ fn a_poisoned_sample_is_put_aside_and_its_lane_goes_on() {
     wait_for_number("nothing pending", 0, || stats.pending().total());
     wait_for_number("the entry", 1, || hurt.entries() as u64);
     assert_eq!(hurt.world.dead_letters().len(), 0);
-    // Tried again each five minutes, and not more often.
+    // It is retried every five minutes, and not more often.
     for _ in 0..3 {
         let tried = stats.requests_retried.get();
         hurt.world.clock.jump(Duration::from_secs(5 * 60));
@@ -127,9 +127,10 @@ fn a_poisoned_sample_is_put_aside_and_its_lane_goes_on() {
     assert!(hurt.world.stop(destination).complete);
 }
 
-/// Two thirds of an hour of it: its series waits, the others go on, and it arrives in its place.
+/// Forty minutes with parking switched off: the series waits, the others go on, and the sample arrives in
+/// order.
 #[test]
-fn where_it_is_said_so_nothing_leaves_its_place() {
+fn without_put_aside_samples_keep_their_order() {
     let hurt = Hurt::new();
     let mut config = hurt.config();
     config.put_aside = false;
@@ -153,7 +154,7 @@ fn where_it_is_said_so_nothing_leaves_its_place() {
 }
 
 #[test]
-fn a_destination_that_fails_over_one_sample_is_shown_as_such() {
+fn destination_failing_on_one_sample_is_shown_as_stuck() {
     let hurt = Hurt::new();
     let mut config = hurt.config();
     config.queue_config.min_shards = 1;
@@ -161,9 +162,9 @@ fn a_destination_that_fails_over_one_sample_is_shown_as_such() {
     let destination = hurt.world.start(config);
     let stats = destination.stats().clone();
     hurt.world.push(SERIES);
-    // While nothing else passes it may be away.
+    // While nothing else is accepted, the destination may be away.
     wait_until("it to wait", SOON, || matches!(stats.state(), State::Waiting { .. }));
-    // Found by what passes: then all other lanes go on, and it alone fails.
+    // Narrowing finds the sample. Then all other lanes go on, and only this one fails.
     let mut rounds = 0;
     wait_until("one stuck lane", SOON, || {
         rounds += 1;
@@ -177,18 +178,18 @@ fn a_destination_that_fails_over_one_sample_is_shown_as_such() {
     wait_until("more tries", SOON, || stats.requests_retried.get() > tries + 3);
     assert_eq!(stats.state(), State::Delivering);
     assert_eq!(stats.stuck_lanes.get(), 1);
-    // What is stuck waits, and nothing else does.
+    // Only the stuck lane waits.
     wait_until("only the stuck lane to be late", SOON, || {
         hurt.world.push(SERIES);
         stats.waiting_ms.get() > 30_000 && stats.moving_ms.get() < 10_000
     });
-    // Where nothing else is sent, nothing says that the destination is away.
+    // While nothing else is sent, nothing shows that the destination is away.
     wait_for_number("the others to be through", 0, || stats.moving_ms.get() as u64);
     hurt.world.clock.jump(PROBE_AFTER * 2);
     let tries = stats.requests_retried.get();
     wait_until("more tries", SOON, || stats.requests_retried.get() > tries + 3);
     assert_eq!((stats.state(), stats.stuck_lanes.get()), (State::Delivering, 1));
-    // One that no longer answers may be away.
+    // A destination that no longer answers may be away.
     hurt.world.receiver.go_away();
     hurt.world.clock.jump(PROBE_AFTER * 2);
     wait_until("it to wait", SOON, || matches!(stats.state(), State::Waiting { .. }));
@@ -206,13 +207,13 @@ fn a_destination_that_fails_over_one_sample_is_shown_as_such() {
 }
 
 #[test]
-fn what_was_put_aside_survives_a_restart() {
+fn parked_sample_survives_a_restart() {
     let mut hurt = Hurt::new();
     let destination = hurt.world.start(hurt.config());
     hurt.until_put_aside(&destination);
     hurt.wait_for_all_others();
     wait_for_number("the entry", 1, || hurt.entries() as u64);
-    // Long enough for the position to be written: now only the entry has the sample.
+    // After this the position is written, and only the entry has the sample.
     assert!(hurt.world.stop(destination).positions_saved);
     hurt.world.reopen();
     let destination = hurt.world.start(hurt.config());
@@ -227,7 +228,7 @@ fn what_was_put_aside_survives_a_restart() {
 }
 
 #[test]
-fn what_is_refused_at_a_late_try_becomes_a_dead_letter() {
+fn parked_sample_refused_later_becomes_a_dead_letter() {
     let hurt = Hurt::new();
     let destination = hurt.world.start(hurt.config());
     let stats = destination.stats().clone();
@@ -245,7 +246,7 @@ fn what_is_refused_at_a_late_try_becomes_a_dead_letter() {
 }
 
 #[test]
-fn without_narrowing_the_whole_batch_is_put_aside_and_arrives_later() {
+fn without_narrowing_the_whole_batch_is_parked_and_arrives_later() {
     let hurt = Hurt::new();
     let mut config = hurt.config();
     config.narrow = Narrowing::Never;
@@ -258,13 +259,13 @@ fn without_narrowing_the_whole_batch_is_put_aside_and_arrives_later() {
     hurt.world.clock.jump(Duration::from_secs(5 * 60));
     let tally = hurt.world.wait_for_all();
     assert_eq!((tally.repeated, tally.unexpected), (0, 0));
-    // Counted after the receiver has it.
+    // It is counted after the receiver has it.
     wait_for_number("all settled that was put aside", aside, || stats.aside_settled.get().samples);
     wait_for_number("nothing pending", 0, || stats.pending().total());
     hurt.world.stop(destination);
 }
 
-/// An entry of the side queue with these samples, by instance and time.
+/// Returns a parked entry with these samples, by instance and timestamp.
 fn entry(samples: &[(&str, i64)]) -> Vec<u8> {
     let mut batch = Batch::new();
     for (instance, time) in samples {
@@ -284,10 +285,10 @@ fn entry(samples: &[(&str, i64)]) -> Vec<u8> {
     gathered.finish(0, "500")
 }
 
-/// Two requests of one entry are under way, since some of it was refused. The one fails, so that the next entry is
-/// taken up; the other is answered while that one's request is under way.
+/// Two requests of one entry are under way, because a part of it was refused. One fails, so the next entry is
+/// retried. The other is answered while the next entry's request is under way.
 #[test]
-fn a_late_answer_to_one_entry_says_nothing_of_the_next() {
+fn late_answer_to_one_entry_does_not_affect_the_next() {
     let world = World::new();
     let mut config = world.config();
     config.protobuf_message = Some(Message::V1);
@@ -329,7 +330,7 @@ fn a_late_answer_to_one_entry_says_nothing_of_the_next() {
     let stats = destination.stats().clone();
     wait_for_number("what waits", 21, || stats.aside_points.get() as u64);
     world.clock.jump(Duration::from_secs(5 * 60 + 1));
-    // All of the first entry but what was refused of it and what failed.
+    // All samples of the first entry except the refused and the failed ones.
     wait_for_number("the late answer", 18, || stats.delivered.get().samples);
     late_is_answered.store(true, Ordering::SeqCst);
     wait_for_number("both failures", 2, || stats.requests_retried.get());

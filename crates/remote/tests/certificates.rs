@@ -1,4 +1,4 @@
-//! Certificates as people make them, and what is said about those that are wrong.
+//! Certificates as people make them, and the errors for wrong ones.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod common;
@@ -15,7 +15,7 @@ use std::process::Command;
 use std::time::SystemTime;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 
-/// A self-signed certificate that is an authority, too (`CA:TRUE`), changed by `change`.
+/// Returns a self-signed certificate that is also an authority (`CA:TRUE`), changed by `change`.
 fn authority(names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Pem {
     let names: Vec<String> = names.iter().map(|name| name.to_string()).collect();
     let mut params = CertificateParams::new(names).unwrap();
@@ -25,7 +25,7 @@ fn authority(names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Pem
     Pem { cert: params.self_signed(&key).unwrap().pem(), key: key.serialize_pem() }
 }
 
-/// What `openssl req -x509` makes with these further arguments.
+/// Returns the certificate that `openssl req -x509` makes with these additional arguments.
 fn by_openssl(arguments: &[&str]) -> Pem {
     let dir = tempfile::tempdir().unwrap();
     let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
@@ -42,7 +42,7 @@ fn by_openssl(arguments: &[&str]) -> Pem {
     Pem { cert: std::fs::read_to_string(cert).unwrap(), key: std::fs::read_to_string(key).unwrap() }
 }
 
-/// Sends one request to a server with this certificate; trusts what is in `ca`.
+/// Sends one request to a server with this certificate. The client trusts the certificates in `ca`.
 async fn send(wants: Wants<'_>, ca: &str, change: impl FnOnce(&mut RemoteWrite)) -> Result<u16, Failure> {
     let server = TlsServer::start(wants).await;
     let mut config = RemoteWrite::to(Url::parse(&server.url()).unwrap());
@@ -54,7 +54,7 @@ async fn send(wants: Wants<'_>, ca: &str, change: impl FnOnce(&mut RemoteWrite))
     client.post(post, SystemTime::now(), &Default::default()).await.map(|answer| answer.status)
 }
 
-/// The failure of a server with this certificate.
+/// Returns the failure of a request to a server with this certificate.
 async fn failure(server: &Pem, ca: &str, name: &str) -> Failure {
     let name = name.to_string();
     let named = |config: &mut RemoteWrite| config.tls_config.server_name = Some(name);
@@ -62,28 +62,28 @@ async fn failure(server: &Pem, ca: &str, name: &str) -> Failure {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_certificate_of_openssl_req_x509_is_trusted_when_it_is_in_ca() {
+async fn self_signed_openssl_certificate_in_ca_is_trusted() {
     let pem = by_openssl(&["-subj", "/CN=metrics", "-addext", "subjectAltName=IP:127.0.0.1,DNS:metrics"]);
     for version in [&TLS12, &TLS13] {
         let wants = Wants { versions: vec![version], ..Wants::nothing(&pem) };
         assert_eq!(send(wants, &pem.cert, |_| ()).await, Ok(204), "{version:?}");
     }
-    // Beside other certificates in the same file.
+    // Also together with other certificates in the same file.
     let both = format!("{}{}", Pem::new("other").cert, pem.cert);
     assert_eq!(send(Wants::nothing(&pem), &both, |_| ()).await, Ok(204));
-    // Its host name counts.
+    // The host name is checked.
     let failed = failure(&pem, &pem.cert, "elsewhere").await;
     assert_eq!(failed.kind, FailureKind::Certificate);
     assert!(failed.words.contains("not for elsewhere but for "), "{failed}");
     assert!(failed.words.contains("127.0.0.1") && failed.words.contains("metrics"), "{failed}");
-    // One without a subjectAltName has no host name.
+    // A certificate without a subjectAltName has no host name.
     let nameless = by_openssl(&["-subj", "/CN=metrics"]);
     let failed = failure(&nameless, &nameless.cert, "metrics").await;
     assert!(failed.words.contains("names no host: make one with metrics in its subjectAltName"), "{failed}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_authority_that_is_not_in_ca_is_refused_as_a_server() {
+async fn authority_outside_ca_is_refused_as_a_server() {
     let (own, other) = (authority(&["metrics"], |_| ()), authority(&["metrics"], |_| ()));
     assert_eq!(send(Wants::nothing(&own), &own.cert, named("metrics")).await, Ok(204));
     let failed = failure(&own, &other.cert, "metrics").await;
@@ -96,7 +96,7 @@ fn named(name: &'static str) -> impl FnOnce(&mut RemoteWrite) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_servers_certificate_in_ca_is_trusted_without_its_authority() {
+async fn server_certificate_in_ca_is_trusted_without_its_authority() {
     let mut params = CertificateParams::new(vec!["authority".to_string()]).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.distinguished_name.push(rcgen::DnType::CommonName, "authority");
@@ -112,7 +112,7 @@ async fn a_servers_certificate_in_ca_is_trusted_without_its_authority() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn dates_count_for_certificates_in_ca() {
+async fn dates_of_certificates_in_ca_are_checked() {
     let expired = authority(&["metrics"], |params| params.not_after = rcgen::date_time_ymd(2020, 1, 2));
     let early = authority(&["metrics"], |params| params.not_before = rcgen::date_time_ymd(2090, 1, 2));
     for (pem, part) in [
@@ -125,11 +125,11 @@ async fn dates_count_for_certificates_in_ca() {
     }
 }
 
-/// How often each failure is repeated: the server's alert and the end of its connection race.
+/// Number of repetitions, because the server's alert and the end of its connection race.
 const TRIES: usize = 20;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_missing_or_unknown_client_certificate_is_named() {
+async fn failure_names_a_missing_or_unknown_client_certificate() {
     let (server, client, other) = (Pem::new("metrics"), Pem::new("client"), Pem::new("client"));
     for version in [&TLS12, &TLS13] {
         let wants = || Wants { client: Some(&client), versions: vec![version], ..Wants::nothing(&server) };

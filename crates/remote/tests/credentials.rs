@@ -1,4 +1,4 @@
-//! Credentials and TLS, as a destination sees them.
+//! Credentials and TLS of a destination.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod common;
@@ -16,7 +16,7 @@ use support::receiver::Answer;
 use support::{SOON, wait_until};
 
 #[test]
-fn user_and_password_are_shown() {
+fn user_and_password_are_sent() {
     let world = World::new();
     let mut config = world.config();
     config.basic_auth = Some(BasicAuth {
@@ -35,8 +35,8 @@ fn user_and_password_are_shown() {
     world.stop(destination);
 }
 
-/// A secret in a file, which `set` puts into the configuration, is `old` and then `new`, for which the receiver
-/// wants to see `right`.
+/// A secret file, which `set` puts into the configuration, first has `old` and then `new`. The receiver then
+/// expects the header value `right`.
 fn is_read_again(right: &'static str, set: impl Fn(&mut RemoteWrite, PathBuf)) {
     let world = World::new();
     let file = world.dir.path().join("secret");
@@ -52,13 +52,13 @@ fn is_read_again(right: &'static str, set: impl Fn(&mut RemoteWrite, PathBuf)) {
     let stats = destination.stats().clone();
     wait_until("a refusal", SOON, || matches!(stats.state(), State::Denied { .. }));
     std::fs::write(&file, "new\n").unwrap();
-    // No clock is moved: this is well before the minute is over.
+    // The clock does not jump: this takes much less than the minute of a denied destination.
     world.wait_for_all();
     assert!(world.stop(destination).complete);
 }
 
 #[test]
-fn a_token_that_is_changed_in_its_file_is_used_soon_and_unlocks_at_once() {
+fn changed_token_file_is_used_soon_and_ends_the_denial() {
     is_read_again("Bearer new", |config, file| {
         config.authorization =
             Some(Authorization { credentials_file: Some(file), ..Authorization::default() });
@@ -66,7 +66,7 @@ fn a_token_that_is_changed_in_its_file_is_used_soon_and_unlocks_at_once() {
 }
 
 #[test]
-fn a_password_that_is_changed_in_its_file_is_used_soon() {
+fn changed_password_file_is_used_soon() {
     // `me:new`
     is_read_again("Basic bWU6bmV3", |config, file| {
         config.basic_auth = Some(BasicAuth {
@@ -77,14 +77,14 @@ fn a_password_that_is_changed_in_its_file_is_used_soon() {
     });
 }
 
-/// A receiver with TLS that wants to see `client`'s certificate.
+/// Starts a receiver with TLS that requires `client`'s certificate.
 fn serve(world: &World, server: &Pem, client: &Pem) -> u16 {
     let wants = Wants { client: Some(client), ..Wants::nothing(server) };
     world.runtime.block_on(TlsServer::start(wants)).port
 }
 
 #[test]
-fn both_sides_show_certificates() {
+fn both_sides_authenticate_with_certificates() {
     let world = World::new();
     let (server, client) = (Pem::new("receiver.example"), Pem::new("sender.example"));
     let port = serve(&world, &server, &client);
@@ -103,7 +103,7 @@ fn both_sides_show_certificates() {
         server_name: Some("receiver.example".into()),
         ..TlsConfig::default()
     };
-    // Another authority at first, mended while it runs.
+    // The file first has another authority, and is corrected at run time.
     let ca = write("ca.pem", &Pem::new("other.example").cert);
     config.resolve_paths(Path::new(world.dir.path()));
     let destination = world.start(config);
@@ -116,7 +116,7 @@ fn both_sides_show_certificates() {
 }
 
 #[test]
-fn whoever_asks_for_it_trusts_anybody() {
+fn insecure_skip_verify_trusts_every_server() {
     let world = World::new();
     let (server, client) = (Pem::new("receiver.example"), Pem::new("sender.example"));
     let port = serve(&world, &server, &client);

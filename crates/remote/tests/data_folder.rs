@@ -1,8 +1,8 @@
-//! The promise about the data folder, for what only destinations leave there that have had a hard time: rings of
-//! members, lanes with two positions, a side queue; and the ages of segments. What an earlier narthex left is taken
-//! up again: nothing is lost, and nothing is sent twice that was known to be there.
+//! Compatibility of the data folder, for files that only destinations with failures leave: rings of members,
+//! lanes with two positions, parked samples, and the ages of segments. A start continues from the files of an
+//! earlier narthex: no sample is lost, and no sample is sent again that is known to be delivered.
 //!
-//! The folder is `tests/fixtures/data-v1-destinations`, as a kill left it; see the README there.
+//! The folder is `tests/fixtures/data-v1-destinations`, as a kill left it. See the README there.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
 
 mod common;
@@ -25,10 +25,10 @@ use wal::RealFilesystem;
 
 const SERIES: usize = 20;
 const HOUR: Duration = Duration::from_secs(3600);
-/// Most of a request to `live`.
+/// Most samples of a request to `live`.
 const OF_A_REQUEST: usize = 2;
 
-/// Host, series, time.
+/// Host, series, timestamp.
 type Sample = (String, usize, i64);
 
 fn fixture() -> PathBuf {
@@ -39,7 +39,7 @@ fn world() -> World {
     World::with(|options| options.max_age = Some(24 * HOUR))
 }
 
-/// All hosts are one receiver, as their proxy: what is known by its URL stays the same.
+/// Starts the destinations. All hosts are one receiver, which is their proxy, so that URLs stay the same.
 fn start(world: &World, members: [&str; 2]) -> Destinations {
     let queue =
         json!({"batch_send_deadline": "20ms", "max_backoff": "60ms", "min_shards": 4, "max_shards": 4});
@@ -82,7 +82,7 @@ fn samples(request: &Received) -> Vec<Sample> {
     all
 }
 
-/// How often each sample was taken.
+/// Returns how often each sample was accepted.
 fn there(world: &World) -> BTreeMap<Sample, usize> {
     let mut there = BTreeMap::new();
     for request in world.receiver.requests().iter().filter(|request| request.stored) {
@@ -95,15 +95,15 @@ fn is_of_cluster(host: &str) -> bool {
     ["one", "two", "three"].contains(&host)
 }
 
-/// Makes the fixture: `cargo test -p remote --test data_folder -- --ignored`. Only for a format that is new, under
-/// another name: what is there stays.
+/// Makes the fixture: `cargo test -p remote --test data_folder -- --ignored`. Only for a new format, under
+/// another name. Existing fixtures stay unchanged.
 #[test]
 #[ignore = "makes a fixture"]
 fn make() {
     let target = fixture();
     assert!(!target.exists(), "{} is there: fixtures stay as they are", target.display());
     let mut world = world();
-    // 0: all is taken. 1: the cluster is away, and live. 2: live is slow.
+    // 0: everything is accepted. 1: the cluster and `live` are away. 2: `live` is slow.
     let (phase, hurting) = (Arc::new(AtomicU8::new(0)), Arc::new(AtomicI64::new(0)));
     let (now, hurts) = (phase.clone(), hurting.clone());
     world.receiver.answer(move |request| {
@@ -138,7 +138,7 @@ fn make() {
     world.reopen();
     let running = start(&world, ["two", "three"]);
 
-    // One sample fails until it is put aside; meanwhile the outage of the others goes on.
+    // One sample fails until it is parked. Meanwhile the outage of the others continues.
     let fails = stats(&running, "fails");
     for round in 0..60 {
         let (delivered, failed) = (fails.delivered.get().samples, fails.requests_retried.get());
@@ -182,7 +182,7 @@ fn make() {
     std::fs::write(target.join("there.json"), serde_json::to_string_pretty(&known).unwrap()).unwrap();
 }
 
-/// A copy of the fixture, and the log in it.
+/// Returns a copy of the fixture with its log open.
 fn copy() -> World {
     let mut world = world();
     world.storage.take().unwrap().close();
@@ -195,7 +195,7 @@ fn copy() -> World {
 }
 
 #[test]
-fn what_destinations_left_in_a_folder_of_version_1_is_taken_up_again() {
+fn destinations_continue_from_a_folder_of_version_1() {
     let known: Value = serde_json::from_slice(&std::fs::read(fixture().join("there.json")).unwrap()).unwrap();
     let times: Vec<i64> = serde_json::from_value(known["times"].clone()).unwrap();
     let was_there = |host: &str, series: usize, time: i64| {
@@ -213,7 +213,7 @@ fn what_destinations_left_in_a_folder_of_version_1_is_taken_up_again() {
     let running = start(&world, ["two", "three"]);
     assert_eq!(running.iter().count(), 5, "the one that left has something to deliver");
 
-    // At each of the three entries each sample is once, in what was there and what comes.
+    // Each of the three entries has each sample once, before and after the start together.
     let copies = || {
         let mut copies = BTreeMap::new();
         let arrived = there(&world);
@@ -243,10 +243,11 @@ fn what_destinations_left_in_a_folder_of_version_1_is_taken_up_again() {
     wait_until("what was put aside", SOON, || copies()[&aside] == 1);
 
     let again: Vec<_> = copies().into_iter().filter(|(_, copies)| *copies > 1).collect();
-    // What was under way at the kill: a request of each shard, by both queues of `live`.
+    // Requests under way at the kill: one of each shard, in both queues of `live`.
     assert!(again.len() <= 2 * 4 * OF_A_REQUEST, "{again:?}");
     assert!(again.iter().all(|((entry, ..), _)| *entry == "live"), "{again:?}");
-    // By the rings: the last of what came before the change is not the new one's, nor what came after the old one's.
+    // By the rings, the new member has no sample from before the change, and the old member none from after
+    // it.
     for ((host, _, time), _) in there(&world) {
         let before = time <= times[1];
         assert!(!(host == "three" && before || host == "one" && !before), "{host} got {time}");
@@ -256,7 +257,7 @@ fn what_destinations_left_in_a_folder_of_version_1_is_taken_up_again() {
 }
 
 #[test]
-fn segments_in_a_folder_of_version_1_are_as_old_as_they_were() {
+fn segments_in_a_folder_of_version_1_keep_their_ages() {
     for noted in [true, false] {
         let mut world = copy();
         if !noted {
@@ -272,7 +273,7 @@ fn segments_in_a_folder_of_version_1_are_as_old_as_they_were() {
             }
             let storage = world.storage();
             let before = storage.stats().sweeps.get();
-            // Somebody needs all of it.
+            // A destination still needs all segments.
             let _pin = storage.pin("away", storage.oldest());
             storage.begin_truncating();
             let is_gone = || storage.oldest().segment > 0;

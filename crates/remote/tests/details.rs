@@ -1,5 +1,5 @@
-//! What a destination is promised besides: what comes late, what is asked for once and not again, metadata by
-//! interval, and refusals of what may be there already.
+//! Smaller promises of delivery: late samples, settings that forbid retries, metadata by interval, and
+//! refusals of samples that the receiver may already have.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod common;
@@ -15,7 +15,7 @@ use support::wire::visit;
 use support::{SOON, wait_until};
 
 #[test]
-fn what_was_accepted_out_of_order_is_sent_as_it_was_accepted() {
+fn samples_are_sent_in_the_order_of_acceptance() {
     let hour = 3_600_000;
     for message in [Message::V1, Message::V2] {
         let world = World::new();
@@ -60,7 +60,7 @@ fn where_it_is_said_so_429_is_a_refusal() {
     }
 }
 
-/// As the specification has it: what was refused is never sent again.
+/// As the specification says: refused data is never sent again.
 #[test]
 fn where_it_is_said_so_no_4xx_is_followed_by_another_request() {
     for status in [400, 401, 403, 404, 405, 407, 408, 409, 410, 413, 415, 422] {
@@ -98,7 +98,7 @@ fn push_with_metadata(world: &World) {
     world.runtime.block_on(world.storage().append(batch)).unwrap();
 }
 
-/// How many requests told of types and help texts.
+/// Returns the number of requests with metadata.
 fn told(world: &World) -> u64 {
     let requests = world.receiver.requests();
     let tells = |request: &&Received| {
@@ -109,7 +109,7 @@ fn told(world: &World) -> u64 {
 }
 
 #[test]
-fn by_1_0_metadata_is_told_again_each_interval_and_not_before() {
+fn metadata_in_1_0_is_repeated_each_interval_and_not_before() {
     let world = World::new();
     let interval = Duration::from_secs(600);
     let nearly = interval - Duration::from_secs(30);
@@ -125,7 +125,7 @@ fn by_1_0_metadata_is_told_again_each_interval_and_not_before() {
         let bytes = stats.metadata_bytes.get();
         world.clock.jump(nearly);
         wait_for_decisions(&stats);
-        // They are counted as they go out, whether or not they have arrived.
+        // They are counted when they are sent, whether or not they arrive.
         assert_eq!((told(&world), stats.metadata_bytes.get()), (round, bytes));
         world.clock.jump(interval - nearly);
     }
@@ -134,7 +134,7 @@ fn by_1_0_metadata_is_told_again_each_interval_and_not_before() {
 }
 
 #[test]
-fn metadata_that_nobody_wants_is_not_told() {
+fn metadata_is_not_sent_if_switched_off() {
     let world = World::new();
     let mut config = world.config();
     config.protobuf_message = Some(Message::V1);
@@ -150,7 +150,7 @@ fn metadata_that_nobody_wants_is_not_told() {
     world.stop(destination);
 }
 
-/// Series and times of a request.
+/// Returns the series and timestamps of a request.
 fn samples(request: &Received) -> Vec<(String, i64)> {
     let mut all = Vec::new();
     visit(request.version(), &request.content, |view| {
@@ -161,9 +161,9 @@ fn samples(request: &Received) -> Vec<(String, i64)> {
     all
 }
 
-/// As Prometheus by 1.0: the whole request is undone for one sample that is older than the newest of its series.
+/// Like Prometheus with 1.0: one sample that is older than the newest of its series undoes the whole request.
 #[test]
-fn what_was_sent_before_and_is_refused_now_may_be_there_and_is_no_loss() {
+fn refused_repeat_of_an_unanswered_request_is_no_loss() {
     let world = World::new();
     let mut newest: BTreeMap<String, i64> = BTreeMap::new();
     world.receiver.answer(move |request| {
@@ -173,7 +173,7 @@ fn what_was_sent_before_and_is_refused_now_may_be_there_and_is_no_loss() {
         }
         newest.extend(all);
         match request.number {
-            // Stored, and nobody is told.
+            // The samples are stored, but no answer is sent.
             0 => Answer::success(request).ending(Ending::NoAnswer),
             _ => Answer::success(request),
         }
@@ -192,15 +192,15 @@ fn what_was_sent_before_and_is_refused_now_may_be_there_and_is_no_loss() {
     });
     assert!(world.stop(destination).complete);
     assert_eq!(world.tally().lost, 0);
-    // The older one of each series; an exact repetition of the newest is taken.
+    // The older sample of each series is refused. An exact repetition of the newest one is accepted.
     assert_eq!((stats.refused.get().samples, stats.refused_or_already_written.get()), (3, 3));
     assert_eq!(stats.lost.get().total(), 0);
     assert_eq!(world.dead_letters().len(), 3);
 }
 
-/// As receivers of 1.0 that keep what is good of a request which they refuse.
+/// Like receivers of 1.0 that keep the good samples of a request that they refuse.
 #[test]
-fn what_a_receiver_wrote_of_a_refused_request_may_be_there_and_is_no_loss() {
+fn refused_repeat_of_a_refused_request_is_no_loss() {
     let world = World::new();
     let mut there: BTreeSet<(String, i64)> = BTreeSet::new();
     world.receiver.answer(move |request| {
@@ -228,13 +228,14 @@ fn what_a_receiver_wrote_of_a_refused_request_may_be_there_and_is_no_loss() {
     assert_eq!(invalid.map(|line| line["labels"]["instance"].clone()).collect::<Vec<_>>(), ["3"]);
 }
 
-/// Where all of a batch is refused for being there already, so may be what was not sent alone.
+/// If a whole batch is refused because it was written before, the samples that were not sent alone may be
+/// written, too.
 #[test]
-fn what_is_presumed_to_be_refused_as_there_already_is_no_loss_either() {
+fn presumed_refusals_of_written_samples_are_no_loss() {
     for (words, there) in [("duplicate sample for timestamp", 40), ("invalid label value", 0)] {
         let world = World::new();
         world.receiver.answer(move |request| match request.number {
-            // Stored, and nobody is told.
+            // The samples are stored, but no answer is sent.
             0 => Answer::success(request).ending(Ending::NoAnswer),
             _ => Answer::status(400).body(words),
         });

@@ -1,8 +1,9 @@
-//! Random histories of a destination on a file system that fails, fills up and loses power: log, positions, dead
-//! letters and side queue together, with a receiver that refuses some samples, keeps failing over others and
-//! fails at random. In the end each acknowledged sample has arrived, lies in the dead letters, or is counted.
+//! Random histories of a destination on a file system that fails, fills up and loses power: log, positions,
+//! dead letters and parked samples together, with a receiver that refuses some samples, keeps failing on
+//! others and fails at random. At the end each acknowledged sample has arrived, is in the dead letters, or is
+//! counted.
 //!
-//! `NARTHEX_HISTORIES` sets how many, `NARTHEX_HISTORIES_SEED` where they begin.
+//! `NARTHEX_HISTORIES` sets the number of histories, `NARTHEX_HISTORIES_SEED` the first seed.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod common;
@@ -25,7 +26,7 @@ const SERIES: u64 = 24;
 const LIVES: u64 = 4;
 const PUSHES: u64 = 6;
 
-/// What the receiver thinks of a sample.
+/// How the receiver treats a sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Good,
@@ -43,7 +44,8 @@ fn kind_of(series: u64, timestamp: i64) -> Kind {
     }
 }
 
-/// Whether there is something in it that hurts, and something that is refused.
+/// Returns whether the request has samples on which the receiver fails, and whether it has samples that are
+/// refused.
 fn bad(request: &Received) -> (bool, bool) {
     let (mut hurts, mut refused) = (false, false);
     visit(request.version(), &request.content, |view| {
@@ -58,7 +60,7 @@ fn bad(request: &Received) -> (bool, bool) {
     (hurts, refused)
 }
 
-/// A series' number and a time.
+/// A series' number and a timestamp.
 type Sample = (u64, i64);
 
 struct History {
@@ -67,7 +69,7 @@ struct History {
     fs: SimFilesystem,
     clock: Arc<JumpingClock>,
     receiver: FakeReceiver,
-    /// Whether the receiver still fails over what hurts, and at random.
+    /// Whether the receiver still fails, on certain samples and at random.
     moody: Arc<AtomicBool>,
     pushed: u64,
     acknowledged: Vec<Sample>,
@@ -127,7 +129,7 @@ impl History {
         config
     }
 
-    /// Nothing where the disk does not let it start.
+    /// Returns `None` if the disk prevents the start.
     fn begin(&mut self) -> Option<Life> {
         Life::begin(self.fs.clone(), self.clock.clone(), || self.config())
     }
@@ -172,7 +174,7 @@ impl History {
         self.end(life, power);
     }
 
-    /// Until all is settled, or for a moment.
+    /// Waits until everything is settled, but only for a moment.
     fn settle_for_a_moment(&self, stats: &Stats) {
         for _ in 0..40 {
             if stats.queued.get().total() > 0 && stats.pending().total() == 0 {
@@ -186,7 +188,7 @@ impl History {
         let stats = life.destination.stats().clone();
         let graceful = !power && self.rng.bool();
         if power {
-            // Nothing of what ran may touch the disk that comes back.
+            // No task of this life may touch the disk after the power cut.
             self.cuts += 1;
             self.fs.power_cut();
         }
@@ -220,7 +222,7 @@ impl History {
         let texts = letters.map(|name| self.fs.contents(&folder.join(name)).unwrap());
         let text: Vec<u8> = texts.flatten().collect();
         let lines = text.split(|byte| *byte == b'\n');
-        // A line that was cut short is no letter.
+        // A line that was cut short is not a dead letter.
         let parsed = lines.filter_map(|line| serde_json::from_slice::<serde_json::Value>(line).ok());
         let sample = |line: serde_json::Value| {
             let series = line["labels"]["instance"].as_str()?.parse().ok()?;
@@ -239,7 +241,7 @@ impl History {
         self.acknowledged.iter().filter(|sample| !there.contains(sample)).copied().collect()
     }
 
-    /// Of each sample its first arrival: those that came after a later one of their series.
+    /// Returns the samples whose first arrival was after a later sample of their series.
     fn out_of_order(&self) -> Vec<(Sample, Kind, i64)> {
         let mut late = Vec::new();
         for (series, times) in self.arrived() {
@@ -276,7 +278,7 @@ impl History {
 }
 
 #[test]
-fn whatever_happens_what_was_acknowledged_arrives_or_is_kept_or_counted() {
+fn random_histories_deliver_keep_or_count_every_acknowledged_sample() {
     let number = |name: &str, or: u64| std::env::var(name).map_or(or, |value| value.parse().unwrap());
     let first = number("NARTHEX_HISTORIES_SEED", 1);
     let [mut samples, mut refused, mut aside, mut not_kept, mut kills, mut cuts] = [0u64; 6];

@@ -18,9 +18,9 @@ fn has_17(request: &Received) -> bool {
 }
 
 #[test]
-fn killed_between_a_refusal_and_its_dead_letter_the_sample_is_sent_again() {
+fn kill_before_the_dead_letter_is_written_repeats_the_sample() {
     let mut world = World::new();
-    // The one thread for files is busy: a letter can't be written.
+    // The only thread for files is busy, so no dead letter can be written.
     let runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = { runtime }.worker_threads(2).max_blocking_threads(1).enable_all().build().unwrap();
     let (release, busy) = mpsc::channel::<()>();
@@ -39,7 +39,7 @@ fn killed_between_a_refusal_and_its_dead_letter_the_sample_is_sent_again() {
     wait_for_number("the others", 39, || stats.delivered.get().samples);
     assert_eq!(world.dead_letters().len(), 0);
     drop(destination);
-    // As dead as a killed process: it never gets to write.
+    // Like a killed process, this runtime never gets to write.
     let killed = std::mem::replace(&mut world.runtime, healthy);
     world.reopen();
     let destination = world.start(config);
@@ -53,9 +53,9 @@ fn killed_between_a_refusal_and_its_dead_letter_the_sample_is_sent_again() {
 }
 
 #[test]
-fn letters_that_can_not_be_written_are_counted_by_the_sample() {
+fn unwritten_dead_letters_are_counted_by_sample() {
     let world = World::new();
-    // No file can be made where a folder is.
+    // A folder with the name of the file prevents its creation.
     let config = world.config();
     let name = format!("{}.jsonl", Identity::of(&config).file());
     std::fs::create_dir_all(world.dir.path().join("dead").join(name)).unwrap();

@@ -1,4 +1,4 @@
-//! One stream over several receivers: each series at as many of them as it should be, across a change of
+//! One entry over several receivers: each series is at as many of them as configured, across a change of
 //! members, a restart, an outage and a reload.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helper functions of tests")]
 
@@ -26,7 +26,7 @@ impl Cluster {
         Cluster { world: World::new(), receivers, running: None }
     }
 
-    /// An entry with these of the receivers as members.
+    /// Returns an entry with these receivers as members.
     fn entry(&self, members: &[usize], replicas: usize) -> RemoteWrite {
         let urls: Vec<String> = members.iter().map(|member| self.receivers[*member].write_url()).collect();
         serde_json::from_value(serde_json::json!({
@@ -52,7 +52,7 @@ impl Cluster {
         self.world.runtime.block_on(running.reload(vec![entry], &[], 8 << 20)).unwrap()
     }
 
-    /// Ends, without waiting for what is under way, and opens the log again.
+    /// Stops without waiting for requests under way, and opens the log again.
     fn stop(&mut self) {
         for destination in self.running.take().unwrap().into_all() {
             self.world.runtime.block_on(destination.hand_over());
@@ -71,7 +71,7 @@ impl Cluster {
         expected.iter().flat_map(|(labels, times)| times.iter().map(|time| (labels.clone(), *time))).collect()
     }
 
-    /// What a receiver has.
+    /// Returns the samples that a receiver has.
     fn has(&self, receiver: usize) -> BTreeSet<Sample> {
         let arrivals = self.receivers[receiver].arrivals();
         let samples = arrivals
@@ -80,7 +80,7 @@ impl Cluster {
         samples.collect()
     }
 
-    /// At how many receivers each sample is.
+    /// Returns how many receivers have each sample.
     fn copies(&self) -> BTreeMap<Sample, usize> {
         let mut copies: BTreeMap<Sample, usize> =
             self.expected().into_iter().map(|sample| (sample, 0)).collect();
@@ -92,7 +92,7 @@ impl Cluster {
         copies
     }
 
-    /// Waits until each sample is where it should be, in as many copies, and no more.
+    /// Waits until each sample has the expected number of copies, and no more.
     #[track_caller]
     fn wait_for_copies(&self, replicas: usize) {
         wait_for("each sample in its copies", SOON, || {
@@ -104,7 +104,7 @@ impl Cluster {
         assert_eq!(too_many.collect::<Vec<_>>(), [], "samples in too many places");
     }
 
-    /// How many of these samples a receiver has.
+    /// Returns how many of these samples a receiver has.
     fn share(&self, receiver: usize, of: &BTreeSet<Sample>) -> usize {
         self.has(receiver).intersection(of).count()
     }
@@ -116,7 +116,7 @@ impl Cluster {
 }
 
 #[test]
-fn each_series_is_at_as_many_members_as_asked_for_and_always_at_the_same() {
+fn each_series_goes_to_the_same_configured_number_of_members() {
     for replicas in 1..=3 {
         let mut cluster = Cluster::of(3);
         cluster.start(cluster.entry(&[0, 1, 2], replicas));
@@ -140,11 +140,11 @@ fn each_series_is_at_as_many_members_as_asked_for_and_always_at_the_same() {
 }
 
 #[test]
-fn a_change_of_members_in_a_restart_loses_nothing_and_doubles_nothing() {
+fn changing_members_in_a_restart_loses_and_doubles_nothing() {
     let mut cluster = Cluster::of(4);
     cluster.start(cluster.entry(&[0, 1, 2], 1));
     cluster.push(5);
-    // A part of it is still to be sent when narthex ends: receiver 0 and 1 take nothing.
+    // A part is still unsent when narthex ends: receivers 0 and 1 accept nothing.
     cluster.receivers[..2].iter().for_each(FakeReceiver::go_away);
     let waiting = cluster.push(5);
     cluster.stop();
@@ -157,7 +157,7 @@ fn a_change_of_members_in_a_restart_loses_nothing_and_doubles_nothing() {
     assert_eq!(cluster.share(0, &after), 0, "what came after is not the old one's");
     assert!(cluster.share(0, &waiting) > 200, "the one that leaves has had its part");
     assert!(cluster.share(3, &after) > 100);
-    // Only what was 0's has another owner.
+    // Only the series of receiver 0 have new owners.
     let series = |samples: BTreeSet<Sample>| -> BTreeSet<support::Labels> {
         samples.into_iter().map(|(labels, _)| labels).collect()
     };
@@ -178,13 +178,13 @@ fn a_change_of_members_in_a_restart_loses_nothing_and_doubles_nothing() {
 }
 
 #[test]
-fn a_change_of_members_in_a_reload_under_load_loses_nothing_and_doubles_nothing() {
+fn changing_members_in_a_reload_loses_and_doubles_nothing() {
     let mut cluster = Cluster::of(4);
     cluster.start(cluster.entry(&[0, 1], 1));
     cluster.push(3);
     let mut changes = Vec::new();
     for members in [&[0, 1, 2][..], &[0, 1, 2], &[1, 2, 3], &[0, 3]] {
-        // Some of it is under way, some waits.
+        // Some samples are under way, others wait.
         cluster.push(3);
         let entry = cluster.entry(members, 1);
         changes.push(cluster.reload(entry));
@@ -193,7 +193,7 @@ fn a_change_of_members_in_a_reload_under_load_loses_nothing_and_doubles_nothing(
     cluster.wait_for_copies(1);
     assert_eq!((changes[0].new.len(), changes[0].changed.len()), (1, 2));
     assert_eq!(changes[1].kept.len(), 3, "nothing changed, nobody stops: {changes:?}");
-    // Those that had delivered all by then are not there any more.
+    // Members that had delivered everything by then are not there any more.
     wait_until("those that left to end", SOON, || {
         let goes_on = |(url, state): (String, State)| {
             let left = [1, 2].map(|receiver: usize| cluster.receivers[receiver].write_url());
@@ -205,7 +205,7 @@ fn a_change_of_members_in_a_reload_under_load_loses_nothing_and_doubles_nothing(
 }
 
 #[test]
-fn more_replicas_take_effect_from_the_change_on() {
+fn more_replicas_take_effect_at_the_change() {
     let mut cluster = Cluster::of(3);
     cluster.start(cluster.entry(&[0, 1, 2], 1));
     let before = cluster.push(5);
@@ -222,7 +222,7 @@ fn more_replicas_take_effect_from_the_change_on() {
 }
 
 #[test]
-fn a_member_that_is_down_holds_nobody_up_and_catches_up() {
+fn member_that_is_down_delays_no_other_and_catches_up() {
     let mut cluster = Cluster::of(3);
     cluster.start(cluster.entry(&[0, 1, 2], 1));
     cluster.receivers[1].answer(|_| Answer::status(503));
@@ -237,7 +237,7 @@ fn a_member_that_is_down_holds_nobody_up_and_catches_up() {
 }
 
 #[test]
-fn a_destination_that_becomes_a_member_delivers_what_it_had_before() {
+fn destination_that_becomes_a_member_delivers_its_old_samples() {
     let mut cluster = Cluster::of(3);
     let mut plain = RemoteWrite::to(remote::Url::parse(&cluster.receivers[0].write_url()).unwrap());
     plain.queue_config.batch_send_deadline = std::time::Duration::from_millis(20);
@@ -254,9 +254,9 @@ fn a_destination_that_becomes_a_member_delivers_what_it_had_before() {
     assert!((1..after.len()).contains(&cluster.share(0, &after)));
 }
 
-/// What was pushed before arrives at least where it should; what is pushed then, nowhere else.
+/// Earlier samples arrive at their members at least, later ones only at their members.
 #[test]
-fn damaged_rings_are_set_aside_and_the_members_begin_with_new_ones() {
+fn damaged_rings_are_quarantined_and_replaced() {
     let mut cluster = Cluster::of(2);
     cluster.start(cluster.entry(&[0, 1], 1));
     cluster.push(5);

@@ -1,4 +1,4 @@
-//! All queues together keep to one budget of memory, and each has its share of it.
+//! All queues together keep to one memory budget, and each has its share of it.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod common;
@@ -11,7 +11,7 @@ use support::{FakeReceiver, SOON, wait_for, wait_until};
 use wal::RealFilesystem;
 
 const MEMORY: usize = 1 << 20;
-/// More than any chunk here holds: a queue at its limit is given no more, but may have gone past it by one.
+/// More bytes than any chunk in this test. A queue stops at its limit, but may exceed it by one chunk.
 const CHUNK: i64 = 100 << 10;
 
 fn held(all: &Destinations) -> Vec<i64> {
@@ -19,7 +19,7 @@ fn held(all: &Destinations) -> Vec<i64> {
 }
 
 #[test]
-fn all_queues_together_keep_to_one_budget_and_the_rest_comes_from_disk() {
+fn queues_share_one_memory_budget_and_read_the_rest_from_disk() {
     let world = World::with(|options| options.tail_bytes = 100 << 10);
     let receivers: Vec<FakeReceiver> = (0..4).map(|_| FakeReceiver::start()).collect();
     let to = |receiver: &FakeReceiver| {
@@ -53,7 +53,7 @@ fn all_queues_together_keep_to_one_budget_and_the_rest_comes_from_disk() {
     });
     assert!(held(&all).iter().all(|held| *held < share + CHUNK), "{:?}", held(&all));
 
-    // Two more, which begin with the oldest: the same memory for four.
+    // Two more destinations, which begin with the oldest sample: the same memory for four.
     let mut more = configs;
     more.iter_mut().for_each(|config| config.start_at = remote::config::StartAt::Oldest);
     more[..2].iter_mut().for_each(|config| config.queue_config.max_shards = 3);

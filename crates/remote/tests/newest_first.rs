@@ -1,5 +1,5 @@
-//! `catch_up: newest_first`: after an outage what is new arrives before the backlog, and the backlog behind it,
-//! whole, each of the two in order, and never further back than the receiver takes.
+//! `catch_up: newest_first`: after an outage new samples arrive before the backlog, and the complete backlog
+//! after them. Each of the two is in order, and neither has samples beyond the receiver's window.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod common;
@@ -19,7 +19,8 @@ use support::{SOON, wait_until};
 const SERIES: usize = 10;
 const WINDOW: Duration = Duration::from_secs(3600);
 
-/// A receiver with a window, as Prometheus has it: 400 for what is older than that before its newest.
+/// A receiver with a window like Prometheus': 400 for samples that are older than its newest one by more than
+/// that.
 struct Windowed {
     world: World,
     away: Arc<AtomicBool>,
@@ -62,7 +63,7 @@ impl Windowed {
         config
     }
 
-    /// Starts, and has the first samples taken.
+    /// Starts the destination, and waits until the first samples are accepted.
     fn begin(&self) -> Destination {
         let destination = self.world.start(self.config());
         self.push();
@@ -71,19 +72,19 @@ impl Windowed {
     }
 
     fn push(&self) {
-        // Each later than all before.
+        // Each timestamp is later than all before.
         self.world.clock.jump(Duration::from_millis(2));
         self.world.push_at(SERIES, self.world.clock.now_ms());
     }
 
-    /// So many pushes in so many seconds each, which the receiver does not take.
+    /// An outage with so many pushes, so many seconds apart.
     fn outage(&self, destination: &Destination, pushes: usize, seconds: u64) {
         self.away.store(true, Ordering::SeqCst);
         for _ in 0..pushes {
             self.push();
             self.world.clock.jump(Duration::from_secs(seconds));
         }
-        // Outages are longer than the clock's jumps take: every second is looked at what is behind.
+        // The real outage is longer than the clock's jumps take, because delivery decides only every second.
         wait_for_decisions(destination.stats());
     }
 
@@ -91,7 +92,7 @@ impl Windowed {
         self.away.store(false, Ordering::SeqCst);
     }
 
-    /// The times of one series, as they first came.
+    /// Returns the timestamps of one series, in the order of their first arrival.
     fn order(&self) -> Vec<i64> {
         let arrivals = self.world.receiver.arrivals();
         let first = arrivals.into_iter().find(|(labels, _)| labels["instance"] == "3");
@@ -110,7 +111,7 @@ fn is_split(stats: &Stats) -> bool {
 }
 
 #[test]
-fn what_is_new_after_an_outage_arrives_before_the_backlog() {
+fn new_samples_after_an_outage_arrive_before_the_backlog() {
     let peer = Windowed::new();
     let destination = peer.begin();
     peer.outage(&destination, 60, 10);
@@ -135,18 +136,18 @@ fn what_is_new_after_an_outage_arrives_before_the_backlog() {
 }
 
 #[test]
-fn nothing_is_sent_further_back_than_the_receiver_takes() {
+fn no_sample_is_sent_beyond_the_receivers_window() {
     let peer = Windowed::new();
     let destination = peer.begin();
     let stats = destination.stats().clone();
-    // Two hours are more than the window: their first part goes in order.
+    // Two hours are more than the window, so their first part is sent in order.
     peer.outage(&destination, 120, 60);
     peer.come_back();
     wait_until("the newest to go first", SOON, || is_split(&stats));
     let (reached, now) = (*peer.order().last().unwrap(), peer.world.clock.now_ms());
     assert!(now - reached < WINDOW.as_millis() as i64, "split {} s back", (now - reached) / 1000);
     peer.push();
-    // And another outage before that is worked off.
+    // Another outage before that is delivered.
     peer.outage(&destination, 50, 60);
     peer.come_back();
     for _ in 0..10 {
@@ -158,9 +159,10 @@ fn nothing_is_sent_further_back_than_the_receiver_takes() {
     assert!(peer.world.stop(destination).complete);
 }
 
-/// Killed while the newest goes first, and with the other setting afterwards: neither half is sent again.
+/// Kills while the newest samples are sent first, also with the other setting afterwards: neither half is
+/// sent again.
 #[test]
-fn killed_in_the_middle_neither_half_is_lost_or_sent_again() {
+fn kill_during_newest_first_loses_and_repeats_neither_half() {
     let mut peer = Windowed::new();
     let destination = peer.begin();
     peer.outage(&destination, 60, 10);
@@ -182,8 +184,8 @@ fn killed_in_the_middle_neither_half_is_lost_or_sent_again() {
         destination = Some(peer.world.start(config));
     }
     let tally = peer.world.wait_for_all();
-    // At most what was under way at each kill: two requests of two samples, and one more while lanes move from one
-    // shard to another.
+    // At most the requests under way at each kill: two with two samples each, and one more while lanes move
+    // between shards.
     assert!(tally.repeated <= 3 * (2 + 1) * 2, "{tally:?}");
     let destination = destination.unwrap();
     assert_eq!(destination.stats().refused.get().total(), 0);
@@ -191,7 +193,7 @@ fn killed_in_the_middle_neither_half_is_lost_or_sent_again() {
 }
 
 #[test]
-fn without_a_window_it_is_refused() {
+fn configuration_without_a_window_is_rejected() {
     let mut config = World::new().config();
     config.catch_up = CatchUp::NewestFirst;
     for seconds in [0, 59] {
@@ -222,7 +224,7 @@ mod histories {
         fs: SimFilesystem,
         clock: Arc<JumpingClock>,
         receiver: FakeReceiver,
-        /// Requests that it still takes.
+        /// Number of requests that the receiver still accepts.
         quota: Arc<AtomicI64>,
         expected: BTreeMap<support::Labels, Vec<i64>>,
         kills: usize,
@@ -270,7 +272,7 @@ mod histories {
         }
 
         fn push(&mut self, life: &Life) {
-            // Each later than all before, whatever the clock did.
+            // Each timestamp is later than all before, whatever the clock did.
             self.clock.jump(Duration::from_millis(2));
             let timestamp = self.clock.now_ms();
             let mut batch = Batch::new();
@@ -316,7 +318,7 @@ mod histories {
         fn end(&mut self, life: Life, power: bool) {
             self.splits += usize::from(is_split(life.destination.stats()));
             if power {
-                // Nothing of what ran may touch the disk that comes back.
+                // No task of this life may touch the disk after the power cut.
                 self.fs.power_cut();
                 self.cuts += 1;
             }
@@ -349,7 +351,8 @@ mod histories {
         }
     }
 
-    /// Whether it is two sequences, each in order: so nowhere three that go down.
+    /// Returns true if the timestamps are two ordered sequences merged, so that there are no three descending
+    /// ones.
     fn is_of_two_streams(times: &[i64]) -> bool {
         let [mut first, mut second] = [i64::MIN; 2];
         for time in times {
@@ -371,7 +374,7 @@ mod histories {
     }
 
     #[test]
-    fn whatever_happens_all_arrives_in_two_streams_at_most() {
+    fn random_histories_deliver_all_in_at_most_two_streams() {
         let number = |name: &str, or: u64| std::env::var(name).map_or(or, |value| value.parse().unwrap());
         let first = number("NARTHEX_HISTORIES_SEED", 1);
         let seeds: Vec<u64> = (first..first + number("NARTHEX_HISTORIES", 12)).collect();

@@ -1,4 +1,4 @@
-//! `oauth2`: a token server and a receiver that both look at what they are shown.
+//! `oauth2`: a token server and a receiver that both check the credentials.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod common;
@@ -21,7 +21,7 @@ use std::time::SystemTime;
 use support::FakeReceiver;
 use support::receiver::{Answer, Received};
 
-/// `narthex:s€cret`, each part encoded as a form's first.
+/// `narthex:s€cret`, with each part form-encoded first.
 const HEADER: &str = "Basic bmFydGhleDpzJUUyJTgyJUFDY3JldA==";
 
 fn oauth2(tokens: &FakeReceiver) -> OAuth2 {
@@ -39,7 +39,7 @@ fn config(receiver: &FakeReceiver, oauth2: OAuth2) -> RemoteWrite {
     config
 }
 
-/// Gives out `token-1`, `token-2` and so on to who shows the right secret.
+/// Issues `token-1`, `token-2` and so on to clients with the right secret.
 fn gives_out(tokens: &FakeReceiver, lifetime: &'static str) {
     let number = AtomicU64::new(0);
     tokens.answer(move |request| {
@@ -82,7 +82,7 @@ async fn post(client: &Client) -> Result<u16, String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_is_asked_for_once_and_anew_when_it_is_refused() {
+async fn token_is_requested_once_and_again_after_a_refusal() {
     let (tokens, receiver) = (FakeReceiver::start(), FakeReceiver::start());
     gives_out(&tokens, r#""expires_in": 3600"#);
     let good = Arc::new(AtomicU64::new(1));
@@ -108,9 +108,9 @@ async fn a_token_is_asked_for_once_and_anew_when_it_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_that_has_expired_is_not_shown() {
+async fn expired_token_is_not_sent() {
     let (tokens, receiver) = (FakeReceiver::start(), FakeReceiver::start());
-    // Half of its life is over at once.
+    // Half of the token's life is over at once.
     gives_out(&tokens, r#""expires_in": 1"#);
     let client = Client::new(&config(&receiver, oauth2(&tokens))).unwrap();
     let begun = std::time::Instant::now();
@@ -126,7 +126,7 @@ async fn a_token_that_has_expired_is_not_shown() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_knows_no_header_gets_the_secret_in_the_body() {
+async fn server_that_rejects_the_header_gets_the_secret_in_the_body() {
     let (tokens, receiver) = (FakeReceiver::start(), FakeReceiver::start());
     tokens.answer(|request| match form(request).get("client_secret").map(String::as_str) {
         Some("s€cret") if request.header("authorization").is_none() => {
@@ -143,7 +143,7 @@ async fn a_server_that_knows_no_header_gets_the_secret_in_the_body() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_token_server_says_is_told_without_secrets_and_within_limits() {
+async fn token_server_errors_are_shown_bounded_and_without_secrets() {
     let (tokens, receiver) = (FakeReceiver::start(), FakeReceiver::start());
     for (answer, words) in [
         (Answer::status(403).body("not you"), "403 Forbidden: not you"),
@@ -156,7 +156,7 @@ async fn what_the_token_server_says_is_told_without_secrets_and_within_limits() 
         let said = post(&client).await.unwrap_err();
         assert!(said.starts_with(&format!("no token from {}/token: ", tokens.url())), "{said}");
         assert!(said.contains(words) && !said.contains("s€cret"), "{said}");
-        // Whoever else waits for a token right now hears the same.
+        // Other requests that wait for a token get the same error.
         assert_eq!(post(&client).await.unwrap_err(), said);
         assert_eq!(tokens.requests().len(), before + 1);
     }
@@ -164,14 +164,14 @@ async fn what_the_token_server_says_is_told_without_secrets_and_within_limits() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_token_server_has_its_own_tls_and_its_own_proxy() {
+async fn token_server_has_its_own_tls_and_proxy() {
     let receiver = FakeReceiver::start();
     let pem = Pem::new("tokens.example");
     let server = TlsServer::start(Wants::nothing(&pem)).await;
     let mut oauth2 = oauth2(&receiver);
     oauth2.token_url = Url::parse(&server.url()).unwrap();
     let stranger = Client::new(&config(&receiver, oauth2.clone()));
-    // Without `ca` the system's are trusted, where it has some.
+    // Without `ca` the system's certificates are trusted, if it has any.
     if let Ok(stranger) = stranger {
         assert!(post(&stranger).await.unwrap_err().contains("certificate"));
     }
@@ -193,7 +193,7 @@ async fn the_token_server_has_its_own_tls_and_its_own_proxy() {
 }
 
 #[test]
-fn nothing_is_lost_while_the_secret_is_wrong_and_its_file_is_read_again() {
+fn wrong_secret_loses_nothing_and_its_file_is_read_again() {
     let world = World::new();
     let tokens = FakeReceiver::start();
     gives_out(&tokens, r#""expires_in": 3600"#);
@@ -214,7 +214,7 @@ fn nothing_is_lost_while_the_secret_is_wrong_and_its_file_is_read_again() {
 }
 
 #[test]
-fn one_scheme_at_a_time() {
+fn only_one_authentication_scheme_is_accepted() {
     let receiver = FakeReceiver::start();
     let mut config = config(&receiver, oauth2(&receiver));
     config.basic_auth = Some(http_client::auth::BasicAuth {

@@ -1,4 +1,4 @@
-//! How fast a destination is sent to.
+//! Limits on the rate at which a destination is sent to.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod common;
@@ -7,7 +7,7 @@ use common::World;
 use std::time::Instant;
 
 #[test]
-fn a_limit_in_bytes_a_second_is_held_for_all_requests_together() {
+fn byte_rate_limit_applies_to_all_requests_together() {
     const RATE: u64 = 20 << 10;
     let world = World::new();
     let mut config = world.config();
@@ -22,7 +22,7 @@ fn a_limit_in_bytes_a_second_is_held_for_all_requests_together() {
     world.wait_for_all();
     let took = began.elapsed();
     let bytes = destination.stats().bytes.get();
-    // What a second lets through at once, and the last request, come on top.
+    // The burst of one second, and the last request, are added.
     let most = (took.as_secs_f64() + 1.0) * RATE as f64 + 8192.0;
     assert!((bytes as f64) < most, "{bytes} bytes in {took:?}");
     assert!(bytes > 3 * RATE, "too little to tell: {bytes} bytes in {took:?}");

@@ -1,4 +1,4 @@
-//! A panic in a destination: another worker takes its place, and everything is delivered.
+//! A panic in a destination: another worker replaces it, and all samples are delivered.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod common;
@@ -29,7 +29,7 @@ fn restarts(name: &str) -> u64 {
     supervisor::restarts().get(&supervisor::Task::of("destination", name)).copied().unwrap_or_default()
 }
 
-/// A clock that panics the next time that it is asked, once it is armed.
+/// A clock that, once armed, panics the next time it is read.
 #[derive(Debug)]
 struct Trap {
     clock: Arc<common::JumpingClock>,
@@ -47,7 +47,7 @@ impl Clock for Trap {
 }
 
 #[test]
-fn a_destination_that_panicked_starts_again_and_delivers_everything() {
+fn destination_restarts_after_a_panic_and_delivers_everything() {
     let world = World::new();
     let trap = Arc::new(Trap { clock: world.clock.clone(), armed: AtomicBool::new(false) });
     let all = start(&world, "a", Arc::new(RealFilesystem), trap.clone());
@@ -65,7 +65,7 @@ fn a_destination_that_panicked_starts_again_and_delivers_everything() {
     assert_eq!(restarts("a"), 1);
 }
 
-/// A disk that panics when the folder of dead letters, or a file in it, is made, once it is armed.
+/// A disk that, once armed, panics when the folder of dead letters, or a file in it, is created.
 #[derive(Debug)]
 struct PanickingDisk {
     disk: RealFilesystem,
@@ -118,7 +118,7 @@ impl Filesystem for PanickingDisk {
 }
 
 #[test]
-fn a_panic_while_dead_letters_are_written_costs_no_dead_letter() {
+fn panic_while_writing_dead_letters_loses_none() {
     let world = World::new();
     let disk = Arc::new(PanickingDisk { disk: RealFilesystem, armed: AtomicBool::new(false) });
     let all = start(&world, "dead", disk.clone(), world.clock.clone());

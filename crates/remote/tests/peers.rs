@@ -1,4 +1,4 @@
-//! Against the real receivers.
+//! Tests against real receivers.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod common;
@@ -22,7 +22,7 @@ fn append(world: &World, name: &str, samples: &[(&str, i64, f64)]) {
 }
 
 #[test]
-fn prometheus_takes_both_versions() {
+fn prometheus_accepts_both_versions() {
     let Some(peers) = peers() else { return };
     let prometheus = Prometheus::start(&peers, Options::receiver());
     for (name, message, protocol) in [("by_2", None, Protocol::V2), ("by_1", Some(Message::V1), Protocol::V1)]
@@ -50,7 +50,7 @@ fn prometheus_takes_both_versions() {
 }
 
 #[test]
-fn one_bad_sample_costs_one_sample_at_prometheus_by_either_version() {
+fn prometheus_refuses_only_the_one_bad_sample() {
     let Some(peers) = peers() else { return };
     let prometheus = Prometheus::start(&peers, Options::receiver());
     for (name, message) in [("bad_by_2", None), ("bad_by_1", Some(Message::V1))] {
@@ -64,7 +64,7 @@ fn one_bad_sample_costs_one_sample_at_prometheus_by_either_version() {
         append(&world, name, &[("7", now, 1.0)]);
         wait_for_number("the first", 1, || stats.delivered.get().samples);
         let instances: Vec<String> = (0..300).map(|number| number.to_string()).collect();
-        // For instance 7 this is older than what is there.
+        // Instance 7 already has a newer sample.
         let samples: Vec<_> = instances.iter().map(|instance| (instance.as_str(), now - 5000, 2.0)).collect();
         append(&world, name, &samples);
         wait_for_number("the good ones", 300, || stats.delivered.get().samples);
@@ -76,7 +76,7 @@ fn one_bad_sample_costs_one_sample_at_prometheus_by_either_version() {
 }
 
 #[test]
-fn prometheus_without_the_flag_says_which_one_is_missing() {
+fn prometheus_without_the_receiver_flag_is_explained() {
     let Some(peers) = peers() else { return };
     let prometheus = Prometheus::start(&peers, Options::default());
     let world = World::new();
@@ -92,7 +92,7 @@ fn prometheus_without_the_flag_says_which_one_is_missing() {
 }
 
 #[test]
-fn victoria_metrics_gets_what_it_speaks() {
+fn victoria_metrics_gets_its_version() {
     let Some(peers) = peers() else { return };
     let victoria = VictoriaMetrics::start(&peers);
     let world = World::new();
@@ -109,7 +109,7 @@ fn victoria_metrics_gets_what_it_speaks() {
     assert_eq!(got.iter().map(|series| series.samples.len()).sum::<usize>(), 3, "{got:?}");
 }
 
-/// Adds a native histogram of each of these series.
+/// Adds a native histogram for each of these series.
 fn push_histograms(batch: &mut Batch, name: &str, instances: std::ops::Range<usize>, timestamp: i64) {
     for instance in instances {
         let instance = instance.to_string();
@@ -129,9 +129,10 @@ fn push_histograms(batch: &mut Batch, name: &str, instances: std::ops::Range<usi
     }
 }
 
-/// A Prometheus with nothing but the receiver refuses native histograms with 500, and with them the whole request.
+/// A Prometheus with only the receiver enabled refuses native histograms with 500, and the whole request with
+/// them.
 #[test]
-fn native_histograms_that_prometheus_has_switched_off_cost_only_themselves() {
+fn disabled_native_histograms_refuse_only_themselves() {
     let Some(peers) = peers() else { return };
     let arguments = vec!["--web.enable-remote-write-receiver".to_string()];
     let prometheus = Prometheus::start(&peers, Options { arguments, ..Options::default() });
@@ -143,7 +144,7 @@ fn native_histograms_that_prometheus_has_switched_off_cost_only_themselves() {
         let destination = world.start(config);
         let stats = destination.stats().clone();
         let now = world.clock.now_ms();
-        // Mixed requests, and one of histograms alone.
+        // Mixed requests, and one with only histograms.
         for (step, samples) in [(0, 100), (1, 100), (2, 0)] {
             let mut batch = Batch::new();
             for instance in 0..samples {
@@ -163,7 +164,7 @@ fn native_histograms_that_prometheus_has_switched_off_cost_only_themselves() {
         let reasons = stats.refused_reasons();
         let right = remote::Refusal { reason: RefusedReason::NativeHistogramsDisabled, status: "500" };
         assert_eq!(reasons, [(right, 60)]);
-        // At once: nothing was waited for, and nothing was narrowed down.
+        // Immediately: without a pause and without narrowing.
         assert_eq!(stats.requests_retried.get(), 0);
         assert_eq!(stats.requests.get(), 5, "two for a mixed one, one for histograms alone");
         assert!(world.stop(destination).complete);
@@ -173,7 +174,7 @@ fn native_histograms_that_prometheus_has_switched_off_cost_only_themselves() {
     }
 }
 
-/// What Prometheus validates for each action, held against its own check of a configuration.
+/// Compares the validation of each relabelling action with Prometheus' own.
 #[test]
 fn narthex_and_promtool_accept_the_same_relabelling_rules() {
     let Some(peers) = peers() else { return };
@@ -204,7 +205,7 @@ fn narthex_and_promtool_accept_the_same_relabelling_rules() {
     ];
     let mut rules = Vec::new();
     for action in actions {
-        // Each key with what most actions need, and without it.
+        // Each key with the keys that most actions need, and without them.
         for key in values.iter().flat_map(|(first, second)| [*first, *second]).chain([""]) {
             for needed in ["", r#""target_label": "t""#, r#""modulus": 3, "target_label": "t""#] {
                 let name = key.split(':').next().unwrap_or_default();

@@ -1,5 +1,5 @@
-//! Which version of the protocol a receiver gets while it is replaced by an older or a newer one, and what
-//! of a log by either.
+//! Which version of the protocol a receiver gets while it is replaced by an older or a newer one, and which
+//! points each version can carry.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod common;
@@ -15,7 +15,7 @@ use support::receiver::Answer;
 use support::wire::{Version, visit};
 use support::{SOON, wait_until};
 
-/// A receiver that speaks 2.0 only while it is told so.
+/// A receiver that supports 2.0 only while the returned flag is set.
 fn changing(world: &World) -> Arc<AtomicBool> {
     let second = Arc::new(AtomicBool::new(true));
     let own = second.clone();
@@ -51,7 +51,7 @@ fn a_receiver_that_is_replaced_by_an_older_one_and_back_loses_nothing() {
         world.wait_for_all();
     }
     assert!(versions(&world)[before..].iter().all(|version| *version == Version::V1), "it is remembered");
-    // Still an older one: one question, and all goes on.
+    // It is still the older one: one request in 2.0, and delivery goes on.
     world.clock.jump(UPGRADE_INTERVAL);
     for _ in 0..5 {
         world.push(10);
@@ -72,7 +72,7 @@ fn a_receiver_that_is_replaced_by_an_older_one_and_back_loses_nothing() {
 }
 
 #[test]
-fn a_receiver_of_neither_version_is_held_for_and_told_of() {
+fn destination_waits_for_a_receiver_of_neither_version() {
     let world = World::new();
     world.receiver.answer(|_| Answer::status(415).body("what is this?"));
     let destination = world.start(world.config());
@@ -87,7 +87,7 @@ fn a_receiver_of_neither_version_is_held_for_and_told_of() {
 }
 
 #[test]
-fn what_is_not_to_be_sent_is_not_and_is_counted() {
+fn points_dropped_by_settings_are_counted() {
     use model::{Batch, Counts, Histogram, Labels, ResetHint, Series};
     for message in [Message::V1, Message::V2] {
         for (exemplars, histograms) in [(true, true), (true, false), (false, true), (false, false)] {

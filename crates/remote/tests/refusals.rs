@@ -1,4 +1,4 @@
-//! Refusals: counted by what the receiver said, and apart from repeats of what an earlier try may have written.
+//! Refusals: counted by the receiver's reason, and separately if an earlier try may have written the samples.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod common;
@@ -12,7 +12,7 @@ use support::receiver::{Answer, Ending, Received};
 use support::wire::Version;
 use support::{SOON, wait_until};
 
-/// Reason, status and number of points.
+/// Returns reason, status and number of points.
 fn reasons(stats: &Stats) -> Vec<(&'static str, &'static str, u64)> {
     let all = stats.refused_reasons().into_iter();
     all.map(|(refusal, count)| (refusal.reason.as_str(), refusal.status, count)).collect()
@@ -25,7 +25,7 @@ fn by(world: &World, message: Message) -> RemoteWrite {
 }
 
 #[test]
-fn each_refused_sample_is_counted_by_what_the_receiver_said() {
+fn refused_samples_are_counted_by_the_receivers_reason() {
     let table = [
         (409, "add 1 samples: out of bounds", "out_of_bounds", "409"),
         (400, "series has too many labels (actual: 31, limit: 30) series: 'x'", "too_many_labels", "400"),
@@ -50,7 +50,7 @@ fn each_refused_sample_is_counted_by_what_the_receiver_said() {
 }
 
 #[test]
-fn by_2_0_the_rest_of_the_counts_is_refused_for_the_reason_given() {
+fn unwritten_samples_of_2_0_are_refused_for_the_given_reason() {
     let world = World::new();
     world.receiver.answer(|request| {
         let written = "X-Prometheus-Remote-Write-Samples-Written";
@@ -69,8 +69,8 @@ fn by_2_0_the_rest_of_the_counts_is_refused_for_the_reason_given() {
 }
 
 #[test]
-fn a_lost_answer_makes_the_refusals_of_the_next_try_repeats_also_by_2_0() {
-    // One by one in the dead letters, and as a summary.
+fn refusals_after_a_lost_answer_are_repeats_in_2_0() {
+    // With one dead letter per sample, and with a summary.
     for count in [10, 150] {
         let world = World::new();
         world.receiver.answer(move |request| match request.number {
@@ -90,17 +90,17 @@ fn a_lost_answer_makes_the_refusals_of_the_next_try_repeats_also_by_2_0() {
 }
 
 #[test]
-fn what_was_under_way_at_a_kill_may_have_been_written() {
+fn requests_under_way_at_a_kill_may_have_been_written() {
     for message in [Message::V1, Message::V2] {
         for repeats in [true, false] {
             let mut world = World::new();
-            // Positions are there from a first run on.
+            // A first run writes positions.
             let first = world.start(by(&world, message));
             world.push(6);
-            // Not only arrived: without the answer they would be under way as well.
+            // It is not enough that the samples arrived: without the answer they would be under way as well.
             wait_for_number("delivery", 6, || first.stats().delivered.get().samples);
             if repeats {
-                // Stored, and nobody is told.
+                // The samples are stored, but no answer is sent.
                 world.receiver.answer(|request| Answer::success(request).ending(Ending::NoAnswer));
                 world.push(6);
                 wait_until("the request", SOON, || world.receiver.requests().len() > 1);
@@ -120,7 +120,7 @@ fn what_was_under_way_at_a_kill_may_have_been_written() {
             }
             let stats = destination.stats().clone();
             wait_for_number("refusals", 6, || stats.refused.get().samples);
-            // It has refused nothing but what it had written already.
+            // It has refused only samples that it had already written.
             let is_refusing = matches!(stats.state(), State::Refusing { .. });
             assert_eq!(is_refusing, !repeats, "{message:?}: {:?}", stats.state());
             world.stop(destination);
@@ -131,7 +131,7 @@ fn what_was_under_way_at_a_kill_may_have_been_written() {
 }
 
 #[test]
-fn a_refusal_of_repeats_shows_that_the_destination_is_back() {
+fn refused_repeats_show_that_the_destination_is_back() {
     let world = World::new();
     world.receiver.answer(|request| match request.number {
         0 => Answer::success(request).ending(Ending::NoAnswer),
@@ -148,7 +148,7 @@ fn a_refusal_of_repeats_shows_that_the_destination_is_back() {
 }
 
 #[test]
-fn only_requests_that_had_a_connection_are_sent_again() {
+fn only_requests_with_a_connection_count_as_sent_again() {
     let world = World::new();
     world.receiver.go_away();
     let destination = world.start(by(&world, Message::V1));
@@ -167,7 +167,7 @@ fn only_requests_that_had_a_connection_are_sent_again() {
     assert!(stats.bytes.get() > 0);
 }
 
-/// What a receiver answers that refuses everything.
+/// The answer of a receiver that refuses everything.
 fn refuses_all(request: &Received) -> Answer {
     let answer = Answer::status(400).body("out of bounds");
     match request.version() {
@@ -177,7 +177,7 @@ fn refuses_all(request: &Received) -> Answer {
 }
 
 #[test]
-fn a_destination_that_refuses_everything_has_accepted_nothing() {
+fn destination_that_refuses_everything_has_accepted_nothing() {
     for message in [Message::V1, Message::V2] {
         let world = World::new();
         world.receiver.answer(refuses_all);
@@ -192,14 +192,15 @@ fn a_destination_that_refuses_everything_has_accepted_nothing() {
         assert!(says(stats.state()), "{:?}", stats.state());
         assert_eq!((stats.first_accepted_ms.get(), stats.last_accepted_ms.get()), (0, 0));
         assert_eq!(stats.delivered.get().total(), 0);
-        // Prometheus counts it as sent, too: what is refused is not behind.
+        // As in Prometheus, refused samples count as sent: they are not behind.
         assert_eq!(stats.highest_ms.get(), stats.highest_sent_ms.get());
         world.receiver.answer(Answer::success);
         world.push(20);
         wait_for_number("delivery", 20, || stats.delivered.get().samples);
         wait_until("the state", SOON, || stats.state() == State::Delivering);
         assert!(stats.first_accepted_ms.get() > 0);
-        // One that refuses a part accepts the rest; one that refuses all for a while accepts nothing any more.
+        // A destination that refuses a part accepts the rest. One that refuses everything for a while accepts
+        // nothing any more.
         world.receiver.answer(refuses_all);
         world.push(20);
         wait_for_number("refusals", 80, || stats.refused.get().samples);
@@ -213,7 +214,7 @@ fn a_destination_that_refuses_everything_has_accepted_nothing() {
 }
 
 #[test]
-fn a_2xx_that_wrote_nothing_is_no_acceptance() {
+fn success_status_that_wrote_nothing_is_no_acceptance() {
     let world = World::new();
     world.receiver.answer(|_| Answer::status(204).header("X-Prometheus-Remote-Write-Samples-Written", "0"));
     let destination = world.start(by(&world, Message::V2));
@@ -227,14 +228,14 @@ fn a_2xx_that_wrote_nothing_is_no_acceptance() {
 }
 
 #[test]
-fn what_rules_drop_does_not_count_as_queued() {
+fn points_dropped_by_rules_do_not_count_as_queued() {
     let world = World::new();
     let mut config = by(&world, Message::V1);
     let keep = r#"[{"source_labels": ["instance"], "regex": "0", "action": "keep"}]"#;
     config.write_relabel_configs = serde_json::from_str(keep).unwrap();
     let destination = world.start(config);
     let stats = destination.stats().clone();
-    // Series 0 is kept, and comes first only.
+    // Series 0 is kept, and comes only the first time.
     world.push_at(1, 1_000_000);
     wait_for_number("delivery", 1, || stats.delivered.get().samples);
     let mut batch = Batch::new();
@@ -249,7 +250,7 @@ fn what_rules_drop_does_not_count_as_queued() {
 }
 
 #[test]
-fn what_cannot_be_carried_is_not_behind() {
+fn points_the_version_cannot_carry_are_not_behind() {
     let world = World::new();
     let destination = world.start(by(&world, Message::V1));
     let stats = destination.stats().clone();
@@ -274,7 +275,7 @@ fn what_cannot_be_carried_is_not_behind() {
 }
 
 #[test]
-fn what_expires_in_the_queue_is_not_behind() {
+fn points_expired_in_the_queue_are_not_behind() {
     let world = World::new();
     world.receiver.answer(|_| Answer::status(503));
     let mut config = by(&world, Message::V1);

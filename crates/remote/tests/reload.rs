@@ -1,4 +1,4 @@
-//! A set of destinations goes over to another, and saved positions that don't fit the log.
+//! Changes from one set of destinations to another, and saved positions that do not fit the log.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod common;
@@ -42,7 +42,7 @@ fn to(receiver: &FakeReceiver, name: &str) -> RemoteWrite {
 }
 
 #[test]
-fn a_reload_that_the_disk_fails_leaves_everything_as_it_was() {
+fn reload_on_a_failing_disk_changes_nothing() {
     let world = World::new();
     let other = FakeReceiver::start();
     let fs = SimFilesystem::new(1);
@@ -52,13 +52,13 @@ fn a_reload_that_the_disk_fails_leaves_everything_as_it_was() {
     world.wait_for_all();
     let mut changed = a.clone();
     changed.queue_config.max_shards = 3;
-    // What is there is written in place; only a new file needs room.
+    // Existing files are written in place. Only a new file needs space.
     fs.fail(Op::SetLen, 0, u64::MAX);
     let error = reload(&world, &mut all, vec![kept.clone(), changed.clone(), b.clone()]).unwrap_err();
     assert!(error.contains("remote_write b"), "{error}");
     let names: Vec<String> = all.iter().map(|one| one.name().to_string()).collect();
     assert_eq!(names, ["kept", "a"]);
-    // They still deliver, and nothing is held for whoever is not there.
+    // They still deliver, and the log keeps nothing for destinations that were not started.
     fs.heal();
     world.push(10);
     let tally = world.wait_for_all();
@@ -78,7 +78,7 @@ fn a_reload_that_the_disk_fails_leaves_everything_as_it_was() {
 }
 
 #[test]
-fn a_mended_url_is_one_that_changed_not_one_new_and_one_removed() {
+fn corrected_url_is_a_change_and_not_a_new_destination() {
     let world = World::new();
     let other = FakeReceiver::start();
     world.receiver.go_away();
@@ -96,13 +96,13 @@ fn a_mended_url_is_one_that_changed_not_one_new_and_one_removed() {
     let expected = world.expected.lock().unwrap().clone();
     wait_until("the backlog", SOON, || other.tally(&expected).lost == 0);
     assert_eq!(world.storage().orphans(), Vec::<String>::new());
-    // And so is a name that is given.
+    // A new name is a change, too.
     let changes = reload(&world, &mut all, vec![to(&other, "b")]).unwrap();
     assert_eq!(changes, Changes { changed: vec![format!("b (was {new})")], ..Changes::default() });
 }
 
 #[test]
-fn what_can_not_be_started_stops_nothing() {
+fn invalid_configuration_stops_nothing() {
     let world = World::new();
     let a = to(&world.receiver, "a");
     let mut all = start(&world, vec![a.clone()], Arc::new(RealFilesystem));
@@ -121,7 +121,7 @@ fn what_can_not_be_started_stops_nothing() {
     assert_eq!(world.receiver.connections(), 1, "not even a connection was made anew");
 }
 
-/// The file of positions of the only destination.
+/// Returns the file of positions of the only destination.
 fn file(dir: &Path) -> PathBuf {
     let mut files = std::fs::read_dir(dir.join("positions")).unwrap();
     let path = files.next().unwrap().unwrap().path();
@@ -129,7 +129,7 @@ fn file(dir: &Path) -> PathBuf {
     path
 }
 
-/// Puts all lanes there.
+/// Sets the positions of all lanes.
 fn put(dir: &Path, position: Position) {
     let path = file(dir);
     let owner = positions::read(&RealFilesystem, &path).unwrap().unwrap().owner;
@@ -142,7 +142,7 @@ fn put(dir: &Path, position: Position) {
 }
 
 #[test]
-fn positions_that_are_none_of_this_log_repeat_and_skip_nothing() {
+fn positions_of_another_log_repeat_and_skip_nothing() {
     let mut world = World::new();
     world.receiver.go_away();
     let destination = world.start(world.config());
@@ -164,7 +164,7 @@ fn positions_that_are_none_of_this_log_repeat_and_skip_nothing() {
         put(world.dir.path(), position);
         let receiver = FakeReceiver::start();
         let mut config = world.config();
-        // Another address of the same destination.
+        // The destination gets another address.
         config.name = Some("same".into());
         config.url = remote::Url::parse(&receiver.write_url()).unwrap();
         let configs = vec![config];
@@ -185,8 +185,8 @@ fn positions_that_are_none_of_this_log_repeat_and_skip_nothing() {
             world.stop(destination);
         }
     }
-    // What is a record's beginning is left alone, also in its middle by points, and a segment that is gone
-    // is passed over.
+    // A position at a record's beginning stays, also with an index within the record. A missing segment is
+    // skipped.
     let destination = world.start({
         let mut config = world.config();
         config.name = Some("same".into());

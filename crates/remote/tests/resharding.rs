@@ -1,4 +1,4 @@
-//! What the number of shards follows.
+//! Which measurements the number of shards depends on.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;
@@ -11,7 +11,7 @@ use support::receiver::Answer;
 use support::{SOON, wait_until};
 
 #[test]
-fn a_wrong_clock_of_whoever_pushes_does_not_change_the_number_of_shards() {
+fn wrong_clock_of_a_client_does_not_change_the_shards() {
     for restarted in [false, true] {
         let mut world = World::with(|options| options.tail_bytes = 0);
         let mut config = world.config();
@@ -20,7 +20,8 @@ fn a_wrong_clock_of_whoever_pushes_does_not_change_the_number_of_shards() {
         world.push(10);
         world.wait_for_all();
         assert!(world.stop(destination).complete);
-        // Years old by their own time, and read from disk, since they come while nobody reads.
+        // Their timestamps are years old, and they are read from disk, because they come while no worker
+        // reads.
         for _ in 0..100 {
             world.push(10);
         }
@@ -42,16 +43,16 @@ fn a_wrong_clock_of_whoever_pushes_does_not_change_the_number_of_shards() {
         let years = 2 * 365 * 24 * 3_600_000;
         assert!(world.clock.now_ms() - common::EPOCH_MS as i64 > years, "the machine's clock is right");
         assert!(stats.lag_ms.get() > years, "the lag that is shown is by sample time");
-        // By the age since their arrival a handful at most, even if a request took the ten seconds.
+        // By the age since their arrival, a handful of shards at most, even if a request took ten seconds.
         let desired = stats.shards_desired_milli.get() / 1000;
         assert!(desired < 50, "{desired} shards for {:?}", stats.lag_ms.get());
         world.stop_now(destination);
     }
 }
 
-/// After an outage the backlog goes out by as many requests at once as there may be, and none of them idles.
+/// After an outage the backlog is sent by as many requests at once as allowed, and no shard idles.
 #[test]
-fn a_backlog_goes_out_by_all_the_shards_there_may_be() {
+fn backlog_is_sent_by_all_allowed_shards() {
     const SHARDS: usize = 16;
     const ANSWER: Duration = Duration::from_millis(100);
     let world = World::new();
@@ -77,7 +78,7 @@ fn a_backlog_goes_out_by_all_the_shards_there_may_be() {
     world.clock.jump(Duration::from_secs(10));
     let tally = world.wait_for_all();
     assert_eq!((tally.out_of_order, tally.unexpected), (0, 0));
-    // Those that began while one was waited for, by the time at which it began.
+    // The requests that began while another one was under way, by the time at which that one began.
     let times = times.lock().unwrap();
     let beside =
         |start: &Instant| times.iter().filter(|time| **time >= *start && **time < *start + ANSWER).count();

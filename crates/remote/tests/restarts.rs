@@ -1,4 +1,4 @@
-//! Restarts, kills, outages: what was accepted arrives, in order.
+//! Restarts, kills and outages: accepted samples arrive in order.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod common;
@@ -12,7 +12,7 @@ use support::receiver::{Answer, Ending};
 use support::{SOON, wait_until};
 
 #[test]
-fn a_new_destination_begins_with_what_comes_or_with_the_oldest() {
+fn new_destination_begins_with_new_samples_or_the_oldest() {
     let world = World::new();
     world.push(10);
     let destination = world.start(world.config());
@@ -29,7 +29,7 @@ fn a_new_destination_begins_with_what_comes_or_with_the_oldest() {
 }
 
 #[test]
-fn after_a_restart_it_goes_on_where_the_last_answer_left_it() {
+fn restart_continues_after_the_last_answered_request() {
     let mut world = World::new();
     for round in 0..5_u32 {
         let destination = world.start(world.config());
@@ -47,7 +47,7 @@ fn after_a_restart_it_goes_on_where_the_last_answer_left_it() {
 }
 
 #[test]
-fn what_was_accepted_while_nothing_ran_arrives_after_the_start() {
+fn samples_accepted_without_a_destination_arrive_after_its_start() {
     let mut world = World::new();
     let destination = world.start(world.config());
     world.push(10);
@@ -65,9 +65,9 @@ fn what_was_accepted_while_nothing_ran_arrives_after_the_start() {
 }
 
 #[test]
-fn killed_at_any_moment_nothing_is_lost_or_out_of_order() {
+fn kills_at_any_moment_lose_and_reorder_nothing() {
     let mut world = World::new();
-    // A receiver with troubles of its own: some requests fail, some are stored without an answer.
+    // The receiver fails some requests, and stores some without an answer.
     let mut random = fastrand::Rng::with_seed(7);
     world.receiver.answer(move |request| match random.u8(0..10) {
         0 => Answer::status(503),
@@ -85,7 +85,7 @@ fn killed_at_any_moment_nothing_is_lost_or_out_of_order() {
             world.push(100);
         }
         std::thread::sleep(Duration::from_millis(random.u64(0..1500)));
-        // As a kill would: no flush, no last save.
+        // Like a kill: no flush, no last save.
         drop(destination);
         if round % 3 == 0 {
             world.reopen();
@@ -98,7 +98,7 @@ fn killed_at_any_moment_nothing_is_lost_or_out_of_order() {
 }
 
 #[test]
-fn an_outage_is_survived_within_the_memory_budget_and_from_disk() {
+fn outage_keeps_the_memory_budget_and_delivers_from_disk() {
     let world = World::with(|options| options.tail_bytes = 200 << 10);
     let mut config = world.config();
     config.max_in_memory = 300 << 10;
@@ -121,7 +121,7 @@ fn an_outage_is_survived_within_the_memory_budget_and_from_disk() {
     assert!(report.complete && report.positions_saved);
 }
 
-/// A log of 8 MiB, and a destination that holds only a part of a segment in memory.
+/// Returns a world with a log of 8 MiB, and a destination that holds only a part of a segment in memory.
 fn small_log() -> (World, remote::RemoteWrite) {
     let world = World::with(|options| {
         options.max_size = storage::Options::MIN_SIZE;
@@ -135,8 +135,8 @@ fn small_log() -> (World, remote::RemoteWrite) {
     (world, config)
 }
 
-/// Pushes to a destination that is away until a part of the samples is lost, and until segments are dropped of which
-/// the destination holds samples in memory.
+/// Pushes to a destination that is away until a part of the samples is lost, and until segments are dropped
+/// of which the destination has samples in memory.
 fn push_until_lost(world: &World, destination: &remote::Destination) {
     world.push(100);
     world.wait_for_all();
@@ -148,7 +148,7 @@ fn push_until_lost(world: &World, destination: &remote::Destination) {
         }
         stats.lost.get().samples > 200_000
     });
-    // The last segments may still be on their way out. Losses are counted once a second.
+    // The last segments may still be in the process of being dropped. Losses are counted once a second.
     let pushed: usize = world.expected.lock().unwrap().values().map(Vec::len).sum();
     wait_until("each sample to be delivered, lost or waiting", SOON, || {
         let waiting = u64::try_from(stats.waiting.get()).unwrap();
@@ -156,7 +156,7 @@ fn push_until_lost(world: &World, destination: &remote::Destination) {
     });
 }
 
-/// Waits until nothing is on its way.
+/// Waits until no sample is waiting or under way.
 fn wait_until_drained(world: &World, destination: &remote::Destination) {
     let stats = destination.stats();
     let is_drained = || stats.pending().total() == 0 && stats.waiting.get() == 0;
@@ -181,13 +181,13 @@ fn samples_lost_to_the_log_budget_are_counted_exactly() {
 }
 
 #[test]
-fn a_kill_loses_the_dropped_samples_in_memory_and_the_next_start_counts_them_once() {
+fn start_after_a_kill_counts_samples_only_in_memory_once() {
     let (mut world, config) = small_log();
     let destination = world.start(config.clone());
     push_until_lost(&world, &destination);
     let first = destination.stats().lost.get().samples;
     let held = destination.stats().pending().samples;
-    // As a kill would: no flush, no last save.
+    // Like a kill: no flush, no last save.
     drop(destination);
     world.reopen();
     let destination = world.start(config.clone());
@@ -205,7 +205,7 @@ fn a_kill_loses_the_dropped_samples_in_memory_and_the_next_start_counts_them_onc
 }
 
 #[test]
-fn a_shutdown_during_an_outage_ends_at_its_deadline_and_nothing_is_lost() {
+fn shutdown_during_an_outage_ends_at_its_deadline_without_loss() {
     let mut world = World::new();
     let destination = world.start(world.config());
     world.push(10);
@@ -223,7 +223,7 @@ fn a_shutdown_during_an_outage_ends_at_its_deadline_and_nothing_is_lost() {
 }
 
 #[test]
-fn a_shutdown_before_the_first_request_gives_a_closed_port_5_s() {
+fn shutdown_gives_a_closed_port_5_s_before_the_first_request() {
     let world = World::new();
     let mut config = world.config();
     config.queue_config.batch_send_deadline = Duration::from_secs(3600);
@@ -242,7 +242,7 @@ fn a_shutdown_before_the_first_request_gives_a_closed_port_5_s() {
 }
 
 #[test]
-fn a_shutdown_waits_for_a_slow_first_answer() {
+fn shutdown_waits_for_a_slow_first_answer() {
     let world = World::new();
     let [asked, may_answer] = [(); 2].map(|()| Arc::new(AtomicBool::new(false)));
     let (is_asked, ready) = (asked.clone(), may_answer.clone());
@@ -263,7 +263,7 @@ fn a_shutdown_waits_for_a_slow_first_answer() {
 }
 
 #[test]
-fn a_shutdown_sends_what_waits_for_a_fuller_batch() {
+fn shutdown_sends_batches_that_are_not_full() {
     let world = World::new();
     let mut config = world.config();
     config.queue_config.batch_send_deadline = Duration::from_secs(3600);
@@ -274,11 +274,11 @@ fn a_shutdown_sends_what_waits_for_a_fuller_batch() {
 }
 
 #[test]
-fn one_destination_never_holds_up_another() {
+fn one_destination_never_delays_another() {
     let world = World::new();
     let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let mut config = world.config();
-    // It accepts connections and never answers.
+    // This server accepts connections and never answers.
     config.url = remote::Url::parse(&format!("http://{}/", dead.local_addr().unwrap())).unwrap();
     let stuck = world.start(config);
     let destination = world.start(world.config());
@@ -292,7 +292,7 @@ fn one_destination_never_holds_up_another() {
 }
 
 #[test]
-fn other_external_labels_repeat_and_never_skip() {
+fn changed_external_labels_repeat_and_never_skip() {
     let mut world = World::new();
     let labels = |value: &str| vec![("region".to_string(), value.to_string())];
     let destination = world.start_with(world.config(), &labels("a"));
@@ -317,7 +317,7 @@ fn other_external_labels_repeat_and_never_skip() {
 }
 
 #[test]
-fn a_log_that_was_taken_away_is_begun_anew() {
+fn deleted_log_is_created_again() {
     let mut world = World::new();
     for _ in 0..3 {
         let destination = world.start(world.config());

@@ -1,4 +1,4 @@
-//! One stuck series holds back what shares its shard, and nothing else; and nothing of it is lost.
+//! One stuck series delays only the series of its shard, and loses nothing.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod common;
@@ -43,20 +43,21 @@ impl Stuck {
         config
     }
 
-    /// Pushes until the stuck shard has been left behind, and waits until the others have all of theirs.
+    /// Pushes until the stuck lanes are isolated, and waits until all samples of the other lanes have
+    /// arrived.
     fn others_go_on(&self, destination: &Destination) {
         let stats = destination.stats();
         for _ in 0..ROUNDS {
             self.world.push(SERIES);
         }
         wait_until("the queue to be full", SOON, || stats.full.get() > 0);
-        // Long enough to be stuck, and not so long that its batch is taken for poisoned.
+        // Long enough to be stuck, and too short to be parked.
         self.world.clock.jump(STUCK_AFTER * 2);
         wait_until("the stuck shard to be left behind", SOON, || stats.lanes_behind.get() > 0);
         wait_for("the others to have everything", SOON, || {
             let arrivals = self.world.receiver.arrivals();
             let whole = arrivals.values().filter(|samples| samples.len() >= ROUNDS).count();
-            // A quarter of the lanes are stuck, and chance decides how many series that is.
+            // A quarter of the lanes is stuck. How many series these have depends on chance.
             if whole > SERIES / 2 { Ok(()) } else { Err(format!("{whole} series of {SERIES}")) }
         });
         assert_eq!(stats.refused.get().total(), 0);
@@ -64,12 +65,12 @@ impl Stuck {
 }
 
 #[test]
-fn the_others_go_on_and_the_stuck_ones_follow_when_they_can() {
+fn other_lanes_go_on_and_stuck_ones_follow_later() {
     let stuck = Stuck::new();
     let destination = stuck.world.start(stuck.config());
     stuck.others_go_on(&destination);
     let stats = destination.stats().clone();
-    // Both queues together; each may hold one chunk more.
+    // Both queues together. Each may hold one chunk more than its share.
     assert!(stats.memory_bytes.get() < 300 << 10, "{}", stats.memory_bytes.get());
     stuck.is_stuck.store(false, Ordering::SeqCst);
     for _ in 0..20 {
@@ -87,7 +88,7 @@ fn the_others_go_on_and_the_stuck_ones_follow_when_they_can() {
 }
 
 #[test]
-fn killed_with_lanes_behind_nothing_is_lost_or_out_of_order() {
+fn kill_with_isolated_lanes_loses_and_reorders_nothing() {
     let mut stuck = Stuck::new();
     let destination = stuck.world.start(stuck.config());
     stuck.others_go_on(&destination);

@@ -1,4 +1,4 @@
-//! The way to a destination: proxies, TLS, HTTP/2, and what is said where nobody right is at its end.
+//! Connections to a destination: proxies, TLS, HTTP/2, and the errors for a wrong server.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod common;
@@ -37,7 +37,7 @@ async fn words(config: &RemoteWrite) -> String {
     post(&Client::new(config).unwrap()).await.unwrap_err().to_string()
 }
 
-/// Trusts the server for what it is, and nobody else.
+/// Returns a configuration that trusts only this server's certificate.
 fn trusting(server: &TlsServer, pem: &Pem, name: &str) -> RemoteWrite {
     let mut config = config(&server.url());
     config.tls_config.ca = Some(pem.cert.clone());
@@ -46,7 +46,7 @@ fn trusting(server: &TlsServer, pem: &Pem, name: &str) -> RemoteWrite {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn plain_requests_are_handed_to_the_proxy_with_their_whole_url() {
+async fn plain_requests_go_to_the_proxy_with_their_whole_url() {
     let proxy = FakeReceiver::start();
     let mut config = config("http://receiver.example:9090/api/v1/write");
     config.proxy_url = Some(Url::parse(&proxy.url().replace("://", "://me:secret@")).unwrap());
@@ -60,7 +60,7 @@ async fn plain_requests_are_handed_to_the_proxy_with_their_whole_url() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_needs_no_proxy_does_not_see_it() {
+async fn no_proxy_hosts_bypass_the_proxy() {
     let (proxy, receiver) = (FakeReceiver::start(), FakeReceiver::start());
     let mut config = config(&receiver.write_url());
     config.proxy_url = Some(Url::parse(&proxy.url()).unwrap());
@@ -71,7 +71,7 @@ async fn what_needs_no_proxy_does_not_see_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tls_goes_through_a_tunnel_that_the_proxy_makes() {
+async fn tls_goes_through_a_tunnel_of_the_proxy() {
     let pem = Pem::new("receiver.example");
     let server = TlsServer::start(Wants::nothing(&pem)).await;
     let proxy = TunnelProxy::start("x-token: secret\r\n").await;
@@ -96,7 +96,7 @@ async fn tls_goes_through_a_tunnel_that_the_proxy_makes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn requests_go_through_a_socks_proxy_which_looks_names_up() {
+async fn socks_proxy_resolves_host_names() {
     let pem = Pem::new("receiver.example");
     let server = TlsServer::start(Wants::nothing(&pem)).await;
     let receiver = FakeReceiver::start();
@@ -144,7 +144,7 @@ async fn requests_go_through_a_socks_proxy_which_looks_names_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn http_2_is_spoken_where_it_is_wanted_and_offered() {
+async fn http_2_is_used_if_enabled_and_offered() {
     let pem = Pem::new("receiver.example");
     for (offered, wanted, spoken) in [
         (true, true, http::Version::HTTP_2),
@@ -163,7 +163,7 @@ async fn http_2_is_spoken_where_it_is_wanted_and_offered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn versions_of_tls_have_bounds() {
+async fn tls_versions_are_bounded_by_the_settings() {
     let pem = Pem::new("receiver.example");
     let only = |low, high| TlsConfig { min_version: low, max_version: high, ..TlsConfig::default() };
     for (version, bounds, works) in [
@@ -182,7 +182,7 @@ async fn versions_of_tls_have_bounds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_server_has_to_be_who_it_is_to_be() {
+async fn server_name_of_the_certificate_is_checked() {
     let pem = Pem::new("receiver.example");
     let server = TlsServer::start(Wants::nothing(&pem)).await;
     let other = words(&trusting(&server, &pem, "other.example")).await;
@@ -195,7 +195,7 @@ async fn the_server_has_to_be_who_it_is_to_be() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_renewed_client_certificate_is_shown_from_then_on() {
+async fn renewed_client_certificate_is_used() {
     let dir = tempfile::tempdir().unwrap();
     let (pem, old, new) = (Pem::new("receiver.example"), Pem::new("sender"), Pem::new("sender"));
     let server = TlsServer::start(Wants { client: Some(&new), ..Wants::nothing(&pem) }).await;
@@ -214,14 +214,14 @@ async fn a_renewed_client_certificate_is_shown_from_then_on() {
     write(&new);
     assert!(client.refresh().unwrap());
     assert_eq!(post(&client).await.unwrap().status, 204);
-    // Half written: what was read before stays in use.
+    // The file is only half written, so the previous certificate stays in use.
     std::fs::write(dir.path().join("cert"), "").unwrap();
     assert!(client.refresh().is_err());
     assert_eq!(post(&client).await.unwrap().status, 204);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn http_headers_are_sent_and_their_files_read_again() {
+async fn http_headers_are_sent_and_their_files_reread() {
     let dir = tempfile::tempdir().unwrap();
     let receiver = FakeReceiver::start();
     let mut config = config(&receiver.write_url());
@@ -245,7 +245,7 @@ async fn http_headers_are_sent_and_their_files_read_again() {
     }
 }
 
-/// A server that says this to whoever comes, once it has heard something.
+/// Starts a server that sends these bytes to each client, once it has received something.
 async fn saying(words: &'static [u8]) -> u16 {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -260,7 +260,7 @@ async fn saying(words: &'static [u8]) -> u16 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_port_is_called_so() {
+async fn failure_explains_a_wrong_port() {
     let ssh = saying(b"SSH-2.0-OpenSSH_9.6\r\n").await;
     let said = words(&config(&format!("http://127.0.0.1:{ssh}/"))).await;
     assert!(
@@ -278,13 +278,13 @@ async fn a_wrong_port_is_called_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn http_where_tls_is_wanted_and_the_other_way_round_are_called_so() {
-    // A server of our own kind answers with an alert of TLS.
+async fn failure_explains_http_on_a_tls_port_and_the_reverse() {
+    // A server with rustls answers with an alert of TLS.
     let pem = Pem::new("receiver.example");
     let server = TlsServer::start(Wants::nothing(&pem)).await;
     let said = words(&config(&server.url().replace("https:", "http:"))).await;
     assert!(said.contains("has the URL to be https?"), "{said}");
-    // Go's and nginx' answer in plain HTTP.
+    // Servers in Go and nginx answer in plain HTTP.
     for answer in [
         &b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"[..],
         b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n<html><body>The plain HTTP request was sent to HTTPS port",

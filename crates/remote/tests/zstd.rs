@@ -1,4 +1,4 @@
-//! zstd, to a real VictoriaMetrics, watched on its way there.
+//! zstd to a real VictoriaMetrics, through a relay that records the requests.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod common;
@@ -9,7 +9,7 @@ use model::{Batch, Clock, Labels, Series};
 use support::receiver::{Answer, Received};
 use support::{FakeReceiver, VictoriaMetrics, peers};
 
-/// Hands a request on as it is, and the answer back.
+/// Forwards a request unchanged, and returns the answer.
 fn relay(to: &str, request: &Received) -> Answer {
     let own = ["host", "content-length", "connection"];
     let headers: Vec<(&str, &str)> = request
@@ -28,7 +28,7 @@ fn relay(to: &str, request: &Received) -> Answer {
 }
 
 #[test]
-fn victoria_metrics_takes_zstd_with_every_value() {
+fn victoria_metrics_accepts_zstd_with_every_value() {
     let Some(peers) = peers() else { return };
     let victoria = VictoriaMetrics::start(&peers);
     let between = FakeReceiver::start();

@@ -1,4 +1,4 @@
-//! Requests that are sent on as they came, because they say exactly what is to be sent.
+//! Sends requests of clients as they came, if they equal what is to be sent.
 
 use super::Known;
 use crate::client::Post;
@@ -10,10 +10,11 @@ use formats::remote_write::Protocol;
 use model::{Kinds, Metadata, Original, Point, Series, Value};
 use std::sync::Arc;
 
-/// The original requests of these points, if the points are all of them and nothing about them was changed.
+/// Returns the original requests of these points, if the points are all points of these requests and were not
+/// changed.
 ///
-/// Requests of 1.0 in snappy are joined to one, because its messages can be written one after the other. A request of
-/// 2.0 (it has a table of symbols) and one in zstd are sent alone.
+/// Requests of 1.0 in snappy are joined to one, because messages of 1.0 can be concatenated. A request of 2.0
+/// (it has a table of symbols) and a request in zstd are sent alone.
 pub(super) fn encode<'a>(
     protocol: Protocol,
     points: impl Iterator<Item = (&'a Outgoing, u32)>,
@@ -23,7 +24,7 @@ pub(super) fn encode<'a>(
     let mut requests: Vec<&Original> = Vec::new();
     let (mut taken, mut plain_bytes, mut newest) = (0, 0, None);
     let mut kinds = Kinds::default();
-    // The points of the present request that are still to come.
+    // The remaining points of the present request.
     let mut expected: &[Point] = &[];
     for (source, index) in points {
         if expected.is_empty() {
@@ -56,7 +57,7 @@ pub(super) fn encode<'a>(
         message: Some(Post { protocol, body, encoding, attempt: 0 }),
         taken,
         kinds,
-        // What this version can't carry did not come in it.
+        // The request came in this version, so it has no points that the version can't carry.
         unsupported: Kinds::default(),
         without_start: 0,
         newest,
@@ -66,7 +67,7 @@ pub(super) fn encode<'a>(
     })
 }
 
-/// Whether metadata is known of series that came without.
+/// Returns true if there is metadata for series that came without.
 fn has_news<'a>(
     source: &'a Outgoing,
     known: &mut Known<'a, impl Fn(&[u8]) -> Option<Arc<Metadata>>>,
@@ -76,7 +77,7 @@ fn has_news<'a>(
     bare.any(|(number, _)| known.of(source.metric_name(number)).is_some())
 }
 
-/// One body for all of the requests, if there is one.
+/// Joins the bodies of the requests, if that is possible.
 fn join(protocol: Protocol, requests: &[&Original]) -> Option<(Bytes, Encoding)> {
     let is_snappy = requests.iter().all(|request| request.encoding == Encoding::Snappy.as_str());
     match requests {

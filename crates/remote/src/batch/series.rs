@@ -1,7 +1,7 @@
 //! Writes the time series of a request, and decides which points share one.
 //!
-//! Samples of one series share one time series of the request, even if they come from several chunks. Two series that
-//! relabelling makes equal are one series here, so that their samples stay in order.
+//! Samples of one series share one time series of the request, even if they come from several chunks. Two
+//! series that relabelling makes equal are one series here, so that their samples stay in order.
 
 use super::Known;
 use crate::outgoing::Outgoing;
@@ -10,10 +10,10 @@ use hashbrown::HashSet;
 use model::{Kinds, Metadata, Point, Value};
 use std::sync::Arc;
 
-/// What was written of the points that were given.
+/// The points that were written.
 #[derive(Debug, Default)]
 pub(super) struct Written {
-    /// The first so many of them.
+    /// Number of points used, counted from the first.
     pub(super) taken: usize,
     pub(super) kinds: Kinds,
     pub(super) unsupported: Kinds,
@@ -21,13 +21,12 @@ pub(super) struct Written {
     pub(super) newest: Option<i64>,
 }
 
-/// See the module.
 pub(super) struct SeriesWriter<'e, 'a, F> {
     encoder: &'e mut Encoder,
     protocol: Protocol,
     known: Known<'a, F>,
     buffer: &'e mut Vec<u8>,
-    /// About how many bytes there are.
+    /// Estimate of the bytes so far.
     bytes: usize,
     pub(super) written: Written,
 }
@@ -42,7 +41,7 @@ impl<'e, 'a, F: Fn(&[u8]) -> Option<Arc<Metadata>>> SeriesWriter<'e, 'a, F> {
         SeriesWriter { encoder, protocol, known, buffer, bytes: 0, written: Written::default() }
     }
 
-    /// Writes points as they come: see [`Groups::is_each_series_once`].
+    /// Writes points in the given order: see [`Groups::is_each_series_once`].
     pub(super) fn write_in_order(&mut self, points: impl Iterator<Item = (&'a Outgoing, u32)>, limit: usize) {
         let mut series = None;
         for (source, index) in points {
@@ -58,7 +57,7 @@ impl<'e, 'a, F: Fn(&[u8]) -> Option<Arc<Metadata>>> SeriesWriter<'e, 'a, F> {
         }
     }
 
-    /// Writes points of one series together, each series where its first point stands.
+    /// Writes the points of each series together, at the place of the series' first point.
     pub(super) fn write_by_series(
         &mut self,
         points: impl Iterator<Item = (&'a Outgoing, u32)>,
@@ -89,7 +88,8 @@ impl<'e, 'a, F: Fn(&[u8]) -> Option<Arc<Metadata>>> SeriesWriter<'e, 'a, F> {
         }
     }
 
-    /// Whether one more point fits, of a series that is new or not. The first one always does.
+    /// Returns true if the point fits. `is_new` says whether its series is new in the request. The first
+    /// point always fits.
     fn has_room(&mut self, source: &Outgoing, point: &Point, is_new: bool, limit: usize) -> bool {
         self.bytes += 24 + payload_bytes(source, point);
         if is_new {
@@ -129,12 +129,12 @@ impl<'e, 'a, F: Fn(&[u8]) -> Option<Arc<Metadata>>> SeriesWriter<'e, 'a, F> {
 
 fn point_of(source: &Outgoing, index: u32) -> Option<&Point> {
     let point = source.point(index);
-    // No point behind it is counted as taken, since those are counted from the front.
+    // Points after this one are not counted as taken, because the count is from the first point on.
     model::invariant!(point.is_some(), "a point of a request is in its chunk", index = index);
     point
 }
 
-/// About how many bytes the point takes beyond its time and value.
+/// Estimates the point's bytes beyond its timestamp and value.
 fn payload_bytes(source: &Outgoing, point: &Point) -> usize {
     let batch = &source.chunk().batch;
     match point.value {
@@ -172,7 +172,7 @@ struct Group {
     last: u32,
 }
 
-/// Where a series belongs: to a group that is there, or into this slot of the table.
+/// The place of a series: an existing group, or a slot of the table for a new one.
 struct Place {
     hash: u64,
     slot: usize,
@@ -180,9 +180,9 @@ struct Place {
 }
 
 impl Groups {
-    /// Whether these points are of one chunk, those of each series follow each other, and no two of its series are the
-    /// same one for the log. Then they can be written as they come. This is so for most of what comes in one request and
-    /// is sent in one, and is found out without a look at labels.
+    /// Returns true if these points are of one chunk, the points of each series are contiguous, and no two
+    /// series are the same in the log. Then they can be written in the given order. That is the case for most
+    /// points that come in one request and are sent in one. The check does not read labels.
     pub(super) fn is_each_series_once<'a>(
         &mut self,
         points: impl Iterator<Item = (&'a Outgoing, u32)>,
@@ -239,7 +239,7 @@ impl Groups {
         }
     }
 
-    /// Adds the point that comes next behind `entries`.
+    /// Adds the next point, after `entries`.
     fn add(&mut self, place: Place, entries: &mut [Entry<'_>]) {
         let number = entries.len() as u32;
         match place.group.and_then(|group| self.groups.get_mut(group as usize)) {

@@ -18,7 +18,7 @@ fn outgoing(series: &[&str], points: &[(u32, i64)], rules: &mut Rules) -> Outgoi
     for (series, timestamp) in points {
         batch.push_float(*series, *timestamp, *timestamp as f64);
     }
-    // As the log's registry gives them.
+    // References as the log's registry would give them.
     let refs = series.iter().map(|name| u64::from(crc32c::crc32c(name.as_bytes()))).collect();
     let (start, end) = (Position::default(), Position::start_of(1));
     let arrived = Duration::ZERO;
@@ -36,8 +36,8 @@ fn decoded(protocol: Protocol, encoded: &Encoded<Post>) -> Batch {
     decode(protocol, &plain, &DecodeOptions::default()).unwrap().batch
 }
 
-/// The chunk with the request that it came in, of one sample a series; further labels are added on the way
-/// out.
+/// Returns a chunk that keeps the request that it came in, with one sample per series. `external` labels are
+/// added when it is sent.
 fn pushed(protocol: Protocol, series: &[&str], external: &[(&str, &str)]) -> Outgoing {
     let points: Vec<(u32, i64)> = (0..series.len() as u32).map(|series| (series, 7)).collect();
     let external: Vec<_> =
@@ -58,7 +58,7 @@ fn all(source: &Outgoing) -> impl Iterator<Item = (&Outgoing, u32)> + Clone {
 }
 
 #[test]
-fn a_request_that_needs_no_change_goes_out_as_it_came() {
+fn request_without_changes_is_sent_as_it_came() {
     for protocol in [Protocol::V1, Protocol::V2] {
         let a = pushed(protocol, &["x", "y", "z"], &[]);
         let came = &a.original().unwrap().body;
@@ -104,7 +104,7 @@ fn whole_requests_of_1_0_are_joined_and_those_of_2_0_are_not() {
 }
 
 #[test]
-fn a_request_in_zstd_goes_out_by_itself_only() {
+fn zstd_request_is_sent_alone() {
     let zstd = |series| {
         let mut chunk = Chunk::clone(pushed(Protocol::V1, series, &[]).chunk());
         chunk.batch.mark_exact(Protocol::V1.content_type());
@@ -144,9 +144,10 @@ fn samples_of_one_series_share_a_time_series_across_chunks() {
     assert_eq!(a.hash(0), hash_of(a.labels(2, &mut Vec::new())));
 }
 
-/// Without a rule that sees labels, only external labels make two series equal: a series may have one itself.
+/// If no rule sees the labels, only external labels can make two series equal, because a series may have such
+/// a label.
 #[test]
-fn series_that_external_labels_make_equal_stay_in_order() {
+fn series_made_equal_by_external_labels_stay_in_order() {
     let external = AddedLabels::new(&[("job".into(), "a".into())]);
     let mut rules = Rules::new(external, relabel::Relabeller::default(), true, true);
     let chunk = |reference: u64, pairs: &[(&str, &str)], timestamp, rules: &mut Rules| {
@@ -187,7 +188,7 @@ fn metadata_is_looked_up_for_2_0() {
 }
 
 #[test]
-fn the_limit_on_bytes_cuts_the_batch_but_leaves_one_point() {
+fn byte_limit_cuts_the_batch_but_leaves_one_point() {
     let names: Vec<String> = (0..5000).map(|n| format!("metric_{n}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let points: Vec<(u32, i64)> = (0..5000).map(|n| (n, 1)).collect();

@@ -3,7 +3,6 @@
 use model::duration::parse;
 use std::time::Duration;
 
-/// For serde's `deserialize_with`.
 pub fn deserialize<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     struct Visitor;
     impl serde::de::Visitor<'_> for Visitor {

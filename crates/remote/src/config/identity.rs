@@ -1,37 +1,35 @@
-//! What a destination is known by: its `name`, else its URL without credentials and query. So new
-//! credentials, other options or another order don't make it a new one.
+//! The identity of a destination: its `name`, otherwise its URL without credentials and query. So a
+//! destination stays the same with new credentials, other options or another order in the configuration.
 //!
-//! Several destinations without a name may have one URL (a receiver with tenants, say). They are told apart
-//! by what differs on purpose: query, headers and relabelling.
+//! Several destinations without a name may have the same URL, for example a receiver with tenants. They are
+//! distinguished by query, headers and relabelling.
 
 use crate::config::RemoteWrite;
 use std::collections::{HashMap, HashSet};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
-/// Most bytes of a name or a URL in a file of positions; what is longer is cut, and a hash tells it apart.
+/// Most bytes of a name or a URL in a file of positions. A longer text is cut, and a hash is added.
 const TEXT_BYTES: usize = 900;
-/// A text that is as long may have been cut.
+/// A text of this length may have been cut.
 pub(crate) const NAME_CUT: usize = TEXT_BYTES - 24;
 
-/// Whom positions belong to, as their file says it.
+/// The owner of positions, as their file has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owner {
-    /// The configured name.
     pub name: Option<String>,
-    /// The URL without credentials and query.
+    /// Without credentials and query.
     pub url: String,
-    /// Stands for query, headers and relabelling.
+    /// Hash of query, headers and relabelling.
     pub variant: u64,
 }
 
 impl Owner {
-    /// For people: the name, else the URL.
+    /// Returns the name, otherwise the URL, for people.
     pub fn shown(&self) -> &str {
         self.name.as_deref().unwrap_or(&self.url)
     }
 }
 
-/// A destination among those of a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     owner: Owner,
@@ -39,20 +37,20 @@ pub struct Identity {
     file: String,
 }
 
-/// Two destinations that nothing tells apart.
+/// Two destinations without any difference.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("two destinations push the same to {0}: take one out, or give each a name")]
 pub struct Duplicate(pub String);
 
 impl Identity {
-    /// Of all destinations of a configuration, in their order.
+    /// Returns the identities of all destinations of a configuration, in their order.
     pub fn of_all(configs: &[RemoteWrite]) -> Result<Vec<Identity>, Duplicate> {
         let identities = Self::each(configs);
         let duplicate = duplicates(&identities).next();
         duplicate.map_or(Ok(identities), |(_, duplicate)| Err(duplicate))
     }
 
-    /// The index of each destination that one before it can't be told apart from.
+    /// Returns the index of each destination that equals an earlier one.
     pub fn duplicates(configs: &[RemoteWrite]) -> Vec<(usize, Duplicate)> {
         duplicates(&Self::each(configs)).collect()
     }
@@ -68,18 +66,19 @@ impl Identity {
         owners.iter().map(|owner| Identity::new(owner.clone(), is_twin(owner))).collect()
     }
 
-    /// Of a destination that is alone.
+    /// Returns the identity of a single destination.
     pub fn of(config: &RemoteWrite) -> Identity {
         Identity::new(owner(config), false)
     }
 
-    /// Of a destination, or an entry, with this name.
+    /// Returns the identity of a destination, or an entry, with this name.
     pub(crate) fn of_name(name: &str) -> Identity {
         let owner = Owner { name: Some(bounded(name)), url: String::new(), variant: 0 };
         Identity::new(owner, false)
     }
 
-    /// Of the owner of a file of positions. The file's name says whether others had the same URL.
+    /// Returns the identity of the owner of a file of positions. The file's name says whether others had the
+    /// same URL.
     pub(crate) fn of_file(owner: Owner, file: &str) -> Identity {
         let alone = Identity::new(owner, false);
         if alone.file == file || alone.owner.name.is_some() {
@@ -95,17 +94,18 @@ impl Identity {
         Identity { file: file(&shown, owner.name.is_some()), shown, owner }
     }
 
-    /// What its file of positions says.
+    /// Returns the owner to write to its file of positions.
     pub fn owner(&self) -> &Owner {
         &self.owner
     }
 
-    /// The name of its file of positions, and of the file of its dead letters without the ending.
+    /// Returns the name of its file of positions, and of its file of dead letters without the ending.
     pub fn file(&self) -> &str {
         &self.file
     }
 
-    /// For people and metrics: the name, else the URL; with something added where several have that URL.
+    /// Returns the name for people and metrics: the name, otherwise the URL, with a suffix if several have
+    /// that URL.
     pub fn shown(&self) -> &str {
         &self.shown
     }
@@ -155,7 +155,7 @@ fn file(shown: &str, is_named: bool) -> String {
         .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '_' })
         .take(80)
         .collect();
-    // Two names may look alike in a file name, and a name may look like a URL.
+    // Two names may become the same file name, and a name may look like a URL.
     let mut hash = Xxh3::new();
     hash.update(if is_named { b"name:" } else { b"url: " });
     hash.update(shown.as_bytes());
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_destination_stays_the_same_with_other_credentials_and_options() {
+    fn other_credentials_and_options_keep_the_identity() {
         let file = |url| Identity::of(&to(url)).file().to_string();
         assert_eq!(file("http://h:9090/api/v1/write"), file("http://me:secret@h:9090/api/v1/write?token=1"));
         assert_ne!(file("http://h:9090/a"), file("http://h:9090/b"));
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_look_alike_have_files_of_their_own() {
+    fn similar_names_have_different_files() {
         let file = |name: &str| Identity::of(&named(name)).file().to_string();
         assert_ne!(file("a/b"), file("a_b"));
         assert!(!file("../../x").contains('/'));
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn destinations_of_one_url_are_told_apart_by_what_differs_on_purpose_in_any_order() {
+    fn destinations_of_one_url_differ_by_query_headers_and_rules() {
         let tenant = |tenant: &str| {
             let mut config = to("http://h/");
             config.headers.insert("X-Scope-OrgID".into(), Secret::new(tenant));

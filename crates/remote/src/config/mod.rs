@@ -1,9 +1,9 @@
-//! A destination's configuration: Prometheus' `remote_write` entry, key by key, and keys of our own
-//! (`start_at`, `narrow`, `retry_on_http_4xx`, `put_aside`, `catch_up`, `out_of_order_window`, those of members; and `protobuf_message` may be absent,
-//! which means negotiation).
+//! A destination's configuration: Prometheus' `remote_write` entry, key by key, and narthex' own keys
+//! (`start_at`, `narrow`, `retry_on_http_4xx`, `put_aside`, `catch_up`, `out_of_order_window` and those of
+//! members). `protobuf_message` may be absent, which means negotiation.
 //!
-//! Differences from Prometheus: exemplars and native histograms are sent unless that is switched off, 429
-//! is retried unless that is switched off. A key that Prometheus has and narthex has not is an error.
+//! Differences from Prometheus: exemplars and native histograms are sent, and 429 is retried, unless that is
+//! switched off. A key that Prometheus has and narthex has not is an error.
 
 pub mod duration;
 pub mod identity;
@@ -27,85 +27,78 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// One destination.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RemoteWrite {
-    /// Where to send. [`Url::is_nowhere`] where there are members in its place.
+    /// The receiver's URL. [`Url::is_nowhere`] if the entry has members.
     #[serde(default = "Url::nowhere")]
     pub url: Url,
-    /// In place of `url`: several receivers that share the series among them; see [`crate::members`].
+    /// Instead of `url`: several receivers that share the series, see [`crate::members`].
     #[serde(default)]
     pub members: Vec<Url>,
-    /// How they share.
+    /// How the members share the series.
     #[serde(default)]
     pub shard_by: Option<ShardBy>,
-    /// How many members each series goes to; 1 where absent.
+    /// How many members each series goes to. 1 if absent.
     #[serde(default)]
     pub replicas: Option<usize>,
     /// The destination's name in metrics and files. By default it is made from the URL.
     #[serde(default)]
     pub name: Option<String>,
-    /// How long a request may take.
+    /// The longest time that a request may take.
     #[serde(default = "default_remote_timeout", deserialize_with = "duration::deserialize")]
     pub remote_timeout: Duration,
-    /// Pins the protocol's version. Absent: 2.0, and 1.0 where the receiver doesn't speak it.
+    /// Pins the protocol's version. If absent: 2.0, and 1.0 if the receiver does not support it.
     #[serde(default)]
     pub protobuf_message: Option<Message>,
-    /// Headers to add. They can't replace those of the protocol.
+    /// Additional headers. They can't replace those of the protocol.
     #[serde(default)]
     pub headers: BTreeMap<String, Secret>,
-    /// How the queue works.
     #[serde(default)]
     pub queue_config: QueueConfig,
-    /// Where a new destination begins.
     #[serde(default)]
     pub start_at: StartAt,
-    /// Rules for what is sent, and with which labels.
+    /// Rules that drop series or change their labels.
     #[serde(default)]
     pub write_relabel_configs: Vec<relabel::Rule>,
-    /// What to do with a batch that is refused without telling why.
+    /// What to do with a batch that is refused for an unknown reason.
     #[serde(default)]
     pub narrow: Narrowing,
-    /// Whether what is answered with 4xx (429 has a key of its own) may be sent again: after 408, in parts after 400,
-    /// 409, 413 and 422, and after 401, 403, 404, 405 and 407 once somebody has mended what is wrong. Otherwise it is
-    /// refused for good, as the specification has it.
+    /// Whether data that is answered with 4xx may be sent again (429 has its own key): after 408; in parts
+    /// after 400, 409, 413 and 422; and after 401, 403, 404, 405 and 407 once the cause is fixed. Otherwise
+    /// it is refused for good, as the specification says.
     #[serde(default = "yes")]
     pub retry_on_http_4xx: bool,
-    /// Whether what keeps meeting 408, 429 or 5xx while others pass leaves its place, to be tried later.
+    /// Whether data that keeps meeting 408, 429 or 5xx while other data is delivered is parked, to be retried
+    /// later.
     #[serde(default = "yes")]
     pub put_aside: bool,
-    /// What is sent first after an outage.
     #[serde(default)]
     pub catch_up: CatchUp,
-    /// How far back the receiver takes samples out of order; 0 where it takes none.
+    /// How far back the receiver accepts samples out of order. 0 if it accepts none.
     #[serde(default, deserialize_with = "duration::deserialize")]
     pub out_of_order_window: Duration,
-    /// How types and help texts are sent in 1.0; in 2.0 they go with each series.
+    /// How types and help texts are sent in 1.0. In 2.0 they are sent with each series.
     #[serde(default)]
     pub metadata_config: MetadataConfig,
-    /// A user and a password to show.
     #[serde(default)]
     pub basic_auth: Option<BasicAuth>,
-    /// A token to show.
     #[serde(default)]
     pub authorization: Option<Authorization>,
-    /// Whom to trust, and which certificate to show.
+    /// Which certificate authorities to trust, and which client certificate to use.
     #[serde(default)]
     pub tls_config: TlsConfig,
     /// Whether redirects that keep method and body (307, 308) are followed.
     #[serde(default = "yes")]
     pub follow_redirects: bool,
-    /// Whether exemplars are sent.
     #[serde(default = "yes")]
     pub send_exemplars: bool,
-    /// Whether native histograms are sent.
     #[serde(default = "yes")]
     pub send_native_histograms: bool,
-    /// Bytes of batches that wait in memory: this destination's share. Not a key of the file.
+    /// This destination's share of the bytes of batches that wait in memory. Not a key of the file.
     #[serde(skip, default = "default_memory")]
     pub max_in_memory: usize,
-    /// What is its own, where it is a member of a sharded entry. Not a key of the file.
+    /// For a member of a sharded entry: the series that it owns. Not a key of the file.
     #[serde(skip)]
     pub part: Option<Part>,
     /// Another way to write `authorization.credentials`.
@@ -114,37 +107,36 @@ pub struct RemoteWrite {
     /// Another way to write `authorization.credentials_file`.
     #[serde(default)]
     pub bearer_token_file: Option<PathBuf>,
-    /// A client that gets its tokens from a token server.
+    /// Gets access tokens from a token server.
     #[serde(default)]
     pub oauth2: Option<OAuth2>,
-    /// Requests signed for Amazon's service.
+    /// Signs requests for Amazon's service.
     #[serde(default)]
     pub sigv4: Option<SigV4>,
-    /// Headers to add, with several values each, also from files.
+    /// Additional headers, with several values each, also from files.
     #[serde(default)]
     pub http_headers: BTreeMap<String, HeaderValues>,
-    /// An HTTP or SOCKS proxy to go through.
     #[serde(default, deserialize_with = "http_client::url::deserialize_proxy")]
     pub proxy_url: Option<Url>,
-    /// Hosts to reach without it, separated by commas.
+    /// Hosts that are reached without the proxy, separated by commas.
     #[serde(default)]
     pub no_proxy: Option<String>,
-    /// Takes both from `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`.
+    /// Takes proxy and exceptions from `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`.
     #[serde(default)]
     pub proxy_from_environment: bool,
-    /// Headers for the proxy where it is asked for a tunnel.
+    /// Headers for the proxy's CONNECT request.
     #[serde(default)]
     pub proxy_connect_header: BTreeMap<String, Vec<Secret>>,
-    /// Whether HTTP/2 is spoken where the server offers it, over TLS.
+    /// Whether HTTP/2 is used if the server offers it, over TLS.
     #[serde(default)]
     pub enable_http2: bool,
-    /// Whether each connection goes to another one of the addresses that the host's name stands for.
+    /// Whether each connection uses another one of the host name's addresses.
     #[serde(default)]
     pub round_robin_dns: bool,
-    /// Tokens of Microsoft Entra ID, for Azure Monitor.
+    /// Gets tokens of Microsoft Entra ID, for Azure Monitor.
     #[serde(default)]
     pub azuread: Option<AzureAd>,
-    /// Tokens for Google Cloud Monitoring.
+    /// Gets tokens for Google Cloud Monitoring.
     #[serde(default)]
     pub google_iam: Option<GoogleIam>,
 }
@@ -161,12 +153,12 @@ impl From<&RemoteWrite> for write_client::Settings {
 }
 
 impl RemoteWrite {
-    /// Whether the newest is to be sent first, and the window that this needs is not declared.
+    /// Returns true if newest first is configured without the window that it needs.
     pub fn lacks_window(&self) -> bool {
         self.catch_up == CatchUp::NewestFirst && self.out_of_order_window < WINDOW_MIN
     }
 
-    /// Takes relative paths as relative to the folder of the configuration file.
+    /// Resolves relative paths against the folder of the configuration file.
     pub fn resolve_paths(&mut self, folder: &Path) {
         let mut paths: Vec<&mut PathBuf> = Vec::new();
         if let Some(basic) = &mut self.basic_auth {
@@ -196,7 +188,7 @@ impl RemoteWrite {
         }
     }
 
-    /// How the destination is reached, and as whom.
+    /// Returns the settings of the HTTP client.
     pub fn http(&self) -> HttpConfig {
         HttpConfig {
             basic_auth: self.basic_auth.clone(),
@@ -222,7 +214,6 @@ impl RemoteWrite {
         }
     }
 
-    /// A destination with all defaults.
     pub fn to(url: Url) -> Self {
         RemoteWrite {
             url,
@@ -267,49 +258,46 @@ impl RemoteWrite {
     }
 }
 
-/// How members share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ShardBy {
-    /// Each series goes to as many of them as `replicas` says, by consistent hashing.
+    /// Each series goes to `replicas` members, by consistent hashing.
     Series,
 }
 
-/// Where a new destination begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StartAt {
-    /// With what is accepted from now on.
+    /// With the samples that are accepted from now on.
     #[default]
     Now,
-    /// With the oldest that is in the log.
+    /// With the oldest sample in the log.
     Oldest,
 }
 
-/// The smallest [`RemoteWrite::out_of_order_window`] with which the newest can be sent first.
+/// The smallest [`RemoteWrite::out_of_order_window`] with which the newest samples can be sent first.
 pub const WINDOW_MIN: Duration = Duration::from_secs(60);
 
-/// Where that is missing.
+/// The error if the window is missing.
 pub const NEEDS_WINDOW: &str = "catch_up: newest_first sends samples out of order after an outage, and needs \
     out_of_order_window, 1m at least: how far back the receiver takes samples out of order (Prometheus' \
     storage.tsdb.out_of_order_time_window)";
 
-/// What is sent first after an outage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CatchUp {
-    /// The oldest, so that each series arrives in its order.
+    /// The oldest samples, so that each series arrives in its order.
     #[default]
     OldestFirst,
-    /// The newest, and the backlog behind it: out of order, as far as the receiver takes that.
+    /// The newest samples, and the backlog after them: out of order, as far as the receiver accepts that.
     NewestFirst,
 }
 
-/// What to do with a batch that is refused without telling why.
+/// What to do with a batch that is refused for an unknown reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Narrowing {
-    /// Find the samples it is refused for and deliver the rest.
+    /// Find the refused samples and deliver the rest.
     #[default]
     Auto,
     /// Count the whole batch as refused, as Prometheus does.
@@ -319,10 +307,8 @@ pub enum Narrowing {
 /// Prometheus' names for the protocol's versions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub enum Message {
-    /// 1.0.
     #[serde(rename = "prometheus.WriteRequest")]
     V1,
-    /// 2.0.
     #[serde(rename = "io.prometheus.write.v2.Request")]
     V2,
 }
@@ -340,7 +326,7 @@ fn default_remote_timeout() -> Duration {
     Duration::from_secs(30)
 }
 
-/// Bytes of batches that wait in memory, for all destinations together, unless the user wants another number.
+/// Default for the bytes of batches that wait in memory, for all destinations together.
 pub const MAX_IN_MEMORY: usize = 32 << 20;
 
 fn default_memory() -> usize {

@@ -1,52 +1,51 @@
-//! How a destination's queue works, and how its metadata is sent: Prometheus' keys.
+//! Settings of a destination's queue and of its metadata: Prometheus' keys.
 
 use super::duration;
 use serde::Deserialize;
 use std::time::Duration;
 
-/// The least that `queue_config.max_bytes_per_second` may be.
+/// The smallest valid `queue_config.max_bytes_per_second`.
 pub const BYTES_PER_SECOND_MIN: u64 = 1 << 10;
 
 /// The default of `queue_config.batch_send_deadline`.
 pub const BATCH_SEND_DEADLINE: Duration = Duration::from_secs(1);
 
-/// Settings of a queue.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct QueueConfig {
-    /// Samples that wait in memory, per shard. They are references: the batches are shared.
+    /// Samples that wait in memory, per shard. They are references: destinations share the batches.
     pub capacity: usize,
     /// Most requests under way at once.
     pub max_shards: usize,
-    /// Shards to begin with, and never fewer.
+    /// Number of shards at the start, and the lowest number.
     pub min_shards: usize,
     /// Most samples in a request.
     pub max_samples_per_send: usize,
-    /// How long a sample waits for a request to fill up. Prometheus has 5 s.
+    /// How long a sample waits at most for a request to fill up. Prometheus has 5 s.
     #[serde(deserialize_with = "duration::deserialize")]
     pub batch_send_deadline: Duration,
-    /// The user has set it: then no request is sent before it because the destination is idle.
+    /// The user has set the deadline, so requests are not sent earlier because the destination is idle.
     #[serde(skip)]
     pub deadline_is_set: bool,
-    /// The most bytes of bodies that are sent in a second, as sent, by all streams of the destination together; no
-    /// limit where absent.
+    /// Most bytes of compressed bodies that all streams of the destination send in a second. No limit if
+    /// absent.
     #[serde(deserialize_with = "model::size::deserialize_rate")]
     pub max_bytes_per_second: Option<u64>,
-    /// First wait after a failed request; it is doubled each time.
+    /// First pause after a failed request. It doubles with each failure.
     #[serde(deserialize_with = "duration::deserialize")]
     pub min_backoff: Duration,
-    /// Longest wait after a failed request.
+    /// Longest pause after a failed request.
     #[serde(deserialize_with = "duration::deserialize")]
     pub max_backoff: Duration,
-    /// Whether what is answered with 429 is sent again (in Prometheus: off by default).
+    /// Whether requests answered with 429 are sent again (off by default in Prometheus).
     pub retry_on_http_429: bool,
-    /// Samples older than this are dropped, and counted. Off where 0.
+    /// Samples older than this are dropped and counted. Off if 0.
     #[serde(deserialize_with = "duration::deserialize")]
     pub sample_age_limit: Duration,
 }
 
 impl QueueConfig {
-    /// The keys that are 0 although nothing would be sent then.
+    /// Returns the keys that are 0 although then nothing would be sent.
     pub fn zero_keys(&self) -> impl Iterator<Item = &'static str> {
         let keys = [
             ("queue_config.capacity", self.capacity),
@@ -80,9 +79,7 @@ impl Default for QueueConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MetadataConfig {
-    /// Whether it is sent.
     pub send: bool,
-    /// How often all of it is sent.
     #[serde(deserialize_with = "duration::deserialize")]
     pub send_interval: Duration,
     /// Most families in a request.

@@ -31,7 +31,7 @@ fn keys_are_read() {
 }
 
 #[test]
-fn what_is_not_there_is_an_error_that_names_it() {
+fn unknown_keys_and_values_are_errors_that_name_them() {
     for (section, key) in [("azuread", "certificate"), ("google_iam", "scope")] {
         let text = format!(r#"{{"url": "http://h/x", "{section}": {{"{key}": "y"}}}}"#);
         let error = parse(&text).unwrap_err();

@@ -1,4 +1,4 @@
-//! What a reply means: for the stream, for numbers, and for the words that are shown.
+//! What a reply means: for its stream, for the counters, and for the status text.
 
 use super::refused::{About, Refused};
 use super::{Delivery, Flight};
@@ -12,11 +12,10 @@ use model::Kinds;
 use std::time::Duration;
 use write_client::verdict::{Reached, Verdict};
 
-/// A destination that refuses samples, and has written none for this long, refuses everything.
+/// A destination that refuses samples, and has written none for this long, is shown as refusing everything.
 const REFUSING_AFTER: Duration = Duration::from_secs(10);
 
 impl<O: Output> Delivery<O> {
-    /// Takes the reply to a request.
     pub(crate) fn answered(&mut self, flight: Flight<O::Message>, reply: &O::Reply) {
         let now = self.clock.monotonic();
         self.stats.requests.add(1);
@@ -37,7 +36,8 @@ impl<O: Output> Delivery<O> {
         };
         let mut refused = Refused::default();
         let Some(stream) = self.streams.iter_mut().find(|stream| stream.number == number) else {
-            // The stream of a parked entry ends while requests of it are under way. The entry is retried as a whole.
+            // The stream of a parked entry may end while requests of it are under way. The entry is retried
+            // as a whole.
             model::invariant!(is_parked, "a stream outlives its requests", stream = number);
             self.health.answered(verdict, flight.sent_at, now);
             if verdict.is_success() {
@@ -85,7 +85,7 @@ impl<O: Output> Delivery<O> {
     }
 
     fn count_refused(&mut self, refused: &Refused, partial: Kinds, words: &str) {
-        // In this order: whoever reads between the two does not take a repeat for a loss.
+        // In this order, so that a reader between the two does not take a repeat for a loss.
         self.stats.refused_or_already_written.add(refused.maybe);
         self.stats.refused.add(refused.kinds.plus(partial));
         self.stats.refused_presumed.add(refused.presumed);
@@ -96,7 +96,7 @@ impl<O: Output> Delivery<O> {
         tracing::warn!(destination = %self.name, count, %example, answer = %words, "refused for good");
     }
 
-    /// Shows what a reply says about the destination.
+    /// Updates the status by a reply.
     fn show(&mut self, flight: &Flight<O::Message>, verdict: Verdict, words: &str, now: Duration) {
         let sent = flight.encoded.sent();
         match verdict {
@@ -135,7 +135,7 @@ impl<O: Output> Delivery<O> {
         }
     }
 
-    /// The destination has written this much of a request.
+    /// Notes the samples of a request that the destination has written.
     fn written(&mut self, flight: &Flight<O::Message>, written: Kinds, now: Duration) {
         let encoded = &flight.encoded;
         self.pace.accepted(written.total(), now);
@@ -160,8 +160,8 @@ impl<O: Output> Delivery<O> {
         }
     }
 
-    /// The destination refused something for good. It is shown as refusing samples if these were others than repeats of
-    /// what it had written, and it has written nothing for a while.
+    /// Notes that the destination refused samples for good. The status becomes "refusing" if these were not
+    /// just repeats, and the destination has written nothing for a while.
     fn was_refused(&mut self, is_loss: bool, now: Duration, words: &str) {
         let accepts = self.accepted_at.is_some_and(|at| now < at + REFUSING_AFTER);
         if is_loss && !accepts {
@@ -182,7 +182,7 @@ impl<O: Output> Delivery<O> {
     ) {
         self.stats.requests_retried.add(1);
         let accepts_others = self.accepts_others(flight, reached, now);
-        // After 429 all requests wait. After other answers only those of its shard do.
+        // After 429 all requests wait. After other failures only those of the shard wait.
         let is_for_all = reached == Reached::Limit || !accepts_others && !flight.is_parked;
         if let Some(pause) = retry_after.filter(|_| is_for_all) {
             self.pause_until = self.pause_until.max(now + pause.min(RETRY_AFTER_MAX));
@@ -192,7 +192,7 @@ impl<O: Output> Delivery<O> {
         if accepts_others {
             return self.show_stuck(reason, words);
         }
-        // A retry of parked samples does not show what the destination does.
+        // A failed retry of parked samples says nothing about the destination.
         if !flight.is_parked && self.stats.set_state(State::Waiting { reason }) {
             tracing::warn!(destination = %self.name, reason = %words, "waiting, and trying again");
         }
@@ -207,8 +207,9 @@ impl<O: Output> Delivery<O> {
         }
     }
 
-    /// Whether the destination has written other samples since the data of this request first failed: then it is not
-    /// away, as long as it answers. One that does not answer may be away unless it has written something lately.
+    /// Returns true if the destination has written other samples since the data of this request first failed.
+    /// Then the destination is not away, as long as it answers. If it does not answer, it may be away unless
+    /// it has recently written samples.
     fn accepts_others(&self, flight: &Flight<O::Message>, reached: Reached, now: Duration) -> bool {
         let stream = self.streams.iter().find(|stream| stream.number == flight.stream);
         let since = stream.and_then(|stream| stream.queue.failing_since(flight.request.shard));

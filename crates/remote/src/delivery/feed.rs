@@ -1,4 +1,4 @@
-//! Chunks of the log on their way into a stream.
+//! Gives chunks of the log to the streams.
 
 use super::{Delivery, Stream, is_main_live};
 use crate::outgoing::{Left, Outgoing};
@@ -10,24 +10,24 @@ use std::time::Duration;
 use storage::Chunk;
 
 impl<O: Output> Delivery<O> {
-    /// Whether a stream is to be given its next chunk.
+    /// Returns true if the stream needs its next chunk.
     pub(crate) fn wants_chunk(&self, stream: &Stream) -> bool {
         if !stream.follows_log() || stream.is_read() || stream.is_rejoining || !stream.queue.wants_more() {
             return false;
         }
-        // A stream that is about to return must not be left behind.
+        // The live stream must not read past a stream that is about to rejoin it.
         let mut rejoining = self.streams.iter().filter(|other| other.is_rejoining);
         !is_main_live(stream) || rejoining.all(|other| stream.queue.head() < other.queue.head())
     }
 
-    /// The log has ended: a stream gets no more chunks.
+    /// Notes that the log has ended: the stream gets no more chunks.
     pub(crate) fn close(&mut self, number: u64) {
         if let Some(stream) = self.stream_mut(number) {
             stream.is_closed = true;
         }
     }
 
-    /// Gives a chunk to a stream. `is_there` is false if its samples were counted as lost already.
+    /// Gives a chunk to a stream. `is_there` is false if the samples were already counted as lost.
     pub(crate) fn feed(&mut self, number: u64, chunk: Arc<Chunk>, is_from_disk: bool, is_there: bool) {
         let now_ms = self.clock.now_ms();
         self.rules.oldest_ms = self.settings.age_limit.map(|limit| now_ms - limit.as_millis() as i64);
@@ -73,8 +73,8 @@ impl<O: Output> Delivery<O> {
         }
     }
 
-    /// How old a point is, in milliseconds. What was read from disk is dated by its own time, because it may have been
-    /// there before this start.
+    /// Returns the age of a point in milliseconds. A point read from disk is dated by its own timestamp,
+    /// because it may be from before this start.
     pub(crate) fn age_ms(&self, outgoing: &Outgoing, point: u32) -> i64 {
         if self.is_from_disk(outgoing, point) {
             (self.clock.now_ms() - outgoing.timestamp(point)).max(0)
@@ -84,7 +84,7 @@ impl<O: Output> Delivery<O> {
         }
     }
 
-    /// Whether a point was read from disk, so that its chunk does not say when it arrived.
+    /// Returns true if the point was read from disk, so that its chunk does not say when it arrived.
     pub(crate) fn is_from_disk(&self, outgoing: &Outgoing, point: u32) -> bool {
         outgoing.position(point) < self.behind_until
     }

@@ -1,4 +1,4 @@
-//! Lanes that delay others get a stream of their own, and go back once they work.
+//! Lanes that delay others move to a stream of their own, and return once they work.
 
 use super::{Delivery, Kind, Stream};
 use crate::output::Output;
@@ -8,11 +8,12 @@ use model::Kinds;
 
 /// Most isolated streams. With as many, lanes that fail delay the others of their shard.
 pub const ISOLATED_MAX: usize = 8;
-/// An isolated stream's part of the destination's memory.
+/// An isolated stream gets this fraction (one sixteenth) of the destination's memory.
 pub(crate) const MEMORY_PART: usize = 16;
 
 impl<O: Output> Delivery<O> {
-    /// Gives lanes of a shard a stream of their own, if there may be one more and there are others to be protected.
+    /// Moves lanes of a shard to a new stream, if one more is allowed and the shard has other lanes to
+    /// protect.
     pub(super) fn isolate(&mut self, number: u64, shard: usize, lanes: &Mask) {
         let now = self.clock.monotonic();
         let count = lanes.iter().filter(|leaves| **leaves).count();
@@ -21,7 +22,8 @@ impl<O: Output> Delivery<O> {
         let Some(stream) = self.stream_mut(number) else { return };
         let memory = if stream.follows_log() { memory } else { usize::MAX };
         let all = stream.queue.lanes_of(shard);
-        // If most lanes are bad there is nothing to be protected, unless other shards have lanes, too.
+        // If most lanes of the shard are bad, there is nothing to protect, unless other shards have lanes,
+        // too.
         let is_whole_shard = count == all && stream.queue.lanes_served() > 2 * all;
         if isolated >= ISOLATED_MAX || count == 0 || (count * 2 > all && !is_whole_shard) {
             return;
@@ -36,7 +38,7 @@ impl<O: Output> Delivery<O> {
         });
         let (kind, until) = (stream.kind, stream.until);
         self.add_stream(kind, true, queue, until);
-        // They are read, and counted, again.
+        // These points are read, and counted, again.
         self.stats.left_behind.add(dropped.iter().fold(Kinds::default(), |sum, (_, kinds)| sum.plus(*kinds)));
         self.rereads.extend(dropped);
         self.share_memory();
@@ -46,8 +48,8 @@ impl<O: Output> Delivery<O> {
         );
     }
 
-    /// All queues of the destination together keep to its memory. Each accepts a chunk even if that is larger, so that
-    /// it goes on.
+    /// Divides the destination's memory among its queues. Each queue accepts one chunk even if that is larger
+    /// than its share, so that it does not stop.
     pub(super) fn share_memory(&mut self) {
         let memory = self.settings.queue.memory;
         let isolated = self.isolated().filter(|stream| stream.follows_log()).count();
@@ -59,8 +61,8 @@ impl<O: Output> Delivery<O> {
         }
     }
 
-    /// Ends streams that are not needed any more. An isolated one returns to the live stream when it works, has caught
-    /// up, and is empty. Until it is empty, neither of the two reads on.
+    /// Ends streams that are not needed any more. The lanes of an isolated stream return to the live stream
+    /// when it works, has caught up, and is empty. Until it is empty, neither of the two reads on.
     pub(super) fn end_streams(&mut self) {
         self.end_backlog();
         if !self.streams.iter().any(|stream| stream.is_isolated) {
@@ -97,7 +99,7 @@ impl<O: Output> Delivery<O> {
         tracing::info!(destination = %self.name, "series that were sent apart have caught up");
     }
 
-    /// Lanes that are isolated and have not caught up.
+    /// Returns the number of isolated lanes that have not caught up.
     pub(crate) fn lanes_behind(&self) -> usize {
         self.isolated()
             .filter(|stream| !self.is_level(stream))
@@ -105,7 +107,8 @@ impl<O: Output> Delivery<O> {
             .sum()
     }
 
-    /// Lanes that have failed for a few seconds while the destination accepts others, or have not caught up since.
+    /// Returns the number of lanes that have failed for a few seconds while the destination accepts others,
+    /// or that have not caught up since.
     pub(crate) fn stuck_lanes(&self) -> usize {
         let now = self.clock.monotonic();
         let stuck = self.streams.iter().filter(|stream| stream.follows_log()).map(|stream| {
@@ -122,7 +125,6 @@ impl<O: Output> Delivery<O> {
         self.streams.iter().filter(|stream| stream.is_isolated)
     }
 
-    /// Whether an isolated stream has read as much as it can.
     fn is_level(&self, stream: &Stream) -> bool {
         stream.is_read() || self.has_caught_up(stream)
     }

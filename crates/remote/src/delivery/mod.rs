@@ -7,10 +7,14 @@
 //!                                  positions, dead letters, parked samples
 //! ```
 //!
-//! The worker, or a simulation, gives it chunks of the log ([`Delivery::feed`]), sends the requests that it names
-//! ([`Delivery::begin_request`]), tells it the replies ([`Delivery::answered`]), and writes to disk what it says:
-//! what is to be kept ([`Delivery::take_keeps`]) and how far delivery is ([`Delivery::settled`]). Positions may be
-//! written only once everything that was to be kept before is on disk, or is counted because it could not be kept.
+//! The caller, which is the worker or a simulation, has four tasks:
+//!
+//! - give chunks of the log to [`Delivery::feed`];
+//! - send the requests that [`Delivery::begin_request`] returns, and pass the replies to
+//!   [`Delivery::answered`];
+//! - write what [`Delivery::take_keeps`] returns: dead letters and parked samples;
+//! - write the positions that [`Delivery::settled`] returns, but only once everything that was to be kept
+//!   before is on disk, or is counted as not kept.
 
 mod answers;
 mod feed;
@@ -45,7 +49,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use wal::Position;
 
-/// What a [`Delivery`] is made of.
 pub(crate) struct Parts<O> {
     pub(crate) name: String,
     pub(crate) output: O,
@@ -53,11 +56,9 @@ pub(crate) struct Parts<O> {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) stats: Arc<Stats>,
     pub(crate) parking: Parking,
-    /// Decides the jitter of pauses.
     pub(crate) seed: u64,
 }
 
-/// See the module.
 pub(crate) struct Delivery<O> {
     name: String,
     output: O,
@@ -68,7 +69,7 @@ pub(crate) struct Delivery<O> {
     rng: fastrand::Rng,
     /// In the order in which they send.
     streams: Vec<Stream>,
-    /// Requests of other streams since the last one of isolated lanes.
+    /// Number of requests of other streams since the last one of isolated lanes.
     since_isolated: u32,
     last_number: u64,
     health: Health,
@@ -78,26 +79,26 @@ pub(crate) struct Delivery<O> {
     keeps: Vec<Keep>,
     /// Points that were dropped from memory and are read again.
     rereads: Vec<(Position, Kinds)>,
-    /// Up to here the log was read from disk: such chunks do not say when they arrived.
+    /// Up to here the log was read from disk. Chunks from disk do not say when they arrived.
     behind_until: Position,
-    /// The newest waits for the backlog.
+    /// The live stream waits for the backlog.
     is_live_held: bool,
-    /// When the destination last wrote something, by the time of the answer.
+    /// When the last answer came that says that the destination has written samples.
     written_at: Option<Duration>,
-    /// When the newest request was sent of which the destination wrote a sample.
+    /// When the newest request was sent of which the destination has written a sample.
     accepted_at: Option<Duration>,
     /// The destination has asked for a pause until then.
     pause_until: Duration,
-    /// It is to end: nothing is begun any more.
+    /// Delivery is stopping: no backlog and no retry of parked samples begins.
     is_stopping: bool,
     was_full: bool,
 }
 
-/// What delivery asks the log.
+/// The log as delivery needs it.
 pub(crate) trait Log {
-    /// Where the next sample will be.
+    /// The position of the next sample that is appended.
     fn end(&self) -> Position;
-    /// When what lies at a position arrived, by the monotonic clock.
+    /// When the record at a position arrived, by the monotonic clock.
     fn arrived(&self, at: Position) -> Duration;
 }
 
@@ -112,8 +113,8 @@ impl Log for storage::Storage {
 }
 
 impl<O: Output> Delivery<O> {
-    /// Goes on from where an earlier run was. `repeats_until` is the end of the log then: requests with samples before
-    /// it may have been under way.
+    /// Continues where an earlier run ended. `repeats_until` is the end of the log at that time: requests
+    /// with samples before it may have been under way.
     pub(crate) fn new(
         settings: Settings,
         settled: &Settled,
@@ -157,7 +158,7 @@ impl<O: Output> Delivery<O> {
         delivery
     }
 
-    /// Adds a stream, and returns its number.
+    /// Adds a stream. Returns its number.
     fn add_stream(
         &mut self,
         kind: Kind,
@@ -180,17 +181,15 @@ impl<O: Output> Delivery<O> {
         self.streams.iter_mut().find(|stream| stream.number == number)
     }
 
-    /// All streams.
     pub(crate) fn streams(&self) -> &[Stream] {
         &self.streams
     }
 
-    /// The live stream's queue.
     pub(crate) fn live(&self) -> Option<&Queue<Outgoing>> {
         self.main(Kind::Live).map(|stream| &stream.queue)
     }
 
-    /// The stream of this kind that is not isolated.
+    /// Returns the stream of this kind that is not isolated.
     pub(crate) fn main(&self, kind: Kind) -> Option<&Stream> {
         self.streams.iter().find(|stream| stream.kind == kind && !stream.is_isolated)
     }
@@ -215,17 +214,18 @@ impl<O: Output> Delivery<O> {
         &self.health
     }
 
-    /// Points in memory that are not settled, without those of parked entries.
+    /// Returns the number of unsettled points in memory, without those of parked entries.
     pub(crate) fn pending(&self) -> usize {
         self.log_queues().map(Queue::pending).sum()
     }
 
-    /// The queues of streams that read from the log.
+    /// Returns the queues of streams that read from the log.
     pub(crate) fn log_queues(&self) -> impl Iterator<Item = &Queue<Outgoing>> {
         self.streams.iter().filter(|stream| stream.follows_log()).map(|stream| &stream.queue)
     }
 
-    /// Whether everything is delivered: the live stream up to what it has read, and everything else.
+    /// Returns true if everything is delivered: of the live stream as far as it has read, of the other
+    /// streams completely.
     pub(crate) fn is_all_delivered(&self) -> bool {
         let mut others = self.streams.iter().filter(|stream| stream.follows_log() && !is_main_live(stream));
         self.live().is_none_or(|live| live.pending() == 0)
@@ -233,19 +233,19 @@ impl<O: Output> Delivery<O> {
                 .all(|stream| stream.queue.pending() == 0 && (stream.is_read() || self.has_caught_up(stream)))
     }
 
-    /// Whether a stream has read as far as the live one.
+    /// Returns true if the stream has read as far as the live one.
     fn has_caught_up(&self, stream: &Stream) -> bool {
         self.live().is_some_and(|live| stream.queue.head() >= live.head())
     }
 
-    /// Whether a member that leaves has delivered its part.
+    /// Returns true if a member that leaves has delivered its part of the log.
     pub(crate) fn is_through(&self) -> bool {
         self.settings.until.is_some()
             && self.streams.iter().all(Stream::is_delivered)
             && self.parking.is_empty()
     }
 
-    /// The log has nothing before `position` that a stream was not given.
+    /// Notes that the log has no unread points for the stream before `position`.
     pub(crate) fn advance(&mut self, number: u64, position: Position) {
         if let Some(stream) = self.stream_mut(number) {
             let until = stream.until.unwrap_or(position);
@@ -258,24 +258,25 @@ impl<O: Output> Delivery<O> {
         self.parking.is_empty()
     }
 
-    /// What was to be kept since the last call, in this order.
+    /// Returns what has to be kept since the last call, in this order.
     pub(crate) fn take_keeps(&mut self) -> Vec<Keep> {
         std::mem::take(&mut self.keeps)
     }
 
-    /// Points that were dropped from memory since the last call and are read again, with their positions.
+    /// Returns the points that were dropped from memory since the last call and are read again, with their
+    /// positions.
     pub(crate) fn take_rereads(&mut self) -> Vec<(Position, Kinds)> {
         std::mem::take(&mut self.rereads)
     }
 
-    /// Up to where the log is delivered, lane by lane.
+    /// Returns the position of each lane.
     pub(crate) fn settled(&self) -> Settled {
         let mut live = [Position::default(); LANES];
         let (is_live, is_backlog) =
             (|stream: &Stream| stream.is_live(), |stream: &Stream| stream.kind == Kind::Backlog);
         self.put_positions(&mut live, is_live);
         if let Some(until) = self.settings.until.filter(|_| self.is_through()) {
-            // Nothing of it lies before that.
+            // The live stream has no points before that.
             live.iter_mut().for_each(|position| *position = until.max(*position));
         }
         let Some(from) =
@@ -283,7 +284,7 @@ impl<O: Output> Delivery<O> {
         else {
             return live.into();
         };
-        // A lane without a backlog of its own is delivered as far as the live position says.
+        // A lane without a backlog has only its live position.
         let mut lanes = live;
         self.put_positions(&mut lanes, is_backlog);
         Settled { lanes, ahead: Some(Ahead { from, lanes: live.map(|position| position.max(from)) }) }
@@ -299,43 +300,42 @@ impl<O: Output> Delivery<O> {
         }
     }
 
-    /// The memory of all queues of the destination.
+    /// Sets the memory of all queues together, in bytes.
     pub(crate) fn set_memory(&mut self, bytes: usize) {
         self.settings.queue.memory = bytes;
         self.share_memory();
     }
 
-    /// Sends what is there from now on, full batch or not, and begins nothing else.
+    /// From now on sends waiting points at once, in full batches or not, and begins nothing else.
     pub(crate) fn stop(&mut self) {
         self.is_stopping = true;
         self.streams.iter_mut().for_each(|stream| stream.queue.set_flushing(true));
     }
 
-    /// Counts how often reading stops because the live stream is full.
     pub(crate) fn count_full(&mut self) {
         let is_full = self.live().is_some_and(|live| !live.wants_more());
         self.stats.full.add(u64::from(is_full && !self.was_full));
         self.was_full = is_full;
     }
 
-    /// Our credentials have changed.
     pub(crate) fn credentials_changed(&mut self) {
         self.health.probe_now(self.clock.monotonic());
     }
 
-    /// Shards of all streams that are not isolated.
+    /// Returns the number of shards of all streams that are not isolated.
     pub(crate) fn shards(&self) -> usize {
         let mains = self.streams.iter().filter(|stream| stream.is_main());
         mains.map(|stream| stream.queue.shards()).sum()
     }
 
-    /// Decides again how many shards there are to be, if it is time.
+    /// Decides the number of shards again, if it is time.
     fn reshard(&mut self, log: &impl Log) {
         let now = self.clock.monotonic();
         if !self.resharding.is_due(now) {
             return;
         }
-        // By the arrival of the oldest point: the clock of a client that pushes must not change the number of shards.
+        // By the arrival of the oldest point, because the clock of a client must not change the number of
+        // shards.
         let oldest = self.log_queues().filter_map(Queue::oldest).map(|(outgoing, point)| {
             let at = outgoing.position(point);
             if self.is_from_disk(outgoing, point) { log.arrived(at) } else { outgoing.arrived() }
@@ -354,7 +354,6 @@ impl<O: Output> Delivery<O> {
         }
     }
 
-    /// Divides shards among the live stream and the backlog.
     fn set_shards(&mut self, shards: usize) {
         let has_backlog = self.main(Kind::Backlog).is_some();
         for stream in self.streams.iter_mut().filter(|stream| stream.is_main()) {
@@ -367,7 +366,6 @@ impl<O: Output> Delivery<O> {
         }
     }
 
-    /// To be called every second.
     pub(crate) fn every_second(&mut self, log: &impl Log) {
         self.tick_newest_first(log);
         self.tick_parking();
@@ -376,7 +374,7 @@ impl<O: Output> Delivery<O> {
         self.show_pace();
     }
 
-    /// Shows why it is sent less than it could be.
+    /// Shows whether a limit of the pace delays waiting samples.
     fn show_pace(&self) {
         let now = self.clock.monotonic();
         let mut streams = self.sending_streams();
@@ -389,8 +387,8 @@ impl<O: Output> Delivery<O> {
     }
 }
 
-/// The samples a second that a destination is sent at least, however often it answers 429: one full request in the time
-/// after which a request is sent again at the latest.
+/// Returns the least samples a second that a destination is sent, however often it answers 429: one full
+/// request per longest pause between two tries.
 fn slowest(settings: &crate::queue::Settings) -> f64 {
     settings.max_points as f64 / settings.max_backoff.as_secs_f64().max(1.0)
 }

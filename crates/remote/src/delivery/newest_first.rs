@@ -1,4 +1,4 @@
-//! The newest first: after an outage the newest samples are sent at once, and the backlog behind them.
+//! Newest first: after an outage the newest samples are sent at once, and the backlog behind them.
 //!
 //! ```text
 //!                split                                delivered
@@ -6,13 +6,14 @@
 //!                            live, from here on
 //! ```
 //!
-//! That happens once the destination accepts samples again: before, the new live stream would only have become a
-//! backlog, too. There is one backlog at a time. What falls behind meanwhile stays in its order in the live stream, and
-//! is split off when the backlog is delivered.
+//! The live stream is split once the destination accepts samples again. If it were split before, the new live
+//! stream would become a backlog, too. There is one backlog at a time. Samples that fall behind meanwhile
+//! stay in the live stream in their order, and are split off when the backlog is delivered.
 //!
-//! The receiver refuses what is older than its window. So the backlog goes alone and in order until it lies within a
-//! part of the window ([`split_within`]). Should it come close to the window's end later ([`hold_beyond`]), because it
-//! is slow or there is another outage, the live stream waits.
+//! The receiver refuses samples that are older than its window. So the backlog is sent alone and in order
+//! until it lies within a part of the window ([`split_within`]). Later the backlog may come close to the
+//! window's end ([`hold_beyond`]), because it is slow or because of another outage. Then the live stream
+//! waits.
 
 use super::{Delivery, Kind, Log};
 use crate::disk::positions::Settled;
@@ -22,23 +23,24 @@ use crate::queue::{self, Queue, STUCK_AFTER};
 use std::time::Duration;
 use wal::Position;
 
-/// Behind by more than this there is a backlog.
+/// A stream that is behind by more than this becomes a backlog.
 const BEHIND: Duration = Duration::from_secs(30);
-/// The destination must have written something this lately.
+/// The destination must have written samples within this time.
 const WRITES: Duration = Duration::from_secs(15);
 
-/// How old in sample time a backlog may be that is split off: the rest of the window is for delivering it.
+/// How old in sample time a backlog may be that is split off. The rest of the window is the time to deliver
+/// it.
 fn split_within(window: Duration) -> Duration {
     window / 4 * 3
 }
 
-/// With a backlog as old as this, the live stream waits.
+/// If the backlog is as old as this in sample time, the live stream waits.
 fn hold_beyond(window: Duration) -> Duration {
     window / 8 * 7
 }
 
 impl<O: Output> Delivery<O> {
-    /// The streams with which an earlier run ended: a live one, and a backlog if there was one.
+    /// Adds the streams with which an earlier run ended: a live one, and a backlog if there was one.
     pub(super) fn begin_streams(&mut self, settled: &Settled) {
         let Settled { lanes, ahead } = settled;
         let live = ahead.map_or(*lanes, |ahead| ahead.lanes);
@@ -46,7 +48,7 @@ impl<O: Output> Delivery<O> {
         let until = self.settings.until;
         self.add_stream(Kind::Live, false, Queue::new(settings.clone(), &live), until);
         if let Some(ahead) = ahead {
-            // For a member that leaves, nothing is its own from there on.
+            // A member that leaves owns nothing from there on.
             let until = until.map_or(ahead.from, |until| until.min(ahead.from));
             self.add_stream(Kind::Backlog, false, Queue::new(settings, lanes), Some(until));
             self.share_memory();
@@ -55,7 +57,7 @@ impl<O: Output> Delivery<O> {
         }
     }
 
-    /// The settings of a queue that is alone, or one of two.
+    /// Returns the settings of the queue, which shares the destination's limits if there is a backlog.
     fn queue_settings(&self, has_backlog: bool) -> queue::Settings {
         let settings = self.settings.queue.clone();
         if has_backlog {
@@ -72,7 +74,7 @@ impl<O: Output> Delivery<O> {
         }
     }
 
-    /// Whether the live stream is to become a backlog now.
+    /// Returns true if the live stream should become a backlog now.
     fn is_to_split(&self) -> bool {
         let is_free = !self.is_stopping
             && self.settings.until.is_none()
@@ -86,14 +88,14 @@ impl<O: Output> Delivery<O> {
             && self.clock.now_ms() - newest <= split_within(window).as_millis() as i64
     }
 
-    /// Makes a backlog of the live stream. The new live stream begins at the end of the log.
+    /// Makes the live stream a backlog. The new live stream begins at the end of the log.
     fn split_live(&mut self, log_end: Position) {
         let Some(at) = self.streams.iter().position(super::is_main_live) else { return };
         let mut backlog = self.streams.remove(at);
         let until = log_end.max(backlog.queue.head());
         let shards = backlog.queue.shards();
         let mut live = Queue::new(self.queue_settings(true), &[until; LANES]);
-        // Isolated lanes go on where they are.
+        // Isolated lanes stay in their streams.
         live.serve_only(|lane| backlog.queue.serves(lane));
         live.reshard(shards / 2);
         backlog.queue.reshard(shards - shards / 2);
@@ -104,18 +106,17 @@ impl<O: Output> Delivery<O> {
         tracing::info!(destination = %self.name, ?until, "the newest is sent first, and the backlog behind it");
     }
 
-    /// Decides whether the live stream waits for the backlog.
     fn hold_or_release(&mut self) {
         let Some(backlog) = self.main(Kind::Backlog) else { return };
         let is_held = match self.settings.window {
-            // The oldest is to be sent first by now.
+            // Newest first is switched off, so the oldest samples are sent first.
             None => true,
             Some(window) => {
                 match backlog.queue.oldest_moving(self.clock.monotonic(), STUCK_AFTER, &self.health) {
                     Some((_, _, newest)) => {
                         self.clock.now_ms() - newest > hold_beyond(window).as_millis() as i64
                     }
-                    // Nothing waits for what is stuck alone.
+                    // Samples that are stuck alone delay nothing else.
                     None if backlog.queue.pending() > 0 => false,
                     None => return,
                 }
@@ -127,7 +128,6 @@ impl<O: Output> Delivery<O> {
         }
     }
 
-    /// Ends the backlog once it is delivered.
     pub(super) fn end_backlog(&mut self) {
         let Some(at) =
             self.streams.iter().position(|stream| stream.kind == Kind::Backlog && !stream.is_isolated)
@@ -135,7 +135,7 @@ impl<O: Output> Delivery<O> {
             return;
         };
         let Some(backlog) = self.streams.get_mut(at).filter(|backlog| backlog.is_read()) else { return };
-        // Nothing comes any more that could fill a batch up.
+        // No more chunks come that could fill a batch.
         backlog.queue.set_flushing(true);
         if !backlog.is_delivered() || backlog.is_closed && backlog.until > Some(backlog.queue.head()) {
             return;

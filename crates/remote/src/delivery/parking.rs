@@ -1,6 +1,6 @@
-//! Parked samples: a destination kept failing on them while it accepted others. They are kept on disk, and every
-//! [`RETRY_INTERVAL`] one entry after the other is retried, the oldest first. Each has a stream of its own, so what is
-//! refused of it is narrowed like anything else.
+//! Parked samples: the destination kept failing on them while it accepted others. They are kept on disk.
+//! Every [`RETRY_INTERVAL`] the entries are retried one after the other, the oldest first. Each entry has a
+//! stream of its own, so that its refused samples are narrowed like any others.
 
 use super::{Delivery, Kind};
 use crate::disk::aside::{self, Entry, Gathered, Shelf};
@@ -16,20 +16,18 @@ use storage::Chunk;
 use wal::Position;
 use write_client::verdict::Verdict;
 
-/// How often parked samples are retried.
 pub(crate) const RETRY_INTERVAL: Duration = Duration::from_secs(5 * 60);
-/// After as many entries that failed again the rest waits for the next time.
+/// After this many entries that failed again, the others wait for the next round.
 const FAILURES_MAX: u32 = 16;
 
-/// What is known of the parked entries.
 #[derive(Debug)]
 pub(crate) struct Parking {
     shelf: Shelf,
-    /// The entry that is being read.
+    /// The entry that is being read from disk.
     loading: Option<u64>,
-    /// While they are retried: the next one has at least this number.
+    /// During a round of retries: the next entry has at least this number.
     cursor: Option<u64>,
-    /// Entries that have failed again this time.
+    /// Number of entries that have failed again in this round.
     failures: u32,
     next_round: Duration,
 }
@@ -39,14 +37,13 @@ impl Parking {
         Parking { shelf, loading: None, cursor: None, failures: 0, next_round: now + RETRY_INTERVAL }
     }
 
-    /// Whether nothing is parked.
     pub(crate) fn is_empty(&self) -> bool {
         self.shelf.is_empty() && self.loading.is_none()
     }
 }
 
 impl<O: Output> Delivery<O> {
-    /// Adds points to the parked ones, which makes room if necessary.
+    /// Parks points, and evicts the oldest entries if there is no room.
     pub(super) fn park(&mut self, gathered: Gathered, words: &str, keep: &mut Keep) {
         let (kinds, now) = (gathered.kinds(), self.clock.monotonic());
         if self.parking.shelf.is_empty() {
@@ -67,7 +64,7 @@ impl<O: Output> Delivery<O> {
         );
     }
 
-    /// The entry that is retried now.
+    /// Returns the entry that is retried now.
     fn parked_entry(&self) -> Option<u64> {
         self.streams.iter().find_map(|stream| match stream.kind {
             Kind::Parked(id) => Some(id),
@@ -82,13 +79,13 @@ impl<O: Output> Delivery<O> {
         self.stats.aside_bytes.set(parking.shelf.bytes() as i64);
         if now >= parking.next_round && !parking.shelf.is_empty() {
             parking.next_round = now + RETRY_INTERVAL;
-            // From where the last round was broken off, or from the beginning.
+            // Continues where the last round was broken off, or begins with the first entry.
             parking.cursor.get_or_insert(0);
             parking.failures = 0;
         }
     }
 
-    /// The entry that is to be read from disk now. [`Delivery::entry_loaded`] has to follow.
+    /// Returns the entry to read from disk now. The caller has to call [`Delivery::entry_loaded`] then.
     pub(crate) fn entry_to_load(&mut self) -> Option<u64> {
         let is_busy = self.parked_entry().is_some() || self.is_stopping;
         let parking = &mut self.parking;
@@ -101,7 +98,8 @@ impl<O: Output> Delivery<O> {
         next
     }
 
-    /// An entry has been read. `None` if it could not be, without an error that says why.
+    /// Takes the bytes of the entry that was read. `None` if it could not be read, for no reason of the
+    /// disk's.
     pub(crate) fn entry_loaded(&mut self, read: Option<io::Result<Vec<u8>>>) {
         let Some(id) = self.parking.loading.take() else { return };
         match read {
@@ -114,7 +112,7 @@ impl<O: Output> Delivery<O> {
                 }
             },
             Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => {
-                // It could not be written, and was counted then.
+                // The entry could not be written, and was counted at that time.
                 self.parking.shelf.remove(id);
             }
             Some(Err(error)) => {
@@ -137,7 +135,7 @@ impl<O: Output> Delivery<O> {
             min_backoff: RETRY_INTERVAL,
             max_backoff: RETRY_INTERVAL,
             memory: usize::MAX,
-            // It was parked, whatever the configuration says now.
+            // The entry was parked, even if the configuration switches parking off now.
             park: true,
             was_parked: true,
             ..self.settings.queue.clone()
@@ -148,25 +146,25 @@ impl<O: Output> Delivery<O> {
         let refs = (0..entry.batch.series.len() as u64).collect();
         let arrived = self.clock.monotonic();
         let chunk = Chunk { batch: entry.batch, refs, segment: 0, records: Vec::new(), start, end, arrived };
-        // Its labels are those that are sent.
+        // The labels of an entry are those that are sent.
         let outgoing = Outgoing::new(Arc::new(chunk), &mut Rules::default());
         queue.push(outgoing, end, count as u32, |_, _| true);
         let number = self.add_stream(Kind::Parked(id), false, queue, None);
         self.parked_answered(number, Verdict::Unsent);
     }
 
-    /// To be called after each verdict on a request for a parked entry.
     pub(super) fn parked_answered(&mut self, number: u64, verdict: Verdict) {
         let Some(stream) = self.streams.iter().find(|stream| stream.number == number) else { return };
         let Kind::Parked(id) = stream.kind else { return };
-        // Lanes of it may have been isolated.
+        // Some lanes of the entry may have been isolated.
         let mut all = self.streams.iter().filter(|stream| stream.kind == Kind::Parked(id));
         if all.all(|stream| stream.queue.pending() == 0) {
             self.parking.shelf.remove(id);
             self.keeps.push(Keep { done: Some(id), ..Keep::default() });
         } else {
             match verdict {
-                // It is read again, so that no entry keeps others from their turn. An outage ends the round.
+                // The entry is read again later, so that the next entry gets its turn. An outage ends the
+                // round.
                 Verdict::Failed { reached, .. } if !stream.queue.is_narrowing() => {
                     self.parking.failures += if reached.is_answer() { 1 } else { FAILURES_MAX };
                 }

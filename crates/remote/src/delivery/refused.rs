@@ -1,4 +1,4 @@
-//! What an answer refuses or parks, point by point: numbers, dead letters, and parked samples.
+//! What an answer refuses or parks, point by point: counters, dead letters and parked samples.
 
 use crate::disk::aside::Gathered;
 use crate::disk::dead::{self, Lines, Part, Reason, Said};
@@ -7,22 +7,23 @@ use crate::queue::Fate;
 use crate::queue::Source;
 use model::{Kinds, Value};
 
-/// If a receiver says how many samples of a request it refused but not which, each sample of requests up to this size
-/// is kept as a dead letter. Of a larger one the numbers, the range of time and the series are kept.
+/// A receiver may say how many samples of a request it refused, but not which. Of requests up to this size,
+/// each sample then becomes a dead letter. Of a larger one only the numbers, the time range and the series
+/// are kept.
 const PARTIAL_KEPT: u64 = 100;
 
-/// What is known of an answer, for all points of its request.
+/// The facts of an answer that are the same for all points of its request.
 pub(super) struct About<'a> {
-    /// When it came, in milliseconds since 1970.
+    /// When the answer came, in milliseconds since 1970.
     pub(super) time: i64,
     pub(super) words: &'a str,
-    /// Samples that the receiver has already written may be refused for this reason.
+    /// A receiver may refuse samples for this reason because it has already written them.
     pub(super) fits_a_repeat: bool,
     /// The request was a retry of parked samples.
     pub(super) is_parked: bool,
-    /// What the request held.
+    /// The points of the request, by kind.
     pub(super) sent: Kinds,
-    /// How much of it the receiver refused, if it says how many but not which.
+    /// How many of them the receiver refused, if it says how many but not which.
     pub(super) partial: Kinds,
 }
 
@@ -31,22 +32,22 @@ impl About<'_> {
         self.sent.total() > PARTIAL_KEPT
     }
 
-    /// How many points of one kind the receiver refused, of how many.
+    /// Returns how many points of this kind the receiver refused, and how many there were.
     fn part(&self, value: &Value) -> Part {
         Part { refused: self.partial.of_kind(value), of: self.sent.of_kind(value) }
     }
 }
 
-/// What an answer costs.
+/// What the points of an answer add up to.
 #[derive(Default)]
 pub(super) struct Refused {
     pub(super) kinds: Kinds,
-    /// Of the refused: those that an earlier try may have written.
+    /// Of the refused points, those that an earlier try may have written.
     pub(super) maybe: u64,
-    /// The same in a request of which the receiver says how many it refused.
+    /// The points that an earlier try may have written, of a request of which the receiver says only how many
+    /// it refused.
     maybe_partial: u64,
     pub(super) presumed: u64,
-    /// To be parked.
     pub(super) parked: Option<Gathered>,
     /// Samples that were parked and are settled now.
     pub(super) from_parked: Kinds,
@@ -54,18 +55,17 @@ pub(super) struct Refused {
     pub(super) lines: Lines,
     /// A sample or native histogram was refused that no earlier try may have written.
     has_loss: bool,
-    /// Points of kinds of which the receiver refused all.
+    /// Points of kinds of which the receiver refused all points.
     refused_kinds: u64,
-    /// A large request of which only numbers are kept.
+    /// A large request, of which only the numbers are kept.
     large: dead::Request,
-    /// The newest time of all points that it settles.
+    /// The newest timestamp of all settled points.
     pub(super) newest: Option<i64>,
-    /// For labels.
     buffer: Vec<u8>,
 }
 
 impl Refused {
-    /// Takes a point that the answer settles.
+    /// Adds a point that the answer settles.
     pub(super) fn take(&mut self, about: &About<'_>, outgoing: &Outgoing, index: u32, fate: Fate) {
         let Some(point) = outgoing.point(index) else {
             model::invariant!(false, "a settled point is in its chunk", index = index);
@@ -125,13 +125,13 @@ impl Refused {
         self.has_loss |= !is_repeat && !matches!(value, Value::Exemplar(_));
     }
 
-    /// Whether samples or native histograms were refused that no earlier try may have written.
+    /// Returns true if samples or native histograms were refused that no earlier try may have written.
     pub(super) fn is_loss(&self, about: &About<'_>) -> bool {
         let settled = about.partial.samples + about.partial.histograms;
         self.has_loss || settled > self.maybe_partial
     }
 
-    /// To be called after all points, for a request of which the receiver says only how many it refused.
+    /// To be called after all points of a request of which the receiver says only how many it refused.
     pub(super) fn end_partial(&mut self, about: &About<'_>) {
         let refused = about.partial.total();
         if refused == 0 {
@@ -142,7 +142,7 @@ impl Refused {
         } else {
             self.lines.end_parts(refused.saturating_sub(self.refused_kinds));
         }
-        // Which of them were refused is not known. Those that an earlier try may have written count first.
+        // It is unknown which of them were refused. Those that an earlier try may have written count first.
         self.maybe += self.maybe_partial.min(refused);
     }
 }

@@ -4,35 +4,33 @@ use crate::stats::Stats;
 use model::Kinds;
 use std::time::Duration;
 
-/// How often the rule is asked.
+/// How often the number of shards is decided.
 pub(super) const INTERVAL: Duration = Duration::from_secs(10);
 /// Weight of the newest rate in the moving averages.
 const NEWEST_WEIGHT: f64 = 0.2;
-/// Part of the backlog that one interval should work off.
+/// Fraction of the backlog that should be delivered in one interval.
 const BACKLOG_PART: f64 = 0.05;
-/// A change smaller than this part of today's number is not made.
+/// A change of less than this fraction of the present number is not made.
 const TOLERANCE: f64 = 0.3;
-/// With a backlog of more seconds than this, the number is not lowered.
+/// The number is not lowered while delivery is behind by more than this many seconds.
 const DELAY_MAX_TO_LOWER: f64 = 10.0;
 
-/// What the rule looks at. Rates are in samples a second.
+/// The input of the rule. Rates are in samples a second.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(super) struct Rates {
-    /// Samples read for this destination.
     pub input: f64,
-    /// Samples settled.
     pub output: f64,
-    /// Samples left out on purpose (relabelling, age).
+    /// Samples dropped by rules or for their age.
     pub dropped: f64,
     /// Seconds that requests took, per second.
     pub sending: f64,
-    /// How far delivery is behind, in seconds: the age of the oldest sample that isn't settled, by its
-    /// arrival and a monotonic clock.
+    /// How far delivery is behind, in seconds: the age of the oldest unsettled sample, by its arrival and a
+    /// monotonic clock.
     pub delay: f64,
 }
 
-/// The number of shards wanted, before it is held against the bounds: what the `shards_desired` metric
-/// shows. `None` while nothing goes out, since then nothing is known.
+/// Returns the wanted number of shards without bounds, as the `shards_desired` metric shows it. `None` while
+/// nothing is delivered, because the rates are unknown then.
 pub(super) fn desired(rates: Rates) -> Option<f64> {
     if rates.output <= 0.0 {
         return None;
@@ -43,7 +41,7 @@ pub(super) fn desired(rates: Rates) -> Option<f64> {
     Some(seconds_per_sample * (rates.input * kept + BACKLOG_PART * pending))
 }
 
-/// The number of shards to have, for `now` shards within `min` and `max`.
+/// Returns the number of shards to use. `now` is the present number.
 pub(super) fn decide(now: usize, rates: Rates, min: usize, max: usize) -> usize {
     let max = max.max(min);
     let Some(desired) = desired(rates) else { return now.clamp(min, max) };
@@ -58,7 +56,6 @@ pub(super) fn decide(now: usize, rates: Rates, min: usize, max: usize) -> usize 
     (desired.clamp(0.0, max as f64) as usize).clamp(min, max)
 }
 
-/// Measures the rates that the rule looks at.
 #[derive(Debug, Default)]
 pub(super) struct Resharding {
     input: MovingRate,
@@ -69,17 +66,15 @@ pub(super) struct Resharding {
 }
 
 impl Resharding {
-    /// Measures from now on.
     pub(super) fn since(now: Duration) -> Self {
         Resharding { last: now, ..Resharding::default() }
     }
 
-    /// Whether the rule is to be asked again.
     pub(super) fn is_due(&self, now: Duration) -> bool {
         now >= self.last + INTERVAL
     }
 
-    /// The rates since the last time. `delay` is how far delivery is behind.
+    /// Returns the rates since the last call. `delay` is how far delivery is behind.
     pub(super) fn measure(&mut self, stats: &Stats, delay: Duration, now: Duration) -> Rates {
         let seconds = now.saturating_sub(self.last).as_secs_f64();
         self.last = now;
@@ -95,7 +90,6 @@ impl Resharding {
     }
 }
 
-/// A rate as a moving average over intervals.
 #[derive(Debug, Default)]
 struct MovingRate {
     last_total: f64,
@@ -104,7 +98,7 @@ struct MovingRate {
 }
 
 impl MovingRate {
-    /// Takes a counter's value after an interval of `seconds`, and returns the averaged rate per second.
+    /// Takes the counter's value after an interval of `seconds`. Returns the averaged rate per second.
     fn tick(&mut self, total: f64, seconds: f64) -> f64 {
         let newest = (total - self.last_total).max(0.0) / seconds.max(0.001);
         self.last_total = total;
@@ -120,8 +114,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gives_what_prometheus_gives() {
-        // shards, in, out, sending, backlog in seconds, gives
+    fn shard_counts_equal_those_of_prometheus() {
+        // shards, input rate, output rate, sending, backlog in seconds, expected shards
         let cases = [
             (1, 0., 0., 0., 0., 1),
             (10, 0., 0., 0., 0., 10),
@@ -147,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn is_held_within_the_bounds_and_not_lowered_while_behind() {
+    fn stays_within_bounds_and_is_not_lowered_while_behind() {
         let rates = Rates { input: 10., output: 10., sending: 1000., ..Rates::default() };
         assert_eq!(decide(1, rates, 1, 50), 50);
         assert_eq!(decide(9, Rates { sending: 0.1, ..rates }, 4, 50), 4);
@@ -156,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_dropped_on_purpose_needs_no_shards() {
+    fn samples_dropped_by_rules_need_no_shards() {
         let rates = Rates { input: 100., output: 10., dropped: 90., sending: 1., delay: 0. };
         assert_eq!(desired(rates), Some(1.0));
     }

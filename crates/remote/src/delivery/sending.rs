@@ -1,4 +1,4 @@
-//! Requests: what the streams name is encoded, and kept until its answer.
+//! Requests: encodes the requests of the streams, and keeps them until their answers.
 
 use super::{Delivery, Kind, Stream};
 use crate::outgoing::Outgoing;
@@ -8,15 +8,14 @@ use model::Kinds;
 use std::time::Duration;
 use write_client::verdict::Verdict;
 
-/// Of so many requests one is of isolated lanes, if they have anything to send.
+/// One of this many requests is of isolated lanes, if they have anything to send.
 const ISOLATED_TURN: u32 = 8;
 
 /// A request that is under way.
 #[derive(Debug)]
 pub(crate) struct Flight<M> {
-    /// The number of its stream.
     pub(crate) stream: u64,
-    /// Whether that serves a parked entry.
+    /// Whether the stream retries a parked entry.
     pub(crate) is_parked: bool,
     pub(crate) request: Request,
     pub(crate) encoded: Encoded<M>,
@@ -24,10 +23,10 @@ pub(crate) struct Flight<M> {
 }
 
 impl<O: Output> Delivery<O> {
-    /// The next request, if one is to be sent now.
+    /// Returns the next request, if one is to be sent now.
     ///
-    /// The streams have their turns in their order. Where the pace leaves room for one request at a time, isolated lanes
-    /// would never get theirs, so each [`ISOLATED_TURN`]th request is one of them.
+    /// The streams send in their order. If the pace allows only one request at a time, isolated lanes would
+    /// never send anything, so each [`ISOLATED_TURN`]th request is one of theirs.
     pub(crate) fn begin_request(&mut self) -> Option<Flight<O::Message>> {
         if self.since_isolated >= ISOLATED_TURN - 1
             && let Some(flight) = self.begin_request_from(Stream::is_isolated_live)
@@ -37,7 +36,7 @@ impl<O: Output> Delivery<O> {
         self.begin_request_from(|_| true)
     }
 
-    /// The next request of one of these streams.
+    /// Returns the next request of the matching streams.
     fn begin_request_from(&mut self, is_wanted: impl Fn(&Stream) -> bool) -> Option<Flight<O::Message>> {
         let mut at = 0;
         while let Some(stream) = self.streams.get(at) {
@@ -48,13 +47,14 @@ impl<O: Output> Delivery<O> {
                 self.had_turn(number);
                 return Some(flight);
             }
-            // Without anything to send, the stream of a parked entry has ended.
+            // If it had nothing to send, the stream of a parked entry has ended and was removed.
             at += usize::from(self.streams.get(at).is_some_and(|stream| stream.number == number));
         }
         None
     }
 
-    /// A request of this stream begins. The other isolated streams have their turns before it has another one.
+    /// Notes that the stream begins a request. The other isolated streams have their turns before it has
+    /// another one.
     fn had_turn(&mut self, number: u64) {
         let Some(at) = self.streams.iter().position(|stream| stream.number == number) else { return };
         if !self.streams.get(at).is_some_and(Stream::is_isolated_live) {
@@ -80,7 +80,7 @@ impl<O: Output> Delivery<O> {
             let queue = &mut stream.queue;
             let mut request = queue.begin_request(now, &mut self.health)?;
             if let Some(limit) = self.settings.age_limit {
-                // At each try: after an outage what is too old by then is not sent, as in Prometheus.
+                // At each try, as in Prometheus: samples that became too old during an outage are not sent.
                 let oldest = self.clock.now_ms().saturating_sub(limit.as_millis() as i64);
                 let (mut expired, mut newest) = (Kinds::default(), None);
                 let is_old = |outgoing: &Outgoing, index| outgoing.timestamp(index) < oldest;
@@ -115,7 +115,8 @@ impl<O: Output> Delivery<O> {
         }
     }
 
-    /// Nothing of a request can be carried by this version of the protocol, or is still wanted.
+    /// Settles a request that is not sent, because this version of the protocol can't carry its points, or
+    /// because none of them is wanted any more.
     fn not_sent(
         &mut self,
         number: u64,
@@ -135,18 +136,18 @@ impl<O: Output> Delivery<O> {
         }
     }
 
-    /// The streams that need not wait for another one.
+    /// Returns the streams that need not wait for another one.
     pub(super) fn sending_streams(&self) -> impl Iterator<Item = &Stream> {
         self.streams.iter().filter(|stream| !(self.is_live_held && stream.is_live()))
     }
 
-    /// When something may next be to be sent, if nothing else happens.
+    /// Returns when a request may next be sent, if nothing else happens.
     pub(crate) fn next_wakeup(&self) -> Option<Duration> {
         let next = self.sending_streams().filter_map(|stream| stream.queue.next_wakeup(&self.health)).min();
         next.map(|at| at.max(self.pace.opens_at()))
     }
 
-    /// When the destination is tried next, while it is waited for.
+    /// Returns when the destination is tried next, while delivery waits for it.
     pub(crate) fn waits_until(&self) -> Option<Duration> {
         let sending = self.sending_streams().filter(|stream| stream.is_main());
         sending.filter_map(|stream| stream.queue.waits_until(&self.health)).min()

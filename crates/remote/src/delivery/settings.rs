@@ -1,4 +1,4 @@
-//! The configuration of a destination in the form in which delivery uses it.
+//! A destination's configuration in the form that delivery uses.
 
 use crate::config::{BATCH_SEND_DEADLINE, CatchUp, Narrowing, RemoteWrite};
 use crate::queue::lanes::LANES;
@@ -6,15 +6,13 @@ use crate::{queue, stats::Stats};
 use std::time::Duration;
 use wal::Position;
 
-/// See the module.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) queue: queue::Settings,
-    /// Samples older than this are dropped.
     pub(crate) age_limit: Option<Duration>,
-    /// If the newest is sent first: how far back the receiver accepts samples out of order.
+    /// With newest first: how far back the receiver accepts samples out of order.
     pub(crate) window: Option<Duration>,
-    /// Where the part of a member that leaves ends.
+    /// For a member that leaves: where its part of the log ends.
     pub(crate) until: Option<Position>,
     pub(crate) max_bytes_per_second: Option<u64>,
 }
@@ -46,7 +44,7 @@ impl Settings {
         }
     }
 
-    /// Shows them as numbers.
+    /// Sets the gauges of the settings.
     pub(crate) fn show(&self, stats: &Stats) {
         let queue = &self.queue;
         stats.shards.set(queue.min_shards as i64);

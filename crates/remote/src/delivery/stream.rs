@@ -1,4 +1,4 @@
-//! A stream: a range of the log for a set of lanes, with its queue. Everything that a destination is sent belongs to
+//! A stream: a range of the log for a set of lanes, with its queue. Each request of a destination belongs to
 //! one of its streams.
 //!
 //! | stream | lanes | range | ends |
@@ -12,7 +12,6 @@ use crate::outgoing::Outgoing;
 use crate::queue::Queue;
 use wal::Position;
 
-/// What a stream serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
     /// The log up to its end.
@@ -23,39 +22,35 @@ pub(crate) enum Kind {
     Backlog,
 }
 
-/// See the module.
 pub(crate) struct Stream {
-    /// Identifies it for its requests and its reader. Never used again.
+    /// Identifies the stream for its requests and its reader. Never used again.
     pub(crate) number: u64,
     pub(crate) kind: Kind,
-    /// Whether its lanes were taken out of another stream.
+    /// Whether its lanes were moved out of another stream.
     pub(crate) is_isolated: bool,
-    /// Where its range ends.
+    /// The end of its range.
     pub(crate) until: Option<Position>,
     pub(crate) queue: Queue<Outgoing>,
-    /// There is nothing more to read.
+    /// There is no more to read.
     pub(crate) is_closed: bool,
-    /// It reads nothing more, because it goes back to the live stream as soon as it is empty.
+    /// The stream reads nothing more, because its lanes return to the live stream as soon as it is empty.
     pub(crate) is_rejoining: bool,
 }
 
 impl Stream {
-    /// Whether it has read its whole range.
     pub(crate) fn is_read(&self) -> bool {
         self.is_closed || self.until.is_some_and(|until| self.queue.head() >= until)
     }
 
-    /// Whether its whole range is delivered.
     pub(crate) fn is_delivered(&self) -> bool {
         self.is_read() && self.queue.pending() == 0
     }
 
-    /// Whether it reads from the log.
     pub(crate) fn follows_log(&self) -> bool {
         !matches!(self.kind, Kind::Parked(_))
     }
 
-    /// Whether it follows the log for all lanes but those that were isolated.
+    /// Returns true if the stream follows the log for all lanes that are not isolated.
     pub(crate) fn is_main(&self) -> bool {
         self.follows_log() && !self.is_isolated
     }
@@ -68,7 +63,8 @@ impl Stream {
         self.kind == Kind::Live
     }
 
-    /// The order in which streams send: live before backlog. Isolated lanes also get a share, see `sending.rs`.
+    /// The order in which streams send: live before backlog. Isolated lanes also get a share, see
+    /// `sending.rs`.
     pub(crate) fn rank(&self) -> (Kind, bool) {
         let kind = if let Kind::Parked(_) = self.kind { Kind::Parked(0) } else { self.kind };
         (kind, self.is_isolated)

@@ -1,7 +1,7 @@
-//! The side queue: points that a destination kept failing over (408, 429, 5xx) while it took others. They
-//! are put aside, so that their lanes go on, and tried again now and then; also after a restart.
+//! Parked samples on disk: points on which the destination kept failing (408, 429, 5xx) while it accepted
+//! others. They are kept here, so that their lanes go on, and retried now and then, also after a restart.
 //!
-//! An entry holds what one answer put aside, in a file of its own beside the dead letters,
+//! An entry has the points that one answer parked, in a file of its own beside the dead letters,
 //! `DATA/dead/<destination>.aside-<16 hex digits>`:
 //!
 //! ```text
@@ -11,12 +11,12 @@
 //! byte 40  the receiver's words, then the points: a remote-write 2.0 message in snappy's block format
 //! ```
 //!
-//! All numbers are little-endian. Labels are those that the points go out with, so an entry needs nothing of
-//! the log, and holds none of it. It is written beside its name, synced and renamed; it is removed when all
-//! of it is settled, and after a power cut a part of it may be sent once more.
+//! All numbers are little-endian. Labels are those with which the points are sent, so an entry needs no part
+//! of the log, and does not pin it. An entry is written beside its final name, synced and renamed. It is
+//! removed when all of it is settled. After a power cut a part of it may be sent once more.
 //!
-//! Limits: [`ENTRIES_MAX`] and [`BYTES_MAX`] for each destination. Past them the oldest entry goes to the dead
-//! letters, counted as refused.
+//! Limits: [`ENTRIES_MAX`] and [`BYTES_MAX`] per destination. Beyond them the oldest entry becomes dead
+//! letters and counts as refused.
 
 use crate::outgoing::Outgoing;
 use formats::compress::{Compressor, Decompressor, Encoding};
@@ -30,25 +30,23 @@ use wal::Filesystem;
 use wal::fs::patiently;
 use wal::small_file::{self, make_folder, with_ending};
 
-/// Most entries of a destination.
 pub const ENTRIES_MAX: usize = 1024;
-/// Most bytes of a destination's entries.
+/// Most bytes of all entries of a destination.
 pub const BYTES_MAX: u64 = 16 << 20;
-/// Most bytes of an entry before compression, when it is read: a request has about 4 MiB.
+/// Most bytes of an entry before compression, when it is read. A request has about 4 MiB.
 const PLAIN_MAX: usize = 64 << 20;
 
 const MAGIC: &[u8; 8] = b"narthexA";
 const VERSION: u32 = 1;
 const HEADER_BYTES: usize = 40;
 
-/// Points on their way to the side queue.
+/// Points that are encoded for an entry.
 #[derive(Debug)]
 pub struct Gathered {
     encoder: Encoder,
-    /// The chunk (by its address, which stays while points are gathered) and series of the last point.
+    /// The chunk (by its address, which is stable while points are gathered) and series of the last point.
     last: Option<(usize, u32)>,
     kinds: Kinds,
-    /// For labels.
     buffer: Vec<u8>,
 }
 
@@ -64,7 +62,7 @@ impl Default for Gathered {
 }
 
 impl Gathered {
-    /// Adds a point. Those of one series have to come in their order.
+    /// Adds a point. The points of one series have to be added in their order.
     pub fn add(&mut self, outgoing: &Outgoing, point: &Point) {
         let batch = &outgoing.chunk().batch;
         let this = Some((std::ptr::from_ref(outgoing).addr(), point.series));
@@ -80,17 +78,17 @@ impl Gathered {
         }
     }
 
-    /// How many there are.
+    /// Returns the number of points.
     pub fn kinds(&self) -> Kinds {
         self.kinds
     }
 
-    /// The entry's bytes.
+    /// Returns the entry's bytes.
     pub fn finish(mut self, time_ms: i64, words: &str) -> Vec<u8> {
         let plain = self.encoder.finish();
         let mut compressor = Compressor::new();
         let body = compressor.encode(Encoding::Snappy, plain);
-        // Snappy refuses only more than 4 GiB. The header would still count the points as lost.
+        // Snappy fails only above 4 GiB. The header would still count the points as lost.
         model::invariant!(body.is_ok(), "an entry of the side queue can be compressed", bytes = plain.len());
         let body = body.unwrap_or_default();
         let mut bytes = Vec::with_capacity(HEADER_BYTES + words.len() + body.len());
@@ -111,18 +109,17 @@ impl Gathered {
     }
 }
 
-/// An entry that was read.
 #[derive(Debug)]
 pub struct Entry {
-    /// What the receiver said.
+    /// The receiver's words.
     pub words: String,
-    /// How many points were put aside.
+    /// Number of parked points.
     pub kinds: Kinds,
-    /// Those that could be read: all, unless their labels are such that nobody takes them.
+    /// The points that could be read: all, unless their labels are invalid.
     pub batch: Batch,
 }
 
-/// Reads an entry; nothing where it is damaged.
+/// Reads an entry. `None` if it is damaged.
 pub fn read(bytes: &[u8]) -> Option<Entry> {
     let header = Header::read(bytes)?;
     if crc32c::crc32c(bytes.get(16..)?) != header.crc {
@@ -158,16 +155,16 @@ impl Header {
     }
 }
 
-/// The files of one destination's entries. Without state, so that whoever has it may use it.
+/// The files of one destination's entries. The value has no state, so it may be copied.
 #[derive(Debug, Clone)]
 pub struct Files {
     folder: PathBuf,
-    /// What the names begin with.
+    /// The beginning of the file names.
     prefix: String,
 }
 
 impl Files {
-    /// Entries in `folder` of the destination whose files are called `file`.
+    /// The entries in `folder` of the destination whose files are called `file`.
     pub fn new(folder: &Path, file: &str) -> Self {
         Files { folder: folder.to_path_buf(), prefix: format!("{file}.aside-") }
     }
@@ -176,30 +173,28 @@ impl Files {
         self.folder.join(format!("{}{id:016x}", self.prefix))
     }
 
-    /// Writes an entry, durably.
     pub fn write(&self, fs: &dyn Filesystem, id: u64, bytes: &[u8]) -> io::Result<()> {
         make_folder(fs, &self.folder)?;
         let unfinished = self.folder.join(format!("{}new", self.prefix));
         small_file::write(fs, &self.path(id), &unfinished, bytes)
     }
 
-    /// The bytes of an entry.
+    /// Reads the bytes of an entry.
     pub fn load(&self, fs: &dyn Filesystem, id: u64) -> io::Result<Vec<u8>> {
         small_file::read(fs, &self.path(id), BYTES_MAX)?.ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    /// Forgets an entry.
     pub fn remove(&self, fs: &dyn Filesystem, id: u64) -> io::Result<()> {
         fs.remove_file(&self.path(id))
     }
 
-    /// Sets an entry that can't be read out of the way.
+    /// Renames an entry that can't be read.
     pub fn set_out_of_the_way(&self, fs: &dyn Filesystem, id: u64) -> io::Result<()> {
         let path = self.path(id);
         fs.rename(&path, &with_ending(&path, ".damaged"))
     }
 
-    /// What is there.
+    /// Lists the entries.
     pub fn list(&self, fs: &dyn Filesystem) -> io::Result<Shelf> {
         let mut shelf = Shelf::default();
         if patiently(|| fs.metadata(&self.folder))?.is_none() {
@@ -210,7 +205,7 @@ impl Files {
             let Some(digits) = name.strip_prefix(&self.prefix) else { continue };
             let digits = digits.strip_suffix(".damaged").unwrap_or(digits);
             let Ok(id) = u64::from_str_radix(digits, 16) else { continue };
-            // A number is not used again, so that nothing is ever written over.
+            // Numbers are never used again, so that no file is overwritten.
             shelf.next = shelf.next.max(id.saturating_add(1));
             if name.ends_with(".damaged") {
                 continue;
@@ -222,7 +217,7 @@ impl Files {
                 let kinds = Header::read(&header).map(|header| header.kinds).unwrap_or_default();
                 Ok((file.len()?, kinds))
             };
-            // One that can't be read now is tried again in its turn.
+            // An entry that can't be read now is tried again in its turn.
             let (bytes, kinds) = patiently(look).unwrap_or_else(|error| {
                 let path = self.path(id);
                 tracing::warn!(path = %path.display(), %error, "an entry of the side queue can't be read");
@@ -233,20 +228,20 @@ impl Files {
         Ok(shelf)
     }
 
-    /// What is there; where that can't be found out, nothing, and what is there waits for the next start.
+    /// Lists the entries. After an error the list is empty, and the entries on disk wait for the next start.
     pub fn list_or_leave(&self, fs: &dyn Filesystem, now_ms: i64) -> Shelf {
         self.list(fs).unwrap_or_else(|error| {
             tracing::error!(
                 folder = %self.folder.display(), %error,
                 "what was put aside can't be listed: it stays where it is until the next start"
             );
-            // Numbers that none of those has, which count up from 0, or from an earlier moment.
+            // Numbers that no entry on disk has: theirs count up from 0, or from an earlier time.
             Shelf { next: now_ms.unsigned_abs(), ..Shelf::default() }
         })
     }
 }
 
-/// What is known of the entries without reading them.
+/// The index of the entries, without their points.
 #[derive(Debug, Default)]
 pub struct Shelf {
     entries: BTreeMap<u64, (u64, Kinds)>,
@@ -255,7 +250,7 @@ pub struct Shelf {
 }
 
 impl Shelf {
-    /// Takes in a new entry; gives its number.
+    /// Adds an entry. Returns its number.
     pub fn add(&mut self, bytes: u64, kinds: Kinds) -> u64 {
         let id = self.next;
         self.next += 1;
@@ -268,35 +263,32 @@ impl Shelf {
         self.bytes += bytes;
     }
 
-    /// Forgets an entry.
     pub fn remove(&mut self, id: u64) {
         if let Some((bytes, _)) = self.entries.remove(&id) {
             self.bytes -= bytes;
         }
     }
 
-    /// The oldest entry but `keep`, while there are more than may be.
+    /// Returns the oldest entry except `keep`, if the entries are over a limit.
     pub fn one_too_many(&self, keep: Option<u64>) -> Option<u64> {
         let too_many = self.entries.len() > ENTRIES_MAX || self.bytes > BYTES_MAX;
         self.entries.keys().copied().find(|id| too_many && Some(*id) != keep)
     }
 
-    /// The first entry from this number on.
+    /// Returns the first entry with this number or a higher one.
     pub fn next_from(&self, id: u64) -> Option<u64> {
         self.entries.range(id..).next().map(|(id, _)| *id)
     }
 
-    /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// Bytes of all entries.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Points of all entries, as they were put aside.
+    /// Returns the number of points of all entries, as counted when they were parked.
     pub fn points(&self) -> u64 {
         self.entries.values().map(|(_, kinds)| kinds.total()).sum()
     }

@@ -1,11 +1,11 @@
-//! Keeping what leaves the queue without having arrived: dead letters and the side queue.
+//! Writes dead letters and parked samples: points that leave the queue without being delivered.
 //!
-//! A task writes both, so that nobody waits for the disk. What is handed in gets a ticket, and
-//! [`Keeper::kept`] says up to which all is on disk, or counted as not kept. Positions move past a point only
-//! then: so a kill or a power cut leaves it in the dead letters, in the side queue, or to be sent again.
+//! A task writes both, so that no request waits for the disk. Each job gets a ticket. [`Keeper::kept`]
+//! returns the ticket up to which all jobs are on disk, or counted as not kept. Positions move past a point
+//! only then. So after a kill or a power cut, the point is in the dead letters, is parked, or is sent again.
 //!
-//! Limits: [`crate::disk::dead::WAITING_BYTES`] of lines and [`crate::disk::aside::BYTES_MAX`] of entries wait for the
-//! disk; what comes on top is not kept, and counted by the sample.
+//! Limits: at most [`crate::disk::dead::WAITING_BYTES`] of lines and [`crate::disk::aside::BYTES_MAX`] of
+//! entries wait for the disk. Points beyond that are not kept, and are counted one by one.
 
 use crate::disk::aside::{self, Files};
 use crate::disk::dead::{Lines, Reason, Said, WAITING_BYTES, Writer};
@@ -20,18 +20,16 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use wal::Filesystem;
 
-/// What is to be done, in this order.
+/// A job for the task. The parts are done in this order.
 #[derive(Debug, Default)]
 pub(crate) struct Keep {
-    /// Dead letters.
     pub(crate) lines: Lines,
-    /// Points for the side queue: the entry's number and bytes, and how many they are.
+    /// A new parked entry: its number, its bytes, and its number of points.
     pub(crate) entry: Option<(u64, Vec<u8>, Kinds)>,
-    /// An entry of which all is settled.
+    /// An entry whose points are all settled.
     pub(crate) done: Option<u64>,
-    /// Entries that the side queue has no room for any more.
+    /// Entries that are over a limit.
     pub(crate) evicted: Vec<u64>,
-    /// An entry that can't be read.
     pub(crate) damaged: Option<u64>,
 }
 
@@ -49,14 +47,12 @@ impl Keep {
     }
 }
 
-/// Bytes that wait for the disk.
 #[derive(Debug, Default)]
 struct Waiting {
     lines: AtomicUsize,
     entries: AtomicUsize,
 }
 
-/// The handle of the task.
 #[derive(Debug)]
 pub(crate) struct Keeper {
     sender: Option<mpsc::UnboundedSender<Keep>>,
@@ -68,7 +64,6 @@ pub(crate) struct Keeper {
 }
 
 impl Keeper {
-    /// Starts the task.
     pub(crate) fn start(disk: Disk) -> Self {
         let stats = disk.stats.clone();
         let (sender, mut receiver) = mpsc::unbounded_channel::<Keep>();
@@ -90,7 +85,8 @@ impl Keeper {
                 });
                 match done.await {
                     Ok(own) => disk = Some(own),
-                    // Nothing is known to be kept now, so positions stay. The worker panics in turn: it waits for this.
+                    // It is unknown whether anything was kept, so the positions stay. The worker, which waits
+                    // for this task, panics in turn.
                     Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
                     // The runtime ends.
                     Err(_) => return,
@@ -103,10 +99,10 @@ impl Keeper {
         Keeper { sender: Some(sender), waiting, stats, handed: 0, kept, task: Some(task) }
     }
 
-    /// Hands something in. What there is no room for is counted as not kept.
+    /// Gives a job to the task. Points without room are counted as not kept.
     pub(crate) fn put(&mut self, mut keep: Keep) {
         self.stats.dead_letters_dropped.add(keep.lines.left_out());
-        // An answer's lines may be as much, and always fit where nothing waits.
+        // The lines of one answer may reach the limit. They always fit if nothing else waits.
         let waiting = self.waiting.lines.load(Ordering::Relaxed);
         if waiting > 0 && waiting + keep.lines.bytes() > WAITING_BYTES {
             self.stats.dead_letters_dropped.add(keep.lines.samples());
@@ -129,17 +125,18 @@ impl Keeper {
         }
     }
 
-    /// The ticket of what was handed in last.
+    /// Returns the ticket of the last job.
     pub(crate) fn handed(&self) -> u64 {
         self.handed
     }
 
-    /// The ticket up to which all is kept, or counted.
+    /// Returns the ticket up to which all jobs are done, or counted as not kept.
     pub(crate) fn kept(&self) -> u64 {
         *self.kept.borrow()
     }
 
-    /// Waits until more is kept. Panics if the task has panicked: the destination can't go on without it.
+    /// Waits until more jobs are done. Panics if the task has panicked, because the destination can't go on
+    /// without it.
     pub(crate) async fn progress(&mut self) {
         if self.kept.changed().await.is_ok() {
             return;
@@ -150,17 +147,17 @@ impl Keeper {
         {
             std::panic::resume_unwind(error.into_panic());
         }
-        // The runtime ends, and nothing more will be kept.
+        // The runtime ends, and no more jobs are done.
         std::future::pending::<()>().await;
     }
 
-    /// Resolves once the task has ended. It writes what was handed in even if its handle is dropped.
+    /// Resolves when the task has ended. The task does its remaining jobs even if its handle is dropped.
     pub(crate) fn ended(&self) -> impl Future<Output = ()> + Send + 'static {
         let mut kept = self.kept.clone();
         async move { while kept.changed().await.is_ok() {} }
     }
 
-    /// Waits until all is written. Nothing can be handed in afterwards.
+    /// Waits until all jobs are done. No job can be added afterwards.
     pub(crate) async fn close(&mut self) {
         self.sender = None;
         if let Some(task) = self.task.take() {
@@ -169,14 +166,14 @@ impl Keeper {
     }
 }
 
-/// These points were to be put aside and could not be.
+/// Counts points that were to be parked and could not be written.
 fn not_kept(stats: &Stats, entry: &[u8], kinds: Kinds) {
     stats.dead_letters_dropped.add(kinds.total());
     let words = aside::read(entry).map(|entry| entry.words).unwrap_or_default();
     given_up(stats, &words, kinds);
 }
 
-/// The side queue has no room for these points: they count as refused.
+/// Counts points as refused that had no room in the files of parked samples.
 fn given_up(stats: &Stats, words: &str, kinds: Kinds) {
     stats.refused.add(kinds);
     stats.refused_by.add(Refusal::read(words), kinds.total());
@@ -184,7 +181,7 @@ fn given_up(stats: &Stats, words: &str, kinds: Kinds) {
     stats.aside_settled.add(kinds);
 }
 
-/// Writes what is to be kept. Waits for the disk.
+/// Does the jobs. Blocks on the disk.
 #[derive(Debug)]
 pub(crate) struct Disk {
     writer: Writer,
@@ -240,7 +237,7 @@ impl Disk {
         }
     }
 
-    /// Where it stays, it is sent again after a restart: no harm.
+    /// If the file stays, its points are sent again after a restart, which is harmless.
     fn gone(&self, id: u64, result: io::Result<()>) {
         if let Err(error) = result
             && error.kind() != io::ErrorKind::NotFound
@@ -249,11 +246,11 @@ impl Disk {
         }
     }
 
-    /// Makes dead letters of an entry.
+    /// Makes dead letters of an entry's points.
     fn evict(&mut self, id: u64) {
         let bytes = match self.files.load(&*self.fs, id) {
             Ok(bytes) => bytes,
-            // It was never written, and counted then.
+            // The entry was never written, and was counted at that time.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return,
             Err(error) => {
                 tracing::error!(%error, id, "an entry of the side queue could not be read");

@@ -1,4 +1,4 @@
-//! What a destination keeps on disk: positions, dead letters and the side queue. Files are written and read by
+//! The files of a destination: positions, dead letters and parked samples. They are written and read with
 //! [`wal::small_file`].
 
 pub mod aside;

@@ -1,5 +1,5 @@
-//! Saved positions against the log that is there: both may be older than the other, where a backup was
-//! restored or a folder taken away. Repeat, never skip.
+//! Checks saved positions against the log. Either may be older than the other, if a backup was restored or a
+//! folder was deleted. The rule is: repeat, never skip.
 
 use crate::base::Base;
 use crate::disk::positions::Settled;
@@ -7,21 +7,20 @@ use crate::stats::PositionsReset;
 use std::collections::BTreeMap;
 use wal::{Position, SegmentReader, WalError};
 
-/// What is wrong with a position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
-    /// The log ends before it.
+    /// The log ends before the position.
     BeyondEnd,
-    /// No record begins there.
+    /// No record begins at the position.
     Misplaced,
-    /// That part of the log is gone.
+    /// The log has deleted that segment.
     Gone,
 }
 
-/// Moves positions that are none of this log to where the log can be read from, says so and counts the lanes.
+/// Moves positions that do not fit the log to where the log can be read from. Logs this and counts the lanes.
 pub(crate) fn fit(settled: &mut Settled, base: &Base, name: &str, counts: &PositionsReset) {
     let (oldest, end) = (base.storage.oldest(), base.storage.end());
-    // Most lanes stand at the same few positions.
+    // Most lanes have one of a few positions.
     let mut known: BTreeMap<Position, Option<(Position, Fault)>> = BTreeMap::new();
     let [mut beyond, mut misplaced, mut gone] = [0; 3];
     let Settled { lanes, ahead } = settled;
@@ -44,7 +43,7 @@ pub(crate) fn fit(settled: &mut Settled, base: &Base, name: &str, counts: &Posit
         }
     }
     if !right {
-        // Where one half is none of this log, the other says nothing either.
+        // If one half does not fit this log, the other half is meaningless, too.
         *ahead = None;
     }
     counts.beyond_end.add(beyond);
@@ -76,7 +75,7 @@ pub(crate) fn fit(settled: &mut Settled, base: &Base, name: &str, counts: &Posit
     }
 }
 
-/// Where to begin instead, and why; nothing where the position is one of this log.
+/// Returns where to begin instead, and why. `None` if the position fits the log.
 fn check(at: Position, base: &Base, oldest: Position, end: Position) -> Option<(Position, Fault)> {
     if at > end {
         return Some((oldest, Fault::BeyondEnd));
@@ -90,14 +89,14 @@ fn check(at: Position, base: &Base, oldest: Position, end: Position) -> Option<(
     let wal_dir = base.data_dir.join("wal");
     let mut reader = match SegmentReader::open(&*base.fs, &wal_dir, at.segment, at.offset) {
         Ok(reader) => reader,
-        // The next one that is there is read; who reads says that it is missing.
+        // The next segment is read. The reader reports the missing one.
         Err(WalError::NoSegment { .. }) => return None,
         Err(_) => return Some((Position::start_of(at.segment), Fault::Misplaced)),
     };
     if at.segment == end.segment {
         reader.set_limit(end.offset);
     }
-    // What is damaged there can't be told from what is no beginning.
+    // Damage at the position can't be told from a position in the middle of a record.
     let right = reader.next().is_ok() && reader.damage().is_empty();
     (!right).then(|| (Position::start_of(at.segment), Fault::Misplaced))
 }

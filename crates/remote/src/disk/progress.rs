@@ -1,5 +1,5 @@
-//! Positions on their way to disk: written with each answer, synced every second, and never before everything that
-//! they are past is kept.
+//! Writes positions with each answer and syncs them every second. Positions are written only when all dead
+//! letters and parked samples before them are kept.
 
 use crate::disk::positions::{PositionFile, Settled, Sync};
 use crate::stats::Stats;
@@ -7,17 +7,16 @@ use model::Kinds;
 use std::io;
 use std::sync::Arc;
 
-/// See the module.
 #[derive(Debug)]
 pub(crate) struct Progress {
     name: String,
     stats: Arc<Stats>,
     file: PositionFile,
-    /// What was written last.
+    /// The positions that were written last.
     written: Box<Settled>,
-    /// What was synced last.
+    /// The positions that were synced last.
     saved: Box<Settled>,
-    /// Positions that may be written once everything up to a ticket of the keeper is kept.
+    /// Positions that may be written once the keeper has done this ticket.
     held: Option<(u64, Box<Settled>)>,
 }
 
@@ -28,7 +27,7 @@ pub(crate) struct Saving {
 }
 
 impl Saving {
-    /// Waits for the disk.
+    /// Blocks on the disk.
     pub(crate) fn wait(&self) -> io::Result<()> {
         self.sync.wait()
     }
@@ -40,23 +39,21 @@ impl Progress {
         Progress { name, stats, file, written: settled.clone(), saved: settled, held: None }
     }
 
-    /// What was synced last.
     pub(crate) fn saved(&self) -> &Settled {
         &self.saved
     }
 
-    /// What was written last.
     pub(crate) fn written(&self) -> &Settled {
         &self.written
     }
 
-    /// Whether positions wait for something to be kept.
+    /// Returns true if positions wait for the keeper.
     pub(crate) fn is_held(&self) -> bool {
         self.held.is_some()
     }
 
-    /// Writes positions, if they have changed and everything that they are past is kept. `handed` is the ticket of the
-    /// last thing that was handed to the keeper, `kept` the one up to which everything is kept.
+    /// Writes positions, if they have changed and everything before them is kept. `handed` is the ticket of
+    /// the keeper's last job, `kept` the ticket up to which all jobs are done.
     pub(crate) fn write(&mut self, settled: Settled, handed: u64, kept: u64) {
         if let Some((ticket, positions)) = self.held.take() {
             if kept < ticket {
@@ -69,7 +66,7 @@ impl Progress {
             return;
         }
         if kept < handed {
-            // They may be past a sample that is on its way to the dead letters or the parked entries.
+            // They may be past a sample that is not yet written to the dead letters or the parked entries.
             self.held = Some((handed, Box::new(settled)));
         } else {
             self.write_now(settled);
@@ -80,14 +77,15 @@ impl Progress {
         match self.file.write(&settled) {
             Ok(()) => *self.written = settled,
             Err(error) => {
-                // A part of it may be in the place of what was written before: nothing there is to be synced.
+                // A part of the new positions may have replaced the old ones, so this area must not be
+                // synced.
                 *self.written = *self.saved;
                 self.failed(&error);
             }
         }
     }
 
-    /// Writes how many undelivered samples are only in memory, if that has changed.
+    /// Writes how many undelivered samples are only in memory, if the number has changed.
     pub(crate) fn write_only_in_memory(&mut self, kinds: Kinds) {
         if kinds != self.file.only_in_memory()
             && let Err(error) = self.file.write_only_in_memory(kinds)
@@ -96,18 +94,18 @@ impl Progress {
         }
     }
 
-    /// How many samples an earlier run had only in memory, until this one has written its own number.
+    /// Returns how many samples an earlier run had only in memory, until this run has written its own number.
     pub(crate) fn only_in_memory(&self) -> Kinds {
         self.file.only_in_memory()
     }
 
-    /// Begins to make what was written durable, if there is anything. Only one at a time.
+    /// Begins to sync the written positions, if they have changed. Only one sync may be under way.
     pub(crate) fn begin_sync(&mut self) -> Option<Saving> {
         let is_needed = self.written != self.saved;
         is_needed.then(|| Saving { sync: self.file.begin_sync(), positions: self.written.clone() })
     }
 
-    /// A sync has ended. Returns the positions that are durable now.
+    /// Notes the end of a sync. Returns the durable positions.
     pub(crate) fn end_sync(&mut self, saving: Saving, result: io::Result<()>) -> Option<&Settled> {
         match result {
             Ok(()) => {
@@ -116,7 +114,7 @@ impl Progress {
                 Some(&self.saved)
             }
             Err(error) => {
-                // The area that was to become durable is the next one to be written to.
+                // The next write goes to the area whose sync failed.
                 *self.written = *self.saved;
                 self.failed(&error);
                 None

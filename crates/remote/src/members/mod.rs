@@ -1,4 +1,4 @@
-//! Entries with members: one stream over several receivers of equal kind.
+//! Entries with members: one entry that spreads its series over several receivers of the same kind.
 //!
 //! ```yaml
 //! remote_write:
@@ -8,21 +8,22 @@
 //!     replicas: 1
 //! ```
 //!
-//! Such an entry becomes one destination for each member, with queue, positions and dead letters of its own;
-//! what makes it a member is that it takes the series only that are its own by the ring ([`crate::members::ring`])
-//! which is in force where they lie in the log ([`crate::members::rings`]).
+//! Such an entry becomes one destination per member, with its own queue, positions and dead letters. A member
+//! differs from other destinations in one way: it takes only the series that it owns by the ring
+//! ([`crate::members::ring`]) that is in force at their place in the log ([`crate::members::rings`]).
 //!
 //! # A change of members
 //!
-//! It takes effect at the end of the log, as that is when the members start. Before it, series belong to
-//! whom the old ring gives them, also when they are read later. So
+//! It takes effect at the end of the log, when the members start. Series before that position belong to the
+//! members of the old ring, also if they are read later. So
 //!
 //! - a new member begins there;
-//! - one that leaves goes on until it has delivered its part up to there, and then ends;
-//! - what moves from one to another moves at that point, and is sent by exactly one of them.
+//! - a member that leaves continues until it has delivered its part up to there, and then ends;
+//! - a series that moves to another member moves at that position, and each sample is sent by exactly one of
+//!   them.
 //!
-//! A kill at any moment loses nothing: the members' positions are on disk before the ring is, and the ring
-//! before anything that comes after it is acknowledged.
+//! A kill at any moment loses nothing: the members' positions are on disk before the ring is, and the ring is
+//! on disk before anything after it is acknowledged.
 
 pub use ::rings::{ring, rings, share};
 
@@ -39,13 +40,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use wal::{Filesystem, Position};
 
-/// What is wrong with an entry's members: the key, and why.
+/// An error in an entry's members.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{why}")]
 pub struct MembersError {
     /// The key within the entry.
     pub key: String,
-    /// The keys within the entry that it follows from.
+    /// Other keys of the entry that the error is about.
     pub about: Vec<String>,
     /// Why, and what would be right.
     pub why: String,
@@ -55,15 +56,12 @@ pub struct MembersError {
 #[derive(Debug, thiserror::Error)]
 #[error("remote_write {entry}: the rings in {path}: {source}", path = path.display())]
 pub struct RingsFailed {
-    /// The entry's name.
     pub entry: String,
-    /// The file.
     pub path: PathBuf,
-    /// What is wrong.
     pub source: RingsError,
 }
 
-/// What does not make sense in the entry's `url`, `members`, `shard_by` and `replicas` together.
+/// Checks the entry's `url`, `members`, `shard_by` and `replicas` together.
 pub fn errors(entry: &RemoteWrite) -> Vec<MembersError> {
     let mut errors = Vec::new();
     let mut add = |key: &str, about: &[&str], why: String| {
@@ -87,7 +85,7 @@ pub fn errors(entry: &RemoteWrite) -> Vec<MembersError> {
         return errors;
     }
     if !entry.url.is_nowhere() {
-        // Nothing else can be said before one of them is gone.
+        // Further errors are meaningless until one of the two is removed.
         add("url", &["url", "members"], "an entry has either a url or members".into());
         return errors;
     }
@@ -121,8 +119,8 @@ pub fn errors(entry: &RemoteWrite) -> Vec<MembersError> {
     errors
 }
 
-/// The destinations that an entry stands for, without what narthex has stored of it: itself, or one for each
-/// member.
+/// Returns the destinations of an entry, as far as the configuration tells: the entry itself, or one
+/// destination per member.
 pub fn destinations(entry: &RemoteWrite) -> Vec<RemoteWrite> {
     if entry.members.is_empty() {
         return vec![entry.clone()];
@@ -138,12 +136,12 @@ fn destination(entry: &RemoteWrite, url: Url) -> RemoteWrite {
     member
 }
 
-/// The destinations of a configuration, with those of members.
+/// The destinations of a configuration, including those of members.
 #[derive(Debug)]
 pub struct Divided {
-    /// In the configuration's order; members that leave come after those that are there.
+    /// In the configuration's order. Members that leave come after the configured ones.
     pub destinations: Vec<RemoteWrite>,
-    /// What the files of rings that have changed are to hold.
+    /// The files of changed rings, with their new content.
     changed: Vec<Changed>,
 }
 
@@ -156,8 +154,8 @@ struct Changed {
 }
 
 impl Divided {
-    /// Makes the rings durable. To be called once all destinations have been started, so that their positions
-    /// are on disk, and before anything is acknowledged at a start. On an error the files are as they were,
+    /// Makes the rings durable. To be called when all destinations have been started, so that their positions
+    /// are on disk, and before anything is acknowledged at a start. After an error the files are as before,
     /// as far as the disk allows.
     pub fn save(&self, fs: &dyn Filesystem) -> Result<(), RingsFailed> {
         for (index, Changed { entry, path, rings, .. }) in self.changed.iter().enumerate() {
@@ -175,9 +173,9 @@ impl Divided {
     }
 }
 
-/// Works out the destinations of `entries`, which have no [`errors`], for a log that goes from
-/// `oldest` to `end`. Changes of members take effect at `end`, which all destinations concerned must not have
-/// read beyond. Changes nothing on disk.
+/// Decides the destinations of `entries`, which must have no [`errors`], for a log from `oldest` to `end`.
+/// Changes of members take effect at `end`; no destination of these entries may have read beyond it. Changes
+/// nothing on disk.
 pub fn divide(
     fs: &dyn Filesystem,
     data_dir: &Path,
@@ -205,7 +203,7 @@ pub fn divide(
     Ok(divided)
 }
 
-/// The destinations of an entry with members; brings its rings up to date.
+/// Returns the destinations of an entry with members, and updates its rings.
 fn serve(
     fs: &dyn Filesystem,
     data_dir: &Path,
@@ -222,7 +220,7 @@ fn serve(
     }
     let reached =
         |url: &str| reached.iter().find(|(other, _)| other == url).and_then(|(_, reached)| *reached);
-    // The members of a new entry begin where any new destination would.
+    // The members of a new entry begin where any other new destination begins.
     let first = rings.is_empty().then_some(match entry.start_at {
         StartAt::Now => end,
         StartAt::Oldest => oldest,
@@ -230,7 +228,7 @@ fn serve(
     let members: Vec<String> = entry.members.iter().map(Url::redacted).collect();
     let replicas = entry.replicas.unwrap_or(1);
     if !rings.are_now(&members, replicas) {
-        // Only now, so that where nothing changes nothing has to be told to anybody.
+        // Only now, so that an unchanged entry leaves its rings unchanged.
         rings.forget(oldest, reached);
         rings.change(first.unwrap_or(end), &members, replicas)?;
     }
@@ -243,7 +241,7 @@ fn serve(
             model::invariant!(false, "each member is in a ring", member = url);
             continue;
         };
-        // Without positions it has delivered its part, or was given up.
+        // A member without positions has delivered its part, or its positions were deleted.
         if end.is_none_or(|end| reached(url).is_some_and(|reached| reached < end)) {
             parts.push((url.as_str(), begin, end));
         }
@@ -259,11 +257,11 @@ fn serve(
     Ok(served)
 }
 
-/// Deletes the rings of entries of which nothing is left: no member is there, and no positions of one are kept.
-/// `names` are those of all destinations that run and of those that were removed ([`crate::disk::claims`]).
+/// Deletes the rings of entries that have no running member and no saved positions of a member. `names` has
+/// the names of all running and all removed destinations ([`crate::disk::claims`]).
 pub fn tidy(fs: &dyn Filesystem, data_dir: &Path, names: &[&str]) -> io::Result<()> {
     let folder = data_dir.join("rings");
-    // A name that was cut tells of no entry any more: its rings may be any.
+    // A name that was cut can't be matched with an entry, so all rings stay.
     if fs.metadata(&folder)?.is_none() || names.iter().any(|name| name.len() >= NAME_CUT) {
         return Ok(());
     }
@@ -285,7 +283,7 @@ pub fn tidy(fs: &dyn Filesystem, data_dir: &Path, names: &[&str]) -> io::Result<
     Ok(())
 }
 
-/// Up to where a member has delivered everything; nothing where it has no positions.
+/// Returns up to where a member has delivered everything. `None` if it has no positions.
 fn saved_position(
     fs: &dyn Filesystem,
     data_dir: &Path,

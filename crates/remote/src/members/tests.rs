@@ -1,4 +1,4 @@
-//! What becomes of an entry with members at a start, by its files.
+//! Which destinations an entry with members has at a start, depending on its files.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helper functions of tests")]
 use super::*;
@@ -11,7 +11,7 @@ fn entry(json: &str) -> RemoteWrite {
     serde_json::from_str(json).unwrap()
 }
 
-/// An entry called `c` with members a, b, ... as `names` says.
+/// Returns an entry called `c` with one member per letter of `names`.
 fn of(names: &str) -> RemoteWrite {
     let members: Vec<String> = names.chars().map(|name| format!("\"http://{name}/\"")).collect();
     entry(&format!(r#"{{"name": "c", "members": [{}], "shard_by": "series"}}"#, members.join(",")))
@@ -28,7 +28,7 @@ impl Folder {
         Folder(tempfile::tempdir().unwrap())
     }
 
-    /// What a start makes of the entry, with its files written, when the log ends at this segment.
+    /// Returns the members after a start at which the log ends at this segment. Writes the entry's files.
     fn start(&self, entry: &RemoteWrite, end: u64) -> Vec<(String, Part)> {
         let divided =
             divide(&RealFilesystem, self.0.path(), std::slice::from_ref(entry), at(1), at(end)).unwrap();
@@ -47,7 +47,7 @@ impl Folder {
         (claims::folder(self.0.path()).join(identity.file()), identity)
     }
 
-    /// This member has delivered everything before this segment.
+    /// Notes that this member has delivered everything before this segment.
     fn reaches(&self, name: char, segment: u64) {
         let (path, identity) = self.path(&destinations(&of(&name.to_string()))[0]);
         std::fs::remove_file(&path).unwrap();
@@ -60,14 +60,14 @@ fn ends(parts: &[(String, Part)]) -> Vec<(&str, u64, Option<u64>)> {
     parts.iter().map(|(url, part)| (url.as_str(), part.begin.segment, end(part))).collect()
 }
 
-/// How many members own each of some series at this position.
+/// Returns the numbers of members that own one of the test series at this position.
 fn owners(parts: &[(String, Part)], position: u64) -> std::collections::BTreeSet<usize> {
     let holds = |part: &Part, hash: u64| part.share.holds(part.share.at(at(position)), hash);
     (0..1000u64).map(|series| parts.iter().filter(|(_, part)| holds(part, series << 54)).count()).collect()
 }
 
 #[test]
-fn a_new_entry_begins_where_any_new_destination_would() {
+fn new_entry_begins_where_any_new_destination_begins() {
     let folder = Folder::new();
     let parts = folder.start(&of("ab"), 7);
     assert_eq!(ends(&parts), [("http://a/", 7, None), ("http://b/", 7, None)]);
@@ -78,13 +78,14 @@ fn a_new_entry_begins_where_any_new_destination_would() {
 }
 
 #[test]
-fn a_member_that_joins_begins_at_the_change_and_one_that_leaves_ends_there() {
+fn joining_member_begins_and_leaving_member_ends_at_the_change() {
     let folder = Folder::new();
     folder.start(&of("ab"), 7);
     let parts = folder.start(&of("cb"), 20);
     assert_eq!(ends(&parts), [("http://c/", 20, None), ("http://b/", 7, None), ("http://a/", 7, Some(20))]);
     assert_eq!((owners(&parts, 19), owners(&parts, 20)), ([1].into(), [1].into()));
-    // As long as it has not got there, it is served; b, which stays, holds nothing up.
+    // A leaving member is served until it has reached the change. Member b, which stays, does not affect
+    // that.
     folder.reaches('a', 19);
     assert_eq!(folder.start(&of("bc"), 30), {
         let mut sorted = parts.clone();
@@ -96,7 +97,7 @@ fn a_member_that_joins_begins_at_the_change_and_one_that_leaves_ends_there() {
 }
 
 #[test]
-fn a_member_that_comes_back_goes_on_and_owns_nothing_of_what_was_between() {
+fn returning_member_continues_and_owns_nothing_in_between() {
     let folder = Folder::new();
     folder.start(&of("ab"), 7);
     folder.start(&of("b"), 20);
@@ -110,7 +111,7 @@ fn a_member_that_comes_back_goes_on_and_owns_nothing_of_what_was_between() {
 }
 
 #[test]
-fn a_member_that_leaves_is_given_up_with_its_positions() {
+fn leaving_member_without_positions_is_not_served() {
     let folder = Folder::new();
     folder.start(&of("ab"), 7);
     folder.start(&of("b"), 20);
@@ -119,10 +120,10 @@ fn a_member_that_leaves_is_given_up_with_its_positions() {
 }
 
 #[test]
-fn a_kill_between_positions_and_rings_leaves_no_gap() {
+fn kill_between_positions_and_rings_leaves_no_gap() {
     let folder = Folder::new();
     folder.start(&of("ab"), 7);
-    // The new one has its positions, the ring is not there yet.
+    // The new member has its positions, but the ring is not written yet.
     let divided = divide(&RealFilesystem, folder.0.path(), &[of("abc")], at(1), at(20)).unwrap();
     let new =
         divided.destinations.iter().find(|destination| destination.url.redacted() == "http://c/").unwrap();
@@ -135,7 +136,7 @@ fn a_kill_between_positions_and_rings_leaves_no_gap() {
 }
 
 #[test]
-fn looking_changes_nothing_and_says_the_same_again() {
+fn divide_changes_nothing_and_repeats_its_result() {
     let folder = Folder::new();
     let parts = folder.start(&of("ab"), 7);
     folder.reaches('a', 30);
@@ -148,7 +149,7 @@ fn looking_changes_nothing_and_says_the_same_again() {
 }
 
 #[test]
-fn an_entry_is_checked() {
+fn invalid_entries_are_rejected() {
     let wrong = |json: &str| {
         let mut errors = errors(&entry(json));
         assert_eq!(errors.len(), 1, "{json}: {errors:?}");
@@ -196,7 +197,7 @@ fn an_entry_is_checked() {
 }
 
 #[test]
-fn each_member_has_all_of_the_entrys_options() {
+fn each_member_has_all_options_of_its_entry() {
     let json = r#"{"name": "c", "members": ["http://a/", "http://b/"], "shard_by": "series",
         "headers": {"X-Scope-OrgID": "7"}, "queue_config": {"capacity": 7}}"#;
     let members = destinations(&entry(json));
@@ -210,17 +211,23 @@ fn each_member_has_all_of_the_entrys_options() {
     assert_eq!(destinations(&plain), [plain]);
 }
 
-/// What happens to an entry in a history.
+/// An event in the history of an entry.
 #[derive(Debug, Clone)]
 enum Event {
-    /// Some is appended.
+    /// Samples are appended.
     Append(u64),
-    /// The members are these from now on (bits), with so many replicas; narthex may be killed when their
-    /// positions are there and the ring is not.
-    Change { members: u8, replicas: usize, killed: bool },
-    /// A member (of those that are served) delivers some of its part.
-    Deliver { member: usize, count: u64 },
-    /// Narthex is killed and started again.
+    /// The entry gets these members (one bit each), with so many replicas. If `killed` is set, narthex is
+    /// killed after the members' positions are written and before the ring is.
+    Change {
+        members: u8,
+        replicas: usize,
+        killed: bool,
+    },
+    /// One of the served members delivers a part of its samples.
+    Deliver {
+        member: usize,
+        count: u64,
+    },
     Restart,
 }
 
@@ -243,15 +250,15 @@ fn with_members(members: u8, replicas: usize) -> RemoteWrite {
     entry
 }
 
-/// A history of an entry: who has which series of which part of the log, and who is served how far.
+/// The history of an entry: which member delivered which series of which part of the log.
 struct History {
     folder: Folder,
     entry: RemoteWrite,
     end: u64,
-    /// Who is served, with the part that is its own and how far it is.
+    /// The served members, each with its part of the log and its progress.
     served: Vec<(String, Part, PathBuf, u64)>,
     delivered: std::collections::BTreeMap<(u64, u64), Vec<String>>,
-    /// By part of the log: how many were to have it.
+    /// For each part of the log, how many members should receive each series.
     replicas: Vec<usize>,
 }
 
@@ -307,10 +314,10 @@ impl History {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
-    /// Whatever changes and whenever narthex is killed: each sample goes to as many members as there were to
-    /// be when it was appended, once each.
+    /// With any changes and kills, each sample is delivered once by as many members as `replicas` was when it
+    /// was appended.
     #[test]
-    fn nothing_falls_between_members(events in events()) {
+    fn each_sample_goes_to_the_configured_number_of_members(events in events()) {
         let mut history = History {
             folder: Folder::new(),
             entry: with_members(7, 2),
@@ -333,7 +340,7 @@ proptest! {
                     let served = history.served.len();
                     history.start(killed);
                     if killed {
-                        // Back to the old ones: as if the change had never been asked for.
+                        // The old members are restored, as if the change had never been requested.
                         history.entry = before;
                         history.start(false);
                     } else if served > 0 && divide_fails(&history) {
@@ -357,14 +364,14 @@ proptest! {
     }
 }
 
-/// Whether there were too many changes, so that the one asked for was refused.
+/// Returns true if there were too many changes, so that the requested one was rejected.
 fn divide_fails(history: &History) -> bool {
     let entries = std::slice::from_ref(&history.entry);
     divide(&RealFilesystem, history.folder.0.path(), entries, at(1), at(history.end)).is_err()
 }
 
 #[test]
-fn rings_go_with_the_last_positions_of_their_members() {
+fn rings_are_deleted_with_the_last_positions_of_their_members() {
     let dir = tempfile::tempdir().unwrap();
     let mut rings = Rings::default();
     rings.change(Position::start_of(5), &["http://a/w".into(), "http://b/w".into()], 1).unwrap();

@@ -1,4 +1,4 @@
-//! A chunk as one destination sees it: the same points, with the labels they go out with.
+//! A chunk for one destination: the same points, with the labels with which they are sent.
 
 use crate::members::rings::RINGS_MAX;
 use crate::members::share::Share;
@@ -15,39 +15,35 @@ use wal::Position;
 /// Why a point is not sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Left {
-    /// Its series record in the log could not be read.
+    /// The point's series record in the log could not be read.
     NoSeries,
-    /// A relabelling rule drops its series, or this kind of point is not sent.
+    /// A relabelling rule drops the series, or points of this kind are not sent.
     Rule,
-    /// It is older than the age limit.
+    /// The point is older than the age limit.
     TooOld,
 }
 
-/// Most bytes of what relabelling made of series that are remembered.
+/// Most bytes of the cache of relabelled series.
 pub const CACHE_BYTES: usize = 8 << 20;
-/// What an entry of that memory counts beside its labels.
+/// Bytes that an entry of the cache counts in addition to its labels.
 const CACHE_ENTRY_BYTES: usize = 64;
 
-/// What is done with series and points before they are sent.
+/// A destination's settings for series and points.
 #[derive(Debug, Default)]
 pub struct Rules {
-    /// Labels to add.
+    /// Labels that are added.
     pub external: Arc<AddedLabels>,
-    /// `write_relabel_configs`.
     pub relabel: Relabeller,
-    /// Whether exemplars are sent.
     pub exemplars: bool,
-    /// Whether native histograms are sent.
     pub histograms: bool,
-    /// Oldest timestamp that is sent, in milliseconds since 1970; to be moved on with the time.
+    /// Oldest timestamp that is sent, in milliseconds since 1970. The caller has to update it.
     pub oldest_ms: Option<i64>,
-    /// For a member of a sharded entry: which series are its own.
+    /// For a member of a sharded entry: the series that it owns.
     pub share: Option<Arc<Share>>,
     cache: Cache,
 }
 
 impl Rules {
-    /// The rules of a destination.
     pub fn new(external: AddedLabels, relabel: Relabeller, exemplars: bool, histograms: bool) -> Self {
         Rules {
             external: Arc::new(external),
@@ -61,7 +57,7 @@ impl Rules {
     }
 }
 
-/// What relabelling made of series, by their reference in the log.
+/// Relabelled series, by their references in the log.
 #[derive(Debug, Default)]
 struct Cache {
     made: HashMap<u64, Made>,
@@ -75,7 +71,7 @@ enum Made {
     Changed(Box<[u8]>),
 }
 
-/// With which labels a series goes out.
+/// The labels with which a series is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Labels {
     Own,
@@ -83,34 +79,33 @@ enum Labels {
     Rewritten(Span),
 }
 
-/// A chunk with its outgoing labels.
 #[derive(Debug)]
 pub struct Outgoing {
     chunk: Arc<Chunk>,
-    /// By series: the hash of the outgoing labels. Worked out when first asked for: as long as one shard has all
-    /// lanes and requests go out as they came, nobody does.
+    /// For each series, the hash of its outgoing labels. It is computed at first use. As long as one shard
+    /// has all lanes and requests are sent as they came, it is never used.
     hashes: OnceLock<Vec<u64>>,
-    /// By series, what relabelling made of its labels; empty where all keep their own.
+    /// For each series, its labels after relabelling. Empty if no series' labels change.
     labels: Vec<Labels>,
     rewritten: Vec<u8>,
-    /// Labels that each series gets when its labels are asked for. A copy of all labels of the chunk would be read
-    /// once, from memory that has left the processor's cache by then. With relabelling rules, which see these labels,
-    /// they are in `labels` already.
+    /// Labels that are added to a series when its labels are asked for. A copy of all labels of the chunk
+    /// would be read once, when it has already left the processor's cache. With relabelling rules, which see
+    /// these labels, they are already in `labels`.
     added: Option<Arc<AddedLabels>>,
-    /// By series, for a member of a sharded entry: a bit for each ring that makes the series its own, of
-    /// those that the chunk lies in. By the labels in the log, so that other rules move no series, and what
-    /// is somebody else's costs no rewriting.
+    /// For a member of a sharded entry: for each series, a bit for each ring by which the member owns the
+    /// series, among the rings of the chunk. This uses the labels in the log. So a change of rules moves no
+    /// series, and series of other members are not relabelled.
     owned: Vec<Rings>,
-    /// The chunk lies in more than one ring.
+    /// More than one ring is in force within the chunk.
     crosses: bool,
 }
 
-/// A bit for each of an entry's rings, and one for what lies before the first.
+/// A bit for each of an entry's rings, and one for the part of the log before the first ring.
 type Rings = u32;
 const _: () = assert!(RINGS_MAX < Rings::BITS as usize);
 
 impl Outgoing {
-    /// Works out the outgoing labels of every series of the chunk.
+    /// Computes the outgoing labels of every series of the chunk.
     pub fn new(chunk: Arc<Chunk>, rules: &mut Rules) -> Self {
         let mut outgoing = Outgoing {
             chunk,
@@ -141,7 +136,7 @@ impl Outgoing {
         (0..self.chunk.batch.series.len() as u32).map(hash).collect()
     }
 
-    /// Works out which series are this member's.
+    /// Computes which series this member owns.
     fn divide(&mut self, share: &Share) {
         let rings = share.between(self.chunk.start, self.chunk.end);
         self.crosses = rings.start() != rings.end();
@@ -157,7 +152,8 @@ impl Outgoing {
         self.owned.get(series as usize).is_none_or(|rings| *rings != 0)
     }
 
-    /// Whether this point is for this destination: always, unless that is a member of a sharded entry.
+    /// Returns true if the point is for this destination. It may be false only for a member of a sharded
+    /// entry.
     pub fn is_own(&self, point: u32, rules: &Rules) -> bool {
         let Some(share) = &rules.share else { return true };
         let series = self.point(point).map_or(0, |point| point.series);
@@ -212,12 +208,11 @@ impl Outgoing {
         }
     }
 
-    /// The chunk.
     pub fn chunk(&self) -> &Arc<Chunk> {
         &self.chunk
     }
 
-    /// The outgoing labels of this series; `buffer` is for those that have to be written first.
+    /// Returns the outgoing labels of this series. `buffer` is used for labels that have to be written first.
     pub fn labels<'a>(&'a self, series: u32, buffer: &'a mut Vec<u8>) -> LabelsRef<'a> {
         let labels = self.labels_without_added(series);
         let Some(added) = &self.added else { return labels };
@@ -226,7 +221,7 @@ impl Outgoing {
         LabelsRef::trusted(buffer)
     }
 
-    /// The outgoing labels of this series, without those that are added.
+    /// Returns the outgoing labels of this series, without the added ones.
     fn labels_without_added(&self, series: u32) -> LabelsRef<'_> {
         match self.labels.get(series as usize) {
             None | Some(Labels::Own) => self.chunk.batch.labels(series),
@@ -235,43 +230,42 @@ impl Outgoing {
         }
     }
 
-    /// The request that the chunk came in, if it says what is sent of the chunk as long as that is all of it.
+    /// Returns the request of a client that made the chunk, if its body equals the outgoing points of the
+    /// whole chunk.
     pub fn original(&self) -> Option<&Original> {
         self.chunk.batch.original().filter(|_| self.labels.is_empty() && self.added.is_none())
     }
 
-    /// About how many bytes the outgoing labels of this series have: never too few.
+    /// Returns an upper bound for the bytes of the series' outgoing labels.
     pub fn labels_bytes(&self, series: u32) -> usize {
         let added = self.added.as_ref().map_or(0, |added| added.bytes());
         self.labels_without_added(series).as_bytes().len() + added
     }
 
-    /// The series' reference in the log. Two series with the same one are the same.
+    /// Returns the series' reference in the log. Two series with the same reference are the same.
     pub fn reference(&self, series: u32) -> Option<u64> {
         self.chunk.refs.get(series as usize).copied()
     }
 
-    /// The metric name of this series, as it goes out: labels that are added never replace one.
+    /// Returns the outgoing metric name of this series. Added labels never replace it.
     pub fn metric_name(&self, series: u32) -> &[u8] {
         self.labels_without_added(series).metric_name().unwrap_or_default()
     }
 
-    /// The hash of this series' outgoing labels.
+    /// Returns the hash of this series' outgoing labels.
     pub fn hash(&self, series: u32) -> u64 {
         self.hashes.get_or_init(|| self.hash_all()).get(series as usize).copied().unwrap_or_default()
     }
 
-    /// The point with this index.
     pub fn point(&self, point: u32) -> Option<&Point> {
         self.chunk.batch.points.get(point as usize)
     }
 
-    /// Whether this point is a native histogram.
     pub fn is_histogram(&self, point: u32) -> bool {
         self.point(point).is_some_and(|point| matches!(point.value, model::Value::Histogram(_)))
     }
 
-    /// Why this point is not sent, if it is not.
+    /// Returns why this point is not sent, or `None` if it is sent.
     pub fn left_out(&self, point: &Point, rules: &Rules) -> Option<Left> {
         if point.series as usize >= self.chunk.batch.series.len() {
             return Some(Left::NoSeries);

@@ -20,7 +20,7 @@ fn rules(json: &str, external: &[(String, String)]) -> Rules {
 }
 
 #[test]
-fn relabelling_sees_external_labels_and_is_remembered_by_reference() {
+fn relabelling_sees_external_labels_and_is_cached_by_reference() {
     let json = r#"[{"source_labels": ["__name__"], "regex": "secret", "action": "drop"},
         {"source_labels": ["region"], "regex": "(..).*", "target_label": "short"}]"#;
     let mut rules = rules(json, &[("region".into(), "eu-west".into())]);
@@ -37,14 +37,14 @@ fn relabelling_sees_external_labels_and_is_remembered_by_reference() {
 }
 
 #[test]
-fn series_that_rules_leave_alone_cost_no_copy() {
+fn series_unchanged_by_rules_are_not_copied() {
     let mut rules = rules(r#"[{"regex": "nothing", "action": "labeldrop"}]"#, &[]);
     let outgoing = Outgoing::new(chunk(&["a", "b"], 1), &mut rules);
     assert!(outgoing.labels.is_empty() && outgoing.rewritten.is_empty());
 }
 
 #[test]
-fn what_is_remembered_is_bounded() {
+fn cache_is_bounded() {
     let mut rules = rules(r#"[{"target_label": "x", "replacement": "y"}]"#, &[]);
     let names: Vec<String> = (0..1000).map(|number| format!("{number:0>1000}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -56,7 +56,7 @@ fn what_is_remembered_is_bounded() {
 }
 
 #[test]
-fn a_chunk_across_two_rings_is_divided_point_by_point() {
+fn chunk_across_two_rings_is_divided_point_by_point() {
     let names: Vec<String> = (0..100).map(|number| format!("m{number}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let mut chunk = Arc::unwrap_or_clone(chunk(&names, 1));
@@ -85,7 +85,7 @@ fn a_chunk_across_two_rings_is_divided_point_by_point() {
 }
 
 #[test]
-fn what_is_somebody_elses_is_not_rewritten() {
+fn series_of_other_members_are_not_relabelled() {
     let names: Vec<String> = (0..100).map(|number| format!("m{number}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let mut rings = crate::members::rings::Rings::default();
@@ -103,7 +103,7 @@ fn what_is_somebody_elses_is_not_rewritten() {
 }
 
 #[test]
-fn what_is_too_old_is_left_out() {
+fn points_that_are_too_old_are_left_out() {
     let mut rules = rules("[]", &[]);
     rules.oldest_ms = Some(1001);
     let outgoing = Outgoing::new(chunk(&["a"], 1), &mut rules);

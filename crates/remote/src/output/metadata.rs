@@ -1,5 +1,5 @@
-//! Metadata in 1.0: types and help texts have requests of their own there. They are sent again and again, because a
-//! receiver keeps them in memory only.
+//! Metadata in 1.0: types and help texts are sent in requests of their own. They are repeated, because
+//! receivers keep them only in memory.
 
 use crate::client::{Client, Post};
 use crate::config::MetadataConfig;
@@ -12,7 +12,6 @@ use model::Metadata;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-/// When metadata is sent.
 #[derive(Debug)]
 pub(crate) struct MetadataSender {
     config: MetadataConfig,
@@ -25,26 +24,26 @@ impl MetadataSender {
         MetadataSender { config, next: Duration::ZERO, is_under_way: false }
     }
 
-    /// Whether it is time: then how many families a request may have.
+    /// Returns how many families a request may have, if metadata is due.
     pub(crate) fn due(&self, now: Duration) -> Option<usize> {
         let is_due = self.config.send && !self.is_under_way && now >= self.next;
         is_due.then_some(self.config.max_samples_per_send)
     }
 
-    /// It is sent now.
+    /// Notes that metadata is sent.
     pub(crate) fn begin(&mut self, now: Duration) {
         self.next = now + self.config.send_interval;
         self.is_under_way = true;
     }
 
-    /// It was sent, or failed.
+    /// Notes that metadata was sent, or that its requests failed.
     pub(crate) fn end(&mut self) {
         self.is_under_way = false;
     }
 }
 
-/// Sends all of it once, in requests of `per_request` families, one after another. What fails is counted, and sent
-/// again the next time.
+/// Sends all metadata once, in requests of `per_request` families, one after another. Failures are counted.
+/// The families are sent again the next time.
 pub(crate) fn send(
     client: Client,
     all: Vec<Arc<Metadata>>,

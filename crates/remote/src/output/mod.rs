@@ -1,5 +1,5 @@
-//! Where samples go: how they are encoded, sent, and what the answers mean. Everything else in this crate is
-//! independent of the protocol.
+//! The protocol of a destination: encodes and sends requests, and judges the answers. The rest of this crate
+//! is independent of the protocol.
 
 mod metadata;
 mod remote_write;
@@ -13,16 +13,16 @@ use model::Kinds;
 use std::time::Duration;
 use write_client::verdict::Verdict;
 
-/// A protocol in which samples are sent to one destination: about as large as Prometheus' `WriteClient`, with the
+/// A protocol to send samples to one destination. It is about as large as Prometheus' `WriteClient`, plus the
 /// encoding.
 pub(crate) trait Output {
-    /// A request in the form in which it is sent.
+    /// A request as it is sent.
     type Message: Send + 'static;
-    /// What came back: an answer, or why there is none.
+    /// The answer, or why there is none.
     type Reply: Send + 'static;
 
-    /// Encodes the first of these points: as many as fit into `limit` bytes before compression, but at least one.
-    /// Without a limit, all of them.
+    /// Encodes the first of these points: as many as fit into `limit` bytes before compression, but at least
+    /// one. Without a limit, all of them.
     fn encode<'a>(
         &mut self,
         points: impl Iterator<Item = (&'a Outgoing, u32)> + Clone,
@@ -33,7 +33,7 @@ pub(crate) trait Output {
     /// Sends a request that has failed `tries` times before.
     fn send(&self, message: &Self::Message, tries: u32) -> BoxFuture<'static, Self::Reply>;
 
-    /// What a reply means for its request. `whole` says that the request was a whole batch.
+    /// Returns what a reply means for its request. `whole` says whether the request was a whole batch.
     fn judge(
         &mut self,
         sent: &Encoded<Self::Message>,
@@ -42,46 +42,45 @@ pub(crate) trait Output {
         now: Duration,
     ) -> Judged;
 
-    /// Where requests go, as it is shown: without credentials.
+    /// Returns the address of the requests for people, without credentials.
     fn endpoint(&self) -> String;
 }
 
-/// An encoded request.
 #[derive(Debug)]
 pub struct Encoded<M> {
     /// `None` if none of the points can be sent.
     pub(crate) message: Option<M>,
-    /// How many points it holds: the first so many of those that were given.
+    /// Number of points of the request. They are the first ones of those given.
     pub(crate) taken: usize,
-    /// Of which kinds.
+    /// The same points, by kind.
     pub(crate) kinds: Kinds,
     /// Points among them that this version of the protocol can't carry.
     pub(crate) unsupported: Kinds,
-    /// Points among them that are sent without their start timestamp, because this version has none.
+    /// Points among them that are sent without their start timestamps, because this version has none.
     pub(crate) without_start: u64,
-    /// The newest timestamp in it, in milliseconds.
+    /// The newest timestamp of the request, in milliseconds.
     pub(crate) newest: Option<i64>,
-    /// Bytes as sent.
+    /// Compressed bytes.
     pub(crate) bytes: usize,
     /// Bytes before compression.
     pub(crate) plain_bytes: usize,
-    /// Whether it is what a client sent us, rather than encoded here.
+    /// Whether the body is the one that a client sent, instead of one encoded here.
     pub(crate) is_original: bool,
 }
 
 impl<M> Encoded<M> {
-    /// The points that were sent.
+    /// Returns the points that were sent, by kind.
     pub(crate) fn sent(&self) -> Kinds {
         self.kinds.minus(self.unsupported)
     }
 }
 
-/// What a reply means, and in which words it was said.
+/// What a reply means, and its words.
 #[derive(Debug)]
 pub(crate) struct Judged {
     pub(crate) verdict: Verdict,
-    /// For people: `400 Bad Request: out of bounds`.
+    /// For people, for example `400 Bad Request: out of bounds`.
     pub(crate) words: String,
-    /// What the words say about what is refused.
+    /// The reason of a refusal, as far as the words tell it.
     pub(crate) refusal: Refusal,
 }

@@ -1,4 +1,4 @@
-//! Remote write as an [`Output`]: versions are negotiated, and metadata has requests of its own in 1.0.
+//! Remote write as an [`Output`]: negotiates the version, and sends metadata in separate requests in 1.0.
 
 use super::metadata::{self, MetadataSender};
 use crate::batch::{Batcher, REQUEST_BYTES, REQUEST_BYTES_MIN};
@@ -19,7 +19,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use storage::Storage;
 use write_client::verdict::{Reached, Verdict};
 
-/// See the module.
 pub(crate) struct RemoteWriteOutput {
     client: Client,
     storage: Storage,
@@ -28,7 +27,7 @@ pub(crate) struct RemoteWriteOutput {
     batcher: Batcher,
     negotiator: Negotiator,
     resend: Resend,
-    /// Most bytes of a request before compression; lowered by 413.
+    /// Most bytes of a request before compression. A 413 lowers it.
     request_bytes: usize,
     metadata: MetadataSender,
 }
@@ -57,12 +56,12 @@ impl RemoteWriteOutput {
         }
     }
 
-    /// Reads files with credentials again. Returns true if our credentials have changed.
+    /// Reads files with credentials again. Returns true if the credentials have changed.
     pub(crate) fn refresh(&mut self) -> Result<bool, ClientError> {
         self.client.refresh()
     }
 
-    /// The requests with metadata that are to be sent now, if it is time: to be called every second.
+    /// Returns a future that sends metadata, if that is due. To be called every second.
     pub(crate) fn metadata_to_send(&mut self, now: Duration) -> Option<BoxFuture<'static, ()>> {
         let is_needed = self.stats.protocol() == Some(Protocol::V1);
         self.metadata.due(now).filter(|_| is_needed).map(|per_request| {
@@ -72,12 +71,12 @@ impl RemoteWriteOutput {
         })
     }
 
-    /// The requests with metadata have ended.
+    /// Notes that the requests with metadata have ended.
     pub(crate) fn metadata_sent(&mut self) {
         self.metadata.end();
     }
 
-    /// The receiver did not understand this version of the protocol.
+    /// Handles a receiver that did not understand this version of the protocol.
     fn not_understood(
         &mut self,
         protocol: Protocol,

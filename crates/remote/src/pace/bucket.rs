@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-/// How much of its rate a bucket lets through at once, after a pause.
+/// After a pause, the units of this much time may be sent at once.
 const BURST: Duration = Duration::from_secs(1);
 
-/// A token bucket that may go into debt: a request is sent while there is anything in it.
+/// A token bucket that may go into debt: a request may be sent while the level is positive.
 #[derive(Debug)]
 pub(super) struct Bucket {
     /// Units a second.
     rate: f64,
-    /// What was in it at `at`.
+    /// The level at time `at`.
     level: f64,
     at: Duration,
 }
@@ -20,7 +20,7 @@ impl Bucket {
         Bucket { rate, level: rate * BURST.as_secs_f64(), at: now }
     }
 
-    /// One that has to make up for this much first.
+    /// Returns a bucket that has to make up for this much debt first.
     pub(super) fn in_debt(rate: f64, units: f64, now: Duration) -> Self {
         Bucket { rate, level: -units, at: now }
     }
@@ -44,13 +44,13 @@ impl Bucket {
         self.level -= units;
     }
 
-    /// When there is something in it.
+    /// Returns when the level becomes positive.
     pub(super) fn opens_at(&self) -> Duration {
         let debt = (-self.level).max(0.0);
         self.at + Duration::try_from_secs_f64(debt / self.rate).unwrap_or(Duration::MAX / 2)
     }
 
-    /// From now on it has this rate.
+    /// Changes the rate from `now` on.
     pub(super) fn set_rate(&mut self, rate: f64, now: Duration) {
         self.fill(now);
         self.rate = rate;

@@ -1,40 +1,42 @@
-//! The rate that a receiver accepts, learned from its 429s.
+//! The rate that a receiver accepts, learned from its answers 429.
 //!
-//! After a 429 the rate is a little less than what the receiver has written lately. It rises again with time, ever
-//! faster, so that a 429 that was about something else costs seconds. If 429s go on although the rate was lowered
-//! several times, they are not about the rate, and it is not limited for a while.
+//! After a 429 the rate is set a little below the rate at which the receiver has recently written samples.
+//! Then it rises again, ever faster, so that a 429 for another reason costs only seconds. If 429s continue
+//! although the rate was lowered several times, the rate is not their reason, and it is not limited for a
+//! while.
 
 use super::bucket::Bucket;
 use crate::queue::backoff::RETRY_AFTER_MAX;
 use std::time::Duration;
 
-/// The part of what was written lately that is sent after a 429.
+/// After a 429, this fraction of the recently written rate is sent.
 const AFTER_429: f64 = 0.9;
-/// By how much the rate rises in the first second after that, and how much more in each second that follows.
+/// Fraction by which the rate rises in the first second after that, and the increase of this fraction in each
+/// further second.
 const RISE: f64 = 0.05;
 const RISE_MORE: f64 = 0.02;
-/// The most that it rises in a second.
+/// The largest fraction by which the rate rises in a second.
 const RISE_MAX: f64 = 0.5;
-/// What was written is averaged over this time.
+/// The written rate is averaged over this time.
 const WINDOW: Duration = Duration::from_secs(5);
-/// After a pause like this nothing that was written before counts.
+/// After a pause of this length, earlier samples do not count.
 const IDLE: Duration = Duration::from_secs(1);
-/// If the receiver writes less than this part of what it wrote at the rate before, lowering the rate has not helped.
+/// If the receiver writes less than this fraction of what it wrote at the previous rate, lowering has not
+/// helped.
 const NO_HELP: f64 = 0.8;
-/// So often in a row, and the rate is not the reason.
+/// After this many times in a row, the rate is not the reason.
 const LOWERED_MAX: u32 = 4;
-/// Then it is not limited for this long.
+/// Then the rate is not limited for this long.
 const UNLIMITED: Duration = Duration::from_secs(5 * 60);
-/// Without a 429 for this long the limit is forgotten.
+/// Without a 429 for this long, the limit is removed.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(60);
 
-/// See the module.
 #[derive(Debug)]
 pub(super) struct Learned {
-    /// Samples a second that it never gets slower than.
+    /// The rate never gets below this, in samples a second.
     slowest: f64,
     limit: Option<Limit>,
-    /// Since when samples are counted in `written` without a pause.
+    /// Start of the uninterrupted time in which `written` is counted.
     since: Duration,
     written: f64,
     /// When the last answer came.
@@ -50,9 +52,8 @@ struct Limit {
     bucket: Bucket,
     lowered_at: Duration,
     raised_at: Duration,
-    /// To which rate.
     lowered_to: f64,
-    /// How often it was lowered in a row without an effect.
+    /// How often in a row the rate was lowered without effect.
     lowered: u32,
 }
 
@@ -81,7 +82,7 @@ impl Learned {
         limit.bucket.take(samples as f64, now);
     }
 
-    /// Drops what was written too long ago to count.
+    /// Removes samples from the average that were written too long ago.
     fn slide(&mut self, now: Duration) {
         if now > self.last + IDLE {
             (self.since, self.written) = (now, 0.0);
@@ -109,7 +110,7 @@ impl Learned {
         self.slide(now);
         self.pause = self.pause.max(now + retry_after.unwrap_or_default().min(RETRY_AFTER_MAX));
         let before = self.limit.take();
-        // Requests that were under way when the rate was lowered say nothing about the new one.
+        // Requests that were under way when the rate was lowered say nothing about the new rate.
         if now < self.unlimited || before.as_ref().is_some_and(|limit| sent_at < limit.lowered_at) {
             self.limit = before.filter(|_| now >= self.unlimited);
             return;

@@ -1,6 +1,6 @@
-//! How fast a destination may be sent to, for all its streams together. Pure: time is passed in.
+//! The rate at which all streams of a destination together may send. Pure: callers pass the time in.
 //!
-//! Two things limit it: `queue_config.max_bytes_per_second`, and what is learned from a receiver that answers 429
+//! Two limits apply: `queue_config.max_bytes_per_second`, and the rate that is learned from a receiver's 429s
 //! ([`learned`]).
 
 mod bucket;
@@ -12,10 +12,9 @@ use bucket::Bucket;
 use learned::Learned;
 use std::time::Duration;
 
-/// The least that a request may have under a limit, so that there is progress at any rate.
+/// A request may have at least this many bytes, so that delivery progresses at any rate.
 const REQUEST_BYTES_MIN: usize = 1 << 10;
 
-/// See the module.
 #[derive(Debug)]
 pub(crate) struct Pace {
     bytes: Option<Bucket>,
@@ -23,30 +22,30 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    /// `bytes_per_second` is what the user has set. What is learned never gets slower than `slowest`, in samples a
+    /// `bytes_per_second` is the user's limit. The learned rate never gets below `slowest`, in samples a
     /// second.
     pub(crate) fn new(bytes_per_second: Option<u64>, slowest: f64, now: Duration) -> Self {
         let bytes = bytes_per_second.map(|rate| Bucket::full(rate as f64, now));
         Pace { bytes, samples: Learned::new(slowest) }
     }
 
-    /// The earliest time at which a request may be sent.
+    /// Returns the earliest time at which a request may be sent.
     pub(crate) fn opens_at(&self) -> Duration {
         let bytes = self.bytes.as_ref().map(Bucket::opens_at).unwrap_or_default();
         bytes.max(self.samples.opens_at())
     }
 
-    /// Whether the user's limit allows no request now.
+    /// Returns true if the user's limit allows no request now.
     pub(crate) fn is_held_by_limit(&self, now: Duration) -> bool {
         self.bytes.as_ref().is_some_and(|bucket| bucket.opens_at() > now)
     }
 
-    /// The most bytes of a request before compression.
+    /// Returns the most bytes of a request before compression.
     pub(crate) fn request_bytes(&self) -> usize {
         self.bytes.as_ref().map_or(usize::MAX, |bucket| (bucket.burst() as usize).max(REQUEST_BYTES_MIN))
     }
 
-    /// A request of as many bytes, as sent, and samples is sent.
+    /// Notes a request that is sent, with its compressed bytes and its samples.
     pub(crate) fn sent(&mut self, bytes: usize, samples: u64, now: Duration) {
         if let Some(bucket) = &mut self.bytes {
             bucket.take(bytes as f64, now);
@@ -54,12 +53,12 @@ impl Pace {
         self.samples.sent(samples, now);
     }
 
-    /// As many samples of a request were written.
+    /// Notes samples that the receiver has written.
     pub(crate) fn accepted(&mut self, samples: u64, now: Duration) {
         self.samples.accepted(samples, now);
     }
 
-    /// A request that was sent at `sent_at` with as many samples was answered with 429.
+    /// Notes that a request with so many samples, sent at `sent_at`, was answered with 429.
     pub(crate) fn limited(
         &mut self,
         samples: u64,

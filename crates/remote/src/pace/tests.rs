@@ -3,7 +3,7 @@ use super::*;
 const STEP: Duration = Duration::from_millis(5);
 
 #[test]
-fn a_limit_in_bytes_is_held_within_a_tenth_over_half_a_minute() {
+fn byte_limit_is_kept_within_ten_percent_over_half_a_minute() {
     for (rate, body) in [(10_000, 700), (10_000, 9_000), (1_000_000, 400_000), (2_000, 1_500)] {
         let mut pace = Pace::new(Some(rate), 1.0, Duration::ZERO);
         assert!(pace.request_bytes() >= body, "{rate}");
@@ -35,8 +35,8 @@ fn without_limits_nothing_waits() {
     assert_eq!(pace.request_bytes(), usize::MAX);
 }
 
-/// A sender with several shards, each with one request of 2,000 samples under way, against a receiver. Samples in
-/// thousands.
+/// A sender with several shards, each with one request of 2,000 samples under way, and a receiver. Samples
+/// are counted in thousands.
 struct Sender {
     pace: Pace,
     now: Duration,
@@ -63,8 +63,8 @@ impl Sender {
         Sender { pace, now: Duration::ZERO, shards, sent: 0, accepted: 0, number: 0 }
     }
 
-    /// Sends without end for `seconds`. `accepts` says of each request, with the time, whether it is accepted; nothing
-    /// if there is no connection.
+    /// Sends continuously for `seconds`. `accepts` returns for each request and time whether the request is
+    /// accepted, or `None` if there is no connection.
     fn run(&mut self, seconds: u64, mut accepts: impl FnMut(Duration, u64) -> Option<bool>) {
         let end = self.now + Duration::from_secs(seconds);
         while self.now < end {
@@ -97,14 +97,14 @@ impl Sender {
         }
     }
 
-    /// Samples sent for each that was accepted, and accepted ones a second, since the last call.
+    /// Returns sent samples per accepted one, and accepted samples a second, since the last call.
     fn measure(&mut self, seconds: u64) -> (f64, f64) {
         let [sent, accepted] = [&mut self.sent, &mut self.accepted].map(std::mem::take);
         (sent as f64 / accepted as f64, accepted as f64 / seconds as f64)
     }
 }
 
-/// A receiver that limits the rate, as Cortex does: a bucket with twice its rate.
+/// A receiver that limits the rate like Cortex, with a bucket of twice its rate.
 fn limiter(rate: f64) -> impl FnMut(Duration, u64) -> Option<bool> {
     let (mut level, mut at) = (rate * 2.0, Duration::ZERO);
     move |now, _| {
@@ -123,14 +123,14 @@ fn a_receiver_that_limits_the_rate_is_sent_hardly_more_than_it_accepts() {
         let mut limiter = limiter(rate);
         sender.run(20, &mut limiter);
         let (first, _) = sender.measure(20);
-        // What is under way when the first 429 comes can't be called back.
+        // Requests that are under way at the first 429 can't be called back.
         assert!(
             shards > 10 || first <= 1.2,
             "{shards} shards, limit {rate}: {first} times in the first 20 s"
         );
         sender.run(120, &mut limiter);
         let (ratio, accepted) = sender.measure(120);
-        // A request is most of what the slow one accepts in a second.
+        // A single request has most of the samples that the slow receiver accepts in a second.
         let most = if rate < SAMPLES as f64 * 2.0 { 1.2 } else { 1.1 };
         assert!(ratio <= most, "{shards} shards, limit {rate}: {ratio} times");
         assert!(
@@ -141,7 +141,7 @@ fn a_receiver_that_limits_the_rate_is_sent_hardly_more_than_it_accepts() {
 }
 
 #[test]
-fn one_429_after_an_outage_slows_down_for_some_seconds_only() {
+fn one_429_after_an_outage_slows_down_only_for_seconds() {
     let mut sender = Sender::new(10);
     sender.run(60, |_, _| Some(true));
     let (_, before) = sender.measure(60);
@@ -160,7 +160,7 @@ fn one_429_after_an_outage_slows_down_for_some_seconds_only() {
 }
 
 #[test]
-fn a_429_that_has_nothing_to_do_with_the_rate_does_not_slow_down_for_long() {
+fn a_429_unrelated_to_the_rate_does_not_slow_down_for_long() {
     let mut sender = Sender::new(10);
     let mut random = |_, number| Some(number % 3 != 0);
     sender.run(60, &mut random);
@@ -171,7 +171,7 @@ fn a_429_that_has_nothing_to_do_with_the_rate_does_not_slow_down_for_long() {
 }
 
 #[test]
-fn a_limit_that_is_gone_is_forgotten() {
+fn limit_is_removed_when_the_receiver_stops_limiting() {
     let mut sender = Sender::new(10);
     sender.run(60, limiter(5_000.0));
     sender.measure(60);

@@ -1,7 +1,7 @@
 use super::*;
 use http_client::Url;
 
-/// What is asked for, by `name=url`; a number behind a `#` is its memory.
+/// Parses `name=url`, optionally followed by `#` and the memory.
 fn asked(text: &[&str]) -> Vec<Asked> {
     let one = |text: &&str| {
         let (rest, memory) = text.split_once('#').unwrap_or((text, "1"));
@@ -22,7 +22,7 @@ fn before<'a>(asked: &'a [Asked], ended: &[usize]) -> Vec<Before<'a>> {
     asked.iter().enumerate().map(one).collect()
 }
 
-/// Before, which of these have ended, asked for, steps, stops.
+/// Destinations before, indices of ended ones, wanted destinations, steps, stops.
 type Row<'a> = (&'a [&'a str], &'a [usize], &'a [&'a str], &'a [Step], &'a [usize]);
 
 #[test]
@@ -50,7 +50,7 @@ fn each_destination_is_kept_started_or_stopped() {
 }
 
 #[test]
-fn another_setting_stops_and_starts_with_the_numbers_of_before() {
+fn changed_setting_restarts_with_the_same_counters() {
     let old = asked(&["a=one", "b=two"]);
     let mut new = old.clone();
     new[1].config.narrow = crate::config::Narrowing::Never;
@@ -64,7 +64,7 @@ fn another_setting_stops_and_starts_with_the_numbers_of_before() {
 }
 
 #[test]
-fn a_new_name_is_a_change_if_the_positions_go_on() {
+fn new_name_is_a_change_if_the_positions_move() {
     let (old, new) = (asked(&["a=one", "c=three"]), asked(&["b=one"]));
     let plan = Plan::new(&before(&old, &[]), &new);
     let file = |asked: &Asked| asked.identity.file().to_string();

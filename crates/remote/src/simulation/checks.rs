@@ -1,4 +1,4 @@
-//! What must be true of a destination at every moment of its life.
+//! Invariants of a destination, checked at every event.
 
 use super::log::Sample;
 use super::receiver::SimOutput;
@@ -9,24 +9,22 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 use write_client::verdict::Verdict;
 
-/// Most requests that fail, or are denied, in [`FAILED_WITHIN`]. Each stream has pauses of its own, and begins with
-/// short ones.
+/// Most requests that fail or are denied within [`FAILED_WITHIN`]. Each stream has its own pauses, and begins
+/// with short ones.
 const FAILED_MAX: usize = 2000;
 const FAILED_WITHIN: Duration = Duration::from_secs(60);
 
-/// See the module.
 #[derive(Default)]
 pub(super) struct Checks {
     has_age_limit: bool,
     /// The series that are under way, with the numbers of their streams.
     under_way: BTreeSet<(u64, u64)>,
-    /// Samples of requests that did not succeed.
     failed: BTreeSet<Sample>,
-    /// Samples that the destination was told are written.
+    /// Samples for which the destination got a success.
     delivered: BTreeSet<Sample>,
-    /// When the requests failed that count towards [`FAILED_MAX`].
+    /// Times of the failures that count towards [`FAILED_MAX`].
     failed_at: VecDeque<Duration>,
-    /// When the newest request was sent that was denied.
+    /// When the newest denied request was sent.
     denied: Option<Duration>,
     positions: Option<Settled>,
 }
@@ -36,14 +34,14 @@ impl Checks {
         Checks { has_age_limit: settings.age_limit.is_some(), ..Checks::default() }
     }
 
-    /// A request begins.
+    /// Checks a request that begins.
     pub(super) fn sent(&mut self, delivery: &Delivery<SimOutput>, flight: &Flight<Vec<Sample>>) {
         if flight.is_parked {
             return;
         }
         let stream = stream_of(delivery, flight);
         let samples = samples_of(flight);
-        // The backlog and the live stream each have a request of the same series.
+        // The backlog and the live stream may each have a request of the same series.
         let others = delivery.streams().iter().filter(|other| other.kind == stream.kind);
         for number in others.map(|other| other.number) {
             let twice = samples.iter().find(|(series, _)| self.under_way.contains(&(number, *series)));
@@ -51,12 +49,12 @@ impl Checks {
         }
         self.under_way.extend(samples.iter().map(|(series, _)| (stream.number, *series)));
         let request = &flight.request;
-        // The samples that failed may be too old by now.
+        // With an age limit, the samples that failed may be too old by now.
         if request.whole && request.tries > 0 && !self.has_age_limit {
             let has_failed = samples.iter().any(|sample| self.failed.contains(sample));
             assert!(has_failed, "{request:?} counts failures of another batch");
         }
-        // Where an isolated stream reads the log again, it also reads what was delivered in between.
+        // If an isolated stream reads the log again, it also reads samples that were delivered in between.
         if delivery.stats().left_behind.get().total() > 0 {
             return;
         }
@@ -64,7 +62,7 @@ impl Checks {
         assert_eq!(repeated, None, "a sample is sent again that was delivered");
     }
 
-    /// A request ends. Called before the destination is told.
+    /// Checks a request that ends. Called before the destination gets the reply.
     pub(super) fn replied(&mut self, flight: &Flight<Vec<Sample>>, verdict: Verdict, now: Duration) {
         if verdict == Verdict::Denied {
             self.denied = self.denied.max(Some(flight.sent_at));
@@ -90,21 +88,21 @@ impl Checks {
         }
     }
 
-    /// The destination was told of the end of a request.
+    /// Checks the destination after it got a reply.
     pub(super) fn told(&self, delivery: &Delivery<SimOutput>, sent_at: Duration, verdict: Verdict) {
         if verdict.proves_access() && self.denied.is_none_or(|denied| sent_at > denied) {
             assert_eq!(delivery.health().probe_at(), None, "access is granted again");
         }
     }
 
-    /// A stream is given a chunk.
+    /// Checks a stream that is given a chunk.
     pub(super) fn read(stream: &Stream, memory: usize) {
         let most = if stream.is_isolated { memory / MEMORY_PART } else { memory };
         let bytes = stream.queue.bytes();
         assert!(bytes < most, "a stream reads on with {bytes} bytes of {most}");
     }
 
-    /// Positions are about to be written.
+    /// Checks positions that are about to be written.
     pub(super) fn positions(&mut self, new: &Settled) {
         if let Some(old) = self.positions.replace(*new) {
             let goes_back = old.lanes.iter().zip(&new.lanes).position(|(old, new)| new < old);
@@ -116,7 +114,7 @@ impl Checks {
         }
     }
 
-    /// A second has passed.
+    /// To be called every second.
     pub(super) fn tick(delivery: &Delivery<SimOutput>) {
         let (counted, there) = (delivery.stats().pending().total(), delivery.pending() as u64);
         assert_eq!(counted, there, "samples are counted as waiting, and wait");

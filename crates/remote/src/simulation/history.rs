@@ -1,4 +1,4 @@
-//! One random history: lives that end, and what must be true in the end.
+//! One random history: several lives of narthex, and the checks at the end.
 
 use super::life::{DATA, EPOCH_MS, Ground, Life};
 use super::log::Sample;
@@ -16,7 +16,6 @@ use std::time::Duration;
 use wal::sim::Op;
 use wal::{Filesystem, Position};
 
-/// One history.
 pub(super) struct History {
     seed: u64,
     pub(super) ground: Ground,
@@ -30,9 +29,9 @@ pub(super) struct History {
     pub(super) parked: u64,
     pub(super) refused: u64,
     newest_first: bool,
-    /// The positions of each destination that were durable when its last life ended.
+    /// For each destination, the positions that were durable when its last life ended.
     saved: BTreeMap<String, Lanes>,
-    /// All lives so far narrowed batches. Otherwise whole batches are refused.
+    /// All lives so far narrowed batches. Otherwise good samples may be refused with their batches.
     narrows: bool,
     pub(super) kills: u64,
 }
@@ -78,14 +77,14 @@ impl History {
         queue.park = rng.u8(..6) > 0;
         self.narrows &= queue.narrow;
         settings.age_limit = (rng.u8(..10) == 0).then_some(Duration::from_secs(600));
-        // Slow enough that the streams wait for each other.
+        // A rate so low that the streams wait for each other.
         settings.max_bytes_per_second = (rng.u8(..5) == 0).then(|| rng.u64(500..5000));
         settings.window = (rng.u8(..3) == 0).then_some(Duration::from_secs(3600));
         self.newest_first |= settings.window.is_some();
         settings
     }
 
-    /// Starts all destinations. False if the disk does not let one of them start.
+    /// Starts all destinations. Returns false if the disk prevents one of them from starting.
     fn begin(&mut self) -> bool {
         let settings = self.settings();
         let Some(rings) = &mut self.rings else {
@@ -141,7 +140,7 @@ impl History {
         self.acknowledged.extend(samples);
     }
 
-    /// Half an hour in which the receiver works, so that what it keeps failing on is parked.
+    /// Half an hour in which the receiver works, so that samples on which it keeps failing are parked.
     fn calm(&mut self) {
         self.receiver.lock().unwrap().mode = Mode::Works;
         self.ground.slowness = 50;
@@ -188,7 +187,7 @@ impl History {
 
     fn pass(&mut self, time: Duration) {
         let until = self.ground.clock.monotonic() + time;
-        // All destinations in turn, a few seconds each, since they share the clock.
+        // The destinations share the clock, so they run in turn for a few seconds each.
         while self.ground.clock.monotonic() < until {
             let slice = (self.ground.clock.monotonic() + 5 * SECOND).min(until);
             let begin = self.ground.clock.monotonic();
@@ -200,7 +199,7 @@ impl History {
         }
     }
 
-    /// Goes on until something is on its way to the disk, for at most a minute, and a little longer.
+    /// Runs until a write to disk is under way, for at most a minute, and a little longer.
     fn wait_for_writing(&mut self) {
         for _ in 0..120 {
             if self.lives.iter().any(|(_, life)| life.is_writing()) {
@@ -263,12 +262,12 @@ impl History {
         let names = self.ground.fs.read_dir(&folder).unwrap_or_default();
         let files = names.iter().filter(|name| name.to_string_lossy().contains(".jsonl"));
         let texts = files.map(|name| self.ground.fs.contents(&folder.join(name)).unwrap());
-        // The last line of a file may have been cut short.
+        // The last line of a file may have been cut.
         let text: Vec<u8> = texts.flat_map(|text| text.into_iter().chain(*b"\n")).collect();
         letters(&text).collect()
     }
 
-    /// Everything is healed, and delivered.
+    /// Removes all faults, and runs until everything is delivered.
     fn finish(&mut self) {
         {
             let mut receiver = self.receiver.lock().unwrap();
@@ -312,7 +311,7 @@ impl History {
             dead.len()
         );
         for (sample, reason) in &dead {
-            // Of a request with counts it is not known which samples were refused.
+            // For a request with counts it is unknown which samples were refused.
             let is_right = matches!(receiver.opinion(*sample), Opinion::Bad | Opinion::PoisonBad)
                 || reason == "presumed"
                 || !self.narrows
@@ -320,7 +319,7 @@ impl History {
                 || written.contains(sample);
             assert!(is_right, "seed {seed}: {sample:?} was refused for nothing: {reason}");
         }
-        // Without narrowing a good sample is refused with its batch.
+        // Without narrowing, a good sample is refused with its batch.
         if self.newest_first || self.rings.is_some() || !self.narrows {
             return;
         }
@@ -328,14 +327,15 @@ impl History {
         for (series, times) in &receiver.written {
             let (mut seen, mut newest) = (BTreeSet::new(), i64::MIN);
             for time in times.iter().filter(|time| seen.insert(**time)) {
-                // One that was presumed to be refused comes again if its letter or the position is lost with the power.
+                // A sample that was presumed refused is sent again if a power cut loses its dead letter or
+                // the position.
                 if *time < newest && !self.ground.refused.contains(&(*series, *time)) {
                     late.push((*series, *time));
                 }
                 newest = newest.max(*time);
             }
         }
-        // What was parked comes late, and so may what was too old when it was first to be sent.
+        // Parked samples arrive late. So may samples that were too old at their first try.
         let most = self.parked + self.too_old;
         assert!(late.len() as u64 <= most, "seed {seed}: {late:?} out of order, {} were parked", self.parked);
     }
@@ -350,7 +350,7 @@ impl History {
     }
 }
 
-/// The samples of dead letters, and why they were refused.
+/// Returns the samples of dead letters, and why they were refused.
 pub(super) fn letters(text: &[u8]) -> impl Iterator<Item = (Sample, String)> + '_ {
     let lines = text.split(|byte| *byte == b'\n');
     let parsed = lines.filter_map(|line| serde_json::from_slice::<serde_json::Value>(line).ok());

@@ -1,5 +1,5 @@
-//! One run of a destination in a simulation, from its start to its kill: everything around [`Delivery`], with virtual
-//! time and a simulated disk.
+//! One run of a destination in a simulation, from its start to its kill. Plays the worker around
+//! [`Delivery`], with virtual time and a simulated disk.
 
 use super::checks::Checks;
 use super::history::letters;
@@ -25,13 +25,13 @@ use std::time::Duration;
 use wal::Position;
 use wal::sim::SimFilesystem;
 
-/// Most events of one moment.
+/// Most events at one point in time.
 const ROUNDS_MAX: u64 = 10_000;
-/// When the simulation begins, in milliseconds since 1970.
+/// The start of the simulation, in milliseconds since 1970.
 pub(super) const EPOCH_MS: i64 = 1_700_000_000_000;
 pub(super) const DATA: &str = "/data";
 
-/// The virtual time, in nanoseconds.
+/// Virtual time, in nanoseconds.
 #[derive(Debug, Default)]
 pub(super) struct SimClock(AtomicU64);
 
@@ -51,19 +51,19 @@ impl Clock for SimClock {
     }
 }
 
-/// What a life stands on.
+/// The environment of a life.
 pub(super) struct Ground {
     pub(super) clock: Arc<SimClock>,
     pub(super) log: SimLog,
     pub(super) fs: SimFilesystem,
     pub(super) rng: fastrand::Rng,
-    /// Most milliseconds that an answer takes.
+    /// Longest time of an answer, in milliseconds.
     pub(super) slowness: u64,
-    /// Most milliseconds until something is on disk.
+    /// Longest time of a write to disk, in milliseconds.
     pub(super) disk_slowness: u64,
-    /// Samples that were refused, whether their letters were kept or not.
+    /// Samples that were refused, whether their dead letters were kept or not.
     pub(super) refused: BTreeSet<Sample>,
-    /// Grows with everything that happens, so that two runs can be compared.
+    /// A hash over all events, so that two runs can be compared.
     pub(super) trace: u64,
 }
 
@@ -73,7 +73,7 @@ impl Ground {
     }
 }
 
-/// What comes to its end at some time.
+/// An operation that ends at some time.
 enum Due {
     Reply(Box<Flight<Vec<Sample>>>, crate::Verdict),
     Kept(Keep),
@@ -81,7 +81,6 @@ enum Due {
     Loaded(u64),
 }
 
-/// See the module.
 pub(super) struct Life {
     pub(super) delivery: Delivery<SimOutput>,
     pub(super) stats: Arc<Stats>,
@@ -90,12 +89,12 @@ pub(super) struct Life {
     files: Files,
     due: BTreeMap<(Duration, u64), Due>,
     number: u64,
-    /// How far each stream's reader is.
+    /// The position of each stream's reader.
     readers: BTreeMap<u64, Position>,
     opened: Position,
     handed: u64,
     kept: u64,
-    /// What is kept only once what was handed in before is.
+    /// The ends of writes by the keeper. Each write begins after the one before.
     keeping: VecDeque<Duration>,
     is_saving: bool,
     tick_at: Duration,
@@ -104,7 +103,7 @@ pub(super) struct Life {
 }
 
 impl Life {
-    /// `None` if the disk does not let it start.
+    /// Returns `None` if the disk prevents the start.
     pub(super) fn begin(
         ground: &mut Ground,
         name: &str,
@@ -165,13 +164,13 @@ impl Life {
         self.due.insert((at, self.number), due);
     }
 
-    /// Lets everything happen until `until`.
+    /// Runs all events until `until`.
     pub(super) fn run(&mut self, ground: &mut Ground, until: Duration) {
         let (mut begun, mut rounds) = (ground.clock.monotonic(), 0);
         loop {
             self.work(ground);
             let now = ground.clock.monotonic();
-            // Something that is repeated without a pause would never end.
+            // An event that repeats without a pause would never end.
             (begun, rounds) = if now == begun { (begun, rounds + 1) } else { (now, 0) };
             assert!(rounds < ROUNDS_MAX, "{rounds} rounds at {now:?}: {}", self.shown());
             let due = self.due.keys().next().map(|(at, _)| *at);
@@ -217,7 +216,7 @@ impl Life {
         )
     }
 
-    /// Reads and sends what there is.
+    /// Reads chunks and sends requests, as long as there are any.
     fn work(&mut self, ground: &mut Ground) {
         self.update(ground);
         while self.read(ground) {
@@ -259,7 +258,7 @@ impl Life {
         true
     }
 
-    /// Does what follows from any event.
+    /// Does the follow-up of any event.
     fn update(&mut self, ground: &mut Ground) {
         let now = ground.clock.monotonic();
         for keep in self.delivery.take_keeps().into_iter().filter(|keep| !keep.is_empty()) {
@@ -336,17 +335,17 @@ impl Life {
         }
     }
 
-    /// The positions that are said to be durable. The log may have been deleted before them.
+    /// Returns the positions that are durable. The log may have been deleted before them.
     pub(super) fn saved(&self) -> Lanes {
         self.progress.saved().lanes
     }
 
-    /// Whether positions, dead letters or parked entries are on their way to the disk.
+    /// Returns true if positions, dead letters or parked entries are being written.
     pub(super) fn is_writing(&self) -> bool {
         !self.keeping.is_empty() || self.is_saving
     }
 
-    /// Whether nothing is under way, waits, or is parked.
+    /// Returns true if no sample is under way, waits, or is parked.
     pub(super) fn is_delivered(&self, ground: &Ground) -> bool {
         let main = self.delivery.main(delivery::Kind::Live).unwrap();
         let is_read = main.is_read() || main.queue.head() >= ground.log.end();

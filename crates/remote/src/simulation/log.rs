@@ -1,4 +1,4 @@
-//! The log of a simulation: chunks in memory that survive everything.
+//! The log of a simulation: chunks in memory that survive kills and power cuts.
 
 use crate::delivery::Log;
 use model::{Batch, Labels, Series};
@@ -7,10 +7,9 @@ use std::time::Duration;
 use storage::{Chunk, RecordSpan};
 use wal::Position;
 
-/// A series' number and a time.
+/// A series' number and a timestamp.
 pub(super) type Sample = (u64, i64);
 
-/// See the module.
 #[derive(Default)]
 pub(super) struct SimLog {
     chunks: Vec<Arc<Chunk>>,
@@ -18,12 +17,12 @@ pub(super) struct SimLog {
 }
 
 impl SimLog {
-    /// A new run of narthex begins a new segment.
+    /// Begins a new segment, as each run of narthex does.
     pub(super) fn begin_segment(&mut self) {
         self.end = Position::start_of(self.end.segment + 1);
     }
 
-    /// Appends a batch of samples, whose values are the numbers of their series.
+    /// Appends a batch of samples. Each value is the number of its series.
     pub(super) fn append(&mut self, samples: &[Sample], now: Duration) {
         let mut batch = Batch::new();
         for (series, time) in samples {
@@ -40,8 +39,8 @@ impl SimLog {
         self.chunks.push(Arc::new(Chunk { batch, refs, segment, records, start, end, arrived: now }));
     }
 
-    /// The chunk that a reader at this position is given next, and whether it comes from disk: if it was written before
-    /// `opened`.
+    /// Returns the next chunk for a reader at this position, and whether it comes from disk. It does if it
+    /// was written before `opened`.
     pub(super) fn next(&self, from: Position, opened: Position) -> Option<(Arc<Chunk>, bool)> {
         let index = self.chunks.partition_point(|chunk| chunk.end <= from);
         self.chunks.get(index).map(|chunk| (chunk.clone(), chunk.start < opened))

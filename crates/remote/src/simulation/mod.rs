@@ -1,15 +1,16 @@
-//! Random histories of delivery in virtual time: no sockets, threads or sleeps, and the same seed gives the same trace.
+//! Random histories of delivery in virtual time: no sockets, threads or sleeps, and the same seed gives the
+//! same trace.
 //!
-//! The log survives everything. Positions, dead letters and parked samples are on a simulated disk that fails, fills up
-//! and loses power. The receiver refuses some samples, fails on others, is away, denies access, asks for pauses, loses
-//! answers, and accepts only small requests. Lives end by kills, power cuts and reloads, and go on with other settings;
-//! members of an entry come and go.
+//! The log survives everything. Positions, dead letters and parked samples are on a simulated disk that
+//! fails, fills up and loses power. The receiver refuses some samples, fails on others, is away, denies
+//! access, asks for pauses, loses answers, and accepts only small requests. Lives end by kills, power cuts
+//! and reloads, and continue with other settings. Members of an entry join and leave.
 //!
-//! In the end each acknowledged sample has arrived, is in the dead letters, or is counted as not kept. At every
-//! moment each series is in at most one request of the live stream and one of the backlog, positions do not go back, and
-//! failed requests are few (`checks.rs`).
+//! At the end each acknowledged sample has arrived, is in the dead letters, or is counted as not kept. At
+//! every moment each series is in at most one request of the live stream and one of the backlog, positions do
+//! not go back, and failed requests are few (`checks.rs`).
 //!
-//! `NARTHEX_SIMULATIONS` sets how many histories, `NARTHEX_SIMULATIONS_SEED` where they begin.
+//! `NARTHEX_SIMULATIONS` sets the number of histories, `NARTHEX_SIMULATIONS_SEED` the first seed.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test reports")]
 
 mod checks;
@@ -37,10 +38,10 @@ const SERIES: u64 = 24;
 const LIVES: u64 = 3;
 const STEPS: u64 = 14;
 const SECOND: Duration = Duration::from_secs(1);
-/// How long everything may take at the end.
+/// How long the delivery of all samples may take at the end.
 const PATIENCE: Duration = Duration::from_secs(6 * 3600);
 
-/// Settings that are quick enough, and small enough that each limit is reached.
+/// Settings that are fast enough, and small enough that each limit is reached.
 fn settings() -> Settings {
     let queue = queue::Settings {
         min_shards: 1,
@@ -96,7 +97,7 @@ fn number(name: &str, or: u64) -> u64 {
 }
 
 #[test]
-fn whatever_happens_acknowledged_samples_arrive_or_are_kept_or_counted() {
+fn random_histories_deliver_keep_or_count_every_acknowledged_sample() {
     let first = number("NARTHEX_SIMULATIONS_SEED", 1);
     let count = number("NARTHEX_SIMULATIONS", 150);
     let [mut samples, mut refused, mut parked, mut kills, mut requests] = [0; 5];

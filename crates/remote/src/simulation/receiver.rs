@@ -11,27 +11,23 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use write_client::verdict::{Reached, Verdict};
 
-/// How the receiver is.
+/// The state of the receiver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
     Works,
-    /// There is no connection.
     Away,
-    /// It answers 503.
     Fails,
     /// It answers 429, and asks for a pause.
     Limits,
-    /// It answers 401.
     Denies,
     /// Some of its answers are lost.
     LosesAnswers,
 }
 
-/// What the receiver thinks of a sample.
+/// How the receiver treats a sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Opinion {
     Good,
-    /// It is refused.
     Bad,
     /// The receiver fails on it while it is sick.
     Poison,
@@ -42,39 +38,36 @@ pub(super) enum Opinion {
 /// How the receiver answers a request with a bad sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Style {
-    /// 2.0: it writes the good ones, and says how many.
+    /// 2.0: it writes the good samples, and says how many.
     Counts,
-    /// It writes nothing.
     WritesNothing,
-    /// It writes the good ones, and does not say so.
+    /// It writes the good samples, but does not say so.
     WritesTheRest,
 }
 
-/// How long the receiver has one opinion of many samples, in milliseconds of sample time.
+/// How long the treatment of many samples stays the same, in milliseconds of sample time.
 const SPAN_MS: i64 = 5 * 60 * 1000;
 /// In some spans the receiver fails on this many series.
 const POISON_SERIES: u64 = 6;
 
-/// See the module.
 #[derive(Debug)]
 pub(super) struct Receiver {
     pub(super) mode: Mode,
     pub(super) style: Style,
     /// Whether it still fails on poison.
     pub(super) is_sick: bool,
-    /// Most samples of a request.
     pub(super) most: usize,
-    /// Of so many samples one is bad, and one is poison.
+    /// One of this many samples is bad, and one is poison.
     pub(super) rarity: u64,
-    /// Of so many spans of [`SPAN_MS`] there is one in which it refuses everything, one in which it refuses every other
-    /// series, and one in which it fails on some series.
+    /// One of this many spans of [`SPAN_MS`] is refused completely, one is refused for every other series,
+    /// and in one the receiver fails on some series.
     pub(super) spans: u64,
-    /// Series that it always fails on.
+    /// Series on which it always fails.
     pub(super) poison: Vec<u64>,
-    /// Each series' times in the order in which they were written.
+    /// Each series' timestamps in the order in which they were written.
     pub(super) written: BTreeMap<u64, Vec<i64>>,
     pub(super) requests: u64,
-    /// Requests while it denied access.
+    /// Number of requests while it denied access.
     pub(super) denied: u64,
     pub(super) rng: fastrand::Rng,
 }
@@ -146,7 +139,7 @@ impl Receiver {
     }
 }
 
-/// Sends to a [`Receiver`]: a request is its samples.
+/// Sends to a [`Receiver`]. The message of a request is its samples.
 pub(super) struct SimOutput {
     pub(super) receiver: Arc<Mutex<Receiver>>,
 }

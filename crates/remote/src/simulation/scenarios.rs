@@ -1,4 +1,5 @@
-//! What delivery does when a receiver has one trouble for an hour: how many requests it costs, and what it delays.
+//! Scenarios with one fault of the receiver for an hour: how many requests it costs, and which samples it
+//! delays.
 
 use super::life::Life;
 use super::receiver::{Mode, Receiver, SimOutput};
@@ -27,7 +28,6 @@ impl Scenario {
         Scenario { life, ground, receiver }
     }
 
-    /// Kills narthex, and starts it again.
     fn restart(&mut self, settings: Settings) {
         self.ground.log.begin_segment();
         self.life = begin(&mut self.ground, &self.receiver, settings);
@@ -53,7 +53,7 @@ impl Scenario {
         self.receiver.lock().unwrap().requests
     }
 
-    /// How many samples of a series were written.
+    /// Returns how many samples of a series were written.
     fn written(&self, series: u64) -> usize {
         self.receiver.lock().unwrap().written.get(&series).map_or(0, Vec::len)
     }
@@ -62,7 +62,7 @@ impl Scenario {
         self.receiver.lock().unwrap().mode = mode;
     }
 
-    /// The age of the newest sample that was written, of the series of which that is the oldest.
+    /// Returns the age of the newest written sample, of the series for which that is the oldest.
     fn delay(&self) -> Duration {
         let receiver = self.receiver.lock().unwrap();
         let newest = receiver.written.values().map(|times| *times.iter().max().unwrap()).min().unwrap();
@@ -76,8 +76,8 @@ fn begin(ground: &mut Ground, receiver: &Arc<Mutex<Receiver>>, settings: Setting
 }
 
 #[test]
-fn an_hour_of_trouble_costs_few_requests_and_no_sample() {
-    // Shards wait for up to 5 s each. The pauses that the receiver asks for are 10 s on average.
+fn an_hour_of_failures_costs_few_requests_and_no_sample() {
+    // Each shard waits up to 5 s. The pauses that the receiver asks for are 10 s on average.
     let by_pause = |seconds: f64| (4.0 * 3600.0 / seconds) as u64;
     for (mode, most) in [
         (Mode::Away, by_pause(2.5)),
@@ -98,7 +98,7 @@ fn an_hour_of_trouble_costs_few_requests_and_no_sample() {
         scenario.pass(600 * SECOND);
         let appended = (60 + 3600 + 600) / 15;
         for series in 0..SERIES {
-            // The last one waits for its deadline.
+            // The last sample waits for its deadline.
             let written = scenario.written(series);
             assert!((appended - 1..=appended).contains(&written), "{written} of {appended}, {mode:?}");
         }
@@ -139,7 +139,7 @@ fn isolated_streams_are_limited_and_the_rest_waits() {
     settings.queue.park = false;
     settings.queue.max_shards = 1;
     let mut scenario = Scenario::new(settings);
-    // More than there may be streams, one after the other.
+    // One after the other, more series fail than streams are allowed.
     for series in 0..ISOLATED_MAX as u64 + 3 {
         scenario.receiver.lock().unwrap().poison.push(series);
         scenario.pass(300 * SECOND);
@@ -155,10 +155,10 @@ fn isolated_streams_are_limited_and_the_rest_waits() {
 }
 
 #[test]
-fn the_newest_arrives_while_a_backlog_is_delivered() {
+fn newest_samples_arrive_while_a_backlog_is_delivered() {
     let mut settings = settings();
     settings.window = Some(4 * HOUR);
-    // Four times what is appended.
+    // Four times the rate at which samples are appended.
     settings.max_bytes_per_second = Some(170);
     let mut scenario = Scenario::new(settings.clone());
     scenario.pass(60 * SECOND);
@@ -181,7 +181,7 @@ fn the_newest_arrives_while_a_backlog_is_delivered() {
     assert!(scenario.life.delivery.main(Kind::Backlog).is_none(), "the backlog is delivered");
 }
 
-/// More is appended than may be sent, so the live stream always has something to send.
+/// More samples are appended than may be sent, so the live stream always has samples to send.
 #[test]
 fn isolated_lanes_get_a_share_of_a_limited_rate() {
     const LIMIT: u64 = 170;

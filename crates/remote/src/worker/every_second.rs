@@ -1,4 +1,4 @@
-//! What a worker does once a second: it saves, and shows how it goes.
+//! What a worker does once a second: it saves the positions and updates the status.
 
 use super::{Done, Worker};
 use crate::delivery::{Kind, Stream};
@@ -67,7 +67,7 @@ impl Worker {
         stats.retry_in_ms.set(wait.map_or(0, |wait| wait.as_millis() as i64));
     }
 
-    /// How many samples wait for this destination, and for how long.
+    /// Updates how many samples wait for this destination, and for how long.
     fn update_waiting(&self) {
         let (delivery, stats, storage) = (&self.delivery, self.delivery.stats(), &self.readers.storage);
         let reader = |kind| delivery.main(kind).and_then(|stream| self.readers.of(stream.number));
@@ -87,7 +87,7 @@ impl Worker {
         let is_delivered = points == 0 && !before_open && delivery.is_all_delivered();
         let lowest = self.progress.written().lanes.iter().min().copied().unwrap_or_default();
         let age = self.clock.monotonic().saturating_sub(storage.arrived(lowest)).as_millis() as i64;
-        // What is older than this run is dated by its own timestamps.
+        // Samples from before this run are dated by their timestamps.
         before_open |= !is_delivered && storage.waiting(lowest).before_open;
         let age = if before_open { age.max(stats.lag_ms.get()) } else { age };
         stats.waiting.set(i64::try_from(points).unwrap_or(i64::MAX));
@@ -96,7 +96,7 @@ impl Worker {
         stats.moving_ms.set(if is_delivered { 0 } else { self.moving_ms() });
     }
 
-    /// How long the oldest sample has waited that is not in a stuck lane.
+    /// Returns how long the oldest sample outside stuck lanes has waited.
     fn moving_ms(&self) -> i64 {
         let (delivery, storage) = (&self.delivery, &self.readers.storage);
         let now = self.clock.monotonic();
@@ -105,7 +105,7 @@ impl Worker {
             let oldest = queue.oldest_moving(now, SHOWN_STUCK_AFTER, delivery.health());
             oldest.map(|(outgoing, point, _)| {
                 let at = outgoing.position(point);
-                // What is older than this run is dated by its own timestamp.
+                // Samples from before this run are dated by their timestamps.
                 let before_open = storage.waiting(at).before_open;
                 waited(at).max(if before_open { delivery.age_ms(outgoing, point) } else { 0 })
             })
@@ -120,7 +120,6 @@ impl Worker {
         mains.into_iter().flatten().filter_map(of_stream).max().unwrap_or(0)
     }
 
-    /// Reads files with credentials again.
     fn refresh(&mut self) {
         match self.delivery.output_mut().refresh() {
             Ok(true) => self.delivery.credentials_changed(),

@@ -1,5 +1,6 @@
-//! The task of one destination: it reads the log for [`Delivery`], sends the requests that it names, and writes to
-//! disk what it says. All decisions are in [`crate::delivery`]; here are the files and the sockets.
+//! The task of one destination: it reads the log for [`Delivery`], sends its requests, and writes its
+//! positions, dead letters and parked samples to disk. All decisions are in [`crate::delivery`]; this module
+//! has the files and sockets.
 
 mod every_second;
 mod orders;
@@ -31,10 +32,9 @@ use wal::Filesystem;
 
 /// How often positions are synced. They are written with each answer.
 const SAVE_INTERVAL: Duration = Duration::from_secs(1);
-/// How long a destination that fails is given when the worker is told to stop: enough for one more try.
+/// How long a failing destination is given when the worker is told to stop. It is enough for one more try.
 const LAST_TRY: Duration = Duration::from_secs(5);
 
-/// What a worker is made of.
 pub(crate) struct Parts {
     pub(crate) delivery: Delivery<RemoteWriteOutput>,
     pub(crate) progress: Progress,
@@ -46,7 +46,6 @@ pub(crate) struct Parts {
     pub(crate) files: Files,
 }
 
-/// See the module.
 pub(crate) struct Worker {
     delivery: Delivery<RemoteWriteOutput>,
     progress: Progress,
@@ -56,23 +55,20 @@ pub(crate) struct Worker {
     clock: Arc<dyn Clock>,
     fs: Arc<dyn Filesystem>,
     files: Files,
-    /// Everything that is waited for, but for the log.
+    /// All tasks of the worker, except reading the log.
     tasks: FuturesUnordered<BoxFuture<'static, Done>>,
     is_saving: bool,
-    /// What the pin had lost when it was last asked, and how much of it for its age.
+    /// What the pin had lost when it was last asked, and how much of that because of its age.
     lost: [Kinds; 2],
     refresh_at: Duration,
 }
 
-/// A task that has ended.
 enum Done {
-    /// A request has its reply.
     Replied(Box<Flight<Post>>, Result<Answer, Failure>),
     /// Positions were synced. `None` if the runtime ends.
     Saved(Option<(Saving, io::Result<()>)>),
-    /// A parked entry was read.
     Loaded(Option<io::Result<Vec<u8>>>),
-    /// Metadata was sent, or failed.
+    /// Metadata was sent, or its requests failed.
     MetadataSent,
 }
 
@@ -81,7 +77,8 @@ impl Worker {
         let Parts { delivery, progress, keeper, storage, clock, fs, files } = parts;
         let lowest = progress.saved().lanes.iter().min().copied().unwrap_or_default();
         let pin = storage.pin(delivery.name(), lowest);
-        // Samples that the log dropped while an earlier worker had them in memory, and that it did not deliver.
+        // Samples that an earlier worker had only in memory, because the log had dropped them, and that it
+        // did not deliver.
         delivery.stats().lost.add(progress.only_in_memory());
         pin.note(wal::Position::default());
         let (readers, tasks) = (Readers::new(storage), FuturesUnordered::new());
@@ -138,7 +135,7 @@ impl Worker {
                 () = self.pin.wait_for_drop() => self.segment_dropped(),
                 changed = orders.changed(), if ending.is_none() => {
                     let orders = *orders.borrow_and_update();
-                    // The handle was dropped: stop, but not without the positions.
+                    // The handle was dropped: stop, but save the positions.
                     let dropped = changed.is_err().then_some(Stop::Flush(Duration::ZERO));
                     ending = self.apply(orders.memory, dropped.or(orders.stop));
                 }
@@ -151,12 +148,10 @@ impl Worker {
         report
     }
 
-    /// See [`Keeper::ended`].
     pub(crate) fn keeper_ended(&self) -> impl Future<Output = ()> + Send + 'static {
         self.keeper.ended()
     }
 
-    /// Sends the requests that are to be sent now.
     fn send(&mut self) {
         while let Some(flight) = self.delivery.begin_request() {
             let Some(message) = &flight.encoded.message else { continue };
@@ -166,7 +161,7 @@ impl Worker {
         }
     }
 
-    /// Does what follows from any event: to be called after each.
+    /// Does the follow-up of any event. To be called after each.
     fn update(&mut self) {
         self.delivery.count_full();
         self.delivery.take_keeps().into_iter().for_each(|keep| self.keeper.put(keep));
@@ -182,7 +177,8 @@ impl Worker {
             let lost = lost.fold(Kinds::default(), |sum, (_, kinds)| sum.plus(*kinds));
             self.delivery.stats().lost.add(lost);
         }
-        // An entry that is not written yet would be taken for one that could not be.
+        // A parked entry that is not written yet must not be loaded: it would count as one that could not be
+        // written.
         let is_kept = self.keeper.kept() == self.keeper.handed();
         if is_kept && let Some(id) = self.delivery.entry_to_load() {
             let (fs, files) = (self.fs.clone(), self.files.clone());
@@ -191,13 +187,13 @@ impl Worker {
         }
     }
 
-    /// A chunk was read for a stream.
+    /// Takes a chunk that was read for a stream.
     fn read(&mut self, read: Read) {
         let chunk = match read.chunk {
             Ok(chunk) => chunk,
             Err(ReadError::Closed) => return self.delivery.close(read.stream),
             Err(error) => {
-                // The reader tries again by itself, ever more slowly.
+                // The reader retries by itself, with growing pauses.
                 self.delivery.stats().set_error(error.to_string());
                 tracing::error!(
                     destination = self.delivery.name(), %error, "the log can't be read; trying again"
@@ -219,13 +215,13 @@ impl Worker {
         self.delivery.feed(read.stream, chunk, read.is_from_disk, is_there);
     }
 
-    /// A task has ended.
     fn done(&mut self, done: Done) {
         match done {
             Done::Replied(flight, reply) => {
                 self.delivery.answered(*flight, &reply);
                 self.update();
-                // Before anything else is sent, so that a kill costs no more than what is under way then.
+                // Before any other request is sent, so that after a kill only the requests under way are sent
+                // again.
                 self.write_positions();
             }
             Done::Saved(saved) => {
@@ -242,15 +238,17 @@ impl Worker {
         }
     }
 
-    /// Writes the positions, if they have changed and everything that they are past is kept.
+    /// Writes the positions, if they have changed and all dead letters and parked samples before them are
+    /// kept.
     fn write_positions(&mut self) {
-        // First: a kill between the two then costs no wrong count, because the segment of these samples is gone.
+        // This is written first. A kill between the two then causes no wrong count, because the segment of
+        // these samples is gone.
         self.write_only_in_memory();
         self.progress.write(self.delivery.settled(), self.keeper.handed(), self.keeper.kept());
     }
 
-    /// Saves how many undelivered samples are only in memory, because the log's budget has dropped their segments. The
-    /// next start counts them as lost if this process is killed before.
+    /// Saves how many undelivered samples are only in memory, because the log's budget has dropped their
+    /// segments. If this process is killed, the next start counts them as lost.
     fn write_only_in_memory(&mut self) {
         let dropped = self.pin.dropped();
         let mut kinds = Kinds::default();
@@ -262,7 +260,7 @@ impl Worker {
         self.progress.write_only_in_memory(kinds);
     }
 
-    /// A segment was dropped. It is deleted once it is saved how many of its samples are in memory.
+    /// Lets the log delete a dropped segment, once the number of its samples in memory is saved.
     fn segment_dropped(&mut self) {
         let dropped = self.pin.dropped();
         self.write_only_in_memory();
@@ -291,7 +289,7 @@ impl Worker {
         }));
     }
 
-    /// Does what it is told to, and returns how it ends then.
+    /// Applies the orders. Returns how to end, if the worker is told to stop.
     fn apply(&mut self, memory: usize, stop: Option<Stop>) -> Option<Ending> {
         self.delivery.set_memory(memory);
         let (deadline, hands_over) = match stop? {
@@ -305,7 +303,7 @@ impl Worker {
         Some(Ending { at: now + deadline, at_if_failing, hands_over })
     }
 
-    /// Whether it is over: then, whether everything was delivered.
+    /// Returns `Some` if the worker has ended: true if everything was delivered.
     fn has_ended(&self, ending: Ending, now: Duration) -> Option<bool> {
         let end = self.readers.storage.end();
         let live = self.delivery.main(crate::delivery::Kind::Live);
@@ -319,14 +317,13 @@ impl Worker {
         (now >= ending.at || has_failed || is_answered).then_some(false)
     }
 
-    /// Saves the positions for the last time.
     async fn finish(&mut self, complete: bool) -> ShutdownReport {
         self.keeper.close().await;
         for _ in 0..2 {
             while self.is_saving {
                 match self.tasks.next().await {
                     Some(Done::Saved(saved)) => self.done(Done::Saved(saved)),
-                    // What is under way is sent again after the next start.
+                    // Requests under way are sent again after the next start.
                     Some(_) => {}
                     None => break,
                 }

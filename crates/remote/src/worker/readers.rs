@@ -7,23 +7,21 @@ use std::sync::Arc;
 use storage::{Chunk, Follower, ReadError, Storage};
 use wal::Position;
 
-/// See the module.
 pub(super) struct Readers {
     pub(super) storage: Storage,
     readers: Vec<Reader>,
 }
 
-/// A reader of one stream.
 pub(super) struct Reader {
     pub(super) stream: u64,
     pub(super) follower: Follower,
-    /// What lies before the follower.
+    /// The committed samples before the follower.
     pub(super) passed: Passed,
-    /// What lies before the end of a backlog.
+    /// The committed samples before the end of a backlog.
     pub(super) until: Option<Passed>,
 }
 
-/// A chunk that was read, or why none was.
+/// A chunk that was read, or the error.
 pub(super) struct Read {
     pub(super) stream: u64,
     pub(super) is_from_disk: bool,
@@ -35,7 +33,7 @@ impl Readers {
         Readers { storage, readers: Vec::new() }
     }
 
-    /// Adds readers for new streams, and drops those of streams that have ended.
+    /// Adds readers for new streams, and removes those of streams that have ended.
     pub(super) fn update(&mut self, streams: &[Stream]) {
         self.readers.retain(|reader| streams.iter().any(|stream| stream.number == reader.stream));
         for stream in streams.iter().filter(|stream| stream.follows_log()) {
@@ -52,7 +50,7 @@ impl Readers {
         }
     }
 
-    /// Up to where each stream has been given the log.
+    /// Returns up to where each stream has been given the log.
     pub(super) fn positions(&self) -> impl Iterator<Item = (u64, Position)> + '_ {
         self.readers.iter().map(|reader| (reader.stream, reader.follower.position()))
     }
@@ -61,7 +59,8 @@ impl Readers {
         self.readers.iter().find(|reader| reader.stream == stream)
     }
 
-    /// The next chunk for one of the streams that are wanted. Can be dropped at any moment without losing anything.
+    /// Reads the next chunk for one of the wanted streams. The future can be dropped at any moment without
+    /// losing a chunk.
     pub(super) async fn next(&mut self, is_wanted: impl Fn(u64) -> bool) -> Read {
         let mut wanted: Vec<&mut Reader> =
             self.readers.iter_mut().filter(|reader| is_wanted(reader.stream)).collect();
@@ -79,7 +78,7 @@ impl Readers {
         if let Ok(chunk) = &chunk {
             reader.passed.read(&self.storage, chunk);
         }
-        // The others get their turn before this one.
+        // The other readers get their turn before this one.
         if let Some(at) = self.readers.iter().position(|reader| reader.stream == stream) {
             let reader = self.readers.remove(at);
             self.readers.push(reader);
@@ -87,7 +86,7 @@ impl Readers {
         Read { stream, is_from_disk, chunk }
     }
 
-    /// The position before which nothing has to be read any more.
+    /// Returns the position before which no stream has to read any more.
     pub(super) fn read_up_to(&self, streams: &[Stream]) -> Position {
         let reading =
             streams.iter().filter(|stream| stream.follows_log() && (stream.is_live() || !stream.is_read()));

@@ -1,10 +1,12 @@
-//! How much of the log a destination has not read yet, exactly: what was committed less what its followers have read.
+//! The exact number of samples that a destination has not read yet: the committed ones less those that its
+//! followers have read.
 
 use model::Value;
 use storage::{Chunk, Storage};
 use wal::Position;
 
-/// Samples and histograms that were committed since the log was opened and that lie before a follower.
+/// Number of samples and histograms that were committed since the log was opened, up to a follower's
+/// position.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Passed {
     at: Position,
@@ -12,12 +14,12 @@ pub(crate) struct Passed {
 }
 
 impl Passed {
-    /// Those before `at`.
+    /// Counts those before `at`.
     pub(super) fn before(storage: &Storage, at: Position) -> Passed {
         Passed { at, points: storage.committed().saturating_sub(storage.waiting(at).points) }
     }
 
-    /// What the follower has not read yet. What was dropped before that is not among it.
+    /// Returns the number of unread samples. Those in dropped segments do not count.
     pub(super) fn unread(&self, storage: &Storage) -> u64 {
         let oldest = storage.oldest();
         match oldest.segment > self.at.segment {
@@ -26,10 +28,10 @@ impl Passed {
         }
     }
 
-    /// The follower has read a chunk.
+    /// Notes that the follower has read a chunk.
     pub(super) fn read(&mut self, storage: &Storage, chunk: &Chunk) {
         if storage.oldest().segment > self.at.segment {
-            // Segments between the two were dropped.
+            // The segments between the two positions were dropped.
             *self = Passed::before(storage, self.at.max(chunk.start));
         }
         if !storage.waiting(chunk.start).before_open {

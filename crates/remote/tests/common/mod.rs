@@ -1,4 +1,4 @@
-//! A log, a receiver and destinations between them.
+//! A log, a receiver, and destinations between them.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -23,7 +23,7 @@ use tokio::runtime::Runtime;
 use wal::RealFilesystem;
 use wal::sim::SimFilesystem;
 
-/// The machine's clock, which a test can move on.
+/// The machine's clock, which a test can move forward.
 #[derive(Debug)]
 pub struct JumpingClock {
     real: SystemClock,
@@ -96,7 +96,7 @@ impl World {
         self.storage = Some(opened.unwrap().0);
     }
 
-    /// Ends and opens the log again, as a restart does.
+    /// Closes the log and opens it again, as a restart does.
     pub fn reopen(&mut self) {
         let storage = self.storage.take().unwrap();
         storage.close();
@@ -108,7 +108,7 @@ impl World {
         self.storage.as_ref().unwrap()
     }
 
-    /// A configuration that is quick enough for a test.
+    /// Returns a configuration that is fast enough for a test.
     pub fn config(&self) -> RemoteWrite {
         let mut config = RemoteWrite::to(Url::parse(&self.receiver.write_url()).unwrap());
         config.queue_config.batch_send_deadline = Duration::from_millis(20);
@@ -128,12 +128,12 @@ impl World {
         Destination::start(config, external, storage, fs, self.clock.clone(), self.dir.path()).unwrap()
     }
 
-    /// Appends one sample of each of `series` series, one later than the last time.
+    /// Appends one sample for each of `series` series, one step later than the last time.
     pub fn push(&self, series: usize) {
         self.push_at(series, self.time.fetch_add(1000, Ordering::SeqCst) as i64);
     }
 
-    /// Appends one sample of each of `series` series.
+    /// Appends one sample for each of `series` series.
     pub fn push_at(&self, series: usize, timestamp: i64) {
         let mut batch = Batch::new();
         let mut expected = self.expected.lock().unwrap();
@@ -151,7 +151,7 @@ impl World {
         self.receiver.tally(&self.expected.lock().unwrap())
     }
 
-    /// Waits until everything that was pushed is there, and holds it against what it was to be.
+    /// Waits until all pushed samples have arrived, and compares them with the expected ones.
     pub fn wait_for_all(&self) -> Tally {
         support::wait_for("all samples to arrive", support::SOON, || {
             let tally = self.tally();
@@ -159,7 +159,7 @@ impl World {
         })
     }
 
-    /// The dead letters of all destinations.
+    /// Returns the dead letters of all destinations.
     pub fn dead_letters(&self) -> Vec<serde_json::Value> {
         let Ok(files) = std::fs::read_dir(self.dir.path().join("dead")) else { return Vec::new() };
         let paths = files.map(|file| file.unwrap().path());
@@ -169,7 +169,7 @@ impl World {
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    /// Without flushing.
+    /// Stops without flushing.
     pub fn stop_now(&self, destination: Destination) -> remote::ShutdownReport {
         self.runtime.block_on(destination.shutdown(Duration::ZERO))
     }
@@ -179,7 +179,7 @@ impl World {
     }
 }
 
-/// A log and a destination on a file system of a test, in a runtime of their own.
+/// A log and a destination on a simulated file system, in a runtime of their own.
 pub struct Life {
     pub runtime: Runtime,
     pub storage: Storage,
@@ -189,7 +189,7 @@ pub struct Life {
 impl Life {
     pub const DATA: &str = "/data";
 
-    /// Nothing where the disk does not let it start.
+    /// Returns `None` if the disk prevents the start.
     pub fn begin(
         fs: SimFilesystem,
         clock: Arc<JumpingClock>,
@@ -208,7 +208,7 @@ impl Life {
         Some(Life { runtime, storage, destination: started.ok()? })
     }
 
-    /// As a kill would. Nothing of it runs afterwards.
+    /// Stops like a kill. No task runs afterwards.
     pub fn kill(self) {
         let Life { runtime, storage, destination } = self;
         drop(destination);
@@ -216,7 +216,7 @@ impl Life {
         runtime.shutdown_timeout(Duration::from_secs(10));
     }
 
-    /// Sends what it can for a moment, and ends.
+    /// Sends for a moment, and stops.
     pub fn end(self) {
         let Life { runtime, storage, destination } = self;
         runtime.block_on(destination.shutdown(Duration::from_millis(20)));
@@ -226,24 +226,25 @@ impl Life {
     }
 }
 
-/// Waits until the destination is waited for, and these words are among the reasons.
+/// Waits until delivery waits for the destination, with these words in the reason.
 #[track_caller]
 pub fn wait_until_waiting(stats: &Stats, words: &str) {
     let waits = || matches!(stats.state(), State::Waiting { reason } if reason.contains(words));
     support::wait_until(words, support::SOON, waits);
 }
 
-/// Waits until the destination lets nobody in, and says so in these words.
+/// Waits until the destination denies access, with these words in the reason.
 #[track_caller]
 pub fn wait_until_denied(stats: &Stats, words: &str) {
     let denies = || matches!(stats.state(), State::Denied { reason } if reason.contains(words));
     support::wait_until(words, support::SOON, denies);
 }
 
-/// Waits until the destination has certainly acted on what its clock shows now, and what it then began goes out.
+/// Waits until the destination has certainly decided by the present time of its clock, and has sent the
+/// requests of that decision.
 ///
-/// It looks at the clock each second and sets this number after it has decided. The first time it may have looked
-/// before; the second time it has looked since; by the third it has sent what it decided to send.
+/// It reads the clock each second and sets this number after its decision. The first time it may have read
+/// the clock before; the second time it has read it since; by the third it has sent the requests.
 pub fn wait_for_decisions(stats: &Stats) {
     for _ in 0..3 {
         stats.lanes_behind.set(-1);
@@ -251,7 +252,7 @@ pub fn wait_for_decisions(stats: &Stats) {
     }
 }
 
-/// Waits until a number has come to be so.
+/// Waits until a number has this value.
 #[track_caller]
 pub fn wait_for_number(what: &str, right: u64, mut number: impl FnMut() -> u64) {
     support::wait_for(what, support::SOON, || {

@@ -1,4 +1,4 @@
-//! Servers with TLS and proxies, on loopback.
+//! TLS servers and proxies on loopback.
 
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -13,7 +13,7 @@ use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 
-/// A certificate of its own authority, with its key.
+/// A certificate with its key, from its own authority.
 pub struct Pem {
     pub cert: String,
     pub key: String,
@@ -26,22 +26,22 @@ impl Pem {
     }
 }
 
-/// What a server saw.
+/// The requests that a server got.
 pub type Seen = Arc<Mutex<Vec<http::Request<()>>>>;
 
-/// An HTTP server with TLS that takes everything.
+/// An HTTP server with TLS that accepts every request.
 pub struct TlsServer {
     pub port: u16,
     pub seen: Seen,
 }
 
-/// How a server wants it.
+/// The settings of a server.
 pub struct Wants<'a> {
     pub server: &'a Pem,
-    /// The certificate that clients have to show.
+    /// The certificate that clients have to present.
     pub client: Option<&'a Pem>,
     pub versions: Vec<&'static SupportedProtocolVersion>,
-    /// By TLS' negotiation.
+    /// Whether ALPN offers HTTP/2.
     pub http2: bool,
 }
 
@@ -100,21 +100,21 @@ impl TlsServer {
         TlsServer { port, seen }
     }
 
-    /// By the address, so that a certificate for another name is not taken by chance.
+    /// The URL has the address, so that a certificate for another name is not accepted by chance.
     pub fn url(&self) -> String {
         format!("https://127.0.0.1:{}/api/v1/write", self.port)
     }
 }
 
-/// A proxy that makes tunnels to any port of this machine, whatever host it is asked for.
+/// A proxy that opens tunnels to any port of this machine, whatever host is requested.
 pub struct TunnelProxy {
     pub port: u16,
-    /// First lines and headers, as they came.
+    /// Request lines and headers, as received.
     pub asked: Arc<Mutex<Vec<String>>>,
 }
 
 impl TunnelProxy {
-    /// One that wants to see this line.
+    /// Starts a proxy that requires this header line.
     pub async fn start(wanted: &'static str) -> TunnelProxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -149,15 +149,15 @@ async fn tunnel(stream: TcpStream, wanted: &str, asked: Arc<Mutex<Vec<String>>>)
     Some(())
 }
 
-/// A SOCKS 5 proxy that connects to any port of this machine, whatever host it is asked for.
+/// A SOCKS 5 proxy that connects to any port of this machine, whatever host is requested.
 pub struct SocksProxy {
     pub port: u16,
-    /// The hosts and ports that were asked for.
+    /// The requested hosts and ports.
     pub asked: Arc<Mutex<Vec<String>>>,
 }
 
 impl SocksProxy {
-    /// One that wants this user and password, if any.
+    /// Starts a proxy that requires this user and password, if any.
     pub async fn start(wanted: Option<(&'static str, &'static str)>) -> SocksProxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();

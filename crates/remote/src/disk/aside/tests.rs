@@ -50,7 +50,7 @@ fn entry() -> Vec<u8> {
 }
 
 #[test]
-fn a_folder_that_cannot_be_listed_is_left_alone_and_nothing_in_it_is_written_over() {
+fn unlistable_folder_is_left_alone_and_nothing_is_overwritten() {
     use wal::sim::{Op, SimFilesystem};
     let (sim, folder) = (SimFilesystem::new(1), Path::new("/data/dead"));
     let files = Files::new(folder, "a");
@@ -58,7 +58,7 @@ fn a_folder_that_cannot_be_listed_is_left_alone_and_nothing_in_it_is_written_ove
         files.write(&sim, id, b"words").unwrap();
     }
     let tries = u64::from(wal::fs::READ_TRIES);
-    // Asking for the folder comes first.
+    // The first open is for the folder's metadata, so it is skipped.
     sim.fail(Op::Open, 1, tries - 1);
     assert_eq!(files.list_or_leave(&sim, 5000).next, 3);
     sim.fail(Op::Open, 1, tries);
@@ -67,14 +67,14 @@ fn a_folder_that_cannot_be_listed_is_left_alone_and_nothing_in_it_is_written_ove
     let id = shelf.add(5, Kinds::default());
     files.write(&sim, id, b"later").unwrap();
     assert_eq!(files.load(&sim, 0).unwrap(), b"words");
-    // An entry that can't be looked at is there all the same.
+    // An entry whose header can't be read is listed all the same.
     sim.fail(Op::Read, 0, tries);
     let shelf = files.list_or_leave(&sim, 6000);
     assert_eq!((shelf.entries.len(), shelf.bytes, shelf.next), (4, 15, id + 1));
 }
 
 #[test]
-fn an_entry_holds_all_kinds_of_points_in_their_order() {
+fn entry_keeps_all_kinds_of_points_in_order() {
     let read = read(&entry()).unwrap();
     assert_eq!((read.words.as_str(), read.kinds.total()), ("500: it hurts", 5));
     let batch = &read.batch;
@@ -88,7 +88,7 @@ fn an_entry_holds_all_kinds_of_points_in_their_order() {
 }
 
 #[test]
-fn a_damaged_entry_is_none() {
+fn damaged_entry_reads_as_none() {
     let bytes = entry();
     for at in 0..bytes.len() {
         let mut damaged = bytes.clone();
@@ -99,7 +99,7 @@ fn a_damaged_entry_is_none() {
 }
 
 #[test]
-fn an_entry_is_there_after_a_power_cut_or_was_never_said_to_be() {
+fn entry_reported_as_written_survives_a_power_cut() {
     let files = Files::new(Path::new("/data/dead"), "a-1");
     for operations in 0..20 {
         let fs = SimFilesystem::new(operations);
@@ -120,7 +120,7 @@ fn an_entry_is_there_after_a_power_cut_or_was_never_said_to_be() {
 }
 
 #[test]
-fn what_failed_to_be_written_is_not_in_the_way_of_the_next() {
+fn failed_write_does_not_block_the_next_entry() {
     let files = Files::new(Path::new("/dead"), "a-1");
     let fs = SimFilesystem::new(1);
     for op in [Op::Create, Op::Write, Op::Sync, Op::Rename] {
@@ -135,7 +135,7 @@ fn what_failed_to_be_written_is_not_in_the_way_of_the_next() {
 }
 
 #[test]
-fn there_is_a_limit_on_entries_and_on_bytes() {
+fn entries_and_bytes_are_limited() {
     let mut shelf = Shelf::default();
     for _ in 0..ENTRIES_MAX {
         shelf.add(1, Kinds::default());

@@ -1,19 +1,20 @@
-//! Who claims which saved positions: so that a destination goes on where it was under a mended URL or
-//! another name, and what was taken out of the configuration is kept for a while.
+//! Matches saved positions with destinations. So a destination continues after its URL was corrected or its
+//! name was changed, and the positions of a removed destination are kept for a while.
 //!
-//! A destination finds its file of positions by the first of these rules that fits. Where a rule fits
-//! several, it decides nothing.
+//! A destination gets its file of positions by the first of these rules that matches. If a rule matches
+//! several files, it does not apply.
 //!
-//! 1. The file has its name: see [`Identity::file`].
+//! 1. The file has the destination's file name: see [`Identity::file`].
 //! 2. The file's owner has the same URL, query, headers and relabelling, whatever either is called.
 //! 3. The owner has the same URL.
-//! 4. Exactly one destination without a name is new, and exactly one without a name is gone since the last
-//!    time: a wrong URL was mended.
+//! 4. Exactly one destination without a name is new, and exactly one without a name was removed since the
+//!    last start or reload: its URL was corrected.
 //!
-//! Rules 2 and 3 look at those that were there the last time first, and then at those removed before.
+//! Rules 2 and 3 first look at destinations of the previous configuration, then at those that were removed
+//! before.
 //!
-//! Positions move by a rename, the dead letters first. A kill in between is harmless: the rules give the
-//! same answer again, as a file is found by its name whatever its owner is.
+//! Positions move by a rename, after the dead letters. A kill in between is harmless: the rules give the same
+//! result again, because a file is found by its name, whoever its owner is.
 
 use crate::config::identity::Identity;
 use crate::disk::positions::{self, Content};
@@ -27,49 +28,47 @@ use wal::{Filesystem, Position};
 /// How long the positions and dead letters of a removed destination are kept.
 pub const REMOVED_KEPT: Duration = Duration::from_secs(30 * 86_400);
 
-/// The folder of positions in the data folder.
 pub fn folder(data_dir: &Path) -> PathBuf {
     data_dir.join("positions")
 }
 
-/// The folder of dead letters in the data folder.
 pub fn dead_folder(data_dir: &Path) -> PathBuf {
     data_dir.join("dead")
 }
 
-/// A destination that the configuration has no more. Its positions are kept, but hold nothing of the log.
+/// A destination that was removed from the configuration. Its positions are kept, but do not pin the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Removed {
-    /// Its name, else its URL; the file's name where that can't be read.
+    /// Its name, otherwise its URL. The file's name if the file can't be read.
     pub name: String,
     /// When it was removed, in milliseconds since 1970.
     pub since_ms: i64,
-    /// All before this it has settled.
+    /// It has settled everything before this position.
     pub lowest: Position,
 }
 
 impl Removed {
-    /// When its positions are deleted, in milliseconds since 1970.
+    /// Returns when its positions are deleted, in milliseconds since 1970.
     pub fn until_ms(&self) -> i64 {
         self.since_ms.saturating_add(REMOVED_KEPT.as_millis() as i64)
     }
 }
 
-/// What [`settle`] found.
+/// The result of [`settle`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Claims {
-    /// What the configuration has no more, while it is kept.
+    /// The removed destinations whose positions are kept.
     pub removed: Vec<Removed>,
-    /// Files of positions that go on under another name: the old one and the new one.
+    /// Files of positions that continue under another name: the old name and the new one.
     pub moved: Vec<(String, String)>,
 }
 
-/// A file of positions, and what it says.
+/// A file of positions and its content.
 struct Saved {
     name: String,
-    /// Nothing where it is damaged or can't be read.
+    /// `None` if the file is damaged or can't be read.
     content: Option<Content>,
-    /// When it was removed; known of a damaged one, too.
+    /// When it was removed. Known for a damaged file, too.
     removed_ms: Option<i64>,
     claimed: bool,
 }
@@ -80,9 +79,9 @@ impl Saved {
     }
 }
 
-/// Gives each of the configuration's destinations the positions it claims, notes what is removed, and
-/// deletes what was removed long ago. To be called before the destinations start,
-/// while none of those runs whose positions may move. `now_ms` is milliseconds since 1970.
+/// Gives each destination of the configuration its positions, marks removed ones, and deletes the files of
+/// those that were removed long ago. To be called before the destinations start, while no destination runs
+/// whose positions may move. `now_ms` is milliseconds since 1970.
 pub fn settle(
     fs: &dyn Filesystem,
     data_dir: &Path,
@@ -136,14 +135,14 @@ pub fn settle(
     Ok(Claims { removed, moved })
 }
 
-/// The name, else the URL, of the destination whose positions are in a file of the data folder. None where there are
-/// no readable positions.
+/// Returns the name, otherwise the URL, of the destination whose positions are in a file of the data folder.
+/// `None` if the file has no readable positions.
 pub fn destination(fs: &dyn Filesystem, data_dir: &Path, file: &str) -> Option<String> {
     let content = positions::read(fs, &folder(data_dir).join(file)).ok()??;
     Some(Identity::of_file(content.owner, file).shown().to_string())
 }
 
-/// What has to move where; marks what is claimed.
+/// Returns which files have to move to which destinations. Marks claimed files.
 fn decide<'a>(destinations: &'a [Identity], saved: &mut [Saved]) -> Vec<(usize, &'a Identity)> {
     let mut new = Vec::new();
     for destination in destinations {
@@ -181,7 +180,7 @@ fn decide<'a>(destinations: &'a [Identity], saved: &mut [Saved]) -> Vec<(usize, 
     moves
 }
 
-/// Pairs those that fit each other and nobody else.
+/// Pairs destinations and files that match each other and no others.
 fn pair<'a>(
     new: &mut Vec<&'a Identity>,
     saved: &mut [Saved],
@@ -217,16 +216,16 @@ fn list(fs: &dyn Filesystem, folder: &Path) -> io::Result<Vec<Saved>> {
         return Ok(Vec::new());
     }
     let mut saved = Vec::new();
-    // Without knowing what is there nothing tells a mended URL from a new destination, so this has to work.
+    // Without the list, a corrected URL can't be told from a new destination. So an error ends the start.
     for name in patiently(|| fs.read_dir(folder))? {
         let path = folder.join(&name);
-        // Whoever puts others here has their own reasons.
+        // A file with such a name is not one of narthex.
         let Ok(name) = name.into_string() else { continue };
         if fs.metadata(&path)?.is_none_or(|metadata| metadata.is_dir) {
             continue;
         }
         if name.ends_with(UNFINISHED) {
-            // Left by a kill.
+            // A kill left this file.
             fs.remove_file(&path)?;
             continue;
         }
@@ -250,7 +249,7 @@ fn move_files(fs: &dyn Filesystem, data_dir: &Path, from: &str, to: &str) -> io:
     for path in &letters {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let Some(rest) = name.strip_prefix(from) else {
-            // Without its ending it would take the place of another file.
+            // Without its ending it would replace another file.
             model::invariant!(false, "the name of a file begins with its destination's", file = name);
             continue;
         };
@@ -264,7 +263,7 @@ fn move_files(fs: &dyn Filesystem, data_dir: &Path, from: &str, to: &str) -> io:
     fs.sync_dir(&folder)
 }
 
-/// The files of dead letters of the destination whose positions are in `file`.
+/// Returns the files of dead letters of the destination whose positions are in `file`.
 fn dead_letters(fs: &dyn Filesystem, data_dir: &Path, file: &str) -> io::Result<Vec<PathBuf>> {
     let dead = dead_folder(data_dir);
     if fs.metadata(&dead)?.is_none() {

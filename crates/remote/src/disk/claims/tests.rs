@@ -1,4 +1,4 @@
-//! Which positions a destination gets, configuration after configuration.
+//! Which positions a destination gets, for sequences of configurations.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helper functions of tests")]
 
 use super::*;
@@ -16,7 +16,7 @@ fn at(number: u64) -> Position {
     Position::start_of(number)
 }
 
-/// `name@url`, `url`, or either followed by a space and a tenant.
+/// Parses `name@url` or `url`, either followed by a space and a tenant.
 fn config(text: &str) -> RemoteWrite {
     let (text, tenant) = text.split_once(' ').map_or((text, None), |(text, tenant)| (text, Some(tenant)));
     let (name, host) = text.split_once('@').map_or((None, text), |(name, host)| (Some(name), host));
@@ -54,7 +54,7 @@ impl Folder {
         (file, settled.lanes[0])
     }
 
-    /// A start with these destinations: where each begins. Each then moves on to its number in the list,
+    /// Starts these destinations. Returns where each begins. Then each moves on to its number in the list
     /// plus `base`.
     fn run(&self, texts: &[&str], base: u64) -> Vec<Option<u64>> {
         self.settle(texts);
@@ -69,7 +69,7 @@ impl Folder {
 }
 
 #[test]
-fn each_change_of_a_configuration_finds_the_positions_again() {
+fn each_configuration_change_finds_the_positions_again() {
     let known = |number| Some(number);
     for (what, before, after, begins) in [
         ("nothing", &["a", "n@b"][..], &["a", "n@b"][..], &[known(10), known(11)][..]),
@@ -100,14 +100,14 @@ fn each_change_of_a_configuration_finds_the_positions_again() {
         let folder = Folder::new();
         folder.run(before, 10);
         assert_eq!(folder.run(after, 20), begins, "{what}");
-        // And they are theirs from then on.
+        // From then on the destinations own these positions.
         let theirs: Vec<_> = (20..).take(after.len()).map(Some).collect();
         assert_eq!(folder.run(after, 30), theirs, "{what}, again");
     }
 }
 
 #[test]
-fn what_was_removed_is_kept_for_a_while_and_is_found_again() {
+fn removed_destination_is_kept_for_a_while_and_found_again() {
     let mut folder = Folder::new();
     folder.run(&["a", "n@b"], 10);
     let removed = folder.settle(&["n@b"]);
@@ -131,19 +131,19 @@ fn what_was_removed_is_kept_for_a_while_and_is_found_again() {
 }
 
 #[test]
-fn what_was_removed_before_does_not_stand_in_the_way_of_a_mended_url() {
+fn earlier_removals_do_not_prevent_matching_a_corrected_url() {
     let folder = Folder::new();
     folder.run(&["a", "b"], 10);
     folder.run(&["b"], 20);
-    // `a` has been gone since the last time, so that `b` is the one that was mended.
+    // `a` was removed before the previous start, so `b` is the one whose URL was corrected.
     assert_eq!(folder.run(&["c"], 30), [Some(20)]);
     assert_eq!(folder.settle(&["c"]).len(), 1);
-    // Nor is it taken for the one that comes.
+    // Nor does a new destination get the positions of `a`.
     assert_eq!(folder.run(&["c", "d"], 40), [Some(30), None]);
 }
 
 #[test]
-fn the_destination_of_a_file_is_its_name_or_url() {
+fn destination_of_a_file_is_its_name_or_url() {
     let folder = Folder::new();
     let texts = ["n@a", "b", "c t1", "c t2"];
     folder.run(&texts, 0);
@@ -173,7 +173,7 @@ fn dead_letters_move_with_the_positions() {
 }
 
 #[test]
-fn a_kill_at_any_step_of_a_move_changes_nothing() {
+fn kill_at_any_step_of_a_move_changes_nothing() {
     for step in 0..3 {
         let folder = Folder::new();
         folder.run(&["a", "n@z"], 10);
@@ -184,8 +184,8 @@ fn a_kill_at_any_step_of_a_move_changes_nothing() {
         for ending in ["jsonl", "jsonl.1"] {
             std::fs::write(dead.join(format!("{from}.{ending}")), ending).unwrap();
         }
-        // What a kill leaves: the first of the dead letters, all of them, and the positions besides; their
-        // owner is still the old one then.
+        // What a kill leaves: the first file of dead letters has moved, or all of them, or the positions as
+        // well. The positions' owner is still the old one.
         std::fs::rename(dead.join(format!("{from}.jsonl")), dead.join(format!("{to}.jsonl"))).unwrap();
         if step >= 1 {
             std::fs::rename(dead.join(format!("{from}.jsonl.1")), dead.join(format!("{to}.jsonl.1")))
@@ -200,7 +200,7 @@ fn a_kill_at_any_step_of_a_move_changes_nothing() {
         assert!(dead.join(format!("{to}.jsonl")).exists() && dead.join(format!("{to}.jsonl.1")).exists());
         assert_eq!(std::fs::read_dir(super::folder(dir)).unwrap().count(), 2);
     }
-    // And where the URL is put back instead.
+    // And if the old URL is restored instead.
     let folder = Folder::new();
     folder.run(&["a", "n@z"], 10);
     let [from, to] = ["a", "b"].map(|text| folder.identities(&[text])[0].file().to_string());
@@ -210,7 +210,7 @@ fn a_kill_at_any_step_of_a_move_changes_nothing() {
 }
 
 #[test]
-fn a_power_cut_at_any_step_of_a_move_changes_nothing() {
+fn power_cut_at_any_step_of_a_move_changes_nothing() {
     let identity = |text: &str| Identity::of(&config(text));
     let data = Path::new("/data");
     let mut steps = 0;
@@ -249,7 +249,7 @@ fn a_power_cut_at_any_step_of_a_move_changes_nothing() {
 }
 
 #[test]
-fn rubbish_beside_the_positions_does_not_matter() {
+fn foreign_files_beside_the_positions_are_ignored() {
     let folder = Folder::new();
     folder.run(&["a"], 10);
     let positions = super::folder(folder.dir.path());
@@ -280,7 +280,7 @@ fn damaged_positions_of_a_removed_destination_expire_too() {
 }
 
 #[test]
-fn a_read_that_fails_is_tried_again_and_one_that_keeps_failing_ends_no_start() {
+fn failing_reads_are_retried_and_end_no_start() {
     let folder = Folder::new();
     let identities = folder.identities(&["n@a"]);
     let (sim, data) = (SimFilesystem::new(1), Path::new("/data"));
@@ -288,11 +288,11 @@ fn a_read_that_fails_is_tried_again_and_one_that_keeps_failing_ends_no_start() {
     PositionFile::open(&sim, &path, identities[0].owner(), 7, at(3), at(0)).unwrap();
     let tries = u64::from(wal::fs::READ_TRIES);
     let renamed = folder.identities(&["m@a"]);
-    // What names the destination can't be read: what was its is kept, and is said to be there.
+    // The owner can't be read. The file is kept, and is listed as removed.
     sim.fail(Op::Read, 0, 2 * tries);
     let claims = settle(&sim, data, &identities, 1).unwrap();
     assert_eq!(claims, Claims::default());
-    // Its own file was found by its name, and now it is read in the last try.
+    // Its file was found by its name, and is now read in the last try.
     sim.fail(Op::Read, 0, tries - 1);
     let claims = settle(&sim, data, &renamed, 1).unwrap();
     assert_eq!(claims.moved.len(), 1);

@@ -15,14 +15,14 @@
 //!             a position: segment u64, offset u64, index u32
 //! ```
 //!
-//! Where the newest is sent before a backlog ([`Settled`]), the highest bit of a slot's sequence is set, and the
-//! wide slot of the same lane and sequence says where the backlog ends and how far the lane is done from there on.
-//! Otherwise wide slots are not written, and mean nothing. A slot that has lost its other half is as one that
-//! cannot be read.
+//! With newest first ([`Settled`]), the highest bit of a slot's sequence is set. The wide slot of the same
+//! lane and sequence then has the end of the backlog and how far the lane is settled from there on. Otherwise
+//! wide slots are not written, and are ignored. A slot without its wide slot counts as unreadable.
 //!
-//! All numbers are little-endian. The file is made in full once and then written in place, so that saving
-//! works on a full disk. A lane's position is that of its intact slot with the highest sequence number; a
-//! lane that has none begins at the oldest position. A torn write so costs a repetition, never a sample.
+//! All numbers are little-endian. The file is written in full once and then in place, so that saving works on
+//! a full disk. A lane's position is that of its intact slot with the highest sequence number. A lane without
+//! an intact slot begins at the oldest position. So a torn write causes a repetition and never loses a
+//! sample.
 
 use super::settled::{Lane, Settled};
 use crate::config::identity::Owner;
@@ -36,14 +36,14 @@ pub(super) const REMOVED_AT: u64 = 3072;
 pub(super) const ONLY_IN_MEMORY: u64 = 3328;
 const SLOT_BYTES: usize = 32;
 const WIDE_BYTES: usize = 64;
-/// The bytes of a wide slot that are used.
+/// Number of used bytes of a wide slot.
 const WIDE_USED: usize = 8 + 2 * 20 + 4;
 /// Where the wide slots of an area begin.
 const WIDE: usize = LANES * SLOT_BYTES;
 pub(super) const AREA_BYTES: u64 = (LANES * (SLOT_BYTES + WIDE_BYTES)) as u64;
-/// In a slot's sequence: there is a wide one, too.
+/// Bit of a slot's sequence: the slot has a wide slot, too.
 const HAS_WIDE: u64 = 1 << 63;
-/// The highest one without it; only rubbish comes so far.
+/// The highest sequence without this bit. Only a damaged file has such a number.
 pub(super) const SEQUENCE_MAX: u64 = HAS_WIDE - 1;
 pub(super) const SLOTS: [u64; 3] = [4096, 4096 + AREA_BYTES, 4096 + 2 * AREA_BYTES];
 pub(super) const FILE_BYTES: u64 = 4096 + 3 * AREA_BYTES;
@@ -61,7 +61,7 @@ pub(super) fn put_only_in_memory(kinds: Kinds) -> Vec<u8> {
     bytes
 }
 
-/// Nothing where the numbers were never written.
+/// Returns `None` if the numbers were never written.
 pub(super) fn read_only_in_memory(bytes: &[u8]) -> Option<Kinds> {
     let mut rest = bytes.get(ONLY_IN_MEMORY as usize..)?;
     let numbers = take::<24>(&mut rest)?;
@@ -73,7 +73,7 @@ pub(super) fn read_only_in_memory(bytes: &[u8]) -> Option<Kinds> {
     Some(Kinds { samples: next()?, histograms: next()?, exemplars: next()? })
 }
 
-/// The newest intact slot of each lane.
+/// Returns the newest intact slot of each lane.
 pub(super) fn read_lanes(bytes: &[u8]) -> [Option<Lane>; LANES] {
     std::array::from_fn(|lane| {
         let slots = SLOTS.iter().filter_map(|start| read_slot(bytes, *start as usize, lane));
@@ -81,7 +81,7 @@ pub(super) fn read_lanes(bytes: &[u8]) -> [Option<Lane>; LANES] {
     })
 }
 
-/// What goes into an area.
+/// Encodes an area.
 pub(super) fn put_area(buffer: &mut Vec<u8>, sequence: u64, settled: &Settled) {
     let sequence = sequence | settled.ahead.map_or(0, |_| HAS_WIDE);
     buffer.clear();
@@ -96,7 +96,7 @@ pub(super) fn put_area(buffer: &mut Vec<u8>, sequence: u64, settled: &Settled) {
     }
 }
 
-/// The highest sequence number in an area.
+/// Returns the highest sequence number in an area.
 pub(super) fn newest_of(bytes: &[u8], area: usize) -> u64 {
     let start = SLOTS.get(area).copied().unwrap_or_default() as usize;
     let slots = (0..LANES).filter_map(|lane| read_slot(bytes, start, lane));
@@ -121,7 +121,7 @@ pub(super) fn header(owner: &Owner, fingerprint: u64) -> Vec<u8> {
     header.extend_from_slice(&owner.variant.to_le_bytes());
     header.push(u8::from(owner.name.is_some()));
     for text in [owner.name.as_deref().unwrap_or_default(), &owner.url] {
-        // Bounded where the owner is made.
+        // The texts were bounded when the owner was made.
         header.extend_from_slice(&(text.len() as u16).to_le_bytes());
         header.extend_from_slice(text.as_bytes());
     }
@@ -129,7 +129,7 @@ pub(super) fn header(owner: &Owner, fingerprint: u64) -> Vec<u8> {
     header
 }
 
-/// The fingerprint and the owner.
+/// Returns the fingerprint and the owner.
 pub(super) fn read_header(bytes: &[u8]) -> Option<(u64, Owner)> {
     let mut rest = bytes;
     let magic = take::<8>(&mut rest)? == *MAGIC;
@@ -165,7 +165,7 @@ fn put_slot(buffer: &mut Vec<u8>, lane: u32, sequence: u64, positions: &[Positio
     buffer.extend_from_slice(&crc.to_le_bytes());
 }
 
-/// A lane's slot in the area that begins at `start`, with its wide one where there is one.
+/// Returns a lane's slot in the area that begins at `start`, with its wide slot if it has one.
 fn read_slot(bytes: &[u8], start: usize, lane: usize) -> Option<Lane> {
     let (sequence, [done]) = read_positions(bytes, start + lane * SLOT_BYTES, lane)?;
     let ahead = match sequence & HAS_WIDE {

@@ -1,4 +1,4 @@
-//! What of the log is settled, lane by lane.
+//! Which part of the log is settled, for each lane.
 //!
 //! ```text
 //! oldest_first     settled ──────────┐ done
@@ -9,27 +9,25 @@
 //!                          └── the backlog ──┘
 //! ```
 //!
-//! `from` is the same for all lanes: where the log ended when the newest was first sent before the backlog.
+//! `from` is the same for all lanes: the end of the log when the live stream was split from the backlog.
 
 use super::Lanes;
 use crate::queue::lanes::LANES;
 use wal::Position;
 
-/// What of the log is settled.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Settled {
-    /// How far each lane is done: all before is settled.
+    /// Everything before a lane's position is settled.
     pub lanes: Lanes,
-    /// What is settled behind the backlog, where the newest is sent before it.
+    /// What is settled after the backlog, with newest first.
     pub ahead: Option<Ahead>,
 }
 
-/// What is settled behind a backlog.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Ahead {
-    /// Where the backlog ends.
+    /// The end of the backlog.
     pub from: Position,
-    /// How far each lane is done from there on.
+    /// Up to where each lane is settled from there on.
     pub lanes: Lanes,
 }
 
@@ -44,27 +42,27 @@ impl From<Lanes> for Settled {
 pub(super) struct Lane {
     pub(super) sequence: u64,
     pub(super) done: Position,
-    /// Where the backlog ends, and how far the lane is done from there on.
+    /// The end of the backlog, and up to where the lane is settled from there on.
     pub(super) ahead: Option<(Position, Position)>,
 }
 
 impl Settled {
-    /// All lanes at the lowest, for lanes that mean nothing any more.
+    /// Returns the lowest position for all lanes, to be used when the lanes have lost their meaning.
     pub(super) fn lowest(&self) -> Settled {
         let lowest = |lanes: &Lanes| [lanes.iter().min().copied().unwrap_or_default(); LANES];
         let ahead = self.ahead.map(|ahead| Ahead { from: ahead.from, lanes: lowest(&ahead.lanes) });
         Settled { lanes: lowest(&self.lanes), ahead }
     }
 
-    /// Puts lanes together that may be of different writes: one may still have a backlog that another is
-    /// through with, or that another does not know of yet. Nothing is settled that no lane says is.
+    /// Combines lanes that may be of different writes: one lane may have a backlog that another lane has
+    /// already delivered, or does not have yet. Nothing counts as settled unless a lane says so.
     pub(super) fn of(found: &[Option<Lane>; LANES], oldest: Position) -> Settled {
         let done = found.map(|lane| lane.map_or(oldest, |lane| lane.done));
         let from = found.iter().flatten().filter_map(|lane| lane.ahead).map(|(from, _)| from).max();
         let Some(from) = from else { return done.into() };
         let mut ahead = Ahead { from, lanes: [from; LANES] };
         for ((live, lane), done) in ahead.lanes.iter_mut().zip(found).zip(done) {
-            // Of an older backlog it is not known what lies behind it.
+            // Of an older backlog it is unknown what is settled after it.
             let known = lane.and_then(|lane| lane.ahead).filter(|(own, _)| *own == from);
             *live = known.map_or(from, |(_, live)| live).max(done).max(from);
         }
@@ -85,11 +83,11 @@ mod tests {
     }
 
     #[test]
-    fn lanes_of_different_writes_are_put_together_without_skipping() {
+    fn lanes_of_different_writes_are_combined_without_skipping() {
         let mut found = [lane(3, Some((10, 12))); LANES];
         let settled = Settled::of(&found, at(1));
         assert_eq!(settled.ahead, Some(Ahead { from: at(10), lanes: [at(12); LANES] }));
-        // Not begun yet, through already, of an older backlog, unreadable.
+        // Backlog not begun yet, already delivered, an older one, unreadable.
         found[0] = lane(4, None);
         found[1] = lane(14, None);
         found[2] = lane(2, Some((5, 9)));
@@ -102,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn the_lowest_is_that_of_each_half() {
+    fn lowest_is_taken_of_each_half() {
         let mut found = [lane(3, Some((10, 12))); LANES];
         found[7] = lane(2, Some((10, 11)));
         let lowest = Settled::of(&found, at(1)).lowest();

@@ -28,7 +28,7 @@ fn open(path: &Path, fingerprint: u64) -> (PositionFile, Settled, Found) {
 }
 
 #[test]
-fn what_was_saved_last_is_found() {
+fn last_saved_positions_are_found() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("positions/a");
     let (mut file, found, kind) = open(&path, 7);
@@ -45,7 +45,7 @@ fn what_was_saved_last_is_found() {
 }
 
 #[test]
-fn another_fingerprint_sends_all_lanes_back_to_the_lowest() {
+fn changed_fingerprint_sends_all_lanes_back_to_the_lowest() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a");
     open(&path, 7).0.save(&settled(10)).unwrap();
@@ -60,26 +60,26 @@ fn another_fingerprint_sends_all_lanes_back_to_the_lowest() {
 }
 
 #[test]
-fn the_count_of_samples_only_in_memory_survives_a_kill() {
+fn count_of_samples_only_in_memory_survives_a_kill() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a");
     let (mut file, ..) = open(&path, 7);
     assert_eq!(file.only_in_memory(), Kinds::default());
     let kinds = Kinds { samples: 7, histograms: 8, exemplars: 9 };
     file.write_only_in_memory(kinds).unwrap();
-    // Positions are written beside it.
+    // Saving positions does not change the count.
     file.save(&settled(10)).unwrap();
     for _ in 0..2 {
         let (file, found, _) = open(&path, 7);
         assert_eq!((file.only_in_memory(), found), (kinds, settled(10)));
     }
-    // Other external labels replace the file; the count is of the earlier process all the same.
+    // A change of the external labels replaces the file, but the earlier process's count is still read.
     assert_eq!(open(&path, 8).0.only_in_memory(), kinds);
     assert_eq!(open(&path, 8).0.only_in_memory(), Kinds::default());
 }
 
 #[test]
-fn a_file_of_rubbish_leads_to_the_oldest_position() {
+fn damaged_file_leads_to_the_oldest_position() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a");
     for rubbish in [vec![], vec![0; 40_000], vec![0xff; 5000]] {
@@ -92,9 +92,9 @@ fn a_file_of_rubbish_leads_to_the_oldest_position() {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_is_tried_a_few_times_and_then_made_anew() {
+fn unreadable_file_is_retried_and_then_replaced() {
     use wal::sim::{Op, SimFilesystem};
-    // What comes before it: asking for the folder and for the file.
+    // Opens for the metadata of the folder and of the file come first, so they are skipped.
     for (op, before) in [(Op::Read, 0), (Op::Open, 2), (Op::Open, 1)] {
         let sim = SimFilesystem::new(1);
         let open = || {
@@ -112,7 +112,7 @@ fn a_file_that_cannot_be_read_is_tried_a_few_times_and_then_made_anew() {
 }
 
 #[test]
-fn another_owner_takes_the_positions_over_and_is_there_again() {
+fn new_owner_takes_the_positions_over() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a");
     open(&path, 7).0.save(&settled(10)).unwrap();
@@ -129,7 +129,7 @@ fn another_owner_takes_the_positions_over_and_is_there_again() {
 }
 
 #[test]
-fn what_was_written_without_a_sync_is_found_after_a_kill() {
+fn positions_written_without_a_sync_survive_a_kill() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a");
     let (mut file, ..) = open(&path, 7);
@@ -140,7 +140,7 @@ fn what_was_written_without_a_sync_is_found_after_a_kill() {
             file.write(&settled(number + 100)).unwrap();
             assert_eq!(open_copy(&path), settled(number + 100));
             sync.wait().unwrap();
-            // Every other one fails.
+            // Every second sync fails.
             if number % 2 == 0 {
                 file.end_sync(&sync);
             }
@@ -150,7 +150,7 @@ fn what_was_written_without_a_sync_is_found_after_a_kill() {
     }
 }
 
-/// What a start would find, without changing the file.
+/// Returns what a start would find, without changing the file.
 fn open_copy(path: &Path) -> Settled {
     let copy = path.with_extension("copy");
     std::fs::copy(path, &copy).unwrap();
@@ -161,7 +161,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_torn_save_gives_each_lane_this_position_or_the_one_before(
+    fn torn_save_gives_each_lane_this_or_the_previous_position(
         cut in 0usize..=AREA_BYTES as usize, saves in 0u64..4, during_sync: bool) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a");
@@ -170,7 +170,7 @@ proptest! {
             file.save(&settled(10 + number)).unwrap();
         }
         let before = std::fs::read(&path).unwrap();
-        // Written without a sync, before one is under way and meanwhile: what is durable stays whole.
+        // Positions are also written without a sync, before and during one. The durable area stays intact.
         file.write(&settled(20)).unwrap();
         let sync = during_sync.then(|| file.begin_sync());
         file.write(&settled(21)).unwrap();
@@ -181,7 +181,7 @@ proptest! {
         for start in SLOTS.map(|start| start as usize) {
             if before[start..start + bytes] != after[start..start + bytes] {
                 torn[start..start + cut].copy_from_slice(&after[start..start + cut]);
-                // The byte at which it was torn is rubbish.
+                // The byte at which the write was torn is damaged.
                 torn[start + cut.min(bytes - 1)] ^= 0x55;
             }
         }
@@ -191,7 +191,7 @@ proptest! {
         for lane in 0..LANES {
             let may = [10 + saves, 20, 21].map(settled);
             prop_assert!(may.iter().any(|may| may.lanes[lane] == found.lanes[lane]), "{:?}", found.lanes[lane]);
-            // What is said to be settled is settled by one of the writes.
+            // Everything that counts as settled was settled in one of the writes.
             if let Some(ahead) = found.ahead {
                 let by = |may: &Settled| {
                     let known = may.ahead.filter(|own| own.from == ahead.from);
