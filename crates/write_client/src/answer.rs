@@ -1,4 +1,5 @@
-//! What an answer means: status and headers in, [`Verdict`] out. Pure; the table is the test.
+//! What an answer means: takes status and headers, returns a [`Verdict`]. Pure; the test is a table of
+//! answers.
 
 use crate::refusal::RefusedReason;
 use crate::verdict::{Reached, Verdict};
@@ -8,28 +9,27 @@ use model::Kinds;
 use model::words::{counted, number};
 use std::time::{Duration, SystemTime};
 
-/// What an HTTP answer says.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Answer {
-    /// The status.
     pub status: u16,
-    /// How much the receiver says it has written (2.0's `X-Prometheus-Remote-Write-*-Written`); `None` where
-    /// there is none of these headers.
+    /// How much the receiver says it has written (2.0's `X-Prometheus-Remote-Write-*-Written`). `None`
+    /// without these headers.
     pub written: Option<Kinds>,
-    /// `Retry-After`, as a time from now.
+    /// `Retry-After`, as the time from now.
     pub retry_after: Option<Duration>,
     /// The beginning of the body, for people.
     pub words: String,
 }
 
 impl Answer {
-    /// Status and body in one line, for people: `404 Not Found: remote write receiver needs to be enabled`.
+    /// Returns status and body in one line, for people: `404 Not Found: remote write receiver needs to be
+    /// enabled`.
     pub fn shown(&self) -> String {
         status_and_words(self.status, &self.words)
     }
 
-    /// The same as an answer to a request with `sent`. A successful status alone would be no reason for a refusal, so
-    /// an answer that not everything was written says how much was: `it answered 200 OK, but wrote 0 of 5 samples`.
+    /// The same for the answer to a request with `sent`. A successful status alone would not explain a
+    /// refusal, so the line then says how much was written: `it answered 200 OK, but wrote 0 of 5 samples`.
     pub fn shown_for(&self, sent: Kinds) -> String {
         let shown = self.shown();
         let Some(written) = self.written.filter(|_| (200..=299).contains(&self.status)) else { return shown };
@@ -50,23 +50,21 @@ impl Answer {
     }
 }
 
-/// What an answer is about.
+/// The request that an answer belongs to.
 #[derive(Debug, Clone, Copy)]
 pub struct Sent {
-    /// The version of the request.
     pub protocol: Protocol,
-    /// What it held.
+    /// The points of the request.
     pub kinds: Kinds,
-    /// Whether it was a whole batch, rather than a part of one that is being narrowed.
+    /// Whether it was a whole batch, and not a part of one that is being narrowed.
     pub whole: bool,
 }
 
-/// Which refusals may be followed by another request with the same samples; the user says so.
+/// The user's settings: after which refusals the same samples may be sent again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Resend {
-    /// 429.
     pub after_429: bool,
-    /// Any other 4xx: what the specification forbids. (That 415 means another version of the protocol it allows.)
+    /// Any other 4xx, which the specification forbids. (It allows another version of the protocol after 415.)
     pub after_4xx: bool,
 }
 
@@ -77,7 +75,7 @@ impl Default for Resend {
 }
 
 impl Resend {
-    /// Whether a request that was answered so is never followed by another one.
+    /// Returns true if the samples are never sent again after this status.
     pub fn is_final(self, status: u16) -> bool {
         match status {
             429 => !self.after_429,
@@ -87,10 +85,10 @@ impl Resend {
     }
 }
 
-/// The verdict on an answer. `confirmed` says that the receiver has shown before that it speaks 2.0; one that has not
-/// may answer a 2.0 request with a bare 400.
+/// Returns the verdict on an answer. `confirmed` says whether the receiver has supported 2.0 before.
+/// Otherwise it may answer a 2.0 request with a bare 400.
 ///
-/// `None` if the receiver does not speak this version of the protocol.
+/// `None` if the receiver does not support this version of the protocol.
 pub fn verdict(answer: &Answer, sent: Sent, confirmed: bool, resend: Resend) -> Option<Verdict> {
     use Verdict::{Denied, Failed, HistogramsRefused, Refused, RefusedWhole, TooLarge};
     match by_status(answer, sent, confirmed)? {
@@ -108,7 +106,7 @@ fn by_status(answer: &Answer, sent: Sent, confirmed: bool) -> Option<Verdict> {
     let failed = Verdict::Failed { reached: Reached::by(answer.status), retry_after: answer.retry_after };
     let reason = RefusedReason::of(&answer.words);
     let refused = Verdict::Refused { fits_a_repeat: reason.fits_a_repeat() };
-    // Prometheus answers both with 500, and undoes the request; receivers made of it do so with other statuses.
+    // Prometheus answers both with 500 and undoes the request. Receivers based on it use other statuses.
     if answer.status >= 500 || answer.written.is_none() && answer.status >= 400 {
         if reason == RefusedReason::NativeHistogramsDisabled {
             return Some(without_histograms(sent, failed));
@@ -118,14 +116,15 @@ fn by_status(answer: &Answer, sent: Sent, confirmed: bool) -> Option<Verdict> {
         }
     }
     let verdict = match (answer.status, answer.written) {
-        // A login page, or some other web server: it is no receiver of remote write.
+        // A login page or another web server, which is not a receiver of remote write.
         (200..=299, None) if is_page(&answer.words) => Verdict::Denied,
         (200..=299, None) if second => return None,
         (200..=299 | 400 | 409 | 422, Some(written)) if second => {
             let refused = sent.kinds.minus(written.at_most(sent.kinds));
             match refused.total() {
                 0 => Verdict::Delivered,
-                // Nothing was accepted: that is no success beside which something else could count as failing.
+                // Nothing was accepted, so this is no success that would make failures of other requests
+                // count.
                 all if all == sent.kinds.total() => Verdict::RefusedWhole,
                 _ => Verdict::Partial { refused },
             }
@@ -138,35 +137,36 @@ fn by_status(answer: &Answer, sent: Sent, confirmed: bool) -> Option<Verdict> {
         (415, _) => return None,
         (300..=399 | 401 | 403 | 404 | 405 | 407, _) => Verdict::Denied,
         (402..=499, _) => Verdict::RefusedWhole,
-        // No status that HTTP knows. In any case it was not accepted.
+        // An unknown status. The request was not accepted in any case.
         _ => failed,
     };
     Some(verdict)
 }
 
-/// The receiver accepts no native histograms, and has written nothing of the request.
+/// Returns the verdict for a receiver that accepts no native histograms, and has written nothing of the
+/// request.
 fn without_histograms(sent: Sent, failed: Verdict) -> Verdict {
     match sent.kinds.histograms {
         0 => failed,
         all if all == sent.kinds.total() => Verdict::RefusedWhole,
         _ if sent.whole => Verdict::HistogramsRefused,
-        // Narrowing finds the histograms by itself.
+        // Narrowing finds the histograms.
         _ => Verdict::Refused { fits_a_repeat: true },
     }
 }
 
-/// Whether native histograms are refused only where they are out of order.
+/// Returns true if only out-of-order native histograms are refused.
 fn is_about_order_of_histograms(words: &str) -> bool {
     words.contains("out-of-order native histogram ingestion is disabled")
 }
 
-/// Whether an answer is a web page, which no receiver of remote write answers with.
+/// Returns true if the answer is a web page, which no receiver of remote write sends.
 fn is_page(words: &str) -> bool {
     let start: String = words.trim_start().chars().take(14).collect::<String>().to_ascii_lowercase();
     start.starts_with("<!doctype html") || start.starts_with("<html")
 }
 
-/// Whether a receiver's words say that it could not read the request at all.
+/// Returns true if the receiver could not decode the request.
 fn is_undecodable(words: &str) -> bool {
     let words = words.to_ascii_lowercase();
     [
@@ -184,7 +184,7 @@ fn is_undecodable(words: &str) -> bool {
     .any(|hint| words.contains(hint))
 }
 
-/// A `Retry-After` header: whole seconds or an HTTP date.
+/// Parses a `Retry-After` header: whole seconds or an HTTP date.
 pub fn parse_retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     let value = value.trim();
     if let Ok(seconds) = value.parse::<u64>() {
@@ -213,7 +213,7 @@ mod tests {
         let refused = Some(Verdict::Refused { fits_a_repeat: false });
         let some = Some(Kinds { samples: 3, ..Kinds::default() });
         let partial = Some(Verdict::Partial { refused: Kinds { samples: 2, histograms: 2, exemplars: 0 } });
-        // status, -Written headers, version, 2.0 was confirmed, verdict
+        // status, -Written headers, version, whether 2.0 was confirmed, verdict
         let table = [
             (200, None, V1, false, Some(Delivered)),
             (204, None, V1, true, Some(Delivered)),
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn histograms_are_told_apart_only_in_a_whole_batch_with_others() {
+    fn histograms_are_separated_only_in_a_mixed_whole_batch() {
         let words = "native histograms are disabled".into();
         let answer = Answer { status: 500, words, ..Answer::default() };
         let failed = Verdict::Failed { reached: Reached::Receiver, retry_after: None };
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn a_confirmed_receiver_that_can_not_decode_was_replaced_by_an_older_one() {
+    fn decoding_error_of_a_confirmed_receiver_means_an_older_version() {
         let words = "proto: WriteRequest: illegal wireType 7".into();
         let answer = Answer { status: 400, words, ..Answer::default() };
         assert_eq!(judge(&answer, Protocol::V2, true, Resend::default()), None);
@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_is_seconds_or_a_date() {
+    fn retry_after_may_be_seconds_or_a_date() {
         let now = httpdate::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
         assert_eq!(parse_retry_after(" 120 ", now), Some(Duration::from_secs(120)));
         let date = parse_retry_after("Sun, 06 Nov 1994 08:50:07 GMT", now);

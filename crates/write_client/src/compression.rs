@@ -1,10 +1,10 @@
-//! Which compression a destination gets: snappy, as the protocol wants it, or zstd where VictoriaMetrics
-//! offers it, which takes much fewer bytes.
+//! The compression for a destination: snappy, as the protocol says, or zstd if VictoriaMetrics offers it,
+//! which needs much fewer bytes.
 //!
-//! Nobody else is bothered: a receiver that shows VictoriaMetrics' `X-Server-Hostname` when it takes a 1.0
-//! request is asked, with the parameter by which VictoriaMetrics' own agents recognise each other, and only
-//! one that says yes gets zstd. Should it refuse a request all the same (415, 400), the request goes out in
-//! snappy, and so do all others until it is asked again.
+//! Only VictoriaMetrics is asked: a receiver that sends VictoriaMetrics' `X-Server-Hostname` in its answer to
+//! a 1.0 request. The question is the URL parameter by which VictoriaMetrics' own agents recognise each
+//! other. A receiver gets zstd only if it answers yes. If it still refuses a request in zstd (415, 400), this
+//! request and the following ones are sent in snappy until it is asked again.
 
 use bytes::Bytes;
 use formats::compress::{Compressor, Decompressor, Encoding};
@@ -12,17 +12,17 @@ use formats::remote_write::Protocol;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-/// How long a receiver that offers no zstd, or refused it, is left alone with the question.
+/// How long a receiver that does not offer zstd, or refused it, is not asked again.
 pub const ASK_INTERVAL: Duration = Duration::from_secs(15 * 60);
-/// How long its answer is waited for.
+/// The longest time of the answer.
 pub const ASK_TIMEOUT: Duration = Duration::from_secs(5);
-/// The question, as a parameter of the URL, and the answer that means yes.
+/// The question, as a URL parameter, and the answer that means yes.
 pub(crate) const QUESTION: &str = "get_vm_proto_version=1";
 pub(crate) const YES: &[u8] = b"1";
-/// What VictoriaMetrics shows with each answer.
+/// VictoriaMetrics sends this header with each answer.
 pub(crate) const SIGN: &str = "x-server-hostname";
 
-/// What has been agreed on with one destination.
+/// The compression that was agreed on with one destination.
 #[derive(Debug, Default)]
 pub(crate) struct Compression(Mutex<State>);
 
@@ -37,12 +37,12 @@ impl Compression {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// What a request of this version is to be compressed with.
+    /// Returns the compression for a request of this version.
     pub(crate) fn encoding(&self, protocol: Protocol) -> Encoding {
         if protocol == Protocol::V1 && self.state().zstd { Encoding::Zstd } else { Encoding::Snappy }
     }
 
-    /// Whether it is time to ask. Only one request is told so.
+    /// Returns true if it is time to ask. Only one request gets true.
     pub(crate) fn is_to_ask(&self, now: Instant) -> bool {
         let mut state = self.state();
         let due = !state.zstd && state.ask_at.is_none_or(|at| now >= at);
@@ -52,21 +52,21 @@ impl Compression {
         due
     }
 
-    /// It has said yes.
+    /// Notes that the receiver offers zstd.
     pub(crate) fn offered(&self) {
         self.state().zstd = true;
     }
 
-    /// It took in snappy what it had refused in zstd.
+    /// Notes that the receiver accepted a request in snappy that it had refused in zstd.
     pub(crate) fn refused(&self, now: Instant) {
         *self.state() = State { zstd: false, ask_at: Some(now + ASK_INTERVAL) };
     }
 }
 
-/// Most bytes that a body which is sent decodes to: more than any request holds.
+/// Most bytes of a body before compression. No request has more.
 const PLAIN_MAX: usize = 256 << 20;
 
-/// A compressed body, compressed otherwise.
+/// Changes the compression of a body.
 pub(crate) fn recode(body: &Bytes, from: Encoding, to: Encoding) -> Option<Bytes> {
     if from == to {
         return Some(body.clone());
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn zstd_is_for_who_offers_it_and_for_1_0() {
+    fn zstd_is_used_only_if_offered_and_for_1_0() {
         let compression = Compression::default();
         let start = Instant::now();
         assert_eq!(compression.encoding(Protocol::V1), Encoding::Snappy);
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_says_the_same_in_either() {
+    fn recoding_keeps_the_body() {
         let plain = b"some bytes, some bytes, some bytes";
         let both = [Encoding::Snappy, Encoding::Zstd];
         for (from, to) in both.into_iter().flat_map(|from| both.map(|to| (from, to))) {

@@ -1,7 +1,7 @@
 //! The client of a remote-write endpoint: one request out, an [`Answer`] or a [`Failure`] back.
 //!
-//! [`answer::verdict`] says what an answer means, [`refusal`] what samples were refused for, and [`protocol`] decides the
-//! version of the next request.
+//! [`answer::verdict`] decides what an answer means, [`refusal`] finds the reason of a refusal, and
+//! [`protocol`] decides the version of the next request.
 
 pub mod answer;
 pub mod compression;
@@ -35,24 +35,23 @@ const REMOTE_WRITE_VERSION: HeaderName = HeaderName::from_static("x-prometheus-r
 const RETRY_ATTEMPT: HeaderName = HeaderName::from_static("retry-attempt");
 const PROCESS: HeaderName = HeaderName::from_static(model::process::HEADER);
 
-/// With zstd, which says which dialect this is.
+/// Sent with zstd. It names the dialect.
 const DIALECT: HeaderName = HeaderName::from_static("x-victoriametrics-remote-write-version");
 
-/// A request to send.
 #[derive(Debug, Clone)]
 pub struct Post {
-    /// The version that the body is of.
+    /// The protocol version of the body.
     pub protocol: Protocol,
-    /// The body. It goes out in zstd where that has been agreed on, otherwise in snappy's block format.
+    /// The body. It is sent in zstd if that was agreed on, otherwise in snappy's block format.
     pub body: Bytes,
-    /// How it is compressed, one of the two.
+    /// The compression of `body`: zstd or snappy.
     pub encoding: Encoding,
-    /// Failed tries before this one.
+    /// Number of failed tries before this one.
     pub attempt: u32,
 }
 
 impl Post {
-    /// The same in this encoding. Where that can't be done, as it is.
+    /// Returns the request with its body in this encoding, or unchanged if that is impossible.
     fn recode(mut self, encoding: Encoding) -> Post {
         if let Some(body) = recode(&self.body, self.encoding, encoding) {
             (self.body, self.encoding) = (body, encoding);
@@ -61,14 +60,14 @@ impl Post {
     }
 }
 
-/// Where requests go, and how.
+/// The endpoint, and how to reach it.
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub url: Url,
     pub http: HttpConfig,
-    /// Most connections that are kept while they are idle.
+    /// Most idle connections that are kept.
     pub connections: usize,
-    /// How long an answer may take.
+    /// The longest time of an answer.
     pub timeout: Duration,
 }
 
@@ -94,7 +93,6 @@ impl Client {
         self.http.refresh()
     }
 
-    /// Where requests go.
     pub fn url(&self) -> &Url {
         self.http.url()
     }
@@ -105,8 +103,9 @@ impl Client {
         self.http.ask_for_tls(failure).await
     }
 
-    /// Sends one request and waits at most `remote_timeout` for its answer. `now` is the time for a `Retry-After`
-    /// with a date. Adds the bytes of the body to `sent` each time that they go out, after a redirect again.
+    /// Sends one request and waits at most `remote_timeout` for its answer. `now` is the time for a
+    /// `Retry-After` with a date. Adds the bytes of the body to `sent` each time they are sent, also after a
+    /// redirect.
     pub async fn post(&self, post: Post, now: SystemTime, sent: &Counter) -> Result<Answer, Failure> {
         let deadline = Deadline::after(self.timeout);
         let mut outgoing = post.clone().recode(self.compression.encoding(post.protocol));
@@ -115,7 +114,7 @@ impl Client {
             let bytes = outgoing.body.len() as u64;
             let reply = self.http.send(self.request(&outgoing), deadline, || sent.add(bytes)).await?;
             let status = reply.response.status().as_u16();
-            // If the endpoint accepts the same request in snappy, then it was zstd that it refused.
+            // If the endpoint accepts the same request in snappy, it had refused the zstd.
             if matches!(status, 400 | 415) && outgoing.encoding == Encoding::Zstd && !zstd_refused {
                 outgoing = post.clone().recode(Encoding::Snappy);
                 zstd_refused = true;
@@ -133,7 +132,7 @@ impl Client {
             status,
             written: written(&head.headers),
             retry_after: text(header::RETRY_AFTER).and_then(|value| parse_retry_after(value, now)),
-            // The status is known; a body that breaks off or takes too long does not change it.
+            // The status is known. A body that breaks off or takes too long does not change it.
             words: read_words(body, deadline.left()).await,
         };
         if let (300..=399, Some(location)) = (status, text(header::LOCATION)) {
@@ -198,7 +197,7 @@ impl Client {
     }
 }
 
-/// Adds that the URL has no path.
+/// Adds a hint that the URL has no path.
 fn add_path_hint(status: u16, words: &mut String) {
     // Some servers repeat the status in the body.
     if status_and_words(status, words) == status_and_words(status, "") {

@@ -1,13 +1,14 @@
-//! Which version of remote write a destination gets.
+//! The version of remote write for a destination.
 //!
-//! 2.0 first; 1.0 where the receiver turns out not to speak it (415; a 2xx without `-Written` headers,
-//! which is a receiver that read nothing of it; a bare 400 from one that never spoke 2.0). Now and then 2.0
-//! is tried again, by one request, since receivers are upgraded. A user may pin either.
+//! It is 2.0 at first. It is 1.0 if the receiver turns out not to support 2.0, which is shown by a 415, by a
+//! 2xx without `-Written` headers (the receiver has read nothing), or by a bare 400 from a receiver that
+//! never supported 2.0. Now and then a single request tries 2.0 again, because receivers are upgraded. A user
+//! may pin either version.
 
 use formats::remote_write::Protocol;
 use std::time::Duration;
 
-/// How long a destination is sent 1.0 before 2.0 is tried again.
+/// How long 1.0 is used before 2.0 is tried again.
 pub const UPGRADE_INTERVAL: Duration = Duration::from_secs(15 * 60);
 
 /// What to do with a request that the receiver did not understand.
@@ -15,30 +16,29 @@ pub const UPGRADE_INTERVAL: Duration = Duration::from_secs(15 * 60);
 pub enum Next {
     /// Send it in the other version at once.
     Resend,
-    /// Neither version is understood, or the only one allowed is not: hold on and ask now and then.
+    /// The receiver understands neither version, or not the only one allowed: wait, and probe now and then.
     Hold,
 }
 
-/// The state of the negotiation with one destination.
 #[derive(Debug)]
 pub struct Negotiator {
     pinned: Option<Protocol>,
     current: Protocol,
     confirmed: bool,
-    /// While 1.0 is in use: when 2.0 is tried again.
+    /// While 1.0 is used: when 2.0 is tried again.
     upgrade_at: Option<Duration>,
     /// Both versions were refused since the last success.
     both_refused: bool,
 }
 
 impl Negotiator {
-    /// Begins; `pinned` is the user's choice.
+    /// `pinned` is the user's choice.
     pub fn new(pinned: Option<Protocol>) -> Self {
         let current = pinned.unwrap_or(Protocol::V2);
         Negotiator { pinned, current, confirmed: false, upgrade_at: None, both_refused: false }
     }
 
-    /// The version for the next request. Where it is time to try 2.0 again, only one request does.
+    /// Returns the version for the next request. When 2.0 is due to be tried again, only one request does.
     pub fn choose(&mut self, now: Duration) -> Protocol {
         if self.upgrade_at.is_some_and(|at| now >= at) {
             self.upgrade_at = Some(now + UPGRADE_INTERVAL);
@@ -47,17 +47,16 @@ impl Negotiator {
         self.current
     }
 
-    /// The version in use.
     pub fn current(&self) -> Protocol {
         self.current
     }
 
-    /// Whether the receiver has shown that it speaks 2.0.
+    /// Returns true if the receiver has shown that it supports 2.0.
     pub fn is_confirmed(&self) -> bool {
         self.confirmed
     }
 
-    /// The receiver understood a request of this version.
+    /// Notes that the receiver understood a request of this version.
     pub fn understood(&mut self, protocol: Protocol) {
         self.both_refused = false;
         if protocol == Protocol::V2 {
@@ -67,7 +66,7 @@ impl Negotiator {
         }
     }
 
-    /// The receiver did not understand a request of this version.
+    /// Notes that the receiver did not understand a request of this version.
     pub fn not_understood(&mut self, protocol: Protocol, now: Duration) -> Next {
         if self.pinned.is_some() {
             return Next::Hold;
@@ -94,7 +93,7 @@ mod tests {
     use Protocol::{V1, V2};
 
     #[test]
-    fn a_receiver_of_1_0_gets_it_after_one_request_and_2_0_is_tried_again_now_and_then() {
+    fn receiver_of_1_0_costs_one_request_and_is_tried_again_later() {
         let mut negotiator = Negotiator::new(None);
         let mut now = Duration::ZERO;
         assert_eq!(negotiator.choose(now), V2);
@@ -113,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_receiver_that_understands_neither_is_not_asked_in_a_loop() {
+    fn receiver_of_neither_version_is_not_tried_in_a_loop() {
         let mut negotiator = Negotiator::new(None);
         let now = Duration::ZERO;
         let mut resends = 0;

@@ -1,13 +1,13 @@
-//! Why a receiver refuses samples for good, read from its answer. Pure: the table of real wordings is the test.
+//! Why a receiver refuses samples for good, found in its answer. Pure; the test is a table of real wordings.
 //!
-//! Receivers have no common error codes, so the reason is found by the words of the answer. An answer that names
-//! several reasons does not say how many samples each of them is about. What is not recognised is [`RefusedReason::Other`]; the status stands
-//! beside each reason, so that an unknown wording can still be told apart.
+//! Receivers have no common error codes, so the reason is found by the words of the answer. An answer that
+//! names several reasons does not say how many samples each of them concerns. Unknown words are
+//! [`RefusedReason::Other`]. Each reason is counted with its status, which tells unknown words apart.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-/// What a receiver refuses samples for.
+/// Why a receiver refuses samples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RefusedReason {
     /// Older than the newest sample of its series.
@@ -24,7 +24,7 @@ pub enum RefusedReason {
     SeriesLimit,
     /// The receiver does not accept native histograms.
     NativeHistogramsDisabled,
-    /// The answer names several of the first three, so that it is about timestamps.
+    /// The answer names several of the first three reasons, so it is about timestamps.
     SeveralAboutTime,
     /// The answer names several other reasons.
     Several,
@@ -33,7 +33,6 @@ pub enum RefusedReason {
 }
 
 impl RefusedReason {
-    /// All reasons.
     pub const ALL: [RefusedReason; 10] = [
         Self::OutOfOrder,
         Self::OutOfBounds,
@@ -47,7 +46,7 @@ impl RefusedReason {
         Self::Other,
     ];
 
-    /// The value of the label `reason`.
+    /// Returns the value of the label `reason`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::OutOfOrder => "out_of_order",
@@ -63,7 +62,7 @@ impl RefusedReason {
         }
     }
 
-    /// The reason that these words of a receiver give.
+    /// Finds the reason in a receiver's words.
     pub fn of(words: &str) -> RefusedReason {
         let words = words.to_ascii_lowercase();
         let named =
@@ -76,7 +75,7 @@ impl RefusedReason {
         }
     }
 
-    /// What to do about it, where there is one answer for all receivers.
+    /// Returns what to do about it, if that is the same for all receivers.
     pub const fn advice(self) -> Option<&'static str> {
         match self {
             Self::NativeHistogramsDisabled => Some(
@@ -88,7 +87,7 @@ impl RefusedReason {
         }
     }
 
-    /// Whether a sample that the receiver has already may be refused for this when it is sent again.
+    /// Returns true if a receiver may refuse a sample for this reason because it has already written it.
     pub const fn fits_a_repeat(self) -> bool {
         matches!(self, Self::OutOfOrder | Self::OutOfBounds | Self::Duplicate | Self::SeveralAboutTime)
     }
@@ -137,7 +136,8 @@ const WORDINGS: [(&str, RefusedReason); 36] = {
     ]
 };
 
-/// The values of the label `status`. Any other status is `other`, so that a receiver cannot make more of them.
+/// The values of the label `status`. Any other status is `other`, so that a receiver can't create more
+/// values.
 const STATUSES: [(u16, &str); 20] = [
     (200, "200"),
     (202, "202"),
@@ -161,35 +161,32 @@ const STATUSES: [(u16, &str); 20] = [
     (504, "504"),
 ];
 
-/// Why an answer refuses samples, with its status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Refusal {
-    /// The reason.
     pub reason: RefusedReason,
     /// The status, one of a fixed set of texts.
     pub status: &'static str,
 }
 
 impl Refusal {
-    /// Reads an answer.
+    /// Finds the reason in an answer.
     pub fn of(status: u16, words: &str) -> Refusal {
         let known = STATUSES.iter().find(|(known, _)| *known == status);
         Refusal { reason: RefusedReason::of(words), status: known.map_or("other", |(_, text)| text) }
     }
 
-    /// Reads an answer as it is shown and kept: `400 Bad Request: out of bounds`.
+    /// The same for an answer as it is shown and kept: `400 Bad Request: out of bounds`.
     pub fn read(shown: &str) -> Refusal {
         let (status, words) = shown.split_once(' ').unwrap_or((shown, ""));
         Refusal::of(status.parse().unwrap_or_default(), words)
     }
 }
 
-/// How many points were refused, by reason and status. At most as many numbers as there are pairs of the two.
+/// Number of refused points by reason and status. The number of combinations is bounded.
 #[derive(Debug, Default)]
 pub struct Refusals(Mutex<BTreeMap<Refusal, u64>>);
 
 impl Refusals {
-    /// Counts points.
     pub fn add(&self, refusal: Refusal, points: u64) {
         if points > 0 {
             let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -197,7 +194,7 @@ impl Refusals {
         }
     }
 
-    /// The numbers so far, without those that are 0.
+    /// Returns the numbers so far, without zeros.
     pub fn get(&self) -> Vec<(Refusal, u64)> {
         let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         counts.iter().map(|(refusal, count)| (*refusal, *count)).collect()
@@ -336,9 +333,9 @@ mod tests {
         }
     }
 
-    /// As Prometheus answers to remote write 2.0: a line for each sample.
+    /// Prometheus answers remote write 2.0 like this: one line per sample.
     #[test]
-    fn an_answer_with_several_reasons_counts_as_none_of_them() {
+    fn answer_with_several_reasons_counts_as_none_of_them() {
         let repeated = "duplicate sample for timestamp for series {a=\"1\"}";
         let unordered = "out of order sample for series {a=\"2\"}";
         let too_many = "per-user series limit of 3 exceeded";
@@ -365,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn each_reason_has_a_name_of_its_own() {
+    fn each_reason_has_a_different_name() {
         let names: std::collections::BTreeSet<_> = RefusedReason::ALL.map(RefusedReason::as_str).into();
         assert_eq!(names.len(), RefusedReason::ALL.len());
     }

@@ -19,7 +19,7 @@ async fn send(client: &Client) -> u16 {
     client.post(post(Protocol::V1), SystemTime::now(), &Default::default()).await.unwrap().status
 }
 
-/// A receiver as VictoriaMetrics is one, or as it is not.
+/// Starts a receiver that behaves like VictoriaMetrics in some points.
 fn victoria(sign: bool, offer: &'static str, takes_zstd: bool) -> FakeReceiver {
     let receiver = FakeReceiver::start();
     receiver.answer(move |request| {
@@ -53,7 +53,7 @@ const ZSTD: &str = "POST /write?a=1 zstd";
 const ASKED: &str = "GET /write?a=1&get_vm_proto_version=1 -";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn victoria_metrics_gets_zstd_once_it_has_said_so() {
+async fn victoria_metrics_gets_zstd_once_it_offers_it() {
     let receiver = victoria(true, "1", true);
     let (client, shown) = three_times(&receiver).await;
     assert_eq!(shown, [SNAPPY, ASKED, ZSTD, ZSTD]);
@@ -70,7 +70,7 @@ async fn victoria_metrics_gets_zstd_once_it_has_said_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bytes_are_counted_as_they_went_out() {
+async fn sent_bytes_are_counted() {
     let mut sums = Vec::new();
     for takes_zstd in [true, false] {
         let receiver = victoria(true, "1", takes_zstd);
@@ -94,20 +94,20 @@ async fn bytes_are_counted_as_they_went_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_else_is_asked_and_a_no_is_a_no() {
+async fn other_receivers_are_not_asked_and_a_no_is_respected() {
     assert_eq!(three_times(&victoria(false, "1", true)).await.1, [SNAPPY, SNAPPY, SNAPPY]);
     assert_eq!(three_times(&victoria(true, "0", true)).await.1, [SNAPPY, ASKED, SNAPPY, SNAPPY]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_refuses_zstd_after_all_gets_the_same_in_snappy_and_from_then_on() {
+async fn receiver_that_refuses_zstd_gets_snappy_from_then_on() {
     let receiver = victoria(true, "1", false);
     let (_, shown) = three_times(&receiver).await;
     assert_eq!(shown, [SNAPPY, ASKED, ZSTD, SNAPPY, SNAPPY]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_came_in_zstd_goes_out_as_it_is_where_that_has_been_agreed_on() {
+async fn zstd_body_is_sent_unchanged_if_zstd_was_agreed_on() {
     let zstd = Compressor::new().encode(Encoding::Zstd, b"body body body").unwrap().to_vec();
     for takes_zstd in [true, false] {
         let receiver = victoria(true, "1", takes_zstd);
