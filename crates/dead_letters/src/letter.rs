@@ -1,4 +1,4 @@
-//! A line of dead letters as it is read again.
+//! Reads a line of dead letters.
 
 use crate::{Part, STALE};
 use model::Labels;
@@ -6,56 +6,50 @@ use serde::Deserialize;
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
 
-/// One line.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Letter {
-    /// Why it is there, see [`crate::Reason`].
+    /// Why the sample was refused, see [`crate::Reason`].
     pub reason: String,
     /// The receiver's words.
     pub answer: String,
-    /// What was refused.
     pub content: Content,
 }
 
-/// What a letter is of.
+/// The subject of a line.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Content {
     /// One sample, histogram or exemplar.
     Sample(Sample),
-    /// A number of samples of a large request, without the samples.
+    /// A number of samples of a large request, without the samples themselves.
     Part(Part),
 }
 
 /// One sample, histogram or exemplar.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample {
-    /// By name; as they were sent.
+    /// The labels that were sent.
     pub labels: BTreeMap<String, String>,
     /// In milliseconds since 1970.
     pub timestamp: i64,
-    /// Of a sample that is no staleness marker.
+    /// The value, unless it is a staleness marker.
     pub float: Option<f64>,
-    /// The value as it stands there, for people.
+    /// The value as written in the line, for people.
     pub shown: String,
-    /// Where it is one of several samples, of which some were refused. Lines of the first versions do not say so.
+    /// If the receiver refused some of several samples: the numbers. Lines of the first versions do not have
+    /// them.
     pub part: Option<Part>,
-    /// What it is.
     pub kind: SampleKind,
 }
 
-/// What a sample is. Each kind is counted apart.
+/// The kind of a sample. Each kind is counted separately.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SampleKind {
-    /// A number.
     Float,
-    /// A native histogram.
     Histogram,
-    /// An exemplar.
     Exemplar,
 }
 
 impl SampleKind {
-    /// The noun for people.
     pub const fn noun(self) -> &'static str {
         match self {
             Self::Float => "sample",
@@ -66,13 +60,12 @@ impl SampleKind {
 }
 
 impl Sample {
-    /// The labels in canonical bytes.
     pub fn canonical_labels(&self) -> Labels {
         Labels::from_pairs(self.labels.iter().map(|(name, value)| (name.as_str(), value.as_str())))
     }
 }
 
-/// What of the JSON counts here.
+/// The JSON keys that are read.
 #[derive(Deserialize)]
 struct Line {
     #[serde(default)]
@@ -91,7 +84,8 @@ struct Line {
 }
 
 impl Letter {
-    /// Reads a line, with or without its end; `None` if it is no dead letter, as of a line that was cut short.
+    /// Reads a line, with or without its line end. `None` if it is not a dead letter, for example because it
+    /// was cut short.
     pub fn read(line: &[u8]) -> Option<Letter> {
         let line: Line = serde_json::from_slice(line).ok()?;
         let content = match (line.timestamp, line.refused) {
@@ -102,7 +96,7 @@ impl Letter {
                     (None, None) => SampleKind::Float,
                 };
                 let json = || line.histogram.or(line.exemplar).map(|json| json.to_string());
-                // Rust reads more than is written: a marker is no number, whatever its name.
+                // Rust parses more texts than are written, so the marker is excluded explicitly.
                 let float = line.value.as_deref().filter(|text| *text != STALE).map(str::parse::<f64>);
                 Content::Sample(Sample {
                     labels: line.labels,
@@ -128,7 +122,7 @@ mod tests {
     use model::{Batch, Series};
 
     #[test]
-    fn what_is_written_is_read() {
+    fn written_lines_are_read_back() {
         let labels = Labels::from_pairs([("__name__", "up"), ("q", "a\"b\n")]);
         let mut batch = Batch::new();
         let series = batch.add_series(labels.as_ref(), Series::NO_METADATA);
@@ -175,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sample_of_a_part_has_its_numbers_and_an_older_line_has_none() {
+    fn sample_of_a_part_has_numbers_and_older_lines_have_none() {
         let mut batch = Batch::new();
         let labels = Labels::from_pairs([("__name__", "up")]);
         let series = batch.add_series(labels.as_ref(), Series::NO_METADATA);
@@ -195,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_no_letter() {
+    fn other_lines_are_not_dead_letters() {
         for line in [
             "",
             "\n",

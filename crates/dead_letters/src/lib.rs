@@ -1,25 +1,26 @@
-//! Dead letters: what a destination refused for good, kept aside to be looked at and replayed.
+//! Dead letters: samples that a destination refused for good, kept to be inspected and replayed.
 //!
-//! `DATA/dead/<destination>.jsonl` has one JSON object a line:
+//! `DATA/dead/<destination>.jsonl` has one JSON object per line:
 //!
 //! ```json
 //! {"time":1700000000000,"reason":"refused","answer":"400 Bad Request: out of order sample",
 //!  "labels":{"__name__":"up"},"timestamp":1699999999000,"value":"1"}
 //! ```
 //!
-//! Values are strings, as in Prometheus' own API, since JSON has no NaN; that of a staleness marker is `stale`. A
-//! histogram or an exemplar stands in `histogram` or `exemplar` in place of `value`.
+//! Values are strings, as in Prometheus' API, because JSON has no NaN. The value of a staleness marker is
+//! `stale`. A native histogram or an exemplar has the key `histogram` or `exemplar` instead of `value`.
 //!
-//! A receiver of 2.0 may say how many samples of a request it refused without saying which. Then each sample of
-//! the request has a line, and each of these lines has the two numbers: with `"refused":1,"of":7`, one of seven
-//! samples was refused, and six were delivered. Native histograms and exemplars are counted apart in the same way.
-//! A large request has a single line without a sample: it has `refused` and `of`, the request's oldest and newest
-//! timestamp (`from`, `to`) and its `series`; past [`SERIES_BYTES`] these are only counted (`more_series`).
+//! A receiver of 2.0 may say how many samples of a request it refused, but not which. Then each sample of the
+//! request has a line, and each of these lines has the two numbers: with `"refused":1,"of":7`, one of seven
+//! samples was refused, and six were delivered. Native histograms and exemplars are counted separately in the
+//! same way. A large request has a single line without a sample: it has `refused` and `of`, the request's
+//! oldest and newest timestamp (`from`, `to`) and its `series`. Series beyond [`SERIES_BYTES`] are only
+//! counted (`more_series`).
 //!
-//! At [`FILE_BYTES`] the file becomes `….jsonl.1`, replacing the one before. Lines that come faster than
-//! the disk takes them are dropped at [`WAITING_BYTES`], and their samples counted; so are those of lines that
-//! could not be written. Each process begins with an empty line, and so does each write after a failed one, so that an
-//! unfinished line costs only itself. Readers skip empty lines.
+//! At [`FILE_BYTES`] the file becomes `….jsonl.1`, replacing the previous one. If more than [`WAITING_BYTES`]
+//! of lines wait for the disk, further lines are dropped and their samples are counted. Samples of lines that
+//! could not be written are counted, too. Each process begins with an empty line, and so does each write
+//! after a failed one, so that an unfinished line spoils no other. Readers skip empty lines.
 
 mod letter;
 mod writer;
@@ -31,22 +32,21 @@ use model::{Batch, Counts, Histogram, LabelsRef, Point, Value};
 use serde_json::{Map, Value as Json, json};
 use std::collections::HashSet;
 
-/// Most bytes of the file; with the one before it, twice as many are kept.
+/// Most bytes of the file. Together with the previous file, twice as many are kept.
 pub const FILE_BYTES: u64 = 16 << 20;
 /// Most bytes of lines that wait for the disk.
 pub const WAITING_BYTES: usize = 4 << 20;
 
-/// Bytes of a line at which no more series are listed; those that are left out are counted.
+/// At this length of a line no more series are listed. The others are counted.
 pub const SERIES_BYTES: usize = 64 << 10;
 
-/// Why a sample is here.
+/// Why a sample was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
-    /// The receiver refused it.
     Refused,
-    /// It was not sent alone, but all probes of its batch were refused.
+    /// The sample was not sent alone, but all probes of its batch were refused.
     Presumed,
-    /// The receiver kept failing over it.
+    /// The receiver kept failing on the sample.
     Poisoned,
 }
 
@@ -60,7 +60,7 @@ impl Reason {
     }
 }
 
-/// What a large request held: how much, when, and of which series.
+/// Summary of a large request: number of samples, time range, and series.
 #[derive(Debug, Default)]
 pub struct Request {
     samples: u64,
@@ -72,7 +72,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// Adds a sample of the series with these outgoing labels and this hash.
+    /// Adds a sample. `labels` are the outgoing labels of its series, `hash` is their hash.
     pub fn add(&mut self, labels: LabelsRef<'_>, hash: u64, timestamp: i64) {
         let first = self.samples == 0;
         self.from = if first { timestamp } else { self.from.min(timestamp) };
@@ -90,40 +90,39 @@ impl Request {
     }
 }
 
-/// A number of samples of a request, of which the receiver refused some without saying which.
+/// A number of samples of a request. The receiver refused some of them without saying which.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Part {
-    /// How many of them were refused.
+    /// How many were refused.
     pub refused: u64,
-    /// How many they are.
+    /// How many there were.
     pub of: u64,
 }
 
-/// What a receiver said, and about how much.
+/// The receiver's answer.
 #[derive(Debug, Clone, Copy)]
 pub struct Said<'a> {
-    /// When, in milliseconds since 1970.
+    /// When the answer came, in milliseconds since 1970.
     pub time: i64,
-    /// Why a sample is kept.
     pub reason: Reason,
-    /// The answer.
+    /// The receiver's words.
     pub answer: &'a str,
-    /// Where the answer is about one of several samples.
+    /// Set if the receiver refused some of several samples.
     pub part: Option<Part>,
 }
 
-/// Lines that one answer made.
+/// The lines for one answer.
 #[derive(Debug, Default)]
 pub struct Lines {
     text: Vec<u8>,
     samples: u64,
     left_out: u64,
-    /// Of the samples in parts: those without a line.
+    /// Of the samples in parts, those without a line.
     left_out_of_parts: u64,
 }
 
 impl Lines {
-    /// Adds a sample with its outgoing labels. Where it is of a [`Part`], [`Lines::end_parts`] counts it.
+    /// Adds a sample with its outgoing labels. If it belongs to a [`Part`], [`Lines::end_parts`] counts it.
     pub fn sample(&mut self, said: &Said<'_>, labels: LabelsRef<'_>, batch: &Batch, point: &Point) {
         if self.text.len() >= WAITING_BYTES {
             let left_out = if said.part.is_some() { &mut self.left_out_of_parts } else { &mut self.left_out };
@@ -158,14 +157,14 @@ impl Lines {
         self.put(&Json::Object(line));
     }
 
-    /// Counts the samples that were refused of all parts. Any of them may be among those without a line.
+    /// Counts the refused samples of all parts. Any of them may be among those without a line.
     pub fn end_parts(&mut self, refused: u64) {
         let left_out = std::mem::take(&mut self.left_out_of_parts).min(refused);
         self.left_out += left_out;
         self.samples += refused - left_out;
     }
 
-    /// Adds what is known of a request of which `refused` samples were refused, one does not know which.
+    /// Adds the summary of a request of which `refused` samples were refused. It is unknown which ones.
     pub fn summary(&mut self, time: i64, answer: &str, refused: u64, of: &Request) {
         self.samples += refused;
         self.put(&json!({
@@ -179,33 +178,31 @@ impl Lines {
         self.text.push(b'\n');
     }
 
-    /// Adds others.
+    /// Adds the lines of another answer.
     pub fn append(&mut self, other: &Lines) {
         self.text.extend_from_slice(&other.text);
         self.samples += other.samples;
     }
 
-    /// They, each with its end.
+    /// Returns the lines, each with its line end.
     pub fn as_bytes(&self) -> &[u8] {
         &self.text
     }
 
-    /// Whether there is nothing.
     pub fn is_empty(&self) -> bool {
         self.text.is_empty()
     }
 
-    /// Their length.
     pub fn bytes(&self) -> usize {
         self.text.len()
     }
 
-    /// How many refused samples they are of.
+    /// Returns the number of refused samples of all lines.
     pub fn samples(&self) -> u64 {
         self.samples
     }
 
-    /// Samples for which there was no room any more.
+    /// Returns the number of samples without room.
     pub fn left_out(&self) -> u64 {
         self.left_out
     }
@@ -219,10 +216,10 @@ fn labels_json(labels: LabelsRef<'_>) -> Json {
         .into()
 }
 
-/// What stands in place of the value of a staleness marker.
+/// The text that replaces the value of a staleness marker.
 const STALE: &str = "stale";
 
-/// As in Prometheus' API: a string, with `NaN`, `+Inf` and `-Inf`.
+/// Encodes a value as Prometheus' API does: as a string, with `NaN`, `+Inf` and `-Inf`.
 fn number(value: f64) -> Json {
     if model::is_stale(value) {
         return STALE.into();
@@ -287,7 +284,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_sample_is_a_line_of_json() {
+    fn sample_is_a_line_of_json() {
         let text =
             String::from_utf8(lines(&[1.5, f64::NAN, f64::NEG_INFINITY, model::stale_nan()]).text).unwrap();
         let parsed: Vec<Json> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -299,7 +296,7 @@ pub(crate) mod tests {
         assert_eq!(values, ["NaN", "-Inf", "stale"]);
     }
 
-    /// Adds a histogram of the one series and an exemplar of the other.
+    /// Adds a histogram of series `one` and an exemplar of series `other`.
     pub(super) fn add_histogram_and_exemplar(batch: &mut Batch, one: u32, other: u32) {
         let histogram = Histogram {
             reset_hint: ResetHint::Gauge,
@@ -347,7 +344,7 @@ pub(crate) mod tests {
         }
         assert_eq!(lines.samples() + lines.left_out(), 1000);
         assert!(lines.left_out() > 500 && lines.bytes() < WAITING_BYTES + (1 << 20));
-        // Of a part only those that were refused count, whether they have a line or not.
+        // Of a part only the refused samples count, whether they have a line or not.
         for (refused, left_out) in [(900, 500..900), (7, 7..8)] {
             let mut lines = Lines::default();
             let part = Some(Part { refused, of: 1000 });

@@ -17,12 +17,12 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Touches no file before the first line.
+    /// Opens no file before the first line.
     pub fn new(fs: Arc<dyn Filesystem>, path: PathBuf) -> Self {
         Writer { fs, path, file: None, len: 0 }
     }
 
-    /// Adds lines, durably.
+    /// Appends lines durably.
     pub fn write(&mut self, lines: &Lines) -> io::Result<()> {
         self.write_bytes(lines.as_bytes())
     }
@@ -45,15 +45,15 @@ impl Writer {
         Ok(())
     }
 
-    /// Opens the file. One that exists already gets a line end first: its last line may be unfinished, or its last
-    /// sync may have failed. After a failed sync a power cut may leave anything in place of the last line, also if it
-    /// reads as a whole line now. So no later line relies on the line end before it.
+    /// Opens the file. An existing file gets a line end first, because its last line may be unfinished, or
+    /// its last sync may have failed. After a failed sync a power cut may replace the last line by anything,
+    /// even if it can be read now. So no later line relies on the line end before it.
     fn open(&mut self) -> io::Result<Box<dyn File>> {
         let folder = self.path.parent().unwrap_or(Path::new("."));
         make_folder(&*self.fs, folder)?;
         let exists = self.fs.metadata(&self.path)?.is_some();
         let file = if exists { self.fs.open(&self.path, true)? } else { self.fs.create_new(&self.path)? };
-        // Also for a file that exists: the sync of its name may have failed when it was made.
+        // Also for an existing file: the sync of its name may have failed when it was created.
         self.fs.sync_dir(folder)?;
         self.len = file.len()?;
         if self.len > 0 {
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_full_disk_cut_short_spoils_no_other_line() {
+    fn line_cut_by_a_full_disk_spoils_no_other_line() {
         let fs = wal::sim::SimFilesystem::new(1);
         let path = PathBuf::from("/dead/a.jsonl");
         let mut writer = Writer::new(Arc::new(fs.clone()), path.clone());
@@ -104,7 +104,7 @@ mod tests {
         assert!(lines.len() <= 3, "{text:?}");
     }
 
-    /// A process that is killed again and again writes little each time.
+    /// A process that is killed repeatedly writes little each time.
     #[test]
     fn the_file_is_bounded_if_each_writer_writes_once() {
         let fs = wal::sim::SimFilesystem::new(1);
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_power_cut_keeps_each_line_that_was_written() {
+    fn power_cut_keeps_each_written_line() {
         for op in [Op::Create, Op::SyncDir, Op::Write, Op::Sync] {
             for seed in 0..40 {
                 expect_written_lines_after_power_cut(op, seed, false);
@@ -125,9 +125,9 @@ mod tests {
         }
     }
 
-    /// The second process finds a line that ends in a line end, but was not synced.
+    /// The second process finds a line with a line end that was not synced.
     #[test]
-    fn a_power_cut_after_a_failed_sync_and_a_kill_keeps_later_lines() {
+    fn later_lines_survive_a_failed_sync_a_kill_and_a_power_cut() {
         for op in [Op::Create, Op::SyncDir, Op::Write, Op::Sync] {
             for seed in 0..40 {
                 expect_written_lines_after_power_cut(op, seed, true);
