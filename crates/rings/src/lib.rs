@@ -1,5 +1,6 @@
-//! Which member of a sharded entry owns a series: [`ring`] decides it for one set of members, [`rings`] keeps on disk from
-//! which position of the log each set holds, and [`share`] is what one member knows of both.
+//! Which members of a sharded entry own a series. [`ring`] decides it for one set of members. [`rings`] keeps
+//! on disk from which position of the log each set is in force. [`share`] is the part of both that one member
+//! needs.
 
 pub mod ring;
 pub mod rings;

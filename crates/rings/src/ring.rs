@@ -1,27 +1,26 @@
 //! A ring: which members of a sharded entry own a series.
 //!
-//! A series falls into one of [`SLOTS`] slots by a hash of its labels, and each slot ranks all members by a
-//! hash of both (rendezvous hashing); the first `replicas` of them own it. So the order in which members are
-//! written does not matter, a member that joins takes slots and gives none away, and one that leaves gives
-//! its own away, evenly, and nothing else moves.
+//! A series has one of [`SLOTS`] slots by a hash of its labels. Each slot ranks all members by a hash of slot
+//! and member (rendezvous hashing), and the first `replicas` of them own it. So the configured order of
+//! members does not matter. A member that joins takes slots from others, and gives none away. A member that
+//! leaves gives its slots to the others evenly. No other slot changes its owners.
 //!
-//! The slot comes from the upper bits of the hash, whose lowest eight make the lane of the queue, so a member's series
-//! spread over all its lanes. Slots are what makes ownership cheap: which of them are a
-//! member's is worked out once, and then a series costs its hash and one bit.
+//! The slot is made of the upper bits of the hash. The lowest eight bits are the lane of the queue, so a
+//! member's series are spread over all its lanes. Slots make ownership cheap: a member's slots are computed
+//! once, and then the check of a series costs its hash and one bit.
 //!
-//! Nothing here may ever change for a ring that is stored: where it has to, [`crate::rings`]' version
-//! changes with it.
+//! The result for a stored ring must never change. If it has to, [`crate::rings`]' version changes with it.
 
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Number of slots. With the most members each has some 256, so that its share is within a fifth of even.
+/// Number of slots. With the most members each has about 256, so that its share is within a fifth of even.
 pub const SLOTS: usize = 1 << SLOT_BITS;
 const SLOT_BITS: u32 = 14;
 
 /// Most members of an entry.
 pub const MEMBERS_MAX: usize = 64;
 
-/// The slots that are one member's.
+/// The slots that one member owns.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Slots(Box<[u64]>);
 
@@ -32,19 +31,19 @@ impl std::fmt::Debug for Slots {
 }
 
 impl Slots {
-    /// None at all: of who is no member.
+    /// No slots: for a URL that is not a member.
     pub fn none() -> Self {
         Slots(vec![0; SLOTS / 64].into())
     }
 
-    /// Whether the series with this hash of its labels in the log is this member's.
+    /// Returns true if the member owns the series with this hash of its labels in the log.
     #[inline]
     pub fn holds(&self, series_hash: u64) -> bool {
         let slot = (series_hash >> (64 - SLOT_BITS)) as usize;
         self.0.get(slot / 64).is_some_and(|word| word >> (slot % 64) & 1 == 1)
     }
 
-    /// How many there are.
+    /// Returns the number of slots.
     pub fn count(&self) -> usize {
         self.0.iter().map(|word| word.count_ones() as usize).sum()
     }
@@ -56,8 +55,8 @@ impl Slots {
     }
 }
 
-/// The slots of each of these members, in their order, if each slot has `replicas` owners (all members where
-/// there are fewer).
+/// Returns the slots of each member, in the given order. Each slot has `replicas` owners, or all members if
+/// there are fewer.
 pub fn slots(members: &[impl AsRef<str>], replicas: usize) -> Vec<Slots> {
     let seeds: Vec<u64> = members.iter().map(|member| xxh3_64(member.as_ref().as_bytes())).collect();
     let mut of: Vec<Slots> = members.iter().map(|_| Slots::none()).collect();
@@ -66,7 +65,7 @@ pub fn slots(members: &[impl AsRef<str>], replicas: usize) -> Vec<Slots> {
         ranked.clear();
         let scores = seeds.iter().map(|seed| mix(seed ^ mix(slot as u64 + 1)));
         ranked.extend(scores.zip(0..));
-        // Two scores are equal where two members are, or once in 2^64.
+        // Two scores are equal if two members are, or once in 2^64.
         ranked.sort_unstable_by(|one, other| other.cmp(one));
         for (_, member) in ranked.iter().take(replicas) {
             if let Some(slots) = of.get_mut(*member) {
@@ -92,7 +91,7 @@ mod tests {
         (0..count).map(|number| format!("http://store-{number}:8428/api/v1/write")).collect()
     }
 
-    /// Which of the members own the slot.
+    /// Returns the members that own the slot.
     fn owners(of: &[Slots], slot: usize) -> Vec<usize> {
         let hash = (slot as u64) << (64 - SLOT_BITS);
         (0..of.len()).filter(|member| of[*member].holds(hash)).collect()
@@ -109,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn shares_are_even() {
+    fn slots_are_spread_evenly() {
         for (members, replicas, tolerated) in
             [(2, 1, 0.03), (3, 1, 0.05), (3, 2, 0.05), (10, 1, 0.1), (64, 2, 0.2)]
         {
@@ -122,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn the_order_of_members_does_not_matter() {
+    fn order_of_members_does_not_matter() {
         let (mut members, of) = (named(5), slots(&named(5), 2));
         members.reverse();
         let mut reversed = slots(&members, 2);
@@ -131,14 +130,14 @@ mod tests {
     }
 
     #[test]
-    fn a_member_that_joins_takes_its_share_and_nothing_else_moves() {
+    fn joining_member_takes_its_share_and_moves_nothing_else() {
         for replicas in 1..=2 {
             let (before, after) = (slots(&named(4), replicas), slots(&named(5), replicas));
             let mut moved = 0;
             for slot in 0..SLOTS {
                 let (old, new) = (owners(&before, slot), owners(&after, slot));
                 let lost = old.iter().filter(|owner| !new.contains(owner)).count();
-                // Whoever lost the slot lost it to the new one.
+                // A member can lose the slot only to the new one.
                 assert_eq!(lost, usize::from(new.contains(&4)), "{slot}");
                 moved += lost;
             }
@@ -148,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_member_that_leaves_gives_its_own_away_evenly_and_nothing_else_moves() {
+    fn leaving_member_gives_its_slots_away_evenly_and_moves_nothing_else() {
         let (before, mut after) = (slots(&named(5), 2), slots(&named(4), 2));
         after.push(Slots::none());
         let mut taken = [0; 5];
@@ -174,12 +173,12 @@ mod tests {
                 lanes[(hash & 0xff) as usize] += 1;
             }
         }
-        // Some 98 each.
+        // About 98 in each lane.
         assert!(lanes.iter().all(|count| (50..150).contains(count)), "{lanes:?}");
     }
 
     #[test]
-    fn a_stored_ring_means_the_same_in_every_run() {
+    fn stored_ring_has_the_same_slots_in_every_run() {
         let of = slots(&["http://a:9090/api/v1/write", "http://b:9090/api/v1/write", "http://c:9090/x"], 1);
         let counts: Vec<usize> = of.iter().map(Slots::count).collect();
         let first: Vec<usize> = (0..8).flat_map(|slot| owners(&of, slot)).collect();

@@ -1,6 +1,7 @@
-//! The rings of a sharded entry: which one holds from which position of the log, on disk.
+//! The rings of a sharded entry, on disk: which ring is in force from which position of the log.
 //!
-//! `DATA/rings/<entry>.json`, replaced as a whole (a new file, synced, renamed) with each change of members:
+//! `DATA/rings/<entry>.json` is replaced as a whole (a new file, synced, renamed) with each change of
+//! members:
 //!
 //! ```json
 //! {"version": 1, "rings": [
@@ -9,13 +10,13 @@
 //! ]}
 //! ```
 //!
-//! A ring holds from its position to that of the next one; what lies before the first is nobody's any more.
-//! `from` is segment, byte and index, as in [`Position`]. The oldest ring is forgotten once all its members
-//! are past the next one's position.
+//! A ring is in force from its position to that of the next one. No member owns anything before the first
+//! ring. `from` is segment, byte and index, as in [`Position`]. The oldest ring is removed when all its
+//! members are past the position of the next one.
 //!
-//! An entry's first ring has one before it that gives everything to everybody: a member that was a
-//! destination by itself before takes its positions along, and what it had not delivered
-//! by then was all its own. For all others the log begins with the first ring.
+//! Before an entry's first ring there is one by which every member owns everything. It is for a member that
+//! was a destination of its own before: it keeps its positions, and everything that it had not delivered was
+//! its own. For all other members the log begins with the first ring.
 
 use crate::ring::{self, MEMBERS_MAX, Slots};
 use crate::share::Share;
@@ -25,38 +26,36 @@ use std::path::Path;
 use wal::small_file::{self, UNFINISHED, make_folder, with_ending};
 use wal::{Filesystem, Position};
 
-/// Version of the file and of what [`crate::ring`] makes of it.
+/// Version of the file and of [`crate::ring`]'s hashing.
 const VERSION: u64 = 1;
-/// Most rings that are kept: changes of members that some member has not passed yet.
+/// Most rings that are kept, that is changes of members that some member has not passed yet.
 pub const RINGS_MAX: usize = 16;
-/// Most bytes of the file: all rings with the longest URLs that are sensible.
+/// Most bytes of the file: all rings with the longest reasonable URLs.
 pub const FILE_BYTES_MAX: u64 = 4 << 20;
 
-/// A ring, and from where it holds.
+/// A ring, and the position from which it is in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ring {
-    /// From here on.
     pub from: Position,
     /// How many members own a series.
     pub replicas: usize,
-    /// Who they are: URLs as they are shown, sorted.
+    /// The members: URLs without credentials, sorted.
     pub members: Vec<String>,
 }
 
-/// The rings that are still wanted, in the log's order.
+/// The rings that are still needed, in the log's order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rings(Vec<Ring>);
 
 /// Why a file of rings can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum RingsError {
-    /// What the file system says.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// It is not what narthex wrote.
+    /// The file was not written by narthex, or is damaged.
     #[error("{0}; without the file the members begin with a new ring at the log's end")]
     Damaged(&'static str),
-    /// Too many changes that some member is not past yet.
+    /// Some member has not passed too many changes yet.
     #[error(
         "{RINGS_MAX} changes of members are not passed by all yet; who is behind is seen in the status, and \
          a member that is gone for good is given up by removing its file of positions while narthex is stopped"
@@ -65,7 +64,7 @@ pub enum RingsError {
 }
 
 impl Rings {
-    /// Reads the file; no rings where there is none.
+    /// Reads the file. A missing file means no rings.
     pub fn load(fs: &dyn Filesystem, path: &Path) -> Result<Self, RingsError> {
         let Some(bytes) = small_file::read(fs, path, FILE_BYTES_MAX + 1)? else {
             return Ok(Rings::default());
@@ -76,7 +75,7 @@ impl Rings {
         Self::decode(&bytes)
     }
 
-    /// Replaces the file, or removes it where there are no rings. Durable afterwards. Waits for the disk.
+    /// Replaces the file, or removes it if there are no rings. Durable when it returns. Waits for the disk.
     pub fn save(&self, fs: &dyn Filesystem, path: &Path) -> io::Result<()> {
         let folder = path.parent().unwrap_or(Path::new("."));
         if self.is_empty() {
@@ -116,12 +115,12 @@ impl Rings {
         }
     }
 
-    /// The rings, in the log's order.
+    /// Returns the rings, in the log's order.
     pub fn all(&self) -> &[Ring] {
         &self.0
     }
 
-    /// Everyone who is a member of any ring, sorted.
+    /// Returns the members of all rings, sorted.
     pub fn everyone(&self) -> Vec<String> {
         let mut everyone: Vec<String> = self.0.iter().flat_map(|ring| ring.members.clone()).collect();
         everyone.sort_unstable();
@@ -129,8 +128,8 @@ impl Rings {
         everyone
     }
 
-    /// Where this member's part of the log begins and, unless it is a member now, ends. `None` for who never
-    /// was one.
+    /// Returns where this member's part of the log begins and ends. The end is `None` for a present member.
+    /// Returns `None` for a URL that never was a member.
     pub fn part(&self, member: &str) -> Option<(Position, Option<Position>)> {
         let is_in = |ring: &Ring| ring.members.iter().any(|other| other == member);
         let first = self.0.iter().find(|ring| is_in(ring))?;
@@ -138,19 +137,20 @@ impl Rings {
         Some((first.from, self.0.get(after).map(|ring| ring.from)))
     }
 
-    /// Whether the entry is new.
+    /// Returns true if there are no rings: the entry is new.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether the last ring is of these members.
+    /// Returns true if the last ring has these members.
     pub fn are_now(&self, members: &[String], replicas: usize) -> bool {
         let Some(last) = self.0.last() else { return false };
         let known = members.iter().all(|member| last.members.contains(member));
         known && last.members.len() == members.len() && last.replicas == replicas
     }
 
-    /// From `at` on, these are the members, each of which is named once. Nothing changes where they are already.
+    /// Makes these the members from `at` on. Each is named once. Changes nothing if they are the members
+    /// already.
     pub fn change(&mut self, at: Position, members: &[String], replicas: usize) -> Result<(), RingsError> {
         if self.are_now(members, replicas) {
             return Ok(());
@@ -175,8 +175,8 @@ impl Rings {
         Ok(())
     }
 
-    /// Forgets the rings that nobody needs any more. `reached` tells how far a member is; `None` for who
-    /// wants nothing. Before `oldest` there is no log.
+    /// Removes the rings that no member needs any more. `reached` returns how far a member is, or `None` if
+    /// it needs nothing. The log begins at `oldest`.
     pub fn forget(&mut self, oldest: Position, reached: impl Fn(&str) -> Option<Position>) {
         while let [first, next, ..] = self.0.as_slice() {
             let past = |member: &String| reached(member).is_none_or(|position| position >= next.from);
@@ -187,8 +187,8 @@ impl Rings {
         }
     }
 
-    /// For a log that ends before the last ring begins, which therefore is another log than the rings were
-    /// for: all of it, from `oldest` on, is the last ring's.
+    /// If the log ends before the last ring begins, it is another log than the one the rings were for. Then
+    /// the last ring is in force for all of it, from `oldest` on.
     pub fn begin_anew_after(&mut self, oldest: Position, end: Position) {
         if self.0.last().is_some_and(|last| last.from > end) {
             let last = self.0.split_off(self.0.len().saturating_sub(1));
@@ -196,12 +196,13 @@ impl Rings {
         }
     }
 
-    /// What is this member's, along the log.
+    /// Returns the series that this member owns, along the log.
     pub fn share(&self, member: &str) -> Share {
         self.shares(&[member]).pop().unwrap_or_default()
     }
 
-    /// What is each of these members', along the log. A ring's slots are worked out once for all of them.
+    /// Returns the series that each of these members owns, along the log. A ring's slots are computed once
+    /// for all of them.
     pub fn shares(&self, members: &[&str]) -> Vec<Share> {
         let mut shares = vec![Share::default(); members.len()];
         for ring in &self.0 {

@@ -20,7 +20,7 @@ fn some() -> Rings {
 }
 
 #[test]
-fn a_file_is_read_as_it_was_written_and_replaced_as_a_whole() {
+fn file_is_read_back_and_replaced_as_a_whole() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("rings/cluster.json");
     assert_eq!(Rings::load(&RealFilesystem, &path).unwrap(), Rings::default());
@@ -36,7 +36,7 @@ fn a_file_is_read_as_it_was_written_and_replaced_as_a_whole() {
 }
 
 #[test]
-fn whenever_the_disk_fails_or_power_is_cut_the_file_is_the_old_or_the_new_one() {
+fn disk_failure_or_power_cut_leaves_the_old_or_the_new_file() {
     use wal::sim::{Op, SimFilesystem};
     let path = Path::new("/data/rings/cluster.json");
     let old = some();
@@ -59,7 +59,7 @@ fn whenever_the_disk_fails_or_power_is_cut_the_file_is_the_old_or_the_new_one() 
         fs.power_cut();
         let there = Rings::load(&fs, path).unwrap();
         assert!(there == new || !saved && there == old, "{die_after}: {there:?}");
-        // What it left does not stand in the way.
+        // The files of the failed save do not prevent the next one.
         new.save(&fs, path).unwrap();
         fs.power_cut();
         assert_eq!(Rings::load(&fs, path).unwrap(), new, "{die_after}");
@@ -75,7 +75,7 @@ fn whenever_the_disk_fails_or_power_is_cut_the_file_is_the_old_or_the_new_one() 
         new.save(&fs, path).unwrap_err();
         let there = Rings::load(&fs, path).unwrap();
         assert!(there == old || there == new, "{op:?}: {there:?}");
-        // As a failed reload does.
+        // A failed reload does this.
         old.save(&fs, path).unwrap();
         fs.power_cut();
         assert_eq!(Rings::load(&fs, path).unwrap(), old, "{op:?}");
@@ -83,7 +83,7 @@ fn whenever_the_disk_fails_or_power_is_cut_the_file_is_the_old_or_the_new_one() 
 }
 
 #[test]
-fn what_narthex_did_not_write_is_refused() {
+fn foreign_files_are_rejected() {
     let whole = String::from_utf8(some().encode()).unwrap();
     for (from, to) in [
         ("{", ""),
@@ -109,13 +109,13 @@ fn what_narthex_did_not_write_is_refused() {
 }
 
 #[test]
-fn a_change_is_one_only_where_something_changes() {
+fn unchanged_members_add_no_ring() {
     let mut rings = some();
     rings.change(at(12), &names("cb"), 1).unwrap();
     assert_eq!(rings, some());
     rings.change(at(12), &names("cb"), 2).unwrap();
     assert_eq!(rings.all().len(), 4);
-    // Nothing was written since: the ring before was never used.
+    // Nothing was written since, so the ring before was never used.
     rings.change(at(12), &names("abc"), 2).unwrap();
     assert_eq!(rings.all().last().map(|ring| ring.members.len()), Some(3));
     assert_eq!(rings.all().len(), 4);
@@ -124,7 +124,7 @@ fn a_change_is_one_only_where_something_changes() {
 }
 
 #[test]
-fn before_the_first_ring_everything_is_everybodys() {
+fn before_the_first_ring_every_member_owns_everything() {
     let mut rings = Rings::default();
     rings.change(at(5), &names("abc"), 1).unwrap();
     let shares: Vec<Share> = names("abc").iter().map(|name| rings.share(name)).collect();
@@ -134,14 +134,14 @@ fn before_the_first_ring_everything_is_everybodys() {
     assert!((0..100u64).all(|hash| owners(4, hash << 54) == 3 && owners(5, hash << 54) == 1));
     rings.forget(at(0), |_| Some(at(5)));
     assert_eq!(rings.all().len(), 1);
-    // Then nothing is left there for anybody, whoever may come.
+    // Then no member owns anything there, also not a new one.
     assert!((0..100u64).all(|hash| !rings.share("http://a/").holds(0, hash << 54)));
     rings.change(at(5), &names("d"), 1).unwrap();
     assert_eq!(rings.all().iter().map(|ring| ring.from.segment).collect::<Vec<_>>(), [5]);
 }
 
 #[test]
-fn changes_that_are_not_passed_are_bounded() {
+fn number_of_kept_changes_is_bounded() {
     let mut rings = Rings::default();
     for change in 0..RINGS_MAX as u64 {
         rings.change(at(change), &names(if change % 2 == 0 { "a" } else { "b" }), 1).unwrap();
@@ -152,14 +152,14 @@ fn changes_that_are_not_passed_are_bounded() {
 }
 
 #[test]
-fn a_members_part_goes_from_its_first_ring_to_where_it_is_none_any_more() {
+fn part_lasts_from_the_first_ring_to_the_members_removal() {
     let rings = some();
     assert_eq!(rings.part("http://a/"), Some((at(0), Some(at(9)))));
     assert_eq!(rings.part("http://b/"), Some((at(5), None)));
     assert_eq!(rings.part("http://c/"), Some((at(9), None)));
     assert_eq!(rings.part("http://d/"), None);
     assert_eq!(rings.everyone(), names("abc"));
-    // Back again: in between nothing is its own.
+    // The member is back. It owns nothing in between.
     let mut rings = rings;
     rings.change(at(12), &names("abc"), 1).unwrap();
     assert_eq!(rings.part("http://a/"), Some((at(0), None)));
@@ -168,7 +168,7 @@ fn a_members_part_goes_from_its_first_ring_to_where_it_is_none_any_more() {
 }
 
 #[test]
-fn rings_that_all_have_passed_are_forgotten() {
+fn rings_passed_by_all_members_are_removed() {
     let reached = |a: u64, b: u64| {
         move |member: &str| match member {
             "http://a/" => (a > 0).then(|| at(a)),
@@ -190,7 +190,7 @@ fn rings_that_all_have_passed_are_forgotten() {
 }
 
 #[test]
-fn a_log_that_was_taken_away_is_all_the_last_rings() {
+fn last_ring_is_in_force_for_all_of_a_new_log() {
     let mut rings = some();
     rings.begin_anew_after(at(1), at(9));
     assert_eq!(rings, some());
@@ -200,7 +200,7 @@ fn a_log_that_was_taken_away_is_all_the_last_rings() {
 }
 
 #[test]
-fn each_series_has_its_owners_at_every_position() {
+fn each_series_has_its_number_of_owners_at_every_position() {
     let rings = some();
     let shares: Vec<Share> = ["a", "b", "c"].map(|name| rings.share(&names(name)[0])).into();
     for segment in [0, 1, 4, 5, 8, 9, 100] {
@@ -214,7 +214,7 @@ fn each_series_has_its_owners_at_every_position() {
 }
 
 #[test]
-fn a_chunk_knows_which_rings_it_lies_in() {
+fn rings_between_two_positions_are_found() {
     let share = Rings(some().0.split_off(1)).share("http://a/");
     for (start, end, rings) in [
         (0, 1, 0..=0),
