@@ -19,10 +19,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Most redirects that are followed.
 pub const REDIRECTS_MAX: usize = 5;
 
-/// What to check where there is no answer in time.
+/// Advice for a request without an answer in time.
 const NO_ANSWER: &str = "check the host and port in the URL and firewalls on the way, or raise remote_timeout if the receiver is slow";
 
 /// Why a client can't be made.
@@ -50,7 +49,7 @@ pub struct Request {
     pub body: Bytes,
 }
 
-/// The time within which an exchange has to be over.
+/// The time limit of an exchange.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadline {
     started: Instant,
@@ -58,12 +57,10 @@ pub struct Deadline {
 }
 
 impl Deadline {
-    /// Ends `timeout` from now.
     pub fn after(timeout: Duration) -> Self {
         Deadline { started: Instant::now(), timeout }
     }
 
-    /// The time that is left.
     pub fn left(&self) -> Duration {
         self.timeout.saturating_sub(self.started.elapsed())
     }
@@ -72,7 +69,7 @@ impl Deadline {
 /// An answer, and the URL that gave it.
 #[derive(Debug)]
 pub struct Reply {
-    /// Differs from the request's after a redirect.
+    /// Differs from the request's URL after a redirect.
     pub uri: Uri,
     pub response: Response<Incoming>,
 }
@@ -85,9 +82,9 @@ pub struct Client {
     headers: HeaderMap,
     proof: Proof,
     settings: Arc<Settings>,
-    /// What the files held when `fetcher` and `proof` were made.
+    /// The contents of the files when `fetcher` and `proof` were made.
     files: Vec<Option<Vec<u8>>>,
-    /// The server refused a signature: the keys may have been replaced.
+    /// The server refused a signature, so the keys may have been replaced.
     keys_refused: Arc<AtomicBool>,
 }
 
@@ -125,12 +122,11 @@ impl Client {
         })
     }
 
-    /// Where requests go.
     pub fn url(&self) -> &Url {
         &self.settings.url
     }
 
-    /// Whether requests are signed.
+    /// Returns true if requests are signed.
     pub fn signs(&self) -> bool {
         matches!(self.proof, Proof::Signature(_))
     }
@@ -172,13 +168,14 @@ impl Client {
         Ok(changed)
     }
 
-    /// As [`Fetcher::ask_for_tls`], for a request to the client's server.
+    /// The same as [`Fetcher::ask_for_tls`], for a request to the client's server.
     pub async fn ask_for_tls(&self, failure: Failure) -> Failure {
         self.fetcher.ask_for_tls(self.url().uri(), failure).await
     }
 
-    /// Sends a request and waits for the head of the answer. Follows redirects that keep method and body, and asks
-    /// for a new token once if the server refuses the present one. Calls `sent` each time that the request went out.
+    /// Sends a request and waits for the head of the answer. Follows redirects that keep method and body.
+    /// Gets a new token once if the server refuses the present one. Calls `sent` each time the request was
+    /// sent.
     pub async fn send(
         &self,
         mut request: Request,
@@ -229,8 +226,8 @@ impl Client {
         }
     }
 
-    /// The request with our credentials and the user's headers. After a redirect to another host it gets neither:
-    /// they are for the server of the configuration only.
+    /// Returns the request with our credentials and the user's headers. After a redirect to another host it
+    /// gets neither, because they are only for the configured server.
     async fn authorized(
         &self,
         request: &Request,
@@ -258,8 +255,8 @@ impl Client {
     }
 }
 
-/// The target of a redirect: another path on the same server, or a URL with the same scheme. `None` for one that
-/// would go from `https` to `http` or back.
+/// Returns the target of a redirect: another path on the same server, or a URL with the same scheme. `None`
+/// for a change between `https` and `http`.
 fn redirected(from: &Uri, location: &str) -> Option<Uri> {
     if location.starts_with('/') && !location.starts_with("//") {
         let mut parts = from.clone().into_parts();
@@ -313,7 +310,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn a_redirect_to_another_host_carries_no_credentials() {
+    async fn redirect_to_another_host_carries_no_credentials() {
         let (here, there) = (FakeReceiver::start(), FakeReceiver::start());
         let location = format!("{}/there", there.url());
         here.answer(move |request| match request.path.as_str() {
@@ -344,7 +341,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_moved_host_is_found_although_its_old_connections_are_busy() {
+    async fn moved_host_is_found_although_its_old_connections_are_busy() {
         let address = |receiver: &FakeReceiver| -> SocketAddr { receiver.url()[7..].parse().unwrap() };
         let (old, new) = (FakeReceiver::start(), FakeReceiver::start());
         let table = Arc::new(Mutex::new(vec![address(&old)]));
@@ -353,7 +350,7 @@ mod tests {
         let url = Url::parse("http://receiver.example/").unwrap();
         let mut client = Client::with_lookup(url, config(), 1, lookup).unwrap();
         assert_eq!(send(&client).await, 204);
-        // The connection is free again once its own task, on this thread, has seen the end of the answer.
+        // The connection is free again when its own task, on this thread, has seen the end of the answer.
         for _ in 0..100 {
             tokio::task::yield_now().await;
         }

@@ -1,4 +1,4 @@
-//! How a server is reached, and as whom: the keys that Prometheus calls `http_config`.
+//! The settings of a connection to a server: the keys that Prometheus calls `http_config`.
 
 use crate::auth::azuread::AzureAd;
 use crate::auth::google_iam::GoogleIam;
@@ -13,7 +13,8 @@ use http::HeaderMap;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-/// Settings of a [`crate::Client`]. At most one way to authenticate may be set; [`crate::Client::new`] checks that.
+/// Settings of a [`crate::Client`]. At most one authentication scheme may be set, which
+/// [`crate::Client::new`] checks.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct HttpConfig {
     pub basic_auth: Option<BasicAuth>,
@@ -34,13 +35,13 @@ pub struct HttpConfig {
     pub follow_redirects: bool,
     /// Offer HTTP/2 over TLS.
     pub http2: bool,
-    /// Connect to a random one of the addresses of the host each time.
+    /// Begin with a random one of the host's addresses for each connection.
     pub round_robin_dns: bool,
 }
 
 impl HttpConfig {
-    /// The contents of the files that connections, tokens and signatures are made of. `None` for a file that
-    /// can't be read.
+    /// Returns the contents of the files that connections, tokens and signatures depend on. `None` for a file
+    /// that can't be read.
     pub(crate) fn files(&self) -> Vec<Option<Vec<u8>>> {
         let mut files: Vec<&PathBuf> = self.tls.files().collect();
         if let Some(oauth2) = &self.oauth2 {
@@ -52,7 +53,7 @@ impl HttpConfig {
         files.into_iter().map(|path| read_file(path).ok()).collect()
     }
 
-    /// The user's headers. Reads files again each time.
+    /// Returns the user's headers. Reads their files each time.
     pub(crate) fn read_headers(&self) -> Result<HeaderMap, AuthError> {
         crate::auth::headers::read(&self.headers, &self.http_headers)
     }

@@ -1,4 +1,4 @@
-//! How a connection is made: names looked up, directly or by a proxy, with or without TLS, HTTP/1.1 or 2.
+//! Makes connections: name lookup, directly or through a proxy, with or without TLS, HTTP/1.1 or 2.
 
 use crate::proxy::Proxies;
 use crate::tls::{self, TlsConfig, TlsError};
@@ -22,31 +22,29 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tower_service::Service;
 
-/// How long an idle connection is kept.
 const IDLE: Duration = Duration::from_secs(90);
-/// How long connections are used before new ones are made, so that a host whose name stands for another
-/// address by now is found there, however busy the connections to the old one are.
+/// How long connections are used before new ones are made. So a host whose name has a new address is found
+/// there, even if the connections to the old address are busy.
 pub const CONNECTIONS_AGE: Duration = Duration::from_secs(5 * 60);
 
-/// An HTTP client with its connections.
 pub(crate) type Http = HyperClient<HttpsConnector<Route>, Full<Bytes>>;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 type Tcp = HttpConnector<Lookup>;
 
-/// What connections are made by.
+/// The settings of connections.
 #[derive(Debug, Clone)]
 pub(crate) struct Connecting {
     pub(crate) tls: TlsConfig,
     pub(crate) proxies: Arc<Proxies>,
     pub(crate) http2: bool,
-    /// Idle connections that are kept for a host.
+    /// Most idle connections that are kept per host.
     pub(crate) idle_max: usize,
     pub(crate) lookup: Lookup,
 }
 
 impl Connecting {
-    /// All errors that [`Connecting::client`] could return.
+    /// Returns all errors that [`Connecting::client`] could return.
     pub(crate) fn errors(&self, to: &Uri) -> Vec<TlsError> {
         tls::errors(&self.tls, self.is_secure(to))
     }
@@ -56,7 +54,7 @@ impl Connecting {
         secure || self.proxies.way_to(to).is_some_and(|proxy| proxy.is_https())
     }
 
-    /// A client without connections yet, for requests to `to`. Reads the files of `tls_config`.
+    /// Returns a client without connections for requests to `to`. Reads the files of `tls_config`.
     pub(crate) fn client(&self, to: &Uri) -> Result<Http, TlsError> {
         let mut tcp = HttpConnector::new_with_resolver(self.lookup.clone());
         tcp.enforce_http(false);
@@ -88,8 +86,8 @@ impl Connecting {
     }
 }
 
-/// Makes what TLS, or HTTP without it, is spoken over: a connection to the host itself or to its proxy, or a
-/// tunnel through that.
+/// Makes the connection for TLS or plain HTTP: to the host itself, to its proxy, or a tunnel through the
+/// proxy.
 #[derive(Debug, Clone)]
 pub(crate) struct Route {
     tcp: Tcp,
@@ -103,7 +101,7 @@ impl Service<Uri> for Route {
     type Future = BoxFuture<'static, Result<Hop, BoxError>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        // Neither a TCP connector nor what wraps it is ever busy.
+        // Neither a TCP connector nor its wrapper is ever busy.
         Poll::Ready(Ok(()))
     }
 
@@ -139,7 +137,7 @@ impl Service<Uri> for Route {
     }
 }
 
-/// Asks a SOCKS proxy, to which this is a connection, for one to `to`.
+/// Asks a SOCKS proxy, over an existing connection to it, to connect to `to`.
 async fn through_socks(
     proxy: &Url,
     stream: TokioIo<TcpStream>,
@@ -152,7 +150,7 @@ async fn through_socks(
     Ok(socks.call(with_port(to)?).await?)
 }
 
-/// A connection that is there already, for the library, which would hide why it can't be made.
+/// Passes an existing connection to the library. If the library made it, it would hide why it failed.
 struct Connect(Option<TokioIo<TcpStream>>);
 
 impl Service<Uri> for Connect {
@@ -169,7 +167,7 @@ impl Service<Uri> for Connect {
     }
 }
 
-/// The same with the port of its scheme, where it names none.
+/// Adds the port of the scheme if the URL has none.
 fn with_port(to: Uri) -> Result<Uri, http::Error> {
     if to.port().is_some() {
         return Ok(to);
@@ -191,9 +189,9 @@ pub(super) struct ProxyFailed {
 /// A connection that is ready for TLS or HTTP.
 ///
 /// A server that refuses something (a client certificate, a request) sends its reason and closes the
-/// connection. Writing then fails while the reason waits to be read. So a write that fails because the server
-/// has closed the connection counts as done, and what the server sent is read first. Where that ends without
-/// an answer, the read returns the write's error.
+/// connection. A write then fails while the reason waits to be read. So a write that fails because the server
+/// has closed the connection counts as done, and the server's data is read first. If that ends without an
+/// answer, the read returns the write's error.
 pub(crate) struct Hop {
     stream: MaybeHttpsStream<TokioIo<TcpStream>>,
     /// The server is a proxy that expects whole URLs.
@@ -264,13 +262,13 @@ fn is_closed_by_server(error: &std::io::Error) -> bool {
     matches!(error.kind(), std::io::ErrorKind::BrokenPipe | std::io::ErrorKind::ConnectionReset)
 }
 
-/// Looks up names, each time that a connection is made. Addresses are tried one after another;
-/// `round_robin_dns` begins with another one each time.
+/// Looks up names for each new connection. Addresses are tried one after another. `round_robin_dns` begins
+/// with a random one each time.
 #[derive(Debug, Clone)]
 pub(crate) struct Lookup {
     system: GaiResolver,
     shuffle: bool,
-    /// What a test puts in the system's place.
+    /// Replaces the system's resolver in tests.
     #[cfg(test)]
     pub(crate) table: Option<Arc<std::sync::Mutex<Vec<SocketAddr>>>>,
 }
@@ -325,7 +323,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn round_robin_begins_with_any_of_the_addresses_and_has_them_all() {
+    async fn round_robin_shuffles_all_addresses() {
         let mut lookup = Lookup::new(true);
         let mut all: Vec<SocketAddr> = (1..=3).map(|last| ([127, 0, 0, last], 0).into()).collect();
         lookup.table = Some(Arc::new(std::sync::Mutex::new(all.clone())));

@@ -1,4 +1,4 @@
-//! All that is wrong with the settings of a client, as far as it can be told before anything is sent.
+//! Finds all errors in the settings of a client, before anything is sent.
 
 use crate::auth::{self, headers};
 use crate::connect::{Connecting, Lookup};
@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 impl Client {
-    /// All errors that [`Client::new`] could return: it returns only the first.
+    /// Returns all errors that [`Client::new`] could return, which returns only the first.
     pub fn errors(url: &Url, config: &HttpConfig) -> Vec<ClientError> {
         let (no_headers, no_http_headers) = (BTreeMap::new(), BTreeMap::new());
         let plain = config.headers.iter().map(|(name, value)| [(name.clone(), value.clone())].into());
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn all_errors_within_a_way_to_authenticate_are_found() {
+    fn all_errors_within_an_authentication_scheme_are_found() {
         let gone = || Some("/does/not/exist".into());
         let secret = || Some(Secret::new("x"));
         let basic_auth = BasicAuth { password: secret(), password_file: gone(), ..BasicAuth::default() };
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn each_way_to_authenticate_beyond_the_first_is_an_error() {
+    fn each_authentication_scheme_beyond_the_first_is_an_error() {
         let basic_auth = Some(BasicAuth::default());
         let (bearer_token, bearer_token_file) = (Some(Secret::new("x")), Some("/does/not/exist".into()));
         let wanted = [

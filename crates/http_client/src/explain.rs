@@ -1,4 +1,4 @@
-//! Why there was no answer, in words that say what to do.
+//! Explains why there was no answer, and what to do.
 
 use crate::connect::ProxyFailed;
 use crate::failure::{Failure, FailureKind};
@@ -8,8 +8,8 @@ use hyper_util::client::legacy::Error as HyperError;
 use std::error::Error;
 use std::io::ErrorKind;
 
-/// The reason, as a person needs it: `connection refused` rather than `client error`, a sentence with the
-/// setting to change for an error of TLS, and a hint where a port speaks another protocol.
+/// Returns the reason for people: `connection refused` instead of `client error`, a sentence with the setting
+/// to change for a TLS error, and a hint if the port uses another protocol.
 pub(crate) fn explain(error: &HyperError, to: &Uri, tls: &TlsConfig) -> Failure {
     let https = to.scheme_str() == Some("https");
     let reasons: Vec<&(dyn Error + 'static)> = reasons(error).collect();
@@ -61,10 +61,10 @@ pub(crate) fn is_unsent(error: &HyperError) -> bool {
     reasons(error).filter_map(|reason| reason.downcast_ref::<hyper::Error>()).any(hyper::Error::is_canceled)
 }
 
-/// How hyper's connector begins what it says of a name that has no address.
+/// The beginning of hyper's error for a name without an address.
 const LOOKUP_FAILED: &str = "dns error";
 
-/// What to check where no connection came about.
+/// What to check if no connection was made.
 fn advice(is_lookup: bool, kind: Option<ErrorKind>) -> Option<&'static str> {
     if is_lookup {
         return Some("check the host's name in the URL, and this machine's name servers");
@@ -80,8 +80,8 @@ fn advice(is_lookup: bool, kind: Option<ErrorKind>) -> Option<&'static str> {
     }
 }
 
-/// The same for a connection by a proxy. Errors of the network are about the connection to the proxy; others are what
-/// the proxy answers.
+/// The same for a connection through a proxy. Network errors are about the connection to the proxy. Other
+/// errors are the proxy's answers.
 fn proxy_advice(is_lookup: bool, kind: Option<ErrorKind>) -> &'static str {
     if is_lookup {
         return "check the proxy's name in proxy_url (or in HTTPS_PROXY and HTTP_PROXY), and this machine's name servers";
@@ -97,11 +97,11 @@ fn proxy_advice(is_lookup: bool, kind: Option<ErrorKind>) -> &'static str {
     }
 }
 
-/// An error and what is behind it, outermost first.
+/// Returns an error and its causes, outermost first.
 fn reasons<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     let behind = |reason: &&'a (dyn Error + 'static)| -> Option<&'a (dyn Error + 'static)> {
         let reason: &'a (dyn Error + 'static) = *reason;
-        // An I/O error hides what it was made of from `source`.
+        // An I/O error does not return its inner error as `source`.
         match reason.downcast_ref::<std::io::Error>().and_then(|error| error.get_ref()) {
             Some(inner) => Some(inner),
             None => reason.source(),
@@ -110,7 +110,8 @@ fn reasons<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dy
     std::iter::successors(Some(error), behind)
 }
 
-/// Whether this answer is that of a server that expects TLS and got plain HTTP: Go's, nginx', Apache's or narthex'.
+/// Returns true if this is the answer of a server (Go, nginx, Apache or narthex) that expects TLS and got
+/// plain HTTP.
 pub fn is_for_tls(to: &Uri, status: u16, words: &str) -> bool {
     let words = words.to_ascii_lowercase();
     let phrases = [

@@ -1,29 +1,27 @@
-//! Requests that get no answer.
+//! Failures: requests without an answer.
 
 /// Why there was no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{words}")]
 pub struct Failure {
-    /// Which kind of failure.
     pub kind: FailureKind,
     /// What happened and what to do, for people.
     pub words: String,
-    /// What to check, for a person who tries the destination.
+    /// Advice for a person who sets up the destination.
     pub advice: Option<&'static str>,
-    /// Whether the request was sent, at least in part: the receiver may have written it.
+    /// Whether the request was sent, at least in part, so that the receiver may have written it.
     pub is_sent: bool,
 }
 
-/// Which kind of failure left a request without an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailureKind {
     /// The destination can't be reached or does not answer.
     Unreachable,
-    /// The port speaks another protocol than the URL says, such as TLS where the URL is `http`.
+    /// The port uses another protocol than the URL says, for example TLS with an `http` URL.
     Protocol,
-    /// A certificate is wrong, the server's or the client's.
+    /// The server's or the client's certificate is wrong.
     Certificate,
-    /// There are no credentials to send: a file or a token server does not give them.
+    /// There are no credentials to send, because a file or a token server fails.
     Credentials,
 }
 
@@ -40,9 +38,9 @@ impl Failure {
         Failure { kind: FailureKind::Protocol, ..Failure::unreachable(words) }
     }
 
-    /// The port wants TLS and the URL is `http`. `said` is what the server says of it.
+    /// The port expects TLS and the URL is `http`. `said` is the server's message.
     pub fn speaks_tls(said: &str) -> Failure {
-        // narthex itself says the same.
+        // narthex' own servers send the same words.
         let known = said.is_empty() || said.starts_with("this port speaks TLS");
         let said = if known { String::new() } else { format!(" ({said})") };
         Failure::protocol(format!("this port speaks TLS: use https in the URL{said}"))

@@ -13,8 +13,9 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use std::sync::Arc;
 
-/// How often a request is tried whose connection ends before the request is sent. The error of such a try does not
-/// say why the connection ended, for example that the server refuses our certificate. Most tries do say it.
+/// Number of tries of a request whose connection ends before the request is sent. The error of such a try
+/// does not say why the connection ended, for example because the server refuses our certificate. Most tries
+/// do say it.
 const TRIES: u32 = 4;
 
 /// Why a [`Fetcher`] can't be made.
@@ -34,8 +35,8 @@ pub struct Fetcher {
 }
 
 impl Fetcher {
-    /// For requests to the host of `to`. Keeps `idle_max` idle connections. Reads the files of `tls`; connects
-    /// with the first request.
+    /// Makes a fetcher for requests to the host of `to`. Keeps `idle_max` idle connections. Reads the files
+    /// of `tls`. Connects with the first request.
     pub fn new(to: &Uri, tls: &TlsConfig, proxy: &ProxyConfig, idle_max: usize) -> Result<Self, FetchError> {
         let proxies = Arc::new(Proxies::new(proxy, |name| std::env::var(name).ok())?);
         let connecting =
@@ -47,12 +48,12 @@ impl Fetcher {
         Ok(Fetcher { http: connecting.client(to)?, connecting })
     }
 
-    /// The same with new connections. Reads the files of `tls_config` again.
+    /// Returns the same with new connections. Reads the files of `tls_config` again.
     pub(crate) fn reconnected(&self, to: &Uri) -> Result<Self, TlsError> {
         Self::with(self.connecting.clone(), to)
     }
 
-    /// Sends one request, with the proxy's credentials if one is on the way.
+    /// Sends one request. Adds the proxy's credentials if it goes through a proxy.
     pub async fn send(&self, mut request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Failure> {
         let uri = request.uri().clone();
         if let Some(value) = self.connecting.proxies.authorization_for(&uri) {

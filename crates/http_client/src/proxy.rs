@@ -1,8 +1,8 @@
 //! Which requests go through a proxy: `proxy_url`, `no_proxy`, `proxy_from_environment`,
-//! `proxy_connect_header`, with the meaning that they have in Prometheus.
+//! `proxy_connect_header`, with the same meaning as in Prometheus.
 //!
-//! A request for `http` goes to the proxy as it is, with the whole URL in its first line; one for `https`
-//! goes through a tunnel that the proxy is asked for with `CONNECT`. A SOCKS proxy makes a tunnel for both.
+//! A request for `http` is sent to the proxy with the whole URL in its first line. A request for `https` goes
+//! through a tunnel that the proxy opens after a `CONNECT`. A SOCKS proxy opens a tunnel for both.
 
 use crate::Secret;
 use crate::auth::sensitive;
@@ -13,47 +13,31 @@ use ipnet::IpNet;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-/// The keys about proxies, of a destination or of a token server.
+/// The proxy keys of a destination or of a token server.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ProxyConfig {
-    /// `proxy_url`.
     pub url: Option<Url>,
-    /// `no_proxy`.
     pub no_proxy: Option<String>,
-    /// `proxy_from_environment`.
     pub from_environment: bool,
-    /// `proxy_connect_header`.
     pub connect_header: BTreeMap<String, Vec<Secret>>,
 }
 
 /// Why a proxy can't be used. Never contains credentials.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProxyError {
-    /// Keys that exclude each other.
     #[error("{0} and proxy_from_environment exclude each other")]
     Both(&'static str),
-    /// A key that means nothing by itself.
+    /// A key that has no meaning without another one.
     #[error("{key} needs {needs} as well")]
-    Alone {
-        /// The key.
-        key: &'static str,
-        /// What it needs.
-        needs: &'static str,
-    },
-    /// A variable of the environment.
+    Alone { key: &'static str, needs: &'static str },
+    /// A variable of the environment is invalid.
     #[error("the environment's {variable}: {source}")]
-    Variable {
-        /// Its name.
-        variable: &'static str,
-        /// What is wrong with it.
-        source: UrlError,
-    },
-    /// A header that is not HTTP.
+    Variable { variable: &'static str, source: UrlError },
     #[error("proxy_connect_header: {0:?} is not a header name, or its value can't stand in a header")]
     Header(String),
 }
 
-/// Which way to take.
+/// Chooses the proxy of a request.
 #[derive(Debug, Clone, Default)]
 pub struct Proxies {
     http: Option<Url>,
@@ -101,13 +85,13 @@ impl Proxies {
         Ok(Proxies {
             http: url("HTTP_PROXY", "http_proxy")?,
             https: url("HTTPS_PROXY", "https_proxy")?,
-            // Even where it is not set, what is on this machine is reached directly.
+            // Even if it is not set, this machine is reached directly.
             direct: Direct::parse(&either("NO_PROXY", "no_proxy").unwrap_or_default()),
             connect_header,
         })
     }
 
-    /// The proxy for a destination, where there is to be one.
+    /// Returns the proxy for a destination, if there is one.
     pub fn way_to(&self, to: &Uri) -> Option<&Url> {
         let https = to.scheme_str() == Some("https");
         let proxy = if https { &self.https } else { &self.http }.as_ref()?;
@@ -115,7 +99,6 @@ impl Proxies {
         (!self.direct.is(to.host()?, port)).then_some(proxy)
     }
 
-    /// The headers of a `CONNECT` to this proxy.
     pub fn tunnel_headers(&self, proxy: &Url) -> HeaderMap {
         let mut headers = self.connect_header.clone();
         if let Some(value) = credentials(proxy) {
@@ -124,7 +107,7 @@ impl Proxies {
         headers
     }
 
-    /// What a request that is handed to a proxy as it is has to show there.
+    /// Returns the `Proxy-Authorization` header of a plain request through a proxy.
     pub fn authorization_for(&self, to: &Uri) -> Option<HeaderValue> {
         if to.scheme_str() == Some("https") {
             return None;
@@ -151,7 +134,7 @@ fn connect_header(given: &BTreeMap<String, Vec<Secret>>) -> Result<HeaderMap, Pr
     Ok(headers)
 }
 
-/// What `no_proxy` says. Once it is there (even empty), this machine itself is reached directly.
+/// The parsed `no_proxy`. If it is set, even to nothing, this machine is reached directly.
 #[derive(Debug, Clone, Default)]
 struct Direct {
     this_machine: bool,
@@ -169,8 +152,7 @@ struct Entry {
 enum Matches {
     Network(IpNet),
     Address(IpAddr),
-    /// A domain with a dot before it; `itself` says whether it stands for itself too, or only for what is
-    /// below it.
+    /// A domain with a leading dot. `itself` says whether the domain matches too, or only its subdomains.
     Domain {
         dotted: String,
         itself: bool,
@@ -257,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn no_proxy_has_all_the_forms_that_prometheus_knows() {
+    fn no_proxy_accepts_all_forms_of_prometheus() {
         let table = [
             ("example.org", "https://example.org/", true),
             ("example.org", "https://a.example.org/", true),
@@ -286,7 +268,7 @@ mod tests {
             let proxies = Proxies::new(&config(Some(no_proxy)), nothing).unwrap();
             assert_eq!(proxies.way_to(&to.parse().unwrap()).is_none(), direct, "{no_proxy} {to}");
         }
-        // Without no_proxy everything goes through it, this machine too.
+        // Without no_proxy all requests go through the proxy, also those to this machine.
         let proxies = Proxies::new(&config(None), nothing).unwrap();
         assert!(proxies.way_to(&"http://localhost/".parse().unwrap()).is_some());
     }
@@ -314,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_contradict_each_other_are_refused() {
+    fn contradicting_keys_are_rejected() {
         let refused = |config: ProxyConfig| Proxies::new(&config, nothing).unwrap_err().to_string();
         let both = ProxyConfig { from_environment: true, ..config(None) };
         assert_eq!(refused(both), "proxy_url and proxy_from_environment exclude each other");

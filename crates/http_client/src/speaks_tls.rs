@@ -1,4 +1,5 @@
-//! Whether a port to which plain HTTP was spoken wants TLS. Many servers close such a connection without a word.
+//! Checks whether a port expects TLS after plain HTTP failed. Many servers close such a connection without an
+//! answer.
 
 use crate::connect::Connecting;
 use crate::tls::{TlsConfig, client_config};
@@ -11,11 +12,11 @@ use tokio::net::TcpStream;
 
 /// How long the port may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// The first bytes of what a server of TLS answers: the type of a record that is an alert or a handshake.
+/// The first byte of a TLS server's answer: the type of a record with an alert or a handshake.
 const ANSWERS: [u8; 2] = [21, 22];
 
 impl Connecting {
-    /// Whether the server of an `http` URL answers the beginning of a TLS handshake. Not asked through a proxy.
+    /// Returns true if the server of an `http` URL answers a TLS handshake. Does not ask through a proxy.
     pub(crate) async fn speaks_tls(&self, uri: &Uri) -> bool {
         if uri.scheme_str() != Some("http") || self.proxies.way_to(uri).is_some() {
             return false;

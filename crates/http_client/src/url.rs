@@ -1,47 +1,43 @@
-//! A destination's URL, which may carry credentials and so is never shown whole.
+//! A destination's URL. It may have credentials, so it is never shown completely.
 
 use base64::Engine as _;
 use serde::Deserialize;
 use std::fmt;
 
-/// The path where remote-write receivers listen, for a URL without one.
+/// The path of remote-write receivers, used if a URL has none.
 pub const DEFAULT_PATH: &str = "/api/v1/write";
 
-/// The port of a SOCKS proxy whose URL names none.
+/// The port of a SOCKS proxy whose URL has none.
 const SOCKS_PORT: u16 = 1080;
 
-/// An `http` or `https` URL, or, of a proxy, a `socks5` one. Shown and printed without credentials and query.
+/// An `http` or `https` URL, or a `socks5` one for a proxy. It is shown and printed without credentials and
+/// query.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Url {
     uri: http::Uri,
     basic_auth: Option<String>,
 }
 
-/// Why a URL is refused. Never contains credentials.
+/// Why a URL is invalid. Never contains credentials.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
-    /// It can't be read.
     #[error("not a URL: {0}; expected something like http://host:9090/api/v1/write")]
     Malformed(String),
-    /// Another scheme.
     #[error("the URL must begin with http:// or https://")]
     Scheme,
-    /// Another scheme, for a proxy.
     #[error("the URL of a proxy must begin with http://, https://, socks5:// or socks5h://")]
     ProxyScheme,
-    /// A user or password that SOCKS can't carry.
+    /// User or password are too long for SOCKS.
     #[error("user and password for a SOCKS proxy may have 255 bytes each")]
     SocksCredentials,
-    /// No host.
     #[error("the URL names no host")]
     NoHost,
-    /// A port that does not exist.
+    /// The port is out of range.
     #[error("the port {0} is out of range; ports are numbers from 1 to 65535")]
     Port(String),
 }
 
 impl Url {
-    /// Reads a URL.
     pub fn parse(text: &str) -> Result<Self, UrlError> {
         let uri = parse_uri(text)?;
         if !matches!(uri.scheme_str(), Some("http" | "https")) {
@@ -50,8 +46,8 @@ impl Url {
         Self::from_uri(uri)
     }
 
-    /// Reads the URL of a proxy, which may be a SOCKS proxy. `socks5` and `socks5h` mean the same, as in Go: the
-    /// proxy looks up the names of hosts.
+    /// Parses the URL of a proxy, which may be a SOCKS proxy. `socks5` and `socks5h` mean the same, as in Go:
+    /// the proxy looks up host names.
     pub fn parse_proxy(text: &str) -> Result<Self, UrlError> {
         let uri = parse_uri(text)?;
         if matches!(uri.scheme_str(), Some("http" | "https")) {
@@ -104,8 +100,7 @@ impl Url {
         Ok(Url { uri, basic_auth })
     }
 
-    /// Reads a URL as a person types it on a command line: without a path it means
-    /// [`DEFAULT_PATH`], without a scheme `http`.
+    /// Parses a URL from a command line. Without a path it gets [`DEFAULT_PATH`], without a scheme `http`.
     pub fn parse_short(text: &str) -> Result<Self, UrlError> {
         let text = text.trim();
         let text = if text.contains("://") { text.to_string() } else { format!("http://{text}") };
@@ -119,32 +114,32 @@ impl Url {
         Ok(Url { uri, ..url })
     }
 
-    /// Whether it names a host only, so that requests go to `/`.
+    /// Returns true if the URL has only a host, so that requests go to `/`.
     pub fn has_no_path(&self) -> bool {
         self.uri.host().is_some() && self.uri.path() == "/" && self.uri.query().is_none()
     }
 
-    /// No URL: that of an entry which has members in its place.
+    /// Returns an empty URL, for an entry that has members instead.
     pub fn nowhere() -> Self {
         Url { uri: http::Uri::default(), basic_auth: None }
     }
 
-    /// Whether it is none: see [`Url::nowhere`].
+    /// Returns true if the URL is empty, see [`Url::nowhere`].
     pub fn is_nowhere(&self) -> bool {
         self.uri.authority().is_none()
     }
 
-    /// What to connect to and ask for, without credentials.
+    /// Returns the URL to connect to, without credentials.
     pub fn uri(&self) -> &http::Uri {
         &self.uri
     }
 
-    /// The `Authorization` header that the URL's user and password make. A secret.
+    /// Returns the `Authorization` header for the URL's user and password. A secret.
     pub fn authorization(&self) -> Option<&str> {
         self.basic_auth.as_deref()
     }
 
-    /// The URL's user and password. A secret.
+    /// Returns the URL's user and password. A secret.
     pub(crate) fn user_and_password(&self) -> Option<(String, String)> {
         let encoded = self.basic_auth.as_deref()?.strip_prefix("Basic ")?;
         let plain = base64::engine::general_purpose::STANDARD.decode(encoded).ok()?;
@@ -152,17 +147,15 @@ impl Url {
         Some((user.to_string(), password.to_string()))
     }
 
-    /// Whether it is a SOCKS proxy.
     pub fn is_socks(&self) -> bool {
         matches!(self.uri.scheme_str(), Some("socks5" | "socks5h"))
     }
 
-    /// Whether it is `https`.
     pub fn is_https(&self) -> bool {
         self.uri.scheme_str() == Some("https")
     }
 
-    /// Scheme, host, port and path: without user, password and query. Fit to be shown.
+    /// Returns scheme, host, port and path, without user, password and query. Safe to show.
     pub fn redacted(&self) -> String {
         let scheme = self.uri.scheme_str().unwrap_or_default();
         let authority = self.uri.authority().map(|authority| authority.as_str()).unwrap_or_default();
@@ -174,7 +167,7 @@ fn parse_uri(text: &str) -> Result<http::Uri, UrlError> {
     text.trim().parse().map_err(|error: http::uri::InvalidUri| UrlError::Malformed(error.to_string()))
 }
 
-/// Reads the URL of a proxy, for serde.
+/// Parses the URL of a proxy, for serde.
 pub fn deserialize_proxy<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Url>, D::Error> {
     let text = Option::<String>::deserialize(deserializer)?;
     text.map(|text| Url::parse_proxy(&text)).transpose().map_err(serde::de::Error::custom)
@@ -218,7 +211,7 @@ impl<'de> Deserialize<'de> for Url {
     }
 }
 
-/// The text without the user and password of any URL in it.
+/// Removes user and password from all URLs in a text.
 pub fn without_password(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -256,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_line_may_leave_out_scheme_and_path() {
+    fn parse_short_adds_scheme_and_path() {
         for (typed, meant) in [
             ("localhost:9090", "http://localhost:9090/api/v1/write"),
             ("http://h", "http://h/api/v1/write"),
@@ -287,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_url_is_refused_without_repeating_it() {
+    fn invalid_url_is_rejected_without_repeating_it() {
         assert_eq!(Url::parse("ftp://h/x"), Err(UrlError::Scheme));
         assert_eq!(Url::parse("/api/v1/write"), Err(UrlError::Scheme));
         for port in ["0", "65536", "99999"] {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// Most bytes of an answer's body that are read.
 pub const ANSWER_BYTES: usize = 4096;
-/// Most characters of an answer's body that are kept, for people to read.
+/// Most characters of an answer's body that are kept for people.
 pub const WORDS_MAX: usize = 512;
 
 /// Reads the first [`ANSWER_BYTES`] of a body as one line of text. Stops early if the body breaks off or takes
@@ -29,8 +29,8 @@ pub async fn read_words(mut body: hyper::body::Incoming, within: Duration) -> St
     words(&start)
 }
 
-/// Status and body in one line: `404 Not Found: remote write receiver needs to be enabled`. A body that only
-/// repeats the status is left out.
+/// Returns status and body in one line: `404 Not Found: remote write receiver needs to be enabled`. A body
+/// that only repeats the status is left out.
 pub fn status_and_words(status: u16, words: &str) -> String {
     let reason = http::StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
     let reason = reason.unwrap_or_default();
@@ -49,7 +49,7 @@ pub fn status_and_words(status: u16, words: &str) -> String {
     shown
 }
 
-/// The beginning of `body` as one line of printable text, at most [`WORDS_MAX`] characters.
+/// Returns the beginning of `body` as one line of printable text, at most [`WORDS_MAX`] characters.
 pub(crate) fn words(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body);
     let mut words = String::new();
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_body_becomes_a_line_of_bounded_length() {
+    fn body_becomes_a_line_of_bounded_length() {
         assert_eq!(words(b" remote write receiver\n needs\x07 \xff"), "remote write receiver needs \u{fffd}");
         let long = words("word ".repeat(1000).as_bytes());
         assert!(long.len() <= WORDS_MAX + 4 && long.ends_with('…'));
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_repeats_the_status_is_not_shown_twice() {
+    fn body_that_repeats_the_status_is_left_out() {
         for (status, words, shown) in [
             (401, "Unauthorized", "401 Unauthorized"),
             (401, "unauthorized.", "401 Unauthorized"),

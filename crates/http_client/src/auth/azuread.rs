@@ -1,8 +1,8 @@
 //! `azuread`: tokens of Microsoft Entra ID for Azure Monitor, with Prometheus' keys.
 //!
-//! Three ways to get one: a client's secret (`oauth`), the file that Kubernetes writes for a workload
-//! (`workload_identity`), and the machine's metadata service (`managed_identity`). `sdk` looks at the
-//! environment for which of them it is.
+//! There are three kinds of identity: a client's secret (`oauth`), the file that Kubernetes writes for a
+//! workload (`workload_identity`), and the machine's metadata service (`managed_identity`). `sdk` chooses one
+//! of them by the environment.
 
 use super::AuthError;
 use super::token::{Token, read_answer};
@@ -18,32 +18,29 @@ use http_body_util::Full;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
-/// Where a managed identity's tokens come from.
+/// The server of a managed identity's tokens.
 const METADATA: &str = "http://169.254.169.254";
-/// Where Kubernetes puts a workload's token.
+/// The file in which Kubernetes writes a workload's token.
 const TOKEN_FILE: &str = "/var/run/secrets/azure/tokens/azure-identity-token";
-/// The kind of a workload's token, by RFC 7523.
+/// The type of a workload's token, by RFC 7523.
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
-/// `azuread`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AzureAd {
-    /// Which of Azure's clouds.
     pub cloud: Cloud,
-    /// An identity that the machine has.
+    /// An identity of the machine.
     pub managed_identity: Option<ManagedIdentity>,
     /// An application with a secret.
     pub oauth: Option<OAuth>,
-    /// An application that a Kubernetes workload acts for.
+    /// An application for a Kubernetes workload.
     pub workload_identity: Option<WorkloadIdentity>,
-    /// What the environment says.
+    /// An identity from the environment.
     pub sdk: Option<Sdk>,
-    /// What the token is for, instead of Azure Monitor.
+    /// The scope of the token, if it is not Azure Monitor.
     pub scope: Option<String>,
 }
 
-/// Azure's clouds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 pub enum Cloud {
     #[default]
@@ -70,35 +67,30 @@ impl Cloud {
     }
 }
 
-/// `azuread.managed_identity`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ManagedIdentity {
-    /// The identity, where the machine has several.
+    /// Selects the identity, if the machine has several.
     pub client_id: Option<String>,
 }
 
-/// `azuread.oauth`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OAuth {
-    /// The application.
+    /// The application's ID.
     pub client_id: String,
-    /// Its secret.
     pub client_secret: Secret,
-    /// Its directory.
+    /// The ID of its directory.
     pub tenant_id: String,
 }
 
-/// `azuread.workload_identity`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WorkloadIdentity {
-    /// The application.
+    /// The application's ID.
     pub client_id: String,
-    /// Its directory.
+    /// The ID of its directory.
     pub tenant_id: String,
-    /// The file with the workload's token.
     #[serde(default)]
     pub token_file_path: Option<PathBuf>,
 }
@@ -109,25 +101,21 @@ impl WorkloadIdentity {
     }
 }
 
-/// `azuread.sdk`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Sdk {
-    /// The directory, instead of that of `AZURE_TENANT_ID`.
+    /// The directory, instead of `AZURE_TENANT_ID`.
     pub tenant_id: Option<String>,
 }
 
-/// Gets tokens.
 #[derive(Debug)]
 pub(crate) struct Issuer {
     identity: Identity,
     scope: String,
-    /// Scheme and host of the server.
     server: String,
     fetcher: Fetcher,
 }
 
-/// What the server is shown.
 #[derive(Debug)]
 enum Identity {
     Secret(OAuth),
@@ -136,7 +124,7 @@ enum Identity {
 }
 
 impl Issuer {
-    /// Checks the configuration and that the workload's token can be read; nothing is asked for yet.
+    /// Checks the configuration, and that the workload's token can be read. Sends no request.
     pub(crate) fn new(config: &AzureAd) -> Result<Self, ProofError> {
         let identity = identity(config, environment)?;
         if let Some(error) = token_file_error(config, &identity) {
@@ -151,7 +139,8 @@ impl Issuer {
 
     fn at(server: &str, config: &AzureAd, identity: Identity) -> Result<Self, ProofError> {
         let scope = config.scope.as_deref().filter(|scope| !scope.is_empty());
-        // The metadata service is on this machine; the rest is reached as Azure's own tools do.
+        // The metadata service is on this machine. Other servers are reached through proxies, as with Azure's
+        // own tools.
         let from_environment = !matches!(identity, Identity::Managed(_));
         let proxy = ProxyConfig { from_environment, ..ProxyConfig::default() };
         let to: Uri = server.parse().map_err(|_| AuthError::Value { key: "azuread", want: "a server" })?;
@@ -163,12 +152,12 @@ impl Issuer {
         })
     }
 
-    /// The server, for people.
+    /// Returns the server for people.
     pub(super) fn shown(&self) -> String {
         self.server.clone()
     }
 
-    /// Asks for a token.
+    /// Requests a token.
     pub(super) async fn ask(&self) -> Result<Token, String> {
         Token::given(read_answer(&self.fetcher, self.request()?).await?)
     }
@@ -225,12 +214,11 @@ impl Issuer {
     }
 }
 
-/// The environment's variables.
 fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// The one identity of the configuration, checked. `variable` looks up the environment.
+/// Returns the identity of the configuration, after checks. `variable` looks up the environment.
 fn identity(config: &AzureAd, variable: impl Fn(&str) -> Option<String>) -> Result<Identity, AuthError> {
     let identity = chosen(config, variable)?;
     match identity_errors(config, &identity).into_iter().next() {
@@ -239,7 +227,7 @@ fn identity(config: &AzureAd, variable: impl Fn(&str) -> Option<String>) -> Resu
     }
 }
 
-/// All that is wrong with the configuration.
+/// Returns all errors of the configuration.
 pub(super) fn errors(config: &AzureAd) -> Vec<AuthError> {
     match chosen(config, environment) {
         Err(error) => vec![error],
@@ -251,7 +239,7 @@ pub(super) fn errors(config: &AzureAd) -> Vec<AuthError> {
     }
 }
 
-/// A workload's token that can't be read.
+/// Returns an error if the workload's token can't be read.
 fn token_file_error(config: &AzureAd, identity: &Identity) -> Option<AuthError> {
     let Identity::Workload(workload) = identity else { return None };
     let key = match config.sdk {
@@ -261,7 +249,6 @@ fn token_file_error(config: &AzureAd, identity: &Identity) -> Option<AuthError> 
     read_file(workload.token_file()).err().map(|error| error.at(key))
 }
 
-/// The one identity of the configuration.
 fn chosen(config: &AzureAd, variable: impl Fn(&str) -> Option<String>) -> Result<Identity, AuthError> {
     let given = [
         ("azuread.managed_identity", config.managed_identity.is_some()),
@@ -286,7 +273,7 @@ fn chosen(config: &AzureAd, variable: impl Fn(&str) -> Option<String>) -> Result
     }
 }
 
-/// What is wrong with the client and the directory of an identity.
+/// Returns the errors in the client and the directory of an identity.
 fn identity_errors(config: &AzureAd, identity: &Identity) -> Vec<AuthError> {
     let (client, tenant) = match identity {
         Identity::Secret(oauth) => (Some(&oauth.client_id), Some(&oauth.tenant_id)),
@@ -315,7 +302,7 @@ fn identity_errors(config: &AzureAd, identity: &Identity) -> Vec<AuthError> {
     errors
 }
 
-/// As Azure's libraries do: a secret, else a workload's token, else the machine's identity.
+/// Chooses like Azure's libraries: a secret, otherwise a workload's token, otherwise the machine's identity.
 fn of_environment(sdk: &Sdk, variable: impl Fn(&str) -> Option<String>) -> Identity {
     let client_id = variable("AZURE_CLIENT_ID");
     let tenant_id = sdk.tenant_id.clone().or_else(|| variable("AZURE_TENANT_ID"));

@@ -1,5 +1,5 @@
-//! What the libraries that find credentials may use of this machine: its environment, small files, and the
-//! network within limits, by the environment's proxies, as Amazon's and Google's own tools do.
+//! The access of the credential libraries to this machine: its environment, small files, and the network
+//! within limits, through the environment's proxies, as Amazon's and Google's own tools do.
 
 use super::error::ProofError;
 use super::read_file;
@@ -13,17 +13,17 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Most bytes of an answer that has keys or a token in it.
+/// Most bytes of an answer with keys or a token.
 pub const KEYS_BYTES: usize = 256 << 10;
-/// How long one request for keys or a token may take. Metadata is near; where there is none, nobody answers.
+/// The longest time of one request for keys or a token. Metadata services are near. Where there is none,
+/// nothing answers.
 pub const KEYS_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The environment, files and network.
 pub(super) fn context() -> Result<Context, ProofError> {
     Ok(Context::new().with_env(OsEnv).with_file_read(Files).with_http_send(Network::new()?))
 }
 
-/// What reqsign says, with its reasons, in one line.
+/// Returns reqsign's error with its causes in one line.
 pub(super) fn explain(error: &Error) -> String {
     let mut words = error.to_string().trim().to_string();
     let mut reason = std::error::Error::source(error);
@@ -35,7 +35,6 @@ pub(super) fn explain(error: &Error) -> String {
     crate::words::words(words.as_bytes())
 }
 
-/// Reads small files only.
 #[derive(Debug)]
 pub(super) struct Files;
 
@@ -45,7 +44,7 @@ impl FileRead for Files {
     }
 }
 
-/// How keys are fetched: within limits; by the environment's proxies, as Amazon's own tools do.
+/// Fetches keys within limits, through the environment's proxies, as Amazon's own tools do.
 #[derive(Debug)]
 pub(super) struct Network {
     https: Result<Http, String>,
@@ -56,7 +55,7 @@ impl Network {
     pub(super) fn new() -> Result<Self, ProofError> {
         let environment = ProxyEnvironment::get()?;
         Ok(Network {
-            // Keys that are given need no network; where it is needed, the error is told then.
+            // Configured keys need no network. If the network is needed, the error is returned then.
             https: environment.client(true).map_err(|error| error.to_string()),
             http: environment.client(false)?,
         })
@@ -91,7 +90,7 @@ impl ProxyEnvironment {
         Ok(ProxyEnvironment(Arc::new(Proxies::new(&config, |name| std::env::var(name).ok())?)))
     }
 
-    /// Metadata is asked for without TLS and without a proxy: what is at such an address is near.
+    /// Metadata services are near, so they are reached without TLS and without a proxy.
     fn client(&self, https: bool) -> Result<Http, ProofError> {
         let connecting = Connecting {
             tls: TlsConfig::default(),

@@ -1,4 +1,4 @@
-//! All that is wrong with how a client authenticates. [`Proof::new`] returns only the first error.
+//! Finds all errors in the authentication of a client. [`Proof::new`] returns only the first.
 
 use super::error::ProofError;
 use super::oauth2::OAuth2;
@@ -9,7 +9,7 @@ use crate::fetch::FetchError;
 use crate::proxy::Proxies;
 use crate::{HttpConfig, Secret, Url, tls};
 
-/// The errors of each block, each once.
+/// Returns the errors of each block, each once.
 pub(crate) fn errors(config: &HttpConfig, url: &Url) -> Vec<ProofError> {
     let Err(first) = Proof::new(config, url) else { return Vec::new() };
     let mut all: Vec<ProofError> = proof::exclusive(config).into_iter().map(ProofError::from).collect();
@@ -26,7 +26,7 @@ pub(crate) fn errors(config: &HttpConfig, url: &Url) -> Vec<ProofError> {
     all.extend(config.sigv4.iter().flat_map(of_sigv4));
     let mut seen = std::collections::BTreeSet::new();
     all.retain(|error| seen.insert(error.to_string()));
-    // An error of no block, such as a character that can't stand in a header.
+    // An error of no block, such as a character that is not allowed in a header.
     if all.is_empty() { vec![first] } else { all }
 }
 
@@ -39,14 +39,14 @@ fn of_oauth2(oauth2: &OAuth2, all: &mut Vec<ProofError>) {
     all.extend(errors.map(|error| ProofError::OAuth2(FetchError::Tls(error))));
 }
 
-/// What is wrong with the keys, and with the rest.
+/// Returns the errors of the keys, and of the other settings.
 fn of_sigv4(sigv4: &SigV4) -> Vec<ProofError> {
     let without_keys = SigV4 { access_key: None, secret_key: None, secret_key_file: None, ..sigv4.clone() };
     let region = Some("any".to_string());
     let keys = SigV4 { region, ..sigv4.clone() };
     let mut parts = vec![without_keys, keys.clone()];
     if sigv4.secret_key.is_some() || sigv4.secret_key_file.is_some() {
-        // Whether the name of the key is missing, also where the key itself can't be read.
+        // This finds a missing name of the key even if the key itself can't be read.
         parts.push(SigV4 { secret_key: Some(Secret::new("any")), secret_key_file: None, ..keys });
     }
     parts.iter().filter_map(|part| Signatures::new(part).err()).collect()

@@ -1,4 +1,4 @@
-//! `headers` and `http_headers`: what the user wants each request to carry.
+//! `headers` and `http_headers`: the user's headers for each request.
 
 use super::{AuthError, read_file, sensitive};
 use crate::Secret;
@@ -7,8 +7,8 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-/// Headers that a user can't set, because the protocol, HTTP, a proxy or another key does. The same as in
-/// Prometheus, the protocol's `Retry-Attempt`, and [`model::process::HEADER`].
+/// Headers that a user can't set, because the protocol, HTTP, a proxy or another key sets them. They are
+/// Prometheus' list, the protocol's `Retry-Attempt`, and [`model::process::HEADER`].
 const RESERVED: [&str; 19] = [
     "authorization",
     "host",
@@ -31,19 +31,17 @@ const RESERVED: [&str; 19] = [
     model::process::HEADER,
 ];
 
-/// The values of one of `http_headers`. They are sent in this order.
+/// The values of one of `http_headers`, sent in this order.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct HeaderValues {
-    /// Values.
     pub values: Vec<String>,
-    /// Values that are never shown.
     pub secrets: Vec<Secret>,
-    /// Files with a value each; white space at both ends doesn't count.
+    /// Files with one value each. White space at both ends is removed.
     pub files: Vec<PathBuf>,
 }
 
-/// Puts `headers` and `http_headers` together; reads files anew each time.
+/// Combines `headers` and `http_headers`. Reads their files each time.
 pub fn read(
     headers: &BTreeMap<String, Secret>,
     http_headers: &BTreeMap<String, HeaderValues>,
@@ -108,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_of_the_protocol_are_not_the_users() {
+    fn reserved_headers_can_not_be_set() {
         let refused = |name: &str, value: &str| {
             let one = BTreeMap::from([(name.to_string(), Secret::new(value))]);
             read(&one, &BTreeMap::new()).unwrap_err().to_string()

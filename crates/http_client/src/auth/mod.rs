@@ -1,6 +1,6 @@
-//! Who we are for a destination. Here: `basic_auth` and `authorization`, with secrets from files that are
-//! read again while narthex runs. A file each: [`oauth2`], [`azuread`], [`google_iam`], [`sigv4`],
-//! and other [`headers`].
+//! Authentication at a server. This file has `basic_auth` and `authorization`, with secrets from files that
+//! are read again while narthex runs. Each of these has its own file: [`oauth2`], [`azuread`],
+//! [`google_iam`], [`sigv4`], and the user's [`headers`].
 
 pub mod azuread;
 #[cfg(any(feature = "sigv4", feature = "google_iam"))]
@@ -24,89 +24,64 @@ use std::path::{Path, PathBuf};
 /// Most bytes of a file with a secret, a certificate or a key.
 pub const FILE_BYTES: u64 = 1 << 20;
 
-/// `basic_auth`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BasicAuth {
-    /// The user.
     pub username: Option<String>,
-    /// A file with the user's name.
     pub username_file: Option<PathBuf>,
-    /// The password.
     pub password: Option<Secret>,
-    /// A file with the password.
     pub password_file: Option<PathBuf>,
 }
 
-/// `authorization`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Authorization {
-    /// The scheme; `Bearer` where absent.
+    /// The scheme. `Bearer` if absent.
     #[serde(rename = "type")]
     pub scheme: Option<String>,
-    /// What follows it.
+    /// The text after the scheme.
     pub credentials: Option<Secret>,
-    /// A file with what follows it.
+    /// A file with the text after the scheme.
     pub credentials_file: Option<PathBuf>,
 }
 
 /// Why there is no `Authorization` header. Never contains a secret.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthError {
-    /// Both of what excludes each other.
     #[error("{0} and {1} exclude each other")]
     Both(&'static str, &'static str),
-    /// A key that is needed.
     #[error("{0} is needed")]
     Missing(&'static str),
-    /// A file.
     #[error("{path}: {source}", path = path.display())]
-    File {
-        /// Which one.
-        path: PathBuf,
-        /// What the file system says.
-        source: std::io::Error,
-    },
-    /// A file that a key of the configuration names.
+    File { path: PathBuf, source: std::io::Error },
+    /// A configured file can't be used.
     #[error("{key}: {source}")]
-    Named {
-        /// The key.
-        key: &'static str,
-        /// What is wrong with the file.
-        source: Box<AuthError>,
-    },
-    /// A header that is not HTTP.
+    Named { key: &'static str, source: Box<AuthError> },
+    /// A name or value that is not allowed in HTTP headers.
     #[error("{key}: {name:?} is not a header name, or its value can't stand in a header")]
     Header {
         /// The key of the configuration.
         key: &'static str,
-        /// What was to be a header.
+        /// The header's name.
         name: String,
     },
-    /// A header that is not the user's to set.
+    /// A header that the user can't set.
     #[error("{key}: {name} can't be set here")]
-    Reserved {
-        /// The key of the configuration.
-        key: &'static str,
-        /// The header.
-        name: HeaderName,
-    },
-    /// A value of another form.
+    Reserved { key: &'static str, name: HeaderName },
+    /// A value of the wrong form.
     #[error("{key} has to be {want}")]
     Value {
-        /// The key of the configuration.
         key: &'static str,
-        /// What would be right.
+        /// The expected form.
         want: &'static str,
     },
-    /// What can't stand in a header.
+    /// A text with characters that are not allowed in a header.
     #[error("{0} has characters that can't stand in a header")]
     Characters(&'static str),
 }
 
 impl AuthError {
-    /// The same with the key that names the file.
+    /// Adds the key that names the file.
     pub(crate) fn at(self, key: &'static str) -> AuthError {
         AuthError::Named { key, source: Box::new(self) }
     }
@@ -123,7 +98,7 @@ pub fn read_file(path: &Path) -> Result<Vec<u8>, AuthError> {
     std::fs::read(path).map_err(failed)
 }
 
-/// A text given directly or as a file; of a file, white space at both ends doesn't count.
+/// Returns a text given directly or as a file. White space at both ends of a file is removed.
 fn text(
     direct: Option<&str>,
     file: Option<&Path>,
@@ -170,8 +145,8 @@ impl Authorization {
     }
 }
 
-/// The `Authorization` header; reads files anew each time. `from_url` is what user and password in the
-/// URL make; what is configured wins over it.
+/// Returns the `Authorization` header. Reads files each time. `from_url` is the header for user and password
+/// in the URL. The configured credentials take precedence over it.
 pub fn header(
     basic: Option<&BasicAuth>,
     authorization: Option<&Authorization>,
@@ -192,7 +167,7 @@ pub fn header(
     value.map(|value| sensitive(&value).map_err(|_| AuthError::Characters("the secret"))).transpose()
 }
 
-/// What a header holds that is never shown.
+/// Returns a header value that is never shown.
 pub(crate) fn sensitive(value: &str) -> Result<HeaderValue, InvalidHeaderValue> {
     let mut value = HeaderValue::from_str(value)?;
     value.set_sensitive(true);
@@ -236,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_or_wrong_is_named_and_never_shown() {
+    fn errors_name_keys_and_never_show_secrets() {
         let nobody = shown(Some(BasicAuth::default()), None).unwrap_err();
         assert_eq!(nobody, "basic_auth.username is needed");
         let gone = Authorization { credentials_file: Some("/nowhere/x".into()), ..Authorization::default() };

@@ -1,7 +1,7 @@
-//! `oauth2`: a token from a token server, for what the client itself may do (RFC 6749, section 4.4).
+//! `oauth2`: a token from a token server, with the client's own credentials (RFC 6749, section 4.4).
 //!
-//! Client and secret go in an `Authorization` header, which every token server has to accept. A server that
-//! refuses it gets them in the body, and that is remembered.
+//! Client ID and secret are sent in an `Authorization` header, which every token server must accept. A server
+//! that refuses the header gets them in the body from then on.
 
 use super::token::{Token, header_value, read_answer};
 use super::{AuthError, text};
@@ -20,45 +20,41 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// `oauth2`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OAuth2 {
-    /// Who asks.
     pub client_id: String,
-    /// The client's secret.
     #[serde(default)]
     pub client_secret: Option<Secret>,
-    /// A file with it.
     #[serde(default)]
     pub client_secret_file: Option<PathBuf>,
-    /// What the token is to be good for.
+    /// The scopes of the token.
     #[serde(default)]
     pub scopes: Vec<String>,
-    /// Where tokens are given out.
+    /// The URL of the token server.
     pub token_url: Url,
-    /// Further parameters of the request for a token.
+    /// Additional parameters of the token request.
     #[serde(default)]
     pub endpoint_params: BTreeMap<String, String>,
-    /// Whom to trust there, and which certificate to show. Not the destination's.
+    /// The trusted certificates and the client certificate for the token server. Not the destination's.
     #[serde(default)]
     pub tls_config: TlsConfig,
     /// A proxy to the token server. Not the destination's.
     #[serde(default, deserialize_with = "crate::url::deserialize_proxy")]
     pub proxy_url: Option<Url>,
-    /// Hosts to reach without it.
+    /// Hosts that are reached without the proxy.
     #[serde(default)]
     pub no_proxy: Option<String>,
-    /// Takes both from the environment.
+    /// Takes proxy and exceptions from the environment.
     #[serde(default)]
     pub proxy_from_environment: bool,
-    /// Headers for the proxy.
+    /// Headers for the proxy's CONNECT request.
     #[serde(default)]
     pub proxy_connect_header: BTreeMap<String, Vec<Secret>>,
 }
 
 impl OAuth2 {
-    /// The client's secret as it is now.
+    /// Returns the present secret.
     pub(super) fn secret(&self) -> Result<String, AuthError> {
         let names = ("oauth2.client_secret", "oauth2.client_secret_file");
         let direct = self.client_secret.as_ref().map(Secret::reveal);
@@ -75,17 +71,17 @@ impl OAuth2 {
     }
 }
 
-/// The token server.
+/// Gets tokens from the token server.
 #[derive(Debug)]
 pub(crate) struct Issuer {
     config: OAuth2,
     fetcher: Fetcher,
-    /// The server has refused the header, and has accepted a body since.
+    /// The server has refused the header, and has accepted the body since.
     in_body: AtomicBool,
 }
 
 impl Issuer {
-    /// Checks the configuration and reads its files; nothing is asked for yet.
+    /// Checks the configuration and reads its files. Sends no request.
     pub(crate) fn new(config: &OAuth2) -> Result<Self, super::error::ProofError> {
         config.secret()?;
         let fetcher = Fetcher::new(config.token_url.uri(), &config.tls_config, &config.proxy(), 1);
@@ -93,17 +89,17 @@ impl Issuer {
         Ok(Issuer { config: config.clone(), fetcher, in_body: AtomicBool::default() })
     }
 
-    /// The server, for people.
+    /// Returns the server for people.
     pub(super) fn shown(&self) -> String {
         self.config.token_url.to_string()
     }
 
-    /// Asks for a token.
+    /// Requests a token.
     pub(super) async fn ask(&self) -> Result<Token, String> {
         let secret = self.config.secret().map_err(|error| error.to_string())?;
         let in_body = self.in_body.load(Ordering::Relaxed);
         let answer = self.post(&secret, in_body).await?;
-        // Servers that don't know the header answer 400 or 401, as they do to a wrong secret.
+        // Servers that don't support the header answer 400 or 401, as they do to a wrong secret.
         if !in_body && matches!(answer.0, StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED) {
             let again = self.post(&secret, true).await?;
             if again.0.is_success() {

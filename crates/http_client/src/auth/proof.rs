@@ -1,4 +1,4 @@
-//! How a destination is shown who we are: by one of the schemes, never by two.
+//! The authentication of a destination's requests: one scheme, never two.
 
 use super::error::ProofError;
 use super::sigv4::Signatures;
@@ -10,14 +10,13 @@ use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The scheme in use.
 #[derive(Debug, Clone)]
 pub(crate) enum Proof {
-    /// The same header for each request: `basic_auth`, `authorization`, or what the URL says. Or nothing.
+    /// The same header for each request (`basic_auth`, `authorization`, or the URL's user and password), or
+    /// none.
     Header(Option<HeaderValue>),
     /// `oauth2`, `azuread` or `google_iam`.
     Token(Arc<TokenSource>),
-    /// `sigv4`.
     Signature(Arc<Signatures>),
 }
 
@@ -45,7 +44,7 @@ impl Proof {
         Ok(Proof::Header(super::header(config.basic_auth.as_ref(), authorization, from_url)?))
     }
 
-    /// What to check where there are no credentials to send.
+    /// Returns what to check if there are no credentials to send.
     pub(crate) fn advice(&self) -> Option<&'static str> {
         match self {
             Proof::Header(_) => None,
@@ -57,7 +56,7 @@ impl Proof {
         }
     }
 
-    /// The headers to add to a request.
+    /// Returns the headers to add to a request.
     pub(crate) async fn headers(&self, request: &Request, within: Duration) -> Result<HeaderMap, String> {
         let mut headers = HeaderMap::new();
         match self {
@@ -78,7 +77,7 @@ impl Proof {
     }
 }
 
-/// `bearer_token` and `bearer_token_file` as `authorization`, which they mean.
+/// Returns `bearer_token` and `bearer_token_file` as the equivalent `authorization`.
 pub(super) fn bearer(config: &HttpConfig) -> Option<Authorization> {
     (config.bearer_token.is_some() || config.bearer_token_file.is_some()).then(|| Authorization {
         scheme: None,
@@ -87,7 +86,7 @@ pub(super) fn bearer(config: &HttpConfig) -> Option<Authorization> {
     })
 }
 
-/// An error for each way to authenticate beyond the first.
+/// Returns an error for each scheme beyond the first.
 pub(super) fn exclusive(config: &HttpConfig) -> Vec<AuthError> {
     let given = [
         ("basic_auth", config.basic_auth.is_some()),
@@ -126,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn two_ways_to_authenticate_are_refused() {
+    fn two_schemes_are_rejected() {
         let bearer_token = Some(Secret::new("x"));
         let sigv4 = Some(SigV4 { region: Some("r".into()), ..SigV4::default() });
         let config = HttpConfig { bearer_token, sigv4, ..HttpConfig::default() };

@@ -1,7 +1,7 @@
 //! Tokens of the schemes that get them from a server: `oauth2`, `azuread`, `google_iam`.
 //!
-//! A token is asked for when the first request needs one, kept until shortly before it expires, and asked
-//! for again where the destination answers 401.
+//! A token is requested when the first request needs one, and kept until shortly before it expires. If the
+//! destination answers 401, a new one is requested.
 
 use super::{azuread, google_iam, oauth2, sensitive};
 use crate::fetch::Fetcher;
@@ -13,14 +13,12 @@ use serde::Deserialize;
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
-/// Most bytes of a token server's answer.
 pub const TOKEN_BYTES: usize = 64 << 10;
-/// A token is renewed this long before it expires, or when half its life is over, if that is later.
+/// A token is renewed this long before it expires, or after half its life, if that is later.
 pub const RENEW_BEFORE: Duration = Duration::from_secs(60);
-/// After a failure the token server is left alone this long, however many requests wait for a token.
+/// After a failure, no token is requested for this long, however many requests wait for one.
 pub const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// Where tokens come from.
 #[derive(Debug)]
 pub(crate) enum Issuer {
     OAuth2(Box<oauth2::Issuer>),
@@ -37,7 +35,7 @@ impl Issuer {
         }
     }
 
-    /// For people.
+    /// Returns the server for people.
     fn shown(&self) -> String {
         match self {
             Issuer::OAuth2(issuer) => issuer.shown(),
@@ -47,7 +45,6 @@ impl Issuer {
     }
 }
 
-/// Keeps a token and renews it.
 #[derive(Debug)]
 pub(crate) struct TokenSource {
     issuer: Issuer,
@@ -60,7 +57,7 @@ struct State {
     failed: Option<(Instant, String)>,
 }
 
-/// A token as the header that shows it.
+/// A token in the form of its header.
 #[derive(Debug, Clone)]
 pub(crate) struct Token {
     pub(super) header: HeaderValue,
@@ -72,7 +69,7 @@ struct Given {
     access_token: String,
     #[serde(default)]
     token_type: Option<String>,
-    /// A number, which some servers send as text.
+    /// A number. Some servers send it as text.
     #[serde(default)]
     expires_in: Option<serde_json::Value>,
 }
@@ -82,7 +79,7 @@ impl TokenSource {
         TokenSource { issuer, state: Mutex::default() }
     }
 
-    /// What to check where there is no token.
+    /// Returns what to check if there is no token.
     pub(crate) fn advice(&self) -> &'static str {
         match &self.issuer {
             Issuer::OAuth2(_) => {
@@ -99,7 +96,7 @@ impl TokenSource {
         }
     }
 
-    /// An `Authorization` header that is valid now, within this time.
+    /// Returns a valid `Authorization` header, at the latest after `within`.
     pub(crate) async fn header(&self, within: Duration) -> Result<HeaderValue, String> {
         let mut state = self.state.lock().await;
         let now = Instant::now();
@@ -129,7 +126,7 @@ impl TokenSource {
         }
     }
 
-    /// The destination has refused this token: the next request gets a new one.
+    /// Notes that the destination has refused this token. The next request gets a new one.
     pub(crate) async fn refused(&self, header: &HeaderValue) {
         let mut state = self.state.lock().await;
         if state.token.as_ref().is_some_and(|token| token.header == *header) {
@@ -139,18 +136,18 @@ impl TokenSource {
 }
 
 impl Token {
-    /// The token that a server answers with, as RFC 6749 describes it.
+    /// Reads a token from a server's answer, as RFC 6749 describes it.
     pub(super) fn given((status, body): (StatusCode, Bytes)) -> Result<Token, String> {
         if !status.is_success() {
             return Err(status_and_words(status.as_u16(), &words(&body)));
         }
-        // What can't be read is not shown: a token may be in it.
+        // An unreadable answer is not shown, because it may contain a token.
         let given: Given = serde_json::from_slice(&body)
             .map_err(|_| "its answer is not the JSON that RFC 6749 describes".to_string())?;
         token(&given, Instant::now())
     }
 
-    /// A token that is valid for so many seconds.
+    /// Returns a token that is valid for this many seconds.
     #[cfg(feature = "google_iam")]
     pub(super) fn bearer(token: &str, seconds: Option<u64>) -> Result<Token, String> {
         let header = header_value(&format!("Bearer {token}"))?;
@@ -158,7 +155,7 @@ impl Token {
     }
 }
 
-/// Sends a request for a token; reads the answer.
+/// Sends a request for a token, and reads the answer.
 pub(super) async fn read_answer(
     fetcher: &Fetcher,
     request: Request<Full<Bytes>>,
@@ -172,7 +169,7 @@ pub(super) async fn read_answer(
 
 fn token(given: &Given, now: Instant) -> Result<Token, String> {
     let scheme = match given.token_type.as_deref() {
-        // Case doesn't count here, but not every server knows.
+        // The case has no meaning here, but not every server knows that.
         Some(kind) if !kind.is_empty() && !kind.eq_ignore_ascii_case("bearer") => kind,
         _ => "Bearer",
     };
@@ -188,13 +185,12 @@ fn token(given: &Given, now: Instant) -> Result<Token, String> {
     Ok(Token { header, renew_at: renew_at(seconds, now) })
 }
 
-/// When to renew a token that is valid for so many seconds; never where that is not known.
+/// Returns when to renew a token that is valid for this many seconds. `None` if that is unknown.
 fn renew_at(seconds: Option<u64>, now: Instant) -> Option<Instant> {
     let life = Duration::from_secs(seconds.filter(|seconds| *seconds > 0)?);
     now.checked_add(life.saturating_sub(RENEW_BEFORE).max(life / 2))
 }
 
-/// A header with a secret.
 pub(super) fn header_value(value: &str) -> Result<HeaderValue, String> {
     sensitive(value).map_err(|_| "secret or token have characters that can't stand in a header".to_string())
 }
@@ -208,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_renewed_shortly_before_it_expires() {
+    fn token_is_renewed_shortly_before_it_expires() {
         let now = Instant::now();
         let life = |json: &str| given(json, now).unwrap().renew_at.map(|at| at.duration_since(now).as_secs());
         assert_eq!(life(r#"{"access_token": "x", "expires_in": 3600}"#), Some(3540));
@@ -220,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn the_servers_type_of_token_is_used_and_never_shown_with_it() {
+    fn token_type_of_the_server_is_used_and_tokens_are_never_shown() {
         let now = Instant::now();
         let shown = |json: &str| given(json, now).unwrap().header.to_str().unwrap().to_string();
         assert_eq!(shown(r#"{"access_token": "x", "token_type": "bearer"}"#), "Bearer x");

@@ -1,10 +1,10 @@
-//! Errors of TLS as sentences: what is wrong with the connection, and which setting is about it.
+//! TLS errors as sentences: what is wrong with the connection, and which setting to change.
 
 use super::{TlsConfig, verify};
 use rustls::{AlertDescription, CertificateError, Error, PeerIncompatible};
 use std::time::{Duration, UNIX_EPOCH};
 
-/// What messages call the settings of TLS.
+/// The names of TLS settings in messages.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum KeyNames {
     /// The keys of a configuration file.
@@ -33,7 +33,7 @@ impl KeyNames {
         }
     }
 
-    /// What to do where a name does not fit.
+    /// Returns what to do if the certificate has other names.
     fn name_remedy(self) -> &'static str {
         match self {
             KeyNames::File => "use such a name in the URL, or set tls_config.server_name to it",
@@ -45,7 +45,7 @@ impl KeyNames {
         }
     }
 
-    /// What to call one of the files that can't be used: the key below `tls_config`, or the flag.
+    /// Returns the name of a setting with a file: the key below `tls_config`, or the flag.
     pub(super) fn file(self, key: &'static str) -> &'static str {
         match (self, key) {
             (KeyNames::Flags, "ca_file") => "--ca-file",
@@ -55,7 +55,7 @@ impl KeyNames {
         }
     }
 
-    /// What to call the client's certificate and its key where they do not fit each other.
+    /// Returns the names of the settings for the client's certificate and its key.
     pub(super) fn pair(self) -> &'static str {
         match self {
             KeyNames::File | KeyNames::To => "cert_file and key_file",
@@ -64,16 +64,14 @@ impl KeyNames {
     }
 }
 
-/// An error of TLS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsTrouble {
-    /// For people.
     pub words: String,
-    /// Whether it is about a certificate, the server's or the client's: waiting does not help.
+    /// Whether it is about the server's or the client's certificate, so that waiting does not help.
     pub is_about_certificate: bool,
 }
 
-/// Puts an error of rustls into a sentence.
+/// Turns an error of rustls into a sentence.
 pub(crate) fn trouble(error: &Error, config: &TlsConfig) -> TlsTrouble {
     let names = config.key_names;
     let presents_certificate = config.cert.is_some() || config.cert_file.is_some();
@@ -124,7 +122,7 @@ fn certificate_words(error: &CertificateError, names: KeyNames) -> String {
             expected.to_str()
         ),
         NotValidForNameContext { expected, presented } => {
-            // rustls shows the type of a name, too: DnsName("a") or IpAddress(127.0.0.1).
+            // rustls includes the type of a name: DnsName("a") or IpAddress(127.0.0.1).
             let shown: Vec<&str> = presented.iter().take(NAMES_MAX).map(|name| bare_name(name)).collect();
             let more = if presented.len() > NAMES_MAX { " and others" } else { "" };
             format!(
@@ -160,8 +158,8 @@ fn bare_name(shown: &str) -> &str {
     inner.trim_matches('"')
 }
 
-/// What a server says about the client's certificate, where it says something about that. Before TLS 1.3
-/// servers have no alert of its own for a missing one.
+/// Returns what an alert says about the client's certificate, if it is about that. Before TLS 1.3 there is no
+/// separate alert for a missing certificate.
 fn client_certificate_words(
     alert: AlertDescription,
     presents_certificate: bool,
@@ -232,7 +230,7 @@ fn no_common_cipher(names: KeyNames) -> String {
     )
 }
 
-/// Seconds since 1970 as a date.
+/// Formats seconds since 1970 as a date.
 fn date(seconds: u64) -> String {
     match UNIX_EPOCH.checked_add(Duration::from_secs(seconds)) {
         // The formatter panics beyond the year 9999.

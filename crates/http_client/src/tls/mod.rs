@@ -1,4 +1,4 @@
-//! `tls_config`: which certificates are trusted, and which one is presented.
+//! `tls_config`: which certificates are trusted, and which client certificate is presented.
 
 mod errors;
 mod verify;
@@ -22,36 +22,32 @@ use std::sync::Arc;
 pub struct TlsConfig {
     /// Certificates to trust, as PEM text, instead of the system's.
     pub ca: Option<String>,
-    /// A file with certificates to trust.
     pub ca_file: Option<PathBuf>,
-    /// The certificate to show, as PEM text.
+    /// The client certificate, as PEM text.
     pub cert: Option<String>,
-    /// A file with the certificate to show.
     pub cert_file: Option<PathBuf>,
-    /// Its key, as PEM text.
+    /// The certificate's key, as PEM text.
     pub key: Option<Secret>,
-    /// A file with its key.
     pub key_file: Option<PathBuf>,
     /// The name that the server's certificate has to be for, instead of the URL's host.
     pub server_name: Option<String>,
-    /// Trusts anybody.
+    /// Accept any certificate.
     pub insecure_skip_verify: bool,
-    /// Lowest version. 1.2 and 1.3 are spoken.
+    /// Lowest version. 1.2 and 1.3 are supported.
     pub min_version: Option<TlsVersion>,
-    /// Highest version.
     pub max_version: Option<TlsVersion>,
-    /// What messages call these settings. Not a key of the file.
+    /// The names of these settings in messages. Not a key of the file.
     #[serde(skip)]
     pub key_names: KeyNames,
 }
 
 impl TlsConfig {
-    /// The files it names.
+    /// Returns the configured files.
     pub(crate) fn files(&self) -> impl Iterator<Item = &PathBuf> {
         [&self.ca_file, &self.cert_file, &self.key_file].into_iter().flatten()
     }
 
-    /// The same, to be changed.
+    /// Returns the configured files, to be changed.
     pub fn files_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
         [&mut self.ca_file, &mut self.cert_file, &mut self.key_file].into_iter().flatten()
     }
@@ -60,16 +56,14 @@ impl TlsConfig {
 /// A version of TLS, by Prometheus' names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 pub enum TlsVersion {
-    /// 1.0, which is not spoken; as a lower bound it means 1.2.
+    /// Not supported. As a lower bound it means 1.2.
     #[serde(rename = "TLS10")]
     Tls10,
-    /// 1.1, the same.
+    /// Not supported. As a lower bound it means 1.2.
     #[serde(rename = "TLS11")]
     Tls11,
-    /// 1.2.
     #[serde(rename = "TLS12")]
     Tls12,
-    /// 1.3.
     #[serde(rename = "TLS13")]
     Tls13,
 }
@@ -77,18 +71,17 @@ pub enum TlsVersion {
 /// Why TLS can't be set up. Never contains a key.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A file, or two keys that exclude each other.
+    /// A file can't be read, or two keys exclude each other.
     #[error(transparent)]
     File(#[from] AuthError),
-    /// What is no PEM.
+    /// A text or file is not valid PEM.
     #[error("{what}: {reason}")]
     Pem {
         /// The key of the configuration, or the flag.
         what: &'static str,
-        /// What is wrong.
         reason: String,
     },
-    /// What rustls refuses.
+    /// An error of rustls.
     #[error("{0}")]
     Rustls(#[from] rustls::Error),
     /// The certificates to trust can't be used.
@@ -96,7 +89,6 @@ pub enum TlsError {
     Trust {
         /// The key of the configuration, or the flag.
         what: &'static str,
-        /// What is wrong.
         reason: String,
     },
     /// The client's certificate and its key do not fit each other, or can't be used.
@@ -104,21 +96,19 @@ pub enum TlsError {
     Pair {
         /// The keys of the configuration, or the flags.
         what: &'static str,
-        /// What is wrong.
         source: rustls::Error,
     },
-    /// No version in between.
+    /// No supported version lies between the bounds.
     #[error("min_version and max_version leave no version that is spoken (1.2 and 1.3 are)")]
     Versions,
-    /// The system's store is empty.
+    /// The system's certificate store is empty.
     #[error("the system has no root certificates: install ca-certificates, or set {0}")]
     NoRoots(&'static str),
-    /// A name that is none.
     #[error("server_name {0:?} is no host name")]
     ServerName(String),
 }
 
-/// PEM text given directly or as a file, and the key that gives it.
+/// PEM text from the configuration or a file, and the key that it comes from.
 struct Pem {
     text: Vec<u8>,
     what: &'static str,
@@ -149,7 +139,7 @@ fn certificates(Pem { text, what }: Pem) -> Result<Vec<CertificateDer<'static>>,
     Ok(found)
 }
 
-/// The client's side of TLS. Without `https` nothing of the system is read.
+/// Makes the client configuration of rustls. Without `https` the system's certificates are not read.
 pub fn client_config(config: &TlsConfig, https: bool) -> Result<ClientConfig, TlsError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let low = config.min_version.unwrap_or(TlsVersion::Tls12);
@@ -194,7 +184,7 @@ pub fn client_config(config: &TlsConfig, https: bool) -> Result<ClientConfig, Tl
     })
 }
 
-/// All errors of `tls_config`: [`client_config`] and [`server_name`] return only the first.
+/// Returns all errors of `tls_config`. [`client_config`] and [`server_name`] return only the first.
 pub(crate) fn errors(config: &TlsConfig, https: bool) -> Vec<TlsError> {
     let mut errors: Vec<TlsError> = trusted_certificates(config).err().into_iter().collect();
     let names = (("cert", "cert_file"), ("key", "key_file"));
@@ -212,19 +202,19 @@ pub(crate) fn errors(config: &TlsConfig, https: bool) -> Vec<TlsError> {
     errors
 }
 
-/// The certificates of `ca` or `ca_file`, where one of them is set.
+/// Returns the certificates of `ca` or `ca_file`, if one of them is set.
 fn trusted_certificates(config: &TlsConfig) -> Result<Option<Vec<CertificateDer<'static>>>, TlsError> {
     let names = ("ca", config.key_names.file("ca_file"));
     let ca = pem(config.ca.as_deref(), config.ca_file.as_deref(), names)?;
     ca.map(certificates).transpose()
 }
 
-/// What to call the setting that gives the certificates to trust.
+/// Returns the name of the setting with the trusted certificates.
 fn ca_key(config: &TlsConfig) -> &'static str {
     if config.ca.is_some() { "ca" } else { config.key_names.file("ca_file") }
 }
 
-/// The system's certificates; none where no TLS is needed.
+/// Returns the system's certificates, or none if TLS is not needed.
 fn system_roots(https: bool, names: KeyNames) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     if !https {
@@ -241,7 +231,7 @@ fn system_roots(https: bool, names: KeyNames) -> Result<RootCertStore, TlsError>
     Ok(roots)
 }
 
-/// The name that the server's certificate has to be for, where it is not the URL's host.
+/// Returns the name that the server's certificate must have, if it differs from the URL's host.
 pub fn server_name(config: &TlsConfig) -> Result<Option<ServerName<'static>>, TlsError> {
     let Some(name) = &config.server_name else { return Ok(None) };
     ServerName::try_from(name.clone()).map(Some).map_err(|_| TlsError::ServerName(name.clone()))
@@ -256,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_not_work_is_said_at_once() {
+    fn invalid_settings_are_rejected() {
         let config = TlsConfig { ca: Some("no pem".into()), ..TlsConfig::default() };
         assert_eq!(refused(&config), "ca: there is no certificate in it");
         let config = TlsConfig { max_version: Some(TlsVersion::Tls11), ..TlsConfig::default() };
@@ -272,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_can_not_be_used_is_named_by_its_key_or_flag() {
+    fn unusable_file_is_named_by_its_key_or_flag() {
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| {
             let path = folder.path().join(name);

@@ -1,8 +1,8 @@
-//! How a server's certificate is verified.
+//! Verification of a server's certificate.
 //!
-//! [`Pinning`] verifies as rustls does, and in addition accepts a certificate that is listed in `ca` or
-//! `ca_file` itself. That is what `openssl req -x509` makes: one certificate that is an authority
-//! (`CA:TRUE`) and the server's own at the same time. [`AnyCertificate`] is `insecure_skip_verify`.
+//! [`Pinning`] verifies like rustls, and in addition accepts a certificate that is itself listed in `ca` or
+//! `ca_file`. `openssl req -x509` makes such certificates: one that is an authority (`CA:TRUE`) and the
+//! server's own at the same time. [`AnyCertificate`] is `insecure_skip_verify`.
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -27,18 +27,18 @@ impl Pinning {
     }
 }
 
-/// Whether this error is about who signed the certificate, or about the role that it may have. webpki
-/// checks the dates before both, so a certificate with such an error is valid at this time.
+/// Returns true if the error is about the issuer of the certificate, or about its permitted role. webpki
+/// checks the dates before both, so the dates of a certificate with such an error are valid.
 fn is_about_the_issuer(error: &Error) -> bool {
     match error {
-        // Wrongly signed: a trusted authority has the same name and another key.
+        // A wrong signature: a trusted authority has the same name and another key.
         Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => true,
         Error::InvalidCertificate(CertificateError::Other(other)) => is_authority_as_server(other),
         _ => false,
     }
 }
 
-/// Whether a certificate was refused because it is that of an authority (`CA:TRUE`).
+/// Returns true if a certificate was refused because it is an authority's (`CA:TRUE`).
 pub(super) fn is_authority_as_server(other: &rustls::OtherError) -> bool {
     matches!(other.0.downcast_ref::<webpki::Error>(), Some(webpki::Error::CaUsedAsEndEntity))
 }
@@ -86,8 +86,8 @@ impl ServerCertVerifier for Pinning {
     }
 }
 
-/// `insecure_skip_verify`: accepts every certificate. Signatures are still checked, so that the server at
-/// least has the key of the certificate that it presents.
+/// `insecure_skip_verify`: accepts every certificate. Signatures are still checked, so that the server must
+/// have the key of its certificate.
 #[derive(Debug)]
 pub(super) struct AnyCertificate(WebPkiSupportedAlgorithms);
 

@@ -14,13 +14,13 @@ fn config(json: &str) -> AzureAd {
     serde_json::from_str(&json.replace("CLIENT", CLIENT).replace("TENANT", TENANT)).unwrap()
 }
 
-/// The header that a token of the server at `url` makes.
+/// Returns the header for a token of the server at `url`.
 async fn header(url: &str, config: &AzureAd) -> Result<String, String> {
     let identity = identity(config, |_| None).map_err(|error| error.to_string())?;
     let issuer = Issuer::at(url, config, identity).map_err(|error| error.to_string())?;
     let source = TokenSource::new(token::Issuer::AzureAd(Box::new(issuer)));
     let header = source.header(Duration::from_secs(5)).await?;
-    // The second one is the kept one.
+    // The second call returns the kept token.
     assert_eq!(source.header(Duration::from_secs(5)).await.unwrap(), header);
     Ok(header.to_str().unwrap().to_string())
 }
@@ -40,7 +40,7 @@ fn server() -> FakeReceiver {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_secret_gets_a_token_for_azure_monitor() {
+async fn secret_gets_a_token_for_azure_monitor() {
     let server = server();
     let json = r#"{"cloud": "AzureChina",
         "oauth": {"client_id": "CLIENT", "client_secret": "s3cret&", "tenant_id": "TENANT"}}"#;
@@ -59,7 +59,7 @@ async fn a_secret_gets_a_token_for_azure_monitor() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_workload_shows_its_token_as_it_is_now() {
+async fn workload_sends_its_present_token() {
     let server = server();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("token");
@@ -78,7 +78,7 @@ async fn a_workload_shows_its_token_as_it_is_now() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_managed_identity_asks_the_metadata_service() {
+async fn managed_identity_asks_the_metadata_service() {
     let server = server();
     for (json, id) in [
         (r#"{"managed_identity": {"client_id": "CLIENT"}}"#, Some(CLIENT)),
@@ -97,7 +97,7 @@ async fn a_managed_identity_asks_the_metadata_service() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_server_says_is_told_without_the_secret() {
+async fn server_errors_are_shown_without_the_secret() {
     let server = FakeReceiver::start();
     server.answer(|_| {
         Answer::status(401).body(r#"{"error": "invalid_client", "error_description": "AADSTS7000215"}"#)
@@ -109,7 +109,7 @@ async fn what_the_server_says_is_told_without_the_secret() {
 }
 
 #[test]
-fn the_environment_names_the_identity() {
+fn environment_selects_the_identity() {
     let found = |variables: &[(&str, &str)], json: &str| {
         let lookup = |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, v)| v.to_string());
         match identity(&config(json), lookup).unwrap() {
@@ -131,7 +131,7 @@ fn the_environment_names_the_identity() {
 }
 
 #[test]
-fn what_is_wrong_in_the_configuration_is_named() {
+fn configuration_errors_name_the_key() {
     for (json, words) in [
         ("{}", "azuread.managed_identity, oauth, workload_identity or sdk is needed"),
         (

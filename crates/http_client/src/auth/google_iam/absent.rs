@@ -1,10 +1,10 @@
-//! Stands in for the tokens in a build without the Cargo feature `google_iam`.
+//! Replaces the tokens in a build without the Cargo feature `google_iam`.
 
 use super::GoogleIam;
 use crate::auth::error::ProofError;
 use crate::auth::token::Token;
 
-/// Never exists: [`Issuer::new`] always fails.
+/// Never exists, because [`Issuer::new`] always fails.
 #[derive(Debug)]
 pub(crate) enum Issuer {}
 

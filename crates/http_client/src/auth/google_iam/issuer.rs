@@ -16,19 +16,18 @@ use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::pki_types::pem::PemObject;
 use serde::Deserialize;
 
-/// What tokens are for, as in Prometheus.
+/// The scope of tokens, as in Prometheus.
 const SCOPE: &str = "https://www.googleapis.com/auth/monitoring.write";
 
-/// The setting.
 const KEY: &str = "google_iam.credentials_file";
 
-/// What of a credentials file is checked before it is used: that it is one, and the key that signs.
+/// The checked parts of a credentials file: that it is valid JSON, and the signing key.
 #[derive(Deserialize)]
 struct Account {
     private_key: Option<String>,
 }
 
-/// Checks a credentials file; otherwise returns what the setting has to be.
+/// Checks a credentials file. The error says what the setting has to be.
 fn check(content: &[u8]) -> Result<(), &'static str> {
     let account: Account = serde_json::from_slice(content)
         .map_err(|_| "a file with the JSON that Google gives out for a service account")?;
@@ -40,7 +39,6 @@ fn check(content: &[u8]) -> Result<(), &'static str> {
     }
 }
 
-/// Gets tokens.
 #[derive(Debug)]
 pub(crate) struct Issuer {
     file: Option<String>,
@@ -48,12 +46,12 @@ pub(crate) struct Issuer {
 }
 
 impl Issuer {
-    /// Checks the configuration and that the file can be read; nothing is asked for yet.
+    /// Checks the configuration, and that the file can be read. Sends no request.
     pub(crate) fn new(config: &GoogleIam) -> Result<Self, ProofError> {
         Self::within(config, context()?)
     }
 
-    /// With this environment, these files and this network.
+    /// The same with this environment, these files and this network.
     fn within(config: &GoogleIam, context: Context) -> Result<Self, ProofError> {
         let file = match &config.credentials_file {
             Some(path) => {
@@ -66,7 +64,7 @@ impl Issuer {
         Ok(Issuer { file, context })
     }
 
-    /// Asks for a token.
+    /// Requests a token.
     pub(in crate::auth) async fn ask(&self) -> Result<Token, String> {
         let credential = self.credential().await.map_err(|error| explain(&error))?;
         let token = credential.and_then(|credential| credential.token).ok_or(

@@ -1,10 +1,10 @@
 //! `google_iam`: tokens for Google Cloud Monitoring, with Prometheus' key.
 //!
-//! Credentials are those of `credentials_file`, else the application's default ones: the file that
-//! `GOOGLE_APPLICATION_CREDENTIALS` names, the one that `gcloud auth application-default login` writes, or the
-//! machine's metadata service.
+//! Credentials come from `credentials_file`. Otherwise they are the application's default credentials: the
+//! file that `GOOGLE_APPLICATION_CREDENTIALS` names, the file that `gcloud auth application-default login`
+//! writes, or the machine's metadata service.
 //!
-//! Without the Cargo feature `google_iam` the setting is still understood, and using it is an error that says so.
+//! Without the Cargo feature `google_iam` the setting is still parsed, and using it is an error that says so.
 
 #[cfg(not(feature = "google_iam"))]
 mod absent;
@@ -19,10 +19,9 @@ pub(crate) use issuer::Issuer;
 use serde::Deserialize;
 use std::path::PathBuf;
 
-/// `google_iam`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct GoogleIam {
-    /// A file with credentials, as Google gives it out.
+    /// A file with credentials, as Google issues it.
     pub credentials_file: Option<PathBuf>,
 }

@@ -1,11 +1,11 @@
-//! Stands in for the signatures in a build without the Cargo feature `sigv4`.
+//! Replaces the signatures in a build without the Cargo feature `sigv4`.
 
 use super::SigV4;
 use crate::auth::error::ProofError;
 use bytes::Bytes;
 use http::HeaderMap;
 
-/// Never exists: [`Signatures::new`] always fails.
+/// Never exists, because [`Signatures::new`] always fails.
 #[derive(Debug)]
 pub(crate) enum Signatures {}
 

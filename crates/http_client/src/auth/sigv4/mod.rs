@@ -1,10 +1,10 @@
 //! `sigv4`: requests signed for Amazon's Managed Service for Prometheus (Signature Version 4).
 //!
-//! Keys come from the configuration, or from where Amazon's own tools look for them: the environment, the
-//! profiles in `~/.aws`, a web identity, a container's or an instance's metadata. `role_arn` exchanges them
-//! for a role's at the security token service. What has been found is kept until shortly before it expires.
+//! Keys come from the configuration, or from the places of Amazon's own tools: the environment, the profiles
+//! in `~/.aws`, a web identity, or a container's or an instance's metadata. `role_arn` exchanges them for a
+//! role's keys at the security token service. Keys are kept until shortly before they expire.
 //!
-//! Without the Cargo feature `sigv4` the setting is still understood, and using it is an error that says so.
+//! Without the Cargo feature `sigv4` the setting is still parsed, and using it is an error that says so.
 
 #[cfg(not(feature = "sigv4"))]
 mod absent;
@@ -24,23 +24,22 @@ use crate::Secret;
 use serde::Deserialize;
 use std::path::PathBuf;
 
-/// `sigv4`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SigV4 {
-    /// The region; where absent, `AWS_REGION` or `AWS_DEFAULT_REGION`.
+    /// The region. If absent, `AWS_REGION` or `AWS_DEFAULT_REGION`.
     pub region: Option<String>,
-    /// The key's name.
+    /// The access key's ID.
     pub access_key: Option<String>,
-    /// The key.
+    /// The secret access key.
     pub secret_key: Option<Secret>,
-    /// A file with the key. Prometheus has no such setting.
+    /// A file with the secret access key. Prometheus has no such setting.
     pub secret_key_file: Option<PathBuf>,
     /// A profile in `~/.aws`.
     pub profile: Option<String>,
-    /// A role to take on.
+    /// A role to assume.
     pub role_arn: Option<String>,
-    /// What the role's owner has asked to be told with it.
+    /// The external ID that the role's owner requires.
     pub external_id: Option<String>,
     /// Another service than `aps`.
     pub service_name: Option<String>,
@@ -48,7 +47,7 @@ pub struct SigV4 {
 
 #[cfg(feature = "sigv4")]
 impl SigV4 {
-    /// The key as it is now, where the configuration has one.
+    /// Returns the present key, if the configuration has one.
     fn key(&self) -> Result<Option<(String, String)>, AuthError> {
         let names = ("sigv4.secret_key", "sigv4.secret_key_file");
         let direct = self.secret_key.as_ref().map(Secret::reveal);

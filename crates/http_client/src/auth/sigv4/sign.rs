@@ -16,26 +16,25 @@ use reqsign_aws_v4::{
 };
 use reqsign_core::{Context, Error, GrantCredential, ProvideCredential, ProvideCredentialChain, Signer};
 
-/// The service that signatures are for, unless `service_name` says otherwise.
+/// The service of signatures, unless `service_name` is set.
 pub const SERVICE: &str = "aps";
-/// What an assumed role's session is called in Amazon's records.
+/// The name of an assumed role's session in Amazon's records.
 const SESSION: &str = "narthex";
 
 const CONTENT_SHA256: HeaderName = HeaderName::from_static("x-amz-content-sha256");
 
-/// Signs requests.
 #[derive(Debug)]
 pub(crate) struct Signatures {
     signer: Signer<Credential>,
 }
 
 impl Signatures {
-    /// Checks the configuration and reads its file; no keys are looked for yet.
+    /// Checks the configuration and reads its file. Does not look for keys yet.
     pub(crate) fn new(config: &SigV4) -> Result<Self, ProofError> {
         Self::within(config, context()?)
     }
 
-    /// With this environment, these files and this network.
+    /// The same with this environment, these files and this network.
     fn within(config: &SigV4, context: Context) -> Result<Self, ProofError> {
         let region = config.region.clone().filter(|region| !region.is_empty());
         let region = region.or_else(|| context.env_var("AWS_REGION"));
@@ -46,7 +45,7 @@ impl Signatures {
                 ProvideCredentialChain::new().push(StaticCredentialProvider::new(&name, &key))
             }
             (None, None) => ProvideCredentialChain::new().push(DefaultCredentialProvider::new()),
-            // A profile that is named is meant: nothing else is tried first.
+            // If a profile is configured, no other source of keys is tried.
             (None, Some(profile)) => {
                 let builder = DefaultCredentialProvider::builder().no_env().with_profile(profile.clone());
                 ProvideCredentialChain::new().push(builder.no_web_identity().no_ecs().no_imds().build())
@@ -69,7 +68,8 @@ impl Signatures {
         Ok(Signatures { signer })
     }
 
-    /// The headers that sign this request. `signed` are those that are signed beside Amazon's own.
+    /// Returns the headers that sign this request. `signed` has the headers that are signed in addition to
+    /// Amazon's own.
     pub(crate) async fn headers(
         &self,
         uri: &http::Uri,
@@ -83,7 +83,7 @@ impl Signatures {
             .sign(&mut parts, None)
             .await
             .map_err(|error| format!("no signature: {}", explain(&error)))?;
-        // The host goes where HTTP puts it.
+        // HTTP sets the host.
         parts.headers.remove(header::HOST);
         Ok(parts.headers)
     }
@@ -92,7 +92,7 @@ impl Signatures {
 fn head(uri: &http::Uri, signed: &HeaderMap) -> Result<Parts, String> {
     let mut request = http::Request::post(uri).body(()).map_err(|error| error.to_string())?;
     request.headers_mut().clone_from(signed);
-    // As HTTP/1.1 sends it: a scheme's own port is left out.
+    // Like HTTP/1.1, without the scheme's default port.
     let host = uri.host().unwrap_or_default();
     let default = if uri.scheme_str() == Some("https") { 443 } else { 80 };
     let host = match uri.port_u16() {
@@ -104,7 +104,7 @@ fn head(uri: &http::Uri, signed: &HeaderMap) -> Result<Parts, String> {
     Ok(request.into_parts().0)
 }
 
-/// Keys from wherever they are; where there are none, words that say where they could be.
+/// Finds keys. If there are none, the error says where they could be.
 #[derive(Debug)]
 struct Found {
     keys: ProvideCredentialChain<Credential>,
@@ -130,7 +130,7 @@ impl ProvideCredential for Found {
     }
 }
 
-/// Keys of a role, in exchange for other keys.
+/// The keys of a role, in exchange for other keys.
 #[derive(Debug)]
 struct Role {
     keys: Found,

@@ -84,7 +84,7 @@ fn each_alert_is_a_sentence_with_its_setting() {
 }
 
 #[test]
-fn a_destination_of_a_flag_is_told_that_a_file_is_needed() {
+fn destination_of_a_flag_is_told_to_use_a_file() {
     let to = TlsConfig { key_names: KeyNames::To, ..TlsConfig::default() };
     for error in [
         Error::InvalidCertificate(CertificateError::UnknownIssuer),
@@ -97,7 +97,7 @@ fn a_destination_of_a_flag_is_told_that_a_file_is_needed() {
 }
 
 #[test]
-fn flags_are_called_by_their_names() {
+fn messages_name_the_flags() {
     let flags = TlsConfig { key_names: KeyNames::Flags, ..TlsConfig::default() };
     for (error, part) in [
         (Error::InvalidCertificate(CertificateError::UnknownIssuer), "set --ca-file"),

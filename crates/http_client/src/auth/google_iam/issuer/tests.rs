@@ -12,7 +12,7 @@ use std::time::Duration;
 use support::FakeReceiver;
 use support::receiver::Answer;
 
-/// The real network, with the server on loopback in Google's place.
+/// The real network, except that a server on loopback replaces Google's.
 #[derive(Debug)]
 struct Loopback {
     network: Network,
@@ -58,7 +58,7 @@ fn openssl(arguments: &[&str]) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_accounts_key_signs_for_a_token() {
+async fn service_account_key_signs_the_token_request() {
     let server = server();
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name).to_str().unwrap().to_string();
@@ -82,7 +82,7 @@ async fn a_service_accounts_key_signs_for_a_token() {
         assert_eq!(form["grant_type"], "urn:ietf:params:oauth:grant-type:jwt-bearer");
         form["assertion"].clone()
     };
-    // The signature is that of the key, for the scope that Prometheus asks for.
+    // The signature is made with the account's key, for the scope that Prometheus uses.
     let (signed, signature) = assertion.rsplit_once('.').unwrap();
     let decode = |text: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(text).unwrap();
     let claims: serde_json::Value =
@@ -102,7 +102,7 @@ async fn a_service_accounts_key_signs_for_a_token() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn default_credentials_are_a_users_or_the_machines() {
+async fn default_credentials_come_from_the_user_or_the_machine() {
     let server = server();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("user.json");
@@ -119,7 +119,7 @@ async fn default_credentials_are_a_users_or_the_machines() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_wrong_is_told_without_secrets() {
+async fn errors_show_no_secrets() {
     let server = FakeReceiver::start();
     server.answer(|_| Answer::status(404));
     let told = header(&source(&server, &GoogleIam::default(), &[])).await.unwrap_err();

@@ -1,4 +1,4 @@
-//! Signatures are checked as Amazon does it, by a check that is itself held against Amazon's published
+//! Signatures are verified as Amazon does it. The verification itself is tested with Amazon's published
 //! examples.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helper functions of tests")]
 
@@ -16,7 +16,7 @@ use support::receiver::{Answer, Received};
 const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
 const URL: &str = "https://aps-workspaces.eu-central-1.amazonaws.com/workspaces/ws-1/api/v1/remote_write";
 
-/// A request as it arrived.
+/// A request as the server got it.
 struct Arrived<'a> {
     method: &'a str,
     path: &'a str,
@@ -39,7 +39,7 @@ impl<'a> Arrived<'a> {
         self.headers.get(name).map(String::as_str).ok_or(format!("{name} is missing"))
     }
 
-    /// Whose signature it has, and for which region and service; or why it is refused.
+    /// Returns the signature's key ID, region and service, or why it is invalid.
     fn verify(&self, secret: &str) -> Result<String, String> {
         let authorization = self.header("authorization")?;
         let parts = authorization.strip_prefix("AWS4-HMAC-SHA256 ").ok_or("another algorithm")?;
@@ -82,7 +82,7 @@ impl<'a> Arrived<'a> {
 }
 
 #[test]
-fn the_check_takes_amazons_published_examples() {
+fn verification_accepts_amazons_published_examples() {
     let example = |method, path, headers: &[(&str, &str)], secret, credential: &str, signed, signature| {
         let authorization = format!(
             "AWS4-HMAC-SHA256 Credential={credential}/aws4_request, SignedHeaders={signed}, Signature={signature}"
@@ -91,7 +91,7 @@ fn the_check_takes_amazons_published_examples() {
         headers.push(("authorization", &authorization));
         Arrived::new(method, path, &headers, b"").verify(secret)
     };
-    // The test suite's get-vanilla and post-vanilla.
+    // `get-vanilla` and `post-vanilla` of the test suite.
     let plain = [("host", "example.amazonaws.com"), ("x-amz-date", "20150830T123600Z")];
     let scope = "AKIDEXAMPLE/20150830/us-east-1/service";
     for (method, signature) in [
@@ -101,7 +101,7 @@ fn the_check_takes_amazons_published_examples() {
         let verified = example(method, "/", &plain, SECRET, scope, "host;x-amz-date", signature);
         assert_eq!(verified.unwrap(), "AKIDEXAMPLE us-east-1/service/aws4_request");
     }
-    // IAM's ListUsers, from the description of the process.
+    // IAM's ListUsers, from the documentation of the signing process.
     let list = [
         ("content-type", "application/x-www-form-urlencoded; charset=utf-8"),
         ("host", "iam.amazonaws.com"),
@@ -127,7 +127,7 @@ fn the_check_takes_amazons_published_examples() {
     assert_eq!(refused.unwrap_err(), "the signature does not match");
 }
 
-/// Status and body of the answer to a signed request.
+/// Returns status and body of the answer to a signed request.
 async fn post(client: &Client) -> (u16, String) {
     let mut signed_headers = HeaderMap::new();
     signed_headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("snappy"));
@@ -140,7 +140,7 @@ async fn post(client: &Client) -> (u16, String) {
     (response.status().as_u16(), read_words(response.into_body(), deadline.left()).await)
 }
 
-/// A receiver that lets in who signs with this secret.
+/// A receiver that accepts requests signed with this secret.
 fn receiver(secret: &'static str) -> FakeReceiver {
     let receiver = FakeReceiver::start();
     receiver.answer(move |request| match Arrived::of(request).verify(secret) {
@@ -151,7 +151,7 @@ fn receiver(secret: &'static str) -> FakeReceiver {
 }
 
 #[tokio::test]
-async fn requests_are_signed_with_their_bodies_and_a_changed_key_is_read_again() {
+async fn bodies_are_signed_and_a_changed_key_is_read_again() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("key");
     std::fs::write(&file, "wrong\n").unwrap();
@@ -185,7 +185,7 @@ fn real_network() -> Network {
     Network::new().unwrap()
 }
 
-/// No network at all.
+/// A network that always fails.
 #[derive(Debug)]
 struct Alone;
 
@@ -195,7 +195,7 @@ impl HttpSend for Alone {
     }
 }
 
-/// Signs a request, checks it, and gives its headers.
+/// Signs a request and verifies it. Returns the result and the headers.
 async fn signed(signatures: &Signatures, secret: &str) -> (String, HeaderMap) {
     let uri = http::Uri::from_static(URL);
     let body = Bytes::from_static(b"body");
@@ -207,7 +207,7 @@ async fn signed(signatures: &Signatures, secret: &str) -> (String, HeaderMap) {
 }
 
 #[tokio::test]
-async fn keys_and_region_come_from_the_environment_with_a_sessions_token() {
+async fn environment_gives_keys_region_and_session_token() {
     let variables = [
         ("AWS_ACCESS_KEY_ID", "FROMENVIRONMENT"),
         ("AWS_SECRET_ACCESS_KEY", SECRET),
@@ -221,7 +221,7 @@ async fn keys_and_region_come_from_the_environment_with_a_sessions_token() {
 }
 
 #[tokio::test]
-async fn keys_come_from_the_profile_that_is_named() {
+async fn keys_come_from_the_configured_profile() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("credentials");
     let text = format!(
@@ -244,14 +244,14 @@ async fn keys_come_from_the_profile_that_is_named() {
     let (who, headers) = signed(&signatures, SECRET).await;
     assert_eq!(who, "METRICS eu-north-1/other/aws4_request");
     assert_eq!(headers["x-amz-security-token"], "session");
-    // One that is not there is not replaced by whatever else there is.
+    // A missing profile is not replaced by other keys.
     let config = SigV4 { profile: Some("absent".into()), ..config };
     let signatures = Signatures::within(&config, context(&variables, Alone)).unwrap();
     let uri = http::Uri::from_static(URL);
     let error = signatures.headers(&uri, &HeaderMap::new(), &Bytes::new()).await.unwrap_err();
     assert!(error.starts_with("no signature: "), "{error}");
     assert!(error.contains("no keys were found for the profile \"absent\" in ~/.aws/credentials"), "{error}");
-    // Nor are keys that are nowhere.
+    // The same if there are no keys at all.
     let nowhere = "/nowhere/at/all";
     let variables = [("AWS_SHARED_CREDENTIALS_FILE", nowhere), ("AWS_CONFIG_FILE", nowhere)];
     for role_arn in [None, Some("arn:aws:iam::1:role/r".to_string())] {
@@ -263,7 +263,7 @@ async fn keys_come_from_the_profile_that_is_named() {
 }
 
 #[tokio::test]
-async fn keys_come_from_an_instances_metadata_and_are_kept() {
+async fn instance_metadata_gives_keys_that_are_kept() {
     let metadata = FakeReceiver::start();
     metadata.answer(|request| match (request.method.as_str(), request.path.as_str()) {
         ("PUT", "/latest/api/token") => Answer::status(200).body("metadata-token"),
@@ -287,7 +287,7 @@ async fn keys_come_from_an_instances_metadata_and_are_kept() {
     assert_eq!(metadata.requests().len(), 3, "a token, a role, its keys: once");
 }
 
-/// The security token service.
+/// A fake security token service.
 #[derive(Debug, Default, Clone)]
 struct TokenService(Arc<Mutex<Vec<String>>>);
 
@@ -298,7 +298,7 @@ impl HttpSend for TokenService {
         let mut headers: Vec<(&str, &str)> = headers.filter(|(name, _)| *name != "host").collect();
         headers.push(("host", uri.host().unwrap()));
         let path = uri.path_and_query().unwrap().as_str();
-        // Its canonical form has the parameters in order.
+        // The canonical form has the parameters in order.
         let who = Arrived::new(request.method().as_str(), path, &headers, request.body()).verify(SECRET);
         self.0.lock().unwrap().push(format!("{} {who:?} {}", uri.host().unwrap(), uri.query().unwrap()));
         let keys = "<AssumeRoleResponse><AssumeRoleResult><Credentials>\
@@ -310,7 +310,7 @@ impl HttpSend for TokenService {
 }
 
 #[tokio::test]
-async fn a_role_is_assumed_once_with_the_keys_that_were_found() {
+async fn role_is_assumed_once_with_the_found_keys() {
     let service = TokenService::default();
     let config = SigV4 {
         region: Some("eu-west-1".into()),
@@ -338,7 +338,7 @@ async fn a_role_is_assumed_once_with_the_keys_that_were_found() {
 }
 
 #[test]
-fn what_is_missing_is_named_and_no_secret_is_shown() {
+fn errors_name_missing_keys_and_show_no_secret() {
     let refused = |config: &SigV4| Signatures::within(config, context(&[], Alone)).unwrap_err().to_string();
     let keys = SigV4 {
         region: Some("r".into()),
