@@ -1,9 +1,9 @@
-//! Who may come in: basic authentication with bcrypt hashes, and bearer tokens. Clients of InfluxDB send either as
+//! Authentication of clients: basic authentication with bcrypt hashes, and bearer tokens. Clients of InfluxDB send either as
 //! `Token USER:PASSWORD` or `Token TOKEN`.
 //!
-//! A bcrypt check takes some 50 ms of a processor, by design, so what was verified once is remembered, in a
-//! cache of limited size that holds keyed hashes of what was sent, never a password. Checks that are not
-//! answered from it run one at a time on a thread of their own, so that guessing can't take all processors.
+//! A bcrypt check takes about 50 ms of a processor, by design, so verified logins are cached. The cache is
+//! bounded and holds keyed hashes of the credentials, never a password. Checks outside the cache run one at a
+//! time on a thread of their own, so that guessing can't use all processors.
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
@@ -20,28 +20,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 use subtle::ConstantTimeEq;
 use tokio::sync::Semaphore;
 
-/// How many verified logins are remembered; past it all are forgotten.
+/// Most cached logins. Beyond it the cache is cleared.
 pub const REMEMBERED: usize = 1000;
-/// How many checks may wait for their turn; past it 503.
+/// Most checks that wait for their turn. Beyond it the answer is 503.
 pub const WAITING: usize = 64;
 
-/// Why users or tokens are refused. Says nothing of passwords.
+/// Why the configured users or tokens are invalid. Contains no passwords.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AuthError {
-    /// Not a hash.
     #[error(
         "the password of user {user:?} is not a bcrypt hash ($2a$, $2b$ or $2y$): make one with htpasswd -nBC 10"
     )]
-    Hash {
-        /// The user.
-        user: String,
-    },
-    /// Nobody could use it.
+    Hash { user: String },
+    /// No client can send it.
     #[error("a bearer token is empty")]
     EmptyToken,
 }
 
-/// Why credentials could not be checked now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unchecked {
     #[error("too many passwords are being checked at once: try again in a second")]
@@ -50,14 +45,15 @@ pub enum Unchecked {
     Stopping,
 }
 
-/// What is asked of whoever comes in. Nothing of it is printed.
+/// The credentials that clients must have. They are never printed.
 #[derive(Clone)]
 pub struct Auth(Arc<Inner>);
 
 struct Inner {
     users: BTreeMap<String, String>,
     tokens: Vec<String>,
-    /// For users that don't exist, so that those that do can't be told by the time it takes.
+    /// The hash that is checked for unknown users, so that the time of the answer does not show which users
+    /// exist.
     nobody: String,
     verified: Mutex<HashSet<[u64; 2]>>,
     hashers: [RandomState; 2],
@@ -71,11 +67,11 @@ impl std::fmt::Debug for Auth {
     }
 }
 
-/// A hash of nothing anybody knows, of the usual cost.
+/// A hash without a known password, of the usual cost.
 const NOBODY: &str = "$2b$10$abcdefghijklmnopqrstuuE0fU4HjrJxhCaRLvFSFGWsAyxbNfoF6";
 
 impl Auth {
-    /// Asks for one of `users` (names and bcrypt hashes) or of the bearer `tokens`.
+    /// Requires one of `users` (names and bcrypt hashes) or one of the bearer `tokens`.
     pub fn new(users: BTreeMap<String, String>, tokens: Vec<String>) -> Result<Auth, AuthError> {
         for (user, hash) in &users {
             if hash.parse::<bcrypt::HashParts>().is_err() {
@@ -85,12 +81,12 @@ impl Auth {
         if tokens.iter().any(String::is_empty) {
             return Err(AuthError::EmptyToken);
         }
-        // As costly as the others, if they all cost the same.
+        // As costly as the others, if they all have the same cost.
         let nobody = users.values().next().map_or(NOBODY, String::as_str).to_string();
         Ok(Auth::of(users, tokens, nobody))
     }
 
-    /// Asks for nothing.
+    /// Requires no credentials.
     pub fn open() -> Auth {
         Auth::of(BTreeMap::new(), Vec::new(), NOBODY.to_string())
     }
@@ -107,12 +103,12 @@ impl Auth {
         }))
     }
 
-    /// Whether nothing is asked for: then everybody may come in.
+    /// Returns true if no credentials are required.
     pub fn is_open(&self) -> bool {
         self.0.users.is_empty() && self.0.tokens.is_empty()
     }
 
-    /// Whether an `Authorization` header may come in.
+    /// Returns true if an `Authorization` header has valid credentials.
     pub async fn admits(&self, header: Option<&HeaderValue>) -> Result<bool, Unchecked> {
         if self.is_open() {
             return Ok(true);
@@ -140,7 +136,7 @@ impl Auth {
         }
     }
 
-    /// All are compared, each in a time that tells nothing but lengths.
+    /// Compares with all tokens, in a time that depends only on lengths.
     fn knows_token(&self, given: &str) -> bool {
         let compare = |token: &String| bool::from(token.as_bytes().ct_eq(given.as_bytes()));
         self.0.tokens.iter().fold(false, |known, token| known | compare(token))
@@ -157,7 +153,7 @@ impl Auth {
         let busy = |_| Unchecked::Busy;
         let _waiting = inner.waiting.try_acquire().map_err(busy)?;
         let _turn = inner.turn.acquire().await.map_err(|_| Unchecked::Stopping)?;
-        // Another request with the same login may have been before this one.
+        // Another request with the same login may have been verified in the meantime.
         if self.verified().contains(&key) {
             return Ok(true);
         }
@@ -188,7 +184,7 @@ fn answer(status: StatusCode, text: &str) -> Response {
     (status, headers, format!("{text}\n")).into_response()
 }
 
-/// Lets in whoever may: for `axum::middleware::from_fn_with_state`.
+/// Requires valid credentials. For `axum::middleware::from_fn_with_state`.
 pub async fn require(State(auth): State<Auth>, request: Request, next: Next) -> Response {
     match auth.admits(request.headers().get(AUTHORIZATION)).await {
         Ok(true) => next.run(request).await,
@@ -214,7 +210,7 @@ mod tests {
     use tower::ServiceExt;
 
     fn auth() -> Auth {
-        // The lowest cost, as it is a test.
+        // The lowest cost, because it is a test.
         let hash = |password: &str| bcrypt::hash(password, 4).unwrap();
         let users = [("ann", "secret:with colon"), ("bob", "pässword")];
         let users = users.map(|(user, password)| (user.to_string(), hash(password)));
@@ -236,7 +232,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn users_and_tokens_come_in_and_nobody_else() {
+    async fn only_configured_users_and_tokens_are_accepted() {
         let auth = auth();
         for header in [
             &*basic("ann", "secret:with colon"),
@@ -273,7 +269,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_verified_is_remembered_and_what_is_wrong_is_not() {
+    async fn only_verified_logins_are_cached() {
         let hash = bcrypt::hash("x", 10).unwrap();
         let auth = Auth::new([("ann".to_string(), hash)].into(), vec![]).unwrap();
         let header = HeaderValue::from_str(&basic("ann", "x")).unwrap();
@@ -290,7 +286,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_same_login_many_times_at_once_is_checked_once() {
+    async fn concurrent_requests_with_one_login_are_checked_once() {
         let hash = bcrypt::hash("x", 10).unwrap();
         let auth = Auth::new([("ann".to_string(), hash)].into(), vec![]).unwrap();
         let wrong = HeaderValue::from_str(&basic("ann", "y")).unwrap();
@@ -307,7 +303,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_thousand_logins_are_remembered_and_then_begun_anew() {
+    async fn cache_is_cleared_beyond_a_thousand_logins() {
         let auth = auth();
         auth.verified().extend((0..REMEMBERED as u64 - 1).map(|n| [n, n]));
         let header = |user, password| HeaderValue::from_str(&basic(user, password)).unwrap();
@@ -319,9 +315,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn logins_past_those_that_may_wait_are_told_to_come_again() {
+    async fn logins_beyond_the_waiting_limit_are_not_checked() {
         let auth = auth();
-        // Somebody is being checked, and as many wait as may.
+        // One check is running, and as many wait as allowed.
         let _waiting = auth.0.waiting.acquire_many(WAITING as u32).await.unwrap();
         let header = HeaderValue::from_str(&basic("ann", "x")).unwrap();
         let refused = auth.admits(Some(&header)).await.unwrap_err();
@@ -329,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_hash_is_refused_without_showing_it() {
+    fn invalid_hash_is_rejected_without_showing_it() {
         let users = [("ann".to_string(), "hunter2".to_string())];
         let error = Auth::new(users.into(), vec![]).unwrap_err();
         assert!(error.to_string().contains("ann") && !error.to_string().contains("hunter2"));

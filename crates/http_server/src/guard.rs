@@ -1,14 +1,15 @@
-//! The guard that keeps foreign web pages out.
+//! Protects the server from foreign web pages.
 //!
-//! A browser on this machine reaches the loopback too, so any web page could try to press the page's
-//! buttons, to push, or to read what is here. Two checks stop that ([`guard`]):
-//! - **A foreign `Origin`** gets nothing. Browsers name the page that asks with everything but plain reads.
-//! - **An unknown `Host`** reads nothing. A page can have its own name point to this machine (DNS rebinding)
-//!   and is then of the same origin, but the name it was opened by stays in `Host`. So whoever reads, or
-//!   names an origin, has to ask by an address, `localhost`, this machine's name, or a name that the user
-//!   has allowed. What tells that narthex lives ([`OPEN`]) answers to any name.
+//! A browser on this machine reaches the loopback address, too. So any web page could try to use the buttons
+//! of narthex' page, to push, or to read data. Two checks prevent that ([`guard`]):
+//! - **A foreign `Origin`** is rejected. Browsers send the origin of the requesting page, except with plain
+//!   reads.
+//! - **An unknown `Host`** may not read. A page can point its own host name to this machine (DNS rebinding).
+//!   Its requests then have the same origin, but the page's host name is still in `Host`. So a request that
+//!   reads, or has an origin, must use an address, `localhost`, this machine's name, or an allowed name. The
+//!   paths of [`OPEN`] answer to any name.
 //!
-//! Programs that push send no `Origin`, and no page can send a push without one: they may use any name.
+//! Programs that push send no `Origin`, and a web page can't push without one. So they may use any name.
 
 use crate::security::{Current, Security};
 use axum::extract::State;
@@ -19,10 +20,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::sync::watch;
 
-/// What answers to any name: probes come by whatever name an orchestrator has for this machine.
+/// Paths that answer to any name, because an orchestrator's probes may use any name for this machine.
 pub const OPEN: [&str; 2] = ["/-/healthy", "/-/ready"];
 
-/// What the guard knows of this machine.
+/// The host names that the guard accepts.
 #[derive(Debug, Clone)]
 pub struct Guard {
     names: Arc<[String]>,
@@ -32,7 +33,7 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// Allows this machine's name besides addresses and `localhost`, and what `security` says.
+    /// Accepts addresses, `localhost`, this machine's name, and the names that `security` allows.
     pub fn new(hostname: &str, security: &Security) -> Self {
         let short = hostname.split('.').next().unwrap_or_default();
         let names = [hostname, short].map(str::to_ascii_lowercase);
@@ -45,7 +46,7 @@ impl Guard {
         Guard { open, ..self }
     }
 
-    /// Whether a `Host` header names this machine.
+    /// Returns true if a `Host` header names this machine.
     fn knows(&self, host: &str) -> bool {
         let name = host_name(host);
         name.parse::<IpAddr>().is_ok()
@@ -70,7 +71,7 @@ impl Guard {
         }
         if let Some(origin) = origin {
             let from = origin.split_once("://").map(|(_, host)| host);
-            // Behind a proxy, `Host` may be what the proxy calls this machine.
+            // Behind a proxy, `Host` may be the proxy's name for this machine.
             let allowed = |from| self.live.borrow().hosts().iter().any(|allowed| allowed.is_origin(from));
             if from.is_none() || (from != host && !from.is_some_and(allowed)) {
                 return Err(
@@ -82,7 +83,7 @@ impl Guard {
     }
 }
 
-/// The name or address in a `Host` header, without the port.
+/// Returns the name or address of a `Host` header, without the port.
 fn host_name(host: &str) -> String {
     let name = match host.strip_prefix('[') {
         Some(rest) => rest.split(']').next().unwrap_or_default(),
@@ -95,7 +96,7 @@ fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
     headers.get(name).map(|value| value.to_str().unwrap_or("?"))
 }
 
-/// Refuses with 403 what comes from a foreign web page. See the module.
+/// Answers requests of foreign web pages with 403. See the module.
 pub async fn guard(State(guard): State<Guard>, request: axum::extract::Request, next: Next) -> Response {
     match guard.check(request.method(), request.uri().path(), request.headers()) {
         Ok(()) => next.run(request).await,
@@ -109,7 +110,7 @@ mod tests {
     use super::*;
     use crate::security::{Policy, Settings};
 
-    /// A guard of the machine `box.example.org` that allows `hosts`.
+    /// Returns a guard of the machine `box.example.org` that allows `hosts`.
     fn guard_of(hosts: &[&str]) -> Guard {
         let hosts = hosts.iter().map(|host| host.parse().unwrap()).collect();
         let settings = Settings { allowed_hosts: hosts, ..Settings::default() };
@@ -130,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_name_is_answered_with_the_flag_that_allows_it() {
+    fn unknown_name_is_answered_with_the_flag_that_allows_it() {
         let headers = HeaderMap::from_iter([(header::HOST, "Narthex.example.com:9091".parse().unwrap())]);
         let said = guard_of(&[]).check(&Method::GET, "/metrics", &headers).unwrap_err();
         assert!(said.starts_with("unknown Host \"Narthex.example.com:9091\": "), "{said}");
@@ -146,7 +147,7 @@ mod tests {
     ];
 
     #[test]
-    fn all_is_read_by_address_or_own_name_only() {
+    fn reads_require_an_address_or_the_machines_name() {
         let guard = guard_of(&[]);
         for read in READS {
             for host in
@@ -156,14 +157,14 @@ mod tests {
             }
             for host in [Some("evil.example"), Some("localhost.evil.example:9091"), Some(""), None] {
                 assert!(!check(&guard, read, host, None), "{read:?} {host:?}");
-                // Of the same origin, as a page is that has its own name point here.
+                // The same origin, as with a page that points its own name here.
                 assert!(!check(&guard, read, host, Some("http://evil.example")), "{read:?} {host:?}");
             }
         }
     }
 
     #[test]
-    fn probes_come_by_any_name() {
+    fn probes_may_use_any_name() {
         for path in OPEN {
             assert!(check(&guard_of(&[]), ("GET", path), Some("whatever:80"), None), "{path}");
             assert!(check(&guard_of(&[]), ("GET", path), None, None), "{path}");
@@ -173,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_foreign_origin_gets_nothing() {
+    fn foreign_origin_is_rejected() {
         let (guard, own) = (guard_of(&[]), Some("http://127.0.0.1:9091"));
         for request in [("POST", "/api/v1/write"), ("DELETE", "/metrics/job/a"), ("GET", "/metrics")] {
             assert!(check(&guard, request, Some("127.0.0.1:9091"), own));
@@ -184,14 +185,14 @@ mod tests {
     }
 
     #[test]
-    fn programs_push_by_any_name() {
+    fn programs_may_push_with_any_name() {
         let (guard, push) = (guard_of(&[]), ("POST", "/metrics/job/a"));
         assert!(check(&guard, push, Some("gateway.example:9091"), None));
         assert!(!check(&guard, push, Some("evil.example:9091"), Some("http://evil.example:9091")));
     }
 
     #[test]
-    fn an_allowed_name_is_as_good_as_its_own_also_behind_a_proxy() {
+    fn allowed_name_is_accepted_also_behind_a_proxy() {
         let guard = guard_of(&["Metrics.Example.org", "other.example:8443"]);
         let (read, delete) = (("GET", "/"), ("DELETE", "/metrics/job/a"));
         for host in ["metrics.example.org", "METRICS.example.org:80", "other.example:8443", "other.example"] {
@@ -200,7 +201,7 @@ mod tests {
         assert!(!check(&guard, read, Some("sub.metrics.example.org"), None));
         let page = Some("https://metrics.example.org");
         assert!(check(&guard, delete, Some("metrics.example.org"), page));
-        // The proxy puts its own name for this machine there.
+        // The proxy sends its own name for this machine.
         assert!(check(&guard, delete, Some("127.0.0.1:9091"), page));
         assert!(check(&guard, delete, Some("127.0.0.1:9091"), Some("https://other.example:8443")));
         for origin in ["https://metrics.example.org:8443", "https://other.example", "https://evil.example"] {

@@ -1,13 +1,13 @@
-//! The HTTP server: it listens, speaks TLS, asks for credentials, and keeps foreign web pages out.
+//! The HTTP server: listening, TLS, authentication, and protection from foreign web pages.
 //!
-//! - [`Listening`] and [`Server`]: accept as many connections as allowed, and stop in order. [`Switch`] replaces what is
-//!   served while it is served.
-//! - [`security`]: TLS, users and tokens, read again when their files change; the rule that nothing listens beyond
-//!   loopback without authentication by accident.
-//! - [`Routes`]: routes that are listed where a path is not found.
-//! - [`guard`]: checks of `Origin` and `Host` against foreign web pages.
+//! - [`Listening`] and [`Server`] accept as many connections as allowed, and stop in order. [`Switch`]
+//!   replaces the router at run time.
+//! - [`security`] has TLS, users and tokens, which are read again when their files change, and the rule that
+//!   no address beyond loopback is open without authentication by accident.
+//! - [`Routes`] lists the routes in the answer to an unknown path.
+//! - [`guard`] checks `Origin` and `Host` against foreign web pages.
 //!
-//! It knows nothing of samples: what is served is an axum router.
+//! The server knows nothing of samples: it serves an axum router.
 
 pub mod auth;
 pub mod guard;

@@ -1,4 +1,4 @@
-//! Routes that know what is to be said of them: the answer to an unknown path lists them.
+//! Routes with descriptions, which are listed in the answer to an unknown path.
 
 use axum::Router;
 use axum::response::{IntoResponse, Response};
@@ -6,19 +6,19 @@ use axum::routing::{MethodRouter, any};
 use http::header::ALLOW;
 use http::{HeaderValue, StatusCode};
 
-/// A route, for people.
+/// The description of a route, for people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Route {
-    /// The methods that it has: `PUT, POST, DELETE`.
+    /// Its methods: `PUT, POST, DELETE`.
     pub methods: &'static str,
-    /// The path, with names in capitals for what varies: `/metrics/job/JOB`.
+    /// The path, with variable parts in capitals: `/metrics/job/JOB`.
     pub path: &'static str,
-    /// What it is, in a few words.
+    /// What it does, in a few words.
     pub what: &'static str,
 }
 
 impl Route {
-    /// The answer to a request with another method: 405.
+    /// Returns the answer to a request with another method: 405.
     pub fn method_not_allowed(&self) -> Response {
         let text = format!("method not allowed here: use {}\n", self.methods);
         let allow = [(ALLOW, HeaderValue::from_static(self.methods))];
@@ -26,7 +26,7 @@ impl Route {
     }
 }
 
-/// A router, and what is listed of it.
+/// A router, and the list of its routes.
 #[derive(Debug, Clone)]
 pub struct Routes<S = ()> {
     router: Router<S>,
@@ -40,7 +40,7 @@ impl<S: Clone + Send + Sync + 'static> Default for Routes<S> {
 }
 
 impl<S: Clone + Send + Sync + 'static> Routes<S> {
-    /// Adds a route at its own path. `methods` adds handlers to a route that answers 405 to all methods.
+    /// Adds a route at its own path. `methods` adds handlers to a method router that otherwise answers 405.
     pub fn add(self, route: Route, methods: impl FnOnce(MethodRouter<S>) -> MethodRouter<S>) -> Self {
         self.add_at(route.path, route, methods)
     }
@@ -58,7 +58,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         self
     }
 
-    /// Adds what is not worth listing.
+    /// Adds routes that are not listed.
     pub fn merge_unlisted(mut self, other: Router<S>) -> Self {
         self.router = self.router.merge(other);
         self
@@ -79,19 +79,20 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         Routes { router: self.router.with_state(state), listed: self.listed }
     }
 
-    /// The router alone, to be merged with another one that answers unknown paths.
+    /// Returns the router without the answer to unknown paths, to be merged with another one that has it.
     pub fn into_open_router(self) -> Router<S> {
         self.router
     }
 
-    /// The router. It answers 404 with the list to a path that it does not have, which besides `other` routes.
+    /// Returns the router. Its answer to an unknown path is 404 with the list, which also has the `other`
+    /// routes.
     pub fn into_router(self, other: &[Route]) -> Router<S> {
         let text = not_found(self.listed.iter().chain(other));
         self.router.fallback(move || async move { (StatusCode::NOT_FOUND, text) })
     }
 }
 
-/// A line for each route, under a heading.
+/// Returns a heading and a line for each route.
 fn not_found<'a>(routes: impl Iterator<Item = &'a Route> + Clone) -> String {
     let width = |part: fn(&Route) -> &str| routes.clone().map(|route| part(route).len()).max().unwrap_or(0);
     let (methods, paths) = (width(|route| route.methods), width(|route| route.path));
@@ -127,7 +128,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn unknown_paths_and_methods_are_told_what_there_is() {
+    async fn unknown_paths_and_methods_get_the_list_of_routes() {
         assert_eq!(answer(Method::GET, "/of/me").await, (200, "you".into(), None));
         assert_eq!(answer(Method::PUT, "/hallo").await, (200, "put".into(), None));
         let wrong = answer(Method::POST, "/hallo").await;

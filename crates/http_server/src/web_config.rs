@@ -1,23 +1,21 @@
-//! Prometheus' own web configuration file (`--web.config.file`), as its servers and exporters take it.
-//! Shapes only: reading the file, and saying where in it something is wrong, is the program's.
+//! The format of Prometheus' web configuration file (`--web.config.file`), as its servers and exporters
+//! accept it. The program reads the file and reports the places of errors.
 
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// The whole file.
 #[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WebConfig {
-    /// TLS; without it connections are plain.
+    /// TLS. If absent, connections are plain.
     pub tls_server_config: Option<TlsServerConfig>,
-    /// How HTTP is spoken.
     pub http_server_config: HttpServerConfig,
     /// Users and their bcrypt hashes.
     pub basic_auth_users: BTreeMap<String, String>,
 }
 
-/// Names of users only: hashes are not for logs.
+/// Prints only the names of users, because hashes must not get into logs.
 impl std::fmt::Debug for WebConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("WebConfig")
@@ -28,73 +26,62 @@ impl std::fmt::Debug for WebConfig {
     }
 }
 
-/// Certificates, and what is asked of clients.
+/// The server's certificate, and the requirements for clients.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TlsServerConfig {
-    /// The server's certificate and those above it, PEM.
+    /// The server's certificate and its chain, in PEM.
     pub cert_file: Option<PathBuf>,
-    /// Its key, PEM.
+    /// The certificate's key, in PEM.
     pub key_file: Option<PathBuf>,
     /// Whether clients must have a certificate.
     pub client_auth_type: ClientAuth,
-    /// Who must have signed it, PEM.
+    /// The authorities of client certificates, in PEM.
     pub client_ca_file: Option<PathBuf>,
-    /// Names of which a client's certificate must have one.
+    /// A client's certificate must have one of these names.
     pub client_allowed_sans: Vec<String>,
-    /// The oldest version spoken.
     pub min_version: Option<TlsVersion>,
-    /// The newest version spoken.
     pub max_version: Option<TlsVersion>,
-    /// Go's names of cipher suites.
     pub cipher_suites: Vec<String>,
-    /// Go's names of curves.
     pub curve_preferences: Vec<String>,
-    /// Has no effect in Go either, since 1.17.
+    /// Go ignores it, too, since 1.17.
     pub prefer_server_cipher_suites: Option<bool>,
 }
 
-/// Go's words for what is asked of a client's certificate.
+/// Go's names for the requirements for a client's certificate.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 pub enum ClientAuth {
-    /// Nothing.
     #[default]
     #[serde(alias = "")]
     NoClientCert,
-    /// One is asked for, and not looked at.
+    /// A certificate is requested, but not verified.
     RequestClientCert,
-    /// There must be one, and it is not looked at.
+    /// A certificate is required, but not verified.
     RequireAnyClientCert,
-    /// If there is one it must be valid.
+    /// A certificate is verified if the client has one.
     VerifyClientCertIfGiven,
-    /// There must be a valid one.
+    /// A valid certificate is required.
     RequireAndVerifyClientCert,
 }
 
-/// A version of TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 pub enum TlsVersion {
-    /// 1.0
     #[serde(rename = "TLS10")]
     V1_0,
-    /// 1.1
     #[serde(rename = "TLS11")]
     V1_1,
-    /// 1.2
     #[serde(rename = "TLS12")]
     V1_2,
-    /// 1.3
     #[serde(rename = "TLS13")]
     V1_3,
 }
 
-/// How HTTP is spoken.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HttpServerConfig {
-    /// Whether HTTP/2 is offered. narthex speaks HTTP/1.1 only, which is what a client then takes.
+    /// Whether HTTP/2 is offered. narthex supports only HTTP/1.1, which clients then use.
     pub http2: bool,
-    /// Headers added to every answer.
+    /// Headers that are added to every answer.
     pub headers: BTreeMap<String, String>,
 }
 
@@ -104,43 +91,33 @@ impl Default for HttpServerConfig {
     }
 }
 
-/// Why a file that can be read is refused.
+/// Why a file that can be read is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WebConfigError {
-    /// One without the other.
     #[error("{missing} is missing: cert_file and key_file belong together")]
     Pair {
-        /// Which is missing.
+        /// The key that is missing.
         missing: &'static str,
     },
-    /// Clients can't be verified.
+    /// There are no authorities to verify clients with.
     #[error("client_ca_file is missing: client_auth_type {auth:?} verifies clients against it")]
-    ClientCa {
-        /// What is asked of clients.
-        auth: ClientAuth,
-    },
-    /// A file that nothing asks for.
+    ClientCa { auth: ClientAuth },
+    /// A file that has no effect.
     #[error("{key} is set, but client_auth_type asks for no certificate that is verified")]
-    NotVerified {
-        /// The key.
-        key: &'static str,
-    },
-    /// A version that is not spoken any more.
+    NotVerified { key: &'static str },
+    /// The highest version is not supported any more.
     #[error("max_version is TLS 1.0 or 1.1: narthex speaks 1.2 (TLS12) and 1.3 (TLS13)")]
     Old,
-    /// Nothing in between.
+    /// The bounds leave no version.
     #[error("max_version is below min_version")]
     Versions,
-    /// What Prometheus has and narthex lacks.
+    /// A feature of Prometheus that narthex does not have.
     #[error("{key} is not supported: leave it out")]
-    Unsupported {
-        /// The key.
-        key: &'static str,
-    },
+    Unsupported { key: &'static str },
 }
 
 impl TlsServerConfig {
-    /// Makes relative paths relative to `folder`, where the file is in which they stand.
+    /// Resolves relative paths against `folder`, the folder of the file that contains them.
     pub fn resolve_paths(&mut self, folder: &Path) {
         let files = [&mut self.cert_file, &mut self.key_file, &mut self.client_ca_file];
         for path in files.into_iter().flatten() {
@@ -148,12 +125,12 @@ impl TlsServerConfig {
         }
     }
 
-    /// Checks that it makes sense.
+    /// Returns the first error.
     pub fn check(&self) -> Result<(), WebConfigError> {
         self.errors().into_iter().next().map_or(Ok(()), Err)
     }
 
-    /// All that does not make sense.
+    /// Returns all errors.
     pub fn errors(&self) -> Vec<WebConfigError> {
         let mut errors = Vec::new();
         for (key, file) in [("cert_file", &self.cert_file), ("key_file", &self.key_file)] {
@@ -173,7 +150,7 @@ impl TlsServerConfig {
         if !verifies && !asks && self.client_ca_file.is_some() {
             errors.push(WebConfigError::NotVerified { key: "client_ca_file" });
         }
-        // An old minimum asks for nothing: 1.2 is the least that is spoken.
+        // An old minimum has no effect, because 1.2 is the lowest supported version.
         let is_old = self.max_version.is_some_and(|version| version < TlsVersion::V1_2);
         if is_old {
             errors.push(WebConfigError::Old);
@@ -207,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_prometheus_is_read() {
+    fn prometheus_file_is_parsed() {
         let file = serde_json::json!({
             "tls_server_config": {
                 "cert_file": "server.crt", "key_file": "server.key", "min_version": "TLS12",
@@ -224,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_not_protect_is_an_error_that_names_the_key() {
+    fn settings_without_effect_are_errors_that_name_the_key() {
         let files = serde_json::json!({"cert_file": "c", "key_file": "k"});
         let with = |key: &str, value: &str| {
             let mut files = files.clone();

@@ -1,4 +1,4 @@
-//! One connection: its handshake where TLS is asked for, and its requests, until the client or the server ends it.
+//! One connection: its TLS handshake if TLS is configured, and its requests, until the client or the server ends it.
 //!
 //! HTTP/2 is for gRPC. Over TLS the two sides agree on the version in the handshake (ALPN). Without TLS a client of HTTP/2
 //! begins with a fixed text, `PRI * HTTP/2.0`, and two bytes tell it from the methods of HTTP/1.
@@ -26,7 +26,6 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tower::ServiceExt;
 
-/// Serves one connection until it ends.
 pub(super) async fn connection(
     stream: TcpStream,
     tls: Option<Arc<rustls::ServerConfig>>,
@@ -55,18 +54,18 @@ pub(super) async fn connection(
             let version = if is_http2 { Version::HTTP_2 } else { Version::HTTP_11 };
             converse(stream, version, limits, router, stop).await;
         }
-        // Whoever scans the port must not fill the log.
+        // Debug only, because port scans must not fill the log.
         Ok(Err(error)) => tracing::debug!(%error, "a connection was not begun"),
         Err(_) => tracing::debug!("a client took too long for its handshake"),
     }
 }
 
-/// The answer to a request whose handler panicked. Nothing of it was acknowledged, so it may be sent again.
+/// The answer to a request whose handler panicked. Nothing was acknowledged, so the client may send it again.
 const PANICKED: &str = "an error in narthex itself; its log says more\n";
 
-/// The first byte of what begins TLS: a record of a handshake.
+/// The first byte of a TLS connection: the type of a handshake record.
 const TLS_HANDSHAKE: u8 = 22;
-/// What is said to whoever speaks plainly where TLS is spoken.
+/// The answer to plain HTTP on a TLS port.
 const NOT_PLAIN: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n\
     this port speaks TLS: use https://\n";
 
@@ -95,7 +94,7 @@ async fn handshake(
 ) -> std::io::Result<TlsStream<TcpStream>> {
     let mut first = [0];
     if stream.peek(&mut first).await? == 1 && first != [TLS_HANDSHAKE] {
-        // What has come is read, since closing with some of it unread would tear the answer away.
+        // Received bytes are read, because closing with unread bytes would discard the answer.
         let mut rest = [0; 4096];
         let _ = stream.try_read(&mut rest);
         stream.write_all(NOT_PLAIN).await?;
@@ -125,7 +124,7 @@ async fn converse<S>(
             {
                 request.headers_mut().entry(HOST).or_insert(host);
             }
-            // A panic costs its own request. Without this it would end the connection without an answer.
+            // A panic ends only its own request. Without this it would close the connection without an answer.
             let answered = AssertUnwindSafe(router.oneshot(request.map(Body::new))).catch_unwind().await;
             drop(running);
             Ok::<_, Infallible>(match answered {
@@ -176,7 +175,7 @@ async fn converse<S>(
         .serve_connection(stream, service);
     tokio::pin!(connection);
     tokio::select! {
-        // Whatever went wrong with one connection is the client's to notice.
+        // The client notices errors of its connection.
         _ = connection.as_mut() => return,
         _ = stop.wait_for(Option::is_some) => {}
     }
@@ -223,7 +222,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_handshake_that_does_not_end_is_cut() {
+    async fn unfinished_handshake_is_ended() {
         assert_eq!(Limits::DEFAULT.handshake, Duration::from_secs(10));
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder =

@@ -1,4 +1,4 @@
-//! The HTTP server: it listens, accepts as many connections as it may, and stops in order.
+//! The HTTP server: listens, accepts a bounded number of connections, and stops in order.
 
 mod connection;
 mod idle;
@@ -15,19 +15,19 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
-/// The most connections at a time; more wait in the system's queue.
+/// Most connections at a time. More wait in the system's queue.
 pub const CONNECTIONS_MAX: usize = 1024;
-/// How long a client may take for a request's head, and leave a connection idle.
+/// Longest time of a request's head, and longest idle time of a connection.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long a client may take to begin TLS.
+/// Longest time of a TLS handshake.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection of HTTP/2 may be without requests, and up to twice as long.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 /// The most requests at a time on a connection of HTTP/2.
 pub const STREAMS_MAX: u32 = 100;
-/// The most bytes of a request's head, give or take one read.
+/// Most bytes of a request's head, plus or minus one read.
 pub const HEAD_BYTES_MAX: usize = 64 << 10;
-/// What a client may take, which a test makes smaller.
+/// The limits on clients, which tests make smaller.
 #[derive(Debug, Clone, Copy)]
 struct Limits {
     connections: usize,
@@ -45,12 +45,11 @@ impl Limits {
     };
 }
 
-/// How long requests under way may take when the server stops.
+/// Longest time of the requests under way when the server stops.
 const STOP_DEADLINE: Duration = Duration::from_secs(5);
-/// Connections the system queues before they are accepted.
+/// Connections that the system queues before they are accepted.
 const BACKLOG: u32 = 1024;
 
-/// An address that can't be listened on.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", told(*address, source))]
 pub struct ListenError {
@@ -59,13 +58,13 @@ pub struct ListenError {
 }
 
 impl ListenError {
-    /// Whether the port is in use.
+    /// Returns true if the port is in use.
     pub fn is_taken(&self) -> bool {
         self.source.kind() == std::io::ErrorKind::AddrInUse
     }
 }
 
-/// What happened, and what to do.
+/// Returns what happened, and what to do.
 fn told(address: SocketAddr, error: &std::io::Error) -> String {
     let port = address.port();
     match error.kind() {
@@ -84,7 +83,7 @@ fn told(address: SocketAddr, error: &std::io::Error) -> String {
     }
 }
 
-/// A socket that listens but is not served yet, so that a taken port shows before anything else is done.
+/// A socket that listens but is not served yet. So a taken port is found before anything else is done.
 #[derive(Debug)]
 pub struct Listening {
     address: SocketAddr,
@@ -94,7 +93,6 @@ pub struct Listening {
 }
 
 impl Listening {
-    /// Listens on `address`.
     pub fn on(address: SocketAddr) -> Result<Self, ListenError> {
         socket(address)
             .and_then(|socket| socket.listen(BACKLOG))
@@ -102,23 +100,22 @@ impl Listening {
             .map_err(|source| ListenError { address, source })
     }
 
-    /// Serves what `listener` accepts.
+    /// Makes a server for the connections that `listener` accepts.
     pub fn from_listener(listener: TcpListener) -> std::io::Result<Self> {
         let address = listener.local_addr()?;
         Ok(Listening { address, listener, limits: Limits::DEFAULT, security: None })
     }
 
-    /// The address, with the port that the system chose if it was left to it.
+    /// Returns the address. If the system chose the port, it is that port.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Connections begin as `security` says, by TLS or plain.
+    /// Connections use TLS or plain HTTP, as `security` says.
     pub fn secured(self, security: watch::Receiver<Arc<Current>>) -> Self {
         Listening { security: Some(security), ..self }
     }
 
-    /// Serves `router`.
     pub fn serve(self, router: Router) -> Server {
         let address = self.address;
         let (stop, stopped) = watch::channel(None);
@@ -134,22 +131,20 @@ fn socket(address: SocketAddr) -> std::io::Result<TcpSocket> {
     Ok(socket)
 }
 
-/// A server that runs.
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
-    /// How long requests under way may take, once the server is to stop.
+    /// Set to the longest time of the requests under way, when the server has to stop.
     stop: watch::Sender<Option<Duration>>,
     task: JoinHandle<()>,
 }
 
 impl Server {
-    /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Resolves once the task that accepts connections has ended by itself, which only a panic can cause.
+    /// Resolves when the task that accepts connections has ended by itself, which only a panic can cause.
     pub async fn ended(&mut self) {
         let _ = (&mut self.task).await;
     }
@@ -159,7 +154,8 @@ impl Server {
         self.stop_within(STOP_DEADLINE).await;
     }
 
-    /// Accepts no more connections, lets requests under way finish until `deadline`, closes what is left, and ends.
+    /// Accepts no more connections, lets requests under way finish until `deadline`, closes the other
+    /// connections, and ends.
     pub async fn stop_within(self, deadline: Duration) {
         self.stop.send_replace(Some(deadline));
         if !self.task.is_finished() {
@@ -168,7 +164,7 @@ impl Server {
     }
 }
 
-/// Waits until the server is to stop. Returns the deadline, or nothing if the server was dropped.
+/// Waits until the server has to stop. Returns the deadline, or `None` if the server was dropped.
 async fn asked_to_stop(stop: &mut watch::Receiver<Option<Duration>>) -> Option<Duration> {
     stop.wait_for(Option::is_some).await.ok().and_then(|deadline| *deadline)
 }
@@ -177,7 +173,7 @@ async fn accept(listening: Listening, router: Router, mut stop: watch::Receiver<
     let Listening { listener, limits, security, .. } = listening;
     let mut connections = JoinSet::new();
     let stop_connections = stop.clone();
-    // Where the server is dropped without being stopped, requests may take as long as at a stop.
+    // If the server is dropped without being stopped, requests have as much time as at a stop.
     let deadline = loop {
         let room = connections.len() < limits.connections;
         tokio::select! {
@@ -188,7 +184,8 @@ async fn accept(listening: Listening, router: Router, mut stop: watch::Receiver<
                     connections.spawn(connection(stream, tls, limits, router.clone(), stop_connections.clone()));
                 }
                 Err(error) => {
-                    // Out of file descriptors, or a client that went away: neither mends by hurrying.
+                    // There are no file descriptors left, or the client is gone. A retry without a pause
+                    // would help in neither case.
                     tracing::warn!(%error, "a connection could not be accepted");
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
@@ -222,7 +219,7 @@ mod tests {
         Ok(answer)
     }
 
-    /// A request on a connection that goes on, and its answer.
+    /// Sends a request on a connection that stays open, and reads the answer.
     async fn ask_again(stream: &mut TcpStream) {
         stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
         let mut answer = Vec::new();
@@ -232,13 +229,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn past_the_limit_of_connections_the_next_one_waits_its_turn() {
+    async fn connection_beyond_the_limit_waits() {
         let mut listening = Listening::on(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         listening.limits.connections = 1;
         let server = listening.serve(ok_router());
         let mut first = TcpStream::connect(server.address()).await.unwrap();
         ask_again(&mut first).await;
-        // A second one is not served while it stays, however much happens meanwhile.
+        // A second connection is not served while the first one stays open, however many requests the first
+        // one sends.
         let waiting = tokio::spawn(get(server.address()));
         for _ in 0..100 {
             ask_again(&mut first).await;
@@ -250,7 +248,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_handler_that_panics_costs_one_500_and_not_the_connection() {
+    async fn panicking_handler_answers_500_and_keeps_the_connection() {
         async fn panic() -> &'static str {
             panic!("a mistake")
         }
@@ -264,18 +262,18 @@ mod tests {
             answer.push(stream.read_u8().await.unwrap());
         }
         assert!(answer.starts_with(b"HTTP/1.1 500 "), "{}", String::from_utf8_lossy(&answer));
-        // The same connection, and a new one.
+        // The same connection works, and so does a new one.
         ask_again(&mut stream).await;
         assert!(get(server.address()).await.unwrap().starts_with("HTTP/1.1 200"));
         server.stop().await;
     }
 
     #[tokio::test]
-    async fn a_head_over_the_limit_is_refused() {
+    async fn head_over_the_limit_is_refused() {
         let server = Listening::on(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap().serve(ok_router());
         let mut stream = TcpStream::connect(server.address()).await.unwrap();
         let head = format!("GET / HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "y".repeat(4 * HEAD_BYTES_MAX));
-        // The server may close before all of it is written.
+        // The server may close the connection before all of it is written.
         let _ = stream.write_all(head.as_bytes()).await;
         let mut answer = [0; 12];
         let _ = stream.read_exact(&mut answer).await;
@@ -283,15 +281,15 @@ mod tests {
         server.stop().await;
     }
 
-    /// Which of the two it is depends on where the head was cut on its way.
+    /// The status depends on where the head was split on its way.
     #[tokio::test]
-    async fn a_path_over_the_limit_is_refused() {
+    async fn path_over_the_limit_is_refused() {
         let server = Listening::on(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap().serve(ok_router());
         let (within, over) = (HEAD_BYTES_MAX / 2, HEAD_BYTES_MAX + 1);
         for (length, statuses) in [(within, &["404"][..]), (over, &["414", "431"])] {
             let mut stream = TcpStream::connect(server.address()).await.unwrap();
             let head = format!("PUT /{} HTTP/1.1\r\nhost: x\r\n\r\n", "a".repeat(length - 1));
-            // The server may close before all of it is written.
+            // The server may close the connection before all of it is written.
             let _ = stream.write_all(head.as_bytes()).await;
             let mut answer = [0; 12];
             let _ = stream.read_exact(&mut answer).await;
@@ -301,21 +299,21 @@ mod tests {
         server.stop().await;
     }
 
-    /// What the server sends until it closes the connection.
+    /// Returns the bytes that the server sends until it closes the connection.
     pub(super) async fn until_closed(stream: &mut TcpStream) -> String {
         let mut answer = Vec::new();
-        // A reset is a way of closing, too.
+        // The server may also close it by a reset.
         let _ = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut answer)).await.unwrap();
         String::from_utf8(answer).unwrap()
     }
 
     #[tokio::test]
-    async fn a_head_that_does_not_end_and_an_idle_connection_are_closed() {
+    async fn unfinished_heads_and_idle_connections_are_closed() {
         assert_eq!(Limits::DEFAULT.head, Duration::from_secs(60));
         let mut listening = Listening::on(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         listening.limits.head = Duration::from_millis(100);
         let server = listening.serve(ok_router());
-        // Neither sent anything, nor half of a head, nor anything after an answer.
+        // The client sends nothing, half of a head, or nothing more after an answer.
         for (sent, answered) in
             [("", false), ("GET / HTTP/1.1\r\nhost:", false), ("GET / HTTP/1.1\r\nhost: x\r\n\r\n", true)]
         {
@@ -328,7 +326,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_taken_port_is_an_error_that_says_so() {
+    async fn taken_port_is_an_error_that_says_so() {
         let first = Listening::on(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         let error = Listening::on(first.address()).unwrap_err();
         assert!(error.is_taken());

@@ -1,4 +1,4 @@
-//! What is served before all parts are started, and while they end: whether it lives and that it is not ready.
+//! The router while narthex starts and stops: it answers that narthex is alive and not ready.
 
 use axum::Router;
 use axum::extract::Request;
@@ -9,17 +9,18 @@ use http::header::RETRY_AFTER;
 use std::sync::{Arc, PoisonError, RwLock};
 use tower::ServiceExt;
 
-/// A router that can be replaced while it is served. Requests under way end with the one that they began with.
+/// A router that can be replaced while it is served. A request under way ends with the router with which it
+/// began.
 #[derive(Debug, Clone)]
 pub struct Switch(Arc<RwLock<Router>>);
 
 impl Switch {
-    /// Answers everything but `/-/healthy` with 503 and this reason, such as `narthex is starting`.
+    /// Answers all paths but `/-/healthy` with 503 and this reason, such as `narthex is starting`.
     pub fn not_ready(reason: &'static str) -> Switch {
         Switch(Arc::new(RwLock::new(not_ready(reason))))
     }
 
-    /// What is to be served: whatever the switch is set to at each request.
+    /// Returns a router that calls the present router for each request.
     pub fn router(&self) -> Router {
         let current = self.0.clone();
         Router::new().fallback(move |request: Request| {
@@ -28,12 +29,12 @@ impl Switch {
         })
     }
 
-    /// Serves `router` from now on.
+    /// Replaces the router.
     pub fn set(&self, router: Router) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = router;
     }
 
-    /// Answers as [`Switch::not_ready`] from now on.
+    /// Replaces the router by that of [`Switch::not_ready`].
     pub fn set_not_ready(&self, reason: &'static str) {
         self.set(not_ready(reason));
     }
@@ -60,7 +61,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_is_healthy_and_not_ready_until_it_serves() {
+    async fn switch_is_healthy_and_not_ready_until_it_is_set() {
         let switch = Switch::not_ready("narthex is starting");
         let router = switch.router();
         assert_eq!(ask(&router, "/-/healthy").await, (200, "healthy\n".into()));

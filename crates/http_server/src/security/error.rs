@@ -1,4 +1,4 @@
-//! Why the settings of authentication and TLS are refused.
+//! Errors in the settings of authentication and TLS.
 
 use super::policy::HEADERS;
 use crate::auth::AuthError;
@@ -6,64 +6,38 @@ use crate::web_config::WebConfigError;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-/// Why they are refused. Never contains a secret.
+/// Why the settings are invalid. Never contains a secret.
 #[derive(Debug, thiserror::Error)]
 pub enum SecurityError {
-    /// The web configuration file.
+    /// The web configuration file is invalid.
     #[error("--web.config.file: {0}")]
     WebConfig(String),
-    /// A key is in both files.
     #[error("{key} is in the configuration file and in the file of --web.config.file: leave it out of one")]
-    Twice {
-        /// The key.
-        key: &'static str,
-    },
-    /// A file can't be read.
+    Twice { key: &'static str },
     #[error("{what}: {}: {source}", path.display())]
-    File {
-        /// The key.
-        what: &'static str,
-        /// Its value.
-        path: PathBuf,
-        /// What the file system says.
-        source: std::io::Error,
-    },
-    /// A file with wrong content.
+    File { what: &'static str, path: PathBuf, source: std::io::Error },
+    /// The content of a file is invalid.
     #[error("{what}: {}: {reason}", path.display())]
-    Content {
-        /// The key.
-        what: &'static str,
-        /// Its value.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// Certificate and key, or the authorities of clients, as rustls sees them.
+    Content { what: &'static str, path: PathBuf, reason: String },
+    /// An error of rustls in the certificate, the key or the authorities of clients.
     #[error("TLS: {0}")]
     Tls(String),
-    /// A password or a token.
+    /// A password or a token is invalid.
     #[error(transparent)]
     Auth(#[from] AuthError),
-    /// Settings of TLS that do not make sense together.
+    /// The settings of TLS contradict each other.
     #[error(transparent)]
     TlsSettings(#[from] WebConfigError),
-    /// A header that can't be added.
     #[error("http_server_config.headers: {name:?} can't be added: only {} can", HEADERS.join(", "))]
-    Header {
-        /// Its name.
-        name: String,
-    },
+    Header { name: String },
     /// Other machines could connect without authentication.
     #[error(
         "other machines can reach {address}, and no authentication is configured: set receive.basic_auth, \
          receive.bearer or client certificates (or --web.config.file), listen on 127.0.0.1, or allow access without \
          authentication with --allow-unauthenticated"
     )]
-    Exposed {
-        /// Where it would listen.
-        address: SocketAddr,
-    },
-    /// The thread that read the files ended.
+    Exposed { address: SocketAddr },
+    /// The thread that read the files has ended.
     #[error("the files could not be read: narthex is ending")]
     Unfinished,
     /// A reload can't change this.

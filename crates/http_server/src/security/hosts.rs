@@ -1,16 +1,16 @@
-//! The names by which narthex is reached from outside.
+//! The host names by which clients reach narthex.
 
 use std::str::FromStr;
 
-/// A name by which narthex is reached besides its machine's own: `metrics.example.org`, with a port where
-/// browsers use another than that of the scheme (`metrics.example.org:8443`).
+/// A host name that is accepted in addition to the machine's own: `metrics.example.org`, with a port if
+/// browsers use another one than the scheme's (`metrics.example.org:8443`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AllowedHost {
     name: String,
     port: Option<u16>,
 }
 
-/// A name that can't be the host of a URL.
+/// A text that can't be the host of a URL.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not the name of a host: write it as in a URL, without http:// and without a path")]
 pub struct HostError(String);
@@ -33,13 +33,13 @@ impl FromStr for AllowedHost {
 }
 
 impl AllowedHost {
-    /// Its name, without a port, in small letters.
+    /// Returns the name without a port, in lower case.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
-    /// Whether it is what an origin has behind `://`. Exactly: on another port of the same name there may be
-    /// somebody else.
+    /// Returns true if `host`, the part of an origin after `://`, equals this host exactly. Another port of
+    /// the same name may belong to another site.
     pub(crate) fn is_origin(&self, host: &str) -> bool {
         host.parse().is_ok_and(|host: AllowedHost| host == *self)
     }
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_name_of_a_host_is_refused() {
+    fn invalid_host_names_are_rejected() {
         for text in ["", "https://a.example", "a.example/", "*", "a:b", "a:99999", ":80", "a b"] {
             assert!(text.parse::<AllowedHost>().unwrap_err().to_string().contains("as in a URL"), "{text}");
         }

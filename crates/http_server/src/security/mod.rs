@@ -1,15 +1,15 @@
-//! Who may come in, and by which kind of connection: what `receive.tls`, `receive.basic_auth`,
-//! `receive.bearer` and Prometheus' own web configuration file ask for.
+//! Authentication and TLS of the server, as `receive.tls`, `receive.basic_auth`, `receive.bearer` and
+//! Prometheus' web configuration file configure them.
 //!
 //! It promises:
-//! - **Nothing is open by accident.** An address that other machines reach, without anything that tells
-//!   who comes, is refused at the start ([`Policy::load`]), unless the user says that it is meant.
-//! - **A renewal needs no restart.** The files are looked at every [`CHECK_INTERVAL`], and with each reload of
-//!   the configuration; what is new holds for new connections and for the next request. What can't be used is
-//!   logged, and the old stays.
-//! - **No secret is shown**: errors name files, keys and users only.
+//! - **Nothing is open by accident.** An address that other machines can reach is rejected at the start if no
+//!   authentication is configured ([`Policy::load`]), unless the user allows that explicitly.
+//! - **A renewal needs no restart.** The files are checked every [`CHECK_INTERVAL`], and with each reload of
+//!   the configuration. New contents apply to new connections and to the next request. Invalid contents are
+//!   logged, and the old ones stay in use.
+//! - **No secret is shown.** Errors name only files, keys and users.
 //!
-//! Where to start: [`Policy`], then [`Security`].
+//! Start reading at [`Policy`], then [`Security`].
 
 mod error;
 mod files;
@@ -35,28 +35,28 @@ use supervisor::Task;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// How often the files are looked at.
+/// How often the files are checked for changes.
 pub const CHECK_INTERVAL: Duration = Duration::from_secs(5);
-/// The largest file with a certificate, a key, a token or the web configuration.
+/// Most bytes of a file with a certificate, a key, a token or the web configuration.
 pub const FILE_BYTES_MAX: u64 = 1 << 20;
 
-/// What holds, and what follows it when files change.
+/// The present settings, and the task that updates them when files change.
 #[derive(Debug)]
 pub struct Security {
     current: Arc<watch::Sender<Arc<Current>>>,
     policy: watch::Sender<Arc<Policy>>,
-    /// Nothing where nothing is asked for.
+    /// `None` if there are no settings to follow.
     following: Option<JoinHandle<()>>,
 }
 
-/// What another configuration asks for, loaded but not in use yet.
+/// The loaded settings of another configuration, not in use yet.
 #[derive(Debug)]
 pub struct Renewal {
     policy: Arc<Policy>,
     current: Arc<Current>,
 }
 
-/// What is wrong with the file of `receive.bearer.token_file`; the message begins with `token_file`.
+/// Returns what is wrong with the file of `receive.bearer.token_file`. The message begins with `token_file`.
 pub fn token_error(path: &Path) -> Option<SecurityError> {
     match Files::default().text("token_file", path) {
         Ok(token) if token.trim().is_empty() => {
@@ -76,7 +76,7 @@ impl Drop for Security {
 }
 
 impl Security {
-    /// Asks for nothing: for what listens on loopback only.
+    /// Requires no credentials. Only for addresses on loopback.
     pub fn open() -> Self {
         let nothing = Current {
             auth: Auth::open(),
@@ -94,7 +94,7 @@ impl Security {
         }
     }
 
-    /// What `policy` asks for, from now on; its files are followed.
+    /// Loads the settings of `policy`, and follows its files.
     pub fn start(policy: Policy) -> Result<Self, SecurityError> {
         let current = Arc::new(watch::Sender::new(Arc::new(policy.load()?)));
         let (policy, policies) = watch::channel(Arc::new(policy));
@@ -105,7 +105,7 @@ impl Security {
         Ok(Security { current, policy, following })
     }
 
-    /// Loads what other settings ask for, without using it yet. Waits for the disk, on a thread that may.
+    /// Loads other settings without using them yet. Reads the files on a thread that may block.
     pub async fn prepare(&self, settings: Settings) -> Result<Renewal, SecurityError> {
         let policy = Arc::new(Policy { settings, ..Policy::clone(&self.policy.borrow()) });
         let speaks_tls = self.current.borrow().tls.is_some();
@@ -118,28 +118,26 @@ impl Security {
         Ok(Renewal { policy, current: Arc::new(current) })
     }
 
-    /// Uses it from now on.
+    /// Uses the loaded settings from now on.
     pub fn renew(&self, renewal: Renewal) {
         self.current.send_replace(renewal.current);
         self.policy.send_replace(renewal.policy);
     }
 
-    /// For the accept loop.
+    /// Returns the present settings, for the accept loop.
     pub fn current(&self) -> watch::Receiver<Arc<Current>> {
         self.current.subscribe()
     }
 
-    /// `http` or `https`.
     pub fn scheme(&self) -> &'static str {
         if self.current.borrow().tls.is_some() { "https" } else { "http" }
     }
 
-    /// Lets only those to the routes of `router` who may come in.
+    /// Requires authentication for the routes of `router`.
     pub fn protect(&self, router: Router) -> Router {
         router.layer(from_fn_with_state(self.current(), require))
     }
 
-    /// Adds the headers of the web configuration to each answer.
     pub fn decorate(&self, router: Router) -> Router {
         router.layer(from_fn_with_state(self.current(), decorate))
     }
@@ -155,7 +153,7 @@ async fn require(State(live): State<Live>, request: Request, next: Next) -> Resp
 async fn decorate(State(live): State<Live>, request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     for (name, value) in &live.borrow().headers {
-        // What the page says of itself is stricter.
+        // The header that the page itself sets is stricter.
         response.headers_mut().entry(name).or_insert_with(|| value.clone());
     }
     response
@@ -176,7 +174,7 @@ async fn follow(mut policies: watch::Receiver<Arc<Policy>>, sender: Arc<watch::S
         }
         let (policy, old) = (policies.borrow().clone(), sender.borrow().clone());
         let before = seen.clone();
-        // A file system that doesn't answer must not hold up what is served.
+        // A file system that does not answer must not block the server.
         let looked = tokio::task::spawn_blocking(move || renew(&policy, &old, before)).await;
         let (files, renewed) = match looked {
             Ok(looked) => looked,
@@ -185,7 +183,7 @@ async fn follow(mut policies: watch::Receiver<Arc<Policy>>, sender: Arc<watch::S
             Err(_) => return,
         };
         if policies.has_changed().unwrap_or(true) {
-            // A reload came in between, and has read all of it.
+            // A reload in the meantime has read all files.
             continue;
         }
         seen = files;
@@ -202,7 +200,7 @@ async fn follow(mut policies: watch::Receiver<Arc<Policy>>, sender: Arc<watch::S
     }
 }
 
-/// Looks at the files, and reads them all again where one has changed. Besides: what they look like now.
+/// If a file has changed, reads all files again. Also returns the files' present stamps.
 fn renew(policy: &Policy, old: &Current, seen: Files) -> (Files, Option<Result<Current, SecurityError>>) {
     let now = seen.again();
     if now == seen {
@@ -221,7 +219,7 @@ mod tests {
     use crate::auth::AuthError;
 
     #[test]
-    fn changed_files_are_read_again_and_what_is_wrong_changes_nothing() {
+    fn changed_files_are_reread_and_invalid_ones_change_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("token");
         std::fs::write(&path, "one\n").unwrap();

@@ -1,4 +1,4 @@
-//! What the user asks for, and what it comes to once the files have been read.
+//! The user's settings, and their result when the files have been read.
 
 use super::files::Files;
 use super::hosts::AllowedHost;
@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// The headers that a web configuration may add: those that Prometheus allows.
+/// The headers that a web configuration may add. They are those that Prometheus allows.
 pub(super) const HEADERS: [&str; 5] = [
     "content-security-policy",
     "strict-transport-security",
@@ -21,11 +21,10 @@ pub(super) const HEADERS: [&str; 5] = [
     "x-xss-protection",
 ];
 
-/// Prometheus' own web configuration file.
 #[derive(Debug, Clone)]
 pub struct WebConfigFile {
     pub path: PathBuf,
-    /// Reads its text. The errors say where in the file something is wrong.
+    /// Parses its text. The errors name the place in the file.
     pub parse: fn(&Path, &str) -> Result<WebConfig, String>,
 }
 
@@ -36,24 +35,21 @@ impl WebConfigFile {
     }
 }
 
-/// What is asked for, as the user wrote it.
+/// The user's settings, before files are read.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
-    /// `receive.tls`, its paths resolved.
+    /// `receive.tls`, with resolved paths.
     pub tls: Option<TlsServerConfig>,
     /// `receive.basic_auth.users`: names and bcrypt hashes.
     pub users: BTreeMap<String, Secret>,
-    /// `receive.bearer.token`.
     pub token: Option<Secret>,
-    /// `receive.bearer.token_file`.
     pub token_file: Option<PathBuf>,
-    /// `--web.config.file`.
     pub web_config: Option<WebConfigFile>,
     /// `receive.allowed_hosts` and `--allowed-host`.
     pub allowed_hosts: Vec<AllowedHost>,
 }
 
-/// Refuses an address that other machines reach, for what has no authentication at all.
+/// Rejects an address that other machines can reach, for a server without any authentication.
 pub fn check_exposure(address: SocketAddr, allow_unauthenticated: bool) -> Result<(), SecurityError> {
     if address.ip().to_canonical().is_loopback() || allow_unauthenticated {
         return Ok(());
@@ -61,18 +57,16 @@ pub fn check_exposure(address: SocketAddr, allow_unauthenticated: bool) -> Resul
     Err(SecurityError::Exposed { address })
 }
 
-/// What is asked for, and where.
+/// The settings, and the address that they are for.
 #[derive(Debug, Clone)]
 pub struct Policy {
-    /// What the user wrote.
     pub settings: Settings,
-    /// Where it listens.
+    /// The address on which the server listens.
     pub address: SocketAddr,
-    /// `--allow-unauthenticated`.
     pub allow_unauthenticated: bool,
 }
 
-/// What holds now.
+/// The settings in use.
 #[derive(Debug)]
 pub struct Current {
     pub(super) auth: Auth,
@@ -83,19 +77,19 @@ pub struct Current {
 }
 
 impl Current {
-    /// How connections begin; plain where absent.
+    /// Returns the TLS configuration. `None` means plain HTTP.
     pub fn tls(&self) -> Option<Arc<rustls::ServerConfig>> {
         self.tls.clone()
     }
 
-    /// Names by which narthex may be asked besides its machine's own.
+    /// Returns the host names that are accepted in addition to the machine's own.
     pub fn hosts(&self) -> &[AllowedHost] {
         &self.hosts
     }
 }
 
 impl Policy {
-    /// Reads all files, and checks what they say. Waits for the disk.
+    /// Reads all files and checks their contents. Blocks on the disk.
     pub fn load(&self) -> Result<Current, SecurityError> {
         let mut files = Files::default();
         let settings = &self.settings;
@@ -152,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_other_machines_reach_needs_authentication() {
+    fn address_beyond_loopback_needs_authentication() {
         for address in ["127.0.0.1:1", "127.8.8.8:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
             assert!(policy(address, Settings::default()).load().is_ok(), "{address}");
         }
@@ -169,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn only_headers_that_protect_are_added() {
+    fn only_allowed_headers_are_added() {
         let given = |name: &str| headers(&[(name.to_string(), "v".to_string())].into());
         assert_eq!(given("X-Frame-Options").unwrap()["x-frame-options"], "v");
         assert!(given("Set-Cookie").unwrap_err().to_string().contains("Set-Cookie"));

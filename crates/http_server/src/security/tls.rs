@@ -1,4 +1,4 @@
-//! The server's side of TLS, by rustls, from Prometheus' keys.
+//! The server configuration of rustls, made from Prometheus' keys.
 
 use super::SecurityError;
 use super::files::Files;
@@ -11,7 +11,7 @@ use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 use std::path::Path;
 use std::sync::Arc;
 
-/// Reads certificates and key. `config` has been checked ([`TlsServerConfig::check`]).
+/// Reads certificates and key. `config` must have passed [`TlsServerConfig::check`].
 pub(super) fn server_config(
     config: &TlsServerConfig,
     files: &mut Files,
@@ -36,15 +36,14 @@ pub(super) fn server_config(
     Ok(server)
 }
 
-/// What is spoken within the bounds: Prometheus' default for the lower one is 1.2, too.
 fn private_key(path: &Path, files: &mut Files) -> Result<PrivateKeyDer<'static>, SecurityError> {
     let bytes = files.bytes("key_file", path)?;
-    // The reason is left out: it might quote.
+    // The reason is left out, because it might quote the key.
     PrivateKeyDer::from_pem_slice(&bytes)
         .map_err(|_| content("key_file", path, "there is no private key in PEM in it"))
 }
 
-/// All that is wrong with the settings and their files; each message begins with the key.
+/// Returns all errors of the settings and their files. Each message begins with the key.
 pub fn errors(config: &TlsServerConfig) -> Vec<SecurityError> {
     let mut found: Vec<SecurityError> = config.errors().into_iter().map(SecurityError::from).collect();
     let mut files = Files::default();
@@ -58,6 +57,7 @@ pub fn errors(config: &TlsServerConfig) -> Vec<SecurityError> {
     found
 }
 
+/// The supported versions within the bounds. As in Prometheus, the lower bound is 1.2 if it is not set.
 fn versions(config: &TlsServerConfig) -> Vec<&'static SupportedProtocolVersion> {
     let low = config.min_version.unwrap_or(TlsVersion::V1_2);
     let high = config.max_version.unwrap_or(TlsVersion::V1_3);
@@ -68,7 +68,7 @@ fn versions(config: &TlsServerConfig) -> Vec<&'static SupportedProtocolVersion> 
         .collect()
 }
 
-/// What verifies clients, where they are.
+/// Returns the verifier of client certificates, if they are verified.
 fn verifier(
     config: &TlsServerConfig,
     files: &mut Files,
@@ -76,7 +76,8 @@ fn verifier(
     let optional = match config.client_auth_type {
         ClientAuth::VerifyClientCertIfGiven => true,
         ClientAuth::RequireAndVerifyClientCert => false,
-        // The others verify nobody; those that ask without looking are refused by the check.
+        // The other types verify no client. `TlsServerConfig::check` rejects those that request a certificate
+        // without verifying it.
         _ => return Ok(None),
     };
     let Some(path) = &config.client_ca_file else { return Ok(None) };
