@@ -148,7 +148,7 @@ impl<C: Source> Queue<C> {
         attempt.tries
     }
 
-    /// Decides whether a request failed because of the destination, which is waited for, or because of its data.
+    /// Decides whether a request failed because of the destination or because of its data.
     fn failed(
         &mut self,
         index: usize,

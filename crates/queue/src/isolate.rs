@@ -134,7 +134,7 @@ impl<C: Source> Queue<C> {
         }
     }
 
-    /// Gives up all other lanes. The queue must be empty.
+    /// Keeps only the lanes for which `serves` returns true. The queue must be empty.
     pub fn serve_only(&mut self, serves: impl Fn(usize) -> bool) {
         for (number, lane) in self.lanes.iter_mut().enumerate().filter(|(number, _)| !serves(*number)) {
             if let Some(shard) = self.shards.get_mut(lane.shard).filter(|_| lane.is_served) {

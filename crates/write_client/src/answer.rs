@@ -106,7 +106,8 @@ fn by_status(answer: &Answer, sent: Sent, confirmed: bool) -> Option<Verdict> {
     let failed = Verdict::Failed { reached: Reached::by(answer.status), retry_after: answer.retry_after };
     let reason = RefusedReason::of(&answer.words);
     let refused = Verdict::Refused { fits_a_repeat: reason.fits_a_repeat() };
-    // Prometheus answers both with 500 and undoes the request. Receivers based on it use other statuses.
+    // Prometheus answers both refusals of histograms with 500 and undoes the request. Receivers based on it
+    // use other statuses.
     if answer.status >= 500 || answer.written.is_none() && answer.status >= 400 {
         if reason == RefusedReason::NativeHistogramsDisabled {
             return Some(without_histograms(sent, failed));

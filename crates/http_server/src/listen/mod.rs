@@ -100,7 +100,7 @@ impl Listening {
             .map_err(|source| ListenError { address, source })
     }
 
-    /// Makes a server for the connections that `listener` accepts.
+    /// Uses a socket that listens already.
     pub fn from_listener(listener: TcpListener) -> std::io::Result<Self> {
         let address = listener.local_addr()?;
         Ok(Listening { address, listener, limits: Limits::DEFAULT, security: None })

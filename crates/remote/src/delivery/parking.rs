@@ -98,8 +98,7 @@ impl<O: Output> Delivery<O> {
         next
     }
 
-    /// Takes the bytes of the entry that was read. `None` if it could not be read, for no reason of the
-    /// disk's.
+    /// Takes the bytes of the entry that was read. `None` if the task that reads it did not finish.
     pub(crate) fn entry_loaded(&mut self, read: Option<io::Result<Vec<u8>>>) {
         let Some(id) = self.parking.loading.take() else { return };
         match read {

@@ -5,7 +5,7 @@
 //! | --- | --- | --- | --- |
 //! | live | all but isolated ones | to the log's end | never |
 //! | backlog, with `catch_up: newest_first` | all but isolated ones | to where the live stream began | when it is delivered |
-//! | isolated | those that keep failing or are refused | that of the stream they were in | when it has caught up after a minute without trouble, or is delivered |
+//! | isolated | lanes that keep failing or are refused | the range of their previous stream | when it has caught up after a minute without a failure, or is delivered |
 //! | parked | | an entry of the parked samples | when it is delivered, or has failed again |
 
 use crate::outgoing::Outgoing;

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! byte 0   magic "narthexA", version u32, CRC32C u32 of all that follows
-//! byte 16  when it was put aside (i64, milliseconds since 1970),
+//! byte 16  when it was parked (i64, milliseconds since 1970),
 //!          samples u32, histograms u32, exemplars u32, bytes of the receiver's words u32
 //! byte 40  the receiver's words, then the points: a remote-write 2.0 message in snappy's block format
 //! ```

@@ -5,7 +5,7 @@ use std::time::Duration;
 /// After a pause, the units of this much time may be sent at once.
 const BURST: Duration = Duration::from_secs(1);
 
-/// A token bucket that may go into debt: a request may be sent while the level is positive.
+/// A token bucket that may go into debt: a request may be sent while the level is not negative.
 #[derive(Debug)]
 pub(super) struct Bucket {
     /// Units a second.
@@ -44,7 +44,7 @@ impl Bucket {
         self.level -= units;
     }
 
-    /// Returns when the level becomes positive.
+    /// Returns when the debt is made up for.
     pub(super) fn opens_at(&self) -> Duration {
         let debt = (-self.level).max(0.0);
         self.at + Duration::try_from_secs_f64(debt / self.rate).unwrap_or(Duration::MAX / 2)

@@ -303,7 +303,7 @@ impl Worker {
         Some(Ending { at: now + deadline, at_if_failing, hands_over })
     }
 
-    /// Returns `Some` if the worker has ended: true if everything was delivered.
+    /// Returns `Some` if the worker is done. The value is true if everything was delivered.
     fn has_ended(&self, ending: Ending, now: Duration) -> Option<bool> {
         let end = self.readers.storage.end();
         let live = self.delivery.main(crate::delivery::Kind::Live);
