@@ -32,7 +32,7 @@ pub enum AuthError {
         "the password of user {user:?} is not a bcrypt hash ($2a$, $2b$ or $2y$): make one with htpasswd -nBC 10"
     )]
     Hash { user: String },
-    /// Such a token would not protect anything.
+    /// No client could use such a token.
     #[error("a bearer token is empty")]
     EmptyToken,
 }
