@@ -133,8 +133,10 @@ impl<'t> Reader<'t, '_, '_> {
         batch.bytes.len() + batch.points.len() * SAMPLE_BYTES
     }
 
+    /// Whether nothing was read that counts.
     fn is_empty(&self) -> bool {
-        self.part.parsed.batch.points.is_empty() && self.part.parsed.rejected.is_empty()
+        let Part { parsed, left_out, .. } = &self.part;
+        parsed.batch.points.is_empty() && parsed.rejected.is_empty() && *left_out == LeftOut::default()
     }
 
     fn reject(&mut self, number: usize, line: &[u8], error: LineError) {

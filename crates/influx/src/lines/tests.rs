@@ -262,6 +262,15 @@ fn a_text_is_read_in_parts_that_fit() {
     assert!(parts > 5, "{parts}");
 }
 
+#[test]
+fn what_comes_before_a_line_that_does_not_fit_is_counted() {
+    let mut lines = Lines::new(b"a s=\"x\"\nb f=1\n");
+    let part = lines.read(&options(), 1, &mut Unknown);
+    assert_eq!((part.left_out.strings, part.needs), (1, None));
+    let part = lines.read(&options(), 1, &mut Unknown);
+    assert!(part.left_out.strings == 0 && part.needs.is_some());
+}
+
 fn line() -> impl Strategy<Value = String> {
     let head = prop::sample::select(vec![
         "m",
