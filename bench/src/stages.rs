@@ -5,6 +5,8 @@
 //! numbers; `--check` compares with it. Valgrind does not support AVX-512, so the C library's functions use
 //! their AVX2 variants on every machine that has AVX2.
 
+mod totals;
+
 use crate::Result;
 use crate::dialect::Dialect;
 use crate::table::{Table, number};
@@ -51,7 +53,7 @@ const LIMIT: usize = 32 << 20;
 const KNOWN: u32 = 100_000;
 
 /// The stages in the order of the data flow, each with the function that prepares its work.
-const STAGES: [(&str, Make); 14] = [
+const STAGES: [(&str, Make); 18] = [
     ("decompress 1.0", decompress),
     ("decode 1.0", || decoding(Version::V1)),
     ("decode 2.0", || decoding(Version::V2)),
@@ -66,6 +68,10 @@ const STAGES: [(&str, Make); 14] = [
     ("compress 1.0", compress),
     ("add a label, encode and compress 1.0", || sending(Protocol::V1)),
     ("add a label, encode and compress 2.0", || sending(Protocol::V2)),
+    ("StatsD: a counter", || totals::lines("1|c")),
+    ("StatsD: a timer", || totals::lines("250|ms")),
+    ("change and flush a counter", || totals::flush(&::totals::Kind::Counter)),
+    ("change and flush a histogram", || totals::flush(&totals::histogram())),
 ];
 
 /// One run over the samples of a request.
