@@ -234,9 +234,11 @@ fn by_the_code() -> Vec<(&'static str, &'static str, String)> {
             "HTTP inputs",
             "keys of pushes that were applied, of all groups together",
             format!(
-                "{} (`KEYS_MAX`); each takes {} (`KEY_MEMORY_BYTES`) of the memory of all groups",
+                "{} (`KEYS_MAX`); each takes {} (`KEY_MEMORY_BYTES`) of the memory of all groups, and each group that \
+                 has some {} (`KEYS_OF_GROUP_MEMORY_BYTES`)",
                 count(groups::keys::KEYS_MAX),
-                bytes(groups::keys::KEY_MEMORY_BYTES)
+                bytes(groups::keys::KEY_MEMORY_BYTES),
+                groups::keys::KEYS_OF_GROUP_MEMORY_BYTES
             ),
         ),
         ("HTTP inputs", "an `Idempotency-Key`", named(bytes(groups::keys::KEY_BYTES_MAX), "KEY_BYTES_MAX")),
