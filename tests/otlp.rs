@@ -6,6 +6,8 @@
     reason = "a panic is how a test reports"
 )]
 
+use rustix::process::Signal;
+use std::net::TcpStream;
 use support::narthex::config;
 use support::peers::repository;
 use support::prometheus::Options;
@@ -28,6 +30,17 @@ const SENT: [(&str, f64); 11] = [
     (r#"histogram_sum(shop_size_bytes{job="JOB"})"#, 4.0),
     (r#"target_info{job="JOB",instance="till-1",host_name="h"}"#, 1.0),
 ];
+
+/// Waits until Prometheus has what a client has sent.
+fn wait_for_all(prometheus: &Prometheus, narthex: &Narthex, job: &str) {
+    for (query, value) in SENT {
+        let query = query.replace("JOB", job);
+        wait_for(&query, SOON, || {
+            let values: Vec<f64> = prometheus.query(&query).iter().map(|sample| sample.value).collect();
+            if values == [value] { Ok(()) } else { Err(format!("{values:?}{}", narthex.process.tail())) }
+        });
+    }
+}
 
 /// Runs `client` once for each transport, and waits for what it sent. The program's arguments are the transport and the
 /// address that `address` makes of `HOST:PORT`.
@@ -53,14 +66,7 @@ fn reaches_prometheus(
         let mut command = client.script(&program).unwrap();
         let output = command.arg(transport).arg(address(transport, &to)).output().unwrap();
         assert!(output.status.success(), "{transport}: {output:?}{}", narthex.process.tail());
-        let job = format!("{language}-{transport}");
-        for (query, value) in SENT {
-            let query = query.replace("JOB", &job);
-            wait_for(&query, SOON, || {
-                let values: Vec<f64> = prometheus.query(&query).iter().map(|sample| sample.value).collect();
-                if values == [value] { Ok(()) } else { Err(format!("{values:?}{}", narthex.process.tail())) }
-            });
-        }
+        wait_for_all(&prometheus, &narthex, &format!("{language}-{transport}"));
     }
 }
 
@@ -87,4 +93,61 @@ fn the_sdk_for_go_reaches_prometheus() {
 #[test]
 fn the_sdk_for_java_reaches_prometheus() {
     reaches_prometheus(Client::Java, "Otlp.java", "java", &["http", "grpc"], url);
+}
+
+/// The address of this key of the configuration, the `number`th time that narthex began to listen there.
+fn address_of(narthex: &Narthex, key: &str, number: usize) -> String {
+    wait_for(key, SOON, || {
+        let lines = narthex.process.lines();
+        let mut found = lines.iter().filter(|line| line.contains("too (") && line.contains(key));
+        let line = found.nth(number).ok_or_else(|| lines.join("\n"))?;
+        let address = line.split("://").nth(1).and_then(|rest| rest.split(' ').next());
+        address.map(str::to_string).ok_or_else(|| line.clone())
+    })
+}
+
+#[test]
+fn own_addresses_have_the_users_of_http_and_follow_a_reload() {
+    let Some(peers) = support::peers() else { return };
+    let program = repository().join("tests/clients/otlp.py");
+    if Client::Python.script(&program).is_none() {
+        return;
+    }
+    let prometheus = Prometheus::start(&peers, Options::receiver());
+    let folder = tempfile::tempdir().unwrap();
+    let write = |otlp: &str| {
+        let receive = "receive: {bearer: {token: secret}}";
+        let url = prometheus.write_url();
+        config(
+            folder.path(),
+            &format!("remote_write: [{{url: '{url}'}}]\n{QUIET}{receive}\notlp: {{{otlp}}}\n"),
+        )
+    };
+    let path = write("http_listen: '127.0.0.1:0', grpc_listen: '127.0.0.1:0'");
+    let narthex = Narthex::start_in(PROGRAM, "run", &folder.path().join("data"), &["--config", &path]);
+    let run = |transport: &str, address: &str, token: &str| {
+        let path = if transport == "http" { "/v1/metrics" } else { "" };
+        let url = format!("http://{address}{path}");
+        let mut command = Client::Python.script(&program).unwrap();
+        command.args([transport, &url]).arg(token).output().unwrap()
+    };
+    for transport in ["http", "grpc"] {
+        let address = address_of(&narthex, &format!("otlp.{transport}_listen"), 0);
+        let output = run(transport, &address, "wrong");
+        // The SDK does not tell its caller.
+        assert!(String::from_utf8_lossy(&output.stderr).contains("Failed to export"), "{output:?}");
+        let output = run(transport, &address, "secret");
+        assert!(output.status.success() && output.stderr.is_empty(), "{output:?}{}", narthex.process.tail());
+        wait_for_all(&prometheus, &narthex, &format!("python-{transport}"));
+    }
+    // A reload closes one address; the other one stays open.
+    let (http, grpc) =
+        (address_of(&narthex, "otlp.http_listen", 0), address_of(&narthex, "otlp.grpc_listen", 0));
+    write("grpc_listen: '127.0.0.1:0'");
+    narthex.process.signal(Signal::HUP);
+    wait_for("the closed address", SOON, || match TcpStream::connect(&http) {
+        Ok(_) => Err("it is open".to_string()),
+        Err(_) => Ok(()),
+    });
+    assert!(TcpStream::connect(&grpc).is_ok());
 }

@@ -1,7 +1,4 @@
-"""Sends with OpenTelemetry's SDK for Python: otlp.py TRANSPORT URL [CA TOKEN], where TRANSPORT is http or grpc.
-
-With CA, a file with the authority's certificate, and TOKEN, which it sends, over TLS.
-"""
+"""Sends with OpenTelemetry's SDK for Python: otlp.py TRANSPORT URL [TOKEN], where TRANSPORT is http or grpc."""
 
 import sys
 
@@ -11,23 +8,16 @@ from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
 from opentelemetry.sdk.resources import Resource
 
-transport, url, *secrets = sys.argv[1:]
-authority, token = secrets or (None, None)
-headers = {"authorization": f"Bearer {token}"} if token else None
+transport, url, *token = sys.argv[1:]
+headers = {"authorization": f"Bearer {token[0]}"} if token else None
 if transport == "grpc":
-    import grpc
     from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
 
-    if authority:
-        with open(authority, "rb") as file:
-            credentials = grpc.ssl_channel_credentials(file.read())
-        exporter = OTLPMetricExporter(endpoint=url, credentials=credentials, headers=headers)
-    else:
-        exporter = OTLPMetricExporter(endpoint=url, insecure=True)
+    exporter = OTLPMetricExporter(endpoint=url, insecure=True, headers=headers)
 else:
     from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 
-    exporter = OTLPMetricExporter(endpoint=url, certificate_file=authority, headers=headers)
+    exporter = OTLPMetricExporter(endpoint=url, headers=headers)
 
 resource = Resource({"service.name": f"python-{transport}", "service.instance.id": "till-1", "host.name": "h"})
 views = [View(instrument_name="shop.size", aggregation=ExponentialBucketHistogramAggregation())]

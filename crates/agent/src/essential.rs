@@ -4,17 +4,29 @@
 //!
 //! All other long-lived tasks are started again by the `supervisor`.
 
-use http_server::Server;
+use http_server::{Addresses, Server};
 use receive::Doors;
 use storage::Storage;
 
 /// Waits until one of the essential parts has ended. While narthex runs, only a panic causes that. Returns
 /// the name of the part.
-pub async fn ended(storage: &Storage, doors: &Doors, server: &mut Server) -> &'static str {
+pub async fn ended(
+    storage: &Storage,
+    doors: &Doors,
+    server: &mut Server,
+    addresses: Option<&mut Addresses>,
+) -> &'static str {
+    let more = async {
+        match addresses {
+            Some(addresses) => addresses.ended().await,
+            None => std::future::pending().await,
+        }
+    };
     tokio::select! {
         () = storage.ended() => "the part that writes and truncates the log",
         () = doors.groups().ended() => "the task that keeps groups",
         () = server.ended() => "the task that accepts connections",
+        () = more => "the task that accepts connections",
     }
 }
 

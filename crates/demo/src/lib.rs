@@ -110,7 +110,7 @@ pub async fn run(args: DemoArgs) -> Result<(), Failure> {
     let (storage, doors) = (agent.storage().clone(), agent.doors().clone());
     let signal = tokio::select! {
         signal = signals.next() => signal,
-        part = essential::ended(&storage, &doors, &mut server) => {
+        part = essential::ended(&storage, &doors, &mut server, None) => {
             return Err(Failure::running(format_args!("{part} has ended unexpectedly, by a mistake in narthex")));
         }
     };

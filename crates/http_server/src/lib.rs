@@ -17,7 +17,7 @@ pub mod security;
 pub mod web_config;
 
 pub use listen::{
-    CONNECTIONS_MAX, HANDSHAKE_TIMEOUT, HEAD_BYTES_MAX, HEAD_TIMEOUT, IDLE_TIMEOUT, ListenError, Listening,
-    STREAMS_MAX, Server, Switch,
+    Addresses, CONNECTIONS_MAX, HANDSHAKE_TIMEOUT, HEAD_BYTES_MAX, HEAD_TIMEOUT, IDLE_TIMEOUT, ListenError,
+    Listening, Opened, STREAMS_MAX, Server, Switch,
 };
 pub use routes::{Route, Routes};

@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use command::Failure;
 use http::StatusCode;
 use http_server::security::Security;
-use http_server::{Route, Routes};
+use http_server::{Addresses, Route, Routes};
 use remote::Changes;
 use tokio::sync::{mpsc, oneshot};
 
@@ -67,9 +67,14 @@ impl Reloader {
     }
 
     /// Reads the configuration again and applies it. Logs what changed, or why nothing did.
-    pub(crate) async fn reload(&mut self, agent: &mut Agent, security: &Security) -> Result<(), String> {
+    pub(crate) async fn reload(
+        &mut self,
+        agent: &mut Agent,
+        security: &Security,
+        addresses: &mut Addresses,
+    ) -> Result<(), String> {
         service_manager::reloading();
-        let result = self.try_reload(agent, security).await;
+        let result = self.try_reload(agent, security, addresses).await;
         if let Err(failure) = &result {
             failure.log_mistakes();
             let why = failure.short();
@@ -84,15 +89,24 @@ impl Reloader {
         result
     }
 
-    async fn try_reload(&mut self, agent: &mut Agent, security: &Security) -> Result<(), Failure> {
+    async fn try_reload(
+        &mut self,
+        agent: &mut Agent,
+        security: &Security,
+        addresses: &mut Addresses,
+    ) -> Result<(), Failure> {
         let args = self.args.clone();
         // Files are read on a blocking thread: a file system that does not answer must not delay requests.
         let read = tokio::task::spawn_blocking(move || configure(&args, &|name| std::env::var(name).ok()));
         let (config, warnings) = read.await.map_err(Failure::running)??;
         let renewal = security.prepare(config.security.clone()).await.map_err(Failure::running)?;
+        let opened = addresses.prepare(&config.security.more_addresses).map_err(Failure::running)?;
         let removed_before: Vec<String> = agent.removed().into_iter().map(|(name, _)| name).collect();
         let changes = agent.reload(config.clone()).await.map_err(Failure::running)?;
         security.renew(renewal);
+        for (key, address) in addresses.apply(opened).await {
+            logging::info(format_args!("listening on {}://{address} too ({key})", security.scheme()));
+        }
         for warning in warnings {
             logging::warn(format_args!("{warning}"));
         }

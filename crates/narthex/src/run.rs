@@ -13,7 +13,7 @@ use command::data_dir::default_path;
 use command::hostname;
 use command::signals::{Hangups, Signals};
 use http_server::security::{Policy, Security};
-use http_server::{Listening, Switch};
+use http_server::{Addresses, Listening, Switch};
 use model::{duration::human, size::Human};
 use page::Mode;
 use std::time::Duration;
@@ -48,6 +48,8 @@ pub async fn run(args: RunArgs) -> Result<(), Failure> {
     let listening = Listening::on(args.listen).map_err(Failure::running)?.secured(security.current());
     let switch = Switch::not_ready("narthex is starting");
     let mut server = listening.serve(switch.router());
+    let mut addresses = Addresses::new(switch.router(), security.current());
+    let opened = addresses.prepare(&config.security.more_addresses).map_err(Failure::running)?;
     let instance = args.instance.clone().unwrap_or_else(hostname);
     let told = sentences(&config, &args.job, &instance);
     let settings = Settings { config: config.clone(), data, job: args.job.clone(), instance };
@@ -58,6 +60,9 @@ pub async fn run(args: RunArgs) -> Result<(), Failure> {
     switch.set(agent.router(Mode::Run, reload, &security));
     let scheme = security.scheme();
     logging::info(format_args!("listening on {scheme}://{} (pushes, own metrics, page)", server.address()));
+    for (key, address) in addresses.apply(opened).await {
+        logging::info(format_args!("listening on {scheme}://{address} too ({key})"));
+    }
     for sentence in told {
         logging::info(format_args!("{sentence}"));
     }
@@ -83,14 +88,14 @@ pub async fn run(args: RunArgs) -> Result<(), Failure> {
     let end = loop {
         tokio::select! {
             signal = signals.next() => break End::Signal(signal),
-            part = essential::ended(&storage, &doors, &mut server) => break End::Panic(part),
+            part = essential::ended(&storage, &doors, &mut server, Some(&mut addresses)) => break End::Panic(part),
             () = hangups.next() => {
                 // The reload logs its errors; a signal needs no answer.
-                let _ = reloader.reload(&mut agent, &security).await;
+                let _ = reloader.reload(&mut agent, &security, &mut addresses).await;
             }
             Some(reply) = asked.recv() => {
                 // The client may have disconnected.
-                let _ = reply.send(reloader.reload(&mut agent, &security).await);
+                let _ = reply.send(reloader.reload(&mut agent, &security, &mut addresses).await);
             }
             Some(question) = questions.recv() => {
                 // The watchdog may have ended meanwhile.
@@ -118,6 +123,7 @@ pub async fn run(args: RunArgs) -> Result<(), Failure> {
         agent.end_of_requests(end.flush_deadline(LAST_REQUESTS)).await;
         agent.stop(deadline).await;
         server.stop().await;
+        addresses.stop().await;
         announcing.abort();
     };
     match end {

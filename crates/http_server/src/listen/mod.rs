@@ -1,10 +1,12 @@
 //! The HTTP server: listens, accepts a bounded number of connections, and stops in order.
 
+mod addresses;
 mod connection;
 mod idle;
 mod switch;
 
 use crate::security::Current;
+pub use addresses::{Addresses, Opened};
 use axum::Router;
 use connection::connection;
 use std::net::SocketAddr;
@@ -51,9 +53,11 @@ const STOP_DEADLINE: Duration = Duration::from_secs(5);
 const BACKLOG: u32 = 1024;
 
 #[derive(Debug, thiserror::Error)]
-#[error("{}", told(*address, source))]
+#[error("{}", told(*address, source, setting))]
 pub struct ListenError {
     address: SocketAddr,
+    /// What has the address: a flag, or a key of the configuration.
+    setting: &'static str,
     source: std::io::Error,
 }
 
@@ -65,15 +69,15 @@ impl ListenError {
 }
 
 /// Returns what happened, and what to do.
-fn told(address: SocketAddr, error: &std::io::Error) -> String {
+fn told(address: SocketAddr, error: &std::io::Error, setting: &str) -> String {
     let port = address.port();
     match error.kind() {
         std::io::ErrorKind::AddrInUse => {
-            format!("port {port} is already in use ({address}); choose another with --listen")
+            format!("port {port} is already in use ({address}); choose another with {setting}")
         }
         std::io::ErrorKind::PermissionDenied => {
             format!(
-                "can't listen on {address}: ports below 1024 need a privilege; choose a higher one with --listen"
+                "can't listen on {address}: ports below 1024 need a privilege; choose a higher one with {setting}"
             )
         }
         std::io::ErrorKind::AddrNotAvailable => {
@@ -93,11 +97,17 @@ pub struct Listening {
 }
 
 impl Listening {
+    /// Listens on `address`, which the flag `--listen` has.
     pub fn on(address: SocketAddr) -> Result<Self, ListenError> {
+        Self::on_address_of("--listen", address)
+    }
+
+    /// Listens on `address`, which this flag or key has.
+    pub fn on_address_of(setting: &'static str, address: SocketAddr) -> Result<Self, ListenError> {
         socket(address)
             .and_then(|socket| socket.listen(BACKLOG))
             .and_then(Self::from_listener)
-            .map_err(|source| ListenError { address, source })
+            .map_err(|source| ListenError { address, setting, source })
     }
 
     /// Uses a socket that listens already.

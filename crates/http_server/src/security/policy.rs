@@ -47,6 +47,8 @@ pub struct Settings {
     pub web_config: Option<WebConfigFile>,
     /// `receive.allowed_hosts` and `--allowed-host`.
     pub allowed_hosts: Vec<AllowedHost>,
+    /// Addresses beside that of `--listen`, each with the key that has it.
+    pub more_addresses: Vec<(&'static str, SocketAddr)>,
 }
 
 /// Rejects an address that other machines can reach, for a server without any authentication.
@@ -116,7 +118,10 @@ impl Policy {
         let certified =
             config.as_ref().is_some_and(|tls| tls.client_auth_type == ClientAuth::RequireAndVerifyClientCert);
         if auth.is_open() && !certified {
-            check_exposure(self.address, self.allow_unauthenticated)?;
+            let more = settings.more_addresses.iter().map(|(_, address)| *address);
+            for address in [self.address].into_iter().chain(more) {
+                check_exposure(address, self.allow_unauthenticated)?;
+            }
         }
         let tls = config.map(|config| tls::server_config(&config, &mut files)).transpose()?.map(Arc::new);
         let hosts = settings.allowed_hosts.clone();
@@ -160,6 +165,10 @@ mod tests {
             policy.allow_unauthenticated = true;
             assert!(policy.load().is_ok(), "{address}");
         }
+        let more_addresses = vec![("otlp.http_listen", "0.0.0.0:4318".parse().unwrap())];
+        let error =
+            policy("127.0.0.1:1", Settings { more_addresses, ..Settings::default() }).load().unwrap_err();
+        assert!(error.to_string().contains("0.0.0.0:4318"), "{error}");
     }
 
     #[test]

@@ -230,6 +230,10 @@ input_section!(
     /// `otlp`: Prometheus' keys, and one more.
     #[derive(Default)]
     pub struct Otlp {
+        /// An address for HTTP beside that of `--listen`.
+        pub http_listen: Option<ListenAddress>,
+        /// An address for gRPC beside that of `--listen`.
+        pub grpc_listen: Option<ListenAddress>,
         /// Whether all resource attributes become labels.
         pub promote_all_resource_attributes: bool,
         /// Which become labels otherwise.

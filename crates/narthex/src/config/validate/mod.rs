@@ -14,6 +14,7 @@ use super::read::{MISTAKES_MAX, Place, Places};
 use super::size::{Human, Size};
 use super::{Collect, Config, INTERVAL, INTERVAL_MAX, INTERVAL_MIN, Log, MAX_IN_MEMORY_MIN, env};
 use collect::CollectorSet;
+use http_server::security::Settings;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -116,6 +117,7 @@ pub(super) fn validate(file: File, lookup: env::Lookup<'_>, faults: &Faults<'_>)
     let influx = file.influx.as_ref().map(|section| influx::settings(section, faults)).unwrap_or_default();
     let listeners = listeners::listeners(&file, &influx, faults);
     let otlp = otlp::settings(file.otlp.as_ref(), faults);
+    let more_addresses = otlp::addresses(file.otlp.as_ref(), faults);
     let labels = file.global.and_then(|global| global.external_labels).unwrap_or_default();
     let external_labels = external_labels(labels, lookup, faults);
     let mut destinations = file.remote_write.unwrap_or_default();
@@ -152,7 +154,7 @@ pub(super) fn validate(file: File, lookup: env::Lookup<'_>, faults: &Faults<'_>)
     let max_in_memory = max_in_memory(file.send.unwrap_or_default(), faults);
     let collect = collect(file.collect, faults);
     let mut section = file.receive.unwrap_or_default();
-    let security = inputs::security(&mut section, faults);
+    let security = Settings { more_addresses, ..inputs::security(&mut section, faults) };
     let receive = receive::Options { influx, otlp, ..inputs::options(section, settings, faults) };
     Config { external_labels, destinations, log, max_in_memory, collect, receive, listeners, security }
 }

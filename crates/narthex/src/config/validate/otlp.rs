@@ -4,6 +4,23 @@ use super::Faults;
 use crate::config::inputs::{ExponentialHistograms, Otlp, TranslationStrategy};
 use otlp::{Promote, Settings, Strategy};
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+/// The addresses beside that of `--listen`, each with its key.
+pub(super) fn addresses(section: Option<&Otlp>, faults: &Faults<'_>) -> Vec<(&'static str, SocketAddr)> {
+    let Some(section) = section else { return Vec::new() };
+    let given = [("otlp.http_listen", section.http_listen), ("otlp.grpc_listen", section.grpc_listen)];
+    let addresses: Vec<(&'static str, SocketAddr)> =
+        given.into_iter().filter_map(|(key, given)| Some((key, given?.0))).collect();
+    if let [(_, http), (key, grpc)] = addresses.as_slice()
+        && http == grpc
+        && http.port() != 0
+    {
+        let why = "it is the address of otlp.http_listen already, and each address takes both: leave one of them out";
+        faults.add(key, why);
+    }
+    addresses
+}
 
 /// The settings, Prometheus' defaults where there is no section. The rules for promotion are those of Prometheus.
 pub(super) fn settings(section: Option<&Otlp>, faults: &Faults<'_>) -> Settings {
@@ -119,6 +136,11 @@ mod tests {
                 "{promote_resource_attributes: [a, ' a']}",
                 "otlp.promote_resource_attributes[1]: \"a\" is there twice",
             ),
+            (
+                "{http_listen: '127.0.0.1:4317', grpc_listen: '127.0.0.1:4317'}",
+                "otlp.grpc_listen: it is the address of otlp.http_listen",
+            ),
+            ("{http_listen: 4318x}", "otlp.http_listen: "),
             ("{translation_strategy: None}", "otlp.translation_strategy: "),
             ("{exponential_histograms: both}", "otlp.exponential_histograms: "),
         ] {
