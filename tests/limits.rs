@@ -282,6 +282,11 @@ fn by_the_code() -> Vec<(&'static str, &'static str, String)> {
         ),
         (
             "OTLP",
+            "a list, a map or bytes as the value of an attribute, as sent in protobuf",
+            named(bytes(otlp::STRUCTURE_BYTES_MAX), "STRUCTURE_BYTES_MAX"),
+        ),
+        (
+            "OTLP",
             "samples of `target_info` for one resource of a request",
             named(count(otlp::TARGET_INFO_SAMPLES_MAX), "TARGET_INFO_SAMPLES_MAX"),
         ),

@@ -38,7 +38,7 @@ pub use settings::{ExponentialHistograms, Promote, Settings, Strategy};
 pub use translate::{
     DecodeError, Decoded, EXEMPLARS_MAX, Options, RESOURCE_ATTRIBUTES_MAX, TARGET_INFO_SAMPLES_MAX, decode,
 };
-pub use value::NESTING_MAX;
+pub use value::{NESTING_MAX, STRUCTURE_BYTES_MAX};
 
 /// How a message is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

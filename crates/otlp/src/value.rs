@@ -8,12 +8,17 @@ use std::collections::BTreeMap;
 /// How deeply lists and maps within the value of an attribute may be nested.
 pub const NESTING_MAX: usize = 32;
 
+/// The most bytes of a list, a map or bytes as the value of an attribute, as they are in the request. Their text may be
+/// several times larger.
+pub const STRUCTURE_BYTES_MAX: usize = 64 << 10;
+
 /// Why a value has no text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ValueError {
     /// The message is damaged.
     Fault(Fault),
     TooDeep,
+    TooLarge,
 }
 
 impl From<Fault> for ValueError {
@@ -63,6 +68,9 @@ pub(crate) fn text<'a>(message: &'a [u8], out: &mut Vec<u8>) -> Result<Option<&'
         AnyValue::Bool(value) => out.extend_from_slice(value.to_string().as_bytes()),
         AnyValue::Integer(value) => out.extend_from_slice(value.to_string().as_bytes()),
         AnyValue::Double(value) => out.extend_from_slice(double(value).as_bytes()),
+        AnyValue::Bytes(_) | AnyValue::List(_) | AnyValue::Map(_) if message.len() > STRUCTURE_BYTES_MAX => {
+            return Err(ValueError::TooLarge);
+        }
         AnyValue::Bytes(bytes) => out.extend_from_slice(STANDARD.encode(bytes).as_bytes()),
         value @ (AnyValue::List(_) | AnyValue::Map(_)) => {
             let start = out.len();
@@ -228,6 +236,19 @@ mod tests {
         }
         assert_eq!(decimal(1e21), "1000000000000000000000");
         assert_eq!((decimal(f64::INFINITY), decimal(10.0)), ("+Inf".into(), "10".into()));
+    }
+
+    #[test]
+    fn a_list_over_the_limit_is_refused() {
+        let list = |items: usize| {
+            let mut message = vec![0x2a];
+            model::varint::put_bytes(&mut message, &[0x0a, 0].repeat(items));
+            let mut out = Vec::new();
+            text(&message, &mut out).map(|_| out.len())
+        };
+        let most = (STRUCTURE_BYTES_MAX - 4) / 2;
+        assert_eq!(list(most), Ok("null,".len() * most + 1));
+        assert_eq!(list(most + 1), Err(ValueError::TooLarge));
     }
 
     #[test]

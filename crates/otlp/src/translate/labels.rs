@@ -3,7 +3,7 @@
 
 use crate::label_name::{self, LabelNameError};
 use crate::settings::Settings;
-use crate::value::{self, NESTING_MAX, ValueError};
+use crate::value::{self, NESTING_MAX, STRUCTURE_BYTES_MAX, ValueError};
 use formats::wire::Fault;
 use model::labels::METRIC_NAME;
 use model::{LabelError, LabelsBuilder, Limits};
@@ -16,6 +16,9 @@ pub(super) const SERVICE_NAMESPACE: &[u8] = b"service.namespace";
 pub(super) const SERVICE_INSTANCE_ID: &[u8] = b"service.instance.id";
 /// The attributes that become `job` and `instance`.
 pub(super) const IDENTIFYING: [&[u8]; 3] = [SERVICE_NAME, SERVICE_NAMESPACE, SERVICE_INSTANCE_ID];
+
+/// The most bytes of values that are joined because their names are one label name.
+const JOINED_BYTES_MAX: usize = Limits::MAX.value_bytes;
 
 /// Why labels can't be made.
 #[derive(Debug)]
@@ -31,6 +34,9 @@ impl From<ValueError> for LabelFault {
             ValueError::Fault(fault) => LabelFault::Fault(fault),
             ValueError::TooDeep => LabelFault::Invalid(format!(
                 "an attribute with a value that is nested more than {NESTING_MAX} levels deep"
+            )),
+            ValueError::TooLarge => LabelFault::Invalid(format!(
+                "an attribute whose value is a list, a map or bytes of more than {STRUCTURE_BYTES_MAX} bytes"
             )),
         }
     }
@@ -228,7 +234,7 @@ impl<'a> LabelSet<'a> {
             let existing = if escapes { find(&self.pairs, &self.arena, pair.0) } else { None };
             match existing {
                 // Different names that are one label name: the values of both.
-                Some(existing) => self.join(existing, pair.1),
+                Some(existing) => self.join(existing, pair.1)?,
                 // Where names are not escaped, a name that is there twice is an error when labels are written.
                 None if !pair.1.is_empty() => self.pairs.push(pair),
                 None => {}
@@ -249,9 +255,16 @@ impl<'a> LabelSet<'a> {
     }
 
     /// Appends a value to that of a label, after a semicolon.
-    fn join(&mut self, at: usize, value: Piece<'a>) {
+    fn join(&mut self, at: usize, value: Piece<'a>) -> Result<(), LabelFault> {
         let start = self.arena.len();
         let before = self.pairs.get(at).map_or(Piece::EMPTY, |pair| pair.1);
+        // Each joined value is a copy of those before it.
+        let bytes = before.read(&self.arena).len() + value.read(&self.arena).len();
+        if bytes > JOINED_BYTES_MAX {
+            let why =
+                format!("attributes that are one label, with values of more than {JOINED_BYTES_MAX} bytes");
+            return Err(LabelFault::Invalid(why));
+        }
         let parts = [before, Piece::Body(b";"), value];
         for part in parts {
             match part {
@@ -262,6 +275,7 @@ impl<'a> LabelSet<'a> {
         if let Some(pair) = self.pairs.get_mut(at) {
             pair.1 = Piece::Arena { start, end: self.arena.len() };
         }
+        Ok(())
     }
 
     /// The label name of an attribute.

@@ -136,6 +136,18 @@ fn attributes_that_become_one_label_are_joined() {
 }
 
 #[test]
+fn values_of_one_label_are_not_joined_without_bound() {
+    let value = "x".repeat(Limits::MAX.value_bytes / 2);
+    let attributes: Vec<String> = ["a.b", "a-b", "a_b"].map(|name| text(name, &value)).into();
+    let json = request(
+        "",
+        &metric("g", "gauge", &point(&format!(r#""asInt":1,"attributes":[{}]"#, attributes.join(",")))),
+    );
+    let (count, why) = rejected(&json);
+    assert!(count == 1 && why.contains("values of more than 1048576 bytes"), "{why}");
+}
+
+#[test]
 fn a_classic_histogram_has_buckets_with_their_exemplars() {
     let exemplar = |value: &str| {
         format!(
