@@ -3,10 +3,10 @@
 //!
 //! | path | what |
 //! | --- | --- |
-//! | `POST /influx/write`, `/influx/api/v2/write`, `/influx/api/v3/write_lp` | points ([`write`]) |
-//! | `GET`, `POST /influx/query` | what clients ask at their start ([`query`]) |
-//! | `GET /influx/ping`, `/influx/health`, `/influx/ready` | whether narthex is there, without credentials ([`probes`]) |
-//! | UDP at `influx.listen_udp` | lines in datagrams ([`udp`]) |
+//! | `POST /influx/write`, `/influx/api/v2/write`, `/influx/api/v3/write_lp` | points (`write.rs`) |
+//! | `GET`, `POST /influx/query` | what clients ask at their start (`query.rs`) |
+//! | `GET /influx/ping`, `/influx/health`, `/influx/ready` | whether narthex is there, without credentials (`probes.rs`) |
+//! | UDP at `influx.listen_udp` | lines in datagrams (`udp.rs`) |
 //!
 //! # What it promises
 //!

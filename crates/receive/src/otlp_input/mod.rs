@@ -1,4 +1,4 @@
-//! `POST /v1/metrics` and `POST /api/v1/otlp/v1/metrics`: OTLP over HTTP. [`grpc`] is OTLP over gRPC.
+//! `POST /v1/metrics` and `POST /api/v1/otlp/v1/metrics`: OTLP over HTTP. `grpc.rs` is OTLP over gRPC.
 //!
 //! A client must not send again what was left out of a request, so a request that was read is answered with 200, and its
 //! `partial_success` says what was left out and why. 503 means: send it later. All other answers are final.
