@@ -76,7 +76,9 @@ fn row(
         Result::Ok(pushed.iter().zip(&found).map(took).collect::<Vec<f64>>())
     })?;
     let (after, seconds) = (sent(), begun.elapsed().as_secs_f64());
-    let [requests, samples] = [0, 1].map(|at| (after[at] - before[at]) / seconds);
+    let ([requests_before, samples_before], [requests_after, samples_after]) = (before, after);
+    let requests = (requests_after - requests_before) / seconds;
+    let samples = (samples_after - samples_before) / seconds;
     Ok(vec![
         name.to_string(),
         number(median(&took)),
