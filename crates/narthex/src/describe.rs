@@ -210,7 +210,7 @@ mod tests {
         let default = of("remote_write: [{url: http://h/x}]\n");
         let inputs: Vec<&String> =
             default.iter().filter(|one| one.contains("input") || one.contains("receive")).collect();
-        assert_eq!(inputs, ["inputs over HTTP: remote_write, import, pushgateway, influx"]);
+        assert_eq!(inputs, ["inputs over HTTP: remote_write, import, pushgateway, influx, otlp"]);
         let said = of(
             "inputs: {labels: {site: boat}, max_series_per_metric: 1000}\ncollect: {labels: {}, max_series: 70000}\nreceive:\n  \
              max_age: 1h\n  import: {max_series: 50000, metric_relabel_configs: [{action: labeldrop, regex: a}]}\n  \

@@ -130,6 +130,8 @@ pub(crate) fn classic(
 /// The buckets from the first to the last that has observations, with a coarser resolution.
 fn merge(buckets: &Exponential, steps: u32) -> Vec<(i64, u64)> {
     let mut merged: Vec<(i64, u64)> = Vec::new();
+    // A scale is any number on the wire. With 63 steps all buckets are the first below or above 1 already.
+    let steps = steps.min(63);
     for (index, count) in (i64::from(buckets.offset)..).zip(&buckets.counts) {
         let bucket = index >> steps;
         match merged.last_mut() {
@@ -191,6 +193,11 @@ mod tests {
         let wanted: Vec<(f64, u64)> =
             (1..=4).map(|n| (2f64.powf(f64::from(n) / 2.0), n as u64 * 4)).collect();
         assert_eq!(found, wanted);
+        // However fine they are.
+        for scale in [64, 65, 1000, i32::MAX] {
+            let found = classic(scale, (0.0, 0), &Exponential::default(), &buckets(i32::MAX, &[1, 2]));
+            assert_eq!(found, [(2f64.sqrt(), 3)], "{scale}");
+        }
         // Beyond the largest float there is only +Inf.
         assert_eq!(classic(-4, (0.0, 0), &Exponential::default(), &buckets(100, &[1])), []);
     }

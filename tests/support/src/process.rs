@@ -308,6 +308,14 @@ fn spawn(command: Command) -> std::io::Result<Child> {
 /// # Panics
 /// If no port is free.
 pub fn free_port() -> u16 {
+    free_listener().local_addr().unwrap().port()
+}
+
+/// Listens on such a port.
+///
+/// # Panics
+/// If no port is free.
+pub fn free_listener() -> std::net::TcpListener {
     static CLAIMS: Mutex<Vec<UnixListener>> = Mutex::new(Vec::new());
     let candidates = ports_that_nothing_chooses();
     // The start depends on the process, so that processes that start together do not try the same ports one
@@ -317,8 +325,8 @@ pub fn free_port() -> u16 {
         let port = candidates[start.wrapping_add(step) % candidates.len()];
         let Some(claim) = claim(port) else { continue };
         CLAIMS.lock().unwrap().push(claim);
-        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
+        if let Ok(listener) = std::net::TcpListener::bind(("127.0.0.1", port)) {
+            return listener;
         }
     }
     panic!("none of {} ports is free", candidates.len());

@@ -143,7 +143,7 @@ impl FakeReceiver {
     /// Starts a receiver that accepts everything. No other process gets its port while it does not listen.
     /// Otherwise the sender under test might get the port as its listen address, and send to itself.
     pub fn start() -> FakeReceiver {
-        let listener = TcpListener::bind(("127.0.0.1", crate::process::free_port())).unwrap();
+        let listener = crate::process::free_listener();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             script: Mutex::new(Box::new(Answer::success)),
