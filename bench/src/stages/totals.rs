@@ -2,9 +2,8 @@
 
 use super::{PER_REQUEST, Work};
 use crate::Result;
-use intake::{ByName, Number};
 use model::Labels;
-use statsd::{Aggregator, Counts, ERRORS, LINES, Options};
+use statsd::{Aggregator, Counters, Options};
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,19 +21,11 @@ pub(super) fn lines(value_and_type: &str) -> Result<Work> {
         .map(|series| format!("checkout.requests:{value_and_type}|#page:{series},region:eu-west-1\n"))
         .collect();
     let (mut aggregator, mut totals) = (Aggregator::default(), Totals::new(limits()));
-    let (lines, errors) = (ByName::new(&LINES), ByName::new(&ERRORS));
-    let (rejected, dropped) = (Number::default(), Number::default());
+    let counters = Counters::default();
     let mut apply = move || {
-        let counts = Counts {
-            lines: &lines,
-            errors: &errors,
-            rejected: &rejected,
-            dropped: &dropped,
-            refused: &|_| {},
-            last: Default::default(),
-        };
+        let counts = counters.counts(&|_| {});
         aggregator.apply(black_box(text.as_bytes()), &mut totals, NOW, &counts);
-        rejected.get()
+        counters.rejected.get()
     };
     match apply() {
         0 => Ok(Box::new(move || {

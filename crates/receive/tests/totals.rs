@@ -8,11 +8,10 @@ use axum::body::Body;
 use common::TestClock;
 use common::history::{self, Clients, Event};
 use http::Request;
-use intake::{ByName, Number};
 use model::Labels;
 use proptest::prelude::*;
 use receive::{Doors, Options};
-use statsd::{Aggregator, Counts, ERRORS, LINES};
+use statsd::{Aggregator, Counters};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -125,20 +124,12 @@ impl Process {
     }
 
     fn line(&self, series: u8) {
-        let (lines, errors) = (ByName::new(&LINES), ByName::new(&ERRORS));
-        let (rejected, dropped) = (Number::default(), Number::default());
-        let counts = Counts {
-            lines: &lines,
-            errors: &errors,
-            rejected: &rejected,
-            dropped: &dropped,
-            refused: &|_| {},
-            last: Default::default(),
-        };
+        let counters = Counters::default();
+        let counts = counters.counts(&|_| {});
         let text = format!("line.{series}:1|c");
         let now = self.statsd.now();
         self.aggregator.lock().unwrap().apply(text.as_bytes(), &mut self.statsd.totals(), now, &counts);
-        assert_eq!(rejected.get(), 0);
+        assert_eq!(counters.rejected.get(), 0);
     }
 }
 

@@ -114,6 +114,34 @@ pub struct Counts<'c> {
     pub last: Cell<Option<Error>>,
 }
 
+/// Counters for a caller that keeps none elsewhere: tests and measurements.
+#[derive(Debug)]
+pub struct Counters {
+    pub lines: ByName,
+    pub errors: ByName,
+    pub rejected: intake::Number,
+    pub dropped: intake::Number,
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Counters {
+            lines: ByName::new(&LINES),
+            errors: ByName::new(&ERRORS),
+            rejected: intake::Number::default(),
+            dropped: intake::Number::default(),
+        }
+    }
+}
+
+impl Counters {
+    /// Counts here. `refused` is as in [`Counts`].
+    pub fn counts<'c>(&'c self, refused: &'c dyn Fn(&[u8])) -> Counts<'c> {
+        let Counters { lines, errors, rejected, dropped } = self;
+        Counts { lines, errors, rejected, dropped, refused, last: Cell::default() }
+    }
+}
+
 impl Counts<'_> {
     pub(crate) fn line(&self, kind: Kind) {
         self.lines.add(kind as usize, 1);

@@ -25,7 +25,7 @@ mod summaries;
 mod tests;
 
 pub use aggregator::{Aggregator, DIRECT_MAX, KEYS_BYTES};
-pub use counts::{Counts, ERRORS, Error, LINES};
+pub use counts::{Counters, Counts, ERRORS, Error, LINES};
 pub use options::{Options, Timers};
 pub use sets::{EXACT_MAX, SETS_MAX};
 pub use summaries::{SUMMARIES_MAX, WINDOWS};

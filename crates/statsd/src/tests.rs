@@ -2,7 +2,6 @@
 
 use super::*;
 use formats::statsd::Kind;
-use intake::{ByName, Number};
 use mapping::Mapping;
 use model::{Limits, Value};
 use std::cell::RefCell;
@@ -15,10 +14,7 @@ struct World {
     aggregator: Aggregator,
     totals: Totals,
     seconds: u64,
-    lines: ByName,
-    errors: ByName,
-    rejected: Number,
-    dropped: Number,
+    counters: Counters,
     refused: RefCell<Vec<String>>,
 }
 
@@ -37,10 +33,7 @@ impl World {
             aggregator,
             totals: Totals::new(limits),
             seconds: 1000,
-            lines: ByName::new(&LINES),
-            errors: ByName::new(&ERRORS),
-            rejected: Number::default(),
-            dropped: Number::default(),
+            counters: Counters::default(),
             refused: RefCell::default(),
         }
     }
@@ -54,14 +47,9 @@ impl World {
 
     fn send(&mut self, text: &str) {
         let now = self.now();
-        let counts = Counts {
-            lines: &self.lines,
-            errors: &self.errors,
-            rejected: &self.rejected,
-            dropped: &self.dropped,
-            refused: &|name| self.refused.borrow_mut().push(String::from_utf8_lossy(name).into_owned()),
-            last: Default::default(),
-        };
+        let refused =
+            |name: &[u8]| self.refused.borrow_mut().push(String::from_utf8_lossy(name).into_owned());
+        let counts = self.counters.counts(&refused);
         self.aggregator.apply(text.as_bytes(), &mut self.totals, now, &counts);
     }
 
@@ -90,7 +78,7 @@ impl World {
     }
 
     fn errors(&self) -> Vec<(&'static str, u64)> {
-        self.errors.iter().filter(|(_, count)| *count > 0).collect()
+        self.counters.errors.iter().filter(|(_, count)| *count > 0).collect()
     }
 }
 
@@ -113,7 +101,7 @@ fn counters_add_up_with_their_sample_rates_and_survive_intervals() {
     assert!(world.flush(10).is_empty(), "nothing changed");
     world.send("a.b:-5|c\nnew:-1|c");
     assert_eq!(world.errors(), [("illegal_negative_counter", 2)]);
-    assert_eq!(world.rejected.get(), 2);
+    assert_eq!(world.counters.rejected.get(), 2);
     assert!(!world.flush(60).contains_key("new"), "a series without a valid value is not opened");
 }
 
@@ -250,7 +238,7 @@ fn rules_drop_scale_and_name_and_their_labels_win_unless_told_otherwise() {
         &shown,
         &[(r#"kib{dir="in"}"#, 5.0), (r#"own{dc="rule",id="1",x="y"}"#, 1.0), (r#"tags{dc="tag"}"#, 1.0)],
     );
-    assert_eq!(world.dropped.get(), 2);
+    assert_eq!(world.counters.dropped.get(), 2);
     assert!(world.errors().contains(&("empty_metric_name", 1)), "{:?}", world.errors());
     // The counter has the name, so the gauge can't.
     assert!(world.errors().contains(&("type_conflict", 1)), "{:?}", world.errors());
@@ -320,11 +308,11 @@ fn lines_are_counted_by_type_and_errors_by_reason() {
     world.send(
         "a:1|c\nb:1|g\nt:1|ms\nh:1|h\nd:1|d\ns:1|s\n_e{1,1}:a|b\n_sc|x|0\nwrong\na:1|c|#x,y:z,:\na:1|c|@x",
     );
-    let lines: Vec<(&str, u64)> = world.lines.iter().collect();
+    let lines: Vec<(&str, u64)> = world.counters.lines.iter().collect();
     let wanted = [3, 1, 1, 1, 1, 1, 1, 1];
     assert_eq!(lines, LINES.into_iter().zip(wanted).collect::<Vec<_>>());
     assert_eq!(world.errors(), [("malformed_line", 1), ("invalid_sample_factor", 1), ("malformed_tag", 2)]);
-    assert_eq!(world.rejected.get(), 1);
+    assert_eq!(world.counters.rejected.get(), 1);
     assert_eq!(
         world.aggregator.take_example().as_deref(),
         Some("\"wrong\": a line is NAME:VALUE|TYPE in UTF-8")

@@ -2,8 +2,7 @@
 //! own, because all allocations of the process are counted.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-use intake::{ByName, Number};
-use statsd::{Aggregator, Counts, ERRORS, LINES, Options, Timers};
+use statsd::{Aggregator, Counters, Options, Timers};
 use std::sync::Arc;
 use std::time::Duration;
 use totals::{Limits, Now, Totals};
@@ -16,16 +15,8 @@ const TEXT: &str = "hits:1|c\nhits:2:3|c|@0.1|#page:home,site:eu\ntemp:21.5|g\nt
 
 #[test]
 fn lines_of_known_series_take_no_allocation() {
-    let (lines, errors) = (ByName::new(&LINES), ByName::new(&ERRORS));
-    let (rejected, dropped) = (Number::default(), Number::default());
-    let counts = Counts {
-        lines: &lines,
-        errors: &errors,
-        rejected: &rejected,
-        dropped: &dropped,
-        refused: &|_| {},
-        last: Default::default(),
-    };
+    let counters = Counters::default();
+    let counts = counters.counts(&|_| {});
     let now = Now { wall_ms: 1_800_000_000_000, monotonic: Duration::from_secs(1) };
     let rules = r#"{"defaults": {"observer_type": "histogram"}, "mappings": [
         {"match": "wait", "name": "wait", "observer_type": "summary"},
@@ -41,6 +32,6 @@ fn lines_of_known_series_take_no_allocation() {
         assert!(first.count_total > 0, "new series take memory");
         let again = allocation_counter::measure(|| (0..100).for_each(|_| apply()));
         assert_eq!(again.count_total, 0, "{timers:?}: {again:?}");
-        assert_eq!(rejected.get(), 0, "nothing is wrong with the lines");
+        assert_eq!(counters.rejected.get(), 0, "nothing is wrong with the lines");
     }
 }

@@ -1,8 +1,7 @@
 //! Checks of what reads the journal of totals, and of what makes totals of lines.
 
-use intake::{ByName, Number};
 use mapping::{File, Mapping};
-use statsd::{Aggregator, Counts, ERRORS, LINES, Options};
+use statsd::{Aggregator, Counters, Options};
 use std::sync::Arc;
 use std::time::Duration;
 use totals::{Begin, Limits, Now, Replay, Totals};
@@ -39,16 +38,8 @@ pub fn mapping(bytes: &[u8]) {
     let Ok(mapping) = Mapping::new(file.unwrap_or_default()) else { return };
     let (mut aggregator, mut totals) = (Aggregator::default(), Totals::new(Limits::default()));
     aggregator.set(&Arc::new(Options::default()), Some(&Arc::new(mapping)), model::Limits::default());
-    let (by_type, errors) = (ByName::new(&LINES), ByName::new(&ERRORS));
-    let (rejected, dropped) = (Number::default(), Number::default());
-    let counts = Counts {
-        lines: &by_type,
-        errors: &errors,
-        rejected: &rejected,
-        dropped: &dropped,
-        refused: &|_| {},
-        last: Default::default(),
-    };
+    let counters = Counters::default();
+    let counts = counters.counts(&|_| {});
     for second in [100, 110, 10_000] {
         let now =
             Now { wall_ms: 1_800_000_000_000 + second * 1000, monotonic: Duration::from_secs(second as u64) };
