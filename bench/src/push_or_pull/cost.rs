@@ -1,6 +1,6 @@
 //! The cost of each way without other work: processor time, memory, bytes on the wire.
 
-use super::ways::{host, narthex_config, scrape};
+use super::ways::{host, scrape, start_narthex};
 use super::{PushOrPull, usage};
 use crate::Result;
 use crate::systems::data_folder;
@@ -10,7 +10,7 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::time::Duration;
 use support::prometheus::Options;
-use support::{Narthex, NodeExporter, Peers, Process, Prometheus, Pushgateway, http};
+use support::{NodeExporter, Peers, Process, Prometheus, Pushgateway, http};
 
 /// A table of all ways, which are measured one after the other.
 pub(super) fn table(narthex: &Path, peers: &Peers, options: &PushOrPull) -> Result<Table> {
@@ -45,14 +45,7 @@ fn of_narthex(
 ) -> Result<Vec<String>> {
     let folder = data_folder()?;
     let prometheus = Prometheus::start(peers, Options::receiver());
-    let collectors = if host_metrics { "default" } else { "none" };
-    let more = format!(
-        "collect:\n  self: false\n  host: {{collectors: {collectors}, interval: {}s}}\n",
-        options.interval
-    );
-    let config = narthex_config(folder.path(), &prometheus.write_url(), options.interval, "", &more);
-    let arguments = ["--config", &*config];
-    let narthex = Narthex::start_in(program, "run", &folder.path().join("data"), &arguments);
+    let narthex = start_narthex(program, folder.path(), &prometheus, options.interval, "", host_metrics);
     if !host_metrics {
         narthex.post("/metrics/job/cost", &[], group(options.series).as_bytes()).expect_success();
     }

@@ -1,7 +1,7 @@
 //! How late a value is while narthex is busy. As in practice, groups are sent again and this machine's
 //! metrics are collected. It also counts the requests per second that this takes.
 
-use super::ways::narthex_config;
+use super::ways::start_narthex;
 use super::{ASK_EVERY, FOUND_WITHIN, PushOrPull};
 use crate::Result;
 use crate::measure::{median, quantile};
@@ -50,13 +50,7 @@ fn row(
 ) -> Result<Vec<String>> {
     let folder = data_folder()?;
     let prometheus = Prometheus::start(peers, Options::receiver());
-    let collectors = if host_metrics { "default" } else { "none" };
-    let more = format!(
-        "collect:\n  self: false\n  host: {{collectors: {collectors}, interval: {}s}}\n",
-        options.interval
-    );
-    let config = narthex_config(folder.path(), &prometheus.write_url(), options.interval, queue, &more);
-    let narthex = Narthex::start_in(program, "run", &folder.path().join("data"), &["--config", &config]);
+    let narthex = start_narthex(program, folder.path(), &prometheus, options.interval, queue, host_metrics);
     for group in 0..groups {
         let path = format!("/metrics/job/bench/group/{group}");
         narthex.post(&path, &[], b"bench_group 1\nbench_group_other 2\n").expect_success();

@@ -37,11 +37,27 @@ pub(super) fn scrape(target: &str, interval: u64) -> String {
 
 /// Writes a configuration file into `folder` that makes narthex push groups to `to`. `more` is a further
 /// section.
-pub(super) fn narthex_config(folder: &Path, to: &str, interval: u64, queue: &str, more: &str) -> String {
+fn narthex_config(folder: &Path, to: &str, interval: u64, queue: &str, more: &str) -> String {
     let text = format!(
         "remote_write:\n- url: {to}\n{queue}receive:\n  pushgateway:\n    interval: {interval}s\n{more}"
     );
     config(folder, &text)
+}
+
+/// Starts narthex with this Prometheus as its destination. It collects the machine's metrics, or nothing.
+pub(super) fn start_narthex(
+    program: &Path,
+    folder: &Path,
+    to: &Prometheus,
+    interval: u64,
+    queue: &str,
+    host_metrics: bool,
+) -> Narthex {
+    let collectors = if host_metrics { "default" } else { "none" };
+    let more =
+        format!("collect:\n  self: false\n  host: {{collectors: {collectors}, interval: {interval}s}}\n");
+    let config = narthex_config(folder, &to.write_url(), interval, queue, &more);
+    Narthex::start_in(program, "run", &folder.join("data"), &["--config", &config])
 }
 
 /// The part of a URL after `http://`.
