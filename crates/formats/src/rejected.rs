@@ -50,6 +50,18 @@ impl Rejected {
         }
     }
 
+    /// Adds what was left out of another part of the request.
+    pub fn add(&mut self, other: Rejected) {
+        self.series += other.series;
+        self.samples += other.samples;
+        self.histograms += other.histograms;
+        self.exemplars += other.exemplars;
+        self.over_series_limit += other.over_series_limit;
+        for reason in other.reasons {
+            self.explain(|| reason);
+        }
+    }
+
     /// Keeps a reason if there is room for one.
     pub fn explain(&mut self, reason: impl FnOnce() -> String) {
         if self.reasons.len() >= Self::MAX_REASONS {

@@ -49,13 +49,7 @@ impl Written {
         self.others.extend(of_intake.take(room));
         let room = FAULTS_MAX.saturating_sub(self.faults.len());
         self.faults.extend(faults.into_iter().take(room));
-        let all = &mut self.rejected;
-        all.series += rejected.series;
-        all.samples += rejected.samples;
-        all.over_series_limit += rejected.over_series_limit;
-        for reason in rejected.reasons {
-            all.explain(|| reason);
-        }
+        self.rejected.add(rejected);
     }
 }
 
