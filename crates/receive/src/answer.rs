@@ -106,13 +106,18 @@ impl Refusal {
         }
     }
 
+    /// Whether the rest of the body is not read, so that the connection has to end.
+    pub(crate) const fn leaves_body(&self) -> bool {
+        matches!(self, Self::TooSlow { .. } | Self::BodyTooLarge { .. })
+    }
+
     /// The answer, with `headers` added.
     pub fn respond(&self, headers: HeaderMap) -> Response {
         let mut response = (self.status(), text(self.to_string())).into_response();
         if let Some(seconds) = self.retry_after() {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if matches!(self, Self::TooSlow { .. } | Self::BodyTooLarge { .. }) {
+        if self.leaves_body() {
             // What is left of the body is not worth reading.
             response.headers_mut().insert(http::header::CONNECTION, HeaderValue::from_static("close"));
         }

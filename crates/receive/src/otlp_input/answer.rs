@@ -69,8 +69,7 @@ pub(super) fn refused(format: Format, refusal: &Refusal) -> Response {
     if let Some(seconds) = retry_after {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
-    if matches!(refusal, Refusal::TooSlow { .. } | Refusal::BodyTooLarge { .. }) {
-        // The rest of the body is not read.
+    if refusal.leaves_body() {
         response.headers_mut().insert(http::header::CONNECTION, HeaderValue::from_static("close"));
     }
     response
