@@ -84,7 +84,8 @@ impl Entry {
 
 impl Shard {
     pub(super) fn find(&mut self, key: Key) -> Option<Known<'_>> {
-        self.find_from(key, &mut 0)
+        let index = self.position(key)?;
+        self.found(index)
     }
 
     /// The same where it is likely that the series is the one at `next`, which then points behind it. A request mostly
@@ -93,6 +94,10 @@ impl Shard {
     pub(super) fn find_from(&mut self, key: Key, next: &mut u32) -> Option<Known<'_>> {
         let index = if self.is_at(*next, key) { *next } else { self.position(key)? };
         *next = index + 1;
+        self.found(index)
+    }
+
+    fn found(&mut self, index: u32) -> Option<Known<'_>> {
         let entry = self.entries.get_mut(index as usize)?;
         entry.is_found = true;
         Some(entry.known(&self.arena))
