@@ -1,5 +1,5 @@
-//! How long the codecs take for one request of 2000 series with 12 labels and one sample each, about what
-//! Prometheus sends. Prints nanoseconds per series: the fastest and the median of many rounds.
+//! Measures the codecs with one request of 2000 series with 12 labels and one sample each, about as Prometheus sends
+//! it. Prints nanoseconds per series: the fastest and the median of many rounds.
 //!
 //!     cargo bench -p formats [-- PART OF A NAME]
 
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 const SERIES: usize = 2000;
 const LIMIT: usize = 32 << 20;
 
-/// The series of one target after the other, as a sender's shard has them.
+/// The series of one target after the other, as in a sender's shard.
 fn batch() -> Batch {
     let mut batch = Batch::new();
     for index in 0..SERIES {

@@ -3,10 +3,10 @@
 //! - Dots and other characters that a metric name can't have become `_`: `servers.web-1.load` is
 //!   `servers_web_1_load`. Tags become labels.
 //! - The timestamp is in seconds, also with a fraction. `-1` or none means the time of arrival, as in carbon and
-//!   VictoriaMetrics. Other negative ones, and those before 2001, are mistakes: a receiver would store them in 1970.
+//! Other negative timestamps, and those before 2001, are errors: a receiver would store them in 1970.
 //! - NaN is no sample, as in carbon: collectd sends it for a value that it does not have.
 //!
-//! An invalid line costs itself only. Facts: the Graphite documentation and carbon's `lib/carbon/protocols.py`.
+//! An invalid line costs only itself. Facts: the Graphite documentation and carbon's `lib/carbon/protocols.py`.
 
 use crate::text::{FloatError, float};
 use crate::time_unit::{SECONDS, TimeUnit};
@@ -41,8 +41,8 @@ pub enum LineError {
     Labels(#[from] model::LabelError),
 }
 
-/// Reads lines into a batch. `now_ms` is the timestamp of samples without one, in milliseconds since 1970. The labels of
-/// series that `known` has are not read again.
+/// Reads lines into a batch. `now_ms` is the timestamp of samples without one, in milliseconds since 1970. The labels
+/// of series in `known` are not parsed again.
 pub fn parse(text: &[u8], now_ms: i64, limits: &Limits, known: &mut dyn Recognise) -> Parsed {
     let mut parsed = Parsed::default();
     let mut name = String::new();
@@ -111,7 +111,8 @@ fn read(
     Ok(())
 }
 
-/// Appends the labels of a path with its tags to `out`, as `mapped` says. `scratch` is for the metric name and the names of tags.
+/// Appends the labels of a path and its tags to `out`, as `mapped` says. `scratch` holds the metric name and the names
+/// of tags.
 fn labels(
     path: &str,
     mapped: Mapped,
@@ -136,7 +137,7 @@ fn labels(
         }
         Mapped::Not | Mapped::Dropped => metric_name(path, name),
     }
-    // Names of tags that are no label names are written into one buffer, so that the builder can borrow them.
+    // Tag names that are not valid label names are rewritten into one buffer, so that the builder can borrow them.
     tags.clear();
     let mut pairs = Vec::new();
     for tag in given {
@@ -168,7 +169,7 @@ fn labels(
     Ok(())
 }
 
-/// A timestamp in milliseconds. It is written in seconds, maybe with a fraction.
+/// A timestamp in milliseconds, from one in seconds with or without a fraction.
 fn milliseconds(text: &str, now_ms: i64) -> Result<i64, LineError> {
     let (seconds, milliseconds) = match text.parse::<i64>() {
         Ok(seconds) => (seconds, seconds.saturating_mul(1000)),
@@ -184,7 +185,7 @@ fn milliseconds(text: &str, now_ms: i64) -> Result<i64, LineError> {
         None if milliseconds == -1000 => Ok(now_ms),
         None if milliseconds < 0 => Err(LineError::Negative(text.to_string())),
         None if seconds < SECONDS.start => Err(LineError::TooEarly(text.to_string())),
-        // The intake says which timestamps are too late.
+        // The intake checks the upper bound.
         None => Ok(milliseconds),
     }
 }
@@ -246,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn an_invalid_line_costs_itself_only_and_says_why() {
+    fn an_invalid_line_costs_only_itself_and_has_a_reason() {
         for (line, reason) in [
             ("a", "a line is PATH VALUE [TIMESTAMP], this one has 1 part"),
             ("a 1 1700000000000", "timestamp \"1700000000000\" is in milliseconds: Graphite has seconds"),
@@ -286,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn nan_and_empty_lines_are_nothing() {
+    fn nan_and_empty_lines_have_no_sample() {
         assert_eq!(samples("a nan 1700000000\n\n  \n\r\n"), (vec![], Rejected::default()));
     }
 }

@@ -1,12 +1,12 @@
-//! What a body that can't be read looks like instead: compressed, in UTF-16, with DOS line ends. The first bytes
-//! say so. Only looked at once a body turned out unreadable.
+//! Guesses from its first bytes why a body can't be parsed: it is compressed, in UTF-16, or has DOS line ends. Used
+//! only after parsing failed.
 
 use std::fmt;
 
-/// What was found, and what would be right.
+/// The encoding that was recognised. Its text says how to send the body instead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hint {
-    /// Compressed in the way that this `Content-Encoding` names.
+    /// Compressed with this `Content-Encoding`.
     Compressed(&'static str),
     /// A byte-order mark in front of UTF-8.
     ByteOrderMark,
@@ -36,7 +36,7 @@ impl fmt::Display for Hint {
     }
 }
 
-/// Whether a body is compressed, by its first bytes.
+/// The compression of a body, recognised by its first bytes.
 pub fn compressed(body: &[u8]) -> Option<Hint> {
     let found =
         [(&b"\x1f\x8b"[..], "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"), (b"\xff\x06\x00\x00sNaPpY", "snappy")]
@@ -45,7 +45,7 @@ pub fn compressed(body: &[u8]) -> Option<Hint> {
     found.map(|(_, encoding)| Hint::Compressed(encoding))
 }
 
-/// What a text looks like in which `line` can't be read.
+/// The encoding of a text in which `line` can't be parsed.
 pub(crate) fn of_text(text: &[u8], line: &[u8]) -> Option<Hint> {
     let utf16 = match text {
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => true,

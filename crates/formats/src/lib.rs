@@ -1,14 +1,16 @@
-//! Bytes into batches and batches into bytes: remote write 1.0 and 2.0, the text format and OpenMetrics.
+//! Decoders and encoders: remote write 1.0 and 2.0, the text format, OpenMetrics, exposition protobuf, Graphite and
+//! StatsD.
 //!
-//! What it promises:
-//! - No I/O, no clock, no thread: bytes in, values out. Where a time is needed it is a parameter.
-//! - No input makes it panic, loop, or take more memory than the limits it was given (times a small
-//!   constant). Sizes are checked before memory is taken.
-//! - One bad sample costs one sample: what is damaged as a whole is an error, what is merely invalid is
+//! What the crate promises:
+//! - No I/O, no clock and no threads: bytes in, values out. A function that needs the time has it as a parameter.
+//! - No input makes it panic, loop endlessly, or use more memory than a small multiple of the given limits. Sizes are
+//!   checked before memory is allocated.
+//! - One bad sample costs one sample. A body that is damaged as a whole is an error. A part that is only invalid is
 //!   left out, counted and explained, and the rest is kept.
 //!
-//! Where to start: [`remote_write::decode`] and [`remote_write::Encoder`] are the hot path, [`text`] is
-//! for people and scripts, [`exposition`] for client libraries that push protobuf, [`compress`] for what a `Content-Encoding` names.
+//! Where to start: [`remote_write::decode`] and [`remote_write::Encoder`] are the hot path. [`text`] is for scripts and
+//! client libraries, [`exposition`] for client libraries that push protobuf. [`compress`] has the encodings of a
+//! `Content-Encoding` header.
 
 pub mod compress;
 pub mod exposition;

@@ -1,15 +1,14 @@
-//! What the histograms of both protocol buffer schemas have in common: lists that must not grow without
-//! bound, and spans.
+//! What the histograms of both protocol buffer schemas share: lists with a limit, and spans.
 
 use crate::wire::{Fault, Reader};
 use model::BucketSpan;
 
-/// A list that stops growing at a limit, and counts on.
+/// A list that stops growing at its limit, but still counts the items after that.
 #[derive(Debug)]
 pub(crate) struct Bounded<T> {
-    /// What there was room for.
+    /// The first items, up to the limit.
     pub(crate) items: Vec<T>,
-    /// How many there were.
+    /// The number of all items, the discarded ones included.
     pub(crate) len: usize,
     limit: usize,
 }
@@ -28,13 +27,11 @@ impl<T> Bounded<T> {
     }
 }
 
-/// The largest of some lengths.
 pub(crate) fn longest(lengths: &[usize]) -> usize {
     lengths.iter().copied().fold(0, usize::max)
 }
 
-/// Reads a `BucketSpan`.
-/// `exact` is cleared where there is anything else in the message.
+/// Reads a `BucketSpan`. Clears `exact` if the message has any other field.
 pub(crate) fn span(message: &[u8], exact: &mut bool) -> Result<BucketSpan, Fault> {
     let mut span = BucketSpan { offset: 0, length: 0 };
     let mut fields = Reader::new(message);

@@ -1,10 +1,11 @@
-//! Recognising series by the bytes by which an input names them, so that the labels of a known series are copied instead
-//! of being parsed, sorted and checked again.
+//! Recognises series by the bytes that name them in an input. The labels of a known series are copied instead of being
+//! parsed, sorted and checked again.
 
-/// What an input asks before it parses the labels of a series, and tells after it has.
+/// Finds the labels of known series and remembers those of new ones. A parser calls it before and after it parses
+/// labels.
 ///
-/// `raw` is what stands in the input for the labels, such as `up{job="a"}`. `variant` is a number for whatever else of
-/// the input the labels depend on. Equal `raw` and `variant` must always mean equal labels.
+/// `raw` is the text that names the series in the input, such as `up{job="a"}`. `variant` is a number for everything
+/// else in the input that the labels depend on. Equal `raw` and `variant` must always mean equal labels.
 pub trait Recognise {
     /// Appends the canonical labels of a known series to `out`. Returns false if the series is not known.
     fn find(&mut self, raw: &[u8], variant: u8, out: &mut Vec<u8>) -> bool;
@@ -12,8 +13,8 @@ pub trait Recognise {
     /// Remembers the canonical labels of a series that was parsed.
     fn learn(&mut self, raw: &[u8], variant: u8, labels: &[u8]);
 
-    /// The same as [`Recognise::find`] for a series that is named by two texts, such as the tags and the field of a line.
-    /// `head` is hashed once if calls with the same one follow each other; it has to stay where it is meanwhile.
+    /// The same as [`Recognise::find`] for a series that is named by two texts, such as the tags and the field of a
+    /// line. Consecutive calls with the same `head` hash it only once; it must stay at the same address between them.
     fn find_pair(&mut self, _head: &[u8], _part: &[u8], _variant: u8, _out: &mut Vec<u8>) -> bool {
         false
     }
@@ -21,17 +22,17 @@ pub trait Recognise {
     /// Remembers the canonical labels of a series that is named by two texts.
     fn learn_pair(&mut self, _head: &[u8], _part: &[u8], _variant: u8, _labels: &[u8]) {}
 
-    /// What mapping rules make of a dotted name. A name that is dropped has no series.
+    /// Applies the mapping rules to a dotted name. A name that is dropped has no series.
     fn map(&mut self, _name: &str) -> Mapped {
         Mapped::Not
     }
 
-    /// The labels of the last call, which found or learned them, are those of this series of the batch. Called for
-    /// each series of the batch, in order.
+    /// Assigns the labels of the last call, which found or learned them, to this series of the batch. Called for each
+    /// series of the batch, in order.
     fn assign(&mut self, series: u32);
 }
 
-/// What mapping rules make of a dotted name.
+/// The result of the mapping rules for a dotted name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Mapped {
     /// No rule matches.
@@ -45,7 +46,7 @@ pub enum Mapped {
     },
 }
 
-/// Knows no series.
+/// A `Recognise` that knows no series.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Unknown;
 

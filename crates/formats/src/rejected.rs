@@ -2,41 +2,37 @@ use model::words::counted;
 use model::{Kinds, Value};
 use std::fmt;
 
-/// What was left out of a request because it is invalid, while the rest was kept.
+/// The parts of a request that were left out because they are invalid, while the rest was kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rejected {
     /// Series whose labels are invalid.
     pub series: u64,
-    /// Float samples, those of such series included.
+    /// Float samples, including those of such series.
     pub samples: u64,
-    /// Native histograms, those of such series included.
+    /// Native histograms, including those of such series.
     pub histograms: u64,
-    /// Exemplars, those of such series included.
+    /// Exemplars, including those of such series.
     pub exemplars: u64,
-    /// Of the series: those that are new and over a limit on active series.
+    /// How many of the series were left out because they are new and over a limit on active series.
     pub over_series_limit: u64,
-    /// Why, for the first [`Rejected::MAX_REASONS`] of them, each at most [`Rejected::MAX_REASON_BYTES`]
-    /// long.
+    /// The reasons for the first [`Rejected::MAX_REASONS`] parts, each cut to [`Rejected::MAX_REASON_BYTES`].
     pub reasons: Vec<String>,
 }
 
 impl Rejected {
-    /// The most reasons that are kept.
     pub const MAX_REASONS: usize = 4;
-    /// The longest a reason may be.
     pub const MAX_REASON_BYTES: usize = 512;
 
-    /// Whether all that was left out are new series over a limit on active series.
+    /// Returns true if everything that was left out is new series over a limit on active series.
     pub fn is_only_over_series_limit(&self) -> bool {
         self.series > 0 && self.over_series_limit == self.series
     }
 
-    /// Whether nothing was left out.
     pub const fn is_empty(&self) -> bool {
         self.series == 0 && self.samples == 0 && self.histograms == 0 && self.exemplars == 0
     }
 
-    /// How many points, by kind.
+    /// The number of points, by kind.
     pub const fn kinds(&self) -> Kinds {
         Kinds { samples: self.samples, histograms: self.histograms, exemplars: self.exemplars }
     }
@@ -62,7 +58,7 @@ impl Rejected {
         }
     }
 
-    /// Keeps a reason if there is room for one.
+    /// Keeps a reason, up to [`Rejected::MAX_REASONS`].
     pub fn explain(&mut self, reason: impl FnOnce() -> String) {
         if self.reasons.len() >= Self::MAX_REASONS {
             return;
@@ -80,7 +76,7 @@ impl Rejected {
     }
 }
 
-/// How many of what, and the first reasons: the body of a 400.
+/// The counts and the first reasons: the body of a 400.
 impl fmt::Display for Rejected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let counts = [

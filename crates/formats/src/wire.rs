@@ -1,4 +1,4 @@
-//! Protocol buffers, read flat: fields straight from a slice, nothing allocated, positions kept for errors.
+//! Reads protocol buffers: fields straight from a slice, without allocation. Errors have their position.
 
 use model::varint;
 
@@ -6,7 +6,7 @@ use model::varint;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fault {
     pub what: &'static str,
-    /// The address of the byte at fault, or one past the end; see [`Fault::offset_in`].
+    /// The address of the faulty byte, or of the end of the message; see [`Fault::offset_in`].
     at: usize,
 }
 
@@ -16,13 +16,13 @@ impl Fault {
         Fault { what, at: at.as_ptr().addr() }
     }
 
-    /// Where it is in `message`, of which the faulty slice is a part.
+    /// The offset of the fault in `message`, which contains the faulty slice.
     pub fn offset_in(&self, message: &[u8]) -> usize {
         self.at.saturating_sub(message.as_ptr().addr()).min(message.len())
     }
 }
 
-/// What a field carries.
+/// The value of a field.
 #[derive(Debug, Clone, Copy)]
 pub enum Value<'a> {
     Varint(u64),
@@ -36,7 +36,7 @@ pub enum Value<'a> {
 pub struct Field<'a> {
     pub number: u32,
     pub value: Value<'a>,
-    /// What was left of the message at its tag.
+    /// The rest of the message from the tag of this field on.
     at: &'a [u8],
 }
 
@@ -66,7 +66,7 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// A `sint32`, which is the low half of what is on the wire, as in any protocol buffer decoder.
+    /// A `sint32`: the low half of the varint on the wire, as in any protocol buffer decoder.
     #[inline]
     pub fn sint32(&self) -> Result<i32, Fault> {
         Ok(varint::unzigzag(u64::from(self.varint()? as u32)) as i32)
@@ -80,7 +80,7 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// A `repeated` integer field, packed or not: calls `each` for every number in it.
+    /// A `repeated` integer field, packed or not. Calls `each` for every number.
     #[inline]
     pub fn varints(&self, mut each: impl FnMut(u64)) -> Result<(), Fault> {
         match self.value {
@@ -150,7 +150,7 @@ impl<'a> Reader<'a> {
         Reader { input }
     }
 
-    /// The next field, or nothing at the end of the message.
+    /// The next field, or `None` at the end of the message.
     #[inline]
     #[allow(clippy::should_implement_trait, reason = "an iterator does not end with its first error")]
     pub fn next(&mut self) -> Result<Option<Field<'a>>, Fault> {

@@ -1,4 +1,4 @@
-//! What fuzzing of the decoders begins with (`fuzz/corpus`), made by encoders that are not only our own.
+//! The seeds for fuzzing the decoders (`fuzz/corpus`), written by our encoders and by others.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)] // helpers of tests
 
@@ -15,7 +15,7 @@ fn corpus(target: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target)
 }
 
-/// What the fuzzer begins with: one small example of everything a format has.
+/// The seeds: one small example of each feature of a format.
 fn seeds() -> Vec<(&'static str, &'static str, Vec<u8>)> {
     let text = "# HELP up Is it \\\\ up?\n# TYPE up gauge\nup{job=\"a\\\"b\\n\"} 1 1700000000000\n\
                 {\"dotted.name\",x=\"y\"} NaN\n# TYPE took histogram\ntook_bucket{le=\"+Inf\"} 1\ntook_sum 0.5\n";
@@ -121,7 +121,7 @@ fn exposition() -> Vec<u8> {
     families.flat_map(|family| family.encode_length_delimited_to_vec()).collect()
 }
 
-/// Set this variable to write the seeds anew after a change.
+/// Set this variable to write the seeds again after a change.
 const WRITE: &str = "WRITE_CORPUS";
 
 #[test]
@@ -133,7 +133,7 @@ fn the_seeds_are_in_the_corpus() {
             std::fs::write(&file, &bytes).unwrap();
         }
         let committed = std::fs::read(&file).unwrap_or_default();
-        // Compressors may change what they write, so those are only asked to be there.
+        // The output of compressors may change, so these files only have to exist.
         let same = if target == "decompress" { !committed.is_empty() } else { committed == bytes };
         assert!(same, "{} differs: run this test with {WRITE}=1", file.display());
     }

@@ -1,4 +1,4 @@
-//! The hand-written decoder of the protobuf exposition format against prost's messages.
+//! Compares the hand-written decoder of the protobuf exposition format with prost's messages.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // helpers of tests
 
@@ -14,7 +14,7 @@ use prost::Message;
 
 const NOW: i64 = 1_700_000_000_000;
 
-/// The batch of a body of which nothing is left out.
+/// The batch of a body without rejected parts.
 fn decode(body: &[u8], options: &ParseOptions<'_>) -> Result<Batch, ExpositionError> {
     decode_parts(body, options).map(|parsed| parsed.whole().unwrap())
 }
@@ -245,7 +245,7 @@ fn extra_labels_replace_those_of_the_metric() {
 }
 
 #[test]
-fn content_types_name_it() {
+fn content_types_name_the_format() {
     let is = formats::exposition::is_content_type;
     let full = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited";
     assert!(is(Some(full)));
@@ -256,7 +256,7 @@ fn content_types_name_it() {
 }
 
 #[test]
-fn what_is_wrong_is_named() {
+fn errors_name_their_reason_and_place() {
     let refuse = ParseOptions { timestamps: Timestamps::Refuse, ..options() };
     let error = |families: &[pb::MetricFamily], options: &ParseOptions<'_>| {
         decode(&body(families), options).unwrap_err().to_string()
@@ -286,7 +286,7 @@ fn what_is_wrong_is_named() {
     assert_eq!(
         decode(&cut[..cut.len() - 1], &options()).unwrap_err(),
         ExpositionError::Malformed {
-            what: "a message is longer than what is left",
+            what: "a message is longer than the rest of the body",
             offset: body(&simple()[..3]).len()
         }
     );
@@ -348,7 +348,7 @@ fn an_exemplar_keeps_its_timestamp_where_samples_may_have_none() {
 }
 
 #[test]
-fn a_compressed_body_is_named() {
+fn the_error_for_a_compressed_body_names_the_encoding() {
     let said = decode(b"\x1f\x8b\x08\x00\x00", &options()).unwrap_err().to_string();
     assert_eq!(said, "the body is compressed with gzip: send the header Content-Encoding: gzip");
 }
@@ -383,7 +383,7 @@ proptest! {
     }
 
     #[test]
-    fn every_cut_but_between_families_is_refused(cut: prop::sample::Index) {
+    fn a_body_cut_inside_of_a_family_is_refused(cut: prop::sample::Index) {
         let families = simple();
         let bytes = body(&families);
         let cut = cut.index(bytes.len());

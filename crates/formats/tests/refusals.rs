@@ -1,5 +1,5 @@
-//! Every way in which a remote-write request can be wrong, with the exact words of the answer: what refuses
-//! a request as a whole, and what costs one series or one point while the rest is kept.
+//! Tests every error of a remote-write request and its exact text: errors that refuse the whole request, and errors
+//! that cost one series or one point while the rest is kept.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // helpers of tests
 
@@ -33,7 +33,7 @@ fn label(name: &str, value: &str) -> Vec<u8> {
     field(1, [field(1, name), field(2, value)].concat())
 }
 
-/// A `Sample` as field 2, the same in both versions.
+/// A `Sample` as field 2, which is the same in both versions.
 fn sample(timestamp: i64) -> Vec<u8> {
     field(2, [double(1, 1.0), number(2, timestamp as u64)].concat())
 }
@@ -227,14 +227,14 @@ fn between(protocol: Protocol, bad: &[u8], options: &DecodeOptions) -> (Rejected
     (decoded.rejected, decoded.batch.kinds(), wire)
 }
 
-/// A histogram with 2 observations in its only bucket.
+/// A histogram with two observations in its only bucket.
 fn histogram(more: &[Vec<u8>]) -> Vec<u8> {
     let span = field(11, [number(1, 0), number(2, 1)].concat());
     [number(1, 2), span, field(12, [4]), number(15, 50), more.concat()].concat()
 }
 
 #[test]
-fn an_invalid_series_costs_itself_only() {
+fn an_invalid_series_costs_only_itself() {
     let up = || label("__name__", "up");
     let long = "x".repeat(20_000);
     let long_name = format!(
@@ -306,7 +306,7 @@ fn an_invalid_series_costs_itself_only() {
 }
 
 #[test]
-fn an_invalid_series_of_2_0_costs_itself_only() {
+fn an_invalid_series_of_2_0_costs_only_itself() {
     for (references, parts, samples, reason) in [
         (
             &[3, 4][..],
@@ -330,11 +330,15 @@ fn an_invalid_series_of_2_0_costs_itself_only() {
         decoded.rejected.reasons,
         ["time series 0: the value of label \"__name__\" is not valid UTF-8: \"\u{fffd}\""]
     );
-    assert_eq!(decoded.batch.series.len(), 1, "a symbol that is not UTF-8 harms only who refers to it");
+    assert_eq!(
+        decoded.batch.series.len(),
+        1,
+        "a symbol that is not UTF-8 affects only series that refer to it"
+    );
 }
 
 #[test]
-fn a_metric_name_over_the_limit_costs_its_series_in_2_0_too() {
+fn a_metric_name_over_the_limit_costs_only_its_series_in_2_0() {
     for (length, series) in [(1024, 1), (1025, 0)] {
         let table = symbols(&["", "__name__", &"n".repeat(length)]);
         let body = [table, v2(&[1, 2], &[sample(1)])].concat();
@@ -369,7 +373,7 @@ fn a_body_of_the_other_version_is_refused_and_named() {
 }
 
 #[test]
-fn a_time_series_of_1_0_with_nothing_in_it_says_nothing() {
+fn an_empty_time_series_of_1_0_is_ignored() {
     let (rejected, accepted, series) = between(Protocol::V1, &v1(&[]), &DecodeOptions::default());
     assert!(rejected.is_empty());
     assert_eq!((accepted.samples, series), (2, 2));
@@ -377,11 +381,11 @@ fn a_time_series_of_1_0_with_nothing_in_it_says_nothing() {
     assert_eq!(between(Protocol::V1, &labels_only, &DecodeOptions::default()).2, 2);
 }
 
-/// What it is; the field; how many samples, histograms and exemplars it costs; why; with which options.
+/// A case: its name; the field; how many samples, histograms and exemplars are rejected; the reason; the options.
 type PointCase<'a> = (&'a str, Vec<u8>, [u64; 3], &'a str, &'a DecodeOptions);
 
 #[test]
-fn an_invalid_point_costs_itself_only() {
+fn an_invalid_point_costs_only_itself() {
     let options = DecodeOptions::default();
     let too_many =
         DecodeOptions { limits: model::Limits { buckets: 3, ..model::Limits::default() }, ..options.clone() };
@@ -449,7 +453,7 @@ fn a_series_without_a_single_valid_point_is_not_kept() {
 }
 
 #[test]
-fn the_text_about_many_faults_is_bounded() {
+fn the_text_of_many_errors_is_limited() {
     let long = "é".repeat(8000);
     let bad = v1(&[label("a", &long), sample(1)]).repeat(1000);
     let decoded = decode(Protocol::V1, &bad, &DecodeOptions::default()).unwrap();
@@ -462,8 +466,8 @@ fn the_text_about_many_faults_is_bounded() {
 }
 
 #[test]
-fn a_small_2_0_body_can_not_ask_for_much_memory() {
-    // 100 bytes a series that stand for 16 KiB of labels each, a million times over.
+fn a_small_2_0_body_cannot_use_much_memory() {
+    // 100 bytes per series stand for 16 KiB of labels each, a hundred thousand times.
     let long = "x".repeat(16 << 10);
     let table = symbols(&["", "__name__", "up", "a", &long]);
     let body = [table, v2(&[1, 2, 3, 4], &[sample(1)]).repeat(100_000)].concat();
@@ -514,7 +518,7 @@ fn series_of_one_family_share_their_metadata() {
 }
 
 proptest! {
-    /// One bad series among good ones, wherever it stands, costs itself only.
+    /// One invalid series among valid ones costs only itself, at any position.
     #[test]
     fn one_bad_series_costs_one_series(before in 0usize..20, after in 0usize..20) {
         let good = |index: usize| v1(&[label("__name__", "up"), label("n", &index.to_string()), sample(1)]);

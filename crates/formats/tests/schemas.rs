@@ -1,8 +1,8 @@
-//! The oracle in `tests/oracle` is what prost makes of the schemas in `tests/proto`.
+//! The oracle in `tests/oracle` is the code that prost generates from the schemas in `tests/proto`.
 
 use std::path::Path;
 
-/// Set this variable to write the oracle anew after a change of the schemas.
+/// Set this variable to write the oracle again after a change of the schemas.
 const WRITE: &str = "WRITE_ORACLE";
 
 #[test]

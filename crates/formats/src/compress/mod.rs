@@ -1,8 +1,7 @@
-//! Compression of request bodies, with a limit on the decoded size that holds before memory is taken.
+//! Compression of request bodies. The limit on the decoded size is checked before memory is allocated.
 //!
-//! Remote write uses snappy's *block* format (one length, one block); the Pushgateway's clients use the
-//! *framed* format under the same name `snappy`; which one is meant depends on the door, so they are two
-//! encodings here.
+//! Remote write uses snappy's *block* format: one length, one block. The Pushgateway's clients use the *framed* format
+//! under the same name `snappy`. The input decides which one it is, so they are two encodings here.
 
 use flate2::bufread::MultiGzDecoder;
 use model::words::counted;
@@ -14,18 +13,17 @@ use zstd::zstd_safe::{DCtx, DParameter, InBuffer, OutBuffer, get_frame_content_s
 pub enum Encoding {
     /// Snappy's block format, as in remote write.
     Snappy,
-    /// Snappy's framed format, as the Pushgateway takes it.
+    /// Snappy's framed format, as the Pushgateway accepts it.
     SnappyFramed,
     /// Zstandard, as VictoriaMetrics' agents send it.
     Zstd,
-    /// Gzip.
     Gzip,
-    /// As it is.
+    /// Not compressed.
     Identity,
 }
 
 impl Encoding {
-    /// Its name in a `Content-Encoding` header. Both kinds of snappy have the same.
+    /// The name in a `Content-Encoding` header. Both formats of snappy have the same.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Snappy | Self::SnappyFramed => "snappy",
@@ -39,47 +37,38 @@ impl Encoding {
 /// Why a body could not be decompressed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecompressError {
-    /// It says of itself that it is larger than the limit.
+    /// The size in its header is over the limit.
     #[error("the body decodes to {declared} bytes, the limit is {limit}")]
-    DeclaredTooLarge {
-        /// The size it declares, in bytes.
-        declared: u64,
-        /// The limit, in bytes.
-        limit: usize,
-    },
-    /// It turned out larger than the limit; decoding stopped there.
+    DeclaredTooLarge { declared: u64, limit: usize },
+    /// The decoded body is larger than the limit; decoding stopped there.
     #[error("the body decodes to more than the limit of {limit} bytes")]
-    TooLarge {
-        /// The limit, in bytes.
-        limit: usize,
-    },
-    /// It is not what its encoding says.
+    TooLarge { limit: usize },
+    /// The body is not in the format of its encoding.
     #[error("the body is not valid {encoding}: {reason}")]
     Malformed {
-        /// The encoding's name.
         encoding: &'static str,
-        /// What the decoder says.
+        /// The decoder's message.
         reason: String,
     },
 }
 
 impl DecompressError {
-    /// Whether the size was the reason, rather than damage.
+    /// Returns true if the body is too large, and false if it is damaged.
     pub const fn is_too_large(&self) -> bool {
         matches!(self, Self::DeclaredTooLarge { .. } | Self::TooLarge { .. })
     }
 }
 
-/// The smallest window that a zstd stream may ask for: what every decoder should support (RFC 8878).
+/// The smallest window that a zstd stream may use: the size that every decoder should support (RFC 8878).
 const ZSTD_WINDOW_LOG_MIN: u32 = 23;
 
-/// A snappy block can't grow by more than this: its densest element makes 64 bytes of 3.
+/// The largest growth of a snappy block: its densest element turns 3 bytes into 64.
 const SNAPPY_MAX_GROWTH: u64 = 22;
 
-/// How much a buffer of unknown final size grows at first, in bytes.
+/// The first increment of a buffer whose final size is unknown.
 const FIRST_CHUNK_BYTES: usize = 64 << 10;
 
-/// Decompresses bodies. Holds contexts that are worth keeping between bodies.
+/// Decompresses bodies. Keeps zstd's context between bodies, because creating it is expensive.
 #[derive(Default)]
 pub struct Decompressor {
     zstd: Option<DCtx<'static>>,
@@ -92,13 +81,12 @@ impl std::fmt::Debug for Decompressor {
 }
 
 impl Decompressor {
-    /// A decompressor without contexts yet.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Replaces the contents of `out` with `input` decoded, at most `limit` bytes of it. On an error `out`
-    /// is empty. `out` keeps its memory, so that one buffer serves many bodies.
+    /// Decodes `input` into `out`, at most `limit` bytes, and replaces the content of `out`. `out` is empty after an
+    /// error. It keeps its memory, so that one buffer serves many bodies.
     pub fn decode(
         &mut self,
         encoding: Encoding,
@@ -140,7 +128,7 @@ impl Decompressor {
             }
         };
         context.reset(zstd::zstd_safe::ResetDirective::SessionOnly).map_err(failed)?;
-        // The window is memory too: no frame within the limit needs a larger one.
+        // The window needs memory too. No frame within the limit needs a larger window than this.
         let window_log = limit.max(1).ilog2().saturating_add(1).clamp(ZSTD_WINDOW_LOG_MIN, 27);
         context.set_parameter(DParameter::WindowLogMax(window_log)).map_err(failed)?;
         let mut source = InBuffer::around(input);
@@ -156,7 +144,7 @@ impl Decompressor {
             if out.len() > limit {
                 return Err(DecompressError::TooLarge { limit });
             }
-            // A hint of 0 is the end of a frame; another may follow.
+            // A hint of 0 marks the end of a frame; another frame may follow.
             let at_end = source.pos() >= input.len();
             if at_end && hint == 0 {
                 return Ok(());
@@ -191,7 +179,7 @@ fn decode_snappy(input: &[u8], limit: usize, out: &mut Vec<u8>) -> Result<(), De
             format!("{} can't hold {declared} decoded ones as declared", counted(input.len() as u64, "byte"));
         return Err(malformed(reason));
     }
-    // Without a clear first: only what is beyond the last body's length is zeroed.
+    // No clear() first, so that only the bytes beyond the length of the last body are zeroed.
     out.resize(declared, 0);
     let length =
         snap::raw::Decoder::new().decompress(input, out).map_err(|error| malformed(error.to_string()))?;
@@ -199,7 +187,7 @@ fn decode_snappy(input: &[u8], limit: usize, out: &mut Vec<u8>) -> Result<(), De
     Ok(())
 }
 
-/// Reads to the end, or to one byte past the limit.
+/// Reads to the end, or to one byte beyond the limit.
 fn decode_reader(
     encoding: &'static str,
     reader: impl Read,
@@ -215,22 +203,20 @@ fn decode_reader(
     if out.len() > limit { Err(DecompressError::TooLarge { limit }) } else { Ok(()) }
 }
 
-/// The compression level for zstd: the cheapest that still finds repeated labels.
+/// The compression level for zstd: the cheapest level that still finds repeated labels.
 pub const ZSTD_LEVEL: i32 = 1;
 
 /// Why a body could not be compressed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("a body of {bytes} bytes can't be compressed as {encoding}: {reason}")]
 pub struct CompressError {
-    /// The encoding's name.
     pub encoding: &'static str,
-    /// The body's size in bytes.
     pub bytes: usize,
-    /// What the encoder says.
+    /// The encoder's message.
     pub reason: String,
 }
 
-/// Compresses bodies for sending. Holds the encoders' tables and a scratch buffer, so keep one per sender.
+/// Compresses bodies for sending. It holds the encoders' tables and a scratch buffer, so keep one for each sender.
 pub struct Compressor {
     snappy: snap::raw::Encoder,
     zstd: Option<zstd::bulk::Compressor<'static>>,
@@ -250,14 +236,13 @@ impl Default for Compressor {
 }
 
 impl Compressor {
-    /// A compressor without tables yet.
     pub fn new() -> Self {
         Compressor { snappy: snap::raw::Encoder::new(), zstd: None, scratch: Vec::new() }
     }
 
-    /// Encodes `input`. What is returned lives in the compressor until the next call.
+    /// Encodes `input`. The result is valid until the next call.
     ///
-    /// `Gzip` and `SnappyFramed` are not written by anything here, and are an error.
+    /// Returns an error for `Gzip` and `SnappyFramed`, which are only decoded.
     pub fn encode(&mut self, encoding: Encoding, input: &[u8]) -> Result<&[u8], CompressError> {
         let name = encoding.as_str();
         let failed = |reason: String| CompressError { encoding: name, bytes: input.len(), reason };
@@ -267,7 +252,7 @@ impl Compressor {
             Encoding::Identity => input.len(),
             Encoding::Gzip | Encoding::SnappyFramed => return Err(failed("it is only decoded".into())),
         };
-        // Kept at its largest, so that it is zeroed once and not per body.
+        // The buffer keeps its largest size, so that it is zeroed once and not for each body.
         if self.scratch.len() < most {
             self.scratch.resize(most, 0);
         }
@@ -299,9 +284,9 @@ impl Compressor {
     }
 }
 
-/// Joins blocks of snappy to one that decodes to what they decode to, one after the other. That needs no
-/// decoding: a block is its length, then elements that look back from where they are. A block that has no valid
-/// length makes it `None`.
+/// Joins snappy blocks into one block that decodes to all their contents, one after the other. This needs no decoding:
+/// a block is a length and elements, and the elements refer back relative to their own position. Returns `None` if a
+/// block has no valid length.
 pub fn join_snappy<'a>(blocks: impl Iterator<Item = &'a [u8]> + Clone) -> Option<Vec<u8>> {
     let (mut length, mut bytes) = (0u64, model::varint::MAX_LEN);
     for block in blocks.clone() {

@@ -16,7 +16,7 @@ fn framed(input: &[u8]) -> Vec<u8> {
     encoder.into_inner().unwrap()
 }
 
-/// A zstd stream without its size in the header.
+/// A zstd stream that does not have its size in the header.
 fn zstd_streamed(input: &[u8]) -> Vec<u8> {
     let mut encoder = zstd::stream::Encoder::new(Vec::new(), 1).unwrap();
     encoder.include_contentsize(false).unwrap();
@@ -70,7 +70,7 @@ fn a_bomb_is_stopped_at_the_limit() {
 }
 
 #[test]
-fn a_declared_size_over_the_limit_is_refused_before_anything_is_decoded() {
+fn a_declared_size_over_the_limit_is_refused_before_decoding() {
     let block = [0xff, 0xff, 0xff, 0xff, 0x0f];
     assert_eq!(
         decode(Encoding::Snappy, &block, 1000),
@@ -84,7 +84,7 @@ fn a_declared_size_over_the_limit_is_refused_before_anything_is_decoded() {
 }
 
 #[test]
-fn a_snappy_block_that_is_too_short_for_its_size_is_refused_before_memory_is_taken() {
+fn a_snappy_block_too_short_for_its_size_is_refused() {
     // 31 MiB declared, four bytes given.
     let error = decode(Encoding::Snappy, &[0x80, 0x80, 0xc0, 0x0f], 32 << 20).unwrap_err();
     let expected = "the body is not valid snappy: 4 bytes can't hold 32505856 decoded ones as declared";
@@ -99,7 +99,7 @@ fn the_densest_snappy_block_passes_the_growth_check() {
 }
 
 #[test]
-fn zstd_frames_may_follow_each_other_and_may_leave_out_their_size() {
+fn zstd_frames_can_be_concatenated_and_omit_their_size() {
     let mut two = zstd_streamed(b"hello ");
     two.extend(encode(Encoding::Zstd, b"world"));
     assert_eq!(decode(Encoding::Zstd, &two, 11).unwrap(), b"hello world");
@@ -107,7 +107,7 @@ fn zstd_frames_may_follow_each_other_and_may_leave_out_their_size() {
 }
 
 #[test]
-fn one_decompressor_serves_good_and_bad_bodies_in_turn() {
+fn a_decompressor_works_after_a_bad_body() {
     let mut decompressor = Decompressor::new();
     let mut out = Vec::new();
     let good = encode(Encoding::Zstd, b"good");
@@ -129,7 +129,7 @@ proptest! {
     }
 
     #[test]
-    fn joined_blocks_decode_to_what_they_decode_to(bodies: Vec<Vec<u8>>, repeat in 1usize..5000) {
+    fn joined_blocks_decode_to_their_concatenated_contents(bodies: Vec<Vec<u8>>, repeat in 1usize..5000) {
         let bodies: Vec<Vec<u8>> = bodies.iter().map(|body| body.repeat(repeat)).collect();
         let blocks: Vec<Vec<u8>> = bodies.iter().map(|body| encode(Encoding::Snappy, body)).collect();
         let joined = join_snappy(blocks.iter().map(Vec::as_slice)).unwrap();
@@ -163,7 +163,7 @@ proptest! {
             let encoded = encode(encoding, &body);
             let cut = cut.index(encoded.len());
             if let Ok(out) = decode(encoding, &encoded[..cut], 4096) {
-                // A framed stream may end at any frame, and nothing at all is an empty stream.
+                // A framed stream may end at any frame, and no bytes at all are an empty stream.
                 prop_assert!(out.len() < body.len(), "{:?}", encoding);
             }
         }

@@ -1,7 +1,7 @@
-//! Bounds of buckets and quantiles as label values.
+//! Writes bounds of buckets and quantiles as label values.
 
-/// The text of a float as OpenMetrics wants it and Prometheus writes it, down to the exponent: `1.0`,
-/// `0.005`, `1e+06`, `2.5e-07`, `+Inf`. It becomes part of a series' identity, so no other will do.
+/// The text of a float as OpenMetrics requires it and Prometheus writes it, including the exponent: `1.0`, `0.005`,
+/// `1e+06`, `2.5e-07`, `+Inf`. It is part of the identity of a series, so it must match exactly.
 pub(crate) fn bound(value: f64) -> String {
     if value.is_nan() {
         return "NaN".into();
@@ -12,7 +12,7 @@ pub(crate) fn bound(value: f64) -> String {
     let scientific = format!("{value:e}");
     let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
-    // Go's format `g` with the shortest digits writes exponents below -4 and from 6 on.
+    // Go's format `g` with the shortest digits writes an exponent below -4 and from 6 on.
     if !(-4..6).contains(&exponent) {
         let sign = if exponent < 0 { '-' } else { '+' };
         return format!("{digits}e{sign}{:02}", exponent.abs());

@@ -1,11 +1,11 @@
-//! Putting decoded values into the batch.
+//! Adds decoded values to the batch.
 
 use super::{Decoder, Exemplar, ExpositionError, Family, Metric, Stop, short};
 use crate::text::ParseOptions;
 use model::{Batch, LabelError, LabelsBuilder, Point, Value, labels};
 
 impl Decoder<'_> {
-    /// Adds a series of the metric with one value.
+    /// Adds a series with one value.
     pub(super) fn value<'a>(
         &mut self,
         family: Family<'a>,
@@ -18,7 +18,7 @@ impl Decoder<'_> {
         self.float(series, metric.timestamp, start, value)
     }
 
-    /// Adds a float to its series. Without one, as the series was left out, the float is counted as rejected.
+    /// Adds a float to its series. If the series was left out (`None`), counts the float as rejected.
     pub(super) fn float(
         &mut self,
         series: Option<u32>,
@@ -49,8 +49,8 @@ impl Decoder<'_> {
         Ok(())
     }
 
-    /// Adds a series: the metric's labels, its family's name with `suffix`, and one more label. Over one of
-    /// the limits it is left out.
+    /// Adds a series with the metric's labels, its family's name with `suffix`, and one more label. A series over a
+    /// limit is left out.
     pub(super) fn series(
         &mut self,
         family: Family<'_>,
@@ -84,7 +84,7 @@ impl Decoder<'_> {
         }
     }
 
-    /// Adds an exemplar, if its series was kept. Without a timestamp of its own it has its metric's.
+    /// Adds an exemplar if its series was kept. Without a timestamp of its own it has that of its metric.
     pub(super) fn exemplar(
         &mut self,
         family: Family<'_>,

@@ -1,4 +1,4 @@
-//! Why a body is refused.
+//! The errors of the exposition decoder.
 
 use crate::hint::Hint;
 use crate::wire::Fault;
@@ -10,69 +10,35 @@ pub enum ExpositionError {
     /// Not a protocol buffer of the expected shape.
     #[error("malformed protobuf at byte {offset}: {what}")]
     Malformed {
-        /// What is wrong.
         what: &'static str,
-        /// Where, counted in bytes of the body.
+        /// The offset in the body.
         offset: usize,
     },
-    /// A metric family without a usable name.
     #[error("metric family {index} has no name, or one that is not UTF-8")]
     FamilyName {
-        /// Which, from 0.
+        /// The index of the family, from 0.
         index: usize,
     },
-    /// A metric without the value that its family's type asks for.
+    /// A metric without the value that its family's type requires.
     #[error("a metric of {family:?} lacks its {kind}")]
-    NoValue {
-        /// The family's name.
-        family: String,
-        /// The type, as a word.
-        kind: &'static str,
-    },
-    /// A type that does not exist.
+    NoValue { family: String, kind: &'static str },
     #[error("{family:?} is of type {number}, which does not exist")]
-    Type {
-        /// The family's name.
-        family: String,
-        /// The number.
-        number: u64,
-    },
-    /// The labels of a metric are invalid.
+    Type { family: String, number: u64 },
     #[error("a metric of {family:?}: {error}")]
-    Labels {
-        /// The family's name.
-        family: String,
-        /// What is wrong.
-        error: LabelError,
-    },
-    /// A native histogram is invalid.
+    Labels { family: String, error: LabelError },
     #[error("a metric of {family:?}: {error}")]
-    Histogram {
-        /// The family's name.
-        family: String,
-        /// What is wrong.
-        error: HistogramError,
-    },
-    /// The body is in another encoding than announced.
+    Histogram { family: String, error: HistogramError },
+    /// The body has another encoding than its headers say.
     #[error("{0}")]
     Encoding(Hint),
-    /// A timestamp where none may be.
+    /// A timestamp, although the options refuse them.
     #[error("a metric of {family:?} has a timestamp: a pushed value counts from when it is pushed")]
-    TimestampRefused {
-        /// The family's name.
-        family: String,
-    },
-    /// More of something than the limit.
+    TimestampRefused { family: String },
     #[error("more than {limit} {what}")]
-    TooMany {
-        /// What there is too much of.
-        what: &'static str,
-        /// The limit.
-        limit: usize,
-    },
+    TooMany { what: &'static str, limit: usize },
 }
 
-/// What ends decoding early: damage whose offset is not known yet, or a finished error.
+/// The reason to stop decoding: damage whose offset is not known yet, or a complete error.
 pub(super) enum Stop {
     Fault(Fault),
     Error(ExpositionError),

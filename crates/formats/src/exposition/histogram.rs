@@ -34,7 +34,7 @@ struct Bucket<'a> {
     exemplar: Option<Exemplar<'a>>,
 }
 
-/// A count comes as an integer or, overriding that where it is above zero, as a float.
+/// A count can be an integer, or a float. A float above zero overrides the integer.
 fn either(integer: u64, float: f64) -> f64 {
     if float > 0.0 { float } else { integer as f64 }
 }
@@ -74,7 +74,7 @@ impl Fields<'_> {
         ])
     }
 
-    /// Whether there is a native histogram in it. Client libraries mark an empty one by an empty span.
+    /// Returns true if the message has a native histogram. Client libraries mark an empty one with an empty span.
     fn is_native(&self) -> bool {
         self.positive_spans.len > 0
             || self.negative_spans.len > 0

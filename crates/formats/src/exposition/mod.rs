@@ -1,10 +1,9 @@
-//! The protobuf exposition format: `io.prometheus.client.MetricFamily` messages, each with its length in
-//! front. Go's client library pushes it to the Pushgateway.
+//! The protobuf exposition format: `io.prometheus.client.MetricFamily` messages, each after its length. Go's client
+//! library pushes it to the Pushgateway.
 //!
-//! A message becomes the series that a scrape by Prometheus makes of it: `_bucket`, `_sum` and `_count` for
-//! classic histograms, with the `+Inf` bucket added where it is left out; bounds and quantiles written as in
-//! OpenMetrics (`1.0`). A native histogram becomes one series of the family's name. Where a histogram comes
-//! in both forms, both are kept.
+//! A message becomes the same series as after a scrape by Prometheus. Classic histograms become `_bucket`, `_sum` and
+//! `_count`, and a missing `+Inf` bucket is added. Bounds and quantiles are written as in OpenMetrics (`1.0`). A native
+//! histogram becomes one series with the family's name. If a histogram has both forms, both are kept.
 
 pub(crate) mod bound;
 mod build;
@@ -21,7 +20,7 @@ use bound::bound;
 use error::Stop;
 use model::{Batch, LabelError, Limits, Metadata, MetricType, Series};
 
-/// Whether a `Content-Type` header names this format, delimited.
+/// Returns true if a `Content-Type` header names this format in its delimited form.
 pub fn is_content_type(header: Option<&str>) -> bool {
     let Some(header) = header else { return false };
     let mut parts = header.split(';').map(str::trim);
@@ -38,8 +37,8 @@ pub fn is_content_type(header: Option<&str>) -> bool {
         && is("encoding", "delimited")
 }
 
-/// Reads a body into a batch. Of the options all but the format count. What is over one of the limits on label
-/// sets and buckets is left out and the rest is kept; any other mistake refuses the whole body.
+/// Decodes a body into a batch. All options except the format apply. Series over a limit on label sets or buckets are
+/// left out and the rest is kept. Any other error refuses the whole body.
 pub fn decode(body: &[u8], options: &ParseOptions<'_>) -> Result<Parsed, ExpositionError> {
     let mut decoder = Decoder { options, batch: Batch::new(), rejected: Rejected::default() };
     let (mut rest, mut index) = (body, 0);
@@ -47,7 +46,7 @@ pub fn decode(body: &[u8], options: &ParseOptions<'_>) -> Result<Parsed, Exposit
         let start = rest;
         let result = match model::varint::take_bytes(&mut rest) {
             Some(message) => decoder.family(message, index),
-            None => Err(Fault::new("a message is longer than what is left", start).into()),
+            None => Err(Fault::new("a message is longer than the rest of the body", start).into()),
         };
         index += 1;
         match result {
@@ -71,7 +70,6 @@ struct Decoder<'o> {
     rejected: Rejected,
 }
 
-/// What all metrics of a family share.
 #[derive(Clone, Copy)]
 struct Family<'a> {
     name: &'a str,
@@ -83,20 +81,20 @@ struct Family<'a> {
 struct Metric<'a> {
     labels: LabelPairs<'a>,
     timestamp: i64,
-    /// The message of its value: gauge, counter, summary, untyped or histogram.
+    /// The message with its value: gauge, counter, summary, untyped or histogram.
     value: &'a [u8],
 }
 
-/// Labels as they came.
+/// Labels in the order of the message.
 #[derive(Default)]
 struct LabelPairs<'a> {
     list: Vec<(&'a [u8], &'a [u8])>,
-    /// How many more there were than the limit.
+    /// The number of labels over the limit.
     excess: usize,
 }
 
 impl LabelPairs<'_> {
-    /// Fails if there were more than the limit.
+    /// Fails if the number of labels is over the limit.
     fn check_number(&self, limits: &Limits) -> Result<(), LabelError> {
         if self.excess == 0 {
             return Ok(());
@@ -221,7 +219,7 @@ impl Decoder<'_> {
         Ok(())
     }
 
-    /// `Counter`, `Gauge`, `Untyped`: the value is field 1 in all of them; only the first has more.
+    /// Decodes `Counter`, `Gauge` and `Untyped`: the value is field 1 in all of them. Only `Counter` has more fields.
     fn single<'a>(&mut self, family: Family<'a>, metric: &Metric<'a>) -> Result<(), Stop> {
         let (mut value, mut start, mut exemplar) = (0.0, 0, None);
         let mut fields = Reader::new(metric.value);

@@ -1,30 +1,28 @@
-//! What a label set has in common with the one before it.
+//! Finds the pairs that a label set shares with the one before it.
 //!
-//! Series that follow each other mostly differ in few labels: those of one target share all that say which
-//! target it is. So what was made of a label set is remembered pair by pair, and where the next one has the
-//! same bytes at the same pairs, what was made of them is copied in one go, without a look at each.
+//! Consecutive series mostly differ in few labels: all series of one target share the labels that identify the target.
+//! So the result for each pair of a label set is remembered. If the next label set has the same bytes for the same
+//! pairs, the results of a whole run of pairs are copied at once.
 //!
-//! This knows nothing of what pairs are made of. It is told how many bytes each took where it was read and
-//! where it was written, and asks one thing of them: that the bytes of a pair alone say where it ends and what
-//! is written for it.
+//! This module does not know the format of a pair. The caller passes how many bytes each pair has in the input and in
+//! the output. One condition must hold: the bytes of a pair alone determine where it ends and what is written for it.
 //!
-//! The encoder of 2.0 does the like in `interner.rs` by a way of its own: it needs the numbers of a name and of
-//! its value each by itself, since a value that differs leaves the name's number as it was.
+//! The encoder of 2.0 does something similar in `interner.rs`, but in its own way: it needs the numbers of a name and
+//! of its value separately, because the name's number stays the same if only the value differs.
 
 use std::ops::Range;
 
-/// The most pairs that are remembered of a label set.
+/// The maximum of pairs that are remembered of a label set.
 const MAX_PAIRS: usize = 128;
 
-/// After so many label sets one after the other that had little in common with the one before, it is no
-/// longer looked for: that would only cost time.
+/// After this many consecutive label sets with little in common with the one before, the comparison is paused, because
+/// it would only cost time.
 const PATIENCE: u8 = 4;
 
-/// So many label sets then go by before it is tried again.
+/// The comparison is paused for this many label sets.
 const REST: u8 = 32;
 
-/// What is remembered of a pair: how many bytes it took, where it was read and where it was written, and
-/// what else is wanted of it.
+/// What is remembered of a pair: its number of bytes in the input and in the output, and a note of the caller.
 #[derive(Debug, Clone, Copy, Default)]
 struct Pair<N> {
     read: u32,
@@ -47,7 +45,7 @@ impl<N: Copy + Default> Pairs<N> {
         Pairs { pairs, count: 0, patience: PATIENCE, rest: 0 }
     }
 
-    /// Whether to walk along the next label set. If not, it is not remembered either.
+    /// Returns true if the next label set is to be compared. If not, it is not remembered either.
     #[inline(always)]
     pub(super) fn is_worth_a_walk(&mut self) -> bool {
         if self.rest == 0 {
@@ -69,13 +67,13 @@ impl<N: Copy + Default> Pairs<N> {
         }
     }
 
-    /// Forgets all: nothing will be in common with the next label set.
+    /// Discards all pairs: the next label set will have nothing in common with them.
     pub(super) fn forget(&mut self) {
         self.count = 0;
     }
 
-    /// Goes along the next label set; `before` begins with what was read of these pairs. Afterwards it is
-    /// that set's pairs that are remembered, if [`Walk::finish`] is called, and none otherwise.
+    /// Begins the next label set. `before` begins with the bytes that these pairs were read from. The pairs of the next
+    /// label set are remembered only if [`Walk::finish`] is called; otherwise none are.
     #[inline(always)]
     pub(super) fn walk<'p>(&'p mut self, before: &'p [u8]) -> Walk<'p, N> {
         let count = std::mem::take(&mut self.count);
@@ -83,40 +81,39 @@ impl<N: Copy + Default> Pairs<N> {
     }
 }
 
-/// A way along two label sets: the one before, and the one that is being read. It is always at the same
-/// pair of both.
+/// Compares two label sets pair by pair: the one before, and the one that is being read. It is always at the same pair
+/// of both.
 #[derive(Debug)]
 pub(super) struct Walk<'p, N> {
-    /// Of the set before, from `at` on; in front of that, of this one.
+    /// From `at` on the pairs of the set before, and below `at` those of this set.
     pairs: &'p mut Pairs<N>,
-    /// How many pairs the set before has.
+    /// The number of pairs of the set before.
     count: usize,
     at: usize,
-    /// The set before.
+    /// The bytes of the set before.
     before: &'p [u8],
-    /// How much of it was passed, and how much was written for that.
+    /// How many bytes of the set before were passed, and how many were written for them.
     read: usize,
     written: usize,
-    /// How many pairs both have.
+    /// The number of pairs that both sets have.
     shared: usize,
 }
 
-/// Pairs that both sets have.
+/// Consecutive pairs that both sets have.
 #[derive(Debug, Clone)]
 pub(super) struct Run {
-    /// Which pairs.
     pub(super) pairs: Range<usize>,
-    /// How many bytes they have where they are read.
+    /// How many bytes they have in the input.
     pub(super) read: usize,
-    /// Where they are in what was written of the set before.
+    /// Where they are in the output of the set before.
     pub(super) written: Range<usize>,
     /// Where the last of them begins there.
     pub(super) last: usize,
 }
 
 impl<N: Copy + Default> Walk<'_, N> {
-    /// Takes the pairs that come next in both sets, if there are any. `now` begins with what is left of this
-    /// set, at most `len` bytes.
+    /// Finds the next pairs that both sets have, if there are any, and moves behind them. `now` begins with the rest of
+    /// this set, at most `len` bytes.
     #[inline(always)]
     pub(super) fn run(&mut self, now: &[u8], len: usize) -> Option<Run> {
         let common = common(self.before.get(self.read..)?, now).min(len);
@@ -140,11 +137,11 @@ impl<N: Copy + Default> Walk<'_, N> {
         Some(Run { pairs: from..self.at, read, written: start..self.written, last })
     }
 
-    /// Takes one pair that this set has for itself. Returns whether it can be remembered.
+    /// Adds one pair that only this set has. Returns true if it can be remembered.
     #[inline(always)]
     pub(super) fn push(&mut self, read: usize, written: usize, note: N) -> bool {
         let Some(pair) = self.pairs.pairs.get_mut(self.at) else { return false };
-        // Of no use behind the end of the set before, but no harm either.
+        // Behind the end of the set before, this is useless but harmless.
         self.read += pair.read as usize;
         self.written += pair.written as usize;
         *pair = Pair { read: read as u32, written: written as u32, note };
@@ -152,13 +149,13 @@ impl<N: Copy + Default> Walk<'_, N> {
         true
     }
 
-    /// What was noted at this pair, of either set.
+    /// The note of this pair, of either set.
     #[inline(always)]
     pub(super) fn note(&self, at: usize) -> N {
         self.pairs.pairs.get(at).map_or_else(N::default, |pair| pair.note)
     }
 
-    /// Ends this set: its pairs are those that are remembered from now on.
+    /// Ends this set: its pairs are remembered from now on.
     #[inline(always)]
     pub(super) fn finish(self) {
         if self.count > 0 {
@@ -168,7 +165,7 @@ impl<N: Copy + Default> Walk<'_, N> {
     }
 }
 
-/// How many bytes both begin with.
+/// The length of the common prefix.
 #[inline(always)]
 fn common(one: &[u8], other: &[u8]) -> usize {
     let mut len = 0;
@@ -183,7 +180,7 @@ fn common(one: &[u8], other: &[u8]) -> usize {
     len + common_end(one, other)
 }
 
-/// The same, where one of them has fewer than 16 bytes left.
+/// The same if one of the slices has fewer than 16 bytes left.
 #[inline(always)]
 fn common_end(one: &[u8], other: &[u8]) -> usize {
     let mut len = 0;
@@ -211,9 +208,9 @@ mod tests {
             prop_assert_eq!(common(&one, &other), expected);
         }
 
-        /// Pairs are a length and as many bytes; what is written for one is its length, twice each byte.
+        /// A pair is a length and as many bytes. Its output is the length, and each byte twice.
         #[test]
-        fn what_is_copied_is_what_would_have_been_written(
+        fn copied_runs_equal_pairs_written_one_by_one(
             sets in prop::collection::vec(prop::collection::vec(prop::collection::vec(0u8..2, 0..20), 0..8), 1..10)
         ) {
             let write = |pair: &[u8]| pair.iter().flat_map(|byte| [*byte, *byte]).collect::<Vec<u8>>();
@@ -257,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_walk_that_was_not_finished_leaves_nothing() {
+    fn an_unfinished_walk_remembers_nothing() {
         let mut pairs = Pairs::new();
         let mut walk = pairs.walk(b"");
         assert!(walk.run(b"abc", 3).is_none() && walk.push(3, 3, ()));
@@ -267,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn where_nothing_is_in_common_few_sets_are_walked_along() {
+    fn label_sets_without_common_pairs_are_rarely_compared() {
         let mut pairs = Pairs::new();
         let mut set = |bytes: &[u8]| {
             let worth = pairs.is_worth_a_walk();
@@ -283,13 +280,13 @@ mod tests {
         assert!((0..100).all(|_| set(b"abc")));
         let walked = (0..1000).filter(|_| set(b"xyz")).count();
         assert!((30..80).contains(&walked), "{walked}");
-        // And those that have something in common again are noticed.
+        // Label sets that have pairs in common again are noticed.
         assert!((0..=REST).any(|_| set(b"abc")));
         assert!((0..100).all(|_| set(b"abc")));
     }
 
     #[test]
-    fn no_more_than_the_limit_is_remembered() {
+    fn at_most_the_limit_of_pairs_is_remembered() {
         let mut pairs = Pairs::new();
         let mut walk = pairs.walk(b"");
         assert_eq!((0..200).take_while(|_| walk.push(1, 1, ())).count(), MAX_PAIRS);

@@ -1,4 +1,4 @@
-//! What both versions share in decoding: options, the way a series is put into the batch or left out.
+//! The parts of decoding that both versions share: options, and adding a series to the batch or leaving it out.
 
 use super::alike::Pairs;
 use super::fast::{FastLabels, FastLimits};
@@ -7,19 +7,19 @@ use model::{
     Batch, HistogramError, LabelError, LabelsBuilder, LabelsRef, Limits, Point, Series, Span, Value,
 };
 
-/// What a request may be. Every limit is on one request.
+/// The limits of one request.
 #[derive(Debug, Clone)]
 pub struct DecodeOptions {
-    /// Limits on label sets and histograms; a series over one of them is left out.
+    /// Limits on label sets and histograms. A series over one of them is left out.
     pub limits: Limits,
-    /// The most time series, and the most metadata entries (1.0).
+    /// The maximum of time series, and of metadata entries (1.0).
     pub max_series: usize,
-    /// The most samples, histograms and exemplars together.
+    /// The maximum of samples, histograms and exemplars together.
     pub max_points: usize,
-    /// The most symbols (2.0).
+    /// The maximum of symbols (2.0).
     pub max_symbols: usize,
-    /// The most bytes of all label sets together. In 2.0 a few bytes can refer to long symbols again and
-    /// again, so the size of the body doesn't bound this.
+    /// The maximum of bytes in all label sets together. In 2.0 a few bytes can refer to long symbols again and again,
+    /// so the size of the body doesn't limit this.
     pub max_label_bytes: usize,
 }
 
@@ -38,24 +38,24 @@ impl Default for DecodeOptions {
 /// A decoded request.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Decoded {
-    /// What is valid. Metadata of 1.0 is that of families; that of 2.0 belongs to series.
+    /// The valid series. Metadata of 1.0 belongs to families, metadata of 2.0 to series.
     pub batch: Batch,
-    /// What was left out.
     pub rejected: Rejected,
-    /// Whether the body says what the batch says and nothing else, and much in the way in which
-    /// [`super::Encoder`] would: nothing is left out, labels are sorted, there is no field that is not known here,
-    /// and it is not padded, by symbols that nothing refers to or fields that are said twice.
+    /// True if the body can be forwarded unchanged: it says exactly what the batch says, in about the form that
+    /// [`super::Encoder`] writes. Nothing was left out, labels are sorted, no field is unknown, and there is no padding
+    /// by unused symbols or repeated fields.
     pub exact: bool,
 }
 
-/// Why a point was left out although its series is valid. Explained when the series' labels are known.
+/// The reason why a point was left out although its series is valid. It is explained once the labels of the series are
+/// known.
 #[derive(Debug)]
 enum Refusal {
     Histogram(HistogramError),
     ExemplarLabels(LabelError),
 }
 
-/// Lengths to go back to when a series turns out invalid.
+/// Lengths to restore when a series turns out to be invalid.
 #[derive(Debug, Default, Clone, Copy)]
 struct Marks {
     bytes: usize,
@@ -64,17 +64,16 @@ struct Marks {
     exemplars: usize,
 }
 
-/// The label set before, if it went the short way. 2.0 only: in 1.0 to look a label up is to copy it, and
-/// comparing it first took as long.
+/// The label set before, if it took the fast path. Only in 2.0: in 1.0 reading a label costs no more than comparing it.
 #[derive(Debug)]
 pub(super) struct LastLabels<'a> {
-    /// The note is the key of the name.
+    /// The note of a pair is the key of its name.
     pub(super) pairs: Pairs<u64>,
-    /// What it was read from, and what follows.
+    /// The bytes from which it was read, and the bytes after them.
     pub(super) read: &'a [u8],
-    /// Where its first pair is in the arena.
+    /// The position of its first pair in the arena.
     start: usize,
-    /// Which pair is the metric name.
+    /// The index of the pair with the metric name.
     pub(super) name: usize,
 }
 
@@ -84,16 +83,16 @@ impl LastLabels<'_> {
     }
 }
 
-/// What it takes to write a label set the short way.
+/// The space for one label set on the fast path, and the label set before.
 #[derive(Debug)]
 pub(super) struct Room<'r, 'a> {
     pub(super) labels: FastLabels<'r>,
     pub(super) last: &'r mut LastLabels<'a>,
-    /// The pairs of the label set before in canonical bytes, and what follows.
+    /// The pairs of the label set before in canonical bytes, and the bytes after them.
     pub(super) before: &'r [u8],
 }
 
-/// A batch in the making.
+/// A batch that is being built.
 #[derive(Debug)]
 pub(super) struct Decoder<'a, 'o> {
     pub(super) options: &'o DecodeOptions,
@@ -102,11 +101,12 @@ pub(super) struct Decoder<'a, 'o> {
     fast: FastLimits,
     last: LastLabels<'a>,
     max_bytes: usize,
-    /// Time series seen so far, empty and invalid ones included.
+    /// The number of time series so far, including empty and invalid ones.
     pub(super) seen_series: usize,
     seen_points: usize,
     marks: Marks,
-    /// Points of the series under way, other than floats: histograms are merged in by time at its end, exemplars come behind.
+    /// Points of the current series that are not floats. At its end histograms are merged with the floats by time, and
+    /// exemplars are appended.
     histograms: Vec<Point>,
     exemplars: Vec<Point>,
     refusal: Option<Refusal>,
@@ -130,8 +130,7 @@ impl<'a, 'o> Decoder<'a, 'o> {
         }
     }
 
-    /// Takes memory for as many series, with one point each, as were counted in the body, and for `bytes`
-    /// of labels.
+    /// Reserves memory for this many series with one point each, and for `bytes` of labels.
     pub(super) fn reserve(&mut self, series: usize, bytes: usize) {
         let batch = &mut self.decoded.batch;
         batch.series.reserve_exact(series.min(self.options.max_series));
@@ -160,13 +159,12 @@ impl<'a, 'o> Decoder<'a, 'o> {
         Ok(())
     }
 
-    /// The number that the series under way will have.
+    /// The index that the current series will have.
     #[inline]
     fn number(&self) -> u32 {
         self.decoded.batch.series.len() as u32
     }
 
-    /// Counts a point.
     #[inline]
     fn count_point(&mut self) -> Result<(), DecodeError> {
         self.seen_points += 1;
@@ -210,7 +208,7 @@ impl<'a, 'o> Decoder<'a, 'o> {
         Ok(())
     }
 
-    /// Takes an exemplar whose labels are in `self.labels`.
+    /// Adds an exemplar whose labels are in `self.labels`.
     pub(super) fn exemplar(&mut self, timestamp: i64, value: f64) -> Result<(), DecodeError> {
         self.decoded.exact &= self.labels.is_canonical();
         self.count_point()?;
@@ -237,7 +235,7 @@ impl<'a, 'o> Decoder<'a, 'o> {
         Ok(())
     }
 
-    /// Whether the series under way has points that are worth a series.
+    /// Returns true if the current series has valid points.
     #[inline]
     pub(super) fn has_points(&self) -> bool {
         self.decoded.batch.points.len() > self.marks.points
@@ -245,14 +243,13 @@ impl<'a, 'o> Decoder<'a, 'o> {
             || !self.exemplars.is_empty()
     }
 
-    /// Whether the series under way had points at all, refused ones included.
+    /// Returns true if the current series has any points, including refused ones.
     #[inline]
     pub(super) fn had_points(&self) -> bool {
         self.refusal.is_some() || self.has_points()
     }
 
-    /// Makes room for a label set at the end of the arena. It has to be given back: see
-    /// [`Decoder::keep_room`].
+    /// Reserves space for a label set at the end of the arena. The caller must return it with [`Decoder::keep_room`].
     #[inline]
     pub(super) fn room(&mut self, bytes: usize) -> Room<'_, 'a> {
         let arena = &mut self.decoded.batch.bytes;
@@ -263,8 +260,8 @@ impl<'a, 'o> Decoder<'a, 'o> {
         Room { labels: FastLabels::new(room, self.fast), last: &mut self.last, before }
     }
 
-    /// Keeps what was written to the room that was made at `start`, if it is `bytes` of a label set, which
-    /// was read from the front of `read`.
+    /// Keeps the first `bytes` of the space that was reserved at `start`: a label set that was read from the front of
+    /// `read`. Without `bytes` the whole space is released.
     #[inline]
     pub(super) fn keep_room(&mut self, start: usize, bytes: Option<usize>, read: &'a [u8]) -> Option<Span> {
         self.decoded.batch.bytes.truncate(start + bytes.unwrap_or(0));
@@ -276,13 +273,13 @@ impl<'a, 'o> Decoder<'a, 'o> {
         Some(Span { start: start as u32, len: bytes as u32 })
     }
 
-    /// Takes the labels of the series under way from the arena again.
+    /// Removes the labels of the current series from the arena.
     fn discard_labels(&mut self) {
         self.decoded.batch.bytes.truncate(self.marks.bytes);
         self.last.pairs.forget();
     }
 
-    /// Ends the series under way with the labels that are in `self.labels`.
+    /// Ends the current series with the labels in `self.labels`.
     pub(super) fn end_slow(&mut self) -> Result<(), DecodeError> {
         self.decoded.exact &= self.labels.is_canonical();
         let batch = &mut self.decoded.batch;
@@ -306,7 +303,7 @@ impl<'a, 'o> Decoder<'a, 'o> {
         }
     }
 
-    /// Ends the series under way, whose valid labels are in the arena.
+    /// Ends the current series, whose valid labels are in the arena.
     #[inline]
     pub(super) fn end_series(&mut self, labels: Span) -> Result<(), DecodeError> {
         if self.refusal.is_some() {
@@ -320,7 +317,7 @@ impl<'a, 'o> Decoder<'a, 'o> {
         let batch = &mut self.decoded.batch;
         batch.series.push(Series { labels, metadata: Series::NO_METADATA });
         if !self.histograms.is_empty() {
-            // Written, floats and histograms of a series would be two, in order of time.
+            // The encoder would write floats and histograms of one series as two series, in order of time.
             self.decoded.exact &= batch.points.len() == self.marks.points;
             merge(&mut batch.points, self.marks.points, &self.histograms);
             self.histograms.clear();
@@ -331,14 +328,13 @@ impl<'a, 'o> Decoder<'a, 'o> {
         self.check_bytes()
     }
 
-    /// Ends the request.
     pub(super) fn end(mut self, body: &[u8]) -> Decoded {
         let Decoded { batch, rejected, exact, .. } = &mut self.decoded;
         *exact &= rejected.is_empty() && body.len() <= PADDING * wire_bytes(batch);
         self.decoded
     }
 
-    /// Leaves the series under way out, with everything in it.
+    /// Leaves out the current series with all its points.
     #[cold]
     pub(super) fn drop_series(&mut self, reason: impl FnOnce() -> String) {
         let batch = &mut self.decoded.batch;
@@ -369,12 +365,12 @@ impl<'a, 'o> Decoder<'a, 'o> {
     }
 }
 
-/// How many times longer than necessary a body may be to be called exact.
+/// How many times longer than necessary an exact body may be.
 const PADDING: usize = 2;
 
-/// About how many bytes it takes at most to say this in either version.
+/// An approximate upper bound of the bytes that this batch needs in either version.
 fn wire_bytes(batch: &Batch) -> usize {
-    // Tags, lengths, timestamps; labels take a few bytes more each than in the arena.
+    // Tags, lengths and timestamps. A label needs a few more bytes than in the arena.
     const OVERHEAD: usize = 48;
     let Batch { bytes, series, points, histograms, metadata, .. } = batch;
     let histograms = histograms.iter().map(|histogram| OVERHEAD + 2 * histogram.heap_bytes());
@@ -386,8 +382,8 @@ fn wire_bytes(batch: &Batch) -> usize {
         + metadata.sum::<usize>()
 }
 
-/// Merges `others` into the points from `start` on, by timestamp. Each of the two keeps its own order; where
-/// timestamps are equal, what is in `points` comes first.
+/// Merges `others` into the points from `start` on, by timestamp. Each of the two keeps its own order. For equal
+/// timestamps the point of `points` comes first.
 #[cold]
 fn merge(points: &mut Vec<Point>, start: usize, others: &[Point]) {
     let floats = points.split_off(start.min(points.len()));

@@ -1,8 +1,8 @@
-//! Writing requests of either version, series by series.
+//! Writes requests of either version, series by series.
 //!
-//! A time series' message begins with its length, which is known only when its last point is there. So
-//! space for it is left on the guess that one float sample follows, and only if the final length takes
-//! another number of bytes are the labels moved by that much.
+//! The message of a time series begins with its length, which is known only after its last point. So the encoder leaves
+//! space for the length of a series with one float sample. The labels are moved only if the final length needs another
+//! number of bytes.
 
 use super::Protocol;
 use super::interner::Interner;
@@ -10,7 +10,7 @@ use super::message::{self, Message};
 use model::{Batch, Histogram, LabelsRef, Metadata, Point, Value, histogram, varint};
 use std::ops::Range;
 
-/// What a version of the protocol can't carry.
+/// Data that a version of the protocol can't represent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Unsupported {
     /// A native histogram with custom bucket bounds, in 1.0.
@@ -18,12 +18,12 @@ pub enum Unsupported {
     CustomBuckets,
 }
 
-/// The most common length of a float sample: its tag, its length, value and timestamp.
+/// The usual length of a float sample: tag, length, value and timestamp.
 const SAMPLE_BYTES: usize = 18;
 
 /// Writes the uncompressed body of a request.
 ///
-/// First a series, then its points, in the order in which they are to be delivered:
+/// Push a series, then its points in the order in which they are to be delivered:
 ///
 /// ```
 /// use formats::remote_write::{DecodeOptions, Encoder, Protocol, decode};
@@ -37,39 +37,38 @@ const SAMPLE_BYTES: usize = 18;
 /// assert_eq!(decoded.batch.labels(0), labels.as_ref());
 /// ```
 ///
-/// A receiver takes a time series' floats first and its histograms after them. So where a series changes
-/// from one to the other, a new time series with the same labels is begun, and their order is kept. A
-/// series without any point is left out.
+/// A receiver reads the floats of a time series first and then its histograms. To keep the order of both, a new time
+/// series with the same labels begins where the kind of the points changes. A series without points is left out.
 #[derive(Debug)]
 pub struct Encoder {
     protocol: Protocol,
-    /// Time series, and in 1.0 metadata.
+    /// Time series, and in 1.0 also metadata.
     out: Vec<u8>,
     symbols: Interner,
-    /// The whole body of 2.0: symbols, then time series.
+    /// The whole body of 2.0: symbols, and then time series.
     body: Vec<u8>,
-    /// The series under way.
+    /// The current series.
     open: Option<Open>,
-    /// `Metadata` of the series under way (2.0).
+    /// `Metadata` of the current series (2.0).
     metadata: Vec<u8>,
-    /// Label references of an exemplar.
+    /// The label references of an exemplar.
     references: Vec<u32>,
 }
 
-/// Where the message of the series under way is.
+/// The position of the current series' message.
 #[derive(Debug, Clone)]
 struct Open {
-    /// Its tag.
+    /// The position of its tag.
     start: usize,
-    /// Bytes held free for its length.
+    /// The number of bytes that are reserved for its length.
     gap: usize,
-    /// Its labels, with their tags.
+    /// The labels with their tags.
     labels: Range<usize>,
     kind: Kind,
     points: usize,
 }
 
-/// What a time series holds.
+/// The kind of points in a time series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Exemplars,
@@ -78,7 +77,6 @@ enum Kind {
 }
 
 impl Encoder {
-    /// An encoder without content.
     pub fn new(protocol: Protocol) -> Self {
         Encoder {
             protocol,
@@ -91,12 +89,11 @@ impl Encoder {
         }
     }
 
-    /// Whether it holds nothing.
     pub fn is_empty(&self) -> bool {
         self.out.is_empty()
     }
 
-    /// The size of the body if it were finished now, to within the few bytes of a length.
+    /// The size of the body if it were finished now. It can be wrong by the few bytes of a length.
     pub fn encoded_bytes(&self) -> usize {
         match self.protocol {
             Protocol::V1 => self.out.len(),
@@ -104,13 +101,13 @@ impl Encoder {
         }
     }
 
-    /// Begins a series; its points follow. `metadata` is written in 2.0 only (1.0 has none per series, see
-    /// [`Encoder::push_metadata`]); its family is not, since 2.0 takes it from the metric name.
+    /// Begins a series; its points follow. `metadata` is written in 2.0 only: 1.0 has no metadata of series, see
+    /// [`Encoder::push_metadata`]. Its family is not written, because 2.0 derives it from the metric name.
     pub fn push_series(&mut self, labels: LabelsRef<'_>, metadata: Option<&Metadata>) {
         self.close();
         match self.protocol {
             Protocol::V1 => {
-                // Right where no label is 128 bytes or longer; otherwise a little too low.
+                // Exact if all labels are shorter than 128 bytes; otherwise slightly too low.
                 let length = labels.as_bytes().len() + labels.len() * message::SHORT_LABEL_BYTES;
                 Self::begin(&mut self.out, &mut self.open, message::TIMESERIES_V1, length);
                 message::put_labels(&mut self.out, message::SERIES_LABELS, labels);
@@ -142,7 +139,7 @@ impl Encoder {
         fields.put(&mut self.metadata, message::SERIES_METADATA_V2);
     }
 
-    /// Begins the message of a time series, with about so many bytes of labels.
+    /// Begins the message of a time series that has about this many bytes of labels.
     fn begin(out: &mut Vec<u8>, open: &mut Option<Open>, tag: u8, labels: usize) {
         let start = out.len();
         let gap = varint::len_u64((labels + SAMPLE_BYTES) as u64);
@@ -151,7 +148,7 @@ impl Encoder {
         *open = Some(Open { start, gap, labels, kind: Kind::Exemplars, points: 0 });
     }
 
-    /// Ends the series under way.
+    /// Ends the current series.
     fn close(&mut self) {
         let Some(open) = self.open.take() else { return };
         if open.points == 0 {
@@ -178,8 +175,8 @@ impl Encoder {
         }
     }
 
-    /// Makes room for a point of this kind in the series under way: in a new time series where it must not
-    /// stand behind what is there.
+    /// Prepares the current series for a point of this kind. Begins a new time series if a point of this kind can't
+    /// follow the ones before.
     fn expect(&mut self, kind: Kind) -> bool {
         let Some(open) = &mut self.open else {
             debug_assert!(false, "a point before any series");
@@ -199,7 +196,7 @@ impl Encoder {
         true
     }
 
-    /// Ends the series under way and begins another with the same labels and metadata.
+    /// Ends the current series and begins another one with the same labels and metadata.
     #[cold]
     fn split(&mut self) {
         let Some(open) = &self.open else { return };
@@ -216,7 +213,7 @@ impl Encoder {
         }
     }
 
-    /// Adds a float sample. The start timestamp (0 is unset) is written in 2.0 only.
+    /// Adds a float sample. The start timestamp (0 means none) is written in 2.0 only.
     #[inline]
     pub fn push_float(&mut self, timestamp: i64, start_timestamp: i64, value: f64) {
         if self.expect(Kind::Floats) {
@@ -224,7 +221,7 @@ impl Encoder {
         }
     }
 
-    /// Adds a native histogram. The start timestamp (0 is unset) is written in 2.0 only.
+    /// Adds a native histogram. The start timestamp (0 means none) is written in 2.0 only.
     pub fn push_histogram(
         &mut self,
         timestamp: i64,
@@ -240,7 +237,6 @@ impl Encoder {
         Ok(())
     }
 
-    /// Adds an exemplar with labels of its own.
     pub fn push_exemplar(&mut self, timestamp: i64, labels: LabelsRef<'_>, value: f64) {
         if !self.expect(Kind::Exemplars) {
             return;
@@ -266,8 +262,7 @@ impl Encoder {
         fields.append_to(&mut self.out);
     }
 
-    /// Adds a point of `batch`, whatever it carries, to the series under way. One that refers to nothing
-    /// in the batch is left out.
+    /// Adds a point of `batch` to the current series. A point that refers to nothing in the batch is left out.
     pub fn push_point(&mut self, batch: &Batch, point: &Point) -> Result<(), Unsupported> {
         match point.value {
             Value::Float(value) => self.push_float(point.timestamp, point.start_timestamp, value),
@@ -286,7 +281,7 @@ impl Encoder {
         Ok(())
     }
 
-    /// Adds what is known of a whole family. 1.0 only: 2.0 carries it with each series.
+    /// Adds the metadata of a whole family. In 1.0 only: 2.0 has it with each series.
     pub fn push_metadata(&mut self, metadata: &Metadata) {
         if self.protocol == Protocol::V1 {
             self.close();
@@ -294,7 +289,7 @@ impl Encoder {
         }
     }
 
-    /// Ends the last series and returns the body. Call [`Encoder::clear`] before going on.
+    /// Ends the last series and returns the body. Call [`Encoder::clear`] before the next request.
     pub fn finish(&mut self) -> &[u8] {
         self.close();
         match self.protocol {
@@ -311,7 +306,7 @@ impl Encoder {
         }
     }
 
-    /// Forgets the content, keeps the memory.
+    /// Removes the content but keeps the memory.
     pub fn clear(&mut self) {
         self.out.clear();
         self.symbols.clear();

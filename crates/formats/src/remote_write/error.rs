@@ -2,16 +2,14 @@ use super::Protocol;
 use crate::wire::Fault;
 use model::words::counted;
 
-/// Why a request as a whole is refused (400). What is wrong with one series only is in
-/// [`super::Rejected`] instead.
+/// Why a whole request is refused (400). Errors that affect only one series are in [`super::Rejected`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// Not a protocol buffer of the expected shape.
     #[error("malformed protobuf at byte {offset}: {what}")]
     Malformed {
-        /// What is wrong.
         what: &'static str,
-        /// Where, counted in bytes of the decompressed body.
+        /// The offset in the decompressed body.
         offset: usize,
     },
     /// The symbol table does not begin with the empty string (2.0).
@@ -20,24 +18,23 @@ pub enum DecodeError {
     /// A reference points outside the symbol table (2.0).
     #[error("time series {series}: {field} {reference} is outside of the table of {}", counted(*symbols as u64, "symbol"))]
     SymbolReference {
-        /// Which time series, from 0.
+        /// The index of the time series, from 0.
         series: usize,
         /// `label reference`, `help reference` or `unit reference`.
         field: &'static str,
-        /// The reference.
         reference: u64,
-        /// How many symbols there are.
+        /// The number of symbols.
         symbols: usize,
     },
-    /// Label references that do not pair up (2.0).
+    /// An odd number of label references (2.0).
     #[error("time series {series}: {} can't be pairs of name and value", counted(*count as u64, "label reference"))]
     OddReferences {
-        /// Which time series, from 0.
+        /// The index of the time series, from 0.
         series: usize,
-        /// How many references there are.
+        /// The number of references.
         count: usize,
     },
-    /// The body is of the other version than the `Content-Type` says.
+    /// The body is of another version than its `Content-Type` says.
     #[error(
         "the body is remote write {}, but the header Content-Type says {:?}: send {:?}",
         match found { Protocol::V1 => "1.0 (it has field 1 or 3)", Protocol::V2 => "2.0 (it has field 4 or 5)" },
@@ -50,14 +47,8 @@ pub enum DecodeError {
         /// The version of the header.
         announced: Protocol,
     },
-    /// More of something than the limit.
     #[error("more than {limit} {what} in one request")]
-    TooMany {
-        /// What there is too much of.
-        what: &'static str,
-        /// The limit.
-        limit: usize,
-    },
+    TooMany { what: &'static str, limit: usize },
 }
 
 impl DecodeError {
@@ -67,10 +58,9 @@ impl DecodeError {
     }
 }
 
-/// A request, or what is wrong with a part of it.
 pub(super) type Outcome = Result<(), Stop>;
 
-/// Damage found below the top, where the offset is not known yet.
+/// Reason to stop: damage inside of a part, whose offset is not known yet, or a complete error.
 pub(super) enum Stop {
     Fault(Fault),
     Error(DecodeError),

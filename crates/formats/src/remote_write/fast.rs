@@ -1,8 +1,8 @@
-//! The short way for label sets that need no repair: sorted, valid, of ordinary size. Nearly all are.
+//! Fast path for label sets that need no repair: sorted, valid and of ordinary size. Nearly all label sets are.
 //!
-//! They are written straight into the batch's arena, in chunks of fixed size that the compiler turns into
-//! a few register moves instead of calls to `memcpy`. Whatever is out of the ordinary makes this give up,
-//! and [`model::LabelsBuilder`] sorts, checks and explains.
+//! They are written straight into the batch's arena, in chunks of fixed size that the compiler turns into a few
+//! register moves instead of calls to `memcpy`. Everything unusual ends the fast path, and [`model::LabelsBuilder`]
+//! sorts, checks and explains.
 
 use super::alike::Run;
 use model::Limits;
@@ -10,10 +10,10 @@ use model::Limits;
 /// The [`key`] of `__name__`.
 const METRIC_NAME_KEY: u64 = u64::from_be_bytes(*b"__name__");
 
-/// How much longer than the label set the room should be, so that chunks can run over its end.
+/// The space must be this much longer than the label set, so that chunks can run over its end.
 pub(super) const SLACK_BYTES: usize = 64;
 
-/// What the short way takes.
+/// The limits of the fast path.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct FastLimits {
     pairs: usize,
@@ -25,21 +25,22 @@ pub(super) struct FastLimits {
 impl FastLimits {
     pub(super) fn new(limits: &Limits) -> Self {
         FastLimits {
-            // Lengths of names and the number of pairs take one byte.
+            // One byte holds the length of a name, and the number of pairs.
             pairs: limits.labels.min(127),
             name_bytes: limits.name_bytes.min(127),
-            // The value may be the metric name, whose limit is that of names. Longer values go the long way,
-            // which tells the two apart.
+            // The value may be the metric name, which has the limit of names. Longer values take the slow path, which
+            // distinguishes the two.
             value_bytes: limits.value_bytes.min(limits.name_bytes),
             set_bytes: limits.set_bytes,
         }
     }
 }
 
-/// A label set on its way into the room that was made for it.
+/// A label set that is being written into its reserved space.
 ///
-/// Names and values are given as they stand on the wire: their length, one byte or two, and the text. So
-/// they can be copied as they are. The slices may go on after the text: what follows is only read to be
+/// Names and values are passed in their form on the wire: their length of one or two bytes, and the text. So they are
+/// copied unchanged. The slices may continue behind the text: the bytes there are copied too, and overwritten
+/// afterwards.
 /// overwritten again.
 #[derive(Debug)]
 pub(super) struct FastLabels<'r> {
@@ -47,7 +48,7 @@ pub(super) struct FastLabels<'r> {
     limits: FastLimits,
     end: usize,
     last_key: u64,
-    /// Where the last name is in the room.
+    /// The position of the last name in the space.
     last_name: usize,
 }
 
@@ -58,9 +59,9 @@ impl<'r> FastLabels<'r> {
         FastLabels { room, limits, end: 1, last_key: 0, last_name: 0 }
     }
 
-    /// Adds pairs of the label set before, which is in `before`: its bytes after the number of pairs, and
-    /// what follows it. `keys` are those of the first and the last name. What is valid in one set is so in
-    /// another, so only the order is looked at, and only where they begin. Returns whether it could be done.
+    /// Adds pairs of the label set before. `before` has its bytes after the number of pairs, and the bytes behind it.
+    /// `keys` are those of the first and of the last name. Pairs that are valid in one set are valid in another one, so
+    /// only the order of the first name is checked. Returns `None` if the fast path must end.
     #[inline(always)]
     pub(super) fn push_run(&mut self, before: &[u8], run: &Run, keys: [u64; 2]) -> Option<()> {
         let from = before.get(run.written.start..)?;
@@ -75,17 +76,17 @@ impl<'r> FastLabels<'r> {
         put(self.room, end, from, run.written.len()).then_some(())
     }
 
-    /// Whether a name comes after the last one.
+    /// Returns true if the order is right: this name comes after the last one.
     #[inline(always)]
     fn follows(&self, key: u64, name: &[u8]) -> bool {
         key > self.last_key || (key == self.last_key && follows(self.room, self.last_name, name))
     }
 
-    /// Adds a name, whose length is one byte. `key` is its [`key`]. Returns whether it is
-    /// `__name__`, if it could be done.
+    /// Adds a name whose length is one byte. `key` is its [`key`]. Returns true if the name is `__name__`, or `None` if
+    /// the fast path must end.
     #[inline(always)]
     pub(super) fn push_name(&mut self, key: u64, name: &[u8], len: usize) -> Option<bool> {
-        // Zero wraps around, to be over the limit too.
+        // A length of zero wraps around and is over the limit too.
         if len.wrapping_sub(1) >= self.limits.name_bytes {
             return None;
         }
@@ -99,7 +100,7 @@ impl<'r> FastLabels<'r> {
         put(self.room, end, name, 1 + len).then_some(key == METRIC_NAME_KEY && len == 8)
     }
 
-    /// Adds a value whose length is one byte.
+    /// Adds a value whose length is one byte. Returns false if the fast path must end.
     #[inline(always)]
     pub(super) fn push_value(&mut self, value: &[u8], len: usize) -> bool {
         if len.wrapping_sub(1) >= self.limits.value_bytes {
@@ -110,7 +111,8 @@ impl<'r> FastLabels<'r> {
         put(self.room, end, value, 1 + len)
     }
 
-    /// Adds a value whose length is two bytes, which is not given.
+    /// Adds a value whose length is two bytes; `value` does not contain the length. Returns false if the fast path must
+    /// end.
     #[inline(always)]
     pub(super) fn push_long_value(&mut self, value: &[u8]) -> bool {
         let len = value.len();
@@ -119,14 +121,14 @@ impl<'r> FastLabels<'r> {
         len <= self.limits.value_bytes && put_long(self.room, end, value)
     }
 
-    /// How long it is so far.
+    /// The length so far.
     #[inline(always)]
     pub(super) fn len(&self) -> usize {
         self.end
     }
 
-    /// Ends the label set, unless it has to be looked at more closely: over a limit, or without a metric
-    /// name, which can't be an empty one. Returns its length in canonical bytes.
+    /// Ends the label set and returns its length in canonical bytes. Returns `None` if the slow path has to check it:
+    /// it is over a limit, or has no metric name.
     #[inline(always)]
     pub(super) fn finish(self, pairs: usize, named: bool) -> Option<usize> {
         let FastLabels { room, limits, end: len, .. } = self;
@@ -138,7 +140,8 @@ impl<'r> FastLabels<'r> {
     }
 }
 
-/// Whether a name comes after the one at `last` in the room, where both share the first eight bytes.
+/// Compares a name with the one at `last` in the space if both begin with the same eight bytes. Returns true if it
+/// comes after that.
 #[inline(never)]
 fn follows(room: &[u8], last: usize, name: &[u8]) -> bool {
     fn text(name: &[u8]) -> Option<&[u8]> {
@@ -149,7 +152,7 @@ fn follows(room: &[u8], last: usize, name: &[u8]) -> bool {
     last.is_some_and(|last| text(name).is_some_and(|name| name > last))
 }
 
-/// Writes `len` bytes of the front of `from`.
+/// Copies the first `len` bytes of `from`.
 #[inline(always)]
 fn put(room: &mut [u8], end: usize, from: &[u8], len: usize) -> bool {
     let Some(rest) = room.get_mut(end..) else { return false };
@@ -183,7 +186,7 @@ fn put_long(room: &mut [u8], end: usize, value: &[u8]) -> bool {
     true
 }
 
-/// Copies `N` bytes, where both slices have as many.
+/// Copies `N` bytes if both slices have that many.
 #[inline(always)]
 fn copy<const N: usize>(to: &mut [u8], from: &[u8]) -> bool {
     match (to.first_chunk_mut::<N>(), from.first_chunk::<N>()) {
@@ -195,17 +198,16 @@ fn copy<const N: usize>(to: &mut [u8], from: &[u8]) -> bool {
     }
 }
 
-/// The first eight bytes of a name as a number, shorter ones filled up with zeros, so that the order of
-/// keys is that of names. The slice begins with the text and may go on after it; `None` so close to the end
-/// of a message that eight bytes can't be read.
+/// The first eight bytes of a name as a number, padded with zeros, so that keys have the order of names. The slice
+/// begins with the text and may continue behind it. Returns `None` if fewer than eight bytes are left in the message.
 #[inline(always)]
 pub(super) fn key(name: &[u8], len: usize) -> Option<u64> {
     let key = u64::from_be_bytes(*name.first_chunk::<8>()?);
     Some(if len >= 8 { key } else { key & !(u64::MAX >> (8 * len)) })
 }
 
-/// Whether all of `bytes` are ASCII. The last ones are checked in a group that overlaps the one before,
-/// instead of one by one.
+/// Returns true if all `bytes` are ASCII. The last bytes are checked in a group that overlaps the one before, instead
+/// of one by one.
 #[inline]
 pub(super) fn is_ascii(bytes: &[u8]) -> bool {
     const HIGH: u64 = 0x8080_8080_8080_8080;

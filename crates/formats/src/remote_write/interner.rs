@@ -1,26 +1,26 @@
-//! The symbol table of 2.0, as it is written.
+//! Writes the symbol table of 2.0.
 
 use hashbrown::{DefaultHashBuilder, HashTable, hash_table::Entry};
 use model::{LabelsRef, varint};
 use std::hash::BuildHasher;
 
-/// Gives each string a number, and keeps the table as it stands in the body.
+/// Gives each string a number and builds the table in the form of the body.
 #[derive(Debug)]
 pub(super) struct Interner {
-    /// `symbols` fields, ready for the wire. The first is the empty string, as the protocol wants it.
+    /// `symbols` fields, ready for the wire. The first one is the empty string, as the protocol requires.
     encoded: Vec<u8>,
-    /// Where each string is in `encoded`; number 0 is the empty one.
+    /// The position of each string in `encoded`; number 0 is the empty string.
     symbols: Vec<(u32, u32)>,
     numbers: HashTable<u32>,
-    /// Seeded at random: the strings come from outside, and could be chosen to collide.
+    /// Seeded at random: the strings come from outside and could be chosen to collide.
     hasher: DefaultHashBuilder,
     last: LastNumbers,
-    /// What [`Interner::intern_labels`] returns.
+    /// The result of [`Interner::intern_labels`].
     references: Vec<u32>,
 }
 
-/// The label set before this one. Series that follow each other have most of their labels in common, at
-/// the same places, and comparing is quicker than hashing.
+/// The label set before this one. Consecutive series have most of their labels in common, at the same positions, and a
+/// comparison is faster than a hash.
 #[derive(Debug, Default)]
 struct LastNumbers {
     /// In canonical bytes.
@@ -28,8 +28,8 @@ struct LastNumbers {
     pairs: Vec<LastPair>,
 }
 
-/// Where in the canonical bytes a pair's name begins and its value, each with its length in front, and
-/// where it ends; and their numbers.
+/// The positions in the canonical bytes of a pair: of its name, of its value, each with its length in front, and of its
+/// end. And the numbers of both.
 #[derive(Debug, Clone, Copy, Default)]
 struct LastPair {
     name: u32,
@@ -38,7 +38,7 @@ struct LastPair {
     numbers: [u32; 2],
 }
 
-/// Field 4, with a length.
+/// Field 4 with a length.
 const SYMBOL: u8 = 4 << 3 | 2;
 
 impl Interner {
@@ -55,7 +55,7 @@ impl Interner {
         interner
     }
 
-    /// Forgets the strings, keeps the memory.
+    /// Removes the strings but keeps the memory.
     pub(super) fn clear(&mut self) {
         self.encoded.clear();
         self.encoded.extend_from_slice(&[SYMBOL, 0]);
@@ -93,7 +93,7 @@ impl Interner {
         }
     }
 
-    /// The numbers of the names and values of a label set, in turn.
+    /// The numbers of the names and values of a label set, alternately.
     #[inline(never)] // by itself its variables fit the registers
     pub(super) fn intern_labels(&mut self, labels: LabelsRef<'_>) -> &[u32] {
         let canonical = labels.as_bytes();
@@ -105,7 +105,7 @@ impl Interner {
         for old in &mut last.pairs {
             let (name_from, name_at) = (rest, canonical.len() - rest.len());
             let pair_len = (old.end - old.name) as usize;
-            // The whole pair first: it is nearly always the same, and then its parts needn't be found.
+            // Compares the whole pair first: it is nearly always equal, and then its parts need not be found.
             if pair_len > 0
                 && same(rest, last.bytes.get(old.name as usize..).unwrap_or_default(), pair_len)
                 && let Some(behind) = rest.get(pair_len..)
@@ -127,7 +127,7 @@ impl Interner {
             let end = canonical.len() - rest.len();
             let was = |from: u32| last.bytes.get(from as usize..).unwrap_or_default();
             let [mut name_number, mut value_number] = old.numbers;
-            // Compared with their lengths in front, so that none is taken for the beginning of another.
+            // Compared together with their lengths, so that no string matches the beginning of another one.
             if old.value - old.name != (value_at - name_at) as u32
                 || !same(name_from, was(old.name), value_at - name_at)
             {
@@ -148,14 +148,14 @@ impl Interner {
         &self.references
     }
 
-    /// The table as it stands in the body.
+    /// The table in the form of the body.
     pub(super) fn encoded(&self) -> &[u8] {
         &self.encoded
     }
 }
 
-/// Whether the first `len` bytes are the same. Up to 64 are compared in a few moves, where both slices go on
-/// for so long.
+/// Returns true if the first `len` bytes are equal. Up to 64 bytes are compared in a few moves if both slices are that
+/// long.
 #[inline(always)]
 fn same(one: &[u8], other: &[u8], len: usize) -> bool {
     if len <= 16 {
@@ -178,7 +178,7 @@ fn same(one: &[u8], other: &[u8], len: usize) -> bool {
     one.get(..len).is_some_and(|one| other.get(..len) == Some(one))
 }
 
-/// The bits in which two groups differ; the first byte is the lowest.
+/// The bits in which two groups differ. The first byte is the lowest.
 #[inline(always)]
 fn difference(one: &[u8; 16], other: &[u8; 16]) -> u128 {
     u128::from_le_bytes(*one) ^ u128::from_le_bytes(*other)

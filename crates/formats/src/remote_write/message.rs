@@ -1,5 +1,5 @@
-//! The messages inside a time series, and the metadata of 1.0, in protocol buffers. Lengths are added up
-//! before anything is written. Fields at their default are left out.
+//! Writes the messages inside of a time series, and the metadata of 1.0, as protocol buffers. Lengths are added up
+//! before anything is written. Fields with their default value are left out.
 
 use super::Protocol;
 use model::{BucketSpan, Counts, Histogram, LabelsRef, Metadata, varint};
@@ -21,8 +21,8 @@ const SAMPLES: u8 = tag(2);
 const HISTOGRAMS_V1: u8 = tag(4);
 const HISTOGRAMS_V2: u8 = tag(3);
 
-/// A small message of numbers, on the stack: enough for the numbers at the head of a histogram, at most
-/// 46 bytes. Before them there is space for a tag and a length.
+/// A small message of numbers on the stack. It has space for the numbers at the beginning of a histogram, at most 46
+/// bytes, and in front of them for a tag and a length.
 #[derive(Debug)]
 pub(super) struct Message {
     bytes: [u8; 64],
@@ -38,20 +38,20 @@ impl Message {
         Message { bytes: [0; 64], end: HEADER_BYTES }
     }
 
-    /// An integer field. Signed ones are given in two's complement, as the wire has them.
+    /// Adds an integer field. Signed integers are passed in two's complement, as on the wire.
     #[inline]
     pub(super) fn varint(self, number: u8, value: u64) -> Self {
         if value == 0 { self } else { self.one_of_varint(number, value) }
     }
 
-    /// A float field. Minus zero is not the default.
+    /// Adds a float field. Minus zero is not the default value.
     #[inline]
     pub(super) fn double(self, number: u8, value: f64) -> Self {
         if value.to_bits() == 0 { self } else { self.one_of_double(number, value) }
     }
 
-    /// An integer field of a `oneof`: written even where it is zero, since which of them is there says
-    /// something.
+    /// Adds an integer field of a `oneof`. It is written even if it is zero, because it shows which field of the
+    /// `oneof` is set.
     #[inline]
     pub(super) fn one_of_varint(mut self, number: u8, value: u64) -> Self {
         if let Some([tag, target @ ..]) = self.bytes.get_mut(self.end..) {
@@ -61,7 +61,7 @@ impl Message {
         self
     }
 
-    /// A float field of a `oneof`.
+    /// Adds a float field of a `oneof`.
     #[inline]
     pub(super) fn one_of_double(mut self, number: u8, value: f64) -> Self {
         if let Some([tag, target @ ..]) = self.bytes.get_mut(self.end..)
@@ -78,12 +78,12 @@ impl Message {
         self.end - HEADER_BYTES
     }
 
-    /// Appends its fields.
+    /// Appends the fields.
     pub(super) fn append_to(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self.bytes.get(HEADER_BYTES..self.end).unwrap_or_default());
     }
 
-    /// Appends it as a field of another message.
+    /// Appends the message as a field of another message.
     #[inline]
     pub(super) fn put(mut self, out: &mut Vec<u8>, tag: u8) {
         let length = self.len() as u8;
@@ -122,32 +122,31 @@ pub(super) fn write_varint(target: &mut [u8], value: u64) -> usize {
     length
 }
 
-/// The length of a field with so many bytes in it, its one-byte tag included.
+/// The length of a field with this many bytes of content, including its tag of one byte.
 #[inline]
 pub(super) const fn field_len(length: usize) -> usize {
     1 + varint::len_u64(length as u64) + length
 }
 
-/// Appends a tag and a length.
 #[inline]
 pub(super) fn put_header(out: &mut Vec<u8>, tag: u8, length: usize) {
     out.push(tag);
     varint::put_u64(out, length as u64);
 }
 
-/// A `Label` without its tag and length.
+/// The length of a `Label` without its tag and length.
 #[inline]
 fn label_len(name: &[u8], value: &[u8]) -> usize {
     field_len(name.len()) + field_len(value.len())
 }
 
-/// The length of [`put_labels`].
+/// The length of the output of [`put_labels`].
 #[inline]
 pub(super) fn labels_len(labels: LabelsRef<'_>) -> usize {
     labels.pairs().map(|(name, value)| field_len(label_len(name, value))).sum()
 }
 
-/// Appends a `Label` per pair.
+/// Appends a `Label` for each pair.
 #[inline]
 pub(super) fn put_labels(out: &mut Vec<u8>, field: u8, labels: LabelsRef<'_>) {
     let start = out.len();
@@ -174,20 +173,20 @@ fn put_any_labels(out: &mut Vec<u8>, field: u8, labels: LabelsRef<'_>) {
     }
 }
 
-/// What a `Label` below 128 bytes has on the wire besides what it has in canonical bytes: three tags and
-/// its length.
+/// The number of bytes that a `Label` below 128 bytes needs on the wire in addition to its canonical bytes: three tags
+/// and its length.
 pub(super) const SHORT_LABEL_BYTES: usize = 4;
 
-/// How much longer than the labels the room should be, so that chunks can run over their end.
+/// The space must be this much longer than the labels, so that chunks can run over its end.
 const SLACK_BYTES: usize = 64;
 
-/// Writes labels all of which are below 128 bytes, which nearly all are: their lengths are one byte, and
-/// a name or value with its length is copied as it stands. Returns how many bytes that took.
+/// Fast path for labels of less than 128 bytes, as nearly all are: their lengths are one byte, so a name or value is
+/// copied together with its length. Returns the number of bytes written.
 #[inline(never)] // by itself its variables fit the registers
 fn put_short_labels(room: &mut [u8], field: u8, canonical: &[u8]) -> Option<usize> {
     let (pairs, mut rest) = canonical.split_first()?;
     if *pairs >= 128 {
-        // Their number takes two bytes.
+        // The number of labels needs two bytes.
         return None;
     }
     let mut end = 0;
@@ -212,7 +211,7 @@ fn put_short_labels(room: &mut [u8], field: u8, canonical: &[u8]) -> Option<usiz
     rest.is_empty().then_some(end)
 }
 
-/// Copies `len` bytes, and whatever follows up to a round number.
+/// Copies `len` bytes and the bytes behind them up to the size of the chunk.
 #[inline(always)]
 fn copy_short(to: &mut [u8], from: &[u8], len: usize) -> Option<()> {
     if len <= 32 {
@@ -230,7 +229,7 @@ fn copy_short(to: &mut [u8], from: &[u8], len: usize) -> Option<()> {
     Some(())
 }
 
-/// Appends label references as a packed field 1; `length` is their [`references_len`].
+/// Appends label references as a packed field 1. `length` is their [`references_len`].
 #[inline]
 pub(super) fn put_references(out: &mut Vec<u8>, references: &[u32], length: usize) {
     if references.is_empty() {
@@ -246,10 +245,10 @@ pub(super) fn put_references(out: &mut Vec<u8>, references: &[u32], length: usiz
     }
 }
 
-/// The length of references, without tag and length of their field.
+/// The length of references, without the tag and length of their field.
 #[inline]
 pub(super) fn references_len(references: &[u32]) -> usize {
-    // Most take one or two bytes.
+    // Most need one or two bytes.
     let length = |reference: u32| match reference {
         0..0x4000 => 1 + usize::from(reference >= 0x80),
         _ => varint::len_u64(u64::from(reference)),
@@ -257,13 +256,12 @@ pub(super) fn references_len(references: &[u32]) -> usize {
     references.iter().map(|reference| length(*reference)).sum()
 }
 
-/// The length of [`put_references`].
+/// The length of the output of [`put_references`].
 #[inline]
 pub(super) const fn references_field_len(length: usize) -> usize {
     if length == 0 { 0 } else { field_len(length) }
 }
 
-/// Appends a `Sample`.
 #[inline]
 pub(super) fn put_sample(out: &mut Vec<u8>, protocol: Protocol, timestamp: i64, start: i64, value: f64) {
     let start = if protocol == Protocol::V2 { start } else { 0 };
@@ -285,7 +283,7 @@ pub(super) fn put_family_metadata(out: &mut Vec<u8>, metadata: &Metadata) {
     }
 }
 
-/// The lists of one side of a histogram, with the numbers of their fields.
+/// The lists of one side of a histogram with the numbers of their fields.
 struct Side<'a> {
     spans: (u8, &'a [BucketSpan]),
     deltas: (u8, &'a [i64]),
@@ -326,7 +324,7 @@ fn doubles_len(values: &[f64]) -> usize {
     if values.is_empty() { 0 } else { doubles_header_len(values) + 8 * values.len() }
 }
 
-/// Fields 16 and above have a tag of two bytes; `custom_values` is the only such list.
+/// `custom_values` is the only list whose field number is 16 or above, so its tag has two bytes.
 fn doubles_header_len(values: &[f64]) -> usize {
     1 + varint::len_u64(8 * values.len() as u64)
 }
@@ -342,7 +340,6 @@ fn put_doubles(out: &mut Vec<u8>, number: u8, values: &[f64]) {
     }
 }
 
-/// Appends a `Histogram`.
 pub(super) fn put_histogram(
     out: &mut Vec<u8>,
     protocol: Protocol,

@@ -1,11 +1,12 @@
-//! Prometheus remote write, versions 1.0 and 2.0: [`decode`] for what comes in, [`Encoder`] for what goes
-//! out, [`Protocol`] for the headers that tell the versions apart.
+//! Prometheus remote write, versions 1.0 and 2.0: [`decode`] for received requests, [`Encoder`] for requests to send,
+//! [`Protocol`] for the headers that distinguish the versions.
 //!
-//! Both directions are flat: protocol buffers are read from the slice they came in and written to the
-//! buffer they leave in; nothing is allocated per series. Labels go from the wire into canonical bytes
-//! (see [`model::labels`]) and back without ever being strings.
+//! Both directions are flat: protocol buffers are read from the slice in which they were received, and written to the
+//! buffer from which they are sent. Nothing is allocated per series. Labels are converted between the wire and
+//! canonical bytes (see [`model::labels`]) without being strings in between.
 //!
-//! Numbers of fields and rules are those of Prometheus' schemas `prometheus.WriteRequest` and
+//! Field numbers and rules are those of Prometheus' schemas `prometheus.WriteRequest` and
+//! `io.prometheus.write.v2.Request` and of the two specifications.
 //! `io.prometheus.write.v2.Request` and of the two specifications.
 
 mod alike;
@@ -25,15 +26,14 @@ pub use decode::{DecodeOptions, Decoded};
 pub use encode::{Encoder, Unsupported};
 pub use error::DecodeError;
 
-/// The largest body, whatever the options say: the length of a string in it is kept in 31 bits.
+/// The largest body, independent of the options: the length of a string in it is stored in 31 bits.
 const MAX_BODY_BYTES: usize = i32::MAX as usize;
 
 /// Decodes the decompressed body of a remote-write request.
 ///
-/// What is damaged as a whole is an error. What is invalid in itself (a label set, a histogram, a
-/// timestamp out of bounds) is left out and counted in [`Decoded::rejected`], and the rest is kept, in both
-/// versions. Labels may come unsorted. Names may be any UTF-8 in both versions, as Prometheus 3 has it.
-/// A series with exemplars only is kept.
+/// A body that is damaged as a whole is an error. In both versions, invalid parts (a label set, a histogram, a
+/// timestamp out of bounds) are left out and counted in [`Decoded::rejected`], and the rest is kept. Labels may be
+/// unsorted. Names may be any UTF-8 in both versions, as in Prometheus 3. A series with exemplars only is kept.
 pub fn decode(protocol: Protocol, body: &[u8], options: &DecodeOptions) -> Result<Decoded, DecodeError> {
     if body.len() > MAX_BODY_BYTES {
         return Err(DecodeError::TooMany { what: "bytes", limit: MAX_BODY_BYTES });
@@ -58,7 +58,7 @@ pub enum Protocol {
     V2,
 }
 
-/// A `Content-Type` that is none of remote write's (to be answered with 415).
+/// A `Content-Type` that is not one of remote write's (the answer is 415).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "content type {given:?} is not remote write: use {:?} (2.0) or {:?} (1.0)",
@@ -66,12 +66,12 @@ pub enum Protocol {
     Protocol::V1.content_type()
 )]
 pub struct UnknownContentType {
-    /// What came, cut to 128 characters.
+    /// The header's value, cut to 128 characters.
     pub given: String,
 }
 
 impl Protocol {
-    /// Its name for people and metrics: `1.0` or `2.0`.
+    /// The name for people and metrics: `1.0` or `2.0`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::V1 => "1.0",
@@ -79,7 +79,7 @@ impl Protocol {
         }
     }
 
-    /// The `Content-Type` to send.
+    /// The `Content-Type` of a request.
     pub const fn content_type(self) -> &'static str {
         match self {
             Self::V1 => "application/x-protobuf",
@@ -87,7 +87,7 @@ impl Protocol {
         }
     }
 
-    /// The `X-Prometheus-Remote-Write-Version` to send.
+    /// The `X-Prometheus-Remote-Write-Version` of a request.
     pub const fn version(self) -> &'static str {
         match self {
             Self::V1 => "0.1.0",
@@ -95,8 +95,8 @@ impl Protocol {
         }
     }
 
-    /// The version that a `Content-Type` header asks for. None at all means 1.0, and so does one without
-    /// `proto=`; other parameters are ignored.
+    /// The version that a `Content-Type` header names. A missing header means 1.0, and so does one without `proto=`.
+    /// Other parameters are ignored.
     pub fn from_content_type(header: Option<&str>) -> Result<Self, UnknownContentType> {
         let Some(header) = header else { return Ok(Self::V1) };
         let unknown = || UnknownContentType { given: header.chars().take(128).collect() };
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_content_type_is_told_what_would_be_right() {
+    fn the_error_for_an_unknown_content_type_names_both_versions() {
         assert_eq!(
             Protocol::from_content_type(Some("text/plain")).unwrap_err().to_string(),
             "content type \"text/plain\" is not remote write: use \

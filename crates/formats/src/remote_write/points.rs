@@ -1,15 +1,14 @@
-//! Samples and native histograms, whose messages are the same in both versions but for the start
-//! timestamps of 2.0.
+//! Samples and native histograms. Their messages are the same in both versions except for the start timestamps of 2.0.
 
 use super::Protocol;
 use crate::lists::{Bounded, longest, span};
 use crate::wire::{Fault, Field, Reader};
 use model::{Counts, Histogram, HistogramError, ResetHint, histogram, varint};
 
-/// Value, timestamp and start timestamp of a `Sample`. `exact` is cleared where there is anything else in it.
+/// The value, timestamp and start timestamp of a `Sample`. Clears `exact` if the message has any other field.
 #[inline]
 pub(super) fn sample(protocol: Protocol, message: &[u8], exact: &mut bool) -> Result<(f64, i64, i64), Fault> {
-    // Value, then timestamp, and nothing else: what nearly every sender writes.
+    // Hot path: a value and a timestamp and nothing else, as nearly every sender writes it.
     if let [0x09, a, b, c, d, e, f, g, h, 0x10, rest @ ..] = message {
         let mut rest = rest;
         if let Some(timestamp) = varint::take_u64(&mut rest)
@@ -36,13 +35,13 @@ pub(super) fn sample(protocol: Protocol, message: &[u8], exact: &mut bool) -> Re
 pub(super) struct TimedHistogram {
     pub(super) timestamp: i64,
     pub(super) start_timestamp: i64,
-    /// The histogram, not validated yet, or that it has more buckets than the limit.
+    /// The histogram, not validated yet, or the error that it has more buckets than the limit.
     pub(super) histogram: Result<Histogram, HistogramError>,
-    /// Whether the message says just that, and this version of the protocol can.
+    /// False if the message has any other field, or one that this version of the protocol does not have.
     pub(super) exact: bool,
 }
 
-/// A `oneof` of an integer and a float: the last one that came counts.
+/// A `oneof` of an integer and a float: the last field in the message counts.
 #[derive(Debug, Clone, Copy)]
 enum Count {
     Integer(u64),
@@ -69,7 +68,7 @@ impl Count {
     }
 }
 
-/// Reads a `Histogram`, keeping at most `max_buckets` of each of its lists.
+/// Reads a `Histogram`. Keeps at most `max_buckets` items of each list.
 pub(super) fn histogram(
     protocol: Protocol,
     message: &[u8],

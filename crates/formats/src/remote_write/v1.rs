@@ -1,4 +1,4 @@
-//! Decoding `prometheus.WriteRequest` (1.0).
+//! Decodes `prometheus.WriteRequest` (1.0).
 
 use super::decode::{Decoded, Decoder};
 use super::error::Outcome;
@@ -23,7 +23,7 @@ fn request<'a>(decoder: &mut Decoder<'a, '_>, body: &'a [u8]) -> Outcome {
             1 => {
                 let message = field.bytes()?;
                 if first {
-                    // Series are about as long as the first, and labels never longer than on the wire.
+                    // Series are about as long as the first one, and labels are never longer than on the wire.
                     let series = body.len() / message.len().max(1) + 1;
                     decoder.reserve(series, body.len() + SLACK_BYTES);
                     first = false;
@@ -37,7 +37,7 @@ fn request<'a>(decoder: &mut Decoder<'a, '_>, body: &'a [u8]) -> Outcome {
             }
         }
     }
-    // Without this check a body of 2.0 would be acknowledged although nothing in it was read.
+    // Without this check a body of 2.0 would be acknowledged although nothing of it was read.
     if first && fields_of_v2 {
         return Err(DecodeError::OtherVersion { found: Protocol::V2, announced: Protocol::V1 }.into());
     }
@@ -50,7 +50,7 @@ fn series<'a>(decoder: &mut Decoder<'a, '_>, message: &'a [u8]) -> Outcome {
         Some((span, rest)) => (Some(span), rest),
         None => (None, message),
     };
-    // Samples come next, as a rule.
+    // Samples usually come next.
     while let [0x12, length, after @ ..] = rest
         && let Some((sample, after)) = after.split_at_checked(usize::from(*length))
         && *length < 0x80
@@ -63,7 +63,7 @@ fn series<'a>(decoder: &mut Decoder<'a, '_>, message: &'a [u8]) -> Outcome {
     while let Some(field) = fields.next()? {
         match field.number {
             1 => {
-                // Labels that come after samples are legal: then all are read the long way.
+                // Labels after samples are legal. All labels are then read on the slow path.
                 field.bytes()?;
                 labels = None;
             }
@@ -93,20 +93,20 @@ fn series<'a>(decoder: &mut Decoder<'a, '_>, message: &'a [u8]) -> Outcome {
     }
     if decoder.labels.is_empty() && !decoder.had_points() {
         decoder.decoded.exact = false;
-        return Ok(()); // A time series with nothing in it says nothing.
+        return Ok(()); // An empty time series has no data.
     }
     Ok(decoder.end_slow()?)
 }
 
-/// Reads the labels at the front of a `TimeSeries` if each is a name, then a value, with nothing unusual.
-/// Returns where they are in the arena, and what follows them in the message.
+/// Reads the labels at the front of a `TimeSeries` if each is a name and then a value without anything unusual. Returns
+/// their place in the arena, and the rest of the message.
 fn fast_labels<'a>(decoder: &mut Decoder<'a, '_>, message: &'a [u8]) -> Option<(Span, &'a [u8])> {
     let start = decoder.decoded.batch.bytes.len();
-    // A label takes fewer bytes in the arena than on the wire.
+    // A label needs fewer bytes in the arena than on the wire.
     let room = decoder.room(message.len() + SLACK_BYTES);
     let written = write_labels(room.labels, message).filter(|(len, rest)| {
-        // Lengths below 128 are ASCII themselves, so in most messages one look at the labels as they came
-        // is enough. They are at rest there; what was just written is still on its way to the cache.
+        // Lengths below 128 are ASCII themselves, so in most messages one check of the labels on the wire is enough.
+        // Those bytes are in the cache already.
         let wire = message.get(..message.len() - rest.len()).unwrap_or_default();
         is_ascii(wire) || room_is_utf8(decoder, start, *len)
     });
@@ -121,8 +121,8 @@ fn room_is_utf8(decoder: &Decoder<'_, '_>, start: usize, len: usize) -> bool {
     labels.is_some_and(|labels| labels.pairs().all(|(name, value)| is_utf8(name) && is_utf8(value)))
 }
 
-/// The next label is found by the length of this one, not by going through it: so the processor can work
-/// on several at a time.
+/// The next label is found by the length of this one, and not by parsing it, so that the processor can work on several
+/// labels at a time.
 #[inline(never)] // by itself its variables fit the registers
 fn write_labels<'a>(mut labels: FastLabels<'_>, message: &'a [u8]) -> Option<(usize, &'a [u8])> {
     let (mut pairs, mut named) = (0, false);
@@ -132,13 +132,14 @@ fn write_labels<'a>(mut labels: FastLabels<'_>, message: &'a [u8]) -> Option<(us
         input = rest.get(length..)?;
         let [0x0a, name @ ..] = rest else { return None };
         let [name_len, text @ ..] = name else { return None };
-        // A length of two bytes would be at least 128, over what the short way takes, so no check here.
+        // A length of two bytes would be at least 128, which is over the limit of the fast path, so there is no check
+        // here.
         let name_len = usize::from(*name_len);
         named |= labels.push_name(fast::key(text, name_len)?, name, name_len)?;
         pairs += 1;
         let [0x12, value @ ..] = text.get(name_len..)? else { return None };
         let [value_len, text @ ..] = value else { return None };
-        // What is left is the value and whatever comes after this label.
+        // The rest is the value and the labels after this one.
         let value_left = text.len().checked_sub(input.len())?;
         if value_left == usize::from(*value_len) && value_left < 128 {
             if !labels.push_value(value, value_left) {
@@ -154,7 +155,7 @@ fn write_labels<'a>(mut labels: FastLabels<'_>, message: &'a [u8]) -> Option<(us
     Some((labels.finish(pairs, named)?, input))
 }
 
-/// A length of one or two bytes, of which the first is taken already.
+/// A length of one or two bytes. The first one is already consumed.
 #[inline(always)]
 fn short_length(first: u8, rest: &[u8]) -> Option<(usize, &[u8])> {
     if first < 0x80 {
@@ -178,7 +179,7 @@ fn label<'a>(decoder: &mut Decoder<'a, '_>, message: &'a [u8]) -> Result<(), Fau
             _ => decoder.decoded.exact = false,
         }
     }
-    // One over the limit is enough to be refused for it; more would only take memory.
+    // One label over the limit is enough to refuse the series; more would only use memory.
     if decoder.labels.len() <= decoder.options.limits.labels {
         decoder.labels.push(name, value);
     }
@@ -199,10 +200,9 @@ fn exemplar<'a>(decoder: &mut Decoder<'a, '_>, message: &'a [u8]) -> Outcome {
     Ok(decoder.exemplar(timestamp, value)?)
 }
 
-/// Metadata is help for people: what is too long is cut, and an entry without a usable family name is left
-/// out.
+/// Metadata is help for people: long texts are cut, and an entry without a usable family name is left out.
 fn metadata(decoder: &mut Decoder<'_, '_>, message: &[u8]) -> Outcome {
-    // It goes on to the destinations by itself.
+    // Metadata is sent to the destinations separately.
     decoder.decoded.exact = false;
     let (mut kind, mut family, mut help, mut unit): (u64, &[u8], &[u8], &[u8]) = (0, &[], &[], &[]);
     let mut fields = Reader::new(message);

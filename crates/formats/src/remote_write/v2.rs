@@ -1,4 +1,4 @@
-//! Decoding `io.prometheus.write.v2.Request` (2.0).
+//! Decodes `io.prometheus.write.v2.Request` (2.0).
 
 use super::decode::{Decoded, Decoder, Room};
 use super::error::Outcome;
@@ -26,23 +26,23 @@ pub(super) fn decode<'a>(decoder: Decoder<'a, '_>, body: &'a [u8]) -> Result<Dec
     }
 }
 
-/// The most room that a label set gets on the short way; a larger one goes the long way.
+/// The largest space for a label set on the fast path; a larger label set takes the slow path.
 const MAX_ROOM_BYTES: usize = 4096;
 
-/// A request in the making.
+/// A request that is being decoded.
 struct Request<'a, 'o> {
     decoder: Decoder<'a, 'o>,
     symbols: Symbols<'a>,
-    /// Label references of one message, collected.
+    /// The label references of one message.
     references: Vec<u64>,
-    /// How much room the next label set gets on the short way.
+    /// The size of the space for the next label set on the fast path.
     room: usize,
-    /// The reference of the metric name of the label set before, if that went the short way.
+    /// The reference of the metric name of the label set before, if that took the fast path.
     metric_name: u64,
     families: Families<'a>,
 }
 
-/// `Metadata` of a time series, as it is on the wire.
+/// The `Metadata` of a time series as on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 struct WireMetadata {
     kind: u64,
@@ -54,16 +54,16 @@ struct WireMetadata {
 #[derive(Debug, Default)]
 struct Families<'a> {
     by_name: HashMap<(&'a [u8], WireMetadata), u32>,
-    /// What the last series had: series of one metric often follow each other.
+    /// The metadata of the last series: consecutive series are often of one metric.
     last: Option<(&'a [u8], WireMetadata, u32)>,
-    /// Bytes of text in all entries. One long help text can be referred to again and again, so the size of
-    /// the body doesn't bound this.
+    /// Bytes of text in all entries. Series can refer to one long help text again and again, so the size of the body
+    /// doesn't limit this.
     bytes: usize,
 }
 
 impl<'a> Request<'a, '_> {
     fn read(&mut self, body: &'a [u8]) -> Outcome {
-        // Symbols may come after the series that need them, so they are collected first.
+        // Symbols may come after the series that refer to them, so they are read first.
         let (mut count, mut fields_of_v1) = (0, false);
         let mut fields = Reader::new(body);
         while let Some(field) = fields.next()? {
@@ -91,7 +91,7 @@ impl<'a> Request<'a, '_> {
             if field.number == 5 {
                 self.series(field.bytes()?)?;
                 if self.decoder.decoded.batch.series.len() == 1 {
-                    // The first series tells about how much memory all will need.
+                    // The first series shows about how much memory all of them need.
                     let first = self.decoder.decoded.batch.bytes.len();
                     let all = (first + first / 8).saturating_mul(count);
                     self.decoder.reserve(0, all.saturating_add(MAX_ROOM_BYTES));
@@ -107,7 +107,7 @@ impl<'a> Request<'a, '_> {
             Some((span, name, rest)) => (Some((span, name)), rest),
             None => (None, message),
         };
-        // A sample comes next, as a rule.
+        // A sample usually comes next.
         if let [0x12, length, after @ ..] = rest
             && let Some((sample, after)) = after.split_at_checked(usize::from(*length))
             && *length < 0x80
@@ -143,7 +143,7 @@ impl<'a> Request<'a, '_> {
         }
         self.check(metadata)?;
         if !self.decoder.had_points() {
-            // Its references have to be right all the same.
+            // Its references have to be valid nevertheless.
             self.collect_references(message)?;
             self.push_labels()?;
             self.decoder.labels.clear();
@@ -164,15 +164,15 @@ impl<'a> Request<'a, '_> {
         Ok(self.attach(before, name, metadata)?)
     }
 
-    /// Reads label references at the front of a `TimeSeries` if they are packed into one field, and lead
-    /// to a sorted label set with nothing unusual. Returns where it is in the arena, the metric name, and
-    /// what follows in the message.
+    /// Reads label references at the front of a `TimeSeries` if they are packed into one field and refer to a sorted
+    /// label set without anything unusual. Returns its place in the arena, the metric name, and the rest of the
+    /// message.
     fn fast_labels(&mut self, message: &'a [u8]) -> Option<(Span, &'a [u8], &'a [u8])> {
         let mut input = message.strip_prefix(&[0x0a])?;
         let length = usize::try_from(take_varint(&mut input).ok()?).ok()?;
         let rest = input.get(length..)?;
         let start = self.decoder.decoded.batch.bytes.len();
-        // How long the label set will be is not known; about as long as the last one, as a rule.
+        // The length of the label set is not known yet; it is usually about that of the last one.
         let room = self.decoder.room(self.room);
         let walk = room.last.pairs.is_worth_a_walk();
         let write = if walk { write_labels::<true> } else { write_labels::<false> };
@@ -186,7 +186,7 @@ impl<'a> Request<'a, '_> {
         Some((span, self.symbols.get(self.metric_name)?, rest))
     }
 
-    /// Collects the label references of a `TimeSeries` or an `Exemplar` (both have them as field 1).
+    /// Collects the label references of a `TimeSeries` or an `Exemplar`; both have them as field 1.
     fn collect_references(&mut self, message: &'a [u8]) -> Outcome {
         self.references.clear();
         let most = 2 * self.decoder.options.limits.labels + 2;
@@ -204,7 +204,7 @@ impl<'a> Request<'a, '_> {
                 if reference >= symbols {
                     out_of_range.get_or_insert(reference);
                 }
-                // A pair over the limit is enough to be refused for it; more would only take memory.
+                // One pair over the limit is enough to refuse the series; more would only use memory.
                 if references.len() < most {
                     references.push(reference);
                 }
@@ -219,7 +219,7 @@ impl<'a> Request<'a, '_> {
         Ok(())
     }
 
-    /// Gives the collected references to the builder, as text.
+    /// Passes the collected references to the builder, as text.
     fn push_labels(&mut self) -> Outcome {
         let symbol = |reference: u64| self.symbols.get(reference).unwrap_or_default();
         for pair in self.references.as_chunks::<2>().0 {
@@ -262,7 +262,7 @@ impl<'a> Request<'a, '_> {
         DecodeError::SymbolReference { series, field, reference, symbols }
     }
 
-    /// Gives the series that was just added, if it was, its metadata.
+    /// Sets the metadata of the series that was just added, if one was.
     #[inline]
     fn attach(
         &mut self,
@@ -315,11 +315,11 @@ impl<'a> Request<'a, '_> {
     }
 }
 
-/// Behind all pairs of a label set.
+/// Greater than the index of any pair of a label set.
 const NO_PAIR: usize = usize::MAX;
 
-/// Returns how much was written. `references` begins with the packed ones, `length` bytes of them.
-/// `metric_name` is the reference of the metric name, of the set before and then of this one.
+/// Returns the number of bytes written. `references` begins with the packed references, `length` bytes of them.
+/// `metric_name` is the reference of the metric name: of the label set before, and afterwards of this one.
 #[inline(never)] // by itself its variables fit the registers
 fn write_labels<const WALK: bool>(
     symbols: &Symbols<'_>,
@@ -334,7 +334,7 @@ fn write_labels<const WALK: bool>(
     let mut pairs = 0;
     let mut packed = references.get(..length)?;
     loop {
-        // To compare is quicker where there is more to read than the references.
+        // `from` also has the bytes behind the references, because full chunks are compared faster.
         if WALK
             && let from = references.get(length - packed.len()..)?
             && let Some(run) = walk.run(from, packed.len())
@@ -383,8 +383,8 @@ fn read_metadata(metadata: &mut WireMetadata, message: &[u8], exact: &mut bool) 
     Ok(())
 }
 
-/// The family that a series of a classic histogram or summary belongs to: its name without `_bucket`,
-/// `_sum`, `_count`. For other types the name itself.
+/// The family of a series. For a classic histogram or summary it is the name without `_bucket`, `_sum` or `_count`. For
+/// other types it is the name itself.
 fn family_name(kind: MetricType, name: &[u8]) -> &[u8] {
     let suffixes: &[&[u8]] = match kind {
         MetricType::Histogram => &[b"_bucket", b"_sum", b"_count"],

@@ -10,8 +10,8 @@
 //! - Tags may also be in the name, in the styles of SignalFx, Librato and InfluxDB ([`describe`]).
 //! - Events (`_e{`) and service checks (`_sc|`) are recognised, so that they can be counted.
 //!
-//! [`lines`] splits a datagram, [`parse`] reads a line, [`Metric::samples`] has its samples, and [`describe`] makes a name
-//! and labels of what names a series. The first three run for each line; the last one only for a new series.
+//! [`lines`] splits a datagram, [`parse`] reads a line, [`Metric::samples`] has its samples, and [`describe`] reads the
+//! name and labels of a series. The first three run for each line, the last one only for a new series.
 //!
 //! Facts: the metric types in the documentation of `statsd/statsd`, the datagram format in Datadog's, and
 //! `prometheus/statsd_exporter: pkg/line/line.go`, whose reasons for errors have the same names here.
@@ -42,7 +42,6 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// All of them.
     pub const ALL: [Kind; 6] =
         [Kind::Counter, Kind::Gauge, Kind::Timer, Kind::Histogram, Kind::Distribution, Kind::Set];
 
@@ -100,7 +99,6 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// All of them.
     pub const ALL: [Reason; 9] = [
         Reason::MalformedLine,
         Reason::NotEnoughParts,
@@ -129,7 +127,7 @@ impl Reason {
     }
 }
 
-/// What a line is.
+/// The kind of a line.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Line<'a> {
     Metric(Metric<'a>),
@@ -144,12 +142,12 @@ pub enum Line<'a> {
 pub struct Metric<'a> {
     /// The name as it was sent, with tags if it has any.
     pub name: &'a str,
-    /// What follows the first colon.
+    /// The text after the first colon.
     rest: &'a str,
 }
 
 impl<'a> Metric<'a> {
-    /// The samples of the line. One that is refused does not affect the others.
+    /// The samples of the line. A refused sample does not affect the others.
     pub fn samples(&self) -> Samples<'a> {
         Samples::new(self.rest)
     }
@@ -161,7 +159,6 @@ pub fn lines(datagram: &[u8]) -> impl Iterator<Item = &[u8]> {
     lines.map(|line| line.strip_suffix(b"\r").unwrap_or(line)).filter(|line| !line.is_empty())
 }
 
-/// Reads a line.
 pub fn parse(line: &[u8]) -> Result<Line<'_>, Reason> {
     let line = std::str::from_utf8(line).map_err(|_| Reason::MalformedLine)?;
     if line.starts_with("_e{") {

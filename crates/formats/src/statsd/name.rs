@@ -1,4 +1,4 @@
-//! From what names a series in a line to a metric name and labels.
+//! Reads the metric name and the labels of a series from the bytes that name it in a line.
 
 use super::Reason;
 use model::labels::METRIC_NAME;
@@ -22,12 +22,12 @@ impl Default for TagStyles {
     }
 }
 
-/// What names a series.
+/// The name and the labels of a series.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Described {
-    /// The name without its tags, not escaped: mapping rules see it like this.
+    /// The name without its tags, not escaped: mapping rules match on it.
     pub name: String,
-    /// Names and values of the tags; the names are label names. Of a name that is there twice the last value counts.
+    /// Names and values of the tags; the names are label names. If a name occurs twice, the last value counts.
     pub labels: Vec<(String, String)>,
     /// Tags that were left out: without a value, without a name, or with a lone bracket.
     pub tag_errors: u32,

@@ -1,14 +1,14 @@
-//! What follows the name: values, a type, and sections.
+//! Reads the part of a line after the name: values, a type, and sections.
 
 use super::{Kind, Reason};
 
-/// One or more values of one type, with what its sections say.
+/// One or more values of one type, with their sections.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sample<'a> {
     pub kind: Kind,
     /// The values as they were sent.
     values: &'a str,
-    /// How many events each value stands for: 1 divided by the sample rate.
+    /// The number of events that each value stands for: 1 divided by the sample rate.
     pub weight: f64,
     /// The sample rate could not be read, so the weight is 1.
     pub has_invalid_rate: bool,
@@ -101,7 +101,7 @@ impl<'a> Iterator for Samples<'a> {
     }
 }
 
-/// What follows a type or a section.
+/// The text after a type or a section.
 enum Rest<'a> {
     Nothing,
     /// After a `|`.
@@ -110,7 +110,7 @@ enum Rest<'a> {
     Sample(&'a str),
 }
 
-/// Cuts at the first `|`, or at the first `:` where that ends the sample.
+/// Cuts at the first `|`, or at the first `:` if a colon ends the sample.
 fn cut(text: &str, colon_ends: bool) -> (&str, Rest<'_>) {
     let end = match colon_ends {
         true => memchr::memchr2(b'|', b':', text.as_bytes()),

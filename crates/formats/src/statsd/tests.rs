@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Everything that a line says: each value as `NAME{LABELS} TYPE VALUE`, or the reason of its error.
+/// The content of a line: each value as `NAME{LABELS} TYPE VALUE`, or the reason of its error.
 fn read_with(line: &[u8], styles: TagStyles) -> Vec<String> {
     let metric = match parse(line) {
         Ok(Line::Metric(metric)) => metric,
@@ -61,7 +61,7 @@ fn read(line: &[u8]) -> Vec<String> {
 }
 
 #[test]
-fn lines_of_statsd_exporter_are_read_as_it_reads_them() {
+fn lines_are_read_as_by_statsd_exporter() {
     let table: &[(&str, &[&str])] = &[
         ("foo:2|c", &["foo counter 2"]),
         ("foo:3|g", &["foo gauge 3"]),

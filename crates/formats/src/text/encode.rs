@@ -1,11 +1,10 @@
 use model::{Family, MetricType};
 use std::fmt::Write;
 
-/// The `Content-Type` of what [`encode`] writes.
+/// The `Content-Type` of the output of [`encode`].
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Writes families in the text format 0.0.4, with their HELP and TYPE. Names that are not of the old
-/// pattern are quoted.
+/// Writes families in the text format 0.0.4, with HELP and TYPE. Names outside of the legacy pattern are quoted.
 pub fn encode(families: &[Family]) -> String {
     let mut out = String::new();
     for family in families {
@@ -40,7 +39,7 @@ pub fn encode(families: &[Family]) -> String {
     out
 }
 
-/// The text format has five types; the others are what OpenMetrics says they are seen as.
+/// The text format has five types. The other types are written as OpenMetrics says that older parsers see them.
 pub const fn type_word(kind: MetricType) -> &'static str {
     match kind {
         MetricType::Counter => "counter",
@@ -60,7 +59,7 @@ fn quoted_unless_legacy(name: &str, metric: bool) -> String {
     if legacy { name.to_string() } else { format!("\"{}\"", escape(name, true)) }
 }
 
-/// Escapes backslashes and line ends, and quotes where the text stands in quotes.
+/// Escapes backslashes and line feeds, and also quotation marks if `quotes`.
 fn escape(text: &str, quotes: bool) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
@@ -74,7 +73,7 @@ fn escape(text: &str, quotes: bool) -> String {
     out
 }
 
-/// The shortest text that reads back as the same float; very large and small ones with an exponent.
+/// Writes the shortest text that parses to the same float. Very large and very small floats have an exponent.
 fn write_value(out: &mut String, value: f64) {
     let magnitude = value.abs();
     let _ = if value.is_nan() {
@@ -93,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn families_have_help_type_and_their_metrics() {
+    fn families_are_written_with_help_type_and_metrics() {
         let mut disk = Family::new("disk_free_bytes", "What is\nfree \\ \"now\"", MetricType::Gauge);
         disk.push(&[("mount", "/a\"b\\c\nd"), ("none", "")], 1.5e20);
         disk.push(&[], f64::NAN);
@@ -119,7 +118,7 @@ took_seconds_count 3
     }
 
     #[test]
-    fn values_read_back_as_they_were() {
+    fn written_values_parse_to_the_same_float() {
         for value in [0.0, -0.0, 1.0, 0.1, 1e-7, 123456789.123, 1e16, 9007199254740993.0, f64::MAX, 5e-324] {
             let mut out = String::new();
             write_value(&mut out, value);

@@ -1,23 +1,23 @@
-//! Which family a sample belongs to.
+//! Finds the family of a sample.
 
 use hashbrown::HashMap;
 use model::{Metadata, MetricType, Series};
 
-/// The families that a text has told of so far, as indexes into the batch's metadata.
+/// The families that a text has named so far, as indexes into the batch's metadata.
 #[derive(Debug, Default)]
 pub(super) struct Families {
     by_name: HashMap<String, u32>,
-    /// The last sample's name and what came out for it: samples of one name follow each other.
+    /// The name of the last sample, and its result: samples of one name follow each other.
     last_name: Vec<u8>,
     last: Member,
 }
 
-/// What a sample is to its family.
+/// The relation of a sample to its family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Member {
     /// Index of the metadata, or [`Series::NO_METADATA`].
     pub(super) metadata: u32,
-    /// Whether it is the `_created` of its family: no value but a start timestamp.
+    /// The sample is the `_created` of its family: it has no value of its own but is a start timestamp.
     pub(super) created: bool,
 }
 
@@ -28,7 +28,7 @@ impl Default for Member {
 }
 
 impl Families {
-    /// The entry of a family, added if it is new.
+    /// The metadata of a family, added if it is new.
     pub(super) fn entry<'m>(&mut self, list: &'m mut Vec<Metadata>, name: &str) -> Option<&'m mut Metadata> {
         self.last_name.clear();
         let number = *self.by_name.entry_ref(name).or_insert_with(|| {
@@ -42,7 +42,6 @@ impl Families {
         self.by_name.is_empty()
     }
 
-    /// The family of a sample, by its name.
     pub(super) fn find(&mut self, list: &[Metadata], name: &[u8]) -> Member {
         if self.by_name.is_empty() {
             return Member::default();

@@ -3,15 +3,14 @@
 /// Why a text is not a float.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FloatError {
-    /// It is not a number.
     #[error("not a number")]
     NotANumber,
-    /// It is a number beyond the largest 64-bit float. Rust reads such a number as infinity; Go refuses it.
+    /// A number beyond the largest 64-bit float. Rust parses it as infinity; Go refuses it.
     #[error("beyond the largest 64-bit float, about 1.8e308: write +Inf or -Inf for infinity")]
     OutOfRange,
 }
 
-/// Reads a float.
+/// Parses a float.
 pub fn float(text: &str) -> Result<f64, FloatError> {
     let value: f64 = text.parse().map_err(|_| FloatError::NotANumber)?;
     let unsigned = text.trim_start_matches(['+', '-']);

@@ -1,12 +1,12 @@
-//! The parts of one line: names, quoted strings, numbers.
+//! Splits a line into names, quoted strings and numbers.
 
 use super::fault::Fault;
 
-/// A string of a line: as it stands there, or unescaped in the parser's scratch memory.
+/// A string of a line, either unchanged or unescaped into the parser's scratch memory.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Piece<'a> {
     Plain(&'a [u8]),
-    /// From, to.
+    /// Start and end in the scratch memory.
     Unescaped(usize, usize),
 }
 
@@ -19,11 +19,11 @@ impl<'a> Piece<'a> {
     }
 }
 
-/// A place in a line.
+/// A position in a line.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Cursor<'a> {
     line: &'a [u8],
-    /// How many bytes of it were taken.
+    /// The number of bytes that were consumed.
     pub(super) at: usize,
 }
 
@@ -40,7 +40,7 @@ impl<'a> Cursor<'a> {
         self.line.get(self.at..).unwrap_or_default()
     }
 
-    /// What was taken since `start`, an earlier place in the same line.
+    /// The bytes that were consumed since `start`, an earlier position in the same line.
     pub(super) fn since(&self, start: Cursor<'a>) -> &'a [u8] {
         self.line.get(start.at..self.at).unwrap_or_default()
     }
@@ -62,7 +62,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Takes `byte` if it comes next.
+    /// Consumes `byte` if it is next. Returns true if it was.
     #[inline]
     pub(super) fn take(&mut self, byte: u8) -> bool {
         let there = self.peek() == Some(byte);
@@ -78,12 +78,12 @@ impl<'a> Cursor<'a> {
         rest.get(..length).unwrap_or_default()
     }
 
-    /// Takes everything up to a blank.
+    /// Consumes everything up to a blank.
     pub(super) fn word(&mut self) -> &'a [u8] {
         self.take_while(|byte| !matches!(byte, b' ' | b'\t'))
     }
 
-    /// Takes a metric name of the old pattern; empty where there is none.
+    /// Consumes a metric name of the legacy pattern. Returns an empty slice if there is none.
     #[inline]
     pub(super) fn metric_name(&mut self) -> &'a [u8] {
         if self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
@@ -92,7 +92,7 @@ impl<'a> Cursor<'a> {
         self.take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b':'))
     }
 
-    /// Takes a label name of the old pattern; empty where there is none.
+    /// Consumes a label name of the legacy pattern. Returns an empty slice if there is none.
     #[inline]
     pub(super) fn label_name(&mut self) -> &'a [u8] {
         if self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
@@ -101,8 +101,7 @@ impl<'a> Cursor<'a> {
         self.take_while(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
     }
 
-    /// Takes a string in quotes, with `\\`, `\"` and `\n` unescaped. Any other backslash stands for itself,
-    /// as Prometheus has it.
+    /// Consumes a string in quotes, and unescapes `\\`, `\"` and `\n`. Any other backslash is kept, as in Prometheus.
     #[inline]
     pub(super) fn quoted(&mut self, scratch: &mut Vec<u8>) -> Result<Piece<'a>, Fault> {
         let open = self.at;
@@ -138,7 +137,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Takes a backslash and what it escapes.
+    /// Consumes a backslash and the character that it escapes.
     fn escape(&mut self, scratch: &mut Vec<u8>, quotes: bool) {
         let next = self.line.get(self.at + 1).copied();
         match next {
@@ -154,7 +153,7 @@ impl<'a> Cursor<'a> {
         self.at += 2;
     }
 
-    /// Takes the rest of a HELP line, unescaped.
+    /// Consumes the rest of a HELP line and unescapes it.
     pub(super) fn help(&mut self, quotes: bool) -> Vec<u8> {
         let mut text = Vec::new();
         while let Some(byte) = self.peek() {
@@ -168,7 +167,7 @@ impl<'a> Cursor<'a> {
         text
     }
 
-    /// The error that something else was expected here.
+    /// The error that something else was expected at this position.
     #[cold]
     pub(super) fn expected(&self, what: &'static str) -> Fault {
         let found: String =

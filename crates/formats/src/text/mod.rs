@@ -1,5 +1,5 @@
-//! The text format (version 0.0.4) and OpenMetrics: [`encode`] for a page of the program's own metrics,
-//! [`parse()`] for what scripts and client libraries push.
+//! The text format (version 0.0.4) and OpenMetrics: [`encode`] for pages with narthex's own metrics, [`parse()`] for
+//! texts that scripts and client libraries push.
 
 mod encode;
 mod family;

@@ -1,5 +1,5 @@
-//! Series that are like the ones before them. What both codecs spare there must not show: read or written
-//! together, one by one, or by the long way, the outcome is the same.
+//! Series that are similar to the ones before them. Both codecs have shortcuts for those. The result must be the same
+//! for series that are read or written together, one by one, or on the slow path.
 
 use formats::remote_write::{DecodeOptions, Encoder, Protocol, decode};
 use model::varint::{put_bytes, put_u64};
@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
 
-/// What the next series has otherwise than the one before.
+/// A difference between a series and the one before.
 #[derive(Debug, Clone)]
 enum Change {
     Value(prop::sample::Index, Vec<u8>),
@@ -28,7 +28,7 @@ impl Change {
             Change::All(other) => *pairs = other,
             Change::Insert(at, name, value) => pairs.insert(at.index(len + 1), (name, value)),
             Change::Add(name, value) => {
-                // In order, as most senders have it.
+                // Sorted, as most senders write labels.
                 let at = pairs.partition_point(|(other, _)| *other < name);
                 pairs.insert(at, (name, value));
             }
@@ -63,7 +63,7 @@ fn value() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         20 => "[a-c]{1,4}".prop_map(String::into_bytes),
         4 => "[a-z]{20,70}".prop_map(String::into_bytes),
-        // At the ends of one and of two bytes of length, of the value and of the label around it.
+        // Around the boundary between lengths of one byte and of two bytes, of the value and of its label.
         4 => (100..132usize).prop_map(|len| vec![b'v'; len]),
         2 => (295..305usize).prop_map(|len| vec![b'v'; len]),
         1 => (60..70usize).prop_map(|len| "é".repeat(len).into_bytes()),
@@ -73,7 +73,7 @@ fn value() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-/// Sorted, and with a metric name.
+/// Sorted label sets with a metric name.
 fn tidy() -> impl Strategy<Value = Pairs> {
     proptest::collection::btree_map("[a-z_]{1,3}".prop_map(String::into_bytes), "[a-z]{1,40}", 0..10)
         .prop_map(|labels| {
@@ -99,7 +99,7 @@ fn change() -> impl Strategy<Value = Change> {
     ]
 }
 
-/// Series after series, with up to two changes from one to the next, and whether it has a sample.
+/// Series in sequence with up to two changes from one to the next. The flag is true if the series has a sample.
 fn sequences() -> impl Strategy<Value = Vec<(Pairs, bool)>> {
     let step = (proptest::collection::vec(change(), 0..3), proptest::bool::weighted(0.9));
     (tidy(), proptest::collection::vec(step, 1..12)).prop_map(|(mut pairs, steps)| {
@@ -123,7 +123,7 @@ fn options() -> DecodeOptions {
     DecodeOptions { limits, ..DecodeOptions::default() }
 }
 
-/// What comes first in a series. Labels behind samples are read the long way.
+/// The order of the fields in a series. Labels after samples are read on the slow path.
 #[derive(Debug, Clone, Copy)]
 enum Order {
     LabelsFirst,
@@ -175,7 +175,7 @@ fn body(protocol: Protocol, series: &[(Pairs, bool)], order: Order) -> Vec<u8> {
     out
 }
 
-/// Each series that is kept, and how many are refused.
+/// The series that are kept, and the number of refused ones.
 fn read(body: &[u8], protocol: Protocol) -> (Vec<Vec<u8>>, u64) {
     let decoded = decode(protocol, body, &options()).unwrap();
     let labels = |index: usize| LabelsRef::parse(decoded.batch.labels(index as u32).as_bytes()).unwrap();
@@ -191,7 +191,7 @@ fn write<'a>(protocol: Protocol, series: impl IntoIterator<Item = &'a (Labels, u
             match point {
                 0 => encoder.push_float(i64::from(point), 0, 1.0),
                 1 => encoder.push_exemplar(1, labels.as_ref(), 1.0),
-                // Makes the message's length one of three bytes.
+                // Gives the message a length of three bytes.
                 _ => (0..1000).for_each(|at| encoder.push_float(1 << 60, 0, f64::from(at))),
             }
         }
@@ -203,7 +203,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 1024, ..ProptestConfig::default() })]
 
     #[test]
-    fn read_together_one_by_one_or_the_long_way_series_are_the_same(series in sequences()) {
+    fn series_read_together_one_by_one_or_slowly_are_equal(series in sequences()) {
         for protocol in [Protocol::V1, Protocol::V2] {
             let together = read(&body(protocol, &series, Order::LabelsFirst), protocol);
             let long_way = read(&body(protocol, &series, Order::SampleFirst), protocol);
@@ -219,7 +219,7 @@ proptest! {
     }
 
     #[test]
-    fn written_together_or_one_by_one_series_are_the_same(
+    fn series_written_together_or_one_by_one_are_equal(
         series in sequences(), points in proptest::collection::vec(0u8..4, 13)
     ) {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -244,10 +244,10 @@ proptest! {
 }
 
 #[test]
-fn a_run_that_would_come_out_of_order_is_read_the_long_way() {
+fn a_common_run_out_of_order_takes_the_slow_path() {
     let pair = |name: &str, value: &str| (name.as_bytes().to_vec(), value.as_bytes().to_vec());
     let first = vec![pair("__name__", "x"), pair("b", "1"), pair("c", "2")];
-    // The same pairs behind a greater name; behind the same name; behind one that is the same at first.
+    // The same pairs after a greater name, after the same name, and after one with the same beginning.
     for other in ["z", "c", "b"] {
         let second = vec![pair("__name__", "x"), pair(other, "0"), pair("c", "2")];
         let series = [(first.clone(), true), (second, true)];
@@ -260,7 +260,7 @@ fn a_run_that_would_come_out_of_order_is_read_the_long_way() {
 }
 
 #[test]
-fn a_set_of_127_labels_and_one_of_more_follow_each_other() {
+fn sets_of_127_and_more_labels_can_follow_each_other() {
     let set = |labels: usize| {
         let names: Vec<String> = (0..labels - 1).map(|at| format!("l{at:03}")).collect();
         let pairs = names.iter().map(|name| (&name[..], "v")).chain([("__name__", "x")]);

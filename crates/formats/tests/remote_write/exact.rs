@@ -1,5 +1,5 @@
-//! Which bodies are exact: those that may go on as they came, since they say what was kept of them and nothing
-//! else.
+//! Tests which bodies are exact: those that may be forwarded unchanged, because they contain exactly the data that was
+//! kept of them.
 
 use crate::plain::{self, PlainSeries, PlainValue};
 use crate::{encode, messages, options, oracle, scramble, unsorted, without_empty_metadata};
@@ -37,20 +37,20 @@ fn v2(body: &[u8]) -> Vec<PlainSeries> {
 
 proptest! {
     #[test]
-    fn what_is_written_here_is_exact(one in crate::batches(false), two in crate::batches(true)) {
+    fn bodies_of_our_encoder_are_exact(one in crate::batches(false), two in crate::batches(true)) {
         prop_assert!(decode(Protocol::V1, &encode(Protocol::V1, &one), &options()).unwrap().exact);
         prop_assert!(decode(Protocol::V2, &encode(Protocol::V2, &two), &options()).unwrap().exact);
     }
 
     #[test]
-    fn what_another_writes_in_order_is_exact(one in crate::batches(false), two in crate::batches(true)) {
+    fn sorted_bodies_of_another_encoder_are_exact(one in crate::batches(false), two in crate::batches(true)) {
         let (one, two) = (floats_or_histograms(one), floats_or_histograms(two));
         prop_assert!(decode(Protocol::V1, &messages::to_v1(&one).encode_to_vec(), &options()).unwrap().exact);
         prop_assert!(decode(Protocol::V2, &messages::to_v2(&two).encode_to_vec(), &options()).unwrap().exact);
     }
 
     #[test]
-    fn to_another_reader_an_exact_body_says_what_would_be_written(
+    fn an_exact_body_means_the_same_to_another_decoder(
         one in crate::batches(false), two in crate::batches(true), mut dice in scramble::dice()
     ) {
         let body = messages::to_v1(&unsorted(&one, &mut dice)).encode_to_vec();
@@ -70,7 +70,7 @@ proptest! {
     }
 }
 
-/// A field with number 100 that holds nothing.
+/// An empty field with number 100.
 const UNKNOWN: [u8; 3] = [0xa2, 0x06, 0];
 
 /// A message field.
@@ -85,7 +85,7 @@ fn is_exact(protocol: Protocol, body: &[u8]) -> bool {
 const VALUE: [u8; 9] = [0x09, 0, 0, 0, 0, 0, 0, 0xf0, 0x3f];
 
 #[test]
-fn whatever_is_more_than_the_batch_says_makes_a_body_of_1_0_inexact() {
+fn data_outside_of_the_batch_makes_a_1_0_body_inexact() {
     let label =
         |name: &str, value: &str| field(1, &[field(1, name.as_bytes()), field(2, value.as_bytes())].concat());
     let named = label("__name__", "up");
@@ -96,7 +96,7 @@ fn whatever_is_more_than_the_batch_says_makes_a_body_of_1_0_inexact() {
     let exact = |parts: &[&[u8]]| is_exact(Protocol::V1, &parts.concat());
     assert!(exact(&[&whole]));
     assert!(exact(&[&whole, &whole]));
-    assert!(exact(&[&series(&[&sample, &named])]), "in another order it says the same");
+    assert!(exact(&[&series(&[&sample, &named])]), "the order of fields has no meaning");
     for (what, body) in [
         ("a field of the request", [&whole[..], &UNKNOWN].concat()),
         ("of a series", series(&[&named, &sample, &UNKNOWN])),
@@ -112,7 +112,7 @@ fn whatever_is_more_than_the_batch_says_makes_a_body_of_1_0_inexact() {
         ("metadata", [&whole[..], &field(3, &field(2, b"up"))].concat()),
         ("a histogram beside a sample", series(&[&named, &sample, &field(4, &[0x78, 7])])),
         ("a field of a histogram", series(&[&named, &field(4, &[&[0x78, 7][..], &UNKNOWN].concat())])),
-        ("a reset hint that nobody knows", series(&[&named, &field(4, &[0x78, 7, 0x70, 9])])),
+        ("an unknown reset hint", series(&[&named, &field(4, &[0x78, 7, 0x70, 9])])),
     ] {
         assert!(!is_exact(Protocol::V1, &body), "{what}");
     }
@@ -120,7 +120,7 @@ fn whatever_is_more_than_the_batch_says_makes_a_body_of_1_0_inexact() {
 }
 
 #[test]
-fn whatever_is_more_than_the_batch_says_makes_a_body_of_2_0_inexact() {
+fn data_outside_of_the_batch_makes_a_2_0_body_inexact() {
     let symbols = ["", "__name__", "up", "a", "b", "help"];
     let symbols: Vec<u8> = symbols.iter().flat_map(|symbol| field(4, symbol.as_bytes())).collect();
     let sample = field(2, &[&VALUE[..], &[0x10, 7]].concat());
@@ -141,7 +141,7 @@ fn whatever_is_more_than_the_batch_says_makes_a_body_of_2_0_inexact() {
         ("unsorted labels", series(&[&field(1, &[3, 4, 1, 2]), &sample])),
         ("unsorted labels of an exemplar", series(&[&named, &exemplar(&[3, 4, 1, 2], &[])])),
         ("a label without a value", series(&[&field(1, &[1, 2, 3, 0]), &sample])),
-        ("a type that nobody knows", series(&[&named, &sample, &metadata(77, &[])])),
+        ("an unknown type", series(&[&named, &sample, &metadata(77, &[])])),
     ] {
         assert!(!is_exact(Protocol::V2, &body), "{what}");
     }

@@ -1,5 +1,5 @@
-//! The hand-written remote-write codec against prost: what one writes the other reads, in every shape
-//! that protocol buffers allow; and no input at all makes it panic.
+//! Compares the hand-written remote-write codec with prost: each reads the output of the other, in every form that
+//! protocol buffers allow. And no input makes the codec panic.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // helpers of tests
 
@@ -20,7 +20,7 @@ use prost::Message;
 
 fn options() -> DecodeOptions {
     DecodeOptions {
-        // Fourteen labels with the longest values that are made here go in.
+        // These limits accept fourteen labels with the longest generated values.
         limits: model::Limits { name_bytes: 1 << 16, set_bytes: 1 << 20, ..model::Limits::default() },
         ..DecodeOptions::default()
     }
@@ -43,7 +43,7 @@ fn encode(protocol: Protocol, all: &[PlainSeries]) -> Vec<u8> {
     body
 }
 
-/// 2.0 leaves out metadata that says nothing.
+/// The encoder leaves out empty metadata in 2.0.
 fn without_empty_metadata(mut all: Vec<PlainSeries>) -> Vec<PlainSeries> {
     for series in &mut all {
         series.metadata = series.metadata.take().filter(|entry| *entry != (0, String::new(), String::new()));
@@ -84,7 +84,7 @@ fn batches(v2: bool) -> impl Strategy<Value = Vec<PlainSeries>> {
     proptest::collection::vec(plain::series(v2), 0..6)
 }
 
-/// Two neighbours with the same labels are one series to the receiver; the comparison joins them.
+/// Removes neighbours with the same labels: a receiver sees them as one series, and the comparison joins them.
 fn distinct(all: Vec<PlainSeries>) -> Vec<PlainSeries> {
     let mut all = all;
     all.dedup_by(|one, other| one.labels == other.labels);
@@ -126,7 +126,7 @@ proptest! {
     }
 
     #[test]
-    fn order_of_fields_and_labels_and_unknown_fields_make_no_difference(
+    fn order_of_fields_and_labels_and_unknown_fields_change_nothing(
         v1 in batches(false), v2 in batches(true), mut dice in scramble::dice()
     ) {
         let body = messages::to_v1(&unsorted(&v1, &mut dice)).encode_to_vec();
@@ -136,7 +136,7 @@ proptest! {
     }
 
     #[test]
-    fn the_codec_reads_itself(all in batches(true)) {
+    fn the_decoder_reads_what_the_encoder_writes(all in batches(true)) {
         let all = distinct(all);
         let body = encode(Protocol::V2, &all);
         let decoded = decode(Protocol::V2, &body, &options()).unwrap();
@@ -170,7 +170,7 @@ proptest! {
                 body[at] = *to;
             }
             if let Ok(decoded) = decode(protocol, &body, &options()) {
-                // Whatever was kept is whole.
+                // Everything that was kept is valid.
                 for index in 0..decoded.batch.series.len() {
                     let labels = decoded.batch.labels(index as u32);
                     model::LabelsRef::parse(labels.as_bytes()).unwrap();

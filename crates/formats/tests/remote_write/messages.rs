@@ -1,10 +1,10 @@
-//! Between plain series and prost's messages of both versions.
+//! Converts between plain series and prost's messages of both versions.
 
 use crate::oracle::{v1, v2};
 use crate::plain::{PlainExemplar, PlainPoint, PlainSeries, PlainValue};
 use model::{BucketSpan, Counts, Histogram, ResetHint};
 
-/// The two versions' histograms have the same fields under two names.
+/// The histograms of both versions have the same fields in two types.
 macro_rules! histograms {
     ($module:ident, $into:ident, $from:ident, $start:expr) => {
         pub(crate) fn $into(h: &Histogram, timestamp: i64) -> $module::Histogram {
@@ -107,7 +107,7 @@ pub(crate) fn to_v1(all: &[PlainSeries]) -> v1::WriteRequest {
     request
 }
 
-/// What a receiver makes of a request: of each time series the floats, then the histograms.
+/// The series that a receiver reads from a request: for each time series the floats, then the histograms.
 pub(crate) fn of_v1(request: &v1::WriteRequest) -> Vec<PlainSeries> {
     let pairs = |labels: &[v1::Label]| labels.iter().map(|l| (l.name.clone(), l.value.clone())).collect();
     let each = request.timeseries.iter().map(|message| {

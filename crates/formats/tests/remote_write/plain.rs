@@ -1,5 +1,5 @@
-//! A request in the plainest form, which both the hand-written codec's batches and prost's messages are
-//! brought to for comparison; and strategies to make arbitrary ones.
+//! A request in the plainest form. The batches of the hand-written codec and prost's messages are both converted to it
+//! for comparison. There are also strategies that generate such requests.
 
 use model::{Batch, BucketSpan, Counts, Histogram, Labels, LabelsRef, Metadata, MetricType, ResetHint};
 use proptest::prelude::*;
@@ -74,7 +74,7 @@ pub(crate) fn of_batch(batch: &Batch) -> Vec<PlainSeries> {
     all
 }
 
-/// Joins neighbours with the same labels: a series whose points change kind goes out in several pieces.
+/// Joins neighbours with the same labels: a series whose points change kind is sent in several parts.
 pub(crate) fn join(series: Vec<PlainSeries>) -> Vec<PlainSeries> {
     let mut joined: Vec<PlainSeries> = Vec::new();
     for mut next in series {
@@ -89,7 +89,7 @@ pub(crate) fn join(series: Vec<PlainSeries>) -> Vec<PlainSeries> {
     joined
 }
 
-/// Text of the kinds that matter: short, of one chunk or more, of two length bytes, not ASCII.
+/// Text of the relevant kinds: short, of one chunk or more, with a length of two bytes, not ASCII.
 fn text(max: usize) -> impl Strategy<Value = String> {
     prop_oneof![
         6 => "[a-zA-Z0-9_./-]{1,20}",
@@ -119,13 +119,12 @@ pub(crate) fn timestamp() -> impl Strategy<Value = i64> {
     prop_oneof![8 => 1_600_000_000_000..1_800_000_000_000i64, 1 => any::<i64>(), 1 => Just(0)]
 }
 
-/// Any but minus zero, which prost takes for the default and does not write.
+/// Any float except minus zero, which prost mistakes for the default value and does not write.
 fn float() -> impl Strategy<Value = Bits> {
     let any = any::<f64>().prop_map(|value| if value == 0.0 { 0 } else { value.to_bits() });
     prop_oneof![3 => any, 1 => Just(model::STALE_NAN), 1 => Just(0)]
 }
 
-/// A valid histogram.
 pub(crate) fn histogram(custom: bool) -> impl Strategy<Value = Histogram> {
     let side = || proptest::collection::vec((0..5i32, proptest::collection::vec(0..1000u64, 0..6)), 0..4);
     let rest = (-4..9i32, 0..4u64, any::<bool>(), 0..100u64, float(), any::<bool>());
@@ -193,7 +192,7 @@ fn point(start: bool) -> impl Strategy<Value = PlainPoint> {
     (timestamp(), start, value).prop_map(|(timestamp, start, value)| PlainPoint { timestamp, start, value })
 }
 
-/// A series with at least one point. Start timestamps, custom buckets and metadata are of 2.0.
+/// A series with at least one point. Only 2.0 has start timestamps, custom buckets and metadata.
 pub(crate) fn series(v2: bool) -> impl Strategy<Value = PlainSeries> {
     let exemplar = (label_set(false), float(), timestamp())
         .prop_map(|(labels, value, timestamp)| PlainExemplar { labels, value, timestamp });

@@ -1,5 +1,5 @@
-//! Rewrites a message into another that means the same: fields in another order, unknown fields between
-//! them, packed lists unpacked. Every decoder has to take them all alike.
+//! Rewrites a message into another one with the same meaning: fields in another order, unknown fields between them,
+//! packed lists unpacked. Every decoder must read all of these forms in the same way.
 
 use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestRng};
@@ -43,7 +43,7 @@ pub(crate) const V2: Shape = Shape {
     packed: &[],
 };
 
-/// Where the scrambler gets its dice from.
+/// The source of random numbers for the scrambler.
 pub(crate) fn dice() -> impl Strategy<Value = TestRng> {
     any::<[u8; 32]>().prop_map(|seed| TestRng::from_seed(RngAlgorithm::ChaCha, &seed))
 }
@@ -52,7 +52,7 @@ fn take_varint(input: &mut &[u8]) -> u64 {
     model::varint::take_u64(input).unwrap()
 }
 
-/// A field as it stands: its number, and its bytes with the tag.
+/// A field as in the message: its number, and its bytes with the tag.
 type Raw = (u32, Vec<u8>);
 
 pub(crate) fn scramble(message: &[u8], shape: &Shape, dice: &mut TestRng) -> Vec<u8> {
@@ -86,7 +86,7 @@ pub(crate) fn scramble(message: &[u8], shape: &Shape, dice: &mut TestRng) -> Vec
         }
         fields.push((number, start[..start.len() - input.len()].to_vec()));
     }
-    // Fields of one number stay in order among themselves.
+    // Fields with the same number keep their order.
     let mut numbers: Vec<u32> = fields.iter().map(|(number, _)| *number).collect();
     for index in (1..numbers.len()).rev() {
         if dice.random_bool(0.3) {
@@ -111,7 +111,7 @@ fn with_length(number: u32, content: &[u8]) -> Vec<u8> {
     out
 }
 
-/// A field that no version has, of any wire type.
+/// A field that exists in no version, of any wire type.
 fn unknown(dice: &mut TestRng) -> Vec<u8> {
     let number = dice.random_range(100..536_870_911u32);
     let mut out = Vec::new();

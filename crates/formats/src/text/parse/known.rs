@@ -1,14 +1,14 @@
 //! Samples of known series: their labels are not parsed again.
 //!
-//! The name and the labels of a sample are its *head*. Where a head ends is guessed from the last closing brace of the
-//! line. A wrong guess is harmless: it differs from every head that was parsed before, because the parser stops at the
-//! first closing brace that ends the labels, whatever follows.
+//! The name and the labels of a sample are its *head*. The last closing brace of the line is assumed to be the end of
+//! the head. A wrong guess is harmless: such a text differs from every head that was parsed before, because the parser
+//! stops at the first closing brace that ends the labels.
 
 use super::{Format, Parser};
 use crate::text::family::Member;
 use crate::text::line::Cursor;
 
-/// What the labels depend on besides the head, see [`crate::Recognise`]: the label whose values are normalized as bounds.
+/// The variant for [`crate::Recognise`]: it depends on the label whose values are normalized as bounds.
 fn variant(bound_label: Option<&[u8]>) -> u8 {
     match bound_label {
         None => 0,
@@ -18,7 +18,7 @@ fn variant(bound_label: Option<&[u8]>) -> u8 {
 }
 
 impl<'a, 'o: 'a> Parser<'a, 'o, '_> {
-    /// Takes the head of a sample if its series is known, and appends the labels to the batch.
+    /// Advances past the head of a sample if its series is known, and appends its labels to the batch.
     #[inline]
     pub(super) fn known_series(&mut self, cursor: &mut Cursor<'a>) -> Option<Member> {
         self.known.as_ref()?;
@@ -50,7 +50,7 @@ impl<'a, 'o: 'a> Parser<'a, 'o, '_> {
 fn head(line: &[u8], format: Format) -> Option<&[u8]> {
     let sample = match format {
         Format::Text => line,
-        // The labels of an exemplar end with a closing brace, too.
+        // The labels of an exemplar also end with a closing brace.
         Format::OpenMetrics => line.get(..memchr::memrchr(b'#', line).unwrap_or(line.len()))?,
     };
     if let Some(brace) = memchr::memrchr(b'}', sample) {
@@ -58,11 +58,11 @@ fn head(line: &[u8], format: Format) -> Option<&[u8]> {
     }
     let end = memchr::memchr2(b' ', b'\t', sample)?;
     let (name, rest) = sample.split_at_checked(end)?;
-    // Labels that are not closed are an error, which the parser explains.
+    // Labels without a closing brace are an error, which the complete parser explains.
     (!rest.trim_ascii_start().starts_with(b"{")).then_some(name)
 }
 
-/// The metric name of a head, if it is easy to find.
+/// The metric name of a head, if it can be found without a complete parse.
 #[inline]
 fn name(head: &[u8]) -> Option<&[u8]> {
     match head.strip_prefix(b"{\"") {
@@ -72,7 +72,7 @@ fn name(head: &[u8]) -> Option<&[u8]> {
         }
         Some(quoted) => {
             let end = memchr::memchr2(b'"', b'\\', quoted)?;
-            // Behind a label's name there is an equals sign.
+            // An equals sign after the quoted string would make it a label name.
             let is_name = matches!(quoted.get(end..end + 2)?, [b'"', b',' | b'}']);
             quoted.get(..end).filter(|_| is_name)
         }
@@ -86,7 +86,7 @@ mod tests {
     use crate::text::{Format, ParseOptions, parse, parse_recognising};
     use std::collections::HashMap;
 
-    /// Remembers everything.
+    /// Remembers every series.
     #[derive(Default)]
     struct All {
         known: HashMap<(Vec<u8>, u8), Vec<u8>>,
@@ -109,7 +109,7 @@ mod tests {
         }
     }
 
-    /// Heads of samples, all of which are known to the tests.
+    /// Heads of samples. The tests learn all of them first.
     const HEADS: [&str; 16] = [
         "a",
         "a{}",
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn every_way_to_write_a_series_is_recognised() {
+    fn a_series_is_recognised_in_every_spelling() {
         let known = all_known().known;
         for head in HEADS {
             let mut all = All { known: known.clone(), ..All::default() };
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_with_known_heads_are_read_as_without_them() {
+    fn lines_with_known_heads_are_parsed_the_same() {
         let known = all_known().known;
         let tails = [
             " 1",

@@ -1,4 +1,4 @@
-//! The labels of a sample or an exemplar: reading them, and putting them into canonical bytes.
+//! Parses the labels of a sample or an exemplar and converts them to canonical bytes.
 
 use super::Parser;
 use crate::exposition::bound::bound;
@@ -9,9 +9,9 @@ use crate::text::line::{Cursor, Piece};
 use model::{LabelError, LabelsBuilder, Limits, MetricType, labels};
 
 impl<'a, 'o: 'a> Parser<'a, 'o, '_> {
-    /// Bounds of a histogram's buckets and a summary's quantiles become what Prometheus makes of them when it
-    /// scrapes: `le="1"` and `le="1e0"` are `le="1.0"`, so that a series is the same however it is written. A
-    /// number beyond a 64-bit float is an error, as at a Pushgateway.
+    /// Writes the bounds of buckets and quantiles as Prometheus does after a scrape: `le="1"` and `le="1e0"` become
+    /// `le="1.0"`, so that all spellings are the same series. A number beyond a 64-bit float is an error, as in a
+    /// Pushgateway.
     pub(super) fn normalize_bounds(&mut self, member: Member) -> Result<(), Fault> {
         let Some(bound_label) = self.bound_label(member) else { return Ok(()) };
         for (label, value) in &mut self.pairs {
@@ -48,7 +48,7 @@ impl<'a, 'o: 'a> Parser<'a, 'o, '_> {
         self.excess_labels = 0;
     }
 
-    /// `{a="b",c="d"}`, with the metric name in quotes among them or not.
+    /// Parses `{a="b",c="d"}`, in which a quoted metric name may be among the labels.
     pub(super) fn label_list(
         &mut self,
         cursor: &mut Cursor<'a>,
@@ -94,8 +94,7 @@ impl<'a, 'o: 'a> Parser<'a, 'o, '_> {
         }
     }
 
-    /// Appends the canonical bytes of the labels collected, of the metric name, and for a metric of the
-    /// extra labels.
+    /// Appends the canonical bytes of the collected labels and the metric name. A metric also has the extra labels.
     pub(super) fn put_labels(&mut self, name: Option<Piece<'a>>) -> Result<(), LabelError> {
         if self.excess_labels > 0 {
             let is = self.pairs.len() + self.excess_labels + usize::from(name.is_some());
@@ -112,7 +111,7 @@ impl<'a, 'o: 'a> Parser<'a, 'o, '_> {
     }
 }
 
-/// The labels of a sample, its name, the extra labels.
+/// The labels, the metric name and the extra labels.
 type Fill<'f, 'a> = (&'f [(Piece<'a>, Piece<'a>)], Option<Piece<'a>>, &'a [(&'a str, &'a str)]);
 
 fn fill_labels<'a>(

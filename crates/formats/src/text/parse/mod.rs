@@ -1,4 +1,4 @@
-//! Reading the text format and OpenMetrics, line by line.
+//! Parses the text format and OpenMetrics line by line.
 
 mod known;
 mod labels;
@@ -16,22 +16,22 @@ use crate::{Parsed, Recognise, Rejected};
 use hashbrown::{HashMap, HashSet};
 use model::{Batch, LabelError, LabelsBuilder, LabelsRef, MetricType, varint};
 
-/// The NaN that Prometheus stores for any NaN in a text, so that no other is taken for its staleness
-/// marker (`value.NormalNaN`).
+/// The NaN that Prometheus stores for any NaN in a text (`value.NormalNaN`), so that none is mistaken for its staleness
+/// marker.
 const NORMAL_NAN: f64 = f64::from_bits(0x7ff8_0000_0000_0001);
 
-/// Reads a text into a batch. Every sample is a series of its own there. HELP, TYPE and UNIT become
-/// metadata, which the series of the family refer to.
+/// Parses a text into a batch. Each sample becomes a series of its own. HELP, TYPE and UNIT become metadata, to which
+/// the series of the family refer.
 ///
-/// Lenient where Prometheus is: families may be mixed, HELP and TYPE may come late or twice (the last
-/// counts) or not at all, the last line may lack its end. What is over one of the limits on label sets is left
-/// out and the rest is kept; any other mistake refuses the whole text.
+/// Lenient where Prometheus is: families may be mixed, HELP and TYPE may be late, repeated (the last counts) or
+/// missing, and the last line may lack its line feed. A series over a limit on label sets is left out and the rest is
+/// kept. Any other error refuses the whole text.
 pub fn parse(text: &[u8], options: &ParseOptions<'_>) -> Result<Parsed, ParseError> {
     read(text, Parser::new(options, None))
 }
 
-/// The same, with the same result: `known` spares it to parse the labels of series that were parsed before with the
-/// same [`ParseOptions::extra_labels`] and [`ParseOptions::limits`].
+/// The same, with the same result, but faster: `known` has the labels of series that were parsed before with the same
+/// [`ParseOptions::extra_labels`] and [`ParseOptions::limits`].
 pub fn parse_recognising(
     text: &[u8],
     options: &ParseOptions<'_>,
@@ -41,7 +41,7 @@ pub fn parse_recognising(
 }
 
 fn read<'a, 'o: 'a>(text: &'a [u8], mut parser: Parser<'a, 'o, '_>) -> Result<Parsed, ParseError> {
-    // Canonical labels are shorter than the same labels as text.
+    // Canonical labels are shorter than the same labels in text.
     parser.batch.bytes = model::arena::take(text.len());
     let (mut number, mut eof, mut rest) = (0, false, text);
     while !rest.is_empty() {
@@ -79,16 +79,16 @@ struct Parser<'a, 'o, 'k> {
     batch: Batch,
     rejected: Rejected,
     families: Families,
-    /// Families with a TYPE, where one may have only one.
+    /// Families with a TYPE line, if only one is allowed.
     typed: HashSet<String>,
-    /// Serves the lines without escapes, which borrow from the text alone.
+    /// Reused for lines without escapes, whose labels borrow from the text only.
     builder: LabelsBuilder<'a>,
     pairs: Vec<(Piece<'a>, Piece<'a>)>,
-    /// Labels of the line under way that are over the limit on their number and not in `pairs`.
+    /// The number of labels of the current line that are over the limit and not in `pairs`.
     excess_labels: usize,
-    /// Unescaped strings of the line under way.
+    /// Unescaped strings of the current line.
     scratch: Vec<u8>,
-    /// `_created` times in milliseconds, by family and labels; see [`group_key`].
+    /// `_created` times in milliseconds, by [`group_key`].
     created: HashMap<Vec<u8>, i64>,
 }
 
@@ -109,7 +109,7 @@ impl<'a, 'o: 'a, 'k> Parser<'a, 'o, 'k> {
         }
     }
 
-    /// Reads one line. Returns whether it was the end mark.
+    /// Parses one line. Returns true if it was the end marker.
     fn line(&mut self, number: usize, cursor: &mut Cursor<'a>) -> Result<bool, Fault> {
         self.scratch.clear();
         if self.options.format == Format::OpenMetrics && cursor.rest() == b"# EOF" {
@@ -124,7 +124,7 @@ impl<'a, 'o: 'a, 'k> Parser<'a, 'o, 'k> {
         Ok(false)
     }
 
-    /// HELP, TYPE and UNIT; other comments say nothing.
+    /// Parses HELP, TYPE and UNIT; other comments are ignored.
     fn comment(&mut self, cursor: &mut Cursor<'a>) -> Result<(), Fault> {
         cursor.take(b'#');
         cursor.blanks();
@@ -154,7 +154,7 @@ impl<'a, 'o: 'a, 'k> Parser<'a, 'o, 'k> {
             return Err(cursor.expected("a metric name"));
         }
         if name.len() > self.options.limits.name_bytes {
-            return Ok(()); // The samples of this family are left out, each with the reason.
+            return Ok(()); // The samples of this family are left out, each with a reason.
         }
         cursor.blanks();
         if self.batch.metadata.len() >= self.options.max_points {
@@ -231,7 +231,7 @@ impl<'a, 'o: 'a, 'k> Parser<'a, 'o, 'k> {
                 cursor.blanks();
             }
         }
-        // An exemplar of a `_created` is not looked at.
+        // The exemplar of a `_created` is not parsed.
         let skipped = member.created && cursor.peek() == Some(b'#');
         if !skipped && !cursor.at_end() {
             return Err(cursor.expected("the end of the line"));
@@ -239,8 +239,8 @@ impl<'a, 'o: 'a, 'k> Parser<'a, 'o, 'k> {
         Ok(())
     }
 
-    /// Parses the name and the labels of a sample, and appends the canonical labels to the batch. Returns the limit that
-    /// they are over, if any.
+    /// Parses the name and the labels of a sample, and appends the canonical labels to the batch. If they are over a
+    /// limit, returns it.
     fn unknown_series(&mut self, cursor: &mut Cursor<'a>) -> Result<(Member, Option<LabelError>), Fault> {
         if let Some(member) = self.plain_series(cursor) {
             return Ok((member, None));
@@ -278,7 +278,7 @@ impl<'a, 'o: 'a, 'k> Parser<'a, 'o, 'k> {
         }
     }
 
-    /// The same for a sample whose labels are plain: see `plain`.
+    /// The same for a sample with plain labels; see `plain`.
     fn plain_series(&mut self, cursor: &mut Cursor<'a>) -> Option<Member> {
         if !self.options.extra_labels.is_empty() {
             return None;
@@ -324,7 +324,7 @@ impl<'a, 'o: 'a, 'k> Parser<'a, 'o, 'k> {
         }
     }
 
-    /// The timestamp of a sample, if it counts.
+    /// The timestamp of a sample, or `None` if the options ignore it.
     fn sample_timestamp(&self, cursor: &mut Cursor<'a>) -> Result<Option<i64>, Fault> {
         let start = *cursor;
         let timestamp = self.timestamp(cursor)?;
@@ -353,8 +353,8 @@ impl<'a, 'o: 'a, 'k> Parser<'a, 'o, 'k> {
         })
     }
 
-    /// `{trace_id="x"} 0.5 1700000000.0`, after the `#`. Without a timestamp it has its sample's. It is kept
-    /// where its series is. Returns the limit that its own labels are over.
+    /// Parses `{trace_id="x"} 0.5 1700000000.0` after the `#`. Without a timestamp of its own it has that of its
+    /// sample. It is added to the batch if its series is. If its labels are over a limit, returns that.
     fn exemplar(
         &mut self,
         cursor: &mut Cursor<'a>,
@@ -408,8 +408,7 @@ impl<'a, 'o: 'a, 'k> Parser<'a, 'o, 'k> {
         Ok(())
     }
 
-    /// Gives every sample the start timestamp that its family and labels were said to be created at,
-    /// wherever in the text that was.
+    /// Sets the start timestamp of each sample whose family and labels have a `_created`, anywhere in the text.
     fn apply_created(&mut self) {
         if self.created.is_empty() {
             return;
@@ -427,8 +426,7 @@ impl<'a, 'o: 'a, 'k> Parser<'a, 'o, 'k> {
     }
 }
 
-/// What the samples of one metric of a family have in common: the family, and the labels without the name,
-/// `le` and `quantile`.
+/// Identifies one metric of a family: the family, and the labels without the name, `le` and `quantile`.
 fn group_key(key: &mut Vec<u8>, metadata: u32, labels: LabelsRef<'_>) {
     key.clear();
     key.extend_from_slice(&metadata.to_le_bytes());
@@ -440,7 +438,7 @@ fn group_key(key: &mut Vec<u8>, metadata: u32, labels: LabelsRef<'_>) {
     }
 }
 
-/// Seconds since 1970 in milliseconds; nothing for what is no time.
+/// Seconds since 1970 in milliseconds; `None` if the result is out of range or not a number.
 fn seconds_to_ms(seconds: f64) -> Option<i64> {
     let milliseconds = (seconds * 1000.0).round();
     (milliseconds.abs() < 9.2e18).then_some(milliseconds as i64)

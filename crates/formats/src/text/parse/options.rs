@@ -1,8 +1,7 @@
-//! How a text is to be read.
+//! The options of the text parser.
 
 use model::Limits;
 
-/// Which of the two text formats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Format {
     /// The text format 0.0.4: timestamps in milliseconds, no end mark.
@@ -12,8 +11,8 @@ pub enum Format {
 }
 
 impl Format {
-    /// What a `Content-Type` header says: OpenMetrics where it is named, the text format for everything
-    /// else, as scripts send all kinds of content types.
+    /// The format that a `Content-Type` header names: OpenMetrics if it says so, and the text format for all other
+    /// values, because scripts send many different ones.
     pub fn from_content_type(header: Option<&str>) -> Self {
         let media = header.and_then(|header| header.split(';').next()).unwrap_or_default();
         if media.trim().eq_ignore_ascii_case("application/openmetrics-text") {
@@ -27,37 +26,33 @@ impl Format {
 /// What to do with the timestamps of samples. Exemplars always keep their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Timestamps {
-    /// They count.
+    /// They are used.
     #[default]
     Allow,
-    /// They are an error, as the Pushgateway has it.
+    /// They are an error, as in the Pushgateway.
     Refuse,
-    /// They are read and forgotten.
+    /// They are parsed and discarded.
     Ignore,
 }
 
-/// How to read a text.
 #[derive(Debug, Clone)]
 pub struct ParseOptions<'a> {
-    /// Which format it is in.
     pub format: Format,
-    /// What to do with timestamps.
     pub timestamps: Timestamps,
     /// The timestamp of samples without one, in milliseconds since 1970.
     pub default_timestamp: i64,
-    /// Labels of every sample, names and values. They replace labels of the same name in the text; an
-    /// empty value removes them.
+    /// Labels to add to every sample: names and values. They replace labels of the same name in the text. An empty
+    /// value removes the label.
     pub extra_labels: &'a [(&'a str, &'a str)],
-    /// Whether a second TYPE line of a family is an error, as the Pushgateway has it. Otherwise the last one counts.
+    /// A second TYPE line of a family is an error, as in the Pushgateway. Otherwise the last one counts.
     pub one_type: bool,
-    /// Whether `_created` samples become start timestamps of their family's other samples, instead of
-    /// being samples themselves.
+    /// `_created` samples become start timestamps of their family's other samples, instead of being samples themselves.
     pub created_as_start: bool,
-    /// Limits on label sets. A series over one of them is left out, and so is an exemplar.
+    /// Limits on label sets. A series or exemplar over a limit is left out.
     pub limits: Limits,
-    /// The most samples and exemplars together, and the most families.
+    /// The maximum of samples and exemplars together, and of families.
     pub max_points: usize,
-    /// The most bytes of all label sets together.
+    /// The maximum of bytes in all label sets together.
     pub max_label_bytes: usize,
 }
 

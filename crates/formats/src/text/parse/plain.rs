@@ -1,20 +1,20 @@
-//! Hot path: samples that are written as programs write them, `name{a="b",c="d"}` without blanks and escapes and with the
-//! labels in order. Their labels go into canonical bytes in one pass. Everything else is left to the parser of all forms,
-//! which also finds the words for what is wrong.
+//! Hot path: samples in the form in which programs write them, `name{a="b",c="d"}` without blanks and escapes and with
+//! sorted labels. Their labels are converted to canonical bytes in one pass. All other samples go through the complete
+//! parser, which also explains errors.
 
 use model::{Limits, labels};
 
 /// Lengths below this take one byte.
 const SHORT: usize = 128;
 
-/// A sample's name and labels: how many bytes of the line they take.
+/// The name and the labels of a sample: how many bytes of the line they have.
 pub(super) struct Head {
     pub(super) name: usize,
     pub(super) all: usize,
 }
 
-/// Appends the canonical labels of the sample at the front of `line` to `out`, if they are plain; otherwise `out` stays
-/// as it was.
+/// Appends the canonical labels of the sample at the front of `line` to `out` if the sample is plain. Otherwise `out`
+/// is unchanged.
 pub(super) fn put_plain_labels(line: &[u8], limits: &Limits, out: &mut Vec<u8>) -> Option<Head> {
     let start = out.len();
     let head = put(line, limits, out, start);
@@ -57,7 +57,7 @@ fn put(line: &[u8], limits: &Limits, out: &mut Vec<u8>, start: usize) -> Option<
         }
     };
     let written = out.get_mut(start..)?;
-    // Whether strings are UTF-8 is checked elsewhere.
+    // Only the complete parser checks that strings are UTF-8.
     if written.len() > limits.set_bytes || !written.is_ascii() {
         return None;
     }
@@ -65,7 +65,7 @@ fn put(line: &[u8], limits: &Limits, out: &mut Vec<u8>, start: usize) -> Option<
     Some(Head { name: name.len(), all: line.len() - after.len() })
 }
 
-/// The word at the front, of letters, digits, underscores and what `also` accepts, and what follows it.
+/// Splits off the word at the front: letters, digits, underscores, and bytes that `also` accepts.
 #[inline]
 fn word(text: &[u8], also: impl Fn(u8) -> bool) -> Option<(&[u8], &[u8])> {
     let accepts = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || also(byte);
@@ -87,9 +87,9 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
-        /// A blank before the first label makes a line other than plain, and says the same.
+        /// A blank before the first label makes a line other than plain and does not change its meaning.
         #[test]
-        fn plain_samples_are_read_as_others(
+        fn plain_samples_are_parsed_like_all_others(
             name in "[a-c:_1]{1,3}", labels in prop::collection::vec(("[A-Za-c_1]{0,3}", "[a-b\"é]{0,3}|[a]{126,129}"), 0..4),
             small in any::<bool>(), tail in prop::sample::select(vec![" 1", "1", " 1 5", "", " x", "} 1"]),
         ) {

@@ -14,7 +14,7 @@ fn open_metrics() -> ParseOptions<'static> {
     ParseOptions::new(Format::OpenMetrics, NOW)
 }
 
-/// The batch of a text of which nothing is left out.
+/// The batch of a text without rejected parts.
 fn parse(text: &[u8], options: &ParseOptions<'_>) -> Result<Batch, ParseError> {
     super::parse(text, options).map(|parsed| parsed.whole().unwrap())
 }
@@ -56,7 +56,7 @@ fn error(input: &str, options: &ParseOptions<'_>) -> String {
 }
 
 #[test]
-fn bounds_are_written_as_prometheus_writes_them_where_the_type_is_known() {
+fn bounds_of_known_types_are_written_as_by_prometheus() {
     let input = "# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_bucket{le=\"1e6\"} 1\nh_bucket{le=\"inf\"} 1\n\
                  h_sum{quantile=\"1\"} 1\n# TYPE s summary\ns{quantile=\"0\"} 1\ns{le=\"1\",quantile=\"x\"} 1\n\
                  u_bucket{le=\"1\",quantile=\"1\"} 1\n";
@@ -130,7 +130,7 @@ late{x="1"} 6"#;
 }
 
 #[test]
-fn names_outside_of_the_old_pattern_stand_in_quotes() {
+fn names_outside_of_the_legacy_pattern_are_quoted() {
     let input = r#"# TYPE "my.metric" counter
 {"my.metric"} 1
 {"my.metric", "label.one"="a", two="b"} 2
@@ -153,7 +153,7 @@ fn label_values_are_unescaped() {
     let batch = parse(br#"a{p="C:\\dir\n\"x\"",q="\d",r="plain"} 1"#, &text()).unwrap();
     let labels = batch.labels(0);
     assert_eq!(labels.get("p").unwrap(), b"C:\\dir\n\"x\"");
-    assert_eq!(labels.get("q").unwrap(), b"\\d", "an unknown escape stands for itself");
+    assert_eq!(labels.get("q").unwrap(), b"\\d", "an unknown escape is kept");
     assert_eq!(labels.get("r").unwrap(), b"plain");
 }
 
@@ -212,7 +212,7 @@ took_seconds_count 2
 }
 
 #[test]
-fn created_belongs_to_the_same_labels_only_and_only_where_asked_for() {
+fn created_applies_to_equal_labels_and_only_if_enabled() {
     let input = "# TYPE hits counter\nhits_created{a=\"1\"} 5\nhits_total{a=\"1\"} 1\nhits_total{a=\"2\"} 1\n\
                  # TYPE temperature gauge\ntemperature_created 3\n# EOF\n";
     assert_eq!(
@@ -237,7 +237,7 @@ fn open_metrics_must_end_with_its_mark() {
 }
 
 #[test]
-fn what_is_wrong_is_said_with_its_place() {
+fn errors_have_a_reason_and_a_position() {
     for (input, expected) in [
         ("a", "line 1, column 2: expected a value, found the end of the line"),
         ("a 1\n1b 2", "line 2, column 1: expected a metric name, found \"1b 2\""),
@@ -288,7 +288,7 @@ fn bytes_that_are_not_utf8_are_refused() {
 }
 
 #[test]
-fn limits_hold() {
+fn limits_on_families_samples_and_labels_refuse_the_text() {
     let few = ParseOptions { max_points: 2, ..text() };
     assert_eq!(error("a 1\nb 1\nc 1", &few), "line 3, column 4: more than 2 samples");
     let types = "# TYPE a gauge\n# TYPE b gauge\n# TYPE c gauge\n";
@@ -297,7 +297,7 @@ fn limits_hold() {
     assert_eq!(error("a 1\nb 1", &small), "line 2, column 4: more than 20 bytes of labels");
 }
 
-/// What is left of a text, and the first reason why something was left out.
+/// The points that are kept of a text, and the rejected parts.
 fn left(input: &str, options: &ParseOptions<'_>) -> (Vec<String>, Rejected) {
     let Parsed { batch, rejected } = super::parse(input.as_bytes(), options).unwrap();
     (show(&batch), rejected)
@@ -446,7 +446,7 @@ proptest! {
         }
     }
 
-    /// Made of the format's own pieces, which get further than any bytes.
+    /// Pieces of the format get further into the parser than random bytes.
     #[test]
     fn any_pieces_are_parsed_or_refused(pieces in prop::collection::vec(prop::sample::select(vec![
         "a", "b_total", "{", "}", "\"", "\\", "=", ",", " ", "\n", "1", "1e9", "NaN", "# ", "TYPE ", "HELP ", "EOF",
@@ -464,7 +464,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_written_is_read_back(
+    fn written_families_parse_to_the_same_samples(
         name in "\\PC{1,12}",
         labels in prop::collection::btree_map("[a-zA-Z_]{1,5}|\\PC{1,9}", "(\\PC|\n|\"|\\\\){1,9}", 0..4),
         value: f64, help in "(\\PC|\n|\\\\){0,12}",
