@@ -1,4 +1,4 @@
-//! Adding what is pushed to what a group has: counters and histograms become sums, gauges follow a rule. Pure.
+//! Adds a push to a group: counters and histograms are summed, gauges follow a rule. Pure.
 
 use crate::add_histogram;
 use crate::group::{Family, Member, Reading};
@@ -9,14 +9,14 @@ use model::{Labels, MetricType};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-/// The header that asks for adding, as the URL parameter `add` does.
+/// The header that turns on adding, like the URL parameter `add`.
 pub const ADD_HEADER: &str = "narthex-add";
 
-/// What comes before the path of a group where everything is added. Client libraries that are given a base URL that ends in
-/// this add what they push.
+/// The prefix of a group's path below which every push is added. A client library with a base URL that ends in this
+/// prefix adds all its pushes.
 pub const PATH_PREFIX: &str = "/add";
 
-/// What becomes of a gauge that the group has already.
+/// The rule for a gauge that the group has already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Gauges {
     /// The value that was pushed last.
@@ -27,7 +27,7 @@ pub enum Gauges {
 }
 
 impl Gauges {
-    /// Reads the rule. Empty is [`Gauges::Last`].
+    /// Parses the rule. An empty text is [`Gauges::Last`].
     pub fn parse(text: &str) -> Result<Gauges, String> {
         match text {
             "" | "last" => Ok(Gauges::Last),
@@ -77,19 +77,20 @@ pub enum AddError {
     Native { series: String, reason: &'static str },
 }
 
-/// What a series of a family is, as to adding.
+/// The kind of a series in a family, which decides how it is added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Part {
     /// Never negative.
     Count,
-    /// Of a histogram or summary: may be negative.
+    /// The sum of a histogram or summary: may be negative.
     Sum,
     Gauge,
-    /// A quantile, or a constant: the last one stays.
+    /// A quantile or a constant: the last value is kept.
     Last,
 }
 
-/// The families of a push added to those of the same name that the group has. `wall`: when, in milliseconds since 1970.
+/// Adds the families of a push to those of the group with the same names. `wall` is the time of the push in
+/// milliseconds since 1970.
 pub fn added(
     had: &Families,
     pushed: &[(String, Arc<Family>)],
@@ -143,7 +144,8 @@ fn add_family(
                 has.exemplars = member.exemplars.clone();
             }
             None => {
-                // The total begins with the first push. What the program said of its own start is about the program.
+                // The total begins with the first push. The start time in the push is that of the program, so it is
+                // ignored.
                 let start = if is_total { wall.saturating_sub(1) } else { 0 };
                 members.push(Member { start, ..member.clone() });
             }
@@ -208,8 +210,8 @@ fn add(part: Part, has: &Member, pushed: &Member, gauges: Gauges) -> Result<Read
     })
 }
 
-/// Checks that each classic histogram of the push has the buckets that the group has of it. Counts of other buckets can't
-/// be added: how many of the observations lie below a bound that only one of the two has is unknown.
+/// Checks that each classic histogram of the push has the same buckets as in the group. Other buckets can't be added,
+/// because the number of observations below a bound that only one of the two has is unknown.
 fn same_buckets(name: &str, had: &[Member], pushed: &[Member]) -> Result<(), AddError> {
     let (had, pushed) = (buckets(had), buckets(pushed));
     for (series, bounds) in pushed {
@@ -268,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn counters_are_added_and_those_that_are_not_pushed_stay() {
+    fn counters_are_added_and_others_are_kept() {
         let one = member(&[("__name__", "m"), ("x", "1")], 3.0);
         let two = member(&[("__name__", "m"), ("x", "2")], 5.0);
         let first =
@@ -293,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_of_histograms_and_summaries_are_added_and_quantiles_are_the_last() {
+    fn histograms_and_summaries_are_added_except_quantiles() {
         let histogram = |values: [f64; 4]| {
             let labels: [&[(&str, &str)]; 4] = [
                 &[("__name__", "m_bucket"), ("le", "1")],
@@ -324,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_not_be_added_is_refused_with_what_to_do() {
+    fn refusals_of_additions_name_the_remedy() {
         let m = |value| vec![member(&[("__name__", "m")], value)];
         let error = |had: Families, pushed: Vec<(String, Arc<Family>)>| {
             added(&had, &pushed, Gauges::Last, 1).unwrap_err().to_string()

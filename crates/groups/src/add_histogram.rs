@@ -1,18 +1,18 @@
-//! The sum of two native histograms. Pure.
+//! Adds two native histograms. Pure.
 
 use model::histogram::CUSTOM_BUCKETS_SCHEMA;
 use model::{BucketSpan, Counts, Histogram, ResetHint};
 use std::collections::BTreeMap;
 
-/// Most buckets of a sum. The resolution is reduced until they fit, as client libraries do.
+/// The maximum of buckets in a sum. The resolution is reduced until they fit, as client libraries do.
 const BUCKETS_MAX: usize = 160;
-/// The coarsest resolution that receivers know.
+/// The coarsest resolution that receivers support.
 const SCHEMA_MIN: i32 = -4;
 
 /// Buckets by their index.
 type Side = BTreeMap<i32, f64>;
 
-/// The sum of both, at the coarser resolution of the two. Its counts are floats only if those of one are.
+/// The sum of both at the coarser resolution of the two. Its counts are integers if those of both are.
 pub(crate) fn add(one: &Histogram, other: &Histogram) -> Result<Histogram, &'static str> {
     if one.is_stale() || other.is_stale() {
         return Err("a staleness marker can't be added");
@@ -37,7 +37,7 @@ pub(crate) fn add(one: &Histogram, other: &Histogram) -> Result<Histogram, &'sta
         (positive, negative, schema) = (reduced(positive, 1), reduced(negative, 1), schema - 1);
     }
     let count = one_parts.count + other_parts.count;
-    // Beyond this a float has no ones any more, and the counts would not add up.
+    // Above this limit a float can't represent every integer, and the counts would not add up.
     if !count.is_finite() || (!one_parts.is_float && count > 2f64.powi(53)) {
         return Err("the native histogram would have too many observations");
     }
@@ -115,7 +115,7 @@ impl Parts {
     }
 }
 
-/// The buckets at a resolution that is coarser by so many steps.
+/// Reduces the resolution of buckets by this many steps.
 fn reduced(side: Side, steps: i32) -> Side {
     if steps <= 0 {
         return side;
@@ -123,7 +123,7 @@ fn reduced(side: Side, steps: i32) -> Side {
     let steps = steps.min(31);
     let mut reduced = Side::new();
     for (index, count) in side {
-        // Rounded up: a bucket's index is that of its upper bound.
+        // Rounded up, because the index of a bucket is that of its upper bound.
         let index = (i64::from(index) + (1i64 << steps) - 1) >> steps;
         *reduced.entry(index as i32).or_default() += count;
     }
@@ -173,7 +173,7 @@ mod tests {
     fn buckets_are_added_at_the_coarser_resolution() {
         let sum = add(&integer(1, 1, &[1, 2, 3]), &integer(0, 2, &[5, 0, 7])).unwrap();
         assert_eq!(sum.validate(&Limits::default()), Ok(()));
-        // At schema 0: 1 and 2 of the first are bucket 1, 3 is bucket 2.
+        // At schema 0 the buckets 1 and 2 of the first become bucket 1, and bucket 3 becomes bucket 2.
         let spans = vec![BucketSpan { offset: 1, length: 2 }, BucketSpan { offset: 1, length: 1 }];
         assert_eq!((sum.schema, sum.sum, &sum.positive_spans), (0, 3.0, &spans));
         let positive = vec![3, 5, -1];
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn histograms_that_do_not_fit_together_are_refused() {
+    fn incompatible_histograms_are_refused() {
         let mut other = integer(1, 1, &[1]);
         other.zero_threshold = 0.1;
         assert!(add(&integer(1, 1, &[1]), &other).is_err());

@@ -1,4 +1,4 @@
-//! What is asked of the keeper.
+//! The requests to the groups' task.
 
 use super::add::Gauges;
 use super::group::Family;
@@ -14,24 +14,23 @@ use tokio::sync::oneshot;
 /// A push whose body has been decoded.
 #[derive(Debug, Clone)]
 pub struct Push {
-    /// The group's labels.
     pub key: Labels,
-    /// Replace the whole group (PUT) rather than families of the same name (POST).
+    /// Replaces the whole group (PUT) instead of families with the same name (POST).
     pub replace: bool,
-    /// Add to what the group has, with this rule for gauges. Then `replace` has no meaning, and a push of which something
-    /// was left out is refused as a whole.
+    /// Adds to the values of the group, with this rule for gauges. `replace` is then ignored, and a push of which
+    /// something was left out is refused as a whole.
     pub add: Option<Gauges>,
-    /// Of a request with a key, which is applied once.
+    /// The key of the request, which makes it apply only once.
     pub keyed: Option<Keyed>,
-    /// The group's time to live from now on: none to leave it as it is, `Some(None)` for ever.
+    /// The group's time to live from now on. `None` leaves it unchanged, `Some(None)` means forever.
     pub ttl: Option<Option<Duration>>,
-    /// What is pushed, or why it is refused although it could be read.
+    /// The pushed families, or why the push is refused although it could be decoded.
     pub families: Result<Vec<(String, Arc<Family>)>, String>,
-    /// What was left out of it, and why. The rest is kept, if there is any, and the push counts as refused.
+    /// What was left out of the push. The rest is kept, if there is any, and the push counts as refused.
     pub left_out: Option<LeftOut>,
 }
 
-/// What was left out of a push.
+/// The parts of a push that were left out.
 #[derive(Debug, Clone)]
 pub struct LeftOut {
     /// How much, and why.
@@ -48,26 +47,20 @@ impl LeftOut {
     }
 }
 
-/// What is asked of the keeper.
+/// A request to the groups' task.
 pub enum Ask {
-    /// A push.
     Push(Push),
-    /// Delete one group.
     Delete(Labels),
-    /// Delete all groups.
     Wipe,
-    /// Send the groups whose turn it is. For tests, whose clock the keeper's timer doesn't know.
+    /// Sends the groups that are due. For tests: the task's timer does not know their clock.
     Turns,
-    /// Use other settings from now on.
     Options(Box<Options>),
-    /// Read the groups.
     Read(Box<dyn FnOnce(&State) + Send + Sync>),
 }
 
-/// Something asked, and where the answer goes.
+/// A request and the channel for its answer.
 pub struct Asked {
-    /// What.
     pub ask: Ask,
-    /// The answer: 2xx or why not.
+    /// The answer: done, or the reason of the refusal.
     pub reply: oneshot::Sender<Result<(), Refusal>>,
 }

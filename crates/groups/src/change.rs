@@ -1,81 +1,73 @@
-//! What can happen to groups. [`super::entry`] has its bytes in the journal. Pure.
+//! The changes of groups. [`super::entry`] converts them to bytes for the journal. Pure.
 
 use super::group::{Family, Group};
 use super::keys::Applied;
 use model::Labels;
 use std::sync::Arc;
 
-/// Something that happened to groups. Times are milliseconds since 1970; `at` is by the group's own clock.
+/// A change of groups. Times are milliseconds since 1970; `at` is by the group's own clock.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Change {
-    /// A push was taken.
+    /// A push was accepted.
     Pushed {
-        /// The group's number.
         id: u64,
-        /// The group's labels.
         key: Labels,
-        /// It replaced the whole group rather than families of the same name.
+        /// True if the push replaced the whole group, and false if only families of the same name.
         replace: bool,
-        /// What the group sent then.
+        /// The time of the samples that the group sent.
         at: i64,
-        /// When, by the wall clock.
+        /// The time by the wall clock.
         wall: i64,
         /// The group's time to live from then on, in milliseconds.
         ttl: Option<i64>,
-        /// What was pushed.
+        /// The pushed families.
         families: Vec<(String, Arc<Family>)>,
     },
-    /// A push was refused for what was in it.
+    /// A push was refused because of its content.
     Refused {
-        /// The group's number.
         id: u64,
-        /// The group's labels.
         key: Labels,
-        /// What the group sent then.
+        /// The time of the samples that the group sent.
         at: i64,
-        /// When, by the wall clock.
+        /// The time by the wall clock.
         wall: i64,
-        /// Why.
         reason: String,
     },
-    /// A group was deleted, or forgotten.
+    /// A group was deleted by a request, or removed some time after it expired.
     Deleted {
-        /// The group's labels.
         key: Labels,
-        /// The last that was sent of it.
+        /// The last time of a sample of the group.
         at: i64,
     },
-    /// A group's time to live was over.
+    /// The time to live of a group ended.
     Expired {
-        /// The group's labels.
         key: Labels,
-        /// What the group sent then.
+        /// The time of the samples that the group sent.
         at: i64,
-        /// When, by the wall clock.
+        /// The time by the wall clock.
         wall: i64,
     },
-    /// Groups were sent anew.
+    /// Groups were sent again.
     Emitted {
-        /// With which time.
+        /// The time of the samples.
         at: i64,
-        /// Their numbers.
+        /// The numbers of the groups.
         ids: Vec<u64>,
     },
-    /// A group as it is.
+    /// A whole group, in a rewritten journal.
     Snapshot(Arc<Group>),
     /// A request with a key was applied.
     Keyed(Applied),
-    /// The last time of a group that is no more: should it come back, it goes on from there.
+    /// Tombstone: the last time of a deleted group. If it is pushed again, it continues after that time.
     Departed {
-        /// The group's labels.
         key: Labels,
-        /// The last that was sent of it.
+        /// The last time of a sample of the group.
         at: i64,
     },
 }
 
 impl Change {
-    /// The group whose contents it changes; none where only times do.
+    /// The group whose content changes. `None` if only times change.
     pub fn key(&self) -> Option<&Labels> {
         match self {
             Self::Pushed { key, .. }

@@ -1,9 +1,10 @@
-//! Whether what is pushed fits with itself and with the other groups. Pure.
+//! Checks that a push is consistent with itself and with the other groups. Pure.
 //!
-//! The rules are those by which the Pushgateway refuses a push that could not be scraped afterwards
-//! (client_golang's checks when it gathers): a series belongs to one group and is there once, and no name is the
-//! `_count`, `_sum` or `_bucket` of a summary or histogram. Unlike there, groups may give a name different types
-//! and help texts, as targets of a scrape may: otherwise the new instances of a rolling upgrade that changes a
+//! The rules are those by which the Pushgateway refuses a push that could not be scraped afterwards (client_golang's
+//! checks when it gathers). A series belongs to one group and occurs once. No name is the `_count`, `_sum` or `_bucket`
+//! of a summary or histogram. Unlike in the Pushgateway, groups may give a name different types and help texts, as
+//! targets of a scrape may. Otherwise, after an upgrade that changes a type, pushes of new instances would be refused
+//! until the groups of the old instances are deleted.
 //! type would be refused until the groups of the old ones are deleted.
 
 use super::group::{Family, Group};
@@ -16,36 +17,31 @@ use std::sync::Arc;
 /// Why a push is inconsistent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Inconsistency {
-    /// A name is a part of a summary or histogram.
+    /// The name is a part of a summary or histogram.
     #[error(
         "metric family {name:?} collides with {base:?}, {}, which has a series of that name",
         with_article(kind)
     )]
     Suffix {
-        /// The name.
         name: String,
         /// The summary or histogram.
         base: String,
-        /// Its type.
         kind: &'static str,
     },
-    /// A series is there twice.
+    /// A series occurs twice.
     #[error("series {series} was pushed twice")]
-    Twice {
-        /// The series.
-        series: String,
-    },
+    Twice { series: String },
     /// A series belongs to another group.
     #[error("series {series} is already there in the group {group}")]
     Elsewhere {
-        /// The series.
         series: String,
-        /// The group that has it.
+        /// The group that has the series.
         group: String,
     },
 }
 
-/// Checks a push of `families` to `group`, all of which it replaces, or those of the same name only.
+/// Checks a push of `families` to `group`. It replaces the whole group with `replace`, and otherwise families of the
+/// same name.
 pub fn check(
     state: &State,
     group: Option<&Group>,
@@ -55,7 +51,7 @@ pub fn check(
     let pushed: HashMap<&str, MetricType> =
         families.iter().map(|(name, family)| (name.as_str(), family.kind)).collect();
     let had = group.map(|group| group.families.unpack()).unwrap_or_default();
-    // The types that a name will have once the push is done.
+    // The types of a name after the push.
     let after = |name: &str| {
         let stays = !replace && !pushed.contains_key(name);
         let own = had.get(name).filter(|_| !stays).map(|kept| kept.family.kind);
@@ -103,7 +99,7 @@ fn check_suffixes(
     Ok(())
 }
 
-/// Whether a family of this type has series whose name ends so.
+/// Returns true if a family of this type has series whose name ends with this suffix.
 fn has_suffix(kind: MetricType, suffix: &str) -> bool {
     match kind {
         MetricType::Histogram => matches!(suffix, "_bucket" | "_sum" | "_count"),

@@ -1,4 +1,4 @@
-//! What a group sends: its values, its two push times, its staleness markers. Pure.
+//! Writes the samples that a group sends: its values, its two push times, its staleness markers. Pure.
 
 use super::group::{Family, Group, Member, PushedExemplar, Reading};
 use super::packed::Visitor;
@@ -7,9 +7,9 @@ use crate::entry::family::Head;
 use model::{Batch, Counts, Histogram, Labels, LabelsRef, Metadata, MetricType, Series, stale_nan};
 use std::collections::HashMap;
 
-/// Appends all series of a family. Each is sent at `at`, or with the timestamp it was pushed with where
-/// that is after `last`, what the group sent last, and before `at`. `mixed`: other groups give its name another
-/// type, so it is sent without one.
+/// Appends all series of a family with the timestamp `at`. A series that was pushed with a timestamp keeps that, if it
+/// is after `last`, the last time of the group, and before `at`. `mixed`: other groups give this name another type, so
+/// it is sent without a type.
 pub fn family(batch: &mut Batch, name: &str, family: &Family, mixed: bool, last: i64, at: i64) {
     let metadata = metadata(batch, name, family, mixed);
     for member in &family.members {
@@ -25,7 +25,7 @@ pub fn family(batch: &mut Batch, name: &str, family: &Family, mixed: bool, last:
     }
 }
 
-/// Appends a pushed family with those of its exemplars that `before`, the family that it replaces, did not have.
+/// Appends a pushed family. Exemplars that the replaced family `before` has already are left out.
 pub fn pushed_family(
     batch: &mut Batch,
     name: &str,
@@ -55,7 +55,8 @@ pub fn pushed_family(
     }
 }
 
-/// Appends what a group sends again. `is_mixed` says whether other groups give a family another type.
+/// Appends the samples of a group that is sent again. `is_mixed` returns true if other groups give a family another
+/// type.
 pub fn again(sent: &mut Sent, group: &Group, is_mixed: impl Fn(&str) -> bool, at: i64) {
     group.families.visit(&mut Again { sent, is_mixed, at, metadata: Series::NO_METADATA });
 }
@@ -64,7 +65,7 @@ struct Again<'s, F> {
     sent: &'s mut Sent,
     is_mixed: F,
     at: i64,
-    /// Of the family under way.
+    /// The metadata of the current family.
     metadata: u32,
 }
 
@@ -91,7 +92,6 @@ impl<F: Fn(&str) -> bool> Visitor for Again<'_, F> {
     }
 }
 
-/// Appends the two push times of a group.
 pub fn push_times(sent: &mut Sent, group: &Group, at: i64) {
     for (name, help, value) in group.push_times() {
         let metadata = sent.metadata(name, MetricType::Gauge, help, "");
@@ -103,17 +103,17 @@ pub fn push_times(sent: &mut Sent, group: &Group, at: i64) {
     }
 }
 
-/// Appends the end of a series.
+/// Appends the staleness marker of a series.
 pub fn marker(batch: &mut Batch, member: &Member, at: i64) {
     let series = batch.add_series(member.labels.as_ref(), Series::NO_METADATA);
     match &member.reading {
         Reading::Float(_) => batch.push_float(series, at, stale_nan()),
-        // Only the sum counts in a histogram's marker; the shape stays one that any receiver reads.
+        // Receivers look only at the sum in a histogram's marker. Its shape is one that any receiver can read.
         Reading::Histogram(_) => batch.push_histogram(series, at, 0, stale_histogram()),
     }
 }
 
-/// Appends the end of a group's push times.
+/// Appends the staleness markers of a group's push times.
 pub fn push_time_markers(batch: &mut Batch, group: &Group, at: i64) {
     for (name, ..) in group.push_times() {
         let start = batch.bytes.len();
@@ -150,7 +150,7 @@ fn metadata(batch: &mut Batch, name: &str, family: &Family, mixed: bool) -> u32 
     batch.metadata.len() as u32 - 1
 }
 
-/// Whether metadata is worth sending: even without a type if another one was sent before.
+/// Returns true if metadata is worth sending. It is even without a type, if another type was sent before.
 fn says_something(kind: MetricType, help: &str, unit: &str, is_mixed: bool) -> bool {
     kind != MetricType::Unknown || !help.is_empty() || !unit.is_empty() || is_mixed
 }

@@ -1,14 +1,14 @@
-//! Names outside the old pattern in a URL's path: `U__foo_2e_bar` is `foo.bar`. As Prometheus' values escaping, which
-//! the Pushgateway reads where `--push.enable-utf8-names` is set. Pure.
+//! Names outside the legacy pattern in a URL's path: `U__foo_2e_bar` is `foo.bar`. This is Prometheus' values escaping,
+//! which the Pushgateway reads if `--push.enable-utf8-names` is set. Pure.
 
 use std::borrow::Cow;
 use std::fmt::Write;
 
 const PREFIX: &str = "U__";
-/// The longest code point in hexadecimal digits.
+/// The maximum of hexadecimal digits in a code point.
 const MAX_DIGITS: usize = 6;
 
-/// The name that is written so. None for a name that is not escaped, or not correctly, which stands for itself.
+/// The unescaped name. `None` for a name that is not escaped, or not correctly; such a name is used unchanged.
 pub(crate) fn unescape(name: &str) -> Option<String> {
     let mut rest = name.strip_prefix(PREFIX)?;
     let mut out = String::with_capacity(rest.len());
@@ -31,7 +31,7 @@ pub(crate) fn unescape(name: &str) -> Option<String> {
     Some(out)
 }
 
-/// How a name is written so that [`unescape`], or leaving it as it is, gives it back.
+/// The form of a name in a path: [`unescape`] returns the name again, or `None` if the form is the name itself.
 pub(crate) fn escape(name: &str) -> Cow<'_, str> {
     if model::labels::is_legacy_label_name(name.as_bytes()) && unescape(name).is_none() {
         return Cow::Borrowed(name);
@@ -39,7 +39,7 @@ pub(crate) fn escape(name: &str) -> Cow<'_, str> {
     Cow::Owned(escape_values(name))
 }
 
-/// Prometheus' escaping scheme `values` of any name: no two names are the same afterwards.
+/// Escapes any name by Prometheus' scheme `values`. Different names stay different.
 pub(crate) fn escape_values(name: &str) -> String {
     let mut out = String::from(PREFIX);
     for (at, character) in name.char_indices() {
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_read_as_by_prometheus_common() {
+    fn names_are_unescaped_as_by_prometheus_common() {
         for (escaped, name) in [
             ("U__foo_2e_bar", Some("foo.bar")),
             ("U__a__b", Some("a_b")),

@@ -1,6 +1,6 @@
-//! How names outside the legacy pattern (`[a-zA-Z_:][a-zA-Z0-9_:]*`) are written on a page to scrape: Prometheus'
-//! escaping schemes. A legacy name stays as it is in all of them. Prometheus before version 3 can't read a page with
-//! a quoted name, so a page has one only where the scraper accepts it. Pure.
+//! Escapes names outside the legacy pattern (`[a-zA-Z_:][a-zA-Z0-9_:]*`) on a page to scrape, by Prometheus' escaping
+//! schemes. A legacy name is the same in all of them. Prometheus before version 3 can't read a page with a quoted name,
+//! so a page has quoted names only if the scraper accepts them. Pure.
 
 use crate::escaped_names::escape_values;
 use model::labels::{is_legacy_label_name, is_legacy_metric_name};
@@ -10,18 +10,18 @@ use std::collections::{HashMap, HashSet};
 /// An escaping scheme.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Escaping {
-    /// `allow-utf-8`: names stay as they are, in quotes.
+    /// `allow-utf-8`: names are unchanged, in quotes.
     AllowUtf8,
-    /// `underscores`: each character that the legacy pattern lacks becomes `_`. The default, as in the Pushgateway.
+    /// `underscores`: each character outside the legacy pattern becomes `_`. The default, as in the Pushgateway.
     #[default]
     Underscores,
-    /// `dots`: `.` becomes `_dot_`; `_` and each other character that the pattern lacks become `__`.
+    /// `dots`: `.` becomes `_dot_`; `_` and each other character outside the pattern become `__`.
     Dots,
     /// `values`: `U__`, with each other character as its code point in hexadecimal.
     Values,
 }
 
-/// What a name is of. Only a metric name may have a colon.
+/// The kind of name. Only a metric name may have a colon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NameOf {
     Metric,
@@ -46,8 +46,8 @@ impl NameOf {
 }
 
 impl Escaping {
-    /// The scheme that an `Accept` header asks for. As in Prometheus' own libraries: the ranges are looked at in
-    /// the order of their weight up to the first that admits the text format, and the last `escaping` counts.
+    /// The scheme that an `Accept` header asks for. As in Prometheus' own libraries, the ranges are read in the order
+    /// of their weight up to the first that accepts the text format, and the last `escaping` counts.
     pub fn from_accept(header: Option<&str>) -> Self {
         let mut ranges: Vec<(&str, f64)> = Vec::new();
         for range in header.unwrap_or_default().split(',') {
@@ -107,9 +107,8 @@ impl Escaping {
         out.into()
     }
 
-    /// Those of these different names that are written otherwise, each with how. Where two would be the same, the
-    /// one that had to change is written in the scheme `values`: a page with a label twice in one series can't be
-    /// read.
+    /// The escaped forms of these names, for those that need one. If two names would become equal, the one that had to
+    /// change is escaped by the scheme `values`, because a page with a label twice in one series can't be read.
     pub(crate) fn escape_all<'n>(
         self,
         names: impl Iterator<Item = &'n str> + Clone,
@@ -144,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_scraper_gets_the_scheme_that_it_accepts() {
+    fn the_scheme_follows_the_accept_header() {
         let prometheus_3 = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
             application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,\
             text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
@@ -186,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn no_two_names_become_one() {
+    fn different_names_stay_different() {
         let names = ["a.b", "a-b", "a_b", "c", "d.e", "d-e"];
         let escaped = Escaping::Underscores.escape_all(names.into_iter(), NameOf::Label);
         let escaped = names.map(|name| escaped.get(name).map_or(name, |escaped| escaped));

@@ -1,7 +1,7 @@
-//! Groups as a page to scrape, as the Pushgateway writes it. Pure.
+//! Writes groups as a page to scrape, as the Pushgateway does. Pure.
 //!
-//! Series without an `instance` are shown with an empty one, so that a scrape with `honor_labels: true`
-//! doesn't put the scraped address there.
+//! Series without an `instance` have an empty one on the page, so that a scrape with `honor_labels: true` does not set
+//! it to the scraped address.
 
 use crate::escaping::{Escaping, NameOf};
 use crate::group::{Family, Group, Kept, Member, Reading};
@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
 
-/// The text format of all groups, families of the same name together.
+/// The text format of all groups. Families with the same name are merged.
 pub fn exposition(groups: &[Arc<Group>], escaping: Escaping) -> String {
     let times: Vec<Vec<(&'static str, Family)>> = groups.iter().map(|group| push_times(group)).collect();
     let mut families: BTreeMap<&str, Vec<&Family>> = BTreeMap::new();
@@ -29,13 +29,13 @@ pub fn exposition(groups: &[Arc<Group>], escaping: Escaping) -> String {
     for (name, families) in families {
         let shown = escaped.get(name).map_or(name, |shown| shown);
         let quoted = if NameOf::Metric.is_legacy(shown) { shown.into() } else { quote(shown) };
-        // The first help text counts; they may differ.
+        // Help texts may differ; the first one is written.
         if let Some(family) = families.iter().find(|family| !family.help.is_empty()) {
             let help = family.help.replace('\\', "\\\\").replace('\n', "\\n");
             let _ = writeln!(out, "# HELP {quoted} {help}");
         }
         if let Some(family) = families.first() {
-            // A name has one TYPE in a text.
+            // A name can have only one TYPE in a text.
             let one = families.iter().all(|other| other.kind == family.kind);
             let _ = writeln!(out, "# TYPE {quoted} {}", if one { type_word(family.kind) } else { "untyped" });
         }
@@ -51,7 +51,7 @@ pub fn exposition(groups: &[Arc<Group>], escaping: Escaping) -> String {
     out
 }
 
-/// A group's push times as families.
+/// The push times of a group as families.
 pub fn push_times(group: &Group) -> Vec<(&'static str, Family)> {
     let family = |(name, help, value): (&'static str, &str, f64)| {
         let labels = group.time_labels(name);
@@ -62,7 +62,7 @@ pub fn push_times(group: &Group) -> Vec<(&'static str, Family)> {
     group.push_times().map(family).into()
 }
 
-/// All families of a group with the time they were pushed, the push times among them.
+/// All families of a group, including its push times, with the time of their push.
 pub fn all_families(group: &Group) -> Vec<(String, Kept)> {
     let pushed = [group.pushed, group.failed];
     let times = push_times(group).into_iter().zip(pushed);
@@ -82,7 +82,7 @@ fn put_member(out: &mut String, name: &str, kind: MetricType, member: &Member, e
         .collect();
     match &member.reading {
         Reading::Float(value) => put_sample(out, name, &labels, *value),
-        // The text format has no native histograms; what it can say of one is this.
+        // The text format has no native histograms, so only the count, the sum and the `+Inf` bucket are written.
         Reading::Histogram(histogram) => {
             let count = match &histogram.counts {
                 Counts::Integer { count, .. } => *count as f64,
@@ -111,8 +111,8 @@ fn put_sample(out: &mut String, name: &str, labels: &[(&str, &str)], value: f64)
     let _ = writeln!(out, "}} {}", number(value));
 }
 
-/// The labels of a series as the Pushgateway shows them: without the name, with an `instance` always, and the
-/// bounds of histograms and summaries as Go prints floats. What is sent has them as Prometheus writes them.
+/// The labels of a series as the Pushgateway shows them: without the metric name, always with an `instance`, and with
+/// the bounds of histograms and summaries as Go prints floats. Sent samples have the bounds as Prometheus writes them.
 pub fn shown_labels(labels: &Labels, kind: MetricType) -> BTreeMap<String, String> {
     let pairs = labels.as_ref().iter().filter(|(name, _)| name != METRIC_NAME);
     let mut shown: BTreeMap<String, String> =
@@ -131,7 +131,7 @@ pub fn shown_labels(labels: &Labels, kind: MetricType) -> BTreeMap<String, Strin
     shown
 }
 
-/// A float as Go prints it: the shortest digits, with an exponent where it is below -4 or above 5.
+/// A float as Go prints it: the shortest digits, with an exponent if that is below -4 or above 5.
 pub fn number(value: f64) -> String {
     if value.is_nan() {
         return "NaN".into();
@@ -157,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_written_as_go_does() {
+    fn numbers_are_written_as_by_go() {
         for (value, text) in [
             (0.0, "0"),
             (1.5, "1.5"),

@@ -1,4 +1,4 @@
-//! A group: what was pushed under one set of labels, and when. Pure.
+//! A group: the families that were pushed under one set of labels, and the times of the pushes. Pure.
 
 use crate::packed::Packed;
 use model::varint::{put_bytes, put_u64};
@@ -6,68 +6,58 @@ use model::{Histogram, Labels, LabelsRef, MetricType};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The time of a group's last successful push, in seconds since 1970; 0 where there was none.
+/// The metric with the time of a group's last successful push, in seconds since 1970; 0 if there was none.
 pub const PUSH_TIME: &str = "push_time_seconds";
-/// The time of a group's last refused push, in seconds since 1970; 0 where there was none.
+/// The metric with the time of a group's last refused push, in seconds since 1970; 0 if there was none.
 pub const FAILURE_TIME: &str = "push_failure_time_seconds";
 
-/// Memory that a series takes besides its bytes: its entry in the index of all series, and the allocator's share.
+/// The memory of a series besides its bytes: its entry in the index of all series, and the allocator's overhead.
 const SERIES_OVERHEAD_BYTES: usize = 48;
-/// Memory that a group takes besides its labels and families, in bytes.
+/// The memory of a group besides its labels and families, in bytes.
 const GROUP_OVERHEAD_BYTES: usize = size_of::<Group>() + 256;
 
 /// The value of a series of a group.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Reading {
-    /// A float.
     Float(f64),
-    /// A native histogram.
     Histogram(Box<Histogram>),
 }
 
-/// An exemplar of a series of a group.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PushedExemplar {
-    /// Its labels.
     pub labels: Labels,
-    /// Its value.
     pub value: f64,
-    /// Its timestamp, in milliseconds since 1970. None: when it is pushed.
+    /// The timestamp in milliseconds since 1970. `None` means the time of the push.
     pub time: Option<i64>,
 }
 
 /// A series of a group.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Member {
-    /// Its whole label set, metric name and group included.
+    /// The whole label set, including the metric name and the group's labels.
     pub labels: Labels,
-    /// Its value.
     pub reading: Reading,
-    /// When it began to count, in milliseconds since 1970; 0 is unset.
+    /// The start timestamp in milliseconds since 1970; 0 means none.
     pub start: i64,
-    /// The timestamp it was pushed with, where the user allows that, in milliseconds since 1970; 0 is none.
-    /// For its first emission only; it is not kept over a restart.
+    /// The timestamp of the push, if the user's settings allow timestamps, in milliseconds since 1970; 0 means none.
+    /// Only the first emission uses it. It is not kept over a restart.
     pub time: i64,
-    /// Its exemplars, by time. They are sent once, by the first push that has them, and not kept over a restart.
+    /// The exemplars, sorted by time. They are sent once, by the first push that has them, and not kept over a restart.
     pub exemplars: Vec<PushedExemplar>,
 }
 
 /// The series of one name in a group.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Family {
-    /// Its type.
     pub kind: MetricType,
-    /// Its help text.
     pub help: String,
-    /// Its unit.
     pub unit: String,
-    /// Its series.
     pub members: Vec<Member>,
 }
 
-/// The name under which a group keeps a series of a pushed family. Series of histograms and summaries belong
-/// together. Any other series has a family of its own name: OpenMetrics' `c_total` of the counter `c` is the
-/// `c_total` of the text format and protobuf, so both are one family in checks, replacements and on the page.
+/// The name under which a group keeps a series of a pushed family. The series of a histogram or summary are kept
+/// together. Any other series has a family of its own name: OpenMetrics' `c_total` of the counter `c` is the `c_total`
+/// of the text format and protobuf, so both are one family in checks, replacements and on the page.
 pub fn kept_name<'n>(kind: MetricType, family: &'n str, series: &'n str) -> &'n str {
     match kind {
         MetricType::Histogram | MetricType::GaugeHistogram | MetricType::Summary => family,
@@ -76,7 +66,7 @@ pub fn kept_name<'n>(kind: MetricType, family: &'n str, series: &'n str) -> &'n 
 }
 
 impl Family {
-    /// The family by the names under which a group keeps its series, see [`kept_name`].
+    /// Splits the family by the names under which a group keeps its series, see [`kept_name`].
     pub fn by_kept_name(self, name: String) -> BTreeMap<String, Family> {
         let Family { kind, help, unit, members } = self;
         let kept = |member: &Member| {
@@ -95,42 +85,40 @@ impl Family {
     }
 }
 
-/// A family and when it was pushed.
+/// A family and the time of its push.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Kept {
-    /// The family.
     pub family: Arc<Family>,
-    /// When it was pushed, in milliseconds since 1970.
+    /// The time of the push, in milliseconds since 1970.
     pub pushed: i64,
 }
 
-/// A group. Times are milliseconds since 1970 by the wall clock, and 0 where it never happened.
+/// A group. Times are milliseconds since 1970 by the wall clock, and 0 if the event never happened.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Group {
-    /// Its number, never used twice.
+    /// The number of the group. Numbers are never reused.
     pub id: u64,
-    /// The labels from the path that have a value: what tells it from other groups.
+    /// The labels of the path that have a value. They identify the group.
     pub key: Labels,
-    /// What was pushed, by name. Neither of the two push times is among them.
+    /// The pushed families by name, without the two push times.
     pub families: Packed,
-    /// When the last push succeeded.
+    /// The time of the last successful push.
     pub pushed: i64,
-    /// When the last push was refused.
+    /// The time of the last refused push.
     pub failed: i64,
-    /// Why it was.
+    /// The reason of that refusal.
     pub failure: String,
-    /// The last time it sent anything with, by its own clock.
+    /// The last time of a sample of the group, by its own clock.
     pub clock: i64,
-    /// How long it lives without a push, in milliseconds. None: for ever.
+    /// The time to live after a push, in milliseconds. `None` means forever.
     pub ttl: Option<i64>,
-    /// When its time to live is over.
+    /// The time at which the time to live ends.
     pub expires: Option<i64>,
-    /// When its time to live was over; what was pushed is gone then.
+    /// The time at which the time to live ended. The pushed families were removed then.
     pub expired: Option<i64>,
 }
 
 impl Group {
-    /// A group without anything in it.
     pub fn new(id: u64, key: Labels) -> Self {
         Group {
             id,
@@ -146,24 +134,23 @@ impl Group {
         }
     }
 
-    /// How many series were pushed.
+    /// The number of pushed series.
     pub fn series(&self) -> usize {
         self.families.series()
     }
 
-    /// Memory it takes while it is read or changed, in bytes, give or take. Otherwise its families are compressed and take
-    /// less; by that size a group could become much larger than memory.
+    /// The approximate memory of the group while it is read or changed, in bytes. Otherwise its families are compressed
+    /// and need less. Limits use this size, because a group could become much larger than memory if they used the
+    /// compressed size.
     pub fn bytes(&self) -> usize {
         let families = self.families.plain_bytes() + self.series() * SERIES_OVERHEAD_BYTES;
         GROUP_OVERHEAD_BYTES + self.key.as_ref().as_bytes().len() + self.failure.len() + families
     }
 
-    /// Whether the last push succeeded.
     pub fn last_push_succeeded(&self) -> bool {
         self.pushed > self.failed
     }
 
-    /// Whether the last push was refused.
     pub fn is_failing(&self) -> bool {
         self.failed > self.pushed
     }
@@ -184,12 +171,12 @@ impl Group {
         ]
     }
 
-    /// Appends the canonical labels of one of its push times.
+    /// Appends the canonical labels of a push time.
     pub fn put_time_labels(&self, name: &str, out: &mut Vec<u8>) {
         put_with_name(self.key.as_ref(), name, out);
     }
 
-    /// The labels of one of its push times.
+    /// The labels of a push time.
     pub fn time_labels(&self, name: &str) -> Labels {
         let mut bytes = Vec::new();
         self.put_time_labels(name, &mut bytes);
@@ -201,7 +188,7 @@ fn seconds(ms: i64) -> f64 {
     ms as f64 / 1000.0
 }
 
-/// Appends `key`, which has no metric name, with this one.
+/// Appends the labels of `key`, which has no metric name, together with this metric name.
 fn put_with_name(key: LabelsRef<'_>, metric: &str, out: &mut Vec<u8>) {
     const METRIC_NAME: &[u8] = model::labels::METRIC_NAME.as_bytes();
     put_u64(out, key.len() as u64 + 1);

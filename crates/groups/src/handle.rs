@@ -1,4 +1,4 @@
-//! The handle of the groups: opens them, and passes requests to the task that keeps them.
+//! The handle of the groups: opens them, and passes requests to their task.
 
 use crate::ask::{Ask, Asked, Push};
 use crate::exposition::exposition;
@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 /// The folder of the journal in the data folder.
 const JOURNAL: &str = "groups";
 
-/// The groups. Clones are the same groups; their task ends when the last clone is dropped.
+/// The handle. All clones refer to the same groups; their task ends when the last clone is dropped.
 #[derive(Debug, Clone)]
 pub struct Groups {
     asks: mpsc::Sender<Asked>,
@@ -24,8 +24,8 @@ pub struct Groups {
 }
 
 impl Groups {
-    /// Reads the groups back and starts the task that keeps them. Once for a log, within a tokio runtime. What the
-    /// groups send goes through `input`.
+    /// Reads the groups from their journal and starts their task. Call it once for a log, within a tokio runtime. The
+    /// samples of the groups are sent through `input`.
     pub async fn open(input: Input, clock: Arc<dyn Clock>, options: Options) -> Result<Groups, OpenError> {
         let stats = Arc::new(Stats::default());
         let (journal, entries) = input.intake().storage().journal(JOURNAL).await?;
@@ -39,13 +39,13 @@ impl Groups {
         &self.stats
     }
 
-    /// Whether the task that keeps the groups runs. Without it no group can be pushed.
+    /// Returns true while the groups' task runs. Without it no group can be pushed.
     pub fn is_alive(&self) -> bool {
         !self.asks.is_closed()
     }
 
-    /// Resolves once the task has ended, which it does only because of a panic while there is a handle. It can't be
-    /// started again, since the journal belongs to it.
+    /// Resolves after the task has ended. While there is a handle, only a panic ends it. It can't be restarted, because
+    /// the journal belongs to it.
     pub async fn ended(&self) {
         self.asks.closed().await;
     }
@@ -58,7 +58,7 @@ impl Groups {
         let _ = self.ask(panic).await;
     }
 
-    /// Asks the task for a sign of life: true once it has answered, false if it has ended.
+    /// Checks that the task is alive: returns true after it has answered, and false if it has ended.
     pub async fn answer(&self) -> bool {
         !matches!(self.ask(Ask::Read(Box::new(|_| {}))).await, Err(Refusal::Stopping))
     }
@@ -67,33 +67,32 @@ impl Groups {
         self.ask(Ask::Push(push)).await
     }
 
-    /// Deletes the group with these labels, if there is one.
+    /// Deletes the group with these labels if it exists.
     pub async fn delete(&self, key: Labels) -> Result<(), Refusal> {
         self.ask(Ask::Delete(key)).await
     }
 
-    /// Deletes all groups.
     pub async fn wipe(&self) -> Result<(), Refusal> {
         self.ask(Ask::Wipe).await
     }
 
-    /// Uses other settings. A group is sent by a new interval after its next turn by the old one.
+    /// Applies new settings. A new interval applies to a group after its next emission.
     pub async fn set_options(&self, options: Options) -> Result<(), Refusal> {
         self.ask(Ask::Options(Box::new(options))).await
     }
 
-    /// Sends the groups whose turn it is, and ends those whose time is over. The task does so by itself, by the
-    /// runtime's timer; this is for tests with a clock of their own.
+    /// Sends the groups that are due, and expires or removes those whose time is over. The task does this on its own by
+    /// the runtime's timer; this function is for tests with a clock of their own.
     pub async fn take_turns(&self) -> Result<(), Refusal> {
         self.ask(Ask::Turns).await
     }
 
-    /// All groups, as committed.
+    /// All groups in their committed state.
     pub async fn all(&self) -> Result<Vec<Arc<Group>>, Refusal> {
         self.read(|state| state.groups().cloned().collect()).await
     }
 
-    /// All groups for the page, by their labels.
+    /// The status of all groups for the page, sorted by their labels.
     pub async fn status(&self) -> Result<Vec<GroupStatus>, Refusal> {
         let read = self.read(|state| {
             let groups: Vec<Arc<Group>> = state.groups().cloned().collect();

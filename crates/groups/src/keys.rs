@@ -1,23 +1,21 @@
-//! Requests that were applied, by the `Idempotency-Key` that they came with, so that each is applied once however often
-//! it is sent. Pure.
+//! Remembers applied requests by their `Idempotency-Key`, so that a request is applied once even if it is sent several
+//! times. Pure.
 //!
-//! The number of keys is limited over all groups, because it is a limit on memory. When there are too many, the group
-//! with most keys loses its oldest: so each group keeps at least its share, and a group with many pushes does not make
-//! narthex forget the keys of the others.
+//! The number of keys is limited over all groups, because this limits memory. If there are too many, the group with the
+//! most keys loses its oldest one. So each group keeps at least its share, and a group with many pushes does not
+//! displace the keys of the others.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
-/// The header with the key.
 pub const KEY_HEADER: &str = "idempotency-key";
-/// The longest key, in bytes.
 pub const KEY_BYTES_MAX: usize = 255;
-/// Most keys that are remembered, of all groups together.
+/// The maximum of remembered keys, of all groups together.
 pub const KEYS_MAX: usize = 200_000;
-/// How long a key is remembered, in milliseconds: a day.
+/// The time for which a key is remembered, in milliseconds: one day.
 pub const KEY_AGE_MS: i64 = 86_400_000;
-/// Memory of a key that is remembered, in bytes, give or take.
+/// The approximate memory of a remembered key, in bytes.
 pub const KEY_MEMORY_BYTES: usize = 112;
-/// Memory that a group with keys takes besides, in bytes, give or take.
+/// The approximate additional memory of a group with keys, in bytes.
 pub const KEYS_OF_GROUP_MEMORY_BYTES: usize = 240;
 
 /// A request with a key.
@@ -25,17 +23,17 @@ pub const KEYS_OF_GROUP_MEMORY_BYTES: usize = 240;
 pub struct Keyed {
     /// A hash of the key.
     pub key: u128,
-    /// A hash of the rest of the request, so that a key that is used for another request is noticed.
+    /// A hash of the rest of the request. It detects a key that is used for another request.
     pub request: u64,
 }
 
-/// What is known of a request.
+/// The result of looking up a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Known {
     New,
-    /// It was applied.
+    /// The request was applied.
     Applied,
-    /// Its key was used for another request.
+    /// The key was used for another request.
     Other,
 }
 
@@ -44,7 +42,7 @@ pub enum Known {
 pub struct Applied {
     pub group: u64,
     pub keyed: Keyed,
-    /// When, in milliseconds since 1970 by the wall clock.
+    /// The time in milliseconds since 1970 by the wall clock.
     pub wall: i64,
 }
 
@@ -52,7 +50,7 @@ pub struct Applied {
 #[derive(Debug, Default)]
 pub struct Keys {
     requests: HashMap<(u64, u128), u64>,
-    /// The keys of each group, the oldest first.
+    /// The keys of each group, oldest first.
     groups: HashMap<u64, VecDeque<Remembered>>,
     /// The groups by their number of keys.
     by_count: BTreeSet<(usize, u64)>,
@@ -76,7 +74,7 @@ impl Keys {
         }
     }
 
-    /// Remembers a request, and forgets those that are too old or too many.
+    /// Remembers a request, and removes old keys and those over the limit.
     pub(crate) fn insert(&mut self, applied: Applied) {
         let Applied { group, keyed: Keyed { key, request }, wall } = applied;
         if self.requests.insert((group, key), request).is_some() {
@@ -94,7 +92,8 @@ impl Keys {
         }
     }
 
-    /// The group with most keys. If each group has one key, the group with the oldest.
+    /// The group that loses a key: the group with the most keys, or the one with the oldest key if each group has only
+    /// one.
     fn to_shorten(&self) -> Option<u64> {
         match self.by_count.last()? {
             (1, _) => self.by_age.first().map(|(_, group)| *group),
@@ -108,7 +107,7 @@ impl Keys {
         }
     }
 
-    /// The request was not applied after all. It is among the newest.
+    /// Removes a request whose commit failed. It is among the newest.
     pub(crate) fn remove(&mut self, group: u64, key: u128) {
         self.requests.remove(&(group, key));
         self.change(group, |keys| {
@@ -118,7 +117,7 @@ impl Keys {
         });
     }
 
-    /// Changes the keys of a group, and what depends on them.
+    /// Changes the keys of a group and updates the indexes.
     fn change<T>(&mut self, group: u64, change: impl FnOnce(&mut VecDeque<Remembered>) -> T) -> T {
         let keys = self.groups.entry(group).or_default();
         let place = |keys: &VecDeque<Remembered>| keys.front().map(|oldest| (keys.len(), oldest.wall));
@@ -139,7 +138,7 @@ impl Keys {
         result
     }
 
-    /// Those of each group together, the oldest first.
+    /// All keys: those of each group in sequence, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = Applied> {
         self.groups.iter().flat_map(|(group, keys)| {
             keys.iter().filter_map(|Remembered { key, wall }| {
@@ -157,7 +156,7 @@ impl Keys {
         self.requests.is_empty()
     }
 
-    /// Memory in bytes, give or take.
+    /// The approximate memory in bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.len() * KEY_MEMORY_BYTES + self.groups.len() * KEYS_OF_GROUP_MEMORY_BYTES
     }
@@ -172,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_known_for_their_group_and_their_request() {
+    fn keys_are_known_by_group_and_request() {
         let mut keys = Keys::default();
         keys.insert(applied(5, 0));
         assert_eq!(keys.known(1, Keyed { key: 5, request: 7 }), Known::Applied);
@@ -183,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn their_number_and_age_are_bounded() {
+    fn number_and_age_of_keys_are_limited() {
         let mut keys = Keys::default();
         (0..KEYS_MAX as u128 + 10).for_each(|key| keys.insert(applied(key, 0)));
         assert_eq!((keys.len(), keys.known(1, Keyed { key: 9, request: 7 })), (KEYS_MAX, Known::New));
@@ -194,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_with_many_keys_does_not_make_others_lose_theirs() {
+    fn a_group_with_many_keys_does_not_displace_those_of_others() {
         let mut keys = Keys::default();
         let of = |group, key, wall| Applied { group, keyed: Keyed { key, request: 7 }, wall };
         let is_known =
@@ -204,11 +203,11 @@ mod tests {
         assert!(is_known(&keys, 1, 1), "the oldest of all");
         assert_eq!((keys.len(), is_known(&keys, 2, KEYS_MAX as u128 * 2 - 1)), (KEYS_MAX, true));
         assert!(!is_known(&keys, 2, KEYS_MAX as u128));
-        // Another group with many: they share.
+        // With another group that has many keys, both have equal shares.
         (0..KEYS_MAX as u128).for_each(|key| keys.insert(of(3, key, 2)));
         let counts: Vec<(usize, u64)> = keys.by_count.iter().copied().collect();
         assert_eq!(counts, [(1, 1), (KEYS_MAX / 2 - 1, 3), (KEYS_MAX / 2, 2)]);
-        // As many groups as keys: the oldest is forgotten, not the new one.
+        // With as many groups as keys, the oldest key is removed and not the new one.
         (0..KEYS_MAX as u64 + 5).for_each(|group| keys.insert(of(10 + group, 0, 3)));
         assert_eq!(keys.len(), KEYS_MAX);
         assert!(is_known(&keys, KEYS_MAX as u64 + 14, 0) && !is_known(&keys, 1, 1));

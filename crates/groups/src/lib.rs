@@ -1,19 +1,20 @@
-//! Groups: what is pushed through the Pushgateway's interface, kept, sent again, and ended.
+//! Groups: metrics that are pushed through the Pushgateway's interface. They are kept and sent again until they end.
 //!
-//! # What it promises
+//! # What the crate promises
 //!
-//! - A group is sent when it is pushed and then once each interval, because a query sees a sample for five minutes only.
-//!   The groups are spread over the interval.
+//! - A group is sent when it is pushed and then once in each interval, because a query sees a sample for only five
+//!   minutes. The groups are spread over the interval.
 //! - Each group has its own clock ([`model::emission_time`]), so that no two values of a series share a millisecond.
-//! - A series that a PUT or a POST no longer has, that is deleted, or that expires ends with a staleness marker.
-//! - An expired group goes on sending its two push times until it is forgotten.
+//! - A series ends with a staleness marker if a PUT or a POST no longer has it, if it is deleted, or if it expires.
+//! - An expired group still sends its two push times until it is removed after `ttl_forget`.
 //! - A push may be added to what the group has ([`add`]), and one with a key is applied once ([`keys`]).
 //! - All of this is in a journal that is committed together with the samples.
 //!
 //! # Where to start
 //!
-//! [`Groups`] is the handle. Everything but [`keeper`], the task that holds the groups, is pure: [`group`], then
-//! [`state`]. [`packed`] has the families of a group in few bytes. [`path`] reads the labels of a group from a URL, [`exposition`] writes the page to scrape.
+//! [`Groups`] is the handle. Everything except [`keeper`], the groups' task, is pure. Read [`group`] first, and then
+//! [`state`]. [`packed`] has the families of a group in compact form. [`path`] reads the labels of a group from a URL,
+//! [`exposition`] writes the page to scrape.
 
 pub mod add;
 mod add_histogram;

@@ -1,4 +1,4 @@
-//! How much groups may hold. Pure.
+//! Checks the limits on groups. Pure.
 
 use super::group::{Family, Group};
 use super::packed::{self, Families, Packed};
@@ -7,7 +7,7 @@ use crate::Options;
 use model::Labels;
 use std::sync::Arc;
 
-/// Which limit a push to the group with the labels `key`, which is `group` if it is there, would break.
+/// The limit that a push to the group with the labels `key` would exceed. `group` is that group if it exists.
 pub fn broken(
     options: &Options,
     state: &State,

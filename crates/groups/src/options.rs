@@ -1,23 +1,23 @@
-//! What a user may set about groups, with the defaults, which are the numbers of `docs/limits.md`.
+//! The settings of groups, with their defaults, which are the numbers of `docs/limits.md`.
 
 use std::time::Duration;
 
 /// Settings of [`crate::Groups`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
-    /// How often each group is sent again. At most [`Options::MAX_INTERVAL`].
+    /// The interval at which each group is sent again. At most [`Options::MAX_INTERVAL`].
     pub interval: Duration,
-    /// The time to live of a group whose push does not name one. `None`: for ever.
+    /// The time to live of a group whose push does not set one. `None` means forever.
     pub ttl: Option<Duration>,
-    /// How long the two push times of an expired group go on being sent.
+    /// How long an expired group still sends its two push times.
     pub ttl_forget: Duration,
-    /// Most groups; more are refused.
+    /// The maximum of groups; further ones are refused.
     pub max_groups: usize,
-    /// Most series of one group; a push that would have more is refused.
+    /// The maximum of series in one group; a push with more is refused.
     pub max_group_series: usize,
-    /// Most series of all groups together.
+    /// The maximum of series in all groups.
     pub max_series: usize,
-    /// Most memory of all groups together, in bytes, as if none were compressed.
+    /// The maximum of memory of all groups, in bytes without compression.
     pub max_bytes: usize,
 }
 
@@ -38,10 +38,10 @@ impl Default for Options {
 /// Why settings are refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OptionsError {
-    /// Groups would be missing from instant queries between two times that they are sent.
+    /// Groups would be missing from instant queries between two emissions.
     #[error(
         "interval is {given:?}: at most {:?}, since a query looks back five minutes only, and a group that is sent \
-         less often would vanish from it when one emission is lost",
+         less often would be missing from it when one emission is lost",
         Options::MAX_INTERVAL
     )]
     Interval { given: Duration },
@@ -50,10 +50,10 @@ pub enum OptionsError {
 }
 
 impl Options {
-    /// The longest interval: within the five minutes that a query looks back, two emissions may be lost.
+    /// The longest interval. A query looks back five minutes, so two emissions in sequence may be lost.
     pub const MAX_INTERVAL: Duration = Duration::from_secs(120);
 
-    /// All that is wrong with the settings.
+    /// All errors of the settings.
     pub fn errors(&self) -> Vec<OptionsError> {
         let mut errors = Vec::new();
         if self.interval > Options::MAX_INTERVAL {
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_interval_over_two_minutes_is_refused_for_the_look_back() {
+    fn an_interval_over_two_minutes_is_refused() {
         let with =
             |seconds| Options { interval: Duration::from_secs(seconds), ..Options::default() }.errors();
         assert_eq!((with(30), with(120)), (vec![], vec![]));

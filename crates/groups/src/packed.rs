@@ -1,8 +1,8 @@
-//! The families of a group in few bytes. Pure.
+//! The families of a group in compact form. Pure.
 //!
-//! Groups are many, are read once in an interval and are rarely changed. So they are kept as one compressed buffer each
-//! instead of as structures with a dozen allocations for each series; most of a group's labels say the same as those of
-//! the series before, and compress well.
+//! There may be many groups. Each is read once in an interval and rarely changes. So each is kept as one compressed
+//! buffer instead of structures with a dozen allocations for each series. Most labels of a series are equal to those of
+//! the series before it, so they compress well.
 //!
 //! ```text
 //!  ┌──────────────────────────────────────────────────────────────────────────┐
@@ -21,14 +21,13 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Families by name.
 pub type Families = BTreeMap<String, Kept>;
 
-/// The families of a group, packed.
+/// The families of a group, compressed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Packed {
     bytes: Arc<[u8]>,
-    /// Their size before compression.
+    /// The size before compression.
     plain: usize,
     series: usize,
 }
@@ -40,18 +39,18 @@ impl Default for Packed {
 }
 
 impl Packed {
-    /// Packs families. The times that series were pushed with are left out: they are for the first emission only.
+    /// Packs families. The timestamps of pushed series are left out: only the first emission needs them.
     pub fn new(families: &Families) -> Self {
         let plain = Packed::uncompressed(families);
         let compressed = snap::raw::Encoder::new().compress_vec(&plain.bytes).ok();
-        // Where compression does not help, the bytes are kept as they are.
+        // If compression does not help, the bytes are kept uncompressed.
         match compressed.filter(|compressed| compressed.len() < plain.plain) {
             Some(compressed) => Packed { bytes: compressed.into(), ..plain },
             None => plain,
         }
     }
 
-    /// The same, not compressed: to know how large families would be.
+    /// The same without compression, for the size that families would have.
     pub fn uncompressed(families: &Families) -> Self {
         if families.is_empty() {
             return Packed::default();
@@ -74,8 +73,8 @@ impl Packed {
         }
     }
 
-    /// Hot path, for groups that are sent again: passes each family, and each of its series with its labels, when it
-    /// began to count, and its value. Nothing is unpacked into structures.
+    /// Hot path, for groups that are sent again: passes each family and each of its series to `visitor`, without
+    /// creating structures for them.
     pub(crate) fn visit(&self, visitor: &mut impl Visitor) {
         if self.bytes.is_empty() {
             return;
@@ -84,7 +83,6 @@ impl Packed {
         model::invariant!(visited.is_some(), "what was packed can be read");
     }
 
-    /// The families, as they were packed.
     pub fn unpack(&self) -> Families {
         if self.bytes.is_empty() {
             return Families::new();
@@ -95,7 +93,7 @@ impl Packed {
         families.unwrap_or_default()
     }
 
-    /// Whether both are the same without having to compare their bytes.
+    /// Returns true if both share the same buffer. This does not compare bytes.
     pub fn is_same(&self, other: &Packed) -> bool {
         Arc::ptr_eq(&self.bytes, &other.bytes)
     }
@@ -104,19 +102,19 @@ impl Packed {
         self.series
     }
 
-    /// Memory it takes, in bytes, compressed.
+    /// The memory of the compressed bytes.
     pub fn heap_bytes(&self) -> usize {
         self.bytes.len()
     }
 
-    /// The families' bytes without compression, which are about those in the journal.
+    /// The size of the families without compression, about the same as in the journal.
     pub fn plain_bytes(&self) -> usize {
         self.plain
     }
 }
 
-/// The families of a group that had `had`, once others are pushed to it at `wall`: all that it has then with `replace`,
-/// else besides those of other names.
+/// The families of a group after a push at `wall`. With `replace` the group has only the pushed families, otherwise
+/// also its families with other names.
 pub fn after_push(had: &Families, replace: bool, pushed: &[(String, Arc<Family>)], wall: i64) -> Families {
     let mut has = if replace { Families::new() } else { had.clone() };
     let pushed = pushed.iter().map(|(name, family)| (name.clone(), family.clone()));
@@ -135,7 +133,7 @@ fn put_exemplars(out: &mut Vec<u8>, family: &Family) {
     }
 }
 
-/// What is told of packed families.
+/// Receives the content of packed families.
 pub(crate) trait Visitor {
     fn family(&mut self, head: &Head<'_>);
     fn series(&mut self, labels: LabelsRef<'_>, start: i64, reading: Reading);
@@ -233,7 +231,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn families_are_unpacked_as_they_were_packed(families in families()) {
+        fn unpacked_families_equal_the_packed_ones(families in families()) {
             let packed = Packed::new(&families);
             let series: usize = families.values().map(|kept| kept.family.members.len()).sum();
             prop_assert_eq!(packed.series(), series);
@@ -252,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_series_of_a_usual_group_takes_less_than_sixty_bytes() {
+    fn a_series_of_a_typical_group_needs_less_than_sixty_bytes() {
         let families: Families = (0..20)
             .map(|number| {
                 let name = format!("backup_metric_{number:02}");

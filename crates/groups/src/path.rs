@@ -1,9 +1,9 @@
-//! The path of a push, `/metrics/job[@base64]/JOB{/LABEL[@base64]/VALUE}`, into the labels of its group,
-//! and back. Pure.
+//! Converts the path of a push, `/metrics/job[@base64]/JOB{/LABEL[@base64]/VALUE}`, to the labels of its group and
+//! back. Pure.
 //!
-//! As in the Pushgateway the whole path is percent-decoded before it is split at slashes, so `%2F` splits
-//! too; a value with a slash in it, and an empty one, is written as base64 with the URL-safe alphabet,
-//! padding optional. Of a label that is named twice the last counts, and `job` is always the job's.
+//! As in the Pushgateway, the whole path is percent-decoded before it is split at slashes, so `%2F` splits too. A value
+//! that is empty or contains a slash is written as base64 with the URL-safe alphabet; padding is optional. If a label
+//! occurs twice, the last one counts. `job` is always that of the job.
 
 use crate::escaped_names;
 use base64::Engine;
@@ -11,17 +11,17 @@ use base64::alphabet::URL_SAFE;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use std::collections::BTreeMap;
 
-/// The header that names the time to live of a group, as the URL parameter `ttl` does.
+/// The header for the time to live of a group, like the URL parameter `ttl`.
 pub const TTL_HEADER: &str = "narthex-ttl";
 
-/// What marks a label whose value is base64.
+/// The suffix of a label name whose value is base64.
 const BASE64_SUFFIX: &str = "@base64";
 
-/// The longest path that is looked at, in bytes as sent. Go's server takes a mebibyte of headers in all;
-/// a group of a few hundred labels fits this.
+/// The longest accepted path, in bytes as sent. Go's server accepts a mebibyte of headers in total. A group of a few
+/// hundred labels fits into this limit.
 pub const PATH_BYTES: usize = 64 << 10;
 
-/// URL-safe, as lenient as Go's decoder is: padding is cut off before, loose trailing bits are ignored.
+/// URL-safe, and as lenient as Go's decoder: padding is removed before, loose trailing bits are ignored.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &URL_SAFE,
     GeneralPurposeConfig::new()
@@ -30,78 +30,64 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_encode_padding(false),
 );
 
-/// The labels in a path. Values may be empty: such a label takes that label away from what is pushed.
+/// The labels in a path. A label with an empty value is removed from the pushed series.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GroupingLabels(BTreeMap<String, String>);
 
-/// Why a path names no group.
+/// Why a path does not name a group.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PathError {
-    /// It isn't below `/metrics/job`.
+    /// The path is not below `/metrics/job`.
     #[error("no such path; a group is /metrics/job/JOB followed by pairs /LABEL/VALUE")]
     NotFound,
-    /// Over [`PATH_BYTES`].
+    /// The path is longer than [`PATH_BYTES`].
     #[error("the path is {is} bytes long, the limit is {PATH_BYTES}")]
-    TooLong {
-        /// How long it is.
-        is: usize,
-    },
-    /// No job.
+    TooLong { is: usize },
     #[error("job name is required: push to /metrics/job/JOB")]
     NoJob,
-    /// Parts don't come in pairs.
+    /// The parts after the job are not pairs.
     #[error("odd number of parts after the job in {path:?}: labels are pairs /LABEL/VALUE")]
     Odd {
-        /// What follows the job.
+        /// The part of the path after the job.
         path: String,
     },
-    /// Two slashes in a row, or `.` or `..` as a part.
+    /// Two slashes in sequence, or `.` or `..` as a part.
     #[error(
         "a part of the path is {part:?}; such a value is written as base64, and an empty one as `=`: /{name}@base64/{encoded}"
     )]
     Unclean {
-        /// The part.
         part: String,
-        /// The label it may belong to.
+        /// The label to which it may belong.
         name: String,
-        /// How it would be written.
+        /// The base64 form of the value.
         encoded: String,
     },
-    /// Not a label name that a group may have.
+    /// The name is not allowed as a label of a group.
     #[error(
         "improper label name {name:?}: use [a-zA-Z_][a-zA-Z0-9_]*, not beginning with __; write any other name as \
          U__NAME with each other character as its code point in hexadecimal, _2e_ for a dot"
     )]
-    LabelName {
-        /// The name.
-        name: String,
-    },
-    /// Not base64.
+    LabelName { name: String },
     #[error("invalid base64 encoding for label {name}={value:?}: {reason}")]
     Base64 {
-        /// The label's name.
         name: String,
         /// The value as sent.
         value: String,
-        /// What the decoder says.
+        /// The decoder's message.
         reason: String,
     },
-    /// Not UTF-8.
     #[error("the value of label {name} is not valid UTF-8")]
-    Utf8 {
-        /// The label's name.
-        name: String,
-    },
-    /// A `%` that isn't followed by two hexadecimal digits.
+    Utf8 { name: String },
+    /// A `%` that is not followed by two hexadecimal digits.
     #[error("invalid percent-encoding at byte {at} of the path")]
     Percent {
-        /// Where.
+        /// The offset in the path.
         at: usize,
     },
 }
 
 impl GroupingLabels {
-    /// Reads the path of a request, as sent (percent-encoded).
+    /// Parses the path of a request as sent, percent-encoded.
     pub fn from_path(path: &str) -> Result<Self, PathError> {
         if path.len() > PATH_BYTES {
             return Err(PathError::TooLong { is: path.len() });
@@ -124,7 +110,7 @@ impl GroupingLabels {
             return Err(PathError::NoJob);
         }
         let mut parts: Vec<&[u8]> = parts.collect();
-        // `/metrics/job/JOB/` is the same as without the last slash.
+        // A slash at the end of `/metrics/job/JOB/` has no meaning.
         if parts.first().is_some_and(|only| only.is_empty()) && parts.len() == 1 {
             parts.clear();
         }
@@ -161,18 +147,18 @@ impl GroupingLabels {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// Whether the path says what label `name` is, be it that there is none.
+    /// Returns true if the path has the label `name`, even with an empty value.
     pub fn contains(&self, name: &str) -> bool {
         self.0.contains_key(name)
     }
 
-    /// What tells this group from others: the labels that have a value.
+    /// The labels that identify the group: those with a value.
     pub fn key(&self) -> model::Labels {
         model::Labels::from_pairs(self.iter())
     }
 }
 
-/// The path of the group with these labels: what a DELETE of it is sent to.
+/// The path of the group with these labels. A DELETE of the group is sent to it.
 pub fn to_path(labels: model::LabelsRef<'_>) -> String {
     let mut path = String::from("/metrics");
     let job = labels.iter().filter(|(name, _)| name == "job");
@@ -192,11 +178,11 @@ pub fn to_path(labels: model::LabelsRef<'_>) -> String {
     path
 }
 
-/// Go's server sends a client that names such a path elsewhere, where a PUT arrives as a GET or not at
-/// all; saying what is wrong helps more.
+/// Go's server redirects a client with such a path, and the redirected PUT arrives as a GET or not at all. An error
+/// helps the user more.
 fn check_clean(parts: &[&[u8]]) -> Result<(), PathError> {
     for (index, part) in parts.iter().enumerate() {
-        // The last may be empty: the value of the label before it.
+        // The last part may be empty: it is the value of the label before it.
         let last = index + 1 == parts.len();
         if matches!(*part, b"." | b"..") || (part.is_empty() && !last) {
             let label = if index % 2 == 1 { parts.get(index - 1) } else { None };
@@ -264,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn pairs_follow_the_job() {
+    fn labels_are_pairs_after_the_job() {
         assert_eq!(labels("/metrics/job/backup"), r#"job="backup" "#);
         assert_eq!(labels("/metrics/job/backup/"), r#"job="backup" "#);
         assert_eq!(labels("/metrics/job/a/instance/b%20c+d"), r#"instance="b c+d" job="a" "#);
@@ -286,14 +272,14 @@ mod tests {
     }
 
     #[test]
-    fn label_names_outside_the_old_pattern_are_escaped() {
+    fn label_names_outside_the_legacy_pattern_are_unescaped() {
         assert_eq!(labels("/metrics/job/a/U__foo_2e_bar/b"), r#"foo.bar="b" job="a" "#);
         assert_eq!(labels("/metrics/job/a/U__foo_2E_bar@base64/Yg"), r#"foo.bar="b" job="a" "#);
         assert_eq!(labels("/metrics/job@base64/Li4"), r#"job=".." "#);
     }
 
     #[test]
-    fn what_names_no_group_says_why() {
+    fn errors_of_paths_name_the_reason() {
         for (path, why) in [
             ("/metrics/job", "no such path"),
             ("/metrics/jobs/a", "no such path"),
@@ -324,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn a_label_without_value_is_not_what_tells_groups_apart() {
+    fn labels_without_value_do_not_identify_groups() {
         let with = GroupingLabels::from_path("/metrics/job/a/instance@base64/=").unwrap();
         let without = GroupingLabels::from_path("/metrics/job/a").unwrap();
         assert_eq!(with.key(), without.key());
@@ -339,7 +325,7 @@ mod tests {
         }
 
         #[test]
-        fn a_group_is_found_by_the_path_it_is_given(job in ".{1,8}", name in "U__.{0,4}|[^_\u{0}].{0,4}", text in ".{0,8}") {
+        fn group_paths_parse_to_their_labels(job in ".{1,8}", name in "U__.{0,4}|[^_\u{0}].{0,4}", text in ".{0,8}") {
             let key = model::Labels::from_pairs([("job", job.as_str()), (name.as_str(), text.as_str()), ("job", &job)]);
             let path = to_path(key.as_ref());
             prop_assert_eq!(GroupingLabels::from_path(&path).unwrap().key(), key);

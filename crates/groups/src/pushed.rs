@@ -1,4 +1,4 @@
-//! A decoded body into the families of a group. Pure.
+//! Converts a decoded body to the families of a group. Pure.
 
 use super::group::{FAILURE_TIME, Family, Member, PUSH_TIME, PushedExemplar, Reading, kept_name};
 use formats::text::Format;
@@ -8,20 +8,15 @@ use model::{Batch, LabelsRef, MetricType, Series, Value};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The timestamp that stands for none in a batch that is to become families.
+/// The timestamp for "none" in a batch that is to become families.
 pub const NO_TIMESTAMP: i64 = i64::MIN;
 
-/// Why a body is refused although it could be read.
+/// Why a body is refused although it could be decoded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PushedError {
-    /// Names that begin so are for narthex' and Prometheus' own use.
+    /// Names with this prefix are reserved for narthex and Prometheus.
     #[error("series {series}: label name {name:?} begins with __")]
-    ReservedLabel {
-        /// The series.
-        series: String,
-        /// The label's name.
-        name: String,
-    },
+    ReservedLabel { series: String, name: String },
     /// One metric with two types, such as a sample before its TYPE line.
     #[error(
         "metric {name:?} has two types, {} and {}: give its type once, before its samples",
@@ -32,15 +27,14 @@ pub enum PushedError {
     /// A sample with a timestamp that is not accepted.
     #[error("series {series}: {reason}")]
     Timestamp {
-        /// The series.
         series: String,
-        /// What is wrong with its timestamp.
+        /// The error of its timestamp.
         reason: String,
     },
 }
 
-/// The families in `batch`, by name. Labels are those of the batch, into which the group's must have been
-/// put already. The two push times are the group's own and left out.
+/// The families in `batch` by name. The labels of the batch must include those of the group. The two push times are
+/// left out, because narthex sets them.
 pub fn families(
     batch: Batch,
     bounds: TimeBounds,
@@ -61,7 +55,7 @@ pub fn families(
                 let of = last.as_ref().filter(|(series, _)| *series == point.series);
                 let member = of.and_then(|(_, name)| families.get_mut(name)?.members.last_mut());
                 if let (Some(member), Some(exemplar)) = (member, batch.exemplars.get(index as usize)) {
-                    // A time that is not plausible would keep later exemplars out at the receiver.
+                    // A receiver would refuse later exemplars after one with an implausible time.
                     let plausible = point.timestamp != NO_TIMESTAMP
                         && bounds.refusal(point.timestamp, Some(format)).is_none();
                     member.exemplars.push(PushedExemplar {
@@ -119,7 +113,7 @@ pub fn families(
         }
     }
     for member in families.values_mut().flat_map(|family| &mut family.members) {
-        // Receivers take the exemplars of a series in order of time.
+        // Receivers accept the exemplars of a series only in order of time.
         member.exemplars.sort_by_key(|exemplar| exemplar.time.unwrap_or(i64::MAX));
     }
     Ok(families.into_iter().map(|(name, family)| (name, Arc::new(family))).collect())

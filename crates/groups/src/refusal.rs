@@ -1,4 +1,4 @@
-//! Why a request to the groups is refused.
+//! The reasons to refuse a request to the groups.
 
 use storage::AppendError;
 
@@ -11,13 +11,13 @@ pub enum Refusal {
     /// New series over a limit on active series were left out. The rest was kept.
     #[error("{0}")]
     SeriesLimit(String),
-    /// A limit on groups or their series.
+    /// The push is over a limit on groups or their series.
     #[error("{0}")]
     TooMany(String),
-    /// The log did not accept it.
+    /// The log did not accept the samples.
     #[error("{0}")]
     Append(#[from] AppendError),
-    /// The task that keeps the groups has ended.
+    /// The groups' task has ended.
     #[error("narthex is stopping")]
     Stopping,
 }

@@ -1,10 +1,10 @@
-//! When which group's turn is. Pure: time is a parameter, the monotonic clock's.
+//! The order in which groups are due. Pure: time is a parameter, by the monotonic clock.
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hasher};
 use std::time::Duration;
 
-/// A queue of moments, one for each number.
+/// A queue of times, one for each number.
 #[derive(Debug, Default)]
 pub struct Turns {
     by_time: BTreeSet<(Duration, u64)>,
@@ -12,7 +12,7 @@ pub struct Turns {
 }
 
 impl Turns {
-    /// Sets the moment of `id`, or takes it out.
+    /// Sets or removes the time of `id`.
     pub fn set(&mut self, id: u64, at: Option<Duration>) {
         let before = match at {
             Some(at) => self.by_id.insert(id, at),
@@ -26,17 +26,16 @@ impl Turns {
         }
     }
 
-    /// Whether `id` has a moment.
     pub fn contains(&self, id: u64) -> bool {
         self.by_id.contains_key(&id)
     }
 
-    /// The first moment there is.
+    /// The earliest time.
     pub fn first(&self) -> Option<Duration> {
         self.by_time.first().map(|(at, _)| *at)
     }
 
-    /// Takes the first whose moment has come.
+    /// Removes and returns the first number whose time has come.
     pub fn pop(&mut self, now: Duration) -> Option<u64> {
         let (at, id) = *self.by_time.first()?;
         if at > now {
@@ -48,17 +47,16 @@ impl Turns {
     }
 }
 
-/// The next turn, after `now`, of the group with these label bytes. Groups have turns of their own within
-/// the interval, so that thousands of them don't go out in the same second. A group that has just been
-/// pushed has its next turn within the interval, and then one each interval. Turns that have passed while
-/// nothing ran are not made up for.
+/// The next time after `now` at which the group with these label bytes is sent. Groups are spread over the interval, so
+/// that thousands of them are not sent in the same second. A group that was just pushed is sent again within the
+/// interval, and then once in each interval. Times that were missed while narthex did not run are skipped.
 pub fn next_turn(key: &[u8], interval: Duration, now: Duration) -> Duration {
     let interval = interval.as_millis().max(1);
     let mut hasher = DefaultHasher::new();
     hasher.write(key);
     let phase = u128::from(hasher.finish()) % interval;
     let now = now.as_millis();
-    // The first moment after now that lies `phase` behind a multiple of the interval.
+    // The first time after `now` that is `phase` after a multiple of the interval.
     let passed = (now + interval - phase) % interval;
     Duration::from_millis(u64::try_from(now + interval - passed).unwrap_or(u64::MAX))
 }
@@ -69,7 +67,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn turns_come_in_order_and_once() {
+    fn turns_are_returned_once_and_in_order() {
         let mut turns = Turns::default();
         let at = Duration::from_secs;
         turns.set(1, Some(at(5)));
@@ -96,7 +94,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_next_turn_is_within_an_interval_and_then_each_interval(
+        fn groups_are_due_once_in_each_interval(
             key: [u8; 4], now in 0u64..1 << 40, interval in 1u64..120_000
         ) {
             let interval = Duration::from_millis(interval);

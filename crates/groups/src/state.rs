@@ -1,7 +1,8 @@
-//! All groups, and what each [`Change`] makes of them. Pure: no clock, no disk, no network.
+//! All groups, and the effect of each [`Change`] on them. Pure: no clock, no disk, no network.
 //!
-//! A change is planned (checked, given its time), applied (which also says what to send), and journalled.
-//! Replaying a journal applies the same changes without sending anything. A commit that failed is undone.
+//! A change is planned (checked and given a time), applied (which also collects the samples to send), and written to
+//! the journal. Replaying a journal applies the same changes without sending anything. If a commit fails, its changes
+//! are undone.
 
 use super::change::Change;
 use super::emit;
@@ -16,20 +17,19 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
-/// The longest reason for a refusal that a group remembers, in bytes.
+/// The longest reason for a refusal that is kept in a group, in bytes.
 pub const REASON_BYTES: usize = 300;
 
-/// All groups there are.
 #[derive(Debug)]
 pub struct State {
     groups: hashbrown::HashMap<Labels, Arc<Group>>,
     by_id: hashbrown::HashMap<u64, Arc<Group>>,
-    /// Types of family names over all groups.
+    /// The types of family names over all groups.
     types: Types,
-    /// Which group has a series, by the hash of its labels: a series belongs to one group.
+    /// The group of each series, by the hash of its labels: a series belongs to one group only.
     series: HashMap<u64, u64>,
     hasher: RandomState,
-    /// The last times of groups that are no more, oldest first; at most [`State::departed_max`].
+    /// Tombstones: the last times of deleted groups. At most [`State::departed_max`].
     departed: HashMap<Labels, i64>,
     departed_order: VecDeque<Labels>,
     departed_max: usize,
@@ -41,7 +41,7 @@ pub struct State {
     failing: usize,
 }
 
-/// What to put back where a commit fails.
+/// The state to restore if a commit fails.
 #[derive(Debug, Default)]
 pub struct Undo {
     before: Vec<(Labels, Option<Arc<Group>>)>,
@@ -49,27 +49,28 @@ pub struct Undo {
 }
 
 impl Undo {
-    /// The groups that changed, in order, with the numbers they had; one may be there several times.
+    /// The groups that changed, in order, with the numbers that they had. A group may occur several times.
     pub fn touched(&self) -> impl Iterator<Item = (&Labels, Option<u64>)> {
         self.before.iter().map(|(key, group)| (key, group.as_ref().map(|group| group.id)))
     }
 }
 
-/// What a change sends.
+/// The samples that a change sends.
 #[derive(Debug, Default)]
 pub struct Sent {
-    /// What goes into the log.
+    /// The samples for the log.
     pub batch: Batch,
-    /// How many staleness markers are among it.
+    /// The number of staleness markers in the batch.
     pub markers: u64,
     /// The newest metadata of the batch by family.
     families: hashbrown::HashMap<String, u32>,
-    /// The metadata that was asked for last: the next one is asked for next, as a rule.
+    /// The metadata of the last call: the next call usually needs the one after it.
     last: u32,
 }
 
 impl Sent {
-    /// The number of a family's metadata in the batch. Groups mostly say the same of a family, which is sent once then.
+    /// The number of a family's metadata in the batch. Most groups have the same metadata for a family, which is then
+    /// sent once.
     pub(super) fn metadata(&mut self, name: &str, kind: MetricType, help: &str, unit: &str) -> u32 {
         let list = &mut self.batch.metadata;
         let is_same = |number: &u32| {
@@ -90,7 +91,7 @@ impl Sent {
 }
 
 impl State {
-    /// No groups yet. Of as many groups as `departed_max` that are no more the last time is remembered.
+    /// A state without groups. It keeps tombstones of at most `departed_max` deleted groups.
     pub fn new(departed_max: usize) -> Self {
         State {
             groups: hashbrown::HashMap::new(),
@@ -110,64 +111,61 @@ impl State {
         }
     }
 
-    /// The groups, in the order of their labels. They are sorted for it.
+    /// The groups, sorted by their labels. This sorts them at each call.
     pub fn groups(&self) -> impl Iterator<Item = &Arc<Group>> {
         let mut groups: Vec<_> = self.groups.values().collect();
         groups.sort_unstable_by(|one, other| one.key.cmp(&other.key));
         groups.into_iter()
     }
 
-    /// The group with these labels.
     pub fn get(&self, key: &Labels) -> Option<&Arc<Group>> {
         self.groups.get(key)
     }
 
-    /// The group with this number.
     pub fn by_id(&self, id: u64) -> Option<&Arc<Group>> {
         self.by_id.get(&id)
     }
 
-    /// How many groups there are.
     pub fn len(&self) -> usize {
         self.groups.len()
     }
 
-    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.groups.is_empty()
     }
 
-    /// How many series were pushed to all groups.
+    /// The number of series in all groups.
     pub fn series(&self) -> usize {
         self.series_count
     }
 
-    /// How many groups have a last push that was refused.
+    /// The number of groups whose last push was refused.
     pub fn failing(&self) -> usize {
         self.failing
     }
 
-    /// How many groups have expired.
+    /// The number of groups that have expired.
     pub fn expired(&self) -> usize {
         self.expired
     }
 
-    /// Memory that all groups take, in bytes, with the keys of their requests.
+    /// The memory of all groups and of the keys of their requests, in bytes.
     pub fn bytes(&self) -> usize {
         self.bytes + self.keys.bytes()
     }
 
-    /// Requests with a key that are remembered.
+    /// The remembered keys of requests.
     pub fn keys(&self) -> &Keys {
         &self.keys
     }
 
-    /// Whether a request to the group with the labels `key` was applied already.
+    /// Returns whether a request to the group with the labels `key` was applied before.
     pub fn known(&self, key: &Labels, keyed: Keyed) -> Known {
         self.groups.get(key).map_or(Known::New, |group| self.keys.known(group.id, keyed))
     }
 
-    /// The number that `key` has, or would have. It is then taken, whether or not it comes to anything.
+    /// The number of the group, or a new number if there is no such group. A new number is not used again, even if the
+    /// push fails.
     pub fn id_of(&mut self, key: &Labels) -> u64 {
         match self.groups.get(key) {
             Some(group) => group.id,
@@ -178,7 +176,7 @@ impl State {
         }
     }
 
-    /// The next time of the group with these labels, at `now`.
+    /// The next time for samples of the group with these labels, at `now`.
     pub fn next_time(&self, key: &Labels, now: i64) -> i64 {
         let last = match self.groups.get(key) {
             Some(group) => group.clock,
@@ -187,22 +185,22 @@ impl State {
         emission_time::next(last, now)
     }
 
-    /// The types that groups give to the family `name`, once `own`, the type that one group gives it, is taken away
-    /// once.
+    /// The types that groups give to the family `name`. One use of `own`, the type that one group gives it, is not
+    /// counted.
     pub fn kinds_elsewhere(&self, name: &str, own: Option<MetricType>) -> Vec<MetricType> {
         self.types.without(name, own)
     }
 
-    /// The family names to which groups give more than one type, each with its types.
+    /// The family names that have more than one type, each with its types.
     pub fn mixed_types(&self) -> &BTreeMap<String, Vec<MetricType>> {
         self.types.mixed()
     }
 
-    /// The group other than number `except` that has this series.
+    /// The group that has this series, unless it is the group with number `except`.
     pub fn owner_other_than(&self, labels: &Labels, except: Option<u64>) -> Option<&Arc<Group>> {
         let id = self.series.get(&self.hash(labels)).filter(|id| Some(**id) != except)?;
         let group = self.by_id(*id)?;
-        // Hashes may meet.
+        // Hashes may collide.
         let families = group.families.unpack();
         let mut members = families.values().flat_map(|kept| &kept.family.members);
         members.any(|member| member.labels == *labels).then_some(group)
@@ -212,7 +210,7 @@ impl State {
         self.hasher.hash_one(labels.as_ref().as_bytes())
     }
 
-    /// Makes a change, notes in `undo` what it was before, and appends to `sent` what is to be sent.
+    /// Applies a change, stores the state before it in `undo`, and appends the samples to `sent`.
     pub fn apply(&mut self, change: &Change, undo: &mut Undo, sent: &mut Sent) {
         match change {
             Change::Pushed { id, key, replace, at, wall, ttl, families } => {
@@ -307,13 +305,13 @@ impl State {
         }
     }
 
-    /// Makes a change that the journal remembers.
+    /// Applies a change that was read from the journal.
     pub fn replay(&mut self, change: &Change) {
         self.apply(change, &mut Undo::default(), &mut Sent::default());
     }
 
-    /// Puts everything back as it was, except that times that were used are never used again: what could
-    /// not be acknowledged may still have been written.
+    /// Restores the state, except that times are never used twice: samples that could not be acknowledged may have been
+    /// written nevertheless.
     pub fn undo(&mut self, undo: Undo) {
         undo.keys.iter().rev().for_each(|applied| self.keys.remove(applied.group, applied.keyed.key));
         for (key, before) in undo.before.into_iter().rev() {
@@ -333,7 +331,7 @@ impl State {
         }
     }
 
-    /// What a journal must hold so that replaying it gives these groups.
+    /// The content of a journal that restores these groups.
     pub fn snapshot(&self) -> Vec<Change> {
         let departed = self
             .departed_order
@@ -345,7 +343,7 @@ impl State {
         departed.chain(groups).chain(keys).collect()
     }
 
-    /// Sets a group, or removes it, and keeps the indexes.
+    /// Sets or removes a group and updates the indexes.
     fn put(&mut self, key: &Labels, new: Option<Arc<Group>>, undo: &mut Undo) {
         let old = match &new {
             Some(new) => self.groups.insert(key.clone(), new.clone()),
@@ -379,7 +377,7 @@ impl State {
         undo.before.push((key.clone(), old));
     }
 
-    /// Keeps the indexes of families and series where the families of a group change.
+    /// Updates the indexes of families and series after a group's families changed.
     fn change_families(&mut self, old: Option<&Group>, new: Option<&Group>) {
         let unpack = |group: Option<&Group>| group.map(|group| group.families.unpack()).unwrap_or_default();
         let (had, has) = (unpack(old), unpack(new));
@@ -428,7 +426,7 @@ impl State {
     }
 }
 
-/// Whether `families` has this family under this name, with the same content.
+/// Returns true if `families` has this family with this name and the same content.
 fn is_in(families: &Families, name: &str, kept: &Kept) -> bool {
     families
         .get(name)

@@ -1,34 +1,33 @@
-//! Numbers about the groups, read without waiting. Those of requests are the intake's.
+//! Counters of groups that can be read without waiting. The counters of requests are in the intake.
 
 use intake::Number;
 
-/// Numbers about the groups.
 #[derive(Debug, Default)]
 pub struct Stats {
-    /// Groups there are.
+    /// The number of groups.
     pub groups: Number,
-    /// Series of all groups.
+    /// The number of series in all groups.
     pub group_series: Number,
-    /// Memory of all groups, in bytes.
+    /// The memory of all groups, in bytes.
     pub group_bytes: Number,
     /// Groups whose time to live is over and whose push times are still sent.
     pub groups_expired: Number,
-    /// Times that a group's time to live ended.
+    /// The number of times that the time to live of a group ended.
     pub expirations: Number,
-    /// Groups that were forgotten some time after they expired.
+    /// Expired groups that were removed after `ttl_forget`.
     pub forgotten: Number,
     /// Groups whose last push was refused.
     pub groups_failing: Number,
-    /// Groups sent again.
+    /// Groups that were sent again.
     pub emissions: Number,
-    /// Groups that could not be sent again in their turn.
+    /// Groups that could not be sent again at their time.
     pub emissions_failed: Number,
-    /// Pushes to groups that were refused and set a failure time.
+    /// Refused pushes that set the failure time of a group.
     pub push_failures: Number,
-    /// Staleness markers sent.
+    /// Staleness markers that were sent.
     pub markers: Number,
     /// Entries of the journal of groups that could not be read.
     pub journal_damaged: Number,
-    /// Times that the journal was rewritten.
+    /// The number of times that the journal was rewritten.
     pub journal_rewrites: Number,
 }

@@ -1,4 +1,4 @@
-//! A group for the page.
+//! The status of a group for the page.
 
 use crate::group::Group;
 use crate::packed::Families;
@@ -7,31 +7,30 @@ use model::MetricType;
 use model::words::with_article;
 use std::collections::BTreeMap;
 
-/// The most warnings about a group.
+/// The maximum of warnings about a group.
 pub const WARNINGS_MAX: usize = 5;
 
-/// A group, for a page.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GroupStatus {
-    /// Its labels, by name.
+    /// The labels by name.
     pub labels: Vec<(String, String)>,
-    /// The path that a DELETE of it is sent to.
+    /// The path for a DELETE of the group.
     pub path: String,
-    /// How many series were pushed.
+    /// The number of pushed series.
     pub series: usize,
-    /// When the last push succeeded, in milliseconds since 1970; 0 where none did.
+    /// The time of the last successful push in milliseconds since 1970; 0 if there was none.
     pub pushed_ms: i64,
-    /// When the last push was refused, in milliseconds since 1970; 0 where none was.
+    /// The time of the last refused push in milliseconds since 1970; 0 if there was none.
     pub failed_ms: i64,
-    /// Why it was.
+    /// The reason of that refusal.
     pub failure: String,
-    /// What the user should know about it although it was accepted, at most [`WARNINGS_MAX`] sentences.
+    /// Problems with accepted pushes that the user should know about, at most [`WARNINGS_MAX`] sentences.
     pub warnings: Vec<String>,
-    /// Its time to live, in milliseconds.
+    /// The time to live in milliseconds.
     pub ttl_ms: Option<i64>,
-    /// When it expires, in milliseconds since 1970.
+    /// The time at which the group expires, in milliseconds since 1970.
     pub expires_ms: Option<i64>,
-    /// When it expired, in milliseconds since 1970.
+    /// The time at which the group expired, in milliseconds since 1970.
     pub expired_ms: Option<i64>,
 }
 
@@ -64,7 +63,7 @@ pub(crate) fn status_of(group: &Group, mixed: &BTreeMap<String, Vec<MetricType>>
     }
 }
 
-/// A type in a sentence: `a gauge`.
+/// A type with its article, for a sentence: `a gauge`.
 fn described(kind: MetricType) -> String {
     match kind {
         MetricType::Unknown => "untyped".into(),

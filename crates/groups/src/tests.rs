@@ -1,5 +1,4 @@
-//! The pure parts together: histories of pushes, refusals, deletions and expiries against what must hold
-//! of any of them.
+//! Tests the pure parts together: invariants of any history of pushes, refusals, deletions and expirations.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test helpers")]
 
 use super::change::Change;
@@ -48,7 +47,7 @@ fn gauges(group: u8, name: &str, xs: &[u8]) -> Vec<(String, Arc<Family>)> {
     vec![(name.to_string(), family(MetricType::Gauge, members))]
 }
 
-/// `series value@time`, sorted; markers as `stale`.
+/// Formats points as `series value@time`, sorted; markers as `stale`.
 fn lines(batch: &Batch) -> Vec<String> {
     let line = |point: &model::Point| {
         let value = match point.value {
@@ -71,7 +70,7 @@ fn apply(state: &mut State, change: &Change) -> Vec<String> {
 }
 
 #[test]
-fn a_put_ends_what_it_no_longer_has_and_a_post_only_within_its_families() {
+fn put_and_post_end_the_series_that_they_replace() {
     let mut state = State::new(10);
     let mut two = gauges(1, "a", &[1, 2]);
     two.extend(gauges(1, "b", &[1]));
@@ -117,11 +116,15 @@ fn a_put_ends_what_it_no_longer_has_and_a_post_only_within_its_families() {
         ]
     );
     assert_eq!((state.len(), state.series(), state.bytes()), (0, 0, 0));
-    assert_eq!(state.next_time(&key(1), 2000), 2003, "a group that comes back goes on after its markers");
+    assert_eq!(
+        state.next_time(&key(1), 2000),
+        2003,
+        "a group that is pushed again continues after its markers"
+    );
 }
 
 #[test]
-fn of_groups_that_are_no_more_the_newest_are_remembered() {
+fn the_newest_tombstones_are_kept() {
     let mut state = State::new(2);
     for group in 1..=3 {
         let change = push(&mut state, group, true, 5000, gauges(group, "a", &[1]));
@@ -129,7 +132,7 @@ fn of_groups_that_are_no_more_the_newest_are_remembered() {
         apply(&mut state, &Change::Deleted { key: key(group), at: 6000 });
     }
     let next = [1, 2, 3].map(|group| state.next_time(&key(group), 1000));
-    assert_eq!(next, [1000, 6001, 6001], "only the oldest is forgotten");
+    assert_eq!(next, [1000, 6001, 6001], "only the oldest is removed");
     assert_eq!(state.snapshot().len(), 2);
 }
 
@@ -144,7 +147,7 @@ fn the_reason_for_a_refusal_is_cut() {
 }
 
 #[test]
-fn what_does_not_fit_together_is_inconsistent() {
+fn inconsistent_pushes_are_refused() {
     let mut state = State::new(10);
     let histogram = |group, name: &str| {
         vec![(
@@ -203,7 +206,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What a step comes to, if anything.
+/// The changes of a step.
 fn plan(state: &mut State, step: Step, now: &mut i64) -> Vec<Change> {
     match step {
         Step::Push { group, replace, names } => {
@@ -249,7 +252,7 @@ fn members(group: &Group) -> Vec<Member> {
     group.families.unpack().into_values().flat_map(|kept| kept.family.members.clone()).collect()
 }
 
-/// Counts that are kept along the way, against counts from scratch.
+/// Compares the incremental counts with counts from scratch.
 fn check_counts(state: &State) -> Result<(), TestCaseError> {
     prop_assert_eq!(state.series(), state.groups().map(|group| group.series()).sum::<usize>());
     prop_assert_eq!(state.bytes(), state.groups().map(|group| group.bytes()).sum::<usize>());
@@ -275,7 +278,7 @@ proptest! {
         let mut state = State::new(100);
         let mut now = 100_000i64;
         let mut journal: Vec<Vec<u8>> = Vec::new();
-        // Per series the last time and whether it goes on.
+        // The last time of each series, and true if the series has not ended.
         let mut series: BTreeMap<String, (i64, bool)> = BTreeMap::new();
         for (step, fails) in steps {
             let changes = plan(&mut state, step, &mut now);
@@ -287,7 +290,7 @@ proptest! {
                 let Value::Float(value) = point.value else { continue };
                 let (last, _) = series.get(&labels).copied().unwrap_or((i64::MIN, false));
                 prop_assert!(point.timestamp > last, "{labels} {last} {}", point.timestamp);
-                // What fails may have been written all the same, so its times count.
+                // The samples of a failed commit may have been written nevertheless, so their times are in use.
                 let goes_on = if fails { series.get(&labels).is_some_and(|(_, on)| *on) } else { !is_stale(value) };
                 series.insert(labels, (point.timestamp, goes_on));
             }
@@ -301,7 +304,7 @@ proptest! {
             }
             check_counts(&state)?;
         }
-        // Every series of a group goes on, and no other.
+        // The series that have not ended are exactly those of the groups.
         let goes_on: BTreeSet<String> =
             series.iter().filter(|(_, (_, on))| *on).map(|(labels, _)| labels.clone()).collect();
         let in_groups: BTreeSet<String> = state
@@ -325,7 +328,7 @@ proptest! {
         check_counts(&replayed)?;
         let without_clocks = |state: &State| {
             let mut groups = contents(state);
-            // A failed commit moves a clock on without a journal entry.
+            // A failed commit advances a clock without a journal entry.
             groups.iter_mut().for_each(|group| group.clock = 0);
             groups
         };

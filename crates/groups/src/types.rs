@@ -1,9 +1,8 @@
-//! Which types the groups give to each family name. Pure.
+//! Counts the types that the groups give to each family name. Pure.
 
 use model::MetricType;
 use std::collections::{BTreeMap, HashMap};
 
-/// The number of metric types.
 const TYPES: usize = 8;
 /// All metric types, each at the index of its number.
 const ALL: [MetricType; TYPES] = [
@@ -17,7 +16,7 @@ const ALL: [MetricType; TYPES] = [
     MetricType::StateSet,
 ];
 
-/// How many groups give a name each type.
+/// The number of groups that give a name each type.
 type Uses = [u32; TYPES];
 
 /// The types of all names over all groups.
@@ -29,7 +28,7 @@ pub struct Types {
 }
 
 impl Types {
-    /// A group has a family of this name and type.
+    /// Counts a family of a group.
     pub fn add(&mut self, name: &str, kind: MetricType) {
         match self.by_name.get_mut(name) {
             Some(uses) => change(uses, kind, |count| count.saturating_add(1)),
@@ -42,7 +41,7 @@ impl Types {
         self.note(name);
     }
 
-    /// A group no longer has it.
+    /// Removes a family of a group from the counts.
     pub fn remove(&mut self, name: &str, kind: MetricType) {
         if let Some(uses) = self.by_name.get_mut(name) {
             change(uses, kind, |count| count.saturating_sub(1));
@@ -50,7 +49,7 @@ impl Types {
         self.note(name);
     }
 
-    /// The types of a name, once `own`, the type that one group gives it, is taken away once.
+    /// The types of a name. One use of `own`, the type that one group gives it, is not counted.
     pub fn without(&self, name: &str, own: Option<MetricType>) -> Vec<MetricType> {
         let Some(mut uses) = self.by_name.get(name).copied() else { return Vec::new() };
         if let Some(own) = own {

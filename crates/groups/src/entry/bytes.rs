@@ -1,9 +1,9 @@
-//! What entries are made of: labels, numbers, texts, lists.
+//! Encodes the parts of entries: labels, numbers, texts, lists.
 
 use model::varint::{put_bytes, put_i64, take_bytes, take_i64, take_u64};
 use model::{Labels, LabelsRef};
 
-/// The most elements of a list that memory is taken for before they were read.
+/// The maximum of list elements for which memory is reserved before they are read.
 const TRUSTED_LENGTH: usize = 1024;
 
 pub(crate) fn put_labels(out: &mut Vec<u8>, labels: &Labels) {
@@ -61,7 +61,7 @@ pub(crate) fn take_list<T>(
     mut take: impl FnMut(&mut &[u8]) -> Option<T>,
 ) -> Option<Vec<T>> {
     let length = usize::try_from(take_u64(input)?).ok()?;
-    // Each element takes a byte at least, so a length beyond that is damage.
+    // Each element needs at least one byte, so a greater length is damage.
     if length > input.len() {
         return None;
     }

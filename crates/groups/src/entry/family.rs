@@ -37,7 +37,7 @@ pub(crate) fn take_family(input: &mut &[u8]) -> Option<(String, Family)> {
     Some((name.into(), Family { kind, help: help.into(), unit: unit.into(), members }))
 }
 
-/// What is before the series of a family. The list of series follows: each is its labels, then [`take_reading`].
+/// The fields of a family before its series. The list of series follows: each is its labels, then [`take_reading`].
 pub(crate) struct Head<'a> {
     pub(crate) name: &'a str,
     pub(crate) kind: MetricType,
@@ -55,7 +55,7 @@ pub(crate) fn take_head<'a>(input: &mut &'a [u8]) -> Option<Head<'a>> {
     })
 }
 
-/// When a series began to count, and its value.
+/// The start timestamp and the value of a series.
 pub(crate) fn take_reading(input: &mut &[u8]) -> Option<(i64, Reading)> {
     let start = take_i64(input)?;
     let reading = match take_u8(input)? {

@@ -1,6 +1,6 @@
-//! The bytes of changes in the journal of groups. Pure.
+//! Encodes changes for the journal of groups. Pure.
 //!
-//! An entry of the journal is what one commit changed:
+//! An entry of the journal contains the changes of one commit:
 //!
 //! ```text
 //! ┌─────────┬──────────────┬──────────────┬────
@@ -8,9 +8,9 @@
 //! └─────────┴──────────────┴──────────────┴────
 //! ```
 //!
-//! Numbers are varints, signed ones zigzag-encoded; floats are their 8 bytes, little-endian; texts and label
-//! sets (canonical bytes) are preceded by their length. Replaying all entries in order gives the groups as
-//! they were; a snapshot is a journal in which each group is one change.
+//! Numbers are varints, signed ones zigzag-encoded. Floats are their 8 bytes, little-endian. Texts and label sets
+//! (canonical bytes) follow their length. Replaying all entries in order restores the groups. A snapshot is a journal
+//! in which each group is one change.
 
 pub(crate) mod bytes;
 pub(crate) mod family;
@@ -30,21 +30,19 @@ use std::sync::Arc;
 /// The version of the layout, the first byte of an entry.
 const VERSION: u8 = 1;
 
-/// An entry of the journal that can't be read.
+/// An entry of the journal that can't be decoded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EntryError {
-    /// Of a later narthex.
+    /// The entry was written by a later version of narthex.
     #[error("an entry of version {0}, this narthex knows {VERSION}")]
     Version(u8),
-    /// Damaged.
     #[error("a damaged entry, at byte {at}")]
     Damaged {
-        /// Where.
+        /// The offset in the entry.
         at: usize,
     },
 }
 
-/// The bytes of an entry.
 pub fn encode(changes: &[Change]) -> Vec<u8> {
     let mut out = vec![VERSION];
     for change in changes {
@@ -53,7 +51,6 @@ pub fn encode(changes: &[Change]) -> Vec<u8> {
     out
 }
 
-/// The changes in an entry.
 pub fn decode(entry: &[u8]) -> Result<Vec<Change>, EntryError> {
     let damaged = |rest: &[u8]| EntryError::Damaged { at: entry.len() - rest.len() };
     let mut rest = match entry {
@@ -205,7 +202,8 @@ fn take_group(input: &mut &[u8]) -> Option<Group> {
     Some(group)
 }
 
-/// A family under the names by which groups keep its series: 0.1.0 wrote counters of OpenMetrics under another.
+/// Reads a family and splits it by the names under which groups keep its series: 0.1.0 wrote counters of OpenMetrics
+/// under another name.
 fn take_kept_families(input: &mut &[u8]) -> Option<BTreeMap<String, Family>> {
     let (name, family) = take_family(input)?;
     Some(family.by_kept_name(name))

@@ -1,4 +1,4 @@
-//! Entries read back as they were written; damaged ones are refused.
+//! Entries are decoded to the same changes; damaged ones are refused.
 use super::*;
 use crate::group::{Member, Reading};
 use model::{BucketSpan, Counts, Histogram, Labels, MetricType, ResetHint};
@@ -56,21 +56,21 @@ fn all() -> Vec<Change> {
 }
 
 #[test]
-fn changes_come_back_as_they_were() {
+fn decoded_changes_equal_the_encoded_ones() {
     let changes = all();
     assert_eq!(decode(&encode(&changes)), Ok(changes));
     assert_eq!(decode(&encode(&[])), Ok(vec![]));
 }
 
 #[test]
-fn an_entry_of_another_version_is_not_guessed_at() {
+fn an_entry_of_another_version_is_refused() {
     assert_eq!(decode(&[2, 0]), Err(EntryError::Version(2)));
     assert_eq!(decode(&[]), Err(EntryError::Damaged { at: 0 }));
     assert_eq!(decode(&[1, 99]), Err(EntryError::Damaged { at: 1 }));
 }
 
 #[test]
-fn a_cut_entry_is_damaged() {
+fn a_cut_entry_is_reported_as_damaged() {
     let entry = encode(&all()[..1]);
     for end in 2..entry.len() {
         assert_eq!(decode(&entry[..end]), Err(EntryError::Damaged { at: 1 }), "{end}");
@@ -78,7 +78,7 @@ fn a_cut_entry_is_damaged() {
 }
 
 #[test]
-fn the_layout_of_version_1_stays() {
+fn the_layout_of_version_1_is_unchanged() {
     let key = Labels::from_pairs([("job", "a")]);
     let changes = [Change::Deleted { key, at: 64 }, Change::Emitted { at: -1, ids: vec![2] }];
     assert_eq!(encode(&changes), b"\x01\x03\x07\x01\x03job\x01a\x80\x01\x05\x01\x01\x02");
@@ -101,7 +101,7 @@ proptest! {
 }
 
 #[test]
-fn a_counter_of_openmetrics_in_an_old_journal_is_kept_by_its_series() {
+fn openmetrics_counters_of_old_journals_get_their_series_name() {
     let key = Labels::from_pairs([("job", "a")]);
     let members = ["c_total", "c"].map(|name| Member {
         labels: Labels::from_pairs([("__name__", name), ("job", "a")]),

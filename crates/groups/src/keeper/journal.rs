@@ -1,16 +1,16 @@
-//! Keeping the journal of groups short.
+//! Keeps the journal of groups short.
 
 use super::Keeper;
 use crate::change::Change;
 use crate::entry;
 
-/// The journal is rewritten once it has this many bytes and three times those of a snapshot.
+/// The journal is rewritten once it has this many bytes more than three times a snapshot.
 const JOURNAL_SLACK_BYTES: usize = 1 << 20;
-/// The most bytes of an entry of a snapshot.
+/// The maximum of bytes in an entry of a snapshot.
 const SNAPSHOT_ENTRY_BYTES: usize = 1 << 20;
 
 impl Keeper {
-    /// Replaces the journal by a snapshot of the state. If that fails, the old journal stays.
+    /// Replaces the journal by a snapshot of the state. If that fails, the old journal is kept.
     pub(super) async fn rewrite_journal(&mut self) {
         let mut entries = Vec::new();
         let mut changes = Vec::new();
@@ -32,7 +32,7 @@ impl Keeper {
                 self.stats.journal_rewrites.add(1);
             }
             Err(error) => {
-                // Tried again once the journal has doubled.
+                // The next attempt is made once the journal has doubled.
                 self.journal_limit = self.journal_bytes.saturating_mul(2);
                 tracing::warn!(%error, "the journal of groups could not be rewritten");
             }
@@ -40,7 +40,7 @@ impl Keeper {
     }
 }
 
-/// How large the journal may grow where a snapshot takes `bytes`.
+/// The size at which the journal is rewritten if a snapshot has `bytes`.
 pub(super) fn journal_limit(bytes: usize) -> usize {
     bytes.saturating_mul(3).saturating_add(JOURNAL_SLACK_BYTES)
 }

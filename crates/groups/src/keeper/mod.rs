@@ -1,10 +1,10 @@
-//! The one task that changes groups. It plans the requests that wait (`plan`), commits the samples and the
-//! journal entry of all of them together, and then answers. So the order of the log is the order of the answers,
-//! and a reader of the groups sees only what is durable.
+//! The groups' task, the only one that changes groups. It plans the waiting requests (`plan`), commits the samples and
+//! the journal entry of all of them together, and then answers. So the order of the log is the order of the answers,
+//! and a reader of the groups sees only durable changes.
 //!
-//! A round is all requests that wait, up to a size, and the groups that are due: one append, one sync. If the
-//! append fails, the changes of the round are undone, here and by the log in the journal. If the batch itself was the reason, each request is tried
-//! alone, so that one push that is too large does not make the others fail.
+//! A round has all waiting requests, up to a size, and the groups that are due: one append, one sync. If the append
+//! fails, the changes of the round are undone in the state, and the log undoes them in the journal. If the batch itself
+//! was the reason, each request is tried alone, so that one push that is too large does not make the others fail.
 
 mod journal;
 mod plan;
@@ -26,15 +26,15 @@ use std::sync::Arc;
 use storage::{AppendError, Journal};
 use tokio::sync::{mpsc, oneshot};
 
-/// The most requests that wait for the next round. Each waits for its answer, and the number of requests is
-/// limited, so this bounds only the queue itself.
+/// The maximum of requests that wait for the next round. Each request waits for its answer, and the number of requests
+/// is limited elsewhere, so this limits only the queue itself.
 pub const QUEUE: usize = 256;
-/// A round is closed once its batch takes this many bytes.
+/// A round is closed once its batch has this many bytes.
 const ROUND_BYTES: usize = 4 << 20;
-/// The most deleted groups of which the last time is remembered.
+/// The maximum of tombstones of deleted groups.
 pub const DEPARTED: usize = 10_000;
 
-/// The keeper's own state.
+/// The state of the groups' task.
 pub struct Keeper {
     state: State,
     input: Input,
@@ -42,15 +42,15 @@ pub struct Keeper {
     clock: Arc<dyn Clock>,
     options: Options,
     stats: Arc<Stats>,
-    /// When each group is sent next.
+    /// The time at which each group is sent next.
     turns: Turns,
-    /// When each group expires or, if it has expired, is forgotten.
+    /// The time at which each group expires or, if it has expired, is removed.
     ends: Turns,
-    /// Bytes added to the journal since it was rewritten.
+    /// The number of bytes added to the journal since it was rewritten.
     journal_bytes: usize,
     /// The last commit failed.
     has_failed: bool,
-    /// The journal is rewritten once it has grown by more bytes than this.
+    /// The journal is rewritten once it has grown by more than this number of bytes.
     journal_limit: usize,
 }
 
@@ -58,13 +58,13 @@ pub struct Keeper {
 struct Planned {
     ask: Ask,
     reply: oneshot::Sender<Result<(), Refusal>>,
-    /// Whether it changes something: then its answer depends on the commit.
+    /// The request changes something, so its answer depends on the commit.
     changed: bool,
     outcome: Outcome,
 }
 
 impl Keeper {
-    /// A keeper of the groups in `entries`, the journal's content.
+    /// Restores the groups from `entries`, the content of the journal.
     pub fn new(
         input: Input,
         journal: Journal,
@@ -164,7 +164,7 @@ impl Keeper {
                 ask => {
                     let before = round.changes.len();
                     let outcome = self.plan(&ask, &mut round);
-                    // What an earlier request of this round applied is known only once the round is committed.
+                    // The effect of an earlier request of this round is certain only after the commit.
                     let changed = round.changes.len() > before || matches!(outcome, Outcome::Repeated);
                     asked.push(Planned { ask, reply: next.reply, changed, outcome });
                 }
@@ -175,7 +175,7 @@ impl Keeper {
 
     /// Commits a round and answers its requests.
     async fn finish(&mut self, mut round: Round, asked: Vec<Planned>) {
-        // What is only sent again is known to the receivers.
+        // Samples that are only sent again are known to the receivers, so they can wait.
         round.sent.batch.can_wait = asked.iter().all(|planned| !planned.changed);
         let result = self.commit(round).await;
         let alone = matches!(
@@ -189,7 +189,7 @@ impl Keeper {
                 (_, Outcome::Done | Outcome::Repeated) => Ok(()),
                 (_, Outcome::Refused(refusal)) => Err(refusal),
             };
-            // A client that has gone away gets no answer.
+            // A client that has disconnected gets no answer.
             let _ = reply.send(answer);
         }
     }

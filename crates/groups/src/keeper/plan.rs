@@ -1,4 +1,4 @@
-//! What a round changes: requests and due groups become changes of the state.
+//! Plans a round: converts requests and due groups to changes of the state.
 
 use super::Keeper;
 use super::timing::as_ms;
@@ -12,10 +12,10 @@ use crate::state::{Sent, Undo};
 use crate::{consistency, limits};
 use std::sync::Arc;
 
-/// The most points of groups that are sent again in one round (one group may have more).
+/// The maximum of points of groups that are sent again in one round. One group may have more.
 const TURN_POINTS: usize = 20_000;
 
-/// The changes of a round, applied to the state and not yet committed.
+/// The changes of a round, applied to the state but not committed yet.
 #[derive(Default)]
 pub(super) struct Round {
     pub(super) sent: Sent,
@@ -24,7 +24,7 @@ pub(super) struct Round {
     pub(super) counts: Counts,
 }
 
-/// What is added to the stats once the round is committed.
+/// The counts that are added to the stats after the commit.
 #[derive(Default)]
 pub(super) struct Counts {
     pub(super) failures: u64,
@@ -35,11 +35,11 @@ pub(super) struct Counts {
 
 /// The result of planning one request.
 pub(super) enum Outcome {
-    /// It was planned, or there was nothing to do.
+    /// The request was planned, or nothing was to be done.
     Done,
-    /// It was applied before: by a round that is committed, or by this one.
+    /// The request was applied before: in a committed round or in this one.
     Repeated,
-    /// It is refused, whatever becomes of the round.
+    /// The request is refused, independent of the result of the round.
     Refused(Refusal),
 }
 
@@ -49,8 +49,8 @@ impl Keeper {
             Ask::Push(push) => self.plan_push(push, round),
             Ask::Delete(key) => {
                 let (key, at) = (key.clone(), self.state.next_time(key, self.clock.now_ms()));
-                // After a commit that failed, the answer needs one that succeeds: until then a power cut may bring the
-                // group back that the failed one would have made.
+                // After a failed commit the answer needs a successful one: until then the group of the failed commit
+                // may exist again after a power cut.
                 if self.state.get(&key).is_some() || self.has_failed {
                     self.make(Change::Deleted { key, at }, round);
                 }
@@ -90,7 +90,7 @@ impl Keeper {
                 let id = self.state.id_of(&key);
                 self.make(Change::Refused { id, key, at, wall, reason: reason.clone() }, round);
                 round.counts.failures += 1;
-                // Nothing is wrong with a push of which everything is over a limit.
+                // A push whose series are all over a limit on series is valid.
                 if let (Some(left_out), true) = (&push.left_out, push.families.is_err() || push.add.is_some())
                 {
                     return Outcome::Refused(left_out.refusal());
@@ -105,18 +105,19 @@ impl Keeper {
         }
         let ttl = match push.ttl {
             Some(ttl) => ttl.map(as_ms),
-            // A push without a time to live leaves that of the group as it is.
+            // A push without a time to live does not change that of the group.
             None => group.map_or_else(|| self.options.ttl.map(as_ms), |group| group.ttl),
         };
         let id = self.state.id_of(&key);
         let pushed = Change::Pushed { id, key: key.clone(), replace: push.replace, at, wall, ttl, families };
         self.make(pushed, round);
-        // A push of which something was left out is answered with 4xx, each time that it is sent.
+        // A push with parts left out is answered with 4xx each time that it is sent, so its key is not remembered.
         if let Some(keyed) = push.keyed.filter(|_| push.left_out.is_none()) {
             self.make(Change::Keyed(Applied { group: id, keyed, wall }), round);
         }
         let Some(left_out) = &push.left_out else { return Outcome::Done };
-        // After the push time, so that `push_failure_time_seconds > push_time_seconds` holds: alerts compare them.
+        // One millisecond after the push time, so that `push_failure_time_seconds > push_time_seconds` holds: alerts
+        // compare them.
         let (at, wall) = (self.state.next_time(&key, wall), wall.saturating_add(1));
         self.make(Change::Refused { id, key, at, wall, reason: left_out.text.clone() }, round);
         round.counts.failures += 1;
@@ -129,7 +130,7 @@ impl Keeper {
         round.changes.push(change);
     }
 
-    /// Plans the groups that are due: to be sent again, to expire, or to be forgotten.
+    /// Plans the groups that are due: to be sent again, to expire, or to be removed.
     pub(super) fn due(&mut self, round: &mut Round) {
         let (now, wall) = (self.clock.monotonic(), self.clock.now_ms());
         while let Some(id) = self.ends.pop(now) {
@@ -164,7 +165,7 @@ impl Keeper {
     }
 }
 
-/// What the group gets: what was pushed, or the sum of that and what the group has.
+/// The families that the group gets: the pushed ones, or the sum of those and the group's.
 fn push_families(
     push: &Push,
     group: Option<&Group>,

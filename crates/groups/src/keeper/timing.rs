@@ -1,4 +1,4 @@
-//! When groups are due: to be sent again, to expire, to be forgotten.
+//! Schedules groups: when they are sent again, when they expire, and when they are removed.
 
 use super::Keeper;
 use crate::schedule::next_turn;
@@ -10,7 +10,7 @@ use std::time::Duration;
 const TURN_STEP: Duration = Duration::from_millis(250);
 
 impl Keeper {
-    /// Sets when a group is sent again, expires or is forgotten, by its state now.
+    /// Sets the time at which a group is sent again, expires or is removed, by its current state.
     pub(super) fn schedule(&mut self, key: &Labels) {
         let (now, wall) = (self.clock.monotonic(), self.clock.now_ms());
         let Some(group) = self.state.get(key) else { return };
@@ -18,8 +18,8 @@ impl Keeper {
             let turn = next_turn(key.as_ref().as_bytes(), self.options.interval, now);
             self.turns.set(group.id, Some(turn));
         }
-        // The time that is left is taken from the wall clock, which may have stepped. It is waited for by the
-        // monotonic clock.
+        // The remaining time comes from the wall clock, which may have been set. The task waits for it by the monotonic
+        // clock.
         let (end, most) = match (group.expired, group.expires) {
             (Some(expired), _) => {
                 let forget = as_ms(self.options.ttl_forget);
@@ -32,7 +32,7 @@ impl Keeper {
         self.ends.set(group.id, end.map(|left| now + Duration::from_millis(left.unsigned_abs())));
     }
 
-    /// When the next group is due.
+    /// The time at which the next group is due.
     pub(super) fn next_moment(&self) -> Option<Duration> {
         [self.turns.first(), self.ends.first()].into_iter().flatten().min()
     }
