@@ -1,10 +1,10 @@
-//! What is wrong with a line, in InfluxDB's words where it has words for it.
+//! The errors of a line, with InfluxDB's words if it has any.
 
 use formats::time_unit::TimeUnit;
 use model::LabelError;
 use std::fmt;
 
-/// How much of a line is shown, in characters.
+/// The maximum of characters of a line in an error.
 pub const LINE_SHOWN_CHARS: usize = 120;
 
 /// Why a line, or one of its fields, is rejected.
@@ -68,7 +68,7 @@ fn short(unit: &TimeUnit) -> &'static str {
     }
 }
 
-/// A line that was rejected, or a field of one.
+/// A rejected line, or a line with a rejected field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
     /// The number of the line in the body, from 1.
@@ -86,7 +86,7 @@ impl Fault {
     }
 }
 
-/// As InfluxDB 1 and 2 write it.
+/// In the format of InfluxDB 1 and 2.
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "unable to parse '{}': {}", self.line, self.error)

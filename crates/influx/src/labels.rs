@@ -1,7 +1,7 @@
-//! The name and the labels of the series of a field.
+//! Makes the metric name and the labels of a field.
 //!
-//! A backslash in a measurement, tag or key stands before a character that would separate something else. Before any
-//! other character it is a backslash, and there is no way to escape the backslash itself.
+//! A backslash in a measurement, tag or key escapes a separator. Before any other character it is an ordinary
+//! backslash, and the backslash itself can't be escaped.
 
 use crate::scan::unescaped;
 use crate::{LineError, Options, ValueField};
@@ -9,18 +9,17 @@ use model::LabelsBuilder;
 use model::labels::METRIC_NAME;
 use std::borrow::Cow;
 
-/// The measurement whose fields are metric names already.
+/// The measurement whose fields are already metric names.
 const PROMETHEUS: &str = "prometheus";
-/// The field whose name says nothing.
+/// The field whose name has no meaning.
 const VALUE: &str = "value";
 
-/// The head of a line, cut.
+/// The parts of a line's head.
 struct Head<'h> {
     measurement: &'h str,
     tags: Vec<(&'h str, &'h str)>,
 }
 
-/// Appends the canonical labels of a field to `out`.
 pub(crate) fn put(
     head: &[u8],
     key: &[u8],
@@ -32,13 +31,13 @@ pub(crate) fn put(
     let name = metric_name(&unescape(measurement, ", "), &unescape(key, ",= "), options.value_field);
     let mut labels: Vec<(String, Cow<'_, str>)> = Vec::with_capacity(tags.len() + 1);
     for (number, (key, value)) in tags.iter().enumerate() {
-        // Of a tag that is there twice the last one counts. A name for the series is no tag.
+        // If a tag occurs twice, the last one counts. A tag can't replace the metric name.
         let is_repeated = tags.iter().skip(number + 1).any(|(other, _)| other == key);
         if !is_repeated && !value.is_empty() && *key != METRIC_NAME {
             labels.push((label_name(&unescape(key, ",= ")), unescape(value, ",= ")));
         }
     }
-    // Two tags may come to the same label: then it has both values, as with OTLP.
+    // Two tags may result in the same label: then it has both values, as with OTLP.
     labels.sort_by(|one, other| one.0.cmp(&other.0));
     labels.dedup_by(|later, earlier| {
         let is_same = later.0 == earlier.0;
@@ -62,7 +61,7 @@ pub(crate) fn put(
     Ok(())
 }
 
-/// Checks the head of a line that is invalid: what is wrong may be there.
+/// Checks the head of an invalid line, because the error may be there.
 pub(crate) fn check_head(head: &[u8]) -> Result<(), LineError> {
     cut(head).map(drop)
 }
@@ -92,7 +91,7 @@ fn cut(head: &[u8]) -> Result<Head<'_>, LineError> {
     Ok(Head { measurement, tags: tags.collect::<Result<_, LineError>>()? })
 }
 
-/// The parts of a head, between commas.
+/// The parts of a head between commas.
 struct Parts<'h> {
     rest: Option<&'h str>,
 }
@@ -108,7 +107,6 @@ impl<'h> Iterator for Parts<'h> {
     }
 }
 
-/// Checks the key of a field.
 pub(crate) fn check_key(key: &[u8]) -> Result<&str, LineError> {
     if key.is_empty() {
         return Err(LineError::FieldKey);
@@ -127,7 +125,7 @@ fn checked(text: &[u8]) -> Result<&str, LineError> {
     Ok(text)
 }
 
-/// Removes the backslashes before these characters.
+/// Removes the backslashes in front of these characters.
 fn unescape<'t>(text: &'t str, escapable: &str) -> Cow<'t, str> {
     if !text.contains('\\') {
         return Cow::Borrowed(text);
@@ -164,7 +162,7 @@ fn label_name(key: &str) -> String {
     name
 }
 
-/// Appends a name in which each character is allowed. It does not begin with a digit.
+/// Appends a name with only allowed characters. It does not begin with a digit.
 fn sanitize(text: &str, is_allowed: impl Fn(char) -> bool, out: &mut String) {
     if text.starts_with(|first: char| first.is_ascii_digit()) {
         out.push('_');

@@ -1,10 +1,10 @@
-//! InfluxDB's line protocol into batches: `MEASUREMENT[,TAG=VALUE…] FIELD=VALUE[,FIELD=VALUE…] [TIMESTAMP]`.
+//! Decodes InfluxDB's line protocol into batches: `MEASUREMENT[,TAG=VALUE…] FIELD=VALUE[,FIELD=VALUE…] [TIMESTAMP]`.
 //!
-//! What it promises:
+//! What the crate promises:
 //! - No I/O, no clock, no thread: bytes in, values out.
-//! - An invalid line costs only itself, and is named with InfluxDB's own words ([`Fault`]).
+//! - An invalid line costs only itself, and its error has InfluxDB's own words ([`Fault`]).
 //! - A body is read in parts ([`Lines::read`]), because a line repeats its tags for each of its fields: the labels can
-//!   take many times the memory of the text.
+//!   need many times the memory of the text.
 //!
 //! # From a line to samples
 //!
@@ -13,8 +13,8 @@
 //! | `cpu,host=a idle=1,user=2i` | `cpu_idle{host="a"} 1`, `cpu_user{host="a"} 2` |
 //! | `cpu value=1` | `cpu 1`, or `cpu_value 1` with [`ValueField::Suffix`] |
 //! | `prometheus,host=a up=1` | `up{host="a"} 1`: this is how Telegraf writes what it has scraped |
-//! | `door open=true` | `door_open 1` |
-//! | `door state="open"` | none: strings are counted in [`LeftOut`] |
+//! | `valve open=true` | `valve_open 1` |
+//! | `valve state="open"` | none: strings are counted in [`LeftOut`] |
 //!
 //! Characters that a name cannot have become `_`. Tags without a value are left out.
 //!
@@ -23,7 +23,7 @@
 //!
 //! # Where to start
 //!
-//! [`Lines`]; then `scan.rs`, which cuts a line, and `labels.rs`, which names the series.
+//! [`Lines`]; then `scan.rs`, which splits a line, and `labels.rs`, which makes the labels of a series.
 
 mod fault;
 mod labels;
@@ -39,24 +39,24 @@ pub use scan::LINE_FIELDS_MAX;
 
 use model::Limits;
 
-/// What the name of a series is where the field is called `value`.
+/// The metric name of a field that is called `value`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum ValueField {
     /// The measurement alone.
     #[default]
     Measurement,
-    /// The measurement with `_value`, like that of any other field.
+    /// The measurement with `_value`, as for any other field.
     Suffix,
 }
 
-/// What the samples of a body depend on besides its lines.
+/// The options of reading a body.
 #[derive(Debug, Clone, Copy)]
 pub struct Options<'o> {
     pub precision: Precision,
     pub value_field: ValueField,
-    /// A label for each series that has no tag of its name.
+    /// A label to add to each series that has no tag with its name.
     pub label: Option<(&'o str, &'o str)>,
-    /// Whether strings may contain line ends. In a datagram they may not.
+    /// Strings may contain line ends. In a datagram they may not.
     pub multiline_strings: bool,
     /// The timestamp of lines without one, in milliseconds since 1970.
     pub now_ms: i64,

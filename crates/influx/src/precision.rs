@@ -14,15 +14,16 @@ pub enum Precision {
     Seconds,
     Minutes,
     Hours,
-    /// Guessed from the size of each number, as InfluxDB 3 does.
+    /// Guessed from the size of each number, as in InfluxDB 3.
     Auto,
 }
 
-/// Numbers below this are seconds, below a thousand times this milliseconds, and so on: the limits of InfluxDB 3.
+/// The limits of InfluxDB 3: numbers below this are seconds, numbers below a thousand times this are milliseconds, and
+/// so on.
 const AUTO_SECONDS_END: u64 = 5_000_000_000;
 
 impl Precision {
-    /// Reads the parameter `precision`, as any version of InfluxDB names units.
+    /// Parses the parameter `precision`, with the units of any version of InfluxDB.
     pub fn parse(text: &str) -> Option<Self> {
         Some(match text {
             "n" | "ns" | "nanosecond" => Self::Nanoseconds,
@@ -42,8 +43,8 @@ impl Precision {
             Self::Auto => Self::guess(written),
             unit => unit,
         };
-        // What was guessed is right. Otherwise it is nearly always a client that does not say its precision. InfluxDB would
-        // store the point in 1970, and a Prometheus would refuse it.
+        // A guessed unit is always right. A wrong one is nearly always that of a client that does not send its
+        // precision. InfluxDB would store the point in 1970, and Prometheus would refuse it.
         if self != Self::Auto
             && let (Some(is), Some(said)) = (TimeUnit::of(written), unit.time_unit())
             && is != said
@@ -81,7 +82,7 @@ impl Precision {
     }
 }
 
-/// For a sentence: read as …
+/// For the sentence "read as …".
 impl fmt::Display for Precision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -101,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn units_are_converted_and_fractions_cut_off() {
+    fn units_are_converted_and_fractions_are_truncated() {
         for (unit, written, milliseconds) in [
             ("ns", 1_700_000_000_123_999_999, 1_700_000_000_123),
             ("n", -1, -1),
@@ -125,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_timestamp_in_another_unit_is_named() {
+    fn the_error_for_a_timestamp_in_another_unit_names_it() {
         let said = Precision::Nanoseconds.milliseconds(1_700_000_000).map_err(|error| error.to_string());
         assert_eq!(
             said,

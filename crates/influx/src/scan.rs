@@ -1,17 +1,17 @@
-//! Cuts one line into its head (measurement and tags), its fields and its timestamp. What the head and the keys say is
-//! looked at only for series that are not known: see `labels.rs`.
+//! Splits one line into its head (measurement and tags), its fields and its timestamp. The contents of the head and of
+//! the keys are parsed only for unknown series: see `labels.rs`.
 
 use crate::LineError;
 use crate::labels;
 use crate::value;
 
-/// Most fields of one line.
+/// The maximum of fields in one line.
 pub const LINE_FIELDS_MAX: usize = 10_000;
 
 /// A field that is a sample.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Field<'t> {
-    /// As it is written, with its escapes.
+    /// The text with its escapes.
     pub(crate) key: &'t [u8],
     pub(crate) value: f64,
 }
@@ -19,29 +19,29 @@ pub(crate) struct Field<'t> {
 /// A line with a point.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Point<'t> {
-    /// The measurement and the tags, as they are written.
+    /// The text of the measurement and the tags.
     pub(crate) head: &'t [u8],
-    /// As it is written.
+    /// In the unit of the text.
     pub(crate) timestamp: Option<i64>,
     /// Fields that are strings.
     pub(crate) strings: u64,
 }
 
-/// What a line came to.
+/// The result of scanning a line.
 #[derive(Debug)]
 pub(crate) struct Scan<'t> {
     /// `None`: an empty line or a comment.
     pub(crate) point: Result<Option<Point<'t>>, LineError>,
-    /// All of the line, or what was read of one that is invalid.
+    /// The whole line, or the scanned part of an invalid one.
     pub(crate) line: &'t [u8],
-    /// Where the next line begins.
+    /// The start of the next line.
     pub(crate) next: usize,
-    /// How many line ends there were up to that place.
+    /// The number of line ends up to there.
     pub(crate) line_ends: usize,
 }
 
-/// Scans the line that begins at `start`. The fields that are samples are put into `fields`, which is cleared before.
-/// After a mistake the next line is the one after the line end that follows the mistake.
+/// Scans the line that begins at `start`. Clears `fields` and fills it with the fields that are samples. After an error
+/// the next line begins after the line end that follows the error.
 pub(crate) fn scan<'t>(
     text: &'t [u8],
     start: usize,
@@ -53,7 +53,7 @@ pub(crate) fn scan<'t>(
     cursor.find_end();
     let point = cursor.line(multiline_strings, fields);
     let line = text.get(start..cursor.end).unwrap_or_default().trim_ascii_start();
-    // What comes first in the line is told first.
+    // The error that comes first in the line is reported.
     let point = point.map_err(|error| {
         let head = line.get(..unescaped(line, b' ').unwrap_or(line.len())).unwrap_or_default();
         labels::check_head(head).err().unwrap_or(error)
@@ -61,20 +61,20 @@ pub(crate) fn scan<'t>(
     Scan { point, line, next: cursor.next, line_ends: cursor.line_ends }
 }
 
-/// A place in a line.
+/// A position in a line.
 #[derive(Debug)]
 struct Cursor<'t> {
     text: &'t [u8],
     at: usize,
     /// The end of the line, without its line end.
     end: usize,
-    /// Where the next line begins.
+    /// The start of the next line.
     next: usize,
     line_ends: usize,
 }
 
 impl<'t> Cursor<'t> {
-    /// Looks for the line end from where the cursor is.
+    /// Finds the line end from the cursor on.
     #[inline]
     fn find_end(&mut self) {
         let rest = self.text.get(self.at..).unwrap_or_default();
@@ -88,13 +88,13 @@ impl<'t> Cursor<'t> {
         self.end = self.at + len - usize::from(is_crlf);
     }
 
-    /// What is left of the line.
+    /// The rest of the line.
     #[inline]
     fn rest(&self) -> &'t [u8] {
         self.text.get(self.at..self.end).unwrap_or_default()
     }
 
-    /// Takes so many bytes.
+    /// Consumes this many bytes.
     #[inline]
     fn take(&mut self, bytes: usize) -> &'t [u8] {
         let taken = self.text.get(self.at..self.at + bytes).unwrap_or_default();
@@ -155,20 +155,20 @@ impl<'t> Cursor<'t> {
         Ok(Some(Point { head, timestamp: self.timestamp()?, strings }))
     }
 
-    /// Takes a string, which begins and ends with a quote.
+    /// Consumes a string, which begins and ends with a quotation mark.
     fn string(&mut self, multiline: bool) -> Result<(), LineError> {
         let limit = if multiline { self.text.len() } else { self.end };
         let mut at = self.at + 1;
         loop {
             let rest = self.text.get(at..limit).unwrap_or_default();
             match memchr::memchr2(b'"', b'\\', rest).and_then(|found| Some((found, *rest.get(found)?))) {
-                // The line is rejected, and reading goes on with the next one.
+                // The line is rejected, and reading continues with the next one.
                 None => return Err(LineError::Quotes),
                 Some((found, b'"')) => {
                     at += found + 1;
                     break;
                 }
-                // A backslash and what follows it.
+                // A backslash and the character after it.
                 Some((found, _)) => at += found + 2,
             }
         }
@@ -198,15 +198,15 @@ impl<'t> Cursor<'t> {
     }
 }
 
-/// Whether there is nothing in a key that has to be looked at closely.
+/// Returns true if a key needs no unescaping and no further checks.
 #[inline]
 fn is_plain(key: &[u8]) -> bool {
     let is_plain = |byte: &u8| (b'!'..=b'~').contains(byte) && !matches!(byte, b',' | b'\\');
-    // Without an early end, so that many bytes are compared at once.
+    // Without an early return, so that many bytes are compared at once.
     !key.is_empty() && key.iter().fold(true, |all, byte| all & is_plain(byte))
 }
 
-/// Where `byte` is for the first time without a backslash before it.
+/// The position of the first `byte` without a backslash in front of it.
 #[inline]
 pub(crate) fn unescaped(text: &[u8], byte: u8) -> Option<usize> {
     let mut from = 0;

@@ -1,11 +1,11 @@
-//! The values of fields, apart from strings.
+//! Parses the values of fields, except strings.
 
 use crate::LineError;
 
-/// Numbers with at most this many digits are exact as a float, and so are all sums on the way to them.
+/// Numbers with at most this many digits are exact as a float, and so are all intermediate sums.
 const EXACT_DIGITS_MAX: usize = 15;
 
-/// Reads a number or a boolean. A boolean is 1 or 0.
+/// Parses a number or a boolean. A boolean is 1 or 0.
 #[inline]
 pub(crate) fn number(token: &[u8]) -> Result<f64, LineError> {
     let unsuffixed = token.strip_suffix(b"i").unwrap_or(token);
@@ -40,7 +40,7 @@ fn other(token: &[u8]) -> Option<f64> {
     if let Some(integer) = text.strip_suffix('u') {
         return integer.parse::<u64>().ok().map(|integer| integer as f64);
     }
-    // Rust reads words such as `-inf`, too.
+    // Rust also parses words such as `-inf`.
     let is_number = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-'));
     let float = text.parse::<f64>().ok()?;
     (is_number && float.is_finite()).then_some(float)
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_and_booleans_are_read_as_influxdb_reads_them() {
+    fn numbers_and_booleans_are_parsed_as_by_influxdb() {
         for (token, value) in [
             ("1", 1.0),
             ("1.", 1.0),
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_value_is_refused() {
+    fn invalid_values_are_refused() {
         for token in [
             "",
             "-",

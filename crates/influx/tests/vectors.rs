@@ -1,4 +1,4 @@
-//! What InfluxDB's own decoders say of lines, as facts: the line, and the samples or the fault.
+//! Facts from InfluxDB's own decoders: lines with their samples or their error.
 //!
 //! Sources, both MIT licensed: `github.com/influxdata/line-protocol`, `lineprotocol/decoder_test.go` and
 //! `lineprotocol/testdata/corpus.json` (the decoder of InfluxDB 2 and Telegraf), and `github.com/influxdata/influxdb`,
@@ -33,7 +33,7 @@ fn shown(part: &Part) -> Vec<String> {
     shown.collect()
 }
 
-/// Lines that both accept, with their samples.
+/// Lines that both decoders accept, with their samples.
 const ACCEPTED: &[(&str, &[&str])] = &[
     (
         "\n   # comment\n somename,tag1=val1,tag2=val2  floatfield=1,strfield=\"hello\",intfield=-1i,uintfield=1u,boolfield=true  1602841605822791506\n",
@@ -100,7 +100,7 @@ const ACCEPTED: &[(&str, &[&str])] = &[
     ("日本語,国=日本 値=1", &["_____{_=\"日本\"} 1 now"]),
 ];
 
-/// Lines that are refused, with InfluxDB 1's words, or the beginning of them.
+/// Lines that are refused, with InfluxDB 1's words or the beginning of them.
 const REFUSED: &[(&str, &str)] = &[
     ("cpu,host=serverA,region value=1i", "missing tag value"),
     ("m2", "missing fields"),
@@ -162,7 +162,7 @@ fn accepted_lines_have_the_same_values() {
 }
 
 #[test]
-fn refused_lines_are_refused_and_the_next_line_is_read() {
+fn after_a_refused_line_the_next_line_is_read() {
     for (text, words) in REFUSED {
         let part = read(&format!("{text}\nnext x=1"));
         let said = part.faults.first().map(|fault| fault.error.to_string()).unwrap_or_default();
@@ -173,7 +173,7 @@ fn refused_lines_are_refused_and_the_next_line_is_read() {
 }
 
 #[test]
-fn reading_goes_on_after_a_mistake() {
+fn reading_continues_after_an_error() {
     let part = read("m1 value=12.0\nm2 value=2a.0\nm3 value=32.0\nm4 value=42.0\n");
     assert_eq!(shown(&part), ["m1_value 12 now", "m3_value 32 now", "m4_value 42 now"]);
     assert_eq!(part.faults.first().unwrap().number, 2);

@@ -1,20 +1,19 @@
-//! Which metric names have series that were refused because of a limit.
+//! Counts refused series over a limit by metric name.
 
 use std::collections::BTreeMap;
 
-/// Most metric names that are remembered because series of theirs were refused.
+/// The maximum of metric names with their own count of refused series.
 pub const BLAMED_MAX: usize = 100;
-/// In the place of the metric names beyond [`BLAMED_MAX`].
+/// The name under which all metric names beyond [`BLAMED_MAX`] are counted.
 const OTHERS: &str = "";
 
-/// Refused series by metric name: the [`BLAMED_MAX`] names that were first, and all others under the empty name.
+/// Refused series by metric name: the first [`BLAMED_MAX`] names, and all others under the empty name.
 #[derive(Debug, Default)]
 pub struct Blamed {
     by_name: BTreeMap<String, u64>,
 }
 
 impl Blamed {
-    /// Counts a series that was refused.
     pub fn add(&mut self, name: &[u8]) {
         let name = String::from_utf8_lossy(name);
         if let Some(count) = self.by_name.get_mut(&*name) {

@@ -1,14 +1,13 @@
-//! The memory that all requests may take together.
+//! The memory that all requests may use together.
 //!
-//! A request holds memory for what has arrived of its body, then for what it decompresses and decodes to, then for
-//! its batch until the commit. A request that finds no memory free waits for a limited time.
+//! A request holds memory first for the received part of its body, then for its decompressed and decoded form, and then
+//! for its batch until the commit. If not enough memory is free, the request waits for a limited time.
 
 use crate::refusal::Refusal;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Memory is counted in units of this many bytes.
 const UNIT: usize = 4096;
 
 /// A number of bytes that requests share. Clones are the same budget.
@@ -20,7 +19,7 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// A budget of `bytes`, for which a request waits at most `wait`.
+    /// A budget of `bytes`. A request waits at most `wait` for memory.
     pub fn new(bytes: usize, wait: Duration) -> Self {
         let units = (bytes / UNIT).clamp(1, u32::MAX as usize >> 4);
         Budget { units: Arc::new(Semaphore::new(units)), total: units * UNIT, wait }
@@ -31,13 +30,13 @@ impl Budget {
         Share { budget: self.clone(), bytes: 0, held: None }
     }
 
-    /// Bytes that are free.
+    /// The number of free bytes.
     pub fn free(&self) -> usize {
         self.units.available_permits() * UNIT
     }
 }
 
-/// The memory that one request holds. It is free again when this is dropped.
+/// The memory of one request. It is released when this is dropped.
 #[derive(Debug)]
 pub struct Share {
     budget: Budget,
@@ -73,14 +72,13 @@ impl Share {
         Ok(())
     }
 
-    /// Makes the share exactly `bytes` large.
     pub async fn resize(&mut self, bytes: usize) -> Result<(), Refusal> {
         self.grow(bytes).await?;
         self.shrink(bytes);
         Ok(())
     }
 
-    /// Frees all but `bytes`.
+    /// Releases all but `bytes`.
     fn shrink(&mut self, bytes: usize) {
         let (has, keep) = (self.bytes.div_ceil(UNIT), bytes.div_ceil(UNIT));
         if keep < has
@@ -91,7 +89,7 @@ impl Share {
         }
     }
 
-    /// Its size in bytes.
+    /// The size in bytes.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
@@ -104,7 +102,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_share_grows_shrinks_and_is_given_back() {
+    async fn a_share_grows_shrinks_and_is_released() {
         let budget = Budget::new(10 * UNIT, Duration::ZERO);
         let mut share = budget.share();
         share.grow(1).await.unwrap();
@@ -123,7 +121,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_request_waits_for_memory_that_another_gives_back() {
+    async fn a_request_waits_until_another_releases_memory() {
         let budget = Budget::new(4 * UNIT, Duration::from_secs(30));
         let mut first = budget.share();
         first.grow(4 * UNIT).await.unwrap();

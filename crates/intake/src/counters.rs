@@ -1,11 +1,11 @@
-//! The counters of the inputs, read without waiting.
+//! The counters of the inputs. Reading them does not block.
 
 use crate::listener_counters::{ByName, ListenerCounters};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
-/// The longest text of an answer that is kept, in bytes. One is kept for each input and [`RefusedReason`].
+/// The longest kept text of an answer, in bytes. One is kept for each input and [`RefusedReason`].
 pub const LAST_ANSWER_BYTES: usize = 300;
 
 #[derive(Debug, Default)]
@@ -26,20 +26,20 @@ impl Number {
     }
 }
 
-/// Why a request was not, or not wholly, accepted.
+/// Why a request, or a part of it, was not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RefusedReason {
-    /// A body, path or parameter that can't be read, or invalid samples.
+    /// A body, path or parameter that can't be parsed, or invalid samples.
     Invalid,
     /// An unknown media type, schema or encoding.
     UnsupportedMedia,
     /// Over a limit on the size of one request.
     TooLarge,
-    /// The body arrived too slowly or broke off.
+    /// The body arrived too slowly or was cut short.
     Incomplete,
-    /// There is nothing at this path.
+    /// There is no such path.
     NotFound,
-    /// No credentials, or wrong ones.
+    /// Missing or wrong credentials.
     Unauthorized,
     /// Over a limit on groups or series.
     TooMany,
@@ -56,7 +56,6 @@ pub enum RefusedReason {
 }
 
 impl RefusedReason {
-    /// All of them.
     pub const ALL: [RefusedReason; 12] = [
         RefusedReason::Invalid,
         RefusedReason::UnsupportedMedia,
@@ -91,16 +90,16 @@ impl RefusedReason {
     }
 }
 
-/// What one input counts.
+/// The counters of one input.
 #[derive(Debug, Default)]
 pub struct InputCounters {
-    /// Requests that were kept as a whole.
+    /// Requests that were kept completely.
     pub accepted: Number,
-    /// Requests that were refused for good, or partly rejected.
+    /// Requests that were refused for good or rejected in part.
     pub refused: Number,
-    /// Requests that were refused and may succeed when they are sent again.
+    /// Requests that were refused but may succeed when they are sent again.
     pub deferred: Number,
-    /// Bytes that arrived: for HTTP the bodies as sent.
+    /// Received bytes: for HTTP the bodies as sent.
     pub bytes: Number,
     /// Samples, histograms and exemplars that were kept.
     pub points: Number,
@@ -110,9 +109,9 @@ pub struct InputCounters {
     pub dropped: Number,
     /// Series that were refused because of a limit on active series.
     pub series_refused: Number,
-    /// For an input whose requests have parts that are no samples, and no mistakes either: how many, by reason.
+    /// Parts of requests that are neither samples nor errors, by reason. For inputs that have such parts.
     pub left_out: OnceLock<ByName>,
-    /// Data points that were left out, by reason, of inputs whose requests have data points.
+    /// Rejected data points by reason. For inputs whose requests have data points.
     pub data_points_rejected: OnceLock<ByName>,
     /// Set once the input listens on sockets of its own.
     pub(crate) listener: OnceLock<ListenerCounters>,
@@ -134,17 +133,18 @@ struct OfReason {
 }
 
 impl InputCounters {
-    /// What an input with sockets of its own counts as well; `None` for other inputs.
+    /// The additional counters of an input with sockets of its own; `None` for other inputs.
     pub fn listener(&self) -> Option<&ListenerCounters> {
         self.listener.get()
     }
 
-    /// How many requests were refused for this reason.
+    /// The number of requests that were refused for this reason.
     pub fn refused_for(&self, reason: RefusedReason) -> u64 {
         self.refusals().by_reason.get(&reason).map_or(0, |refusals| refusals.count)
     }
 
-    /// The text of the last answer to a refused request. For an input without answers: what it would be.
+    /// The text of the last answer to a refused request. For an input without answers, the text that an answer would
+    /// have.
     pub fn last_answer(&self) -> Option<String> {
         let refusals = self.refusals();
         refusals.by_reason.get(&refusals.last?).map(|refusals| refusals.last_answer.clone())
@@ -164,7 +164,7 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// The counters of the input with this name. They are made when it is asked for first.
+    /// The counters of the input with this name, created by the first call.
     pub fn of(&self, input: &'static str) -> Arc<InputCounters> {
         if let Some(counters) = self.inputs.read().unwrap_or_else(PoisonError::into_inner).get(input) {
             return counters.clone();
@@ -172,12 +172,11 @@ impl Counters {
         self.inputs.write().unwrap_or_else(PoisonError::into_inner).entry(input).or_default().clone()
     }
 
-    /// All inputs with their counters.
     pub fn all(&self) -> BTreeMap<&'static str, Arc<InputCounters>> {
         self.inputs.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Counts a refusal of the input `input`, and keeps the text of its answer.
+    /// Counts a refused request of `input`, and keeps the text of its answer.
     pub fn refused(&self, input: &'static str, reason: RefusedReason, answer: &str) {
         let counters = self.of(input);
         let mut refusals = counters.refusals();
@@ -194,7 +193,7 @@ impl Counters {
         self.of(input).last_answer()
     }
 
-    /// The text of the last answer for each input and reason that had one.
+    /// The text of the last answer for each input and reason.
     pub fn last_answers(&self) -> BTreeMap<(&'static str, RefusedReason), String> {
         let mut answers = BTreeMap::new();
         for (input, counters) in self.all() {
@@ -228,6 +227,6 @@ mod tests {
         assert_eq!((cut.len(), counters.last_answer().as_deref()), (LAST_ANSWER_BYTES, Some(cut)));
         assert_eq!(counters.of("import").refused_for(RefusedReason::Invalid), 2);
         assert_eq!(counters.of("import").refused_for(RefusedReason::TooMany), 1);
-        assert_eq!(counters.all().len(), 2, "one entry an input, however many refusals");
+        assert_eq!(counters.all().len(), 2, "one entry for each input");
     }
 }

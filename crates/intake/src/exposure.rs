@@ -1,21 +1,21 @@
-//! Who may send to an input that has no authentication. Pure.
+//! Which addresses may send to an input without authentication. Pure.
 
 use ipnet::IpNet;
 use std::net::{IpAddr, SocketAddr};
 
-/// Who may send to the addresses of one input.
+/// Which addresses may send to one input.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Exposure {
-    /// Networks that may send. Empty: no restriction beside the address that is listened on.
+    /// Networks that may send. If empty, only the listening address is a restriction.
     pub allow_from: Vec<IpNet>,
-    /// The user says that anybody who reaches the address may send.
+    /// The user allows every client that reaches the address to send.
     pub allow_unauthenticated: bool,
 }
 
-/// An address that other machines reach, without any restriction on who may send.
+/// An address that other machines can reach, without any restriction on the clients.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{address} can be reached by other machines, and anybody could send: set {section}.allow_from to the \
+    "{address} can be reached by other machines, and any client could send: set {section}.allow_from to the \
      networks that may, or {section}.allow_unauthenticated: true, or listen on 127.0.0.1"
 )]
 pub struct Exposed {
@@ -24,7 +24,7 @@ pub struct Exposed {
 }
 
 impl Exposure {
-    /// Refuses an address beyond loopback on which anybody could send by accident.
+    /// Refuses an address beyond loopback unless the settings restrict the clients or allow all of them.
     pub fn check(&self, section: &'static str, address: SocketAddr) -> Result<(), Exposed> {
         let is_loopback = address.ip().to_canonical().is_loopback();
         if is_loopback || self.allow_unauthenticated || !self.allow_from.is_empty() {
@@ -33,7 +33,7 @@ impl Exposure {
         Err(Exposed { section, address })
     }
 
-    /// Whether this address may send.
+    /// Returns true if a client with this address may send.
     pub fn allows(&self, from: IpAddr) -> bool {
         let from = from.to_canonical();
         self.allow_from.is_empty() || self.allow_from.iter().any(|network| network.contains(&from))

@@ -1,7 +1,7 @@
-//! Sockets that the service manager opened and handed over (`LISTEN_FDS`). They stay open while narthex is restarted, so
-//! that no datagram and no connection is lost.
+//! Sockets that the service manager opened and passed (`LISTEN_FDS`). They stay open while narthex restarts, so that no
+//! datagram and no connection is lost.
 //!
-//! A socket is used by the input that listens on its address. Its name does not matter.
+//! A socket is used by the input that listens on its address. Its name has no meaning.
 
 use crate::Endpoint;
 use rustix::net::sockopt::socket_type;
@@ -14,12 +14,13 @@ use std::sync::OnceLock;
 
 static INHERITED: OnceLock<InheritedSockets> = OnceLock::new();
 
-/// The sockets of this process, by what they listen on.
+/// The sockets of this process with their addresses.
 #[derive(Debug, Default)]
 pub struct InheritedSockets(Vec<(Endpoint, OwnedFd)>);
 
 impl InheritedSockets {
-    /// Keeps the sockets for as long as the process runs. Only the first call has an effect. Returns what cannot be used.
+    /// Keeps the sockets as long as the process runs. Only the first call has an effect. Returns the number of sockets
+    /// that no input can use.
     pub fn keep(sockets: Vec<OwnedFd>) -> usize {
         let all = sockets.len();
         let known: Vec<_> =
@@ -29,7 +30,7 @@ impl InheritedSockets {
         unusable
     }
 
-    /// A handle of the socket that listens there, if there is one.
+    /// A handle of the socket with this address, if there is one.
     pub fn of(endpoint: &Endpoint) -> Option<OwnedFd> {
         let InheritedSockets(sockets) = INHERITED.get()?;
         let (_, socket) = sockets.iter().find(|(at, _)| at == endpoint)?;
@@ -37,7 +38,7 @@ impl InheritedSockets {
     }
 }
 
-/// What a socket listens on; `None` for kinds that no input uses.
+/// The address of a socket; `None` for kinds that no input uses.
 fn endpoint_of(socket: &OwnedFd) -> Option<Endpoint> {
     let address = getsockname(socket).ok()?;
     let kind = socket_type(socket).ok()?;

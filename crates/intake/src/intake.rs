@@ -1,4 +1,4 @@
-//! The way from an input to the log, and what is shared on it.
+//! Passes requests from the inputs to the log, and holds the state that they share.
 
 use crate::budget::{Budget, Share};
 use crate::counters::{Counters, InputCounters, RefusedReason};
@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use storage::{AppendError, Journal, Storage};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// What all inputs share: the log, the settings, the memory budget, the counters. Clones are the same intake.
+/// The state that all inputs share: the log, the settings, the memory budget, the counters. Clones are the same intake.
 #[derive(Clone)]
 pub struct Intake(Arc<Inner>);
 
@@ -31,15 +31,15 @@ struct Inner {
     requests: Arc<Semaphore>,
     requests_max: usize,
     counters: Counters,
-    /// By section.
+    /// The limits on series, by section.
     series: Mutex<BTreeMap<&'static str, Arc<Mutex<SeriesLimit>>>>,
-    /// The section of each input, by its name.
+    /// The section of each input, by the input's name.
     inputs: Mutex<BTreeMap<&'static str, &'static str>>,
-    /// What inputs keep while they are started again, by their names.
+    /// The state of inputs that survives their restarts, by input name.
     states: Mutex<BTreeMap<&'static str, Arc<dyn Any + Send + Sync>>>,
 }
 
-/// Settings, and a number that no other settings of this intake have.
+/// Settings with a number that no other settings of this intake have.
 #[derive(Debug, Clone)]
 struct Snapshot {
     settings: Arc<Settings>,
@@ -53,7 +53,6 @@ impl std::fmt::Debug for Intake {
 }
 
 impl Intake {
-    /// An intake into `storage`.
     pub fn new(storage: Storage, clock: Arc<dyn Clock>, settings: Settings) -> Result<Self, SettingsError> {
         settings.check(storage.max_waiting_bytes())?;
         let requests_max = settings.requests.min(Semaphore::MAX_PERMITS);
@@ -80,8 +79,8 @@ impl Intake {
         self.0.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Other settings, from the next request on. [`Settings::requests`], [`Settings::memory_bytes`],
-    /// [`Settings::wait`] and [`Settings::known_series_bytes`] stay as they were when the intake was made.
+    /// Applies new settings from the next request on. [`Settings::requests`], [`Settings::memory_bytes`],
+    /// [`Settings::wait`] and [`Settings::known_series_bytes`] can't be changed and keep their values.
     pub fn set_settings(&self, settings: Settings) -> Result<(), SettingsError> {
         settings.check(self.0.storage.max_waiting_bytes())?;
         let mut current = self.0.settings.write().unwrap_or_else(PoisonError::into_inner);
@@ -92,12 +91,12 @@ impl Intake {
         Ok(())
     }
 
-    /// An input with its counters and settings, which are those of all inputs with this name.
+    /// The input with this name. All inputs with the same name share counters and settings.
     pub fn input(&self, name: &'static str) -> Input {
         self.input_of(name, name)
     }
 
-    /// An input with counters by its own name, and the settings and limits of `section`.
+    /// The input with this name, with its own counters and the settings and limits of `section`.
     pub fn input_of(&self, name: &'static str, section: &'static str) -> Input {
         let mut series = self.0.series.lock().unwrap_or_else(PoisonError::into_inner);
         let series = series.entry(section).or_default().clone();
@@ -130,23 +129,22 @@ impl Intake {
         self.0.clock.clone()
     }
 
-    /// Requests that are worked on.
+    /// The number of requests in progress.
     pub fn requests(&self) -> usize {
         self.0.requests_max.saturating_sub(self.0.requests.available_permits())
     }
 
-    /// The series that inputs recognise.
     pub fn known_series(&self) -> &KnownSeries {
         &self.0.known
     }
 
-    /// Memory that no request holds, in bytes.
+    /// The memory that no request holds, in bytes.
     pub fn memory_free(&self) -> usize {
         self.0.budget.free()
     }
 }
 
-/// One input's way into the intake. Clones share their counters.
+/// The interface of one input to the intake. Clones share their counters.
 #[derive(Debug, Clone)]
 pub struct Input {
     intake: Intake,
@@ -161,12 +159,12 @@ impl Input {
         &self.intake
     }
 
-    /// The name in labels and settings.
+    /// The name in labels.
     pub fn name(&self) -> &'static str {
         self.name
     }
 
-    /// The section that has its settings and limits.
+    /// The section with the settings and limits of the input.
     pub fn section(&self) -> &'static str {
         self.section
     }
@@ -175,15 +173,15 @@ impl Input {
         &self.counters
     }
 
-    /// What the input keeps for as long as the intake exists, over its own restarts. It is made by the first call.
-    /// `None`: an earlier call was for another type.
+    /// The state of the input, which is kept over restarts of the input. The first call creates it. Returns `None` if
+    /// an earlier call was for another type.
     pub fn state<T: Default + Send + Sync + 'static>(&self) -> Option<Arc<T>> {
         let mut states = self.intake.0.states.lock().unwrap_or_else(PoisonError::into_inner);
         let state = states.entry(self.name).or_insert_with(|| Arc::new(T::default()));
         state.clone().downcast().ok()
     }
 
-    /// Begins a request: takes a place among those that are worked on at once, and the settings that hold for it.
+    /// Begins a request: reserves one of the places for concurrent requests, and takes a snapshot of the settings.
     pub fn admit(&self) -> Result<Admission, Refusal> {
         let place = self.intake.0.requests.clone().try_acquire_owned();
         let place = place.map_err(|_| Refusal::Busy("too many requests at once: try again in a moment"))?;
@@ -195,8 +193,8 @@ impl Input {
         })
     }
 
-    /// Appends a batch that narthex made itself, such as the metrics of this machine: label limits and time bounds
-    /// apply, but it takes no place and no memory of the requests. To be called by one task at a time.
+    /// Appends a batch that narthex itself produced, such as the metrics of this machine. Label limits and time bounds
+    /// apply, but it needs no place and no memory of the requests. Only one task at a time may call this.
     pub async fn append_own(&self, mut batch: Batch) -> Result<Outcome, Refusal> {
         let snapshot = self.intake.snapshot();
         let mut rejected = Rejected::default();
@@ -219,7 +217,7 @@ impl Input {
         }
     }
 
-    /// Applies the input's rules to a batch. Returns how many points they dropped.
+    /// Applies the input's rules to a batch. Returns the number of points that they dropped.
     fn apply_rules(&self, snapshot: &Snapshot, batch: &mut Batch, rejected: &mut Rejected) -> Kinds {
         self.recogniser(snapshot).apply_rules(batch, rejected)
     }
@@ -236,7 +234,7 @@ impl Input {
         }
     }
 
-    /// Applies the time bounds and the limits on series. Returns how many points are left.
+    /// Applies the time bounds and the limits on series. Returns the number of points that are left.
     fn screen(
         &self,
         settings: &Settings,
@@ -251,7 +249,7 @@ impl Input {
         timely.minus(rejected.kinds().minus(before))
     }
 
-    /// Removes series that are new and over a limit, for an input that keeps a batch and appends it later, with
+    /// Removes new series that are over a limit. For an input that keeps a batch and appends it later with
     /// [`Input::append_kept`].
     pub fn limit_series(&self, settings: &Settings, batch: &mut Batch, rejected: &mut Rejected) {
         let before = rejected.over_series_limit;
@@ -271,8 +269,9 @@ impl Input {
         }
     }
 
-    /// Appends what was checked and kept before, together with a journal's entry: the input's rules apply, and its
-    /// series count as active. Takes no place and no memory of the requests. To be called by one task at a time.
+    /// Appends a batch that was checked and kept before, together with an entry of a journal. The input's rules apply,
+    /// and the series count as active. This needs no place and no memory of the requests. Only one task at a time may
+    /// call this.
     pub async fn append_kept(
         &self,
         mut batch: Batch,
@@ -295,24 +294,24 @@ impl Input {
         self.series.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a new series that the input refused by a limit of its own, with the metric name that has too many.
+    /// Counts a new series that the input refused because of a limit of its own, under the metric name of the series.
     pub fn count_refused_series(&self, metric: &[u8]) {
         self.series().blame(metric);
         self.counters.series_refused.add(1);
     }
 
-    /// Series that were active within the last hour; 0 for an input without a limit.
+    /// The number of series that were active within the last hour; 0 for an input without a limit.
     pub fn active_series(&self) -> usize {
         self.series().active()
     }
 
-    /// How many series were refused because of a limit on active series, by metric name.
+    /// The number of series that were refused because of a limit on active series, by metric name.
     pub fn blamed_metrics(&self) -> BTreeMap<String, u64> {
         self.series().blamed().clone()
     }
 
-    /// Counts a request as accepted, or as refused if something of it was rejected. For inputs without an answer; HTTP
-    /// inputs count what they answer.
+    /// Counts a request as accepted, or as refused if a part of it was rejected. For inputs without answers; HTTP
+    /// inputs count their answers.
     pub fn count(&self, outcome: &Outcome) {
         match outcome.reason() {
             None => self.counters.accepted.add(1),
@@ -323,7 +322,7 @@ impl Input {
         }
     }
 
-    /// Counts a request that the intake refused. For inputs without an answer.
+    /// Counts a request that the intake refused. For inputs without answers.
     pub fn count_refusal(&self, refusal: &Refusal) {
         match refusal.retry_after() {
             Some(_) => self.counters.deferred.add(1),
@@ -338,7 +337,7 @@ impl Input {
     }
 }
 
-/// A request that was admitted. Its place and its memory are free again when it is dropped.
+/// A request that was admitted. Its place and its memory are released when it is dropped.
 #[derive(Debug)]
 pub struct Admission {
     input: Input,
@@ -347,19 +346,19 @@ pub struct Admission {
     _place: OwnedSemaphorePermit,
 }
 
-/// What became of a batch.
+/// The outcome of a batch.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Outcome {
-    /// What is in the log, and as durable as the settings of the log ask for.
+    /// The points in the log, as durable as the settings of the log require.
     pub kept: Kinds,
-    /// What the input's relabelling rules dropped.
+    /// The points that the input's relabelling rules dropped.
     pub dropped: Kinds,
-    /// What was left out, with the first reasons.
+    /// The parts that were left out, with the first reasons.
     pub rejected: Rejected,
 }
 
 impl Outcome {
-    /// Why points were rejected, for counters; `None` if none were.
+    /// The reason of rejected points for counters; `None` if there are none.
     pub fn reason(&self) -> Option<RefusedReason> {
         let rejected = &self.rejected;
         match rejected.is_empty() {
@@ -371,12 +370,12 @@ impl Outcome {
 }
 
 impl Admission {
-    /// The settings that hold for this request.
+    /// The settings of this request.
     pub fn settings(&self) -> &Settings {
         &self.settings.settings
     }
 
-    /// Recognises the series of this request that are known.
+    /// Recognises the known series of this request.
     pub fn recogniser(&self) -> Recogniser {
         self.input.recogniser(&self.settings)
     }
@@ -386,7 +385,6 @@ impl Admission {
         &mut self.memory
     }
 
-    /// The input that the request came to.
     pub fn input(&self) -> &Input {
         &self.input
     }
@@ -401,8 +399,8 @@ impl Admission {
         TimeBounds::at(self.now_ms(), self.settings())
     }
 
-    /// Appends a part of a request that is read in parts, as [`Admission::append`] does. `held_bytes` is the memory that
-    /// the rest of the request takes meanwhile.
+    /// Appends a part of a request that is read in parts, like [`Admission::append`]. `held_bytes` is the memory that
+    /// the rest of the request holds meanwhile.
     pub async fn append_part(
         &mut self,
         decoded: impl Into<Recognised>,
@@ -412,8 +410,8 @@ impl Admission {
     }
 
     /// Applies the input's rules, the time bounds and the limits on series, appends the batch, waits for the commit,
-    /// and counts. `written_in` is the text format that the timestamps were written in, if any: it has a unit that
-    /// people get wrong. `decoded` says what decoding has left out already.
+    /// and counts. `written_in` is the text format of the timestamps, if any: people often use the wrong unit in it.
+    /// `decoded` includes what decoding has left out.
     pub async fn append(
         &mut self,
         decoded: impl Into<Recognised>,

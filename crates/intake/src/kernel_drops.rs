@@ -1,19 +1,20 @@
-//! Datagrams that the kernel dropped because a socket's buffer was full, from `/proc/net/udp` and `/proc/net/udp6`.
+//! Reads how many datagrams the kernel dropped because a socket's buffer was full, from `/proc/net/udp` and
+//! `/proc/net/udp6`.
 
 use crate::Input;
 use std::net::{IpAddr, SocketAddr};
 
-/// Follows the drops of one socket.
+/// Counts the drops of one socket.
 #[derive(Debug)]
 pub struct KernelDrops {
     file: &'static str,
-    /// The local address as it stands in the file.
+    /// The local address in the format of the file.
     local: String,
     counted: u64,
 }
 
 impl KernelDrops {
-    /// For the socket that is bound to `address`.
+    /// Counts the drops of the socket that is bound to `address`.
     pub fn new(address: SocketAddr) -> Self {
         let (file, ip) = match address.ip() {
             IpAddr::V4(ip) => ("/proc/net/udp", format!("{:08X}", u32::from_ne_bytes(ip.octets()))),
@@ -36,7 +37,7 @@ impl KernelDrops {
     }
 }
 
-/// The last column of the line of the socket with this local address.
+/// The last column in the line of the socket with this local address.
 fn drops_of(text: &str, local: &str) -> u64 {
     let mut lines = text.lines().map(str::split_ascii_whitespace);
     let line = lines.find(|line| line.clone().nth(1) == Some(local));

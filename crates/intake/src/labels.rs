@@ -1,4 +1,4 @@
-//! Label limits for batches that no decoder has checked. Pure.
+//! Applies label limits to batches that no decoder has checked. Pure.
 
 use crate::rules::check;
 use formats::Rejected;
@@ -17,7 +17,7 @@ pub(crate) fn limit(batch: &mut Batch, limits: &Limits, rejected: &mut Rejected)
     reject(batch, &invalid, rejected);
 }
 
-/// Removes the series that are marked, with their points, and counts the points.
+/// Removes the marked series with their points, and counts the points.
 pub(crate) fn reject(batch: &mut Batch, marked: &[bool], rejected: &mut Rejected) {
     if !marked.contains(&true) {
         return;
@@ -37,7 +37,7 @@ mod tests {
     use model::{Labels, Series};
 
     #[test]
-    fn a_series_over_a_limit_costs_itself_only() {
+    fn a_series_over_a_limit_costs_only_itself() {
         let limits = Limits::default();
         let mut batch = Batch::new();
         for device in ["sda".to_string(), "x".repeat(limits.value_bytes + 1), "sdb".to_string()] {

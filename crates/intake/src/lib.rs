@@ -1,23 +1,23 @@
-//! The intake: what every input goes through on the way to the log.
+//! The intake: every input passes its samples to the log through it.
 //!
 //! ```text
 //!  input ─► admit ─► reserve memory ─► decode (the input) ─► relabel ─► time bounds ─► limits on series
 //!                                                                        ─► append and commit ─► count
 //! ```
 //!
-//! # What it promises
+//! # What the crate promises
 //!
-//! - **Kept means on disk.** [`Admission::append`] returns after the commit, and its [`Outcome`] says what was kept
-//!   and what was rejected, and why.
-//! - **One bad sample costs one sample.** What is out of bounds is left out and counted; the rest is appended.
-//! - **One budget of memory** bounds the bodies, what they are decoded into, and the batches that wait for the log,
-//!   of all inputs together ([`Settings::memory_bytes`]).
-//! - **One snapshot of the settings** holds for a request from its beginning to its end.
+//! - **Kept means on disk.** [`Admission::append`] returns after the commit. Its [`Outcome`] has the points that were
+//!   kept and those that were rejected, with the reason.
+//! - **One bad sample costs one sample.** A sample that is out of bounds is left out and counted; the rest is appended.
+//! - **One memory budget** limits the bodies, the decoded batches, and the batches that wait for the log, of all inputs
+//!   together ([`Settings::memory_bytes`]).
+//! - **One snapshot of the settings** is valid for a request from its beginning to its end.
 //!
 //! # Where to start
 //!
-//! [`Intake`] is shared by all inputs. Each has an [`Input`], which has its name and its counters. A request begins
-//! with [`Input::admit`].
+//! All inputs share one [`Intake`]. Each input has an [`Input`] with its name and counters. A request begins with
+//! [`Input::admit`].
 
 mod blamed;
 mod budget;

@@ -1,10 +1,11 @@
-//! Inputs that listen on sockets of their own, beside the HTTP server: what each has to be able to do.
+//! Inputs that listen on sockets of their own, in addition to the HTTP server: the interface that each of them
+//! implements.
 //!
-//! A [`Listener`] is a value made of its settings: it says its name and its addresses, and does nothing. Opening its
-//! sockets gives a [`Bound`], which can run. The program opens all sockets before it starts or stops anything, so a
-//! port in use changes nothing. Only an address that another of its inputs gives up is opened after that one has closed
-//! it; if that fails, all listen again where they did. It supervises
-//! what runs: a panic is logged and counted, and the sockets are opened again.
+//! A [`Listener`] is a value made from its settings. It has a name and addresses, and does nothing. Opening its sockets
+//! gives a [`Bound`], which can run. narthex opens all sockets before it starts or stops any input, so a port in use
+//! changes nothing. An address that another input releases is opened only after that input has closed it. If that
+//! fails, all inputs listen again on their old addresses. narthex supervises the running inputs: it logs and counts a
+//! panic, and opens the sockets again.
 
 use crate::Input;
 use crate::exposure::Exposure;
@@ -16,7 +17,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use tokio::sync::watch;
 
-/// What an input listens on.
+/// An address that an input listens on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Endpoint {
     Tcp(SocketAddr),
@@ -26,7 +27,7 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
-    /// The address, unless it is a path.
+    /// The address; `None` for a path.
     pub fn address(&self) -> Option<SocketAddr> {
         match self {
             Endpoint::Tcp(address) | Endpoint::Udp(address) => Some(*address),
@@ -34,7 +35,7 @@ impl Endpoint {
         }
     }
 
-    /// Whether both can't be listened on at the same time. Port 0 is any free one.
+    /// Returns true if both can't be in use at the same time. Port 0 stands for any free port.
     pub fn conflicts_with(&self, other: &Endpoint) -> bool {
         match (self, other) {
             (Endpoint::Tcp(own), Endpoint::Tcp(other)) | (Endpoint::Udp(own), Endpoint::Udp(other)) => {
@@ -65,7 +66,7 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// An address that can't be listened on.
+/// An address on which an input can't listen.
 #[derive(Debug, thiserror::Error)]
 #[error("{key}: can't listen on {endpoint}: {}", hint(source))]
 pub struct BindError {
@@ -86,11 +87,11 @@ fn hint(error: &std::io::Error) -> String {
     }
 }
 
-/// Tells an input to stop. It resolves once.
+/// Notifies an input that it has to stop.
 #[derive(Debug, Clone)]
 pub struct Stop(watch::Receiver<bool>);
 
-/// Stops an input, or all that has clones of its [`Stop`], also when it is dropped.
+/// Stops the inputs that have clones of its [`Stop`]. Dropping it stops them too.
 #[derive(Debug)]
 pub struct Stopper(watch::Sender<bool>);
 
@@ -116,47 +117,46 @@ impl Stop {
 /// A future that can be sent between threads.
 pub type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// An input with its settings, not started.
+/// An input with its settings that is not started yet.
 pub trait Listener: fmt::Debug + Send + Sync + 'static {
     /// The name in labels.
     fn name(&self) -> &'static str;
 
-    /// The section of its settings, by the name that these have in [`crate::Settings::inputs`].
+    /// The section of its settings: their name in [`crate::Settings::inputs`].
     fn section(&self) -> &'static str {
         self.name()
     }
 
-    /// What it listens on. Two listeners with equal endpoints can use the same sockets.
+    /// The addresses that it listens on. Two listeners with equal endpoints can use the same sockets.
     fn endpoints(&self) -> Vec<Endpoint>;
 
-    /// The key in the configuration of the endpoint with the same transport.
+    /// The configuration key of this endpoint.
     fn key(&self, _endpoint: &Endpoint) -> String {
         format!("{}.listen", self.name())
     }
 
-    /// Who may send.
     fn exposure(&self) -> &Exposure;
 
-    /// The first of its endpoints that can't be listened on while `other` listens.
+    /// The first of its endpoints that can't be in use while `other` listens.
     fn conflict(&self, other: &dyn Listener) -> Option<Endpoint> {
         let others = other.endpoints();
         self.endpoints().into_iter().find(|own| others.iter().any(|other| own.conflicts_with(other)))
     }
 
-    /// Gives settings to an input that runs, or is about to. For those beside its addresses and [`Listener::exposure`].
+    /// Applies settings other than its addresses and [`Listener::exposure`] to an input that runs or is about to run.
     fn configure(&self, _input: &Input) {}
 
-    /// Opens the sockets. Waits for nothing.
+    /// Opens the sockets. Does not block.
     fn bind(&self) -> Result<Box<dyn Bound>, BindError>;
 }
 
 /// An input with open sockets.
 pub trait Bound: Send + 'static {
-    /// Where it listens, with the ports that the system chose.
+    /// The addresses that it listens on, with the ports that the system chose.
     fn endpoints(&self) -> Vec<Endpoint>;
 
-    /// Reads and appends until `stop`, then appends what has arrived already, and ends. `exposure` changes with the
-    /// configuration.
+    /// Receives and appends samples until `stop`, then appends the rest of the received samples and returns. `exposure`
+    /// changes with the configuration.
     fn run(self: Box<Self>, input: Input, exposure: watch::Receiver<Arc<Exposure>>, stop: Stop) -> Running;
 }
 

@@ -1,39 +1,37 @@
-//! What inputs with sockets of their own count, beside what all inputs count. Each event is logged as well.
+//! Counters of inputs with sockets of their own, in addition to those of all inputs. Each event is logged as well.
 
 use crate::{Input, InputCounters, Number, Refusal};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-/// The counters of one input.
 #[derive(Debug, Default)]
 pub struct ListenerCounters {
     /// Connections and datagrams from addresses outside of `allow_from`.
     pub denied: Number,
     /// Connections that are open now.
     pub connections: Number,
-    /// The most connections at a time; 0 for an input without any.
+    /// The maximum of concurrent connections; 0 for an input without connections.
     pub connections_max: Number,
-    /// Times that all connections were in use, so that further ones waited.
+    /// The number of times that all connections were in use, so that further ones waited.
     pub connections_full: Number,
     /// Datagrams that the kernel dropped because they were not read in time.
     pub kernel_drops: Number,
     /// The size of the kernel's buffer for datagrams, in bytes.
     pub buffer_granted: Number,
-    /// The size that the kernel was asked for, in bytes.
+    /// The size that narthex asked the kernel for, in bytes.
     pub buffer_wanted: Number,
-    /// Samples that were lost when narthex stopped: the log did not accept them, and nobody else has them.
+    /// Samples that were lost when narthex stopped: the log did not accept them, and the sender does not send them
+    /// again.
     pub lost: Number,
     /// For an input that counts lines by type and errors by reason.
     pub protocol: OnceLock<Protocol>,
     state: Mutex<State>,
 }
 
-/// What an input counts of its protocol.
+/// Counters of an input's protocol.
 #[derive(Debug)]
 pub struct Protocol {
-    /// By type.
     pub lines: ByName,
-    /// By reason.
     pub errors: ByName,
 }
 
@@ -49,32 +47,29 @@ impl ByName {
         ByName { names, numbers: names.iter().map(|_| Number::default()).collect() }
     }
 
-    /// Adds to the counter of the name with this index.
     pub fn add(&self, index: usize, by: u64) {
         if let Some(number) = self.numbers.get(index) {
             number.add(by);
         }
     }
 
-    /// All names with their counts.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
         self.names.iter().zip(&self.numbers).map(|(name, number)| (*name, number.get()))
     }
 }
 
-/// Whether an input listens.
+/// The state of an input's sockets.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum State {
-    /// It is not to listen: the configuration does not have it.
+    /// The configuration does not have this input.
     #[default]
     Off,
     Listening,
-    /// It is to listen, and does not. Says why.
+    /// The input has to listen but can't, for this reason.
     Down(String),
 }
 
 impl ListenerCounters {
-    /// Whether it listens now.
     pub fn state(&self) -> State {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -83,7 +78,7 @@ impl ListenerCounters {
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
     }
 
-    /// Whether all connections are in use, so that further ones wait.
+    /// Returns true if all connections are in use, so that further ones wait.
     pub fn is_full(&self) -> bool {
         let most = self.connections_max.get();
         most > 0 && self.connections.get() >= most
@@ -102,20 +97,19 @@ impl Drop for OpenConnection {
     }
 }
 
-/// For inputs with sockets of their own.
 impl Input {
-    /// The counters; there from the first call on.
+    /// The counters, created by the first call.
     pub fn listener_counters(&self) -> &ListenerCounters {
         self.counters().listener.get_or_init(ListenerCounters::default)
     }
 
-    /// Counts a connection for as long as the value is held.
+    /// Counts an open connection as long as the value exists.
     pub fn connection_opened(&self) -> OpenConnection {
         self.listener_counters().connections.add(1);
         OpenConnection(self.intake().counters().of(self.name()))
     }
 
-    /// Counts that all connections have come into use.
+    /// Counts the event that all connections have come into use.
     pub fn count_connections_full(&self) {
         let counters = self.listener_counters();
         counters.connections_full.add(1);
@@ -133,7 +127,6 @@ impl Input {
         tracing::warn!(input = self.name(), %from, "an address outside of allow_from was refused");
     }
 
-    /// Counts datagrams that the kernel dropped.
     pub fn count_kernel_drops(&self, datagrams: u64) {
         if datagrams > 0 {
             self.listener_counters().kernel_drops.add(datagrams);
@@ -145,7 +138,7 @@ impl Input {
         }
     }
 
-    /// Counts samples that the input had to give up, for a sender that does not hear of it.
+    /// Counts samples that the input had to discard, because its sender gets no answer.
     pub fn count_lost(&self, samples: usize, refusal: &Refusal) {
         self.listener_counters().lost.add(samples as u64);
         tracing::error!(input = self.name(), samples, error = %refusal, "samples were lost");

@@ -1,4 +1,4 @@
-//! Why the intake refuses a request as a whole.
+//! The reasons to refuse a whole request.
 
 use crate::counters::RefusedReason;
 use storage::AppendError;
@@ -6,12 +6,12 @@ use storage::AppendError;
 /// Why a request is refused. Nothing of it was acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// The request alone takes more memory than all requests together may.
+    /// The request alone needs more memory than all requests together may use.
     #[error(
         "the request takes {bytes} bytes of memory, the limit for all at once is {limit}: send it in parts"
     )]
     NeedsTooMuch { bytes: usize, limit: usize },
-    /// There are too many requests at once, or they are too large.
+    /// Too many requests, or too large ones, at once.
     #[error("{0}")]
     Busy(&'static str),
     /// The log did not accept the batch.
@@ -36,8 +36,8 @@ impl Refusal {
         }
     }
 
-    /// After how many seconds another try may succeed: soon if it depends on the moment only, later if somebody has
-    /// to act. `None` if the same request will never succeed.
+    /// The number of seconds after which another attempt may succeed: short if it depends only on the current load,
+    /// longer if a person has to act. `None` if the same request will never succeed.
     pub const fn retry_after(&self) -> Option<u32> {
         match self {
             Self::NeedsTooMuch { .. } => None,

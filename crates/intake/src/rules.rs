@@ -1,4 +1,4 @@
-//! What the settings of an input do to the labels of its series. Pure.
+//! Applies the settings of an input to the labels of its series. Pure.
 
 use crate::settings::InputSettings;
 use formats::Rejected;
@@ -6,20 +6,20 @@ use model::{Batch, Kinds, LabelsBuilder, LabelsRef, Limits, Span};
 use relabel::{Relabelled, Relabeller};
 use std::sync::Arc;
 
-/// Most bytes of labels that the rules may make for one batch; the series beyond are rejected.
+/// The maximum of bytes of labels that the rules may create for one batch; further series are rejected.
 pub const MADE_LABELS_BYTES: usize = 128 << 20;
 
-/// What the rules make of one series.
+/// The result of the rules for one series.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Made {
     Same,
     Dropped,
-    /// Other labels, in the buffer of whoever asked for them.
+    /// Other labels, in the caller's buffer.
     Changed(Span),
     Invalid(String),
 }
 
-/// The rules of an input: its `labels`, then its `metric_relabel_configs`.
+/// The rules of an input: its `labels`, and then its `metric_relabel_configs`.
 #[derive(Debug)]
 pub(crate) struct Rules {
     settings: Arc<InputSettings>,
@@ -35,12 +35,12 @@ impl Rules {
         Rules { settings, limits, relabeller, with_labels: Vec::new(), relabelled: Vec::new() }
     }
 
-    /// Whether there are none, so that they change nothing.
+    /// Returns true if there are no rules.
     pub(crate) fn is_empty(&self) -> bool {
         !self.settings.has_rules()
     }
 
-    /// Applies them to the labels of a series. Appends the labels to `out` if they change.
+    /// Applies the rules to the labels of a series. If the labels change, appends the new ones to `out`.
     pub(crate) fn make(&mut self, labels: LabelsRef<'_>, out: &mut Vec<u8>) -> Made {
         if self.is_empty() {
             return Made::Same;
@@ -62,7 +62,7 @@ impl Rules {
     }
 }
 
-/// Appends labels that the rules have made to `out`, within [`MADE_LABELS_BYTES`].
+/// Appends labels that the rules created to `out`, within [`MADE_LABELS_BYTES`].
 pub(crate) fn changed(made: &[u8], out: &mut Vec<u8>) -> Made {
     let start = out.len();
     if start + made.len() > MADE_LABELS_BYTES {
@@ -76,19 +76,19 @@ fn too_many_labels() -> Made {
     Made::Invalid(format!("relabelling makes more than {MADE_LABELS_BYTES} bytes of labels"))
 }
 
-/// What became of each series of a batch.
+/// The results of the rules for each series of a batch.
 #[derive(Debug, Default)]
 pub(crate) struct AllMade {
-    /// Empty where nothing changes.
+    /// Empty if no series changes.
     pub(crate) series: Vec<Made>,
     /// The labels that changed.
     pub(crate) changed: Vec<u8>,
-    /// The registry's hashes of the labels as they are then; of those that are left out any number.
+    /// The registry's hashes of the labels after the rules. For series that are left out, any number.
     pub(crate) hashes: Vec<u128>,
 }
 
-/// Gives the series of a batch the labels that the rules have made. Removes the series that a rule drops, and returns how
-/// many points they had. Series whose new labels are invalid are rejected.
+/// Sets the labels of a batch's series to the results of the rules. Removes the series that a rule drops, and returns
+/// the number of their points. Rejects series whose new labels are invalid.
 pub(crate) fn settle(batch: &mut Batch, made: AllMade, rejected: &mut Rejected) -> Kinds {
     let AllMade { series: mut made, changed, hashes } = made;
     let mut dropped = Kinds::default();
@@ -122,7 +122,7 @@ pub(crate) fn settle(batch: &mut Batch, made: AllMade, rejected: &mut Rejected) 
     dropped
 }
 
-/// Whether labels are within the limits, and have a metric name.
+/// Checks that labels are within the limits and have a metric name.
 pub(crate) fn check(labels: LabelsRef<'_>, limits: &Limits) -> Result<(), String> {
     if labels.metric_name().is_none() {
         return Err(model::LabelError::NoMetricName.to_string());
@@ -190,7 +190,7 @@ mod tests {
         let dropped = apply(&settings, &mut batch, &mut rejected);
         assert_eq!((dropped.samples, rejected.is_empty()), (1, true));
         assert_eq!(series(&batch), [r#"a{place="boat",site="boat"}"#, r#"b{place="own",site="own"}"#]);
-        assert_eq!(batch.original(), None, "the body does not have these labels");
+        assert_eq!(batch.original(), None, "the body has other labels");
     }
 
     #[test]
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_series_that_relabelling_makes_invalid_costs_itself_only() {
+    fn a_series_made_invalid_by_relabelling_costs_only_itself() {
         let mut batch = batch(&[&[("__name__", "a")], &[("__name__", "b"), ("x", "1")]]);
         let rules =
             r#"[{"source_labels": ["x"], "regex": "1", "target_label": "__name__", "replacement": ""}]"#;

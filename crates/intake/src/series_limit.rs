@@ -1,7 +1,8 @@
-//! How many series of an input are active, in all and for each metric name, and which new ones are over a limit.
+//! Limits the active series of an input: in total and for each metric name.
 //!
-//! A series is known by a keyed hash of its labels, and is active for an hour after its last sample. Memory: one entry
-//! of [`ENTRY_BYTES`] for each active series, which the limit itself bounds. Inputs without a limit keep nothing.
+//! A series is identified by a keyed hash of its labels, and is active for an hour after its last sample. Each active
+//! series needs an entry of [`ENTRY_BYTES`], so the limit itself also limits the memory. Inputs without a limit keep
+//! nothing.
 
 use crate::blamed::Blamed;
 use crate::labels;
@@ -14,13 +15,13 @@ use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 use storage::registry::Hasher;
 
-/// How long a series is active after its last sample.
+/// The time for which a series is active after its last sample.
 pub const ACTIVE: Duration = Duration::from_secs(3600);
-/// Memory of an active series, in bytes, give or take.
+/// The approximate memory of an active series, in bytes.
 pub const ENTRY_BYTES: usize = 32;
-/// Most active series of an input with a limit for each metric name only.
+/// The maximum of active series of an input that has only a limit for each metric name.
 pub const SERIES_MAX: usize = 10_000_000;
-/// How often series that are no longer active are forgotten.
+/// The interval at which inactive series are removed.
 const SWEEP: Duration = Duration::from_secs(60);
 
 /// The active series of one input.
@@ -28,7 +29,7 @@ const SWEEP: Duration = Duration::from_secs(60);
 pub(crate) struct SeriesLimit {
     hasher: RandomState,
     series: HashMap<u64, Active>,
-    /// Active series by the hash of the metric name.
+    /// The number of active series by the hash of the metric name.
     by_name: HashMap<u64, usize>,
     swept: Duration,
     blamed: Blamed,
@@ -37,13 +38,13 @@ pub(crate) struct SeriesLimit {
 #[derive(Debug)]
 struct Active {
     name: u64,
-    /// Seconds of the monotonic clock.
+    /// In seconds of the monotonic clock.
     seen: u32,
 }
 
 impl SeriesLimit {
-    /// Removes new series that are over a limit; known ones stay. `now` is by the monotonic clock. Gives the metric
-    /// name with the most series that were removed, and their number.
+    /// Removes new series that are over a limit and keeps known ones. `now` is by the monotonic clock. Returns the
+    /// metric name with the most removed series, and their number.
     pub(crate) fn apply(
         &mut self,
         settings: &InputSettings,
@@ -78,7 +79,7 @@ impl SeriesLimit {
         worst
     }
 
-    /// Notes that the series of a batch are active, also those that are new and over a limit.
+    /// Marks the series of a batch as active, including new ones that are over a limit.
     pub(crate) fn touch(
         &mut self,
         settings: &InputSettings,
@@ -94,13 +95,12 @@ impl SeriesLimit {
         hasher.fill(batch);
         for (number, hash) in batch.hashes.iter().enumerate() {
             let name = batch.labels(number as u32).metric_name().unwrap_or_default();
-            // Only the bound on all series can refuse one here.
+            // Only the limit on all series can refuse one here.
             let _ = self.refusal(&no_limit, *hash, name, now);
         }
     }
 
-    /// Series that were refused, by metric name.
-    /// Counts a series that the input refused by a limit of its own.
+    /// Counts a series that the input refused because of a limit of its own.
     pub(crate) fn blame(&mut self, name: &[u8]) {
         self.blamed.add(name);
     }
@@ -109,12 +109,12 @@ impl SeriesLimit {
         self.blamed.by_name()
     }
 
-    /// Active series.
+    /// The number of active series.
     pub(crate) fn active(&self) -> usize {
         self.series.len()
     }
 
-    /// Why a series is refused; `None` for one that is known, or new and within the limits.
+    /// Why a series is refused; `None` if it is known, or new and within the limits.
     fn refusal(
         &mut self,
         settings: &InputSettings,
@@ -188,7 +188,7 @@ mod tests {
         batch
     }
 
-    /// How many series were kept and refused, and the first reason.
+    /// The number of kept and of refused series, and the first reason.
     fn apply(
         limit: &mut SeriesLimit,
         settings: &InputSettings,
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn over_the_limit_new_series_are_refused_and_known_ones_go_on() {
+    fn over_the_limit_only_new_series_are_refused() {
         let settings = InputSettings { max_series: Some(5), ..InputSettings::default() };
         let mut limit = SeriesLimit::default();
         assert_eq!(apply(&mut limit, &settings, 1, batch("a", 0..4)).0, 4);
@@ -234,7 +234,11 @@ mod tests {
         assert_eq!(apply(&mut limit, &settings, 100, batch("a", 0..2)).0, 2);
         assert_eq!(apply(&mut limit, &settings, 3600, batch("a", 0..1)).0, 1);
         assert_eq!(apply(&mut limit, &settings, 3700, batch("a", 2..3)).0, 0, "both are active until now");
-        assert_eq!(apply(&mut limit, &settings, 3761, batch("a", 2..3)).0, 1, "one of them is not any more");
+        assert_eq!(
+            apply(&mut limit, &settings, 3761, batch("a", 2..3)).0,
+            1,
+            "one of them is no longer active"
+        );
         assert_eq!(limit.active(), 2);
         let none = InputSettings::default();
         assert_eq!(apply(&mut limit, &none, 3762, batch("a", 0..9)).0, 9);

@@ -1,4 +1,4 @@
-//! What a user may set about all inputs together, with the defaults, which are the numbers of `docs/limits.md`.
+//! The settings of all inputs, with their defaults, which are the numbers of `docs/limits.md`.
 
 use mapping::Mapping;
 use relabel::{AddedLabels, Rule};
@@ -6,26 +6,26 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Most memory of the series that inputs recognise, in bytes.
+/// The maximum of memory for known series, in bytes.
 pub const KNOWN_SERIES_BYTES: usize = 32 << 20;
 
 /// Settings that each input has.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct InputSettings {
-    /// Labels that each series gets, unless it has them.
+    /// Labels to add to each series that does not have them.
     pub labels: AddedLabels,
     /// Rules for the series, applied after `labels`.
     pub metric_relabel_configs: Vec<Rule>,
-    /// Most series that may be active within an hour. `None`: no limit.
+    /// The maximum of series that may be active within an hour. `None` means no limit.
     pub max_series: Option<usize>,
     /// The same for each metric name.
     pub max_series_per_metric: Option<usize>,
-    /// Rules for dotted names, before everything else.
+    /// Rules for dotted names, applied before everything else.
     pub mapping: Option<Arc<Mapping>>,
 }
 
 impl InputSettings {
-    /// Whether there is anything that may change the labels of series.
+    /// Returns true if a rule may change the labels of series.
     pub(crate) fn has_rules(&self) -> bool {
         !self.labels.is_empty() || !self.metric_relabel_configs.is_empty()
     }
@@ -38,23 +38,23 @@ impl InputSettings {
 /// Settings of [`crate::Intake`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
-    /// What one series may measure.
+    /// Limits on one series.
     pub limits: model::Limits,
-    /// Requests that are worked on at once; over it they are refused with [`crate::Refusal::Busy`].
+    /// The maximum of concurrent requests. Further ones are refused with [`crate::Refusal::Busy`].
     pub requests: usize,
-    /// Memory of all requests together, in bytes: bodies, what they are decoded into, and batches that wait for the
-    /// log. A request that finds no memory free waits for [`Settings::wait`].
+    /// The memory of all requests together, in bytes: bodies, decoded batches, and batches that wait for the log. If
+    /// not enough is free, a request waits for [`Settings::wait`].
     pub memory_bytes: usize,
-    /// Most memory of the series that inputs recognise ([`crate::known`]), in bytes. It is taken as it is used.
+    /// The maximum of memory for known series ([`crate::known`]), in bytes. It is reserved as it is needed.
     pub known_series_bytes: usize,
     /// How long a request waits for memory before it is refused with [`crate::Refusal::Busy`].
     pub wait: Duration,
-    /// Samples further ahead of the clock than this are rejected, because a sample from the future blocks its series
-    /// at the receiver until that time has come. Prometheus has the same bound.
+    /// Samples further ahead of the clock than this are rejected, because a sample from the future blocks its series at
+    /// the receiver until that time has come. Prometheus has the same limit.
     pub ahead: Duration,
-    /// Samples older than this are rejected. `None`: no bound.
+    /// Samples older than this are rejected. `None` means no limit.
     pub max_age: Option<Duration>,
-    /// Settings of inputs, by their sections.
+    /// The settings of inputs by their sections.
     pub inputs: BTreeMap<&'static str, Arc<InputSettings>>,
 }
 
@@ -86,18 +86,18 @@ pub enum SettingsError {
 }
 
 impl Settings {
-    /// Memory that each request may take in the log's queue beside its batch.
+    /// The memory of each request in the log's queue besides its batch.
     const QUEUED_BYTES: usize = 4 << 10;
-    /// Memory for the batches of tasks that append without a request, one at a time each: groups that are sent again,
-    /// and what is collected. They do not share the budget of the requests, because requests wait for them.
+    /// Memory for the batches of tasks that append without a request, one batch of each at a time: groups that are sent
+    /// again, and the collectors. They do not share the budget of the requests, because requests wait for them.
     const OWN_BATCHES_BYTES: usize = 32 << 20;
 
-    /// The settings of a section; the defaults if there are none.
+    /// The settings of a section, or the defaults.
     pub fn of(&self, section: &str) -> Arc<InputSettings> {
         self.inputs.get(section).cloned().unwrap_or_default()
     }
 
-    /// The smallest bound on waiting batches with which the log never refuses what the intake has admitted.
+    /// The smallest limit on waiting batches with which the log never refuses a batch that the intake has admitted.
     pub fn log_bytes(&self) -> usize {
         let queued = self.requests.saturating_mul(Self::QUEUED_BYTES);
         self.memory_bytes.saturating_add(queued).saturating_add(Self::OWN_BATCHES_BYTES)

@@ -1,4 +1,4 @@
-//! Which timestamps are accepted, and what is wrong with one that is not. Pure.
+//! Decides which timestamps are accepted, and explains the others. Pure.
 
 use crate::settings::Settings;
 use formats::Rejected;
@@ -15,20 +15,19 @@ pub struct TimeBounds {
 }
 
 impl TimeBounds {
-    /// The bounds at the time `now_ms`.
     pub fn at(now_ms: i64, settings: &Settings) -> Self {
         let ms = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
         let oldest = settings.max_age.map(|age| now_ms.saturating_sub(ms(age)));
         TimeBounds { oldest, newest: now_ms.saturating_add(ms(settings.ahead)) }
     }
 
-    /// The same without a lower bound.
+    /// The same bounds without a lower one.
     pub fn without_oldest(self) -> Self {
         TimeBounds { oldest: None, ..self }
     }
 
-    /// Removes the points whose timestamps are out of bounds, with the series that have no other points. Returns how
-    /// many are left. `written_in` is the text format that the timestamps were written in, if any.
+    /// Removes points with timestamps out of bounds, and series that have no other points. Returns the number of
+    /// remaining points. `written_in` is the text format of the timestamps, if any.
     pub fn apply(self, batch: &mut Batch, written_in: Option<Format>, rejected: &mut Rejected) -> Kinds {
         let mut kept = Kinds::default();
         let mut out_of_bounds = 0;
@@ -53,11 +52,11 @@ impl TimeBounds {
     fn is_within(self, timestamp: i64, written_in: Option<Format>) -> bool {
         timestamp <= self.newest
             && self.oldest.is_none_or(|oldest| timestamp >= oldest)
-            // A timestamp in milliseconds that is one of these was meant in seconds.
+            // A timestamp in milliseconds within this range is probably in seconds.
             && (written_in != Some(Format::Text) || !SECONDS.contains(&timestamp))
     }
 
-    /// Why a timestamp is not accepted; `None` for one that is.
+    /// Why a timestamp is not accepted; `None` if it is.
     pub fn refusal(self, timestamp: i64, written_in: Option<Format>) -> Option<String> {
         if self.is_within(timestamp, written_in) {
             return None;
@@ -78,7 +77,7 @@ impl TimeBounds {
     }
 }
 
-/// A sentence about the unit that a timestamp was written in, if that is not the format's unit.
+/// A sentence about the unit of a timestamp, if that is not the unit of its format.
 fn wrong_unit(timestamp: i64, format: Format) -> Option<String> {
     let (written, right, name) = match format {
         Format::Text => (timestamp, TimeUnit::Milliseconds, "the text format has milliseconds"),
@@ -174,7 +173,7 @@ mod tests {
         let names: Vec<String> =
             batch.points.iter().map(|point| batch.labels(point.series).to_string()).collect();
         assert_eq!((names, batch.series.len()), (vec!["good".into(), "good".into(), "half".into()], 2));
-        assert_eq!(batch.original(), None, "the body says more than what is left");
+        assert_eq!(batch.original(), None, "the body has more than the remaining points");
         assert_eq!(
             rejected.reasons,
             [

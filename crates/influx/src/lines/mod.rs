@@ -7,16 +7,17 @@ use hashbrown::{HashMap, HashSet};
 use model::{Series, Value};
 use std::ops::Range;
 
-/// Most bytes of the labels of all fields of one line together.
+/// The maximum of bytes in the labels of all fields of one line together.
 pub const LINE_LABEL_BYTES_MAX: usize = 1 << 20;
-/// Most faults of one part that are described; all are counted.
+/// The maximum of errors in one part that are described; all are counted.
 pub const FAULTS_MAX: usize = 16;
-/// What a sample takes in memory at most, apart from its labels: in the batch, and while it is read.
+/// The maximum of memory of a sample besides its labels: in the batch, and while it is read.
 const SAMPLE_BYTES: usize = 160;
-/// What a series' labels take beyond the text that they are made of: lengths, and the name of the label for the name.
+/// The maximum of bytes in the labels of a series in addition to their text: lengths, and the name of the label for the
+/// metric name.
 const LABELS_MORE_BYTES: usize = 64;
 
-/// The lines of a text, which are read in parts.
+/// The lines of a text. They are read in parts.
 #[derive(Debug)]
 pub struct Lines<'t> {
     text: &'t [u8],
@@ -25,39 +26,38 @@ pub struct Lines<'t> {
     number: usize,
 }
 
-/// What was read in one part.
+/// The result of reading one part.
 #[derive(Debug, Default)]
 pub struct Part {
     pub parsed: Parsed,
-    /// What is wrong with the first lines that were rejected.
+    /// The errors of the first rejected lines.
     pub faults: Vec<Fault>,
     pub left_out: LeftOut,
-    /// Nothing was read, because the next line alone takes so many bytes of memory.
+    /// Nothing was read, because the next line alone needs this many bytes of memory.
     pub needs: Option<usize>,
 }
 
-/// What is no sample, and no mistake either.
+/// Data that is neither a sample nor an error.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LeftOut {
     /// Fields that are strings.
     pub strings: u64,
-    /// Samples that a later one of the same series and millisecond replaced.
+    /// Samples that were replaced by a later one of the same series and millisecond.
     pub repeated: u64,
 }
 
 impl<'t> Lines<'t> {
     pub fn new(text: &'t [u8]) -> Self {
-        // Editors of Windows begin files with a byte order mark.
+        // Editors on Windows begin files with a byte order mark.
         Lines { text: text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text), at: 0, number: 1 }
     }
 
-    /// Whether all lines were read.
     pub fn is_done(&self) -> bool {
         self.at >= self.text.len()
     }
 
-    /// Reads lines until the samples take about `bytes_max` bytes of memory, or to the end. The labels of series that
-    /// `known` has are not made again.
+    /// Reads lines until the samples need about `bytes_max` bytes of memory, or to the end of the text. The labels of
+    /// series in `known` are not made again.
     pub fn read(&mut self, options: &Options<'_>, bytes_max: usize, known: &mut dyn Recognise) -> Part {
         let rest = self.text.len().saturating_sub(self.at);
         let mut reader = Reader {
@@ -68,7 +68,7 @@ impl<'t> Lines<'t> {
             keys: Vec::new(),
             repeated: HashMap::new(),
         };
-        // Labels are repeated for each field, so they take more than the text.
+        // Labels are repeated for each field, so they need more memory than the text.
         reader.part.parsed.batch.bytes = model::arena::take(rest.saturating_mul(2).min(bytes_max / 2));
         let mut fields = Vec::new();
         while !self.is_done() {
@@ -98,7 +98,7 @@ impl<'t> Lines<'t> {
     }
 }
 
-/// Bounds on the memory that a line takes.
+/// Upper limits of the memory that a line needs.
 struct Needed {
     labels: usize,
     all: usize,
@@ -106,7 +106,7 @@ struct Needed {
 
 fn memory(point: &Point<'_>, fields: &[Field<'_>], options: &Options<'_>) -> Needed {
     let label = options.label.map_or(0, |(name, value)| name.len() + value.len());
-    // A larger set of labels is rejected.
+    // A larger label set is rejected.
     let each = point.head.len().min(options.limits.set_bytes) + label;
     let keys: usize = fields.iter().map(|field| field.key.len()).sum();
     let labels = fields.len() * each + keys;
@@ -122,18 +122,18 @@ struct Reader<'t, 'o, 'k> {
     seen: HashMap<(&'t [u8], i64), Range<u32>>,
     /// The key of each sample, in the order of the samples.
     keys: Vec<&'t [u8]>,
-    /// The samples of heads and times that came again: by the first sample of the first point, and the key.
+    /// Samples whose head and time occurred more than once, by the first sample of the first point and the key.
     repeated: HashMap<(u32, &'t [u8]), u32>,
 }
 
 impl<'t> Reader<'t, '_, '_> {
-    /// A bound on the memory that is taken.
+    /// An upper limit of the memory in use.
     fn bytes(&self) -> usize {
         let batch = &self.part.parsed.batch;
         batch.bytes.len() + batch.points.len() * SAMPLE_BYTES
     }
 
-    /// Whether nothing was read that counts.
+    /// Returns true if nothing was read that is counted.
     fn is_empty(&self) -> bool {
         let Part { parsed, left_out, .. } = &self.part;
         parsed.batch.points.is_empty() && parsed.rejected.is_empty() && *left_out == LeftOut::default()
@@ -149,7 +149,7 @@ impl<'t> Reader<'t, '_, '_> {
         }
     }
 
-    /// Adds the samples of a point. An error is about all of them; a field whose labels are over a limit is rejected
+    /// Adds the samples of a point. An error affects all of them. A field whose labels are over a limit is rejected
     /// alone.
     fn point(
         &mut self,
@@ -208,12 +208,12 @@ impl<'t> Reader<'t, '_, '_> {
         Ok(())
     }
 
-    /// The number of the points with this head and time, if there was one already. Prometheus accepts only one sample
-    /// of a series in a millisecond; for InfluxDB the last one counts.
+    /// The number of the points with this head and time, if there was an earlier one. Prometheus accepts only one
+    /// sample of a series in a millisecond; in InfluxDB the last one counts.
     fn earlier_point(&mut self, head: &'t [u8], timestamp: i64) -> Option<u32> {
         let range = self.seen.get_mut(&(head, timestamp))?;
         let group = range.start;
-        // Only the second time: then the samples of the first point are looked up by their keys, too.
+        // Only the second time: from then on the samples of the first point are also found by their keys.
         for sample in std::mem::replace(range, group..group) {
             if let Some(key) = self.keys.get(sample as usize) {
                 self.repeated.insert((group, *key), sample);
@@ -223,9 +223,9 @@ impl<'t> Reader<'t, '_, '_> {
     }
 }
 
-/// Removes the fields whose key comes again later in the line. Returns how many.
+/// Removes the fields whose key occurs again later in the line. Returns their number.
 fn keep_last_of_each_key(fields: &mut Vec<Field<'_>>) -> u64 {
-    /// With more fields a table is faster than comparing each with each.
+    /// With more fields than this a table is faster than comparing each field with each other one.
     const COMPARED_MAX: usize = 16;
     let before = fields.len();
     if before <= COMPARED_MAX {

@@ -19,7 +19,7 @@ fn options() -> Options<'static> {
     }
 }
 
-/// Remembers everything, as the intake does.
+/// Remembers every series, like the intake.
 #[derive(Debug, Default)]
 struct All {
     known: HashMap<(Vec<u8>, Vec<u8>, u8), Vec<u8>>,
@@ -74,13 +74,13 @@ fn fields_become_samples_under_prometheus_names() {
             &[r#"up{host="a"} 1"#, r#"http_requests_total{host="a"} 7"#],
         ),
         ("prometheus value=1", &["value 1"]),
-        ("door open=true,closed=F,state=\"x y\"", &["door_open 1", "door_closed 0"]),
+        ("valve open=true,closed=F,state=\"x y\"", &["valve_open 1", "valve_closed 0"]),
         ("9th-cpu.x,a.b=c,9=d f%=1", &[r#"_9th_cpu_x_f_{_9="d",a_b="c"} 1"#]),
         ("ä,ö=ü ß=1", &[r#"___{_="ü"} 1"#]),
         ("a:b c=1", &["a:b_c 1"]),
         ("m,empty=,x=y f=1", &[r#"m_f{x="y"} 1"#]),
         ("m,b=1,a=2 f=1", &[r#"m_f{a="2",b="1"} 1"#]),
-        // Two tags with one label have both values; of a tag that is there twice the last one counts.
+        // Two tags with one label have both values; if a tag occurs twice, the last one counts.
         ("m,a-b=1,a.b=2 f=1", &[r#"m_f{a_b="1;2"} 1"#]),
         ("m,a=1,a=2 f=1", &[r#"m_f{a="2"} 1"#]),
         ("m,__name__=x,a=1 f=1", &[r#"m_f{a="1"} 1"#]),
@@ -125,14 +125,14 @@ fn line_ends_blanks_and_comments_are_tolerated() {
 }
 
 #[test]
-fn strings_may_have_any_character_and_are_counted() {
+fn strings_may_have_any_characters_and_are_counted() {
     let text = "m a=\"x, y=1 \\\" \\\\\",b=1 7000000\nm a=\"one\ntwo\r\nm c=9\n\",b=2 8000000\n# x\nm d=\nm b=3 9000000\n";
     let part = read(text, &options());
     assert_eq!(shown(&part), ["m_b 1 7", "m_b 2 8", "m_b 3 9"]);
     assert_eq!(part.left_out, LeftOut { strings: 2, repeated: 0 });
     let faults: Vec<usize> = part.faults.iter().map(|fault| fault.number).collect();
     assert_eq!(faults, [7], "lines are counted within strings, too");
-    // A line of strings alone is no mistake.
+    // A line with strings only is not an error.
     let part = read("m a=\"x\"\n", &options());
     assert!(part.faults.is_empty() && part.parsed.batch.points.is_empty());
     // In a datagram a string ends with its line.
@@ -141,7 +141,7 @@ fn strings_may_have_any_character_and_are_counted() {
 }
 
 #[test]
-fn an_invalid_line_costs_itself_only_and_says_why() {
+fn an_invalid_line_costs_only_itself_and_has_a_reason() {
     for (line, reason) in [
         ("cpu", "missing fields"),
         ("cpu ", "missing fields"),
@@ -232,7 +232,7 @@ fn a_line_with_too_many_fields_or_labels_is_rejected() {
 const LINE_FIELDS_MAX_TEST: usize = crate::LINE_FIELDS_MAX;
 
 #[test]
-fn faults_beyond_the_first_are_counted() {
+fn errors_after_the_first_ones_are_counted() {
     let part = read(&"m\n".repeat(1000), &options());
     assert_eq!((part.faults.len(), part.parsed.rejected.samples), (FAULTS_MAX, 1000));
     let long = read(&format!("m{}\n", "é".repeat(10_000)), &options());
@@ -240,7 +240,7 @@ fn faults_beyond_the_first_are_counted() {
 }
 
 #[test]
-fn a_text_is_read_in_parts_that_fit() {
+fn a_text_is_read_in_parts_within_the_memory_limit() {
     let text: String = (0..500).map(|n| format!("m,n={n} a={n},b=2,c=\"x\" {}000000\n", n + 1)).collect();
     let whole = samples(&text);
     let mut lines = Lines::new(text.as_bytes());
@@ -263,7 +263,7 @@ fn a_text_is_read_in_parts_that_fit() {
 }
 
 #[test]
-fn what_comes_before_a_line_that_does_not_fit_is_counted() {
+fn strings_before_a_line_that_does_not_fit_are_counted() {
     let mut lines = Lines::new(b"a s=\"x\"\nb f=1\n");
     let part = lines.read(&options(), 1, &mut Unknown);
     assert_eq!((part.left_out.strings, part.needs), (1, None));
@@ -327,7 +327,7 @@ fn line() -> impl Strategy<Value = String> {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(3000))]
-    /// Whatever is known and however the text is cut into parts: the samples are the same.
+    /// The samples are independent of the known series and of the parts in which the text is read.
     #[test]
     fn known_series_change_nothing(texts in prop::collection::vec(prop::collection::vec(line(), 0..8), 1..4)) {
         let mut all = All::default();
@@ -341,7 +341,7 @@ proptest! {
             prop_assert_eq!(expected.left_out, found.left_out, "{}", text);
             let series = found.parsed.batch.series.len() as u32;
             prop_assert_eq!(&all.assigned, &(0..series).collect::<Vec<_>>());
-            // No series has two samples of one time, apart from tags that come to the same labels.
+            // No series has two samples with the same time, unless different tags result in the same labels.
             prop_assert_eq!(series as usize, found.parsed.batch.points.len());
         }
     }

@@ -31,7 +31,7 @@ fn parsed(timestamps: &[i64]) -> Parsed {
 }
 
 #[tokio::test]
-async fn the_outcome_says_what_was_kept_and_what_was_rejected() {
+async fn the_outcome_has_the_kept_and_the_rejected_points() {
     let (_dir, intake) = intake(small());
     let input = intake.unwrap().input("test");
     let mut admission = input.admit().unwrap();
@@ -43,7 +43,7 @@ async fn the_outcome_says_what_was_kept_and_what_was_rejected() {
 }
 
 #[tokio::test]
-async fn requests_and_memory_are_bounded_and_given_back() {
+async fn requests_and_memory_are_limited_and_released() {
     let (_dir, intake) = intake(small());
     let intake = intake.unwrap();
     let input = intake.input("test");
@@ -92,7 +92,7 @@ fn recognised(input: &Input, text: &str) -> (Admission, Recognised) {
 }
 
 #[tokio::test]
-async fn a_reload_holds_for_series_that_are_known() {
+async fn a_reload_applies_to_known_series() {
     let site = |site: &str| {
         let labels = AddedLabels::new(&[("site".to_string(), site.to_string())]);
         with_input(InputSettings { labels, ..InputSettings::default() })

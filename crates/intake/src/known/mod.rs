@@ -1,7 +1,8 @@
-//! Known series: what became of series that came before, by the bytes by which their input names them.
+//! Known series: the results of decoding and relabelling a series, by the hash of the bytes that name it in the input.
 //!
-//! An input that names a series by the same bytes again and again (a line of text, a scraped page) finds here what
-//! parsing, checking and relabelling them came to, and the hash by which the log's registry knows the series:
+//! Many inputs name a series by the same bytes every time, such as a line of text or a scraped page. They find here the
+//! results of parsing, checking and relabelling a known series, and the hash by which the log's registry knows the
+//! series:
 //!
 //! ```text
 //!                                          ┌─ canonical labels
@@ -9,15 +10,15 @@
 //!                                          └─ hash for the registry
 //! ```
 //!
-//! The raw bytes are not kept: a series is known by their hash, which has 128 bits and a key that is made anew at each
-//! start, as the registry knows series. That halves the memory of a series, and what a hit reads.
+//! The raw bytes are not kept: a series is known by their keyed hash of 128 bits, as in the registry. The key is new at
+//! each start. This halves the memory of a series, and the memory that a hit reads.
 //!
-//! The *context* is everything else that the outcome depends on: settings, limits, labels of the request. It is such a
-//! hash, too. Settings are in it by a number that each change of the settings makes new.
+//! The *context* is everything else that the result depends on: settings, limits, labels of the request. It is a keyed
+//! hash too. It contains a number for the settings that every change of the settings increases.
 //!
-//! Nothing depends on an entry being there: an unknown series costs its decoding. Memory is bounded by
-//! [`crate::Settings::known_series_bytes`] and is taken as it is used. Where it is full, series that were not seen for a
-//! while make room for others (`shard.rs` says when), so that more active series than fit do not displace each other.
+//! Entries are only a cache: an unknown series costs its decoding. [`crate::Settings::known_series_bytes`] limits the
+//! memory, which is reserved as it is needed. When it is full, series that were not found for some time are evicted for
+//! new ones (`shard.rs` has the rule), so that active series over the limit do not displace each other.
 
 mod raw_keys;
 mod recogniser;
@@ -30,9 +31,9 @@ use crate::counters::Number;
 use shard::Shard;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Longest label set of a series that is remembered.
+/// The longest label set of a known series.
 pub const KNOWN_SET_BYTES: usize = 8 << 10;
-/// Parts with a lock of their own.
+/// The number of parts, each with its own lock.
 const SHARDS: usize = 16;
 
 /// The known series of all inputs.
@@ -40,16 +41,16 @@ const SHARDS: usize = 16;
 pub struct KnownSeries {
     shards: Box<[Mutex<Shard>]>,
     shard_bytes_max: usize,
-    /// Series that were recognised, and that were not.
+    /// Look-ups that found a series. The next counter is for those that did not.
     pub hits: Number,
     pub misses: Number,
 }
 
-/// Where in each part the series that a request names next is likely to be.
+/// For each part, the likely index of the next series of a request.
 #[derive(Debug, Default)]
 struct Next([u32; SHARDS]);
 
-/// By what a series is known.
+/// Identifies a known series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Key {
     /// The hash of the raw bytes.
@@ -59,17 +60,17 @@ pub(crate) struct Key {
     pub(crate) context: u128,
 }
 
-/// What became of a series.
+/// The results for a series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Known<'k> {
-    /// The canonical labels that the input gives it.
+    /// The canonical labels before the rules.
     pub(crate) labels: &'k [u8],
     pub(crate) outcome: Outcome<'k>,
     /// The registry's hash of the labels after the rules.
     pub(crate) hash: u128,
 }
 
-/// What the input's rules make of a series.
+/// The result of the input's rules for a series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome<'k> {
     Same,
@@ -91,7 +92,7 @@ impl KnownSeries {
         }
     }
 
-    /// Other bits than those by which the shard's table places its entries.
+    /// These bits differ from those by which the table of a shard places its entries.
     fn shard_of(&self, key: Key) -> usize {
         (key.raw >> 64) as usize % self.shards.len().max(1)
     }
@@ -100,7 +101,7 @@ impl KnownSeries {
         Some(self.shards.get(index)?.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Passes what is known of a series to `take`. `next` is where the request's next series are likely to be.
+    /// Calls `take` with the results for a series. `next` has the likely index of the request's next series.
     #[inline]
     fn with<T>(&self, key: Key, next: &mut Next, take: impl FnOnce(Known<'_>) -> T) -> Option<T> {
         let index = self.shard_of(key);
@@ -118,22 +119,22 @@ impl KnownSeries {
         each.sum()
     }
 
-    /// Series that are known.
+    /// The number of known series.
     pub fn entries(&self) -> usize {
         self.sum(Shard::len)
     }
 
-    /// Memory that they take, in bytes.
+    /// The memory of the known series, in bytes.
     pub fn bytes(&self) -> usize {
         self.sum(Shard::bytes)
     }
 
-    /// Series that made room for others.
+    /// The number of series that were evicted.
     pub fn evicted(&self) -> u64 {
         self.sum(|shard| shard.evicted as usize) as u64
     }
 
-    /// Forgets all series and frees their memory: after a change of settings their contexts do not come back.
+    /// Removes all series and frees their memory. After a change of settings their contexts are never used again.
     pub(crate) fn clear(&self) {
         for shard in &self.shards {
             shard.lock().unwrap_or_else(PoisonError::into_inner).clear();

@@ -1,7 +1,7 @@
-//! Known series for an input that keeps a state of its own for each: a number by the bytes that name the series.
+//! Known series of an input that has its own state for each series: a number, by the bytes that name the series.
 //!
-//! It is the table of [`super::KnownSeries`] with numbers instead of labels. Nothing depends on a key being there: the
-//! owner finds the number again from the labels, at the cost of making them.
+//! This is the table of [`super::KnownSeries`] with numbers instead of labels. Keys are only a cache: the owner can
+//! find the number from the labels, at the cost of making them.
 
 use super::shard::Shard;
 use super::{Key, Known, Outcome};
@@ -16,7 +16,7 @@ pub struct RawKeys {
 }
 
 impl RawKeys {
-    /// Keys that take at most `bytes_max` bytes of memory.
+    /// A table with at most `bytes_max` bytes of memory.
     pub fn new(bytes_max: usize) -> Self {
         RawKeys { hasher: Hasher::new(), keys: Shard::default(), bytes_max }
     }
@@ -27,7 +27,7 @@ impl RawKeys {
         self.keys.find(key).map(|known| known.hash as u64)
     }
 
-    /// Remembers a number, in place of the one that was remembered for this key, if there is room for it.
+    /// Sets the number of a key. A new key is remembered only if there is memory for it.
     pub fn set(&mut self, raw: &[u8], number: u64) {
         let key = self.key(raw);
         if self.keys.replace_hash(key, number.into()) {
@@ -37,7 +37,7 @@ impl RawKeys {
         self.keys.insert(key, known, self.bytes_max);
     }
 
-    /// Forgets all keys: what numbers stand for has changed.
+    /// Removes all keys, after the meaning of the numbers has changed.
     pub fn clear(&mut self) {
         self.keys.clear();
     }
@@ -50,7 +50,7 @@ impl RawKeys {
         self.len() == 0
     }
 
-    /// Memory in bytes.
+    /// The memory in bytes.
     pub fn bytes(&self) -> usize {
         self.keys.bytes()
     }
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_found_replaced_and_forgotten() {
+    fn numbers_are_found_replaced_and_cleared() {
         let mut keys = RawKeys::new(1 << 20);
         assert_eq!(keys.get(b"a:|c"), None);
         keys.set(b"a:|c", 7);
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_bounded() {
+    fn memory_is_limited() {
         let mut keys = RawKeys::new(100_000);
         for number in 0..50_000u64 {
             keys.set(format!("metric.number.{number}:|c").as_bytes(), number);

@@ -1,4 +1,4 @@
-//! One request's use of the known series.
+//! Uses the known series for one request.
 
 use super::{KNOWN_SET_BYTES, Key, Known, KnownSeries, Next, Outcome};
 use crate::rules::{self, AllMade, Made, Rules};
@@ -12,28 +12,28 @@ use storage::registry::Hasher;
 /// The variant of keys whose raw bytes are canonical labels.
 const CANONICAL: u8 = u8::MAX;
 
-/// Recognises the series of an input's requests, and applies the input's rules to those that are new. It has one snapshot
-/// of the settings.
+/// Recognises the series of an input's requests, and applies the input's rules to new series. It has one snapshot of
+/// the settings.
 #[derive(Debug)]
 pub struct Recogniser {
     pub(crate) known: Arc<KnownSeries>,
     pub(crate) hasher: Hasher,
     pub(crate) settings: Arc<InputSettings>,
     pub(crate) limits: Limits,
-    /// The section of the settings.
     pub(crate) section: &'static str,
     /// The number of the settings, which no other settings have.
     pub(crate) generation: u64,
 }
 
-/// Reads lines into a batch: the text, the time of arrival in milliseconds since 1970, the limits, and known series.
+/// Parses lines into a batch. The parameters are the text, the time of arrival in milliseconds since 1970, the limits,
+/// and the known series.
 pub type ParseLines = fn(&[u8], i64, &Limits, &mut dyn Recognise) -> Parsed;
 
-/// A decoded request, with what became of its series if they were recognised.
+/// A decoded request, with the results of the rules for its series if they were recognised.
 #[derive(Debug)]
 pub struct Recognised {
     pub parsed: Parsed,
-    /// `None`: the input's rules are still to be applied.
+    /// `None` if the input's rules have not been applied yet.
     pub(crate) made: Option<AllMade>,
     /// Samples that mapping rules dropped.
     pub(crate) dropped: u64,
@@ -46,33 +46,32 @@ impl From<Parsed> for Recognised {
 }
 
 impl Recogniser {
-    /// Reads a text, as [`text::parse`] does.
+    /// Parses a text like [`text::parse`].
     pub fn parse_text(&self, bytes: &[u8], options: &ParseOptions<'_>) -> Result<Recognised, ParseError> {
-        // Strings are quoted, so that different labels are never written the same.
+        // Strings are quoted, so that different labels never result in the same text.
         let mut request = self.begin(&format!("{:?} {:?}", options.extra_labels, options.limits));
         let parsed = text::parse_recognising(bytes, options, &mut request)?;
         Ok(request.finish(parsed))
     }
 
-    /// Reads lines of a protocol whose `parse` takes the time of arrival in milliseconds since 1970.
+    /// Parses lines of a protocol. `parse` gets the time of arrival in milliseconds since 1970.
     pub fn parse_lines(&self, text: &[u8], now_ms: i64, parse: ParseLines) -> Recognised {
         self.read("", |known| parse(text, now_ms, &self.limits, known))
     }
 
-    /// The limits that hold for the request.
     pub fn limits(&self) -> Limits {
         self.limits
     }
 
-    /// Reads something else. `depends_on` is what the labels of its series depend on besides their raw bytes and the
-    /// settings.
+    /// Decodes any other format. `depends_on` has everything that the labels of the series depend on, besides their raw
+    /// bytes and the settings.
     pub fn read(&self, depends_on: &str, read: impl FnOnce(&mut dyn Recognise) -> Parsed) -> Recognised {
         let mut request = self.begin(&format!("{depends_on} {:?}", self.limits));
         let parsed = read(&mut request);
         request.finish(parsed)
     }
 
-    /// Applies the rules to a batch that was decoded without being recognised. Returns how many points they dropped.
+    /// Applies the rules to a batch whose series were not recognised. Returns the number of points that they dropped.
     pub(crate) fn apply_rules(&self, batch: &mut Batch, rejected: &mut Rejected) -> Kinds {
         if !self.settings.has_rules() {
             return Kinds::default();
@@ -89,7 +88,8 @@ impl Recogniser {
         rules::settle(batch, std::mem::take(&mut request.made), rejected)
     }
 
-    /// `depends_on`: what the labels of this request's series depend on besides their raw bytes and the settings.
+    /// `depends_on` has everything that the labels of this request's series depend on, besides their raw bytes and the
+    /// settings.
     fn begin(&self, depends_on: &str) -> Request<'_> {
         let context = format!("{} {} {depends_on}", self.generation, self.section);
         Request {
@@ -119,11 +119,10 @@ struct Request<'r> {
     rules: Rules,
     settings: &'r InputSettings,
     context: u128,
-    /// The raw bytes that were hashed last, as they lie in the request, and their hash: a series that is not found is
-    /// learned next.
+    /// The address of the raw bytes that were hashed last, and their hash: a series that is not found is learned next.
     hashed: Option<(*const [u8], u128)>,
     next: Next,
-    /// The same for the first text of series that are named by two.
+    /// The same for the first text of series that are named by two texts.
     head: Option<(*const [u8], u128)>,
     /// The hash of the first text, followed by the second one.
     pair: Vec<u8>,
@@ -184,7 +183,6 @@ impl Request<'_> {
         self.last.is_some()
     }
 
-    /// Remembers a series that was not found.
     fn remember(&mut self, key: Key, labels: &[u8]) {
         let made = self.rules.make(LabelsRef::trusted(labels), &mut self.made.changed);
         let (outcome, after) = match &made {
@@ -241,7 +239,7 @@ impl Recognise for Request<'_> {
         let Some((made, hash)) = self.last.take() else { return };
         debug_assert_eq!(self.made.hashes.len(), series as usize, "series are assigned in order");
         self.made.hashes.push(hash);
-        // Without rules all of them would be the same.
+        // Without rules all results would be `Made::Same`.
         if !self.rules.is_empty() {
             self.made.series.push(made);
         }

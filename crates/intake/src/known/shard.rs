@@ -4,17 +4,18 @@
 //! arena: │ labels │ labels after the rules │ labels │ ...     labels that equal the ones before are left out
 //! ```
 //!
-//! The arena only grows. When it is full, new series are turned away until [`TURNED_AWAY`] times as many were turned away
-//! as there are entries. Then a sweep removes the entries that were not found since the last sweep, and moves the others
-//! together. So a workload with more active series than fit keeps finding those that are there, where a list by the last
-//! use would find none, and series that are no longer pushed leave after a bounded number of new ones.
+//! The arena only grows. When it is full, new series are rejected until their number is [`TURNED_AWAY`] times the
+//! number of entries. Then a sweep removes the entries that were not found since the last sweep, and compacts the
+//! others. So a workload with more active series than fit still finds the series in the table, whereas a
+//! least-recently-used list would find none. Series that are no longer pushed are removed after a limited number of new
+//! ones.
 
 use super::{Key, Known, Outcome};
 use hashbrown::HashTable;
 
-/// Series that are turned away, for each entry, before a sweep.
+/// The number of series that are rejected for each entry before a sweep.
 const TURNED_AWAY: usize = 8;
-/// Memory of an entry in the table, in bytes, at the table's lowest load.
+/// The memory of an entry in the table at the table's lowest load, in bytes.
 const TABLE_BYTES: usize = 12;
 
 #[derive(Debug, Default)]
@@ -31,25 +32,25 @@ struct Entry {
     raw: [u64; 2],
     context: [u64; 2],
     labels_hash: [u64; 2],
-    /// Where it begins in the arena.
+    /// The position of its bytes in the arena.
     start: u32,
     labels: u16,
-    /// 0: as the labels.
+    /// 0 if the labels did not change.
     changed: u16,
     variant: u8,
     is_dropped: bool,
-    /// Found since the last sweep.
+    /// The entry was found since the last sweep.
     is_found: bool,
 }
 
-/// Memory of an entry besides its bytes in the arena.
+/// The memory of an entry besides its bytes in the arena.
 pub(super) const ENTRY_BYTES: usize = size_of::<Entry>() + TABLE_BYTES;
 
 fn halves(number: u128) -> [u64; 2] {
     [(number >> 64) as u64, number as u64]
 }
 
-/// The bits of keyed hashes are good as they are.
+/// The hash of an entry in the table: the bits of keyed hashes need no further mixing.
 fn place(raw: u64, context: u64, variant: u8) -> u64 {
     raw ^ context ^ u64::from(variant)
 }
@@ -64,7 +65,7 @@ impl Entry {
         arena.get(start..start + self.bytes()).unwrap_or_default()
     }
 
-    /// By what the table places it.
+    /// The hash of this entry in the table.
     fn place(&self) -> u64 {
         let ([_, raw], [_, context]) = (self.raw, self.context);
         place(raw, context, self.variant)
@@ -88,9 +89,9 @@ impl Shard {
         self.found(index)
     }
 
-    /// The same where it is likely that the series is the one at `next`, which then points behind it. A request mostly
-    /// names its series in the order in which they came first, and what lies side by side in memory is there when it is
-    /// read; a look-up by hash waits for the memory three times.
+    /// Finds a series, which is likely to be the one at `next`, and moves `next` behind it. Most requests have their
+    /// series in the order of their first request. Entries that are side by side in memory are then in the cache, while
+    /// a look-up by hash waits for the memory three times.
     pub(super) fn find_from(&mut self, key: Key, next: &mut u32) -> Option<Known<'_>> {
         let index = if self.is_at(*next, key) { *next } else { self.position(key)? };
         *next = index + 1;
@@ -116,20 +117,20 @@ impl Shard {
         self.table.find(place, |index| self.is_at(*index, key)).copied()
     }
 
-    /// Replaces the hash of a series that is there. Returns false for one that is not.
+    /// Replaces the hash of a known series. Returns false if the series is not known.
     pub(super) fn replace_hash(&mut self, key: Key, labels_hash: u128) -> bool {
         let Some(index) = self.position(key) else { return false };
         let entry = self.entries.get_mut(index as usize);
         entry.map(|entry| entry.labels_hash = halves(labels_hash)).is_some()
     }
 
-    /// Remembers a series, if there is room for it within `bytes_max`.
+    /// Adds a series if it fits into `bytes_max`.
     pub(super) fn insert(&mut self, key: Key, known: Known<'_>, bytes_max: usize) {
         let changed = if let Outcome::Changed(changed) = known.outcome { changed } else { &[] };
         let parts = [known.labels, changed];
         let [Ok(labels), Ok(changed)] = parts.map(|part| u16::try_from(part.len())) else { return };
         if !self.make_room(parts.iter().map(|part| part.len()).sum(), bytes_max)
-            // Another request may have learned the series meanwhile.
+            // Another request may have added the series meanwhile.
             || self.find(key).is_some()
         {
             return;
@@ -156,7 +157,7 @@ impl Shard {
         entries.push(entry);
     }
 
-    /// Makes room for an entry with so many bytes in the arena. Returns false if the series is turned away.
+    /// Reserves memory for an entry with this many bytes in the arena. Returns false if the series is rejected.
     fn make_room(&mut self, bytes: usize, bytes_max: usize) -> bool {
         if self.reserve(bytes, bytes_max) {
             return true;
@@ -169,8 +170,8 @@ impl Shard {
         self.reserve(bytes, bytes_max)
     }
 
-    /// Reserves memory for an entry with so many bytes in the arena, if that is within `bytes_max`. Buffers grow by a
-    /// quarter, so that little is reserved and not used, and by less near the limit.
+    /// Reserves memory for an entry with this many bytes in the arena, if that is within `bytes_max`. Buffers grow by a
+    /// quarter, and by less near the limit, so that little memory is unused.
     fn reserve(&mut self, bytes: usize, bytes_max: usize) -> bool {
         let left = bytes_max.saturating_sub(self.bytes());
         let grown = |needed: usize, capacity: usize, unit: usize| {
@@ -190,7 +191,6 @@ impl Shard {
         true
     }
 
-    /// Removes the entries that were not found since the last sweep.
     fn sweep(&mut self) {
         let Shard { entries, arena, evicted, .. } = std::mem::take(self);
         let found: Vec<Entry> = entries.iter().filter(|entry| entry.is_found).copied().collect();
@@ -204,7 +204,7 @@ impl Shard {
         }
     }
 
-    /// Forgets all entries and frees their memory.
+    /// Removes all entries and frees their memory.
     pub(super) fn clear(&mut self) {
         *self = Shard { evicted: self.evicted + self.entries.len() as u64, ..Shard::default() };
     }
@@ -213,7 +213,7 @@ impl Shard {
         self.entries.len()
     }
 
-    /// Memory in bytes.
+    /// The memory in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.arena.capacity() + self.entries.capacity() * ENTRY_BYTES
     }

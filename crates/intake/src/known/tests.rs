@@ -16,7 +16,7 @@ const NOW: i64 = 1_700_000_000_000;
 /// Enough for all series of a test.
 const LARGE: usize = 1 << 20;
 
-/// Settings as they may follow each other by reloads: their numbers are their generations.
+/// Settings in the order of reloads. Their index is their generation.
 fn all_settings() -> Vec<Arc<InputSettings>> {
     let settings = |labels: &[(&str, &str)], rules: &str| {
         let labels: Vec<_> =
@@ -50,12 +50,12 @@ fn recogniser(known: &Arc<KnownSeries>, hasher: &registry::Hasher, generation: u
     }
 }
 
-/// What came of a request: all of it as text, because NaN differs from itself.
+/// The outcome of a request as text, because NaN differs from itself.
 fn outcome(batch: &Batch, dropped: model::Kinds, rejected: &Rejected) -> String {
     format!("{batch:?}\n{dropped:?}\n{rejected:?}")
 }
 
-/// A request that is decoded without anything that is known.
+/// The outcome of a request that is decoded without known series.
 fn decoded(settings: Arc<InputSettings>, hasher: &registry::Hasher, parsed: Parsed) -> String {
     let Parsed { mut batch, mut rejected } = parsed;
     let mut rules = Rules::new(settings.clone(), Limits::default());
@@ -81,7 +81,7 @@ fn options<'a>(format: Format, extra_labels: &'a [(&'a str, &'a str)]) -> ParseO
     ParseOptions { extra_labels, ..ParseOptions::new(format, NOW) }
 }
 
-/// One request: its lines, its format, its extra labels, and the number of the settings that hold.
+/// A request: its lines, its format, its extra labels, and the index of the settings.
 type Sent = (Vec<String>, bool, usize, usize);
 
 const EXTRA: [&[(&str, &str)]; 3] = [&[], &[("job", "a")], &[("x", "")]];
@@ -107,7 +107,7 @@ fn check(known: &Arc<KnownSeries>, requests: &[Sent]) -> Result<(), TestCaseErro
                 let settings = recogniser.settings.clone();
                 let other = expected.clone();
                 prop_assert_eq!(decoded(settings.clone(), &hasher, expected), recognised(found), "{}", text);
-                // The same batch as remote write would bring it.
+                // The same batch as if it came by remote write.
                 let Parsed { mut batch, mut rejected } = other.clone();
                 let dropped = recogniser.apply_rules(&mut batch, &mut rejected);
                 hasher.fill(&mut batch);
@@ -160,7 +160,7 @@ fn head() -> impl Strategy<Value = String> {
         r#"{"h_bucket",le="1"}"#,
         r#"{"a\"b"}"#,
         r#"a{job="own"}"#,
-        // Not series.
+        // Lines that have no valid series.
         r#"a{x="1""#,
         "a{",
         "{}",
@@ -207,7 +207,7 @@ fn line() -> impl Strategy<Value = String> {
     ]);
     prop_oneof![
         8 => (head(), tail).prop_map(|(head, tail)| head + tail),
-        // Mostly samples that can be read, so that the whole text is not refused.
+        // Mostly valid samples, so that the whole text is not refused.
         8 => (head(), 0..9).prop_map(|(head, value)| format!("{head} {value}")),
         4 => comment.prop_map(str::to_string),
     ]
@@ -221,9 +221,9 @@ fn requests() -> impl Strategy<Value = Vec<Sent>> {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
-    /// Whatever is known, forgotten, or evicted: each request comes to what it comes to without known series.
+    /// With any series known, removed or evicted, each request has the same outcome as without known series.
     #[test]
-    fn recognised_requests_are_as_decoded_ones(
+    fn recognised_requests_have_the_same_outcome(
         requests in requests(), bytes_max in prop_oneof![Just(0), Just(ENTRY_BYTES + 20), 0usize..4000, Just(LARGE)]
     ) {
         check(&Arc::new(KnownSeries::with_shards(bytes_max, 1)), &requests)?;
@@ -254,12 +254,12 @@ fn series_are_recognised_until_the_settings_change() {
 }
 
 #[test]
-fn nothing_is_held_before_a_series_came() {
+fn no_memory_is_used_before_the_first_series() {
     assert_eq!(KnownSeries::new(LARGE).bytes(), 0);
 }
 
 #[test]
-fn more_active_series_than_fit_do_not_displace_each_other() {
+fn active_series_over_the_limit_do_not_displace_each_other() {
     let (known, hasher) = (Arc::new(KnownSeries::new(LARGE)), registry::Hasher::new());
     for _ in 0..20 {
         send(&known, &hasher, 0, &texts(0..20_000));
@@ -271,7 +271,7 @@ fn more_active_series_than_fit_do_not_displace_each_other() {
 }
 
 #[test]
-fn series_that_are_no_longer_sent_make_room() {
+fn series_that_are_no_longer_sent_are_evicted() {
     let (known, hasher) = (Arc::new(KnownSeries::new(LARGE)), registry::Hasher::new());
     send(&known, &hasher, 0, &texts(0..20_000));
     let fit = known.entries() as u32;
@@ -286,7 +286,7 @@ fn series_that_are_no_longer_sent_make_room() {
 }
 
 #[test]
-fn a_series_with_more_bytes_than_are_kept_is_decoded_each_time() {
+fn a_series_over_the_size_limit_is_decoded_each_time() {
     let (known, hasher) = (Arc::new(KnownSeries::new(LARGE)), registry::Hasher::new());
     let text = format!("a{{x=\"{}\"}} 1\n", "y".repeat(KNOWN_SET_BYTES));
     send(&known, &hasher, 0, &text);
@@ -295,7 +295,7 @@ fn a_series_with_more_bytes_than_are_kept_is_decoded_each_time() {
 }
 
 #[test]
-fn series_named_by_two_texts_are_told_apart() {
+fn series_named_by_two_texts_are_distinguished() {
     let (known, hasher) = (Arc::new(KnownSeries::new(LARGE)), registry::Hasher::new());
     let pairs =
         [("m,a=1", "x"), ("m,a=1", "y"), ("m,a=2", "x"), ("m,a=2", "y"), ("m,a=", "2x"), ("", "m,a=2x")];
